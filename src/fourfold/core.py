@@ -1,0 +1,744 @@
+"""The nouns: every paradigm is trained, sampled and scored through the classes of this file, and nothing else.
+
+A generative system is identified by two answers: its training objective (:class:`Objective`, which learns an
+:class:`Estimand`) and its sampling procedure (:class:`Sampler`, which needs one). :class:`GenerativeModel` holds both,
+and refuses to exist when they do not fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import inspect
+import math
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.vocabulary import Kind, Paradigm, Principle
+
+__all__ = [
+    "Batch",
+    "Codec",
+    "Estimand",
+    "Evaluations",
+    "GenerativeModel",
+    "Likelihood",
+    "LogProb",
+    "Measure",
+    "Noise",
+    "Objective",
+    "Part",
+    "Sampler",
+    "Space",
+    "Term",
+    "Training",
+    "configuration",
+    "construct",
+    "count_evaluations",
+    "no_likelihood",
+    "register_paradigm",
+    "register_view",
+    "view",
+]
+
+E = TypeVar("E", bound="Estimand")
+
+
+# --- configuration: a part is rebuilt from its constructor's arguments -------------------------------------------------
+
+
+class Part:
+    """Remembers its constructor's arguments, which are its whole configuration (see :func:`configuration`)."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__:
+            setattr(cls, "__init__", _remembering(cls.__dict__["__init__"]))  # noqa: B010
+
+
+def _remembering(init: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a constructor so that the outermost call records its bound arguments."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        if "_arguments" not in self.__dict__:
+            bound = signature.bind(self, *args, **kwargs)
+            bound.apply_defaults()
+            self.__dict__["_arguments"] = dict(list(bound.arguments.items())[1:])
+        init(self, *args, **kwargs)
+
+    return wrapper
+
+
+def configuration(part: Any) -> Any:
+    """Return the JSON value that :func:`construct` turns back into an equal part.
+
+    A part is written as ``{"type": "module:Class", "args": {...}}``; numbers, strings, ``None`` and sequences as
+    themselves. Tensors are no configuration: they belong into buffers, which are saved as weights.
+
+    Raises:
+        TypeError: for a value that is none of these.
+    """
+    if part is None or isinstance(part, (bool, int, float, str)):
+        return part
+    if isinstance(part, (list, tuple)):
+        return [configuration(item) for item in part]
+    if isinstance(part, Mapping):
+        return {str(key): configuration(value) for key, value in part.items()}
+    arguments = _arguments(part)
+    kind = type(part)
+    return {
+        "type": f"{kind.__module__}:{kind.__qualname__}",
+        "args": {key: configuration(value) for key, value in arguments.items()},
+    }
+
+
+def _arguments(part: Any) -> dict[str, Any]:
+    """The constructor's arguments of a part or of a dataclass."""
+    if isinstance(part, Part) and "_arguments" in part.__dict__:
+        return dict(part.__dict__["_arguments"])
+    if dataclasses.is_dataclass(part):
+        return {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}
+    if isinstance(part, Part):
+        return {}
+    raise TypeError(f"{type(part).__name__} cannot be written to model.json: make it a Part or a dataclass")
+
+
+def construct(value: Any) -> Any:
+    """Build the part that :func:`configuration` wrote; sequences become tuples.
+
+    Only classes of fourfold and of packages registered under the entry-point group ``fourfold.paradigms`` are
+    imported, so a ``model.json`` from elsewhere runs no foreign code.
+
+    Raises:
+        ValueError: if the value names a class outside of those packages.
+    """
+    if isinstance(value, list):
+        return tuple(construct(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "type" not in value or "args" not in value:
+        return {key: construct(item) for key, item in value.items()}
+    kind = _resolve(value["type"])
+    return kind(**{key: construct(item) for key, item in value["args"].items()})
+
+
+def _resolve(name: str) -> Any:
+    """The class that ``module:Class`` names, from a package that may be imported."""
+    module, _, qualname = name.partition(":")
+    root = module.partition(".")[0]
+    if root != "fourfold" and root not in _third_parties():
+        raise ValueError(
+            f"model.json names {name!r}, but {root!r} is not registered under 'fourfold.paradigms': install it"
+        )
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    if not (isinstance(found, type) and (issubclass(found, Part) or dataclasses.is_dataclass(found))):
+        raise ValueError(f"model.json names {name!r}, which is not a part")
+    return found
+
+
+def _third_parties() -> set[str]:
+    """The top-level packages registered under the entry-point group ``fourfold.paradigms``."""
+    return {point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="fourfold.paradigms")}
+
+
+# --- noise and batches ------------------------------------------------------------------------------------------------
+
+
+class Noise:
+    """The random stream of samples ``start .. stop``: sample *i* of a seed draws the same whatever its neighbours.
+
+    Indices are grouped into aligned blocks of ``BLOCK``; each block has a generator of its own, always drawn whole and
+    then cut, so neither the number of samples nor the batch size changes what an index receives.
+
+    Args:
+        seed: the user's seed.
+        start, stop: the half-open range of sample indices.
+        stream: names an independent stream of the same seed (``"sample"``, ``"score"``).
+        device: where the draws are put; they are made on the CPU so that every device sees the same.
+    """
+
+    BLOCK: ClassVar[int] = 64
+
+    def __init__(
+        self, seed: int, start: int, stop: int, stream: str = "sample", device: torch.device | str = "cpu"
+    ) -> None:
+        self.start, self.stop, self.device = start, stop, device
+        first, last = start // self.BLOCK, max(stop - 1, start) // self.BLOCK
+        self._generators = [_generator(f"{stream}/{seed}/{block}") for block in range(first, last + 1)]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def normal(self, *event: int) -> Tensor:
+        """Standard normal draws, ``(n, *event)``."""
+        return self._draw(torch.randn, event)
+
+    def uniform(self, *event: int) -> Tensor:
+        """Uniform draws on [0, 1), ``(n, *event)``."""
+        return self._draw(torch.rand, event)
+
+    def _draw(self, draw: Callable[..., Tensor], event: tuple[int, ...]) -> Tensor:
+        blocks = torch.cat([draw(self.BLOCK, *event, generator=generator) for generator in self._generators])
+        offset = self.start % self.BLOCK
+        return blocks[offset : offset + len(self)].to(self.device)
+
+
+def _generator(name: str) -> torch.Generator:
+    """A generator seeded by a hash of its name."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+class Batch(NamedTuple):
+    """Encoded examples and what they are conditioned on."""
+
+    x: Tensor
+    """``(B, *event)``, as the codec encodes them."""
+    cond: Tensor | None = None
+    """``(B,)`` class labels; -1 is "unknown" and ``None`` is "all unknown"."""
+
+
+# --- spaces and codecs ------------------------------------------------------------------------------------------------
+
+
+class Space(ABC):
+    """What one raw example is. Concrete spaces are frozen dataclasses in :mod:`fourfold.spaces`.
+
+    A raw batch is one tensor, ``(B, *shape)``. Every space has ``classes``, the number of class labels it is
+    conditional on, or ``None``.
+    """
+
+    classes: int | None
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one raw example."""
+
+    @property
+    def dims(self) -> int:
+        """The number of scalar values in one raw example: what "per dimension" divides by."""
+        return math.prod(self.shape)
+
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """The unit likelihoods of this space are told in: ``bits/dim``, ``nats/char``, ``bits/byte``, ``nats``."""
+
+    @abstractmethod
+    def check(self, x: Tensor) -> None:
+        """Refuse a raw batch that does not belong to this space (``ValueError`` naming the row and the way out)."""
+
+
+class Measure:
+    """Names of the base measure an encoded example's probability refers to."""
+
+    COUNTING: ClassVar[str] = "counting"
+    LEBESGUE: ClassVar[str] = "lebesgue"
+
+
+class Codec(Part, nn.Module, ABC):
+    """A map between raw examples and what a network models: the only place where data is rescaled.
+
+    ``measure`` says whether an encoded example has a mass or a density; ``dequantises`` whether encoding adds noise to
+    integers, in which case an exact log-density of the reals is a lower bound on the log-mass of the integers.
+    """
+
+    measure: ClassVar[str]
+    dequantises: ClassVar[bool] = False
+
+    @abstractmethod
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        """Encode raw ``(B, *shape)``; return the code and ``log |det d code / d x|`` of shape ``(B,)``, in nats.
+
+        ``noise`` is the stream for dequantisation; without one, torch's generator is used.
+        """
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """Decode to raw examples, clipped and rounded to what the space allows."""
+
+    @abstractmethod
+    def fit(self, x: Tensor) -> None:
+        """Set the codec's own statistics from raw training data; most codecs have none."""
+
+
+# --- estimands and their views ----------------------------------------------------------------------------------------
+
+
+class Estimand(Part, nn.Module, ABC):
+    """A module with a mathematical meaning, independent of how it was learned.
+
+    It reaches its network through a child module named ``net``, whose calls :func:`count_evaluations` counts, and
+    ``event`` is the shape of one encoded example. Time ``t`` and labels come as ``(B,)``.
+    """
+
+    event: tuple[int, ...]
+
+
+_VIEWS: dict[tuple[type[Estimand], type[Estimand]], Callable[[Any], Estimand]] = {}
+_PARADIGMS: dict[tuple[type[Estimand], Principle], Paradigm] = {}
+
+
+def register_view(source: type[Estimand], target: type[Estimand]) -> Callable[[Callable[[Any], Estimand]], Any]:
+    """Register the decorated callable as the view of ``source`` as ``target`` (compare ``register_kl`` in torch)."""
+
+    def register(function: Callable[[Any], Estimand]) -> Callable[[Any], Estimand]:
+        _VIEWS[source, target] = function
+        return function
+
+    return register
+
+
+def _route(source: type, target: type) -> list[Callable[[Any], Estimand]] | None:
+    """The shortest chain of views from one type to another, or ``None``."""
+    queue: deque[tuple[type, list[Callable[[Any], Estimand]]]] = deque([(source, [])])
+    seen: set[type] = {source}
+    while queue:
+        kind, chain = queue.popleft()
+        if issubclass(kind, target):
+            return chain
+        for (start, end), function in _VIEWS.items():
+            if issubclass(kind, start) and end not in seen:
+                seen.add(end)
+                queue.append((end, [*chain, function]))
+    return None
+
+
+def view(estimand: Estimand, needs: type[E]) -> E:
+    """Return ``estimand`` seen as what is needed: itself, or a module that wraps it and shares its weights.
+
+    Raises:
+        TypeError: if no chain of registered views leads there; both names are in the message.
+    """
+    route = _route(type(estimand), needs)
+    if route is None:
+        raise TypeError(f"{type(estimand).__name__} cannot be seen as {needs.__name__}")
+    for function in route:
+        estimand = function(estimand)
+    assert isinstance(estimand, needs)
+    return estimand
+
+
+def register_paradigm(estimand: type[Estimand], principle: Principle, paradigm: Paradigm) -> None:
+    """Enter a cell of the table from which a model's paradigm follows."""
+    _PARADIGMS[estimand, principle] = paradigm
+
+
+# --- objectives, samplers, likelihoods --------------------------------------------------------------------------------
+
+
+class Term(nn.Module, ABC):
+    """One loss with its own optimizer: ``forward`` returns the unreduced loss, ``updates`` what it trains.
+
+    Terms run one after the other within a step, each on the same batch. ``watched`` holds scalars of the latest
+    forward (detached), which the engine logs; they are how failure modes are seen while training.
+    """
+
+    def __init__(self, updates: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.updates = nn.ModuleList(updates)
+        self.watched: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of each example, ``(B,)``, in float32; random draws come from torch's generator."""
+
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters this term's optimizer updates."""
+        return [p for p in self.updates.parameters() if p.requires_grad]
+
+
+class Objective(Part, nn.Module, ABC):
+    """What is minimised: hyper-parameters of the loss, and modules that only training needs (a critic, an encoder)."""
+
+    learns: ClassVar[type[Estimand]]
+    principle: ClassVar[Principle]
+
+    @abstractmethod
+    def terms(self, estimand: Any) -> Mapping[str, Term]:
+        """The terms by name, in the order in which a step runs them."""
+
+
+class Sampler(ABC):
+    """How a sample is drawn: a frozen dataclass of settings, without weights and without a device."""
+
+    needs: ClassVar[type[Estimand]]
+
+    @abstractmethod
+    def __call__(self, estimand: Any, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        """Draw ``len(noise)`` encoded examples; every random number comes from ``noise``."""
+
+
+class Likelihood(ABC):
+    """How p(x) is obtained: a frozen dataclass of settings."""
+
+    needs: ClassVar[type[Estimand]]
+
+    @abstractmethod
+    def __call__(self, estimand: Any, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        """The typed log-probability of encoded examples, with respect to the codec's measure.
+
+        ``objective`` is what training left behind: a bound may need its encoder; most likelihoods ignore it.
+        """
+
+
+@dataclass(frozen=True)
+class LogProb:
+    """Log-probabilities in nats per raw example, with what kind of number they are.
+
+    Attributes:
+        nats: ``(B,)``.
+        kind: exact, lower bound, estimate, unnormalised, none.
+        std_error: ``(B,)`` standard error of each estimate, or ``None`` where nothing random remains.
+        draws: probes or importance samples per example (0 if none).
+        evaluations: network evaluations per example.
+        dims: scalar values per example, the divisor of "per dimension".
+        note: one line: what was done, and what dequantisation did to the kind.
+    """
+
+    nats: Tensor
+    kind: Kind
+    dims: int = 1
+    std_error: Tensor | None = None
+    draws: int = 0
+    evaluations: float = 0.0
+    note: str = ""
+
+    def __len__(self) -> int:
+        return len(self.nats)
+
+    @property
+    def bits_per_dim(self) -> Tensor:
+        """``-log2 p(x) / dims``, ``(B,)``."""
+        return -self.nats / (self.dims * math.log(2.0))
+
+    @property
+    def nats_per_token(self) -> Tensor:
+        """``-log p(x) / dims``, ``(B,)``: for text, where a dimension is a token."""
+        return -self.nats / self.dims
+
+    @property
+    def bits_per_byte(self) -> Tensor:
+        """``-log2 p(x) / dims``, ``(B,)``: for text in bytes, where a dimension is a byte."""
+        return self.bits_per_dim
+
+    def mean(self) -> tuple[float, float]:
+        """The mean over examples in nats, and its standard error (spread of examples; estimation error included)."""
+        nats = self.nats.double()
+        spread = nats.std().item() / math.sqrt(len(nats)) if len(nats) > 1 else math.nan
+        return nats.mean().item(), spread
+
+    def in_unit(self, unit: str) -> Tensor:
+        """Per-example values in ``bits/dim``, ``nats/char``, ``bits/byte`` or ``nats``.
+
+        Raises:
+            ValueError: for another unit.
+        """
+        table = {
+            "bits/dim": "bits_per_dim",
+            "bits/byte": "bits_per_byte",
+            "nats/char": "nats_per_token",
+            "nats": "nats",
+        }
+        if unit not in table:
+            raise ValueError(f"unknown unit {unit!r}: choose one of {', '.join(table)}")
+        value: Tensor = getattr(self, table[unit])
+        return value
+
+    @classmethod
+    def cat(cls, parts: Sequence[LogProb]) -> LogProb:
+        """Join log-probabilities of batches; all must be of one kind.
+
+        Raises:
+            ValueError: for no parts or for several kinds.
+        """
+        if len({part.kind for part in parts}) != 1:
+            raise ValueError(f"log-probabilities of kinds {[str(part.kind) for part in parts]} cannot be joined")
+        errors = [part.std_error for part in parts if part.std_error is not None]
+        total = sum(len(part) for part in parts)
+        return dataclasses.replace(
+            parts[0],
+            nats=torch.cat([part.nats for part in parts]),
+            std_error=torch.cat(errors) if len(errors) == len(parts) else None,
+            evaluations=sum(part.evaluations * len(part) for part in parts) / max(total, 1),
+        )
+
+
+def no_likelihood(n: int, reason: str) -> LogProb:
+    """The answer of a model without a density: NaN for each of ``n`` examples, kind ``none``, and the reason."""
+    return LogProb(torch.full((n,), math.nan), Kind.NONE, note=reason)
+
+
+class Evaluations:
+    """Counts rows sent through an estimand's network: divided by samples, the network evaluations of one sample."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.calls = 0
+
+
+@contextmanager
+def count_evaluations(estimand: nn.Module) -> Iterator[Evaluations]:
+    """Count the evaluations of every ``net`` inside an estimand by a forward hook, while the context is open."""
+    count = Evaluations()
+
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        count.rows += tensors[0].shape[0] if tensors else 0
+        count.calls += 1
+
+    nets = {getattr(module, "net", None) for module in estimand.modules() if isinstance(module, Estimand)}
+    handles = [
+        net.register_forward_hook(hook) for net in nets if isinstance(net, nn.Module) and not isinstance(net, Estimand)
+    ]
+    try:
+        yield count
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a preset is best trained; every field can be overridden when fitting. No paradigm is known here.
+
+    Attributes:
+        batch_size: examples per step.
+        learning_rate: peak rate of AdamW, which trains everything that Muon does not.
+        muon_rate: peak rate of Muon for the hidden matrices and kernels; ``None`` trains all with AdamW.
+        betas: AdamW's.
+        weight_decay: decoupled, for matrices only.
+        warmup: fraction of the budget in which the rate rises linearly from 0.
+        cooldown: last fraction of the budget in which the rate falls to ``floor`` (1: cosine from the start).
+        floor: final rate as a fraction of the peak.
+        ema: half-life of the weight average as a fraction of the steps so far; 0 keeps no average.
+        clip: largest norm of a term's gradient; 0 clips nothing.
+    """
+
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    muon_rate: float | None = None
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup: float = 0.02
+    cooldown: float = 1.0
+    floor: float = 0.0
+    ema: float = 0.05
+    clip: float = 1.0
+
+    def schedule(self, used: float) -> float:
+        """The rate's factor when the fraction ``used`` of the budget is used: up, flat, then half a cosine down."""
+        if used < self.warmup:
+            return used / self.warmup
+        start = max(1 - self.cooldown, self.warmup)
+        progress = min(max((used - start) / max(1 - start, 1e-9), 0.0), 1.0)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+_PARTS = ("space", "codec", "estimand", "objective", "sampler", "likelihood")
+
+
+class GenerativeModel(nn.Module):
+    """Space, codec, estimand, objective, sampler and likelihood: a system, identified by its parts.
+
+    Raises:
+        TypeError: when what the objective learns is not what the estimand is, or not what the sampler or the
+            likelihood needs after views; both names are in the message.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        codec: Codec,
+        estimand: Estimand,
+        objective: Objective,
+        sampler: Sampler,
+        likelihood: Likelihood,
+        training: Training = Training(),
+    ) -> None:
+        super().__init__()
+        self.training_defaults = training
+        self.space, self.codec, self.estimand, self.objective = space, codec, estimand, objective
+        self.sampler, self.likelihood = sampler, likelihood
+        self._check()
+
+    def _check(self) -> None:
+        learns = self.objective.learns
+        if not isinstance(self.estimand, learns):
+            raise TypeError(
+                f"{type(self.objective).__name__} learns a {learns.__name__}, but got a {type(self.estimand).__name__}"
+            )
+        for part in (self.sampler, self.likelihood):
+            if _route(type(self.estimand), part.needs) is None:
+                raise TypeError(
+                    f"{type(part).__name__} needs a {part.needs.__name__}, but {type(self.objective).__name__} "
+                    f"learns a {learns.__name__}, which cannot be seen as one"
+                )
+
+    @property
+    def paradigm(self) -> Paradigm:
+        """Where this model stands on the map: it follows from (estimand, principle of the objective).
+
+        Raises:
+            LookupError: if that cell of the table is empty.
+        """
+        for kind in type(self.estimand).__mro__:
+            if (kind, self.objective.principle) in _PARADIGMS:
+                return _PARADIGMS[kind, self.objective.principle]
+        raise LookupError(f"no paradigm is known for ({type(self.estimand).__name__}, {self.objective.principle})")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the estimand's weights are."""
+        return next((p.device for p in self.estimand.parameters()), torch.device("cpu"))
+
+    def with_parts(self, *, sampler: Sampler | None = None, likelihood: Likelihood | None = None) -> GenerativeModel:
+        """The same weights with another sampler or likelihood."""
+        return GenerativeModel(
+            self.space,
+            self.codec,
+            self.estimand,
+            self.objective,
+            sampler or self.sampler,
+            likelihood or self.likelihood,
+            self.training_defaults,
+        ).train(self.training)
+
+    def terms(self) -> Mapping[str, Term]:
+        """The objective's terms for this estimand."""
+        return self.objective.terms(self.estimand)
+
+    def encode(self, x: Tensor, cond: Tensor | None = None) -> Batch:
+        """Encode a raw batch for training."""
+        return Batch(self.codec.encode(x)[0], cond)
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256, start: int = 0
+    ) -> Tensor:
+        """Draw raw examples ``(n, *shape)``.
+
+        Args:
+            n: how many.
+            cond: a class label for all, or one per sample ``(n,)``; ``None`` is unconditional.
+            seed: with a sample's index, it fixes that sample.
+            batch_size: rows per network call; changes nothing but speed and memory.
+            start: the index of the first sample, for drawing a long series in pieces.
+
+        Raises:
+            ValueError: for n < 1 or labels the space does not have.
+        """
+        labels = self._labels(n, cond)
+        estimand = view(self.estimand, self.sampler.needs)
+        step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
+        parts = []
+        with _evaluating(self):
+            for first in range(start // step * step, start + n, step):
+                low, high = max(first, start), min(first + step, start + n)
+                noise = Noise(seed, low, high, device=self.device)
+                z = self.sampler(estimand, noise, None if labels is None else labels[low - start : high - start])
+                parts.append(self.codec.decode(z))
+        return torch.cat(parts)
+
+    def log_prob(self, x: Tensor, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256) -> LogProb:
+        """The typed log-probability of raw examples, codec included.
+
+        Args:
+            x: ``(B, *shape)`` raw examples.
+            cond: class labels as in :meth:`sample`.
+            seed: fixes probes, importance samples and dequantisation.
+            batch_size: rows per network call.
+
+        Raises:
+            ValueError: if ``x`` does not belong to the space.
+        """
+        self.space.check(x)
+        labels = self._labels(len(x), cond)
+        step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
+        with _evaluating(self):
+            parts = [self._log_prob(x, labels, seed, i, min(i + step, len(x))) for i in range(0, len(x), step)]
+        return dataclasses.replace(LogProb.cat(parts), dims=math.prod(x.shape[1:]))
+
+    def _log_prob(self, x: Tensor, labels: Tensor | None, seed: int, start: int, stop: int) -> LogProb:
+        noise = Noise(seed, start, stop, "score", self.device)
+        with torch.no_grad():
+            z, log_det = self.codec.encode(x[start:stop].to(self.device), noise)
+        batch = Batch(z, None if labels is None else labels[start:stop])
+        with count_evaluations(self.estimand) as count:
+            result = self.likelihood(view(self.estimand, self.likelihood.needs), batch, noise, self.objective)
+        kind, note = self._kind(result)
+        rows = max(stop - start, 1)
+        return dataclasses.replace(
+            result, nats=(result.nats + log_det).cpu(), kind=kind, note=note, evaluations=count.rows / rows
+        )
+
+    def _kind(self, result: LogProb) -> tuple[Kind, str]:
+        """What dequantisation makes of a kind: an exact density of reals only bounds the mass of integers."""
+        if not self.codec.dequantises or result.kind is Kind.NONE:
+            return result.kind, result.note
+        kind = Kind.LOWER_BOUND if result.kind is Kind.EXACT else result.kind
+        return kind, f"{result.note}; uniform dequantisation makes it bound the integers' mass from below".lstrip("; ")
+
+    def _labels(self, n: int, cond: int | Tensor | None) -> Tensor | None:
+        if n < 1:
+            raise ValueError(f"n must be at least 1, not {n}")
+        if cond is None:
+            return None
+        if self.space.classes is None:
+            raise ValueError("cond was given, but this model is unconditional: leave cond out")
+        labels = torch.as_tensor(cond, dtype=torch.long)
+        labels = labels.expand(n) if labels.ndim == 0 else labels
+        if labels.shape != (n,) or int(labels.min()) < -1 or int(labels.max()) >= self.space.classes:
+            raise ValueError(f"cond must be a label or {n} labels between 0 and {self.space.classes - 1} (-1: unknown)")
+        return labels.to(self.device)
+
+    def configuration(self) -> dict[str, Any]:
+        """The JSON value of ``model.json``: constructor arguments of every part."""
+        parts = {name: configuration(getattr(self, name)) for name in _PARTS}
+        return {**parts, "training": configuration(self.training_defaults)}
+
+    @classmethod
+    def from_configuration(cls, value: Mapping[str, Any]) -> GenerativeModel:
+        """Build the untrained model that :meth:`configuration` describes."""
+        return cls(**{name: construct(part) for name, part in value.items()})
+
+    def __repr__(self) -> str:
+        lines = [f"  {name}={_show(getattr(self, name))}," for name in _PARTS]
+        return "\n".join(["GenerativeModel(", *lines, ")"])
+
+
+def _show(part: Any) -> str:
+    """A part as the call that makes it."""
+    if isinstance(part, Part):
+        arguments = ", ".join(f"{key}={_show(value)}" for key, value in _arguments(part).items())
+        return f"{type(part).__name__}({arguments})"
+    return repr(part)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the earlier mode after."""
+    was = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was)

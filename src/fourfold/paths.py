@@ -1,0 +1,215 @@
+"""Paths from data to noise: ``x_t = alpha_t x_0 + sigma_t eps`` with ``eps ~ N(0, I)``.
+
+A path gives ``alpha_t``, ``sigma_t``, their derivatives in ``t`` and a grid of times from noise to data. Everything a
+sampler or an objective needs to know about a noise process is here, so samplers know no schedule.
+
+Time runs from ``t_min`` (almost data) to ``t_max`` (noise). References: Song et al. 2021 (https://arxiv.org/abs/2011.13456);
+Karras et al. 2022 (https://arxiv.org/abs/2206.00364); Lipman et al. 2023 (https://arxiv.org/abs/2210.02747);
+Nichol and Dhariwal 2021 (https://arxiv.org/abs/2102.09672); Liu, Gong, Liu 2023 (https://arxiv.org/abs/2209.03003).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["EDM", "VE", "VP", "Cosine", "Path", "RectifiedFlow", "SubVP"]
+
+
+class Path(ABC):
+    """``alpha_t`` and ``sigma_t`` as functions of time; concrete paths are frozen dataclasses."""
+
+    t_min: float
+    t_max: float
+
+    @abstractmethod
+    def alpha(self, t: Tensor) -> Tensor:
+        """The signal's coefficient, same shape as ``t``."""
+
+    @abstractmethod
+    def sigma(self, t: Tensor) -> Tensor:
+        """The noise's coefficient, same shape as ``t``."""
+
+    @abstractmethod
+    def d_alpha(self, t: Tensor) -> Tensor:
+        """``d alpha / d t``."""
+
+    @abstractmethod
+    def d_sigma(self, t: Tensor) -> Tensor:
+        """``d sigma / d t``."""
+
+    def log_snr(self, t: Tensor) -> Tensor:
+        """``lambda_t = log(alpha_t / sigma_t)``, half the log signal-to-noise ratio, as in DPM-Solver."""
+        return torch.log(self.alpha(t)) - torch.log(self.sigma(t))
+
+    def noised(self, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
+        """``x_t = alpha_t x_0 + sigma_t eps`` for ``x_0, eps`` of shape ``(B, *)`` and ``t`` of shape ``(B,)``."""
+        return broadcast(self.alpha(t), x_0) * x_0 + broadcast(self.sigma(t), x_0) * eps
+
+    def grid(self, steps: int) -> Tensor:
+        """``steps + 1`` decreasing times from ``t_max`` to ``t_min`` (float64), evenly spaced in ``t``."""
+        return torch.linspace(self.t_max, self.t_min, steps + 1, dtype=torch.float64)
+
+
+def broadcast(t: Tensor, like: Tensor) -> Tensor:
+    """View ``(B,)`` as ``(B, 1, ..., 1)`` in the dtype of ``like``."""
+    return t.to(like.dtype).reshape(-1, *(1,) * (like.ndim - 1))
+
+
+@dataclass(frozen=True)
+class RectifiedFlow(Path):
+    """Straight lines: ``alpha_t = 1 - t``, ``sigma_t = t``, on [0, 1]."""
+
+    t_min: float = 0.0
+    t_max: float = 1.0
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return 1 - t
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return -torch.ones_like(t)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+
+@dataclass(frozen=True)
+class EDM(Path):
+    """Noise level as time: ``alpha_t = 1``, ``sigma_t = t``, with times dense near the data (Karras et al. 2022, eq. 5)."""
+
+    t_min: float = 0.002
+    t_max: float = 80.0
+    rho: float = 7.0
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return t
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def grid(self, steps: int) -> Tensor:
+        """``t_i = (t_max^(1/rho) + i/steps (t_min^(1/rho) - t_max^(1/rho)))^rho``, float64."""
+        ramp = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
+        high, low = self.t_max ** (1 / self.rho), self.t_min ** (1 / self.rho)
+        return (high + ramp * (low - high)) ** self.rho
+
+
+@dataclass(frozen=True)
+class VE(Path):
+    """Variance exploding: ``alpha_t = 1``, ``sigma_t = sigma_min (sigma_max / sigma_min)^t`` on [0, 1]."""
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    t_min: float = 0.0
+    t_max: float = 1.0
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.sigma_min * (self.sigma_max / self.sigma_min) ** t
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return torch.zeros_like(t)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return self.sigma(t) * math.log(self.sigma_max / self.sigma_min)
+
+
+@dataclass(frozen=True)
+class VP(Path):
+    """Variance preserving with linear ``beta``: ``alpha_t = exp(-B(t)/2)``, ``sigma_t^2 = 1 - alpha_t^2``.
+
+    ``B(t) = beta_min t + (beta_max - beta_min) t^2 / 2``.
+    """
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    t_min: float = 1e-4
+    t_max: float = 1.0
+
+    def _integral(self, t: Tensor) -> Tensor:
+        return self.beta_min * t + (self.beta_max - self.beta_min) * t**2 / 2
+
+    def _beta(self, t: Tensor) -> Tensor:
+        return self.beta_min + (self.beta_max - self.beta_min) * t
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.exp(-self._integral(t) / 2)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.sqrt(-torch.expm1(-self._integral(t)))
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return -self._beta(t) / 2 * self.alpha(t)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return self._beta(t) / 2 * self.alpha(t) ** 2 / self.sigma(t)
+
+    def grid(self, steps: int) -> Tensor:
+        """``steps + 1`` times whose square roots are evenly spaced: dense near the data, float64."""
+        high, low = math.sqrt(self.t_max), math.sqrt(self.t_min)
+        return torch.linspace(high, low, steps + 1, dtype=torch.float64) ** 2
+
+
+@dataclass(frozen=True)
+class SubVP(Path):
+    """Sub-VP: the mean of :class:`VP`, with ``sigma_t = 1 - alpha_t^2``."""
+
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+    t_min: float = 1e-3
+    t_max: float = 1.0
+
+    @property
+    def _vp(self) -> VP:
+        return VP(self.beta_min, self.beta_max, self.t_min, self.t_max)
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return self._vp.alpha(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self._vp.sigma(t) ** 2
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return self._vp.d_alpha(t)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return -2 * self.alpha(t) * self.d_alpha(t)
+
+    def grid(self, steps: int) -> Tensor:
+        """As :meth:`VP.grid`."""
+        return self._vp.grid(steps)
+
+
+@dataclass(frozen=True)
+class Cosine(Path):
+    """``alpha_t = cos(pi t / 2)``, ``sigma_t = sin(pi t / 2)`` (Nichol and Dhariwal 2021, in continuous time)."""
+
+    t_min: float = 1e-3
+    t_max: float = 0.9999
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.cos(t * math.pi / 2)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.sin(t * math.pi / 2)
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return -math.pi / 2 * torch.sin(t * math.pi / 2)
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return math.pi / 2 * torch.cos(t * math.pi / 2)

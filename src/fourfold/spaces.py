@@ -1,0 +1,150 @@
+"""The spaces: what one raw example is. A raw batch is one tensor; a space checks it and says in which unit it is scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Space
+
+__all__ = ["Images", "Text", "Vectors"]
+
+
+@dataclass(frozen=True)
+class Vectors(Space):
+    """Real vectors: raw batches are float32 ``(B, dim)``.
+
+    Attributes:
+        dim: number of columns.
+        columns: their names, empty where they have none.
+        classes: number of class labels, or ``None``.
+        class_names: names of the labels, empty where they have none.
+    """
+
+    dim: int
+    columns: tuple[str, ...] = field(default=())
+    classes: int | None = None
+    class_names: tuple[str, ...] = field(default=())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.dim,)
+
+    @property
+    def unit(self) -> str:
+        return "nats"
+
+    def check(self, x: Tensor) -> None:
+        _check_shape(x, self.shape, "vectors")
+        if not x.is_floating_point():
+            raise ValueError(f"vectors are floating point, not {x.dtype}: convert with .float()")
+        bad = (~torch.isfinite(x)).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            name = self.columns[column] if self.columns else str(column)
+            raise ValueError(
+                f"row {row}, column {name}: {x[row, column].item()} is not a finite number; drop or fill it"
+            )
+
+
+@dataclass(frozen=True)
+class Images(Space):
+    """Images of integer levels: raw batches are uint8 ``(B, channels, height, width)`` with values below ``levels``.
+
+    Attributes:
+        channels, height, width: the size of one image.
+        levels: how many values a pixel can take (256 for 8 bits, 17 for scikit-learn's digits).
+        classes: number of class labels, or ``None``.
+        class_names: names of the labels, empty where they have none.
+    """
+
+    channels: int
+    height: int
+    width: int
+    levels: int = 256
+    classes: int | None = None
+    class_names: tuple[str, ...] = field(default=())
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.channels, self.height, self.width)
+
+    @property
+    def unit(self) -> str:
+        return "bits/dim"
+
+    def check(self, x: Tensor) -> None:
+        _check_shape(x, self.shape, "images")
+        if x.dtype != torch.uint8:
+            raise ValueError(f"images are uint8, not {x.dtype}: give integer levels 0 .. {self.levels - 1}")
+        over = (x.flatten(1).amax(1) >= self.levels).nonzero()
+        if self.levels < 256 and len(over):
+            raise ValueError(f"image {over[0].item()} has a value above {self.levels - 1}: raise levels or rescale it")
+
+
+@dataclass(frozen=True)
+class Text(Space):
+    """Text as token ids: raw batches are int64 ``(B, length)``; an example is a window of a text.
+
+    Attributes:
+        vocabulary: the characters, in the order of their ids; empty for bytes (256 ids).
+        length: tokens in one window.
+    """
+
+    vocabulary: str = ""
+    length: int = 256
+    classes: None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.length,)
+
+    @property
+    def tokens(self) -> int:
+        """The number of distinct ids."""
+        return len(self.vocabulary) or 256
+
+    @property
+    def unit(self) -> str:
+        return "nats/char" if self.vocabulary else "bits/byte"
+
+    def check(self, x: Tensor) -> None:
+        if x.ndim != 2 or x.dtype != torch.long:
+            raise ValueError(
+                f"text is int64 ids of shape (B, L), not {x.dtype} {tuple(x.shape)}: use space.parse(text)"
+            )
+        if x.numel() and (int(x.min()) < 0 or int(x.max()) >= self.tokens):
+            raise ValueError(
+                f"ids must lie between 0 and {self.tokens - 1}: was the text parsed with another vocabulary?"
+            )
+
+    def parse(self, text: str) -> Tensor:
+        """The ids of a text, ``(L,)`` int64.
+
+        Raises:
+            ValueError: for a character outside the vocabulary, with its position.
+        """
+        if not self.vocabulary:
+            return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).long()
+        index = {character: i for i, character in enumerate(self.vocabulary)}
+        try:
+            return torch.tensor([index[character] for character in text], dtype=torch.long)
+        except KeyError as error:
+            at = text.index(error.args[0])
+            raise ValueError(
+                f"character {error.args[0]!r} at position {at} is not in the vocabulary: train on bytes, or remove it"
+            ) from None
+
+    def show(self, ids: Tensor) -> str:
+        """The text of ``(L,)`` ids; bytes that are no UTF-8 are replaced."""
+        if not self.vocabulary:
+            return bytes(ids.tolist()).decode(errors="replace")
+        return "".join(self.vocabulary[i] for i in ids.tolist())
+
+
+def _check_shape(x: Tensor, shape: tuple[int, ...], what: str) -> None:
+    """Refuse a batch whose examples have another shape."""
+    if tuple(x.shape[1:]) != shape or x.ndim != len(shape) + 1:
+        raise ValueError(f"expected {what} of shape (B, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
