@@ -1,0 +1,34 @@
+# The two commands of the README: `make demo` and `make test`. They need Python (>= 3.11) and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test env clean
+
+demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
+	$(BIN)/fourfold compare digits --budget 30s --out report.html
+
+test: $(VENV)/test.stamp  ## the environment, then everything CI checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+env: $(VENV)/test.stamp  ## the environment for development
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fourfold needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo.stamp: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,metrics]'
+	touch $@ $(VENV)/demo.stamp
+
+clean:
+	rm -rf $(VENV) report.html results.json runs

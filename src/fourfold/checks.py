@@ -1,0 +1,432 @@
+"""Conformance checks: what any model, of this library or a third party's, can run on itself.
+
+Each check takes the thing it tests, returns nothing, and raises :class:`CheckFailed` with what was expected and what was
+found. ``tests/test_contract.py`` runs them on everything the walk finds; a third-party paradigm runs the same:
+
+    from fourfold import build, checks, Vectors
+    checks.check_model(build("mine", Vectors(2), "xs"))
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core import (
+    Batch,
+    Estimand,
+    GenerativeModel,
+    Noise,
+    Objective,
+    Sampler,
+    Term,
+    configuration,
+    construct,
+    count_evaluations,
+    view,
+)
+from fourfold.estimands import Denoiser, Score, Velocity
+from fourfold.paths import Path
+from fourfold.spaces import Images, Text, Vectors
+from fourfold.vocabulary import Cost, Kind
+
+__all__ = [
+    "CheckFailed",
+    "check_batch_split",
+    "check_configuration",
+    "check_cost",
+    "check_evaluations",
+    "check_gradients",
+    "check_integrates",
+    "check_likelihood",
+    "check_loss",
+    "check_model",
+    "check_order",
+    "check_samples",
+    "check_saved",
+    "check_seeds",
+    "check_stationary",
+    "check_views",
+    "raw_examples",
+]
+
+
+class CheckFailed(AssertionError):
+    """A promise of the library does not hold for what was checked."""
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise CheckFailed(message)
+
+
+def raw_examples(model: GenerativeModel, n: int = 16, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+    """Random raw examples of a model's space, and labels where it has classes: input for the checks.
+
+    Raises:
+        TypeError: for a space of another kind.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    space = model.space
+    if isinstance(space, Vectors):
+        x = torch.randn(n, space.dim, generator=generator)
+    elif isinstance(space, Images):
+        x = torch.randint(space.levels, (n, *space.shape), generator=generator).to(torch.uint8)
+    elif isinstance(space, Text):
+        x = torch.randint(space.tokens, (n, space.length), generator=generator)
+    else:
+        raise TypeError(f"no random examples are known for {type(space).__name__}")
+    labels = None if space.classes is None else torch.randint(space.classes, (n,), generator=generator)
+    return x, labels
+
+
+def _some_label(model: GenerativeModel) -> int | None:
+    return None if model.space.classes is None else 0
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def check_loss(model: GenerativeModel) -> None:
+    """Each term returns a finite float32 loss of shape ``(B,)``."""
+    x, cond = raw_examples(model)
+    batch = model.encode(x, cond)
+    terms = model.terms()
+    _require(len(terms) > 0, "the objective has no terms")
+    for name, term in terms.items():
+        loss = term(batch)
+        _require(loss.shape == (len(x),), f"term {name}: loss has shape {tuple(loss.shape)}, not ({len(x)},)")
+        _require(loss.dtype == torch.float32, f"term {name}: loss is {loss.dtype}, not float32")
+        _require(bool(torch.isfinite(loss).all()), f"term {name}: loss is not finite")
+
+
+def check_gradients(model: GenerativeModel, batches: int = 3) -> None:
+    """Every parameter a term updates gets a finite gradient from it, and the estimand's are all updated.
+
+    A zero gradient is allowed (zero-initialised layers start there); a missing one is not.
+    """
+    updated: set[nn.Parameter] = set()
+    for name, term in model.terms().items():
+        _backward(model, term, batches)
+        updated |= _finite_gradients(name, term)
+    missing = [name for name, p in model.estimand.named_parameters() if p.requires_grad and p not in updated]
+    _require(not missing, f"no term updates {', '.join(missing[:5])}")
+
+
+def _backward(model: GenerativeModel, term: Term, batches: int) -> None:
+    model.zero_grad(set_to_none=True)
+    for seed in range(batches):
+        term(model.encode(*raw_examples(model, seed=seed))).mean().backward()
+
+
+def _finite_gradients(name: str, term: Term) -> set[nn.Parameter]:
+    for key, p in term.updates.named_parameters():
+        _require(p.grad is not None or not p.requires_grad, f"term {name}: {key} gets no gradient")
+        finite = p.grad is None or bool(torch.isfinite(p.grad).all())
+        _require(finite, f"term {name}: the gradient of {key} is not finite")
+    return set(term.trainable())
+
+
+def check_stationary(
+    objective: Objective, oracle: Estimand, draw: Callable[[int], Tensor], batches: int = 64, directions: int = 8
+) -> None:
+    """At the true estimand the expected loss is stationary: its derivative along random directions is zero.
+
+    The derivative is taken in the oracle's parameters, or, if it has none, in the coefficient of a random affine change
+    of its output. It must be within 5 standard errors of zero over ``batches`` batches.
+
+    Args:
+        objective: what is tested.
+        oracle: the exact estimand of the distribution that ``draw`` samples.
+        draw: maps a seed to an encoded batch ``(B, *event)``.
+        batches, directions: how many of each.
+    """
+    for direction in range(directions):
+        slopes = torch.tensor([_slope(objective, oracle, draw(seed), seed, direction) for seed in range(batches)])
+        error = slopes.std() / math.sqrt(batches)
+        _require(
+            bool(slopes.mean().abs() <= 5 * error + 1e-7),
+            f"{type(objective).__name__}: slope {slopes.mean():.3g} ± {error:.2g} at the true estimand, direction {direction}",
+        )
+
+
+def _slope(objective: Objective, oracle: Estimand, x: Tensor, seed: int, direction: int) -> float:
+    perturbed = _perturbed(oracle, direction)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        loss = torch.stack([term(Batch(x)).mean() for term in objective.terms(perturbed).values()]).sum()
+    (slope,) = torch.autograd.grad(loss, perturbed.epsilon)
+    return float(slope)
+
+
+def _perturbed(oracle: Estimand, direction: int) -> PerturbedDenoiser | PerturbedVelocity:
+    if isinstance(oracle, Denoiser):
+        return PerturbedDenoiser(oracle, direction)
+    if isinstance(oracle, Velocity):
+        return PerturbedVelocity(oracle, direction)
+    raise TypeError(f"no perturbation is known for {type(oracle).__name__}: give a Denoiser or a Velocity")
+
+
+def _affine(x_t: Tensor, t: Tensor, direction: int) -> Tensor:
+    """A fixed random smooth function of ``x_t`` and ``t``, of the shape of ``x_t``."""
+    generator = torch.Generator().manual_seed(direction)
+    d = x_t[0].numel()
+    weight, bias, rate = (
+        torch.randn(d, d, generator=generator),
+        torch.randn(d, generator=generator),
+        torch.randn(d, generator=generator),
+    )
+    flat = torch.tanh(x_t.flatten(1) @ weight.to(x_t) / math.sqrt(d)) + bias.to(x_t) * torch.cos(
+        rate.to(x_t) * t[:, None]
+    )
+    return flat.reshape(x_t.shape)
+
+
+@final
+class PerturbedDenoiser(Denoiser):
+    """``D + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact denoiser."""
+
+    def __init__(self, denoiser: Denoiser, direction: int) -> None:
+        super().__init__()
+        self.denoiser, self.direction, self.path, self.event = denoiser, direction, denoiser.path, denoiser.event
+        self.epsilon = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.denoiser(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+
+
+@final
+class PerturbedVelocity(Velocity):
+    """``v + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact velocity."""
+
+    def __init__(self, velocity: Velocity, direction: int) -> None:
+        super().__init__()
+        self.velocity, self.direction, self.path, self.event = velocity, direction, velocity.path, velocity.event
+        self.epsilon = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.velocity(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+
+
+# --- sampling ---------------------------------------------------------------------------------------------------------
+
+
+def check_samples(model: GenerativeModel, n: int = 5) -> None:
+    """Samples belong to the space, conditional ones too, and a foreign label is refused."""
+    for cond in {None, _some_label(model)}:
+        x = model.sample(n, cond=cond)
+        _require(
+            x.shape == (n, *model.space.shape), f"samples have shape {tuple(x.shape)}, not {(n, *model.space.shape)}"
+        )
+        model.space.check(x)
+    foreign = 0 if model.space.classes is None else model.space.classes
+    try:
+        model.sample(1, cond=foreign)
+    except ValueError:
+        return
+    raise CheckFailed(f"a label the space does not have ({foreign}) was accepted")
+
+
+def check_seeds(model: GenerativeModel) -> None:
+    """One seed gives the same samples again, another seed gives others, and torch's own generator is not consulted."""
+    before = torch.get_rng_state()
+    first, again, other = model.sample(4, seed=1), model.sample(4, seed=1), model.sample(4, seed=2)
+    _require(torch.equal(torch.get_rng_state(), before), "sampling consulted torch's global generator")
+    _require(torch.equal(first, again), "the same seed gave different samples")
+    _require(not torch.equal(first, other), "another seed gave the same samples")
+
+
+def check_batch_split(model: GenerativeModel, n: int = 70) -> None:
+    """Sample *i* is the same whatever n, the batch size and where the series is cut, to floating-point tolerance.
+
+    Discrete samples may differ by one level in a rounding tie; at most 1 value in 1,000 may do more.
+    """
+    whole = model.sample(n, batch_size=128)
+    parts = torch.cat([model.sample(10, batch_size=64), model.sample(n - 10, start=10, batch_size=64)])
+    gap = (whole.double() - parts.double()).abs()
+    tolerance = 1e-3 if whole.is_floating_point() else 1.0
+    far = (gap > tolerance * (1 + whole.double().abs() * whole.is_floating_point())).double().mean().item()
+    _require(far <= 1e-3, f"{far:.2%} of the values change when the same samples are drawn in other batches")
+
+
+def check_evaluations(model: GenerativeModel, cost: Cost) -> None:
+    """The counted network evaluations of one sample obey the cost law of the paradigm."""
+    with count_evaluations(model.estimand) as count:
+        model.sample(64, cond=_some_label(model), batch_size=64)
+    rows = count.rows / 64
+    lengths = {
+        Cost.CONSTANT: (1.0, 1.0),
+        Cost.LENGTH: (1.0, 2.0 * model.space.dims + 1),
+        Cost.STEPS: (2.0, 1000.0),
+        Cost.CHAIN: (2.0, 1e6),
+    }
+    low, high = lengths[cost]
+    _require(
+        low <= rows <= high, f"{rows:g} network evaluations per sample; the law '{cost}' allows {low:g} to {high:g}"
+    )
+
+
+def check_cost(model: GenerativeModel) -> None:
+    """As :func:`check_evaluations`, with the law of the model's own paradigm."""
+    from fourfold.vocabulary import FACTS
+
+    check_evaluations(model, FACTS[model.paradigm].cost)
+
+
+def check_order(
+    sampler: type[Sampler], make: Callable[[int], Sampler], oracle: Denoiser, steps: Sequence[int] = (16, 32, 64, 128)
+) -> None:
+    """The error of an ODE sampler on an exact denoiser falls with the power of the step size that it declares.
+
+    The slope of log error against log steps, by regression, must be within 0.3 of ``-order``; the reference is the
+    same sampler with 16 times the finest number of steps.
+
+    Args:
+        sampler: the class, whose ``order`` is declared.
+        make: builds it for a number of steps.
+        oracle: an exact denoiser, in float64.
+        steps: numbers of steps.
+    """
+    noise = lambda: Noise(0, 0, 32)  # noqa: E731
+    estimand = view(oracle, sampler.needs)
+    with torch.no_grad():
+        exact = make(16 * max(steps))(estimand, noise())
+        errors = [(make(n)(estimand, noise()) - exact).double().norm().item() for n in steps]
+    x, y = torch.log(torch.tensor(steps, dtype=torch.float64)), torch.log(torch.tensor(errors, dtype=torch.float64))
+    slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+    order = getattr(sampler, "order", None)
+    _require(
+        order is not None and abs(slope + order) < 0.3,
+        f"{sampler.__name__}: error slope {slope:.2f}, declared order {order}",
+    )
+
+
+# --- likelihood -------------------------------------------------------------------------------------------------------
+
+
+def check_likelihood(model: GenerativeModel, kind: Kind | None = None) -> None:
+    """The likelihood is a typed ``LogProb`` of finite nats (or kind ``none`` with a reason), repeatable by its seed."""
+    x, cond = raw_examples(model, 4)
+    first, again = model.log_prob(x, cond, seed=3), model.log_prob(x, cond, seed=3)
+    _require(first.nats.shape == (4,), f"nats have shape {tuple(first.nats.shape)}, not (4,)")
+    if kind is not None:
+        _require(first.kind is kind, f"the likelihood is of kind {first.kind}, not {kind}")
+    if first.kind is Kind.NONE:
+        _require(bool(torch.isnan(first.nats).all()) and bool(first.note), "kind none needs NaN and a reason")
+        return
+    _require(bool(torch.isfinite(first.nats).all()), "log-probabilities are not finite")
+    _require(torch.allclose(first.nats, again.nats), "the same seed scores differently")
+    _require(first.dims == math.prod(x.shape[1:]), f"dims is {first.dims}, not {math.prod(x.shape[1:])}")
+
+
+def check_integrates(model: GenerativeModel, reach: float = 8.0, points: int = 400, tolerance: float = 0.02) -> None:
+    """An exact density of 1- or 2-dimensional vectors integrates to 1, a small table of masses sums to 1.
+
+    Args:
+        model: of ``Vectors(1)``, ``Vectors(2)``, or of images or text with at most 20,000 possible examples.
+        reach: half-width of the grid for vectors.
+        points: grid points per axis.
+        tolerance: largest deviation from 1.
+    """
+    grid, cell = _support(model, reach, points)
+    total = float(model.log_prob(grid, batch_size=8192).nats.double().logsumexp(0).exp()) * cell
+    _require(abs(total - 1) < tolerance, f"the probability of everything is {total:.4f}, not 1")
+
+
+def _support(model: GenerativeModel, reach: float, points: int) -> tuple[Tensor, float]:
+    """Every example of a small space, or a grid over it, and the volume of one cell."""
+    space = model.space
+    if isinstance(space, Vectors):
+        axis = torch.linspace(-reach, reach, points)
+        return torch.cartesian_prod(*[axis] * space.dim).reshape(-1, space.dim), (2 * reach / (points - 1)) ** space.dim
+    levels = space.levels if isinstance(space, Images) else space.tokens if isinstance(space, Text) else 0
+    _require(0 < levels**space.dims <= 20_000, f"{levels}^{space.dims} examples are too many to sum over")
+    everything = torch.tensor(list(itertools.product(range(levels), repeat=space.dims)))
+    dtype = torch.uint8 if isinstance(space, Images) else torch.long
+    return everything.reshape(-1, *space.shape).to(dtype), 1.0
+
+
+def check_views(estimand: Denoiser | Velocity | Score, event: tuple[int, ...], atol: float = 1e-4) -> None:
+    """Seeing an estimand as another and back changes nothing: views commute.
+
+    Every chain among denoiser, velocity and score that leads back to the estimand's own type is compared with the
+    estimand itself at random points and times.
+    """
+    path: Path = estimand.path
+    generator = torch.Generator().manual_seed(0)
+    t = torch.linspace(0.1, 0.8, 16) * (path.t_max - path.t_min) + path.t_min
+    x_t = torch.randn(16, *event, generator=generator) * (1 + path.sigma(t).reshape(-1, *[1] * len(event)))
+    own = next(kind for kind in (Denoiser, Velocity, Score) if isinstance(estimand, kind))
+    expected = estimand(x_t, t)
+    kinds: tuple[type[Estimand], ...] = (Denoiser, Velocity, Score)
+    for middle in itertools.permutations([kind for kind in kinds if kind is not own]):
+        seen: Estimand = estimand
+        for kind in (*middle, own):
+            seen = view(seen, kind)
+        gap = (seen(x_t, t) - expected).abs().max() / (1 + expected.abs().max())
+        _require(
+            float(gap) < atol,
+            f"the views {' -> '.join(k.__name__ for k in middle)} -> {own.__name__} change values by {gap:.2g}",
+        )
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def check_configuration(model: GenerativeModel) -> None:
+    """``model.json`` rebuilds every part: the configuration survives a round trip, and so do the parameters' shapes."""
+    import json
+
+    written = json.loads(json.dumps(model.configuration()))
+    rebuilt = GenerativeModel.from_configuration(written)
+    _require(rebuilt.configuration() == model.configuration(), "the configuration changes in a round trip")
+    shapes = {key: value.shape for key, value in model.state_dict().items()}
+    _require({k: v.shape for k, v in rebuilt.state_dict().items()} == shapes, "the rebuilt model has other parameters")
+    for part in (model.sampler, model.likelihood, model.space):
+        _require(construct(configuration(part)) == part, f"{type(part).__name__} changes in a round trip")
+
+
+def check_saved(model: GenerativeModel) -> None:
+    """Saved and loaded, a model samples and scores the same."""
+    from fourfold.engine import load_model, save_model
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(model, FilePath(folder))
+        loaded = load_model(FilePath(folder))
+    _require(torch.equal(model.sample(3), loaded.sample(3)), "the loaded model samples differently")
+    x, cond = raw_examples(model, 3)
+    same = torch.allclose(model.log_prob(x, cond).nats, loaded.log_prob(x, cond).nats, equal_nan=True)
+    _require(same, "the loaded model scores differently")
+
+
+MODEL_CHECKS: Mapping[str, Callable[[GenerativeModel], None]] = {
+    "loss": check_loss,
+    "gradients": check_gradients,
+    "samples": check_samples,
+    "seeds": check_seeds,
+    "batch_split": check_batch_split,
+    "cost": check_cost,
+    "likelihood": check_likelihood,
+    "configuration": check_configuration,
+    "saved": check_saved,
+}
+
+
+def check_model(model: GenerativeModel) -> None:
+    """Run every check that needs nothing but a model.
+
+    Raises:
+        CheckFailed: at the first promise that does not hold, naming the check.
+    """
+    for name, check in MODEL_CHECKS.items():
+        try:
+            check(model)
+        except CheckFailed as failure:
+            raise CheckFailed(f"{name}: {failure}") from None
