@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 
-class CheckFailed(AssertionError):
+class CheckFailed(AssertionError):  # noqa: N818 (a failed check is what it is)
     """A promise of the library does not hold for what was checked."""
 
 
@@ -146,7 +146,8 @@ def check_stationary(
         objective: what is tested.
         oracle: the exact estimand of the distribution that ``draw`` samples.
         draw: maps a seed to an encoded batch ``(B, *event)``.
-        batches, directions: how many of each.
+        batches: how many batches the slope is averaged over.
+        directions: how many random directions are tried.
     """
     for direction in range(directions):
         slopes = torch.tensor([_slope(objective, oracle, draw(seed), seed, direction) for seed in range(batches)])
@@ -294,11 +295,10 @@ def check_order(
         oracle: an exact denoiser, in float64.
         steps: numbers of steps.
     """
-    noise = lambda: Noise(0, 0, 32)  # noqa: E731
     estimand = view(oracle, sampler.needs)
     with torch.no_grad():
-        exact = make(16 * max(steps))(estimand, noise())
-        errors = [(make(n)(estimand, noise()) - exact).double().norm().item() for n in steps]
+        exact = make(16 * max(steps))(estimand, Noise(0, 0, 32))
+        errors = [(make(n)(estimand, Noise(0, 0, 32)) - exact).double().norm().item() for n in steps]
     x, y = torch.log(torch.tensor(steps, dtype=torch.float64)), torch.log(torch.tensor(errors, dtype=torch.float64))
     slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
     order = getattr(sampler, "order", None)

@@ -1,0 +1,79 @@
+"""Every check on every paradigm and space that the walk finds: a class is tested by existing."""
+
+import pytest
+import torch
+
+from fourfold import checks
+from fourfold.paradigms import build, cards, recipes
+from fourfold.spaces import Images, Text, Vectors
+
+SPACES = {
+    "vectors": Vectors(3),
+    "vectors-by-class": Vectors(2, classes=3),
+    "images": Images(1, 8, 8, levels=17),
+    "images-by-class": Images(3, 7, 10, levels=256, classes=4),
+    "text": Text("abcdef", length=24),
+}
+
+
+def models() -> list[tuple[str, str]]:
+    """Every (recipe, space) for which the recipe builds a model."""
+    found = []
+    for name in recipes():
+        for space in SPACES:
+            try:
+                build(name, SPACES[space], "xs")
+            except TypeError:
+                continue
+            found.append((name, space))
+    return found
+
+
+MODELS = models()
+
+
+def built(name: str, space: str) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build(name, SPACES[space], "xs")
+        torch.manual_seed(0)
+        for p in model.parameters():  # away from zero-initialised layers, which would hide a dependence
+            p.data.add_(0.02 * torch.randn_like(p))
+    return model
+
+
+def test_the_four_paradigms_model_vectors_and_images() -> None:
+    assert {"autoregressive", "latent-variable", "adversarial", "diffusion"} <= set(cards())
+    for card in ("autoregressive", "latent-variable", "adversarial", "diffusion"):
+        assert {space for name, space in MODELS if name == card} >= set(SPACES) - {"text"}
+    assert ("autoregressive", "text") in MODELS
+
+
+@pytest.mark.parametrize("size", ["xs", "s", "m"])
+@pytest.mark.parametrize("name", recipes())
+def test_every_size_builds_and_grows(name: str, size: str) -> None:
+    space = next(SPACES[s] for n, s in MODELS if n == name)
+    count = {key: sum(p.numel() for p in build(name, space, key).estimand.parameters()) for key in ("xs", size)}
+    assert size == "xs" or count[size] > count["xs"]
+
+
+@pytest.mark.parametrize("check", checks.MODEL_CHECKS)
+@pytest.mark.parametrize(("name", "space"), MODELS)
+def test_contract(name: str, space: str, check: str) -> None:
+    checks.MODEL_CHECKS[check](built(name, space))
+
+
+@pytest.mark.parametrize(("name", "space"), MODELS)
+def test_paradigm_follows_from_the_parts(name: str, space: str) -> None:
+    card = cards()[name.partition("/")[0]]
+    model = built(name, space)
+    assert model.paradigm is card.paradigm
+    x, cond = checks.raw_examples(model, 2)
+    assert model.log_prob(x, cond).kind in {card.facts.likelihood, "lower_bound", "exact"}
+
+
+def test_unknown_names_are_refused_with_the_choice() -> None:
+    with pytest.raises(ValueError, match="choose one of"):
+        build("gan", Vectors(2))
+    with pytest.raises(ValueError, match="choose xs, s or m"):
+        build("diffusion", Vectors(2), "xl")
