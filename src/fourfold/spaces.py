@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,15 +128,21 @@ class Text(Space):
             ValueError: for a character outside the vocabulary, with its position.
         """
         if not self.vocabulary:
-            return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).long()
-        index = {character: i for i, character in enumerate(self.vocabulary)}
-        try:
-            return torch.tensor([index[character] for character in text], dtype=torch.long)
-        except KeyError as error:
-            at = text.index(error.args[0])
+            return self.parse_bytes(text.encode())
+        vocabulary, codes = _codes(self.vocabulary), _codes(text)
+        order = vocabulary.argsort()
+        ids = order[np.searchsorted(vocabulary, codes, sorter=order).clip(max=len(order) - 1)]
+        foreign = np.flatnonzero(vocabulary[ids] != codes)
+        if len(foreign):
+            at = int(foreign[0])
             raise ValueError(
-                f"character {error.args[0]!r} at position {at} is not in the vocabulary: train on bytes, or remove it"
-            ) from None
+                f"character {text[at]!r} at position {at} is not in the vocabulary: train on bytes, or remove it"
+            )
+        return torch.from_numpy(ids.astype(np.int64))
+
+    def parse_bytes(self, content: bytes) -> Tensor:
+        """The ids of bytes, ``(L,)`` int64."""
+        return torch.from_numpy(np.frombuffer(content, dtype=np.uint8).astype(np.int64))
 
     def show(self, ids: Tensor) -> str:
         """The text of ``(L,)`` ids; bytes that are no UTF-8 are replaced."""
@@ -148,3 +155,8 @@ def _check_shape(x: Tensor, shape: tuple[int, ...], what: str) -> None:
     """Refuse a batch whose examples have another shape."""
     if tuple(x.shape[1:]) != shape or x.ndim != len(shape) + 1:
         raise ValueError(f"expected {what} of shape (B, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
+
+
+def _codes(text: str) -> np.ndarray:
+    """The code points of a text."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

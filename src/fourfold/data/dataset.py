@@ -1,0 +1,314 @@
+"""What a data source becomes: a space, three seeded splits and a digest that names the data to the bit."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core import Space
+from fourfold.spaces import Images, Text, Vectors
+
+__all__ = ["DataError", "Dataset", "Density", "Options", "Source", "Split", "assemble", "describe", "digest"]
+
+FEWEST = 20
+"""Fewer examples than this cannot be split and learned from."""
+
+
+class DataError(ValueError):
+    """Data that cannot be used: one line with the file, the row or column, and the way out."""
+
+
+class Density(ABC):
+    """The exact density a sampled set was drawn from."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x)`` or ``log p(x | cond)`` in nats of the raw example, ``(B,)`` float64."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Raw examples ``(N, *shape)`` with their labels ``(N,)``; for text the id stream ``(N,)``, cut into windows later."""
+
+    x: Tensor
+    cond: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A space and three splits.
+
+    Attributes:
+        name: the built-in name, or the path.
+        space: what one example is.
+        train, validation, test: the splits.
+        digest: SHA-256 of all examples and labels in the order of the source, whatever the seed.
+        source: where the data came from, in words.
+        skipped: files left out because they could not be read, with the reason.
+        density: the exact density of sampled sets, where it is known.
+        class_names: names of the labels, also where the set was loaded unconditionally.
+        seed: what the split was drawn with.
+    """
+
+    name: str
+    space: Space
+    train: Split
+    validation: Split
+    test: Split
+    digest: str
+    source: str
+    skipped: tuple[str, ...] = ()
+    density: Density | None = None
+    class_names: tuple[str, ...] = ()
+    seed: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """What a run folder keeps about its data, as a JSON value."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "digest": self.digest,
+            "seed": self.seed,
+            "train": len(self.train),
+            "validation": len(self.validation),
+            "test": len(self.test),
+            "skipped": list(self.skipped),
+        }
+
+
+@dataclass(frozen=True)
+class Options:
+    """What :func:`fourfold.data.load` was asked for; see there."""
+
+    seed: int = 0
+    data_dir: str | None = None
+    conditional: bool = False
+    skip_bad: bool = False
+    limit: int | None = None
+    labels: str | None = None
+    length: int = 256
+    fractions: tuple[float, ...] | None = None
+    size: tuple[int, int] | None = None
+    channels: int | None = None
+    levels: int | None = None
+    as_bytes: bool | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a reader returns, before splitting.
+
+    Attributes:
+        x: all examples in the order of the source.
+        space: their space, unconditional.
+        where: where they came from, in words.
+        labels: ``(N,)`` int64, or ``None``.
+        class_names: names of the labels.
+        test: how many examples at the end are an official test set.
+        held_out: the validation share of everything else, where there is an official test set.
+        skipped: files left out.
+        density: exact density, if known.
+        hint: the way out when labels are asked for and there are none.
+    """
+
+    x: Tensor
+    space: Space
+    where: str
+    labels: Tensor | None = None
+    class_names: tuple[str, ...] = ()
+    test: int = 0
+    held_out: float = 0.1
+    skipped: tuple[str, ...] = ()
+    density: Density | None = None
+    hint: str = field(default="load it without conditional")
+
+
+# --- digests and splits -----------------------------------------------------------------------------------------------
+
+
+def digest(x: Tensor, labels: Tensor | None = None) -> str:
+    """SHA-256 of dtype, shape and values of the examples and their labels, in hexadecimal."""
+    sha = hashlib.sha256()
+    for tensor in (x,) if labels is None else (x, labels):
+        sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        for part in torch.split(tensor, 4096):
+            sha.update(np.ascontiguousarray(part.numpy()).tobytes())
+    return sha.hexdigest()
+
+
+def assemble(name: str, source: Source, options: Options) -> Dataset:
+    """Check a source, split it by its seed, and name its classes in the space where labels are asked for.
+
+    Raises:
+        DataError: for labels that are asked for and missing, too few examples, or values outside the space.
+    """
+    _check_labels(name, source, options)
+    sha = digest(source.x, source.labels)
+    if isinstance(source.space, Text):
+        parts = _by_position(name, source, options)
+    else:
+        parts = _by_seed(name, source, options)
+    train, validation, test = parts
+    if isinstance(source.space, Vectors):
+        _check_constant(name, train.x, source.space)
+    return Dataset(
+        name,
+        _named(source, options),
+        train,
+        validation,
+        test,
+        sha,
+        source.where,
+        source.skipped,
+        source.density,
+        source.class_names,
+        options.seed,
+    )
+
+
+def _check_labels(name: str, source: Source, options: Options) -> None:
+    if options.conditional and source.labels is None:
+        raise DataError(f"{name} has no labels to be conditional on: {source.hint}")
+    if source.labels is not None and len(source.labels) != len(source.x):
+        raise DataError(f"{name}: {len(source.labels)} labels for {len(source.x)} examples: one label per example")
+
+
+def _named(source: Source, options: Options) -> Space:
+    """The space, with its classes where the set is conditional."""
+    space = source.space
+    if options.conditional and isinstance(space, (Images, Vectors)):
+        return dataclasses.replace(space, classes=len(source.class_names), class_names=source.class_names)
+    return space
+
+
+def _fractions(options: Options, default: tuple[float, ...]) -> tuple[float, ...]:
+    """The shares of train, validation and test; two shares mean that validation and test are the same examples."""
+    shares = tuple(options.fractions or default)
+    if len(shares) not in (2, 3) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
+        raise DataError(f"fractions {shares} are not two or three positive shares that add up to 1: (0.8, 0.1, 0.1)")
+    return shares
+
+
+def _cut(n: int, shares: Sequence[float]) -> list[slice]:
+    """Slices of ``range(n)`` for the shares, cut at whole numbers of examples; each at least one long if possible."""
+    edges = [0, *(math.floor(n * sum(shares[:i]) + 1e-9) for i in range(1, len(shares))), n]
+    for i in range(len(shares) - 1, 0, -1):
+        edges[i] = max(min(edges[i], edges[i + 1] - 1), 0)
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def _by_position(name: str, source: Source, options: Options) -> tuple[Split, Split, Split]:
+    """Cut a text by position: what is held out comes after what is trained on."""
+    x = source.x[: options.limit]
+    parts = [Split(x[part]) for part in _cut(len(x), _fractions(options, (0.9, 0.05, 0.05)))]
+    shortest = min(map(len, parts))
+    if shortest < options.length:
+        raise DataError(
+            f"{name}: {len(x)} tokens leave a split of {shortest}, shorter than one window of {options.length}: "
+            "give a longer text or a smaller length"
+        )
+    return parts[0], parts[1], parts[-1]
+
+
+def _by_seed(name: str, source: Source, options: Options) -> tuple[Split, Split, Split]:
+    """Draw the splits: every class keeps its share in each; an official test set stays as it is."""
+    generator = torch.Generator().manual_seed(options.seed)
+    pool = len(source.x) - source.test
+    keep = 1.0 if options.limit is None else min(options.limit / len(source.x), 1.0)
+    labels = None if source.labels is None else source.labels[:pool]
+    order = _stratified(pool, labels, generator)[: round(pool * keep)]
+    if len(order) < FEWEST:
+        raise DataError(f"{name}: {len(order)} examples are too few: at least {FEWEST} are needed")
+    shares = _fractions(options, (0.8, 0.1, 0.1))
+    if source.test:
+        held = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out
+        shares = (1 - held, held)
+    rows = [_shuffled(order[part], generator) for part in _cut(len(order), shares)]
+    if source.test:
+        rest = torch.randperm(source.test, generator=generator)[: max(round(source.test * keep), 1)]
+        rows.append(pool + (rest if options.limit is not None else torch.arange(source.test)))
+    splits = [_take(source, part, options.conditional) for part in rows]
+    return splits[0], splits[1], splits[-1]
+
+
+def _stratified(n: int, labels: Tensor | None, generator: torch.Generator) -> Tensor:
+    """An order of ``range(n)`` of which every contiguous part holds each class in its share."""
+    order = torch.randperm(n, generator=generator)
+    if labels is None:
+        return order
+    place = torch.empty(n, dtype=torch.float64)
+    for label in torch.unique(labels).tolist():
+        members = order[labels[order] == label]
+        offset = torch.rand((), generator=generator, dtype=torch.float64)
+        place[members] = (torch.arange(len(members), dtype=torch.float64) + offset) / len(members)
+    return place.argsort(stable=True)
+
+
+def _shuffled(rows: Tensor, generator: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=generator)]
+
+
+def _take(source: Source, rows: Tensor, conditional: bool) -> Split:
+    cond = source.labels[rows] if conditional and source.labels is not None else None
+    return Split(source.x[rows], cond)
+
+
+def _check_constant(name: str, x: Tensor, space: Vectors) -> None:
+    constant = (x.amax(0) == x.amin(0)).nonzero().flatten().tolist()
+    if constant:
+        column = space.columns[constant[0]] if space.columns else str(constant[0])
+        raise DataError(
+            f"{name}: column {column} is constant ({x[0, constant[0]].item():g} in every training row): "
+            "it has no density; drop it"
+        )
+
+
+# --- in words ---------------------------------------------------------------------------------------------------------
+
+
+def describe(dataset: Dataset) -> str:
+    """A short text: space, counts, splits, classes, digest, memory."""
+    splits = (dataset.train, dataset.validation, dataset.test)
+    unit = "tokens" if isinstance(dataset.space, Text) else "examples"
+    counts = ", ".join(f"{len(s):,} {word}" for s, word in zip(splits, ("train", "validation", "test"), strict=True))
+    storages = {s.x.untyped_storage().data_ptr(): s.x.untyped_storage().nbytes() for s in splits}
+    classes = f"{len(dataset.class_names)}: {_listed(dataset.class_names)}" if dataset.class_names else "none"
+    lines = [
+        f"{dataset.name}: {_words(dataset.space)}",
+        f"  source     {dataset.source}",
+        f"  {unit:<10} {counts} (seed {dataset.seed})",
+        f"  classes    {classes}",
+        f"  scored in  {dataset.space.unit}" + ("; the exact density is known" if dataset.density else ""),
+        f"  memory     {sum(storages.values()) / 2**20:.1f} MiB",
+        f"  sha256     {dataset.digest}",
+    ]
+    return "\n".join(lines + [f"  skipped    {file}" for file in dataset.skipped])
+
+
+def _listed(names: Sequence[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _words(space: Space) -> str:
+    """A space in words."""
+    if isinstance(space, Images):
+        kind = {1: "grey", 3: "colour"}.get(space.channels, f"{space.channels}-channel")
+        return f"{kind} images of {space.height} x {space.width} pixels with {space.levels} levels"
+    if isinstance(space, Text):
+        kind = f"{space.tokens} characters" if space.vocabulary else "bytes"
+        return f"text over {kind}, in windows of {space.length}"
+    columns = f" ({_listed(space.columns, 6)})" if isinstance(space, Vectors) and space.columns else ""
+    return f"real vectors of {space.dims} columns{columns}"

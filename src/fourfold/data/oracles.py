@@ -1,0 +1,120 @@
+"""Exact estimands: put in a network's seat, they show whether samplers, objectives and likelihoods are right.
+
+For ``x_0 ~ sum_k w_k N(mu_k, S_k)`` and ``x_t = alpha x_0 + sigma eps`` everything is in closed form: with
+``S_k = U_k diag(l_k) U_k^T`` and ``C_k = alpha^2 S_k + sigma^2 I``,
+
+    p_t(x)         = sum_k w_k N(x; alpha mu_k, C_k)
+    E[x_0 | x, k]  = mu_k + alpha S_k C_k^-1 (x - alpha mu_k)
+    E[x_0 | x]     = sum_k p(k | x) E[x_0 | x, k]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.data.densities import GaussianMixture
+from fourfold.estimands import Denoiser
+from fourfold.paths import Path
+
+__all__ = ["GaussianDenoiser", "MixtureDenoiser"]
+
+
+class _Posterior(nn.Module):
+    """The closed forms of a mixture, in float64; it stands where a network would."""
+
+    log_weights: Tensor
+    means: Tensor
+    values: Tensor
+    vectors: Tensor
+
+    def __init__(self, mixture: GaussianMixture) -> None:
+        super().__init__()
+        values, vectors = torch.linalg.eigh(mixture.covariances)
+        self.register_buffer("log_weights", mixture.weights.log())
+        self.register_buffer("means", mixture.means)
+        self.register_buffer("values", values)
+        self.register_buffer("vectors", vectors)
+
+    def components(self, x_t: Tensor, alpha: Tensor, sigma: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        """``log w_k N(x_t; alpha mu_k, C_k)``, ``(B, K)``, and ``E[x_0 | x_t, k]``, ``(B, K, D)``."""
+        a, s = alpha.double()[:, None, None], sigma.double()[:, None, None]
+        variance = a**2 * self.values + s**2
+        y = torch.einsum("bkd,kde->bke", x_t.double()[:, None] - a * self.means, self.vectors)
+        log_norm = -0.5 * (y**2 / variance + variance.log() + math.log(2 * math.pi)).sum(-1)
+        mean = self.means + torch.einsum("bke,kde->bkd", y * a * self.values / variance, self.vectors)
+        return log_norm + self._log_prior(cond), mean
+
+    def _log_prior(self, cond: Tensor | None) -> Tensor:
+        """``log p(k | cond)``: all of it on the component asked for."""
+        if cond is None:
+            return self.log_weights
+        chosen = torch.arange(len(self.log_weights), device=cond.device) == cond[:, None]
+        certain = torch.where(chosen, 0.0, -math.inf).double()
+        return torch.where(cond[:, None] < 0, self.log_weights, certain)
+
+    def forward(self, x_t: Tensor, alpha: Tensor, sigma: Tensor, cond: Tensor | None) -> Tensor:
+        log_joint, means = self.components(x_t, alpha, sigma, cond)
+        return (log_joint.softmax(1)[:, :, None] * means).sum(1)
+
+
+@final
+class MixtureDenoiser(Denoiser):
+    """``E[x_0 | x_t]`` of a Gaussian mixture along any path, exactly; labels choose a component.
+
+    Args:
+        path: the noise process.
+        weights, means, covariances: as of :class:`~fourfold.data.densities.GaussianMixture`, as plain numbers.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        weights: Sequence[float],
+        means: Sequence[Sequence[float]],
+        covariances: Sequence[Sequence[Sequence[float]]],
+    ) -> None:
+        super().__init__()
+        self.path, self.event = path, (len(means[0]),)
+        self.net = _Posterior(GaussianMixture(weights, means, covariances))
+
+    @classmethod
+    def of(cls, path: Path, mixture: GaussianMixture) -> MixtureDenoiser:
+        """The denoiser of a known density."""
+        return cls(path, mixture.weights.tolist(), mixture.means.tolist(), mixture.covariances.tolist())
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net(x_t, self.path.alpha(t), self.path.sigma(t), cond).to(x_t.dtype)
+
+    def log_prob(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p_t(x_t)``, ``(B,)`` float64: its gradient is the score."""
+        log_joint, _ = self.net.components(x_t, self.path.alpha(t), self.path.sigma(t), cond)
+        return torch.logsumexp(log_joint, 1)
+
+
+@final
+class GaussianDenoiser(Denoiser):
+    """``E[x_0 | x_t]`` of one Gaussian with a full covariance along any path; labels are ignored.
+
+    Args:
+        path: the noise process.
+        mean: ``(D,)`` numbers.
+        covariance: ``(D, D)`` numbers, positive definite.
+    """
+
+    def __init__(self, path: Path, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.path, self.event = path, (len(mean),)
+        self.net = _Posterior(GaussianMixture([1.0], [mean], [covariance]))
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net(x_t, self.path.alpha(t), self.path.sigma(t), None).to(x_t.dtype)
+
+    def log_prob(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p_t(x_t)``, ``(B,)`` float64."""
+        log_joint, _ = self.net.components(x_t, self.path.alpha(t), self.path.sigma(t), None)
+        return torch.logsumexp(log_joint, 1)

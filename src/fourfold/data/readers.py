@@ -1,0 +1,48 @@
+"""One's own data: every file or folder is read by what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fourfold.data.dataset import DataError, Options, Source
+from fourfold.data.text import text_source
+
+__all__ = ["read"]
+
+
+def read(path: Path, options: Options) -> Source:
+    """Read a file or a folder, chosen by its suffix.
+
+    Raises:
+        DataError: if it is not of a kind that can be read, or holds bad data.
+    """
+    if path.is_dir():
+        from fourfold.data.images import read_folder
+
+        return read_folder(path, options)
+    suffix = path.suffix.lower()
+    if suffix in (".npy", ".npz"):
+        from fourfold.data.arrays import read_array
+
+        return read_array(path, options)
+    if suffix in (".csv", ".tsv", ".parquet"):
+        from fourfold.data.tables import read_table
+
+        return read_table(path, options)
+    return _read_text(path, options)
+
+
+def _read_text(path: Path, options: Options) -> Source:
+    """A text file; other formats are refused by name."""
+    known = "text, .npy, .npz, .csv, .tsv, .parquet or a folder of images"
+    if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
+        raise DataError(f"{path}: is one image: give the folder that holds the images")
+    if path.suffix.lower() in (".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z"):
+        raise DataError(f"{path}: is packed: unpack it first, and give {known}")
+    if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle", ".xlsx", ".h5", ".hdf5", ".mat", ".safetensors"):
+        raise DataError(f"{path}: files of this kind are not read: write it as {known}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
+    return text_source(str(path), content, options, f"text file {path}")
