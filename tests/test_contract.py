@@ -20,9 +20,9 @@ def models() -> list[tuple[str, str]]:
     """Every (recipe, space) for which the recipe builds a model."""
     found = []
     for name in recipes():
-        for space in SPACES:
+        for space, value in SPACES.items():
             try:
-                build(name, SPACES[space], "xs")
+                build(name, value, "xs")
             except TypeError:
                 continue
             found.append((name, space))
