@@ -1,0 +1,73 @@
+"""An invertible map of vectors made of affine couplings, with its log-determinant.
+
+Dinh, Sohl-Dickstein, Bengio 2017, Density estimation using Real NVP (https://arxiv.org/abs/1605.08803).
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.nn.resnet import ResMLP
+
+__all__ = ["Couplings"]
+
+
+@final
+class Couplings(Part, nn.Module):
+    """``u = f(eps)``: each layer scales and shifts one half of the coordinates by functions of the other, then swaps.
+
+        (a, b) -> (b · exp(s(a)) + t(a), a),   s = bound · tanh(s~ / bound)
+
+    It starts as a permutation. Everything but the small networks inside is computed in float32.
+
+    Args:
+        dim: length of the vectors, at least 2.
+        width, blocks: size of the network in each layer.
+        layers: number of couplings; an even number starts as the identity where ``dim`` is even.
+        classes: number of labels, or ``None``.
+        bound: largest absolute log-scale of a layer.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        width: int = 128,
+        blocks: int = 1,
+        layers: int = 4,
+        classes: int | None = None,
+        bound: float = 2.0,
+    ) -> None:
+        super().__init__()
+        if dim < 2:
+            raise ValueError(f"couplings need at least 2 dimensions, not {dim}: one half moves the other")
+        self.dim, self.bound = dim, bound
+        halves = [dim // 2 if i % 2 == 0 else dim - dim // 2 for i in range(layers)]
+        self.nets = nn.ModuleList(ResMLP(half, 2 * (dim - half), width, blocks, classes, gain=0.0) for half in halves)
+        self.halves = halves
+
+    def _parameters_of(self, i: int, a: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Log-scale and shift of layer ``i``, float32."""
+        s, t = self.nets[i](a, cond).chunk(2, 1)
+        return self.bound * torch.tanh(s / self.bound), t
+
+    def forward(self, eps: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``u = f(eps)``, ``(B, dim)``."""
+        h = eps
+        for i, half in enumerate(self.halves):
+            a, b = h[:, :half], h[:, half:]
+            s, t = self._parameters_of(i, a, cond)
+            h = torch.cat([b * s.exp() + t, a], 1)
+        return h
+
+    def inverse(self, u: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """``eps = f^-1(u)``, ``(B, dim)``, and ``log |det d eps / d u|``, ``(B,)``."""
+        h, log_det = u, u.new_zeros(len(u))
+        for i, half in reversed(list(enumerate(self.halves))):
+            moved, a = h[:, : self.dim - half], h[:, self.dim - half :]
+            s, t = self._parameters_of(i, a, cond)
+            h, log_det = torch.cat([a, (moved - t) * (-s).exp()], 1), log_det - s.sum(1)
+        return h, log_det
