@@ -96,7 +96,8 @@ class Dequantised(Codec):
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         u = torch.rand(x.shape, device=x.device) if noise is None else noise.uniform(*x.shape[1:])
-        z = (x.float() + u) * (2 / self.space.levels) - 1
+        # In float32 a u within 2^-15 of 0 or 1 may round into the neighbouring level: decode must return x.
+        z = (x.float() + u.clamp(2**-14, 1 - 2**-14)) * (2 / self.space.levels) - 1
         return z, torch.full((len(x),), self.space.dims * math.log(2 / self.space.levels), device=x.device)
 
     def decode(self, z: Tensor) -> Tensor:

@@ -29,6 +29,11 @@ class Vectors(Space):
     classes: int | None = None
     class_names: tuple[str, ...] = field(default=())
 
+    def __post_init__(self) -> None:
+        if self.dim < 1 or len(self.columns) not in (0, self.dim):
+            raise ValueError(f"vectors of {self.dim} columns cannot have the names {self.columns}: name all or none")
+        _check_classes(self.classes, self.class_names)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.dim,)
@@ -68,6 +73,13 @@ class Images(Space):
     classes: int | None = None
     class_names: tuple[str, ...] = field(default=())
 
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1 or not 2 <= self.levels <= 256:
+            raise ValueError(
+                f"images of shape {self.shape} with {self.levels} levels: give sizes >= 1, levels 2 .. 256"
+            )
+        _check_classes(self.classes, self.class_names)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.channels, self.height, self.width)
@@ -80,8 +92,10 @@ class Images(Space):
         _check_shape(x, self.shape, "images")
         if x.dtype != torch.uint8:
             raise ValueError(f"images are uint8, not {x.dtype}: give integer levels 0 .. {self.levels - 1}")
+        if self.levels == 256 or not len(x):
+            return
         over = (x.flatten(1).amax(1) >= self.levels).nonzero()
-        if self.levels < 256 and len(over):
+        if len(over):
             raise ValueError(f"image {over[0].item()} has a value above {self.levels - 1}: raise levels or rescale it")
 
 
@@ -97,6 +111,10 @@ class Text(Space):
     vocabulary: str = ""
     length: int = 256
     classes: None = None
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError("text needs windows of at least one token and a vocabulary without repeated characters")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -155,6 +173,12 @@ def _check_shape(x: Tensor, shape: tuple[int, ...], what: str) -> None:
     """Refuse a batch whose examples have another shape."""
     if tuple(x.shape[1:]) != shape or x.ndim != len(shape) + 1:
         raise ValueError(f"expected {what} of shape (B, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
+
+
+def _check_classes(classes: int | None, names: tuple[str, ...]) -> None:
+    """Refuse a number of classes that does not fit their names."""
+    if (classes is not None and classes < 1) or (names and len(names) != classes):
+        raise ValueError(f"{classes} classes cannot have {len(names)} names: name all or none")
 
 
 def _codes(text: str) -> np.ndarray:

@@ -24,6 +24,10 @@ FEWEST = 20
 """Fewer examples than this cannot be split and learned from."""
 
 
+LARGE = 1 << 28
+"""From so many bytes on, data is reordered in place rather than copied."""
+
+
 class DataError(ValueError):
     """Data that cannot be used: one line with the file, the row or column, and the way out."""
 
@@ -240,7 +244,7 @@ def _by_seed(name: str, source: Source, options: Options) -> tuple[Split, Split,
     if source.test:
         rest = torch.randperm(source.test, generator=generator)[: max(round(source.test * keep), 1)]
         rows.append(pool + (rest if options.limit is not None else torch.arange(source.test)))
-    splits = [_take(source, part, options.conditional) for part in rows]
+    splits = _take(source, rows, options.conditional)
     return splits[0], splits[1], splits[-1]
 
 
@@ -261,9 +265,29 @@ def _shuffled(rows: Tensor, generator: torch.Generator) -> Tensor:
     return rows[torch.randperm(len(rows), generator=generator)]
 
 
-def _take(source: Source, rows: Tensor, conditional: bool) -> Split:
-    cond = source.labels[rows] if conditional and source.labels is not None else None
-    return Split(source.x[rows], cond)
+def _take(source: Source, rows: Sequence[Tensor], conditional: bool) -> list[Split]:
+    """The splits: copies of their rows, or, where the data is large and all of it is used, views of it reordered."""
+    order = torch.cat(list(rows))
+    known = source.labels[order] if conditional and source.labels is not None else None
+    sizes = [len(part) for part in rows]
+    cond: Sequence[Tensor | None] = [None] * len(sizes) if known is None else torch.split(known, sizes)
+    if len(order) == len(source.x) and source.x.nbytes > LARGE:
+        reorder(source.x.numpy(), order.tolist())
+        return [Split(x, c) for x, c in zip(torch.split(source.x, sizes), cond, strict=True)]
+    return [Split(source.x[part], c) for part, c in zip(rows, cond, strict=True)]
+
+
+def reorder(x: np.ndarray, order: list[int]) -> None:
+    """``x[:] = x[order]`` for a permutation, in place, with one row of memory: cycle by cycle."""
+    done = bytearray(len(order))
+    for start in range(len(order)):
+        if done[start] or order[start] == start:
+            continue
+        first, row = x[start].copy(), start
+        while not done[row]:
+            done[row], source = 1, order[row]
+            x[row] = first if source == start else x[source]
+            row = source
 
 
 def _check_constant(name: str, x: Tensor, space: Vectors) -> None:

@@ -1,0 +1,51 @@
+"""Class labels: from any values to ids ``0 .. K-1`` with names."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.data.dataset import DataError
+
+__all__ = ["encode_labels"]
+
+
+def encode_labels(values: np.ndarray, n: int, where: str) -> tuple[Tensor, tuple[str, ...]]:
+    """Ids ``(N,)`` int64 of the distinct values in sorted order, and their names.
+
+    Args:
+        values: one per example: integers, whole floats, booleans or strings.
+        n: the number of examples.
+        where: file and column or key, for messages.
+
+    Raises:
+        DataError: for another number of labels than examples, missing labels, fractions, or nearly as many classes
+            as examples.
+    """
+    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if values.ndim != 1:
+        raise DataError(f"{where}: labels of shape {values.shape}: give one label per example, shape ({n},)")
+    if len(values) != n:
+        raise DataError(f"{where}: {len(values)} labels for {n} examples: give one label per example")
+    distinct, ids = np.unique(_comparable(values, where), return_inverse=True)
+    if len(distinct) > max(n // 2, 1):
+        raise DataError(f"{where}: {len(distinct)} different labels for {n} examples are no classes: use another label")
+    return torch.from_numpy(ids.astype(np.int64)), tuple(str(value) for value in distinct.tolist())
+
+
+def _comparable(values: np.ndarray, where: str) -> np.ndarray:
+    """Values that can be sorted; floats must be whole numbers."""
+    if values.dtype.kind in "bui":
+        return values
+    if values.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)))
+        if len(bad):
+            raise DataError(
+                f"{where}, row {bad[0] + 1}: {values[bad[0]]} is no class label: use whole numbers or names"
+            )
+        return values.astype(np.int64)
+    missing = [i for i, value in enumerate(values.tolist()) if value is None or value != value]  # noqa: PLR0124
+    if missing:
+        raise DataError(f"{where}, row {missing[0] + 1}: the label is missing: fill it, or drop the row")
+    return values.astype(str)

@@ -1,0 +1,158 @@
+import math
+
+import pytest
+import torch
+
+from fourfold.codecs import Centred, Dequantised, Standardised, TextTokens, Tokens
+from fourfold.core import Measure, Noise, configuration, construct
+from fourfold.spaces import Images, Text, Vectors
+
+LEVELS = [2, 3, 17, 100, 255, 256]
+
+
+def every_level(levels: int) -> tuple[Images, torch.Tensor]:
+    x = torch.arange(levels, dtype=torch.uint8).repeat(2).reshape(2, 1, 1, levels)
+    return Images(1, 1, levels, levels), x
+
+
+@pytest.mark.parametrize("codec", [Tokens, Centred, Dequantised])
+@pytest.mark.parametrize("levels", LEVELS)
+def test_every_level_returns(codec, levels):
+    space, x = every_level(levels)
+    z, log_det = codec(space).encode(x)
+    assert log_det.shape == (2,)
+    assert torch.equal(codec(space).decode(z), x)
+    assert codec(space).decode(z).dtype == torch.uint8
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+@pytest.mark.parametrize("u", [0.0, 1e-9, 0.5, 1 - 1e-6, 1 - 2**-24])
+def test_dequantised_returns_at_the_edges_of_a_level(levels, u, monkeypatch):
+    space, x = every_level(levels)
+    monkeypatch.setattr(torch, "rand", lambda *shape, **options: torch.full(shape[0], u))
+    codec = Dequantised(space)
+    assert torch.equal(codec.decode(codec.encode(x)[0]), x)
+
+
+@pytest.mark.parametrize("codec", [Tokens, Centred, Dequantised])
+def test_decoding_clips_what_a_network_may_say(codec):
+    space = Images(1, 1, 3, 17)
+    z = torch.tensor([[[[-50, 50, 1]]]]) if codec is Tokens else torch.tensor([[[[-50.0, 50.0, 1.0]]]])
+    x = codec(space).decode(z)
+    assert x.flatten()[:2].tolist() == [0, 16]
+    space.check(x)
+
+
+def test_centred_is_symmetric_about_zero():
+    space, x = every_level(17)
+    z, log_det = Centred(space).encode(x)
+    assert z.amin().item() == -1
+    assert z.amax().item() == 1
+    torch.testing.assert_close(z, -z.flip(-1))
+    assert log_det.eq(0).all()
+
+
+def test_measures():
+    space = Images(1, 2, 2)
+    assert Tokens(space).measure == Centred(space).measure == TextTokens(Text()).measure == Measure.COUNTING
+    assert Dequantised(space).measure == Standardised(Vectors(2)).measure == Measure.LEBESGUE
+    assert Dequantised(space).dequantises
+    assert not any(c.dequantises for c in (Tokens(space), Centred(space), Standardised(Vectors(2))))
+
+
+def log_abs_det(function, x):
+    return torch.linalg.slogdet(torch.autograd.functional.jacobian(function, x))[1]
+
+
+def test_standardised_log_determinant_is_autograds():
+    x = torch.randn(500, 4, dtype=torch.float64) * torch.tensor([1.0, 20.0, 0.03, 5.0]) + 7
+    codec = Standardised(Vectors(4)).double()
+    codec.fit(x)
+    z, log_det = codec.encode(x)
+    torch.testing.assert_close(z.mean(0), torch.zeros(4).double(), atol=1e-9, rtol=0)
+    torch.testing.assert_close(z.std(0), torch.ones(4).double())
+    exact = log_abs_det(lambda row: codec.encode(row[None])[0][0], x[0])
+    torch.testing.assert_close(log_det, exact.expand(500))
+
+
+def test_dequantised_log_determinant_is_that_of_its_affine_map():
+    # encode is z = s (x + u) - 1: its derivative in the real x + u is taken from two integers with the same noise.
+    space = Images(1, 2, 3, 17)
+    codec = Dequantised(space)
+    x = torch.full((1, 1, 2, 3), 4, dtype=torch.uint8)
+    (low, log_det), (high, _) = codec.encode(x, Noise(0, 0, 1)), codec.encode(x + 5, Noise(0, 0, 1))
+    torch.testing.assert_close(log_det, ((high - low).double() / 5).log().sum()[None].float())
+
+
+def test_dequantised_density_bounds_the_mass_and_is_tight_where_it_is_flat():
+    # A density that is constant on each level's interval has exactly the mass of its pmf.
+    levels = 5
+    pmf = torch.tensor([0.1, 0.4, 0.05, 0.25, 0.2], dtype=torch.float64)
+    space = Images(1, 1, 1, levels)
+    codec = Dequantised(space)
+    grid = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000 * 2 - 1
+    level = ((grid + 1) * levels / 2).long()
+    flat = pmf[level] * levels / 2
+    assert flat.mean().item() * 2 == pytest.approx(1)
+    x = torch.arange(levels, dtype=torch.uint8).reshape(-1, 1, 1, 1)
+    z, log_det = codec.encode(x)
+    chosen = ((z.flatten() + 1) * levels / 2).long()
+    torch.testing.assert_close((pmf[chosen] * levels / 2).log() + log_det, pmf.log())
+    # A tilted density of the same masses only bounds them from below (Jensen), on average over the noise.
+    u = (grid + 1) * levels / 2 - level
+    tilted = flat * (0.5 + u)
+    per_level = [(tilted[level == k].log().mean() + math.log(2 / levels)).item() for k in range(levels)]
+    masses = [tilted[level == k].sum().item() * 2 / 100_000 for k in range(levels)]
+    assert masses == pytest.approx(pmf.tolist(), rel=1e-4)
+    assert all(bound < math.log(mass) for bound, mass in zip(per_level, masses, strict=True))
+
+
+def test_dequantisation_is_uniform_and_repeats_with_its_noise():
+    space = Images(1, 8, 8, 17)
+    codec = Dequantised(space)
+    x = torch.randint(17, (200, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    z = codec.encode(x, Noise(3, 0, 200))[0]
+    u = (z + 1) * 17 / 2 - x
+    counts = torch.histc(u, 10, 0, 1)
+    assert (counts / u.numel() - 0.1).abs().max() < 0.01
+    assert torch.equal(codec.encode(x[50:70], Noise(3, 50, 70))[0], z[50:70])
+
+
+def test_text_tokens_are_the_ids():
+    x = torch.randint(3, (2, 5))
+    z, log_det = TextTokens(Text("abc", 5)).encode(x)
+    assert torch.equal(z, x)
+    assert torch.equal(TextTokens(Text("abc", 5)).decode(z), x)
+    assert log_det.eq(0).all()
+
+
+def test_standardised_returns():
+    x = torch.randn(50, 3) * 4 + 100
+    codec = Standardised(Vectors(3))
+    codec.fit(x)
+    torch.testing.assert_close(codec.decode(codec.encode(x)[0]), x)
+
+
+def test_a_constant_column_is_named():
+    x = torch.randn(50, 2)
+    x[:, 1] = 3
+    with pytest.raises(ValueError, match="column height is constant"):
+        Standardised(Vectors(2, ("age", "height"))).fit(x)
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        Tokens(Images(1, 2, 2)),
+        Centred(Images(1, 2, 2)),
+        Dequantised(Images(1, 2, 2, 17)),
+        Standardised(Vectors(2)),
+        TextTokens(Text("ab", 3)),
+    ],
+    ids=lambda c: type(c).__name__,
+)
+def test_configuration_round_trips(codec):
+    copy = construct(configuration(codec))
+    assert type(copy) is type(codec)
+    assert copy.space == codec.space
+    assert set(copy.state_dict()) == set(codec.state_dict())
