@@ -35,6 +35,7 @@ _UNREADABLE = (
     zlib.error,
     Image.DecompressionBombError,
 )
+_WORDS = {"L": "grey", "RGB": "colour", "RGBA": "colour with transparency"}
 _CHUNK = 64
 _THREADS = 2
 
@@ -209,7 +210,7 @@ def _converted(path: Path, image: Image.Image, form: _Format) -> Image.Image:
         return image if image.mode == mode else image.convert(mode)
     if not form.convert:
         raise DataError(
-            f"{path}: has {len(mode)} channels, but {form.model.name} has {form.channels}: "
+            f"{path}: is {_WORDS[mode]}, but {form.model.name} is {_WORDS[form.mode]}: "
             "convert all (channels=1 or channels=3), or remove it"
         )
     if mode == "RGBA":  # what is transparent is seen on white

@@ -20,6 +20,8 @@ def read(path: Path, options: Options) -> Source:
         from fourfold.data.images import read_folder
 
         return read_folder(path, options)
+    if not path.is_file():
+        raise DataError(f"{path}: is neither a file nor a folder: give one that holds data")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         from fourfold.data.arrays import read_array

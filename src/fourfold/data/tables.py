@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from fourfold.data.labels import encode_labels
 from fourfold.spaces import Vectors
 
 __all__ = ["read_table"]
+
+_COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def read_table(path: Path, options: Options) -> Source:
@@ -56,6 +60,7 @@ class _Layout:
     separator: str
     header: bool
     comments: int
+    decimal: str = "."
 
 
 def _csv(path: Path) -> pd.DataFrame:
@@ -65,6 +70,7 @@ def _csv(path: Path) -> pd.DataFrame:
         frame = pd.read_csv(
             path,
             sep=layout.separator,
+            decimal=layout.decimal,
             header=0 if layout.header else None,
             skiprows=layout.comments,
             skipinitialspace=True,
@@ -84,23 +90,37 @@ def _csv(path: Path) -> pd.DataFrame:
 
 
 def _layout(path: Path) -> _Layout:
-    """Look at the first rows: separator, header, leading ``#`` lines."""
-    comments, line = 0, ""
+    """Look at the first rows: separator, header, decimal comma, leading ``#`` lines."""
+    comments, lines = _first_lines(path)
+    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(lines)
+    rows = [line.split() if separator == r"\s+" else _cells(line, separator) for line in lines]
+    comma = separator != "," and any(_COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
+    first = [cell.replace(",", ".") if comma else cell for cell in rows[0]] if rows else []
+    header = any(cell.strip() and not _is_number(cell) for cell in first)
+    return _Layout(separator, header, comments, "," if comma else ".")
+
+
+def _separator(lines: list[str]) -> str:
+    """The first of tab, semicolon, bar that most lines hold equally often; else a comma, else white space."""
+    for mark in "\t;|":
+        counts = [line.count(mark) for line in lines]
+        if counts and counts[0] and counts.count(counts[0]) > 0.8 * len(counts):
+            return mark
+    spaced = lines and "," not in lines[0] and len(lines[0].split()) > 1
+    return r"\s+" if spaced else ","
+
+
+def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
+    """How many lines of comments or nothing come first, and the lines after them."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            for line in file:
-                if line.strip() and not line.startswith("#"):
-                    break
-                comments, line = comments + 1, ""
+            lines = list(itertools.islice(file, 1000))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is no UTF-8 at byte {error.start}: convert it (iconv -f latin1 -t utf-8)") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
-    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=line.count)
-    if separator not in line:
-        separator = r"\s+" if len(line.split()) > 1 else ","
-    cells = line.split() if separator == r"\s+" else _cells(line, separator)
-    return _Layout(separator, any(cell.strip() and not _is_number(cell) for cell in cells), comments)
+    comments = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    return comments, lines[comments : comments + most]
 
 
 def _cells(line: str, separator: str) -> list[str]:
