@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fourfold.codecs import Centred, Standardised
 from fourfold.core import (
@@ -101,7 +101,7 @@ class DiscretisedLogistics(Observation):
     """
 
     def __init__(self, logits: Tensor, mu: Tensor, log_scale: Tensor, levels: int) -> None:
-        self.log_pi, self.mu, self.log_scale = F.log_softmax(logits, 1), mu, log_scale
+        self.log_pi, self.mu, self.log_scale = functional.log_softmax(logits, 1), mu, log_scale
         self.levels, self.half = levels, 1 / (levels - 1)
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -113,8 +113,8 @@ class DiscretisedLogistics(Observation):
         inverse = (-self.log_scale).exp()
         centred = (x - self.mu) * inverse
         step = self.half * inverse
-        log_below = F.logsigmoid(centred + step)
-        log_above = F.logsigmoid(step - centred)
+        log_below = functional.logsigmoid(centred + step)
+        log_above = functional.logsigmoid(step - centred)
         first, last = x < -1 + self.half, x > 1 - self.half
         inner = log_below + log_above + torch.log(-torch.expm1(-2 * step))
         parts = torch.where(first, log_below, torch.where(last, log_above, inner))
@@ -126,7 +126,7 @@ class DiscretisedLogistics(Observation):
     def exceeds(self, level: Tensor) -> Tensor:
         """``P(x > level)`` of every pixel, for levels that broadcast to ``(B, *event)``."""
         edge = (self._point(level) + self.half)[:, None] if level.ndim else self._point(level) + self.half
-        return (self.log_pi + F.logsigmoid((self.mu - edge) * (-self.log_scale).exp())).exp().sum(1)
+        return (self.log_pi + functional.logsigmoid((self.mu - edge) * (-self.log_scale).exp())).exp().sum(1)
 
     def draw(self, noise: Noise) -> Tensor:
         return self._quantile(noise.uniform(*self.mu.shape[2:]))
@@ -179,7 +179,7 @@ class GaussianHead(Head):
 
     def __call__(self, h: Tensor) -> Gaussians:
         mu, raw = h.chunk(2, 1)
-        return Gaussians(mu, torch.log(self.floor + F.softplus(raw)))
+        return Gaussians(mu, torch.log(self.floor + functional.softplus(raw)))
 
 
 @final
@@ -199,7 +199,7 @@ class LogisticHead(Head):
         logits, mu, raw = h.unflatten(1, (3, self.components, -1)).unbind(1)
         spread = torch.linspace(-1.0, 1.0, 2 * self.components + 1, device=h.device)[1::2]
         mu = mu + spread.reshape(-1, *(1,) * (mu.ndim - 2))
-        return DiscretisedLogistics(logits, mu, self.floor + F.softplus(raw - 1 - self.floor), self.levels)
+        return DiscretisedLogistics(logits, mu, self.floor + functional.softplus(raw - 1 - self.floor), self.levels)
 
 
 # --- the estimand -----------------------------------------------------------------------------------------------------
