@@ -1,0 +1,309 @@
+"""Causal convolutions over images: logits of each pixel given those above it and to its left, and a cached step.
+
+Two streams, as in Gated PixelCNN, leave no blind spot: one sees all rows above (van den Oord, Kalchbrenner, Vinyals,
+Espeholt, Graves, Kavukcuoglu 2016, https://arxiv.org/abs/1606.05328), the other continues within the row; both are
+residual and use shifted rather than masked kernels where they can (Salimans, Karpathy, Chen, Kingma 2017, PixelCNN++,
+https://arxiv.org/abs/1701.05517). Tensors are ``(N, H, W, C)``, which is torch's channels-last.
+A network computes in the dtype of its weights and returns float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+
+__all__ = ["CausalConvNet", "PlaneCache"]
+
+
+def _kernel(outputs: int, inputs: int, rows: int, columns: int, taps: int, gain: float) -> nn.Parameter:
+    """A kernel with normal entries of standard deviation ``gain / sqrt(inputs · taps)``."""
+    return nn.Parameter(torch.randn(outputs, inputs, rows, columns) * (gain / math.sqrt(inputs * taps)))
+
+
+@final
+class RowConv(Part, nn.Module):
+    """A convolution that sees its own row, whole, and the ``rows - 1`` rows above.
+
+    Args:
+        inputs, outputs: channels.
+        rows: height of the kernel.
+        reach: columns seen to either side.
+        gain: scale of the weights at the start.
+    """
+
+    def __init__(self, inputs: int, outputs: int, rows: int, reach: int, gain: float = 1.0) -> None:
+        super().__init__()
+        self.rows, self.reach, self.inputs = rows, reach, inputs
+        self.weight = _kernel(outputs, inputs, rows, 2 * reach + 1, rows * (2 * reach + 1), gain)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, H, W, inputs)`` to ``(N, H, W, outputs)``."""
+        y = F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, padding=(self.rows - 1, self.reach))
+        return y[:, :, : x.shape[1]].permute(0, 2, 3, 1)
+
+    def memory(self, batch: int, width: int) -> Tensor:
+        """The rows above the first one: zeros."""
+        return self.weight.new_zeros(batch, self.rows, width, self.inputs)
+
+    def step(self, row: Tensor, memory: Tensor) -> Tensor:
+        """The next row, ``(N, 1, W, inputs)`` to ``(N, 1, W, outputs)``; ``memory`` holds the rows above."""
+        memory[:, :-1] = memory[:, 1:].clone()
+        memory[:, -1:] = row
+        y = F.conv2d(memory.permute(0, 3, 1, 2), self.weight, self.bias, padding=(0, self.reach))
+        return y.permute(0, 2, 3, 1)
+
+
+@final
+class PixelConv(Part, nn.Module):
+    """A convolution that sees ``rows - 1`` rows above and, in its own row, only what lies to the left (or its own place).
+
+    Args:
+        inputs, outputs: channels.
+        rows: height of the kernel.
+        reach: columns seen to either side.
+        own: whether a position sees itself.
+        gain: scale of the weights at the start.
+    """
+
+    mask: Tensor
+
+    def __init__(self, inputs: int, outputs: int, rows: int, reach: int, own: bool = True, gain: float = 1.0) -> None:
+        super().__init__()
+        self.rows, self.reach, self.inputs = rows, reach, inputs
+        mask = torch.ones(rows, 2 * reach + 1)
+        mask[-1, reach + int(own) :] = 0
+        self.register_buffer("mask", mask, persistent=False)
+        self.weight = _kernel(outputs, inputs, rows, 2 * reach + 1, int(mask.sum()), gain)
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, H, W, inputs)`` to ``(N, H, W, outputs)``."""
+        y = F.conv2d(x.permute(0, 3, 1, 2), self.weight * self.mask, self.bias, padding=(self.rows - 1, self.reach))
+        return y[:, :, : x.shape[1]].permute(0, 2, 3, 1)
+
+    def memory(self, batch: int, height: int, width: int) -> Tensor:
+        """An empty plane with the margins that the kernel needs."""
+        return self.weight.new_zeros(batch, height + self.rows - 1, width + 2 * self.reach, self.inputs)
+
+    def matrix(self) -> Tensor:
+        """The kernel as the matrix that :meth:`step` multiplies a flattened patch with."""
+        return (self.weight * self.mask).permute(2, 3, 1, 0).reshape(-1, len(self.bias)).contiguous()
+
+    def step(self, x: Tensor, memory: Tensor, matrix: Tensor, row: int, column: int) -> Tensor:
+        """The output at one position, ``(N, outputs)``, given its input ``(N, inputs)`` and those remembered."""
+        memory[:, row + self.rows - 1, column + self.reach] = x
+        patch = memory[:, row : row + self.rows, column : column + 2 * self.reach + 1]
+        return torch.addmm(self.bias, patch.reshape(len(x), -1), matrix)
+
+
+@final
+class PlaneCache:
+    """What :class:`CausalConvNet` remembers of the planes it is drawing.
+
+    Attributes:
+        label: ``(N,)``.
+        index: the position to be drawn next, in raster order.
+        rows, pixels: memories of the two streams, block by block.
+        matrices: kernels prepared once.
+        base: ``(N, H, W, C)``, what each position adds at the entry of the pixel stream.
+        values: features of the plane so far, ``(N, H, W, F)``.
+    """
+
+    def __init__(
+        self,
+        label: Tensor,
+        rows: list[Tensor],
+        pixels: list[Tensor],
+        matrices: list[Tensor],
+        base: Tensor,
+        values: Tensor,
+    ) -> None:
+        self.label, self.rows, self.pixels, self.matrices = label, rows, pixels, matrices
+        self.base, self.values, self.index = base, values, 0
+
+
+@final
+class RowBlock(Part, nn.Module):
+    """``v + W relu(conv(relu(v)))`` in the stream that sees whole rows."""
+
+    def __init__(self, width: int, hidden: int, rows: int, reach: int) -> None:
+        super().__init__()
+        self.conv = RowConv(width, hidden, rows, reach, gain=math.sqrt(2))
+        self.out = nn.Linear(hidden, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, v: Tensor) -> Tensor:
+        return v + self.out(F.relu(self.conv(F.relu(v))))
+
+    def step(self, v: Tensor, memory: Tensor) -> Tensor:
+        """The next row."""
+        return v + self.out(F.relu(self.conv.step(F.relu(v), memory)))
+
+
+@final
+class PixelBlock(Part, nn.Module):
+    """``h + W relu(conv(relu(h)))`` in the stream that goes from pixel to pixel."""
+
+    def __init__(self, width: int, hidden: int, rows: int, reach: int) -> None:
+        super().__init__()
+        self.conv = PixelConv(width, hidden, rows, reach, gain=math.sqrt(2))
+        self.out = nn.Linear(hidden, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h + self.out(F.relu(self.conv(F.relu(h))))
+
+    def step(self, h: Tensor, memory: Tensor, matrix: Tensor, row: int, column: int) -> Tensor:
+        """One position."""
+        return h + self.out(F.relu(self.conv.step(F.relu(h), memory, matrix, row, column)))
+
+
+@final
+class CausalConvNet(Part, nn.Module):
+    """Logits of every pixel of a plane given the earlier ones in raster order, the known planes and a label.
+
+    Args:
+        levels: how many values a pixel takes.
+        height, width: size of a plane.
+        channels, hidden: width of the pixel stream and of its blocks.
+        depth: number of its blocks.
+        upper, upper_depth: width and number of blocks of the stream that sees whole rows.
+        reach: columns that the pixel stream's kernels see to either side.
+        labels: number of labels.
+        known: number of other planes that may be known.
+        waves: Fourier features of a pixel's value.
+    """
+
+    def __init__(
+        self,
+        levels: int,
+        height: int,
+        width: int,
+        channels: int,
+        hidden: int,
+        depth: int,
+        upper: int,
+        upper_depth: int,
+        reach: int = 1,
+        labels: int = 1,
+        known: int = 0,
+        waves: int = 6,
+    ) -> None:
+        super().__init__()
+        self.levels, self.height, self.width, self.waves = levels, height, width, waves
+        features = 4 + 2 * waves
+        self.first = PixelConv(features, channels, 4, 3, own=False)
+        self.first_row = RowConv(features, upper, 3, 3)
+        self.row_blocks = nn.ModuleList(RowBlock(upper, upper, 2, 2) for _ in range(upper_depth))
+        self.down = nn.Linear(upper, channels)
+        self.blocks = nn.ModuleList(PixelBlock(channels, hidden, 2, reach) for _ in range(depth))
+        self.position = nn.Parameter(torch.zeros(height, width, channels))
+        self.label = nn.Embedding(labels, channels)
+        self.label_row = nn.Embedding(labels, upper)
+        self.other = nn.Conv2d(known * features, channels, 5, padding=2) if known else None
+        self.head = nn.Linear(channels, levels)
+        nn.init.normal_(self.label.weight, std=0.1)
+        nn.init.normal_(self.label_row.weight, std=0.1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, x: Tensor, label: Tensor, known: Tensor | None = None, cache: PlaneCache | None = None) -> Tensor:
+        """Logits, float32.
+
+        Args:
+            x: levels of whole planes ``(N, H, W)``; with a cache, those just drawn ``(N,)`` (ignored at the start).
+            label: ``(N,)``.
+            known: levels of other planes, ``(N, known, H, W)``, -1 where a plane is not known.
+            cache: of :meth:`cache`; advanced by one position.
+
+        Returns:
+            ``(N, H, W, levels)``, or ``(N, levels)`` of the next position.
+        """
+        if cache is not None:
+            return self._step(x, label, cache)
+        f = self.features(x)
+        v = self.first_row(f) + self._broadcast(self.label_row, label)
+        for block in self.row_blocks:
+            v = block(v)
+        h = self.first(f) + F.pad(self.down(F.relu(v)), (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(label, known)
+        for block in self.blocks:
+            h = block(h)
+        logits: Tensor = self.head(F.relu(h))
+        return logits.float()
+
+    def features(self, x: Tensor) -> Tensor:
+        """A constant 1, the value in [-1, 1], whether it is the lowest or highest level, and waves: ``(*, F)``."""
+        v = torch.linspace(-1, 1, self.levels, device=x.device)
+        angle = v[:, None] * (math.pi / 2 * 2.0 ** torch.arange(self.waves, device=x.device))
+        ends = torch.stack([torch.ones_like(v), v, (v == -1).float(), (v == 1).float()], 1)
+        return F.embedding(x, torch.cat([ends, angle.sin(), angle.cos()], 1).to(self.position.dtype))
+
+    def cache(self, label: Tensor, known: Tensor | None = None) -> PlaneCache:
+        """What is remembered before the first pixel of the planes of these labels."""
+        n = len(label)
+        pixels = [self.first, *(block.conv for block in self._pixel_blocks())]
+        rows = [self.first_row, *(block.conv for block in self._row_blocks())]
+        base = self._base(label, known)
+        return PlaneCache(
+            label,
+            [conv.memory(n, self.width) for conv in rows],
+            [conv.memory(n, self.height, self.width) for conv in pixels],
+            [conv.matrix() for conv in pixels],
+            base.expand(n, self.height, self.width, base.shape[-1]).clone(),
+            base.new_zeros(n, self.height, self.width, self.first.inputs),
+        )
+
+    def _pixel_blocks(self) -> list[PixelBlock]:
+        return [block for block in self.blocks if isinstance(block, PixelBlock)]
+
+    def _row_blocks(self) -> list[RowBlock]:
+        return [block for block in self.row_blocks if isinstance(block, RowBlock)]
+
+    def _broadcast(self, table: nn.Embedding, label: Tensor) -> Tensor:
+        return table(label)[:, None, None]
+
+    def _base(self, label: Tensor, known: Tensor | None) -> Tensor:
+        """Position, label and known planes, ``(N, H, W, channels)``."""
+        base = self.position + self._broadcast(self.label, label)
+        if self.other is None or known is None:
+            return base
+        f = self.features(known.clamp(min=0)) * (known >= 0).unsqueeze(-1).to(base.dtype)
+        f = f.permute(0, 1, 4, 2, 3).flatten(1, 2)
+        return base + self.other(f).permute(0, 2, 3, 1)
+
+    def _step(self, x: Tensor, label: Tensor, cache: PlaneCache) -> Tensor:
+        """Write the pixel just drawn, then the logits of the next."""
+        row, column = divmod(cache.index, self.width)
+        previous = torch.zeros_like(cache.values[:, 0, 0])
+        if cache.index:
+            above, left = divmod(cache.index - 1, self.width)
+            cache.values[:, above, left] = previous = self.features(x)
+        if row and not column:
+            self._next_row(label, cache, row)
+        first = self.first
+        memory = cache.pixels[0]
+        if cache.index:
+            memory[:, above + first.rows - 1, left + first.reach] = previous
+        h = first.step(torch.zeros_like(previous), memory, cache.matrices[0], row, column)
+        h = h + cache.base[:, row, column]
+        for i, block in enumerate(self._pixel_blocks(), 1):
+            h = block.step(h, cache.pixels[i], cache.matrices[i], row, column)
+        cache.index += 1
+        logits: Tensor = self.head(F.relu(h))
+        return logits.float()
+
+    def _next_row(self, label: Tensor, cache: PlaneCache, row: int) -> None:
+        """Run the upper stream over the row just finished, and add what it says to the next one."""
+        v = self.first_row.step(cache.values[:, row - 1 : row], cache.rows[0]) + self._broadcast(self.label_row, label)
+        for block, memory in zip(self._row_blocks(), cache.rows[1:], strict=True):
+            v = block.step(v, memory)
+        cache.base[:, row] += self.down(F.relu(v)).squeeze(1)

@@ -1,0 +1,274 @@
+"""A causal transformer with rotary positions and a preallocated cache, for tokens and for real values.
+
+Blocks normalise before each branch and start as the identity (output matrices are zero). Attention is causal, with rotary
+positions (Su, Lu, Pan, Murtadha, Wen, Liu 2021, https://arxiv.org/abs/2104.09864); the transformer is that of Vaswani et
+al. 2017 (https://arxiv.org/abs/1706.03762). A network computes in the dtype of its weights and returns float32.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+
+__all__ = ["Cache", "TokenTransformer", "Transformer", "ValueTransformer"]
+
+
+@final
+class Cache:
+    """Keys and values of the positions seen so far, ``(B, 2, H, L, D)`` per block, allocated once.
+
+    Args:
+        depth: number of blocks.
+        batch, heads, length, size: ``B``, ``H``, ``L`` and ``D``.
+        like: a tensor that gives dtype and device.
+    """
+
+    def __init__(self, depth: int, batch: int, heads: int, length: int, size: int, like: Tensor) -> None:
+        self.blocks = [like.new_zeros(batch, 2, heads, length, size) for _ in range(depth)]
+        self.used, self.length = 0, length
+
+    def clear(self) -> None:
+        """Forget every position; the memory stays."""
+        self.used = 0
+
+
+@functools.lru_cache(maxsize=16)
+def _rotary(length: int, size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """``cos`` and signed ``sin`` of ``position · 10000^(-2 i / D)``, each ``(L, D)``: ``y = x cos + swap(x) sin``."""
+    frequency = 10000.0 ** -torch.linspace(0, 1, size // 2 + 1, dtype=torch.float64)[:-1]
+    angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency
+    cos, sin = angle.cos().repeat(1, 2), torch.cat([-angle.sin(), angle.sin()], 1)
+    return cos.to(device, dtype), sin.to(device, dtype)
+
+
+def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate each pair of coordinates ``(x_i, x_{i + D/2})`` by its position's angle; ``x`` is ``(..., D)``."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+
+
+@functools.lru_cache(maxsize=16)
+def _future(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``-inf`` above the diagonal of an ``(L, L)`` matrix, 0 elsewhere."""
+    return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1)
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention of ``(B, H, L, D)``.
+
+    On a CPU and for short contexts, three large matrix products are faster than the fused kernel, whose backward pass is
+    slow there.
+    """
+    B, H, L, D = q.shape
+    if q.device.type != "cpu" or L > 512:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    q, k, v = (a.reshape(B * H, L, D) for a in (q, k, v))
+    mask = _future(L, q.dtype, q.device).expand(B * H, L, L)
+    weights = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=D**-0.5).softmax(-1)
+    return (weights @ v).view(B, H, L, D)
+
+
+def _matrix(outputs: int, inputs: int, gain: float) -> nn.Parameter:
+    """A matrix with normal entries of standard deviation ``gain / sqrt(inputs)``."""
+    return nn.Parameter(torch.randn(outputs, inputs) * (gain / math.sqrt(inputs)))
+
+
+@final
+class Block(Part, nn.Module):
+    """``h + W_o attention(W_qkv norm(h))``, then ``h + W_down gelu(W_up norm(h))``.
+
+    Args:
+        width: size of ``h``.
+        heads: number of attention heads; ``width / heads`` is even.
+        ratio: hidden units of the second branch per unit of ``width``.
+    """
+
+    def __init__(self, width: int, heads: int, ratio: int = 4) -> None:
+        super().__init__()
+        self.heads, self.size = heads, width // heads
+        self.qkv = _matrix(3 * width, width, 1.0)
+        self.out = _matrix(width, width, 0.0)
+        self.up = _matrix(ratio * width, width, 1.0)
+        self.down = _matrix(width, ratio * width, 0.0)
+
+    def forward(self, h: Tensor, cache: Tensor | None = None) -> Tensor:
+        """All positions at once, ``(B, L, width)``; their keys and values are written into ``cache`` where there is one."""
+        B, L, C = h.shape
+        qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, L, 3, self.heads, self.size)
+        qk, v = qkv[:, :, :2].permute(2, 0, 3, 1, 4), qkv[:, :, 2].transpose(1, 2)
+        q, k = _rotated(qk, *_rotary(L, self.size, h.dtype, h.device))
+        if cache is not None:
+            cache[:, 0, :, :L], cache[:, 1, :, :L] = k, v
+        mixed = _attend(q, k, v).transpose(1, 2).reshape(B, L, C)
+        h = h + F.linear(mixed, self.out)
+        return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
+
+    def step(self, h: Tensor, cache: Tensor, at: int) -> Tensor:
+        """One position of every row, ``(B, width)``, given the cached ones before ``at``; writes its keys and values."""
+        B, C = h.shape
+        qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, 3, self.heads, self.size)
+        cos, sin = _rotary(cache.shape[3], self.size, h.dtype, h.device)
+        qk = _rotated(qkv[:, :2], cos[at], sin[at])
+        cache[:, 0, :, at] = qk[:, 1]
+        cache[:, 1, :, at] = qkv[:, 2]
+        past = cache[:, :, :, : at + 1]
+        mixed = F.scaled_dot_product_attention(qk[:, 0].unsqueeze(2), past[:, 0], past[:, 1]).reshape(B, C)
+        h = torch.addmm(h, mixed, self.out.t())
+        return torch.addmm(h, F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down.t())
+
+
+@final
+class Transformer(Part, nn.Module):
+    """A stack of causal blocks and a final normalisation.
+
+    Args:
+        width, depth, heads, ratio: its size, see :class:`Block`.
+        length: the longest sequence, in positions.
+
+    Raises:
+        ValueError: if ``width`` is not a multiple of ``2 · heads``.
+    """
+
+    def __init__(self, width: int, depth: int, heads: int, length: int, ratio: int = 4) -> None:
+        super().__init__()
+        if width % (2 * heads):
+            raise ValueError(f"width must be a multiple of 2 · heads, but {width} is none of {2 * heads}")
+        self.width, self.heads, self.length = width, heads, length
+        self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
+
+    def cache(self, batch: int) -> Cache:
+        """An empty cache for ``batch`` sequences."""
+        like = next(self.parameters())
+        return Cache(len(self.blocks), batch, self.heads, self.length, self.width // self.heads, like)
+
+    def forward(self, h: Tensor, cache: Cache | None = None) -> Tensor:
+        """Mix ``(B, T, width)`` causally; return the normalised features of the same shape.
+
+        With a cache the ``T`` positions follow those it holds: one at a time, or any number into an empty cache.
+
+        Raises:
+            ValueError: if the positions do not fit into ``length`` or the cache.
+        """
+        used = 0 if cache is None else cache.used
+        if used + h.shape[1] > self.length or (used and h.shape[1] > 1):
+            raise ValueError(f"{h.shape[1]} positions after {used} cached do not fit into a context of {self.length}")
+        if cache is None:
+            for block in self.blocks:
+                h = block(h)
+        else:
+            h = self._cached(h, cache)
+        return F.layer_norm(h, (self.width,))
+
+    def _cached(self, h: Tensor, cache: Cache) -> Tensor:
+        """Fill an empty cache, or advance it by one position."""
+        if h.shape[1] == 1:
+            h = h.squeeze(1)
+            blocks = [block for block in self.blocks if isinstance(block, Block)]
+            for block, memory in zip(blocks, cache.blocks, strict=True):
+                h = block.step(h, memory, cache.used)
+            h = h.unsqueeze(1)
+        else:
+            for block, memory in zip(self.blocks, cache.blocks, strict=True):
+                h = block(h, memory)
+        cache.used += h.shape[1]
+        return h
+
+
+@final
+class TokenTransformer(Part, nn.Module):
+    """Next-token logits.
+
+    Ids below ``tokens`` are tokens; ``tokens + i`` is the ``i``-th start symbol.
+
+    Args:
+        tokens: number of tokens.
+        length: the longest input, start symbol included.
+        width, depth, heads, ratio: its size, see :class:`Block`.
+        starts: number of start symbols.
+    """
+
+    def __init__(
+        self, tokens: int, length: int, width: int, depth: int, heads: int, ratio: int = 4, starts: int = 1
+    ) -> None:
+        super().__init__()
+        self.tokens, self.length = tokens, length
+        self.embedding = nn.Embedding(tokens + starts, width)
+        self.trunk = Transformer(width, depth, heads, length, ratio)
+        self.head = nn.Linear(width, tokens)
+        nn.init.normal_(self.embedding.weight, std=0.5)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def cache(self, batch: int) -> Cache:
+        """An empty cache for ``batch`` sequences."""
+        return self.trunk.cache(batch)
+
+    def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
+        """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``; see :meth:`Transformer.forward`."""
+        logits: Tensor = self.head(self.trunk(self.embedding(ids), cache))
+        return logits.float()
+
+
+@final
+class ValueTransformer(Part, nn.Module):
+    """For each coordinate of a vector, ``outputs`` numbers that depend on the earlier coordinates and the label.
+
+    A value enters as itself, its hyperbolic tangent and sines and cosines of several wave lengths.
+
+    Args:
+        dim: length of the vectors.
+        outputs: numbers per coordinate.
+        width, depth, heads, ratio: its size, see :class:`Block`.
+        classes: number of labels, or ``None``.
+        waves: number of wave lengths, ``8, 4, 2, ...``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        outputs: int,
+        width: int,
+        depth: int,
+        heads: int,
+        ratio: int = 4,
+        classes: int | None = None,
+        waves: int = 5,
+    ) -> None:
+        super().__init__()
+        self.waves, self.classes = waves, classes
+        self.value = nn.Linear(2 + 2 * waves, width)
+        self.position = nn.Embedding(dim, width)
+        self.label = nn.Embedding((classes or 0) + 1, width)
+        self.trunk = Transformer(width, depth, heads, dim, ratio)
+        self.head = nn.Linear(width, outputs)
+        for table in (self.position, self.label):
+            nn.init.normal_(table.weight, std=0.5)
+        nn.init.normal_(self.head.weight, std=0.1 / math.sqrt(width))
+
+    def cache(self, batch: int) -> Cache:
+        """An empty cache for ``batch`` vectors."""
+        return self.trunk.cache(batch)
+
+    def forward(self, previous: Tensor, cond: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """``(B, T, outputs)`` for the coordinates after ``previous``, ``(B, T)``, float32.
+
+        ``previous[:, 0]`` of the first coordinate is ignored. With a cache the coordinates follow those it holds.
+        """
+        first = 0 if cache is None else cache.used
+        at = torch.arange(first, first + previous.shape[1], device=previous.device)
+        h = self.value(self._features(previous)) * (at > 0).to(self.value.weight.dtype)[:, None] + self.position(at)
+        labels = previous.new_zeros(len(previous), dtype=torch.long) if cond is None else cond + 1
+        out: Tensor = self.head(self.trunk(h + self.label(labels).unsqueeze(1), cache))
+        return out.float()
+
+    def _features(self, x: Tensor) -> Tensor:
+        """``x, tanh x, sin(2 pi x / 8), sin(2 pi x / 4), ..., cos(...)`` on a last axis."""
+        angles = x.unsqueeze(-1) * (math.pi / 4 * 2.0 ** torch.arange(self.waves, device=x.device))
+        features = [x.unsqueeze(-1), x.tanh().unsqueeze(-1), angles.sin(), angles.cos()]
+        return torch.cat(features, -1).to(self.value.weight.dtype)

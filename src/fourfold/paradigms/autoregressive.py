@@ -1,0 +1,508 @@
+"""Autoregressive models: a product of conditionals, learned by maximum likelihood and sampled piece by piece.
+
+    log p(x) = sum_i log p(x_i | x_<i)
+
+Text is modelled by a transformer over tokens, images by causal convolutions with a softmax over the levels of each pixel,
+vectors by a transformer over coordinates with mixtures of logistics. The likelihood is exact for all three. What a step
+of sampling needs of the earlier pieces is cached, so that a sample's cost grows with its length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fourfold.codecs import Standardised, TextTokens, Tokens
+from fourfold.core import (
+    Batch,
+    Estimand,
+    GenerativeModel,
+    Likelihood,
+    LogProb,
+    Noise,
+    Objective,
+    Sampler,
+    Space,
+    Term,
+    Training,
+)
+from fourfold.estimands import Conditionals
+from fourfold.nn.causal import CausalConvNet, PlaneCache
+from fourfold.nn.transformer import TokenTransformer, ValueTransformer
+from fourfold.spaces import Images, Text, Vectors
+from fourfold.vocabulary import Card, Kind, Paradigm, Principle
+
+__all__ = [
+    "CARD",
+    "Ancestral",
+    "ChainRule",
+    "MaximumLikelihood",
+    "PixelConditionals",
+    "TokenConditionals",
+    "VectorConditionals",
+    "continue_text",
+    "score_text",
+]
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+@final
+class _Uniforms:
+    """Uniform numbers piece by piece, taken from a :class:`Noise` in chunks of fixed size."""
+
+    CHUNK: ClassVar[int] = 64
+
+    def __init__(self, noise: Noise, numbers: int) -> None:
+        self._noise, self._numbers = noise, numbers
+        self._left: list[Tensor] = []
+
+    def next(self) -> Tensor:
+        """``(numbers, B)`` for the next piece."""
+        if not self._left:
+            chunk = self._noise.uniform(self.CHUNK, self._numbers)
+            self._left = list(chunk.permute(1, 2, 0).flip(0).unbind(0))
+        return self._left.pop()
+
+
+def _categorical(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
+    """Draw from ``softmax(logits / temperature)``, ``(B, V)``, by inverting its distribution function at ``u``, ``(B,)``."""
+    scaled = logits if temperature == 1.0 else logits / temperature
+    steps = scaled.softmax(-1).cumsum(-1)
+    # Rounding may leave the last step below 1: scaling u by it keeps every draw inside.
+    return (
+        torch.searchsorted(steps, (u * steps[:, -1]).unsqueeze(1), right=True)
+        .squeeze(1)
+        .clamp_(max=logits.shape[1] - 1)
+    )
+
+
+@dataclass
+class _Drawing:
+    """The state of a batch of examples being drawn."""
+
+    cache: Any
+    cond: Tensor | None
+    last: Tensor
+    past: list[Tensor] = field(default_factory=list)
+    uniforms: _Uniforms | None = None
+
+    def next_uniforms(self, noise: Noise, numbers: int = 1) -> Tensor:
+        """``(numbers, B)`` from the stream, opened at the first piece."""
+        if self.uniforms is None:
+            self.uniforms = _Uniforms(noise, numbers)
+        return self.uniforms.next()
+
+
+# --- the conditionals -------------------------------------------------------------------------------------------------
+
+
+@final
+class TokenConditionals(Conditionals):
+    """``softmax(net(start, x_1, ..., x_{i-1}))`` over tokens.
+
+    A text longer than the network's context is scored in windows that overlap by half, each but the first counting only
+    its new half; it is drawn by the same rule: when the cache is full it is refilled from its last half.
+
+    Args:
+        net: gives next-token logits; its first start symbol opens every window.
+        length: tokens of one example.
+    """
+
+    def __init__(self, net: TokenTransformer, length: int) -> None:
+        super().__init__()
+        self.net = net
+        self.event = (length,)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x_i | x_<i)`` of ids of any length, ``(B, L)`` to ``(B, L)``, float32."""
+        context = self.net.length
+        half = context - context // 2
+        parts = [self._window(x[:, :context])]
+        for end in range(context + half, x.shape[1] + half, half):
+            start = end - context
+            parts.append(self._window(x[:, start:end])[:, context - half :])
+        return torch.cat(parts, 1)
+
+    def _window(self, x: Tensor) -> Tensor:
+        """Log-probabilities within one window, ``(B, L)``."""
+        logits = self.net(torch.cat([self._start(len(x), x.device), x[:, :-1]], 1))
+        return -F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
+
+    def _start(self, batch: int, device: torch.device) -> Tensor:
+        return torch.full((batch, 1), self.net.tokens, dtype=torch.long, device=device)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
+        start = self._start(batch, self.net.head.weight.device)
+        return _Drawing(self.net.cache(batch), None, start, [start])
+
+    def prompt(self, state: _Drawing, ids: Tensor) -> _Drawing:
+        """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing; what is drawn next continues them."""
+        kept = self._kept(ids.shape[1])
+        state.past = [state.past[0], *ids[:, ids.shape[1] - kept :].unbind(1)]
+        state.past[1:] = [token.unsqueeze(1) for token in state.past[1:]]
+        if kept:
+            self.net(torch.cat(state.past[:-1], 1), state.cache)
+        state.last = state.past[-1]
+        return state
+
+    def _kept(self, count: int) -> int:
+        """How many of ``count`` earlier tokens the next one's window holds."""
+        context = self.net.length
+        half = context - context // 2
+        return count if count < context else context // 2 + (count - context) % half
+
+    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+        if state.cache.used == self.net.length:
+            self._refill(state)
+        logits = self.net(state.last, state.cache)[:, -1]
+        token = _categorical(logits, state.next_uniforms(noise)[0], temperature)
+        state.last = token.unsqueeze(1)
+        state.past.append(state.last)
+        return token, state
+
+    def _refill(self, state: _Drawing) -> None:
+        """Start a new window with the last half of the old one; its newest token is still to be fed."""
+        half = self.net.length // 2
+        state.past = [state.past[0], *state.past[len(state.past) - half :]]
+        state.cache.clear()
+        state.last = state.past[-1]
+        if half:
+            self.net(torch.cat(state.past[:-1], 1), state.cache)
+
+
+@final
+class PixelConditionals(Conditionals):
+    """``softmax(net(x_<i))`` over the levels of each pixel; planes (channels) follow one another, each in raster order.
+
+    The network models one plane given the planes before it, which it sees whole.
+
+    Args:
+        net: with ``labels = channels · (classes + 1)`` and, where there are several channels, ``known = channels``.
+        channels, classes: as of the space.
+    """
+
+    def __init__(self, net: CausalConvNet, channels: int, classes: int | None = None) -> None:
+        super().__init__()
+        self.net, self.labels = net, (classes or 0) + 1
+        self.event = (channels, net.height, net.width)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log P(x_i | x_<i, c)`` of levels ``(B, C, H, W)``, ``(B, C · H · W)``, float32."""
+        planes = x.flatten(0, 1)
+        label = torch.stack([self._label(len(x), c, cond, x.device) for c in range(x.shape[1])], 1)
+        known = torch.stack([self._known(x, c) for c in range(x.shape[1])], 1).flatten(0, 1)
+        logits = self.net(planes, label.flatten(), known if x.shape[1] > 1 else None)
+        nats = F.cross_entropy(logits.flatten(0, 2), planes.flatten(), reduction="none")
+        return -nats.view(len(x), -1)
+
+    def _label(self, batch: int, plane: int, cond: Tensor | None, device: torch.device) -> Tensor:
+        """The network's label of a plane: one per (channel, class or unknown)."""
+        known = torch.zeros(batch, dtype=torch.long, device=device) if cond is None else cond + 1
+        return known + plane * self.labels
+
+    def _known(self, x: Tensor, plane: int) -> Tensor:
+        """``x`` with -1 for the planes from ``plane`` on."""
+        keep = torch.arange(x.shape[1], device=x.device) < plane
+        return torch.where(keep[:, None, None], x, -1)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
+        device = self.net.position.device
+        last = torch.zeros(batch, dtype=torch.long, device=device)
+        return _Drawing(None, cond, last)
+
+    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+        _, height, width = self.event
+        if state.cache is None or state.cache.index == height * width:
+            state.cache = self._plane(state)
+        label = state.cache.label
+        state.last = _categorical(
+            self.net(state.last, label, None, state.cache), state.next_uniforms(noise)[0], temperature
+        )
+        state.past.append(state.last)
+        return state.last, state
+
+    def _plane(self, state: _Drawing) -> PlaneCache:
+        """The cache for the next plane, given those drawn."""
+        channels, height, width = self.event
+        plane, batch, device = len(state.past) // (height * width), len(state.last), state.last.device
+        label = self._label(batch, plane, state.cond, device)
+        if channels == 1:
+            return self.net.cache(label)
+        known = torch.full((batch, channels, height, width), -1, device=device)
+        if plane:
+            known[:, :plane] = torch.stack(state.past, 1).view(batch, plane, height, width)
+        return self.net.cache(label, known)
+
+
+@final
+class VectorConditionals(Conditionals):
+    """``p(x_i | x_<i, c) = sum_k w_k logistic((x_i - m_k) / s_k) / s_k``, a mixture of logistics per coordinate.
+
+    Args:
+        net: with three numbers per component and coordinate: log-weight, mean, log-scale.
+        dim: length of the vectors.
+        components: number of components.
+    """
+
+    def __init__(self, net: ValueTransformer, dim: int, components: int) -> None:
+        super().__init__()
+        self.net, self.components = net, components
+        self.event = (dim,)
+
+    def _mixture(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits, means and log-scales, each ``(..., K)``, from the network's numbers."""
+        logits, means, scales = parameters.chunk(3, -1)
+        grid = torch.linspace(-2, 2, self.components, device=means.device) if self.components > 1 else 0.0
+        return logits, grid + means, (scales - 1.5).clamp(-7, 5)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x_i | x_<i, c)`` of ``(B, D)``, ``(B, D)``, float32."""
+        logits, means, log_scales = self._mixture(self.net(F.pad(x[:, :-1], (1, 0)), cond))
+        z = (x.unsqueeze(-1) - means) * (-log_scales).exp()
+        log_density = -z - log_scales - 2 * F.softplus(-z)
+        return (logits.log_softmax(-1) + log_density).logsumexp(-1)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
+        return _Drawing(self.net.cache(batch), cond, torch.zeros(batch, device=self.net.head.weight.device))
+
+    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+        """One coordinate; a temperature divides the log-weights and multiplies the scales."""
+        parameters = self.net(state.last.unsqueeze(1), state.cond, state.cache)[:, 0]
+        logits, means, log_scales = self._mixture(parameters)
+        u = state.next_uniforms(noise, 2)
+        chosen = _categorical(logits, u[0], temperature).unsqueeze(1)
+        quantile = torch.logit(u[1], eps=1e-7)
+        scale = temperature * log_scales.gather(1, chosen).squeeze(1).exp()
+        state.last = means.gather(1, chosen).squeeze(1) + scale * quantile
+        return state.last, state
+
+
+# --- the two answers --------------------------------------------------------------------------------------------------
+
+
+@final
+class _Likelihood(Term):
+    """``-sum_i log p(x_i | x_<i, c) / L``; a share of the labels is hidden so that the unconditional model is learned too."""
+
+    def __init__(self, estimand: Conditionals, hidden: float) -> None:
+        super().__init__([estimand])
+        self.estimand, self.hidden = estimand, hidden
+
+    def forward(self, batch: Batch) -> Tensor:
+        cond = batch.cond
+        if cond is not None and self.hidden:
+            cond = torch.where(torch.rand(len(cond), device=cond.device) < self.hidden, -1, cond)
+        return -self.estimand(batch.x, cond).mean(1)
+
+
+@final
+class MaximumLikelihood(Objective):
+    """``min_theta -E log p_theta(x | c) / L``, in nats per piece.
+
+    Args:
+        hidden: probability with which a label is replaced by "unknown".
+    """
+
+    learns: ClassVar[type[Estimand]] = Conditionals
+    principle: ClassVar[Principle] = Principle.LIKELIHOOD
+
+    def __init__(self, hidden: float = 0.1) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    def terms(self, estimand: Conditionals) -> Mapping[str, Term]:
+        return {"likelihood": _Likelihood(estimand, self.hidden)}
+
+
+@final
+@dataclass(frozen=True)
+class Ancestral(Sampler):
+    """``x_i ~ p(. | x_<i, c)`` for ``i = 1 .. L``, each at a temperature (1: the model's own distribution).
+
+    Raises:
+        ValueError: for a temperature that is not positive.
+    """
+
+    needs: ClassVar[type[Estimand]] = Conditionals
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be positive, not {self.temperature}: a small one is nearly greedy")
+
+    def __call__(self, estimand: Conditionals, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        state, pieces = estimand.begin(len(noise), cond), []
+        for _ in range(math.prod(estimand.event)):
+            piece, state = estimand.draw(state, noise, self.temperature)
+            pieces.append(piece)
+        return torch.stack(pieces, 1).view(len(noise), *estimand.event)
+
+
+@final
+@dataclass(frozen=True)
+class ChainRule(Likelihood):
+    """``log p(x) = sum_i log p(x_i | x_<i)``: exact, in one parallel evaluation."""
+
+    needs: ClassVar[type[Estimand]] = Conditionals
+
+    def __call__(self, estimand: Conditionals, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        with torch.no_grad():
+            nats = estimand(batch.x, batch.cond).sum(1)
+        return LogProb(nats, Kind.EXACT, note="chain rule over all pieces")
+
+
+# --- long texts -------------------------------------------------------------------------------------------------------
+
+
+def _tokens(model: GenerativeModel) -> TokenConditionals:
+    """The estimand of a text model.
+
+    Raises:
+        TypeError: for a model of something else.
+    """
+    if not isinstance(model.estimand, TokenConditionals):
+        raise TypeError(f"a text model is needed, not one of {type(model.space).__name__}")
+    return model.estimand
+
+
+@torch.no_grad()
+def score_text(model: GenerativeModel, ids: Tensor, stride: int | None = None, batch_size: int = 64) -> Tensor:
+    """Nats of every token of one long text, each counted once with at least ``context - stride`` earlier ones.
+
+    Windows of the network's context advance by ``stride``; the first counts whole, each later one its last ``stride``.
+
+    Args:
+        model: a text model.
+        ids: the text, ``(N,)`` int64.
+        stride: 1 .. context; by default half of the context.
+        batch_size: windows per network call.
+
+    Returns:
+        ``-log p(x_i | context)``, ``(N,)``; its mean is in nats per token.
+
+    Raises:
+        ValueError: for an empty text, foreign ids or a stride out of range.
+    """
+    estimand = _tokens(model)
+    context = estimand.net.length
+    stride = stride or max(context // 2, 1)
+    if not 1 <= stride <= context:
+        raise ValueError(f"stride must lie between 1 and the context of {context}, not {stride}")
+    if not len(ids):
+        raise ValueError("the text is empty: there is nothing to score")
+    model.space.check(ids[None])
+    ids = ids.to(model.device)
+    if len(ids) <= context:
+        return -estimand(ids[None])[0].cpu()
+    ends = [*range(context, len(ids), stride), len(ids)]
+    windows = torch.stack([ids[end - context : end] for end in ends])
+    nats = -torch.cat([estimand(part) for part in torch.split(windows, batch_size)]).cpu()
+    news = [context, *(b - a for a, b in pairwise(ends))]
+    return torch.cat([row[context - new :] for row, new in zip(nats, news, strict=True)])
+
+
+@torch.no_grad()
+def continue_text(
+    model: GenerativeModel,
+    length: int,
+    prompt: Tensor | None = None,
+    n: int = 1,
+    seed: int = 0,
+    temperature: float = 1.0,
+) -> Tensor:
+    """Draw ``length`` further tokens after a prompt, ``(n, length)``, at a cost that grows with ``length``.
+
+    Args:
+        model: a text model.
+        length: tokens to draw; more than the network's context is allowed.
+        prompt: ids ``(T,)`` that come before them.
+        n: how many continuations.
+        seed: fixes them.
+        temperature: see :class:`Ancestral`.
+
+    Raises:
+        ValueError: for a length below 1 or foreign ids.
+    """
+    estimand = _tokens(model)
+    if length < 1 or n < 1:
+        raise ValueError(f"length and n must be at least 1, not {length} and {n}")
+    noise, state = Noise(seed, 0, n, device=model.device), estimand.begin(n)
+    if prompt is not None and len(prompt):
+        model.space.check(prompt[None])
+        state = estimand.prompt(state, prompt.to(model.device).expand(n, -1))
+    tokens, sampler = [], Ancestral(temperature)
+    for _ in range(length):
+        token, state = estimand.draw(state, noise, sampler.temperature)
+        tokens.append(token)
+    return torch.stack(tokens, 1)
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+def _text(space: Text, size: str) -> GenerativeModel:
+    width, depth, heads = {"xs": (64, 2, 1), "s": (128, 4, 2), "m": (256, 6, 4)}[size]
+    net = TokenTransformer(space.tokens, space.length, width, depth, heads)
+    training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
+    return _model(space, TextTokens(space), TokenConditionals(net, space.length), training)
+
+
+def _images(space: Images, size: str) -> GenerativeModel:
+    channels, depth, upper, upper_depth = {"xs": (32, 3, 32, 1), "s": (96, 8, 64, 3), "m": (128, 12, 96, 4)}[size]
+    net = CausalConvNet(
+        space.levels,
+        space.height,
+        space.width,
+        channels,
+        channels,
+        depth,
+        upper,
+        upper_depth,
+        labels=space.channels * ((space.classes or 0) + 1),
+        known=space.channels if space.channels > 1 else 0,
+    )
+    training = Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2)
+    return _model(space, Tokens(space), PixelConditionals(net, space.channels, space.classes), training)
+
+
+def _vectors(space: Vectors, size: str) -> GenerativeModel:
+    width, depth, heads, components = {"xs": (32, 1, 1, 8), "s": (96, 2, 2, 24), "m": (192, 4, 4, 32)}[size]
+    net = ValueTransformer(space.dim, 3 * components, width, depth, heads, classes=space.classes)
+    training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2)
+    return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
+
+
+def _model(space: Any, codec: Any, estimand: Conditionals, training: Training) -> GenerativeModel:
+    """The parts that all spaces share."""
+    return GenerativeModel(space, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), training)
+
+
+_PRESETS: Mapping[type, Callable[[Any, str], GenerativeModel]] = {Text: _text, Images: _images, Vectors: _vectors}
+
+
+def _preset(space: Space, size: str) -> GenerativeModel:
+    """The default recipe.
+
+    Raises:
+        TypeError: for a space that is neither text nor images nor vectors.
+    """
+    if type(space) not in _PRESETS:
+        raise TypeError(f"autoregressive models know text, images and vectors, not {type(space).__name__}")
+    return _PRESETS[type(space)](space, size)
+
+
+CARD = Card(
+    name="autoregressive",
+    paradigm=Paradigm.AUTOREGRESSIVE,
+    recipes={"likelihood": _preset},
+    summary="Predicts each piece from the earlier ones: exact likelihood, sampled one piece at a time.",
+)
