@@ -1,0 +1,72 @@
+"""Measures: pure functions of samples and references, each a :class:`Score` with protocol, interval and floor.
+
+>>> import torch
+>>> x, y = torch.randn(200, 3), torch.randn(200, 3)
+>>> frechet_distance(x, y, features="standardised").n
+200
+"""
+
+from __future__ import annotations
+
+from fourfold.metrics.evaluation import (
+    Drawn,
+    Examples,
+    default_features,
+    draw,
+    evaluate,
+    examples,
+    likelihood,
+    peak_memory,
+    quality,
+)
+from fourfold.metrics.features import (
+    EfficientNetLite0,
+    Features,
+    Inception,
+    Pixels,
+    Standardised,
+    cached,
+    image_features,
+)
+from fourfold.metrics.frechet import frechet_distance, gaussian_distance
+from fourfold.metrics.images import detail_ratio
+from fourfold.metrics.mmd import median_bandwidth, mmd
+from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
+from fourfold.metrics.score import Score, bootstrap, jackknife
+from fourfold.metrics.text import copied_ngrams, ngram_divergence, ngrams, repetition
+
+__all__ = [
+    "Drawn",
+    "EfficientNetLite0",
+    "Examples",
+    "Features",
+    "Inception",
+    "Pixels",
+    "Score",
+    "Standardised",
+    "bootstrap",
+    "cached",
+    "copied_ngrams",
+    "coverage",
+    "default_features",
+    "density",
+    "detail_ratio",
+    "draw",
+    "evaluate",
+    "examples",
+    "frechet_distance",
+    "gaussian_distance",
+    "image_features",
+    "jackknife",
+    "likelihood",
+    "median_bandwidth",
+    "memorisation_ratio",
+    "mmd",
+    "ngram_divergence",
+    "ngrams",
+    "peak_memory",
+    "precision",
+    "quality",
+    "recall",
+    "repetition",
+]

@@ -1,0 +1,315 @@
+"""Everything that is measured of one trained model on one data set, by the protocols that its space allows."""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import GenerativeModel, LogProb, count_evaluations
+from fourfold.data import Dataset, Split
+from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, Standardised, cached, image_features
+from fourfold.metrics.frechet import frechet_distance
+from fourfold.metrics.images import detail_ratio
+from fourfold.metrics.mmd import mmd
+from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
+from fourfold.metrics.score import Score
+from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
+from fourfold.spaces import Images, Text, Vectors
+from fourfold.vocabulary import Kind
+
+__all__ = [
+    "Drawn",
+    "Examples",
+    "default_features",
+    "draw",
+    "evaluate",
+    "examples",
+    "likelihood",
+    "peak_memory",
+    "quality",
+]
+
+SMALLEST = 16
+"""Images with a shorter side are judged by their pixels: a network trained on photographs knows nothing of them."""
+
+
+@final
+@dataclass(frozen=True)
+class Drawn:
+    """Samples, and what drawing them cost.
+
+    Attributes:
+        x: raw samples, ``(n, *shape)``.
+        seconds: wall-clock time of all.
+        evaluations: network evaluations per sample, counted.
+        batch_size: samples drawn at once.
+    """
+
+    x: Tensor
+    seconds: float
+    evaluations: float
+    batch_size: int
+
+    def scores(self) -> list[Score]:
+        """Network evaluations and milliseconds of one sample."""
+        n, device = len(self.x), f"batches of {self.batch_size}, {torch.get_num_threads()} threads"
+        counted = "counted by a hook on the estimand's network"
+        milliseconds = 1e3 * self.seconds / n
+        return [
+            Score("evaluations_per_sample", self.evaluations, n=n, protocol=counted, better="lower"),
+            Score("milliseconds_per_sample", milliseconds, n=n, protocol=device, unit="ms", better="lower"),
+        ]
+
+
+@final
+@dataclass(frozen=True)
+class Examples:
+    """The raw examples a model is judged by: the same ones whatever the model and the seed.
+
+    Attributes:
+        train: ``n`` training examples, for floors.
+        test: ``n`` test examples.
+        cond: the labels of ``test``, which samples are drawn for; ``None`` where unconditional.
+        fresh: validation examples, the floor of memorisation.
+        all_train: all training examples (for text: the stream).
+    """
+
+    train: Tensor
+    test: Tensor
+    cond: Tensor | None
+    fresh: Tensor
+    all_train: Tensor
+
+
+def examples(dataset: Dataset, n: int = 2000) -> Examples:
+    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation; text is cut into windows."""
+    test, train, fresh = (_windows(dataset, part) for part in (dataset.test, dataset.train, dataset.validation))
+    n = min(n, len(test), len(train))
+    rows = _permutation(len(test))[:n]
+    return Examples(
+        train.x[_permutation(len(train))[:n]],
+        test.x[rows],
+        None if dataset.space.classes is None or test.cond is None else test.cond[rows],
+        fresh.x[_permutation(len(fresh))[:n]],
+        dataset.train.x,
+    )
+
+
+def _windows(dataset: Dataset, split: Split) -> Split:
+    """A split of examples; a stream of text becomes windows that do not overlap."""
+    if not isinstance(dataset.space, Text):
+        return split
+    length = dataset.space.length
+    return Split(split.x[: len(split.x) // length * length].view(-1, length))
+
+
+def _permutation(n: int) -> Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))
+
+
+def evaluate(
+    model: GenerativeModel,
+    dataset: Dataset,
+    *,
+    n: int = 2000,
+    seed: int = 0,
+    features: str | None = None,
+    likelihood_examples: int = 1024,
+    seconds: float | None = None,
+    batch_size: int = 256,
+) -> list[Score]:
+    """Measure a model: likelihood, sample quality and coverage, memorisation, cost.
+
+    The first score is the likelihood of test examples, the second the headline of quality.
+
+    Args:
+        model: trained.
+        dataset: whose test examples are the references.
+        n: samples and references; fewer where the test split has fewer, or where ``seconds`` run out.
+        seed: of samples and of whatever is random in the likelihood.
+        features: of images: ``pixels``, ``efficientnet-lite0``, ``inception``; by default :func:`default_features`.
+        likelihood_examples: test examples that are scored.
+        seconds: how long sampling may take, and again how long scoring may; ``None`` waits for all.
+        batch_size: samples drawn at once.
+
+    Raises:
+        ValueError: for a feature space that this kind of data does not have.
+    """
+    chosen = examples(dataset, n)
+    drawn = draw(model, len(chosen.test), seed, chosen.cond, seconds, batch_size)
+    memory = peak_memory(model)
+    return [
+        likelihood(model, dataset, likelihood_examples, seed, seconds),
+        *quality(drawn.x, dataset, chosen, features),
+        *drawn.scores(),
+        Score("peak_memory", memory, protocol="of the process, up to the end of sampling", unit="MiB", better="lower"),
+    ]
+
+
+def peak_memory(model: GenerativeModel | None = None) -> float:
+    """The most memory this process has held so far, in MiB: resident, or of the accelerator the model is on."""
+    if model is not None and model.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(model.device) / 2**20
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+# --- sampling ---------------------------------------------------------------------------------------------------------
+
+
+def draw(
+    model: GenerativeModel,
+    n: int,
+    seed: int = 0,
+    cond: Tensor | None = None,
+    seconds: float | None = None,
+    batch_size: int = 256,
+    advance: Callable[[int], None] = lambda done: None,
+) -> Drawn:
+    """Draw ``n`` samples in batches; stop early, but not before one batch of 64, when ``seconds`` are over.
+
+    Args:
+        model: trained.
+        n: how many.
+        seed: of the samples.
+        cond: labels, ``(n,)``.
+        seconds: after which no new batch is begun.
+        batch_size: rounded down to a multiple of 64.
+        advance: called with the number drawn after each batch.
+    """
+    parts: list[Tensor] = []
+    done, start = 0, time.perf_counter()
+    step = max(64, batch_size // 64 * 64)
+    with count_evaluations(model.estimand) as count:
+        while done < n and (seconds is None or not done or time.perf_counter() - start < seconds):
+            size = min(64 if not done and seconds is not None else step - done % step, n - done)
+            labels = None if cond is None else cond[done : done + size]
+            parts.append(model.sample(size, labels, seed, step, start=done).cpu())
+            done += size
+            advance(done)
+    return Drawn(torch.cat(parts), time.perf_counter() - start, count.rows / done, min(step, n))
+
+
+# --- likelihood -------------------------------------------------------------------------------------------------------
+
+
+def likelihood(
+    model: GenerativeModel, dataset: Dataset, n: int = 1024, seed: int = 0, seconds: float | None = None
+) -> Score:
+    """The mean likelihood of test examples in the unit of the space, with its kind and a 95 % interval over examples."""
+    test = _windows(dataset, dataset.test)
+    rows = _permutation(len(test))[:n]
+    cond = None if dataset.space.classes is None or test.cond is None else test.cond[rows]
+    result = _log_prob(model, test.x[rows], cond, seed, seconds)
+    unit = dataset.space.unit
+    better = "higher" if unit == "nats" else "lower"
+    if result.kind is Kind.NONE:
+        return Score("likelihood", math.nan, protocol=result.note, unit=unit, better=better, kind=Kind.NONE)
+    values = result.in_unit(unit).double()
+    error = 1.96 * values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    mean = values.mean().item()
+    draws = f", {result.draws} draws each" if result.draws else ""
+    words = f"{len(values)} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.note}"
+    return Score(
+        "likelihood",
+        mean,
+        mean - error,
+        mean + error,
+        math.nan,
+        len(values),
+        words.strip("; "),
+        unit,
+        better,
+        result.kind,
+    )
+
+
+def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int, seconds: float | None) -> LogProb:
+    """Score blocks of examples until all are done, there is no likelihood, or time is over."""
+    parts: list[LogProb] = []
+    done, start = 0, time.perf_counter()
+    while done < len(x) and (seconds is None or not done or time.perf_counter() - start < seconds):
+        stop = done + (64 if not done else 256)
+        labels = None if cond is None else cond[done:stop]
+        parts.append(model.log_prob(x[done:stop], labels, seed=seed + done))
+        if parts[0].kind is Kind.NONE:
+            break
+        done = stop
+    return LogProb.cat(parts)
+
+
+# --- quality ----------------------------------------------------------------------------------------------------------
+
+
+def default_features(space: Images) -> str:
+    """``efficientnet-lite0`` where it is installed and images are large enough for it, else ``pixels``."""
+    large = min(space.height, space.width) >= SMALLEST
+    return "efficientnet-lite0" if large and EfficientNetLite0.available() else "pixels"
+
+
+def quality(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None = None) -> list[Score]:
+    """Every measure of samples that their space allows; the first is the headline.
+
+    Raises:
+        ValueError: for a feature space that this kind of data does not have.
+        TypeError: for a space without measures.
+    """
+    space = dataset.space
+    if isinstance(space, Images):
+        return _of_images(x, space, chosen, image_features(features or default_features(space), space.levels))
+    if features is not None:
+        raise ValueError(f"{type(space).__name__} has no feature space {features!r}: leave features out")
+    if isinstance(space, Vectors):
+        return _of_vectors(x, chosen)
+    if isinstance(space, Text):
+        return _of_text(x, chosen, "characters" if space.vocabulary else "bytes")
+    raise TypeError(f"no measures are known for {type(space).__name__}")
+
+
+def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -> list[Score]:
+    a, b, base = features(x), cached(features, chosen.test), cached(features, chosen.train)
+    pixels = Pixels(space.levels)
+    flat = [pixels(part) for part in (x, chosen.all_train, chosen.test, chosen.fresh)]
+    return [
+        frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol),
+        *_neighbours(a, b, base, features.name),
+        mmd(a, b, features=features.name, train=base),
+        detail_ratio(x, chosen.test, levels=space.levels, train=chosen.train),
+        memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3]),
+    ]
+
+
+def _of_vectors(x: Tensor, chosen: Examples) -> list[Score]:
+    features = Standardised(chosen.all_train)
+    a, b, base = features(x), features(chosen.test), features(chosen.train)
+    return [
+        mmd(a, b, features=features.name, train=base),
+        *_neighbours(a, b, base, features.name),
+        frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol),
+        memorisation_ratio(a, features(chosen.all_train), b, features=features.name, fresh=features(chosen.fresh)),
+    ]
+
+
+def _of_text(x: Tensor, chosen: Examples, unit: str) -> list[Score]:
+    test, train = chosen.test, chosen.train
+    divergences = [ngram_divergence(x, test, n, train=train, unit=unit) for n in (4, 2, 1) if n <= x.shape[1]]
+    return [
+        *divergences,
+        *([repetition(x, test, unit=unit)] if x.shape[1] > 8 else []),
+        *([copied_ngrams(x, chosen.all_train, test, unit=unit)] if x.shape[1] >= 32 else []),
+    ]
+
+
+def _neighbours(a: Tensor, b: Tensor, base: Tensor, name: str) -> list[Score]:
+    """Precision, recall, density and coverage, where there are examples enough for a fifth neighbour."""
+    if min(len(a), len(b)) <= 5:
+        return []
+    return [measure(a, b, features=name, train=base) for measure in (precision, recall, density, coverage)]

@@ -1,0 +1,119 @@
+"""A score with its protocol, its interval and its floor, and the two ways intervals are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from fourfold.vocabulary import Kind
+
+__all__ = ["GROUPS", "Score", "bootstrap", "jackknife"]
+
+GROUPS = 10
+"""Groups of a jackknife."""
+_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09)
+
+
+@final
+@dataclass(frozen=True)
+class Score:
+    """One measured number and everything needed to read it.
+
+    Attributes:
+        name: what was measured, with the feature space in brackets.
+        value: the score; NaN where there is none (the protocol then says why).
+        low, high: a 95 % interval; the protocol says over what and how.
+        floor: the same score of training examples against test examples at the same ``n`` (NaN: has none).
+        n: how many samples, or examples, it rests on.
+        protocol: features, references, estimator and interval, in words.
+        unit: of ``value``, where it has one.
+        better: ``"lower"``, ``"higher"`` or ``""`` (neither: nearer to the floor).
+        kind: what kind of number a likelihood is; ``None`` for all else.
+    """
+
+    name: str
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    floor: float = math.nan
+    n: int = 0
+    protocol: str = ""
+    unit: str = ""
+    better: str = ""
+    kind: Kind | None = None
+
+    def __str__(self) -> str:
+        interval = f" [{self.low:.4g}, {self.high:.4g}]" if math.isfinite(self.low) else ""
+        floor = f", floor {self.floor:.4g}" if math.isfinite(self.floor) else ""
+        kind = f" ({str(self.kind).replace('_', ' ')})" if self.kind is not None else ""
+        return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}{floor} (n = {self.n})".replace("  ", " ")
+
+    def record(self) -> dict[str, Any]:
+        """A JSON value; numbers that are not finite become ``None``."""
+        pairs = dataclasses.asdict(self).items()
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in pairs}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Score:
+        """What :meth:`record` wrote."""
+        numbers = {k: math.nan for k in ("value", "low", "high", "floor") if record.get(k) is None}
+        kind = record.get("kind")
+        return cls(**{**record, **numbers, "kind": None if kind is None else Kind(kind)})
+
+
+def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS) -> tuple[float, float, float]:
+    """A statistic of ``n`` examples and its 95 % interval by the delete-a-group jackknife.
+
+    ``se² = (G-1)/G Σ_g (θ_(-g) - mean)²`` and the interval is ``θ ± t_{G-1} se``. Resampling with replacement would bias
+    every statistic that is sensitive to duplicates (a Frechet distance, a kernel's diagonal, a nearest neighbour);
+    leaving out a group shifts all ``θ_(-g)`` alike, and that shift cancels.
+
+    Args:
+        statistic: of the kept rows, given as a boolean mask ``(n,)``.
+        n: number of examples, taken to be in random order.
+        groups: ``G``; every G-th example forms a group.
+
+    Returns:
+        The statistic, and the lower and upper end; ends are NaN with fewer than ``2 G`` examples.
+
+    Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
+    """
+    value = statistic(torch.ones(n, dtype=torch.bool))
+    if n < 2 * groups:
+        return value, math.nan, math.nan
+    member = torch.arange(n) % groups
+    left = torch.tensor([statistic(member != g) for g in range(groups)], dtype=torch.float64)
+    error = ((left - left.mean()).square().sum() * (groups - 1) / groups).sqrt().item()
+    return value, value - _quantile(groups) * error, value + _quantile(groups) * error
+
+
+def _quantile(groups: int) -> float:
+    """The 97.5 % point of Student's t with ``groups - 1`` degrees of freedom."""
+    return _T[groups - 2] if groups - 2 < len(_T) else 1.96
+
+
+def bootstrap(
+    statistic: Callable[[Tensor], Tensor], terms: Tensor, draws: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """A smooth function of the mean of per-example terms, and its 95 % percentile bootstrap interval.
+
+    Args:
+        statistic: of the means, ``(draws, columns) -> (draws,)``.
+        terms: ``(n, columns)`` float64; independent rows given everything they were compared with.
+        draws: bootstrap samples.
+        seed: of the resampling.
+
+    Reference: Efron 1979, Bootstrap Methods, https://doi.org/10.1214/aos/1176344552
+    """
+    n = len(terms)
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(n, (draws, n), generator=generator)
+    counts = torch.zeros(draws, n, dtype=torch.float64).scatter_add_(1, rows, torch.ones(draws, n, dtype=torch.float64))
+    ends = statistic(counts @ terms / n).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
+    return statistic(terms.mean(0, keepdim=True)).item(), ends[0].item(), ends[1].item()

@@ -1,0 +1,114 @@
+"""Measures of text, by counting: no judge model, so they see spelling and phrases, not sense."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fourfold.metrics.score import GROUPS, Score, bootstrap, jackknife
+
+__all__ = ["copied_ngrams", "ngram_divergence", "ngrams", "repetition"]
+
+_MULTIPLIER = 6364136223846793005
+
+
+def ngrams(windows: Tensor, n: int) -> Tensor:
+    """A 64-bit code of every n-gram: ``(B, L) -> (B, L - n + 1)``. Codes of different n-grams differ but for hash luck.
+
+    Raises:
+        ValueError: if a window is shorter than ``n``.
+    """
+    if windows.shape[1] < n:
+        raise ValueError(f"windows of {windows.shape[1]} tokens hold no {n}-gram: use longer ones")
+    length = windows.shape[1] - n + 1
+    code = torch.zeros(len(windows), length, dtype=torch.long)
+    for i in range(n):
+        code = code * _MULTIPLIER + windows[:, i : i + length] + 1
+    return code
+
+
+def ngram_divergence(
+    x: Tensor, y: Tensor, n: int, *, train: Tensor | None = None, unit: str = "characters", groups: int = GROUPS
+) -> Score:
+    """The Jensen-Shannon divergence of the n-gram counts of samples and of references, in bits: 0 to 1.
+
+    ``JS = H((p + q)/2) - H(p)/2 - H(q)/2`` of plug-in frequencies, biased upwards when text is short: read it against
+    its floor. The interval is over samples, by a jackknife.
+
+    Args:
+        x: windows of sampled ids, ``(B, L)``.
+        y: windows of reference ids, ``(B', L)``.
+        n: tokens in an n-gram.
+        train: windows of training ids for the floor; the first ``B`` are used.
+        unit: what a token is.
+        groups: of the jackknife.
+
+    Reference: Lin 1991, Divergence Measures Based on the Shannon Entropy, https://doi.org/10.1109/18.61115
+    """
+    codes, reference = ngrams(x, n), ngrams(y, n).flatten()
+    value, low, high = jackknife(lambda kept: _divergence(codes[kept].flatten(), reference), len(x), groups)
+    floor = math.nan if train is None else _divergence(ngrams(train[: len(x)], n).flatten(), reference)
+    words = (
+        f"Jensen-Shannon divergence of {n}-gram frequencies in bits; {codes.numel()} against {len(reference)} n-grams; "
+        f"interval over samples: jackknife of {groups} groups"
+    )
+    return Score(f"ngram_divergence[{unit}, n={n}]", value, low, high, floor, len(x), words, "bits", "lower")
+
+
+def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") -> Score:
+    """The share of n-grams in a sample that already occurred in it; the floor is that of references.
+
+    Args:
+        x: windows of sampled ids, ``(B, L)``.
+        y: windows of reference ids, ``(B', L)``.
+        n: tokens in an n-gram.
+        unit: what a token is.
+
+    Reference: Welleck et al. 2020, Neural Text Generation with Unlikelihood Training, https://arxiv.org/abs/1908.04319
+    """
+    value, low, high = bootstrap(_first, _repeated(x, n))
+    words = f"share of {n}-grams seen before in the same sample; floor: test text; interval over samples: bootstrap"
+    return Score(f"repetition[{unit}, n={n}]", value, low, high, _repeated(y, n).mean().item(), len(x), words)
+
+
+def copied_ngrams(x: Tensor, stream: Tensor, y: Tensor, n: int = 32, *, unit: str = "characters") -> Score:
+    """The share of n-grams of samples that occur in the training text; the floor is that of held-out text.
+
+    Args:
+        x: windows of sampled ids, ``(B, L)``.
+        stream: the training text, ``(N,)``.
+        y: windows of held-out ids, ``(B', L)``.
+        n: tokens in an n-gram: long enough not to recur by chance.
+        unit: what a token is.
+    """
+    known = ngrams(stream[None], n).flatten()
+    value, low, high = bootstrap(_first, _known(x, known, n))
+    words = f"share of {n}-grams found in the training text; floor: test text; interval over samples: bootstrap"
+    return Score(f"copied[{unit}, n={n}]", value, low, high, _known(y, known, n).mean().item(), len(x), words)
+
+
+def _first(means: Tensor) -> Tensor:
+    return means[:, 0]
+
+
+def _repeated(windows: Tensor, n: int) -> Tensor:
+    codes = ngrams(windows, n).sort(1).values
+    return (codes[:, 1:] == codes[:, :-1]).double().mean(1, keepdim=True)
+
+
+def _known(windows: Tensor, known: Tensor, n: int) -> Tensor:
+    return torch.isin(ngrams(windows, n), known).double().mean(1, keepdim=True)
+
+
+def _divergence(a: Tensor, b: Tensor) -> float:
+    """Jensen-Shannon divergence in bits of the empirical distributions of two sets of codes."""
+    values, inverse = torch.unique(torch.cat([a, b]), return_inverse=True)
+    p = torch.bincount(inverse[: len(a)], minlength=len(values)).double() / len(a)
+    q = torch.bincount(inverse[len(a) :], minlength=len(values)).double() / len(b)
+    return (_entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2).item()
+
+
+def _entropy(p: Tensor) -> Tensor:
+    return -torch.special.xlogy(p, p).sum() / math.log(2)
