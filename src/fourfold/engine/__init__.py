@@ -1,0 +1,27 @@
+"""The engine: the training loop, budgets, precision, averaging, checkpoints and runs. It knows no paradigm."""
+
+from __future__ import annotations
+
+from fourfold.engine.budget import Budget, parse_budget
+from fourfold.engine.checkpoint import BrokenRun, load_model, save_model
+from fourfold.engine.fitting import Interrupted, fit
+from fourfold.engine.loop import Diverged, Loop, Step, train
+from fourfold.engine.precision import Precision, inference
+from fourfold.engine.run import Run
+
+__all__ = [
+    "BrokenRun",
+    "Budget",
+    "Diverged",
+    "Interrupted",
+    "Loop",
+    "Precision",
+    "Run",
+    "Step",
+    "fit",
+    "inference",
+    "load_model",
+    "parse_budget",
+    "save_model",
+    "train",
+]

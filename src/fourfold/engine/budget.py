@@ -1,0 +1,143 @@
+"""Budgets: how much training is paid for, and which fraction of it is used. Torch-free."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+__all__ = ["Budget", "Epochs", "Flops", "Progress", "Seconds", "Steps", "parse_budget"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What training has used so far.
+
+    Attributes:
+        steps: steps done.
+        seconds: seconds spent in steps; measuring, checkpoints and logging do not count.
+        last: seconds of the latest step.
+        per_epoch: steps in one epoch.
+        flops: floating-point operations of one step, counted where the budget needs it.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    last: float = 0.0
+    per_epoch: int = 1
+    flops: float = 0.0
+
+
+class Budget(ABC):
+    """An amount of training; concrete budgets are frozen dataclasses."""
+
+    @abstractmethod
+    def used(self, progress: Progress) -> float:
+        """The fraction of the budget that is used, 0 to 1."""
+
+    @abstractmethod
+    def share(self, progress: Progress) -> float:
+        """The fraction of the budget that the next step is expected to use."""
+
+    def spent(self, progress: Progress) -> bool:
+        """Whether one more step would overshoot by more than half of it."""
+        return self.used(progress) + self.share(progress) / 2 >= 1
+
+
+@final
+@dataclass(frozen=True)
+class Seconds(Budget):
+    """Seconds of training."""
+
+    amount: float
+
+    def used(self, progress: Progress) -> float:
+        return progress.seconds / self.amount
+
+    def share(self, progress: Progress) -> float:
+        return progress.last / self.amount
+
+    def __str__(self) -> str:
+        return f"{self.amount:g}s"
+
+
+@final
+@dataclass(frozen=True)
+class Steps(Budget):
+    """Optimizer steps."""
+
+    amount: float
+
+    def used(self, progress: Progress) -> float:
+        return progress.steps / self.amount
+
+    def share(self, progress: Progress) -> float:
+        return 1 / self.amount
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} steps"
+
+
+@final
+@dataclass(frozen=True)
+class Epochs(Budget):
+    """Passes over the training data."""
+
+    amount: float
+
+    def used(self, progress: Progress) -> float:
+        return progress.steps / (self.amount * progress.per_epoch)
+
+    def share(self, progress: Progress) -> float:
+        return 1 / (self.amount * progress.per_epoch)
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} epochs"
+
+
+@final
+@dataclass(frozen=True)
+class Flops(Budget):
+    """Floating-point operations, counted over one step (matrix products and convolutions, forward and backward)."""
+
+    amount: float
+
+    def used(self, progress: Progress) -> float:
+        return progress.steps * progress.flops / self.amount
+
+    def share(self, progress: Progress) -> float:
+        return progress.flops / self.amount
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} flops"
+
+
+_KINDS: dict[str, tuple[type[Seconds | Steps | Epochs | Flops], float]] = {
+    "s": (Seconds, 1.0),
+    "m": (Seconds, 60.0),
+    "h": (Seconds, 3600.0),
+    "steps": (Steps, 1.0),
+    "epochs": (Epochs, 1.0),
+    "flops": (Flops, 1.0),
+}
+_ALIASES = {"sec": "s", "min": "m", "step": "steps", "epoch": "epochs", "flop": "flops"}
+
+
+def parse_budget(text: str | Budget) -> Budget:
+    """Read ``30s``, ``10m``, ``1h``, ``2000 steps``, ``5 epochs`` or ``1e15 flops``.
+
+    Raises:
+        ValueError: for anything else, or an amount that is not positive.
+    """
+    if isinstance(text, Budget):
+        return text
+    match = re.fullmatch(r"\s*([0-9][0-9_.,]*(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", str(text).lower())
+    unit = _ALIASES.get(match[2], match[2]) if match else ""
+    if match is None or unit not in _KINDS:
+        raise ValueError(f"budget {text!r} is not understood: give 30s, 10m, 1h, 2000 steps, 5 epochs or 1e15 flops")
+    kind, factor = _KINDS[unit]
+    amount = float(match[1].replace(",", "").replace("_", "")) * factor
+    if amount <= 0:
+        raise ValueError(f"budget {text!r} is empty: give more than 0")
+    return kind(amount)

@@ -1,0 +1,50 @@
+"""Several processes that train one model: the only module that knows of more than one.
+
+Every process computes the gradient of its part of a batch; the flat gradient is averaged by one collective operation,
+so two processes take the step that one would take with both halves. Launch with ``torchrun``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+__all__ = ["Processes", "join"]
+
+
+@final
+@dataclass(frozen=True)
+class Processes:
+    """This process's rank among ``world`` processes."""
+
+    rank: int = 0
+    world: int = 1
+
+    def average(self, tensor: Tensor) -> None:
+        """Replace a tensor by its mean over processes."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
+            tensor.div_(self.world)
+
+    def broadcast(self, tensor: Tensor) -> None:
+        """Replace a tensor by that of the first process."""
+        if self.world > 1:
+            dist.broadcast(tensor, 0)
+
+    def share(self, n: int) -> tuple[int, int]:
+        """The half-open range of indices out of ``n`` that this process works on."""
+        return n * self.rank // self.world, n * (self.rank + 1) // self.world
+
+
+def join() -> Processes:
+    """Join the processes that ``torchrun`` started; alone if it started none."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return Processes()
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return Processes(dist.get_rank(), dist.get_world_size())

@@ -1,0 +1,75 @@
+"""Batches as a function of the step: data that fits is one tensor, indexed, without worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Batch, Space
+from fourfold.data import Split
+from fourfold.spaces import Text
+
+__all__ = ["Batches", "Loader"]
+
+Batches = Callable[[int], Batch]
+"""Maps the index of a step to a raw batch; whatever it does, it is all that training knows of the data."""
+
+
+@final
+class Loader:
+    """Random batches of raw examples, so that the position in the data is a function of the step.
+
+    Vectors and images: epoch ``e`` is a permutation drawn from ``(seed, e)``, cut into batches, the ragged last one
+    dropped. Text: the batch of step ``i`` is windows whose starts are drawn from ``(seed, i)``.
+
+    Args:
+        split: raw examples and labels.
+        space: what one example is.
+        batch_size: examples in one step, over all processes.
+        seed: of the order.
+        rank, world: which equal part of every batch this process takes, of how many.
+
+    Raises:
+        ValueError: if the batch cannot be divided among the processes, or a text is shorter than a window.
+    """
+
+    def __init__(self, split: Split, space: Space, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+        self.split, self.space, self.seed = split, space, seed
+        self.examples = len(split.x) - space.shape[0] + 1 if isinstance(space, Text) else len(split.x)
+        if self.examples < 1:
+            raise ValueError(f"{len(split.x)} tokens are fewer than one window of {space.shape[0]}: shorten length")
+        self.batch_size = batch_size if isinstance(space, Text) else min(batch_size, self.examples // world * world)
+        if batch_size < 1 or self.batch_size % world or self.batch_size < 1:
+            raise ValueError(f"a batch of {batch_size} cannot be divided among {world} processes")
+        share = self.batch_size // world
+        self._part = slice(rank * share, (rank + 1) * share)
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one pass over the data."""
+        if isinstance(self.space, Text):
+            return max(len(self.split.x) // (self.batch_size * self.space.length), 1)
+        return self.examples // self.batch_size
+
+    def __call__(self, step: int) -> Batch:
+        """The raw batch of a step."""
+        if isinstance(self.space, Text):
+            starts = torch.randint(self.examples, (self.batch_size,), generator=_generator(self.seed, step))
+            return Batch(self.split.x[starts[self._part, None] + torch.arange(self.space.length)])
+        rows = self._rows(*divmod(step, self.steps_per_epoch))
+        return Batch(self.split.x[rows], None if self.split.cond is None else self.split.cond[rows])
+
+    def _rows(self, epoch: int, index: int) -> Tensor:
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = torch.randperm(self.examples, generator=_generator(self.seed, epoch))
+        return self._order[index * self.batch_size : (index + 1) * self.batch_size][self._part]
+
+
+def _generator(seed: int, index: int) -> torch.Generator:
+    """A generator of a seed and an index; odd constants keep neighbouring pairs apart."""
+    return torch.Generator().manual_seed((seed * 0x9E3779B97F4A7C15 + index * 0xD1B54A32D192ED03 + 1) % 2**63)

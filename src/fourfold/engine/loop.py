@@ -1,0 +1,294 @@
+"""The training loop: a generator that yields after each step. It knows no paradigm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core import Batch, GenerativeModel, Term, Training
+from fourfold.data import Dataset, Split
+from fourfold.engine.budget import Budget, Progress, Seconds, parse_budget
+from fourfold.engine.distributed import Processes
+from fourfold.engine.loader import Batches, Loader
+from fourfold.engine.precision import PRECISIONS, Precision, copied, parse_precision
+from fourfold.engine.weights import TermOptimizer, Weights
+
+__all__ = ["Diverged", "Loop", "Step", "train"]
+
+
+class Diverged(ArithmeticError):
+    """A loss or a gradient is not finite."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one step did.
+
+    Attributes:
+        index: steps done, this one included.
+        used: fraction of the budget that is used, this step included.
+        losses: mean loss of each term.
+        norms: norm of each term's gradient before clipping.
+        watched: each term's watched scalars, ``term/name``; empty where :func:`train` was not told to read them.
+        rate: the factor of the learning rates.
+        seconds: how long the step took.
+    """
+
+    index: int
+    used: float
+    losses: Mapping[str, float]
+    norms: Mapping[str, float]
+    watched: Mapping[str, float]
+    rate: float
+    seconds: float
+
+
+@final
+class Loop:
+    """A model in training: terms, weights, optimizers and where they are.
+
+    Args:
+        model: is trained in place; its networks may hold low-precision weights until :meth:`finish`.
+        batches: raw batches by step.
+        training: rates, averaging, clipping.
+        seed: of every random draw; that of step ``i`` is seeded by ``(seed, i, rank)``.
+        precision: how steps compute.
+        processes: this process among others that train the same model.
+    """
+
+    def __init__(
+        self,
+        model: GenerativeModel,
+        batches: Batches,
+        training: Training,
+        seed: int = 0,
+        precision: Precision = PRECISIONS["float32"],
+        processes: Processes = Processes(),
+        per_epoch: int = 1,
+    ) -> None:
+        self.model, self.batches, self.training = model.train(), batches, training
+        self.seed, self.precision, self.processes = seed, precision, processes
+        self.progress = Progress(per_epoch=per_epoch)
+        self.device = model.device
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.terms = model.terms()
+        self.weights = Weights(model, self.terms, precision.weights, training.muon_rate is not None)
+        processes.broadcast(self.weights.flat)
+        self.weights.refresh()
+        self.optimizers = {name: TermOptimizer(self.weights, term, training) for name, term in self.terms.items()}
+        everything = {slot.parameter for slot in self.weights.slots}
+        self._frozen = {name: list(everything - set(term.trainable())) for name, term in self.terms.items()}
+        self._calls = {name: _compiled(term) if precision.compiled else term for name, term in self.terms.items()}
+
+    def copy(self, precision: Precision) -> Loop:
+        """A throw-away loop from the same weights, step and seed, alone in its process."""
+        with self._masters():
+            twin = cast(GenerativeModel, copied(self.model))
+        loop = Loop(twin, self.batches, self.training, self.seed, precision, per_epoch=self.progress.per_epoch)
+        loop.progress = self.progress
+        return loop
+
+    def step(self, rate: float, watch: bool = False) -> Step:
+        """One step: every term in order, each on the same batch, with all learning rates times ``rate``.
+
+        Raises:
+            Diverged: at a loss or gradient that is not finite, before it touches a weight.
+        """
+        start = time.monotonic()
+        losses: dict[str, float] = {}
+        norms: dict[str, float] = {}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_mix(self.seed, self.progress.steps, self.processes.rank))
+            batch = self._batch()
+            for name in self.terms:
+                losses[name] = self._backward(name, batch)
+                norms[name] = self._update(name, losses[name], rate)
+        steps = self.progress.steps + 1
+        self.weights.update_average(steps, self.training.ema)
+        seconds = time.monotonic() - start
+        self.progress = replace(self.progress, steps=steps, seconds=self.progress.seconds + seconds, last=seconds)
+        watched = self.watched() if watch else {}
+        return Step(steps, 0.0, losses, norms, watched, rate, seconds)
+
+    def _batch(self) -> Batch:
+        """The encoded batch of the next step, on the model's device, images in channels-last."""
+        raw = self.batches(self.progress.steps)
+        with torch.no_grad():
+            batch = self.model.encode(raw.x.to(self.device), None if raw.cond is None else raw.cond.to(self.device))
+        return batch._replace(x=channels_last(batch.x))
+
+    def _backward(self, name: str, batch: Batch) -> float:
+        """Gradients of one term, everything it does not train being frozen."""
+        for p in self._frozen[name]:
+            p.requires_grad_(False)
+        try:
+            with self.precision.context(self.device):
+                loss = self._calls[name](batch).mean()
+            loss.backward()
+        finally:
+            for p in self._frozen[name]:
+                p.requires_grad_(True)
+        return float(loss.detach())
+
+    def _update(self, name: str, loss: float, rate: float) -> float:
+        """Gather, sum over processes, clip, update; return the gradient's norm."""
+        optimizer = self.optimizers[name]
+        self.weights.gather(optimizer.slots)
+        for run in optimizer.runs:
+            self.processes.average(self.weights.gradient[run])
+        norm = optimizer.clip()
+        if not (abs(loss) < float("inf") and norm < float("inf")):
+            raise Diverged(
+                f"step {self.progress.steps + 1}: the loss of term {name!r} is {loss:g} and its gradient's norm {norm:g}; "
+                "lower the learning rate, clip harder, or train with --precision float32"
+            )
+        optimizer.step(rate)
+        self.weights.refresh()
+        return norm
+
+    def watched(self) -> dict[str, float]:
+        """The scalars that terms watch, as of the latest step."""
+        return {f"{name}/{key}": float(v) for name, term in self.terms.items() for key, v in term.watched.items()}
+
+    def finish(self) -> None:
+        """Leave the model with its averaged weights in float32, in evaluation mode."""
+        self.weights.show(self.weights.average)
+        self.model.eval()
+
+    def _masters(self) -> Any:
+        """Inside, the model has its unaveraged weights in float32."""
+        return _Shown(self.weights)
+
+    # --- state ---------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that training needs to go on: weights, buffers, average, optimizers."""
+        found = {"weights.flat": self.weights.flat, "weights.average": self.weights.average}
+        found |= {f"buffer.{name}": b for name, b in self.model.named_buffers()}
+        for name, optimizer in self.optimizers.items():
+            found |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state().items()}
+        return {key: value.detach().contiguous().clone() for key, value in found.items()}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor], progress: Progress) -> None:
+        """Go on from a :meth:`state`.
+
+        Raises:
+            ValueError: if the state belongs to another model.
+        """
+        if state["weights.flat"].shape != self.weights.flat.shape:
+            raise ValueError("the saved state belongs to a model of another size: resume with what it was started with")
+        self.weights.flat.copy_(state["weights.flat"])
+        self.weights.average.copy_(state["weights.average"])
+        for name, b in self.model.named_buffers():
+            b.copy_(state[f"buffer.{name}"])
+        for name, optimizer in self.optimizers.items():
+            prefix = f"optimizer.{name}."
+            optimizer.load({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        self.progress = replace(progress, per_epoch=self.progress.per_epoch)
+        self.weights.lower()
+
+
+class _Shown:
+    """Shows the masters inside a ``with``, and what training sees after."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    def __enter__(self) -> None:
+        self.weights.show(self.weights.flat)
+
+    def __exit__(self, *exc: object) -> None:
+        self.weights.lower()
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Real images ``(B, C, H, W)`` in channels-last memory; anything else as it is."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x
+
+
+def _compiled(term: Term) -> nn.Module:
+    return cast(nn.Module, torch.compile(term))
+
+
+def _mix(*parts: int) -> int:
+    """One seed of several numbers."""
+    mixed = 0
+    for part in parts:
+        mixed = (mixed * 0x9E3779B97F4A7C15 + part + 0xD1B54A32D192ED03) % 2**63
+    return mixed
+
+
+def train(
+    model: GenerativeModel,
+    data: Dataset | Split | Tensor | Batches,
+    *,
+    budget: str | Budget = "1m",
+    training: Training | None = None,
+    seed: int = 0,
+    precision: str = "float32",
+    loop: Loop | None = None,
+    watch_every: int = 50,
+) -> Iterator[Step]:
+    """Train a model, yielding after each step; you own the loop.
+
+    At every yield, and after the end, ``model`` can be left as it is; after the last step it has its averaged weights in
+    float32 and is in evaluation mode.
+
+    Args:
+        model: trained in place.
+        data: a data set or split, a tensor of raw examples, or a function from the step to a raw ``Batch``.
+        budget: when to stop; the learning rate follows the fraction of it that is used.
+        training: how; by default as the model's preset says.
+        seed: of the order of the data and of every draw.
+        precision: ``float32``, ``bf16`` or ``autocast``.
+        loop: a loop to go on with, instead of a new one.
+        watch_every: how often what the terms watch is read.
+
+    Yields:
+        A :class:`Step` after each step.
+
+    Raises:
+        Diverged: at the first loss or gradient that is not finite.
+    """
+    budget = parse_budget(budget)
+    loop = loop or begin(model, data, training or model.training_defaults, seed, parse_precision(precision))
+    try:
+        while not budget.spent(loop.progress):
+            at = budget.used(loop.progress) + budget.share(loop.progress) / 2
+            watch = (loop.progress.steps + 1) % watch_every == 0
+            step = loop.step(loop.training.schedule(min(at, 1.0)), watch)
+            _agree(loop, budget)
+            yield replace(step, used=min(budget.used(loop.progress), 1.0))
+    finally:
+        loop.finish()
+
+
+def _agree(loop: Loop, budget: Budget) -> None:
+    """Let every process stop at the same step: time is that of the first."""
+    if loop.processes.world > 1 and isinstance(budget, Seconds):
+        times = torch.tensor([loop.progress.seconds, loop.progress.last], dtype=torch.float64)
+        loop.processes.broadcast(times)
+        loop.progress = replace(loop.progress, seconds=float(times[0]), last=float(times[1]))
+
+
+def begin(
+    model: GenerativeModel,
+    data: Dataset | Split | Tensor | Batches,
+    training: Training,
+    seed: int = 0,
+    precision: Precision = PRECISIONS["float32"],
+    processes: Processes = Processes(),
+) -> Loop:
+    """The loop of an untrained model: the codec takes its statistics from the training data."""
+    if isinstance(data, (Dataset, Split, Tensor)):
+        split = data.train if isinstance(data, Dataset) else Split(data) if isinstance(data, Tensor) else data
+        model.codec.fit(split.x)
+        loader = Loader(split, model.space, training.batch_size, seed, processes.rank, processes.world)
+        return Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch)
+    return Loop(model, data, training, seed, precision, processes)

@@ -1,0 +1,78 @@
+"""Muon on slices of one flat tensor, equal shapes together.
+
+``torch.optim.Muon`` takes matrices only and iterates over them one by one; here kernels are matrices ``(out, in · h · w)``
+and all matrices of one shape go through one batched iteration, which takes less than half the time on a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+__all__ = ["Muon", "orthogonalised"]
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalised(g: Tensor, steps: int = 5) -> Tensor:
+    """``U S' V^T`` with singular values S' near 1, for a stack ``(n, rows, columns)`` of matrices ``U S V^T``.
+
+    The quintic Newton-Schulz iteration ``X <- a X + (b A + c A^2) X, A = X X^T``, in bfloat16 (Jordan et al. 2024,
+    https://kellerjordan.github.io/posts/muon/).
+    """
+    a, b, c = _COEFFICIENTS
+    tall = g.shape[-2] > g.shape[-1]
+    x = g.mT if tall else g
+    x = (x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)).bfloat16()
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
+
+
+@final
+class Muon:
+    """Momentum, orthogonalised: ``B <- mu B + (1 - mu) g;  W <- (1 - rate lambda) W - rate sqrt(max(1, rows / columns)) O``.
+
+    ``O`` is the orthogonalised Nesterov momentum ``(1 - mu) g + mu B``. Reference as in :func:`orthogonalised`.
+
+    Args:
+        flat, gradient: the tensors whose slices are matrices and their gradients.
+        matrices: ``(start, stop, rows)`` of each.
+        weight_decay: decoupled.
+        momentum: mu.
+    """
+
+    def __init__(
+        self,
+        flat: Tensor,
+        gradient: Tensor,
+        matrices: Sequence[tuple[int, int, int]],
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+    ) -> None:
+        self.flat, self.gradient, self.mu, self.weight_decay = flat, gradient, momentum, weight_decay
+        self.run = slice(matrices[0][0], matrices[-1][1]) if matrices else slice(0, 0)
+        self.momentum = torch.zeros_like(flat[self.run])
+        self._shapes: dict[tuple[int, int], list[slice]] = {}
+        for start, stop, rows in matrices:
+            place = slice(start - self.run.start, stop - self.run.start)
+            self._shapes.setdefault((rows, (stop - start) // rows), []).append(place)
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """One update with a learning rate."""
+        if not self._shapes:
+            return
+        weight, g = self.flat[self.run], self.gradient[self.run]
+        self.momentum.lerp_(g, 1 - self.mu)
+        update = g.lerp(self.momentum, self.mu)
+        for (rows, columns), places in self._shapes.items():
+            stack = torch.stack([update[place].view(rows, columns) for place in places])
+            scale = rate * math.sqrt(max(1, rows / columns))
+            for place, o in zip(places, orthogonalised(stack), strict=True):
+                weight[place].mul_(1 - rate * self.weight_decay).view(rows, columns).sub_(o, alpha=scale)

@@ -1,0 +1,173 @@
+"""Precisions: in which dtype a step computes, measured at the start and chosen by speed and stability."""
+
+from __future__ import annotations
+
+import copy
+import math
+import shutil
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.engine.weights import network_parameters
+
+if TYPE_CHECKING:
+    from fourfold.engine.loop import Loop
+
+__all__ = ["PRECISIONS", "Choice", "Measurement", "Precision", "choose", "inference", "parse_precision"]
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How a step computes.
+
+    Attributes:
+        name: ``float32``, ``bf16`` or ``autocast``.
+        weights: the dtype in which networks hold their weights (masters, losses and optimizers are float32).
+        autocast: whether matrix products and convolutions are cast to bfloat16 one by one.
+        compiled: whether terms go through ``torch.compile``.
+    """
+
+    name: str
+    weights: torch.dtype = torch.float32
+    autocast: bool = False
+    compiled: bool = False
+
+    def context(self, device: torch.device) -> AbstractContextManager[object]:
+        """The context a forward pass runs in."""
+        return torch.autocast(device.type, torch.bfloat16) if self.autocast else nullcontext()
+
+    def __str__(self) -> str:
+        return self.name + (", compiled" if self.compiled else "")
+
+
+PRECISIONS = {
+    "float32": Precision("float32"),
+    "bf16": Precision("bf16", weights=torch.bfloat16),
+    "autocast": Precision("autocast", autocast=True),
+}
+
+
+def parse_precision(name: str, compiled: bool = False) -> Precision:
+    """The precision of a name.
+
+    Raises:
+        ValueError: for an unknown one, or if compiling is asked for and there is no C++ compiler.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
+    if compiled and not has_compiler():
+        raise ValueError("--compile needs a C++ compiler (g++ or clang++): install one, or leave --compile out")
+    found = PRECISIONS[name]
+    return Precision(found.name, found.weights, found.autocast, compiled)
+
+
+def has_compiler() -> bool:
+    """Whether ``torch.compile`` finds a C++ compiler."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One precision, measured: median seconds of a step, cosine of its first gradient with float32's, and what failed."""
+
+    precision: Precision
+    seconds: float
+    cosine: float
+    failure: str = ""
+
+    @property
+    def stable(self) -> bool:
+        """Whether every loss was finite and the gradient points where float32's does."""
+        return not self.failure and self.cosine > 0.99
+
+    def __str__(self) -> str:
+        if self.failure:
+            return f"{self.precision} failed ({self.failure})"
+        return f"{self.precision} {self.seconds * 1e3:.3g} ms (gradient cosine {self.cosine:.4f})"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The precision chosen and the figures it was chosen by."""
+
+    precision: Precision
+    measured: Sequence[Measurement] = ()
+    note: str = ""
+
+    def __str__(self) -> str:
+        figures = "; ".join(map(str, self.measured))
+        return (
+            f"precision {self.precision}"
+            + (f": {figures}" if figures else "")
+            + (f"; {self.note}" if self.note else "")
+        )
+
+
+def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
+    """Measure every precision for a moment on throw-away copies, and take the fastest stable one.
+
+    Args:
+        loop: what would be trained, in any precision; it is left as it is.
+        seconds: how long the whole measurement may take, roughly.
+        compiled: whether compiled steps are measured too.
+    """
+    candidates = [parse_precision(name) for name in PRECISIONS]
+    if compiled and has_compiler():
+        candidates += [parse_precision(name, compiled=True) for name in ("float32", "bf16")]
+    note = "no C++ compiler, so nothing was compiled" if compiled and not has_compiler() else ""
+    share = seconds / len(candidates)
+    reference, first = _measure(loop, candidates[0], share, None)
+    measured = [reference] + [_measure(loop, candidate, share, first)[0] for candidate in candidates[1:]]
+    stable = [m for m in measured if m.stable] or [reference]
+    return Choice(min(stable, key=lambda m: m.seconds).precision, measured, note)
+
+
+def _measure(loop: Loop, precision: Precision, seconds: float, reference: Tensor | None) -> tuple[Measurement, Tensor]:
+    """Run a few steps on a copy; the first is compared, the second warms up, the rest is timed."""
+    times: list[float] = []
+    gradient = torch.zeros(0)
+    try:
+        trial = loop.copy(precision)
+        start = time.monotonic()
+        while len(times) < 2 or (len(times) < 12 and time.monotonic() - start < seconds):
+            times.append(trial.step(0.5).seconds)
+            gradient = trial.weights.gradient.clone() if len(times) == 1 else gradient
+    except (ArithmeticError, RuntimeError, TypeError) as failure:  # a dtype that some operation does not know
+        return Measurement(precision, math.inf, 0.0, str(failure).splitlines()[0][:80]), gradient
+    cosine = 1.0 if reference is None else float(torch.cosine_similarity(gradient, reference, dim=0))
+    return Measurement(precision, statistics.median(times[1:]), cosine), gradient
+
+
+@contextmanager
+def inference(model: nn.Module, name: str = "bf16") -> Iterator[None]:
+    """Inside, the networks of a model hold their weights as a precision says; after, they are what they were.
+
+    For sampling: solvers, likelihoods and everything outside networks stay in float32.
+    """
+    precision = parse_precision(name)
+    before = [(p, p.data) for p in network_parameters(model)]
+    for p, data in before:
+        p.data = data.to(precision.weights)
+    device = next((p.device for p, _ in before), torch.device("cpu"))
+    try:
+        with precision.context(device):
+            yield
+    finally:
+        for p, data in before:
+            p.data = data
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A deep copy that keeps the marks of parameters (see ``Weights``)."""
+    twin = copy.deepcopy(model)
+    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
+        if getattr(p, "muon", True) is False:
+            q.muon = False  # type: ignore[attr-defined]
+    return twin

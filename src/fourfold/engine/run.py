@@ -1,0 +1,85 @@
+"""A run: a trained model, its folder and its card."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+from torch import Tensor
+
+from fourfold.core import GenerativeModel, LogProb
+from fourfold.engine.checkpoint import load_model, read_json
+
+if TYPE_CHECKING:
+    from fourfold.data import Dataset
+
+__all__ = ["Run"]
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """A trained model with the record of its training.
+
+    Attributes:
+        model: in evaluation mode, with averaged weights.
+        folder: where it is kept, or ``None``.
+        card: data, split, seed, budget, hardware, versions, precision, seconds, steps.
+        data: what it was trained on, where it is at hand.
+    """
+
+    model: GenerativeModel
+    folder: Path | None = None
+    card: dict[str, Any] = field(default_factory=dict)
+    data: Dataset | None = field(default=None, repr=False)
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Run:
+        """Load a run folder; neither the data nor the code that trained it is needed.
+
+        Raises:
+            BrokenRun: naming the file that is missing or damaged.
+        """
+        folder = Path(folder)
+        return cls(load_model(folder), folder, read_json(folder / "card.json"))
+
+    def sample(self, n: int, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256) -> Tensor:
+        """Draw raw examples, see :meth:`fourfold.core.GenerativeModel.sample`."""
+        return self.model.sample(n, cond, seed, batch_size)
+
+    def log_prob(self, x: Tensor, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256) -> LogProb:
+        """The typed log-probability of raw examples, see :meth:`fourfold.core.GenerativeModel.log_prob`."""
+        return self.model.log_prob(x, cond, seed, batch_size)
+
+    def evaluate(self, data: Dataset | None = None, n: int = 2000, seed: int = 0) -> Any:
+        """Every metric that applies, against the test split.
+
+        Args:
+            data: by default what the run was trained on, loaded again by its name and seed.
+            n: samples and references.
+            seed: of the samples.
+
+        Raises:
+            DataError: if the data cannot be loaded.
+            ValueError: if it is not what the run was trained on.
+        """
+        from fourfold.metrics import evaluate
+
+        return evaluate(self.model, data or self.dataset(), n=n, seed=seed)
+
+    def dataset(self) -> Dataset:
+        """What the run was trained on, loaded again and compared by its digest.
+
+        Raises:
+            ValueError: if the data has changed.
+        """
+        if self.data is not None:
+            return self.data
+        from fourfold.data import load
+
+        record = self.card["data"]
+        data = load(record["name"], **record["options"])
+        if data.digest != record["digest"]:
+            raise ValueError(f"{record['name']} is not the data this run was trained on: its digest has changed")
+        return data

@@ -1,0 +1,249 @@
+"""The weights being trained: float32 masters in one flat tensor, one optimizer per term, and their average.
+
+All parameters that any term updates are views of one flat float32 tensor, in the order (term, kind of update). Hence
+every element-wise pass (AdamW, momentum, clipping, averaging, a checkpoint, the sum over processes) is one large
+operation instead of one per parameter.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core import Codec, Estimand, Objective, Part, Term, Training
+from fourfold.engine.muon import Muon
+
+__all__ = ["TermOptimizer", "Weights", "network_parameters"]
+
+
+class Update(IntEnum):
+    """What updates a parameter."""
+
+    DECAYED = 0
+    """AdamW with weight decay: matrices and kernels that Muon does not train."""
+    PLAIN = 1
+    """AdamW without: biases, gains, everything of less than two dimensions."""
+    MUON = 2
+    """Muon: hidden matrices and kernels."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a parameter lies in the flat tensor."""
+
+    name: str
+    parameter: nn.Parameter
+    update: Update
+    start: int
+    stop: int
+
+    def view(self, flat: Tensor) -> Tensor:
+        """The parameter's place in a flat tensor, with its shape and strides."""
+        return flat[self.start : self.stop].as_strided(self.parameter.shape, self.parameter.stride(), self.start)
+
+
+def network_parameters(model: nn.Module) -> set[nn.Parameter]:
+    """The parameters of networks: of every ``Part`` that is neither an estimand, an objective nor a codec."""
+    networks = [m for m in model.modules() if isinstance(m, Part) and not isinstance(m, (Estimand, Objective, Codec))]
+    return {p for network in networks if isinstance(network, nn.Module) for p in network.parameters()}
+
+
+def _for_adamw(model: nn.Module) -> set[nn.Parameter]:
+    """Parameters that Muon must not train: embeddings, and what is marked ``muon = False`` (a parameter or a module)."""
+    marked = [m for m in model.modules() if isinstance(m, nn.Embedding) or getattr(m, "muon", True) is False]
+    inside = {p for module in marked for p in module.parameters()}
+    return inside | {p for p in model.parameters() if getattr(p, "muon", True) is False}
+
+
+@final
+class Weights:
+    """All trained parameters of a model as views of one flat float32 tensor, with gradient and average beside it.
+
+    A module keeps its matrices from Muon by an attribute ``muon = False``, as does a parameter: first and last layers,
+    and embeddings other than ``nn.Embedding`` (which are recognised).
+
+    Args:
+        model: whose networks may be held in another dtype.
+        terms: what is trained.
+        dtype: dtype in which the networks hold their weights while training.
+        muon: whether hidden matrices go to Muon.
+    """
+
+    def __init__(
+        self, model: nn.Module, terms: Mapping[str, Term], dtype: torch.dtype = torch.float32, muon: bool = False
+    ) -> None:
+        self.terms = terms
+        self.slots = _layout(model, terms, muon)
+        size = self.slots[-1].stop if self.slots else 0
+        device = self.slots[0].parameter.device if self.slots else torch.device("cpu")
+        self.flat, self.gradient = torch.empty(size, device=device), torch.zeros(size, device=device)
+        for slot in self.slots:
+            slot.view(self.flat).copy_(slot.parameter.data)
+        self.average = self.flat.clone()
+        low = network_parameters(model) if dtype != torch.float32 else set()
+        self._low = [(s.parameter.data.to(dtype), s.view(self.flat)) for s in self.slots if s.parameter in low]
+        self._train = [s.parameter.data for s in self.slots]
+        copies = iter(self._low)
+        self._train = [next(copies)[0] if s.parameter in low else s.view(self.flat) for s in self.slots]
+        self.lower()
+
+    def lower(self) -> None:
+        """Let the model see what it is trained with: low-precision copies of networks, masters elsewhere."""
+        if self._low:
+            torch._foreach_copy_(*map(list, zip(*self._low, strict=True)))
+        for slot, data in zip(self.slots, self._train, strict=True):
+            slot.parameter.data = data
+
+    def show(self, flat: Tensor) -> None:
+        """Let the model see a flat float32 tensor: the masters or their average."""
+        for slot in self.slots:
+            slot.parameter.data = slot.view(flat)
+            slot.parameter.grad = None
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Inside, the model has its averaged weights in float32."""
+        self.show(self.average)
+        try:
+            yield
+        finally:
+            self.lower()
+
+    def refresh(self) -> None:
+        """Copy the masters to the low-precision weights."""
+        if self._low:
+            torch._foreach_copy_(*map(list, zip(*self._low, strict=True)))
+
+    def gather(self, slots: Sequence[Slot]) -> None:
+        """Move the gradients of parameters to the flat gradient; a parameter without one has gradient 0."""
+        for slot in slots:
+            if slot.parameter.grad is None:
+                slot.view(self.gradient).zero_()
+        found = [(slot.view(self.gradient), slot.parameter.grad) for slot in slots if slot.parameter.grad is not None]
+        if found:
+            torch._foreach_copy_([a for a, _ in found], [b for _, b in found if b is not None])
+        for slot in slots:
+            slot.parameter.grad = None
+
+    def update_average(self, step: int, half_life: float) -> None:
+        """``average <- d average + (1 - d) flat`` with ``d = 2^(-1 / (half_life · step))`` after step 1, 2, ...
+
+        A half-life that is a fraction of the steps so far forgets the start of training at every length of it (Karras
+        et al. 2024, https://arxiv.org/abs/2312.02696). Half-life 0 keeps no average.
+        """
+        if half_life > 0:
+            self.average.lerp_(self.flat, 1 - 2 ** (-1 / (half_life * step)))
+        else:
+            self.average = self.flat
+
+
+def _layout(model: nn.Module, terms: Mapping[str, Term], muon: bool) -> list[Slot]:
+    """Slots ordered by (first term that updates the parameter, kind of update)."""
+    names = {p: name for name, p in model.named_parameters()}
+    by_adamw = _for_adamw(model)
+    slots: list[Slot] = []
+    seen: set[nn.Parameter] = set()
+    for name, term in terms.items():
+        own = [p for p in dict.fromkeys(term.trainable()) if p not in seen]
+        seen.update(own)
+        kinds = {p: _update(p, muon and p not in by_adamw) for p in own}
+        for i, p in enumerate(sorted(own, key=lambda p: kinds[p])):
+            start = slots[-1].stop if slots else 0
+            slots.append(Slot(names.get(p, f"{name}.{i}"), p, kinds[p], start, start + p.numel()))
+    return slots
+
+
+def _update(p: nn.Parameter, muon: bool) -> Update:
+    if p.ndim < 2:
+        return Update.PLAIN
+    return Update.MUON if muon else Update.DECAYED
+
+
+def _runs(slots: Sequence[Slot]) -> list[slice]:
+    """The slots as slices of the flat tensor, neighbours joined."""
+    runs: list[slice] = []
+    for slot in slots:
+        if runs and runs[-1].stop == slot.start:
+            runs[-1] = slice(runs[-1].start, slot.stop)
+        else:
+            runs.append(slice(slot.start, slot.stop))
+    return runs
+
+
+@final
+class TermOptimizer:
+    """The optimizer of one term: clipping, AdamW and Muon, on slices of the flat tensors.
+
+    Args:
+        weights: where the parameters lie.
+        term: whose parameters are updated.
+        training: rates, betas, decay, clipping.
+    """
+
+    def __init__(self, weights: Weights, term: Term, training: Training) -> None:
+        self.weights, self.training = weights, training
+        own = set(term.trainable())
+        self.slots = [slot for slot in weights.slots if slot.parameter in own]
+        self.runs = _runs(self.slots)
+        groups = []
+        for kind, decay in ((Update.DECAYED, training.weight_decay), (Update.PLAIN, 0.0)):
+            parts = [self._leaf(run) for run in _runs([s for s in self.slots if s.update is kind])]
+            groups += [{"params": parts, "weight_decay": decay}] if parts else []
+        self.adamw = torch.optim.AdamW(groups, betas=training.betas, fused=True) if groups else None
+        hidden = [slot for slot in self.slots if slot.update is Update.MUON]
+        self.muon = Muon(
+            weights.flat,
+            weights.gradient,
+            [(slot.start, slot.stop, slot.parameter.shape[0]) for slot in hidden],
+            training.weight_decay,
+        )
+
+    def _leaf(self, run: slice) -> Tensor:
+        leaf = self.weights.flat[run]
+        leaf.grad = self.weights.gradient[run]
+        return leaf
+
+    def clip(self) -> float:
+        """Scale the term's gradient to the largest norm that is allowed; return the norm it had."""
+        parts = [self.weights.gradient[run] for run in self.runs]
+        norm = float(torch.stack([part.norm() for part in parts]).norm()) if parts else 0.0
+        if 0 < self.training.clip < norm < float("inf"):
+            for part in parts:
+                part.mul_(self.training.clip / norm)
+        return norm
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        """Update the masters with all rates times ``factor``."""
+        if self.adamw is not None:
+            for group in self.adamw.param_groups:
+                group["lr"] = self.training.learning_rate * factor
+            self.adamw.step()
+        if self.training.muon_rate is not None:
+            self.muon.step(self.training.muon_rate * factor)
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor the optimizers remember, by name."""
+        found = {"muon.momentum": self.muon.momentum}
+        if self.adamw is not None:
+            parameters = itertools.chain.from_iterable(group["params"] for group in self.adamw.param_groups)
+            for i, p in enumerate(parameters):
+                found |= {f"adamw.{i}.{key}": value for key, value in self.adamw.state[p].items()}
+        return found
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`state` returned."""
+        self.muon.momentum.copy_(state["muon.momentum"])
+        if self.adamw is None:
+            return
+        parameters = itertools.chain.from_iterable(group["params"] for group in self.adamw.param_groups)
+        for i, p in enumerate(parameters):
+            keys = [key for key in state if key.startswith(f"adamw.{i}.")]
+            self.adamw.state[p] = {key.rpartition(".")[2]: state[key].clone() for key in keys}
