@@ -53,11 +53,13 @@ def read_array(path: Path, options: Options) -> Source:
 def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     """The array, or the arrays by key."""
     try:
-        loaded = np.load(path, mmap_mode="c", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            return {key: loaded[key] for key in loaded.files}
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                file.seek(0)
+                with np.load(file, allow_pickle=False) as arrays:
+                    return {key: arrays[key] for key in arrays.files}
+        array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
+        return array
     except _UNREADABLE as error:
         if "pickle" in str(error) or "Python objects" in str(error):
             raise DataError(

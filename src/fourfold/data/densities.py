@@ -78,8 +78,8 @@ class Checkerboard(Density):
         inside = (x >= -4).all(1) & (x < 4).all(1) & ((column + row) % 2 == 0)
         known = torch.full_like(column, -1) if cond is None else cond
         inside &= (known < 0) | (known == column * 2 + row.div(2, rounding_mode="floor"))
-        value = torch.where(known < 0, -math.log(32.0), -math.log(4.0)).double()
-        return value.masked_fill(~inside, -math.inf)
+        area = torch.where(known < 0, 32, 4).double()
+        return area.log().neg().masked_fill(~inside, -math.inf)
 
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """``(n, 2)`` draws in float64 and the square of each, ``(n,)``."""

@@ -39,7 +39,7 @@ def _comparable(values: np.ndarray, where: str) -> np.ndarray:
     if values.dtype.kind in "bui":
         return values
     if values.dtype.kind == "f":
-        bad = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)))
+        bad = np.flatnonzero(~(np.abs(values) < 2**53) | (values != np.round(values)))
         if len(bad):
             raise DataError(
                 f"{where}, row {bad[0] + 1}: {values[bad[0]]} is no class label: use whole numbers or names"

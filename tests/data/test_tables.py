@@ -1,0 +1,182 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fourfold.data import DataError, load
+
+rng = np.random.default_rng(0)
+FRAME = pd.DataFrame({"a": rng.normal(size=40), "b": rng.normal(size=40) * 10, "kind": ["u", "v"] * 20})
+NUMBERS = FRAME[["a", "b"]].to_numpy().astype("float32")
+
+
+def whole(data):
+    return torch.cat([data.train.x, data.validation.x, data.test.x])
+
+
+def same(data, expected=NUMBERS):
+    np.testing.assert_allclose(np.sort(whole(data).numpy(), 0), np.sort(expected, 0), rtol=1e-6)
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def text(header="a,b", n=40, change=None):
+    rows = [f"{x},{y}" for x, y in FRAME[["a", "b"]].to_numpy().tolist()[:n]]
+    for row, line in (change or {}).items():
+        rows[row] = line
+    return "\n".join([header, *rows] if header else rows) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.csv", text()),
+        ("t.csv", text(None)),
+        ("t.csv", text().replace(",", ";")),
+        ("t.tsv", text().replace(",", "\t")),
+        ("t.csv", text().replace(",", "|")),
+        ("t.csv", text(None).replace(",", " ")),
+        ("t.csv", text().replace("\n", "\r\n")),
+        ("t.csv", text().replace(",", ";").replace(".", ",")),
+        ("t.csv", text(None).replace(",", ";").replace(".", ",")),
+        ("t.csv", "# made by hand\n\n" + text()),
+        ("t.csv", "\ufeff" + text()),
+        ("t.csv", text().rstrip("\n")),
+        ("t.CSV", text().replace(",", ", ")),
+    ],
+)
+def test_many_ways_to_write_the_same_numbers(tmp_path, name, content):
+    data = load(write(tmp_path / name, content))
+    same(data)
+    assert data.space.columns in (("a", "b"), ("column 1", "column 2"))
+
+
+def test_labels_by_name(tmp_path):
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    FRAME.to_parquet(tmp_path / "t.parquet")
+    digests = set()
+    for name in ("t.csv", "t.parquet"):
+        data = load(tmp_path / name, labels="kind", conditional=True)
+        same(data)
+        assert data.space.class_names == ("u", "v")
+        assert data.space.columns == ("a", "b")
+        kinds = dict(zip(NUMBERS[:, 0].tolist(), FRAME["kind"], strict=True))
+        for x, k in zip(data.train.x[:, 0].tolist(), data.train.cond.tolist(), strict=True):
+            assert min(kinds, key=lambda key: abs(key - x)) is not None
+            assert kinds[min(kinds, key=lambda key: abs(key - x))] == "uv"[k]
+        assert load(tmp_path / name, labels="kind").train.cond is None
+        digests.add(data.digest)
+    assert len(digests) == 1
+
+
+def test_labels_without_a_header(tmp_path):
+    lines = [f"{x},{i % 3}" for i, x in enumerate(FRAME["a"])]
+    data = load(write(tmp_path / "t.csv", "\n".join(lines)), labels="column 2", conditional=True)
+    assert data.class_names == ("0", "1", "2")
+
+
+def test_the_index_column_of_pandas_is_left_out(tmp_path):
+    FRAME[["a", "b"]].to_csv(tmp_path / "t.csv")
+    data = load(tmp_path / "t.csv")
+    same(data)
+    assert "without its index column" in data.source
+
+
+def test_parquet_of_many_types(tmp_path):
+    frame = pd.DataFrame(
+        {"i": np.arange(40), "f": NUMBERS[:, 0], "b": np.arange(40) % 2 == 0, "n": pd.array(range(40), "Int64")}
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    assert load(tmp_path / "t.parquet").space.columns == ("i", "f", "b", "n")
+    frame.loc[6, "n"] = None
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="row 7, column n: is missing"):
+        load(tmp_path / "t.parquet")
+    frame["when"] = pd.Timestamp("2020-01-01")
+    frame.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="column when"):
+        load(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (text(change={4: "x,1"}), r"t.csv, column a: 'x' in row 5 is not a number: correct it"),
+        (text(change={4: ",1"}), r"t.csv, row 5, column a: is missing"),
+        (text(change={4: "NA,1"}), r"row 5, column a: is missing"),
+        (text(change={4: "1"}), r"row 5, column b: is missing"),
+        (text(change={4: "inf,1"}), r"row 5, column a: inf is not a finite"),
+        (text(change={4: "1,-1e39"}), r"row 5, column b: -1e\+39 is not a finite float32"),
+        (text(change={4: "1,2,3"}), r"Expected 2 fields in line 6, saw 3"),
+        (text("a", change={}), r"more cells than its header"),
+        (text(n=3), r"3 examples are too few"),
+        ("", r"holds no table"),
+        ("a,b\n", r"holds no rows"),
+        ("\n\n\n", r"holds no table"),
+        ("# nothing\n", r"holds no table"),
+        ("\n".join(f"{i},7" for i in range(40)), r"column column 2 is constant \(7 in"),
+        ("a,b\n" + "\n".join(f"{i}," for i in range(40)), r"column b"),
+        ('a,b\n1,"2\n' + text(None), r"t.csv"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path, content, message):
+    with pytest.raises(DataError, match=message):
+        load(write(tmp_path / "t.csv", content))
+
+
+def test_a_text_column_among_numbers_is_refused(tmp_path):
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=r"column kind: 'u' in row 1 .*labels='kind'"):
+        load(tmp_path / "t.csv")
+    FRAME.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match=r"column kind: 'u' in row 1"):
+        load(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ("kin", "did you mean 'kind'"),
+        ("zzz", "It has a, b, kind"),
+        ("a", "row 1: .* is no class label"),
+    ],
+)
+def test_wrong_label_columns_are_refused(tmp_path, labels, message):
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "t.csv", labels=labels)
+
+
+def test_missing_labels_are_refused(tmp_path):
+    frame = FRAME.copy()
+    frame.loc[9, "kind"] = None
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(DataError, match="row 10: the label is missing"):
+        load(tmp_path / "t.csv", labels="kind")
+
+
+def test_conditional_without_labels_is_refused(tmp_path):
+    with pytest.raises(DataError, match="name its label column"):
+        load(write(tmp_path / "t.csv", text()), conditional=True)
+
+
+def test_labels_alone_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no column beside the labels"):
+        load(write(tmp_path / "t.csv", "k\n" + "u\n" * 40), labels="k")
+
+
+def test_other_encodings_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_bytes("größe,b\n".encode("latin1") + text(None).encode())
+    with pytest.raises(DataError, match="no UTF-8 at byte 2"):
+        load(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes(text().encode() * 600 + b"\xff,1\n")
+    with pytest.raises(DataError, match=r"t.csv"):
+        load(tmp_path / "t.csv")
+
+
+def test_no_parquet_is_refused(tmp_path):
+    with pytest.raises(DataError, match="cannot be read as Parquet"):
+        load(write(tmp_path / "t.parquet", text()))

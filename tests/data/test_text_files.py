@@ -1,0 +1,92 @@
+import pytest
+import torch
+
+from fourfold.data import DataError, load
+from fourfold.spaces import Text
+
+PROSE = "The quick brown fox jumps over the lazy dog. Größe, naïve, 𝄞!\n" * 200
+
+
+def whole(data):
+    return torch.cat([data.train.x, data.validation.x, data.test.x])
+
+
+def test_characters_return_in_order(tmp_path):
+    (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
+    data = load(tmp_path / "t.txt", length=32)
+    assert data.space == Text("".join(sorted(set(PROSE))), 32)
+    assert data.space.show(whole(data)) == PROSE
+    assert data.train.x.dtype == torch.int64
+    assert len(data.train) == int(0.9 * len(PROSE))
+
+
+def test_ninety_ten_by_position(tmp_path):
+    (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
+    data = load(tmp_path / "t.txt", fractions=(0.9, 0.1))
+    assert len(data.train) == int(0.9 * len(PROSE))
+    assert torch.equal(data.validation.x, data.test.x)
+    assert data.space.show(torch.cat([data.train.x, data.test.x])) == PROSE
+
+
+def test_bytes_when_asked_or_when_there_are_too_many_characters(tmp_path):
+    path = tmp_path / "t.md"
+    path.write_text(PROSE, encoding="utf-8")
+    data = load(path, as_bytes=True)
+    assert data.space == Text("", 256)
+    assert bytes(whole(data).tolist()) == PROSE.encode()
+    many = "".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 30
+    path.write_text(many, encoding="utf-8")
+    assert load(path).space.vocabulary == ""
+    assert bytes(whole(load(path)).tolist()) == many.encode()
+    assert load(path, as_bytes=False).space.tokens == 300
+
+
+def test_line_ends_are_kept_and_the_byte_order_mark_is_not(tmp_path):
+    (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbf" + b"one\r\ntwo\r\n" * 900)
+    data = load(tmp_path / "t.txt")
+    assert data.space.show(whole(data)) == "one\r\ntwo\r\n" * 900
+
+
+def test_limit_takes_the_first_tokens(tmp_path):
+    (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
+    data = load(tmp_path / "t.txt", limit=1000, length=16)
+    assert data.space.show(whole(data)) == PROSE[:1000]
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        (b"", {}, "holds no text"),
+        (b"  \n \n", {}, "holds no text"),
+        (b"short", {}, "shorter than one window of 256: give a longer text or a smaller length"),
+        (b"ab\ncd\xff" * 2000, {}, "line 2, byte 5: is no UTF-8 .*iconv.*as_bytes=True"),
+        (b"text " * 2000, {"length": 0}, "length 0"),
+        (b"text " * 2000, {"conditional": True}, "no labels"),
+        (b"text " * 2000, {"fractions": (0.99, 0.005, 0.005)}, "shorter than one window"),
+    ],
+)
+def test_bad_texts_are_refused(tmp_path, content, arguments, message):
+    (tmp_path / "t.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "t.txt", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a.zip", "is packed"),
+        ("a.tar", "is packed"),
+        ("a.pt", "not read"),
+        ("a.xlsx", "not read"),
+        ("a.png", "one image"),
+    ],
+)
+def test_other_kinds_of_files_are_refused_by_name(tmp_path, name, message):
+    (tmp_path / name).write_text(PROSE)
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / name)
+
+
+def test_what_is_no_file_is_refused():
+    with pytest.raises(DataError, match="neither a file nor a folder"):
+        load("/dev/null")
