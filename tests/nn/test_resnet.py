@@ -1,0 +1,110 @@
+"""Residual networks: what they start as, what they accept, what conditions them."""
+
+import pytest
+import torch
+
+from fourfold.core import configuration, construct
+from fourfold.nn.coupling import Couplings
+from fourfold.nn.resnet import Residual, ResMLP, ResNetCritic, ResNetDecoder, ResNetEncoder
+
+SHAPES = [(1, 28, 28), (1, 8, 8), (3, 9, 13), (2, 5, 40), (1, 1, 1), (3, 32, 32)]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def _stirred(module):
+    """Give the layers that start silent something to say."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += 0.05 * torch.randn_like(parameter)
+    return module
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_of_image(shape):
+    x, z = torch.randn(3, *shape), torch.randn(3, 5)
+    assert ResNetEncoder(shape, 6, 8, 1)(x).shape == (3, 6)
+    assert ResNetCritic(shape, 8, 1, 16)(x).shape == (3,)
+    assert ResNetDecoder(5, shape, 4, 8, 1)(z).shape == (3, 4, *shape[1:])
+
+
+@pytest.mark.parametrize("spatial", [True, False])
+def test_a_block_starts_as_the_identity(spatial):
+    h = torch.randn(4, 8, 6, 6) if spatial else torch.randn(4, 8)
+    assert torch.equal(Residual(8, 16, 3, spatial)(h), h)
+
+
+def test_scale_neither_explodes_nor_vanishes_at_the_start():
+    x = torch.randn(64, 3, 32, 32)
+    for depth in (1, 4):
+        scale = ResNetEncoder((3, 32, 32), 32, 16, depth)(x).std().item()
+        assert 0.2 < scale < 5
+
+
+@pytest.mark.parametrize(
+    ("make", "x"),
+    [
+        (lambda: ResNetEncoder((1, 8, 8), 6, 8, 1, classes=3), torch.ones(4, 1, 8, 8)),
+        (lambda: ResNetCritic((1, 8, 8), 8, 1, 16, classes=3), torch.ones(4, 1, 8, 8)),
+        (lambda: ResNetDecoder(5, (1, 8, 8), 2, 8, 1, classes=3), torch.ones(4, 5)),
+        (lambda: ResMLP(5, 2, 8, 1, classes=3), torch.ones(4, 5)),
+    ],
+)
+def test_labels_condition_and_unknown_is_one_more_label(make, x):
+    net = make()
+    y = net(x, torch.tensor([0, 1, -1, 1]))
+    assert not torch.allclose(y[0], y[1])
+    torch.testing.assert_close(y[1], y[3])
+    torch.testing.assert_close(y[2], net(x)[2])
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        ResNetEncoder((3, 9, 13), 6, 8, 2, classes=3),
+        ResNetCritic((1, 28, 28), 8, 1, 16),
+        ResNetDecoder(5, (1, 28, 28), 2, 8, 1, classes=4),
+        ResMLP(5, 2, 8, 3, gain=0.5),
+        Couplings(5, 8, 1, 3, classes=2),
+    ],
+)
+def test_configuration_rebuilds(net):
+    again = construct(configuration(net))
+    again.load_state_dict(net.state_dict())
+    assert repr(again) == repr(net)
+
+
+def test_computes_in_the_dtype_of_its_weights_and_speaks_float32():
+    x = torch.randn(4, 1, 16, 16)
+    for net, value in (
+        (ResNetCritic((1, 16, 16), 8, 1, 16), x),
+        (ResNetDecoder(5, (1, 16, 16), 2, 8), torch.randn(4, 5)),
+    ):
+        exact = _stirred(net)(value)
+        rough = net.bfloat16()(value)
+        assert rough.dtype == torch.float32
+        assert (rough - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+@pytest.mark.parametrize("dim", [2, 3, 8])
+@pytest.mark.parametrize("classes", [None, 2])
+def test_couplings_invert_and_their_log_determinant_is_autograds(dim, classes):
+    flow = _stirred(Couplings(dim, 16, 1, 3, classes)).double()
+    for net in flow.nets:
+        net.register_forward_hook(lambda module, args, output: output.double())
+    u = torch.randn(4, dim, dtype=torch.double)
+    cond = None if classes is None else torch.tensor([0, 1, -1, 1])
+    eps, log_det = flow.inverse(u, cond)
+    torch.testing.assert_close(flow(eps, cond), u, atol=1e-4, rtol=1e-4)
+    for i in range(4):
+        label = None if cond is None else cond[i : i + 1]
+        jacobian = torch.autograd.functional.jacobian(lambda v, c=label: flow.inverse(v[None], c)[0][0], u[i])
+        torch.testing.assert_close(jacobian.slogdet().logabsdet, log_det[i], atol=1e-4, rtol=1e-4)
+
+
+def test_one_dimension_has_no_coupling():
+    with pytest.raises(ValueError, match="at least 2"):
+        Couplings(1)
