@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["EDM", "VE", "VP", "Cosine", "Path", "RectifiedFlow", "SubVP"]
+__all__ = ["EDM", "VE", "VP", "Cosine", "Path", "RectifiedFlow", "SubVP", "broadcast", "time_at"]
 
 
 class Path(ABC):
@@ -58,6 +58,17 @@ class Path(ABC):
 def broadcast(t: Tensor, like: Tensor) -> Tensor:
     """View ``(B,)`` as ``(B, 1, ..., 1)`` in the dtype of ``like``."""
     return t.to(like.dtype).reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def time_at(path: Path, log_snr: Tensor) -> Tensor:
+    """The times at which ``lambda_t`` has the given values (float64, same shape), by bisection; clamped to the path."""
+    low = torch.full_like(log_snr, path.t_min, dtype=torch.float64)
+    high = torch.full_like(log_snr, path.t_max, dtype=torch.float64)
+    for _ in range(52):
+        middle = (low + high) / 2
+        noisier = path.log_snr(middle) < log_snr
+        low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
+    return (low + high) / 2
 
 
 @dataclass(frozen=True)

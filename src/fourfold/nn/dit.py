@@ -1,0 +1,104 @@
+"""A transformer of image patches, modulated by time and label.
+
+Peebles, Xie 2023, Scalable Diffusion Models with Transformers (https://arxiv.org/abs/2212.09748); positions are learned
+for the grid of patches of one image size.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.nn.embedding import Condition
+
+__all__ = ["DiT"]
+
+
+@final
+class _Block(nn.Module):
+    """Attention, then a perceptron, each on ``(1 + a) norm(h) + b`` and added times a gate (adaLN-Zero)."""
+
+    def __init__(self, width: int, heads: int, condition: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.modulation = nn.Linear(condition, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, h: Tensor, c: Tensor) -> Tensor:
+        a_1, b_1, g_1, a_2, b_2, g_2 = self.modulation(c)[:, None].chunk(6, 2)
+        h = torch.addcmul(h, g_1, self._attend(_modulated(h, a_1, b_1)))
+        return torch.addcmul(h, g_2, self.narrow(F.silu(self.wide(_modulated(h, a_2, b_2)))))
+
+    def _attend(self, h: Tensor) -> Tensor:
+        q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+def _modulated(h: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """``(1 + a) norm(h) + b``."""
+    return torch.addcmul(b, F.layer_norm(h, h.shape[-1:]), 1 + a)
+
+
+@final
+class DiT(Part, nn.Module):
+    """Images, times and labels to images: ``(B, C, H, W), (B,), (B,)`` to ``(B, C, H, W)``, float32; zero at the start.
+
+    Args:
+        shape: ``(C, H, W)`` of an image; sides that ``patch`` does not divide are padded by edge values and cut back.
+        width: length of a token's vector.
+        depth: number of blocks.
+        heads: attention heads; must divide ``width``.
+        patch: side of a patch.
+        classes: number of labels, or ``None``.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        width: int = 192,
+        depth: int = 6,
+        heads: int = 3,
+        patch: int = 4,
+        classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"{heads} heads do not divide the width {width}")
+        channels, self.height, self.width = shape
+        self.patch, self.grid = patch, (math.ceil(self.height / patch), math.ceil(self.width / patch))
+        self.condition = Condition(width, classes)
+        self.entry = nn.Linear(channels * patch**2, width)
+        self.positions = nn.Parameter(0.5 * torch.randn(1, self.grid[0] * self.grid[1], width))
+        self.blocks = nn.ModuleList(_Block(width, heads, width) for _ in range(depth))
+        self.modulation = nn.Linear(width, 2 * width)
+        self.exit = nn.Linear(width, channels * patch**2)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+
+    def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
+        c = self.condition(tau, cond)
+        h = self.entry(self._cut(x).to(self.entry.weight.dtype)) + self.positions
+        for block in self.blocks:
+            h = block(h, c)
+        a, b = self.modulation(c)[:, None].chunk(2, 2)
+        return self._join(self.exit(_modulated(h, a, b)).float())
+
+    def _cut(self, x: Tensor) -> Tensor:
+        """Images to tokens, ``(B, L, C p p)``."""
+        right, below = -self.width % self.patch, -self.height % self.patch
+        if right or below:
+            x = F.pad(x, (0, right, 0, below), mode="replicate")
+        return F.pixel_unshuffle(x, self.patch).flatten(2).transpose(1, 2)
+
+    def _join(self, tokens: Tensor) -> Tensor:
+        """Tokens to images of the full size."""
+        x = F.pixel_shuffle(tokens.transpose(1, 2).reshape(len(tokens), -1, *self.grid), self.patch)
+        return x[:, :, : self.height, : self.width]

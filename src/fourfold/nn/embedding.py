@@ -1,0 +1,61 @@
+"""Time and labels as vectors, the condition every denoising network takes."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+
+__all__ = ["Condition", "FourierTime"]
+
+
+@final
+class FourierTime(Part, nn.Module):
+    """A scalar as sines and cosines: ``sqrt(2) cos(2 pi f_i tau), sqrt(2) sin(2 pi f_i tau)``, ``(B,)`` to ``(B, width)``.
+
+    Frequencies are geometric from 1/16 to 4, for ``tau`` of order one (Tancik et al. 2020,
+    https://arxiv.org/abs/2006.10739). Computed in float32.
+
+    Args:
+        width: length of the vector, even.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        if width < 4 or width % 2:
+            raise ValueError(f"a Fourier embedding has an even width of at least 4, not {width}")
+        self.register_buffer("frequencies", torch.logspace(-4, 2, width // 2, base=2.0), persistent=False)
+
+    def forward(self, tau: Tensor) -> Tensor:
+        phase = 2 * math.pi * tau.float()[:, None] * self.frequencies.float()
+        return math.sqrt(2) * torch.cat([phase.cos(), phase.sin()], 1)
+
+
+@final
+class Condition(Part, nn.Module):
+    """Time and label as one vector: ``phi(W_2 phi(W_1 fourier(tau)) + e_c)``, ``(B, width)``, with ``phi`` = SiLU.
+
+    Args:
+        width: length of the vector.
+        classes: number of labels, or ``None``; label -1 is "unknown" and has a row of its own.
+    """
+
+    def __init__(self, width: int, classes: int | None = None) -> None:
+        super().__init__()
+        self.fourier = FourierTime(width)
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.labels = None if classes is None else nn.Embedding(classes + 1, width)
+
+    def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
+        """The vector, in the dtype of the weights, for ``tau`` of shape ``(B,)`` and labels ``(B,)``."""
+        h = self.second(F.silu(self.first(self.fourier(tau).to(self.first.weight.dtype))))
+        if self.labels is not None:
+            h = h + self.labels(torch.zeros_like(tau, dtype=torch.long) if cond is None else cond + 1)
+        return F.silu(h)

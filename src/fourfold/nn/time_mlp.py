@@ -1,0 +1,59 @@
+"""A residual multilayer perceptron of a vector, a time and a label."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.nn.embedding import Condition
+
+__all__ = ["TimeMLP"]
+
+
+@final
+class _Block(nn.Module):
+    """``h + W_2 phi((1 + a) W_1 norm(h) + b)`` with ``phi`` = SiLU and ``(a, b)`` of the condition."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.modulation = nn.Linear(width, 2 * width)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+
+    def forward(self, h: Tensor, c: Tensor) -> Tensor:
+        a, b = self.modulation(c).chunk(2, 1)
+        return h + self.second(F.silu((1 + a) * self.first(self.norm(h)) + b))
+
+
+@final
+class TimeMLP(Part, nn.Module):
+    """Vectors, times and labels to vectors: ``(B, dim), (B,), (B,)`` to ``(B, dim)``, float32; zero at the start.
+
+    Args:
+        dim: length of the vectors.
+        width: length of the residual stream.
+        blocks: number of residual blocks.
+        classes: number of labels, or ``None``.
+    """
+
+    def __init__(self, dim: int, width: int = 256, blocks: int = 3, classes: int | None = None) -> None:
+        super().__init__()
+        self.condition = Condition(width, classes)
+        self.entry = nn.Linear(dim, width)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self.exit = nn.Linear(width, dim)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+
+    def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
+        c = self.condition(tau, cond)
+        h = self.entry(x.to(self.entry.weight.dtype))
+        for block in self.blocks:
+            h = block(h, c)
+        return self.exit(F.silu(self.norm(h))).float()

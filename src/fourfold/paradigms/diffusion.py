@@ -1,0 +1,462 @@
+"""Diffusion: a denoiser of every noise level, and an ODE or SDE from noise to data that follows it.
+
+Two objectives learn the same thing in two coordinates: :class:`Denoising` regresses the clean example with the
+preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364), :class:`FlowMatching` regresses the velocity of
+straight lines between data and noise (Lipman et al. 2023, https://arxiv.org/abs/2210.02747; Liu, Gong, Liu 2023,
+https://arxiv.org/abs/2209.03003). Any sampler runs on either, through the views of :mod:`fourfold.estimands`.
+
+There are two likelihoods: :class:`ProbabilityFlow`, an estimate by the change of variables along the ODE (Song et al.
+2021, https://arxiv.org/abs/2011.13456), and :class:`VariationalBound` (Kingma et al. 2021,
+https://arxiv.org/abs/2107.00630).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.codecs import Dequantised, Standardised
+from fourfold.core import (
+    Batch,
+    Codec,
+    Estimand,
+    GenerativeModel,
+    Likelihood,
+    LogProb,
+    Noise,
+    Objective,
+    Sampler,
+    Space,
+    Term,
+    Training,
+)
+from fourfold.estimands import Denoiser, Velocity
+from fourfold.nn.dit import DiT
+from fourfold.nn.time_mlp import TimeMLP
+from fourfold.nn.unet import UNet
+from fourfold.paths import EDM, Path, RectifiedFlow, broadcast, time_at
+from fourfold.samplers.ode import DPMSolver, Heun
+from fourfold.spaces import Images, Vectors
+from fourfold.vocabulary import Card, Kind, Paradigm, Principle
+
+__all__ = [
+    "CARD",
+    "Denoising",
+    "FlowMatching",
+    "NetworkVelocity",
+    "Preconditioned",
+    "ProbabilityFlow",
+    "VariationalBound",
+]
+
+
+# --- estimands --------------------------------------------------------------------------------------------------------
+
+
+def _noise_level(path: Path, t: Tensor) -> Tensor:
+    """``log(sigma_t / alpha_t) / 4``: what networks take for the time, of order one, ``(B,)``."""
+    return -path.log_snr(t).clamp(-10, 10) / 4
+
+
+def _total(path: Path, t: Tensor, sigma_data: float) -> Tensor:
+    """``sqrt(alpha_t^2 sigma_data^2 + sigma_t^2)``: the root mean square of ``x_t``, ``(B,)``."""
+    return torch.sqrt((path.alpha(t) * sigma_data) ** 2 + path.sigma(t) ** 2)
+
+
+@final
+class Preconditioned(Denoiser):
+    """``D(x_t, t) = c_skip x_t + c_out F(c_in x_t, c_noise)`` for a network ``F`` with inputs and targets of order one.
+
+    With ``r^2 = alpha^2 sigma_data^2 + sigma^2``: ``c_in = 1 / r``, ``c_skip = alpha sigma_data^2 / r^2``,
+    ``c_out = sigma sigma_data / r``, ``c_noise = log(sigma / alpha) / 4`` (Karras et al. 2022, table 1, for any path).
+
+    Args:
+        net: ``F(x, tau, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process.
+        sigma_data: root mean square of the data.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        r = _total(self.path, t, self.sigma_data)
+        c_skip = self.path.alpha(t) * self.sigma_data**2 / r**2
+        c_out = self.path.sigma(t) * self.sigma_data / r
+        f = self.net(x_t * broadcast(1 / r, x_t), _noise_level(self.path, t), cond)
+        return broadcast(c_skip, x_t) * x_t + broadcast(c_out, x_t) * f
+
+
+@final
+class NetworkVelocity(Velocity):
+    """``v(x_t, t) = F(x_t / r, c_noise)`` with ``r`` the root mean square of ``x_t``.
+
+    Args:
+        net: ``F(x, tau, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process.
+        sigma_data: root mean square of the data.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        r = _total(self.path, t, self.sigma_data)
+        return self.net(x_t * broadcast(1 / r, x_t), _noise_level(self.path, t), cond)
+
+
+# --- objectives -------------------------------------------------------------------------------------------------------
+
+
+def _quantiles(n: int, device: torch.device) -> Tensor:
+    """One uniform draw in each of ``n`` equal parts of (0, 1), in order: less variance than ``n`` free draws."""
+    parts = torch.arange(n, device=device, dtype=torch.float32)
+    return ((parts + torch.rand(n, device=device)) / n).clamp(1e-6, 1 - 1e-6)
+
+
+def _normal_quantile(u: Tensor) -> Tensor:
+    """The inverse of the standard normal distribution function."""
+    return math.sqrt(2) * torch.erfinv(2 * u - 1)
+
+
+def _forgetful(cond: Tensor | None, dropout: float) -> Tensor | None:
+    """Labels, each replaced by -1 (unknown) with probability ``dropout``."""
+    if cond is None:
+        return None
+    return torch.where(torch.rand(len(cond), device=cond.device) < dropout, -1, cond)
+
+
+def _watched(loss: Tensor) -> dict[str, Tensor]:
+    """The mean loss of the lower and of the upper half of the noise levels, of losses in order of noise."""
+    low, high = loss.detach().tensor_split(2)
+    return {"loss_low_noise": low.mean(), "loss_high_noise": high.mean()} if len(loss) > 1 else {}
+
+
+@final
+class DenoisingTerm(Term):
+    """See :class:`Denoising`."""
+
+    def __init__(self, estimand: Denoiser, mean: float, std: float, sigma_data: float, dropout: float) -> None:
+        super().__init__([estimand])
+        self.estimand, self.mean, self.std = estimand, mean, std
+        self.sigma_data, self.dropout = sigma_data, dropout
+
+    def forward(self, batch: Batch) -> Tensor:
+        path: Path = self.estimand.path
+        log_sigma = self.mean + self.std * _normal_quantile(_quantiles(len(batch.x), batch.x.device))
+        t = time_at(path, -log_sigma).float()
+        x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
+        error = self.estimand(x_t, t, _forgetful(batch.cond, self.dropout)) - batch.x
+        weight = self.sigma_data**-2 + torch.exp(-2 * log_sigma)
+        loss = weight * error.float().square().flatten(1).mean(1)
+        self.watched = _watched(loss)
+        return loss
+
+
+@final
+class Denoising(Objective):
+    """``E w(s) ||D(alpha x + sigma eps, t) - x||^2 / dims`` with ``s = sigma / alpha``, ``log s ~ N(mean, std^2)``.
+
+    ``w(s) = 1 / s^2 + 1 / sigma_data^2`` makes the loss of an untrained :class:`Preconditioned` network one at every level.
+
+    Args:
+        mean, std: of the logarithm of the relative noise level; its draws are stratified over the batch.
+        sigma_data: root mean square of the data.
+        dropout: share of labels hidden in training, for classifier-free guidance.
+    """
+
+    learns: ClassVar[type[Estimand]] = Denoiser
+    principle = Principle.DENOISING
+
+    def __init__(self, mean: float = -1.2, std: float = 1.2, sigma_data: float = 0.5, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.mean, self.std, self.sigma_data, self.dropout = mean, std, sigma_data, dropout
+
+    def terms(self, estimand: Denoiser) -> Mapping[str, Term]:
+        return {"denoising": DenoisingTerm(estimand, self.mean, self.std, self.sigma_data, self.dropout)}
+
+
+@final
+class FlowMatchingTerm(Term):
+    """See :class:`FlowMatching`."""
+
+    def __init__(self, estimand: Velocity, mean: float, std: float, dropout: float) -> None:
+        super().__init__([estimand])
+        self.estimand, self.mean, self.std, self.dropout = estimand, mean, std, dropout
+
+    def forward(self, batch: Batch) -> Tensor:
+        path: Path = self.estimand.path
+        share = torch.sigmoid(self.mean + self.std * _normal_quantile(_quantiles(len(batch.x), batch.x.device)))
+        t = path.t_min + (path.t_max - path.t_min) * share
+        eps = torch.randn_like(batch.x)
+        x_t = path.noised(batch.x, eps, t)
+        target = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
+        error = self.estimand(x_t, t, _forgetful(batch.cond, self.dropout)) - target
+        loss = error.float().square().flatten(1).mean(1)
+        self.watched = _watched(loss)
+        return loss
+
+
+@final
+class FlowMatching(Objective):
+    """``E ||v(x_t, t) - (alpha'_t x + sigma'_t eps)||^2 / dims``, with logit-normal times.
+
+    On :class:`~fourfold.paths.RectifiedFlow` the target is ``eps - x``. Times: Esser et al. 2024
+    (https://arxiv.org/abs/2403.03206).
+
+    Args:
+        mean, std: of the logit of the time; its draws are stratified over the batch.
+        dropout: share of labels hidden in training, for classifier-free guidance.
+    """
+
+    learns: ClassVar[type[Estimand]] = Velocity
+    principle = Principle.DENOISING
+
+    def __init__(self, mean: float = 0.0, std: float = 1.0, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.mean, self.std, self.dropout = mean, std, dropout
+
+    def terms(self, estimand: Velocity) -> Mapping[str, Term]:
+        return {"flow-matching": FlowMatchingTerm(estimand, self.mean, self.std, self.dropout)}
+
+
+# --- likelihoods ------------------------------------------------------------------------------------------------------
+
+_CLEANEST, _NOISIEST = 7.0, -10.0
+"""The range of log-SNR that stands for a path's noiseless or dataless end."""
+
+
+def _log_snr_range(path: Path) -> tuple[float, float]:
+    """Lowest and highest log-SNR of a path, finite."""
+    ends = torch.tensor([path.t_max, path.t_min], dtype=torch.float64)
+    low, high = path.log_snr(ends).clamp(_NOISIEST, _CLEANEST).tolist()
+    return low, high
+
+
+def _log_normal(x: Tensor, sigma: float) -> Tensor:
+    """``log N(x; 0, sigma^2 I)``, ``(B,)``."""
+    flat = x.flatten(1)
+    return -0.5 * (flat / sigma).square().sum(1) - flat.shape[1] * (math.log(sigma) + 0.5 * math.log(2 * math.pi))
+
+
+@final
+@dataclass(frozen=True)
+class ProbabilityFlow(Likelihood):
+    """``log p(x) = log p_T(x_T) + integral of div v(x_t, t) dt`` along ``dx/dt = v``, by the classical Runge-Kutta rule.
+
+    The divergence is ``E_e[e^T (dv/dx) e]`` over random signs ``e``, drawn once for a trajectory (Grathwohl et al. 2019,
+    https://arxiv.org/abs/1810.01367); its standard error is over the probes and says nothing of the solver's error.
+    Steps are even in log-SNR. The density meant is that of the data with the noise of the path's first level.
+
+    Attributes:
+        steps: solver steps, of four network evaluations each.
+        probes: random sign vectors, at least 2; ``None`` takes the exact trace, with one gradient per dimension.
+    """
+
+    needs: ClassVar[type[Estimand]] = Velocity
+    steps: int = 24
+    probes: int | None = 4
+
+    def __post_init__(self) -> None:
+        """Refuse settings that give no standard error."""
+        if self.steps < 1 or (self.probes is not None and self.probes < 2):
+            raise ValueError("give at least 1 step and 2 probes (or probes=None for the exact trace)")
+
+    def __call__(self, estimand: Velocity, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        signs = self._signs(batch.x, noise)
+        grid = self._grid(estimand.path)
+        alpha = float(estimand.path.alpha(torch.tensor(grid[0], dtype=torch.float64)))
+        x, integral = alpha * batch.x, torch.zeros(len(batch.x), len(signs), device=batch.x.device)
+        for t, s in itertools.pairwise(grid):
+            x, change = _runge_kutta(estimand, x, t, s, batch.cond, signs)
+            integral = integral + change
+        ends = _log_normal(x, float(estimand.path.sigma(torch.tensor(grid[-1])))) + x[0].numel() * math.log(alpha)
+        return self._result(ends, integral)
+
+    def _signs(self, x: Tensor, noise: Noise) -> Tensor:
+        """Probes ``(k, B, *)``: random signs, or the unit vectors of which the sum is the trace."""
+        if self.probes is None:
+            return torch.eye(x[0].numel(), device=x.device).reshape(-1, 1, *x.shape[1:]).expand(-1, *x.shape)
+        return torch.stack([(noise.uniform(*x.shape[1:]) < 0.5) * 2.0 - 1 for _ in range(self.probes)])
+
+    def _grid(self, path: Path) -> list[float]:
+        """Rising times, even in log-SNR, that end at the path's last."""
+        low, high = _log_snr_range(path)
+        times: list[float] = time_at(path, torch.linspace(high, low, self.steps + 1, dtype=torch.float64)).tolist()
+        return [*times[:-1], path.t_max]
+
+    def _result(self, ends: Tensor, integral: Tensor) -> LogProb:
+        if self.probes is None:
+            return LogProb(ends + integral.sum(1), Kind.ESTIMATE, note=f"ODE, {self.steps} steps, exact trace")
+        error = integral.std(1) / math.sqrt(self.probes)
+        note = f"ODE, {self.steps} steps, {self.probes} probes"
+        return LogProb(ends + integral.mean(1), Kind.ESTIMATE, std_error=error, draws=self.probes, note=note)
+
+
+def _runge_kutta(
+    v: Velocity, x: Tensor, t: float, s: float, cond: Tensor | None, signs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One step ``t -> s`` of the state and of each probe's integral of the divergence, ``(B, k)``."""
+    h = s - t
+    v_1, d_1 = _flow(v, x, t, cond, signs)
+    v_2, d_2 = _flow(v, x + h / 2 * v_1, t + h / 2, cond, signs)
+    v_3, d_3 = _flow(v, x + h / 2 * v_2, t + h / 2, cond, signs)
+    v_4, d_4 = _flow(v, x + h * v_3, s, cond, signs)
+    return x + h / 6 * (v_1 + 2 * v_2 + 2 * v_3 + v_4), h / 6 * (d_1 + 2 * d_2 + 2 * d_3 + d_4)
+
+
+@torch.enable_grad()
+def _flow(v: Velocity, x: Tensor, t: float, cond: Tensor | None, signs: Tensor) -> tuple[Tensor, Tensor]:
+    """The velocity, ``(B, *)``, and ``e^T (dv/dx) e`` of each probe, ``(B, k)``, without a graph."""
+    x = x.detach().requires_grad_()
+    out = v(x, torch.full((len(x),), t, device=x.device), cond)
+    products = [torch.autograd.grad(out, x, e, retain_graph=True)[0] * e for e in signs]
+    return out.detach(), torch.stack([p.flatten(1).sum(1) for p in products], 1)
+
+
+@final
+@dataclass(frozen=True)
+class VariationalBound(Likelihood):
+    """``log p(x) >= E[log p(x | x_0)] - KL(q(x_T | x) || p(x_T)) - integral of e^(2 lambda) ||x - D||^2 d lambda``.
+
+    The continuous-time bound of Kingma et al. 2021 (eq. 11 to 13) in half log-SNR ``lambda``: ``p(x | x_0)`` is Gaussian
+    with the noise of the first level, ``p(x_T)`` is the sampler's ``N(0, sigma_T^2 I)``, and the integral is drawn at
+    stratified levels, two draws in each, from whose differences the standard error follows.
+
+    Attributes:
+        draws: noise levels drawn per example, an even number.
+    """
+
+    needs: ClassVar[type[Estimand]] = Denoiser
+    draws: int = 32
+
+    def __post_init__(self) -> None:
+        """Refuse an odd number of draws."""
+        if self.draws < 2 or self.draws % 2:
+            raise ValueError(f"draws must be even and at least 2, not {self.draws}")
+
+    @torch.no_grad()
+    def __call__(self, estimand: Denoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        low, high = _log_snr_range(estimand.path)
+        strata = self.draws // 2
+        losses = [self._loss(estimand, batch, noise, low, high, i // 2 / strata) for i in range(self.draws)]
+        pairs = torch.stack(losses, 1).reshape(-1, strata, 2) * (high - low)
+        error = (pairs[..., 0] - pairs[..., 1]).square().sum(1).sqrt() / (2 * strata)
+        nats = _reconstruction(batch.x, high) - _prior_gap(batch.x, low) - pairs.mean((1, 2))
+        note = f"variational bound, {self.draws} noise levels"
+        return LogProb(nats, Kind.LOWER_BOUND, std_error=error, draws=self.draws, note=note)
+
+    def _loss(self, estimand: Denoiser, batch: Batch, noise: Noise, low: float, high: float, share: float) -> Tensor:
+        """``e^(2 lambda) ||x - D||^2`` at one level per example within a stratum, ``(B,)``."""
+        u = share + noise.uniform().double() * 2 / self.draws
+        log_snr = low + (high - low) * u
+        t = time_at(estimand.path, log_snr).to(batch.x.dtype)
+        x_t = estimand.path.noised(batch.x, noise.normal(*batch.x.shape[1:]), t)
+        error = (estimand(x_t, t, batch.cond) - batch.x).flatten(1).square().sum(1)
+        return torch.exp(2 * log_snr).to(error) * error
+
+
+def _reconstruction(x: Tensor, log_snr: float) -> Tensor:
+    """``E log N(x; x_0 / alpha, (sigma / alpha)^2)``: ``-d/2 (log(2 pi) + 1) + d lambda``, ``(B,)``."""
+    return x.new_full((len(x),), x[0].numel() * (log_snr - 0.5 * (math.log(2 * math.pi) + 1)))
+
+
+def _prior_gap(x: Tensor, log_snr: float) -> Tensor:
+    """``KL(N(alpha x, sigma^2 I) || N(0, sigma^2 I)) = e^(2 lambda) ||x||^2 / 2``, ``(B,)``."""
+    return 0.5 * math.exp(2 * log_snr) * x.flatten(1).square().sum(1)
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Size:
+    """One size: U-Net, transformer and perceptron, solver steps of the likelihood, and training."""
+
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    transformer: tuple[int, int, int]
+    perceptron: tuple[int, int]
+    solver_steps: int
+    training: Training
+
+
+_SIZES: Mapping[str, _Size] = {
+    "xs": _Size((32, 64, 64), (1, 1, 1), (64, 2, 2), (64, 2), 12, Training(batch_size=128, learning_rate=2e-3)),
+    "s": _Size((128, 128, 128), (1, 2, 2), (192, 6, 3), (256, 3), 24, Training(batch_size=128, learning_rate=1e-3)),
+    "m": _Size((128, 256, 256), (2, 3, 3), (384, 10, 6), (384, 5), 24, Training(batch_size=128, learning_rate=5e-4)),
+}
+
+
+def _unet(space: Images, size: _Size) -> UNet:
+    """A U-Net whose patches and stages suit the size of the images: the coarsest has about 8 pixels a side."""
+    side = max(space.height, space.width)
+    patch = 1 if side < 16 else 2 if side <= 64 else 4
+    stages = min(len(size.widths), max(2, math.ceil(math.log2(side / patch / 8)) + 1))
+    return UNet(space.channels, size.widths[:stages], size.blocks[:stages], patch, space.classes, 2 * size.widths[0])
+
+
+def _dit(space: Images, size: _Size) -> DiT:
+    """A transformer whose number of patches suits the size of the images."""
+    side = max(space.height, space.width)
+    patch = 2 if side < 16 else 4 if side <= 64 else 8
+    return DiT(space.shape, *size.transformer, patch, space.classes)  # type: ignore[arg-type]
+
+
+def _network(space: Space, size: _Size, transformer: bool) -> tuple[nn.Module, Codec]:
+    """The network and the codec of a space.
+
+    Raises:
+        TypeError: for a space that is neither images nor vectors.
+    """
+    if isinstance(space, Images):
+        return (_dit(space, size) if transformer else _unet(space, size)), Dequantised(space)
+    if isinstance(space, Vectors) and not transformer:
+        return TimeMLP(space.dim, *size.perceptron, space.classes), Standardised(space)
+    known = "images" if transformer else "images and vectors"
+    raise TypeError(f"this diffusion recipe models {known}, not {type(space).__name__}")
+
+
+def _training(space: Space, size: _Size) -> Training:
+    """Vectors are cheap: larger batches of them."""
+    return replace(size.training, batch_size=512) if isinstance(space, Vectors) else size.training
+
+
+def _denoising(space: Space, size: str, transformer: bool = False) -> GenerativeModel:
+    """EDM preconditioning, by a U-Net, a transformer or a perceptron."""
+    preset = _SIZES[size]
+    net, codec = _network(space, preset, transformer)
+    sigma_data = 1.0 if isinstance(space, Vectors) else 0.5
+    objective = Denoising(sigma_data=sigma_data)
+    estimand = Preconditioned(net, space.shape, EDM(), sigma_data)
+    likelihood = ProbabilityFlow(preset.solver_steps)
+    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, _training(space, preset))
+
+
+def _velocity(space: Space, size: str) -> GenerativeModel:
+    """Rectified flow."""
+    preset = _SIZES[size]
+    net, codec = _network(space, preset, False)
+    estimand = NetworkVelocity(net, space.shape, RectifiedFlow(), 1.0 if isinstance(space, Vectors) else 0.5)
+    sampler: Sampler = Heun(10)
+    likelihood = ProbabilityFlow(preset.solver_steps)
+    return GenerativeModel(space, codec, estimand, FlowMatching(), sampler, likelihood, _training(space, preset))
+
+
+CARD = Card(
+    "diffusion",
+    Paradigm.DIFFUSION,
+    {"denoising": _denoising, "velocity": _velocity, "dit": functools.partial(_denoising, transformer=True)},
+    "A denoiser of every noise level, sampled by an ODE solver in 20 evaluations.",
+)
