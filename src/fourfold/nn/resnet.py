@@ -150,7 +150,7 @@ class _Trunk(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.plan.cut(x).to(self.stem.weight.dtype)  # type: ignore[arg-type]
         h = self.stages[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
-        for down, stage in zip(self.down, self.stages[1:], strict=True):  # type: ignore[arg-type]
+        for down, stage in zip(self.down, self.stages[1:], strict=True):
             h = stage(down(functional.avg_pool2d(h, 2, ceil_mode=True)))
         return h
 

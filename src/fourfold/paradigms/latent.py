@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ from fourfold.core import (
 )
 from fourfold.estimands import Decoder, Observation
 from fourfold.nn.coupling import Couplings
+from fourfold.nn.ladder import LadderDecoder, LadderEncoder
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Card, Kind, Paradigm, Principle
@@ -57,6 +58,9 @@ __all__ = [
     "PriorThenDecode",
     "VariationalBound",
 ]
+
+Normal = Callable[..., Tensor]
+"""``normal(*event)``: standard normal draws for every row of a batch."""
 
 # --- observation models -----------------------------------------------------------------------------------------------
 
@@ -196,18 +200,39 @@ class LogisticHead(Head):
         return 3 * self.components
 
     def __call__(self, h: Tensor) -> DiscretisedLogistics:
-        logits, mu, raw = h.unflatten(1, (3, self.components, -1)).unbind(1)
+        logits, mu, raw = h.reshape(len(h), 3, self.components, -1, *h.shape[2:]).unbind(1)
         spread = torch.linspace(-1.0, 1.0, 2 * self.components + 1, device=h.device)[1::2]
         mu = mu + spread.reshape(-1, *(1,) * (mu.ndim - 2))
         return DiscretisedLogistics(logits, mu, self.floor + functional.softplus(raw - 1 - self.floor), self.levels)
 
 
-# --- the estimand -----------------------------------------------------------------------------------------------------
+# --- the estimands ----------------------------------------------------------------------------------------------------
+
+
+class Explanation(NamedTuple):
+    """One draw of an example's code from the encoder's posterior, and what it is worth."""
+
+    observation: Observation
+    """``p(x | code)``."""
+    log_ratio: Tensor
+    """``log q(code | x) - log p(code)`` at the draw, ``(B,)``."""
+    divergences: list[Tensor]
+    """The divergence from the prior of each part of the code, ``(B,)`` each; in expectation they sum to ``log_ratio``."""
+    means: list[Tensor]
+    """The posterior means of each part, ``(B, *)``."""
+
+
+class CodedDecoder(Decoder):
+    """A decoder whose code an encoder can infer, so that a bound on ``log p(x)`` can be computed."""
+
+    @abstractmethod
+    def explain(self, evidence: Any, encoder: nn.Module, cond: Tensor | None, normal: Normal) -> Explanation:
+        """Draw a code from ``q(· | x)``, given ``evidence = encoder(x, cond)``; ``normal(*event)`` draws for each row."""
 
 
 @final
-class CodeDecoder(Decoder):
-    """``p(x | z)`` through a code: ``u = prior(z)``, ``x ~ head(net(u))``.
+class CodeDecoder(CodedDecoder):
+    """``p(x | z)`` through a vector: ``u = prior(z)``, ``x ~ head(net(u))``.
 
     ``z ~ N(0, I)`` as for every pushforward; the invertible ``prior`` (none: the identity) makes of it the codes the
     encoder gives, with density ``log p(u) = log N(prior^-1(u)) + log |det d prior^-1 / du|``.
@@ -227,16 +252,76 @@ class CodeDecoder(Decoder):
         self.net, self.head, self.event, self.latent, self.prior = net, head, tuple(event), (codes,), prior
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Observation:
-        return self.observe(z if self.prior is None else self.prior(z, cond), cond)
+        return self.head(self.net(z if self.prior is None else self.prior(z, cond), cond))
 
-    def observe(self, u: Tensor, cond: Tensor | None = None) -> Observation:
-        """``p(x | u)`` for codes ``(B, codes)``."""
-        return self.head(self.net(u, cond))
+    def explain(self, evidence: Tensor, encoder: nn.Module, cond: Tensor | None, normal: Normal) -> Explanation:
+        q, u = _posterior(evidence, normal)
+        log_ratio = q.log_prob(u) - _log_prior(self.prior, u, cond)
+        return Explanation(self.head(self.net(u, cond)), log_ratio, [log_ratio], [q.mu])
 
-    def log_prior(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log p(u)`` of codes, ``(B,)``."""
-        eps, log_det = (u, u.new_zeros(len(u))) if self.prior is None else self.prior.inverse(u, cond)
-        return log_det - (eps.square() + math.log(2 * math.pi)).sum(1) / 2
+
+@final
+class RungDecoder(CodedDecoder):
+    """``p(x | z)`` through a vector and the noises of a top-down network: ``z = (z_u, eps_1, ..., eps_L)``.
+
+    ``u = prior(z_u)``, ``x ~ head(net(u; eps))``. The posterior of ``eps_l`` given ``x`` and all that is above it is
+    ``N(m_l, diag exp(s_l)^2)``, whose divergence from its prior ``N(0, I)`` is taken in closed form.
+
+    Args:
+        net: the top-down network.
+        head: values to an observation model.
+        event: shape of an encoded example.
+        codes: length of the vector.
+        prior: the map from noise to vectors.
+    """
+
+    def __init__(
+        self, net: LadderDecoder, head: Head, event: tuple[int, ...], codes: int, prior: Couplings | None = None
+    ) -> None:
+        super().__init__()
+        self.net, self.head, self.event, self.codes, self.prior = net, head, tuple(event), codes, prior
+        self.latent = (codes + sum(math.prod(noise) for noise in net.noises),)
+
+    def forward(self, z: Tensor, cond: Tensor | None = None) -> Observation:
+        sizes = [self.codes, *(math.prod(noise) for noise in self.net.noises)]
+        z_u, *parts = torch.split(z, sizes, 1)
+        eps = [part.unflatten(1, noise) for part, noise in zip(parts, self.net.noises, strict=True)]
+        u = z_u if self.prior is None else self.prior(z_u, cond)
+        return self.head(self.net(u, cond, lambda rung, h: eps[rung]))
+
+    def explain(
+        self, evidence: tuple[Tensor, list[Tensor]], encoder: nn.Module, cond: Tensor | None, normal: Normal
+    ) -> Explanation:
+        assert isinstance(encoder, LadderEncoder)
+        top, maps = evidence
+        q, u = _posterior(top, normal)
+        log_ratio = q.log_prob(u) - _log_prior(self.prior, u, cond)
+        ratios, divergences, means = [log_ratio], [log_ratio], [q.mu]
+
+        def infer(rung: int, h: Tensor) -> Tensor:
+            m, s = encoder.infer(rung, maps, h)
+            n = normal(*self.net.noises[rung])
+            eps = m + s.exp() * n
+            ratios.append(((eps.square() - n.square()) / 2 - s).flatten(1).sum(1))
+            divergences.append(((m.square() + (2 * s).exp() - 1) / 2 - s).flatten(1).sum(1))
+            means.append(m)
+            return eps
+
+        observation = self.head(self.net(u, cond, infer))
+        return Explanation(observation, torch.stack(ratios).sum(0), divergences, means)
+
+
+def _posterior(evidence: Tensor, normal: Normal) -> tuple[Gaussians, Tensor]:
+    """``q(u | x)``, with scales between ``exp(-7)`` and ``exp(2)``, and a draw of it."""
+    mu, raw = evidence.chunk(2, 1)
+    q = Gaussians(mu, 4.5 * torch.tanh(raw / 4.5) - 2.5)
+    return q, mu + q.log_scale.exp() * normal(*mu.shape[1:])
+
+
+def _log_prior(prior: Couplings | None, u: Tensor, cond: Tensor | None) -> Tensor:
+    """``log p(u)``, ``(B,)``."""
+    eps, log_det = (u, u.new_zeros(len(u))) if prior is None else prior.inverse(u, cond)
+    return log_det - (eps.square() + math.log(2 * math.pi)).sum(1) / 2
 
 
 # --- the objective ----------------------------------------------------------------------------------------------------
@@ -244,38 +329,28 @@ class CodeDecoder(Decoder):
 
 @final
 class VariationalBound(Objective):
-    """``-E_q(u|x)[log p(x | u)] + beta · max(log q(u | x) - log p(u), free_nats)``, one draw of ``u`` for each example.
+    """``-E_q(u|x)[log p(x | u)] + beta · sum_l max(KL_l, free_nats)``, one draw of the code for each example.
 
-    ``q(u | x) = N(mu(x), diag s(x)^2)``. Below ``free_nats`` the divergence costs nothing, which keeps a code from
-    collapsing before it is used (Kingma et al. 2016, https://arxiv.org/abs/1606.04934). ``beta`` other than 1 trains
-    another trade between code and reconstruction (Higgins et al. 2017); the bound that is reported is always the plain one.
+    Below ``free_nats`` the divergence of a part of the code costs nothing, which keeps it from collapsing before it is
+    used (Kingma et al. 2016, https://arxiv.org/abs/1606.04934). ``beta`` other than 1 trains another trade between code
+    and reconstruction (Higgins et al. 2017); the bound that is reported is always the plain one.
 
     Args:
-        encoder: examples (and labels) to ``mu`` and ``log s``, side by side.
-        free_nats: divergence for each example that costs nothing.
+        encoder: examples (and labels) to the evidence that the decoder explains.
+        free_nats: divergence of each part of the code of each example that costs nothing.
         beta: weight of the divergence.
         drop: share of labels hidden while training, so that the model can also be asked without one.
     """
 
-    learns = CodeDecoder
+    learns = CodedDecoder
     principle = Principle.BOUND
 
     def __init__(self, encoder: nn.Module, free_nats: float = 1.0, beta: float = 1.0, drop: float = 0.1) -> None:
         super().__init__()
         self.encoder, self.free_nats, self.beta, self.drop = encoder, free_nats, beta, drop
 
-    def terms(self, estimand: CodeDecoder) -> Mapping[str, Term]:
+    def terms(self, estimand: CodedDecoder) -> Mapping[str, Term]:
         return {"bound": BoundTerm(estimand, self.encoder, self.free_nats, self.beta, self.drop)}
-
-    def posterior(self, x: Tensor, cond: Tensor | None = None) -> Gaussians:
-        """``q(u | x)``."""
-        return _posterior(self.encoder, x, cond)
-
-
-def _posterior(encoder: nn.Module, x: Tensor, cond: Tensor | None) -> Gaussians:
-    """``q(u | x)``, with scales between ``exp(-7)`` and ``exp(2)``."""
-    mu, raw = encoder(x, cond).chunk(2, 1)
-    return Gaussians(mu, 4.5 * torch.tanh(raw / 4.5) - 2.5)
 
 
 @final
@@ -286,24 +361,24 @@ class BoundTerm(Term):
     2016, section 5.2, https://arxiv.org/abs/1509.00519).
     """
 
-    def __init__(self, decoder: CodeDecoder, encoder: nn.Module, free_nats: float, beta: float, drop: float) -> None:
+    def __init__(self, decoder: CodedDecoder, encoder: nn.Module, free_nats: float, beta: float, drop: float) -> None:
         super().__init__([decoder, encoder])
         self.decoder, self.encoder = decoder, encoder
         self.free_nats, self.beta, self.drop = free_nats, beta, drop
 
     def forward(self, batch: Batch) -> Tensor:
         x, cond = batch.x, _hidden(batch.cond, self.drop if self.training else 0.0)
-        q = _posterior(self.encoder, x, cond)
-        u = q.mu + q.log_scale.exp() * torch.randn_like(q.mu)
-        kl = q.log_prob(u) - self.decoder.log_prior(u, cond)
-        log_likelihood = self.decoder.observe(u, cond).log_prob(x)
-        active = (q.mu.detach().var(0, correction=0) > 0.01).float().sum()
+        evidence = self.encoder(x, cond)
+        found = self.decoder.explain(evidence, self.encoder, cond, lambda *s: torch.randn(len(x), *s, device=x.device))
+        log_likelihood = found.observation.log_prob(x)
+        kl = torch.stack(found.divergences)
+        active = torch.stack([(m.detach().var(0, correction=0) > 0.01).sum() for m in found.means]).sum()
         self.watched = {
-            "kl": kl.detach().mean(),
+            "kl": kl.detach().sum(0).mean(),
             "reconstruction": log_likelihood.detach().mean(),
-            "active_units": active,
+            "active_units": active.float(),
         }
-        return self.beta * kl.clamp(min=self.free_nats) - log_likelihood
+        return self.beta * kl.clamp(min=self.free_nats).sum(0) - log_likelihood
 
 
 def _hidden(cond: Tensor | None, share: float) -> Tensor | None:
@@ -374,19 +449,13 @@ class PriorThenDecode(Sampler):
 
 
 @torch.no_grad()
-def _log_weights(decoder: CodeDecoder, batch: Batch, noise: Noise, objective: Objective, draws: int) -> Tensor:
+def _log_weights(decoder: CodedDecoder, batch: Batch, noise: Noise, objective: Objective, draws: int) -> Tensor:
     """``log p(x, u) - log q(u | x)`` for ``draws`` codes of every example, ``(draws, B)``."""
     if not isinstance(objective, VariationalBound):
         raise TypeError(f"a bound needs the encoder of a VariationalBound, not a {type(objective).__name__}")
-    q = objective.posterior(batch.x, batch.cond)
-    codes = (q.draw(noise) for _ in range(draws))
-    return torch.stack([_log_weight(decoder, batch, q, u) for u in codes])
-
-
-def _log_weight(decoder: CodeDecoder, batch: Batch, q: Gaussians, u: Tensor) -> Tensor:
-    """``log p(x, u) - log q(u | x)``, ``(B,)``."""
-    x, cond = batch
-    return decoder.observe(u, cond).log_prob(x) + decoder.log_prior(u, cond) - q.log_prob(u)
+    evidence = objective.encoder(batch.x, batch.cond)
+    found = (decoder.explain(evidence, objective.encoder, batch.cond, noise.normal) for _ in range(draws))
+    return torch.stack([one.observation.log_prob(batch.x) - one.log_ratio for one in found])
 
 
 @final
@@ -394,10 +463,10 @@ def _log_weight(decoder: CodeDecoder, batch: Batch, q: Gaussians, u: Tensor) -> 
 class Elbo(Likelihood):
     """``E_q[log p(x, u) - log q(u | x)] <= log p(x)``, averaged over ``draws`` codes; one draw has no standard error."""
 
-    needs = CodeDecoder
+    needs = CodedDecoder
     draws: int = 2
 
-    def __call__(self, estimand: CodeDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+    def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = _log_weights(estimand, batch, noise, objective, self.draws)
         error = w.std(0) / math.sqrt(self.draws) if self.draws > 1 else torch.full_like(w[0], math.nan)
         note = f"evidence lower bound, {self.draws} draw{'s' * (self.draws > 1)} of the code per example"
@@ -414,10 +483,10 @@ class ImportanceWeighted(Likelihood):
     Reference: Burda, Grosse, Salakhutdinov 2016, Importance Weighted Autoencoders (https://arxiv.org/abs/1509.00519).
     """
 
-    needs = CodeDecoder
+    needs = CodedDecoder
     K: int = 64
 
-    def __call__(self, estimand: CodeDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+    def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = _log_weights(estimand, batch, noise, objective, self.K)
         nats = torch.logsumexp(w, 0) - math.log(self.K)
         relative = (w - nats).exp()
@@ -438,6 +507,7 @@ class _Size:
     codes: int
     prior: int
     layers: int
+    channels: int = 4
 
 
 _IMAGES: Mapping[str, _Size] = {
@@ -469,13 +539,13 @@ def _images(space: Images, size: _Size) -> GenerativeModel:
     head = LogisticHead(space.levels)
     outputs = head.values * space.channels
     shape, classes = (space.channels, space.height, space.width), space.classes
-    net = ResNetDecoder(size.codes, shape, outputs, size.width, size.blocks, classes)
-    encoder = ResNetEncoder(shape, 2 * size.codes, size.width, size.blocks, classes)
+    net = LadderDecoder(size.codes, shape, outputs, size.width, size.blocks, size.channels, classes)
+    encoder = LadderEncoder(shape, 2 * size.codes, size.width, size.blocks, size.channels, classes)
     prior = Couplings(size.codes, size.prior, 1, size.layers, classes)
     return GenerativeModel(
         space,
         Centred(space),
-        CodeDecoder(net, head, space.shape, size.codes, prior),
+        RungDecoder(net, head, space.shape, size.codes, prior),
         VariationalBound(encoder),
         PriorThenDecode(AsMedian()),
         Elbo(),

@@ -1,0 +1,317 @@
+"""Bounds against exact likelihoods; masses that sum to 1; means, medians and draws that agree with them."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fourfold.core import Batch, GenerativeModel, Noise, Part
+from fourfold.nn.coupling import Couplings
+from fourfold.paradigms.latent import (
+    CARD,
+    AsDraw,
+    AsMean,
+    AsMedian,
+    CodeDecoder,
+    DiscretisedLogistics,
+    Elbo,
+    GaussianHead,
+    Gaussians,
+    Head,
+    ImportanceWeighted,
+    LogisticHead,
+    PriorThenDecode,
+    VariationalBound,
+)
+from fourfold.spaces import Images, Text, Vectors
+from fourfold.vocabulary import Kind, Paradigm
+
+build = CARD.recipes["convolutional"]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
+def _levels(levels: int) -> Tensor:
+    return 2 * torch.arange(levels) / (levels - 1) - 1
+
+
+def _mixture(levels: int, spread: float = 1.0) -> DiscretisedLogistics:
+    shape = (3, 2, 2, 4)
+    return DiscretisedLogistics(torch.randn(shape), spread * torch.randn(shape), torch.randn(shape) - 2, levels)
+
+
+# --- observation models -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("levels", [2, 3, 17, 256])
+@pytest.mark.parametrize("spread", [0.3, 3.0])
+def test_masses_sum_to_one_over_the_levels(levels, spread):
+    p = _mixture(levels, spread)
+    masses = torch.stack([p.log_masses(x.expand(3, 2, 4)).exp() for x in _levels(levels)])
+    torch.testing.assert_close(masses.sum(0), torch.ones(3, 2, 4))
+    assert (masses > 0).all()
+
+
+def test_masses_are_differences_of_the_distribution_function():
+    mu, log_scale = torch.tensor([[[0.3]]]), torch.tensor([[[-1.2]]])
+    p = DiscretisedLogistics(torch.zeros(1, 1, 1), mu, log_scale, 5)
+    edges = torch.tensor([-math.inf, -0.75, -0.25, 0.25, 0.75, math.inf])
+    expected = torch.sigmoid((edges - 0.3) / math.exp(-1.2)).diff()
+    found = torch.stack([p.log_masses(x.expand(1, 1)).exp().squeeze() for x in _levels(5)])
+    torch.testing.assert_close(found, expected)
+
+
+def test_far_and_sharp_masses_keep_finite_gradients():
+    mu, log_scale = torch.full((1, 2, 1), 3.0, requires_grad=True), torch.full((1, 2, 1), -6.0, requires_grad=True)
+    p = DiscretisedLogistics(torch.zeros(1, 2, 1), mu, log_scale, 256)
+    p.log_prob(torch.tensor([[-1.0]])).sum().backward()
+    assert mu.grad.isfinite().all()
+    assert log_scale.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("levels", [2, 17, 256])
+def test_mean_and_median_are_those_of_the_masses(levels):
+    p, points = _mixture(levels), _levels(levels)
+    masses = torch.stack([p.log_masses(x.expand(3, 2, 4)).exp() for x in points])
+    torch.testing.assert_close(p.mean(), torch.einsum("l,l...->...", points, masses), atol=1e-4, rtol=1e-4)
+    index = (masses.cumsum(0) < 0.5 - 1e-6).sum(0)
+    torch.testing.assert_close(p.median(), points[index])
+
+
+def test_draws_have_the_masses():
+    n = 20_000
+    one = [
+        t.expand(n, *t.shape[1:]) for t in (torch.randn(1, 2, 1), torch.randn(1, 2, 1) / 2, torch.full((1, 2, 1), -1.0))
+    ]
+    p = DiscretisedLogistics(*one, levels=5)
+    x = p.draw(Noise(0, 0, n))
+    for point in _levels(5):
+        mass = p.log_masses(point.expand(n, 1))[0].exp().item()
+        share = (x == point).float().mean().item()
+        assert abs(share - mass) < 4 * math.sqrt(mass * (1 - mass) / n) + 1e-9
+
+
+def test_gaussians_are_torchs():
+    mu, log_scale, x = torch.randn(4, 3), torch.randn(4, 3), torch.randn(4, 3)
+    expected = torch.distributions.Normal(mu, log_scale.exp()).log_prob(x).sum(1)
+    torch.testing.assert_close(Gaussians(mu, log_scale).log_prob(x), expected)
+
+
+@pytest.mark.parametrize("head", [GaussianHead(), LogisticHead(17, 3)])
+def test_heads_read_as_many_values_as_they_say(head):
+    assert isinstance(head, Head)
+    x = head(torch.randn(4, head.values * 2, 3, 5)).mean()
+    assert x.shape == (4, 2, 3, 5)
+
+
+# --- a linear Gaussian model, of which everything is known --------------------------------------------------------------
+
+SIGMA = 0.7
+
+
+class FixedGaussian(Part):
+    """x ~ N(h, SIGMA^2)."""
+
+    values = 1
+
+    def __call__(self, h: Tensor) -> Gaussians:
+        return Gaussians(h, torch.full_like(h, math.log(SIGMA)))
+
+
+class Linear(Part, nn.Module):
+    """u -> W u + b with orthogonal columns, so that the posterior factorises."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        q, _ = torch.linalg.qr(torch.randn(4, 2))
+        self.W, self.b = nn.Parameter(q * torch.tensor([1.5, 0.5])), nn.Parameter(torch.randn(4))
+
+    def forward(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
+        return u @ self.W.T + self.b
+
+
+class Affine(Part, nn.Module):
+    """The exact posterior of :class:`Linear`, perhaps shifted and widened."""
+
+    def __init__(self, net: Linear, shift: float = 0.0, widen: float = 0.0) -> None:
+        super().__init__()
+        variance = 1 / (1 + net.W.detach().square().sum(0) / SIGMA**2)
+        self.M = nn.Parameter((net.W.detach() * variance / SIGMA**2).T)
+        self.c = nn.Parameter(-self.M.detach() @ net.b.detach() + shift)
+        log_scale = variance.log() / 2 + widen
+        self.raw = nn.Parameter(4.5 * torch.atanh((log_scale + 2.5) / 4.5))
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        mu = x @ self.M.T + self.c
+        return torch.cat([mu, self.raw.expand_as(mu)], 1)
+
+
+def _linear_gaussian(shift: float = 0.0, widen: float = 0.0, prior: Couplings | None = None):
+    net = Linear()
+    decoder = CodeDecoder(net, FixedGaussian(), (4,), 2, prior)
+    covariance = net.W @ net.W.T + SIGMA**2 * torch.eye(4)
+    exact = torch.distributions.MultivariateNormal(net.b.detach(), covariance.detach())
+    return decoder, VariationalBound(Affine(net, shift, widen), free_nats=-1e9), exact
+
+
+def _score(likelihood, decoder, objective, x):
+    return likelihood(decoder, Batch(x), Noise(0, 0, len(x), "score"), objective)
+
+
+def test_the_bound_is_tight_at_the_true_posterior():
+    decoder, objective, exact = _linear_gaussian()
+    x = exact.sample((50,))
+    for likelihood in (Elbo(3), ImportanceWeighted(3)):
+        found = _score(likelihood, decoder, objective, x)
+        torch.testing.assert_close(found.nats, exact.log_prob(x), atol=1e-4, rtol=1e-4)
+        assert found.std_error.max() < 1e-4
+        assert found.kind is Kind.LOWER_BOUND
+
+
+def test_elbo_below_importance_weighting_below_exact():
+    decoder, objective, exact = _linear_gaussian(shift=0.4, widen=0.3)
+    x = exact.sample((2000,))
+    scores = [_score(p, decoder, objective, x) for p in (Elbo(16), ImportanceWeighted(4), ImportanceWeighted(64))]
+    means = [score.nats.mean().item() for score in scores] + [exact.log_prob(x).mean().item()]
+    errors = [(score.std_error.square().sum().sqrt() / len(x)).item() for score in scores]
+    assert means[0] + 4 * errors[0] < means[1] < means[2] < means[3] + 4 * errors[2]
+    assert means[3] - means[2] < 0.1 < means[3] - means[0]
+    gap = _gap(objective, x)
+    assert means[3] - means[0] == pytest.approx(gap, abs=5 * errors[0])
+
+
+def _gap(objective: VariationalBound, x: Tensor) -> float:
+    """KL(q || true posterior), which is what separates ELBO and likelihood, in closed form."""
+    variance_ratio = torch.tensor(math.exp(0.6))
+    true_scale = (4.5 * torch.tanh(objective.encoder.raw / 4.5) - 2.5 - 0.3).exp()
+    return ((variance_ratio - 1) / 2 - 0.3 + (0.4 / true_scale).square() / 2).sum().item()
+
+
+def test_the_bound_is_stationary_at_the_truth_and_not_beside_it():
+    n = 50_000
+    for shift, still in ((0.0, True), (0.3, False)):
+        torch.manual_seed(0)
+        decoder, objective, exact = _linear_gaussian(shift)
+        loss = objective.terms(decoder)["bound"](Batch(exact.sample((n,))))
+        parameters = [objective.encoder.c, objective.encoder.raw, decoder.net.b, decoder.net.W]
+        slopes = torch.cat([g.flatten() for g in torch.autograd.grad(loss.mean(), parameters)])
+        assert (slopes.abs().max() < 12 / math.sqrt(n)) is still or (
+            slopes.abs().max().item() < 12 / math.sqrt(n)
+        ) == still
+
+
+def test_a_learned_prior_is_a_density_of_codes():
+    prior = Couplings(2, 8, 1, 2)
+    for parameter in prior.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    decoder, objective, _ = _linear_gaussian(prior=prior)
+    side = torch.linspace(-12, 12, 241)
+    u = torch.cartesian_prod(side, side)
+    with torch.no_grad():
+        eps, log_det = prior.inverse(u)
+        density = (log_det - eps.square().sum(1) / 2 - math.log(2 * math.pi)).exp()
+    assert (density.sum() * 0.01).item() == pytest.approx(1, abs=0.02)
+    assert _score(Elbo(2), decoder, objective, torch.randn(5, 4)).nats.isfinite().all()
+
+
+def test_one_draw_has_no_standard_error():
+    decoder, objective, exact = _linear_gaussian(0.1)
+    assert _score(Elbo(1), decoder, objective, exact.sample((3,))).std_error.isnan().all()
+    assert "K = 5" in _score(ImportanceWeighted(5), decoder, objective, exact.sample((3,))).note
+
+
+# --- the presets ------------------------------------------------------------------------------------------------------
+
+SPACES = [
+    Images(1, 28, 28),
+    Images(3, 9, 13, levels=7, classes=3),
+    Vectors(4, classes=2),
+    Vectors(1),
+    Images(1, 8, 8, levels=17),
+]
+
+
+def _data(space, n: int) -> tuple[Tensor, Tensor | None]:
+    labels = None if space.classes is None else torch.arange(n) % space.classes
+    if isinstance(space, Images):
+        return torch.randint(0, space.levels, (n, *space.shape), dtype=torch.uint8), labels
+    return torch.randn(n, *space.shape), labels
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_parameter_gets_a_finite_gradient(space):
+    model = build(space, "xs")
+    for parameter in model.parameters():
+        with torch.no_grad():
+            parameter += 0.01 * torch.randn_like(parameter)
+    (term,) = model.terms().values()
+    loss = term(model.encode(*_data(space, 6)))
+    assert loss.shape == (6,)
+    loss.mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in term.trainable())
+    assert {"kl", "active_units"} <= set(term.watched)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("size", ["xs", "s"])
+def test_presets_sample_score_and_rebuild(space, size):
+    model = build(space, size)
+    x, labels = _data(space, 4)
+    assert model.paradigm is Paradigm.LATENT_VARIABLE
+    samples = model.sample(5, seed=1)
+    space.check(samples)
+    torch.testing.assert_close(samples[3:], model.sample(2, seed=1, start=3))
+    score = model.log_prob(x, labels)
+    assert score.kind is Kind.LOWER_BOUND
+    assert score.nats.isfinite().all()
+    assert score.evaluations == 2
+    again = GenerativeModel.from_configuration(model.configuration())
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again.log_prob(x, labels).nats, score.nats)
+
+
+def test_the_masses_of_all_images_sum_to_one():
+    space = Images(1, 1, 2, levels=3)
+    model = build(space, "xs").with_parts(likelihood=ImportanceWeighted(1024))
+    every = torch.cartesian_prod(torch.arange(3), torch.arange(3)).to(torch.uint8).reshape(9, 1, 1, 2)
+    with torch.no_grad():
+        for layer in (model.objective.encoder.head, *model.objective.encoder.out):
+            nn.init.zeros_(layer.weight)
+        model.objective.encoder.head.bias.view(2, -1)[1] = 4.5 * math.atanh(2.5 / 4.5)  # the posterior is the prior
+    assert model.log_prob(every).nats.exp().sum().item() == pytest.approx(1, abs=0.05)
+
+
+def test_labels_condition_samples():
+    model = build(Vectors(3, classes=2), "xs")
+    assert not torch.allclose(model.sample(4, cond=0), model.sample(4, cond=1))
+
+
+def test_what_is_observed_is_a_setting():
+    model = build(Images(1, 8, 8, levels=17), "xs")
+    mean, median, draw, again = (
+        model.with_parts(sampler=PriorThenDecode(how)).sample(3) for how in (AsMean(), AsMedian(), AsDraw(), AsDraw())
+    )
+    assert torch.equal(draw, again)
+    assert not torch.equal(draw, median)
+    assert (mean.float() - median.float()).abs().max() <= 16
+
+
+def test_free_nats_cost_nothing():
+    space = Vectors(2)
+    model = build(space, "xs")
+    batch = model.encode(torch.randn(8, 2))
+    losses = []
+    for beta in (0.0, 5.0):
+        torch.manual_seed(3)
+        objective = VariationalBound(model.objective.encoder, free_nats=1e4, beta=beta)
+        losses.append(objective.terms(model.estimand)["bound"](batch))
+    torch.testing.assert_close(losses[1] - losses[0], torch.full((8,), 5e4), rtol=1e-4, atol=1.0)
+
+
+def test_refusals():
+    with pytest.raises(TypeError, match="Text"):
+        build(Text(), "s")
