@@ -6,7 +6,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import final
 
@@ -32,6 +32,7 @@ __all__ = [
     "draw",
     "evaluate",
     "examples",
+    "headline",
     "likelihood",
     "peak_memory",
     "quality",
@@ -262,6 +263,15 @@ def quality(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None 
         ValueError: for a feature space that this kind of data does not have.
         TypeError: for a space without measures.
     """
+    return list(_measures(x, dataset, chosen, features))
+
+
+def headline(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None = None) -> Score:
+    """The first score of :func:`quality`, alone."""
+    return next(_measures(x, dataset, chosen, features))
+
+
+def _measures(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None) -> Iterator[Score]:
     space = dataset.space
     if isinstance(space, Images):
         return _of_images(x, space, chosen, image_features(features or default_features(space), space.levels))
@@ -274,38 +284,36 @@ def quality(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None 
     raise TypeError(f"no measures are known for {type(space).__name__}")
 
 
-def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -> list[Score]:
+def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -> Iterator[Score]:
     a, b, base = features(x), cached(features, chosen.test), cached(features, chosen.train)
+    yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
+    yield from _neighbours(a, b, base, features.name)
+    yield mmd(a, b, features=features.name, train=base)
+    yield detail_ratio(x, chosen.test, levels=space.levels, train=chosen.train)
     pixels = Pixels(space.levels)
     flat = [pixels(part) for part in (x, chosen.all_train, chosen.test, chosen.fresh)]
-    return [
-        frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol),
-        *_neighbours(a, b, base, features.name),
-        mmd(a, b, features=features.name, train=base),
-        detail_ratio(x, chosen.test, levels=space.levels, train=chosen.train),
-        memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3]),
-    ]
+    yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
 
 
-def _of_vectors(x: Tensor, chosen: Examples) -> list[Score]:
+def _of_vectors(x: Tensor, chosen: Examples) -> Iterator[Score]:
     features = Standardised(chosen.all_train)
     a, b, base = features(x), features(chosen.test), features(chosen.train)
-    return [
-        mmd(a, b, features=features.name, train=base),
-        *_neighbours(a, b, base, features.name),
-        frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol),
-        memorisation_ratio(a, features(chosen.all_train), b, features=features.name, fresh=features(chosen.fresh)),
-    ]
+    yield mmd(a, b, features=features.name, train=base)
+    yield from _neighbours(a, b, base, features.name)
+    yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
+    known, fresh = features(chosen.all_train), features(chosen.fresh)
+    yield memorisation_ratio(a, known, b, features=features.name, fresh=fresh)
 
 
-def _of_text(x: Tensor, chosen: Examples, unit: str) -> list[Score]:
+def _of_text(x: Tensor, chosen: Examples, unit: str) -> Iterator[Score]:
     test, train = chosen.test, chosen.train
-    divergences = [ngram_divergence(x, test, n, train=train, unit=unit) for n in (4, 2, 1) if n <= x.shape[1]]
-    return [
-        *divergences,
-        *([repetition(x, test, unit=unit)] if x.shape[1] > 8 else []),
-        *([copied_ngrams(x, chosen.all_train, test, unit=unit)] if x.shape[1] >= 32 else []),
-    ]
+    for n in (4, 2, 1):
+        if n <= x.shape[1]:
+            yield ngram_divergence(x, test, n, train=train, unit=unit)
+    if x.shape[1] > 8:
+        yield repetition(x, test, unit=unit)
+    if x.shape[1] >= 32:
+        yield copied_ngrams(x, chosen.all_train, test, unit=unit)
 
 
 def _neighbours(a: Tensor, b: Tensor, base: Tensor, name: str) -> list[Score]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fourfold.vocabulary import Kind
 
-__all__ = ["GROUPS", "Score", "bootstrap", "jackknife"]
+__all__ = ["GROUPS", "Score", "bootstrap", "jackknife", "t_quantile"]
 
 GROUPS = 10
 """Groups of a jackknife."""
@@ -90,10 +90,10 @@ def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS
     member = torch.arange(n) % groups
     left = torch.tensor([statistic(member != g) for g in range(groups)], dtype=torch.float64)
     error = ((left - left.mean()).square().sum() * (groups - 1) / groups).sqrt().item()
-    return value, value - _quantile(groups) * error, value + _quantile(groups) * error
+    return value, value - t_quantile(groups) * error, value + t_quantile(groups) * error
 
 
-def _quantile(groups: int) -> float:
+def t_quantile(groups: int) -> float:
     """The 97.5 % point of Student's t with ``groups - 1`` degrees of freedom."""
     return _T[groups - 2] if groups - 2 < len(_T) else 1.96
 

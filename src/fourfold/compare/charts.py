@@ -1,0 +1,229 @@
+"""Charts as SVG text: they take their colours from the page, so they follow light, dark and print."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import final
+
+__all__ = ["Axis", "Curve", "Point", "cloud", "curves", "scatter", "sparkline", "strip"]
+
+
+@final
+@dataclass(frozen=True)
+class Axis:
+    """A linear or logarithmic axis from ``low`` to ``high`` onto pixels ``start`` to ``stop``."""
+
+    low: float
+    high: float
+    start: float
+    stop: float
+    log: bool = False
+
+    @classmethod
+    def around(cls, values: Sequence[float], start: float, stop: float, log: bool, margin: float = 0.08) -> Axis:
+        """The axis that holds all finite values (all positive ones, if logarithmic), with a margin."""
+        finite = [v for v in values if math.isfinite(v) and (v > 0 or not log)] or [1.0]
+        low, high = (math.log10(f(finite)) if log else f(finite) for f in (min, max))
+        pad = (high - low) * margin or (0.5 if log else abs(high) * 0.1 or 1.0)
+        low, high = low - pad, high + pad
+        return cls(10**low, 10**high, start, stop, True) if log else cls(low, high, start, stop)
+
+    def __call__(self, value: float) -> float:
+        """The pixel of a value, kept within the axis."""
+        low, high = (math.log10(self.low), math.log10(self.high)) if self.log else (self.low, self.high)
+        at = math.log10(max(value, self.low)) if self.log else value
+        share = min(max((at - low) / (high - low), 0.0), 1.0)
+        return round(self.start + share * (self.stop - self.start), 1)
+
+    def ticks(self, about: int = 5) -> list[float]:
+        """Round values along the axis: 1, 2, 5 times powers of ten, or powers alone where there are many."""
+        if not self.log:
+            return _linear_ticks(self.low, self.high, about)
+        powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
+        for factors in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8)):
+            found = [f * 10.0**p for p in powers for f in factors if self.low <= f * 10.0**p <= self.high]
+            if len(found) >= 3:
+                break
+        return found[:: max(1, len(found) // 7)]
+
+
+def _linear_ticks(low: float, high: float, about: int) -> list[float]:
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(f * power for f in (1, 2, 2.5, 5, 10) if f * power >= raw * 0.999)
+    first = math.ceil(low / step)
+    return [round(i * step, 12) for i in range(first, math.floor(high / step) + 1)]
+
+
+def number(value: float) -> str:
+    """A short number for a tick or a cell: three significant digits, no exponent where it can be avoided."""
+    if not math.isfinite(value):
+        return "–"
+    size = abs(value)
+    if size >= 1e6 or (0 < size < 1e-4):
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}·10{str(int(exponent)).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
+    if size >= 100:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    text = f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+@final
+@dataclass(frozen=True)
+class Point:
+    """A point of a scatter chart, with an interval upwards, and the path it lies on."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    label: str
+    css: str
+    path: Sequence[tuple[float, float, str]] = field(default=())
+
+
+def scatter(
+    points: Sequence[Point], x_label: str, y_label: str, floor: float = math.nan, width: int = 560, height: int = 340
+) -> str:
+    """Quality against cost: points with intervals, paths through other settings of the same model, and the floor."""
+    xs = [p.x for p in points] + [x for p in points for x, _, _ in p.path]
+    ys = [v for p in points for v in (p.y, p.low, p.high)] + [y for p in points for _, y, _ in p.path] + [floor]
+    log_y = all(v > 0 for v in ys if math.isfinite(v))
+    ax = Axis.around(xs, 62, width - 16, True, 0.14)
+    ay = Axis.around(ys, height - 46, 14, log_y)
+    body = [*_frame(ax, ay, width, height, x_label, y_label)]
+    if math.isfinite(floor):
+        y = ay(floor)
+        body.append(f'<line class="floor" x1="62" x2="{width - 16}" y1="{y}" y2="{y}"/>')
+        body.append(f'<text class="note" x="{width - 18}" y="{y - 4}" text-anchor="end">floor: training examples</text>')
+    placed: list[tuple[float, float]] = []
+    for p in points:
+        body += _point(p, ax, ay, placed, width)
+    return _svg(width, height, body, f"{y_label} against {x_label}")
+
+
+def _point(p: Point, ax: Axis, ay: Axis, placed: list[tuple[float, float]], width: int) -> list[str]:
+    """One point with interval, path and a label that keeps clear of earlier ones."""
+    x, y = ax(p.x), ay(p.y)
+    parts = []
+    if p.path:
+        line = sorted([(a, b, t) for a, b, t in p.path] + [(p.x, p.y, "")])
+        route = " ".join(f"{'L' if i else 'M'}{ax(a)} {ay(b)}" for i, (a, b, _) in enumerate(line))
+        parts.append(f'<path class="line {p.css}" d="{route}"/>')
+        for a, b, text in p.path:
+            parts.append(f'<circle class="small {p.css}" cx="{ax(a)}" cy="{ay(b)}" r="3"><title>{escape(text)}</title></circle>')
+            parts.append(f'<text class="note" x="{ax(a)}" y="{ay(b) - 7}" text-anchor="middle">{escape(text)}</text>')
+    if math.isfinite(p.low):
+        parts.append(f'<line class="whisker {p.css}" x1="{x}" x2="{x}" y1="{ay(p.low)}" y2="{ay(p.high)}"/>')
+    parts.append(f'<circle class="dot {p.css}" cx="{x}" cy="{y}" r="6"><title>{escape(p.label)}</title></circle>')
+    at = y + 4
+    while any(abs(at - other) < 13 and abs(x - left) < 130 for left, other in placed):
+        at += 13
+    placed.append((x, at))
+    left = x > width - 140
+    anchor = ' text-anchor="end"' if left else ""
+    parts.append(f'<text class="label {p.css}" x="{x - 10 if left else x + 10}" y="{at}"{anchor}>{escape(p.label)}</text>')
+    return parts
+
+
+def _frame(ax: Axis, ay: Axis, width: int, height: int, x_label: str, y_label: str) -> list[str]:
+    """Grid lines, ticks and the names of both axes."""
+    body = []
+    for tick in ay.ticks():
+        y = ay(tick)
+        body.append(f'<line class="grid" x1="{ax.start}" x2="{ax.stop}" y1="{y}" y2="{y}"/>')
+        body.append(f'<text class="tick" x="{ax.start - 6}" y="{y + 4}" text-anchor="end">{number(tick)}</text>')
+    for tick in ax.ticks():
+        x = ax(tick)
+        body.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{ay.start}" y2="{ay.stop}"/>')
+        body.append(f'<text class="tick" x="{x}" y="{ay.start + 16}" text-anchor="middle">{number(tick)}</text>')
+    middle = (ax.start + ax.stop) / 2
+    body.append(f'<text class="axis" x="{middle}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>')
+    if y_label:
+        centre = (ay.start + ay.stop) / 2
+        turn = f'transform="rotate(-90 14 {centre})"'
+        body.append(f'<text class="axis" x="14" y="{centre}" text-anchor="middle" {turn}>{escape(y_label)}</text>')
+    return body
+
+
+@final
+@dataclass(frozen=True)
+class Curve:
+    """A line of a chart."""
+
+    xs: Sequence[float]
+    ys: Sequence[float]
+    label: str
+    css: str
+
+
+def curves(lines: Sequence[Curve], x_label: str, width: int = 270, height: int = 170) -> str:
+    """Lines over one axis; the vertical one leaves out the outermost hundredths, so that early spikes do not flatten all."""
+    ys = sorted(y for line in lines for y in line.ys if math.isfinite(y))
+    if not ys:
+        return ""
+    cut = len(ys) // 50
+    kept = ys[cut : len(ys) - cut] or ys
+    ax = Axis.around([x for line in lines for x in line.xs], 48, width - 8, False, 0.0)
+    ay = Axis.around(kept, height - 40, 10, False)
+    body = [*_frame(ax, ay, width, height, x_label, "")]
+    for i, line in enumerate(lines):
+        route = _route([(ax(x), ay(y)) for x, y in zip(line.xs, line.ys, strict=True) if math.isfinite(y)])
+        body.append(f'<path class="line {line.css} dash{i}" d="{route}"/>')
+    return _svg(width, height, body, ", ".join(line.label for line in lines))
+
+
+def sparkline(ys: Sequence[float], css: str, width: int = 90, height: int = 22) -> str:
+    """A small line without axes."""
+    finite = [y for y in ys if math.isfinite(y)]
+    if len(finite) < 2:
+        return ""
+    ay = Axis.around(finite, height - 2, 2, False, 0.02)
+    route = _route([(round(2 + i * (width - 4) / (len(finite) - 1), 1), ay(y)) for i, y in enumerate(finite)])
+    return _svg(width, height, [f'<path class="line {css}" d="{route}"/>'], "course during training", "spark")
+
+
+def strip(value: float, low: float, high: float, floor: float, axis: tuple[float, float, bool], css: str) -> str:
+    """A number as a dot on a line with its interval, the floor as a mark; all rows of a column share the axis."""
+    width, height = 130, 18
+    scale = Axis(axis[0], axis[1], 6, width - 6, axis[2])
+    body = [f'<line class="grid" x1="6" x2="{width - 6}" y1="9" y2="9"/>']
+    if math.isfinite(floor):
+        body.append(f'<line class="floor" x1="{scale(floor)}" x2="{scale(floor)}" y1="1" y2="17"/>')
+    if math.isfinite(low):
+        body.append(f'<line class="whisker {css}" x1="{scale(low)}" x2="{scale(high)}" y1="9" y2="9"/>')
+    body.append(f'<circle class="dot {css}" cx="{scale(value)}" cy="9" r="4"/>')
+    return _svg(width, height, body, f"{number(value)} with its interval; the mark is the floor", "strip")
+
+
+def cloud(
+    points: Sequence[Sequence[float]], behind: Sequence[Sequence[float]], box: tuple[float, float, float, float], css: str
+) -> str:
+    """Samples over data, as dots in one box (``x`` low, high, ``y`` low, high)."""
+    size = 240
+    ax, ay = Axis(box[0], box[1], 4, size - 4), Axis(box[2], box[3], size - 4, 4)
+    body = []
+    for rows, name in ((behind, "behind"), (points, css)):
+        inside = [(x, y) for x, y in rows if box[0] <= x <= box[1] and box[2] <= y <= box[3]]
+        if inside:
+            body.append(f'<path class="dots {name}" d="{"".join(f"M{ax(x)} {ay(y)}h0" for x, y in inside)}"/>')
+    return _svg(size, size, body, "samples over data", "cloud")
+
+
+def _route(points: Sequence[tuple[float, float]], most: int = 240) -> str:
+    """A path through points, thinned by averaging neighbours where there are too many."""
+    step = max(1, math.ceil(len(points) / most))
+    groups = [points[i : i + step] for i in range(0, len(points), step)]
+    means = [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
+    return " ".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(means))
+
+
+def _svg(width: int, height: int, body: Sequence[str], title: str, css: str = "chart") -> str:
+    return (
+        f'<svg class="{css}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
+        f'aria-label="{escape(title)}">{"".join(body)}</svg>'
+    )

@@ -1,0 +1,60 @@
+"""A data set written to one file, so that every paradigm, in a process of its own, trains on the very same examples."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from fourfold.core import configuration, construct
+from fourfold.data import Dataset, Split
+
+__all__ = ["load_snapshot", "save_snapshot"]
+
+_PARTS = ("train", "validation", "test")
+
+
+def save_snapshot(dataset: Dataset, path: Path) -> None:
+    """Write splits, space and record; a file that is there already is kept, its name being its digest."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {f"{part}.x": getattr(dataset, part).x.contiguous().clone() for part in _PARTS}
+    labels = {f"{part}.cond": getattr(dataset, part).cond for part in _PARTS}
+    tensors |= {key: value.contiguous().clone() for key, value in labels.items() if value is not None}
+    about = {
+        "space": configuration(dataset.space),
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "source": dataset.source,
+        "skipped": list(dataset.skipped),
+        "class_names": list(dataset.class_names),
+        "seed": dataset.seed,
+    }
+    part = path.with_suffix(f".{os.getpid()}")
+    save_file(tensors, part, {"about": json.dumps(about)})
+    part.replace(path)
+
+
+def load_snapshot(path: Path) -> Dataset:
+    """What :func:`save_snapshot` wrote; the exact density of a sampled set is not kept."""
+    with safe_open(path, framework="pt") as file:
+        about = json.loads(file.metadata()["about"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    train, validation, test = (Split(tensors[f"{part}.x"], tensors.get(f"{part}.cond")) for part in _PARTS)
+    return Dataset(
+        about["name"],
+        construct(about["space"]),
+        train,
+        validation,
+        test,
+        about["digest"],
+        about["source"],
+        tuple(about["skipped"]),
+        None,
+        tuple(about["class_names"]),
+        about["seed"],
+    )
