@@ -94,6 +94,12 @@ def test_too_few_examples_are_refused(tmp_path):
     assert min(map(len, (data.train, data.validation, data.test))) >= 1
 
 
+@pytest.mark.parametrize("setting", [{"size": 8}, {"labels": "y"}, {"channels": 1}, {"levels": 4}, {"as_bytes": True}])
+def test_settings_that_mean_nothing_are_refused(setting):
+    with pytest.raises(DataError, match=f"{next(iter(setting))} means nothing for digits"):
+        load("digits", **setting)
+
+
 def test_digest_sees_every_bit_and_every_label():
     x, y = torch.zeros(5000, 3), torch.zeros(5000, dtype=torch.long)
     z = x.clone()

@@ -95,6 +95,7 @@ def load(
 def _source(name: str, options: Options) -> Source:
     """The source a name or a path stands for."""
     if name in BUILTIN:
+        options.only(f"{name}, a built-in set", *(("as_bytes",) if name == "python-docs" else ()))
         return BUILTIN[name](options)
     path = Path(name).expanduser()
     if path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -29,6 +30,7 @@ _UNREADABLE = (
     OverflowError,
     zlib.error,
     struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
 )
 _EXAMPLES = ("x", "X", "data", "images", "arr_0")

@@ -24,7 +24,7 @@ FEWEST = 20
 """Fewer examples than this cannot be split and learned from."""
 
 
-LARGE = 1 << 28
+LARGE = 1 << 26
 """From so many bytes on, data is reordered in place rather than copied."""
 
 
@@ -109,6 +109,12 @@ class Options:
     channels: int | None = None
     levels: int | None = None
     as_bytes: bool | None = None
+
+    def only(self, what: str, *used: str) -> None:
+        """Refuse settings that were given and mean nothing for this kind of data."""
+        for name in ("labels", "size", "channels", "levels", "as_bytes"):
+            if getattr(self, name) is not None and name not in used:
+                raise DataError(f"{name} means nothing for {what}: leave it out")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ def read(path: Path, options: Options) -> Source:
     if path.is_dir():
         from fourfold.data.images import read_folder
 
+        options.only(f"{path}, a folder of images", "size", "channels")
         return read_folder(path, options)
     if not path.is_file():
         raise DataError(f"{path}: is neither a file nor a folder: give one that holds data")
@@ -26,10 +27,12 @@ def read(path: Path, options: Options) -> Source:
     if suffix in (".npy", ".npz"):
         from fourfold.data.arrays import read_array
 
+        options.only(f"{path}, an array", "labels", "levels")
         return read_array(path, options)
     if suffix in (".csv", ".tsv", ".parquet"):
         from fourfold.data.tables import read_table
 
+        options.only(f"{path}, a table", "labels")
         return read_table(path, options)
     return _read_text(path, options)
 
@@ -47,4 +50,5 @@ def _read_text(path: Path, options: Options) -> Source:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
+    options.only(f"{path}, a text", "as_bytes")
     return text_source(str(path), content, options, f"text file {path}")
