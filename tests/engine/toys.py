@@ -175,6 +175,25 @@ class StandardNormal(Likelihood):
         return LogProb(-(x.square().sum(1) + x.shape[1] * math.log(2 * math.pi)) / 2, Kind.EXACT)
 
 
+class _Square(Term):
+    def __init__(self, generator: ToyGenerator) -> None:
+        super().__init__([generator])
+        self.generator = generator
+
+    def forward(self, batch: Batch) -> Tensor:
+        return (self.generator(batch.x) - batch.x.flip(1)).square().sum(1)
+
+
+class Linear(Objective):
+    """A regression without random draws: its gradient on a batch is a function of the batch."""
+
+    learns = Pushforward
+    principle = Principle.ADVERSARIAL
+
+    def terms(self, estimand: ToyGenerator) -> Mapping[str, Term]:
+        return {"square": _Square(estimand)}
+
+
 TRAINING = Training(batch_size=32, learning_rate=2e-3, clip=1.0)
 
 
@@ -199,3 +218,8 @@ def game_model(dim: int = 2, training: Training = TRAINING, seed: int = 0) -> Ge
         generator, critic = ToyGenerator(Net(dim, dim), dim), Net(dim, 1)
     space = Vectors(dim)
     return GenerativeModel(space, Standardised(space), generator, Game(critic), Push(), StandardNormal(), training)
+
+
+def linear_model(dim: int = 2, seed: int = 0) -> GenerativeModel:
+    model = game_model(dim, seed=seed)
+    return GenerativeModel(model.space, model.codec, model.estimand, Linear(), Push(), StandardNormal(), TRAINING)

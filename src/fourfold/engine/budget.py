@@ -132,7 +132,7 @@ def parse_budget(text: str | Budget) -> Budget:
     """
     if isinstance(text, Budget):
         return text
-    match = re.fullmatch(r"\s*([0-9][0-9_.,]*(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", str(text).lower())
+    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", str(text).lower())
     unit = _ALIASES.get(match[2], match[2]) if match else ""
     if match is None or unit not in _KINDS:
         raise ValueError(f"budget {text!r} is not understood: give 30s, 10m, 1h, 2000 steps, 5 epochs or 1e15 flops")

@@ -25,7 +25,7 @@ from fourfold.engine.budget import Progress
 __all__ = ["BrokenRun", "load_model", "load_state", "save_model", "save_state", "write_json"]
 
 
-class BrokenRun(ValueError):
+class BrokenRun(ValueError):  # noqa: N818 (what it is)
     """A run folder that cannot be used: one line with the file and the way out."""
 
 
@@ -63,7 +63,8 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except FileNotFoundError:
         raise BrokenRun(f"{path} is missing: was the run stopped before its first checkpoint?") from None
     except (SafetensorError, OSError) as error:

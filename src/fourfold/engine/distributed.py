@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Processes", "join"]
+__all__ = ["ALONE", "Processes", "join"]
 
 
 @final
@@ -36,15 +36,27 @@ class Processes:
         if self.world > 1:
             dist.broadcast(tensor, 0)
 
+    def any(self, mine: bool) -> bool:
+        """Whether something holds in any process."""
+        if self.world == 1:
+            return mine
+        flag = torch.tensor(float(mine))
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        return bool(flag)
+
     def share(self, n: int) -> tuple[int, int]:
         """The half-open range of indices out of ``n`` that this process works on."""
         return n * self.rank // self.world, n * (self.rank + 1) // self.world
 
 
+ALONE = Processes()
+"""The only process."""
+
+
 def join() -> Processes:
     """Join the processes that ``torchrun`` started; alone if it started none."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return Processes()
+        return ALONE
     if not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     return Processes(dist.get_rank(), dist.get_world_size())

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import signal
 import sys
 import threading
@@ -23,9 +24,10 @@ from fourfold.core import GenerativeModel, Training
 from fourfold.data import Dataset, load
 from fourfold.engine.budget import Budget, Flops, Seconds, parse_budget
 from fourfold.engine.checkpoint import load_state, read_json, save_model, save_state, untrained_model, write_json
-from fourfold.engine.distributed import Processes, join
+from fourfold.engine.distributed import join
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
-from fourfold.engine.precision import PRECISIONS, Choice, Precision, choose, parse_precision
+from fourfold.engine.monitors import Gap
+from fourfold.engine.precision import FLOAT32, Choice, choose, parse_precision
 from fourfold.engine.run import Run
 
 __all__ = ["Interrupted", "fit"]
@@ -70,17 +72,18 @@ class _Recorder:
 
     folder: Path | None
     card: dict[str, Any]
+    gap: Gap
     every: float
-    log_every: float = 1.0
     observe: Callable[[Step], None] | None = None
+    log_every: float = 1.0
     _saved: float = field(default_factory=time.monotonic)
     _logged: float = 0.0
+    _sums: dict[str, list[float]] = field(default_factory=dict)
 
     def start(self, model: GenerativeModel, step: int) -> None:
         """Write what describes the run, and drop what an earlier attempt logged after the step it resumes from."""
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / "model.json", model.configuration())
         write_json(self.folder / "card.json", self.card)
         log = self.folder / "log.jsonl"
@@ -92,37 +95,34 @@ class _Recorder:
         """Observe a step; log and save where it is time to."""
         if self.observe is not None:
             self.observe(step)
-        now = time.monotonic()
-        if self.folder is None:
-            return
-        if step.watched or now - self._logged >= self.log_every or step.index <= 3:
+        for name, value in step.losses.items():
+            self._sums.setdefault(f"{name}/loss", []).append(value)
+        gap, now = self.gap(step.used), time.monotonic()
+        if self.folder is not None and (gap or step.index <= 3 or now - self._logged >= self.log_every):
             self._logged = now
-            self._log(loop, step)
+            self._log(loop, step, gap)
         if now - self._saved >= self.every:
             self.save(loop)
 
-    def _log(self, loop: Loop, step: Step) -> None:
+    def _log(self, loop: Loop, step: Step, gap: Mapping[str, float]) -> None:
+        """One line: mean losses since the last one, and the latest of everything else."""
         assert self.folder is not None
-        line: dict[str, Any] = {
-            "step": step.index,
-            "used": round(step.used, 6),
-            "seconds": round(loop.progress.seconds, 4),
-        }
-        line |= {f"{name}/loss": value for name, value in step.losses.items()}
-        line |= {f"{name}/norm": value for name, value in step.norms.items()}
-        line |= {"rate": step.rate, "step_seconds": step.seconds, **(step.watched or loop.watched())}
+        means = {name: sum(values) / len(values) for name, values in self._sums.items()}
+        self._sums = {}
+        spent = {"seconds": round(loop.progress.seconds, 4), "step_seconds": round(step.seconds, 6)}
+        norms = {f"{name}/norm": value for name, value in step.norms.items()}
+        line = {"step": step.index, "used": round(step.used, 6), "rate": step.rate, **spent, **means, **norms}
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(line | loop.watched() | dict(gap)) + "\n")
 
     def save(self, loop: Loop, done: bool = False) -> None:
         """Write averaged weights, state and card."""
-        if self.folder is None or loop.processes.rank:
-            return
-        save_state(self.folder, loop.state(), loop.progress)
-        with loop.weights.averaged():
-            save_model(loop.model, self.folder)
         self.card |= {"steps": loop.progress.steps, "seconds": round(loop.progress.seconds, 3), "done": done}
-        write_json(self.folder / "card.json", self.card)
+        if self.folder is not None:
+            save_state(self.folder, loop.state(), loop.progress)
+            with loop.weights.shown(loop.weights.average):
+                save_model(loop.model, self.folder)
+            write_json(self.folder / "card.json", self.card)
         self._saved = time.monotonic()
 
 
@@ -153,9 +153,10 @@ def fit(
         size: of the preset.
         seed: of weights, order of the data and every draw.
         precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable, measured at the start.
-        compile: whether to use ``torch.compile``; by default only where it was measured to pay.
+        compile: whether compiled steps take part in the choice (with ``precision``: are used); by default only where
+            the budget is long enough to pay for compiling.
         run_dir: the run folder; without one nothing is written.
-        resume: go on from the folder's last checkpoint.
+        resume: go on from the folder's last checkpoint, with the model, rates and precision recorded there.
         training: overrides what the preset says.
         data_options: further arguments of :func:`fourfold.load`.
         device: where to train.
@@ -166,31 +167,35 @@ def fit(
     Raises:
         DataError: for data that cannot be trained on, before any training.
         BrokenRun: if the folder cannot be resumed.
+        ValueError: for a budget, name or precision that is not understood, or a folder of a run that is not resumed.
         Diverged: at a loss that is not finite; the last good state is in the folder.
         Interrupted: after SIGINT or SIGTERM; everything is in the folder.
     """
-    budget, say = parse_budget(budget), say or (lambda line: None)
-    folder = None if run_dir is None else Path(run_dir)
+    budget, say, folder = parse_budget(budget), say or _silent, None if run_dir is None else Path(run_dir)
+    earlier = _earlier(folder, resume)
     options = {"seed": seed, **(data_options or {})}
     dataset = data if isinstance(data, Dataset) else load(data, **options)
-    earlier = _earlier(folder, dataset) if resume else None
     model = untrained_model(folder) if earlier and folder else _built(paradigm, dataset, size, seed)
-    training = training or model.training_defaults
-    processes = join()
-    loop = begin(model.to(device), dataset, training, seed, PRECISIONS["float32"], processes)
+    training = training or _recorded(earlier) or model.training_defaults
+    loop = begin(model.to(device), dataset, training, seed, processes=join())
     choice = _chosen(loop, budget, precision, compile, earlier)
     say(str(choice))
-    loop = _restarted(loop, choice.precision)
+    loop = _prepared(loop, choice, budget)
     if earlier and folder:
-        loop.load(*load_state(folder))
+        _continue(loop, folder, earlier, dataset, seed)
         say(f"resumed at step {loop.progress.steps}")
-    _count_flops(loop, budget)
     name = paradigm if isinstance(paradigm, str) else type(paradigm.objective).__name__
-    card = _card(name, model, dataset, options, budget, size, seed, choice, training)
-    recorder = _Recorder(folder, card, checkpoint_every, observe=observe)
+    card = _card(earlier["paradigm"] if earlier else name, loop, dataset, options, budget, size, choice)
+    recorder = _Recorder(
+        folder if loop.processes.rank == 0 else None, card, Gap(loop, dataset), checkpoint_every, observe
+    )
     recorder.start(model, loop.progress.steps)
     _run(loop, dataset, budget, recorder)
     return Run(model, folder, recorder.card, dataset)
+
+
+def _silent(line: str) -> None:
+    """Say nothing."""
 
 
 def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: _Recorder) -> None:
@@ -199,19 +204,20 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: _Recorder) -> N
         try:
             for step in train(loop.model, dataset, budget=budget, loop=loop):
                 recorder.record(loop, step)
-                if stop.signal:
+                if loop.processes.any(bool(stop.signal)):
                     break
         except Diverged as error:
             recorder.save(loop)
-            where = f"; the last good state is in {recorder.folder}" if recorder.folder else ""
+            where = f"; the state before it is in {recorder.folder}" if recorder.folder else ""
             raise Diverged(f"{error}{where}") from None
         recorder.save(loop, done=not stop.signal)
         loop.finish()
     if stop.signal:
-        raise Interrupted(f"stopped at step {loop.progress.steps} ({signal.Signals(stop.signal).name})")
+        raise Interrupted(f"stopped at step {loop.progress.steps} by {signal.Signals(stop.signal).name}")
 
 
 def _built(paradigm: str | GenerativeModel, dataset: Dataset, size: str, seed: int) -> GenerativeModel:
+    """The untrained model, its weights drawn by the seed."""
     if isinstance(paradigm, GenerativeModel):
         return paradigm
     from fourfold.paradigms import build
@@ -221,18 +227,45 @@ def _built(paradigm: str | GenerativeModel, dataset: Dataset, size: str, seed: i
         return build(paradigm, dataset.space, size)
 
 
-def _earlier(folder: Path | None, dataset: Dataset) -> dict[str, Any]:
-    """The card of the run that is resumed.
+def _earlier(folder: Path | None, resume: bool) -> dict[str, Any] | None:
+    """The card of the run that is resumed, if one is.
 
     Raises:
-        ValueError: without a folder, or for other data.
+        ValueError: for no folder, or a folder whose run would be overwritten.
     """
+    if not resume:
+        if folder is not None and (folder / "resume" / "state.safetensors").exists():
+            raise ValueError(f"{folder} holds a run already: resume it, remove it, or choose another folder")
+        return None
     if folder is None:
         raise ValueError("resume needs the folder of a run: give run_dir")
     card: dict[str, Any] = read_json(folder / "card.json")
-    if card["data"]["digest"] != dataset.digest:
-        raise ValueError(f"{folder} was trained on other data ({card['data']['name']}): resume with the same")
     return card
+
+
+def _recorded(earlier: Mapping[str, Any] | None) -> Training | None:
+    """The training settings of the run that is resumed."""
+    if earlier is None:
+        return None
+    settings: dict[str, Any] = {**earlier["training"], "betas": tuple(earlier["training"]["betas"])}
+    return Training(**settings)
+
+
+def _continue(loop: Loop, folder: Path, earlier: Mapping[str, Any], dataset: Dataset, seed: int) -> None:
+    """Load the last checkpoint.
+
+    Raises:
+        ValueError: if the run was trained on other data or with another seed.
+    """
+    if earlier["data"]["digest"] != dataset.digest:
+        raise ValueError(f"{folder} was trained on other data ({earlier['data']['name']}): resume with the same")
+    if earlier["seed"] != seed:
+        raise ValueError(f"{folder} was trained with seed {earlier['seed']}: resume with the same")
+    loop.load(*load_state(folder))
+
+
+LONG = 1800.0
+"""Seconds of a budget from which compiling, which takes minutes on a CPU, can pay."""
 
 
 def _chosen(
@@ -244,30 +277,25 @@ def _chosen(
     if earlier is not None:
         recorded = earlier["precision"]
         return Choice(parse_precision(recorded["name"], recorded["compiled"]), note="as before")
-    if isinstance(budget, Seconds):
-        seconds = min(0.05 * budget.amount, 6.0)
-        return choose(loop, seconds, compiled=bool(compile))
-    return choose(loop, 4.0, compiled=bool(compile))
+    seconds = budget.amount if isinstance(budget, Seconds) else 100.0
+    if seconds < 2 or budget.share(loop.progress) > 0.01:
+        return Choice(parse_precision("float32", bool(compile)), note="the budget is too short to measure others")
+    return choose(loop, min(0.05 * seconds, 6.0), compiled=seconds >= LONG if compile is None else compile)
 
 
-def _restarted(loop: Loop, precision: Precision) -> Loop:
-    """The same loop in another precision."""
-    fresh = Loop(loop.model, loop.batches, loop.training, loop.seed, precision, loop.processes, loop.progress.per_epoch)
-    fresh.progress = loop.progress
-    return fresh
-
-
-def _count_flops(loop: Loop, budget: Budget) -> None:
-    """Count the operations of one step on a copy, where the budget is one of operations."""
+def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
+    """The same loop in the precision chosen, with the operations of a step counted where the budget needs them."""
+    fresh = loop.again(choice.precision)
     if isinstance(budget, Flops):
-        loop.progress = replace(loop.progress, flops=count_flops(loop))
+        fresh.progress = replace(fresh.progress, flops=count_flops(fresh))
+    return fresh
 
 
 def count_flops(loop: Loop) -> float:
     """Operations of one step: matrix products and convolutions, forward and backward, a multiply-add being two."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    trial = loop.copy(PRECISIONS["float32"])
+    trial = loop.copy(FLOAT32)
     with FlopCounterMode(display=False) as counter:
         trial.step(0.0)
     return float(counter.get_total_flops())
@@ -275,33 +303,29 @@ def count_flops(loop: Loop) -> float:
 
 def _card(
     name: str,
-    model: GenerativeModel,
+    loop: Loop,
     dataset: Dataset,
     options: Mapping[str, Any],
     budget: Budget,
     size: str,
-    seed: int,
     choice: Choice,
-    training: Training,
 ) -> dict[str, Any]:
     """What ``card.json`` holds."""
     packages = ("fourfold", "torch", "numpy", "safetensors")
+    hardware = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
+    measured = [str(m) for m in choice.measured]
     return {
         "paradigm": name,
         "size": size,
-        "parameters": sum(p.numel() for p in model.estimand.parameters()),
+        "parameters": sum(p.numel() for p in loop.model.estimand.parameters()),
         "data": {**dataset.record(), "options": dict(options)},
-        "seed": seed,
+        "seed": loop.seed,
         "budget": str(budget),
-        "training": asdict(training),
-        "precision": {
-            "name": choice.precision.name,
-            "compiled": choice.precision.compiled,
-            "measured": [str(m) for m in choice.measured],
-        },
-        "hardware": {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()},
+        "training": asdict(loop.training),
+        "precision": {"name": choice.precision.name, "compiled": choice.precision.compiled, "measured": measured},
+        "hardware": {**hardware, "device": str(loop.device), "processes": loop.processes.world},
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "steps": 0,
         "seconds": 0.0,
         "done": False,

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, cast, final
+from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fourfold.core import Batch, GenerativeModel, Term, Training
 from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget, Progress, Seconds, parse_budget
-from fourfold.engine.distributed import Processes
+from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.loader import Batches, Loader
-from fourfold.engine.precision import PRECISIONS, Precision, copied, parse_precision
+from fourfold.engine.precision import FLOAT32, Precision, copied, parse_precision
 from fourfold.engine.weights import TermOptimizer, Weights
+from fourfold.spaces import Text
 
 __all__ = ["Diverged", "Loop", "Step", "train"]
 
 
-class Diverged(ArithmeticError):
+class Diverged(ArithmeticError):  # noqa: N818 (what happened)
     """A loss or a gradient is not finite."""
 
 
@@ -59,6 +60,8 @@ class Loop:
         seed: of every random draw; that of step ``i`` is seeded by ``(seed, i, rank)``.
         precision: how steps compute.
         processes: this process among others that train the same model.
+        per_epoch: steps in one pass over the data.
+        encoded: whether batches are encoded already.
     """
 
     def __init__(
@@ -67,19 +70,21 @@ class Loop:
         batches: Batches,
         training: Training,
         seed: int = 0,
-        precision: Precision = PRECISIONS["float32"],
-        processes: Processes = Processes(),
+        precision: Precision = FLOAT32,
+        processes: Processes = ALONE,
         per_epoch: int = 1,
+        encoded: bool = False,
     ) -> None:
         self.model, self.batches, self.training = model.train(), batches, training
-        self.seed, self.precision, self.processes = seed, precision, processes
+        self.seed, self.precision, self.processes, self.encoded = seed, precision, processes, encoded
         self.progress = Progress(per_epoch=per_epoch)
         self.device = model.device
+        self._forked = [self.device] if self.device.type == "cuda" else []
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.terms = model.terms()
         self.weights = Weights(model, self.terms, precision.weights, training.muon_rate is not None)
         processes.broadcast(self.weights.flat)
-        self.weights.refresh()
+        self.weights.refresh(self.weights.slots)
         self.optimizers = {name: TermOptimizer(self.weights, term, training) for name, term in self.terms.items()}
         everything = {slot.parameter for slot in self.weights.slots}
         self._frozen = {name: list(everything - set(term.trainable())) for name, term in self.terms.items()}
@@ -87,9 +92,17 @@ class Loop:
 
     def copy(self, precision: Precision) -> Loop:
         """A throw-away loop from the same weights, step and seed, alone in its process."""
-        with self._masters():
-            twin = cast(GenerativeModel, copied(self.model))
-        loop = Loop(twin, self.batches, self.training, self.seed, precision, per_epoch=self.progress.per_epoch)
+        with self.weights.shown(self.weights.flat):
+            twin = copied(self.model)
+        return self._like(twin, precision, ALONE)
+
+    def again(self, precision: Precision) -> Loop:
+        """A loop of the same model in another precision, with fresh optimizers; it takes this one's place."""
+        self.weights.show(self.weights.flat)
+        return self._like(self.model, precision, self.processes)
+
+    def _like(self, model: GenerativeModel, precision: Precision, processes: Processes) -> Loop:
+        loop = Loop(model, self.batches, self.training, self.seed, precision, processes, encoded=self.encoded)
         loop.progress = self.progress
         return loop
 
@@ -102,7 +115,7 @@ class Loop:
         start = time.monotonic()
         losses: dict[str, float] = {}
         norms: dict[str, float] = {}
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=self._forked):
             torch.manual_seed(_mix(self.seed, self.progress.steps, self.processes.rank))
             batch = self._batch()
             for name in self.terms:
@@ -118,8 +131,10 @@ class Loop:
     def _batch(self) -> Batch:
         """The encoded batch of the next step, on the model's device, images in channels-last."""
         raw = self.batches(self.progress.steps)
-        with torch.no_grad():
-            batch = self.model.encode(raw.x.to(self.device), None if raw.cond is None else raw.cond.to(self.device))
+        batch = Batch(raw.x.to(self.device), None if raw.cond is None else raw.cond.to(self.device))
+        if not self.encoded:
+            with torch.no_grad():
+                batch = self.model.encode(*batch)
         return batch._replace(x=channels_last(batch.x))
 
     def _backward(self, name: str, batch: Batch) -> float:
@@ -148,21 +163,27 @@ class Loop:
                 "lower the learning rate, clip harder, or train with --precision float32"
             )
         optimizer.step(rate)
-        self.weights.refresh()
+        self.weights.refresh(optimizer.slots)
         return norm
 
     def watched(self) -> dict[str, float]:
         """The scalars that terms watch, as of the latest step."""
         return {f"{name}/{key}": float(v) for name, term in self.terms.items() for key, v in term.watched.items()}
 
+    def gradients(self) -> list[Tensor]:
+        """The latest gradient of each term, flat, clipped."""
+        runs = [o.runs for o in self.optimizers.values()]
+        return [torch.cat([self.weights.gradient[run] for run in part]) for part in runs if part]
+
     def finish(self) -> None:
         """Leave the model with its averaged weights in float32, in evaluation mode."""
         self.weights.show(self.weights.average)
         self.model.eval()
 
-    def _masters(self) -> Any:
-        """Inside, the model has its unaveraged weights in float32."""
-        return _Shown(self.weights)
+    def resume(self) -> None:
+        """Give the model its training weights and mode again."""
+        self.weights.lower()
+        self.model.train()
 
     # --- state ---------------------------------------------------------------------------------------------------------
 
@@ -194,26 +215,13 @@ class Loop:
         self.weights.lower()
 
 
-class _Shown:
-    """Shows the masters inside a ``with``, and what training sees after."""
-
-    def __init__(self, weights: Weights) -> None:
-        self.weights = weights
-
-    def __enter__(self) -> None:
-        self.weights.show(self.weights.flat)
-
-    def __exit__(self, *exc: object) -> None:
-        self.weights.lower()
-
-
 def channels_last(x: Tensor) -> Tensor:
     """Real images ``(B, C, H, W)`` in channels-last memory; anything else as it is."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x
 
 
-def _compiled(term: Term) -> nn.Module:
-    return cast(nn.Module, torch.compile(term))
+def _compiled(term: Term) -> Callable[[Batch], Tensor]:
+    return torch.compile(term)
 
 
 def _mix(*parts: int) -> int:
@@ -237,8 +245,7 @@ def train(
 ) -> Iterator[Step]:
     """Train a model, yielding after each step; you own the loop.
 
-    At every yield, and after the end, ``model`` can be left as it is; after the last step it has its averaged weights in
-    float32 and is in evaluation mode.
+    When the generator ends or is closed, the model has its averaged weights in float32 and is in evaluation mode.
 
     Args:
         model: trained in place.
@@ -258,6 +265,7 @@ def train(
     """
     budget = parse_budget(budget)
     loop = loop or begin(model, data, training or model.training_defaults, seed, parse_precision(precision))
+    loop.resume()
     try:
         while not budget.spent(loop.progress):
             at = budget.used(loop.progress) + budget.share(loop.progress) / 2
@@ -282,13 +290,39 @@ def begin(
     data: Dataset | Split | Tensor | Batches,
     training: Training,
     seed: int = 0,
-    precision: Precision = PRECISIONS["float32"],
-    processes: Processes = Processes(),
+    precision: Precision = FLOAT32,
+    processes: Processes = ALONE,
 ) -> Loop:
     """The loop of an untrained model: the codec takes its statistics from the training data."""
-    if isinstance(data, (Dataset, Split, Tensor)):
-        split = data.train if isinstance(data, Dataset) else Split(data) if isinstance(data, Tensor) else data
-        model.codec.fit(split.x)
-        loader = Loader(split, model.space, training.batch_size, seed, processes.rank, processes.world)
-        return Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch)
-    return Loop(model, data, training, seed, precision, processes)
+    if not isinstance(data, (Dataset, Split, Tensor)):
+        return Loop(model, data, training, seed, precision, processes)
+    split = data.train if isinstance(data, Dataset) else Split(data) if isinstance(data, Tensor) else data
+    model.codec.fit(split.x)
+    codes = _codes(model, split.x)
+    loader = Loader(
+        split if codes is None else Split(codes, split.cond),
+        model.space,
+        training.batch_size,
+        seed,
+        processes.rank,
+        processes.world,
+    )
+    encoded = codes is not None
+    return Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch, encoded)
+
+
+MOST_CODES = 2**31
+"""Bytes of codes that are kept instead of being encoded batch by batch."""
+
+
+@torch.no_grad()
+def _codes(model: GenerativeModel, x: Tensor) -> Tensor | None:
+    """All codes at once, where a learned codec encodes without noise and they fit; else ``None``."""
+    if not any(True for _ in model.codec.parameters()) or isinstance(model.space, Text):
+        return None
+    model.eval()
+    with torch.random.fork_rng(devices=[]):
+        one, other = (model.codec.encode(x[:2].to(model.device))[0] for _ in range(2))
+        if not torch.equal(one, other) or one[0].numel() * 4 * len(x) > MOST_CODES:
+            return None
+        return torch.cat([model.codec.encode(part.to(model.device))[0].cpu() for part in torch.split(x, 256)])

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from fourfold.engine.weights import network_parameters
 
 if TYPE_CHECKING:
+    from fourfold.core import GenerativeModel
     from fourfold.engine.loop import Loop
 
-__all__ = ["PRECISIONS", "Choice", "Measurement", "Precision", "choose", "inference", "parse_precision"]
+__all__ = ["FLOAT32", "PRECISIONS", "Choice", "Measurement", "Precision", "choose", "inference", "parse_precision"]
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,9 @@ class Precision:
         return self.name + (", compiled" if self.compiled else "")
 
 
+FLOAT32 = Precision("float32")
 PRECISIONS = {
-    "float32": Precision("float32"),
+    "float32": FLOAT32,
     "bf16": Precision("bf16", weights=torch.bfloat16),
     "autocast": Precision("autocast", autocast=True),
 }
@@ -75,7 +77,7 @@ def has_compiler() -> bool:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One precision, measured: median seconds of a step, cosine of its first gradient with float32's, and what failed."""
+    """One precision, measured: median seconds of a step, cosine of its first gradients with float32's, and what failed."""
 
     precision: Precision
     seconds: float
@@ -123,26 +125,28 @@ def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
         candidates += [parse_precision(name, compiled=True) for name in ("float32", "bf16")]
     note = "no C++ compiler, so nothing was compiled" if compiled and not has_compiler() else ""
     share = seconds / len(candidates)
-    reference, first = _measure(loop, candidates[0], share, None)
+    reference, first = _measure(loop, candidates[0], share, [])
     measured = [reference] + [_measure(loop, candidate, share, first)[0] for candidate in candidates[1:]]
     stable = [m for m in measured if m.stable] or [reference]
     return Choice(min(stable, key=lambda m: m.seconds).precision, measured, note)
 
 
-def _measure(loop: Loop, precision: Precision, seconds: float, reference: Tensor | None) -> tuple[Measurement, Tensor]:
+def _measure(
+    loop: Loop, precision: Precision, seconds: float, reference: Sequence[Tensor]
+) -> tuple[Measurement, list[Tensor]]:
     """Run a few steps on a copy; the first is compared, the second warms up, the rest is timed."""
     times: list[float] = []
-    gradient = torch.zeros(0)
+    gradients: list[Tensor] = []
     try:
         trial = loop.copy(precision)
         start = time.monotonic()
-        while len(times) < 2 or (len(times) < 12 and time.monotonic() - start < seconds):
+        while len(times) < 3 or (len(times) < 20 and time.monotonic() - start < seconds):
             times.append(trial.step(0.5).seconds)
-            gradient = trial.weights.gradient.clone() if len(times) == 1 else gradient
-    except (ArithmeticError, RuntimeError, TypeError) as failure:  # a dtype that some operation does not know
-        return Measurement(precision, math.inf, 0.0, str(failure).splitlines()[0][:80]), gradient
-    cosine = 1.0 if reference is None else float(torch.cosine_similarity(gradient, reference, dim=0))
-    return Measurement(precision, statistics.median(times[1:]), cosine), gradient
+            gradients = gradients or trial.gradients()
+    except (ArithmeticError, RuntimeError, TypeError) as failure:  # such as an operation that does not know the dtype
+        return Measurement(precision, math.inf, 0.0, str(failure).splitlines()[0][:80]), gradients
+    cosines = [float(torch.cosine_similarity(g, r, dim=0)) for g, r in zip(gradients, reference, strict=False)]
+    return Measurement(precision, statistics.median(times[1:]), min(cosines, default=1.0)), gradients
 
 
 @contextmanager
@@ -164,7 +168,7 @@ def inference(model: nn.Module, name: str = "bf16") -> Iterator[None]:
             p.data = data
 
 
-def copied(model: nn.Module) -> nn.Module:
+def copied(model: GenerativeModel) -> GenerativeModel:
     """A deep copy that keeps the marks of parameters (see ``Weights``)."""
     twin = copy.deepcopy(model)
     for p, q in zip(model.parameters(), twin.parameters(), strict=True):

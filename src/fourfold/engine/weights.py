@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from fourfold.core import Codec, Estimand, Objective, Part, Term, Training
 from fourfold.engine.muon import Muon
 
-__all__ = ["TermOptimizer", "Weights", "network_parameters"]
+__all__ = ["OUTER", "TermOptimizer", "Weights", "network_parameters"]
 
 
 class Update(IntEnum):
@@ -34,7 +34,7 @@ class Update(IntEnum):
     """Muon: hidden matrices and kernels."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slot:
     """Where a parameter lies in the flat tensor."""
 
@@ -55,19 +55,24 @@ def network_parameters(model: nn.Module) -> set[nn.Parameter]:
     return {p for network in networks if isinstance(network, nn.Module) for p in network.parameters()}
 
 
+OUTER = frozenset({"entry", "stem", "exit", "head", "embedding", "position", "positions"})
+"""Names of first and last layers and of tables: matrices below a module of such a name are AdamW's."""
+
+
 def _for_adamw(model: nn.Module) -> set[nn.Parameter]:
-    """Parameters that Muon must not train: embeddings, and what is marked ``muon = False`` (a parameter or a module)."""
+    """Parameters that Muon must not train: embeddings, outer layers by name, and what is marked ``muon = False``."""
     marked = [m for m in model.modules() if isinstance(m, nn.Embedding) or getattr(m, "muon", True) is False]
     inside = {p for module in marked for p in module.parameters()}
-    return inside | {p for p in model.parameters() if getattr(p, "muon", True) is False}
+    named = {p for name, p in model.named_parameters() if OUTER & set(name.split("."))}
+    return inside | named | {p for p in model.parameters() if getattr(p, "muon", True) is False}
 
 
 @final
 class Weights:
     """All trained parameters of a model as views of one flat float32 tensor, with gradient and average beside it.
 
-    A module keeps its matrices from Muon by an attribute ``muon = False``, as does a parameter: first and last layers,
-    and embeddings other than ``nn.Embedding`` (which are recognised).
+    Muon is for hidden matrices. ``nn.Embedding`` and layers with a name of :data:`OUTER` are left to AdamW, and so is
+    every module or parameter with an attribute ``muon = False``.
 
     Args:
         model: whose networks may be held in another dtype.
@@ -88,16 +93,15 @@ class Weights:
             slot.view(self.flat).copy_(slot.parameter.data)
         self.average = self.flat.clone()
         low = network_parameters(model) if dtype != torch.float32 else set()
-        self._low = [(s.parameter.data.to(dtype), s.view(self.flat)) for s in self.slots if s.parameter in low]
-        self._train = [s.parameter.data for s in self.slots]
-        copies = iter(self._low)
-        self._train = [next(copies)[0] if s.parameter in low else s.view(self.flat) for s in self.slots]
+        self._train = [s.parameter.data.to(dtype) if s.parameter in low else s.view(self.flat) for s in self.slots]
+        self._low = {slot: data for slot, data in zip(self.slots, self._train, strict=True) if slot.parameter in low}
+        self._masters = {slot: slot.view(self.flat) for slot in self.slots}
+        self._gradients = {slot: slot.view(self.gradient) for slot in self.slots}
         self.lower()
 
     def lower(self) -> None:
         """Let the model see what it is trained with: low-precision copies of networks, masters elsewhere."""
-        if self._low:
-            torch._foreach_copy_(*map(list, zip(*self._low, strict=True)))
+        self.refresh(self.slots)
         for slot, data in zip(self.slots, self._train, strict=True):
             slot.parameter.data = data
 
@@ -108,29 +112,34 @@ class Weights:
             slot.parameter.grad = None
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Inside, the model has its averaged weights in float32."""
-        self.show(self.average)
+    def shown(self, flat: Tensor) -> Iterator[None]:
+        """Inside, the model has the weights of a flat float32 tensor: the masters or their average."""
+        self.show(flat)
         try:
             yield
         finally:
             self.lower()
 
-    def refresh(self) -> None:
+    def refresh(self, slots: Sequence[Slot]) -> None:
         """Copy the masters to the low-precision weights."""
-        if self._low:
-            torch._foreach_copy_(*map(list, zip(*self._low, strict=True)))
+        low = [slot for slot in slots if slot in self._low]
+        if low:
+            torch._foreach_copy_([self._low[slot] for slot in low], [self._masters[slot] for slot in low])
 
     def gather(self, slots: Sequence[Slot]) -> None:
         """Move the gradients of parameters to the flat gradient; a parameter without one has gradient 0."""
+        places: list[Tensor] = []
+        found: list[Tensor] = []
         for slot in slots:
-            if slot.parameter.grad is None:
-                slot.view(self.gradient).zero_()
-        found = [(slot.view(self.gradient), slot.parameter.grad) for slot in slots if slot.parameter.grad is not None]
-        if found:
-            torch._foreach_copy_([a for a, _ in found], [b for _, b in found if b is not None])
-        for slot in slots:
+            grad = slot.parameter.grad
+            if grad is None:
+                self._gradients[slot].zero_()
+            else:
+                places.append(self._gradients[slot])
+                found.append(grad)
             slot.parameter.grad = None
+        if found:
+            torch._foreach_copy_(places, found)
 
     def update_average(self, step: int, half_life: float) -> None:
         """``average <- d average + (1 - d) flat`` with ``d = 2^(-1 / (half_life · step))`` after step 1, 2, ...

@@ -1,0 +1,42 @@
+import pytest
+
+from fourfold.engine.budget import Epochs, Flops, Progress, Seconds, Steps, parse_budget
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("30s", Seconds(30)),
+        ("10m", Seconds(600)),
+        ("1h", Seconds(3600)),
+        ("1.5 min", Seconds(90)),
+        ("2000 steps", Steps(2000)),
+        ("2_000steps", Steps(2000)),
+        ("1 epoch", Epochs(1)),
+        ("1e15 flops", Flops(1e15)),
+    ],
+)
+def test_budgets_are_read(text, budget):
+    assert parse_budget(text) == budget
+    assert parse_budget(str(budget)) == budget
+
+
+@pytest.mark.parametrize("text", ["", "10", "ten minutes", "0s", "5 parsecs", "-3s", "1.2.3s"])
+def test_nonsense_is_refused(text):
+    with pytest.raises(ValueError, match="budget"):
+        parse_budget(text)
+
+
+def test_fractions_follow_the_progress():
+    progress = Progress(steps=50, seconds=4.0, last=0.1, per_epoch=20, flops=1e9)
+    assert Steps(100).used(progress) == 0.5
+    assert Seconds(8).used(progress) == 0.5
+    assert Epochs(5).used(progress) == 0.5
+    assert Flops(1e11).used(progress) == 0.5
+
+
+def test_a_step_is_not_begun_if_most_of_it_overshoots():
+    assert Seconds(1).spent(Progress(seconds=0.96, last=0.1))
+    assert not Seconds(1).spent(Progress(seconds=0.94, last=0.1))
+    assert not Steps(10).spent(Progress(steps=9))
+    assert Steps(10).spent(Progress(steps=10))

@@ -1,0 +1,160 @@
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from fourfold import core
+from fourfold.data import load
+from fourfold.engine import BrokenRun, Diverged, Interrupted, Run, fit, load_model
+from fourfold.engine.fitting import count_flops
+from fourfold.engine.loop import begin
+
+from .toys import TRAINING, game_model, velocity_model
+
+MOONS = load("two-moons", limit=2000)
+
+
+@pytest.fixture(autouse=True)
+def _toys_are_third_parties(monkeypatch):
+    monkeypatch.setattr(core, "_third_parties", lambda: {__name__.partition(".")[0]})
+
+
+def run(folder, budget="12 steps", make=game_model, **settings):
+    return fit(make(), MOONS, budget=budget, run_dir=folder, **settings)
+
+
+def files(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_run_folder_is_enough(tmp_path):
+    made = run(tmp_path / "run")
+    assert files(tmp_path / "run") == {
+        "card.json",
+        "log.jsonl",
+        "model.json",
+        "resume/state.safetensors",
+        "weights.safetensors",
+    }
+    loaded = Run.load(tmp_path / "run")
+    assert torch.equal(loaded.sample(5), made.sample(5))
+    assert torch.equal(loaded.log_prob(MOONS.test.x[:3]).nats, made.log_prob(MOONS.test.x[:3]).nats)
+    assert loaded.card["steps"] == 12
+    assert loaded.card["done"]
+    assert loaded.card["data"]["digest"] == MOONS.digest
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert log[0]["step"] == 1
+    assert {"critic/loss", "generator/loss", "critic/norm", "rate", "used", "seconds"} <= set(log[0])
+
+
+@pytest.mark.parametrize("at", [1, 5, 11])
+def test_interrupted_and_resumed_is_uninterrupted(tmp_path, at):
+    whole = run(tmp_path / "whole")
+
+    def stop(step):
+        if step.index == at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Interrupted, match=f"step {at} by SIGINT"):
+        run(tmp_path / "parts", observe=stop)
+    assert not json.loads((tmp_path / "parts" / "card.json").read_text())["done"]
+    resumed = run(tmp_path / "parts", resume=True)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name])
+    log = [json.loads(line)["step"] for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert log == sorted(set(log))
+
+
+def test_a_killed_process_leaves_the_last_checkpoint(tmp_path):
+    seen = []
+
+    def kill(step):
+        seen.append(step.index)
+        if step.index == 6:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run(tmp_path, observe=kill, checkpoint_every=0.0)
+    assert Run.load(tmp_path).card["steps"] == 5
+    whole, resumed = run(None), run(tmp_path, resume=True)
+    assert torch.equal(whole.sample(4), resumed.sample(4))
+
+
+def test_divergence_keeps_the_state_before_it(tmp_path):
+    model, seen = velocity_model(), []
+    hook = model.estimand.net.register_forward_hook(
+        lambda net, args, out: out * (float("nan") if len(seen) == 4 else 1)
+    )
+    with pytest.raises(Diverged, match=r"step 5: the loss of term 'matching' is nan.*the state before it is in"):
+        fit(model, MOONS, budget="9 steps", run_dir=tmp_path, observe=seen.append)
+    hook.remove()
+    assert Run.load(tmp_path).card["steps"] == 4
+    assert all(v.isfinite().all() for v in load_model(tmp_path).state_dict().values())
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    run(tmp_path, "1 steps")
+    with pytest.raises(ValueError, match="holds a run already"):
+        run(tmp_path, "1 steps")
+
+
+def test_other_data_or_seed_is_not_resumed(tmp_path):
+    run(tmp_path, "2 steps")
+    with pytest.raises(ValueError, match="other data"):
+        fit(game_model(), load("pinwheel", limit=500), budget="4 steps", run_dir=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="seed 0"):
+        run(tmp_path, "4 steps", resume=True, seed=3)
+
+
+def test_broken_folders_get_one_clear_line(tmp_path):
+    with pytest.raises(BrokenRun, match=r"model.json is missing"):
+        Run.load(tmp_path)
+    run(tmp_path / "run", "1 steps")
+    weights = tmp_path / "run" / "weights.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[: len(content) // 2])
+    with pytest.raises(BrokenRun, match=r"weights.safetensors is damaged") as error:
+        Run.load(tmp_path / "run")
+    assert "\n" not in str(error.value)
+    weights.write_bytes(content)
+    run(tmp_path / "other", "1 steps", make=velocity_model)
+    (tmp_path / "other" / "weights.safetensors").rename(weights)
+    with pytest.raises(BrokenRun, match="does not fit"):
+        Run.load(tmp_path / "run")
+    (tmp_path / "run" / "model.json").write_text("{}")
+    with pytest.raises(BrokenRun, match="does not describe a model"):
+        Run.load(tmp_path / "run")
+    (tmp_path / "run" / "model.json").write_text("{")
+    with pytest.raises(BrokenRun, match="cannot be read"):
+        Run.load(tmp_path / "run")
+
+
+def test_flops_are_counted():
+    loop = begin(velocity_model(), MOONS, TRAINING)
+    dense = 2 * 32 * (3 * 32 + 32 * 32 + 32 * 2)
+    assert 2.5 * dense < count_flops(loop) <= 3 * dense
+    steps = fit(velocity_model(), MOONS, budget=f"{10 * count_flops(loop):.0f} flops", precision="float32").card[
+        "steps"
+    ]
+    assert steps == 10
+
+
+def test_epochs_are_counted():
+    per_epoch = len(MOONS.train) // TRAINING.batch_size
+    assert fit(velocity_model(), MOONS, budget="1 epochs", precision="float32").card["steps"] == per_epoch
+
+
+def test_the_gap_is_logged_where_the_facts_name_it(tmp_path):
+    run(tmp_path / "diffusion", "24 steps", make=velocity_model)
+    text = (tmp_path / "diffusion" / "log.jsonl").read_text()
+    assert text.count("matching/gap") >= 10
+    assert "matching/loss_high_noise" in text
+    run(tmp_path / "game", "24 steps")
+    assert "gap" not in (tmp_path / "game" / "log.jsonl").read_text()
+
+
+def test_monitoring_does_not_change_training(tmp_path):
+    logged, silent = run(tmp_path, make=velocity_model), run(None, make=velocity_model)
+    assert torch.equal(logged.sample(4), silent.sample(4))
