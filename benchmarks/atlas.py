@@ -1,0 +1,249 @@
+"""Score the atlas on a file of labelled cases, or fuzz its readers.
+
+    python benchmarks/atlas.py cases.jsonl [--blank] [--errors] [--folder DIR]
+    python benchmarks/atlas.py --catalogue
+    python benchmarks/atlas.py --fuzz 10000
+
+A case is a JSON object on a line: ``id``, ``kind`` (``card``, ``hf_config``, ``code``, ``phrase``), ``label`` (``paradigm``,
+``likelihood``, ``sampling``, ``accept``), and its input in ``text`` or ``files`` (a table of path to content, or paths below ``--folder``/``id``).
+Cases without an input are counted and left out. Alternatives in ``accept`` count as right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fourfold.atlas import Placement, UnreadableError, place, place_code, place_files, place_words
+from fourfold.atlas.systems import systems
+
+KIND = {
+    "exact": "exact",
+    "lower_bound": "lower_bound",
+    "estimate": "indirect",
+    "unnormalised": "unnormalised",
+    "none": "none",
+}
+COST = {"constant": "one_pass", "length": "sequential", "steps": "multi_step", "chain": "mcmc", None: "not_applicable"}
+
+#: words that name a paradigm, for cards with names and paradigm words blanked
+PARADIGM_WORDS = (
+    r"auto-?regressi\w+|diffusion\w*|\bdiffus\w+|denoising|score-based|score matching|flow[- ]matching|rectified flows?|normali[sz]ing flows?|flow-based|\bflows?\b|"
+    r"\b\w*GANs?\b|adversarial\w*|generative adversarial\w*|\b\w*-?VAEs?\b|variational\w*|auto-?encoders?|latent[- ]variable|energy-based|\bEBMs?\b|\benergy\b|boltzmann|"
+    r"(?:large )?language models?|\bLLMs?\b|\bGPT[-\w]*|consistency models?|discriminat\w+|\bDDPM\b|\bDDIM\b|\bLDMs?\b|classifi\w+|contrastive"
+)
+
+
+def place_case(case: Mapping[str, Any], folder: Path | None, blank: bool) -> Placement | None:
+    """The placement of one case, or ``None`` where its input is not there."""
+    files = _files(case, folder)
+    text = case.get("text") or (
+        "\n\n".join(files.values()) if files and case["kind"] in ("card", "phrase", "code") else None
+    )
+    if case["kind"] in ("card", "phrase") and text:
+        return place_words(blanked(text, case) if blank else text, case["id"])
+    if case["kind"] == "code" and text:
+        return place_code(text, case["id"])
+    if case["kind"] == "hf_config" and (files or text):
+        return place_files(files or {"config.json": text or ""}, case["id"])
+    return None
+
+
+def _files(case: Mapping[str, Any], folder: Path | None) -> dict[str, str]:
+    files = case.get("files")
+    if isinstance(files, dict):
+        return {name: text if isinstance(text, str) else json.dumps(text) for name, text in files.items()}
+    if isinstance(files, list) and files and isinstance(files[0], dict):
+        return {
+            str(row.get("path", row.get("name", i))): str(row.get("text", row.get("content", "")))
+            for i, row in enumerate(files)
+        }
+    below = folder / str(case["id"]) if folder else None
+    if below is None or not below.is_dir():
+        return {}
+    return {
+        path.relative_to(below).as_posix(): path.read_text(errors="replace")
+        for path in sorted(below.rglob("*"))
+        if path.is_file()
+    }
+
+
+def blanked(text: str, case: Mapping[str, Any]) -> str:
+    """A card without its system's name and without the words that name a paradigm."""
+    names = [re.escape(part) for part in re.split(r"[\s(),/]+", str(case.get("name", ""))) if len(part) > 2]
+    pattern = "|".join([*(rf"\b{name}\w*" for name in names), PARADIGM_WORDS])
+    return re.sub(pattern, "____", text, flags=re.I)
+
+
+def right(field: str, given: str | None, label: Mapping[str, Any]) -> bool:
+    return given == label[field] or given in (label.get("accept") or {}).get(field, [])
+
+
+def score(cases: list[dict[str, Any]], folder: Path | None, blank: bool, errors: bool) -> None:
+    by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    absent = 0
+    for case in cases:
+        started = time.perf_counter()
+        placed = place_case(case, folder, blank)
+        if placed is None:
+            absent += 1
+            continue
+        row = judge(case, placed, time.perf_counter() - started)
+        by_kind[case["kind"]].append(row)
+        if errors and not row["all"]:
+            explain(case, placed)
+    rows = [row for group in by_kind.values() for row in group]
+    if not rows:
+        print(f"no case has an input ({absent} without)")
+        return
+    print(f"{'kind':<10} {'n':>4} {'paradigm':>9} {'macro':>6} {'+lik+samp':>9} {'wrong':>6} {'abstain':>8}")
+    for kind, group in [*sorted(by_kind.items()), ("all", rows)]:
+        print(
+            f"{kind:<10} {len(group):>4} {_mean(group, 'paradigm'):>9.3f} {macro(group):>6.3f} {_mean(group, 'all'):>9.3f} {sum(r['wrong'] for r in group):>6} {sum(r['abstained'] for r in group):>8}"
+        )
+    failed = sum(not row["paradigm"] for row in rows)
+    wrong = sum(row["wrong"] for row in rows)
+    print(
+        f"wrong among errors: {wrong}/{failed}; slowest {max(row['seconds'] for row in rows):.2f} s; without input: {absent}"
+    )
+
+
+def judge(case: Mapping[str, Any], placed: Placement, seconds: float) -> dict[str, Any]:
+    label = case["label"]
+    cell = placed.cell.value.replace("-", "_") if placed.cell else None
+    abstaining_right = cell is None and case.get("evidence") == "weak"
+    paradigm = abstaining_right or right("paradigm", cell, label)
+    rest = right("likelihood", KIND[placed.likelihood.value], label) and right(
+        "sampling", COST[placed.cost.value if placed.cost else None], label
+    )
+    return {
+        "paradigm": paradigm, "all": abstaining_right or (paradigm and rest), "wrong": not paradigm and cell is not None,
+        "abstained": cell is None, "label": label["paradigm"], "seconds": seconds,
+    }  # fmt: skip
+
+
+def _mean(rows: list[dict[str, Any]], key: str) -> float:
+    return sum(row[key] for row in rows) / len(rows)
+
+
+def macro(rows: list[dict[str, Any]]) -> float:
+    """Recall averaged over the paradigms of the labels."""
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        groups[row["label"]].append(row["paradigm"])
+    return sum(sum(group) / len(group) for group in groups.values()) / len(groups)
+
+
+def explain(case: Mapping[str, Any], placed: Placement) -> None:
+    label = case["label"]
+    print(
+        f"- {case['id']}: {label['paradigm']} {label['likelihood']} {label['sampling']} -> {placed.cell or 'abstains'} {placed.likelihood} {placed.cost}  {placed.missing}"
+    )
+    votes: Counter[str] = Counter()
+    for row in placed.evidence:
+        votes[row.claim.value] += row.weight  # type: ignore[assignment]
+    print("   ", [(claim, round(vote, 1)) for claim, vote in votes.most_common(9)])
+
+
+def catalogue(errors: bool) -> None:
+    """The engine, given only an entry's objective and sampling, against the entry's paradigm."""
+    cases = [
+        {
+            "id": system.id, "kind": "phrase", "text": f"{system.objective}; {system.sampling}",
+            "label": {"paradigm": system.paradigm.value.replace("-", "_"), "likelihood": system.likelihood, "sampling": {**COST, "not_applicable": "not_applicable"}[system.cost]},
+        }
+        for system in systems()
+    ]  # fmt: skip
+    score(cases, None, False, errors)
+
+
+def mutations(seed: bytes, count: int, randomness: random.Random) -> Iterator[bytes]:
+    """Truncations, flipped and inserted bytes, repeated stretches, deep nesting, huge numbers."""
+    for _ in range(count):
+        data = bytearray(seed)
+        for _ in range(randomness.randint(1, 6)):
+            at = randomness.randrange(len(data) + 1)
+            data[at:at] = randomness.choice(
+                [
+                    b"",
+                    b"\x00",
+                    b"[" * 300,
+                    b"{" * 200,
+                    b"9" * 400,
+                    b"\xff\xfe",
+                    b"((((" * 30,
+                    b"\n\n#",
+                    b"'''",
+                    randomness.randbytes(8),
+                    bytes(data[at : at + 40]),
+                ]
+            )
+            if randomness.random() < 0.3:
+                del data[randomness.randrange(len(data) + 1) :]
+            elif randomness.random() < 0.5 and data:
+                data[randomness.randrange(len(data))] = randomness.randrange(256)
+        yield bytes(data)
+
+
+SEEDS: Mapping[str, bytes] = {
+    "card.md": b"# A model\n\nWe train a denoiser to predict the noise. Unlike GANs, it has no discriminator.\n\n```bibtex\n@article{x}\n```\n| a | b |\n",
+    "model_index.json": b'{"_class_name": "APipeline", "scheduler": ["diffusers", "DDIMScheduler"], "vae": ["diffusers", "AutoencoderKL"], "n": [1, 2.5e300]}',
+    "config.json": b'{"architectures": ["AForCausalLM"], "auto_map": {"AutoModel": "x"}, "vocab_size": 32000, "is_encoder_decoder": false}',
+    "config.yaml": b"model:\n  target: a.b.DDPM\n  params:\n    beta_schedule: linear\n    discriminator: null\n",
+    "train.py": b"for x, _ in loader:\n    z = torch.randn(4, 8)\n    loss_D = bce(D(x), real) + bce(D(G(z)), fake)\n    loss_D.backward()\n",
+    "weights.safetensors": (60).to_bytes(8, "little") + b'{"lm_head.weight": {"dtype": "F32", "shape": [2, 3]}}       ',
+}
+
+
+def fuzz(count: int, seed: int = 0) -> float:
+    """Place ``count`` mutated inputs per reader; anything but a placement or a clear error is raised. Returns the slowest, in seconds."""
+    randomness = random.Random(seed)
+    slowest = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in SEEDS.items():
+            path = Path(folder) / name
+            for data in mutations(content, count, randomness):
+                path.write_bytes(data)
+                started = time.perf_counter()
+                try:
+                    place(path)
+                except UnreadableError:
+                    pass
+                slowest = max(slowest, time.perf_counter() - started)
+            path.unlink()
+    return slowest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="?", type=Path)
+    parser.add_argument("--blank", action="store_true", help="blank names and paradigm words of cards first")
+    parser.add_argument("--errors", action="store_true", help="print every case that is not entirely right")
+    parser.add_argument("--folder", type=Path, help="inputs of cases by id, where the file holds none")
+    parser.add_argument("--catalogue", action="store_true")
+    parser.add_argument("--fuzz", type=int, metavar="COUNT")
+    given = parser.parse_args()
+    if given.cases:
+        cases = [json.loads(line) for line in given.cases.read_text().splitlines() if line.strip()]
+        score(
+            [case for case in cases if not given.blank or case["kind"] == "card"],
+            given.folder,
+            given.blank,
+            given.errors,
+        )
+    if given.catalogue:
+        catalogue(given.errors)
+    if given.fuzz:
+        print(f"{given.fuzz} mutations of each of {len(SEEDS)} inputs: no crash; slowest {fuzz(given.fuzz):.2f} s")
+
+
+if __name__ == "__main__":
+    main()

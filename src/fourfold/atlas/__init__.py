@@ -1,0 +1,25 @@
+"""The atlas: what is its training objective, what is its sampling procedure, therefore where does it stand?
+
+It knows only the vocabulary, loads no torch and needs no network. Names are imported when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_WHERE = {
+    "fourfold.atlas.api": "place place_code place_files place_words",
+    "fourfold.atlas.bounded": "UnreadableError",
+    "fourfold.atlas.evidence": "Cell Claim Evidence Reader",
+    "fourfold.atlas.placement": "Inherited Placement decide",
+    "fourfold.atlas.systems": "CatalogueError System",
+}
+_PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
+__all__ = [*sorted(_PUBLIC)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'fourfold.atlas' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -1,0 +1,144 @@
+"""``place``: one door for every kind of input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from fourfold.atlas.bounded import UnreadableError, files_below, read_text, safetensors_names
+from fourfold.atlas.evidence import Evidence
+from fourfold.atlas.placement import Placement, decide
+
+__all__ = ["place", "place_code", "place_files", "place_words"]
+
+MAX_SOURCES = 12
+
+
+def place(subject: object = None, *, objective: str = "", sampling: str = "") -> Placement:
+    """Place a generative system on the map, with the evidence.
+
+    Args:
+        subject: a name, a title or sentence, a path to a file or folder, or a live model.
+        objective: what the training loss compares, in words.
+        sampling: how an example is drawn, in words.
+
+    Raises:
+        UnreadableError: a path that cannot be read, or no input at all.
+    """
+    if objective or sampling:
+        return place_words(
+            "; ".join(text for text in (objective, sampling) if text), subject=str(subject or "the described system")
+        )
+    if isinstance(subject, Path):
+        return _place_path(subject)
+    if isinstance(subject, str):
+        return _place_text(subject)
+    if subject is None:
+        raise UnreadableError("nothing to place; give a name, a text, a path or a model, or objective= and sampling=")
+    from fourfold.atlas.live import read_live
+
+    return decide(type(subject).__name__, read_live(subject))
+
+
+def place_words(text: str, subject: str = "") -> Placement:
+    """Place by prose alone."""
+    from fourfold.atlas.words import read_words
+
+    return decide(subject or _short(text), read_words(text))
+
+
+def place_code(source: str, subject: str = "code", where: str = "code") -> Placement:
+    """Place by Python source alone; it is parsed, never run."""
+    from fourfold.atlas.code import read_code
+
+    return decide(subject, read_code(source, where))
+
+
+def place_files(texts: Mapping[str, str], subject: str = "files") -> Placement:
+    """Place by model files alone: relative path to content."""
+    from fourfold.atlas.hub import FileSet, read_files
+
+    files = FileSet.of(texts)
+    return decide(subject, read_files(files), files.skipped)
+
+
+def _place_text(text: str) -> Placement:
+    if len(text) < 1000 and "\n" not in text and "\x00" not in text:
+        path = Path(text).expanduser()
+        try:
+            exists = path.exists()
+        except OSError:
+            exists = False
+        if exists:
+            return _place_path(path)
+        if text.startswith(("./", "../", "/", "~")):
+            raise UnreadableError(f"{text}: no such file or folder")
+        if len(text) < 80:
+            from fourfold.atlas.names import place_name
+
+            known = place_name(text)
+            if known is not None:
+                return known
+    return place_words(text)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:57] + "..."
+
+
+def _place_path(path: Path) -> Placement:
+    if path.is_dir():
+        return _place_folder(path)
+    suffix = path.suffix.lower()
+    if suffix == ".safetensors":
+        from fourfold.atlas.hub import FileSet, read_files
+
+        return decide(path.name, read_files(FileSet({}, {}, {path.name: safetensors_names(path)})))
+    if suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib"):
+        raise UnreadableError(f"{path}: a pickle is never opened; give the folder with its configuration, card or code")
+    text = read_text(path)
+    if suffix == ".py":
+        return place_code(text, path.name, path.name)
+    if suffix in (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".gin"):
+        return place_files({path.name: text}, path.name)
+    return place_words(text, path.name)
+
+
+def _place_folder(folder: Path) -> Placement:
+    """Model files first; where they leave the question open, the card, then the code."""
+    from fourfold.atlas.hub import read_files, read_folder
+
+    files = read_folder(folder)
+    rows = read_files(files)
+    first = decide(folder.name, rows, files.skipped)
+    if first.cell is not None and first.confidence >= 0.6:
+        return first
+    rows += _cards(folder) + _sources(folder)
+    return decide(folder.name, rows, files.skipped)
+
+
+def _cards(folder: Path) -> list[Evidence]:
+    from fourfold.atlas.words import read_words
+
+    rows: list[Evidence] = []
+    for path in sorted(folder.glob("*.md"))[:4] + sorted(folder.glob("*.txt"))[:2]:
+        try:
+            rows += read_words(read_text(path), path.name)
+        except UnreadableError:
+            continue
+    return rows
+
+
+def _sources(folder: Path) -> list[Evidence]:
+    from fourfold.atlas.code import read_code
+
+    rows: list[Evidence] = []
+    sources = [path for path in files_below(folder) if path.suffix == ".py"][:MAX_SOURCES]
+    for path in sources:
+        try:
+            found = read_code(read_text(path, 60_000), path.relative_to(folder).as_posix())
+        except UnreadableError:
+            continue
+        rows += found
+    return rows

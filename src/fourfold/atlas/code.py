@@ -1,0 +1,221 @@
+"""The code reader: Python sources, parsed and never run."""
+
+from __future__ import annotations
+
+import ast
+import re
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fourfold.atlas.code_table import STATEMENTS
+from fourfold.atlas.evidence import Claim, Evidence, Reader
+from fourfold.atlas.words import read_words
+
+__all__ = ["Statement", "read_code", "statements"]
+
+MAX_CODE = 200_000
+MAX_STATEMENTS = 3_000
+MAX_LINE = 400
+_SAMPLED = re.compile(
+    r"multinomial|argmax|categorical|Categorical|gumbel|sample\w*\(|topk|softmax|choice|logits|predict", re.I
+)
+_GROWS = re.compile(
+    r"\.append\(|\bcat\(|concat\w*\(|hstack|\w+\[[^\]=]*\b(?:i|t|step|pos|j|cur\w*|idx|k|r|c|row|col)\b[^\]=]*\] ?=|\+= ?\[|_index_put|\.extend\("
+)
+_GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\(")
+_NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
+_REWRITES = re.compile(r"^(?P<x>[\w.]+(?:\.data)?) ?(?:=|[-+]=) ?.*")
+_TIMES = re.compile(
+    r"timesteps?|reversed|sigmas|time_|steps|schedule|t_span|\bts\b|linspace|alphas|betas|num_steps|\bT\b", re.I
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One statement, or the head of a compound one: its text, line and the text of the loop it heads (if any)."""
+
+    text: str
+    line: int
+    loop: str = ""
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str]], ...]:
+    return tuple((claim, weight, re.compile(pattern)) for claim, weight, pattern in STATEMENTS)
+
+
+def read_code(source: str, where: str = "code") -> list[Evidence]:
+    """Evidence in Python source; fragments that do not parse are read line by line.
+
+    Args:
+        source: whole files or excerpts, any indentation.
+        where: the name that precedes line numbers.
+    """
+    source = source[:MAX_CODE]
+    rows = statements(source)
+    found = list(_lines(rows, where))
+    found += _loops(rows, where)
+    return found + _comments(source, where)
+
+
+def statements(source: str) -> list[Statement]:
+    """The statements of a source or of excerpts of one."""
+    found: list[Statement] = []
+    for offset, block in _blocks(source):
+        tree = _parse(block)
+        found += list(_walk(tree.body, offset)) if tree else _raw(block, offset)
+        if len(found) > MAX_STATEMENTS:
+            break
+    return found[:MAX_STATEMENTS]
+
+
+def _blocks(source: str) -> Iterator[tuple[int, str]]:
+    """The whole source if it parses; else stretches between gaps and changes of indentation."""
+    if _parse(source):
+        yield 0, source
+        return
+    lines = source.split("\n")
+    start = 0
+    for index in range(1, len(lines) + 1):
+        if (
+            index == len(lines)
+            or (not lines[index - 1].strip() and _indent(lines[index]) < _indent(lines[start] or " "))
+            or lines[index - 1].strip() in ("...", "# ...")
+        ):
+            block = "\n".join(lines[start:index])
+            if block.strip():
+                yield start, block
+            start = index
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip()) if line.strip() else 10**6
+
+
+def _parse(source: str) -> ast.Module | None:
+    text = textwrap.dedent(source.replace("\t", "    "))
+    for candidate in (text, "if True:\n" + textwrap.indent(text, " "), "def f():\n" + textwrap.indent(text, " ")):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return ast.parse(candidate)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+    return None
+
+
+def _raw(block: str, offset: int) -> list[Statement]:
+    """Logical lines by brackets, where no parser helps; loops take the indented lines below them."""
+    lines = [line[:MAX_LINE].split("  # ")[0] for line in block.split("\n")]
+    rows: list[Statement] = []
+    for index, line in enumerate(lines):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        loop = ""
+        if re.match(r"(for|while)\b", text):
+            body = []
+            for below in lines[index + 1 : index + 60]:
+                if below.strip() and _indent(below) <= _indent(line):
+                    break
+                body.append(below.strip())
+            loop = "\n".join(body)
+        joined = (
+            " ".join(part.strip() for part in lines[index : index + 4]) if text.count("(") > text.count(")") else text
+        )
+        rows.append(Statement(joined[:MAX_LINE], offset + index + 1, loop))
+    return rows
+
+
+def _walk(body: Iterable[ast.stmt], offset: int) -> Iterator[Statement]:
+    """Statements in order, iteratively deep; docstrings are left to the comments."""
+    stack: list[ast.stmt] = list(reversed(list(body)))
+    while stack:
+        node = stack.pop()
+        inner: list[ast.stmt] = []
+        for name in ("body", "orelse", "finalbody"):
+            inner += [child for child in getattr(node, name, []) if isinstance(child, ast.stmt)]
+        for handler in getattr(node, "handlers", []):
+            inner += handler.body
+        if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            loop = "\n".join(_text(child) for child in inner) if isinstance(node, ast.For | ast.While) else ""
+            yield Statement(_head(node, bool(inner)), getattr(node, "lineno", 0) + offset, loop)
+        stack += reversed(inner)
+
+
+def _text(node: ast.AST) -> str:
+    try:
+        return ast.unparse(node)[:4000]
+    except (RecursionError, ValueError):
+        return ""
+
+
+def _head(node: ast.stmt, compound: bool) -> str:
+    if not compound:
+        return _text(node)[:MAX_LINE]
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return f"def {node.name}({_text(node.args)})"[:MAX_LINE]
+    if isinstance(node, ast.ClassDef):
+        return f"class {node.name}({', '.join(_text(base) for base in node.bases)})"[:MAX_LINE]
+    return _text(node).split("\n")[0][:MAX_LINE]
+
+
+def _lines(rows: list[Statement], where: str) -> Iterator[Evidence]:
+    for row in rows:
+        if row.text.startswith(("import ", "from ", "print(", "logger.", "logging.", "assert ", "raise ", "parser.")):
+            continue
+        for claim, weight, pattern in _compiled():
+            found = pattern.search(row.text)
+            if found:
+                factor = 0.5 if row.text.startswith(("def ", "class ")) else 1.0
+                yield Evidence(row.text[:160], f"{where}:{row.line}", claim, weight * factor, Reader.CODE)
+
+
+def _loops(rows: list[Statement], where: str) -> list[Evidence]:
+    found: list[Evidence] = []
+    for row in rows:
+        if not row.loop:
+            continue
+        quote = f"{row.text} … {_core(row.loop)}"[:160]
+        for claim, weight in _loop_claims(row):
+            found.append(Evidence(quote, f"{where}:{row.line}", claim, weight, Reader.CODE))
+    return found
+
+
+def _core(loop: str) -> str:
+    lines = [
+        line.strip()
+        for line in loop.split("\n")
+        if _GROWS.search(line) or _GRADIENT.search(line) or _NOISE.search(line)
+    ]
+    return "; ".join(lines[:2])
+
+
+def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
+    """What a loop does: append a piece, step from t to s, or follow a gradient with noise."""
+    trains = re.search(r"\.backward\(|optimi[sz]er|\.step\(\)|loader|epoch|enumerate\(", row.text + row.loop)
+    gradient, noise = bool(_GRADIENT.search(row.loop)), bool(_NOISE.search(row.loop))
+    if gradient and noise and not re.search(r"zero_grad|optimi[sz]er\.step|loader|epoch", row.loop + row.text):
+        yield Claim.CHAIN, 2.5
+        return
+    if trains:
+        return
+    if _GROWS.search(row.loop) and _SAMPLED.search(row.loop) and not _TIMES.search(row.text.replace("max_steps", "")):
+        yield Claim.ONE_BY_ONE, 2.5
+    elif (
+        _TIMES.search(row.text)
+        and re.search(r"(?m)^\s*(\w+)(?:\.data)? ?(?:=|\+=|-=) ?.*", row.loop)
+        and re.search(r"model|net|denois|score|unet|velocity|predict|self\(|fn\(|flow", row.loop)
+    ):
+        yield Claim.ITERATE, 2.0
+
+
+def _comments(source: str, where: str) -> list[Evidence]:
+    """Comments and docstrings, read as words at a third of their weight."""
+    text = re.sub(r"(?m)^.*?#(?!!)|^(?!.*#).*$", lambda found: " " * len(found.group()), source)
+    doc = "\n".join(found.group(2) for found in re.finditer(r"(?s)(\"\"\"|''')(.*?)\1", source))
+    rows = read_words(f"{text[:20_000]}\n\n{doc[:20_000]}" if text.strip() or doc.strip() else "", f"{where} comments")
+    return [Evidence(row.quote, row.where, row.claim, round(row.weight * 0.3, 3), Reader.CODE) for row in rows]

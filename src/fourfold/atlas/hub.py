@@ -1,0 +1,257 @@
+"""The files reader: pipelines, configurations and tensor names of a model folder; nothing is loaded or run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fourfold.atlas.bounded import UnreadableError, files_below, load_json, read_text, safetensors_names
+from fourfold.atlas.evidence import Claim, Evidence, Reader
+from fourfold.atlas.hub_table import ARCHITECTURES, COMPONENTS, KEYS, MODEL_TYPES, PIPELINES, SCHEDULERS, TENSORS, Row
+
+__all__ = ["FileSet", "is_config", "read_files", "read_folder"]
+
+CONFIG_NAMES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|gin)$", re.I)
+_NOISE = re.compile(
+    r"(tokenizer|vocab|merges|special_tokens|added_tokens|\.index\.json|preprocessor|package(-lock)?\.json|\.lock|processor_config|feature_extractor|quantize_config|dataset_infos|pre-commit|pyproject|setup\.cfg)",
+    re.I,
+)
+MAX_CONFIGS = 60
+MAX_TENSORS = 20_000
+
+
+def is_config(name: str) -> bool:
+    """Whether a file name is that of a configuration worth reading."""
+    return bool(CONFIG_NAMES.search(name)) and not _NOISE.search(PurePosixPath(name).name)
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """Configuration files by their relative path, parsed where they are JSON; and what could not be read."""
+
+    texts: Mapping[str, str]
+    values: Mapping[str, Any]
+    tensors: Mapping[str, Mapping[str, tuple[int, ...]]]
+    skipped: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        texts: Mapping[str, str],
+        tensors: Mapping[str, Mapping[str, tuple[int, ...]]] | None = None,
+        skipped: tuple[str, ...] = (),
+    ) -> FileSet:
+        """Parse what is JSON; broken files are named in ``skipped``."""
+        values: dict[str, Any] = {}
+        broken = list(skipped)
+        for name, text in texts.items():
+            if name.lower().endswith(".json"):
+                try:
+                    values[name] = load_json(text, name)
+                except UnreadableError as error:
+                    broken.append(str(error))
+        return cls(texts, values, tensors or {}, tuple(broken))
+
+
+def read_folder(folder: Path) -> FileSet:
+    """The configuration files and safetensors headers below a folder."""
+    texts: dict[str, str] = {}
+    tensors: dict[str, Mapping[str, tuple[int, ...]]] = {}
+    skipped: list[str] = []
+    for path in files_below(folder):
+        name = path.relative_to(folder).as_posix()
+        try:
+            if path.suffix == ".safetensors" and len(tensors) < 4:
+                tensors[name] = safetensors_names(path)
+            elif is_config(name) and len(texts) < MAX_CONFIGS:
+                texts[name] = read_text(path)
+        except (UnreadableError, OSError) as error:
+            skipped.append(str(error)[:200])
+    return FileSet.of(texts, tensors, tuple(skipped))
+
+
+@lru_cache(maxsize=16)
+def _table(rows: tuple[Row, ...]) -> tuple[tuple[re.Pattern[str], tuple[tuple[Claim, float], ...]], ...]:
+    return tuple((re.compile(pattern), claims) for pattern, claims in rows)
+
+
+def _first(rows: tuple[Row, ...], text: str, where: str, factor: float = 1.0) -> list[Evidence]:
+    for pattern, claims in _table(rows):
+        if pattern.search(text):
+            return [Evidence(text[:160], where, claim, weight * factor, Reader.FILES) for claim, weight in claims]
+    return []
+
+
+def read_files(files: FileSet) -> list[Evidence]:
+    """Evidence in a set of model files.
+
+    A pipeline's index speaks first; then each component's class; then `architectures`; then keys of any configuration.
+    """
+    index = {
+        name: value
+        for name, value in files.values.items()
+        if PurePosixPath(name).name == "model_index.json" and isinstance(value, dict)
+    }
+    pipeline = bool(index) or any("scheduler" in name for name in files.values)
+    found: list[Evidence] = []
+    for name, value in index.items():
+        found += _pipeline(name, value)
+    for name, value in files.values.items():
+        if name not in index and isinstance(value, dict):
+            found += _component(name, value) if pipeline else _model(name, value)
+    decided = any(evidence.weight >= 3 and not evidence.claim.name.startswith("PART") for evidence in found)
+    for name, text in files.texts.items():
+        found += _keys(name, text, 0.15 if decided else 1.0, part=pipeline and _is_part(name))
+    for name, tensors in files.tensors.items():
+        found += _tensors(name, tensors)
+    return found
+
+
+def _is_part(name: str) -> bool:
+    return bool(
+        re.search(
+            r"(^|/)(text_encoder|tokenizer|vae|vqgan|vqvae|movq|image_encoder|safety_checker|feature|vocoder|language_model|projection)",
+            name,
+        )
+    )
+
+
+def _pipeline(name: str, index: Mapping[str, Any]) -> Iterator[Evidence]:
+    yield from _first(PIPELINES, str(index.get("_class_name", "")), f"{name}: $._class_name")
+    for part, value in index.items():
+        if isinstance(value, list) and len(value) == 2 and isinstance(value[1], str):
+            where = f"{name}: $.{part}"
+            if "scheduler" in part:
+                yield from _first(SCHEDULERS, value[1], where)
+            elif part != "safety_checker":
+                yield from _role(part, value[1], where)
+
+
+def _role(part: str, kind: str, where: str) -> list[Evidence]:
+    """A component's evidence, by the role it plays in the pipeline and then by its class."""
+    roles = (
+        (
+            r"^(text_encoder|text_model|prior_text|tokenizer|image_encoder|language_model|projection_model|audio_encoder)",
+            Claim.PART_TEXT_ENCODER,
+        ),
+        (r"^(vae|vae_decoder|image_vae|video_vae|effnet|movq_vae)", Claim.PART_AUTOENCODER),
+        (r"^(vqgan|vqvae|movq|codec)", Claim.PART_TOKENIZER),
+        (r"^vocoder", Claim.PART_VOCODER),
+        (r"^controlnet|adapter", Claim.PART_CONTROL),
+        (r"^(unet|transformer|prior|decoder|denoiser)", Claim.PART_NETWORK),
+    )
+    for pattern, claim in roles:
+        if re.search(pattern, part):
+            return [Evidence(f"{part}: {kind}"[:160], where, claim, 1.0, Reader.FILES)]
+    return _first(COMPONENTS, kind, where)
+
+
+def _component(name: str, config: Mapping[str, Any]) -> list[Evidence]:
+    """A component's own configuration inside a pipeline folder."""
+    kind = str(config.get("_class_name", ""))
+    folder = PurePosixPath(name).parent.name
+    if "scheduler" in name or kind.endswith("Scheduler"):
+        return _first(SCHEDULERS, kind or "Scheduler", f"{name}: $._class_name")
+    architectures = config.get("architectures")
+    kind = kind or (str(architectures[0]) if isinstance(architectures, list) and architectures else folder)
+    return _role(folder, kind, f"{name}: $._class_name") if folder else _alone(kind, name)
+
+
+def _alone(kind: str, name: str) -> list[Evidence]:
+    where = f"{name}: $._class_name"
+    rows = _first(COMPONENTS, kind, where)
+    meaning = {
+        Claim.PART_NETWORK: ((Claim.DENOISE, 3.0), (Claim.ITERATE, 2.0)),
+        Claim.PART_CONTROL: ((Claim.DENOISE, 2.0),),
+        Claim.PART_TOKENIZER: ((Claim.REBUILD, 4.0),),
+        Claim.PART_AUTOENCODER: ((Claim.BOUND, 3.0), (Claim.REBUILD, 2.0))
+        if re.search("KL|Oobleck|VAE", kind)
+        else ((Claim.REBUILD, 4.0),),
+        Claim.PART_TEXT_ENCODER: ((Claim.FEATURES, 4.0),),
+        Claim.PART_VOCODER: ((Claim.GAME, 3.0), (Claim.MAP_NOISE, 1.0)),
+    }
+    extra = [
+        Evidence(kind[:160], where, claim, weight, Reader.FILES)
+        for row in rows
+        for claim, weight in meaning.get(row.claim, ())
+    ]
+    return extra if rows and rows[0].claim not in (Claim.PART_NETWORK, Claim.PART_CONTROL) else rows + extra
+
+
+def _model(name: str, config: Mapping[str, Any]) -> list[Evidence]:
+    """A single model's configuration."""
+    kind = str(config.get("_class_name", ""))
+    if kind:
+        return _first(SCHEDULERS, kind, f"{name}: $._class_name") if kind.endswith("Scheduler") else _alone(kind, name)
+    if PurePosixPath(name).name == "adapter_config.json":
+        return _adapter(name, config)
+    architectures = config.get("architectures")
+    names = [item for item in architectures if isinstance(item, str)][:4] if isinstance(architectures, list) else []
+    for architecture in names:
+        rows = _first(ARCHITECTURES, architecture, f"{name}: $.architectures")
+        if rows:
+            return rows
+    mapped = config.get("auto_map")
+    if isinstance(mapped, dict):
+        for key in mapped:
+            rows = _first(ARCHITECTURES, str(key).removeprefix("AutoModel"), f"{name}: $.auto_map", 0.8)
+            if rows and key != "AutoConfig":
+                return rows
+    rows = _first(MODEL_TYPES, str(config.get("model_type", "")), f"{name}: $.model_type")
+    if not rows and config.get("is_encoder_decoder") is True:
+        rows = [
+            Evidence("is_encoder_decoder: true", f"{name}: $.is_encoder_decoder", Claim.NEXT_PIECE, 2.0, Reader.FILES)
+        ]
+    return rows
+
+
+def _adapter(name: str, config: Mapping[str, Any]) -> list[Evidence]:
+    """An adapter is a part: it inherits the place of the model it adapts, as far as its task says."""
+    rows = [
+        Evidence(
+            f"peft_type: {config.get('peft_type')}"[:160], f"{name}: $.peft_type", Claim.PART_ADAPTER, 1.0, Reader.FILES
+        )
+    ]
+    task = str(config.get("task_type", ""))
+    votes = {
+        "CAUSAL_LM": (Claim.NEXT_PIECE, 3.0),
+        "SEQ_2_SEQ_LM": (Claim.NEXT_PIECE, 3.0),
+        "SEQ_CLS": (Claim.LABELS, 4.0),
+        "TOKEN_CLS": (Claim.LABELS, 4.0),
+        "FEATURE_EXTRACTION": (Claim.FEATURES, 4.0),
+        "QUESTION_ANS": (Claim.LABELS, 4.0),
+    }
+    if task in votes:
+        rows.append(Evidence(f"task_type: {task}", f"{name}: $.task_type", *votes[task], Reader.FILES))
+    modules = str(config.get("target_modules", ""))
+    if re.search(r"to_[qkv]\b|to_out|proj_in|ff\.net", modules):
+        rows.append(Evidence(modules[:160], f"{name}: $.target_modules", Claim.DENOISE, 2.5, Reader.FILES))
+    return rows
+
+
+def _keys(name: str, text: str, factor: float, *, part: bool) -> Iterator[Evidence]:
+    if part:
+        return
+    for pattern, claims in _table(KEYS):
+        seen: set[str] = set()
+        for found in pattern.finditer(text[:100_000]):
+            word = found.group()[:60].lower()
+            if word in seen or len(seen) >= 6:
+                continue
+            seen.add(word)
+            line = text.count("\n", 0, found.start()) + 1
+            for claim, weight in claims:
+                yield Evidence(found.group()[:160], f"{name}:{line}", claim, round(weight * factor, 3), Reader.FILES)
+
+
+def _tensors(name: str, tensors: Mapping[str, tuple[int, ...]]) -> Iterator[Evidence]:
+    names: Iterable[str] = list(tensors)[:MAX_TENSORS]
+    for pattern, claims in _table(TENSORS):
+        hit = next((tensor for tensor in names if pattern.search(tensor)), None)
+        if hit is not None:
+            for claim, weight in claims:
+                yield Evidence(f"{hit} {list(tensors[hit])}"[:160], f"{name}: header", claim, weight, Reader.FILES)

@@ -1,0 +1,97 @@
+"""The reader of live objects: fourfold models, torch modules, diffusers pipelines, transformers models; by their class and configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from fourfold.atlas.evidence import Claim, Evidence, Reader
+from fourfold.atlas.hub import FileSet, read_files
+
+__all__ = ["read_live"]
+
+#: (estimand, principle) of a fourfold model -> what its two answers are
+_ESTIMANDS: Mapping[str, Claim] = {
+    "Conditionals": Claim.ONE_BY_ONE, "Decoder": Claim.DECODE_LATENT, "Pushforward": Claim.MAP_NOISE, "Bijection": Claim.INVERT, "Denoiser": Claim.ITERATE,
+    "Velocity": Claim.ITERATE, "Score": Claim.ITERATE, "TokenDenoiser": Claim.FILL_MASKS, "Energy": Claim.CHAIN,
+}  # fmt: skip
+_PRINCIPLES: Mapping[tuple[str, str], Claim] = {
+    ("Conditionals", "likelihood"): Claim.NEXT_PIECE, ("Decoder", "bound"): Claim.BOUND, ("Pushforward", "bound"): Claim.BOUND,
+    ("Pushforward", "adversarial"): Claim.GAME, ("Decoder", "adversarial"): Claim.GAME, ("Bijection", "likelihood"): Claim.CHANGE_OF_VARIABLES,
+    ("Denoiser", "denoising"): Claim.DENOISE, ("Velocity", "denoising"): Claim.VELOCITY, ("Score", "denoising"): Claim.DENOISE,
+    ("TokenDenoiser", "denoising"): Claim.MASKED_BOUND, ("TokenDenoiser", "bound"): Claim.MASKED_BOUND, ("Energy", "contrastive"): Claim.ENERGY_CONTRAST,
+    ("Denoiser", "bound"): Claim.DENOISE, ("Decoder", "likelihood"): Claim.EXACT_LATENT,
+}  # fmt: skip
+
+
+def read_live(value: object) -> list[Evidence]:
+    """Evidence in an object that is already in memory; nothing of it is called."""
+    if hasattr(value, "objective") and hasattr(value, "estimand"):
+        return _fourfold(value)
+    config = _config(value)
+    if config:
+        name = "model_index.json" if any(isinstance(item, list) for item in config.values()) else "config.json"
+        rows = read_files(FileSet.of({name: json.dumps(config, default=str)}))
+        return [
+            Evidence(row.quote, f"config.{row.where.split('$.')[-1]}", row.claim, row.weight, Reader.LIVE)
+            for row in rows
+        ]
+    return _module(value)
+
+
+def _fourfold(model: Any) -> list[Evidence]:
+    learns = getattr(type(model.objective), "learns", type(model.estimand))
+    names = [kind.__name__ for kind in getattr(learns, "__mro__", ())]
+    principle = str(getattr(type(model.objective), "principle", ""))
+    rows = []
+    for name in names:
+        claim = _PRINCIPLES.get((name, principle))
+        if claim:
+            rows.append(
+                Evidence(
+                    f"{type(model.objective).__name__}: {principle} of {name}",
+                    "model.objective",
+                    claim,
+                    4.0,
+                    Reader.LIVE,
+                )
+            )
+            break
+    sampling = next((_ESTIMANDS[name] for name in names if name in _ESTIMANDS), None)
+    if sampling:
+        rows.append(
+            Evidence(type(getattr(model, "sampler", None)).__name__, "model.sampler", sampling, 2.0, Reader.LIVE)
+        )
+    codec = type(getattr(model, "codec", None))
+    if any("Learned" in kind.__name__ or "Latent" in kind.__name__ for kind in codec.__mro__):
+        rows.append(Evidence(codec.__name__, "model.codec", Claim.PART_AUTOENCODER, 1.0, Reader.LIVE))
+    return rows
+
+
+def _config(value: Any) -> dict[str, Any]:
+    """The configuration of a diffusers or transformers object, as its files would hold it."""
+    config = getattr(value, "config", None)
+    to_dict = getattr(config, "to_dict", None)
+    if callable(to_dict):
+        found = dict(to_dict())
+        found.setdefault("architectures", [type(value).__name__])
+        return found
+    if isinstance(config, Mapping):
+        found = {str(key): list(item) if isinstance(item, tuple) else item for key, item in config.items()}
+        found.setdefault("_class_name", type(value).__name__)
+        return found
+    return {}
+
+
+def _module(value: Any) -> list[Evidence]:
+    """A plain module: names and shapes of its parameters, as a safetensors header would give them."""
+    state = getattr(value, "state_dict", None)
+    shapes = (
+        {str(name): tuple(getattr(tensor, "shape", ())) for name, tensor in state().items()} if callable(state) else {}
+    )
+    rows = read_files(FileSet({}, {}, {"state_dict": shapes})) if shapes else []
+    rows += read_files(FileSet.of({"config.json": json.dumps({"architectures": [type(value).__name__]})}))
+    return [
+        Evidence(row.quote, f"type({type(value).__name__})", row.claim, row.weight * 0.8, Reader.LIVE) for row in rows
+    ]

@@ -1,0 +1,100 @@
+"""The names reader: the catalogue, with fuzzy match. What it knows is prior knowledge, not evidence."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from fourfold.atlas.evidence import DEFAULTS, Cell, Claim, Evidence, Reader
+from fourfold.atlas.placement import _COST, Inherited, Placement, describe
+from fourfold.atlas.systems import System, plain, systems
+from fourfold.vocabulary import Cost, Kind
+
+__all__ = ["find", "place_name"]
+
+_KIND = {
+    "exact": Kind.EXACT,
+    "lower_bound": Kind.LOWER_BOUND,
+    "indirect": Kind.ESTIMATE,
+    "unnormalised": Kind.UNNORMALISED,
+    "none": Kind.NONE,
+}
+_OBJECTIVE = {
+    Cell.AUTOREGRESSIVE: Claim.NEXT_PIECE, Cell.LATENT_VARIABLE: Claim.BOUND, Cell.ADVERSARIAL: Claim.GAME, Cell.DIFFUSION: Claim.DENOISE,
+    Cell.FLOW: Claim.CHANGE_OF_VARIABLES, Cell.ENERGY: Claim.ENERGY_CONTRAST, Cell.NOT_GENERATIVE: Claim.NOTHING_DRAWN,
+}  # fmt: skip
+_SAMPLING = {
+    Cell.AUTOREGRESSIVE: Claim.ONE_BY_ONE, Cell.LATENT_VARIABLE: Claim.DECODE_LATENT, Cell.ADVERSARIAL: Claim.MAP_NOISE, Cell.DIFFUSION: Claim.ITERATE,
+    Cell.FLOW: Claim.INVERT, Cell.ENERGY: Claim.CHAIN, Cell.NOT_GENERATIVE: Claim.NOTHING_DRAWN,
+}  # fmt: skip
+
+
+def find(name: str, rows: Iterable[System] | None = None) -> list[tuple[System, float]]:
+    """Systems whose name or alias matches, best first, each with a similarity in (0, 1]."""
+    wanted = plain(name)
+    table = {alias: system for system in (rows if rows is not None else systems()) for alias in _aliases(system)}
+    if wanted in table:
+        return [(table[wanted], 1.0)]
+    if not wanted:
+        return []
+    scored: dict[str, tuple[System, float]] = {}
+    for alias, system in table.items():
+        score = _similar(wanted, alias)
+        if score >= 0.8 and score > scored.get(system.id, (system, 0.0))[1]:
+            scored[system.id] = (system, score)
+    return sorted(scored.values(), key=lambda row: -row[1])[:5]
+
+
+def _aliases(system: System) -> set[str]:
+    return {system.id, *(plain(text) for text in (system.name, *system.aliases))}
+
+
+def _similar(wanted: str, alias: str) -> float:
+    """A version or size after a known name matches it; other digits must agree; letters may be mistyped."""
+    if wanted.startswith(f"{alias}-") or alias.startswith(f"{wanted}-"):
+        return 0.9 * min(len(wanted), len(alias)) / max(len(wanted), len(alias)) + 0.1 if len(alias) > 3 else 0.0
+    if re.findall(r"\d+", wanted) != re.findall(r"\d+", alias) or min(len(wanted), len(alias)) < 4:
+        return 0.0
+    return difflib.SequenceMatcher(None, wanted, alias).ratio()
+
+
+def place_name(name: str) -> Placement | None:
+    """What the catalogue knows of a name, labelled as prior knowledge; ``None`` if it knows nothing."""
+    matches = find(name)
+    if not matches:
+        return None
+    system, score = matches[0]
+    where = system.source[0]
+    rows = [
+        Evidence(system.objective[:160], where, _OBJECTIVE[system.paradigm], 1.0, Reader.NAME),
+        Evidence(system.sampling[:160], where, _SAMPLING[system.paradigm], 1.0, Reader.NAME),
+    ]
+    base = describe(name, system.paradigm, ((system.paradigm, round(score, 3)),), {}, [])
+    kind = _KIND[system.likelihood]
+    cost = None if system.cost == "not_applicable" else Cost(system.cost)
+    parts = tuple(
+        Inherited(text, "a part from elsewhere, by the catalogue", system.name, where) for text in system.inherited
+    )
+    others = "" if len(matches) == 1 else "also near: " + ", ".join(row.name for row, _ in matches[1:4])
+    return Placement(
+        subject=name, cell=system.paradigm, confidence=round(score, 3), ranked=base.ranked, inherited=parts, likelihood=kind,
+        likelihood_of=_variable(system), cost=cost, cost_note=_COST[cost], failure_modes=base.failure_modes, evidence=tuple(rows),
+        would_change=("its model card, files or code: they are evidence, a name is not",), prior=True, system=system.name,
+        notes=tuple(note for note in (f"from the name alone: the catalogue's entry {system.name!r} ({system.year})", others) if note),
+    )  # fmt: skip
+
+
+def _variable(system: System) -> str:
+    if system.paradigm is Cell.NOT_GENERATIVE or DEFAULTS[system.paradigm][0] is Kind.NONE:
+        return ""
+    text = " ".join((*system.inherited, *(part.role for part in system.components))).lower()
+    behind = (
+        "the tokens behind its tokenizer"
+        if re.search(r"tokeni[sz]er|codec|vq", text)
+        else "the latents of its autoencoder"
+        if re.search(r"autoencoder|vae|latent", text)
+        else "the data"
+    )
+    given = ", given " + ", ".join(system.conditioning) if system.conditioning else ""
+    return behind + given

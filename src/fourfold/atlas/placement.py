@@ -1,0 +1,335 @@
+"""From evidence to a place on the map: the gate, the generative step, objective times sampling, or the missing fact."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from fourfold.atlas.evidence import DEFAULTS, MEANING, Aspect, Cell, Claim, Evidence, Reader
+from fourfold.vocabulary import FACTS, Cost, FailureMode, Kind
+
+__all__ = ["Inherited", "Placement", "decide"]
+
+C = Claim
+#: below this many votes nothing is decided; the runner-up must stay below this share of the winner
+ENOUGH = 2.0
+CONTESTED = 0.86
+FADE = 0.6
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """A part that comes from elsewhere: what it is, and the words or keys that say so."""
+
+    part: str
+    says: str
+    quote: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a system stands on the map, and why.
+
+    Attributes:
+        subject: what was placed.
+        cell: its place, or ``None`` when a fact is missing.
+        confidence: between 0 and 1, the share of ``cell`` among the ranked.
+        ranked: every cell with any support, and its share.
+        also: the second cell, where objective and sampling point to different ones.
+        inherited: the parts from elsewhere.
+        likelihood: the kind of likelihood.
+        likelihood_of: of which variable.
+        cost: how the evaluations per sample grow, ``None`` when nothing is drawn.
+        cost_note: the same in words.
+        failure_modes: what to watch.
+        evidence: all that was read, strongest first; weight zero was seen and set aside.
+        missing: the fact whose absence prevents a (safer) answer.
+        would_change: what would change the answer.
+        prior: true when the answer comes from the name alone.
+    """
+
+    subject: str
+    cell: Cell | None
+    confidence: float
+    ranked: tuple[tuple[Cell, float], ...]
+    also: Cell | None = None
+    inherited: tuple[Inherited, ...] = ()
+    likelihood: Kind = Kind.NONE
+    likelihood_of: str = ""
+    cost: Cost | None = None
+    cost_note: str = ""
+    failure_modes: tuple[FailureMode, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    missing: str = ""
+    would_change: tuple[str, ...] = ()
+    prior: bool = False
+    system: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> str:
+        """The placement as JSON; every enum by its value."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+
+
+def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = ()) -> Placement:
+    """Place a system by its evidence alone.
+
+    Raises:
+        ValueError: evidence from a name is mixed in.
+    """
+    rows = sorted(evidence, key=lambda row: -row.weight)
+    if any(row.kind is Reader.NAME for row in rows):
+        raise ValueError("evidence from a name never mixes with what was read; place the name by itself")
+    votes = tally(rows)
+    scores = weigh(votes)
+    ranked = _shares(scores)
+    missing = _missing(scores, votes)
+    if missing:
+        return Placement(
+            subject, None, 0.0, ranked, inherited=_inherited(rows, None), evidence=tuple(rows), missing=missing,
+            would_change=_would_change(None, ranked), notes=notes,
+        )  # fmt: skip
+    return describe(subject, ranked[0][0], ranked, votes, rows, notes)
+
+
+def tally(rows: list[Evidence]) -> dict[Claim, float]:
+    """Votes per claim; each repetition counts ``FADE`` of the one before."""
+    votes: dict[Claim, float] = {}
+    times: dict[Claim, int] = {}
+    for row in sorted(rows, key=lambda row: -row.weight):
+        k = times.get(row.claim, 0)
+        votes[row.claim] = votes.get(row.claim, 0.0) + row.weight * FADE**k
+        times[row.claim] = k + 1
+    return votes
+
+
+def weigh(votes: Mapping[Claim, float]) -> dict[Cell, float]:
+    """Votes per cell, after the rules of the generative step."""
+    v = {claim: votes.get(claim, 0.0) for claim in Claim}
+    for condition, claims, factor in _rules(v):
+        if condition:
+            for claim in claims:
+                v[claim] *= factor
+    scores = dict.fromkeys(Cell, 0.0)
+    for claim, meaning in MEANING.items():
+        if meaning.cell is not None:
+            scores[meaning.cell] += v[claim]
+    if v[C.CODE_GAME] >= 2:
+        scores[Cell.LATENT_VARIABLE] += scores[Cell.ADVERSARIAL] * 0.6 + v[C.CODE_GAME]
+        scores[Cell.ADVERSARIAL] *= 0.4
+    return scores
+
+
+_LATENT = (C.BOUND, C.EXACT_LATENT, C.DECODE_LATENT, C.CALLED_LATENT)
+_PIECES = (C.NEXT_PIECE, C.ONE_BY_ONE, C.CALLED_AUTOREGRESSIVE)
+_STEPS = (C.DENOISE, C.VELOCITY, C.CONSISTENCY, C.ITERATE, C.CALLED_DIFFUSION, C.MASKED_BOUND, C.FILL_MASKS)
+_GAMES = (C.GAME, C.MAP_NOISE, C.CALLED_ADVERSARIAL)
+_FLOWS = (C.CHANGE_OF_VARIABLES, C.INVERT, C.CALLED_FLOW)
+_CHAINS = (C.ENERGY_CONTRAST, C.CHAIN, C.CALLED_ENERGY)
+_NOTHING = (C.LABELS, C.FEATURES, C.REBUILD, C.REGRESSION, C.REWARD, C.NOTHING_DRAWN)
+
+
+def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], float], ...]:
+    """When a claim belongs to a part rather than to the generative step, and how much of it remains."""
+    total = {group: sum(v[claim] for claim in group) for group in (_LATENT, _PIECES, _STEPS, _GAMES, _FLOWS, _CHAINS)}
+    steps = v[C.DENOISE] + v[C.VELOCITY] + v[C.CONSISTENCY] + v[C.CALLED_DIFFUSION] + v[C.MASKED_BOUND]
+    made = max(total.values())
+    return (
+        (steps >= 3, (C.CALLED_LATENT, C.BOUND, C.DECODE_LATENT, C.EXACT_LATENT), 0.5),
+        (steps >= 3, (C.CALLED_FLOW, C.CHANGE_OF_VARIABLES, C.INVERT), 0.5 if v[C.CHANGE_OF_VARIABLES] < 3 else 1.0),
+        (steps >= 3 and v[C.DISTILLED] + v[C.CONSISTENCY] >= 2, _GAMES, 0.5),
+        (steps >= 3 and v[C.ENERGY_CONTRAST] + v[C.CALLED_ENERGY] < 2, (C.CHAIN,), 0.3),
+        (v[C.CONSISTENCY] >= 3, (C.DISTILLED,), 1.5),
+        (total[_FLOWS] >= 5, _PIECES, 0.5),
+        (total[_FLOWS] >= 3 and v[C.SOLVES_ODE] >= 2, (C.ITERATE,), 0.4),
+        (v[C.BOUND] >= 3 and v[C.SEQUENTIAL_DECODER] >= 2, _PIECES, 0.5),
+        (total[_CHAINS] >= 4, (C.DENOISE, C.ITERATE, C.FEATURES), 0.6),
+        (total[_PIECES] >= 4, (C.CALLED_LATENT, C.REBUILD, C.CALLED_ADVERSARIAL, C.GAME), 0.6),
+        (made >= 4, _NOTHING, 0.6),
+        (made >= 8, _NOTHING, 0.7),
+    )
+
+
+def _shares(scores: Mapping[Cell, float]) -> tuple[tuple[Cell, float], ...]:
+    top = max(scores.values())
+    if top <= 0:
+        return ()
+    weight = {cell: math.expm1(3.0 * score / top) * min(top, 4.0) for cell, score in scores.items() if score > 0}
+    total = sum(weight.values()) + 2.0
+    return tuple(sorted(((cell, round(w / total, 3)) for cell, w in weight.items()), key=lambda row: -row[1]))
+
+
+def _missing(scores: Mapping[Cell, float], votes: Mapping[Claim, float]) -> str:
+    order = sorted(scores.values(), reverse=True)
+    best = max(scores, key=lambda cell: scores[cell])
+    if order[0] == 0:
+        return "what its training loss compares, and how an example is drawn: neither is said"
+    if order[0] < ENOUGH:
+        return f"what its training loss compares: only a hint of {best.value} was found"
+    if order[1] > CONTESTED * order[0]:
+        second = sorted(scores, key=lambda cell: -scores[cell])[1]
+        return _QUESTION.get(
+            frozenset((best, second)),
+            f"its training loss: the evidence is split between {best.value} and {second.value}",
+        )
+    return ""
+
+
+_QUESTION: Mapping[frozenset[Cell], str] = {
+    frozenset((Cell.AUTOREGRESSIVE, Cell.DIFFUSION)): "whether pieces are drawn one after the other or all are refined together",
+    frozenset((Cell.AUTOREGRESSIVE, Cell.NOT_GENERATIVE)): "whether anything is drawn piece by piece, or only a label or a vector comes out",
+    frozenset((Cell.DIFFUSION, Cell.NOT_GENERATIVE)): "whether noise is turned into examples, or one best answer is regressed",
+    frozenset((Cell.DIFFUSION, Cell.ENERGY)): "whether the loss regresses a score or contrasts energies of data and samples",
+    frozenset((Cell.DIFFUSION, Cell.FLOW)): "whether the loss is a regression of a velocity or a likelihood with a log-determinant",
+    frozenset((Cell.LATENT_VARIABLE, Cell.NOT_GENERATIVE)): "whether the code has a prior that is drawn from",
+    frozenset((Cell.ADVERSARIAL, Cell.NOT_GENERATIVE)): "whether the training loss has a discriminator",
+    frozenset((Cell.ADVERSARIAL, Cell.LATENT_VARIABLE)): "whether a bound or a discriminator trains the decoder",
+    frozenset((Cell.ADVERSARIAL, Cell.DIFFUSION)): "whether noise is mapped once by a generator or removed in steps",
+}  # fmt: skip
+
+
+def describe(
+    subject: str, cell: Cell, ranked: tuple[tuple[Cell, float], ...], votes: Mapping[Claim, float], rows: list[Evidence], notes: tuple[str, ...] = ()
+) -> Placement:  # fmt: skip
+    """Everything that follows from a cell and the properties found."""
+    kind, cost = likelihood(cell, votes), sampling(cell, votes)
+    inherited = _inherited(rows, cell)
+    return Placement(
+        subject=subject,
+        cell=cell,
+        confidence=ranked[0][1] if ranked else 0.0,
+        ranked=ranked,
+        also=_also(cell, votes),
+        inherited=inherited,
+        likelihood=kind,
+        likelihood_of=_variable(cell, inherited),
+        cost=cost,
+        cost_note=_COST[cost],
+        failure_modes=_failures(cell, inherited, votes),
+        evidence=tuple(rows),
+        would_change=_would_change(cell, ranked),
+        notes=notes,
+    )
+
+
+_COST: Mapping[Cost | None, str] = {
+    Cost.CONSTANT: "one network evaluation per sample",
+    Cost.LENGTH: "one network evaluation per piece: grows with the length",
+    Cost.STEPS: "one network evaluation per solver step: set by the number of steps",
+    Cost.CHAIN: "one evaluation per step of a Markov chain of unknown length",
+    None: "not applicable: nothing is drawn",
+}
+
+
+def likelihood(cell: Cell, votes: Mapping[Claim, float]) -> Kind:
+    """The kind of likelihood of what the generative step models."""
+    v = {claim: votes.get(claim, 0.0) for claim in Claim}
+    if cell is Cell.DIFFUSION:
+        if (
+            v[C.CONSISTENCY] >= 2
+            or (v[C.DISTILLED] >= 3 and v[C.PART_TEACHER] > 0)
+            or (v[C.ONE_STEP] >= 2 and v[C.DISTILLED] + v[C.VELOCITY] >= 2)
+        ):
+            return Kind.NONE
+        if v[C.MASKED_BOUND] + v[C.FILL_MASKS] >= 2 or (v[C.BITS] >= 2 and v[C.VELOCITY] < 2) or (v[C.DISCRETE] >= 2):
+            return Kind.LOWER_BOUND
+    if cell is Cell.LATENT_VARIABLE:
+        if v[C.CODE_GAME] >= 2 and v[C.BOUND] < v[C.CODE_GAME]:
+            return Kind.NONE
+        if v[C.EXACT_LATENT] > v[C.BOUND] + v[C.CALLED_LATENT]:
+            return Kind.EXACT
+    if cell is Cell.AUTOREGRESSIVE and v[C.HEAD_PER_PIECE] >= 2:
+        return Kind.ESTIMATE
+    return DEFAULTS[cell][0]
+
+
+def sampling(cell: Cell, votes: Mapping[Claim, float]) -> Cost | None:
+    """How the number of network evaluations of one sample grows."""
+    v = {claim: votes.get(claim, 0.0) for claim in Claim}
+    if cell is Cell.FLOW:
+        if v[C.SOLVES_ODE] >= 2:
+            return Cost.STEPS
+        return Cost.LENGTH if v[C.SEQUENTIAL_INVERSE] >= 2 else Cost.CONSTANT
+    if cell is Cell.DIFFUSION and v[C.ONE_STEP] >= 2 and v[C.CONSISTENCY] + v[C.DISTILLED] + v[C.VELOCITY] >= 2:
+        return Cost.CONSTANT
+    if cell is Cell.LATENT_VARIABLE and v[C.SEQUENTIAL_DECODER] >= 1.5:
+        return Cost.LENGTH
+    if cell is Cell.AUTOREGRESSIVE and v[C.HEAD_PER_PIECE] >= 2:
+        return Cost.STEPS
+    if cell is Cell.ADVERSARIAL and v[C.CALLED_DIFFUSION] + v[C.DENOISE] >= 4:
+        return Cost.STEPS
+    return DEFAULTS[cell][1]
+
+
+def _also(cell: Cell, votes: Mapping[Claim, float]) -> Cell | None:
+    """The cell that the sampling procedure alone points to, when it is another one."""
+    by: dict[Cell, float] = {}
+    for claim, vote in votes.items():
+        meaning = MEANING[claim]
+        if meaning.aspect is Aspect.SAMPLING and meaning.cell is not None:
+            by[meaning.cell] = by.get(meaning.cell, 0.0) + vote
+    best = max(by, key=lambda key: by[key], default=None)
+    return best if best not in (None, cell, Cell.NOT_GENERATIVE) and by[best] >= 2.5 else None
+
+
+def _inherited(rows: list[Evidence], cell: Cell | None) -> tuple[Inherited, ...]:
+    found: dict[str, Inherited] = {}
+    for row in rows:
+        meaning = MEANING[row.claim]
+        if meaning.aspect is Aspect.PART and row.claim is not C.PART_NETWORK and row.weight >= 0.25:
+            found.setdefault(row.claim.value, Inherited(row.claim.value, meaning.says, row.quote, row.where))
+        if cell is Cell.LATENT_VARIABLE and row.claim is C.SEQUENTIAL_DECODER and row.weight > 0:
+            found.setdefault("sequential_decoder", Inherited("sequential_decoder", meaning.says, row.quote, row.where))
+    return () if cell is Cell.NOT_GENERATIVE else tuple(found.values())
+
+
+def _variable(cell: Cell, inherited: tuple[Inherited, ...]) -> str:
+    parts = {part.part for part in inherited}
+    if cell is Cell.NOT_GENERATIVE:
+        return ""
+    given = ", given the condition" if "text_encoder" in parts else ""
+    if "tokenizer" in parts:
+        return f"the tokens, not the raw data behind the tokenizer{given}"
+    if "autoencoder" in parts and cell is not Cell.LATENT_VARIABLE:
+        return f"the autoencoder's latents, not the raw data{given}"
+    return f"the data{given}"
+
+
+_CEILING = FailureMode(
+    "reconstruction ceiling",
+    "no sample is better than what the frozen autoencoder or tokenizer can rebuild",
+    "reconstruction error of held-out data",
+)
+_NARROW = FailureMode("loss of diversity against the teacher", "a student of few steps covers less than its teacher", "recall of student against teacher samples")  # fmt: skip
+
+
+def _failures(cell: Cell, inherited: tuple[Inherited, ...], votes: Mapping[Claim, float]) -> tuple[FailureMode, ...]:
+    paradigm = cell.paradigm
+    if paradigm is None:
+        return ()
+    parts = {part.part for part in inherited}
+    extra = [_CEILING] if parts & {"autoencoder", "tokenizer"} and cell is not Cell.LATENT_VARIABLE else []
+    if "teacher" in parts or (cell is Cell.DIFFUSION and votes.get(C.CONSISTENCY, 0.0) >= 2):
+        extra.append(_NARROW)
+    return (*FACTS[paradigm].failure_modes, *extra)
+
+
+_CHANGE: Mapping[Cell, str] = {
+    Cell.AUTOREGRESSIVE: "a loss on the next piece given the earlier ones, and a loop that appends pieces",
+    Cell.LATENT_VARIABLE: "a bound with a KL to a prior (or EM), and samples decoded from prior draws",
+    Cell.ADVERSARIAL: "a discriminator in the training loss, and one pass from noise to sample",
+    Cell.DIFFUSION: "a loss that regresses noise, score or velocity at random noise levels, and sampling in steps",
+    Cell.FLOW: "a log-determinant in the training loss, and samples by the inverse map",
+    Cell.ENERGY: "a contrast of energies in the loss, and samples by a Markov chain",
+    Cell.NOT_GENERATIVE: "that only labels, vectors or one best answer come out, and nothing is drawn",
+}
+
+
+def _would_change(cell: Cell | None, ranked: tuple[tuple[Cell, float], ...]) -> tuple[str, ...]:
+    others = [other for other, _ in ranked if other is not cell][:2]
+    if not others:
+        others = [Cell.AUTOREGRESSIVE if cell is Cell.NOT_GENERATIVE else Cell.NOT_GENERATIVE]
+    return tuple(f"{other.value}: {_CHANGE[other]}" for other in others)

@@ -1,0 +1,171 @@
+"""The words reader: a model card, an abstract, a title or a sentence as evidence."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader
+from fourfold.atlas.words_table import ASIDE, FOIL, FOIL_AFTER, FOIL_NAME, PARTS, QUIET, WORDS
+
+__all__ = ["MAX_PROSE", "read_words"]
+
+MAX_PROSE = 60_000
+_NAMED = frozenset(claim for claim, meaning in MEANING.items() if meaning.aspect is Aspect.NAMED) | {Claim.GAME}
+_BOUNDARY = re.compile(
+    r"[;:(]|—|\b(?:we|our|ours|but|this|here|it|its|by|using|is|instead)\b|, (?:which|the|an?|and then)\b", re.I
+)
+_OWN = re.compile(
+    r"\b(?:we|our|this (?:paper|work|model|repo\w*)|is an?|are|based on|trained|proposed?|propose[sd]?|present|introduc\w+)\b",
+    re.I,
+)
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[^a-z])|\n\s*\n|\n(?=\s*(?:[#*|-]|\d+\. ))|\n(?=.*\n[=-]{3})")
+_HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
+
+
+@lru_cache(maxsize=1)
+def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str]], ...]:
+    return tuple((claim, weight, re.compile(pattern, re.I)) for claim, weight, pattern in WORDS)
+
+
+@lru_cache(maxsize=1)
+def _parts() -> tuple[tuple[Claim, re.Pattern[str]], ...]:
+    return tuple((claim, re.compile(pattern, re.I)) for claim, pattern in PARTS)
+
+
+@lru_cache(maxsize=1)
+def _cues() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    return re.compile(FOIL, re.I), re.compile(FOIL_NAME, re.I), re.compile(FOIL_AFTER, re.I)
+
+
+@dataclass(frozen=True)
+class _Prose:
+    """Text with asides blanked in place (offsets stay true), its sentences and the weight of each."""
+
+    text: str
+    starts: list[int]
+    weights: list[float]
+
+    def sentence(self, at: int) -> tuple[int, int, float]:
+        index = bisect_right(self.starts, at) - 1
+        end = self.starts[index + 1] if index + 1 < len(self.starts) else len(self.text)
+        return self.starts[index], end, self.weights[index]
+
+
+def _blank(match: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", match.group())
+
+
+def _prose(raw: str) -> _Prose:
+    text = re.sub(ASIDE, _blank, raw[:MAX_PROSE], flags=re.M)
+    text = re.sub(r"[*`_>]{1,3}(?=\w)|(?<=\w)[*`]{1,3}", lambda found: " " * len(found.group()), text)
+    starts = [0, *(found.end() for found in _SENTENCE.finditer(text))]
+    quiet = _quiet_spans(text)
+    text = re.sub(r"(?<!\n)\n(?!\n)", " ", text)
+    fences = [found.span() for found in re.finditer(r"(?s)```.*?```", raw[:MAX_PROSE])]
+    weights = [_place_weight(text, at, quiet, fences) for at in starts]
+    return _Prose(text, starts, weights)
+
+
+def _quiet_spans(text: str) -> list[tuple[int, bool]]:
+    rows = [
+        (found.start(), bool(re.search(QUIET, found.group(1) or found.group(2) or "", re.I)))
+        for found in _HEADING.finditer(text)
+    ]
+    return [(0, False), *rows]
+
+
+def _place_weight(text: str, at: int, quiet: list[tuple[int, bool]], fences: list[tuple[int, int]]) -> float:
+    section = quiet[bisect_right(quiet, (at, True)) - 1]
+    if section[1]:
+        return 0.25
+    if any(start <= at < end for start, end in fences) or text[at : at + 3].lstrip().startswith("|"):
+        return 0.4
+    return 1.5 if not text[:at].strip("# \n\t") else 1.0 if at < 4000 else 0.6
+
+
+def read_words(text: str, where: str = "") -> list[Evidence]:
+    """Evidence in prose, with the offset of each quote.
+
+    Args:
+        text: any length; the first ``MAX_PROSE`` characters are read.
+        where: a prefix for the place, such as a file name.
+    """
+    prose = _prose(text)
+    prefix = f"{where}: " if where else ""
+    parts = list(_read_parts(prose, prefix))
+    masked = prose.text
+    for _, (start, end) in parts:
+        masked = masked[:start] + " " * (end - start) + masked[end:]
+    prose = _Prose(masked, prose.starts, prose.weights)
+    return [evidence for evidence, _ in parts] + _fade_lists(list(_read_claims(prose, prefix)), prose)
+
+
+def _read_parts(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, tuple[int, int]]]:
+    for claim, pattern in _parts():
+        for found in pattern.finditer(prose.text):
+            weight = prose.sentence(found.start())[2]
+            yield (
+                Evidence(found.group()[:160], f"{prefix}offset {found.start()}", claim, weight, Reader.WORDS),
+                found.span(),
+            )
+
+
+def _read_claims(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, int]]:
+    for claim, weight, pattern in _compiled():
+        for count, found in enumerate(pattern.finditer(prose.text)):
+            if count == 40:
+                break
+            start, end, place = prose.sentence(found.start())
+            factor = place * _foil(prose.text, start, end, found, claim)
+            if _OWN.search(prose.text, start, end):
+                factor *= 1.2
+            yield (
+                Evidence(
+                    _quote(prose.text, found),
+                    f"{prefix}offset {found.start()}",
+                    claim,
+                    round(weight * factor, 3),
+                    Reader.WORDS,
+                ),
+                start,
+            )
+
+
+def _quote(text: str, found: re.Match[str]) -> str:
+    a, b = max(found.start() - 20, 0), min(found.end() + 20, len(text))
+    return " ".join(text[a:b].split())[:160]
+
+
+def _foil(text: str, start: int, end: int, found: re.Match[str], claim: Claim) -> float:
+    """0 behind a negation or a foil, 0.3 for background, else 1."""
+    before, names, after = _cues()
+    for pattern, reach, factor in ((before, 90, 0.0), (names, 40, 0.2)):
+        if pattern is names and claim not in _NAMED:
+            continue
+        last = None
+        for cue in pattern.finditer(text, max(start, found.start() - 140), found.start() + 4):
+            if cue.end() <= found.start() + 1:
+                last = cue
+        if last and found.start() - last.end() <= reach and not _BOUNDARY.search(text, last.end(), found.start()):
+            return factor
+    if claim in _NAMED and after.search(text[found.end() : min(end, found.end() + 60)]):
+        return 0.3
+    return 1.0
+
+
+def _fade_lists(rows: list[tuple[Evidence, int]], prose: _Prose) -> list[Evidence]:
+    """A sentence that names three paradigms or more speaks of none in particular."""
+    cells: dict[int, set[object]] = {}
+    for evidence, start in rows:
+        if MEANING[evidence.claim].aspect is Aspect.NAMED:
+            cells.setdefault(start, set()).add(MEANING[evidence.claim].cell)
+    return [
+        Evidence(e.quote, e.where, e.claim, round(e.weight * 0.3, 3), e.kind)
+        if e.claim in _NAMED and len(cells.get(start, ())) >= 3
+        else e
+        for e, start in rows
+    ]
