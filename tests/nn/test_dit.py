@@ -1,0 +1,63 @@
+"""The transformer of patches: sizes, precision, labels, start."""
+
+import pytest
+import torch
+
+from fourfold.core import configuration, construct
+from fourfold.nn.dit import DiT
+
+
+def shaken(net):
+    torch.manual_seed(0)
+    for p in net.parameters():
+        p.data.add_(0.05 * torch.randn_like(p))
+    return net
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 7, 10), (2, 1, 5), (1, 28, 28)])
+@pytest.mark.parametrize("patch", [1, 2, 4])
+def test_any_shape(shape, patch):
+    net = shaken(DiT(shape, 16, 1, 2, patch))
+    x = torch.randn(2, *shape)
+    assert net(x, torch.zeros(2)).shape == x.shape
+
+
+def test_cutting_and_joining_are_inverse():
+    net = DiT((3, 7, 10), 16, 1, 2, 4)
+    x = torch.randn(2, 3, 7, 10)
+    assert torch.equal(net._join(net._cut(x)), x)
+
+
+def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
+    x, tau, cond = torch.randn(4, 1, 8, 8), torch.tensor([0.0, 0.3, -0.4, 1.0]), torch.tensor([0, 1, 2, -1])
+    net = DiT((1, 8, 8), 16, 2, 2, 4, classes=3)
+    assert net(x, tau, cond).abs().max() == 0
+    net = shaken(net)
+    base = net(x, tau, cond)
+    assert not torch.allclose(base, net(x, tau + 0.1, cond))
+    assert not torch.allclose(base[:3], net(x, tau, None)[:3])
+    assert torch.allclose(base[3], net(x, tau, None)[3], atol=1e-6)
+    corner = torch.zeros_like(x)
+    corner[..., 0, 0] = 1.0
+    assert (net(x + corner, tau, cond) - base)[..., -1, -1].abs().min() > 0
+
+
+def test_bf16_weights_take_and_return_float32():
+    net = shaken(DiT((1, 8, 8), 16, 1, 2, 2, classes=3))
+    x, tau, cond = torch.randn(4, 1, 8, 8), torch.linspace(-1, 1, 4), torch.tensor([0, 1, 2, -1])
+    exact = net(x, tau, cond)
+    rounded = net.bfloat16()(x, tau, cond)
+    assert rounded.dtype == torch.float32
+    assert (rounded - exact).abs().max() < 0.1 * exact.abs().max() + 0.02
+
+
+def test_configuration_rebuilds_the_network():
+    net = DiT((1, 8, 9), 16, 2, 2, 4, classes=3)
+    again = construct(configuration(net))
+    assert configuration(again) == configuration(net)
+    again.load_state_dict(net.state_dict())
+
+
+def test_heads_must_divide_the_width():
+    with pytest.raises(ValueError, match="do not divide"):
+        DiT((1, 8, 8), 16, 1, 3)

@@ -1,0 +1,255 @@
+"""Diffusion: objectives at the truth, likelihoods against exact densities, and the presets."""
+
+import math
+
+import pytest
+import torch
+
+from fourfold import checks
+from fourfold.codecs import Standardised
+from fourfold.core import Batch, GenerativeModel, Noise, Training, view
+from fourfold.data.oracles import GaussianDenoiser, MixtureDenoiser
+from fourfold.estimands import Denoiser, Score, Velocity
+from fourfold.paradigms import diffusion
+from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
+from fourfold.samplers.guidance import Guided
+from fourfold.samplers.ode import DPMSolver
+from fourfold.spaces import Images, Text, Vectors
+from fourfold.vocabulary import Kind, Paradigm
+
+MEAN = (0.3, -0.2, 0.1)
+COVARIANCE = ((1.0, 0.5, 0.0), (0.5, 0.8, -0.3), (0.0, -0.3, 0.6))
+PATHS = (EDM(), VE(), VP(), SubVP(), Cosine(), RectifiedFlow())
+
+
+def gaussian(path):
+    return GaussianDenoiser(path, MEAN, COVARIANCE)
+
+
+def exact():
+    return torch.distributions.MultivariateNormal(torch.tensor(MEAN), torch.tensor(COVARIANCE))
+
+
+def draw(seed, n=256):
+    generator = torch.Generator().manual_seed(seed)
+    factor = torch.linalg.cholesky(torch.tensor(COVARIANCE))
+    return torch.randn(n, 3, generator=generator) @ factor.T + torch.tensor(MEAN)
+
+
+def log_prob(likelihood, oracle, x, seed=0):
+    estimand = view(oracle, likelihood.needs)
+    return likelihood(estimand, Batch(x), Noise(seed, 0, len(x), "score"), diffusion.Denoising())
+
+
+# --- objectives -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [EDM(), VP(), RectifiedFlow()], ids=lambda p: type(p).__name__)
+def test_denoising_is_stationary_at_the_truth(path):
+    checks.check_stationary(diffusion.Denoising(mean=-0.5, std=1.0, sigma_data=1.0), gaussian(path), draw)
+
+
+def test_flow_matching_is_stationary_at_the_truth():
+    checks.check_stationary(diffusion.FlowMatching(), view(gaussian(RectifiedFlow()), Velocity), draw)
+
+
+def test_denoising_is_not_stationary_elsewhere():
+    wrong = GaussianDenoiser(EDM(), (1.3, -0.2, 0.1), COVARIANCE)
+    with pytest.raises(checks.CheckFailed):
+        checks.check_stationary(diffusion.Denoising(sigma_data=1.0), wrong, draw)
+
+
+def test_an_untrained_network_has_loss_one_at_every_noise_level():
+    """The point of the weights: sigma_data^2 is the data's mean square, F = 0, so the loss is 1 on average."""
+    model = diffusion.CARD.recipes["denoising"](Vectors(4), "xs")
+    torch.manual_seed(0)
+    term = model.terms()["denoising"]
+    losses = term(Batch(torch.randn(20_000, 4)))
+    for part in losses.chunk(4):  # in order of noise
+        assert part.mean().item() == pytest.approx(1.0, abs=0.03)
+    assert term.watched["loss_low_noise"].item() == pytest.approx(losses[:10_000].mean().item())
+    assert term.watched["loss_high_noise"].item() == pytest.approx(losses[10_000:].mean().item())
+
+
+def test_noise_levels_follow_the_law_asked_for():
+    u = diffusion._quantiles(5_000, torch.device("cpu"))
+    z = diffusion._normal_quantile(u)
+    assert z.mean().item() == pytest.approx(0, abs=5e-3)
+    assert z.std().item() == pytest.approx(1, abs=1e-2)
+
+
+def test_labels_are_dropped_at_the_rate_asked_for():
+    torch.manual_seed(0)
+    cond = torch.arange(4).repeat(5_000)
+    dropped = diffusion._forgetful(cond, 0.2)
+    assert (dropped == -1).double().mean().item() == pytest.approx(0.2, abs=0.01)
+    assert bool(((dropped == cond) | (dropped == -1)).all())
+    assert diffusion._forgetful(None, 0.2) is None
+
+
+# --- views ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", ["denoising", "velocity"])
+@pytest.mark.parametrize("path", [VP(), Cosine(), RectifiedFlow()], ids=lambda p: type(p).__name__)
+def test_views_of_a_network_commute(recipe, path):
+    torch.manual_seed(0)
+    made = diffusion.CARD.recipes[recipe](Vectors(3), "xs").estimand
+    for p in made.parameters():
+        p.data.add_(0.02 * torch.randn_like(p))
+    with torch.no_grad():
+        checks.check_views(type(made)(made.net, (3,), path, 1.0), (3,))
+
+
+def test_the_score_view_is_the_gradient_of_the_exact_density():
+    oracle = MixtureDenoiser(EDM(), (0.3, 0.7), ((-1.0, 0.0), (1.0, 0.5)), (((0.2, 0.0), (0.0, 0.3)),) * 2)
+    x, t = torch.randn(16, 2, dtype=torch.float64).requires_grad_(), torch.linspace(0.1, 3, 16).double()
+    (gradient,) = torch.autograd.grad(oracle.log_prob(x, t).sum(), x)
+    assert torch.allclose(view(oracle, Score)(x, t), gradient, atol=1e-9)
+
+
+# --- likelihoods ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
+def test_the_flow_with_the_exact_trace_gives_the_density(path):
+    x = draw(1, 32)
+    result = log_prob(diffusion.ProbabilityFlow(24, None), gaussian(path), x)
+    assert result.kind is Kind.ESTIMATE
+    assert result.std_error is None
+    # the path's first noise widens the data a little, and its last keeps a little of the mean
+    assert torch.allclose(result.nats, exact().log_prob(x), atol=0.02)
+
+
+def test_the_flow_with_probes_agrees_within_its_error():
+    x = draw(2, 256)
+    result = log_prob(diffusion.ProbabilityFlow(24, 8), gaussian(EDM()), x)
+    gap = (result.nats - exact().log_prob(x)) / (result.std_error + 2e-3)
+    assert result.draws == 8
+    assert gap.square().mean().sqrt() < 1.5  # t with 7 degrees of freedom has deviation 1.18
+    assert abs(float((result.nats - exact().log_prob(x)).mean())) < 4 * float(result.std_error.mean()) / 16 + 2e-3
+
+
+def test_the_flow_of_a_mixture_agrees_with_its_density():
+    oracle = MixtureDenoiser(EDM(), (0.3, 0.7), ((-2.0,), (2.0,)), (((0.25,),), ((0.25,),)))
+    x = torch.linspace(-3, 3, 41)[:, None]
+    result = log_prob(diffusion.ProbabilityFlow(40, None), oracle, x)
+    density = oracle.log_prob(x.double(), torch.full((41,), 0.002).double())
+    assert torch.allclose(result.nats.double(), density, atol=0.03)  # N(0, sigma_T^2) misses the mean by 0.8 / 80
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
+def test_the_bound_lies_below_the_density_and_close(path):
+    x = draw(3, 512)
+    result = log_prob(diffusion.VariationalBound(64), gaussian(path), x)
+    gap = exact().log_prob(x) - result.nats
+    error = result.std_error.square().sum().sqrt() / len(x)
+    assert result.kind is Kind.LOWER_BOUND
+    assert gap.mean() > -4 * error
+    assert gap.mean() < 0.1 + 4 * error
+
+
+def test_the_bound_of_a_wrong_model_is_lower():
+    x = draw(3, 512)
+    right = log_prob(diffusion.VariationalBound(32), gaussian(EDM()), x).nats.mean()
+    wrong = GaussianDenoiser(EDM(), (1.3, -0.2, 0.1), COVARIANCE)
+    assert log_prob(diffusion.VariationalBound(32), wrong, x).nats.mean() < right - 0.1
+
+
+def test_the_standard_error_of_the_bound_is_its_spread_over_seeds():
+    x = draw(4, 8)
+    runs = [log_prob(diffusion.VariationalBound(8), gaussian(EDM()), x, seed) for seed in range(100)]
+    spread = torch.stack([r.nats for r in runs]).std(0)
+    claimed = torch.stack([r.std_error.square() for r in runs]).mean(0).sqrt()
+    assert torch.allclose(spread, claimed, rtol=0.35)
+
+
+def test_settings_without_an_error_are_refused():
+    with pytest.raises(ValueError, match="2 probes"):
+        diffusion.ProbabilityFlow(probes=1)
+    with pytest.raises(ValueError, match="even"):
+        diffusion.VariationalBound(3)
+
+
+def test_dequantisation_is_part_of_the_likelihood():
+    """Uniform images: every level is equally likely, and a flat density over [-1, 1] scores log2(levels) bits per dim."""
+    space = Images(1, 8, 8, levels=17)
+    model = diffusion.CARD.recipes["denoising"](space, "xs").with_parts(likelihood=diffusion.VariationalBound(8))
+    result = model.log_prob(torch.randint(17, (4, 1, 8, 8)).to(torch.uint8))
+    assert result.kind is Kind.LOWER_BOUND
+    assert "dequantisation" in result.note
+    assert result.dims == 64
+
+
+def test_vectors_are_scored_in_their_own_units():
+    """Behind a codec that standardises, the density of raw vectors is that of the oracle: the determinant counts."""
+    space, scale = Vectors(3), torch.tensor([2.0, 0.5, 10.0])
+    codec = Standardised(space)
+    codec.scale.copy_(scale)
+    model = GenerativeModel(
+        space,
+        codec,
+        gaussian(EDM()),
+        diffusion.Denoising(),
+        DPMSolver(),
+        diffusion.ProbabilityFlow(24, None),
+        Training(),
+    )
+    x = draw(5, 16)
+    expected = exact().log_prob(x) - scale.log().sum()
+    assert torch.allclose(model.log_prob(x * scale).nats, expected, atol=0.02)
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", ["denoising", "velocity", "dit"])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 13, 50), (3, 64, 96)])
+def test_image_presets_take_any_shape(recipe, shape):
+    model = diffusion.CARD.recipes[recipe](Images(*shape, classes=3), "xs")
+    assert model.paradigm is Paradigm.DIFFUSION
+    x = torch.randn(2, *shape)
+    assert model.estimand(x, torch.full((2,), 0.5), torch.tensor([1, -1])).shape == x.shape
+
+
+def test_what_a_recipe_does_not_model_is_refused():
+    with pytest.raises(TypeError, match="models images and vectors, not Text"):
+        diffusion.CARD.recipes["denoising"](Text("ab", 4), "s")
+    with pytest.raises(TypeError, match="models images, not Vectors"):
+        diffusion.CARD.recipes["dit"](Vectors(2), "s")
+
+
+def test_a_guided_model_is_a_model():
+    torch.manual_seed(0)
+    model = diffusion.CARD.recipes["denoising"](Vectors(2, classes=3), "xs")
+    for p in model.estimand.parameters():
+        p.data.add_(0.05 * torch.randn_like(p))
+    guided = GenerativeModel(
+        model.space, model.codec, Guided(model.estimand, 1.0), model.objective, model.sampler, model.likelihood
+    )
+    assert torch.equal(guided.sample(5, cond=1), model.sample(5, cond=1))
+    checks.check_configuration(guided)
+    checks.check_batch_split(guided)
+
+
+@pytest.mark.parametrize("recipe", ["denoising", "velocity"])
+def test_a_trained_model_scores_and_samples_its_data(recipe):
+    """300 steps on a one-dimensional mixture: density near the truth, samples in both modes."""
+    torch.manual_seed(0)
+    model = diffusion.CARD.recipes[recipe](Vectors(1), "xs")
+    mixture = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(torch.tensor([0.3, 0.7])),
+        torch.distributions.Normal(torch.tensor([-1.5, 0.65]), torch.tensor([0.3, 0.3])),
+    )
+    optimizer = torch.optim.AdamW(model.estimand.parameters(), 3e-3)
+    (term,) = model.terms().values()
+    for i in range(300):
+        optimizer.param_groups[0]["lr"] = 3e-3 * 0.5 * (1 + math.cos(math.pi * i / 300))
+        optimizer.zero_grad()
+        term(Batch(mixture.sample((512,))[:, None])).mean().backward()
+        optimizer.step()
+    x = mixture.sample((256,))
+    assert (model.log_prob(x[:, None]).nats.mean() - mixture.log_prob(x).mean()).abs() < 0.1
+    samples = model.sample(1024)[:, 0]
+    assert (samples < -0.5).double().mean().item() == pytest.approx(0.3, abs=0.07)
+    assert isinstance(model.estimand, Denoiser | Velocity)
