@@ -87,7 +87,7 @@ class Point:
 
 
 def scatter(
-    points: Sequence[Point], x_label: str, y_label: str, floor: float = math.nan, width: int = 560, height: int = 340
+    points: Sequence[Point], x_label: str, y_label: str, floor: float = math.nan, width: int = 760, height: int = 360
 ) -> str:
     """Quality against cost: points with intervals, paths through other settings of the same model, and the floor."""
     xs = [p.x for p in points] + [x for p in points for x, _, _ in p.path]
@@ -99,7 +99,9 @@ def scatter(
     if math.isfinite(floor):
         y = ay(floor)
         body.append(f'<line class="floor" x1="62" x2="{width - 16}" y1="{y}" y2="{y}"/>')
-        body.append(f'<text class="note" x="{width - 18}" y="{y - 4}" text-anchor="end">floor: training examples</text>')
+        body.append(
+            f'<text class="note" x="{width - 18}" y="{y - 4}" text-anchor="end">floor: training examples</text>'
+        )
     placed: list[tuple[float, float]] = []
     for p in points:
         body += _point(p, ax, ay, placed, width)
@@ -115,18 +117,22 @@ def _point(p: Point, ax: Axis, ay: Axis, placed: list[tuple[float, float]], widt
         route = " ".join(f"{'L' if i else 'M'}{ax(a)} {ay(b)}" for i, (a, b, _) in enumerate(line))
         parts.append(f'<path class="line {p.css}" d="{route}"/>')
         for a, b, text in p.path:
-            parts.append(f'<circle class="small {p.css}" cx="{ax(a)}" cy="{ay(b)}" r="3"><title>{escape(text)}</title></circle>')
+            parts.append(
+                f'<circle class="small {p.css}" cx="{ax(a)}" cy="{ay(b)}" r="3"><title>{escape(text)}</title></circle>'
+            )
             parts.append(f'<text class="note" x="{ax(a)}" y="{ay(b) - 7}" text-anchor="middle">{escape(text)}</text>')
     if math.isfinite(p.low):
         parts.append(f'<line class="whisker {p.css}" x1="{x}" x2="{x}" y1="{ay(p.low)}" y2="{ay(p.high)}"/>')
     parts.append(f'<circle class="dot {p.css}" cx="{x}" cy="{y}" r="6"><title>{escape(p.label)}</title></circle>')
-    at = y + 4
+    at = y + (22 if p.path else 4)
     while any(abs(at - other) < 13 and abs(x - left) < 130 for left, other in placed):
         at += 13
     placed.append((x, at))
-    left = x > width - 140
-    anchor = ' text-anchor="end"' if left else ""
-    parts.append(f'<text class="label {p.css}" x="{x - 10 if left else x + 10}" y="{at}"{anchor}>{escape(p.label)}</text>')
+    left = x > width - 140 and not p.path
+    anchor = ' text-anchor="end"' if left else ' text-anchor="middle"' if p.path else ""
+    parts.append(
+        f'<text class="label {p.css}" x="{x - 10 if left else x + (0 if p.path else 10)}" y="{at}"{anchor}>{escape(p.label)}</text>'
+    )
     return parts
 
 
@@ -161,7 +167,7 @@ class Curve:
     css: str
 
 
-def curves(lines: Sequence[Curve], x_label: str, width: int = 270, height: int = 170) -> str:
+def curves(lines: Sequence[Curve], x_label: str, width: int = 262, height: int = 160) -> str:
     """Lines over one axis; the vertical one leaves out the outermost hundredths, so that early spikes do not flatten all."""
     ys = sorted(y for line in lines for y in line.ys if math.isfinite(y))
     if not ys:
@@ -201,7 +207,10 @@ def strip(value: float, low: float, high: float, floor: float, axis: tuple[float
 
 
 def cloud(
-    points: Sequence[Sequence[float]], behind: Sequence[Sequence[float]], box: tuple[float, float, float, float], css: str
+    points: Sequence[Sequence[float]],
+    behind: Sequence[Sequence[float]],
+    box: tuple[float, float, float, float],
+    css: str,
 ) -> str:
     """Samples over data, as dots in one box (``x`` low, high, ``y`` low, high)."""
     size = 240

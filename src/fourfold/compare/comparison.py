@@ -23,6 +23,7 @@ from fourfold.compare.snapshot import save_snapshot
 from fourfold.core import Space, configuration
 from fourfold.data import Dataset, load
 from fourfold.engine import parse_budget
+from fourfold.engine.budget import Seconds
 from fourfold.metrics import Score, examples
 from fourfold.metrics.score import t_quantile
 from fourfold.paradigms import build, cards
@@ -166,7 +167,7 @@ def compare(
     n: int = 2000,
     features: str | None = None,
     likelihood_examples: int = 1024,
-    patience: float = 120.0,
+    patience: float | None = None,
     sweep: bool = True,
     precision: str | None = None,
     compile: bool | None = None,
@@ -194,9 +195,12 @@ def compare(
         n: samples and references, at most.
         features: of images, see :func:`fourfold.metrics.evaluate`.
         likelihood_examples: test examples that are scored, at most.
-        patience: seconds that sampling, scoring, and the sweep over steps may each take in one run.
+        patience: seconds that sampling and scoring may each take in one run, beyond which fewer examples must do; by
+            default the seconds of the budget, but at least 20, and 120 for a budget that is not in seconds.
         sweep: measure quality at other numbers of sampling steps too.
-        precision, compile, device: as :func:`fourfold.fit` takes them.
+        precision: as :func:`fourfold.fit` takes it.
+        compile: as :func:`fourfold.fit` takes it.
+        device: as :func:`fourfold.fit` takes it.
         data_options: further arguments of :func:`fourfold.load`.
         progress: show progress bars.
         say: is called with each line worth telling.
@@ -206,7 +210,9 @@ def compare(
         ValueError: for an unknown paradigm or budget, before anything is trained.
         KeyboardInterrupt: when interrupted; call again to go on.
     """
-    parse_budget(budget)
+    allowed = parse_budget(budget)
+    if patience is None:
+        patience = max(20.0, allowed.amount) if isinstance(allowed, Seconds) else 120.0
     dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
     say = say or (lambda line: None)
     names = _chosen(paradigms, dataset.space)
@@ -221,9 +227,7 @@ def compare(
     snapshot = folder / "data" / f"{_identity(dataset)}.safetensors"
     save_snapshot(dataset, snapshot)
     jobs = [
-        Job(
-            name, number, budget, size, str(snapshot.resolve()), snapshot.stem, precision, compile, device, evaluation
-        )
+        Job(name, number, budget, size, str(snapshot.resolve()), snapshot.stem, precision, compile, device, evaluation)
         for number in range(seed, seed + seeds)
         for name in names
     ]

@@ -180,7 +180,7 @@ def _own_likelihood(
 
     Only where there is a likelihood and it was cheap.
     """
-    if scored.kind is Kind.NONE or 2 * seconds > patience or len(drawn.x) < 2:
+    if scored.kind is Kind.NONE or 4 * seconds > patience or len(drawn.x) < 2:
         return []
     known = dataclasses.replace(dataset, test=dataset.train)
     x = drawn.x.flatten() if drawn.x.dtype == torch.long else drawn.x
@@ -208,9 +208,11 @@ def _sweep(model: GenerativeModel, dataset: Dataset, chosen: Examples, job: Job,
     patience, found = job.evaluation["patience"], []
     start = time.perf_counter()
     for count in (max(steps // 4, 1), max(steps // 2, 1), 2 * steps):
-        if time.perf_counter() - start + drawn.seconds * count / steps > patience or len(drawn.x) < len(chosen.test):
+        if time.perf_counter() - start + drawn.seconds * count / steps > patience / 2 or len(drawn.x) < len(
+            chosen.test
+        ):
             break
-        other = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=count))  # type: ignore[arg-type, type-var]
+        other = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=count))
         again = draw(other, len(drawn.x), job.seed, chosen.cond)
         head = headline(again.x, dataset, chosen, job.evaluation["features"])
         cost = [score.value for score in again.scores()]

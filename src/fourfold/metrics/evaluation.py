@@ -234,16 +234,18 @@ def likelihood(
 
 
 def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int, seconds: float | None) -> LogProb:
-    """Score blocks of examples until all are done, there is no likelihood, or time is over."""
+    """Score blocks of 64 and more until all are done, there is no likelihood, or the next block would take too long."""
     parts: list[LogProb] = []
-    done, start = 0, time.perf_counter()
-    while done < len(x) and (seconds is None or not done or time.perf_counter() - start < seconds):
-        stop = done + (64 if not done else 256)
-        labels = None if cond is None else cond[done:stop]
-        parts.append(model.log_prob(x[done:stop], labels, seed=seed + done))
-        if parts[0].kind is Kind.NONE:
+    done, size, start = 0, 64, time.perf_counter()
+    while done < len(x):
+        labels = None if cond is None else cond[done : done + size]
+        parts.append(model.log_prob(x[done : done + size], labels, seed=seed + done))
+        done += size
+        used = time.perf_counter() - start
+        if parts[0].kind is Kind.NONE or (seconds is not None and used * (1 + 64 / done) > seconds):
             break
-        done = stop
+        if seconds is None or used * (1 + 256 / done) <= seconds:
+            size = 256
     return LogProb.cat(parts)
 
 
