@@ -100,6 +100,9 @@ def tally(rows: list[Evidence]) -> dict[Claim, float]:
     votes: dict[Claim, float] = {}
     times: dict[Claim, int] = {}
     for row in sorted(rows, key=lambda row: -row.weight):
+        if row.weight < 0:
+            votes[row.claim] = max(votes.get(row.claim, 0.0) + row.weight, -3.0)
+            continue
         k = times.get(row.claim, 0)
         votes[row.claim] = votes.get(row.claim, 0.0) + row.weight * FADE**k
         times[row.claim] = k + 1
@@ -113,14 +116,35 @@ def weigh(votes: Mapping[Claim, float]) -> dict[Cell, float]:
         if condition:
             for claim in claims:
                 v[claim] *= factor
+    _objective_decides(v)
     scores = dict.fromkeys(Cell, 0.0)
     for claim, meaning in MEANING.items():
-        if meaning.cell is not None:
+        if meaning.cell is not None and meaning.cell is not Cell.NOT_GENERATIVE:
             scores[meaning.cell] += v[claim]
+    scores = {cell: max(score, 0.0) for cell, score in scores.items()}
+    nothing = sorted((v[claim] for claim in _NOTHING), reverse=True)
+    scores[Cell.NOT_GENERATIVE] = nothing[0] + 0.4 * sum(nothing[1:])
     if v[C.CODE_GAME] >= 2:
         scores[Cell.LATENT_VARIABLE] += scores[Cell.ADVERSARIAL] * 0.6 + v[C.CODE_GAME]
         scores[Cell.ADVERSARIAL] *= 0.4
     return scores
+
+
+def _objective_decides(v: dict[Claim, float]) -> None:
+    """How a sample is drawn says little for a cell whose objective was not seen, once another's was."""
+    seen = {cell: 0.0 for cell in Cell}
+    for claim, meaning in MEANING.items():
+        if meaning.cell is not None and meaning.aspect in (Aspect.OBJECTIVE, Aspect.NAMED):
+            seen[meaning.cell] += v[claim]
+    strongest = max(seen[cell] for cell in Cell if cell is not Cell.NOT_GENERATIVE)
+    for claim, meaning in MEANING.items():
+        if (
+            meaning.aspect is Aspect.SAMPLING
+            and meaning.cell not in (None, Cell.NOT_GENERATIVE)
+            and strongest >= 2.4
+            and seen[meaning.cell] < 0.4 * strongest
+        ):
+            v[claim] *= 0.4
 
 
 _LATENT = (C.BOUND, C.EXACT_LATENT, C.DECODE_LATENT, C.CALLED_LATENT)
@@ -143,11 +167,34 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
         (steps >= 3 and v[C.DISTILLED] + v[C.CONSISTENCY] >= 2, _GAMES, 0.5),
         (steps >= 3 and v[C.ENERGY_CONTRAST] + v[C.CALLED_ENERGY] < 2, (C.CHAIN,), 0.3),
         (v[C.CONSISTENCY] >= 3, (C.DISTILLED,), 1.5),
-        (total[_FLOWS] >= 5, _PIECES, 0.5),
+        (v[C.CHANGE_OF_VARIABLES] >= 3, _PIECES, 0.5),
+        (v[C.CHANGE_OF_VARIABLES] >= 3 and steps < 4, (C.BOUND, C.DENOISE), 0.6),
+        (v[C.BOUND] >= 2.5 and steps < 2 and v[C.PART_TOKENIZER] < 1, _PIECES, 0.5),
+        (v[C.BOUND] >= 2.5 and steps >= 2 and v[C.ITERATE] >= 1.2, (C.BOUND, C.ONE_BY_ONE), 0.5),
+        (v[C.GAME] >= 4 and steps < 3, _PIECES, 0.6),
+        (v[C.GAME] >= 4.4 and v[C.CALLED_LATENT] + v[C.DECODE_LATENT] < 2 and v[C.CODE_GAME] < 2, (C.BOUND,), 0.4),
+        (v[C.MASKED_BOUND] + v[C.FILL_MASKS] >= 4, (*_PIECES, C.FEATURES), 0.5),
+        (
+            steps >= 2.5 and v[C.ITERATE] >= 1.2 and v[C.HEAD_PER_PIECE] < 2,
+            (C.NEXT_PIECE, C.ONE_BY_ONE, C.REGRESSION),
+            0.5,
+        ),
+        (v[C.ENERGY_CONTRAST] + v[C.CALLED_ENERGY] >= 3, _PIECES, 0.6),
         (total[_FLOWS] >= 3 and v[C.SOLVES_ODE] >= 2, (C.ITERATE,), 0.4),
         (v[C.BOUND] >= 3 and v[C.SEQUENTIAL_DECODER] >= 2, _PIECES, 0.5),
         (total[_CHAINS] >= 4, (C.DENOISE, C.ITERATE, C.FEATURES), 0.6),
         (total[_PIECES] >= 4, (C.CALLED_LATENT, C.REBUILD, C.CALLED_ADVERSARIAL, C.GAME), 0.6),
+        (v[C.CALLED_FLOW] >= 2.4 and v[C.CHANGE_OF_VARIABLES] >= 1 and steps < 3, (C.EXACT_LATENT, *_PIECES), 0.5),
+        (v[C.CALLED_FLOW] >= 2 and v[C.BOUND] >= 1.5 and v[C.CHANGE_OF_VARIABLES] < 2, (C.CALLED_FLOW,), 0.4),
+        (
+            max(
+                v[C.CALLED_DIFFUSION], v[C.CALLED_ADVERSARIAL], v[C.CALLED_FLOW], v[C.CALLED_ENERGY], v[C.CALLED_LATENT]
+            )
+            >= 2.4,
+            _NOTHING[:4],
+            0.6,
+        ),
+        (v[C.PART_TOKENIZER] >= 1 and v[C.GENERATES] >= 0.8, (C.REBUILD,), 0.5),
         (made >= 4, _NOTHING, 0.6),
         (made >= 8, _NOTHING, 0.7),
     )
@@ -252,10 +299,12 @@ def sampling(cell: Cell, votes: Mapping[Claim, float]) -> Cost | None:
     if cell is Cell.FLOW:
         if v[C.SOLVES_ODE] >= 2:
             return Cost.STEPS
-        return Cost.LENGTH if v[C.SEQUENTIAL_INVERSE] >= 2 else Cost.CONSTANT
+        return Cost.LENGTH if max(v[C.SEQUENTIAL_INVERSE], v[C.ONE_BY_ONE], v[C.NEXT_PIECE]) >= 2 else Cost.CONSTANT
     if cell is Cell.DIFFUSION and v[C.ONE_STEP] >= 2 and v[C.CONSISTENCY] + v[C.DISTILLED] + v[C.VELOCITY] >= 2:
         return Cost.CONSTANT
-    if cell is Cell.LATENT_VARIABLE and v[C.SEQUENTIAL_DECODER] >= 1.5:
+    if cell is Cell.LATENT_VARIABLE and max(v[C.SEQUENTIAL_DECODER], v[C.ONE_BY_ONE] - 0.5) >= 1.5:
+        return Cost.LENGTH
+    if cell is Cell.ADVERSARIAL and v[C.ONE_BY_ONE] >= 2.4:
         return Cost.LENGTH
     if cell is Cell.AUTOREGRESSIVE and v[C.HEAD_PER_PIECE] >= 2:
         return Cost.STEPS

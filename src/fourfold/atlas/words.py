@@ -18,10 +18,16 @@ _NAMED = frozenset(claim for claim, meaning in MEANING.items() if meaning.aspect
 _BOUNDARY = re.compile(
     r"[;:(]|—|\b(?:we|our|ours|but|this|here|it|its|by|using|is|instead)\b|, (?:which|the|an?|and then)\b", re.I
 )
+_CONTRIBUTION = re.compile(
+    r"\b(?:in this (?:paper|work|report)|this (?:paper|work) (?:proposes|presents|introduces|describes)|we (?:propose|present|introduce|develop|describe|show|seek))\b",
+    re.I,
+)
 _OWN = re.compile(
     r"\b(?:we|our|this (?:paper|work|model|repo\w*)|is an?|are|based on|trained|proposed?|propose[sd]?|present|introduc\w+)\b",
     re.I,
 )
+_NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
+_SHORT = re.compile(r"no\b|not|without|avoid|is not|are not|do", re.I)
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[^a-z])|\n\s*\n|\n(?=\s*(?:[#*|-]|\d+\. ))|\n(?=.*\n[=-]{3})")
 _HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
 
@@ -66,7 +72,9 @@ def _prose(raw: str) -> _Prose:
     quiet = _quiet_spans(text)
     text = re.sub(r"(?<!\n)\n(?!\n)", " ", text)
     fences = [found.span() for found in re.finditer(r"(?s)```.*?```", raw[:MAX_PROSE])]
-    weights = [_place_weight(text, at, quiet, fences) for at in starts]
+    first = _CONTRIBUTION.search(text, 0, 4000)
+    begins = starts[bisect_right(starts, first.start()) - 1] if first else 0
+    weights = [_place_weight(text, at, quiet, fences) * (0.5 if 0 < at < begins else 1.0) for at in starts]
     return _Prose(text, starts, weights)
 
 
@@ -143,14 +151,19 @@ def _quote(text: str, found: re.Match[str]) -> str:
 def _foil(text: str, start: int, end: int, found: re.Match[str], claim: Claim) -> float:
     """0 behind a negation or a foil, 0.3 for background, else 1."""
     before, names, after = _cues()
-    for pattern, reach, factor in ((before, 90, 0.0), (names, 40, 0.2)):
+    if _NON.search(text[max(start, found.start() - 5) : found.start()]):
+        return -0.5 if claim is Claim.CALLED_AUTOREGRESSIVE else 0.0
+    for pattern, factor in ((before, 0.0), (names, 0.2)):
         if pattern is names and claim not in _NAMED:
             continue
         last = None
         for cue in pattern.finditer(text, max(start, found.start() - 140), found.start() + 4):
             if cue.end() <= found.start() + 1:
                 last = cue
-        if last and found.start() - last.end() <= reach and not _BOUNDARY.search(text, last.end(), found.start()):
+        if last is None:
+            continue
+        reach = 40 if pattern is names or _SHORT.match(last.group()) else 90
+        if found.start() - last.end() <= reach and not _BOUNDARY.search(text, last.end(), found.start()):
             return factor
     if claim in _NAMED and after.search(text[found.end() : min(end, found.end() + 60)]):
         return 0.3

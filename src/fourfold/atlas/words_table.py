@@ -82,7 +82,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     ),
     (
         C.NEXT_PIECE,
-        1.5,
+        2.0,
         r"\bsequence[- ]to[- ]sequence\b|\bseq2seq\b|\bencoder[- ]decoder (?:transformer|architecture|model|language)",
     ),
     (
@@ -119,7 +119,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         2.5,
-        r"\bone (?:after (?:another|the other)|at a time|by one|per step)\b|\bin (?:sequence|order|turn)\b",
+        r"\bone (?:after (?:another|the other)|at a time|by one|per step)\b|\bin (?:sequence|turn|order(?! to))\b",
     ),
     (
         C.ONE_BY_ONE,
@@ -148,11 +148,11 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         3,
         r"\bevidence (?:lower )?bound\b|\bELBO\b|\bvariational (?:lower )?(?:bound|free energy)|\blower bound (?:on|of) (?:the )?(?:marginal |data )?(?:log)?",
     ),
-    (C.BOUND, 1.5, r"\bvariational (?:inference|bayes|posterior|EM|family)\b|\bamorti[sz]ed\b"),
+    (C.BOUND, 1.5, r"\bvariational (?:inference|bayes|posterior|EM|family|auto)\b|\bamorti[sz]ed\b"),
     (
         C.BOUND,
         2.5,
-        r"\b(?:KL|Kullback[-– ]Leibler)\b[^.;]{0,60}\b(?:prior|posterior|Gaussian|normal|latent|code|term|penalt\w+|weight|anneal\w*|divergence|regulari[sz]\w+)",
+        r"\b(?:KL|Kullback[-– ]Leibler)\b[^.;]{0,60}\b(?:prior|posterior|Gaussian|normal|latent|code|weight|anneal\w*|regulari[sz]\w+|term\b)",
     ),
     (
         C.BOUND,
@@ -315,7 +315,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.CONSISTENCY,
         2,
-        r"\bsame (?:ODE |PF-ODE |diffusion )?trajector\w+|\bshortcut models?\b|\b(?:step|timestep|guidance)[- ]distill\w+|\bpoints? (?:on|along) (?:the|a|one|an) (?:ODE )?trajector\w+",
+        r"\bsame (?:ODE |PF-ODE |diffusion )?trajector\w+|\bshortcut models?\b|\b(?:step|timestep)[- ]distill\w+|\bpoints? (?:on|along) (?:the|a|one|an) (?:ODE )?trajector\w+",
     ),
     (
         C.ITERATE,
@@ -365,7 +365,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.FILL_MASKS,
         2.5,
-        r"\b(?:unmask|reveal|commit|fill|re-?mask)\w*\b[^.;]{0,50}\b(?:mask\w*|tokens?|parallel|positions?|confiden\w+|rounds?|blanks?|iterat\w+|holes?|symbols?)|\bparallel (?:iterative )?decoding\b|\bnon-?autoregressive(?:ly)? (?:decod|generat)\w+ (?:\w+ )*(?:iterat|parallel)|\bmost confident\b",
+        r"\b(?:unmask|reveal|commit|re-?mask)\w*\b[^.;]{0,50}\b(?:mask\w*|tokens?|parallel|positions?|confiden\w+|rounds?|blanks?|iterat\w+|holes?|symbols?)|\bparallel (?:iterative )?decoding\b|\bnon-?autoregressive(?:ly)? (?:decod|generat)\w+ (?:\w+ )*(?:iterat|parallel)|\bmost confident\b",
     ),
     # --- flow
     (
@@ -449,7 +449,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.FEATURES,
         2.5,
-        r"\bcontrastive (?:learning|loss|pre-?train\w*|language|objective|image|representation|self)|\binfo-?nce\b|\btriplet\b|\bsiamese\b|\bsemantic (?:search|textual similarity)|\bcosine similarit\w+|\bmasked (?:language modell?ing|language model|LM|auto-?encod\w*|prediction|word|patches|speech)|\bfill-?mask\b|\bMLM\b|\bencoder[- ]only\b|\bdual[- ]encoders?\b|\bzero-shot (?:image )?classif\w+|\bpull (?:together )?(?:matching|positive|two|similar)|\btwo views\b|\baugmented views\b|\bskip-?gram\b|\bco-?occurrence",
+        r"\bcontrastive (?:learning|loss|pre-?train\w*|language|objective|image|representation|self)|\binfo-?nce\b|\btriplet\b|\bsiamese\b|\bsemantic (?:search|textual similarity)|\bcosine similarit\w+|\bmasked (?:language modell?ing|language model|LM|auto-?encod\w*|prediction|word|patches|speech)|\bfill(?:ing)?[- ]?(?:the )?masks?\b|\bmask(?:ing|ed) patterns?\b|\bnext[- ]sentence\b|\bmaximi[sz]\w+ the (?:similarity|agreement)|\bMLM\b|\bencoder[- ]only\b|\bdual[- ]encoders?\b|\bzero-shot (?:image )?classif\w+|\bpull (?:together )?(?:matching|positive|two|similar)|\btwo views\b|\baugmented views\b|\bskip-?gram\b|\bco-?occurrence",
     ),
     (C.FEATURES, 1, r"\bretriev\w+\b|\bbackbones?\b|\bGLUE\b|\bSQuAD\b|\bsimilarity\b"),
     (
@@ -481,6 +481,124 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         C.NOTHING_DRAWN,
         1.5,
         r"\bno (?:distribution|sampling|randomness|prior)\b|\bnothing is (?:drawn|sampled)|\boutputs? (?:a|one|the) (?:single )?(?:label|class|score|vector|number|scalar|value)\b|\bread off\b|\bthreshold\b",
+    ),
+    # --- further wordings
+    (
+        C.NOTHING_DRAWN,
+        3,
+        r"\b(?:nothing|no samples?|no data|none) (?:is|are|gets?) (?:drawn|sampled|generated|synthesi[sz]ed)|\bno generat\w+|\bnot? (?:a )?generative\b",
+    ),
+    (
+        C.MASKED_BOUND,
+        3,
+        r"\bmask(?:ed|s|ing)?\b[^.;]{0,50}\b(?:random|varying|every|any) (?:rate|ratio|fraction|share|level|time|proportion|portion|amount)|\b(?:rate|ratio|fraction|share|proportion)s? (?:drawn|sampled|chosen|picked) (?:at random|uniformly)[^.;]{0,60}|\b(?:noised?|corrupt\w*|replac\w*|resampl\w*) (?:tokens|symbols|categories|categorical|residues|words|atoms types|nodes and edges)",
+    ),
+    (
+        C.FILL_MASKS,
+        2.5,
+        r"\b(?:starts? (?:as|from|with|at)|made of|all|full of|fully) (?:\w+ )?mask(?:s|ed)?\b|\b(?:keep|commit)\w* the (?:surest|most \w+|confident)|\bmask (?:the )?(?:rest|others)\b|\bparallel rounds\b",
+    ),
+    (
+        C.DENOISE,
+        2.5,
+        r"\b(?:noised|corrupted|perturbed|degraded|blurred|noisy) (?:\w+ ){0,4}(?:at|with|by) (?:an? |the )?(?:random|any|every|varying|sampled) (?:\w+ )?(?:level|time|rate|severity|scale|strength|amount)|\bfrom (?:its |their |a |the )?noised? (?:ones?|versions?|copy|copies)|\brandom (?:noise )?(?:level|severity|time ?step|diffusion time)\b|\b(?:undo|undoes|revers\w+) (?:a |the )?(?:\w+ ){0,3}(?:corruption|noising|noise|degradation|addition of)",
+    ),
+    (
+        C.DENOISE,
+        2.5,
+        r"\bnois(?:ed|y|ing)\b[^.;]{0,40}\b(?:clean|original|denois\w+|restor\w+|recover\w*)|\b(?:clean|original)\b[^.;]{0,60}\b(?:noised|corrupted|noisy)\b|\bwalk\w* (?:\w+ )?from noise|\bnoise into (?:data|images?|speech|samples?)",
+    ),
+    (
+        C.ITERATE,
+        2.5,
+        r"\breverse (?:chain|time|diffusion|markov)\b|\bthousand steps\b|\bin (?:\w+ )?(?:\d+ (?:to|or|-) )?\d+ (?:guided |reverse |solver |denoising )?steps\b|\bcontinuous-time markov chain from noise|\bprobability-flow\b",
+    ),
+    (
+        C.EXACT_LATENT,
+        2.5,
+        r"\bkernels? (?:centred|centered|placed|noise|on)\b|\bmixture with one\b|\bhidden (?:variables?|structure)\b[^.;]{0,40}\b(?:summed|exact|EM)\b",
+    ),
+    (
+        C.CHANGE_OF_VARIABLES,
+        2.5,
+        r"\bbase (?:log-)?(?:density|distribution|law)\b|\btrace estimat\w+|\bcontinuous transformation\b|\b(?:log-?)?volume (?:change|term|correction)|\blatent log-?likelihood plus",
+    ),
+    (
+        C.NEXT_PIECE,
+        2.5,
+        r"\b(?:each|every|a) (?:\w+ )?(?:value|piece|\w+) given (?:\w+ )*(?:earlier|previous|preceding|past)|\bgiven (?:a |an |the )?(?:\w+ ){0,3}(?:earlier|previous|preceding) \w+|\bfactori[sz]ed over (?:time|depth|codebook|position)",
+    ),
+    (
+        C.ONE_BY_ONE,
+        2,
+        r"\b(?:token|word|character|symbol)s? (?:draws|sampling)\b|\bper step and\b|\b(?:frame|note|step|word|token)wise\b|\bword for word\b|\bin raster\b|\brecursion\b|\brecursively\b",
+    ),
+    (
+        C.LABELS,
+        2,
+        r"\bclass (?:labels?|probabilit\w+|scores?)\b|\btranscri(?:be|pt|ption)\w* (?:loss|label)|\bverdict\b|\bdiagnos\w+|\bpropert(?:y|ies) per\b|\bscores? (?:per|for each)\b|\btagg(?:er|ing)\b|\bCTC\b",
+    ),
+    (
+        C.REGRESSION,
+        1.5,
+        r"\brender(?:s|ed|ing)\b|\bviews of\b|\bforces\b|\bphotographs of one scene|\bsingle (?:best )?(?:answer|estimate|prediction)\b",
+    ),
+    (
+        C.REBUILD,
+        2,
+        r"\bcompress(?:or|ion|es|ed)\b|\brebuilt\b|\bcoded\b|\bencoded and (?:decoded|rebuilt)|\bcommitment\b",
+    ),
+    (
+        C.FEATURES,
+        1.5,
+        r"\bvectors? (?:come|feed|per|for)\b|\bdistractors\b|\b15 ?(?:%|percent)\b|\brepresentations?\b|\bfeatures (?:come|per|for)\b",
+    ),
+    # --- hints: what usually goes with a paradigm, when nothing better is said
+    (
+        C.ITERATE,
+        0.9,
+        r"\btext[- ]to[- ](?:image|video|audio|music|3d|motion)\b|\bimage[- ]to[- ]video\b|\bprompt[- ](?:guided|based) (?:image|edit)\w*",
+    ),
+    (
+        C.ITERATE,
+        0.8,
+        r"\bU-?Net\b|\blatents?\b(?! variables?)|\btrajector(?:y|ies)\b|\bsampling (?:speed|process|procedure)|\bnumber of steps\b",
+    ),
+    (
+        C.NEXT_PIECE,
+        1.2,
+        r"\bgrouped[- ]query\b|\bsliding[- ]window attention|\bRoPE\b|\brotary\b|\bBPE\b|\bmixture[- ]of[- ]experts\b|\bgenerative text model|\b\d+(?:\.\d+)?B (?:parameters|model)|\b\d+ billion parameters|\bMMLU\b|\bHellaSwag\b|\bHumanEval\b|\bGSM8K\b|\bvLLM\b|\bllama\.cpp\b|\bGGUF\b|\bin-context\b|\bfew-shot prompt|\bBLEU\b|\bsystem prompt\b|\btool[- ](?:use|calling)|\breasoning\b|\bfunction calling",
+    ),
+    (
+        C.NEXT_PIECE,
+        1.5,
+        r"\b(?:transcribe|transcription|speech[- ]to[- ]text|optical character)\b|\bspeech recognition (?:and|model)|\btranslat\w+ (?:model|between|from)|\bvisual question answering",
+    ),
+    (
+        C.LABELS,
+        2.5,
+        r"\b(?:object|segmentation|instance) masks\b|\bmasks for all\b|\bbounding\b|\brecogni[sz]\w+ (?:objects|faces|speakers|emotions)|\b(?:image|text|audio|video|sequence|token) classification\b|\bdetect(?:s|or|ors|ing|ion)? (?:objects|faces|\w+ in)",
+    ),
+    (
+        C.MASKED_BOUND,
+        2.5,
+        r"\brandom(?:ly)? mask\w* (?:\w+ ){0,2}(?:tokens|codes|patches of tokens|positions|symbols)|\bpredict\w* (?:\w+ ){0,2}masked (?:\w+ )?tokens",
+    ),
+    (
+        C.FILL_MASKS,
+        2.5,
+        r"\ball (?:the )?tokens (?:[\w ]{0,20} )?(?:simultaneously|in parallel|at once)|\brefin\w+ (?:\w+ ){0,3}iteratively|\bgenerat\w+ (?:\w+ ){0,2}tokens in parallel",
+    ),
+    (
+        C.NEXT_PIECE,
+        2.5,
+        r"\blogistic mixture\b|\bmixture of logistic|\bautoregressive\w* prior\b|\b(?:acoustic|semantic|codec|speech|audio|image|visual) (?:language model|LM)\b|\bdiscrete (?:codes|units|tokens) (?:derived|from)",
+    ),
+    (C.REGRESSION, 2, r"\bground[- ]truth targets?\b|\bparallel text[- ]to[- ]speech\b|\bduration predict\w+"),
+    (
+        C.BOUND,
+        2,
+        r"\b(?:low-dimensional|set of|global|local|continuous|hierarchical) latent variables\b|\b(?:interpretable|factori[sz]ed|disentangled) (?:\w+ )?latent\b|\blatent channel\b|\bprior and posterior\b",
     ),
     # --- who says so
     (C.CALLED_AUTOREGRESSIVE, 3, r"(?<!non-)(?<!non )(?<!semi-)\bauto-?regress(?:ive|ion|ively)\b(?! flow)"),
@@ -589,14 +707,14 @@ PARTS: tuple[tuple[C, str], ...] = (
 #: before any mention: the words that make it a foil or a negation
 FOIL = (
     r"\bunlike\b|\bcompar(?:ed|ing|able|ison|isons|es?) (?:\w+ )?(?:to|with|against|between)\b|\bin contrast (?:to|with)\b|\bas opposed to\b|\binstead of\b|\brather than\b|\boutperform\w*\b|\bbetter than\b|"
-    r"\bfaster than\b|\bsurpass\w*\b|\bbeat(?:s|ing)?\b|\balternatives? to\b|\bwithout\b|\bno need for\b|\bno longer\b|\bdoes(?:n't| not)\b|\bdo not\b|\bis not\b|\bare not\b|\bnot an?\b|\bnon[- ]|\bneither\b|\bnor\b|"
+    r"\bfaster than\b|\bsurpass\w*\b|\bbeat(?:s|ing)?\b|\balternatives? to\b|\bwithout\b|\bno need for\b|\bno longer\b|\bdoes(?:n't| not)\b|\bdo not\b|\bis not\b|\bare not\b|\bnot an?\b|\bneither\b|\bnor\b|"
     r"\bversus\b|\bvs\.?|\bmore \w+ than\b|\bless \w+ than\b|\bgap (?:with|to|between)\b|\bon par with\b|\bcompetitive with\b|\bwhereas\b|\bavoid\w*\b|\breplac(?:e|es|ing)\b|"
     r"\b(?:limitations?|shortcomings?|drawbacks?|difficult\w*) (?:of|in)\b|\bno\b|\bfree of\b|\bdispens\w+ with\b|\bneed(?:s|ing)? no\b"
 )
 #: before a paradigm's name only: the words that make it somebody else's
 FOIL_NAME = (
     r"\b(?:previous|prior|existing|traditional|conventional|earlier|competing|other|baseline|most|current|recent|dominant|many|several|popular|classical) |"
-    r"\bwhile \b|\bsuch as\b|\bincluding\b|\blike\b|\balthough\b|\bdespite\b|\bmatch(?:es|ing)?\b|\binspired by\b|\bplug\w* into\b|\bfor (?:training|evaluating|use in)\b|\bcombin\w+ with\b|\bused (?:by|in|for)\b|\bsimilar to\b"
+    r"\bwhile \b|\bsuch as\b|\bincluding\b|\baugmented (?:with|by)\b|\bguidance from\b|\bfrom an?\b|\brelies on\b|\blike\b|\balthough\b|\bdespite\b|\bmatch(?:es|ing)?\b|\binspired by\b|\bplug\w* into\b|\bfor (?:training|evaluating|use in)\b|\bcombin\w+ with\b|\bused (?:by|in|for)\b|\bsimilar to\b"
 )
 #: after a mention: the words that make it background rather than the system itself
 FOIL_AFTER = (

@@ -1,0 +1,76 @@
+"""The command line of the atlas: ``place`` and ``map``. Heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["map_", "place"]
+
+
+def place(
+    subjects: Annotated[list[str] | None, typer.Argument(help="Names, texts, files or folders.")] = None,
+    objective: Annotated[str, typer.Option(help="What the training loss compares, in words.")] = "",
+    sampling: Annotated[str, typer.Option(help="How an example is drawn, in words.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option("--map", help="Also draw the map with these systems on it, to this HTML file.")
+    ] = None,
+) -> None:
+    """Place generative systems on the map, with the evidence.
+
+    One system is shown in full, up to three side by side, more as a table. A dash reads standard input.
+    """
+    from fourfold.atlas import Placement, UnreadableError, api, show
+
+    placed: list[Placement] = []
+    broken: list[str] = []
+    for subject in subjects or ([None] if objective or sampling else []):
+        try:
+            given = sys.stdin.read(400_000) if subject == "-" else subject
+            placed.append(api.place(given, objective=objective, sampling=sampling))
+        except UnreadableError as error:
+            broken.append(str(error))
+    if not placed and not broken:
+        broken.append("nothing to place; give a name, a text, a file or a folder, or --objective and --sampling")
+    if json:
+        typer.echo(placed[0].to_json() if len(placed) == 1 else "[" + ",\n".join(row.to_json() for row in placed) + "]")
+    elif placed:
+        typer.echo(
+            show.text(placed[0])
+            if len(placed) == 1
+            else show.side_by_side(placed)
+            if len(placed) <= 3
+            else show.table(placed)
+        )
+    if picture:
+        from fourfold.atlas.drawing import html
+
+        picture.write_text(html(placed), encoding="utf-8")
+        typer.echo(f"map: {picture}")
+    for line in broken:
+        typer.echo(f"error: {line}", err=True)
+    if broken:
+        raise typer.Exit(2)
+
+
+def map_(
+    out: Annotated[Path | None, typer.Option("--out", help="Draw the map to this HTML (or .svg) file.")] = None,
+    open_: Annotated[bool, typer.Option("--open", help="Draw the map and open it in a browser.")] = False,
+) -> None:
+    """Show the map of generative models: paradigms, their two answers, what follows, and the systems on it."""
+    from fourfold.atlas import drawing
+
+    if not out and not open_:
+        typer.echo(drawing.as_text())
+        return
+    path = out or Path("fourfold-map.html")
+    path.write_text(drawing.svg([]) if path.suffix == ".svg" else drawing.html([]), encoding="utf-8")
+    typer.echo(f"map: {path}")
+    if open_:
+        import webbrowser
+
+        webbrowser.open(path.resolve().as_uri())

@@ -1,0 +1,147 @@
+"""Placements as text of 80 columns: one in full, several side by side, many in a table."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+
+from fourfold.atlas.evidence import MEANING, Evidence
+from fourfold.atlas.placement import Placement
+from fourfold.vocabulary import FACTS, Cost, Kind
+
+__all__ = ["side_by_side", "table", "text"]
+
+WIDTH = 80
+KIND_WORDS = {
+    Kind.EXACT: "exact",
+    Kind.LOWER_BOUND: "a lower bound",
+    Kind.ESTIMATE: "indirect: a bound or an ODE estimate exists, but is not the objective",
+    Kind.UNNORMALISED: "unnormalised",
+    Kind.NONE: "none",
+}
+SHORT_COST = {
+    Cost.CONSTANT: "one pass",
+    Cost.LENGTH: "sequential",
+    Cost.STEPS: "many steps",
+    Cost.CHAIN: "Markov chain",
+    None: "nothing drawn",
+}
+
+
+def _wrap(label: str, body: str) -> str:
+    return textwrap.fill(body, WIDTH, initial_indent=f"{label:<12}", subsequent_indent=" " * 12) if body else ""
+
+
+def text(placed: Placement, width: int = WIDTH) -> str:
+    """A placement in full: the answer, what follows from it, the evidence, and what would change it."""
+    lines = [
+        placed.subject[: width - 1],
+        "=" * min(len(placed.subject), width - 1),
+        *_answer(placed),
+        *_follows(placed),
+        *_evidence(placed),
+    ]
+    lines += [_wrap("would change" if i == 0 else "", change) for i, change in enumerate(placed.would_change)]
+    lines += [_wrap("note", note) for note in placed.notes[:6]]
+    return "\n".join(line for line in lines if line)
+
+
+def _answer(placed: Placement) -> list[str]:
+    if placed.cell is None:
+        ranked = ", ".join(f"{cell.value} {share:.0%}" for cell, share in placed.ranked[:3]) or "none has any support"
+        return [_wrap("paradigm", "not decided"), _wrap("missing", placed.missing), _wrap("possible", ranked)]
+    sure = "by the catalogue alone, not by evidence" if placed.prior else f"confidence {placed.confidence:.0%}"
+    lines = [_wrap("paradigm", f"{placed.cell.value} ({sure})")]
+    if placed.also:
+        lines.append(_wrap("also", f"{placed.also.value}, by its sampling procedure; the objective decides"))
+    return lines
+
+
+def _follows(placed: Placement) -> list[str]:
+    paradigm = placed.cell.paradigm if placed.cell else None
+    if placed.cell is None:
+        return []
+    if paradigm is None:
+        return [_wrap("refused", "nothing is drawn from a modelled distribution" + _because(placed))]
+    facts = FACTS[paradigm]
+    of = f" (of {placed.likelihood_of})" if placed.likelihood_of and placed.likelihood is not Kind.NONE else ""
+    return [
+        _wrap("objective", facts.objective),
+        _wrap("", facts.objective_formula),
+        _wrap("sampling", facts.sampling),
+        _wrap("", facts.sampling_formula),
+        _wrap("likelihood", KIND_WORDS[placed.likelihood] + of),
+        _wrap("cost", placed.cost_note),
+        _wrap("inherited", "; ".join(part.part.replace("_", " ") for part in placed.inherited)),
+        _wrap("gives", facts.gives),
+        _wrap("trade-offs", facts.inherits),
+        *(
+            _wrap("watch" if i == 0 else "", f"{mode.name}: {mode.measurement}")
+            for i, mode in enumerate(placed.failure_modes)
+        ),
+    ]
+
+
+def _because(placed: Placement) -> str:
+    first = next((row for row in placed.evidence if row.weight > 0 and MEANING[row.claim].cell is placed.cell), None)
+    return f": {MEANING[first.claim].says}" if first else ""
+
+
+def _evidence(placed: Placement) -> list[str]:
+    lines, seen = [], set()
+    for row in placed.evidence:
+        if row.claim in seen or len(seen) == 6 or row.weight <= 0:
+            continue
+        seen.add(row.claim)
+        lines.append(_quoted("evidence" if len(seen) == 1 else "", row))
+    aside = next((row for row in placed.evidence if row.weight == 0 and MEANING[row.claim].cell is not None), None)
+    return [*lines, _quoted("set aside", aside)] if aside else lines
+
+
+def _quoted(label: str, row: Evidence) -> str:
+    return _wrap(label, f"“{row.quote}” [{row.where}] {MEANING[row.claim].says}")
+
+
+def side_by_side(placed: list[Placement]) -> str:
+    """Two to four systems in columns, with their trade-offs."""
+    width = max(16, (WIDTH - 12) // len(placed) - 2)
+    rows = [
+        ("", [row.subject for row in placed]),
+        ("paradigm", [row.cell.value if row.cell else f"not decided: {row.missing}" for row in placed]),
+        ("likelihood", [_kind(row) for row in placed]),
+        ("cost", [SHORT_COST[row.cost] if row.cell else "?" for row in placed]),
+        ("inherited", [", ".join(part.part.replace("_", " ") for part in row.inherited) or "-" for row in placed]),
+        ("gives", [_fact(row, "gives") for row in placed]),
+        ("trade-offs", [_fact(row, "inherits") for row in placed]),
+        ("watch", [", ".join(mode.name for mode in row.failure_modes) or "-" for row in placed]),
+    ]
+    return "\n".join(_columns(label, cells, width) for label, cells in rows)
+
+
+def _kind(row: Placement) -> str:
+    return row.likelihood.value.replace("_", " ") if row.cell else "?"
+
+
+def _fact(row: Placement, name: str) -> str:
+    paradigm = row.cell.paradigm if row.cell else None
+    return str(getattr(FACTS[paradigm], name)) if paradigm else "-"
+
+
+def _columns(label: str, cells: list[str], width: int) -> str:
+    wrapped = [textwrap.wrap(cell, width) or [""] for cell in cells]
+    lines = []
+    for i in range(max(len(column) for column in wrapped)):
+        parts = [(column[i] if i < len(column) else "").ljust(width) for column in wrapped]
+        lines.append(f"{label if i == 0 else '':<12}" + "  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def table(placed: Iterable[Placement]) -> str:
+    """Many systems, a line each."""
+    lines = [f"{'system':<28} {'paradigm':<16} {'likelihood':<13} {'sampling':<13} sure"]
+    for row in placed:
+        name = row.subject if len(row.subject) <= 28 else f"{row.subject[:25]}..."
+        cell = row.cell.value if row.cell else "not decided"
+        sure = "prior" if row.prior else f"{row.confidence:.0%}" if row.cell else "-"
+        lines.append(f"{name:<28} {cell:<16} {_kind(row):<13} {SHORT_COST[row.cost] if row.cell else '?':<13} {sure}")
+    return "\n".join(lines)
