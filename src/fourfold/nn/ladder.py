@@ -133,7 +133,7 @@ class LadderEncoder(Part, nn.Module):
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """The vector, float32, and the map of each stage, coarsest first."""
-        x = self.plan.cut(x).to(self.stem.weight.dtype)
+        x = self.plan.cut(x).to(self.stem.weight.dtype)  # type: ignore[arg-type]
         h = self.stages[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
         maps = [h]
         for down, stage in zip(self.down, self.stages[1:], strict=True):

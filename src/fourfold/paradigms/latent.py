@@ -285,7 +285,7 @@ class RungDecoder(CodedDecoder):
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Observation:
         sizes = [self.codes, *(math.prod(noise) for noise in self.net.noises)]
         z_u, *parts = torch.split(z, sizes, 1)
-        eps = [part.unflatten(1, noise) for part, noise in zip(parts, self.net.noises, strict=True)]
+        eps = [part.reshape(-1, *noise) for part, noise in zip(parts, self.net.noises, strict=True)]
         u = z_u if self.prior is None else self.prior(z_u, cond)
         return self.head(self.net(u, cond, lambda rung, h: eps[rung]))
 
