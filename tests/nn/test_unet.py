@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fourfold.core import configuration, construct
-from fourfold.nn.embedding import Condition, FourierTime
+from fourfold.nn.embedding import Condition, FourierTime, with_detail
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.unet import UNet
 
@@ -69,6 +69,14 @@ def test_fourier_features_have_unit_mean_square():
     tau = torch.linspace(-1.5, 1.5, 7)
     features = FourierTime(32)(tau)
     assert torch.allclose(features.square().mean(1), torch.ones(7), atol=1e-5)
+
+
+def test_waves_show_in_bfloat16_what_it_rounds_away():
+    x = -2 + 1e-3 * torch.randn(512, 3)
+    coarse, sine, cosine = with_detail(x).bfloat16().float().chunk(3, 1)
+    assert (coarse - x).abs().max() > 2e-3
+    phase = torch.atan2(sine, cosine)
+    assert ((phase - phase.mean()) / 8 - (x - x.mean())).abs().max() < 1e-3
 
 
 def test_the_perceptron_of_vectors():

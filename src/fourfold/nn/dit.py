@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.nn.embedding import Condition
+from fourfold.nn.embedding import Condition, with_detail
 
 __all__ = ["DiT"]
 
@@ -75,7 +75,7 @@ class DiT(Part, nn.Module):
         channels, self.height, self.width = shape
         self.patch, self.grid = patch, (math.ceil(self.height / patch), math.ceil(self.width / patch))
         self.condition = Condition(width, classes)
-        self.entry = nn.Linear(channels * patch**2, width)
+        self.entry = nn.Linear(3 * channels * patch**2, width)
         self.positions = nn.Parameter(0.5 * torch.randn(1, self.grid[0] * self.grid[1], width))
         self.blocks = nn.ModuleList(_Block(width, heads, width) for _ in range(depth))
         self.modulation = nn.Linear(width, 2 * width)
@@ -92,11 +92,11 @@ class DiT(Part, nn.Module):
         return self._join(self.exit(_modulated(h, a, b)).float())
 
     def _cut(self, x: Tensor) -> Tensor:
-        """Images to tokens, ``(B, L, C p p)``."""
+        """Images to tokens, ``(B, L, 3 C p p)``."""
         right, below = -self.width % self.patch, -self.height % self.patch
         if right or below:
             x = F.pad(x, (0, right, 0, below), mode="replicate")
-        return F.pixel_unshuffle(x, self.patch).flatten(2).transpose(1, 2)
+        return F.pixel_unshuffle(with_detail(x), self.patch).flatten(2).transpose(1, 2)
 
     def _join(self, tokens: Tensor) -> Tensor:
         """Tokens to images of the full size."""

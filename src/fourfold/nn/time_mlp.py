@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.nn.embedding import Condition
+from fourfold.nn.embedding import Condition, with_detail
 
 __all__ = ["TimeMLP"]
 
@@ -44,7 +44,7 @@ class TimeMLP(Part, nn.Module):
     def __init__(self, dim: int, width: int = 256, blocks: int = 3, classes: int | None = None) -> None:
         super().__init__()
         self.condition = Condition(width, classes)
-        self.entry = nn.Linear(dim, width)
+        self.entry = nn.Linear(3 * dim, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.exit = nn.Linear(width, dim)
@@ -53,7 +53,7 @@ class TimeMLP(Part, nn.Module):
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self.condition(tau, cond)
-        h = self.entry(x.to(self.entry.weight.dtype))
+        h = self.entry(with_detail(x).to(self.entry.weight.dtype))
         for block in self.blocks:
             h = block(h, c)
         return self.exit(F.silu(self.norm(h))).float()

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.nn.embedding import Condition
+from fourfold.nn.embedding import Condition, with_detail
 
 __all__ = ["UNet"]
 
@@ -97,7 +97,7 @@ class UNet(Part, nn.Module):
             raise ValueError(f"{len(widths)} widths and {len(blocks)} numbers of blocks: give one of each per stage")
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
         self.condition = Condition(condition, classes)
-        self.stem = _conv(channels * patch**2, widths[0], 3)
+        self.stem = _conv(3 * channels * patch**2, widths[0], 3)
         self.down = nn.ModuleList(Stage(w, n, condition) for w, n in zip(widths, blocks, strict=True))
         self.coarser = nn.ModuleList(_conv(fine, coarse, 1) for fine, coarse in pairwise(widths))
         self.finer = nn.ModuleList(_conv(coarse, fine, 1) for fine, coarse in pairwise(widths))
@@ -112,11 +112,11 @@ class UNet(Part, nn.Module):
         return F.pixel_shuffle(out, self.patch)[:, :, :height, :width]
 
     def _cut(self, x: Tensor) -> Tensor:
-        """Images to patches, ``(B, C p p, H / p, W / p)``, in channels-last order."""
+        """Images to patches, ``(B, 3 C p p, H / p, W / p)``, in channels-last order."""
         right, below = -x.shape[-1] % self.stride, -x.shape[-2] % self.stride
         if right or below:
             x = F.pad(x, (0, right, 0, below), mode="replicate")
-        return F.pixel_unshuffle(x, self.patch).contiguous(memory_format=torch.channels_last)
+        return F.pixel_unshuffle(with_detail(x), self.patch).contiguous(memory_format=torch.channels_last)
 
     def _trunk(self, h: Tensor, c: Tensor) -> Tensor:
         """All stages, down and up."""
