@@ -9,12 +9,14 @@ found. ``tests/test_contract.py`` runs them on everything the walk finds; a thir
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import itertools
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +39,9 @@ from fourfold.paths import Path
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Cost, Kind
 
+if TYPE_CHECKING:
+    from fourfold.engine.loop import Loop
+
 __all__ = [
     "CheckFailed",
     "check_batch_split",
@@ -49,6 +54,8 @@ __all__ = [
     "check_loss",
     "check_model",
     "check_order",
+    "check_ranks",
+    "check_resume",
     "check_samples",
     "check_saved",
     "check_seeds",
@@ -406,6 +413,89 @@ def check_saved(model: GenerativeModel) -> None:
     _require(same, "the loaded model scores differently")
 
 
+# --- the engine -------------------------------------------------------------------------------------------------------
+
+
+def _loop(model: GenerativeModel, rank: int = 0, world: int = 1, together: bool = False) -> Loop:
+    """A loop on random examples in small batches, unclipped; of one rank of ``world``, really together or on its own."""
+    from fourfold.data import Split
+    from fourfold.engine.distributed import Processes
+    from fourfold.engine.loader import Loader
+    from fourfold.engine.loop import Loop
+
+    x, cond = raw_examples(model)
+    split = Split(x.flatten() if isinstance(model.space, Text) else x, cond)
+    model.codec.fit(x)
+    training = dataclasses.replace(model.training_defaults, batch_size=4, clip=0.0)
+    loader = Loader(split, model.space, 4, 0, rank, world)
+    return Loop(model, loader, training, processes=Processes(rank, world if together else 1))
+
+
+def check_resume(model: GenerativeModel, steps: int = 4, at: int = 2) -> None:
+    """Stopped at a step, saved and resumed, training reaches the same weights to the bit.
+
+    Args:
+        model: untrained; it is trained by the check.
+        steps: of the uninterrupted run.
+        at: the step at which the other run is cut.
+    """
+    whole, first = _loop(copy.deepcopy(model)), _loop(copy.deepcopy(model))
+    for _ in range(steps):
+        whole.step(1.0)
+    for _ in range(at):
+        first.step(1.0)
+    second = _loop(model)
+    second.load(first.state(), first.progress)
+    for _ in range(steps - at):
+        second.step(1.0)
+    expected, found = whole.state(), second.state()
+    changed = [key for key, value in expected.items() if not torch.equal(value, found[key])]
+    _require(not changed, f"after resuming, {', '.join(changed[:3])} differ from the uninterrupted run")
+
+
+def check_ranks(model: GenerativeModel) -> None:
+    """Two processes compute the gradient that one process computes from both halves of the batch.
+
+    The two halves are computed with the seeds of their ranks and averaged, in float32; two real processes that talk
+    through gloo are compared with that.
+    """
+    from torch import multiprocessing
+
+    with tempfile.TemporaryDirectory() as folder:
+        torch.save(model.state_dict(), f"{folder}/model.pt")
+        context = multiprocessing.get_context("spawn")
+        arguments = (folder, model.configuration())
+        workers = [context.Process(target=_rank, args=(rank, *arguments)) for rank in range(2)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        _require(all(worker.exitcode == 0 for worker in workers), "a process of two failed")
+        together = [torch.load(f"{folder}/{rank}.pt") for rank in range(2)]
+    _require(torch.equal(together[0], together[1]), "the two processes hold different gradients")
+    halves = [_first_gradient(_loop(copy.deepcopy(model), rank, 2)) for rank in range(2)]
+    gap = (together[0] - (halves[0] + halves[1]) / 2).abs().max() / (1e-12 + together[0].abs().max())
+    _require(float(gap) < 1e-4, f"two processes' gradient differs from one's with both halves by {float(gap):.2g}")
+
+
+def _first_gradient(loop: Loop) -> Tensor:
+    """The gradient of the first term at the first step."""
+    loop.step(0.0)
+    return loop.gradients()[0]
+
+
+def _rank(rank: int, folder: str, parts: Mapping[str, Any]) -> None:
+    """One of the two processes of :func:`check_ranks`."""
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    model = GenerativeModel.from_configuration(parts)
+    model.load_state_dict(torch.load(f"{folder}/model.pt"))
+    torch.save(_first_gradient(_loop(model, rank, 2, together=True)), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
 MODEL_CHECKS: Mapping[str, Callable[[GenerativeModel], None]] = {
     "loss": check_loss,
     "gradients": check_gradients,
@@ -416,6 +506,7 @@ MODEL_CHECKS: Mapping[str, Callable[[GenerativeModel], None]] = {
     "likelihood": check_likelihood,
     "configuration": check_configuration,
     "saved": check_saved,
+    "resume": check_resume,
 }
 
 

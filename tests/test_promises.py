@@ -1,0 +1,95 @@
+"""The promises of the design, on everything the walk finds: stationarity, ranks, mass, bounds."""
+
+import math
+
+import pytest
+import torch
+
+from fourfold import checks
+from fourfold.core import GenerativeModel, view
+from fourfold.data import GaussianDenoiser, load
+from fourfold.engine import fit
+from fourfold.estimands import Denoiser, Velocity
+from fourfold.paradigms import build, cards
+from fourfold.paradigms.diffusion import Denoising, FlowMatching, ProbabilityFlow, VariationalBound
+from fourfold.paths import EDM, RectifiedFlow
+from fourfold.spaces import Images, Text, Vectors
+from fourfold.vocabulary import Kind
+
+MEAN = [0.4, -0.3]
+COVARIANCE = [[0.5, 0.2], [0.2, 0.3]]
+
+
+def gaussian_batch(seed: int) -> torch.Tensor:
+    noise = torch.randn(256, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.tensor(MEAN) + noise @ torch.linalg.cholesky(torch.tensor(COVARIANCE, dtype=torch.float64)).T
+
+
+def test_denoising_is_stationary_at_the_truth() -> None:
+    checks.check_stationary(Denoising(dropout=0.0), GaussianDenoiser(EDM(), MEAN, COVARIANCE), gaussian_batch)
+
+
+def test_flow_matching_is_stationary_at_the_truth() -> None:
+    oracle = view(GaussianDenoiser(RectifiedFlow(), MEAN, COVARIANCE), Velocity)
+    checks.check_stationary(FlowMatching(dropout=0.0), oracle, gaussian_batch)
+
+
+def test_the_check_of_stationarity_can_fail() -> None:
+    wrong = GaussianDenoiser(EDM(), [0.7, 0.0], COVARIANCE)
+    with pytest.raises(checks.CheckFailed, match="slope"):
+        checks.check_stationary(Denoising(dropout=0.0), wrong, gaussian_batch)
+
+
+@pytest.mark.parametrize("name", list(cards()))
+def test_two_gloo_ranks_equal_one_process(name: str) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build(name, Vectors(2), "xs")
+    checks.check_ranks(model)
+
+
+def trained(name: str, steps: int, data: str = "gaussian-mixture") -> GenerativeModel:
+    return fit(name, data, budget=f"{steps} steps", size="xs", precision="float32").model
+
+
+def test_exact_densities_integrate_to_one() -> None:
+    model = trained("autoregressive", 300)
+    assert model.log_prob(torch.randn(2, 2)).kind is Kind.EXACT
+    checks.check_integrates(model, reach=12.0)
+
+
+@pytest.mark.parametrize("space", [Images(1, 1, 3, levels=5), Text("abc", length=4)], ids=["image", "text"])
+def test_masses_sum_to_one_by_enumeration(space: object) -> None:
+    checks.check_integrates(build("autoregressive", space, "xs"), tolerance=1e-3)
+
+
+def test_bounds_stay_below_the_estimate_of_the_same_model() -> None:
+    """Of one trained model: variational bound <= ODE likelihood + errors; and no bound above the true entropy."""
+    data = load("gaussian-mixture")
+    model = trained("diffusion", 600)
+    x = data.test.x[:400]
+    flow = model.with_parts(likelihood=ProbabilityFlow()).log_prob(x)
+    bound = model.with_parts(likelihood=VariationalBound()).log_prob(x)
+    assert (flow.kind, bound.kind) == (Kind.ESTIMATE, Kind.LOWER_BOUND)
+    truth = data.density.log_prob(x).mean().item()
+    error = 4 * math.hypot(bound.mean()[1], flow.mean()[1])
+    assert bound.mean()[0] < flow.mean()[0] + error
+    assert bound.mean()[0] < truth + error
+    assert flow.mean()[0] > truth - 1.0  # trained, it is a likelihood of this data and not of anything
+
+
+@pytest.mark.parametrize("name", list(cards()))
+def test_learned_vectors_resemble_the_data(name: str) -> None:
+    """Every paradigm learns something of two moons in a few hundred steps: closer to data than shuffled columns are."""
+    from fourfold.metrics import mmd
+
+    data = load("two-moons")
+    model = trained(name, 900, "two-moons")
+    x, y = model.sample(1000), data.test.x[:1000]
+    shuffled = torch.stack([y[:, 0], y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0)), 1]], 1)
+    assert mmd(x, y, features="raw").value < mmd(shuffled, y, features="raw").value
+
+
+def test_the_denoiser_oracle_is_what_the_checks_see() -> None:
+    checks.check_views(GaussianDenoiser(EDM(), MEAN, COVARIANCE), (2,))
+    assert issubclass(GaussianDenoiser, Denoiser)
