@@ -8,7 +8,7 @@ import torch
 from fourfold import core
 from fourfold.data import load
 from fourfold.engine import BrokenRun, Diverged, Interrupted, Run, fit, load_model
-from fourfold.engine.fitting import count_flops
+from fourfold.engine.flops import count_flops
 from fourfold.engine.loop import begin
 
 from .toys import TRAINING, game_model, velocity_model

@@ -25,9 +25,10 @@ from fourfold.data import Dataset, load
 from fourfold.engine.budget import Budget, Flops, Seconds, parse_budget
 from fourfold.engine.checkpoint import load_state, read_json, save_model, save_state, untrained_model, write_json
 from fourfold.engine.distributed import join
+from fourfold.engine.flops import count_flops
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
 from fourfold.engine.monitors import Gap
-from fourfold.engine.precision import FLOAT32, Choice, choose, parse_precision
+from fourfold.engine.precision import Choice, choose, parse_precision
 from fourfold.engine.run import Run
 
 __all__ = ["Interrupted", "fit"]
@@ -289,16 +290,6 @@ def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
     if isinstance(budget, Flops):
         fresh.progress = replace(fresh.progress, flops=count_flops(fresh))
     return fresh
-
-
-def count_flops(loop: Loop) -> float:
-    """Operations of one step: matrix products and convolutions, forward and backward, a multiply-add being two."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    trial = loop.copy(FLOAT32)
-    with FlopCounterMode(display=False) as counter:
-        trial.step(0.0)
-    return float(counter.get_total_flops())
 
 
 def _card(

@@ -128,6 +128,12 @@ class Loop:
         watched = self.watched() if watch else {}
         return Step(steps, 0.0, losses, norms, watched, rate, seconds)
 
+    def gradient_pass(self) -> None:
+        """Forward and backward of every term, without an update."""
+        batch = self._batch()
+        for name in self.terms:
+            self._backward(name, batch)
+
     def _batch(self) -> Batch:
         """The encoded batch of the next step, on the model's device, images in channels-last."""
         raw = self.batches(self.progress.steps)
