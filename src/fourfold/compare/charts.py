@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import final
 
-__all__ = ["Axis", "Curve", "Point", "cloud", "curves", "scatter", "sparkline", "strip"]
+__all__ = ["Axis", "Curve", "Point", "cloud", "count", "curves", "number", "scatter", "sparkline", "strip"]
 
 
 @final
@@ -72,6 +72,14 @@ def number(value: float) -> str:
     return text.replace("-", "−")
 
 
+def count(value: float) -> str:
+    """A large count in thousands or millions: 732 k, 1.43 M."""
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f}"
+
+
 @final
 @dataclass(frozen=True)
 class Point:
@@ -87,7 +95,7 @@ class Point:
 
 
 def scatter(
-    points: Sequence[Point], x_label: str, y_label: str, floor: float = math.nan, width: int = 760, height: int = 360
+    points: Sequence[Point], x_label: str, y_label: str, floor: float = math.nan, width: int = 1130, height: int = 380
 ) -> str:
     """Quality against cost: points with intervals, paths through other settings of the same model, and the floor."""
     xs = [p.x for p in points] + [x for p in points for x, _, _ in p.path]
@@ -100,7 +108,7 @@ def scatter(
         y = ay(floor)
         body.append(f'<line class="floor" x1="62" x2="{width - 16}" y1="{y}" y2="{y}"/>')
         body.append(
-            f'<text class="note" x="{width - 18}" y="{y - 4}" text-anchor="end">floor: training examples</text>'
+            f'<text class="note" x="66" y="{y - 4}">floor: training examples</text>'
         )
     placed: list[tuple[float, float]] = []
     for p in points:
@@ -117,10 +125,11 @@ def _point(p: Point, ax: Axis, ay: Axis, placed: list[tuple[float, float]], widt
         route = " ".join(f"{'L' if i else 'M'}{ax(a)} {ay(b)}" for i, (a, b, _) in enumerate(line))
         parts.append(f'<path class="line {p.css}" d="{route}"/>')
         for a, b, text in p.path:
+            title, short = escape(text), escape(text.partition(" ")[0])
             parts.append(
-                f'<circle class="small {p.css}" cx="{ax(a)}" cy="{ay(b)}" r="3"><title>{escape(text)}</title></circle>'
+                f'<circle class="small {p.css}" cx="{ax(a)}" cy="{ay(b)}" r="3"><title>{title}</title></circle>'
             )
-            parts.append(f'<text class="note" x="{ax(a)}" y="{ay(b) - 7}" text-anchor="middle">{escape(text)}</text>')
+            parts.append(f'<text class="note" x="{ax(a)}" y="{ay(b) - 8}" text-anchor="middle">{short}</text>')
     if math.isfinite(p.low):
         parts.append(f'<line class="whisker {p.css}" x1="{x}" x2="{x}" y1="{ay(p.low)}" y2="{ay(p.high)}"/>')
     parts.append(f'<circle class="dot {p.css}" cx="{x}" cy="{y}" r="6"><title>{escape(p.label)}</title></circle>')

@@ -18,7 +18,7 @@ __all__ = ["Plane", "grid", "pairs"]
 MOST_BYTES = 300_000
 
 
-def grid(x: Tensor, space: Images, columns: int = 8) -> str:
+def grid(x: Tensor, space: Images, columns: int = 6) -> str:
     """The first images of a batch as the data URI of one PNG, ``columns`` wide and no higher than wide.
 
     Rows are left out until the file is small enough to put many of them into one page.

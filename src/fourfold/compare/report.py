@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fourfold.compare.charts import Axis, Curve, Point, cloud, curves, number, scatter, sparkline, strip
+from fourfold.compare.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
 from fourfold.compare.pictures import Plane, grid, pairs
-from fourfold.metrics import Score
+from fourfold.metrics import Score, examples
 from fourfold.paradigms import cards
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import FailureMode, Kind
@@ -62,7 +63,7 @@ _MARKS = {Kind.EXACT: "=", Kind.LOWER_BOUND: "≤", Kind.ESTIMATE: "≈", Kind.U
 def write_report(comparison: Comparison, path: Path) -> None:
     """Render the page of a comparison and write it."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "label": label}
+    environment.filters |= {"number": number, "count": count, "formula": _formula, "label": label}
     template = environment.from_string(files("fourfold.compare").joinpath("report.html.j2").read_text(encoding="utf-8"))
     path.write_text(template.render(_context(comparison)), encoding="utf-8")
 
@@ -159,7 +160,7 @@ def _likelihoods(views: Sequence[_View]) -> str:
     for kind, group in _kind_groups(views):
         score = group[0].entry.likelihood
         if score is not None and math.isfinite(score.value):
-            parts.append(f"{kind}: {group[0].link} {group[0].likelihood}")
+            parts.append(f"{kind}: {group[0].link} {group[0].likelihood} {score.unit}")
     return f"<b>Likelihood,</b> each kind for itself: {'; '.join(parts)}." if parts else ""
 
 
@@ -220,14 +221,14 @@ class _View:
 
     @property
     def likelihood(self) -> str:
-        """The likelihood with its unit and the mark of its kind: an upper or a lower end, about, or exactly."""
+        """The likelihood with the mark of its kind: an upper or a lower end, about, or exactly."""
         score = self.entry.likelihood
         if score is None or not math.isfinite(score.value):
             return "none"
         mark = _MARKS[score.kind or Kind.NONE]
         if score.kind is Kind.LOWER_BOUND and score.better == "higher":
             mark = "≥"  # the bound is on log p itself, and this unit keeps its sign
-        return f"{'' if mark == '=' else mark + ' '}{number(score.value)} {score.unit}"
+        return f"{'' if mark == '=' else mark + ' '}{number(score.value)}"
 
     @property
     def half_width(self) -> str:
@@ -282,15 +283,26 @@ class _View:
         ]
         return Point(time.value, head.value, head.low, head.high, self.entry.name, self.css, path)
 
-    def losses(self) -> list[tuple[str, Markup]]:
-        """A chart of each term's loss over the seconds of training."""
-        keys = [key for key in (self.log[-1] if self.log else {}) if key.endswith("/loss")]
-        return [(key.removesuffix("/loss"), Markup(self._curve(key))) for key in keys]
+    def losses(self) -> Markup:
+        """A chart of the loss of each term over the seconds of training."""
+        keys = self._loss_keys()
+        lines = [self._curve(key) for key in keys]
+        return Markup(curves(lines, "seconds of training"))
 
-    def _curve(self, key: str) -> str:
+    @property
+    def terms(self) -> str:
+        """The names of several terms, as a legend; of one, nothing."""
+        names = [key.removesuffix("/loss") for key in self._loss_keys()]
+        styles = ("solid", "dashed", "dotted")
+        words = [f"{name} {style}" for name, style in zip(names, styles, strict=False)]
+        return f"loss of {', '.join(words)}" if len(names) > 1 else "loss"
+
+    def _loss_keys(self) -> list[str]:
+        return [key for key in (self.log[-1] if self.log else {}) if key.endswith("/loss")]
+
+    def _curve(self, key: str) -> Curve:
         lines = [line for line in self.log if _finite(line.get(key))]
-        curve = Curve([line["seconds"] for line in lines], [line[key] for line in lines], key, self.css)
-        return curves([curve], "seconds of training")
+        return Curve([line["seconds"] for line in lines], [line[key] for line in lines], key, self.css)
 
     def modes(self) -> list[_Mode]:
         """Every failure mode of the paradigm with what was measured of it."""
@@ -328,7 +340,14 @@ class _View:
 
 def _told(score: Score) -> Markup:
     floor = f", floor {number(score.floor)}" if math.isfinite(score.floor) else ""
-    return Markup(f"{label(score.name)} <b>{number(score.value)}</b>{_interval(score)} {score.unit}{floor}")
+    unit = f" {score.unit}" if score.unit else ""
+    return Markup(f"{label(score.name)} <b>{number(score.value)}</b>{_interval(score)}{unit}{floor}")
+
+
+def _formula(text: str) -> Markup:
+    """A formula with its subscripts set as such."""
+    letters = "A-Za-zα-ωΑ-Ω0-9"
+    return Markup(re.sub(f"_((?:&lt;)?[{letters}]+(?:,[{letters}]+)*)", r"<sub>\1</sub>", str(escape(text))))
 
 
 def _finite(value: Any) -> bool:
@@ -377,9 +396,5 @@ def _picture(x: Tensor, comparison: Comparison, css: str) -> Markup:
 
 def _data_picture(comparison: Comparison) -> Markup:
     """Test examples in the same way."""
-    dataset = comparison.dataset
-    x = dataset.test.x
-    if isinstance(dataset.space, Text):
-        length = dataset.space.length
-        x = x[: 2 * length].view(-1, length)
+    x = examples(comparison.dataset, comparison.data["references"]).test
     return _picture(x[:1000], comparison, "behind")

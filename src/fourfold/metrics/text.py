@@ -95,7 +95,7 @@ def _first(means: Tensor) -> Tensor:
 
 def _repeated(windows: Tensor, n: int) -> Tensor:
     codes = ngrams(windows, n).sort(1).values
-    return (codes[:, 1:] == codes[:, :-1]).double().mean(1, keepdim=True)
+    return (codes[:, 1:] == codes[:, :-1]).double().sum(1, keepdim=True) / codes.shape[1]
 
 
 def _known(windows: Tensor, known: Tensor, n: int) -> Tensor:

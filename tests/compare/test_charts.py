@@ -1,0 +1,53 @@
+"""Charts: what is drawn is where it should be, and every chart is well-formed."""
+
+import math
+from xml.etree import ElementTree
+
+import pytest
+
+from fourfold.compare.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
+
+
+def test_axes_map_ends_to_ends_and_keep_values_inside() -> None:
+    linear, log = Axis(0, 10, 100, 200), Axis(0.1, 10, 0, 100, True)
+    assert [linear(v) for v in (0, 5, 10, 99)] == [100, 150, 200, 200]
+    assert [log(v) for v in (0.1, 1, 10, -3)] == [0, 50, 100, 0]
+
+
+@pytest.mark.parametrize(("low", "high", "log"), [(0, 1, False), (-3e-4, 2e-4, False), (0.02, 900, True), (3, 4, True)])
+def test_ticks_are_few_round_and_inside(low: float, high: float, log: bool) -> None:
+    ticks = Axis(low, high, 0, 1, log).ticks()
+    assert 2 <= len(ticks) <= 11
+    assert all(low <= tick <= high for tick in ticks)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_an_axis_around_one_value_is_not_empty(log: bool) -> None:
+    axis = Axis.around([5.0, math.nan], 0, 100, log)
+    assert axis.low < 5 < axis.high
+
+
+def test_numbers() -> None:
+    assert [number(v) for v in (0.12345, 1234.5, -2.0, math.nan, 0.0)] == ["0.123", "1\u202f234", "−2", "–", "0"]
+    assert number(1.5e-7) == "1.5·10⁻⁷"
+    assert [count(v) for v in (999, 732_049, 1_431_830)] == ["999", "732 k", "1.43 M"]
+
+
+def test_every_chart_is_well_formed() -> None:
+    points = [
+        Point(0.1, 2.0, 1.5, 2.5, "a <b> & c", "c0", [(0.05, 3.0, "5 evaluations")]),
+        Point(90.0, 0.5, math.nan, math.nan, "d", "c1"),
+    ]
+    charts = [
+        scatter(points, "ms", "d", floor=0.3),
+        scatter([Point(1.0, -0.1, -0.2, 0.1, "negative", "c0")], "ms", "d"),
+        curves([Curve(range(1000), [math.sin(i) for i in range(1000)], "loss", "c0")], "s"),
+        curves([Curve([1.0], [2.0], "one point", "c0")], "s"),
+        sparkline([1, 2, math.nan, 3], "c0"),
+        strip(0.5, 0.4, math.nan, 0.1, (0, 1, False), "c0"),
+        cloud([[0.1, 0.2]], [[0.3, 5.0]], (0, 1, 0, 1), "c0"),
+    ]
+    for chart in charts:
+        assert ElementTree.fromstring(chart).tag == "svg"
+    assert curves([], "s") == ""
+    assert sparkline([1.0], "c0") == ""

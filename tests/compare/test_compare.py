@@ -1,0 +1,164 @@
+"""A comparison from end to end: the report, a failure, what is kept, and what seeds are for."""
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fourfold.compare import Comparison, combine, compare
+from fourfold.compare.jobs import Job, run
+from fourfold.compare.snapshot import load_snapshot, save_snapshot
+from fourfold.data import load
+from fourfold.metrics import Score
+from fourfold.vocabulary import Kind
+
+SMALL = {"size": "xs", "budget": "12 steps", "n": 100, "likelihood_examples": 64, "patience": 5.0, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path]:
+    folder = tmp_path_factory.mktemp("compare")
+    names = ["autoregressive", "adversarial"]
+    out = folder / "report.html"
+    return compare("eight-gaussians", paradigms=names, out=out, runs_dir=folder / "runs", sweep=False, **SMALL), folder
+
+
+def wait_for(path: Path) -> None:
+    """Return once a file is there."""
+    while not path.exists():
+        time.sleep(0.01)
+
+
+def test_a_snapshot_is_the_data_set(tmp_path: Path) -> None:
+    data = load("wine", conditional=True)
+    save_snapshot(data, tmp_path / "a.safetensors")
+    back = load_snapshot(tmp_path / "a.safetensors")
+    assert back.space == data.space
+    assert back.record() == data.record()
+    for part in ("train", "validation", "test"):
+        assert torch.equal(getattr(back, part).x, getattr(data, part).x)
+        assert torch.equal(getattr(back, part).cond, getattr(data, part).cond)
+
+
+def test_both_are_measured_by_the_same_protocols(finished: tuple[Comparison, Path]) -> None:
+    comparison, _ = finished
+    one, two = comparison.entries
+    assert one.name == "autoregressive"  # an exact likelihood comes before none
+    assert [s.name for s in one.scores if "[" in s.name] == [s.name for s in two.scores if "[" in s.name]
+    assert one.headline is not None
+    assert two.headline is not None
+    assert one.headline.floor == two.headline.floor
+    assert one.likelihood is not None
+    assert one.likelihood.kind is Kind.EXACT
+    assert two.likelihood is not None
+    assert math.isnan(two.likelihood.value)
+    evaluations = two.score("evaluations_per_sample")
+    assert evaluations is not None
+    assert evaluations.value == 1
+    assert comparison.truth == pytest.approx(-(math.log(8) + math.log(2 * math.pi * math.e * 0.04)), abs=0.1)
+
+
+def test_the_report_stands_alone_and_says_what_is_promised(finished: tuple[Comparison, Path]) -> None:
+    comparison, folder = finished
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert len(page) < 5e6
+    assert not re.search(r"<(script|link|iframe)|src=\"(?!data:)|url\(|@import", page)  # nothing from elsewhere
+    for word in ("exact", "none", "floor", "peak memory", "Quality against sampling time", comparison.data["digest"]):
+        assert word in page
+    assert "not to be ranked against the rows above" in page
+    assert comparison.command in page.replace("&#39;", "'")
+    record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert [p["name"] for p in record["paradigms"]] == ["autoregressive", "adversarial"]
+    assert record["data"]["digest"] == comparison.data["digest"]
+
+
+def test_what_is_finished_is_not_run_again(finished: tuple[Comparison, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, folder = finished
+    monkeypatch.setattr("fourfold.compare.jobs._process", lambda *a: pytest.fail("it was run again"))
+    again = compare("eight-gaussians", paradigms=["adversarial"], runs_dir=folder / "runs", sweep=False, **SMALL)
+    assert again.entries[0].finished
+
+
+def test_a_failure_is_reported_and_spares_the_others(finished: tuple[Comparison, Path], tmp_path: Path) -> None:
+    comparison, _ = finished
+    job = replace(comparison.entries[1].outcomes[0].job, precision="nonsense")
+    outcome = run(job, tmp_path, progress=False)
+    assert outcome.result is None
+    assert outcome.failure is not None
+    assert "nonsense" in outcome.failure["message"]
+    broken = replace(comparison.entries[1], outcomes=(outcome,), scores=())
+    path = replace(comparison, entries=(comparison.entries[0], broken)).save(tmp_path / "report.html")
+    page = path.read_text(encoding="utf-8")
+    assert "failed" in page
+    assert "nonsense" in page
+    nothing = replace(comparison, entries=(broken,)).save(tmp_path / "report.html")
+    assert "nonsense" in nothing.read_text(encoding="utf-8")
+
+
+def test_a_killed_run_is_an_outcome_and_goes_on_when_asked_again(
+    finished: tuple[Comparison, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comparison, _ = finished
+    job: Job = replace(comparison.entries[1].outcomes[0].job, budget="400 steps")
+    log = job.folder(tmp_path) / "run" / "log.jsonl"
+
+    class Killed(subprocess.Popen):
+        def wait(self, timeout: float | None = None) -> int:
+            wait_for(log)
+            self.kill()
+            return super().wait(timeout)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", Killed)
+        outcome = run(job, tmp_path, progress=False)
+    assert outcome.failure is not None
+    assert "SIGKILL" in outcome.failure["message"]
+    assert run(job, tmp_path, progress=False).result is not None
+
+
+def test_an_interrupted_run_saves_and_is_resumed(finished: tuple[Comparison, Path], tmp_path: Path) -> None:
+    comparison, _ = finished
+    job: Job = replace(comparison.entries[1].outcomes[0].job, budget="400 steps")
+    folder = job.folder(tmp_path)
+    code = "import sys, fourfold.compare.jobs as j, pathlib, json; job = j.Job(**json.loads(sys.argv[1]))\n"
+    code += "j.run(job, pathlib.Path(sys.argv[2]), progress=False)"
+    arguments = [sys.executable, "-c", code, json.dumps(job.__dict__), str(tmp_path)]
+    with subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.DEVNULL) as parent:
+        wait_for(folder / "run" / "log.jsonl")
+        os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to both
+        assert parent.wait(60) != 0
+    outcome = run(job, tmp_path, progress=False)
+    assert outcome.result is not None
+    assert outcome.result["resumed"]
+    assert outcome.result["steps"] == 400
+
+
+def test_seeds_are_averaged_and_kinds_are_not_mixed() -> None:
+    scores = [Score("d[f]", v, v - 1, v + 1, floor=0.5, n=10, better="lower") for v in (1.0, 2.0, 3.0)]
+    mean = combine(scores)
+    assert mean.value == 2
+    assert mean.high - mean.value == pytest.approx(4.30 * 1 / math.sqrt(3))
+    assert "3 seeds" in mean.protocol
+    assert combine(scores[:1]) is scores[0]
+    mixed = [Score("likelihood", 1, kind=Kind.EXACT), Score("likelihood", 1, kind=Kind.LOWER_BOUND)]
+    with pytest.raises(ValueError, match="several names or kinds"):
+        combine(mixed)
+
+
+def test_bad_requests_are_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown paradigm 'nonsense'"):
+        compare("wine", paradigms=["nonsense"], runs_dir=tmp_path)
+    with pytest.raises(ValueError, match="budget"):
+        compare("wine", budget="soon", runs_dir=tmp_path)
+    with pytest.raises(TypeError):
+        compare("python-docs", paradigms=["adversarial"], runs_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
