@@ -19,9 +19,7 @@ __all__ = ["Statement", "read_code", "statements"]
 MAX_CODE = 200_000
 MAX_STATEMENTS = 3_000
 MAX_LINE = 400
-_SAMPLED = re.compile(
-    r"multinomial|argmax|categorical|Categorical|gumbel|sample\w*\(|topk|softmax|choice|logits|predict", re.I
-)
+_SAMPLED = re.compile(r"multinomial|argmax|categorical\(|gumbel|topk|choices?\(|\bnext_\w+|sample_\w*(?:logit|top|token|next)|bisect", re.I)
 _GROWS = re.compile(
     r"\.append\(|\bcat\(|concat\w*\(|hstack|\w+\[[^\]=]*\b(?:i|t|step|pos|j|cur\w*|idx|k|r|c|row|col)\b[^\]=]*\] ?=|\+= ?\[|_index_put|\.extend\("
 )
@@ -201,7 +199,7 @@ def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
     if gradient and noise and not re.search(r"zero_grad|optimi[sz]er\.step|loader|epoch", row.loop + row.text):
         yield Claim.CHAIN, 2.5
         return
-    if trains:
+    if trains or re.search(r"loss|cross_entropy", row.loop):
         return
     if _GROWS.search(row.loop) and _SAMPLED.search(row.loop) and not _TIMES.search(row.text.replace("max_steps", "")):
         yield Claim.ONE_BY_ONE, 2.5

@@ -11,7 +11,7 @@ from fourfold.atlas.evidence import Claim as C
 __all__ = ["STATEMENTS"]
 
 _FAKE = r"(?:gen\w*|fakes?\w*|\w*_fake\w*|fake_?\w*|g_z|generated\w*|x_hat|synth\w*|gen_\w+|samples?_fake|G\(|netG\(|(?:self\.)?generator\()"
-_DISC = r"(?:[\w.]*(?:discriminators?|critic|disc|netD\w*|D_?[A-Z]?|dis|crit|mpd|msd|d_net|D\w*Loss)(?:_\w+)?)"
+_DISC = r"(?:[\w.]*(?:discriminators?|critic|disc|netD\w*|net_d\w*|D_?[A-Z]?|dis|crit|mpd|msd|d_net|D\w*Loss)(?:_\w+)?)"
 
 STATEMENTS: tuple[tuple[C, float, str], ...] = (
     # --- next piece
@@ -43,23 +43,23 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.NEXT_PIECE,
         2.0,
-        r"log_prob\(.*(?:future_target|next_\w+|future|target_seq|past)|distr\w*\.(?:loss|log_prob)\(.*(?:future|target)|past_target|future_target|context_length|scaled_past",
+        r"log_prob\(.*(?:future_target|next_\w+|future|target_seq|past)|distr\w*\.(?:loss|log_prob)\(.*(?:future|target)",
     ),
     (C.NEXT_PIECE, 1.5, r"discretized_mix_logistic|sample_from_discretized|mix_logistic"),
     (
         C.ONE_BY_ONE,
         2.5,
-        r"multinomial\(.*(?:num_samples ?= ?)?1\b|categorical\(.*\)|Categorical\(.*\)\.sample|gumbel_sample|sample_logits|sample_top_[kp]\w*|top_k_top_p\w*|top_p_sampl\w*|top_k_filter\w*|random\.choices?\(.*(?:prob|weight|\bp=)|weighted_choice",
+        r"multinomial\(.*(?:num_samples ?= ?)?1\b|gumbel_sample|sample_logits|sample_top_[kp]\w*|top_k_top_p\w*|top_p_sampl\w*|top_k_filter\w*|random\.choices?\(.*(?:prob|weight|\bp=)|weighted_choice",
     ),
     (
         C.ONE_BY_ONE,
         1.5,
-        r"\btop_?[kp]\b|\btemperature\b|\btemp\b|nucleus|\bnum_beams\b|beam_search|repetition_penalty|logits\[:, ?-1|logits\[\.\.\., ?-1|\[:, ?-1, ?:\]|\[:, ?-1\]",
+        r"\btop_?[kp]\b|nucleus|\bnum_beams\b|beam_search|repetition_penalty|logits\[:, ?-1|logits\[\.\.\., ?-1|\[:, ?-1, ?:\]|\[:, ?-1\]",
     ),
     (
         C.ONE_BY_ONE,
         2.5,
-        r"(?:idx|tokens?|ids|seq\w*|out\w*|generated\w*|x|y|codes|result|samples?|output_ids|input_ids|prev_\w+|ys|context)\s*=\s*[\w.]*(?:cat|concat|concatenate|append|hstack)\(.*(?:next|sample|tok|idx|new|pred|out|samples|last|cur)",
+        r"^([\w.]+) ?= ?[\w.]*(?:cat|concat\w*|append|hstack)\(\s*[\[(]\s*\1\b",
     ),
     (
         C.ONE_BY_ONE,
@@ -100,17 +100,17 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.BOUND,
         1.0,
-        r"recon\w*_?loss ?\+|reconstruction_?\w*|\brecon\w*\b|\bposterior\b|\bz_mean\b|z_log_var|\blogvar\b|beta ?\* ?kl",
+        r"\bposterior\b|\bz_mean\b|z_log_var|\blogvar\b|beta ?\* ?kl",
     ),
     (
         C.EXACT_LATENT,
         3.0,
-        r"responsibilit\w*|log_resp\b|_?do_mstep|_?do_estep|_?e_step|_?m_step|_initialize_sufficient_statistics|_accumulate_sufficient|\bm_step\b|forward_(?:backward|log|scaling)|_do_forward\w*|fwdlattice|bwdlattice|baum_?welch|transmat\w*|startprob\w*|emission\w*|log_transition\w*|viterbi",
+        r"responsibilit\w*|log_resp\b|_?do_mstep|_?do_estep|\b_?e_step|\b_?m_step|_initialize_sufficient_statistics|_accumulate_sufficient|forward_(?:backward|log|scaling)|_do_forward\w*|fwdlattice|bwdlattice|baum_?welch|transmat\w*|startprob\w*|emission\w*|log_transition\w*|viterbi",
     ),
     (
         C.EXACT_LATENT,
         2.5,
-        r"logsumexp\(.*(?:weights?|log_prob|component|mix|resp|kernel|pi\b)|log_prob\w* ?\+ ?\w*log_weights|mixture\w*|MixtureSameFamily|n_components|weights_init|covariances_?|means_|kernel_?density|bandwidth|gaussian_kde",
+        r"logsumexp\(.*(?:weights?|log_prob|component|mix|resp|kernel|pi\b)|log_prob\w* ?\+ ?\w*log_weights|mixture\w*|MixtureSameFamily|n_components|weights_init|covariances_?|means_|kernel_?density|gaussian_kde|kernel_density",
     ),
     (
         C.EXACT_LATENT,
@@ -119,8 +119,13 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     ),
     (
         C.DECODE_LATENT,
-        2.5,
-        r"(?:decoder|decode\w*|\.dec|generative|vae\.sample|prior_sample)\(\s*\w*(?:z|noise|latent\w*|eps)\b|z ?= ?[\w.]*(?:randn|normal|prior\.sample|p_z|pz\.)|num_samples.*latent_dim|prior\.sample\(",
+        0.7,
+        r"(?:decoder|decode\w*|\.dec|generative|vae\.sample|prior_sample)\(\s*\w*(?:z|noise|latent\w*|eps)\b",
+    ),
+    (
+        C.DECODE_LATENT,
+        2.0,
+        r"\bz\w* ?= ?[\w.]*(?:randn|normal|prior\.sample|p_z|pz\.)|num_samples.*latent_dim|prior\.sample\(",
     ),
     # --- adversarial
     (C.GAME, 3.0, rf"\b{_DISC}\(.*{_FAKE}"),
@@ -132,7 +137,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.GAME,
         2.5,
-        r"gradient_penalty\w*|\bgp_weight\b|lambda_gp|compute_gradient_penalty|r1_(?:reg\w*|penalty|gamma|loss)|d_r1_loss|wgan\w*|clip_value|n_critic|clamp_\(-\w+",
+        r"is_disc\b|cri_gan\w*|\bl_[gd]_\w+|D_out_\w+|scores?_fake|feats_fake|gradient_penalty\w*|\bgp_weight\b|lambda_gp|compute_gradient_penalty|r1_(?:reg\w*|penalty|gamma|loss)|d_r1_loss|wgan\w*|clip_value|n_critic|clamp_\(-\w+",
     ),
     (
         C.GAME,
@@ -185,7 +190,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.CONSISTENCY,
         3.0,
-        r"consistency\w*|c_skip_start|scalings_for_boundary\w*|target_(?:model|unet|denoise\w*|pred)\b|teacher_(?:unet|model|denoise\w*|diffusion)|solver\.ddim_step|huber_c|distill\w*|pred_x_prev|x_prev",
+        r"consistency_(?:loss|model|train\w*|distill\w*|fn|function)|c_skip_start|scalings_for_boundary\w*|target_(?:model|unet|denoise\w*|pred)\b|teacher_(?:unet|denoise\w*|diffusion)|solver\.ddim_step|huber_c|pred_x_prev|x_prev\b",
     ),
     (
         C.ITERATE,
@@ -195,17 +200,17 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ITERATE,
         2.0,
-        r"odeint\(|ode_solver|solve_ivp\(|sdeint|ode_int|\bdt\b ?\*|\+ ?\w*(?:v|vel\w*|flow|pred|vt|drift\w*) ?\* ?(?:dt|delta\w*|h|step\w*)|guidance_scale|cfg_scale|cond_scale|classifier_free|uncond\w*|do_classifier\w*|x_mean\b.*noise|predictor|corrector|beta_t|alpha_t",
+        r"odeint\(|ode_solver|solve_ivp\(|sdeint|ode_int|\bdt\b ?\*|\+ ?\w*(?:v|vel\w*|flow|pred|vt|drift\w*) ?\* ?(?:dt|delta\w*|h|step\w*)|x_mean\b.*noise|corrector|beta_t|alpha_t",
     ),
     (
         C.MASKED_BOUND,
         3.0,
-        r"mask_(?:ratio|rate|prob\w*|schedule\w*|index|id|token)\w*.*(?:rand|uniform|cos|t\b)|cosine_schedule|move_chance|absorb\w*|subs_param\w*|p_mask|forward_process\(|q_xt|transition_mat\w*|noise_fn\(.*mask|masked_indices|rand_mask_prob\w*|num_token_masked|mask_ratio_generator|rand_time",
+        r"mask_(?:ratio|rate|prob\w*|schedule\w*|index|id|token)\w*.*(?:rand|uniform|cos|t\b)|cosine_schedule|move_chance|absorb\w*|subs_param\w*|p_mask|forward_process\(|q_xt|transition_mat\w*|noise_fn\(.*mask|num_token_masked|mask_ratio_generator|rand_time",
     ),
     (
         C.FILL_MASKS,
         3.0,
-        r"num_(?:to_)?(?:mask|token_mask|transfer)\w*|transfer_(?:index|tokens)|remask\w*|mask_by_random_topk|unmask\w*|low_confidence|gumbel_max|is_mask|mask_ids? ?=|starting_temperature|mask_len|choice_temperature|\[mask\]|confidence",
+        r"num_to_mask\w*|num_token_mask\w*|num_transfer\w*|transfer_(?:index|tokens)|remask\w*|mask_by_random_topk|unmask_(?:tokens|idx)|low_confidence|gumbel_max|starting_temperature|mask_len|choice_temperature|\[mask\]|confidences?\b.*(?:mask|topk|gumbel)|mask_ids?\b.*where",
     ),
     # --- flow
     (
@@ -216,7 +221,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.CHANGE_OF_VARIABLES,
         2.0,
-        r"(?:prior|base_?\w*|q0|_distribution|base_dist\w*|p_z|standard_normal\w*|latent_dist\w*)\w*\.?(?:log_prob|logp|log_density|logprob)\(\s*\w*(?:z|noise|u|eps|base)\w*|standard_normal_logprob|gaussian_logp|gaussian_diag\w*logp|logpz|log_p_?z|logpx|objective ?\+=|dequant\w*|bits_x|bits_?per_?dim|\bbpd\b|nll ?= ?.*log\(2",
+        r"(?:prior|base_?\w*|q0|_distribution|base_dist\w*|p_z|standard_normal\w*|latent_dist\w*)\w*\.?(?:log_prob|logp|log_density|logprob)\(\s*\w*(?:z|noise|u|eps|base)\w*|standard_normal_logprob|gaussian_logp|gaussian_diag\w*logp|logpz|log_p_?z|logpx|objective ?\+=|dequant\w*|bits_x|bits_?per_?dim\w*|compute_bits\w*|\bbpd\b|nll ?= ?.*log\(2",
     ),
     (
         C.CHANGE_OF_VARIABLES,
@@ -232,7 +237,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ENERGY_CONTRAST,
         3.0,
-        r"energy\w*|\bE_?(?:pos|neg|data|model|real|fake)\b|(?:pos|neg)(?:ative|itive)?_?(?:energy|out|e|phase\w*|en|ld)\b.*(?:neg|pos)|free_?energy|contrastive_divergence|\bcd_?loss|f_?p_d|f_?p_q|\bcd_k\b|neg_id\w*|(?:pos|neg)_out\b|partition\w*|\bebm\w*",
+        r"\benergy\(|\benergy_?(?:fn|net|model|func\w*|pos|neg|real|fake|data)\w*|(?:pos|neg|real|fake|data|gen)\w*_energy|\benergies\b|\bE_?(?:pos|neg|data|model|real|fake)\b|(?:pos|neg)(?:ative|itive)?_?(?:energy|out|e|phase\w*|en|ld)\b.*(?:neg|pos)|free_?energy|contrastive_divergence|\bcd_?loss|f_?p_d|f_?p_q|\bcd_k\b|neg_id\w*|(?:pos|neg)_out\b|partition\w*|\bebm\w*",
     ),
     (
         C.CHAIN,
@@ -244,11 +249,22 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
         2.0,
         r"(?:neg_img|x_k|x_neg|neg|x_q|samples?_neg)\w*\.(?:data\.)?(?:add_|grad)|autograd\.grad\((?:f|energy|model|net|e)\w*\(?.*(?:x_k|x|neg)",
     ),
+    (C.LABELS, 1.5, r"(?:nll_loss|cross_entropy|CrossEntropyLoss\(\)|criterion|loss_fn|bce\w*|binary_cross_entropy\w*)\(\s*[\w.]*(?:outputs?|logits?|preds?|y_hat|out)\w*, ?targets?\w*\)"),
+    (C.NEXT_PIECE, 2.0, r"cross_entropy\(\s*\w+(?:\.\w+\(.*?\))?, ?(?:x|inputs?|data|img|images?|tokens|codes|seq\w*|input_ids|z_indices|ids)\b"),
+    (C.FEATURES, 2.0, r"num_masked\b|masked_indices|masked_patches|mask_tokens? ?=|pred_pixel\w*|shuffle_indices|ids_restore|norm_pix\w*|target_projector|momentum_encoder|online_\w+|predictor\("),
+    (C.DENOISE, 2.5, r"score\w* ?[+-] ?.*noise|noise\w* ?/ ?\(?.*(?:sigma|std|scale)|sigmas?\b.*\* ?(?:noise|eps)|predict_eps\w*|get_training_item|sample_batch\(x0\)|\beps\w*,? ?sigma|x0_hat|pred_x0|denoised"),
+    (C.ONE_BY_ONE, 1.2, r"categorical\(.*\)|Categorical\(.*\)\.sample"),
+    (C.REBUILD, 2.0, r"(?:mse_loss|l1_loss|MSELoss\(\)|binary_cross_entropy)\(\s*\w*(?:recon\w*|x_hat|x_rec|decoded)\w*(?:\.\w+\(.*?\))?, ?x"),
+    (C.LABELS, 2.0, r"def (?:mnist|classif\w*)|self\.(?:classifier|cls_head|fc_?out)\(|n_classes|class_names"),
+    (C.ONE_BY_ONE, 0.7, r"\btemperature\b|\btemp\b"),
+    (C.ITERATE, 0.8, r"guidance_scale|cfg_scale|cond_scale|classifier_free|uncond\w*|do_classifier\w*"),
+    (C.FEATURES, 1.0, r"\bstudent_\w+|\bteacher_\w+|projector\w*\(|\bz_?[ij12]\b.*\bz_?[ij12]\b"),
+    (C.GAME, 0.8, r"\b\w+_(?:fake|real)\b"),
     # --- beyond the border
     (
         C.LABELS,
         3.0,
-        r"(?:nll_loss|cross_entropy|CrossEntropyLoss\(\)|criterion|loss_fn|bce\w*|binary_cross_entropy\w*|BCE\w*|focal_loss)\(\s*[\w.]*(?:outputs?|logits?|preds?|predictions?|y_hat|y_pred|scores?|out|model\(\w+\)|cls\w*)\w*(?:\.squeeze\(\w*\))?,\s*[\w.]*(?:targets?|labels?|y|gt|classes|cls\w*|y_true)\w*\)",
+        r"(?:nll_loss|cross_entropy|CrossEntropyLoss\(\)|criterion|loss_fn|bce\w*|binary_cross_entropy\w*|BCE\w*|focal_loss)\(\s*[\w.]*(?:outputs?|logits?|preds?|predictions?|y_hat|y_pred|scores?|out|\w+\(\w+\)|cls\w*)\w*(?:\.squeeze\(\w*\))?,\s*[\w.]*(?:labels?|y|gt|classes|cls\w*|y_true|y_\w+|class_\w+)\w*(?:\.\w+\(\))?[,)]",
     ),
     (
         C.LABELS,
@@ -269,12 +285,12 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.REBUILD,
         2.5,
-        r"commit\w*_?loss|codebook\w*|vq_?loss|quantiz\w*|\bquant\b|rvq\w*|straight_through|perplexity_code|embed_ind|bandwidth\w*|commitment",
+        r"commit\w*_?loss|vq_?loss|rvq\w*|straight_through|perplexity_code|embed_ind|commitment|codebook_loss|quantize_loss|qloss|q_loss|qres\b",
     ),
     (
         C.REBUILD,
         1.5,
-        r"(?:mse_loss|l1_loss|criterion|loss_fn|MSELoss\(\)|binary_cross_entropy)\(\s*\w*(?:recon\w*|decoded|x_hat|x_rec|output|reconstruct\w*)\w*,\s*\w*(?:x|img|imgs|images?|inputs?|data|batch|target)\w*",
+        r"recon\w*_?loss\b|reconstruction_loss|(?:mse_loss|l1_loss|criterion|loss_fn|MSELoss\(\)|binary_cross_entropy)\(\s*\w*(?:recon\w*|decoded|x_hat|x_rec|output|reconstruct\w*)\w*,\s*\w*(?:x|img|imgs|images?|inputs?|data|batch|target)\w*",
     ),
     (
         C.REGRESSION,
@@ -284,7 +300,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.REGRESSION,
         1.5,
-        r"psnr\w*|ssim\w*|\bmae\b|\brmse\b|r2_score|cri_pix|pixel_criterion|volume_render\w*|raw2outputs|render_rays|duration_loss|pitch_loss",
+        r"psnr\w*|ssim\w*|\bmae\b|\brmse\b|r2_score|cri_pix|pixel_criterion|volume_render\w*|raw2outputs|render_rays|duration_loss|pitch_loss|energy_predictor|pitch_predictor|o_dr\b|durations?\b.*mask",
     ),
     (
         C.REWARD,
@@ -297,7 +313,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.SOLVES_ODE,
         2.0,
-        r"odeint\w*|\bcnf\w*|ode_?func\w*|integration_times?|divergence\w*|hutchinson|trace_?(?:est\w*|df)|\bregularization_coeffs\b|nfe\b",
+        r"odeint\w*|\bcnf\w*|ode_?func\w*|integration_times?|hutchinson|trace_?(?:est\w*|df)|\bregularization_coeffs\b",
     ),
     (
         C.SEQUENTIAL_INVERSE,
