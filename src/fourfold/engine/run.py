@@ -68,6 +68,12 @@ class Run:
 
         return evaluate(self.model, data or self.dataset(), n=n, seed=seed)
 
+    def save_samples(self, path: Path | str, n: int = 64, cond: int | Tensor | None = None, seed: int = 0) -> Path:
+        """Draw samples into a file: ``.png`` (a grid), ``.npy``, ``.csv`` or ``.txt``."""
+        from fourfold.engine.output import write_examples
+
+        return write_examples(path, self.sample(n, cond, seed), self.model.space)
+
     def dataset(self) -> Dataset:
         """What the run was trained on, loaded again and compared by its digest.
 
