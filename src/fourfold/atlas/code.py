@@ -19,7 +19,10 @@ __all__ = ["Statement", "read_code", "statements"]
 MAX_CODE = 200_000
 MAX_STATEMENTS = 3_000
 MAX_LINE = 400
-_SAMPLED = re.compile(r"multinomial|argmax|categorical\(|gumbel|topk|choices?\(|\bnext_\w+|sample_\w*(?:logit|top|token|next)|bisect", re.I)
+_SAMPLED = re.compile(
+    r"multinomial|argmax|categorical\(|gumbel|topk|choices?\(|\bnext_\w+|sample_\w*(?:logit|top|token|next)|bisect",
+    re.I,
+)
 _GROWS = re.compile(
     r"\.append\(|\bcat\(|concat\w*\(|hstack|\w+\[[^\]=]*\b(?:i|t|step|pos|j|cur\w*|idx|k|r|c|row|col)\b[^\]=]*\] ?=|\+= ?\[|_index_put|\.extend\("
 )

@@ -11,7 +11,17 @@ from typing import Any
 
 from fourfold.atlas.bounded import UnreadableError, files_below, load_json, read_text, safetensors_names
 from fourfold.atlas.evidence import Claim, Evidence, Reader
-from fourfold.atlas.hub_table import ARCHITECTURES, COMPONENTS, KEYS, MODEL_TYPES, PIPELINES, SCHEDULERS, TENSORS, Row
+from fourfold.atlas.hub_table import (
+    ARCHITECTURES,
+    COMPONENTS,
+    KEYS,
+    MARKERS,
+    MODEL_TYPES,
+    PIPELINES,
+    SCHEDULERS,
+    TENSORS,
+    Row,
+)
 
 __all__ = ["FileSet", "is_config", "read_files", "read_folder"]
 
@@ -103,6 +113,8 @@ def read_files(files: FileSet) -> list[Evidence]:
     for name, value in files.values.items():
         if name not in index and isinstance(value, dict):
             found += _component(name, value) if pipeline else _model(name, value)
+    for name in files.texts:
+        found += _first(MARKERS, name, name)[:2]
     decided = any(evidence.weight >= 3 and not evidence.claim.name.startswith("PART") for evidence in found)
     for name, text in files.texts.items():
         found += _keys(name, text, 0.15 if decided else 1.0, part=pipeline and _is_part(name))
@@ -201,6 +213,16 @@ def _model(name: str, config: Mapping[str, Any]) -> list[Evidence]:
             rows = _first(ARCHITECTURES, str(key).removeprefix("AutoModel"), f"{name}: $.auto_map", 0.8)
             if rows and key != "AutoConfig":
                 return rows
+    if "architecture" in config and {"num_classes", "pretrained_cfg"} & set(config):
+        return [
+            Evidence(
+                f"num_classes: {config.get('num_classes')}"[:160],
+                f"{name}: $.num_classes",
+                Claim.LABELS,
+                3.0,
+                Reader.FILES,
+            )
+        ]
     rows = _first(MODEL_TYPES, str(config.get("model_type", "")), f"{name}: $.model_type")
     if not rows and config.get("is_encoder_decoder") is True:
         rows = [

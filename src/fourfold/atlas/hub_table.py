@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fourfold.atlas.evidence import Claim as C
 
-__all__ = ["ARCHITECTURES", "COMPONENTS", "KEYS", "MODEL_TYPES", "PIPELINES", "SCHEDULERS", "TENSORS"]
+__all__ = ["MARKERS", "ARCHITECTURES", "COMPONENTS", "KEYS", "MODEL_TYPES", "PIPELINES", "SCHEDULERS", "TENSORS"]
 
 Row = tuple[str, tuple[tuple[C, float], ...]]
 
@@ -114,7 +114,12 @@ ARCHITECTURES: tuple[Row, ...] = (
 
 #: `model_type` where `architectures` is absent: weaker
 MODEL_TYPES: tuple[Row, ...] = (
-    (r"^(llada|dream|mdlm|sedd|bd3lm|.*diffusion.*)$", ((C.MASKED_BOUND, 3.0), (C.DISCRETE, 2.0))),
+    (
+        r"^(llada\w*|dream|mdlm|sedd|bd3lm|.*(masked|discrete|text|language|block)\w*diffusion.*)$",
+        ((C.MASKED_BOUND, 3.0), (C.DISCRETE, 2.0)),
+    ),
+    (r"diffusion", ((C.DENOISE, 3.0), (C.ITERATE, 1.0))),
+    (r"^(autoencoder|vqvae|vqgan)$", ((C.REBUILD, 3.0),)),
     (r"^(vits|bert_vits2?)$", ((C.BOUND, 2.5), (C.DECODE_LATENT, 2.0))),
     (
         r"^(clip\w*|siglip\w*|bert|roberta|xlm-roberta|albert|electra|deberta.*|distilbert|vit.*|dino.*|beit|wav2vec2.*|hubert|wavlm|mpnet|modernbert|nomic_bert|esm|convnext.*|resnet|swin.*|deit|sam.*|clap.*|align|longformer|big_bird|data2vec.*|layoutlm.*|camembert)$",
@@ -231,4 +236,13 @@ TENSORS: tuple[Row, ...] = (
     (r"(^|\.)(flows?|coupling\w*|invconv|actnorm)\.\d+", ((C.CHANGE_OF_VARIABLES, 2.5),)),
     (r"(^|\.)(classifier|cls_head|score|fc)\.(weight|bias)$|(^|\.)class_embed|bbox_embed", ((C.LABELS, 2.0),)),
     (r"(^|\.)pooler\.|^cls\.predictions", ((C.FEATURES, 2.0),)),
+)
+
+#: files whose presence says what a folder is, whatever its configuration names
+MARKERS: tuple[Row, ...] = (
+    (
+        r"(^|/)(config_sentence_transformers\.json|sentence_bert_config\.json|1_Pooling/config\.json)$",
+        ((C.FEATURES, 6.0), (C.NOTHING_DRAWN, 2.0)),
+    ),
+    (r"(^|/)open_clip_config\.json$", ((C.FEATURES, 4.0),)),
 )

@@ -1,0 +1,269 @@
+"""The map, as text and as one self-contained page: paradigms by how an example is drawn, every system a dot with its card.
+
+Both are derived from ``vocabulary.FACTS`` and the catalogue; nothing about a paradigm is written here.
+"""
+
+from __future__ import annotations
+
+import html as escape
+import json
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fourfold.atlas.evidence import Cell
+from fourfold.atlas.placement import Placement
+from fourfold.atlas.systems import System, systems
+from fourfold.vocabulary import FACTS, Cost, Facts
+
+__all__ = ["as_text", "html", "svg"]
+
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("constant", "one pass"),
+    ("length", "piece after piece"),
+    ("steps", "solver steps"),
+    ("chain", "Markov chain"),
+    ("not_applicable", "nothing is drawn"),
+)
+COLOURS: Mapping[Cell, str] = {
+    Cell.AUTOREGRESSIVE: "#2f6fb5",
+    Cell.LATENT_VARIABLE: "#2e8b57",
+    Cell.ADVERSARIAL: "#c2452d",
+    Cell.DIFFUSION: "#7b4fb3",
+    Cell.FLOW: "#b8860b",
+    Cell.ENERGY: "#a83279",
+    Cell.NOT_GENERATIVE: "#6b7280",
+}
+BORDER = "Beyond the border: p(y given x), vectors, codes or one best answer. A generative model has p(x) or p(x given c), and draws from it."
+GAP, PAD, LEFT, TOP, WIDTH = 19, 14, 250, 64, 12
+
+
+def as_text() -> str:
+    """The map in 80 columns: each paradigm's two answers, what follows, what to watch, and how many systems stand there."""
+    counts = {cell: sum(system.paradigm is cell for system in systems()) for cell in Cell}
+    parts = [_paradigm_text(cell, FACTS[cell.paradigm], counts[cell]) for cell in Cell if cell.paradigm]
+    parts.append(
+        "\n".join(["NOT GENERATIVE" + f"({counts[Cell.NOT_GENERATIVE]} systems)".rjust(66), textwrap.fill(BORDER, 80)])
+    )
+    return "\n\n".join(parts)
+
+
+def _paradigm_text(cell: Cell, facts: Facts, count: int) -> str:
+    rows = [
+        ("represents", facts.represents), ("objective", facts.objective), ("", facts.objective_formula), ("sampling", facts.sampling),
+        ("", facts.sampling_formula), ("likelihood", f"{facts.likelihood.value.replace('_', ' ')}: {facts.likelihood_note}"),
+        ("cost", f"{facts.cost.value}: {facts.cost_note}"), ("gives", facts.gives), ("trade-offs", facts.inherits),
+        *(("watch" if i == 0 else "", f"{mode.name}: {mode.measurement}") for i, mode in enumerate(facts.failure_modes)),
+        *(("papers" if i == 0 else "", f"{paper.authors} {paper.year}, {paper.link}") for i, paper in enumerate(facts.references)),
+    ]  # fmt: skip
+    body = [
+        textwrap.fill(text, 80, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14, break_long_words=False)
+        for label, text in rows
+    ]
+    return "\n".join([cell.value.upper() + f"({count} systems)".rjust(80 - len(cell.value)), *body])
+
+
+@dataclass(frozen=True)
+class _Dot:
+    name: str
+    cell: Cell
+    column: str
+    card: Mapping[str, object]
+    placed: bool = False
+
+
+def _dots(placed: Iterable[Placement]) -> list[_Dot]:
+    rows = [_Dot(system.name, system.paradigm, system.cost, _card(system)) for system in systems()]
+    for row in placed:
+        if row.cell is not None:
+            rows.append(_Dot(row.subject, row.cell, _column(row.cost), _placed_card(row), placed=True))
+    return rows
+
+
+def _column(cost: Cost | None) -> str:
+    return cost.value if cost else "not_applicable"
+
+
+def _card(system: System) -> dict[str, object]:
+    return {
+        "name": system.name, "line": f"{system.year}, {system.organisation}, {system.modality}", "paradigm": system.paradigm.value,
+        "objective": system.objective, "sampling": system.sampling, "likelihood": system.likelihood.replace("_", " "),
+        "inherited": ", ".join(system.inherited), "parts": [f"{part.name}: {part.role}" + (f" ({part.trained})" if part.trained else "") for part in system.components],
+        "source": [link for link in system.source],
+    }  # fmt: skip
+
+
+def _placed_card(row: Placement) -> dict[str, object]:
+    quotes = [f"“{evidence.quote}” [{evidence.where}]" for evidence in row.evidence[:5] if evidence.weight > 0]
+    return {
+        "name": row.subject, "line": "prior knowledge" if row.prior else f"placed with confidence {row.confidence:.0%}", "paradigm": str(row.cell),
+        "objective": "; ".join(quotes[:3]), "sampling": row.cost_note, "likelihood": row.likelihood.value.replace("_", " "),
+        "inherited": ", ".join(part.part for part in row.inherited), "parts": [], "source": [],
+    }  # fmt: skip
+
+
+def _facts_card(cell: Cell) -> dict[str, object]:
+    if cell.paradigm is None:
+        return {"name": cell.value, "line": BORDER, "paradigm": cell.value, "parts": [], "source": []}
+    facts = FACTS[cell.paradigm]
+    return {
+        "name": cell.value, "line": facts.represents, "paradigm": cell.value, "objective": f"{facts.objective}. {facts.objective_formula}",
+        "sampling": f"{facts.sampling}. {facts.sampling_formula}", "likelihood": f"{facts.likelihood.value.replace('_', ' ')}: {facts.likelihood_note}",
+        "inherited": facts.inherits, "parts": [f"{mode.name}: {mode.meaning}; seen by {mode.measurement}" for mode in facts.failure_modes],
+        "source": [paper.link for paper in facts.references],
+    }  # fmt: skip
+
+
+def _layout(
+    dots: list[_Dot],
+) -> tuple[dict[Cell, tuple[float, float]], dict[str, tuple[float, float]], list[tuple[float, float]], float, float]:
+    """Bands per paradigm (y, height), columns (x, width), a point per dot, and the whole size."""
+    counts: dict[tuple[Cell, str], int] = {}
+    for dot in dots:
+        counts[dot.cell, dot.column] = counts.get((dot.cell, dot.column), 0) + 1
+    across = {
+        key: max((min(WIDTH, n) for (_, column), n in counts.items() if column == key), default=0) for key, _ in COLUMNS
+    }
+    columns, x = {}, float(LEFT)
+    for key, _ in COLUMNS:
+        width = max(across[key], 6) * GAP + 2 * PAD
+        columns[key] = (x, width)
+        x += width
+    bands, y = {}, float(TOP)
+    for cell in Cell:
+        deepest = max(
+            (-(-n // max(across[column], 6)) for (owner, column), n in counts.items() if owner is cell), default=1
+        )
+        height = max(deepest * GAP + 2 * PAD, 92.0)
+        bands[cell] = (y, height)
+        y += height + 6
+    return bands, columns, _points(dots, bands, columns, across), x, y
+
+
+def _points(
+    dots: list[_Dot],
+    bands: Mapping[Cell, tuple[float, float]],
+    columns: Mapping[str, tuple[float, float]],
+    across: Mapping[str, int],
+) -> list[tuple[float, float]]:
+    seen: dict[tuple[Cell, str], int] = {}
+    points = []
+    for dot in dots:
+        k = seen.get((dot.cell, dot.column), 0)
+        seen[dot.cell, dot.column] = k + 1
+        row, place = divmod(k, max(across[dot.column], 6))
+        points.append(
+            (columns[dot.column][0] + PAD + (place + 0.5) * GAP, bands[dot.cell][0] + PAD + (row + 0.5) * GAP)
+        )
+    return points
+
+
+def svg(placed: Iterable[Placement]) -> str:
+    """The map as an SVG picture: bands are objectives, columns are sampling procedures, dots are systems."""
+    dots = _dots(placed)
+    bands, columns, points, width, height = _layout(dots)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" id="map" viewBox="0 0 {width:.0f} {height:.0f}" font-family="system-ui, sans-serif">'
+    ]
+    parts.append(f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fbfaf7"/>')
+    parts += [
+        f'<text x="{x + PAD:.0f}" y="46" font-size="15" fill="#444">{escape.escape(title)}</text>'
+        for (key, title) in COLUMNS
+        for x, _ in [columns[key]]
+    ]
+    parts.append('<text x="14" y="46" font-size="15" fill="#444">objective ↓  sampling →</text>')
+    for cell, (y, tall) in bands.items():
+        parts += _band(cell, y, tall, width)
+    parts += [_dot(i, dot, point) for i, (dot, point) in enumerate(zip(dots, points, strict=True))]
+    return "\n".join([*parts, "</svg>"])
+
+
+def _band(cell: Cell, y: float, tall: float, width: float) -> list[str]:
+    colour = COLOURS[cell]
+    paradigm = cell.paradigm
+    lines = textwrap.wrap(FACTS[paradigm].objective if paradigm else "labels, vectors, codes, one best answer", 36)[:3]
+    rows = [
+        f'<rect x="4" y="{y:.0f}" width="{width - 8:.0f}" height="{tall:.0f}" rx="8" fill="{colour}" fill-opacity="0.10" stroke="{colour}" stroke-opacity="0.5"/>',
+        f'<text class="title" data-cell="{cell.value}" x="16" y="{y + 28:.0f}" font-size="19" font-weight="600" fill="{colour}">{cell.value}</text>',
+    ]
+    return rows + [
+        f'<text x="16" y="{y + 48 + 15 * i:.0f}" font-size="11.5" fill="#444">{escape.escape(line)}</text>'
+        for i, line in enumerate(lines)
+    ]
+
+
+def _dot(index: int, dot: _Dot, point: tuple[float, float]) -> str:
+    x, y = point
+    name = escape.escape(dot.name)
+    ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="#111" stroke-width="2"/>' if dot.placed else ""
+    label = name if len(dot.name) <= 16 else escape.escape(dot.name[:15] + "…")
+    return (
+        f'<g class="dot" data-i="{index}">{ring}<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{COLOURS[dot.cell]}"><title>{name}</title></circle>'
+        f'<text x="{x:.1f}" y="{y + 8.2:.1f}" font-size="2.1" text-anchor="middle" fill="#222">{label}</text></g>'
+    )
+
+
+def html(placed: Iterable[Placement]) -> str:
+    """The map as one page: zoom with the wheel, drag to move, click a dot or a paradigm for its card, type to find a system."""
+    rows = list(placed)
+    data = {"dots": [dot.card for dot in _dots(rows)], "cells": {cell.value: _facts_card(cell) for cell in Cell}}
+    text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
+    return _PAGE.replace("%MAP%", svg(rows)).replace("%DATA%", text).replace("%COUNT%", str(len(systems())))
+
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>The map of generative models</title>
+<style>
+body{margin:0;font:14px/1.45 system-ui,sans-serif;color:#222;background:#fbfaf7;display:flex;height:100vh}
+#left{flex:1;min-width:0;display:flex;flex-direction:column}#bar{padding:8px 14px;display:flex;gap:12px;align-items:baseline;border-bottom:1px solid #ddd}
+#bar h1{font-size:16px;margin:0}#find{font:inherit;padding:2px 8px;width:200px}#hold{flex:1;overflow:hidden;cursor:grab}
+#hold svg{width:100%;height:100%;display:block}#card{width:330px;padding:14px 18px;border-left:1px solid #ddd;overflow:auto;background:#fff}
+#card h2{margin:0 0 2px;font-size:19px}#card dt{font-weight:600;margin-top:9px}#card dd{margin:0}#card ul{margin:0;padding-left:18px}
+.dot,.title{cursor:pointer}.dot.dim{opacity:.12}.dot.on circle{stroke:#111;stroke-width:2}a{color:#2f6fb5;word-break:break-all}
+@media(max-width:800px){body{flex-direction:column}#card{width:auto;height:38vh;border-left:0;border-top:1px solid #ddd}}
+</style></head><body>
+<div id="left"><div id="bar"><h1>The map of generative models</h1><span>%COUNT% systems</span><input id="find" placeholder="find a system" aria-label="find a system"></div>
+<div id="hold">%MAP%</div></div>
+<div id="card"><h2>Objective × sampling</h2><p>Two answers place a system: what is its training objective, and what is its sampling procedure?
+Bands are the objectives, columns the sampling procedures. Zoom with the wheel, drag to move, click a dot or a paradigm for its card.</p></div>
+<script type="application/json" id="data">%DATA%</script>
+<script>
+"use strict";
+const data = JSON.parse(document.getElementById("data").textContent), map = document.getElementById("map"), card = document.getElementById("card");
+const make = (tag, text) => { const node = document.createElement(tag); if (text) node.textContent = text; return node; };
+function show(row) {
+  card.replaceChildren(make("h2", row.name), make("div", row.line));
+  const list = make("dl");
+  for (const [label, text] of [["paradigm", row.paradigm], ["objective", row.objective], ["sampling", row.sampling], ["likelihood", row.likelihood], ["inherited", row.inherited]])
+    if (text) list.append(make("dt", label), make("dd", text));
+  if (row.parts.length) { const items = make("ul"); row.parts.forEach(part => items.append(make("li", part))); list.append(make("dt", "parts and failure modes"), items); }
+  for (const link of row.source) { const a = make("a", link); a.href = link; const dd = make("dd"); dd.append(a); list.append(dd); }
+  card.append(list);
+}
+let chosen = null;
+map.addEventListener("click", event => {
+  const dot = event.target.closest(".dot"), title = event.target.closest(".title");
+  if (dot) { if (chosen) chosen.classList.remove("on"); chosen = dot; dot.classList.add("on"); show(data.dots[dot.dataset.i]); }
+  else if (title) show(data.cells[title.dataset.cell]);
+});
+const box = map.viewBox.baseVal;
+map.addEventListener("wheel", event => {
+  event.preventDefault();
+  const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse()), k = Math.exp(event.deltaY * 0.0015);
+  box.x = at.x + (box.x - at.x) * k; box.y = at.y + (box.y - at.y) * k; box.width *= k; box.height *= k;
+}, { passive: false });
+let held = null;
+map.addEventListener("pointerdown", event => { held = [event.clientX, event.clientY]; });
+window.addEventListener("pointerup", () => { held = null; });
+window.addEventListener("pointermove", event => {
+  if (!held) return;
+  const k = 1 / map.getScreenCTM().a;
+  box.x -= (event.clientX - held[0]) * k; box.y -= (event.clientY - held[1]) * k; held = [event.clientX, event.clientY];
+});
+document.getElementById("find").addEventListener("input", event => {
+  const wanted = event.target.value.toLowerCase();
+  document.querySelectorAll(".dot").forEach(dot => dot.classList.toggle("dim", !data.dots[dot.dataset.i].name.toLowerCase().includes(wanted)));
+});
+</script></body></html>
+"""
