@@ -164,6 +164,7 @@ def _train(settings: dict[str, Any], changes: dict[str, Any], resume: bool) -> N
     from fourfold.engine import Interrupted, fit
     from fourfold.engine.progress import Bar
 
+    _check_names(settings["paradigm"], settings["size"])
     dataset = load(settings["data"], seed=settings["seed"], **settings["data_options"])
     for line in dataset.skipped:
         _say(f"skipped: {line}")
@@ -171,10 +172,8 @@ def _train(settings: dict[str, Any], changes: dict[str, Any], resume: bool) -> N
     if changes:
         from fourfold.paradigms import build
 
-        changes["muon_rate"] = changes.get("muon_rate") or None
         defaults = build(settings["paradigm"], dataset.space, settings["size"]).training_defaults
-        if "muon_rate" not in changes:
-            changes["muon_rate"] = defaults.muon_rate
+        changes |= {"muon_rate": changes["muon_rate"] or None} if "muon_rate" in changes else {}
         settings["training"] = replace(defaults, **changes)
     folder = settings["run_dir"]
     try:
@@ -185,6 +184,17 @@ def _train(settings: dict[str, Any], changes: dict[str, Any], resume: bool) -> N
         raise typer.Exit(130) from None
     card = run.card
     typer.echo(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
+
+
+def _check_names(paradigm: str, size: str) -> None:
+    """Refuse a paradigm or size that there is not, before any data is read."""
+    from fourfold.paradigms import cards, recipes
+
+    card, _, recipe = paradigm.partition("/")
+    if card not in cards() or (recipe and recipe not in cards()[card].recipes):
+        raise ValueError(f"unknown paradigm {paradigm!r}: choose one of {', '.join(recipes())}")
+    if size not in ("xs", "s", "m"):
+        raise ValueError(f"unknown size {size!r}: choose xs, s or m")
 
 
 # --- sample and score -------------------------------------------------------------------------------------------------

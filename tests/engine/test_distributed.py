@@ -7,6 +7,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 
 from fourfold.data import load
+from fourfold.engine import Run
 from fourfold.engine.distributed import ALONE, Processes, join
 from fourfold.engine.loop import begin, train
 
@@ -38,6 +39,11 @@ def _work(rank, port, folder):
     both = begin(game, moons, dataclasses.replace(TRAINING, muon_rate=0.02), processes=processes)
     for _ in train(game, moons, budget="5 steps", loop=both):
         pass
+    game.eval()
+    samples = Run(game).sample(70, seed=4)
+    torch.save(
+        {"samples": samples, "alone": game.sample(70, seed=4), "same": processes.same(rank)}, f"{folder}/s{rank}.pt"
+    )
     torch.save({"gradient": gradient, "game": both.weights.flat.clone()}, f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
 
@@ -52,3 +58,7 @@ def test_two_processes_train_as_one(tmp_path):
     torch.testing.assert_close(ranks[0]["gradient"], alone.weights.gradient, atol=1e-6, rtol=1e-5)
     assert torch.equal(ranks[0]["gradient"], ranks[1]["gradient"])
     assert torch.equal(ranks[0]["game"], ranks[1]["game"])
+    for rank in range(2):
+        drawn = torch.load(tmp_path / f"s{rank}.pt")
+        assert torch.allclose(drawn["samples"], drawn["alone"], atol=1e-6)
+        assert drawn["same"] == 0

@@ -185,7 +185,7 @@ def test_precisions_agree_in_direction_and_leave_the_loop_alone():
     assert torch.equal(loop.weights.flat, before)
     assert torch.equal(torch.get_rng_state(), state)
     assert loop.progress.steps == 0
-    assert "ms (gradient cosine" in str(choice)
+    assert "ms a step; gradient cosine" in str(choice)
 
 
 def test_an_unstable_precision_is_not_chosen():

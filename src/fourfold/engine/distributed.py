@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import final
+from typing import TypeVar, final
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 __all__ = ["ALONE", "Processes", "join"]
 
@@ -43,6 +45,22 @@ class Processes:
         flag = torch.tensor(float(mine))
         dist.all_reduce(flag, dist.ReduceOp.MAX)
         return bool(flag)
+
+    def same(self, mine: T) -> T:
+        """What the first process has, in every process."""
+        if self.world == 1:
+            return mine
+        box = [mine]
+        dist.broadcast_object_list(box, 0)
+        return box[0]
+
+    def gather(self, part: Tensor) -> Tensor:
+        """The parts of all processes, one after the other, in every process."""
+        if self.world == 1:
+            return part
+        parts: list[Tensor] = [part] * self.world
+        dist.all_gather_object(parts, part)
+        return torch.cat(parts)
 
     def share(self, n: int) -> tuple[int, int]:
         """The half-open range of indices out of ``n`` that this process works on."""

@@ -80,6 +80,7 @@ class _Recorder:
     _saved: float = field(default_factory=time.monotonic)
     _logged: float = 0.0
     _sums: dict[str, list[float]] = field(default_factory=dict)
+    _last: Step | None = None
 
     def start(self, model: GenerativeModel, step: int) -> None:
         """Write what describes the run, and drop what an earlier attempt logged after the step it resumes from."""
@@ -98,8 +99,8 @@ class _Recorder:
             self.observe(step)
         for name, value in step.losses.items():
             self._sums.setdefault(f"{name}/loss", []).append(value)
-        gap, now = self.gap(step.used), time.monotonic()
-        if self.folder is not None and (gap or step.index <= 3 or now - self._logged >= self.log_every):
+        gap, now, self._last = self.gap(step.used), time.monotonic(), step
+        if gap or step.index <= 3 or now - self._logged >= self.log_every:
             self._logged = now
             self._log(loop, step, gap)
         if now - self._saved >= self.every:
@@ -107,7 +108,8 @@ class _Recorder:
 
     def _log(self, loop: Loop, step: Step, gap: Mapping[str, float]) -> None:
         """One line: mean losses since the last one, and the latest of everything else."""
-        assert self.folder is not None
+        if self.folder is None:
+            return
         means = {name: sum(values) / len(values) for name, values in self._sums.items()}
         self._sums = {}
         spent = {"seconds": round(loop.progress.seconds, 4), "step_seconds": round(step.seconds, 6)}
@@ -117,7 +119,9 @@ class _Recorder:
             file.write(json.dumps(line | loop.watched() | dict(gap)) + "\n")
 
     def save(self, loop: Loop, done: bool = False) -> None:
-        """Write averaged weights, state and card."""
+        """Write averaged weights, state and card, and log the latest step if that is not done."""
+        if self._last is not None and self._sums:
+            self._log(loop, self._last, {})
         self.card |= {"steps": loop.progress.steps, "seconds": round(loop.progress.seconds, 3), "done": done}
         if self.folder is not None:
             save_state(self.folder, loop.state(), loop.progress)
@@ -281,7 +285,8 @@ def _chosen(
     seconds = budget.amount if isinstance(budget, Seconds) else 100.0
     if seconds < 2 or budget.share(loop.progress) > 0.01:
         return Choice(parse_precision("float32", bool(compile)), note="the budget is too short to measure others")
-    return choose(loop, min(0.05 * seconds, 6.0), compiled=seconds >= LONG if compile is None else compile)
+    choice = choose(loop, min(0.05 * seconds, 6.0), compiled=seconds >= LONG if compile is None else compile)
+    return replace(choice, precision=loop.processes.same(choice.precision))
 
 
 def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:

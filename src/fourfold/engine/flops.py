@@ -16,11 +16,11 @@ __all__ = ["count_flops"]
 
 
 @final
-class _Counter(TorchDispatchMode):
+class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up PyTorch's own formulas; unlike ``FlopCounterMode`` it has no module hooks, which gradients of gradients break."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0.0
 
     def __torch_dispatch__(

@@ -104,12 +104,10 @@ class Choice:
     note: str = ""
 
     def __str__(self) -> str:
-        figures = "; ".join(map(str, self.measured))
-        return (
-            f"precision {self.precision}"
-            + (f": {figures}" if figures else "")
-            + (f"; {self.note}" if self.note else "")
-        )
+        times = [f"{m.precision} {f'{m.seconds * 1e3:.3g} ms' if not m.failure else 'failed'}" for m in self.measured]
+        cosine = min((m.cosine for m in self.measured if m.precision == self.precision), default=1.0)
+        figures = f" ({', '.join(times)} a step; gradient cosine {cosine:.4f})" if times else ""
+        return f"precision {self.precision}{figures}" + (f"; {self.note}" if self.note else "")
 
 
 def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel, LogProb
 from fourfold.engine.checkpoint import load_model, read_json
+from fourfold.engine.distributed import join
 
 if TYPE_CHECKING:
     from fourfold.data import Dataset
@@ -45,8 +46,16 @@ class Run:
         return cls(load_model(folder), folder, read_json(folder / "card.json"))
 
     def sample(self, n: int, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256) -> Tensor:
-        """Draw raw examples, see :meth:`fourfold.core.GenerativeModel.sample`."""
-        return self.model.sample(n, cond, seed, batch_size)
+        """Draw raw examples, see :meth:`fourfold.core.GenerativeModel.sample`.
+
+        Under ``torchrun`` every process draws its part of the indices and has all samples in the end.
+        """
+        processes = join()
+        start, stop = processes.share(n)
+        if n < processes.world or processes.world == 1:
+            return self.model.sample(n, cond, seed, batch_size)
+        labels = cond[start:stop] if isinstance(cond, Tensor) and cond.ndim else cond
+        return processes.gather(self.model.sample(stop - start, labels, seed, batch_size, start))
 
     def log_prob(self, x: Tensor, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256) -> LogProb:
         """The typed log-probability of raw examples, see :meth:`fourfold.core.GenerativeModel.log_prob`."""

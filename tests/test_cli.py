@@ -1,0 +1,188 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fourfold.cli import _run, main
+from fourfold.engine import Run
+
+
+def call(*words, debug=False):
+    return _run([str(word) for word in words], debug)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Three short runs: images by class, vectors and text."""
+    folder = tmp_path_factory.mktemp("runs")
+    common = ("--size", "xs", "--budget", "3 steps", "--precision", "float32")
+    made = {
+        "images": ("diffusion", "digits", "--conditional"),
+        "vectors": ("autoregressive", "wine"),
+        "text": ("autoregressive", "python-docs", "--length", 32, "--limit", 5000),
+    }
+    for name, words in made.items():
+        assert call("fit", *words, *common, "--out", folder / name) == 0
+    return folder
+
+
+def test_help_loads_no_torch():
+    program = "import sys; from fourfold.cli import _run; _run(sys.argv[1:], False); assert 'torch' not in sys.modules"
+    for words in (["--help"], ["fit", "--help"], ["info", "diffusion"], ["--version"]):
+        subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True)
+
+
+def test_every_command_has_help(capsys):
+    for name in ("fit", "sample", "score", "evaluate", "compare", "info", "data", "place", "map"):
+        assert call(name, "--help") == 0
+        assert f"fourfold {name}" in capsys.readouterr().out
+
+
+def test_images_become_a_grid(runs, tmp_path, capsys):
+    assert call("sample", runs / "images", "-n", 6, "--cond", "3", "--steps", 2, "-o", tmp_path / "a.png") == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (3 * 8 * 8 + 2 * 2 * 8, 2 * 8 * 8 + 2 * 8)
+
+
+def test_samples_are_those_of_python(runs, tmp_path):
+    assert call("sample", runs / "vectors", "-n", 5, "--seed", 7, "-o", tmp_path / "a.npy") == 0
+    assert np.array_equal(np.load(tmp_path / "a.npy"), Run.load(runs / "vectors").sample(5, seed=7).numpy())
+    assert call("sample", runs / "vectors", "-n", 5, "--seed", 7, "-o", tmp_path / "a.csv") == 0
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    assert lines[0].startswith("alcohol,")
+    np.testing.assert_allclose(np.loadtxt(lines[1:], delimiter=","), np.load(tmp_path / "a.npy"), rtol=1e-6)
+
+
+def test_text_is_printed(runs, capsys, tmp_path):
+    assert call("sample", runs / "text", "-n", 2) == 0
+    assert len(capsys.readouterr().out) >= 64
+    assert call("sample", runs / "text", "-n", 2, "-o", tmp_path / "a.txt") == 0
+
+
+def test_guidance_by_class_name(runs, tmp_path):
+    words = ("sample", runs / "images", "-n", 2, "--cond", 3, "--steps", 2)
+    assert call(*words, "-o", tmp_path / "plain.npy") == 0
+    assert call(*words, "--guidance", 3, "-o", tmp_path / "guided.npy") == 0
+    assert np.load(tmp_path / "guided.npy").shape == np.load(tmp_path / "plain.npy").shape
+
+
+def test_scores_are_typed_and_those_of_python(runs, tmp_path, capsys):
+    assert call("score", runs / "vectors", "-n", 6, "-o", tmp_path / "a.csv") == 0
+    assert "exact, 6 examples" in capsys.readouterr().out
+    run = Run.load(runs / "vectors")
+    nats = run.log_prob(run.dataset().test.x[:6]).nats
+    written = [float(line.split(",")[1]) for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
+    np.testing.assert_allclose(written, nats.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv"])
+def test_a_file_of_one_row_is_scored(runs, tmp_path, capsys, suffix):
+    assert call("sample", runs / "vectors", "-n", 1, "-o", tmp_path / f"a{suffix}") == 0
+    assert call("score", runs / "vectors", tmp_path / f"a{suffix}") == 0
+    assert "exact, 1 examples" in capsys.readouterr().out
+
+
+def test_a_text_is_scored(runs, tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("the names of the " * 10)
+    assert call("score", runs / "text", tmp_path / "a.txt") == 0
+    assert "exact, 5 examples" in capsys.readouterr().out
+
+
+def test_info_shows_runs_and_paradigms(runs, capsys):
+    assert call("info", runs / "images") == 0
+    out = capsys.readouterr().out
+    assert "3 steps" in out
+    assert "Denoising(" in out
+    assert call("info", "adversarial") == 0
+    assert "mode collapse" in capsys.readouterr().out
+    assert call("info") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+def test_data_is_described(capsys, tmp_path):
+    assert call("data") == 0
+    assert "digits" in capsys.readouterr().out
+    assert call("data", "digits", "-o", tmp_path / "digits.png") == 0
+    assert "1,437 train" in capsys.readouterr().out
+
+
+def test_evaluate_prints_scores(runs, capsys, tmp_path):
+    assert call("evaluate", runs / "vectors", "-n", 40, "-o", tmp_path / "scores.json") == 0
+    assert "exact" in capsys.readouterr().out
+    assert json.loads((tmp_path / "scores.json").read_text())
+
+
+def mistakes(runs):
+    return [
+        (("fit",), "give a paradigm and data"),
+        (("fit", "diffusion", "nosuch"), "neither a built-in set nor a file"),
+        (("fit", "dif", "digits"), "choose one of"),
+        (("fit", "diffusion", "digits", "--budget", "3x"), "is not understood"),
+        (("fit", "diffusion", "digits", "--size", "q"), "choose xs, s or m"),
+        (("fit", "diffusion", "digits", "--precision", "int8", "--out", "unused"), "choose one of float32"),
+        (("fit", "diffusion", "digits", "--out", runs / "images"), "holds a run already"),
+        (("fit", "--resume", "nowhere"), "nowhere/card.json is missing"),
+        (("sample", "nowhere"), "model.json is missing"),
+        (("sample", runs / "vectors", "--steps", "3"), "no steps to set"),
+        (("sample", runs / "vectors", "-o", "a.png"), "only images"),
+        (("sample", runs / "images", "-o", "a.xyz"), "must end in"),
+        (("sample", runs / "images", "--cond", "cat"), "no class of this model"),
+        (("sample", runs / "images", "-n", "0"), "-n"),
+        (("score", runs / "vectors", "--split", "all"), "choose train, validation or test"),
+        (("info", "nowhere"), "neither the folder of a run nor a paradigm"),
+        (("fitt",), "No such command"),
+    ]
+
+
+@pytest.mark.parametrize("index", range(17))
+def test_a_mistake_is_one_line_and_exit_code_2(runs, capsys, index, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words, message = mistakes(runs)[index]
+    assert call(*words) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in captured.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_debug_shows_the_trace(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["info", "nowhere", "--debug"])
+    assert stop.value.code == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_names_the_way_back(tmp_path, number):
+    words = ["fit", "autoregressive", "wine", "--size", "xs", "--budget", "1h", "--precision", "float32", "-o", "r"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fourfold.cli", *words],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (tmp_path / "r" / "log.jsonl").exists() or not (tmp_path / "r" / "log.jsonl").read_text():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "go on with: fourfold fit --resume r" in err
+    steps = Run.load(tmp_path / "r").card["steps"]
+    assert steps >= 1
+    assert call("fit", "--resume", tmp_path / "r", "--budget", f"{steps + 2} steps") == 0
+    assert Run.load(tmp_path / "r").card["steps"] == steps + 2
+    assert torch.isfinite(Run.load(tmp_path / "r").sample(2)).all()
