@@ -20,6 +20,7 @@ _WHERE = {
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
     "fourfold.compare": "compare",
+    "fourfold.atlas": "Placement place",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
 __all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604

@@ -20,6 +20,8 @@ __all__ = [*sorted(_PUBLIC)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name in ("systems", "show", "drawing"):
+        return importlib.import_module(f"fourfold.atlas.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'fourfold.atlas' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -6,7 +6,7 @@ line cannot show (a loop that appends, a gradient-plus-noise update) are found i
 
 from __future__ import annotations
 
-from fourfold.atlas.evidence import Claim as C
+from fourfold.atlas.evidence import Claim as C  # noqa: N817
 
 __all__ = ["STATEMENTS"]
 

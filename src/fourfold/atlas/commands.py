@@ -28,7 +28,8 @@ def place(
 
     placed: list[Placement] = []
     broken: list[str] = []
-    for subject in subjects or ([None] if objective or sampling else []):
+    wanted: list[str | None] = [*(subjects or [])] or ([None] if objective or sampling else [])
+    for subject in wanted:
         try:
             given = sys.stdin.read(400_000) if subject == "-" else subject
             placed.append(api.place(given, objective=objective, sampling=sampling))

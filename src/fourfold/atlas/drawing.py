@@ -74,10 +74,8 @@ class _Dot:
 
 def _dots(placed: Iterable[Placement]) -> list[_Dot]:
     rows = [_Dot(system.name, system.paradigm, system.cost, _card(system)) for system in systems()]
-    for row in placed:
-        if row.cell is not None:
-            rows.append(_Dot(row.subject, row.cell, _column(row.cost), _placed_card(row), placed=True))
-    return rows
+    found = [(row, row.cell) for row in placed if row.cell is not None]
+    return rows + [_Dot(row.subject, cell, _column(row.cost), _placed_card(row), placed=True) for row, cell in found]
 
 
 def _column(cost: Cost | None) -> str:
@@ -89,7 +87,7 @@ def _card(system: System) -> dict[str, object]:
         "name": system.name, "line": f"{system.year}, {system.organisation}, {system.modality}", "paradigm": system.paradigm.value,
         "objective": system.objective, "sampling": system.sampling, "likelihood": system.likelihood.replace("_", " "),
         "inherited": ", ".join(system.inherited), "parts": [f"{part.name}: {part.role}" + (f" ({part.trained})" if part.trained else "") for part in system.components],
-        "source": [link for link in system.source],
+        "source": list(system.source),
     }  # fmt: skip
 
 
@@ -124,7 +122,8 @@ def _layout(
     across = {
         key: max((min(WIDTH, n) for (_, column), n in counts.items() if column == key), default=0) for key, _ in COLUMNS
     }
-    columns, x = {}, float(LEFT)
+    columns: dict[str, tuple[float, float]] = {}
+    x = float(LEFT)
     for key, _ in COLUMNS:
         width = max(across[key], 6) * GAP + 2 * PAD
         columns[key] = (x, width)

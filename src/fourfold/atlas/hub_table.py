@@ -5,9 +5,9 @@ Classes are matched by how their names are built (``*ForCausalLM``, ``FlowMatch*
 
 from __future__ import annotations
 
-from fourfold.atlas.evidence import Claim as C
+from fourfold.atlas.evidence import Claim as C  # noqa: N817
 
-__all__ = ["MARKERS", "ARCHITECTURES", "COMPONENTS", "KEYS", "MODEL_TYPES", "PIPELINES", "SCHEDULERS", "TENSORS"]
+__all__ = ["ARCHITECTURES", "COMPONENTS", "KEYS", "MARKERS", "MODEL_TYPES", "PIPELINES", "SCHEDULERS", "TENSORS"]
 
 Row = tuple[str, tuple[tuple[C, float], ...]]
 

@@ -132,7 +132,7 @@ def weigh(votes: Mapping[Claim, float]) -> dict[Cell, float]:
 
 def _objective_decides(v: dict[Claim, float]) -> None:
     """How a sample is drawn says little for a cell whose objective was not seen, once another's was."""
-    seen = {cell: 0.0 for cell in Cell}
+    seen = dict.fromkeys(Cell, 0.0)
     for claim, meaning in MEANING.items():
         if meaning.cell is not None and meaning.aspect in (Aspect.OBJECTIVE, Aspect.NAMED):
             seen[meaning.cell] += v[claim]
@@ -309,21 +309,18 @@ def likelihood(cell: Cell, votes: Mapping[Claim, float]) -> Kind:
 def sampling(cell: Cell, votes: Mapping[Claim, float]) -> Cost | None:
     """How the number of network evaluations of one sample grows."""
     v = {claim: votes.get(claim, 0.0) for claim in Claim}
-    if cell is Cell.FLOW:
-        if v[C.SOLVES_ODE] >= 2:
-            return Cost.STEPS
-        return Cost.LENGTH if max(v[C.SEQUENTIAL_INVERSE], v[C.ONE_BY_ONE], v[C.NEXT_PIECE]) >= 2 else Cost.CONSTANT
-    if cell is Cell.DIFFUSION and v[C.ONE_STEP] >= 2 and v[C.CONSISTENCY] + v[C.DISTILLED] + v[C.VELOCITY] >= 2:
-        return Cost.CONSTANT
-    if cell is Cell.LATENT_VARIABLE and max(v[C.SEQUENTIAL_DECODER], v[C.ONE_BY_ONE] - 0.5) >= 1.5:
-        return Cost.LENGTH
-    if cell is Cell.ADVERSARIAL and v[C.ONE_BY_ONE] >= 2.4:
-        return Cost.LENGTH
-    if cell is Cell.AUTOREGRESSIVE and v[C.HEAD_PER_PIECE] >= 2:
-        return Cost.STEPS
-    if cell is Cell.ADVERSARIAL and v[C.CALLED_DIFFUSION] + v[C.DENOISE] >= 4:
-        return Cost.STEPS
-    return DEFAULTS[cell][1]
+    pieces = max(v[C.SEQUENTIAL_DECODER], v[C.ONE_BY_ONE] - 0.9)
+    few = v[C.CONSISTENCY] + v[C.DISTILLED] + v[C.VELOCITY]
+    exceptions: tuple[tuple[Cell, bool, Cost], ...] = (
+        (Cell.FLOW, v[C.SOLVES_ODE] >= 2, Cost.STEPS),
+        (Cell.FLOW, max(v[C.SEQUENTIAL_INVERSE], v[C.ONE_BY_ONE], v[C.NEXT_PIECE]) >= 2, Cost.LENGTH),
+        (Cell.DIFFUSION, v[C.ONE_STEP] >= 2 and few >= 2, Cost.CONSTANT),
+        (Cell.LATENT_VARIABLE, pieces >= 1.5, Cost.LENGTH),
+        (Cell.AUTOREGRESSIVE, v[C.HEAD_PER_PIECE] >= 2, Cost.STEPS),
+        (Cell.ADVERSARIAL, v[C.CALLED_DIFFUSION] + v[C.DENOISE] >= 4, Cost.STEPS),
+        (Cell.ADVERSARIAL, v[C.ONE_BY_ONE] >= 2.4, Cost.LENGTH),
+    )
+    return next((cost for owner, holds, cost in exceptions if owner is cell and holds), DEFAULTS[cell][1])
 
 
 def _also(cell: Cell, votes: Mapping[Claim, float]) -> Cell | None:

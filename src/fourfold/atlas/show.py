@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from fourfold.atlas.evidence import MEANING, Evidence
+from fourfold.atlas.evidence import MEANING, Claim, Evidence
 from fourfold.atlas.placement import Placement
 from fourfold.vocabulary import FACTS, Cost, Kind
 
@@ -29,7 +29,7 @@ SHORT_COST = {
 
 
 def _wrap(label: str, body: str) -> str:
-    return textwrap.fill(body, WIDTH, initial_indent=f"{label:<12}", subsequent_indent=" " * 12) if body else ""
+    return textwrap.fill(body, WIDTH, initial_indent=f"{label:<14}", subsequent_indent=" " * 14) if body else ""
 
 
 def text(placed: Placement, width: int = WIDTH) -> str:
@@ -88,7 +88,8 @@ def _because(placed: Placement) -> str:
 
 
 def _evidence(placed: Placement) -> list[str]:
-    lines, seen = [], set()
+    lines: list[str] = []
+    seen: set[Claim] = set()
     for row in placed.evidence:
         if row.claim in seen or len(seen) == 6 or row.weight <= 0:
             continue

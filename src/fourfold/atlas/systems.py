@@ -15,10 +15,26 @@ from fourfold.atlas.evidence import Cell
 __all__ = ["LIKELIHOODS", "MODALITIES", "CatalogueError", "Component", "System", "check", "load", "systems"]
 
 MODALITIES = frozenset(
-    "text image video audio speech music table molecule protein graph time-series robotics 3d multimodal classical".split()
+    [
+        "text",
+        "image",
+        "video",
+        "audio",
+        "speech",
+        "music",
+        "table",
+        "molecule",
+        "protein",
+        "graph",
+        "time-series",
+        "robotics",
+        "3d",
+        "multimodal",
+        "classical",
+    ]
 )
-LIKELIHOODS = frozenset("exact lower_bound indirect unnormalised none".split())
-COSTS = frozenset("constant length steps chain not_applicable".split())
+LIKELIHOODS = frozenset(["exact", "lower_bound", "indirect", "unnormalised", "none"])
+COSTS = frozenset(["constant", "length", "steps", "chain", "not_applicable"])
 FOLDER = Path(__file__).parent / "catalogue"
 _LINK = re.compile(r"https?://[\w.-]+\.[a-z]{2,}(/\S*)?$")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*$")
@@ -134,12 +150,14 @@ def _rows(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def check(rows: tuple[System, ...]) -> list[str]:
     """What no single entry shows: an id, name or alias that belongs to two systems."""
     owners: dict[str, str] = {}
-    problems = []
-    for system in rows:
-        for name in {system.id, *(plain(text) for text in (system.name, *system.aliases))}:
-            if owners.setdefault(name, system.id) != system.id:
-                problems.append(f"{name!r} names both {owners[name]} and {system.id}")
-    return problems
+    names = [
+        (name, system.id)
+        for system in rows
+        for name in sorted({system.id, *map(plain, (system.name, *system.aliases))})
+    ]
+    return [
+        f"{name!r} names both {owners[name]} and {id_}" for name, id_ in names if owners.setdefault(name, id_) != id_
+    ]
 
 
 def plain(name: str) -> str:

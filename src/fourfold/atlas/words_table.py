@@ -5,7 +5,7 @@ A weight of 3 settles a question alone, 2 supports it, 1 leans. No row is the na
 
 from __future__ import annotations
 
-from fourfold.atlas.evidence import Claim as C
+from fourfold.atlas.evidence import Claim as C  # noqa: N817
 
 __all__ = ["ASIDE", "FOIL", "FOIL_AFTER", "FOIL_NAME", "PARTS", "QUIET", "WORDS"]
 
@@ -28,7 +28,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.NEXT_PIECE,
         3,
-        rf"\bcondition(?:ed|ing|al)s? (?:\w+ )?on (?:all |the |its |already )*(?:previous|preceding|earlier|past|prior|generated|prefix)",
+        r"\bcondition(?:ed|ing|al)s? (?:\w+ )?on (?:all |the |its |already )*(?:previous|preceding|earlier|past|prior|generated|prefix)",
     ),
     (
         C.NEXT_PIECE,
