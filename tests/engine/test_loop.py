@@ -247,3 +247,16 @@ def test_seconds_stop_near_the_budget():
     loop = begin(model, MOONS, TRAINING)
     loop.progress = Progress(steps=5, seconds=0.95, last=0.2, per_epoch=10)
     assert list(train(model, MOONS, budget="1s", loop=loop)) == []
+
+
+def test_warming_up_changes_nothing():
+    whole, warmed = game_model(), game_model()
+    for _ in train(whole, MOONS, budget="5 steps"):
+        pass
+    loop = begin(warmed, MOONS, warmed.training_defaults)
+    state = torch.get_rng_state()
+    loop.warm_up()
+    assert torch.equal(torch.get_rng_state(), state)
+    for _ in train(warmed, MOONS, budget="5 steps", loop=loop):
+        pass
+    assert torch.equal(weights(whole), weights(warmed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import shlex
@@ -116,7 +117,7 @@ class _Recorder:
         norms = {f"{name}/norm": value for name, value in step.norms.items()}
         line = {"step": step.index, "used": round(step.used, 6), "rate": step.rate, **spent, **means, **norms}
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line | loop.watched() | dict(gap)) + "\n")
+            file.write(json.dumps(_finite(line | loop.watched() | dict(gap))) + "\n")
 
     def save(self, loop: Loop, done: bool = False) -> None:
         """Write averaged weights, state and card, and log the latest step if that is not done."""
@@ -197,6 +198,11 @@ def fit(
     recorder.start(model, loop.progress.steps)
     _run(loop, dataset, budget, recorder)
     return Run(model, folder, recorder.card, dataset)
+
+
+def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, with ``None`` in place of numbers that JSON does not know."""
+    return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}
 
 
 def _silent(line: str) -> None:
@@ -294,6 +300,8 @@ def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
     fresh = loop.again(choice.precision)
     if isinstance(budget, Flops):
         fresh.progress = replace(fresh.progress, flops=count_flops(fresh))
+    if choice.precision.compiled:
+        fresh.warm_up()
     return fresh
 
 

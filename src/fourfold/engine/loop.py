@@ -75,12 +75,13 @@ class Loop:
         per_epoch: int = 1,
         encoded: bool = False,
     ) -> None:
-        self.model, self.batches, self.training = model.train(), batches, training
+        self.model, self.batches, self.training = model, batches, training
         self.seed, self.precision, self.processes, self.encoded = seed, precision, processes, encoded
         self.progress = Progress(per_epoch=per_epoch)
         self.device = model.device
         self._forked = [self.device] if self.device.type == "cuda" else []
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.training_mode()
         self.terms = model.terms()
         self.weights = Weights(model, self.terms, precision.weights, training.muon_rate is not None)
         processes.broadcast(self.weights.flat)
@@ -189,7 +190,22 @@ class Loop:
     def resume(self) -> None:
         """Give the model its training weights and mode again."""
         self.weights.lower()
+        self.training_mode()
+
+    def training_mode(self) -> None:
+        """Put the model, but not its codec, into training mode."""
         self.model.train()
+        self.model.codec.eval()
+
+    def warm_up(self) -> None:
+        """Compile what is to be compiled, so that no budget pays for it; nothing that is trained changes."""
+        buffers = [(b, b.clone()) for b in self.model.buffers()]
+        with torch.random.fork_rng(devices=self._forked):
+            self.gradient_pass()
+        for slot in self.weights.slots:
+            slot.parameter.grad = None
+        for b, before in buffers:
+            b.copy_(before)
 
     # --- state ---------------------------------------------------------------------------------------------------------
 
