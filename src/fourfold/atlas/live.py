@@ -31,7 +31,7 @@ def read_live(value: object) -> list[Evidence]:
         return _fourfold(value)
     config = _config(value)
     if config:
-        name = "model_index.json" if any(isinstance(item, list) for item in config.values()) else "config.json"
+        name = "model_index.json" if isinstance(config.get("scheduler"), list) else "config.json"
         rows = read_files(FileSet.of({name: json.dumps(config, default=str)}))
         return [
             Evidence(row.quote, f"config.{row.where.split('$.')[-1]}", row.claim, row.weight, Reader.LIVE)

@@ -161,8 +161,8 @@ def check(rows: tuple[System, ...]) -> list[str]:
 
 
 def plain(name: str) -> str:
-    """A name for comparison: lower case, words and digits only, joined by hyphens."""
-    return "-".join(re.findall(r"[a-z]+|\d+(?:\.\d+)?", name.lower()))
+    """A name for comparison: lower case, words, digits and plus signs only, joined by hyphens."""
+    return "-".join(re.findall(r"[^\W\d_]+|\d+(?:\.\d+)?|\++", name.lower()))
 
 
 @lru_cache(maxsize=1)

@@ -110,7 +110,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         2,
         r"\bpredict\w* (?:the )?(?:tokens|codes|indices|pixels) (?:auto|sequen|one)|\bmasked conv\w+|\bcausal\b",
     ),
-    (C.ONE_BY_ONE, 3, rf"\b({_PIECE})[- ](?:by|after)[- ]\1\b"),
+    (C.ONE_BY_ONE, 3, rf"\b(?!steps?[- ]by)({_PIECE})[- ](?:by|after)[- ]\1\b"),
     (
         C.ONE_BY_ONE,
         3,
@@ -253,7 +253,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         3,
         r"\bgenerative[- ]adversarial\b|\badversarial (?:net|network|generator|model)s?\b|\bconditional adversarial\b",
     ),
-    (C.CALLED_ADVERSARIAL, 2.5, r"\b(?:[A-Za-z0-9-]*[- ])?GANs?\b"),
+    (C.CALLED_ADVERSARIAL, 2.5, r"\b(?:[A-Za-z0-9]+-)*[A-Za-z]{0,8}GANs?\b"),
     (
         C.MAP_NOISE,
         2,
@@ -289,7 +289,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.CALLED_DIFFUSION,
         2.5,
-        r"\b(?:[\w-]+ )?diffusion[- ](?:based|models?|probabilistic|process\w*|transformers?|decoder|generat\w+|prior|framework|pipeline|network|backbone|policy|objective|loss|steps?|denois\w+|in |over |on |for )",
+        r"\bdiffusion[- ](?:based|models?|probabilistic|process\w*|transformers?|decoder|generat\w+|prior|framework|pipeline|network|backbone|policy|objective|loss|steps?|denois\w+|in |over |on |for )",
     ),
     (C.CALLED_DIFFUSION, 1.2, r"\bdiffus(?:ion|er|ers|ed)\b|\bDDPMs?\b|\bDDIM\b|\bLDMs?\b|\bDiTs?\b"),
     (
@@ -724,7 +724,7 @@ FOIL_AFTER = (
 #: headings under which words say little about the system itself
 QUIET = (
     r"related|acknowledg|citation|cite|bibtex|licen[cs]e|install|requirement|references|contribut|changelog|news|todo|faq|download|dependenc|disclaimer|contact|"
-    r"ethic|bias|limitation|out-of-scope|environment|evaluation|benchmark|results|quick ?start|dataset|data prep|community|see also|appreciation|carbon|hardware|usage tips|table of contents|other"
+    r"ethic|bias|limitation|out-of-scope|environment|evaluation|benchmark|results|quick ?start|dataset|data prep|community|see also|appreciation|carbon|hardware|usage tips|table of contents|metric|intended|use cases?|risk|safety|misuse|training data|sources|demo|gallery|star history|team|roadmap"
 )
 #: whole stretches that are not prose
 ASIDE = (

@@ -1,0 +1,155 @@
+"""The map and its catalogue, names, the API, the page, and the promise to load nothing heavy."""
+
+import json
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import fourfold
+from fourfold.atlas import Cell, UnreadableError, decide, drawing, place, place_words, show
+from fourfold.atlas.bounded import files_below
+from fourfold.atlas.evidence import DEFAULTS, MEANING, Claim, Evidence, Reader
+from fourfold.atlas.names import find
+from fourfold.atlas.systems import CatalogueError, System, check, load, systems
+from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+ENTRY = {
+    "id": "some-model", "name": "Some Model", "year": 2020, "organisation": "Somebody", "modality": "image", "paradigm": "flow",
+    "objective": "o", "sampling": "s", "likelihood": "exact", "cost": "constant", "source": ["https://arxiv.org/abs/1605.08803"],
+}  # fmt: skip
+
+
+def test_every_claim_has_a_meaning_and_every_cell_defaults():
+    assert set(MEANING) == set(Claim)
+    assert set(DEFAULTS) == set(Cell)
+    assert {cell.paradigm for cell in Cell} == {*Paradigm, None}
+
+
+def test_defaults_agree_with_the_vocabulary():
+    for cell in Cell:
+        if cell.paradigm is not None:
+            facts = FACTS[cell.paradigm]
+            assert DEFAULTS[cell] == (facts.likelihood, facts.cost)
+
+
+def test_the_catalogue_is_valid_and_large():
+    rows = load()
+    assert len(rows) >= 300
+    assert not check(rows)
+    assert {row.paradigm for row in rows} == set(Cell)
+
+
+def test_the_engine_agrees_with_the_catalogue_given_only_its_words():
+    wrong = Counter()
+    for system in systems():
+        cell = place_words(f"{system.objective}; {system.sampling}").cell
+        wrong["abstains" if cell is None else "wrong"] += cell is not system.paradigm
+    assert wrong["wrong"] <= 0.05 * len(systems())
+    assert wrong["wrong"] + wrong["abstains"] <= 0.08 * len(systems())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"paradigm": "magic"}, "paradigm"), ({"source": []}, "source"), ({"year": "2020"}, "year"), ({"id": "Bad Id"}, "id"),
+        ({"objective": ""}, "objective"), ({"extra": 1}, "extra"), ({"source": ["ftp://x"]}, "source"), ({"components": [{"name": "x"}]}, "component"),
+    ],
+)  # fmt: skip
+def test_a_broken_entry_is_named(change, message):
+    with pytest.raises(CatalogueError, match=message):
+        System.of({**ENTRY, **change}, "file.toml")
+
+
+def test_broken_toml_is_named(tmp_path):
+    (tmp_path / "a.toml").write_text("[[system]\n")
+    with pytest.raises(CatalogueError, match=r"a\.toml"):
+        load(tmp_path)
+
+
+def test_two_systems_may_not_share_a_name():
+    one = System.of(ENTRY, "a")
+    two = System.of({**ENTRY, "id": "other", "aliases": ["Some-Model"]}, "b")
+    assert check((one, two))
+
+
+def test_names_are_prior_knowledge():
+    placed = place("stable difusion")
+    assert placed.prior
+    assert placed.cell is Cell.DIFFUSION
+    assert {row.kind for row in placed.evidence} == {Reader.NAME}
+    assert find("GPT-2")[0][0].paradigm is Cell.AUTOREGRESSIVE
+    assert not find("zzzz unheard of")
+
+
+def test_prior_knowledge_never_mixes_with_evidence():
+    row = Evidence("x", "y", Claim.GAME, 1.0, Reader.NAME)
+    with pytest.raises(ValueError, match="never mixes"):
+        decide("x", [row])
+
+
+def test_objective_decides_and_both_cells_are_shown():
+    placed = place(
+        objective="a discriminator tells real from fake, the generator fools it",
+        sampling="draw one token at a time, feed it back",
+    )
+    assert placed.cell is Cell.ADVERSARIAL
+    assert placed.also is Cell.AUTOREGRESSIVE
+    assert placed.cost is Cost.LENGTH
+
+
+def test_json_and_text():
+    placed = fourfold.place(objective="predict the added noise", sampling="remove noise in 50 steps")
+    value = json.loads(placed.to_json())
+    assert value["cell"] == "diffusion"
+    assert value["likelihood"] == Kind.ESTIMATE
+    assert value["would_change"]
+    for text in (
+        show.text(placed),
+        show.side_by_side([placed, place("GPT-2")]),
+        show.table([placed, place("a nice thing")]),
+    ):
+        assert max(map(len, text.splitlines())) <= 80
+
+
+def test_nothing_to_place():
+    with pytest.raises(UnreadableError, match="nothing to place"):
+        place()
+
+
+def test_the_map_is_derived_and_self_contained():
+    text = drawing.as_text()
+    assert all(facts.objective_formula in text for facts in FACTS.values())
+    page = drawing.html([place(objective="predict the added noise", sampling="remove noise in 50 steps")])
+    assert page.count('class="dot"') == len(systems()) + 1
+    assert "<script src" not in page
+    assert "<link" not in page
+    data = json.loads(page.split('id="data">')[1].split("</script>")[0].replace("<\\/", "</"))
+    assert len(data["dots"]) == len(systems()) + 1
+
+
+def test_text_lines_of_the_map_fit_a_terminal():
+    assert all(len(line) <= 80 or "http" in line for line in drawing.as_text().splitlines())
+
+
+def test_a_link_in_a_circle_ends(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a" / "c.json").write_text("{}")
+    assert [path.name for path in files_below(tmp_path)] == ["c.json"]
+
+
+def test_mutated_inputs_end_in_a_placement_or_a_clear_error():
+    from atlas import fuzz
+
+    assert fuzz(25, seed=random.Random(0).randrange(100)) < 10
+
+
+def test_nothing_heavy_is_loaded():
+    code = "import sys; from fourfold import place; place('GPT-2'); place('predict the next token'); assert not {'torch', 'numpy', 'rich', 'typer'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,107 @@
+"""Code: what losses compare and what loops do, in whole files and in fragments."""
+
+import pytest
+
+from fourfold.atlas import Cell, place_code
+from fourfold.vocabulary import Cost, Kind
+
+NEXT_TOKEN = """
+    def forward(self, ids):
+        logits = self.net(ids[:, :-1])
+        return F.cross_entropy(logits.reshape(-1, logits.size(-1)), ids[:, 1:].reshape(-1))
+
+    def draw(self, ids, count):
+        for _ in range(count):
+            probs = F.softmax(self.net(ids)[:, -1], dim=-1)
+            new = torch.multinomial(probs, num_samples=1)
+            ids = torch.cat((ids, new), dim=1)
+        return ids
+"""
+BOUND = """
+h = encoder(x)
+z = mu + torch.randn_like(mu) * torch.exp(0.5 * logvar)
+kl = -0.5 * torch.sum(1 + logvar - mu.pow(2) - logvar.exp())
+loss = F.binary_cross_entropy(decoder(z), x) + kl
+"""
+GAME = """
+fake = generator(torch.randn(len(x), 64))
+d_loss = bce(discriminator(x), real_label) + bce(discriminator(fake.detach()), fake_label)
+d_loss.backward(); optimizer_D.step()
+g_loss = bce(discriminator(fake), real_label)
+"""
+NOISE = """
+t = torch.randint(0, num_timesteps, (len(x),))
+noise = torch.randn_like(x)
+noise_pred = model(scheduler.add_noise(x, noise, t), t)
+loss = F.mse_loss(noise_pred, noise)
+for t in scheduler.timesteps:
+    x = scheduler.step(model(x, t), t, x).prev_sample
+"""
+VELOCITY = """
+t = torch.rand(len(x1), 1)
+xt = (1 - t) * x0 + t * x1
+loss = ((model(xt, t) - (x1 - x0)) ** 2).mean()
+"""
+FLOW = """
+z, log_det = self.flow(x)
+return prior.log_prob(z).sum(-1) + log_det
+
+def sample(self, n):
+    return self.flow.inverse(prior.sample((n,)))
+"""
+ENERGY = """
+for _ in range(steps):
+    grad = torch.autograd.grad(energy(x).sum(), x)[0]
+    x = x - step * grad + noise_scale * torch.randn_like(x)
+loss = energy(data).mean() - energy(x).mean()
+"""
+LABELS = """
+for x, y in loader:
+    logits = model(x)
+    loss = F.cross_entropy(logits, y)
+    correct += (logits.argmax(dim=1) == y).sum()
+"""
+REWARD = """
+ratio = torch.exp(new_logprob - old_logprob)
+pg_loss = -torch.min(advantages * ratio, advantages * ratio.clamp(1 - clip, 1 + clip)).mean()
+loss = pg_loss + 0.5 * value_loss
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "cell", "kind", "cost"),
+    [
+        (NEXT_TOKEN, Cell.AUTOREGRESSIVE, Kind.EXACT, Cost.LENGTH),
+        (BOUND, Cell.LATENT_VARIABLE, Kind.LOWER_BOUND, Cost.CONSTANT),
+        (GAME, Cell.ADVERSARIAL, Kind.NONE, Cost.CONSTANT),
+        (NOISE, Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS),
+        (VELOCITY, Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS),
+        (FLOW, Cell.FLOW, Kind.EXACT, Cost.CONSTANT),
+        (ENERGY, Cell.ENERGY, Kind.UNNORMALISED, Cost.CHAIN),
+        (LABELS, Cell.NOT_GENERATIVE, Kind.NONE, None),
+        (REWARD, Cell.NOT_GENERATIVE, Kind.NONE, None),
+    ],
+)
+def test_losses_and_loops_decide(source, cell, kind, cost):
+    placed = place_code(source)
+    assert (placed.cell, placed.likelihood, placed.cost) == (cell, kind, cost)
+
+
+def test_lines_are_named():
+    placed = place_code("import torch\n\nloss = F.mse_loss(noise_pred, noise)\n", where="train.py")
+    assert any(row.where == "train.py:3" for row in placed.evidence)
+
+
+def test_fragments_that_do_not_parse_are_still_read():
+    broken = "        x = scheduler.add_noise(x, noise, t)\n    loss = F.mse_loss(noise_pred, noise)\n  ) else: {\n"
+    assert place_code(broken).cell is Cell.DIFFUSION
+
+
+def test_code_is_never_run(tmp_path):
+    place_code(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("source", ["", "(" * 500, "x = " + "-" * 3000 + "1", "\0\0", "for", "def f(:\n  '''"])
+def test_anything_is_survived(source):
+    assert place_code(source).cell is None

@@ -1,0 +1,136 @@
+"""Model files: pipelines, architectures, adapters, tensor names; bounded and never unpickled."""
+
+import json
+import os
+import pickle
+import struct
+
+import pytest
+
+from fourfold.atlas import Cell, UnreadableError, place, place_files
+from fourfold.atlas.evidence import Claim
+from fourfold.vocabulary import Cost, Kind
+
+
+def pipeline(scheduler, **parts):
+    return {
+        "model_index.json": json.dumps({"_class_name": "SomePipeline", "scheduler": ["diffusers", scheduler], **parts})
+    }
+
+
+def test_a_latent_diffusion_pipeline():
+    parts = {
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "T5EncoderModel"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+    }
+    placed = place_files(pipeline("DDIMScheduler", **parts))
+    assert (placed.cell, placed.likelihood, placed.cost) == (Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS)
+    assert {part.part for part in placed.inherited} == {"autoencoder", "text_encoder"}
+    assert any(row.where == "model_index.json: $.scheduler" for row in placed.evidence)
+
+
+def test_a_language_model_that_conditions_never_votes():
+    placed = place_files(pipeline("FlowMatchEulerDiscreteScheduler", text_encoder=["transformers", "LlamaForCausalLM"]))
+    assert placed.cell is Cell.DIFFUSION
+    assert not any(row.claim is Claim.NEXT_PIECE for row in placed.evidence)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "cell"),
+    [
+        ("AnyForCausalLM", Cell.AUTOREGRESSIVE),
+        ("AnyForConditionalGeneration", Cell.AUTOREGRESSIVE),
+        ("AnyForSequenceClassification", Cell.NOT_GENERATIVE),
+        ("AnyForMaskedLM", Cell.NOT_GENERATIVE),
+        ("AnyEncoderModel", Cell.NOT_GENERATIVE),
+        ("AnyForObjectDetection", Cell.NOT_GENERATIVE),
+        ("AnyMaskedDiffusionLM", None),
+    ],
+)
+def test_architectures_by_how_their_names_are_built(architecture, cell):
+    placed = place_files({"config.json": json.dumps({"architectures": [architecture], "is_encoder_decoder": True})})
+    assert placed.cell is cell or cell is None
+
+
+def test_an_encoder_of_an_encoder_decoder_is_not_generative():
+    config = {
+        "architectures": ["T5EncoderModel"],
+        "is_encoder_decoder": True,
+        "decoder_start_token_id": 0,
+        "num_decoder_layers": 24,
+        "vocab_size": 32128,
+    }
+    assert place_files({"config.json": json.dumps(config)}).cell is Cell.NOT_GENERATIVE
+
+
+def test_an_adapter_is_a_part():
+    placed = place_files({"adapter_config.json": json.dumps({"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 8})})
+    assert placed.cell is Cell.AUTOREGRESSIVE
+    assert "adapter" in {part.part for part in placed.inherited}
+
+
+def test_configurations_in_yaml():
+    text = "model:\n  target: some.models.ddpm.LatentDiffusion\n  params:\n    linear_start: 0.001\n    beta_schedule: linear\n"
+    assert place_files({"model.yaml": text}).cell is Cell.DIFFUSION
+
+
+def safetensors(path, names):
+    header = json.dumps({name: {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]} for name in names}).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 16)
+
+
+def test_tensor_names_speak_and_weights_are_not_read(tmp_path):
+    safetensors(
+        tmp_path / "model.safetensors",
+        ["model.diffusion_model.time_embed.0.weight", "first_stage_model.decoder.weight"],
+    )
+    placed = place(tmp_path / "model.safetensors")
+    assert placed.cell is Cell.DIFFUSION
+    assert "autoencoder" in {part.part for part in placed.inherited}
+
+
+def test_a_pickle_is_never_opened(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    (tmp_path / "model.bin").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(UnreadableError, match="never opened"):
+        place(tmp_path / "model.bin")
+    place(tmp_path)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_folder_falls_back_to_its_card_and_code(tmp_path):
+    (tmp_path / "README.md").write_text("We train a normalizing flow by the change of variables.")
+    (tmp_path / "train.py").write_text("loss = -(base.log_prob(z) + log_det).mean()\n")
+    assert place(tmp_path).cell is Cell.FLOW
+
+
+def test_hostile_folders_are_bounded(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "config.json").write_text('{"a": ' * 5000)
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "numbers.json").write_text('{"n": ' + "9" * 50_000 + "}")
+    (tmp_path / "binary.json").write_bytes(bytes(range(256)) * 40)
+    os.mkfifo(tmp_path / "pipe.json")
+    for i in range(300):
+        (tmp_path / f"file{i}.txt").touch()
+    placed = place(tmp_path)
+    assert placed.cell is None
+    assert any("nested" in note or "broken" in note for note in placed.notes)
+
+
+def test_a_huge_file_is_read_in_part(tmp_path):
+    path = tmp_path / "huge.txt"
+    with path.open("wb") as stream:
+        stream.write(b"It predicts the next token, one token at a time. ")
+        stream.truncate(2 * 1024**3)
+    with pytest.raises(UnreadableError, match="binary"):
+        place(path)
+
+
+def test_missing_paths_say_so():
+    with pytest.raises(UnreadableError, match="no such file"):
+        place("./no/such/folder")

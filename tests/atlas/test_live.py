@@ -1,0 +1,46 @@
+"""Live objects, by class and configuration; fourfold's own models against the map."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+
+from fourfold.atlas import Cell, place
+from fourfold.paradigms import build, cards
+from fourfold.spaces import Vectors
+
+
+def test_a_pipeline_by_its_configuration():
+    class Pipeline:
+        config: ClassVar = {"scheduler": ("diffusers", "DDIMScheduler"), "vae": ("diffusers", "AutoencoderKL")}
+
+    placed = place(Pipeline())
+    assert placed.cell is Cell.DIFFUSION
+    assert "autoencoder" in {part.part for part in placed.inherited}
+
+
+def test_a_model_by_its_configuration():
+    class SomeForCausalLM:
+        class config:  # noqa: N801
+            @staticmethod
+            def to_dict():
+                return {"model_type": "some"}
+
+    assert place(SomeForCausalLM()).cell is Cell.AUTOREGRESSIVE
+
+
+def test_a_module_by_its_parameters():
+    module = torch.nn.Module()
+    module.flows = torch.nn.ModuleList([torch.nn.Linear(2, 2)])
+    assert place(module).cell is Cell.FLOW
+
+
+@pytest.mark.parametrize("name", sorted(cards()))
+def test_own_models_stand_where_their_cards_say(name):
+    try:
+        model = build(name, Vectors(2), "xs")
+    except (TypeError, ValueError):
+        pytest.skip(f"{name} does not model vectors")
+    placed = place(model)
+    assert placed.cell is not None
+    assert placed.cell.paradigm is cards()[name].paradigm

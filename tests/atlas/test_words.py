@@ -1,0 +1,90 @@
+"""Words: the claim each wording supports, foils and negations, conditioners, offsets."""
+
+import pytest
+
+from fourfold.atlas import Cell, place_words
+from fourfold.atlas.evidence import MEANING, Claim
+from fourfold.atlas.words import read_words
+from fourfold.atlas.words_table import PARTS, WORDS
+from fourfold.vocabulary import Cost, Kind
+
+PLACED = [
+    ("softmax over the next character given the earlier ones; feed each draw back in", Cell.AUTOREGRESSIVE, Kind.EXACT, Cost.LENGTH),
+    ("count word pairs, back off when unseen; draw one word after another", Cell.AUTOREGRESSIVE, Kind.EXACT, Cost.LENGTH),
+    ("reconstruction plus a KL to a standard normal; push a normal draw through the decoder", Cell.LATENT_VARIABLE, Kind.LOWER_BOUND, Cost.CONSTANT),
+    ("mixture of Gaussians fitted by EM; pick a component, then draw from it", Cell.LATENT_VARIABLE, Kind.EXACT, Cost.CONSTANT),
+    ("a discriminator tells real from fake rows, the generator tries to fool it; one generator pass from noise", Cell.ADVERSARIAL, Kind.NONE, Cost.CONSTANT),
+    ("regress the noise that was added at a random level; remove it in fifty steps", Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS),
+    ("regress the straight-line velocity between noise and data; integrate the ODE from noise", Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS),
+    ("consistency distillation from a diffusion teacher; a single network call from noise", Cell.DIFFUSION, Kind.NONE, Cost.CONSTANT),
+    ("cross-entropy on tokens masked at a random rate; unmask the most confident tokens over several rounds", Cell.DIFFUSION, Kind.LOWER_BOUND, Cost.STEPS),
+    ("change of variables with the log-determinant of coupling layers; invert the map on a normal draw", Cell.FLOW, Kind.EXACT, Cost.CONSTANT),
+    ("log-determinant of masked autoregressive layers; the inverse needs one pass per dimension", Cell.FLOW, Kind.EXACT, Cost.LENGTH),
+    ("lower the energy of data, raise it for negatives drawn by Langevin steps", Cell.ENERGY, Kind.UNNORMALISED, Cost.CHAIN),
+    ("cross-entropy of the class label given the image; report a probability per class", Cell.NOT_GENERATIVE, Kind.NONE, None),
+    ("pull two augmented views of an image together; embeddings for retrieval", Cell.NOT_GENERATIVE, Kind.NONE, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "cell", "kind", "cost"), PLACED)
+def test_objective_and_sampling_decide(text, cell, kind, cost):
+    placed = place_words(text)
+    assert (placed.cell, placed.likelihood, placed.cost) == (cell, kind, cost)
+
+
+@pytest.mark.parametrize(
+    ("text", "absent"),
+    [
+        (
+            "Unlike GANs and VAEs, we learn to denoise the image step by step with a diffusion model.",
+            {Claim.CALLED_ADVERSARIAL, Claim.CALLED_LATENT},
+        ),
+        ("A non-autoregressive model that needs no discriminator.", {Claim.CALLED_AUTOREGRESSIVE, Claim.GAME}),
+        ("It outperforms normalizing flows.", {Claim.CALLED_FLOW}),
+        ("Synthesis without the need for auto-regression.", {Claim.CALLED_AUTOREGRESSIVE}),
+    ],
+)
+def test_foils_and_negations_do_not_count(text, absent):
+    votes = {row.claim: row.weight for row in read_words(text) if row.weight > 0}
+    assert not absent & set(votes)
+
+
+def test_conditioners_never_vote():
+    rows = read_words("Prompts go through a frozen T5 text encoder and CLIP embeddings.")
+    assert {row.claim for row in rows if row.weight > 0} == {Claim.PART_TEXT_ENCODER}
+
+
+def test_a_hybrid_is_placed_by_its_generative_step():
+    placed = place_words(
+        "Predict the added noise in the latent space of a frozen VAE, given T5 text embeddings; 50 sampling steps, then decode."
+    )
+    assert placed.cell is Cell.DIFFUSION
+    assert {part.part for part in placed.inherited} >= {"autoencoder", "text_encoder"}
+    assert "latents" in placed.likelihood_of
+    assert any(mode.name == "reconstruction ceiling" for mode in placed.failure_modes)
+
+
+def test_a_missing_fact_is_named():
+    placed = place_words("A nice model for pictures of cats.")
+    assert placed.cell is None
+    assert "loss" in placed.missing
+
+
+def test_quotes_stand_where_they_say():
+    text = "# A model\n\n<!-- hidden -->\nIt predicts the next token, one token at a time."
+    for row in read_words(text):
+        at = int(row.where.rsplit(" ", 1)[1])
+        assert text[at : at + 4].lower() in " ".join(text.lower().split()) or text[at] in text
+        assert row.quote.replace("\n", " ")[:4].strip()
+    hit = next(row for row in read_words(text) if row.claim is Claim.NEXT_PIECE)
+    assert text[int(hit.where.split()[1]) :].startswith("next token")
+
+
+def test_comments_links_and_references_are_not_prose():
+    text = "<!-- a GAN -->\nhttps://example.org/diffusion-model\n\n```bibtex\n@article{a, title={Normalizing flows}}\n```\n"
+    assert not [row for row in read_words(text) if row.weight > 0]
+
+
+def test_every_row_has_a_known_claim_and_a_sane_weight():
+    assert {claim for claim, _, _ in WORDS} | {claim for claim, _ in PARTS} <= set(MEANING)
+    assert all(0 < weight <= 3.5 for _, weight, _ in WORDS)
