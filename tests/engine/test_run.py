@@ -11,7 +11,7 @@ from fourfold.engine import BrokenRun, Diverged, Interrupted, Run, fit, load_mod
 from fourfold.engine.flops import count_flops
 from fourfold.engine.loop import begin
 
-from .toys import TRAINING, game_model, velocity_model
+from .toys import TRAINING, Rotated, game_model, velocity_model
 
 MOONS = load("two-moons", limit=2000)
 
@@ -158,3 +158,24 @@ def test_the_gap_is_logged_where_the_facts_name_it(tmp_path):
 def test_monitoring_does_not_change_training(tmp_path):
     logged, silent = run(tmp_path, make=velocity_model), run(None, make=velocity_model)
     assert torch.equal(logged.sample(4), silent.sample(4))
+
+
+def test_a_learned_codec_is_kept_and_encodes_once(tmp_path):
+    def make():
+        model = velocity_model()
+        return core.GenerativeModel(
+            model.space, Rotated(2), model.estimand, model.objective, model.sampler, model.likelihood, TRAINING
+        )
+
+    whole = fit(make(), MOONS, budget="6 steps", run_dir=tmp_path / "whole")
+    assert begin(make(), MOONS, TRAINING).encoded
+
+    def stop(step):
+        if step.index == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        fit(make(), MOONS, budget="6 steps", run_dir=tmp_path / "parts", observe=stop)
+    resumed = fit(velocity_model(), MOONS, budget="6 steps", run_dir=tmp_path / "parts", resume=True)
+    assert torch.equal(resumed.model.codec.weight, whole.model.codec.weight)
+    assert torch.equal(resumed.sample(4), whole.sample(4))

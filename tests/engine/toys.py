@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from fourfold.codecs import Dequantised, Standardised
 from fourfold.core import (
     Batch,
+    Codec,
     GenerativeModel,
     Likelihood,
     LogProb,
+    Measure,
     Noise,
     Objective,
     Part,
@@ -25,6 +27,25 @@ from fourfold.estimands import Pushforward, Velocity
 from fourfold.paths import RectifiedFlow
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Kind, Principle
+
+
+class Rotated(Codec):
+    """A codec with a weight that no term trains: a rotation drawn when it is fitted."""
+
+    measure = Measure.LEBESGUE
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(dim), requires_grad=False)
+
+    def fit(self, x: Tensor) -> None:
+        self.weight.data = torch.linalg.qr(torch.randn(self.weight.shape))[0]
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        return x @ self.weight, torch.zeros(len(x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        return z @ self.weight.T
 
 
 class Net(Part, nn.Module):

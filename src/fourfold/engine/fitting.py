@@ -24,7 +24,7 @@ import torch
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Dataset, load
 from fourfold.engine.budget import Budget, Flops, Seconds, parse_budget
-from fourfold.engine.checkpoint import load_state, read_json, save_model, save_state, untrained_model, write_json
+from fourfold.engine.checkpoint import load_model, load_state, read_json, save_model, save_state, write_json
 from fourfold.engine.distributed import join
 from fourfold.engine.flops import count_flops
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
@@ -98,7 +98,7 @@ class _Recorder:
         """Observe a step; log and save where it is time to."""
         if self.observe is not None:
             self.observe(step)
-        for name, value in step.losses.items():
+        for name, value in step.losses.items() if self.folder else ():
             self._sums.setdefault(f"{name}/loss", []).append(value)
         gap, now, self._last = self.gap(step.used), time.monotonic(), step
         if gap or step.index <= 3 or now - self._logged >= self.log_every:
@@ -125,9 +125,9 @@ class _Recorder:
             self._log(loop, self._last, {})
         self.card |= {"steps": loop.progress.steps, "seconds": round(loop.progress.seconds, 3), "done": done}
         if self.folder is not None:
-            save_state(self.folder, loop.state(), loop.progress)
             with loop.weights.shown(loop.weights.average):
                 save_model(loop.model, self.folder)
+            save_state(self.folder, loop.state(), loop.progress)
             write_json(self.folder / "card.json", self.card)
         self._saved = time.monotonic()
 
@@ -179,11 +179,11 @@ def fit(
     """
     budget, say, folder = parse_budget(budget), say or _silent, None if run_dir is None else Path(run_dir)
     earlier = _earlier(folder, resume)
-    options = {"seed": seed, **(data_options or {})}
-    dataset = data if isinstance(data, Dataset) else load(data, **options)
-    model = untrained_model(folder) if earlier and folder else _built(paradigm, dataset, size, seed)
+    dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
+    options = {"seed": dataset.seed, **(data_options or {})}
+    model = load_model(folder) if earlier and folder else _built(paradigm, dataset, size, seed)
     training = training or _recorded(earlier) or model.training_defaults
-    loop = begin(model.to(device), dataset, training, seed, processes=join())
+    loop = begin(model.to(device), dataset, training, seed, processes=join(), fresh=earlier is None)
     choice = _chosen(loop, budget, precision, compile, earlier)
     say(str(choice))
     loop = _prepared(loop, choice, budget)

@@ -314,12 +314,16 @@ def begin(
     seed: int = 0,
     precision: Precision = FLOAT32,
     processes: Processes = ALONE,
+    fresh: bool = True,
 ) -> Loop:
-    """The loop of an untrained model: the codec takes its statistics from the training data."""
+    """The loop of a model; where it is ``fresh``, the codec first takes its statistics from the training data."""
     if not isinstance(data, (Dataset, Split, Tensor)):
         return Loop(model, data, training, seed, precision, processes)
     split = data.train if isinstance(data, Dataset) else Split(data) if isinstance(data, Tensor) else data
-    model.codec.fit(split.x)
+    if fresh:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model.codec.fit(split.x)
     codes = _codes(model, split.x)
     loader = Loader(
         split if codes is None else Split(codes, split.cond),
