@@ -112,6 +112,12 @@ def tally(rows: list[Evidence]) -> dict[Claim, float]:
 def weigh(votes: Mapping[Claim, float]) -> dict[Cell, float]:
     """Votes per cell, after the rules of the generative step."""
     v = {claim: votes.get(claim, 0.0) for claim in Claim}
+    if (
+        v[C.PART_TOKENIZER] >= 0.5
+        and v[C.GENERATES] >= 0.8
+        and v[C.DENOISE] + v[C.CALLED_DIFFUSION] + v[C.VELOCITY] < 1.5
+    ):
+        v[C.NEXT_PIECE] += 1.2
     for condition, claims, factor in _rules(v):
         if condition:
             for claim in claims:
@@ -196,7 +202,9 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
         (total[_FLOWS] >= 3 and v[C.SOLVES_ODE] >= 2, (C.ITERATE,), 0.4),
         (v[C.BOUND] >= 3 and v[C.SEQUENTIAL_DECODER] >= 2, _PIECES, 0.5),
         (total[_CHAINS] >= 4, (C.DENOISE, C.ITERATE, C.FEATURES), 0.6),
-        (total[_PIECES] >= 4, (C.CALLED_LATENT, C.REBUILD, C.CALLED_ADVERSARIAL, C.GAME), 0.6),
+        (total[_PIECES] >= 4, (C.CALLED_LATENT, C.CALLED_ADVERSARIAL, C.GAME), 0.6),
+        (total[_PIECES] >= 4 and v[C.REBUILD] < 4, (C.REBUILD,), 0.6),
+        (v[C.REBUILD] >= 5, (C.CALLED_AUTOREGRESSIVE, *_GAMES), 0.6),
         (v[C.CALLED_FLOW] >= 2.4 and v[C.CHANGE_OF_VARIABLES] >= 1 and steps < 3, (C.EXACT_LATENT, *_PIECES), 0.5),
         (v[C.CALLED_FLOW] >= 2 and v[C.BOUND] >= 1.5 and v[C.CHANGE_OF_VARIABLES] < 2, (C.CALLED_FLOW,), 0.4),
         (
@@ -207,7 +215,9 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
             _NOTHING[:4],
             0.6,
         ),
-        (v[C.PART_TOKENIZER] >= 1 and v[C.GENERATES] >= 0.8, (C.REBUILD,), 0.5),
+        (v[C.PART_TOKENIZER] >= 1 and v[C.GENERATES] >= 0.8 and v[C.REBUILD] < 5, (C.REBUILD,), 0.5),
+        (v[C.DENOISE] >= 4 and v[C.HEAD_PER_PIECE] < 2 and total[_PIECES] < 9, (C.NEXT_PIECE, C.ONE_BY_ONE), 0.6),
+        (v[C.NOTHING_DRAWN] >= 3, (*_PIECES, *_GAMES, *_LATENT, *_STEPS), 0.5),
         (made >= 4, _NOTHING, 0.6),
         (made >= 8, _NOTHING, 0.7),
     )
@@ -290,7 +300,8 @@ def likelihood(cell: Cell, votes: Mapping[Claim, float]) -> Kind:
     if cell is Cell.DIFFUSION:
         if (
             v[C.CONSISTENCY] >= 2
-            or (v[C.DISTILLED] >= 3 and v[C.PART_TEACHER] > 0)
+            or v[C.DISTILLED] >= 4
+            or (v[C.DISTILLED] >= 2 and v[C.PART_TEACHER] > 0)
             or (v[C.ONE_STEP] >= 2 and v[C.DISTILLED] + v[C.VELOCITY] >= 2)
         ):
             return Kind.NONE

@@ -106,7 +106,9 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
     prefix = f"{where}: " if where else ""
     parts = list(_read_parts(prose, prefix))
     masked = prose.text
-    for _, (start, end) in parts:
+    for part, (start, end) in parts:
+        if part.claim is Claim.PART_TEACHER:
+            continue
         masked = masked[:start] + " " * (end - start) + masked[end:]
     prose = _Prose(masked, prose.starts, prose.weights)
     return [evidence for evidence, _ in parts] + _fade_lists(list(_read_claims(prose, prefix)), prose)
@@ -130,7 +132,7 @@ def _read_claims(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, int]]:
             start, end, place = prose.sentence(found.start())
             factor = place * _foil(prose.text, start, end, found, claim)
             if _OWN.search(prose.text, start, end):
-                factor *= 1.2
+                factor *= 1.35 if start < 1500 else 1.2
             yield (
                 Evidence(
                     _quote(prose.text, found),

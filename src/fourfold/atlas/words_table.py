@@ -18,7 +18,7 @@ _PIECE = (
 #: wording -> claim, weight
 WORDS: tuple[tuple[C, float, str], ...] = (
     # --- next piece
-    (C.NEXT_PIECE, 3, rf"\bnext[- ](?:[\w-]+ ){{0,2}}?{_PIECE}\b(?:[- ]prediction)?"),
+    (C.NEXT_PIECE, 3, rf"\bnext[- ](?!gen)(?:[\w-]+ ){{0,1}}?{_PIECE}\b(?:[- ]prediction)?"),
     (C.NEXT_PIECE, 3, rf"\b(?:upcoming|following|subsequent|succeeding|coming) {_PIECE}\b"),
     (
         C.NEXT_PIECE,
@@ -35,7 +35,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         2,
         r"\bcausal(?:ly)?[- ](?:language|mask\w*|self-attention|attention|transformer|decoder|convolution\w*|dilated)",
     ),
-    (C.NEXT_PIECE, 2, r"\blanguage[- ]modell?ing\b|\blanguage-model (?:objective|loss|head|semantic|the)"),
+    (C.NEXT_PIECE, 2, r"(?<!masked )\blanguage[- ]modell?ing\b|\blanguage-model (?:objective|loss|head|semantic|the)"),
     (C.NEXT_PIECE, 2.5, r"\bleft[- ]to[- ]right\b|\braster[- ](?:scan|order)\b"),
     (
         C.NEXT_PIECE,
@@ -108,7 +108,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.NEXT_PIECE,
         2,
-        r"\bpredict\w* (?:the )?(?:tokens|codes|indices|pixels) (?:auto|sequen|one)|\bmasked conv\w+|\bcausal\b",
+        r"\bpredict\w* (?:the )?(?:tokens|codes|indices|pixels) (?:auto|sequen|one)|\bmasked conv\w+",
     ),
     (C.ONE_BY_ONE, 3, rf"\b(?!steps?[- ]by)({_PIECE})[- ](?:by|after)[- ]\1\b"),
     (
@@ -119,7 +119,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         2.5,
-        r"\bone (?:after (?:another|the other)|at a time|by one|per step)\b|\bin (?:sequence|turn|order(?! to))\b",
+        r"\bone (?:after (?:another|the other)|at a time|by one|per step)\b|\bin (?:sequence(?! \w)|turn|order(?! to))\b",
     ),
     (
         C.ONE_BY_ONE,
@@ -129,7 +129,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         2.5,
-        r"\broll(?:s|ing|ed)? (?:\w+ ){0,4}(?:forward|out)\b|\bfe(?:ed|eds|eding|d) (?:\w+ ){0,5}back\b|\bappend(?:s|ed|ing)?\b|\bunroll(?:s|ing|ed)?\b",
+        r"\broll(?:s|ing|ed)? (?:\w+ ){0,4}(?:forward|out)\b|\bfe(?:ed|eds|eding|d) (?:\w+ ){0,5}back\b|\bappend(?:s|ed|ing)?\b",
     ),
     (C.ONE_BY_ONE, 1.5, r"\bKV[- ]?cach\w+|\brecurrent state\b|\buntil (?:an? |the )?(?:end|stop|eos)"),
     (
@@ -162,7 +162,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.BOUND,
         2,
-        r"\breparam\w*|\bposterior collapse\b|\bapproximate posterior\b|\b(?:inference|recognition) (?:network|model)\b|\bimportance[- ]weighted\b|\bwake[- ]sleep\b|\bfree bits\b",
+        r"\breparam\w*|\bposterior collapse\b|\bapproximate posterior\b|\binference network\b|\brecognition network\b|\bimportance[- ]weighted\b|\bwake[- ]sleep\b|\bfree bits\b",
     ),
     (
         C.BOUND,
@@ -235,7 +235,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.GAME,
         2.5,
-        r"\b(?:fool|trick|deceiv|cheat)(?:s|ing|es|e)?\b|\btells? (?:\w+ ){0,5}apart\b|\bforger\b|\bcounterfeit",
+        r"\b(?:fool|deceiv|cheat)(?:s|ing|es|e)?\b|\btrick(?:s|ing)? the\b|\btells? (?:\w+ ){0,5}apart\b|\bforger\b|\bcounterfeit",
     ),
     (
         C.GAME,
@@ -284,7 +284,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.DENOISE,
         1.5,
-        r"\b(?:forward|reverse|backward|noising|corruption|markov) (?:noising |diffusion |stochastic |time )?process(?:es)?\b|\bnois(?:ed|y) (?:versions?|copies|copy|inputs?|samples?|images?|latents?|data|coordinates|examples?|actions?|waveforms?)\b|\badd(?:s|ed|ing)? (?:gaussian |random |white )?noise\b",
+        r"\b(?:forward|reverse|backward|noising|corruption|markov) (?:noising |diffusion |stochastic |time |____ )?process(?:es)?\b|\bnois(?:ed|y) (?:versions?|copies|copy|inputs?|samples?|images?|latents?|data|coordinates|examples?|actions?|waveforms?)\b|\badd(?:s|ed|ing)? (?:gaussian |random |white )?noise\b",
     ),
     (
         C.CALLED_DIFFUSION,
@@ -360,7 +360,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.MASKED_BOUND,
         2.5,
-        r"\bmasked (?:generative|image|token|visual token|audio token|acoustic token)(?: token)? (?:transformers?|modell?ing|models?|generat\w+)|\bmask[- ]?predict\b",
+        r"\bmasked (?:generative|image|token|visual token|audio token|acoustic token)(?: token)? (?:transformers?|modell?ing|models?|generat\w+)|\bmask[- ]?predict\b|\bmasked (?:\w+ )?generation\b",
     ),
     (
         C.FILL_MASKS,
@@ -385,7 +385,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     ),
     (
         C.CHANGE_OF_VARIABLES,
-        1,
+        0.8,
         r"\bexact (?:log-?)?(?:likelihood|maximum likelihood|density|inference|latent)\b|\btractable (?:log-?)?(?:likelihood|density)\b|\bmaximum likelihood\b",
     ),
     (
@@ -412,7 +412,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.CHAIN,
         2.5,
-        r"\blangevin\b|\bMCMC\b|\bmarkov chain monte carlo\b|\bgibbs\b|\bmetropolis\b|\bhamiltonian monte carlo\b|\bHMC\b|\bequilibrat\w+|\bstochastic updates\b|\bblock sampling of (?:hidden|visible)|\bgradient[- ](?:descent|steps?) on the (?:input|energy)",
+        r"\blangevin[- ](?:dynamic|sampl|step|mcmc|monte|chain|diffus|iterat|refine|negativ|algorithm|update|noise)\w*|\b(?:annealed|by|with|via|of|underdamped|overdamped|short-run|unadjusted|metropolis-adjusted) langevin\b|\bMCMC\b|\bmarkov chain monte carlo\b|\bgibbs\b|\bmetropolis\b|\bhamiltonian monte carlo\b|\bHMC\b|\bequilibrat\w+|\bstochastic updates\b|\bblock sampling of (?:hidden|visible)|\bgradient[- ](?:descent|steps?) on the (?:input|energy)",
     ),
     # --- beyond the border
     (C.LABELS, 1.5, r"\bclassif(?:y|ies|ied|iers?|ying|ication)\b(?!-free| guidance| guided|[- ]free)"),
@@ -434,7 +434,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.LABELS,
         1.5,
-        r"\brank(?:ing|er|s)\b|\brerank\w*|\brecommend\w*|\breward model\w*|\bextractive\b|\bquality (?:assessment|estimation)\b|\bclick[- ]through\b|\bfraud\b",
+        r"\brank(?:ing|er|s)\b|\brerank\w*|\brecommend(?:er|ation)s?\b(?: systems?| engines?| models?)?|\breward model\w*|\bextractive\b|\bquality (?:assessment|estimation)\b|\bclick[- ]through\b|\bfraud\b",
     ),
     (
         C.FEATURES,
@@ -465,7 +465,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.REGRESSION,
         1.5,
-        r"\bPSNR\b|\bSSIM\b|\bimage restoration\b|\bdeblur\w*|\bderain\w*|\bpoint forecast\w*|\bdeterministic(?:ally)?\b|\bimplicit (?:function|neural representation|image function)|\bradiance fields?\b|\bregress(?:ion|es|or|ed|ing)? (?!(?:the )?(?:noise|velocity|score|real))|\bleast[- ]squares\b|\bsurrogate (?:model|solver)|\bMAE\b|\bRMSE\b|\bdirectly predict\w*|\bjust (?:the )?mean\b",
+        r"\bPSNR\b|\bSSIM\b|\bimage restoration\b|\bdeblur\w*|\bderain\w*|\bpoint forecast\w*|\bdeterministic(?:ally)?\b|\bimplicit (?:function|neural representation|image function)|\bradiance fields?\b|\bregress(?:ion|es|or|ed|ing)? (?!(?:the )?(?:noise|velocity|score|real))|\bleast[- ]squares\b|\bsurrogate (?:model|solver)|\bMAE\b|\bRMSE\b|\bjust (?:the )?mean\b",
     ),
     (
         C.REGRESSION,
@@ -594,18 +594,49 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         2.5,
         r"\blogistic mixture\b|\bmixture of logistic|\bautoregressive\w* prior\b|\b(?:acoustic|semantic|codec|speech|audio|image|visual) (?:language model|LM)\b|\bdiscrete (?:codes|units|tokens) (?:derived|from)",
     ),
-    (C.REGRESSION, 2, r"\bground[- ]truth targets?\b|\bparallel text[- ]to[- ]speech\b|\bduration predict\w+"),
+    (C.REGRESSION, 2, r"\bground[- ]truth targets?\b|(?<!stochastic )\bduration predict\w+"),
     (
         C.BOUND,
         2,
         r"\b(?:low-dimensional|set of|global|local|continuous|hierarchical) latent variables\b|\b(?:interpretable|factori[sz]ed|disentangled) (?:\w+ )?latent\b|\blatent channel\b|\bprior and posterior\b",
     ),
+    (C.MASKED_BOUND, 2.5, r"\bmasked[- ]tokens? (?:cross|loss|pred|likelihood)\w*|\bmasked (?:language )?diffusion\b"),
+    (
+        C.FILL_MASKS,
+        2.5,
+        r"\bmasked (?:tokens|positions|entries|symbols|residues) (?:\w+ ){0,2}(?:revealed|filled|predicted|restored|sampled)",
+    ),
+    (
+        C.DENOISE,
+        2.5,
+        r"\bcorrupted (?:sequences?|versions?|texts?|graphs?|states?|copies)\b|\bjump (?:process\w*|rates?)\b|\brestor\w+ (?:\w+ ){0,3}from corrupt\w+",
+    ),
+    (C.DISCRETE, 2, r"\bjump (?:process\w*|rates?)\b|\bmasked[- ]token\b|\bnoise tokens\b|\bcorrupted sequence"),
+    (
+        C.CONSISTENCY,
+        2.5,
+        r"\boutputs? at (?:adjacent|neighbou?ring|two) [^.;]{0,70}\b(?:equal|agree|match|same)|\bdistribution[- ]matching (?:gradient|loss)|\bpredict\w* the solution of\b|\btrajectory must agree",
+    ),
+    (C.DISTILLED, 2, r"\bstudent(?:'s)?\b|\bteacher(?:'s)?\b|\bfewer steps than\b"),
+    (C.PART_TEACHER, 1, r"\bteacher(?:'s)?\b(?![- ]forc)"),
+    (
+        C.SEQUENTIAL_DECODER,
+        2,
+        r"\bemit\w*\b|\bper (?:time )?step\b|\bat each (?:time|step)\b|\bstep-?wise\b|\bstate-space\b|\brecurrent (?:state|decoder|network)|\bdecode\w* (?:it |them )?(?:in)?to (?:words|text|a sentence|SMILES)|\bproductions\b|\bin sequence\b|\bat every step\b",
+    ),
+    (
+        C.SEQUENTIAL_INVERSE,
+        2,
+        r"\bone variable at a time|\btriangular\b|\bnumerical inversion\b|\bfrom left to right\b",
+    ),
+    (C.NEXT_PIECE, 1.5, r"\bcondition(?:s|ed|ing)? on (?:whole |previous |earlier )?pixels\b"),
+    (C.ONE_BY_ONE, 1.5, r"\bunroll(?:s|ing|ed)?\b"),
     # --- who says so
     (C.CALLED_AUTOREGRESSIVE, 3, r"(?<!non-)(?<!non )(?<!semi-)\bauto-?regress(?:ive|ion|ively)\b(?! flow)"),
     (
         C.CALLED_AUTOREGRESSIVE,
         2,
-        r"\b(?:large |small |causal |generative |neural |audio |protein |music |code |multimodal |vision[- ])*language models?\b|\bLLMs?\b|\bVLMs?\b|\bGPT-(?:style|like|\d)|\bgenerative pre-?trained transformers?\b",
+        r"\b(?:large |small |causal |generative |neural |audio |protein |music |code |multimodal |vision[- ])*language models?\b|\bLLMs?\b|\bVLMs?\b|\bGPT[- ](?:style|like|based|architecture|\d)|\bgenerative pre-?trained transformers?\b",
     ),
     (
         C.CALLED_AUTOREGRESSIVE,
@@ -621,7 +652,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.DISTILLED,
         2,
-        r"\bdistill(?:ed|ation|ing|s)?\b|\b(?:few|four|4|2|1|one|single|two|eight|8|1-4|2~4|1-8)[- ]?(?:~\d)?[- ]?steps?\b|\bturbo\b|\blightning\b|\bconsistency\b",
+        r"\bdistill(?:ed|ation|ing|s)?\b|\b(?:few|four|4|2|1|one|single|two|eight|8|1-4|2~4|1-8)[- ]?(?:~\d)?[- ]?steps?\b|\bturbo\b",
     ),
     (
         C.ONE_STEP,
@@ -656,7 +687,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.CODE_GAME,
         2.5,
-        r"\b(?:discriminator|critic|adversar\w+)\b[^.;]{0,60}\b(?:codes?|latents?|encodings?|aggregated? posterior|bottleneck)\b[^.;]{0,40}\bprior\b|\badversarial auto-?encoders?\b|\bcodes? (?:\w+ ){0,4}(?:match|look like|indistinguishable) [^.;]{0,40}(?:prior|gaussian)[^.;]{0,40}(?:discriminator|critic)",
+        r"\b(?:discriminator|critic|adversar\w+)\b[^.;]{0,60}\b(?:codes?|latents?|encodings?|aggregated? posterior|bottleneck)\b[^.;]{0,80}\bprior\b|\badversarial auto-?encoders?\b|\bcodes? (?:\w+ ){0,4}(?:match|look like|indistinguishable) [^.;]{0,40}(?:prior|gaussian)[^.;]{0,40}(?:discriminator|critic)",
     ),
     (
         C.HEAD_PER_PIECE,
