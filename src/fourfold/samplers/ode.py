@@ -29,15 +29,14 @@ class Knot(NamedTuple):
 
 
 def knots(path: Path, steps: int) -> list[Knot]:
-    """The ``steps`` decreasing times at which an estimand is evaluated: noise first, without the noiseless end.
+    """The ``steps`` decreasing times at which an estimand is evaluated: the path's grid without its clean end.
 
     Raises:
         ValueError: for fewer than one step.
     """
     if steps < 1:
         raise ValueError(f"a sampler takes at least 1 step, not {steps}")
-    ends_clean = float(path.sigma(torch.tensor(path.t_min, dtype=torch.float64))) == 0
-    t = path.grid(steps)[:-1] if ends_clean or steps == 1 else path.grid(steps - 1)
+    t = path.grid(steps)[:-1]
     return [Knot(*row) for row in torch.stack([t, path.alpha(t), path.sigma(t)], 1).tolist()]
 
 
