@@ -85,7 +85,12 @@ class PixelConv(Part, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, H, W, inputs)`` to ``(N, H, W, outputs)``."""
-        y = F.conv2d(x.permute(0, 3, 1, 2), self.weight * self.mask, self.bias, padding=(self.rows - 1, self.reach))
+        y = F.conv2d(
+            x.permute(0, 3, 1, 2),
+            self.weight * self.mask.to(self.weight),
+            self.bias,
+            padding=(self.rows - 1, self.reach),
+        )
         return y[:, :, : x.shape[1]].permute(0, 2, 3, 1)
 
     def memory(self, batch: int, height: int, width: int) -> Tensor:
@@ -94,7 +99,7 @@ class PixelConv(Part, nn.Module):
 
     def matrix(self) -> Tensor:
         """The kernel as the matrix that :meth:`step` multiplies a flattened patch with."""
-        return (self.weight * self.mask).permute(2, 3, 1, 0).reshape(-1, len(self.bias)).contiguous()
+        return (self.weight * self.mask.to(self.weight)).permute(2, 3, 1, 0).reshape(-1, len(self.bias)).contiguous()
 
     def step(self, x: Tensor, memory: Tensor, matrix: Tensor, row: int, column: int) -> Tensor:
         """The output at one position, ``(N, outputs)``, given its input ``(N, inputs)`` and those remembered."""
@@ -201,8 +206,8 @@ class CausalConvNet(Part, nn.Module):
         super().__init__()
         self.levels, self.height, self.width, self.waves = levels, height, width, waves
         features = 4 + 2 * waves
-        self.first = PixelConv(features, channels, 4, 3, own=False)
-        self.first_row = RowConv(features, upper, 3, 3)
+        self.entry = PixelConv(features, channels, 4, 3, own=False)
+        self.stem = RowConv(features, upper, 3, 3)
         self.row_blocks = nn.ModuleList(RowBlock(upper, upper, 2, 2) for _ in range(upper_depth))
         self.down = nn.Linear(upper, channels)
         self.blocks = nn.ModuleList(PixelBlock(channels, hidden, 2, reach) for _ in range(depth))
@@ -231,10 +236,10 @@ class CausalConvNet(Part, nn.Module):
         if cache is not None:
             return self._step(x, label, cache)
         f = self.features(x)
-        v = self.first_row(f) + self._broadcast(self.label_row, label)
+        v = self.stem(f) + self._broadcast(self.label_row, label)
         for block in self.row_blocks:
             v = block(v)
-        h = self.first(f) + F.pad(self.down(F.relu(v)), (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(label, known)
+        h = self.entry(f) + F.pad(self.down(F.relu(v)), (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(label, known)
         for block in self.blocks:
             h = block(h)
         logits: Tensor = self.head(F.relu(h))
@@ -250,8 +255,8 @@ class CausalConvNet(Part, nn.Module):
     def cache(self, label: Tensor, known: Tensor | None = None) -> PlaneCache:
         """What is remembered before the first pixel of the planes of these labels."""
         n = len(label)
-        pixels = [self.first, *(block.conv for block in self._pixel_blocks())]
-        rows = [self.first_row, *(block.conv for block in self._row_blocks())]
+        pixels = [self.entry, *(block.conv for block in self._pixel_blocks())]
+        rows = [self.stem, *(block.conv for block in self._row_blocks())]
         base = self._base(label, known)
         return PlaneCache(
             label,
@@ -259,7 +264,7 @@ class CausalConvNet(Part, nn.Module):
             [conv.memory(n, self.height, self.width) for conv in pixels],
             [conv.matrix() for conv in pixels],
             base.expand(n, self.height, self.width, base.shape[-1]).clone(),
-            base.new_zeros(n, self.height, self.width, self.first.inputs),
+            base.new_zeros(n, self.height, self.width, self.entry.inputs),
         )
 
     def _pixel_blocks(self) -> list[PixelBlock]:
@@ -289,11 +294,11 @@ class CausalConvNet(Part, nn.Module):
             cache.values[:, above, left] = previous = self.features(x)
         if row and not column:
             self._next_row(label, cache, row)
-        first = self.first
+        entry = self.entry
         memory = cache.pixels[0]
         if cache.index:
-            memory[:, above + first.rows - 1, left + first.reach] = previous
-        h = first.step(torch.zeros_like(previous), memory, cache.matrices[0], row, column)
+            memory[:, above + entry.rows - 1, left + entry.reach] = previous
+        h = entry.step(torch.zeros_like(previous), memory, cache.matrices[0], row, column)
         h = h + cache.base[:, row, column]
         for i, block in enumerate(self._pixel_blocks(), 1):
             h = block.step(h, cache.pixels[i], cache.matrices[i], row, column)
@@ -303,7 +308,7 @@ class CausalConvNet(Part, nn.Module):
 
     def _next_row(self, label: Tensor, cache: PlaneCache, row: int) -> None:
         """Run the upper stream over the row just finished, and add what it says to the next one."""
-        v = self.first_row.step(cache.values[:, row - 1 : row], cache.rows[0]) + self._broadcast(self.label_row, label)
+        v = self.stem.step(cache.values[:, row - 1 : row], cache.rows[0]) + self._broadcast(self.label_row, label)
         for block, memory in zip(self._row_blocks(), cache.rows[1:], strict=True):
             v = block.step(v, memory)
         cache.base[:, row] += self.down(F.relu(v)).squeeze(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
@@ -59,19 +59,62 @@ def _future(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Causal attention of ``(B, H, L, D)``.
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> Tensor:
+    """:func:`_rotated`, written into ``out``; with ``-sin`` it turns back."""
+    half = x.shape[-1] // 2
+    torch.mul(x, cos, out=out)
+    out[..., :half].addcmul_(x[..., half:], sin[:, :half])
+    out[..., half:].addcmul_(x[..., :half], sin[:, half:])
+    return out
 
-    On a CPU and for short contexts, three large matrix products are faster than the fused kernel, whose backward pass is
-    slow there.
+
+class _RotaryAttention(torch.autograd.Function):
+    """Causal attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``.
+
+    On a CPU and for short contexts, large matrix products over materialised weights are faster than the fused kernel,
+    whose backward pass is slow there; what is left of the time is copies, so queries, keys and values are turned and laid
+    out in one go, and so are their gradients.
     """
-    B, H, L, D = q.shape
-    if q.device.type != "cpu" or L > 512:
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    q, k, v = (a.reshape(B * H, L, D) for a in (q, k, v))
-    mask = _future(L, q.dtype, q.device).expand(B * H, L, L)
-    weights = torch.baddbmm(mask, q, k.transpose(1, 2), alpha=D**-0.5).softmax(-1)
-    return (weights @ v).view(B, H, L, D)
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor) -> Tensor:
+        B, L, _, H, D = qkv.shape
+        cos, sin = _rotary(L, D, qkv.dtype, qkv.device)
+        x, laid = qkv.permute(2, 0, 3, 1, 4), qkv.new_empty(3, B, H, L, D)
+        _turn(x[:2], cos, sin, laid[:2])
+        laid[2].copy_(x[2])
+        q, k, v = laid.view(3, B * H, L, D).unbind()
+        mask = _future(L, q.dtype, q.device).expand(B * H, L, L)
+        weights = torch.baddbmm(mask, q, k.mT, alpha=D**-0.5).softmax(-1)
+        ctx.save_for_backward(laid, weights)
+        return torch.bmm(weights, v).view(B, H, L, D).transpose(1, 2).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        laid, weights = ctx.saved_tensors
+        _, B, H, L, D = laid.shape
+        q, k, v = laid.view(3, B * H, L, D).unbind()
+        g = grad.transpose(1, 2).reshape(B * H, L, D)
+        d_scores = torch._softmax_backward_data(torch.bmm(g, v.mT), weights, -1, weights.dtype)
+        d_scores.mul_(D**-0.5)
+        d_qk = torch.stack([torch.bmm(d_scores, k), torch.bmm(d_scores.mT, q)]).view(2, B, H, L, D)
+        out = grad.new_empty(B, L, 3, H, D)
+        turned = out.permute(2, 0, 3, 1, 4)
+        cos, sin = _rotary(L, D, grad.dtype, grad.device)
+        _turn(d_qk, cos, -sin, turned[:2])
+        turned[2].copy_(torch.bmm(weights.mT, g).view(B, H, L, D))
+        return out
+
+
+def _attend(qkv: Tensor) -> Tensor:
+    """Causal attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``."""
+    _, L, _, _, D = qkv.shape
+    if qkv.device.type == "cpu" and L <= 512:
+        mixed: Tensor = _RotaryAttention.apply(qkv)  # type: ignore[no-untyped-call]
+        return mixed
+    x = qkv.permute(2, 0, 3, 1, 4)
+    q, k = _rotated(x[:2], *_rotary(L, D, qkv.dtype, qkv.device))
+    return F.scaled_dot_product_attention(q, k, x[2], is_causal=True).transpose(1, 2)
 
 
 def _matrix(outputs: int, inputs: int, gain: float) -> nn.Parameter:
@@ -101,11 +144,10 @@ class Block(Part, nn.Module):
         """All positions at once, ``(B, L, width)``; their keys and values are written into ``cache`` where there is one."""
         B, L, C = h.shape
         qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, L, 3, self.heads, self.size)
-        qk, v = qkv[:, :, :2].permute(2, 0, 3, 1, 4), qkv[:, :, 2].transpose(1, 2)
-        q, k = _rotated(qk, *_rotary(L, self.size, h.dtype, h.device))
         if cache is not None:
-            cache[:, 0, :, :L], cache[:, 1, :, :L] = k, v
-        mixed = _attend(q, k, v).transpose(1, 2).reshape(B, L, C)
+            k = _rotated(qkv[:, :, 1].transpose(1, 2), *_rotary(L, self.size, h.dtype, h.device))
+            cache[:, 0, :, :L], cache[:, 1, :, :L] = k, qkv[:, :, 2].transpose(1, 2)
+        mixed = _attend(qkv).reshape(B, L, C)
         h = h + F.linear(mixed, self.out)
         return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
 
@@ -174,8 +216,8 @@ class Transformer(Part, nn.Module):
                 h = block.step(h, memory, cache.used)
             h = h.unsqueeze(1)
         else:
-            for block, memory in zip(self.blocks, cache.blocks, strict=True):
-                h = block(h, memory)
+            for module, memory in zip(self.blocks, cache.blocks, strict=True):
+                h = module(h, memory)
         cache.used += h.shape[1]
         return h
 
@@ -242,7 +284,7 @@ class ValueTransformer(Part, nn.Module):
     ) -> None:
         super().__init__()
         self.waves, self.classes = waves, classes
-        self.value = nn.Linear(2 + 2 * waves, width)
+        self.entry = nn.Linear(2 + 2 * waves, width)
         self.position = nn.Embedding(dim, width)
         self.label = nn.Embedding((classes or 0) + 1, width)
         self.trunk = Transformer(width, depth, heads, dim, ratio)
@@ -262,7 +304,7 @@ class ValueTransformer(Part, nn.Module):
         """
         first = 0 if cache is None else cache.used
         at = torch.arange(first, first + previous.shape[1], device=previous.device)
-        h = self.value(self._features(previous)) * (at > 0).to(self.value.weight.dtype)[:, None] + self.position(at)
+        h = self.entry(self._features(previous)) * (at > 0).to(self.entry.weight.dtype)[:, None] + self.position(at)
         labels = previous.new_zeros(len(previous), dtype=torch.long) if cond is None else cond + 1
         out: Tensor = self.head(self.trunk(h + self.label(labels).unsqueeze(1), cache))
         return out.float()
@@ -271,4 +313,4 @@ class ValueTransformer(Part, nn.Module):
         """``x, tanh x, sin(2 pi x / 8), sin(2 pi x / 4), ..., cos(...)`` on a last axis."""
         angles = x.unsqueeze(-1) * (math.pi / 4 * 2.0 ** torch.arange(self.waves, device=x.device))
         features = [x.unsqueeze(-1), x.tanh().unsqueeze(-1), angles.sin(), angles.cos()]
-        return torch.cat(features, -1).to(self.value.weight.dtype)
+        return torch.cat(features, -1).to(self.entry.weight.dtype)
