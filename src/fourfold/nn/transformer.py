@@ -48,6 +48,14 @@ def _rotary(length: int, size: int, dtype: torch.dtype, device: torch.device) ->
     return cos.to(device, dtype), sin.to(device, dtype)
 
 
+@functools.lru_cache(maxsize=4096)
+def _turning(length: int, size: int, at: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Tables ``(3, 1, D)`` that turn query and key by the angle of one position and leave the value."""
+    cos, sin = _rotary(length, size, dtype, device)
+    one, zero = torch.ones_like(cos[at]), torch.zeros_like(sin[at])
+    return torch.stack([cos[at], cos[at], one])[:, None], torch.stack([sin[at], sin[at], zero])[:, None]
+
+
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate each pair of coordinates ``(x_i, x_{i + D/2})`` by its position's angle; ``x`` is ``(..., D)``."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
@@ -109,7 +117,7 @@ class _RotaryAttention(torch.autograd.Function):
 def _attend(qkv: Tensor) -> Tensor:
     """Causal attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``."""
     _, L, _, _, D = qkv.shape
-    if qkv.device.type == "cpu" and L <= 512:
+    if qkv.device.type == "cpu" and L <= 512 and not torch.compiler.is_compiling():
         mixed: Tensor = _RotaryAttention.apply(qkv)  # type: ignore[no-untyped-call]
         return mixed
     x = qkv.permute(2, 0, 3, 1, 4)
@@ -151,16 +159,18 @@ class Block(Part, nn.Module):
         h = h + F.linear(mixed, self.out)
         return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
 
-    def step(self, h: Tensor, cache: Tensor, at: int) -> Tensor:
-        """One position of every row, ``(B, width)``, given the cached ones before ``at``; writes its keys and values."""
+    def step(self, h: Tensor, cache: Tensor, at: int, cos: Tensor, sin: Tensor) -> Tensor:
+        """One position of every row, ``(B, width)``, given the cached ones before ``at``; writes its keys and values.
+
+        ``cos`` and ``sin``, ``(3, 1, D)``, turn queries and keys and leave values: few operations, for they are what one
+        position costs.
+        """
         B, C = h.shape
         qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, 3, self.heads, self.size)
-        cos, sin = _rotary(cache.shape[3], self.size, h.dtype, h.device)
-        qk = _rotated(qkv[:, :2], cos[at], sin[at])
-        cache[:, 0, :, at] = qk[:, 1]
-        cache[:, 1, :, at] = qkv[:, 2]
-        past = cache[:, :, :, : at + 1]
-        mixed = F.scaled_dot_product_attention(qk[:, 0].unsqueeze(2), past[:, 0], past[:, 1]).reshape(B, C)
+        turned = torch.addcmul(qkv * cos, qkv.roll(self.size // 2, -1), sin)
+        cache[:, :, :, at] = turned[:, 1:]
+        k, v = cache[:, :, :, : at + 1].unbind(1)
+        mixed = F.scaled_dot_product_attention(turned[:, 0].unsqueeze(2), k, v).reshape(B, C)
         h = torch.addmm(h, mixed, self.out.t())
         return torch.addmm(h, F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down.t())
 
@@ -211,15 +221,18 @@ class Transformer(Part, nn.Module):
         """Fill an empty cache, or advance it by one position."""
         if h.shape[1] == 1:
             h = h.squeeze(1)
-            blocks = [block for block in self.blocks if isinstance(block, Block)]
-            for block, memory in zip(blocks, cache.blocks, strict=True):
-                h = block.step(h, memory, cache.used)
+            cos, sin = _turning(self.length, self.width // self.heads, cache.used, h.dtype, h.device)
+            for block, memory in zip(self._typed_blocks(), cache.blocks, strict=True):
+                h = block.step(h, memory, cache.used, cos, sin)
             h = h.unsqueeze(1)
         else:
             for module, memory in zip(self.blocks, cache.blocks, strict=True):
                 h = module(h, memory)
         cache.used += h.shape[1]
         return h
+
+    def _typed_blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]
 
 
 @final
