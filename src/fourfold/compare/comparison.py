@@ -196,7 +196,7 @@ def compare(
         features: of images, see :func:`fourfold.metrics.evaluate`.
         likelihood_examples: test examples that are scored, at most.
         patience: seconds that sampling and scoring may each take in one run, beyond which fewer examples must do; by
-            default the seconds of the budget, but at least 20, and 120 for a budget that is not in seconds.
+            default half the seconds of the budget, but at least 15, and 120 for a budget that is not in seconds.
         sweep: measure quality at other numbers of sampling steps too.
         precision: as :func:`fourfold.fit` takes it.
         compile: as :func:`fourfold.fit` takes it.
@@ -212,7 +212,7 @@ def compare(
     """
     allowed = parse_budget(budget)
     if patience is None:
-        patience = max(20.0, allowed.amount) if isinstance(allowed, Seconds) else 120.0
+        patience = max(15.0, allowed.amount / 2) if isinstance(allowed, Seconds) else 120.0
     dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
     say = say or (lambda line: None)
     names = _chosen(paradigms, dataset.space)

@@ -234,18 +234,17 @@ def likelihood(
 
 
 def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int, seconds: float | None) -> LogProb:
-    """Score blocks of 64 and more until all are done, there is no likelihood, or the next block would take too long."""
+    """Score blocks, the first a small one, until all are done, there is no likelihood, or not even 16 fit into the time."""
     parts: list[LogProb] = []
-    done, size, start = 0, 64, time.perf_counter()
-    while done < len(x):
+    done, size, start = 0, 256 if seconds is None else 16, time.perf_counter()
+    while done < len(x) and size >= 16:
         labels = None if cond is None else cond[done : done + size]
         parts.append(model.log_prob(x[done : done + size], labels, seed=seed + done))
+        if parts[0].kind is Kind.NONE:
+            break
         done += size
         used = time.perf_counter() - start
-        if parts[0].kind is Kind.NONE or (seconds is not None and used * (1 + 64 / done) > seconds):
-            break
-        if seconds is None or used * (1 + 256 / done) <= seconds:
-            size = 256
+        size = 256 if seconds is None else min(256, int((seconds / used - 1) * done))
     return LogProb.cat(parts)
 
 
