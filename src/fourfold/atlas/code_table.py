@@ -49,7 +49,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         2.5,
-        r"multinomial\(.*(?:num_samples ?= ?)?1\b|gumbel_sample|sample_logits|sample_top_[kp]\w*|top_k_top_p\w*|top_p_sampl\w*|top_k_filter\w*|random\.choices?\(.*(?:prob|weight|\bp=)|weighted_choice",
+        r"multinomial\(.*(?:num_samples ?= ?)?1\b|gumbel_sample|sample_logits|sample_top_[kp]\w*|top_k_top_p\w*|top_p_sampl\w*|top_k_filter\w*|random\.choices?\(.*(?:next|words?|tokens?|chars?|states?|vocab|weights=)|weighted_choice",
     ),
     (
         C.ONE_BY_ONE,
@@ -205,7 +205,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.MASKED_BOUND,
         3.0,
-        r"mask_(?:ratio|rate|prob\w*|schedule\w*|index|id|token)\w*.*(?:rand|uniform|cos|t\b)|cosine_schedule|move_chance|absorb\w*|subs_param\w*|p_mask|forward_process\(|q_xt|transition_mat\w*|noise_fn\(.*mask|num_token_masked|mask_ratio_generator|rand_time",
+        r"mask_(?:ratio|rate|prob\w*|schedule\w*|index|id|token)\w*.*(?:rand|uniform|cos)|cosine_schedule|move_chance|absorb\w*|subs_param\w*|p_mask|forward_process\(|q_xt|transition_mat\w*|noise_fn\(.*mask|num_token_masked|mask_ratio_generator|rand_time",
     ),
     (
         C.FILL_MASKS,

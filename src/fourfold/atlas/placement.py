@@ -218,6 +218,9 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
         (v[C.PART_TOKENIZER] >= 1 and v[C.GENERATES] >= 0.8 and v[C.REBUILD] < 5, (C.REBUILD,), 0.5),
         (v[C.DENOISE] >= 4 and v[C.HEAD_PER_PIECE] < 2 and total[_PIECES] < 9, (C.NEXT_PIECE, C.ONE_BY_ONE), 0.6),
         (v[C.NOTHING_DRAWN] >= 3, (*_PIECES, *_GAMES, *_LATENT, *_STEPS), 0.5),
+        (v[C.EXACT_LATENT] >= 5, _PIECES, 0.5),
+        (v[C.REBUILD] >= 5 and made < 9, (C.REBUILD,), 2.2),
+        (v[C.LABELS] + v[C.FEATURES] >= 9 and made < 9, (C.LABELS, C.FEATURES), 1.6),
         (made >= 4, _NOTHING, 0.6),
         (made >= 8, _NOTHING, 0.7),
     )

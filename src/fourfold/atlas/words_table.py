@@ -182,7 +182,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.EXACT_LATENT,
         3,
-        r"\bexpectation[-– ]maximi[sz]ation\b|\bEM (?:algorithm|steps?|updates?|iterations?|fit\w*|training)\b|\b(?:by|with|via|using|through) EM\b|\bbaum[-– ]welch\b|\bresponsibilit(?:y|ies)\b",
+        r"\bexpectation[-– ]maximi[sz]ation\b|\bEM (?:algorithm|steps?|updates?|iterations?|fit\w*|training)\b|\b(?:by|with|via|using|through) EM\b|\bbaum[-– ]welch\b|\b(?:posterior|component|cluster|soft) responsibilit(?:y|ies)\b|\bresponsibilities\b(?! of (?:the|each) user)",
     ),
     (
         C.EXACT_LATENT,
@@ -217,7 +217,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.DECODE_LATENT,
         2,
-        r"\bancestral (?:walk|draw|sampling (?:of|through) (?:states|the))|\bdraw (?:a )?(?:row|data point)\b|\bjitter",
+        r"\bancestral (?:walk|draw|sampling (?:of|through) (?:states|the))|\bdraw (?:a )?(?:row|data point)\b|\bjitter(?:s|ed)? it\b",
     ),
     # --- adversarial
     (C.GAME, 2.5, r"\bdiscriminat(?:or|ors)\b|(?<!actor-)(?<!actor )\bcritics?\b(?! reviews)"),
@@ -531,7 +531,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         2,
-        r"\b(?:token|word|character|symbol)s? (?:draws|sampling)\b|\bper step and\b|\b(?:frame|note|step|word|token)wise\b|\bword for word\b|\bin raster\b|\brecursion\b|\brecursively\b",
+        r"\b(?:token|word|character|symbol)s? (?:draws|sampling)\b|\bper step and\b|\b(?:frame|note|step|word|token)wise\b|\bword for word\b|\bin raster\b|\brecursion\b",
     ),
     (
         C.LABELS,
@@ -677,7 +677,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.SEQUENTIAL_INVERSE,
         2,
-        r"\b(?:one|a) pass per (?:dimension|coordinate|feature)|\bdimension[- ]by[- ]dimension\b|\bmasked autoregressive\b|\bMADE\b|\bautoregressive flow|\bsequential(?:ly)? inver\w+|\binver\w+ (?:\w+ ){0,6}(?:sequential|one by one|per dimension|coordinate by coordinate)|\bneural HMM|\bauto-?regression\b",
+        r"\b(?:one|a) pass per (?:dimension|coordinate|feature)|\bdimension[- ]by[- ]dimension\b|\bmasked autoregressive\b|(?-i:\bMADE\b)|\bautoregressive flow|\bsequential(?:ly)? inver\w+|\binver\w+ (?:\w+ ){0,6}(?:sequential|one by one|per dimension|coordinate by coordinate)|\bneural HMM|\bauto-?regression\b",
     ),
     (
         C.SEQUENTIAL_DECODER,
