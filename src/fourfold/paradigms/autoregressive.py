@@ -450,7 +450,7 @@ def continue_text(
 
 
 def _text(space: Text, size: str) -> GenerativeModel:
-    width, depth, heads = {"xs": (64, 2, 1), "s": (128, 4, 2), "m": (256, 6, 4)}[size]
+    width, depth, heads = {"xs": (64, 2, 1), "s": (128, 4, 2), "m": (256, 4, 4)}[size]
     net = TokenTransformer(space.tokens, space.length, width, depth, heads)
     training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
     return _model(space, TextTokens(space), TokenConditionals(net, space.length), training)
@@ -470,7 +470,7 @@ def _images(space: Images, size: str) -> GenerativeModel:
         labels=space.channels * ((space.classes or 0) + 1),
         known=space.channels if space.channels > 1 else 0,
     )
-    training = Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2)
+    training = Training(batch_size=32, learning_rate=2e-3, muon_rate=2e-2)
     return _model(space, Tokens(space), PixelConditionals(net, space.channels, space.classes), training)
 
 
