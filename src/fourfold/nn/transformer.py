@@ -132,7 +132,7 @@ def _matrix(outputs: int, inputs: int, gain: float) -> nn.Parameter:
 
 @final
 class Block(Part, nn.Module):
-    """``h + W_o attention(W_qkv norm(h))``, then ``h + W_down relu(W_up norm(h))``.
+    """``h + W_o attention(W_qkv norm(h))``, then ``h + W_down gelu(W_up norm(h))``.
 
     Args:
         width: size of ``h``.
@@ -157,7 +157,7 @@ class Block(Part, nn.Module):
             cache[:, 0, :, :L], cache[:, 1, :, :L] = k, qkv[:, :, 2].transpose(1, 2)
         mixed = _attend(qkv).reshape(B, L, C)
         h = h + F.linear(mixed, self.out)
-        return h + F.linear(F.relu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
+        return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
 
     def step(self, h: Tensor, cache: Tensor, at: int, cos: Tensor, sin: Tensor) -> Tensor:
         """One position of every row, ``(B, width)``, given the cached ones before ``at``; writes its keys and values.
@@ -172,7 +172,7 @@ class Block(Part, nn.Module):
         k, v = cache[:, :, :, : at + 1].unbind(1)
         mixed = F.scaled_dot_product_attention(turned[:, 0].unsqueeze(2), k, v).reshape(B, C)
         h = torch.addmm(h, mixed, self.out.t())
-        return torch.addmm(h, F.relu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down.t())
+        return torch.addmm(h, F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down.t())
 
 
 @final
