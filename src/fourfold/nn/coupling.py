@@ -39,7 +39,7 @@ class Couplings(Part, nn.Module):
         blocks: int = 1,
         layers: int = 4,
         classes: int | None = None,
-        bound: float = 2.0,
+        bound: float = 1.0,
     ) -> None:
         super().__init__()
         if dim < 2:

@@ -11,6 +11,7 @@ Autoencoders, https://arxiv.org/abs/1602.02282; Child 2021, Very Deep VAEs, http
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import final
@@ -122,7 +123,8 @@ class LadderEncoder(Part, nn.Module):
         self.stages = nn.ModuleList(nn.Sequential(*(Residual(w, w, depth) for _ in range(rungs))) for w in plan.widths)
         self.down = nn.ModuleList(_conv(fine, coarse, 1) for fine, coarse in pairwise(plan.widths))
         self.labels = _labels(classes, outputs * 4)
-        self.hidden = _linear(plan.features, outputs * 4, gain=_GAIN)
+        self.thin = _conv(plan.widths[-1], plan.slim, 1, gain=_GAIN)
+        self.hidden = _linear(plan.slim * math.prod(plan.sizes[-1]), outputs * 4, gain=_GAIN)
         self.head = _linear(outputs * 4, outputs)
         self.own = nn.ModuleList(_conv(w, w, 1) for w in reversed(plan.widths) for _ in range(rungs))
         self.theirs = nn.ModuleList(_conv(w, w, 1) for w in reversed(plan.widths) for _ in range(rungs))
@@ -139,7 +141,7 @@ class LadderEncoder(Part, nn.Module):
         for down, stage in zip(self.down, self.stages[1:], strict=True):
             h = stage(down(functional.avg_pool2d(h, 2, ceil_mode=True)))
             maps.append(h)
-        top = self.hidden(_phi(h).flatten(1))
+        top = self.hidden(_phi(self.thin(_phi(h))).flatten(1))
         if self.labels is not None:
             top = top + self.labels(cond, len(x))
         return self.head(_phi(top)).float(), maps[::-1]

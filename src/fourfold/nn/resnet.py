@@ -119,6 +119,7 @@ class _Plan:
             self.sizes.append((math.ceil(height / 2), math.ceil(across / 2)))
         self.widths = [width * min(2**i, 4) for i in range(len(self.sizes))]
         self.features = self.widths[-1] * self.sizes[-1][0] * self.sizes[-1][1]
+        self.slim = min(32, self.widths[-1])
 
     def cut(self, x: Tensor) -> Tensor:
         """Images to patches, ``(B, C p p, H/p, W/p)``, padded by edge values where ``p`` does not divide."""
@@ -135,7 +136,7 @@ class _Plan:
 
 @final
 class _Trunk(nn.Module):
-    """Images ``(B, C, H, W)`` to the coarsest stage's map ``(B, widths[-1], h, w)``."""
+    """Images ``(B, C, H, W)`` to the coarsest stage's map, thinned to ``slim`` channels: ``(B, slim · h · w)``."""
 
     def __init__(self, plan: _Plan, blocks: int) -> None:
         super().__init__()
@@ -146,13 +147,15 @@ class _Trunk(nn.Module):
             nn.Sequential(*(Residual(width, width, depth) for _ in range(blocks))) for width in plan.widths
         )
         self.down = nn.ModuleList(_conv(fine, coarse, 1) for fine, coarse in pairwise(plan.widths))
+        self.thin = _conv(plan.widths[-1], plan.slim, 1, gain=_GAIN)
+        self.outputs = plan.slim * math.prod(plan.sizes[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.plan.cut(x).to(self.stem.weight.dtype)  # type: ignore[arg-type]
         h = self.stages[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
         for down, stage in zip(self.down, self.stages[1:], strict=True):
             h = stage(down(functional.avg_pool2d(h, 2, ceil_mode=True)))
-        return h
+        return _phi(self.thin(_phi(h))).flatten(1)
 
 
 @final
@@ -174,11 +177,11 @@ class ResNetEncoder(Part, nn.Module):
         plan = _Plan(shape, width)
         self.trunk = _Trunk(plan, blocks)
         self.labels = _labels(classes, outputs * 4)
-        self.hidden = _linear(plan.features, outputs * 4, gain=_GAIN)
+        self.hidden = _linear(self.trunk.outputs, outputs * 4, gain=_GAIN)
         self.head = _linear(outputs * 4, outputs)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        h = self.hidden(_phi(self.trunk(x)).flatten(1))
+        h = self.hidden(self.trunk(x))
         if self.labels is not None:
             h = h + self.labels(cond, len(x))
         return self.head(_phi(h)).float()
@@ -209,13 +212,13 @@ class ResNetCritic(Part, nn.Module):
         super().__init__()
         plan = _Plan(shape, width)
         self.trunk = _Trunk(plan, blocks)
-        self.hidden = _linear(plan.features, features, gain=_GAIN)
+        self.hidden = _linear(self.trunk.outputs, features, gain=_GAIN)
         self.head = _linear(features, 1)
         self.labels = _labels(classes, features, 1 / math.sqrt(features))
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """The critic's number, ``(B,)``."""
-        h = _phi(self.hidden(_phi(self.trunk(x)).flatten(1)))
+        h = _phi(self.hidden(self.trunk(x)))
         value = self.head(h)[:, 0].float()
         if self.labels is not None:
             value = value + (h.float() * self.labels(cond, len(x)).float()).sum(1)

@@ -266,10 +266,10 @@ def _images(space: Images, size: _Size) -> GenerativeModel:
         space,
         Centred(space),
         Generator(net, space.shape, size.noise, bounded=True),
-        RelativisticPairing(critic, gamma=1.0, every=4),
+        RelativisticPairing(critic, gamma=0.1, every=4),
         OnePass(),
         NoDensity(),
-        Training(batch_size=64, learning_rate=3e-4, betas=(0.0, 0.99), ema=0.1, clip=0.0),
+        Training(batch_size=64, learning_rate=5e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0),
     )
 
 

@@ -507,13 +507,14 @@ class _Size:
     codes: int
     prior: int
     layers: int
+    rungs: int = 1
     channels: int = 4
 
 
 _IMAGES: Mapping[str, _Size] = {
     "xs": _Size(32, 1, 32, 128, 4),
-    "s": _Size(64, 2, 64, 256, 6),
-    "m": _Size(96, 3, 128, 512, 8),
+    "s": _Size(64, 1, 64, 256, 6),
+    "m": _Size(96, 2, 128, 512, 8),
 }
 _VECTORS: Mapping[str, _Size] = {
     "xs": _Size(64, 2, 8, 64, 4),
@@ -528,28 +529,43 @@ def convolutional(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is neither images nor vectors.
     """
-    if isinstance(space, Images):
-        return _images(space, _IMAGES[size])
     if isinstance(space, Vectors):
         return _vectors(space, _VECTORS[size])
-    raise TypeError(f"the latent-variable model is of images or vectors, not of {type(space).__name__}")
+    if not isinstance(space, Images):
+        raise TypeError(f"the latent-variable model is of images or vectors, not of {type(space).__name__}")
+    chosen, head, shape = _IMAGES[size], LogisticHead(space.levels), (space.channels, space.height, space.width)
+    width, blocks, codes, classes = chosen.width, chosen.blocks, chosen.codes, space.classes
+    net = ResNetDecoder(codes, shape, head.values * space.channels, width, blocks, classes)
+    encoder = ResNetEncoder(shape, 2 * codes, width, blocks, classes)
+    prior = Couplings(codes, chosen.prior, 1, chosen.layers, classes)
+    return _model_of(space, CodeDecoder(net, head, space.shape, codes, prior), encoder)
 
 
-def _images(space: Images, size: _Size) -> GenerativeModel:
-    head = LogisticHead(space.levels)
-    outputs = head.values * space.channels
-    shape, classes = (space.channels, space.height, space.width), space.classes
-    net = LadderDecoder(size.codes, shape, outputs, size.width, size.blocks, size.channels, classes)
-    encoder = LadderEncoder(shape, 2 * size.codes, size.width, size.blocks, size.channels, classes)
-    prior = Couplings(size.codes, size.prior, 1, size.layers, classes)
+def ladder(space: Space, size: str) -> GenerativeModel:
+    """A variational autoencoder of images with noise of its own at every stage of the decoder.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    if not isinstance(space, Images):
+        raise TypeError(f"the ladder is of images, not of {type(space).__name__}: use latent-variable")
+    chosen, head, shape = _IMAGES[size], LogisticHead(space.levels), (space.channels, space.height, space.width)
+    codes, classes, rest = chosen.codes, space.classes, (chosen.width, chosen.rungs, chosen.channels, space.classes)
+    net = LadderDecoder(codes, shape, head.values * space.channels, *rest)
+    prior = Couplings(codes, chosen.prior, 1, chosen.layers, classes)
+    return _model_of(space, RungDecoder(net, head, space.shape, codes, prior), LadderEncoder(shape, 2 * codes, *rest))
+
+
+def _model_of(space: Images, decoder: CodedDecoder, encoder: nn.Module) -> GenerativeModel:
+    """The model of images around a decoder and its encoder."""
     return GenerativeModel(
         space,
         Centred(space),
-        RungDecoder(net, head, space.shape, size.codes, prior),
-        VariationalBound(encoder),
+        decoder,
+        VariationalBound(encoder, beta=0.3),
         PriorThenDecode(AsMedian()),
         Elbo(),
-        Training(batch_size=128, learning_rate=1e-3),
+        Training(batch_size=64, learning_rate=2e-3, muon_rate=3e-2, warmup=0.1),
     )
 
 
@@ -566,13 +582,13 @@ def _vectors(space: Vectors, size: _Size) -> GenerativeModel:
         VariationalBound(encoder),
         PriorThenDecode(AsDraw()),
         Elbo(),
-        Training(batch_size=256, learning_rate=1e-3),
+        Training(batch_size=256, learning_rate=2e-3, warmup=0.1),
     )
 
 
 CARD = Card(
     name="latent-variable",
     paradigm=Paradigm.LATENT_VARIABLE,
-    recipes={"convolutional": convolutional},
+    recipes={"convolutional": convolutional, "ladder": ladder},
     summary="A variational autoencoder with a learned prior and a discrete likelihood of pixels.",
 )
