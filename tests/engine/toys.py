@@ -39,7 +39,7 @@ class Rotated(Codec):
         self.weight = nn.Parameter(torch.eye(dim), requires_grad=False)
 
     def fit(self, x: Tensor) -> None:
-        self.weight.data = torch.linalg.qr(torch.randn(self.weight.shape))[0]
+        self.weight.data = torch.linalg.qr(torch.randn(self.weight.shape))[0].contiguous()
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x @ self.weight, torch.zeros(len(x))

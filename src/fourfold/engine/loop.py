@@ -319,6 +319,7 @@ def begin(
     """The loop of a model; where it is ``fresh``, the codec first takes its statistics from the training data."""
     if not isinstance(data, (Dataset, Split, Tensor)):
         return Loop(model, data, training, seed, precision, processes)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     split = data.train if isinstance(data, Dataset) else Split(data) if isinstance(data, Tensor) else data
     if fresh:
         with torch.random.fork_rng(devices=[]):
