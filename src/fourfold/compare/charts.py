@@ -107,9 +107,7 @@ def scatter(
     if math.isfinite(floor):
         y = ay(floor)
         body.append(f'<line class="floor" x1="62" x2="{width - 16}" y1="{y}" y2="{y}"/>')
-        body.append(
-            f'<text class="note" x="66" y="{y - 4}">floor: training examples</text>'
-        )
+        body.append(f'<text class="note" x="66" y="{y - 4}">floor: training examples</text>')
     placed: list[tuple[float, float]] = []
     for p in points:
         body += _point(p, ax, ay, placed, width)
