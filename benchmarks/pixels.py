@@ -1,6 +1,6 @@
 """Fashion-MNIST: exact bits per dimension of the whole test set after a budget.
 
-    python benchmarks/pixels.py [--seconds 600] [--size m] [--test 10000]
+    python benchmarks/pixels.py [--seconds 600] [--size s] [--test 10000]
 
 Run it alone on the machine.
 """
@@ -20,7 +20,7 @@ import fourfold
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=600)
-    parser.add_argument("--size", default="m")
+    parser.add_argument("--size", default="s")
     parser.add_argument("--test", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
