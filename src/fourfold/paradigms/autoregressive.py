@@ -470,7 +470,7 @@ def _images(space: Images, size: str) -> GenerativeModel:
         labels=space.channels * ((space.classes or 0) + 1),
         known=space.channels if space.channels > 1 else 0,
     )
-    training = Training(batch_size=32, learning_rate=2e-3, muon_rate=2e-2)
+    training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
     return _model(space, Tokens(space), PixelConditionals(net, space.channels, space.classes), training)
 
 
