@@ -50,7 +50,7 @@ class Block(nn.Module):
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         a, b = self.modulation(c)[:, :, None, None].chunk(2, 1)
         y = torch.addcmul(b, self.first(F.silu(h)), 1 + a)
-        return h + self.second(F.silu(y))
+        return self.second(F.silu(y)).add_(h)
 
 
 @final
