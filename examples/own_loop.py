@@ -19,7 +19,9 @@ def main() -> None:
     model = fourfold.build("diffusion", data.space, size="xs")
     for step in fourfold.train(model, data, budget="20s"):
         if step.index % 50 == 0:
-            print(f"step {step.index:4d}  {step.used:4.0%}  " + "  ".join(f"{k} {v:.3f}" for k, v in step.losses.items()))
+            print(
+                f"step {step.index:4d}  {step.used:4.0%}  " + "  ".join(f"{k} {v:.3f}" for k, v in step.losses.items())
+            )
     guided = Guided(view(model.estimand, Denoiser), scale=1.5)  # guidance is an estimand that wraps one
     noise, sevens = fourfold.Noise(seed=0, start=0, stop=32), torch.full((32,), 7)
     with torch.no_grad():

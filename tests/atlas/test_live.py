@@ -6,8 +6,10 @@ import pytest
 import torch
 
 from fourfold.atlas import Cell, place
+from fourfold.core import count_evaluations
 from fourfold.paradigms import build, cards
 from fourfold.spaces import Vectors
+from fourfold.vocabulary import Cost, Paradigm
 
 
 def test_a_pipeline_by_its_configuration():
@@ -44,3 +46,18 @@ def test_own_models_stand_where_their_cards_say(name):
     placed = place(model)
     assert placed.cell is not None
     assert placed.cell.paradigm is cards()[name].paradigm
+
+
+@pytest.mark.parametrize("name", sorted(cards()))
+def test_own_models_cost_and_score_as_the_map_says(name):
+    try:
+        model = build(name, Vectors(2), "xs")
+    except (TypeError, ValueError):
+        pytest.skip(f"{name} does not model vectors")
+    facts = cards()[name].facts
+    with count_evaluations(model.estimand) as count:
+        model.sample(3)
+    least, most = {Cost.CONSTANT: (0, 1), Cost.LENGTH: (2, 2), Cost.STEPS: (2, 1e4), Cost.CHAIN: (2, 1e5)}[facts.cost]
+    assert count.rows / 3 >= least
+    assert count.rows / 3 <= most or cards()[name].paradigm is Paradigm.FLOW
+    assert model.log_prob(torch.zeros(2, 2)).kind is facts.likelihood

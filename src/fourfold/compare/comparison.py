@@ -232,7 +232,20 @@ def compare(
         for name in names
     ]
     outcomes = list(_outcomes(jobs, folder, resume, progress, say))
-    settings = {"budget": budget, "size": size, "seeds": seeds, "seed": seed, "paradigms": paradigms, "out": out}
+    settings = {
+        "budget": budget,
+        "size": size,
+        "seeds": seeds,
+        "seed": seed,
+        "paradigms": paradigms,
+        "out": out,
+        "n": n,
+        "features": features,
+        "precision": precision,
+        "compile": compile,
+        "device": device,
+        "data_options": data_options,
+    }
     comparison = _comparison(dataset, names, outcomes, budget, size, range(seed, seed + seeds), settings, n)
     if out is not None:
         comparison.save(out)
@@ -340,12 +353,28 @@ def _truth(dataset: Dataset) -> float:
 def _command(dataset: Dataset, settings: Mapping[str, Any]) -> str:
     """The command line that does this again."""
     words = ["fourfold", "compare", dataset.name, "--budget", settings["budget"]]
-    defaults = {"size": "s", "seeds": 1, "seed": 0}
-    for name, default in defaults.items():
-        words += [] if settings[name] == default else [f"--{name}", str(settings[name])]
-    for name in settings["paradigms"] or ():
-        words += ["--paradigms", name]
+    for name, default in _DEFAULTS.items():
+        words += (
+            [] if settings[name] == default else [f"--{name}" if len(name) > 1 else f"-{name}", str(settings[name])]
+        )
+    if settings["paradigms"]:
+        words += ["--paradigms", ",".join(settings["paradigms"])]
+    if settings["compile"] is not None:
+        words.append("--compile" if settings["compile"] else "--no-compile")
+    words += _data_words(settings["data_options"] or {})
     return shlex.join(words + ([] if settings["out"] is None else ["--out", str(settings["out"])]))
+
+
+_DEFAULTS = {"size": "s", "seeds": 1, "seed": 0, "n": 2000, "features": None, "precision": None, "device": "cpu"}
+
+
+def _data_words(options: Mapping[str, Any]) -> list[str]:
+    """Options of :func:`fourfold.load` as words of the command line; flags that are off are left out."""
+    words: list[str] = []
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        words += [flag] if value is True else [] if value in (None, False) else [flag, str(value)]
+    return words
 
 
 def hardware() -> dict[str, Any]:
