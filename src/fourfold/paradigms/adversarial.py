@@ -278,7 +278,7 @@ def _images(space: Images, size: _Size) -> GenerativeModel:
         RelativisticPairing(critic, gamma=0.1, every=4),
         OnePass(),
         NoDensity(),
-        Training(batch_size=64, learning_rate=5e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0),
+        Training(batch_size=64, learning_rate=4e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0),
     )
 
 
