@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.atlas import Placement, UnreadableError, place, place_code, place_files, place_words
+from fourfold.atlas.hub import split_documents
 from fourfold.atlas.systems import systems
 
 KIND = {
@@ -55,7 +56,7 @@ def place_case(case: Mapping[str, Any], folder: Path | None, blank: bool) -> Pla
     if case["kind"] == "code" and text:
         return place_code(text, case["id"])
     if case["kind"] == "hf_config" and (files or text):
-        return place_files(files or {"config.json": text or ""}, case["id"])
+        return place_files(files or split_documents(text or ""), case["id"])
     return None
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from fourfold.atlas import Cell, UnreadableError, place, place_files
 from fourfold.atlas.evidence import Claim
+from fourfold.atlas.hub import split_documents
 from fourfold.vocabulary import Cost, Kind
 
 
@@ -134,3 +135,16 @@ def test_a_huge_file_is_read_in_part(tmp_path):
 def test_missing_paths_say_so():
     with pytest.raises(UnreadableError, match="no such file"):
         place("./no/such/folder")
+
+
+def test_files_pasted_into_one_text_come_apart_again():
+    texts = pipeline("DDIMScheduler", vae=["diffusers", "AutoencoderKL"])
+    pasted = (
+        "### model_index.json\n"
+        + texts["model_index.json"]
+        + '\n### vae/config.json\n{"_class_name": "AutoencoderKL"}\n'
+    )
+    assert set(split_documents(pasted)) == {"model_index.json", "vae/config.json"}
+    assert set(split_documents(pasted.replace("### model_index.json", ""))) == {"model_index.json", "vae/config.json"}
+    assert place_files(split_documents(pasted)).cell is Cell.DIFFUSION
+    assert set(split_documents("beta_schedule: linear")) == {"config.yaml"}

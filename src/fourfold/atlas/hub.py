@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,15 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fourfold.atlas.bounded import UnreadableError, files_below, load_json, read_text, safetensors_names
+from fourfold.atlas.bounded import (
+    MAX_NESTING,
+    UnreadableError,
+    files_below,
+    load_json,
+    nesting,
+    read_text,
+    safetensors_names,
+)
 from fourfold.atlas.evidence import Claim, Evidence, Reader
 from fourfold.atlas.hub_table import (
     ARCHITECTURES,
@@ -23,7 +32,7 @@ from fourfold.atlas.hub_table import (
     Row,
 )
 
-__all__ = ["FileSet", "is_config", "read_files", "read_folder"]
+__all__ = ["FileSet", "is_config", "read_files", "read_folder", "split_documents"]
 
 CONFIG_NAMES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|gin)$", re.I)
 _NOISE = re.compile(
@@ -82,6 +91,43 @@ def read_folder(folder: Path) -> FileSet:
         except (UnreadableError, OSError) as error:
             skipped.append(str(error)[:200])
     return FileSet.of(texts, tensors, tuple(skipped))
+
+
+def split_documents(text: str) -> dict[str, str]:
+    """Several files pasted into one text, apart again: JSON objects by the file name on the line before each.
+
+    Text without any JSON object is one configuration of unknown format.
+    """
+    found: dict[str, str] = {}
+    decoder, at = json.JSONDecoder(parse_int=lambda digits: digits[:40]), 0
+    deep = nesting(text[:2_000_000]) > MAX_NESTING
+    for start in _OBJECT.finditer(text):
+        if start.end() - 1 < at or len(found) >= MAX_CONFIGS or deep:
+            continue
+        try:
+            value, end = decoder.raw_decode(text, start.end() - 1)
+        except (ValueError, RecursionError):
+            continue
+        heading = re.findall(r"[\w./-]+\.json\b", text[at : start.start() + 1])
+        name = heading[-1].lstrip("./") if heading else _guess(value, len(found))
+        found[name if name not in found else f"{len(found)}/{name}"] = text[start.end() - 1 : end]
+        at = end
+    return found or {"config.yaml": text}
+
+
+_OBJECT = re.compile(r"(?m)^[ \t]*\{")
+
+
+def _guess(value: Mapping[str, Any], count: int) -> str:
+    """A name for a JSON object that came without one."""
+    kind = str(value.get("_class_name", ""))
+    if kind.endswith("Pipeline") or isinstance(value.get("scheduler"), list):
+        return "model_index.json"
+    if kind.endswith("Scheduler"):
+        return "scheduler/scheduler_config.json"
+    if "peft_type" in value:
+        return "adapter_config.json"
+    return "config.json" if count == 0 else f"part{count}/config.json"
 
 
 @lru_cache(maxsize=16)
