@@ -204,7 +204,7 @@ def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
         return
     if trains or re.search(r"loss|cross_entropy", row.loop):
         return
-    if _GROWS.search(row.loop) and _SAMPLED.search(row.loop) and not _TIMES.search(row.text.replace("max_steps", "")):
+    if _feeds_back(row.loop) and _SAMPLED.search(row.loop) and not _TIMES.search(row.text.replace("max_steps", "")):
         yield Claim.ONE_BY_ONE, 2.5
     elif (
         _TIMES.search(row.text)
@@ -212,6 +212,26 @@ def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
         and re.search(r"model|net|denois|score|unet|velocity|predict|self\(|fn\(|flow", row.loop)
     ):
         yield Claim.ITERATE, 2.0
+
+
+def _feeds_back(loop: str) -> bool:
+    """Whether what a loop grows, or the piece it adds, is read again in the loop."""
+    grown = re.findall(
+        r"(?m)^\s*([\w.]+)(?:\.(?:append|extend)\((\w+)| ?= ?[\w.]*(?:cat|concat\w*|append|hstack)\(|\[[^\]=]+\] ?= ?(\w+)?)",
+        loop,
+    )
+    for name, added, stored in grown:
+        piece = added or stored
+        others = [
+            line
+            for line in loop.split("\n")
+            if not re.match(rf"\s*{re.escape(name)}(?:\.append|\.extend)?\b ?[\[(]?", line)
+        ]
+        if any(re.search(rf"[(\[=,] ?{re.escape(name)}\b", line) for line in others):
+            return True
+        if piece and any(re.match(rf"\s*(?!{piece}\b)[\w.]+ ?= ?.*\b{piece}\b", line) for line in others):
+            return True
+    return False
 
 
 def _comments(source: str, where: str) -> list[Evidence]:

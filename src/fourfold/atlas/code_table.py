@@ -280,6 +280,11 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (C.ITERATE, 0.8, r"guidance_scale|cfg_scale|cond_scale|classifier_free|uncond\w*|do_classifier\w*"),
     (C.FEATURES, 1.0, r"\bstudent_\w+|\bteacher_\w+|projector\w*\(|\bz_?[ij12]\b.*\bz_?[ij12]\b"),
     (C.GAME, 0.8, r"\b\w+_(?:fake|real)\b"),
+    (C.VELOCITY, 2.5, r"interpolant\w*|\bu_t\b|\bxt, ut\b|v_target|target_velocity|vel\w*_target|target_vel\w*"),
+    (C.CHAIN, 2.5, r"sqrt\(2(?:\.0)? ?\* ?[\w.]*(?:step|eta|lr|dt|eps)\w*\)"),
+    (C.ENERGY_CONTRAST, 1.5, r"\bx_?neg\b|neg_samples?\b|\bnegatives\b.*energy"),
+    (C.LABELS, 2.0, r"kl_div\(\s*(?:F\.)?log_softmax\(.*(?:teacher|distill|temp)|distill_loss|hard_label|soft_label"),
+    (C.LABELS, 1.0, r"\bargmax\(.*dim ?= ?-?1"),
     # --- beyond the border
     (
         C.LABELS,
@@ -289,7 +294,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.LABELS,
         2.5,
-        r"\bcorrect\w*\b ?\+?=|\bacc(?:uracy)?\w*\b|\bargmax\(.*dim ?= ?-?1|\.max\(1\)|eq\(target|num_classes|n_classes|class_weight|roc_auc|f1_score|\bmAP\b|\biou\w*|\bnms\b|bbox\w*|boxes|anchors|classification\w*|loss_cls|loss_box\w*|loss_mask|hungarian|matcher|id2label",
+        r"\bcorrect\w*\b ?\+?=|\bacc(?:uracy)?\w*\b|\.max\(1\)|eq\(target|num_classes|n_classes|class_weight|roc_auc|f1_score|\bmAP\b|\biou\w*|\bnms\b|bbox\w*|boxes|anchors|classification\w*|loss_cls|loss_box\w*|loss_mask|hungarian|matcher|id2label",
     ),
     (
         C.LABELS,

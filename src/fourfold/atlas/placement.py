@@ -181,7 +181,7 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
             0.4,
         ),
         (v[C.REBUILD] >= 3 and v[C.MAP_NOISE] + v[C.CALLED_ADVERSARIAL] < 1.5 and v[C.CODE_GAME] < 2, (C.GAME,), 0.4),
-        (v[C.BOUND] >= 4.2 and v[C.CHANGE_OF_VARIABLES] < 7, (C.CHANGE_OF_VARIABLES, C.INVERT), 0.5),
+        (v[C.BOUND] >= 3.5 and v[C.BOUND] >= 0.8 * v[C.CHANGE_OF_VARIABLES], (C.CHANGE_OF_VARIABLES, C.INVERT), 0.5),
         (
             v[C.DENOISE] + v[C.VELOCITY] + v[C.CALLED_DIFFUSION] + v[C.ITERATE] < 1.5 and v[C.ONE_STEP] < 1,
             (C.CONSISTENCY,),
@@ -220,7 +220,7 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
         (v[C.NOTHING_DRAWN] >= 3, (*_PIECES, *_GAMES, *_LATENT, *_STEPS), 0.5),
         (v[C.EXACT_LATENT] >= 5, _PIECES, 0.5),
         (v[C.REBUILD] >= 5 and made < 9, (C.REBUILD,), 2.2),
-        (v[C.LABELS] + v[C.FEATURES] >= 9 and made < 9, (C.LABELS, C.FEATURES), 1.6),
+        (v[C.LABELS] + v[C.FEATURES] >= 9 and made < 5.5, (C.LABELS, C.FEATURES), 1.6),
         (made >= 4, _NOTHING, 0.6),
         (made >= 8, _NOTHING, 0.7),
     )
