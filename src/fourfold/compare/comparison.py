@@ -88,6 +88,29 @@ class Entry:
         }
 
 
+_MARKS = {Kind.EXACT: "=", Kind.LOWER_BOUND: "≤", Kind.ESTIMATE: "≈", Kind.UNNORMALISED: "~"}
+
+
+def _row(entry: Entry) -> tuple[str, str, str, str, str, str]:
+    """One entry as the cells of a terminal's table."""
+    if not entry.finished:
+        return entry.name, "failed: see the report", "", "", "", ""
+    p, cells = entry.likelihood, []
+    likelihood = "none" if p is None or p.kind in (None, Kind.NONE) else f"{_mark(p)} {p.value:.3g}"
+    for score, form in ((entry.headline, ".3g"), (entry.score("coverage"), ".3g")):
+        cells.append("" if score is None else f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]")
+    cost = [entry.score(name) for name in ("evaluations_per_sample", "milliseconds_per_sample")]
+    evaluations, milliseconds = ("" if score is None else f"{score.value:.3g}" for score in cost)
+    return entry.name, likelihood, cells[0], cells[1], evaluations, milliseconds
+
+
+def _mark(p: Score) -> str:
+    """``=``, ``≤``, ``≈``: a bound on the likelihood is one from the other side where lower is better."""
+    assert p.kind is not None
+    mark = _MARKS[p.kind]
+    return "≥" if mark == "≤" and p.better == "higher" else mark
+
+
 def combine(scores: Sequence[Score]) -> Score:
     """One score of several seeds: their mean, and its 95 % interval by Student's t; of one seed, the score itself.
 
@@ -143,6 +166,22 @@ class Comparison:
         truth = None if math.isnan(self.truth) else self.truth
         about = {name: getattr(self, name) for name in fields}
         return {"format": 1, **about, "truth": truth, "paradigms": [entry.record() for entry in self.entries]}
+
+    def __str__(self) -> str:
+        """A table of 80 columns: likelihoods with their mark, never ranked across kinds."""
+        head = next((e.headline for e in self.entries if e.headline), None)
+        quality = head.name.partition("[")[0].replace("_distance", "") if head else "quality"
+        rows = [("paradigm", "likelihood", quality, "coverage", "evals", "ms"), *map(_row, self.entries)]
+        floors = [
+            f"{s.floor:.3g}" if s else "" for s in (head, next((e.score("coverage") for e in self.entries), None))
+        ]
+        rows.append(("floor", "", *floors, "", ""))
+        widths = [max(len(row[i]) for row in rows) for i in range(6)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        marks = f"= exact, ≤ a bound (the truth is at most this), ≈ an estimate; in {self.data['unit']}"
+        return "\n".join(
+            [*lines, marks if self.data["unit"] != "nats" else marks.replace("≤", "≥").replace("most", "least")]
+        )
 
     def save(self, path: str | os.PathLike[str] = "report.html") -> Path:
         """Write the report, and ``results.json`` beside it; return the report's path."""
