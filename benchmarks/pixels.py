@@ -37,8 +37,8 @@ def main() -> None:
     for step in fourfold.train(model, data.train, budget=f"{options.seconds}s", precision="bf16", seed=options.seed):
         seconds.append(step.seconds)
         losses.append(step.losses["likelihood"])
-        if step.steps % 50 == 0:
-            print(f"step {step.steps}: {statistics.mean(losses[-50:]) / 0.693147:.4f} bits/dim", flush=True)
+        if step.index % 50 == 0:
+            print(f"step {step.index}: {statistics.mean(losses[-50:]) / 0.693147:.4f} bits/dim", flush=True)
     rate = 1 / statistics.median(seconds)
     print(f"{len(seconds)} steps, {rate * len(batch.x):.0f} images/s, {work * rate / 1e9:,.0f} GFLOP/s", flush=True)
     start = time.perf_counter()
