@@ -95,7 +95,8 @@ def _row(entry: Entry) -> tuple[str, str, str, str, str, str]:
     """One entry as the cells of a terminal's table."""
     if not entry.finished:
         return entry.name, "failed: see the report", "", "", "", ""
-    p, cells = entry.likelihood, []
+    p = entry.likelihood
+    cells: list[str] = []
     likelihood = "none" if p is None or p.kind in (None, Kind.NONE) else f"{_mark(p)} {p.value:.3g}"
     for score, form in ((entry.headline, ".3g"), (entry.score("coverage"), ".3g")):
         cells.append("" if score is None else f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]")
