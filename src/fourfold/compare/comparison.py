@@ -91,7 +91,7 @@ class Entry:
 _MARKS = {Kind.EXACT: "=", Kind.LOWER_BOUND: "≤", Kind.ESTIMATE: "≈", Kind.UNNORMALISED: "~"}
 
 
-def _row(entry: Entry) -> tuple[str, str, str, str, str, str]:
+def _row(entry: Entry) -> tuple[str, ...]:
     """One entry as the cells of a terminal's table."""
     if not entry.finished:
         return entry.name, "failed: see the report", "", "", "", ""
@@ -172,7 +172,10 @@ class Comparison:
         """A table of 80 columns: likelihoods with their mark, never ranked across kinds."""
         head = next((e.headline for e in self.entries if e.headline), None)
         quality = head.name.partition("[")[0].replace("_distance", "") if head else "quality"
-        rows = [("paradigm", "likelihood", quality, "coverage", "evals", "ms"), *map(_row, self.entries)]
+        rows: list[tuple[str, ...]] = [
+            ("paradigm", "likelihood", quality, "coverage", "evals", "ms"),
+            *map(_row, self.entries),
+        ]
         floors = [
             f"{s.floor:.3g}" if s else "" for s in (head, next((e.score("coverage") for e in self.entries), None))
         ]
