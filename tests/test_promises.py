@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from fourfold import checks
+from fourfold.codecs import Standardised
 from fourfold.core import GenerativeModel, view
-from fourfold.data import GaussianDenoiser, load
+from fourfold.data import GaussianDenoiser, MixtureDenoiser, load
 from fourfold.engine import fit
 from fourfold.estimands import Denoiser, Velocity
 from fourfold.paradigms import build, cards
 from fourfold.paradigms.diffusion import Denoising, FlowMatching, ProbabilityFlow, VariationalBound
 from fourfold.paths import EDM, RectifiedFlow
+from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
 
@@ -46,6 +48,37 @@ def test_two_gloo_ranks_equal_one_process(name: str) -> None:
         torch.manual_seed(0)
         model = build(name, Vectors(2), "xs")
     checks.check_ranks(model)
+
+
+def oracle_model(oracle: Denoiser, likelihood: object) -> GenerativeModel:
+    space = Vectors(2)
+    return GenerativeModel(space, Standardised(space), oracle, Denoising(), DPMSolver(), likelihood)
+
+
+@pytest.mark.parametrize(
+    "likelihood", [ProbabilityFlow(steps=48), ProbabilityFlow(steps=48, probes=8), VariationalBound(draws=128)]
+)
+def test_likelihoods_of_a_known_gaussian(likelihood: object) -> None:
+    x = gaussian_batch(0).float()
+    truth = torch.distributions.MultivariateNormal(
+        torch.tensor(MEAN, dtype=torch.float64), torch.tensor(COVARIANCE, dtype=torch.float64)
+    ).log_prob(x.double())
+    checks.check_known_density(oracle_model(GaussianDenoiser(EDM(), MEAN, COVARIANCE), likelihood), x, truth)
+
+
+@pytest.mark.parametrize("likelihood", [ProbabilityFlow(steps=96), VariationalBound(draws=256)])
+def test_likelihoods_of_the_known_mixture(likelihood: object) -> None:
+    data = load("gaussian-mixture")
+    x = data.test.x[:300]
+    oracle = MixtureDenoiser.of(EDM(), data.density)
+    checks.check_known_density(oracle_model(oracle, likelihood), x, data.density.log_prob(x), bias=0.05)
+
+
+def test_the_check_of_densities_can_fail() -> None:
+    x = gaussian_batch(0).float()
+    model = oracle_model(GaussianDenoiser(EDM(), MEAN, COVARIANCE), ProbabilityFlow(steps=48))
+    with pytest.raises(checks.CheckFailed, match="off by"):
+        checks.check_known_density(model, x, torch.zeros(len(x)))
 
 
 def trained(name: str, steps: int, data: str = "gaussian-mixture") -> GenerativeModel:

@@ -50,6 +50,7 @@ __all__ = [
     "check_evaluations",
     "check_gradients",
     "check_integrates",
+    "check_known_density",
     "check_likelihood",
     "check_loss",
     "check_model",
@@ -331,6 +332,30 @@ def check_likelihood(model: GenerativeModel, kind: Kind | None = None) -> None:
     _require(bool(torch.isfinite(first.nats).all()), "log-probabilities are not finite")
     _require(torch.allclose(first.nats, again.nats), "the same seed scores differently")
     _require(first.dims == math.prod(x.shape[1:]), f"dims is {first.dims}, not {math.prod(x.shape[1:])}")
+
+
+def check_known_density(model: GenerativeModel, x: Tensor, truth: Tensor, bias: float = 0.02) -> None:
+    """Against a known density, exact and estimate agree with it, and a bound stays below it.
+
+    The mean of ``log p(x) - truth`` must be zero within 4 standard errors and ``bias`` (for ``exact`` and ``estimate``),
+    or at most that (for ``lower_bound``). Errors are taken from the spread of the difference over examples.
+
+    Args:
+        model: whose estimand is exact, or trained to be.
+        x: raw examples, ``(B, *shape)``.
+        truth: their exact log-densities in nats, ``(B,)``.
+        bias: what a solver may be off by, in nats.
+
+    Raises:
+        CheckFailed: if the likelihood's kind is not one that can be checked, or the difference is too large.
+    """
+    result = model.log_prob(x)
+    difference = result.nats.double() - truth.double()
+    allowed = 4 * float(difference.std()) / math.sqrt(len(x)) + bias
+    mean = float(difference.mean())
+    checked = {Kind.EXACT: abs(mean), Kind.ESTIMATE: abs(mean), Kind.LOWER_BOUND: mean}
+    _require(result.kind in checked, f"a likelihood of kind {result.kind} cannot be held against a density")
+    _require(checked[result.kind] <= allowed, f"{result.kind} is off by {mean:.3g} nats; {allowed:.2g} are allowed")
 
 
 def check_integrates(model: GenerativeModel, reach: float = 8.0, points: int = 400, tolerance: float = 0.02) -> None:
