@@ -186,3 +186,13 @@ def test_a_signal_saves_and_names_the_way_back(tmp_path, number):
     assert call("fit", "--resume", tmp_path / "r", "--budget", f"{steps + 2} steps") == 0
     assert Run.load(tmp_path / "r").card["steps"] == steps + 2
     assert torch.isfinite(Run.load(tmp_path / "r").sample(2)).all()
+
+
+def test_scoring_a_table_takes_the_columns_the_run_models(tmp_path):
+    from fourfold.cli import _columns
+
+    table = tmp_path / "t.csv"
+    table.write_text("label,a,b\n0,1.5,2.5\n1,3.5,4.5\n")
+    assert _columns(table, ("b", "a")).tolist() == [[2.5, 1.5], [4.5, 3.5]]
+    with pytest.raises(ValueError, match=r"has 3 columns, the run models 2 \(x, y"):
+        _columns(table, ("x", "y"))

@@ -15,6 +15,7 @@ from fourfold import __version__
 from fourfold.atlas import commands as atlas
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from fourfold.core import GenerativeModel, LogProb
@@ -328,16 +329,32 @@ def _from_file(path: Path, run: Run) -> Tensor:
 
     space = run.model.space
     array = (
-        np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.genfromtxt(path, delimiter=",", names=None)
+        np.load(path, allow_pickle=False) if path.suffix == ".npy" else _columns(path, getattr(space, "columns", ()))
     )
-    if path.suffix == ".csv" and array.ndim == 2 and np.isnan(array[0]).all():
-        array = array[1:]
     x = torch.from_numpy(np.ascontiguousarray(array))
     if isinstance(space, Vectors):
         x = x.float()
     if isinstance(space, Images):
         x = x.to(torch.uint8).reshape(-1, *space.shape)
     return x
+
+
+def _columns(path: Path, wanted: tuple[str, ...]) -> np.ndarray:
+    """The numbers of a ``.csv``: those of the wanted columns where a header names them all, else every column."""
+    import numpy as np
+
+    with path.open(encoding="utf-8") as file:
+        header = [name.strip().strip('"') for name in file.readline().split(",")]
+    named = bool(wanted) and set(wanted) <= set(header)
+    array = np.genfromtxt(path, delimiter=",", usecols=[header.index(name) for name in wanted] if named else None)
+    array = array.reshape(-1, 1) if array.ndim == 1 else array
+    array = array[1:] if np.isnan(array[0]).all() else array
+    if wanted and array.shape[1] != len(wanted):
+        raise ValueError(
+            f"{path} has {array.shape[1]} columns, the run models {len(wanted)} ({', '.join(wanted[:4])}, ...): "
+            "give the file a header with these names, or only these columns"
+        )
+    return array
 
 
 def _windows(ids: Tensor, length: int) -> Tensor:

@@ -52,7 +52,8 @@ class Score:
         interval = f" [{self.low:.4g}, {self.high:.4g}]" if math.isfinite(self.low) else ""
         floor = f", floor {self.floor:.4g}" if math.isfinite(self.floor) else ""
         kind = f" ({str(self.kind).replace('_', ' ')})" if self.kind is not None else ""
-        return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}{floor} (n = {self.n})".replace("  ", " ")
+        counted = f" (n = {self.n})" if self.n else ""
+        return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}".rstrip() + f"{floor}{counted}"
 
     def record(self) -> dict[str, Any]:
         """A JSON value; numbers that are not finite become ``None``."""
