@@ -25,7 +25,6 @@ from fourfold.core import (
     construct,
     count_evaluations,
     no_likelihood,
-    register_view,
     view,
 )
 from fourfold.estimands import Denoiser, Energy, Pushforward, Score, Velocity
@@ -241,7 +240,6 @@ def test_views_commute(path: object) -> None:
 def test_a_view_that_does_not_exist_names_both() -> None:
     with pytest.raises(TypeError, match="Affine cannot be seen as Score"):
         view(Affine(2), Score)
-    assert register_view is not None
 
 
 def test_schedule_rises_holds_and_falls() -> None:

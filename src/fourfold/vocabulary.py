@@ -69,7 +69,7 @@ class FailureMode:
     """A way a paradigm goes wrong, and the measurement that reveals it.
 
     ``monitor`` is the name under which training logs that measurement (the last part of the key in ``log.jsonl``), or
-    the empty string where only samples reveal it.
+    the empty string where only finished samples reveal it (a comparison then measures it).
     """
 
     name: str
@@ -134,7 +134,6 @@ FACTS: Mapping[Paradigm, Facts] = {
                 "drift",
                 "each draw conditions the next, so an early error carries a sample away from the data",
                 "log-likelihood under the model of its own samples against that of held-out data, by position",
-                "drift",
             ),
             FailureMode(
                 "repetition",
