@@ -13,6 +13,7 @@ import copy
 import dataclasses
 import itertools
 import math
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path as FilePath
@@ -518,7 +519,8 @@ def _rank(rank: int, folder: str, parts: Mapping[str, Any]) -> None:
     model = GenerativeModel.from_configuration(parts)
     model.load_state_dict(torch.load(f"{folder}/model.pt"))
     torch.save(_first_gradient(_loop(model, rank, 2, together=True)), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
+    dist.barrier()
+    os._exit(0)  # gloo's threads may outlive the interpreter and then abort a process that has done its work
 
 
 MODEL_CHECKS: Mapping[str, Callable[[GenerativeModel], None]] = {

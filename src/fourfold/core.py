@@ -40,6 +40,8 @@ __all__ = [
     "Part",
     "Sampler",
     "Space",
+    "Stage",
+    "Staged",
     "Term",
     "Training",
     "configuration",
@@ -106,6 +108,8 @@ def configuration(part: Any) -> Any:
 
 def _arguments(part: Any) -> dict[str, Any]:
     """The constructor's arguments of a part or of a dataclass."""
+    if isinstance(part, GenerativeModel):
+        return {**{name: getattr(part, name) for name in _PARTS}, "training": part.training_defaults}
     if isinstance(part, Part) and "_arguments" in part.__dict__:
         return dict(part.__dict__["_arguments"])
     if dataclasses.is_dataclass(part):
@@ -553,10 +557,34 @@ class Training:
 # --- the model --------------------------------------------------------------------------------------------------------
 
 
+class Stage(NamedTuple):
+    """A model that is trained before another one which holds it."""
+
+    name: str
+    model: GenerativeModel
+    share: float
+    """Of the whole budget, in (0, 1)."""
+
+
+class Staged(ABC):
+    """A codec or an objective that holds a model which is trained first: a learned codec, a teacher.
+
+    What a stage has trained stays as it is: the later stages' terms do not update it.
+    """
+
+    @abstractmethod
+    def stages(self) -> Sequence[Stage]:
+        """The stages in their order; they are trained on the raw examples of the model that holds them."""
+
+    @abstractmethod
+    def ready(self, estimand: Estimand) -> None:
+        """Called once, when the stages are trained and before ``estimand`` is: a student may take a teacher's weights."""
+
+
 _PARTS = ("space", "codec", "estimand", "objective", "sampler", "likelihood")
 
 
-class GenerativeModel(nn.Module):
+class GenerativeModel(Part, nn.Module):
     """Space, codec, estimand, objective, sampler and likelihood: a system, identified by its parts.
 
     Raises:
@@ -625,6 +653,14 @@ class GenerativeModel(nn.Module):
     def terms(self) -> Mapping[str, Term]:
         """The objective's terms for this estimand."""
         return self.objective.terms(self.estimand)
+
+    def staged(self) -> list[Staged]:
+        """The parts that hold a model which is trained before this one: the codec first, then the objective."""
+        return [part for part in (self.codec, self.objective) if isinstance(part, Staged)]
+
+    def stages(self) -> list[Stage]:
+        """What is trained before this model, in order; what is left of the budget is its own."""
+        return [stage for part in self.staged() for stage in part.stages()]
 
     def encode(self, x: Tensor, cond: Tensor | None = None) -> Batch:
         """Encode a raw batch for training."""
@@ -712,8 +748,7 @@ class GenerativeModel(nn.Module):
 
     def configuration(self) -> dict[str, Any]:
         """The JSON value of ``model.json``: constructor arguments of every part."""
-        parts = {name: configuration(getattr(self, name)) for name in _PARTS}
-        return {**parts, "training": configuration(self.training_defaults)}
+        return {name: configuration(part) for name, part in _arguments(self).items()}
 
     @classmethod
     def from_configuration(cls, value: Mapping[str, Any]) -> GenerativeModel:

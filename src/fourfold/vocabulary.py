@@ -102,13 +102,21 @@ class Card:
     """What a file in ``paradigms/`` declares to exist: found by the walk, it gets checks, a name, a page and a row.
 
     ``recipes`` maps a recipe's name to a function ``(space, size) -> GenerativeModel``; the first one is the default.
-    A recipe raises ``TypeError`` for a space it does not model.
+    A recipe raises ``TypeError`` for a space it does not model. ``likelihood`` is given where it is not its paradigm's, and
+    ``inherits`` names the parts of a hybrid that come from elsewhere than its generative step.
     """
 
     name: str
     paradigm: Paradigm
     recipes: Mapping[str, Callable[[Any, str], Any]] = field(repr=False)
     summary: str = ""
+    likelihood: Kind | None = None
+    inherits: tuple[str, ...] = ()
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of likelihood of this card's models before dequantisation."""
+        return self.likelihood or self.facts.likelihood
 
     @property
     def facts(self) -> Facts:

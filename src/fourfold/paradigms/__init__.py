@@ -29,14 +29,21 @@ def cards() -> Mapping[str, Card]:
         ValueError: if two cards have one name.
     """
     modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
-    found: list[Card] = [module.CARD for module in modules if hasattr(module, "CARD")]
+    found = [card for module in modules for card in _declared(module)]
     for point in entry_points(group="fourfold.paradigms"):
         loaded = point.load()
-        found.append(loaded if isinstance(loaded, Card) else loaded.CARD)
+        found += [loaded] if isinstance(loaded, Card) else _declared(loaded)
     names = [card.name for card in found]
     if len(set(names)) != len(names):
         raise ValueError(f"two paradigms have one name among {sorted(names)}: uninstall or rename one")
     return {card.name: card for card in found}
+
+
+def _declared(module: object) -> list[Card]:
+    """The cards of a module: its ``CARD``, or several as ``CARDS``."""
+    one: Card | None = getattr(module, "CARD", None)
+    several: tuple[Card, ...] = getattr(module, "CARDS", ())
+    return [*([one] if one else []), *several]
 
 
 def recipes() -> list[str]:
