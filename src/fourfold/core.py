@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from fourfold.vocabulary import Kind, Paradigm, Principle
 __all__ = [
     "Batch",
     "Codec",
+    "Condition",
     "Estimand",
     "Evaluations",
     "GenerativeModel",
@@ -47,6 +48,8 @@ __all__ = [
     "configuration",
     "construct",
     "count_evaluations",
+    "decode_captions",
+    "encode_captions",
     "no_likelihood",
     "register_paradigm",
     "register_view",
@@ -213,7 +216,32 @@ class Batch(NamedTuple):
     x: Tensor
     """``(B, *event)``, as the codec encodes them."""
     cond: Tensor | None = None
-    """``(B,)`` class labels; -1 is "unknown" and ``None`` is "all unknown"."""
+    """``(B,)`` class labels, where -1 is "unknown", or ``(B, L)`` bytes of captions padded with -1, where a row of only -1
+    is "unknown"; ``None`` is "all unknown"."""
+
+
+Condition: TypeAlias = int | str | Sequence[str] | Tensor | None
+"""What a sample is conditioned on: a label or caption for all, one for each, or nothing."""
+
+
+def encode_captions(captions: Sequence[str], length: int) -> Tensor:
+    """The UTF-8 bytes of captions, ``(B, length)`` int64, padded with -1; an empty caption is "unknown".
+
+    Raises:
+        ValueError: for a caption of more than ``length`` bytes.
+    """
+    codes = torch.full((len(captions), length), -1)
+    for i, caption in enumerate(captions):
+        content = caption.encode()
+        if len(content) > length:
+            raise ValueError(f"caption {caption[:40]!r}... has {len(content)} bytes, more than {length}: shorten it")
+        codes[i, : len(content)] = torch.tensor(list(content), dtype=torch.long)
+    return codes
+
+
+def decode_captions(codes: Tensor) -> list[str]:
+    """The captions whose bytes are the rows of ``(B, L)``; "unknown" is the empty string."""
+    return [bytes(code for code in row if code >= 0).decode(errors="replace") for row in codes.tolist()]
 
 
 # --- spaces and codecs ------------------------------------------------------------------------------------------------
@@ -223,10 +251,11 @@ class Space(ABC):
     """What one raw example is. Concrete spaces are frozen dataclasses in :mod:`fourfold.spaces`.
 
     A raw batch is one tensor, ``(B, *shape)``. Every space has ``classes``, the number of class labels it is
-    conditional on, or ``None``.
+    conditional on, or ``None``, and ``caption``, the most bytes of a caption it is conditional on, or ``None``.
     """
 
     classes: int | None
+    caption: int | None = None
 
     @property
     @abstractmethod
@@ -350,12 +379,14 @@ class Term(nn.Module, ABC):
     """One loss with its own optimizer: ``forward`` returns the unreduced loss, ``updates`` what it trains.
 
     Terms run one after the other within a step, each on the same batch. ``watched`` holds scalars of the latest
-    forward (detached), which the engine logs; they are how failure modes are seen while training.
+    forward (detached), which the engine logs; they are how failure modes are seen while training. ``rate`` multiplies
+    the learning rates of :class:`Training` for this term alone (two time scales: Heusel et al. 2017,
+    https://arxiv.org/abs/1706.08500).
     """
 
-    def __init__(self, updates: Sequence[nn.Module]) -> None:
+    def __init__(self, updates: Sequence[nn.Module], rate: float = 1.0) -> None:
         super().__init__()
-        self.updates = nn.ModuleList(updates)
+        self.updates, self.rate = nn.ModuleList(updates), rate
         self.watched: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -668,19 +699,20 @@ class GenerativeModel(Part, nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, n: int, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256, start: int = 0
+        self, n: int, cond: Condition = None, seed: int = 0, batch_size: int = 256, start: int = 0
     ) -> Tensor:
         """Draw raw examples ``(n, *shape)``.
 
         Args:
             n: how many.
-            cond: a class label for all, or one per sample ``(n,)``; ``None`` is unconditional.
+            cond: a class label for all, or one per sample ``(n,)``; where the space has captions, a caption for all, or a
+                sequence of ``n``, or their bytes ``(n, L)``; ``None`` is unconditional.
             seed: with a sample's index, it fixes that sample.
             batch_size: rows per network call; changes nothing but speed and memory.
             start: the index of the first sample, for drawing a long series in pieces.
 
         Raises:
-            ValueError: for n < 1 or labels the space does not have.
+            ValueError: for n < 1, or labels or captions the space does not have.
         """
         labels = self._labels(n, cond)
         estimand = view(self.estimand, self.sampler.needs)
@@ -694,12 +726,12 @@ class GenerativeModel(Part, nn.Module):
                 parts.append(self.codec.decode(z))
         return torch.cat(parts)
 
-    def log_prob(self, x: Tensor, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256) -> LogProb:
+    def log_prob(self, x: Tensor, cond: Condition = None, seed: int = 0, batch_size: int = 256) -> LogProb:
         """The typed log-probability of raw examples, codec included.
 
         Args:
             x: ``(B, *shape)`` raw examples.
-            cond: class labels as in :meth:`sample`.
+            cond: class labels or captions as in :meth:`sample`.
             seed: fixes probes, importance samples and dequantisation.
             batch_size: rows per network call.
 
@@ -733,18 +765,16 @@ class GenerativeModel(Part, nn.Module):
         kind = Kind.LOWER_BOUND if result.kind is Kind.EXACT else result.kind
         return kind, f"{result.note}; uniform dequantisation makes it bound the integers' mass from below".lstrip("; ")
 
-    def _labels(self, n: int, cond: int | Tensor | None) -> Tensor | None:
+    def _labels(self, n: int, cond: Condition) -> Tensor | None:
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
         if cond is None:
             return None
+        if self.space.caption is not None:
+            return _captions(n, cond, self.space.caption).to(self.device)
         if self.space.classes is None:
             raise ValueError("cond was given, but this model is unconditional: leave cond out")
-        labels = torch.as_tensor(cond, dtype=torch.long)
-        labels = labels.expand(n) if labels.ndim == 0 else labels
-        if labels.shape != (n,) or int(labels.min()) < -1 or int(labels.max()) >= self.space.classes:
-            raise ValueError(f"cond must be a label or {n} labels between 0 and {self.space.classes - 1} (-1: unknown)")
-        return labels.to(self.device)
+        return _class_labels(n, cond, self.space.classes).to(self.device)
 
     def configuration(self) -> dict[str, Any]:
         """The JSON value of ``model.json``: constructor arguments of every part."""
@@ -758,6 +788,29 @@ class GenerativeModel(Part, nn.Module):
     def __repr__(self) -> str:
         lines = [f"  {name}={_show(getattr(self, name))}," for name in _PARTS]
         return "\n".join(["GenerativeModel(", *lines, ")"])
+
+
+def _class_labels(n: int, cond: Condition, classes: int) -> Tensor:
+    """``n`` labels, ``(n,)`` int64."""
+    if isinstance(cond, str) or (not isinstance(cond, int | Tensor) and any(isinstance(c, str) for c in cond or ())):
+        raise ValueError(f"this model is conditioned on class labels 0 .. {classes - 1}, not on text: give numbers")
+    labels = torch.as_tensor(cond, dtype=torch.long)
+    labels = labels.expand(n) if labels.ndim == 0 else labels
+    if labels.shape != (n,) or int(labels.min()) < -1 or int(labels.max()) >= classes:
+        raise ValueError(f"cond must be a label or {n} labels between 0 and {classes - 1} (-1: unknown)")
+    return labels
+
+
+def _captions(n: int, cond: Condition, length: int) -> Tensor:
+    """The bytes of ``n`` captions, ``(n, length)`` int64."""
+    if isinstance(cond, str):
+        return encode_captions([cond], length).expand(n, -1)
+    if isinstance(cond, Tensor) and cond.ndim == 2 and len(cond) == n and not cond.is_floating_point():
+        if cond.shape[1] <= length and (not cond.numel() or (int(cond.min()) >= -1 and int(cond.max()) <= 255)):
+            return cond.long()
+    elif isinstance(cond, Sequence) and len(cond) == n and all(isinstance(c, str) for c in cond):
+        return encode_captions(cond, length)
+    raise ValueError(f"this model is conditioned on captions: give cond a text, or {n} texts, of at most {length} bytes")
 
 
 def _show(part: Any) -> str:

@@ -197,7 +197,7 @@ class TermOptimizer:
     """
 
     def __init__(self, weights: Weights, term: Term, training: Training) -> None:
-        self.weights, self.training = weights, training
+        self.weights, self.training, self.rate = weights, training, term.rate
         own = set(term.trainable())
         self.slots = [slot for slot in weights.slots if slot.parameter in own]
         self.runs = _runs(self.slots)
@@ -230,7 +230,8 @@ class TermOptimizer:
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
-        """Update the masters with all rates times ``factor``."""
+        """Update the masters with all rates times ``factor`` and the term's own."""
+        factor *= self.rate
         if self.adamw is not None:
             for group in self.adamw.param_groups:
                 group["lr"] = self.training.learning_rate * factor

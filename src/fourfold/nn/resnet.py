@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from fourfold.core import Part
 
-__all__ = ["Labels", "ResMLP", "ResNetCritic", "ResNetDecoder", "ResNetEncoder", "Residual"]
+__all__ = ["Labels", "Plan", "ResMLP", "ResNetCritic", "ResNetDecoder", "ResNetEncoder", "Residual"]
 
 _SLOPE = 0.2
 _GAIN = math.sqrt(2 / (1 + _SLOPE**2))
@@ -107,8 +107,13 @@ def _sides(side: int) -> tuple[int, list[int]]:
 
 
 @final
-class _Plan:
-    """Patch size, height, width and channels of every stage, finest first, of a network for one shape of image."""
+class Plan:
+    """Patch size, height, width and channels of every stage, finest first, of a network for one shape of image.
+
+    Args:
+        shape: ``(C, H, W)`` of an image.
+        width: channels of the finest stage; they double with every halving, up to four times.
+    """
 
     def __init__(self, shape: tuple[int, ...], width: int) -> None:
         self.channels, self.height, self.width = shape
@@ -138,7 +143,7 @@ class _Plan:
 class _Trunk(nn.Module):
     """Images ``(B, C, H, W)`` to the coarsest stage's map, thinned to ``slim`` channels: ``(B, slim · h · w)``."""
 
-    def __init__(self, plan: _Plan, blocks: int) -> None:
+    def __init__(self, plan: Plan, blocks: int) -> None:
         super().__init__()
         self.plan = plan
         depth = blocks * len(plan.widths)
@@ -174,7 +179,7 @@ class ResNetEncoder(Part, nn.Module):
         self, shape: tuple[int, int, int], outputs: int, width: int = 64, blocks: int = 2, classes: int | None = None
     ) -> None:
         super().__init__()
-        plan = _Plan(shape, width)
+        plan = Plan(shape, width)
         self.trunk = _Trunk(plan, blocks)
         self.labels = _labels(classes, outputs * 4)
         self.hidden = _linear(self.trunk.outputs, outputs * 4, gain=_GAIN)
@@ -210,7 +215,7 @@ class ResNetCritic(Part, nn.Module):
         classes: int | None = None,
     ) -> None:
         super().__init__()
-        plan = _Plan(shape, width)
+        plan = Plan(shape, width)
         self.trunk = _Trunk(plan, blocks)
         self.hidden = _linear(self.trunk.outputs, features, gain=_GAIN)
         self.head = _linear(features, 1)
@@ -248,7 +253,7 @@ class ResNetDecoder(Part, nn.Module):
         classes: int | None = None,
     ) -> None:
         super().__init__()
-        plan = _Plan(shape, width)
+        plan = Plan(shape, width)
         self.plan, depth = plan, blocks * len(plan.widths)
         self.labels = _labels(classes, inputs)
         self.entry = _linear(inputs if classes is None else 2 * inputs, plan.features)
