@@ -35,7 +35,7 @@ from fourfold.core import (
     count_evaluations,
     view,
 )
-from fourfold.estimands import Denoiser, Score, Velocity
+from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
 from fourfold.paths import Path
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Cost, Kind
@@ -176,12 +176,19 @@ def _slope(objective: Objective, oracle: Estimand, x: Tensor, seed: int, directi
     return float(slope)
 
 
-def _perturbed(oracle: Estimand, direction: int) -> PerturbedDenoiser | PerturbedVelocity:
-    if isinstance(oracle, Denoiser):
-        return PerturbedDenoiser(oracle, direction)
-    if isinstance(oracle, Velocity):
-        return PerturbedVelocity(oracle, direction)
-    raise TypeError(f"no perturbation is known for {type(oracle).__name__}: give a Denoiser or a Velocity")
+def _perturbed(oracle: Estimand, direction: int) -> Any:
+    """The oracle in a one-parameter family, whose parameter is ``epsilon``."""
+    families: Mapping[type[Estimand], Callable[[Any, int], Estimand]] = {
+        Denoiser: PerturbedDenoiser,
+        NoisePredictor: PerturbedNoisePredictor,
+        Velocity: PerturbedVelocity,
+        Score: PerturbedScore,
+    }
+    for kind, family in families.items():
+        if isinstance(oracle, kind):
+            return family(oracle, direction)
+    known = ", ".join(kind.__name__ for kind in families)
+    raise TypeError(f"no perturbation is known for {type(oracle).__name__}: give one of {known}")
 
 
 def _affine(x_t: Tensor, t: Tensor, direction: int) -> Tensor:
@@ -223,6 +230,32 @@ class PerturbedVelocity(Velocity):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.velocity(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+
+
+@final
+class PerturbedNoisePredictor(NoisePredictor):
+    """``eps_hat + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact noise predictor."""
+
+    def __init__(self, noise: NoisePredictor, direction: int) -> None:
+        super().__init__()
+        self.noise, self.direction, self.path, self.event = noise, direction, noise.path, noise.event
+        self.epsilon = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.noise(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+
+
+@final
+class PerturbedScore(Score):
+    """``s + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact score."""
+
+    def __init__(self, score: Score, direction: int) -> None:
+        super().__init__()
+        self.score, self.direction, self.path, self.event = score, direction, score.path, score.event
+        self.epsilon = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.score(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
@@ -386,19 +419,21 @@ def _support(model: GenerativeModel, reach: float, points: int) -> tuple[Tensor,
     return everything.reshape(-1, *space.shape).to(dtype), 1.0
 
 
-def check_views(estimand: Denoiser | Velocity | Score, event: tuple[int, ...], atol: float = 1e-4) -> None:
+def check_views(
+    estimand: Denoiser | NoisePredictor | Velocity | Score, event: tuple[int, ...], atol: float = 1e-4
+) -> None:
     """Seeing an estimand as another and back changes nothing: views commute.
 
-    Every chain among denoiser, velocity and score that leads back to the estimand's own type is compared with the
-    estimand itself at random points and times.
+    Every chain among denoiser, noise, velocity and score that leads back to the estimand's own type is compared with
+    the estimand itself at random points and times.
     """
     path: Path = estimand.path
     generator = torch.Generator().manual_seed(0)
     t = torch.linspace(0.1, 0.8, 16) * (path.t_max - path.t_min) + path.t_min
     x_t = torch.randn(16, *event, generator=generator) * (1 + path.sigma(t).reshape(-1, *[1] * len(event)))
-    own = next(kind for kind in (Denoiser, Velocity, Score) if isinstance(estimand, kind))
+    kinds: tuple[type[Estimand], ...] = (Denoiser, NoisePredictor, Velocity, Score)
+    own = next(kind for kind in kinds if isinstance(estimand, kind))
     expected = estimand(x_t, t)
-    kinds: tuple[type[Estimand], ...] = (Denoiser, Velocity, Score)
     for middle in itertools.permutations([kind for kind in kinds if kind is not own]):
         seen: Estimand = estimand
         for kind in (*middle, own):

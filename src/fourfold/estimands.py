@@ -1,19 +1,23 @@
 """The estimands: what can be learned of a distribution, and the exact views between them.
 
-For a path ``x_t = alpha_t x_0 + sigma_t eps`` the denoiser ``D = E[x_0 | x_t]``, the velocity ``v = E[dx_t/dt | x_t]`` and
-the score ``s = grad log p_t(x_t)`` are affine in each other:
+For a path ``x_t = alpha_t x_0 + sigma_t eps`` the denoiser ``D = E[x_0 | x_t]``, the noise ``eps_hat = E[eps | x_t]``, the
+velocity ``v = E[dx_t/dt | x_t]`` and the score ``s = grad log p_t(x_t)`` are affine in each other:
 
-    eps_hat = (x_t - alpha_t D) / sigma_t          s = -eps_hat / sigma_t
-    v = alpha'_t D + sigma'_t eps_hat
+    x_t = alpha_t D + sigma_t eps_hat        v = alpha'_t D + sigma'_t eps_hat        s = -eps_hat / sigma_t
 
 so a model of one is a model of all (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma and Gao 2023,
 https://arxiv.org/abs/2303.00848).
+
+At the ends of a path not every view exists. Where ``sigma_t = 0`` the score is not determined by the others; where
+``alpha_t = 0`` the noise and the score say nothing of the example. There the coefficients are held at ``SMALLEST``: the
+noise is then 0 at ``sigma_t = 0``, which is its limit, and the example 0 at ``alpha_t = 0``, the mean of centred data.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, final
 
 from torch import Tensor
 
@@ -27,6 +31,7 @@ __all__ = [
     "Decoder",
     "Denoiser",
     "Energy",
+    "NoisePredictor",
     "Observation",
     "Pushforward",
     "Score",
@@ -106,6 +111,16 @@ class Denoiser(Estimand):
         """The conditional mean of the data, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
 
 
+class NoisePredictor(Estimand):
+    """``eps_hat(x_t, t) = E[eps | x_t]`` along a path (Ho, Jain, Abbeel 2020, https://arxiv.org/abs/2006.11239)."""
+
+    path: Path
+
+    @abstractmethod
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The conditional mean of the noise, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
+
+
 class Velocity(Estimand):
     """``v(x_t, t) = E[dx_t/dt | x_t]``: the probability-flow ODE is ``dx/dt = v(x, t)``."""
 
@@ -144,64 +159,152 @@ class TokenDenoiser(Estimand):
 
 # --- views ------------------------------------------------------------------------------------------------------------
 
+SMALLEST = 1e-3
+"""The least ``alpha_t`` that a view divides by; the least ``sigma_t`` is a tenth of it."""
 
-@register_view(Denoiser, Velocity)
+
+class _At(NamedTuple):
+    """A path's coefficients at times ``(B,)``, in float64."""
+
+    alpha: Tensor
+    sigma: Tensor
+    d_alpha: Tensor
+    d_sigma: Tensor
+
+    @classmethod
+    def of(cls, path: Path, t: Tensor) -> _At:
+        t = t.double()
+        return cls(path.alpha(t), path.sigma(t), path.d_alpha(t), path.d_sigma(t))
+
+    @property
+    def a(self) -> Tensor:
+        """``alpha``, safe to divide by."""
+        return self.alpha.clamp(min=SMALLEST)
+
+    @property
+    def s(self) -> Tensor:
+        """``sigma``, safe to divide by."""
+        return self.sigma.clamp(min=SMALLEST / 10)
+
+    @property
+    def wronskian(self) -> Tensor:
+        """``alpha sigma' - alpha' sigma``: positive, since the signal-to-noise ratio falls."""
+        return self.alpha * self.d_sigma - self.d_alpha * self.sigma
+
+
+def _zero(c: _At) -> Tensor:
+    return c.alpha * 0
+
+
+_Affine = tuple[Callable[[_At], Tensor], Callable[[_At], Tensor]]
+
+_COEFFICIENTS: Mapping[tuple[type[Estimand], type[Estimand]], _Affine] = {
+    (Denoiser, NoisePredictor): (lambda c: 1 / c.s, lambda c: -c.alpha / c.s),
+    (Denoiser, Velocity): (lambda c: c.d_sigma / c.s, lambda c: c.d_alpha - c.d_sigma * c.alpha / c.s),
+    (Denoiser, Score): (lambda c: -1 / c.s**2, lambda c: c.alpha / c.s**2),
+    (NoisePredictor, Denoiser): (lambda c: 1 / c.a, lambda c: -c.sigma / c.a),
+    (NoisePredictor, Velocity): (lambda c: c.d_alpha / c.a, lambda c: c.d_sigma - c.d_alpha * c.sigma / c.a),
+    (NoisePredictor, Score): (_zero, lambda c: -1 / c.s),
+    (Velocity, Denoiser): (lambda c: c.d_sigma / c.wronskian, lambda c: -c.sigma / c.wronskian),
+    (Velocity, NoisePredictor): (lambda c: -c.d_alpha / c.wronskian, lambda c: c.alpha / c.wronskian),
+    (Velocity, Score): (lambda c: c.d_alpha / (c.wronskian * c.s), lambda c: -c.alpha / (c.wronskian * c.s)),
+    (Score, Denoiser): (lambda c: 1 / c.a, lambda c: c.sigma**2 / c.a),
+    (Score, NoisePredictor): (_zero, lambda c: -c.sigma),
+    (Score, Velocity): (
+        lambda c: c.d_alpha / c.a,
+        lambda c: -c.sigma * (c.d_sigma - c.d_alpha * c.sigma / c.a),
+    ),
+}
+"""``(source, target)`` to ``(p, q)`` with ``target(x_t) = p x_t + q source(x_t)``."""
+
+_Diffused = Denoiser | NoisePredictor | Velocity | Score
+
+
+def _kind(source: _Diffused) -> type[Estimand]:
+    """Which of the four an estimand is."""
+    return next(kind for kind in (Denoiser, NoisePredictor, Velocity, Score) if isinstance(source, kind))
+
+
+def _seen(source: _Diffused, target: type[Estimand], x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+    """``p x_t + q source(x_t, t)``, ``(B, *event)``."""
+    of_x, of_source = _COEFFICIENTS[_kind(source), target]
+    at = _At.of(source.path, t)
+    return broadcast(of_x(at), x_t) * x_t + broadcast(of_source(at), x_t) * source(x_t, t, cond)
+
+
 @final
-class DenoiserAsVelocity(Velocity):
-    """``v = alpha' D + sigma' (x_t - alpha D) / sigma``."""
+class AsDenoiser(Denoiser):
+    """``D = (x_t - sigma eps_hat) / alpha = (x_t + sigma^2 s) / alpha = (sigma' x_t - sigma v) / (alpha sigma' - alpha' sigma)``.
 
-    def __init__(self, denoiser: Denoiser) -> None:
+    Args:
+        source: a noise predictor, a velocity or a score.
+    """
+
+    def __init__(self, source: NoisePredictor | Velocity | Score) -> None:
         super().__init__()
-        self.denoiser, self.path, self.event = denoiser, denoiser.path, denoiser.event
+        self.source, self.path, self.event = source, source.path, source.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        x_0 = self.denoiser(x_t, t, cond)
-        eps = (x_t - broadcast(self.path.alpha(t), x_t) * x_0) / broadcast(self.path.sigma(t), x_t)
-        return broadcast(self.path.d_alpha(t), x_t) * x_0 + broadcast(self.path.d_sigma(t), x_t) * eps
+        return _seen(self.source, Denoiser, x_t, t, cond)
 
 
-@register_view(Velocity, Denoiser)
 @final
-class VelocityAsDenoiser(Denoiser):
-    """``D = (sigma v - sigma' x_t) / (alpha' sigma - sigma' alpha)``."""
+class AsNoisePredictor(NoisePredictor):
+    """``eps_hat = (x_t - alpha D) / sigma = -sigma s = (alpha v - alpha' x_t) / (alpha sigma' - alpha' sigma)``.
 
-    def __init__(self, velocity: Velocity) -> None:
+    Args:
+        source: a denoiser, a velocity or a score.
+    """
+
+    def __init__(self, source: Denoiser | Velocity | Score) -> None:
         super().__init__()
-        self.velocity, self.path, self.event = velocity, velocity.path, velocity.event
+        self.source, self.path, self.event = source, source.path, source.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
-        d_alpha, d_sigma = self.path.d_alpha(t), self.path.d_sigma(t)
-        scale = d_alpha * sigma - d_sigma * alpha
-        return broadcast(sigma / scale, x_t) * self.velocity(x_t, t, cond) - broadcast(d_sigma / scale, x_t) * x_t
+        return _seen(self.source, NoisePredictor, x_t, t, cond)
 
 
-@register_view(Denoiser, Score)
 @final
-class DenoiserAsScore(Score):
-    """``s = (alpha D - x_t) / sigma^2``."""
+class AsVelocity(Velocity):
+    """``v = alpha' D + sigma' eps_hat``.
 
-    def __init__(self, denoiser: Denoiser) -> None:
+    Args:
+        source: a denoiser, a noise predictor or a score.
+    """
+
+    def __init__(self, source: Denoiser | NoisePredictor | Score) -> None:
         super().__init__()
-        self.denoiser, self.path, self.event = denoiser, denoiser.path, denoiser.event
+        self.source, self.path, self.event = source, source.path, source.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        x_0 = self.denoiser(x_t, t, cond)
-        return (broadcast(self.path.alpha(t), x_t) * x_0 - x_t) / broadcast(self.path.sigma(t) ** 2, x_t)
+        return _seen(self.source, Velocity, x_t, t, cond)
 
 
-@register_view(Score, Denoiser)
 @final
-class ScoreAsDenoiser(Denoiser):
-    """``D = (x_t + sigma^2 s) / alpha`` (Tweedie)."""
+class AsScore(Score):
+    """``s = -eps_hat / sigma = (alpha D - x_t) / sigma^2``.
 
-    def __init__(self, score: Score) -> None:
+    Args:
+        source: a denoiser, a noise predictor or a velocity.
+    """
+
+    def __init__(self, source: Denoiser | NoisePredictor | Velocity) -> None:
         super().__init__()
-        self.score, self.path, self.event = score, score.path, score.event
+        self.source, self.path, self.event = source, source.path, source.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        s = self.score(x_t, t, cond)
-        return (x_t + broadcast(self.path.sigma(t) ** 2, x_t) * s) / broadcast(self.path.alpha(t), x_t)
+        return _seen(self.source, Score, x_t, t, cond)
+
+
+_AS: Mapping[type[Estimand], Callable[[Any], Estimand]] = {
+    Denoiser: AsDenoiser,
+    NoisePredictor: AsNoisePredictor,
+    Velocity: AsVelocity,
+    Score: AsScore,
+}
+
+for _source, _target in _COEFFICIENTS:
+    register_view(_source, _target)(_AS[_target])
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -210,6 +313,7 @@ register_paradigm(Conditionals, Principle.LIKELIHOOD, Paradigm.AUTOREGRESSIVE)
 register_paradigm(Decoder, Principle.BOUND, Paradigm.LATENT_VARIABLE)
 register_paradigm(Pushforward, Principle.ADVERSARIAL, Paradigm.ADVERSARIAL)
 register_paradigm(Denoiser, Principle.DENOISING, Paradigm.DIFFUSION)
+register_paradigm(NoisePredictor, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(Velocity, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(Score, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(TokenDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
