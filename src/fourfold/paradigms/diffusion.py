@@ -13,7 +13,6 @@ https://arxiv.org/abs/2107.00630).
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -42,6 +41,7 @@ from fourfold.nn.dit import DiT
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.unet import UNet
 from fourfold.paths import EDM, Path, RectifiedFlow, broadcast, time_at
+from fourfold.samplers.likelihood import ProbabilityFlow, log_snr_range
 from fourfold.samplers.ode import DPMSolver, Heun
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Card, Kind, Paradigm, Principle
@@ -233,97 +233,6 @@ class FlowMatching(Objective):
 
 # --- likelihoods ------------------------------------------------------------------------------------------------------
 
-_CLEANEST, _NOISIEST = 7.0, -10.0
-"""The range of log-SNR that stands for a path's noiseless or dataless end."""
-
-
-def _log_snr_range(path: Path) -> tuple[float, float]:
-    """Lowest and highest log-SNR of a path, finite."""
-    ends = torch.tensor([path.t_max, path.t_min], dtype=torch.float64)
-    low, high = path.log_snr(ends).clamp(_NOISIEST, _CLEANEST).tolist()
-    return low, high
-
-
-def _log_normal(x: Tensor, sigma: float) -> Tensor:
-    """``log N(x; 0, sigma^2 I)``, ``(B,)``."""
-    flat = x.flatten(1)
-    return -0.5 * (flat / sigma).square().sum(1) - flat.shape[1] * (math.log(sigma) + 0.5 * math.log(2 * math.pi))
-
-
-@final
-@dataclass(frozen=True)
-class ProbabilityFlow(Likelihood):
-    """``log p(x) = log p_T(x_T) + integral of div v(x_t, t) dt`` along ``dx/dt = v``, by the classical Runge-Kutta rule.
-
-    The divergence is ``E_e[e^T (dv/dx) e]`` over random signs ``e``, drawn once for a trajectory (Grathwohl et al. 2019,
-    https://arxiv.org/abs/1810.01367); its standard error is over the probes and says nothing of the solver's error.
-    Steps are even in log-SNR. The density meant is that of the data with the noise of the path's first level.
-
-    Attributes:
-        steps: solver steps, of four network evaluations each.
-        probes: random sign vectors, at least 2; ``None`` takes the exact trace, with one gradient per dimension.
-    """
-
-    needs: ClassVar[type[Estimand]] = Velocity
-    steps: int = 24
-    probes: int | None = 4
-
-    def __post_init__(self) -> None:
-        """Refuse settings that give no standard error."""
-        if self.steps < 1 or (self.probes is not None and self.probes < 2):
-            raise ValueError("give at least 1 step and 2 probes (or probes=None for the exact trace)")
-
-    def __call__(self, estimand: Velocity, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        signs = self._signs(batch.x, noise)
-        grid = self._grid(estimand.path)
-        alpha = float(estimand.path.alpha(torch.tensor(grid[0], dtype=torch.float64)))
-        x, integral = alpha * batch.x, torch.zeros(len(batch.x), len(signs), device=batch.x.device)
-        for t, s in itertools.pairwise(grid):
-            x, change = _runge_kutta(estimand, x, t, s, batch.cond, signs)
-            integral = integral + change
-        ends = _log_normal(x, float(estimand.path.sigma(torch.tensor(grid[-1])))) + x[0].numel() * math.log(alpha)
-        return self._result(ends, integral)
-
-    def _signs(self, x: Tensor, noise: Noise) -> Tensor:
-        """Probes ``(k, B, *)``: random signs, or the unit vectors of which the sum is the trace."""
-        if self.probes is None:
-            return torch.eye(x[0].numel(), device=x.device).reshape(-1, 1, *x.shape[1:]).expand(-1, *x.shape)
-        return torch.stack([(noise.uniform(*x.shape[1:]) < 0.5) * 2.0 - 1 for _ in range(self.probes)])
-
-    def _grid(self, path: Path) -> list[float]:
-        """Rising times, even in log-SNR, that end at the path's last."""
-        low, high = _log_snr_range(path)
-        times: list[float] = time_at(path, torch.linspace(high, low, self.steps + 1, dtype=torch.float64)).tolist()
-        return [*times[:-1], path.t_max]
-
-    def _result(self, ends: Tensor, integral: Tensor) -> LogProb:
-        if self.probes is None:
-            return LogProb(ends + integral.sum(1), Kind.ESTIMATE, note=f"ODE, {self.steps} steps, exact trace")
-        error = integral.std(1) / math.sqrt(self.probes)
-        note = f"ODE, {self.steps} steps, {self.probes} probes"
-        return LogProb(ends + integral.mean(1), Kind.ESTIMATE, std_error=error, draws=self.probes, note=note)
-
-
-def _runge_kutta(
-    v: Velocity, x: Tensor, t: float, s: float, cond: Tensor | None, signs: Tensor
-) -> tuple[Tensor, Tensor]:
-    """One step ``t -> s`` of the state and of each probe's integral of the divergence, ``(B, k)``."""
-    h = s - t
-    v_1, d_1 = _flow(v, x, t, cond, signs)
-    v_2, d_2 = _flow(v, x + h / 2 * v_1, t + h / 2, cond, signs)
-    v_3, d_3 = _flow(v, x + h / 2 * v_2, t + h / 2, cond, signs)
-    v_4, d_4 = _flow(v, x + h * v_3, s, cond, signs)
-    return x + h / 6 * (v_1 + 2 * v_2 + 2 * v_3 + v_4), h / 6 * (d_1 + 2 * d_2 + 2 * d_3 + d_4)
-
-
-@torch.enable_grad()
-def _flow(v: Velocity, x: Tensor, t: float, cond: Tensor | None, signs: Tensor) -> tuple[Tensor, Tensor]:
-    """The velocity, ``(B, *)``, and ``e^T (dv/dx) e`` of each probe, ``(B, k)``, without a graph."""
-    x = x.detach().requires_grad_()
-    out = v(x, torch.full((len(x),), t, device=x.device), cond)
-    products = [torch.autograd.grad(out, x, e, retain_graph=True)[0] * e for e in signs]
-    return out.detach(), torch.stack([p.flatten(1).sum(1) for p in products], 1)
-
 
 @final
 @dataclass(frozen=True)
@@ -348,7 +257,7 @@ class VariationalBound(Likelihood):
 
     @torch.no_grad()
     def __call__(self, estimand: Denoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        low, high = _log_snr_range(estimand.path)
+        low, high = log_snr_range(estimand.path)
         strata = self.draws // 2
         losses = [self._loss(estimand, batch, noise, low, high, i // 2 / strata) for i in range(self.draws)]
         pairs = torch.stack(losses, 1).reshape(-1, strata, 2) * (high - low)
