@@ -58,6 +58,7 @@ class DiT(Part, nn.Module):
         heads: attention heads; must divide ``width``.
         patch: side of a patch.
         classes: number of labels, or ``None``.
+        times: 1, or 2 for times ``(B, 2)``.
     """
 
     def __init__(
@@ -68,13 +69,14 @@ class DiT(Part, nn.Module):
         heads: int = 3,
         patch: int = 4,
         classes: int | None = None,
+        times: int = 1,
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads do not divide the width {width}")
         channels, self.height, self.width = shape
         self.patch, self.grid = patch, (math.ceil(self.height / patch), math.ceil(self.width / patch))
-        self.condition = Condition(width, classes)
+        self.condition = Condition(width, classes, times)
         self.entry = nn.Linear(3 * channels * patch**2, width)
         self.positions = nn.Parameter(0.5 * torch.randn(1, self.grid[0] * self.grid[1], width))
         self.blocks = nn.ModuleList(_Block(width, heads, width) for _ in range(depth))

@@ -42,23 +42,41 @@ class FourierTime(Part, nn.Module):
 class Condition(Part, nn.Module):
     """Time and label as one vector: ``phi(W_2 phi(W_1 fourier(tau)) + e_c)``, ``(B, width)``, with ``phi`` = SiLU.
 
+    With two times, ``W_1 fourier(tau) + V fourier(tau')`` stands within, and ``V`` is zero at the start: weights of one
+    time are weights of two, which ignore the second.
+
     Args:
         width: length of the vector.
         classes: number of labels, or ``None``; label -1 is "unknown" and has a row of its own.
+        times: 1 or 2.
     """
 
-    def __init__(self, width: int, classes: int | None = None) -> None:
+    def __init__(self, width: int, classes: int | None = None, times: int = 1) -> None:
         super().__init__()
+        if times not in (1, 2):
+            raise ValueError(f"a network knows 1 or 2 times, not {times}")
         self.fourier = FourierTime(width)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.other = nn.Linear(width, width, bias=False) if times == 2 else None
+        if self.other is not None:
+            nn.init.zeros_(self.other.weight)
         self.labels = None if classes is None else nn.Embedding(classes + 1, width)
 
     def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
-        """The vector, in the dtype of the weights, for ``tau`` of shape ``(B,)`` and labels ``(B,)``."""
-        h = self.second(F.silu(self.first(self.fourier(tau).to(self.first.weight.dtype))))
+        """The vector, in the dtype of the weights, for ``tau`` of shape ``(B,)`` or ``(B, 2)`` and labels ``(B,)``."""
+        h = self.second(F.silu(self._times(tau)))
         if self.labels is not None:
-            h = h + self.labels(torch.zeros_like(tau, dtype=torch.long) if cond is None else cond + 1)
+            unknown = torch.zeros(len(tau), dtype=torch.long, device=tau.device)
+            h = h + self.labels(unknown if cond is None else cond + 1)
         return F.silu(h)
+
+    def _times(self, tau: Tensor) -> Tensor:
+        """``W_1 fourier(tau)``, and the second time's share."""
+        dtype = self.first.weight.dtype
+        if self.other is None:
+            return self.first(self.fourier(tau).to(dtype))
+        t, s = (self.fourier(part).to(dtype) for part in tau.unbind(1))
+        return self.first(t) + self.other(s)
 
 
 def with_detail(x: Tensor) -> Tensor:

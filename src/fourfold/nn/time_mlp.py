@@ -39,11 +39,12 @@ class TimeMLP(Part, nn.Module):
         width: length of the residual stream.
         blocks: number of residual blocks.
         classes: number of labels, or ``None``.
+        times: 1, or 2 for times ``(B, 2)``.
     """
 
-    def __init__(self, dim: int, width: int = 256, blocks: int = 3, classes: int | None = None) -> None:
+    def __init__(self, dim: int, width: int = 256, blocks: int = 3, classes: int | None = None, times: int = 1) -> None:
         super().__init__()
-        self.condition = Condition(width, classes)
+        self.condition = Condition(width, classes, times)
         self.entry = nn.Linear(3 * dim, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)

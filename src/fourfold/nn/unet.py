@@ -81,6 +81,7 @@ class UNet(Part, nn.Module):
         patch: side of the square patches that images are cut into.
         classes: number of labels, or ``None``.
         condition: length of the vector of time and label.
+        times: 1, or 2 for times ``(B, 2)``.
     """
 
     def __init__(
@@ -91,12 +92,13 @@ class UNet(Part, nn.Module):
         patch: int = 2,
         classes: int | None = None,
         condition: int = 128,
+        times: int = 1,
     ) -> None:
         super().__init__()
         if len(widths) != len(blocks):
             raise ValueError(f"{len(widths)} widths and {len(blocks)} numbers of blocks: give one of each per stage")
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
-        self.condition = Condition(condition, classes)
+        self.condition = Condition(condition, classes, times)
         self.stem = _conv(3 * channels * patch**2, widths[0], 3)
         self.down = nn.ModuleList(Stage(w, n, condition) for w, n in zip(widths, blocks, strict=True))
         self.coarser = nn.ModuleList(_conv(fine, coarse, 1) for fine, coarse in pairwise(widths))
