@@ -19,7 +19,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, final
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from fourfold.core import Estimand, Noise, register_paradigm, register_view
 from fourfold.paths import Path, broadcast
@@ -32,8 +33,10 @@ __all__ = [
     "Denoiser",
     "Energy",
     "NoisePredictor",
+    "NoisedEnergy",
     "Observation",
     "Pushforward",
+    "Reference",
     "Score",
     "TokenDenoiser",
     "Velocity",
@@ -141,12 +144,44 @@ class Score(Estimand):
         """The score, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
 
 
+class Reference(nn.Module):
+    """A normalised distribution near an energy's own: where chains and annealing start, and what data are contrasted with."""
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """``log q(x)`` in nats, ``(B,)`` float32, with respect to the codec's measure."""
+
+    @abstractmethod
+    def draw(self, noise: Noise) -> Tensor:
+        """``len(noise)`` draws, ``(n, *event)``."""
+
+
 class Energy(Estimand):
-    """``E(x)`` with ``p(x) proportional to exp(-E(x))``."""
+    """``E(x)`` with ``p(x) proportional to exp(-E(x))``; ``reference`` is where its chains start."""
+
+    reference: Reference
 
     @abstractmethod
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """The energy, ``(B,)``."""
+        """The energy, ``(B,)`` float32, up to a constant that may depend on ``cond``."""
+
+
+class NoisedEnergy(Energy):
+    """``E(x_t, t)`` with ``p_t(x_t) proportional to exp(-E(x_t, t))`` along a path; as an :class:`Energy`, that of ``t_min``.
+
+    Its view as a :class:`Score` is exact, by autograd. A plain energy has no such view: it knows its score at no other
+    noise than its own, and a sampler that follows a path would go astray without a word.
+    """
+
+    path: Path
+
+    @abstractmethod
+    def at(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The energy at the noise of ``t``, ``(B,)``, up to a constant that may depend on ``t`` and ``cond``."""
+
+    @final
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.at(x, torch.full((len(x),), self.path.t_min, device=x.device), cond)
 
 
 class TokenDenoiser(Estimand):
@@ -305,6 +340,27 @@ _AS: Mapping[type[Estimand], Callable[[Any], Estimand]] = {
 
 for _source, _target in _COEFFICIENTS:
     register_view(_source, _target)(_AS[_target])
+
+
+@register_view(NoisedEnergy, Score)
+@final
+class EnergyAsScore(Score):
+    """``s(x_t, t) = -grad_x E(x_t, t)`` by autograd; differentiable itself wherever gradients are recorded.
+
+    Args:
+        energy: of every noise level of its path.
+    """
+
+    def __init__(self, energy: NoisedEnergy) -> None:
+        super().__init__()
+        self.energy, self.path, self.event = energy, energy.path, energy.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        recorded = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x_t = x_t if recorded and x_t.requires_grad else x_t.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.energy.at(x_t, t, cond).sum(), x_t, create_graph=recorded)
+        return -gradient
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
