@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fourfold.core import Part
-from fourfold.nn.resnet import _GAIN, Residual, _conv, _labels, _linear, _phi, _Plan
+from fourfold.nn.resnet import _GAIN, Plan, Residual, _conv, _labels, _linear, _phi
 
 __all__ = ["LadderDecoder", "LadderEncoder"]
 
@@ -68,7 +68,7 @@ class LadderDecoder(Part, nn.Module):
         classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.plan = plan = _Plan(shape, width)
+        self.plan = plan = Plan(shape, width)
         self.noises = [(channels, *size) for size in reversed(plan.sizes) for _ in range(rungs)]
         self.labels = _labels(classes, inputs)
         self.entry = _linear(inputs if classes is None else 2 * inputs, plan.features)
@@ -117,7 +117,7 @@ class LadderEncoder(Part, nn.Module):
         classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.plan = plan = _Plan(shape, width)
+        self.plan = plan = Plan(shape, width)
         depth = len(plan.widths) * rungs
         self.stem = _conv(plan.channels * plan.patch**2, width)
         self.stages = nn.ModuleList(nn.Sequential(*(Residual(w, w, depth) for _ in range(rungs))) for w in plan.widths)
