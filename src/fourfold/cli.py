@@ -36,7 +36,7 @@ Data = Annotated[
 ]
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="Of every random draw.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the files of Fashion-MNIST are.")]
+DataDir = Annotated[Path | None, typer.Option(help="Where the files of Fashion-MNIST or emoji are.")]
 Conditional = Annotated[bool, typer.Option("--conditional", help="Condition on the labels of the data.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
 Limit = Annotated[int | None, typer.Option(help="Use at most this many examples (of a text: tokens).")]
@@ -548,7 +548,10 @@ def _call(value: Any) -> str:
 
 @app.command()
 def data(
-    name: Annotated[str | None, typer.Argument(help="A built-in set, a file, or a folder of images.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A built-in set, a file, a folder of images, or 'get'.")] = None,
+    fetched: Annotated[
+        str | None, typer.Argument(metavar="[SET]", help="After 'get': the set to fetch from the network (emoji).")
+    ] = None,
     seed: Seed = 0,
     conditional: Conditional = False,
     data_dir: DataDir = None,
@@ -560,11 +563,14 @@ def data(
         Path | None, typer.Option("--out", "-o", help="Write 64 training examples to a .png, .npy, .csv or .txt.")
     ] = None,
 ) -> None:
-    """Check and describe a data set; without a name, list the built-in ones."""
+    """Check and describe a data set; without a name, list the built-in ones; 'get' fetches one."""
     from fourfold.data import describe, load, names
     from fourfold.engine.output import write_examples
     from fourfold.spaces import Text
 
+    if name == "get" or fetched is not None:
+        _get(name, fetched, data_dir)
+        return
     if name is None:
         typer.echo("\n".join(names()))
         return
@@ -574,6 +580,22 @@ def data(
         x = dataset.train.x
         x = _windows(x, dataset.space.length) if isinstance(dataset.space, Text) else x
         typer.echo(write_examples(out, x[:64], dataset.space))
+
+
+def _get(name: str | None, fetched: str | None, data_dir: Path | None) -> None:
+    """Fetch a set through the tool that has it."""
+    from fourfold.data import describe, load
+    from fourfold.data.emoji import fetch_emoji
+
+    if name != "get":
+        raise ValueError(f"{fetched!r} is one argument too many: give one set, or 'get' and a set")
+    if fetched != "emoji":
+        raise ValueError(
+            f"'get' fetches emoji, not {fetched!r}; the other sets need no fetching, or say where they are"
+        )
+    _say("fetching emoji through npm (two packages of about 60 MB)")
+    folder = fetch_emoji(data_dir)
+    typer.echo(describe(load("emoji", data_dir=folder)))
 
 
 # --- others' commands, and errors -------------------------------------------------------------------------------------

@@ -698,9 +698,7 @@ class GenerativeModel(Part, nn.Module):
         return Batch(self.codec.encode(x)[0], cond)
 
     @torch.no_grad()
-    def sample(
-        self, n: int, cond: Condition = None, seed: int = 0, batch_size: int = 256, start: int = 0
-    ) -> Tensor:
+    def sample(self, n: int, cond: Condition = None, seed: int = 0, batch_size: int = 256, start: int = 0) -> Tensor:
         """Draw raw examples ``(n, *shape)``.
 
         Args:
@@ -792,7 +790,7 @@ class GenerativeModel(Part, nn.Module):
 
 def _class_labels(n: int, cond: Condition, classes: int) -> Tensor:
     """``n`` labels, ``(n,)`` int64."""
-    if isinstance(cond, str) or (not isinstance(cond, int | Tensor) and any(isinstance(c, str) for c in cond or ())):
+    if isinstance(cond, str) or (isinstance(cond, Sequence) and any(isinstance(c, str) for c in cond)):
         raise ValueError(f"this model is conditioned on class labels 0 .. {classes - 1}, not on text: give numbers")
     labels = torch.as_tensor(cond, dtype=torch.long)
     labels = labels.expand(n) if labels.ndim == 0 else labels
@@ -810,7 +808,9 @@ def _captions(n: int, cond: Condition, length: int) -> Tensor:
             return cond.long()
     elif isinstance(cond, Sequence) and len(cond) == n and all(isinstance(c, str) for c in cond):
         return encode_captions(cond, length)
-    raise ValueError(f"this model is conditioned on captions: give cond a text, or {n} texts, of at most {length} bytes")
+    raise ValueError(
+        f"this model is conditioned on captions: give cond a text, or {n} texts, of at most {length} bytes"
+    )
 
 
 def _show(part: Any) -> str:

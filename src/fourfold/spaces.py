@@ -64,6 +64,7 @@ class Images(Space):
         levels: how many values a pixel can take (256 for 8 bits, 17 for scikit-learn's digits).
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
+        caption: the most bytes of a caption, where images are conditional on captions.
     """
 
     channels: int
@@ -72,12 +73,15 @@ class Images(Space):
     levels: int = 256
     classes: int | None = None
     class_names: tuple[str, ...] = field(default=())
+    caption: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.shape) < 1 or not 2 <= self.levels <= 256:
             raise ValueError(
                 f"images of shape {self.shape} with {self.levels} levels: give sizes >= 1, levels 2 .. 256"
             )
+        if self.caption is not None and (self.caption < 1 or self.classes is not None):
+            raise ValueError("images are conditional on classes or on captions of at least 1 byte: give one of them")
         _check_classes(self.classes, self.class_names)
 
     @property

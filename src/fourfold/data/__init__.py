@@ -55,8 +55,8 @@ def load(
             classes); ``.npy`` or ``.npz`` (images uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; vectors
             ``(N, D)``); ``.csv``, ``.tsv`` or ``.parquet`` of numbers.
         seed: draws sampled sets and splits.
-        data_dir: where the files of Fashion-MNIST are.
-        conditional: give the splits their labels and the space its classes.
+        data_dir: where the files of Fashion-MNIST or the packages of ``emoji`` are.
+        conditional: give the splits their labels and the space its classes; or captions, where examples have those.
         skip_bad: leave out images that cannot be read, and list them in ``dataset.skipped``.
         limit: use at most this many examples, or the first so many tokens of a text.
         labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``.

@@ -1,4 +1,4 @@
-"""The built-in sets: bundled with scikit-learn or Python, sampled, or Fashion-MNIST."""
+"""The built-in sets: bundled with scikit-learn or Python, sampled, Fashion-MNIST, or emoji."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import torch
 
 from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.densities import Checkerboard, GaussianMixture
+from fourfold.data.emoji import emoji
 from fourfold.data.text import text_source
 from fourfold.spaces import Images, Vectors
 
@@ -230,6 +231,7 @@ def _download(root: Path) -> Path:
 BUILTIN: Mapping[str, Callable[[Options], Source]] = {
     "digits": digits,
     "fashion-mnist": fashion_mnist,
+    "emoji": emoji,
     "two-moons": two_moons,
     "eight-gaussians": eight_gaussians,
     "pinwheel": pinwheel,

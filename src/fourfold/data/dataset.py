@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Space
+from fourfold.core import Space, decode_captions
 from fourfold.spaces import Images, Text, Vectors
 
 __all__ = ["DataError", "Dataset", "Density", "Options", "Source", "Split", "assemble", "describe", "digest"]
@@ -42,7 +42,7 @@ class Density(ABC):
 
 @dataclass(frozen=True)
 class Split:
-    """Raw examples ``(N, *shape)`` with their labels ``(N,)``; for text the id stream ``(N,)``, cut into windows later."""
+    """Raw examples ``(N, *shape)`` with labels ``(N,)`` or captions' bytes ``(N, L)``; for text the id stream ``(N,)``."""
 
     x: Tensor
     cond: Tensor | None = None
@@ -59,7 +59,7 @@ class Dataset:
         name: the built-in name, or the path.
         space: what one example is.
         train, validation, test: the splits.
-        digest: SHA-256 of all examples and labels in the order of the source, whatever the seed.
+        digest: SHA-256 of all examples, labels and captions in the order of the source, whatever the seed.
         source: where the data came from, in words.
         skipped: files left out because they could not be read, with the reason.
         density: the exact density of sampled sets, where it is known.
@@ -132,6 +132,8 @@ class Source:
         skipped: files left out.
         density: exact density, if known.
         hint: the way out when labels are asked for and there are none.
+        captions: bytes of a caption of each example, ``(N, L)`` int64 padded with -1, instead of labels.
+        groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
     """
 
     x: Tensor
@@ -144,13 +146,20 @@ class Source:
     skipped: tuple[str, ...] = ()
     density: Density | None = None
     hint: str = field(default="load it without conditional")
+    captions: Tensor | None = None
+    groups: Tensor | None = None
+
+    @property
+    def known(self) -> Tensor | None:
+        """What examples can be conditioned on: labels or captions."""
+        return self.captions if self.labels is None else self.labels
 
 
 # --- digests and splits -----------------------------------------------------------------------------------------------
 
 
 def digest(x: Tensor, labels: Tensor | None = None) -> str:
-    """SHA-256 of dtype, shape and values of the examples and their labels, in hexadecimal."""
+    """SHA-256 of dtype, shape and values of the examples and their labels or captions, in hexadecimal."""
     sha = hashlib.sha256()
     for tensor in (x,) if labels is None else (x, labels):
         sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
@@ -166,7 +175,7 @@ def assemble(name: str, source: Source, options: Options) -> Dataset:
         DataError: for labels that are asked for and missing, too few examples, or values outside the space.
     """
     _check_labels(name, source, options)
-    sha = digest(source.x, source.labels)
+    sha = digest(source.x, source.known)
     if isinstance(source.space, Text):
         parts = _by_position(name, source, options)
     else:
@@ -190,15 +199,17 @@ def assemble(name: str, source: Source, options: Options) -> Dataset:
 
 
 def _check_labels(name: str, source: Source, options: Options) -> None:
-    if options.conditional and source.labels is None:
+    if options.conditional and source.known is None:
         raise DataError(f"{name} has no labels to be conditional on: {source.hint}")
-    if source.labels is not None and len(source.labels) != len(source.x):
-        raise DataError(f"{name}: {len(source.labels)} labels for {len(source.x)} examples: one label per example")
+    if source.known is not None and len(source.known) != len(source.x):
+        raise DataError(f"{name}: {len(source.known)} labels for {len(source.x)} examples: one label per example")
 
 
 def _named(source: Source, options: Options) -> Space:
-    """The space, with its classes where the set is conditional."""
+    """The space, with its classes or captions where the set is conditional."""
     space = source.space
+    if options.conditional and source.captions is not None and isinstance(space, Images):
+        return dataclasses.replace(space, caption=source.captions.shape[1])
     if options.conditional and isinstance(space, (Images, Vectors)):
         return dataclasses.replace(space, classes=len(source.class_names), class_names=source.class_names)
     return space
@@ -239,14 +250,18 @@ def _by_seed(name: str, source: Source, options: Options) -> tuple[Split, Split,
     pool = len(source.x) - source.test
     keep = 1.0 if options.limit is None else min(options.limit / len(source.x), 1.0)
     labels = None if source.labels is None else source.labels[:pool]
-    order = _stratified(pool, labels, generator)[: round(pool * keep)]
+    groups = None if source.groups is None else source.groups[:pool]
+    order = _stratified(pool, labels, generator) if groups is None else _together(groups, generator)
+    order = order[: round(pool * keep)]
     if len(order) < FEWEST:
         raise DataError(f"{name}: {len(order)} examples are too few: at least {FEWEST} are needed")
     shares = _fractions(options, (0.8, 0.1, 0.1))
     if source.test:
         held = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out
         shares = (1 - held, held)
-    rows = [_shuffled(order[part], generator) for part in _cut(len(order), shares)]
+    parts = _cut(len(order), shares)
+    parts = parts if groups is None else _at_borders(name, parts, groups[order])
+    rows = [_shuffled(order[part], generator) for part in parts]
     if source.test:
         rest = torch.randperm(source.test, generator=generator)[: max(round(source.test * keep), 1)]
         rows.append(pool + (rest if options.limit is not None else torch.arange(source.test)))
@@ -267,6 +282,26 @@ def _stratified(n: int, labels: Tensor | None, generator: torch.Generator) -> Te
     return place.argsort(stable=True)
 
 
+def _together(groups: Tensor, generator: torch.Generator) -> Tensor:
+    """An order of all examples in which groups follow one another at random, each whole."""
+    _, ids = torch.unique(groups, return_inverse=True)
+    place = torch.randperm(int(ids.max()) + 1, generator=generator)
+    return place[ids].argsort(stable=True)
+
+
+def _at_borders(name: str, parts: Sequence[slice], groups: Tensor) -> list[slice]:
+    """Move every inner edge of the parts to the nearest border between two groups that leaves each part one."""
+    borders = [*((groups[1:] != groups[:-1]).nonzero().flatten() + 1).tolist(), len(groups)]
+    if len(borders) < len(parts):
+        raise DataError(f"{name}: {len(borders)} groups of variants are too few for {len(parts)} splits: give more")
+    edges, first = [0], 0
+    for i, part in enumerate(parts[:-1], 2):
+        choice = borders[first : len(borders) - len(parts) + i - 1]
+        edges.append(min(choice, key=lambda border, stop=part.stop: abs(border - stop)))  # type: ignore[misc]
+        first = borders.index(edges[-1]) + 1
+    return [slice(a, b) for a, b in itertools.pairwise([*edges, len(groups)])]
+
+
 def _shuffled(rows: Tensor, generator: torch.Generator) -> Tensor:
     return rows[torch.randperm(len(rows), generator=generator)]
 
@@ -274,7 +309,7 @@ def _shuffled(rows: Tensor, generator: torch.Generator) -> Tensor:
 def _take(source: Source, rows: Sequence[Tensor], conditional: bool) -> list[Split]:
     """The splits: copies of their rows, or, where the data is large and all of it is used, views of it reordered."""
     order = torch.cat(list(rows))
-    known = source.labels[order] if conditional and source.labels is not None else None
+    known = source.known[order] if conditional and source.known is not None else None
     sizes = [len(part) for part in rows]
     cond: Sequence[Tensor | None] = [None] * len(sizes) if known is None else torch.split(known, sizes)
     if len(order) == len(source.x) and source.x.nbytes > LARGE:
@@ -315,12 +350,13 @@ def describe(dataset: Dataset) -> str:
     unit = "tokens" if isinstance(dataset.space, Text) else "examples"
     counts = ", ".join(f"{len(s):,} {word}" for s, word in zip(splits, ("train", "validation", "test"), strict=True))
     storages = {s.x.untyped_storage().data_ptr(): s.x.untyped_storage().nbytes() for s in splits}
+    captions = dataset.train.cond if dataset.space.caption is not None else None
     classes = f"{len(dataset.class_names)}: {_listed(dataset.class_names)}" if dataset.class_names else "none"
     lines = [
         f"{dataset.name}: {_words(dataset.space)}",
         f"  source     {dataset.source}",
         f"  {unit:<10} {counts} (seed {dataset.seed})",
-        f"  classes    {classes}",
+        f"  classes    {classes}" if captions is None else f"  captions   {_quoted(captions[:4])}, ...",
         f"  scored in  {dataset.space.unit}" + ("; the exact density is known" if dataset.density else ""),
         f"  memory     {sum(storages.values()) / 2**20:.1f} MiB",
         f"  sha256     {dataset.digest}",
@@ -330,6 +366,10 @@ def describe(dataset: Dataset) -> str:
 
 def _listed(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _quoted(captions: Tensor) -> str:
+    return ", ".join(repr(caption) for caption in decode_captions(captions))
 
 
 def _words(space: Space) -> str:

@@ -1,0 +1,275 @@
+"""Emoji with their names: the pictures of two vendors, from two npm packages.
+
+Cal Henderson's packages ``emoji-datasource-google`` and ``emoji-datasource-twitter`` (MIT, https://github.com/iamcal/emoji-data)
+carry the pictures of Noto Emoji (Google; Apache-2.0, its fonts OFL-1.1) and of Twemoji (CC BY 4.0: whoever shows or shares them
+names "Twemoji, Copyright Twitter, Inc. and other contributors").
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fourfold.core import encode_captions
+from fourfold.data.dataset import DataError, Options, Source
+from fourfold.spaces import Images
+
+__all__ = ["captioned", "emoji", "fetch_emoji"]
+
+CACHE = Path("~/.cache/fourfold/emoji")
+"""Where ``fourfold data get emoji`` puts the packages."""
+VERSION = "16.0.0"
+"""The packages' version that is fetched: the data are named by it."""
+VENDORS: Mapping[str, str] = {"google": "Noto Emoji (Apache-2.0)", "twitter": "Twemoji (CC BY 4.0)"}
+SIDE = 64
+CAPTION = 128
+"""The most bytes of a caption."""
+_FRAME = 1
+"""Transparent pixels around every picture of a sheet."""
+_TONES: Mapping[str, str] = {
+    "1F3FB": "light skin tone",
+    "1F3FC": "medium-light skin tone",
+    "1F3FD": "medium skin tone",
+    "1F3FE": "medium-dark skin tone",
+    "1F3FF": "dark skin tone",
+}
+_SEXES: Mapping[str, str] = {
+    "1F468": "1F9D1",
+    "1F469": "1F9D1",
+    "1F466": "1F9D2",
+    "1F467": "1F9D2",
+    "1F474": "1F9D3",
+    "1F475": "1F9D3",
+}
+"""Man and woman, boy and girl, and old man and woman, as the person that stands for both."""
+_MARKS = {*_TONES, "FE0F", "200D", "2640", "2642"}
+"""Codes that make a variant: skin tones, joiners, the signs of the sexes."""
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, SyntaxError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One picture of a sheet: its place, its caption, and the emoji it is a variant of."""
+
+    column: int
+    row: int
+    caption: str
+    emoji: str
+
+
+def emoji(options: Options) -> Source:
+    """About 7,000 emoji of 64 x 64 pixels with their names, by Noto Emoji and Twemoji; splits keep variants together."""
+    folder = _find(options)
+    sheets = [_read_vendor(folder / f"emoji-datasource-{vendor}", vendor) for vendor in VENDORS]
+    x = torch.from_numpy(np.concatenate([pixels for pixels, _ in sheets]))
+    pictures = [picture for _, found in sheets for picture in found]
+    captions = encode_captions([picture.caption for picture in pictures], CAPTION)
+    groups = _groups([picture.emoji for picture in pictures], x)
+    where = f"npm emoji-datasource {_version(folder)}: {', '.join(VENDORS.values())}; {folder}"
+    return Source(x, Images(3, SIDE, SIDE), where, captions=captions, groups=groups)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _read_vendor(folder: Path, vendor: str) -> tuple[np.ndarray, list[_Picture]]:
+    """The pictures of a vendor on white, ``(N, 3, 64, 64)``, cut out of its sheet, and what they are."""
+    sheet = folder / "img" / vendor / "sheets" / f"{SIDE}.png"
+    try:
+        pictures = list(_pictures(json.loads((folder / "emoji.json").read_text(encoding="utf-8")), vendor))
+        pixels = _on_white(sheet)
+    except _UNREADABLE as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(f"{folder}: is no such package ({reason}): fetch it again (fourfold data get emoji)") from None
+    step = SIDE + 2 * _FRAME
+    far = max(max(picture.column, picture.row) for picture in pictures)
+    if min(pixels.shape[:2]) < (far + 1) * step:
+        raise DataError(f"{sheet}: {pixels.shape[:2]} pixels do not hold {far + 1} rows: fetch it again")
+    corners = [(picture.row * step + _FRAME, picture.column * step + _FRAME) for picture in pictures]
+    return np.stack([pixels[y : y + SIDE, x : x + SIDE].transpose(2, 0, 1) for y, x in corners]), pictures
+
+
+def _on_white(path: Path) -> np.ndarray:
+    """The pixels of a sheet seen on white, ``(H, W, 3)``."""
+    with Image.open(path, formats=("PNG",)) as opened:
+        sheet = opened.convert("RGBA")
+    white = Image.new("RGBA", sheet.size, "white")
+    white.alpha_composite(sheet)
+    return np.asarray(white.convert("RGB"))
+
+
+def _pictures(entries: list[dict[str, Any]], vendor: str) -> Iterator[_Picture]:
+    """The emoji that a vendor has drawn, with their skin tones; pairs of people of two different tones are left out."""
+    for entry in entries:
+        caption, key = captioned(entry), _key(entry["unified"])
+        tones = entry.get("skin_variations", {})
+        variants = [(entry, caption)]
+        variants += [(tones[tone], f"{caption}, {_TONES[tone.split('-')[0]]}") for tone in tones if _single(tone)]
+        for variant, text in variants:
+            if variant[f"has_img_{vendor}"]:
+                yield _Picture(variant["sheet_x"], variant["sheet_y"], text, key)
+
+
+def _single(tone: str) -> bool:
+    return len(set(tone.split("-"))) == 1
+
+
+def _key(unified: str) -> str:
+    """What the variants of one emoji share: its codes without skin tone and sex."""
+    return "-".join(_SEXES.get(code, code) for code in unified.split("-") if code not in _MARKS)
+
+
+def captioned(entry: Mapping[str, Any]) -> str:
+    """The caption of an entry of ``emoji.json``: its name, and its short names where they say something else.
+
+    In Unicode's names "black" and "white" mean filled and outlined, so they stay only where the short name has them too.
+    """
+    name, short = entry["name"].lower(), [_words(s) for s in entry["short_names"]]
+    if entry["subcategory"] in ("country-flag", "subdivision-flag"):
+        return f"flag of {name.removesuffix(' flag')}"
+    if entry["unified"] == "2764-FE0F":
+        return "red heart"
+    spoken = " ".join(short)
+    kept = [word for word in name.split() if word not in ("black", "white") or word in spoken]
+    said = set(_words(name).split())
+    others = [s for s in short if not set(s.split()) <= said and not s.replace(" ", "").isdigit()]
+    return ", ".join([" ".join(kept), *others])
+
+
+def _words(name: str) -> str:
+    """A short name as words, without numbers that only tell variants apart."""
+    return " ".join(word for word in re.split(r"[^a-z0-9.]+", name.lower()) if word and word not in "23")
+
+
+def _groups(keys: list[str], x: torch.Tensor) -> torch.Tensor:
+    """A number for each emoji with all its variants, ``(N,)``; emoji drawn alike by a vendor are one."""
+    parent = {key: key for key in keys}
+
+    def root(key: str) -> str:
+        while parent[key] != key:
+            key = parent[key]
+        return key
+
+    first: dict[bytes, str] = {}
+    for key, image in zip(keys, x.numpy(), strict=True):
+        parent[root(key)] = root(first.setdefault(image.tobytes(), key))
+    roots = {name: i for i, name in enumerate(sorted({root(key) for key in keys}))}
+    return torch.tensor([roots[root(key)] for key in keys])
+
+
+# --- where it is ------------------------------------------------------------------------------------------------------
+
+
+def _find(options: Options) -> Path:
+    """The folder with both packages.
+
+    Raises:
+        DataError: naming every way to get them.
+    """
+    if options.data_dir is not None and not Path(options.data_dir).is_dir():
+        raise DataError(f"the data folder {options.data_dir} does not exist: create it, or leave it out")
+    roots = [Path(root) for root in (options.data_dir, os.environ.get("FOURFOLD_DATA")) if root]
+    roots = [place for root in roots for place in (root, root / "emoji", root / "node_modules")]
+    for folder in [*roots, CACHE.expanduser()]:
+        if _complete(folder):
+            return folder
+    raise DataError(
+        "emoji was not found. Either (1) run 'fourfold data get emoji', which fetches it through npm into "
+        f"{CACHE}, (2) or run 'npm install emoji-datasource-google@{VERSION} emoji-datasource-twitter@{VERSION}' in a "
+        "folder and pass that folder as data_dir (--data-dir), (3) or name that folder in the environment variable "
+        "FOURFOLD_DATA"
+    )
+
+
+def _complete(folder: Path) -> bool:
+    """Whether both packages are there; one alone is refused."""
+    there = [(folder / f"emoji-datasource-{vendor}" / "emoji.json").is_file() for vendor in VENDORS]
+    if any(there) and not all(there):
+        missing = next(vendor for vendor, found in zip(VENDORS, there, strict=True) if not found)
+        raise DataError(f"{folder}: emoji-datasource-{missing} is missing beside the other package: fetch it too")
+    return all(there)
+
+
+def _version(folder: Path) -> str:
+    try:
+        content = json.loads((folder / "emoji-datasource-google" / "package.json").read_text(encoding="utf-8"))
+        return str(content["version"])
+    except (OSError, ValueError, KeyError):
+        return "of unknown version"
+
+
+# --- fetching ---------------------------------------------------------------------------------------------------------
+
+
+def fetch_emoji(folder: Path | None = None, npm: str = "npm") -> Path:
+    """Fetch both packages through npm and unpack what is needed of them.
+
+    Args:
+        folder: where they are put; by default :data:`CACHE`, where ``load`` looks for them.
+        npm: the command.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: if npm is missing, has no network, or what it brings is not the package, with the way out.
+    """
+    target = (folder or CACHE).expanduser()
+    with tempfile.TemporaryDirectory() as scratch:
+        for vendor in VENDORS:
+            name = f"emoji-datasource-{vendor}"
+            archive = _packed(npm, f"{name}@{VERSION}", Path(scratch))
+            _unpack(archive, vendor, target / name)
+    return target
+
+
+def _packed(npm: str, package: str, folder: Path) -> Path:
+    """The archive of a package, fetched into a folder."""
+    if shutil.which(npm) is None:
+        raise DataError(
+            f"{npm} was not found: install Node.js (on Debian: apt install npm), or get {package} elsewhere and pass "
+            "the folder that holds it as data_dir"
+        )
+    try:
+        done = subprocess.run(
+            [npm, "pack", package, "--silent"], cwd=folder, capture_output=True, text=True, timeout=600, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DataError(f"npm pack {package} did not finish ({error}): is there a network?") from None
+    archives = sorted(folder.glob(f"{package.partition('@')[0]}-*.tgz"))
+    if done.returncode or not archives:
+        said = " ".join((done.stderr or done.stdout).split())[:200] or f"exit code {done.returncode}"
+        raise DataError(
+            f"npm could not fetch {package} ({said}): is there a network, and is npm's registry right (npm ping)?"
+        )
+    return archives[0]
+
+
+def _unpack(archive: Path, vendor: str, target: Path) -> None:
+    """Take what is needed out of a package's archive, and put it in place at once."""
+    wanted = ["emoji.json", "package.json", "LICENSE", "README.md", f"img/{vendor}/sheets/{SIDE}.png"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        try:
+            with tarfile.open(archive) as packed:
+                members = [packed.getmember(f"package/{name}") for name in wanted]
+                packed.extractall(scratch, members, filter="data")
+        except (tarfile.TarError, KeyError, OSError) as error:
+            raise DataError(
+                f"{archive.name}: is not the package that was asked for ({error}): fetch it again"
+            ) from None
+        shutil.rmtree(target, ignore_errors=True)
+        (Path(scratch) / "package").rename(target)

@@ -1,0 +1,191 @@
+import io
+import json
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fourfold.core import decode_captions
+from fourfold.data import DataError, describe, emoji, load
+from fourfold.spaces import Images
+
+TONES = ["1F3FB", "1F3FF"]
+
+
+def entry(i, name, short, unified, subcategory="thing", tones=()):
+    here = {"sheet_x": i % 8, "sheet_y": i // 8, "has_img_google": True, "has_img_twitter": True}
+    found = {"name": name, "short_names": [short], "unified": unified, "subcategory": subcategory, **here}
+    if tones:
+        found["skin_variations"] = {tone: here | {"sheet_x": 7, "sheet_y": 7} for tone in tones}
+    return found
+
+
+def entries():
+    found = [entry(i, f"THING {chr(65 + i)}", f"thing_{chr(97 + i)}", f"{0x1F600 + i:X}") for i in range(20)]
+    found.append(entry(20, "MAN FARMER", "male-farmer", "1F468-200D-1F33E", tones=TONES))
+    found.append(entry(21, "WOMAN FARMER", "female-farmer", "1F469-200D-1F33E", tones=[*TONES, "1F3FB-1F3FF"]))
+    found.append(entry(22, "Japan Flag", "jp", "1F1EF-1F1F5", "country-flag"))
+    found.append(entry(0, "SAME PICTURE", "same", "1F700"))  # drawn like the first one
+    return found
+
+
+def sheet(seed):
+    """A sheet of 8 x 8 pictures of 64 pixels, each in a frame; the upper half of each is transparent."""
+    rng = np.random.default_rng(seed)
+    pixels = np.zeros((8 * 66, 8 * 66, 4), dtype=np.uint8)
+    for i in range(64):
+        y, x = i // 8 * 66 + 1, i % 8 * 66 + 1
+        pixels[y : y + 64, x : x + 64, :3] = rng.integers(0, 256, 3)
+        pixels[y + 32 : y + 64, x : x + 64, 3] = 255
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def packages(folder, content=None):
+    for vendor in emoji.VENDORS:
+        root = folder / f"emoji-datasource-{vendor}"
+        (root / "img" / vendor / "sheets").mkdir(parents=True)
+        (root / "img" / vendor / "sheets" / "64.png").write_bytes(sheet(len(vendor)))
+        (root / "emoji.json").write_text(json.dumps(content or entries()))
+        (root / "package.json").write_text('{"version": "1.2.3"}')
+        (root / "LICENSE").write_text("MIT")
+        (root / "README.md").write_text("emoji")
+    return folder
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    monkeypatch.delenv("FOURFOLD_DATA", raising=False)
+    monkeypatch.setattr(emoji, "CACHE", tmp_path / "cache")
+    return tmp_path
+
+
+def test_pictures_are_cut_out_and_seen_on_white(nowhere):
+    data = load("emoji", data_dir=packages(nowhere / "packages"))
+    assert data.space == Images(3, 64, 64)
+    assert all(word in data.source for word in ("1.2.3", "CC BY 4.0", "Apache-2.0"))
+    for split in (data.train, data.validation, data.test):
+        assert (split.x[:, :, :32] == 255).all()
+        assert (split.x[:, :, 32:] == split.x[:, :, 32:33, :1]).all()
+    assert sum(map(len, (data.train, data.validation, data.test))) == 2 * (20 + 3 + 3 + 2)
+    assert data.train.cond is None
+
+
+def test_captions_and_the_space_that_has_them(nowhere):
+    data = load("emoji", data_dir=packages(nowhere / "packages"), conditional=True)
+    assert data.space.caption == emoji.CAPTION
+    assert data.space.classes is None
+    captions = {c for s in (data.train, data.validation, data.test) for c in decode_captions(s.cond)}
+    assert {
+        "thing a",
+        "flag of japan",
+        "man farmer, male farmer",
+        "woman farmer, female farmer, dark skin tone",
+    } <= captions
+    assert not any("light" in c and "dark" in c for c in captions)
+    assert data.digest == load("emoji", data_dir=nowhere / "packages").digest
+    assert "captions" in describe(data)
+
+
+def test_variants_of_one_emoji_never_straddle_splits(nowhere):
+    packages(nowhere / "packages")
+    for seed in range(8):
+        data = load("emoji", data_dir=nowhere / "packages", conditional=True, seed=seed)
+        parts = [set(decode_captions(s.cond)) for s in (data.train, data.validation, data.test)]
+        assert all(parts)
+        for i in range(3):
+            others = set.union(*(parts[j] for j in range(3) if j != i))
+            assert not parts[i] & others  # both vendors
+            assert not ({c for c in parts[i] if "farmer" in c} and {c for c in others if "farmer" in c})
+            assert not ("thing a" in parts[i] and "same picture, same" in others)
+
+
+def test_the_caption_says_what_is_seen():
+    def said(name, *short, unified="1F600", subcategory="thing"):
+        return emoji.captioned(
+            {"name": name, "short_names": list(short), "unified": unified, "subcategory": subcategory}
+        )
+
+    assert said("BLACK TELEPHONE", "phone", "telephone") == "telephone, phone"
+    assert said("BLACK HEART", "black_heart") == "black heart"
+    assert said("HEAVY BLACK HEART", "heart", unified="2764-FE0F") == "red heart"
+    assert said("Åland Islands Flag", "flag-ax", subcategory="country-flag") == "flag of åland islands"
+
+
+def test_it_is_found_in_every_place(nowhere, monkeypatch):
+    packages(nowhere / "project" / "node_modules")
+    first = load("emoji", data_dir=nowhere / "project").digest
+    monkeypatch.setenv("FOURFOLD_DATA", str(nowhere / "project"))
+    assert load("emoji").digest == first
+    monkeypatch.delenv("FOURFOLD_DATA")
+    packages(nowhere / "cache")
+    assert load("emoji").digest == first
+
+
+def test_refusals_name_the_way_out(nowhere):
+    with pytest.raises(DataError, match=r"fourfold data get emoji.*npm install.*data_dir.*FOURFOLD_DATA"):
+        load("emoji")
+    with pytest.raises(DataError, match="does not exist"):
+        load("emoji", data_dir=nowhere / "absent")
+    folder = packages(nowhere / "packages")
+    (folder / "emoji-datasource-twitter" / "emoji.json").unlink()
+    with pytest.raises(DataError, match="emoji-datasource-twitter is missing"):
+        load("emoji", data_dir=folder)
+    (folder / "emoji-datasource-twitter" / "emoji.json").write_text("[{}]")
+    with pytest.raises(DataError, match=r"no such package.*fetch it again"):
+        load("emoji", data_dir=folder)
+    (folder / "emoji-datasource-twitter" / "emoji.json").write_text(json.dumps([entry(640, "FAR", "far", "1F600")]))
+    with pytest.raises(DataError, match="do not hold 81 rows"):
+        load("emoji", data_dir=folder)
+    one = packages(nowhere / "one", [entry(i, "MAN", "man", "1F468", tones=["1F3FB"]) for i in range(20)])
+    with pytest.raises(DataError, match="1 groups of variants are too few"):
+        load("emoji", data_dir=one)
+
+
+# --- fetching ---------------------------------------------------------------------------------------------------------
+
+
+def npm(folder, body):
+    """A stand-in for npm."""
+    path = folder / "npm"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def archives(folder):
+    packages(folder / "made")
+    for vendor in emoji.VENDORS:
+        name = f"emoji-datasource-{vendor}"
+        with tarfile.open(folder / f"{name}-{emoji.VERSION}.tgz", "w:gz") as packed:
+            packed.add(folder / "made" / name, "package")
+    return folder
+
+
+def test_fetched_packages_are_found_by_load(nowhere):
+    command = npm(nowhere, f'cp {archives(nowhere)}/"${{2%@*}}"-*.tgz .')
+    assert emoji.fetch_emoji(npm=command) == emoji.CACHE
+    assert load("emoji").digest == load("emoji", data_dir=nowhere / "made").digest
+    assert emoji.fetch_emoji(npm=command) == emoji.CACHE  # again, over what is there
+    assert sorted(p.name for p in emoji.CACHE.iterdir()) == ["emoji-datasource-google", "emoji-datasource-twitter"]
+
+
+def test_failures_to_fetch_are_clear(nowhere):
+    with pytest.raises(DataError, match=r"npm-absent was not found: install Node\.js"):
+        emoji.fetch_emoji(npm=str(nowhere / "npm-absent"))
+    with pytest.raises(DataError, match=r"could not fetch.*ENOTFOUND.*network"):
+        emoji.fetch_emoji(npm=npm(nowhere, "echo ENOTFOUND >&2; exit 1"))
+    with pytest.raises(DataError, match="is not the package"):
+        emoji.fetch_emoji(npm=npm(nowhere, f"echo x > emoji-datasource-google-{emoji.VERSION}.tgz"))
+    with pytest.raises(DataError, match="fourfold data get emoji"):
+        load("emoji")
+
+
+def test_groups_join_pictures_that_look_alike():
+    x = torch.arange(4).to(torch.uint8)[[0, 1, 0, 2]].reshape(4, 1, 1, 1)
+    a, b, c, d = emoji._groups(["a", "b", "c", "b"], x).tolist()
+    assert (a, b) == (c, d)
+    assert a != b
