@@ -32,7 +32,7 @@ def measure(name: str, data: Dataset, budget: str, size: str, seed: int, grid: P
     chosen = examples(data, 2000)
     drawn = draw(run.model, 2000, seed=seed)
     if grid is not None:
-        save_grid(drawn.x, grid / f"{name}.png")
+        save_grid(drawn.x, grid / f"{name.replace('/', '-')}.png")
     features = image_features("efficientnet-lite0")
     train, test = cached(features, chosen.train), cached(features, chosen.test)
     score = frechet_distance(features(drawn.x), test, features=features.name, train=train, protocol=features.protocol)

@@ -10,7 +10,22 @@ from torch.nn import functional
 from fourfold.core import Batch, GenerativeModel, Noise, Part
 from fourfold.estimands import Pushforward
 from fourfold.nn.resnet import ResNetCritic
-from fourfold.paradigms.adversarial import CARD, NoDensity, OnePass, RelativisticPairing, gradient_penalty
+from fourfold.paradigms.adversarial import (
+    CARD,
+    AdversarialGame,
+    Hinge,
+    NoDensity,
+    NonSaturating,
+    OnePass,
+    Pairing,
+    PathLength,
+    StyleTruncation,
+    UnitNorm,
+    Wasserstein,
+    ZeroCentred,
+    gradient_penalty,
+    path_lengths,
+)
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
@@ -82,7 +97,7 @@ def test_exact_double_backward_through_a_convolutional_critic():
 
 def test_losses_are_the_papers():
     critic, generator, x = Quadratic(3), Affine(3, 0.5), torch.randn(7, 3)
-    terms = RelativisticPairing(critic, gamma=0.6).terms(generator)
+    terms = AdversarialGame(critic, penalty=ZeroCentred(0.6)).terms(generator)
     for name, sign in (("critic", 1), ("generator", -1)):
         torch.manual_seed(1)
         loss = terms[name](Batch(x))
@@ -99,7 +114,7 @@ def test_sparse_penalties_keep_the_weight(batch, every):
     critic, generator = Quadratic(2, 0.0), Affine(2)
     with torch.no_grad():
         critic.b.copy_(torch.tensor([1.0, 2.0]))
-    loss = RelativisticPairing(critic, 2.0, every).terms(generator)["critic"]
+    loss = AdversarialGame(critic, penalty=ZeroCentred(2.0), every=every).terms(generator)["critic"]
     loss.watched.clear()
     loss(Batch(torch.randn(batch, 2)))
     assert loss.watched["penalty"].item() == pytest.approx(2 * 5.0)
@@ -125,18 +140,18 @@ def test_the_game_rests_where_samples_are_data():
     critic, truth, narrow = Quadratic(2, 0.0), Affine(2), Affine(2, 0.5)
 
     def pull(generator):
-        loss = RelativisticPairing(critic, gamma=0.0).terms(generator)["critic"](Batch(torch.randn(n, 2)))
+        loss = AdversarialGame(critic, penalty=None).terms(generator)["critic"](Batch(torch.randn(n, 2)))
         return torch.autograd.grad(loss.mean(), critic.A)[0].abs().max().item()
 
     error = 1 / math.sqrt(n)
     assert pull(truth) < 4 * error
     assert pull(narrow) > 40 * error
-    loss = RelativisticPairing(critic, gamma=0.0).terms(truth)["generator"](Batch(torch.randn(64, 2)))
+    loss = AdversarialGame(critic, penalty=None).terms(truth)["generator"](Batch(torch.randn(64, 2)))
     assert all(g.abs().max() == 0 for g in torch.autograd.grad(loss.mean(), [truth.scale, truth.shift]))
 
 
 def test_a_short_game_finds_mean_and_scale():
-    generator, objective = Affine(1, 0.2), RelativisticPairing(Quadratic(1, 0.1), gamma=0.2)
+    generator, objective = Affine(1, 0.2), AdversarialGame(Quadratic(1, 0.1), penalty=ZeroCentred(0.2))
     terms = objective.terms(generator)
     optimizers = {name: torch.optim.Adam(term.trainable(), 2e-2, (0.0, 0.99)) for name, term in terms.items()}
     for _ in range(600):
@@ -150,7 +165,7 @@ def test_a_short_game_finds_mean_and_scale():
 
 
 def test_monitors_tell_a_collapsed_generator():
-    term = RelativisticPairing(Quadratic(2)).terms(Affine(2, 0.01))["generator"]
+    term = AdversarialGame(Quadratic(2)).terms(Affine(2, 0.01))["generator"]
     term(Batch(torch.randn(256, 2)))
     assert term.watched["diversity"] == pytest.approx(0.01, rel=0.2)
 
@@ -187,6 +202,132 @@ def test_truncation_shrinks_the_noise():
 def test_refusals():
     with pytest.raises(TypeError, match="Text"):
         build(Text(), "s")
-    with pytest.raises(ValueError, match="gamma"):
-        RelativisticPairing(Quadratic(1), every=0)
+    with pytest.raises(ValueError, match="every"):
+        AdversarialGame(Quadratic(1), every=0)
+    with pytest.raises(TypeError, match="StyleGenerator"):
+        AdversarialGame(Quadratic(2), regulariser=PathLength()).terms(Affine(2))
+    with pytest.raises(TypeError, match="StyleGAN2"):
+        CARD.recipes["stylegan2"](Vectors(2), "xs")
     assert NoDensity().needs is Pushforward
+
+
+# --- contests and penalties -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("contest", [Pairing(), NonSaturating(), Hinge(), Wasserstein(0.0)])
+def test_a_contest_favours_the_critic_that_ranks_and_the_generator_that_fools(contest):
+    low, high = torch.zeros(3), torch.ones(3)
+    assert (contest.critic(high, low) < contest.critic(low, high)).all()
+    assert (contest.generator(low, high) < contest.generator(high, low)).all()
+
+
+def test_optimal_critic_of_the_non_saturating_game_is_the_log_ratio():
+    """At ``D = log p - log q`` the critic's expected loss is stationary, and equals ``2 log 2 - 2 JS`` (Goodfellow 2014)."""
+    p, q = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.3, 0.5])
+    d = (p.log() - q.log()).requires_grad_()
+    zeros = torch.full_like(d, -1e4)
+    loss = (p * NonSaturating().critic(d, zeros)).sum() + (q * NonSaturating().critic(-zeros, d)).sum()
+    (gradient,) = torch.autograd.grad(loss, d)
+    assert gradient.abs().max() < 1e-6
+    m = (p + q) / 2
+    js = ((p * (p / m).log()).sum() + (q * (q / m).log()).sum()) / 2
+    assert loss.item() == pytest.approx((2 * math.log(2) - 2 * js).item(), rel=1e-5)
+
+
+def test_hinge_critic_is_indifferent_beyond_the_margin_only():
+    real = torch.tensor([0.5, 1.5], requires_grad=True)
+    (slope,) = torch.autograd.grad(Hinge().critic(real, torch.full((2,), -2.0)).sum(), real)
+    assert slope.tolist() == [-1, 0]
+
+
+def test_wasserstein_gap_of_the_optimal_critic_is_the_distance():
+    """Point masses at 0 and 3: ``D(x) = -x`` has slope one, its gap is 3, and the unit-norm penalty is 0."""
+
+    class Line(Part, nn.Module):
+        def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+            return -x[:, 0]
+
+    x, fake = torch.zeros(8, 1), torch.full((8, 1), 3.0)
+    gap = -Wasserstein(0.0).critic(Line()(x), Line()(fake))
+    torch.testing.assert_close(gap, torch.full((8,), 3.0))
+    assert UnitNorm()(Line(), x, fake, None).max() < 1e-9
+
+
+def test_unit_norm_is_the_paper_s_on_a_quadratic_critic():
+    critic, x, fake = Quadratic(3), torch.randn(5, 3), torch.randn(5, 3)
+    torch.manual_seed(3)
+    found = UnitNorm(7.0)(critic, x, fake, None)
+    torch.manual_seed(3)
+    u = torch.rand(5, 1)
+    between = u * x + (1 - u) * fake
+    slope = between @ (critic.A + critic.A.T) / 2 + critic.b
+    torch.testing.assert_close(found, 7 * (slope.norm(dim=1) - 1) ** 2)
+
+
+def test_r1_alone_leaves_the_samples_out():
+    critic, x = Quadratic(2), torch.randn(4, 2)
+    found = ZeroCentred(2.0, samples=False)(critic, x, torch.full((4, 2), torch.nan), None)
+    torch.testing.assert_close(found, gradient_penalty(critic, x))
+
+
+def test_two_time_scales():
+    assert AdversarialGame(Quadratic(2), critic_rate=3.0).terms(Affine(2))["critic"].rate == 3.0
+
+
+# --- StyleGAN2 --------------------------------------------------------------------------------------------------------
+
+
+def style_model(**options):
+    return CARD.recipes["stylegan2"](Images(3, 16, 16, **options), "xs")
+
+
+def test_path_length_is_the_norm_of_the_transposed_jacobian_s_product():
+    generator = style_model().estimand.eval()
+    z = torch.randn(2, *generator.latent)
+    torch.manual_seed(5)
+    found = path_lengths(generator, z)
+    w = generator.net.styles(z).detach()
+    torch.manual_seed(5)
+    y = torch.randn(2, 3, 16, 16) / 16
+    jacobian = torch.autograd.functional.jacobian(lambda v: generator.net.synthesis(v, z), w)  # (2, 3, 16, 16, 2, l, s)
+    for i in range(2):
+        product = torch.einsum("chw,chwls->ls", y[i], jacobian[i, :, :, :, i])
+        torch.testing.assert_close(found[i], product.square().sum(1).mean().sqrt(), rtol=1e-3, atol=1e-6)
+
+
+def test_path_length_penalty_follows_the_running_mean():
+    generator, regulariser = style_model().estimand, PathLength(decay=0.5)
+    z = torch.randn(8, *generator.latent)
+    for _ in range(3):
+        regulariser(generator, z, None)
+    lengths = path_lengths(generator, z)
+    assert 0 < regulariser.length.item() < 1.5 * lengths.mean().item()
+
+
+def test_truncation_leads_to_the_image_of_the_mean_style():
+    model = style_model()
+    net = model.estimand.net
+    net.train()
+    for _ in range(20):
+        net.styles(torch.randn(64, net.inputs))
+    net.eval()
+    noise = Noise(0, 0, 4)
+    found = StyleTruncation(0.0)(model.estimand, noise)
+    z = Noise(0, 0, 4).normal(net.inputs)
+    expected = net.synthesis(net.mean.expand(4, net.layers, -1), z)
+    torch.testing.assert_close(found, expected.clamp(-1, 1) + 0.1 * (expected - expected.clamp(-1, 1)))
+    assert torch.equal(StyleTruncation(1.0)(model.estimand, Noise(0, 0, 4)), model.estimand(z))
+
+
+def test_adaptive_augmentation_follows_the_critic():
+    model = CARD.recipes["stylegan2-ada"](Images(1, 8, 8), "xs")
+    augment = model.objective.augment
+    augment.images = 100
+    for _ in range(4):
+        augment.adapt(torch.ones(10))
+    assert augment.p.item() == pytest.approx(0.4)
+    augment.adapt(torch.zeros(10))
+    assert augment.p.item() == pytest.approx(0.3)
+    for _ in range(20):
+        augment.adapt(torch.ones(10))
+    assert augment.p.item() == pytest.approx(0.8)

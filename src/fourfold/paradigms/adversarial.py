@@ -1,18 +1,24 @@
-"""Adversarial: a generator and a critic in a game, with a relativistic pairing loss and two gradient penalties.
+"""Adversarial: a generator and a critic in a game; what they play for, and what holds the critic back, are settings.
 
-    critic     min_D  E[ softplus(D(G(z)) - D(x)) ] + gamma/2 (E ||grad_x D(x)||^2 + E ||grad D(G(z))||^2)
-    generator  min_G  E[ softplus(D(x) - D(G(z))) ]
+    critic     min_D  E[ a(D(x), D(G(z))) ] + penalty(D)
+    generator  min_G  E[ b(D(x), D(G(z))) ]
 
-The loss pairs every generated example with a real one (Jolicoeur-Martineau 2019, https://arxiv.org/abs/1807.00734), and
-penalties at both the data (R1) and the samples (R2) make the game converge locally (Mescheder, Geiger, Nowozin 2018,
-https://arxiv.org/abs/1801.04406; Huang, Gokaslan, Kuleshov, Tompkin 2024, https://arxiv.org/abs/2501.05441). Both networks
-are residual and have no normalisation.
+:class:`AdversarialGame` takes a :class:`Contest`, the pair ``(a, b)``, and a :class:`Penalty`. The default is the
+relativistic pairing of every generated example with a real one (Jolicoeur-Martineau 2019,
+https://arxiv.org/abs/1807.00734) with zero-centred penalties at both the data (R1) and the samples (R2), which make the
+game converge locally (Mescheder, Geiger, Nowozin 2018, https://arxiv.org/abs/1801.04406; Huang, Gokaslan, Kuleshov,
+Tompkin 2024, https://arxiv.org/abs/2501.05441), on residual networks without normalisation. The others are the
+non-saturating game with R1, the hinge, Wasserstein's distance with a penalty on the gradient's norm, and the generator of
+StyleGAN2 with or without adaptive augmentation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import functools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -27,6 +33,7 @@ from fourfold.core import (
     LogProb,
     Noise,
     Objective,
+    Part,
     Sampler,
     Space,
     Term,
@@ -34,20 +41,36 @@ from fourfold.core import (
     no_likelihood,
 )
 from fourfold.estimands import Pushforward
+from fourfold.nn.augment import Augment
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetDecoder
+from fourfold.nn.stylegan import StyleNetwork
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Card, Paradigm, Principle
 
 __all__ = [
     "CARD",
+    "AdversarialGame",
+    "Contest",
     "CriticTerm",
     "Generator",
     "GeneratorTerm",
+    "Hinge",
     "NoDensity",
+    "NonSaturating",
     "OnePass",
-    "RelativisticPairing",
+    "Pairing",
+    "PathLength",
+    "Penalty",
+    "StyleGenerator",
+    "StyleTruncation",
+    "UnitNorm",
+    "Wasserstein",
+    "ZeroCentred",
     "gradient_penalty",
 ]
+
+
+# --- generators -------------------------------------------------------------------------------------------------------
 
 
 @final
@@ -70,6 +93,23 @@ class Generator(Pushforward):
         return _walled(x) if self.bounded else x
 
 
+@final
+class StyleGenerator(Pushforward):
+    """``x = synthesis(mapping(z), z)``: the generator of StyleGAN2, whose styles can be mixed, truncated and regularised.
+
+    Args:
+        net: the network; see :class:`~fourfold.nn.stylegan.StyleNetwork`.
+        event: shape of an encoded example, near [-1, 1].
+    """
+
+    def __init__(self, net: StyleNetwork, event: tuple[int, ...]) -> None:
+        super().__init__()
+        self.net, self.event, self.latent = net, tuple(event), (net.inputs,)
+
+    def forward(self, z: Tensor, cond: Tensor | None = None, truncation: float = 1.0) -> Tensor:
+        return _walled(self.net(z, cond, truncation))
+
+
 def _walled(x: Tensor) -> Tensor:
     """``x`` within [-1, 1], a tenth of the excess beyond: almost bounded, and a gradient everywhere.
 
@@ -79,100 +119,314 @@ def _walled(x: Tensor) -> Tensor:
     return inside + 0.1 * (x - inside)
 
 
+# --- contests: what the two play for ----------------------------------------------------------------------------------
+
+
+class Contest(ABC):
+    """The losses ``a`` of the critic and ``b`` of the generator, of the critic's numbers for data and for samples.
+
+    Numbers come in pairs, ``(B,)`` each. Concrete contests are frozen dataclasses.
+    """
+
+    @abstractmethod
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        """``a``, ``(B,)``."""
+
+    @abstractmethod
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """``b``, ``(B,)``."""
+
+    @abstractmethod
+    def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
+        """In [-1, 1]: how sure the critic is that training data is data; near 1 it has learned it by heart, ``(B,)``."""
+
+
 @final
-class RelativisticPairing(Objective):
-    """The relativistic pairing game with R1 and R2, exact gradients by double backward.
+@dataclass(frozen=True)
+class Pairing(Contest):
+    """``a = softplus(f - r)``, ``b = softplus(r - f)``: each sample against an example (Jolicoeur-Martineau 2019)."""
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return functional.softplus(fake - real)
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return functional.softplus(real - fake)
+
+    def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
+        return torch.sign(real - fake)
+
+
+@final
+@dataclass(frozen=True)
+class NonSaturating(Contest):
+    """``a = softplus(-r) + softplus(f)``, ``b = softplus(-f)`` (Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661)."""
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return functional.softplus(-real) + functional.softplus(fake)
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return functional.softplus(-fake)
+
+    def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
+        return torch.sign(real)
+
+
+@final
+@dataclass(frozen=True)
+class Hinge(Contest):
+    """``a = max(0, 1 - r) + max(0, 1 + f)``, ``b = -f`` (Lim, Ye 2017, https://arxiv.org/abs/1705.02894)."""
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return functional.relu(1 - real) + functional.relu(1 + fake)
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return -fake
+
+    def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
+        return torch.sign(real)
+
+
+@final
+@dataclass(frozen=True)
+class Wasserstein(Contest):
+    """``a = f - r + drift r^2``, ``b = -f``: the dual of the earth mover's distance, if ``D`` is 1-Lipschitz.
+
+    Arjovsky, Chintala, Bottou 2017 (https://arxiv.org/abs/1701.07875). A small ``drift`` keeps ``D`` near 0, which nothing
+    else does (Karras et al. 2018, https://arxiv.org/abs/1710.10196).
+    """
+
+    drift: float = 1e-3
+
+    def critic(self, real: Tensor, fake: Tensor) -> Tensor:
+        return fake - real + self.drift * real.square()
+
+    def generator(self, real: Tensor, fake: Tensor) -> Tensor:
+        return -fake
+
+    def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
+        return torch.sign(real - fake)
+
+
+# --- penalties: what holds the critic back ----------------------------------------------------------------------------
+
+
+class Penalty(ABC):
+    """A function of the critic's gradient, added to its loss. Concrete penalties are frozen dataclasses."""
+
+    @abstractmethod
+    def __call__(self, critic: nn.Module, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
+        """The penalty of each pair of an example and a sample, ``(B,)``, differentiable in the critic's weights."""
+
+
+@final
+@dataclass(frozen=True)
+class ZeroCentred(Penalty):
+    """``gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2)``: R1 and, unless ``samples`` is false, R2.
+
+    Mescheder, Geiger, Nowozin 2018 (https://arxiv.org/abs/1801.04406).
+    """
+
+    gamma: float = 1.0
+    samples: bool = True
+
+    def __call__(self, critic: nn.Module, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
+        if self.gamma == 0:
+            return x.new_zeros(len(x))
+        if not self.samples:
+            return self.gamma / 2 * gradient_penalty(critic, x, cond)
+        r1, r2 = gradient_penalty(critic, torch.cat([x, fake]), _twice(cond)).chunk(2)
+        return self.gamma / 2 * (r1 + r2)
+
+
+@final
+@dataclass(frozen=True)
+class UnitNorm(Penalty):
+    """``weight (||grad D(u x + (1 - u) G(z))|| - 1)^2`` with ``u ~ U[0, 1]``: the optimal critic's slope is one between.
+
+    Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017 (https://arxiv.org/abs/1704.00028).
+    """
+
+    weight: float = 10.0
+
+    def __call__(self, critic: nn.Module, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
+        u = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device)
+        squared = gradient_penalty(critic, u * x + (1 - u) * fake, cond)
+        return self.weight * ((squared + 1e-12).sqrt() - 1).square()
+
+
+def gradient_penalty(critic: nn.Module, x: Tensor, cond: Tensor | None = None) -> Tensor:
+    """``||grad_x D(x)||^2`` of each example, ``(B,)``, differentiable in the critic's parameters."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(x, cond).sum(), x, create_graph=True)
+    return gradient.float().square().flatten(1).sum(1)
+
+
+@final
+class PathLength(Part, nn.Module):
+    """``weight (||J_w^T y|| - a)^2`` with ``y ~ N(0, I / pixels)``: equal steps of the style change images equally.
+
+    ``J_w`` is the Jacobian of a :class:`StyleGenerator`'s synthesis in the styles and ``a`` the running mean of the length
+    (Karras et al. 2020, https://arxiv.org/abs/1912.04958).
+
+    Args:
+        weight: of the penalty.
+        every: it is taken at every ``every``-th example of a batch and weighted accordingly.
+        decay: of the running mean, per step.
+    """
+
+    length: Tensor
+
+    def __init__(self, weight: float = 2.0, every: int = 8, decay: float = 0.99) -> None:
+        super().__init__()
+        self.weight, self.every, self.decay = weight, every, decay
+        self.register_buffer("length", torch.zeros(()))
+
+    def forward(self, generator: StyleGenerator, z: Tensor, cond: Tensor | None) -> Tensor:
+        """The penalty of each row of ``z``, ``(B,)``: 0 where it is not taken."""
+        index = torch.arange(0, len(z), self.every, device=z.device)
+        lengths = path_lengths(generator, z[index], None if cond is None else cond[index])
+        if self.training:
+            with torch.no_grad():
+                self.length.lerp_(lengths.detach().mean(), 1 - self.decay)
+        penalty = self.weight * (lengths - self.length).square() * (len(z) / len(index))
+        return z.new_zeros(len(z)).index_add(0, index, penalty)
+
+
+def path_lengths(generator: StyleGenerator, z: Tensor, cond: Tensor | None = None) -> Tensor:
+    """``||J_w^T y||`` for one random direction ``y`` of each image, root mean square over layers, ``(B,)``."""
+    w = generator.net.styles(z, cond)
+    x = generator.net.synthesis(w, z)
+    y = torch.randn_like(x) / math.sqrt(x[0, 0].numel())
+    (gradient,) = torch.autograd.grad((x * y).sum(), w, create_graph=True)
+    return gradient.float().square().sum(2).mean(1).sqrt()
+
+
+# --- the game ---------------------------------------------------------------------------------------------------------
+
+
+@final
+class AdversarialGame(Objective):
+    """A contest of generator and critic, one step each in turn, with exact gradients by double backward.
 
     Args:
         critic: examples (and labels) to one number each, ``(B,)`` or ``(B, 1)``.
-        gamma: weight of both penalties.
-        every: the penalties are taken at every ``every``-th example of a batch and weighted accordingly, which keeps
-            their expectation and divides their cost.
+        contest: the losses.
+        penalty: on the critic's gradient, or ``None``. With augmentation it is taken at the augmented images.
+        every: the penalty is taken at every ``every``-th example of a batch and weighted accordingly, which keeps its
+            expectation and divides its cost.
         drop: share of labels hidden while training, so that the model can also be asked without one.
+        critic_rate: multiplies the critic's learning rate (two time scales).
+        augment: what data and samples go through before the critic sees them; its strength follows the contest.
+        regulariser: of a :class:`StyleGenerator`.
     """
 
     learns = Pushforward
     principle = Principle.ADVERSARIAL
 
-    def __init__(self, critic: nn.Module, gamma: float = 1.0, every: int = 1, drop: float = 0.1) -> None:
+    def __init__(
+        self,
+        critic: nn.Module,
+        contest: Contest = Pairing(),
+        penalty: Penalty | None = ZeroCentred(),
+        every: int = 1,
+        drop: float = 0.1,
+        critic_rate: float = 1.0,
+        augment: Augment | None = None,
+        regulariser: PathLength | None = None,
+    ) -> None:
         super().__init__()
-        if gamma < 0 or every < 1:
-            raise ValueError(f"gamma must be at least 0 and every at least 1, not {gamma} and {every}")
-        self.critic, self.gamma, self.every, self.drop = critic, gamma, every, drop
+        if every < 1 or critic_rate <= 0:
+            raise ValueError(f"every must be at least 1 and critic_rate positive, not {every} and {critic_rate}")
+        self.critic, self.contest, self.penalty, self.every, self.drop = critic, contest, penalty, every, drop
+        self.critic_rate, self.augment, self.regulariser = critic_rate, augment, regulariser
 
     def terms(self, estimand: Pushforward) -> Mapping[str, Term]:
-        return {
-            "critic": CriticTerm(estimand, self.critic, self.gamma, self.every, self.drop),
-            "generator": GeneratorTerm(estimand, self.critic, self.drop),
-        }
+        if self.regulariser is not None and not isinstance(estimand, StyleGenerator):
+            raise TypeError(f"path lengths are of a StyleGenerator's styles, not of a {type(estimand).__name__}'s")
+        return {"critic": CriticTerm(estimand, self), "generator": GeneratorTerm(estimand, self)}
+
+    def seen(self, x: Tensor) -> Tensor:
+        """What the critic sees of encoded examples."""
+        return x if self.augment is None else self.augment(x)
+
+    def numbers(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        """``D(x)`` and ``D(fake)``, ``(B,)`` each, by one call of the critic."""
+        real, false = self.critic(torch.cat([x, fake]), _twice(cond)).reshape(-1).chunk(2)
+        return real, false
 
 
 @final
 class CriticTerm(Term):
-    """``softplus(D(G(z)) - D(x)) + gamma/2 (||grad D(x)||^2 + ||grad D(G(z))||^2)``; the generator stands still.
+    """``a(D(x), D(G(z))) + penalty``; the generator stands still.
 
-    Watches ``critic_accuracy`` (share of pairs ranked rightly), ``critic_margin`` (mean ``D(x) - D(G(z))``) and
-    ``penalty`` (mean of R1 + R2).
+    Watches ``critic_accuracy`` (share of pairs ranked rightly), ``critic_margin`` (mean ``D(x) - D(G(z))``), ``penalty``
+    (its mean) and, with augmentation, its strength ``augmentation``.
     """
 
-    def __init__(self, generator: Pushforward, critic: nn.Module, gamma: float, every: int, drop: float) -> None:
-        super().__init__([critic])
-        self.generator, self.critic = generator, critic
-        self.gamma, self.every, self.drop = gamma, every, drop
+    def __init__(self, generator: Pushforward, game: AdversarialGame) -> None:
+        super().__init__([game.critic], game.critic_rate)
+        self.generator, self.game = generator, game
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = _hidden(batch.cond, self.drop if self.training else 0.0)
+        game, cond = self.game, _hidden(batch.cond, self.game.drop if self.training else 0.0)
         with torch.no_grad():
-            fake = _generated(self.generator, batch.x, cond)
-        margin = _margin(self.critic, batch.x, fake, cond)
-        penalty = self._penalty(batch.x, fake, cond)
-        self.watched = {
-            "critic_accuracy": (margin.detach() > 0).float().mean(),
-            "critic_margin": margin.detach().mean(),
-            "penalty": penalty.detach().mean(),
-        }
-        return functional.softplus(-margin) + self.gamma / 2 * penalty
+            fake = game.seen(_generated(self.generator, batch.x, cond))
+            x = game.seen(batch.x)
+        real, false = game.numbers(x, fake, cond)
+        penalty = self._penalty(x, fake, cond)
+        self._watch((real - false).detach(), penalty.detach())
+        if game.augment is not None and self.training:
+            game.augment.adapt(game.contest.confidence(real.detach(), false.detach()))
+        return game.contest.critic(real, false) + penalty
 
     def _penalty(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
-        """R1 + R2 at every ``every``-th pair, times the inverse of their share; 0 at the others, ``(B,)``."""
-        if self.gamma == 0:
-            return x.new_zeros(len(x))
-        x, fake, n = x[:: self.every], fake[:: self.every], len(x)
-        cond = None if cond is None else cond[:: self.every]
-        r1, r2 = gradient_penalty(self.critic, torch.cat([x, fake]), _twice(cond)).chunk(2)
-        index = torch.arange(0, n, self.every, device=x.device)
-        return x.new_zeros(n).index_add(0, index, (r1 + r2) * (n / len(x)))
+        """The penalty at every ``every``-th pair, times the inverse of their share; 0 at the others, ``(B,)``."""
+        game, n = self.game, len(x)
+        if game.penalty is None:
+            return x.new_zeros(n)
+        index = torch.arange(0, n, game.every, device=x.device)
+        value = game.penalty(game.critic, x[index], fake[index], None if cond is None else cond[index])
+        return x.new_zeros(n).index_add(0, index, value * (n / len(index)))
+
+    def _watch(self, margin: Tensor, penalty: Tensor) -> None:
+        self.watched = {
+            "critic_accuracy": (margin > 0).float().mean(),
+            "critic_margin": margin.mean(),
+            "penalty": penalty.mean(),
+        }
+        if self.game.augment is not None:
+            self.watched["augmentation"] = self.game.augment.p.clone()
 
 
 @final
 class GeneratorTerm(Term):
-    """``softplus(D(x) - D(G(z)))``; the critic stands still.
+    """``b(D(x), D(G(z)))`` and the generator's own regulariser; the critic stands still.
 
     Watches ``diversity``: the root of the total variance of a generated batch over that of the data, near 1 when the
     samples spread as the data does and near 0 when they are all alike.
     """
 
-    def __init__(self, generator: Pushforward, critic: nn.Module, drop: float) -> None:
+    def __init__(self, generator: Pushforward, game: AdversarialGame) -> None:
         super().__init__([generator])
-        self.generator, self.critic, self.drop = generator, critic, drop
+        self.generator, self.game = generator, game
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = _hidden(batch.cond, self.drop if self.training else 0.0)
-        fake = _generated(self.generator, batch.x, cond)
+        game, cond = self.game, _hidden(batch.cond, self.game.drop if self.training else 0.0)
+        z = torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device)
+        fake = self.generator(z, cond)
         spread = [x.detach().var(0, correction=0).sum() for x in (fake, batch.x)]
         self.watched = {"diversity": (spread[0] / spread[1].clamp(min=1e-12)).sqrt()}
-        return functional.softplus(_margin(self.critic, batch.x, fake, cond))
+        loss = game.contest.generator(*game.numbers(game.seen(batch.x), game.seen(fake), cond))
+        if game.regulariser is None or not isinstance(self.generator, StyleGenerator):
+            return loss
+        return loss + game.regulariser(self.generator, z, cond)
 
 
 def _generated(generator: Pushforward, x: Tensor, cond: Tensor | None) -> Tensor:
     """One fresh sample for each row of ``x``."""
-    return generator(torch.randn(len(x), *generator.latent, device=x.device), cond)
-
-
-def _margin(critic: nn.Module, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
-    """``D(x) - D(fake)``, ``(B,)``, by one call of the critic."""
-    real, false = critic(torch.cat([x, fake]), _twice(cond)).reshape(-1).chunk(2)
-    return real - false
+    sample: Tensor = generator(torch.randn(len(x), *generator.latent, device=x.device), cond)
+    return sample
 
 
 def _twice(cond: Tensor | None) -> Tensor | None:
@@ -185,14 +439,6 @@ def _hidden(cond: Tensor | None, share: float) -> Tensor | None:
     if cond is None or share == 0:
         return cond
     return torch.where(torch.rand(cond.shape, device=cond.device) < share, -1, cond)
-
-
-def gradient_penalty(critic: nn.Module, x: Tensor, cond: Tensor | None = None) -> Tensor:
-    """``||grad_x D(x)||^2`` of each example, ``(B,)``, differentiable in the critic's parameters."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(x, cond).sum(), x, create_graph=True)
-    return gradient.float().square().flatten(1).sum(1)
 
 
 # --- sampling and likelihood ------------------------------------------------------------------------------------------
@@ -211,6 +457,21 @@ class OnePass(Sampler):
 
     def __call__(self, estimand: Pushforward, noise: Noise, cond: Tensor | None = None) -> Tensor:
         return estimand(self.truncation * noise.normal(*estimand.latent), cond)
+
+
+@final
+@dataclass(frozen=True)
+class StyleTruncation(Sampler):
+    """``w' = E[w] + truncation (w - E[w])``, ``x = synthesis(w')``: below 1, fewer odd samples and less variety.
+
+    Karras, Laine, Aila 2019 (https://arxiv.org/abs/1812.04948), appendix B.
+    """
+
+    needs = StyleGenerator
+    truncation: float = 1.0
+
+    def __call__(self, estimand: StyleGenerator, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        return estimand(noise.normal(*estimand.latent), cond, self.truncation)
 
 
 @final
@@ -252,37 +513,57 @@ _VECTORS: Mapping[str, _Size] = {
     "s": _Size(128, 3, 128, 3, 16),
     "m": _Size(256, 4, 256, 4, 32),
 }
+_TRAINING = Training(batch_size=64, learning_rate=4e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0)
 
 
-def pairing(space: Space, size: str) -> GenerativeModel:
-    """The relativistic pairing game: residual convolutions for images, residual perceptrons for vectors.
+@dataclass(frozen=True)
+class _Rules:
+    """What distinguishes the recipes: the contest, the penalty on images and on vectors, and the rate of the critic."""
+
+    contest: Contest
+    images: Penalty
+    vectors: Penalty
+    critic_rate: float = 1.0
+
+
+_PAIRING = _Rules(Pairing(), ZeroCentred(0.1), ZeroCentred(0.1))
+_NON_SATURATING = _Rules(NonSaturating(), ZeroCentred(0.2, samples=False), ZeroCentred(0.2, samples=False))
+_HINGE = _Rules(Hinge(), ZeroCentred(0.2, samples=False), ZeroCentred(0.2, samples=False))
+_WASSERSTEIN = _Rules(Wasserstein(), UnitNorm(), UnitNorm(1.0), critic_rate=3.0)
+
+
+def _game(rules: _Rules, space: Space, size: str) -> GenerativeModel:
+    """Residual convolutions for images, residual perceptrons for vectors, and the rules of their game.
 
     Raises:
         TypeError: for a space that is neither images nor vectors.
     """
     if isinstance(space, Images):
-        return _images(space, _IMAGES[size])
+        return _images(space, _IMAGES[size], rules)
     if isinstance(space, Vectors):
-        return _vectors(space, _VECTORS[size])
+        return _vectors(space, _VECTORS[size], rules)
     raise TypeError(f"the adversarial model is of images or vectors, not of {type(space).__name__}")
 
 
-def _images(space: Images, size: _Size) -> GenerativeModel:
-    shape, classes = (space.channels, space.height, space.width), space.classes
-    net = ResNetDecoder(size.noise, shape, space.channels, size.width, size.blocks, classes)
-    critic = ResNetCritic(shape, size.critic_width, size.critic_blocks, 256, classes)
+def _critic(space: Images, size: _Size) -> ResNetCritic:
+    return ResNetCritic(space.shape, size.critic_width, size.critic_blocks, 256, space.classes)  # type: ignore[arg-type]
+
+
+def _images(space: Images, size: _Size, rules: _Rules) -> GenerativeModel:
+    shape = (space.channels, space.height, space.width)
+    net = ResNetDecoder(size.noise, shape, space.channels, size.width, size.blocks, space.classes)
     return GenerativeModel(
         space,
         Centred(space),
         Generator(net, space.shape, size.noise, bounded=True),
-        RelativisticPairing(critic, gamma=0.1, every=4),
+        AdversarialGame(_critic(space, size), rules.contest, rules.images, every=4, critic_rate=rules.critic_rate),
         OnePass(),
         NoDensity(),
-        Training(batch_size=64, learning_rate=4e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0),
+        _TRAINING,
     )
 
 
-def _vectors(space: Vectors, size: _Size) -> GenerativeModel:
+def _vectors(space: Vectors, size: _Size, rules: _Rules) -> GenerativeModel:
     noise = max(2, min(2 * space.dim, size.noise))
     net = ResMLP(noise, space.dim, size.width, size.blocks, space.classes)
     critic = ResMLP(space.dim, 1, size.critic_width, size.critic_blocks, space.classes)
@@ -290,16 +571,51 @@ def _vectors(space: Vectors, size: _Size) -> GenerativeModel:
         space,
         Standardised(space),
         Generator(net, space.shape, noise, bounded=False),
-        RelativisticPairing(critic, gamma=0.1),
+        AdversarialGame(critic, rules.contest, rules.vectors, critic_rate=rules.critic_rate),
         OnePass(),
         NoDensity(),
-        Training(batch_size=256, learning_rate=5e-4, betas=(0.0, 0.99), ema=0.1, clip=0.0),
+        replace(_TRAINING, batch_size=256, learning_rate=5e-4, warmup=0.02),
     )
 
+
+def _style(space: Space, size: str, adaptive: bool = False) -> GenerativeModel:
+    """The generator of StyleGAN2 against the residual critic: non-saturating game, R1, path lengths, mixed styles.
+
+    Raises:
+        TypeError: for a space that is not images.
+    """
+    if not isinstance(space, Images):
+        raise TypeError(f"a StyleGAN2 is of images, not of {type(space).__name__}")
+    preset = _IMAGES[size]
+    shape = (space.channels, space.height, space.width)
+    net = StyleNetwork(shape, preset.noise, 2 * preset.noise, 4, preset.width, space.classes)
+    game = AdversarialGame(
+        _critic(space, preset),
+        NonSaturating(),
+        ZeroCentred(0.2, samples=False),
+        every=4,
+        critic_rate=0.25,
+        augment=Augment() if adaptive else None,
+        regulariser=PathLength(),
+    )
+    training = replace(_TRAINING, learning_rate=1.6e-3)
+    return GenerativeModel(
+        space, Centred(space), StyleGenerator(net, space.shape), game, StyleTruncation(), NoDensity(), training
+    )
+
+
+_RECIPES: Mapping[str, Callable[[Space, str], GenerativeModel]] = {
+    "pairing": functools.partial(_game, _PAIRING),
+    "non-saturating": functools.partial(_game, _NON_SATURATING),
+    "hinge": functools.partial(_game, _HINGE),
+    "wasserstein": functools.partial(_game, _WASSERSTEIN),
+    "stylegan2": _style,
+    "stylegan2-ada": functools.partial(_style, adaptive=True),
+}
 
 CARD = Card(
     name="adversarial",
     paradigm=Paradigm.ADVERSARIAL,
-    recipes={"pairing": pairing},
+    recipes=_RECIPES,
     summary="A generator against a critic, by the relativistic pairing loss with two gradient penalties.",
 )
