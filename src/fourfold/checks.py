@@ -15,9 +15,10 @@ import itertools
 import math
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -63,6 +64,7 @@ __all__ = [
     "check_seeds",
     "check_stationary",
     "check_views",
+    "moments",
     "raw_examples",
 ]
 
@@ -317,37 +319,104 @@ def check_evaluations(model: GenerativeModel, cost: Cost) -> None:
 
 
 def check_cost(model: GenerativeModel) -> None:
-    """As :func:`check_evaluations`, with the law of the model's own paradigm."""
+    """As :func:`check_evaluations`, with the law of the model's estimand or, where it names none, of its paradigm."""
     from fourfold.vocabulary import FACTS
 
-    check_evaluations(model, FACTS[model.paradigm].cost)
+    check_evaluations(model, model.estimand.cost or FACTS[model.paradigm].cost)
 
 
 def check_order(
     sampler: type[Sampler], make: Callable[[int], Sampler], oracle: Denoiser, steps: Sequence[int] = (16, 32, 64, 128)
 ) -> None:
-    """The error of an ODE sampler on an exact denoiser falls with the power of the step size that it declares.
+    """The error of a sampler on an exact denoiser falls with the power of the step size that it declares.
 
-    The slope of log error against log steps, by regression, must be within 0.3 of ``-order``; the reference is the
-    same sampler with 16 times the finest number of steps.
+    For a solver of the ODE, which declares ``order``, the error is that of the samples from given noise. For a sampler
+    that adds noise, which declares ``weak_order``, it is that of the mean and the covariance of all samples, which are
+    computed, not estimated: the oracle must be of a Gaussian, so that a sample is an affine function of the noise.
+
+    The slope of log error against log steps, by regression in float64, must be within 0.3 of minus the order; the
+    reference is the same sampler with 16 times (where noise is added, 8 times) the finest number of steps.
 
     Args:
-        sampler: the class, whose ``order`` is declared.
+        sampler: the class.
         make: builds it for a number of steps.
-        oracle: an exact denoiser, in float64.
+        oracle: an exact denoiser.
         steps: numbers of steps.
     """
+    weak = getattr(make(steps[0]), "weak_order", None)
+    order = getattr(make(steps[0]), "order", None) if weak is None else weak
     estimand = view(oracle, sampler.needs)
-    with torch.no_grad():
-        exact = make(16 * max(steps))(estimand, Noise(0, 0, 32))
-        errors = [(make(n)(estimand, Noise(0, 0, 32)) - exact).double().norm().item() for n in steps]
+    result = _solved if weak is None else _moments
+    with torch.no_grad(), _double():
+        exact = result(make((16 if weak is None else 8) * max(steps)), estimand)
+        errors = [(result(make(n), estimand) - exact).norm().item() for n in steps]
     x, y = torch.log(torch.tensor(steps, dtype=torch.float64)), torch.log(torch.tensor(errors, dtype=torch.float64))
     slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
-    order = getattr(sampler, "order", None)
     _require(
         order is not None and abs(slope + order) < 0.3,
-        f"{sampler.__name__}: error slope {slope:.2f}, declared order {order}",
+        f"{sampler.__name__}: error slope {slope:.2f}, declared {'order' if weak is None else 'weak order'} {order}",
     )
+
+
+@contextmanager
+def _double() -> Iterator[None]:
+    """Inside, noise is drawn and sums are made in float64."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _solved(sampler: Sampler, estimand: Estimand) -> Tensor:
+    """Samples of an ODE from 32 starts."""
+    return sampler(estimand, Noise(0, 0, 32))
+
+
+def moments(sampler: Sampler, estimand: Estimand) -> tuple[Tensor, Tensor]:
+    """The mean, ``(D,)``, and covariance, ``(D, D)``, of the samples of a stochastic sampler, without drawing any.
+
+    With the estimand of a Gaussian a sample is ``b + sum_k A_k z_k`` in its normal draws ``z_k``. One row is run with all
+    draws zero, which gives ``b``, and one for each number drawn with that number 1, which gives the columns of ``A_k``.
+
+    Args:
+        sampler: whose settings, not states, fix its coefficients.
+        estimand: affine in its input, as that of a Gaussian is.
+    """
+    dim = math.prod(estimand.event)
+    counter = _Impulses(1)
+    sampler(estimand, cast(Noise, counter))
+    rows = sampler(estimand, cast(Noise, _Impulses(1 + counter.drawn * dim))).flatten(1)
+    columns = rows[1:] - rows[0]
+    return rows[0], columns.T @ columns
+
+
+def _moments(sampler: Sampler, estimand: Estimand) -> Tensor:
+    """Mean and covariance in one vector."""
+    mean, covariance = moments(sampler, estimand)
+    return torch.cat([mean, covariance.flatten()])
+
+
+@final
+class _Impulses:
+    """Stands in for :class:`~fourfold.core.Noise`: each row but the first has one single 1 among all its draws."""
+
+    def __init__(self, rows: int) -> None:
+        self.start, self.stop, self.device, self.drawn = 0, rows, "cpu", 0
+
+    def __len__(self) -> int:
+        return self.stop
+
+    def normal(self, *event: int) -> Tensor:
+        """The next draw, ``(rows, *event)``."""
+        dim = math.prod(event)
+        z = torch.zeros(self.stop, dim)
+        rows = 1 + self.drawn * dim + torch.arange(dim)
+        inside = rows < self.stop
+        z[rows[inside], torch.arange(dim)[inside]] = 1.0
+        self.drawn += 1
+        return z.reshape(self.stop, *event)
 
 
 # --- likelihood -------------------------------------------------------------------------------------------------------

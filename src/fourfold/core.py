@@ -24,7 +24,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fourfold.vocabulary import Kind, Paradigm, Principle
+from fourfold.vocabulary import Cost, Kind, Paradigm, Principle
 
 __all__ = [
     "Batch",
@@ -317,10 +317,12 @@ class Estimand(Part, nn.Module, ABC):
     """A module with a mathematical meaning, independent of how it was learned.
 
     It reaches its network through a child module named ``net``, whose calls :func:`count_evaluations` counts, and
-    ``event`` is the shape of one encoded example. Time ``t`` and labels come as ``(B,)``.
+    ``event`` is the shape of one encoded example. Time ``t`` and labels come as ``(B,)``. ``cost`` is given where drawing
+    a sample obeys another law than the paradigm's; like that one, it is checked by counting.
     """
 
     event: tuple[int, ...]
+    cost: ClassVar[Cost | None] = None
 
 
 _VIEWS: dict[tuple[type[Estimand], type[Estimand]], Callable[[Any], Estimand]] = {}
@@ -520,10 +522,13 @@ def no_likelihood(n: int, reason: str) -> LogProb:
 
 
 class Evaluations:
-    """Counts rows sent through an estimand's network: divided by samples, the network evaluations of one sample."""
+    """Counts rows sent through an estimand's network: divided by samples, the network evaluations of one sample.
+
+    A network of which one call runs a part says which, by an attribute ``share`` in (0, 1].
+    """
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows = 0.0
         self.calls = 0
 
 
@@ -534,7 +539,7 @@ def count_evaluations(estimand: nn.Module) -> Iterator[Evaluations]:
 
     def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         tensors = [a for a in args if isinstance(a, Tensor)]
-        count.rows += tensors[0].shape[0] if tensors else 0
+        count.rows += tensors[0].shape[0] * getattr(module, "share", 1.0) if tensors else 0
         count.calls += 1
 
     nets = {getattr(module, "net", None) for module in estimand.modules() if isinstance(module, Estimand)}

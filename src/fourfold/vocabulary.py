@@ -103,7 +103,8 @@ class Card:
 
     ``recipes`` maps a recipe's name to a function ``(space, size) -> GenerativeModel``; the first one is the default.
     A recipe raises ``TypeError`` for a space it does not model. ``likelihood`` is given where it is not its paradigm's, and
-    ``inherits`` names the parts of a hybrid that come from elsewhere than its generative step.
+    ``inherits`` names the parts of a hybrid that come from elsewhere than its generative step. ``kinds`` names the kind
+    of those recipes that have another than the card.
     """
 
     name: str
@@ -112,6 +113,11 @@ class Card:
     summary: str = ""
     likelihood: Kind | None = None
     inherits: tuple[str, ...] = ()
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
+
+    def kind_of(self, recipe: str) -> Kind:
+        """The kind of likelihood of one recipe's models before dequantisation; the empty name is the default recipe."""
+        return self.kinds.get(recipe or next(iter(self.recipes)), self.kind)
 
     @property
     def kind(self) -> Kind:
