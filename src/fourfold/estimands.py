@@ -27,8 +27,10 @@ from fourfold.paths import Path, broadcast
 from fourfold.vocabulary import Paradigm, Principle
 
 __all__ = [
+    "AverageVelocity",
     "Bijection",
     "Conditionals",
+    "ConsistencyFunction",
     "Decoder",
     "Denoiser",
     "Energy",
@@ -132,6 +134,33 @@ class Velocity(Estimand):
     @abstractmethod
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         """The velocity, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
+
+
+class AverageVelocity(Estimand):
+    """``u(x_t, t, s) = 1 / (s - t) · integral of v(x_tau, tau) d tau from t to s`` along the ODE's path through ``x_t``.
+
+    So ``x_s = x_t + (s - t) u(x_t, t, s)`` in one evaluation, however far ``s`` is, and ``u(x_t, t, t) = v(x_t, t)``
+    (Geng et al. 2025, https://arxiv.org/abs/2505.13447).
+    """
+
+    path: Path
+
+    @abstractmethod
+    def forward(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The average velocity, ``(B, *event)``, for ``t`` and ``s`` of shape ``(B,)``."""
+
+
+class ConsistencyFunction(Estimand):
+    """``f(x_t, t)``: where the probability-flow ODE through ``x_t`` ends, at the path's first time.
+
+    It is the same for every point of one trajectory (Song et al. 2023, https://arxiv.org/abs/2303.01469).
+    """
+
+    path: Path
+
+    @abstractmethod
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        """The end of the trajectory, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
 
 
 class Score(Estimand):
@@ -363,6 +392,41 @@ class EnergyAsScore(Score):
         return -gradient
 
 
+@register_view(AverageVelocity, Velocity)
+@final
+class InstantVelocity(Velocity):
+    """``v(x_t, t) = u(x_t, t, t)``.
+
+    Args:
+        average: the average velocity.
+    """
+
+    def __init__(self, average: AverageVelocity) -> None:
+        super().__init__()
+        self.average, self.path, self.event = average, average.path, average.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.average(x_t, t, t, cond)
+
+
+@register_view(AverageVelocity, ConsistencyFunction)
+@final
+class JumpToEnd(ConsistencyFunction):
+    """``f(x_t, t) = x_t + (t_min - t) u(x_t, t, t_min)``.
+
+    Args:
+        average: the average velocity.
+    """
+
+    def __init__(self, average: AverageVelocity) -> None:
+        super().__init__()
+        self.average, self.path, self.event = average, average.path, average.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        end = torch.full_like(t, self.path.t_min)
+        return x_t + broadcast(end - t, x_t) * self.average(x_t, t, end, cond)
+
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 register_paradigm(Conditionals, Principle.LIKELIHOOD, Paradigm.AUTOREGRESSIVE)
@@ -372,6 +436,8 @@ register_paradigm(Denoiser, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(NoisePredictor, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(Velocity, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(Score, Principle.DENOISING, Paradigm.DIFFUSION)
+register_paradigm(AverageVelocity, Principle.DENOISING, Paradigm.DIFFUSION)
+register_paradigm(ConsistencyFunction, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(TokenDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
 register_paradigm(Bijection, Principle.LIKELIHOOD, Paradigm.FLOW)
 register_paradigm(Velocity, Principle.LIKELIHOOD, Paradigm.FLOW)
