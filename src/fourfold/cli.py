@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fourfold.core import GenerativeModel, LogProb
     from fourfold.engine import Run
+    from fourfold.vocabulary import Card
 
 __all__ = ["app", "main"]
 
@@ -475,37 +476,48 @@ def info(
     subject: Annotated[str | None, typer.Argument(help="The folder of a run, or a paradigm.")] = None,
 ) -> None:
     """Show a run, or what holds for a paradigm: its two answers and what follows from them."""
-    from fourfold.vocabulary import Paradigm
+    from fourfold.paradigms import cards
 
-    if subject is None:
-        typer.echo("\n".join(_summary(paradigm) for paradigm in Paradigm))
-    elif subject.partition("/")[0] in list(Paradigm):
-        typer.echo(_facts(Paradigm(subject.partition("/")[0])))
-    elif Path(subject).is_dir():
+    if subject is not None and Path(subject).is_dir():
         typer.echo(_described(Path(subject)))
+        return
+    known = cards()
+    if subject is None:
+        typer.echo("\n".join(_summary(card) for card in known.values()))
+    elif subject.partition("/")[0] in known:
+        typer.echo(_facts(known[subject.partition("/")[0]]))
     else:
-        raise ValueError(f"{subject!r} is neither the folder of a run nor a paradigm: {', '.join(Paradigm)}")
+        raise ValueError(f"{subject!r} is neither the folder of a run nor one of {', '.join(known)}")
 
 
-def _summary(paradigm: Any) -> str:
-    from fourfold.vocabulary import FACTS
-
-    return f"{paradigm:<16} {FACTS[paradigm].represents}"
-
-
-def _facts(paradigm: Any) -> str:
-    """The facts of a paradigm, wrapped to 80 columns."""
+def _summary(card: Card) -> str:
+    """A card in two or three lines: name, summary, recipes."""
     from textwrap import fill
 
-    from fourfold.vocabulary import FACTS
+    others = list(card.recipes)[1:]
+    lines = [fill(f"{card.name:<21}{card.summary}", 80, subsequent_indent=" " * 21)]
+    if others:
+        text = ", ".join(f"{card.name}/{recipe}" for recipe in others)
+        lines.append(fill(text, 80, initial_indent=" " * 21, subsequent_indent=" " * 21, break_on_hyphens=False))
+    return "\n".join(lines)
 
-    facts = FACTS[paradigm]
-    kind = str(facts.likelihood).replace("_", " ")
+
+def _facts(card: Card) -> str:
+    """The facts of a card and of its paradigm, wrapped to 80 columns."""
+    from textwrap import fill
+
+    facts, kind = card.facts, str(card.kind).replace("_", " ")
+    note = (
+        facts.likelihood_note if card.kind is facts.likelihood else f"not {facts.likelihood}, as others of its paradigm"
+    )
     rows = [
+        ("paradigm", f"{card.paradigm}: {card.summary}"),
+        ("recipes", ", ".join(card.recipes)),
+        *([("parts", f"inherited: {', '.join(card.inherits)}")] if card.inherits else []),
         ("represents", facts.represents),
         ("objective", f"{facts.objective}: {facts.objective_formula}"),
         ("sampling", f"{facts.sampling}: {facts.sampling_formula}"),
-        ("likelihood", f"{kind}: {facts.likelihood_note}"),
+        ("likelihood", f"{kind}: {note}"),
         ("cost", f"{facts.cost}: {facts.cost_note}"),
         ("gives", facts.gives),
         ("inherits", facts.inherits),
@@ -513,7 +525,7 @@ def _facts(paradigm: Any) -> str:
         *(("reference", f"{r.authors} {r.year}, {r.title}, {r.link}") for r in facts.references),
     ]
     lines = [fill(text, 80, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14) for name, text in rows]
-    return "\n".join([str(paradigm), *lines])
+    return "\n".join([card.name, *lines])
 
 
 def _described(folder: Path) -> str:
