@@ -72,8 +72,8 @@ def test_an_untrained_network_has_loss_one_at_every_noise_level():
 
 
 def test_noise_levels_follow_the_law_asked_for():
-    u = diffusion._quantiles(5_000, torch.device("cpu"))
-    z = diffusion._normal_quantile(u)
+    u = diffusion.quantiles(5_000, torch.device("cpu"))
+    z = diffusion.normal_quantile(u)
     assert z.mean().item() == pytest.approx(0, abs=5e-3)
     assert z.std().item() == pytest.approx(1, abs=1e-2)
 
@@ -81,10 +81,10 @@ def test_noise_levels_follow_the_law_asked_for():
 def test_labels_are_dropped_at_the_rate_asked_for():
     torch.manual_seed(0)
     cond = torch.arange(4).repeat(5_000)
-    dropped = diffusion._forgetful(cond, 0.2)
+    dropped = diffusion.forgetful(cond, 0.2)
     assert (dropped == -1).double().mean().item() == pytest.approx(0.2, abs=0.01)
     assert bool(((dropped == cond) | (dropped == -1)).all())
-    assert diffusion._forgetful(None, 0.2) is None
+    assert diffusion.forgetful(None, 0.2) is None
 
 
 # --- views ------------------------------------------------------------------------------------------------------------

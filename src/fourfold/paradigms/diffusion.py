@@ -48,24 +48,35 @@ from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
 __all__ = [
     "CARD",
+    "SIZES",
     "Denoising",
     "FlowMatching",
     "NetworkVelocity",
     "Preconditioned",
     "ProbabilityFlow",
+    "Size",
     "VariationalBound",
+    "denoising",
+    "forgetful",
+    "network_of",
+    "noise_level",
+    "normal_quantile",
+    "quantiles",
+    "total_scale",
+    "training_of",
+    "watched_by_noise",
 ]
 
 
 # --- estimands --------------------------------------------------------------------------------------------------------
 
 
-def _noise_level(path: Path, t: Tensor) -> Tensor:
+def noise_level(path: Path, t: Tensor) -> Tensor:
     """``log(sigma_t / alpha_t) / 4``: what networks take for the time, of order one, ``(B,)``."""
     return -path.log_snr(t).clamp(-10, 10) / 4
 
 
-def _total(path: Path, t: Tensor, sigma_data: float) -> Tensor:
+def total_scale(path: Path, t: Tensor, sigma_data: float) -> Tensor:
     """``sqrt(alpha_t^2 sigma_data^2 + sigma_t^2)``: the root mean square of ``x_t``, ``(B,)``."""
     return torch.sqrt((path.alpha(t) * sigma_data) ** 2 + path.sigma(t) ** 2)
 
@@ -89,10 +100,10 @@ class Preconditioned(Denoiser):
         self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        r = _total(self.path, t, self.sigma_data)
+        r = total_scale(self.path, t, self.sigma_data)
         c_skip = self.path.alpha(t) * self.sigma_data**2 / r**2
         c_out = self.path.sigma(t) * self.sigma_data / r
-        f = self.net(x_t * broadcast(1 / r, x_t), _noise_level(self.path, t), cond)
+        f = self.net(x_t * broadcast(1 / r, x_t), noise_level(self.path, t), cond)
         return broadcast(c_skip, x_t) * x_t + broadcast(c_out, x_t) * f
 
 
@@ -112,32 +123,32 @@ class NetworkVelocity(Velocity):
         self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        r = _total(self.path, t, self.sigma_data)
-        return self.net(x_t * broadcast(1 / r, x_t), _noise_level(self.path, t), cond)
+        r = total_scale(self.path, t, self.sigma_data)
+        return self.net(x_t * broadcast(1 / r, x_t), noise_level(self.path, t), cond)
 
 
 # --- objectives -------------------------------------------------------------------------------------------------------
 
 
-def _quantiles(n: int, device: torch.device) -> Tensor:
+def quantiles(n: int, device: torch.device) -> Tensor:
     """One uniform draw in each of ``n`` equal parts of (0, 1), in order: less variance than ``n`` free draws."""
     parts = torch.arange(n, device=device, dtype=torch.float32)
     return ((parts + torch.rand(n, device=device)) / n).clamp(1e-6, 1 - 1e-6)
 
 
-def _normal_quantile(u: Tensor) -> Tensor:
+def normal_quantile(u: Tensor) -> Tensor:
     """The inverse of the standard normal distribution function."""
     return math.sqrt(2) * torch.erfinv(2 * u - 1)
 
 
-def _forgetful(cond: Tensor | None, dropout: float) -> Tensor | None:
+def forgetful(cond: Tensor | None, dropout: float) -> Tensor | None:
     """Labels, each replaced by -1 (unknown) with probability ``dropout``."""
     if cond is None:
         return None
     return torch.where(torch.rand(len(cond), device=cond.device) < dropout, -1, cond)
 
 
-def _watched(loss: Tensor) -> dict[str, Tensor]:
+def watched_by_noise(loss: Tensor) -> dict[str, Tensor]:
     """The mean loss of the lower and of the upper half of the noise levels, of losses in order of noise."""
     low, high = loss.detach().tensor_split(2)
     return {"loss_low_noise": low.mean(), "loss_high_noise": high.mean()} if len(loss) > 1 else {}
@@ -154,13 +165,13 @@ class DenoisingTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         path: Path = self.estimand.path
-        log_sigma = self.mean + self.std * _normal_quantile(_quantiles(len(batch.x), batch.x.device))
+        log_sigma = self.mean + self.std * normal_quantile(quantiles(len(batch.x), batch.x.device))
         t = time_at(path, -log_sigma).float()
         x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
-        error = self.estimand(x_t, t, _forgetful(batch.cond, self.dropout)) - batch.x
+        error = self.estimand(x_t, t, forgetful(batch.cond, self.dropout)) - batch.x
         weight = self.sigma_data**-2 + torch.exp(-2 * log_sigma)
         loss = weight * error.float().square().flatten(1).mean(1)
-        self.watched = _watched(loss)
+        self.watched = watched_by_noise(loss)
         return loss
 
 
@@ -197,14 +208,14 @@ class FlowMatchingTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         path: Path = self.estimand.path
-        share = torch.sigmoid(self.mean + self.std * _normal_quantile(_quantiles(len(batch.x), batch.x.device)))
+        share = torch.sigmoid(self.mean + self.std * normal_quantile(quantiles(len(batch.x), batch.x.device)))
         t = path.t_min + (path.t_max - path.t_min) * share
         eps = torch.randn_like(batch.x)
         x_t = path.noised(batch.x, eps, t)
         target = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
-        error = self.estimand(x_t, t, _forgetful(batch.cond, self.dropout)) - target
+        error = self.estimand(x_t, t, forgetful(batch.cond, self.dropout)) - target
         loss = error.float().square().flatten(1).mean(1)
-        self.watched = _watched(loss)
+        self.watched = watched_by_noise(loss)
         return loss
 
 
@@ -290,7 +301,7 @@ def _prior_gap(x: Tensor, log_snr: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Size:
+class Size:
     """One size: U-Net, transformer and perceptron, solver steps of the likelihood, and training."""
 
     widths: tuple[int, ...]
@@ -301,77 +312,78 @@ class _Size:
     training: Training
 
 
-_SIZES: Mapping[str, _Size] = {
-    "xs": _Size((32, 64), (1, 1), (64, 2, 2), (64, 2), 12, Training(128, 2e-3, muon_rate=0.02)),
-    "s": _Size((128, 128, 128), (1, 2, 2), (192, 6, 3), (256, 3), 24, Training(128, 2e-3, muon_rate=0.03)),
-    "m": _Size((192, 256, 256), (2, 3, 3), (384, 10, 6), (384, 5), 24, Training(128, 2e-3, muon_rate=0.02)),
+SIZES: Mapping[str, Size] = {
+    "xs": Size((32, 64), (1, 1), (64, 2, 2), (64, 2), 12, Training(128, 2e-3, muon_rate=0.02)),
+    "s": Size((128, 128, 128), (1, 2, 2), (192, 6, 3), (256, 3), 24, Training(128, 2e-3, muon_rate=0.03)),
+    "m": Size((192, 256, 256), (2, 3, 3), (384, 10, 6), (384, 5), 24, Training(128, 2e-3, muon_rate=0.02)),
 }
 
 
-def _unet(space: Images, size: _Size) -> UNet:
+def _unet(space: Images, size: Size, times: int = 1) -> UNet:
     """A U-Net whose patches and stages suit the size of the images: the coarsest has about 8 pixels a side."""
     side = max(space.height, space.width)
     patch = 1 if side < 16 else 2 if side <= 64 else 4
     stages = min(len(size.widths), max(2, math.ceil(math.log2(side / patch / 8)) + 1))
-    return UNet(space.channels, size.widths[:stages], size.blocks[:stages], patch, space.classes, 2 * size.widths[0])
+    widths, condition = size.widths[:stages], 2 * size.widths[0]
+    return UNet(space.channels, widths, size.blocks[:stages], patch, space.classes, condition, times)
 
 
-def _dit(space: Images, size: _Size) -> DiT:
+def _dit(space: Images, size: Size, times: int = 1) -> DiT:
     """A transformer whose number of patches suits the size of the images."""
     side = max(space.height, space.width)
     patch = 2 if side < 16 else 4 if side <= 64 else 8
-    return DiT(space.shape, *size.transformer, patch, space.classes)  # type: ignore[arg-type]
+    return DiT(space.shape, *size.transformer, patch, space.classes, times)  # type: ignore[arg-type]
 
 
-def _network(space: Space, size: _Size, transformer: bool) -> tuple[nn.Module, Codec]:
-    """The network and the codec of a space.
+def network_of(space: Space, size: Size, transformer: bool = False, times: int = 1) -> tuple[nn.Module, Codec]:
+    """The network, of one or two times, and the codec of a space.
 
     Raises:
         TypeError: for a space that is neither images nor vectors.
     """
     if isinstance(space, Images):
-        return (_dit(space, size) if transformer else _unet(space, size)), Dequantised(space)
+        return (_dit(space, size, times) if transformer else _unet(space, size, times)), Dequantised(space)
     if isinstance(space, Vectors) and not transformer:
-        return TimeMLP(space.dim, *size.perceptron, space.classes), Standardised(space)
+        return TimeMLP(space.dim, *size.perceptron, space.classes, times), Standardised(space)
     known = "images" if transformer else "images and vectors"
     raise TypeError(f"this diffusion recipe models {known}, not {type(space).__name__}")
 
 
-def _training(space: Space, size: _Size) -> Training:
+def training_of(space: Space, size: Size) -> Training:
     """Vectors are cheap: larger batches of them, and AdamW alone."""
     vectors = replace(size.training, batch_size=512, muon_rate=None)
     return vectors if isinstance(space, Vectors) else size.training
 
 
-def _likelihood(space: Space, size: _Size) -> ProbabilityFlow:
+def _likelihood(space: Space, size: Size) -> ProbabilityFlow:
     """The exact trace where it costs no more than probes."""
     return ProbabilityFlow(size.solver_steps, None if space.dims <= 8 else 4)
 
 
-def _denoising(space: Space, size: str, transformer: bool = False) -> GenerativeModel:
+def denoising(space: Space, size: str, transformer: bool = False) -> GenerativeModel:
     """EDM preconditioning, by a U-Net, a transformer or a perceptron."""
-    preset = _SIZES[size]
-    net, codec = _network(space, preset, transformer)
+    preset = SIZES[size]
+    net, codec = network_of(space, preset, transformer)
     sigma_data = 1.0 if isinstance(space, Vectors) else 0.5
     objective = Denoising(sigma_data=sigma_data)
     estimand = Preconditioned(net, space.shape, EDM(), sigma_data)
     likelihood = _likelihood(space, preset)
-    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, _training(space, preset))
+    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, training_of(space, preset))
 
 
 def _velocity(space: Space, size: str) -> GenerativeModel:
     """Rectified flow."""
-    preset = _SIZES[size]
-    net, codec = _network(space, preset, False)
+    preset = SIZES[size]
+    net, codec = network_of(space, preset, False)
     estimand = NetworkVelocity(net, space.shape, RectifiedFlow(), 1.0 if isinstance(space, Vectors) else 0.5)
     sampler: Sampler = Heun(10)
     likelihood = _likelihood(space, preset)
-    return GenerativeModel(space, codec, estimand, FlowMatching(), sampler, likelihood, _training(space, preset))
+    return GenerativeModel(space, codec, estimand, FlowMatching(), sampler, likelihood, training_of(space, preset))
 
 
 CARD = Card(
     "diffusion",
     Paradigm.DIFFUSION,
-    {"denoising": _denoising, "velocity": _velocity, "dit": functools.partial(_denoising, transformer=True)},
+    {"denoising": denoising, "velocity": _velocity, "dit": functools.partial(denoising, transformer=True)},
     "A denoiser of every noise level, sampled by an ODE solver in 20 evaluations.",
 )
