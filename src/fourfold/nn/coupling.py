@@ -10,14 +10,14 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Part
+from fourfold.nn.prior import Prior, standard_log_prob
 from fourfold.nn.resnet import ResMLP
 
 __all__ = ["Couplings"]
 
 
 @final
-class Couplings(Part, nn.Module):
+class Couplings(Prior):
     """``u = f(eps)``: each layer scales and shifts one half of the coordinates by functions of the other, then swaps.
 
         (a, b) -> (b · exp(s(a)) + t(a), a),   s = bound · tanh(s~ / bound)
@@ -44,7 +44,7 @@ class Couplings(Part, nn.Module):
         super().__init__()
         if dim < 2:
             raise ValueError(f"couplings need at least 2 dimensions, not {dim}: one half moves the other")
-        self.dim, self.bound = dim, bound
+        self.dim, self.bound, self.noise = dim, bound, (dim,)
         halves = [dim // 2 if i % 2 == 0 else dim - dim // 2 for i in range(layers)]
         self.nets = nn.ModuleList(ResMLP(half, 2 * (dim - half), width, blocks, classes, gain=0.0) for half in halves)
         self.halves = halves
@@ -71,3 +71,8 @@ class Couplings(Part, nn.Module):
             s, t = self._parameters_of(i, a, cond)
             h, log_det = torch.cat([a, (moved - t) * (-s).exp()], 1), log_det - s.sum(1)
         return h, log_det
+
+    def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log N(f^-1(u)) + log |det d f^-1 / d u|``, ``(B,)``."""
+        eps, log_det = self.inverse(u, cond)
+        return standard_log_prob(eps) + log_det

@@ -35,8 +35,11 @@ from fourfold.core import (
     Training,
 )
 from fourfold.estimands import Decoder, Observation
+from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_size
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
+from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Prior, standard_log_prob
+from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser, perplexity
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Card, Kind, Paradigm, Principle
@@ -46,6 +49,7 @@ __all__ = [
     "AsDraw",
     "AsMean",
     "AsMedian",
+    "CodeBound",
     "CodeDecoder",
     "DiscretisedLogistics",
     "Elbo",
@@ -53,9 +57,12 @@ __all__ = [
     "Gaussians",
     "Head",
     "ImportanceWeighted",
+    "Inference",
     "LogisticHead",
     "Observe",
+    "PerceptualBound",
     "PriorThenDecode",
+    "QuantisedDecoder",
     "VariationalBound",
 ]
 
@@ -84,6 +91,10 @@ class Gaussians(Observation):
 
     def median(self) -> Tensor:
         """The median of each value, here its mean."""
+        return self.mu
+
+    def centre(self) -> Tensor:
+        """The mean, differentiable."""
         return self.mu
 
 
@@ -138,6 +149,10 @@ class DiscretisedLogistics(Observation):
     def median(self) -> Tensor:
         """The lowest level of each pixel with at least half of the mass at or below it."""
         return self._quantile(self.mu.new_full((), 0.5))
+
+    def centre(self) -> Tensor:
+        """``sum_k pi_k clamp(mu_k, -1, 1)``: near the mean, differentiable, and one pass."""
+        return (self.log_pi.exp() * self.mu.clamp(-1, 1)).sum(1)
 
     def _quantile(self, u: Tensor) -> Tensor:
         """The lowest level ``l`` with ``P(x <= l) >= u``, by bisection: one evaluation for each bit of a level."""
@@ -220,6 +235,10 @@ class Explanation(NamedTuple):
     """The divergence from the prior of each part of the code, ``(B,)`` each; in expectation they sum to ``log_ratio``."""
     means: list[Tensor]
     """The posterior means of each part, ``(B, *)``."""
+    penalty: Tensor | None = None
+    """What training adds to its loss, ``(B,)``."""
+    codes: Tensor | None = None
+    """The numbers of a quantised code, ``(B, h, w)`` int64."""
 
 
 class CodedDecoder(Decoder):
@@ -232,32 +251,90 @@ class CodedDecoder(Decoder):
 
 @final
 class CodeDecoder(CodedDecoder):
-    """``p(x | z)`` through a vector: ``u = prior(z)``, ``x ~ head(net(u))``.
+    """``p(x | z)`` through a vector or a map: ``u = prior(z)``, ``x ~ head(net(u))``.
 
-    ``z ~ N(0, I)`` as for every pushforward; the invertible ``prior`` (none: the identity) makes of it the codes the
-    encoder gives, with density ``log p(u) = log N(prior^-1(u)) + log |det d prior^-1 / du|``.
+    ``z ~ N(0, I)`` as for every pushforward; the ``prior`` (none: the identity) makes of it the codes the encoder gives,
+    with a density ``log p(u)`` of its own.
 
     Args:
         net: codes (and labels) to the head's values.
         head: values to an observation model.
         event: shape of an encoded example.
-        codes: length of a code.
+        codes: length of a code that is a vector, or ``(channels, h, w)`` of one that is a map.
         prior: the map from noise to codes.
     """
 
     def __init__(
-        self, net: nn.Module, head: Head, event: tuple[int, ...], codes: int, prior: Couplings | None = None
+        self,
+        net: nn.Module,
+        head: Head,
+        event: tuple[int, ...],
+        codes: int | tuple[int, ...],
+        prior: Prior | None = None,
     ) -> None:
         super().__init__()
-        self.net, self.head, self.event, self.latent, self.prior = net, head, tuple(event), (codes,), prior
+        self.net, self.head, self.event, self.prior = net, head, tuple(event), prior
+        self.codes = (codes,) if isinstance(codes, int) else tuple(codes)
+        self.latent = self.codes if prior is None else prior.noise
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Observation:
-        return self.head(self.net(z if self.prior is None else self.prior(z, cond), cond))
+        return self.decode(z if self.prior is None else self.prior(z, cond), cond)
+
+    def posterior(self, evidence: Tensor) -> Gaussians:
+        """``q(u | x)`` of an encoder's ``evidence``: its ``mu`` and ``log_scale`` have the shape ``(B, *codes)``."""
+        return _posterior(evidence)
+
+    def decode(self, u: Tensor, cond: Tensor | None = None) -> Observation:
+        """``p(x | u)`` of codes ``(B, *codes)``."""
+        return self.head(self.net(u, cond))
 
     def explain(self, evidence: Tensor, encoder: nn.Module, cond: Tensor | None, normal: Normal) -> Explanation:
-        q, u = _posterior(evidence, normal)
+        q, u = _drawn(evidence, normal)
         log_ratio = q.log_prob(u) - _log_prior(self.prior, u, cond)
-        return Explanation(self.head(self.net(u, cond)), log_ratio, [log_ratio], [q.mu])
+        return Explanation(self.decode(u, cond), log_ratio, [log_ratio], [q.mu])
+
+
+@final
+class QuantisedDecoder(CodedDecoder):
+    """``p(x | k)`` through a map of whole numbers ``k``: ``k = prior(z)``, ``x ~ head(net(quantiser.embed(k)))``.
+
+    The posterior is all on one map, that of the quantised evidence, so that
+
+        log p(x) = log sum_k P(k) p(x | k) >= log P(k(x)) + log p(x | k(x)),
+
+    with ``log P(k) = -h w log size`` as long as the prior has learned nothing (van den Oord, Vinyals, Kavukcuoglu 2017,
+    https://arxiv.org/abs/1711.00937).
+
+    Args:
+        net: maps of vectors (and labels) to the head's values.
+        head: values to an observation model.
+        event: shape of an encoded example.
+        quantiser: vectors to numbers and back.
+        prior: the map from noise to maps of numbers ``(h, w)``.
+    """
+
+    def __init__(
+        self, net: nn.Module, head: Head, event: tuple[int, ...], quantiser: Quantiser, prior: IndependentCodes
+    ) -> None:
+        super().__init__()
+        self.net, self.head, self.event, self.quantiser, self.prior = net, head, tuple(event), quantiser, prior
+        self.latent, self.size = prior.noise, quantiser.size
+
+    def forward(self, z: Tensor, cond: Tensor | None = None) -> Observation:
+        return self.decode(self.prior(z, cond), cond)
+
+    def codes(self, evidence: Tensor) -> Tensor:
+        """The numbers of an encoder's ``evidence``: ``(B, h, w)`` int64 in ``[0, size)``."""
+        return self.quantiser(evidence).codes
+
+    def decode(self, codes: Tensor, cond: Tensor | None = None) -> Observation:
+        """``p(x | k)`` of numbers ``(B, h, w)``."""
+        return self.head(self.net(self.quantiser.embed(codes), cond))
+
+    def explain(self, evidence: Tensor, encoder: nn.Module, cond: Tensor | None, normal: Normal) -> Explanation:
+        values, codes, penalty = self.quantiser(evidence)
+        log_ratio = -self.prior.log_prob(codes, cond)
+        return Explanation(self.head(self.net(values, cond)), log_ratio, [log_ratio], [values], penalty, codes)
 
 
 @final
@@ -276,14 +353,15 @@ class RungDecoder(CodedDecoder):
     """
 
     def __init__(
-        self, net: LadderDecoder, head: Head, event: tuple[int, ...], codes: int, prior: Couplings | None = None
+        self, net: LadderDecoder, head: Head, event: tuple[int, ...], codes: int, prior: Prior | None = None
     ) -> None:
         super().__init__()
         self.net, self.head, self.event, self.codes, self.prior = net, head, tuple(event), codes, prior
-        self.latent = (codes + sum(math.prod(noise) for noise in net.noises),)
+        self.top = codes if prior is None else prior.noise[0]
+        self.latent = (self.top + sum(math.prod(noise) for noise in net.noises),)
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Observation:
-        sizes = [self.codes, *(math.prod(noise) for noise in self.net.noises)]
+        sizes = [self.top, *(math.prod(noise) for noise in self.net.noises)]
         z_u, *parts = torch.split(z, sizes, 1)
         eps = [part.reshape(-1, *noise) for part, noise in zip(parts, self.net.noises, strict=True)]
         u = z_u if self.prior is None else self.prior(z_u, cond)
@@ -294,7 +372,7 @@ class RungDecoder(CodedDecoder):
     ) -> Explanation:
         assert isinstance(encoder, LadderEncoder)
         top, maps = evidence
-        q, u = _posterior(top, normal)
+        q, u = _drawn(top, normal)
         log_ratio = q.log_prob(u) - _log_prior(self.prior, u, cond)
         ratios, divergences, means = [log_ratio], [log_ratio], [q.mu]
 
@@ -311,24 +389,37 @@ class RungDecoder(CodedDecoder):
         return Explanation(observation, torch.stack(ratios).sum(0), divergences, means)
 
 
-def _posterior(evidence: Tensor, normal: Normal) -> tuple[Gaussians, Tensor]:
-    """``q(u | x)``, with scales between ``exp(-7)`` and ``exp(2)``, and a draw of it."""
+def _posterior(evidence: Tensor) -> Gaussians:
+    """``q(u | x)``, with scales between ``exp(-7)`` and ``exp(2)``."""
     mu, raw = evidence.chunk(2, 1)
-    q = Gaussians(mu, 4.5 * torch.tanh(raw / 4.5) - 2.5)
-    return q, mu + q.log_scale.exp() * normal(*mu.shape[1:])
+    return Gaussians(mu, 4.5 * torch.tanh(raw / 4.5) - 2.5)
 
 
-def _log_prior(prior: Couplings | None, u: Tensor, cond: Tensor | None) -> Tensor:
+def _drawn(evidence: Tensor, normal: Normal) -> tuple[Gaussians, Tensor]:
+    """``q(u | x)`` and a draw of it."""
+    q = _posterior(evidence)
+    return q, q.mu + q.log_scale.exp() * normal(*q.mu.shape[1:])
+
+
+def _log_prior(prior: Prior | None, u: Tensor, cond: Tensor | None) -> Tensor:
     """``log p(u)``, ``(B,)``."""
-    eps, log_det = (u, u.new_zeros(len(u))) if prior is None else prior.inverse(u, cond)
-    return log_det - (eps.square() + math.log(2 * math.pi)).sum(1) / 2
+    return standard_log_prob(u) if prior is None else prior.log_prob(u, cond)
 
 
 # --- the objective ----------------------------------------------------------------------------------------------------
 
 
+class Inference(Objective):
+    """An objective with an encoder, which a bound needs."""
+
+    learns = CodedDecoder
+    principle = Principle.BOUND
+    encoder: nn.Module
+    """Examples (and labels) to the evidence that the decoder explains."""
+
+
 @final
-class VariationalBound(Objective):
+class VariationalBound(Inference):
     """``-E_q(u|x)[log p(x | u)] + beta · sum_l max(KL_l, free_nats)``, one draw of the code for each example.
 
     Below ``free_nats`` the divergence of a part of the code costs nothing, which keeps it from collapsing before it is
@@ -341,9 +432,6 @@ class VariationalBound(Objective):
         beta: weight of the divergence.
         drop: share of labels hidden while training, so that the model can also be asked without one.
     """
-
-    learns = CodedDecoder
-    principle = Principle.BOUND
 
     def __init__(self, encoder: nn.Module, free_nats: float = 1.0, beta: float = 1.0, drop: float = 0.1) -> None:
         super().__init__()
@@ -358,7 +446,7 @@ class BoundTerm(Term):
     """The one term of :class:`VariationalBound`; watches ``kl``, ``reconstruction`` (nats) and ``active_units``.
 
     A unit is active when its posterior mean varies by more than 0.01 across the batch (Burda, Grosse, Salakhutdinov
-    2016, section 5.2, https://arxiv.org/abs/1509.00519).
+    2016, section 5.2, https://arxiv.org/abs/1509.00519). Where codes are quantised, ``perplexity`` says how many are used.
     """
 
     def __init__(self, decoder: CodedDecoder, encoder: nn.Module, free_nats: float, beta: float, drop: float) -> None:
@@ -367,25 +455,182 @@ class BoundTerm(Term):
         self.free_nats, self.beta, self.drop = free_nats, beta, drop
 
     def forward(self, batch: Batch) -> Tensor:
-        x, cond = batch.x, _hidden(batch.cond, self.drop if self.training else 0.0)
-        evidence = self.encoder(x, cond)
-        found = self.decoder.explain(evidence, self.encoder, cond, lambda *s: torch.randn(len(x), *s, device=x.device))
-        log_likelihood = found.observation.log_prob(x)
-        kl = torch.stack(found.divergences)
-        active = torch.stack([(m.detach().var(0, correction=0) > 0.01).sum() for m in found.means]).sum()
-        self.watched = {
-            "kl": kl.detach().sum(0).mean(),
-            "reconstruction": log_likelihood.detach().mean(),
-            "active_units": active.float(),
-        }
-        return self.beta * kl.clamp(min=self.free_nats).sum(0) - log_likelihood
+        found = _explained(self.decoder, self.encoder, batch, self.drop)
+        log_likelihood = found.observation.log_prob(batch.x)
+        self.watched = _watched(self.decoder, found, log_likelihood)
+        return _negative_bound(found, log_likelihood, self.beta, self.free_nats)
+
+
+def _explained(decoder: CodedDecoder, encoder: nn.Module, batch: Batch, drop: float) -> Explanation:
+    """A draw of every example's code, a share of the labels hidden."""
+    x, cond = batch.x, _hidden(batch.cond, drop)
+    return decoder.explain(encoder(x, cond), encoder, cond, lambda *s: torch.randn(len(x), *s, device=x.device))
+
+
+def _negative_bound(found: Explanation, log_likelihood: Tensor, beta: float, free_nats: float) -> Tensor:
+    """``beta · sum_l max(KL_l, free_nats) - log p(x | u)`` and what the code asks for, ``(B,)``."""
+    loss = beta * torch.stack(found.divergences).clamp(min=free_nats).sum(0) - log_likelihood
+    return loss if found.penalty is None else loss + found.penalty
+
+
+def _watched(decoder: CodedDecoder, found: Explanation, log_likelihood: Tensor) -> dict[str, Tensor]:
+    """What every bound watches."""
+    active = torch.stack([(m.detach().var(0, correction=0) > 0.01).sum() for m in found.means]).sum()
+    watched = {
+        "kl": torch.stack(found.divergences).detach().sum(0).mean(),
+        "reconstruction": log_likelihood.detach().mean(),
+        "active_units": active.float(),
+    }
+    if found.codes is not None and isinstance(decoder, QuantisedDecoder):
+        watched["perplexity"] = perplexity(found.codes, decoder.size)
+    return watched
 
 
 def _hidden(cond: Tensor | None, share: float) -> Tensor | None:
-    """The labels with a random share of them replaced by -1."""
+    """The labels (or captions) with a random share of them replaced by -1."""
     if cond is None or share == 0:
         return cond
-    return torch.where(torch.rand(cond.shape, device=cond.device) < share, -1, cond)
+    hidden = torch.rand(len(cond), device=cond.device) < share
+    return torch.where(hidden.reshape(-1, *(1,) * (cond.ndim - 1)), -1, cond)
+
+
+@final
+class PerceptualBound(Inference):
+    """The bound, and a critic of patches that makes reconstructions look like data, from step ``start`` on.
+
+        bound   beta · KL - log p(x | u) + lambda · [ -D(x^) + feature · sum_l ||f_l(x^) - f_l(x)||^2 / E ||f_l||^2 ]
+        critic  max(0, 1 - D(x)) + max(0, 1 + D(x^)) + gamma · (D(x) - D(x + noise))^2
+
+    for the reconstruction ``x^``, the centre of ``p(x | u)``, and the critic's own features ``f_l``, which need no
+    weights from elsewhere (Larsen et al. 2016, https://arxiv.org/abs/1512.09300). ``lambda`` is ``adversarial`` times the
+    ratio of the two gradients' norms at the reconstruction, so that neither part drowns the other (Esser, Rombach, Ommer
+    2021, https://arxiv.org/abs/2012.09841). The third part of the critic's loss approximates the penalty R1.
+
+    Reference: Rombach, Blattmann, Lorenz, Esser, Ommer 2022, High-Resolution Image Synthesis with Latent Diffusion Models
+    (https://arxiv.org/abs/2112.10752).
+
+    Args:
+        encoder: examples (and labels) to the evidence that the decoder explains.
+        critic: images to numbers of patches and features.
+        beta, free_nats, drop: as in :class:`VariationalBound`.
+        adversarial: the weight of critic and features against the likelihood, as a ratio of gradients.
+        feature: weight of the features against the critic's numbers.
+        gamma: weight of the critic's penalty.
+        start: steps before critic and features count.
+    """
+
+    steps: Tensor
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        critic: PatchCritic,
+        beta: float = 0.1,
+        free_nats: float = 0.0,
+        drop: float = 0.1,
+        adversarial: float = 0.3,
+        feature: float = 3.0,
+        gamma: float = 10.0,
+        start: int = 300,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.critic, self.beta, self.free_nats, self.drop = encoder, critic, beta, free_nats, drop
+        self.adversarial, self.feature, self.gamma, self.start = adversarial, feature, gamma, start
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def terms(self, estimand: CodedDecoder) -> Mapping[str, Term]:
+        bound = PerceptualTerm(estimand, self)
+        return {"bound": bound, "critic": PatchTerm(bound, self)}
+
+
+@final
+class PerceptualTerm(Term):
+    """The first term of :class:`PerceptualBound`; watches what :class:`BoundTerm` does, and ``perceptual``, the bracket."""
+
+    def __init__(self, decoder: CodedDecoder, objective: PerceptualBound) -> None:
+        super().__init__([decoder, objective.encoder])
+        self.decoder, self.objective = decoder, objective
+        self.latest: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, batch: Batch) -> Tensor:
+        found, settings = _explained(self.decoder, self.objective.encoder, batch, self.objective.drop), self.objective
+        log_likelihood = found.observation.log_prob(batch.x)
+        self.watched = _watched(self.decoder, found, log_likelihood)
+        loss = _negative_bound(found, log_likelihood, settings.beta, settings.free_nats)
+        shown = _centre(found.observation)
+        self.latest = batch.x, shown.detach()
+        if settings.training:
+            settings.steps += 1
+        if int(settings.steps) <= settings.start or not torch.is_grad_enabled():
+            return loss
+        return loss + self._perceptual(batch.x, shown, found.observation, log_likelihood)
+
+    def _perceptual(self, x: Tensor, shown: Tensor, observation: Observation, log_likelihood: Tensor) -> Tensor:
+        """``lambda · [...]``, ``(B,)``: its value, and the gradient ``lambda · g`` at the reconstruction."""
+        leaf = shown.detach().requires_grad_()
+        value = self._bracket(x, leaf)
+        (g,) = torch.autograd.grad(value.sum(), leaf)
+        (likelihood,) = torch.autograd.grad(log_likelihood.sum(), _location(observation), retain_graph=True)
+        likelihood = likelihood if likelihood.ndim == g.ndim else likelihood.sum(1)
+        weight = self.objective.adversarial * likelihood.norm() / g.norm().clamp(min=1e-12)
+        self.watched["perceptual"] = value.detach().mean()
+        through = (weight * g * shown).flatten(1).sum(1)
+        return through + (weight * value - through).detach()
+
+    def _bracket(self, x: Tensor, shown: Tensor) -> Tensor:
+        """``-D(x^) + feature · sum_l ...`` of each example, ``(B,)``."""
+        with torch.no_grad():
+            _, wanted = self.objective.critic(x)
+        number, found = self.objective.critic(shown)
+        total = -number.flatten(1).mean(1)
+        for f, w in zip(found, wanted, strict=True):
+            distance = (f - w).float().square().flatten(1).mean(1) / w.float().square().mean().clamp(min=1e-6)
+            total = total + self.objective.feature * distance
+        return total
+
+
+def _location(observation: Observation) -> Tensor:
+    """The means that an observation model was made of."""
+    if not isinstance(observation, (Gaussians, DiscretisedLogistics)):
+        raise TypeError(f"{type(observation).__name__} has no means to balance gradients at: use VariationalBound")
+    return observation.mu
+
+
+def _centre(observation: Observation) -> Tensor:
+    """A differentiable reconstruction."""
+    if not isinstance(observation, (Gaussians, DiscretisedLogistics)):
+        raise TypeError(f"{type(observation).__name__} has no differentiable centre: use VariationalBound")
+    return observation.centre()
+
+
+@final
+class PatchTerm(Term):
+    """The critic's term of :class:`PerceptualBound`, on the reconstructions that the first term has just made.
+
+    Watches ``critic_accuracy``, the share of patches ranked rightly.
+    """
+
+    def __init__(self, bound: PerceptualTerm, objective: PerceptualBound) -> None:
+        super().__init__([objective.critic])
+        self.bound, self.objective = bound, objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        fake = self._reconstructed(batch)
+        n, critic = len(batch.x), self.objective.critic
+        noised = batch.x + 0.05 * torch.randn_like(batch.x)
+        numbers, _ = critic(torch.cat([batch.x, fake, noised]))
+        real, false, near = numbers.flatten(1).split(n)
+        self.watched = {"critic_accuracy": (real > false).detach().float().mean()}
+        hinge = functional.relu(1 - real) + functional.relu(1 + false)
+        return (hinge + self.objective.gamma * (real - near).square()).mean(1)
+
+    @torch.no_grad()
+    def _reconstructed(self, batch: Batch) -> Tensor:
+        """The reconstructions of this very batch: remembered, or made."""
+        if self.bound.latest is not None and self.bound.latest[0] is batch.x:
+            return self.bound.latest[1]
+        found = _explained(self.bound.decoder, self.objective.encoder, batch, self.objective.drop)
+        return _centre(found.observation)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
@@ -451,7 +696,7 @@ class PriorThenDecode(Sampler):
 @torch.no_grad()
 def _log_weights(decoder: CodedDecoder, batch: Batch, noise: Noise, objective: Objective, draws: int) -> Tensor:
     """``log p(x, u) - log q(u | x)`` for ``draws`` codes of every example, ``(draws, B)``."""
-    if not isinstance(objective, VariationalBound):
+    if not isinstance(objective, Inference):
         raise TypeError(f"a bound needs the encoder of a VariationalBound, not a {type(objective).__name__}")
     evidence = objective.encoder(batch.x, batch.cond)
     found = (decoder.explain(evidence, objective.encoder, batch.cond, noise.normal) for _ in range(draws))
@@ -493,6 +738,18 @@ class ImportanceWeighted(Likelihood):
         error = relative.std(0) / math.sqrt(self.K) if self.K > 1 else torch.full_like(nats, math.nan)
         note = f"importance weighted bound, K = {self.K} codes per example"
         return LogProb(nats, Kind.LOWER_BOUND, std_error=error, draws=self.K, note=note)
+
+
+@final
+@dataclass(frozen=True)
+class CodeBound(Likelihood):
+    """``log P(k(x)) + log p(x | k(x)) <= log p(x)`` for the quantised code of an example; nothing random remains."""
+
+    needs = QuantisedDecoder
+
+    def __call__(self, estimand: QuantisedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        w = _log_weights(estimand, batch, noise, objective, 1)[0]
+        return LogProb(w, Kind.LOWER_BOUND, note="evidence lower bound at the one code of each example")
 
 
 # --- presets ----------------------------------------------------------------------------------------------------------
@@ -586,9 +843,103 @@ def _vectors(space: Vectors, size: _Size) -> GenerativeModel:
     )
 
 
+@dataclass(frozen=True)
+class _MapSize:
+    """Channels and residual blocks of the networks, channels of a Gaussian code, levels of a quantised one."""
+
+    width: int
+    blocks: int
+    critic: int
+    channels: int
+    levels: tuple[int, ...]
+    size: int
+
+
+_MAPS: Mapping[str, _MapSize] = {
+    "xs": _MapSize(16, 1, 16, 2, (5, 5), 16),
+    "s": _MapSize(64, 1, 32, 4, (8, 5, 5, 5), 1024),
+    "m": _MapSize(96, 2, 48, 4, (8, 5, 5, 5), 1024),
+}
+
+
+def _factor(space: Images) -> int:
+    """How many pixels a code stands for in each direction: 2, and from 17 pixels on 4, from 65 on 8."""
+    side = max(space.height, space.width)
+    return 2 if side <= 16 else 4 if side <= 64 else 8
+
+
+def _autoencoder(space: Space, size: str, outputs: int, inputs: int) -> tuple[Images, MapEncoder, MapDecoder, Head]:
+    """The networks of an autoencoder of maps.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    if not isinstance(space, Images):
+        raise TypeError(f"codes that are maps are of images, not of {type(space).__name__}: use latent-variable")
+    chosen, shape, factor = _MAPS[size], (space.channels, space.height, space.width), _factor(space)
+    head = LogisticHead(space.levels)
+    encoder = MapEncoder(shape, outputs, chosen.width, chosen.blocks, factor)
+    net = MapDecoder(inputs, shape, head.values * space.channels, chosen.width, chosen.blocks, factor)
+    return space, encoder, net, head
+
+
+def _map_model(
+    space: Images, size: str, decoder: CodedDecoder, encoder: MapEncoder, beta: float, likelihood: Likelihood
+) -> GenerativeModel:
+    """The model around an autoencoder of maps."""
+    critic = PatchCritic((space.channels, space.height, space.width), _MAPS[size].critic)
+    return GenerativeModel(
+        space,
+        Centred(space),
+        decoder,
+        PerceptualBound(encoder, critic, beta),
+        PriorThenDecode(AsMedian()),
+        likelihood,
+        Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2, warmup=0.1),
+    )
+
+
+def kl_autoencoder(space: Space, size: str) -> GenerativeModel:
+    """An autoencoder of images whose codes are maps of Gaussians (:class:`PerceptualBound`): what diffusion is run on.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    channels = _MAPS[size].channels
+    images, encoder, net, head = _autoencoder(space, size, 2 * channels, channels)
+    codes = (channels, *code_size(images.shape, _factor(images)))
+    decoder = CodeDecoder(net, head, images.shape, codes, IndependentGaussians(codes, images.classes))
+    return _map_model(images, size, decoder, encoder, 0.1, Elbo())
+
+
+def _quantised(space: Space, size: str, quantiser: Quantiser) -> GenerativeModel:
+    images, encoder, net, head = _autoencoder(space, size, quantiser.channels, quantiser.channels)
+    prior = IndependentCodes(code_size(images.shape, _factor(images)), quantiser.size, images.classes)
+    decoder = QuantisedDecoder(net, head, images.shape, quantiser, prior)
+    return _map_model(images, size, decoder, encoder, 1.0, CodeBound())
+
+
+def fsq(space: Space, size: str) -> GenerativeModel:
+    """An autoencoder of images whose codes are maps of whole numbers, by finite scalar quantisation.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    return _quantised(space, size, FiniteScalars(_MAPS[size].levels))
+
+
+def vq(space: Space, size: str) -> GenerativeModel:
+    """An autoencoder of images whose codes are maps of whole numbers, by a learned codebook.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    return _quantised(space, size, Codebook(_MAPS[size].size, 8))
+
+
 CARD = Card(
     name="latent-variable",
     paradigm=Paradigm.LATENT_VARIABLE,
-    recipes={"convolutional": convolutional, "ladder": ladder},
+    recipes={"convolutional": convolutional, "ladder": ladder, "kl": kl_autoencoder, "vq": vq, "fsq": fsq},
     summary="A variational autoencoder with a learned prior and a discrete likelihood of pixels.",
 )

@@ -1,0 +1,165 @@
+"""Quantisers: maps of vectors to maps of whole numbers and back, with gradients that pass straight through.
+
+The forward pass sees the quantised value, the backward pass the identity: ``v = e + sg(q(e) - e)`` for a stop-gradient
+``sg`` (Bengio, Leonard, Courville 2013, https://arxiv.org/abs/1308.3432).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core import Part
+
+__all__ = ["Codebook", "FiniteScalars", "Quantised", "Quantiser"]
+
+
+class Quantised(NamedTuple):
+    """What a map of vectors ``(B, channels, h, w)`` becomes."""
+
+    values: Tensor
+    """The nearest representable vectors, ``(B, channels, h, w)`` float32; the gradient passes to the input."""
+    codes: Tensor
+    """Their numbers, ``(B, h, w)`` int64 in ``[0, size)``."""
+    penalty: Tensor
+    """What training adds to its loss so that input and codebook stay close, ``(B,)``."""
+
+
+class Quantiser(Part, nn.Module, ABC):
+    """A finite set of vectors, numbered."""
+
+    size: int
+    """How many vectors there are."""
+    channels: int
+    """The length of each."""
+
+    @abstractmethod
+    def forward(self, e: Tensor) -> Quantised:
+        """Quantise ``(B, channels, h, w)``, float32."""
+
+    @abstractmethod
+    def embed(self, codes: Tensor) -> Tensor:
+        """The vectors of codes ``(B, h, w)``: ``(B, channels, h, w)``, float32."""
+
+
+def perplexity(codes: Tensor, size: int) -> Tensor:
+    """``exp`` of the entropy of the codes in use, between 1 and ``size``: how many codes are used, in effect."""
+    p = torch.bincount(codes.reshape(-1), minlength=size).float() / codes.numel()
+    return torch.special.entr(p).sum().exp()
+
+
+@final
+class FiniteScalars(Quantiser):
+    """Each channel squashed and rounded to its own few levels; the codebook is their product and never collapses.
+
+        v_i = round(f(e_i)) / floor(L_i / 2),   f(e) = (L - 1) / 2 · (1 + 1e-3) · tanh(e + s) - o
+
+    with ``o = 1/2`` and ``s = artanh(o / (...))`` for even ``L``, both 0 for odd, so that ``f(0) = 0``.
+
+    Reference: Mentzer, Minnen, Agustsson, Tschannen 2023, Finite Scalar Quantization: VQ-VAE Made Simple
+    (https://arxiv.org/abs/2309.15505).
+
+    Args:
+        levels: the number of levels of each channel, each at least 2.
+    """
+
+    def __init__(self, levels: tuple[int, ...]) -> None:
+        super().__init__()
+        if not levels or min(levels) < 2:
+            raise ValueError(f"levels are {levels}: give at least one number, each at least 2")
+        self.levels, self.channels, self.size = tuple(levels), len(levels), math.prod(levels)
+
+    def _column(self, values: list[float], like: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=like.device)[:, None, None]
+
+    def _squashed(self, e: Tensor) -> Tensor:
+        """``f(e)``: within half a step of the lowest and highest level."""
+        half = [(level - 1) / 2 * (1 + 1e-3) for level in self.levels]
+        offset = [0.5 if level % 2 == 0 else 0.0 for level in self.levels]
+        shift = [math.atanh(o / h) for o, h in zip(offset, half, strict=True)]
+        columns = [self._column(values, e) for values in (half, offset, shift)]
+        return columns[0] * torch.tanh(e + columns[2]) - columns[1]
+
+    def forward(self, e: Tensor) -> Quantised:
+        squashed = self._squashed(e.float())
+        rounded = squashed.detach().round()
+        half = self._column([level // 2 for level in self.levels], e)
+        digits = (rounded + half).long()
+        codes = (digits * self._places(e)[:, None, None]).sum(1)
+        return Quantised((squashed + (rounded - squashed).detach()) / half, codes, e.new_zeros(len(e)))
+
+    def embed(self, codes: Tensor) -> Tensor:
+        base = torch.tensor(self.levels, device=codes.device)[:, None, None]
+        digits = codes[:, None].div(self._places(codes)[:, None, None], rounding_mode="floor") % base
+        return (digits - base // 2).float() / (base // 2)
+
+    def _places(self, like: Tensor) -> Tensor:
+        """The weight of each channel's digit in a code."""
+        places = [math.prod(self.levels[:i]) for i in range(self.channels)]
+        return torch.tensor(places, device=like.device)
+
+
+@final
+class Codebook(Quantiser):
+    """The nearest of ``size`` learned vectors.
+
+        penalty = dims · ( ||sg(e) - v||^2 + commitment · ||e - sg(v)||^2 ) / mean square
+
+    summed over the map, by gradients rather than moving averages, so that any optimizer and any number of processes train it.
+    A vector that is used less than ``rare`` times as often as it would be if all were used alike is drawn to random inputs
+    until it is used, so that none stays dead.
+
+    Reference: van den Oord, Vinyals, Kavukcuoglu 2017, Neural Discrete Representation Learning
+    (https://arxiv.org/abs/1711.00937).
+
+    Args:
+        size: how many vectors.
+        channels: the length of each.
+        commitment: how much the input is drawn to its vector, against how much the vector is drawn to its inputs.
+        weight: of the penalty, in nats for each code.
+        rare: share of an even use below which a vector counts as dead.
+    """
+
+    usage: Tensor
+
+    def __init__(
+        self, size: int, channels: int, commitment: float = 0.25, weight: float = 10.0, rare: float = 0.1
+    ) -> None:
+        super().__init__()
+        if size < 2:
+            raise ValueError(f"a codebook of {size} vectors says nothing: give at least 2")
+        self.size, self.channels = size, channels
+        self.commitment, self.weight, self.rare = commitment, weight, rare
+        self.embedding = nn.Embedding(size, channels)
+        nn.init.normal_(self.embedding.weight)
+        self.register_buffer("usage", torch.full((size,), 1 / size))
+
+    def forward(self, e: Tensor) -> Quantised:
+        rows, table = e.float().movedim(1, -1).flatten(0, -2), self.embedding.weight.float()
+        with torch.no_grad():
+            nearest = (table.square().sum(1) - 2 * rows @ table.T).argmin(1)
+        codes = nearest.reshape(len(e), *e.shape[2:])
+        v = self._map(table[nearest], e)
+        pulls = (e.detach() - v).square() + self.commitment * (e - v.detach()).square()
+        penalty = self.weight * pulls.mean(1).flatten(1).sum(1)
+        if self.training:
+            penalty = penalty + self._revival(rows.detach(), nearest, table)
+        return Quantised(e + (v - e).detach(), codes, penalty)
+
+    def _map(self, rows: Tensor, like: Tensor) -> Tensor:
+        return rows.reshape(len(like), *like.shape[2:], self.channels).movedim(-1, 1)
+
+    def _revival(self, rows: Tensor, nearest: Tensor, table: Tensor) -> Tensor:
+        """The pull of dead vectors to random inputs, one number; ``usage`` is a moving average over about 100 steps."""
+        share = torch.bincount(nearest, minlength=self.size).float() / len(nearest)
+        self.usage.lerp_(share, 0.01)
+        dead = (self.usage * self.size < self.rare).float()
+        target = rows[torch.randint(len(rows), (self.size,), device=rows.device)]
+        return self.weight * ((target - table).square().mean(1) * dead).sum() / max(len(rows), 1)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        return self.embedding(codes).float().movedim(-1, 1)
