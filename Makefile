@@ -14,7 +14,7 @@ test: $(VENV)/test.stamp  ## the environment, then everything CI checks
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 env: $(VENV)/test.stamp  ## the environment for development
 
