@@ -334,8 +334,8 @@ def check_order(
     that adds noise, which declares ``weak_order``, it is that of the mean and the covariance of all samples, which are
     computed, not estimated: the oracle must be of a Gaussian, so that a sample is an affine function of the noise.
 
-    The slope of log error against log steps, by regression in float64, must be within 0.3 of minus the order; the
-    reference is the same sampler with 16 times (where noise is added, 8 times) the finest number of steps.
+    The slope of log error against log steps, by regression in float64, must be within 0.3 of minus the order ``p``; the
+    reference is the same sampler with ``16^(1/p)`` times the finest number of steps, whose error is a sixteenth.
 
     Args:
         sampler: the class.
@@ -344,16 +344,18 @@ def check_order(
         steps: numbers of steps.
     """
     weak = getattr(make(steps[0]), "weak_order", None)
-    order = getattr(make(steps[0]), "order", None) if weak is None else weak
+    order: int | None = getattr(make(steps[0]), "order", None) if weak is None else weak
+    if order is None:
+        raise CheckFailed(f"{sampler.__name__} declares no order")
     estimand = view(oracle, sampler.needs)
     result = _solved if weak is None else _moments
     with torch.no_grad(), _double():
-        exact = result(make((16 if weak is None else 8) * max(steps)), estimand)
+        exact = result(make(math.ceil(16 ** (1 / order) * max(steps))), estimand)
         errors = [(result(make(n), estimand) - exact).norm().item() for n in steps]
     x, y = torch.log(torch.tensor(steps, dtype=torch.float64)), torch.log(torch.tensor(errors, dtype=torch.float64))
     slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
     _require(
-        order is not None and abs(slope + order) < 0.3,
+        abs(slope + order) < 0.3,
         f"{sampler.__name__}: error slope {slope:.2f}, declared {'order' if weak is None else 'weak order'} {order}",
     )
 
@@ -386,8 +388,8 @@ def moments(sampler: Sampler, estimand: Estimand) -> tuple[Tensor, Tensor]:
     """
     dim = math.prod(estimand.event)
     counter = _Impulses(1)
-    sampler(estimand, cast(Noise, counter))
-    rows = sampler(estimand, cast(Noise, _Impulses(1 + counter.drawn * dim))).flatten(1)
+    sampler(estimand, cast("Noise", counter))
+    rows = sampler(estimand, cast("Noise", _Impulses(1 + counter.drawn * dim))).flatten(1)
     columns = rows[1:] - rows[0]
     return rows[0], columns.T @ columns
 

@@ -3,6 +3,13 @@
 A path gives ``alpha_t``, ``sigma_t``, their derivatives in ``t`` and a grid of times from noise to data. Everything a
 sampler or an objective needs to know about a noise process is here, so samplers know no schedule.
 
+The same marginals are those of a stochastic differential equation and of an ordinary one,
+
+    dx = f_t x dt + g_t dw        dx = (f_t x - g_t^2 / 2 grad log p_t(x)) dt
+
+with ``f = alpha' / alpha`` and ``g^2 = 2 sigma (sigma' - f sigma)``: VP, sub-VP and VE of Song et al. 2021 are the paths of
+those names, and every other path is such an equation too (:meth:`Path.drift`, :meth:`Path.diffusion`).
+
 Time runs from ``t_min`` (almost data) to ``t_max`` (noise). References: Song et al. 2021 (https://arxiv.org/abs/2011.13456);
 Karras et al. 2022 (https://arxiv.org/abs/2206.00364); Lipman et al. 2023 (https://arxiv.org/abs/2210.02747);
 Nichol and Dhariwal 2021 (https://arxiv.org/abs/2102.09672); Liu, Gong, Liu 2023 (https://arxiv.org/abs/2209.03003).
@@ -45,6 +52,14 @@ class Path(ABC):
     def log_snr(self, t: Tensor) -> Tensor:
         """``lambda_t = log(alpha_t / sigma_t)``, half the log signal-to-noise ratio, as in DPM-Solver."""
         return torch.log(self.alpha(t)) - torch.log(self.sigma(t))
+
+    def drift(self, t: Tensor) -> Tensor:
+        """``f_t = d log alpha / dt`` of the forward equation ``dx = f x dt + g dw``; ``-inf`` where ``alpha`` is 0."""
+        return self.d_alpha(t) / self.alpha(t)
+
+    def diffusion(self, t: Tensor) -> Tensor:
+        """``g_t = sqrt(d sigma^2 / dt - 2 f sigma^2)`` of the forward equation; ``inf`` where ``alpha`` is 0."""
+        return (2 * self.sigma(t) * (self.d_sigma(t) - self.drift(t) * self.sigma(t))).clamp(min=0).sqrt()
 
     def noised(self, x_0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
         """``x_t = alpha_t x_0 + sigma_t eps`` for ``x_0, eps`` of shape ``(B, *)`` and ``t`` of shape ``(B,)``."""

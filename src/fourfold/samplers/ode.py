@@ -2,14 +2,25 @@
 
 All of them walk the grid of the estimand's own path and end clean: the last evaluation's ``E[x_0 | x_t]`` is the sample,
 so that no noise of the last level remains in it.
+
+:class:`Euler` and :class:`Heun` solve ``dx/dt = v``. The others are exponential integrators, which solve the linear part
+of that equation exactly and approximate the rest by a polynomial: of the denoiser in ``lambda = log(alpha / sigma)``
+(:class:`DDIM`, :class:`DPMSolver`, :class:`DPMSolver3`, :class:`UniPC`), or of the noise in ``rho = sigma / alpha``
+(:class:`DEIS`):
+
+    x_s = (sigma_s / sigma_t) x_t + sigma_s integral of e^lambda D d lambda = (alpha_s / alpha_t) x_t + alpha_s integral of eps_hat d rho
 """
 
 from __future__ import annotations
 
 import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +28,20 @@ from fourfold.core import Estimand, Noise, Sampler, view
 from fourfold.estimands import Denoiser, Velocity
 from fourfold.paths import Path
 
-__all__ = ["DDIM", "DPMSolver", "Euler", "Heun", "Knot", "evaluate", "knots", "start"]
+__all__ = [
+    "DDIM",
+    "DEIS",
+    "DPMSolver",
+    "DPMSolver3",
+    "Euler",
+    "Heun",
+    "Knot",
+    "UniPC",
+    "evaluate",
+    "knots",
+    "start",
+    "towards",
+]
 
 
 class Knot(NamedTuple):
@@ -26,6 +50,16 @@ class Knot(NamedTuple):
     t: float
     alpha: float
     sigma: float
+
+    @property
+    def log_snr(self) -> float:
+        """``lambda = log(alpha / sigma)``, ``-inf`` where there is no signal."""
+        return math.log(self.alpha / self.sigma) if self.alpha > 0 else -math.inf
+
+    @property
+    def relative(self) -> float:
+        """``rho = sigma / alpha``, ``inf`` where there is no signal."""
+        return self.sigma / self.alpha if self.alpha > 0 else math.inf
 
 
 def knots(path: Path, steps: int) -> list[Knot]:
@@ -115,7 +149,7 @@ class DDIM(Sampler):
         grid = knots(estimand.path, self.steps)
         x = start(estimand, noise, grid[0])
         for t, s in itertools.pairwise(grid):
-            x = _towards(evaluate(estimand, x, t.t, cond), x, t, s)
+            x = towards(evaluate(estimand, x, t.t, cond), x, t, s)
         return evaluate(estimand, x, grid[-1].t, cond)
 
 
@@ -138,17 +172,171 @@ class DPMSolver(Sampler):
 
     def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         grid = knots(estimand.path, self.steps)
-        log_snr = estimand.path.log_snr(torch.tensor([k.t for k in grid], dtype=torch.float64)).tolist()
         x = start(estimand, noise, grid[0])
         x_0 = last = evaluate(estimand, x, grid[0].t, cond)
-        for i in range(len(grid) - 1):
-            ratio = 0.0 if i == 0 else (log_snr[i + 1] - log_snr[i]) / (log_snr[i] - log_snr[i - 1])
-            x = _towards(x_0 + ratio / 2 * (x_0 - last), x, grid[i], grid[i + 1])
-            x_0, last = evaluate(estimand, x, grid[i + 1].t, cond), x_0
+        for i, (t, s) in enumerate(itertools.pairwise(grid)):
+            x = towards(extrapolated(x_0, last, grid[max(i - 1, 0)], t, s), x, t, s)
+            x_0, last = evaluate(estimand, x, s.t, cond), x_0
         return x_0
 
 
-def _towards(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot) -> Tensor:
+def extrapolated(x_0: Tensor, last: Tensor, r: Knot, t: Knot, s: Knot) -> Tensor:
+    """``D_t + (h / 2 h_last) (D_t - D_r)``: the denoiser in the middle of ``t -> s``, by its line through ``r`` and ``t``."""
+    ratio = 0.0 if r.t == t.t else (s.log_snr - t.log_snr) / (t.log_snr - r.log_snr)
+    return x_0 + ratio / 2 * (x_0 - last)
+
+
+@final
+@dataclass(frozen=True)
+class DPMSolver3(Sampler):
+    """DPM-Solver++(3M): the denoiser is a parabola in ``lambda`` through its last three values, integrated exactly.
+
+        x_s = (sigma_s / sigma_t) x_t + alpha_s integral over (lambda_t, lambda_s) of e^(lambda - lambda_s) P(lambda) d lambda
+
+    The first two steps are of first and second order. Lu et al. 2022 (https://arxiv.org/abs/2211.01095), section 4.
+
+    Attributes:
+        steps: network evaluations.
+    """
+
+    needs: ClassVar[type[Estimand]] = Denoiser
+    order: ClassVar[int] = 3
+    steps: int = 20
+
+    def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        return _multistep(estimand, noise, cond, self.steps, 3, corrects=False)
+
+
+@final
+@dataclass(frozen=True)
+class UniPC(Sampler):
+    """A predictor of order ``p`` and a corrector of order ``p + 1`` with one evaluation a step.
+
+    The predictor integrates the polynomial of the denoiser in ``lambda`` through its last ``p`` values; the corrector
+    repeats the step with the value at the predicted ``x_s`` as one more node, and that value is kept as the next step's
+    newest, so nothing is evaluated twice. The order conditions of the paper are met exactly, by which its function
+    ``B(h)`` drops out. Zhao et al. 2023 (https://arxiv.org/abs/2302.04867).
+
+    Attributes:
+        steps: network evaluations.
+        predictor: ``p``, 1 to 3.
+    """
+
+    needs: ClassVar[type[Estimand]] = Denoiser
+    steps: int = 20
+    predictor: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse orders at which extrapolation is unstable."""
+        if not 1 <= self.predictor <= 3:
+            raise ValueError(f"the predictor's order is 1, 2 or 3, not {self.predictor}")
+
+    @property
+    def order(self) -> int:
+        """Of the corrected step: ``p + 1``."""
+        return self.predictor + 1
+
+    def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        return _multistep(estimand, noise, cond, self.steps, self.predictor, corrects=True)
+
+
+@final
+@dataclass(frozen=True)
+class DEIS(Sampler):
+    """The noise is a polynomial in ``rho = sigma / alpha`` through its last values, integrated exactly.
+
+        x_s = (alpha_s / alpha_t) x_t + alpha_s integral over (rho_t, rho_s) of P(rho) d rho
+
+    which is the rule of Adams and Bashforth on a free grid. Zhang, Chen 2023, rho-AB-DEIS
+    (https://arxiv.org/abs/2204.13902).
+
+    Attributes:
+        steps: network evaluations.
+        order: values the polynomial goes through, 1 (:class:`DDIM`) to 4; the first steps have fewer.
+    """
+
+    needs: ClassVar[type[Estimand]] = Denoiser
+    steps: int = 20
+    order: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse orders at which extrapolation is unstable."""
+        if not 1 <= self.order <= 4:
+            raise ValueError(f"the order of DEIS is 1 to 4, not {self.order}")
+
+    def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        grid = knots(estimand.path, self.steps)
+        x = start(estimand, noise, grid[0])
+        past: _Past = deque(maxlen=self.order)
+        for t, s in itertools.pairwise(grid):
+            x_0 = evaluate(estimand, x, t.t, cond)
+            past.append((t, (x - t.alpha * x_0) / t.sigma))
+            x = towards(x_0, x, t, s) if len(past) == 1 or t.alpha == 0 else _along_rho(past, x, t, s)
+        return evaluate(estimand, x, grid[-1].t, cond)
+
+
+def towards(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot) -> Tensor:
     """``x_s`` on the ray from ``x_t`` to ``x_0``: the exact solution for a constant denoiser."""
     ratio = s.sigma / t.sigma
     return ratio * x_t + (s.alpha - t.alpha * ratio) * x_0
+
+
+_Past = deque[tuple[Knot, Tensor]]
+"""The latest values of the denoiser or of the noise, with the times they belong to, oldest first."""
+
+
+def _multistep(estimand: Denoiser, noise: Noise, cond: Tensor | None, steps: int, order: int, corrects: bool) -> Tensor:
+    """Steps by the polynomial through the last ``order`` values, each repeated with its own end's value if it ``corrects``."""
+    grid = knots(estimand.path, steps)
+    x = start(estimand, noise, grid[0])
+    past: _Past = deque([(grid[0], evaluate(estimand, x, grid[0].t, cond))], maxlen=order)
+    for t, s in itertools.pairwise(grid):
+        guess = _along_log_snr(past, x, t, s)
+        ahead = (s, evaluate(estimand, guess, s.t, cond))
+        x = _along_log_snr([*past, ahead], x, t, s) if corrects else guess
+        past.append(ahead)
+    return past[-1][1]
+
+
+def _along_log_snr(values: Sequence[tuple[Knot, Tensor]], x: Tensor, t: Knot, s: Knot) -> Tensor:
+    """``t -> s`` with the denoiser a polynomial in ``lambda``; values at ``lambda = -inf`` have no part in it."""
+    finite = [value for value in values if value[0].alpha > 0] or [values[-1]]
+    if len(finite) == 1:
+        return towards(finite[0][1], x, t, s)
+    nodes = [knot.log_snr for knot, _ in finite]
+    weights = _integrals(nodes, t.log_snr, s.log_snr, lambda u: np.exp(u - s.log_snr))
+    return s.sigma / t.sigma * x + _sum(weights, finite, s.alpha)
+
+
+def _along_rho(values: Sequence[tuple[Knot, Tensor]], x: Tensor, t: Knot, s: Knot) -> Tensor:
+    """``t -> s`` with the noise a polynomial in ``rho``; values at ``rho = inf`` have no part in it."""
+    finite = [value for value in values if value[0].alpha > 0]
+    weights = _integrals([knot.relative for knot, _ in finite], t.relative, s.relative, np.ones_like)
+    return s.alpha / t.alpha * x + _sum(weights, finite, s.alpha)
+
+
+def _sum(weights: Sequence[float], values: Sequence[tuple[Knot, Tensor]], scale: float) -> Tensor:
+    """``scale sum_i w_i value_i``."""
+    parts = [scale * w * value for w, (_, value) in zip(weights, values, strict=True)]
+    return torch.stack(parts).sum(0)
+
+
+def _integrals(
+    nodes: Sequence[float], low: float, high: float, weight: Callable[[np.ndarray], np.ndarray]
+) -> list[float]:
+    """``integral of weight(u) l_i(u) du`` over ``(low, high)`` for each Lagrange polynomial ``l_i``, by Gauss' rule.
+
+    Exact to rounding for a weight of ``e^u`` over a few units of ``u``.
+    """
+    u, w = np.polynomial.legendre.leggauss(24)
+    u, w = (
+        (low + high) / 2 + (high - low) / 2 * u,
+        (high - low) / 2 * w * weight((low + high) / 2 + (high - low) / 2 * u),
+    )
+    return [float((w * _lagrange(nodes, i, u)).sum()) for i in range(len(nodes))]
+
+
+def _lagrange(nodes: Sequence[float], i: int, u: np.ndarray) -> np.ndarray:
+    """The polynomial that is 1 at node ``i`` and 0 at the others."""
+    factors = [(u - node) / (nodes[i] - node) for j, node in enumerate(nodes) if j != i]
+    return np.prod(factors, axis=0)
