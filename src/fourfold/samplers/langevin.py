@@ -1,0 +1,392 @@
+"""Markov chains that follow the gradient of an energy: Langevin, MALA, HMC, and annealing between distributions.
+
+Every chain is one sample: its random numbers, its acceptance and its step size are its own, so that no sample depends on
+which others are drawn beside it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Estimand, Noise, Sampler
+from fourfold.estimands import Energy, NoisedEnergy, Reference
+from fourfold.paths import broadcast
+from fourfold.samplers.chains import Chains
+
+__all__ = ["HMC", "MALA", "Annealed", "Bridge", "Langevin", "MarkovChain", "NoiseAnnealed", "State", "reference_of"]
+
+Potential = Callable[[Tensor], Tensor]
+"""An energy with its labels bound: ``(B, *event)`` to ``(B,)``."""
+
+
+class State(NamedTuple):
+    """Where chains are: ``x`` of shape ``(B, *event)``, the energy ``(B,)`` and its gradient there."""
+
+    x: Tensor
+    energy: Tensor
+    gradient: Tensor
+
+    @classmethod
+    @torch.enable_grad()
+    def at(cls, energy: Potential, x: Tensor) -> State:
+        """Evaluate an energy and its gradient, without leaving a graph."""
+        x = x.detach().requires_grad_()
+        value = energy(x)
+        (gradient,) = torch.autograd.grad(value.sum(), x)
+        return cls(x.detach(), value.detach(), gradient)
+
+    def chosen(self, other: State, accept: Tensor) -> State:
+        """The other state where ``accept``, ``(B,)``."""
+        wide = accept.reshape(-1, *(1,) * (self.x.ndim - 1))
+        energy = torch.where(accept, other.energy, self.energy)
+        return State(torch.where(wide, other.x, self.x), energy, torch.where(wide, other.gradient, self.gradient))
+
+
+def _square(x: Tensor) -> Tensor:
+    """``||x||^2`` of each example, ``(B,)``."""
+    return x.flatten(1).square().sum(1)
+
+
+def reference_of(energy: Energy, noise: Noise) -> Tensor:
+    """Draws of an energy's reference distribution, ``(n, *event)``.
+
+    Raises:
+        TypeError: for an energy without one.
+    """
+    if getattr(energy, "reference", None) is None:
+        raise TypeError(f"{type(energy).__name__} has no reference distribution: give the chains a start")
+    return energy.reference.draw(noise)
+
+
+class _Adaptation:
+    """Dual averaging of each chain's log step size towards an acceptance probability (Nesterov 2009).
+
+    With ``H_m`` the running mean of ``target - acceptance``: ``log h = mu - sqrt(m) / gamma H_m``, and the mean
+    ``log h_bar`` with weights ``m^-kappa`` is what remains (Hoffman, Gelman 2014, section 3.2,
+    https://arxiv.org/abs/1111.4246).
+
+    Args:
+        step: first step size of each chain, ``(B,)``.
+        target: the acceptance probability wanted.
+    """
+
+    def __init__(self, step: Tensor, target: float) -> None:
+        self.mu, self.target = torch.log(10 * step), target
+        self.mean, self.log_bar, self.m = torch.zeros_like(step), step.log(), 0
+
+    def __call__(self, acceptance: Tensor) -> Tensor:
+        """The step size to try next, ``(B,)``."""
+        self.m += 1
+        rate = 1 / (self.m + 10)
+        self.mean = (1 - rate) * self.mean + rate * (self.target - acceptance)
+        log_step = self.mu - math.sqrt(self.m) / 0.05 * self.mean
+        weight = self.m**-0.75
+        self.log_bar = weight * log_step + (1 - weight) * self.log_bar
+        return log_step.exp()
+
+    @property
+    def final(self) -> Tensor:
+        """The averaged step size, ``(B,)``."""
+        return self.log_bar.exp()
+
+
+@dataclass(frozen=True)
+class MarkovChain(Sampler):
+    """Chains started at the energy's reference, or where :meth:`run` is told to.
+
+    Attributes:
+        steps: moves after the warm-up; the last state is the sample.
+        step_size: of a move; the first one, where it is adapted.
+        warmup: moves before, in which each chain adapts its step size to the kernel's ``target`` acceptance.
+    """
+
+    needs: ClassVar[type[Estimand]] = Energy
+    target: ClassVar[float]
+    steps: int = 200
+    step_size: float = 0.1
+    warmup: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings that make no chain."""
+        if self.steps < 1 or self.warmup < 0 or not self.step_size > 0:
+            raise ValueError(
+                f"a chain has at least 1 step of a positive size and no negative warm-up, not {self.steps} of "
+                f"{self.step_size} after {self.warmup}"
+            )
+
+    @abstractmethod
+    def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
+        """One move of every chain with its step size ``(B,)``: the next state and the acceptance probability ``(B,)``."""
+
+    @final
+    def __call__(self, estimand: Energy, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        return self.run(estimand, noise, cond).x
+
+    @final
+    def run(
+        self,
+        energy: Energy,
+        noise: Noise,
+        cond: Tensor | None = None,
+        start: Tensor | None = None,
+        step_size: Tensor | None = None,
+        keep: int = 0,
+    ) -> Chains:
+        """Run the chains and keep what tells how they did.
+
+        Args:
+            energy: whose distribution is drawn from.
+            noise: the chains' random numbers; one chain for each of its indices.
+            cond: labels ``(B,)``.
+            start: first states ``(B, *event)``; by default draws of the reference.
+            step_size: of each chain, ``(B,)``, instead of the setting.
+            keep: keep every ``keep``-th state after the warm-up; 0 keeps none.
+        """
+        x = reference_of(energy, noise) if start is None else start
+        step = x.new_full((len(x),), self.step_size) if step_size is None else step_size
+        state, potential = State.at(lambda z: energy(z, cond), x), lambda z: energy(z, cond)
+        if self.warmup:
+            state, step = self._warm(potential, state, step, noise)
+        return self._record(potential, state, step, noise, keep)
+
+    def _warm(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
+        adaptation = _Adaptation(step, self.target)
+        for _ in range(self.warmup):
+            state, acceptance = self.move(energy, state, step, noise)
+            step = adaptation(acceptance)
+        return state, adaptation.final
+
+    def _record(self, energy: Potential, state: State, step: Tensor, noise: Noise, keep: int) -> Chains:
+        total, energies, states = torch.zeros_like(step), [], []
+        for i in range(self.steps):
+            state, acceptance = self.move(energy, state, step, noise)
+            total += acceptance
+            energies.append(state.energy)
+            if keep and (i + 1) % keep == 0:
+                states.append(state.x.flatten(1))
+        kept = torch.stack(states, 1) if states else state.x.flatten(1)[:, None][:, :0]
+        return Chains(state.x, state.energy, total / self.steps, step, torch.stack(energies, 1), kept)
+
+
+def _decided(state: State, proposal: State, log_ratio: Tensor, noise: Noise) -> tuple[State, Tensor]:
+    """The Metropolis-Hastings rule: go where ``log u < log_ratio``; what is not finite is refused."""
+    acceptance = torch.where(torch.isfinite(log_ratio), log_ratio, -math.inf).clamp(max=0).exp()
+    return state.chosen(proposal, noise.uniform() < acceptance), acceptance
+
+
+@final
+@dataclass(frozen=True)
+class Langevin(MarkovChain):
+    """``x <- x - h grad E(x) + sqrt(2 h T) eps``, unadjusted: biased by the step size, cheap, never refused.
+
+    At ``T = 1`` it is the discretised Langevin diffusion (Roberts, Tweedie 1996, https://doi.org/10.2307/3318418). Training
+    on images often takes ``T`` far below 1 (Nijkamp et al. 2020, https://arxiv.org/abs/1903.12370).
+
+    Attributes:
+        temperature: ``T``.
+    """
+
+    target: ClassVar[float] = 1.0
+    temperature: float = 1.0
+
+    def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
+        h = broadcast(step, state.x)
+        eps = noise.normal(*state.x.shape[1:])
+        x = state.x - h * state.gradient + (2 * h * self.temperature).sqrt() * eps
+        return State.at(energy, x), torch.ones_like(step)
+
+
+@final
+@dataclass(frozen=True)
+class MALA(MarkovChain):
+    """A Langevin step as a proposal, accepted by the Metropolis-Hastings rule, which removes its bias.
+
+    ``log r = E(x) - E(y) + (||y - x + h grad E(x)||^2 - ||x - y + h grad E(y)||^2) / 4h``; the optimal acceptance in many
+    dimensions is 0.574 (Roberts, Rosenthal 1998, https://doi.org/10.1111/1467-9868.00123).
+    """
+
+    target: ClassVar[float] = 0.574
+
+    def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
+        h, eps = broadcast(step, state.x), noise.normal(*state.x.shape[1:])
+        proposal = State.at(energy, state.x - h * state.gradient + (2 * h).sqrt() * eps)
+        back = state.x - proposal.x + h * proposal.gradient
+        log_ratio = state.energy - proposal.energy + _square(eps) / 2 - _square(back) / (4 * step)
+        return _decided(state, proposal, log_ratio, noise)
+
+
+@final
+@dataclass(frozen=True)
+class HMC(MarkovChain):
+    """Hamiltonian Monte Carlo: ``leaps`` leapfrog steps from a fresh momentum, accepted by the change of the total energy.
+
+    ``p <- p - h/2 grad E(x), x <- x + h p, p <- p - h/2 grad E(x)`` and ``log r = E(x) + |p|^2/2 - E(x') - |p'|^2/2`` (Duane et
+    al. 1987; Neal 2011, https://arxiv.org/abs/1206.1901); the optimal acceptance in many dimensions is 0.651.
+
+    Attributes:
+        leaps: leapfrog steps, hence evaluations, of a move.
+    """
+
+    target: ClassVar[float] = 0.651
+    leaps: int = 8
+
+    def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
+        h, p = broadcast(step, state.x), noise.normal(*state.x.shape[1:])
+        before, new = state.energy + _square(p) / 2, state
+        for _ in range(self.leaps):
+            p = p - h / 2 * new.gradient
+            new = State.at(energy, new.x + h * p)
+            p = p - h / 2 * new.gradient
+        return _decided(state, new, before - new.energy - _square(p) / 2, noise)
+
+
+# --- annealing --------------------------------------------------------------------------------------------------------
+
+
+@final
+class Bridge(Energy):
+    """``E_b(x) = (1 - b) (-log q(x)) + b E(x)``: from an energy's reference ``q``, ``b = 0``, to itself, ``b = 1``.
+
+    Args:
+        energy: whose reference it is.
+        b: inverse temperature of what lies between the two.
+    """
+
+    def __init__(self, energy: Energy, b: float) -> None:
+        super().__init__()
+        self.energy, self.b, self.event, self.reference = energy, b, energy.event, energy.reference
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        start = 0 if self.b == 1 else -(1 - self.b) * self.reference.log_prob(x)
+        return start + self.b * self.energy(x, cond)
+
+
+@final
+@dataclass(frozen=True)
+class Annealed(Sampler):
+    """From the reference through bridging distributions to the energy, a few moves at each, then a chain at the end.
+
+    Annealing towards temperature 1 (Neal 2001, https://arxiv.org/abs/physics/9803008) shares modes out while the
+    distribution is still broad, which a chain at the end alone would take exponentially long to do; the shares are
+    those of the temperature at which chains cease to cross. Jumps mend that where the reference overlaps with the
+    modes, as it does in few dimensions: a fresh draw ``y`` of the reference is accepted with probability
+    ``min(1, exp(E_b(x) - E_b(y)) q(x) / q(y))`` (the independence sampler: Tierney 1994,
+    https://doi.org/10.1214/aos/1176325750). Step sizes follow the acceptance of the moves before.
+
+    Attributes:
+        chain: the moves; its ``steps`` after its ``warmup`` end the run at temperature 1.
+        temperatures: bridging distributions, ``b = (k / temperatures)^power``.
+        moves: at each of them, and at temperature 1 before the chain.
+        jumps: after the moves.
+        power: above 1 puts more of them near the reference.
+    """
+
+    needs: ClassVar[type[Estimand]] = Energy
+    chain: MarkovChain = MALA(steps=50)
+    temperatures: int = 50
+    moves: int = 2
+    jumps: int = 0
+    power: float = 1.0
+
+    def __call__(self, estimand: Energy, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        return self.run(estimand, noise, cond).x
+
+    def run(self, energy: Energy, noise: Noise, cond: Tensor | None = None, keep: int = 0) -> Chains:
+        """Anneal, then record the chain at temperature 1; see :meth:`MarkovChain.run`."""
+        x = reference_of(energy, noise)
+        step = x.new_full((len(x),), self.chain.step_size)
+        for k in range(1, self.temperatures + 1):
+            x, step = self._rung(Bridge(energy, (k / self.temperatures) ** self.power), x, step, noise, cond)
+        return self.chain.run(energy, noise, cond, x, step, keep)
+
+    def _rung(
+        self, bridge: Energy, x: Tensor, step: Tensor, noise: Noise, cond: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The moves at one temperature; ``log h`` grows by a quarter of what the acceptance exceeds the target by."""
+
+        def energy(z: Tensor) -> Tensor:
+            return bridge(z, cond)
+
+        state = State.at(energy, x)
+        for _ in range(self.moves):
+            state, acceptance = self.chain.move(energy, state, step, noise)
+            step = step * (0.25 * (acceptance - self.chain.target)).exp()
+        for _ in range(self.jumps):
+            state = _jumped(bridge.reference, energy, state, noise)
+        return state.x, step
+
+
+def _jumped(reference: Reference, energy: Potential, state: State, noise: Noise) -> State:
+    """A Metropolis-Hastings move that proposes a fresh draw of the reference."""
+    proposal = State.at(energy, reference.draw(noise))
+    odds = reference.log_prob(state.x) - reference.log_prob(proposal.x)
+    return _decided(state, proposal, state.energy - proposal.energy + odds, noise)[0]
+
+
+@final
+@dataclass(frozen=True)
+class NoiseAnnealed(Sampler):
+    """From noise to data through the noise levels of an energy's path, a few moves of a chain at each.
+
+    Between two levels ``t -> s`` the example moves by ``q(x_s | x_t, x_0 = D)`` with ``D = (x_t - sigma^2 grad E) / alpha``, and
+    at every level the chain corrects what that left, with steps of ``step_size sigma_t^2`` (Song, Ermon 2019,
+    https://arxiv.org/abs/1907.05600; an energy also allows the Metropolis rule: Du et al. 2023,
+    https://arxiv.org/abs/2302.11552).
+
+    Attributes:
+        chain: the moves; its ``step_size`` is in units of ``sigma_t^2``, its ``steps`` are those at the last level, and its
+            ``warmup`` is not used.
+        levels: noise levels.
+        moves: of the chain at each level.
+    """
+
+    needs: ClassVar[type[Estimand]] = NoisedEnergy
+    chain: MarkovChain = Langevin(steps=1, step_size=0.1)
+    levels: int = 50
+    moves: int = 1
+
+    def __call__(self, estimand: NoisedEnergy, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        return self.run(estimand, noise, cond).x
+
+    def run(self, energy: NoisedEnergy, noise: Noise, cond: Tensor | None = None, keep: int = 0) -> Chains:
+        """Anneal, then record the chain at the last level; see :meth:`MarkovChain.run`."""
+        path, grid = energy.path, energy.path.grid(self.levels)
+        alphas, sigmas = path.alpha(grid).tolist(), path.sigma(grid).tolist()
+        x = noise.normal(*energy.event) * sigmas[0]
+        for i, t in enumerate(grid.tolist()[:-1]):
+            state = self._level(energy, x, t, sigmas[i], noise, cond)
+            x = _ancestral(state, (alphas[i], sigmas[i]), (alphas[i + 1], sigmas[i + 1]), noise)
+        last = max(sigmas[-1], 1e-4)
+        step = x.new_full((len(x),), self.chain.step_size * last**2)
+        return replace(self.chain, warmup=0).run(energy, noise, cond, x, step, keep)
+
+    def _level(
+        self, energy: NoisedEnergy, x: Tensor, t: float, sigma: float, noise: Noise, cond: Tensor | None
+    ) -> State:
+        """The moves at one noise level."""
+        time, step = x.new_full((len(x),), t), x.new_full((len(x),), self.chain.step_size * sigma**2)
+
+        def at(z: Tensor) -> Tensor:
+            return energy.at(z, time, cond)
+
+        state = State.at(at, x)
+        for _ in range(self.moves):
+            state, _ = self.chain.move(at, state, step, noise)
+        return state
+
+
+def _ancestral(state: State, t: tuple[float, float], s: tuple[float, float], noise: Noise) -> Tensor:
+    """A draw of ``q(x_s | x_t, x_0 = D)`` for ``t`` and ``s`` as ``(alpha, sigma)``, ``(B, *event)``."""
+    (a_t, s_t), (a_s, s_s) = t, s
+    ratio = a_t / a_s
+    variance = max(s_t**2 - (ratio * s_s) ** 2, 0.0)
+    x_0 = (state.x - s_t**2 * state.gradient) / a_t
+    mean = ratio * (s_s / s_t) ** 2 * state.x + a_s * variance / s_t**2 * x_0
+    return mean + s_s * math.sqrt(variance) / s_t * noise.normal(*state.x.shape[1:])
