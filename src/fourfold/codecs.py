@@ -32,7 +32,7 @@ class Tokens(Codec):
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x.long(), torch.zeros(len(x), device=x.device)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         return z.clamp(0, self.space.levels - 1).to(torch.uint8)
 
     def fit(self, x: Tensor) -> None:
@@ -52,7 +52,7 @@ class TextTokens(Codec):
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x, torch.zeros(len(x), device=x.device)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         return z
 
     def fit(self, x: Tensor) -> None:
@@ -72,7 +72,7 @@ class Centred(Codec):
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x.float() * (2 / (self.space.levels - 1)) - 1, torch.zeros(len(x), device=x.device)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         top = self.space.levels - 1
         return ((z.float() + 1) * (top / 2)).round().clamp(0, top).to(torch.uint8)
 
@@ -89,6 +89,7 @@ class Dequantised(Codec):
 
     measure = Measure.LEBESGUE
     dequantises = True
+    bound = "uniform dequantisation makes it bound the integers' mass from below"
 
     def __init__(self, space: Images) -> None:
         super().__init__()
@@ -100,7 +101,7 @@ class Dequantised(Codec):
         z = (x.float() + u.clamp(2**-14, 1 - 2**-14)) * (2 / self.space.levels) - 1
         return z, torch.full((len(x),), self.space.dims * math.log(2 / self.space.levels), device=x.device)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         return ((z.float() + 1) * (self.space.levels / 2)).floor().clamp(0, self.space.levels - 1).to(torch.uint8)
 
     def fit(self, x: Tensor) -> None:
@@ -128,7 +129,7 @@ class Standardised(Codec):
         z = (x - self.mean) / self.scale
         return z, -self.scale.log().sum().expand(len(x))
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         return z.float() * self.scale + self.mean
 
     def fit(self, x: Tensor) -> None:

@@ -28,6 +28,7 @@ from fourfold.vocabulary import Cost, Kind, Paradigm, Principle
 
 __all__ = [
     "Batch",
+    "CachedCodec",
     "Codec",
     "Condition",
     "Estimand",
@@ -258,6 +259,11 @@ class Space(ABC):
     caption: int | None = None
 
     @property
+    def conditional(self) -> bool:
+        """Whether examples come with a label or a caption."""
+        return self.classes is not None or self.caption is not None
+
+    @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """The shape of one raw example."""
@@ -288,26 +294,44 @@ class Codec(Part, nn.Module, ABC):
     """A map between raw examples and what a network models: the only place where data is rescaled.
 
     ``measure`` says whether an encoded example has a mass or a density; ``dequantises`` whether encoding adds noise to
-    integers, in which case an exact log-density of the reals is a lower bound on the log-mass of the integers.
+    integers, in which case an exact log-density of the reals is a lower bound on the log-mass of the integers. ``bound``
+    gives the reason in words why an exact likelihood of codes only bounds that of raw examples from below, where it does.
     """
 
     measure: ClassVar[str]
     dequantises: ClassVar[bool] = False
+    bound: ClassVar[str] = ""
 
     @abstractmethod
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         """Encode raw ``(B, *shape)``; return the code and ``log |det d code / d x|`` of shape ``(B,)``, in nats.
 
-        ``noise`` is the stream for dequantisation; without one, torch's generator is used.
+        A learned codec draws ``z ~ q(z | x)`` and returns ``log p(x | z) - log q(z | x)``, which plays the same part.
+        ``noise`` is the stream of what is drawn; without one, torch's generator is used.
         """
 
     @abstractmethod
-    def decode(self, z: Tensor) -> Tensor:
-        """Decode to raw examples, clipped and rounded to what the space allows."""
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        """Decode to raw examples, clipped and rounded to what the space allows.
+
+        ``noise`` is the stream for a codec that draws ``x ~ p(x | z)``; most decode without.
+        """
 
     @abstractmethod
     def fit(self, x: Tensor) -> None:
         """Set the codec's own statistics from raw training data; most codecs have none."""
+
+
+class CachedCodec(Codec):
+    """A codec whose costly part is the same whenever an example is met, so that training does it once and keeps it."""
+
+    @abstractmethod
+    def analyse(self, x: Tensor) -> Tensor:
+        """What is kept of raw examples, ``(B, *)``: a function of ``x`` alone, such as a posterior's parameters."""
+
+    @abstractmethod
+    def draw(self, kept: Tensor) -> Tensor:
+        """Codes ``(B, *event)`` of what is kept, at little cost; whatever is drawn comes from torch's generator."""
 
 
 # --- estimands and their views ----------------------------------------------------------------------------------------
@@ -726,7 +750,7 @@ class GenerativeModel(Part, nn.Module):
                 low, high = max(first, start), min(first + step, start + n)
                 noise = Noise(seed, low, high, device=self.device)
                 z = self.sampler(estimand, noise, None if labels is None else labels[low - start : high - start])
-                parts.append(self.codec.decode(z))
+                parts.append(self.codec.decode(z, noise))
         return torch.cat(parts)
 
     def log_prob(self, x: Tensor, cond: Condition = None, seed: int = 0, batch_size: int = 256) -> LogProb:
@@ -762,11 +786,11 @@ class GenerativeModel(Part, nn.Module):
         )
 
     def _kind(self, result: LogProb) -> tuple[Kind, str]:
-        """What dequantisation makes of a kind: an exact density of reals only bounds the mass of integers."""
-        if not self.codec.dequantises or result.kind is Kind.NONE:
+        """What the codec makes of a kind: an exact likelihood of codes may only bound that of raw examples."""
+        if not self.codec.bound or result.kind is Kind.NONE:
             return result.kind, result.note
         kind = Kind.LOWER_BOUND if result.kind is Kind.EXACT else result.kind
-        return kind, f"{result.note}; uniform dequantisation makes it bound the integers' mass from below".lstrip("; ")
+        return kind, f"{result.note}; {self.codec.bound}".lstrip("; ")
 
     def _labels(self, n: int, cond: Condition) -> Tensor | None:
         if n < 1:

@@ -44,7 +44,7 @@ class Rotated(Codec):
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x @ self.weight, torch.zeros(len(x))
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         return z @ self.weight.T
 
 

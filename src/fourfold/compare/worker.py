@@ -26,7 +26,7 @@ from fourfold.compare.jobs import Job, read_job, write_json
 from fourfold.compare.snapshot import load_snapshot
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, Split
-from fourfold.engine import Interrupted, Run, Step, fit
+from fourfold.engine import Interrupted, Run, Step, fit, resumable
 from fourfold.metrics import Drawn, Examples, Pixels, Score, draw, examples, headline, likelihood, peak_memory, quality
 from fourfold.spaces import Images
 from fourfold.vocabulary import Kind
@@ -91,7 +91,7 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
         losses = "  ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
         bar.update(task, completed=step.used, note=f"step {step.index}  {losses}  {1 / max(step.seconds, 1e-9):.1f}/s")
 
-    resume = (folder / "run" / "resume" / "state.safetensors").exists() and (folder / "run" / "card.json").exists()
+    resume = resumable(folder / "run")
     run = fit(
         job.paradigm,
         dataset,

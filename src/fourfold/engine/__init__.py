@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fourfold.engine.budget import Budget, parse_budget
-from fourfold.engine.checkpoint import BrokenRun, load_model, save_model
+from fourfold.engine.checkpoint import BrokenRun, load_model, resumable, save_model
 from fourfold.engine.fitting import Interrupted, fit
 from fourfold.engine.loop import Diverged, Loop, Step, train
 from fourfold.engine.precision import Precision, inference
@@ -22,6 +22,7 @@ __all__ = [
     "inference",
     "load_model",
     "parse_budget",
+    "resumable",
     "save_model",
     "train",
 ]

@@ -32,6 +32,8 @@ class Progress:
 class Budget(ABC):
     """An amount of training; concrete budgets are frozen dataclasses."""
 
+    amount: float
+
     @abstractmethod
     def used(self, progress: Progress) -> float:
         """The fraction of the budget that is used, 0 to 1."""
@@ -39,6 +41,10 @@ class Budget(ABC):
     @abstractmethod
     def share(self, progress: Progress) -> float:
         """The fraction of the budget that the next step is expected to use."""
+
+    @abstractmethod
+    def part(self, share: float) -> Budget:
+        """A share of it, for one of several stages of training."""
 
     def spent(self, progress: Progress) -> bool:
         """Whether one more step would overshoot by more than half of it."""
@@ -58,6 +64,9 @@ class Seconds(Budget):
     def share(self, progress: Progress) -> float:
         return progress.last / self.amount
 
+    def part(self, share: float) -> Seconds:
+        return Seconds(share * self.amount)
+
     def __str__(self) -> str:
         return f"{self.amount:g}s"
 
@@ -74,6 +83,9 @@ class Steps(Budget):
 
     def share(self, progress: Progress) -> float:
         return 1 / self.amount
+
+    def part(self, share: float) -> Steps:
+        return Steps(max(round(share * self.amount), 1))
 
     def __str__(self) -> str:
         return f"{self.amount:g} steps"
@@ -92,6 +104,9 @@ class Epochs(Budget):
     def share(self, progress: Progress) -> float:
         return 1 / (self.amount * progress.per_epoch)
 
+    def part(self, share: float) -> Epochs:
+        return Epochs(share * self.amount)
+
     def __str__(self) -> str:
         return f"{self.amount:g} epochs"
 
@@ -108,6 +123,9 @@ class Flops(Budget):
 
     def share(self, progress: Progress) -> float:
         return progress.flops / self.amount
+
+    def part(self, share: float) -> Flops:
+        return Flops(share * self.amount)
 
     def __str__(self) -> str:
         return f"{self.amount:g} flops"

@@ -22,7 +22,7 @@ from torch import Tensor
 from fourfold.core import GenerativeModel
 from fourfold.engine.budget import Progress
 
-__all__ = ["BrokenRun", "load_model", "load_state", "save_model", "save_state", "write_json"]
+__all__ = ["BrokenRun", "has_state", "load_model", "load_state", "resumable", "save_model", "save_state", "write_json"]
 
 
 class BrokenRun(ValueError):  # noqa: N818 (what it is)
@@ -72,11 +72,25 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def save_model(model: GenerativeModel, folder: Path | str) -> None:
-    """Write ``model.json`` and ``weights.safetensors``."""
+    """Write ``model.json`` and ``weights.safetensors``; what several parts share is written once."""
     folder = Path(folder)
     write_json(folder / "model.json", model.configuration())
-    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
-    write_bytes(folder / "weights.safetensors", save(tensors))
+    state = model.state_dict()
+    shared = _shared(state)
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items() if k not in shared}
+    write_bytes(folder / "weights.safetensors", save(tensors, {"shared": json.dumps(shared)}))
+
+
+def _shared(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names of tensors that lie where an earlier one does, each with that one's name."""
+    first: dict[tuple[object, ...], str] = {}
+    places = {
+        key: (v.untyped_storage().data_ptr(), v.storage_offset(), v.shape, v.stride(), v.dtype)
+        for key, v in state.items()
+        if v.numel()
+    }
+    owners = {key: first.setdefault(place, key) for key, place in places.items()}
+    return {key: owner for key, owner in owners.items() if key != owner}
 
 
 def load_model(folder: Path | str) -> GenerativeModel:
@@ -87,9 +101,10 @@ def load_model(folder: Path | str) -> GenerativeModel:
     """
     folder = Path(folder)
     model = untrained_model(folder)
-    tensors, _ = _read_tensors(folder / "weights.safetensors")
+    tensors, metadata = _read_tensors(folder / "weights.safetensors")
+    shared: dict[str, str] = json.loads(metadata.get("shared", "{}"))
     try:
-        model.load_state_dict(tensors)
+        model.load_state_dict(tensors | {key: tensors[owner] for key, owner in shared.items() if owner in tensors})
     except RuntimeError as error:
         raise BrokenRun(
             f"{folder / 'weights.safetensors'} does not fit model.json ({_second_line(error)}): they are of two runs"
@@ -110,6 +125,16 @@ def untrained_model(folder: Path) -> GenerativeModel:
 def _second_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     return (lines[1] if len(lines) > 1 else lines[0])[:120]
+
+
+def has_state(folder: Path) -> bool:
+    """Whether the folder holds a checkpoint of its own training, not only of earlier stages."""
+    return (folder / "resume" / "state.safetensors").exists()
+
+
+def resumable(folder: Path) -> bool:
+    """Whether the folder holds a run, at whatever stage, that can go on."""
+    return (folder / "card.json").exists() and (has_state(folder) or (folder / "stages").exists())
 
 
 def save_state(folder: Path, state: Mapping[str, Tensor], progress: Progress) -> None:

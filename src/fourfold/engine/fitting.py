@@ -21,16 +21,26 @@ from typing import Any, final
 
 import torch
 
-from fourfold.core import GenerativeModel, Training
+from fourfold.core import GenerativeModel, Staged, Training
 from fourfold.data import Dataset, load
 from fourfold.engine.budget import Budget, Flops, Seconds, parse_budget
-from fourfold.engine.checkpoint import load_model, load_state, read_json, save_model, save_state, write_json
+from fourfold.engine.checkpoint import (
+    has_state,
+    load_model,
+    load_state,
+    read_json,
+    resumable,
+    save_model,
+    save_state,
+    write_json,
+)
 from fourfold.engine.distributed import join
 from fourfold.engine.flops import count_flops
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
 from fourfold.engine.monitors import Gap
 from fourfold.engine.precision import Choice, choose, parse_precision
 from fourfold.engine.run import Run
+from fourfold.engine.stages import LAST, Plan, data_of, folder_of, make_ready, plan_of, record_of, take_over, watched
 
 __all__ = ["Interrupted", "fit"]
 
@@ -77,6 +87,7 @@ class _Recorder:
     gap: Gap
     every: float
     observe: Callable[[Step], None] | None = None
+    stage: str = ""
     log_every: float = 1.0
     _saved: float = field(default_factory=time.monotonic)
     _logged: float = 0.0
@@ -115,7 +126,8 @@ class _Recorder:
         self._sums = {}
         spent = {"seconds": round(loop.progress.seconds, 4), "step_seconds": round(step.seconds, 6)}
         norms = {f"{name}/norm": value for name, value in step.norms.items()}
-        line = {"step": step.index, "used": round(step.used, 6), "rate": step.rate, **spent, **means, **norms}
+        name = {"stage": self.stage} if self.stage else {}
+        line = {"step": step.index, "used": round(step.used, 6), **name, "rate": step.rate, **spent, **means, **norms}
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(_finite(line | loop.watched() | dict(gap))) + "\n")
 
@@ -123,7 +135,7 @@ class _Recorder:
         """Write averaged weights, state and card, and log the latest step if that is not done."""
         if self._last is not None and self._sums:
             self._log(loop, self._last, {})
-        self.card |= {"steps": loop.progress.steps, "seconds": round(loop.progress.seconds, 3), "done": done}
+        self.card |= _spent(self.card, loop) | {"done": done}
         if self.folder is not None:
             with loop.weights.shown(loop.weights.average):
                 save_model(loop.model, self.folder)
@@ -177,27 +189,131 @@ def fit(
         Diverged: at a loss that is not finite; the last good state is in the folder.
         Interrupted: after SIGINT or SIGTERM; everything is in the folder.
     """
-    budget, say, folder = parse_budget(budget), say or _silent, None if run_dir is None else Path(run_dir)
-    earlier = _earlier(folder, resume)
     dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
-    options = {"seed": dataset.seed, **(data_options or {})}
-    model = load_model(folder) if earlier and folder else _built(paradigm, dataset, size, seed)
-    training = training or _recorded(earlier) or model.training_defaults
-    loop = begin(model.to(device), dataset, training, seed, processes=join(), fresh=earlier is None)
-    choice = _chosen(loop, budget, precision, compile, earlier)
-    say(str(choice))
-    loop = _prepared(loop, choice, budget)
-    if earlier and folder:
-        _continue(loop, folder, earlier, dataset, seed)
-        say(f"resumed at step {loop.progress.steps}")
-    name = paradigm if isinstance(paradigm, str) else type(paradigm.objective).__name__
-    card = _card(earlier["paradigm"] if earlier else name, loop, dataset, options, budget, size, choice)
+    return _fit(
+        _Request(
+            paradigm,
+            dataset,
+            {"seed": dataset.seed, **(data_options or {})},
+            parse_budget(budget),
+            size,
+            seed,
+            precision,
+            compile,
+            None if run_dir is None else Path(run_dir),
+            resume,
+            training,
+            device,
+            checkpoint_every,
+            observe,
+            say or _silent,
+        )
+    )
+
+
+@final
+@dataclass(frozen=True)
+class _Request:
+    """What :func:`fit` was asked for, understood; of a stage, what it is given of that, and its name."""
+
+    paradigm: str | GenerativeModel
+    dataset: Dataset
+    options: Mapping[str, Any]
+    budget: Budget
+    size: str
+    seed: int
+    precision: str | None
+    compile: bool | None
+    folder: Path | None
+    resume: bool
+    training: Training | None
+    device: str
+    checkpoint_every: float
+    observe: Callable[[Step], None] | None
+    say: Callable[[str], None]
+    stage: str = ""
+
+    @property
+    def name(self) -> str:
+        """The paradigm's name, or, of a model, its objective's."""
+        return self.paradigm if isinstance(self.paradigm, str) else type(self.paradigm.objective).__name__
+
+
+def _fit(asked: _Request) -> Run:
+    """Train the stages of a model, if it has any, and then the model itself."""
+    earlier = _earlier(asked.folder, asked.resume)
+    begun = earlier is not None and asked.folder is not None and has_state(asked.folder)
+    model = load_model(asked.folder) if earlier and asked.folder else _built(asked)
+    training = asked.training or _recorded(earlier) or model.training_defaults
+    plan = plan_of(model.to(asked.device), asked.budget)
+    if earlier and asked.folder:
+        _same(asked, earlier)
+    before = earlier["stages"][:-1] if earlier and begun and plan.stages else _stages(asked, model, plan, training)
+    loop = begin(model, asked.dataset, training, asked.seed, processes=join(), fresh=not begun)
+    choice = _chosen(loop, plan.own, asked, earlier if begun else None)
+    asked.say(str(choice))
+    loop = _prepared(loop, choice, plan.own)
+    if begun and asked.folder:
+        loop.load(*load_state(asked.folder))
+        asked.say(f"resumed at step {loop.progress.steps}")
+    card = _card(earlier["paradigm"] if earlier else asked.name, loop, asked, choice)
+    if plan.stages:
+        own = {"name": LAST, "share": 1 - plan.start, "budget": str(plan.own), "parameters": _parameters(loop.model)}
+        card["stages"] = [*before, {**own, "precision": card["precision"], "training": card["training"]}]
     recorder = _Recorder(
-        folder if loop.processes.rank == 0 else None, card, Gap(loop, dataset), checkpoint_every, observe
+        asked.folder if loop.processes.rank == 0 else None,
+        card,
+        Gap(loop, asked.dataset),
+        asked.checkpoint_every,
+        watched(asked.observe, "", plan.start, 1 - plan.start),
+        asked.stage,
     )
     recorder.start(model, loop.progress.steps)
-    _run(loop, dataset, budget, recorder)
-    return Run(model, folder, recorder.card, dataset)
+    _run(loop, asked.dataset, plan.own, recorder)
+    return Run(model, asked.folder, recorder.card, asked.dataset)
+
+
+def _stages(asked: _Request, model: GenerativeModel, plan: Plan, training: Training) -> list[dict[str, Any]]:
+    """Train every stage that is not trained yet, each in a run folder of its own; return what the card says of them."""
+    if not plan.stages:
+        return []
+    if asked.folder is not None and not asked.resume and join().rank == 0:
+        save_model(model, asked.folder)  # whatever is resumed begins with these weights
+        write_json(asked.folder / "card.json", _description(asked.name, model, asked, training))
+    records = []
+    for planned in plan.stages:
+        stage, folder = planned.stage, folder_of(asked.folder, planned.stage)
+        asked.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {planned.budget}")
+        card = take_over(stage, folder) if asked.resume else None
+        if card is None:
+            part = replace(
+                asked,
+                paradigm=stage.model,
+                dataset=data_of(asked.dataset, stage.model),
+                budget=planned.budget,
+                folder=folder,
+                resume=asked.resume and folder is not None and resumable(folder),
+                training=None,
+                observe=watched(asked.observe, stage.name, planned.start, stage.share),
+                stage=f"{asked.stage}/{stage.name}".lstrip("/"),
+            )
+            run = _fit(part)
+            stage.model.load_state_dict(run.model.state_dict())
+            card = run.card
+        records.append(record_of(stage, planned.budget, card))
+    make_ready(model, asked.seed)
+    return records
+
+
+def _spent(card: Mapping[str, Any], loop: Loop) -> dict[str, Any]:
+    """Steps and seconds of all stages together, and, where there are several, of the last in its own record."""
+    steps, seconds = loop.progress.steps, loop.progress.seconds
+    stages = [dict(stage) for stage in card.get("stages", [])]
+    if not stages:
+        return {"steps": steps, "seconds": round(seconds, 3)}
+    stages[-1] |= {"steps": steps, "seconds": round(seconds, 3)}
+    whole = {key: sum(stage[key] for stage in stages) for key in ("steps", "seconds")}
+    return {"steps": whole["steps"], "seconds": round(whole["seconds"], 3), "stages": stages}
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,15 +343,15 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: _Recorder) -> N
         raise Interrupted(f"stopped at step {loop.progress.steps} by {signal.Signals(stop.signal).name}")
 
 
-def _built(paradigm: str | GenerativeModel, dataset: Dataset, size: str, seed: int) -> GenerativeModel:
+def _built(asked: _Request) -> GenerativeModel:
     """The untrained model, its weights drawn by the seed."""
-    if isinstance(paradigm, GenerativeModel):
-        return paradigm
+    if isinstance(asked.paradigm, GenerativeModel):
+        return asked.paradigm
     from fourfold.paradigms import build
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build(paradigm, dataset.space, size)
+        torch.manual_seed(asked.seed)
+        return build(asked.paradigm, asked.dataset.space, asked.size)
 
 
 def _earlier(folder: Path | None, resume: bool) -> dict[str, Any] | None:
@@ -245,7 +361,7 @@ def _earlier(folder: Path | None, resume: bool) -> dict[str, Any] | None:
         ValueError: for no folder, or a folder whose run would be overwritten.
     """
     if not resume:
-        if folder is not None and (folder / "resume" / "state.safetensors").exists():
+        if folder is not None and (has_state(folder) or resumable(folder)):
             raise ValueError(f"{folder} holds a run already: resume it, remove it, or choose another folder")
         return None
     if folder is None:
@@ -262,36 +378,36 @@ def _recorded(earlier: Mapping[str, Any] | None) -> Training | None:
     return Training(**settings)
 
 
-def _continue(loop: Loop, folder: Path, earlier: Mapping[str, Any], dataset: Dataset, seed: int) -> None:
-    """Load the last checkpoint.
+def _same(asked: _Request, earlier: Mapping[str, Any]) -> None:
+    """Refuse to resume what was trained on something else.
 
     Raises:
         ValueError: if the run was trained on other data or with another seed.
     """
-    if earlier["data"]["digest"] != dataset.digest:
-        raise ValueError(f"{folder} was trained on other data ({earlier['data']['name']}): resume with the same")
-    if earlier["seed"] != seed:
-        raise ValueError(f"{folder} was trained with seed {earlier['seed']}: resume with the same")
-    loop.load(*load_state(folder))
+    if earlier["data"]["digest"] != asked.dataset.digest:
+        name = earlier["data"]["name"]
+        raise ValueError(f"{asked.folder} was trained on other data ({name}): resume with the same")
+    if earlier["seed"] != asked.seed:
+        raise ValueError(f"{asked.folder} was trained with seed {earlier['seed']}: resume with the same")
 
 
 LONG = 1800.0
 """Seconds of a budget from which compiling, which takes minutes on a CPU, can pay."""
 
 
-def _chosen(
-    loop: Loop, budget: Budget, precision: str | None, compile: bool | None, earlier: Mapping[str, Any] | None
-) -> Choice:
+def _chosen(loop: Loop, budget: Budget, asked: _Request, earlier: Mapping[str, Any] | None) -> Choice:
     """The precision asked for, or that of the run resumed, or the one that measures best."""
-    if precision is not None:
-        return Choice(parse_precision(precision, bool(compile)), note="as asked")
+    if asked.precision is not None:
+        return Choice(parse_precision(asked.precision, bool(asked.compile)), note="as asked")
     if earlier is not None:
         recorded = earlier["precision"]
         return Choice(parse_precision(recorded["name"], recorded["compiled"]), note="as before")
     seconds = budget.amount if isinstance(budget, Seconds) else 100.0
     if seconds < 2 or budget.share(loop.progress) > 0.01:
-        return Choice(parse_precision("float32", bool(compile)), note="the budget is too short to measure others")
-    choice = choose(loop, min(0.05 * seconds, 6.0), compiled=seconds >= LONG if compile is None else compile)
+        return Choice(parse_precision("float32", bool(asked.compile)), note="the budget is too short to measure others")
+    choice = choose(
+        loop, min(0.05 * seconds, 6.0), compiled=seconds >= LONG if asked.compile is None else asked.compile
+    )
     return replace(choice, precision=loop.processes.same(choice.precision))
 
 
@@ -305,32 +421,36 @@ def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
     return fresh
 
 
-def _card(
-    name: str,
-    loop: Loop,
-    dataset: Dataset,
-    options: Mapping[str, Any],
-    budget: Budget,
-    size: str,
-    choice: Choice,
-) -> dict[str, Any]:
-    """What ``card.json`` holds."""
+def _parameters(model: GenerativeModel) -> int:
+    """Numbers that sampling needs: those of the estimand, and of the estimands that a learned codec holds."""
+    codec = model.codec
+    held = [stage.model for stage in codec.stages()] if isinstance(codec, Staged) else []
+    return sum(p.numel() for p in model.estimand.parameters()) + sum(_parameters(one) for one in held)
+
+
+def _description(name: str, model: GenerativeModel, asked: _Request, training: Training) -> dict[str, Any]:
+    """What ``card.json`` holds before the model itself is trained."""
     packages = ("fourfold", "torch", "numpy", "safetensors")
     hardware = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
-    measured = [str(m) for m in choice.measured]
     return {
         "paradigm": name,
-        "size": size,
-        "parameters": sum(p.numel() for p in loop.model.estimand.parameters()),
-        "data": {**dataset.record(), "options": dict(options)},
-        "seed": loop.seed,
-        "budget": str(budget),
-        "training": asdict(loop.training),
-        "precision": {"name": choice.precision.name, "compiled": choice.precision.compiled, "measured": measured},
-        "hardware": {**hardware, "device": str(loop.device), "processes": loop.processes.world},
+        "size": asked.size,
+        "parameters": _parameters(model),
+        "data": {**asked.dataset.record(), "options": dict(asked.options)},
+        "seed": asked.seed,
+        "budget": str(asked.budget),
+        "training": asdict(training),
+        "hardware": {**hardware, "device": str(model.device), "processes": join().world},
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
         "command": shlex.join(sys.argv),
         "steps": 0,
         "seconds": 0.0,
         "done": False,
     }
+
+
+def _card(name: str, loop: Loop, asked: _Request, choice: Choice) -> dict[str, Any]:
+    """What ``card.json`` holds."""
+    measured = [str(m) for m in choice.measured]
+    precision = {"name": choice.precision.name, "compiled": choice.precision.compiled, "measured": measured}
+    return {**_description(name, loop.model, asked, loop.training), "precision": precision}

@@ -10,7 +10,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, GenerativeModel, Term, Training
+from fourfold.core import Batch, CachedCodec, GenerativeModel, Staged, Term, Training
 from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget, Progress, Seconds, parse_budget
 from fourfold.engine.distributed import ALONE, Processes
@@ -39,6 +39,7 @@ class Step:
         watched: each term's watched scalars, ``term/name``; empty where :func:`train` was not told to read them.
         rate: the factor of the learning rates.
         seconds: how long the step took.
+        stage: of a model that is trained in stages, the name of the one that this step is of; empty for the last.
     """
 
     index: int
@@ -48,6 +49,7 @@ class Step:
     watched: Mapping[str, float]
     rate: float
     seconds: float
+    stage: str = ""
 
 
 @final
@@ -62,7 +64,7 @@ class Loop:
         precision: how steps compute.
         processes: this process among others that train the same model.
         per_epoch: steps in one pass over the data.
-        encoded: whether batches are encoded already.
+        encoded: whether batches are encoded already, or, for a :class:`~fourfold.core.CachedCodec`, analysed.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Loop:
             keep_memory()
         self._forked = [self.device] if self.device.type == "cuda" else []
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.zero_grad()
         self.training_mode()
         self.terms = model.terms()
         self.weights = Weights(model, self.terms, precision.weights, training.muon_rate is not None)
@@ -91,6 +94,7 @@ class Loop:
         self.weights.refresh(self.weights.slots)
         self.optimizers = {name: TermOptimizer(self.weights, term, training) for name, term in self.terms.items()}
         everything = {slot.parameter for slot in self.weights.slots}
+        everything |= {p for stage in model.stages() for p in stage.model.parameters() if p.requires_grad}
         self._frozen = {name: list(everything - set(term.trainable())) for name, term in self.terms.items()}
         self._calls = {name: _compiled(term) if precision.compiled else term for name, term in self.terms.items()}
 
@@ -142,9 +146,12 @@ class Loop:
         """The encoded batch of the next step, on the model's device, images in channels-last."""
         raw = self.batches(self.progress.steps)
         batch = Batch(raw.x.to(self.device), None if raw.cond is None else raw.cond.to(self.device))
-        if not self.encoded:
-            with torch.no_grad():
+        codec = self.model.codec
+        with torch.no_grad():
+            if not self.encoded:
                 batch = self.model.encode(*batch)
+            elif isinstance(codec, CachedCodec):
+                batch = batch._replace(x=codec.draw(batch.x))
         return batch._replace(x=channels_last(batch.x))
 
     def _backward(self, name: str, batch: Batch) -> float:
@@ -196,9 +203,11 @@ class Loop:
         self.training_mode()
 
     def training_mode(self) -> None:
-        """Put the model, but not its codec, into training mode."""
+        """Put the model into training mode, but neither its codec nor what earlier stages have trained."""
         self.model.train()
         self.model.codec.eval()
+        for stage in self.model.stages():
+            stage.model.eval()
 
     def warm_up(self) -> None:
         """Compile what is to be compiled, so that no budget pays for it; nothing that is trained changes."""
@@ -319,16 +328,21 @@ def begin(
     processes: Processes = ALONE,
     fresh: bool = True,
 ) -> Loop:
-    """The loop of a model; where it is ``fresh``, the codec first takes its statistics from the training data."""
+    """The loop of a model; where it is ``fresh``, the codec first takes its statistics from the training data.
+
+    What a learned codec does to the data beforehand counts as training: its seconds are those of the first step.
+    """
     if not isinstance(data, (Dataset, Split, Tensor)):
         return Loop(model, data, training, seed, precision, processes)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     split = data.train if isinstance(data, Dataset) else Split(data) if isinstance(data, Tensor) else data
+    start = time.monotonic()
     if fresh:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model.codec.fit(split.x)
     codes = _codes(model, split.x)
+    seconds = time.monotonic() - start if fresh and isinstance(model.codec, Staged) else 0.0
     loader = Loader(
         split if codes is None else Split(codes, split.cond),
         model.space,
@@ -338,7 +352,9 @@ def begin(
         processes.world,
     )
     encoded = codes is not None
-    return Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch, encoded)
+    loop = Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch, encoded)
+    loop.progress = replace(loop.progress, seconds=seconds)
+    return loop
 
 
 MOST_CODES = 2**31
@@ -347,12 +363,14 @@ MOST_CODES = 2**31
 
 @torch.no_grad()
 def _codes(model: GenerativeModel, x: Tensor) -> Tensor | None:
-    """All codes at once, where a learned codec encodes without noise and they fit; else ``None``."""
-    if not any(True for _ in model.codec.parameters()) or isinstance(model.space, Text):
+    """All codes at once, where a learned codec encodes without noise and they fit; or what it keeps; else ``None``."""
+    codec = model.codec
+    if not any(True for _ in codec.parameters()) or isinstance(model.space, Text):
         return None
     model.eval()
     with torch.random.fork_rng(devices=[]):
-        one, other = (model.codec.encode(x[:2].to(model.device))[0] for _ in range(2))
-        if not torch.equal(one, other) or one[0].numel() * 4 * len(x) > MOST_CODES:
+        encode = codec.analyse if isinstance(codec, CachedCodec) else lambda part: codec.encode(part)[0]
+        one, other = (encode(x[:2].to(model.device)) for _ in range(2))
+        if not torch.equal(one, other) or one[0].numel() * one.element_size() * len(x) > MOST_CODES:
             return None
-        return torch.cat([model.codec.encode(part.to(model.device))[0].cpu() for part in torch.split(x, 256)])
+        return torch.cat([encode(part.to(model.device)).cpu() for part in torch.split(x, 256)])

@@ -32,6 +32,7 @@ class Bar:
             refresh_per_second=4,
         )
         self._task = self._progress.add_task(label[:16], total=1.0, numbers="")
+        self._label, self._stage = label, ""
         self._loss: dict[str, float] = {}
         self._seconds = 0.0
 
@@ -47,7 +48,10 @@ class Bar:
         self._progress.console.print(line, highlight=False, markup=False)
 
     def __call__(self, step: Step) -> None:
-        """Show a step: losses and step time are running means over some twenty steps."""
+        """Show a step: losses and step time are running means over some twenty steps of one stage."""
+        if step.stage != self._stage:
+            self._stage, self._loss, self._seconds = step.stage, {}, 0.0
+            self._progress.update(self._task, description=(step.stage or self._label)[:16])
         for name, value in step.losses.items():
             self._loss[name] = 0.95 * self._loss.get(name, value) + 0.05 * value
         self._seconds = 0.95 * (self._seconds or step.seconds) + 0.05 * step.seconds

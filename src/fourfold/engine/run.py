@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from torch import Tensor
 
-from fourfold.core import GenerativeModel, LogProb
+from fourfold.core import Condition, GenerativeModel, LogProb
 from fourfold.engine.checkpoint import load_model, read_json
 from fourfold.engine.distributed import join
 
@@ -45,7 +46,7 @@ class Run:
         folder = Path(folder)
         return cls(load_model(folder), folder, read_json(folder / "card.json"))
 
-    def sample(self, n: int, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256) -> Tensor:
+    def sample(self, n: int, cond: Condition = None, seed: int = 0, batch_size: int = 256) -> Tensor:
         """Draw raw examples, see :meth:`fourfold.core.GenerativeModel.sample`.
 
         Under ``torchrun`` every process draws its part of the indices and has all samples in the end.
@@ -54,10 +55,11 @@ class Run:
         start, stop = processes.share(n)
         if n < processes.world or processes.world == 1:
             return self.model.sample(n, cond, seed, batch_size)
-        labels = cond[start:stop] if isinstance(cond, Tensor) and cond.ndim else cond
+        each = (isinstance(cond, Tensor) and cond.ndim) or (isinstance(cond, Sequence) and not isinstance(cond, str))
+        labels = cond[start:stop] if each else cond  # type: ignore[index]
         return processes.gather(self.model.sample(stop - start, labels, seed, batch_size, start))
 
-    def log_prob(self, x: Tensor, cond: int | Tensor | None = None, seed: int = 0, batch_size: int = 256) -> LogProb:
+    def log_prob(self, x: Tensor, cond: Condition = None, seed: int = 0, batch_size: int = 256) -> LogProb:
         """The typed log-probability of raw examples, see :meth:`fourfold.core.GenerativeModel.log_prob`."""
         return self.model.log_prob(x, cond, seed, batch_size)
 
@@ -77,7 +79,7 @@ class Run:
 
         return evaluate(self.model, data or self.dataset(), n=n, seed=seed)
 
-    def save_samples(self, path: Path | str, n: int = 64, cond: int | Tensor | None = None, seed: int = 0) -> Path:
+    def save_samples(self, path: Path | str, n: int = 64, cond: Condition = None, seed: int = 0) -> Path:
         """Draw samples into a file: ``.png`` (a grid), ``.npy``, ``.csv`` or ``.txt``."""
         from fourfold.engine.output import write_examples
 

@@ -17,7 +17,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Codec, Estimand, Objective, Part, Term, Training
+from fourfold.core import Codec, Estimand, GenerativeModel, Objective, Part, Staged, Term, Training
 from fourfold.engine.muon import Muon
 
 __all__ = ["OUTER", "TermOptimizer", "Weights", "network_parameters"]
@@ -50,9 +50,17 @@ class Slot:
 
 
 def network_parameters(model: nn.Module) -> set[nn.Parameter]:
-    """The parameters of networks: of every ``Part`` that is neither an estimand, an objective nor a codec."""
-    networks = [m for m in model.modules() if isinstance(m, Part) and not isinstance(m, (Estimand, Objective, Codec))]
+    """The parameters of networks: of every ``Part`` that is neither a model nor an estimand, an objective or a codec."""
+    others = (GenerativeModel, Estimand, Objective, Codec)
+    networks = [m for m in model.modules() if isinstance(m, Part) and not isinstance(m, others)]
     return {p for network in networks if isinstance(network, nn.Module) for p in network.parameters()}
+
+
+def _taught_by(model: nn.Module) -> set[nn.Parameter]:
+    """The parameters of the networks of earlier stages that the objective asks while training: they stay as they are."""
+    objective = getattr(model, "objective", None)
+    stages = objective.stages() if isinstance(objective, Staged) else []
+    return {p for stage in stages for p in network_parameters(stage.model)}
 
 
 OUTER = frozenset({"entry", "stem", "exit", "head", "embedding", "position", "positions"})
@@ -97,6 +105,9 @@ class Weights:
         self._low = {slot: data for slot, data in zip(self.slots, self._train, strict=True) if slot.parameter in low}
         self._masters = {slot: slot.view(self.flat) for slot in self.slots}
         self._gradients = {slot: slot.view(self.gradient) for slot in self.slots}
+        trained = {slot.parameter for slot in self.slots}
+        held = _taught_by(model) - trained if dtype != torch.float32 else set()
+        self._held = [(p, p.data, p.data.to(dtype)) for p in held]
         self.lower()
 
     def lower(self) -> None:
@@ -104,12 +115,16 @@ class Weights:
         self.refresh(self.slots)
         for slot, data in zip(self.slots, self._train, strict=True):
             slot.parameter.data = data
+        for p, _, low in self._held:
+            p.data = low
 
     def show(self, flat: Tensor) -> None:
         """Let the model see a flat float32 tensor: the masters or their average."""
         for slot in self.slots:
             slot.parameter.data = slot.view(flat)
             slot.parameter.grad = None
+        for p, whole, _ in self._held:
+            p.data = whole
 
     @contextmanager
     def shown(self, flat: Tensor) -> Iterator[None]:
