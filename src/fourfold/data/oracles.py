@@ -6,6 +6,9 @@ For ``x_0 ~ sum_k w_k N(mu_k, S_k)`` and ``x_t = alpha x_0 + sigma eps`` everyth
     p_t(x)         = sum_k w_k N(x; alpha mu_k, C_k)
     E[x_0 | x, k]  = mu_k + alpha S_k C_k^-1 (x - alpha mu_k)
     E[x_0 | x]     = sum_k p(k | x) E[x_0 | x, k]
+
+For one Gaussian the probability-flow ODE is solved too: ``x_s = alpha_s mu + U diag((c_s / c_t)^(1/2)) U^T (x_t - alpha_t mu)``
+with ``c_t = alpha_t^2 l + sigma_t^2``.
 """
 
 from __future__ import annotations
@@ -18,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.data.densities import GaussianMixture
-from fourfold.estimands import Denoiser
-from fourfold.paths import Path
+from fourfold.estimands import AverageVelocity, Denoiser
+from fourfold.paths import Path, broadcast
 
-__all__ = ["GaussianDenoiser", "MixtureDenoiser"]
+__all__ = ["GaussianAverage", "GaussianDenoiser", "MixtureDenoiser"]
 
 
 class _Posterior(nn.Module):
@@ -118,3 +121,57 @@ class GaussianDenoiser(Denoiser):
         """``log p_t(x_t)``, ``(B,)`` float64."""
         log_joint, _ = self.net.components(x_t, self.path.alpha(t), self.path.sigma(t), None)
         return torch.logsumexp(log_joint, 1)
+
+
+class _Transport(nn.Module):
+    """The solved ODE of one Gaussian, in float64; it stands where a network would."""
+
+    mean: Tensor
+    values: Tensor
+    vectors: Tensor
+
+    def __init__(self, mixture: GaussianMixture) -> None:
+        super().__init__()
+        values, vectors = torch.linalg.eigh(mixture.covariances[0])
+        self.register_buffer("mean", mixture.means[0])
+        self.register_buffer("values", values)
+        self.register_buffer("vectors", vectors)
+
+    def forward(self, x_t: Tensor, t: Tensor, s: Tensor, path: Path) -> Tensor:
+        """``x_s``, ``(B, D)``, for times ``(B, 1)``."""
+        ratio = torch.sqrt(self._variance(path, s) / self._variance(path, t))
+        return path.alpha(s) * self.mean + (self._centred(x_t, t, path) * ratio) @ self.vectors.T
+
+    def velocity(self, x_t: Tensor, t: Tensor, path: Path) -> Tensor:
+        """``d x_s / d s`` at ``s = t``, ``(B, D)``."""
+        growth = path.alpha(t) * path.d_alpha(t) * self.values + path.sigma(t) * path.d_sigma(t)
+        y = self._centred(x_t, t, path) * growth / self._variance(path, t)
+        return path.d_alpha(t) * self.mean + y @ self.vectors.T
+
+    def _variance(self, path: Path, t: Tensor) -> Tensor:
+        return path.alpha(t) ** 2 * self.values + path.sigma(t) ** 2
+
+    def _centred(self, x_t: Tensor, t: Tensor, path: Path) -> Tensor:
+        return (x_t - path.alpha(t) * self.mean) @ self.vectors
+
+
+@final
+class GaussianAverage(AverageVelocity):
+    """The average velocity of one Gaussian with a full covariance along any path; labels are ignored.
+
+    Args:
+        path: the noise process.
+        mean: ``(D,)`` numbers.
+        covariance: ``(D, D)`` numbers, positive definite.
+    """
+
+    def __init__(self, path: Path, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.path, self.event = path, (len(mean),)
+        self.net = _Transport(GaussianMixture([1.0], [mean], [covariance]))
+
+    def forward(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
+        x, at, to = x_t.double(), broadcast(t.double(), x_t.double()), broadcast(s.double(), x_t.double())
+        same = at == to
+        average = (self.net(x, at, to, self.path) - x) / torch.where(same, 1, to - at)
+        return torch.where(same, self.net.velocity(x, at, self.path), average).to(x_t.dtype)
