@@ -11,13 +11,21 @@ from fourfold.core import Noise, configuration, construct, count_evaluations, vi
 from fourfold.data.oracles import GaussianDenoiser, MixtureDenoiser
 from fourfold.estimands import Denoiser, Velocity
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
-from fourfold.samplers.guidance import Guided, GuidedVelocity
-from fourfold.samplers.ode import DDIM, DPMSolver, Euler, Heun, knots
-from fourfold.samplers.sde import DDPM, _posterior
+from fourfold.samplers.ode import DDIM, DEIS, DPMSolver, DPMSolver3, Euler, Heun, UniPC, _integrals, knots
+from fourfold.samplers.sde import (
+    DDPM,
+    AnnealedLangevin,
+    EulerMaruyama,
+    PredictorCorrector,
+    SDEDPMSolver,
+    StochasticHeun,
+    _posterior,
+)
 
 MEAN = (0.3, -0.2, 0.1)
 COVARIANCE = ((1.0, 0.5, 0.0), (0.5, 0.8, -0.3), (0.0, -0.3, 0.6))
-ODE = (Euler, Heun, DDIM, DPMSolver)
+ODE = (Euler, Heun, DDIM, DPMSolver, DPMSolver3, UniPC, DEIS)
+SDE = (DDPM, SDEDPMSolver, EulerMaruyama, StochasticHeun, PredictorCorrector, AnnealedLangevin)
 PATHS = (EDM(), VE(), VP(), SubVP(), Cosine(), RectifiedFlow())
 
 
@@ -25,9 +33,25 @@ def gaussian(path):
     return GaussianDenoiser(path, MEAN, COVARIANCE)
 
 
-@pytest.mark.parametrize("sampler", ODE)
+def plane(path):
+    return GaussianDenoiser(path, MEAN[:2], [row[:2] for row in COVARIANCE[:2]])
+
+
+@pytest.mark.parametrize("sampler", [Euler, Heun, DDIM, DPMSolver])
 def test_the_declared_order_is_the_measured_one(sampler):
     checks.check_order(sampler, sampler, gaussian(EDM()))
+
+
+@pytest.mark.parametrize(
+    ("sampler", "make"),
+    [
+        (DPMSolver3, DPMSolver3),
+        *[(UniPC, lambda n, p=p: UniPC(n, p)) for p in (1, 2, 3)],
+        *[(DEIS, lambda n, p=p: DEIS(n, p)) for p in (1, 2, 3, 4)],
+    ],
+)
+def test_the_order_of_multistep_solvers_is_the_one_declared(sampler, make):
+    checks.check_order(sampler, make, plane(EDM()), (64, 128, 256))
 
 
 @pytest.mark.parametrize("sampler", [Euler, Heun, DDIM])
@@ -36,14 +60,106 @@ def test_the_order_holds_on_other_paths(sampler, path):
     checks.check_order(sampler, sampler, gaussian(path))
 
 
+@pytest.mark.parametrize("path", [VP(), EDM(), SubVP()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    ("sampler", "make"),
+    [
+        (DDPM, DDPM),
+        (EulerMaruyama, EulerMaruyama),
+        (PredictorCorrector, lambda n: PredictorCorrector(n, corrections=0)),
+        (SDEDPMSolver, SDEDPMSolver),
+        (StochasticHeun, lambda n: StochasticHeun(n, churn=3.0)),
+    ],
+    ids=lambda s: getattr(s, "__name__", "made"),
+)
+def test_the_weak_order_is_that_of_the_moments(sampler, make, path):
+    checks.check_order(sampler, make, plane(path), (32, 64, 96))
+
+
+def test_a_wrong_order_is_found_out():
+    with pytest.raises(checks.CheckFailed, match="declares no order"):
+        checks.check_order(AnnealedLangevin, AnnealedLangevin, plane(VP()))
+    with pytest.raises(checks.CheckFailed, match="slope -1"):
+        checks.check_order(_Third, _Third, plane(EDM()), (64, 128))
+
+
+class _Third:
+    """First-order steps that claim a third order."""
+
+    needs = Denoiser
+    order = 3
+
+    def __init__(self, steps):
+        self.steps = steps
+
+    def __call__(self, estimand, noise, cond=None):
+        return DDIM(self.steps)(estimand, noise, cond)
+
+
+def test_moments_are_those_of_samples():
+    """What the check computes without chance, against 8,192 draws."""
+    sampler = PredictorCorrector(12)
+    with torch.no_grad():
+        mean, covariance = checks.moments(sampler, gaussian(VP()))
+        x = sampler(gaussian(VP()), Noise(0, 0, 8192)).double()
+    assert torch.allclose(x.mean(0), mean.double(), atol=0.04)
+    assert torch.allclose(torch.cov(x.T), covariance.double(), atol=0.05)
+
+
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
-@pytest.mark.parametrize("sampler", [*(s(500) for s in ODE), DDPM(200)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    ("sampler", "off"),
+    [
+        (DDPM(150), 0.08),
+        (SDEDPMSolver(60), 0.03),
+        (EulerMaruyama(150), 0.08),
+        (StochasticHeun(50), 0.05),
+        (PredictorCorrector(100), 0.12),
+        (AnnealedLangevin(60), 0.1),
+    ],
+    ids=lambda s: type(s).__name__,
+)
+def test_stochastic_samples_have_the_mean_and_covariance_of_the_data(sampler, off, path):
+    oracle = plane(path)
+    with torch.no_grad():
+        mean, covariance = checks.moments(sampler, view(oracle, sampler.needs))
+    assert torch.allclose(mean, torch.tensor(MEAN[:2]), atol=0.03)
+    assert torch.allclose(covariance, torch.tensor(COVARIANCE)[:2, :2], atol=off)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "sampler", [s(500 if s in (Euler, DDIM) else 100) for s in ODE], ids=lambda s: type(s).__name__
+)
 def test_samples_have_the_mean_and_covariance_of_the_data(sampler, path):
+    """The flow of a Gaussian is affine, so 64 points that span the plane tell its moments."""
     oracle = gaussian(path)
     with torch.no_grad():
-        x = sampler(view(oracle, sampler.needs), Noise(0, 0, 8192)).double()
-    assert torch.allclose(x.mean(0), torch.tensor(MEAN).double(), atol=0.05)
-    assert torch.allclose(torch.cov(x.T), torch.tensor(COVARIANCE).double(), atol=0.09)
+        z = Noise(0, 0, 64)
+        x = sampler(view(oracle, sampler.needs), z).double()
+    first = Noise(0, 0, 64).normal(3).double()
+    rows = torch.cat([first, torch.ones(64, 1).double()], 1)
+    found = torch.linalg.lstsq(rows, x).solution
+    assert torch.allclose(found[3], torch.tensor(MEAN).double(), atol=0.02)
+    assert torch.allclose(found[:3].T @ found[:3], torch.tensor(COVARIANCE).double(), atol=0.07)
+
+
+def test_langevin_corrections_leave_the_bias_they_say():
+    """x <- x + e s + sqrt(2 e) z with e = 2 r^2 sigma^2 has variance v / (1 - e / 2v) in the end where p_t = N(0, v)."""
+    path, r = VE(), 0.16
+    sigma = knots(path, 2)[1].sigma
+    v, e = 1 + sigma**2, 2 * (r * sigma) ** 2
+    with torch.no_grad():
+        _, found = checks.moments(PredictorCorrector(2, 600, r), GaussianDenoiser(path, (0.0,), ((1.0,),)))
+    assert float(found) == pytest.approx(v / (1 - e / (2 * v)) / v**2, rel=1e-3)  # the last step multiplies by 1 / v
+
+
+def test_weights_of_an_integrator_are_exact_on_polynomials():
+    nodes, low, high = [-1.0, 0.3, 0.9], 0.9, 2.1
+    weights = _integrals(nodes, low, high, lambda u: torch.exp(torch.from_numpy(u)).numpy())
+    for power, exact in ((0, lambda u: 1.0), (1, lambda u: u - 1), (2, lambda u: u**2 - 2 * u + 2)):
+        expected = exact(high) * math.exp(high) - exact(low) * math.exp(low)
+        assert sum(w * node**power for w, node in zip(weights, nodes, strict=True)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
@@ -61,7 +177,7 @@ def test_the_flow_of_a_gaussian_is_the_linear_map_between_the_two(path):
     assert (x - exact).abs().max() < 5e-3
 
 
-@pytest.mark.parametrize("sampler", [*(s(7) for s in ODE), DDPM(7)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("sampler", [s(7) for s in (*ODE, *SDE)], ids=lambda s: type(s).__name__)
 def test_the_last_step_leaves_no_noise(sampler):
     """Of data at one point, every sampler returns that point exactly, however few its steps."""
     point = GaussianDenoiser(EDM(), (2.0, -1.0), ((1e-12, 0.0), (0.0, 1e-12)))
@@ -72,7 +188,24 @@ def test_the_last_step_leaves_no_noise(sampler):
 
 @pytest.mark.parametrize(
     ("sampler", "evaluations"),
-    [(Euler(6), 6), (DDIM(6), 6), (DPMSolver(6), 6), (Heun(6), 11), (DDPM(6), 6), (Euler(1), 1)],
+    [
+        (Euler(6), 6),
+        (DDIM(6), 6),
+        (DPMSolver(6), 6),
+        (DPMSolver3(6), 6),
+        (UniPC(6), 6),
+        (DEIS(6), 6),
+        (Heun(6), 11),
+        (DDPM(6), 6),
+        (SDEDPMSolver(6), 6),
+        (EulerMaruyama(6), 6),
+        (StochasticHeun(6), 11),
+        (PredictorCorrector(6, corrections=2), 16),
+        (AnnealedLangevin(6, moves=3), 19),
+        (Euler(1), 1),
+        (UniPC(1), 1),
+        (DEIS(1), 1),
+    ],
 )
 def test_evaluations_are_as_documented(sampler, evaluations):
     oracle = gaussian(EDM())
@@ -105,55 +238,7 @@ def test_no_steps_are_refused():
         DDIM(0)(gaussian(EDM()), Noise(0, 0, 2))
 
 
-@pytest.mark.parametrize("sampler", [*(s(7) for s in ODE), DDPM(7)], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("sampler", [s(7) for s in (*ODE, *SDE)], ids=lambda s: type(s).__name__)
 def test_settings_survive_a_round_trip(sampler):
     assert construct(configuration(sampler)) == sampler
     assert replace(sampler, steps=3).steps == 3
-
-
-# --- guidance ---------------------------------------------------------------------------------------------------------
-
-MIXTURE = ((0.5, 0.5), ((-1.0, 0.0), (1.0, 0.5)), (((0.2, 0.0), (0.0, 0.3)),) * 2)
-
-
-def points(path):
-    generator = torch.Generator().manual_seed(0)
-    t = torch.linspace(0.2, 0.8, 12) * (path.t_max - path.t_min)
-    return torch.randn(12, 2, generator=generator) * 2, t, torch.arange(12) % 2
-
-
-def test_guidance_at_scale_one_is_conditional_and_at_zero_unconditional():
-    oracle = MixtureDenoiser(EDM(), *MIXTURE)
-    x, t, cond = points(oracle.path)
-    assert torch.equal(Guided(oracle, 1.0)(x, t, cond), oracle(x, t, cond))
-    assert torch.allclose(Guided(oracle, 0.0)(x, t, cond), oracle(x, t, None))
-    assert torch.equal(Guided(oracle, 3.0)(x, t), oracle(x, t))
-    unknown = torch.full_like(cond, -1)
-    assert torch.allclose(Guided(oracle, 3.0)(x, t, unknown), oracle(x, t))
-
-
-def test_guidance_extrapolates_by_one_doubled_call():
-    oracle = MixtureDenoiser(EDM(), *MIXTURE)
-    x, t, cond = points(oracle.path)
-    with count_evaluations(guided := Guided(oracle, 2.5)) as count:
-        out = guided(x, t, cond)
-    assert (count.calls, count.rows) == (1, 24)
-    assert torch.allclose(out, oracle(x, t) + 2.5 * (oracle(x, t, cond) - oracle(x, t)), atol=1e-5)
-
-
-def test_guiding_a_velocity_is_guiding_its_denoiser():
-    oracle = MixtureDenoiser(RectifiedFlow(), *MIXTURE)
-    x, t, cond = points(oracle.path)
-    of_velocity = view(GuidedVelocity(view(oracle, Velocity), 2.0), Denoiser)
-    assert torch.allclose(of_velocity(x, t, cond), Guided(oracle, 2.0)(x, t, cond), atol=1e-5)
-
-
-def test_guidance_moves_samples_away_from_the_other_class():
-    oracle = MixtureDenoiser(EDM(), *MIXTURE)
-    cond = torch.zeros(512, dtype=torch.long)
-    with torch.no_grad():
-        plain = DPMSolver(20)(Guided(oracle, 1.0), Noise(0, 0, 512), cond)
-        pushed = DPMSolver(20)(Guided(oracle, 2.0), Noise(0, 0, 512), cond)
-    assert plain[:, 0].mean().item() == pytest.approx(-1.0, abs=0.1)
-    assert pushed[:, 0].mean() < plain[:, 0].mean() - 0.1
-    assert math.isfinite(float(pushed.sum()))

@@ -1,47 +1,85 @@
-"""Classifier-free guidance as an estimand that wraps one.
+"""Guidance: estimands that wrap one and push its samples towards a condition.
 
-Ho, Salimans 2022, Classifier-Free Diffusion Guidance (https://arxiv.org/abs/2207.12598): with a model that was trained on
-unknown labels too,
+Every form adds to a denoiser a multiple of a difference of scores; all are exact where the multiple is one:
 
-    D_w(x_t, t, c) = D(x_t, t, unknown) + w (D(x_t, t, c) - D(x_t, t, unknown))
+* :class:`Guided`, classifier-free: ``D(unknown) + w (D(c) - D(unknown))``, over all noise levels or an interval of them;
+* :class:`AutoGuided`: ``D_weak + w (D - D_weak)`` with a weaker model of the same data;
+* :class:`ClassifierGuided`: ``D + w (sigma^2 / alpha) grad log p(c | x_t)`` with a classifier of noised examples.
+
+:func:`guided` wraps the estimand of a whole model, whichever of denoiser, noise, velocity and score it is.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from fourfold.estimands import Denoiser, Velocity
+from fourfold.core import GenerativeModel, view
+from fourfold.estimands import SMALLEST, Denoiser, NoisePredictor, Score, Velocity
+from fourfold.paths import Path, broadcast
 
-__all__ = ["Guided", "GuidedVelocity"]
+__all__ = ["AutoGuided", "ClassifierGuided", "Guided", "GuidedVelocity", "guided"]
 
 
-def _extrapolated(estimand: Denoiser | Velocity, scale: float, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-    """``f(unknown) + w (f(c) - f(unknown))`` by one call with a doubled batch; as it is without labels."""
-    if cond is None or scale == 1:
+def _extrapolated(
+    estimand: Denoiser | Velocity,
+    scale: float,
+    interval: tuple[float, float] | None,
+    x_t: Tensor,
+    t: Tensor,
+    cond: Tensor | None,
+) -> Tensor:
+    """``f(unknown) + w (f(c) - f(unknown))`` by one call with a doubled batch; ``f(c)`` where nothing is guided."""
+    inside = _inside(estimand.path, interval, t)
+    if cond is None or scale == 1 or not bool(inside.any()):
         return estimand(x_t, t, cond)
     both = torch.cat([torch.full_like(cond, -1), cond])
     unknown, known = estimand(torch.cat([x_t, x_t]), torch.cat([t, t]), both).chunk(2)
-    return unknown + scale * (known - unknown)
+    return torch.where(broadcast(inside, x_t) > 0, unknown + scale * (known - unknown), known)
+
+
+def _inside(path: Path, interval: tuple[float, float] | None, t: Tensor) -> Tensor:
+    """Which times have a relative noise level ``sigma / alpha`` within ``(low, high]``, ``(B,)`` booleans."""
+    if interval is None:
+        return torch.ones_like(t, dtype=torch.bool)
+    low, high = (math.log(level) if level > 0 else -math.inf for level in interval)
+    log_rho = -path.log_snr(t)
+    return (log_rho > low) & (log_rho <= high)
+
+
+def _checked(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Refuse an empty interval."""
+    if interval is not None and not 0 <= interval[0] < interval[1]:
+        raise ValueError(f"an interval of noise levels rises from at least 0, unlike {interval}")
+    return None if interval is None else (interval[0], interval[1])
 
 
 @final
 class Guided(Denoiser):
-    """A denoiser guided by its own condition.
+    """``D_w(x_t, t, c) = D(x_t, t, unknown) + w (D(x_t, t, c) - D(x_t, t, unknown))``.
+
+    Ho, Salimans 2022, Classifier-Free Diffusion Guidance (https://arxiv.org/abs/2207.12598). Limited to an interval of
+    noise levels it leaves the variety of the noisiest levels and costs nothing elsewhere: Kynkaanniemi et al. 2024
+    (https://arxiv.org/abs/2404.07724).
 
     Args:
         denoiser: trained with label dropout.
         scale: ``w``; 0 is unconditional, 1 conditional, more exaggerates the condition.
+        interval: the relative noise levels ``sigma / alpha``, above the first and up to the second, that are guided;
+            outside the model is conditional. By default all are.
     """
 
-    def __init__(self, denoiser: Denoiser, scale: float = 2.0) -> None:
+    def __init__(self, denoiser: Denoiser, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
         super().__init__()
         self.denoiser, self.scale, self.path, self.event = denoiser, scale, denoiser.path, denoiser.event
+        self.interval = _checked(interval)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _extrapolated(self.denoiser, self.scale, x_t, t, cond)
+        return _extrapolated(self.denoiser, self.scale, self.interval, x_t, t, cond)
 
 
 @final
@@ -51,11 +89,98 @@ class GuidedVelocity(Velocity):
     Args:
         velocity: trained with label dropout.
         scale: ``w``.
+        interval: as of :class:`Guided`.
     """
 
-    def __init__(self, velocity: Velocity, scale: float = 2.0) -> None:
+    def __init__(self, velocity: Velocity, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
         super().__init__()
         self.velocity, self.scale, self.path, self.event = velocity, scale, velocity.path, velocity.event
+        self.interval = _checked(interval)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _extrapolated(self.velocity, self.scale, x_t, t, cond)
+        return _extrapolated(self.velocity, self.scale, self.interval, x_t, t, cond)
+
+
+@final
+class AutoGuided(Denoiser):
+    """``D_w(x_t, t, c) = D_weak(x_t, t, c) + w (D(x_t, t, c) - D_weak(x_t, t, c))``.
+
+    The weak model errs as the good one does, only more, so their difference points away from both errors and towards
+    no class: it sharpens without losing variety, and needs no labels. Karras et al. 2024, Guiding a Diffusion Model with
+    a Bad Version of Itself (https://arxiv.org/abs/2406.02507).
+
+    Args:
+        denoiser: the good model.
+        weak: a smaller or shorter trained one of the same data, along the same path.
+        scale: ``w``; 0 is the weak model, 1 the good one.
+
+    Raises:
+        ValueError: if the two follow different paths.
+    """
+
+    def __init__(
+        self, denoiser: Denoiser, weak: Denoiser | NoisePredictor | Velocity | Score, scale: float = 2.0
+    ) -> None:
+        super().__init__()
+        if weak.path != denoiser.path:
+            raise ValueError(
+                f"the weak model follows {weak.path}, the good one {denoiser.path}: train both on one path"
+            )
+        self.denoiser, self.weak, self.scale = denoiser, view(weak, Denoiser), scale  # type: ignore[type-abstract]
+        self.path, self.event = denoiser.path, denoiser.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        if self.scale == 1:
+            return self.denoiser(x_t, t, cond)
+        weak = self.weak(x_t, t, cond)
+        return weak + self.scale * (self.denoiser(x_t, t, cond) - weak)
+
+
+@final
+class ClassifierGuided(Denoiser):
+    """``D_w(x_t, t, c) = D(x_t, t) + w (sigma_t^2 / alpha_t) grad log p(c | x_t, t)``.
+
+    With the exact posterior of the classes and ``w = 1`` it is the conditional denoiser (Bayes' rule for scores).
+    Dhariwal, Nichol 2021, Diffusion Models Beat GANs on Image Synthesis, section 4 (https://arxiv.org/abs/2105.05233).
+
+    Args:
+        denoiser: asked without a label.
+        classifier: a :class:`~fourfold.core.Part` that maps ``(x_t, t)`` to logits ``(B, classes)``, trained on noised
+            examples.
+        scale: ``w``.
+    """
+
+    def __init__(self, denoiser: Denoiser, classifier: nn.Module, scale: float = 1.0) -> None:
+        super().__init__()
+        self.denoiser, self.classifier, self.scale = denoiser, classifier, scale
+        self.path, self.event = denoiser.path, denoiser.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        x_0 = self.denoiser(x_t, t, None)
+        if cond is None:
+            return x_0
+        ratio = self.path.sigma(t) ** 2 / self.path.alpha(t).clamp(min=SMALLEST)
+        return x_0 + self.scale * broadcast(ratio, x_t) * self._gradient(x_t, t, cond)
+
+    @torch.enable_grad()
+    def _gradient(self, x_t: Tensor, t: Tensor, cond: Tensor) -> Tensor:
+        """``grad log p(c | x_t, t)``, ``(B, *event)``; 0 where the label is unknown."""
+        x_t = x_t.detach().requires_grad_()
+        log_p = self.classifier(x_t, t).log_softmax(1).gather(1, cond.clamp(min=0)[:, None])[:, 0]
+        (gradient,) = torch.autograd.grad(torch.where(cond < 0, 0.0, log_p).sum(), x_t)
+        return gradient
+
+
+def guided(model: GenerativeModel, wrap: Callable[[Denoiser], Denoiser]) -> GenerativeModel:
+    """The same weights under guidance, whatever the model's estimand is.
+
+    Args:
+        model: of a denoiser, a noise predictor, a velocity or a score.
+        wrap: from its view as a denoiser to the guided one: ``lambda d: Guided(d, 2.0)``.
+
+    Raises:
+        TypeError: for a model whose estimand cannot be seen as a denoiser, or not again as what it was.
+    """
+    estimand = view(wrap(view(model.estimand, Denoiser)), model.objective.learns)  # type: ignore[type-abstract]
+    parts = (model.space, model.codec, estimand, model.objective, model.sampler, model.likelihood)
+    return GenerativeModel(*parts, model.training_defaults).train(model.training)

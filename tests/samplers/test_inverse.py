@@ -1,0 +1,126 @@
+"""Posterior samples against the exact posterior of linear-Gaussian problems, and what the approximation costs elsewhere."""
+
+import pytest
+import torch
+
+from fourfold import checks
+from fourfold.core import GenerativeModel, Noise, view
+from fourfold.data.oracles import GaussianDenoiser, MixtureDenoiser
+from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
+from fourfold.paradigms import build
+from fourfold.paths import EDM, VE, VP, RectifiedFlow, SubVP
+from fourfold.samplers.inverse import Blur, Conditioned, Inpainting, Matrix, Posterior, SuperResolution
+from fourfold.samplers.ode import DPMSolver, Heun
+from fourfold.samplers.sde import SDEDPMSolver
+from fourfold.spaces import Images, Vectors
+
+MEAN = (0.3, -0.2, 0.1)
+COVARIANCE = ((1.0, 0.5, 0.0), (0.5, 0.8, -0.3), (0.0, -0.3, 0.6))
+H = Matrix(torch.tensor([[1.0, 0.0, 0.5], [0.0, 1.0, -1.0]]))
+Y, SIGMA = torch.tensor([[1.2, -0.7]]), 0.3
+
+
+def exact(mean, covariance, y):
+    """Mean, covariance and log-evidence of p(x | y) for one Gaussian."""
+    mu, s, h = torch.tensor(mean).double(), torch.tensor(covariance).double(), H.matrix.double()
+    evidence = h @ s @ h.T + SIGMA**2 * torch.eye(2).double()
+    gain = s @ h.T @ torch.linalg.inv(evidence)
+    log_p = torch.distributions.MultivariateNormal(h @ mu, evidence).log_prob(y.double())
+    return mu + gain @ (y.double() - h @ mu), s - gain @ h @ s, log_p
+
+
+@pytest.mark.parametrize("path", [EDM(), VE(), VP(), SubVP(), RectifiedFlow()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    ("sampler", "off"), [(DPMSolver(100), 0.01), (Heun(60), 0.01), (SDEDPMSolver(80), 0.02)], ids=["ode", "heun", "sde"]
+)
+def test_the_posterior_of_a_gaussian_is_exact(path, sampler, off):
+    oracle = GaussianDenoiser(path, MEAN, COVARIANCE)
+    with torch.no_grad():
+        mean, covariance = checks.moments(Posterior(H, Y, SIGMA, sampler), oracle)
+    right_mean, right_covariance, _ = exact(MEAN, COVARIANCE, Y[0])
+    assert torch.allclose(mean.double(), right_mean, atol=off)
+    assert torch.allclose(covariance.double(), right_covariance, atol=off)
+
+
+@pytest.mark.parametrize("kind", [Denoiser, NoisePredictor, Velocity, Score])
+def test_every_estimand_serves(kind):
+    oracle = view(GaussianDenoiser(VP(), MEAN, COVARIANCE), kind)
+    posterior = Posterior(H, Y, SIGMA, DPMSolver(60))
+    with torch.no_grad():
+        mean, covariance = checks.moments(posterior, view(oracle, posterior.needs))
+    right_mean, right_covariance, _ = exact(MEAN, COVARIANCE, Y[0])
+    assert torch.allclose(mean.double(), right_mean, atol=0.02)
+    assert torch.allclose(covariance.double(), right_covariance, atol=0.02)
+
+
+def test_the_denoiser_of_the_posterior_is_exact_at_every_level():
+    prior = GaussianDenoiser(VP(), MEAN, COVARIANCE)
+    mean, covariance, _ = exact(MEAN, COVARIANCE, Y[0])
+    right = GaussianDenoiser(VP(), mean.tolist(), covariance.tolist())
+    t, x = torch.linspace(0.05, 0.95, 16).double(), torch.randn(16, 3).double()
+    found = Conditioned(prior, H, Y.expand(16, 2).double(), SIGMA, 4)(x, t)
+    assert torch.allclose(found, right(x, t), atol=1e-6)
+
+
+def test_the_posterior_of_a_mixture_is_close():
+    """Two modes, one of which explains y better: p(x_0 | x_t) is not Gaussian, and weights are off by a few hundredths."""
+    means, covariance, weights = ((-1.0, 0.5, 0.0), (1.0, -0.5, 0.3)), COVARIANCE, (0.5, 0.5)
+    narrow = tuple(tuple(0.2 * v for v in row) for row in covariance)
+    oracle = MixtureDenoiser(EDM(), weights, means, (narrow, narrow))
+    y = torch.tensor([[0.1, -0.1]])
+    parts = [exact(m, narrow, y[0]) for m in means]
+    share = torch.stack([p[2] for p in parts]).softmax(0)
+    right = sum(w * p[0] for w, p in zip(share, parts, strict=True))
+    with torch.no_grad():
+        x = Posterior(H, y, SIGMA, SDEDPMSolver(60))(oracle, Noise(0, 0, 2048)).double()
+    assert torch.allclose(x.mean(0), right, atol=0.15)
+    closer = torch.stack([(x - p[0]).square().sum(1) for p in parts]).argmin(0)
+    assert (closer == 0).double().mean().item() == pytest.approx(float(share[0]), abs=0.12)
+
+
+@pytest.mark.parametrize(
+    ("operator", "event"),
+    [
+        (Inpainting((torch.arange(6) % 2).float().reshape(1, 2, 3)), (2, 2, 3)),
+        (SuperResolution(2), (2, 4, 6)),
+        (Blur(0.8), (2, 7, 5)),
+        (H, (3,)),
+    ],
+    ids=lambda o: type(o).__name__,
+)
+def test_adjoints(operator, event):
+    """<H x, y> = <x, H^T y>."""
+    x = torch.randn(4, *event).double()
+    y = torch.randn_like(operator(x))
+    left, right = (operator(x) * y).flatten(1).sum(1), (x * operator.adjoint(y)).flatten(1).sum(1)
+    torch.testing.assert_close(left, right)
+
+
+def test_measurements_keep_their_samples_whatever_the_batch():
+    torch.manual_seed(0)
+    model = build("diffusion", Vectors(3), "xs")
+    y = torch.randn(5, 2)
+    restored = model.with_parts(sampler=Posterior(H, y, 0.1, DPMSolver(5)))
+    whole = restored.sample(70, batch_size=128)
+    assert torch.allclose(whole[64:], restored.sample(6, start=64), atol=1e-4)
+    assert not torch.allclose(whole[0], whole[5])
+    checks.check_seeds(restored)
+
+
+@pytest.mark.parametrize("operator", [Inpainting(torch.ones(1, 8, 8)), SuperResolution(2), Blur(1.0)])
+def test_restored_images_agree_with_the_measurement(operator):
+    """However bad the untrained prior, the samples explain y within its noise where y says everything."""
+    model = build("diffusion/velocity", Images(1, 8, 8), "xs")
+    x = torch.randint(256, (3, 1, 8, 8)).to(torch.uint8)
+    y = operator(model.encode(x).x)
+    samples = model.with_parts(sampler=Posterior(operator, y, 0.05, DPMSolver(12), iterations=6)).sample(3)
+    before = (operator(model.encode(model.sample(3)).x) - y).square().mean().sqrt()
+    assert (operator(model.encode(samples).x) - y).square().mean().sqrt() < 0.5 * before
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="positive"):
+        Posterior(H, Y, 0.0)
+    with pytest.raises(ValueError, match="does not divide"):
+        SuperResolution(3)(torch.zeros(1, 1, 8, 8))
+    assert isinstance(build("diffusion", Vectors(3), "xs").with_parts(sampler=Posterior(H, Y)), GenerativeModel)
