@@ -13,6 +13,7 @@ SPACES = {
     "vectors-by-class": Vectors(2, classes=3),
     "images": Images(1, 8, 8, levels=17),
     "images-by-class": Images(3, 7, 10, levels=256, classes=4),
+    "images-by-caption": Images(3, 8, 6, levels=256, caption=12),
     "text": Text("abcdef", length=24),
 }
 
@@ -46,8 +47,9 @@ def built(name: str, space: str) -> torch.nn.Module:
 def test_the_four_paradigms_model_vectors_and_images() -> None:
     assert {"autoregressive", "latent-variable", "adversarial", "diffusion"} <= set(cards())
     for card in ("autoregressive", "latent-variable", "adversarial", "diffusion"):
-        assert {space for name, space in MODELS if name == card} >= set(SPACES) - {"text"}
+        assert {space for name, space in MODELS if name == card} >= set(SPACES) - {"text", "images-by-caption"}
     assert ("autoregressive", "text") in MODELS
+    assert ("diffusion", "images-by-caption") in MODELS
 
 
 @pytest.mark.parametrize("size", ["xs", "s", "m"])

@@ -79,7 +79,7 @@ def _require(holds: bool, message: str) -> None:
 
 
 def raw_examples(model: GenerativeModel, n: int = 16, seed: int = 0) -> tuple[Tensor, Tensor | None]:
-    """Random raw examples of a model's space, and labels where it has classes: input for the checks.
+    """Random raw examples of a model's space, and labels or captions where it has them: input for the checks.
 
     Raises:
         TypeError: for a space of another kind.
@@ -94,11 +94,22 @@ def raw_examples(model: GenerativeModel, n: int = 16, seed: int = 0) -> tuple[Te
         x = torch.randint(space.tokens, (n, space.length), generator=generator)
     else:
         raise TypeError(f"no random examples are known for {type(space).__name__}")
+    if space.caption is not None:
+        return x, _random_captions(n, space.caption, generator)
     labels = None if space.classes is None else torch.randint(space.classes, (n,), generator=generator)
     return x, labels
 
 
-def _some_label(model: GenerativeModel) -> int | None:
+def _random_captions(n: int, length: int, generator: torch.Generator) -> Tensor:
+    """Lower-case letters of random number as captions, ``(n, length)``."""
+    letters = torch.randint(ord("a"), ord("z") + 1, (n, length), generator=generator)
+    used = torch.randint(1, length + 1, (n, 1), generator=generator)
+    return torch.where(torch.arange(length) < used, letters, -1)
+
+
+def _some_label(model: GenerativeModel) -> int | str | None:
+    if model.space.caption is not None:
+        return "a red heart"[: model.space.caption]
     return None if model.space.classes is None else 0
 
 

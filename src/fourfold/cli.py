@@ -38,7 +38,7 @@ Data = Annotated[
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="Of every random draw.")]
 DataDir = Annotated[Path | None, typer.Option(help="Where the files of Fashion-MNIST or emoji are.")]
-Conditional = Annotated[bool, typer.Option("--conditional", help="Condition on the labels of the data.")]
+Conditional = Annotated[bool, typer.Option("--conditional", help="Condition on the labels or captions of the data.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
 Limit = Annotated[int | None, typer.Option(help="Use at most this many examples (of a text: tokens).")]
 Labels = Annotated[str | None, typer.Option(help="The label column, or the file of labels.")]
@@ -205,8 +205,9 @@ def _check_names(paradigm: str, size: str) -> None:
 @app.command()
 def sample(
     run: Folder,
-    n: Annotated[int, typer.Option("-n", help="How many.", min=1)] = 64,
+    n: Annotated[int, typer.Option("-n", "--n", help="How many (of each prompt).", min=1)] = 64,
     cond: Annotated[str | None, typer.Option(help="A class, by number or name.")] = None,
+    prompt: Annotated[list[str] | None, typer.Option(help="A caption; may be given several times.")] = None,
     seed: Seed = 0,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A .png, .npy, .csv or .txt.  [default: in the run folder]")
@@ -223,13 +224,31 @@ def sample(
 
     loaded = Run.load(run)
     model = _adjusted(loaded.model, steps, guidance)
+    prompts = _prompts(model, prompt or [], cond)
     with inference(model, precision):
-        x = model.sample(n, _label(model, cond), seed, batch_size)
+        if prompts:
+            x = model.sample(n * len(prompts), [text for text in prompts for _ in range(n)], seed, batch_size)
+        else:
+            x = model.sample(n, _label(model, cond), seed, batch_size)
     if out is None and isinstance(model.space, Text):
         typer.echo("\n\n".join(model.space.show(ids) for ids in x))
         return
     path = out or run / ("samples.png" if isinstance(model.space, Images) else "samples.csv")
-    typer.echo(write_examples(path, x, model.space))
+    typer.echo(write_examples(path, x, model.space, prompts))
+
+
+def _prompts(model: GenerativeModel, prompts: list[str], cond: str | None) -> list[str]:
+    """The captions that samples are drawn for; refused where the model knows none."""
+    if prompts and model.space.caption is None:
+        way = (
+            "a class (--cond)"
+            if model.space.classes is not None
+            else "nothing: train with --conditional on captioned images"
+        )
+        raise ValueError(f"--prompt: this model is conditioned on {way}")
+    if cond is not None and model.space.caption is not None:
+        raise ValueError("--cond: this model is conditioned on captions: give --prompt")
+    return prompts
 
 
 def _adjusted(model: GenerativeModel, steps: int | None, guidance: float | None) -> GenerativeModel:
@@ -250,7 +269,7 @@ def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
     from fourfold.estimands import Denoiser, Velocity
     from fourfold.samplers.guidance import Guided, GuidedVelocity
 
-    if model.space.classes is None:
+    if not model.space.conditional:
         raise ValueError("--guidance: this model is unconditional; train with --conditional")
     estimand = model.estimand
     if isinstance(estimand, Denoiser):
@@ -312,7 +331,7 @@ def _examples(run: Run, data: str | None, split: str) -> tuple[Tensor, Tensor | 
         content = path.read_bytes()
         ids = space.parse(content.decode()) if space.vocabulary else space.parse_bytes(content)
         return _windows(ids, space.length), None
-    dataset = run.dataset() if data is None else load(data, conditional=space.classes is not None)
+    dataset = run.dataset() if data is None else load(data, conditional=space.conditional)
     part = getattr(dataset, split)
     if not isinstance(space, Text):
         return part.x, part.cond
@@ -407,7 +426,7 @@ def evaluate(
     from fourfold.metrics import evaluate
 
     loaded = Run.load(run)
-    dataset = loaded.dataset() if data is None else load(data, conditional=loaded.model.space.classes is not None)
+    dataset = loaded.dataset() if data is None else load(data, conditional=loaded.model.space.conditional)
     scores = evaluate(loaded.model, dataset, n=n, seed=seed, features=features)
     for found in scores:
         typer.echo(found)

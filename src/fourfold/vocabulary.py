@@ -104,7 +104,8 @@ class Card:
     ``recipes`` maps a recipe's name to a function ``(space, size) -> GenerativeModel``; the first one is the default.
     A recipe raises ``TypeError`` for a space it does not model. ``likelihood`` is given where it is not its paradigm's, and
     ``inherits`` names the parts of a hybrid that come from elsewhere than its generative step. ``kinds`` names the kind
-    of those recipes that have another than the card.
+    of those recipes that have another than the card, ``captioned`` the recipes that model images given a caption; the others
+    are refused such a space by :func:`fourfold.paradigms.build`.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Card:
     likelihood: Kind | None = None
     inherits: tuple[str, ...] = ()
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    captioned: tuple[str, ...] = ()
 
     def kind_of(self, recipe: str) -> Kind:
         """The kind of likelihood of one recipe's models before dequantisation; the empty name is the default recipe."""

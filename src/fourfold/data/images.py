@@ -1,4 +1,4 @@
-"""Folders of images: every sub-folder a class, or one flat folder."""
+"""Folders of images: every sub-folder a class, or one flat folder, with or without captions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from fourfold.data.captions import encoded, folder_captions
 from fourfold.data.dataset import DataError, Options, Source
 from fourfold.spaces import Images
 
@@ -59,7 +60,7 @@ class _Format:
 def read_folder(folder: Path, options: Options) -> Source:
     """Read all images of a folder into one uint8 tensor; they must have one size and one number of channels.
 
-    Palettes become colours; EXIF orientation is applied; of an animation the first picture counts.
+    A flat folder may hold captions, see :func:`~fourfold.data.captions.folder_captions`. Palettes become colours; EXIF orientation is applied; of an animation the first picture counts.
 
     Raises:
         DataError: for an empty or mixed folder, an unreadable image (unless ``skip_bad``), mixed sizes or channels.
@@ -68,7 +69,7 @@ def read_folder(folder: Path, options: Options) -> Source:
         raise DataError(f"channels {options.channels}: images are converted to grey (1) or colour (3)")
     if options.size is not None and min(options.size) < 1:
         raise DataError(f"size {options.size}: give a height and a width of at least 1")
-    files, skipped = _files(folder, options)
+    files, skipped, captions = _files(folder, options)
     files = _limited(files, options)
     x, bad, form = _decode_all(folder, files, options)
     good = [path for path in files if path not in bad]
@@ -76,8 +77,9 @@ def read_folder(folder: Path, options: Options) -> Source:
     where = f"folder {folder}" + (f", resized to {form.height} x {form.width}" if form.resize else "")
     space = Images(form.channels, form.height, form.width)
     if all(path.parent == folder for path in files):
-        hint = "put the images of each class into a sub-folder of its own"
-        return Source(torch.from_numpy(x), space, where, skipped=tuple(skipped), hint=hint)
+        hint = "put the images of each class into a sub-folder of its own, or add captions (captions.txt)"
+        known = encoded([captions[path] for path in good]) if captions else None
+        return Source(torch.from_numpy(x), space, where, skipped=tuple(skipped), hint=hint, captions=known)
     names = sorted({path.parent.name for path in good})
     ids = {name: i for i, name in enumerate(names)}
     labels = torch.tensor([ids[path.parent.name] for path in good])
@@ -87,8 +89,8 @@ def read_folder(folder: Path, options: Options) -> Source:
 # --- which files ------------------------------------------------------------------------------------------------------
 
 
-def _files(folder: Path, options: Options) -> tuple[list[Path], list[str]]:
-    """The images in order of class and name, and what else was passed over."""
+def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[Path, str]]:
+    """The images in order of class and name, what else was passed over, and the captions of a flat folder."""
     files, folders = _entries(folder)
     if files and folders:
         raise DataError(
@@ -101,9 +103,13 @@ def _files(folder: Path, options: Options) -> tuple[list[Path], list[str]]:
     if not images:
         found = f", only files like {other[0].name}" if other else ""
         raise DataError(f"{folder}: holds no PNG, JPEG or WebP images{found}: give a folder of images")
+    captions, told = folder_captions(images, [] if folders else other, options.skip_bad)
+    other = [path for path in other if path not in told]
     if other and not options.skip_bad:
         raise DataError(f"{other[0]}: is no image among images: move it away, or skip it (skip_bad, --skip-bad)")
-    return images, [f"{path}: is no image" for path in other]
+    bare = [path for path in images if captions and path not in captions]
+    skipped = [f"{path}: is no image" for path in other] + [f"{path}: has no caption" for path in bare]
+    return [path for path in images if path not in bare], skipped, captions
 
 
 def _entries(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -78,7 +78,7 @@ class Examples:
     Attributes:
         train: ``n`` training examples, for floors.
         test: ``n`` test examples.
-        cond: the labels of ``test``, which samples are drawn for; ``None`` where unconditional.
+        cond: the labels or captions of ``test``, which samples are drawn for; ``None`` where unconditional.
         fresh: validation examples, the floor of memorisation.
         all_train: all training examples (for text: the stream).
     """
@@ -98,7 +98,7 @@ def examples(dataset: Dataset, n: int = 2000) -> Examples:
     return Examples(
         train.x[_permutation(len(train))[:n]],
         test.x[rows],
-        None if dataset.space.classes is None or test.cond is None else test.cond[rows],
+        test.cond[rows] if dataset.space.conditional and test.cond is not None else None,
         fresh.x[_permutation(len(fresh))[:n]],
         dataset.train.x,
     )
@@ -181,7 +181,7 @@ def draw(
         model: trained.
         n: how many.
         seed: of the samples.
-        cond: labels, ``(n,)``.
+        cond: labels ``(n,)`` or captions ``(n, L)``.
         seconds: after which no new batch is begun.
         batch_size: rounded down to a multiple of 64.
         advance: called with the number drawn after each batch.
@@ -208,7 +208,7 @@ def likelihood(
     """The mean likelihood of test examples in the unit of the space, with its kind and a 95 % interval over examples."""
     test = _windows(dataset, dataset.test)
     rows = _permutation(len(test))[:n]
-    cond = None if dataset.space.classes is None or test.cond is None else test.cond[rows]
+    cond = test.cond[rows] if dataset.space.conditional and test.cond is not None else None
     result = _log_prob(model, test.x[rows], cond, seed, seconds)
     unit = dataset.space.unit
     better = "higher" if unit == "nats" else "lower"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.text_encoder import TextEncoder
 
 __all__ = ["DiT"]
 
@@ -59,6 +60,7 @@ class DiT(Part, nn.Module):
         patch: side of a patch.
         classes: number of labels, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.
+        text: an encoder of captions ``(B, L)``, which then come instead of labels.
     """
 
     def __init__(
@@ -70,13 +72,14 @@ class DiT(Part, nn.Module):
         patch: int = 4,
         classes: int | None = None,
         times: int = 1,
+        text: TextEncoder | None = None,
     ) -> None:
         super().__init__()
         if width % heads:
             raise ValueError(f"{heads} heads do not divide the width {width}")
         channels, self.height, self.width = shape
         self.patch, self.grid = patch, (math.ceil(self.height / patch), math.ceil(self.width / patch))
-        self.condition = Condition(width, classes, times)
+        self.condition = Condition(width, classes, times, text)
         self.entry = nn.Linear(3 * channels * patch**2, width)
         self.positions = nn.Parameter(0.5 * torch.randn(1, self.grid[0] * self.grid[1], width))
         self.blocks = nn.ModuleList(_Block(width, heads, width) for _ in range(depth))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.text_encoder import TextEncoder
 
 __all__ = ["Condition", "FourierTime", "with_detail"]
 
@@ -49,9 +50,10 @@ class Condition(Part, nn.Module):
         width: length of the vector.
         classes: number of labels, or ``None``; label -1 is "unknown" and has a row of its own.
         times: 1 or 2.
+        text: an encoder of captions, which then stand in the label's place: ``e_c = W text(c)``, or one vector for "unknown".
     """
 
-    def __init__(self, width: int, classes: int | None = None, times: int = 1) -> None:
+    def __init__(self, width: int, classes: int | None = None, times: int = 1, text: TextEncoder | None = None) -> None:
         super().__init__()
         if times not in (1, 2):
             raise ValueError(f"a network knows 1 or 2 times, not {times}")
@@ -61,14 +63,26 @@ class Condition(Part, nn.Module):
         if self.other is not None:
             nn.init.zeros_(self.other.weight)
         self.labels = None if classes is None else nn.Embedding(classes + 1, width)
+        self.text = text
+        if text is not None:
+            self.caption, self.unknown = nn.Linear(text.width, width), nn.Parameter(torch.zeros(width))
 
     def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
-        """The vector, in the dtype of the weights, for ``tau`` of shape ``(B,)`` or ``(B, 2)`` and labels ``(B,)``."""
+        """The vector, in the dtype of the weights, for ``tau`` of shape ``(B,)`` or ``(B, 2)`` and labels ``(B,)`` or captions ``(B, L)``."""
         h = self.second(F.silu(self._times(tau)))
         if self.labels is not None:
             unknown = torch.zeros(len(tau), dtype=torch.long, device=tau.device)
             h = h + self.labels(unknown if cond is None else cond + 1)
+        if self.text is not None:
+            h = h + self._said(self.text, cond)
         return F.silu(h)
+
+    def _said(self, text: TextEncoder, cond: Tensor | None) -> Tensor:
+        """What is added for captions, ``(B, width)``, or ``(width,)`` where all are unknown."""
+        if cond is None:
+            return self.unknown
+        said = self.caption(text(cond).to(self.caption.weight.dtype))
+        return torch.where((cond >= 0).any(1, keepdim=True), said, self.unknown)
 
     def _times(self, tau: Tensor) -> Tensor:
         """``W_1 fourier(tau)``, and the second time's share."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.text_encoder import TextEncoder
 
 __all__ = ["UNet"]
 
@@ -82,6 +83,7 @@ class UNet(Part, nn.Module):
         classes: number of labels, or ``None``.
         condition: length of the vector of time and label.
         times: 1, or 2 for times ``(B, 2)``.
+        text: an encoder of captions ``(B, L)``, which then come instead of labels.
     """
 
     def __init__(
@@ -93,12 +95,13 @@ class UNet(Part, nn.Module):
         classes: int | None = None,
         condition: int = 128,
         times: int = 1,
+        text: TextEncoder | None = None,
     ) -> None:
         super().__init__()
         if len(widths) != len(blocks):
             raise ValueError(f"{len(widths)} widths and {len(blocks)} numbers of blocks: give one of each per stage")
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
-        self.condition = Condition(condition, classes, times)
+        self.condition = Condition(condition, classes, times, text)
         self.stem = _conv(3 * channels * patch**2, widths[0], 3)
         self.down = nn.ModuleList(Stage(w, n, condition) for w, n in zip(widths, blocks, strict=True))
         self.coarser = nn.ModuleList(_conv(fine, coarse, 1) for fine, coarse in pairwise(widths))

@@ -73,6 +73,19 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
         raise ValueError(f"unknown paradigm {name!r}: choose one of {', '.join(recipes())}")
     if size not in ("xs", "s", "m"):
         raise ValueError(f"unknown size {size!r}: choose xs, s or m")
-    builder = card.recipes[recipe or next(iter(card.recipes))]
+    recipe = recipe or next(iter(card.recipes))
+    if space.caption is not None and recipe not in card.captioned:
+        able = [n for n in recipes() if _captioned(n)]
+        raise TypeError(
+            f"{name} models no images given captions: choose one of {', '.join(able)}, or leave captions out"
+        )
+    builder = card.recipes[recipe]
     model: GenerativeModel = builder(space, size)
     return model
+
+
+def _captioned(name: str) -> bool:
+    """Whether a recipe models images given a caption."""
+    card_name, _, recipe = name.partition("/")
+    card = cards()[card_name]
+    return (recipe or next(iter(card.recipes))) in card.captioned

@@ -38,6 +38,7 @@ from fourfold.core import (
 )
 from fourfold.estimands import Denoiser, Velocity
 from fourfold.nn.dit import DiT
+from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.unet import UNet
 from fourfold.paths import EDM, Path, RectifiedFlow, broadcast, time_at
@@ -142,10 +143,11 @@ def normal_quantile(u: Tensor) -> Tensor:
 
 
 def forgetful(cond: Tensor | None, dropout: float) -> Tensor | None:
-    """Labels, each replaced by -1 (unknown) with probability ``dropout``."""
+    """Labels or captions, each replaced by -1 (unknown) with probability ``dropout``."""
     if cond is None:
         return None
-    return torch.where(torch.rand(len(cond), device=cond.device) < dropout, -1, cond)
+    hidden = torch.rand(len(cond), *[1] * (cond.ndim - 1), device=cond.device) < dropout
+    return torch.where(hidden, -1, cond)
 
 
 def watched_by_noise(loss: Tensor) -> dict[str, Tensor]:
@@ -325,14 +327,16 @@ def _unet(space: Images, size: Size, times: int = 1) -> UNet:
     patch = 1 if side < 16 else 2 if side <= 64 else 4
     stages = min(len(size.widths), max(2, math.ceil(math.log2(side / patch / 8)) + 1))
     widths, condition = size.widths[:stages], 2 * size.widths[0]
-    return UNet(space.channels, widths, size.blocks[:stages], patch, space.classes, condition, times)
+    text = text_encoder(space.caption)
+    return UNet(space.channels, widths, size.blocks[:stages], patch, space.classes, condition, times, text)
 
 
 def _dit(space: Images, size: Size, times: int = 1) -> DiT:
     """A transformer whose number of patches suits the size of the images."""
     side = max(space.height, space.width)
     patch = 2 if side < 16 else 4 if side <= 64 else 8
-    return DiT(space.shape, *size.transformer, patch, space.classes, times)  # type: ignore[arg-type]
+    text = text_encoder(space.caption)
+    return DiT(space.shape, *size.transformer, patch, space.classes, times, text)  # type: ignore[arg-type]
 
 
 def network_of(space: Space, size: Size, transformer: bool = False, times: int = 1) -> tuple[nn.Module, Codec]:
@@ -386,4 +390,5 @@ CARD = Card(
     Paradigm.DIFFUSION,
     {"denoising": denoising, "velocity": _velocity, "dit": functools.partial(denoising, transformer=True)},
     "A denoiser of every noise level, sampled by an ODE solver in 20 evaluations.",
+    captioned=("denoising", "velocity", "dit"),
 )

@@ -1,0 +1,165 @@
+"""Emoji given their names: Frechet distance and whether images are of what the caption says, by weight of guidance.
+
+    python benchmarks/text_to_image.py train --data-dir FOLDER [--paradigm diffusion] [--seconds 600] --out runs/emoji
+    python benchmarks/text_to_image.py measure runs/emoji [--n 696] [--weights 1 2 4]
+    python benchmarks/text_to_image.py show runs/emoji --out prompts.png
+
+Agreement needs no model of text and images: it is the share of pairs in which the image drawn for a caption is nearer, in
+features, to the caption's true image than to that of another caption of the same split. Blind samples score 0.5. Both vendors
+draw each emoji and most people come in several tones, so the other image is one of another group of captions: nothing that
+shares the first words. Run it alone on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import fourfold
+from fourfold.cli import _adjusted
+from fourfold.core import GenerativeModel, decode_captions
+from fourfold.data import Split
+from fourfold.engine import Run, inference
+from fourfold.engine.output import prompted
+from fourfold.metrics.features import cached, image_features
+from fourfold.metrics.frechet import frechet_distance
+
+PROMPTS = ["red heart", "smiling cat", "flag of Japan", "green apple", "blue car", "a man with a beard, dark skin tone"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", choices=("train", "measure", "show"))
+    parser.add_argument("run", nargs="?", type=Path)
+    parser.add_argument("--data-dir")
+    parser.add_argument("--paradigm", default="diffusion")
+    parser.add_argument("--size", default="s")
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--n", type=int, default=696)
+    parser.add_argument("--weights", type=float, nargs="+", default=[1.0, 2.0, 4.0])
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--prompts", nargs="+", default=PROMPTS)
+    options = parser.parse_args()
+    {"train": train, "measure": measure, "show": show}[options.work](options)
+
+
+def train(options: argparse.Namespace) -> None:
+    """One run within its budget."""
+    from fourfold.engine.progress import Bar
+
+    with Bar(options.paradigm) as bar:
+        run = fourfold.fit(
+            options.paradigm,
+            "emoji",
+            budget=f"{options.seconds}s",
+            size=options.size,
+            seed=options.seed,
+            data_options={"conditional": True, "data_dir": options.data_dir},
+            run_dir=options.out,
+            observe=bar,
+            say=bar.say,
+        )
+    print(
+        f"{options.paradigm}: {run.card['steps']} steps in {run.card['seconds']:.0f} s, {run.card['parameters']:,} parameters"
+    )
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Distance and agreement for each weight, on test captions, and agreement on training captions."""
+    run = Run.load(options.run)
+    data = run.dataset()
+    features = image_features("efficientnet-lite0")
+    test, seen = _some(data.test, options.n), _some(data.train, options.n)
+    known = {name: cached(features, part.x) for name, part in (("test", test), ("train", seen))}
+    floor = frechet_distance(known["train"], known["test"], features=features.name)
+    print(f"floor: {floor.value:.1f}, {len(seen)} training against {len(test)} test images", flush=True)
+    for name, part in (("test", test), ("train", seen)):
+        print(f"agreement of true images of the other vendor, {name}: {_vendors(known[name], part.cond)}", flush=True)
+    for weight in options.weights:
+        for name, part in (("test", test), ("train", seen)):
+            start = time.perf_counter()
+            drawn = features(_draw(run.model, part.cond, weight, options))
+            took = time.perf_counter() - start
+            line = f"w {weight:g}, {name} captions: agreement {_agreement(drawn, known[name], part.cond)}"
+            if name == "test":
+                line += f", {frechet_distance(drawn, known['test'], features=features.name)}"
+            print(f"{line}  [{took:.0f} s]", flush=True)
+
+
+def show(options: argparse.Namespace) -> None:
+    """Eight images of each prompt for each weight."""
+    run = Run.load(options.run)
+    for weight in options.weights:
+        conds = [prompt for prompt in options.prompts for _ in range(8)]
+        with inference(_adjusted(run.model, options.steps, weight), "bf16"):
+            x = _adjusted(run.model, options.steps, weight).sample(len(conds), conds, options.seed)
+        path = options.out.with_stem(f"{options.out.stem}-{weight:g}")
+        prompted(x, run.model.space, options.prompts, columns=8).save(path)
+        print(path)
+
+
+def _some(split: Split, n: int) -> Split:
+    """A fixed choice of at most ``n`` examples."""
+    rows = torch.randperm(len(split), generator=torch.Generator().manual_seed(0))[:n]
+    return Split(split.x[rows], split.cond[rows])
+
+
+def _draw(model: GenerativeModel, cond: Tensor, weight: float, options: argparse.Namespace) -> Tensor:
+    guided = _adjusted(model, options.steps, weight)
+    with inference(guided, "bf16"):
+        return guided.sample(len(cond), cond, options.seed)
+
+
+def _groups(cond: Tensor) -> Tensor:
+    """A number for each first part of a caption, without sex: what other images may not share."""
+    heads = [c.split(",")[0] for c in decode_captions(cond)]
+    heads = [
+        " ".join(w for w in head.split() if w not in ("man", "woman", "person", "men", "women", "people"))
+        for head in heads
+    ]
+    order = {head: i for i, head in enumerate(dict.fromkeys(heads))}
+    return torch.tensor([order[head] for head in heads])
+
+
+def _agreement(drawn: Tensor, true: Tensor, cond: Tensor) -> str:
+    """The share of other images that are farther than the true one, averaged over captions, with its 95 % interval."""
+    groups = _groups(cond)
+    distance = torch.cdist(drawn.double(), true.double())
+    other = groups[:, None] != groups[None]
+    nearer = ((distance > distance.diagonal()[:, None]) & other).sum(1) / other.sum(1)
+    return _interval(nearer.double(), groups)
+
+
+def _interval(values: Tensor, groups: Tensor) -> str:
+    """The mean over groups of captions, so that many tones of one emoji count once, and its 95 % interval."""
+    means = torch.stack([values[groups == group].mean() for group in groups.unique()])
+    return f"{means.mean():.3f} ± {1.96 * means.std() / math.sqrt(len(means)):.3f} ({len(means)} groups)"
+
+
+def _vendors(known: Tensor, cond: Tensor) -> str:
+    """The agreement that the other vendor's drawing of the same caption has: what a good model can be expected to reach."""
+    captions = decode_captions(cond)
+    place = {caption: [i for i, c in enumerate(captions) if c == caption] for caption in set(captions)}
+    rows = [i for i, c in enumerate(captions) if len(place[c]) == 2]
+    if not rows:
+        return "none"
+    partner = torch.tensor([next(j for j in place[captions[i]] if j != i) for i in rows])
+    swapped = known.clone()
+    swapped[rows] = known[partner]
+    groups, distance = _groups(cond), torch.cdist(swapped.double(), known.double())
+    # the partner itself lies at distance 0 and is of the same group, so it is never among the others
+    other = groups[:, None] != groups[None]
+    nearer = ((distance > distance.diagonal()[:, None]) & other).sum(1) / other.sum(1)
+    return _interval(nearer[rows].double(), groups[rows])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Captions of a folder of images: one list for all of them, or a text file beside each."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from fourfold.core import encode_captions
+from fourfold.data.dataset import DataError
+
+__all__ = ["LISTS", "encoded", "folder_captions"]
+
+LISTS = ("captions.txt", "captions.csv", "captions.jsonl", "metadata.csv", "metadata.jsonl")
+"""Names of files that list the captions of a folder's images."""
+FILE, CAPTION = ("file", "file_name", "filename", "image"), ("caption", "text")
+"""Names of the columns or keys of such a list."""
+SHORTEST, LONGEST = 128, 512
+"""Bytes of the longest caption that a space is made for: at least, so that prompts fit too, and at most."""
+
+
+def folder_captions(
+    images: Sequence[Path], others: Sequence[Path], skip_bad: bool
+) -> tuple[dict[Path, str], list[Path]]:
+    """The caption of each image of a folder, and the files that hold them; both are empty where there are none.
+
+    Either one list (:data:`LISTS`): lines ``name.png<tab>caption`` (or a space, if names have none), or a table or JSON
+    lines with ``file`` and ``caption``; or ``name.txt`` beside ``name.png``. An image without a caption is left out where
+    bad ones are skipped.
+
+    Raises:
+        DataError: with file and line, for a missing, second, empty or too long caption, one of no image, or no UTF-8.
+    """
+    lists = [path for path in others if path.name.lower() in LISTS]
+    stems = {path.stem for path in images}
+    beside = [path for path in others if path.suffix.lower() == ".txt" and path.stem in stems and path not in lists]
+    if len(lists) > 1 or (lists and beside):
+        raise DataError(
+            f"{lists[0]}: is not the only file of captions, there is {[*lists[1:], *beside][0].name} too: keep one"
+        )
+    if lists:
+        found = _of_list(lists[0], images)
+    else:
+        of_stem = {path.stem: _checked(_decoded(path), f"{path}") for path in beside}
+        found = {path: of_stem[path.stem] for path in images if path.stem in of_stem}
+    bare = next((path for path in images if path not in found), None)
+    if found and bare is not None and not skip_bad:
+        raise DataError(f"{bare}: has no caption: add one, or skip such images (skip_bad, --skip-bad)")
+    return found, [*lists, *beside]
+
+
+def encoded(captions: Sequence[str]) -> Tensor:
+    """Bytes of captions, ``(N, L)``, with room for prompts of at least :data:`SHORTEST` bytes."""
+    return encode_captions(captions, max(SHORTEST, *(len(caption.encode()) for caption in captions)))
+
+
+def _of_list(path: Path, images: Sequence[Path]) -> dict[Path, str]:
+    """The captions that a list gives."""
+    text = _decoded(path)
+    rows = {".csv": _of_table, ".jsonl": _of_json}.get(path.suffix.lower(), _of_lines)(path, text)
+    known = {image.name: image for image in images}
+    found: dict[Path, str] = {}
+    for line, name, caption in rows:
+        where = f"{path}, line {line}"
+        if name not in known:
+            raise DataError(f"{where}: there is no image {name!r} beside it: correct the name, or remove the line")
+        if known[name] in found:
+            raise DataError(f"{where}: is a second caption of {name}: keep one")
+        found[known[name]] = _checked(caption, where)
+    if not found:
+        raise DataError(f"{path}: holds no captions: add a line for each image, or remove it")
+    return found
+
+
+def _decoded(path: Path) -> str:
+    """The text of a file."""
+    try:
+        content = path.read_bytes()
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(f"{path}, line {line}: is no UTF-8: convert it (iconv -f latin1 -t utf-8)") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
+
+
+def _checked(caption: str, where: str) -> str:
+    """A caption in one line."""
+    caption = " ".join(caption.split())
+    if not caption:
+        raise DataError(f"{where}: the caption is empty: write one, or remove the image")
+    if len(caption.encode()) > LONGEST:
+        raise DataError(f"{where}: the caption has {len(caption.encode())} bytes, more than {LONGEST}: shorten it")
+    return caption
+
+
+def _of_lines(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
+    for line, content in enumerate(text.splitlines(), 1):
+        if content.strip():
+            name, _, caption = content.strip().partition("\t" if "\t" in content.strip() else " ")
+            yield line, name, caption
+
+
+def _of_table(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        for row in reader:
+            yield reader.line_num, *_pair(row, f"{path}, line {reader.line_num}")
+    except csv.Error as error:
+        raise DataError(
+            f"{path}, line {reader.line_num}: is no CSV ({error}): quote captions that hold commas"
+        ) from None
+
+
+def _of_json(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
+    for line, content in enumerate(text.splitlines(), 1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except ValueError as error:
+            raise DataError(f"{path}, line {line}: is no JSON ({error}): write one object in a line") from None
+        yield line, *_pair(row if isinstance(row, dict) else {}, f"{path}, line {line}")
+
+
+def _pair(row: Mapping[str, object], where: str) -> tuple[str, str]:
+    """File and caption of a row, whose columns are named in one of several ways."""
+    found = [next((row[key] for key in keys if isinstance(row.get(key), str)), None) for keys in (FILE, CAPTION)]
+    if not all(isinstance(value, str) for value in found):
+        raise DataError(f"{where}: names no file and caption: call the columns 'file' and 'caption'")
+    return str(found[0]), str(found[1])

@@ -1,0 +1,119 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fourfold.core import decode_captions
+from fourfold.data import DataError, load
+
+N = 30
+
+
+def folder(path):
+    path.mkdir()
+    for i in range(N):
+        Image.fromarray(np.full((4, 4, 3), i, dtype=np.uint8)).save(path / f"{i:02}.png")
+    return path
+
+
+def as_lines(pairs):
+    return "\n".join(f"{name}\t{caption}" for name, caption in pairs) + "\n"
+
+
+def as_csv(pairs):
+    return "file,caption\n" + "".join(f'{name},"{caption}"\n' for name, caption in pairs)
+
+
+def as_json(pairs):
+    return "".join(json.dumps({"file_name": name, "text": caption}) + "\n" for name, caption in pairs)
+
+
+PAIRS = [(f"{i:02}.png", f"number {i}, grün") for i in range(N)]
+FORMS = {"captions.txt": as_lines, "captions.csv": as_csv, "captions.jsonl": as_json, "metadata.jsonl": as_json}
+
+
+def matched(data):
+    """Every image has the caption that names its value."""
+    seen = {}
+    for split in (data.train, data.validation, data.test):
+        for x, caption in zip(split.x, decode_captions(split.cond), strict=True):
+            seen[int(x[0, 0, 0])] = caption
+    return seen == {i: f"number {i}, grün" for i in range(N)}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_list_of_captions(tmp_path, name):
+    path = folder(tmp_path / "images")
+    (path / name).write_text(FORMS[name](PAIRS), encoding="utf-8")
+    data = load(path, conditional=True)
+    assert matched(data)
+    assert data.space.caption == 128
+    assert load(path).space.caption is None
+    assert load(path).train.cond is None
+
+
+def test_a_file_beside_each(tmp_path):
+    path = folder(tmp_path / "images")
+    for name, caption in PAIRS:
+        (path / name).with_suffix(".txt").write_text(f" {caption}\n", encoding="utf-8")
+    data = load(path, conditional=True)
+    assert matched(data)
+    assert data.digest != load(folder(tmp_path / "bare")).digest
+
+
+def test_spaces_separate_where_there_is_no_tab(tmp_path):
+    path = folder(tmp_path / "images")
+    (path / "captions.txt").write_text("\n".join(f"{name}  {caption}" for name, caption in PAIRS), encoding="utf-8")
+    assert matched(load(path, conditional=True))
+
+
+def test_without_captions_there_is_nothing_to_be_conditional_on(tmp_path):
+    with pytest.raises(DataError, match=r"sub-folder of its own, or add captions \(captions\.txt\)"):
+        load(folder(tmp_path / "images"), conditional=True)
+
+
+FAULTS = {
+    "missing": (as_lines(PAIRS[:-1]), r"29\.png: has no caption: add one"),
+    "foreign": (as_lines([*PAIRS[:3], ("x.png", "x")]), r"captions\.txt, line 4: there is no image 'x\.png'"),
+    "twice": (as_lines([*PAIRS, PAIRS[0]]), r"captions\.txt, line 31: is a second caption of 00\.png"),
+    "empty": (as_lines([*PAIRS[:2], ("02.png", " ")]), r"captions\.txt, line 3: the caption is empty"),
+    "long": (as_lines([("00.png", "é" * 300)]), r"captions\.txt, line 1: the caption has 600 bytes, more than 512"),
+    "nothing": ("\n\n", r"captions\.txt: holds no captions"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_name_file_and_line(tmp_path, fault):
+    content, message = FAULTS[fault]
+    path = folder(tmp_path / "images")
+    (path / "captions.txt").write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        load(path)
+
+
+def test_other_faults(tmp_path):
+    path = folder(tmp_path / "images")
+    (path / "captions.txt").write_bytes(b"00.png\tred\n01.png\tgr\xfcn\n")
+    with pytest.raises(DataError, match=r"captions\.txt, line 2: is no UTF-8"):
+        load(path)
+    (path / "captions.txt").unlink()
+    (path / "captions.jsonl").write_text('{"file": "00.png", "caption": "a"}\n{"file": "01.png"}\n')
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 2: names no file and caption"):
+        load(path)
+    (path / "captions.jsonl").write_text("{nonsense\n")
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 1: is no JSON"):
+        load(path)
+    (path / "captions.csv").write_text(as_csv(PAIRS))
+    with pytest.raises(DataError, match="is not the only file of captions"):
+        load(path)
+
+
+def test_images_without_a_caption_are_skipped_where_bad_ones_are(tmp_path):
+    path = folder(tmp_path / "images")
+    (path / "captions.txt").write_text(as_lines(PAIRS[:-2]), encoding="utf-8")
+    data = load(path, conditional=True, skip_bad=True)
+    assert len(data.train) + len(data.validation) + len(data.test) == N - 2
+    assert sum("has no caption" in line for line in data.skipped) == 2
+    assert torch.isin(data.train.x[:, 0, 0, 0], torch.arange(N - 2)).all()
