@@ -36,7 +36,7 @@ from fourfold.core import (
     count_evaluations,
     view,
 )
-from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
+from fourfold.estimands import AverageVelocity, Denoiser, NoisePredictor, Score, Velocity
 from fourfold.paths import Path
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Cost, Kind
@@ -196,6 +196,7 @@ def _perturbed(oracle: Estimand, direction: int) -> Any:
         NoisePredictor: PerturbedNoisePredictor,
         Velocity: PerturbedVelocity,
         Score: PerturbedScore,
+        AverageVelocity: PerturbedAverage,
     }
     for kind, family in families.items():
         if isinstance(oracle, kind):
@@ -269,6 +270,19 @@ class PerturbedScore(Score):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.score(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+
+
+@final
+class PerturbedAverage(AverageVelocity):
+    """``u + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact average velocity."""
+
+    def __init__(self, average: AverageVelocity, direction: int) -> None:
+        super().__init__()
+        self.average, self.direction, self.path, self.event = average, direction, average.path, average.event
+        self.epsilon = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.average(x_t, t, s, cond) + self.epsilon * _affine(x_t, t + 2 * s, self.direction)
 
 
 # --- sampling ---------------------------------------------------------------------------------------------------------
