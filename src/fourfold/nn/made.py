@@ -1,0 +1,135 @@
+"""Masked residual perceptrons: for each coordinate, numbers that depend on the earlier ones alone.
+
+Germain, Gregor, Murray, Larochelle 2015, MADE (https://arxiv.org/abs/1502.03509); residual blocks as in Durkan and Nash
+2019 (https://arxiv.org/abs/1911.01361).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+
+__all__ = ["MaskedMLP", "MaskedStack"]
+
+
+@final
+class Masked(nn.Module):
+    """``x (W * M)^T + b``, where ``M`` says which input an output may see.
+
+    Args:
+        sees: ``M``, ``(outputs, inputs)`` of booleans.
+        gain: the outputs' standard deviation for inputs of standard deviation one, at the start.
+    """
+
+    mask: Tensor
+
+    def __init__(self, sees: Tensor, gain: float = 1.0) -> None:
+        super().__init__()
+        self.register_buffer("mask", sees.float(), persistent=False)
+        scale = gain / sees.sum(1, keepdim=True).clamp(min=1).sqrt()
+        self.weight = nn.Parameter(torch.randn(sees.shape) * self.mask * scale)
+        self.bias = nn.Parameter(torch.zeros(len(sees)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight * self.mask.to(self.weight.dtype), self.bias)
+
+
+@final
+class _Block(nn.Module):
+    """``h + W_2 drop(phi(W_1 phi(h)))`` with ``phi`` = SiLU; silent at the start."""
+
+    def __init__(self, sees: Tensor, drop: float) -> None:
+        super().__init__()
+        self.first, self.second, self.drop = Masked(sees, 1.4), Masked(sees, 0.0), drop
+
+    def forward(self, h: Tensor) -> Tensor:
+        u = F.silu(self.first(F.silu(h)))
+        return h + self.second(F.dropout(u, self.drop, self.training))
+
+
+@final
+class MaskedMLP(Part, nn.Module):
+    """``values`` numbers for each of ``dim`` coordinates that depend on the coordinates of lower rank and the label.
+
+    Inputs are shown as they are and as sines and cosines of ``2^i`` cycles per unit, so that sharp dependences are
+    learned early. Zero at the start. Returns float32, or float64 if the weights are.
+
+    Args:
+        dim: number of coordinates.
+        values: numbers for each.
+        width, blocks: size of the residual network.
+        reverse: rank the coordinates from last to first.
+        waves: how many frequencies, from 1/4 cycle per unit on.
+        classes: number of labels, or ``None``.
+        drop: share of hidden units dropped in training.
+    """
+
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        values: int,
+        width: int = 256,
+        blocks: int = 2,
+        reverse: bool = False,
+        waves: int = 0,
+        classes: int | None = None,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.dim, self.values = dim, values
+        rank = torch.arange(dim).flip(0) if reverse else torch.arange(dim)
+        degree = torch.arange(width) * dim // width
+        self.register_buffer("frequencies", 2.0 ** torch.arange(-2, waves - 2), persistent=False)
+        self.entry = Masked(degree[:, None] > rank.repeat(1 + 2 * waves))
+        inner = degree[:, None] >= degree
+        self.blocks = nn.Sequential(*(_Block(inner, drop) for _ in range(blocks)))
+        self.exit = Masked(rank.repeat_interleave(values)[:, None] >= degree, 0.0)
+        self.embedding = None if classes is None else nn.Embedding(classes + 1, width)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``(B, dim)`` to ``(B, dim, values)``."""
+        phase = (2 * math.pi * x.unsqueeze(1) * self.frequencies.to(x.dtype)[:, None]).flatten(1)
+        h = self.entry(torch.cat([x, phase.sin(), phase.cos()], 1).to(self.entry.weight.dtype))
+        if self.embedding is not None:
+            h = h + self.embedding(torch.zeros(len(x), dtype=torch.long, device=x.device) if cond is None else cond + 1)
+        out = self.exit(F.silu(self.blocks(h)))
+        return out.to(torch.promote_types(out.dtype, torch.float32)).view(len(x), self.dim, self.values)
+
+
+@final
+class MaskedStack(Part, nn.Module):
+    """Masked networks of alternating order; one call runs one of them, so it counts as ``1 / layers`` of an evaluation.
+
+    Args:
+        dim, values, width, blocks, waves, classes, drop: as for :class:`MaskedMLP`; the waves are the first layer's.
+        layers: number of networks.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        values: int,
+        width: int = 256,
+        blocks: int = 2,
+        layers: int = 1,
+        waves: int = 0,
+        classes: int | None = None,
+        drop: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.share = 1 / layers
+        self.layers = nn.ModuleList(
+            MaskedMLP(dim, values, width, blocks, i % 2 == 1, 0 if i else waves, classes, drop) for i in range(layers)
+        )
+
+    def forward(self, x: Tensor, layer: int, cond: Tensor | None = None) -> Tensor:
+        """The numbers of one layer, ``(B, dim, values)``."""
+        return self.layers[layer](x, cond)

@@ -1,0 +1,203 @@
+"""Increasing maps of single numbers whose parameters a network gives: what flows do to each coordinate.
+
+A map takes ``x`` of any shape ``(*)`` and its parameters ``h`` of shape ``(*, values)``, and gives ``y`` and
+``log dy/dx``. It starts as the identity at ``h = 0`` (the mixture: as the map from a broad mixture to the normal).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fourfold.core import Part
+from fourfold.nn.splines import Knots, knots_of, spline, spline_inverse
+
+__all__ = ["Affine", "LogisticMixture", "Monotone", "Spline"]
+
+
+_FAR = 80.0
+"""Logits beyond this have a tail below the smallest float32."""
+
+
+class Monotone(Part, ABC):
+    """``y = f(x; h)``, increasing in ``x``."""
+
+    @property
+    @abstractmethod
+    def values(self) -> int:
+        """How many parameters one number takes."""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """``y`` and ``log dy/dx``, each of the shape of ``x``."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor, h: Tensor) -> Tensor:
+        """``x`` with ``f(x; h) = y``."""
+
+
+def _bounded(s: Tensor, bound: float) -> Tensor:
+    """``bound tanh(s / bound)``: a log-scale that cannot run away."""
+    return bound * torch.tanh(s / bound)
+
+
+@final
+@dataclass(frozen=True)
+class Affine(Monotone):
+    """``y = (x - m) exp(s)`` with ``|s| < bound``.
+
+    Dinh, Sohl-Dickstein, Bengio 2017 (https://arxiv.org/abs/1605.08803); Papamakarios, Pavlakou, Murray 2017, Masked
+    Autoregressive Flow (https://arxiv.org/abs/1705.07057).
+    """
+
+    bound: float = 5.0
+
+    @property
+    def values(self) -> int:
+        return 2
+
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        s = _bounded(h[..., 0], self.bound)
+        return (x - h[..., 1]) * s.exp(), s
+
+    def inverse(self, y: Tensor, h: Tensor) -> Tensor:
+        return y * (-_bounded(h[..., 0], self.bound)).exp() + h[..., 1]
+
+
+@final
+@dataclass(frozen=True)
+class Spline(Monotone):
+    """``y = spline((x - m) exp(s))``: an affine map, then a rational-quadratic spline on ``[-reach, reach]``.
+
+    Durkan et al. 2019 (https://arxiv.org/abs/1906.04032). Inverses that do not lead back are computed again in float64.
+
+    Attributes:
+        bins: bins of the spline.
+        reach: half the width of its interval; outside it is the identity.
+        bound: of the log-scale.
+    """
+
+    bins: int = 16
+    reach: float = 4.0
+    bound: float = 6.0
+
+    @property
+    def values(self) -> int:
+        return 3 * self.bins + 1
+
+    def _knots(self, h: Tensor) -> Knots:
+        widths, heights, slopes = torch.split(h[..., 2:], [self.bins, self.bins, self.bins - 1], -1)
+        return knots_of(widths, heights, slopes, self.reach)
+
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        s = _bounded(h[..., 0], self.bound)
+        y, log_slope = spline((x - h[..., 1]) * s.exp(), self._knots(h), self.reach)
+        return y, log_slope + s
+
+    def inverse(self, y: Tensor, h: Tensor) -> Tensor:
+        return refined(self, self._inverse, y, h)
+
+    def _inverse(self, y: Tensor, h: Tensor) -> Tensor:
+        s = _bounded(h[..., 0], self.bound)
+        return spline_inverse(y, self._knots(h), self.reach) * (-s).exp() + h[..., 1]
+
+
+def refined(f: Monotone, inverse: Callable[[Tensor, Tensor], Tensor], y: Tensor, h: Tensor) -> Tensor:
+    """``inverse(y, h)``, and again in float64 wherever ``f`` does not lead back to ``y`` within 1e-5 of its size."""
+    x = inverse(y, h)
+    off = (f(x, h)[0] - y).abs() > 1e-5 * (1 + y.abs())
+    if bool(off.any()):
+        x = x.clone()
+        x[off] = inverse(y[off].double(), h[off].double()).to(x.dtype)
+    return x
+
+
+@final
+@dataclass(frozen=True)
+class LogisticMixture(Monotone):
+    """``y = Phi^-1(F(x))`` with ``F`` the distribution function of a mixture of logistics, ``Phi`` of the normal.
+
+    Pushed back from the normal, the coordinate has the density of the mixture. Without conditioning this is the map of
+    Ho et al. 2019, Flow++ (https://arxiv.org/abs/1902.00275), with the normal in place of the logistic.
+
+    Attributes:
+        components: number of logistics, with means spread over ``[-2, 2]`` at ``h = 0``.
+        least, most: bounds of their log-scales.
+    """
+
+    components: int = 16
+    least: float = -8.0
+    most: float = 4.0
+
+    @property
+    def values(self) -> int:
+        return 3 * self.components
+
+    def _parameters(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights, means, log-scales, each ``(*, K)``."""
+        logits, means, scales = h.chunk(3, -1)
+        grid = torch.linspace(-2, 2, self.components, device=h.device) if self.components > 1 else 0.0
+        return logits.log_softmax(-1), means + grid, (scales - 1.5).clamp(self.least, self.most)
+
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        log_w, m, log_s = self._parameters(h)
+        a = (x.unsqueeze(-1) - m) * (-log_s).exp()
+        log_below = log_w - F.softplus(-a)
+        log_above = log_below - a
+        log_f = (log_below + log_above - log_w - log_s).logsumexp(-1)
+        log_below, log_above = log_below.logsumexp(-1), log_above.logsumexp(-1)
+        logit = log_below - log_above
+        y = _normal_of_logit(logit)
+        far = logit.abs() - torch.where(y.abs() > 1, y.abs(), 1.0).log()
+        inner = y.square() / 2 + math.log(2 * math.pi) / 2
+        return y, log_f + torch.where(logit.abs() < _FAR, inner, far)
+
+    @torch.no_grad()
+    def inverse(self, y: Tensor, h: Tensor) -> Tensor:
+        """By bisection in float64, between the least and the greatest of the components' own quantiles."""
+        log_w, m, log_s = self._parameters(h.double())
+        wide = y.double()
+        logit = torch.special.log_ndtr(wide) - torch.special.log_ndtr(-wide)
+        own = m + log_s.exp() * logit.unsqueeze(-1)
+        low, high = own.amin(-1), own.amax(-1)
+        for _ in range(56):
+            middle = (low + high) / 2
+            a = (middle.unsqueeze(-1) - m) * (-log_s).exp()
+            log_below = log_w - F.softplus(-a)
+            less = log_below.logsumexp(-1) - (log_below - a).logsumexp(-1) < logit
+            low, high = torch.where(less, middle, low), torch.where(less, high, middle)
+        return ((low + high) / 2).to(y.dtype)
+
+
+def _normal_of_logit(logit: Tensor) -> Tensor:
+    """``Phi^-1(sigmoid(l))``, accurate in both tails."""
+    normal: Tensor = _NormalOfLogit.apply(logit)  # type: ignore[no-untyped-call]
+    return normal
+
+
+class _NormalOfLogit(torch.autograd.Function):
+    """The quantile of the smaller tail with its sign; the slope is ``sigmoid(l) sigmoid(-l) / phi(y)``, in logarithms.
+
+    Beyond ``|l| = 80``, where a tail has no float32, ``y^2 / 2`` grows as ``|l|`` does.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logit: Tensor) -> Tensor:
+        tail = torch.sigmoid(-logit.abs().clamp(max=_FAR))
+        beyond = (logit.abs() - _FAR).clamp(min=0)
+        y = (torch.special.ndtri(tail).square() + 2 * beyond).sqrt() * torch.sign(logit)
+        ctx.save_for_backward(logit, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        logit, y = ctx.saved_tensors
+        log_slope = F.logsigmoid(logit) + F.logsigmoid(-logit) + y.square() / 2 + math.log(2 * math.pi) / 2
+        return grad * torch.where(logit.abs() < _FAR, log_slope.exp(), 1 / y.abs().clamp(min=1))
