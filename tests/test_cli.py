@@ -75,6 +75,15 @@ def test_guidance_by_class_name(runs, tmp_path):
     assert np.load(tmp_path / "guided.npy").shape == np.load(tmp_path / "plain.npy").shape
 
 
+def test_samplers_by_name(runs, tmp_path, capsys):
+    words = ("sample", runs / "images", "-n", 2, "--steps", 2)
+    assert call(*words, "--sampler", "UniPC", "-o", tmp_path / "a.npy") == 0
+    assert call(*words, "--sampler", "nonsense") == 2
+    assert "choose one of AnnealedLangevin, " in capsys.readouterr().err
+    assert call("sample", runs / "vectors", "--sampler", "UniPC") == 2
+    assert "UniPC needs a Denoiser" in capsys.readouterr().err
+
+
 def test_scores_are_typed_and_those_of_python(runs, tmp_path, capsys):
     assert call("score", runs / "vectors", "-n", 6, "-o", tmp_path / "a.csv") == 0
     assert "exact, 6 examples" in capsys.readouterr().out

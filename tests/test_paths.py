@@ -105,3 +105,25 @@ def test_broadcast_takes_the_shape_and_dtype_of_the_example():
     t = broadcast(torch.arange(2, dtype=torch.float64), torch.zeros(2, 3, 4, 4))
     assert t.shape == (2, 1, 1, 1)
     assert t.dtype == torch.float32
+
+
+def test_the_equations_are_the_papers():
+    """Song et al. 2021, eq. 9, 11 and table 1: drift and diffusion of VE, VP and sub-VP."""
+    t = torch.linspace(0.05, 0.95, 19, dtype=torch.float64)
+    beta, integral = 0.1 + 19.9 * t, 0.1 * t + 19.9 * t**2 / 2
+    for path in (VP(), SubVP()):
+        torch.testing.assert_close(path.drift(t), -beta / 2)
+    torch.testing.assert_close(VP().diffusion(t), beta.sqrt())
+    torch.testing.assert_close(SubVP().diffusion(t), (beta * (1 - torch.exp(-2 * integral))).sqrt())
+    torch.testing.assert_close(VE().drift(t), torch.zeros_like(t))
+    torch.testing.assert_close(VE().diffusion(t), 0.01 * 5000**t * math.sqrt(2 * math.log(5000)))
+
+
+@each_path
+def test_the_equation_has_the_moments_of_the_path(path):
+    """d alpha / dt = f alpha and d sigma^2 / dt = 2 f sigma^2 + g^2."""
+    t = times(path).requires_grad_()
+    d_variance = torch.autograd.grad((path.sigma(t) ** 2).sum(), t)[0]
+    f, g, t = path.drift(t).detach(), path.diffusion(t).detach(), t.detach()
+    torch.testing.assert_close(path.d_alpha(t), f * path.alpha(t))
+    torch.testing.assert_close(d_variance, 2 * f * path.sigma(t) ** 2 + g**2)

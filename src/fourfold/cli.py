@@ -212,6 +212,9 @@ def sample(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A .png, .npy, .csv or .txt.  [default: in the run folder]")
     ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Another sampler, such as Heun, UniPC or EulerMaruyama.  [default: the model's]")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps of the sampler, where it has them.", min=1)] = None,
     guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance.")] = None,
     batch_size: Annotated[int, typer.Option(help="Samples drawn at once.", min=1)] = 256,
@@ -223,7 +226,7 @@ def sample(
     from fourfold.spaces import Images, Text
 
     loaded = Run.load(run)
-    model = _adjusted(loaded.model, steps, guidance)
+    model = _adjusted(_resampled(loaded.model, sampler), steps, guidance)
     prompts = _prompts(model, prompt or [], cond)
     with inference(model, precision):
         if prompts:
@@ -251,6 +254,13 @@ def _prompts(model: GenerativeModel, prompts: list[str], cond: str | None) -> li
     return prompts
 
 
+def _resampled(model: GenerativeModel, name: str | None) -> GenerativeModel:
+    """The model with the sampler of a name."""
+    from fourfold.samplers import named
+
+    return model if name is None else model.with_parts(sampler=named(name))
+
+
 def _adjusted(model: GenerativeModel, steps: int | None, guidance: float | None) -> GenerativeModel:
     """The model with another number of solver steps or with guidance."""
     import dataclasses
@@ -264,22 +274,19 @@ def _adjusted(model: GenerativeModel, steps: int | None, guidance: float | None)
 
 
 def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
-    """The model with its denoiser or velocity guided."""
-    from fourfold.core import GenerativeModel
-    from fourfold.estimands import Denoiser, Velocity
-    from fourfold.samplers.guidance import Guided, GuidedVelocity
+    """The model under classifier-free guidance."""
+    from fourfold.core import view
+    from fourfold.estimands import Denoiser
+    from fourfold.samplers.guidance import Guided, guided
 
     if not model.space.conditional:
         raise ValueError("--guidance: this model is unconditional; train with --conditional")
-    estimand = model.estimand
-    if isinstance(estimand, Denoiser):
-        guided: Guided | GuidedVelocity = Guided(estimand, scale)
-    elif isinstance(estimand, Velocity):
-        guided = GuidedVelocity(estimand, scale)
-    else:
-        raise ValueError(f"--guidance is for denoisers and velocities, and this model is a {type(estimand).__name__}")
-    parts = (model.space, model.codec, guided, model.objective, model.sampler, model.likelihood)
-    return GenerativeModel(*parts, model.training_defaults).eval()
+    try:
+        view(model.estimand, Denoiser)  # type: ignore[type-abstract]
+    except TypeError:
+        kind = type(model.estimand).__name__
+        raise ValueError(f"--guidance is for what can be seen as a denoiser, and this model is a {kind}") from None
+    return guided(model, lambda denoiser: Guided(denoiser, scale)).eval()
 
 
 def _label(model: GenerativeModel, cond: str | None) -> int | None:

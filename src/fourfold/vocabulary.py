@@ -26,12 +26,17 @@ class Paradigm(StrEnum):
 
 
 class Principle(StrEnum):
-    """What a training objective rests on: the first of the two questions, answered in one word."""
+    """What a training objective rests on: the first of the two questions, answered in a word.
+
+    Score matching fits the gradient of the log-density. ``DENOISING`` is its most used form, a regression of what noise
+    was added to; ``SCORE_MATCHING`` stands for the forms without a target, by integration by parts (explicit, sliced).
+    """
 
     LIKELIHOOD = "likelihood"
     BOUND = "bound"
     ADVERSARIAL = "adversarial"
     DENOISING = "denoising"
+    SCORE_MATCHING = "score matching"
     CONTRASTIVE = "contrastive"
 
 

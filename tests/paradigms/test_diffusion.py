@@ -9,9 +9,10 @@ from fourfold import checks
 from fourfold.codecs import Standardised
 from fourfold.core import Batch, GenerativeModel, Noise, Training, view
 from fourfold.data.oracles import GaussianDenoiser, MixtureDenoiser
-from fourfold.estimands import Denoiser, Score, Velocity
+from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
 from fourfold.paradigms import diffusion
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
+from fourfold.samplers import ode, sde
 from fourfold.samplers.guidance import Guided
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Text, Vectors
@@ -85,6 +86,92 @@ def test_labels_are_dropped_at_the_rate_asked_for():
     assert (dropped == -1).double().mean().item() == pytest.approx(0.2, abs=0.01)
     assert bool(((dropped == cond) | (dropped == -1)).all())
     assert diffusion.forgetful(None, 0.2) is None
+
+
+SCORES = {
+    "denoising": diffusion.DenoisingScoreMatching(),
+    "explicit": diffusion.ExplicitScoreMatching(),
+    "sliced": diffusion.SlicedScoreMatching(),
+    "sliced-plain": diffusion.SlicedScoreMatching(reduced=False),
+}
+
+
+@pytest.mark.parametrize("objective", SCORES.values(), ids=SCORES)
+def test_score_matching_is_stationary_at_the_truth(objective):
+    checks.check_stationary(objective, view(gaussian(VP(t_min=0.02)), Score), draw, batches=32, directions=3)
+
+
+def test_noise_prediction_is_stationary_at_the_truth():
+    checks.check_stationary(diffusion.NoisePrediction(), view(gaussian(VP()), NoisePredictor), draw, batches=32)
+
+
+@pytest.mark.parametrize("objective", [diffusion.ExplicitScoreMatching(), diffusion.SlicedScoreMatching()])
+def test_score_matching_is_not_stationary_elsewhere(objective):
+    wrong = GaussianDenoiser(VP(t_min=0.02), (1.3, -0.2, 0.1), COVARIANCE)
+    with pytest.raises(checks.CheckFailed):
+        checks.check_stationary(objective, view(wrong, Score), draw, batches=32)
+
+
+def test_forms_of_score_matching_agree_up_to_a_constant():
+    """Between a right and a wrong score every form has the same difference: E sigma^2 ||s - grad log p_t||^2 / dims."""
+    path = VP(t_min=0.02)
+    right = view(gaussian(path), Score)
+    wrong = view(GaussianDenoiser(path, (0.8, -0.2, 0.4), COVARIANCE), Score)
+    x, n = draw(7, 20_000), 20_000
+
+    def losses(objective, score):
+        torch.manual_seed(3)
+        (term,) = objective.terms(score).values()
+        return term(Batch(x)).detach().double()
+
+    gaps = {name: losses(o, wrong) - losses(o, right) for name, o in SCORES.items()}
+    torch.manual_seed(3)
+    t = diffusion._even_times(path, n, x.device)
+    x_t = path.noised(x, torch.randn_like(x), t)
+    squares = (wrong(x_t, t) - right(x_t, t)).square().sum(1) * path.sigma(t) ** 2 / 3
+    for gap in gaps.values():
+        error = (gap - squares).std() / math.sqrt(n)
+        assert abs(float(gap.mean() - squares.mean())) < 4 * error
+        assert squares.mean() > 10 * error
+
+
+def test_the_reduced_form_has_less_variance():
+    right = view(gaussian(VP(t_min=0.02)), Score)
+    spread = []
+    for objective in (SCORES["sliced"], SCORES["sliced-plain"]):
+        (term,) = objective.terms(right).values()
+        spread.append(float(term(Batch(draw(8, 5_000))).std()))
+    assert spread[0] < 0.8 * spread[1]
+
+
+def test_the_explicit_trace_is_that_of_the_jacobian():
+    right = view(gaussian(VP()), Score)
+    x, t = draw(9, 6).requires_grad_(), torch.linspace(0.1, 0.9, 6)
+    s = right(x, t)
+    found = (diffusion._from_trace(s, x, s) - s.square().sum(1)) / 2
+    jacobians = [
+        torch.autograd.functional.jacobian(lambda y, i=i: right(y[None], t[i : i + 1])[0], x[i].detach())
+        for i in range(6)
+    ]
+    assert torch.allclose(found, torch.stack([j.trace() for j in jacobians]), atol=1e-4)
+
+
+def test_the_noise_network_is_the_preconditioned_denoiser():
+    torch.manual_seed(0)
+    net = diffusion.CARD.recipes["denoising"](Vectors(3), "xs").estimand.net
+    for p in net.parameters():
+        p.data.add_(0.05 * torch.randn_like(p))
+
+    class Negative(torch.nn.Module):
+        def forward(self, *arguments):
+            return -net(*arguments)
+
+    x, t = torch.randn(8, 3), torch.linspace(0.1, 0.9, 8)
+    eps = diffusion.NetworkNoise(Negative(), (3,), VP(), 1.0)
+    denoiser = diffusion.Preconditioned(net, (3,), VP(), 1.0)
+    assert torch.allclose(eps(x, t), view(denoiser, NoisePredictor)(x, t), atol=1e-5)
+    score = diffusion.NetworkScore(Negative(), (3,), VP(), 1.0)
+    assert torch.allclose(score(x, t), view(denoiser, Score)(x, t), atol=1e-4)
 
 
 # --- views ------------------------------------------------------------------------------------------------------------
@@ -219,6 +306,18 @@ def test_what_a_recipe_does_not_model_is_refused():
         diffusion.CARD.recipes["dit"](Vectors(2), "s")
 
 
+@pytest.mark.parametrize("recipe", ["denoising", "velocity", "vp", "ve", "subvp"])
+def test_every_sampler_runs_on_every_estimand(recipe):
+    """All samplers start from the same noise, and those of one equation end near each other."""
+    torch.manual_seed(0)
+    model = diffusion.CARD.recipes[recipe](Vectors(2), "xs")
+    of_diffusion = [ode.Euler, ode.Heun, ode.DDIM, ode.DPMSolver, ode.DPMSolver3, ode.UniPC, ode.DEIS]
+    of_diffusion += [sde.DDPM, sde.SDEDPMSolver, sde.EulerMaruyama, sde.StochasticHeun, sde.PredictorCorrector]
+    samples = [model.with_parts(sampler=kind(steps=150)).sample(4) for kind in (*of_diffusion, sde.AnnealedLangevin)]
+    assert all(bool(torch.isfinite(x).all()) for x in samples)
+    assert all(torch.allclose(x, samples[3], atol=0.08) for x in samples[1:7])
+
+
 def test_a_guided_model_is_a_model():
     torch.manual_seed(0)
     model = diffusion.CARD.recipes["denoising"](Vectors(2, classes=3), "xs")
@@ -232,7 +331,7 @@ def test_a_guided_model_is_a_model():
     checks.check_batch_split(guided)
 
 
-@pytest.mark.parametrize("recipe", ["denoising", "velocity"])
+@pytest.mark.parametrize("recipe", ["denoising", "velocity", "vp", "ve", "subvp", "sliced"])
 def test_a_trained_model_scores_and_samples_its_data(recipe):
     """300 steps on a one-dimensional mixture: density near the truth, samples in both modes."""
     torch.manual_seed(0)
@@ -252,4 +351,4 @@ def test_a_trained_model_scores_and_samples_its_data(recipe):
     assert (model.log_prob(x[:, None]).nats.mean() - mixture.log_prob(x).mean()).abs() < 0.1
     samples = model.sample(1024)[:, 0]
     assert (samples < -0.5).double().mean().item() == pytest.approx(0.3, abs=0.07)
-    assert isinstance(model.estimand, Denoiser | Velocity)
+    assert isinstance(model.estimand, Denoiser | NoisePredictor | Velocity | Score)

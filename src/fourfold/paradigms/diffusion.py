@@ -1,9 +1,13 @@
 """Diffusion: a denoiser of every noise level, and an ODE or SDE from noise to data that follows it.
 
-Two objectives learn the same thing in two coordinates: :class:`Denoising` regresses the clean example with the
-preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364), :class:`FlowMatching` regresses the velocity of
-straight lines between data and noise (Lipman et al. 2023, https://arxiv.org/abs/2210.02747; Liu, Gong, Liu 2023,
-https://arxiv.org/abs/2209.03003). Any sampler runs on either, through the views of :mod:`fourfold.estimands`.
+Several objectives learn the same thing in other coordinates: :class:`Denoising` regresses the clean example with the
+preconditioning of Karras et al. 2022 (https://arxiv.org/abs/2206.00364), :class:`FlowMatching` the velocity of straight
+lines between data and noise (Lipman et al. 2023, https://arxiv.org/abs/2210.02747; Liu, Gong, Liu 2023,
+https://arxiv.org/abs/2209.03003), :class:`NoisePrediction` the noise (Ho, Jain, Abbeel 2020,
+https://arxiv.org/abs/2006.11239). The score is learned by :class:`DenoisingScoreMatching` (Vincent 2011), or without a
+target by :class:`ExplicitScoreMatching` (Hyvarinen 2005) and :class:`SlicedScoreMatching` (Song et al. 2019). Any sampler
+runs on each, through the views of :mod:`fourfold.estimands`, and on any path: the VP, sub-VP and VE equations of Song et
+al. 2021 are recipes.
 
 There are two likelihoods: :class:`ProbabilityFlow`, an estimate by the change of variables along the ODE (Song et al.
 2021, https://arxiv.org/abs/2011.13456), and :class:`VariationalBound` (Kingma et al. 2021,
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
@@ -36,14 +40,14 @@ from fourfold.core import (
     Term,
     Training,
 )
-from fourfold.estimands import Denoiser, Velocity
+from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.unet import UNet
-from fourfold.paths import EDM, Path, RectifiedFlow, broadcast, time_at
+from fourfold.paths import EDM, VE, VP, Path, RectifiedFlow, SubVP, broadcast, time_at
 from fourfold.samplers.likelihood import ProbabilityFlow, log_snr_range
-from fourfold.samplers.ode import DPMSolver, Heun
+from fourfold.samplers.ode import DPMSolver, Heun, UniPC
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
@@ -51,11 +55,17 @@ __all__ = [
     "CARD",
     "SIZES",
     "Denoising",
+    "DenoisingScoreMatching",
+    "ExplicitScoreMatching",
     "FlowMatching",
+    "NetworkNoise",
+    "NetworkScore",
     "NetworkVelocity",
+    "NoisePrediction",
     "Preconditioned",
     "ProbabilityFlow",
     "Size",
+    "SlicedScoreMatching",
     "VariationalBound",
     "denoising",
     "forgetful",
@@ -126,6 +136,57 @@ class NetworkVelocity(Velocity):
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         r = total_scale(self.path, t, self.sigma_data)
         return self.net(x_t * broadcast(1 / r, x_t), noise_level(self.path, t), cond)
+
+
+@final
+class NetworkNoise(NoisePredictor):
+    """``eps_hat(x_t, t) = (sigma / r^2) x_t + (alpha sigma_data / r) F(x_t / r, c_noise)``.
+
+    With ``r^2 = alpha^2 sigma_data^2 + sigma^2`` the first part is the best linear guess and the second of the size of
+    what it leaves: the noise of a :class:`Preconditioned` denoiser, up to the sign of ``F``.
+
+    Args:
+        net: ``F(x, tau, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process.
+        sigma_data: root mean square of the data.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return _network_noise(self.net, self.path, self.sigma_data, x_t, t, cond)
+
+
+@final
+class NetworkScore(Score):
+    """``s(x_t, t) = -eps_hat / sigma`` with the noise of :class:`NetworkNoise`.
+
+    Args:
+        net: ``F(x, tau, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process.
+        sigma_data: root mean square of the data.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        eps = _network_noise(self.net, self.path, self.sigma_data, x_t, t, cond)
+        return -eps / broadcast(self.path.sigma(t), x_t)
+
+
+def _network_noise(
+    net: nn.Module, path: Path, sigma_data: float, x_t: Tensor, t: Tensor, cond: Tensor | None
+) -> Tensor:
+    """The formula of :class:`NetworkNoise`, ``(B, *event)``."""
+    r = total_scale(path, t, sigma_data)
+    f = net(x_t * broadcast(1 / r, x_t), noise_level(path, t), cond)
+    return broadcast(path.sigma(t) / r**2, x_t) * x_t + broadcast(path.alpha(t) * sigma_data / r, x_t) * f
 
 
 # --- objectives -------------------------------------------------------------------------------------------------------
@@ -242,6 +303,180 @@ class FlowMatching(Objective):
 
     def terms(self, estimand: Velocity) -> Mapping[str, Term]:
         return {"flow-matching": FlowMatchingTerm(estimand, self.mean, self.std, self.dropout)}
+
+
+def _even_times(path: Path, n: int, device: torch.device) -> Tensor:
+    """Times uniform over the path, stratified, rising, ``(B,)``."""
+    return path.t_min + (path.t_max - path.t_min) * quantiles(n, device)
+
+
+@final
+class NoisePredictionTerm(Term):
+    """See :class:`NoisePrediction`."""
+
+    def __init__(self, estimand: NoisePredictor, dropout: float) -> None:
+        super().__init__([estimand])
+        self.estimand, self.dropout = estimand, dropout
+
+    def forward(self, batch: Batch) -> Tensor:
+        t = _even_times(self.estimand.path, len(batch.x), batch.x.device)
+        eps = torch.randn_like(batch.x)
+        x_t = self.estimand.path.noised(batch.x, eps, t)
+        error = self.estimand(x_t, t, forgetful(batch.cond, self.dropout)) - eps
+        loss = error.float().square().flatten(1).mean(1)
+        self.watched = watched_by_noise(loss)
+        return loss
+
+
+@final
+class NoisePrediction(Objective):
+    """``E ||eps_hat(x_t, t) - eps||^2 / dims`` over times uniform on the path.
+
+    Ho, Jain, Abbeel 2020, eq. 14 (https://arxiv.org/abs/2006.11239).
+
+    Args:
+        dropout: share of labels hidden in training, for classifier-free guidance.
+    """
+
+    learns: ClassVar[type[Estimand]] = NoisePredictor
+    principle = Principle.DENOISING
+
+    def __init__(self, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    def terms(self, estimand: NoisePredictor) -> Mapping[str, Term]:
+        return {"noise": NoisePredictionTerm(estimand, self.dropout)}
+
+
+_Excess = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Maps the score at ``x_t``, ``x_t`` and ``eps / sigma_t`` to ``||s - grad log p_t||^2`` of each, up to a constant, ``(B,)``."""
+
+
+@final
+class ScoreTerm(Term):
+    """``sigma_t^2 excess(s, x_t, eps / sigma_t) / dims`` at times uniform on the path: see the objectives that learn scores.
+
+    Args:
+        estimand: the score that is learned.
+        dropout: share of labels hidden.
+        excess: what is minimised in expectation by the true score.
+    """
+
+    def __init__(self, estimand: Score, dropout: float, excess: _Excess) -> None:
+        super().__init__([estimand])
+        self.estimand, self.dropout, self.excess = estimand, dropout, excess
+
+    @torch.enable_grad()
+    def forward(self, batch: Batch) -> Tensor:
+        t = _even_times(self.estimand.path, len(batch.x), batch.x.device)
+        eps, sigma = torch.randn_like(batch.x), self.estimand.path.sigma(t)
+        x_t = self.estimand.path.noised(batch.x, eps, t).detach().requires_grad_()
+        s = self.estimand(x_t, t, forgetful(batch.cond, self.dropout))
+        loss = sigma**2 * self.excess(s, x_t, eps / broadcast(sigma, eps)) / batch.x[0].numel()
+        self.watched = watched_by_noise(loss)
+        return loss.float()
+
+
+def _from_noise(s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
+    """``||s + eps / sigma||^2``, ``(B,)``."""
+    return (s + relative).square().flatten(1).sum(1)
+
+
+def _from_trace(s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
+    """``||s||^2 + 2 tr ds/dx``, ``(B,)``, by one gradient per dimension."""
+    parts = s.flatten(1).unbind(1)
+    diagonal = [
+        torch.autograd.grad(part.sum(), x_t, create_graph=True)[0].flatten(1)[:, i] for i, part in enumerate(parts)
+    ]
+    return s.square().flatten(1).sum(1) + 2 * torch.stack(diagonal, 1).sum(1)
+
+
+def _along(s: Tensor, x_t: Tensor) -> tuple[Tensor, Tensor]:
+    """``v^T s`` and ``v^T (ds/dx) v`` for random signs ``v``, ``(B,)`` each."""
+    v = torch.randint_like(s, 2) * 2 - 1
+    along = (v * s).flatten(1).sum(1)
+    (gradient,) = torch.autograd.grad(along.sum(), x_t, create_graph=True)
+    return along, (v * gradient).flatten(1).sum(1)
+
+
+def _from_slices(s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
+    """``(v^T s)^2 + 2 v^T (ds/dx) v``, ``(B,)``."""
+    along, curvature = _along(s, x_t)
+    return along.square() + 2 * curvature
+
+
+def _from_slices_reduced(s: Tensor, x_t: Tensor, relative: Tensor) -> Tensor:
+    """``||s||^2 + 2 v^T (ds/dx) v``, ``(B,)``."""
+    return s.square().flatten(1).sum(1) + 2 * _along(s, x_t)[1]
+
+
+@final
+class DenoisingScoreMatching(Objective):
+    """``E sigma_t^2 ||s(x_t, t) + eps / sigma_t||^2 / dims``.
+
+    Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders
+    (https://doi.org/10.1162/NECO_a_00142); weights of Song et al. 2021 (https://arxiv.org/abs/2011.13456).
+
+    Args:
+        dropout: share of labels hidden in training, for classifier-free guidance.
+    """
+
+    learns: ClassVar[type[Estimand]] = Score
+    principle = Principle.DENOISING
+
+    def __init__(self, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    def terms(self, estimand: Score) -> Mapping[str, Term]:
+        return {"denoising-score": ScoreTerm(estimand, self.dropout, _from_noise)}
+
+
+@final
+class ExplicitScoreMatching(Objective):
+    """``E sigma_t^2 (||s||^2 + 2 tr ds/dx) / dims``: the squared error of the score by parts, without its target.
+
+    One gradient per dimension and step, so for few dimensions. Hyvarinen 2005, Estimation of Non-Normalized Statistical
+    Models by Score Matching (https://www.jmlr.org/papers/v6/hyvarinen05a.html), at every noise level.
+
+    Args:
+        dropout: share of labels hidden in training, for classifier-free guidance.
+    """
+
+    learns: ClassVar[type[Estimand]] = Score
+    principle = Principle.SCORE_MATCHING
+
+    def __init__(self, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.dropout = dropout
+
+    def terms(self, estimand: Score) -> Mapping[str, Term]:
+        return {"explicit-score": ScoreTerm(estimand, self.dropout, _from_trace)}
+
+
+@final
+class SlicedScoreMatching(Objective):
+    """``E sigma_t^2 (||s||^2 + 2 v^T (ds/dx) v) / dims`` with random signs ``v``: one gradient for any dimension.
+
+    Without ``reduced`` the first part is sliced too, ``(v^T s)^2``, which has the same mean and more variance. Song, Garg,
+    Shi, Ermon 2019, eq. 8 and 9 (https://arxiv.org/abs/1905.07088), at every noise level.
+
+    Args:
+        reduced: the form with less variance.
+        dropout: share of labels hidden in training, for classifier-free guidance.
+    """
+
+    learns: ClassVar[type[Estimand]] = Score
+    principle = Principle.SCORE_MATCHING
+
+    def __init__(self, reduced: bool = True, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.reduced, self.dropout = reduced, dropout
+
+    def terms(self, estimand: Score) -> Mapping[str, Term]:
+        excess = _from_slices_reduced if self.reduced else _from_slices
+        return {"sliced-score": ScoreTerm(estimand, self.dropout, excess)}
 
 
 # --- likelihoods ------------------------------------------------------------------------------------------------------
@@ -385,10 +620,65 @@ def _velocity(space: Space, size: str) -> GenerativeModel:
     return GenerativeModel(space, codec, estimand, FlowMatching(), sampler, likelihood, training_of(space, preset))
 
 
+def _scale(space: Space) -> float:
+    """Root mean square of encoded data."""
+    return 1.0 if isinstance(space, Vectors) else 0.5
+
+
+def _vp(space: Space, size: str) -> GenerativeModel:
+    """Noise prediction on the variance-preserving path."""
+    preset = SIZES[size]
+    net, codec = network_of(space, preset)
+    estimand = NetworkNoise(net, space.shape, VP(), _scale(space))
+    likelihood = _likelihood(space, preset)
+    return GenerativeModel(space, codec, estimand, NoisePrediction(), UniPC(), likelihood, training_of(space, preset))
+
+
+def _ve(space: Space, size: str) -> GenerativeModel:
+    """Denoising score matching on the variance-exploding path."""
+    preset = SIZES[size]
+    net, codec = network_of(space, preset)
+    estimand = NetworkScore(net, space.shape, VE(), _scale(space))
+    objective, likelihood = DenoisingScoreMatching(), _likelihood(space, preset)
+    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, training_of(space, preset))
+
+
+def _sub_vp(space: Space, size: str) -> GenerativeModel:
+    """A preconditioned denoiser on the sub-variance-preserving path."""
+    preset = SIZES[size]
+    net, codec = network_of(space, preset)
+    estimand = Preconditioned(net, space.shape, SubVP(), _scale(space))
+    objective, likelihood = Denoising(sigma_data=_scale(space)), _likelihood(space, preset)
+    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, training_of(space, preset))
+
+
+def _sliced(space: Space, size: str) -> GenerativeModel:
+    """Sliced score matching, for vectors: its second derivatives are costly in large networks.
+
+    Raises:
+        TypeError: for a space that is not vectors.
+    """
+    if not isinstance(space, Vectors):
+        raise TypeError(f"this diffusion recipe models vectors, not {type(space).__name__}")
+    preset = SIZES[size]
+    net, codec = network_of(space, preset)
+    estimand, objective = NetworkScore(net, space.shape, VP(), 1.0), SlicedScoreMatching()
+    likelihood = _likelihood(space, preset)
+    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, training_of(space, preset))
+
+
 CARD = Card(
     "diffusion",
     Paradigm.DIFFUSION,
-    {"denoising": denoising, "velocity": _velocity, "dit": functools.partial(denoising, transformer=True)},
+    {
+        "denoising": denoising,
+        "velocity": _velocity,
+        "dit": functools.partial(denoising, transformer=True),
+        "vp": _vp,
+        "ve": _ve,
+        "subvp": _sub_vp,
+        "sliced": _sliced,
+    },
     "A denoiser of every noise level, sampled by an ODE solver in 20 evaluations.",
     captioned=("denoising", "velocity", "dit"),
 )
