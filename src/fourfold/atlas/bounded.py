@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +73,12 @@ def load_json(text: str, name: str) -> Any:
         raise UnreadableError(f"{name}: JSON nested deeper than {MAX_NESTING} levels; no configuration is")
     try:
         return json.loads(text, parse_int=_integer)
+    except ValueError:
+        loose = re.sub(r",(\s*[}\]])", r"\1", text)
+    except RecursionError as error:
+        raise UnreadableError(f"{name}: broken JSON ({str(error)[:60]}); fix or remove the file") from error
+    try:
+        return json.loads(loose, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"{name}: broken JSON ({str(error)[:60]}); fix or remove the file") from error
 

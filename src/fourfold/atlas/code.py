@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fourfold.atlas.code_table import STATEMENTS
+from fourfold.atlas.dataflow import facts
 from fourfold.atlas.evidence import Claim, Evidence, Reader
 from fourfold.atlas.words import read_words
 
@@ -59,7 +60,17 @@ def read_code(source: str, where: str = "code") -> list[Evidence]:
     rows = statements(source)
     found = list(_lines(rows, where))
     found += _loops(rows, where)
-    return found + _comments(source, where)
+    return found + _compared(source, where) + _comments(source, where)
+
+
+def _compared(source: str, where: str) -> list[Evidence]:
+    """What the losses compare, by the roles that names carry (see ``dataflow``)."""
+    return [
+        Evidence(fact.quote, f"{where}:{fact.line}", fact.claim, fact.weight, Reader.CODE)
+        for offset, block in _blocks(source)
+        if (tree := _parse(block)) is not None
+        for fact in facts(tree, offset)
+    ]
 
 
 def statements(source: str) -> list[Statement]:

@@ -13,12 +13,19 @@ __all__ = ["STATEMENTS"]
 _FAKE = r"(?:gen\w*|fakes?\w*|\w*_fake\w*|fake_?\w*|g_z|generated\w*|x_hat|synth\w*|gen_\w+|samples?_fake|G\(|netG\(|(?:self\.)?generator\()"
 _DISC = r"(?:[\w.]*(?:discriminators?|critic|disc|netD\w*|net_d\w*|D_?[A-Z]?|dis|crit|mpd|msd|d_net|D\w*Loss)(?:_\w+)?)"
 
+_SEQUENCE = r"(?:tok|ids|seq|tgt|trg|label|logit|code|caption|text|word|char|target|sent|decoder|codebook|indices|z_ind|dec_|note|smiles|mel)"
+
 STATEMENTS: tuple[tuple[C, float, str], ...] = (
     # --- next piece
     (
         C.NEXT_PIECE,
         3.0,
-        r"\[(?:\.\.\.|:|[\w, :]*), ?:-1(?:, ?:)?\]|\[:, ?1:(?:, ?:)?\]|\[\.\.\., ?1:(?:, ?:)?\]|\[:-1\].*\[1:\]|shift_(?:logits|labels|right|tokens)|shifted_\w+|\[:, ?:-1\]|(?:x|tokens|ids|seq|labels|codes|input_ids|inputs?)\[1:\]",
+        rf"\b\w*{_SEQUENCE}\w*(?:\.\w+(?:\(\))?)?\[(?:(?:\.\.\.|:|[\w, :]*), ?)?(?::-1|1:)(?:, ?:)?\]|\[:-1\].*\[1:\]|shift_(?:logits|labels|right|tokens)|shifted_\w+|(?:x|x_inp)\[:, ?:-1\].*(?:x|x_inp)\[:, ?1:\]",
+    ),
+    (
+        C.NEXT_PIECE,
+        0.8,
+        r"\[(?:\.\.\.|:|[\w, :]*), ?:-1(?:, ?:)?\]|\[:, ?1:(?:, ?:)?\]|\[\.\.\., ?1:(?:, ?:)?\]",
     ),
     (
         C.NEXT_PIECE,
@@ -28,7 +35,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.NEXT_PIECE,
         1.0,
-        r"ignore_index|pad_token_id|(?:pad|PAD)_?(?:id|idx|token)?\b|perplexity|\bppl\b|bos_token|\[?sos\b|start_token",
+        r"ignore_index|pad_token_id|(?:pad|PAD)_?(?:id|idx|token)\b|perplexity|\bppl\b|bos_token|\[?sos\b|start_token",
     ),
     (
         C.NEXT_PIECE,
@@ -58,13 +65,13 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     ),
     (
         C.ONE_BY_ONE,
-        2.5,
+        0.8,
         r"^([\w.]+) ?= ?[\w.]*(?:cat|concat\w*|append|hstack)\(\s*[\[(]\s*\1\b",
     ),
     (
         C.ONE_BY_ONE,
         2.0,
-        r"max_new_tokens|max_(?:gen_)?(?:len|length|tokens|steps|decoder_steps)\b|past_key_values|kv_cache|incremental_state|use_cache|eos_token|\beos\b|stop_tokens?|end_token|<eos>|<end>|gate_threshold|stop_token",
+        r"max_new_tokens|\bmax_(?:gen_)?(?:len|length|tokens|steps|decoder_steps)\b|past_key_values|kv_cache|incremental_state|use_cache|eos_token|\beos\b|stop_tokens?|end_token|<eos>|<end>|gate_threshold|stop_token",
     ),
     (
         C.ONE_BY_ONE,
@@ -74,7 +81,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         1.5,
-        r"\.generate\((?!.*noise)|sample_next|next_token|next_word|decode_step|step_decode|generate_step",
+        r"\.generate\((?!.*(?:noise|\b[zZ]\b|[zZ]_|latent|encod))|sample_next|next_token|next_word|decode_step|step_decode|generate_step",
     ),
     # --- latent variable
     (
@@ -195,7 +202,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ITERATE,
         3.0,
-        r"scheduler\.step\(|\.p_sample\w*\(|ddim_(?:step|sample\w*)|for \w+(?:, ?\w+)* in .*(?:reversed\(|\[::-1\]|timesteps|sigmas|time_pairs|time_steps|noise_schedule|t_steps|num_inference_steps|sampling_steps|range\(\w*T\b.*-1|sampling_timesteps|len\(\w*(?:alpha|beta|sigma)\w*\))|num_inference_steps|set_timesteps\(|prev_sample|\bt_next\b|\bsigma_next\b|sigmas\[i|time_next|t_hat\b|step_size\b.*model|heun|euler|dpm_solver",
+        r"(?<!lr_)scheduler\w*\.step\(\s*(?!epoch|metric|val|loss|avg|mean|score|global|\)|self\.\w*(?:epoch|step))|\.p_sample\w*\(|ddim_(?:step|sample\w*)|for \w+(?:, ?\w+)* in .*(?:reversed\(|\[::-1\]|timesteps|sigmas|time_pairs|time_steps|noise_schedule|t_steps|num_inference_steps|sampling_steps|range\(\w*T\b.*-1|sampling_timesteps|len\(\w*(?:alpha|beta|sigma)\w*\))|num_inference_steps|set_timesteps\(|prev_sample|\bt_next\b|\bsigma_next\b|sigmas\[i|time_next|t_hat\b|step_size\b.*model|heun|euler|dpm_solver",
     ),
     (
         C.ITERATE,
@@ -205,7 +212,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.MASKED_BOUND,
         3.0,
-        r"mask_(?:ratio|rate|prob\w*|schedule\w*|index|id|token)\w*.*(?:rand|uniform|cos)|cosine_schedule|move_chance|absorb\w*|subs_param\w*|p_mask|forward_process\(|q_xt|transition_mat\w*|noise_fn\(.*mask|num_token_masked|mask_ratio_generator|rand_time",
+        r"mask_(?:ratio|rate|prob\w*|schedule\w*|index|id|token)\w*.*(?:rand|uniform|cos)|cosine_schedule|move_chance|absorb\w*|subs_param\w*|\bp_mask\b|forward_process\(|q_xt|transition_mat\w*|noise_fn\(.*mask|num_token_masked|mask_ratio_generator|rand_time",
     ),
     (
         C.FILL_MASKS,
@@ -231,13 +238,13 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.INVERT,
         2.5,
-        r"\.inverse\(|reverse ?= ?True|\.inv\(|inverse\w*\(|(?:flow|glow|model|cnf|self\.flow\w*|transform\w*)\(\s*z\w*.*reverse|\brev ?= ?True|sample_?base|forward_kld|inn\(",
+        r"\.inverse\(|\.reverse\(\s*z|reverse ?= ?True|\.inv\(|(?<![a-z])inverse(?!_transform)\w*\(|(?:flow|glow|model|cnf|self\.flow\w*|transform\w*)\(\s*z\w*.*reverse|\brev ?= ?True|sample_?base|forward_kld|inn\(",
     ),
     # --- energy
     (
         C.ENERGY_CONTRAST,
         3.0,
-        r"\benergy\(|\benergy_?(?:fn|net|model|func\w*|pos|neg|real|fake|data)\w*|(?:pos|neg|real|fake|data|gen)\w*_energy|\benergies\b|\bE_?(?:pos|neg|data|model|real|fake)\b|(?:pos|neg)(?:ative|itive)?_?(?:energy|out|e|phase\w*|en|ld)\b.*(?:neg|pos)|free_?energy|contrastive_divergence|\bcd_?loss|f_?p_d|f_?p_q|\bcd_k\b|neg_id\w*|(?:pos|neg)_out\b|partition\w*|\bebm\w*",
+        r"\benergy\(|\benergy_?(?:fn|net|model|func\w*|pos|neg|real|fake|data)\w*|(?:pos|neg|real|fake|data|gen)\w*_energy|\benergies\b|\bE_?(?:pos|neg|data|model|real|fake)\b|\b(?:pos|neg)(?:ative|itive)?_(?:energy|out|e|phase\w*|en|ld)\b.*\b(?:neg|pos)|free_?energy|contrastive_divergence|\bcd_?loss|\bcd_k\b|neg_id\w*|(?:pos|neg)_out\b|partition\w*|\bebm\w*",
     ),
     (
         C.CHAIN,
@@ -279,7 +286,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (C.ONE_BY_ONE, 0.7, r"\btemperature\b|\btemp\b"),
     (C.ITERATE, 0.8, r"guidance_scale|cfg_scale|cond_scale|classifier_free|uncond\w*|do_classifier\w*"),
     (C.FEATURES, 1.0, r"\bstudent_\w+|\bteacher_\w+|projector\w*\(|\bz_?[ij12]\b.*\bz_?[ij12]\b"),
-    (C.GAME, 0.8, r"\b\w+_(?:fake|real)\b"),
+    (C.GAME, 0.8, r"\b\w+_fake\b|\bfake_\w+"),
     (C.VELOCITY, 2.5, r"interpolant\w*|\bu_t\b|\bxt, ut\b|v_target|target_velocity|vel\w*_target|target_vel\w*"),
     (C.CHAIN, 2.5, r"sqrt\(2(?:\.0)? ?\* ?[\w.]*(?:step|eta|lr|dt|eps)\w*\)"),
     (C.ENERGY_CONTRAST, 1.5, r"\bx_?neg\b|neg_samples?\b|\bnegatives\b.*energy"),
@@ -294,7 +301,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.LABELS,
         2.5,
-        r"\bcorrect\w*\b ?\+?=|\bacc(?:uracy)?\w*\b|\.max\(1\)|eq\(target|num_classes|n_classes|class_weight|roc_auc|f1_score|\bmAP\b|\biou\w*|\bnms\b|bbox\w*|boxes|anchors|classification\w*|loss_cls|loss_box\w*|loss_mask|hungarian|matcher|id2label",
+        r"\bcorrect\w*\b ?\+?=|\b(?:\w+_)?acc(?:uracy)?(?:_\w+)?\b|\.max\(1\)|eq\(target|num_classes|n_classes|class_weight|roc_auc|f1_score|\bmAP\b|\biou\w*|\bnms\b|bbox\w*|boxes|anchors|classification\w*|loss_cls|loss_box\w*|loss_mask|hungarian|matcher|id2label",
     ),
     (
         C.LABELS,
@@ -330,7 +337,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.REWARD,
         3.0,
-        r"advantages?\b|\bpg_loss\d?|policy_(?:loss|gradient)\w*|value_loss|v_loss|entropy_loss|clip_coef|\bratio\b.*(?:clamp|clip)|q_?(?:values?|target\w*|network|loss|next)\b|td_target|td_error|\bgae\w*|next_obs|rewards?\b|env\.step\(|replay_memory|discount\w*|epsilon_greedy|actor_loss|critic_loss|rollout\w*|terminated|returns\b",
+        r"advantages?\b|\bpg_loss\d?|policy_(?:loss|gradient)\w*|value_loss|\bv_loss|entropy_loss|clip_coef|\bratio\b.*(?:clamp|clip)|q_?(?:values?|target\w*|network|loss|next)\b|td_target|td_error|\bgae\w*|next_obs|rewards?\b|env\.step\(|replay_memory|discount\w*|epsilon_greedy|actor_loss|critic_loss|rollout\w*|terminated|returns\b",
     ),
     # --- properties
     (C.ONE_STEP, 2.0, r"onestep|one_step|single_step|steps ?= ?1\b|sample_onestep"),

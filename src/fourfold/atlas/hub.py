@@ -181,7 +181,7 @@ def _is_part(name: str) -> bool:
 def _pipeline(name: str, index: Mapping[str, Any]) -> Iterator[Evidence]:
     yield from _first(PIPELINES, str(index.get("_class_name", "")), f"{name}: $._class_name")
     for part, value in index.items():
-        if isinstance(value, list) and len(value) == 2 and isinstance(value[1], str):
+        if isinstance(value, list) and len(value) >= 2 and isinstance(value[1], str):
             where = f"{name}: $.{part}"
             if "scheduler" in part:
                 yield from _first(SCHEDULERS, value[1], where)

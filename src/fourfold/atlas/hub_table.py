@@ -67,7 +67,7 @@ ARCHITECTURES: tuple[Row, ...] = (
     (r"(ForMaskedLM|ForPreTraining|ForMaskedImageModeling|ForWholeWordMask)$", ((C.FEATURES, 3.5),)),
     (r"(ForCTC)$", ((C.LABELS, 3.5),)),
     (
-        r"(EncoderModel|TextModel|VisionModel|AudioModel|WithProjection|EncoderOnly|Embedding\w*|SentenceTransformer|ForRetrieval|ForTextEncoding|ForProteinFolding|ForImageEmbedding|ContextEncoder|QuestionEncoder|Reader)$",
+        r"(EncoderModel|TextModel|VisionModel|Vision(?:Transformer|Encoder|Tower)|AudioModel|WithProjection|EncoderOnly|Embedding\w*|SentenceTransformer|ForRetrieval|ForTextEncoding|ForProteinFolding|ForImageEmbedding|ContextEncoder|QuestionEncoder|Reader)$",
         ((C.FEATURES, 4.0), (C.NOTHING_DRAWN, 1.0)),
     ),
     (
@@ -196,6 +196,18 @@ KEYS: tuple[Row, ...] = (
         ((C.NEXT_PIECE, 0.45),),
     ),
     (r"\b(general\.architecture)\b", ((C.NEXT_PIECE, 2.0),)),
+    (
+        r"\bpipeline_tag\W+(text-generation|text2text-generation|summarization|translation|image-to-text|image-text-to-text|automatic-speech-recognition)\b|\"(causal-lm|text-generation)\"",
+        ((C.NEXT_PIECE, 2.5),),
+    ),
+    (
+        r"\bpipeline_tag\W+(feature-extraction|sentence-similarity|fill-mask|image-feature-extraction|zero-shot-image-classification)\b",
+        ((C.FEATURES, 2.5),),
+    ),
+    (
+        r"\bpipeline_tag\W+([\w-]*classification|object-detection|[\w-]*segmentation|depth-estimation|question-answering)\b",
+        ((C.LABELS, 2.5),),
+    ),
     (
         r"\b(num_classes|id2label|label2id|num_labels|n_classes|problem_type|class_names|label_smoothing|nc\W+\d+|anchors?|num_queries|bbox_\w+|mask_loss\w*|classifier_dropout|cls_loss|label_column|task\W+(classif\w*|detect|segment|regress\w*))\b",
         ((C.LABELS, 1.4),),

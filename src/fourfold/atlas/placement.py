@@ -118,6 +118,8 @@ def weigh(votes: Mapping[Claim, float]) -> dict[Cell, float]:
         and v[C.DENOISE] + v[C.CALLED_DIFFUSION] + v[C.VELOCITY] < 1.5
     ):
         v[C.NEXT_PIECE] += 1.2
+    if v[C.PART_CLASSIFIER] >= 1:
+        v[C.DENOISE] += 1.5
     for condition, claims, factor in _rules(v):
         if condition:
             for claim in claims:
@@ -219,6 +221,8 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
         (v[C.DENOISE] >= 4 and v[C.HEAD_PER_PIECE] < 2 and total[_PIECES] < 9, (C.NEXT_PIECE, C.ONE_BY_ONE), 0.6),
         (v[C.NOTHING_DRAWN] >= 3, (*_PIECES, *_GAMES, *_LATENT, *_STEPS), 0.5),
         (v[C.EXACT_LATENT] >= 5, _PIECES, 0.5),
+        (v[C.GENERATES] >= 2 and made < 4, _NOTHING, 0.6),
+        (v[C.ENERGY_CONTRAST] >= 2 and v[C.LABELS] >= 2, (C.LABELS,), 0.5),
         (v[C.REBUILD] >= 5 and made < 9, (C.REBUILD,), 2.2),
         (v[C.LABELS] + v[C.FEATURES] >= 9 and made < 5.5, (C.LABELS, C.FEATURES), 1.6),
         (made >= 4, _NOTHING, 0.6),

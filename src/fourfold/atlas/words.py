@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader
+from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import ASIDE, FOIL, FOIL_AFTER, FOIL_NAME, PARTS, QUIET, WORDS
 
 __all__ = ["MAX_PROSE", "read_words"]
@@ -34,7 +35,7 @@ _HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
 
 @lru_cache(maxsize=1)
 def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str]], ...]:
-    return tuple((claim, weight, re.compile(pattern, re.I)) for claim, weight, pattern in WORDS)
+    return tuple((claim, weight, re.compile(pattern, re.I)) for claim, weight, pattern in (*WORDS, *HINTS))
 
 
 @lru_cache(maxsize=1)

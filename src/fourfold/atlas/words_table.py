@@ -19,7 +19,11 @@ _PIECE = (
 WORDS: tuple[tuple[C, float, str], ...] = (
     # --- next piece
     (C.NEXT_PIECE, 3, rf"\bnext[- ](?!gen)(?:[\w-]+ ){{0,1}}?{_PIECE}\b(?:[- ]prediction)?"),
-    (C.NEXT_PIECE, 3, rf"\b(?:upcoming|following|subsequent|succeeding|coming) {_PIECE}\b"),
+    (
+        C.NEXT_PIECE,
+        3,
+        rf"\b(?:upcoming|subsequent|succeeding|coming) {_PIECE}\b|\bfollowing (?:tokens?|words?|characters?|pixels?|frames?|notes?|symbols?|time[- ]?steps?|residues?|items?)\b",
+    ),
     (
         C.NEXT_PIECE,
         3,
@@ -419,12 +423,12 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.LABELS,
         2,
-        r"\bobject detect\w+|\b(?:semantic |instance |image |panoptic |speech )?segmentation\b|\btop-?[15] (?:accuracy|acc|error)|\bmAP\b|\bmIoU\b|\bIoU\b|\bF1[- ]score\b|\bAUC\b|\bbounding box\w*|\bkeypoints?\b|\bpose estimation|\bdepth estimation|\boptical flow\b|\btracking\b|\bface recognition|\bspeaker (?:verification|diari[sz]ation|recognition)|\bvoice activity|\bnamed entity|\bsentiment\b|\bspam\b|\bkeyword spotting",
+        r"\bobject detect\w+|\b(?:semantic |instance |image |panoptic |speech )?segmentation\b|\btop-?[15] (?:accuracy|acc|error)|\b(?-i:mAP)\b|\bmIoU\b|\bIoU\b|\bF1[- ]score\b|\bAUC\b|\bbounding box\w*|\bkeypoints?\b|\bpose estimation|\bdepth estimation|\boptical flow\b|\btracking\b|\bface recognition|\bspeaker (?:verification|diari[sz]ation|recognition)|\bvoice activity|\bnamed entity|\bsentiment\b|\bspam\b|\bkeyword spotting",
     ),
     (
         C.LABELS,
         2.5,
-        r"\bgradient[- ]boost\w*|\brandom forests?\b|\bdecision trees?\b|\bsupport vector\b|\bSVMs?\b|\bk-?means\b|\bclustering\b|\bnearest[- ]neighbou?rs?\b|\bboosted\b|\btrees? split|\baxis splits\b|\bhyperplane\b|\bmargin\b|\bbagging\b|\blogistic regression\b",
+        r"\bgradient[- ]boost\w*|\brandom forests?\b|\bdecision trees?\b|\bsupport vector\b|\bSVMs?\b|\bk-?means\b|\bclustering (?:algorithm|method)s?\b|\bnearest[- ]neighbou?rs?\b|\bboosted\b|\btrees? split|\baxis splits\b|\bhyperplane\b|\b(?:maximum|large|soft|hard)[- ]margin\b|\bbagging\b|\blogistic regression\b",
     ),
     (
         C.LABELS,

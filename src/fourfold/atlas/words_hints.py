@@ -1,0 +1,71 @@
+"""What words imply about a mechanism when its paradigm is not named: the usual company of an objective or of a sampler.
+
+Rows are as in ``words_table``; most lean rather than decide, and two of them together are needed for an answer.
+"""
+
+from __future__ import annotations
+
+from fourfold.atlas.evidence import Claim as C  # noqa: N817
+
+__all__ = ["HINTS"]
+
+HINTS: tuple[tuple[C, float, str], ...] = (
+    # --- next piece
+    (
+        C.NEXT_PIECE,
+        1.5,
+        r"\btokeni[sz](?:es?|ed|ing)\b(?: \w+){0,6} \b(?:values|images?|audio|series|actions?|graphs?|molecules?|meshes|motion|vocabulary)\b|\bfixed vocabulary\b|\binto (?:a sequence of )?(?:discrete )?tokens\b",
+    ),
+    (C.NEXT_PIECE, 2.0, r"\btokens?\b[^.;]{0,60}\bcross-?entropy\b|\bcross-?entropy\b[^.;]{0,40}\btokens?\b"),
+    (
+        C.NEXT_PIECE,
+        2.0,
+        r"\b(?:delays?|interleav\w+)\b[^.;]{0,30}\b(?:codebooks?|token|pattern)|\bmodel(?:l?ing|s)? (?:those|these|the|discrete|resulting) (?:codes|tokens|units)\b|\bto (?:discrete|a sequence of) (?:codes|tokens|units)\b",
+    ),
+    (C.NEXT_PIECE, 2.0, r"\b(?:decompos|factori[sz]|cast|formulat|treat|fram)\w* [^.;]{0,90}\b(?:into|as) an? (?:seq2seq|sequence[- ]to[- ]sequence|sequence of|sequence modell?ing|sequential)\b"),
+    (C.NEXT_PIECE, 1.2, r"\bcontinuations?\b(?! of the)|\bin a seq2seq\b|\bminute-long\b|\bprefix(?:es)?\b|\bprompt tokens?\b"),
+    (C.NEXT_PIECE, 0.8, r"\b(?:few|zero|one)-shot (?:setting|performance|learn\w+|prompt\w*|evaluation|demonstration)s?\b|\bcorpus of text\b|\bpre-?training on [^.;]{0,20}text\b"),
+    (C.NEXT_PIECE, 1.5, r"\bcontext-?free prompts?\b|\bcode models?\b|\bgenerative pre-?train\w*|\bopen-ended (?:text|generation)\b|\blanguage generation\b"),
+    (C.ONE_BY_ONE, 1.5, r"\bpartially generated\b|\bexposure bias\b|\bspeculative decoding\b|\bautocomplet\w+|\bsequential steps\b"),
+    # --- latent variable
+    (
+        C.BOUND,
+        2.0,
+        r"\blatent random variables?\b|\blatent vectors? model|\btotal correlation\b|\b(?:interpolat\w+|arithmetic) (?:in|through|within) (?:the |a )?latent\b|\bstochastic latent\b|\bbottom-up recognition\b|\baggregated posterior\b",
+    ),
+    (C.BOUND, 1.5, r"\bprobabilistic (?:representation|encoder|decoder|embedding)\b|\bhierarchical decoder\b|\bembedding space of (?:molecules|sentences)|\bposterior inference\b|\blatent code\b|\bcontinuous (?:latent )?(?:representation|embedding) of (?:molecul|sentence|graph)"),
+    (C.BOUND, 1.5, r"\b(?:batch|depth-wise|residual)[^.;]{0,60}\bspectral regulari[sz]ation\b|\bhierarchical\b[^.;]{0,30}\b(?:latent|stochastic) (?:layers|variables)\b"),
+    # --- adversarial
+    (C.GAME, 1.5, r"\bimage-to-image (?:translation|mapping)s?\b|\bunpaired\b|\bdomain translation\b|\bstyle[- ]transfer network\b|\bfacial attribute\b"),
+    (C.GAME, 1.5, r"\b(?:generators? and|both the generator|each generator|generator network|generator learns?)\b|\bmulti-?(?:period|scale) (?:waveform )?discrim\w+|\bperceptual loss\b[^.;]{0,60}\bcontent loss\b"),
+    (C.GAME, 1.2, r"\bstability of (?:the )?(?:learning|training)\b|\bmode dropping\b|\binception score\b(?=[^.]{0,80}\b(?:real|photo))|\bpyramid of\b|\bperceptual quality\b[^.;]{0,60}\bdegradation"),
+    # --- diffusion and kin
+    (C.ITERATE, 0.7, r"\btext[- ]to[- ](?:image|video|3d)\b|\bimage[- ]to[- ]video\b"),
+    (C.ITERATE, 1.5, r"\bODE solvers?\b|\bneural network (?:passes|evaluations)\b|\b(?:network|forward) passes per sample\b|\bsampling strateg\w+|\bfewer sampling\b|\b(?:fast|accelerated) samplers?\b"),
+    (C.ITERATE, 2.0, r"\b(?:transfer|transform|transport|turn|map)\w* (?:\w+ ){0,2}noise (?:in)?to\b|\bnoise to data\b|\bnoise-to-\w+|\bgradually transform\w*"),
+    (C.DENOISE, 2.0, r"\bscore entropy\b|\bratios? of the data distribution\b|\bstochastic differential equations?\b|\bnoising\b|\bun-?noise\b|\bundo the (?:previous )?corruption\b"),
+    (C.DENOISE, 1.5, r"\bdecoder (?:that )?(?:produc|generat)\w+ [^.;]{0,50}\bby gradually\b|\bcorrupt\w* (?:data|structures?|coordinates|atoms|residues)\b|\brandom(?:ly)? (?:noised|corrupted)\b"),
+    (C.DENOISE, 1.5, r"\bequivariant\b[^.;]{0,60}\bdenois\w+|\b(?:atom types|coordinates)\b[^.;]{0,60}\b(?:refin|corrupt|denois)\w*"),
+    (C.DISTILLED, 1.5, r"\bskip ahead in the generation\b|\bfew-step\b|\breduc\w+ the number of (?:sampling )?steps\b"),
+    # --- flow
+    (
+        C.CHANGE_OF_VARIABLES,
+        1.4,
+        r"\bexact (?:log-?)?likelihood\b|\bexact maximum likelihood\b|\bexact (?:density|sampling|inference)\b|\bnon-?volume[- ]preserving\b|\bJacobian\b|\bdequanti[sz]\w+|\bmaximi[sz]\w+ the likelihood of the (?:training )?data\b|\bdirectly trained with maximum likelihood\b",
+    ),
+    (C.CHANGE_OF_VARIABLES, 1.0, r"\bdensity (?:estimation|evaluation)\b|\brational-?quadratic\b|\blog-density\b|\btractable (?:likelihood|density|learning)\b|\bdensity model\w*"),
+    # --- energy
+    (C.ENERGY_CONTRAST, 2.0, r"\bvisible units?\b|\bdata-(?:dependent|independent) expectations?\b|\brenormali[sz]\w+|\bproducts? of experts\b|\bun-?normali[sz]ed (?:values?|densit\w+|models?|log)"),
+    (C.CHAIN, 2.0, r"\bpersistent (?:markov )?chains?\b|\bmarkov chains\b(?=[^.]{0,60}\b(?:estimat|approximat|negative))|\bmixing (?:time|chains?)\b|\bsynthesi[sz]ed examples\b"),
+    # --- beyond the border
+    (C.REGRESSION, 1.5, r"\bpredicts? (?:\w+ ){0,2}(?:protein )?structures?\b|\bprotein structure prediction\b|\bcamera rays?\b|\bvolume rendering\b|\boperational (?:deterministic )?systems?\b"),
+    (C.FEATURES, 1.2, r"\brepresentations from\b|\bvector representations of\b|\bpre-?trained (?:models?|weights) for (?:downstream|transfer)|\bfine-?tuned? with just\b|\bbidirectional representations?\b"),
+    (C.LABELS, 1.5, r"\bset prediction\b|\bnon-maximum suppression\b|\bset of predictions\b|\btransfer learning for classif\w+|\bface (?:detection|verification)\b"),
+    (C.REWARD, 1.5, r"\bpolicy gradients?\b|\bsurrogate objective\b|\boffline (?:deep )?reinforcement\b|\breinforcement learning (?:algorithms?|librar\w+|methods?)\b"),
+    # --- says of itself that it makes examples
+    (
+        C.GENERATES,
+        0.7,
+        r"\bgenerative (?:model|framework|modell?ing|network)s? (?:for|of|that|capable|which|over)\b|\b(?:capable of|able to) (?:generat|synthesi[sz])\w+|\b(?:trained|designed) to (?:generate|synthesi[sz]e)\b",
+    ),
+)  # fmt: skip
