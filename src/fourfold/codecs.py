@@ -8,15 +8,26 @@ bounds the mass from below; Theis, van den Oord, Bethge 2016, https://arxiv.org/
 from __future__ import annotations
 
 import math
-from typing import final
+from collections.abc import Callable
+from typing import Any, Protocol, cast, final
 
 import torch
 from torch import Tensor
 
-from fourfold.core import Codec, Measure, Noise
+from fourfold.core import CachedCodec, Codec, Estimand, GenerativeModel, Measure, Noise, Stage, Staged
+from fourfold.estimands import Observation
 from fourfold.spaces import Images, Text, Vectors
 
-__all__ = ["Centred", "Dequantised", "Standardised", "TextTokens", "Tokens"]
+__all__ = [
+    "BitPlanes",
+    "Centred",
+    "Dequantised",
+    "LearnedCodec",
+    "QuantisedCodec",
+    "Standardised",
+    "TextTokens",
+    "Tokens",
+]
 
 
 @final
@@ -75,6 +86,37 @@ class Centred(Codec):
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         top = self.space.levels - 1
         return ((z.float() + 1) * (top / 2)).round().clamp(0, top).to(torch.uint8)
+
+    def fit(self, x: Tensor) -> None:
+        """Nothing to fit."""
+
+
+@final
+class BitPlanes(Codec):
+    """Levels as bits, one plane of zeros and ones for each: ``(B, C, H, W)`` to float32 ``(B, planes C, H, W)``, lowest bit first.
+
+    Codes are reflected (Gray 1953, US patent 2,632,058): neighbouring levels differ in one bit. There are
+    ``ceil(log2 levels)`` planes; a code above the last level is decoded as the last level.
+    """
+
+    measure = Measure.COUNTING
+
+    def __init__(self, space: Images) -> None:
+        super().__init__()
+        self.space, self.planes = space, (space.levels - 1).bit_length()
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        gray = x.long() ^ (x.long() >> 1)
+        bits = torch.cat([(gray >> k) & 1 for k in range(self.planes)], 1)
+        return bits.float(), torch.zeros(len(x), device=x.device)
+
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        bits = (z > 0.5).long().chunk(self.planes, 1)
+        levels = bit = bits[-1]
+        for plane in reversed(bits[:-1]):
+            bit = bit ^ plane
+            levels = levels * 2 + bit
+        return levels.clamp(max=self.space.levels - 1).to(torch.uint8)
 
     def fit(self, x: Tensor) -> None:
         """Nothing to fit."""
@@ -145,3 +187,204 @@ class Standardised(Codec):
             raise ValueError(f"column {', '.join(names)} is constant: it has no density; drop it")
         self.mean.copy_(x.double().mean(0))
         self.scale.copy_(scale)
+
+
+# --- learned codecs ---------------------------------------------------------------------------------------------------
+
+
+class _Posterior(Protocol):
+    """``q(u | x)``, a Gaussian with a scale for each number."""
+
+    mu: Tensor
+    log_scale: Tensor
+
+    def log_prob(self, x: Tensor) -> Tensor: ...
+
+
+class _GaussianCodes(Protocol):
+    """What is asked of the estimand of an autoencoder whose codes are real numbers."""
+
+    codes: tuple[int, ...]
+
+    def posterior(self, evidence: Tensor) -> _Posterior: ...
+
+    def decode(self, u: Tensor) -> Observation: ...
+
+
+class _NumberedCodes(Protocol):
+    """What is asked of the estimand of an autoencoder whose codes are whole numbers below ``size``."""
+
+    size: int
+
+    def codes(self, evidence: Tensor) -> Tensor: ...
+
+    def decode(self, codes: Tensor) -> Observation: ...
+
+
+def _evidence(autoencoder: GenerativeModel, y: Tensor) -> Tensor:
+    """What the encoder says of examples that the autoencoder's own codec has encoded."""
+    encoder = cast("Callable[..., Tensor]", autoencoder.objective.encoder)
+    return encoder(y, None)
+
+
+def _raw(autoencoder: GenerativeModel, observation: Observation, noise: Noise | None) -> Tensor:
+    """Raw examples of ``p(y | u)``, as the autoencoder's sampler observes them; its mean where there is no noise."""
+    observe: Any = getattr(autoencoder.sampler, "observe", None)
+    y = observation.mean() if noise is None or observe is None else observe(observation, noise)
+    return autoencoder.codec.decode(y, noise)
+
+
+def _require_encoder(autoencoder: GenerativeModel, *methods: str) -> None:
+    """Refuse a model that cannot be a codec.
+
+    Raises:
+        TypeError: if it has no encoder, or its estimand lacks one of the methods.
+    """
+    missing = [name for name in methods if not hasattr(autoencoder.estimand, name)]
+    if missing or not hasattr(autoencoder.objective, "encoder"):
+        raise TypeError(
+            f"{type(autoencoder.estimand).__name__} behind {type(autoencoder.objective).__name__} cannot be a codec: "
+            "it takes an objective with an encoder, and an estimand whose codes can be inferred and decoded"
+        )
+
+
+@final
+class LearnedCodec(CachedCodec, Staged):
+    """The encoder and decoder of a model that is trained first: ``z = (u - mean) / scale`` for ``u ~ q(u | x)``.
+
+    In place of a log-determinant stands ``log p(x | z) - log q(z | x)``, with which a likelihood of codes becomes
+
+        log p(x) >= E_q[ log p(z) + log p(x | z) - log q(z | x) ],
+
+    the evidence lower bound of the two models together (Vahdat, Kreis, Kautz 2021, https://arxiv.org/abs/2106.05931); equal
+    where ``q`` is the posterior. ``mean`` and ``scale`` of each channel (of each number, where codes are vectors) bring the
+    codes of the training data to mean 0 and variance 1: the one place where they are scaled (Rombach et al. 2022,
+    https://arxiv.org/abs/2112.10752).
+
+    Args:
+        autoencoder: a model of the raw space, unconditional, whose prior is no longer used.
+        share: of the budget that goes to it.
+
+    Raises:
+        TypeError: for a model without encoder, or without codes that are real numbers.
+    """
+
+    measure = Measure.LEBESGUE
+    bound = "one code drawn for each example makes it, in expectation, bound log p(x) from below"
+    mean: Tensor
+    scale: Tensor
+
+    FITTED = 4096
+    """Examples from which mean and scale are taken."""
+
+    def __init__(self, autoencoder: GenerativeModel, share: float = 0.4) -> None:
+        super().__init__()
+        _require_encoder(autoencoder, "posterior", "decode", "codes")
+        self.autoencoder, self.share = autoencoder, share
+        self.event = tuple(self._decoder.codes)
+        shape = (self.event[0], *(1 for _ in self.event[1:]))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape))
+
+    @property
+    def _decoder(self) -> _GaussianCodes:
+        return cast("_GaussianCodes", self.autoencoder.estimand)
+
+    def stages(self) -> list[Stage]:
+        return [Stage("autoencoder", self.autoencoder, self.share)]
+
+    def ready(self, estimand: Estimand) -> None:
+        """Nothing to do: mean and scale are taken by :meth:`fit`."""
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Take mean and standard deviation of the codes of the data, the posteriors' own spread included."""
+        some = x[:: max(len(x) // self.FITTED, 1)][: self.FITTED]
+        kept = torch.cat([self.analyse(part.to(self.mean.device)) for part in torch.split(some, 256)])
+        q, over = self._decoder.posterior(kept), [0, *range(2, kept.ndim)]
+        variance = q.mu.double().var(over, correction=0) + (2 * q.log_scale.double()).exp().mean(over)
+        self.mean.copy_(q.mu.double().mean(over).reshape(self.mean.shape))
+        self.scale.copy_(variance.sqrt().reshape(self.scale.shape))
+
+    @torch.no_grad()
+    def analyse(self, x: Tensor) -> Tensor:
+        return _evidence(self.autoencoder, self.autoencoder.codec.encode(x)[0])
+
+    @torch.no_grad()
+    def draw(self, kept: Tensor) -> Tensor:
+        q = self._decoder.posterior(kept)
+        return (q.mu + q.log_scale.exp() * torch.randn_like(q.mu) - self.mean) / self.scale
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        y, log_det = self.autoencoder.codec.encode(x, noise)
+        q = self._decoder.posterior(_evidence(self.autoencoder, y))
+        n = torch.randn_like(q.mu) if noise is None else noise.normal(*self.event)
+        u = q.mu + q.log_scale.exp() * n
+        # q(z | x) = q(u | x) · |du / dz|
+        log_q = q.log_prob(u) + self.scale.log().expand(self.event).sum()
+        return (u - self.mean) / self.scale, log_det + self._decoder.decode(u).log_prob(y) - log_q
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        return _raw(self.autoencoder, self._decoder.decode(z.float() * self.scale + self.mean), noise)
+
+
+@final
+class QuantisedCodec(CachedCodec, Staged):
+    """Codes that are whole numbers: ``(B, h w)`` tokens in raster order, one sequence ``k(x)`` for each example.
+
+    In place of a log-determinant stands ``log p(x | k(x))``: with a mass of sequences, ``log p(x) >= log P(k(x)) + log p(x |
+    k(x))`` (van den Oord, Vinyals, Kavukcuoglu 2017, https://arxiv.org/abs/1711.00937).
+
+    Args:
+        autoencoder: a model of the raw space, unconditional, whose prior is no longer used.
+        grid: height and width of a map of codes.
+        share: of the budget that goes to it.
+
+    Raises:
+        TypeError: for a model without encoder, or without codes that are numbered.
+    """
+
+    measure = Measure.COUNTING
+    bound = "the one code of each example makes it bound log p(x) from below"
+
+    def __init__(self, autoencoder: GenerativeModel, grid: tuple[int, int], share: float = 0.4) -> None:
+        super().__init__()
+        _require_encoder(autoencoder, "codes", "decode", "size")
+        self.autoencoder, self.grid, self.share = autoencoder, tuple(grid), share
+        self.size = self._decoder.size
+
+    @property
+    def _decoder(self) -> _NumberedCodes:
+        return cast("_NumberedCodes", self.autoencoder.estimand)
+
+    def stages(self) -> list[Stage]:
+        return [Stage("tokenizer", self.autoencoder, self.share)]
+
+    def ready(self, estimand: Estimand) -> None:
+        """Nothing to do."""
+
+    def fit(self, x: Tensor) -> None:
+        """Nothing to fit."""
+
+    @torch.no_grad()
+    def analyse(self, x: Tensor) -> Tensor:
+        """The codes, in few bytes."""
+        y = self.autoencoder.codec.encode(x)[0]
+        return self._decoder.codes(_evidence(self.autoencoder, y)).flatten(1).int()
+
+    def draw(self, kept: Tensor) -> Tensor:
+        """The codes: nothing is drawn."""
+        return kept.long()
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        y, log_det = self.autoencoder.codec.encode(x, noise)
+        codes = self._decoder.codes(_evidence(self.autoencoder, y))
+        return codes.flatten(1), log_det + self._decoder.decode(codes).log_prob(y)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        codes = z.clamp(0, self.size - 1).reshape(len(z), *self.grid)
+        return _raw(self.autoencoder, self._decoder.decode(codes), noise)
