@@ -1,17 +1,31 @@
 """Flows: log-determinants against autograd, round trips, densities that integrate to one and learn a known one."""
 
 import math
+from typing import final
 
 import pytest
 import torch
 from torch import nn
 
 from fourfold import checks
-from fourfold.core import Noise, count_evaluations
+from fourfold.core import Batch, Noise, Part, count_evaluations
 from fourfold.data import load
 from fourfold.engine import fit
-from fourfold.paradigms.flow import CARD, NoiseThenMap, inverse_error
-from fourfold.spaces import Text, Vectors
+from fourfold.nn.monotone import Affine
+from fourfold.nn.tarflow import joined, patches, side
+from fourfold.paradigms.flow import (
+    CARD,
+    ContinuousLikelihood,
+    Denoised,
+    FreeVelocity,
+    NoiseThenMap,
+    TransformerFlow,
+    inverse_error,
+    log_density,
+)
+from fourfold.samplers.likelihood import ProbabilityFlow
+from fourfold.samplers.ode import Heun
+from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
 
 VECTOR_RECIPES = ["likelihood", "mixture", "maf", "coupling", "realnvp"]
@@ -105,3 +119,108 @@ def test_dropout_leaves_sampling_and_scoring_alone():
     torch.testing.assert_close(model.log_prob(x).nats, model.log_prob(x).nats)
     assert isinstance(model.estimand.net, nn.Module)
     assert len(Noise(0, 0, 3)) == 3
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+IMAGE_RECIPES = ["tarflow"]
+
+
+@pytest.mark.parametrize("recipe", IMAGE_RECIPES)
+@pytest.mark.parametrize("shape", [(1, 4, 6), (3, 3, 4)])
+def test_flows_of_images_invert_with_their_log_determinant(recipe, shape):
+    model = stirred(recipe, Images(*shape, levels=8, classes=2))
+    x, cond = torch.randn(3, *shape), torch.tensor([0, 1, -1])
+    z, log_det = model.estimand.inverse(x, cond)
+    torch.testing.assert_close(model.estimand(z, cond), x, atol=1e-3, rtol=1e-3)
+    for i in range(3):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda x, i=i: model.estimand.inverse(x[None], cond[i : i + 1])[0].flatten(), x[i]
+        )
+        found = jacobian.reshape(math.prod(shape), -1).slogdet()[1]
+        torch.testing.assert_close(found, log_det[i], atol=5e-3, rtol=5e-3)
+
+
+@pytest.mark.parametrize("recipe", IMAGE_RECIPES)
+def test_bounds_of_images_stay_below_their_mass(recipe):
+    """The mass of a level is the integral of the density over its cell: a grid of noises gives it."""
+    space = Images(1, 1, 2, levels=3)
+    model = stirred(recipe, space)
+    u = (torch.arange(40) + 0.5) / 40
+    cells = torch.cartesian_prod(u, u)
+    total = 0.0
+    for i in range(9):
+        x = torch.tensor([i // 3, i % 3]).to(torch.uint8).reshape(1, 1, 1, 2)
+        z = (x.float() + cells.reshape(-1, 1, 1, 2)) * (2 / 3) - 1
+        with torch.no_grad():
+            nats = log_density(model.estimand, z) + 2 * math.log(2 / 3)
+        mass = nats.logsumexp(0) - math.log(len(cells))
+        bound = model.log_prob(x.expand(400, -1, -1, -1))
+        assert bound.kind is Kind.LOWER_BOUND
+        error = 4 * bound.nats.std().item() / 20
+        assert bound.nats.mean() < mass + error
+        total += mass.exp().item()
+    assert 0 < total < 1 + 1e-3
+
+
+def test_patches_are_joined_again_and_divide_odd_sizes():
+    x = torch.randn(2, 3, 7, 10)
+    assert (side(7, 4), side(10, 4), side(28, 4), side(12, 8)) == (1, 2, 4, 6)
+    torch.testing.assert_close(joined(patches(x, 1, 2), (3, 7, 10), 1, 2), x)
+    with pytest.raises(ValueError, match="do not divide"):
+        TransformerFlow(nn.Identity(), Affine(), (1, 7, 10), (2, 2))
+
+
+def test_denoising_follows_the_score_of_a_known_flow():
+    """At the start the flow is the identity, so its score is -x and the step is a factor."""
+    model = CARD.recipes["tarflow-noised"](Images(1, 4, 4, levels=8), "xs")
+    y = NoiseThenMap()(model.estimand, Noise(0, 0, 5))
+    x = Denoised(0.3)(model.estimand, Noise(0, 0, 5))
+    torch.testing.assert_close(x, y * (1 - 0.09), atol=1e-4, rtol=1e-4)
+
+
+def test_a_flow_of_noised_images_claims_no_likelihood():
+    model = CARD.recipes["tarflow-noised"](Images(1, 4, 4, levels=8), "xs")
+    found = model.log_prob(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+    assert found.kind is Kind.NONE
+    assert "noised" in found.note
+
+
+# --- continuous flows -------------------------------------------------------------------------------------------------
+
+
+@final
+class Stretch(Part, nn.Module):
+    """``v = A x``: the flow of a matrix exponential, of which everything is known."""
+
+    def __init__(self, diagonal: tuple[float, ...]) -> None:
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor(diagonal))
+
+    def forward(self, x, tau, cond=None):
+        return x * self.rate
+
+
+def test_the_continuous_loss_is_the_exact_likelihood_of_a_linear_flow():
+    velocity = FreeVelocity(Stretch((0.7, -0.4)), (2,))
+    x = torch.randn(64, 2)
+    (term,) = ContinuousLikelihood(steps=8, kinetic=0.0).terms(velocity).values()
+    scale = torch.tensor([-0.7, 0.4]).exp()
+    exact = torch.distributions.Normal(torch.zeros(2), scale).log_prob(x).sum(1)
+    torch.testing.assert_close(-2 * term(Batch(x)), exact, atol=1e-4, rtol=1e-4)
+    assert term.watched["inverse_error"] < 1e-4
+    found = ProbabilityFlow(64, None)(velocity, Batch(x), Noise(0, 0, 64), ContinuousLikelihood())
+    torch.testing.assert_close(found.nats, exact, atol=0.03, rtol=0.02)
+    drawn = Heun(40)(velocity, Noise(0, 0, 4000))
+    torch.testing.assert_close(drawn.std(0), scale, atol=0.03, rtol=0.05)
+
+
+def test_the_continuous_loss_is_stationary_at_the_truth():
+    slopes = []
+    for rate in (0.7, 0.9):
+        torch.manual_seed(0)
+        net = Stretch((rate, rate))
+        (term,) = ContinuousLikelihood(steps=4, kinetic=0.0).terms(FreeVelocity(net, (2,))).values()
+        term(Batch(torch.randn(20_000, 2) * math.exp(-0.7))).mean().backward()
+        slopes.append(net.rate.grad.abs().max().item())
+    assert slopes[0] < 0.02 < slopes[1]

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.codecs import Standardised
+from fourfold.codecs import Dequantised, Standardised
 from fourfold.core import (
     Batch,
     Estimand,
@@ -30,21 +31,32 @@ from fourfold.core import (
     Space,
     Term,
     Training,
+    no_likelihood,
 )
-from fourfold.estimands import Bijection
+from fourfold.estimands import Bijection, Velocity
 from fourfold.nn.coupling_stack import CouplingStack
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Affine, LogisticMixture, Monotone, Spline
-from fourfold.spaces import Vectors
+from fourfold.nn.tarflow import PatchStack, joined, patches, side
+from fourfold.nn.time_mlp import TimeMLP
+from fourfold.paths import RectifiedFlow
+from fourfold.samplers.likelihood import ProbabilityFlow
+from fourfold.samplers.ode import Heun
+from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle
 
 __all__ = [
     "CARD",
     "AutoregressiveFlow",
+    "ContinuousLikelihood",
     "CouplingFlow",
+    "Denoised",
     "ExactDensity",
+    "FreeVelocity",
     "MaximumLikelihood",
+    "NoDensity",
     "NoiseThenMap",
+    "TransformerFlow",
 ]
 
 
@@ -114,6 +126,77 @@ class CouplingFlow(Bijection):
         return self.net(z, cond, False)[0]
 
 
+@final
+class TransformerFlow(Bijection):
+    """``z_n = f(x_n; net(x_<n))`` for patches ``x_n`` of an image, in an order that turns round from layer to layer.
+
+    Towards the noise a layer is one parallel evaluation of a causal transformer; towards the data the patches follow one
+    another, with cached keys and values (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
+
+    Args:
+        net: the transformers of the layers.
+        map: the increasing map ``f`` of each number in a patch.
+        event: shape of one encoded image.
+        patch: height and width of a patch; they divide those of the image.
+
+    Raises:
+        ValueError: if they do not.
+    """
+
+    cost: ClassVar[Cost | None] = Cost.LENGTH
+
+    def __init__(self, net: PatchStack, map: Monotone, event: tuple[int, ...], patch: tuple[int, int]) -> None:
+        super().__init__()
+        self.net, self.map, self.patch = net, map, tuple(patch)
+        self.event = self.latent = tuple(event)
+        if event[1] % patch[0] or event[2] % patch[1]:
+            raise ValueError(f"patches of {patch} do not divide images of {event}: an invertible map cannot pad")
+
+    def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        h, log_det = patches(x, *self.patch), x.new_zeros(len(x))
+        for layer in range(len(self.net.layers)):
+            h = h.flip(1) if layer else h
+            h, log_slope = self.map(h, self.net(h, layer, cond))
+            log_det = log_det + log_slope.flatten(1).sum(1)
+        return joined(h, self.event, *self.patch), log_det
+
+    def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        h = patches(z, *self.patch)
+        for layer in reversed(range(len(self.net.layers))):
+            h = self._back(h, layer, cond)
+            h = h.flip(1) if layer else h
+        return joined(h, self.event, *self.patch)
+
+    def _back(self, z: Tensor, layer: int, cond: Tensor | None) -> Tensor:
+        """One layer towards the data, patch by patch."""
+        cache, found = self.net.cache(layer, len(z)), [torch.zeros_like(z[:, :1])]
+        for n in range(z.shape[1]):
+            found.append(self.map.inverse(z[:, n : n + 1], self.net(found[-1], layer, cond, cache)))
+        return torch.cat(found[1:], 1)
+
+
+@final
+class FreeVelocity(Velocity):
+    """``dx/dt = net(x, t)``, bound to no noise process: from data at ``t = 0`` to ``N(0, I)`` at ``t = 1``.
+
+    The path only names the two ends for solvers. Seen as a denoiser it is ``x - t v``, the solver's last step, and no
+    conditional mean (Chen et al. 2018, https://arxiv.org/abs/1806.07366).
+
+    Args:
+        net: ``v(x, t, cond)``, float32 in and out.
+        event: shape of one encoded example.
+    """
+
+    cost: ClassVar[Cost | None] = Cost.STEPS
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...]) -> None:
+        super().__init__()
+        self.net, self.event, self.path = net, tuple(event), RectifiedFlow()
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net(x_t, 2 * t - 1, cond)
+
+
 # --- the objective ----------------------------------------------------------------------------------------------------
 
 
@@ -134,6 +217,13 @@ def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -
     return error
 
 
+def _partly_hidden(cond: Tensor | None, share: float) -> Tensor | None:
+    """Labels, a share of which is replaced by "unknown"."""
+    if cond is None or not share:
+        return cond
+    return torch.where(torch.rand(len(cond), device=cond.device) < share, -1, cond)
+
+
 @final
 class LikelihoodTerm(Term):
     """The one term of :class:`MaximumLikelihood`; every so often it watches ``inverse_error`` on a few examples."""
@@ -141,16 +231,15 @@ class LikelihoodTerm(Term):
     EVERY: ClassVar[int] = 500
     FEW: ClassVar[int] = 4
 
-    def __init__(self, estimand: Bijection, hidden: float) -> None:
+    def __init__(self, estimand: Bijection, hidden: float, noise: float) -> None:
         super().__init__([estimand])
-        self.estimand, self.hidden, self._calls = estimand, hidden, 0
+        self.estimand, self.hidden, self.noise, self._calls = estimand, hidden, noise, 0
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = batch.cond
-        if cond is not None and self.hidden:
-            cond = torch.where(torch.rand(len(cond), device=cond.device) < self.hidden, -1, cond)
-        self._watch(batch.x, cond)
-        return -log_density(self.estimand, batch.x, cond) / math.prod(self.estimand.event)
+        cond = _partly_hidden(batch.cond, self.hidden)
+        x = batch.x + self.noise * torch.randn_like(batch.x) if self.noise else batch.x
+        self._watch(x, cond)
+        return -log_density(self.estimand, x, cond) / math.prod(self.estimand.event)
 
     def _watch(self, x: Tensor, cond: Tensor | None) -> None:
         if self._calls % self.EVERY == 0:
@@ -165,17 +254,104 @@ class MaximumLikelihood(Objective):
 
     Args:
         hidden: share of labels hidden in training, so that the model can also be asked without one.
+        noise: standard deviation of Gaussian noise added in training. Samples get better once it is taken away again
+            (:class:`Denoised`), but the density learned is then that of noised examples (Zhai et al. 2024).
     """
 
     learns: ClassVar[type[Estimand]] = Bijection
     principle: ClassVar[Principle] = Principle.LIKELIHOOD
 
-    def __init__(self, hidden: float = 0.1) -> None:
+    def __init__(self, hidden: float = 0.1, noise: float = 0.0) -> None:
         super().__init__()
-        self.hidden = hidden
+        self.hidden, self.noise = hidden, noise
 
     def terms(self, estimand: Bijection) -> Mapping[str, Term]:
-        return {"likelihood": LikelihoodTerm(estimand, self.hidden)}
+        return {"likelihood": LikelihoodTerm(estimand, self.hidden, self.noise)}
+
+
+@final
+class ContinuousTerm(Term):
+    """The one term of :class:`ContinuousLikelihood`; watches ``inverse_error`` and ``kinetic``."""
+
+    def __init__(self, estimand: Velocity, steps: int, kinetic: float, hidden: float) -> None:
+        super().__init__([estimand])
+        self.estimand, self.steps, self.kinetic, self.hidden = estimand, steps, kinetic, hidden
+        self._calls, self._error = 0, torch.zeros(())
+
+    @torch.enable_grad()
+    def forward(self, batch: Batch) -> Tensor:
+        cond = _partly_hidden(batch.cond, self.hidden)
+        signs = (torch.rand_like(batch.x) < 0.5) * 2.0 - 1
+        z, log_det, energy = _solved(self.estimand, batch.x, cond, signs, self.steps)
+        nats = log_det - (z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
+        self._watch(batch.x[:4], None if cond is None else cond[:4], energy)
+        return (self.kinetic * energy - nats) / math.prod(self.estimand.event)
+
+    def _watch(self, x: Tensor, cond: Tensor | None, energy: Tensor) -> None:
+        if self._calls % 500 == 0:
+            with torch.no_grad():
+                z = _transported(self.estimand, x, cond, self.steps, 0.0, 1.0)
+                self._error = (_transported(self.estimand, z, cond, self.steps, 1.0, 0.0) - x).square().mean().sqrt()
+        self._calls += 1
+        self.watched = {"inverse_error": self._error, "kinetic": energy.detach().mean()}
+
+
+@final
+class ContinuousLikelihood(Objective):
+    """``min -E [log N(x_1) + integral of e^T (dv/dx) e dt] + kinetic · E integral of ||v||^2 dt``, along ``dx/dt = v``.
+
+    One random sign vector ``e`` for each example and step of training makes the trace unbiased (Grathwohl et al. 2019,
+    FFJORD, https://arxiv.org/abs/1810.01367); gradients go through the Runge-Kutta steps. The kinetic term keeps
+    trajectories straight enough for few steps (Finlay et al. 2020, https://arxiv.org/abs/2002.02798).
+
+    Args:
+        steps: solver steps, of four network evaluations each.
+        kinetic: weight of the kinetic energy.
+        hidden: share of labels hidden in training.
+    """
+
+    learns: ClassVar[type[Estimand]] = Velocity
+    principle: ClassVar[Principle] = Principle.LIKELIHOOD
+
+    def __init__(self, steps: int = 6, kinetic: float = 0.01, hidden: float = 0.1) -> None:
+        super().__init__()
+        self.steps, self.kinetic, self.hidden = steps, kinetic, hidden
+
+    def terms(self, estimand: Velocity) -> Mapping[str, Term]:
+        return {"likelihood": ContinuousTerm(estimand, self.steps, self.kinetic, self.hidden)}
+
+
+_STAGES = ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6))
+"""The classical Runge-Kutta rule: where in the step each slope is taken, and its weight."""
+
+
+def _solved(v: Velocity, x: Tensor, cond: Tensor | None, signs: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """``x_1``, the integral of the divergence and that of ``||v||^2``, from ``x_0 = x``; differentiable."""
+    x, h = x.detach().requires_grad_(), 1 / steps
+    totals = x.new_zeros(2, len(x))
+    for i in range(steps):
+        slope, change = torch.zeros_like(x), torch.zeros_like(x)
+        for at, weight in _STAGES:
+            y = x + h * at * slope
+            slope = v(y, torch.full((len(x),), (i + at) * h, device=x.device), cond)
+            (product,) = torch.autograd.grad(slope, y, signs, create_graph=True)
+            parts = torch.stack([(product * signs).flatten(1).sum(1), slope.square().flatten(1).sum(1)])
+            change, totals = change + weight * slope, totals + h * weight * parts
+        x = x + h * change
+    return x, totals[0], totals[1]
+
+
+def _transported(v: Velocity, x: Tensor, cond: Tensor | None, steps: int, start: float, end: float) -> Tensor:
+    """The state at time ``end`` of the trajectory through ``x`` at ``start``."""
+    h = (end - start) / steps
+    for i in range(steps):
+        slope, change = torch.zeros_like(x), torch.zeros_like(x)
+        for at, weight in _STAGES:
+            t = torch.full((len(x),), start + (i + at) * h, device=x.device)
+            slope = v(x + h * at * slope, t, cond)
+            change = change + weight * slope
+        x = x + h * change
+    return x
 
 
 # --- sampling and likelihood ------------------------------------------------------------------------------------------
@@ -200,6 +376,42 @@ class NoiseThenMap(Sampler):
     def __call__(self, estimand: Bijection, noise: Noise, cond: Tensor | None = None) -> Tensor:
         x: Tensor = estimand(self.temperature * noise.normal(*estimand.latent), cond)
         return x
+
+
+@final
+@dataclass(frozen=True)
+class Denoised(Sampler):
+    """``x = y + sigma^2 grad log p(y)`` for ``y = g(temperature · z)``: what a flow of noised examples says of clean ones.
+
+    The mean of the clean example given the noised one (Tweedie's formula), with the flow's own score (Zhai et al. 2024,
+    section 3.3). One evaluation and its gradient more than :class:`NoiseThenMap`.
+
+    Attributes:
+        sigma: standard deviation of the noise that training added.
+        temperature: see :class:`NoiseThenMap`.
+    """
+
+    needs: ClassVar[type[Estimand]] = Bijection
+    sigma: float = 0.05
+    temperature: float = 1.0
+
+    def __call__(self, estimand: Bijection, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        y = NoiseThenMap(self.temperature)(estimand, noise, cond)
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            (score,) = torch.autograd.grad(log_density(estimand, y, cond).sum(), y)
+        return y.detach() + self.sigma**2 * score
+
+
+@final
+@dataclass(frozen=True)
+class NoDensity(Likelihood):
+    """None: a flow trained with Gaussian noise has the density of noised examples, which is not that of the data."""
+
+    needs: ClassVar[type[Estimand]] = Bijection
+
+    def __call__(self, estimand: Bijection, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        return no_likelihood(len(batch.x), "trained on noised examples: its density is theirs, not the data's")
 
 
 @final
@@ -283,7 +495,46 @@ def realnvp(space: Space, size: str) -> GenerativeModel:
     return _vectors(space, CouplingFlow(net, space.shape), Training(batch_size=512, learning_rate=1e-3))
 
 
-_PRESETS: Mapping[type, Callable[[Any, str], GenerativeModel]] = {Vectors: spline}
+def continuous(space: Space, size: str) -> GenerativeModel:
+    """FFJORD: a velocity trained by the likelihood of its own flow (Grathwohl et al. 2019)."""
+    space = _only_vectors(space, 1, "the continuous flow")
+    width, blocks, steps = {"xs": (32, 1, 3), "s": (128, 2, 6), "m": (256, 3, 8)}[size]
+    likelihood = ProbabilityFlow(4 * steps, None if space.dims <= 8 else 4)
+    return GenerativeModel(
+        space,
+        Standardised(space),
+        FreeVelocity(TimeMLP(space.dim, width, blocks, space.classes), space.shape),
+        ContinuousLikelihood(steps),
+        Heun(4 * steps),
+        likelihood,
+        Training(batch_size=256, learning_rate=2e-3),
+    )
+
+
+def tarflow(space: Space, size: str, noise: float = 0.0) -> GenerativeModel:
+    """Causal transformers over patches with affine maps, on dequantised pixels (Zhai et al. 2024).
+
+    With ``noise``, trained and sampled as the paper does for looks: Gaussian noise in training, taken away at the end.
+    """
+    if not isinstance(space, Images):
+        raise TypeError(f"the transformer flow models images, not {type(space).__name__}")
+    width, depth, heads, layers, most = {"xs": (32, 1, 1, 2, 4), "s": (192, 2, 4, 4, 4), "m": (384, 3, 6, 6, 4)}[size]
+    patch = (side(space.height, most), side(space.width, most))
+    numbers = space.channels * patch[0] * patch[1]
+    affine = Affine()
+    net = PatchStack(numbers, affine.values, space.dims // numbers, width, depth, heads, layers, space.classes)
+    return GenerativeModel(
+        space,
+        Dequantised(space),
+        TransformerFlow(net, affine, space.shape, patch),
+        MaximumLikelihood(noise=noise),
+        Denoised(noise) if noise else NoiseThenMap(),
+        NoDensity() if noise else ExactDensity(),
+        Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2),
+    )
+
+
+_PRESETS: Mapping[type, Callable[[Any, str], GenerativeModel]] = {Vectors: spline, Images: tarflow}
 
 
 def _preset(space: Space, size: str) -> GenerativeModel:
@@ -300,6 +551,16 @@ def _preset(space: Space, size: str) -> GenerativeModel:
 CARD = Card(
     name="flow",
     paradigm=Paradigm.FLOW,
-    recipes={"likelihood": _preset, "mixture": mixture, "maf": maf, "coupling": coupling, "realnvp": realnvp},
+    recipes={
+        "likelihood": _preset,
+        "mixture": mixture,
+        "maf": maf,
+        "coupling": coupling,
+        "realnvp": realnvp,
+        "continuous": continuous,
+        "tarflow": tarflow,
+        "tarflow-noised": functools.partial(tarflow, noise=0.05),
+    },
+    kinds={"continuous": Kind.ESTIMATE, "tarflow-noised": Kind.NONE},
     summary="An invertible map between noise and data, trained by its exact likelihood.",
 )

@@ -1,0 +1,107 @@
+"""Causal transformers over patches that give each patch the parameters of its map: the networks of a transformer flow.
+
+Zhai et al. 2024, Normalizing Flows are Capable Generative Models (https://arxiv.org/abs/2412.06329).
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.nn.transformer import Cache, Transformer
+
+__all__ = ["PatchStack", "joined", "patches", "side"]
+
+
+def side(length: int, most: int) -> int:
+    """The largest divisor of a length that is at most ``most``: patches of an invertible map cannot be padded."""
+    return max(p for p in range(1, max(most, 1) + 1) if length % p == 0)
+
+
+def patches(x: Tensor, p: int, q: int) -> Tensor:
+    """Images ``(B, C, H, W)`` as rows of patches of ``p`` by ``q`` pixels, ``(B, H W / (p q), C p q)``."""
+    B, C, H, W = x.shape
+    return x.reshape(B, C, H // p, p, W // q, q).permute(0, 2, 4, 1, 3, 5).reshape(B, -1, C * p * q)
+
+
+def joined(h: Tensor, event: tuple[int, ...], p: int, q: int) -> Tensor:
+    """The images of their patches: the inverse of :func:`patches`."""
+    C, H, W = event
+    return h.reshape(len(h), H // p, W // q, C, p, q).permute(0, 3, 1, 4, 2, 5).reshape(len(h), C, H, W)
+
+
+@final
+class _Block(nn.Module):
+    """For each of ``length`` patches, ``values`` numbers that depend on the earlier patches and the label; zero at first."""
+
+    def __init__(
+        self, size: int, values: int, length: int, width: int, depth: int, heads: int, classes: int | None
+    ) -> None:
+        super().__init__()
+        self.entry = nn.Linear(size, width)
+        self.position = nn.Parameter(0.1 * torch.randn(length, width))
+        self.embedding = None if classes is None else nn.Embedding(classes + 1, width)
+        self.trunk = Transformer(width, depth, heads, length)
+        self.exit = nn.Linear(width, values)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)
+
+    def forward(self, before: Tensor, cond: Tensor | None, cache: Cache | None) -> Tensor:
+        """The numbers of ``T`` patches given the patch before each, ``(B, T, size)``; those before are in the cache."""
+        at = 0 if cache is None else cache.used
+        h = self.entry(before.to(self.entry.weight.dtype)) + self.position[at : at + before.shape[1]]
+        if self.embedding is not None:
+            label = torch.zeros(len(h), dtype=torch.long, device=h.device) if cond is None else cond + 1
+            h = h + self.embedding(label)[:, None]
+        out: Tensor = self.exit(self.trunk(h, cache))
+        return out.float()
+
+
+@final
+class PatchStack(Part, nn.Module):
+    """One causal transformer for each layer of a flow; one call runs one of them, or one patch of one of them.
+
+    Args:
+        size: numbers in one patch.
+        values: parameters that the map of one number takes.
+        length: number of patches.
+        width, depth, heads: of each transformer.
+        layers: number of transformers.
+        classes: number of labels, or ``None``.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        values: int,
+        length: int,
+        width: int,
+        depth: int,
+        heads: int,
+        layers: int,
+        classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.share, self.size, self.values = 1 / layers, size, values
+        self.layers = nn.ModuleList(
+            _Block(size, size * values, length, width, depth, heads, classes) for _ in range(layers)
+        )
+
+    def cache(self, layer: int, batch: int) -> Cache:
+        """An empty cache of one layer."""
+        block = self.layers[layer]
+        assert isinstance(block, _Block)
+        return block.trunk.cache(batch)
+
+    def forward(self, x: Tensor, layer: int, cond: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """The parameters of patches, ``(B, T, size, values)``.
+
+        Without a cache ``x`` are all patches ``(B, T, size)``, each seen by the later ones; with one it is the latest
+        patch alone (zeros before the first), and the parameters are those of the next.
+        """
+        before = F.pad(x[:, :-1], (0, 0, 1, 0)) if cache is None else x
+        return self.layers[layer](before, cond, cache).view(len(x), -1, self.size, self.values)
