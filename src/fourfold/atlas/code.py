@@ -7,12 +7,12 @@ import re
 import textwrap
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fourfold.atlas.code_table import STATEMENTS
 from fourfold.atlas.dataflow import facts
-from fourfold.atlas.evidence import Claim, Evidence, Reader
+from fourfold.atlas.evidence import MEANING, Claim, Evidence, Reader
 from fourfold.atlas.words import read_words
 
 __all__ = ["Statement", "read_code", "statements"]
@@ -26,6 +26,9 @@ _SAMPLED = re.compile(
 )
 _GROWS = re.compile(
     r"\.append\(|\bcat\(|concat\w*\(|hstack|\w+\[[^\]=]*\b(?:i|t|step|pos|j|cur\w*|idx|k|r|c|row|col)\b[^\]=]*\] ?=|\+= ?\[|_index_put|\.extend\("
+)
+_CRITIC = re.compile(
+    r"disc|critic|advers|\bnet_?d|(?<![a-z])D(?![a-z])|(?<![a-z])d_|dis_|[a-z]_d\b|\bmpd\b|\bmsd\b|gan(?![a-z])|hinge|GAN"
 )
 _GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\(")
 _NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
@@ -58,9 +61,11 @@ def read_code(source: str, where: str = "code") -> list[Evidence]:
     """
     source = source[:MAX_CODE]
     rows = statements(source)
-    found = list(_lines(rows, where))
-    found += _loops(rows, where)
-    return found + _compared(source, where) + _comments(source, where)
+    found = [*_lines(rows, where), *_loops(rows, where), *_compared(source, where)]
+    if not _CRITIC.search(source):
+        found = [replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME else row for row in found]
+    said = sum(row.weight for row in found if MEANING[row.claim].cell is not None)
+    return found + _comments(source, where, 0.3 if said >= 2 else 0.6)
 
 
 def _compared(source: str, where: str) -> list[Evidence]:
@@ -219,7 +224,7 @@ def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
         yield Claim.ONE_BY_ONE, 2.5
     elif (
         _TIMES.search(row.text)
-        and re.search(r"(?m)^\s*(\w+)(?:\.data)? ?(?:=|\+=|-=) ?.*", row.loop)
+        and re.search(r"(?m)^\s*(\w+)(?:\.data|(?:, ?\w+)+)? ?(?:=|\+=|-=) ?.*", row.loop)
         and re.search(r"model|net|denois|score|unet|velocity|predict|self\(|fn\(|flow", row.loop)
     ):
         yield Claim.ITERATE, 2.0
@@ -245,9 +250,9 @@ def _feeds_back(loop: str) -> bool:
     return False
 
 
-def _comments(source: str, where: str) -> list[Evidence]:
-    """Comments and docstrings, read as words at a third of their weight."""
+def _comments(source: str, where: str, factor: float) -> list[Evidence]:
+    """Comments and docstrings, read as words at a part of their weight: more where the code itself says nothing."""
     text = re.sub(r"(?m)^.*?#(?!!)|^(?!.*#).*$", lambda found: " " * len(found.group()), source)
     doc = "\n".join(found.group(2) for found in re.finditer(r"(?s)(\"\"\"|''')(.*?)\1", source))
     rows = read_words(f"{text[:20_000]}\n\n{doc[:20_000]}" if text.strip() or doc.strip() else "", f"{where} comments")
-    return [Evidence(row.quote, row.where, row.claim, round(row.weight * 0.3, 3), Reader.CODE) for row in rows]
+    return [Evidence(row.quote, row.where, row.claim, round(row.weight * factor, 3), Reader.CODE) for row in rows]

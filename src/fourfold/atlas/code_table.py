@@ -61,7 +61,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         1.5,
-        r"\btop_?[kp]\b|nucleus|\bnum_beams\b|beam_search|repetition_penalty|logits\[:, ?-1|logits\[\.\.\., ?-1|\[:, ?-1, ?:\]|\[:, ?-1\]",
+        r"\btop_?[kp]\b|nucleus|\bnum_beams\b|beam_search|repetition_penalty|logits\[:, ?-1|logits\[\.\.\., ?-1|(?:logits?|outputs?|out|preds?|predictions?|probs?|x_hat|scores?|y|h)\w*\[:, ?-1(?:, ?:)?\]",
     ),
     (
         C.ONE_BY_ONE,
@@ -76,7 +76,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         2.0,
-        r"for \w+ in (?:tqdm\w*\(|trange\(|range\(|progress\w*\()+.*(?:max_\w+|n_tokens|seq_len\w*|length|num_tokens|prediction_length|gen_len|horizon|block_size|image_seq_len|n_steps_pred|\bsteps\b.*token)",
+        r"for \w+ in (?:tqdm\w*\(|trange\(|range\(|progress\w*\()+(?!.*stride).*(?:max_\w+|n_tokens|seq_len\w*|length|num_tokens|prediction_length|gen_len|horizon|block_size|image_seq_len|n_steps_pred|\bsteps\b.*token)",
     ),
     (
         C.ONE_BY_ONE,
@@ -92,7 +92,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.BOUND,
         3.0,
-        r"kl_divergence\(|kl_div\w*\(.*(?:prior|post|normal)|\bkld?_?(?:loss|div|term|weight|z|local|divergence\w*|coeff\w*|obj|balance\w*|all|diag|vals)\b|\bkld\b|\bKLD\b|\bKL_?(?:loss|weight)\b|loss_kl\w*|kl_anneal\w*|\.kl\(|kl_standard_normal",
+        r"kl_divergence\(|kl_div\w*\(.*(?:prior|post|normal)|\bkld?_?(?:loss|div(?!\()|term|weight|z|local|divergence\w*|coeff\w*|obj|balance\w*|all|diag|vals)\b|\bkld\b|\bKLD\b|\bKL_?(?:loss|weight)\b|loss_kl\w*|kl_anneal\w*|\.kl\(|kl_standard_normal",
     ),
     (
         C.BOUND,
@@ -202,7 +202,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ITERATE,
         3.0,
-        r"(?<!lr_)scheduler\w*\.step\(\s*(?!epoch|metric|val|loss|avg|mean|score|global|\)|self\.\w*(?:epoch|step))|\.p_sample\w*\(|ddim_(?:step|sample\w*)|for \w+(?:, ?\w+)* in .*(?:reversed\(|\[::-1\]|timesteps|sigmas|time_pairs|time_steps|noise_schedule|t_steps|num_inference_steps|sampling_steps|range\(\w*T\b.*-1|sampling_timesteps|len\(\w*(?:alpha|beta|sigma)\w*\))|num_inference_steps|set_timesteps\(|prev_sample|\bt_next\b|\bsigma_next\b|sigmas\[i|time_next|t_hat\b|step_size\b.*model|heun|euler|dpm_solver",
+        r"(?<!lr_)scheduler\w*\.step\(\s*(?!epoch|metric|val|loss|avg|mean|score|global|\)|self\.\w*(?:epoch|step))|\.p_sample\w*\(|ddim_(?:step|sample\w*)|for \w+(?:, ?\w+)* in .*(?:reversed\(|\[::-1\]|timesteps|sigmas|time_pairs|(?<!max_)time_steps|noise_schedule|t_steps|num_inference_steps|sampling_steps|range\(\w*T\b.*-1|sampling_timesteps|len\(\w*(?:alpha|beta|sigma)\w*\))|num_inference_steps|set_timesteps\(|prev_sample|\bt_next\b|\bsigma_next\b|sigmas\[i|time_next|t_hat\b|step_size\b.*model|heun|euler|dpm_solver",
     ),
     (
         C.ITERATE,
@@ -292,7 +292,24 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (C.ENERGY_CONTRAST, 1.5, r"\bx_?neg\b|neg_samples?\b|\bnegatives\b.*energy"),
     (C.LABELS, 2.0, r"kl_div\(\s*(?:F\.)?log_softmax\(.*(?:teacher|distill|temp)|distill_loss|hard_label|soft_label"),
     (C.LABELS, 1.0, r"\bargmax\(.*dim ?= ?-?1"),
+    (
+        C.ENERGY_CONTRAST,
+        2.5,
+        r"\b(?:positive|negative|pos|neg)_(?:associations?|grads?|hidden\w*|visible\w*|phase\w*|particles?)\b",
+    ),
+    (
+        C.CHAIN,
+        2.5,
+        r"\b(?:sample_(?:hidden|visible)\w*|(?:hidden|visible)_(?:sampling|sample|probabilit\w+)|p_[hv]_given_[hv]|prop_?(?:up|down)\b|free_running)",
+    ),
+    (C.BOUND, 2.5, r"\blogs_[pq]\b|\blogs?_?[pq]\b.*\bm_[pq]\b|posterior_encoder|\bkl_loss\("),
     # --- beyond the border
+    (C.LABELS, 2.5, r"\bctc_?loss\w*\(|\bCTCLoss\b|\.ctc\w*\("),
+    (
+        C.FEATURES,
+        2.5,
+        r"loss\w*\(\s*[zph]\w?_?[1aiq], ?[zph]\w?_?[2bjk]\b|\bencoder_[kq]\b|\bim_[kq]\b|\bl_(?:pos|neg)\b|\bqueue\b|\bprototypes?\w*|_unsup_loss|infomax",
+    ),
     (
         C.LABELS,
         3.0,
@@ -360,7 +377,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.CODE_GAME,
         2.5,
-        r"(?:discriminator|D\w*|critic|disc)\(\s*(?:encoded\w*|z\w*|latents?\w*|codes?\w*|q_?z\w*|mu)\b|z_(?:real|fake)|fake_z|real_z|prior_z|discriminate_latent",
+        r"(?:discriminator|D\w*|critic|disc)\(\s*(?!\w+_(?:size|dim))(?:encoded\w*|z\w*|latents?\w*|codes?\w*|q_?z\w*|mu)\b|z_(?:real|fake)|fake_z|real_z|prior_z|discriminate_latent",
     ),
     (C.HEAD_PER_PIECE, 2.5, r"diffloss|diff_loss|diffusion_loss\(.*(?:token|cond|z)|denoise_head|token_head"),
     # --- parts

@@ -131,7 +131,7 @@ class _Reader:
         for k, target in enumerate(targets):
             said = hint(_last(target))
             second = pair and k == 1 and not said & {"data", "noise", "time"}
-            own = said & {"noise", "time", "noised", "label"}
+            own = said & {"noise", "time", "noised", "label"} if k or len(_last(target)) > 2 else NONE
             self.bind(target, frozenset({"label"}) if second else said if own else whole)
 
     def bind(self, target: ast.expr, roles: Roles) -> None:

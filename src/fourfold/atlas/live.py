@@ -21,7 +21,7 @@ _PRINCIPLES: Mapping[tuple[str, str], Claim] = {
     ("Pushforward", "adversarial"): Claim.GAME, ("Decoder", "adversarial"): Claim.GAME, ("Bijection", "likelihood"): Claim.CHANGE_OF_VARIABLES,
     ("Denoiser", "denoising"): Claim.DENOISE, ("Velocity", "denoising"): Claim.VELOCITY, ("Score", "denoising"): Claim.DENOISE,
     ("TokenDenoiser", "denoising"): Claim.MASKED_BOUND, ("TokenDenoiser", "bound"): Claim.MASKED_BOUND, ("Energy", "contrastive"): Claim.ENERGY_CONTRAST,
-    ("Denoiser", "bound"): Claim.DENOISE, ("Decoder", "likelihood"): Claim.EXACT_LATENT,
+    ("AverageVelocity", "denoising"): Claim.CONSISTENCY, ("ConsistencyFunction", "denoising"): Claim.CONSISTENCY, ("Denoiser", "bound"): Claim.DENOISE, ("Decoder", "likelihood"): Claim.EXACT_LATENT,
 }  # fmt: skip
 
 
