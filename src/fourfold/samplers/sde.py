@@ -204,7 +204,8 @@ class AnnealedLangevin(Sampler):
 
         x <- x + (delta sigma_t^2 / 2) s(x, t) + sqrt(delta) sigma_t z
 
-    Between levels ``x / alpha`` is kept. Song, Ermon 2019, algorithm 1 (https://arxiv.org/abs/1907.05600); the clean end
+    Between levels ``x / alpha`` is kept. Where the noise is small beside the data a few moves no longer carry the chain to
+    the level's distribution, so samples are a little too wide for any number of levels. Song, Ermon 2019, algorithm 1 (https://arxiv.org/abs/1907.05600); the clean end
     is that of Jolicoeur-Martineau et al. 2021 (https://arxiv.org/abs/2009.05475).
 
     Attributes:
