@@ -136,7 +136,7 @@ class Codebook(Quantiser):
         self.commitment, self.weight, self.rare = commitment, weight, rare
         self.embedding = nn.Embedding(size, channels)
         nn.init.normal_(self.embedding.weight)
-        self.register_buffer("usage", torch.full((size,), 1 / size))
+        self.register_buffer("usage", torch.zeros(size))  # all start dead, and so near inputs
 
     def forward(self, e: Tensor) -> Quantised:
         rows, table = e.float().movedim(1, -1).flatten(0, -2), self.embedding.weight.float()

@@ -1,0 +1,81 @@
+"""Priors: densities that integrate to 1, masses that sum to 1, and draws that follow them."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+
+from fourfold.nn.coupling import Couplings
+from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture, standard_log_prob
+
+
+def _moved(prior):
+    torch.manual_seed(0)
+    prior = copy.deepcopy(prior)
+    for parameter in prior.parameters():
+        with torch.no_grad():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return prior
+
+
+DENSITIES = [Couplings(2, 8, 1, 2, classes=3), IndependentGaussians((2,), 3), Mixture(2, 5, 3)]
+
+
+@pytest.mark.parametrize("label", [None, 0, 2])
+@pytest.mark.parametrize("prior", DENSITIES, ids=lambda p: type(p).__name__)
+def test_densities_integrate_to_one_and_draws_follow_them(prior, label):
+    prior, n = _moved(prior), 100_000
+    side = torch.linspace(-12, 12, 301)
+    u = torch.cartesian_prod(side, side)
+    cond = None if label is None else torch.full((len(u),), label)
+    with torch.no_grad():
+        mass = prior.log_prob(u, cond).double().exp() * 0.08**2
+        draws = prior(torch.randn(n, *prior.noise), None if label is None else torch.full((n,), label))
+    assert mass.sum().item() == pytest.approx(1, abs=0.01)
+    for power in (1, 2):
+        expected, found = (mass[:, None] * u**power).sum(0), draws**power
+        assert ((found.mean(0) - expected).abs() < 5 * found.std(0) / math.sqrt(n) + 2e-3).all()
+
+
+def test_a_mixture_is_torchs():
+    prior = _moved(Mixture(3, 4))
+    m, s = prior.mean.rows[0], prior.log_scale.rows[0]
+    weights = torch.distributions.Categorical(logits=prior.logits.rows[0])
+    parts = torch.distributions.Independent(torch.distributions.Normal(m, s.exp()), 1)
+    expected = torch.distributions.MixtureSameFamily(weights, parts)
+    u = torch.randn(50, 3)
+    torch.testing.assert_close(prior.log_prob(u), expected.log_prob(u))
+
+
+def test_masses_of_codes_sum_to_one_and_draws_follow_them():
+    prior, n = _moved(IndependentCodes((1, 2), 3, classes=2)), 40_000
+    every = torch.tensor(list(itertools.product(range(3), repeat=2))).reshape(-1, 1, 2)
+    for label in (None, 1):
+        cond = None if label is None else torch.full((len(every),), label)
+        masses = prior.log_prob(every, cond).exp()
+        assert masses.sum().item() == pytest.approx(1, abs=1e-5)
+        draws = prior(torch.randn(n, 1, 2), None if label is None else torch.full((n,), label))
+        shares = (draws[:, None] == every).all(-1).all(-1).float().mean(0)
+        assert ((shares - masses).abs() < 5 * (masses / n).sqrt()).all()
+
+
+def test_an_untrained_prior_of_codes_is_uniform():
+    codes = torch.randint(0, 7, (5, 3, 4))
+    torch.testing.assert_close(IndependentCodes((3, 4), 7).log_prob(codes), torch.full((5,), -12 * math.log(7)))
+
+
+def test_labels_tell_apart_and_unknown_is_a_label():
+    prior = _moved(IndependentGaussians((2, 2, 2), 3))
+    u = torch.randn(1, 2, 2, 2).expand(4, -1, -1, -1)
+    values = prior.log_prob(u, torch.tensor([-1, 0, 1, 2]))
+    assert len(values.unique()) == 4
+    assert torch.equal(values[:1], prior.log_prob(u[:1]))
+
+
+def test_couplings_density_is_that_of_their_inverse():
+    prior, u = _moved(Couplings(3, 8, 1, 3)), torch.randn(6, 3)
+    rows = [torch.autograd.functional.jacobian(lambda v: prior.inverse(v[None])[0][0], row) for row in u]
+    log_det = torch.stack([row.det().abs().log() for row in rows])
+    torch.testing.assert_close(prior.log_prob(u), standard_log_prob(prior.inverse(u)[0]) + log_det)
