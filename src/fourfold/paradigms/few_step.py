@@ -1,0 +1,641 @@
+"""Few steps: a network that jumps along the probability-flow ODE, so that one evaluation crosses any distance.
+
+A diffusion model's sampler follows ``dx/dt = v(x, t)`` in small steps. Here the network learns where that path leads: the
+average velocity ``u(x_t, t, s)`` between any two of its times, or the consistency function ``f(x_t, t)``, its end.
+
+Three objectives learn them. :class:`MeanFlow` needs no other model: it holds ``u`` to the identity that its definition
+implies (Geng et al. 2025, https://arxiv.org/abs/2505.13447). :class:`ConsistencyDistillation` asks of ``f`` that two
+neighbouring points of a teacher's path have one end (Song et al. 2023, https://arxiv.org/abs/2303.01469).
+:class:`TrajectoryDistillation` solves the teacher's ODE, keeps the paths, and regresses any jump along them (Luhman and
+Luhman 2021, https://arxiv.org/abs/2101.02388; Zheng et al. 2023, https://arxiv.org/abs/2211.13449).
+
+What is lost is the likelihood: the ODE of ``u(x_t, t, t)`` still has a density, but it is not the density of samples that
+were drawn by jumps, so these models give none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from fourfold.core import (
+    Batch,
+    Estimand,
+    GenerativeModel,
+    Likelihood,
+    LogProb,
+    Noise,
+    Objective,
+    Sampler,
+    Space,
+    Stage,
+    Staged,
+    Term,
+    Training,
+    no_likelihood,
+    view,
+)
+from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
+from fourfold.paradigms.diffusion import (
+    SIZES,
+    Preconditioned,
+    denoising,
+    forgetful,
+    network_of,
+    noise_level,
+    normal_quantile,
+    quantiles,
+    total_scale,
+    training_of,
+    watched_by_noise,
+)
+from fourfold.paths import EDM, Path, RectifiedFlow, broadcast, time_at
+from fourfold.samplers.ode import Knot, evaluate, extrapolated, towards
+from fourfold.spaces import Vectors
+from fourfold.vocabulary import Card, Kind, Paradigm, Principle
+
+__all__ = [
+    "CARD",
+    "ConsistencyDistillation",
+    "ConsistencyNetwork",
+    "Jumps",
+    "MeanFlow",
+    "NetworkAverage",
+    "NoDensity",
+    "Renoised",
+    "TrajectoryDistillation",
+]
+
+
+# --- estimands --------------------------------------------------------------------------------------------------------
+
+
+def _slope(value: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Tensor], t: Tensor, s: Tensor) -> Tensor:
+    """``(value(s) - value(t)) / (s - t)``, and its limit ``derivative(t)`` where ``s = t``, ``(B,)``."""
+    same = s == t
+    difference = (value(s) - value(t)) / torch.where(same, 1, s - t)
+    return torch.where(same, derivative(t), difference)
+
+
+@final
+class NetworkAverage(AverageVelocity):
+    """``x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) G(x_t, t, s)``: ``G`` averages the denoiser.
+
+    ``G = c_skip x_t + c_out F(c_in x_t, c_noise(t), c_noise(s))`` has the preconditioning of
+    :class:`~fourfold.paradigms.diffusion.Preconditioned`, whose weights it can therefore start from: with a network
+    that ignores its second time, ``G`` is a denoiser and one jump a step of DDIM. In terms of ``u``, with the divided
+    difference ``sigma[t, s] = (sigma_s - sigma_t) / (s - t)`` and likewise ``alpha[t, s]``:
+
+        u = (sigma[t, s] / sigma_t) x_t + (alpha[t, s] - alpha_t sigma[t, s] / sigma_t) G
+
+    Args:
+        net: ``F(x, tau, cond)`` for two times, ``tau`` of shape ``(B, 2)``; float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process.
+        sigma_data: root mean square of the data.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+
+    def forward(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
+        path, t64, s64 = self.path, t.double(), s.double()
+        of_x = _slope(path.sigma, path.d_sigma, t64, s64) / path.sigma(t64).clamp(min=1e-6)
+        of_mean = _slope(path.alpha, path.d_alpha, t64, s64) - path.alpha(t64) * of_x
+        return broadcast(of_x, x_t) * x_t + broadcast(of_mean, x_t) * self.averaged(x_t, t, s, cond)
+
+    def averaged(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``G(x_t, t, s)``, ``(B, *event)``."""
+        tau = torch.stack([noise_level(self.path, t), noise_level(self.path, s)], 1)
+        return _preconditioned(self.net, self.path, self.sigma_data, x_t, t, tau, cond)
+
+
+@final
+class ConsistencyNetwork(ConsistencyFunction):
+    """``f = (sigma_0 / sigma_t) x_t + (alpha_0 - alpha_t sigma_0 / sigma_t) G(x_t, t)``, 0 being the path's first time.
+
+    ``f(x_0, 0) = x_0`` holds exactly, and ``G`` has the preconditioning and the weights of
+    :class:`~fourfold.paradigms.diffusion.Preconditioned`.
+
+    Args:
+        net: ``F(x, tau, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process.
+        sigma_data: root mean square of the data.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        path, end = self.path, torch.full_like(t, self.path.t_min)
+        ratio = path.sigma(end).clamp(min=1e-6) / path.sigma(t).clamp(min=1e-6)
+        x_0 = _preconditioned(self.net, path, self.sigma_data, x_t, t, noise_level(path, t), cond)
+        return broadcast(ratio, x_t) * x_t + broadcast(path.alpha(end) - path.alpha(t) * ratio, x_t) * x_0
+
+
+def _preconditioned(
+    net: nn.Module, path: Path, sigma_data: float, x_t: Tensor, t: Tensor, tau: Tensor, cond: Tensor | None
+) -> Tensor:
+    """``c_skip x_t + c_out F(c_in x_t, tau)``, ``(B, *event)``."""
+    r = total_scale(path, t, sigma_data)
+    c_skip, c_out = path.alpha(t) * sigma_data**2 / r**2, path.sigma(t) * sigma_data / r
+    return broadcast(c_skip, x_t) * x_t + broadcast(c_out, x_t) * net(x_t * broadcast(1 / r, x_t), tau, cond)
+
+
+# --- MeanFlow ---------------------------------------------------------------------------------------------------------
+
+
+@final
+class MeanFlowTerm(Term):
+    """See :class:`MeanFlow`."""
+
+    def __init__(
+        self, estimand: AverageVelocity, mean: float, std: float, apart: float, power: float, dropout: float
+    ) -> None:
+        super().__init__([estimand])
+        self.estimand, self.mean, self.std = estimand, mean, std
+        self.apart, self.power, self.dropout = apart, power, dropout
+
+    def forward(self, batch: Batch) -> Tensor:
+        path = self.estimand.path
+        t, s = self._times(path, len(batch.x), batch.x.device)
+        eps = torch.randn_like(batch.x)
+        x_t = path.noised(batch.x, eps, t)
+        v = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
+        u, target = self._sides(x_t, t, s, v, forgetful(batch.cond, self.dropout))
+        error = (u - target).float().square().flatten(1).mean(1)
+        self.watched = watched_by_noise(error)
+        return error / (error.detach() + 1e-3) ** self.power
+
+    def _times(self, path: Path, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """``t >= s``, each ``(n,)``: the larger and the smaller of two logit-normal draws, or one and the same."""
+        first, other = (self.mean + self.std * normal_quantile(quantiles(n, device)) for _ in range(2))
+        other = torch.where(torch.rand(n, device=device) < self.apart, other[torch.randperm(n, device=device)], first)
+        t, s = (path.t_min + (path.t_max - path.t_min) * torch.sigmoid(z) for z in (first, other))
+        return torch.maximum(t, s), torch.minimum(t, s)
+
+    def _sides(self, x_t: Tensor, t: Tensor, s: Tensor, v: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        """``u`` and, without a gradient, ``v + (s - t) du/dt`` with ``d/dt`` along the path: ``(v, 1, 0)``."""
+        with forward_ad.dual_level():
+            x, at = _dual(x_t, v), _dual(t, torch.ones_like(t))
+            u, change = forward_ad.unpack_dual(self.estimand(x, at, s, cond))  # type: ignore[no-untyped-call]
+        return u, v if change is None else v + broadcast(s - t, v) * change.detach()
+
+
+def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
+    """A dual number; torch's first one loads formulas through a deprecated function of its own and says so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
+
+
+@final
+class MeanFlow(Objective):
+    """``E ||u(x_t, t, s) - sg(v + (s - t) (v · grad_x u + du/dt))||^2 / dims`` with ``v = alpha' x + sigma' eps``.
+
+    Differentiating ``(s - t) u = integral of v from t to s`` in ``t`` gives the identity that the loss enforces; the
+    total derivative is one Jacobian-vector product, and ``sg`` stops the gradient. Where ``s = t`` this is flow matching.
+    Each example's loss is divided by its own value, ``(loss + 10^-3)^power``, held constant. Geng et al. 2025
+    (https://arxiv.org/abs/2505.13447), equations 8 to 11 and section 4.3.
+
+    Args:
+        mean, std: of the logit of a time.
+        apart: share of examples with ``s < t``.
+        power: of the adaptive weight; 0 is the plain mean square.
+        dropout: share of labels hidden in training.
+    """
+
+    learns: ClassVar[type[Estimand]] = AverageVelocity
+    principle = Principle.DENOISING
+
+    def __init__(
+        self, mean: float = -0.4, std: float = 1.0, apart: float = 0.5, power: float = 0.75, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.mean, self.std, self.apart, self.power, self.dropout = mean, std, apart, power, dropout
+
+    def terms(self, estimand: AverageVelocity) -> Mapping[str, Term]:
+        term = MeanFlowTerm(estimand, self.mean, self.std, self.apart, self.power, self.dropout)
+        return {"mean-flow": term}
+
+
+# --- distillation -----------------------------------------------------------------------------------------------------
+
+
+def _denoiser_of(teacher: GenerativeModel) -> Denoiser:
+    """The teacher's estimand as a denoiser."""
+    return view(teacher.estimand, Denoiser)  # type: ignore[type-abstract]
+
+
+def _inherit(student: Estimand, teacher: GenerativeModel) -> None:
+    """Start a student with the weights of its teacher, where both are preconditioned in one way along one path.
+
+    A student's second time, which the teacher does not know, starts at zero weight.
+    """
+    source = teacher.estimand
+    if not (isinstance(source, Preconditioned) and isinstance(student, (NetworkAverage, ConsistencyNetwork))):
+        return
+    if (source.path, source.sigma_data) == (student.path, student.sigma_data):
+        student.net.load_state_dict(source.net.state_dict(), strict=False)
+
+
+def _knots_at(path: Path, times: Tensor) -> list[Knot]:
+    """Times with their coefficients, computed in float64."""
+    t = times.double()
+    return [Knot(*row) for row in torch.stack([t, path.alpha(t), path.sigma(t)], 1).tolist()]
+
+
+def _jittered(path: Path, steps: int) -> Tensor:
+    """``steps + 1`` decreasing times from the path's last to its first; those between are shifted by one random part.
+
+    Over many draws every time between is met, so that what is learned on the grid holds off it.
+    """
+    fine, parts = path.grid(64 * steps), 64
+    shift = int(torch.randint(-parts // 2, parts // 2, ()))
+    inner = fine[parts + shift : parts * (steps - 1) + shift + 1 : parts]
+    return torch.cat([fine[:1], inner, fine[-1:]])
+
+
+@torch.no_grad()
+def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None = None) -> Tensor:
+    """The states of the probability-flow ODE at decreasing times, by DPM-Solver++(2M), ``(len(times), B, *event)``.
+
+    The last step, to the clean end, is of first order: the denoiser there is what the samplers return.
+
+    Args:
+        denoiser: whose ODE it is.
+        x: states at the first time, ``(B, *event)``.
+        times: decreasing, ``(K + 1,)``.
+        cond: labels.
+    """
+    grid = _knots_at(denoiser.path, times)
+    states, before, last = [x], grid[0], x
+    for i, (t, s) in enumerate(itertools.pairwise(grid)):
+        x_0 = evaluate(denoiser, states[-1], t.t, cond)
+        ahead = x_0 if i in (0, len(grid) - 2) else extrapolated(x_0, last, before, t, s)
+        states.append(towards(ahead, states[-1], t, s))
+        before, last = t, x_0
+    return torch.stack(states)
+
+
+@final
+class TrajectoryDistillationTerm(Term):
+    """See :class:`TrajectoryDistillation`."""
+
+    def __init__(self, estimand: AverageVelocity, objective: TrajectoryDistillation) -> None:
+        super().__init__([estimand])
+        self.estimand, self.hold = estimand, [objective]  # in a list: its teacher is no part of what this term trains
+
+    def forward(self, batch: Batch) -> Tensor:
+        (objective,) = self.hold
+        objective.advance(batch)
+        x_t, x_s, t, s, cond = objective.jumps(len(batch.x))
+        jump = broadcast(s - t, x_t) * self.estimand(x_t, t, s, cond)
+        error = (x_t + jump - x_s).float().square().flatten(1).mean(1) * self._weight(t, s, objective.sigma_data)
+        self.watched = watched_by_noise(error)
+        return torch.sqrt(error + objective.huber**2) - objective.huber
+
+    def _weight(self, t: Tensor, s: Tensor, sigma_data: float) -> Tensor:
+        """Turns the error of a jump into that of the network's output of order one, ``(B,)``.
+
+        ``1 / (c_out (alpha_s - alpha_t sigma_s / sigma_t))^2`` with ``c_out = sigma sigma_data / r``.
+        """
+        path, t, s = self.estimand.path, t.double(), s.double()
+        reach = path.alpha(s) - path.alpha(t) * path.sigma(s) / path.sigma(t)
+        c_out = path.sigma(t) * sigma_data / total_scale(path, t, sigma_data)
+        return (1 / (c_out * reach) ** 2).float()
+
+
+@final
+class TrajectoryDistillation(Objective, Staged):
+    """``E w(t, s) ||x_t + (s - t) u(x_t, t, s) - x_s||`` over pairs of times of a teacher's solved paths.
+
+    A few sets of paths are kept, each from noise to its end at ``steps`` evaluations of the teacher; every ``every``
+    steps the oldest set is solved anew, from other noise at other times. A step draws its pairs from all of them, so each
+    evaluation of the teacher serves many times, and the targets are the solver's own, not the student's guess at a later
+    time. Luhman, Luhman 2021 (https://arxiv.org/abs/2101.02388) for the whole path; Zheng et al. 2023
+    (https://arxiv.org/abs/2211.13449) and Kim et al. 2024 (https://arxiv.org/abs/2310.02279) for its parts.
+
+    The norm is pseudo-Huber, ``sqrt(error + c^2) - c`` (Song and Dhariwal 2024, https://arxiv.org/abs/2310.14189).
+
+    Args:
+        teacher: a diffusion model, trained first.
+        share: of the whole budget that the teacher is trained for.
+        steps: of the teacher's solver.
+        paths: in one set.
+        kept: sets.
+        every: steps after which one set is replaced.
+        whole: share of pairs whose jump goes to the path's end.
+        sigma_data: root mean square of the data.
+        huber: ``c``.
+        dropout: share of labels hidden in training.
+    """
+
+    learns: ClassVar[type[Estimand]] = AverageVelocity
+    principle = Principle.DENOISING
+    states: Tensor
+    times: Tensor
+    labels: Tensor
+    count: Tensor
+
+    def __init__(
+        self,
+        teacher: GenerativeModel,
+        share: float = 0.5,
+        steps: int = 20,
+        paths: int = 128,
+        kept: int = 6,
+        every: int = 40,
+        whole: float = 0.3,
+        sigma_data: float = 0.5,
+        huber: float = 0.01,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if steps < 3:
+            raise ValueError(f"a teacher's path takes at least 3 steps, not {steps}")
+        self.teacher, self.share, self.steps, self.paths, self.kept = teacher, share, steps, paths, kept
+        self.every, self.whole, self.sigma_data = every, whole, sigma_data
+        self.huber, self.dropout = huber, dropout
+        space, event = teacher.space, teacher.estimand.event
+        caption = () if space.caption is None else (space.caption,)
+        self.conditional = space.caption is not None or space.classes is not None
+        self._keep("states", torch.zeros(kept, steps + 1, paths, *event))
+        self._keep("times", torch.zeros(kept, steps + 1))
+        self._keep("labels", torch.full((kept, paths, *caption), -1))
+        self._keep("count", torch.zeros((), dtype=torch.long))
+
+    def _keep(self, name: str, value: Tensor) -> None:
+        self.register_buffer(name, value, persistent=False)
+
+    def stages(self) -> Sequence[Stage]:
+        """The teacher."""
+        return [Stage("teacher", self.teacher, self.share)]
+
+    def ready(self, estimand: Estimand) -> None:
+        """Start the student with the teacher's weights."""
+        _inherit(estimand, self.teacher)
+
+    def terms(self, estimand: AverageVelocity) -> Mapping[str, Term]:
+        return {"distillation": TrajectoryDistillationTerm(estimand, self)}
+
+    @torch.no_grad()
+    def advance(self, batch: Batch) -> None:
+        """Count a step, and solve a set of paths anew where it is time to; labels are drawn from the batch's."""
+        done, rest = divmod(int(self.count), self.every)
+        self.count += 1
+        if rest:
+            return
+        cond = forgetful(batch.cond, self.dropout)
+        rows = torch.randint(len(batch.x), (self.paths,), device=batch.x.device)
+        cond = None if cond is None or not self.conditional else cond[rows]
+        denoiser, slot = _denoiser_of(self.teacher), done % self.kept
+        times = _jittered(denoiser.path, self.steps)
+        noise = torch.randn(self.states[slot, 0].shape, device=batch.x.device).to(batch.x)
+        start = _as_batch(noise * float(denoiser.path.sigma(times[0])))
+        self.states[slot].copy_(trajectory(denoiser, start, times, cond))
+        self.times[slot].copy_(times)
+        self.labels[slot].copy_(torch.full_like(self.labels[slot], -1) if cond is None else cond)
+
+    def jumps(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """``x_t, x_s, t, s, cond`` of ``n`` pairs from all sets, in order of ``t``.
+
+        The number of ``s`` is the last of the path or even over it, that of ``t`` even before ``s`` in its square root:
+        a jump from the noise is the hardest and the most used.
+        """
+        device, sets = self.states.device, min(1 + (int(self.count) - 1) // self.every, self.kept)
+        draw = [torch.rand(n, device=device) for _ in range(3)]
+        to = torch.where(draw[0] < self.whole, self.steps, 1 + (draw[1] * self.steps).long())
+        start = (draw[2] ** 2 * to).long()
+        slot, row = (torch.randint(top, (n,), device=device) for top in (sets, self.paths))
+        order = self.times[slot, start].argsort()
+        slot, row, start, to = slot[order], row[order], start[order], to[order]
+        x_t, x_s = (_as_batch(self.states[slot, at, row]) for at in (start, to))
+        cond = self.labels[slot, row] if self.conditional else None
+        return x_t, x_s, self.times[slot, start], self.times[slot, to], cond
+
+
+def _as_batch(x: Tensor) -> Tensor:
+    """Images in channels-last memory; anything else as it is."""
+    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
+
+
+@final
+class ConsistencyDistillationTerm(Term):
+    """See :class:`ConsistencyDistillation`."""
+
+    def __init__(self, estimand: ConsistencyFunction, objective: ConsistencyDistillation) -> None:
+        super().__init__([estimand])
+        self.estimand, self.hold = estimand, [objective]  # in a list: its teacher is no part of what this term trains
+
+    def forward(self, batch: Batch) -> Tensor:
+        (objective,) = self.hold
+        path, cond = self.estimand.path, forgetful(batch.cond, objective.dropout)
+        t, s = self._times(path, objective.steps, len(batch.x))
+        t, s = t.to(batch.x.device), s.to(batch.x.device)
+        x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
+        target = self._target(objective, x_t, t, s, cond)
+        error = (self.estimand(x_t, t, cond) - target).float().square().flatten(1).mean(1)
+        self.watched = watched_by_noise(error)
+        return torch.sqrt(error + objective.huber**2) - objective.huber
+
+    def _times(self, path: Path, steps: int, n: int) -> tuple[Tensor, Tensor]:
+        """Neighbours ``t > s`` on the path's grid, in order of ``t``, each ``(n,)`` float32."""
+        grid = _jittered(path, steps).float()
+        number = (steps * (1 - quantiles(n, grid.device))).long().clamp(max=steps - 1)
+        return grid[number], grid[number + 1]
+
+    @torch.no_grad()
+    def _target(
+        self, objective: ConsistencyDistillation, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None
+    ) -> Tensor:
+        """``f(x_s, s)`` with ``x_s`` from the teacher by the trapezoidal rule."""
+        velocity = view(objective.teacher.estimand, Velocity)  # type: ignore[type-abstract]
+        h, v = broadcast(s - t, x_t), velocity(x_t, t, cond)
+        x_s = x_t + h / 2 * (v + velocity(x_t + h * v, s, cond))
+        return self.estimand(x_s, s, cond)
+
+
+@final
+class ConsistencyDistillation(Objective, Staged):
+    """``E ||f(x_t, t) - sg f(x_s, s)||`` for neighbouring times ``t > s`` of one path of a teacher's ODE.
+
+    ``x_t`` is a noised example and ``x_s`` one step of Heun's rule from it. The boundary ``f(x_0, 0) = x_0``, which the
+    estimand holds exactly, is carried from neighbour to neighbour to the noise. Song et al. 2023
+    (https://arxiv.org/abs/2303.01469), algorithm 2, with the weights themselves as target network and the pseudo-Huber
+    norm ``sqrt(error + c^2) - c`` of Song and Dhariwal 2024 (https://arxiv.org/abs/2310.14189).
+
+    Args:
+        teacher: a diffusion model, trained first.
+        share: of the whole budget that the teacher is trained for.
+        steps: of the grid.
+        huber: ``c``.
+        dropout: share of labels hidden in training.
+    """
+
+    learns: ClassVar[type[Estimand]] = ConsistencyFunction
+    principle = Principle.DENOISING
+
+    def __init__(
+        self, teacher: GenerativeModel, share: float = 0.5, steps: int = 18, huber: float = 0.01, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.teacher, self.share, self.steps, self.huber, self.dropout = teacher, share, steps, huber, dropout
+
+    def stages(self) -> Sequence[Stage]:
+        """The teacher."""
+        return [Stage("teacher", self.teacher, self.share)]
+
+    def ready(self, estimand: Estimand) -> None:
+        """Start the student with the teacher's weights."""
+        _inherit(estimand, self.teacher)
+
+    def terms(self, estimand: ConsistencyFunction) -> Mapping[str, Term]:
+        return {"consistency": ConsistencyDistillationTerm(estimand, self)}
+
+
+# --- samplers and likelihood ------------------------------------------------------------------------------------------
+
+
+def _stops(path: Path, steps: int) -> list[float]:
+    """Decreasing times, the path's last and first among them, between which ``sigma / (alpha + sigma)`` is even.
+
+    Raises:
+        ValueError: for fewer than one step.
+    """
+    if steps < 1:
+        raise ValueError(f"a sampler takes at least 1 step, not {steps}")
+    even = torch.arange(steps - 1, 0, -1, dtype=torch.float64) / steps
+    inner: list[float] = time_at(path, torch.log((1 - even) / even)).tolist()
+    return [path.t_max, *inner, path.t_min]
+
+
+def _from_noise(estimand: AverageVelocity | ConsistencyFunction, noise: Noise) -> Tensor:
+    """``sigma_T eps``, ``(n, *event)``."""
+    last = torch.tensor(estimand.path.t_max, dtype=torch.float64)
+    return noise.normal(*estimand.event) * float(estimand.path.sigma(last))
+
+
+@final
+@dataclass(frozen=True)
+class Jumps(Sampler):
+    """``x_s = x_t + (s - t) u(x_t, t, s)``, from the noise to the end in ``steps`` jumps.
+
+    Attributes:
+        steps: network evaluations.
+    """
+
+    needs: ClassVar[type[Estimand]] = AverageVelocity
+    steps: int = 4
+
+    def __call__(self, estimand: AverageVelocity, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        x = _from_noise(estimand, noise)
+        for t, s in itertools.pairwise(_stops(estimand.path, self.steps)):
+            at, to = (torch.full((len(x),), time, device=x.device) for time in (t, s))
+            x = x + (s - t) * estimand(x, at, to, cond)
+        return x
+
+
+@final
+@dataclass(frozen=True)
+class Renoised(Sampler):
+    """To the end in one evaluation, back to a lower level by fresh noise, and again: ``x = f(alpha_s x + sigma_s eps, s)``.
+
+    Song et al. 2023 (https://arxiv.org/abs/2303.01469), algorithm 1.
+
+    Attributes:
+        steps: network evaluations.
+    """
+
+    needs: ClassVar[type[Estimand]] = ConsistencyFunction
+    steps: int = 4
+
+    def __call__(self, estimand: ConsistencyFunction, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        path, x_t, x = estimand.path, _from_noise(estimand, noise), torch.empty(0)
+        for i, time in enumerate(_stops(path, self.steps)[:-1]):
+            t = torch.full((len(noise),), time, device=x_t.device)
+            x_t = path.noised(x, noise.normal(*estimand.event), t) if i else x_t
+            x = estimand(x_t, t, cond)
+        return x
+
+
+@final
+@dataclass(frozen=True)
+class NoDensity(Likelihood):
+    """None: what is drawn by jumps has no density that can be evaluated."""
+
+    needs: ClassVar[type[Estimand]] = ConsistencyFunction
+
+    def __call__(self, estimand: ConsistencyFunction, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        return no_likelihood(
+            len(batch.x), "samples drawn in few steps have no density; that of the many-step ODE is another's"
+        )
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+def _sigma_data(space: Space) -> float:
+    """Root mean square of encoded examples."""
+    return 1.0 if isinstance(space, Vectors) else 0.5
+
+
+def _held(space: Space, size: str) -> tuple[int, int, int]:
+    """Steps of the teacher's solver, paths in a set, and sets: about 100 MB of images at most, and little at xs."""
+    if size == "xs":
+        return 8, 16, 3
+    return (20, 512, 8) if isinstance(space, Vectors) else (20, max(min(128, 2**20 // space.dims), 16), 6)
+
+
+def _distilled(space: Space, size: str) -> GenerativeModel:
+    """Any jump along the paths of a denoiser."""
+    teacher, preset = denoising(space, size), SIZES[size]
+    net, codec = network_of(space, preset, times=2)
+    steps, paths, kept = _held(space, size)
+    objective = TrajectoryDistillation(teacher, steps=steps, paths=paths, kept=kept, sigma_data=_sigma_data(space))
+    estimand = NetworkAverage(net, space.shape, EDM(), _sigma_data(space))
+    return GenerativeModel(space, codec, estimand, objective, Renoised(), NoDensity(), _student(space, size))
+
+
+def _consistency(space: Space, size: str) -> GenerativeModel:
+    """The end of a denoiser's paths, by consistency."""
+    teacher, preset = denoising(space, size), SIZES[size]
+    net, codec = network_of(space, preset)
+    estimand = ConsistencyNetwork(net, space.shape, EDM(), _sigma_data(space))
+    objective = ConsistencyDistillation(teacher)
+    return GenerativeModel(space, codec, estimand, objective, Renoised(), NoDensity(), _student(space, size))
+
+
+def _student(space: Space, size: str) -> Training:
+    """A student starts with trained weights: a third of the rates, and smaller batches of images."""
+    training = training_of(space, SIZES[size])
+    muon = None if training.muon_rate is None else training.muon_rate / 3
+    batch = training.batch_size if isinstance(space, Vectors) else 64
+    return replace(training, batch_size=batch, learning_rate=training.learning_rate / 3, muon_rate=muon)
+
+
+def _mean_flow(space: Space, size: str) -> GenerativeModel:
+    """The average velocity of straight lines, without a teacher."""
+    preset = SIZES[size]
+    net, codec = network_of(space, preset, times=2)
+    estimand = NetworkAverage(net, space.shape, RectifiedFlow(), _sigma_data(space))
+    return GenerativeModel(space, codec, estimand, MeanFlow(), Jumps(), NoDensity(), training_of(space, preset))
+
+
+CARD = Card(
+    "few-step",
+    Paradigm.DIFFUSION,
+    {"distilled": _distilled, "mean-flow": _mean_flow, "consistency": _consistency},
+    "Jumps along the paths of a diffusion model: samples in 1 to 4 evaluations, without a likelihood.",
+    Kind.NONE,
+)
