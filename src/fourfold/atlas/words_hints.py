@@ -34,7 +34,7 @@ HINTS: tuple[tuple[C, float, str], ...] = (
         r"\blatent random variables?\b|\blatent vectors? model|\btotal correlation\b|\b(?:interpolat\w+|arithmetic) (?:in|through|within) (?:the |a )?latent\b|\bstochastic latent\b|\bbottom-up recognition\b|\baggregated posterior\b",
     ),
     (C.BOUND, 1.5, r"\bprobabilistic (?:representation|encoder|decoder|embedding)\b|\bhierarchical decoder\b|\bembedding space of (?:molecules|sentences)|\bposterior inference\b|\blatent code\b|\bcontinuous (?:latent )?(?:representation|embedding) of (?:molecul|sentence|graph)"),
-    (C.BOUND, 1.5, r"\b(?:batch|depth-wise|residual)[^.;]{0,60}\bspectral regulari[sz]ation\b|\bhierarchical\b[^.;]{0,30}\b(?:latent|stochastic) (?:layers|variables)\b"),
+    (C.BOUND, 1.5, r"\b(?:batch|depth-wise|residual)[^.;]{0,60}\bspectral regulari[sz]ation\b|\bparameteri[sz]ation of (?:the )?(?:normal|gaussian|posterior)\b|\bhierarchical\b[^.;]{0,30}\b(?:latent|stochastic) (?:layers|variables)\b"),
     # --- adversarial
     (C.GAME, 1.5, r"\bimage-to-image (?:translation|mapping)s?\b|\bunpaired\b|\bdomain translation\b|\bstyle[- ]transfer network\b|\bfacial attribute\b"),
     (C.GAME, 1.5, r"\b(?:generators? and|both the generator|each generator|generator network|generator learns?)\b|\bmulti-?(?:period|scale) (?:waveform )?discrim\w+|\bperceptual loss\b[^.;]{0,60}\bcontent loss\b"),
@@ -53,7 +53,7 @@ HINTS: tuple[tuple[C, float, str], ...] = (
         1.4,
         r"\bexact (?:log-?)?likelihood\b|\bexact maximum likelihood\b|\bexact (?:density|sampling|inference)\b|\bnon-?volume[- ]preserving\b|\bJacobian\b|\bdequanti[sz]\w+|\bmaximi[sz]\w+ the likelihood of the (?:training )?data\b|\bdirectly trained with maximum likelihood\b",
     ),
-    (C.CHANGE_OF_VARIABLES, 1.0, r"\bdensity (?:estimation|evaluation)\b|\brational-?quadratic\b|\blog-density\b|\btractable (?:likelihood|density|learning)\b|\bdensity model\w*"),
+    (C.CHANGE_OF_VARIABLES, 0.7, r"\bdensity (?:estimation|evaluation)\b|\brational-?quadratic\b|\blog-density\b|\btractable (?:likelihood|density|learning)\b|\bdensity model\w*"),
     # --- energy
     (C.ENERGY_CONTRAST, 2.0, r"\bvisible units?\b|\bdata-(?:dependent|independent) expectations?\b|\brenormali[sz]\w+|\bproducts? of experts\b|\bun-?normali[sz]ed (?:values?|densit\w+|models?|log)"),
     (C.CHAIN, 2.0, r"\bpersistent (?:markov )?chains?\b|\bmarkov chains\b(?=[^.]{0,60}\b(?:estimat|approximat|negative))|\bmixing (?:time|chains?)\b|\bsynthesi[sz]ed examples\b"),

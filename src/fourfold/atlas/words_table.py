@@ -343,7 +343,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     ),
     (
         C.ITERATE,
-        1.5,
+        1.2,
         r"\b(?:from|start\w* (?:from|at|with)|begin\w* with|out of) (?:pure |random |isotropic |white |standard |a |unit )*(?:gaussian |white )?noise\b|\bgaussian (?:noise )?(?:in)?to (?:speech|data|images?|latents?|samples?|audio)|\bremov\w+ (?:the |a (?:little|bit of) )?noise|\blong (?:ancestral )?chain|\bhundreds of steps|\b(?:several|many|few|\d+) (?:reverse |small |euler )?steps\b",
     ),
     (
@@ -555,7 +555,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.FEATURES,
         1.5,
-        r"\bvectors? (?:come|feed|per|for)\b|\bdistractors\b|\b15 ?(?:%|percent)\b|\brepresentations?\b|\bfeatures (?:come|per|for)\b",
+        r"\bvectors? (?:come|feed|per|for)\b|\bdistractors\b|\b15 ?(?:%|percent)\b|(?<!latent )\brepresentations?\b|\bfeatures (?:come|per|for)\b",
     ),
     # --- hints: what usually goes with a paradigm, when nothing better is said
     (
