@@ -8,11 +8,14 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, GenerativeModel, Noise, Part
 from fourfold.nn.coupling import Couplings
+from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture
+from fourfold.nn.quantise import Codebook, FiniteScalars
 from fourfold.paradigms.latent import (
     CARD,
     AsDraw,
     AsMean,
     AsMedian,
+    CodeBound,
     CodeDecoder,
     DiscretisedLogistics,
     Elbo,
@@ -21,13 +24,16 @@ from fourfold.paradigms.latent import (
     Head,
     ImportanceWeighted,
     LogisticHead,
+    PerceptualBound,
     PriorThenDecode,
+    QuantisedDecoder,
     VariationalBound,
 )
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
 build, ladder = CARD.recipes["convolutional"], CARD.recipes["ladder"]
+MAPS = [CARD.recipes[name] for name in ("kl", "vq", "fsq")]
 
 
 @pytest.fixture(autouse=True)
@@ -335,3 +341,154 @@ def test_refusals():
         build(Text(), "s")
     with pytest.raises(TypeError, match="Vectors"):
         ladder(Vectors(2), "s")
+
+
+# --- codes that are maps ------------------------------------------------------------------------------------------------
+
+SMALL = Images(2, 7, 10, levels=9, classes=3)
+
+
+@pytest.mark.parametrize("recipe", MAPS)
+def test_the_map_recipes_sample_score_and_rebuild(recipe):
+    model = recipe(SMALL, "xs")
+    x, labels = _data(SMALL, 4)
+    SMALL.check(model.sample(3, cond=1, seed=2))
+    assert model.paradigm is Paradigm.LATENT_VARIABLE
+    assert model.log_prob(x, labels).kind is Kind.LOWER_BOUND
+    again = GenerativeModel.from_configuration(model.configuration())
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again.log_prob(x, labels).nats, model.log_prob(x, labels).nats)
+
+
+@pytest.mark.parametrize("recipe", MAPS)
+def test_codes_and_posteriors_are_what_a_codec_needs(recipe):
+    model = recipe(SMALL, "xs").eval()
+    estimand, evidence = model.estimand, model.objective.encoder(model.encode(_data(SMALL, 4)[0]).x)
+    if isinstance(estimand, QuantisedDecoder):
+        codes = estimand.codes(evidence)
+        assert codes.shape == (4, 4, 5)
+        assert codes.dtype == torch.long
+        assert 0 <= codes.min() <= codes.max() < estimand.size
+        decoded = estimand.decode(codes).log_prob(model.encode(_data(SMALL, 4)[0]).x)
+        assert decoded.shape == (4,)
+    else:
+        q = estimand.posterior(evidence)
+        assert q.mu.shape == q.log_scale.shape == (4, 2, 4, 5)
+        assert estimand.decode(q.mu).mean().shape == (4, 2, 7, 10)
+
+
+@pytest.mark.parametrize("quantiser", [FiniteScalars((3,)), Codebook(3, 2)], ids=["fsq", "vq"])
+def test_a_quantised_bound_is_one_term_of_a_sum_that_is_known(quantiser):
+    class Net(Part, nn.Module):
+        def __init__(self, inputs: int) -> None:
+            super().__init__()
+            self.layer = nn.Linear(inputs, 4)
+
+        def forward(self, v: Tensor, cond: Tensor | None = None) -> Tensor:
+            return self.layer(v.flatten(1))
+
+    class Encoder(Part, nn.Module):
+        def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+            return torch.stack([x[:, :2], x[:, 2:]][: quantiser.channels], 1)[:, :, None]
+
+    prior = IndependentCodes((1, 2), 3)
+    nn.init.normal_(prior.logits.rows)
+    decoder = QuantisedDecoder(Net(2 * quantiser.channels), FixedGaussian(), (4,), quantiser, prior).eval()
+    x = torch.randn(50, 4)
+    every = torch.cartesian_prod(torch.arange(3), torch.arange(3)).reshape(9, 1, 2)
+    with torch.no_grad():
+        joint = torch.stack([decoder.decode(k[None]).log_prob(x) + prior.log_prob(k[None]) for k in every])
+        codes = decoder.codes(Encoder()(x))
+        own = joint[codes.flatten(1) @ torch.tensor([3, 1]), torch.arange(50)]
+    found = _score(CodeBound(), decoder, VariationalBound(Encoder()), x)
+    torch.testing.assert_close(found.nats, own)
+    assert (found.nats < joint.logsumexp(0)).all()
+    assert found.std_error is None
+
+
+def test_the_likelihoods_gradient_passes_straight_through_the_quantiser():
+    model = CARD.recipes["fsq"](Images(1, 8, 8, levels=17), "xs")
+    batch = model.encode(_data(Images(1, 8, 8, levels=17), 6)[0])
+    objective = VariationalBound(model.objective.encoder, beta=0.0)
+    objective.terms(model.estimand)["bound"](batch).mean().backward()
+    assert model.objective.encoder.stem.weight.grad.abs().max() > 0
+
+
+def _perceptual(start: int = 0, **settings):
+    space = Images(1, 8, 8, levels=17)
+    model = CARD.recipes["kl"](space, "xs")
+    old = model.objective
+    return model, PerceptualBound(old.encoder, old.critic, start=start, **settings), model.encode(_data(space, 6)[0])
+
+
+def test_before_its_start_the_perceptual_bound_is_the_bound():
+    model, objective, batch = _perceptual(start=2)
+    losses = []
+    for made in (VariationalBound(objective.encoder, 0.0, 0.1), objective, objective, objective):
+        torch.manual_seed(5)
+        losses.append(made.terms(model.estimand)["bound"](batch).detach())
+    assert torch.equal(losses[0], losses[1])
+    assert torch.equal(losses[0], losses[2])
+    assert not torch.equal(losses[0], losses[3])
+
+
+def test_the_balanced_gradient_is_that_of_the_formula():
+    model, objective, batch = _perceptual(adversarial=0.4, feature=2.0)
+    term = objective.terms(model.estimand)["bound"]
+    torch.manual_seed(5)
+    value = term(batch)
+    found = torch.autograd.grad(value.mean(), list(model.estimand.parameters()))
+    torch.manual_seed(5)
+    evidence = objective.encoder(batch.x)
+    explained = model.estimand.explain(evidence, objective.encoder, None, lambda *s: torch.randn(6, *s))
+    log_likelihood, shown = explained.observation.log_prob(batch.x), explained.observation.centre()
+    bracket = term._bracket(batch.x, shown)
+    (to,) = torch.autograd.grad(bracket.sum(), shown, retain_graph=True)
+    (mu,) = torch.autograd.grad(log_likelihood.sum(), explained.observation.mu, retain_graph=True)
+    weight = 0.4 * mu.sum(1).norm() / to.norm()
+    loss = 0.1 * explained.log_ratio.clamp(min=0) - log_likelihood + weight * bracket
+    torch.testing.assert_close(value, loss)
+    for a, b in zip(found, torch.autograd.grad(loss.mean(), list(model.estimand.parameters())), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_a_critic_is_trained_on_the_reconstructions_of_its_own_batch():
+    model, objective, batch = _perceptual(gamma=0.0)
+    terms = objective.terms(model.estimand)
+    made = terms["critic"](batch)
+    terms["bound"](batch)
+    remembered = terms["critic"](batch)
+    shown = terms["bound"].latest[1]
+    real, false = (objective.critic(x)[0].flatten(1) for x in (batch.x, shown))
+    expected = (torch.relu(1 - real) + torch.relu(1 + false)).mean(1)
+    torch.testing.assert_close(remembered, expected)
+    assert made.shape == (6,)
+    assert set(terms["critic"].trainable()) == set(objective.critic.parameters())
+
+
+# --- learned priors -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prior", [IndependentGaussians((2,)), Mixture(2, 3)], ids=lambda p: type(p).__name__)
+def test_with_a_learned_prior_too_elbo_is_below_importance_weighting_below_exact(prior):
+    """A mixture of Gaussians through a linear map with Gaussian noise is a mixture of Gaussians."""
+    decoder, objective, _ = _linear_gaussian(shift=0.2, widen=0.3, prior=prior)
+    net, single = decoder.net, isinstance(prior, IndependentGaussians)
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter += 0.4 * torch.randn_like(parameter)
+        m, s = ((t.rows if single else t.rows[0]) for t in (prior.mean, prior.log_scale))
+        covariance = net.W @ torch.diag_embed((2 * s).exp()) @ net.W.T + SIGMA**2 * torch.eye(4)
+        parts = torch.distributions.MultivariateNormal(m @ net.W.T + net.b, covariance)
+        weights = torch.distributions.Categorical(logits=torch.zeros(1) if single else prior.logits.rows[0])
+        exact = torch.distributions.MixtureSameFamily(weights, parts)
+    x = exact.sample((1000,))
+    scores = [_score(p, decoder, objective, x) for p in (Elbo(16), ImportanceWeighted(8), ImportanceWeighted(256))]
+    means = [score.nats.mean().item() for score in scores] + [exact.log_prob(x).mean().item()]
+    errors = [(score.std_error.square().sum().sqrt() / len(x)).item() for score in scores]
+    assert means[0] < means[1] < means[2] < means[3] + 4 * errors[2]
+    assert means[3] - means[2] < 0.1 < means[3] - means[0]
+    z = Noise(0, 0, 20_000).normal(*decoder.latent)
+    drawn = decoder(z).draw(Noise(1, 0, 20_000))
+    torch.testing.assert_close(drawn.mean(0), exact.mean, atol=0.1, rtol=0)
+    torch.testing.assert_close(drawn.var(0), exact.variance, atol=0.15, rtol=0.05)
