@@ -113,7 +113,7 @@ class TokenConditionals(Conditionals):
     its new half; it is drawn by the same rule: when the cache is full it is refilled from its last half.
 
     Args:
-        net: gives next-token logits; its first start symbol opens every window.
+        net: gives next-token logits; its first start symbol opens every window, or, of the label ``c``, symbol ``c + 1``.
         length: tokens of one example.
     """
 
@@ -126,23 +126,24 @@ class TokenConditionals(Conditionals):
         """``log p(x_i | x_<i)`` of ids of any length, ``(B, L)`` to ``(B, L)``, float32."""
         context = self.net.length
         half = context - context // 2
-        parts = [self._window(x[:, :context])]
+        parts = [self._window(x[:, :context], cond)]
         for end in range(context + half, x.shape[1] + half, half):
             start = end - context
-            parts.append(self._window(x[:, start:end])[:, context - half :])
+            parts.append(self._window(x[:, start:end], cond)[:, context - half :])
         return torch.cat(parts, 1)
 
-    def _window(self, x: Tensor) -> Tensor:
+    def _window(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """Log-probabilities within one window, ``(B, L)``."""
-        logits = self.net(torch.cat([self._start(len(x), x.device), x[:, :-1]], 1))
+        logits = self.net(torch.cat([self._start(len(x), x.device, cond), x[:, :-1]], 1))
         return -F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
 
-    def _start(self, batch: int, device: torch.device) -> Tensor:
-        return torch.full((batch, 1), self.net.tokens, dtype=torch.long, device=device)
+    def _start(self, batch: int, device: torch.device, cond: Tensor | None = None) -> Tensor:
+        unknown = torch.full((batch, 1), self.net.tokens, dtype=torch.long, device=device)
+        return unknown if cond is None else unknown + 1 + cond[:, None]
 
     def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
-        start = self._start(batch, self.net.head.weight.device)
-        return _Drawing(self.net.cache(batch), None, start, [start])
+        start = self._start(batch, self.net.head.weight.device, cond)
+        return _Drawing(self.net.cache(batch), cond, start, [start])
 
     def prompt(self, state: _Drawing, ids: Tensor) -> _Drawing:
         """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing; what is drawn next continues them."""

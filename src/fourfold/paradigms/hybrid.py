@@ -19,24 +19,34 @@ name                     generative step                             what comes 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, final
 
-from fourfold.codecs import LearnedCodec
-from fourfold.core import Codec, GenerativeModel, Space, Training
+import torch
+from torch import Tensor, nn
+
+from fourfold.codecs import LearnedCodec, QuantisedCodec
+from fourfold.core import Batch, Codec, Estimand, GenerativeModel, Objective, Space, Stage, Staged, Term, Training
+from fourfold.estimands import Pushforward
 from fourfold.nn.dit import DiT
+from fourfold.nn.resnet import ResMLP, ResNetCritic
 from fourfold.nn.text_encoder import text_encoder
+from fourfold.nn.transformer import TokenTransformer
 from fourfold.nn.unet import UNet
-from fourfold.paradigms.diffusion import Denoising, Preconditioned
-from fourfold.paradigms.latent import kl_autoencoder
-from fourfold.paths import EDM
+from fourfold.paradigms import flow
+from fourfold.paradigms.adversarial import AdversarialGame, CriticTerm, NoDensity, OnePass, ZeroCentred
+from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
+from fourfold.paradigms.diffusion import Denoising, Preconditioned, denoising
+from fourfold.paradigms.latent import CodeDecoder, QuantisedDecoder, convolutional, fsq, kl_autoencoder, vq
+from fourfold.paths import EDM, broadcast, time_at
 from fourfold.samplers.likelihood import ProbabilityFlow
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Vectors
-from fourfold.vocabulary import Card, Paradigm
+from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
-__all__ = ["CARDS", "behind"]
+__all__ = ["CARDS", "DistilledGame", "Student", "behind"]
 
 
 def behind(codec: Codec, step: GenerativeModel, space: Space) -> GenerativeModel:
@@ -117,6 +127,195 @@ def latent_diffusion(space: Space, size: str, transformer: bool = False) -> Gene
     return GenerativeModel(images, codec, estimand, objective, DPMSolver(), likelihood, preset.training)
 
 
+# --- codes as tokens --------------------------------------------------------------------------------------------------
+
+_TRANSFORMER: Mapping[str, tuple[int, int, int]] = {"xs": (32, 1, 1), "s": (256, 6, 4), "m": (384, 8, 6)}
+"""Width, depth and heads of the transformer of the codes."""
+
+
+def latent_autoregressive(
+    space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel] = fsq
+) -> GenerativeModel:
+    """A causal transformer of an image's codes in raster order; a label is the start symbol.
+
+    van den Oord, Vinyals, Kavukcuoglu 2017 (https://arxiv.org/abs/1711.00937); Esser, Rombach, Ommer 2021
+    (https://arxiv.org/abs/2012.09841).
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    images = _images(space, "an autoregressive model of codes")
+    autoencoder = tokenizer(_bare(images), size)
+    decoder = autoencoder.estimand
+    assert isinstance(decoder, QuantisedDecoder)
+    height, width = decoder.latent
+    codec, length = QuantisedCodec(autoencoder, (height, width)), height * width
+    net = TokenTransformer(decoder.size, length, *_TRANSFORMER[size], starts=1 + (images.classes or 0))
+    estimand, training = TokenConditionals(net, length), Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
+    return GenerativeModel(images, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), training)
+
+
+# --- a flow of the codes ----------------------------------------------------------------------------------------------
+
+
+def latent_flow(space: Space, size: str) -> GenerativeModel:
+    """A variational autoencoder whose prior is a coupling flow, trained when the codes are (Chen et al. 2017).
+
+    Reference: Chen et al. 2017, Variational Lossy Autoencoder (https://arxiv.org/abs/1611.02731), where both are trained
+    together.
+
+    Raises:
+        TypeError: for a space that is neither images nor vectors.
+    """
+    bare = _bare(space)
+    learned = convolutional(bare, size)
+    decoder = learned.estimand
+    assert isinstance(decoder, CodeDecoder)
+    plain = CodeDecoder(decoder.net, decoder.head, decoder.event, decoder.codes)
+    parts = (learned.objective, learned.sampler, learned.likelihood, learned.training_defaults)
+    codec = LearnedCodec(GenerativeModel(bare, learned.codec, plain, *parts))
+    return behind(codec, flow.coupling(Vectors(codec.event[0], classes=space.classes), size), space)
+
+
+# --- a student of diffusion -------------------------------------------------------------------------------------------
+
+
+@final
+class Student(Pushforward):
+    """``x = D(sigma z, t)`` at the one time ``t`` whose noise is ``sigma``: a denoiser used as a generator.
+
+    At a moderate ``sigma`` a teacher's weights are a good start: its denoised noise is blurred, but varied (Zhou et al. 2024,
+    https://arxiv.org/abs/2404.04057).
+
+    Args:
+        denoiser: a network as the teacher's.
+        sigma: the noise, in terms of the data's own scale.
+    """
+
+    def __init__(self, denoiser: Preconditioned, sigma: float = 5.0) -> None:
+        super().__init__()
+        self.denoiser, self.sigma = denoiser, sigma * denoiser.sigma_data
+        self.event = self.latent = denoiser.event
+        path = denoiser.path
+        t = time_at(path, torch.tensor(-math.log(self.sigma), dtype=torch.float64))
+        self.t, self.level = float(t), float(path.sigma(t))
+
+    def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.denoiser(self.level * z, torch.full((len(z),), self.t, device=z.device), cond)
+
+
+@final
+class DistilledGame(Objective, Staged):
+    """A game of generator and critic, in which a diffusion teacher corrects every sample.
+
+        generator  b(D(x), D(G(z))) + weight · w(t) ||G(z) - sg(D_teacher(alpha_t G(z) + sigma_t eps, t))||^2 / dims
+
+    The teacher's denoiser moves a noised sample to where the data is likely; the critic sees what is left. With ``s = sigma_t
+    / alpha_t``: ``w = 1 / (s^2 + sigma_data^2)`` and ``log s ~ N(mean, std^2)``.
+
+    Reference: Sauer, Lorenz, Blattmann, Rombach 2023, Adversarial Diffusion Distillation
+    (https://arxiv.org/abs/2311.17042).
+
+    Args:
+        teacher: a diffusion model of the same space, with the same codec, trained first.
+        game: critic, contest and penalty.
+        weight: of the teacher's correction.
+        mean, std: of the logarithm of the noise at which the teacher is asked.
+        share: of the budget that the teacher is trained for.
+    """
+
+    learns: ClassVar[type[Estimand]] = Pushforward
+    principle = Principle.ADVERSARIAL
+
+    def __init__(
+        self,
+        teacher: GenerativeModel,
+        game: AdversarialGame,
+        weight: float = 1.0,
+        mean: float = -0.5,
+        std: float = 1.0,
+        share: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.teacher, self.game, self.weight, self.share = teacher, game, weight, share
+        self.mean, self.std = mean, std
+
+    def stages(self) -> Sequence[Stage]:
+        return [Stage("teacher", self.teacher, self.share)]
+
+    def ready(self, estimand: Estimand) -> None:
+        """Start the student with the teacher's weights, where it has the teacher's network."""
+        if isinstance(estimand, Student):
+            estimand.denoiser.load_state_dict(self.teacher.estimand.state_dict())
+
+    def terms(self, estimand: Pushforward) -> Mapping[str, Term]:
+        return {"critic": CriticTerm(estimand, self.game), "generator": StudentTerm(estimand, self)}
+
+
+@final
+class StudentTerm(Term):
+    """The generator's side of :class:`DistilledGame`; watches ``diversity`` as its critic-only sister does, and ``correction``."""
+
+    def __init__(self, generator: Pushforward, objective: DistilledGame) -> None:
+        super().__init__([generator])
+        teacher = objective.teacher.estimand
+        assert isinstance(teacher, Preconditioned)
+        # In a list: what the teacher and the critic hold is no part of what this term trains.
+        self.generator, self._held = generator, [(objective, teacher)]
+
+    def forward(self, batch: Batch) -> Tensor:
+        ((objective, teacher),) = self._held
+        game, cond = objective.game, batch.cond
+        if cond is not None and self.training:
+            cond = torch.where(torch.rand(len(cond), device=cond.device) < game.drop, -1, cond)
+        fake = self.generator(torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device), cond)
+        correction = self._correction(fake, cond, objective, teacher)
+        spread = [x.detach().var(0, correction=0).sum() for x in (fake, batch.x)]
+        self.watched = {
+            "diversity": (spread[0] / spread[1].clamp(min=1e-12)).sqrt(),
+            "correction": correction.detach().mean(),
+        }
+        loss = game.contest.generator(*game.numbers(game.seen(batch.x), game.seen(fake), cond))
+        return loss + objective.weight * correction
+
+    def _correction(
+        self, fake: Tensor, cond: Tensor | None, objective: DistilledGame, teacher: Preconditioned
+    ) -> Tensor:
+        """``w(t) ||x - sg(D(x_t, t))||^2 / dims``, ``(B,)``."""
+        log_s = objective.mean + objective.std * torch.randn(len(fake), device=fake.device)
+        with torch.no_grad():
+            t = time_at(teacher.path, -log_s).float()
+            target = teacher(teacher.path.noised(fake, torch.randn_like(fake), t), t, cond)
+        weight = 1 / ((2 * log_s).exp() + teacher.sigma_data**2)
+        return (broadcast(weight, fake) * (fake - target).square()).flatten(1).mean(1)
+
+
+_CRITIC: Mapping[str, tuple[int, int]] = {"xs": (16, 1), "s": (48, 1), "m": (64, 2)}
+"""Width and blocks of the critic."""
+
+
+def adversarial_student(space: Space, size: str) -> GenerativeModel:
+    """A generator of one pass, taught by a diffusion model and a critic.
+
+    Raises:
+        TypeError: for a space that is neither images nor vectors.
+    """
+    _bare(space)
+    teacher, own = denoising(space, size), denoising(space, size)
+    assert isinstance(own.estimand, Preconditioned)
+    width, blocks = _CRITIC[size]
+    critic: nn.Module
+    if isinstance(space, Images):
+        shape = (space.channels, space.height, space.width)
+        critic, every = ResNetCritic(shape, width, blocks, 256, space.classes), 4
+    else:
+        critic, every = ResMLP(space.dims, 1, 2 * width, 2 * blocks, space.classes), 1
+    objective = DistilledGame(teacher, AdversarialGame(critic, penalty=ZeroCentred(0.1), every=every))
+    batch = 64 if isinstance(space, Images) else 256
+    training = Training(batch, learning_rate=3e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0)
+    return GenerativeModel(space, own.codec, Student(own.estimand), objective, OnePass(), NoDensity(), training)
+
+
 CARDS = (
     Card(
         "latent-diffusion",
@@ -125,5 +324,28 @@ CARDS = (
         "Diffusion of the codes of an autoencoder that is trained first.",
         inherits=("autoencoder",),
         captioned=("unet", "dit"),
+    ),
+    Card(
+        "latent-autoregressive",
+        Paradigm.AUTOREGRESSIVE,
+        {"fsq": latent_autoregressive, "vq": functools.partial(latent_autoregressive, tokenizer=vq)},
+        "A causal transformer of the codes of a tokenizer that is trained first.",
+        likelihood=Kind.LOWER_BOUND,
+        inherits=("tokenizer",),
+    ),
+    Card(
+        "latent-flow",
+        Paradigm.FLOW,
+        {"coupling": latent_flow},
+        "A normalizing flow of the codes of a variational autoencoder that is trained first.",
+        likelihood=Kind.LOWER_BOUND,
+        inherits=("autoencoder",),
+    ),
+    Card(
+        "adversarial-student",
+        Paradigm.ADVERSARIAL,
+        {"distilled": adversarial_student},
+        "A generator of one pass, taught by a diffusion model that is trained first and by a critic.",
+        inherits=("teacher",),
     ),
 )

@@ -1,0 +1,85 @@
+"""Latent diffusion against pixel diffusion on the same data in the same time: Frechet distances, floors, reconstructions.
+
+    python benchmarks/hybrid.py --data emoji --budget 600s
+    python benchmarks/hybrid.py --data emoji --budget 600s --recipes latent-diffusion --grid /tmp/latent
+
+Each recipe is trained for the budget, all its stages included; then as many samples as there are test images (at most 2,000)
+are drawn and held against the test images. The floor is what training images reach at the same number. For a model behind a
+learned codec the test images are also encoded and decoded: their distance is the ceiling of whatever models the codes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fourfold.core import GenerativeModel, Staged
+from fourfold.data import Dataset, load
+from fourfold.engine import fit
+from fourfold.engine.output import write_examples
+from fourfold.metrics import draw, examples, headline, likelihood
+
+
+@torch.no_grad()
+def reconstructed(model: GenerativeModel, x: Tensor) -> Tensor:
+    """Images after the codec, there and back."""
+    model.eval()
+    parts = []
+    for part in torch.split(x, 128):
+        parts.append(model.codec.decode(model.codec.encode(part)[0]))
+    return torch.cat(parts)
+
+
+def measure(recipe: str, data: Dataset, arguments: argparse.Namespace) -> None:
+    """Train, draw, score, and print one line for each figure."""
+    start = time.monotonic()
+    run = fit(
+        recipe, data, budget=arguments.budget, size=arguments.size, seed=arguments.seed, precision=arguments.precision
+    )
+    card, chosen = run.card, examples(data, arguments.n)
+    stages = ", ".join(f"{s['name']} {s['steps']} steps in {s['seconds']:.0f} s" for s in card.get("stages", []))
+    print(f"{recipe}: {card['steps']} steps in {card['seconds']:.0f} s, {card['parameters']:,} parameters")
+    print(f"  stages: {stages or 'one'}; {time.monotonic() - start:.0f} s with measuring precision")
+    drawn = draw(run.model, len(chosen.test), arguments.seed, chosen.cond)
+    print(f"  {headline(drawn.x, data, chosen, None)}")
+    for score in drawn.scores():
+        print(f"  {score}")
+    if isinstance(run.model.codec, Staged):
+        back = reconstructed(run.model, chosen.test)
+        error = (back.float() - chosen.test.float()).square().mean().sqrt()
+        print(f"  reconstructions of test images: {headline(back, data, chosen, None)}; RMSE {error:.1f} levels")
+    if arguments.score:
+        print(f"  {likelihood(run.model, data, arguments.score, arguments.seed, 120.0)}")
+    if arguments.grid:
+        name = recipe.replace("/", "-")
+        write_examples(Path(arguments.grid) / f"{name}.png", drawn.x[:100], data.space)
+        if isinstance(run.model.codec, Staged):
+            both = torch.stack([chosen.test[:50], back[:50]], 1).flatten(0, 1)
+            write_examples(Path(arguments.grid) / f"{name}-reconstructions.png", both, data.space)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="emoji")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--budget", default="600s")
+    parser.add_argument("--size", default="s")
+    parser.add_argument("--recipes", default="latent-diffusion,diffusion")
+    parser.add_argument("--precision")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-n", type=int, default=2000, help="samples and references, at most")
+    parser.add_argument("--score", type=int, default=0, help="test images whose likelihood is measured")
+    parser.add_argument("--grid", help="a folder for pictures")
+    arguments = parser.parse_args()
+    data = load(arguments.data, **({"data_dir": arguments.data_dir} if arguments.data_dir else {}))
+    print(f"{data.name}: {len(data.train)} training, {len(data.test)} test images, {torch.get_num_threads()} threads")
+    for recipe in arguments.recipes.split(","):
+        measure(recipe, data, arguments)
+
+
+if __name__ == "__main__":
+    main()
