@@ -131,7 +131,7 @@ class Dequantised(Codec):
 
     measure = Measure.LEBESGUE
     dequantises = True
-    bound = "uniform dequantisation makes it bound the integers' mass from below"
+    bound = "dequantisation makes it bound the integers' mass from below"
 
     def __init__(self, space: Images) -> None:
         super().__init__()

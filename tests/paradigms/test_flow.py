@@ -11,17 +11,22 @@ from fourfold import checks
 from fourfold.core import Batch, Noise, Part, count_evaluations
 from fourfold.data import load
 from fourfold.engine import fit
+from fourfold.nn.dequantiser import ConvDequantiser
+from fourfold.nn.glow import Glow
 from fourfold.nn.monotone import Affine
 from fourfold.nn.tarflow import joined, patches, side
 from fourfold.paradigms.flow import (
     CARD,
     ContinuousLikelihood,
     Denoised,
+    ExactDensity,
     FreeVelocity,
     NoiseThenMap,
     TransformerFlow,
+    VariationalDequantisation,
     inverse_error,
     log_density,
+    requantised,
 )
 from fourfold.samplers.likelihood import ProbabilityFlow
 from fourfold.samplers.ode import Heun
@@ -123,7 +128,7 @@ def test_dropout_leaves_sampling_and_scoring_alone():
 
 # --- images -----------------------------------------------------------------------------------------------------------
 
-IMAGE_RECIPES = ["tarflow"]
+IMAGE_RECIPES = ["tarflow", "glow"]
 
 
 @pytest.mark.parametrize("recipe", IMAGE_RECIPES)
@@ -143,24 +148,14 @@ def test_flows_of_images_invert_with_their_log_determinant(recipe, shape):
 
 @pytest.mark.parametrize("recipe", IMAGE_RECIPES)
 def test_bounds_of_images_stay_below_their_mass(recipe):
-    """The mass of a level is the integral of the density over its cell: a grid of noises gives it."""
     space = Images(1, 1, 2, levels=3)
     model = stirred(recipe, space)
-    u = (torch.arange(40) + 0.5) / 40
-    cells = torch.cartesian_prod(u, u)
-    total = 0.0
-    for i in range(9):
-        x = torch.tensor([i // 3, i % 3]).to(torch.uint8).reshape(1, 1, 1, 2)
-        z = (x.float() + cells.reshape(-1, 1, 1, 2)) * (2 / 3) - 1
-        with torch.no_grad():
-            nats = log_density(model.estimand, z) + 2 * math.log(2 / 3)
-        mass = nats.logsumexp(0) - math.log(len(cells))
-        bound = model.log_prob(x.expand(400, -1, -1, -1))
-        assert bound.kind is Kind.LOWER_BOUND
-        error = 4 * bound.nats.std().item() / 20
-        assert bound.nats.mean() < mass + error
-        total += mass.exp().item()
-    assert 0 < total < 1 + 1e-3
+    every, exact = exact_masses(model.estimand, space)
+    found = model.log_prob(every.repeat_interleave(200, 0))
+    nats = found.nats.view(9, 200).double()
+    assert found.kind is Kind.LOWER_BOUND
+    assert (nats.mean(1) < exact + 5 * nats.std(1) / math.sqrt(200) + 1e-3).all()
+    assert 0 < exact.exp().sum() < 1 + 1e-3
 
 
 def test_patches_are_joined_again_and_divide_odd_sizes():
@@ -224,3 +219,82 @@ def test_the_continuous_loss_is_stationary_at_the_truth():
         term(Batch(torch.randn(20_000, 2) * math.exp(-0.7))).mean().backward()
         slopes.append(net.rate.grad.abs().max().item())
     assert slopes[0] < 0.02 < slopes[1]
+
+
+# --- learned dequantisation -------------------------------------------------------------------------------------------
+
+
+def exact_masses(flow, space, cells: int = 60):
+    """``log P(x)`` of every image of two pixels: the density of the flow integrated over each cell."""
+    u = torch.cartesian_prod(*[(torch.arange(cells) + 0.5) / cells] * 2).reshape(-1, 1, 1, 2)
+    every = torch.cartesian_prod(*[torch.arange(space.levels)] * 2).reshape(-1, 1, 1, 2)
+    with torch.no_grad():
+        nats = [log_density(flow, (x + u) * (2 / space.levels) - 1) for x in every]
+    masses = torch.stack(nats).logsumexp(1) - math.log(len(u)) + 2 * math.log(2 / space.levels)
+    return every.to(torch.uint8), masses
+
+
+def test_learned_dequantisation_tightens_the_bound_and_keeps_it_one():
+    space = Images(1, 1, 2, levels=3)
+    model = stirred("variational", space, 0.3)
+    every, exact = exact_masses(model.estimand, space)
+    uniform = model.with_parts(likelihood=ExactDensity())
+    rows, (term,) = every.repeat_interleave(200, 0), model.terms().values()
+    optimizer = torch.optim.Adam(model.objective.dequantiser.parameters(), 1e-2)
+    for _ in range(150):
+        loss = term(model.encode(every.repeat(20, 1, 1, 1))).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    plain, learned = (m.log_prob(rows).nats.view(9, 200).double() for m in (uniform, model))
+    assert model.log_prob(every).kind is Kind.LOWER_BOUND
+    for nats in (plain, learned):
+        assert (nats.mean(1) < exact + 5 * nats.std(1) / math.sqrt(200) + 1e-3).all()
+    assert learned.mean() > plain.mean()
+    assert (exact.double() - learned.mean(1)).mean() < 0.7 * (exact.double() - plain.mean(1)).mean()
+
+
+def test_learned_noise_starts_uniform_and_has_its_density():
+    torch.manual_seed(0)
+    net, x = ConvDequantiser(1, 8, 3), torch.randn(1, 1, 2, 2)
+    _, log_q = net(x, torch.randn(1, 1, 2, 2))
+    torch.testing.assert_close(log_q, torch.zeros(1), atol=1e-5, rtol=1e-5)
+    for p in net.parameters():
+        nn.init.normal_(p, std=0.2)
+    eps = torch.randn(1, 1, 2, 2)
+    _, log_q = net(x, eps)
+    jacobian = torch.autograd.functional.jacobian(lambda e: net(x, e)[0].flatten(), eps).reshape(4, 4)
+    normal = -(eps.square().sum() + 4 * math.log(2 * math.pi)) / 2
+    torch.testing.assert_close(log_q[0], normal - jacobian.slogdet()[1], atol=1e-3, rtol=1e-3)
+
+
+def test_levels_survive_every_redrawing_of_their_noise():
+    model = stirred("variational", Images(1, 4, 4), 0.3)
+    x = torch.randint(256, (50, 1, 4, 4)).to(torch.uint8)
+    z, _ = requantised(model.objective.dequantiser, model.encode(x).x, torch.randn(50, 1, 4, 4), 256)
+    assert ((model.codec.decode(z).int() - x.int()).abs() > 0).float().mean() < 1e-2  # but for u rounded to 1
+
+
+def test_learned_dequantisation_needs_its_objective():
+    model = CARD.recipes["tarflow"](Images(1, 4, 4), "xs").with_parts(likelihood=VariationalDequantisation())
+    with pytest.raises(TypeError, match="VariationalLikelihood"):
+        model.log_prob(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
+
+
+def test_glow_needs_something_to_couple():
+    with pytest.raises(TypeError, match="odd sides"):
+        CARD.recipes["glow"](Images(1, 7, 7), "xs")
+    with pytest.raises(ValueError, match="odd sides"):
+        Glow((1, 7, 7))
+
+
+def test_glow_normalises_by_its_first_batch_and_keeps_the_channels_mixing_exact():
+    torch.manual_seed(0)
+    net = Glow((2, 8, 6), 8, 2, 2)
+    x = 3 + 5 * torch.randn(256, 2, 8, 6)
+    z, log_det = net.train()(x, None, True)
+    assert z.std().item() == pytest.approx(1, abs=0.1)
+    assert abs(z.mean().item()) < 0.1
+    again, back = net(z, None, False)
+    torch.testing.assert_close(again, x, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(back, -log_det, atol=1e-2, rtol=1e-4)

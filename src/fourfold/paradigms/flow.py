@@ -35,6 +35,8 @@ from fourfold.core import (
 )
 from fourfold.estimands import Bijection, Velocity
 from fourfold.nn.coupling_stack import CouplingStack
+from fourfold.nn.dequantiser import ConvDequantiser
+from fourfold.nn.glow import Glow
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Affine, LogisticMixture, Monotone, Spline
 from fourfold.nn.tarflow import PatchStack, joined, patches, side
@@ -57,6 +59,8 @@ __all__ = [
     "NoDensity",
     "NoiseThenMap",
     "TransformerFlow",
+    "VariationalDequantisation",
+    "VariationalLikelihood",
 ]
 
 
@@ -270,6 +274,59 @@ class MaximumLikelihood(Objective):
 
 
 @final
+class VariationalTerm(Term):
+    """The one term of :class:`VariationalLikelihood`; watches ``inverse_error`` and ``noise`` (``-log q(u | x)``, nats)."""
+
+    def __init__(self, estimand: Bijection, dequantiser: nn.Module, levels: int, hidden: float) -> None:
+        super().__init__([estimand, dequantiser])
+        self.estimand, self.dequantiser, self.levels, self.hidden = estimand, dequantiser, levels, hidden
+        self._calls, self._error = 0, torch.zeros(())
+
+    def forward(self, batch: Batch) -> Tensor:
+        cond = _partly_hidden(batch.cond, self.hidden)
+        z, log_q = requantised(self.dequantiser, batch.x, torch.randn_like(batch.x), self.levels)
+        if self._calls % 500 == 0:
+            self._error = inverse_error(self.estimand, z[:4], None if cond is None else cond[:4])
+        self._calls += 1
+        self.watched = {"inverse_error": self._error, "noise": -log_q.detach().mean()}
+        return (log_q - log_density(self.estimand, z, cond)) / math.prod(self.estimand.event)
+
+
+def requantised(dequantiser: nn.Module, z: Tensor, eps: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    """The same levels with noise that the dequantiser draws from ``eps``, and ``log q(u | x)``, ``(B,)``.
+
+    ``z = 2 (x + u) / levels - 1`` holds its levels ``x`` whatever ``u`` it was made with.
+    """
+    x = ((z + 1) * (levels / 2)).floor().clamp(0, levels - 1)
+    u, log_q = dequantiser((2 * x + 1) / levels - 1, eps)
+    return (x + u) * (2 / levels) - 1, log_q
+
+
+@final
+class VariationalLikelihood(Objective):
+    """``min -E_q(u|x) [log p(x + u) - log q(u | x)]``: the noise between levels is learned together with the flow.
+
+    Ho et al. 2019, Flow++ (https://arxiv.org/abs/1902.00275): a flow need not spread evenly over each cell, and the bound
+    on the mass of the integers gets tighter. The codec's own uniform noise is only carried, never modelled.
+
+    Args:
+        dequantiser: ``(x, eps) -> (u, log q(u | x))``.
+        levels: of the images.
+        hidden: share of labels hidden in training.
+    """
+
+    learns: ClassVar[type[Estimand]] = Bijection
+    principle: ClassVar[Principle] = Principle.LIKELIHOOD
+
+    def __init__(self, dequantiser: nn.Module, levels: int, hidden: float = 0.1) -> None:
+        super().__init__()
+        self.dequantiser, self.levels, self.hidden = dequantiser, levels, hidden
+
+    def terms(self, estimand: Bijection) -> Mapping[str, Term]:
+        return {"likelihood": VariationalTerm(estimand, self.dequantiser, self.levels, self.hidden)}
+
+
+@final
 class ContinuousTerm(Term):
     """The one term of :class:`ContinuousLikelihood`; watches ``inverse_error`` and ``kinetic``."""
 
@@ -426,6 +483,34 @@ class ExactDensity(Likelihood):
         return LogProb(log_density(estimand, batch.x, batch.cond), Kind.EXACT, note="change of variables")
 
 
+@final
+@dataclass(frozen=True)
+class VariationalDequantisation(Likelihood):
+    """``log P(x) >= E_q(u|x) [log p(x + u) - log q(u | x)]`` with the dequantiser that training left in its objective.
+
+    Attributes:
+        draws: noises drawn for each example; from two on there is a standard error.
+    """
+
+    needs: ClassVar[type[Estimand]] = Bijection
+    draws: int = 2
+
+    @torch.no_grad()
+    def __call__(self, estimand: Bijection, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        if not isinstance(objective, VariationalLikelihood):
+            raise TypeError(
+                f"VariationalDequantisation needs a VariationalLikelihood, not a {type(objective).__name__}"
+            )
+        draws = torch.stack([self._draw(estimand, batch, noise, objective) for _ in range(self.draws)], 1)
+        error = draws.std(1) / math.sqrt(self.draws) if self.draws > 1 else None
+        note = f"learned dequantisation, {self.draws} draws"
+        return LogProb(draws.mean(1), Kind.LOWER_BOUND, std_error=error, draws=self.draws, note=note)
+
+    def _draw(self, estimand: Bijection, batch: Batch, noise: Noise, objective: VariationalLikelihood) -> Tensor:
+        z, log_q = requantised(objective.dequantiser, batch.x, noise.normal(*batch.x.shape[1:]), objective.levels)
+        return log_density(estimand, z, batch.cond) - log_q
+
+
 # --- presets ----------------------------------------------------------------------------------------------------------
 
 
@@ -511,27 +596,62 @@ def continuous(space: Space, size: str) -> GenerativeModel:
     )
 
 
-def tarflow(space: Space, size: str, noise: float = 0.0) -> GenerativeModel:
-    """Causal transformers over patches with affine maps, on dequantised pixels (Zhai et al. 2024).
+def _images(space: Space, estimand: Callable[[Images], Bijection], noise: float = 0.0) -> GenerativeModel:
+    """The parts that all flows of images share.
 
-    With ``noise``, trained and sampled as the paper does for looks: Gaussian noise in training, taken away at the end.
+    Raises:
+        TypeError: for another space.
     """
     if not isinstance(space, Images):
-        raise TypeError(f"the transformer flow models images, not {type(space).__name__}")
-    width, depth, heads, layers, most = {"xs": (32, 1, 1, 2, 4), "s": (192, 2, 4, 4, 4), "m": (384, 3, 6, 6, 4)}[size]
-    patch = (side(space.height, most), side(space.width, most))
-    numbers = space.channels * patch[0] * patch[1]
-    affine = Affine()
-    net = PatchStack(numbers, affine.values, space.dims // numbers, width, depth, heads, layers, space.classes)
+        raise TypeError(f"this flow models images, not {type(space).__name__}")
     return GenerativeModel(
         space,
         Dequantised(space),
-        TransformerFlow(net, affine, space.shape, patch),
+        estimand(space),
         MaximumLikelihood(noise=noise),
         Denoised(noise) if noise else NoiseThenMap(),
         NoDensity() if noise else ExactDensity(),
         Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2),
     )
+
+
+def _transformer(space: Images, size: str) -> TransformerFlow:
+    width, depth, heads, layers, most = {"xs": (32, 1, 1, 2, 4), "s": (192, 2, 4, 4, 4), "m": (384, 3, 6, 6, 4)}[size]
+    patch = (side(space.height, most), side(space.width, most))
+    numbers, affine = space.channels * patch[0] * patch[1], Affine()
+    net = PatchStack(numbers, affine.values, space.dims // numbers, width, depth, heads, layers, space.classes)
+    return TransformerFlow(net, affine, space.shape, patch)
+
+
+def tarflow(space: Space, size: str, noise: float = 0.0) -> GenerativeModel:
+    """Causal transformers over patches with affine maps, on dequantised pixels (Zhai et al. 2024).
+
+    With ``noise``, trained and sampled as the paper does for looks: Gaussian noise in training, taken away at the end.
+    """
+    return _images(space, functools.partial(_transformer, size=size), noise)
+
+
+def variational(space: Space, size: str) -> GenerativeModel:
+    """The transformer flow with learned dequantisation (Ho et al. 2019)."""
+    model = tarflow(space, size)
+    assert isinstance(space, Images)
+    width, layers = {"xs": (8, 2), "s": (32, 3), "m": (64, 4)}[size]
+    objective = VariationalLikelihood(ConvDequantiser(space.channels, width, layers), space.levels)
+    likelihood, training = VariationalDequantisation(), model.training_defaults
+    return GenerativeModel(space, model.codec, model.estimand, objective, model.sampler, likelihood, training)
+
+
+def glow(space: Space, size: str) -> GenerativeModel:
+    """Glow: convolutional couplings of several scales; samples in one evaluation (Kingma, Dhariwal 2018)."""
+    width, steps, levels = {"xs": (16, 1, 2), "s": (96, 6, 3), "m": (192, 10, 3)}[size]
+
+    def estimand(space: Images) -> Bijection:
+        if space.channels == 1 and space.height % 2 and space.width % 2:
+            raise TypeError(f"Glow couples channels, and {space} has one and odd sides, so none to couple")
+        shape = (space.channels, space.height, space.width)
+        return CouplingFlow(Glow(shape, width, steps, levels, space.classes), space.shape)
+
+    return _images(space, estimand)
 
 
 _PRESETS: Mapping[type, Callable[[Any, str], GenerativeModel]] = {Vectors: spline, Images: tarflow}
@@ -560,7 +680,9 @@ CARD = Card(
         "continuous": continuous,
         "tarflow": tarflow,
         "tarflow-noised": functools.partial(tarflow, noise=0.05),
+        "variational": variational,
+        "glow": glow,
     },
-    kinds={"continuous": Kind.ESTIMATE, "tarflow-noised": Kind.NONE},
+    kinds={"continuous": Kind.ESTIMATE, "variational": Kind.LOWER_BOUND, "tarflow-noised": Kind.NONE},
     summary="An invertible map between noise and data, trained by its exact likelihood.",
 )

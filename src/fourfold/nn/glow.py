@@ -1,0 +1,243 @@
+"""An invertible convolutional network of several scales: activation normalisation, 1 x 1 convolutions, affine couplings.
+
+Kingma, Dhariwal 2018, Glow (https://arxiv.org/abs/1807.03039).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+
+__all__ = ["Glow"]
+
+
+@final
+class _ActNorm(nn.Module):
+    """``y = (x - location) / scale · exp(s) + b`` per channel, with location and scale those of the first batch trained on."""
+
+    location: Tensor
+    scale: Tensor
+    ready: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.s, self.b = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("location", torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(channels))
+        self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def _prepare(self, x: Tensor) -> None:
+        """Take the statistics of the first batch, of all processes together."""
+        moments = torch.stack([x.mean((0, 2, 3)), x.square().mean((0, 2, 3))])
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(moments)
+            moments /= dist.get_world_size()
+        self.location.copy_(moments[0])
+        self.scale.copy_((moments[1] - moments[0].square()).clamp(min=1e-4).sqrt())
+        self.ready.fill_(True)
+
+    def forward(self, x: Tensor, to_noise: bool) -> tuple[Tensor, Tensor]:
+        if self.training and to_noise and not self.ready:
+            self._prepare(x)
+        gain = (self.s.float().exp() / self.scale)[:, None, None]
+        shift = self.b.float()[:, None, None] - self.location[:, None, None] * gain
+        log_det = gain.log().sum() * x[0, 0].numel()
+        return (x * gain + shift, log_det) if to_noise else ((x - shift) / gain, -log_det)
+
+
+@final
+class _Mixing(nn.Module):
+    """A 1 x 1 convolution by ``W = P L (U + diag(sign · exp(s)))``: a rotation at the start, ``log |det W| = sum s``."""
+
+    muon = False
+    permutation: Tensor
+    sign: Tensor
+
+    def __init__(self, channels: int, seed: int) -> None:
+        super().__init__()
+        square = torch.randn(channels, channels, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        p, lower, upper = torch.linalg.lu(torch.linalg.qr(square)[0])
+        diagonal = upper.diagonal()
+        self.register_buffer("permutation", p.float(), persistent=False)
+        self.register_buffer("sign", diagonal.sign().float(), persistent=False)
+        self.lower, self.upper = nn.Parameter(lower.tril(-1).float()), nn.Parameter(upper.triu(1).float())
+        self.s = nn.Parameter(diagonal.abs().log().float())
+
+    def _matrix(self) -> Tensor:
+        lower = self.lower.float().tril(-1) + torch.eye(len(self.s), device=self.s.device)
+        upper = self.upper.float().triu(1) + torch.diag(self.sign * self.s.float().exp())
+        return self.permutation @ lower @ upper
+
+    def forward(self, x: Tensor, to_noise: bool) -> tuple[Tensor, Tensor]:
+        log_det = self.s.float().sum() * x[0, 0].numel()
+        W = self._matrix() if to_noise else torch.linalg.inv(self._matrix().double()).float()
+        return F.conv2d(x, W[:, :, None, None]), log_det if to_noise else -log_det
+
+
+@final
+class _Coupling(nn.Module):
+    """``(a, b) -> (a, b exp(s(a)) + t(a))`` over channels, with ``|s| < 2``; the identity at the start."""
+
+    def __init__(self, fixed: int, moved: int, width: int, classes: int | None) -> None:
+        super().__init__()
+        self.fixed = fixed
+        self.entry, self.middle = nn.Conv2d(fixed, width, 3, padding=1), nn.Conv2d(width, width, 1)
+        self.exit = nn.Conv2d(width, 2 * moved, 3, padding=1)
+        self.embedding = None if classes is None else nn.Embedding(classes + 1, width)
+        nn.init.zeros_(self.exit.weight)
+        nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
+
+    def _numbers(self, a: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        h = self.entry(a.to(self.entry.weight.dtype))
+        if self.embedding is not None:
+            label = torch.zeros(len(a), dtype=torch.long, device=a.device) if cond is None else cond + 1
+            h = h + self.embedding(label)[:, :, None, None]
+        s, t = self.exit(F.relu(self.middle(F.relu(h)))).float().chunk(2, 1)
+        return 2 * torch.tanh(s / 2), t
+
+    def forward(self, x: Tensor, cond: Tensor | None, to_noise: bool) -> tuple[Tensor, Tensor]:
+        a, b = x[:, : self.fixed], x[:, self.fixed :]
+        s, t = self._numbers(a, cond)
+        b, log_det = (b * s.exp() + t, s) if to_noise else ((b - t) * (-s).exp(), -s)
+        return torch.cat([a, b], 1), log_det.flatten(1).sum(1)
+
+
+@final
+class _Step(nn.Module):
+    """Normalise, mix channels, couple: one step of flow."""
+
+    def __init__(self, channels: int, width: int, seed: int, classes: int | None) -> None:
+        super().__init__()
+        self.norm, self.mixing = _ActNorm(channels), _Mixing(channels, seed)
+        self.coupling = _Coupling(channels - channels // 2, channels // 2, width, classes)
+
+    def forward(self, x: Tensor, cond: Tensor | None, to_noise: bool) -> tuple[Tensor, Tensor]:
+        if to_noise:
+            x, first = self.norm(x, True)
+            x, second = self.mixing(x, True)
+            x, third = self.coupling(x, cond, True)
+        else:
+            x, third = self.coupling(x, cond, False)
+            x, second = self.mixing(x, False)
+            x, first = self.norm(x, False)
+        return x, first + second + third
+
+
+def _plan(channels: int, height: int, width: int, most: int) -> list[tuple[int, int]]:
+    """How each level is squeezed: by 2 along the sides that are even, until none is or ``most`` levels are made."""
+    levels: list[tuple[int, int]] = []
+    while len(levels) < most:
+        p, q = 2 - height % 2, 2 - width % 2
+        if levels and (p, q) == (1, 1):
+            break
+        levels.append((p, q))
+        channels, height, width = channels * p * q, height // p, width // q
+        channels -= channels // 2
+    return levels
+
+
+@final
+class Glow(Part, nn.Module):
+    """An invertible map of images; at each level half of the channels leave as noise, given the other half.
+
+    Sides that are odd are not squeezed, for an invertible map cannot pad.
+
+    Args:
+        shape: channels, height and width.
+        width: channels of the networks in couplings.
+        steps: steps of flow in each level.
+        levels: at most so many.
+        classes: number of labels, or ``None``.
+
+    Raises:
+        ValueError: for one channel and odd sides, which leave nothing to couple.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        width: int = 64,
+        steps: int = 4,
+        levels: int = 3,
+        classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        self.plan = _plan(*shape, levels)
+        if shape[0] == 1 and self.plan[0] == (1, 1):
+            raise ValueError(f"images of shape {tuple(shape)} have one channel and odd sides: nothing can be coupled")
+        self.levels, self.splits, channels = nn.ModuleList(), nn.ModuleList(), shape[0]
+        for i, (p, q) in enumerate(self.plan):
+            channels *= p * q
+            self.levels.append(nn.ModuleList(_Step(channels, width, 100 * i + k, classes) for k in range(steps)))
+            if i < len(self.plan) - 1:
+                self.splits.append(_Coupling(channels - channels // 2, channels // 2, width, classes))
+                channels -= channels // 2
+
+    def forward(self, h: Tensor, cond: Tensor | None = None, to_noise: bool = False) -> tuple[Tensor, Tensor]:
+        """Noise to images, or the other way round, ``(B, *shape)``; and the log-determinant of that way, ``(B,)``."""
+        return self._to_noise(h, cond) if to_noise else self._to_data(h, cond)
+
+    def _to_noise(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        log_det, left = x.new_zeros(len(x)), []
+        for i, (p, q) in enumerate(self.plan):
+            x = _squeezed(x, p, q)
+            x, change = self._steps(i, x, cond, True)
+            log_det = log_det + change
+            if i < len(self.splits):
+                x, change = self.splits[i](x, cond, True)
+                log_det, keep = log_det + change, x.shape[1] - x.shape[1] // 2
+                left.append(x[:, keep:])
+                x = x[:, :keep]
+        return torch.cat([part.flatten(1) for part in (*left, x)], 1).view(len(x), *self.shape), log_det
+
+    def _to_data(self, z: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        shapes = self._shapes()
+        *left, x = torch.split(z.flatten(1), [math.prod(shape) for shape in shapes], 1)
+        x, log_det = x.reshape(-1, *shapes[-1]), z.new_zeros(len(z))
+        for i in reversed(range(len(self.plan))):
+            if i < len(self.splits):
+                x, change = self.splits[i](torch.cat([x, left[i].reshape(-1, *shapes[i])], 1), cond, False)
+                log_det = log_det + change
+            x, change = self._steps(i, x, cond, False)
+            x, log_det = _unsqueezed(x, *self.plan[i]), log_det + change
+        return x, log_det
+
+    def _steps(self, level: int, x: Tensor, cond: Tensor | None, to_noise: bool) -> tuple[Tensor, Tensor]:
+        """All steps of one level."""
+        steps = list(self.levels[level])  # type: ignore[call-overload]
+        log_det = x.new_zeros(len(x))
+        for step in steps if to_noise else reversed(steps):
+            x, change = step(x, cond, to_noise)
+            log_det = log_det + change
+        return x, log_det
+
+    def _shapes(self) -> list[tuple[int, int, int]]:
+        """The shapes of what leaves at each level, and at last of what remains."""
+        (C, H, W), shapes = self.shape, []
+        for i, (p, q) in enumerate(self.plan):
+            C, H, W = C * p * q, H // p, W // q
+            if i < len(self.splits):
+                shapes.append((C // 2, H, W))
+                C -= C // 2
+        return [*shapes, (C, H, W)]
+
+
+def _squeezed(x: Tensor, p: int, q: int) -> Tensor:
+    """``(B, C, H, W)`` to ``(B, C p q, H / p, W / q)``."""
+    B, C, H, W = x.shape
+    return x.reshape(B, C, H // p, p, W // q, q).permute(0, 1, 3, 5, 2, 4).reshape(B, C * p * q, H // p, W // q)
+
+
+def _unsqueezed(x: Tensor, p: int, q: int) -> Tensor:
+    """The inverse of :func:`_squeezed`."""
+    B, C, H, W = x.shape
+    return x.reshape(B, C // (p * q), p, q, H, W).permute(0, 1, 4, 2, 5, 3).reshape(B, -1, H * p, W * q)
