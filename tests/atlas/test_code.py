@@ -105,3 +105,13 @@ def test_code_is_never_run(tmp_path):
 @pytest.mark.parametrize("source", ["", "(" * 500, "x = " + "-" * 3000 + "1", "\0\0", "for", "def f(:\n  '''"])
 def test_anything_is_survived(source):
     assert place_code(source).cell is None
+
+
+def test_a_schedule_of_learning_rates_is_no_sampler():
+    source = "for x, y in loader:\n    loss = F.cross_entropy(model(x), y)\n    loss.backward()\nlr_scheduler.step()\nscheduler.step(epoch)\n"
+    assert place_code(source).cell is Cell.NOT_GENERATIVE
+
+
+def test_what_is_called_fake_is_no_game_without_a_critic():
+    source = "fake_images = decoder(mu + eps * std)\nkl = -0.5 * torch.sum(1 + logvar - mu ** 2 - logvar.exp())\nloss = mse(fake_images, x) + kl\n"
+    assert place_code(source).cell is Cell.LATENT_VARIABLE

@@ -148,3 +148,17 @@ def test_files_pasted_into_one_text_come_apart_again():
     assert set(split_documents(pasted.replace("### model_index.json", ""))) == {"model_index.json", "vae/config.json"}
     assert place_files(split_documents(pasted)).cell is Cell.DIFFUSION
     assert set(split_documents("beta_schedule: linear")) == {"config.yaml"}
+
+
+def test_a_trailing_comma_does_not_hide_a_pipeline():
+    text = '{"_class_name": "SomePipeline", "scheduler": ["diffusers", "DDIMScheduler"], "unet": ["diffusers", "UNet2DModel"],}'
+    assert place_files({"model_index.json": text}).cell is Cell.DIFFUSION
+
+
+def test_components_with_hints_of_their_type_are_read():
+    index = '{"scheduler": ["lib", "SomeScheduler", {"subfolder": "scheduler"}], "transformer": ["lib", "SomeTransformer3DModel", {}]}'
+    assert place_files({"model_index.json": index}).cell is Cell.DIFFUSION
+
+
+def test_a_task_tag_places_a_folder_without_classes():
+    assert place_files({"config.json": '{"pipeline_tag": "text-generation"}'}).cell is Cell.AUTOREGRESSIVE

@@ -5,6 +5,7 @@ import pytest
 from fourfold.atlas import Cell, place_words
 from fourfold.atlas.evidence import MEANING, Claim
 from fourfold.atlas.words import read_words
+from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import PARTS, WORDS
 from fourfold.vocabulary import Cost, Kind
 
@@ -88,3 +89,31 @@ def test_comments_links_and_references_are_not_prose():
 def test_every_row_has_a_known_claim_and_a_sane_weight():
     assert {claim for claim, _, _ in WORDS} | {claim for claim, _ in PARTS} <= set(MEANING)
     assert all(0 < weight <= 3.5 for _, weight, _ in WORDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("Series values are tokenized into a fixed vocabulary and a transformer is trained on the tokens with a cross-entropy loss.", Cell.AUTOREGRESSIVE),
+        ("The tracks are trained to be restored at variable mask rates; it generates by iteratively sampling masked positions.", Cell.DIFFUSION),
+        ("We improve sample quality with classifier guidance, trading diversity for fidelity by gradients from a classifier.", Cell.DIFFUSION),
+        ("A model that learns to transform noise into pictures with few neural network passes.", Cell.DIFFUSION),
+        ("Real-valued non-volume preserving transformations give exact log-likelihood computation and exact sampling.", Cell.FLOW),
+        ("Data-dependent expectations are approximated with persistent Markov chains over visible units.", Cell.ENERGY),
+        ("An image-to-image translation model whose generator and discriminators see unpaired pictures.", Cell.ADVERSARIAL),
+        ("Its error on the ImageNet test set won the ILSVRC classification task.", Cell.NOT_GENERATIVE),
+        ("Representations of raw audio, optimized by a noise contrastive binary classification task.", Cell.NOT_GENERATIVE),
+    ],
+)  # fmt: skip
+def test_a_mechanism_decides_where_no_paradigm_is_named(text, cell):
+    assert place_words(text).cell is cell
+
+
+def test_background_sentences_about_others_do_not_decide():
+    text = "Autoregressive models (ARMs) are widely regarded as the standard. We train a network to predict masked tokens at random mask ratios."
+    assert place_words(text).cell is Cell.DIFFUSION
+
+
+@pytest.mark.parametrize("row", HINTS, ids=lambda row: row[2][:30])
+def test_hints_lean_and_do_not_settle(row):
+    assert 0 < row[1] <= 2.5

@@ -121,7 +121,7 @@ def weigh(votes: Mapping[Claim, float]) -> dict[Cell, float]:
     ):
         v[C.NEXT_PIECE] += 1.2
     if v[C.PART_CLASSIFIER] >= 1:
-        v[C.DENOISE] += 1.5
+        v[C.DENOISE] += 2.0
     for condition, claims, factor in _rules(v):
         if condition:
             for claim in claims:

@@ -27,6 +27,14 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     (C.NEXT_PIECE, 0.8, r"\b(?:few|zero|one)-shot (?:setting|performance|learn\w+|prompt\w*|evaluation|demonstration)s?\b|\bcorpus of text\b|\bpre-?training on [^.;]{0,20}text\b"),
     (C.NEXT_PIECE, 1.5, r"\bcontext-?free prompts?\b|\bcode models?\b|\bgenerative pre-?train\w*|\bopen-ended (?:text|generation)\b|\blanguage generation\b"),
     (C.ONE_BY_ONE, 1.5, r"\bpartially generated\b|\bexposure bias\b|\bspeculative decoding\b|\bautocomplet\w+|\bsequential steps\b"),
+    (C.NEXT_PIECE, 2.5, r"\btext[- ]to[- ]text\b"),
+    # --- masked symbols
+    (
+        C.MASKED_BOUND,
+        2.5,
+        r"\b(?:variable|random|varying|all|uniform(?:ly)?|sampled) (?:masking |mask )(?:rates?|ratios?)\b|\bdata masking process\b|\bmask(?:ing|ed)? at (?:a )?(?:random|varying|every) (?:rate|ratio|level)s?\b",
+    ),
+    (C.FILL_MASKS, 2.5, r"\biterative(?:ly)? (?:\w+ ){0,2}(?:sampl|decod|predict|fill|unmask)\w* (?:the )?(?:remaining )?masked\b|\biterative (?:parallel )?decoding\b|\bconfidence-based (?:parallel )?decod\w+"),
     # --- latent variable
     (
         C.BOUND,
@@ -62,6 +70,8 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     (C.FEATURES, 1.2, r"\brepresentations from\b|\bvector representations of\b|\bpre-?trained (?:models?|weights) for (?:downstream|transfer)|\bfine-?tuned? with just\b|\bbidirectional representations?\b"),
     (C.LABELS, 1.5, r"\bset prediction\b|\bnon-maximum suppression\b|\bset of predictions\b|\btransfer learning for classif\w+|\bface (?:detection|verification)\b"),
     (C.REWARD, 1.5, r"\bpolicy gradients?\b|\bsurrogate objective\b|\boffline (?:deep )?reinforcement\b|\breinforcement learning (?:algorithms?|librar\w+|methods?)\b"),
+    (C.LABELS, 1.5, r"\b(?:error|accuracy) on (?:the )?ImageNet\b|\bILSVRC\b|\bclassification tasks?\b|\bImageNet[- ]1k\b|\btop-1\b|\bbackground removal\b|\balpha matte\b|\bsaliency\b"),
+    (C.REGRESSION, 2.5, r"\bgaussian process(?:es)? (?:regression|classif\w+|models?)\b"),
     # --- says of itself that it makes examples
     (
         C.GENERATES,

@@ -92,7 +92,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.NEXT_PIECE,
         1,
-        r"\bmachine translation\b|\bsummari[sz]ation\b|\bcaption(?:s|ing) (?:model|generat\w+)|\bimage captioning\b|\btext[- ]to[- ]text\b|\bcode (?:generation|completion)\b",
+        r"\bmachine translation\b|\bsummari[sz]ation\b|\bcaption(?:s|ing) (?:model|generat\w+)|\bimage captioning\b|\bcode (?:generation|completion)\b",
     ),
     (
         C.NEXT_PIECE,
@@ -406,7 +406,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.ENERGY_CONTRAST,
         2.5,
-        r"\bcontrastive divergence\b|\bunnormali[sz]ed\b|\bpartition function\b|\bnormali[sz]ing constant\b|\bintractable normali\w+|\bnegative phase\b|\bnoise[- ]contrastive\b|\bpseudo-?likelihood\b|\bfree energy\b",
+        r"\bcontrastive divergence\b|\bunnormali[sz]ed\b|\bpartition function\b|\bnormali[sz]ing constant\b|\bintractable normali\w+|\bnegative phase\b|\bnoise[- ]contrastive\b(?! (?:binary|classif|loss for rep))|\bpseudo-?likelihood\b|\bfree energy\b",
     ),
     (
         C.ENERGY_CONTRAST,
@@ -749,11 +749,11 @@ FOIL = (
 #: before a paradigm's name only: the words that make it somebody else's
 FOIL_NAME = (
     r"\b(?:previous|prior|existing|traditional|conventional|earlier|competing|other|baseline|most|current|recent|dominant|many|several|popular|classical) |"
-    r"\bwhile \b|\bsuch as\b|\bincluding\b|\baugmented (?:with|by)\b|\bguidance from\b|\bfrom an?\b|\brelies on\b|\blike\b|\balthough\b|\bdespite\b|\bmatch(?:es|ing)?\b|\binspired by\b|\bplug\w* into\b|\bfor (?:training|evaluating|use in)\b|\bcombin\w+ with\b|\bused (?:by|in|for)\b|\bsimilar to\b"
+    r"\bwhile \b|\bsuch as\b|\bincluding\b|\baugmented (?:with|by)\b|\bguidance from\b|(?<!learning )(?<!learn )\bfrom an?\b|\brelies on\b|\blike\b|\balthough\b|\bdespite\b|\bmatch(?:es|ing)?\b|\binspired by\b|\bplug\w* into\b|\bfor (?:training|evaluating|use in)\b|\bcombin\w+ with\b|\bused (?:by|in|for)\b|\bsimilar to\b"
 )
 #: after a mention: the words that make it background rather than the system itself
 FOIL_AFTER = (
-    r"^s?,? ?(?:models? |methods? |approaches |networks? |based methods? )?(?:suffer|struggl|strive|fail|lack|are (?:limited|notorious|known|often|typically|hard|slow|prone|unstable)|"
+    r"^s?,? ?(?:models? |methods? |approaches |networks? |based methods? )?(?:\([A-Za-z-]{2,8}\) )?(?:are (?:widely|commonly|usually|traditionally|considered|regarded)|suffer|struggl|strive|fail|lack|are (?:limited|notorious|known|often|typically|hard|slow|prone|unstable)|"
     r"have (?:recently |long |been |become |achieved |shown |emerged |demonstrated )|has (?:recently |emerged |become |achieved |shown )|tend to|remain|require|often|typically|usually|however|can be difficult|-free\b)"
 )
 #: headings under which words say little about the system itself
