@@ -7,9 +7,16 @@ import torch
 
 from fourfold.atlas import Cell, place
 from fourfold.core import count_evaluations
-from fourfold.paradigms import build, cards
-from fourfold.spaces import Vectors
+from fourfold.paradigms import build, cards, recipes
+from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Cost, Paradigm
+
+
+def _stages(name, space):
+    try:
+        return build(name, space, "xs").stages()
+    except TypeError:
+        return []
 
 
 def test_a_pipeline_by_its_configuration():
@@ -61,3 +68,25 @@ def test_own_models_cost_and_score_as_the_map_says(name):
     assert count.rows / 3 >= least
     assert count.rows / 3 <= most or cards()[name].paradigm is Paradigm.FLOW
     assert model.log_prob(torch.zeros(2, 2)).kind is cards()[name].kind
+
+
+SPACES = (Images(1, 8, 8), Images(3, 8, 8, classes=3), Vectors(2))
+STAGED = [name for name in recipes() if any(_stages(name, space) for space in SPACES)]
+
+
+def test_hybrids_are_found():
+    hybrids = {"latent-diffusion", "latent-autoregressive", "latent-flow", "adversarial-student"}
+    assert hybrids <= {name.partition("/")[0] for name in STAGED}
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_a_hybrid_is_on_the_map_what_its_card_says(name):
+    card = cards()[name.partition("/")[0]]
+    for space in SPACES:
+        try:
+            placed = place(build(name, space, "xs"))
+        except TypeError:
+            continue
+        assert placed.cell is not None
+        assert placed.cell.paradigm is card.paradigm
+        assert {part.part for part in placed.inherited} == set(card.inherits)

@@ -26,7 +26,7 @@ _PRINCIPLES: Mapping[tuple[str, str], Claim] = {
 
 
 def read_live(value: object) -> list[Evidence]:
-    """Evidence in an object that is already in memory; nothing of it is called."""
+    """Evidence in an object that is already in memory; of a fourfold model its stages are asked for, else nothing is called."""
     if hasattr(value, "objective") and hasattr(value, "estimand"):
         return _fourfold(value)
     config = _config(value)
@@ -63,9 +63,27 @@ def _fourfold(model: Any) -> list[Evidence]:
         rows.append(
             Evidence(type(getattr(model, "sampler", None)).__name__, "model.sampler", sampling, 2.0, Reader.LIVE)
         )
-    codec = type(getattr(model, "codec", None))
-    if any("Learned" in kind.__name__ or "Latent" in kind.__name__ for kind in codec.__mro__):
-        rows.append(Evidence(codec.__name__, "model.codec", Claim.PART_AUTOENCODER, 1.0, Reader.LIVE))
+    return rows + _stages(model)
+
+
+#: what a stage of training is called -> the part that the finished model has from it
+_STAGES: Mapping[str, Claim] = {
+    "autoencoder": Claim.PART_AUTOENCODER, "tokenizer": Claim.PART_TOKENIZER, "teacher": Claim.PART_TEACHER,
+}  # fmt: skip
+
+
+def _stages(model: Any) -> list[Evidence]:
+    """The parts of a hybrid: models that are trained before it, by the names of their stages, and what reads its captions."""
+    stages = getattr(model, "stages", None)
+    rows = [
+        Evidence(
+            f"stage {stage.name}: {type(stage.model.estimand).__name__}", "model.stages()", claim, 1.0, Reader.LIVE
+        )
+        for stage in (stages() if callable(stages) else [])
+        if (claim := _STAGES.get(stage.name))
+    ]
+    if getattr(getattr(model, "space", None), "caption", None) is not None:
+        rows.append(Evidence("images given captions", "model.space", Claim.PART_TEXT_ENCODER, 1.0, Reader.LIVE))
     return rows
 
 

@@ -638,4 +638,5 @@ CARD = Card(
     {"distilled": _distilled, "mean-flow": _mean_flow, "consistency": _consistency},
     "Jumps along the paths of a diffusion model: samples in 1 to 4 evaluations, without a likelihood.",
     Kind.NONE,
+    inherits=("teacher",),
 )
