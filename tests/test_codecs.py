@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fourfold.codecs import Centred, Dequantised, Standardised, TextTokens, Tokens
+from fourfold.codecs import BitPlanes, Centred, Dequantised, Standardised, TextTokens, Tokens
 from fourfold.core import Measure, Noise, configuration, construct
 from fourfold.spaces import Images, Text, Vectors
 
@@ -15,7 +15,7 @@ def every_level(levels: int) -> tuple[Images, torch.Tensor]:
     return Images(1, 1, levels, levels), x
 
 
-@pytest.mark.parametrize("codec", [Tokens, Centred, Dequantised])
+@pytest.mark.parametrize("codec", [BitPlanes, Tokens, Centred, Dequantised])
 @pytest.mark.parametrize("levels", LEVELS)
 def test_every_level_returns(codec, levels):
     space, x = every_level(levels)
@@ -41,6 +41,22 @@ def test_decoding_clips_what_a_network_may_say(codec):
     x = codec(space).decode(z)
     assert x.flatten()[:2].tolist() == [0, 16]
     space.check(x)
+
+
+def test_bit_planes_of_neighbouring_levels_differ_in_one_bit():
+    space, x = every_level(17)
+    z, log_det = BitPlanes(space).encode(x[:1])
+    assert z.shape == (1, 5, 1, 17)
+    assert bool(((z == 0) | (z == 1)).all())
+    assert (z[0, :, 0, 1:] - z[0, :, 0, :-1]).abs().sum(0).tolist() == [1.0] * 16
+    assert log_det.item() == 0
+
+
+def test_bits_above_the_last_level_are_clamped():
+    space = Images(1, 1, 1, 17)
+    codes = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 5).reshape(32, 5, 1, 1)
+    x = BitPlanes(space).decode(codes).flatten()
+    assert torch.bincount(x, minlength=17).tolist() == [1] * 16 + [16]
 
 
 def test_centred_is_symmetric_about_zero():

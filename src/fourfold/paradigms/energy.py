@@ -1,0 +1,816 @@
+"""Energy-based: a network gives an unnormalised log-density, and Markov chains draw from it.
+
+    p(x) = exp(-E(x)) / Z,     E(x) = -log q(x) - f(x)     with a normalised reference q
+
+Four principles train an energy. :class:`NoiseContrastive` tells data from draws of the reference, and so learns its
+normaliser too (Gutmann, Hyvärinen 2010, https://proceedings.mlr.press/v9/gutmann10a.html). :class:`ContrastiveDivergence`
+follows the gradient of the likelihood with chains that are kept from step to step (Hinton 2002; Tieleman 2008,
+https://doi.org/10.1145/1390156.1390290; Du, Mordatch 2019, https://arxiv.org/abs/1903.08689).
+:class:`DenoisingScoreMatching` and :class:`NoisedScoreMatching` fit the gradient of the energy of noised data (Vincent 2011,
+https://doi.org/10.1162/NECO_a_00142), and :class:`JointEnergy` trains a classifier whose logits are an energy (Grathwohl et
+al. 2020, https://arxiv.org/abs/1912.03263). The restricted Boltzmann machine is an energy of bits.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.codecs import BitPlanes, Dequantised, Standardised
+from fourfold.core import (
+    Batch,
+    Codec,
+    Estimand,
+    GenerativeModel,
+    Likelihood,
+    LogProb,
+    Noise,
+    Objective,
+    Sampler,
+    Space,
+    Term,
+    Training,
+    view,
+)
+from fourfold.estimands import Denoiser, Energy, NoisedEnergy, Reference
+from fourfold.nn.boltzmann import BoltzmannMachine
+from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetEncoder
+from fourfold.nn.time_mlp import TimeMLP
+from fourfold.nn.unet import UNet
+from fourfold.paths import EDM, Path, broadcast
+from fourfold.samplers.chains import FEWEST, split_rhat
+from fourfold.samplers.gibbs import Bipartite, BlockGibbs
+from fourfold.samplers.langevin import MALA, Annealed, Langevin, MarkovChain, NoiseAnnealed, reference_of
+from fourfold.samplers.reference import Bernoulli, GaussianMixture, Normal
+from fourfold.spaces import Images, Vectors
+from fourfold.vocabulary import Card, Kind, Paradigm, Principle
+
+__all__ = [
+    "CARD",
+    "ChainMonitor",
+    "ClassifierEnergy",
+    "ContrastiveDivergence",
+    "DenoisingScoreMatching",
+    "JointEnergy",
+    "NoiseContrastive",
+    "NoisedScoreMatching",
+    "PreconditionedEnergy",
+    "RestrictedBoltzmann",
+    "Tilted",
+    "Unnormalised",
+]
+
+
+# --- estimands --------------------------------------------------------------------------------------------------------
+
+
+@final
+class Tilted(Energy):
+    """``E(x, c) = -log q(x) - f(x, c)``: a reference distribution, tilted by a network.
+
+    Args:
+        net: ``f(x, cond)``, examples (and labels) to ``(B,)`` or ``(B, 1)``.
+        event: shape of one encoded example.
+        reference: ``q``.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], reference: Reference) -> None:
+        super().__init__()
+        self.net, self.event, self.reference = net, tuple(event), reference
+
+    def tilt(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``f(x, c)``, ``(B,)``: the log-ratio of the model's density to the reference's, up to ``log Z``."""
+        return self.net(x, cond).float().reshape(len(x))
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return -self.reference.log_prob(x) - self.tilt(x, cond)
+
+
+@final
+class ClassifierEnergy(Energy):
+    """A classifier's logits read as an energy: ``E(x, y) = -log q(x) - f(x)_y``, ``E(x) = -log q(x) - logsumexp_y f(x)_y``.
+
+    Then ``p(y | x) = softmax f(x)``, whatever ``q`` (Grathwohl et al. 2020, https://arxiv.org/abs/1912.03263).
+
+    Args:
+        net: ``f``, examples to logits ``(B, classes)``.
+        event: shape of one encoded example.
+        reference: ``q``.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], reference: Reference) -> None:
+        super().__init__()
+        self.net, self.event, self.reference = net, tuple(event), reference
+
+    def logits(self, x: Tensor) -> Tensor:
+        """``f(x)``, ``(B, classes)``."""
+        return self.net(x).float()
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        f = self.logits(x)
+        mixed = f.logsumexp(1)
+        if cond is not None:
+            mixed = torch.where(cond < 0, mixed, f.gather(1, cond.clamp(min=0)[:, None])[:, 0])
+        return -self.reference.log_prob(x) - mixed
+
+
+@final
+class PreconditionedEnergy(NoisedEnergy):
+    """``E(x_t, t) = ||x_t||^2 / 2 r^2 - (alpha sigma_data / sigma) <u, F(u, tau)>`` with ``u = x_t / r``, for a denoising network ``F``.
+
+    With ``r^2 = alpha^2 sigma_data^2 + sigma^2`` the denoiser that belongs to it is that of Karras et al. 2022 (table 1):
+    ``D = c_skip x_t + c_out grad_u <u, F(u, tau)>``. The inner product makes a scalar of any network that returns examples
+    (after Salimans, Ho 2021, Should EBMs model the energy or the score?, https://openreview.net/forum?id=9AS-TF2jRNb).
+
+    Args:
+        net: ``F(u, tau, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process.
+        sigma_data: root mean square of the data.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+        last = torch.tensor(path.t_max, dtype=torch.float64)
+        self.reference = Normal(event, math.hypot(float(path.alpha(last)) * sigma_data, float(path.sigma(last))))
+
+    def at(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
+        r = torch.sqrt((alpha * self.sigma_data) ** 2 + sigma**2)
+        u = x_t * broadcast(1 / r, x_t)
+        tau = -self.path.log_snr(t).clamp(-10, 10) / 4
+        g = (u * self.net(u, tau, cond)).flatten(1).sum(1)
+        return u.flatten(1).square().sum(1) / 2 - (alpha * self.sigma_data / sigma).to(g.dtype) * g
+
+
+@final
+class RestrictedBoltzmann(Bipartite):
+    """``E(v, h) = -b·v - c·h - v·W h`` of bits, with the free energy ``F(v) = -b·v - sum_j softplus(c_j + (v W)_j)``.
+
+    Biases may depend on a label. Reference: Smolensky 1986; Hinton 2002, Training Products of Experts by Minimizing
+    Contrastive Divergence, https://doi.org/10.1162/089976602760128018
+
+    Args:
+        net: biases and weights.
+        event: shape of one example of zeros and ones.
+        reference: independent bits, from which annealing starts.
+        b: inverse temperature; 1 is the machine itself (see :meth:`tempered`).
+    """
+
+    reference: Bernoulli
+
+    def __init__(self, net: BoltzmannMachine, event: tuple[int, ...], reference: Bernoulli, b: float = 1.0) -> None:
+        super().__init__()
+        self.net, self.event, self.reference, self.b = net, tuple(event), reference, b
+        self.hidden = net.hidden
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        linear, fields = self.net(x.flatten(1), cond)
+        free = -self.b * linear - F.softplus(self.b * fields).sum(1)
+        if self.b == 1:
+            return free
+        rest = (1 - self.b) * self.hidden * math.log(2)
+        return free + rest - (1 - self.b) * self.reference.log_prob(x)
+
+    def hidden_given(self, v: Tensor, cond: Tensor | None = None) -> Tensor:
+        return torch.sigmoid(self.b * self.net(v.flatten(1), cond)[1])
+
+    def visible_given(self, h: Tensor, cond: Tensor | None = None) -> Tensor:
+        fields = self.b * self.net.visible(h, cond).reshape(-1, *self.event)
+        return torch.sigmoid(fields + (1 - self.b) * self.reference.logits)
+
+    def tempered(self, b: float) -> RestrictedBoltzmann:
+        """Weights and biases times ``b``, the reference's biases times ``1 - b`` (Salakhutdinov, Murray 2008)."""
+        return RestrictedBoltzmann(self.net, self.event, self.reference, b)
+
+
+# --- what all objectives share ----------------------------------------------------------------------------------------
+
+_MOVE, _SMALL_MOVE, _MOVES = MALA(1, 0.01), MALA(1, 1e-3), MALA(10, 0.01)
+
+
+def _network(energy: Energy) -> nn.Module:
+    """What an objective trains of an energy: all but its reference."""
+    assert isinstance(energy.net, nn.Module)
+    return energy.net
+
+
+def _noise(x: Tensor, rows: int | None = None) -> Noise:
+    """A stream for as many chains as ``x`` has rows, seeded by torch's generator, which the training loop controls."""
+    return Noise(int(torch.randint(2**62, ())), 0, len(x) if rows is None else rows, "train", x.device)
+
+
+def _forgetful(cond: Tensor | None, dropout: float) -> Tensor | None:
+    """Labels, each replaced by -1 (unknown) with probability ``dropout``."""
+    if cond is None or dropout == 0:
+        return cond
+    return torch.where(torch.rand(len(cond), device=cond.device) < dropout, -1, cond)
+
+
+@final
+class ChainMonitor(nn.Module):
+    """A few chains of the model in training, and the R-hat of their latest draws: whether chains still mix.
+
+    They move ``every`` steps of training, once, and are never restarted; the R-hat is the largest of the energy's and of
+    up to seven coordinates'. While the energy changes it also shows drift.
+
+    Args:
+        event: shape of one encoded example.
+        sampler: whose settings make the moves.
+        chains: how many.
+        draws: over which the R-hat is taken.
+        every: how many steps of training lie between two draws.
+    """
+
+    x: Tensor
+    trace: Tensor
+    count: Tensor
+
+    def __init__(
+        self,
+        event: tuple[int, ...],
+        sampler: MarkovChain | BlockGibbs,
+        chains: int = 8,
+        draws: int = 32,
+        every: int = 8,
+    ) -> None:
+        super().__init__()
+        self.sampler, self.draws, self.every = sampler, draws, every
+        self.coordinates = torch.linspace(0, math.prod(event) - 1, min(7, math.prod(event))).long().tolist()
+        self.register_buffer("x", torch.zeros(chains, *event), persistent=False)
+        self.register_buffer("trace", torch.zeros(chains, draws, 1 + len(self.coordinates)), persistent=False)
+        self.register_buffer("count", torch.zeros((), dtype=torch.long), persistent=False)
+
+    def forward(self, energy: Energy) -> Tensor:
+        """Move if it is time to, and return the R-hat (NaN before the trace is full)."""
+        count = int(self.count)
+        if count == 0:
+            self.x.copy_(reference_of(energy, _noise(self.x)))
+        if count % self.every == 0:
+            self._move(energy, count // self.every)
+        self.count += 1
+        full = count // self.every + 1 >= max(self.draws, FEWEST)
+        return (
+            split_rhat(self.trace.roll(-(count // self.every + 1), 1)).max()
+            if full
+            else self.trace.new_tensor(math.nan)
+        )
+
+    def _move(self, energy: Energy, draw: int) -> None:
+        moved = self.sampler.run(energy, _noise(self.x), None, self.x)
+        self.x.copy_(moved.x)
+        self.trace[:, draw % self.draws, 0] = moved.energy
+        self.trace[:, draw % self.draws, 1:] = moved.x.flatten(1)[:, self.coordinates]
+
+
+@final
+class ReferenceTerm(Term):
+    """``-log q(x)``: the reference distribution is fitted by maximum likelihood while the energy is trained."""
+
+    def __init__(self, energy: Energy, rate: float = 5.0) -> None:
+        super().__init__([energy.reference], rate)
+        self.reference = energy.reference
+
+    def forward(self, batch: Batch) -> Tensor:
+        return -self.reference.log_prob(batch.x)
+
+
+def _with_reference(energy: Energy, terms: Mapping[str, Term]) -> Mapping[str, Term]:
+    """The terms, after one for the reference where it has something to learn."""
+    learned = any(True for _ in energy.reference.parameters())
+    return {"reference": ReferenceTerm(energy), **terms} if learned else terms
+
+
+# --- noise-contrastive estimation -------------------------------------------------------------------------------------
+
+
+@final
+class NoiseContrastiveTerm(Term):
+    """See :class:`NoiseContrastive`; watches ``energy_gap``, the mean tilt of data minus that of noise, and ``accuracy``."""
+
+    def __init__(self, energy: Tilted, ratio: int, dropout: float, monitor: ChainMonitor) -> None:
+        super().__init__([_network(energy)])
+        self.energy, self.ratio, self.dropout, self.monitor = energy, ratio, dropout, monitor
+
+    def forward(self, batch: Batch) -> Tensor:
+        x, n = batch.x, len(batch.x)
+        y = self.energy.reference.draw(_noise(x, n * self.ratio))
+        cond = _forgetful(batch.cond, self.dropout)
+        both = None if cond is None else cond.repeat(1 + self.ratio)
+        logits = self.energy.tilt(torch.cat([x, y]), both) - math.log(self.ratio)
+        data, noise = logits[:n], logits[n:].view(self.ratio, n)
+        self.watched = {
+            "energy_gap": (data.mean() - noise.mean()).detach(),
+            "accuracy": ((data > 0).float().mean() + (noise < 0).float().mean()).detach() / 2,
+            "rhat": self.monitor(self.energy),
+        }
+        return F.softplus(-data) + F.softplus(noise).sum(0)
+
+
+@final
+class NoiseContrastive(Objective):
+    """Data against the reference: ``-log s(f(x) - log r) - sum over r draws y of q of log s(log r - f(y))``, ``s`` the sigmoid.
+
+    At its minimum ``f = log p - log q``, so that ``Z = 1`` without ever being computed (Gutmann, Hyvärinen 2010). The reference
+    is fitted to the data at the same time. It serves where data and reference overlap: in few dimensions.
+
+    Args:
+        event: shape of one encoded example.
+        ratio: draws of the reference per example.
+        dropout: share of labels hidden in training, so that the model can also be asked without one.
+        chain: moves the chains that monitor mixing.
+    """
+
+    learns: ClassVar[type[Estimand]] = Tilted
+    principle = Principle.CONTRASTIVE
+
+    def __init__(
+        self, event: tuple[int, ...], ratio: int = 1, dropout: float = 0.1, chain: MarkovChain = _MOVE
+    ) -> None:
+        super().__init__()
+        self.ratio, self.dropout = ratio, dropout
+        self.monitor = ChainMonitor(tuple(event), chain)
+
+    def terms(self, estimand: Tilted) -> Mapping[str, Term]:
+        term = NoiseContrastiveTerm(estimand, self.ratio, self.dropout, self.monitor)
+        return _with_reference(estimand, {"contrast": term})
+
+
+# --- contrastive divergence -------------------------------------------------------------------------------------------
+
+
+@final
+class ContrastiveDivergenceTerm(Term):
+    """See :class:`ContrastiveDivergence`; watches ``energy_gap``, the mean energy of samples minus that of data."""
+
+    def __init__(self, energy: Energy, settings: ContrastiveDivergence) -> None:
+        super().__init__([_network(energy)])
+        self.energy, self.settings = energy, settings
+
+    def forward(self, batch: Batch) -> Tensor:
+        settings = self.settings
+        cond = _forgetful(batch.cond, settings.dropout) if settings.classes else None
+        x = batch.x + settings.data_noise * torch.randn_like(batch.x) if settings.data_noise else batch.x
+        y, acceptance = settings.negatives(self.energy, batch.x, cond)
+        both = None if cond is None else cond.repeat(2)
+        energy = self.energy(torch.cat([x, y]), both)
+        data, model = energy.chunk(2)
+        tilt = energy + self.energy.reference.log_prob(torch.cat([x, y])).detach()
+        self.watched = {
+            "energy_gap": (model.mean() - data.mean()).detach(),
+            "acceptance": acceptance,
+            "rhat": settings.monitor(self.energy),
+        }
+        return data - model + settings.magnitude * tilt.square().view(2, -1).sum(0)
+
+
+@final
+class ContrastiveDivergence(Objective):
+    """``E(x) - E(y) + m (f(x)^2 + f(y)^2)`` for data ``x`` and the model's samples ``y``, drawn by chains that persist.
+
+    Its gradient is that of the negative log-likelihood when the chains have converged. They live in a replay buffer, from
+    which each step takes some, moves them and puts them back; a share of them starts anew from the reference. Each label
+    has its own part of the buffer, and samples are drawn for the labels of the data.
+
+    Args:
+        event: shape of one encoded example.
+        sampler: the moves of one step.
+        size: chains kept for each label; 0 keeps none and starts at the data (contrastive divergence: Hinton 2002).
+        classes: number of labels that the energy depends on, or ``None``.
+        restart: share of the chains taken that start anew.
+        magnitude: ``m``, of the penalty on the tilt ``f = -E - log q`` that keeps energies from drifting (Du, Mordatch 2019).
+        data_noise: standard deviation of noise added to the data, which makes their distribution one a network can fit.
+        dropout: share of labels hidden in training.
+    """
+
+    learns: ClassVar[type[Estimand]] = Energy
+    principle = Principle.CONTRASTIVE
+    x: Tensor
+    filled: Tensor
+
+    def __init__(
+        self,
+        event: tuple[int, ...],
+        sampler: MarkovChain | BlockGibbs = _MOVES,
+        size: int = 4096,
+        classes: int | None = None,
+        restart: float = 0.05,
+        magnitude: float = 0.0,
+        data_noise: float = 0.0,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.sampler, self.size, self.classes, self.restart = sampler, size, classes, restart
+        self.magnitude, self.data_noise, self.dropout = magnitude, data_noise, dropout
+        self.monitor = ChainMonitor(tuple(event), sampler)
+        self.register_buffer("x", torch.zeros(((classes or 0) + 1) * size, *event), persistent=False)
+        self.register_buffer("filled", torch.zeros((), dtype=torch.bool), persistent=False)
+
+    def terms(self, estimand: Energy) -> Mapping[str, Term]:
+        return _with_reference(estimand, {"divergence": ContrastiveDivergenceTerm(estimand, self)})
+
+    def negatives(self, energy: Energy, data: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
+        """One sample of the model for each row of the data and its label, and the mean acceptance of the moves."""
+        if not self.size:
+            moved = self.sampler.run(energy, _noise(data), cond, data)
+            return moved.x, moved.acceptance.mean()
+        self._fill(energy)
+        row = torch.zeros(len(data), dtype=torch.long, device=data.device) if cond is None else cond + 1
+        slot = row * self.size + torch.randint(self.size, (len(data),), device=data.device)
+        noise = _noise(data)
+        fresh = (torch.rand(len(data), device=data.device) < self.restart).reshape(-1, *(1,) * (data.ndim - 1))
+        start = torch.where(fresh, reference_of(energy, noise), self.x[slot])
+        moved = self.sampler.run(energy, noise, cond, start)
+        self.x[slot] = moved.x
+        return moved.x, moved.acceptance.mean()
+
+    def _fill(self, energy: Energy) -> None:
+        """Start every chain at the reference, once."""
+        if not bool(self.filled):
+            self.x.copy_(reference_of(energy, _noise(self.x)))
+            self.filled.fill_(True)
+
+
+# --- a classifier as an energy ----------------------------------------------------------------------------------------
+
+
+@final
+class JointTerm(Term):
+    """See :class:`JointEnergy`; watches also ``accuracy``, of the labels of the batch."""
+
+    def __init__(self, energy: ClassifierEnergy, divergence: Term, weight: float) -> None:
+        super().__init__([_network(energy)])
+        self.energy, self.divergence, self.weight = energy, divergence, weight
+
+    def forward(self, batch: Batch) -> Tensor:
+        loss = self.weight * self.divergence(Batch(batch.x))
+        self.watched = dict(self.divergence.watched)
+        if batch.cond is None:
+            return loss
+        logits = self.energy.logits(batch.x)
+        known = batch.cond >= 0
+        right = (logits.detach().argmax(1) == batch.cond).float() * known
+        self.watched["accuracy"] = right.sum() / known.sum().clamp(min=1)
+        return loss + F.cross_entropy(logits, batch.cond.clamp(min=0), reduction="none") * known
+
+
+@final
+class JointEnergy(Objective):
+    """``-log p(y | x) + weight · (contrastive divergence of p(x))``: the log-likelihood of ``(x, y)``, factored.
+
+    Args:
+        divergence: of the unconditional energy.
+        weight: of its term.
+    """
+
+    learns: ClassVar[type[Estimand]] = ClassifierEnergy
+    principle = Principle.CONTRASTIVE
+
+    def __init__(self, divergence: ContrastiveDivergence, weight: float = 1.0) -> None:
+        super().__init__()
+        self.divergence, self.weight = divergence, weight
+
+    def terms(self, estimand: ClassifierEnergy) -> Mapping[str, Term]:
+        terms = dict(self.divergence.terms(estimand))
+        return {**terms, "divergence": JointTerm(estimand, terms["divergence"], self.weight)}
+
+
+# --- score matching ---------------------------------------------------------------------------------------------------
+
+
+@final
+class DenoisingScoreMatchingTerm(Term):
+    """See :class:`DenoisingScoreMatching`; ``energy_gap`` is the mean energy of the reference's draws minus that of data."""
+
+    def __init__(self, energy: Energy, sigma: float, dropout: float, monitor: ChainMonitor) -> None:
+        super().__init__([_network(energy)])
+        self.energy, self.sigma, self.dropout, self.monitor = energy, sigma, dropout, monitor
+
+    @torch.enable_grad()
+    def forward(self, batch: Batch) -> Tensor:
+        eps, cond = torch.randn_like(batch.x), _forgetful(batch.cond, self.dropout)
+        x = (batch.x + self.sigma * eps).requires_grad_()
+        energy = self.energy(x, cond)
+        (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
+        self.watched = {"energy_gap": _gap(self.energy, energy), "rhat": self.monitor(self.energy)}
+        # a constant of the energy has no gradient, but a parameter must have one: 0 E gives it
+        return (self.sigma * gradient - eps).float().square().flatten(1).mean(1) + 0 * energy
+
+
+@final
+class DenoisingScoreMatching(Objective):
+    """``||sigma grad E(x + sigma eps) - eps||^2 / dims``: at its minimum, ``E`` is the energy of data with noise ``sigma``.
+
+    Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders (https://doi.org/10.1162/NECO_a_00142).
+
+    Args:
+        event: shape of one encoded example.
+        sigma: standard deviation of the noise.
+        dropout: share of labels hidden in training.
+        chain: moves the chains that monitor mixing.
+    """
+
+    learns: ClassVar[type[Estimand]] = Energy
+    principle = Principle.DENOISING
+
+    def __init__(
+        self, event: tuple[int, ...], sigma: float = 0.1, dropout: float = 0.1, chain: MarkovChain = _MOVE
+    ) -> None:
+        super().__init__()
+        self.sigma, self.dropout = sigma, dropout
+        self.monitor = ChainMonitor(tuple(event), chain)
+
+    def terms(self, estimand: Energy) -> Mapping[str, Term]:
+        term = DenoisingScoreMatchingTerm(estimand, self.sigma, self.dropout, self.monitor)
+        return _with_reference(estimand, {"score": term})
+
+
+@torch.no_grad()
+def _gap(energy: Energy, data: Tensor) -> Tensor:
+    """The mean energy of 64 draws of the reference minus that of data."""
+    x = reference_of(energy, _noise(data, 64))
+    return energy(x).mean() - data.detach().mean()
+
+
+@final
+class NoisedScoreMatchingTerm(Term):
+    """See :class:`NoisedScoreMatching`; ``energy_gap``: of one unit of noise more, at the same level, per dimension."""
+
+    def __init__(self, energy: NoisedEnergy, settings: NoisedScoreMatching) -> None:
+        super().__init__([_network(energy)])
+        self.energy, self.settings = energy, settings
+        self.denoiser = view(energy, Denoiser)  # type: ignore[type-abstract]
+
+    @torch.enable_grad()
+    def forward(self, batch: Batch) -> Tensor:
+        settings, path, n = self.settings, self.energy.path, len(batch.x)
+        u = (torch.arange(n, device=batch.x.device) + torch.rand(n, device=batch.x.device)) / n
+        log_sigma = settings.mean + settings.std * math.sqrt(2) * torch.erfinv(2 * u.clamp(1e-6, 1 - 1e-6) - 1)
+        t = log_sigma.exp().clamp(path.t_min, path.t_max)
+        x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
+        error = self.denoiser(x_t, t, _forgetful(batch.cond, settings.dropout)) - batch.x
+        weight = settings.sigma_data**-2 + t**-2
+        self.watched = {"energy_gap": self._gap(x_t, t), "rhat": settings.monitor(self.energy)}
+        return weight * error.float().square().flatten(1).mean(1)
+
+    @torch.no_grad()
+    def _gap(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The mean energy of noised data with as much noise again, minus that of noised data, per dimension; 16 rows."""
+        x_t, t = x_t[:: -(-len(x_t) // 16) or 1], t[:: -(-len(t) // 16) or 1]
+        further = x_t + broadcast(self.energy.path.sigma(t), x_t) * torch.randn_like(x_t)
+        return (self.energy.at(further, t) - self.energy.at(x_t, t)).mean() / x_t[0].numel()
+
+
+@final
+class NoisedScoreMatching(Objective):
+    """Denoising score matching at every noise level: ``E w(s) ||D(x + s eps, s) - x||^2 / dims`` with ``D = x_s - s^2 grad E``.
+
+    ``log s ~ N(mean, std^2)``, stratified over the batch, and ``w = 1 / s^2 + 1 / sigma_data^2`` (Vincent 2011; Song, Ermon 2019,
+    https://arxiv.org/abs/1907.05600; weights of Karras et al. 2022). For paths whose time is the noise level.
+
+    Args:
+        event: shape of one encoded example.
+        mean, std: of the logarithm of the noise level.
+        sigma_data: root mean square of the data.
+        dropout: share of labels hidden in training.
+        chain: moves the chains that monitor mixing, at the least noise.
+    """
+
+    learns: ClassVar[type[Estimand]] = NoisedEnergy
+    principle = Principle.DENOISING
+
+    def __init__(
+        self,
+        event: tuple[int, ...],
+        mean: float = -1.2,
+        std: float = 1.2,
+        sigma_data: float = 0.5,
+        dropout: float = 0.1,
+        chain: MarkovChain = _SMALL_MOVE,
+    ) -> None:
+        super().__init__()
+        self.mean, self.std, self.sigma_data, self.dropout = mean, std, sigma_data, dropout
+        self.monitor = ChainMonitor(tuple(event), chain, every=16)
+
+    def terms(self, estimand: NoisedEnergy) -> Mapping[str, Term]:
+        return {"score": NoisedScoreMatchingTerm(estimand, self)}
+
+
+# --- likelihood -------------------------------------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True)
+class Unnormalised(Likelihood):
+    """``-E(x)``: the log-density up to ``log Z``, which :func:`fourfold.samplers.ais.bracket_log_z` brackets."""
+
+    needs: ClassVar[type[Estimand]] = Energy
+
+    @torch.no_grad()
+    def __call__(self, estimand: Energy, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        learned = isinstance(objective, NoiseContrastive)
+        note = "-E(x), without log Z" + (", which training drove towards 0" if learned else "")
+        return LogProb(-estimand(batch.x, batch.cond), Kind.UNNORMALISED, note=note)
+
+
+# --- presets ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Size:
+    """One size: networks, and how long chains are.
+
+    Attributes:
+        perceptron: width and blocks of the networks of vectors.
+        critic: width and blocks of the convolutions that end in one number.
+        widths, blocks: of the U-Net.
+        hidden: hidden bits of a Boltzmann machine.
+        temperatures: of annealing, or noise levels.
+        steps: of the chain at the end.
+        buffer: chains kept for each label.
+    """
+
+    perceptron: tuple[int, int]
+    critic: tuple[int, int]
+    widths: tuple[int, ...]
+    blocks: tuple[int, ...]
+    hidden: int
+    temperatures: int
+    steps: int
+    buffer: int
+
+
+_SIZES: Mapping[str, _Size] = {
+    "xs": _Size((32, 1), (16, 1), (16, 16), (1, 1), 16, 6, 4, 64),
+    "s": _Size((128, 3), (48, 1), (64, 96, 96), (1, 1, 1), 256, 60, 100, 2048),
+    "m": _Size((256, 4), (64, 2), (96, 128, 128), (1, 2, 2), 1024, 100, 200, 4096),
+}
+
+
+def _refused(recipe: str, known: str, space: Space) -> TypeError:
+    return TypeError(f"the recipe energy/{recipe} models {known}, not {type(space).__name__}")
+
+
+def _known(recipe: str, space: Space) -> Images | Vectors:
+    """Images or vectors, without captions."""
+    if not isinstance(space, (Images, Vectors)) or space.caption is not None:
+        raise _refused(recipe, "images or vectors without captions", space)
+    return space
+
+
+def _sides(space: Images) -> tuple[int, int, int]:
+    return space.channels, space.height, space.width
+
+
+def _annealed(size: _Size) -> Annealed:
+    """Annealing from the reference with Metropolis-adjusted moves and jumps, then a chain."""
+    return Annealed(MALA(size.steps, 0.05), size.temperatures, moves=1, jumps=1)
+
+
+def _tilted(space: Vectors, size: _Size, reference: Reference) -> Tilted:
+    return Tilted(ResMLP(space.dim, 1, *size.perceptron, space.classes, gain=0.1), space.shape, reference)
+
+
+def contrastive(space: Space, size: str) -> GenerativeModel:
+    """Vectors: noise-contrastive estimation. Images, on which noise and data never meet: score matching at every noise level.
+
+    Raises:
+        TypeError: for another space.
+    """
+    if isinstance(_known("contrastive", space), Images):
+        return denoising(space, size)
+    return noise_contrastive(space, size)
+
+
+def noise_contrastive(space: Space, size: str) -> GenerativeModel:
+    """Data told from draws of a mixture of Gaussians that is fitted to them.
+
+    Raises:
+        TypeError: for a space other than vectors.
+    """
+    space, preset = _known("contrastive", space), _SIZES[size]
+    if not isinstance(space, Vectors):
+        raise _refused("noise-contrastive", "vectors", space)
+    energy = _tilted(space, preset, GaussianMixture(space.dim))
+    training = Training(batch_size=1024, learning_rate=2e-3, ema=0.05, clip=1.0)
+    objective = NoiseContrastive(space.shape, ratio=4)
+    return GenerativeModel(space, Standardised(space), energy, objective, _annealed(preset), Unnormalised(), training)
+
+
+def denoising(space: Space, size: str) -> GenerativeModel:
+    """Score matching at every noise level; samples by annealing the noise.
+
+    Raises:
+        TypeError: for a space that is neither images nor vectors.
+    """
+    space, preset = _known("denoising", space), _SIZES[size]
+    images = isinstance(space, Images)
+    net = _unet(space, preset) if isinstance(space, Images) else TimeMLP(space.dims, *preset.perceptron, space.classes)
+    sigma_data = 0.5 if images else 1.0
+    energy = PreconditionedEnergy(net, space.shape, EDM(0.02, 40.0), sigma_data)
+    objective = NoisedScoreMatching(space.shape, sigma_data=sigma_data)
+    sampler = NoiseAnnealed(Langevin(1, 0.1) if images else MALA(10, 0.2), preset.temperatures)
+    training = Training(64, 2e-3, muon_rate=0.02) if images else Training(512, 2e-3)
+    return GenerativeModel(space, _codec(space), energy, objective, sampler, Unnormalised(), training)
+
+
+def _codec(space: Images | Vectors) -> Codec:
+    return Dequantised(space) if isinstance(space, Images) else Standardised(space)
+
+
+def _unet(space: Images, size: _Size) -> UNet:
+    """A U-Net whose patches and stages suit the size of the images."""
+    side = max(space.height, space.width)
+    patch = 1 if side < 16 else 2 if side <= 64 else 4
+    stages = min(len(size.widths), max(2, math.ceil(math.log2(side / patch / 8)) + 1))
+    return UNet(space.channels, size.widths[:stages], size.blocks[:stages], patch, space.classes, 2 * size.widths[0])
+
+
+def persistent(space: Space, size: str) -> GenerativeModel:
+    """Persistent contrastive divergence with a replay buffer.
+
+    Raises:
+        TypeError: for a space that is neither images nor vectors.
+    """
+    space, preset = _known("persistent", space), _SIZES[size]
+    if isinstance(space, Images):
+        return _persistent_images(space, preset)
+    energy = _tilted(space, preset, Normal(space.shape, 1.5))
+    objective = ContrastiveDivergence(space.shape, MALA(10, 0.02), preset.buffer, space.classes, 0.02, 1e-3, 0.02)
+    training = Training(batch_size=256, learning_rate=1e-3, betas=(0.0, 0.99))
+    return GenerativeModel(space, Standardised(space), energy, objective, _annealed(preset), Unnormalised(), training)
+
+
+_SHORT = Langevin(10, 0.01, temperature=0.05)
+"""The chains of training on images: colder than the energy, hence fast, and biased."""
+
+
+def _persistent_images(space: Images, size: _Size) -> GenerativeModel:
+    net = ResNetCritic(_sides(space), *size.critic, 128, space.classes)
+    energy = Tilted(net, space.shape, Normal(space.shape, 1.0))
+    objective = ContrastiveDivergence(space.shape, _SHORT, size.buffer, space.classes, 0.05, 1e-3, 0.03)
+    sampler = Langevin(10 * size.steps, _SHORT.step_size, temperature=_SHORT.temperature)
+    training = Training(batch_size=64, learning_rate=3e-4, betas=(0.0, 0.99), clip=1.0)
+    return GenerativeModel(space, Dequantised(space), energy, objective, sampler, Unnormalised(), training)
+
+
+def joint(space: Space, size: str) -> GenerativeModel:
+    """A classifier whose logits are an energy.
+
+    Raises:
+        TypeError: for a space without class labels, or neither images nor vectors.
+    """
+    space, preset, images = _known("jem", space), _SIZES[size], isinstance(space, Images)
+    if space.classes is None:
+        raise TypeError("the recipe energy/jem reads a classifier as an energy: it needs a space with classes")
+    net: nn.Module = (
+        ResNetEncoder(_sides(space), space.classes, *preset.critic)
+        if isinstance(space, Images)
+        else ResMLP(space.dim, space.classes, *preset.perceptron)
+    )
+    energy = ClassifierEnergy(net, space.shape, Normal(space.shape, 1.0 if images else 1.5))
+    chain: MarkovChain = _SHORT if images else MALA(10, 0.02)
+    divergence = ContrastiveDivergence(space.shape, chain, preset.buffer, None, 0.05, 1e-3, 0.03)
+    sampler: Sampler = Langevin(10 * preset.steps, 0.01, temperature=0.05) if images else _annealed(preset)
+    training = Training(batch_size=64 if images else 256, learning_rate=3e-4 if images else 1e-3)
+    return GenerativeModel(space, _codec(space), energy, JointEnergy(divergence), sampler, Unnormalised(), training)
+
+
+def boltzmann(space: Space, size: str) -> GenerativeModel:
+    """A restricted Boltzmann machine of the bits of pixels, by persistent contrastive divergence with block Gibbs sampling.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    space, preset = _known("rbm", space), _SIZES[size]
+    if not isinstance(space, Images):
+        raise _refused("rbm", "images", space)
+    codec = BitPlanes(space)
+    event = (codec.planes * space.channels, space.height, space.width)
+    net = BoltzmannMachine(math.prod(event), preset.hidden, space.classes)
+    energy = RestrictedBoltzmann(net, event, Bernoulli(event))
+    objective = ContrastiveDivergence(event, BlockGibbs(2), preset.buffer, space.classes, 0.01)
+    sampler = BlockGibbs(10 * preset.steps)
+    training = Training(batch_size=128, learning_rate=2e-3)
+    return GenerativeModel(space, codec, energy, objective, sampler, Unnormalised(), training)
+
+
+CARD = Card(
+    "energy",
+    Paradigm.ENERGY,
+    {
+        "contrastive": contrastive,
+        "denoising": denoising,
+        "persistent": persistent,
+        "jem": joint,
+        "rbm": boltzmann,
+    },
+    "An unnormalised log-density, sampled by annealed Markov chains.",
+)

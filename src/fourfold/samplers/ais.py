@@ -1,0 +1,188 @@
+"""The normaliser of an energy between two stochastic bounds: annealed importance sampling, forwards and in reverse.
+
+With ``E_0 = -log q`` of the reference, ``E_K = E`` and moves ``T_k`` that leave ``exp(-E_k)`` invariant, forward chains give
+
+    log w = sum_k E_{k-1}(x_{k-1}) - E_k(x_{k-1}),   x_0 ~ q, x_k ~ T_k(x_{k-1}),   E[w] = Z
+
+(Neal 2001, https://arxiv.org/abs/physics/9803008), so that the logarithm of their mean is below ``log Z`` on average.
+Chains from exact samples that run the other way have weights with ``E[w'] = 1/Z``, and end above it (Grosse, Ghahramani, Adams
+2015, https://arxiv.org/abs/1511.02543; Burda, Grosse, Salakhutdinov 2015, https://arxiv.org/abs/1412.8566).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Noise, Sampler
+from fourfold.estimands import Energy
+from fourfold.samplers.gibbs import Bipartite, BlockGibbs
+from fourfold.samplers.langevin import HMC, Annealed, Bridge, MarkovChain, State, reference_of
+
+__all__ = ["LogZ", "bracket_log_z"]
+
+
+@final
+@dataclass(frozen=True)
+class LogZ:
+    """``log Z`` between two stochastic bounds, in nats.
+
+    Attributes:
+        lower: log of the mean forward weight: at most ``log Z`` on average.
+        upper: minus the log of the mean reverse weight: at least ``log Z`` on average, if the samples were exact.
+        lower_error, upper_error: their standard errors over chains, by the delta method.
+        chains, temperatures: what they rest on.
+        note: where the reverse chains started.
+    """
+
+    lower: float
+    upper: float
+    lower_error: float
+    upper_error: float
+    chains: int
+    temperatures: int
+    note: str = ""
+
+    def interval(self, errors: float = 3.0) -> tuple[float, float]:
+        """The bracket, widened on each side by a number of standard errors."""
+        return self.lower - errors * self.lower_error, self.upper + errors * self.upper_error
+
+    def __str__(self) -> str:
+        ends = f"{self.lower:.4g} ± {self.lower_error:.2g} .. {self.upper:.4g} ± {self.upper_error:.2g}"
+        return f"log Z in {ends} nats ({self.chains} chains, {self.temperatures} temperatures; {self.note})"
+
+
+@final
+class _Ladder:
+    """The bridging distributions of an energy and the moves between them, whose step sizes a pilot run has fixed."""
+
+    def __init__(
+        self, energy: Energy, chain: MarkovChain | BlockGibbs, temperatures: int, moves: int, cond: Tensor | None
+    ) -> None:
+        self.chain, self.moves, self.cond = chain, moves, cond
+        self.energies = [_between(energy, k / temperatures) for k in range(temperatures + 1)]
+        self.steps = [getattr(chain, "step_size", 1.0)] * (temperatures + 1)
+
+    def weight(self, x: Tensor, k: int, other: int) -> Tensor:
+        """``E_k(x) - E_other(x)``, ``(B,)`` float64."""
+        with torch.no_grad():
+            return (self.energies[k](x, self.cond) - self.energies[other](x, self.cond)).double()
+
+    def move(self, x: Tensor, k: int, noise: Noise) -> tuple[Tensor, float]:
+        """The moves of temperature ``k`` and their mean acceptance."""
+        energy, chain = self.energies[k], self.chain
+        if isinstance(chain, BlockGibbs):
+            assert isinstance(energy, Bipartite)
+            for _ in range(self.moves):
+                x = chain.step(energy, x, noise, self.cond)
+            return x, 1.0
+        return self._followed(energy, chain, x, self.steps[k], noise)
+
+    def _followed(
+        self, energy: Energy, chain: MarkovChain, x: Tensor, size: float, noise: Noise
+    ) -> tuple[Tensor, float]:
+        def potential(z: Tensor) -> Tensor:
+            return energy(z, self.cond)
+
+        state, step, total = State.at(potential, x), x.new_full((len(x),), size), 0.0
+        for _ in range(self.moves):
+            state, acceptance = chain.move(potential, state, step, noise)
+            total += float(acceptance.mean()) / self.moves
+        return state.x, total
+
+    def pilot(self, x: Tensor, noise: Noise) -> None:
+        """Set the step size of every temperature; forward chains follow, and their acceptance leads it to the target."""
+        if isinstance(self.chain, BlockGibbs):
+            return
+        size = self.steps[0]
+        for k in range(1, len(self.energies)):
+            self.steps[k] = size
+            x, acceptance = self.move(x, k, noise)
+            size *= math.exp(0.5 * (acceptance - self.chain.target))
+            self.steps[k] = size
+
+    def forward(self, x: Tensor, noise: Noise) -> Tensor:
+        """``log w`` of chains from the reference, ``(B,)``."""
+        total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        for k in range(1, len(self.energies)):
+            total += self.weight(x, k - 1, k)
+            x, _ = self.move(x, k, noise)
+        return total
+
+    def reverse(self, x: Tensor, noise: Noise) -> Tensor:
+        """``log w'`` of chains from samples, ``(B,)``."""
+        total = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        for k in reversed(range(1, len(self.energies))):
+            x, _ = self.move(x, k, noise)
+            total += self.weight(x, k, k - 1)
+        return total
+
+
+def _between(energy: Energy, b: float) -> Energy:
+    """A bridging distribution; an energy of two blocks knows better ones than the geometric."""
+    return energy.tempered(b) if isinstance(energy, Bipartite) else Bridge(energy, b)
+
+
+def _log_mean(log_w: Tensor) -> tuple[float, float]:
+    """``log mean w`` and its standard error by the delta method."""
+    mean = log_w.logsumexp(0) - math.log(len(log_w))
+    return float(mean), float((log_w - mean).exp().std()) / math.sqrt(len(log_w))
+
+
+def bracket_log_z(
+    energy: Energy,
+    chain: MarkovChain | BlockGibbs | None = None,
+    *,
+    chains: int = 128,
+    temperatures: int = 500,
+    moves: int = 1,
+    samples: Tensor | None = None,
+    sampler: Sampler | None = None,
+    label: int | None = None,
+    seed: int = 0,
+) -> LogZ:
+    """Bracket the log-normaliser of an energy by annealing from its reference and back.
+
+    Args:
+        energy: with a normalised reference.
+        chain: whose moves are taken; by default block Gibbs where the energy allows it, else HMC with steps that a
+            pilot run adapts at every temperature.
+        chains: in each direction.
+        temperatures: bridging distributions; more of them tighten the bracket.
+        moves: at each temperature.
+        samples: exact samples of the energy, encoded, ``(chains, *event)``, if there are any.
+        sampler: draws approximate ones otherwise; by default :class:`~fourfold.samplers.langevin.Annealed`. The upper
+            bound then holds only as far as these are samples of the energy, and the note says so.
+        label: of a conditional energy.
+        seed: of every random number.
+
+    Raises:
+        ValueError: for fewer than two chains or no temperature, or samples of another number.
+    """
+    if chains < 2 or temperatures < 1 or (samples is not None and len(samples) != chains):
+        raise ValueError(f"give at least 2 chains, 1 temperature, and as many samples as chains, not {chains}")
+    chain = chain or (BlockGibbs(1) if isinstance(energy, Bipartite) else HMC(1, 0.2, leaps=4))
+    noise = [Noise(seed, 0, chains, f"ais/{part}") for part in ("pilot", "forward", "start", "reverse")]
+    cond = None if label is None else torch.full((chains,), label)
+    ladder = _Ladder(energy, chain, temperatures, moves, cond)
+    ladder.pilot(reference_of(energy, noise[0]), noise[0])
+    low = _log_mean(ladder.forward(reference_of(energy, noise[1]), noise[1]))
+    start, note = _start(energy, sampler, samples, noise[2], cond)
+    high = _log_mean(ladder.reverse(start, noise[3]))
+    return LogZ(low[0], -high[0], low[1], high[1], chains, temperatures, note)
+
+
+def _start(
+    energy: Energy, sampler: Sampler | None, samples: Tensor | None, noise: Noise, cond: Tensor | None
+) -> tuple[Tensor, str]:
+    """Where reverse chains start, and what that is worth."""
+    if samples is not None:
+        return samples, "reverse chains from the samples given"
+    if sampler is None:
+        sampler = BlockGibbs(1000) if isinstance(energy, Bipartite) else Annealed()
+    with torch.no_grad():
+        return sampler(energy, noise, cond), f"reverse chains from approximate samples by {type(sampler).__name__}"

@@ -1,0 +1,89 @@
+"""Block Gibbs sampling of energies whose variables fall into two blocks, each independent given the other."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Estimand, Noise, Sampler
+from fourfold.estimands import Energy
+from fourfold.samplers.chains import Chains
+from fourfold.samplers.langevin import reference_of
+
+__all__ = ["Bipartite", "BlockGibbs"]
+
+
+class Bipartite(Energy):
+    """The free energy of bits ``v`` beside hidden bits ``h`` that are independent given ``v``, as ``v`` is given ``h``."""
+
+    hidden: int
+
+    @abstractmethod
+    def hidden_given(self, v: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``p(h_j = 1 | v)``, ``(B, hidden)``."""
+
+    @abstractmethod
+    def visible_given(self, h: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``p(v_i = 1 | h)``, ``(B, *event)``."""
+
+    @abstractmethod
+    def tempered(self, b: float) -> Bipartite:
+        """What lies between the reference, ``b = 0``, whose energy is ``-log q``, and itself, ``b = 1``."""
+
+
+@final
+@dataclass(frozen=True)
+class BlockGibbs(Sampler):
+    """``h ~ p(h | v)``, ``v ~ p(v | h)``, again and again; nothing is ever refused.
+
+    Attributes:
+        steps: of both blocks.
+    """
+
+    needs: ClassVar[type[Estimand]] = Bipartite
+    steps: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse a chain without a step."""
+        if self.steps < 1:
+            raise ValueError(f"a chain has at least 1 step, not {self.steps}")
+
+    def __call__(self, estimand: Bipartite, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        return self.run(estimand, noise, cond).x
+
+    @torch.no_grad()
+    def run(
+        self,
+        energy: Energy,
+        noise: Noise,
+        cond: Tensor | None = None,
+        start: Tensor | None = None,
+        keep: int = 0,
+    ) -> Chains:
+        """Run the chains; arguments as of :meth:`fourfold.samplers.langevin.MarkovChain.run`.
+
+        Raises:
+            TypeError: for an energy that does not fall into two blocks.
+        """
+        if not isinstance(energy, Bipartite):
+            raise TypeError(f"BlockGibbs needs a Bipartite energy, not a {type(energy).__name__}")
+        v = reference_of(energy, noise) if start is None else start
+        energies, states = [], []
+        for i in range(self.steps):
+            v = self.step(energy, v, noise, cond)
+            energies.append(energy(v, cond))
+            if keep and (i + 1) % keep == 0:
+                states.append(v.flatten(1))
+        kept = torch.stack(states, 1) if states else v.flatten(1)[:, None][:, :0]
+        ones = v.new_ones(len(v))
+        return Chains(v, energies[-1], ones, ones, torch.stack(energies, 1), kept)
+
+    @staticmethod
+    def step(energy: Bipartite, v: Tensor, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        """Both blocks once, ``(B, *event)``."""
+        h = (noise.uniform(energy.hidden) < energy.hidden_given(v, cond)).float()
+        return (noise.uniform(*energy.event) < energy.visible_given(h, cond)).float()

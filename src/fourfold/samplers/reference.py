@@ -1,0 +1,108 @@
+"""Reference distributions of energies: fixed, or fitted to the data while an energy is trained."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Noise, Part
+from fourfold.estimands import Reference
+
+__all__ = ["Bernoulli", "GaussianMixture", "Normal"]
+
+
+@final
+class Normal(Part, Reference):
+    """``N(0, scale^2 I)``.
+
+    Args:
+        event: shape of one encoded example.
+        scale: standard deviation.
+    """
+
+    def __init__(self, event: tuple[int, ...], scale: float = 1.0) -> None:
+        super().__init__()
+        self.event, self.scale = tuple(event), scale
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        z = x.float().flatten(1) / self.scale
+        return -0.5 * z.square().sum(1) - z.shape[1] * (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
+
+    def draw(self, noise: Noise) -> Tensor:
+        return self.scale * noise.normal(*self.event)
+
+
+@final
+class GaussianMixture(Part, Reference):
+    """``w N(0, wide^2 I) + (1 - w) sum_k pi_k N(mu_k, (P_k^T P_k)^-1)`` with learned ``pi, mu, P`` (lower triangular).
+
+    The fixed wide part keeps ``p / q`` bounded wherever the rest has missed the data (a defensive mixture: Hesterberg 1995,
+    https://doi.org/10.1080/00401706.1995.10484303).
+
+    Args:
+        dim: length of the vectors.
+        components: learned ones.
+        wide: standard deviation of the fixed one.
+        share: its weight ``w``.
+    """
+
+    full_precision = True
+
+    def __init__(self, dim: int, components: int = 4, wide: float = 1.5, share: float = 0.2) -> None:
+        super().__init__()
+        self.dim, self.wide, self.share = dim, wide, share
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(0.7 * torch.randn(components, dim))
+        self.log_diagonal = nn.Parameter(torch.zeros(components, dim))
+        self.lower = nn.Parameter(torch.zeros(components, dim, dim))
+
+    def _factors(self) -> Tensor:
+        """``P``, ``(K, dim, dim)``."""
+        return self.lower.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        x = x.float()
+        z = torch.einsum("kde,bke->bkd", self._factors(), x[:, None] - self.means)
+        parts = F.log_softmax(self.logits, 0) + self.log_diagonal.sum(1) - 0.5 * z.square().sum(2)
+        wide = -0.5 * (x / self.wide).square().sum(1) - self.dim * math.log(self.wide)
+        both = [wide + math.log(self.share), parts.logsumexp(1) + math.log1p(-self.share)]
+        return torch.logaddexp(*both) - self.dim / 2 * math.log(2 * math.pi)
+
+    @torch.no_grad()
+    def draw(self, noise: Noise) -> Tensor:
+        u, z = noise.uniform(), noise.normal(self.dim)
+        ends = self.share + (1 - self.share) * self.logits.softmax(0).cumsum(0)
+        k = torch.searchsorted(ends, (u[:, None]).contiguous())[:, 0].clamp(max=len(ends) - 1)
+        factors = self._factors()[k]
+        narrow = self.means[k] + torch.linalg.solve_triangular(factors, z[:, :, None], upper=False)[:, :, 0]
+        return torch.where(u[:, None] < self.share, self.wide * z, narrow)
+
+
+@final
+class Bernoulli(Part, Reference):
+    """Independent bits with learned probabilities: the base-rate model (Salakhutdinov, Murray 2008).
+
+    Reference: On the Quantitative Analysis of Deep Belief Networks, https://doi.org/10.1145/1390156.1390266
+
+    Args:
+        event: shape of one encoded example of zeros and ones.
+    """
+
+    full_precision = True
+
+    def __init__(self, event: tuple[int, ...]) -> None:
+        super().__init__()
+        self.event = tuple(event)
+        self.logits = nn.Parameter(torch.zeros(event))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        x = x.float()
+        return (x * self.logits - F.softplus(self.logits)).flatten(1).sum(1)
+
+    @torch.no_grad()
+    def draw(self, noise: Noise) -> Tensor:
+        return (noise.uniform(*self.event) < torch.sigmoid(self.logits)).float()

@@ -1,0 +1,279 @@
+"""Energies: their gradients, objectives at the truth, chains that persist, classifiers and machines."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from fourfold import checks
+from fourfold.core import Batch, Noise, view
+from fourfold.data.densities import GaussianMixture as Mixture
+from fourfold.estimands import Denoiser, Energy, Score
+from fourfold.nn.boltzmann import BoltzmannMachine
+from fourfold.nn.resnet import ResMLP
+from fourfold.nn.time_mlp import TimeMLP
+from fourfold.paradigms import energy as module
+from fourfold.paradigms.energy import (
+    ChainMonitor,
+    ClassifierEnergy,
+    ContrastiveDivergence,
+    DenoisingScoreMatching,
+    JointEnergy,
+    NoiseContrastive,
+    NoisedScoreMatching,
+    PreconditionedEnergy,
+    Tilted,
+)
+from fourfold.paths import EDM
+from fourfold.samplers.langevin import MALA
+from fourfold.samplers.reference import Bernoulli, Normal
+from fourfold.spaces import Text, Vectors
+from fourfold.vocabulary import Kind
+
+MIXTURE = Mixture([0.4, 0.6], [[-1.0, 0.0], [1.0, 0.5]], [[[0.3, 0.1], [0.1, 0.2]]] * 2)
+
+
+def shaken(part, scale=0.05):
+    torch.manual_seed(0)
+    for p in part.parameters():
+        p.data.add_(scale * torch.randn_like(p))
+    return part
+
+
+class Ratio(torch.nn.Module):
+    """``log p - log q + log Z`` of a known mixture, times one plus a coefficient that should be zero, and a constant likewise."""
+
+    def __init__(self, reference, noise=0.0):
+        super().__init__()
+        self.reference, self.epsilon = reference, torch.nn.Parameter(torch.zeros(2))
+        covariances = MIXTURE.covariances + noise**2 * torch.eye(2)
+        self.mixture = Mixture(MIXTURE.weights, MIXTURE.means, covariances)
+
+    def forward(self, x, cond=None):
+        wrong = self.epsilon[0] + self.epsilon[1] * torch.sin(2 * x).sum(1)
+        return (self.mixture.log_prob(x) - self.reference.log_prob(x)).float() + wrong
+
+
+def known(noise=0.0):
+    reference = Normal((2,), 1.5)
+    return Tilted(Ratio(reference, noise), (2,), reference)
+
+
+def slopes(objective, estimand, batches=60, n=256):
+    """The loss's derivative in the two coefficients, batch by batch, ``(batches, 2)``."""
+    (term,) = objective.terms(estimand).values()
+    found = []
+    for seed in range(batches):
+        torch.manual_seed(seed)
+        x, _ = MIXTURE.sample(n, torch.Generator().manual_seed(1000 + seed))
+        found.append(torch.autograd.grad(term(Batch(x.float())).mean(), estimand.net.epsilon)[0])
+    return torch.stack(found)
+
+
+def z_values(found):
+    return (found.mean(0) / (found.std(0) / math.sqrt(len(found)) + 1e-9)).abs()
+
+
+# --- objectives -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ratio", [1, 4])
+def test_noise_contrastive_estimation_is_stationary_at_the_normalised_truth(ratio):
+    assert bool((z_values(slopes(NoiseContrastive((2,), ratio), known())) < 4.5).all())
+
+
+def test_noise_contrastive_estimation_learns_the_normaliser():
+    """A constant added to the true log-ratio is a wrong normaliser, and the loss pulls it back."""
+    estimand = known()
+    estimand.net.epsilon.data[0] = 0.5
+    assert slopes(NoiseContrastive((2,), 1), estimand)[:, 0].mean() > 0.02
+
+
+def test_contrastive_divergence_is_stationary_at_the_truth_and_not_elsewhere():
+    objective = ContrastiveDivergence((2,), MALA(5, 0.1), size=2048, restart=0.0)
+    objective.x.copy_(MIXTURE.sample(2048, torch.Generator().manual_seed(0))[0])
+    objective.filled.fill_(True)
+    assert float(z_values(slopes(objective, known()))[1]) < 4.5
+    wrong = known()
+    wrong.net.epsilon.data[1] = 1.0
+    assert float(slopes(objective, wrong, 40)[20:, 1].mean()) > 0.05
+
+
+def test_score_matching_is_stationary_at_the_energy_of_noised_data():
+    objective = DenoisingScoreMatching((2,), sigma=0.4)
+    assert float(z_values(slopes(objective, known(0.4)))[1]) < 4.5
+    assert float(z_values(slopes(objective, known(0.0)))[1]) > 5
+
+
+def test_score_matching_of_every_level_is_stationary_at_the_true_energies():
+    class Truth(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.epsilon = torch.nn.Parameter(torch.zeros(()))
+
+    class Exact(module.NoisedEnergy):
+        event, path, reference = (1,), EDM(0.02, 20.0), Normal((1,), 20.0)
+
+        def __init__(self, variance):
+            super().__init__()
+            self.net, self.variance = Truth(), variance
+
+        def at(self, x_t, t, cond=None):
+            wrong = self.net.epsilon * torch.cos(x_t[:, 0] / (1 + t))
+            return 0.5 * x_t[:, 0].square() / (self.variance + t**2) + wrong
+
+    def slope(variance):
+        (term,) = NoisedScoreMatching((1,), -0.5, 1.0, 1.0).terms(energy := Exact(variance)).values()
+        found = []
+        for seed in range(40):
+            torch.manual_seed(seed)
+            loss = term(Batch(math.sqrt(0.7) * torch.randn(512, 1))).mean()
+            found.append(torch.autograd.grad(loss, energy.net.epsilon)[0])
+        return z_values(torch.stack(found)[:, None]).item()
+
+    assert slope(0.7) < 4.5
+    assert slope(2.0) > 5
+
+
+def test_chains_persist_by_label_and_are_put_back():
+    torch.manual_seed(0)
+    objective = ContrastiveDivergence((2,), MALA(2, 0.05), size=8, classes=2, restart=0.0)
+    estimand = known()
+    cond = torch.tensor([1, 1, -1])
+    before = objective.x.clone()
+    y, acceptance = objective.negatives(estimand, torch.zeros(3, 2), cond)
+    assert bool(objective.filled)
+    assert not torch.equal(objective.x, before)
+    rows = {int((objective.x == row).all(1).nonzero()[0, 0]) // 8 for row in y}
+    assert rows == {0, 2}
+    assert 0 < acceptance <= 1
+
+
+def test_without_a_buffer_chains_start_at_the_data():
+    objective = ContrastiveDivergence((2,), MALA(1, 1e-8), size=0)
+    x = torch.randn(5, 2)
+    assert torch.allclose(objective.negatives(known(), x, None)[0], x, atol=1e-2)
+
+
+def test_the_monitor_tells_chains_that_mix_from_chains_that_do_not():
+    """A Gaussian mixes; two far wells do not. Before the trace is full, nothing is said."""
+
+    class Wells(Energy):
+        event, reference = (1,), Normal((1,), 3.0)
+
+        def __init__(self, distance):
+            super().__init__()
+            self.distance = distance
+
+        def forward(self, x, cond=None):
+            return 0.5 * (x[:, 0].abs() - self.distance).square() * 4
+
+    def watched(distance):
+        torch.manual_seed(0)
+        monitor = ChainMonitor((1,), MALA(5, 0.2), draws=20, every=2)
+        return [float(monitor(Wells(distance))) for _ in range(60)]
+
+    assert math.isnan(watched(0.0)[30])
+    assert watched(0.0)[-1] < 1.3
+    assert watched(4.0)[-1] > 1.5
+
+
+# --- estimands --------------------------------------------------------------------------------------------------------
+
+
+def test_a_preconditioned_energy_has_the_preconditioned_denoiser():
+    """D = c_skip x + c_out grad_u <u, F(u)>, with the coefficients of Karras et al. 2022."""
+    net = shaken(TimeMLP(3, 16, 1))
+    energy = PreconditionedEnergy(net, (3,), EDM(), 0.5)
+    x, t = torch.randn(6, 3), torch.linspace(0.1, 3, 6)
+    r = torch.sqrt(0.25 + t**2)
+    u = (x / r[:, None]).requires_grad_()
+    (gradient,) = torch.autograd.grad((u * net(u, t.log() / 4)).sum(), u)
+    expected = (0.25 / r**2)[:, None] * x + (t * 0.5 / r)[:, None] * gradient
+    assert torch.allclose(view(energy, Denoiser)(x, t), expected, atol=1e-4)
+    with torch.no_grad():
+        checks.check_views(view(energy, Score), (3,), atol=1e-3)
+
+
+def test_a_classifier_is_an_energy_of_pairs_and_of_examples():
+    energy = ClassifierEnergy(shaken(ResMLP(2, 3, 16, 1)), (2,), Normal((2,)))
+    x = torch.randn(10, 2)
+    joint = torch.stack([-energy(x, torch.full((10,), y)) for y in range(3)], 1)
+    assert torch.allclose(joint.logsumexp(1), -energy(x), atol=1e-5)
+    assert torch.allclose(joint.softmax(1), energy.logits(x).softmax(1), atol=1e-5)
+    assert torch.allclose(energy(x, torch.full((10,), -1)), energy(x))
+
+
+def test_a_classifier_learns_labels_it_is_given_and_ignores_unknown_ones():
+    energy = ClassifierEnergy(ResMLP(2, 2, 32, 1), (2,), Normal((2,), 2.0))
+    term = JointEnergy(ContrastiveDivergence((2,), MALA(2, 0.05), 256), 0.1).terms(energy)["divergence"]
+    optimizer = torch.optim.Adam(energy.parameters(), 1e-2)
+    torch.manual_seed(0)
+    x, k = MIXTURE.sample(512, torch.Generator().manual_seed(0))
+    for _ in range(40):
+        optimizer.zero_grad()
+        term(Batch(x.float(), k)).mean().backward()
+        optimizer.step()
+    assert float(term.watched["accuracy"]) > 0.9
+    unknown = term(Batch(x.float(), torch.full((512,), -1)))
+    torch.manual_seed(1)
+    alone = term(Batch(x.float()))
+    assert unknown.shape == alone.shape
+    assert "accuracy" not in term.watched
+
+
+def test_the_free_energy_of_a_machine_is_the_sum_over_its_hidden_bits():
+    net = shaken(BoltzmannMachine(4, 7, 2), 0.5)
+    energy = module.RestrictedBoltzmann(net, (1, 2, 2), Bernoulli((1, 2, 2)))
+    v, label = torch.tensor([[1.0, 0, 1, 1]]), torch.tensor([1])
+    b, c, w = net.visible_bias.weight[2], net.hidden_bias.weight[2], net.weight
+    total = [
+        (v[0] @ b + h @ c + v[0] @ w @ h)
+        for h in (torch.tensor(bits) for bits in itertools.product([0.0, 1.0], repeat=w.shape[1]))
+    ]
+    free = energy(v.reshape(1, *energy.event), label).item()
+    assert free == pytest.approx(-torch.stack(total).logsumexp(0).item(), rel=1e-4)
+
+
+# --- recipes ----------------------------------------------------------------------------------------------------------
+
+
+def test_noise_contrastive_training_finds_the_density_and_its_normaliser():
+    torch.manual_seed(0)
+    model = module.CARD.recipes["contrastive"](Vectors(2), "xs")
+    x, _ = MIXTURE.sample(4000, torch.Generator().manual_seed(0))
+    model.codec.fit(x.float())
+    terms = model.terms()
+    optimizers = {k: torch.optim.Adam(t.trainable(), 1e-2) for k, t in terms.items()}
+    for i in range(250):
+        batch = model.encode(x[torch.randint(4000, (256,))].float())
+        for name, term in terms.items():
+            for group in optimizers[name].param_groups:
+                group["lr"] = 1e-2 * (1 - i / 250)
+            optimizers[name].zero_grad()
+            term(batch).mean().backward()
+            optimizers[name].step()
+    test, _ = MIXTURE.sample(2000, torch.Generator().manual_seed(1))
+    result = model.log_prob(test.float())
+    assert result.kind is Kind.UNNORMALISED
+    assert (result.nats - MIXTURE.log_prob(test)).mean().item() == pytest.approx(0, abs=0.1)
+
+
+def test_recipes_refuse_what_they_do_not_model():
+    recipes = module.CARD.recipes
+    for recipe in recipes.values():
+        with pytest.raises(TypeError, match="not Text"):
+            recipe(Text("ab", 8), "xs")
+    with pytest.raises(TypeError, match="needs a space with classes"):
+        recipes["jem"](Vectors(2), "xs")
+    with pytest.raises(TypeError, match="models images"):
+        recipes["rbm"](Vectors(2), "xs")
+
+
+def test_training_chains_draw_from_the_generator_that_training_seeds():
+    torch.manual_seed(3)
+    first = module._noise(torch.zeros(4, 2)).normal(2)
+    torch.manual_seed(3)
+    assert torch.equal(first, module._noise(torch.zeros(4, 2)).normal(2))
+    assert not torch.equal(first, Noise(3, 0, 4).normal(2))
