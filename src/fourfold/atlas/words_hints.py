@@ -28,6 +28,13 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     (C.NEXT_PIECE, 1.5, r"\bcontext-?free prompts?\b|\bcode models?\b|\bgenerative pre-?train\w*|\bopen-ended (?:text|generation)\b|\blanguage generation\b"),
     (C.ONE_BY_ONE, 1.5, r"\bpartially generated\b|\bexposure bias\b|\bspeculative decoding\b|\bautocomplet\w+|\bsequential steps\b"),
     (C.NEXT_PIECE, 2.5, r"\btext[- ]to[- ]text\b"),
+    (
+        C.NEXT_PIECE,
+        2.0,
+        r"\b(?:image|video|speech|audio|vision)-to-(?:text|language)\b|\bfollow (?:natural )?language instructions\b|\bvisual question answering\b|\bVQA(?:v2)?\b|\binstruction[- ]following\b",
+    ),
+    (C.NEXT_PIECE, 1.5, r"\bevent sequences?\b|\bprim(?:er|ing)\b|\bnote-o(?:n|ff)\b|\bsymbolic music\b"),
+    (C.NEXT_PIECE, 0.8, r"\b(?:RNN|LSTM|GRU)s?\b(?! (?:encoder|decoder))"),
     # --- masked symbols
     (
         C.MASKED_BOUND,
@@ -71,6 +78,8 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     (C.LABELS, 1.5, r"\bset prediction\b|\bnon-maximum suppression\b|\bset of predictions\b|\btransfer learning for classif\w+|\bface (?:detection|verification)\b"),
     (C.REWARD, 1.5, r"\bpolicy gradients?\b|\bsurrogate objective\b|\boffline (?:deep )?reinforcement\b|\breinforcement learning (?:algorithms?|librar\w+|methods?)\b"),
     (C.LABELS, 1.5, r"\b(?:error|accuracy) on (?:the )?ImageNet\b|\bILSVRC\b|\bclassification tasks?\b|\bImageNet[- ]1k\b|\btop-1\b|\bbackground removal\b|\balpha matte\b|\bsaliency\b"),
+    (C.REGRESSION, 1.8, r"\bsuper-?resolution\b"),
+    (C.REGRESSION, 1.2, r"(?<!stochastic )\bduration predict\w+|\bfeed-?forward (?:TTS|transformer)\b|\bpre-?computed durations?\b|\bpitch contours?\b|\bfundamental frequency\b|\brestoration quality\b"),
     (C.REGRESSION, 2.5, r"\bgaussian process(?:es)? (?:regression|classif\w+|models?)\b"),
     # --- says of itself that it makes examples
     (

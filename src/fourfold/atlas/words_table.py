@@ -304,7 +304,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.VELOCITY,
         2.5,
-        r"\bflow[- ]match\w*|\brectified[- ]flow|\b(?:average |mean |instantaneous )?velocit(?:y|ies)\b(?! of (?:light|sound))|\bstraight(?:[- ]line|er)? (?:path|line|interpolat|trajector|flow|ODE|coupling)\w*|\binterpolants?\b|\bprobability paths?\b|\bv-loss\b",
+        r"\bflow[- ]match\w*|\brectified[- ]flow|\b(?:average|mean|instantaneous|predict\w*|regress\w*|learn\w*|match\w*|conditional|marginal|target|straight(?:-line)?|the|a|its|of) (?:\w+ ){0,3}velocit(?:y|ies)\b(?! of (?:light|sound)|\W+(?:events?|value|MIDI))|\bvelocity(?:[- ](?:field|predict\w+|model|network|estimat\w+|match\w+|target|regress\w+|loss)|-based)\b|\bstraight(?:[- ]line|er)? (?:path|line|interpolat|trajector|flow|ODE|coupling)\w*|\binterpolants?\b|\bprobability paths?\b|\bv-loss\b",
     ),
     (
         C.VELOCITY,
@@ -474,7 +474,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.REGRESSION,
         1,
-        r"\bsuper-?resolution\b|\bL1 (?:loss|error|distance)\b|\bMSE\b|\bmean[- ]squared\b|\bweather\b|\bmagnification\b|\bstructure prediction\b|\bstereo\b|\bnovel view\b|\bframe interpolation\b",
+        r"\bL1 (?:loss|error|distance)\b|\bMSE\b|\bmean[- ]squared\b|\bweather\b|\bmagnification\b|\bstructure prediction\b|\bstereo\b|\bnovel view\b|\bframe interpolation\b",
     ),
     (
         C.REWARD,
@@ -561,7 +561,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.ITERATE,
         0.9,
-        r"\btext[- ]to[- ](?:image|video|audio|music|3d|motion)\b|\bimage[- ]to[- ]video\b|\bprompt[- ](?:guided|based) (?:image|edit)\w*",
+        r"\btext[- ]to[- ](?:image|video|audio|music|3d|motion)\b(?! alignment)|\bimage[- ]to[- ]video\b|\bprompt[- ](?:guided|based) (?:image|edit)\w*",
     ),
     (
         C.ITERATE,
@@ -598,7 +598,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         2.5,
         r"\blogistic mixture\b|\bmixture of logistic|\bautoregressive\w* prior\b|\b(?:acoustic|semantic|codec|speech|audio|image|visual) (?:language model|LM)\b|\bdiscrete (?:codes|units|tokens) (?:derived|from)",
     ),
-    (C.REGRESSION, 2, r"\bground[- ]truth targets?\b|(?<!stochastic )\bduration predict\w+"),
+    (C.REGRESSION, 2, r"\bground[- ]truth targets?\b"),
     (
         C.BOUND,
         2,
@@ -661,7 +661,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_STEP,
         2,
-        r"\b(?:one|single|1)[- ](?:step|evaluation|NFE|network call|function evaluation)\b|\bsingle (?:network |function )?(?:call|evaluation|pass)\b|\bin one (?:step|evaluation|call)\b|\bone (?:network )?(?:call|evaluation)\b",
+        r"\b(?:one|single|1)[- ](?:step(?! is\b)|evaluation|NFE|network call|function evaluation)\b|\bsingle (?:network |function )?(?:call|evaluation|pass)\b|\bin one (?:step|evaluation|call)\b|\bone (?:network )?(?:call|evaluation)\b",
     ),
     (
         C.DISCRETE,
