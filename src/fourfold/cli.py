@@ -521,10 +521,10 @@ def _summary(card: Card) -> str:
     from textwrap import fill
 
     others = list(card.recipes)[1:]
-    lines = [fill(f"{card.name:<21}{card.summary}", 80, subsequent_indent=" " * 21)]
+    lines = [fill(f"{card.name:<23}{card.summary}", 80, subsequent_indent=" " * 23)]
     if others:
         text = ", ".join(f"{card.name}/{recipe}" for recipe in others)
-        lines.append(fill(text, 80, initial_indent=" " * 21, subsequent_indent=" " * 21, break_on_hyphens=False))
+        lines.append(fill(text, 80, initial_indent=" " * 23, subsequent_indent=" " * 23, break_on_hyphens=False))
     return "\n".join(lines)
 
 
