@@ -35,6 +35,7 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     ),
     (C.NEXT_PIECE, 1.5, r"\bevent sequences?\b|\bprim(?:er|ing)\b|\bnote-o(?:n|ff)\b|\bsymbolic music\b"),
     (C.NEXT_PIECE, 0.8, r"\b(?:RNN|LSTM|GRU)s?\b(?! (?:encoder|decoder))"),
+    (C.NEXT_PIECE, 3.0, r"\bcondition\w* on (?:the )?(?:pixels|tokens|positions|rows?|notes|frames) (?:above|to the left|before|so far|already)\b"),
     # --- masked symbols
     (
         C.MASKED_BOUND,
@@ -77,6 +78,7 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     (C.FEATURES, 1.2, r"\brepresentations from\b|\bvector representations of\b|\bpre-?trained (?:models?|weights) for (?:downstream|transfer)|\bfine-?tuned? with just\b|\bbidirectional representations?\b"),
     (C.LABELS, 1.5, r"\bset prediction\b|\bnon-maximum suppression\b|\bset of predictions\b|\btransfer learning for classif\w+|\bface (?:detection|verification)\b"),
     (C.REWARD, 1.5, r"\bpolicy gradients?\b|\bsurrogate objective\b|\boffline (?:deep )?reinforcement\b|\breinforcement learning (?:algorithms?|librar\w+|methods?)\b"),
+    (C.FEATURES, 1.2, r"\bpseudo-?labels?\b|\bunsupervised pre-?training\b"),
     (C.LABELS, 1.5, r"\b(?:error|accuracy) on (?:the )?ImageNet\b|\bILSVRC\b|\bclassification tasks?\b|\bImageNet[- ]1k\b|\btop-1\b|\bbackground removal\b|\balpha matte\b|\bsaliency\b"),
     (C.REGRESSION, 1.8, r"\bsuper-?resolution\b"),
     (C.REGRESSION, 1.2, r"(?<!stochastic )\bduration predict\w+|\bfeed-?forward (?:TTS|transformer)\b|\bpre-?computed durations?\b|\bpitch contours?\b|\bfundamental frequency\b|\brestoration quality\b"),

@@ -713,7 +713,7 @@ PARTS: tuple[tuple[C, str], ...] = (
     ),
     (
         C.PART_LANGUAGE_MODEL,
-        r"\bfrozen (?:large )?language models?\b|\blanguage models? (?:encoder|embeddings?|as (?:the |a )?(?:text |prompt )?(?:encoder|condition\w*))|\b(?:prompts?|captions?|text) (?:rewritten|expanded|encoded|embedded) (?:by|with) (?:an? |the )?(?:\w+ )*(?:language model|LLM|GPT\S*)|\bLLMs? (?:as|for) (?:text|prompt) \w+",
+        r"\bfrozen (?:large )?language models?\b|\bdecod\w+ with (?:an? )?(?:\S+ ){0,3}language models?\b|\bexternal language models?\b|\brescor\w+ with (?:an? )?(?:\w+ )*language models?\b|\blanguage models? (?:encoder|embeddings?|as (?:the |a )?(?:text |prompt )?(?:encoder|condition\w*))|\b(?:prompts?|captions?|text) (?:rewritten|expanded|encoded|embedded) (?:by|with) (?:an? |the )?(?:\w+ )*(?:language model|LLM|GPT\S*)|\bLLMs? (?:as|for) (?:text|prompt) \w+",
     ),
     (
         C.PART_AUTOENCODER,
