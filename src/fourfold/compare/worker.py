@@ -158,7 +158,7 @@ def _keep(folder: Path, drawn: Drawn, chosen: Examples, dataset: Dataset) -> Non
     """Keep what the report shows: the first samples, and for images their nearest training examples."""
     many = SHOWN if isinstance(dataset.space, Images) else 1000
     kept: dict[str, Tensor] = {"samples": drawn.x[:many].contiguous().clone()}
-    if chosen.cond is not None:
+    if chosen.cond is not None and chosen.cond.ndim == 1:
         kept["labels"] = chosen.cond[: len(kept["samples"])].clone()
     if isinstance(dataset.space, Images):
         pixels = Pixels(dataset.space.levels)

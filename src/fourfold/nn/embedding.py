@@ -65,7 +65,10 @@ class Condition(Part, nn.Module):
         self.labels = None if classes is None else nn.Embedding(classes + 1, width)
         self.text = text
         if text is not None:
+            # zero, and not for Muon: directions that no training caption has must add nothing to an unseen one
             self.caption, self.unknown = nn.Linear(text.width, width), nn.Parameter(torch.zeros(width))
+            self.caption.muon = False  # type: ignore[assignment]
+            nn.init.zeros_(self.caption.weight)
 
     def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
         """The vector, in the dtype of the weights, for ``tau`` of shape ``(B,)`` or ``(B, 2)`` and labels ``(B,)`` or captions ``(B, L)``."""

@@ -88,7 +88,7 @@ class SentenceEncoder(TextEncoder):
             raise MissingEncoder(_way_out(cls.PACKAGE, ""))
         return cls(cls.PACKAGE, importlib.metadata.version(cls.PACKAGE), _digest(folder))
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
     def forward(self, cond: Tensor) -> Tensor:
         rows = cond.to("cpu", torch.uint8).numpy()  # -1 becomes 255, which no UTF-8 holds
@@ -188,7 +188,7 @@ class _Sentences:
     def _layer(self, h: Tensor, mask: Tensor, name: str) -> Tensor:
         """Attention, then a perceptron, each added and normalised."""
         q, k, v = (self._linear(h, f"{name}.attention.self.{part}") for part in ("query", "key", "value"))
-        q, k, v = (part.unflatten(2, (self.HEADS, -1)).transpose(1, 2) for part in (q, k, v))
+        q, k, v = (part.reshape(*part.shape[:2], self.HEADS, -1).transpose(1, 2) for part in (q, k, v))
         mixed = F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2)
         h = self._norm(h + self._linear(mixed, f"{name}.attention.output.dense"), f"{name}.attention.output")
         wide = F.gelu(self._linear(h, f"{name}.intermediate.dense"))

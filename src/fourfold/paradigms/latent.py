@@ -38,7 +38,7 @@ from fourfold.estimands import Decoder, Observation
 from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_size
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
-from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Prior, standard_log_prob
+from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture, Prior, standard_log_prob
 from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser, perplexity
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
 from fourfold.spaces import Images, Vectors
@@ -420,25 +420,39 @@ class Inference(Objective):
 
 @final
 class VariationalBound(Inference):
-    """``-E_q(u|x)[log p(x | u)] + beta · sum_l max(KL_l, free_nats)``, one draw of the code for each example.
+    """``-E_q(u|x)[log p(x | u)] + beta_n · sum_l max(KL_l, free_nats)``, one draw of the code for each example.
 
-    Below ``free_nats`` the divergence of a part of the code costs nothing, which keeps it from collapsing before it is
-    used (Kingma et al. 2016, https://arxiv.org/abs/1606.04934). ``beta`` other than 1 trains another trade between code
-    and reconstruction (Higgins et al. 2017); the bound that is reported is always the plain one.
+    The weight at step ``n`` is ``beta_n = beta · min(1, n / warm)``: a code that costs little at first is not given up
+    before the decoder has learned to read it (Bowman et al. 2016, https://arxiv.org/abs/1511.06349; Sonderby et al. 2016).
+    Below ``free_nats`` the divergence of a part of the code costs nothing (Kingma et al. 2016,
+    https://arxiv.org/abs/1606.04934). ``beta`` other than 1 trains another trade between code and reconstruction (Higgins
+    et al. 2017); the bound that is reported is always the plain one.
 
     Args:
         encoder: examples (and labels) to the evidence that the decoder explains.
         free_nats: divergence of each part of the code of each example that costs nothing.
         beta: weight of the divergence.
         drop: share of labels hidden while training, so that the model can also be asked without one.
+        warm: steps in which the weight rises.
     """
 
-    def __init__(self, encoder: nn.Module, free_nats: float = 1.0, beta: float = 1.0, drop: float = 0.1) -> None:
+    steps: Tensor
+
+    def __init__(
+        self, encoder: nn.Module, free_nats: float = 1.0, beta: float = 1.0, drop: float = 0.1, warm: int = 0
+    ) -> None:
         super().__init__()
-        self.encoder, self.free_nats, self.beta, self.drop = encoder, free_nats, beta, drop
+        self.encoder, self.free_nats, self.beta, self.drop, self.warm = encoder, free_nats, beta, drop, warm
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def terms(self, estimand: CodedDecoder) -> Mapping[str, Term]:
-        return {"bound": BoundTerm(estimand, self.encoder, self.free_nats, self.beta, self.drop)}
+        return {"bound": BoundTerm(estimand, self)}
+
+    def weight(self) -> float:
+        """Count a step of training; return its ``beta_n``."""
+        if self.training:
+            self.steps += 1
+        return self.beta * min(1.0, int(self.steps) / self.warm) if self.warm else self.beta
 
 
 @final
@@ -449,16 +463,15 @@ class BoundTerm(Term):
     2016, section 5.2, https://arxiv.org/abs/1509.00519). Where codes are quantised, ``perplexity`` says how many are used.
     """
 
-    def __init__(self, decoder: CodedDecoder, encoder: nn.Module, free_nats: float, beta: float, drop: float) -> None:
-        super().__init__([decoder, encoder])
-        self.decoder, self.encoder = decoder, encoder
-        self.free_nats, self.beta, self.drop = free_nats, beta, drop
+    def __init__(self, decoder: CodedDecoder, objective: VariationalBound) -> None:
+        super().__init__([decoder, objective.encoder])
+        self.decoder, self.objective = decoder, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        found = _explained(self.decoder, self.encoder, batch, self.drop)
+        found = _explained(self.decoder, self.objective.encoder, batch, self.objective.drop)
         log_likelihood = found.observation.log_prob(batch.x)
         self.watched = _watched(self.decoder, found, log_likelihood)
-        return _negative_bound(found, log_likelihood, self.beta, self.free_nats)
+        return _negative_bound(found, log_likelihood, self.objective.weight(), self.objective.free_nats)
 
 
 def _explained(decoder: CodedDecoder, encoder: nn.Module, batch: Batch, drop: float) -> Explanation:
@@ -781,21 +794,41 @@ _VECTORS: Mapping[str, _Size] = {
 
 
 def convolutional(space: Space, size: str) -> GenerativeModel:
-    """A variational autoencoder: residual convolutions for images, residual perceptrons for vectors.
+    """A variational autoencoder: residual convolutions for images, residual perceptrons for vectors; a flow as prior.
 
     Raises:
         TypeError: for a space that is neither images nor vectors.
     """
+    return _of_vectors(space, size, _flow)
+
+
+def mixture(space: Space, size: str) -> GenerativeModel:
+    """As :func:`convolutional`, with a mixture of Gaussians as prior.
+
+    Raises:
+        TypeError: for a space that is neither images nor vectors.
+    """
+    return _of_vectors(space, size, lambda codes, chosen, classes: Mixture(codes, 2 * chosen.prior, classes))
+
+
+_PriorOf = Callable[[int, _Size, int | None], Prior]
+
+
+def _flow(codes: int, chosen: _Size, classes: int | None) -> Prior:
+    return Couplings(codes, chosen.prior, 1, chosen.layers, classes)
+
+
+def _of_vectors(space: Space, size: str, prior: _PriorOf) -> GenerativeModel:
+    """The model whose code is one vector."""
     if isinstance(space, Vectors):
-        return _vectors(space, _VECTORS[size])
+        return _vectors(space, _VECTORS[size], prior)
     if not isinstance(space, Images):
         raise TypeError(f"the latent-variable model is of images or vectors, not of {type(space).__name__}")
     chosen, head, shape = _IMAGES[size], LogisticHead(space.levels), (space.channels, space.height, space.width)
     width, blocks, codes, classes = chosen.width, chosen.blocks, chosen.codes, space.classes
     net = ResNetDecoder(codes, shape, head.values * space.channels, width, blocks, classes)
     encoder = ResNetEncoder(shape, 2 * codes, width, blocks, classes)
-    prior = Couplings(codes, chosen.prior, 1, chosen.layers, classes)
-    return _model_of(space, CodeDecoder(net, head, space.shape, codes, prior), encoder)
+    return _model_of(space, CodeDecoder(net, head, space.shape, codes, prior(codes, chosen, classes)), encoder)
 
 
 def ladder(space: Space, size: str) -> GenerativeModel:
@@ -809,7 +842,7 @@ def ladder(space: Space, size: str) -> GenerativeModel:
     chosen, head, shape = _IMAGES[size], LogisticHead(space.levels), (space.channels, space.height, space.width)
     codes, classes, rest = chosen.codes, space.classes, (chosen.width, chosen.rungs, chosen.channels, space.classes)
     net = LadderDecoder(codes, shape, head.values * space.channels, *rest)
-    prior = Couplings(codes, chosen.prior, 1, chosen.layers, classes)
+    prior = _flow(codes, chosen, classes)
     return _model_of(space, RungDecoder(net, head, space.shape, codes, prior), LadderEncoder(shape, 2 * codes, *rest))
 
 
@@ -826,16 +859,15 @@ def _model_of(space: Images, decoder: CodedDecoder, encoder: nn.Module) -> Gener
     )
 
 
-def _vectors(space: Vectors, size: _Size) -> GenerativeModel:
+def _vectors(space: Vectors, size: _Size, prior: _PriorOf) -> GenerativeModel:
     codes = min(max(2, space.dim), size.codes)
     head, classes = GaussianHead(), space.classes
     net = ResMLP(codes, head.values * space.dim, size.width, size.blocks, classes)
     encoder = ResMLP(space.dim, 2 * codes, size.width, size.blocks, classes)
-    prior = Couplings(codes, size.prior, 1, size.layers, classes)
     return GenerativeModel(
         space,
         Standardised(space),
-        CodeDecoder(net, head, space.shape, codes, prior),
+        CodeDecoder(net, head, space.shape, codes, prior(codes, size, classes)),
         VariationalBound(encoder),
         PriorThenDecode(AsDraw()),
         Elbo(),
@@ -940,6 +972,13 @@ def vq(space: Space, size: str) -> GenerativeModel:
 CARD = Card(
     name="latent-variable",
     paradigm=Paradigm.LATENT_VARIABLE,
-    recipes={"convolutional": convolutional, "ladder": ladder, "kl": kl_autoencoder, "vq": vq, "fsq": fsq},
+    recipes={
+        "convolutional": convolutional,
+        "mixture": mixture,
+        "ladder": ladder,
+        "kl": kl_autoencoder,
+        "vq": vq,
+        "fsq": fsq,
+    },
     summary="A variational autoencoder with a learned prior and a discrete likelihood of pixels.",
 )

@@ -1,0 +1,89 @@
+"""Prompts on the command line: a run on a folder with captions, sampled and scored without the folder."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fourfold import cli
+from fourfold.data import emoji
+from fourfold.engine import Run
+from fourfold.engine.output import prompted
+from fourfold.nn import text_encoder
+from fourfold.spaces import Images
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder of two colours with captions, and a run on it whose encoder is trained along."""
+    root = tmp_path_factory.mktemp("captions")
+    (root / "images").mkdir()
+    for i in range(30):
+        colour, shade = (("red", (200, i, 0)), ("blue", (0, i, 200)))[i % 2]
+        Image.new("RGB", (8, 8), shade).save(root / "images" / f"{i}.png")
+        (root / "images" / f"{i}.txt").write_text(f"{colour} square")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_encoder, "_folder", lambda package: None)
+        fit = ["fit", "diffusion", f"{root}/images", "--conditional", "--size", "xs", "--budget", "3 steps"]
+        assert cli._run([*fit, "--precision", "float32", "--out", f"{root}/run"], False) == 0
+    return root
+
+
+def run(words, capsys):
+    code = cli._run(words, False)
+    seen = capsys.readouterr()
+    return code, " ".join((seen.out + seen.err).split())
+
+
+def test_prompts_make_a_sheet(made, capsys):
+    folder, out = str(made / "run"), made / "sheet.png"
+    words = ["sample", folder, "--prompt", "red square", "--prompt", "", "-n", "3", "--guidance", "2", "-o", str(out)]
+    code, said = run(words, capsys)
+    assert (code, said) == (0, str(out))
+    assert np.asarray(Image.open(out)).min() < 100
+    arrays = [made / f"{name}.npy" for name in ("prompt", "none")]
+    assert run(["sample", folder, "--prompt", "", "-n", "3", "-o", str(arrays[0])], capsys)[0] == 0
+    assert run(["sample", folder, "-n", "3", "-o", str(arrays[1])], capsys)[0] == 0
+    assert np.array_equal(*map(np.load, arrays))
+
+
+def test_a_run_of_captions_is_scored_and_shown(made, capsys):
+    code, said = run(["score", str(made / "run"), "-n", "2"], capsys)
+    assert code == 0
+    assert "bits/dim" in said
+    loaded = Run.load(made / "run")
+    assert loaded.model.space.caption == 128
+    assert loaded.sample(2, ["red square", "blue square"]).shape == (2, 3, 8, 8)
+    assert "caption=128" in run(["info", str(made / "run")], capsys)[1]
+
+
+def test_refusals(made, capsys):
+    folder = str(made / "run")
+    assert "conditioned on captions: give --prompt" in run(["sample", folder, "--cond", "red"], capsys)[1]
+    assert "more than 128: shorten" in run(["sample", folder, "--prompt", "a" * 200], capsys)[1]
+    data = ["--conditional", "--size", "xs", "--budget", "1 steps", "--precision", "float32"]
+    code, said = run(["fit", "autoregressive", f"{made}/images", *data, "--out", f"{made}/other"], capsys)
+    assert code == 2
+    assert "models no images given captions: choose one of" in said
+    assert "'get' fetches emoji, not 'wine'" in run(["data", "get", "wine"], capsys)[1]
+    assert "one argument too many" in run(["data", "wine", "emoji"], capsys)[1]
+
+
+def test_getting_emoji_without_npm_names_the_way_out(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(emoji, "CACHE", tmp_path / "cache")
+    code, said = run(["data", "get", "emoji"], capsys)
+    assert code == 2
+    assert "npm was not found: install Node.js" in said
+
+
+def test_prompts_stand_below_their_images():
+    x = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    one = prompted(x, Images(3, 64, 64), ["red"], columns=4)
+    both = prompted(x, Images(3, 64, 64), ["red", "a long prompt that needs more lines than one below them"], columns=2)
+    assert one.width == 4 * 64 + 3 * 2
+    assert one.height > 64
+    assert np.asarray(one)[66:].min() < 128  # ink
+    assert (np.asarray(one)[:64, :64] == 0).all()
+    assert both.width == 2 * 64 + 2
+    assert both.height > 2 * one.height
