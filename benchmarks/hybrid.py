@@ -28,10 +28,7 @@ from fourfold.metrics import draw, examples, headline, likelihood
 def reconstructed(model: GenerativeModel, x: Tensor) -> Tensor:
     """Images after the codec, there and back."""
     model.eval()
-    parts = []
-    for part in torch.split(x, 128):
-        parts.append(model.codec.decode(model.codec.encode(part)[0]))
-    return torch.cat(parts)
+    return torch.cat([model.codec.decode(model.codec.encode(part)[0]) for part in torch.split(x, 128)])
 
 
 def measure(recipe: str, data: Dataset, arguments: argparse.Namespace) -> None:

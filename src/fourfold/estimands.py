@@ -208,7 +208,6 @@ class NoisedEnergy(Energy):
     def at(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         """The energy at the noise of ``t``, ``(B,)``, up to a constant that may depend on ``t`` and ``cond``."""
 
-    @final
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.at(x, torch.full((len(x),), self.path.t_min, device=x.device), cond)
 
