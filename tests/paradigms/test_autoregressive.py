@@ -8,7 +8,7 @@ import torch
 
 from fourfold.core import GenerativeModel, Noise, count_evaluations
 from fourfold.nn.transformer import TokenTransformer
-from fourfold.paradigms import build
+from fourfold.paradigms import build, recipes
 from fourfold.paradigms.autoregressive import Ancestral, TokenConditionals, continue_text, score_text
 from fourfold.spaces import Images, Text, Vectors
 
@@ -245,6 +245,9 @@ def test_a_low_temperature_takes_the_mode() -> None:
 def test_other_spaces_are_refused() -> None:
     with pytest.raises(TypeError, match="text, images and vectors"):
         build("autoregressive", object())  # type: ignore[arg-type]
+    for name in recipes():  # whatever the walk finds names what it was given
+        with pytest.raises(TypeError, match=r"models? |is of |are of .*object"):
+            build(name, object(), "xs")  # type: ignore[arg-type]
 
 
 def test_training_reaches_the_entropy_of_a_known_source() -> None:

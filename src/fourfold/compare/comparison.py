@@ -333,7 +333,8 @@ def _outcomes(
     """Run the jobs one after the other, and tell how each ended."""
     for i, job in enumerate(jobs, 1):
         outcome = run(job, folder, resume, progress)
-        label = f"[{i}/{len(jobs)}] {job.paradigm}, seed {job.seed}"
+        took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""
+        label = f"[{i}/{len(jobs)}] {job.paradigm}, seed {job.seed}{took}"
         if outcome.failure is not None:
             say(f"{label}: failed: {outcome.failure['message']}")
         elif outcome.result is not None:

@@ -8,6 +8,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -51,12 +52,13 @@ class Job:
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with a result, or with a failure that says why."""
+    """How a job ended: with a result, or with a failure that says why; and the seconds its process took this time."""
 
     job: Job
     folder: Path
     result: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
+    seconds: float = 0.0
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -99,11 +101,13 @@ def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True) ->
     for stale in ("result.json", "failure.json", *(() if resume else ("trained.json", "run/card.json"))):
         (folder / stale).unlink(missing_ok=True)
     write_json(folder / "job.json", asdict(job))
+    start = time.perf_counter()
     code = _process(folder, progress)
+    seconds = time.perf_counter() - start
     result = _read(folder / "result.json")
     if result is not None:
-        return Outcome(job, folder, result)
-    return Outcome(job, folder, failure=_read(folder / "failure.json") or _unexplained(code))
+        return Outcome(job, folder, result, seconds=seconds)
+    return Outcome(job, folder, failure=_read(folder / "failure.json") or _unexplained(code), seconds=seconds)
 
 
 def _process(folder: Path, progress: bool) -> int:

@@ -39,6 +39,21 @@ NEIGHBOURS = 8
 """Samples shown with their nearest training example."""
 
 
+@final
+class _Clock:
+    """Seconds that each phase of a run took, so that what a budget of training leaves out is known too."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.last = time.perf_counter()
+
+    def lap(self, phase: str) -> None:
+        """Count the time since the last lap towards a phase."""
+        now = time.perf_counter()
+        self.seconds[phase] = round(self.seconds.get(phase, 0.0) + now - self.last, 2)
+        self.last = now
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the job of a folder; whatever goes wrong is written to ``failure.json``."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -67,13 +82,14 @@ class _Report:
 
 
 def _work(folder: Path, show: bool) -> None:
-    job = read_job(folder)
+    job, clock = read_job(folder), _Clock()
     dataset = load_snapshot(Path(job.data))
     columns = (TextColumn("{task.description:28}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
         trained = _trained(job, folder, dataset, bar)
-        result = _measure(job, folder, dataset, Run.load(folder / "run").model.to(job.device), bar)
-    write_json(folder / "result.json", {**trained, **result, "evaluation": job.evaluation})
+        clock.lap("training")
+        result = _measure(job, folder, dataset, Run.load(folder / "run").model.to(job.device), bar, clock)
+    write_json(folder / "result.json", {**trained, **result, "phases": clock.seconds, "evaluation": job.evaluation})
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -124,7 +140,9 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
 # --- measurement ------------------------------------------------------------------------------------------------------
 
 
-def _measure(job: Job, folder: Path, dataset: Dataset, model: GenerativeModel, bar: Progress) -> dict[str, Any]:
+def _measure(
+    job: Job, folder: Path, dataset: Dataset, model: GenerativeModel, bar: Progress, clock: _Clock
+) -> dict[str, Any]:
     """Draw, then score; the likelihood comes last, because it may be what takes longest."""
     settings = job.evaluation
     patience = settings["patience"]
@@ -135,14 +153,18 @@ def _measure(job: Job, folder: Path, dataset: Dataset, model: GenerativeModel, b
     drawn = draw(model, n, job.seed, chosen.cond, patience, advance=lambda done: bar.update(task, completed=done))
     sampling_memory = peak_memory(model)
     _keep(folder, drawn, chosen, dataset)
+    clock.lap("sampling")
     task = bar.add_task(f"{job.paradigm} · measuring", total=3, note="quality")
     scores = quality(drawn.x, dataset, chosen, settings["features"])
+    clock.lap("quality")
     bar.update(task, advance=1, note="likelihood")
     start = time.perf_counter()
     scored = likelihood(model, dataset, settings["likelihood_examples"], job.seed, patience)
     extra = _own_likelihood(model, dataset, drawn, chosen, scored, time.perf_counter() - start, patience)
+    clock.lap("likelihood")
     bar.update(task, advance=1, note="sampling steps")
     sweep = _sweep(model, dataset, chosen, job, drawn) if settings["sweep"] else []
+    clock.lap("sweep")
     bar.update(task, advance=1, note="done")
     return {
         "scores": [score.record() for score in (scored, *scores, *extra, *drawn.scores())],

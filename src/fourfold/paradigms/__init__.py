@@ -74,7 +74,9 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
     if size not in ("xs", "s", "m"):
         raise ValueError(f"unknown size {size!r}: choose xs, s or m")
     recipe = recipe or next(iter(card.recipes))
-    if space.caption is not None and recipe not in card.captioned:
+    if (
+        getattr(space, "caption", None) is not None and recipe not in card.captioned
+    ):  # what is no space, its builder names
         able = [n for n in recipes() if _captioned(n)]
         raise TypeError(
             f"{name} models no images given captions: choose one of {', '.join(able)}, or leave captions out"
