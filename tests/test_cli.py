@@ -79,9 +79,29 @@ def test_samplers_by_name(runs, tmp_path, capsys):
     words = ("sample", runs / "images", "-n", 2, "--steps", 2)
     assert call(*words, "--sampler", "UniPC", "-o", tmp_path / "a.npy") == 0
     assert call(*words, "--sampler", "nonsense") == 2
-    assert "choose one of AnnealedLangevin, " in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "choose one of AnnealedLangevin, DDIM, " in err
+    assert not {"MALA", "BlockGibbs", "MarkovChain"} & set(err.replace(",", " ").split())  # for energies
     assert call("sample", runs / "vectors", "--sampler", "UniPC") == 2
     assert "UniPC needs a Denoiser" in capsys.readouterr().err
+    assert call("sample", runs / "vectors", "--sampler", "nonsense") == 2
+    assert "no sampler of another name runs on this model" in capsys.readouterr().err
+
+
+def test_every_sampler_offered_is_made_by_its_name():
+    """A name stands for a sampler with defaults for all settings; an interface has none."""
+    from fourfold.core import view
+    from fourfold.data.oracles import GaussianDenoiser
+    from fourfold.estimands import Velocity
+    from fourfold.paths import EDM
+    from fourfold.samplers import named, samplers
+
+    oracle = view(GaussianDenoiser(EDM(), (0.0,), ((1.0,),)), Velocity)
+    assert {"Heun", "DPMSolver", "HMC", "BlockGibbs"} <= set(samplers())
+    assert all(type(named(name, oracle)) is kind for name, kind in samplers().items())
+    with pytest.raises(ValueError, match=r"AnnealedLangevin, DDIM, .*Heun") as raised:
+        named("MarkovChain", oracle)
+    assert "HMC" not in str(raised.value)
 
 
 def test_scores_are_typed_and_those_of_python(runs, tmp_path, capsys):

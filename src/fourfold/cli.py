@@ -258,7 +258,7 @@ def _resampled(model: GenerativeModel, name: str | None) -> GenerativeModel:
     """The model with the sampler of a name."""
     from fourfold.samplers import named
 
-    return model if name is None else model.with_parts(sampler=named(name))
+    return model if name is None else model.with_parts(sampler=named(name, model.estimand))
 
 
 def _adjusted(model: GenerativeModel, steps: int | None, guidance: float | None) -> GenerativeModel:

@@ -655,13 +655,15 @@ def _sub_vp(space: Space, size: str) -> GenerativeModel:
 def _sliced(space: Space, size: str) -> GenerativeModel:
     """Sliced score matching, for vectors: its second derivatives are costly in large networks.
 
+    The network sees no waves of its input: the loss is linear in their derivatives, whose noise would drown the rest.
+
     Raises:
         TypeError: for a space that is not vectors.
     """
     if not isinstance(space, Vectors):
         raise TypeError(f"this diffusion recipe models vectors, not {type(space).__name__}")
     preset = SIZES[size]
-    net, codec = network_of(space, preset)
+    net, codec = TimeMLP(space.dim, *preset.perceptron, space.classes, detail=False), Standardised(space)
     estimand, objective = NetworkScore(net, space.shape, VP(), 1.0), SlicedScoreMatching()
     likelihood = _likelihood(space, preset)
     return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, training_of(space, preset))

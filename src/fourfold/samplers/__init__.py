@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fourfold.core import Sampler
+    from fourfold.core import Estimand, Sampler
 
 __all__ = ["named", "samplers"]
 
 
 def samplers() -> Mapping[str, type[Sampler]]:
-    """Every sampler of this package by the name of its class, found by walking it; those with defaults for all settings."""
+    """Every sampler of this package by the name of its class, found by walking it; those that need no settings."""
     from fourfold.core import Sampler
 
     modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
@@ -28,20 +29,37 @@ def samplers() -> Mapping[str, type[Sampler]]:
 
 
 def _has_defaults(kind: Any) -> bool:
-    """Whether a dataclass can be made without arguments."""
+    """Whether a dataclass can be made, and without arguments."""
     missing = dataclasses.MISSING
-    return dataclasses.is_dataclass(kind) and all(
+    return not inspect.isabstract(kind) and all(
         field.default is not missing or field.default_factory is not missing for field in dataclasses.fields(kind)
     )
 
 
-def named(name: str) -> Sampler:
+def named(name: str, estimand: Estimand) -> Sampler:
     """The sampler of a name, with its default settings.
 
+    Args:
+        name: of its class.
+        estimand: what it is to run on.
+
     Raises:
-        ValueError: for a name that there is not, listing what there is.
+        ValueError: for a name that there is not, listing those of samplers that run on the estimand.
     """
     known = samplers()
     if name not in known:
-        raise ValueError(f"unknown sampler {name!r}: choose one of {', '.join(known)}")
+        fit = [other for other, kind in known.items() if _runs_on(kind, estimand)]
+        choice = f"choose one of {', '.join(fit)}" if fit else "no sampler of another name runs on this model"
+        raise ValueError(f"unknown sampler {name!r}: {choice}")
     return known[name]()
+
+
+def _runs_on(kind: type[Sampler], estimand: Estimand) -> bool:
+    """Whether the estimand can be seen as what a sampler needs."""
+    from fourfold.core import view
+
+    try:
+        view(estimand, kind.needs)
+    except TypeError:
+        return False
+    return True
