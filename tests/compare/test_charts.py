@@ -1,11 +1,26 @@
 """Charts: what is drawn is where it should be, and every chart is well-formed."""
 
+import itertools
 import math
 from xml.etree import ElementTree
 
 import pytest
 
-from fourfold.compare.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
+from fourfold.compare.charts import (
+    Axis,
+    Curve,
+    Point,
+    _marks_of,
+    _places,
+    _shared,
+    cloud,
+    count,
+    curves,
+    number,
+    scatter,
+    sparkline,
+    strip,
+)
 
 
 def test_axes_map_ends_to_ends_and_keep_values_inside() -> None:
@@ -51,3 +66,18 @@ def test_every_chart_is_well_formed() -> None:
         assert ElementTree.fromstring(chart).tag == "svg"
     assert curves([], "s") == ""
     assert sparkline([1.0], "c0") == ""
+
+
+def test_labels_keep_clear_of_each_other_and_of_what_is_drawn() -> None:
+    ax, ay = Axis(0.1, 100, 62, 1114, True), Axis(0.1, 10, 384, 14, True)
+    near = [Point(1 + i / 10, 1 + i / 20, 0.95 + i / 20, 1.05 + i / 20, f"paradigm-{i}", "c0") for i in range(5)]
+    path = Point(3.0, 2.0, 1.9, 2.1, "few-step", "c1", [(1.5, 2.5, "1 evaluation"), (6.0, 1.5, "8 evaluations")])
+    end = Point(95.0, 5.0, math.nan, math.nan, "latent-autoregressive", "c2")
+    points = [*near, path, end]
+    places = _places(points, ax, ay, 1130)
+    labels = [(x, y - 11, x + 7.4 * len(p.label), y + 3) for p, (x, y) in zip(points, places, strict=True)]
+    for one, other in itertools.combinations(labels, 2):
+        assert _shared(one, other) == 0
+    for box in labels:
+        assert box[2] <= 1130
+        assert all(_shared(box, mark) < 15 for p in points for mark in _marks_of(p, ax, ay))

@@ -9,16 +9,21 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
 
 from fourfold.compare import Comparison, combine, compare
+from fourfold.compare.comparison import _chosen, _within
 from fourfold.compare.jobs import Job, run
+from fourfold.compare.report import COLOURS
 from fourfold.compare.snapshot import load_snapshot, save_snapshot
 from fourfold.data import load
 from fourfold.metrics import Score
+from fourfold.paradigms import cards
+from fourfold.spaces import Text, Vectors
 from fourfold.vocabulary import Kind
 
 SMALL = {"size": "xs", "budget": "12 steps", "n": 100, "likelihood_examples": 64, "patience": 5.0, "progress": False}
@@ -81,6 +86,19 @@ def test_the_report_stands_alone_and_says_what_is_promised(finished: tuple[Compa
     assert record["data"]["digest"] == comparison.data["digest"]
 
 
+def test_the_terminal_table_fits_eighty_columns(finished: tuple[Comparison, Path]) -> None:
+    comparison, _ = finished
+    one, two = comparison.entries
+    long = replace(one, name="latent-autoregressive")
+    reason = "it is of images, not of Vectors, " * 4
+    table = str(replace(comparison, entries=(long, two), left_out={"latent-diffusion": reason}))
+    lines = table.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("latent-autoregressive") and " = " in line for line in lines)  # its kind is marked
+    assert any(line.startswith("adversarial") and " none " in line for line in lines)
+    assert any(line.startswith("left out: latent-diffusion: it is of images") for line in lines)
+
+
 def test_what_is_finished_is_not_run_again(finished: tuple[Comparison, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     _, folder = finished
     monkeypatch.setattr("fourfold.compare.jobs._process", lambda *a: pytest.fail("it was run again"))
@@ -140,6 +158,36 @@ def test_an_interrupted_run_saves_and_is_resumed(finished: tuple[Comparison, Pat
     assert outcome.result is not None
     assert outcome.result["resumed"]
     assert outcome.result["steps"] == 400
+
+
+def test_half_an_interval_is_told_to_its_first_digit() -> None:
+    def told(value: float, half: float) -> str:
+        return _within(Score("d[f]", value, value - half, value + half, better="lower"))
+
+    assert told(1.0543, 0.0891) == "1.05 ± 0.09"
+    assert told(154.2, 12.3) == "154 ± 12"
+    assert told(0.5, math.nan) == "0.5"
+    assert told(12345.6, 0.0) == "12346"
+    assert _within(None) == ""
+
+
+def test_paradigms_that_cannot_are_left_out_with_the_reason() -> None:
+    names, left = _chosen(None, Vectors(2))
+    assert "latent-flow" in names
+    assert "latent-diffusion" not in names
+    assert "images" in left["latent-diffusion"]
+    assert {*names, *left} == set(cards())
+    texts, others = _chosen(None, Text("abc", length=8))
+    assert "autoregressive" in texts
+    assert all("Text" in why for why in others.values())
+
+
+def test_colours_are_those_of_the_page() -> None:
+    page = files("fourfold.compare").joinpath("report.html.j2").read_text(encoding="utf-8")
+    for i in range(COLOURS):
+        assert page.count(f"--c{i}: #") == 2  # by day and by night
+        assert f".c{i} {{ --c: var(--c{i}); }}" in page
+    assert len(cards()) <= COLOURS
 
 
 def test_seeds_are_averaged_and_kinds_are_not_mixed() -> None:

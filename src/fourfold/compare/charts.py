@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ class Point:
 
 
 def scatter(
-    points: Sequence[Point], x_label: str, y_label: str, floor: float = math.nan, width: int = 1130, height: int = 380
+    points: Sequence[Point], x_label: str, y_label: str, floor: float = math.nan, width: int = 1130, height: int = 430
 ) -> str:
     """Quality against cost: points with intervals, paths through other settings of the same model, and the floor."""
     xs = [p.x for p in points] + [x for p in points for x, _, _ in p.path]
@@ -108,14 +109,53 @@ def scatter(
         y = ay(floor)
         body.append(f'<line class="floor" x1="62" x2="{width - 16}" y1="{y}" y2="{y}"/>')
         body.append(f'<text class="note" x="66" y="{y - 4}">floor: training examples</text>')
-    placed: list[tuple[float, float]] = []
-    for p in points:
-        body += _point(p, ax, ay, placed, width)
+    places = _places(points, ax, ay, width)
+    for p, place in zip(points, places, strict=True):
+        body += _point(p, ax, ay, place)
     return _svg(width, height, body, f"{y_label} against {x_label}")
 
 
-def _point(p: Point, ax: Axis, ay: Axis, placed: list[tuple[float, float]], width: int) -> list[str]:
-    """One point with interval, path and a label that keeps clear of earlier ones."""
+_Box = tuple[float, float, float, float]
+"""Left, top, right, bottom."""
+
+
+def _places(points: Sequence[Point], ax: Axis, ay: Axis, width: int) -> list[tuple[float, float]]:
+    """Where the label of each point begins: beside, under or above it, wherever it covers least of what is there."""
+    taken = [box for p in points for box in _marks_of(p, ax, ay)]
+    places = []
+    for p in points:
+        x, y, wide = ax(p.x), ay(p.y), 7.4 * len(p.label)
+        beside = [(x + 10, y + 4), (x - 10 - wide, y + 4)]
+        under = [(x - wide / 2, y + gap) for gap in (22, -13, 36, -27)]
+        corners = [(x + 8, y + gap) for gap in (17, -9)] + [(x - 8 - wide, y + gap) for gap in (17, -9)]
+        tries = [(left, base) for left, base in beside + under + corners if left >= 64 and left + wide <= width - 2]
+        boxes = [(left, base - 11, left + wide, base + 3) for left, base in tries]
+        costs = [sum(_shared(box, other) for other in taken) for box in boxes]
+        best = costs.index(min(costs))
+        taken.append(boxes[best])
+        places.append(tries[best])
+    return places
+
+
+def _marks_of(p: Point, ax: Axis, ay: Axis) -> list[_Box]:
+    """What a point draws: its dot and whisker, its path, and the notes of that."""
+    x, y = ax(p.x), ay(p.y)
+    low, high = (ay(p.low), ay(p.high)) if math.isfinite(p.low) else (y, y)
+    marks = [(x - 7, y - 7, x + 7, y + 7), (x - 2, min(low, high), x + 2, max(low, high))]
+    route = sorted([(ax(a), ay(b)) for a, b, _ in p.path] + [(x, y)])
+    for (a, b), (c, d) in itertools.pairwise(route):
+        between = [(a + (c - a) * i / 16, b + (d - b) * i / 16) for i in range(17)]
+        marks += [(u - 3, v - 3, u + 3, v + 3) for u, v in between]
+    return marks + [(ax(a) - 8, ay(b) - 18, ax(a) + 8, ay(b) + 4) for a, b, _ in p.path]
+
+
+def _shared(a: _Box, b: _Box) -> float:
+    """The area that two boxes share."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+
+
+def _point(p: Point, ax: Axis, ay: Axis, place: tuple[float, float]) -> list[str]:
+    """One point with interval, path and label."""
     x, y = ax(p.x), ay(p.y)
     parts = []
     if p.path:
@@ -130,16 +170,9 @@ def _point(p: Point, ax: Axis, ay: Axis, placed: list[tuple[float, float]], widt
             parts.append(f'<text class="note" x="{ax(a)}" y="{ay(b) - 8}" text-anchor="middle">{short}</text>')
     if math.isfinite(p.low):
         parts.append(f'<line class="whisker {p.css}" x1="{x}" x2="{x}" y1="{ay(p.low)}" y2="{ay(p.high)}"/>')
-    parts.append(f'<circle class="dot {p.css}" cx="{x}" cy="{y}" r="6"><title>{escape(p.label)}</title></circle>')
-    at = y + (22 if p.path else 4)
-    while any(abs(at - other) < 13 and abs(x - left) < 130 for left, other in placed):
-        at += 13
-    placed.append((x, at))
-    left = x > width - 140 and not p.path
-    anchor = ' text-anchor="end"' if left else ' text-anchor="middle"' if p.path else ""
-    parts.append(
-        f'<text class="label {p.css}" x="{x - 10 if left else x + (0 if p.path else 10)}" y="{at}"{anchor}>{escape(p.label)}</text>'
-    )
+    label = escape(p.label)
+    parts.append(f'<circle class="dot {p.css}" cx="{x}" cy="{y}" r="6"><title>{label}</title></circle>')
+    parts.append(f'<text class="label {p.css}" x="{place[0]:.1f}" y="{place[1]:.1f}">{label}</text>')
     return parts
 
 

@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import shlex
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,13 +97,27 @@ def _row(entry: Entry) -> tuple[str, ...]:
     if not entry.finished:
         return entry.name, "failed: see the report", "", "", "", ""
     p = entry.likelihood
-    cells: list[str] = []
     likelihood = "none" if p is None or p.kind in (None, Kind.NONE) else f"{_mark(p)} {p.value:.3g}"
-    for score, form in ((entry.headline, ".3g"), (entry.score("coverage"), ".3g")):
-        cells.append("" if score is None else f"{score.value:{form}} [{score.low:{form}}, {score.high:{form}}]")
+    quality, covered = (_within(score) for score in (entry.headline, entry.score("coverage")))
     cost = [entry.score(name) for name in ("evaluations_per_sample", "milliseconds_per_sample")]
-    evaluations, milliseconds = ("" if score is None else f"{score.value:.3g}" for score in cost)
-    return entry.name, likelihood, cells[0], cells[1], evaluations, milliseconds
+    evaluations, milliseconds = ("" if score is None else _short(score.value) for score in cost)
+    return entry.name, likelihood, quality, covered, evaluations, milliseconds
+
+
+def _short(value: float) -> str:
+    """Three digits, and no exponent for a large number."""
+    return f"{value:.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
+
+
+def _within(score: Score | None) -> str:
+    """A score and half its interval, ``1.05 ± 0.09``: to the place where that half has its first digit above 1."""
+    if score is None:
+        return ""
+    half = (score.high - score.low) / 2
+    if not half > 0 or not math.isfinite(score.value):
+        return _short(score.value)
+    places = min(max(0, -math.floor(math.log10(half / 2))), 4)
+    return f"{score.value:.{places}f} ± {half:.{places}f}"
 
 
 def _mark(p: Score) -> str:
@@ -147,6 +162,7 @@ class Comparison:
         truth: the mean log-density of the test examples under the density they were drawn from, where it is known.
         dataset: the data, for pictures.
         date: when.
+        left_out: paradigms that do not model this kind of data, each with the reason.
     """
 
     entries: tuple[Entry, ...]
@@ -160,10 +176,11 @@ class Comparison:
     dataset: Dataset = field(repr=False)
     truth: float = math.nan
     date: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """What ``results.json`` holds."""
-        fields = ("data", "budget", "size", "seeds", "command", "hardware", "versions", "date")
+        fields = ("data", "budget", "size", "seeds", "command", "hardware", "versions", "date", "left_out")
         truth = None if math.isnan(self.truth) else self.truth
         about = {name: getattr(self, name) for name in fields}
         return {"format": 1, **about, "truth": truth, "paradigms": [entry.record() for entry in self.entries]}
@@ -182,10 +199,11 @@ class Comparison:
         rows.append(("floor", "", *floors, "", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        marks = f"= exact, ≤ a bound (the truth is at most this), ≈ an estimate; in {self.data['unit']}"
-        return "\n".join(
-            [*lines, marks if self.data["unit"] != "nats" else marks.replace("≤", "≥").replace("most", "least")]
-        )
+        side, end = ("≥", "least") if self.data["unit"] == "nats" else ("≤", "most")
+        marks = f"= exact, {side} a bound (the truth is at {end} this), ≈ an estimate, ~ unnormalised"
+        marks += f"\nin {self.data['unit']}; kinds are not ranked against each other; ± is half a 95 % interval"
+        left = [textwrap.fill(f"left out: {name}: {why}", 80) for name, why in self.left_out.items()]
+        return "\n".join([*lines, marks, *left])
 
     def save(self, path: str | os.PathLike[str] = "report.html") -> Path:
         """Write the report, and ``results.json`` beside it; return the report's path."""
@@ -239,7 +257,7 @@ def compare(
         features: of images, see :func:`fourfold.metrics.evaluate`.
         likelihood_examples: test examples that are scored, at most.
         patience: seconds that sampling and scoring may each take in one run, beyond which fewer examples must do; by
-            default half the seconds of the budget, but at least 15, and 120 for a budget that is not in seconds.
+            default half the seconds of the budget, but at least 5, and 120 for a budget that is not in seconds.
         sweep: measure quality at other numbers of sampling steps too.
         precision: as :func:`fourfold.fit` takes it.
         compile: as :func:`fourfold.fit` takes it.
@@ -255,10 +273,12 @@ def compare(
     """
     allowed = parse_budget(budget)
     if patience is None:
-        patience = max(15.0, allowed.amount / 2) if isinstance(allowed, Seconds) else 120.0
+        patience = max(5.0, allowed.amount / 2) if isinstance(allowed, Seconds) else 120.0
     dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
     say = say or (lambda line: None)
-    names = _chosen(paradigms, dataset.space)
+    names, left_out = _chosen(paradigms, dataset.space)
+    for name, reason in left_out.items():
+        say(f"left out: {name}: {reason}")
     evaluation = {
         "n": n,
         "features": features,
@@ -289,14 +309,14 @@ def compare(
         "device": device,
         "data_options": data_options,
     }
-    comparison = _comparison(dataset, names, outcomes, budget, size, range(seed, seed + seeds), settings, n)
+    comparison = _comparison(dataset, names, outcomes, budget, size, range(seed, seed + seeds), settings, n, left_out)
     if out is not None:
         comparison.save(out)
     return comparison
 
 
-def _chosen(paradigms: Sequence[str] | None, space: Space) -> list[str]:
-    """The paradigms asked for, or all that model the space.
+def _chosen(paradigms: Sequence[str] | None, space: Space) -> tuple[list[str], dict[str, str]]:
+    """The paradigms asked for, or all that model the space; and why the others do not.
 
     Raises:
         ValueError: if one that was asked for is unknown, or none is left.
@@ -305,19 +325,21 @@ def _chosen(paradigms: Sequence[str] | None, space: Space) -> list[str]:
     if paradigms:
         for name in paradigms:
             build(name, space, "xs")
-        return list(paradigms)
-    found = [name for name in cards() if _models(name, space)]
+        return list(paradigms), {}
+    refused = {name: reason for name in cards() if (reason := _refusal(name, space))}
+    found = [name for name in cards() if name not in refused]
     if not found:
         raise ValueError(f"no paradigm models {type(space).__name__}")
-    return found
+    return found, refused
 
 
-def _models(name: str, space: Space) -> bool:
+def _refusal(name: str, space: Space) -> str:
+    """Why a paradigm does not model a space; empty if it does."""
     try:
         build(name, space, "xs")
-    except TypeError:
-        return False
-    return True
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 def _identity(dataset: Dataset) -> str:
@@ -352,6 +374,7 @@ def _comparison(
     seeds: range,
     settings: Mapping[str, Any],
     n: int,
+    left_out: Mapping[str, str],
 ) -> Comparison:
     entries = [_entry(name, [o for o in outcomes if o.job.paradigm == name]) for name in names]
     used = len(examples(dataset, n).test)
@@ -368,6 +391,7 @@ def _comparison(
         dataset,
         _truth(dataset),
         datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        left_out,
     )
 
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from fourfold.compare.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
 from fourfold.compare.pictures import Plane, grid, pairs
 from fourfold.metrics import Score, examples
-from fourfold.paradigms import cards
+from fourfold.paradigms import build, cards
 from fourfold.spaces import Images, Text, Vectors
-from fourfold.vocabulary import FailureMode, Kind
+from fourfold.vocabulary import FACTS, FailureMode, Kind
 
 if TYPE_CHECKING:
     from fourfold.compare.comparison import Comparison, Entry
@@ -57,7 +57,9 @@ _MEASURED_BY: Mapping[str, tuple[str, ...]] = {
     "bridges": ("precision",),
 }
 """Failure modes that scores of samples reveal, beside what training logs."""
-_MARKS = {Kind.EXACT: "=", Kind.LOWER_BOUND: "≤", Kind.ESTIMATE: "≈", Kind.UNNORMALISED: "∝", Kind.NONE: ""}
+COLOURS = 12
+"""Colours of the page's style sheet."""
+_MARKS = {Kind.EXACT: "=", Kind.LOWER_BOUND: "≤", Kind.ESTIMATE: "≈", Kind.UNNORMALISED: "~", Kind.NONE: ""}
 
 
 def write_report(comparison: Comparison, path: Path) -> None:
@@ -76,8 +78,10 @@ def label(name: str) -> str:
 
 
 def _context(comparison: Comparison) -> dict[str, Any]:
-    views = [_View(entry, f"c{i % 8}", comparison) for i, entry in enumerate(comparison.entries)]
+    views = [_View(entry, f"c{i % COLOURS}", comparison) for i, entry in enumerate(comparison.entries)]
     done = [view for view in views if view.entry.finished]
+    for view in done:
+        view.teacher = next((other for other in done if view.taught and other.entry.name == "diffusion"), None)
     return {
         "c": comparison,
         "views": views,
@@ -91,7 +95,17 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "references": comparison.data["references"],
         "names": list(dict.fromkeys(score.name for view in done for score in view.entry.scores)),
         "texts": isinstance(comparison.dataset.space, Text),
+        "phases": _phases(done),
     }
+
+
+def _phases(views: Sequence[_View]) -> dict[str, float]:
+    """Seconds that all runs took, by phase."""
+    found: dict[str, float] = {}
+    for result in (result for view in views for result in view.entry.results):
+        for phase, seconds in result.get("phases", {}).items():
+            found[phase] = found.get(phase, 0.0) + seconds
+    return found
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -108,7 +122,8 @@ class _Column:
         self.floor = self.scores[0].floor if self.scores else math.nan
         values = [v for s in self.scores for v in (s.value, s.low, s.high, s.floor) if math.isfinite(v)]
         points = [v for s in self.scores for v in (s.value, s.floor) if math.isfinite(v)]
-        self.log = bool(points) and min(points) > 0 and max(points) > 8 * min(points)
+        # A share of the data, of which more is better, is read on a linear axis.
+        self.log = self.better == "lower" and bool(points) and min(points) > 0 and max(points) > 8 * min(points)
         axis = Axis.around(values or [0.0, 1.0], 0, 1, self.log)
         self.axis = (axis.low, axis.high, self.log)
 
@@ -159,7 +174,8 @@ def _likelihoods(views: Sequence[_View]) -> str:
     parts = []
     for kind, group in _kind_groups(views):
         score = group[0].entry.likelihood
-        if score is not None and math.isfinite(score.value):
+        # The level of an unnormalised one means nothing.
+        if score is not None and math.isfinite(score.value) and score.kind is not Kind.UNNORMALISED:
             parts.append(f"{kind}: {group[0].link} {group[0].likelihood} {score.unit}")
     return f"<b>Likelihood,</b> each kind for itself: {'; '.join(parts)}." if parts else ""
 
@@ -199,6 +215,7 @@ class _Mode:
 
     mode: FailureMode
     measured: list[Markup]
+    origin: str = ""
 
 
 @final
@@ -213,6 +230,56 @@ class _View:
         self.folder = next((o.folder for o in entry.outcomes if o.result is not None), None)
         self.result = entry.results[0] if entry.results else {}
         self.log = _log(self.folder)
+        self.teacher: _View | None = None
+
+    @property
+    def taught(self) -> bool:
+        """Whether a diffusion model taught it."""
+        return "teacher" in self.card.inherits and self.entry.name != "diffusion"
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        """Steps, seconds and share of each stage of training; empty where there is but one."""
+        found: list[dict[str, Any]] = self.result.get("stages", [])
+        return found
+
+    @property
+    def steps(self) -> int:
+        """Steps of the last stage, which are those of the batch size that is told."""
+        return int(self.stages[-1]["steps"] if self.stages else self.result["steps"])
+
+    @property
+    def split(self) -> str:
+        """How the stages shared the budget, in a few words."""
+        return ", ".join(f"{stage['name']} {round(100 * stage['share'])}\u202f%" for stage in self.stages)
+
+    @property
+    def likelihood_note(self) -> str:
+        """Where the number comes from; where a part made it another kind than its paradigm's, how."""
+        score = self.entry.likelihood
+        if score is None or score.kind is None or score.kind is Kind.NONE:
+            return "" if score is None else score.protocol
+        if score.kind is Kind.LOWER_BOUND and self.facts.likelihood is Kind.EXACT:
+            part = self.card.inherits[0] if self.card.inherits else "dequantisation"
+            return f"exact of what is modelled, and of the example a bound, by the {part}"
+        return self.facts.likelihood_note
+
+    @property
+    def lost(self) -> Markup:
+        """What a student lost and gained beside the diffusion model of the same comparison."""
+        if self.teacher is None:
+            return Markup("")
+        parts = []
+        for name in ("evaluations_per_sample", "milliseconds_per_sample"):
+            own, other = self.entry.score(name), self.teacher.entry.score(name)
+            if own is not None and other is not None:
+                parts.append(f"{label(name)} {number(own.value)} instead of {number(other.value)}")
+        own, other = self.entry.headline, self.teacher.entry.headline
+        if own is not None and other is not None:
+            parts.append(f"{label(own.name)} {number(own.value)} instead of {number(other.value)}")
+        likelihood = self.teacher.likelihood
+        lost = "" if likelihood == "none" else f"; lost is the likelihood (there {likelihood})"
+        return Markup(f"Beside {self.teacher.link}, trained as long: {', '.join(parts)}{lost}.")
 
     @property
     def link(self) -> str:
@@ -295,7 +362,8 @@ class _View:
         names = [key.removesuffix("/loss") for key in self._loss_keys()]
         styles = ("solid", "dashed", "dotted")
         words = [f"{name} {style}" for name, style in zip(names, styles, strict=False)]
-        return f"loss of {', '.join(words)}" if len(names) > 1 else "loss"
+        last = " of the last stage" if self.stages else ""
+        return f"loss{last}: {', '.join(words)}" if len(names) > 1 else f"loss{last}"
 
     def _loss_keys(self) -> list[str]:
         return [key for key in (self.log[-1] if self.log else {}) if key.endswith("/loss")]
@@ -306,7 +374,20 @@ class _View:
 
     def modes(self) -> list[_Mode]:
         """Every failure mode of the paradigm with what was measured of it."""
-        return [_Mode(mode, self._measured(mode)) for mode in self.facts.failure_modes]
+        own = [_Mode(mode, self._measured(mode)) for mode in self.facts.failure_modes]
+        return own + self._inherited_modes({mode.mode.name for mode in own})
+
+    def _inherited_modes(self, known: set[str]) -> list[_Mode]:
+        """The failure modes of the models that were trained first, as these logged them."""
+        found = []
+        stages = build(self.entry.name, self.comparison.dataset.space, "xs").stages() if self.stages else []
+        for stage in stages:
+            log = [] if self.folder is None else _lines(self.folder / "run" / "stages" / stage.name / "log.jsonl")
+            for mode in FACTS[stage.model.paradigm].failure_modes:
+                measured = [self._monitored(key, log) for key in self._keys(mode.monitor, log)]
+                if mode.name not in known and any(measured):
+                    found.append(_Mode(mode, measured, stage.name))
+        return found
 
     def _measured(self, mode: FailureMode) -> list[Markup]:
         found = [self._monitored(key) for key in self._keys(mode.monitor)]
@@ -316,13 +397,13 @@ class _View:
             found.append(self._steps())
         return found
 
-    def _keys(self, monitor: str) -> list[str]:
-        """The keys of the log that end in a monitor's name."""
-        keys = dict.fromkeys(key for line in self.log for key in line)
+    def _keys(self, monitor: str, log: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
+        """The keys of a log (by default its own) that end in a monitor's name."""
+        keys = dict.fromkeys(key for line in (self.log if log is None else log) for key in line)
         return [key for key in keys if monitor and key.rpartition("/")[2] == monitor]
 
-    def _monitored(self, key: str) -> Markup:
-        values = [line[key] for line in self.log if _finite(line.get(key))]
+    def _monitored(self, key: str, log: Sequence[Mapping[str, Any]] | None = None) -> Markup:
+        values = [line[key] for line in (self.log if log is None else log) if _finite(line.get(key))]
         if not values:
             return Markup("")
         name = key.rpartition("/")[2].replace("_", " ")
@@ -361,9 +442,13 @@ def _smooth(values: Sequence[float], parts: int = 40) -> list[float]:
 
 
 def _log(folder: Path | None) -> list[dict[str, Any]]:
-    """The lines of a run's log; a line that a crash cut off is left out."""
-    path = None if folder is None else folder / "run" / "log.jsonl"
-    if path is None or not path.exists():
+    """The lines of a run's log."""
+    return [] if folder is None else _lines(folder / "run" / "log.jsonl")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; one that a crash cut off is left out."""
+    if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if line.endswith("}")]

@@ -130,6 +130,7 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
         "seconds": card["seconds"],
         "precision": card["precision"],
         "batch_size": card["training"]["batch_size"],
+        "stages": card.get("stages", []),
         "training_memory": peak_memory(run.model),
         "resumed": resume,
     }
@@ -149,7 +150,9 @@ def _measure(
     chosen = examples(dataset, settings["n"])
     n = len(chosen.test)
     task = bar.add_task(f"{job.paradigm} · sampling", total=n, note=f"{n} samples")
-    model.sample(min(n, 64), None if chosen.cond is None else chosen.cond[: min(n, 64)], seed=job.seed + 1)  # warm
+    model.sample(
+        1, None if chosen.cond is None else chosen.cond[:1], seed=job.seed + 1
+    )  # warm; a chain is long even so
     drawn = draw(model, n, job.seed, chosen.cond, patience, advance=lambda done: bar.update(task, completed=done))
     sampling_memory = peak_memory(model)
     _keep(folder, drawn, chosen, dataset)
@@ -229,7 +232,7 @@ def _sweep(model: GenerativeModel, dataset: Dataset, chosen: Examples, job: Job,
         return []
     patience, found = job.evaluation["patience"], []
     start = time.perf_counter()
-    for count in (max(steps // 4, 1), max(steps // 2, 1), 2 * steps):
+    for count in sorted({max(steps // 4, 1), max(steps // 2, 1), 2 * steps} - {steps}):
         if time.perf_counter() - start + drawn.seconds * count / steps > patience / 2 or len(drawn.x) < len(
             chosen.test
         ):
