@@ -19,11 +19,14 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Noise, Sampler
-from fourfold.estimands import Energy
+from fourfold.estimands import Energy, NoisedEnergy
 from fourfold.samplers.gibbs import Bipartite, BlockGibbs
 from fourfold.samplers.langevin import HMC, Annealed, Bridge, MarkovChain, State, reference_of
 
 __all__ = ["LogZ", "bracket_log_z"]
+
+SETTLING = 20
+"""Moves at the reference in which a pilot run finds a step size, which may be wrong by powers of ten."""
 
 
 @final
@@ -64,7 +67,7 @@ class _Ladder:
         self, energy: Energy, chain: MarkovChain | BlockGibbs, temperatures: int, moves: int, cond: Tensor | None
     ) -> None:
         self.chain, self.moves, self.cond = chain, moves, cond
-        self.energies = [_between(energy, k / temperatures) for k in range(temperatures + 1)]
+        self.energies = _bridges(energy, temperatures)
         self.steps = [getattr(chain, "step_size", 1.0)] * (temperatures + 1)
 
     def weight(self, x: Tensor, k: int, other: int) -> Tensor:
@@ -95,11 +98,14 @@ class _Ladder:
         return state.x, total
 
     def pilot(self, x: Tensor, noise: Noise) -> None:
-        """Set the step size of every temperature; forward chains follow, and their acceptance leads it to the target."""
+        """Set the step size of every temperature; forward chains follow, and their acceptance leads it to the target.
+
+        At the reference itself they first take as long as it takes from any step size to a fair one.
+        """
         if isinstance(self.chain, BlockGibbs):
             return
         size = self.steps[0]
-        for k in range(1, len(self.energies)):
+        for k in [0] * SETTLING + list(range(1, len(self.energies))):
             self.steps[k] = size
             x, acceptance = self.move(x, k, noise)
             size *= math.exp(0.5 * (acceptance - self.chain.target))
@@ -122,9 +128,30 @@ class _Ladder:
         return total
 
 
-def _between(energy: Energy, b: float) -> Energy:
-    """A bridging distribution; an energy of two blocks knows better ones than the geometric."""
-    return energy.tempered(b) if isinstance(energy, Bipartite) else Bridge(energy, b)
+@final
+class _Level(Energy):
+    """The energy of one noise level, ``E(x, t)``."""
+
+    def __init__(self, energy: NoisedEnergy, t: float) -> None:
+        super().__init__()
+        self.energy, self.t, self.event, self.reference = energy, t, energy.event, energy.reference
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.energy.at(x, torch.full((len(x),), self.t, device=x.device), cond)
+
+
+def _bridges(energy: Energy, temperatures: int) -> list[Energy]:
+    """From the reference to the energy: the geometric bridge, where the energy knows no better one.
+
+    An energy of two blocks is tempered. One of noised data has its own noise levels: their modes part when the noise
+    does, each with its share of the mass, while a wide reference tempered towards data meets them all at once.
+    """
+    if isinstance(energy, Bipartite):
+        return [energy.tempered(k / temperatures) for k in range(temperatures + 1)]
+    if isinstance(energy, NoisedEnergy) and temperatures > 1:
+        levels = energy.path.grid(temperatures - 1).tolist()
+        return [Bridge(energy, 0.0), *(_Level(energy, t) for t in levels[:-1]), energy]
+    return [Bridge(energy, k / temperatures) for k in range(temperatures + 1)]
 
 
 def _log_mean(log_w: Tensor) -> tuple[float, float]:
@@ -152,7 +179,7 @@ def bracket_log_z(
         chain: whose moves are taken; by default block Gibbs where the energy allows it, else HMC with steps that a
             pilot run adapts at every temperature.
         chains: in each direction.
-        temperatures: bridging distributions; more of them tighten the bracket.
+        temperatures: bridging distributions, for an energy of noised data noise levels; more of them tighten the bracket.
         moves: at each temperature.
         samples: exact samples of the energy, encoded, ``(chains, *event)``, if there are any.
         sampler: draws approximate ones otherwise; by default :class:`~fourfold.samplers.langevin.Annealed`. The upper
