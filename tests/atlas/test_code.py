@@ -115,3 +115,69 @@ def test_a_schedule_of_learning_rates_is_no_sampler():
 def test_what_is_called_fake_is_no_game_without_a_critic():
     source = "fake_images = decoder(mu + eps * std)\nkl = -0.5 * torch.sum(1 + logvar - mu ** 2 - logvar.exp())\nloss = mse(fake_images, x) + kl\n"
     assert place_code(source).cell is Cell.LATENT_VARIABLE
+
+
+KERNEL = """
+z = encoder(x)
+rebuilt = decoder(z)
+drawn = torch.randn_like(z)
+mmd = kernel(z, z).mean() + kernel(drawn, drawn).mean() - 2 * kernel(z, drawn).mean()
+loss = F.mse_loss(rebuilt, x) + weight * mmd
+"""
+ENERGIES = """
+below = self.net(batch)
+above = self.net(self.chain.draw(batch))
+data_energy, drawn_energy = below.mean(), above.mean()
+loss = data_energy - drawn_energy
+"""
+RANKED = """
+def calculate_loss(self, user, pos_item, neg_item):
+    better = (self.users(user) * self.items(pos_item)).sum(-1)
+    worse = (self.users(user) * self.items(neg_item)).sum(-1)
+    return -torch.log(torch.sigmoid(better - worse)).mean()
+"""
+MIXTURE = """
+nk, means, covariances = estimate(X, np.exp(log_resp))
+log_det_prec_chol = half_log_determinant(precisions_chol)
+bound = (np.exp(log_resp) * log_resp).sum() - log_det_prec_chol
+"""
+CHAINED = """
+X = [first.sample(n)]
+for conditional in others:
+    seen = torch.stack(X)
+    X.append(conditional.sample(n, seen[:, -order:]))
+"""
+POOLED = """
+logits = self.score(self.decoder(input_ids, past_key_values=past).last_hidden_state)
+pooled_logits = logits[rows, last_token]
+loss = loss_fct(pooled_logits.view(-1, self.num_labels), labels.view(-1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "cell"),
+    [
+        (KERNEL, Cell.LATENT_VARIABLE),
+        (ENERGIES, Cell.ENERGY),
+        (RANKED, Cell.NOT_GENERATIVE),
+        (MIXTURE, Cell.LATENT_VARIABLE),
+        (CHAINED, Cell.AUTOREGRESSIVE),
+        (POOLED, Cell.NOT_GENERATIVE),
+    ],
+)
+def test_what_names_of_values_suggest(source, cell):
+    assert place_code(source).cell is cell
+
+
+def test_codes_matched_by_a_kernel_leave_no_bound():
+    assert place_code(KERNEL).likelihood is Kind.NONE
+
+
+def test_one_line_of_a_sampler_is_not_enough():
+    placed = place_code("chosen = torch.multinomial(weights, 1)\n")
+    assert placed.cell is None
+    assert "one line of a sampler" in placed.missing
+
+
+def test_a_loop_over_iterations_draws_no_pieces():
+    assert place_code("for i in range(self.max_iter):\n    self.update(X)\n").cell is None

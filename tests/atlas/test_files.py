@@ -162,3 +162,24 @@ def test_components_with_hints_of_their_type_are_read():
 
 def test_a_task_tag_places_a_folder_without_classes():
     assert place_files({"config.json": '{"pipeline_tag": "text-generation"}'}).cell is Cell.AUTOREGRESSIVE
+
+
+@pytest.mark.parametrize(
+    ("config", "cell"),
+    [
+        ({"architectures": ["SomethingModel"], "model_type": "mistral"}, Cell.NOT_GENERATIVE),
+        ({"architectures": ["SomethingEncoder"], "model_type": "llama"}, Cell.NOT_GENERATIVE),
+        ({"architectures": ["SomethingModel"], "model_type": "bart", "is_encoder_decoder": True}, Cell.AUTOREGRESSIVE),
+        ({"architectures": ["SomethingForQuestionAnsweringSimple"]}, Cell.NOT_GENERATIVE),
+        ({"architectures": ["SomethingForImageTextRetrieval"]}, Cell.NOT_GENERATIVE),
+        ({"architectures": ["SomethingMTModel"]}, Cell.AUTOREGRESSIVE),
+        ({"architectures": ["SomethingLMHeadModel"]}, Cell.AUTOREGRESSIVE),
+    ],
+)
+def test_a_class_without_a_head_hands_out_features(config, cell):
+    assert place_files({"config.json": json.dumps(config)}).cell is cell
+
+
+def test_a_scheduler_of_few_steps_is_told_from_one_of_many():
+    assert place_files(pipeline("SCMScheduler")).likelihood is Kind.NONE
+    assert place_files(pipeline("EDMDPMSolverMultistepScheduler")).likelihood is Kind.ESTIMATE

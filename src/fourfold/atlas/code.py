@@ -21,7 +21,7 @@ MAX_CODE = 200_000
 MAX_STATEMENTS = 3_000
 MAX_LINE = 400
 _SAMPLED = re.compile(
-    r"multinomial|argmax|categorical\(|gumbel|topk|choices?\(|\bnext_\w+|sample_\w*(?:logit|top|token|next)|bisect",
+    r"multinomial|argmax|categorical\(|gumbel|topk|choices?\(|\bnext_\w+|sample_\w*(?:logit|top|token|next)|bisect|\.sample\(",
     re.I,
 )
 _GROWS = re.compile(

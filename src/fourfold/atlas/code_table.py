@@ -56,7 +56,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         2.5,
-        r"multinomial\(.*(?:num_samples ?= ?)?1\b|gumbel_sample|sample_logits|sample_top_[kp]\w*|top_k_top_p\w*|top_p_sampl\w*|top_k_filter\w*|random\.choices?\(.*(?:next|words?|tokens?|chars?|states?|vocab|weights=)|weighted_choice",
+        r"multinomial\(.*, ?(?:num_samples ?= ?)?1\b|gumbel_sample|sample_logits|sample_top_[kp]\w*|top_k_top_p\w*|top_p_sampl\w*|top_k_filter\w*|random\.choices?\(.*(?:next|words?|tokens?|chars?|states?|vocab|weights=)|weighted_choice",
     ),
     (
         C.ONE_BY_ONE,
@@ -76,7 +76,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         2.0,
-        r"for \w+ in (?:tqdm\w*\(|trange\(|range\(|progress\w*\()+(?!.*stride).*(?:max_\w+|n_tokens|seq_len\w*|length|num_tokens|prediction_length|gen_len|horizon|block_size|image_seq_len|n_steps_pred|\bsteps\b.*token)",
+        r"for \w+ in (?:tqdm\w*\(|trange\(|range\(|progress\w*\()+(?!.*stride).*(?:max_(?!iter|epoch)\w+|n_tokens|seq_len\w*|length|num_tokens|prediction_length|gen_len|horizon|block_size|image_seq_len|n_steps_pred|\bsteps\b.*token)",
     ),
     (
         C.ONE_BY_ONE,
@@ -223,7 +223,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.CHANGE_OF_VARIABLES,
         3.5,
-        r"log_?(?:abs_?)?det\w*|\bldj\b|\bsldj\b|logdet\w*|logabsdet|slogdet|log_jac\w*|\bjacobian\b|delta_logp\w*|log_s\b|\bdlogp\w*|log_det_\w+|inv_log_det|log_px.*delta|sum_log_s",
+        r"log_?(?:abs_?)?det(?!\w*(?:chol|prec|cov))\w*|\bldj\b|\bsldj\b|logdet\w*|logabsdet|slogdet|log_jac\w*|\bjacobian\b|delta_logp\w*|log_s\b|\bdlogp\w*|log_det_(?!\w*(?:chol|prec|cov))\w+|inv_log_det|log_px.*delta|sum_log_s",
     ),
     (
         C.CHANGE_OF_VARIABLES,
@@ -238,13 +238,13 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.INVERT,
         2.5,
-        r"\.inverse\(|\.reverse\(\s*z|reverse ?= ?True|\.inv\(|(?<![a-z])inverse(?!_transform)\w*\(|(?:flow|glow|model|cnf|self\.flow\w*|transform\w*)\(\s*z\w*.*reverse|\brev ?= ?True|sample_?base|forward_kld|inn\(",
+        r"\.inverse\(|\.reverse\(\s*z|reverse ?= ?True|\.inv\(|(?<![a-z])inverse(?!_(?:transform|normali|scal|permut|stft|mel|freq|softplus|sigmoid|dct|f?ft))\w*\(|(?:flow|glow|model|cnf|self\.flow\w*|transform\w*)\(\s*z\w*.*reverse|\brev ?= ?True|sample_?base|forward_kld|inn\(",
     ),
     # --- energy
     (
         C.ENERGY_CONTRAST,
         3.0,
-        r"\benergy\(|\benergy_?(?:fn|net|model|func\w*|pos|neg|real|fake|data)\w*|(?:pos|neg|real|fake|data|gen)\w*_energy|\benergies\b|\bE_?(?:pos|neg|data|model|real|fake)\b|\b(?:pos|neg)(?:ative|itive)?_(?:energy|out|e|phase\w*|en|ld)\b.*\b(?:neg|pos)|free_?energy|contrastive_divergence|\bcd_?loss|\bcd_k\b|neg_id\w*|(?:pos|neg)_out\b|partition\w*|\bebm\w*",
+        r"\benergy\(|\benergy_?(?:fn|net|model|func\w*|pos|neg|real|fake|data)\w*|(?:pos|neg|real|fake|data|gen)\w*_energy|\benergies\b|\bE_?(?:pos|neg|data|model|real|fake)\b|\b(?:pos|neg)(?:ative|itive)?_(?:energy|out|phase\w*|en|ld)\b.*\b(?:neg|pos)|free_?energy|contrastive_divergence|\bcd_?loss|\bcd_k\b|neg_id\w*|(?:pos|neg)_out\b|partition\w*|\bebm\w*",
     ),
     (
         C.CHAIN,
@@ -313,7 +313,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.LABELS,
         3.0,
-        r"(?:nll_loss|cross_entropy|CrossEntropyLoss\(\)|criterion|loss_fn|bce\w*|binary_cross_entropy\w*|BCE\w*|focal_loss)\(\s*[\w.]*(?:outputs?|logits?|preds?|predictions?|y_hat|y_pred|scores?|out|\w+\(\w+\)|cls\w*)\w*(?:\.squeeze\(\w*\))?,\s*[\w.]*(?:labels?|y|gt|classes|cls\w*|y_true|y_\w+|class_\w+)\w*(?:\.\w+\(\))?[,)]",
+        r"(?:nll_loss|cross_entropy|CrossEntropyLoss\(\)|criterion|loss_fn|loss_fct|loss_func|bce\w*|binary_cross_entropy\w*|BCE\w*|focal_loss)\(\s*[\w.]*(?:outputs?|logits?|preds?|predictions?|y_hat|y_pred|scores?|out|\w+\(\w+\)|cls\w*)\w*(?:\.squeeze\(\w*\))?,\s*[\w.]*(?:labels?|y|gt|classes|cls\w*|y_true|y_\w+|class_\w+)\w*(?:\.\w+\(\))?[,)]",
     ),
     (
         C.LABELS,
@@ -328,7 +328,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.FEATURES,
         3.0,
-        r"triplet\w*|info_?nce\w*|nt_xent|contrastive_(?:loss|acc)\w*|logits_per_(?:image|text)|clip_loss|cosine_similarity|logit_scale|embedding_loss|margin\b|anchor\w*, ?positive|similarity_matrix|\bbyol\w*|dino_loss|teacher_output|student_output|barlow\w*|off_diagonal|vicreg|masked_lm\w*|mlm_\w+|mask_tokens\(|l2_normalize|F\.normalize\(|\bsimsiam\b|negative_samples?|mean_pool\w*|queue_ptr|patchify|loss_fn_contrast|image_features|text_features",
+        r"triplet\w*|info_?nce\w*|nt_xent|contrastive_(?:loss|acc)\w*|logits_per_(?:image|text)|clip_loss|cosine_similarity|logit_scale|embedding_loss|margin\b|anchor\w*, ?positive|similarity_matrix|\bbyol\w*|dino_loss|teacher_output|student_output|barlow\w*|off_diagonal|(?:in|co)variance_loss|vicreg|masked_lm\w*|mlm_\w+|mask_tokens\(|l2_normalize|F\.normalize\(|\bsimsiam\b|negative_samples?|mean_pool\w*|queue_ptr|patchify|loss_fn_contrast|image_features|text_features",
     ),
     (C.FEATURES, 1.0, r"\bembeddings?\b|pooled\w*|pooling|get_embedding|extract_features"),
     (
@@ -356,6 +356,26 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
         3.0,
         r"advantages?\b|\bpg_loss\d?|policy_(?:loss|gradient)\w*|value_loss|\bv_loss|entropy_loss|clip_coef|\bratio\b.*(?:clamp|clip)|q_?(?:values?|target\w*|network|loss|next)\b|td_target|td_error|\bgae\w*|next_obs|rewards?\b|env\.step\(|replay_memory|discount\w*|epsilon_greedy|actor_loss|critic_loss|rollout\w*|terminated|returns\b",
     ),
+    (C.ENERGY_CONTRAST, 3.0, r"\b\w*energ(?:y|ies)\w*(?:\.\w+\(\w*\))? ?- ?(?:[\w.]+\()?\w*energ(?:y|ies)"),
+    (C.LABELS, 2.5, r"\bcentroids?\b|k_?means|\bself\._?distances\b"),
+    (C.LABELS, 2.5, r"\bctc_\w+"),
+    (C.LABELS, 4.0, r"\bproblem_type\b|\bnum_labels\b|\bpooled_logits\b"),
+    (C.LABELS, 2.5, r"\b(?:pos|neg)_items?\b|\buser_(?:ids?|e|emb\w*)\b|\bbpr\w*"),
+    (C.FEATURES, 2.0, r"\b(?:pos|neg)_z\b|\bmutual_?info\w*|\bcorruption\("),
+    (C.NEXT_PIECE, 2.5, r"loss_function\(.*vocab_size"),
+    (C.NEXT_PIECE, 2.5, r"(?i)^(?!.*(?:transform(?!er)|coupling|flow|spline|affine|non_?auto)).*auto_?regress"),
+    (C.EXACT_LATENT, 2.0, r"(?<![a-z])hmm(?![a-z])"),
+    (C.CODE_GAME, 2.5, r"\bmmd\w*"),
+    (C.DECODE_LATENT, 2.5, r"\bmmd\w*"),
+    (C.NEXT_PIECE, 1.5, r"\bgpt\w*\("),
+    (C.ENERGY_CONTRAST, 2.5, r"\w*model_energy\w*\(|\benergy_?grad\w*|grad\w*_energy"),
+    (C.CHAIN, 2.5, r"\w*model_gradient\w*\(|noise_scale\b.*drift|drift\b.*noise_scale"),
+    (
+        C.CHANGE_OF_VARIABLES,
+        2.0,
+        r"\w*Coupling\w*\(|\bclass \w+\((?:\w+\.)*(?:Normali[sz]ing)?Flow(?:Model)?\)|NormalizingFlow\w*\(",
+    ),
+    (C.EXACT_LATENT, 2.5, r"\bBayesian(?:Network|Model)\w*\(|HillClimb\w*|\.forward_sample\("),
     # --- properties
     (C.ONE_STEP, 2.0, r"onestep|one_step|single_step|steps ?= ?1\b|sample_onestep"),
     (C.DISTILLED, 2.0, r"teacher\w*|distill\w*|student\w*"),

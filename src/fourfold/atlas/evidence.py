@@ -189,7 +189,7 @@ MEANING: Mapping[Claim, Meaning] = {
         (Claim.SOLVES_ODE, None, "an ODE is integrated for likelihood or samples"),
         (Claim.SEQUENTIAL_INVERSE, None, "the inverse runs dimension by dimension"),
         (Claim.SEQUENTIAL_DECODER, None, "its decoder or state runs step by step"),
-        (Claim.CODE_GAME, None, "a discriminator matches codes to the prior"),
+        (Claim.CODE_GAME, None, "codes are matched to the prior by a discriminator or a kernel"),
         (Claim.HEAD_PER_PIECE, None, "each piece is drawn by an inner sampler"),
         (Claim.BLOCKS, None, "block after block"),
     ),

@@ -115,6 +115,8 @@ def split_documents(text: str) -> dict[str, str]:
     return found or {"config.yaml": text}
 
 
+#: a class without a head hands out features; chat models of their own code name themselves so too, and generate
+_HEADLESS = re.compile(r"^(?!.*(?:Chat|GLM|Generat|Decoder|Diffus|GAN|VAE|Flow))\w+(?<!LMHead)(?<!Heads)Model$")
 _OBJECT = re.compile(r"(?m)^[ \t]*\{")
 
 
@@ -269,11 +271,18 @@ def _model(name: str, config: Mapping[str, Any]) -> list[Evidence]:
                 Reader.FILES,
             )
         ]
+    return _by_type(name, config, names)
+
+
+def _by_type(name: str, config: Mapping[str, Any], names: list[str]) -> list[Evidence]:
+    """What is left when no class name decides: the absence of a head, the type of the model, a decoder."""
+    decodes = config.get("is_encoder_decoder") is True
+    if names and all(_HEADLESS.search(item) for item in names) and not decodes:
+        return [Evidence(names[0][:160], f"{name}: $.architectures", Claim.FEATURES, 2.6, Reader.FILES)]
     rows = _first(MODEL_TYPES, str(config.get("model_type", "")), f"{name}: $.model_type")
-    if not rows and config.get("is_encoder_decoder") is True:
-        rows = [
-            Evidence("is_encoder_decoder: true", f"{name}: $.is_encoder_decoder", Claim.NEXT_PIECE, 2.0, Reader.FILES)
-        ]
+    if not rows and decodes:
+        where = f"{name}: $.is_encoder_decoder"
+        rows = [Evidence("is_encoder_decoder: true", where, Claim.NEXT_PIECE, 2.0, Reader.FILES)]
     return rows
 
 

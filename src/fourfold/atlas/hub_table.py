@@ -14,7 +14,7 @@ Row = tuple[str, tuple[tuple[C, float], ...]]
 #: scheduler classes of a pipeline
 SCHEDULERS: tuple[Row, ...] = (
     (
-        r"^(LCM|TCD|CMStochastic|Consistency)\w*",
+        r"LCM|^TCD|^SCM|(?<!E)DMD|^CMStochastic|Consistency",
         ((C.CONSISTENCY, 3.0), (C.ITERATE, 2.0), (C.PART_TEACHER, 1.0), (C.DISTILLED, 2.0)),
     ),
     (r"(FlowMatch|RectifiedFlow|PFODE|FlowEuler|FlowUniPC)\w*", ((C.VELOCITY, 3.0), (C.ITERATE, 2.0))),
@@ -61,13 +61,13 @@ ARCHITECTURES: tuple[Row, ...] = (
     (r"^(Vits|VITS|Bert[Vv]its2?)\w*", ((C.BOUND, 3.0), (C.DECODE_LATENT, 2.0))),
     (r"(RewardModel|ForRewardModel\w*|ForScore|ForProcessReward\w*)$", ((C.LABELS, 4.0),)),
     (
-        r"(ForSequenceClassification|ForTokenClassification|ForQuestionAnswering|ForMultipleChoice|ForNextSentencePrediction|For\w*Classification|ForObjectDetection|For\w*Segmentation|ForMaskGeneration|ForDepthEstimation|ForKeypoint\w*|ForPose\w*|ForXVector|ForAudioFrame\w*|ForVideoClass\w*|ForZeroShot\w*|ForDocument\w*|Detector|ForTableQuestion\w*|ForInformationExtraction\w*|ForVisualReasoning|ForUniversalSegmentation)$",
+        r"(ForSequenceClassification|ForTokenClassification|ForQuestionAnswering\w*|ForMultipleChoice|ForNextSentencePrediction|For\w*Classification\w*|ForObjectDetection|For\w*Segmentation|ForMaskGeneration|ForDepthEstimation|ForKeypoint\w*|ForPose\w*|ForXVector|ForAudioFrame\w*|ForVideoClass\w*|ForZeroShot\w*|ForDocument\w*|Detector|ForTableQuestion\w*|ForInformationExtraction\w*|ForVisualReasoning|ForUniversalSegmentation)$",
         ((C.LABELS, 4.0), (C.NOTHING_DRAWN, 1.0)),
     ),
     (r"(ForMaskedLM|ForPreTraining|ForMaskedImageModeling|ForWholeWordMask)$", ((C.FEATURES, 3.5),)),
     (r"(ForCTC)$", ((C.LABELS, 3.5),)),
     (
-        r"(EncoderModel|TextModel|VisionModel|Vision(?:Transformer|Encoder|Tower)|AudioModel|WithProjection|EncoderOnly|Embedding\w*|SentenceTransformer|ForRetrieval|ForTextEncoding|ForProteinFolding|ForImageEmbedding|ContextEncoder|QuestionEncoder|Reader)$",
+        r"(EncoderModel|(?<!Decoder)Encoder|TextModel|VisionModel|Vision(?:Transformer|Encoder|Tower)|AudioModel|WithProjection|EncoderOnly|Embedding\w*|SentenceTransformer|For\w*Retrieval|ForTextEncoding|ForProteinFolding|ForImageEmbedding|ContextEncoder|QuestionEncoder|Reader)$",
         ((C.FEATURES, 4.0), (C.NOTHING_DRAWN, 1.0)),
     ),
     (
@@ -95,7 +95,7 @@ ARCHITECTURES: tuple[Row, ...] = (
         ((C.NEXT_PIECE, 3.0), (C.ONE_BY_ONE, 2.0), (C.PART_TOKENIZER, 1.0)),
     ),
     (
-        r"(ForCausalLM|LMHeadModel|LMHead\w*|ForCausalImageModeling|DoubleHeadsModel|ForGeneration|ForConditionalGeneration|ForTextToSpeech|ForSpeechToText|ForSpeechSeq2Seq|ForVision2Seq|ForImageTextToText|ForTextToText|EncoderDecoderModel|ForSeq2SeqLM|ForSpeechToSpeech|ForTextToWaveform|ForMultimodalLM|CausalLM\w*|ForSpeechGeneration|Seq2Seq)$|^Rwkv\w*|^OpenLM",
+        r"(ForCausalLM|LMHeadModel|LMHead\w*|ForCausalImageModeling|DoubleHeadsModel|ForGeneration|ForConditionalGeneration|ForTextToSpeech|ForSpeechToText|ForSpeechSeq2Seq|ForVision2Seq|ForImageTextToText|ForTextToText|EncoderDecoderModel|ForSeq2SeqLM|ForSpeechToSpeech|ForTextToWaveform|ForMultimodalLM|CausalLM\w*|ForSpeechGeneration|MTModel|For\w*Text2Text\w*|GenerationDecoder|ForRNNT|ForTDT|Seq2Seq)$|^Rwkv\w*|^OpenLM",
         ((C.NEXT_PIECE, 4.0), (C.ONE_BY_ONE, 2.0)),
     ),
     (
@@ -103,7 +103,7 @@ ARCHITECTURES: tuple[Row, ...] = (
         ((C.NEXT_PIECE, 3.0), (C.ONE_BY_ONE, 2.0)),
     ),
     (
-        r"^(CLIP|Siglip|SigLIP|ALIGN|Align|AltCLIP|ChineseCLIP|Blip|FLAVA|Flava|XCLIP|Clap|ImageBind|Clvp|GroupViT|OwlViT|Owlv2|LiT)\w*Model$",
+        r"^(CLIP|\w*C(?:LIP|lip)|Siglip|SigLIP|ALIGN|Align|AltCLIP|ChineseCLIP|Blip|FLAVA|Flava|XCLIP|Clap|ImageBind|Clvp|GroupViT|OwlViT|Owlv2|LiT)\w*Model$",
         ((C.FEATURES, 4.0),),
     ),
     (

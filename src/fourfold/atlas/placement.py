@@ -13,6 +13,8 @@ from fourfold.vocabulary import FACTS, Cost, FailureMode, Kind
 __all__ = ["Inherited", "Placement", "decide"]
 
 C = Claim
+#: how the code reader quotes a whole loop: its head and what it does
+_LOOP = " … "
 #: below this many votes nothing is decided; the runner-up must stay below this share of the winner. A refusal needs more: texts that
 #: say little of a mechanism speak of benchmarks and features all the same
 ENOUGH = 1.6
@@ -88,7 +90,7 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     votes = tally(rows)
     scores = weigh(votes)
     ranked = _shares(scores)
-    missing = _missing(scores, votes)
+    missing = _missing(scores, votes) or _lone(rows, ranked)
     if missing:
         return Placement(
             subject, None, 0.0, ranked, inherited=_inherited(rows, None), evidence=tuple(rows), missing=missing,
@@ -195,7 +197,13 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
         (v[C.BOUND] >= 2.5 and steps < 2 and v[C.PART_TOKENIZER] < 1, _PIECES, 0.5),
         (v[C.BOUND] >= 2.5 and steps >= 2 and v[C.ITERATE] >= 1.2, (C.BOUND, C.ONE_BY_ONE), 0.5),
         (v[C.GAME] >= 4 and steps < 3, _PIECES, 0.6),
-        (v[C.GAME] >= 4.4 and v[C.CALLED_LATENT] + v[C.DECODE_LATENT] < 2 and v[C.CODE_GAME] < 2, (C.BOUND,), 0.4),
+        (
+            v[C.GAME] >= 4.4 and v[C.CALLED_LATENT] + v[C.DECODE_LATENT] < 2 and v[C.CODE_GAME] < 2 and v[C.BOUND] < 5,
+            (C.BOUND,),
+            0.4,
+        ),
+        (v[C.GAME] >= 4, (C.LABELS, C.FEATURES), 0.5),
+        (v[C.REWARD] >= 6 and v[C.DENOISE] + v[C.CALLED_DIFFUSION] < 1.5, _STEPS, 0.3),
         (v[C.MASKED_BOUND] + v[C.FILL_MASKS] >= 4, (*_PIECES, C.FEATURES), 0.5),
         (
             steps >= 2.5 and v[C.ITERATE] >= 1.2 and v[C.HEAD_PER_PIECE] < 2,
@@ -220,6 +228,7 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
             0.6,
         ),
         (v[C.PART_TOKENIZER] >= 1 and v[C.GENERATES] >= 0.8 and v[C.REBUILD] < 5, (C.REBUILD,), 0.5),
+        (v[C.CODE_GAME] >= 2 and v[C.DECODE_LATENT] + v[C.BOUND] >= 2, (C.REBUILD, C.FEATURES), 0.2),
         (v[C.DENOISE] >= 4 and v[C.HEAD_PER_PIECE] < 2 and total[_PIECES] < 9, (C.NEXT_PIECE, C.ONE_BY_ONE), 0.6),
         (v[C.NOTHING_DRAWN] >= 3, (*_PIECES, *_GAMES, *_LATENT, *_STEPS), 0.5),
         (v[C.EXACT_LATENT] >= 5, _PIECES, 0.5),
@@ -254,6 +263,19 @@ def _missing(scores: Mapping[Cell, float], votes: Mapping[Claim, float]) -> str:
             frozenset((best, second)),
             f"its training loss: the evidence is split between {best.value} and {second.value}",
         )
+    return ""
+
+
+def _lone(rows: list[Evidence], ranked: tuple[tuple[Cell, float], ...]) -> str:
+    """One line of code that looks like a sampler is not enough: loops and draws occur in every kind of program."""
+    of = [row for row in rows if MEANING[row.claim].cell is ranked[0][0] and row.weight >= 0.7]
+    if (
+        len(of) == 1
+        and of[0].kind is Reader.CODE
+        and MEANING[of[0].claim].aspect is Aspect.SAMPLING
+        and _LOOP not in of[0].quote
+    ):
+        return "what its training loss compares: one line of a sampler was found, and nothing else"
     return ""
 
 

@@ -127,6 +127,8 @@ def _pieces(a: Roles, of: set[str], target: set[str], flat: bool) -> Iterator[tu
         yield C.NEXT_PIECE, 3.5
     elif "label" in target and not flat and "pred" in a and "pred" not in target:
         yield C.LABELS, 2.5
+    elif flat and "data" in target and "data" in of and not target & {"label", "pred"}:
+        yield C.NEXT_PIECE, 2.0
 
 
 def _values(of: set[str], target: set[str], kind: str) -> Iterator[tuple[C, float]]:

@@ -28,6 +28,7 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     (C.NEXT_PIECE, 1.5, r"\bcontext-?free prompts?\b|\bcode models?\b|\bgenerative pre-?train\w*|\bopen-ended (?:text|generation)\b|\blanguage generation\b"),
     (C.ONE_BY_ONE, 1.5, r"\bpartially generated\b|\bexposure bias\b|\bspeculative decoding\b|\bautocomplet\w+|\bsequential steps\b"),
     (C.NEXT_PIECE, 2.5, r"\btext[- ]to[- ]text\b"),
+    (C.NEXT_PIECE, 1.5, r"\bgenerat\w+ (?:the |output |discrete )*tokens?\b|\btoken ids?\b"),
     (
         C.NEXT_PIECE,
         2.0,
@@ -78,6 +79,7 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     (C.FEATURES, 1.2, r"\brepresentations from\b|\bvector representations of\b|\bpre-?trained (?:models?|weights) for (?:downstream|transfer)|\bfine-?tuned? with just\b|\bbidirectional representations?\b"),
     (C.LABELS, 1.5, r"\bset prediction\b|\bnon-maximum suppression\b|\bset of predictions\b|\btransfer learning for classif\w+|\bface (?:detection|verification)\b"),
     (C.REWARD, 1.5, r"\bpolicy gradients?\b|\bsurrogate objective\b|\boffline (?:deep )?reinforcement\b|\breinforcement learning (?:algorithms?|librar\w+|methods?)\b"),
+    (C.FEATURES, 1.5, r"\bmutual[- ]information maximi[sz]\w+|\bmaximi[sz]\w+ (?:the )?mutual information\b"),
     (C.FEATURES, 1.2, r"\bpseudo-?labels?\b|\bunsupervised pre-?training\b"),
     (C.LABELS, 1.5, r"\b(?:error|accuracy) on (?:the )?ImageNet\b|\bILSVRC\b|\bclassification tasks?\b|\bImageNet[- ]1k\b|\btop-1\b|\bbackground removal\b|\balpha matte\b|\bsaliency\b"),
     (C.REGRESSION, 1.8, r"\bsuper-?resolution\b"),
