@@ -34,6 +34,11 @@ from fourfold.vocabulary import Kind
 MIXTURE = Mixture([0.4, 0.6], [[-1.0, 0.0], [1.0, 0.5]], [[[0.3, 0.1], [0.1, 0.2]]] * 2)
 
 
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
+
+
 def shaken(part, scale=0.05):
     torch.manual_seed(0)
     for p in part.parameters():

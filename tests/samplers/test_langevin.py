@@ -130,6 +130,15 @@ def test_noise_annealing_ends_at_the_data(chain):
     assert torch.allclose(right.T.cov(), 0.5 * torch.eye(2), atol=0.1)
 
 
+def test_a_clean_end_is_what_the_last_noisy_one_leads_one_to_expect():
+    energy, noise = Noised(EDM(0.3, 20.0)), Noise(0, 0, 1000)
+    noisy = NoiseAnnealed(Langevin(1, 0.05), levels=40, moves=0)(energy, noise)
+    clean = NoiseAnnealed(Langevin(1, 0.05), levels=40, moves=0, clean=True)(energy, Noise(0, 0, 1000))
+    expected = energy.oracle(noisy.double(), torch.full((1000,), 0.3, dtype=torch.float64))
+    assert torch.allclose(clean, expected.float(), atol=1e-4)
+    assert shares(clean) == pytest.approx(0.7, abs=0.06)
+
+
 def test_an_energy_of_every_noise_level_is_a_score_and_a_denoiser():
     energy = Noised(EDM(0.02, 20.0))
     x, t = torch.randn(8, 2, dtype=torch.float64), torch.linspace(0.05, 5, 8).double()

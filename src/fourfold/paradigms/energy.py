@@ -716,7 +716,11 @@ def denoising(space: Space, size: str) -> GenerativeModel:
     sigma_data = 0.5 if images else 1.0
     energy = PreconditionedEnergy(net, space.shape, EDM(0.02, 40.0), sigma_data)
     objective = NoisedScoreMatching(space.shape, sigma_data=sigma_data)
-    sampler = NoiseAnnealed(Langevin(1, 0.1) if images else MALA(10, 0.2), preset.temperatures)
+    sampler = (
+        NoiseAnnealed(Langevin(1, 0.1), preset.temperatures, moves=0, clean=True)
+        if images
+        else NoiseAnnealed(MALA(10, 0.2), preset.temperatures)
+    )
     training = Training(64, 2e-3, muon_rate=0.02) if images else Training(512, 2e-3)
     return GenerativeModel(space, _codec(space), energy, objective, sampler, Unnormalised(), training)
 

@@ -344,16 +344,23 @@ class NoiseAnnealed(Sampler):
         chain: the moves; its ``step_size`` is in units of ``sigma_t^2``, its ``steps`` are those at the last level, and its
             ``warmup`` is not used.
         levels: noise levels.
-        moves: of the chain at each level.
+        moves: of the chain at each level; none leaves ancestral sampling, at half the evaluations of one.
+        clean: end at ``E[x_0 | x]`` instead of at ``x``, in which the noise of the last level remains.
     """
 
     needs: ClassVar[type[Estimand]] = NoisedEnergy
     chain: MarkovChain = Langevin(steps=1, step_size=0.1)
     levels: int = 50
     moves: int = 1
+    clean: bool = False
 
     def __call__(self, estimand: NoisedEnergy, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        return self.run(estimand, noise, cond).x
+        x = self.run(estimand, noise, cond).x
+        if not self.clean:
+            return x
+        path, t = estimand.path, torch.tensor(estimand.path.t_min, dtype=torch.float64)
+        state = State.at(lambda z: estimand(z, cond), x)
+        return (x - float(path.sigma(t)) ** 2 * state.gradient) / float(path.alpha(t))
 
     def run(self, energy: NoisedEnergy, noise: Noise, cond: Tensor | None = None, keep: int = 0) -> Chains:
         """Anneal, then record the chain at the last level; see :meth:`MarkovChain.run`."""
