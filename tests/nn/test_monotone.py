@@ -8,7 +8,7 @@ from torch import nn
 
 from fourfold.nn.coupling_stack import CouplingStack
 from fourfold.nn.made import MaskedMLP, MaskedStack
-from fourfold.nn.monotone import Affine, LogisticMixture, Spline
+from fourfold.nn.monotone import Affine, LogisticMixture, Spline, Triangular
 from fourfold.nn.splines import knots_of, spline, spline_inverse
 
 MAPS = [Affine(), Spline(8, 3.0), LogisticMixture(5), LogisticMixture(1)]
@@ -40,6 +40,31 @@ def test_zeros_are_the_identity(f):
     y, log_slope = f(x, torch.zeros(101, f.values))
     torch.testing.assert_close(y, x, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(log_slope, torch.zeros(101), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("inner", [Affine(), Spline(4), LogisticMixture(3)], ids=str)
+def test_triangular_maps_invert_with_the_diagonal_of_their_jacobian(inner):
+    torch.manual_seed(0)
+    f = Triangular(5, inner)
+    x, h = torch.randn(3, 5).double(), torch.randn(3, 5, f.values).double()
+    y, log_slope = f(x, h)
+    torch.testing.assert_close(f.inverse(y, h), x, atol=1e-7, rtol=1e-7)
+    for i in range(3):
+        jacobian = torch.autograd.functional.jacobian(lambda x, i=i: f(x, h[i])[0], x[i])
+        assert (jacobian.triu(1) == 0).all()
+        torch.testing.assert_close(jacobian.diagonal().log(), log_slope[i])
+
+
+def test_a_triangular_affine_map_draws_any_covariance():
+    """With ``A = I - diag(L) L^-1`` and scales ``1 / diag(L)``, normal noise comes back with covariance ``L L^T``."""
+    torch.manual_seed(0)
+    L = torch.randn(4, 4).double().tril(-1) + torch.diag(0.5 + torch.rand(4).double())
+    f, d = Triangular(4, Affine(50.0)), L.diagonal()
+    a = torch.eye(4).double() - d[:, None] * torch.linalg.inv(L)
+    s = 50 * torch.atanh(-d.log() / 50)
+    h = torch.cat([a, s[:, None], torch.zeros(4, 1).double()], 1)
+    z = torch.randn(20, 4).double()
+    torch.testing.assert_close(f.inverse(z, h.expand(20, 4, 6)), z @ L.mT)
 
 
 def test_the_float64_fallback_mends_steep_splines():

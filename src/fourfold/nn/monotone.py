@@ -1,7 +1,7 @@
 """Increasing maps of single numbers whose parameters a network gives: what flows do to each coordinate.
 
 A map takes ``x`` of any shape ``(*)`` and its parameters ``h`` of shape ``(*, values)``, and gives ``y`` and
-``log dy/dx``. It starts as the identity at ``h = 0`` (the mixture: as the map from a broad mixture to the normal).
+``log dy/dx``; :class:`Triangular` also lets numbers see their neighbours. It starts as the identity at ``h = 0`` (the mixture: as the map from a broad mixture to the normal).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from fourfold.core import Part
 from fourfold.nn.splines import Knots, knots_of, spline, spline_inverse
 
-__all__ = ["Affine", "LogisticMixture", "Monotone", "Spline"]
+__all__ = ["Affine", "LogisticMixture", "Monotone", "Spline", "Triangular"]
 
 
 _FAR = 80.0
@@ -174,6 +174,39 @@ class LogisticMixture(Monotone):
             less = log_below.logsumexp(-1) - (log_below - a).logsumexp(-1) < logit
             low, high = torch.where(less, middle, low), torch.where(less, high, middle)
         return ((low + high) / 2).to(y.dtype)
+
+
+@final
+@dataclass(frozen=True)
+class Triangular(Monotone):
+    """``y_j = f(x_j - sum_{i < j} a_ji x_i; h_j)``: each of a group's numbers also sees those before it.
+
+    Takes ``(*, size)``. With :class:`Affine`, the normal pushed back is a normal of any covariance, where the affine map
+    alone leaves the group independent given what the network saw (Papamakarios et al. 2021, section 3.1.1,
+    https://arxiv.org/abs/1912.02762).
+
+    Attributes:
+        size: numbers in a group.
+        map: ``f``.
+    """
+
+    size: int
+    map: Monotone
+
+    @property
+    def values(self) -> int:
+        return self.size + self.map.values
+
+    def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        a = h[..., : self.size].tril(-1)
+        return self.map(x - (a @ x.unsqueeze(-1)).squeeze(-1), h[..., self.size :])
+
+    def inverse(self, y: Tensor, h: Tensor) -> Tensor:
+        """By forward substitution."""
+        u = self.map.inverse(y, h[..., self.size :])
+        system = torch.eye(self.size, dtype=h.dtype, device=h.device) - h[..., : self.size].tril(-1)
+        solved = torch.linalg.solve_triangular(system, u.unsqueeze(-1), upper=False, unitriangular=True)
+        return solved.squeeze(-1)
 
 
 def _normal_of_logit(logit: Tensor) -> Tensor:

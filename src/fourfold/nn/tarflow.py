@@ -5,6 +5,7 @@ Zhai et al. 2024, Normalizing Flows are Capable Generative Models (https://arxiv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -67,29 +68,25 @@ class PatchStack(Part, nn.Module):
 
     Args:
         size: numbers in one patch.
-        values: parameters that the map of one number takes.
+        values: parameters that the map of one number takes, for each layer.
         length: number of patches.
         width, depth, heads: of each transformer.
-        layers: number of transformers.
         classes: number of labels, or ``None``.
     """
 
     def __init__(
         self,
         size: int,
-        values: int,
+        values: Sequence[int],
         length: int,
         width: int,
         depth: int,
         heads: int,
-        layers: int,
         classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.share, self.size, self.values = 1 / layers, size, values
-        self.layers = nn.ModuleList(
-            _Block(size, size * values, length, width, depth, heads, classes) for _ in range(layers)
-        )
+        self.share, self.size, self.values = 1 / len(values), size, tuple(values)
+        self.layers = nn.ModuleList(_Block(size, size * n, length, width, depth, heads, classes) for n in values)
 
     def cache(self, layer: int, batch: int) -> Cache:
         """An empty cache of one layer."""
@@ -104,4 +101,4 @@ class PatchStack(Part, nn.Module):
         patch alone (zeros before the first), and the parameters are those of the next.
         """
         before = F.pad(x[:, :-1], (0, 0, 1, 0)) if cache is None else x
-        return self.layers[layer](before, cond, cache).view(len(x), -1, self.size, self.values)
+        return self.layers[layer](before, cond, cache).view(len(x), -1, self.size, self.values[layer])

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
@@ -38,7 +38,7 @@ from fourfold.nn.coupling_stack import CouplingStack
 from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
 from fourfold.nn.made import MaskedStack
-from fourfold.nn.monotone import Affine, LogisticMixture, Monotone, Spline
+from fourfold.nn.monotone import Affine, LogisticMixture, Monotone, Spline, Triangular
 from fourfold.nn.tarflow import PatchStack, joined, patches, side
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paths import RectifiedFlow
@@ -139,7 +139,7 @@ class TransformerFlow(Bijection):
 
     Args:
         net: the transformers of the layers.
-        map: the increasing map ``f`` of each number in a patch.
+        maps: the increasing map ``f`` of the numbers in a patch, for each layer.
         event: shape of one encoded image.
         patch: height and width of a patch; they divide those of the image.
 
@@ -149,24 +149,26 @@ class TransformerFlow(Bijection):
 
     cost: ClassVar[Cost | None] = Cost.LENGTH
 
-    def __init__(self, net: PatchStack, map: Monotone, event: tuple[int, ...], patch: tuple[int, int]) -> None:
+    def __init__(
+        self, net: PatchStack, maps: Sequence[Monotone], event: tuple[int, ...], patch: tuple[int, int]
+    ) -> None:
         super().__init__()
-        self.net, self.map, self.patch = net, map, tuple(patch)
+        self.net, self.maps, self.patch = net, tuple(maps), tuple(patch)
         self.event = self.latent = tuple(event)
         if event[1] % patch[0] or event[2] % patch[1]:
             raise ValueError(f"patches of {patch} do not divide images of {event}: an invertible map cannot pad")
 
     def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         h, log_det = patches(x, *self.patch), x.new_zeros(len(x))
-        for layer in range(len(self.net.layers)):
+        for layer, f in enumerate(self.maps):
             h = h.flip(1) if layer else h
-            h, log_slope = self.map(h, self.net(h, layer, cond))
+            h, log_slope = f(h, self.net(h, layer, cond))
             log_det = log_det + log_slope.flatten(1).sum(1)
         return joined(h, self.event, *self.patch), log_det
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         h = patches(z, *self.patch)
-        for layer in reversed(range(len(self.net.layers))):
+        for layer in reversed(range(len(self.maps))):
             h = self._back(h, layer, cond)
             h = h.flip(1) if layer else h
         return joined(h, self.event, *self.patch)
@@ -175,7 +177,7 @@ class TransformerFlow(Bijection):
         """One layer towards the data, patch by patch."""
         cache, found = self.net.cache(layer, len(z)), [torch.zeros_like(z[:, :1])]
         for n in range(z.shape[1]):
-            found.append(self.map.inverse(z[:, n : n + 1], self.net(found[-1], layer, cond, cache)))
+            found.append(self.maps[layer].inverse(z[:, n : n + 1], self.net(found[-1], layer, cond, cache)))
         return torch.cat(found[1:], 1)
 
 
@@ -618,13 +620,18 @@ def _images(space: Space, estimand: Callable[[Images], Bijection], noise: float 
 def _transformer(space: Images, size: str) -> TransformerFlow:
     width, depth, heads, layers, most = {"xs": (32, 1, 1, 2, 4), "s": (192, 2, 4, 4, 4), "m": (384, 3, 6, 6, 4)}[size]
     patch = (side(space.height, most), side(space.width, most))
-    numbers, affine = space.channels * patch[0] * patch[1], Affine()
-    net = PatchStack(numbers, affine.values, space.dims // numbers, width, depth, heads, layers, space.classes)
-    return TransformerFlow(net, affine, space.shape, patch)
+    numbers = space.channels * patch[0] * patch[1]
+    maps = [Triangular(numbers, Spline(8)), *[Triangular(numbers, Affine(7.0))] * (layers - 1)]
+    values = [f.values for f in maps]
+    net = PatchStack(numbers, values, space.dims // numbers, width, depth, heads, space.classes)
+    return TransformerFlow(net, maps, space.shape, patch)
 
 
 def tarflow(space: Space, size: str, noise: float = 0.0) -> GenerativeModel:
-    """Causal transformers over patches with affine maps, on dequantised pixels (Zhai et al. 2024).
+    """Causal transformers over patches, on dequantised pixels (Zhai et al. 2024).
+
+    Maps are affine as in the paper, but triangular within a patch; the first one is a spline, so that it can stretch the
+    uniform noise of a pixel that stays at one level into a normal, which no affine map does.
 
     With ``noise``, trained and sampled as the paper does for looks: Gaussian noise in training, taken away at the end.
     """
