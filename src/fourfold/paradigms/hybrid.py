@@ -112,7 +112,10 @@ def latent_diffusion(space: Space, size: str, transformer: bool = False) -> Gene
         TypeError: for a space other than images.
     """
     images, preset = _images(space, "latent diffusion"), _DIFFUSION[size]
-    codec = LearnedCodec(kl_autoencoder(_bare(images), size))
+    autoencoder = kl_autoencoder(_bare(images), size)
+    # of equal seconds on 64-pixel images, twice the steps of half the batch gave reconstructions nearer to the data
+    autoencoder.training_defaults = replace(autoencoder.training_defaults, batch_size=32)
+    codec = LearnedCodec(autoencoder)
     channels, height, width = codec.event
     text = text_encoder(images.caption)
     if transformer:
@@ -290,6 +293,20 @@ class StudentTerm(Term):
         return (broadcast(weight, fake) * (fake - target).square()).flatten(1).mean(1)
 
 
+@dataclass(frozen=True)
+class _Lessons:
+    """What a student's training depends on: the teacher's weight and share of the budget, the student's noise, rates."""
+
+    weight: float
+    share: float
+    sigma: float
+    training: Training
+
+
+_IMAGES = _Lessons(1.0, 0.5, 5.0, Training(64, 3e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0))
+_VECTORS = _Lessons(0.1, 0.3, 1.5, Training(256, 1e-3, warmup=0.05, betas=(0.0, 0.99), ema=0.05, clip=0.0))
+"""Of vectors a teacher is soon good, and its correction, which pulls samples to where data is densest, soon in the way."""
+
 _CRITIC: Mapping[str, tuple[int, int]] = {"xs": (16, 1), "s": (48, 1), "m": (64, 2)}
 """Width and blocks of the critic."""
 
@@ -310,10 +327,11 @@ def adversarial_student(space: Space, size: str) -> GenerativeModel:
         critic, every = ResNetCritic(shape, width, blocks, 256, space.classes), 4
     else:
         critic, every = ResMLP(space.dims, 1, 2 * width, 2 * blocks, space.classes), 1
-    objective = DistilledGame(teacher, AdversarialGame(critic, penalty=ZeroCentred(0.1), every=every))
-    batch = 64 if isinstance(space, Images) else 256
-    training = Training(batch, learning_rate=3e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0)
-    return GenerativeModel(space, own.codec, Student(own.estimand), objective, OnePass(), NoDensity(), training)
+    chosen = _IMAGES if isinstance(space, Images) else _VECTORS
+    game = AdversarialGame(critic, penalty=ZeroCentred(0.1), every=every)
+    objective = DistilledGame(teacher, game, chosen.weight, share=chosen.share)
+    student = Student(own.estimand, chosen.sigma)
+    return GenerativeModel(space, own.codec, student, objective, OnePass(), NoDensity(), chosen.training)
 
 
 CARDS = (
