@@ -1,5 +1,7 @@
 """Live objects, by class and configuration; fourfold's own models against the map."""
 
+import importlib
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 from fourfold.atlas import Cell, place
 from fourfold.core import count_evaluations
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Cost, Paradigm
 
 
@@ -70,8 +72,39 @@ def test_own_models_cost_and_score_as_the_map_says(name):
     assert model.log_prob(torch.zeros(2, 2)).kind is cards()[name].kind
 
 
+def test_a_paradigm_from_outside_stands_where_it_is_registered(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "examples" / "mixture"))
+    mixture = importlib.import_module("fourfold_mixture")
+    model = mixture.mixture(Vectors(2), "xs")
+    placed = place(model)
+    assert placed.cell is not None
+    assert placed.cell.paradigm is mixture.CARD.paradigm
+    assert placed.likelihood is mixture.CARD.kind is model.log_prob(torch.zeros(2, 2)).kind
+
+
 SPACES = (Images(1, 8, 8), Images(3, 8, 8, classes=3), Vectors(2))
 STAGED = [name for name in recipes() if any(_stages(name, space) for space in SPACES)]
+
+
+def _first(name):
+    for space in (Vectors(2), Images(1, 8, 8), Images(3, 8, 8, classes=3), Text("abc", 8)):
+        try:
+            return build(name, space, "xs")
+        except (TypeError, ValueError):
+            continue
+    raise AssertionError(f"{name} models none of the spaces")
+
+
+@pytest.mark.parametrize("name", sorted(recipes()))
+def test_every_recipe_stands_where_its_card_says(name):
+    placed = place(_first(name))
+    assert placed.cell is not None, placed.missing
+    assert placed.cell.paradigm is cards()[name.partition("/")[0]].paradigm
+
+
+def test_a_continuous_flow_is_solved_in_steps():
+    placed = place(build("flow/continuous", Vectors(2), "xs"))
+    assert (placed.cell, placed.cost) == (Cell.FLOW, Cost.STEPS)
 
 
 def test_hybrids_are_found():

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from fourfold.vocabulary import Cost, Kind, Paradigm
 
-__all__ = ["MEANING", "Aspect", "Cell", "Claim", "Evidence", "Meaning", "Reader"]
+__all__ = ["MEANING", "OBJECTIVE_OF", "Aspect", "Cell", "Claim", "Evidence", "Meaning", "Reader"]
 
 
 class Cell(StrEnum):
@@ -208,6 +208,12 @@ MEANING: Mapping[Claim, Meaning] = {
         (Claim.PART_PREDICTOR, None, "a pretrained predictor it starts from"),
     ),
 }
+
+#: The plainest objective of each cell, for what is known by its cell alone
+OBJECTIVE_OF: Mapping[Cell, Claim] = {
+    Cell.AUTOREGRESSIVE: Claim.NEXT_PIECE, Cell.LATENT_VARIABLE: Claim.BOUND, Cell.ADVERSARIAL: Claim.GAME, Cell.DIFFUSION: Claim.DENOISE,
+    Cell.FLOW: Claim.CHANGE_OF_VARIABLES, Cell.ENERGY: Claim.ENERGY_CONTRAST, Cell.NOT_GENERATIVE: Claim.NOTHING_DRAWN,
+}  # fmt: skip
 
 #: What holds for a cell when nothing read says otherwise: kind of likelihood, and cost of a sample.
 DEFAULTS: Mapping[Cell, tuple[Kind, Cost | None]] = {

@@ -6,27 +6,27 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fourfold.atlas.evidence import Claim, Evidence, Reader
+from fourfold.atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader
 from fourfold.atlas.hub import FileSet, read_files
 
 __all__ = ["read_live"]
 
 #: (estimand, principle) of a fourfold model -> what its two answers are
 _ESTIMANDS: Mapping[str, Claim] = {
-    "Conditionals": Claim.ONE_BY_ONE, "Decoder": Claim.DECODE_LATENT, "Pushforward": Claim.MAP_NOISE, "Bijection": Claim.INVERT, "Denoiser": Claim.ITERATE,
+    "Conditionals": Claim.ONE_BY_ONE, "Decoder": Claim.DECODE_LATENT, "Pushforward": Claim.MAP_NOISE, "Bijection": Claim.INVERT, "Denoiser": Claim.ITERATE, "NoisePredictor": Claim.ITERATE,
     "Velocity": Claim.ITERATE, "Score": Claim.ITERATE, "TokenDenoiser": Claim.FILL_MASKS, "Energy": Claim.CHAIN,
 }  # fmt: skip
 _PRINCIPLES: Mapping[tuple[str, str], Claim] = {
     ("Conditionals", "likelihood"): Claim.NEXT_PIECE, ("Decoder", "bound"): Claim.BOUND, ("Pushforward", "bound"): Claim.BOUND,
     ("Pushforward", "adversarial"): Claim.GAME, ("Decoder", "adversarial"): Claim.GAME, ("Bijection", "likelihood"): Claim.CHANGE_OF_VARIABLES,
-    ("Denoiser", "denoising"): Claim.DENOISE, ("Velocity", "denoising"): Claim.VELOCITY, ("Score", "denoising"): Claim.DENOISE,
+    ("Denoiser", "denoising"): Claim.DENOISE, ("NoisePredictor", "denoising"): Claim.DENOISE, ("Velocity", "denoising"): Claim.VELOCITY, ("Velocity", "likelihood"): Claim.CHANGE_OF_VARIABLES, ("Score", "denoising"): Claim.DENOISE,
     ("TokenDenoiser", "denoising"): Claim.MASKED_BOUND, ("TokenDenoiser", "bound"): Claim.MASKED_BOUND, ("Energy", "contrastive"): Claim.ENERGY_CONTRAST,
     ("AverageVelocity", "denoising"): Claim.CONSISTENCY, ("ConsistencyFunction", "denoising"): Claim.CONSISTENCY, ("Denoiser", "bound"): Claim.DENOISE, ("Decoder", "likelihood"): Claim.EXACT_LATENT,
 }  # fmt: skip
 
 
 def read_live(value: object) -> list[Evidence]:
-    """Evidence in an object that is already in memory; of a fourfold model its stages are asked for, else nothing is called."""
+    """Evidence in an object that is already in memory; of a fourfold model its stages and its registered paradigm are asked for, else nothing is called."""
     if hasattr(value, "objective") and hasattr(value, "estimand"):
         return _fourfold(value)
     config = _config(value)
@@ -45,25 +45,30 @@ def _fourfold(model: Any) -> list[Evidence]:
     names = [kind.__name__ for kind in getattr(learns, "__mro__", ())]
     principle = str(getattr(type(model.objective), "principle", ""))
     rows = []
-    for name in names:
-        claim = _PRINCIPLES.get((name, principle))
-        if claim:
-            rows.append(
-                Evidence(
-                    f"{type(model.objective).__name__}: {principle} of {name}",
-                    "model.objective",
-                    claim,
-                    4.0,
-                    Reader.LIVE,
-                )
-            )
-            break
+    name = next((name for name in names if (name, principle) in _PRINCIPLES), "")
+    claim = _PRINCIPLES.get((name, principle)) or _registered(model, principle)
+    if claim:
+        quote = f"{type(model.objective).__name__}: {principle} of {name or names[0]}"
+        rows.append(Evidence(quote, "model.objective", claim, 4.0, Reader.LIVE))
+    if (name, principle) == ("Velocity", "likelihood"):
+        rows.append(Evidence(type(model.objective).__name__, "model.objective", Claim.SOLVES_ODE, 2.0, Reader.LIVE))
     sampling = next((_ESTIMANDS[name] for name in names if name in _ESTIMANDS), None)
     if sampling:
         rows.append(
             Evidence(type(getattr(model, "sampler", None)).__name__, "model.sampler", sampling, 2.0, Reader.LIVE)
         )
     return rows + _stages(model)
+
+
+def _registered(model: Any, principle: str) -> Claim | None:
+    """The objective of a paradigm from outside: its cell is the one that its package registered."""
+    try:
+        cell = Cell(str(model.paradigm))
+    except (AttributeError, LookupError, ValueError):
+        return None
+    if cell is Cell.LATENT_VARIABLE and principle == "likelihood":
+        return Claim.EXACT_LATENT
+    return OBJECTIVE_OF[cell]
 
 
 #: what a stage of training is called -> the part that the finished model has from it

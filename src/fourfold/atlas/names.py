@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from fourfold.atlas.evidence import DEFAULTS, Cell, Claim, Evidence, Reader
+from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, Cell, Claim, Evidence, Reader
 from fourfold.atlas.placement import _COST, Inherited, Placement, describe
 from fourfold.atlas.systems import System, plain, systems
 from fourfold.vocabulary import Cost, Kind
@@ -20,10 +20,6 @@ _KIND = {
     "unnormalised": Kind.UNNORMALISED,
     "none": Kind.NONE,
 }
-_OBJECTIVE = {
-    Cell.AUTOREGRESSIVE: Claim.NEXT_PIECE, Cell.LATENT_VARIABLE: Claim.BOUND, Cell.ADVERSARIAL: Claim.GAME, Cell.DIFFUSION: Claim.DENOISE,
-    Cell.FLOW: Claim.CHANGE_OF_VARIABLES, Cell.ENERGY: Claim.ENERGY_CONTRAST, Cell.NOT_GENERATIVE: Claim.NOTHING_DRAWN,
-}  # fmt: skip
 _SAMPLING = {
     Cell.AUTOREGRESSIVE: Claim.ONE_BY_ONE, Cell.LATENT_VARIABLE: Claim.DECODE_LATENT, Cell.ADVERSARIAL: Claim.MAP_NOISE, Cell.DIFFUSION: Claim.ITERATE,
     Cell.FLOW: Claim.INVERT, Cell.ENERGY: Claim.CHAIN, Cell.NOT_GENERATIVE: Claim.NOTHING_DRAWN,
@@ -67,7 +63,7 @@ def place_name(name: str) -> Placement | None:
     system, score = matches[0]
     where = system.source[0]
     rows = [
-        Evidence(system.objective[:160], where, _OBJECTIVE[system.paradigm], 1.0, Reader.NAME),
+        Evidence(system.objective[:160], where, OBJECTIVE_OF[system.paradigm], 1.0, Reader.NAME),
         Evidence(system.sampling[:160], where, _SAMPLING[system.paradigm], 1.0, Reader.NAME),
     ]
     base = describe(name, system.paradigm, ((system.paradigm, round(score, 3)),), {}, [])
