@@ -183,3 +183,16 @@ def test_a_class_without_a_head_hands_out_features(config, cell):
 def test_a_scheduler_of_few_steps_is_told_from_one_of_many():
     assert place_files(pipeline("SCMScheduler")).likelihood is Kind.NONE
     assert place_files(pipeline("EDMDPMSolverMultistepScheduler")).likelihood is Kind.ESTIMATE
+
+
+def test_what_cannot_be_read_is_one_clear_line(tmp_path):
+    (tmp_path / "broken.json").write_text('{"a": [1,')
+    (tmp_path / "empty").mkdir()
+    for subject, line in (
+        (tmp_path / "broken.json", "broken JSON"),
+        (tmp_path / "empty", "an empty folder"),
+        ("nowhere/paper.txt", "no such file"),
+    ):
+        with pytest.raises(UnreadableError, match=line) as raised:
+            place(subject)
+        assert "\n" not in str(raised.value)

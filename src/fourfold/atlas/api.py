@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from fourfold.atlas.placement import Placement, decide
 __all__ = ["place", "place_code", "place_files", "place_words"]
 
 MAX_SOURCES = 12
+#: what is written like the name of a file means one
+_FILE = re.compile(r"\S+\.(?:txt|md|rst|json|ya?ml|toml|ini|cfg|py|ipynb|safetensors|ckpt|pth?|bin|onnx|html?)")
 
 
 def place(subject: object = None, *, objective: str = "", sampling: str = "") -> Placement:
@@ -71,7 +74,7 @@ def _place_text(text: str) -> Placement:
             exists = False
         if exists:
             return _place_path(path)
-        if text.startswith(("./", "../", "/", "~")):
+        if text.startswith(("./", "../", "/", "~")) or _FILE.fullmatch(text):
             raise UnreadableError(f"{text}: no such file or folder")
         if len(text) < 80:
             from fourfold.atlas.names import place_name
@@ -101,7 +104,10 @@ def _place_path(path: Path) -> Placement:
     if suffix == ".py":
         return place_code(text, path.name, path.name)
     if suffix in (".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".gin"):
-        return place_files({path.name: text}, path.name)
+        placed = place_files({path.name: text}, path.name)
+        if placed.notes and not placed.evidence:
+            raise UnreadableError(placed.notes[0])
+        return placed
     return place_words(text, path.name)
 
 
@@ -109,6 +115,8 @@ def _place_folder(folder: Path) -> Placement:
     """Model files first; where they leave the question open, the card, then the code."""
     from fourfold.atlas.hub import read_files, read_folder
 
+    if next(iter(files_below(folder)), None) is None:
+        raise UnreadableError(f"{folder}: an empty folder; give one with a model card, configuration files or code")
     files = read_folder(folder)
     rows = read_files(files)
     first = decide(folder.name, rows, files.skipped)
