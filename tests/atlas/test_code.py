@@ -153,10 +153,22 @@ pooled_logits = logits[rows, last_token]
 loss = loss_fct(pooled_logits.view(-1, self.num_labels), labels.view(-1))
 """
 
+SPANS = """
+start_logits, end_logits = self.head(hidden).split(1, dim=-1)
+loss = (loss_fct(start_logits, start_positions) + loss_fct(end_logits, end_positions)) / 2
+"""
+REGIMES = """
+for t in range(nobs):
+    predicted_joint = regime_transition @ filtered_marginal[t]
+    filtered_joint = predicted_joint * densities[t]
+"""
+
 
 @pytest.mark.parametrize(
     ("source", "cell"),
     [
+        (SPANS, Cell.NOT_GENERATIVE),
+        (REGIMES, Cell.LATENT_VARIABLE),
         (KERNEL, Cell.LATENT_VARIABLE),
         (ENERGIES, Cell.ENERGY),
         (RANKED, Cell.NOT_GENERATIVE),
