@@ -1,13 +1,13 @@
 """Energy-based models: quality of samples, how their chains do, and the bracket of their likelihood.
 
     python benchmarks/energy.py vectors [two-moons] [--recipe energy] [--budget 60s] [--size s] [--seed 0] [--plot FILE]
-    python benchmarks/energy.py images [fashion-mnist] [--recipe energy] [--budget 120s] [--plot FILE]
+    python benchmarks/energy.py images [fashion-mnist] [--recipe energy] [--budget 120s] [--n 2000] [--plot FILE]
 
 ``vectors`` prints MMD^2 x 1000 of 2,000 samples to 2,000 test examples, in raw coordinates, with its kernel, its interval and
 its floor (as many training examples against the same); the acceptance, split R-hat and effective sample size of chains at the
 end of sampling; log Z between forward and reverse annealing, and so the test log-likelihood between two numbers; in two
 dimensions also both by quadrature, which the bracket must hold. ``images`` prints the Frechet distance in the features that
-the data allow, the cost of a sample, and of a classifier the accuracy of its logits on all test examples.
+the data allow (samples drawn with networks in bfloat16), the cost of a sample, and of a classifier the accuracy of its logits on all test examples.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 import fourfold
 from fourfold.core import Noise
 from fourfold.data import Dataset, load
+from fourfold.engine.precision import inference
 from fourfold.engine.run import Run
 from fourfold.estimands import Energy
 from fourfold.metrics import mmd
@@ -71,15 +72,16 @@ def summed(energy: Energy, reach: float = 8.0, cells: int = 1000) -> float:
     return float(torch.cat(parts).logsumexp(0)) + 2 * math.log(2 * reach / cells)
 
 
-def images(run: Run, data: Dataset, seed: int, plot: Path | None) -> None:
+def images(run: Run, data: Dataset, seed: int, plot: Path | None, n: int) -> None:
     """Samples against test images, and the labels that a classifier gives them."""
     energy = run.model.estimand
     if isinstance(energy, ClassifierEnergy):
         with torch.no_grad():
             right = energy.logits(run.model.codec.encode(data.test.x)[0]).argmax(1) == data.test.cond
         print(f"  accuracy of the logits on {len(right)} test examples: {float(right.float().mean()):.4f}", flush=True)
-    chosen = examples(data, 2000)
-    drawn = draw(run.model, len(chosen.test), seed, chosen.cond)
+    chosen = examples(data, n)
+    with inference(run.model):
+        drawn = draw(run.model, len(chosen.test), seed, chosen.cond)
     print(f"  {headline(drawn.x, data, chosen)}; {drawn.evaluations:.0f} evaluations, {drawn.seconds:.0f} s for all")
     if plot is not None:
         from PIL import Image
@@ -117,6 +119,7 @@ def main() -> None:
     parser.add_argument("--budget")
     parser.add_argument("--size", default="s")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--n", type=int, default=2000, help="samples of images, and as many references")
     parser.add_argument("--data-dir")
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
@@ -134,7 +137,10 @@ def main() -> None:
         f"{card['precision']['name']}",
         flush=True,
     )
-    (vectors if of_vectors else images)(run, data, arguments.seed, arguments.plot)
+    if of_vectors:
+        vectors(run, data, arguments.seed, arguments.plot)
+    else:
+        images(run, data, arguments.seed, arguments.plot, arguments.n)
 
 
 if __name__ == "__main__":

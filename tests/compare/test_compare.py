@@ -99,6 +99,29 @@ def test_the_terminal_table_fits_eighty_columns(finished: tuple[Comparison, Path
     assert any(line.startswith("left out: latent-diffusion: it is of images") for line in lines)
 
 
+def test_a_hybrid_says_what_it_was_built_on_and_what_it_lost(finished: tuple[Comparison, Path], tmp_path: Path) -> None:
+    comparison, _ = finished
+    one, two = comparison.entries
+    outcome = two.outcomes[0]
+    assert outcome.result is not None
+    log = outcome.folder / "run" / "stages" / "teacher" / "log.jsonl"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(f'{{"step": {i}, "denoising/loss_high_noise": {1 / i}}}\n' for i in (1, 2, 4)))
+    shared = [
+        {"name": name, "share": share, "steps": steps, "seconds": 1.5, "parameters": 1000}
+        for name, share, steps in (("teacher", 0.35, 5), ("model", 0.65, 7))
+    ]
+    built = replace(outcome, result={**outcome.result, "stages": shared})
+    entries = (replace(one, name="diffusion"), replace(two, name="adversarial-student", outcomes=(built,)))
+    page = replace(comparison, entries=entries).save(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "budget: teacher 35\u202f%, model 65\u202f%" in page
+    assert "teacher 35&nbsp;% (5 steps in 1.5 s" in page
+    assert 'uneven noise levels</b> <span class="soft">of the teacher' in page
+    assert "loss high noise 1 → <b>0.25</b>" in page
+    assert "network evaluations per sample 1 instead of 2" in page
+    assert "lost is the likelihood" in page
+
+
 def test_what_is_finished_is_not_run_again(finished: tuple[Comparison, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     _, folder = finished
     monkeypatch.setattr("fourfold.compare.jobs._process", lambda *a: pytest.fail("it was run again"))
