@@ -4,14 +4,14 @@ import sys
 from pathlib import Path
 
 from fourfold.paradigms import cards
-from fourfold.vocabulary import FACTS, Card
+from fourfold.vocabulary import Card
 
 PAGE = Path(__file__).with_name("paradigms.md")
 
 
 def section(card: Card) -> str:
     """One card as Markdown."""
-    facts = FACTS[card.paradigm]
+    facts = card.facts
     recipes = ", ".join(f"`{card.name}`" if i == 0 else f"`{card.name}/{name}`" for i, name in enumerate(card.recipes))
     modes = "\n".join(f"| {mode.name} | {mode.meaning} | {mode.measurement} |" for mode in facts.failure_modes)
     papers = "\n".join(f"- {r.authors}. {r.title}. {r.year}. {r.link}" for r in facts.references)

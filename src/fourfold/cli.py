@@ -532,18 +532,17 @@ def _facts(card: Card) -> str:
     """The facts of a card and of its paradigm, wrapped to 80 columns."""
     from textwrap import fill
 
-    facts, kind = card.facts, str(card.kind).replace("_", " ")
-    note = (
-        facts.likelihood_note if card.kind is facts.likelihood else f"not {facts.likelihood}, as others of its paradigm"
-    )
+    facts = card.facts
     rows = [
         ("paradigm", f"{card.paradigm}: {card.summary}"),
         ("recipes", ", ".join(card.recipes)),
         *([("parts", f"inherited: {', '.join(card.inherits)}")] if card.inherits else []),
         ("represents", facts.represents),
-        ("objective", f"{facts.objective}: {facts.objective_formula}"),
-        ("sampling", f"{facts.sampling}: {facts.sampling_formula}"),
-        ("likelihood", f"{kind}: {note}"),
+        ("objective", facts.objective),
+        ("", facts.objective_formula),
+        ("sampling", facts.sampling),
+        ("", facts.sampling_formula),
+        ("likelihood", f"{facts.likelihood}: {facts.likelihood_note}".replace("_", " ")),
         ("cost", f"{facts.cost}: {facts.cost_note}"),
         ("gives", facts.gives),
         ("inherits", facts.inherits),

@@ -7,7 +7,7 @@ atlas all read it. It imports nothing heavy, so the atlas and the command line a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -107,8 +107,9 @@ class Card:
     """What a file in ``paradigms/`` declares to exist: found by the walk, it gets checks, a name, a page and a row.
 
     ``recipes`` maps a recipe's name to a function ``(space, size) -> GenerativeModel``; the first one is the default.
-    A recipe raises ``TypeError`` for a space it does not model. ``likelihood`` is given where it is not its paradigm's, and
-    ``inherits`` names the parts of a hybrid that come from elsewhere than its generative step. ``kinds`` names the kind
+    A recipe raises ``TypeError`` for a space it does not model. ``likelihood`` is given where it is not its paradigm's, ``own``
+    holds whatever other fields of :class:`Facts` differ, and ``inherits`` names the parts of a hybrid that come from elsewhere
+    than its generative step. ``kinds`` names the kind
     of those recipes that have another than the card, ``captioned`` the recipes that model images given a caption; the others
     are refused such a space by :func:`fourfold.paradigms.build`.
     """
@@ -121,6 +122,7 @@ class Card:
     inherits: tuple[str, ...] = ()
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     captioned: tuple[str, ...] = ()
+    own: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def kind_of(self, recipe: str) -> Kind:
         """The kind of likelihood of one recipe's models before dequantisation; the empty name is the default recipe."""
@@ -129,12 +131,15 @@ class Card:
     @property
     def kind(self) -> Kind:
         """The kind of likelihood of this card's models before dequantisation."""
-        return self.likelihood or self.facts.likelihood
+        return self.likelihood or FACTS[self.paradigm].likelihood
 
     @property
     def facts(self) -> Facts:
-        """The facts of this card's paradigm."""
-        return FACTS[self.paradigm]
+        """The facts of this card's paradigm, with those that are its own in their place."""
+        facts = FACTS[self.paradigm]
+        if self.kind is not facts.likelihood:
+            facts = replace(facts, likelihood_note=f"not {facts.likelihood}, as others of its paradigm")
+        return replace(facts, **{"likelihood": self.kind, **self.own})
 
 
 FACTS: Mapping[Paradigm, Facts] = {

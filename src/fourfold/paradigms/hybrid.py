@@ -44,7 +44,7 @@ from fourfold.paths import EDM, broadcast, time_at
 from fourfold.samplers.likelihood import ProbabilityFlow
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Vectors
-from fourfold.vocabulary import Card, Kind, Paradigm, Principle
+from fourfold.vocabulary import Card, Kind, Paradigm, Principle, Reference
 
 __all__ = ["CARDS", "DistilledGame", "Student", "behind"]
 
@@ -334,6 +334,64 @@ def adversarial_student(space: Space, size: str) -> GenerativeModel:
     return GenerativeModel(space, own.codec, student, objective, OnePass(), NoDensity(), chosen.training)
 
 
+_DIFFUSED_CODES = (
+    Reference(
+        "Vahdat, Kreis, Kautz",
+        2021,
+        "Score-based Generative Modeling in Latent Space",
+        "https://arxiv.org/abs/2106.05931",
+    ),
+    Reference(
+        "Rombach, Blattmann, Lorenz, Esser, Ommer",
+        2022,
+        "High-Resolution Image Synthesis with Latent Diffusion Models",
+        "https://arxiv.org/abs/2112.10752",
+    ),
+)
+_PREDICTED_CODES = (
+    Reference(
+        "van den Oord, Vinyals, Kavukcuoglu",
+        2017,
+        "Neural Discrete Representation Learning",
+        "https://arxiv.org/abs/1711.00937",
+    ),
+    Reference(
+        "Esser, Rombach, Ommer",
+        2021,
+        "Taming Transformers for High-Resolution Image Synthesis",
+        "https://arxiv.org/abs/2012.09841",
+    ),
+    Reference(
+        "Mentzer, Minnen, Agustsson, Tschannen",
+        2024,
+        "Finite Scalar Quantization: VQ-VAE Made Simple",
+        "https://arxiv.org/abs/2309.15505",
+    ),
+)
+_FLOWED_CODES = (
+    Reference("Chen et al.", 2017, "Variational Lossy Autoencoder", "https://arxiv.org/abs/1611.02731"),
+    Reference(
+        "Papamakarios et al.",
+        2021,
+        "Normalizing Flows for Probabilistic Modeling and Inference",
+        "https://arxiv.org/abs/1912.02762",
+    ),
+)
+_STUDENTS = (
+    Reference(
+        "Sauer, Lorenz, Blattmann, Rombach",
+        2023,
+        "Adversarial Diffusion Distillation",
+        "https://arxiv.org/abs/2311.17042",
+    ),
+    Reference(
+        "Yin et al.",
+        2024,
+        "Improved Distribution Matching Distillation for Fast Image Synthesis",
+        "https://arxiv.org/abs/2405.14867",
+    ),
+)
+
 CARDS = (
     Card(
         "latent-diffusion",
@@ -342,6 +400,21 @@ CARDS = (
         "Diffusion of the codes of an autoencoder that is trained first.",
         inherits=("autoencoder",),
         captioned=("unet", "dit"),
+        own={
+            "represents": "an encoder and decoder of examples, and the score of the codes at every noise level",
+            "objective": "the autoencoder by reconstruction, features, a critic and a little KL; then regression of clean codes",
+            "objective_formula": "min_θ E_t,z0,ε  w(t)·‖D_θ(α_t z0 + σ_t ε, t) − z0‖²,  z0 ~ q(z | x)",
+            "sampling": "integrate the ODE of the codes from noise, then decode once",
+            "sampling_formula": "z_T ~ N(0, σ_T² I),  dz = v_θ(z, t) dt  from T to 0,  x = decode(z_0)",
+            "likelihood_note": (
+                "the encoder's entropy and the decoder's likelihood, with the log-density of the codes by their ODE: an estimate"
+                " of a bound; with the codes' variational bound it is a lower bound from end to end"
+            ),
+            "cost_note": "one evaluation on the small codes per solver step and stage, and one decoding",
+            "gives": "diffusion at the cost of the codes' size, not the example's",
+            "inherits": "its autoencoder's reconstructions as the ceiling, many evaluations per sample, a loose likelihood",
+            "references": _DIFFUSED_CODES,
+        },
     ),
     Card(
         "latent-autoregressive",
@@ -350,6 +423,18 @@ CARDS = (
         "A causal transformer of the codes of a tokenizer that is trained first.",
         likelihood=Kind.LOWER_BOUND,
         inherits=("tokenizer",),
+        own={
+            "represents": "a tokenizer of examples, and a product of conditionals of the codes in a fixed order",
+            "objective": "the tokenizer by reconstruction, features and a critic; then maximum likelihood of each code",
+            "objective_formula": "min_θ −Σ_i log p_θ(z_i | z_<i),  z = quantise(encode(x))",
+            "sampling": "draw the codes one after the other, each given those already drawn, then decode once",
+            "sampling_formula": "z_i ~ p_θ(· | z_<i),  i = 1 … L,  x = decode(z)",
+            "likelihood_note": "exact of the codes; with the decoder's likelihood a bound on that of the example",
+            "cost_note": "one network evaluation per code, cached, and one decoding; far fewer codes than pixels",
+            "gives": "one sequence model for any data that can be tokenised, short sequences",
+            "inherits": "its tokenizer's reconstructions as the ceiling, a fixed order, errors that feed back into later codes",
+            "references": _PREDICTED_CODES,
+        },
     ),
     Card(
         "latent-flow",
@@ -358,6 +443,18 @@ CARDS = (
         "A normalizing flow of the codes of a variational autoencoder that is trained first.",
         likelihood=Kind.LOWER_BOUND,
         inherits=("autoencoder",),
+        own={
+            "represents": "an encoder and decoder of examples, and an invertible map between noise and their codes",
+            "objective": "the autoencoder by its evidence lower bound; then maximum likelihood of the codes",
+            "objective_formula": "min_θ −log p_ε(f_θ(z)) − log |det ∂f_θ/∂z|,  z ~ q(z | x)",
+            "sampling": "draw noise, apply the inverse map once, decode once",
+            "sampling_formula": "ε ~ N(0, I),  z = f_θ⁻¹(ε),  x ~ p(· | z)",
+            "likelihood_note": "encoder entropy, decoder likelihood and the exact density of the code: one bound from end to end",
+            "cost_note": "one pass of the flow and one of the decoder",
+            "gives": "fast sampling, a code for every example, a prior without the holes of a fixed one",
+            "inherits": "blur where the decoder's noise model is wrong, a gap between bound and likelihood",
+            "references": _FLOWED_CODES,
+        },
     ),
     Card(
         "adversarial-student",
@@ -365,5 +462,13 @@ CARDS = (
         {"distilled": adversarial_student},
         "A generator of one pass, taught by a diffusion model that is trained first and by a critic.",
         inherits=("teacher",),
+        own={
+            "represents": "a map from noise to examples, with no density",
+            "objective": "a game against a critic, in which a diffusion teacher corrects every sample",
+            "objective_formula": "min_G max_D E[f(D(G(z)) − D(x))] + λ·E w(t)·‖G(z) − sg(D_teacher(α_t G(z) + σ_t ε, t))‖²",
+            "gives": "one-pass samples that start from what diffusion has learned",
+            "inherits": "no likelihood, a game that may not converge, its teacher's errors",
+            "references": _STUDENTS,
+        },
     ),
 )
