@@ -51,6 +51,7 @@ __all__ = [
     "count_evaluations",
     "decode_captions",
     "encode_captions",
+    "forgetful",
     "no_likelihood",
     "register_paradigm",
     "register_view",
@@ -219,6 +220,14 @@ class Batch(NamedTuple):
     cond: Tensor | None = None
     """``(B,)`` class labels, where -1 is "unknown", or ``(B, L)`` bytes of captions padded with -1, where a row of only -1
     is "unknown"; ``None`` is "all unknown"."""
+
+
+def forgetful(cond: Tensor | None, share: float) -> Tensor | None:
+    """Labels or captions, each replaced by -1 ("unknown") with probability ``share``, so that one network learns both."""
+    if cond is None or share == 0:
+        return cond
+    hidden = torch.rand(len(cond), *[1] * (cond.ndim - 1), device=cond.device) < share
+    return torch.where(hidden, -1, cond)
 
 
 Condition: TypeAlias = int | str | Sequence[str] | Tensor | None

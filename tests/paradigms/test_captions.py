@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from fourfold.core import GenerativeModel, encode_captions
+from fourfold.core import GenerativeModel, encode_captions, forgetful
 from fourfold.nn.text_encoder import ByteEncoder
 from fourfold.nn.unet import UNet
 from fourfold.paradigms import build, recipes
-from fourfold.paradigms.diffusion import Denoising, Preconditioned, forgetful
+from fourfold.paradigms.diffusion import Denoising, Preconditioned
 from fourfold.paths import EDM
 from fourfold.samplers.guidance import Guided
 from fourfold.spaces import Images, Vectors

@@ -7,7 +7,7 @@ import torch
 
 from fourfold import checks
 from fourfold.codecs import Standardised
-from fourfold.core import Batch, GenerativeModel, Noise, Training, view
+from fourfold.core import Batch, GenerativeModel, Noise, Training, forgetful, view
 from fourfold.data.oracles import GaussianDenoiser, MixtureDenoiser
 from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
 from fourfold.paradigms import diffusion
@@ -83,10 +83,10 @@ def test_noise_levels_follow_the_law_asked_for():
 def test_labels_are_dropped_at_the_rate_asked_for():
     torch.manual_seed(0)
     cond = torch.arange(4).repeat(5_000)
-    dropped = diffusion.forgetful(cond, 0.2)
+    dropped = forgetful(cond, 0.2)
     assert (dropped == -1).double().mean().item() == pytest.approx(0.2, abs=0.01)
     assert bool(((dropped == cond) | (dropped == -1)).all())
-    assert diffusion.forgetful(None, 0.2) is None
+    assert forgetful(None, 0.2) is None
 
 
 SCORES = {

@@ -38,6 +38,7 @@ from fourfold.core import (
     Space,
     Term,
     Training,
+    forgetful,
     no_likelihood,
 )
 from fourfold.estimands import Pushforward
@@ -369,7 +370,7 @@ class CriticTerm(Term):
         self.generator, self.game = generator, game
 
     def forward(self, batch: Batch) -> Tensor:
-        game, cond = self.game, _hidden(batch.cond, self.game.drop if self.training else 0.0)
+        game, cond = self.game, forgetful(batch.cond, self.game.drop if self.training else 0.0)
         with torch.no_grad():
             fake = game.seen(_generated(self.generator, batch.x, cond))
             x = game.seen(batch.x)
@@ -412,7 +413,7 @@ class GeneratorTerm(Term):
         self.generator, self.game = generator, game
 
     def forward(self, batch: Batch) -> Tensor:
-        game, cond = self.game, _hidden(batch.cond, self.game.drop if self.training else 0.0)
+        game, cond = self.game, forgetful(batch.cond, self.game.drop if self.training else 0.0)
         z = torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device)
         fake = self.generator(z, cond)
         spread = [x.detach().var(0, correction=0).sum() for x in (fake, batch.x)]
@@ -432,13 +433,6 @@ def _generated(generator: Pushforward, x: Tensor, cond: Tensor | None) -> Tensor
 def _twice(cond: Tensor | None) -> Tensor | None:
     """The labels of data and samples side by side."""
     return None if cond is None else torch.cat([cond, cond])
-
-
-def _hidden(cond: Tensor | None, share: float) -> Tensor | None:
-    """The labels with a random share of them replaced by -1."""
-    if cond is None or share == 0:
-        return cond
-    return torch.where(torch.rand(cond.shape, device=cond.device) < share, -1, cond)
 
 
 # --- sampling and likelihood ------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from fourfold.core import (
     Space,
     Term,
     Training,
+    forgetful,
 )
 from fourfold.estimands import Conditionals
 from fourfold.nn.causal import CausalConvNet, PlaneCache
@@ -299,10 +300,7 @@ class _Likelihood(Term):
         self.estimand, self.hidden = estimand, hidden
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = batch.cond
-        if cond is not None and self.hidden:
-            cond = torch.where(torch.rand(len(cond), device=cond.device) < self.hidden, -1, cond)
-        return -self.estimand(batch.x, cond).mean(1)
+        return -self.estimand(batch.x, forgetful(batch.cond, self.hidden)).mean(1)
 
 
 @final

@@ -39,6 +39,7 @@ from fourfold.core import (
     Space,
     Term,
     Training,
+    forgetful,
 )
 from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
 from fourfold.nn.dit import DiT
@@ -68,7 +69,6 @@ __all__ = [
     "SlicedScoreMatching",
     "VariationalBound",
     "denoising",
-    "forgetful",
     "network_of",
     "noise_level",
     "normal_quantile",
@@ -201,14 +201,6 @@ def quantiles(n: int, device: torch.device) -> Tensor:
 def normal_quantile(u: Tensor) -> Tensor:
     """The inverse of the standard normal distribution function."""
     return math.sqrt(2) * torch.erfinv(2 * u - 1)
-
-
-def forgetful(cond: Tensor | None, dropout: float) -> Tensor | None:
-    """Labels or captions, each replaced by -1 (unknown) with probability ``dropout``."""
-    if cond is None:
-        return None
-    hidden = torch.rand(len(cond), *[1] * (cond.ndim - 1), device=cond.device) < dropout
-    return torch.where(hidden, -1, cond)
 
 
 def watched_by_noise(loss: Tensor) -> dict[str, Tensor]:

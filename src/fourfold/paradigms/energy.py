@@ -36,6 +36,7 @@ from fourfold.core import (
     Space,
     Term,
     Training,
+    forgetful,
     view,
 )
 from fourfold.estimands import Denoiser, Energy, NoisedEnergy, Reference
@@ -207,13 +208,6 @@ def _noise(x: Tensor, rows: int | None = None) -> Noise:
     return Noise(int(torch.randint(2**62, ())), 0, len(x) if rows is None else rows, "train", x.device)
 
 
-def _forgetful(cond: Tensor | None, dropout: float) -> Tensor | None:
-    """Labels, each replaced by -1 (unknown) with probability ``dropout``."""
-    if cond is None or dropout == 0:
-        return cond
-    return torch.where(torch.rand(len(cond), device=cond.device) < dropout, -1, cond)
-
-
 @final
 class ChainMonitor(nn.Module):
     """A few chains of the model in training, and the R-hat of their latest draws: whether chains still mix.
@@ -302,7 +296,7 @@ class NoiseContrastiveTerm(Term):
     def forward(self, batch: Batch) -> Tensor:
         x, n = batch.x, len(batch.x)
         y = self.energy.reference.draw(_noise(x, n * self.ratio))
-        cond = _forgetful(batch.cond, self.dropout)
+        cond = forgetful(batch.cond, self.dropout)
         both = None if cond is None else cond.repeat(1 + self.ratio)
         logits = self.energy.tilt(torch.cat([x, y]), both) - math.log(self.ratio)
         data, noise = logits[:n], logits[n:].view(self.ratio, n)
@@ -356,7 +350,7 @@ class ContrastiveDivergenceTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         settings = self.settings
-        cond = _forgetful(batch.cond, settings.dropout) if settings.classes else None
+        cond = forgetful(batch.cond, settings.dropout) if settings.classes else None
         x = batch.x + settings.data_noise * torch.randn_like(batch.x) if settings.data_noise else batch.x
         y, acceptance = settings.negatives(self.energy, batch.x, cond)
         both = None if cond is None else cond.repeat(2)
@@ -495,7 +489,7 @@ class DenoisingScoreMatchingTerm(Term):
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
-        eps, cond = torch.randn_like(batch.x), _forgetful(batch.cond, self.dropout)
+        eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.dropout)
         x = (batch.x + self.sigma * eps).requires_grad_()
         energy = self.energy(x, cond)
         (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
@@ -555,7 +549,7 @@ class NoisedScoreMatchingTerm(Term):
         log_sigma = settings.mean + settings.std * math.sqrt(2) * torch.erfinv(2 * u.clamp(1e-6, 1 - 1e-6) - 1)
         t = log_sigma.exp().clamp(path.t_min, path.t_max)
         x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
-        error = self.denoiser(x_t, t, _forgetful(batch.cond, settings.dropout)) - batch.x
+        error = self.denoiser(x_t, t, forgetful(batch.cond, settings.dropout)) - batch.x
         weight = settings.sigma_data**-2 + t**-2
         self.watched = {"energy_gap": self._gap(x_t, t), "rhat": settings.monitor(self.energy)}
         return weight * error.float().square().flatten(1).mean(1)

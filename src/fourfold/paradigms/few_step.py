@@ -39,6 +39,7 @@ from fourfold.core import (
     Staged,
     Term,
     Training,
+    forgetful,
     no_likelihood,
     view,
 )
@@ -47,7 +48,6 @@ from fourfold.paradigms.diffusion import (
     SIZES,
     Preconditioned,
     denoising,
-    forgetful,
     network_of,
     noise_level,
     normal_quantile,

@@ -31,6 +31,7 @@ from fourfold.core import (
     Space,
     Term,
     Training,
+    forgetful,
     no_likelihood,
 )
 from fourfold.estimands import Bijection, Velocity
@@ -223,13 +224,6 @@ def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -
     return error
 
 
-def _partly_hidden(cond: Tensor | None, share: float) -> Tensor | None:
-    """Labels, a share of which is replaced by "unknown"."""
-    if cond is None or not share:
-        return cond
-    return torch.where(torch.rand(len(cond), device=cond.device) < share, -1, cond)
-
-
 @final
 class LikelihoodTerm(Term):
     """The one term of :class:`MaximumLikelihood`; every so often it watches ``inverse_error`` on a few examples."""
@@ -242,7 +236,7 @@ class LikelihoodTerm(Term):
         self.estimand, self.hidden, self.noise, self._calls = estimand, hidden, noise, 0
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = _partly_hidden(batch.cond, self.hidden)
+        cond = forgetful(batch.cond, self.hidden)
         x = batch.x + self.noise * torch.randn_like(batch.x) if self.noise else batch.x
         self._watch(x, cond)
         return -log_density(self.estimand, x, cond) / math.prod(self.estimand.event)
@@ -285,7 +279,7 @@ class VariationalTerm(Term):
         self._calls, self._error = 0, torch.zeros(())
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = _partly_hidden(batch.cond, self.hidden)
+        cond = forgetful(batch.cond, self.hidden)
         z, log_q = requantised(self.dequantiser, batch.x, torch.randn_like(batch.x), self.levels)
         if self._calls % 500 == 0:
             self._error = inverse_error(self.estimand, z[:4], None if cond is None else cond[:4])
@@ -339,7 +333,7 @@ class ContinuousTerm(Term):
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
-        cond = _partly_hidden(batch.cond, self.hidden)
+        cond = forgetful(batch.cond, self.hidden)
         signs = (torch.rand_like(batch.x) < 0.5) * 2.0 - 1
         z, log_det, energy = _solved(self.estimand, batch.x, cond, signs, self.steps)
         nats = log_det - (z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2

@@ -28,7 +28,19 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.codecs import LearnedCodec, QuantisedCodec
-from fourfold.core import Batch, Codec, Estimand, GenerativeModel, Objective, Space, Stage, Staged, Term, Training
+from fourfold.core import (
+    Batch,
+    Codec,
+    Estimand,
+    GenerativeModel,
+    Objective,
+    Space,
+    Stage,
+    Staged,
+    Term,
+    Training,
+    forgetful,
+)
 from fourfold.estimands import Pushforward
 from fourfold.nn.dit import DiT
 from fourfold.nn.resnet import ResMLP, ResNetCritic
@@ -268,9 +280,7 @@ class StudentTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         ((objective, teacher),) = self._held
-        game, cond = objective.game, batch.cond
-        if cond is not None and self.training:
-            cond = torch.where(torch.rand(len(cond), device=cond.device) < game.drop, -1, cond)
+        game, cond = objective.game, forgetful(batch.cond, objective.game.drop if self.training else 0.0)
         fake = self.generator(torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device), cond)
         correction = self._correction(fake, cond, objective, teacher)
         spread = [x.detach().var(0, correction=0).sum() for x in (fake, batch.x)]

@@ -33,6 +33,7 @@ from fourfold.core import (
     Space,
     Term,
     Training,
+    forgetful,
 )
 from fourfold.estimands import Decoder, Observation
 from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_size
@@ -476,7 +477,7 @@ class BoundTerm(Term):
 
 def _explained(decoder: CodedDecoder, encoder: nn.Module, batch: Batch, drop: float) -> Explanation:
     """A draw of every example's code, a share of the labels hidden."""
-    x, cond = batch.x, _hidden(batch.cond, drop)
+    x, cond = batch.x, forgetful(batch.cond, drop)
     return decoder.explain(encoder(x, cond), encoder, cond, lambda *s: torch.randn(len(x), *s, device=x.device))
 
 
@@ -497,14 +498,6 @@ def _watched(decoder: CodedDecoder, found: Explanation, log_likelihood: Tensor) 
     if found.codes is not None and isinstance(decoder, QuantisedDecoder):
         watched["perplexity"] = perplexity(found.codes, decoder.size)
     return watched
-
-
-def _hidden(cond: Tensor | None, share: float) -> Tensor | None:
-    """The labels (or captions) with a random share of them replaced by -1."""
-    if cond is None or share == 0:
-        return cond
-    hidden = torch.rand(len(cond), device=cond.device) < share
-    return torch.where(hidden.reshape(-1, *(1,) * (cond.ndim - 1)), -1, cond)
 
 
 @final
