@@ -3,6 +3,8 @@
 import pytest
 
 from fourfold.atlas import Cell, place_code
+from fourfold.atlas.code import read_code
+from fourfold.atlas.evidence import Claim
 from fourfold.vocabulary import Cost, Kind
 
 NEXT_TOKEN = """
@@ -193,3 +195,47 @@ def test_one_line_of_a_sampler_is_not_enough():
 
 def test_a_loop_over_iterations_draws_no_pieces():
     assert place_code("for i in range(self.max_iter):\n    self.update(X)\n").cell is None
+
+
+def test_inputs_and_targets_of_a_next_piece_loss_may_stand_on_two_lines():
+    source = "piece = text[a:b]\ninputs = encode(piece[:-1])\ntargets = encode(piece[1:])\n"
+    assert place_code(source).cell is Cell.AUTOREGRESSIVE
+    steps = "for a, b in pairs:\n    left = timesteps[:-1]\n    right = timesteps[1:]\n"
+    assert place_code(steps).cell is None
+
+
+CUT = '    def step(self, batch):\n        """A step.\n\n        Returns:\n            what one returns from a rollout, rewards included\n'
+
+
+@pytest.mark.parametrize(
+    "excerpt",
+    [
+        CUT,
+        CUT + '\n    def other(self):\n        """Rewards and returns."""\n',
+        '            rewards and the returns of a rollout\n        """\n        return self.layer(x)\n',
+    ],
+)
+def test_a_docstring_cut_by_an_excerpt_is_no_statement(excerpt):
+    assert not [row for row in read_code(excerpt) if row.claim is Claim.REWARD and "comments" not in row.where]
+
+
+def test_a_statement_after_a_cut_docstring_is_still_read():
+    source = (
+        CUT + "\n    def loss(self, logits, tokens):\n        return cross_entropy(logits[:, :-1], tokens[:, 1:])\n"
+    )
+    rows = [row for row in read_code(source) if row.claim is Claim.NEXT_PIECE]
+    assert rows
+    assert "code:8" in {row.where for row in rows}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "noise = torch.normal(mean, std)\nrow = self.decoder(noise)\n",
+        "log_like = -0.5 * (quadratic + d * log(2 * pi) - logdet(precision))\n",
+        "max_len = durations.sum(1).max()\nout = torch.zeros(n, max_len, d)\n",
+        "x = f(x)  # the upcoming token\n",
+    ],
+)
+def test_what_many_kinds_of_programs_do_decides_nothing(source):
+    assert place_code(source).cell not in (Cell.DIFFUSION, Cell.FLOW, Cell.AUTOREGRESSIVE)

@@ -117,3 +117,22 @@ def test_background_sentences_about_others_do_not_decide():
 @pytest.mark.parametrize("row", HINTS, ids=lambda row: row[2][:30])
 def test_hints_lean_and_do_not_settle(row):
     assert 0 < row[1] <= 3
+
+
+def test_a_hint_that_is_repeated_is_still_one_hint():
+    once = "The agent plans in a latent space."
+    assert place_words(once).cell is None
+    assert place_words(f"{once} Its latents are small. Each latent is cheap. Latent planning is fast.").cell is None
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("Model-based clustering and classification with finite normal mixtures, fitted by the EM algorithm.", Cell.LATENT_VARIABLE),
+        ("We predict corners and sides sequentially with a transformer.", Cell.AUTOREGRESSIVE),
+        ("Clips become short grids of codes, and a transformer is used to model the discrete latents.", Cell.AUTOREGRESSIVE),
+        ("Its vocabulary is widened by visual tokens; it generates a draft of about 256 tokens. Later, reinforcement learning sharpens this image generation model.", Cell.AUTOREGRESSIVE),
+    ],
+)  # fmt: skip
+def test_pieces_and_mixtures_without_their_names(text, cell):
+    assert place_words(text).cell is cell

@@ -33,6 +33,17 @@ _CRITIC = re.compile(
 _GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\(")
 _NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
 _REWRITES = re.compile(r"^(?P<x>[\w.]+(?:\.data)?) ?(?:=|[-+]=) ?.*")
+_WITHOUT_LAST = re.compile(r"(?<![-\w.])(\w+)\[(?:\.\.\., ?|:, ?)?:-1(?:, ?:)?\]")
+_WITHOUT_FIRST = re.compile(r"(?<![-\w.])(\w+)\[(?:\.\.\., ?|:, ?)?1:(?:, ?:)?\]")
+_QUOTES = re.compile(r"\"{3}|'{3}")
+#: what no docstring says: a definition, or something assigned or called
+_BEGUN = re.compile(
+    r"(?m)^[ \t]*(?:(?:async )?def|class|@|for|while|with|import|from|return) ?\w|^[ \t]*[\w.]+(?:\[[^\]]*\])? ?(?:[-+*]?=[^=]|\()"
+)
+#: from its opening quotes to its closing ones, or to the next definition where an excerpt cuts it
+_DOCSTRING = re.compile(
+    r"(?ms)^(?P<indent>[ \t]*)[rRuU]?(?P<mark>\"{3}|'{3})(?:(?!^[ \t]*(?:async )?(?:def|class) \w+[(:]).)*?(?:(?P=mark)[ \t]*$|(?=^[ \t]*(?:async )?(?:def|class) \w+[(:])|\Z)"
+)
 _TIMES = re.compile(
     r"timesteps?|reversed|sigmas|time_|steps|schedule|t_span|\bts\b|linspace|alphas|betas|num_steps|\bT\b", re.I
 )
@@ -60,8 +71,9 @@ def read_code(source: str, where: str = "code") -> list[Evidence]:
         where: the name that precedes line numbers.
     """
     source = source[:MAX_CODE]
-    rows = statements(source)
-    found = [*_lines(rows, where), *_loops(rows, where), *_compared(source, where)]
+    bare = source if _parse(source) else _undocumented(source)
+    rows = statements(bare)
+    found = [*_lines(rows, where), *_loops(rows, where), *_compared(bare, where), *_shifted(rows, where)]
     if not _CRITIC.search(source):
         found = [replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME else row for row in found]
     said = sum(row.weight for row in found if MEANING[row.claim].cell is not None)
@@ -76,6 +88,30 @@ def _compared(source: str, where: str) -> list[Evidence]:
         if (tree := _parse(block)) is not None
         for fact in facts(tree, offset)
     ]
+
+
+def _undocumented(source: str) -> str:
+    """Excerpts without their docstrings, which are words and no statements; lines stay where they are."""
+
+    def gap(found: re.Match[str]) -> str:
+        return f"{found['indent']}pass" + "\n" * found.group().count("\n")
+
+    first = _QUOTES.search(source)
+    if first and len(_QUOTES.findall(source)) % 2 and not _BEGUN.search(source, 0, first.start()):
+        source = "\n" * source.count("\n", 0, first.end()) + source[first.end() :]  # it begins within a docstring
+    return _DOCSTRING.sub(gap, source)
+
+
+def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
+    """A sequence without its last piece and, a few statements on, without its first: inputs and targets of a next-piece loss."""
+    seen: dict[str, int] = {}
+    for index, row in enumerate(rows):
+        for found in _WITHOUT_FIRST.finditer(row.text):
+            if 0 < index - seen.get(found.group(1), -9) <= 4:
+                yield Evidence(row.text[:160], f"{where}:{row.line}", Claim.NEXT_PIECE, 2.5, Reader.CODE)
+        for found in _WITHOUT_LAST.finditer(row.text):
+            if not _TIMES.search(found.group(1)):
+                seen[found.group(1)] = index
 
 
 def statements(source: str) -> list[Statement]:

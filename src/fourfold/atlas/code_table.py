@@ -71,8 +71,9 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.ONE_BY_ONE,
         2.0,
-        r"max_new_tokens|\bmax_(?:gen_)?(?:len|length|tokens|steps|decoder_steps)\b|past_key_values|kv_cache|incremental_state|use_cache|eos_token|\beos\b|stop_tokens?|end_token|<eos>|<end>|gate_threshold|stop_token",
+        r"max_new_tokens|\bmax_(?:gen_\w+|tokens|decoder_steps)\b|past_key_values|kv_cache|incremental_state|use_cache|eos_token|\beos\b|stop_tokens?|end_token|<eos>|<end>|gate_threshold|stop_token",
     ),
+    (C.ONE_BY_ONE, 0.8, r"\bmax_(?:len|length|steps)\b"),
     (
         C.ONE_BY_ONE,
         2.0,
@@ -129,6 +130,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
         0.7,
         r"(?:decoder|decode\w*|\.dec|generative|vae\.sample|prior_sample)\(\s*\w*(?:z|noise|latent\w*|eps)\b",
     ),
+    (C.DECODE_LATENT, 1.5, r"\b(?:decoder|decode)\(\s*\w*noise\w*"),
     (
         C.DECODE_LATENT,
         2.0,
@@ -160,7 +162,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.MAP_NOISE,
         2.0,
-        r"(?:netG\w*|(?:self\.)?(?:generator|G|gen|g_ema|decoder_gan))\(\s*(?:\w*z\b|\w*noise\w*|latent\w*|fixed_\w+)|gen_imgs? ?=|fake\w* ?= ?[\w.]*(?:netG|generator|G|gen)\(",
+        r"(?:netG\w*|(?:self\.)?(?:generator|G|gen|g_ema|decoder_gan))\(\s*(?:\w*z\b|\w*noise\w*|latent\w*|fixed_\w+)|gen_imgs? ?=|(?:fake|generated)\w* ?= ?[\w.]*(?:netG|generator|G|gen)\(",
     ),
     # --- diffusion and kin
     (
@@ -181,8 +183,9 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.DENOISE,
         2.0,
-        r"denois\w*|score_fn\w*|score_model|scorenet|score_matching|\bdsm\b|\bvpsde|vesde|sde\.(?:sde|prior|marginal|discretize)|prediction_type|v_prediction|objective ?== ?['\"](?:pred_|eps|v)|noisy_\w+|x_noisy|\bx_?t\b|\bz_t\b|\bnoise ?= ?.*(?:randn|normal)|\bunet\(",
+        r"denois\w*|score_fn\w*|score_model|scorenet|score_matching|\bdsm\b|\bvpsde|vesde|sde\.(?:sde|prior|marginal|discretize)|prediction_type|v_prediction|objective ?== ?['\"](?:pred_|eps|v)|noisy_\w+|x_noisy|\bx_?t\b|\bz_t\b|\bunet\(",
     ),
+    (C.DENOISE, 0.9, r"\bnoise ?= ?.*(?:randn|normal)"),
     (C.DENOISE, 1.2, r"diffusion\w*|ddpm|ddim"),
     (
         C.VELOCITY,
@@ -212,18 +215,19 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.MASKED_BOUND,
         3.0,
-        r"mask_(?:ratio|rate|prob\w*|schedule\w*|index|id|token)\w*.*(?:rand|uniform|cos)|cosine_schedule|move_chance|absorb\w*|subs_param\w*|\bp_mask\b|forward_process\(|q_xt|transition_mat\w*|noise_fn\(.*mask|num_token_masked|mask_ratio_generator|rand_time",
+        r"mask_(?:ratio|rate|prob\w*|schedule\w*|index|id|token)\w*.*(?:rand|uniform|cos)|cosine_schedule|move_chance|absorb\w*|subs_param\w*|\bp_mask\b|forward_process\(|q_xt|noise_fn\(.*mask|num_token_masked|mask_ratio_generator|rand_time",
     ),
     (
         C.FILL_MASKS,
         3.0,
         r"num_to_mask\w*|num_token_mask\w*|num_transfer\w*|transfer_(?:index|tokens)|remask\w*|mask_by_random_topk|unmask_(?:tokens|idx)|low_confidence|gumbel_max|starting_temperature|mask_len|choice_temperature|\[mask\]|confidences?\b.*(?:mask|topk|gumbel)|mask_ids?\b.*where",
     ),
+    (C.MASKED_BOUND, 1.2, r"(?<!regime_)\btransition_mat\w*"),
     # --- flow
     (
         C.CHANGE_OF_VARIABLES,
         3.5,
-        r"log_?(?:abs_?)?det(?!\w*(?:chol|prec|cov))\w*|\bldj\b|\bsldj\b|logdet\w*|logabsdet|slogdet|log_jac\w*|\bjacobian\b|delta_logp\w*|log_s\b|\bdlogp\w*|log_det_(?!\w*(?:chol|prec|cov))\w+|inv_log_det|log_px.*delta|sum_log_s",
+        r"^(?!.*(?:precision|covarianc|cholesky|\bcov\b)).*?(?:log_?(?:abs_?)?det(?!\w*(?:chol|prec|cov))\w*|\bldj\b|\bsldj\b|logdet\w*|logabsdet|slogdet|log_jac\w*|\bjacobian\b|delta_logp\w*|log_s\b|\bdlogp\w*|log_det_(?!\w*(?:chol|prec|cov))\w+|inv_log_det|log_px.*delta|sum_log_s)",
     ),
     (
         C.CHANGE_OF_VARIABLES,
@@ -233,7 +237,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.CHANGE_OF_VARIABLES,
         1.5,
-        r"coupling\w*|actnorm\w*|invconv\w*|flow_?(?:step|layers?|model)\b|self\.flows?\b|cnf\(|bijector\w*|TransformedDistribution|normali[sz]ing_?flow",
+        r"(?:affine|additive|spline)_?coupling\w*|coupling_(?:layers?|blocks?|nets?|transforms?)\b|actnorm\w*|invconv\w*|flow_?(?:step|layers?|model)\b|self\.flows?\b|cnf\(|bijector\w*|TransformedDistribution|normali[sz]ing_?flow",
     ),
     (
         C.INVERT,
@@ -304,7 +308,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     ),
     (C.BOUND, 2.5, r"\blogs_[pq]\b|\blogs?_?[pq]\b.*\bm_[pq]\b|posterior_encoder|\bkl_loss\("),
     # --- beyond the border
-    (C.LABELS, 2.5, r"\bctc_?loss\w*\(|\bCTCLoss\b|\.ctc\w*\("),
+    (C.LABELS, 2.5, r"\bctc_?loss\w*\(|\bCTCLoss\b|\.ctc\w*\(|\b(?:soft_)?dice(?:_|\b|Loss|Coef)|\btversky|\bjaccard"),
     (
         C.FEATURES,
         2.5,
@@ -318,7 +322,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.LABELS,
         2.5,
-        r"\bcorrect\w*\b ?\+?=|\b(?:\w+_)?acc(?:uracy)?(?:_\w+)?\b|\.max\(1\)|eq\(target|num_classes|n_classes|class_weight|roc_auc|f1_score|\bmAP\b|\biou\w*|\bnms\b|bbox\w*|boxes|anchors|classification\w*|loss_cls|loss_box\w*|loss_mask|hungarian|matcher|id2label",
+        r"\b(?:n_|num_|n|total_)?corrects?\b ?\+?=|\b(?:\w+_)?acc(?:uracy)?(?:_\w+)?\b|\.max\(1\)|eq\(target|num_classes|n_classes|class_weight|roc_auc|f1_score|\bmAP\b|\biou\w*|\bnms\b|bbox\w*|boxes|anchors|classification\w*|loss_cls|loss_box\w*|loss_mask|hungarian|matcher|id2label",
     ),
     (
         C.LABELS,
@@ -328,7 +332,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.FEATURES,
         3.0,
-        r"triplet\w*|info_?nce\w*|nt_xent|contrastive_(?:loss|acc)\w*|logits_per_(?:image|text)|clip_loss|cosine_similarity|logit_scale|embedding_loss|margin\b|anchor\w*, ?positive|similarity_matrix|\bbyol\w*|dino_loss|teacher_output|student_output|barlow\w*|off_diagonal|(?:in|co)variance_loss|vicreg|masked_lm\w*|mlm_\w+|mask_tokens\(|l2_normalize|F\.normalize\(|\bsimsiam\b|negative_samples?|mean_pool\w*|queue_ptr|patchify|loss_fn_contrast|image_features|text_features",
+        r"triplet\w*|info_?nce\w*|nt_xent|contrastive_(?!div)\w+|logits_per_(?:image|text)|clip_loss|cosine_similarity|logit_scale|embedding_loss|margin\b|anchor\w*, ?positive|similarity_matrix|\bbyol\w*|dino_loss|teacher_output|student_output|barlow\w*|off_diagonal|(?:in|co)variance_loss|vicreg|masked_lm\w*|mlm_\w+|mask_tokens\(|l2_normalize|F\.normalize\(|\bsimsiam\b|negative_samples?|mean_pool\w*|queue_ptr|patchify|loss_fn_contrast|image_features|text_features",
     ),
     (C.FEATURES, 1.0, r"\bembeddings?\b|pooled\w*|pooling|get_embedding|extract_features"),
     (
@@ -349,15 +353,15 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.REGRESSION,
         1.5,
-        r"psnr\w*|ssim\w*|\bmae\b|\brmse\b|r2_score|cri_pix|pixel_criterion|volume_render\w*|raw2outputs|render_rays|duration_loss|pitch_loss|energy_predictor|pitch_predictor|o_dr\b|durations?\b.*mask",
+        r"\bquantile_?loss|\bpinball|psnr\w*|ssim\w*|\bmae\b|\brmse\b|r2_score|cri_pix|pixel_criterion|volume_render\w*|raw2outputs|render_rays|duration_loss|pitch_loss|energy_predictor|pitch_predictor|o_dr\b|durations?\b.*mask",
     ),
     (
         C.REWARD,
         3.0,
-        r"advantages?\b|\bpg_loss\d?|policy_(?:loss|gradient)\w*|value_loss|\bv_loss|entropy_loss|clip_coef|\bratio\b.*(?:clamp|clip)|q_?(?:values?|target\w*|network|loss|next)\b|td_target|td_error|\bgae\w*|next_obs|rewards?\b|env\.step\(|replay_memory|discount\w*|epsilon_greedy|actor_loss|critic_loss|rollout\w*|terminated|returns\b",
+        r"advantages?\b|\bpg_loss\d?|policy_(?:loss|gradient)\w*|value_loss|\bv_loss|entropy_loss|clip_coef|\bratio\b.*(?:clamp|clip)|q_?(?:values?|target\w*|network|next)\b|td_target|td_error|\bgae\w*|next_obs|rewards?\b|env\.step\(|replay_memory|discount\w*|epsilon_greedy|actor_loss|critic_loss|rollout\w*|terminated|returns\b",
     ),
     (C.ENERGY_CONTRAST, 3.0, r"\b\w*energ(?:y|ies)\w*(?:\.\w+\(\w*\))? ?- ?(?:[\w.]+\()?\w*energ(?:y|ies)"),
-    (C.LABELS, 2.5, r"\bcentroids?\b|k_?means|\bself\._?distances\b"),
+    (C.LABELS, 2.5, r"\bcentroids?\b|\bk_?means\w*\(|\bKMeans\w*\(|\bself\._?distances\b"),
     (C.LABELS, 3.0, r"\b(?:start|end)_(?:positions?|logits)\b|\bitm_\w+"),
     (C.FEATURES, 2.0, r"\b(?:functional|F)\.normalize\("),
     (C.REBUILD, 2.0, r"\baudio_codes\b|\bbandwidths?\b|quantizer\.(?:encode|decode)\("),
@@ -373,7 +377,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (C.FEATURES, 2.0, r"\b(?:pos|neg)_z\b|\bmutual_?info\w*|\bcorruption\("),
     (C.NEXT_PIECE, 2.5, r"loss_function\(.*vocab_size"),
     (C.NEXT_PIECE, 2.5, r"(?i)^(?!.*(?:transform(?!er)|coupling|flow|spline|affine|non_?auto)).*auto_?regress"),
-    (C.EXACT_LATENT, 2.0, r"(?<![a-z])hmm(?![a-z])"),
+    (C.EXACT_LATENT, 2.0, r"(?<![a-z])hmm(?![a-z])|HiddenMarkov|hidden_markov"),
     (C.CODE_GAME, 2.5, r"\bmmd\w*"),
     (C.DECODE_LATENT, 2.5, r"\bmmd\w*"),
     (C.NEXT_PIECE, 1.5, r"\bgpt\w*\("),

@@ -186,7 +186,14 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
             (C.MASKED_BOUND, C.FILL_MASKS, C.DENOISE),
             0.4,
         ),
-        (v[C.REBUILD] >= 3 and v[C.MAP_NOISE] + v[C.CALLED_ADVERSARIAL] < 1.5 and v[C.CODE_GAME] < 2, (C.GAME,), 0.4),
+        (
+            v[C.REBUILD] >= 3
+            and v[C.GAME] < 2 * v[C.REBUILD]
+            and v[C.MAP_NOISE] + v[C.CALLED_ADVERSARIAL] < 1.5
+            and v[C.CODE_GAME] < 2,
+            (C.GAME,),
+            0.4,
+        ),
         (v[C.BOUND] >= 3.5 and v[C.BOUND] >= 0.8 * v[C.CHANGE_OF_VARIABLES], (C.CHANGE_OF_VARIABLES, C.INVERT), 0.5),
         (
             v[C.DENOISE] + v[C.VELOCITY] + v[C.CALLED_DIFFUSION] + v[C.ITERATE] < 1.5 and v[C.ONE_STEP] < 1,
@@ -232,6 +239,9 @@ def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], flo
         (v[C.DENOISE] >= 4 and v[C.HEAD_PER_PIECE] < 2 and total[_PIECES] < 9, (C.NEXT_PIECE, C.ONE_BY_ONE), 0.6),
         (v[C.NOTHING_DRAWN] >= 3, (*_PIECES, *_GAMES, *_LATENT, *_STEPS), 0.5),
         (v[C.EXACT_LATENT] >= 5, _PIECES, 0.5),
+        (v[C.EXACT_LATENT] >= 4, (C.LABELS,), 0.6),
+        (v[C.EXACT_LATENT] >= 2.5 and v[C.CALLED_FLOW] + v[C.INVERT] < 1, (C.CHANGE_OF_VARIABLES,), 0.5),
+        (v[C.GENERATES] >= 1 and v[C.REWARD] < 4, (C.REWARD,), 0.5),
         (v[C.GENERATES] >= 2 and made < 4, _NOTHING, 0.45),
         (v[C.ENERGY_CONTRAST] >= 2 and v[C.LABELS] >= 2, (C.LABELS,), 0.5),
         (v[C.REBUILD] >= 5 and made < 9, (C.REBUILD,), 2.2),
@@ -267,15 +277,14 @@ def _missing(scores: Mapping[Cell, float], votes: Mapping[Claim, float]) -> str:
 
 
 def _lone(rows: list[Evidence], ranked: tuple[tuple[Cell, float], ...]) -> str:
-    """One line of code that looks like a sampler is not enough: loops and draws occur in every kind of program."""
+    """One line of code that looks like a sampler is not enough, nor is one comment: loops and draws occur in every kind of program."""
     of = [row for row in rows if MEANING[row.claim].cell is ranked[0][0] and row.weight >= 0.7]
-    if (
-        len(of) == 1
-        and of[0].kind is Reader.CODE
-        and MEANING[of[0].claim].aspect is Aspect.SAMPLING
-        and _LOOP not in of[0].quote
-    ):
+    if len(of) != 1 or of[0].kind is not Reader.CODE:
+        return ""
+    if MEANING[of[0].claim].aspect is Aspect.SAMPLING and _LOOP not in of[0].quote:
         return "what its training loss compares: one line of a sampler was found, and nothing else"
+    if " comments" in of[0].where:
+        return "what its training loss compares: one comment hints at it, and no statement does"
     return ""
 
 

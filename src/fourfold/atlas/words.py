@@ -132,6 +132,8 @@ def _read_claims(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, int]]:
                 break
             start, end, place = prose.sentence(found.start())
             factor = place * _foil(prose.text, start, end, found, claim)
+            if count and weight < 1 and MEANING[claim].cell is not None:
+                factor *= 0.3  # a hint that is repeated is still one hint
             if _OWN.search(prose.text, start, end):
                 factor *= 1.35 if start < 1500 else 1.2
             yield (

@@ -28,6 +28,9 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     (C.NEXT_PIECE, 1.5, r"\bcontext-?free prompts?\b|\bcode models?\b|\bgenerative pre-?train\w*|\bopen-ended (?:text|generation)\b|\blanguage generation\b"),
     (C.ONE_BY_ONE, 1.5, r"\bpartially generated\b|\bexposure bias\b|\bspeculative decoding\b|\bautocomplet\w+|\bsequential steps\b"),
     (C.NEXT_PIECE, 2.5, r"\btext[- ]to[- ]text\b"),
+    (C.NEXT_PIECE, 2.0, r"\bvocabulary\b[^.;]{0,40}\btokens?\b|\bgenerat\w+ (?:\w+ ){0,6}(?:[\dK,-]+|hundreds of|thousands of) tokens\b|\bmodel\w* (?:the |these |those |their )?discrete (?:latents?|codes?|indices|representations?)\b"),
+    (C.ONE_BY_ONE, 2.5, r"\b(?:predict|generat|emit|draw|sampl)\w* (?:[\w-]+ ){0,6}sequentially\b"),
+    (C.NEXT_PIECE, 1.2, r"\bsequence model(?:l?ing|l?ers?|s)?\b|\b(?:character|word|subword|byte)-level (?!class)|\bneural machine translation\b|\b(?:acoustic|speech|audio|melody) prompts?\b"),
     (C.NEXT_PIECE, 1.5, r"\bgenerat\w+ (?:the |output |discrete )*tokens?\b|\btoken ids?\b"),
     (
         C.NEXT_PIECE,
@@ -50,6 +53,8 @@ HINTS: tuple[tuple[C, float, str], ...] = (
         2.0,
         r"\blatent random variables?\b|\blatent vectors? model|\btotal correlation\b|\b(?:interpolat\w+|arithmetic) (?:in|through|within) (?:the |a )?latent\b|\bstochastic latent\b|\bbottom-up recognition\b|\baggregated posterior\b",
     ),
+    (C.BOUND, 1.5, r"\blatent dynamics\b|\bstochastic (?:transition|hidden|recurrent)\b"),
+    (C.EXACT_LATENT, 2.5, r"\b(?:finite|normal|gaussian|bernoulli|multinomial|dirichlet(?: process)?|infinite) mixtures?\b|\bmixture (?:model(?:l?ing)?|estimation)\b|\bmodel-based clustering\b"),
     (C.BOUND, 1.5, r"\bprobabilistic (?:representation|encoder|decoder|embedding)\b|\bhierarchical decoder\b|\bembedding space of (?:molecules|sentences)|\bposterior inference\b|\blatent code\b|\bcontinuous (?:latent )?(?:representation|embedding) of (?:molecul|sentence|graph)"),
     (C.BOUND, 1.5, r"\b(?:batch|depth-wise|residual)[^.;]{0,60}\bspectral regulari[sz]ation\b|\bparameteri[sz]ation of (?:the )?(?:normal|gaussian|posterior)\b|\bhierarchical\b[^.;]{0,30}\b(?:latent|stochastic) (?:layers|variables)\b"),
     # --- adversarial

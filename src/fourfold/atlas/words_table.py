@@ -545,7 +545,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.REGRESSION,
         1.5,
-        r"\brender(?:s|ed|ing)\b|\bviews of\b|\bforces\b|\bphotographs of one scene|\bsingle (?:best )?(?:answer|estimate|prediction)\b",
+        r"(?<!text )\brender(?:s|ed|ing)\b|\bviews of\b|\bforces\b|\bphotographs of one scene|\bsingle (?:best )?(?:answer|estimate|prediction)\b",
     ),
     (
         C.REBUILD,
