@@ -7,7 +7,8 @@
 its floor (as many training examples against the same); the acceptance, split R-hat and effective sample size of chains at the
 end of sampling; log Z between forward and reverse annealing, and so the test log-likelihood between two numbers; in two
 dimensions also both by quadrature, which the bracket must hold. ``images`` prints the Frechet distance in the features that
-the data allow (samples drawn with networks in bfloat16), the cost of a sample, and of a classifier the accuracy of its logits on all test examples.
+the data allow (samples drawn with networks in bfloat16), the cost of a sample, and of a classifier the accuracy of its
+logits on all test examples.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 By default the recipes are ``latent-variable`` and ``latent-variable/ladder``, scored by the evidence lower bound and by
 importance-weighted bounds, and ``diffusion``, scored by its variational bound and by its probability-flow ODE, two
-probes each, on the first ``--solved`` images, both being slow. An importance-weighted bound is never below the evidence lower bound in expectation; a
-lower bound and an estimate are not ranked against each other. The interval is 95 % over images.
+probes each, on the first ``--solved`` images, both being slow. An importance-weighted bound is never below the evidence
+lower bound in expectation; a lower bound and an estimate are not ranked against each other. The interval is 95 % over
+images.
 """
 
 from __future__ import annotations

@@ -542,7 +542,7 @@ def _facts(card: Card) -> str:
         ("", facts.objective_formula),
         ("sampling", facts.sampling),
         ("", facts.sampling_formula),
-        ("likelihood", f"{facts.likelihood}: {facts.likelihood_note}".replace("_", " ")),
+        ("likelihood", f"{str(facts.likelihood).replace('_', ' ')}: {facts.likelihood_note}"),
         ("cost", f"{facts.cost}: {facts.cost_note}"),
         ("gives", facts.gives),
         ("inherits", facts.inherits),

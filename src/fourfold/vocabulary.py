@@ -107,11 +107,11 @@ class Card:
     """What a file in ``paradigms/`` declares to exist: found by the walk, it gets checks, a name, a page and a row.
 
     ``recipes`` maps a recipe's name to a function ``(space, size) -> GenerativeModel``; the first one is the default.
-    A recipe raises ``TypeError`` for a space it does not model. ``likelihood`` is given where it is not its paradigm's, ``own``
-    holds whatever other fields of :class:`Facts` differ, and ``inherits`` names the parts of a hybrid that come from elsewhere
-    than its generative step. ``kinds`` names the kind
-    of those recipes that have another than the card, ``captioned`` the recipes that model images given a caption; the others
-    are refused such a space by :func:`fourfold.paradigms.build`.
+    A recipe raises ``TypeError`` for a space it does not model. ``likelihood`` is given where it is not its paradigm's,
+    ``own`` holds whatever other fields of :class:`Facts` differ, and ``inherits`` names the parts of a hybrid that come from
+    elsewhere than its generative step. ``kinds`` names the kind of those recipes that have another than the card,
+    ``captioned`` the recipes that model images given a caption; the others are refused such a space by
+    :func:`fourfold.paradigms.build`.
     """
 
     name: str

@@ -48,7 +48,7 @@ def log_prob(likelihood, oracle, x, seed=0):
 @pytest.mark.parametrize("path", [EDM(), VP(), RectifiedFlow()], ids=lambda p: type(p).__name__)
 def test_denoising_is_stationary_at_the_truth(path):
     objective = diffusion.Denoising(mean=-0.5, std=1.0, sigma_data=1.0)
-    checks.check_stationary(objective, gaussian(path), draw, batches=32, directions=4)
+    checks.check_stationary(objective, gaussian(path), draw)
 
 
 def test_flow_matching_is_stationary_at_the_truth():
@@ -314,9 +314,9 @@ def test_every_sampler_runs_on_every_estimand(recipe):
     model = diffusion.CARD.recipes[recipe](Vectors(2), "xs")
     of_diffusion = [ode.Euler, ode.Heun, ode.DDIM, ode.DPMSolver, ode.DPMSolver3, ode.UniPC, ode.DEIS]
     of_diffusion += [sde.DDPM, sde.SDEDPMSolver, sde.EulerMaruyama, sde.StochasticHeun, sde.PredictorCorrector]
-    samples = [model.with_parts(sampler=kind(steps=60)).sample(4) for kind in (*of_diffusion, sde.AnnealedLangevin)]
+    samples = [model.with_parts(sampler=kind(steps=150)).sample(4) for kind in (*of_diffusion, sde.AnnealedLangevin)]
     assert all(bool(torch.isfinite(x).all()) for x in samples)
-    assert all(torch.allclose(x, samples[3], atol=0.1) for x in samples[1:7])
+    assert all(torch.allclose(x, samples[3], atol=0.08) for x in samples[1:7])
 
 
 def test_a_guided_model_is_a_model():
@@ -346,7 +346,7 @@ def test_a_trained_model_scores_and_samples_its_data(recipe):
     for i in range(300):
         optimizer.param_groups[0]["lr"] = 3e-3 * 0.5 * (1 + math.cos(math.pi * i / 300))
         optimizer.zero_grad()
-        term(Batch(mixture.sample((256,))[:, None])).mean().backward()
+        term(Batch(mixture.sample((512,))[:, None])).mean().backward()
         optimizer.step()
     x = mixture.sample((256,))
     assert (model.log_prob(x[:, None]).nats.mean() - mixture.log_prob(x).mean()).abs() < 0.1

@@ -74,7 +74,7 @@ def exact(energy, cond=None):
 def test_the_bracket_of_a_gaussian_contains_the_truth(chain):
     samples = Noise(5, 0, 400).normal(2) @ torch.linalg.cholesky(COVARIANCE).T
     result = bracket_log_z(Gaussian(), chain, chains=400, temperatures=100, samples=samples)
-    low, high = result.interval(4)
+    low, high = result.interval()
     assert low < LOG_Z < high
     assert high - low < 0.5
     assert result.lower == pytest.approx(LOG_Z, abs=0.15)

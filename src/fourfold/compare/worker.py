@@ -150,9 +150,8 @@ def _measure(
     chosen = examples(dataset, settings["n"])
     n = len(chosen.test)
     task = bar.add_task(f"{job.paradigm} · sampling", total=n, note=f"{n} samples")
-    model.sample(
-        1, None if chosen.cond is None else chosen.cond[:1], seed=job.seed + 1
-    )  # warm; a chain is long even so
+    first = None if chosen.cond is None else chosen.cond[:1]
+    model.sample(1, first, seed=job.seed + 1)  # warm up with one sample: a chain is long even so
     drawn = draw(model, n, job.seed, chosen.cond, patience, advance=lambda done: bar.update(task, completed=done))
     sampling_memory = peak_memory(model)
     _keep(folder, drawn, chosen, dataset)

@@ -1,7 +1,8 @@
 """Increasing maps of single numbers whose parameters a network gives: what flows do to each coordinate.
 
 A map takes ``x`` of any shape ``(*)`` and its parameters ``h`` of shape ``(*, values)``, and gives ``y`` and
-``log dy/dx``; :class:`Triangular` also lets numbers see their neighbours. It starts as the identity at ``h = 0`` (the mixture: as the map from a broad mixture to the normal).
+``log dy/dx``; :class:`Triangular` also lets numbers see their neighbours. It starts as the identity at ``h = 0`` (the
+mixture: as the map from a broad mixture to the normal).
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ class TimeMLP(Part, nn.Module):
         blocks: number of residual blocks.
         classes: number of labels, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.
-        detail: whether to see waves of the vector too; a loss of derivatives learns better without (they are 8 times as steep).
+        detail: whether to see waves of the vector too; a loss of derivatives learns better without, as they are 8 times
+            as steep.
     """
 
     def __init__(

@@ -67,6 +67,8 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
         ValueError: for an unknown name or size, listing what there is.
         TypeError: for a space the recipe does not model.
     """
+    from fourfold.spaces import Images
+
     card_name, _, recipe = name.partition("/")
     card = cards().get(card_name)
     if card is None or (recipe and recipe not in card.recipes):
@@ -74,9 +76,7 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
     if size not in ("xs", "s", "m"):
         raise ValueError(f"unknown size {size!r}: choose xs, s or m")
     recipe = recipe or next(iter(card.recipes))
-    if (
-        getattr(space, "caption", None) is not None and recipe not in card.captioned
-    ):  # what is no space, its builder names
+    if isinstance(space, Images) and space.caption is not None and recipe not in card.captioned:
         able = [n for n in recipes() if _captioned(n)]
         raise TypeError(
             f"{name} models no images given captions: choose one of {', '.join(able)}, or leave captions out"
