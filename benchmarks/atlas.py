@@ -81,8 +81,9 @@ def _files(case: Mapping[str, Any], folder: Path | None) -> dict[str, str]:
 
 def blanked(text: str, case: Mapping[str, Any]) -> str:
     """A card without its system's name and without the words that name a paradigm."""
-    names = [re.escape(part) for part in re.split(r"[\s(),/]+", str(case.get("name", ""))) if len(part) > 2]
-    pattern = "|".join([*(rf"\b{name}\w*" for name in names), PARADIGM_WORDS])
+    parts = [part for part in re.split(r"[\s(),/]+", str(case.get("name", ""))) if len(part) > 2]
+    names = sorted({*parts, *case.get("names", ())}, key=len, reverse=True)
+    pattern = "|".join([*(rf"(?<!\w){re.escape(name)}\w*" for name in names), PARADIGM_WORDS])
     return re.sub(pattern, "____", text, flags=re.I)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -150,9 +150,7 @@ def read_files(files: FileSet) -> list[Evidence]:
     A pipeline's index speaks first; then each component's class; then `architectures`; then keys of any configuration.
     """
     index = {
-        name: value
-        for name, value in files.values.items()
-        if PurePosixPath(name).name == "model_index.json" and isinstance(value, dict)
+        name: value for name, value in files.values.items() if isinstance(value, dict) and _is_index(name, value)
     }
     pipeline = bool(index) or any("scheduler" in name for name in files.values)
     found: list[Evidence] = []
@@ -163,12 +161,29 @@ def read_files(files: FileSet) -> list[Evidence]:
             found += _component(name, value) if pipeline else _model(name, value)
     for name in files.texts:
         found += _first(MARKERS, name, name)[:2]
+    if any(_POOLS.search(name) for name in files.texts):
+        found = [replace(row, weight=0.2 * row.weight) if row.claim in _HEADS else row for row in found]
     decided = any(evidence.weight >= 3 and not evidence.claim.name.startswith("PART") for evidence in found)
     for name, text in files.texts.items():
         found += _keys(name, text, 0.15 if decided else 1.0, part=pipeline and _is_part(name))
     for name, tensors in files.tensors.items():
         found += _tensors(name, tensors)
     return found
+
+
+#: states are pooled into one vector: the head that the architecture is named after is not used
+_POOLS = re.compile(r"(^|/)1_Pooling/config\.json$")
+_HEADS = (Claim.NEXT_PIECE, Claim.ONE_BY_ONE, Claim.CALLED_AUTOREGRESSIVE)
+
+
+def _is_index(name: str, value: Mapping[str, Any]) -> bool:
+    """Whether this is a pipeline's index: by its name, or by what it says under another name."""
+    named = PurePosixPath(name).name == "model_index.json"
+    return named or (str(value.get("_class_name", "")).endswith("Pipeline") and any(map(_is_entry, value.values())))
+
+
+def _is_entry(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and value[0] in ("diffusers", "transformers")
 
 
 def _is_part(name: str) -> bool:

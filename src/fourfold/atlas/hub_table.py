@@ -212,6 +212,7 @@ KEYS: tuple[Row, ...] = (
         r"\b(num_classes|id2label|label2id|num_labels|n_classes|problem_type|class_names|label_smoothing|nc\W+\d+|anchors?|num_queries|bbox_\w+|mask_loss\w*|classifier_dropout|cls_loss|label_column|task\W+(classif\w*|detect|segment|regress\w*))\b",
         ((C.LABELS, 1.4),),
     ),
+    (r"\b(CTCLoss|ctc_loss|BCEWithLogitsLoss|FocalLoss|\w*DiceLoss|labels\W+\[)", ((C.LABELS, 2.0),)),
     (
         r"\b(pooling_mode\w*|similarity_fn_name|sentence_transformers\w*|embedding_dim\W+\d+.*contrast|projection_dim|logit_scale\w*|temperature_contrastive|embed_dim\W.*vision_cfg|vision_cfg|text_cfg|mlm_probability|mask_prob\w*|word_embedding_dimension|global_pool)\b",
         ((C.FEATURES, 1.6),),
