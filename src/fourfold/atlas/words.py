@@ -15,6 +15,8 @@ from fourfold.atlas.words_table import ASIDE, FOIL, FOIL_AFTER, FOIL_NAME, PARTS
 __all__ = ["MAX_PROSE", "read_words"]
 
 MAX_PROSE = 60_000
+#: how far titles reach, the paper's below the repository's included
+TITLE = 250
 _NAMED = frozenset(claim for claim, meaning in MEANING.items() if meaning.aspect is Aspect.NAMED) | {Claim.GAME}
 _BOUNDARY = re.compile(
     r"[;:(]|—|\b(?:we|our|ours|but|this|here|it|its|by|using|is|instead)\b|, (?:which|the|an?|and then)\b", re.I
@@ -134,6 +136,8 @@ def _read_claims(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, int]]:
             factor = place * _foil(prose.text, start, end, found, claim)
             if count and weight < 1 and MEANING[claim].cell is not None:
                 factor *= 0.3  # a hint that is repeated is still one hint
+            if claim is Claim.GENERATES and found.start() < TITLE:
+                factor *= 3  # a title says what the system is for
             if _OWN.search(prose.text, start, end):
                 factor *= 1.35 if start < 1500 else 1.2
             yield (

@@ -77,11 +77,12 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     ),
     (C.CHANGE_OF_VARIABLES, 0.7, r"\bdensity (?:estimation|evaluation)\b|\brational-?quadratic\b|\blog-density\b|\btractable (?:likelihood|density|learning)\b|\bdensity model\w*"),
     # --- energy
-    (C.ENERGY_CONTRAST, 2.0, r"\bvisible units?\b|\bdata-(?:dependent|independent) expectations?\b|\brenormali[sz]\w+|\bproducts? of experts\b|\bun-?normali[sz]ed (?:values?|densit\w+|models?|log)"),
+    (C.ENERGY_CONTRAST, 2.0, r"\bvisible units?\b|\bdata-(?:dependent|independent) expectations?\b|\bproducts? of experts\b|\bun-?normali[sz]ed (?:values?|densit\w+|models?|log)"),
     (C.CHAIN, 2.0, r"\bpersistent (?:markov )?chains?\b|\bmarkov chains\b(?=[^.]{0,60}\b(?:estimat|approximat|negative))|\bmixing (?:time|chains?)\b|\bsynthesi[sz]ed examples\b"),
     # --- beyond the border
     (C.REGRESSION, 1.5, r"\bpredicts? (?:\w+ ){0,2}(?:protein )?structures?\b|\bprotein structure prediction\b|\bcamera rays?\b|\bvolume rendering\b|\boperational (?:deterministic )?systems?\b"),
     (C.FEATURES, 1.2, r"\brepresentations from\b|\bvector representations of\b|\bpre-?trained (?:models?|weights) for (?:downstream|transfer)|\bfine-?tuned? with just\b|\bbidirectional representations?\b"),
+    (C.LABELS, 2.0, r"\b(?:piano|music|drum|polyphonic|note)\w* transcri\w+"),
     (C.LABELS, 1.5, r"\bset prediction\b|\bnon-maximum suppression\b|\bset of predictions\b|\btransfer learning for classif\w+|\bface (?:detection|verification)\b"),
     (C.REWARD, 1.5, r"\bpolicy gradients?\b|\bsurrogate objective\b|\boffline (?:deep )?reinforcement\b|\breinforcement learning (?:algorithms?|librar\w+|methods?)\b"),
     (C.FEATURES, 1.5, r"\bmutual[- ]information maximi[sz]\w+|\bmaximi[sz]\w+ (?:the )?mutual information\b"),
