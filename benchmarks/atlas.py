@@ -80,11 +80,11 @@ def _files(case: Mapping[str, Any], folder: Path | None) -> dict[str, str]:
 
 
 def blanked(text: str, case: Mapping[str, Any]) -> str:
-    """A card without its system's name and without the words that name a paradigm."""
+    """A card without its system's name, its links and the words that name a paradigm."""
     parts = [part for part in re.split(r"[\s(),/]+", str(case.get("name", ""))) if len(part) > 2]
     names = sorted({*parts, *case.get("names", ())}, key=len, reverse=True)
     pattern = "|".join([*(rf"(?<!\w){re.escape(name)}\w*" for name in names), PARADIGM_WORDS])
-    return re.sub(pattern, "____", text, flags=re.I)
+    return re.sub(pattern, "____", re.sub(r"https?://[^\s)>\]]+", "____", text), flags=re.I)
 
 
 def right(field: str, given: str | None, label: Mapping[str, Any]) -> bool:

@@ -44,10 +44,15 @@ def place(subject: object = None, *, objective: str = "", sampling: str = "") ->
 
 
 def place_words(text: str, subject: str = "") -> Placement:
-    """Place by prose alone."""
+    """Place by prose; where it states no mechanism, by the catalogued system that its title or its links name, as prior knowledge."""
     from fourfold.atlas.words import read_words
 
-    return decide(subject or _short(text), read_words(text))
+    placed = decide(subject or _short(text), read_words(text))
+    if placed.cell is not None:
+        return placed
+    from fourfold.atlas.names import place_mention
+
+    return place_mention(text, placed.subject, placed.missing) or placed
 
 
 def place_code(source: str, subject: str = "code", where: str = "code") -> Placement:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from fourfold.vocabulary import Cost, Kind, Paradigm
 
-__all__ = ["MEANING", "OBJECTIVE_OF", "Aspect", "Cell", "Claim", "Evidence", "Meaning", "Reader"]
+__all__ = ["LEANS", "MEANING", "OBJECTIVE_OF", "Aspect", "Cell", "Claim", "Evidence", "Meaning", "Reader"]
 
 
 class Cell(StrEnum):
@@ -35,6 +35,7 @@ class Aspect(StrEnum):
     SAMPLING = "sampling"
     NAMED = "named"
     PROPERTY = "property"
+    WORDING = "wording"
     PART = "part"
 
 
@@ -80,6 +81,13 @@ class Claim(StrEnum):
     CALLED_DIFFUSION = "called_diffusion"
     CALLED_FLOW = "called_flow"
     CALLED_ENERGY = "called_energy"
+    LEANS_AUTOREGRESSIVE = "leans_autoregressive"
+    LEANS_LATENT = "leans_latent_variable"
+    LEANS_ADVERSARIAL = "leans_adversarial"
+    LEANS_DIFFUSION = "leans_diffusion"
+    LEANS_FLOW = "leans_flow"
+    LEANS_ENERGY = "leans_energy"
+    LEANS_NOTHING = "leans_not_generative"
     GENERATES = "generates"
     DISTILLED = "distilled"
     ONE_STEP = "one_step"
@@ -180,6 +188,16 @@ MEANING: Mapping[Claim, Meaning] = {
         (Claim.CALLED_ENERGY, Cell.ENERGY, "its authors call it energy-based"),
     ),
     **_rows(
+        Aspect.WORDING,
+        (Claim.LEANS_AUTOREGRESSIVE, Cell.AUTOREGRESSIVE, "worded as autoregressive systems are"),
+        (Claim.LEANS_LATENT, Cell.LATENT_VARIABLE, "worded as latent-variable systems are"),
+        (Claim.LEANS_ADVERSARIAL, Cell.ADVERSARIAL, "worded as adversarial systems are"),
+        (Claim.LEANS_DIFFUSION, Cell.DIFFUSION, "worded as diffusion systems are"),
+        (Claim.LEANS_FLOW, Cell.FLOW, "worded as flows are"),
+        (Claim.LEANS_ENERGY, Cell.ENERGY, "worded as energy-based systems are"),
+        (Claim.LEANS_NOTHING, Cell.NOT_GENERATIVE, "worded as systems are that draw nothing"),
+    ),
+    **_rows(
         Aspect.PROPERTY,
         (Claim.GENERATES, None, "makes new examples"),
         (Claim.DISTILLED, None, "distilled to few steps"),
@@ -214,6 +232,11 @@ OBJECTIVE_OF: Mapping[Cell, Claim] = {
     Cell.AUTOREGRESSIVE: Claim.NEXT_PIECE, Cell.LATENT_VARIABLE: Claim.BOUND, Cell.ADVERSARIAL: Claim.GAME, Cell.DIFFUSION: Claim.DENOISE,
     Cell.FLOW: Claim.CHANGE_OF_VARIABLES, Cell.ENERGY: Claim.ENERGY_CONTRAST, Cell.NOT_GENERATIVE: Claim.NOTHING_DRAWN,
 }  # fmt: skip
+
+#: The claim that a text's wording as a whole leans to a cell
+LEANS: Mapping[Cell, Claim] = {
+    meaning.cell: claim for claim, meaning in MEANING.items() if meaning.aspect is Aspect.WORDING and meaning.cell
+}
 
 #: What holds for a cell when nothing read says otherwise: kind of likelihood, and cost of a sample.
 DEFAULTS: Mapping[Cell, tuple[Kind, Cost | None]] = {

@@ -149,9 +149,7 @@ def read_files(files: FileSet) -> list[Evidence]:
 
     A pipeline's index speaks first; then each component's class; then `architectures`; then keys of any configuration.
     """
-    index = {
-        name: value for name, value in files.values.items() if isinstance(value, dict) and _is_index(name, value)
-    }
+    index = {name: value for name, value in files.values.items() if isinstance(value, dict) and _is_index(name, value)}
     pipeline = bool(index) or any("scheduler" in name for name in files.values)
     found: list[Evidence] = []
     for name, value in index.items():

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, Cell, Claim, Evidence, Reader
 from fourfold.atlas.placement import _COST, Inherited, Placement, describe
 from fourfold.atlas.systems import System, plain, systems
 from fourfold.vocabulary import Cost, Kind
 
-__all__ = ["find", "place_name"]
+__all__ = ["find", "mentioned", "place_mention", "place_name"]
 
 _KIND = {
     "exact": Kind.EXACT,
@@ -55,12 +56,56 @@ def _similar(wanted: str, alias: str) -> float:
     return difflib.SequenceMatcher(None, wanted, alias).ratio()
 
 
+#: how far into a text a link to the system's own paper is looked for
+HEAD = 2_000
+_PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})")
+_MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|<[^>]*>|[#*`_>]+")
+_SUBTITLE = re.compile(r":|\(|\s[-–—|]\s")
+
+
+def mentioned(text: str) -> tuple[System, str] | None:
+    """The catalogued system that a text is about, by its title or by the papers its head links to, and where that stands.
+
+    A title counts when it is a catalogued name, whole or up to its subtitle; links count when all that are known lead to one cell.
+    """
+    line = next((line for line in text[:HEAD].splitlines() if _MARKUP.sub(r"\1", line).strip()), "")
+    title = _MARKUP.sub(r"\1", line).strip()
+    table = {alias: system for system in systems() for alias in _aliases(system)}
+    for part in (title, _SUBTITLE.split(title)[0].strip()):
+        if len(part) > 2 and plain(part) in table:
+            return table[plain(part)], f"its title, {part!r}"
+    papers = {
+        found.group(1): system for system in systems() for link in system.source if (found := _PAPER.search(link))
+    }
+    linked = [(papers[number], number) for number in _PAPER.findall(text[:HEAD]) if number in papers]
+    if linked and len({system.paradigm for system, _ in linked}) == 1:
+        return linked[0][0], f"its link to arXiv {linked[0][1]}"
+    return None
+
+
+def place_mention(text: str, subject: str, missing: str) -> Placement | None:
+    """What the catalogue knows of the system that a text names without stating its mechanism; prior knowledge, labelled so."""
+    found = mentioned(text)
+    if found is None:
+        return None
+    system, by = found
+    known = _placed(subject, system, 1.0, f"by {by}: the catalogue's entry {system.name!r} ({system.year})")
+    more = "its configuration files or code: they are evidence, a name is not"
+    return replace(known, notes=(*known.notes, f"the text itself does not say {missing}"), would_change=(more,))
+
+
 def place_name(name: str) -> Placement | None:
     """What the catalogue knows of a name, labelled as prior knowledge; ``None`` if it knows nothing."""
     matches = find(name)
     if not matches:
         return None
+    others = "" if len(matches) == 1 else "also near: " + ", ".join(row.name for row, _ in matches[1:4])
     system, score = matches[0]
+    known = _placed(name, system, score, f"from the name alone: the catalogue's entry {system.name!r} ({system.year})")
+    return replace(known, notes=(*known.notes, others)) if others else known
+
+
+def _placed(name: str, system: System, score: float, note: str) -> Placement:
     where = system.source[0]
     rows = [
         Evidence(system.objective[:160], where, OBJECTIVE_OF[system.paradigm], 1.0, Reader.NAME),
@@ -72,12 +117,11 @@ def place_name(name: str) -> Placement | None:
     parts = tuple(
         Inherited(text, "a part from elsewhere, by the catalogue", system.name, where) for text in system.inherited
     )
-    others = "" if len(matches) == 1 else "also near: " + ", ".join(row.name for row, _ in matches[1:4])
     return Placement(
         subject=name, cell=system.paradigm, confidence=round(score, 3), ranked=base.ranked, inherited=parts, likelihood=kind,
         likelihood_of=_variable(system), cost=cost, cost_note=_COST[cost], failure_modes=base.failure_modes, evidence=tuple(rows),
         would_change=("its model card, files or code: they are evidence, a name is not",), prior=True, system=system.name,
-        notes=tuple(note for note in (f"from the name alone: the catalogue's entry {system.name!r} ({system.year})", others) if note),
+        notes=(note,),
     )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from fourfold.atlas.evidence import DEFAULTS, MEANING, Aspect, Cell, Claim, Evidence, Reader
+from fourfold.atlas.evidence import DEFAULTS, LEANS, MEANING, Aspect, Cell, Claim, Evidence, Reader
+from fourfold.atlas.wording import mechanism, probabilities
 from fourfold.vocabulary import FACTS, Cost, FailureMode, Kind
 
 __all__ = ["Inherited", "Placement", "decide"]
@@ -20,6 +21,11 @@ _LOOP = " … "
 ENOUGH = 1.6
 ENOUGH_TO_REFUSE = 2.0
 CONTESTED = 0.97
+#: the wording answers from this probability on; it contradicts an answer that it gives less than this
+LEANT = 0.4
+CONTRADICTED = 0.2
+SHOWN = 0.05
+BY_WORDING = "no stated mechanism decides: it is worded as such systems usually are; its loss or its sampling loop would settle it"
 FADE = 0.6
 
 
@@ -84,19 +90,45 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     Raises:
         ValueError: evidence from a name is mixed in.
     """
-    rows = sorted(evidence, key=lambda row: -row.weight)
+    rows = sorted(evidence, key=lambda row: (MEANING[row.claim].aspect is Aspect.WORDING, -row.weight))
     if any(row.kind is Reader.NAME for row in rows):
         raise ValueError("evidence from a name never mixes with what was read; place the name by itself")
     votes = tally(rows)
     scores = weigh(votes)
     ranked = _shares(scores)
     missing = _missing(scores, votes) or _lone(rows, ranked)
+    leant = lean(votes, scores)
+    if leant and (missing or leant[ranked[0][0]] < CONTRADICTED):
+        ranked, missing = _by_wording(leant, ranked, missing)
+        rows.sort(key=lambda row: row.claim is not LEANS[ranked[0][0]])
+        notes = notes if missing else (*notes, BY_WORDING)
     if missing:
         return Placement(
             subject, None, 0.0, ranked, inherited=_inherited(rows, None), evidence=tuple(rows), missing=missing,
             would_change=_would_change(None, ranked), notes=notes,
         )  # fmt: skip
     return describe(subject, ranked[0][0], ranked, votes, rows, notes)
+
+
+def lean(votes: Mapping[Claim, float], scores: Mapping[Cell, float]) -> dict[Cell, float]:
+    """The probability of each cell by wording and mechanism together; empty where no prose was read."""
+    words = {cell: votes.get(claim, 0.0) for cell, claim in LEANS.items()}
+    return probabilities(words, mechanism(votes, scores, ENOUGH)) if any(words.values()) else {}
+
+
+def _by_wording(
+    leant: Mapping[Cell, float], ranked: tuple[tuple[Cell, float], ...], missing: str
+) -> tuple[tuple[tuple[Cell, float], ...], str]:
+    """The cell that the wording gives ``LEANT`` or more, where no stated mechanism decides or the wording speaks against it."""
+    by = tuple(sorted(((cell, round(p, 3)) for cell, p in leant.items() if p >= SHOWN), key=lambda row: -row[1]))
+    if by[0][1] >= LEANT:
+        return by, ""
+    stated = (
+        f"what its training loss compares: phrases say {ranked[0][0].value}, the wording as a whole does not"
+        if ranked
+        else ""
+    )
+    return by, missing or stated
 
 
 def tally(rows: list[Evidence]) -> dict[Claim, float]:
@@ -131,7 +163,7 @@ def weigh(votes: Mapping[Claim, float]) -> dict[Cell, float]:
     _objective_decides(v)
     scores = dict.fromkeys(Cell, 0.0)
     for claim, meaning in MEANING.items():
-        if meaning.cell is not None and meaning.cell is not Cell.NOT_GENERATIVE:
+        if meaning.cell not in (None, Cell.NOT_GENERATIVE) and meaning.aspect is not Aspect.WORDING:
             scores[meaning.cell] += v[claim]
     scores = {cell: max(score, 0.0) for cell, score in scores.items()}
     nothing = sorted((v[claim] for claim in _NOTHING), reverse=True)

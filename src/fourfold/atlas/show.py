@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from fourfold.atlas.evidence import MEANING, Claim, Evidence
+from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence
 from fourfold.atlas.placement import Placement
 from fourfold.vocabulary import FACTS, Cost, Kind
 
@@ -90,13 +90,21 @@ def _because(placed: Placement) -> str:
 def _evidence(placed: Placement) -> list[str]:
     lines: list[str] = []
     seen: set[Claim] = set()
+    likeliest = placed.cell or next((cell for cell, _ in placed.ranked), None)
     for row in placed.evidence:
-        if row.claim in seen or len(seen) == 6 or row.weight <= 0:
+        meaning = MEANING[row.claim]
+        elsewhere = meaning.aspect is Aspect.WORDING and meaning.cell is not likeliest
+        if elsewhere or row.claim in seen or len(seen) == 6 or row.weight <= 0:
             continue
         seen.add(row.claim)
         lines.append(_quoted("evidence" if len(seen) == 1 else "", row))
-    aside = next((row for row in placed.evidence if row.weight == 0 and MEANING[row.claim].cell is not None), None)
+    aside = next((row for row in placed.evidence if row.weight == 0 and _speaks(row)), None)
     return [*lines, _quoted("set aside", aside)] if aside else lines
+
+
+def _speaks(row: Evidence) -> bool:
+    meaning = MEANING[row.claim]
+    return meaning.cell is not None and meaning.aspect is not Aspect.WORDING
 
 
 def _quoted(label: str, row: Evidence) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader
+from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
+from fourfold.atlas.wording import leaning
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import ASIDE, FOIL, FOIL_AFTER, FOIL_NAME, PARTS, QUIET, WORDS
 
-__all__ = ["MAX_PROSE", "read_words"]
+__all__ = ["MAX_PROSE", "read_phrases", "read_words"]
 
 MAX_PROSE = 60_000
 #: how far titles reach, the paper's below the repository's included
@@ -99,12 +100,17 @@ def _place_weight(text: str, at: int, quiet: list[tuple[int, bool]], fences: lis
 
 
 def read_words(text: str, where: str = "") -> list[Evidence]:
-    """Evidence in prose, with the offset of each quote.
+    """Evidence in prose, with the offset of each quote: phrases that state a mechanism, and the wording as a whole.
 
     Args:
         text: any length; the first ``MAX_PROSE`` characters are read.
         where: a prefix for the place, such as a file name.
     """
+    return read_phrases(text, where) + _read_wording(text[:MAX_PROSE], where)
+
+
+def read_phrases(text: str, where: str = "") -> list[Evidence]:
+    """Evidence in phrases alone, with the arguments of ``read_words``."""
     prose = _prose(text)
     prefix = f"{where}: " if where else ""
     parts = list(_read_parts(prose, prefix))
@@ -115,6 +121,23 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
         masked = masked[:start] + " " * (end - start) + masked[end:]
     prose = _Prose(masked, prose.starts, prose.weights)
     return [evidence for evidence, _ in parts] + _fade_lists(list(_read_claims(prose, prefix)), prose)
+
+
+def _read_wording(text: str, where: str) -> list[Evidence]:
+    """One row per cell: its log-odds above the least likely cell's, by the words as a whole."""
+    prefix = f"{where}: " if where else ""
+    rows = leaning(text)
+    least = min((row.logit for row in rows), default=0.0)
+    return [
+        Evidence(
+            ", ".join(row.quotes)[:160],
+            f"{prefix}offset {row.at}",
+            LEANS[row.cell],
+            round(row.logit - least, 3),
+            Reader.WORDS,
+        )
+        for row in rows
+    ]
 
 
 def _read_parts(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, tuple[int, int]]]:

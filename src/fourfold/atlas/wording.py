@@ -1,0 +1,208 @@
+"""What a text's wording as a whole leans to, when no single phrase of it states a mechanism.
+
+A linear model over words and pairs of words, ``log p(cell) = b + (W x + U v) + const`` with ``x`` the words that occur (scaled to
+``1 / sqrt(max(n, FLOOR))``) and ``v`` the votes of the claims found. It was learned from package descriptions whose paradigm words and
+names had been blanked, and whose place the other rules had told from the unblanked text (``benchmarks/wording.py``). It holds
+no system's name: every token of a catalogued name was left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+
+from fourfold.atlas.evidence import MEANING, Aspect, Cell, Claim
+from fourfold.atlas.words_table import ASIDE
+
+__all__ = ["CELLS", "FLOOR", "Leaning", "leaning", "mechanism", "probabilities", "wording"]
+
+CELLS = tuple(Cell)
+#: fewer words than these are not scaled up
+FLOOR = 40
+#: a word among the first counts once more, as the title's
+TITLE_WORDS = 30
+#: fewer known words than these, pairs not counted, lean to nothing; so many are quoted
+MIN_WORDS = 25
+QUOTED = 4
+_SCALE = 100.0
+#: words that every prose has; pairs reach over them
+_PLAIN = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "to",
+        "in",
+        "on",
+        "at",
+        "by",
+        "for",
+        "with",
+        "from",
+        "as",
+        "and",
+        "or",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "it",
+        "its",
+        "this",
+        "that",
+        "these",
+        "those",
+        "we",
+        "our",
+        "you",
+        "your",
+        "can",
+        "will",
+        "may",
+        "not",
+        "no",
+        "than",
+        "then",
+        "there",
+        "here",
+        "which",
+        "who",
+        "has",
+        "have",
+        "had",
+        "do",
+        "does",
+        "using",
+        "used",
+        "use",
+        "via",
+        "into",
+        "over",
+        "under",
+        "such",
+        "also",
+        "more",
+        "most",
+        "very",
+        "all",
+        "any",
+    ]
+)
+_WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*|__+")
+_LINK = re.compile(r"https?://\S+|www\.\S+")
+_BLANK = re.compile(r"_{3,}")
+_STOP = re.compile(r"[.;:!?\n]\s")
+
+
+def wording(text: str) -> dict[str, tuple[int, int]]:
+    """The stems that occur, pairs of neighbours, and ``t:`` stems of the title, each with the span of its first occurrence."""
+    found: dict[str, tuple[int, int]] = {}
+    prose = re.sub(ASIDE, lambda aside: " " * len(aside.group()), text, flags=re.M)
+    lower = _LINK.sub(lambda link: " " * len(link.group()), prose.lower())
+    lower = (
+        _BLANK.sub(lambda gap: "\0" * len(gap.group()), lower).replace("_", " ").replace("/", " ").replace("\0", "_")
+    )
+    count, at, begun = 0, 0, 0
+    for sentence in [*_STOP.finditer(lower), None]:
+        end = sentence.start() + 1 if sentence else len(lower)
+        before = ""
+        for word in _WORD.finditer(lower, at, end):
+            if word.group() in _PLAIN:
+                continue
+            stem = _stem(word.group())
+            count += 1
+            if stem.startswith("_"):
+                before = ""
+                continue
+            if len(stem) > 1:
+                found.setdefault(stem, word.span())
+                if count <= TITLE_WORDS:
+                    found.setdefault("t:" + stem, word.span())
+            if before:
+                found.setdefault(f"{before} {stem}", (begun, word.end()))
+            before, begun = stem, word.start()
+        at = sentence.end() if sentence else end
+    return found
+
+
+def _stem(word: str) -> str:
+    for ending in ("ies", "ing", "ed", "es", "s"):
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            return word[: -len(ending)]
+    return word
+
+
+def mechanism(votes: Mapping[Claim, float], scores: Mapping[Cell, float], enough: float) -> dict[str, float]:
+    """The votes of claims and cells as features beside the words; bounded, so that no repetition decides alone."""
+    found = {f"claim:{claim.value}": min(vote, 6.0) / 8 for claim, vote in votes.items() if vote > 0 and _speaks(claim)}
+    found |= {f"cell:{cell.value}": min(score, 8.0) / 8 for cell, score in scores.items() if score > 0}
+    best = max(scores, key=lambda cell: scores[cell])
+    if scores[best] >= enough:
+        found[f"top:{best.value}"] = 0.25
+    return found
+
+
+def _speaks(claim: Claim) -> bool:
+    return MEANING[claim].aspect is not Aspect.WORDING
+
+
+@dataclass(frozen=True)
+class Leaning:
+    """What the words add to one cell's log-odds, and the words that set it most apart, in the order of the text."""
+
+    cell: Cell
+    logit: float
+    quotes: tuple[str, ...]
+    at: int
+
+
+def leaning(text: str) -> tuple[Leaning, ...]:
+    """The words' share of each cell's log-odds; empty where too few known words occur."""
+    table = _table()
+    found = wording(text)
+    known = [(row, span) for word, span in found.items() if (row := table.get(word))]
+    if sum(word in table and word.isalpha() for word in found) < MIN_WORDS:
+        return ()
+    scale = 1 / math.sqrt(max(len(known), FLOOR))
+    return tuple(
+        Leaning(cell, scale * sum(row[i] for row, _ in known), *_quotes(text, i, known)) for i, cell in enumerate(CELLS)
+    )
+
+
+def _quotes(text: str, i: int, known: list[tuple[tuple[float, ...], tuple[int, int]]]) -> tuple[tuple[str, ...], int]:
+    best = sorted(((row[i], span) for row, span in known if row[i] == max(row)), reverse=True)
+    spans: list[tuple[int, int]] = []
+    for _, span in best:
+        if all(span[1] <= a or b <= span[0] for a, b in spans):
+            spans.append(span)
+        if len(spans) == QUOTED:
+            break
+    spans.sort()
+    return tuple(" ".join(text[a:b].split()) for a, b in spans), spans[0][0] if spans else 0
+
+
+def probabilities(words: Mapping[Cell, float], found: Mapping[str, float]) -> dict[Cell, float]:
+    """``p(cell)`` from the words' log-odds and the mechanism's features."""
+    table = _table()
+    logits = [words[cell] + table["bias"][i] for i, cell in enumerate(CELLS)]
+    for name, value in found.items():
+        row = table.get(name)
+        if row:
+            logits = [logit + value * weight for logit, weight in zip(logits, row, strict=True)]
+    top = max(logits)
+    parts = [math.exp(logit - top) for logit in logits]
+    return {cell: part / sum(parts) for cell, part in zip(CELLS, parts, strict=True)}
+
+
+@lru_cache(maxsize=1)
+def _table() -> dict[str, tuple[float, ...]]:
+    text = resources.files("fourfold.atlas").joinpath("wording.tsv").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines() if line and not line.startswith("#"))
+    return {name: tuple(int(value) / _SCALE for value in values) for name, *values in rows}
