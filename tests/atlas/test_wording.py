@@ -1,0 +1,158 @@
+"""The wording as a whole: its features, its probabilities, what it may decide, and that its table knows no names."""
+
+import math
+import re
+
+import numpy as np
+import pytest
+
+from fourfold.atlas import Cell, place, place_words
+from fourfold.atlas.evidence import LEANS, MEANING, Aspect
+from fourfold.atlas.names import mentioned
+from fourfold.atlas.placement import BY_WORDING, LEANT, lean, tally, weigh
+from fourfold.atlas.systems import systems
+from fourfold.atlas.wording import CELLS, FLOOR, _table, leaning, mechanism, probabilities, wording
+from fourfold.atlas.words import read_phrases, read_words
+
+#: written for this test: no phrase of these states a loss, a sampler or the name of a paradigm
+SPATIAL = (
+    "# Adding spatial control to text-to-image models\n\n"
+    "A small network steers large pretrained models with edge maps and key points. Training is robust when the data set is small, "
+    "and large text-to-image models gain conditional inputs such as edge maps. Checkpoints, prompts, seeds and example images are in the "
+    "repository, together with a pipeline for image editing and high-resolution image generation from a text prompt."
+)
+CHAT = (
+    "# An open assistant\n\n"
+    "The weights come in two sizes, a base and an instruct version, and were pretrained on a large corpus of web text and code before "
+    "fine-tuning on instructions and human preferences. Use the chat template with the tokenizer; the context is long, tool use "
+    "and reasoning are supported, and the model answers questions, writes code and follows instructions in many languages."
+)
+
+CELLS_OF_TISSUE = (
+    "# Latent space of cells\n\n"
+    "Deep models of single-cell counts. The package corrects batch effects, imputes missing counts and gives a low-dimensional "
+    "representation of each cell, from which interpolation and differential expression follow. It works on AnnData objects, scales to a "
+    "million cells on a GPU, and handles dropout, library size and covariates of each sample."
+)
+
+
+def test_features_are_stems_pairs_and_the_title_with_true_offsets():
+    text = "# Molecular graphs\n\nWe generate molecular graphs, and decode the graphs. See https://example.org/molecular_walks"
+    found = wording(text)
+    assert {"molecular", "graph", "molecular graph", "t:molecular", "generate molecular", "decode graph"} <= set(found)
+    assert not any("walk" in word or word == "the" for word in found), "links and plain words are not wording"
+    assert "graph generate" not in found or "\n" not in text[slice(*found["graph generate"])], (
+        "pairs stay within a sentence"
+    )
+    for word, (start, end) in found.items():
+        first, *_, last = word.removeprefix("t:").split() * 2
+        assert text[start:end].lower().startswith(first), word
+        assert last in text[start:end].lower(), word
+
+
+def test_a_word_counts_for_the_title_only_at_the_head():
+    found = wording("alpha " * 200 + "omega")
+    assert "t:alpha" in found
+    assert "omega" in found
+    assert "t:omega" not in found
+
+
+def test_log_odds_and_probabilities_against_a_matrix_product():
+    table = _table()
+    rows = leaning(SPATIAL)
+    known = [word for word in wording(SPATIAL) if word in table]
+    x = np.array([table[word] for word in known])
+    expected = x.sum(0) / math.sqrt(max(len(known), FLOOR))
+    assert [row.cell for row in rows] == list(CELLS)
+    np.testing.assert_allclose([row.logit for row in rows], expected, atol=1e-9)
+
+    votes = tally(read_phrases(SPATIAL))
+    found = mechanism(votes, weigh(votes), 1.6)
+    logits = (
+        expected
+        + np.array(table["bias"])
+        + sum(value * np.array(table.get(name, (0,) * 7)) for name, value in found.items())
+    )
+    p = np.exp(logits) / np.exp(logits).sum()
+    got = probabilities({row.cell: row.logit for row in rows}, found)
+    np.testing.assert_allclose([got[cell] for cell in CELLS], p, atol=1e-9)
+    all_votes = tally(read_words(SPATIAL))
+    leant = lean(all_votes, weigh(all_votes))
+    np.testing.assert_allclose([leant[cell] for cell in CELLS], p, atol=2e-3)  # rows of evidence are rounded to 0.001
+
+
+@pytest.mark.parametrize(("text", "cell"), [(SPATIAL, Cell.DIFFUSION), (CHAT, Cell.AUTOREGRESSIVE)])
+def test_wording_places_what_states_no_mechanism(text, cell):
+    assert not re.search(r"diffusi|autoregress|language model|denois", text)
+    assert place_words(text).cell is cell
+
+
+def test_an_answer_by_wording_says_so_and_quotes_the_text():
+    placed = place_words(CELLS_OF_TISSUE)
+    assert placed.cell is Cell.LATENT_VARIABLE
+    assert BY_WORDING in placed.notes
+    assert placed.confidence >= LEANT
+    assert placed.evidence[0].claim is LEANS[Cell.LATENT_VARIABLE]
+    leans = [row for row in placed.evidence if MEANING[row.claim].aspect is Aspect.WORDING]
+    assert {row.claim for row in leans} == set(LEANS.values())
+    flat = " ".join(CELLS_OF_TISSUE.split())
+    assert all(quote in flat for row in leans for quote in row.quote.split(", "))
+
+
+def test_stated_mechanisms_are_not_outvoted_by_a_topic():
+    text = SPATIAL.replace(
+        "A small network steers",
+        "A discriminator tells real from fake images, and a generator is trained to fool it. It steers",
+    )
+    assert place_words(text).cell is Cell.ADVERSARIAL
+
+
+def test_few_words_lean_to_nothing():
+    assert leaning("An agent plans in a latent space. Its latents are small.") == ()
+    assert leaning("") == ()
+    assert lean({}, weigh({})) == {}
+
+
+def test_the_table_holds_no_catalogued_name():
+    prose = {word for system in systems() for word in wording(f"{system.objective} {system.sampling}")}
+    names = {word for system in systems() for name in (system.name, *system.aliases) for word in wording(name)}
+    names = {word for word in names if ":" not in word and " " not in word} - prose
+    features = {
+        token for word in _table() for token in word.removeprefix("t:").split() if ":" not in word.removeprefix("t:")
+    }
+    assert len(features) > 1000
+    assert not features & names
+
+
+def test_the_table_is_well_formed():
+    table = _table()
+    assert "bias" in table
+    assert all(len(row) == len(CELLS) for row in table.values())
+    centred = np.array(list(table.values())).sum(1)
+    assert np.abs(centred).max() <= 0.05, "weights are centred over the cells: only differences matter"
+
+
+def test_a_title_or_a_link_is_prior_knowledge_when_the_text_says_nothing():
+    bare = "# Bark\n\nInstall it with pip. Voices are listed below."
+    placed = place_words(bare)
+    assert placed.cell is Cell.AUTOREGRESSIVE
+    assert placed.prior
+    assert any("its title, 'Bark'" in note for note in placed.notes)
+    assert place("# Bark\n\nInstall it with pip. Voices are listed below.").prior
+    linked = place_words("Code of [a paper](https://arxiv.org/abs/1609.03499). Install it with pip.")
+    assert linked.prior
+    assert linked.cell is Cell.AUTOREGRESSIVE
+    assert mentioned("Install it with pip.") is None
+
+
+def test_links_that_disagree_name_nothing():
+    known = {system.paradigm: link for system in systems() for link in system.source if "arxiv.org/abs" in link}
+    assert mentioned(f"See {known[Cell.ADVERSARIAL]} and {known[Cell.DIFFUSION]}.") is None
+
+
+def test_a_text_that_states_its_mechanism_is_evidence_whatever_its_title():
+    placed = place_words(
+        "# Bark\n\nA discriminator tells real from fake recordings, and the generator tries to fool it."
+    )
+    assert placed.cell is Cell.ADVERSARIAL
+    assert not placed.prior
