@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from fourfold.atlas.code_table import STATEMENTS
 from fourfold.atlas.dataflow import facts
-from fourfold.atlas.evidence import MEANING, Claim, Evidence, Reader
-from fourfold.atlas.words import read_words
+from fourfold.atlas.evidence import MEANING, Claim, Evidence, Form, Reader
+from fourfold.atlas.words import read_phrases
 
 __all__ = ["Statement", "read_code", "statements"]
 
@@ -234,7 +234,7 @@ def _loops(rows: list[Statement], where: str) -> list[Evidence]:
             continue
         quote = f"{row.text} … {_core(row.loop)}"[:160]
         for claim, weight in _loop_claims(row):
-            found.append(Evidence(quote, f"{where}:{row.line}", claim, weight, Reader.CODE))
+            found.append(Evidence(quote, f"{where}:{row.line}", claim, weight, Reader.CODE, Form.LOOP))
     return found
 
 
@@ -290,5 +290,10 @@ def _comments(source: str, where: str, factor: float) -> list[Evidence]:
     """Comments and docstrings, read as words at a part of their weight: more where the code itself says nothing."""
     text = re.sub(r"(?m)^.*?#(?!!)|^(?!.*#).*$", lambda found: " " * len(found.group()), source)
     doc = "\n".join(found.group(2) for found in re.finditer(r"(?s)(\"\"\"|''')(.*?)\1", source))
-    rows = read_words(f"{text[:20_000]}\n\n{doc[:20_000]}" if text.strip() or doc.strip() else "", f"{where} comments")
-    return [Evidence(row.quote, row.where, row.claim, round(row.weight * factor, 3), Reader.CODE) for row in rows]
+    rows = read_phrases(
+        f"{text[:20_000]}\n\n{doc[:20_000]}" if text.strip() or doc.strip() else "", f"{where} comments"
+    )
+    return [
+        Evidence(row.quote, row.where, row.claim, round(row.weight * factor, 3), Reader.CODE, Form.COMMENT)
+        for row in rows
+    ]

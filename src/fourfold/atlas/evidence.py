@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from fourfold.vocabulary import Cost, Kind, Paradigm
 
-__all__ = ["LEANS", "MEANING", "OBJECTIVE_OF", "Aspect", "Cell", "Claim", "Evidence", "Meaning", "Reader"]
+__all__ = ["LEANS", "MEANING", "OBJECTIVE_OF", "Aspect", "Cell", "Claim", "Evidence", "Form", "Meaning", "Reader"]
 
 
 class Cell(StrEnum):
@@ -47,6 +47,14 @@ class Reader(StrEnum):
     CODE = "code"
     LIVE = "live"
     NAME = "name"
+
+
+class Form(StrEnum):
+    """What kind of thing was quoted: one passage or statement, a whole loop, or a comment beside code."""
+
+    PASSAGE = "passage"
+    LOOP = "loop"
+    COMMENT = "comment"
 
 
 class Claim(StrEnum):
@@ -131,6 +139,7 @@ class Evidence:
         claim: what it supports.
         weight: how strongly, in votes; zero for what was seen and set aside (a foil, a negation).
         kind: the reader that found it.
+        form: what kind of thing the quote is.
     """
 
     quote: str
@@ -138,6 +147,7 @@ class Evidence:
     claim: Claim
     weight: float
     kind: Reader
+    form: Form = Form.PASSAGE
 
 
 def _rows(aspect: Aspect, *rows: tuple[Claim, Cell | None, str]) -> dict[Claim, Meaning]:

@@ -7,15 +7,13 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from fourfold.atlas.evidence import DEFAULTS, LEANS, MEANING, Aspect, Cell, Claim, Evidence, Reader
+from fourfold.atlas.evidence import DEFAULTS, LEANS, MEANING, Aspect, Cell, Claim, Evidence, Form, Reader
 from fourfold.atlas.wording import mechanism, probabilities
 from fourfold.vocabulary import FACTS, Cost, FailureMode, Kind
 
 __all__ = ["Inherited", "Placement", "decide"]
 
 C = Claim
-#: how the code reader quotes a whole loop: its head and what it does
-_LOOP = " … "
 #: below this many votes nothing is decided; the runner-up must stay below this share of the winner. A refusal needs more: texts that
 #: say little of a mechanism speak of benchmarks and features all the same
 ENOUGH = 1.6
@@ -315,9 +313,9 @@ def _lone(rows: list[Evidence], ranked: tuple[tuple[Cell, float], ...]) -> str:
     of = [row for row in rows if MEANING[row.claim].cell is ranked[0][0] and row.weight >= 0.7]
     if len(of) != 1 or of[0].kind is not Reader.CODE:
         return ""
-    if MEANING[of[0].claim].aspect is Aspect.SAMPLING and _LOOP not in of[0].quote:
+    if MEANING[of[0].claim].aspect is Aspect.SAMPLING and of[0].form is not Form.LOOP:
         return "what its training loss compares: one line of a sampler was found, and nothing else"
-    if " comments" in of[0].where:
+    if of[0].form is Form.COMMENT:
         return "what its training loss compares: one comment hints at it, and no statement does"
     return ""
 
