@@ -3,10 +3,12 @@
     python benchmarks/wording.py texts.jsonl --cases cases.jsonl ... [--out src/fourfold/atlas/wording.tsv]
     python benchmarks/wording.py texts.jsonl --cases cases.jsonl ... --folds 5
 
+All of it is read as data and none of it is kept: the table holds stems and numbers.
+
 A text is a JSON object on a line: ``name``, ``text`` and, where known, ``hint``, the cell that its one-line summary names. Its label is the
 cell that the atlas's phrases tell from the text as it stands; then names and paradigm words are blanked and the model learns the label
 from what is left. Labelled cases (the format of ``benchmarks/atlas.py``) are learned the same way and weigh more; with ``--folds`` they are held
-out in turn and scored, blanked and as they stand. The model is multinomial logistic regression with an L2 penalty (scikit-learn).
+out in turn, those of one source together, and scored, blanked and as they stand. The model is multinomial logistic regression with an L2 penalty (scikit-learn).
 """
 
 from __future__ import annotations
@@ -32,8 +34,11 @@ from fourfold.atlas.wording import CELLS, FLOOR, mechanism, wording
 from fourfold.atlas.words import read_phrases
 
 SURE = 0.75
-CASE_WEIGHT = 4.0
-CATALOGUE_WEIGHT = 0.7
+#: labels given by hand weigh more than those the phrases tell; of these, cards more than other texts of their kind
+CARD_WEIGHT = 16.0
+OTHER_WEIGHT = 6.0
+TEXT_WEIGHT = 0.5
+CATALOGUE_WEIGHT = 0.35
 PENALTY = 5.0
 RARE = 4
 SHORT = 900
@@ -72,7 +77,7 @@ def unlabelled(path: Path) -> list[Example]:
         if hint and (placed.cell == nothing) != (hint == nothing):
             continue
         hidden = blanked(row["text"], {"name": row["name"], "names": [row["name"]]})
-        found += examples(hidden, placed.cell, 1.0 if placed.cell == hint else 0.6)
+        found += examples(hidden, placed.cell, TEXT_WEIGHT * (1.0 if placed.cell == hint else 0.6))
     return found
 
 
@@ -153,10 +158,10 @@ def right(case: dict[str, Any], cell: Cell) -> bool:
     return cell.value.replace("-", "_") in accepted
 
 
-def lessons(case: dict[str, Any]) -> list[Example]:
+def lessons(case: dict[str, Any], weight: float) -> list[Example]:
     """A labelled case blanked, and as it stands at half the weight."""
     cell = cell_of(case)
-    return examples(blanked(case["text"], case), cell, CASE_WEIGHT) + examples(case["text"], cell, 0.5 * CASE_WEIGHT)
+    return examples(blanked(case["text"], case), cell, weight) + examples(case["text"], cell, 0.5 * weight)
 
 
 def read_cases(paths: list[Path]) -> list[dict[str, Any]]:
@@ -168,10 +173,10 @@ def cell_of(case: dict[str, Any]) -> Cell:
 
 
 def cross_validate(rows: list[Example], cases: list[dict[str, Any]], folds: int, keep: int) -> None:
-    learned = [lessons(case) for case in cases]
+    learned = [lessons(case, CARD_WEIGHT) for case in cases]
     whole = [example(case["text"], cell_of(case), 1.0) for case in cases]
     whole_hidden = [example(blanked(case["text"], case), cell_of(case), 1.0) for case in cases]
-    fold = np.array([crc32(f"{case['id']}f".encode()) % folds for case in cases])
+    fold = np.array([crc32(f"{case['source'].split('@')[0]}f".encode()) % folds for case in cases])
     answers = np.zeros((2, len(cases), len(CELLS)))
     for k in range(folds):
         model = Model(rows + [row for i, group in enumerate(learned) if fold[i] != k for row in group], keep)
@@ -190,6 +195,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("texts", type=Path)
     parser.add_argument("--cases", type=Path, nargs="*", default=[])
+    parser.add_argument(
+        "--others", type=Path, nargs="*", default=[], help="labelled texts that are not cards; never held out"
+    )
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--keep", type=int, default=5000, help="how many words and pairs the table holds")
     parser.add_argument("--cache", type=Path, help="a pickle of the examples, written once and read again")
@@ -201,13 +209,14 @@ def main() -> None:
         rows = unlabelled(args.texts) + catalogue()
         if args.cache:
             args.cache.write_bytes(pickle.dumps(rows))
-    cases = read_cases(args.cases)
+    cases, others = read_cases(args.cases), read_cases(args.others)
+    rows += [row for case in others for row in lessons(case, OTHER_WEIGHT)]
     print(f"{len(rows)} examples: {dict(Counter(row.cell.value for row in rows))}")
     if args.folds:
         cross_validate(rows, cases, args.folds, args.keep)
         return
-    learned = [row for case in cases for row in lessons(case)]
-    Model(rows + learned, args.keep).write(args.out, len(rows), len(cases))
+    learned = [row for case in cases for row in lessons(case, CARD_WEIGHT)]
+    Model(rows + learned, args.keep).write(args.out, len(rows), len(cases) + len(others))
 
 
 if __name__ == "__main__":
