@@ -137,10 +137,10 @@ class Model:
         parts = np.exp(logits - logits.max(1, keepdims=True))
         return parts / parts.sum(1, keepdims=True)
 
-    def write(self, path: Path, texts: int, cases: int) -> None:
+    def write(self, path: Path, rows: int, labelled: int) -> None:
         names = [*self.words, *self.found]
         lines = [
-            f"# learned by benchmarks/wording.py from {texts} blanked texts and {cases} labelled cases",
+            f"# learned by benchmarks/wording.py from {rows} examples, of which {labelled} texts were labelled by hand",
             "# feature, then 100 x weight for: " + ", ".join(CELLS),
             _row("bias", self.bias),
         ]
@@ -216,7 +216,7 @@ def main() -> None:
         cross_validate(rows, cases, args.folds, args.keep)
         return
     learned = [row for case in cases for row in lessons(case, CARD_WEIGHT)]
-    Model(rows + learned, args.keep).write(args.out, len(rows), len(cases) + len(others))
+    Model(rows + learned, args.keep).write(args.out, len(rows + learned), len(cases) + len(others))
 
 
 if __name__ == "__main__":

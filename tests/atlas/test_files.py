@@ -196,3 +196,29 @@ def test_what_cannot_be_read_is_one_clear_line(tmp_path):
         with pytest.raises(UnreadableError, match=line) as raised:
             place(subject)
         assert "\n" not in str(raised.value)
+
+
+def test_an_index_under_another_name_is_known_by_what_it_says():
+    index = {
+        "_class_name": "LatentConsistencyModelPipeline",
+        "scheduler": [None, None],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+    placed = place_files({"preprocessor_config.json": json.dumps(index)})
+    assert placed.cell is Cell.DIFFUSION
+    assert placed.likelihood is Kind.NONE
+
+
+def test_pooled_states_make_an_embedder_of_a_causal_model():
+    causal = json.dumps({"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "vocab_size": 1000})
+    assert place_files({"config.json": causal}).cell is Cell.AUTOREGRESSIVE
+    pooling = json.dumps({"word_embedding_dimension": 64, "pooling_mode_mean_tokens": True})
+    assert place_files({"config.json": causal, "1_Pooling/config.json": pooling}).cell is Cell.NOT_GENERATIVE
+
+
+def test_the_loss_of_a_recogniser_or_a_list_of_labels_refuses():
+    loss = json.dumps({"arch": {"type": "BaselineModel"}, "loss": {"type": "CTCLoss", "args": {}}})
+    assert place_files({"config.json": loss}).cell is Cell.NOT_GENERATIVE
+    labels = json.dumps({"image_size": 128, "depth": 6, "labels": ["a", "b", "c"]})
+    assert place_files({"config.json": labels}).cell is Cell.NOT_GENERATIVE

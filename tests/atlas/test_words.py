@@ -4,6 +4,7 @@ import pytest
 
 from fourfold.atlas import Cell, place_words
 from fourfold.atlas.evidence import MEANING, Claim
+from fourfold.atlas.placement import weigh
 from fourfold.atlas.words import read_words
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import PARTS, WORDS
@@ -136,3 +137,16 @@ def test_a_hint_that_is_repeated_is_still_one_hint():
 )  # fmt: skip
 def test_pieces_and_mixtures_without_their_names(text, cell):
     assert place_words(text).cell is cell
+
+
+def test_a_title_says_what_a_system_is_for():
+    topic = "It handles segmentation maps, key points and image features. Embeddings of the input guide it."
+    assert place_words(f"# Tracking\n\n{topic}").cell is Cell.NOT_GENERATIVE
+    assert place_words(f"# Generating scenes\n\n{topic}").cell is not Cell.NOT_GENERATIVE
+
+
+def test_a_chain_alone_is_no_energy_and_restoration_is_no_denoising_model():
+    assert weigh({Claim.CHAIN: 3.0})[Cell.ENERGY] == 1.5
+    assert weigh({Claim.CHAIN: 3.0, Claim.ENERGY_CONTRAST: 2.0})[Cell.ENERGY] == 5.0
+    text = "Image restoration: denoising, deblurring and deraining, scored by PSNR and SSIM."
+    assert place_words(text).cell is Cell.NOT_GENERATIVE
