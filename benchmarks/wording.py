@@ -27,6 +27,7 @@ import scipy.sparse as sp
 from sklearn.linear_model import LogisticRegression
 
 from atlas import blanked
+from fourfold.atlas.code import read_statements
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import ENOUGH, decide, tally, weigh
 from fourfold.atlas.systems import systems
@@ -54,8 +55,8 @@ class Example:
     weight: float
 
 
-def example(text: str, cell: Cell, weight: float) -> Example:
-    votes = tally(read_phrases(text))
+def example(text: str, cell: Cell, weight: float, code: bool = False) -> Example:
+    votes = tally(read_statements(text) if code else read_phrases(text))
     return Example(frozenset(wording(text)), mechanism(votes, weigh(votes), ENOUGH), cell, weight)
 
 
@@ -159,8 +160,10 @@ def right(case: dict[str, Any], cell: Cell) -> bool:
 
 
 def lessons(case: dict[str, Any], weight: float) -> list[Example]:
-    """A labelled case blanked, and as it stands at half the weight."""
+    """A labelled case blanked, and as it stands at half the weight; code as it stands."""
     cell = cell_of(case)
+    if case["kind"] == "code":
+        return [example(case["text"], cell, weight, code=True)]
     return examples(blanked(case["text"], case), cell, weight) + examples(case["text"], cell, 0.5 * weight)
 
 
@@ -196,7 +199,7 @@ def main() -> None:
     parser.add_argument("texts", type=Path)
     parser.add_argument("--cases", type=Path, nargs="*", default=[])
     parser.add_argument(
-        "--others", type=Path, nargs="*", default=[], help="labelled texts that are not cards; never held out"
+        "--others", type=Path, nargs="*", default=[], help="labelled texts that are no cards, and code; never held out"
     )
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--keep", type=int, default=5000, help="how many words and pairs the table holds")

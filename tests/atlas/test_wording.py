@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from fourfold.atlas import Cell, place, place_words
+from fourfold.atlas import Cell, place, place_code, place_words
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect
 from fourfold.atlas.names import mentioned
 from fourfold.atlas.placement import BY_WORDING, LEANT, lean, tally, weigh
@@ -76,8 +76,9 @@ def test_log_odds_and_probabilities_against_a_matrix_product():
     p = np.exp(logits) / np.exp(logits).sum()
     got = probabilities({row.cell: row.logit for row in rows}, found)
     np.testing.assert_allclose([got[cell] for cell in CELLS], p, atol=1e-9)
-    all_votes = tally(read_words(SPATIAL))
-    leant = lean(all_votes, weigh(all_votes))
+    evidence = read_words(SPATIAL)
+    leant = lean(evidence, votes, weigh(votes))
+    assert lean(evidence * 3, votes, weigh(votes)) == pytest.approx(leant), "a text read three times is one witness"
     np.testing.assert_allclose([leant[cell] for cell in CELLS], p, atol=2e-3)  # rows of evidence are rounded to 0.001
 
 
@@ -107,10 +108,41 @@ def test_stated_mechanisms_are_not_outvoted_by_a_topic():
     assert place_words(text).cell is Cell.ADVERSARIAL
 
 
+def test_names_in_code_lean_where_its_statements_say_nothing():
+    source = """
+class PriorModule(BaseModule):
+    # single-cell counts: a decoder from the latent space back to gene expression, with batch effects and library size as covariates
+    def configure(self, latent_dim, posterior_network, gene_dispersion, library_size, covariates):
+        self.posterior_network = posterior_network
+        self.latent_space = LatentSpace(latent_dim, dropout_rate=0.1)
+        self.kl_weight_schedule = KLWeightSchedule(warmup_epochs=100)
+
+    def report(self, batch, posterior_mean, posterior_std, reconstruction_loss):
+        metrics = self.metrics(batch, reconstruction_loss)
+        metrics["latent_traversal"] = self.traverse(posterior_mean, posterior_std)
+        metrics["prior_gap"] = self.gap(posterior_mean, self.prior_mean)
+        metrics["disentanglement"] = self.disentangle(posterior_mean, self.interpolation)
+        return metrics
+"""
+    placed = place_code(source)
+    assert placed.cell is Cell.LATENT_VARIABLE
+    assert BY_WORDING in placed.notes
+    assert re.fullmatch(r"code:\d+", placed.evidence[0].where)
+
+
+def test_wording_never_overrules_what_code_does():
+    loop = "for step in range(n):\n    logits = model(tokens)[:, -1]\n    tokens = torch.cat([tokens, torch.multinomial(logits.softmax(-1), 1)], 1)\n"
+    latent = (
+        "# posterior mean, latent space, decoder prior, single-cell counts, batch effects, posterior network, latent traversal\n"
+        * 3
+    )
+    assert place_code(latent + loop).cell is Cell.AUTOREGRESSIVE
+
+
 def test_few_words_lean_to_nothing():
     assert leaning("An agent plans in a latent space. Its latents are small.") == ()
     assert leaning("") == ()
-    assert lean({}, weigh({})) == {}
+    assert lean([], {}, weigh({})) == {}
 
 
 def test_the_table_holds_no_catalogued_name():

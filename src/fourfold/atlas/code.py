@@ -13,7 +13,7 @@ from functools import lru_cache
 from fourfold.atlas.code_table import STATEMENTS
 from fourfold.atlas.dataflow import facts
 from fourfold.atlas.evidence import MEANING, Claim, Evidence, Form, Reader
-from fourfold.atlas.words import read_phrases
+from fourfold.atlas.words import MAX_PROSE, read_phrases, read_wording
 
 __all__ = ["Statement", "read_code", "statements"]
 
@@ -64,12 +64,19 @@ def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str]], ...]:
 
 
 def read_code(source: str, where: str = "code") -> list[Evidence]:
-    """Evidence in Python source; fragments that do not parse are read line by line.
+    """Evidence in Python source: what its statements do, and which words its names and comments are made of.
 
     Args:
         source: whole files or excerpts, any indentation.
         where: the name that precedes line numbers.
     """
+    head = source[:MAX_PROSE]
+    wording = read_wording(head, Reader.CODE, lambda at: f"{where}:{head.count(chr(10), 0, at) + 1}")
+    return read_statements(source, where) + wording
+
+
+def read_statements(source: str, where: str = "code") -> list[Evidence]:
+    """Evidence in statements and comments alone; fragments that do not parse are read line by line."""
     source = source[:MAX_CODE]
     bare = source if _parse(source) else _undocumented(source)
     rows = statements(bare)

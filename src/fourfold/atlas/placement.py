@@ -19,8 +19,9 @@ C = Claim
 ENOUGH = 1.6
 ENOUGH_TO_REFUSE = 2.0
 CONTESTED = 0.97
-#: the wording answers from this probability on; it contradicts an answer that it gives less than this
+#: the wording answers from this probability on; it contradicts what prose states, never what code does, when it gives that less
 LEANT = 0.4
+LEANT_IN_CODE = 0.5
 CONTRADICTED = 0.2
 SHOWN = 0.05
 BY_WORDING = "no stated mechanism decides: it is worded as such systems usually are; its loss or its sampling loop would settle it"
@@ -95,9 +96,10 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     scores = weigh(votes)
     ranked = _shares(scores)
     missing = _missing(scores, votes) or _lone(rows, ranked)
-    leant = lean(votes, scores)
-    if leant and (missing or leant[ranked[0][0]] < CONTRADICTED):
-        ranked, missing = _by_wording(leant, ranked, missing)
+    leant = lean(rows, votes, scores)
+    in_code = any(row.kind is Reader.CODE for row in rows)
+    if leant and (missing or (leant[ranked[0][0]] < CONTRADICTED and not in_code)):
+        ranked, missing = _by_wording(leant, ranked, missing, LEANT_IN_CODE if in_code else LEANT)
         rows.sort(key=lambda row: row.claim is not LEANS[ranked[0][0]])
         notes = notes if missing else (*notes, BY_WORDING)
     if missing:
@@ -108,18 +110,27 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     return describe(subject, ranked[0][0], ranked, votes, rows, notes)
 
 
-def lean(votes: Mapping[Claim, float], scores: Mapping[Cell, float]) -> dict[Cell, float]:
-    """The probability of each cell by wording and mechanism together; empty where no prose was read."""
-    words = {cell: votes.get(claim, 0.0) for cell, claim in LEANS.items()}
-    return probabilities(words, mechanism(votes, scores, ENOUGH)) if any(words.values()) else {}
+def lean(rows: Iterable[Evidence], votes: Mapping[Claim, float], scores: Mapping[Cell, float]) -> dict[Cell, float]:
+    """The probability of each cell by wording and mechanism together; empty where no wording was read.
+
+    Several texts of one system count as their mean: they repeat each other, and are no independent witnesses.
+    """
+    weights: dict[Claim, list[float]] = {}
+    for row in rows:
+        if MEANING[row.claim].aspect is Aspect.WORDING:
+            weights.setdefault(row.claim, []).append(row.weight)
+    if not weights:
+        return {}
+    words = {cell: sum(weights[claim]) / len(weights[claim]) for cell, claim in LEANS.items()}
+    return probabilities(words, mechanism(votes, scores, ENOUGH))
 
 
 def _by_wording(
-    leant: Mapping[Cell, float], ranked: tuple[tuple[Cell, float], ...], missing: str
+    leant: Mapping[Cell, float], ranked: tuple[tuple[Cell, float], ...], missing: str, enough: float
 ) -> tuple[tuple[tuple[Cell, float], ...], str]:
-    """The cell that the wording gives ``LEANT`` or more, where no stated mechanism decides or the wording speaks against it."""
+    """The cell that the wording gives ``enough`` or more, where no stated mechanism decides or the wording speaks against it."""
     by = tuple(sorted(((cell, round(p, 3)) for cell, p in leant.items() if p >= SHOWN), key=lambda row: -row[1]))
-    if by[0][1] >= LEANT:
+    if by[0][1] >= enough:
         return by, ""
     stated = (
         f"what its training loss compares: phrases say {ranked[0][0].value}, the wording as a whole does not"

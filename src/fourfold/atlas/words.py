@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -13,7 +13,7 @@ from fourfold.atlas.wording import leaning
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import ASIDE, FOIL, FOIL_AFTER, FOIL_NAME, PARTS, QUIET, WORDS
 
-__all__ = ["MAX_PROSE", "read_phrases", "read_words"]
+__all__ = ["MAX_PROSE", "read_phrases", "read_wording", "read_words"]
 
 MAX_PROSE = 60_000
 #: how far titles reach, the paper's below the repository's included
@@ -106,7 +106,8 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
         text: any length; the first ``MAX_PROSE`` characters are read.
         where: a prefix for the place, such as a file name.
     """
-    return read_phrases(text, where) + _read_wording(text[:MAX_PROSE], where)
+    prefix = f"{where}: " if where else ""
+    return read_phrases(text, where) + read_wording(text[:MAX_PROSE], Reader.WORDS, lambda at: f"{prefix}offset {at}")
 
 
 def read_phrases(text: str, where: str = "") -> list[Evidence]:
@@ -123,19 +124,18 @@ def read_phrases(text: str, where: str = "") -> list[Evidence]:
     return [evidence for evidence, _ in parts] + _fade_lists(list(_read_claims(prose, prefix)), prose)
 
 
-def _read_wording(text: str, where: str) -> list[Evidence]:
-    """One row per cell: its log-odds above the least likely cell's, by the words as a whole."""
-    prefix = f"{where}: " if where else ""
+def read_wording(text: str, kind: Reader, place: Callable[[int], str]) -> list[Evidence]:
+    """One row per cell: its log-odds above the least likely cell's, by the words as a whole.
+
+    Args:
+        text: prose or source.
+        kind: the reader that asks.
+        place: where an offset stands.
+    """
     rows = leaning(text)
     least = min((row.logit for row in rows), default=0.0)
     return [
-        Evidence(
-            ", ".join(row.quotes)[:160],
-            f"{prefix}offset {row.at}",
-            LEANS[row.cell],
-            round(row.logit - least, 3),
-            Reader.WORDS,
-        )
+        Evidence(", ".join(row.quotes)[:160], place(row.at), LEANS[row.cell], round(row.logit - least, 3), kind)
         for row in rows
     ]
 
