@@ -12,6 +12,8 @@ from fourfold.vocabulary import FACTS, Cost, Kind
 __all__ = ["side_by_side", "table", "text"]
 
 WIDTH = 80
+#: what weighs less only hints at a mechanism
+HINT = 1.5
 KIND_WORDS = {
     Kind.EXACT: "exact",
     Kind.LOWER_BOUND: "a lower bound",
@@ -108,7 +110,9 @@ def _speaks(row: Evidence) -> bool:
 
 
 def _quoted(label: str, row: Evidence) -> str:
-    return _wrap(label, f"“{row.quote}” [{row.where}] {MEANING[row.claim].says}")
+    meaning = MEANING[row.claim]
+    hint = "a hint: " if meaning.cell is not None and 0 < row.weight < HINT else ""
+    return _wrap(label, f"“{row.quote}” [{row.where}] {hint}{meaning.says}")
 
 
 def side_by_side(placed: list[Placement]) -> str:
