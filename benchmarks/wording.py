@@ -5,10 +5,12 @@
 
 All of it is read as data and none of it is kept: the table holds stems and numbers.
 
-A text is a JSON object on a line: ``name``, ``text`` and, where known, ``hint``, the cell that its one-line summary names. Its label is the
-cell that the atlas's phrases tell from the text as it stands; then names and paradigm words are blanked and the model learns the label
-from what is left. Labelled cases (the format of ``benchmarks/atlas.py``) are learned the same way and weigh more; with ``--folds`` they are held
-out in turn, those of one source together, and scored, blanked and as they stand. The model is multinomial logistic regression with an L2 penalty (scikit-learn).
+A text is a JSON object on a line: ``name``, ``text`` and, where known, ``hint``, the cell that its one-line summary names. Its
+label is the cell that the atlas's phrases tell from the text as it stands; then names and paradigm words are blanked and the
+model learns the label from what is left. Labelled cases (the format of ``benchmarks/atlas.py``) are learned blanked and, at half
+the weight, as they stand, so that the votes of phrases are weighed too; whatever names a paradigm, a system or an organisation never
+becomes a row. With ``--folds`` the cases are held out in turn, those of one source together, and scored, blanked and as they
+stand. The model is multinomial logistic regression with an L2 penalty (scikit-learn).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +29,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.linear_model import LogisticRegression
 
-from atlas import blanked
+from atlas import PARADIGM_WORDS, blanked
 from fourfold.atlas.code import read_statements
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import ENOUGH, decide, tally, weigh
@@ -90,22 +93,34 @@ def catalogue() -> list[Example]:
     return found
 
 
-def name_tokens() -> frozenset[str]:
-    """Every word of a catalogued name that is not a plain word elsewhere in the catalogue."""
+def hidden_tokens() -> frozenset[str]:
+    """Words that no row may hold: those of catalogued names and organisations, unless they are plain words of the catalogue too."""
     prose = Counter(word for system in systems() for word in wording(f"{system.objective} {system.sampling}"))
-    names = (word for system in systems() for name in (system.name, *system.aliases) for word in wording(name))
-    return frozenset(word.removeprefix("t:") for word in names if prose[word.removeprefix("t:")] < 2)
+    names = [name for system in systems() for name in (system.name, *system.aliases, system.organisation)]
+    acronyms = {word for name in names if name.isalnum() and sum(map(str.isupper, name)) > 1 for word in wording(name)}
+    tokens = {
+        token for name in names for word in wording(f"{name} {re.sub(r'[0-9.]+', ' ', name)}") for token in word.split()
+    }
+    plain = {word for word, count in prose.items() if count > 1} - acronyms
+    return frozenset(token.removeprefix("t:") for token in tokens | acronyms) - plain
+
+
+def hides(word: str, tokens: frozenset[str]) -> bool:
+    """Whether a feature holds a name, or names a paradigm: foils and negations must not count, and phrases see to that."""
+    bare = word.removeprefix("t:")
+    named = re.search(rf"{PARADIGM_WORDS}|diffus|adversari|autoregress|variation|auto-?encod", bare, re.I)
+    return bool(named) or any(token in tokens for token in bare.split())
 
 
 class Model:
     """The fitted table: a row of weights per feature."""
 
     def __init__(self, rows: list[Example], keep: int) -> None:
-        names = name_tokens()
+        tokens = hidden_tokens()
         seen = Counter(word for row in rows for word in row.words)
         known = sorted(
             word for word, count in seen.items()
-            if count >= RARE and not any(token in names for token in word.removeprefix("t:").split())
+            if count >= RARE and not hides(word, tokens)
         )  # fmt: skip
         self._fit(rows, known)
         strength = np.abs(self.coefficients[:, : len(known)]).max(0) * np.sqrt([min(seen[word], 200) for word in known])

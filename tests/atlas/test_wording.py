@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from fourfold.atlas import Cell, place, place_code, place_words
-from fourfold.atlas.evidence import LEANS, MEANING, Aspect
+from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.names import mentioned
-from fourfold.atlas.placement import BY_WORDING, LEANT, lean, tally, weigh
+from fourfold.atlas.placement import AGAINST_PHRASES, BY_WORDING, LEANT, _contradicted, decide, lean, tally, weigh
 from fourfold.atlas.systems import systems
 from fourfold.atlas.wording import CELLS, FLOOR, _table, leaning, mechanism, probabilities, wording
 from fourfold.atlas.words import read_phrases, read_words
@@ -147,7 +147,12 @@ def test_few_words_lean_to_nothing():
 
 def test_the_table_holds_no_catalogued_name():
     prose = {word for system in systems() for word in wording(f"{system.objective} {system.sampling}")}
-    names = {word for system in systems() for name in (system.name, *system.aliases) for word in wording(name)}
+    names = {
+        word
+        for system in systems()
+        for name in (system.name, *system.aliases, system.organisation)
+        for word in wording(name)
+    }
     names = {word for word in names if ":" not in word and " " not in word} - prose
     features = {
         token for word in _table() for token in word.removeprefix("t:").split() if ":" not in word.removeprefix("t:")
@@ -175,6 +180,64 @@ def test_a_title_or_a_link_is_prior_knowledge_when_the_text_says_nothing():
     assert linked.prior
     assert linked.cell is Cell.AUTOREGRESSIVE
     assert mentioned("Install it with pip.") is None
+
+
+def test_a_folder_is_named_by_its_card_when_nothing_in_it_says_more(tmp_path):
+    (tmp_path / "README.md").write_text("# Bark\n\nInstall it with pip. Voices are listed below.")
+    placed = place(tmp_path)
+    assert placed.prior
+    assert placed.cell is Cell.AUTOREGRESSIVE
+
+
+def test_what_authors_call_their_system_stands_against_any_wording():
+    cell = Cell.FLOW
+    leant = dict.fromkeys(Cell, 0.0) | {Cell.LATENT_VARIABLE: 1.0}
+    assert _contradicted(leant, cell, {Claim.CHANGE_OF_VARIABLES: 4.0}, in_code=False)
+    assert not _contradicted(leant, cell, {Claim.CALLED_FLOW: 3.0}, in_code=False)
+    assert not _contradicted(leant, cell, {Claim.CHANGE_OF_VARIABLES: 4.0}, in_code=True)
+
+
+def test_an_answer_against_a_phrase_says_what_the_phrase_said():
+    text = (
+        CELLS_OF_TISSUE + " Cells are classified; classification is shown for each, by class labels and bounding boxes."
+    )
+    evidence = [row for row in read_words(text) if row.claim not in LEANS.values()]
+    pushed = [
+        Evidence("w", "offset 0", claim, 40.0 if claim is LEANS[Cell.LATENT_VARIABLE] else 0.0, Reader.WORDS)
+        for claim in LEANS.values()
+    ]
+    assert decide("", evidence).cell is Cell.NOT_GENERATIVE
+    placed = decide("", evidence + pushed)
+    assert placed.cell is Cell.LATENT_VARIABLE
+    assert AGAINST_PHRASES.format("not-generative") in placed.notes
+    assert BY_WORDING not in placed.notes
+
+
+def test_offsets_stay_true_where_lower_case_is_longer():
+    text = "İİİ molecular graph"
+    assert text[slice(*wording(text)["molecular graph"])] == "molecular graph"
+
+
+def test_foils_cannot_count_since_no_row_names_a_paradigm():
+    words = [
+        "diffusion",
+        "adversarial",
+        "gan",
+        "gans",
+        "vae",
+        "variational",
+        "autoencoder",
+        "autoregressive",
+        "energy",
+        "flow",
+        "flows",
+        "boltzmann",
+        "gpt",
+        "llm",
+    ]
+    named = {stem for word in words for stem in wording(word)}
+    assert not named & set(_table())
+    assert not [row for row in _table() if "language model" in row]
 
 
 def test_links_that_disagree_name_nothing():

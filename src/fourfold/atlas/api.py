@@ -127,20 +127,27 @@ def _place_folder(folder: Path) -> Placement:
     first = decide(folder.name, rows, files.skipped)
     if first.cell is not None and first.confidence >= 0.6:
         return first
-    rows += _cards(folder) + _sources(folder)
-    return decide(folder.name, rows, files.skipped)
-
-
-def _cards(folder: Path) -> list[Evidence]:
+    from fourfold.atlas.names import place_mention
     from fourfold.atlas.words import read_words
 
-    rows: list[Evidence] = []
+    cards = _cards(folder)
+    rows += [row for name, text in cards.items() for row in read_words(text, name)] + _sources(folder)
+    placed = decide(folder.name, rows, files.skipped)
+    if placed.cell is not None:
+        return placed
+    named = (place_mention(text, folder.name, placed.missing) for text in cards.values())
+    return next((known for known in named if known is not None), placed)
+
+
+def _cards(folder: Path) -> dict[str, str]:
+    """The cards at the top of a folder, by name."""
+    texts: dict[str, str] = {}
     for path in sorted(folder.glob("*.md"))[:4] + sorted(folder.glob("*.txt"))[:2]:
         try:
-            rows += read_words(read_text(path), path.name)
+            texts[path.name] = read_text(path)
         except UnreadableError:
             continue
-    return rows
+    return texts
 
 
 def _sources(folder: Path) -> list[Evidence]:

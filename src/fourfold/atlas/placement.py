@@ -24,6 +24,9 @@ LEANT = 0.4
 LEANT_IN_CODE = 0.5
 CONTRADICTED = 0.2
 SHOWN = 0.05
+#: a name that the authors give outright, or twice in passing
+NAMED_ENOUGH = 2.4
+AGAINST_PHRASES = "phrases alone would say {}; the wording as a whole all but excludes that: its loss or its sampling loop would settle it"
 BY_WORDING = "no stated mechanism decides: it is worded as such systems usually are; its loss or its sampling loop would settle it"
 FADE = 0.6
 
@@ -98,10 +101,11 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     missing = _missing(scores, votes) or _lone(rows, ranked)
     leant = lean(rows, votes, scores)
     in_code = any(row.kind is Reader.CODE for row in rows)
-    if leant and (missing or (leant[ranked[0][0]] < CONTRADICTED and not in_code)):
+    if leant and (missing or _contradicted(leant, ranked[0][0], votes, in_code)):
+        note = BY_WORDING if missing else AGAINST_PHRASES.format(ranked[0][0].value)
         ranked, missing = _by_wording(leant, ranked, missing, LEANT_IN_CODE if in_code else LEANT)
         rows.sort(key=lambda row: row.claim is not LEANS[ranked[0][0]])
-        notes = notes if missing else (*notes, BY_WORDING)
+        notes = notes if missing else (*notes, note)
     if missing:
         return Placement(
             subject, None, 0.0, ranked, inherited=_inherited(rows, None), evidence=tuple(rows), missing=missing,
@@ -123,6 +127,14 @@ def lean(rows: Iterable[Evidence], votes: Mapping[Claim, float], scores: Mapping
         return {}
     words = {cell: sum(weights[claim]) / len(weights[claim]) for cell, claim in LEANS.items()}
     return probabilities(words, mechanism(votes, scores, ENOUGH))
+
+
+def _contradicted(leant: Mapping[Cell, float], cell: Cell, votes: Mapping[Claim, float], in_code: bool) -> bool:
+    """Whether the wording all but excludes what phrases say; it excludes neither what code does nor what authors call their system."""
+    named = sum(
+        votes.get(claim, 0.0) for claim, what in MEANING.items() if what.aspect is Aspect.NAMED and what.cell is cell
+    )
+    return leant[cell] < CONTRADICTED and not in_code and named < NAMED_ENOUGH
 
 
 def _by_wording(
