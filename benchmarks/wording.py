@@ -1,26 +1,29 @@
-"""Learn the atlas's table of wording: which words keep company with which paradigm.
+"""Learn the atlas's table of wording: which words keep company with which paradigm, and what each phrase is worth.
 
-    python benchmarks/wording.py texts.jsonl --cases cases.jsonl ... [--out src/fourfold/atlas/wording.tsv]
-    python benchmarks/wording.py texts.jsonl --cases cases.jsonl ... --folds 5
+    python benchmarks/wording.py --cases cards.jsonl ... [--others texts.jsonl ...] [--out src/fourfold/atlas/wording.tsv]
+    python benchmarks/wording.py --cases cards.jsonl ... [--others texts.jsonl ...] --folds 5
 
-All of it is read as data and none of it is kept: the table holds stems and numbers.
+Cases have the format of ``benchmarks/atlas.py`` and labels given by hand. They are read as data and none of them is kept: the table
+holds stems and numbers. Each is learned with names, links and paradigm words blanked, and as it stands, so that the phrases are weighed
+too; whatever names a paradigm, a system or an organisation never becomes a row.
 
-A text is a JSON object on a line: ``name``, ``text`` and, where known, ``hint``, the cell that its one-line summary names. Its
-label is the cell that the atlas's phrases tell from the text as it stands; then names and paradigm words are blanked and the
-model learns the label from what is left. Labelled cases (the format of ``benchmarks/atlas.py``) are learned blanked and, at half
-the weight, as they stand, so that the votes of phrases are weighed too; whatever names a paradigm, a system or an organisation never
-becomes a row. With ``--folds`` the cases are held out in turn, those of one source together, and scored, blanked and as they
-stand. The model is multinomial logistic regression with an L2 penalty (scikit-learn).
+Beside the cases stands ``wording_ratings.tsv``: words rated by hand for what they tell, before any case was seen (``AR2`` speaks for
+autoregressive, ``DI-1`` against diffusion). They enter as seven more features, the summed ratings of the words that occur, with
+``log p(cell) = b + W x + U v + A (x R)`` for words ``x``, stated mechanism ``v`` and ratings ``R``; the table holds ``W + R A``. A word
+that is rare in the cases so has a weight all the same. Multinomial logistic regression with an L2 penalty (scikit-learn).
+
+With ``--folds`` the cases are held out in turn, those of one source together, and scored, blanked and as they stand.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import pickle
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -32,25 +35,30 @@ from sklearn.linear_model import LogisticRegression
 from atlas import PARADIGM_WORDS, blanked
 from fourfold.atlas.code import read_statements
 from fourfold.atlas.evidence import Cell
-from fourfold.atlas.placement import ENOUGH, decide, tally, weigh
+from fourfold.atlas.placement import ENOUGH, tally, weigh
 from fourfold.atlas.systems import systems
 from fourfold.atlas.wording import CELLS, FLOOR, mechanism, wording
 from fourfold.atlas.words import read_phrases
 
-SURE = 0.75
-#: labels given by hand weigh more than those the phrases tell; of these, cards more than other texts of their kind
+RATINGS = Path(__file__).with_name("wording_ratings.tsv")
+CODES = ("AR", "LV", "AD", "DI", "FL", "EN", "NO")
+#: cards weigh more than other texts, and these more than labels that were not sure
 CARD_WEIGHT = 16.0
-OTHER_WEIGHT = 6.0
-TEXT_WEIGHT = 0.5
-CATALOGUE_WEIGHT = 0.35
-PENALTY = 5.0
+OTHER_WEIGHT = 3.0
+UNSURE_WEIGHT = 1.0
+CODE_WEIGHT = 16.0
+PENALTY = 0.1
+#: scales of the features: the smaller, the more they are held back by the penalty
+STATED = 0.4
+RATED = 0.3
+BALANCE = 0.4
 RARE = 4
 SHORT = 900
 
 
 @dataclass(frozen=True)
 class Example:
-    """One blanked text: its words, its mechanism's features, its cell and its weight."""
+    """One text: its words, its mechanism's features, its cell and its weight."""
 
     words: frozenset[str]
     mechanism: dict[str, float]
@@ -59,8 +67,9 @@ class Example:
 
 
 def example(text: str, cell: Cell, weight: float, code: bool = False) -> Example:
-    votes = tally(read_statements(text) if code else read_phrases(text))
-    return Example(frozenset(wording(text)), mechanism(votes, weigh(votes), ENOUGH), cell, weight)
+    rows = read_statements(text) if code else read_phrases(text)
+    votes = tally(rows)
+    return Example(frozenset(wording(text)), mechanism(rows, votes, weigh(votes), ENOUGH), cell, weight)
 
 
 def examples(text: str, cell: Cell, weight: float) -> list[Example]:
@@ -68,28 +77,58 @@ def examples(text: str, cell: Cell, weight: float) -> list[Example]:
     return [example(part, cell, weight) for part in ({text, text[:SHORT]} if len(text) > 1.5 * SHORT else {text})]
 
 
-def unlabelled(path: Path) -> list[Example]:
-    """Texts whose cell the phrases tell, unless the summary's hint says otherwise."""
-    found: list[Example] = []
-    for line in path.read_text().splitlines():
-        row = json.loads(line)
-        placed = decide("", read_phrases(row["text"]))
-        hint = row.get("hint", "")
-        nothing = Cell.NOT_GENERATIVE.value
-        if placed.cell is None or (placed.cell != hint and placed.confidence < SURE):
-            continue
-        if hint and (placed.cell == nothing) != (hint == nothing):
-            continue
-        hidden = blanked(row["text"], {"name": row["name"], "names": [row["name"]]})
-        found += examples(hidden, placed.cell, TEXT_WEIGHT * (1.0 if placed.cell == hint else 0.6))
+@dataclass(frozen=True)
+class Lesson:
+    """A labelled case: what is learned from it, and what it is scored by, blanked and as it stands."""
+
+    case: dict[str, Any]
+    learned: list[Example]
+    blank: Example
+    whole: Example
+
+
+def lesson(case: dict[str, Any]) -> Lesson:
+    """Code is learned and scored as it stands."""
+    cell, text = cell_of(case), case.get("text") or "\n\n".join(case["files"].values())
+    if case["kind"] == "code":
+        row = example(text, cell, 1.0, code=True)
+        return Lesson(case, [row], row, row)
+    hidden = blanked(text, case)
+    learned = examples(hidden, cell, 1.0) + examples(text, cell, 1.0)
+    return Lesson(case, learned, example(hidden, cell, 1.0), example(text, cell, 1.0))
+
+
+def weighted(rows: list[Lesson], cards: bool) -> list[Example]:
+    found = []
+    for row in rows:
+        sure = row.case.get("evidence") != "weak"
+        weight = CARD_WEIGHT if cards else OTHER_WEIGHT if sure else UNSURE_WEIGHT
+        weight = CODE_WEIGHT if row.case["kind"] == "code" else weight
+        found += [replace(one, weight=weight) for one in row.learned]
     return found
 
 
-def catalogue() -> list[Example]:
-    found = []
-    for system in systems():
-        text = f"{system.name}. {system.objective}. {system.sampling}. {system.modality} {system.conditioning}"
-        found.append(example(blanked(text, {"name": system.name}), system.paradigm, CATALOGUE_WEIGHT))
+def read_cases(paths: list[Path]) -> list[Lesson]:
+    cases = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    with ProcessPoolExecutor() as pool:
+        return list(pool.map(lesson, cases, chunksize=20))
+
+
+def cell_of(case: Mapping[str, Any]) -> Cell:
+    return Cell(case["label"]["paradigm"].replace("_", "-"))
+
+
+def read_ratings(path: Path = RATINGS) -> dict[str, np.ndarray]:
+    """Words and what each tells of the seven cells, from -3 to 3."""
+    found: dict[str, np.ndarray] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        word, codes = line.split("\t")
+        rated = np.zeros(len(CELLS))
+        for code, value in re.findall(r"([A-Z]{2})(-?\d)", codes):
+            rated[CODES.index(code)] = int(value)
+        found[word] = rated
     return found
 
 
@@ -115,28 +154,35 @@ def hides(word: str, tokens: frozenset[str]) -> bool:
 class Model:
     """The fitted table: a row of weights per feature."""
 
-    def __init__(self, rows: list[Example], keep: int) -> None:
+    def __init__(self, rows: list[Example], ratings: Mapping[str, np.ndarray], keep: int) -> None:
         tokens = hidden_tokens()
+        self.ratings = {word: rated for word, rated in ratings.items() if not hides(word, tokens)}
         seen = Counter(word for row in rows for word in row.words)
-        known = sorted(
-            word for word, count in seen.items()
-            if count >= RARE and not hides(word, tokens)
-        )  # fmt: skip
+        frequent = {word for word, count in seen.items() if count >= RARE and not hides(word, tokens)}
+        known = sorted(frequent | self.ratings.keys())
         self._fit(rows, known)
         strength = np.abs(self.coefficients[:, : len(known)]).max(0) * np.sqrt([min(seen[word], 200) for word in known])
-        chosen = sorted(np.argsort(-strength)[:keep])
-        self._fit(rows, [known[i] for i in chosen])
+        order = [known[i] for i in np.argsort(-strength)]
+        kept = [word for word in order if word not in self.ratings][:keep]
+        self._fit(rows, sorted({*kept, *self.ratings}))
 
     def _fit(self, rows: list[Example], words: list[str]) -> None:
         self.words = {word: i for i, word in enumerate(words)}
         self.found = {name: i for i, name in enumerate(sorted({name for row in rows for name in row.mechanism}))}
+        nothing = np.zeros(len(CELLS))
+        rated = [RATED * self.ratings.get(word, nothing) for word in words] + [nothing] * len(self.found)
+        rated_by = sp.csr_matrix(np.array(rated))
         target = np.array([CELLS.index(row.cell) for row in rows])
         count = np.bincount(target, minlength=len(CELLS))
-        weight = np.array([row.weight for row in rows]) * (len(rows) / len(CELLS) / count[target]) ** 0.7
-        fitted = LogisticRegression(C=PENALTY, max_iter=500).fit(self._matrix(rows), target, sample_weight=weight)
-        self.coefficients, self.bias = fitted.coef_, fitted.intercept_
+        weight = np.array([row.weight for row in rows]) * (len(rows) / len(CELLS) / count[target]) ** BALANCE
+        x = self._matrix(rows)
+        x = sp.hstack([x, x @ rated_by]).tocsr()
+        fitted = LogisticRegression(C=PENALTY, max_iter=500).fit(x, target, sample_weight=weight)
+        own, by_rating = fitted.coef_[:, : len(words) + len(self.found)], fitted.coef_[:, -len(CELLS) :]
+        self.coefficients, self.bias = own + by_rating @ rated_by.T.toarray(), fitted.intercept_
+        self.coefficients[:, len(words) :] *= STATED
 
-    def _matrix(self, rows: list[Example]) -> sp.csr_matrix:
+    def _matrix(self, rows: list[Example], stated: float = STATED) -> sp.csr_matrix:
         at, to, value = [], [], []
         for i, row in enumerate(rows):
             known = [self.words[word] for word in row.words if word in self.words]
@@ -145,96 +191,82 @@ class Model:
                 at.append(i), to.append(j), value.append(scale)
             for name, x in row.mechanism.items():
                 if name in self.found:
-                    at.append(i), to.append(len(self.words) + self.found[name]), value.append(x)
+                    at.append(i), to.append(len(self.words) + self.found[name]), value.append(stated * x)
         return sp.csr_matrix((value, (at, to)), shape=(len(rows), len(self.words) + len(self.found)))
 
     def probabilities(self, rows: list[Example]) -> np.ndarray:
-        logits = self._matrix(rows) @ self.coefficients.T + self.bias
+        logits = self._matrix(rows, 1.0) @ self.coefficients.T + self.bias
         parts = np.exp(logits - logits.max(1, keepdims=True))
         return parts / parts.sum(1, keepdims=True)
 
-    def write(self, path: Path, rows: int, labelled: int) -> None:
+    def write(self, path: Path, labelled: int) -> None:
         names = [*self.words, *self.found]
         lines = [
-            f"# learned by benchmarks/wording.py from {rows} examples, of which {labelled} texts were labelled by hand",
+            f"# learned by benchmarks/wording.py from {labelled} texts labelled by hand and {len(self.ratings)} words rated by hand",
             "# feature, then 100 x weight for: " + ", ".join(CELLS),
             _row("bias", self.bias),
         ]
-        lines += [_row(name, self.coefficients[:, i]) for i, name in enumerate(names)]
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        rows = [_row(name, self.coefficients[:, i]) for i, name in enumerate(names)]
+        path.write_text(
+            "\n".join(lines + [row for row in rows if not row.endswith("\t0" * len(CELLS))]) + "\n", "utf-8"
+        )
 
 
 def _row(name: str, weights: np.ndarray) -> str:
     return "\t".join([name, *(str(round(100 * weight)) for weight in weights - weights.mean())])
 
 
-def right(case: dict[str, Any], cell: Cell) -> bool:
+def right(case: Mapping[str, Any], cell: Cell) -> bool:
     label = case["label"]
     accepted = [label["paradigm"], *(label.get("accept") or {}).get("paradigm", [])]
     return cell.value.replace("-", "_") in accepted
 
 
-def lessons(case: dict[str, Any], weight: float) -> list[Example]:
-    """A labelled case blanked, and as it stands at half the weight; code as it stands."""
-    cell = cell_of(case)
-    if case["kind"] == "code":
-        return [example(case["text"], cell, weight, code=True)]
-    return examples(blanked(case["text"], case), cell, weight) + examples(case["text"], cell, 0.5 * weight)
-
-
-def read_cases(paths: list[Path]) -> list[dict[str, Any]]:
-    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
-
-
-def cell_of(case: dict[str, Any]) -> Cell:
-    return Cell(case["label"]["paradigm"].replace("_", "-"))
-
-
-def cross_validate(rows: list[Example], cases: list[dict[str, Any]], folds: int, keep: int) -> None:
-    learned = [lessons(case, CARD_WEIGHT) for case in cases]
-    whole = [example(case["text"], cell_of(case), 1.0) for case in cases]
-    whole_hidden = [example(blanked(case["text"], case), cell_of(case), 1.0) for case in cases]
-    fold = np.array([crc32(f"{case['source'].split('@')[0]}f".encode()) % folds for case in cases])
-    answers = np.zeros((2, len(cases), len(CELLS)))
+def held_out(cards: list[Lesson], others: list[Lesson], folds: int, keep: int) -> np.ndarray:
+    """Probabilities of every card by a model that learned from no card of its source: (blanked, as it stands) x cards x cells."""
+    ratings = read_ratings()
+    fold = np.array([crc32(f"{row.case['source'].split('@')[0]}f".encode()) % folds for row in cards])
+    found = np.zeros((2, len(cards), len(CELLS)))
     for k in range(folds):
-        model = Model(rows + [row for i, group in enumerate(learned) if fold[i] != k for row in group], keep)
-        for j, group in enumerate((whole_hidden, whole)):
-            answers[j, fold == k] = model.probabilities([group[i] for i in np.flatnonzero(fold == k)])
-    for j, kind in enumerate(("blanked", "as it stands")):
-        ok = np.array([right(case, CELLS[p.argmax()]) for case, p in zip(cases, answers[j], strict=True)])
-        sure = answers[j].max(1)
+        rest = [row for row, other in zip(cards, fold, strict=True) if other != k]
+        model = Model(weighted(others, False) + weighted(rest, True), ratings, keep)
+        here = np.flatnonzero(fold == k)
+        found[0, here] = model.probabilities([cards[i].blank for i in here])
+        found[1, here] = model.probabilities([cards[i].whole for i in here])
+    return found
+
+
+def report(cards: list[Lesson], found: np.ndarray) -> None:
+    for kind, answers in zip(("blanked", "as it stands"), found, strict=True):
+        ok = np.array([right(row.case, CELLS[p.argmax()]) for row, p in zip(cards, answers, strict=True)])
+        sure = answers.max(1)
         at = "  ".join(
-            f"p > {t}: {(sure > t).mean():.2f} answered, {ok[sure > t].mean():.2f} right" for t in (0.4, 0.6)
+            f"p > {t}: {(sure > t).mean():.2f} answered, {ok[sure > t].mean():.2f} right" for t in (0.3, 0.5, 0.7)
         )
-        print(f"{kind:<13} {len(cases)} cases, right {ok.mean():.3f}   {at}")
+        print(f"{kind:<13} {len(cards)} cases, right {ok.mean():.3f}   {at}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("texts", type=Path)
-    parser.add_argument("--cases", type=Path, nargs="*", default=[])
+    parser.add_argument("--cases", type=Path, nargs="+", required=True, help="labelled cards")
     parser.add_argument(
         "--others", type=Path, nargs="*", default=[], help="labelled texts that are no cards, and code; never held out"
     )
     parser.add_argument("--folds", type=int, default=0)
-    parser.add_argument("--keep", type=int, default=5000, help="how many words and pairs the table holds")
-    parser.add_argument("--cache", type=Path, help="a pickle of the examples, written once and read again")
+    parser.add_argument(
+        "--keep", type=int, default=2000, help="how many words and pairs beside the rated ones the table holds"
+    )
     parser.add_argument("--out", type=Path, default=Path("src/fourfold/atlas/wording.tsv"))
     args = parser.parse_args()
-    if args.cache and args.cache.exists():
-        rows = pickle.loads(args.cache.read_bytes())
-    else:
-        rows = unlabelled(args.texts) + catalogue()
-        if args.cache:
-            args.cache.write_bytes(pickle.dumps(rows))
-    cases, others = read_cases(args.cases), read_cases(args.others)
-    rows += [row for case in others for row in lessons(case, OTHER_WEIGHT)]
-    print(f"{len(rows)} examples: {dict(Counter(row.cell.value for row in rows))}")
+    cards, others = read_cases(args.cases), read_cases(args.others)
+    print(
+        f"{len(cards)} cards and {len(others)} others: {dict(Counter(row.blank.cell.value for row in cards + others))}"
+    )
     if args.folds:
-        cross_validate(rows, cases, args.folds, args.keep)
+        report(cards, held_out(cards, others, args.folds, args.keep))
         return
-    learned = [row for case in cases for row in lessons(case, CARD_WEIGHT)]
-    Model(rows + learned, args.keep).write(args.out, len(rows + learned), len(cases) + len(others))
+    model = Model(weighted(others, False) + weighted(cards, True), read_ratings(), args.keep)
+    model.write(args.out, len(cards) + len(others))
 
 
 if __name__ == "__main__":

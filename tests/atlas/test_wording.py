@@ -9,9 +9,19 @@ import pytest
 from fourfold.atlas import Cell, place, place_code, place_words
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.names import mentioned
-from fourfold.atlas.placement import AGAINST_PHRASES, BY_WORDING, LEANT, _contradicted, decide, lean, tally, weigh
+from fourfold.atlas.placement import (
+    AGAINST_PHRASES,
+    BY_WORDING,
+    ENOUGH,
+    LEANT,
+    _contradicted,
+    decide,
+    lean,
+    tally,
+    weigh,
+)
 from fourfold.atlas.systems import systems
-from fourfold.atlas.wording import CELLS, FLOOR, _table, leaning, mechanism, probabilities, wording
+from fourfold.atlas.wording import CELLS, FADE, FLOOR, _table, leaning, mechanism, probabilities, wording
 from fourfold.atlas.words import read_phrases, read_words
 
 #: written for this test: no phrase of these states a loss, a sampler or the name of a paradigm
@@ -66,8 +76,10 @@ def test_log_odds_and_probabilities_against_a_matrix_product():
     assert [row.cell for row in rows] == list(CELLS)
     np.testing.assert_allclose([row.logit for row in rows], expected, atol=1e-9)
 
-    votes = tally(read_phrases(SPATIAL))
-    found = mechanism(votes, weigh(votes), 1.6)
+    phrases = read_phrases(SPATIAL)
+    votes = tally(phrases)
+    found = mechanism(phrases, votes, weigh(votes), ENOUGH)
+    assert {name.split(":")[0] for name in found} >= {"claim", "cell", "rule"}
     logits = (
         expected
         + np.array(table["bias"])
@@ -78,7 +90,8 @@ def test_log_odds_and_probabilities_against_a_matrix_product():
     np.testing.assert_allclose([got[cell] for cell in CELLS], p, atol=1e-9)
     evidence = read_words(SPATIAL)
     leant = lean(evidence, votes, weigh(votes))
-    assert lean(evidence * 3, votes, weigh(votes)) == pytest.approx(leant), "a text read three times is one witness"
+    again = [row for row in evidence if row.claim in LEANS.values()]
+    assert lean(evidence + again * 2, votes, weigh(votes)) == pytest.approx(leant), "read three times, one witness"
     np.testing.assert_allclose([leant[cell] for cell in CELLS], p, atol=2e-3)  # rows of evidence are rounded to 0.001
 
 
@@ -189,12 +202,32 @@ def test_a_folder_is_named_by_its_card_when_nothing_in_it_says_more(tmp_path):
     assert placed.cell is Cell.AUTOREGRESSIVE
 
 
-def test_what_authors_call_their_system_stands_against_any_wording():
-    cell = Cell.FLOW
-    leant = dict.fromkeys(Cell, 0.0) | {Cell.LATENT_VARIABLE: 1.0}
-    assert _contradicted(leant, cell, {Claim.CHANGE_OF_VARIABLES: 4.0}, in_code=False)
-    assert not _contradicted(leant, cell, {Claim.CALLED_FLOW: 3.0}, in_code=False)
-    assert not _contradicted(leant, cell, {Claim.CHANGE_OF_VARIABLES: 4.0}, in_code=True)
+def test_each_phrase_is_a_feature_of_its_own_and_repetition_fades():
+    once, thrice = (read_phrases("The evidence lower bound is maximised. " * n + "Latents are drawn.") for n in (1, 3))
+    rules = []
+    for rows in (once, thrice):
+        votes = tally(rows)
+        found = mechanism(rows, votes, weigh(votes), ENOUGH)
+        rules.append({name: value for name, value in found.items() if name.startswith("rule:bound#")})
+        assert rules[-1].keys() == {f"rule:{row.rule}" for row in rows if row.claim is Claim.BOUND}
+    first = max(row.weight for row in once if row.claim is Claim.BOUND)
+    weights = sorted((row.weight for row in thrice if row.claim is Claim.BOUND), reverse=True)
+    faded = weights[0] + FADE * weights[1] + FADE**2 * weights[2]
+    assert max(rules[0].values()) == pytest.approx(min(first, 4.0) / 2)
+    assert max(rules[1].values()) == pytest.approx(min(faded, 4.0) / 2)
+
+
+def test_a_card_contradicts_files_only_when_it_all_but_excludes_them_and_never_code():
+    leant = dict.fromkeys(Cell, 0.0) | {Cell.LATENT_VARIABLE: 0.75, Cell.DIFFUSION: 0.25}
+    assert _contradicted(leant, Cell.FLOW, {Reader.FILES, Reader.WORDS})
+    assert not _contradicted(leant, Cell.DIFFUSION, {Reader.FILES, Reader.WORDS})
+    assert not _contradicted(leant, Cell.FLOW, {Reader.CODE, Reader.WORDS})
+
+
+def test_what_authors_call_their_system_stands_against_its_topic():
+    assert place_words(SPATIAL).cell is Cell.DIFFUSION
+    named = "It is a normalizing flow: an invertible network, trained by exact likelihood. " + SPATIAL
+    assert place_words(named).cell is Cell.FLOW
 
 
 def test_an_answer_against_a_phrase_says_what_the_phrase_said():

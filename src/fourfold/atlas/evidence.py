@@ -140,6 +140,7 @@ class Evidence:
         weight: how strongly, in votes; zero for what was seen and set aside (a foil, a negation).
         kind: the reader that found it.
         form: what kind of thing the quote is.
+        rule: which row of a table of phrases found it, where one did; a row keeps its name while its pattern stays.
     """
 
     quote: str
@@ -148,6 +149,7 @@ class Evidence:
     weight: float
     kind: Reader
     form: Form = Form.PASSAGE
+    rule: str = ""
 
 
 def _rows(aspect: Aspect, *rows: tuple[Claim, Cell | None, str]) -> dict[Claim, Meaning]:

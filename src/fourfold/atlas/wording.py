@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-from fourfold.atlas.evidence import MEANING, Aspect, Cell, Claim
+from fourfold.atlas.evidence import MEANING, Aspect, Cell, Claim, Evidence
 from fourfold.atlas.words_table import ASIDE
 
-__all__ = ["CELLS", "FLOOR", "Leaning", "leaning", "mechanism", "probabilities", "wording"]
+__all__ = ["CELLS", "FADE", "FLOOR", "Leaning", "leaning", "mechanism", "probabilities", "wording"]
 
 CELLS = tuple(Cell)
 #: fewer words than these are not scaled up
 FLOOR = 40
+#: each repetition counts so much of the one before
+FADE = 0.6
 #: a word among the first counts once more, as the title's
 TITLE_WORDS = 30
 #: fewer known words than these, pairs not counted, lean to nothing; so many are quoted
-MIN_WORDS = 25
+MIN_WORDS = 15
 QUOTED = 4
 _SCALE = 100.0
 #: words that every prose has; pairs reach over them
@@ -85,14 +87,28 @@ def _stem(word: str) -> str:
     return word
 
 
-def mechanism(votes: Mapping[Claim, float], scores: Mapping[Cell, float], enough: float) -> dict[str, float]:
-    """The votes of claims and cells as features beside the words; bounded, so that no repetition decides alone."""
-    found = {f"claim:{claim.value}": min(vote, 6.0) / 8 for claim, vote in votes.items() if vote > 0 and _speaks(claim)}
-    found |= {f"cell:{cell.value}": min(score, 8.0) / 8 for cell, score in scores.items() if score > 0}
+def mechanism(
+    rows: Iterable[Evidence], votes: Mapping[Claim, float], scores: Mapping[Cell, float], enough: float
+) -> dict[str, float]:
+    """What was stated as features beside the words: by phrase, claim and cell; bounded, so that no repetition decides alone."""
+    found = {f"claim:{claim.value}": min(vote, 6.0) / 4 for claim, vote in votes.items() if vote > 0 and _speaks(claim)}
+    found |= {f"cell:{cell.value}": min(score, 8.0) / 4 for cell, score in scores.items() if score > 0}
+    found |= {f"rule:{rule}": max(-1.0, min(vote, 4.0)) / 2 for rule, vote in _by_rule(rows).items()}
     best = max(scores, key=lambda cell: scores[cell])
     if scores[best] >= enough:
-        found[f"top:{best.value}"] = 0.25
+        found[f"top:{best.value}"] = 0.5
     return found
+
+
+def _by_rule(rows: Iterable[Evidence]) -> dict[str, float]:
+    weights: dict[str, list[float]] = {}
+    for row in rows:
+        if row.rule:
+            weights.setdefault(row.rule, []).append(row.weight)
+    return {
+        rule: sum(weight * FADE**k for k, weight in enumerate(sorted(group, reverse=True)))
+        for rule, group in weights.items()
+    }
 
 
 def _speaks(claim: Claim) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from zlib import crc32
 
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.wording import leaning
@@ -37,8 +38,11 @@ _HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
 
 
 @lru_cache(maxsize=1)
-def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str]], ...]:
-    return tuple((claim, weight, re.compile(pattern, re.I)) for claim, weight, pattern in (*WORDS, *HINTS))
+def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str], str], ...]:
+    return tuple(
+        (claim, weight, re.compile(pattern, re.I), f"{claim.value}#{crc32(pattern.encode()):08x}")
+        for claim, weight, pattern in (*WORDS, *HINTS)
+    )
 
 
 @lru_cache(maxsize=1)
@@ -75,7 +79,7 @@ def _prose(raw: str) -> _Prose:
     starts = [0, *(found.end() for found in _SENTENCE.finditer(text))]
     quiet = _quiet_spans(text)
     text = re.sub(r"(?<!\n)\n(?!\n)", " ", text)
-    fences = [found.span() for found in re.finditer(r"(?s)```.*?```", raw[:MAX_PROSE])]
+    fences = [found.span() for found in re.finditer(r"(?s)```.*?(?:```|\Z)", raw[:MAX_PROSE])]
     first = _CONTRIBUTION.search(text, 0, 4000)
     begins = starts[bisect_right(starts, first.start()) - 1] if first else 0
     weights = [_place_weight(text, at, quiet, fences) * (0.5 if 0 < at < begins else 1.0) for at in starts]
@@ -151,7 +155,7 @@ def _read_parts(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, tuple[in
 
 
 def _read_claims(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, int]]:
-    for claim, weight, pattern in _compiled():
+    for claim, weight, pattern, rule in _compiled():
         for count, found in enumerate(pattern.finditer(prose.text)):
             if count == 40:
                 break
@@ -170,6 +174,7 @@ def _read_claims(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, int]]:
                     claim,
                     round(weight * factor, 3),
                     Reader.WORDS,
+                    rule=rule,
                 ),
                 start,
             )
@@ -209,8 +214,6 @@ def _fade_lists(rows: list[tuple[Evidence, int]], prose: _Prose) -> list[Evidenc
         if MEANING[evidence.claim].aspect is Aspect.NAMED:
             cells.setdefault(start, set()).add(MEANING[evidence.claim].cell)
     return [
-        Evidence(e.quote, e.where, e.claim, round(e.weight * 0.3, 3), e.kind)
-        if e.claim in _NAMED and len(cells.get(start, ())) >= 3
-        else e
+        replace(e, weight=round(e.weight * 0.3, 3)) if e.claim in _NAMED and len(cells.get(start, ())) >= 3 else e
         for e, start in rows
     ]

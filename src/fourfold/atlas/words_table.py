@@ -39,7 +39,11 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         2,
         r"\bcausal(?:ly)?[- ](?:language|mask\w*|self-attention|attention|transformer|decoder|convolution\w*|dilated)",
     ),
-    (C.NEXT_PIECE, 2, r"(?<!masked )\blanguage[- ]modell?ing\b|\blanguage-model (?:objective|loss|head|semantic|the)"),
+    (
+        C.NEXT_PIECE,
+        2,
+        r"(?<!masked )(?<!diffusion )\blanguage[- ]modell?ing\b|\blanguage-model (?:objective|loss|head|semantic|the)",
+    ),
     (C.NEXT_PIECE, 2.5, r"\bleft[- ]to[- ]right\b|\braster[- ](?:scan|order)\b"),
     (
         C.NEXT_PIECE,
@@ -211,7 +215,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.DECODE_LATENT,
         3,
-        r"\b(?:draw|sample|pick|choose)\w* (?:an? |the )?(?:\w+ )?(?:latents?|codes?|z|components?|cluster|mixture|topic|states?|factors?)\b[^.;]{0,80}\b(?:decod\w+|draw|emit|then|add|generat\w+)",
+        r"\b(?:draw|sample|pick|choose)(?:s|n|d|ing)? (?:an? |the )?(?:\w+ )?(?:latents?|codes?|z|components?|cluster|mixture|topic|states?|factors?)\b[^.;]{0,80}\b(?:decod\w+|draw|emit|then|add|generat\w+)",
     ),
     (
         C.DECODE_LATENT,
@@ -251,13 +255,13 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         1.5,
         r"\bcycle[- ]consisten\w+|\bmode collapse\b|\btruncation (?:trick|psi)\b|--trunc\b|\bstyle[- ](?:based generator|mixing)\b|\bmapping network\b|\bstylemix|\bequilibrium\b",
     ),
-    (C.GAME, 1, r"\bgenerators?\b(?! expression)|\bunpaired (?:image|training)"),
+    (C.GAME, 1, r"(?<!boltzmann )\bgenerators?\b(?! expression)|\bunpaired (?:image|training)"),
     (
         C.CALLED_ADVERSARIAL,
         3,
         r"\bgenerative[- ]adversarial\b|\badversarial (?:net|network|generator|model)s?\b|\bconditional adversarial\b",
     ),
-    (C.CALLED_ADVERSARIAL, 2.5, r"\b(?:[A-Za-z0-9]+-)*[A-Za-z]{0,8}GANs?\b"),
+    (C.CALLED_ADVERSARIAL, 2.5, r"(?-i:\b(?:[A-Za-z0-9]+-)*[A-Za-z0-9]{0,10}GANs?\d*\b)|(?-i:\bgans?\b)"),
     (
         C.MAP_NOISE,
         2,
@@ -295,6 +299,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         2.5,
         r"\bdiffusion[- ](?:based|models?|probabilistic|process\w*|transformers?|decoder|generat\w+|prior|framework|pipeline|network|backbone|policy|objective|loss|steps?|denois\w+|in |over |on |for )",
     ),
+    (C.CALLED_DIFFUSION, 3, r"\bdiffusion (?:large )?(?:language models?|LMs?)\b|\bdLLMs?\b"),
     (C.CALLED_DIFFUSION, 1.2, r"\bdiffus(?:ion|er|ers|ed)\b|\bDDPMs?\b|\bDDIM\b|\bLDMs?\b|\bDiTs?\b"),
     (
         C.CALLED_DIFFUSION,
@@ -640,7 +645,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.CALLED_AUTOREGRESSIVE,
         2,
-        r"\b(?:large |small |causal |generative |neural |audio |protein |music |code |multimodal |vision[- ])*language models?\b|\bLLMs?\b|\bVLMs?\b|\bGPT[- ](?:style|like|based|architecture|\d)|\bgenerative pre-?trained transformers?\b",
+        r"(?<!diffusion )(?<!diffusion large )(?<!masked )\b(?:large |small |causal |generative |neural |audio |protein |music |code |multimodal |vision[- ])*language models?\b|\bLLMs?\b|\bVLMs?\b|\bGPT[- ](?:style|like|based|architecture|\d)|\bgenerative pre-?trained transformers?\b",
     ),
     (
         C.CALLED_AUTOREGRESSIVE,
@@ -721,7 +726,7 @@ PARTS: tuple[tuple[C, str], ...] = (
     ),
     (
         C.PART_TOKENIZER,
-        r"\b(?:\w+-)?VQ-?(?:VAE|GAN)(?:-?\d)?s?(?: tokens?| codes?| tokeni[sz]ers?| latents?| encoder| decoder| indices)?\b|\bd-?VAEs?\b|\bdiscrete VAEs?\b|\b(?:EnCodec|SoundStream|DAC|Mimi|HuBERT|w2v-BERT)\b(?: tokens?| codes?| codec| tokeni[sz]er)?|\b(?:neural |audio |speech )*codec (?:tokens?|codes?|ids?|model|latents?|decoder)\b|\b(?:neural|audio|speech) codecs? (?:turns?|decod\w+|maps?|reconstruct\w+)|\b(?:image|visual|video|audio|speech|semantic|discrete|learned) tokeni[sz]ers?\b",
+        r"\b(?:\w+-)?R?[VR]Q-?(?:VAE|GAN)(?:-?\d)?s?(?: tokens?| codes?| tokeni[sz]ers?| latents?| encoder| decoder| indices)?\b|\bd-?VAEs?\b|\bdiscrete VAEs?\b|\b(?:EnCodec|SoundStream|DAC|Mimi|HuBERT|w2v-BERT)\b(?: tokens?| codes?| codec| tokeni[sz]er)?|\b(?:neural |audio |speech )*codec (?:tokens?|codes?|ids?|model|latents?|decoder)\b|\b(?:neural|audio|speech) codecs? (?:turns?|decod\w+|maps?|reconstruct\w+)|\b(?:image|visual|video|audio|speech|semantic|discrete|learned) tokeni[sz]ers?\b",
     ),
     (
         C.PART_VOCODER,
