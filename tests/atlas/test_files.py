@@ -71,6 +71,19 @@ def test_an_adapter_is_a_part():
     assert "adapter" in {part.part for part in placed.inherited}
 
 
+def test_an_adapter_without_a_task_is_placed_by_the_class_it_adapts():
+    config = {
+        "peft_type": "LORA",
+        "task_type": None,
+        "auto_mapping": {"base_model_class": "WhisperForConditionalGeneration"},
+    }
+    placed = place_files({"adapter_config.json": json.dumps(config)})
+    assert placed.cell is Cell.AUTOREGRESSIVE
+    assert "adapter" in {part.part for part in placed.inherited}
+    assert any(row.where.endswith("$.auto_mapping.base_model_class") for row in placed.evidence)
+    assert place_files({"adapter_config.json": json.dumps(config | {"auto_mapping": ["x"]})}).cell is None
+
+
 def test_configurations_in_yaml():
     text = "model:\n  target: some.models.ddpm.LatentDiffusion\n  params:\n    linear_start: 0.001\n    beta_schedule: linear\n"
     assert place_files({"model.yaml": text}).cell is Cell.DIFFUSION

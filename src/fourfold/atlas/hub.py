@@ -317,6 +317,10 @@ def _adapter(name: str, config: Mapping[str, Any]) -> list[Evidence]:
     }
     if task in votes:
         rows.append(Evidence(f"task_type: {task}", f"{name}: $.task_type", *votes[task], Reader.FILES))
+    mapping = config.get("auto_mapping")
+    base = str(mapping.get("base_model_class", "")) if isinstance(mapping, dict) else ""
+    if base and task not in votes:
+        rows += _first(ARCHITECTURES, base, f"{name}: $.auto_mapping.base_model_class")
     modules = str(config.get("target_modules", ""))
     if re.search(r"to_[qkv]\b|to_out|proj_in|ff\.net", modules):
         rows.append(Evidence(modules[:160], f"{name}: $.target_modules", Claim.DENOISE, 2.5, Reader.FILES))

@@ -21,6 +21,8 @@ ENOUGH_TO_REFUSE = 2.0
 CONTESTED = 0.97
 #: phrases and wording weighed together answer from this probability on: below it two of three answers on held-out cards were wrong
 LEANT = 0.4
+#: or from this one where phrases alone say the same
+AGREED = 0.25
 #: words contradict the files beside them only when they give what those say less than that
 CONTRADICTED = 0.2
 SHOWN = 0.05
@@ -136,9 +138,9 @@ def _contradicted(leant: Mapping[Cell, float], cell: Cell, readers: set[Reader])
 def _by_wording(
     leant: Mapping[Cell, float], ranked: tuple[tuple[Cell, float], ...], missing: str
 ) -> tuple[tuple[tuple[Cell, float], ...], str]:
-    """The cell that phrases and wording together give ``LEANT`` or more, else the missing fact."""
+    """The cell that phrases and wording together give enough, else the missing fact."""
     by = tuple(sorted(((cell, round(p, 3)) for cell, p in leant.items() if p >= SHOWN), key=lambda row: -row[1]))
-    if by[0][1] >= LEANT:
+    if by[0][1] >= LEANT or (not missing and by[0][0] is ranked[0][0] and by[0][1] >= AGREED):
         return by, ""
     stated = (
         f"what its training loss compares: phrases say {ranked[0][0].value}, the wording as a whole does not"
