@@ -19,7 +19,7 @@ C = Claim
 ENOUGH = 1.6
 ENOUGH_TO_REFUSE = 2.0
 CONTESTED = 0.97
-#: phrases and wording weighed together answer from this probability on: below it two of three answers on held-out cards were wrong
+#: phrases and wording weighed together answer from this probability on: below it more answers on held-out blanked cards were wrong than right
 LEANT = 0.4
 #: or from this one where phrases alone say the same
 AGREED = 0.25
