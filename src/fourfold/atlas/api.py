@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fourfold.atlas.bounded import UnreadableError, files_below, read_text, safetensors_names
-from fourfold.atlas.evidence import Evidence
+from fourfold.atlas.evidence import Evidence, Reader
 from fourfold.atlas.placement import Placement, decide
 
 __all__ = ["place", "place_code", "place_files", "place_words"]
 
 MAX_SOURCES = 12
+#: words that leave more doubt than this yield to what the catalogue knows of the system in the title
+UNSURE = 0.75
 #: what is written like the name of a file means one
 _FILE = re.compile(r"\S+\.(?:txt|md|rst|json|ya?ml|toml|ini|cfg|py|ipynb|safetensors|ckpt|pth?|bin|onnx|html?)")
 
@@ -44,15 +46,22 @@ def place(subject: object = None, *, objective: str = "", sampling: str = "") ->
 
 
 def place_words(text: str, subject: str = "") -> Placement:
-    """Place by prose; where it states no mechanism, by the catalogued system that its title or its links name, as prior knowledge."""
+    """Place by prose; where it leaves doubt, by the catalogued system that its title or its links name, as prior knowledge."""
     from fourfold.atlas.words import read_words
 
-    placed = decide(subject or _short(text), read_words(text))
-    if placed.cell is not None:
+    return _or_known(decide(subject or _short(text), read_words(text)), [text])
+
+
+def _or_known(placed: Placement, texts: Iterable[str]) -> Placement:
+    """What words say, or what the catalogue knows of the system they are about, where words alone leave doubt; never both mixed."""
+    more_than_words = any(row.kind is not Reader.WORDS for row in placed.evidence)
+    if placed.cell is not None and (placed.confidence >= UNSURE or more_than_words):
         return placed
     from fourfold.atlas.names import place_mention
 
-    return place_mention(text, placed.subject, placed.missing) or placed
+    named = (place_mention(text, placed) for text in texts)
+    known = next((known for known in named if known is not None), placed)
+    return placed if known.cell is placed.cell else known
 
 
 def place_code(source: str, subject: str = "code", where: str = "code") -> Placement:
@@ -127,16 +136,11 @@ def _place_folder(folder: Path) -> Placement:
     first = decide(folder.name, rows, files.skipped)
     if first.cell is not None and first.confidence >= 0.6:
         return first
-    from fourfold.atlas.names import place_mention
     from fourfold.atlas.words import read_words
 
     cards = _cards(folder)
     rows += [row for name, text in cards.items() for row in read_words(text, name)] + _sources(folder)
-    placed = decide(folder.name, rows, files.skipped)
-    if placed.cell is not None:
-        return placed
-    named = (place_mention(text, folder.name, placed.missing) for text in cards.values())
-    return next((known for known in named if known is not None), placed)
+    return _or_known(decide(folder.name, rows, files.skipped), cards.values())
 
 
 def _cards(folder: Path) -> dict[str, str]:

@@ -83,15 +83,20 @@ def mentioned(text: str) -> tuple[System, str] | None:
     return None
 
 
-def place_mention(text: str, subject: str, missing: str) -> Placement | None:
-    """What the catalogue knows of the system that a text names without stating its mechanism; prior knowledge, labelled so."""
+def place_mention(text: str, placed: Placement) -> Placement | None:
+    """What the catalogue knows of the system that a text names and whose mechanism it leaves open; prior knowledge, labelled so."""
     found = mentioned(text)
     if found is None:
         return None
     system, by = found
-    known = _placed(subject, system, 1.0, f"by {by}: the catalogue's entry {system.name!r} ({system.year})")
+    known = _placed(placed.subject, system, 1.0, f"by {by}: the catalogue's entry {system.name!r} ({system.year})")
     more = "its configuration files or code: they are evidence, a name is not"
-    return replace(known, notes=(*known.notes, f"the text itself does not say {missing}"), would_change=(more,))
+    left = (
+        f"the text itself leans to {placed.cell.value}, with {placed.confidence:.2f} only"
+        if placed.cell
+        else f"the text itself does not say {placed.missing}"
+    )
+    return replace(known, notes=(*known.notes, left), would_change=(more,))
 
 
 def place_name(name: str) -> Placement | None:
