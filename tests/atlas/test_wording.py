@@ -2,11 +2,14 @@
 
 import math
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fourfold.atlas import Cell, place, place_code, place_words
+from fourfold.atlas import Cell, Placement, place, place_code, place_words
+from fourfold.atlas.api import UNSURE, _or_known
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.names import mentioned
 from fourfold.atlas.placement import (
@@ -200,6 +203,36 @@ def test_a_folder_is_named_by_its_card_when_nothing_in_it_says_more(tmp_path):
     placed = place(tmp_path)
     assert placed.prior
     assert placed.cell is Cell.AUTOREGRESSIVE
+
+
+def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_words_lean_to():
+    row = Evidence("noise", "offset 0", Claim.DENOISE, 2.0, Reader.WORDS)
+    doubtful = Placement("card", Cell.DIFFUSION, 0.5, ((Cell.DIFFUSION, 0.5),), evidence=(row,))
+    card = ["# Bark\n\nVoices are listed below."]
+    known = _or_known(doubtful, card)
+    assert known.prior
+    assert known.cell is Cell.AUTOREGRESSIVE
+    assert "the text itself leans to diffusion, with 0.50 only" in known.notes
+    assert all(found.kind is Reader.NAME for found in known.evidence), "prior knowledge and evidence never mix"
+    sure = replace(doubtful, confidence=UNSURE)
+    read = replace(doubtful, evidence=(row, replace(row, kind=Reader.FILES)))
+    same = replace(doubtful, cell=Cell.AUTOREGRESSIVE)
+    unnamed = ["# Voices\n\nListed below."]
+    assert [_or_known(placed, card) for placed in (sure, read, same)] == [sure, read, same]
+    assert _or_known(doubtful, unnamed) is doubtful
+
+
+def test_rated_words_are_well_formed_and_name_no_paradigm():
+    path = Path(__file__).parents[2] / "benchmarks" / "wording_ratings.tsv"
+    lines = path.read_text(encoding="utf-8").splitlines()[1:]
+    words = [line.split("\t")[0] for line in lines]
+    assert words == sorted(set(words))
+    assert all(re.fullmatch(r"[^\t]+\t(?:(?:AR|LV|AD|DI|FL|EN|NO)-?[123] ?)+", line) for line in lines)
+    assert not [
+        word for word in words if re.search(r"diffus|adversari|autoregress|variational|autoencod|\bgans?\b", word)
+    ]
+    table = _table()
+    assert sum(word in table for word in words) > 0.9 * len(words), "what was rated is in the table"
 
 
 def test_each_phrase_is_a_feature_of_its_own_and_repetition_fades():
