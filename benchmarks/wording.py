@@ -41,6 +41,8 @@ from fourfold.atlas.wording import CELLS, FLOOR, mechanism, wording
 from fourfold.atlas.words import read_phrases
 
 RATINGS = Path(__file__).with_name("wording_ratings.tsv")
+#: authors and systems beyond the catalogue, as they occur in the cases: the table must not know them either
+NAMES = Path(__file__).with_name("wording_names.txt")
 CODES = ("AR", "LV", "AD", "DI", "FL", "EN", "NO")
 #: cards weigh more than other texts, and these more than labels that were not sure
 CARD_WEIGHT = 16.0
@@ -135,7 +137,7 @@ def read_ratings(path: Path = RATINGS) -> dict[str, np.ndarray]:
 
 
 def hidden_tokens() -> frozenset[str]:
-    """Words that no row may hold: those of catalogued names and organisations, unless they are plain words of the catalogue too."""
+    """Words that no row may hold: people, catalogued names and organisations, unless they are plain words of the catalogue too."""
     prose = Counter(word for system in systems() for word in wording(f"{system.objective} {system.sampling}"))
     names = [name for system in systems() for name in (system.name, *system.aliases, system.organisation)]
     acronyms = {word for name in names if name.isalnum() and sum(map(str.isupper, name)) > 1 for word in wording(name)}
@@ -143,7 +145,8 @@ def hidden_tokens() -> frozenset[str]:
         token for name in names for word in wording(f"{name} {re.sub(r'[0-9.]+', ' ', name)}") for token in word.split()
     }
     plain = {word for word, count in prose.items() if count > 1} - acronyms
-    return frozenset(token.removeprefix("t:") for token in tokens | acronyms) - plain
+    listed = frozenset(NAMES.read_text(encoding="utf-8").split())
+    return frozenset(token.removeprefix("t:") for token in tokens | acronyms) - plain | listed
 
 
 def hides(word: str, tokens: frozenset[str]) -> bool:
