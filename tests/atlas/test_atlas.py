@@ -1,6 +1,7 @@
 """The map and its catalogue, names, the API, the page, and the promise to load nothing heavy."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -13,7 +14,7 @@ from fourfold.atlas import Cell, UnreadableError, decide, drawing, place, place_
 from fourfold.atlas.bounded import files_below
 from fourfold.atlas.evidence import DEFAULTS, MEANING, Claim, Evidence, Reader
 from fourfold.atlas.names import find
-from fourfold.atlas.systems import CatalogueError, System, check, load, systems
+from fourfold.atlas.systems import FOLDER, CatalogueError, System, build, built, check, load, systems
 from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -42,6 +43,20 @@ def test_the_catalogue_is_valid_and_large():
     assert len(rows) >= 300
     assert not check(rows)
     assert {row.paradigm for row in rows} == set(Cell)
+
+
+def test_the_built_catalogue_is_that_of_the_files_and_steps_aside_when_they_change(tmp_path):
+    assert built() == load(), "run python -m fourfold.atlas.systems"
+    folder, at = tmp_path / "catalogue", tmp_path / "catalogue.json"
+    shutil.copytree(FOLDER, folder)
+    build(folder, at)
+    assert built(folder, at) == load(folder)
+    path = folder / "graph.toml"
+    path.write_text(path.read_text() + "\n# a line more\n")
+    assert built(folder, at) is None
+    at.write_text("{")
+    assert built(folder, at) is None
+    assert built(folder, tmp_path / "absent.json") is None
 
 
 def test_the_engine_agrees_with_the_catalogue_given_only_its_words():
