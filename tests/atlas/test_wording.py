@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fourfold.atlas import Cell, Placement, place, place_code, place_words
+from fourfold.atlas import Cell, Placement, place, place_code, place_words, show
 from fourfold.atlas.api import UNSURE, _or_known
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.names import mentioned
@@ -214,6 +214,7 @@ def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_
     assert known.cell is Cell.AUTOREGRESSIVE
     assert "the text itself leans to diffusion, with 0.50 only" in known.notes
     assert all(found.kind is Reader.NAME for found in known.evidence), "prior knowledge and evidence never mix"
+    assert "a hint" not in show.text(known)
     sure = replace(doubtful, confidence=UNSURE)
     read = replace(doubtful, evidence=(row, replace(row, kind=Reader.FILES)))
     same = replace(doubtful, cell=Cell.AUTOREGRESSIVE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence
+from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.placement import Placement
 from fourfold.vocabulary import FACTS, Cost, Kind
 
@@ -111,7 +111,8 @@ def _speaks(row: Evidence) -> bool:
 
 def _quoted(label: str, row: Evidence) -> str:
     meaning = MEANING[row.claim]
-    hint = "a hint: " if meaning.cell is not None and 0 < row.weight < HINT else ""
+    weak = meaning.cell is not None and 0 < row.weight < HINT and row.kind is not Reader.NAME
+    hint = "a hint: " if weak else ""
     return _wrap(label, f"“{row.quote}” [{row.where}] {hint}{meaning.says}")
 
 
