@@ -178,7 +178,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.DENOISE,
         2.0,
-        r"(?:timesteps?|t|time|noise_level|sigmas?|steps|ts|times) ?= ?.*(?:randint\(|rand\(|uniform_?\(|sample_time\w*|sample_timesteps|schedule_sampler|rand_like|randn\(\[|uniform\(|log_?normal)|num_train_timesteps|num_timesteps|noise_schedul\w*|noise_scheduler\.|beta_schedule|get_velocity|n_T\b|diffusion_steps",
+        r"(?<![a-zA-Z])(?:timesteps?|t|time|noise_level|sigmas?|steps|ts|times) ?= ?.*(?:randint\(|rand\(|uniform_?\(|sample_time\w*|sample_timesteps|schedule_sampler|rand_like|randn\(\[|uniform\(|log_?normal)|num_train_timesteps|num_timesteps|noise_schedul\w*|noise_scheduler\.|beta_schedule|get_velocity|n_T\b|diffusion_steps",
     ),
     (
         C.DENOISE,
@@ -358,7 +358,15 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (
         C.REWARD,
         3.0,
-        r"advantages?\b|\bpg_loss\d?|policy_(?:loss|gradient)\w*|value_loss|\bv_loss|entropy_loss|clip_coef|\bratio\b.*(?:clamp|clip)|q_?(?:values?|target\w*|network|next)\b|td_target|td_error|\bgae\w*|next_obs|rewards?\b|env\.step\(|replay_memory|discount\w*|epsilon_greedy|actor_loss|critic_loss|rollout\w*|terminated|returns\b",
+        r"advantages?\b|\bpg_loss\d?|policy_(?:loss|gradient)\w*|value_loss|\bv_loss|entropy_loss|clip_coef|\bratio\b.*(?:clamp|clip)|q_?(?:values?|network|next)\b|td_target|td_error|\bgae\w*|next_obs|rewards?\b|env\.step\(|replay_memory|discount\w*|epsilon_greedy|actor_loss|critic_loss|rollout\w*|terminated|returns\b",
+    ),
+    (C.REWARD, 1.0, r"\bq_?targets?\b"),
+    (C.LABELS, 2.5, r"\b\w*(?:loss|criterion)\w*\(\s*\w*(?:class\w*|logits?|outputs?|preds?),\s*\w*labels?\w*\)"),
+    (C.LABELS, 2.5, r"\b(?:loss|criterion)\w*\(.*\btarget_(?:sizes|lengths)\b"),
+    (
+        C.NEXT_PIECE,
+        1.5,
+        r"\b(?:mini|nano)?GPT(?:Config|Model)?\(|\bblock_size\b.*\bvocab_size\b|\bvocab_size\b.*\bblock_size\b|\blm_loss_fn\b",
     ),
     (C.ENERGY_CONTRAST, 3.0, r"\b\w*energ(?:y|ies)\w*(?:\.\w+\(\w*\))? ?- ?(?:[\w.]+\()?\w*energ(?:y|ies)"),
     (C.LABELS, 2.5, r"\bcentroids?\b|\bk_?means\w*\(|\bKMeans\w*\(|\bself\._?distances\b"),
