@@ -219,91 +219,119 @@ _CHAINS = (C.ENERGY_CONTRAST, C.CHAIN, C.CALLED_ENERGY)
 _NOTHING = (C.LABELS, C.FEATURES, C.REBUILD, C.REGRESSION, C.REWARD, C.NOTHING_DRAWN)
 
 
-def _rules(v: Mapping[Claim, float]) -> tuple[tuple[bool, tuple[Claim, ...], float], ...]:
+_Rules = tuple[tuple[bool, tuple[Claim, ...], float], ...]
+
+
+def _total(v: Mapping[Claim, float], group: tuple[Claim, ...]) -> float:
+    return sum(v[claim] for claim in group)
+
+
+def _rules(v: Mapping[Claim, float]) -> _Rules:
     """When a claim belongs to a part rather than to the generative step, and how much of it remains."""
-    total = {group: sum(v[claim] for claim in group) for group in (_LATENT, _PIECES, _STEPS, _GAMES, _FLOWS, _CHAINS)}
     steps = v[C.DENOISE] + v[C.VELOCITY] + v[C.CONSISTENCY] + v[C.CALLED_DIFFUSION] + v[C.MASKED_BOUND]
-    made = max(total.values())
+    return (
+        *_beside_steps(v, steps),
+        *_beside_pieces(v),
+        *_beside_latents(v, steps),
+        *_beside_games(v, steps),
+        *_beside_densities(v, steps),
+        *_beside_nothing(v),
+    )
+
+
+def _beside_steps(v: Mapping[Claim, float], steps: float) -> _Rules:
+    """What remains of the others where noise is removed in steps, and of steps where little speaks for them."""
+    called = v[C.CALLED_DIFFUSION] + v[C.ITERATE]
     return (
         (steps >= 3, (C.CALLED_LATENT, C.BOUND, C.DECODE_LATENT, C.EXACT_LATENT), 0.5),
         (steps >= 3, (C.CALLED_FLOW, C.CHANGE_OF_VARIABLES, C.INVERT), 0.5 if v[C.CHANGE_OF_VARIABLES] < 3 else 1.0),
         (steps >= 3 and v[C.DISTILLED] + v[C.CONSISTENCY] >= 2, _GAMES, 0.5),
         (steps >= 3 and v[C.ENERGY_CONTRAST] + v[C.CALLED_ENERGY] < 2, (C.CHAIN,), 0.3),
-        (v[C.CONSISTENCY] >= 3, (C.DISTILLED,), 1.5),
-        (v[C.CHANGE_OF_VARIABLES] >= 3, _PIECES, 0.5),
-        (v[C.CHANGE_OF_VARIABLES] >= 3 and steps < 4 and v[C.BOUND] < 5, (C.BOUND, C.DENOISE), 0.6),
-        (
-            v[C.FEATURES] >= 4 and v[C.CALLED_DIFFUSION] + v[C.ITERATE] < 1,
-            (C.MASKED_BOUND, C.FILL_MASKS, C.DENOISE),
-            0.4,
-        ),
-        (
-            v[C.REBUILD] >= 3
-            and v[C.GAME] < 2 * v[C.REBUILD]
-            and v[C.MAP_NOISE] + v[C.CALLED_ADVERSARIAL] < 1.5
-            and v[C.CODE_GAME] < 2,
-            (C.GAME,),
-            0.4,
-        ),
-        (v[C.BOUND] >= 3.5 and v[C.BOUND] >= 0.8 * v[C.CHANGE_OF_VARIABLES], (C.CHANGE_OF_VARIABLES, C.INVERT), 0.5),
-        (
-            v[C.DENOISE] + v[C.VELOCITY] + v[C.CALLED_DIFFUSION] + v[C.ITERATE] < 1.5 and v[C.ONE_STEP] < 1,
-            (C.CONSISTENCY,),
-            0.5,
-        ),
-        (v[C.GAME] >= 4 and v[C.CHANGE_OF_VARIABLES] < 3, (C.INVERT, C.ONE_BY_ONE), 0.4),
-        (v[C.BOUND] >= 2.5 and steps < 2 and v[C.PART_TOKENIZER] < 1, _PIECES, 0.5),
-        (v[C.BOUND] >= 2.5 and steps >= 2 and v[C.ITERATE] >= 1.2, (C.BOUND, C.ONE_BY_ONE), 0.5),
-        (v[C.GAME] >= 4 and steps < 3, _PIECES, 0.6),
-        (
-            v[C.GAME] >= 4.4 and v[C.CALLED_LATENT] + v[C.DECODE_LATENT] < 2 and v[C.CODE_GAME] < 2 and v[C.BOUND] < 5,
-            (C.BOUND,),
-            0.4,
-        ),
-        (v[C.GAME] >= 4, (C.LABELS, C.FEATURES), 0.5),
-        (v[C.REWARD] >= 6 and v[C.DENOISE] + v[C.CALLED_DIFFUSION] < 1.5, _STEPS, 0.3),
-        (v[C.MASKED_BOUND] + v[C.FILL_MASKS] >= 4, (*_PIECES, C.FEATURES), 0.5),
         (
             steps >= 2.5 and v[C.ITERATE] >= 1.2 and v[C.HEAD_PER_PIECE] < 2,
             (C.NEXT_PIECE, C.ONE_BY_ONE, C.REGRESSION),
             0.5,
         ),
-        (v[C.ENERGY_CONTRAST] + v[C.CALLED_ENERGY] >= 3, _PIECES, 0.6),
-        (total[_FLOWS] >= 3 and v[C.SOLVES_ODE] >= 2, (C.ITERATE,), 0.4),
-        (v[C.BOUND] >= 3 and v[C.SEQUENTIAL_DECODER] >= 2, _PIECES, 0.5),
-        (v[C.ENERGY_CONTRAST] + v[C.CALLED_ENERGY] + v[C.CODE_GAME] < 0.8 and v[C.CHAIN] < 6, (C.CHAIN,), 0.5),
-        (v[C.CHAIN] >= 6 and v[C.DENOISE] < 4 and v[C.CALLED_ADVERSARIAL] < 2, _GAMES, 0.4),
         (
-            v[C.BOUND] + v[C.EXACT_LATENT] >= 5 and v[C.ITERATE] + v[C.VELOCITY] + v[C.CALLED_DIFFUSION] < 1,
-            (C.DENOISE,),
-            0.4,
-        ),
-        (v[C.REGRESSION] >= 3 and v[C.CALLED_DIFFUSION] + v[C.ITERATE] + v[C.VELOCITY] < 1, (C.DENOISE,), 0.3),
-        (total[_CHAINS] >= 4, (C.DENOISE, C.ITERATE, C.FEATURES), 0.6),
-        (total[_PIECES] >= 4, (C.CALLED_LATENT, C.CALLED_ADVERSARIAL, C.GAME), 0.6),
-        (total[_PIECES] >= 4 and v[C.REBUILD] < 4, (C.REBUILD,), 0.6),
-        (v[C.REBUILD] >= 5, (C.CALLED_AUTOREGRESSIVE, *_GAMES), 0.6),
-        (v[C.CALLED_FLOW] >= 2.4 and v[C.CHANGE_OF_VARIABLES] >= 1 and steps < 3, (C.EXACT_LATENT, *_PIECES), 0.5),
-        (v[C.CALLED_FLOW] >= 2 and v[C.BOUND] >= 1.5 and v[C.CHANGE_OF_VARIABLES] < 2, (C.CALLED_FLOW,), 0.4),
-        (
-            max(
-                v[C.CALLED_DIFFUSION], v[C.CALLED_ADVERSARIAL], v[C.CALLED_FLOW], v[C.CALLED_ENERGY], v[C.CALLED_LATENT]
-            )
-            >= 2.4,
-            _NOTHING[:4],
+            v[C.DENOISE] >= 4 and v[C.HEAD_PER_PIECE] < 2 and _total(v, _PIECES) < 9,
+            (C.NEXT_PIECE, C.ONE_BY_ONE),
             0.6,
         ),
+        (v[C.CONSISTENCY] >= 3, (C.DISTILLED,), 1.5),
+        (v[C.DENOISE] + v[C.VELOCITY] + called < 1.5 and v[C.ONE_STEP] < 1, (C.CONSISTENCY,), 0.5),
+        (v[C.MASKED_BOUND] + v[C.FILL_MASKS] >= 4, (*_PIECES, C.FEATURES), 0.5),
+        (v[C.FEATURES] >= 4 and called < 1, (C.MASKED_BOUND, C.FILL_MASKS, C.DENOISE), 0.4),
+        (v[C.REWARD] >= 6 and v[C.DENOISE] + v[C.CALLED_DIFFUSION] < 1.5, _STEPS, 0.3),
+        (v[C.REGRESSION] >= 3 and called + v[C.VELOCITY] < 1, (C.DENOISE,), 0.3),
+        (v[C.BOUND] + v[C.EXACT_LATENT] >= 5 and called + v[C.VELOCITY] < 1, (C.DENOISE,), 0.4),
+    )
+
+
+def _beside_pieces(v: Mapping[Claim, float]) -> _Rules:
+    """What remains of the others where pieces are drawn in sequence."""
+    pieces = _total(v, _PIECES)
+    return (
+        (pieces >= 4, (C.CALLED_LATENT, C.CALLED_ADVERSARIAL, C.GAME), 0.6),
+        (pieces >= 4 and v[C.REBUILD] < 4, (C.REBUILD,), 0.6),
         (v[C.PART_TOKENIZER] >= 1 and v[C.GENERATES] >= 0.8 and v[C.REBUILD] < 5, (C.REBUILD,), 0.5),
+    )
+
+
+def _beside_latents(v: Mapping[Claim, float], steps: float) -> _Rules:
+    """What remains of the others where a latent is bounded or summed out."""
+    return (
+        (v[C.BOUND] >= 3.5 and v[C.BOUND] >= 0.8 * v[C.CHANGE_OF_VARIABLES], (C.CHANGE_OF_VARIABLES, C.INVERT), 0.5),
+        (v[C.BOUND] >= 2.5 and steps < 2 and v[C.PART_TOKENIZER] < 1, _PIECES, 0.5),
+        (v[C.BOUND] >= 2.5 and steps >= 2 and v[C.ITERATE] >= 1.2, (C.BOUND, C.ONE_BY_ONE), 0.5),
+        (v[C.BOUND] >= 3 and v[C.SEQUENTIAL_DECODER] >= 2, _PIECES, 0.5),
         (v[C.CODE_GAME] >= 2 and v[C.DECODE_LATENT] + v[C.BOUND] >= 2, (C.REBUILD, C.FEATURES), 0.2),
-        (v[C.DENOISE] >= 4 and v[C.HEAD_PER_PIECE] < 2 and total[_PIECES] < 9, (C.NEXT_PIECE, C.ONE_BY_ONE), 0.6),
-        (v[C.NOTHING_DRAWN] >= 3, (*_PIECES, *_GAMES, *_LATENT, *_STEPS), 0.5),
         (v[C.EXACT_LATENT] >= 5, _PIECES, 0.5),
         (v[C.EXACT_LATENT] >= 4, (C.LABELS,), 0.6),
         (v[C.EXACT_LATENT] >= 2.5 and v[C.CALLED_FLOW] + v[C.INVERT] < 1, (C.CHANGE_OF_VARIABLES,), 0.5),
+    )
+
+
+def _beside_games(v: Mapping[Claim, float], steps: float) -> _Rules:
+    """What remains of the others where a critic trains, and of the critic where something is only rebuilt."""
+    rebuilt = v[C.REBUILD] >= 3 and v[C.GAME] < 2 * v[C.REBUILD]
+    latent = v[C.CALLED_LATENT] + v[C.DECODE_LATENT] >= 2 or v[C.BOUND] >= 5
+    return (
+        (rebuilt and v[C.MAP_NOISE] + v[C.CALLED_ADVERSARIAL] < 1.5 and v[C.CODE_GAME] < 2, (C.GAME,), 0.4),
+        (v[C.GAME] >= 4 and v[C.CHANGE_OF_VARIABLES] < 3, (C.INVERT, C.ONE_BY_ONE), 0.4),
+        (v[C.GAME] >= 4 and steps < 3, _PIECES, 0.6),
+        (v[C.GAME] >= 4.4 and not latent and v[C.CODE_GAME] < 2, (C.BOUND,), 0.4),
+        (v[C.GAME] >= 4, (C.LABELS, C.FEATURES), 0.5),
+    )
+
+
+def _beside_densities(v: Mapping[Claim, float], steps: float) -> _Rules:
+    """What remains of the others beside an invertible map or an energy."""
+    contrast = v[C.ENERGY_CONTRAST] + v[C.CALLED_ENERGY]
+    return (
+        (v[C.CHANGE_OF_VARIABLES] >= 3, _PIECES, 0.5),
+        (v[C.CHANGE_OF_VARIABLES] >= 3 and steps < 4 and v[C.BOUND] < 5, (C.BOUND, C.DENOISE), 0.6),
+        (_total(v, _FLOWS) >= 3 and v[C.SOLVES_ODE] >= 2, (C.ITERATE,), 0.4),
+        (v[C.CALLED_FLOW] >= 2.4 and v[C.CHANGE_OF_VARIABLES] >= 1 and steps < 3, (C.EXACT_LATENT, *_PIECES), 0.5),
+        (v[C.CALLED_FLOW] >= 2 and v[C.BOUND] >= 1.5 and v[C.CHANGE_OF_VARIABLES] < 2, (C.CALLED_FLOW,), 0.4),
+        (contrast >= 3, _PIECES, 0.6),
+        (contrast + v[C.CODE_GAME] < 0.8 and v[C.CHAIN] < 6, (C.CHAIN,), 0.5),
+        (v[C.CHAIN] >= 6 and v[C.DENOISE] < 4 and v[C.CALLED_ADVERSARIAL] < 2, _GAMES, 0.4),
+        (_total(v, _CHAINS) >= 4, (C.DENOISE, C.ITERATE, C.FEATURES), 0.6),
+        (v[C.ENERGY_CONTRAST] >= 2 and v[C.LABELS] >= 2, (C.LABELS,), 0.5),
+    )
+
+
+def _beside_nothing(v: Mapping[Claim, float]) -> _Rules:
+    """What remains of labels, features and rebuilding where something is made, and of making where nothing is drawn."""
+    made = max(_total(v, group) for group in (_LATENT, _PIECES, _STEPS, _GAMES, _FLOWS, _CHAINS))
+    called = (C.CALLED_DIFFUSION, C.CALLED_ADVERSARIAL, C.CALLED_FLOW, C.CALLED_ENERGY, C.CALLED_LATENT)
+    return (
+        (max(v[claim] for claim in called) >= 2.4, _NOTHING[:4], 0.6),
+        (v[C.REBUILD] >= 5, (C.CALLED_AUTOREGRESSIVE, *_GAMES), 0.6),
+        (v[C.REBUILD] >= 5 and made < 9, (C.REBUILD,), 2.2),
+        (v[C.NOTHING_DRAWN] >= 3, (*_PIECES, *_GAMES, *_LATENT, *_STEPS), 0.5),
         (v[C.GENERATES] >= 1 and v[C.REWARD] < 4, (C.REWARD,), 0.5),
         (v[C.GENERATES] >= 1 and made < 4, _NOTHING, 0.3),
-        (v[C.ENERGY_CONTRAST] >= 2 and v[C.LABELS] >= 2, (C.LABELS,), 0.5),
-        (v[C.REBUILD] >= 5 and made < 9, (C.REBUILD,), 2.2),
         (v[C.LABELS] + v[C.FEATURES] >= 9 and made < 5.5, (C.LABELS, C.FEATURES), 1.6),
         (made >= 4, _NOTHING, 0.6),
         (made >= 8, _NOTHING, 0.7),
