@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, Cell, Claim, Evidence, Reader
 from fourfold.atlas.placement import _COST, Inherited, Placement, describe
@@ -14,6 +15,11 @@ from fourfold.vocabulary import Cost, Kind
 
 __all__ = ["find", "mentioned", "place_mention", "place_name"]
 
+#: how far into a text a link to the system's own paper is looked for
+HEAD = 2_000
+_PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})")
+_MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|<[^>]*>|[#*`_>]+")
+_SUBTITLE = re.compile(r":|\(|\s[-–—|]\s")
 _KIND = {
     "exact": Kind.EXACT,
     "lower_bound": Kind.LOWER_BOUND,
@@ -30,7 +36,7 @@ _SAMPLING = {
 def find(name: str, rows: Iterable[System] | None = None) -> list[tuple[System, float]]:
     """Systems whose name or alias matches, best first, each with a similarity in (0, 1]."""
     wanted = plain(name)
-    table = {alias: system for system in (rows if rows is not None else systems()) for alias in _aliases(system)}
+    table = _by_alias() if rows is None else {alias: system for system in rows for alias in _aliases(system)}
     if wanted in table:
         return [(table[wanted], 1.0)]
     if not wanted:
@@ -41,6 +47,17 @@ def find(name: str, rows: Iterable[System] | None = None) -> list[tuple[System, 
         if score >= 0.8 and score > scored.get(system.id, (system, 0.0))[1]:
             scored[system.id] = (system, score)
     return sorted(scored.values(), key=lambda row: -row[1])[:5]
+
+
+@lru_cache(maxsize=1)
+def _by_alias() -> Mapping[str, System]:
+    return {alias: system for system in systems() for alias in _aliases(system)}
+
+
+@lru_cache(maxsize=1)
+def _by_paper() -> Mapping[str, System]:
+    """Systems by the arXiv number of their papers."""
+    return {found.group(1): system for system in systems() for link in system.source if (found := _PAPER.search(link))}
 
 
 def _aliases(system: System) -> set[str]:
@@ -56,13 +73,6 @@ def _similar(wanted: str, alias: str) -> float:
     return difflib.SequenceMatcher(None, wanted, alias).ratio()
 
 
-#: how far into a text a link to the system's own paper is looked for
-HEAD = 2_000
-_PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})")
-_MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|<[^>]*>|[#*`_>]+")
-_SUBTITLE = re.compile(r":|\(|\s[-–—|]\s")
-
-
 def mentioned(text: str) -> tuple[System, str] | None:
     """The catalogued system that a text is about, by its title or by the papers its head links to, and where that stands.
 
@@ -70,13 +80,10 @@ def mentioned(text: str) -> tuple[System, str] | None:
     """
     line = next((line for line in text[:HEAD].splitlines() if _MARKUP.sub(r"\1", line).strip()), "")
     title = _MARKUP.sub(r"\1", line).strip()
-    table = {alias: system for system in systems() for alias in _aliases(system)}
+    table, papers = _by_alias(), _by_paper()
     for part in (title, _SUBTITLE.split(title)[0].strip()):
         if len(part) > 2 and plain(part) in table:
             return table[plain(part)], f"its title, {part!r}"
-    papers = {
-        found.group(1): system for system in systems() for link in system.source if (found := _PAPER.search(link))
-    }
     linked = [(papers[number], number) for number in _PAPER.findall(text[:HEAD]) if number in papers]
     if linked and len({system.paradigm for system, _ in linked}) == 1:
         return linked[0][0], f"its link to arXiv {linked[0][1]}"

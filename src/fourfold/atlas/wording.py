@@ -1,9 +1,9 @@
-"""What a text's wording as a whole leans to, when no single phrase of it states a mechanism.
+"""What a text's wording as a whole leans to, weighed together with what its phrases state.
 
-A linear model over words and pairs of words, ``log p(cell) = b + (W x + U v) + const`` with ``x`` the words that occur (scaled to
-``1 / sqrt(max(n, FLOOR))``) and ``v`` the votes of the claims found. ``benchmarks/wording.py`` learned it, from texts whose names and
-paradigm words were blanked and from labelled ones. No row holds a word that names a paradigm, nor one of a catalogued system's name:
-the first would count foils, the second would be prior knowledge.
+``log p(cell) = b + W x + U v + const`` with ``x`` the words and pairs that occur (each ``1 / sqrt(max(n, FLOOR))`` of ``n`` known ones)
+and ``v`` what was stated, by phrase, claim and cell. ``benchmarks/wording.py`` learned the table, from texts labelled by hand and
+words rated by hand. No row holds a word that names a paradigm, a person, an organisation or a catalogued system: the first would count foils,
+the others would be prior knowledge.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ MIN_WORDS = 15
 QUOTED = 4
 _SCALE = 100.0
 #: words that every prose has; pairs reach over them
-_PLAIN = frozenset(
-    "a an the of to in on at by for with from as and or is are was were be been it its this that these those we our you your can "  # noqa: SIM905 - sixty lines of one word each say no more
-    "will may not no than then there here which who has have had do does using used use via into over under such also more most "
-    "very all any".split()
-)
+_PLAIN_TEXT = """
+a an the of to in on at by for with from as and or is are was were be been it its this that these those we our you your can
+will may not no than then there here which who has have had do does using used use via into over under such also more most
+very all any
+"""
+_PLAIN = frozenset(_PLAIN_TEXT.split())
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*|__+")
 _LINK = re.compile(r"https?://\S+|www\.\S+")
 _BLANK = re.compile(r"_{3,}")
@@ -151,7 +152,12 @@ def _quotes(text: str, i: int, known: list[tuple[tuple[float, ...], tuple[int, i
 
 
 def probabilities(words: Mapping[Cell, float], found: Mapping[str, float]) -> dict[Cell, float]:
-    """``p(cell)`` from the words' log-odds and the mechanism's features."""
+    """``p(cell)``, the softmax of ``b + W x + U v``.
+
+    Args:
+        words: ``W x`` by cell, up to a constant, in nats.
+        found: ``v`` by the name of its feature; features that the table lacks count nothing.
+    """
     table = _table()
     logits = [words[cell] + table["bias"][i] for i, cell in enumerate(CELLS)]
     for name, value in found.items():
