@@ -3,8 +3,9 @@
 import pytest
 
 from fourfold.atlas import Cell, place_code
-from fourfold.atlas.code import read_code
+from fourfold.atlas.code import read_code, read_statements
 from fourfold.atlas.evidence import Claim
+from fourfold.atlas.placement import weigh
 from fourfold.vocabulary import Cost, Kind
 
 NEXT_TOKEN = """
@@ -239,3 +240,49 @@ def test_a_statement_after_a_cut_docstring_is_still_read():
 )
 def test_what_many_kinds_of_programs_do_decides_nothing(source):
     assert place_code(source).cell not in (Cell.DIFFUSION, Cell.FLOW, Cell.AUTOREGRESSIVE)
+
+
+@pytest.mark.parametrize(
+    ("line", "claim", "other"),
+    [
+        ("t = torch.randint(0, T, (8,))", Claim.DENOISE, "num_context = randint(3, 9)"),
+        ("cost = criterion(acts, a, sizes, target_sizes)", Claim.LABELS, "cost = criterion(acts, a, sizes, widths)"),
+        ("err = loss_class(class_output, classv_label)", Claim.LABELS, "err = loss_class(a, b)"),
+        ("config = GPTConfig(vocab_size=65, block_size=128)", Claim.NEXT_PIECE, "config = Config(size=65, width=128)"),
+    ],
+)
+def test_a_statement_says_it_and_its_neighbour_does_not(line, claim, other):
+    assert claim in {row.claim for row in read_statements(line)}
+    assert claim not in {row.claim for row in read_statements(other)}
+
+
+def test_a_target_named_q_alone_is_no_reward_learning():
+    alone = sum(
+        row.weight for row in read_statements("kl = kl_divergence(q_target, q_context)") if row.claim is Claim.REWARD
+    )
+    learned = sum(row.weight for row in read_statements("q_value = rewards + q_next") if row.claim is Claim.REWARD)
+    assert alone <= 1.0 < learned
+
+
+RECURRENT_LATENT = """
+for t in range(len(x)):
+    enc_mean_t, enc_std_t = self.enc(torch.cat([x[t], h], 1))
+    prior_mean_t, prior_std_t = self.prior(h)
+    z_t = self._reparameterized_sample(enc_mean_t, enc_std_t)
+    _, h = self.rnn(torch.cat([x[t], self.phi_z(z_t)], 1).unsqueeze(0), h)
+    kld_loss += self._kld_gauss(enc_mean_t, enc_std_t, prior_mean_t, prior_std_t)
+return kld_loss, nll_loss
+"""
+
+
+def test_a_latent_at_each_time_is_no_noised_example():
+    assert Claim.DENOISE in {row.claim for row in read_code(RECURRENT_LATENT)}, "z_t is read as one"
+    assert place_code(RECURRENT_LATENT).cell is Cell.LATENT_VARIABLE
+
+
+def test_a_chain_that_is_named_throughout_outweighs_a_descriptors_losses():
+    votes = dict.fromkeys(Claim, 0.0) | {Claim.CHAIN: 7.0, Claim.GAME: 5.0}
+    scores = weigh(votes)
+    assert max(scores, key=lambda cell: scores[cell]) is Cell.ENERGY
+    named = weigh(votes | {Claim.CALLED_ADVERSARIAL: 3.0})
+    assert max(named, key=lambda cell: named[cell]) is Cell.ADVERSARIAL, "unless authors call it adversarial"

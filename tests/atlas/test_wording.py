@@ -2,11 +2,13 @@
 
 import math
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from fourfold.atlas import Cell, Placement, place, place_code, place_words, show
 from fourfold.atlas.api import UNSURE, _or_known
@@ -26,6 +28,9 @@ from fourfold.atlas.placement import (
 from fourfold.atlas.systems import systems
 from fourfold.atlas.wording import CELLS, FADE, FLOOR, _table, leaning, mechanism, probabilities, wording
 from fourfold.atlas.words import read_phrases, read_words
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import wording as learn
 
 #: written for this test: no phrase of these states a loss, a sampler or the name of a paradigm
 SPATIAL = (
@@ -221,6 +226,56 @@ def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_
     unnamed = ["# Voices\n\nListed below."]
     assert [_or_known(placed, card) for placed in (sure, read, same)] == [sure, read, same]
     assert _or_known(doubtful, unnamed) is doubtful
+
+
+def _lessons(count, rng):
+    vocabulary = [f"zq{chr(97 + i)}x" for i in range(12)]
+    rows = []
+    for i in range(count):
+        cell = CELLS[i % len(CELLS)]
+        picked = {vocabulary[j] for j in rng.integers(0, 12, 4)} | {vocabulary[i % len(CELLS)]}
+        rows.append(learn.Example(frozenset(picked), {"claim:bound": float(rng.random())}, cell, 1.0 + i % 3))
+    return rows
+
+
+def test_the_table_folds_the_ratings_in_and_predicts_as_the_fit_did(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = _lessons(210, rng)
+    ratings = {
+        "zqax": np.eye(7)[0] * 3,
+        "zqbx": np.eye(7)[1] * 2,
+        "zqcx": np.eye(7)[2] * 3,
+        "zqunseen": np.eye(7)[2] * 3 - np.eye(7)[3],
+    }
+    model = learn.Model(rows, ratings, keep=100)
+
+    words = sorted(set(ratings) | {word for row in rows for word in row.words})
+    assert sorted(model.words) == words
+    known = np.array([[word in row.words for word in words] for row in rows], float) / math.sqrt(FLOOR)
+    stated = learn.STATED * np.array([[row.mechanism["claim:bound"]] for row in rows])
+    rated = known @ np.array([learn.RATED * ratings.get(word, np.zeros(7)) for word in words])
+    x, y = np.hstack([known, stated, rated]), np.array([CELLS.index(row.cell) for row in rows])
+    weight = np.array([row.weight for row in rows])  # cells are balanced here
+    fit = LogisticRegression(C=learn.PENALTY, max_iter=500).fit(x, y, sample_weight=weight)
+    expected = np.exp(learn.STRETCH * (x @ fit.coef_.T + fit.intercept_))
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(model.probabilities(rows), expected, atol=2e-3)
+
+    unseen = model.coefficients[:, model.words["zqunseen"]]
+    assert unseen.argmax() == 2, "a word that no lesson held speaks as it was rated"
+    model.write(tmp_path / "table.tsv", len(rows))
+    table = dict(line.split("\t", 1) for line in (tmp_path / "table.tsv").read_text().splitlines() if line[0] != "#")
+    written = np.array(table["zqax"].split("\t"), float) / 100
+    centred = model.coefficients[:, model.words["zqax"]] - model.coefficients[:, model.words["zqax"]].mean()
+    np.testing.assert_allclose(written, centred, atol=0.005)
+
+
+def test_no_row_of_a_fit_is_a_person_a_system_or_a_paradigm():
+    tokens = learn.hidden_tokens()
+    assert all(
+        learn.hides(word, tokens) for word in ("kingma", "t:tulyakov", "diffusion model", "stylegan", "vae loss")
+    )
+    assert not any(learn.hides(word, tokens) for word in ("beam search", "gibbs", "top-1"))
 
 
 def test_rated_words_are_well_formed_and_name_no_paradigm():

@@ -4,8 +4,8 @@ import pytest
 
 from fourfold.atlas import Cell, place_words
 from fourfold.atlas.evidence import MEANING, Claim
-from fourfold.atlas.placement import weigh
-from fourfold.atlas.words import read_words
+from fourfold.atlas.placement import tally, weigh
+from fourfold.atlas.words import read_phrases, read_words
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import PARTS, WORDS
 from fourfold.vocabulary import Cost, Kind
@@ -150,3 +150,47 @@ def test_a_chain_alone_is_no_energy_and_restoration_is_no_denoising_model():
     assert weigh({Claim.CHAIN: 3.0, Claim.ENERGY_CONTRAST: 2.0})[Cell.ENERGY] == 5.0
     text = "Image restoration: denoising, deblurring and deraining, scored by PSNR and SSIM."
     assert place_words(text).cell is Cell.NOT_GENERATIVE
+
+
+def _votes(text: str) -> dict[Claim, float]:
+    return tally(read_phrases(text))
+
+
+def test_a_diffusion_language_model_is_called_diffusion_and_no_language_model():
+    for text in (
+        "A diffusion language model.",
+        "Diffusion large language models are scaled.",
+        "We train diffusion LMs.",
+    ):
+        votes = _votes(text)
+        assert votes.get(Claim.CALLED_DIFFUSION, 0) > 0, text
+        assert votes.get(Claim.CALLED_AUTOREGRESSIVE, 0) <= 0, text
+    assert _votes("A large language model.")[Claim.CALLED_AUTOREGRESSIVE] > 0
+
+
+def test_gan_is_a_word_or_the_end_of_a_name_in_capitals():
+    for text in ("StyleGAN2 is fast.", "A cGAN.", "Train the gan.", "WGAN-GP here."):
+        assert _votes(text).get(Claim.CALLED_ADVERSARIAL, 0) > 0, text
+    for text in ("By Rangan Majumder.", "Morgan wrote it.", "It began in March."):
+        assert Claim.CALLED_ADVERSARIAL not in _votes(text), text
+
+
+def test_samplernn_draws_no_code_and_boltzmann_generators_play_no_game():
+    assert Claim.DECODE_LATENT not in _votes("SampleRNN Code accompanying the paper on audio generation.")
+    assert _votes("We sample a code and decode it by generating words.")[Claim.DECODE_LATENT] > 0
+    assert Claim.GAME not in _votes("Boltzmann generators for peptides.")
+    assert _votes("Generators for peptides.")[Claim.GAME] > 0
+
+
+def test_residual_quantisers_are_parts():
+    for name in ("VQ-VAE", "RQ-VAE", "RVQ-VAE", "VQGAN"):
+        votes = _votes(f"Codes come from a frozen {name} tokenizer.")
+        assert votes.get(Claim.PART_TOKENIZER, 0) > 0, name
+        assert Claim.CALLED_LATENT not in votes, name
+
+
+def test_a_block_of_code_without_an_end_is_still_code():
+    code = "```python\nvae = get_vae()\n"
+    open_, closed = (max(row.weight for row in read_phrases(f"# Images\n\nText here.\n\n{code}{end}")
+                         if row.claim is Claim.CALLED_LATENT) for end in ("", "```\n"))  # fmt: skip
+    assert open_ == closed < 2.5
