@@ -113,9 +113,20 @@ def weighted(rows: list[Lesson], cards: bool) -> list[Example]:
 
 
 def read_cases(paths: list[Path]) -> list[Lesson]:
-    cases = [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    cases = [_case(path, i, line) for path in paths for i, line in enumerate(path.read_text().splitlines(), 1)]
     with ProcessPoolExecutor() as pool:
         return list(pool.map(lesson, cases, chunksize=20))
+
+
+def _case(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        case = json.loads(line)
+        cell_of(case), case["kind"], case.get("text") or case["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SystemExit(
+            f"{path}:{number}: no labelled case ({error!r}); one JSON object on a line with kind, label and text"
+        ) from error
+    return case
 
 
 def cell_of(case: Mapping[str, Any]) -> Cell:
@@ -231,7 +242,9 @@ def right(case: Mapping[str, Any], cell: Cell) -> bool:
 def held_out(cards: list[Lesson], others: list[Lesson], folds: int, keep: int) -> np.ndarray:
     """Probabilities of every card by a model that learned from no card of its source: (blanked, as it stands) x cards x cells."""
     ratings = read_ratings()
-    fold = np.array([crc32(f"{row.case['source'].split('@')[0]}f".encode()) % folds for row in cards])
+    fold = np.array(
+        [crc32(f"{row.case.get('source', row.case['id']).split('@')[0]}f".encode()) % folds for row in cards]
+    )
     found = np.zeros((2, len(cards), len(CELLS)))
     for k in range(folds):
         rest = [row for row, other in zip(cards, fold, strict=True) if other != k]
