@@ -190,6 +190,10 @@ class Model:
         rated_by = sp.csr_matrix(np.array(rated))
         target = np.array([CELLS.index(row.cell) for row in rows])
         count = np.bincount(target, minlength=len(CELLS))
+        if not count.all():
+            raise SystemExit(
+                f"no {CELLS[int(count.argmin())]} text to learn from; give cases of every paradigm, or fewer folds"
+            )
         weight = np.array([row.weight for row in rows]) * (len(rows) / len(CELLS) / count[target]) ** BALANCE
         x = self._matrix(rows)
         x = sp.hstack([x, x @ rated_by]).tocsr()
