@@ -1,18 +1,20 @@
-"""Learn the atlas's table of wording: which words keep company with which paradigm, and what each phrase is worth.
+"""Learn the atlas's tables of wording: which words keep company with which paradigm, and what each phrase or statement is worth.
 
-    python benchmarks/wording.py --cases cards.jsonl ... [--others texts.jsonl ...] [--out src/fourfold/atlas/wording.tsv]
-    python benchmarks/wording.py --cases cards.jsonl ... [--others texts.jsonl ...] --folds 5
+    python benchmarks/wording.py --cases cards.jsonl ... [--others texts.jsonl ...] [--out src/fourfold/atlas]
+    python benchmarks/wording.py --cases phrases.jsonl ... --table phrasing [--folds 5]
+    python benchmarks/wording.py --cases code.jsonl ... --table coding [--folds 5]
 
-Cases have the format of ``benchmarks/atlas.py`` and labels given by hand. They are read as data and none of them is kept: the table
-holds stems and numbers. Each is learned with names, links and paradigm words blanked, and as it stands, so that the phrases are weighed
-too; whatever names a paradigm, a system or an organisation never becomes a row.
+Cases have the format of ``benchmarks/atlas.py`` and labels given by hand. They are read as data and none of them is kept: a table
+holds stems, runs of letters and numbers. Each table learns from its own kind of case: ``wording`` from cards and other prose, ``phrasing`` from phrases
+and from the heads of the prose, ``coding`` from code. A card is learned with names, links and paradigm words blanked, and as it stands, so that the
+phrases are weighed too; whatever names a paradigm (in prose), a system or an organisation never becomes a row.
 
-Beside the cases stands ``wording_ratings.tsv``: words rated by hand for what they tell, before any case was seen (``AR2`` speaks for
+Beside the cards stands ``wording_ratings.tsv``: words rated by hand for what they tell, before any case was seen (``AR2`` speaks for
 autoregressive, ``DI-1`` against diffusion). They enter as seven more features, the summed ratings of the words that occur, with
 ``log p(cell) = b + W x + U v + A (x R)`` for words ``x``, stated mechanism ``v`` and ratings ``R``; the table holds ``W + R A``. A word
 that is rare in the cases so has a weight all the same. Multinomial logistic regression with an L2 penalty (scikit-learn).
 
-With ``--folds`` the cases are held out in turn, those of one source together, and scored, blanked and as they stand.
+With ``--folds`` the cases are held out in turn, those of one source (or, for phrases, of one system) together, and scored, cards also blanked.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -37,7 +40,7 @@ from fourfold.atlas.code import read_statements
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import ENOUGH, tally, weigh
 from fourfold.atlas.systems import systems
-from fourfold.atlas.wording import CELLS, FLOOR, mechanism, wording
+from fourfold.atlas.wording import BIAS, CELLS, CODE, PHRASE, PROSE, Table, features, mechanism, table_of, wording
 from fourfold.atlas.words import read_phrases
 
 RATINGS = Path(__file__).with_name("wording_ratings.tsv")
@@ -48,16 +51,34 @@ CODES = ("AR", "LV", "AD", "DI", "FL", "EN", "NO")
 CARD_WEIGHT = 16.0
 OTHER_WEIGHT = 3.0
 UNSURE_WEIGHT = 1.0
-CODE_WEIGHT = 16.0
-PENALTY = 0.1
-#: scales of the features: the smaller, the more they are held back by the penalty
-STATED = 0.4
-RATED = 0.3
+#: beside a phrase, the head of a card or text, of so many characters
+HEAD_WEIGHT = 0.2
+HEAD = 260
 BALANCE = 0.4
-#: held-out answers are right more often than a penalised, balanced fit says: its log-odds are stretched by this
-STRETCH = 1.25
-RARE = 4
+RARE = 3
 SHORT = 900
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a table is fitted.
+
+    Attributes:
+        penalty: scikit-learn's C, the inverse of the penalty.
+        stated: scale of the stated mechanism: the smaller, the more it is held back by the penalty.
+        rated: scale of the ratings, zero for none.
+        stretch: held-out answers are right more often than a penalised, balanced fit says: its log-odds are stretched by this.
+        keep: how many words, pairs and runs of letters it holds, beside the rated words.
+    """
+
+    penalty: float
+    stated: float
+    rated: float
+    stretch: float
+    keep: int
+
+
+FITS = {PROSE: Fit(0.1, 0.4, 0.3, 1.25, 2000), PHRASE: Fit(1.0, 0.4, 0.0, 1.0, 12000), CODE: Fit(1.0, 0.5, 0.0, 1.0, 12000)}
 
 
 @dataclass(frozen=True)
@@ -70,15 +91,20 @@ class Example:
     weight: float
 
 
-def example(text: str, cell: Cell, weight: float, code: bool = False) -> Example:
-    rows = read_statements(text) if code else read_phrases(text)
+def example(text: str, cell: Cell, weight: float, table: Table, hidden: str = "") -> Example:
+    """The words of ``hidden`` (or of the text) and what the text states."""
+    rows = read_statements(text) if table == CODE else read_phrases(text)
     votes = tally(rows)
-    return Example(frozenset(wording(text)), mechanism(rows, votes, weigh(votes), ENOUGH), cell, weight)
+    return Example(
+        frozenset(features(hidden or text, table)), mechanism(rows, votes, weigh(votes), ENOUGH), cell, weight
+    )
 
 
 def examples(text: str, cell: Cell, weight: float) -> list[Example]:
     """A long text counts twice, whole and its head alone: cards come in every length."""
-    return [example(part, cell, weight) for part in ({text, text[:SHORT]} if len(text) > 1.5 * SHORT else {text})]
+    return [
+        example(part, cell, weight, PROSE) for part in ({text, text[:SHORT]} if len(text) > 1.5 * SHORT else {text})
+    ]
 
 
 @dataclass(frozen=True)
@@ -91,31 +117,46 @@ class Lesson:
     whole: Example
 
 
-def lesson(case: dict[str, Any]) -> Lesson:
-    """Code is learned and scored as it stands."""
+def lesson(case: dict[str, Any], table: Table) -> Lesson:
+    """Phrases and code are learned and scored as they stand; so are the heads of cards, as phrases."""
     cell, text = cell_of(case), case.get("text") or "\n\n".join(case["files"].values())
-    if case["kind"] == "code":
-        row = example(text, cell, 1.0, code=True)
-        return Lesson(case, [row], row, row)
-    hidden = blanked(text, case)
-    learned = examples(hidden, cell, 1.0) + examples(text, cell, 1.0)
-    return Lesson(case, learned, example(hidden, cell, 1.0), example(text, cell, 1.0))
+    if table == PROSE:
+        hidden = blanked(text, case)
+        learned = examples(hidden, cell, 1.0) + examples(text, cell, 1.0)
+        return Lesson(case, learned, example(hidden, cell, 1.0, table), example(text, cell, 1.0, table))
+    if case["kind"] in ("phrase", "code"):
+        row = example(text, cell, 1.0, table, unnamed(text, case))
+    else:
+        row = example(text[:HEAD], cell, HEAD_WEIGHT, table, blanked(text, case)[:HEAD])
+    return Lesson(case, [row], row, row)
 
 
-def weighted(rows: list[Lesson], cards: bool) -> list[Example]:
+def unnamed(text: str, case: Mapping[str, Any]) -> str:
+    """A phrase or code without its system's names, in which words like ``loss`` stand for no system."""
+    names = sorted({str(name) for name in case.get("names", ()) if len(str(name)) > 2}, key=len, reverse=True)
+    return re.sub("|".join(rf"(?<!\w){re.escape(name)}\w*" for name in names), " ", text) if names else text
+
+
+def table_for(kind: str) -> Table:
+    return {"phrase": PHRASE, "code": CODE}.get(kind, PROSE)
+
+
+def weighted(rows: list[Lesson], cards: bool, table: Table = PROSE) -> list[Example]:
+    """What is learned from lessons, with its weight: in prose by what kind of text it is, elsewhere as it comes."""
     found = []
     for row in rows:
         sure = row.case.get("evidence") != "weak"
-        weight = CARD_WEIGHT if cards else OTHER_WEIGHT if sure else UNSURE_WEIGHT
-        weight = CODE_WEIGHT if row.case["kind"] == "code" else weight
-        found += [replace(one, weight=weight) for one in row.learned]
+        factor = 1.0 if table != PROSE else CARD_WEIGHT if cards else OTHER_WEIGHT if sure else UNSURE_WEIGHT
+        found += [replace(one, weight=factor * one.weight) for one in row.learned]
     return found
 
 
-def read_cases(paths: list[Path]) -> list[Lesson]:
+def read_cases(paths: list[Path], table: Table = PROSE) -> list[Lesson]:
+    """The cases a table learns from: its own kind, and for phrases the heads of all prose."""
     cases = [_case(path, i, line) for path in paths for i, line in enumerate(path.read_text().splitlines(), 1)]
+    own = [case for case in cases if table_for(case["kind"]) in {table, PROSE if table == PHRASE else table}]
     with ProcessPoolExecutor() as pool:
-        return list(pool.map(lesson, cases, chunksize=20))
+        return list(pool.map(partial(lesson, table=table), own, chunksize=20))
 
 
 def _case(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -160,34 +201,37 @@ def hidden_tokens() -> frozenset[str]:
     return frozenset(token.removeprefix("t:") for token in tokens | acronyms) - plain | listed
 
 
-def hides(word: str, tokens: frozenset[str]) -> bool:
-    """Whether a feature holds a name, or names a paradigm: foils and negations must not count, and phrases see to that."""
-    bare = word.removeprefix("t:")
-    named = re.search(rf"{PARADIGM_WORDS}|diffus|adversari|autoregress|variation|auto-?encod", bare, re.I)
+_NAMING = re.compile(rf"{PARADIGM_WORDS}|diffus|adversari|autoregress|variation|auto-?encod", re.I)
+
+
+def hides(word: str, tokens: frozenset[str], table: Table = PROSE) -> bool:
+    """Whether a feature holds a name, or in prose names a paradigm: foils and negations must not count, and phrases see to that."""
+    bare = word.removeprefix("t:").removeprefix("l:").strip("<>")
+    named = table != CODE and _NAMING.search(bare)
     return bool(named) or any(token in tokens for token in bare.split())
 
 
 class Model:
     """The fitted table: a row of weights per feature."""
 
-    def __init__(self, rows: list[Example], ratings: Mapping[str, np.ndarray], keep: int) -> None:
+    def __init__(self, rows: list[Example], ratings: Mapping[str, np.ndarray], keep: int = 0, table: Table = PROSE) -> None:
         tokens = hidden_tokens()
-        self.ratings = {word: rated for word, rated in ratings.items() if not hides(word, tokens)}
+        self.table, self.how = table, FITS[table]
+        self.ratings = {word: rated for word, rated in ratings.items() if self.how.rated and not hides(word, tokens)}
         seen = Counter(word for row in rows for word in row.words)
-        frequent = {word for word, count in seen.items() if count >= RARE and not hides(word, tokens)}
+        frequent = {word for word, count in seen.items() if count >= RARE and not hides(word, tokens, table)}
         known = sorted(frequent | self.ratings.keys())
         self._fit(rows, known)
         strength = np.abs(self.coefficients[:, : len(known)]).max(0) * np.sqrt([min(seen[word], 200) for word in known])
         order = [known[i] for i in np.argsort(-strength)]
-        kept = [word for word in order if word not in self.ratings][:keep]
+        kept = [word for word in order if word not in self.ratings][: keep or self.how.keep]
         self._fit(rows, sorted({*kept, *self.ratings}))
 
     def _fit(self, rows: list[Example], words: list[str]) -> None:
+        how = self.how
         self.words = {word: i for i, word in enumerate(words)}
         self.found = {name: i for i, name in enumerate(sorted({name for row in rows for name in row.mechanism}))}
         nothing = np.zeros(len(CELLS))
-        rated = [RATED * self.ratings.get(word, nothing) for word in words] + [nothing] * len(self.found)
-        rated_by = sp.csr_matrix(np.array(rated))
         target = np.array([CELLS.index(row.cell) for row in rows])
         count = np.bincount(target, minlength=len(CELLS))
         if not count.all():
@@ -195,21 +239,29 @@ class Model:
                 f"no {CELLS[int(count.argmin())]} text to learn from; give cases of every paradigm, or fewer folds"
             )
         weight = np.array([row.weight for row in rows]) * (len(rows) / len(CELLS) / count[target]) ** BALANCE
-        x = self._matrix(rows)
-        x = sp.hstack([x, x @ rated_by]).tocsr()
-        fitted = LogisticRegression(C=PENALTY, max_iter=500).fit(x, target, sample_weight=weight)
-        own, by_rating = fitted.coef_[:, : len(words) + len(self.found)], fitted.coef_[:, -len(CELLS) :]
-        self.coefficients, self.bias = own + by_rating @ rated_by.T.toarray(), fitted.intercept_
-        self.coefficients[:, len(words) :] *= STATED
-        self.coefficients, self.bias = STRETCH * self.coefficients, STRETCH * self.bias
+        x = self._matrix(rows, how.stated)
+        if how.rated:
+            rated = [how.rated * self.ratings.get(word, nothing) for word in words] + [nothing] * len(self.found)
+            rated_by = sp.csr_matrix(np.array(rated))
+            x = sp.hstack([x, x @ rated_by]).tocsr()
+        fitted = LogisticRegression(C=how.penalty, max_iter=500).fit(x, target, sample_weight=weight)
+        self.coefficients, self.bias = fitted.coef_[:, : len(words) + len(self.found)].copy(), fitted.intercept_
+        if how.rated:
+            self.coefficients += fitted.coef_[:, -len(CELLS) :] @ rated_by.T.toarray()
+        self.coefficients[:, len(words) :] *= how.stated
+        self.coefficients, self.bias = how.stretch * self.coefficients, how.stretch * self.bias
 
-    def _matrix(self, rows: list[Example], stated: float = STATED) -> sp.csr_matrix:
+    def _matrix(self, rows: list[Example], stated: float) -> sp.csr_matrix:
         at, to, value = [], [], []
         for i, row in enumerate(rows):
-            known = [self.words[word] for word in row.words if word in self.words]
-            scale = 1 / np.sqrt(max(len(known), FLOOR))
-            for j in known:
-                at.append(i), to.append(j), value.append(scale)
+            known = [word for word in row.words if word in self.words]
+            for group in (
+                [word for word in known if not word.startswith("l:")],
+                [word for word in known if word.startswith("l:")],
+            ):
+                at += [i] * len(group)
+                to += [self.words[word] for word in group]
+                value += [self.table.scale / np.sqrt(max(len(group), self.table.floor))] * len(group)
             for name, x in row.mechanism.items():
                 if name in self.found:
                     at.append(i), to.append(len(self.words) + self.found[name]), value.append(stated * x)
@@ -220,21 +272,21 @@ class Model:
         parts = np.exp(logits - logits.max(1, keepdims=True))
         return parts / parts.sum(1, keepdims=True)
 
+    def _row(self, name: str, weights: np.ndarray) -> str:
+        return "\t".join([name, *(str(round(weight / self.table.unit)) for weight in weights - weights.mean())])
+
     def write(self, path: Path, labelled: int) -> None:
         names = [*self.words, *self.found]
         lines = [
-            f"# learned by benchmarks/wording.py from {labelled} texts labelled by hand and {len(self.ratings)} words rated by hand",
-            "# feature, then 100 x weight for: " + ", ".join(CELLS),
-            _row("bias", self.bias),
+            f"# learned by benchmarks/wording.py from {labelled} texts labelled by hand"
+            + (f" and {len(self.ratings)} words rated by hand" if self.ratings else ""),
+            f"# feature, then its weight in units of {self.table.unit} for: " + ", ".join(CELLS),
+            self._row(BIAS, self.bias),
         ]
-        rows = [_row(name, self.coefficients[:, i]) for i, name in enumerate(names)]
+        rows = [self._row(name, self.coefficients[:, i]) for i, name in enumerate(names)]
         path.write_text(
             "\n".join(lines + [row for row in rows if not row.endswith("\t0" * len(CELLS))]) + "\n", "utf-8"
         )
-
-
-def _row(name: str, weights: np.ndarray) -> str:
-    return "\t".join([name, *(str(round(100 * weight)) for weight in weights - weights.mean())])
 
 
 def right(case: Mapping[str, Any], cell: Cell) -> bool:
@@ -243,20 +295,25 @@ def right(case: Mapping[str, Any], cell: Cell) -> bool:
     return cell.value.replace("-", "_") in accepted
 
 
-def held_out(cards: list[Lesson], others: list[Lesson], folds: int, keep: int) -> np.ndarray:
-    """Probabilities of every card by a model that learned from no card of its source: (blanked, as it stands) x cards x cells."""
+def held_out(cards: list[Lesson], others: list[Lesson], folds: int, keep: int = 0, table: Table = PROSE) -> np.ndarray:
+    """Probabilities of every case by a model that learned from none of its source: (blanked, as it stands) x cases x cells."""
     ratings = read_ratings()
-    fold = np.array(
-        [crc32(f"{row.case.get('source', row.case['id']).split('@')[0]}f".encode()) % folds for row in cards]
-    )
+    fold = np.array([crc32(f"{_origin(row.case)}f".encode()) % folds for row in cards])
     found = np.zeros((2, len(cards), len(CELLS)))
     for k in range(folds):
         rest = [row for row, other in zip(cards, fold, strict=True) if other != k]
-        model = Model(weighted(others, False) + weighted(rest, True), ratings, keep)
+        model = Model(weighted(others, False, table) + weighted(rest, True, table), ratings, keep, table)
         here = np.flatnonzero(fold == k)
         found[0, here] = model.probabilities([cards[i].blank for i in here])
         found[1, here] = model.probabilities([cards[i].whole for i in here])
     return found
+
+
+def _origin(case: Mapping[str, Any]) -> str:
+    """What two cases must not share across folds: a phrase's system, else the repository or page; a package's version apart."""
+    if case["kind"] == "phrase":
+        return str(case.get("name", case["id"])).lower()
+    return re.split(r"@|==", str(case.get("source", case["id"])))[0]
 
 
 def report(cards: list[Lesson], found: np.ndarray) -> None:
@@ -271,25 +328,22 @@ def report(cards: list[Lesson], found: np.ndarray) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--cases", type=Path, nargs="+", required=True, help="labelled cards")
+    parser.add_argument("--cases", type=Path, nargs="+", required=True, help="labelled cases of the table's kind")
     parser.add_argument(
-        "--others", type=Path, nargs="*", default=[], help="labelled texts that are no cards, and code; never held out"
+        "--others", type=Path, nargs="*", default=[], help="labelled texts beside them, which are never held out"
     )
+    parser.add_argument("--table", choices=[table.name for table in FITS], default=PROSE.name)
     parser.add_argument("--folds", type=int, default=0)
-    parser.add_argument(
-        "--keep", type=int, default=2000, help="how many words and pairs beside the rated ones the table holds"
-    )
-    parser.add_argument("--out", type=Path, default=Path("src/fourfold/atlas/wording.tsv"))
+    parser.add_argument("--out", type=Path, default=Path("src/fourfold/atlas"), help="the folder of the tables")
     args = parser.parse_args()
-    cards, others = read_cases(args.cases), read_cases(args.others)
-    print(
-        f"{len(cards)} cards and {len(others)} others: {dict(Counter(row.blank.cell.value for row in cards + others))}"
-    )
+    table = table_of(args.table)
+    cases, others = read_cases(args.cases, table), read_cases(args.others, table)
+    print(f"{len(cases)} cases and {len(others)} others: {dict(Counter(row.blank.cell.value for row in cases + others))}")
     if args.folds:
-        report(cards, held_out(cards, others, args.folds, args.keep))
+        report(cases, held_out(cases, others, args.folds, table=table))
         return
-    model = Model(weighted(others, False) + weighted(cards, True), read_ratings(), args.keep)
-    model.write(args.out, len(cards) + len(others))
+    model = Model(weighted(others, False, table) + weighted(cases, True, table), read_ratings(), table=table)
+    model.write(args.out / f"{table.name}.tsv", len(cases) + len(others))
 
 
 if __name__ == "__main__":

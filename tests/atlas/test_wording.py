@@ -14,19 +14,37 @@ from fourfold.atlas import Cell, Placement, place, place_code, place_words, show
 from fourfold.atlas.api import UNSURE, _or_known
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.names import mentioned
+from fourfold.atlas import wording as wordings
 from fourfold.atlas.placement import (
     AGAINST_PHRASES,
+    APART,
     BY_WORDING,
     ENOUGH,
     LEANT,
     _contradicted,
+    _shares,
     decide,
     lean,
     tally,
     weigh,
 )
 from fourfold.atlas.systems import systems
-from fourfold.atlas.wording import CELLS, FADE, FLOOR, _table, leaning, mechanism, probabilities, wording
+from fourfold.atlas.code import read_code, read_statements
+from fourfold.atlas.wording import (
+    BIAS,
+    CELLS,
+    CODE,
+    FADE,
+    PHRASE,
+    PHRASE_WORDS,
+    PROSE,
+    _rows,
+    features,
+    leaning,
+    mechanism,
+    probabilities,
+    wording,
+)
 from fourfold.atlas.words import read_phrases, read_words
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -53,6 +71,18 @@ CELLS_OF_TISSUE = (
     "million cells on a GPU, and handles dropout, library size and covariates of each sample."
 )
 
+#: a phrase or two, and code, as no test or lesson has them
+PHRASED = "Two nets in turn: a judge scores true and made-up rows, and the maker is updated so that the judge errs; a single call on a random vector gives a row."
+CODED = """
+for batch in loader:
+    tokens = batch["ids"]
+    logits = model(tokens[:, :-1])
+    loss = F.cross_entropy(logits.reshape(-1, vocab_size), tokens[:, 1:].reshape(-1))
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
 
 def test_features_are_stems_pairs_and_the_title_with_true_offsets():
     text = "# Molecular graphs\n\nWe generate molecular graphs, and decode the graphs. See https://example.org/molecular_walks"
@@ -75,32 +105,84 @@ def test_a_word_counts_for_the_title_only_at_the_head():
     assert "t:omega" not in found
 
 
-def test_log_odds_and_probabilities_against_a_matrix_product():
-    table = _table()
-    rows = leaning(SPATIAL)
-    known = [word for word in wording(SPATIAL) if word in table]
-    x = np.array([table[word] for word in known])
-    expected = x.sum(0) / math.sqrt(max(len(known), FLOOR))
+def _expected(text, table):
+    """Log-odds of the words by a matrix product over the table's file."""
+    rows = _rows(table)
+    known = [name for name in features(text, table) if name in rows]
+    groups = [[name for name in known if name.startswith("l:") is letters] for letters in (False, True)]
+    return sum(
+        table.scale * np.array([rows[name] for name in group]).reshape(-1, 7).sum(0) / math.sqrt(max(len(group), table.floor))
+        for group in groups
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "table", "read", "state"),
+    [(SPATIAL, PROSE, read_words, read_phrases), (PHRASED, PHRASE, read_words, read_phrases), (CODED, CODE, read_code, read_statements)],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_log_odds_and_probabilities_against_a_matrix_product(text, table, read, state):
+    rows = leaning(text, table)
+    expected = _expected(text, table)
     assert [row.cell for row in rows] == list(CELLS)
     np.testing.assert_allclose([row.logit for row in rows], expected, atol=1e-9)
 
-    phrases = read_phrases(SPATIAL)
-    votes = tally(phrases)
-    found = mechanism(phrases, votes, weigh(votes), ENOUGH)
+    stated = state(text)
+    votes = tally(stated)
+    scores = weigh(votes)
+    found = mechanism(stated, votes, scores, ENOUGH)
     assert {name.split(":")[0] for name in found} >= {"claim", "cell", "rule"}
     logits = (
         expected
-        + np.array(table["bias"])
-        + sum(value * np.array(table.get(name, (0,) * 7)) for name, value in found.items())
+        + np.array(_rows(table)[BIAS])
+        + sum(value * np.array(_rows(table).get(name, (0,) * 7)) for name, value in found.items())
     )
-    p = np.exp(logits) / np.exp(logits).sum()
-    got = probabilities({row.cell: row.logit for row in rows}, found)
+    p = np.exp(logits - logits.max())
+    p /= p.sum()
+    got = probabilities({row.cell: row.logit for row in rows}, found, table)
     np.testing.assert_allclose([got[cell] for cell in CELLS], p, atol=1e-9)
-    evidence = read_words(SPATIAL)
-    leant = lean(evidence, votes, weigh(votes))
+
+    kept = APART[table][0] if table in APART else 0.0
+    shares = dict(_shares(scores))
+    blended = [(1 - kept) * p[i] + kept * shares.get(cell, 0.0) for i, cell in enumerate(CELLS)]
+    evidence = read(text)
+    leant = lean(evidence, votes, scores)
     again = [row for row in evidence if row.claim in LEANS.values()]
-    assert lean(evidence + again * 2, votes, weigh(votes)) == pytest.approx(leant), "read three times, one witness"
-    np.testing.assert_allclose([leant[cell] for cell in CELLS], p, atol=2e-3)  # rows of evidence are rounded to 0.001
+    assert lean(evidence + again * 2, votes, scores) == pytest.approx(leant), "read three times, one witness"
+    np.testing.assert_allclose([leant[cell] for cell in CELLS], blended, atol=2e-3)  # rows of evidence are rounded
+
+
+def test_a_sentence_a_card_and_code_each_speak_by_their_own_table():
+    def spoken(rows):
+        return {row.rule for row in rows if row.claim in LEANS.values()}
+
+    assert spoken(read_words(PHRASED)) == {PHRASE.name}
+    assert spoken(read_words(SPATIAL)) == {PROSE.name}
+    assert spoken(read_code(CODED)) == {CODE.name}
+    longer = " ".join([PHRASED] * (PHRASE_WORDS // len(PHRASED.split()) + 1))
+    assert spoken(read_words(longer)) == {PROSE.name}
+    mixed = read_words(SPATIAL) + read_code(CODED)
+    votes = tally(mixed)
+    card = [row for row in mixed if row.rule != CODE.name]
+    assert lean(mixed, votes, weigh(votes)) == lean(card, votes, weigh(votes)), "a card speaks before code"
+
+
+def test_letters_let_a_word_never_seen_resemble_others():
+    found = features("The denoisingish network", PHRASE)
+    assert {"l:deno", "l:noisi", "l:<de", "l:sh>"} <= found.keys()
+    assert not any(name.startswith(("l:", "t:")) and PHRASE.letters is False for name in found)
+    assert not any(name.startswith("t:") for name in found), "a phrase has no title"
+    assert not any(name.startswith("l:") for name in features("The denoisingish network", PROSE))
+
+
+@pytest.mark.parametrize("table", [PROSE, PHRASE, CODE], ids=lambda table: table.name)
+def test_no_row_stands_twice(table):
+    """The constant once bore a word's name, and the word's row replaced it."""
+    path = Path(wordings.__file__).with_name(f"{table.name}.tsv")
+    names = [line.split("\t")[0] for line in path.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    assert len(names) == len(set(names))
+    assert names[0] == BIAS
+    assert BIAS not in features("A bias: the :bias of an estimator", table)
 
 
 @pytest.mark.parametrize(("text", "cell"), [(SPATIAL, Cell.DIFFUSION), (CHAT, Cell.AUTOREGRESSIVE)])
@@ -166,28 +248,20 @@ def test_few_words_lean_to_nothing():
     assert lean([], {}, weigh({})) == {}
 
 
-def test_the_table_holds_no_catalogued_name():
-    prose = {word for system in systems() for word in wording(f"{system.objective} {system.sampling}")}
-    names = {
-        word
-        for system in systems()
-        for name in (system.name, *system.aliases, system.organisation)
-        for word in wording(name)
-    }
-    names = {word for word in names if ":" not in word and " " not in word} - prose
-    features = {
-        token for word in _table() for token in word.removeprefix("t:").split() if ":" not in word.removeprefix("t:")
-    }
-    assert len(features) > 1000
-    assert not features & names
+@pytest.mark.parametrize("table", [PROSE, PHRASE, CODE], ids=lambda table: table.name)
+def test_no_table_holds_a_catalogued_name(table):
+    tokens = learn.hidden_tokens()
+    rows = [name for name in _rows(table) if ":" not in name.removeprefix("t:").removeprefix("l:")]
+    assert len(rows) > 1000
+    assert not [name for name in rows if learn.hides(name, tokens, table)]
 
 
-def test_the_table_is_well_formed():
-    table = _table()
-    assert "bias" in table
-    assert all(len(row) == len(CELLS) for row in table.values())
-    centred = np.array(list(table.values())).sum(1)
-    assert np.abs(centred).max() <= 0.05, "weights are centred over the cells: only differences matter"
+@pytest.mark.parametrize("table", [PROSE, PHRASE, CODE], ids=lambda table: table.name)
+def test_a_table_is_well_formed(table):
+    rows = _rows(table)
+    assert all(len(row) == len(CELLS) for row in rows.values())
+    centred = np.array(list(rows.values())).sum(1)
+    assert np.abs(centred).max() <= 5 * table.unit, "weights are centred over the cells: only differences matter"
 
 
 def test_a_title_or_a_link_is_prior_knowledge_when_the_text_says_nothing():
@@ -251,13 +325,14 @@ def test_the_table_folds_the_ratings_in_and_predicts_as_the_fit_did(tmp_path):
 
     words = sorted(set(ratings) | {word for row in rows for word in row.words})
     assert sorted(model.words) == words
-    known = np.array([[word in row.words for word in words] for row in rows], float) / math.sqrt(FLOOR)
-    stated = learn.STATED * np.array([[row.mechanism["claim:bound"]] for row in rows])
-    rated = known @ np.array([learn.RATED * ratings.get(word, np.zeros(7)) for word in words])
+    known = np.array([[word in row.words for word in words] for row in rows], float) / math.sqrt(PROSE.floor)
+    how = learn.FITS[PROSE]
+    stated = how.stated * np.array([[row.mechanism["claim:bound"]] for row in rows])
+    rated = known @ np.array([how.rated * ratings.get(word, np.zeros(7)) for word in words])
     x, y = np.hstack([known, stated, rated]), np.array([CELLS.index(row.cell) for row in rows])
     weight = np.array([row.weight for row in rows])  # cells are balanced here
-    fit = LogisticRegression(C=learn.PENALTY, max_iter=500).fit(x, y, sample_weight=weight)
-    expected = np.exp(learn.STRETCH * (x @ fit.coef_.T + fit.intercept_))
+    fit = LogisticRegression(C=how.penalty, max_iter=500).fit(x, y, sample_weight=weight)
+    expected = np.exp(how.stretch * (x @ fit.coef_.T + fit.intercept_))
     expected /= expected.sum(1, keepdims=True)
     np.testing.assert_allclose(model.probabilities(rows), expected, atol=2e-3)
 
@@ -287,7 +362,7 @@ def test_rated_words_are_well_formed_and_name_no_paradigm():
     assert not [
         word for word in words if re.search(r"diffus|adversari|autoregress|variational|autoencod|\bgans?\b", word)
     ]
-    table = _table()
+    table = _rows(PROSE)
     assert sum(word in table for word in words) > 0.9 * len(words), "what was rated is in the table"
 
 
@@ -331,7 +406,7 @@ def test_an_answer_against_a_phrase_says_what_the_phrase_said():
     assert decide("", evidence).cell is Cell.NOT_GENERATIVE
     placed = decide("", evidence + pushed)
     assert placed.cell is Cell.LATENT_VARIABLE
-    assert AGAINST_PHRASES.format("not-generative") in placed.notes
+    assert AGAINST_PHRASES.format("phrases", "not-generative") in placed.notes
     assert BY_WORDING not in placed.notes
 
 
@@ -358,7 +433,7 @@ def test_foils_cannot_count_since_no_row_names_a_paradigm():
         "llm",
     ]
     named = {stem for word in words for stem in wording(word)}
-    assert not named & set(_table())
+    assert not named & set(_rows(PROSE))
     assert not [row for row in _table() if "language model" in row]
 
 

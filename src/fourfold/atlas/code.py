@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from zlib import crc32
 
 from fourfold.atlas.code_table import STATEMENTS
 from fourfold.atlas.dataflow import facts
 from fourfold.atlas.evidence import MEANING, Claim, Evidence, Form, Reader
+from fourfold.atlas.wording import CODE
 from fourfold.atlas.words import MAX_PROSE, read_phrases, read_wording
 
 __all__ = ["Statement", "read_code", "statements"]
@@ -59,8 +61,11 @@ class Statement:
 
 
 @lru_cache(maxsize=1)
-def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str]], ...]:
-    return tuple((claim, weight, re.compile(pattern)) for claim, weight, pattern in STATEMENTS)
+def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str], str], ...]:
+    return tuple(
+        (claim, weight, re.compile(pattern), f"{claim.value}@{crc32(pattern.encode()):08x}")
+        for claim, weight, pattern in STATEMENTS
+    )
 
 
 def read_code(source: str, where: str = "code") -> list[Evidence]:
@@ -71,7 +76,7 @@ def read_code(source: str, where: str = "code") -> list[Evidence]:
         where: the name that precedes line numbers.
     """
     head = source[:MAX_PROSE]
-    wording = read_wording(head, Reader.CODE, lambda at: f"{where}:{head.count(chr(10), 0, at) + 1}")
+    wording = read_wording(head, Reader.CODE, lambda at: f"{where}:{head.count(chr(10), 0, at) + 1}", CODE)
     return read_statements(source, where) + wording
 
 
@@ -90,7 +95,7 @@ def read_statements(source: str, where: str = "code") -> list[Evidence]:
 def _compared(source: str, where: str) -> list[Evidence]:
     """What the losses compare, by the roles that names carry (see ``dataflow``)."""
     return [
-        Evidence(fact.quote, f"{where}:{fact.line}", fact.claim, fact.weight, Reader.CODE)
+        Evidence(fact.quote, f"{where}:{fact.line}", fact.claim, fact.weight, Reader.CODE, rule=f"{fact.claim.value}@compared")
         for offset, block in _blocks(source)
         if (tree := _parse(block)) is not None
         for fact in facts(tree, offset)
@@ -115,7 +120,7 @@ def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
     for index, row in enumerate(rows):
         for found in _WITHOUT_FIRST.finditer(row.text):
             if 0 < index - seen.get(found.group(1), -9) <= 4:
-                yield Evidence(row.text[:160], f"{where}:{row.line}", Claim.NEXT_PIECE, 2.5, Reader.CODE)
+                yield Evidence(row.text[:160], f"{where}:{row.line}", Claim.NEXT_PIECE, 2.5, Reader.CODE, rule="shifted")
         for found in _WITHOUT_LAST.finditer(row.text):
             if not _TIMES.search(found.group(1)):
                 seen[found.group(1)] = index
@@ -227,11 +232,11 @@ def _lines(rows: list[Statement], where: str) -> Iterator[Evidence]:
     for row in rows:
         if row.text.startswith(("import ", "from ", "print(", "logger.", "logging.", "assert ", "raise ", "parser.")):
             continue
-        for claim, weight, pattern in _compiled():
+        for claim, weight, pattern, rule in _compiled():
             found = pattern.search(row.text)
             if found:
                 factor = 0.5 if row.text.startswith(("def ", "class ")) else 1.0
-                yield Evidence(row.text[:160], f"{where}:{row.line}", claim, weight * factor, Reader.CODE)
+                yield Evidence(row.text[:160], f"{where}:{row.line}", claim, weight * factor, Reader.CODE, rule=rule)
 
 
 def _loops(rows: list[Statement], where: str) -> list[Evidence]:
@@ -241,7 +246,7 @@ def _loops(rows: list[Statement], where: str) -> list[Evidence]:
             continue
         quote = f"{row.text} … {_core(row.loop)}"[:160]
         for claim, weight in _loop_claims(row):
-            found.append(Evidence(quote, f"{where}:{row.line}", claim, weight, Reader.CODE, Form.LOOP))
+            found.append(Evidence(quote, f"{where}:{row.line}", claim, weight, Reader.CODE, Form.LOOP, f"{claim.value}@loop"))
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from fourfold.atlas.evidence import DEFAULTS, LEANS, MEANING, Aspect, Cell, Claim, Evidence, Form, Reader
-from fourfold.atlas.wording import FADE, mechanism, probabilities
+from fourfold.atlas.wording import CODE, FADE, PHRASE, PROSE, Table, mechanism, probabilities
 from fourfold.vocabulary import FACTS, Cost, FailureMode, Kind
 
 __all__ = ["Inherited", "Placement", "decide"]
@@ -21,12 +21,15 @@ ENOUGH_TO_REFUSE = 2.0
 CONTESTED = 0.97
 #: phrases and wording weighed together answer from this probability on: below it more answers on held-out blanked cards were wrong than right
 LEANT = 0.4
+#: the share that statements keep for themselves beside the sum of both, and the probability from which that answers. Held-out code and phrases
+#: show statements right against words that are unsure; on cards nothing is gained
+APART = {PHRASE: (0.1, 0.35), CODE: (0.1, 0.35)}
 #: or from this one where phrases alone say the same
 AGREED = 0.25
 #: words contradict the files beside them only when they give what those say less than that
 CONTRADICTED = 0.2
 SHOWN = 0.05
-AGAINST_PHRASES = "phrases alone would say {}; weighed with the wording as a whole they do not: its loss or its sampling loop would settle it"
+AGAINST_PHRASES = "{} alone would say {}; weighed with the wording as a whole they do not: its loss or its sampling loop would settle it"
 BY_WORDING = "no stated mechanism decides: it is worded as such systems usually are; its loss or its sampling loop would settle it"
 
 
@@ -100,12 +103,13 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     missing = _missing(scores, votes) or _lone(rows, ranked)
     leant = lean(rows, votes, scores)
     readers = {row.kind for row in rows}
-    if leant and (missing or readers == {Reader.WORDS} or _contradicted(leant, ranked[0][0], readers)):
+    if leant and (missing or _weighed(rows, readers) or _contradicted(leant, ranked[0][0], readers)):
         stated = ranked[0][0] if ranked and not missing else None
-        ranked, missing = _by_wording(leant, ranked, missing)
+        least = APART.get(_speaking(rows) or PROSE, (0.0, LEANT))[1]
+        ranked, missing = _by_wording(leant, ranked, missing, least, _voice(readers))
         if not missing and stated is not ranked[0][0]:
             rows.sort(key=lambda row: row.claim is not LEANS[ranked[0][0]])
-            notes = (*notes, AGAINST_PHRASES.format(stated.value) if stated else BY_WORDING)
+            notes = (*notes, AGAINST_PHRASES.format(_voice(readers), stated.value) if stated else BY_WORDING)
     if missing:
         return Placement(
             subject, None, 0.0, ranked, inherited=_inherited(rows, None), evidence=tuple(rows), missing=missing,
@@ -117,17 +121,35 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
 def lean(rows: Iterable[Evidence], votes: Mapping[Claim, float], scores: Mapping[Cell, float]) -> dict[Cell, float]:
     """The probability of each cell by wording and mechanism together; empty where no wording was read.
 
-    Several texts of one system count as their mean: they repeat each other, and are no independent witnesses.
+    Several texts of one system count as their mean: they repeat each other, and are no independent witnesses. A card speaks before code.
     """
-    weights: dict[Claim, list[float]] = {}
     rows = list(rows)
-    for row in rows:
-        if MEANING[row.claim].aspect is Aspect.WORDING:
-            weights.setdefault(row.claim, []).append(row.weight)
-    if not weights:
+    table = _speaking(rows)
+    if table is None:
         return {}
+    weights: dict[Claim, list[float]] = {}
+    for row in rows:
+        if row.rule == table.name:
+            weights.setdefault(row.claim, []).append(row.weight)
     words = {cell: sum(weights[claim]) / len(weights[claim]) for cell, claim in LEANS.items()}
-    return probabilities(words, mechanism(rows, votes, scores, ENOUGH))
+    both = probabilities(words, mechanism(rows, votes, scores, ENOUGH), table)
+    kept, stated = APART.get(table, (0.0, LEANT))[0], dict(_shares(scores))
+    return {cell: (1 - kept) * p + kept * stated.get(cell, 0.0) for cell, p in both.items()}
+
+
+def _speaking(rows: Iterable[Evidence]) -> Table | None:
+    """The table whose wording counts: a card's before a phrase's before code's."""
+    names = {row.rule for row in rows if MEANING[row.claim].aspect is Aspect.WORDING}
+    return next((table for table in (PROSE, PHRASE, CODE) if table.name in names), None)
+
+
+def _weighed(rows: Iterable[Evidence], readers: set[Reader]) -> bool:
+    """Whether phrases or statements and wording are weighed together: prose always, code where it is one source.
+
+    Of several sources most hold no model, and their wording says nothing of it.
+    """
+    one_source = sum(row.claim is C.LEANS_DIFFUSION for row in rows) == 1
+    return readers == {Reader.WORDS} or (readers == {Reader.CODE} and one_source)
 
 
 def _contradicted(leant: Mapping[Cell, float], cell: Cell, readers: set[Reader]) -> bool:
@@ -136,18 +158,22 @@ def _contradicted(leant: Mapping[Cell, float], cell: Cell, readers: set[Reader])
 
 
 def _by_wording(
-    leant: Mapping[Cell, float], ranked: tuple[tuple[Cell, float], ...], missing: str
+    leant: Mapping[Cell, float], ranked: tuple[tuple[Cell, float], ...], missing: str, least: float, voice: str
 ) -> tuple[tuple[tuple[Cell, float], ...], str]:
     """The cell that phrases and wording together give enough, else the missing fact."""
     by = tuple(sorted(((cell, round(p, 3)) for cell, p in leant.items() if p >= SHOWN), key=lambda row: -row[1]))
-    if by[0][1] >= LEANT or (not missing and by[0][0] is ranked[0][0] and by[0][1] >= AGREED):
+    if by[0][1] >= least or (not missing and by[0][0] is ranked[0][0] and by[0][1] >= AGREED):
         return by, ""
     stated = (
-        f"what its training loss compares: phrases say {ranked[0][0].value}, the wording as a whole does not"
+        f"what its training loss compares: {voice} say {ranked[0][0].value}, the wording as a whole does not"
         if ranked
         else ""
     )
     return by, missing or stated
+
+
+def _voice(readers: set[Reader]) -> str:
+    return "statements" if readers == {Reader.CODE} else "phrases"
 
 
 def tally(rows: list[Evidence]) -> dict[Claim, float]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from zlib import crc32
 
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
-from fourfold.atlas.wording import leaning
+from fourfold.atlas.wording import PHRASE, PHRASE_WORDS, PROSE, Table, leaning
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import ASIDE, FOIL, FOIL_AFTER, FOIL_NAME, PARTS, QUIET, WORDS
 
@@ -111,7 +111,16 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
         where: a prefix for the place, such as a file name.
     """
     prefix = f"{where}: " if where else ""
-    return read_phrases(text, where) + read_wording(text[:MAX_PROSE], Reader.WORDS, lambda at: f"{prefix}offset {at}")
+    head = text[:MAX_PROSE]
+    wording = read_wording(head, Reader.WORDS, lambda at: f"{prefix}offset {at}", _table_for(head))
+    return read_phrases(text, where) + wording
+
+
+def _table_for(text: str) -> Table:
+    """A line that describes a mechanism is worded unlike a card."""
+    line = text.strip()
+    short = len(line) < 20 * PHRASE_WORDS and "\n" not in line and len(re.findall(r"\w+", line)) <= PHRASE_WORDS
+    return PHRASE if short else PROSE
 
 
 def read_phrases(text: str, where: str = "") -> list[Evidence]:
@@ -128,18 +137,21 @@ def read_phrases(text: str, where: str = "") -> list[Evidence]:
     return [evidence for evidence, _ in parts] + _fade_lists(list(_read_claims(prose, prefix)), prose)
 
 
-def read_wording(text: str, kind: Reader, place: Callable[[int], str]) -> list[Evidence]:
+def read_wording(text: str, kind: Reader, place: Callable[[int], str], table: Table) -> list[Evidence]:
     """One row per cell: its log-odds above the least likely cell's, by the words as a whole.
 
     Args:
         text: prose or source.
         kind: the reader that asks.
         place: where an offset stands.
+        table: the table for its kind of text, named in each row's ``rule``.
     """
-    rows = leaning(text)
+    rows = leaning(text, table)
     least = min((row.logit for row in rows), default=0.0)
     return [
-        Evidence(", ".join(row.quotes)[:160], place(row.at), LEANS[row.cell], round(row.logit - least, 3), kind)
+        Evidence(
+            ", ".join(row.quotes)[:160], place(row.at), LEANS[row.cell], round(row.logit - least, 3), kind, rule=table.name
+        )
         for row in rows
     ]
 
