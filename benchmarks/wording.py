@@ -78,7 +78,11 @@ class Fit:
     keep: int
 
 
-FITS = {PROSE: Fit(0.1, 0.4, 0.3, 1.25, 2000), PHRASE: Fit(1.0, 0.4, 0.0, 1.0, 12000), CODE: Fit(1.0, 0.5, 0.0, 1.0, 12000)}
+FITS = {
+    PROSE: Fit(0.1, 0.4, 0.3, 1.25, 2000),
+    PHRASE: Fit(1.0, 0.4, 0.0, 1.0, 12000),
+    CODE: Fit(1.0, 0.5, 0.0, 1.0, 12000),
+}
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def lesson(case: dict[str, Any], table: Table) -> Lesson:
 
 
 def unnamed(text: str, case: Mapping[str, Any]) -> str:
-    """A phrase or code without its system's names, in which words like ``loss`` stand for no system."""
+    """A phrase or code without its system's names: nothing is learned of them, nor of the letters they are made of."""
     names = sorted({str(name) for name in case.get("names", ()) if len(str(name)) > 2}, key=len, reverse=True)
     return re.sub("|".join(rf"(?<!\w){re.escape(name)}\w*" for name in names), " ", text) if names else text
 
@@ -214,7 +218,9 @@ def hides(word: str, tokens: frozenset[str], table: Table = PROSE) -> bool:
 class Model:
     """The fitted table: a row of weights per feature."""
 
-    def __init__(self, rows: list[Example], ratings: Mapping[str, np.ndarray], keep: int = 0, table: Table = PROSE) -> None:
+    def __init__(
+        self, rows: list[Example], ratings: Mapping[str, np.ndarray], keep: int = 0, table: Table = PROSE
+    ) -> None:
         tokens = hidden_tokens()
         self.table, self.how = table, FITS[table]
         self.ratings = {word: rated for word, rated in ratings.items() if self.how.rated and not hides(word, tokens)}
@@ -338,7 +344,9 @@ def main() -> None:
     args = parser.parse_args()
     table = table_of(args.table)
     cases, others = read_cases(args.cases, table), read_cases(args.others, table)
-    print(f"{len(cases)} cases and {len(others)} others: {dict(Counter(row.blank.cell.value for row in cases + others))}")
+    print(
+        f"{len(cases)} cases and {len(others)} others: {dict(Counter(row.blank.cell.value for row in cases + others))}"
+    )
     if args.folds:
         report(cases, held_out(cases, others, args.folds, table=table))
         return

@@ -11,10 +11,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from fourfold.atlas import Cell, Placement, place, place_code, place_words, show
+from fourfold.atlas import wording as wordings
 from fourfold.atlas.api import UNSURE, _or_known
+from fourfold.atlas.code import read_code, read_statements
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.names import mentioned
-from fourfold.atlas import wording as wordings
 from fourfold.atlas.placement import (
     AGAINST_PHRASES,
     APART,
@@ -29,7 +30,6 @@ from fourfold.atlas.placement import (
     weigh,
 )
 from fourfold.atlas.systems import systems
-from fourfold.atlas.code import read_code, read_statements
 from fourfold.atlas.wording import (
     BIAS,
     CELLS,
@@ -74,13 +74,23 @@ CELLS_OF_TISSUE = (
 #: a phrase or two, and code, as no test or lesson has them
 PHRASED = "Two nets in turn: a judge scores true and made-up rows, and the maker is updated so that the judge errs; a single call on a random vector gives a row."
 CODED = """
-for batch in loader:
-    tokens = batch["ids"]
-    logits = model(tokens[:, :-1])
-    loss = F.cross_entropy(logits.reshape(-1, vocab_size), tokens[:, 1:].reshape(-1))
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
+def train_epoch(model, loader, optimizer, scheduler, device, vocab_size, clip=1.0):
+    model.train()
+    total, count = 0.0, 0
+    for batch in loader:
+        tokens = batch["ids"].to(device)
+        hidden = model.embed(tokens[:, :-1])
+        for block in model.blocks:
+            hidden = block(hidden, causal=True)
+        logits = model.head(model.norm(hidden))
+        loss = F.cross_entropy(logits.reshape(-1, vocab_size), tokens[:, 1:].reshape(-1))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad(set_to_none=True)
+        total, count = total + loss.item(), count + 1
+    return total / count
 """
 
 
@@ -111,14 +121,20 @@ def _expected(text, table):
     known = [name for name in features(text, table) if name in rows]
     groups = [[name for name in known if name.startswith("l:") is letters] for letters in (False, True)]
     return sum(
-        table.scale * np.array([rows[name] for name in group]).reshape(-1, 7).sum(0) / math.sqrt(max(len(group), table.floor))
+        table.scale
+        * np.array([rows[name] for name in group]).reshape(-1, 7).sum(0)
+        / math.sqrt(max(len(group), table.floor))
         for group in groups
     )
 
 
 @pytest.mark.parametrize(
     ("text", "table", "read", "state"),
-    [(SPATIAL, PROSE, read_words, read_phrases), (PHRASED, PHRASE, read_words, read_phrases), (CODED, CODE, read_code, read_statements)],
+    [
+        (SPATIAL, PROSE, read_words, read_phrases),
+        (PHRASED, PHRASE, read_words, read_phrases),
+        (CODED, CODE, read_code, read_statements),
+    ],
     ids=lambda value: getattr(value, "name", None),
 )
 def test_log_odds_and_probabilities_against_a_matrix_product(text, table, read, state):
@@ -159,8 +175,9 @@ def test_a_sentence_a_card_and_code_each_speak_by_their_own_table():
     assert spoken(read_words(PHRASED)) == {PHRASE.name}
     assert spoken(read_words(SPATIAL)) == {PROSE.name}
     assert spoken(read_code(CODED)) == {CODE.name}
-    longer = " ".join([PHRASED] * (PHRASE_WORDS // len(PHRASED.split()) + 1))
-    assert spoken(read_words(longer)) == {PROSE.name}
+    line = " ".join(SPATIAL.split())
+    assert len(line.split()) > PHRASE_WORDS
+    assert spoken(read_words(line)) == {PROSE.name}, "one line, but too long for a phrase"
     mixed = read_words(SPATIAL) + read_code(CODED)
     votes = tally(mixed)
     card = [row for row in mixed if row.rule != CODE.name]
@@ -400,7 +417,9 @@ def test_an_answer_against_a_phrase_says_what_the_phrase_said():
     )
     evidence = [row for row in read_words(text) if row.claim not in LEANS.values()]
     pushed = [
-        Evidence("w", "offset 0", claim, 40.0 if claim is LEANS[Cell.LATENT_VARIABLE] else 0.0, Reader.WORDS)
+        Evidence(
+            "w", "offset 0", claim, 40.0 if claim is LEANS[Cell.LATENT_VARIABLE] else 0.0, Reader.WORDS, rule=PROSE.name
+        )
         for claim in LEANS.values()
     ]
     assert decide("", evidence).cell is Cell.NOT_GENERATIVE
@@ -434,7 +453,7 @@ def test_foils_cannot_count_since_no_row_names_a_paradigm():
     ]
     named = {stem for word in words for stem in wording(word)}
     assert not named & set(_rows(PROSE))
-    assert not [row for row in _table() if "language model" in row]
+    assert not [row for row in _rows(PROSE) if "language model" in row]
 
 
 def test_links_that_disagree_name_nothing():

@@ -4,7 +4,7 @@ import pytest
 
 from fourfold.atlas import Cell, place_words
 from fourfold.atlas.evidence import MEANING, Claim
-from fourfold.atlas.placement import tally, weigh
+from fourfold.atlas.placement import decide, tally, weigh
 from fourfold.atlas.words import read_phrases, read_words
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import PARTS, WORDS
@@ -52,7 +52,7 @@ def test_foils_and_negations_do_not_count(text, absent):
 
 
 def test_conditioners_never_vote():
-    rows = read_words("Prompts go through a frozen T5 text encoder and CLIP embeddings.")
+    rows = read_phrases("Prompts go through a frozen T5 text encoder and CLIP embeddings.")
     assert {row.claim for row in rows if row.weight > 0} == {Claim.PART_TEXT_ENCODER}
 
 
@@ -122,8 +122,8 @@ def test_hints_lean_and_do_not_settle(row):
 
 def test_a_hint_that_is_repeated_is_still_one_hint():
     once = "The agent plans in a latent space."
-    assert place_words(once).cell is None
-    assert place_words(f"{once} Its latents are small. Each latent is cheap. Latent planning is fast.").cell is None
+    for text in (once, f"{once} Its latents are small. Each latent is cheap. Latent planning is fast."):
+        assert decide("", read_phrases(text)).cell is None
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,14 @@ def read_statements(source: str, where: str = "code") -> list[Evidence]:
 def _compared(source: str, where: str) -> list[Evidence]:
     """What the losses compare, by the roles that names carry (see ``dataflow``)."""
     return [
-        Evidence(fact.quote, f"{where}:{fact.line}", fact.claim, fact.weight, Reader.CODE, rule=f"{fact.claim.value}@compared")
+        Evidence(
+            fact.quote,
+            f"{where}:{fact.line}",
+            fact.claim,
+            fact.weight,
+            Reader.CODE,
+            rule=f"{fact.claim.value}@compared",
+        )
         for offset, block in _blocks(source)
         if (tree := _parse(block)) is not None
         for fact in facts(tree, offset)
@@ -120,7 +127,9 @@ def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
     for index, row in enumerate(rows):
         for found in _WITHOUT_FIRST.finditer(row.text):
             if 0 < index - seen.get(found.group(1), -9) <= 4:
-                yield Evidence(row.text[:160], f"{where}:{row.line}", Claim.NEXT_PIECE, 2.5, Reader.CODE, rule="shifted")
+                yield Evidence(
+                    row.text[:160], f"{where}:{row.line}", Claim.NEXT_PIECE, 2.5, Reader.CODE, rule="shifted"
+                )
         for found in _WITHOUT_LAST.finditer(row.text):
             if not _TIMES.search(found.group(1)):
                 seen[found.group(1)] = index
@@ -246,7 +255,9 @@ def _loops(rows: list[Statement], where: str) -> list[Evidence]:
             continue
         quote = f"{row.text} … {_core(row.loop)}"[:160]
         for claim, weight in _loop_claims(row):
-            found.append(Evidence(quote, f"{where}:{row.line}", claim, weight, Reader.CODE, Form.LOOP, f"{claim.value}@loop"))
+            found.append(
+                Evidence(quote, f"{where}:{row.line}", claim, weight, Reader.CODE, Form.LOOP, f"{claim.value}@loop")
+            )
     return found
 
 

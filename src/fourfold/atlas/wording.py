@@ -18,7 +18,22 @@ from importlib import resources
 from fourfold.atlas.evidence import MEANING, Aspect, Cell, Claim, Evidence
 from fourfold.atlas.words_table import ASIDE
 
-__all__ = ["CELLS", "CODE", "FADE", "PHRASE", "PROSE", "Leaning", "Table", "features", "leaning", "mechanism", "probabilities", "table_of", "wording"]
+__all__ = [
+    "BIAS",
+    "CELLS",
+    "CODE",
+    "FADE",
+    "PHRASE",
+    "PROSE",
+    "Leaning",
+    "Table",
+    "features",
+    "leaning",
+    "mechanism",
+    "probabilities",
+    "table_of",
+    "wording",
+]
 
 CELLS = tuple(Cell)
 #: the row of ``b``: no word has a colon at its head
@@ -209,9 +224,7 @@ def _quotes(text: str, i: int, known: list[tuple[tuple[float, ...], tuple[int, i
     return tuple(" ".join(text[a:b].split()) for a, b in spans), spans[0][0] if spans else 0
 
 
-def probabilities(
-    words: Mapping[Cell, float], found: Mapping[str, float], table: Table = PROSE
-) -> dict[Cell, float]:
+def probabilities(words: Mapping[Cell, float], found: Mapping[str, float], table: Table = PROSE) -> dict[Cell, float]:
     """``p(cell)``, the softmax of ``b + W x + U v``.
 
     Args:

@@ -150,7 +150,12 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], table: Ta
     least = min((row.logit for row in rows), default=0.0)
     return [
         Evidence(
-            ", ".join(row.quotes)[:160], place(row.at), LEANS[row.cell], round(row.logit - least, 3), kind, rule=table.name
+            ", ".join(row.quotes)[:160],
+            place(row.at),
+            LEANS[row.cell],
+            round(row.logit - least, 3),
+            kind,
+            rule=table.name,
         )
         for row in rows
     ]
