@@ -69,6 +69,9 @@ HINTS: tuple[tuple[C, float, str], ...] = (
     (C.DENOISE, 1.5, r"\bdecoder (?:that )?(?:produc|generat)\w+ [^.;]{0,50}\bby gradually\b|\bcorrupt\w* (?:data|structures?|coordinates|atoms|residues)\b|\brandom(?:ly)? (?:noised|corrupted)\b"),
     (C.DENOISE, 1.5, r"\bequivariant\b[^.;]{0,60}\bdenois\w+|\b(?:atom types|coordinates)\b[^.;]{0,60}\b(?:refin|corrupt|denois)\w*"),
     (C.DISTILLED, 1.5, r"\bskip ahead in the generation\b|\bfew-step\b|\breduc\w+ the number of (?:sampling )?steps\b"),
+    (C.ONE_STEP, 2, r"\bsingle[- ](?:shot|query|launch|U-?Net call)\b|\bone (?:U-?Net )?(?:shot|launch|query)\b|\b1[-–]2 NFE\b|\bfolded into one\b"),
+    (C.DISCRETE, 2, r"\b(?:blank|blot|wip|mask|eras)\w*\b[^.;]{0,80}\b(?:all at once|all together|everywhere at once|surest|sweeps?|rounds?|restor\w+)\b|\bun-?blank\w*"),
+    (C.SOLVES_ODE, 2, r"\bRK4\b|\bd[xz]/dt\b|\btime-continuous\b|\bcontinuity equation\b|\bexact (?:hessian )?traces?\b|\brun the solver back\w*"),
     # --- flow
     (
         C.CHANGE_OF_VARIABLES,

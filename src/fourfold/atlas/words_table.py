@@ -636,7 +636,7 @@ WORDS: tuple[tuple[C, float, str], ...] = (
     (
         C.SEQUENTIAL_INVERSE,
         2,
-        r"\bone variable at a time|\btriangular\b|\bnumerical inversion\b|\bfrom left to right\b",
+        r"\bone variable at a time|\btriangular (?:map|transport|transform|order)\w*|\bnumerical inversion\b|\bfrom left to right\b",
     ),
     (C.NEXT_PIECE, 1.5, r"\bcondition(?:s|ed|ing)? on (?:whole |previous |earlier )?pixels\b"),
     (C.ONE_BY_ONE, 1.5, r"\bunroll(?:s|ing|ed)?\b"),
