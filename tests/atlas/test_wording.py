@@ -1,5 +1,6 @@
 """The wording as a whole: its features, its probabilities, what it may decide, and that its table knows no names."""
 
+import json
 import math
 import re
 import sys
@@ -467,3 +468,29 @@ def test_a_text_that_states_its_mechanism_is_evidence_whatever_its_title():
     )
     assert placed.cell is Cell.ADVERSARIAL
     assert not placed.prior
+
+
+def test_lessons_read_in_other_processes_are_read_by_their_table(tmp_path):
+    """A table sent to a worker is a copy; code was once read there as prose."""
+    label = {"paradigm": "autoregressive", "likelihood": "exact", "sampling": "sequential"}
+    cases = [
+        {"id": "a", "kind": "code", "name": "", "text": CODED, "label": label},
+        {"id": "b", "kind": "phrase", "name": "", "text": PHRASED, "label": label},
+        {"id": "c", "kind": "card", "name": "", "text": CHAT, "label": label},
+    ]
+    path = tmp_path / "cases.jsonl"
+    path.write_text("\n".join(map(json.dumps, cases)))
+
+    def stated(rows):
+        votes = tally(rows)
+        return mechanism(rows, votes, weigh(votes), ENOUGH)
+
+    (code,) = learn.read_cases([path], CODE)
+    assert code.whole.mechanism == stated(read_statements(CODED))
+    assert code.whole.words == features(CODED, CODE).keys()
+    (card,) = learn.read_cases([path])
+    assert card.whole.mechanism == stated(read_phrases(CHAT))
+    assert len(card.learned) == 2, "as it stands and blanked"
+    phrase, head = learn.read_cases([path], PHRASE)
+    assert phrase.whole.mechanism == stated(read_phrases(PHRASED))
+    assert head.learned[0].weight == learn.HEAD_WEIGHT < phrase.learned[0].weight

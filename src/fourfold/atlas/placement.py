@@ -21,11 +21,11 @@ ENOUGH_TO_REFUSE = 2.0
 CONTESTED = 0.97
 #: phrases and wording weighed together answer from this probability on: below it more answers on held-out blanked cards were wrong than right
 LEANT = 0.4
+#: or from this one where phrases alone say the same
+AGREED = 0.25
 #: the share that statements keep for themselves beside the sum of both, and the probability from which that answers. Held-out code and phrases
 #: show statements right against words that are unsure; on cards nothing is gained
 APART = {PHRASE: (0.1, 0.35), CODE: (0.1, 0.35)}
-#: or from this one where phrases alone say the same
-AGREED = 0.25
 #: words contradict the files beside them only when they give what those say less than that
 CONTRADICTED = 0.2
 SHOWN = 0.05
