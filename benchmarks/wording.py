@@ -69,6 +69,7 @@ class Fit:
         rated: scale of the ratings, zero for none.
         stretch: held-out answers are right more often than a penalised, balanced fit says: its log-odds are stretched by this.
         keep: how many words, pairs and runs of letters it holds, beside the rated words.
+        even: whether the constant forgets how often each cell occurs among the lessons, which is no sign of what will be asked.
     """
 
     penalty: float
@@ -76,12 +77,13 @@ class Fit:
     rated: float
     stretch: float
     keep: int
+    even: bool = False
 
 
 FITS = {
     PROSE: Fit(0.1, 0.4, 0.3, 1.25, 2000),
     PHRASE: Fit(1.0, 0.4, 0.0, 1.0, 12000),
-    CODE: Fit(1.0, 0.5, 0.0, 1.0, 12000),
+    CODE: Fit(1.0, 0.5, 0.0, 1.0, 12000, even=True),
 }
 
 
@@ -255,6 +257,9 @@ class Model:
         if how.rated:
             self.coefficients += fitted.coef_[:, -len(CELLS) :] @ rated_by.T.toarray()
         self.coefficients[:, len(words) :] *= how.stated
+        if how.even:
+            share = np.bincount(target, weight)
+            self.bias = self.bias - np.log(share / share.mean())
         self.coefficients, self.bias = how.stretch * self.coefficients, how.stretch * self.bias
 
     def _matrix(self, rows: list[Example], stated: float) -> sp.csr_matrix:

@@ -363,6 +363,23 @@ def test_the_table_folds_the_ratings_in_and_predicts_as_the_fit_did(tmp_path):
     np.testing.assert_allclose(written, centred, atol=0.005)
 
 
+def test_a_table_of_even_shares_forgets_how_often_lessons_had_each_cell():
+    """Lessons that say nothing: the fit alone answers by their shares, the even table by none."""
+    rows = [
+        learn.Example(frozenset(), {"claim:bound": 0.0}, cell, 1.0)
+        for i, cell in enumerate(CELLS)
+        for _ in range(5 + 6 * i)
+    ]
+    blank = [learn.Example(frozenset(), {}, CELLS[0], 1.0)]
+    assert learn.FITS[CODE].even
+    assert not learn.FITS[PROSE].even
+    np.testing.assert_allclose(learn.Model(rows, {}, table=CODE).probabilities(blank), 1 / 7, atol=2e-3)
+    share = np.array([5 + 6 * i for i in range(7)]) ** (1 - learn.BALANCE)
+    odds = np.log(share / share.mean()) * learn.FITS[PROSE].stretch
+    expected = np.exp(odds) / np.exp(odds).sum()
+    np.testing.assert_allclose(learn.Model(rows, {}).probabilities(blank)[0], expected, atol=2e-3)
+
+
 def test_no_row_of_a_fit_is_a_person_a_system_or_a_paradigm():
     tokens = learn.hidden_tokens()
     assert all(
