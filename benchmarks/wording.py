@@ -14,7 +14,7 @@ autoregressive, ``DI-1`` against diffusion). They enter as seven more features, 
 ``log p(cell) = b + W x + U v + A (x R)`` for words ``x``, stated mechanism ``v`` and ratings ``R``; the table holds ``W + R A``. A word
 that is rare in the cases so has a weight all the same. Multinomial logistic regression with an L2 penalty (scikit-learn).
 
-With ``--folds`` the cases are held out in turn, those of one source (or, for phrases, of one system) together, and scored, cards also blanked.
+With ``--apart`` no lesson copies one of the tests named, or is of its system. With ``--folds`` the cases are held out in turn, those of one source (or, for phrases, of one system) together, and scored, cards also blanked.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ HEAD = 260
 BALANCE = 0.4
 RARE = 3
 SHORT = 900
+#: a lesson that shares so much of its runs of so many words with a test is a copy of it
+RUN = 8
+COPIED = 0.1
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ class Lesson:
 
 def lesson(case: dict[str, Any], table: Table) -> Lesson:
     """Phrases and code are learned and scored as they stand; so are the heads of cards, as phrases."""
-    cell, text = cell_of(case), case.get("text") or "\n\n".join(case["files"].values())
+    cell, text = cell_of(case), _text(case)
     if table == PROSE:
         hidden = blanked(text, case)
         learned = examples(hidden, cell, 1.0) + examples(text, cell, 1.0)
@@ -157,12 +160,52 @@ def weighted(rows: list[Lesson], cards: bool, table: Table = PROSE) -> list[Exam
     return found
 
 
-def read_cases(paths: list[Path], table: Table = PROSE) -> list[Lesson]:
-    """The cases a table learns from: its own kind, and for phrases the heads of all prose."""
-    cases = [_case(path, i, line) for path in paths for i, line in enumerate(path.read_text().splitlines(), 1)]
-    own = [case for case in cases if table_for(case["kind"]) in {table, PROSE if table == PHRASE else table}]
+def read_cases(paths: list[Path], table: Table = PROSE, tests: list[Path] | None = None) -> list[Lesson]:
+    """The cases a table learns from: its own kind, and for phrases the heads of all prose; none that copies a test."""
+    own = [case for case in _cases(paths) if table_for(case["kind"]) in {table, PROSE if table == PHRASE else table}]
+    if tests:
+        own = apart(own, _cases(tests))
     with ProcessPoolExecutor() as pool:
         return list(pool.map(partial(lesson, table=table), own, chunksize=20))
+
+
+def apart(cases: list[dict[str, Any]], tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The cases that share neither a system's name nor ``COPIED`` of their runs of ``RUN`` words with a test.
+
+    One system's card, package page and paper repeat each other: other sources are not enough to keep a test untouched.
+    """
+    names = {_name(test) for test in tests} - {""}
+    of: dict[str, set[int]] = {}
+    sizes = []
+    for i, test in enumerate(tests):
+        runs = _runs_of(_text(test))
+        sizes.append(len(runs))
+        for run in runs:
+            of.setdefault(run, set()).add(i)
+
+    def copies(case: dict[str, Any]) -> bool:
+        runs = _runs_of(_text(case))
+        shared = Counter(i for run in runs for i in of.get(run, ()))
+        return any(count > COPIED * min(len(runs), sizes[i]) for i, count in shared.items())
+
+    return [case for case in cases if _name(case) not in names and not copies(case)]
+
+
+def _name(case: Mapping[str, Any]) -> str:
+    return re.sub(r"[^a-z0-9]", "", str(case.get("name", "")).lower())
+
+
+def _text(case: Mapping[str, Any]) -> str:
+    return str(case.get("text") or "\n\n".join(case["files"].values()))
+
+
+def _runs_of(text: str) -> set[str]:
+    words = re.findall(r"\w+", text.lower())
+    return {" ".join(words[i : i + RUN]) for i in range(len(words) - RUN + 1)}
+
+
+def _cases(paths: list[Path]) -> list[dict[str, Any]]:
+    return [_case(path, i, line) for path in paths for i, line in enumerate(path.read_text().splitlines(), 1)]
 
 
 def _case(path: Path, number: int, line: str) -> dict[str, Any]:
@@ -343,12 +386,15 @@ def main() -> None:
     parser.add_argument(
         "--others", type=Path, nargs="*", default=[], help="labelled texts beside them, which are never held out"
     )
+    parser.add_argument(
+        "--apart", type=Path, nargs="*", default=[], help="tests: no lesson may copy one or be of its system"
+    )
     parser.add_argument("--table", choices=[table.name for table in FITS], default=PROSE.name)
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("src/fourfold/atlas"), help="the folder of the tables")
     args = parser.parse_args()
     table = table_of(args.table)
-    cases, others = read_cases(args.cases, table), read_cases(args.others, table)
+    cases, others = (read_cases(paths, table, args.apart) for paths in (args.cases, args.others))
     print(
         f"{len(cases)} cases and {len(others)} others: {dict(Counter(row.blank.cell.value for row in cases + others))}"
     )

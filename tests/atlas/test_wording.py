@@ -511,3 +511,15 @@ def test_lessons_read_in_other_processes_are_read_by_their_table(tmp_path):
     phrase, head = learn.read_cases([path], PHRASE)
     assert phrase.whole.mechanism == stated(read_phrases(PHRASED))
     assert head.learned[0].weight == learn.HEAD_WEIGHT < phrase.learned[0].weight
+
+
+def test_no_lesson_copies_a_test_or_is_of_its_system():
+    tests = [{"name": "Sea-Weed 2", "text": SPATIAL}]
+    copy = {
+        "name": "other",
+        "text": "New badge. " + " ".join(SPATIAL.split()[:40]) + " and more of its own " + "words here " * 30,
+    }
+    same = {"name": "seaweed2", "text": CHAT}
+    free = {"name": "free", "text": CHAT}
+    assert learn.apart([copy, same, free], tests) == [free]
+    assert learn.apart([copy, same, free], []) == [copy, same, free]
