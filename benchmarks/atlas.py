@@ -45,6 +45,32 @@ PARADIGM_WORDS = (
 )
 
 
+def read_cases(path: Path) -> list[dict[str, Any]]:
+    """The cases of a file, in order.
+
+    Raises:
+        SystemExit: the file cannot be read, or a line is no case; it names the line and what belongs there.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(
+            f"{path}: cannot be read ({error}); give a text file with one labelled case on a line"
+        ) from error
+    cases = []
+    for number, line in enumerate(lines, 1):
+        try:
+            case = json.loads(line) if line.strip() else None
+            if case is not None:
+                case["kind"], case["label"]["paradigm"]
+                cases.append(case)
+        except (ValueError, KeyError, TypeError) as error:
+            raise SystemExit(
+                f"{path}:{number}: no labelled case ({error!r}); one JSON object on a line with kind, label and text"
+            ) from error
+    return cases
+
+
 def place_case(case: Mapping[str, Any], folder: Path | None, blank: bool) -> Placement | None:
     """The placement of one case, or ``None`` where its input is not there."""
     files = _files(case, folder)
@@ -238,7 +264,7 @@ def main() -> None:
     parser.add_argument("--fuzz", type=int, metavar="COUNT")
     given = parser.parse_args()
     if given.cases:
-        cases = [json.loads(line) for line in given.cases.read_text().splitlines() if line.strip()]
+        cases = read_cases(given.cases)
         score(
             [case for case in cases if not given.blank or case["kind"] == "card"],
             given.folder,

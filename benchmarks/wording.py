@@ -20,7 +20,6 @@ With ``--apart`` no lesson copies one of the tests named, or is of its system. W
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -36,6 +35,7 @@ import scipy.sparse as sp
 from sklearn.linear_model import LogisticRegression
 
 from atlas import PARADIGM_WORDS, blanked
+from atlas import read_cases as read_labelled
 from fourfold.atlas.code import read_statements
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import ENOUGH, tally, weigh
@@ -205,16 +205,15 @@ def _runs_of(text: str) -> set[str]:
 
 
 def _cases(paths: list[Path]) -> list[dict[str, Any]]:
-    return [_case(path, i, line) for path in paths for i, line in enumerate(path.read_text().splitlines(), 1)]
+    return [_labelled(case, path) for path in paths for case in read_labelled(path)]
 
 
-def _case(path: Path, number: int, line: str) -> dict[str, Any]:
+def _labelled(case: dict[str, Any], path: Path) -> dict[str, Any]:
     try:
-        case = json.loads(line)
-        cell_of(case), case["kind"], case.get("text") or case["files"]
-    except (ValueError, KeyError, TypeError) as error:
+        cell_of(case), case.get("text") or case["files"]
+    except (ValueError, KeyError) as error:
         raise SystemExit(
-            f"{path}:{number}: no labelled case ({error!r}); one JSON object on a line with kind, label and text"
+            f"{path}: case {case.get('id', '')!r} cannot be learned ({error!r}); give a paradigm of the map and text"
         ) from error
     return case
 

@@ -523,3 +523,20 @@ def test_no_lesson_copies_a_test_or_is_of_its_system():
     free = {"name": "free", "text": CHAT}
     assert learn.apart([copy, same, free], tests) == [free]
     assert learn.apart([copy, same, free], []) == [copy, same, free]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ('{"kind": "card"}', "cases.jsonl:2: no labelled case"),
+        ("{", "cases.jsonl:2: no labelled case"),
+        ('{"id": "x", "kind": "card", "text": "a", "label": {"paradigm": "foo"}}', "case 'x' cannot be learned"),
+    ],
+)
+def test_a_broken_case_is_refused_with_its_place(tmp_path, line, says):
+    path = tmp_path / "cases.jsonl"
+    path.write_text(f"\n{line}\n")
+    with pytest.raises(SystemExit, match=re.escape(says)):
+        learn.read_cases([path])
+    with pytest.raises(SystemExit, match="cannot be read"):
+        learn.read_cases([tmp_path / "absent.jsonl"])
