@@ -57,6 +57,18 @@ HEAD = 260
 BALANCE = 0.4
 RARE = 3
 SHORT = 900
+#: a name of more words is a title
+TITLE = 3
+#: stems that stand in some name and are everybody's all the same
+EVERYDAY_TEXT = """
+python self gpu prob efficient min custom reduce lambda idea com lightweight interactive arbitrary modular hat ground projection
+explanation uncertainty attn reuse biological offline conv exploration physic critical v3 international yourself multi-modal matter big
+sentiment lib multi-task fair recommender thin tab former quantizer disentanglement explainable genetic technolog industrial asymmetric
+model-bas adjustment revision pixel-level survival modulation atmospheric propagate sinusoidal electronic medicine personaliz
+personalization hyperbolic solid transducer dequantization data-dependent piecewise aligner stylization emerg inform
+rl gnn vq odes nmt rlhf wmt moe mrf mmd mm se mi sup vis cp db xi conformer speculative doubly tuner anatomy sleep rocket
+"""
+EVERYDAY = frozenset(EVERYDAY_TEXT.split())
 #: a lesson that shares so much of its runs of so many words with a test is a copy of it
 RUN = 8
 COPIED = 0.1
@@ -237,14 +249,18 @@ def read_ratings(path: Path = RATINGS) -> dict[str, np.ndarray]:
 
 
 def hidden_tokens() -> frozenset[str]:
-    """Words that no row may hold: people, catalogued names and organisations, unless they are plain words of the catalogue too."""
+    """Words that no row may hold: people, catalogued names and organisations, unless they are plain words of the catalogue too.
+
+    A name of many words is a title: its words are everybody's.
+    """
     prose = Counter(word for system in systems() for word in wording(f"{system.objective} {system.sampling}"))
-    names = [name for system in systems() for name in (system.name, *system.aliases, system.organisation)]
+    names = [name for system in systems() for name in (system.name, *system.aliases) if len(name.split()) <= TITLE]
+    names += [system.organisation for system in systems()]
     acronyms = {word for name in names if name.isalnum() and sum(map(str.isupper, name)) > 1 for word in wording(name)}
     tokens = {
         token for name in names for word in wording(f"{name} {re.sub(r'[0-9.]+', ' ', name)}") for token in word.split()
     }
-    plain = {word for word, count in prose.items() if count > 1} - acronyms
+    plain = ({word for word, count in prose.items() if count > 1} - acronyms) | EVERYDAY
     listed = frozenset(NAMES.read_text(encoding="utf-8").split())
     return frozenset(token.removeprefix("t:") for token in tokens | acronyms) - plain | listed
 

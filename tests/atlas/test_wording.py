@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fourfold.atlas import Cell, Placement, place, place_code, place_words, show
 from fourfold.atlas import wording as wordings
-from fourfold.atlas.api import UNSURE, _or_known
+from fourfold.atlas.api import TITLED, UNSURE, _or_known
 from fourfold.atlas.code import read_code, read_statements
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.names import mentioned
@@ -312,7 +312,13 @@ def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_
     assert "the text itself leans to diffusion, with 0.50 only" in known.notes
     assert all(found.kind is Reader.NAME for found in known.evidence), "prior knowledge and evidence never mix"
     assert "a hint" not in show.text(known)
-    sure = replace(doubtful, confidence=UNSURE)
+    likely = replace(doubtful, confidence=UNSURE)
+    assert _or_known(likely, card).prior, "a title outweighs words that are not certain"
+    assert "the text itself leans to diffusion, with 0.75" in _or_known(likely, card).notes
+    paper = ["# Voices\n\nSee https://arxiv.org/abs/1609.03499."]
+    assert _or_known(doubtful, paper).cell is Cell.AUTOREGRESSIVE
+    assert _or_known(likely, paper) is likely, "a link does not"
+    sure = replace(doubtful, confidence=TITLED)
     read = replace(doubtful, evidence=(row, replace(row, kind=Reader.FILES)))
     same = replace(doubtful, cell=Cell.AUTOREGRESSIVE)
     unnamed = ["# Voices\n\nListed below."]

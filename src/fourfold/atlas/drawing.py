@@ -35,7 +35,7 @@ COLOURS: Mapping[Cell, str] = {
     Cell.NOT_GENERATIVE: "#6b7280",
 }
 BORDER = "Beyond the border: p(y given x), vectors, codes or one best answer. A generative model has p(x) or p(x given c), and draws from it."
-GAP, PAD, LEFT, TOP, WIDTH = 19, 14, 250, 64, 12
+GAP, PAD, LEFT, TOP, WIDTH = 19, 14, 250, 64, 20
 
 
 def as_text() -> str:

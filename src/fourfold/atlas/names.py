@@ -73,8 +73,8 @@ def _similar(wanted: str, alias: str) -> float:
     return difflib.SequenceMatcher(None, wanted, alias).ratio()
 
 
-def mentioned(text: str) -> tuple[System, str] | None:
-    """The catalogued system that a text is about, by its title or by the papers its head links to, and where that stands.
+def mentioned(text: str, links: bool = True) -> tuple[System, str] | None:
+    """The catalogued system that a text is about, by its title or (with ``links``) by the papers its head links to, and where that stands.
 
     A title counts when it is a catalogued name, whole or up to its subtitle; links count when all that are known lead to one cell.
     """
@@ -84,22 +84,22 @@ def mentioned(text: str) -> tuple[System, str] | None:
     for part in (title, _SUBTITLE.split(title)[0].strip()):
         if len(part) > 2 and plain(part) in table:
             return table[plain(part)], f"its title, {part!r}"
-    linked = [(papers[number], number) for number in _PAPER.findall(text[:HEAD]) if number in papers]
+    linked = [(papers[number], number) for number in _PAPER.findall(text[:HEAD]) if links and number in papers]
     if linked and len({system.paradigm for system, _ in linked}) == 1:
         return linked[0][0], f"its link to arXiv {linked[0][1]}"
     return None
 
 
-def place_mention(text: str, placed: Placement) -> Placement | None:
+def place_mention(text: str, placed: Placement, links: bool = True) -> Placement | None:
     """What the catalogue knows of the system that a text names and whose mechanism it leaves open; prior knowledge, labelled so."""
-    found = mentioned(text)
+    found = mentioned(text, links)
     if found is None:
         return None
     system, by = found
     known = _placed(placed.subject, system, 1.0, f"by {by}: the catalogue's entry {system.name!r} ({system.year})")
     more = "its configuration files or code: they are evidence, a name is not"
     left = (
-        f"the text itself leans to {placed.cell.value}, with {placed.confidence:.2f} only"
+        f"the text itself leans to {placed.cell.value}, with {placed.confidence:.2f}{' only' if links else ''}"
         if placed.cell
         else f"the text itself does not say {placed.missing}"
     )
