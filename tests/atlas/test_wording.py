@@ -480,6 +480,39 @@ def test_foils_cannot_count_since_no_row_names_a_paradigm():
     assert not [row for row in _rows(PROSE) if "language model" in row]
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "by"),
+    [
+        ("# Official PyTorch implementation of WaveNet\n\nRun it.", "WaveNet", "title"),
+        ("# Model Card: CLIP\n\nLast updated in May.", "CLIP", "title"),
+        ('# Codebase for "Time-series Networks (TimeGAN)"\n\nAuthors: listed.', "TimeGAN", "title"),
+        ("## Alias-Free Networks (StyleGAN3)<br><sub>Code of the paper</sub>", "StyleGAN3", "title"),
+        ("*Contributed in March.*\n\n# ResNet\n\n## Overview", "ResNet", "title"),
+        ("fast_align\n==========\n", "fast_align", "title"),
+        ("Towards raw audio\n\nIn this work we present WaveNet, which is new.", "WaveNet", "opening"),
+        ("Towards raw audio\n\nWaveNet is a network for sounds.", "WaveNet", "opening"),
+    ],
+)
+def test_a_name_is_found_in_a_title_or_in_the_sentence_that_says_what_a_text_is_about(text, name, by):
+    system, where = mentioned(text)
+    assert system.name == name
+    assert by in where
+    assert mentioned(text, links=False) == (system, where)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# A vocoder of ours\n\nIt beats WaveNet, which is slow.",
+        "# A vocoder of ours\n\nUnlike what WaveNet is, ours is small. We compare with TimeGAN.",
+        "# Notes on WaveNet and TimeGAN\n\nBoth are read.",
+        "# The official code\n\nSee the paper.",
+    ],
+)
+def test_a_name_beside_others_or_in_passing_is_not_what_a_text_is_about(text):
+    assert mentioned(text) is None
+
+
 def test_links_that_disagree_name_nothing():
     known = {system.paradigm: link for system in systems() for link in system.source if "arxiv.org/abs" in link}
     assert mentioned(f"See {known[Cell.ADVERSARIAL]} and {known[Cell.DIFFUSION]}.") is None

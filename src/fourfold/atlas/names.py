@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
@@ -18,8 +18,29 @@ __all__ = ["find", "mentioned", "place_mention", "place_name"]
 #: how far into a text a link to the system's own paper is looked for
 HEAD = 2_000
 _PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})")
-_MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|<[^>]*>|[#*`_>]+")
-_SUBTITLE = re.compile(r":|\(|\s[-–—|]\s")
+_MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|<[^>]*>|[#*`>]+|(?<!\w)_+|_+(?!\w)")
+_SUBTITLE = re.compile(r":|\(|,|\s[-–—|]\s")
+_HEADING = re.compile(r"(?m)^\s*(?:#{1,3}\s+|<h[1-3][^>]*>\s*)(.+)$")
+_LAST = re.compile(r"\(([^()]+)\)\W*$")
+_QUOTED = re.compile(r"[\"“`]([^\"”`]{2,60})[\"”`]")
+#: what a title says besides the name
+_BEFORE = re.compile(
+    r"(?:(?:the|an?|our|un-?official|official|simple|minimal|py-?torch|tensorflow|jax|keras|flax|paper|source|re-?implementation|implementation|"
+    r"code(?:base)?|repo(?:sitory)?|model card|introduction|of|for|to|and|in)\b[\s:-]*)+",
+    re.I,
+)
+_AFTER = re.compile(
+    r"(?:[\s,-]*\b(?:model card|models?|(?:in|with|for) (?:py-?torch|tensorflow|jax|keras)|py-?torch|tensorflow|jax|keras|official|implementation|code))+\W*$",
+    re.I,
+)
+_CAPITAL = r"[A-Z0-9][\w.+-]*"
+#: the sentence that says what a text is about
+_ABOUT = re.compile(
+    rf"(?m)^[*_`\"“]*({_CAPITAL}(?: {_CAPITAL}){{0,3}})[*_`\"”]*(?: \([^)]*\))?,? (?:is|are|was|aims|consists)\b"
+    rf"|\b(?:[Ww]e|[Pp]aper|[Ww]ork|[Rr]eport|[Pp]age|[Ss]ection) (?:present|introduce|propose|release)s? (?:the )?[*_`]*({_CAPITAL}(?: {_CAPITAL}){{0,3}})"
+)
+#: how far into a text that sentence is looked for
+OPENING = 1_000
 _KIND = {
     "exact": Kind.EXACT,
     "lower_bound": Kind.LOWER_BOUND,
@@ -76,18 +97,47 @@ def _similar(wanted: str, alias: str) -> float:
 def mentioned(text: str, links: bool = True) -> tuple[System, str] | None:
     """The catalogued system that a text is about, by its title or (with ``links``) by the papers its head links to, and where that stands.
 
-    A title counts when it is a catalogued name, whole or up to its subtitle; links count when all that are known lead to one cell.
+    A title counts when it is a catalogued name, whole, up to its subtitle, in its last brackets or quotes, or but for words such as
+    "official implementation of"; so does "NAME is" or "we present NAME" in the opening. Links count when all that are known lead to one cell.
     """
-    line = next((line for line in text[:HEAD].splitlines() if _MARKUP.sub(r"\1", line).strip()), "")
-    title = _MARKUP.sub(r"\1", line).strip()
     table, papers = _by_alias(), _by_paper()
-    for part in (title, _SUBTITLE.split(title)[0].strip()):
-        if len(part) > 2 and plain(part) in table:
+    for part in _titles(text):
+        if plain(part) in table:
             return table[plain(part)], f"its title, {part!r}"
+    about = next((part for part in _subjects(text[:OPENING]) if plain(part) in table), "")
+    if about:
+        return table[plain(about)], f"its opening, {about!r}"
     linked = [(papers[number], number) for number in _PAPER.findall(text[:HEAD]) if links and number in papers]
     if linked and len({system.paradigm for system, _ in linked}) == 1:
         return linked[0][0], f"its link to arXiv {linked[0][1]}"
     return None
+
+
+def _titles(text: str) -> Iterator[str]:
+    """What may be a name in the first line and in the first heading."""
+    head = text[:HEAD]
+    first = next((line for line in head.splitlines() if _MARKUP.sub(r"\1", line).strip()), "")
+    heading = _HEADING.search(head, 0, OPENING)
+    for line in dict.fromkeys((first, heading.group(1) if heading else "")):
+        title = _MARKUP.sub(r"\1", re.split(r"<br|</h\d", line)[0]).strip()
+        last, quoted = _LAST.search(title), _QUOTED.search(title)
+        parts = [title, _SUBTITLE.split(title)[0], last.group(1) if last else "", quoted.group(1) if quoted else ""]
+        parts += [_AFTER.sub("", part) for part in parts]
+        parts += [part[found.end() :] for part in parts if (found := _BEFORE.match(part))]
+        parts += [_SUBTITLE.split(part)[0] for part in parts[4:]] + [part.removesuffix("s") for part in parts[:2]]
+        for part in dict.fromkeys(part.strip(" .:-") for part in parts):
+            if len(part) > 2 or (len(part) == 2 and part[1].isdigit()):
+                yield part
+
+
+def _subjects(opening: str) -> Iterator[str]:
+    """Names that the opening says the text is about, the longest first."""
+    for found in _ABOUT.finditer(opening):
+        words = (found.group(1) or found.group(2)).split()
+        for n in range(len(words), 0, -1):
+            part = " ".join(words[:n]).strip(" .")
+            if len(part) > 3:
+                yield part
 
 
 def place_mention(text: str, placed: Placement, links: bool = True) -> Placement | None:
