@@ -13,7 +13,7 @@ from fourfold.atlas.placement import Placement, decide
 __all__ = ["place", "place_code", "place_files", "place_words"]
 
 MAX_SOURCES = 12
-#: words that leave more doubt than this yield to what the catalogue knows of the paper that the text links to
+#: words that leave more doubt than this yield to what the catalogue knows of the system that the opening or a link names
 UNSURE = 0.75
 #: and to what it knows of the system in the title unless they state it with more than this: of 19 held-out cards whose words said
 #: otherwise with less (and 0.75 or more) the title was right in 19 and the words in 10; of 5 with more, in 5 and 4
@@ -63,7 +63,7 @@ def _or_known(placed: Placement, texts: Iterable[str]) -> Placement:
     from fourfold.atlas.names import place_mention
 
     doubtful = placed.cell is None or placed.confidence < UNSURE
-    named = (place_mention(text, placed, links=doubtful) for text in texts)
+    named = (place_mention(text, placed, doubtful) for text in texts)
     known = next((known for known in named if known is not None), placed)
     return placed if known.cell is placed.cell else known
 

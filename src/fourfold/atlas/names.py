@@ -20,12 +20,13 @@ HEAD = 2_000
 _PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})")
 _MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|<[^>]*>|[#*`>]+|(?<!\w)_+|_+(?!\w)")
 _SUBTITLE = re.compile(r":|\(|,|\s[-–—|]\s")
+_BREAK = re.compile(r"<br|</h\d")
 _HEADING = re.compile(r"(?m)^\s*(?:#{1,3}\s+|<h[1-3][^>]*>\s*)(.+)$")
 _LAST = re.compile(r"\(([^()]+)\)\W*$")
 _QUOTED = re.compile(r"[\"“`]([^\"”`]{2,60})[\"”`]")
 #: what a title says besides the name
 _BEFORE = re.compile(
-    r"(?:(?:the|an?|our|un-?official|official|simple|minimal|py-?torch|tensorflow|jax|keras|flax|paper|source|re-?implementation|implementation|"
+    r"^(?:(?:the|an?|our|un-?official|official|simple|minimal|py-?torch|tensorflow|jax|keras|flax|paper|source|re-?implementation|implementation|"
     r"code(?:base)?|repo(?:sitory)?|model card|introduction|of|for|to|and|in)\b[\s:-]*)+",
     re.I,
 )
@@ -94,62 +95,71 @@ def _similar(wanted: str, alias: str) -> float:
     return difflib.SequenceMatcher(None, wanted, alias).ratio()
 
 
-def mentioned(text: str, links: bool = True) -> tuple[System, str] | None:
-    """The catalogued system that a text is about, by its title or (with ``links``) by the papers its head links to, and where that stands.
+def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
+    """The catalogued system that a text is about, and where that stands.
 
-    A title counts when it is a catalogued name, whole, up to its subtitle, in its last brackets or quotes, or but for words such as
-    "official implementation of"; so does "NAME is" or "we present NAME" in the opening. Links count when all that are known lead to one cell.
+    A title counts when it is a catalogued name: whole, up to its subtitle, in its last brackets or quotes, or but for words such as "official
+    implementation of". Hints count when all that are known lead to one cell: "NAME is" or "we present NAME" in the opening, else links to papers.
+
+    Args:
+        text: a card; its first ``HEAD`` characters are read.
+        hints: whether hints count beside the title.
     """
-    table, papers = _by_alias(), _by_paper()
-    for part in _titles(text):
-        if plain(part) in table:
-            return table[plain(part)], f"its title, {part!r}"
-    about = next((part for part in _subjects(text[:OPENING]) if plain(part) in table), "")
-    if about:
-        return table[plain(about)], f"its opening, {about!r}"
-    linked = [(papers[number], number) for number in _PAPER.findall(text[:HEAD]) if links and number in papers]
-    if linked and len({system.paradigm for system, _ in linked}) == 1:
-        return linked[0][0], f"its link to arXiv {linked[0][1]}"
-    return None
+    for part in _titles(text[:HEAD]):
+        if system := _known(part):
+            return system, f"its title, {part!r}"
+    if not hints:
+        return None
+    found = [(system, f"its opening, {part!r}") for part, system in _subjects(text[:OPENING])]
+    papers = _by_paper()
+    found = found or [
+        (papers[number], f"its link to arXiv {number}") for number in _PAPER.findall(text[:HEAD]) if number in papers
+    ]
+    return found[0] if len({system.paradigm for system, _ in found}) == 1 else None
 
 
-def _titles(text: str) -> Iterator[str]:
+def _known(part: str) -> System | None:
+    """The system of exactly that name, or of its plural; two letters are none unless one is a digit."""
+    if len(part) < 2 or (len(part) == 2 and not part[1].isdigit()):
+        return None
+    return _by_alias().get(plain(part)) or _by_alias().get(plain(part.removesuffix("s")))
+
+
+def _titles(head: str) -> Iterator[str]:
     """What may be a name in the first line and in the first heading."""
-    head = text[:HEAD]
     first = next((line for line in head.splitlines() if _MARKUP.sub(r"\1", line).strip()), "")
     heading = _HEADING.search(head, 0, OPENING)
     for line in dict.fromkeys((first, heading.group(1) if heading else "")):
-        title = _MARKUP.sub(r"\1", re.split(r"<br|</h\d", line)[0]).strip()
-        last, quoted = _LAST.search(title), _QUOTED.search(title)
-        parts = [title, _SUBTITLE.split(title)[0], last.group(1) if last else "", quoted.group(1) if quoted else ""]
-        parts += [_AFTER.sub("", part) for part in parts]
-        parts += [part[found.end() :] for part in parts if (found := _BEFORE.match(part))]
-        parts += [_SUBTITLE.split(part)[0] for part in parts[4:]] + [part.removesuffix("s") for part in parts[:2]]
-        for part in dict.fromkeys(part.strip(" .:-") for part in parts):
-            if len(part) > 2 or (len(part) == 2 and part[1].isdigit()):
-                yield part
+        title = _MARKUP.sub(r"\1", _BREAK.split(line)[0]).strip()
+        for part in (title, _SUBTITLE.split(title)[0], *_LAST.findall(title), *_QUOTED.findall(title)[:1]):
+            bare = _BEFORE.sub("", _AFTER.sub("", part))
+            yield from dict.fromkeys(text.strip(" .:-") for text in (part, bare, _SUBTITLE.split(bare)[0]))
 
 
-def _subjects(opening: str) -> Iterator[str]:
-    """Names that the opening says the text is about, the longest first."""
+def _subjects(opening: str) -> Iterator[tuple[str, System]]:
+    """Names that the opening says the text is about, of each the longest that is known."""
     for found in _ABOUT.finditer(opening):
         words = (found.group(1) or found.group(2)).split()
-        for n in range(len(words), 0, -1):
-            part = " ".join(words[:n]).strip(" .")
-            if len(part) > 3:
-                yield part
+        parts = (" ".join(words[:n]).strip(" .") for n in range(len(words), 0, -1))
+        yield from [(part, system) for part in parts if len(part) > 3 and (system := _known(part))][:1]
 
 
-def place_mention(text: str, placed: Placement, links: bool = True) -> Placement | None:
-    """What the catalogue knows of the system that a text names and whose mechanism it leaves open; prior knowledge, labelled so."""
-    found = mentioned(text, links)
+def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placement | None:
+    """What the catalogue knows of the system that a text is about; prior knowledge, labelled so.
+
+    Args:
+        text: a card.
+        placed: where its words place it, which is noted beside the answer.
+        doubtful: whether they leave so much doubt that hints of a name count as well as a title.
+    """
+    found = mentioned(text, hints=doubtful)
     if found is None:
         return None
     system, by = found
     known = _placed(placed.subject, system, 1.0, f"by {by}: the catalogue's entry {system.name!r} ({system.year})")
     more = "its configuration files or code: they are evidence, a name is not"
     left = (
-        f"the text itself leans to {placed.cell.value}, with {placed.confidence:.2f}{' only' if links else ''}"
+        f"the text itself leans to {placed.cell.value}, with {placed.confidence:.2f}{' only' if doubtful else ''}"
         if placed.cell
         else f"the text itself does not say {placed.missing}"
     )
