@@ -247,6 +247,8 @@ def test_what_many_kinds_of_programs_do_decides_nothing(source):
     [
         ("t = torch.randint(0, T, (8,))", Claim.DENOISE, "num_context = randint(3, 9)"),
         ("cost = criterion(acts, a, sizes, target_sizes)", Claim.LABELS, "cost = criterion(acts, a, sizes, widths)"),
+        ("def MStep(): pass", Claim.EXACT_LATENT, "def DownStep(): pass"),
+        ("model.noise_variance_ = total / (d - k)", Claim.EXACT_LATENT, "model.noise_level = total / (d - k)"),
         ("err = loss_class(class_output, classv_label)", Claim.LABELS, "err = loss_class(a, b)"),
         ("config = GPTConfig(vocab_size=65, block_size=128)", Claim.NEXT_PIECE, "config = Config(size=65, width=128)"),
     ],

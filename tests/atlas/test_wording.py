@@ -25,6 +25,7 @@ from fourfold.atlas.placement import (
     LEANT,
     _contradicted,
     _shares,
+    _speaking,
     decide,
     lean,
     tally,
@@ -219,6 +220,15 @@ def test_an_answer_by_wording_says_so_and_quotes_the_text():
     assert {row.claim for row in leans} == set(LEANS.values())
     flat = " ".join(CELLS_OF_TISSUE.split())
     assert all(quote in flat for row in leans for quote in row.quote.split(", "))
+
+
+def test_prose_and_lines_answer_what_is_more_likely_right_than_wrong():
+    texts = [f"{system.objective}; {system.sampling}" for system in systems()]
+    answers = [decide("a system", read_words(text)) for text in texts + [f"{text}. " * 3 for text in texts[::9]]]
+    spoken = [placed for placed in answers if _speaking(placed.evidence)]
+    assert {placed.cell is None for placed in spoken} == {True, False}
+    assert all((placed.cell is None) == (placed.ranked[0][1] < 0.5) for placed in spoken)
+    assert all(placed.missing for placed in spoken if placed.cell is None)
 
 
 def test_stated_mechanisms_are_not_outvoted_by_a_topic():
@@ -519,6 +529,40 @@ def test_an_opening_does_not_outweigh_words_that_leave_little_doubt():
     card = ["# A vocoder of ours\n\nWaveNet is a network for sounds."]
     assert _or_known(likely, card) is likely
     assert _or_known(replace(likely, confidence=UNSURE - 0.01), card).cell is Cell.AUTOREGRESSIVE
+
+
+_CITATION = "# A vocoder of ours\n\nInstall it with pip.\n\n## Citation\n```\n@article{{a,\n  title={{A title}},\n  {}\n}}\n```\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "journal={arXiv preprint arXiv:1609.03499},",
+        "eprint = {1609.03499},\n  archivePrefix={arXiv},",
+        "url = {https://arxiv.org/abs/1609.03499}",
+    ],
+)
+def test_a_citation_is_a_hint_wherever_it_stands(line):
+    text = _CITATION.format(line)
+    far = text.replace("Install", "Install it. " * 300)
+    for card in (text, far):
+        system, where = mentioned(card)
+        assert system.name == "WaveNet"
+        assert "1609.03499" in where
+        assert mentioned(card, hints=False) is None
+
+
+def test_a_paper_cited_in_passing_or_beside_another_cell_is_no_hint():
+    known = {
+        system.paradigm: found[0]
+        for system in systems()
+        for link in system.source
+        if (found := re.findall(r"arxiv\.org/abs/(\d{4}\.\d{4,5})", link))
+    }
+    one, other = (_CITATION.format(f"eprint={{{known[cell]}}}") for cell in (Cell.ADVERSARIAL, Cell.DIFFUSION))
+    assert mentioned(one) is not None
+    assert mentioned(one + other) is None
+    assert mentioned("# A vocoder of ours\n\n" + "It is fast. " * 300 + "See also arXiv:1609.03499.") is None
 
 
 def test_links_that_disagree_name_nothing():

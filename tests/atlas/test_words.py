@@ -15,6 +15,8 @@ PLACED = [
     ("count word pairs, back off when unseen; draw one word after another", Cell.AUTOREGRESSIVE, Kind.EXACT, Cost.LENGTH),
     ("reconstruction plus a KL to a standard normal; push a normal draw through the decoder", Cell.LATENT_VARIABLE, Kind.LOWER_BOUND, Cost.CONSTANT),
     ("mixture of Gaussians fitted by EM; pick a component, then draw from it", Cell.LATENT_VARIABLE, Kind.EXACT, Cost.CONSTANT),
+    ("assign points softly to clusters: soft-assign, re-estimate the means, until it stalls; draw a cluster, then a point", Cell.LATENT_VARIABLE, Kind.EXACT, Cost.CONSTANT),
+    ("linear map of a normal latent plus isotropic noise, fitted in closed form by eigenvectors; draw the latent, map it", Cell.LATENT_VARIABLE, Kind.EXACT, Cost.CONSTANT),
     ("a discriminator tells real from fake rows, the generator tries to fool it; one generator pass from noise", Cell.ADVERSARIAL, Kind.NONE, Cost.CONSTANT),
     ("regress the noise that was added at a random level; remove it in fifty steps", Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS),
     ("regress the straight-line velocity between noise and data; integrate the ODE from noise", Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS),

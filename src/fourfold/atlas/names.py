@@ -11,13 +11,17 @@ from functools import lru_cache
 from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, Cell, Claim, Evidence, Reader
 from fourfold.atlas.placement import _COST, Inherited, Placement, describe
 from fourfold.atlas.systems import System, plain, systems
+from fourfold.atlas.words import MAX_PROSE
 from fourfold.vocabulary import Cost, Kind
 
 __all__ = ["find", "mentioned", "place_mention", "place_name"]
 
 #: how far into a text a link to the system's own paper is looked for
 HEAD = 2_000
-_PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})")
+_PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})", re.I)
+#: a BibTeX entry, and the arXiv number in it
+_ENTRY = re.compile(r"@[A-Za-z]{4,20}\s?\{[^@]{0,1500}")
+_CITED = re.compile(r"(?i)(?:arxiv[\w\s.:/]{0,20}|eprint\s*=\s*[{\"])(\d{4}\.\d{4,5})")
 _MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|<[^>]*>|[#*`>]+|(?<!\w)_+|_+(?!\w)")
 _SUBTITLE = re.compile(r":|\(|,|\s[-–—|]\s")
 _BREAK = re.compile(r"<br|</h\d")
@@ -99,10 +103,11 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
     """The catalogued system that a text is about, and where that stands.
 
     A title counts when it is a catalogued name: whole, up to its subtitle, in its last brackets or quotes, or but for words such as "official
-    implementation of". Hints count when all that are known lead to one cell: "NAME is" or "we present NAME" in the opening, else links to papers.
+    implementation of". Hints count when all that are known lead to one cell: "NAME is" or "we present NAME" in the opening, else links to papers,
+    else the papers whose BibTeX it gives.
 
     Args:
-        text: a card; its first ``HEAD`` characters are read.
+        text: a card; its first ``HEAD`` characters are read, and BibTeX in its first ``MAX_PROSE``.
         hints: whether hints count beside the title.
     """
     for part in _titles(text[:HEAD]):
@@ -111,11 +116,21 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
     if not hints:
         return None
     found = [(system, f"its opening, {part!r}") for part, system in _subjects(text[:OPENING])]
-    papers = _by_paper()
-    found = found or [
-        (papers[number], f"its link to arXiv {number}") for number in _PAPER.findall(text[:HEAD]) if number in papers
-    ]
+    found = (
+        found
+        or [(system, f"its link to arXiv {number}") for system, number in _papers(_PAPER.findall(text[:HEAD]))]
+        or [(system, f"its citation of arXiv {number}") for system, number in _papers(_cited(text[:MAX_PROSE]))]
+    )
     return found[0] if len({system.paradigm for system, _ in found}) == 1 else None
+
+
+def _papers(numbers: Iterable[str]) -> Iterator[tuple[System, str]]:
+    return ((_by_paper()[number], number) for number in numbers if number in _by_paper())
+
+
+def _cited(text: str) -> Iterator[str]:
+    """The arXiv numbers of a text's BibTeX."""
+    return (number for entry in _ENTRY.findall(text) for number in _CITED.findall(entry)[:1])
 
 
 def _known(part: str) -> System | None:

@@ -528,6 +528,12 @@ WORDS: tuple[tuple[C, float, str], ...] = (
         r"\bkernels? (?:centred|centered|placed|noise|on)\b|\bmixture with one\b|\bhidden (?:variables?|structure)\b[^.;]{0,40}\b(?:summed|exact|EM)\b",
     ),
     (
+        C.EXACT_LATENT,
+        2.5,
+        r"\bsoft[- ](?:assign\w*|cluster\w*)|\bre-?estimat\w+ (?:the |their )?(?:\w+ )?(?:weights?|means?|covariances?|transitions?)\b"
+        r"|\bclosed[- ]form\b[^.;]{0,40}\beigen|\bplus isotropic noise\b|\+ isotropic noise\b",
+    ),
+    (
         C.CHANGE_OF_VARIABLES,
         2.5,
         r"\bbase (?:log-)?(?:density|distribution|law)\b|\btrace estimat\w+|\bcontinuous transformation\b|\b(?:log-?)?volume (?:change|term|correction)|\blatent log-?likelihood plus",
