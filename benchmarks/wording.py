@@ -41,7 +41,7 @@ from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import ENOUGH, tally, weigh
 from fourfold.atlas.systems import systems
 from fourfold.atlas.wording import BIAS, CELLS, CODE, PHRASE, PROSE, Table, features, mechanism, table_of, wording
-from fourfold.atlas.words import read_phrases
+from fourfold.atlas.words import preamble, read_phrases
 
 RATINGS = Path(__file__).with_name("wording_ratings.tsv")
 #: authors and systems beyond the catalogue, as they occur in the cases: the table must not know them either
@@ -141,6 +141,7 @@ class Lesson:
 def lesson(case: dict[str, Any], table: Table) -> Lesson:
     """Phrases and code are learned and scored as they stand; so are the heads of cards, as phrases."""
     cell, text = cell_of(case), _text(case)
+    text = text if table == CODE else text[preamble(text) :]
     if table == PROSE:
         hidden = blanked(text, case)
         learned = examples(hidden, cell, 1.0) + examples(text, cell, 1.0)

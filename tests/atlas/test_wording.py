@@ -222,12 +222,12 @@ def test_an_answer_by_wording_says_so_and_quotes_the_text():
     assert all(quote in flat for row in leans for quote in row.quote.split(", "))
 
 
-def test_prose_and_lines_answer_what_is_more_likely_right_than_wrong():
+def test_prose_and_lines_answer_from_one_probability_on():
     texts = [f"{system.objective}; {system.sampling}" for system in systems()]
     answers = [decide("a system", read_words(text)) for text in texts + [f"{text}. " * 3 for text in texts[::9]]]
     spoken = [placed for placed in answers if _speaking(placed.evidence)]
     assert {placed.cell is None for placed in spoken} == {True, False}
-    assert all((placed.cell is None) == (placed.ranked[0][1] < 0.5) for placed in spoken)
+    assert all((placed.cell is None) == (placed.ranked[0][1] < LEANT) for placed in spoken)
     assert all(placed.missing for placed in spoken if placed.cell is None)
 
 

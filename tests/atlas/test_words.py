@@ -5,7 +5,7 @@ import pytest
 from fourfold.atlas import Cell, place_words
 from fourfold.atlas.evidence import MEANING, Claim
 from fourfold.atlas.placement import decide, tally, weigh
-from fourfold.atlas.words import read_phrases, read_words
+from fourfold.atlas.words import preamble, read_phrases, read_words
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import PARTS, WORDS
 from fourfold.vocabulary import Cost, Kind
@@ -196,3 +196,83 @@ def test_a_block_of_code_without_an_end_is_still_code():
     open_, closed = (max(row.weight for row in read_phrases(f"# Images\n\nText here.\n\n{code}{end}")
                          if row.claim is Claim.CALLED_LATENT) for end in ("", "```\n"))  # fmt: skip
     assert open_ == closed < 2.5
+
+
+LICENCE = '<!-- # Copyright of nobody\n#\n# Licensed under a licence. Unless required by law, "AS IS".\n-->\n'
+YAML = "---\nlicense: mit\nlanguage:\n- en\n" + "".join(f"metrics-{k}: accuracy\n" for k in range(120)) + "---\n"
+BODY = "# Faces\n\nA discriminator tells real from fake faces; the generator is trained to fool it."
+
+
+@pytest.mark.parametrize(
+    "head", [LICENCE, YAML, YAML + LICENCE, "\ufeff" + YAML.replace("\n", "\r\n"), LICENCE + "\n" + LICENCE]
+)
+def test_a_licence_and_yaml_before_a_card_change_nothing_but_offsets(head):
+    def read(text, shift=0):
+        return {
+            (row.claim, row.weight, row.quote, int(row.where.removeprefix("offset ")) + shift)
+            for row in read_words(text)
+        }
+
+    assert preamble(head + BODY) == len(head)
+    assert read(head + BODY) == read(BODY, len(head))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n\nA rule above, not YAML.\n---\nMore.",
+        "# Title\n---\nlicense: mit\n---\n",
+        "<!-- never closed",
+        "---\na: b\nnever closed",
+        YAML,
+        "",
+    ],
+)
+def test_what_is_no_preamble_is_read(text):
+    assert preamble(text) == 0
+
+
+@pytest.mark.parametrize(
+    ("yaml", "cell"),
+    [
+        ("pipeline_tag: text-generation", Cell.AUTOREGRESSIVE),
+        ("pipeline_tag: token-classification", Cell.NOT_GENERATIVE),
+        ("library_name: diffusers\ntags:\n- text-to-image", Cell.DIFFUSION),
+        ("tags: [gan, image-generation]", Cell.ADVERSARIAL),
+    ],
+)
+def test_a_cards_yaml_says_what_it_is_for(yaml, cell):
+    text = f"---\nlicense: mit\n{yaml}\n---\n# My model\n\nEnjoy it."
+    placed = place_words(text)
+    assert placed.cell is cell
+    told = next(row for row in placed.evidence if MEANING[row.claim].cell is cell and not row.rule)
+    assert int(told.where.removeprefix("offset ")) < text.index("# My")
+    assert place_words("# My model\n\nEnjoy it.").cell is None
+
+
+def test_what_yaml_says_of_something_else_is_no_tag():
+    text = "---\nlicense: mit\nwidget:\n- text: a diffusion model drew this\n---\n# My model\n\nEnjoy it."
+    assert place_words(text).cell is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A U-Net segments white matter in diffusion MRI volumes; Dice loss against expert masks",
+        "anisotropic diffusion smooths a photograph while its edges stay",
+        "a graph network regresses how far information diffusion carries each story, mean squared error",
+        "adversarial training of an image classifier: perturb inputs by projected gradient ascent, minimise cross-entropy on them",
+        "gradient boosting predicts household energy consumption of the next day, squared error",
+    ],
+)
+def test_a_paradigms_name_in_another_sense_names_no_paradigm(text):
+    assert place_words(text).cell in (Cell.NOT_GENERATIVE, None)
+    named = {Claim.CALLED_DIFFUSION, Claim.CALLED_ADVERSARIAL, Claim.CALLED_ENERGY}
+    assert not named & {row.claim for row in read_words(text)}
+
+
+def test_adversarial_training_beside_a_generator_is_a_game():
+    text = (
+        "adversarial training of a generator and a discriminator; robust against perturbed images; one pass from noise"
+    )
+    assert place_words(text).cell is Cell.ADVERSARIAL

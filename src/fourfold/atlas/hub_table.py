@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from fourfold.atlas.evidence import Claim as C  # noqa: N817
 
-__all__ = ["ARCHITECTURES", "COMPONENTS", "KEYS", "MARKERS", "MODEL_TYPES", "PIPELINES", "SCHEDULERS", "TENSORS"]
+__all__ = [
+    "ARCHITECTURES",
+    "COMPONENTS",
+    "KEYS",
+    "LIBRARIES",
+    "MARKERS",
+    "MODEL_TYPES",
+    "PIPELINES",
+    "SCHEDULERS",
+    "TAGS",
+    "TENSORS",
+]
 
 Row = tuple[str, tuple[tuple[C, float], ...]]
 
@@ -137,6 +148,29 @@ MODEL_TYPES: tuple[Row, ...] = (
     ),
 )
 
+#: what a card's YAML, or a configuration, says the model is for
+TAGS: tuple[Row, ...] = (
+    (
+        r"\bpipeline_tag\W+(text-generation|text2text-generation|summarization|translation|image-to-text|image-text-to-text|automatic-speech-recognition)\b|\"(causal-lm|text-generation)\"",
+        ((C.NEXT_PIECE, 2.5),),
+    ),
+    (
+        r"\bpipeline_tag\W+(feature-extraction|sentence-similarity|fill-mask|image-feature-extraction|zero-shot-image-classification)\b",
+        ((C.FEATURES, 2.5),),
+    ),
+    (
+        r"\bpipeline_tag\W+([\w-]*classification|object-detection|[\w-]*segmentation|depth-estimation|question-answering)\b",
+        ((C.LABELS, 2.5),),
+    ),
+)
+
+#: libraries that hold one kind of model, in a card's YAML
+LIBRARIES: tuple[Row, ...] = (
+    (r"\blibrary_name\W+diffusers\b", ((C.CALLED_DIFFUSION, 2.0),)),
+    (r"\blibrary_name\W+(sentence-transformers|open_clip|timm)\b", ((C.FEATURES, 2.5),)),
+    (r"\blibrary_name\W+(setfit|sklearn|ultralytics|span-marker|flair|spacy)\b", ((C.LABELS, 2.5),)),
+)
+
 #: keys and values in any configuration file (JSON, YAML, TOML, INI), matched as `key: value` lines
 KEYS: tuple[Row, ...] = (
     (r"\bprediction_type\W+(v_prediction|epsilon|sample|v)\b", ((C.DENOISE, 3.0),)),
@@ -196,18 +230,7 @@ KEYS: tuple[Row, ...] = (
         ((C.NEXT_PIECE, 0.45),),
     ),
     (r"\b(general\.architecture)\b", ((C.NEXT_PIECE, 2.0),)),
-    (
-        r"\bpipeline_tag\W+(text-generation|text2text-generation|summarization|translation|image-to-text|image-text-to-text|automatic-speech-recognition)\b|\"(causal-lm|text-generation)\"",
-        ((C.NEXT_PIECE, 2.5),),
-    ),
-    (
-        r"\bpipeline_tag\W+(feature-extraction|sentence-similarity|fill-mask|image-feature-extraction|zero-shot-image-classification)\b",
-        ((C.FEATURES, 2.5),),
-    ),
-    (
-        r"\bpipeline_tag\W+([\w-]*classification|object-detection|[\w-]*segmentation|depth-estimation|question-answering)\b",
-        ((C.LABELS, 2.5),),
-    ),
+    *TAGS,
     (
         r"\b(num_classes|id2label|label2id|num_labels|n_classes|problem_type|class_names|label_smoothing|nc\W+\d+|anchors?|num_queries|bbox_\w+|mask_loss\w*|classifier_dropout|cls_loss|label_column|task\W+(classif\w*|detect|segment|regress\w*))\b",
         ((C.LABELS, 1.4),),

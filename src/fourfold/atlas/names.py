@@ -11,7 +11,7 @@ from functools import lru_cache
 from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, Cell, Claim, Evidence, Reader
 from fourfold.atlas.placement import _COST, Inherited, Placement, describe
 from fourfold.atlas.systems import System, plain, systems
-from fourfold.atlas.words import MAX_PROSE
+from fourfold.atlas.words import MAX_PROSE, preamble
 from fourfold.vocabulary import Cost, Kind
 
 __all__ = ["find", "mentioned", "place_mention", "place_name"]
@@ -110,6 +110,7 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
         text: a card; its first ``HEAD`` characters are read, and BibTeX in its first ``MAX_PROSE``.
         hints: whether hints count beside the title.
     """
+    text = text[preamble(text) :]
     for part in _titles(text[:HEAD]):
         if system := _known(part):
             return system, f"its title, {part!r}"

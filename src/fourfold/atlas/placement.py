@@ -19,8 +19,8 @@ C = Claim
 ENOUGH = 1.6
 ENOUGH_TO_REFUSE = 2.0
 CONTESTED = 0.97
-#: phrases and wording weighed together answer from this probability on: what is more likely right than wrong
-LEANT = 0.5
+#: phrases and wording weighed together answer from this probability on: below it more answers on blanked cards were wrong than right
+LEANT = 0.4
 #: the share that statements keep for themselves beside the sum of both, and the probability from which that answers. Held-out code and phrases
 #: show statements right against words that are unsure; on cards nothing is gained. Code is right more often than its shares say
 APART = {PHRASE: (0.1, LEANT), CODE: (0.1, 0.35)}

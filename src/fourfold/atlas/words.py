@@ -12,9 +12,19 @@ from zlib import crc32
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.wording import PHRASE, PHRASE_WORDS, PROSE, Table, leaning
 from fourfold.atlas.words_hints import HINTS
-from fourfold.atlas.words_table import ASIDE, FOIL, FOIL_AFTER, FOIL_NAME, PARTS, QUIET, WORDS
+from fourfold.atlas.words_table import (
+    ASIDE,
+    ATTACKS,
+    FOIL,
+    FOIL_AFTER,
+    FOIL_NAME,
+    HOMONYMS,
+    PARTS,
+    QUIET,
+    WORDS,
+)
 
-__all__ = ["MAX_PROSE", "read_phrases", "read_wording", "read_words"]
+__all__ = ["MAX_PROSE", "preamble", "read_phrases", "read_wording", "read_words"]
 
 MAX_PROSE = 60_000
 #: how far titles reach, the paper's below the repository's included
@@ -32,8 +42,17 @@ _OWN = re.compile(
     re.I,
 )
 _NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
+_GENERATOR = re.compile(r"\bgenerators?\b|\bGANs?\b|\bdiscriminators?\b|\bcritics?\b", re.I)
+_PARADIGM = re.compile(r"diffusion|adversarial(?:ly)?|energy", re.I)
 _SHORT = re.compile(r"no\b|not|without|avoid|is not|are not|do", re.I)
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[^a-z])|\n\s*\n|\n(?=\s*(?:[#*|-]|\d+\. ))|\n(?=.*\n[=-]{3})")
+#: a tag counts so much of what a sentence would
+TAGGED = 0.5
+_TAGS = re.compile(r"(?m)^tags:[ \t\r]*(?:\[[^\]]*\]|(?:\n[ \t]*-.*)+)")
+#: comments, such as a licence, and YAML before the text itself
+_PREAMBLE = re.compile(
+    r"\A\ufeff?(?:---[ \t]*\r?\n(?=[ \t]*[\w-]+[ \t]*:)(?:(?!---)[^\n]*\n){1,2000}?---[ \t]*\r?(?=\n|\Z)|\s*<!--(?:(?!-->)[\s\S]){0,8000}-->)*\s*"
+)
 _HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
 
 
@@ -53,6 +72,12 @@ def _parts() -> tuple[tuple[Claim, re.Pattern[str]], ...]:
 @lru_cache(maxsize=1)
 def _cues() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     return re.compile(FOIL, re.I), re.compile(FOIL_NAME, re.I), re.compile(FOIL_AFTER, re.I)
+
+
+@lru_cache(maxsize=1)
+def _homonyms() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    training = r"\badversarial(?:ly)?[- ](?:training|trained)\b"
+    return re.compile(HOMONYMS, re.I), re.compile(training, re.I), re.compile(ATTACKS, re.I)
 
 
 @dataclass(frozen=True)
@@ -110,10 +135,48 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
         text: any length; the first ``MAX_PROSE`` characters are read.
         where: a prefix for the place, such as a file name.
     """
-    prefix = f"{where}: " if where else ""
-    head = text[:MAX_PROSE]
-    wording = read_wording(head, Reader.WORDS, lambda at: f"{prefix}offset {at}", _table_for(head))
-    return read_phrases(text, where) + wording
+    prefix, begins = f"{where}: " if where else "", preamble(text)
+    text = _meant(text[: begins + MAX_PROSE])
+    head = text[begins:]
+    wording = read_wording(head, Reader.WORDS, lambda at: f"{prefix}offset {begins + at}", _table_for(head))
+    return _read_header(text[:begins], prefix) + read_phrases(text, where, begins) + wording
+
+
+def _read_header(head: str, prefix: str) -> list[Evidence]:
+    """What a card's YAML says of it: its task, its library, its tags."""
+    if not head.strip():
+        return []
+    from fourfold.atlas.hub_table import LIBRARIES, TAGS
+
+    tags = _TAGS.sub(lambda found: "\0" * len(found.group()), head)
+    named = "".join(c if k == "\0" else "\n" if c == "\n" else " " for c, k in zip(head, tags, strict=True))
+    return [
+        Evidence(found.group()[:160], f"{prefix}offset {found.start()}", claim, weight, Reader.WORDS)
+        for pattern, claims in (*TAGS, *LIBRARIES)
+        for found in re.finditer(pattern, head, re.I)
+        for claim, weight in claims
+    ] + [
+        replace(row, weight=round(row.weight * TAGGED, 3), rule="")
+        for row in read_phrases(named, prefix.removesuffix(": "))
+    ]
+
+
+def _meant(text: str) -> str:
+    """Text whose paradigm words in another sense are blanked, so that offsets stay true: diffusion MRI, adversarial attacks, energy prices."""
+    homonyms, training, attacks = _homonyms()
+    text = homonyms.sub(_unnamed, text)
+    return training.sub(_unnamed, text) if attacks.search(text) and not _GENERATOR.search(text) else text
+
+
+def _unnamed(found: re.Match[str]) -> str:
+    return _PARADIGM.sub(_blank, found.group())
+
+
+def preamble(text: str) -> int:
+    """Where a text itself begins, behind comments and YAML at its head; zero where nothing but these is there."""
+    found = _PREAMBLE.match(text[:MAX_PROSE])
+    end = found.end() if found else 0
+    return end if text[end : end + 200].strip() else 0
 
 
 def _table_for(text: str) -> Table:
@@ -123,18 +186,21 @@ def _table_for(text: str) -> Table:
     return PHRASE if short else PROSE
 
 
-def read_phrases(text: str, where: str = "") -> list[Evidence]:
-    """Evidence in phrases alone, with the arguments of ``read_words``."""
-    prose = _prose(text)
-    prefix = f"{where}: " if where else ""
-    parts = list(_read_parts(prose, prefix))
+def read_phrases(text: str, where: str = "", begins: int = 0) -> list[Evidence]:
+    """Evidence in phrases alone, with the arguments of ``read_words``; what stands before ``begins`` is left out."""
+    prose = _prose(text[begins:])
+
+    def place(at: int) -> str:
+        return f"{where}: offset {begins + at}" if where else f"offset {begins + at}"
+
+    parts = list(_read_parts(prose, place))
     masked = prose.text
     for part, (start, end) in parts:
         if part.claim is Claim.PART_TEACHER:
             continue
         masked = masked[:start] + " " * (end - start) + masked[end:]
     prose = _Prose(masked, prose.starts, prose.weights)
-    return [evidence for evidence, _ in parts] + _fade_lists(list(_read_claims(prose, prefix)), prose)
+    return [evidence for evidence, _ in parts] + _fade_lists(list(_read_claims(prose, place)), prose)
 
 
 def read_wording(text: str, kind: Reader, place: Callable[[int], str], table: Table) -> list[Evidence]:
@@ -161,23 +227,23 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], table: Ta
     ]
 
 
-def _read_parts(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, tuple[int, int]]]:
+def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, tuple[int, int]]]:
     for claim, pattern in _parts():
         for found in pattern.finditer(prose.text):
             weight = prose.sentence(found.start())[2]
             yield (
-                Evidence(found.group()[:160], f"{prefix}offset {found.start()}", claim, weight, Reader.WORDS),
+                Evidence(found.group()[:160], place(found.start()), claim, weight, Reader.WORDS),
                 found.span(),
             )
 
 
-def _read_claims(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, int]]:
+def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, int]]:
     for claim, weight, pattern, rule in _compiled():
         for count, found in enumerate(pattern.finditer(prose.text)):
             if count == 40:
                 break
-            start, end, place = prose.sentence(found.start())
-            factor = place * _foil(prose.text, start, end, found, claim)
+            start, end, here = prose.sentence(found.start())
+            factor = here * _foil(prose.text, start, end, found, claim)
             if count and weight < 1 and MEANING[claim].cell is not None:
                 factor *= 0.3  # a hint that is repeated is still one hint
             if claim is Claim.GENERATES and found.start() < TITLE:
@@ -187,7 +253,7 @@ def _read_claims(prose: _Prose, prefix: str) -> Iterator[tuple[Evidence, int]]:
             yield (
                 Evidence(
                     _quote(prose.text, found),
-                    f"{prefix}offset {found.start()}",
+                    place(found.start()),
                     claim,
                     round(weight * factor, 3),
                     Reader.WORDS,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fourfold.atlas.evidence import Claim as C  # noqa: N817
 
-__all__ = ["ASIDE", "FOIL", "FOIL_AFTER", "FOIL_NAME", "PARTS", "QUIET", "WORDS"]
+__all__ = ["ASIDE", "ATTACKS", "FOIL", "FOIL_AFTER", "FOIL_NAME", "HOMONYMS", "PARTS", "QUIET", "WORDS"]
 
 _PIECE = (
     r"(?:token|word|character|char|byte|pixel|piece|symbol|sample|frame|note|event|scale|time[- ]?step|step|residue|"
@@ -777,3 +777,14 @@ ASIDE = (
     r"(?s)<!--.*?-->|```[a-zA-Z]*\s*@(?:inproceedings|article|misc).*?```|@(?:inproceedings|article|misc|software|techreport)\s*\{.*?\n\}|"
     r"https?://[^\s)>\]\"']+|<img[^>]*>|<a [^>]*>|\]\([^)\n]{0,300}\)|^ *\|[-:| ]+\|$"
 )
+#: a paradigm's name in another sense
+HOMONYMS = (
+    r"\b(?:reaction|convection|advection|drift|anisotropic|isotropic|nonlinear|heat|thermal|information|news|innovation|moisture|gas|water|page-?rank|pagerank(?:-style)?|"
+    r"label|facilitated|surface|turbulent|lateral)[- ]diffusion\b|"
+    r"\bdiffusion(?:[- ](?:weighted|tensor|kurtosis))?[- ](?:MRI?|magnetic resonance|imaging|tensors?|equations?|coefficients?|constants?|maps?\b(?= (?:embed|algorithm|coordinate))|pseudotime|of innovations|"
+    r"filters?|layer of|in (?:solids|water|tissue)|cascades?)\b|"
+    r"\badversarial(?:ly)? (?:attack\w*|examples?|perturbations?|robust\w*|patch(?:es)?|defen[cs]es?|accuracy|inputs?|prompts?|machine learning)\b|"
+    r"\b(?:kinetic|solar|wind|renewable|electrical|electric) energy\b|\benergy (?:consumption|demand|prices?|bills?|grids?|storage|efficien\w+|usage|sector|savings?|markets?|meters?)\b"
+)
+#: words beside which adversarial training is a defence of a classifier, not a game with a generator
+ATTACKS = r"\b(?:attacks?|PGD|FGSM|AutoAttack|adversarial examples?|projected gradient|robust (?:accuracy|classifiers?|against)|perturb\w* (?:the )?(?:inputs?|images?))\b"
