@@ -565,6 +565,22 @@ def test_a_paper_cited_in_passing_or_beside_another_cell_is_no_hint():
     assert mentioned("# A vocoder of ours\n\n" + "It is fast. " * 300 + "See also arXiv:1609.03499.") is None
 
 
+@pytest.mark.parametrize(
+    ("base", "name"),
+    [
+        ("openai-community/gpt2-medium", "GPT-2"),
+        ('"runwayml/stable-diffusion-v1-5"', "Stable Diffusion"),
+        ("\n- google-bert/bert-base-uncased", "BERT"),
+        ("somebody/a-model-of-ours", None),
+    ],
+)
+def test_a_base_model_is_a_hint(base, name):
+    card = f"---\nlicense: mit\nbase_model: {base}\n---\n# Ours\n\nInstall it with pip."
+    found = mentioned(card)
+    assert (found and found[0].name) == name
+    assert mentioned(card, hints=False) is None
+
+
 def test_links_that_disagree_name_nothing():
     known = {system.paradigm: link for system in systems() for link in system.source if "arxiv.org/abs" in link}
     assert mentioned(f"See {known[Cell.ADVERSARIAL]} and {known[Cell.DIFFUSION]}.") is None

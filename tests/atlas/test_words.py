@@ -224,7 +224,6 @@ def test_a_licence_and_yaml_before_a_card_change_nothing_but_offsets(head):
         "# Title\n---\nlicense: mit\n---\n",
         "<!-- never closed",
         "---\na: b\nnever closed",
-        YAML,
         "",
     ],
 )
@@ -248,6 +247,13 @@ def test_a_cards_yaml_says_what_it_is_for(yaml, cell):
     told = next(row for row in placed.evidence if MEANING[row.claim].cell is cell and not row.rule)
     assert int(told.where.removeprefix("offset ")) < text.index("# My")
     assert place_words("# My model\n\nEnjoy it.").cell is None
+
+
+def test_a_card_that_is_yaml_alone_is_read_too():
+    placed = place_words("---\nlicense: mit\npipeline_tag: summarization\n---\n")
+    assert placed.cell is Cell.AUTOREGRESSIVE
+    assert [row.quote for row in placed.evidence] == ["pipeline_tag: summarization"]
+    assert place_words("---\nlicense: mit\n---\n").cell is None
 
 
 def test_what_yaml_says_of_something_else_is_no_tag():

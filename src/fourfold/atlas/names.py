@@ -19,6 +19,8 @@ __all__ = ["find", "mentioned", "place_mention", "place_name"]
 #: how far into a text a link to the system's own paper is looked for
 HEAD = 2_000
 _PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})", re.I)
+#: the model that a card's YAML says it was made from
+_BASE = re.compile(r"(?m)^base_model:[ \t]*(?:\r?\n[ \t]*-[ \t]*)?[\"']?(?:[\w.-]+/)?([\w.-]+)")
 #: a BibTeX entry, and the arXiv number in it
 _ENTRY = re.compile(r"@[A-Za-z]{4,20}\s?\{[^@]{0,1500}")
 _CITED = re.compile(r"(?i)(?:arxiv[\w\s.:/]{0,20}|eprint\s*=\s*[{\"])(\d{4}\.\d{4,5})")
@@ -104,13 +106,14 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
 
     A title counts when it is a catalogued name: whole, up to its subtitle, in its last brackets or quotes, or but for words such as "official
     implementation of". Hints count when all that are known lead to one cell: "NAME is" or "we present NAME" in the opening, else links to papers,
-    else the papers whose BibTeX it gives.
+    else the papers whose BibTeX it gives, else the base model of its YAML.
 
     Args:
         text: a card; its first ``HEAD`` characters are read, and BibTeX in its first ``MAX_PROSE``.
         hints: whether hints count beside the title.
     """
-    text = text[preamble(text) :]
+    begins = preamble(text)
+    head, text = text[:begins], text[begins:]
     for part in _titles(text[:HEAD]):
         if system := _known(part):
             return system, f"its title, {part!r}"
@@ -121,8 +124,16 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
         found
         or [(system, f"its link to arXiv {number}") for system, number in _papers(_PAPER.findall(text[:HEAD]))]
         or [(system, f"its citation of arXiv {number}") for system, number in _papers(_cited(text[:MAX_PROSE]))]
+        or [(system, f"its base model, {name!r}") for name in _BASE.findall(head) if (system := _version_of(name))]
     )
     return found[0] if len({system.paradigm for system, _ in found}) == 1 else None
+
+
+def _version_of(name: str) -> System | None:
+    """The system whose name ``name`` begins with: ``gpt2-medium`` is a version of GPT-2."""
+    parts = name.split("-")
+    wholes = ("-".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((system for whole in wholes if len(whole) > 2 and (system := _by_alias().get(plain(whole)))), None)
 
 
 def _papers(numbers: Iterable[str]) -> Iterator[tuple[System, str]]:

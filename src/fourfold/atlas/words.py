@@ -148,17 +148,15 @@ def _read_header(head: str, prefix: str) -> list[Evidence]:
         return []
     from fourfold.atlas.hub_table import LIBRARIES, TAGS
 
-    tags = _TAGS.sub(lambda found: "\0" * len(found.group()), head)
-    named = "".join(c if k == "\0" else "\n" if c == "\n" else " " for c, k in zip(head, tags, strict=True))
-    return [
+    told = [
         Evidence(found.group()[:160], f"{prefix}offset {found.start()}", claim, weight, Reader.WORDS)
         for pattern, claims in (*TAGS, *LIBRARIES)
         for found in re.finditer(pattern, head, re.I)
         for claim, weight in claims
-    ] + [
-        replace(row, weight=round(row.weight * TAGGED, 3), rule="")
-        for row in read_phrases(named, prefix.removesuffix(": "))
     ]
+    where = prefix.removesuffix(": ")
+    tagged = [row for tags in _TAGS.finditer(head) for row in read_phrases(head[: tags.end()], where, tags.start())]
+    return told + [replace(row, weight=round(row.weight * TAGGED, 3), rule="") for row in tagged]
 
 
 def _meant(text: str) -> str:
@@ -173,10 +171,9 @@ def _unnamed(found: re.Match[str]) -> str:
 
 
 def preamble(text: str) -> int:
-    """Where a text itself begins, behind comments and YAML at its head; zero where nothing but these is there."""
+    """Where a text itself begins, behind comments and YAML at its head."""
     found = _PREAMBLE.match(text[:MAX_PROSE])
-    end = found.end() if found else 0
-    return end if text[end : end + 200].strip() else 0
+    return found.end() if found else 0
 
 
 def _table_for(text: str) -> Table:
