@@ -120,6 +120,16 @@ def test_what_is_called_fake_is_no_game_without_a_critic():
     assert place_code(source).cell is Cell.LATENT_VARIABLE
 
 
+def test_what_was_made_held_against_a_constant_is_a_game_whatever_judges_it_is_called():
+    source = (
+        "made = self.a2b(real_a)\nfake_b = self.a2b(real_a)\nfake_logit = self.judge(fake_b)\n"
+        "loss = self.MSE_loss(fake_logit, torch.ones_like(fake_logit).to(dev)) + 10 * self.L1_loss(self.b2a(fake_b), real_a)\n"
+    )
+    assert place_code(source).cell is Cell.ADVERSARIAL
+    without = source.replace("self.MSE_loss(fake_logit, torch.ones_like(fake_logit).to(dev)) + ", "")
+    assert place_code(without).cell is not Cell.ADVERSARIAL
+
+
 KERNEL = """
 z = encoder(x)
 rebuilt = decoder(z)
@@ -247,6 +257,7 @@ def test_what_many_kinds_of_programs_do_decides_nothing(source):
     [
         ("t = torch.randint(0, T, (8,))", Claim.DENOISE, "num_context = randint(3, 9)"),
         ("cost = criterion(acts, a, sizes, target_sizes)", Claim.LABELS, "cost = criterion(acts, a, sizes, widths)"),
+        ("for layer in layers: layer.em_update()", Claim.EXACT_LATENT, "for layer in layers: layer.stem_update()"),
         ("def MStep(): pass", Claim.EXACT_LATENT, "def DownStep(): pass"),
         ("model.noise_variance_ = total / (d - k)", Claim.EXACT_LATENT, "model.noise_level = total / (d - k)"),
         ("err = loss_class(class_output, classv_label)", Claim.LABELS, "err = loss_class(a, b)"),

@@ -193,6 +193,21 @@ def test_a_class_without_a_head_hands_out_features(config, cell):
     assert place_files({"config.json": json.dumps(config)}).cell is cell
 
 
+@pytest.mark.parametrize(
+    ("config", "cell"),
+    [
+        ({"name": "BetaVAEConfig", "latent_dim": 16}, Cell.LATENT_VARIABLE),
+        ({"name": "IWAEConfig", "latent_dim": 16}, Cell.LATENT_VARIABLE),
+        ({"scvi_version": "1.0", "model_cls_name": "CondSCVI"}, Cell.LATENT_VARIABLE),
+        ({"head": {"class_path": "pkg.heads.ISTFTHead"}, "n_fft": 1024}, Cell.ADVERSARIAL),
+        ({"nvp": 1, "blocks": 6, "noise_std": 0.3}, Cell.FLOW),
+        ({"name": "OtherConfig", "nvp": 0, "blocks": 6}, None),
+    ],
+)
+def test_configurations_of_other_libraries(config, cell):
+    assert place_files({"config.json": json.dumps(config)}).cell is cell
+
+
 def test_a_scheduler_of_few_steps_is_told_from_one_of_many():
     assert place_files(pipeline("SCMScheduler")).likelihood is Kind.NONE
     assert place_files(pipeline("EDMDPMSolverMultistepScheduler")).likelihood is Kind.ESTIMATE

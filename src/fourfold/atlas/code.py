@@ -30,8 +30,10 @@ _GROWS = re.compile(
     r"\.append\(|\bcat\(|concat\w*\(|hstack|\w+\[[^\]=]*\b(?:i|t|step|pos|j|cur\w*|idx|k|r|c|row|col)\b[^\]=]*\] ?=|\+= ?\[|_index_put|\.extend\("
 )
 _CRITIC = re.compile(
-    r"disc|critic|advers|\bnet_?d|(?<![a-z])D(?![a-z])|(?<![a-z])d_|dis_|[a-z]_d\b|\bmpd\b|\bmsd\b|gan(?![a-z])|hinge|GAN"
+    r"disc|\bdis[A-Z]|critic|advers|\bnet_?d|(?<![a-z])D(?![a-z])|(?<![a-z])d_|dis_|[a-z]_d\b|\bmpd\b|\bmsd\b|gan(?![a-z])|hinge|GAN"
 )
+#: a loss that holds what was made against a constant has a critic, whatever it is called
+_JUDGED = f"{Claim.GAME.value}@compared"
 _GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\(")
 _NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
 _REWRITES = re.compile(r"^(?P<x>[\w.]+(?:\.data)?) ?(?:=|[-+]=) ?.*")
@@ -87,7 +89,10 @@ def read_statements(source: str, where: str = "code") -> list[Evidence]:
     rows = statements(bare)
     found = [*_lines(rows, where), *_loops(rows, where), *_compared(bare, where), *_shifted(rows, where)]
     if not _CRITIC.search(source):
-        found = [replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME else row for row in found]
+        found = [
+            replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME and row.rule != _JUDGED else row
+            for row in found
+        ]
     said = sum(row.weight for row in found if MEANING[row.claim].cell is not None)
     return found + _comments(source, where, 0.3 if said >= 2 else 0.6)
 

@@ -385,6 +385,7 @@ STATEMENTS: tuple[tuple[C, float, str], ...] = (
     (C.FEATURES, 2.0, r"\b(?:pos|neg)_z\b|\bmutual_?info\w*|\bcorruption\("),
     (C.NEXT_PIECE, 2.5, r"loss_function\(.*vocab_size"),
     (C.NEXT_PIECE, 2.5, r"(?i)^(?!.*(?:transform(?!er)|coupling|flow|spline|affine|non_?auto)).*auto_?regress"),
+    (C.EXACT_LATENT, 2.0, r"\bem_(?:updates?|steps?|process\w*|iter\w*)\("),
     (C.EXACT_LATENT, 3.0, r"(?<![A-Za-z])[EM]Step\b|\bnoise_variance_?\b"),
     (C.EXACT_LATENT, 2.0, r"(?<![a-z])hmm(?![a-z])|HiddenMarkov|hidden_markov"),
     (C.CODE_GAME, 2.5, r"\bmmd\w*"),

@@ -232,6 +232,12 @@ KEYS: tuple[Row, ...] = (
     (r"\b(general\.architecture)\b", ((C.NEXT_PIECE, 2.0),)),
     *TAGS,
     (
+        r"\b(?:\w*VAE|\w*IWAE|VAMP)_?(?:GP_)?Config\b|\bmodel_cls_name\W+(?:\w*SCVI|SCANVI|\w*VI)\b|\bscvi_version\b",
+        ((C.BOUND, 3.0), (C.DECODE_LATENT, 1.0)),
+    ),
+    (r"\bISTFTHead\b", ((C.GAME, 2.5), (C.MAP_NOISE, 0.5))),
+    (r"\bnvp\W+(?:1|true)\b", ((C.CHANGE_OF_VARIABLES, 2.5),)),
+    (
         r"\b(num_classes|id2label|label2id|num_labels|n_classes|problem_type|class_names|label_smoothing|nc\W+\d+|anchors?|num_queries|bbox_\w+|mask_loss\w*|classifier_dropout|cls_loss|label_column|task\W+(classif\w*|detect|segment|regress\w*))\b",
         ((C.LABELS, 1.4),),
     ),
