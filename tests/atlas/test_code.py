@@ -121,12 +121,14 @@ def test_what_is_called_fake_is_no_game_without_a_critic():
 
 
 def test_what_was_made_held_against_a_constant_is_a_game_whatever_judges_it_is_called():
-    source = (
-        "made = self.a2b(real_a)\nfake_b = self.a2b(real_a)\nfake_logit = self.judge(fake_b)\n"
-        "loss = self.MSE_loss(fake_logit, torch.ones_like(fake_logit).to(dev)) + 10 * self.L1_loss(self.b2a(fake_b), real_a)\n"
+    judged = "".join(
+        f"fake_{x} = self.make_{x}(real)\nfake_{x}_logit = self.judge_{x}(fake_{x})\n"
+        f"loss_{x} = self.MSE_loss(fake_{x}_logit, torch.ones_like(fake_{x}_logit).to(dev))\n"
+        for x in "ab"
     )
+    source = f"{judged}loss = loss_a + loss_b + 10 * self.L1_loss(self.back(fake_a), real)\n"
     assert place_code(source).cell is Cell.ADVERSARIAL
-    without = source.replace("self.MSE_loss(fake_logit, torch.ones_like(fake_logit).to(dev)) + ", "")
+    without = source.replace("torch.ones_like(", "self.other(")
     assert place_code(without).cell is not Cell.ADVERSARIAL
 
 
