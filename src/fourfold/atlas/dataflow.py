@@ -142,6 +142,8 @@ class _Reader:
                 roles = (roles - {"data"}) | said
             elif roles == {"time"} and "latent" in said:
                 roles = frozenset({"noise"})
+            elif "pred" in roles and "fake" in said:
+                roles = roles | said
             self.names[_text(target)] = roles or said
         elif isinstance(target, ast.Subscript):
             self.names[_text(target.value)] = self.roles(target.value) | roles
