@@ -1,6 +1,6 @@
 """Score the atlas on a file of labelled cases, or fuzz its readers.
 
-    python benchmarks/atlas.py cases.jsonl [--blank] [--errors] [--folder DIR]
+    python benchmarks/atlas.py cases.jsonl [--blank] [--errors] [--sure 0.5] [--folder DIR]
     python benchmarks/atlas.py --catalogue
     python benchmarks/atlas.py --fuzz 10000
 
@@ -26,6 +26,7 @@ from typing import Any
 
 from fourfold.atlas import Placement, UnreadableError, place, place_code, place_files, place_words
 from fourfold.atlas.hub import split_documents
+from fourfold.atlas.placement import surely
 from fourfold.atlas.systems import systems
 
 KIND = {
@@ -117,7 +118,7 @@ def right(field: str, given: str | None, label: Mapping[str, Any]) -> bool:
     return given == label[field] or given in (label.get("accept") or {}).get(field, [])
 
 
-def score(cases: list[dict[str, Any]], folder: Path | None, blank: bool, errors: bool) -> None:
+def score(cases: list[dict[str, Any]], folder: Path | None, blank: bool, errors: bool, sure: float = 0.0) -> None:
     by_kind: dict[str, list[dict[str, Any]]] = defaultdict(list)
     absent = 0
     for case in cases:
@@ -126,6 +127,7 @@ def score(cases: list[dict[str, Any]], folder: Path | None, blank: bool, errors:
         if placed is None:
             absent += 1
             continue
+        placed = surely(placed, sure)
         row = judge(case, placed, time.perf_counter() - started)
         by_kind[case["kind"]].append(row)
         if errors and not row["all"]:
@@ -259,6 +261,7 @@ def main() -> None:
     parser.add_argument("--blank", action="store_true", help="blank names and paradigm words of cards first")
     parser.add_argument("--errors", action="store_true", help="print every case that is not entirely right")
     parser.add_argument("--folder", type=Path, help="inputs of cases by id, where the file holds none")
+    parser.add_argument("--sure", type=float, default=0.0, help="answer only from this confidence on")
     parser.add_argument("--catalogue", action="store_true", help="score the engine on the catalogue's own words")
     parser.add_argument("--half", type=int, choices=(0, 1), help="only this half of the catalogue: tune on 0, report 1")
     parser.add_argument("--fuzz", type=int, metavar="COUNT")
@@ -270,6 +273,7 @@ def main() -> None:
             given.folder,
             given.blank,
             given.errors,
+            given.sure,
         )
     if given.catalogue:
         catalogue(given.errors, given.half)

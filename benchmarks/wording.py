@@ -3,6 +3,7 @@
     python benchmarks/wording.py --cases cards.jsonl ... [--others texts.jsonl ...] [--out src/fourfold/atlas]
     python benchmarks/wording.py --cases phrases.jsonl ... --table phrasing [--folds 5]
     python benchmarks/wording.py --cases code.jsonl ... --table coding [--folds 5]
+    python benchmarks/wording.py --cases more.jsonl ... --table phrasing --onwards 1 [--folds 5]
 
 Cases have the format of ``benchmarks/atlas.py`` and labels given by hand. They are read as data and none of them is kept: a table
 holds stems, runs of letters and numbers. Each table learns from its own kind of case: ``wording`` from cards and other prose, ``phrasing`` from phrases
@@ -13,6 +14,9 @@ Beside the cards stands ``wording_ratings.tsv``: words rated by hand for what th
 autoregressive, ``DI-1`` against diffusion). They enter as seven more features, the summed ratings of the words that occur, with
 ``log p(cell) = b + W x + U v + A (x R)`` for words ``x``, stated mechanism ``v`` and ratings ``R``; the table holds ``W + R A``. A word
 that is rare in the cases so has a weight all the same. Multinomial logistic regression with an L2 penalty (scikit-learn).
+
+With ``--onwards`` the table that is there is learned further from new cases alone: ``sum -log p(cell) + pull / 2 ||W - W_0||^2``, words it did
+not know from zero, so that a lesson need not be kept to have been of use.
 
 With ``--apart`` no lesson copies one of the tests named, or is of its system. With ``--folds`` the cases are held out in turn, those of one source (or, for phrases, of one system) together, and scored, cards also blanked.
 """
@@ -32,6 +36,7 @@ from zlib import crc32
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
 from atlas import PARADIGM_WORDS, blanked
@@ -40,7 +45,19 @@ from fourfold.atlas.code import read_statements
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import ENOUGH, tally, weigh
 from fourfold.atlas.systems import systems
-from fourfold.atlas.wording import BIAS, CELLS, CODE, PHRASE, PROSE, Table, features, mechanism, table_of, wording
+from fourfold.atlas.wording import (
+    BIAS,
+    CELLS,
+    CODE,
+    PHRASE,
+    PROSE,
+    Table,
+    _rows,
+    features,
+    mechanism,
+    table_of,
+    wording,
+)
 from fourfold.atlas.words import preamble, read_phrases
 
 RATINGS = Path(__file__).with_name("wording_ratings.tsv")
@@ -359,20 +376,73 @@ class Model:
         )
 
 
+class Onwards(Model):
+    """The table that is there, learned further: its weights are the mean of a Gaussian prior, whose precision is ``pull``."""
+
+    def __init__(self, rows: list[Example], table: Table, pull: float) -> None:
+        tokens, start = hidden_tokens(), _rows(table)
+        self.table, self.how, self.ratings = table, FITS[table], {}
+        seen = Counter(word for row in rows for word in row.words)
+        stated = [name for name in start if name.split(":")[0] in _STATED]
+        fresh = {word for word, count in seen.items() if count >= RARE and not hides(word, tokens, table)}
+        words = sorted((start.keys() | fresh) - {BIAS, *stated})
+        self.words = {word: i for i, word in enumerate(words)}
+        self.found = {name: i for i, name in enumerate(stated)}
+        nothing = (0.0,) * len(CELLS)
+        self._descend(rows, np.array([start.get(name, nothing) for name in (*words, *stated, BIAS)]).T, pull)
+
+    def _descend(self, rows: list[Example], before: np.ndarray, pull: float) -> None:
+        x = sp.hstack([self._matrix(rows, 1.0), np.ones((len(rows), 1))]).tocsr()
+        target = np.eye(len(CELLS))[[CELLS.index(row.cell) for row in rows]]
+        weight = np.array([row.weight for row in rows])[:, None]
+
+        def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            moved = flat.reshape(before.shape)
+            logits = x @ (before + moved).T
+            logits -= logits.max(1, keepdims=True)
+            log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+            gradient = (x.T @ (weight * (np.exp(log_p) - target))).T + pull * moved
+            return float(pull / 2 * (moved**2).sum() - (weight * target * log_p).sum()), gradient.ravel()
+
+        moved = minimize(loss, np.zeros(before.size), jac=True, method="L-BFGS-B", options={"maxiter": 300}).x
+        after = before + moved.reshape(before.shape)
+        self.coefficients, self.bias = after[:, :-1], after[:, -1]
+
+
+#: how the names of stated features begin
+_STATED = frozenset({"claim", "cell", "rule", "top"})
+
+
+def labelled(path: Path) -> int:
+    """How many texts a table says it was learned from."""
+    found = re.match(r"# learned by \S+ from (\d+) texts", path.read_text(encoding="utf-8"))
+    if found is None:
+        raise SystemExit(f"{path}: its first line does not say what it was learned from; learn it without --onwards")
+    return int(found.group(1))
+
+
 def right(case: Mapping[str, Any], cell: Cell) -> bool:
     label = case["label"]
     accepted = [label["paradigm"], *(label.get("accept") or {}).get("paradigm", [])]
     return cell.value.replace("-", "_") in accepted
 
 
-def held_out(cards: list[Lesson], others: list[Lesson], folds: int, keep: int = 0, table: Table = PROSE) -> np.ndarray:
+def fitted(cards: list[Lesson], others: list[Lesson], table: Table, pull: float = 0.0, keep: int = 0) -> Model:
+    """A table learned from lessons: from nothing, or onwards from the one that is there."""
+    if pull:
+        return Onwards([one for row in cards + others for one in row.learned], table, pull)
+    return Model(weighted(others, False, table) + weighted(cards, True, table), read_ratings(), keep, table)
+
+
+def held_out(
+    cards: list[Lesson], others: list[Lesson], folds: int, keep: int = 0, table: Table = PROSE, pull: float = 0.0
+) -> np.ndarray:
     """Probabilities of every case by a model that learned from none of its source: (blanked, as it stands) x cases x cells."""
-    ratings = read_ratings()
     fold = np.array([crc32(f"{_origin(row.case)}f".encode()) % folds for row in cards])
     found = np.zeros((2, len(cards), len(CELLS)))
     for k in range(folds):
         rest = [row for row, other in zip(cards, fold, strict=True) if other != k]
-        model = Model(weighted(others, False, table) + weighted(rest, True, table), ratings, keep, table)
+        model = fitted(rest, others, table, pull, keep)
         here = np.flatnonzero(fold == k)
         found[0, here] = model.probabilities([cards[i].blank for i in here])
         found[1, here] = model.probabilities([cards[i].whole for i in here])
@@ -406,6 +476,9 @@ def main() -> None:
         "--apart", type=Path, nargs="*", default=[], help="tests: no lesson may copy one or be of its system"
     )
     parser.add_argument("--table", choices=[table.name for table in FITS], default=PROSE.name)
+    parser.add_argument(
+        "--onwards", type=float, default=0.0, metavar="PULL", help="learn the table that is there further"
+    )
     parser.add_argument("--folds", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("src/fourfold/atlas"), help="the folder of the tables")
     args = parser.parse_args()
@@ -415,10 +488,11 @@ def main() -> None:
         f"{len(cases)} cases and {len(others)} others: {dict(Counter(row.blank.cell.value for row in cases + others))}"
     )
     if args.folds:
-        report(cases, held_out(cases, others, args.folds, table=table))
+        report(cases, held_out(cases, others, args.folds, table=table, pull=args.onwards))
         return
-    model = Model(weighted(others, False, table) + weighted(cases, True, table), read_ratings(), table=table)
-    model.write(args.out / f"{table.name}.tsv", len(cases) + len(others))
+    path = args.out / f"{table.name}.tsv"
+    before = labelled(path) if args.onwards else 0
+    fitted(cases, others, table, args.onwards).write(path, before + len(cases) + len(others))
 
 
 if __name__ == "__main__":

@@ -68,6 +68,31 @@ def test_the_engine_agrees_with_the_catalogue_given_only_its_words():
     assert wrong["wrong"] + wrong["abstains"] <= 0.08 * len(systems())
 
 
+def test_lines_that_no_table_has_learned_from_are_placed():
+    """0.967 when the file was written; `benchmarks/wording.py --apart` keeps it from the lessons."""
+    from atlas import judge, place_case, read_cases
+
+    cases = read_cases(Path(__file__).parents[2] / "benchmarks" / "atlas_phrases.jsonl")
+    rows = [judge(case, place_case(case, None, False), 0.0) for case in cases]
+    assert len(rows) == 120
+    assert sum(row["paradigm"] for row in rows) >= 0.95 * len(rows)
+    assert sum(row["all"] for row in rows) >= 0.93 * len(rows)
+
+
+def test_who_asks_for_certainty_gets_the_missing_fact_instead():
+    text = "compress and rebuild with squared error, latent held near a bell curve; draw a code and decode it"
+    placed = place(text)
+    assert 0 < placed.confidence < 1
+    assert place(text, sure=placed.confidence) == placed
+    unsure = place(text, sure=placed.confidence + 1e-6)
+    assert unsure.cell is None
+    assert f"{placed.cell.value} with {placed.confidence:.2f} only" in unsure.missing
+    assert (unsure.ranked, unsure.evidence) == (placed.ranked, placed.evidence)
+    assert place("GPT-2", sure=1.0).cell is Cell.AUTOREGRESSIVE
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        place(text, sure=1.5)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -396,6 +396,37 @@ def test_a_table_of_even_shares_forgets_how_often_lessons_had_each_cell():
     np.testing.assert_allclose(learn.Model(rows, {}).probabilities(blank)[0], expected, atol=2e-3)
 
 
+def test_a_table_learned_onwards_moves_as_far_from_itself_as_new_lessons_are_worth(monkeypatch):
+    rng = np.random.default_rng(1)
+    rows = _lessons(210, rng)
+    nothing = (0.0,) * 7
+    monkeypatch.setattr(learn, "_rows", lambda table: {BIAS: nothing, "claim:bound": nothing, "zqax": nothing})
+    model, pull = learn.Onwards(rows, CODE, 0.3), 0.3
+    words = sorted({word for row in rows for word in row.words})
+    assert list(model.words) == words, "words it did not know are learned too"
+    known = np.array([[word in row.words for word in words] for row in rows], float)
+    known *= CODE.scale / math.sqrt(CODE.floor)
+    stated = np.array([[row.mechanism["claim:bound"], 1.0] for row in rows])
+    x, y = np.hstack([known, stated]), np.array([CELLS.index(row.cell) for row in rows])
+    fit = LogisticRegression(C=1 / pull, max_iter=2000, tol=1e-8, fit_intercept=False)
+    fit.fit(x, y, sample_weight=np.array([row.weight for row in rows]))
+    np.testing.assert_allclose(model.probabilities(rows), fit.predict_proba(x), atol=2e-3)
+
+    start = {name: tuple(rng.normal(size=7)) for name in (BIAS, "claim:bound", *words)}
+    monkeypatch.setattr(learn, "_rows", lambda table: start)
+    still = learn.Onwards(rows, CODE, 1e9)
+    np.testing.assert_allclose(still.coefficients.T, [start[name] for name in (*words, "claim:bound")], atol=1e-5)
+    np.testing.assert_allclose(still.bias, start[BIAS], atol=1e-5)
+
+
+def test_a_table_says_how_many_texts_it_was_learned_from(tmp_path):
+    for table in (PROSE, PHRASE, CODE):
+        assert learn.labelled(Path(wordings.__file__).with_name(f"{table.name}.tsv")) > 1000
+    (tmp_path / "other.tsv").write_text("# made by hand\n")
+    with pytest.raises(SystemExit, match="without --onwards"):
+        learn.labelled(tmp_path / "other.tsv")
+
+
 def test_no_row_of_a_fit_is_a_person_a_system_or_a_paradigm():
     tokens = learn.hidden_tokens()
     assert all(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fourfold.atlas.bounded import UnreadableError, files_below, read_text, safetensors_names
 from fourfold.atlas.evidence import Evidence, Reader
-from fourfold.atlas.placement import Placement, decide
+from fourfold.atlas.placement import Placement, decide, surely
 
 __all__ = ["place", "place_code", "place_files", "place_words"]
 
@@ -22,17 +22,25 @@ TITLED = 0.95
 _FILE = re.compile(r"\S+\.(?:txt|md|rst|json|ya?ml|toml|ini|cfg|py|ipynb|safetensors|ckpt|pth?|bin|onnx|html?)")
 
 
-def place(subject: object = None, *, objective: str = "", sampling: str = "") -> Placement:
+def place(subject: object = None, *, objective: str = "", sampling: str = "", sure: float = 0.0) -> Placement:
     """Place a generative system on the map, with the evidence.
 
     Args:
         subject: a name, a title or sentence, a path to a file or folder, or a live model.
         objective: what the training loss compares, in words.
         sampling: how an example is drawn, in words.
+        sure: answer only from this confidence on, between 0 and 1; below it the missing fact is named instead.
 
     Raises:
         UnreadableError: a path that cannot be read, or no input at all.
+        ValueError: ``sure`` is no share.
     """
+    if not 0 <= sure <= 1:
+        raise ValueError(f"sure is a confidence between 0 and 1, not {sure}")
+    return surely(_place(subject, objective, sampling), sure)
+
+
+def _place(subject: object, objective: str, sampling: str) -> Placement:
     if objective or sampling:
         return place_words(
             "; ".join(text for text in (objective, sampling) if text), subject=str(subject or "the described system")

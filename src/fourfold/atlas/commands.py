@@ -15,6 +15,10 @@ def place(
     subjects: Annotated[list[str] | None, typer.Argument(help="Names, texts, files or folders.")] = None,
     objective: Annotated[str, typer.Option(help="What the training loss compares, in words.")] = "",
     sampling: Annotated[str, typer.Option(help="How an example is drawn, in words.")] = "",
+    sure: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Answer only from this confidence on; below it, name the missing fact."),
+    ] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     picture: Annotated[
         Path | None, typer.Option("--map", help="Also draw the map with these systems on it, to this HTML file.")
@@ -32,7 +36,7 @@ def place(
     for subject in wanted:
         try:
             given = sys.stdin.read(400_000) if subject == "-" else subject
-            placed.append(api.place(given, objective=objective, sampling=sampling))
+            placed.append(api.place(given, objective=objective, sampling=sampling, sure=sure))
         except UnreadableError as error:
             broken.append(str(error))
     if not placed and not broken:

@@ -11,7 +11,7 @@ from fourfold.atlas.evidence import DEFAULTS, LEANS, MEANING, Aspect, Cell, Clai
 from fourfold.atlas.wording import CODE, FADE, PHRASE, PROSE, Table, mechanism, probabilities
 from fourfold.vocabulary import FACTS, Cost, FailureMode, Kind
 
-__all__ = ["Inherited", "Placement", "decide"]
+__all__ = ["Inherited", "Placement", "decide", "surely"]
 
 C = Claim
 #: below this many votes nothing is decided; the runner-up must stay below this share of the winner. A refusal needs more: texts that
@@ -114,6 +114,18 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
             would_change=_would_change(None, ranked), notes=notes,
         )  # fmt: skip
     return describe(subject, ranked[0][0], ranked, votes, rows, notes)
+
+
+def surely(placed: Placement, least: float) -> Placement:
+    """The placement, or the missing fact where its confidence is below ``least``: for whom a wrong answer costs more than none."""
+    if placed.cell is None or placed.confidence >= least:
+        return placed
+    question = _QUESTION.get(frozenset(cell for cell, _ in placed.ranked[:2]), "what its training loss compares")
+    return Placement(
+        placed.subject, None, 0.0, placed.ranked, inherited=placed.inherited, evidence=placed.evidence,
+        missing=f"{question}: {placed.cell.value} with {placed.confidence:.2f} only",
+        would_change=_would_change(None, placed.ranked), notes=placed.notes, prior=placed.prior, system=placed.system,
+    )  # fmt: skip
 
 
 def lean(rows: Iterable[Evidence], votes: Mapping[Claim, float], scores: Mapping[Cell, float]) -> dict[Cell, float]:
