@@ -20,7 +20,7 @@ from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 ENTRY = {
-    "id": "some-model", "name": "Some Model", "year": 2020, "organisation": "Somebody", "modality": "image", "paradigm": "flow",
+    "id": "some-model", "name": "Some Model", "year": 2017, "organisation": "Somebody", "modality": "image", "paradigm": "flow",
     "objective": "o", "sampling": "s", "likelihood": "exact", "cost": "constant", "source": ["https://arxiv.org/abs/1605.08803"],
 }  # fmt: skip
 
@@ -114,7 +114,14 @@ def test_broken_toml_is_named(tmp_path):
 def test_two_systems_may_not_share_a_name():
     one = System.of(ENTRY, "a")
     two = System.of({**ENTRY, "id": "other", "aliases": ["Some-Model"]}, "b")
-    assert check((one, two))
+    assert not check((one,))
+    assert check((one, two)) == ["'some-model' names both some-model and other"]
+
+
+@pytest.mark.parametrize(("year", "right"), [(2015, True), (2016, True), (2017, True), (2014, False), (2018, False)])
+def test_a_year_is_that_of_the_paper(year, right):
+    found = check((System.of({**ENTRY, "year": year}, "a"),))
+    assert found == ([] if right else [f"some-model: year {year}, but its first paper on arXiv is of 2016"])
 
 
 def test_names_are_prior_knowledge():

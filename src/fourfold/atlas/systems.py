@@ -58,6 +58,10 @@ _LINK = re.compile(r"https?://[\w.-]+\.[a-z]{2,}(/\S*)?$")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*$")
 
 
+#: the year in the number of an arXiv paper
+_ARXIV = re.compile(r"arxiv\.org/\w+/(\d{2})\d{2}\.")
+
+
 class CatalogueError(ValueError):
     """An entry that breaks the schema: names the file, the entry and the field."""
 
@@ -166,15 +170,21 @@ def _rows(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def check(rows: tuple[System, ...]) -> list[str]:
-    """What no single entry shows: an id, name or alias that belongs to two systems."""
+    """What the schema does not show: an id, name or alias that belongs to two systems; a year far from that of its paper."""
     owners: dict[str, str] = {}
     names = [
         (name, system.id)
         for system in rows
         for name in sorted({system.id, *map(plain, (system.name, *system.aliases))})
     ]
-    return [
+    shared = [
         f"{name!r} names both {owners[name]} and {id_}" for name, id_ in names if owners.setdefault(name, id_) != id_
+    ]
+    papers = [(system, [2000 + int(yy) for link in system.source for yy in _ARXIV.findall(link)]) for system in rows]
+    return shared + [
+        f"{system.id}: year {system.year}, but its first paper on arXiv is of {min(years)}"
+        for system, years in papers
+        if years and abs(system.year - min(years)) > 1
     ]
 
 
