@@ -277,6 +277,16 @@ def test_a_paradigms_name_in_another_sense_names_no_paradigm(text):
     assert not named & {row.claim for row in read_words(text)}
 
 
+def test_a_mask_in_the_title_is_a_name_taken_out():
+    card = (
+        "# [MASK]: faces from [MASK]\n\n[MASK] is trained on faces. Run [MASK] with a seed to draw new ones from noise."
+    )
+    assert read_words(card) == read_words(card.replace("[MASK]", "______"))
+    drawn = "# A model of ours\n\nStart from all [MASK] tokens and unmask the most confident over several rounds."
+    assert Claim.DISCRETE in {row.claim for row in read_words(drawn)}
+    assert read_words(drawn) != read_words(drawn.replace("[MASK]", "______"))
+
+
 def test_adversarial_training_beside_a_generator_is_a_game():
     text = (
         "adversarial training of a generator and a discriminator; robust against perturbed images; one pass from noise"

@@ -43,6 +43,7 @@ _OWN = re.compile(
 )
 _NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
 _GENERATOR = re.compile(r"\bgenerators?\b|\bGANs?\b|\bdiscriminators?\b|\bcritics?\b", re.I)
+_MASK = re.compile(r"[\[<]mask[\]>]", re.I)
 _PARADIGM = re.compile(r"diffusion|adversarial(?:ly)?|energy", re.I)
 _SHORT = re.compile(r"no\b|not|without|avoid|is not|are not|do", re.I)
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[^a-z])|\n\s*\n|\n(?=\s*(?:[#*|-]|\d+\. ))|\n(?=.*\n[=-]{3})")
@@ -160,8 +161,13 @@ def _read_header(head: str, prefix: str) -> list[Evidence]:
 
 
 def _meant(text: str) -> str:
-    """Text whose paradigm words in another sense are blanked, so that offsets stay true: diffusion MRI, adversarial attacks, energy prices."""
+    """Text whose paradigm words in another sense are blanked, so that offsets stay true: diffusion MRI, adversarial attacks, energy prices.
+
+    A mask in the title stands for a name that was taken out, there and below; elsewhere it is a masked model's.
+    """
     homonyms, training, attacks = _homonyms()
+    if _MASK.search(text.lstrip().split("\n", 1)[0]):
+        text = _MASK.sub(lambda found: "_" * len(found.group()), text)
     text = homonyms.sub(_unnamed, text)
     return training.sub(_unnamed, text) if attacks.search(text) and not _GENERATOR.search(text) else text
 
