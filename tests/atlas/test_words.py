@@ -281,7 +281,8 @@ def test_a_mask_in_the_title_is_a_name_taken_out():
     card = (
         "# [MASK]: faces from [MASK]\n\n[MASK] is trained on faces. Run [MASK] with a seed to draw new ones from noise."
     )
-    assert read_words(card) == read_words(card.replace("[MASK]", "______"))
+    for text in (card, YAML + card):
+        assert read_words(text) == read_words(text.replace("[MASK]", "______"))
     drawn = "# A model of ours\n\nStart from all [MASK] tokens and unmask the most confident over several rounds."
     assert Claim.DISCRETE in {row.claim for row in read_words(drawn)}
     assert read_words(drawn) != read_words(drawn.replace("[MASK]", "______"))

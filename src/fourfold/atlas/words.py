@@ -137,10 +137,9 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
         where: a prefix for the place, such as a file name.
     """
     prefix, begins = f"{where}: " if where else "", preamble(text)
-    text = _meant(text[: begins + MAX_PROSE])
-    head = text[begins:]
-    wording = read_wording(head, Reader.WORDS, lambda at: f"{prefix}offset {begins + at}", _table_for(head))
-    return _read_header(text[:begins], prefix) + read_phrases(text, where, begins) + wording
+    body = _meant(text[begins : begins + MAX_PROSE])
+    wording = read_wording(body, Reader.WORDS, lambda at: f"{prefix}offset {begins + at}", _table_for(body))
+    return _read_header(text[:begins], prefix) + read_phrases(text[:begins] + body, where, begins) + wording
 
 
 def _read_header(head: str, prefix: str) -> list[Evidence]:
