@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.atlas import Placement, UnreadableError, place, place_code, place_files, place_words
+from fourfold.atlas.catalogue import systems
 from fourfold.atlas.hub import split_documents
 from fourfold.atlas.placement import surely
-from fourfold.atlas.systems import systems
 
 KIND = {
     "exact": "exact",

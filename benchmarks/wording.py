@@ -41,10 +41,10 @@ from sklearn.linear_model import LogisticRegression
 
 from atlas import PARADIGM_WORDS, blanked
 from atlas import read_cases as read_labelled
+from fourfold.atlas.catalogue import systems
 from fourfold.atlas.code import read_statements
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import ENOUGH, tally, weigh
-from fourfold.atlas.systems import systems
 from fourfold.atlas.wording import (
     BIAS,
     CELLS,

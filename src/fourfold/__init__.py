@@ -23,10 +23,12 @@ _WHERE = {
     "fourfold.atlas": "Placement place",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
-__all__ = ["__version__", *sorted(_PUBLIC)]  # noqa: PLE0604
+__all__ = ["__version__", "atlas", *sorted(_PUBLIC)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
+    if name == "atlas":
+        return importlib.import_module("fourfold.atlas")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'fourfold' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -12,9 +12,9 @@ import pytest
 import fourfold
 from fourfold.atlas import Cell, UnreadableError, decide, drawing, place, place_words, show
 from fourfold.atlas.bounded import files_below
+from fourfold.atlas.catalogue import FOLDER, CatalogueError, System, build, built, check, load, systems
 from fourfold.atlas.evidence import DEFAULTS, MEANING, Claim, Evidence, Reader
 from fourfold.atlas.names import find
-from fourfold.atlas.systems import FOLDER, CatalogueError, System, build, built, check, load, systems
 from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -45,8 +45,15 @@ def test_the_catalogue_is_valid_and_large():
     assert {row.paradigm for row in rows} == set(Cell)
 
 
+def test_the_catalogue_is_at_hand_without_a_further_import():
+    code = "import fourfold, sys; print(len(fourfold.atlas.systems), 'torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [str(len(systems())), "False"]
+    assert fourfold.atlas.systems == systems()
+
+
 def test_the_built_catalogue_is_that_of_the_files_and_steps_aside_when_they_change(tmp_path):
-    assert built() == load(), "run python -m fourfold.atlas.systems"
+    assert built() == load(), "run python -m fourfold.atlas.catalogue"
     folder, at = tmp_path / "catalogue", tmp_path / "catalogue.json"
     shutil.copytree(FOLDER, folder)
     build(folder, at)

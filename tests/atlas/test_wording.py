@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from fourfold.atlas import Cell, Placement, place, place_code, place_words, show
 from fourfold.atlas import wording as wordings
 from fourfold.atlas.api import TITLED, UNSURE, _or_known
+from fourfold.atlas.catalogue import systems
 from fourfold.atlas.code import read_code, read_statements
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.names import mentioned
@@ -31,7 +32,6 @@ from fourfold.atlas.placement import (
     tally,
     weigh,
 )
-from fourfold.atlas.systems import systems
 from fourfold.atlas.wording import (
     BIAS,
     CELLS,

@@ -1,6 +1,7 @@
 """The atlas: what is its training objective, what is its sampling procedure, therefore where does it stand?
 
-It knows only the vocabulary, loads no torch and needs no network. Names are imported when first used.
+It knows only the vocabulary, loads no torch and needs no network. Names are imported when first used; ``systems`` is the catalogue, a tuple
+of ``System`` by year and name.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ _WHERE = {
     "fourfold.atlas.bounded": "UnreadableError",
     "fourfold.atlas.evidence": "Cell Claim Evidence Reader",
     "fourfold.atlas.placement": "Inherited Placement decide",
-    "fourfold.atlas.systems": "CatalogueError System",
+    "fourfold.atlas.catalogue": "CatalogueError System",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
-__all__ = [*sorted(_PUBLIC)]  # noqa: PLE0604
+__all__ = ["systems", *sorted(_PUBLIC)]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("systems", "show", "drawing"):
+    if name == "systems":
+        return importlib.import_module("fourfold.atlas.catalogue").systems()
+    if name in ("show", "drawing"):
         return importlib.import_module(f"fourfold.atlas.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'fourfold.atlas' has no attribute {name!r}")

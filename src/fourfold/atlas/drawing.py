@@ -11,9 +11,9 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from fourfold.atlas.catalogue import System, systems
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import Placement
-from fourfold.atlas.systems import System, systems
 from fourfold.vocabulary import FACTS, Cost, Facts
 
 __all__ = ["as_text", "html", "svg"]

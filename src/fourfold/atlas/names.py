@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 
+from fourfold.atlas.catalogue import System, plain, systems
 from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, Cell, Claim, Evidence, Reader
 from fourfold.atlas.placement import _COST, Inherited, Placement, describe
-from fourfold.atlas.systems import System, plain, systems
 from fourfold.atlas.words import MAX_PROSE, preamble
 from fourfold.vocabulary import Cost, Kind
 

@@ -1,6 +1,6 @@
 """The catalogue of systems: TOML files beside this module, loaded and validated without any dependency.
 
-``python -m fourfold.atlas.systems`` writes them as one JSON file, which loads seven times faster; it is used only while it stems from
+``python -m fourfold.atlas.catalogue`` writes them as one JSON file, which loads seven times faster; it is used only while it stems from
 the files as they stand, so an entry that is added counts at once.
 """
 
