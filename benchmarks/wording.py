@@ -58,7 +58,7 @@ from fourfold.atlas.wording import (
     table_of,
     wording,
 )
-from fourfold.atlas.words import preamble, read_phrases
+from fourfold.atlas.words import meant, preamble, read_phrases
 
 RATINGS = Path(__file__).with_name("wording_ratings.tsv")
 #: authors and systems beyond the catalogue, as they occur in the cases: the table must not know them either
@@ -133,8 +133,12 @@ def example(text: str, cell: Cell, weight: float, table: Table, hidden: str = ""
     """The words of ``hidden`` (or of the text) and what the text states."""
     rows = read_statements(text) if table == CODE else read_phrases(text)
     votes = tally(rows)
+    counted = hidden or text
     return Example(
-        frozenset(features(hidden or text, table)), mechanism(rows, votes, weigh(votes), ENOUGH), cell, weight
+        frozenset(features(counted if table == CODE else meant(counted), table)),
+        mechanism(rows, votes, weigh(votes), ENOUGH),
+        cell,
+        weight,
     )
 
 

@@ -96,6 +96,8 @@ def test_who_asks_for_certainty_gets_the_missing_fact_instead():
     assert f"{placed.cell.value} with {placed.confidence:.2f} only" in unsure.missing
     assert (unsure.ranked, unsure.evidence) == (placed.ranked, placed.evidence)
     assert place("GPT-2", sure=1.0).cell is Cell.AUTOREGRESSIVE
+    assert place("Stabel Difusion", sure=0.5).cell is Cell.DIFFUSION
+    assert place("Stabel Difusion", sure=0.99).missing.startswith("which system the name means: Stable Diffusion")
     with pytest.raises(ValueError, match="between 0 and 1"):
         place(text, sure=1.5)
 

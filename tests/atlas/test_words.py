@@ -277,6 +277,14 @@ def test_a_paradigms_name_in_another_sense_names_no_paradigm(text):
     assert not named & {row.claim for row in read_words(text)}
 
 
+def test_what_is_set_aside_is_quoted_all_the_same():
+    text = "A classifier under adversarial attacks: a U-Net segments diffusion MRI volumes, labels by experts, and a text encoder reads notes."
+    quotes = [row.quote for row in read_words(text) if row.rule.partition("#")[1]]
+    assert quotes
+    assert all(quote in text for quote in quotes)
+    assert any("diffusion" in quote or "adversarial" in quote for quote in quotes)
+
+
 def test_a_mask_in_the_title_is_a_name_taken_out():
     card = (
         "# [MASK]: faces from [MASK]\n\n[MASK] is trained on faces. Run [MASK] with a seed to draw new ones from noise."

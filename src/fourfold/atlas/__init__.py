@@ -17,7 +17,7 @@ _WHERE = {
     "fourfold.atlas.catalogue": "CatalogueError System",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
-__all__ = ["systems", *sorted(_PUBLIC)]  # noqa: PLE0604
+__all__ = ["drawing", "show", "systems", *sorted(_PUBLIC)]  # noqa: PLE0604 - all strings: the rule does not see through the star
 
 
 def __getattr__(name: str) -> Any:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from fourfold.atlas.placement import Placement
 
 __all__ = ["map_", "place"]
 
@@ -28,7 +31,7 @@ def place(
 
     One system is shown in full, up to three side by side, more as a table. A dash reads standard input.
     """
-    from fourfold.atlas import Placement, UnreadableError, api, show
+    from fourfold.atlas import UnreadableError, api
 
     placed: list[Placement] = []
     broken: list[str] = []
@@ -41,16 +44,8 @@ def place(
             broken.append(str(error))
     if not placed and not broken:
         broken.append("nothing to place; give a name, a text, a file or a folder, or --objective and --sampling")
-    if json:
-        typer.echo(placed[0].to_json() if len(placed) == 1 else "[" + ",\n".join(row.to_json() for row in placed) + "]")
-    elif placed:
-        typer.echo(
-            show.text(placed[0])
-            if len(placed) == 1
-            else show.side_by_side(placed)
-            if len(placed) <= 3
-            else show.table(placed)
-        )
+    if placed or json:
+        typer.echo(_as_json(placed) if json else _as_text(placed))
     if picture:
         from fourfold.atlas.drawing import html
 
@@ -60,6 +55,20 @@ def place(
         typer.echo(f"error: {line}", err=True)
     if broken:
         raise typer.Exit(2)
+
+
+def _as_json(placed: list[Placement]) -> str:
+    """One object, or a list of any other number."""
+    return placed[0].to_json() if len(placed) == 1 else "[" + ",\n".join(row.to_json() for row in placed) + "]"
+
+
+def _as_text(placed: list[Placement]) -> str:
+    """One in full, up to three side by side, more as a table."""
+    from fourfold.atlas import show
+
+    if len(placed) == 1:
+        return show.text(placed[0])
+    return show.side_by_side(placed) if len(placed) <= 3 else show.table(placed)
 
 
 def map_(

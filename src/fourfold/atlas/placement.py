@@ -121,10 +121,12 @@ def surely(placed: Placement, least: float) -> Placement:
     if placed.cell is None or placed.confidence >= least:
         return placed
     question = _QUESTION.get(frozenset(cell for cell, _ in placed.ranked[:2]), "what its training loss compares")
+    missing = f"{question}: {placed.cell.value} with {placed.confidence:.2f} only"
+    if placed.prior:
+        missing = f"which system the name means: {placed.system} is alike by {placed.confidence:.2f} only"
     return Placement(
         placed.subject, None, 0.0, placed.ranked, inherited=placed.inherited, evidence=placed.evidence,
-        missing=f"{question}: {placed.cell.value} with {placed.confidence:.2f} only",
-        would_change=_would_change(None, placed.ranked), notes=placed.notes, prior=placed.prior, system=placed.system,
+        missing=missing, would_change=_would_change(None, placed.ranked), notes=placed.notes, prior=placed.prior, system=placed.system,
     )  # fmt: skip
 
 

@@ -192,8 +192,14 @@ class Leaning:
     at: int
 
 
-def leaning(text: str, table: Table = PROSE) -> tuple[Leaning, ...]:
-    """The words' share of each cell's log-odds; empty where too few known words occur."""
+def leaning(text: str, table: Table = PROSE, said: str = "") -> tuple[Leaning, ...]:
+    """The words' share of each cell's log-odds, in nats; empty where too few known words occur.
+
+    Args:
+        text: what counts.
+        table: the table for its kind.
+        said: the text to quote at the same offsets, where it is not the one that counts.
+    """
     rows = _rows(table)
     known = [(name, row, span) for name, span in features(text, table).items() if (row := rows.get(name))]
     if sum(name.isalpha() for name, _, _ in known) < table.least:
@@ -205,7 +211,7 @@ def leaning(text: str, table: Table = PROSE) -> tuple[Leaning, ...]:
         Leaning(
             cell,
             by_word * sum(row[i] for row, _ in words) + by_letter * sum(row[i] for row in letters),
-            *_quotes(text, i, words),
+            *_quotes(said or text, i, words),
         )
         for i, cell in enumerate(CELLS)
     )

@@ -10,7 +10,7 @@ from functools import lru_cache
 from zlib import crc32
 
 from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
-from fourfold.atlas.wording import PHRASE, PHRASE_WORDS, PROSE, Table, leaning
+from fourfold.atlas.wording import CODE, PHRASE, PHRASE_WORDS, PROSE, Table, leaning
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import (
     ASIDE,
@@ -24,7 +24,7 @@ from fourfold.atlas.words_table import (
     WORDS,
 )
 
-__all__ = ["MAX_PROSE", "preamble", "read_phrases", "read_wording", "read_words"]
+__all__ = ["MAX_PROSE", "meant", "preamble", "read_phrases", "read_wording", "read_words"]
 
 MAX_PROSE = 60_000
 #: how far titles reach, the paper's below the repository's included
@@ -83,9 +83,10 @@ def _homonyms() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
 
 @dataclass(frozen=True)
 class _Prose:
-    """Text with asides blanked in place (offsets stay true), its sentences and the weight of each."""
+    """Text with asides and homonyms blanked in place (offsets stay true), the text to quote, its sentences and the weight of each."""
 
     text: str
+    said: str
     starts: list[int]
     weights: list[float]
 
@@ -109,7 +110,7 @@ def _prose(raw: str) -> _Prose:
     first = _CONTRIBUTION.search(text, 0, 4000)
     begins = starts[bisect_right(starts, first.start()) - 1] if first else 0
     weights = [_place_weight(text, at, quiet, fences) * (0.5 if 0 < at < begins else 1.0) for at in starts]
-    return _Prose(text, starts, weights)
+    return _Prose(meant(text, raw), text, starts, weights)
 
 
 def _quiet_spans(text: str) -> list[tuple[int, bool]]:
@@ -137,9 +138,9 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
         where: a prefix for the place, such as a file name.
     """
     prefix, begins = f"{where}: " if where else "", preamble(text)
-    body = _meant(text[begins : begins + MAX_PROSE])
+    body = text[begins : begins + MAX_PROSE]
     wording = read_wording(body, Reader.WORDS, lambda at: f"{prefix}offset {begins + at}", _table_for(body))
-    return _read_header(text[:begins], prefix) + read_phrases(text[:begins] + body, where, begins) + wording
+    return _read_header(text[:begins], prefix) + read_phrases(text, where, begins) + wording
 
 
 def _read_header(head: str, prefix: str) -> list[Evidence]:
@@ -159,13 +160,14 @@ def _read_header(head: str, prefix: str) -> list[Evidence]:
     return told + [replace(row, weight=round(row.weight * TAGGED, 3), rule="") for row in tagged]
 
 
-def _meant(text: str) -> str:
+def meant(text: str, whole: str = "") -> str:
     """Text whose paradigm words in another sense are blanked, so that offsets stay true: diffusion MRI, adversarial attacks, energy prices.
 
-    A mask in the title stands for a name that was taken out, there and below; elsewhere it is a masked model's.
+    A mask in the title (the first line of ``whole``, else of the text) stands for a name that was taken out, there and below; elsewhere it
+    is a masked model's.
     """
     homonyms, training, attacks = _homonyms()
-    if _MASK.search(text.lstrip().split("\n", 1)[0]):
+    if _MASK.search((whole or text).lstrip().split("\n", 1)[0]):
         text = _MASK.sub(lambda found: "_" * len(found.group()), text)
     text = homonyms.sub(_unnamed, text)
     return training.sub(_unnamed, text) if attacks.search(text) and not _GENERATOR.search(text) else text
@@ -201,7 +203,7 @@ def read_phrases(text: str, where: str = "", begins: int = 0) -> list[Evidence]:
         if part.claim is Claim.PART_TEACHER:
             continue
         masked = masked[:start] + " " * (end - start) + masked[end:]
-    prose = _Prose(masked, prose.starts, prose.weights)
+    prose = replace(prose, text=masked)
     return [evidence for evidence, _ in parts] + _fade_lists(list(_read_claims(prose, place)), prose)
 
 
@@ -214,7 +216,7 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], table: Ta
         place: where an offset stands.
         table: the table for its kind of text, named in each row's ``rule``.
     """
-    rows = leaning(text, table)
+    rows = leaning(text, table) if table is CODE else leaning(meant(text), table, text)
     least = min((row.logit for row in rows), default=0.0)
     return [
         Evidence(
@@ -254,7 +256,7 @@ def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[E
                 factor *= 1.35 if start < 1500 else 1.2
             yield (
                 Evidence(
-                    _quote(prose.text, found),
+                    _quote(prose.said, found),
                     place(found.start()),
                     claim,
                     round(weight * factor, 3),
