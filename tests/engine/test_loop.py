@@ -6,7 +6,7 @@ import torch
 from fourfold.data import Split, load
 from fourfold.engine import Diverged, train
 from fourfold.engine.budget import Progress
-from fourfold.engine.loop import begin
+from fourfold.engine.loop import Loop, begin
 from fourfold.engine.precision import PRECISIONS, choose, inference, parse_precision
 from fourfold.engine.weights import Weights
 from fourfold.spaces import Images
@@ -174,6 +174,13 @@ def test_bf16_keeps_float32_masters():
     assert {q.dtype for q in model.parameters()} == {torch.float32}
 
 
+@pytest.fixture
+def bf16_hardware(monkeypatch):
+    """Every precision is measured, whatever this processor multiplies fast."""
+    monkeypatch.setattr("fourfold.engine.precision.multiplies_bf16", lambda device: True)
+
+
+@pytest.mark.usefixtures("bf16_hardware")
 def test_precisions_agree_in_direction_and_leave_the_loop_alone():
     model = image_model(Images(1, 8, 8, levels=17))
     data = Split(torch.randint(17, (64, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8))
@@ -188,6 +195,24 @@ def test_precisions_agree_in_direction_and_leave_the_loop_alone():
     assert "ms a step; gradient cosine" in str(choice)
 
 
+def test_without_bf16_products_no_low_precision_is_tried(monkeypatch):
+    monkeypatch.setattr("fourfold.engine.precision.multiplies_bf16", lambda device: False)
+    choice = choose(begin(velocity_model(), MOONS, TRAINING), 1.0)
+    assert choice.precision.name == "float32"
+    assert not choice.measured
+
+
+@pytest.mark.usefixtures("bf16_hardware")
+def test_a_precision_whose_first_step_takes_its_whole_share_is_not_tried_again(monkeypatch):
+    loop = begin(velocity_model(), MOONS, TRAINING)
+    taken = []
+    step = Loop.step
+    monkeypatch.setattr(Loop, "step", lambda self, rate: taken.append(self.precision.name) or step(self, rate))
+    choose(loop, 0.0)
+    assert taken == list(PRECISIONS)
+
+
+@pytest.mark.usefixtures("bf16_hardware")
 def test_an_unstable_precision_is_not_chosen():
     class Coarse(Net):
         """A network that bf16 breaks: it multiplies by a large number and takes it back."""

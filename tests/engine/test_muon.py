@@ -1,23 +1,43 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
+from torch import nn
 
+from fourfold.core import Term, Training
 from fourfold.engine.muon import Muon, orthogonalised
+from fourfold.engine.weights import TermOptimizer, Weights
 
 
+class Square(Term):
+    def __init__(self, model):
+        super().__init__([model])
+
+    def forward(self, batch):
+        return self.updates[0](batch.x).square().sum(1)
+
+
+DTYPES = [torch.float32, torch.bfloat16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(3, 24, 40), (2, 40, 24), (1, 16, 16)])
-def test_singular_values_come_near_one(shape):
+def test_singular_values_come_near_one(shape, dtype):
     g = torch.randn(*shape, generator=torch.Generator().manual_seed(0))
     u, _, v = torch.linalg.svd(g, full_matrices=False)
-    o = orthogonalised(g).float()
+    o = orthogonalised(g, dtype).float()
     s = torch.linalg.svdvals(o)
     assert s.max() < 1.35
     assert s.median() > 0.6
     assert (torch.linalg.matrix_norm(o - u @ v) / torch.linalg.matrix_norm(u @ v)).max() < 0.5
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_steps_are_those_of_torch(decay):
-    """Against ``torch.optim.Muon`` on the same matrices, three steps, to bfloat16's precision."""
+def test_steps_are_those_of_torch(decay, dtype):
+    """Against ``torch.optim.Muon``, whose iteration is in bfloat16, on the same matrices: three steps, to its precision."""
     generator = torch.Generator().manual_seed(1)
     shapes = [(16, 24), (24, 16), (16, 24)]
     flat = torch.randn(sum(a * b for a, b in shapes), generator=generator)
@@ -27,7 +47,7 @@ def test_steps_are_those_of_torch(decay):
         start += a * b
     matrices = [flat[i:j].view(rows, -1).clone() for i, j, rows in places]
     gradient = torch.zeros_like(flat)
-    ours = Muon(flat, gradient, places, weight_decay=decay)
+    ours = Muon(flat, gradient, places, weight_decay=decay, dtype=dtype)
     theirs = torch.optim.Muon(matrices, lr=0.02, weight_decay=decay)
     for _ in range(3):
         gradient.copy_(torch.randn(flat.shape, generator=generator))
@@ -44,3 +64,25 @@ def test_what_lies_between_matrices_is_left_alone():
     Muon(flat, gradient, [(0, 4, 2), (8, 12, 2)], weight_decay=0.5).step(0.1)
     assert torch.equal(flat[4:8], torch.ones(4))
     assert not torch.equal(flat[:4], torch.ones(4))
+
+
+def test_a_processor_without_bf16_products_iterates_in_float32():
+    """The library is told to leave AVX-512 and AMX alone, as on a processor that has only AVX2."""
+    program = "import torch; from fourfold.engine.muon import Muon; print(Muon(*torch.ones(2, 4), [(0, 4, 2)]).dtype)"
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    answer = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "torch.float32"
+
+
+def test_a_resumed_optimizer_keeps_the_dtype_it_began_with():
+    """A run that moves to another processor goes on as it began."""
+    model = nn.Linear(4, 4)
+    term = Square(model)
+    one, other = (
+        TermOptimizer(Weights(model, {"square": term}, muon=True), term, Training(muon_rate=0.1)) for _ in "ab"
+    )
+    one.muon.dtype, other.muon.dtype = torch.float32, torch.bfloat16
+    other.load(one.state())
+    assert other.muon.dtype is torch.float32

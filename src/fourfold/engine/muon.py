@@ -13,21 +13,28 @@ from typing import final
 import torch
 from torch import Tensor
 
+from fourfold.engine.hardware import multiplies_bf16
+
 __all__ = ["Muon", "orthogonalised"]
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalised(g: Tensor, steps: int = 5) -> Tensor:
+def orthogonalised(g: Tensor, dtype: torch.dtype = torch.bfloat16, steps: int = 5) -> Tensor:
     """``U S' V^T`` with singular values S' near 1, for a stack ``(n, rows, columns)`` of matrices ``U S V^T``.
 
-    The quintic Newton-Schulz iteration ``X <- a X + (b A + c A^2) X, A = X X^T``, in bfloat16 (Jordan et al. 2024,
+    The quintic Newton-Schulz iteration ``X <- a X + (b A + c A^2) X, A = X X^T`` (Jordan et al. 2024,
     https://kellerjordan.github.io/posts/muon/).
+
+    Args:
+        g: the stack, ``(n, rows, columns)``.
+        dtype: in which the products are computed; the result has it. The iteration is stable in bfloat16.
+        steps: iterations.
     """
     a, b, c = _COEFFICIENTS
     tall = g.shape[-2] > g.shape[-1]
     x = g.mT if tall else g
-    x = (x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)).bfloat16()
+    x = (x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)).to(dtype)
     for _ in range(steps):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
@@ -45,6 +52,8 @@ class Muon:
         matrices: ``(start, stop, rows)`` of each.
         weight_decay: decoupled.
         momentum: mu.
+        dtype: in which momenta are orthogonalised; by default bfloat16 where the processor multiplies it in hardware,
+            else float32.
     """
 
     def __init__(
@@ -54,7 +63,9 @@ class Muon:
         matrices: Sequence[tuple[int, int, int]],
         weight_decay: float = 0.0,
         momentum: float = 0.95,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        self.dtype = dtype or (torch.bfloat16 if multiplies_bf16(flat.device) else torch.float32)
         self.flat, self.gradient, self.mu, self.weight_decay = flat, gradient, momentum, weight_decay
         self.run = slice(matrices[0][0], matrices[-1][1]) if matrices else slice(0, 0)
         self.momentum = torch.zeros_like(flat[self.run])
@@ -74,5 +85,5 @@ class Muon:
         for (rows, columns), places in self._shapes.items():
             stack = torch.stack([update[place].view(rows, columns) for place in places])
             scale = rate * math.sqrt(max(1, rows / columns))
-            for place, o in zip(places, orthogonalised(stack), strict=True):
+            for place, o in zip(places, orthogonalised(stack, self.dtype), strict=True):
                 weight[place].mul_(1 - rate * self.weight_decay).view(rows, columns).sub_(o, alpha=scale)

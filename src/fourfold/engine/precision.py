@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from fourfold.engine.hardware import multiplies_bf16
 from fourfold.engine.weights import network_parameters
 
 if TYPE_CHECKING:
@@ -118,9 +119,12 @@ def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
         seconds: how long the whole measurement may take, roughly.
         compiled: whether compiled steps are measured too.
     """
-    candidates = [parse_precision(name) for name in PRECISIONS]
+    emulated = not multiplies_bf16(loop.device)
+    candidates = [FLOAT32] if emulated else [parse_precision(name) for name in PRECISIONS]
     if compiled and has_compiler():
-        candidates += [parse_precision(name, compiled=True) for name in ("float32", "bf16")]
+        candidates += [parse_precision(name, compiled=True) for name in ("float32", "bf16")[: 1 if emulated else 2]]
+    if len(candidates) == 1:
+        return Choice(FLOAT32, note="this processor multiplies no other precision faster")
     note = "no C++ compiler, so nothing was compiled" if compiled and not has_compiler() else ""
     share = seconds / len(candidates)
     reference, first = _measure(loop, candidates[0], share, [])
@@ -132,19 +136,19 @@ def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
 def _measure(
     loop: Loop, precision: Precision, seconds: float, reference: Sequence[Tensor]
 ) -> tuple[Measurement, list[Tensor]]:
-    """Run a few steps on a copy; the first is compared, the second warms up, the rest is timed."""
+    """Run steps on a copy for some seconds, at least one; the first is compared, and timed only if it is alone."""
     times: list[float] = []
     gradients: list[Tensor] = []
     try:
         trial = loop.copy(precision)
         start = time.monotonic()
-        while len(times) < 2 or (len(times) < 20 and time.monotonic() - start < seconds):
+        while not times or (len(times) < 20 and time.monotonic() - start < seconds):
             times.append(trial.step(0.5).seconds)
             gradients = gradients or trial.gradients()
     except (ArithmeticError, RuntimeError, TypeError) as failure:  # such as an operation that does not know the dtype
         return Measurement(precision, math.inf, 0.0, str(failure).splitlines()[0][:80]), gradients
     cosines = [_cosine(g, r) for g, r in zip(gradients, reference, strict=False)]
-    return Measurement(precision, _typical(times[1:]), min(cosines, default=1.0)), gradients
+    return Measurement(precision, _typical(times[1:] or times), min(cosines, default=1.0)), gradients
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:

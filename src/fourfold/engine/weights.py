@@ -256,7 +256,7 @@ class TermOptimizer:
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor the optimizers remember, by name."""
-        found = {"muon.momentum": self.muon.momentum}
+        found = {"muon.momentum": self.muon.momentum, "muon.dtype": torch.empty(0, dtype=self.muon.dtype)}
         if self.adamw is not None:
             parameters = itertools.chain.from_iterable(group["params"] for group in self.adamw.param_groups)
             for i, p in enumerate(parameters):
@@ -266,6 +266,7 @@ class TermOptimizer:
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Take over what :meth:`state` returned."""
         self.muon.momentum.copy_(state["muon.momentum"])
+        self.muon.dtype = state["muon.dtype"].dtype if "muon.dtype" in state else torch.bfloat16  # runs before 0.2
         if self.adamw is None:
             return
         parameters = itertools.chain.from_iterable(group["params"] for group in self.adamw.param_groups)
