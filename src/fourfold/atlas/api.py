@@ -93,7 +93,7 @@ def place_files(texts: Mapping[str, str], subject: str = "files") -> Placement:
 
 
 def _place_text(text: str) -> Placement:
-    if len(text) < 1000 and "\n" not in text and "\x00" not in text:
+    if len(text) < 1000 and "\x00" not in text:
         path = Path(text).expanduser()
         try:
             exists = path.exists()

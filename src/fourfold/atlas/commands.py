@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fourfold.printable import printable
+
 if TYPE_CHECKING:
     from fourfold.atlas.placement import Placement
 
@@ -45,14 +47,14 @@ def place(
     if not placed and not broken:
         broken.append("nothing to place; give a name, a text, a file or a folder, or --objective and --sampling")
     if placed or json:
-        typer.echo(_as_json(placed) if json else _as_text(placed))
+        typer.echo(printable(_as_json(placed) if json else _as_text(placed), keep="\n"))
     if picture:
         from fourfold.atlas.drawing import html
 
         picture.write_text(html(placed), encoding="utf-8")
-        typer.echo(f"map: {picture}")
+        typer.echo(f"map: {printable(str(picture))}")
     for line in broken:
-        typer.echo(f"error: {line}", err=True)
+        typer.echo(f"error: {printable(line)}", err=True)
     if broken:
         raise typer.Exit(2)
 
@@ -83,7 +85,7 @@ def map_(
         return
     path = out or Path("fourfold-map.html")
     path.write_text(drawing.svg([]) if path.suffix == ".svg" else drawing.html([]), encoding="utf-8")
-    typer.echo(f"map: {path}")
+    typer.echo(f"map: {printable(str(path))}")
     if open_:
         import webbrowser
 

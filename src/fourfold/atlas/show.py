@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.placement import Placement
+from fourfold.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Kind
 
 __all__ = ["side_by_side", "table", "text"]
@@ -36,9 +37,10 @@ def _wrap(label: str, body: str) -> str:
 
 def text(placed: Placement, width: int = WIDTH) -> str:
     """A placement in full: the answer, what follows from it, the evidence, and what would change it."""
+    subject = printable(placed.subject)[: width - 1]
     lines = [
-        placed.subject[: width - 1],
-        "=" * min(len(placed.subject), width - 1),
+        subject,
+        "=" * len(subject),
         *_answer(placed),
         *_follows(placed),
         *_evidence(placed),
@@ -142,7 +144,7 @@ def _fact(row: Placement, name: str) -> str:
 
 
 def _columns(label: str, cells: list[str], width: int) -> str:
-    wrapped = [textwrap.wrap(cell, width) or [""] for cell in cells]
+    wrapped = [textwrap.wrap(printable(cell), width) or [""] for cell in cells]
     lines = []
     for i in range(max(len(column) for column in wrapped)):
         parts = [(column[i] if i < len(column) else "").ljust(width) for column in wrapped]
@@ -154,7 +156,8 @@ def table(placed: Iterable[Placement]) -> str:
     """Many systems, a line each."""
     lines = [f"{'system':<28} {'paradigm':<16} {'likelihood':<13} {'sampling':<13} sure"]
     for row in placed:
-        name = row.subject if len(row.subject) <= 28 else f"{row.subject[:25]}..."
+        name = printable(row.subject)
+        name = name if len(name) <= 28 else f"{name[:25]}..."
         cell = row.cell.value if row.cell else "not decided"
         sure = "prior" if row.prior else f"{row.confidence:.0%}" if row.cell else "-"
         lines.append(f"{name:<28} {cell:<16} {_kind(row):<13} {SHORT_COST[row.cost] if row.cell else '?':<13} {sure}")

@@ -1,0 +1,35 @@
+"""Text from outside, made safe to print: a file, a name or a cell must not steer the terminal that shows it."""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["printable"]
+
+#: control, format (bidirectional overrides among them), lone surrogates, line and paragraph separators
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+#: zero-width joiners: words of several scripts and emoji are spelled with them, and they move nothing
+_JOINERS = "\u200c\u200d"
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""The text with every character that a terminal would obey written as its escape, such as ``\u001b``.
+
+    The escapes are those of JSON, so a JSON document keeps its meaning.
+
+    Args:
+        text: any text; lone surrogates of undecodable file names are escaped too.
+        keep: control characters to leave as they are, such as ``"\n"`` in text of several lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(_escaped(char) if char not in keep and _is_hidden(char) else char for char in text)
+
+
+def _is_hidden(char: str) -> bool:
+    return unicodedata.category(char) in _HIDDEN and char not in _JOINERS
+
+
+def _escaped(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
