@@ -5,6 +5,7 @@ from __future__ import annotations
 from fourfold.engine.budget import Budget, parse_budget
 from fourfold.engine.checkpoint import BrokenRun, load_model, resumable, save_model
 from fourfold.engine.fitting import Interrupted, fit
+from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Diverged, Loop, Step, train
 from fourfold.engine.precision import Precision, inference
 from fourfold.engine.run import Run
@@ -17,10 +18,12 @@ __all__ = [
     "Loop",
     "Precision",
     "Run",
+    "RunInUse",
     "Step",
     "fit",
     "inference",
     "load_model",
+    "locked",
     "parse_budget",
     "resumable",
     "save_model",

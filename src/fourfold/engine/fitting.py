@@ -36,6 +36,7 @@ from fourfold.engine.checkpoint import (
 )
 from fourfold.engine.distributed import join
 from fourfold.engine.flops import count_flops
+from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
 from fourfold.engine.monitors import Gap
 from fourfold.engine.precision import Choice, choose, parse_precision
@@ -186,6 +187,7 @@ def fit(
         DataError: for data that cannot be trained on, before any training.
         BrokenRun: if the folder cannot be resumed.
         ValueError: for a budget, name or precision that is not understood, or a folder of a run that is not resumed.
+        RunInUse: if another process trains in the folder.
         Diverged: at a loss that is not finite; the last good state is in the folder.
         Interrupted: after SIGINT or SIGTERM; everything is in the folder.
     """
@@ -240,6 +242,23 @@ class _Request:
 
 
 def _fit(asked: _Request) -> Run:
+    """Train in the run folder, which no other process may work in meanwhile."""
+    if asked.folder is None:
+        return _trained(asked)
+    with contextlib.ExitStack() as stack:
+        refused = None
+        if join().rank == 0:
+            try:
+                stack.enter_context(locked(asked.folder))
+            except RunInUse as error:
+                refused = error
+        refused = join().same(refused)  # the others would wait for the first process
+        if refused is not None:
+            raise refused
+        return _trained(asked)
+
+
+def _trained(asked: _Request) -> Run:
     """Train the stages of a model, if it has any, and then the model itself."""
     earlier = _earlier(asked.folder, asked.resume)
     begun = earlier is not None and asked.folder is not None and has_state(asked.folder)
