@@ -14,7 +14,7 @@ def section(card: Card) -> str:
     facts = card.facts
     recipes = ", ".join(f"`{card.name}`" if i == 0 else f"`{card.name}/{name}`" for i, name in enumerate(card.recipes))
     modes = "\n".join(f"| {mode.name} | {mode.meaning} | {mode.measurement} |" for mode in facts.failure_modes)
-    papers = "\n".join(f"- {r.authors}. {r.title}. {r.year}. {r.link}" for r in facts.references)
+    papers = "\n".join(f"- {r.authors} ({r.year}): {r.title}, <{r.link}>" for r in facts.references)
     return f"""## {card.name}
 
 {card.summary or facts.represents}

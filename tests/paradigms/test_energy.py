@@ -246,7 +246,7 @@ def test_the_free_energy_of_a_machine_is_the_sum_over_its_hidden_bits():
 
 def test_noise_contrastive_training_finds_the_density_and_its_normaliser():
     torch.manual_seed(0)
-    model = module.CARD.recipes["contrastive"](Vectors(2), "xs")
+    model = module.CARD.recipes["noise-contrastive"](Vectors(2), "xs")
     x, _ = MIXTURE.sample(4000, torch.Generator().manual_seed(0))
     model.codec.fit(x.float())
     terms = model.terms()

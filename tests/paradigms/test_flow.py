@@ -33,7 +33,7 @@ from fourfold.samplers.ode import Heun
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
 
-VECTOR_RECIPES = ["likelihood", "mixture", "maf", "coupling", "realnvp"]
+VECTOR_RECIPES = ["spline", "mixture", "maf", "coupling", "realnvp"]
 
 
 def stirred(recipe: str, space, std: float = 0.06):
@@ -86,7 +86,7 @@ def test_a_learned_density_is_the_known_one():
 
 
 def test_evaluations_are_counted_in_whole_networks():
-    for recipe, drawing in (("mixture", 3), ("likelihood", 3), ("coupling", 1)):
+    for recipe, drawing in (("mixture", 3), ("spline", 3), ("coupling", 1)):
         model = stirred(recipe, Vectors(3))
         with count_evaluations(model.estimand) as count:
             model.sample(64)
@@ -103,20 +103,20 @@ def test_a_low_temperature_draws_near_the_mode():
 
 
 def test_labels_condition_densities():
-    model = stirred("likelihood", Vectors(2, classes=2))
+    model = stirred("spline", Vectors(2, classes=2))
     x = torch.randn(8, 2)
     assert not torch.allclose(model.log_prob(x, 0).nats, model.log_prob(x, 1).nats)
 
 
 def test_refusals():
     with pytest.raises(TypeError, match="Text"):
-        CARD.recipes["likelihood"](Text(), "xs")
+        CARD.recipes["spline"](Text(), "xs")
     with pytest.raises(TypeError, match="at least 2"):
         CARD.recipes["coupling"](Vectors(1), "xs")
 
 
 def test_dropout_leaves_sampling_and_scoring_alone():
-    model = stirred("likelihood", Vectors(2))
+    model = stirred("spline", Vectors(2))
     for module in model.modules():
         if hasattr(module, "drop"):
             module.drop = 0.5

@@ -42,6 +42,7 @@ from fourfold.engine.monitors import Gap
 from fourfold.engine.precision import Choice, choose, parse_precision
 from fourfold.engine.run import Run
 from fourfold.engine.stages import LAST, Plan, data_of, folder_of, make_ready, plan_of, record_of, take_over, watched
+from fourfold.paradigms import build, resolve
 
 __all__ = ["Interrupted", "fit"]
 
@@ -366,8 +367,6 @@ def _built(asked: _Request) -> GenerativeModel:
     """The untrained model, its weights drawn by the seed."""
     if isinstance(asked.paradigm, GenerativeModel):
         return asked.paradigm
-    from fourfold.paradigms import build
-
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(asked.seed)
         return build(asked.paradigm, asked.dataset.space, asked.size)
@@ -453,6 +452,7 @@ def _description(name: str, model: GenerativeModel, asked: _Request, training: T
     hardware = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
     return {
         "paradigm": name,
+        "recipe": "" if isinstance(asked.paradigm, GenerativeModel) else resolve(name, asked.dataset.space),
         "size": asked.size,
         "parameters": _parameters(model),
         "data": {**asked.dataset.record(), "options": dict(asked.options)},

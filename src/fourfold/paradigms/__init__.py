@@ -18,7 +18,7 @@ from fourfold.vocabulary import Card
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
 
-__all__ = ["build", "cards", "recipes"]
+__all__ = ["build", "cards", "recipes", "resolve"]
 
 
 @functools.cache
@@ -59,7 +59,8 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
     """Build an untrained model from a preset.
 
     Args:
-        name: a paradigm (``"diffusion"``) or one of its recipes (``"diffusion/velocity"``).
+        name: a paradigm (``"diffusion"``) or one of its recipes (``"diffusion/velocity"``). A paradigm alone is its
+            first recipe that models the space; :func:`resolve` names it.
         space: what one example is.
         size: ``"xs"``, ``"s"`` or ``"m"``.
 
@@ -67,27 +68,51 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
         ValueError: for an unknown name or size, listing what there is.
         TypeError: for a space the recipe does not model.
     """
-    from fourfold.spaces import Images
+    return _built(name, space, size)[1]
 
+
+def resolve(name: str, space: Space) -> str:
+    """The full name of the recipe that :func:`build` takes: ``"energy"`` is ``"energy/denoising"`` for images.
+
+    Raises:
+        ValueError, TypeError: as :func:`build`.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        return _built(name, space, "xs")[0]
+
+
+def _built(name: str, space: Space, size: str) -> tuple[str, GenerativeModel]:
+    """The full name of the first recipe that models the space, and its model."""
     card_name, _, recipe = name.partition("/")
     card = cards().get(card_name)
     if card is None or (recipe and recipe not in card.recipes):
         raise ValueError(f"unknown paradigm {name!r}: choose one of {', '.join(recipes())}")
     if size not in ("xs", "s", "m"):
         raise ValueError(f"unknown size {size!r}: choose xs, s or m")
-    recipe = recipe or next(iter(card.recipes))
-    if isinstance(space, Images) and space.caption is not None and recipe not in card.captioned:
-        able = [n for n in recipes() if _captioned(n)]
-        raise TypeError(
-            f"{name} models no images given captions: choose one of {', '.join(able)}, or leave captions out"
-        )
-    builder = card.recipes[recipe]
-    model: GenerativeModel = builder(space, size)
-    return model
+    refusals: list[TypeError] = []
+    for candidate in [recipe] if recipe else card.recipes:
+        try:
+            _require_captions(name, card, candidate, space)
+            return f"{card_name}/{candidate}", card.recipes[candidate](space, size)
+        except TypeError as refusal:
+            refusals.append(refusal)
+    raise refusals[0]
 
 
-def _captioned(name: str) -> bool:
-    """Whether a recipe models images given a caption."""
-    card_name, _, recipe = name.partition("/")
-    card = cards()[card_name]
-    return (recipe or next(iter(card.recipes))) in card.captioned
+def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
+    """Refuse images given captions for a recipe that does not read them.
+
+    Raises:
+        TypeError: naming the recipes that do.
+    """
+    if space.caption is None or recipe in card.captioned:
+        return
+    able = [
+        other.name if i == 0 else f"{other.name}/{known}"
+        for other in cards().values()
+        for i, known in enumerate(other.recipes)
+        if known in other.captioned
+    ]
+    raise TypeError(f"{name} models no images given captions: choose one of {', '.join(able)}, or leave captions out")

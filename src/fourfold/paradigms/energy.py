@@ -672,26 +672,15 @@ def _tilted(space: Vectors, size: _Size, reference: Reference) -> Tilted:
     return Tilted(ResMLP(space.dim, 1, *size.perceptron, space.classes, gain=0.1), space.shape, reference)
 
 
-def contrastive(space: Space, size: str) -> GenerativeModel:
-    """Vectors: noise-contrastive estimation. Images, on which noise and data never meet: score matching at every noise level.
-
-    Raises:
-        TypeError: for another space.
-    """
-    if isinstance(_known("contrastive", space), Images):
-        return denoising(space, size)
-    return noise_contrastive(space, size)
-
-
 def noise_contrastive(space: Space, size: str) -> GenerativeModel:
-    """Data told from draws of a mixture of Gaussians that is fitted to them.
+    """Data told from draws of a mixture of Gaussians that is fitted to them; in images the two never overlap.
 
     Raises:
         TypeError: for a space other than vectors.
     """
-    space, preset = _known("contrastive", space), _SIZES[size]
     if not isinstance(space, Vectors):
         raise _refused("noise-contrastive", "vectors", space)
+    preset = _SIZES[size]
     energy = _tilted(space, preset, GaussianMixture(space.dim))
     training = Training(batch_size=1024, learning_rate=2e-3, ema=0.05, clip=1.0)
     objective = NoiseContrastive(space.shape, ratio=4)
@@ -801,14 +790,14 @@ def boltzmann(space: Space, size: str) -> GenerativeModel:
 
 
 CARD = Card(
-    "energy",
-    Paradigm.ENERGY,
-    {
-        "contrastive": contrastive,
+    name="energy",
+    paradigm=Paradigm.ENERGY,
+    recipes={
+        "noise-contrastive": noise_contrastive,
         "denoising": denoising,
         "persistent": persistent,
         "jem": joint,
         "rbm": boltzmann,
     },
-    "An unnormalised log-density, sampled by annealed Markov chains.",
+    summary="An unnormalised log-density: by noise contrast for vectors, by denoising for images.",
 )

@@ -13,7 +13,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -517,7 +517,8 @@ def _only_vectors(space: Space, least: int, what: str) -> Vectors:
         TypeError: if not.
     """
     if not isinstance(space, Vectors) or space.dim < least:
-        raise TypeError(f"{what} models vectors of at least {least} columns, not {space}")
+        columns = f" of at least {least} columns" if least > 1 else ""
+        raise TypeError(f"{what} models vectors{columns}, not {space}")
     return space
 
 
@@ -536,7 +537,7 @@ def _autoregressive(space: Vectors, map: Monotone, size: tuple[int, int, int], w
 
 def mixture(space: Space, size: str) -> GenerativeModel:
     """One autoregressive layer whose maps are mixtures of logistics, as in Flow++ (Ho et al. 2019)."""
-    space = _only_vectors(space, 1, "this flow")
+    space = _only_vectors(space, 1, "flow/mixture")
     shape, components = {"xs": ((48, 1, 1), 8), "s": ((384, 2, 1), 32), "m": ((640, 3, 1), 48)}[size]
     estimand = _autoregressive(space, LogisticMixture(components), shape, 6, 0.0)
     return _vectors(space, estimand, Training(batch_size=512, learning_rate=2e-3))
@@ -544,7 +545,7 @@ def mixture(space: Space, size: str) -> GenerativeModel:
 
 def spline(space: Space, size: str) -> GenerativeModel:
     """Autoregressive neural spline flow (Durkan et al. 2019)."""
-    space = _only_vectors(space, 1, "this flow")
+    space = _only_vectors(space, 1, "flow/spline")
     shape, bins = {"xs": ((32, 1, 2), 8), "s": ((256, 2, 2), 16), "m": ((384, 2, 3), 24)}[size]
     return _vectors(
         space, _autoregressive(space, Spline(bins), shape, 6, 0.0), Training(batch_size=512, learning_rate=2e-3)
@@ -553,7 +554,7 @@ def spline(space: Space, size: str) -> GenerativeModel:
 
 def maf(space: Space, size: str) -> GenerativeModel:
     """Masked autoregressive flow: affine maps (Papamakarios, Pavlakou, Murray 2017)."""
-    space = _only_vectors(space, 1, "this flow")
+    space = _only_vectors(space, 1, "flow/maf")
     shape = {"xs": (32, 1, 2), "s": (256, 1, 5), "m": (384, 1, 6)}[size]
     return _vectors(
         space, _autoregressive(space, Affine(), shape, 0, 0.0), Training(batch_size=512, learning_rate=1e-3)
@@ -562,7 +563,7 @@ def maf(space: Space, size: str) -> GenerativeModel:
 
 def coupling(space: Space, size: str) -> GenerativeModel:
     """Neural spline flow of couplings: samples in one evaluation (Durkan et al. 2019)."""
-    space = _only_vectors(space, 2, "a coupling flow")
+    space = _only_vectors(space, 2, "flow/coupling")
     bins, width, layers = {"xs": (8, 32, 4), "s": (16, 192, 8), "m": (24, 320, 8)}[size]
     net = CouplingStack(space.dim, Spline(bins), width, 2, layers, space.classes)
     return _vectors(space, CouplingFlow(net, space.shape), Training(batch_size=512, learning_rate=2e-3))
@@ -570,7 +571,7 @@ def coupling(space: Space, size: str) -> GenerativeModel:
 
 def realnvp(space: Space, size: str) -> GenerativeModel:
     """Real NVP: affine couplings (Dinh, Sohl-Dickstein, Bengio 2017)."""
-    space = _only_vectors(space, 2, "a coupling flow")
+    space = _only_vectors(space, 2, "flow/realnvp")
     width, layers = {"xs": (32, 4), "s": (192, 12), "m": (320, 12)}[size]
     net = CouplingStack(space.dim, Affine(), width, 2, layers, space.classes)
     return _vectors(space, CouplingFlow(net, space.shape), Training(batch_size=512, learning_rate=1e-3))
@@ -578,7 +579,7 @@ def realnvp(space: Space, size: str) -> GenerativeModel:
 
 def continuous(space: Space, size: str) -> GenerativeModel:
     """FFJORD: a velocity trained by the likelihood of its own flow (Grathwohl et al. 2019)."""
-    space = _only_vectors(space, 1, "the continuous flow")
+    space = _only_vectors(space, 1, "flow/continuous")
     width, blocks, steps = {"xs": (32, 1, 3), "s": (128, 2, 6), "m": (256, 3, 8)}[size]
     likelihood = ProbabilityFlow(4 * steps, None if space.dims <= 8 else 4)
     return GenerativeModel(
@@ -599,7 +600,7 @@ def _images(space: Space, estimand: Callable[[Images], Bijection], noise: float 
         TypeError: for another space.
     """
     if not isinstance(space, Images):
-        raise TypeError(f"this flow models images, not {type(space).__name__}")
+        raise TypeError(f"this flow models images, not {type(space).__name__}: use flow/spline for vectors")
     return GenerativeModel(
         space,
         Dequantised(space),
@@ -655,31 +656,17 @@ def glow(space: Space, size: str) -> GenerativeModel:
     return _images(space, estimand)
 
 
-_PRESETS: Mapping[type, Callable[[Any, str], GenerativeModel]] = {Vectors: spline, Images: tarflow}
-
-
-def _preset(space: Space, size: str) -> GenerativeModel:
-    """The default recipe of a space.
-
-    Raises:
-        TypeError: for a space that flows do not model.
-    """
-    if type(space) not in _PRESETS:
-        raise TypeError(f"flows model vectors and images, not {type(space).__name__}")
-    return _PRESETS[type(space)](space, size)
-
-
 CARD = Card(
     name="flow",
     paradigm=Paradigm.FLOW,
     recipes={
-        "likelihood": _preset,
+        "spline": spline,
+        "tarflow": tarflow,
         "mixture": mixture,
         "maf": maf,
         "coupling": coupling,
         "realnvp": realnvp,
         "continuous": continuous,
-        "tarflow": tarflow,
         "tarflow-noised": functools.partial(tarflow, noise=0.05),
         "variational": variational,
         "glow": glow,
