@@ -25,7 +25,7 @@ from fourfold.paradigms.energy import (
     PreconditionedEnergy,
     Tilted,
 )
-from fourfold.paths import EDM
+from fourfold.paths import EDM, VP, RectifiedFlow
 from fourfold.samplers.langevin import MALA
 from fourfold.samplers.reference import Bernoulli, Normal
 from fourfold.spaces import Text, Vectors
@@ -139,6 +139,34 @@ def test_score_matching_of_every_level_is_stationary_at_the_true_energies():
 
     assert slope(0.7) < 4.5
     assert slope(2.0) > 5
+
+
+@pytest.mark.parametrize("path", [EDM(0.02, 20.0), VP()], ids=lambda p: type(p).__name__)
+def test_score_matching_of_every_level_draws_the_relative_noise_it_says_on_any_path(path):
+    times = []
+
+    class Recording(module.NoisedEnergy):
+        event, reference = (1,), Normal((1,), 20.0)
+
+        def __init__(self):
+            super().__init__()
+            self.net, self.path = torch.nn.Linear(1, 1), path
+
+        def at(self, x_t, t, cond=None):
+            times.append(t)
+            return self.net(x_t)[:, 0]
+
+    (term,) = NoisedScoreMatching((1,), -0.5, 1.0, 1.0).terms(Recording()).values()
+    term(Batch(torch.randn(4000, 1)))
+    log_noise = -path.log_snr(times[0].double())
+    assert log_noise.mean().item() == pytest.approx(-0.5, abs=0.01)
+    assert log_noise.std().item() == pytest.approx(1.0, abs=0.02)
+
+
+def test_an_energy_needs_noise_at_the_first_time_of_its_path():
+    with pytest.raises(ValueError, match="no noise at t_min"):
+        PreconditionedEnergy(TimeMLP(3, 16, 1), (3,), RectifiedFlow())
+    PreconditionedEnergy(TimeMLP(3, 16, 1), (3,), RectifiedFlow(t_min=1e-3))
 
 
 def test_chains_persist_by_label_and_are_put_back():

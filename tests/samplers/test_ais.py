@@ -15,7 +15,7 @@ from fourfold.paradigms.energy import RestrictedBoltzmann
 from fourfold.paths import EDM
 from fourfold.samplers.ais import LogZ, bracket_log_z
 from fourfold.samplers.gibbs import BlockGibbs
-from fourfold.samplers.langevin import MALA
+from fourfold.samplers.langevin import MALA, Langevin
 from fourfold.samplers.reference import Bernoulli, GaussianMixture, Normal
 
 COVARIANCE = torch.tensor([[0.5, 0.3], [0.3, 0.4]])
@@ -161,6 +161,20 @@ def test_references_are_normalised_and_draw_what_they_say():
     bits.logits.data.normal_()
     assert bits.log_prob(everything(6)).logsumexp(0).item() == pytest.approx(0, abs=1e-5)
     assert torch.allclose(bits.draw(Noise(0, 0, 20_000)).mean(0), torch.sigmoid(bits.logits), atol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("energy", "chain", "way_out"),
+    [
+        (Gaussian(), Langevin(1, 0.3), "a kernel with a Metropolis rule, such as HMC or MALA"),
+        (Gaussian(), BlockGibbs(1), "a kernel with a Metropolis rule"),
+        (machine(), MALA(1, 0.1), r"BlockGibbs\(1\)"),
+    ],
+    ids=["unadjusted", "blocks of reals", "gradients of bits"],
+)
+def test_moves_that_do_not_leave_the_bridges_invariant_are_refused(energy, chain, way_out):
+    with pytest.raises(TypeError, match=f"{type(chain).__name__} does not leave .* give {way_out}"):
+        bracket_log_z(energy, chain)
 
 
 def test_bad_settings_are_refused():

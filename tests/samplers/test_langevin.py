@@ -78,6 +78,21 @@ def test_unadjusted_chains_have_the_bias_of_their_step():
     assert cold.var(0).mean().item() == pytest.approx(0.1 / 0.75, rel=0.03)
 
 
+@pytest.mark.parametrize("warmup", [1, 20])
+def test_a_chain_without_acceptance_has_nothing_to_adapt_its_step_to(warmup):
+    """Dual averaging starts at ten times the step, and an acceptance that is always 1 would leave it there."""
+    normal = Known(lambda x: -0.5 * x.square().sum(1))
+    result = Langevin(40, 0.5, warmup=warmup).run(normal, Noise(1, 0, 8000))
+    assert bool((result.step_size == 0.5).all())
+    assert result.energies.shape == (8000, 40)
+    assert result.x.var(0).mean().item() == pytest.approx(1 / 0.75, rel=0.03)
+
+
+def test_annealing_leaves_the_step_of_an_unadjusted_chain_alone():
+    result = Annealed(Langevin(4, 0.05), temperatures=3).run(gaussian(), Noise(0, 0, 4))
+    assert bool((result.step_size == 0.05).all())
+
+
 def test_step_sizes_adapt_to_the_target_acceptance():
     result = MALA(50, 1e-3, warmup=100).run(gaussian(), Noise(0, 0, 64))
     assert result.acceptance.mean().item() == pytest.approx(MALA.target, abs=0.1)

@@ -44,7 +44,7 @@ from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetEncoder
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.unet import UNet
-from fourfold.paths import EDM, Path, broadcast
+from fourfold.paths import EDM, Path, broadcast, time_at
 from fourfold.samplers.chains import FEWEST, split_rhat
 from fourfold.samplers.gibbs import Bipartite, BlockGibbs
 from fourfold.samplers.langevin import MALA, Annealed, Langevin, MarkovChain, NoiseAnnealed, reference_of
@@ -132,12 +132,17 @@ class PreconditionedEnergy(NoisedEnergy):
     Args:
         net: ``F(u, tau, cond)``, float32 in and out.
         event: shape of one encoded example.
-        path: the noise process.
+        path: the noise process; there must be some noise at its first time, where the energy of data is taken.
         sigma_data: root mean square of the data.
+
+    Raises:
+        ValueError: for a path without noise at its first time.
     """
 
     def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
         super().__init__()
+        if float(path.sigma(torch.tensor(path.t_min, dtype=torch.float64))) == 0:
+            raise ValueError(f"{path} has no noise at t_min, where the energy of data is taken: set t_min above it")
         self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
         last = torch.tensor(path.t_max, dtype=torch.float64)
         self.reference = Normal(event, math.hypot(float(path.alpha(last)) * sigma_data, float(path.sigma(last))))
@@ -547,10 +552,10 @@ class NoisedScoreMatchingTerm(Term):
         settings, path, n = self.settings, self.energy.path, len(batch.x)
         u = (torch.arange(n, device=batch.x.device) + torch.rand(n, device=batch.x.device)) / n
         log_sigma = settings.mean + settings.std * math.sqrt(2) * torch.erfinv(2 * u.clamp(1e-6, 1 - 1e-6) - 1)
-        t = log_sigma.exp().clamp(path.t_min, path.t_max)
+        t = time_at(path, -log_sigma).float()
         x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
         error = self.denoiser(x_t, t, forgetful(batch.cond, settings.dropout)) - batch.x
-        weight = settings.sigma_data**-2 + t**-2
+        weight = settings.sigma_data**-2 + torch.exp(-2 * log_sigma)
         self.watched = {"energy_gap": self._gap(x_t, t), "rhat": settings.monitor(self.energy)}
         return weight * error.float().square().flatten(1).mean(1)
 
@@ -564,14 +569,15 @@ class NoisedScoreMatchingTerm(Term):
 
 @final
 class NoisedScoreMatching(Objective):
-    """Denoising score matching at every noise level: ``E w(s) ||D(x + s eps, s) - x||^2 / dims`` with ``D = x_s - s^2 grad E``.
+    """Denoising score matching at every noise level: ``E w(s) ||D(x_t, t) - x||^2 / dims``, ``D = (x_t - sigma^2 grad E) / alpha``.
 
-    ``log s ~ N(mean, std^2)``, stratified over the batch, and ``w = 1 / s^2 + 1 / sigma_data^2`` (Vincent 2011; Song, Ermon 2019,
-    https://arxiv.org/abs/1907.05600; weights of Karras et al. 2022). For paths whose time is the noise level.
+    The relative noise level ``s = sigma_t / alpha_t`` has ``log s ~ N(mean, std^2)``, stratified over the batch, and
+    ``w = 1 / s^2 + 1 / sigma_data^2`` (Vincent 2011; Song, Ermon 2019, https://arxiv.org/abs/1907.05600; weights of Karras et
+    al. 2022).
 
     Args:
         event: shape of one encoded example.
-        mean, std: of the logarithm of the noise level.
+        mean, std: of the logarithm of the relative noise level.
         sigma_data: root mean square of the data.
         dropout: share of labels hidden in training.
         chain: moves the chains that monitor mixing, at the least noise.

@@ -21,7 +21,7 @@ from torch import Tensor
 from fourfold.core import Noise, Sampler
 from fourfold.estimands import Energy, NoisedEnergy
 from fourfold.samplers.gibbs import Bipartite, BlockGibbs
-from fourfold.samplers.langevin import HMC, Annealed, Bridge, MarkovChain, State, reference_of
+from fourfold.samplers.langevin import HMC, Annealed, Bridge, MarkovChain, Metropolis, State, reference_of
 
 __all__ = ["LogZ", "bracket_log_z"]
 
@@ -64,11 +64,11 @@ class _Ladder:
     """The bridging distributions of an energy and the moves between them, whose step sizes a pilot run has fixed."""
 
     def __init__(
-        self, energy: Energy, chain: MarkovChain | BlockGibbs, temperatures: int, moves: int, cond: Tensor | None
+        self, energy: Energy, chain: Metropolis | BlockGibbs, temperatures: int, moves: int, cond: Tensor | None
     ) -> None:
         self.chain, self.moves, self.cond = chain, moves, cond
         self.energies = _bridges(energy, temperatures)
-        self.steps = [getattr(chain, "step_size", 1.0)] * (temperatures + 1)
+        self.steps = [chain.step_size if isinstance(chain, Metropolis) else 1.0] * (temperatures + 1)
 
     def weight(self, x: Tensor, k: int, other: int) -> Tensor:
         """``E_k(x) - E_other(x)``, ``(B,)`` float64."""
@@ -86,7 +86,7 @@ class _Ladder:
         return self._followed(energy, chain, x, self.steps[k], noise)
 
     def _followed(
-        self, energy: Energy, chain: MarkovChain, x: Tensor, size: float, noise: Noise
+        self, energy: Energy, chain: Metropolis, x: Tensor, size: float, noise: Noise
     ) -> tuple[Tensor, float]:
         def potential(z: Tensor) -> Tensor:
             return energy(z, self.cond)
@@ -177,7 +177,7 @@ def bracket_log_z(
     Args:
         energy: with a normalised reference.
         chain: whose moves are taken; by default block Gibbs where the energy allows it, else HMC with steps that a
-            pilot run adapts at every temperature.
+            pilot run adapts at every temperature. Both bounds rest on moves that leave every bridge invariant.
         chains: in each direction.
         temperatures: bridging distributions, for an energy of noised data noise levels; more of them tighten the bracket.
         moves: at each temperature.
@@ -188,11 +188,12 @@ def bracket_log_z(
         seed: of every random number.
 
     Raises:
+        TypeError: for a chain whose moves do not leave the energy's distribution invariant, such as Langevin.
         ValueError: for fewer than two chains or no temperature, or samples of another number.
     """
     if chains < 2 or temperatures < 1 or (samples is not None and len(samples) != chains):
         raise ValueError(f"give at least 2 chains, 1 temperature, and as many samples as chains, not {chains}")
-    chain = chain or (BlockGibbs(1) if isinstance(energy, Bipartite) else HMC(1, 0.2, leaps=4))
+    chain = _invariant(energy, chain)
     noise = [Noise(seed, 0, chains, f"ais/{part}") for part in ("pilot", "forward", "start", "reverse")]
     cond = None if label is None else torch.full((chains,), label)
     ladder = _Ladder(energy, chain, temperatures, moves, cond)
@@ -201,6 +202,18 @@ def bracket_log_z(
     start, note = _start(energy, sampler, samples, noise[2], cond)
     high = _log_mean(ladder.reverse(start, noise[3]))
     return LogZ(low[0], -high[0], low[1], high[1], chains, temperatures, note)
+
+
+def _invariant(energy: Energy, chain: MarkovChain | BlockGibbs | None) -> Metropolis | BlockGibbs:
+    """The chain, or the default one, if its moves leave the distribution of the energy invariant."""
+    bits = isinstance(energy, Bipartite)
+    chain = chain or (BlockGibbs(1) if bits else HMC(1, 0.2, leaps=4))
+    if isinstance(chain, Metropolis | BlockGibbs) and isinstance(chain, BlockGibbs) == bits:
+        return chain
+    raise TypeError(
+        f"{type(chain).__name__} does not leave the distribution of a {type(energy).__name__} invariant, so neither bound "
+        f"would hold: give {'BlockGibbs(1)' if bits else 'a kernel with a Metropolis rule, such as HMC or MALA'}"
+    )
 
 
 def _start(

@@ -20,7 +20,18 @@ from fourfold.estimands import Energy, NoisedEnergy, Reference
 from fourfold.paths import broadcast
 from fourfold.samplers.chains import Chains
 
-__all__ = ["HMC", "MALA", "Annealed", "Bridge", "Langevin", "MarkovChain", "NoiseAnnealed", "State", "reference_of"]
+__all__ = [
+    "HMC",
+    "MALA",
+    "Annealed",
+    "Bridge",
+    "Langevin",
+    "MarkovChain",
+    "Metropolis",
+    "NoiseAnnealed",
+    "State",
+    "reference_of",
+]
 
 Potential = Callable[[Tensor], Tensor]
 """An energy with its labels bound: ``(B, *event)`` to ``(B,)``."""
@@ -104,11 +115,10 @@ class MarkovChain(Sampler):
     Attributes:
         steps: moves after the warm-up; the last state is the sample.
         step_size: of a move; the first one, where it is adapted.
-        warmup: moves before, in which each chain adapts its step size to the kernel's ``target`` acceptance.
+        warmup: moves before those that are recorded; in them a :class:`Metropolis` kernel adapts its step size.
     """
 
     needs: ClassVar[type[Estimand]] = Energy
-    target: ClassVar[float]
     steps: int = 200
     step_size: float = 0.1
     warmup: int = 0
@@ -157,11 +167,11 @@ class MarkovChain(Sampler):
         return self._record(potential, state, step, noise, keep)
 
     def _warm(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
-        adaptation = _Adaptation(step, self.target)
+        adaptation = _Adaptation(step, self.target) if isinstance(self, Metropolis) else None
         for _ in range(self.warmup):
             state, acceptance = self.move(energy, state, step, noise)
-            step = adaptation(acceptance)
-        return state, adaptation.final
+            step = step if adaptation is None else adaptation(acceptance)
+        return state, step if adaptation is None else adaptation.final
 
     def _record(self, energy: Potential, state: State, step: Tensor, noise: Noise, keep: int) -> Chains:
         total, energies, states = torch.zeros_like(step), [], []
@@ -173,6 +183,15 @@ class MarkovChain(Sampler):
                 states.append(state.x.flatten(1))
         kept = torch.stack(states, 1) if states else state.x.flatten(1)[:, None][:, :0]
         return Chains(state.x, state.energy, total / self.steps, step, torch.stack(energies, 1), kept)
+
+
+class Metropolis(MarkovChain):
+    """A chain that accepts or refuses each move, so that it leaves ``exp(-E)`` invariant whatever its step size.
+
+    ``target`` is the acceptance probability to which each chain adapts its step size while it warms up.
+    """
+
+    target: ClassVar[float]
 
 
 def _decided(state: State, proposal: State, log_ratio: Tensor, noise: Noise) -> tuple[State, Tensor]:
@@ -193,7 +212,6 @@ class Langevin(MarkovChain):
         temperature: ``T``.
     """
 
-    target: ClassVar[float] = 1.0
     temperature: float = 1.0
 
     def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
@@ -205,7 +223,7 @@ class Langevin(MarkovChain):
 
 @final
 @dataclass(frozen=True)
-class MALA(MarkovChain):
+class MALA(Metropolis):
     """A Langevin step as a proposal, accepted by the Metropolis-Hastings rule, which removes its bias.
 
     ``log r = E(x) - E(y) + (||y - x + h grad E(x)||^2 - ||x - y + h grad E(y)||^2) / 4h``; the optimal acceptance in many
@@ -224,7 +242,7 @@ class MALA(MarkovChain):
 
 @final
 @dataclass(frozen=True)
-class HMC(MarkovChain):
+class HMC(Metropolis):
     """Hamiltonian Monte Carlo: ``leaps`` leapfrog steps from a fresh momentum, accepted by the change of the total energy.
 
     ``p <- p - h/2 grad E(x), x <- x + h p, p <- p - h/2 grad E(x)`` and ``log r = E(x) + |p|^2/2 - E(x') - |p'|^2/2`` (Duane et
@@ -278,7 +296,8 @@ class Annealed(Sampler):
     those of the temperature at which chains cease to cross. Jumps mend that where the reference overlaps with the
     modes, as it does in few dimensions: a fresh draw ``y`` of the reference is accepted with probability
     ``min(1, exp(E_b(x) - E_b(y)) q(x) / q(y))`` (the independence sampler: Tierney 1994,
-    https://doi.org/10.1214/aos/1176325750). Step sizes follow the acceptance of the moves before.
+    https://doi.org/10.1214/aos/1176325750). Step sizes of a :class:`Metropolis` kernel follow the acceptance of the moves
+    before.
 
     Attributes:
         chain: the moves; its ``steps`` after its ``warmup`` end the run at temperature 1.
@@ -317,7 +336,8 @@ class Annealed(Sampler):
         state = State.at(energy, x)
         for _ in range(self.moves):
             state, acceptance = self.chain.move(energy, state, step, noise)
-            step = step * (0.25 * (acceptance - self.chain.target)).exp()
+            if isinstance(self.chain, Metropolis):
+                step = step * (0.25 * (acceptance - self.chain.target)).exp()
         for _ in range(self.jumps):
             state = _jumped(bridge.reference, energy, state, noise)
         return state.x, step
