@@ -33,12 +33,13 @@ def locked(folder: Path, doing: str = "being trained") -> Iterator[None]:
     the folder is not locked.
 
     Args:
-        folder: is made if it is not there.
+        folder: is made if it is not there; one that was made is removed again if nothing came into it.
         doing: what a second process is told about the first.
 
     Raises:
         RunInUse: if another process holds the folder, naming that process.
     """
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     file = _hold(folder / LOCK, f"{folder} is {doing}")
     try:
@@ -46,6 +47,8 @@ def locked(folder: Path, doing: str = "being trained") -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             (folder / LOCK).unlink()  # before the lock is released, so that nobody else's file is removed
+            if made:
+                folder.rmdir()
         os.close(file)
 
 

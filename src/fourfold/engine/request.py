@@ -1,0 +1,95 @@
+"""What :func:`fourfold.fit` was asked for, and what ``card.json`` says of it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from fourfold.core import GenerativeModel, Staged, Training
+from fourfold.data import Dataset
+from fourfold.engine.budget import Budget
+from fourfold.engine.distributed import join
+from fourfold.engine.loop import Loop, Step
+from fourfold.engine.precision import Choice
+from fourfold.paradigms import resolve
+
+__all__ = ["Request", "card_of", "describe", "parameters"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The parsed arguments of :func:`fourfold.fit`, or of one stage of it.
+
+    Attributes:
+        options: further arguments of :func:`fourfold.load`, which the card keeps.
+        folder: the run folder, if there is one.
+        stage: the name of the stage, with those of the stages that hold it; empty for the whole run.
+    """
+
+    paradigm: str | GenerativeModel
+    dataset: Dataset
+    options: Mapping[str, Any]
+    budget: Budget
+    size: str
+    seed: int
+    precision: str | None
+    compile: bool | None
+    folder: Path | None
+    resume: bool
+    training: Training | None
+    device: str
+    checkpoint_every: float
+    observe: Callable[[Step], None] | None
+    say: Callable[[str], None]
+    stage: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name of the paradigm; of a model, that of its objective."""
+        return self.paradigm if isinstance(self.paradigm, str) else type(self.paradigm.objective).__name__
+
+
+def parameters(model: GenerativeModel) -> int:
+    """Numbers that sampling needs: those of the estimand, and of the estimands that a learned codec holds."""
+    codec = model.codec
+    held = [stage.model for stage in codec.stages()] if isinstance(codec, Staged) else []
+    return sum(p.numel() for p in model.estimand.parameters()) + sum(parameters(one) for one in held)
+
+
+def describe(name: str, model: GenerativeModel, asked: Request, training: Training) -> dict[str, Any]:
+    """What ``card.json`` holds before the model itself is trained."""
+    packages = ("fourfold", "torch", "numpy", "safetensors")
+    hardware = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
+    return {
+        "paradigm": name,
+        "recipe": "" if isinstance(asked.paradigm, GenerativeModel) else resolve(name, asked.dataset.space),
+        "size": asked.size,
+        "parameters": parameters(model),
+        "data": {**asked.dataset.record(), "options": dict(asked.options)},
+        "seed": asked.seed,
+        "budget": str(asked.budget),
+        "training": asdict(training),
+        "hardware": {**hardware, "device": str(model.device), "processes": join().world},
+        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
+        "command": shlex.join(sys.argv),
+        "steps": 0,
+        "seconds": 0.0,
+        "done": False,
+    }
+
+
+def card_of(name: str, loop: Loop, asked: Request, choice: Choice) -> dict[str, Any]:
+    """What ``card.json`` holds."""
+    measured = [str(m) for m in choice.measured]
+    precision = {"name": choice.precision.name, "compiled": choice.precision.compiled, "measured": measured}
+    return {**describe(name, loop.model, asked, loop.training), "precision": precision}

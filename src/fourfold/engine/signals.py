@@ -1,0 +1,45 @@
+"""Signals that ask to stop, turned into a request that training answers after the step it is in."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import final
+
+__all__ = ["Interrupted", "Stop", "signals"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was stopped from outside; everything is saved."""
+
+
+@final
+@dataclass
+class Stop:
+    """The number of the signal that has asked to stop, or 0."""
+
+    signal: int = 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.signal:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+@contextlib.contextmanager
+def signals() -> Iterator[Stop]:
+    """Turn SIGINT and SIGTERM into a request, so that no step is cut in half; a second one interrupts at once."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
