@@ -34,7 +34,7 @@ def measure(name: str, data: Dataset, budget: str, size: str, seed: int, grid: P
     if grid is not None:
         save_grid(drawn.x, grid / f"{name.replace('/', '-')}.png")
     features = image_features("efficientnet-lite0")
-    train, test = cached(features, chosen.train), cached(features, chosen.test)
+    train, test = chosen.train.features(cached(features, chosen.train.pool)), cached(features, chosen.test)
     score = frechet_distance(features(drawn.x), test, features=features.name, train=train, protocol=features.protocol)
     likelihood = run.log_prob(data.test.x[:1000])
     bits = (

@@ -29,24 +29,28 @@ from fourfold.metrics.features import (
     cached,
     image_features,
 )
+from fourfold.metrics.floor import Draws, choose_draws, floor_of
 from fourfold.metrics.frechet import frechet_distance, gaussian_distance
 from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.mmd import median_bandwidth, mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
-from fourfold.metrics.score import Score, bootstrap, jackknife
+from fourfold.metrics.score import Floor, Score, bootstrap, jackknife
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, ngrams, repetition
 
 __all__ = [
     "Drawn",
+    "Draws",
     "EfficientNetLite0",
     "Examples",
     "Features",
+    "Floor",
     "Inception",
     "Pixels",
     "Score",
     "Standardised",
     "bootstrap",
     "cached",
+    "choose_draws",
     "copied_ngrams",
     "coverage",
     "default_features",
@@ -55,6 +59,7 @@ __all__ = [
     "draw",
     "evaluate",
     "examples",
+    "floor_of",
     "frechet_distance",
     "gaussian_distance",
     "headline",

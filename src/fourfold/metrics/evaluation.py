@@ -16,6 +16,7 @@ from torch import Tensor
 from fourfold.core import GenerativeModel, LogProb, count_evaluations
 from fourfold.data import Dataset, Split
 from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, Standardised, cached, image_features
+from fourfold.metrics.floor import Draws, choose_draws
 from fourfold.metrics.frechet import frechet_distance
 from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.mmd import mmd
@@ -76,14 +77,14 @@ class Examples:
     """The raw examples a model is judged by: the same ones whatever the model and the seed.
 
     Attributes:
-        train: ``n`` training examples, for floors.
+        train: draws of ``n`` training examples, for floors; with ``cond``, of the same labels as ``test``.
         test: ``n`` test examples.
         cond: the labels or captions of ``test``, which samples are drawn for; ``None`` where unconditional.
         fresh: validation examples, the floor of memorisation.
         all_train: all training examples (for text: the stream).
     """
 
-    train: Tensor
+    train: Draws
     test: Tensor
     cond: Tensor | None
     fresh: Tensor
@@ -95,10 +96,11 @@ def examples(dataset: Dataset, n: int = 2000) -> Examples:
     test, train, fresh = (_windows(dataset, part) for part in (dataset.test, dataset.train, dataset.validation))
     n = min(n, len(test), len(train))
     rows = _permutation(len(test))[:n]
+    cond = test.cond[rows] if dataset.space.conditional and test.cond is not None else None
     return Examples(
-        train.x[_permutation(len(train))[:n]],
+        choose_draws(train.x, n, train.cond, cond),
         test.x[rows],
-        test.cond[rows] if dataset.space.conditional and test.cond is not None else None,
+        cond,
         fresh.x[_permutation(len(fresh))[:n]],
         dataset.train.x,
     )
@@ -286,7 +288,8 @@ def _measures(x: Tensor, dataset: Dataset, chosen: Examples, features: str | Non
 
 
 def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -> Iterator[Score]:
-    a, b, base = features(x), cached(features, chosen.test), cached(features, chosen.train)
+    a, b = features(x), cached(features, chosen.test)
+    base = chosen.train.features(cached(features, chosen.train.pool))
     yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
     yield from _neighbours(a, b, base, features.name)
     yield mmd(a, b, features=features.name, train=base)
@@ -298,7 +301,7 @@ def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -
 
 def _of_vectors(x: Tensor, chosen: Examples) -> Iterator[Score]:
     features = Standardised(chosen.all_train)
-    a, b, base = features(x), features(chosen.test), features(chosen.train)
+    a, b, base = features(x), features(chosen.test), chosen.train.features(features(chosen.train.pool))
     yield mmd(a, b, features=features.name, train=base)
     yield from _neighbours(a, b, base, features.name)
     yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
@@ -317,7 +320,7 @@ def _of_text(x: Tensor, chosen: Examples, unit: str) -> Iterator[Score]:
         yield copied_ngrams(x, chosen.all_train, test, unit=unit)
 
 
-def _neighbours(a: Tensor, b: Tensor, base: Tensor, name: str) -> list[Score]:
+def _neighbours(a: Tensor, b: Tensor, base: Draws, name: str) -> list[Score]:
     """Precision, recall, density and coverage, where there are examples enough for a fifth neighbour."""
     if min(len(a), len(b)) <= 5:
         return []

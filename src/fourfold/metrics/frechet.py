@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.score import GROUPS, Score, jackknife
 
 __all__ = ["frechet_distance", "gaussian_distance"]
@@ -26,7 +27,13 @@ def gaussian_distance(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tens
 
 
 def frechet_distance(
-    x: Tensor, y: Tensor, *, features: str, train: Tensor | None = None, groups: int = GROUPS, protocol: str = ""
+    x: Tensor,
+    y: Tensor,
+    *,
+    features: str,
+    train: Tensor | Draws | None = None,
+    groups: int = GROUPS,
+    protocol: str = "",
 ) -> Score:
     """The squared Frechet distance of features of samples and of references. It is biased upwards by about ``1/n``.
 
@@ -37,7 +44,7 @@ def frechet_distance(
         x: features of samples, ``(n, D)``; ``n < D`` is allowed.
         y: features of references, ``(m, D)``.
         features: the name of the feature space; only ``inception`` makes it the FID of the literature.
-        train: features of training examples, for the floor; the first ``n`` are used.
+        train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
         groups: of the jackknife.
         protocol: what the feature space is, in words.
 
@@ -46,17 +53,17 @@ def frechet_distance(
     _check(x, y)
     reference = _Reference(y)
     value, low, high = jackknife(lambda kept: reference.distance(x[kept]), len(x), groups)
+    floor = floor_of(train, len(x), reference.distance)
     return Score(
         "FID[inception]" if features == "inception" else f"frechet_distance[{features}]",
         value,
         low,
         high,
-        math.nan if train is None else reference.distance(train[: len(x)]),
-        len(x),
-        f"{protocol or features}; {len(x)} samples against {len(y)} references; float64; "
+        n=len(x),
+        protocol=f"{protocol or features}; {len(x)} samples against {len(y)} references; float64; "
         f"interval over samples: jackknife of {groups} groups",
         better="lower",
-    )
+    ).beside(floor)
 
 
 class _Reference:

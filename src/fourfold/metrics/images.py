@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 from torch.nn import functional
 
+from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.score import Score, bootstrap
 
 __all__ = ["detail_ratio"]
 
 
-def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | None = None) -> Score:
+def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Draws | None = None) -> Score:
     """The energy of fine detail in samples over that in references: below 1 is blur, above 1 residual noise.
 
     Detail is what a 3 x 3 box blur takes away; its energy is the mean square per image.
@@ -21,16 +20,16 @@ def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Non
         x: raw samples, ``(n, C, H, W)``.
         y: raw references, ``(m, C, H, W)``.
         levels: of a pixel.
-        train: raw training examples for the floor; the first ``n`` are used.
+        train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
     """
     reference = _detail(y, levels).mean().clamp(min=1e-12)
     value, low, high = bootstrap(lambda means: means[:, 0], _detail(x, levels) / reference)
-    floor = math.nan if train is None else (_detail(train[: len(x)], levels).mean() / reference).item()
+    floor = floor_of(train, len(x), lambda base: (_detail(base, levels).mean() / reference).item())
     words = (
         f"energy outside of a 3 x 3 box blur, {len(x)} samples against {len(y)} references; "
         "interval over samples: bootstrap"
     )
-    return Score("detail_ratio[pixels]", value, low, high, floor, len(x), words)
+    return Score("detail_ratio[pixels]", value, low, high, n=len(x), protocol=words).beside(floor)
 
 
 def _detail(x: Tensor, levels: int) -> Tensor:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
+from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.score import GROUPS, Score, jackknife
 
 __all__ = ["median_bandwidth", "mmd"]
@@ -26,7 +25,7 @@ def mmd(
     y: Tensor,
     *,
     features: str,
-    train: Tensor | None = None,
+    train: Tensor | Draws | None = None,
     bandwidths: tuple[float, ...] | None = None,
     groups: int = GROUPS,
 ) -> Score:
@@ -40,7 +39,7 @@ def mmd(
         x: features of samples, ``(n, D)``, n at least 2.
         y: features of references, ``(m, D)``, m at least 2.
         features: the name of the feature space.
-        train: features of training examples for the floor; the first ``n`` are used.
+        train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
         bandwidths: each ``h``; by default 1/4, 1/2 and 1 times :func:`median_bandwidth` of the references.
         groups: of the jackknife.
 
@@ -52,17 +51,15 @@ def mmd(
     h = (median / 4, median / 2, median) if bandwidths is None else bandwidths
     inner = _off_diagonal(_kernel(y, y, h))
     value, low, high = jackknife(_Discrepancy(x, y, h, inner), len(x), groups)
-    floor = math.nan
-    if train is not None:
-        base = train[: len(x)]
-        floor = _Discrepancy(base, y, h, inner)(torch.ones(len(base), dtype=torch.bool))
+    floor = floor_of(train, len(x), lambda base: _Discrepancy(base, y, h, inner).of_all())
     rule = "1/4, 1/2 and 1 times the median distance of references" if bandwidths is None else "given"
     shown = ", ".join(f"{value:.4g}" for value in h)
     words = (
         f"{features}; unbiased MMD², mean of Gaussian kernels of bandwidth {shown} ({rule}); {len(x)} samples against {len(y)} "
         f"references; interval over samples: jackknife of {groups} groups"
     )
-    return Score(f"mmd²[{features}, gaussian]", value, low, high, floor, len(x), words, better="lower")
+    name = f"mmd²[{features}, gaussian]"
+    return Score(name, value, low, high, n=len(x), protocol=words, better="lower").beside(floor)
 
 
 class _Discrepancy:
@@ -73,6 +70,10 @@ class _Discrepancy:
 
     def __call__(self, kept: Tensor) -> float:
         return _off_diagonal(self.xx[kept][:, kept]) + self.inner - 2 * self.xy[kept].mean().item()
+
+    def of_all(self) -> float:
+        """MMD² of all samples."""
+        return self(torch.ones(len(self.xx), dtype=torch.bool))
 
 
 def _kernel(a: Tensor, b: Tensor, bandwidths: tuple[float, ...]) -> Tensor:

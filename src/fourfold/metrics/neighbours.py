@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
-from fourfold.metrics.score import Score, bootstrap
+from fourfold.metrics.floor import Draws, floor_of
+from fourfold.metrics.score import Floor, Score, bootstrap
 
 __all__ = ["coverage", "density", "memorisation_ratio", "precision", "recall"]
 
 _PLUS_FOUR = torch.tensor([[0.0], [0.0], [1.0], [1.0]], dtype=torch.float64)
 
 
-def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | None = None, k: int = 3) -> Score:
+def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Score:
     """The share of samples that lie within the k-th-neighbour ball of some reference.
 
     Args:
         x: features of samples, ``(n, D)``.
         y: features of references, ``(m, D)``, ``m > k``.
         features: the name of the feature space.
-        train: features of training examples for the floor; the first ``n`` are used.
+        train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
         k: which neighbour sets a ball's radius.
 
     Reference: Kynkaanniemi, Karras, Laine, Lehtinen, Aila 2019, https://arxiv.org/abs/1904.06991
     """
-    floor = None if train is None else _inside(train[: len(x)], y, k)
-    return _share(f"precision[{features}]", _inside(x, y, k), floor, _words(x, y, k, "samples"))
+    floor = floor_of(train, len(x), lambda base: _part(_inside(base, y, k)))
+    return _share(f"precision[{features}]", _inside(x, y, k), _words(x, y, k, "samples")).beside(floor)
 
 
-def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | None = None, k: int = 3) -> Score:
+def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Score:
     """The share of references that lie within the k-th-neighbour ball of some sample; arguments as in :func:`precision`.
 
     Reference: Kynkaanniemi, Karras, Laine, Lehtinen, Aila 2019, https://arxiv.org/abs/1904.06991
     """
-    floor = None if train is None else _inside(y, train[: len(x)], k)
-    return _share(f"recall[{features}]", _inside(y, x, k), floor, _words(x, y, k, "references"))
+    floor = floor_of(train, len(x), lambda base: _part(_inside(y, base, k)))
+    return _share(f"recall[{features}]", _inside(y, x, k), _words(x, y, k, "references")).beside(floor)
 
 
-def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | None = None, k: int = 5) -> Score:
+def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Score:
     """How many reference balls a sample lies in, divided by ``k``: precision that one outlier cannot raise.
 
     ``1/(k n) Σ_j Σ_i 1[|x_j - y_i| ≤ r_k(y_i)]``; it may exceed 1. Arguments as in :func:`precision`.
@@ -47,18 +46,18 @@ def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | None = None,
     Reference: Naeem, Oh, Uh, Choi, Yoo 2020, https://arxiv.org/abs/2002.09797
     """
     value, low, high = bootstrap(_mean, _depth(x, y, k))
-    floor = math.nan if train is None else _depth(train[: len(x)], y, k).mean().item()
     words = f"{_words(x, y, k, 'samples')}: bootstrap"
-    return Score(f"density[{features}]", value, low, high, floor, len(x), words, better="higher")
+    score = Score(f"density[{features}]", value, low, high, n=len(x), protocol=words, better="higher")
+    return score.beside(floor_of(train, len(x), lambda base: _depth(base, y, k).mean().item()))
 
 
-def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | None = None, k: int = 5) -> Score:
+def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Score:
     """The share of references whose k-th-neighbour ball (among references) holds a sample; arguments as before.
 
     Reference: Naeem, Oh, Uh, Choi, Yoo 2020, https://arxiv.org/abs/2002.09797
     """
-    floor = None if train is None else _covered(train[: len(x)], y, k)
-    return _share(f"coverage[{features}]", _covered(x, y, k), floor, _words(x, y, k, "references"))
+    floor = floor_of(train, len(x), lambda base: _part(_covered(base, y, k)))
+    return _share(f"coverage[{features}]", _covered(x, y, k), _words(x, y, k, "references")).beside(floor)
 
 
 def memorisation_ratio(
@@ -78,22 +77,26 @@ def memorisation_ratio(
         fresh: features of further held-out examples, whose ratio is the floor.
     """
     value, low, high = bootstrap(_ratio, _nearest_pair(x, train, held_out))
-    floor = math.nan if fresh is None else _ratio(_nearest_pair(fresh, train, held_out).mean(0, True)).item()
+    floor = Floor() if fresh is None else Floor(*bootstrap(_ratio, _nearest_pair(fresh, train, held_out)))
     words = (
         f"{features}; nearest of {len(train)} training against nearest of {len(held_out)} held-out examples; "
         f"floor: fresh held-out examples in the samples' place; interval over samples: bootstrap"
     )
-    return Score(f"memorisation_ratio[{features}]", value, low, high, floor, len(x), words)
+    return Score(f"memorisation_ratio[{features}]", value, low, high, n=len(x), protocol=words).beside(floor)
 
 
-def _share(name: str, hits: Tensor, floor: Tensor | None, words: str) -> Score:
+def _part(hits: Tensor) -> float:
+    """The share of hits."""
+    return hits.double().mean().item()
+
+
+def _share(name: str, hits: Tensor, words: str) -> Score:
     """A share of points; two hits and two misses are added for its interval, so that a share of 0 or 1 has one too."""
     terms = hits.double()[:, None]
     _, low, high = bootstrap(_mean, torch.cat([terms, _PLUS_FOUR]))
-    value = terms.mean().item()
+    value = _part(hits)
     words = f"{words}: bootstrap with two hits and two misses added (Agresti, Coull 1998)"
-    base = math.nan if floor is None else floor.double().mean().item()
-    return Score(name, value, min(low, value), max(high, value), base, len(hits), words, better="higher")
+    return Score(name, value, min(low, value), max(high, value), n=len(hits), protocol=words, better="higher")
 
 
 def _words(x: Tensor, y: Tensor, k: int, over: str) -> str:

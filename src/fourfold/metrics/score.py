@@ -6,18 +6,26 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
 from fourfold.vocabulary import Kind
 
-__all__ = ["GROUPS", "Score", "bootstrap", "jackknife", "t_quantile"]
+__all__ = ["GROUPS", "Floor", "Score", "bootstrap", "jackknife", "t_quantile"]
 
 GROUPS = 10
 """Groups of a jackknife."""
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09)
+
+
+class Floor(NamedTuple):
+    """What examples of the data score themselves, with the ends of an interval; NaN where that is not known."""
+
+    value: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
 
 
 @final
@@ -35,6 +43,8 @@ class Score:
         unit: of ``value``, where it has one.
         better: ``"lower"``, ``"higher"`` or ``""`` (neither: nearer to the floor).
         kind: what kind of number a likelihood is; ``None`` for all else.
+        floor_low, floor_high: the interval that holds the score of ``n`` new examples of the data in 95 % of cases; NaN
+            where the floor was drawn once. A score in it, or beyond it on the better side, is as good as the data's own.
     """
 
     name: str
@@ -47,13 +57,20 @@ class Score:
     unit: str = ""
     better: str = ""
     kind: Kind | None = None
+    floor_low: float = math.nan
+    floor_high: float = math.nan
 
     def __str__(self) -> str:
         interval = f" [{self.low:.4g}, {self.high:.4g}]" if math.isfinite(self.low) else ""
-        floor = f", floor {self.floor:.4g}" if math.isfinite(self.floor) else ""
+        spread = f" [{self.floor_low:.4g}, {self.floor_high:.4g}]" if math.isfinite(self.floor_low) else ""
+        floor = f", floor {self.floor:.4g}{spread}" if math.isfinite(self.floor) else ""
         kind = f" ({str(self.kind).replace('_', ' ')})" if self.kind is not None else ""
         counted = f" (n = {self.n})" if self.n else ""
         return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}".rstrip() + f"{floor}{counted}"
+
+    def beside(self, floor: Floor) -> Score:
+        """The same score with a floor."""
+        return dataclasses.replace(self, floor=floor.value, floor_low=floor.low, floor_high=floor.high)
 
     def record(self) -> dict[str, Any]:
         """A JSON value; numbers that are not finite become ``None``."""
@@ -63,7 +80,8 @@ class Score:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Score:
         """What :meth:`record` wrote."""
-        numbers = {k: math.nan for k in ("value", "low", "high", "floor") if record.get(k) is None}
+        fields = ("value", "low", "high", "floor", "floor_low", "floor_high")
+        numbers = {k: math.nan for k in fields if record.get(k) is None}
         kind = record.get("kind")
         return cls(**{**record, **numbers, "kind": None if kind is None else Kind(kind)})
 

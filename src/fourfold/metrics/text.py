@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from fourfold.metrics.score import GROUPS, Score, bootstrap, jackknife
+from fourfold.metrics.floor import Draws, floor_of
+from fourfold.metrics.score import GROUPS, Floor, Score, bootstrap, jackknife
 
 __all__ = ["copied_ngrams", "ngram_divergence", "ngrams", "repetition"]
 
@@ -30,7 +31,7 @@ def ngrams(windows: Tensor, n: int) -> Tensor:
 
 
 def ngram_divergence(
-    x: Tensor, y: Tensor, n: int, *, train: Tensor | None = None, unit: str = "characters", groups: int = GROUPS
+    x: Tensor, y: Tensor, n: int, *, train: Tensor | Draws | None = None, unit: str = "characters", groups: int = GROUPS
 ) -> Score:
     """The Jensen-Shannon divergence of the n-gram counts of samples and of references, in bits: 0 to 1.
 
@@ -41,7 +42,7 @@ def ngram_divergence(
         x: windows of sampled ids, ``(B, L)``.
         y: windows of reference ids, ``(B', L)``.
         n: tokens in an n-gram.
-        train: windows of training ids for the floor; the first ``B`` are used.
+        train: windows of training ids for the floor: several draws, or one, whose first ``B`` are used.
         unit: what a token is.
         groups: of the jackknife.
 
@@ -49,12 +50,13 @@ def ngram_divergence(
     """
     codes, reference = ngrams(x, n), ngrams(y, n).flatten()
     value, low, high = jackknife(lambda kept: _divergence(codes[kept].flatten(), reference), len(x), groups)
-    floor = math.nan if train is None else _divergence(ngrams(train[: len(x)], n).flatten(), reference)
+    floor = floor_of(train, len(x), lambda base: _divergence(ngrams(base, n).flatten(), reference))
     words = (
         f"Jensen-Shannon divergence of {n}-gram frequencies in bits; {codes.numel()} against {len(reference)} n-grams; "
         f"interval over samples: jackknife of {groups} groups"
     )
-    return Score(f"ngram_divergence[{unit}, n={n}]", value, low, high, floor, len(x), words, "bits", "lower")
+    name = f"ngram_divergence[{unit}, n={n}]"
+    return Score(name, value, low, high, n=len(x), protocol=words, unit="bits", better="lower").beside(floor)
 
 
 def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") -> Score:
@@ -70,7 +72,8 @@ def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") ->
     """
     value, low, high = bootstrap(_first, _repeated(x, n))
     words = f"share of {n}-grams seen before in the same sample; floor: test text; interval over samples: bootstrap"
-    return Score(f"repetition[{unit}, n={n}]", value, low, high, _repeated(y, n).mean().item(), len(x), words)
+    floor = Floor(*bootstrap(_first, _repeated(y, n)))
+    return Score(f"repetition[{unit}, n={n}]", value, low, high, n=len(x), protocol=words).beside(floor)
 
 
 def copied_ngrams(x: Tensor, stream: Tensor, y: Tensor, n: int = 32, *, unit: str = "characters") -> Score:
@@ -86,7 +89,8 @@ def copied_ngrams(x: Tensor, stream: Tensor, y: Tensor, n: int = 32, *, unit: st
     known = ngrams(stream[None], n).flatten()
     value, low, high = bootstrap(_first, _known(x, known, n))
     words = f"share of {n}-grams found in the training text; floor: test text; interval over samples: bootstrap"
-    return Score(f"copied[{unit}, n={n}]", value, low, high, _known(y, known, n).mean().item(), len(x), words)
+    floor = Floor(*bootstrap(_first, _known(y, known, n)))
+    return Score(f"copied[{unit}, n={n}]", value, low, high, n=len(x), protocol=words).beside(floor)
 
 
 def _first(means: Tensor) -> Tensor:

@@ -1,0 +1,114 @@
+"""The floor of a score: what training examples score in the samples' place, drawn several times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from fourfold.metrics.score import Floor, t_quantile
+
+__all__ = ["Draws", "choose_draws", "floor_of"]
+
+TIMES = 10
+"""Draws of a floor."""
+POOL = 3
+"""Training examples that draws are made of, as a multiple of the size of one draw."""
+MOST = 0.8
+"""The largest part of its pool that a draw may be, for the spread of the draws to tell that of new examples."""
+
+
+@final
+@dataclass(frozen=True)
+class Draws:
+    """Several draws without replacement from a pool of training examples, or of their features.
+
+    Attributes:
+        pool: ``(P, ...)``.
+        rows: of the pool, one draw a row: ``(K, n)`` int64. Where samples have labels, column ``i`` has that of sample ``i``.
+    """
+
+    pool: Tensor
+    rows: Tensor
+
+    def features(self, pool: Tensor) -> Draws:
+        """The same draws from the features of the pool."""
+        return Draws(pool, self.rows)
+
+
+def floor_of(train: Tensor | Draws | None, n: int, statistic: Callable[[Tensor], float]) -> Floor:
+    """A floor and the interval that holds the same statistic of ``n`` new examples in 95 % of cases.
+
+    With ``K`` draws of ``n`` of ``P`` examples, of mean ``m`` and standard deviation ``s``, the deviation of a draw of new
+    examples is ``σ = s / sqrt(1 - n/P)``, because draws from one pool resemble each other, and the interval is
+    ``m ± t_{K-1} σ sqrt(1 + n/P + (1 - n/P)/K)``: exact in the second moment where the statistic is a mean.
+
+    Args:
+        train: draws; or one draw of at least ``n`` examples, whose floor has no interval; ``None``: there is no floor.
+        n: how many of each draw are used, which is the number of samples.
+        statistic: of examples, ``(n, ...)``.
+
+    Reference: Cochran 1977, Sampling Techniques, chapter 2 (the finite population correction).
+    """
+    if train is None:
+        return Floor()
+    if not isinstance(train, Draws):
+        return Floor(statistic(train[:n]))
+    values = torch.tensor([statistic(train.pool[rows[:n]]) for rows in train.rows], dtype=torch.float64)
+    mean, times, part = values.mean().item(), len(values), min(n, train.rows.shape[1]) / len(train.pool)
+    if times < 2 or part > MOST:
+        return Floor(mean)
+    deviation = values.std().item() / math.sqrt(1 - part)
+    half = t_quantile(times) * deviation * math.sqrt(1 + part + (1 - part) / times)
+    return Floor(mean, mean - half, mean + half)
+
+
+def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, wanted: Tensor | None = None) -> Draws:
+    """Draw ``n`` of the training examples :data:`TIMES` times from a pool of at most :data:`POOL` times as many.
+
+    Args:
+        x: training examples, ``(N, ...)``, ``N >= n``.
+        n: the size of a draw.
+        labels: of the training examples, ``(N,)`` or captions ``(N, L)``.
+        wanted: those of the samples, ``(n, ...)``: a draw then has the same labels in the same order, as far as training
+            examples have them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    if labels is None or wanted is None:
+        kept = torch.randperm(len(x), generator=generator)[: POOL * n]
+        rows = torch.stack([torch.randperm(len(kept), generator=generator)[:n] for _ in range(TIMES)])
+        return Draws(x[kept], rows)
+    groups = _groups(labels, wanted, generator)
+    kept, place = torch.unique(torch.cat([pool for _, pool in groups]), return_inverse=True)
+    edges = torch.tensor([len(pool) for _, pool in groups]).cumsum(0).tolist()
+    rows = torch.empty(TIMES, n, dtype=torch.long)
+    for (columns, pool), end in zip(groups, edges, strict=True):
+        own = place[end - len(pool) : end]
+        for row in rows:
+            row[columns] = own[_some(len(own), len(columns), generator)]
+    return Draws(x[kept], rows)
+
+
+def _groups(labels: Tensor, wanted: Tensor, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
+    """The columns of each label that is wanted, with the training examples that may stand there.
+
+    A label that no training example has is stood in for by any example.
+    """
+    values, which = torch.unique(wanted, dim=0, return_inverse=True)
+    found = []
+    for i, value in enumerate(values):
+        columns = (which == i).nonzero().flatten()
+        same = (labels == value).flatten(1).all(1) if labels.ndim > 1 else labels == value
+        own = same.nonzero().flatten() if bool(same.any()) else torch.arange(len(labels))
+        found.append((columns, own[torch.randperm(len(own), generator=generator)[: POOL * len(columns)]]))
+    return found
+
+
+def _some(many: int, n: int, generator: torch.Generator) -> Tensor:
+    """``n`` of so many, none twice while there are enough."""
+    rounds = [torch.randperm(many, generator=generator) for _ in range(-(-n // many))]
+    return torch.cat(rounds)[:n]
