@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel, LogProb, count_evaluations
 from fourfold.data import Dataset, Split
+from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, Standardised, cached, image_features
 from fourfold.metrics.floor import Draws, choose_draws
 from fourfold.metrics.frechet import frechet_distance
@@ -39,6 +40,8 @@ __all__ = [
     "quality",
 ]
 
+FIRST = 4
+"""Examples that are scored even where patience is over."""
 SMALLEST = 16
 """Images with a shorter side are judged by their pixels: a network trained on photographs knows nothing of them."""
 
@@ -236,17 +239,27 @@ def likelihood(
 
 
 def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int, seconds: float | None) -> LogProb:
-    """Score blocks, the first a small one, until all are done, there is no likelihood, or not even 16 fit into the time."""
+    """Score blocks until all are done or there is no likelihood.
+
+    With ``seconds``, a first block of :data:`FIRST` is scored however long it takes; each later one is at most four times as
+    large, begun where at least 16 examples should fit into the time, and given up when the time is over.
+    """
+    start, done, size = time.perf_counter(), 0, 256 if seconds is None else FIRST
     parts: list[LogProb] = []
-    done, size, start = 0, 256 if seconds is None else 16, time.perf_counter()
-    while done < len(x) and size >= 16:
+    while done < len(x) and size > 0:
         labels = None if cond is None else cond[done : done + size]
-        parts.append(model.log_prob(x[done : done + size], labels, seed=seed + done))
+        limit = math.inf if seconds is None or not parts else start + seconds
+        try:
+            with deadline(model, limit):
+                parts.append(model.log_prob(x[done : done + size], labels, seed=seed + done))
+        except TimeUp:
+            break
         if parts[0].kind is Kind.NONE:
             break
         done += size
-        used = time.perf_counter() - start
-        size = 256 if seconds is None else min(256, int((seconds / used - 1) * done))
+        used = max(time.perf_counter() - start, 1e-9)
+        fits = 256 if seconds is None else int((seconds / used - 1) * done)
+        size = min(fits, 256 if seconds is None else 4 * size, 256) if fits >= 16 else 0
     return LogProb.cat(parts)
 
 

@@ -1,0 +1,37 @@
+"""A time limit on what a network computes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+
+__all__ = ["TimeUp", "deadline"]
+
+
+class TimeUp(Exception):  # noqa: N818 (what happened)
+    """The time is over."""
+
+
+@contextlib.contextmanager
+def deadline(model: nn.Module, end: float) -> Iterator[None]:
+    """Raise :class:`TimeUp` at the first call of any part of the model after ``end``, while the context is open.
+
+    Args:
+        model: whose modules are watched by hooks; nothing else of it changes.
+        end: a time of :func:`time.perf_counter`.
+    """
+
+    def check(module: nn.Module, args: tuple[Any, ...]) -> None:
+        if time.perf_counter() > end:
+            raise TimeUp
+
+    handles = [module.register_forward_pre_hook(check) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
