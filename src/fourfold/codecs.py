@@ -61,7 +61,7 @@ class TextTokens(Codec):
         self.space = space
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
-        return x, torch.zeros(len(x), device=x.device)
+        return x.long(), torch.zeros(len(x), device=x.device)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         return z

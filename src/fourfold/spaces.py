@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -105,7 +106,7 @@ class Images(Space):
 
 @dataclass(frozen=True)
 class Text(Space):
-    """Text as token ids: raw batches are int64 ``(B, length)``; an example is a window of a text.
+    """Text as token ids: raw batches are integers ``(B, length)``; an example is a window of a text.
 
     Attributes:
         vocabulary: the characters, in the order of their ids; empty for bytes (256 ids).
@@ -134,9 +135,9 @@ class Text(Space):
         return "nats/char" if self.vocabulary else "bits/byte"
 
     def check(self, x: Tensor) -> None:
-        if x.ndim != 2 or x.dtype != torch.long:
+        if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
             raise ValueError(
-                f"text is int64 ids of shape (B, L), not {x.dtype} {tuple(x.shape)}: use space.parse(text)"
+                f"text is integer ids of shape (B, L), not {x.dtype} {tuple(x.shape)}: use space.parse(text)"
             )
         if x.numel() and (int(x.min()) < 0 or int(x.max()) >= self.tokens):
             raise ValueError(
@@ -149,25 +150,36 @@ class Text(Space):
         Raises:
             ValueError: for a character outside the vocabulary, with its position.
         """
-        if not self.vocabulary:
-            return self.parse_bytes(text.encode())
-        vocabulary, codes = _codes(self.vocabulary), _codes(text)
-        order = vocabulary.argsort()
-        ids = order[np.searchsorted(vocabulary, codes, sorter=order).clip(max=len(order) - 1)]
-        foreign = np.flatnonzero(vocabulary[ids] != codes)
-        if len(foreign):
-            at = int(foreign[0])
-            raise ValueError(
-                f"character {text[at]!r} at position {at} is not in the vocabulary: train on bytes, or remove it"
-            )
-        return torch.from_numpy(ids.astype(np.int64))
+        return self.ids(text if self.vocabulary else text.encode()).long()
 
     def parse_bytes(self, content: bytes) -> Tensor:
         """The ids of bytes, ``(L,)`` int64."""
-        return torch.from_numpy(np.frombuffer(content, dtype=np.uint8).astype(np.int64))
+        return self.ids(content).long()
+
+    def ids(self, text: str | bytes) -> Tensor:
+        """The ids of characters or of bytes in as little memory as they need: ``(L,)`` uint8, or int32 above 256.
+
+        Raises:
+            ValueError: for a character outside the vocabulary, with its position.
+        """
+        if isinstance(text, bytes):
+            return torch.from_numpy(np.frombuffer(bytearray(text), dtype=np.uint8))
+        found = np.empty(len(text), dtype=np.uint8 if self.tokens <= 256 else np.int32)
+        table = np.full(sys.maxunicode + 1, -1, dtype=np.int32)
+        table[_codes(self.vocabulary)] = np.arange(len(self.vocabulary))
+        for start in range(0, len(text), 1 << 20):
+            ids = table[_codes(text[start : start + (1 << 20)])]
+            foreign = np.flatnonzero(ids < 0)
+            if len(foreign):
+                at = start + int(foreign[0])
+                raise ValueError(
+                    f"character {text[at]!r} at position {at} is not in the vocabulary: train on bytes, or remove it"
+                )
+            found[start : start + len(ids)] = ids
+        return torch.from_numpy(found)
 
     def show(self, ids: Tensor) -> str:
-        """The text of ``(L,)`` ids; bytes that are no UTF-8 are replaced."""
+        """The text of ``(L,)`` ids; bytes that are not UTF-8 are replaced."""
         if not self.vocabulary:
             return bytes(ids.tolist()).decode(errors="replace")
         return "".join(self.vocabulary[i] for i in ids.tolist())

@@ -75,7 +75,7 @@ def test_where_both_axes_may_be_channels_the_squarer_image_is_meant(tmp_path, sh
 def test_levels(tmp_path):
     path = saved(tmp_path, GREY % 17)
     assert load(path, levels=17).space == Images(1, 6, 5, levels=17)
-    with pytest.raises(DataError, match="value 16, but levels is 16: give levels=17"):
+    with pytest.raises(DataError, match="value 16, but a pixel has 16 levels: give --levels 17"):
         load(path, levels=16)
 
 
@@ -121,8 +121,8 @@ def test_npy_with_a_file_of_labels(tmp_path):
     [
         (LABELS[:39], "39 labels for 40 examples"),
         (np.zeros((40, 2)), r"shape \(40, 2\): give one label per example"),
-        (LABELS + 0.5, "row 1: 0.5 is no class label"),
-        (np.where(LABELS == 1, np.nan, 0.0), "row 2: nan is no class label"),
+        (LABELS + 0.5, "row 1: 0.5 is not a class label"),
+        (np.where(LABELS == 1, np.nan, 0.0), "row 2: nan is not a class label"),
         (np.arange(40), "40 different labels for 40 examples"),
     ],
 )
@@ -156,8 +156,8 @@ def with_value(value, row=7, column=1):
         (with_value(np.inf), r"a.npy, row 8, column 1: inf is not a finite"),
         (with_value(1e300), r"row 8, column 1: 1e\+300 is not a finite float32"),
         (with_value(0.0) * [1, 0, 1], "column 1 is constant"),
-        (VECTORS.astype(complex), "complex128 are no real numbers"),
-        (np.array([["a", "b"]] * 30), "are no real numbers"),
+        (VECTORS.astype(complex), "complex128 are not real numbers"),
+        (np.array([["a", "b"]] * 30), "are not real numbers"),
         (np.zeros(40), "neither vectors"),
         (np.zeros((3, 3, 3, 3, 3)), "neither vectors"),
         (np.array(3.0), "neither vectors"),

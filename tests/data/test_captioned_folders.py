@@ -96,14 +96,14 @@ def test_faults_name_file_and_line(tmp_path, fault):
 def test_other_faults(tmp_path):
     path = folder(tmp_path / "images")
     (path / "captions.txt").write_bytes(b"00.png\tred\n01.png\tgr\xfcn\n")
-    with pytest.raises(DataError, match=r"captions\.txt, line 2: is no UTF-8"):
+    with pytest.raises(DataError, match=r"captions\.txt, line 2, byte 20: is not UTF-8"):
         load(path)
     (path / "captions.txt").unlink()
     (path / "captions.jsonl").write_text('{"file": "00.png", "caption": "a"}\n{"file": "01.png"}\n')
     with pytest.raises(DataError, match=r"captions\.jsonl, line 2: names no file and caption"):
         load(path)
     (path / "captions.jsonl").write_text("{nonsense\n")
-    with pytest.raises(DataError, match=r"captions\.jsonl, line 1: is no JSON"):
+    with pytest.raises(DataError, match=r"captions\.jsonl, line 1: is not JSON"):
         load(path)
     (path / "captions.csv").write_text(as_csv(PAIRS))
     with pytest.raises(DataError, match="is not the only file of captions"):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fourfold.data import DataError, load
+from fourfold.data import DataError, describe, load
 from fourfold.spaces import Images
 
 
@@ -73,16 +73,20 @@ def test_limit_decodes_only_what_it_takes(tmp_path):
     assert len(whole(load(folder, limit=25))) == 25
 
 
-# --- what is converted only when asked --------------------------------------------------------------------------------
+# --- what is brought to one form --------------------------------------------------------------------------------------
 
 
-def test_mixed_sizes_are_refused_and_may_be_resized(tmp_path):
+def test_odd_sizes_are_resized_to_that_of_most_and_it_is_said(tmp_path):
     folder = fill(tmp_path / "f")
     Image.fromarray(pixels(0, height=9, width=5)).save(folder / "odd.png")
-    with pytest.raises(DataError, match=r"odd.png: is 9 x 5, but 000.png is 6 x 5.*size"):
-        load(folder)
-    with pytest.raises(DataError, match=r"odd.png"):
-        load(folder, skip_bad=True)
+    data = load(folder)
+    assert data.space == Images(3, 6, 5)
+    assert data.notes == (
+        "resized 1 of 25 images to 6 x 5: for another size give --image-size 32 (in Python: size=32)",
+    )
+    assert data.record()["notes"] == list(data.notes)
+    assert "note       resized 1 of 25" in describe(data)
+    assert load(folder, size=4).notes == ()
     assert load(folder, size=4).space == Images(3, 4, 4)
     assert load(folder, size=(4, 7)).space == Images(3, 4, 7)
 
@@ -101,11 +105,23 @@ def test_resizing_cuts_evenly(tmp_path):
     assert small[:, :4].eq(0).all()
 
 
-def test_mixed_channels_are_refused_and_may_be_converted(tmp_path):
+def test_sizes_of_which_none_is_that_of_most_become_a_square(tmp_path):
+    folder = tmp_path / "f"
+    folder.mkdir()
+    for i in range(30):
+        Image.fromarray(pixels(i, height=100 + i, width=80 + 2 * i)).save(folder / f"{i}.png")
+    assert load(folder).space == Images(3, 64, 64)
+    Image.fromarray(pixels(0, height=9, width=50)).save(folder / "small.png")
+    assert load(folder).space == Images(3, 9, 9)
+
+
+def test_mixed_channels_become_colour_and_it_is_said(tmp_path):
     folder = fill(tmp_path / "f")
     Image.fromarray(pixels(0, channels=1)).save(folder / "grey.png")
-    with pytest.raises(DataError, match=r"grey.png: is grey, but 000.png is colour.*channels=1"):
-        load(folder)
+    data = load(folder)
+    assert data.space == Images(3, 6, 5)
+    assert data.notes == ("converted images to colour (1 grey): for grey give --channels 1 (in Python: channels=1)",)
+    assert pixels(0, channels=1).tobytes() * 3 in {x.numpy().tobytes() for x in whole(data)}
     assert load(folder, channels=1).space == Images(1, 6, 5)
     assert load(folder, channels=3).space == Images(3, 6, 5)
 
@@ -118,9 +134,8 @@ def test_palettes_become_colours_and_transparency_is_seen_on_white(tmp_path):
     assert load(folder).space.channels == 3
     clear = np.zeros((6, 5, 4), dtype=np.uint8)
     Image.fromarray(clear).save(folder / "clear.png")
-    with pytest.raises(DataError, match="transparency"):
-        load(folder)
-    data = load(folder, channels=3)
+    data = load(folder)
+    assert "1 colour with transparency" in data.notes[0]
     assert any(x.eq(255).all() for x in whole(data))
 
 
@@ -195,7 +210,7 @@ def test_empty_and_mixed_folders_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"only files like notes.txt"):
         load(folder)
     fill(folder)
-    with pytest.raises(DataError, match=r"notes.txt: is no image"):
+    with pytest.raises(DataError, match=r"notes.txt: is not an image"):
         load(folder)
     assert "notes.txt" in load(folder, skip_bad=True).skipped[0]
     (folder / "sub").mkdir()

@@ -141,7 +141,7 @@ def test_a_text_column_among_numbers_is_refused(tmp_path):
     [
         ("kin", "did you mean 'kind'"),
         ("zzz", "It has a, b, kind"),
-        ("a", "row 1: .* is no class label"),
+        ("a", "row 1: .* is not a class label"),
     ],
 )
 def test_wrong_label_columns_are_refused(tmp_path, labels, message):
@@ -170,7 +170,7 @@ def test_labels_alone_are_refused(tmp_path):
 
 def test_other_encodings_are_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes("größe,b\n".encode("latin1") + text(None).encode())
-    with pytest.raises(DataError, match="no UTF-8 at byte 2"):
+    with pytest.raises(DataError, match="not UTF-8 at byte 2"):
         load(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_bytes(text().encode() * 600 + b"\xff,1\n")
     with pytest.raises(DataError, match=r"t.csv"):

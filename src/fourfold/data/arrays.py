@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, final
 
 import numpy as np
 import torch
 
-from fourfold.data.dataset import DataError, Options, Source
+from fourfold.data.dataset import DataError, Options, Source, chosen_rows, option, shortened
 from fourfold.data.labels import encode_labels
+from fourfold.data.memory import require
 from fourfold.spaces import Images, Vectors
 
-__all__ = ["finite_vectors", "read_array"]
+__all__ = ["finite_vectors", "of_array", "read_array"]
 
 _UNREADABLE = (
     OSError,
@@ -38,30 +42,73 @@ _LABELS = ("y", "Y", "labels", "label", "targets", "target")
 
 
 def read_array(path: Path, options: Options) -> Source:
-    """Read ``.npy`` (mapped, not copied) or ``.npz``.
+    """Read ``.npy`` (mapped, not copied) or ``.npz`` (only the arrays that are used).
 
     Raises:
-        DataError: if it is corrupt, pickled, of a wrong dtype or shape, not finite, or its labels do not match.
+        DataError: if it is corrupt, pickled, too large, of a wrong dtype or shape, not finite, or its labels do not
+            match.
     """
-    loaded = _load(path)
-    if isinstance(loaded, np.ndarray):
-        labels = _label_file(options)
-        hint = "name a file of labels (labels=)"
-        return _source(path, loaded, labels, options.labels or "labels", 0, options, hint)
-    x, y, key, test = _choose(path, loaded, options)
-    return _source(path, x, y, f"{path}[{key}]", test, options, f"add an array {_LABELS[0]!r}, or name one (labels=)")
+    with _opened(path) as loaded:
+        if isinstance(loaded, np.ndarray):
+            labels = _label_file(options)
+            hint = f"name a file of labels: {option('labels')}"
+            return of_array(str(path), loaded, labels, str(options.labels or "labels"), options, hint=hint)
+        x, y, key, test = _choose(path, loaded, options)
+    hint = f"add an array {_LABELS[0]!r}, or name one: {option('labels')}"
+    return of_array(str(path), x, y, f"{path}[{key}]", options, test, hint)
 
 
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    """The array, or the arrays by key."""
+@final
+class _Members:
+    """The arrays of an ``.npz``, each read when it is asked for, if it fits into memory."""
+
+    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+        self.path, self.file = path, file
+        foreign = next((name for name in file.namelist() if not name.endswith(".npy")), None)
+        if foreign is not None:
+            raise DataError(f"{path}: its member {foreign[:80]!r} is not an array: save it again with numpy.savez")
+        self.names = [name.removesuffix(".npy") for name in file.namelist()]
+
+    def read(self, name: str) -> np.ndarray:
+        """The array of a name."""
+        with _told(self.path), self.file.open(f"{name}.npy") as member:
+            require(2 * _announced(member), f"{self.path}[{name[:80]}]", "save it as .npy, which --limit reads in part")
+        with _told(self.path), self.file.open(f"{name}.npy") as member:
+            array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
+            return array
+
+
+def _announced(member: IO[bytes]) -> int:
+    """The bytes of the array that an ``.npy`` begins with."""
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(member)
+    return math.prod(shape) * dtype.itemsize
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[np.ndarray | _Members]:
+    """The array, or the arrays by name."""
+    with contextlib.ExitStack() as stack:
+        with _told(path):
+            with path.open("rb") as file:
+                start = file.read(6)
+            if start.startswith(b"PK"):
+                loaded: np.ndarray | _Members = _Members(path, stack.enter_context(zipfile.ZipFile(path)))
+            elif start == np.lib.format.MAGIC_PREFIX:
+                loaded = np.load(path, mmap_mode="c", allow_pickle=False)
+            else:
+                raise DataError(f"{path}: cannot be read as a NumPy file: save it again with numpy.save or numpy.savez")
+        yield loaded
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Errors of reading as one line with the file and the way out."""
     try:
-        with path.open("rb") as file:
-            if file.read(2) == b"PK":
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as arrays:
-                    return {key: arrays[key] for key in arrays.files}
-        array: np.ndarray = np.load(path, mmap_mode="c", allow_pickle=False)
-        return array
+        yield
+    except DataError:
+        raise
     except _UNREADABLE as error:
         if "pickle" in str(error) or "Python objects" in str(error):
             raise DataError(
@@ -74,99 +121,129 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
 def _label_file(options: Options) -> np.ndarray | None:
     if options.labels is None:
         return None
-    path = Path(options.labels)
+    path = Path(str(options.labels))
     if not path.is_file():
         raise DataError(f"labels {path}: there is no such file; the labels of an .npy lie in another .npy")
-    loaded = _load(path)
-    if not isinstance(loaded, np.ndarray):
-        raise DataError(f"labels {path}: is no single array: save the labels with numpy.save")
-    return loaded
+    with _opened(path) as loaded:
+        if not isinstance(loaded, np.ndarray):
+            raise DataError(f"labels {path}: is not a single array: save the labels with numpy.save")
+        return loaded
 
 
-def _choose(
-    path: Path, arrays: Mapping[str, np.ndarray], options: Options
-) -> tuple[np.ndarray, np.ndarray | None, str, int]:
+def _choose(path: Path, arrays: _Members, options: Options) -> tuple[np.ndarray, np.ndarray | None, str, int]:
     """Examples, labels, the key of the labels, and how many examples at the end are an official test set."""
-    if options.labels is not None and options.labels not in arrays:
-        raise DataError(f"{path}: there is no array {options.labels!r} for labels, only {', '.join(arrays)}")
-    if {"x_train", "x_test"} <= set(arrays):
+    names = arrays.names
+    if options.labels is not None and options.labels not in names:
+        raise DataError(f"{path}: there is no array {options.labels!r} for labels, only {shortened(names)}")
+    if {"x_train", "x_test"} <= set(names):
         return _official(path, arrays)
-    key = options.labels or next((key for key in _LABELS if key in arrays), "")
-    others = [name for name in arrays if name != key]
+    key = str(options.labels or next((key for key in _LABELS if key in names), ""))
+    others = [name for name in names if name != key]
     named = [name for name in _EXAMPLES if name in others]
     if not named and len(others) != 1:
         raise DataError(
-            f"{path}: holds the arrays {', '.join(arrays) or 'none'}: name the examples 'x' and the labels 'y'"
+            f"{path}: holds the arrays {shortened(names) or 'none'}: name the examples 'x' and the labels 'y'"
         )
-    return arrays[(named or others)[0]], arrays.get(key), key, 0
+    return arrays.read((named or others)[0]), arrays.read(key) if key else None, key, 0
 
 
-def _official(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray | None, str, int]:
+def _official(path: Path, arrays: _Members) -> tuple[np.ndarray, np.ndarray | None, str, int]:
     """``x_train, y_train, x_test, y_test``."""
-    x, test = arrays["x_train"], arrays["x_test"]
+    x, test = arrays.read("x_train"), arrays.read("x_test")
     if x.shape[1:] != test.shape[1:] or x.dtype != test.dtype or not x.ndim:
         raise DataError(f"{path}: x_train {x.shape} {x.dtype} and x_test {test.shape} {test.dtype} do not match")
     y = None
-    if {"y_train", "y_test"} <= set(arrays):
-        parts = [arrays["y_train"].reshape(-1), arrays["y_test"].reshape(-1)]
+    if {"y_train", "y_test"} <= set(arrays.names):
+        parts = [arrays.read(name).reshape(-1) for name in ("y_train", "y_test")]
         if [len(part) for part in parts] != [len(x), len(test)]:
             raise DataError(f"{path}: {[len(p) for p in parts]} labels for {[len(x), len(test)]} examples")
         y = np.concatenate(parts)
     return np.concatenate([x, test]), y, "y_train", len(test)
 
 
-def _source(
-    path: Path, x: np.ndarray, y: np.ndarray | None, where: str, test: int, options: Options, hint: str
+def of_array(
+    name: str, x: np.ndarray, y: np.ndarray | None, where: str, options: Options, test: int = 0, hint: str = ""
 ) -> Source:
-    labels, names = (None, ()) if y is None or x.ndim == 0 else encode_labels(y, len(x), where)
-    if x.ndim in (3, 4):
-        images, space = _images(path, x, options)
-        return Source(images, space, f"file {path}", labels, names, test, hint=hint)
-    if x.ndim != 2:
+    """The source of an array of images or vectors, and of its labels.
+
+    Args:
+        name: the file, for messages.
+        x: ``(N, D)`` numbers, or uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``.
+        y: ``(N,)`` labels, or ``None``.
+        where: the file or key of the labels, for messages.
+        options: the limit, and how many levels a pixel has.
+        test: how many examples at the end are an official test set.
+        hint: the way out when labels are asked for and there are none.
+    """
+    if x.ndim not in (2, 3, 4):
         raise DataError(
-            f"{path}: shape {x.shape} is neither vectors (N, D) nor images (N, H, W[, C]): reshape it, "
+            f"{name}: shape {x.shape} is neither vectors (N, D) nor images (N, H, W[, C]): reshape it, "
             "one example per row"
         )
-    vectors = finite_vectors(x, str(path), [str(i) for i in range(x.shape[1])])
-    return Source(vectors, Vectors(x.shape[1]), f"file {path}", labels, names, test, hint=hint)
+    labels, names = (None, tuple[str, ...]()) if y is None else encode_labels(y, len(x), where)
+    if options.limit is not None and options.limit < len(x) and not test:
+        rows = chosen_rows(len(x), options, labels)
+        x, labels = x[rows], None if labels is None else labels[rows]
+    if x.ndim > 2:
+        images, space = _images(name, x, options)
+        return Source(images, space, f"file {name}", labels, names, test, hint=hint)
+    require(12 * x.size, name)  # float32, and float64 while the statistics of the columns are taken
+    vectors = finite_vectors(x, name, [str(i) for i in range(x.shape[1])])
+    return Source(vectors, Vectors(x.shape[1]), f"file {name}", labels, names, test, hint=hint)
 
 
-def _images(path: Path, x: np.ndarray, options: Options) -> tuple[torch.Tensor, Images]:
+def _images(name: str, x: np.ndarray, options: Options) -> tuple[torch.Tensor, Images]:
     """uint8 images as ``(N, C, H, W)``, a view where possible."""
     if x.dtype != np.uint8:
         raise DataError(
-            f"{path}: images of {x.dtype}: give uint8 levels, for values in [0, 1] "
+            f"{name}: images of {x.dtype}: give uint8 levels, for values in [0, 1] "
             "(255 * x).round().astype(numpy.uint8)"
         )
     if 0 in x.shape:
-        raise DataError(f"{path}: shape {x.shape} holds no pixels")
-    channels_first = x[:, None] if x.ndim == 3 else x if _channels_first(path, x.shape) else x.transpose(0, 3, 1, 2)
+        raise DataError(f"{name}: shape {x.shape} holds no pixels")
+    require(1.3 * x.nbytes, name)
+    first = x.ndim == 4 and _channels_first(name, x.shape, options)
+    channels_first = x[:, None] if x.ndim == 3 else x if first else x.transpose(0, 3, 1, 2)
     levels = options.levels or 256
     highest = max(int(part.max()) for part in np.array_split(x, max(x.nbytes >> 26, 1)) if part.size)
     if not 2 <= levels <= 256 or highest >= levels:
-        raise DataError(f"{path}: holds the value {highest}, but levels is {levels}: give levels={highest + 1} or more")
+        raise DataError(
+            f"{name}: holds the value {highest}, but a pixel has {levels} levels: "
+            f"give {option('levels', highest + 1)} or more"
+        )
     channels, height, width = channels_first.shape[1:]
     return torch.from_numpy(channels_first), Images(channels, height, width, levels)
 
 
-def _channels_first(path: Path, shape: tuple[int, ...]) -> bool:
-    """Which axis of a 4-axis array is the channels: 1, 3 or 4 long; where both are, the squarer image, then the last."""
+def _channels_first(name: str, shape: tuple[int, ...], options: Options) -> bool:
+    """Whether the first axis of an image is its channels, not the last.
+
+    The channels are 1, 3 or 4. Where both axes are, the shape of a model decides, then the squarer image, then the last.
+    """
+    if options.shape and options.shape in (shape[1:], (shape[3], *shape[1:3])):
+        return shape[1:] == options.shape
     first, last = shape[1] in (1, 3, 4), shape[3] in (1, 3, 4)
     if not (first or last):
-        raise DataError(f"{path}: shape {shape} has no axis of 1, 3 or 4 channels: write (N, H, W, C) or (N, C, H, W)")
+        raise DataError(f"{name}: shape {shape} has no axis of 1, 3 or 4 channels: write (N, H, W, C) or (N, C, H, W)")
     if not (first and last):
         return first
     return abs(shape[2] - shape[3]) < abs(shape[1] - shape[2])
 
 
-def finite_vectors(x: np.ndarray, where: str, columns: list[str]) -> torch.Tensor:
+def finite_vectors(x: np.ndarray, where: str, columns: list[str], rows: np.ndarray | None = None) -> torch.Tensor:
     """``(N, D)`` numbers as float32, all finite.
+
+    Args:
+        x: the numbers.
+        where: the file, for messages.
+        columns: names of the columns, for messages.
+        rows: the place of each row in its file, from 0, where only some rows were read.
 
     Raises:
         DataError: naming the row (from 1) and column of the first value that is not.
     """
     if x.dtype.kind not in "fiub":
-        raise DataError(f"{where}: vectors of {x.dtype} are no real numbers: save them as float32")
+        raise DataError(f"{where}: vectors of {x.dtype} are not real numbers: save them as float32")
     if 0 in x.shape:
         raise DataError(f"{where}: shape {x.shape} holds no values")
     with np.errstate(over="ignore"):
@@ -175,7 +252,8 @@ def finite_vectors(x: np.ndarray, where: str, columns: list[str]) -> torch.Tenso
         bad = np.argwhere(~np.isfinite(values[start : start + (1 << 16)]))
         if len(bad):
             row, column = start + int(bad[0, 0]), int(bad[0, 1])
-            raise DataError(f"{where}, row {row + 1}, column {columns[column]}: {_fault(x[row, column])}")
+            place = row if rows is None else int(rows[row])
+            raise DataError(f"{where}, row {place + 1}, column {columns[column]}: {_fault(x[row, column])}")
     return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from torch import Tensor
 
 from fourfold.core import encode_captions
-from fourfold.data.dataset import DataError
+from fourfold.data.dataset import DataError, option
+from fourfold.data.files import content_of, decoded
 
 __all__ = ["LISTS", "encoded", "folder_captions"]
 
@@ -33,7 +34,7 @@ def folder_captions(
     bad ones are skipped.
 
     Raises:
-        DataError: with file and line, for a missing, second, empty or too long caption, one of no image, or no UTF-8.
+        DataError: with file and line, for a missing, second, empty or too long caption, one of no image, or that is not UTF-8.
     """
     lists = [path for path in others if path.name.lower() in LISTS]
     stems = {path.stem for path in images}
@@ -45,11 +46,11 @@ def folder_captions(
     if lists:
         found = _of_list(lists[0], images)
     else:
-        of_stem = {path.stem: _checked(_decoded(path), f"{path}") for path in beside}
+        of_stem = {path.stem: _checked(decoded(path, content_of(path)), f"{path}") for path in beside}
         found = {path: of_stem[path.stem] for path in images if path.stem in of_stem}
     bare = next((path for path in images if path not in found), None)
     if found and bare is not None and not skip_bad:
-        raise DataError(f"{bare}: has no caption: add one, or skip such images (skip_bad, --skip-bad)")
+        raise DataError(f"{bare}: has no caption: add one, or skip such images with {option('skip_bad', True)}")
     return found, [*lists, *beside]
 
 
@@ -60,14 +61,14 @@ def encoded(captions: Sequence[str]) -> Tensor:
 
 def _of_list(path: Path, images: Sequence[Path]) -> dict[Path, str]:
     """The captions that a list gives."""
-    text = _decoded(path)
+    text = decoded(path, content_of(path))
     rows = {".csv": _of_table, ".jsonl": _of_json}.get(path.suffix.lower(), _of_lines)(path, text)
     known = {image.name: image for image in images}
     found: dict[Path, str] = {}
     for line, name, caption in rows:
         where = f"{path}, line {line}"
         if name not in known:
-            raise DataError(f"{where}: there is no image {name!r} beside it: correct the name, or remove the line")
+            raise DataError(f"{where}: there is no image {name[:80]!r} beside it: correct the name, or remove the line")
         if known[name] in found:
             raise DataError(f"{where}: is a second caption of {name}: keep one")
         found[known[name]] = _checked(caption, where)
@@ -76,25 +77,16 @@ def _of_list(path: Path, images: Sequence[Path]) -> dict[Path, str]:
     return found
 
 
-def _decoded(path: Path) -> str:
-    """The text of a file."""
-    try:
-        content = path.read_bytes()
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(f"{path}, line {line}: is no UTF-8: convert it (iconv -f latin1 -t utf-8)") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
-
-
 def _checked(caption: str, where: str) -> str:
     """A caption in one line."""
     caption = " ".join(caption.split())
     if not caption:
         raise DataError(f"{where}: the caption is empty: write one, or remove the image")
-    if len(caption.encode()) > LONGEST:
-        raise DataError(f"{where}: the caption has {len(caption.encode())} bytes, more than {LONGEST}: shorten it")
+    length = len(caption.encode(errors="surrogatepass"))
+    if length > LONGEST:
+        raise DataError(f"{where}: the caption has {length} bytes, more than {LONGEST}: shorten it")
+    if not caption.isascii() and any("\ud800" <= char <= "\udfff" for char in caption):
+        raise DataError(f"{where}: the caption holds half a character (a lone surrogate): correct it")
     return caption
 
 
@@ -112,7 +104,7 @@ def _of_table(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
             yield reader.line_num, *_pair(row, f"{path}, line {reader.line_num}")
     except csv.Error as error:
         raise DataError(
-            f"{path}, line {reader.line_num}: is no CSV ({error}): quote captions that hold commas"
+            f"{path}, line {reader.line_num}: is not CSV ({error}): quote captions that hold commas"
         ) from None
 
 
@@ -122,8 +114,8 @@ def _of_json(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
             continue
         try:
             row = json.loads(content)
-        except ValueError as error:
-            raise DataError(f"{path}, line {line}: is no JSON ({error}): write one object in a line") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path}, line {line}: is not JSON ({error}): write one object in a line") from None
         yield line, *_pair(row if isinstance(row, dict) else {}, f"{path}, line {line}")
 
 

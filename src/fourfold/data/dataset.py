@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,21 @@ from torch import Tensor
 from fourfold.core import Space, decode_captions
 from fourfold.spaces import Images, Text, Vectors
 
-__all__ = ["DataError", "Dataset", "Density", "Options", "Source", "Split", "assemble", "describe", "digest"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "Density",
+    "Options",
+    "Source",
+    "Split",
+    "assemble",
+    "chosen_rows",
+    "describe",
+    "described",
+    "digest",
+    "option",
+    "shortened",
+]
 
 FEWEST = 20
 """Fewer examples than this cannot be split and learned from."""
@@ -32,6 +46,29 @@ class DataError(ValueError):
     """Data that cannot be used: one line with the file, the row or column, and the way out."""
 
 
+def option(name: str, value: object = None) -> str:
+    """How to give an argument of :func:`fourfold.data.load`, on the command line and in Python."""
+    flag = "--image-size" if name == "size" else f"--{name.replace('_', '-')}"
+    if name == "as_bytes":
+        flag = "--as-bytes" if value else "--as-characters"
+    value = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+    shown = "" if value is None or isinstance(value, bool) else f" {value}"
+    return f"{flag}{shown} (in Python: {name}={'...' if value is None else repr(value)})"
+
+
+def shortened(names: Iterable[object], most: int = 12, characters: int = 200) -> str:
+    """The first names of a list, and how many more there are, in a line that stays short."""
+    words = [str(name) for name in names]
+    shown: list[str] = []
+    for word in words[:most]:
+        word = word if len(word) <= 40 else f"{word[:39]}…"
+        if shown and sum(map(len, shown)) + len(word) > characters:
+            break
+        shown.append(word)
+    rest = len(words) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
+
+
 class Density(ABC):
     """The exact density a sampled set was drawn from."""
 
@@ -42,7 +79,10 @@ class Density(ABC):
 
 @dataclass(frozen=True)
 class Split:
-    """Raw examples ``(N, *shape)`` with labels ``(N,)`` or captions' bytes ``(N, L)``; for text the id stream ``(N,)``."""
+    """Raw examples ``(N, *shape)`` with labels ``(N,)`` or the bytes of captions ``(N, L)``.
+
+    Of a text, ``x`` is its stream of ids, ``(N,)`` uint8 where there are at most 256 different ones, else int32.
+    """
 
     x: Tensor
     cond: Tensor | None = None
@@ -65,6 +105,7 @@ class Dataset:
         density: the exact density of sampled sets, where it is known.
         class_names: names of the labels, also where the set was loaded unconditionally.
         seed: what the split was drawn with.
+        notes: what reading changed: images that were resized or converted.
     """
 
     name: str
@@ -78,6 +119,7 @@ class Dataset:
     density: Density | None = None
     class_names: tuple[str, ...] = ()
     seed: int = 0
+    notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """What a run folder keeps about its data, as a JSON value."""
@@ -90,31 +132,38 @@ class Dataset:
             "validation": len(self.validation),
             "test": len(self.test),
             "skipped": list(self.skipped),
+            "notes": list(self.notes),
         }
 
 
 @dataclass(frozen=True)
 class Options:
-    """What :func:`fourfold.data.load` was asked for; see there."""
+    """The arguments of :func:`fourfold.data.load`; see there.
+
+    ``columns`` and ``shape`` are those of a trained model that data is read for: which columns to read, in which order,
+    and the shape of an image where its axes could be read in two ways.
+    """
 
     seed: int = 0
     data_dir: str | None = None
     conditional: bool = False
     skip_bad: bool = False
     limit: int | None = None
-    labels: str | None = None
+    labels: str | np.ndarray | None = None
     length: int = 256
     fractions: tuple[float, ...] | None = None
     size: tuple[int, int] | None = None
     channels: int | None = None
     levels: int | None = None
     as_bytes: bool | None = None
+    columns: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
 
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
         for name in ("labels", "size", "channels", "levels", "as_bytes"):
             if getattr(self, name) is not None and name not in used:
-                raise DataError(f"{name} means nothing for {what}: leave it out")
+                raise DataError(f"{name} means nothing for {what}: leave out {option(name, getattr(self, name))}")
 
 
 @dataclass(frozen=True)
@@ -134,6 +183,7 @@ class Source:
         hint: the way out when labels are asked for and there are none.
         captions: bytes of a caption of each example, ``(N, L)`` int64 padded with -1, instead of labels.
         groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
+        notes: what reading changed.
     """
 
     x: Tensor
@@ -148,6 +198,7 @@ class Source:
     hint: str = field(default="load it without conditional")
     captions: Tensor | None = None
     groups: Tensor | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def known(self) -> Tensor | None:
@@ -159,12 +210,16 @@ class Source:
 
 
 def digest(x: Tensor, labels: Tensor | None = None) -> str:
-    """SHA-256 of dtype, shape and values of the examples and their labels or captions, in hexadecimal."""
+    """SHA-256 of dtype, shape and values of the examples and their labels or captions, in hexadecimal.
+
+    A stream of ids counts as int64 however it is stored, so that a text keeps its digest.
+    """
     sha = hashlib.sha256()
     for tensor in (x,) if labels is None else (x, labels):
-        sha.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        for part in torch.split(tensor, 4096):
-            sha.update(np.ascontiguousarray(part.numpy()).tobytes())
+        kind = torch.long if tensor.ndim == 1 and not tensor.is_floating_point() else tensor.dtype
+        sha.update(f"{kind}{tuple(tensor.shape)}".encode())
+        for part in torch.split(tensor, 4096 if tensor.ndim > 1 else 1 << 20):
+            sha.update(np.ascontiguousarray(part.to(kind).numpy()).tobytes())
     return sha.hexdigest()
 
 
@@ -195,6 +250,7 @@ def assemble(name: str, source: Source, options: Options) -> Dataset:
         source.density,
         source.class_names,
         options.seed,
+        source.notes,
     )
 
 
@@ -203,6 +259,11 @@ def _check_labels(name: str, source: Source, options: Options) -> None:
         raise DataError(f"{name} has no labels to be conditional on: {source.hint}")
     if source.known is not None and len(source.known) != len(source.x):
         raise DataError(f"{name}: {len(source.known)} labels for {len(source.x)} examples: one label per example")
+    if source.labels is not None and len(source.class_names) > max(len(source.x) // 2, 1):
+        raise DataError(
+            f"{name}: {len(source.class_names)} different labels for {len(source.x)} examples are not classes: "
+            "choose another column or array of labels"
+        )
 
 
 def _named(source: Source, options: Options) -> Space:
@@ -267,6 +328,12 @@ def _by_seed(name: str, source: Source, options: Options) -> tuple[Split, Split,
         rows.append(pool + (rest if options.limit is not None else torch.arange(source.test)))
     splits = _take(source, rows, options.conditional)
     return splits[0], splits[1], splits[-1]
+
+
+def chosen_rows(n: int, options: Options, labels: Tensor | None = None) -> np.ndarray:
+    """Which ``options.limit`` of ``n`` examples are used, ascending: drawn by the seed, each class in its share."""
+    generator = torch.Generator().manual_seed(options.seed)
+    return _stratified(n, labels, generator)[: options.limit].sort().values.numpy()
 
 
 def _stratified(n: int, labels: Tensor | None, generator: torch.Generator) -> Tensor:
@@ -351,9 +418,9 @@ def describe(dataset: Dataset) -> str:
     counts = ", ".join(f"{len(s):,} {word}" for s, word in zip(splits, ("train", "validation", "test"), strict=True))
     storages = {s.x.untyped_storage().data_ptr(): s.x.untyped_storage().nbytes() for s in splits}
     captions = dataset.train.cond if dataset.space.caption is not None else None
-    classes = f"{len(dataset.class_names)}: {_listed(dataset.class_names)}" if dataset.class_names else "none"
+    classes = f"{len(dataset.class_names)}: {shortened(dataset.class_names)}" if dataset.class_names else "none"
     lines = [
-        f"{dataset.name}: {_words(dataset.space)}",
+        f"{dataset.name}: {described(dataset.space)}",
         f"  source     {dataset.source}",
         f"  {unit:<10} {counts} (seed {dataset.seed})",
         f"  classes    {classes}" if captions is None else f"  captions   {_quoted(captions[:4])}, ...",
@@ -361,18 +428,15 @@ def describe(dataset: Dataset) -> str:
         f"  memory     {sum(storages.values()) / 2**20:.1f} MiB",
         f"  sha256     {dataset.digest}",
     ]
+    lines += [f"  note       {note}" for note in dataset.notes]
     return "\n".join(lines + [f"  skipped    {file}" for file in dataset.skipped])
-
-
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def _quoted(captions: Tensor) -> str:
     return ", ".join(repr(caption) for caption in decode_captions(captions))
 
 
-def _words(space: Space) -> str:
+def described(space: Space) -> str:
     """A space in words."""
     if isinstance(space, Images):
         kind = {1: "grey", 3: "colour"}.get(space.channels, f"{space.channels}-channel")
@@ -380,5 +444,5 @@ def _words(space: Space) -> str:
     if isinstance(space, Text):
         kind = f"{space.tokens} characters" if space.vocabulary else "bytes"
         return f"text over {kind}, in windows of {space.length}"
-    columns = f" ({_listed(space.columns, 6)})" if isinstance(space, Vectors) and space.columns else ""
+    columns = f" ({shortened(space.columns, 6)})" if isinstance(space, Vectors) and space.columns else ""
     return f"real vectors of {space.dims} columns{columns}"

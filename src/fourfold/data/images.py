@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import struct
+import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from fourfold.data.captions import encoded, folder_captions
-from fourfold.data.dataset import DataError, Options, Source
+from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.memory import require
 from fourfold.spaces import Images
 
 __all__ = ["read_folder"]
@@ -39,51 +43,71 @@ _UNREADABLE = (
 _WORDS = {"L": "grey", "RGB": "colour", "RGBA": "colour with transparency"}
 _CHUNK = 64
 _THREADS = 2
+LARGEST = 90_000_000
+"""Pixels of one image that is read, at most: a file of a few kilobytes can announce any number."""
+SIDE = 64
+"""Height and width of images of many sizes, at most, unless a size is given."""
 
 
 @dataclass(frozen=True)
 class _Format:
-    """What every image of a folder must be, or is made into."""
+    """What every image of a folder is, or is made into."""
 
     mode: str
     height: int
     width: int
-    model: Path
     resize: bool
-    convert: bool
 
     @property
     def channels(self) -> int:
         return len(self.mode)
 
 
-def read_folder(folder: Path, options: Options) -> Source:
-    """Read all images of a folder into one uint8 tensor; they must have one size and one number of channels.
+@dataclass(frozen=True)
+class _Header:
+    """What a file says of its image before it is decoded, turned as EXIF says."""
 
-    A flat folder may hold captions, see :func:`~fourfold.data.captions.folder_captions`. Palettes become colours; EXIF orientation is applied; of an animation the first picture counts.
+    mode: str
+    height: int
+    width: int
+
+
+def read_folder(folder: Path, options: Options) -> Source:
+    """Read all images of a folder into one uint8 tensor.
+
+    Images of several sizes become one size: that of most of them, or else a square as wide as the smallest, at most
+    :data:`SIDE`. Grey images among coloured ones become coloured, and what is transparent becomes white.
+    ``Source.notes`` says so. A flat folder may hold captions, see :func:`~fourfold.data.captions.folder_captions`.
+    Palettes become colours; EXIF orientation is applied; of an animation the first picture counts.
 
     Raises:
-        DataError: for an empty or mixed folder, an unreadable image (unless ``skip_bad``), mixed sizes or channels.
+        DataError: for an empty folder, an unreadable image (unless ``skip_bad``), or more than fits into memory.
     """
-    if options.channels not in (None, 1, 3):
+    if options.channels not in (None, 1, 3) and not options.shape:
         raise DataError(f"channels {options.channels}: images are converted to grey (1) or colour (3)")
     if options.size is not None and min(options.size) < 1:
         raise DataError(f"size {options.size}: give a height and a width of at least 1")
     files, skipped, captions = _files(folder, options)
     files = _limited(files, options)
-    x, bad, form = _decode_all(folder, files, options)
+    headers, bad = _headers(folder, files, options)
+    form = _format(list(headers.values()), options)
+    x, undecoded = _decode_all(folder, headers, form, options)
+    bad |= undecoded
     good = [path for path in files if path not in bad]
+    if not good:
+        raise DataError(f"{folder}: not one of its {len(files)} images can be read: are they PNG, JPEG or WebP?")
     skipped += [f"{path}: {reason}" for path, reason in bad.items()]
     where = f"folder {folder}" + (f", resized to {form.height} x {form.width}" if form.resize else "")
+    notes = tuple(_notes(list(headers.values()), form, options))
     space = Images(form.channels, form.height, form.width)
     if all(path.parent == folder for path in files):
         hint = "put the images of each class into a sub-folder of its own, or add captions (captions.txt)"
         known = encoded([captions[path] for path in good]) if captions else None
-        return Source(torch.from_numpy(x), space, where, skipped=tuple(skipped), hint=hint, captions=known)
+        return Source(torch.from_numpy(x), space, where, skipped=tuple(skipped), hint=hint, captions=known, notes=notes)
     names = sorted({path.parent.name for path in good})
     ids = {name: i for i, name in enumerate(names)}
     labels = torch.tensor([ids[path.parent.name] for path in good])
-    return Source(torch.from_numpy(x), space, where, labels, tuple(names), skipped=tuple(skipped))
+    return Source(torch.from_numpy(x), space, where, labels, tuple(names), skipped=tuple(skipped), notes=notes)
 
 
 # --- which files ------------------------------------------------------------------------------------------------------
@@ -106,9 +130,11 @@ def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[
     captions, told = folder_captions(images, [] if folders else other, options.skip_bad)
     other = [path for path in other if path not in told]
     if other and not options.skip_bad:
-        raise DataError(f"{other[0]}: is no image among images: move it away, or skip it (skip_bad, --skip-bad)")
+        raise DataError(
+            f"{other[0]}: is not an image, but lies among images: move it away, or skip it with {option('skip_bad', True)}"
+        )
     bare = [path for path in images if captions and path not in captions]
-    skipped = [f"{path}: is no image" for path in other] + [f"{path}: has no caption" for path in bare]
+    skipped = [f"{path}: is not an image" for path in other] + [f"{path}: has no caption" for path in bare]
     return [path for path in images if path not in bare], skipped, captions
 
 
@@ -140,26 +166,96 @@ def _limited(files: list[Path], options: Options) -> list[Path]:
     return [files[i] for i in chosen.tolist()]
 
 
+# --- headers ----------------------------------------------------------------------------------------------------------
+
+
+def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Path, _Header], dict[Path, str]]:
+    """What each file says of its image, and the reason where it cannot be read."""
+    headers: dict[Path, _Header] = {}
+    bad: dict[Path, str] = {}
+    with ThreadPoolExecutor(_THREADS) as threads, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # LARGEST is stricter
+        for path, found in zip(files, threads.map(_header, files), strict=True):
+            if isinstance(found, _Header):
+                headers[path] = found
+            elif options.skip_bad:
+                bad[path] = found
+            else:
+                threads.shutdown(cancel_futures=True)
+                raise DataError(f"{path}: {found}: replace or remove it, or skip it with {option('skip_bad', True)}")
+    if not headers:
+        raise DataError(f"{folder}: not one of its {len(files)} images can be read: are they PNG, JPEG or WebP?")
+    return headers, bad
+
+
+def _header(path: Path) -> _Header | str:
+    """What a file says of its image, or why it cannot be read."""
+    if not path.is_file():
+        return "is not a regular file"
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            exif = Image.Exif()
+            exif.load(image.info.get("exif") or b"")  # getexif() would decode a PNG
+            mode, (width, height) = _mode(image), image.size
+            turned = exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    except _UNREADABLE as error:
+        return _reason(error)
+    if width * height > LARGEST:
+        return f"has {width * height / 1e6:.0f} million pixels, more than {LARGEST / 1e6:.0f} million"
+    return _Header(mode, width, height) if turned else _Header(mode, height, width)
+
+
+def _format(headers: list[_Header], options: Options) -> _Format:
+    """Size and channels that all images are brought to."""
+    modes = {header.mode for header in headers}
+    mode = {1: "L", 3: "RGB", 4: "RGBA", None: modes.pop() if len(modes) == 1 else "RGB"}[options.channels]
+    sizes = Counter((header.height, header.width) for header in headers)
+    if options.size is not None:
+        return _Format(mode, *options.size, resize=True)
+    size, count = min(sizes.items(), key=lambda item: (-item[1], item[0]))
+    if 2 * count < len(headers):
+        side = min(SIDE, *(min(one) for one in sizes))
+        size = (side, side)
+    return _Format(mode, *size, resize=len(sizes) > 1)
+
+
+def _notes(headers: list[_Header], form: _Format, options: Options) -> Iterator[str]:
+    """What was done to the images without being asked for."""
+    resized = sum((header.height, header.width) != (form.height, form.width) for header in headers)
+    if resized and options.size is None:
+        yield (
+            f"resized {resized:,} of {len(headers):,} images to {form.height} x {form.width}: "
+            f"for another size give {option('size', 32)}"
+        )
+    converted = Counter(header.mode for header in headers if header.mode != form.mode)
+    if converted and options.channels is None:
+        kinds = ", ".join(f"{count:,} {_WORDS[mode]}" for mode, count in converted.items())
+        yield f"converted images to {_WORDS[form.mode]} ({kinds}): for grey give {option('channels', 1)}"
+
+
 # --- decoding ---------------------------------------------------------------------------------------------------------
 
 
-def _decode_all(folder: Path, files: list[Path], options: Options) -> tuple[np.ndarray, dict[Path, str], _Format]:
+def _decode_all(
+    folder: Path, headers: Mapping[Path, _Header], form: _Format, options: Options
+) -> tuple[np.ndarray, dict[Path, str]]:
     """Decode into one preallocated array, a bounded number of images at a time; return what could not be read too."""
-    form = _format(folder, files, options)
+    files = list(headers)
     shape = (len(files), form.channels, form.height, form.width)
-    try:
-        x = np.empty(shape, dtype=np.uint8)
-    except MemoryError:
-        raise DataError(f"{folder}: {shape} bytes do not fit into memory: give a size or a limit") from None
+    decoding = 8 * _THREADS * max(header.height * header.width for header in headers.values())
+    require(math.prod(shape) + decoding, folder, f"give --limit, or {option('size', 32)}")
+    x = np.empty(shape, dtype=np.uint8)
     bad: dict[Path, str] = {}
     with ThreadPoolExecutor(_THREADS) as threads:
         for i, reason in _stream(threads, files, x, form):
             if not options.skip_bad:
                 threads.shutdown(cancel_futures=True)
-                raise DataError(f"{files[i]}: {reason}: replace or remove it, or skip it (skip_bad, --skip-bad)")
+                raise DataError(
+                    f"{files[i]}: {reason}: replace or remove it, or skip it with {option('skip_bad', True)}"
+                )
             bad[files[i]] = reason
     keep = [path not in bad for path in files]
-    return (x[keep] if bad else x), bad, form
+    return (x[keep] if bad else x), bad
 
 
 def _stream(threads: ThreadPoolExecutor, files: list[Path], x: np.ndarray, form: _Format) -> Iterator[tuple[int, str]]:
@@ -176,8 +272,6 @@ def _decode_chunk(rows: Iterable[int], files: list[Path], x: np.ndarray, form: _
     for i in rows:
         try:
             x[i] = _decode(files[i], form)
-        except DataError:
-            raise
         except _UNREADABLE as error:
             yield i, _reason(error)
 
@@ -192,37 +286,29 @@ def _decode(path: Path, form: _Format) -> np.ndarray:
     """One image as ``(C, H, W)``.
 
     Raises:
-        DataError: if its size or its channels differ from the others'.
+        ValueError: if it is of another size than its header says.
     """
     with Image.open(path, formats=_FORMATS) as opened:
         if form.resize:
             opened.draft(None, (form.width, form.height))
-        image = ImageOps.exif_transpose(opened)
-        image = _converted(path, image, form)
+        image = _converted(ImageOps.exif_transpose(opened), form.mode)
         if form.resize and image.size != (form.width, form.height):
             image = ImageOps.fit(image, (form.width, form.height), Image.Resampling.BICUBIC)
     if image.size != (form.width, form.height):
-        raise DataError(
-            f"{path}: is {image.height} x {image.width}, but {form.model.name} is {form.height} x {form.width}: "
-            "resize all (size=, --size), or remove it"
-        )
+        raise ValueError(f"is {image.height} x {image.width} once it is decoded")
     pixels = np.asarray(image)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _converted(path: Path, image: Image.Image, form: _Format) -> Image.Image:
+def _converted(image: Image.Image, wanted: str) -> Image.Image:
+    """The image in a mode; what is transparent is seen on white where that mode has no transparency."""
     mode = _mode(image)
-    if mode == form.mode:
+    if mode == wanted:
         return image if image.mode == mode else image.convert(mode)
-    if not form.convert:
-        raise DataError(
-            f"{path}: is {_WORDS[mode]}, but {form.model.name} is {_WORDS[form.mode]}: "
-            "convert all (channels=1 or channels=3), or remove it"
-        )
-    if mode == "RGBA":  # what is transparent is seen on white
+    if mode == "RGBA":
         opaque = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", opaque.size, "white"), opaque)
-    return image.convert(form.mode)
+    return image.convert(wanted)
 
 
 def _mode(image: Image.Image) -> str:
@@ -238,20 +324,3 @@ def _mode(image: Image.Image) -> str:
     if image.mode in ("P", "RGB", "CMYK", "YCbCr"):
         return "RGB"
     raise ValueError(f"mode {image.mode} is not of 8 bits: convert it")
-
-
-def _format(folder: Path, files: list[Path], options: Options) -> _Format:
-    """Size and channels of the first readable image, or what is asked for."""
-    asked = None if options.channels is None else ("L" if options.channels == 1 else "RGB")
-    for path in files:
-        try:
-            with Image.open(path, formats=_FORMATS) as opened:
-                image = ImageOps.exif_transpose(opened)
-                height, width = options.size or (image.height, image.width)
-                return _Format(asked or _mode(image), height, width, path, options.size is not None, asked is not None)
-        except _UNREADABLE as error:
-            if not options.skip_bad:
-                raise DataError(
-                    f"{path}: {_reason(error)}: replace or remove it, or skip it (skip_bad, --skip-bad)"
-                ) from None
-    raise DataError(f"{folder}: not one of its {len(files)} images can be read: are they PNG, JPEG or WebP?")

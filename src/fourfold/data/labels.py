@@ -20,18 +20,24 @@ def encode_labels(values: np.ndarray, n: int, where: str) -> tuple[Tensor, tuple
         where: file and column or key, for messages.
 
     Raises:
-        DataError: for another number of labels than examples, missing labels, fractions, or nearly as many classes
-            as examples.
+        DataError: for another number of labels than examples, missing labels, fractions, or characters that are none.
     """
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if values.ndim != 1:
         raise DataError(f"{where}: labels of shape {values.shape}: give one label per example, shape ({n},)")
     if len(values) != n:
         raise DataError(f"{where}: {len(values)} labels for {n} examples: give one label per example")
-    distinct, ids = np.unique(_comparable(values, where), return_inverse=True)
-    if len(distinct) > max(n // 2, 1):
-        raise DataError(f"{where}: {len(distinct)} different labels for {n} examples are no classes: use another label")
-    return torch.from_numpy(ids.astype(np.int64)), tuple(str(value) for value in distinct.tolist())
+    try:
+        distinct, ids = np.unique(_comparable(values, where), return_inverse=True)
+        names = tuple(str(value) for value in distinct.tolist())
+    except DataError:
+        raise
+    except SystemError as error:  # a text array with a code point that does not exist
+        raise DataError(f"{where}: the labels are damaged ({error}): save them again") from None
+    except (TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{where}: cannot be labels ({reason}): use numbers or names") from None
+    return torch.from_numpy(ids.astype(np.int64)), names
 
 
 def _comparable(values: np.ndarray, where: str) -> np.ndarray:
@@ -42,7 +48,7 @@ def _comparable(values: np.ndarray, where: str) -> np.ndarray:
         bad = np.flatnonzero(~(np.abs(values) < 2**53) | (values != np.round(values)))
         if len(bad):
             raise DataError(
-                f"{where}, row {bad[0] + 1}: {values[bad[0]]} is no class label: use whole numbers or names"
+                f"{where}, row {bad[0] + 1}: {values[bad[0]]} is not a class label: use whole numbers or names"
             )
         return values.astype(np.int64)
     missing = [i for i, value in enumerate(values.tolist()) if value is None or value != value]  # noqa: PLR0124

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fourfold.data.dataset import DataError, Options, Source
-from fourfold.data.text import text_source
+from fourfold.data.text import read_text
 
 __all__ = ["read"]
 
@@ -22,7 +22,7 @@ def read(path: Path, options: Options) -> Source:
         options.only(f"{path}, a folder of images", "size", "channels")
         return read_folder(path, options)
     if not path.is_file():
-        raise DataError(f"{path}: is neither a file nor a folder: give one that holds data")
+        raise DataError(f"{path}: is neither a regular file nor a folder: give one that holds data")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         from fourfold.data.arrays import read_array
@@ -46,9 +46,5 @@ def _read_text(path: Path, options: Options) -> Source:
         raise DataError(f"{path}: is packed: unpack it first, and give {known}")
     if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle", ".xlsx", ".h5", ".hdf5", ".mat", ".safetensors"):
         raise DataError(f"{path}: files of this kind are not read: write it as {known}")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
     options.only(f"{path}, a text", "as_bytes")
-    return text_source(str(path), content, options, f"text file {path}")
+    return read_text(path, options)

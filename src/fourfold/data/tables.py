@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
-import io
-import itertools
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 
 from fourfold.data.arrays import finite_vectors
-from fourfold.data.dataset import DataError, Options, Source
+from fourfold.data.dataset import DataError, Options, Source, option, shortened
 from fourfold.data.labels import encode_labels
+from fourfold.data.memory import require
 from fourfold.spaces import Vectors
 
-__all__ = ["read_table"]
+__all__ = ["of_frame", "read_table"]
 
 _COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
 
@@ -26,31 +30,86 @@ _COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
 def read_table(path: Path, options: Options) -> Source:
     """Read a table: numeric columns become vectors, ``options.labels`` names the class of each row.
 
-    A first row with a cell that is no number is the header. A nameless first column that counts the rows is left out.
+    A first row with a cell that is not a number is the header. A nameless first column that counts the rows is left
+    out. With ``options.limit``, rows are drawn by the seed while the file is read, and no others are kept.
 
     Raises:
         DataError: for a text column among numbers, a missing value, rows of unequal length, no such label column.
     """
-    frame = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    where = f"file {path}"
-    if len(frame.columns) > 1 and _is_index(frame.columns[0], frame.iloc[:, 0]):
+    parquet = path.suffix.lower() == ".parquet"
+    with _told(path):
+        frame = _kept(_of_parquet(path, options) if parquet else _of_csv(path, options), options)
+    return of_frame(str(path), frame, options)
+
+
+def of_frame(name: str, frame: pd.DataFrame, options: Options) -> Source:
+    """The source of a table in memory, whose index counts the rows of its file.
+
+    Raises:
+        DataError: as :func:`read_table` does.
+    """
+    where = f"file {name}"
+    if len(frame.columns) > 1 and _is_index(frame.columns[0], frame.iloc[:, 0], frame.index):
         frame, where = frame.iloc[:, 1:], f"{where}, without its index column"
     if frame.empty:
-        raise DataError(f"{path}: holds no rows: give a table with at least 20")
+        raise DataError(f"{name}: holds no rows: give a table with at least 20")
     labels, names = None, tuple[str, ...]()
     if options.labels is not None:
-        column = _label_column(path, frame, options.labels)
-        labels, names = encode_labels(frame[column].to_numpy(), len(frame), f"{path}, column {column}")
+        column = _label_column(name, frame, str(options.labels))
+        labels, names = encode_labels(frame[column].to_numpy(), len(frame), f"{name}, column {column}")
         frame = frame.drop(columns=column)
+    if options.columns:
+        frame = _in_order(name, frame, options.columns)
+    for column in frame.columns:
+        _check_numeric(name, column, frame[column])
     columns = [str(column) for column in frame.columns]
-    for name in frame.columns:
-        _check_numeric(path, name, frame[name])
-    x = finite_vectors(frame.to_numpy(dtype=np.float64, na_value=np.nan), str(path), columns)
-    hint = "name its label column (labels=)"
+    values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    x = finite_vectors(values, name, columns, frame.index.to_numpy())
+    hint = f"name its label column: {option('labels')}"
     return Source(x, Vectors(len(columns), tuple(columns)), where, labels, names, hint=hint)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
+
+CHUNK = 1 << 16
+"""Rows that are read at once."""
+LONGEST = 1 << 20
+"""Characters of the first lines of a table, at most: whatever has more in one line is not a table."""
+
+
+def _kept(chunks: Iterable[pd.DataFrame], options: Options) -> pd.DataFrame:
+    """All rows, or ``options.limit`` of them drawn by the seed, in the order and with the numbers of the file."""
+    if options.limit is None:
+        frame = pd.concat(list(chunks))
+    else:
+        draw = np.random.default_rng(options.seed)
+        frame, keys = None, np.empty(0)
+        for chunk in chunks:
+            keys = np.concatenate([keys, draw.random(len(chunk))])
+            frame = chunk if frame is None else pd.concat([frame, chunk])
+            best = np.sort(keys.argsort(kind="stable")[: options.limit])
+            frame, keys = frame.iloc[best], keys[best]
+    if frame is None:
+        raise DataError("holds no rows: give a table with at least 20")
+    return frame
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Errors of reading as one line with the file and the way out."""
+    try:
+        yield
+    except DataError:
+        raise
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{path}: holds no table: give one with at least 20 rows") from None
+    except MemoryError:
+        raise DataError(f"{path}: does not fit into memory: give --limit, or a smaller file") from None
+    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError, pyarrow.ArrowException) as error:
+        reason = " ".join(str(error).removeprefix("Error tokenizing data. C error: ").split())[:150]
+        kind = "Parquet" if path.suffix.lower() == ".parquet" else "a table"
+        way = "write it again" if kind == "Parquet" else "give every row the same number of cells"
+        raise DataError(f"{path}: cannot be read as {kind} ({reason}): {way}") from None
 
 
 @dataclass(frozen=True)
@@ -63,37 +122,62 @@ class _Layout:
     decimal: str = "."
 
 
-def _csv(path: Path) -> pd.DataFrame:
-    """The cells of a CSV or TSV file, as numbers where a whole column is."""
+def _of_csv(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    """The cells of a CSV or TSV file, as numbers where a whole column is, so many rows at once."""
     layout = _layout(path)
-    try:
-        frame = pd.read_csv(
-            path,
-            sep=layout.separator,
-            decimal=layout.decimal,
-            header=0 if layout.header else None,
-            skiprows=layout.comments,
-            skipinitialspace=True,
-            low_memory=False,
-            encoding="utf-8-sig",
-        )
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path}: holds no table: give one with at least 20 rows") from None
-    except (OSError, ValueError, OverflowError) as error:
-        reason = " ".join(str(error).removeprefix("Error tokenizing data. C error: ").split())[:150]
-        raise DataError(f"{path}: is no table ({reason}): give every row the same number of cells") from None
-    if not isinstance(frame.index, pd.RangeIndex):
-        raise DataError(f"{path}: its rows have more cells than its header: give every column a name")
-    if not layout.header:
-        frame.columns = pd.Index([f"column {i + 1}" for i in range(frame.shape[1])])
-    return frame
+    if options.limit is None:
+        require(CELLS * path.stat().st_size, path)
+    chunks = pd.read_csv(
+        path,
+        sep=layout.separator,
+        decimal=layout.decimal,
+        header=0 if layout.header else None,
+        skiprows=layout.comments,
+        skipinitialspace=True,
+        low_memory=False,
+        encoding="utf-8-sig",
+        chunksize=None if options.limit is None else CHUNK,
+    )
+    for frame in [chunks] if isinstance(chunks, pd.DataFrame) else chunks:
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise DataError(f"{path}: its rows have more cells than its header: give every column a name")
+        if layout.header:
+            frame.columns = pd.Index([_plain(str(name)) for name in frame.columns])
+        else:
+            frame.columns = pd.Index([f"column {i + 1}" for i in range(frame.shape[1])])
+            frame.attrs["headless"] = True
+        yield frame
+
+
+CELLS = 5.0
+"""Bytes of memory that one byte of a CSV file takes."""
+
+
+def _of_parquet(path: Path, options: Options) -> Iterator[pd.DataFrame]:
+    """The rows of a Parquet file; columns of its index are columns like the others."""
+    file = pyarrow.parquet.ParquetFile(path)
+    about = file.metadata
+    if options.limit is None:
+        require(24.0 * about.num_rows * about.num_columns, path)
+    rows = max(about.num_rows, 1) if options.limit is None else CHUNK
+    start = 0
+    for batch in file.iter_batches(batch_size=min(rows, 1 << 31)):
+        frame: pd.DataFrame = batch.to_pandas()
+        frame.index = pd.RangeIndex(start, start + len(frame))
+        start += len(frame)
+        yield frame
+
+
+def _plain(name: str) -> str:
+    """A column's name without the apostrophe that keeps spreadsheets from running it as a formula."""
+    return name[1:] if name.startswith("'") and name[1:2] in tuple("=+-@") else name
 
 
 def _layout(path: Path) -> _Layout:
     """Look at the first rows: separator, header, decimal comma, leading ``#`` lines."""
     comments, lines = _first_lines(path)
     separator = "\t" if path.suffix.lower() == ".tsv" else _separator(lines)
-    rows = [line.split() if separator == r"\s+" else _cells(line, separator) for line in lines]
+    rows = [line.split() for line in lines] if separator == r"\s+" else list(_cells(lines, separator))
     comma = separator != "," and any(_COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
     first = [cell.replace(",", ".") if comma else cell for cell in rows[0]] if rows else []
     header = any(cell.strip() and not _is_number(cell) for cell in first)
@@ -112,22 +196,29 @@ def _separator(lines: list[str]) -> str:
 
 def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
     """How many lines of comments or nothing come first, and the lines after them."""
+    lines: list[str] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(itertools.islice(file, 1000))
+            while len(lines) < 1000 and (line := file.readline(LONGEST)):
+                lines.append(line)
+                if len(line) >= LONGEST:
+                    raise DataError(
+                        f"{path}, line {len(lines)}: is longer than {LONGEST:,} characters: write a table so wide as .npy"
+                    )
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is no UTF-8 at byte {error.start}: convert it (iconv -f latin1 -t utf-8)") from None
+        raise DataError(f"{path}: is not UTF-8 at byte {error.start}: convert it (iconv -f latin1 -t utf-8)") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
     comments = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     return comments, lines[comments : comments + most]
 
 
-def _cells(line: str, separator: str) -> list[str]:
+def _cells(lines: list[str], separator: str) -> Iterator[list[str]]:
+    """The rows of the first lines; a quoted cell may go on over several of them."""
     try:
-        return next(csv.reader(io.StringIO(line), delimiter=separator, skipinitialspace=True), [])
+        yield from csv.reader(lines, delimiter=separator, skipinitialspace=True)
     except csv.Error:
-        return line.split(separator)
+        yield from (line.split(separator) for line in lines)
 
 
 def _is_number(cell: str) -> bool:
@@ -138,53 +229,64 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        frame: pd.DataFrame = pyarrow.parquet.ParquetFile(path).read().to_pandas()
-    except (OSError, pyarrow.ArrowException, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{path}: cannot be read as Parquet ({reason}): write it again") from None
-    return frame.reset_index(drop=True)
-
-
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-def _is_index(name: object, column: pd.Series) -> bool:
+def _is_index(name: object, column: pd.Series, index: pd.Index) -> bool:
     """Whether a nameless column merely counts the rows, as pandas writes it."""
     if not (str(name).startswith("Unnamed: ") and pd.api.types.is_integer_dtype(column)):
         return False
-    return bool((column.to_numpy() == np.arange(len(column))).all())
+    return bool((column.to_numpy() == index.to_numpy()).all())
 
 
-def _label_column(path: Path, frame: pd.DataFrame, label: str) -> str:
-    names = {str(column): column for column in frame.columns}
-    if label not in names:
-        close = difflib.get_close_matches(label, names, 1)
-        guess = f"did you mean {close[0]!r}? " if close else ""
-        shown = ", ".join(list(names)[:20])
-        raise DataError(f"{path}: has no column {label!r} for labels: {guess}It has {shown}")
-    if len(names) == 1:
-        raise DataError(f"{path}: has no column beside the labels {label!r}: add the numbers to be modelled")
-    return str(names[label])
+def _label_column(name: str, frame: pd.DataFrame, label: str) -> Any:
+    columns = {str(column): column for column in frame.columns}
+    if label not in columns:
+        raise DataError(f"{name}: has no column {label!r} for labels: {_alike(label, columns)}")
+    if len(columns) == 1:
+        raise DataError(f"{name}: has no column beside the labels {label!r}: add the numbers to be modelled")
+    return columns[label]
 
 
-def _check_numeric(path: Path, name: object, column: pd.Series) -> None:
-    """Refuse a column that is no numbers, with its first cell that is none."""
+def _alike(wanted: str, columns: Iterable[str]) -> str:
+    """The column that may be meant, and those that there are."""
+    names = list(columns)
+    close = difflib.get_close_matches(wanted, names, 1)
+    guess = f"did you mean {close[0][:80]!r}? " if close else ""
+    return f"{guess}It has {shortened(names)}"
+
+
+def _in_order(name: str, frame: pd.DataFrame, wanted: tuple[str, ...]) -> pd.DataFrame:
+    """The columns that a model knows, found by name; by place where a table has no header."""
+    columns = {str(column): column for column in frame.columns}
+    if frame.attrs.get("headless") and not set(wanted) <= set(columns):
+        if len(columns) != len(wanted):
+            raise DataError(
+                f"{name}: has {len(columns)} columns, the model {len(wanted)} ({shortened(wanted, 6)}): "
+                "give the file a header with these names, or only these columns"
+            )
+        return frame.set_axis(list(wanted), axis=1)
+    missing = [column for column in wanted if column not in columns]
+    if missing:
+        raise DataError(
+            f"{name}: has no column {missing[0][:80]!r}, which the model knows: {_alike(missing[0], columns)}"
+        )
+    return frame[[columns[column] for column in wanted]]
+
+
+def _check_numeric(name: str, label: object, column: pd.Series) -> None:
+    """Refuse a column that does not hold numbers, with its first cell that is not one."""
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_complex_dtype(column):
         return
     numbers = pd.to_numeric(column.astype(str).where(column.notna()), errors="coerce")
     bad = np.flatnonzero((numbers.isna() & column.notna()).to_numpy())
     if not len(bad) and column.isna().all():
-        raise DataError(f"{path}, column {name}: is empty: drop it")
+        raise DataError(f"{name}, column {label}: is empty: drop it")
     row = int(bad[0]) if len(bad) else 0
-    cell = f"{str(column.iloc[row])[:40]!r} in row {row + 1} is not a number"
+    cell = f"{str(column.iloc[row])[:40]!r} in row {int(column.index[row]) + 1} is not a number"
     if len(bad) < column.notna().sum() / 2:
-        raise DataError(f"{path}, column {name}: {cell}: correct it, or drop the row")
+        raise DataError(f"{name}, column {label}: {cell}: correct it, or drop the row")
     raise DataError(
-        f"{path}, column {name}: {cell}: if it holds the classes, name it as labels (labels={str(name)!r}); "
+        f"{name}, column {label}: {cell}: if it holds the classes, name it with {option('labels', str(label))}; "
         "otherwise drop it or encode it as numbers"
     )

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from fourfold.data.dataset import DataError, Options, Source
+import codecs
+from pathlib import Path
+
+from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.files import content_of, decoded
 from fourfold.spaces import Text
 
-__all__ = ["text_source"]
+__all__ = ["read_text", "text_source"]
 
 MOST_CHARACTERS = 256
 """With more distinct characters than this a text is read as bytes."""
+PER_BYTE = 5.0
+"""Bytes of memory that one byte of a text takes at most while it is read: itself, its characters, its ids."""
+
+
+def read_text(path: Path, options: Options) -> Source:
+    """Read a text file, or as much of it as its first ``options.limit`` tokens may take.
+
+    Raises:
+        DataError: if it is not a regular file, too large, empty, or not UTF-8 where characters are needed.
+    """
+    most = None if options.limit is None else 4 * options.limit + 3
+    content = content_of(path, most, PER_BYTE)
+    if most is not None and len(content) == most:
+        content = content[: most - _half_a_character(content)]
+    return text_source(str(path), content, options, f"text file {path}")
 
 
 def text_source(name: str, content: bytes, options: Options, where: str) -> Source:
@@ -18,24 +37,21 @@ def text_source(name: str, content: bytes, options: Options, where: str) -> Sour
         DataError: if it is empty, or not UTF-8 where characters are needed.
     """
     if options.length < 2:
-        raise DataError(f"length {options.length} is no window: give at least 2")
+        raise DataError(f"{option('length', options.length)}: this is not a window: give at least 2")
     if not content.strip():
         raise DataError(f"{name}: holds no text: give a file with some")
-    text = "" if options.as_bytes else _decoded(name, content)
+    way = f", or read it as bytes with {option('as_bytes', True)}"
+    text = "" if options.as_bytes else decoded(Path(name), content, way)
     vocabulary = "".join(sorted(set(text)))
     if options.as_bytes is None and len(vocabulary) > MOST_CHARACTERS:
         vocabulary = ""
     space = Text(vocabulary, options.length)
-    ids = space.parse(text) if vocabulary else Text().parse_bytes(content)
-    return Source(ids, space, where, hint="a text has none, load it without conditional")
+    ids = space.ids(text) if vocabulary else space.ids(content)
+    return Source(ids, space, where, hint="a text has no labels, load it without conditional")
 
 
-def _decoded(name: str, content: bytes) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{name}, line {line}, byte {error.start}: is no UTF-8 (0x{content[error.start]:02x}): convert it "
-            "(iconv -f latin1 -t utf-8), or read it as bytes (as_bytes=True)"
-        ) from None
+def _half_a_character(content: bytes) -> int:
+    """How many bytes at the end begin a character of UTF-8 that they do not finish."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder.decode(content[-4:])
+    return len(decoder.getstate()[0])

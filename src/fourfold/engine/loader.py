@@ -59,7 +59,7 @@ class Loader:
         """The raw batch of a step."""
         if isinstance(self.space, Text):
             starts = torch.randint(self.examples, (self.batch_size,), generator=_generator(self.seed, step))
-            return Batch(self.split.x[starts[self._part, None] + torch.arange(self.space.length)])
+            return Batch(self.split.x[starts[self._part, None] + torch.arange(self.space.length)].long())
         rows = self._rows(*divmod(step, self.steps_per_epoch))
         return Batch(self.split.x[rows], None if self.split.cond is None else self.split.cond[rows])
 

@@ -1,0 +1,53 @@
+"""Files as they come from outside: only regular ones are read, and no more of them than fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fourfold.data.dataset import DataError
+from fourfold.data.memory import require
+
+__all__ = ["content_of", "decoded"]
+
+
+def content_of(path: Path, most: int | None = None, per_byte: float = 1.0) -> bytes:
+    """The bytes of a regular file, or its first ``most``.
+
+    Args:
+        path: the file; a pipe or a device is refused, since it may never end.
+        most: how many bytes to read at most.
+        per_byte: memory that one byte takes until it is data, for the check that all of it fits.
+
+    Raises:
+        DataError: if it is not a regular file, cannot be read, or does not fit into memory.
+    """
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: is not a regular file: give one that holds data")
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            require(per_byte * min(size, size if most is None else most), path)
+            return file.read(size if most is None else most)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
+
+
+def decoded(path: Path, content: bytes, way: str = "") -> str:
+    """UTF-8 text, without a byte order mark.
+
+    Args:
+        path: names the file in the message.
+        content: its bytes.
+        way: another way out than converting it.
+
+    Raises:
+        DataError: naming the line and byte that are not UTF-8.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {line}, byte {error.start}: is not UTF-8 (0x{content[error.start]:02x}): convert it "
+            f"(iconv -f latin1 -t utf-8){way}"
+        ) from None

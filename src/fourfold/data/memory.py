@@ -1,0 +1,77 @@
+"""How much memory is left, so that data which does not fit is refused before it is read."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from fourfold.data.dataset import DataError
+
+__all__ = ["free_memory", "require"]
+
+GROUPS = Path("/sys/fs/cgroup")
+"""Where Linux shows the limits of control groups, of version 2."""
+
+
+def free_memory() -> int:
+    """Bytes that this process may still take: what the machine, its control group and ``ulimit -v`` leave."""
+    return max(min([_of_machine(), *_of_groups(), *_of_limits()]), 0)
+
+
+def require(needed: float, where: object, way: str = "give --limit, or a smaller file") -> None:
+    """Refuse data that needs more memory than is free.
+
+    Args:
+        needed: an estimate, in bytes.
+        where: the file.
+        way: the way out.
+
+    Raises:
+        DataError: with both numbers.
+    """
+    free = free_memory()
+    if needed > free:
+        raise DataError(f"{where}: needs about {_size(needed)} of memory, {_size(free)} are free: {way}")
+
+
+def _size(count: float) -> str:
+    return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{max(count / 1e6, 0):.0f} MB"
+
+
+def _of_machine() -> int:
+    found = re.search(r"MemAvailable:\s*(\d+) kB", _read(Path("/proc/meminfo")))
+    if found:
+        return int(found[1]) * 1024
+    with contextlib.suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return 1 << 62
+
+
+def _of_groups() -> Iterator[int]:
+    """What every control group above this process leaves, where groups are of version 2."""
+    found = re.search(r"^0::(/.*)$", _read(Path("/proc/self/cgroup")), re.MULTILINE)
+    inner = GROUPS / (found[1] if found else "").strip("/")
+    for group in (group for group in (inner, *inner.parents) if group.is_relative_to(GROUPS)):
+        most, used = _read(group / "memory.max").strip(), _read(group / "memory.current").strip()
+        if most.isdigit() and used.isdigit():
+            cache = re.search(r"^inactive_file (\d+)", _read(group / "memory.stat"), re.MULTILINE)
+            yield int(most) - int(used) + (int(cache[1]) if cache else 0)
+
+
+def _of_limits() -> Iterator[int]:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if most != resource.RLIM_INFINITY:
+            taken = re.search(r"VmSize:\s*(\d+) kB", _read(Path("/proc/self/status")))
+            yield most - (int(taken[1]) * 1024 if taken else 0)
+
+
+def _read(path: Path) -> str:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8")
+    return ""
