@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Codec, Estimand, GenerativeModel, Objective, Part, Staged, Term, Training
 from fourfold.engine.muon import Muon
+from fourfold.estimands import Reference
 
 __all__ = ["OUTER", "TermOptimizer", "Weights", "network_parameters"]
 
@@ -50,8 +51,8 @@ class Slot:
 
 
 def network_parameters(model: nn.Module) -> set[nn.Parameter]:
-    """The parameters of networks: of every ``Part`` that is neither a model nor an estimand, an objective or a codec."""
-    others = (GenerativeModel, Estimand, Objective, Codec)
+    """The parameters of networks: of every ``Part`` that is no model, estimand, objective, codec or reference density."""
+    others = (GenerativeModel, Estimand, Objective, Codec, Reference)
     networks = [m for m in model.modules() if isinstance(m, Part) and not isinstance(m, others)]
     return {p for network in networks if isinstance(network, nn.Module) for p in network.parameters()}
 

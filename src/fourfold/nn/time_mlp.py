@@ -13,6 +13,12 @@ from fourfold.nn.embedding import Condition, with_detail
 __all__ = ["TimeMLP"]
 
 
+def _normalised(norm: nn.LayerNorm, h: Tensor) -> Tensor:
+    """``norm(h)`` computed in float32, in the dtype of ``h``: forward-mode derivatives then have that dtype as well."""
+    weight, bias = norm.weight.float(), norm.bias.float()
+    return F.layer_norm(h.float(), norm.normalized_shape, weight, bias, norm.eps).to(h.dtype)
+
+
 @final
 class _Block(nn.Module):
     """``h + W_2 phi((1 + a) W_1 norm(h) + b)`` with ``phi`` = SiLU and ``(a, b)`` of the condition."""
@@ -27,7 +33,7 @@ class _Block(nn.Module):
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         a, b = self.modulation(c).chunk(2, 1)
-        return h + self.second(F.silu((1 + a) * self.first(self.norm(h)) + b))
+        return h + self.second(F.silu((1 + a) * self.first(_normalised(self.norm, h)) + b))
 
 
 @final
@@ -67,4 +73,4 @@ class TimeMLP(Part, nn.Module):
         h = self.entry((with_detail(x) if self.detail else x).to(self.entry.weight.dtype))
         for block in self.blocks:
             h = block(h, c)
-        return self.exit(F.silu(self.norm(h))).float()
+        return self.exit(F.silu(_normalised(self.norm, h))).float()

@@ -50,8 +50,6 @@ class GaussianMixture(Part, Reference):
         share: its weight ``w``.
     """
 
-    full_precision = True
-
     def __init__(self, dim: int, components: int = 4, wide: float = 1.5, share: float = 0.2) -> None:
         super().__init__()
         self.dim, self.wide, self.share = dim, wide, share
@@ -91,8 +89,6 @@ class Bernoulli(Part, Reference):
     Args:
         event: shape of one encoded example of zeros and ones.
     """
-
-    full_precision = True
 
     def __init__(self, event: tuple[int, ...]) -> None:
         super().__init__()
