@@ -7,8 +7,8 @@ import torch
 
 from fourfold import checks
 from fourfold.core import configuration, construct, view
-from fourfold.data.oracles import MixtureDenoiser
-from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
+from fourfold.data.oracles import GaussianTransport, MixtureDenoiser
+from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 
 KINDS = (Denoiser, NoisePredictor, Velocity, Score)
@@ -44,6 +44,17 @@ def test_each_view_is_what_its_name_says(path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_views_commute(path, kind):
     checks.check_views(view(MixtureDenoiser(path, *MIXTURE), kind), (2,), atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", [Velocity, Denoiser, NoisePredictor, Score])
+def test_a_vector_field_is_a_velocity_only_where_it_says_so(kind):
+    """Noise coupled with the data leads to them as well, and tells nothing of the density between."""
+    field = GaussianTransport(RectifiedFlow(), (0.3, -0.2), ((1.0, 0.5), (0.5, 0.8)))
+    assert view(field, VectorField) is field
+    with pytest.raises(TypeError, match=f"GaussianTransport cannot be seen as {kind.__name__}"):
+        view(field, kind)
+    velocity = view(MixtureDenoiser(VP(), *MIXTURE), Velocity)
+    assert view(velocity, VectorField) is velocity
 
 
 def test_every_pair_is_one_step_apart():

@@ -275,18 +275,17 @@ def _adjusted(model: GenerativeModel, steps: int | None, guidance: float | None)
 
 def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
     """The model under classifier-free guidance."""
-    from fourfold.core import view
-    from fourfold.estimands import Denoiser
-    from fourfold.samplers.guidance import Guided, guided
+    from fourfold.samplers.guidance import classifier_free
 
     if not model.space.conditional:
         raise ValueError("--guidance: this model is unconditional; train with --conditional")
     try:
-        view(model.estimand, Denoiser)  # type: ignore[type-abstract]
+        return classifier_free(model, scale).eval()
     except TypeError:
         kind = type(model.estimand).__name__
-        raise ValueError(f"--guidance is for what can be seen as a denoiser, and this model is a {kind}") from None
-    return guided(model, lambda denoiser: Guided(denoiser, scale)).eval()
+        raise ValueError(
+            f"--guidance is for denoisers and vector fields, and this model is a {kind}: leave it out"
+        ) from None
 
 
 def _label(model: GenerativeModel, cond: str | None) -> int | None:

@@ -658,7 +658,8 @@ class GenerativeModel(Part, nn.Module):
 
     Raises:
         TypeError: when what the objective learns is not what the estimand is, or not what the sampler or the
-            likelihood needs after views; both names are in the message.
+            likelihood needs after views; both names are in the message. An estimand may not claim to be more than what
+            the objective learns either, since its views would then show what was never learned.
     """
 
     def __init__(
@@ -683,6 +684,12 @@ class GenerativeModel(Part, nn.Module):
             raise TypeError(
                 f"{type(self.objective).__name__} learns a {learns.__name__}, but got a {type(self.estimand).__name__}"
             )
+        for source, target in _VIEWS:
+            if isinstance(self.estimand, source) and not issubclass(learns, source):
+                raise TypeError(
+                    f"{type(self.objective).__name__} learns a {learns.__name__}, but {type(self.estimand).__name__} claims "
+                    f"to be a {source.__name__}, whose view as {target.__name__} would not be what was learned"
+                )
         for part in (self.sampler, self.likelihood):
             if _route(type(self.estimand), part.needs) is None:
                 raise TypeError(

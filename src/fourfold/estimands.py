@@ -6,7 +6,8 @@ velocity ``v = E[dx_t/dt | x_t]`` and the score ``s = grad log p_t(x_t)`` are af
     x_t = alpha_t D + sigma_t eps_hat        v = alpha'_t D + sigma'_t eps_hat        s = -eps_hat / sigma_t
 
 so a model of one is a model of all (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma and Gao 2023,
-https://arxiv.org/abs/2303.00848).
+https://arxiv.org/abs/2303.00848). This needs ``eps`` to be independent of ``x_0``. A :class:`VectorField` that carries noise
+to data in any other way tells no score and no denoiser, and has none of these views.
 
 At the ends of a path not every view exists. Where ``sigma_t = 0`` the score is not determined by the others; where
 ``alpha_t = 0`` the noise and the score say nothing of the example. There the coefficients are held at ``SMALLEST``: the
@@ -41,6 +42,7 @@ __all__ = [
     "Reference",
     "Score",
     "TokenDenoiser",
+    "VectorField",
     "Velocity",
 ]
 
@@ -126,14 +128,26 @@ class NoisePredictor(Estimand):
         """The conditional mean of the noise, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
 
 
-class Velocity(Estimand):
-    """``v(x_t, t) = E[dx_t/dt | x_t]``: the probability-flow ODE is ``dx/dt = v(x, t)``."""
+class VectorField(Estimand):
+    """``v(x, t)``: the ODE ``dx/dt = v(x, t)`` carries noise to data.
+
+    The path is the ODE's time axis: ``x`` is ``N(0, sigma_T^2 I)`` at its last time and data at its first. Nothing is claimed
+    of the states between, so a solver of the ODE and its density need a field, and a sampler that adds noise, which needs
+    the score, must not have one.
+    """
 
     path: Path
 
     @abstractmethod
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        """The velocity, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
+        """``dx/dt``, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
+
+
+class Velocity(VectorField):
+    """``v(x_t, t) = E[dx_t/dt | x_t]`` for noise independent of the data: the field of the probability-flow ODE.
+
+    Only this field tells the denoiser, the noise and the score.
+    """
 
 
 class AverageVelocity(Estimand):
@@ -433,14 +447,14 @@ register_paradigm(Decoder, Principle.BOUND, Paradigm.LATENT_VARIABLE)
 register_paradigm(Pushforward, Principle.ADVERSARIAL, Paradigm.ADVERSARIAL)
 register_paradigm(Denoiser, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(NoisePredictor, Principle.DENOISING, Paradigm.DIFFUSION)
-register_paradigm(Velocity, Principle.DENOISING, Paradigm.DIFFUSION)
+register_paradigm(VectorField, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(Score, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(Score, Principle.SCORE_MATCHING, Paradigm.DIFFUSION)
 register_paradigm(AverageVelocity, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(ConsistencyFunction, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(TokenDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
 register_paradigm(Bijection, Principle.LIKELIHOOD, Paradigm.FLOW)
-register_paradigm(Velocity, Principle.LIKELIHOOD, Paradigm.FLOW)
+register_paradigm(VectorField, Principle.LIKELIHOOD, Paradigm.FLOW)
 register_paradigm(Energy, Principle.CONTRASTIVE, Paradigm.ENERGY)
 register_paradigm(Energy, Principle.DENOISING, Paradigm.ENERGY)
 register_paradigm(Energy, Principle.SCORE_MATCHING, Paradigm.ENERGY)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fourfold.core import configuration, construct, count_evaluations, view
-from fourfold.data import GaussianDenoiser, GaussianMixture, MixtureDenoiser, load
+from fourfold.data import GaussianDenoiser, GaussianMixture, GaussianTransport, MixtureDenoiser, load
 from fourfold.estimands import Denoiser, Score, Velocity
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 
@@ -139,6 +139,18 @@ def test_limits_of_time():
     mixture = load("gaussian-mixture", limit=100).density
     mean = (mixture.weights[:, None] * mixture.means).sum(0)
     torch.testing.assert_close(oracle(x, torch.ones(len(x)).double()), mean.expand_as(x))
+
+
+def test_the_field_of_optimal_transport_moves_along_straight_lines():
+    """x_t = (1 - t) x_0 + t eps for eps = S^(-1/2) (x_0 - mu), whose field at x_t is eps - x_0."""
+    values, vectors = torch.linalg.eigh(torch.tensor(COVARIANCE).double())
+    root = vectors @ values.sqrt().diag() @ vectors.T
+    eps = torch.randn(40, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x_0 = torch.tensor(MEAN) + eps @ root
+    t = torch.linspace(0, 1, 40, dtype=torch.float64)
+    field = GaussianTransport(RectifiedFlow(), MEAN, COVARIANCE)
+    torch.testing.assert_close(field(RectifiedFlow().noised(x_0, eps, t), t), eps - x_0)
+    assert not isinstance(field, Velocity)
 
 
 def test_it_stands_in_a_networks_seat():

@@ -7,11 +7,19 @@ import torch
 from torch import nn
 
 from fourfold.core import Noise, Part, configuration, construct, count_evaluations, view
-from fourfold.data.oracles import MixtureDenoiser
+from fourfold.data.oracles import GaussianTransport, MixtureDenoiser
 from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
 from fourfold.paradigms import build
 from fourfold.paths import EDM, VE, VP, RectifiedFlow
-from fourfold.samplers.guidance import AutoGuided, ClassifierGuided, Guided, GuidedVelocity, guided
+from fourfold.samplers.guidance import (
+    AutoGuided,
+    ClassifierGuided,
+    Guided,
+    GuidedField,
+    GuidedVelocity,
+    classifier_free,
+    guided,
+)
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Vectors
 
@@ -135,6 +143,28 @@ def test_classifier_free_guidance_at_any_scale_is_a_power_of_the_posterior(path)
     log_p = (1 - w) * oracle.log_prob(x, t) + w * oracle.log_prob(x, t, cond)
     (score,) = torch.autograd.grad(log_p.sum(), x)
     assert torch.allclose(view(Guided(oracle, w), Score)(x, t, cond), score, atol=1e-7)
+
+
+@pytest.mark.parametrize("wrap", [Guided, GuidedVelocity, lambda e: AutoGuided(e, e), lambda e: ClassifierGuided(e, e)])
+def test_a_field_without_a_score_is_not_wrapped_as_if_it_had_one(wrap):
+    field = GaussianTransport(RectifiedFlow(), (0.3, -0.2), ((1.0, 0.5), (0.5, 0.8)))
+    with pytest.raises(TypeError, match="GaussianTransport cannot be seen as"):
+        wrap(field)
+
+
+def test_a_guided_field_extrapolates_and_stays_a_field():
+    model = build("flow/continuous", Vectors(2, classes=3), "xs")
+    for p in model.estimand.parameters():
+        p.data.add_(0.1 * torch.randn_like(p))
+    strong = classifier_free(model, 3.0)
+    assert isinstance(strong.estimand, GuidedField)
+    x, t, cond = torch.randn(5, 2), torch.rand(5), torch.tensor([0, 1, 2, 0, -1])
+    known, unknown = model.estimand(x, t, cond), model.estimand(x, t, torch.full_like(cond, -1))
+    torch.testing.assert_close(strong.estimand(x, t, cond), unknown + 3 * (known - unknown), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(strong.estimand(x, t), model.estimand(x, t))
+    with pytest.raises(TypeError, match="cannot be seen as Denoiser"):
+        view(strong.estimand, Denoiser)
+    assert not torch.equal(strong.sample(5, cond=1), model.sample(5, cond=1))
 
 
 @pytest.mark.parametrize("recipe", ["diffusion", "diffusion/velocity", "diffusion/vp", "diffusion/ve"])

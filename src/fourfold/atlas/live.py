@@ -14,12 +14,12 @@ __all__ = ["read_live"]
 #: (estimand, principle) of a fourfold model -> what its two answers are
 _ESTIMANDS: Mapping[str, Claim] = {
     "Conditionals": Claim.ONE_BY_ONE, "Decoder": Claim.DECODE_LATENT, "Pushforward": Claim.MAP_NOISE, "Bijection": Claim.INVERT, "Denoiser": Claim.ITERATE, "NoisePredictor": Claim.ITERATE,
-    "Velocity": Claim.ITERATE, "Score": Claim.ITERATE, "TokenDenoiser": Claim.FILL_MASKS, "Energy": Claim.CHAIN,
+    "VectorField": Claim.ITERATE, "Score": Claim.ITERATE, "TokenDenoiser": Claim.FILL_MASKS, "Energy": Claim.CHAIN,
 }  # fmt: skip
 _PRINCIPLES: Mapping[tuple[str, str], Claim] = {
     ("Conditionals", "likelihood"): Claim.NEXT_PIECE, ("Decoder", "bound"): Claim.BOUND, ("Pushforward", "bound"): Claim.BOUND,
     ("Pushforward", "adversarial"): Claim.GAME, ("Decoder", "adversarial"): Claim.GAME, ("Bijection", "likelihood"): Claim.CHANGE_OF_VARIABLES,
-    ("Denoiser", "denoising"): Claim.DENOISE, ("NoisePredictor", "denoising"): Claim.DENOISE, ("Velocity", "denoising"): Claim.VELOCITY, ("Velocity", "likelihood"): Claim.CHANGE_OF_VARIABLES, ("Score", "denoising"): Claim.DENOISE,
+    ("Denoiser", "denoising"): Claim.DENOISE, ("NoisePredictor", "denoising"): Claim.DENOISE, ("VectorField", "denoising"): Claim.VELOCITY, ("VectorField", "likelihood"): Claim.CHANGE_OF_VARIABLES, ("Score", "denoising"): Claim.DENOISE,
     ("TokenDenoiser", "denoising"): Claim.MASKED_BOUND, ("TokenDenoiser", "bound"): Claim.MASKED_BOUND, ("Energy", "contrastive"): Claim.ENERGY_CONTRAST,
     ("AverageVelocity", "denoising"): Claim.CONSISTENCY, ("ConsistencyFunction", "denoising"): Claim.CONSISTENCY, ("Denoiser", "bound"): Claim.DENOISE, ("Decoder", "likelihood"): Claim.EXACT_LATENT,
 }  # fmt: skip
@@ -50,7 +50,7 @@ def _fourfold(model: Any) -> list[Evidence]:
     if claim:
         quote = f"{type(model.objective).__name__}: {principle} of {name or names[0]}"
         rows.append(Evidence(quote, "model.objective", claim, 4.0, Reader.LIVE))
-    if (name, principle) == ("Velocity", "likelihood"):
+    if (name, principle) == ("VectorField", "likelihood"):
         rows.append(Evidence(type(model.objective).__name__, "model.objective", Claim.SOLVES_ODE, 2.0, Reader.LIVE))
     sampling = next((_ESTIMANDS[name] for name in names if name in _ESTIMANDS), None)
     if sampling:

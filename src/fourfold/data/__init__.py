@@ -9,7 +9,7 @@ from pathlib import Path
 from fourfold.data.builtin import BUILTIN
 from fourfold.data.dataset import DataError, Dataset, Density, Options, Source, Split, assemble, describe
 from fourfold.data.densities import Checkerboard, GaussianMixture
-from fourfold.data.oracles import GaussianDenoiser, MixtureDenoiser
+from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.data.readers import read
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Density",
     "GaussianDenoiser",
     "GaussianMixture",
+    "GaussianTransport",
     "MixtureDenoiser",
     "Split",
     "describe",

@@ -9,6 +9,9 @@ For ``x_0 ~ sum_k w_k N(mu_k, S_k)`` and ``x_t = alpha x_0 + sigma eps`` everyth
 
 For one Gaussian the probability-flow ODE is solved too: ``x_s = alpha_s mu + U diag((c_s / c_t)^(1/2)) U^T (x_t - alpha_t mu)``
 with ``c_t = alpha_t^2 l + sigma_t^2``.
+
+All of these couple ``x_0`` with independent noise. :class:`GaussianTransport` couples it with the nearest noise instead: its
+vector field leads to the same data, and is not the velocity of a noise process.
 """
 
 from __future__ import annotations
@@ -21,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.data.densities import GaussianMixture
-from fourfold.estimands import AverageVelocity, Denoiser
+from fourfold.estimands import AverageVelocity, Denoiser, VectorField
 from fourfold.paths import Path, broadcast
 
-__all__ = ["GaussianAverage", "GaussianDenoiser", "MixtureDenoiser"]
+__all__ = ["GaussianAverage", "GaussianDenoiser", "GaussianTransport", "MixtureDenoiser"]
 
 
 class _Posterior(nn.Module):
@@ -148,6 +151,12 @@ class _Transport(nn.Module):
         y = self._centred(x_t, t, path) * growth / self._variance(path, t)
         return path.d_alpha(t) * self.mean + y @ self.vectors.T
 
+    def coupled(self, x_t: Tensor, t: Tensor, path: Path) -> Tensor:
+        """``dx_t/dt`` where each example keeps its nearest noise, ``(B, D)``."""
+        root = self.values.sqrt()
+        growth = (path.d_alpha(t) * root + path.d_sigma(t)) / (path.alpha(t) * root + path.sigma(t))
+        return path.d_alpha(t) * self.mean + (self._centred(x_t, t, path) * growth) @ self.vectors.T
+
     def _variance(self, path: Path, t: Tensor) -> Tensor:
         return path.alpha(t) ** 2 * self.values + path.sigma(t) ** 2
 
@@ -175,3 +184,26 @@ class GaussianAverage(AverageVelocity):
         same = at == to
         average = (self.net(x, at, to, self.path) - x) / torch.where(same, 1, to - at)
         return torch.where(same, self.net.velocity(x, at, self.path), average).to(x_t.dtype)
+
+
+@final
+class GaussianTransport(VectorField):
+    """The field of optimal transport between noise and one Gaussian with a full covariance; labels are ignored.
+
+    The noise of an example is ``eps = S^(-1/2) (x_0 - mu)``, so that ``x_t = alpha mu + (alpha S^(1/2) + sigma I) eps`` and
+
+        v(x, t) = alpha' mu + (alpha' S^(1/2) + sigma' I) (alpha S^(1/2) + sigma I)^-1 (x - alpha mu)
+
+    Args:
+        path: the time axis; noise has no mean left where ``alpha`` is 0 at its last time.
+        mean: ``(D,)`` numbers.
+        covariance: ``(D, D)`` numbers, positive definite.
+    """
+
+    def __init__(self, path: Path, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.path, self.event = path, (len(mean),)
+        self.net = _Transport(GaussianMixture([1.0], [mean], [covariance]))
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net.coupled(x_t.double(), broadcast(t.double(), x_t.double()), self.path).to(x_t.dtype)

@@ -545,7 +545,7 @@ class NoisedScoreMatchingTerm(Term):
     def __init__(self, energy: NoisedEnergy, settings: NoisedScoreMatching) -> None:
         super().__init__([_network(energy)])
         self.energy, self.settings = energy, settings
-        self.denoiser = view(energy, Denoiser)  # type: ignore[type-abstract]
+        self.denoiser = view(energy, Denoiser)
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:

@@ -234,7 +234,7 @@ class MeanFlow(Objective):
 
 def _denoiser_of(teacher: GenerativeModel) -> Denoiser:
     """The teacher's estimand as a denoiser."""
-    return view(teacher.estimand, Denoiser)  # type: ignore[type-abstract]
+    return view(teacher.estimand, Denoiser)
 
 
 def _inherit(student: Estimand, teacher: GenerativeModel) -> None:
@@ -460,7 +460,7 @@ class ConsistencyDistillationTerm(Term):
         self, objective: ConsistencyDistillation, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None
     ) -> Tensor:
         """``f(x_s, s)`` with ``x_s`` from the teacher by the trapezoidal rule."""
-        velocity = view(objective.teacher.estimand, Velocity)  # type: ignore[type-abstract]
+        velocity = view(objective.teacher.estimand, Velocity)
         h, v = broadcast(s - t, x_t), velocity(x_t, t, cond)
         x_s = x_t + h / 2 * (v + velocity(x_t + h * v, s, cond))
         return self.estimand(x_s, s, cond)

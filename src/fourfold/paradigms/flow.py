@@ -34,7 +34,7 @@ from fourfold.core import (
     forgetful,
     no_likelihood,
 )
-from fourfold.estimands import Bijection, Velocity
+from fourfold.estimands import Bijection, VectorField
 from fourfold.nn.coupling_stack import CouplingStack
 from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
@@ -183,11 +183,11 @@ class TransformerFlow(Bijection):
 
 
 @final
-class FreeVelocity(Velocity):
+class FreeVelocity(VectorField):
     """``dx/dt = net(x, t)``, bound to no noise process: from data at ``t = 0`` to ``N(0, I)`` at ``t = 1``.
 
-    The path only names the two ends for solvers. Seen as a denoiser it is ``x - t v``, the solver's last step, and no
-    conditional mean (Chen et al. 2018, https://arxiv.org/abs/1806.07366).
+    Trained by the likelihood alone, it is no conditional mean and tells no score (Chen et al. 2018,
+    https://arxiv.org/abs/1806.07366).
 
     Args:
         net: ``v(x, t, cond)``, float32 in and out.
@@ -326,7 +326,7 @@ class VariationalLikelihood(Objective):
 class ContinuousTerm(Term):
     """The one term of :class:`ContinuousLikelihood`; watches ``inverse_error`` and ``kinetic``."""
 
-    def __init__(self, estimand: Velocity, steps: int, kinetic: float, hidden: float) -> None:
+    def __init__(self, estimand: VectorField, steps: int, kinetic: float, hidden: float) -> None:
         super().__init__([estimand])
         self.estimand, self.steps, self.kinetic, self.hidden = estimand, steps, kinetic, hidden
         self._calls, self._error = 0, torch.zeros(())
@@ -363,14 +363,14 @@ class ContinuousLikelihood(Objective):
         hidden: share of labels hidden in training.
     """
 
-    learns: ClassVar[type[Estimand]] = Velocity
+    learns: ClassVar[type[Estimand]] = VectorField
     principle: ClassVar[Principle] = Principle.LIKELIHOOD
 
     def __init__(self, steps: int = 6, kinetic: float = 0.01, hidden: float = 0.1) -> None:
         super().__init__()
         self.steps, self.kinetic, self.hidden = steps, kinetic, hidden
 
-    def terms(self, estimand: Velocity) -> Mapping[str, Term]:
+    def terms(self, estimand: VectorField) -> Mapping[str, Term]:
         return {"likelihood": ContinuousTerm(estimand, self.steps, self.kinetic, self.hidden)}
 
 
@@ -378,7 +378,7 @@ _STAGES = ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6))
 """The classical Runge-Kutta rule: where in the step each slope is taken, and its weight."""
 
 
-def _solved(v: Velocity, x: Tensor, cond: Tensor | None, signs: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+def _solved(v: VectorField, x: Tensor, cond: Tensor | None, signs: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
     """``x_1``, the integral of the divergence and that of ``||v||^2``, from ``x_0 = x``; differentiable."""
     x, h = x.detach().requires_grad_(), 1 / steps
     totals = x.new_zeros(2, len(x))
@@ -394,7 +394,7 @@ def _solved(v: Velocity, x: Tensor, cond: Tensor | None, signs: Tensor, steps: i
     return x, totals[0], totals[1]
 
 
-def _transported(v: Velocity, x: Tensor, cond: Tensor | None, steps: int, start: float, end: float) -> Tensor:
+def _transported(v: VectorField, x: Tensor, cond: Tensor | None, steps: int, start: float, end: float) -> Tensor:
     """The state at time ``end`` of the trajectory through ``x`` at ``start``."""
     h = (end - start) / steps
     for i in range(steps):

@@ -6,7 +6,9 @@ Every form adds to a denoiser a multiple of a difference of scores; all are exac
 * :class:`AutoGuided`: ``D_weak + w (D - D_weak)`` with a weaker model of the same data;
 * :class:`ClassifierGuided`: ``D + w (sigma^2 / alpha) grad log p(c | x_t)`` with a classifier of noised examples.
 
-:func:`guided` wraps the estimand of a whole model, whichever of denoiser, noise, velocity and score it is.
+:func:`guided` wraps the estimand of a whole model, whichever of denoiser, noise, velocity and score it is. A vector field
+that is no velocity has none of these; :class:`GuidedField` extrapolates it as it stands. :func:`classifier_free` chooses
+between the two.
 """
 
 from __future__ import annotations
@@ -18,15 +20,15 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import GenerativeModel, view
-from fourfold.estimands import SMALLEST, Denoiser, NoisePredictor, Score, Velocity
+from fourfold.core import Estimand, GenerativeModel, view
+from fourfold.estimands import SMALLEST, Denoiser, NoisePredictor, Score, VectorField, Velocity
 from fourfold.paths import Path, broadcast
 
-__all__ = ["AutoGuided", "ClassifierGuided", "Guided", "GuidedVelocity", "guided"]
+__all__ = ["AutoGuided", "ClassifierGuided", "Guided", "GuidedField", "GuidedVelocity", "classifier_free", "guided"]
 
 
 def _extrapolated(
-    estimand: Denoiser | Velocity,
+    estimand: Denoiser | VectorField,
     scale: float,
     interval: tuple[float, float] | None,
     x_t: Tensor,
@@ -75,7 +77,12 @@ class Guided(Denoiser):
 
     def __init__(self, denoiser: Denoiser, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
         super().__init__()
-        self.denoiser, self.scale, self.path, self.event = denoiser, scale, denoiser.path, denoiser.event
+        self.denoiser, self.scale, self.path, self.event = (
+            view(denoiser, Denoiser),
+            scale,
+            denoiser.path,
+            denoiser.event,
+        )
         self.interval = _checked(interval)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -94,11 +101,35 @@ class GuidedVelocity(Velocity):
 
     def __init__(self, velocity: Velocity, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
         super().__init__()
-        self.velocity, self.scale, self.path, self.event = velocity, scale, velocity.path, velocity.event
+        self.velocity, self.scale, self.path, self.event = (
+            view(velocity, Velocity),
+            scale,
+            velocity.path,
+            velocity.event,
+        )
         self.interval = _checked(interval)
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         return _extrapolated(self.velocity, self.scale, self.interval, x_t, t, cond)
+
+
+@final
+class GuidedField(VectorField):
+    """A vector field guided by its own condition, as :class:`Guided`; it stays a field and tells no score.
+
+    Args:
+        field: trained with label dropout.
+        scale: ``w``.
+        interval: as of :class:`Guided`.
+    """
+
+    def __init__(self, field: VectorField, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
+        super().__init__()
+        self.field, self.scale, self.path, self.event = view(field, VectorField), scale, field.path, field.event
+        self.interval = _checked(interval)
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return _extrapolated(self.field, self.scale, self.interval, x_t, t, cond)
 
 
 @final
@@ -126,7 +157,7 @@ class AutoGuided(Denoiser):
             raise ValueError(
                 f"the weak model follows {weak.path}, the good one {denoiser.path}: train both on one path"
             )
-        self.denoiser, self.weak, self.scale = denoiser, view(weak, Denoiser), scale  # type: ignore[type-abstract]
+        self.denoiser, self.weak, self.scale = view(denoiser, Denoiser), view(weak, Denoiser), scale
         self.path, self.event = denoiser.path, denoiser.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -152,7 +183,7 @@ class ClassifierGuided(Denoiser):
 
     def __init__(self, denoiser: Denoiser, classifier: nn.Module, scale: float = 1.0) -> None:
         super().__init__()
-        self.denoiser, self.classifier, self.scale = denoiser, classifier, scale
+        self.denoiser, self.classifier, self.scale = view(denoiser, Denoiser), classifier, scale
         self.path, self.event = denoiser.path, denoiser.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -176,11 +207,33 @@ def guided(model: GenerativeModel, wrap: Callable[[Denoiser], Denoiser]) -> Gene
 
     Args:
         model: of a denoiser, a noise predictor, a velocity or a score.
-        wrap: from its view as a denoiser to the guided one: ``lambda d: Guided(d, 2.0)``.
+        wrap: from its view as a denoiser to the guided one: ``lambda d: AutoGuided(d, weak)``.
 
     Raises:
         TypeError: for a model whose estimand cannot be seen as a denoiser, or not again as what it was.
     """
-    estimand = view(wrap(view(model.estimand, Denoiser)), model.objective.learns)  # type: ignore[type-abstract]
+    return _with_estimand(model, view(wrap(view(model.estimand, Denoiser)), model.objective.learns))
+
+
+def classifier_free(
+    model: GenerativeModel, scale: float = 2.0, interval: tuple[float, float] | None = None
+) -> GenerativeModel:
+    """The same weights under classifier-free guidance: of the denoiser, or of a vector field that has none.
+
+    Args:
+        model: trained with label dropout.
+        scale: ``w``.
+        interval: as of :class:`Guided`.
+
+    Raises:
+        TypeError: for a model whose estimand is no field and cannot be seen as a denoiser.
+    """
+    if isinstance(model.estimand, VectorField) and not isinstance(model.estimand, Velocity):
+        return _with_estimand(model, GuidedField(model.estimand, scale, interval))
+    return guided(model, lambda denoiser: Guided(denoiser, scale, interval))
+
+
+def _with_estimand(model: GenerativeModel, estimand: Estimand) -> GenerativeModel:
+    """The same other parts round another estimand."""
     parts = (model.space, model.codec, estimand, model.objective, model.sampler, model.likelihood)
     return GenerativeModel(*parts, model.training_defaults).train(model.training)

@@ -1,4 +1,4 @@
-"""Likelihood along the probability-flow ODE, for every paradigm that has a velocity."""
+"""Likelihood along an ODE, for every paradigm that has a vector field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective
-from fourfold.estimands import Velocity
+from fourfold.estimands import VectorField, Velocity
 from fourfold.paths import Path, time_at
 from fourfold.vocabulary import Kind
 
@@ -41,14 +41,15 @@ class ProbabilityFlow(Likelihood):
 
     The divergence is ``E_e[e^T (dv/dx) e]`` over random signs ``e``, drawn once for a trajectory (Grathwohl et al. 2019,
     https://arxiv.org/abs/1810.01367); its standard error is over the probes and says nothing of the solver's error.
-    Steps are even in log-SNR. The density meant is that of the data with the noise of the path's first level.
+    Of a :class:`~fourfold.estimands.Velocity` the density is that of the data with the noise of the path's first level, and
+    steps are even in log-SNR. Of another field it is that of the data, and steps are those of the path's grid.
 
     Attributes:
         steps: solver steps, of four network evaluations each.
         probes: random sign vectors, at least 2; ``None`` takes the exact trace, with one gradient per dimension.
     """
 
-    needs: ClassVar[type[Estimand]] = Velocity
+    needs: ClassVar[type[Estimand]] = VectorField
     steps: int = 24
     probes: int | None = 4
 
@@ -57,10 +58,9 @@ class ProbabilityFlow(Likelihood):
         if self.steps < 1 or (self.probes is not None and self.probes < 2):
             raise ValueError("give at least 1 step and 2 probes (or probes=None for the exact trace)")
 
-    def __call__(self, estimand: Velocity, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+    def __call__(self, estimand: VectorField, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         signs = self._signs(batch.x, noise)
-        grid = self._grid(estimand.path)
-        alpha = float(estimand.path.alpha(torch.tensor(grid[0], dtype=torch.float64)))
+        grid, alpha = self._grid(estimand)
         x, integral = alpha * batch.x, torch.zeros(len(batch.x), len(signs), device=batch.x.device)
         for t, s in itertools.pairwise(grid):
             x, change = _runge_kutta(estimand, x, t, s, batch.cond, signs)
@@ -74,11 +74,14 @@ class ProbabilityFlow(Likelihood):
             return torch.eye(x[0].numel(), device=x.device).reshape(-1, 1, *x.shape[1:]).expand(-1, *x.shape)
         return torch.stack([(noise.uniform(*x.shape[1:]) < 0.5) * 2.0 - 1 for _ in range(self.probes)])
 
-    def _grid(self, path: Path) -> list[float]:
-        """Rising times, even in log-SNR, that end at the path's last."""
+    def _grid(self, estimand: VectorField) -> tuple[list[float], float]:
+        """Rising times that end at the path's last, and the factor of the data at the first of them."""
+        path = estimand.path
+        if not isinstance(estimand, Velocity):
+            return path.grid(self.steps).flip(0).tolist(), 1.0
         low, high = log_snr_range(path)
-        times: list[float] = time_at(path, torch.linspace(high, low, self.steps + 1, dtype=torch.float64)).tolist()
-        return [*times[:-1], path.t_max]
+        times = time_at(path, torch.linspace(high, low, self.steps + 1, dtype=torch.float64))
+        return [*times[:-1].tolist(), path.t_max], float(path.alpha(times[0]))
 
     def _result(self, ends: Tensor, integral: Tensor) -> LogProb:
         if self.probes is None:
@@ -89,7 +92,7 @@ class ProbabilityFlow(Likelihood):
 
 
 def _runge_kutta(
-    v: Velocity, x: Tensor, t: float, s: float, cond: Tensor | None, signs: Tensor
+    v: VectorField, x: Tensor, t: float, s: float, cond: Tensor | None, signs: Tensor
 ) -> tuple[Tensor, Tensor]:
     """One step ``t -> s`` of the state and of each probe's integral of the divergence, ``(B, k)``."""
     h = s - t
@@ -101,7 +104,7 @@ def _runge_kutta(
 
 
 @torch.enable_grad()
-def _flow(v: Velocity, x: Tensor, t: float, cond: Tensor | None, signs: Tensor) -> tuple[Tensor, Tensor]:
+def _flow(v: VectorField, x: Tensor, t: float, cond: Tensor | None, signs: Tensor) -> tuple[Tensor, Tensor]:
     """The velocity, ``(B, *)``, and ``e^T (dv/dx) e`` of each probe, ``(B, k)``, without a graph."""
     x = x.detach().requires_grad_()
     out = v(x, torch.full((len(x),), t, device=x.device), cond)

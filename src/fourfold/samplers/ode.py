@@ -3,7 +3,7 @@
 All of them walk the grid of the estimand's own path and end clean: the last evaluation's ``E[x_0 | x_t]`` is the sample,
 so that no noise of the last level remains in it.
 
-:class:`Euler` and :class:`Heun` solve ``dx/dt = v``. The others are exponential integrators, which solve the linear part
+:class:`Euler` and :class:`Heun` solve ``dx/dt = v`` for any vector field (see :func:`clean` for its end). The others are exponential integrators, which solve the linear part
 of that equation exactly and approximate the rest by a polynomial: of the denoiser in ``lambda = log(alpha / sigma)``
 (:class:`DDIM`, :class:`DPMSolver`, :class:`DPMSolver3`, :class:`UniPC`), or of the noise in ``rho = sigma / alpha``
 (:class:`DEIS`):
@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Estimand, Noise, Sampler, view
-from fourfold.estimands import Denoiser, Velocity
+from fourfold.core import Estimand, Noise, Sampler
+from fourfold.estimands import Denoiser, VectorField
 from fourfold.paths import Path
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Heun",
     "Knot",
     "UniPC",
+    "clean",
     "evaluate",
     "knots",
     "start",
@@ -79,9 +80,20 @@ def start(estimand: Estimand, noise: Noise, first: Knot) -> Tensor:
     return noise.normal(*estimand.event) * first.sigma
 
 
-def evaluate(estimand: Denoiser | Velocity, x_t: Tensor, t: float, cond: Tensor | None) -> Tensor:
+def evaluate(estimand: Denoiser | VectorField, x_t: Tensor, t: float, cond: Tensor | None) -> Tensor:
     """The estimand at one time for all examples, ``(B, *event)``."""
     return estimand(x_t, torch.full((len(x_t),), t, device=x_t.device), cond)
+
+
+def clean(path: Path, x_t: Tensor, v: Tensor, t: Knot) -> Tensor:
+    """The clean end ``x_0 = (sigma' x_t - sigma v) / (alpha sigma' - alpha' sigma)`` of a straight step from ``x_t``.
+
+    The line ``alpha x_0 + sigma eps`` passes ``x_t`` with the velocity ``v``. On straight paths it is ``x_t - t v``, a plain last
+    step; of a :class:`~fourfold.estimands.Velocity` it is ``E[x_0 | x_t]``.
+    """
+    at = torch.tensor(t.t, dtype=torch.float64)
+    d_alpha, d_sigma = float(path.d_alpha(at)), float(path.d_sigma(at))
+    return (d_sigma * x_t - t.sigma * v) / (t.alpha * d_sigma - d_alpha * t.sigma)
 
 
 @final
@@ -93,16 +105,16 @@ class Euler(Sampler):
         steps: network evaluations.
     """
 
-    needs: ClassVar[type[Estimand]] = Velocity
+    needs: ClassVar[type[Estimand]] = VectorField
     order: ClassVar[int] = 1
     steps: int = 20
 
-    def __call__(self, estimand: Velocity, noise: Noise, cond: Tensor | None = None) -> Tensor:
+    def __call__(self, estimand: VectorField, noise: Noise, cond: Tensor | None = None) -> Tensor:
         grid = knots(estimand.path, self.steps)
         x = start(estimand, noise, grid[0])
         for t, s in itertools.pairwise(grid):
             x = x + (s.t - t.t) * evaluate(estimand, x, t.t, cond)
-        return evaluate(view(estimand, Denoiser), x, grid[-1].t, cond)  # type: ignore[type-abstract]
+        return clean(estimand.path, x, evaluate(estimand, x, grid[-1].t, cond), grid[-1])
 
 
 @final
@@ -116,18 +128,18 @@ class Heun(Sampler):
         steps: times of the grid; there are ``2 steps - 1`` network evaluations.
     """
 
-    needs: ClassVar[type[Estimand]] = Velocity
+    needs: ClassVar[type[Estimand]] = VectorField
     order: ClassVar[int] = 2
     steps: int = 18
 
-    def __call__(self, estimand: Velocity, noise: Noise, cond: Tensor | None = None) -> Tensor:
+    def __call__(self, estimand: VectorField, noise: Noise, cond: Tensor | None = None) -> Tensor:
         grid = knots(estimand.path, self.steps)
         x = start(estimand, noise, grid[0])
         for t, s in itertools.pairwise(grid):
             v = evaluate(estimand, x, t.t, cond)
             v_s = evaluate(estimand, x + (s.t - t.t) * v, s.t, cond)
             x = x + (s.t - t.t) / 2 * (v + v_s)
-        return evaluate(view(estimand, Denoiser), x, grid[-1].t, cond)  # type: ignore[type-abstract]
+        return clean(estimand.path, x, evaluate(estimand, x, grid[-1].t, cond), grid[-1])
 
 
 @final

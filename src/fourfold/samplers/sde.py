@@ -21,10 +21,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Estimand, Noise, Sampler, view
+from fourfold.core import Estimand, Noise, Sampler
 from fourfold.estimands import Denoiser, Velocity
 from fourfold.paths import Path, time_at
-from fourfold.samplers.ode import Knot, evaluate, extrapolated, knots, start
+from fourfold.samplers.ode import Knot, clean, evaluate, extrapolated, knots, start
 
 __all__ = ["DDPM", "AnnealedLangevin", "EulerMaruyama", "PredictorCorrector", "SDEDPMSolver", "StochasticHeun"]
 
@@ -263,7 +263,7 @@ class StochasticHeun(Sampler):
             v = evaluate(estimand, x, r.t, cond)
             v_s = evaluate(estimand, x + (s.t - r.t) * v, s.t, cond)
             x = x + (s.t - r.t) / 2 * (v + v_s)
-        return evaluate(view(estimand, Denoiser), x, grid[-1].t, cond)  # type: ignore[type-abstract]
+        return clean(estimand.path, x, evaluate(estimand, x, grid[-1].t, cond), grid[-1])
 
     def _churned(self, x: Tensor, path: Path, t: Knot, noise: Noise) -> tuple[Tensor, Knot]:
         """``x^`` and its time; the noise is drawn even where none is added, so that settings share it."""
