@@ -256,7 +256,7 @@ PLUGIN = """
 from fourfold.vocabulary import Card, Paradigm
 def build(space, size):
     raise TypeError("models nothing")
-CARD = Card("toy-plugin", Paradigm.FLOW, {"toy": build})
+CARD = Card(name="toy-plugin", paradigm=Paradigm.FLOW, recipes={"toy": build})
 """
 
 

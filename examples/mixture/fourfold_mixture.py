@@ -65,6 +65,7 @@ class MixtureTerm(core.Term):
 
 class MaximumLikelihood(core.Objective):
     learns, principle = Mixture, Principle.LIKELIHOOD
+    summary, formula = "maximise the log-likelihood", "min_θ −log Σ_k π_k N(x; m_k, diag s_k²)"
 
     def terms(self, estimand: Mixture) -> Mapping[str, core.Term]:
         return {"likelihood": MixtureTerm(estimand)}
@@ -73,6 +74,7 @@ class MaximumLikelihood(core.Objective):
 @dataclass(frozen=True)
 class Ancestral(core.Sampler):
     needs = Mixture
+    summary, formula = "draw a component, then the example", "k ~ π,  x ~ N(m_k, diag s_k²)"
 
     def __call__(self, estimand: Mixture, noise: core.Noise, cond: Tensor | None = None) -> Tensor:
         log_pi, mean, log_scale = estimand.net(_labels(len(noise), cond, noise.uniform().device))
@@ -83,7 +85,7 @@ class Ancestral(core.Sampler):
 
 @dataclass(frozen=True)
 class SumOfComponents(core.Likelihood):
-    needs = Mixture
+    needs, kind, summary = Mixture, Kind.EXACT, "the sum over all components"
 
     def __call__(
         self, estimand: Mixture, batch: core.Batch, noise: core.Noise, objective: core.Objective
@@ -102,4 +104,4 @@ def mixture(space: core.Space, size: str) -> core.GenerativeModel:
 
 
 core.register_paradigm(Mixture, Principle.LIKELIHOOD, Paradigm.LATENT_VARIABLE)
-CARD = Card("mixture", Paradigm.LATENT_VARIABLE, {"gaussians": mixture}, "A mixture of Gaussians.", Kind.EXACT)
+CARD = Card(name="mixture", paradigm=Paradigm.LATENT_VARIABLE, recipes={"gaussians": mixture}, summary="Gaussians.")

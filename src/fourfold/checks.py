@@ -344,10 +344,8 @@ def check_evaluations(model: GenerativeModel, cost: Cost) -> None:
 
 
 def check_cost(model: GenerativeModel) -> None:
-    """As :func:`check_evaluations`, with the law of the model's estimand or, where it names none, of its paradigm."""
-    from fourfold.vocabulary import FACTS
-
-    check_evaluations(model, model.estimand.cost or FACTS[model.paradigm].cost)
+    """As :func:`check_evaluations`, with the law that the model states (:attr:`fourfold.core.GenerativeModel.facts`)."""
+    check_evaluations(model, model.facts.cost)
 
 
 def check_order(

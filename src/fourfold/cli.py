@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from fourfold.core import GenerativeModel, LogProb
     from fourfold.engine import Run
-    from fourfold.vocabulary import Card
 
 __all__ = ["app", "main"]
 
@@ -444,35 +443,20 @@ def evaluate(
 @app.command()
 def compare(
     data: Data,
-    budget: Annotated[str, typer.Option(help="Budget of each training: 30s, 10m, 2000 steps, ...")] = "1m",
+    budget: Annotated[str, typer.Option(help="Of each training: 30s, 10m, 2000 steps, ...")] = "1m",
     paradigms: Annotated[
-        str | None,
-        typer.Option(help="Names or recipes, separated by commas; by default all that suit.", show_default=False),
+        str | None, typer.Option(help="Names or recipes, separated by commas.  [default: all that suit]")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each paradigm.", min=1)] = 1,
     seed: Seed = 0,
     size: Annotated[str, typer.Option(help="xs, s or m.")] = "s",
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The report; its numbers lie beside it (report.html: results.json).")
-    ] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The report; results.json lies beside it.")] = Path(
+        "report.html"
+    ),
     runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
-    resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Use what an earlier call left, or move it aside to NAME.old.")
-    ] = True,
-    n: Annotated[int, typer.Option("-n", "--n", help="Samples and references, at most.", min=16)] = 2000,
-    features: Annotated[
-        str | None,
-        typer.Option(help="Feature space of images: pixels, efficientnet-lite0 or inception.", show_default=False),
-    ] = None,
-    likelihood_examples: Annotated[int, typer.Option(help="Test examples that are scored, at most.", min=2)] = 1024,
-    patience: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds that sampling and scoring may each take in a run; by default half the budget, at least 5.",
-            show_default=False,
-        ),
-    ] = None,
-    sweep: Annotated[bool, typer.Option("--sweep/--no-sweep", help="Try other numbers of sampling steps.")] = True,
+    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Use what an earlier call left.")] = True,
+    n: Annotated[int, typer.Option("-n", help="Samples and references, at most.", min=16)] = 2000,
+    features: Annotated[str | None, typer.Option(help="Of images: pixels, efficientnet-lite0 or inception.")] = None,
     precision: PrecisionName = None,
     compile: Compile = None,
     conditional: Conditional = False,
@@ -483,10 +467,7 @@ def compare(
     length: Length = 256,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
-    """Train every paradigm on the same data under the same budget, and write a report.
-
-    The exit code is 1 where a paradigm failed.
-    """
+    """Train every paradigm on the same data under the same budget, and write a report."""
     from fourfold.compare import compare
 
     comparison = compare(
@@ -501,9 +482,6 @@ def compare(
         resume=resume,
         n=n,
         features=features,
-        likelihood_examples=likelihood_examples,
-        patience=patience,
-        sweep=sweep,
         precision=precision,
         compile=compile,
         device=device,
@@ -512,8 +490,6 @@ def compare(
     )
     typer.echo(comparison)
     typer.echo(f"report: {out}")
-    if comparison.failed:
-        raise typer.Exit(1)
 
 
 # --- info and data ----------------------------------------------------------------------------------------------------
@@ -521,88 +497,17 @@ def compare(
 
 @app.command()
 def info(
-    subject: Annotated[str | None, typer.Argument(help="The folder of a run, or a paradigm.")] = None,
+    subject: Annotated[str | None, typer.Argument(help="The folder of a run, a paradigm or a recipe.")] = None,
 ) -> None:
-    """Show a run, or what holds for a paradigm: its two answers and what follows from them."""
-    from fourfold.paradigms import cards
+    """Show a run, a paradigm or a recipe: its two answers and what follows from them."""
+    from fourfold import info
 
-    if subject is not None and Path(subject).is_dir():
-        typer.echo(_described(Path(subject)))
-        return
-    known = cards()
     if subject is None:
-        typer.echo("\n".join(_summary(card) for card in known.values()))
-    elif subject.partition("/")[0] in known:
-        typer.echo(_facts(known[subject.partition("/")[0]]))
+        typer.echo(info.overview())
+    elif Path(subject).is_dir():
+        typer.echo(info.of_run(Path(subject)))
     else:
-        raise ValueError(f"{subject!r} is neither the folder of a run nor one of {', '.join(known)}")
-
-
-def _summary(card: Card) -> str:
-    """A card in two or three lines: name, summary, recipes."""
-    from textwrap import fill
-
-    others = list(card.recipes)[1:]
-    lines = [fill(f"{card.name:<23}{card.summary}", 80, subsequent_indent=" " * 23)]
-    if others:
-        text = ", ".join(f"{card.name}/{recipe}" for recipe in others)
-        lines.append(fill(text, 80, initial_indent=" " * 23, subsequent_indent=" " * 23, break_on_hyphens=False))
-    return "\n".join(lines)
-
-
-def _facts(card: Card) -> str:
-    """The facts of a card and of its paradigm, wrapped to 80 columns."""
-    from textwrap import fill
-
-    facts = card.facts
-    rows = [
-        ("paradigm", f"{card.paradigm}: {card.summary}"),
-        ("recipes", ", ".join(card.recipes)),
-        *([("parts", f"inherited: {', '.join(card.inherits)}")] if card.inherits else []),
-        ("represents", facts.represents),
-        ("objective", facts.objective),
-        ("", facts.objective_formula),
-        ("sampling", facts.sampling),
-        ("", facts.sampling_formula),
-        ("likelihood", f"{str(facts.likelihood).replace('_', ' ')}: {facts.likelihood_note}"),
-        ("cost", f"{facts.cost}: {facts.cost_note}"),
-        ("gives", facts.gives),
-        ("inherits", facts.inherits),
-        *(("fails by", f"{mode.name}: {mode.meaning}; seen in: {mode.measurement}") for mode in facts.failure_modes),
-        *(("reference", f"{r.authors} {r.year}, {r.title}, {r.link}") for r in facts.references),
-    ]
-    lines = [fill(text, 80, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14) for name, text in rows]
-    return "\n".join([card.name, *lines])
-
-
-def _described(folder: Path) -> str:
-    """The card of a run and its model's parts; torch-free."""
-    try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        parts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is not the folder of a run: {error}") from None
-    data, precision = card["data"], card["precision"]
-    rows = {
-        "paradigm": f"{card['paradigm']}, size {card['size']}, {card['parameters']:,} parameters",
-        "data": f"{data['name']}, {data['train']:,} for training, seed {data['seed']}, sha256 {data['digest'][:16]}",
-        "trained": f"{card['steps']} steps, {card['seconds']:.1f} s of {card['budget']}"
-        + ("" if card["done"] else " (stopped; go on with --resume)"),
-        "precision": precision["name"] + (", compiled" if precision["compiled"] else ""),
-        "versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
-        "command": card["command"],
-    }
-    lines = [f"  {name:<12}{text}" for name, text in rows.items()]
-    lines += [f"  {name:<12}{_call(value)}" for name, value in parts.items()]
-    return "\n".join([str(folder), *lines])
-
-
-def _call(value: Any) -> str:
-    """A part of ``model.json`` as the call that makes it."""
-    if isinstance(value, dict) and "type" in value:
-        arguments = ", ".join(f"{key}={_call(item)}" for key, item in value["args"].items())
-        return f"{value['type'].rpartition(':')[2]}({arguments})"
-    return f"({', '.join(map(_call, value))})" if isinstance(value, list) else repr(value)
+        typer.echo(info.of_recipe(subject))
 
 
 @app.command()

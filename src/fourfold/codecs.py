@@ -234,6 +234,12 @@ def _raw(autoencoder: GenerativeModel, observation: Observation, noise: Noise | 
     return autoencoder.codec.decode(y, noise)
 
 
+def _decoding(autoencoder: GenerativeModel) -> str:
+    """How :func:`_raw` decodes, in words."""
+    observe: Any = getattr(autoencoder.sampler, "observe", None)
+    return f"decode the code u to {'the mean of p(x | u)' if observe is None else observe.summary}"
+
+
 def _require_encoder(autoencoder: GenerativeModel, *methods: str) -> None:
     """Refuse a model that cannot be a codec.
 
@@ -285,6 +291,10 @@ class LearnedCodec(CachedCodec, Staged):
         shape = (self.event[0], *(1 for _ in self.event[1:]))
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("scale", torch.ones(shape))
+
+    @property
+    def decoding(self) -> str:
+        return _decoding(self.autoencoder)
 
     @property
     def _decoder(self) -> _GaussianCodes:
@@ -354,6 +364,10 @@ class QuantisedCodec(CachedCodec, Staged):
         _require_encoder(autoencoder, "codes", "decode", "size")
         self.autoencoder, self.grid, self.share = autoencoder, tuple(grid), share
         self.size = self._decoder.size
+
+    @property
+    def decoding(self) -> str:
+        return _decoding(self.autoencoder)
 
     @property
     def _decoder(self) -> _NumberedCodes:

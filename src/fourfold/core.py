@@ -24,7 +24,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fourfold.vocabulary import Cost, Kind, Paradigm, Principle
+from fourfold.vocabulary import COSTS, FACTS, Cost, Facts, Kind, Paradigm, Principle
 
 __all__ = [
     "Batch",
@@ -311,6 +311,11 @@ class Codec(Part, nn.Module, ABC):
     dequantises: ClassVar[bool] = False
     bound: ClassVar[str] = ""
 
+    @property
+    def decoding(self) -> str:
+        """How a learned codec decodes, as a clause in plain English; empty for a map that is its own inverse."""
+        return ""
+
     @abstractmethod
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         """Encode raw ``(B, *shape)``; return the code and ``log |det d code / d x|`` of shape ``(B,)``, in nats.
@@ -351,11 +356,16 @@ class Estimand(Part, nn.Module, ABC):
 
     It reaches its network through a child module named ``net``, whose calls :func:`count_evaluations` counts, and
     ``event`` is the shape of one encoded example. Time ``t`` and labels come as ``(B,)``. ``cost`` is given where drawing
-    a sample obeys another law than the paradigm's; like that one, it is checked by counting.
+    a sample obeys another law than the sampler's; like that one, it is checked by counting.
     """
 
     event: tuple[int, ...]
     cost: ClassVar[Cost | None] = None
+
+    @property
+    def summary(self) -> str:
+        """What it represents, as a noun in plain English: "the score of ..."; empty: what its paradigm's do."""
+        return ""
 
 
 _VIEWS: dict[tuple[type[Estimand], type[Estimand]], Callable[[Any], Estimand]] = {}
@@ -439,6 +449,16 @@ class Objective(Part, nn.Module, ABC):
     learns: ClassVar[type[Estimand]]
     principle: ClassVar[Principle]
 
+    @property
+    def summary(self) -> str:
+        """What training does, as an imperative in plain English: "regress the clean example ..."."""
+        return ""
+
+    @property
+    def formula(self) -> str:
+        """What is minimised or maximised, as a formula of one line."""
+        return ""
+
     @abstractmethod
     def terms(self, estimand: Any) -> Mapping[str, Term]:
         """The terms by name, in the order in which a step runs them."""
@@ -449,6 +469,21 @@ class Sampler(ABC):
 
     needs: ClassVar[type[Estimand]]
 
+    @property
+    def summary(self) -> str:
+        """How a sample is drawn, as an imperative in plain English: "draw noise and map it once"."""
+        return ""
+
+    @property
+    def formula(self) -> str:
+        """The same as a formula of one line."""
+        return ""
+
+    @property
+    def cost(self) -> Cost | None:
+        """How the network evaluations of one sample grow; ``None``: as its paradigm's do. Checked by counting."""
+        return None
+
     @abstractmethod
     def __call__(self, estimand: Any, noise: Noise, cond: Tensor | None = None) -> Tensor:
         """Draw ``len(noise)`` encoded examples; every random number comes from ``noise``."""
@@ -458,6 +493,16 @@ class Likelihood(ABC):
     """How p(x) is obtained: a frozen dataclass of settings."""
 
     needs: ClassVar[type[Estimand]]
+
+    @property
+    def kind(self) -> Kind | None:
+        """What kind of number it is with respect to the codec's measure; ``None``: that of its paradigm."""
+        return None
+
+    @property
+    def summary(self) -> str:
+        """How the number comes about, as a clause in plain English."""
+        return ""
 
     @abstractmethod
     def __call__(self, estimand: Any, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
@@ -710,6 +755,36 @@ class GenerativeModel(Part, nn.Module):
         raise LookupError(f"no paradigm is known for ({type(self.estimand).__name__}, {self.objective.principle})")
 
     @property
+    def facts(self) -> Facts:
+        """The two answers and what follows from them, each in the words of the part that it is about.
+
+        Where a part says nothing, its paradigm's words stand.
+
+        Raises:
+            LookupError: if the parts belong to no known paradigm.
+        """
+        common, stages, decoding = FACTS[self.paradigm], self.stages(), self.codec.decoding
+        cost = self.estimand.cost or self.sampler.cost or common.cost
+        kind, note = self._of_raw(
+            self.likelihood.kind or common.likelihood, self.likelihood.summary or common.likelihood_note
+        )
+        earlier = "".join(f"first the {s.name}: {s.model.objective.summary}; then " for s in stages)
+        of_code = ",  x: the code of an example" if decoding else ""
+        return dataclasses.replace(
+            common,
+            represents=self.estimand.summary or common.represents,
+            objective=earlier + (self.objective.summary or common.objective),
+            objective_formula=(self.objective.formula or common.objective_formula) + of_code,
+            sampling=(self.sampler.summary or common.sampling) + (f"; then {decoding}" if decoding else ""),
+            sampling_formula=(self.sampler.formula or common.sampling_formula) + of_code,
+            likelihood=kind,
+            likelihood_note=note,
+            cost=cost,
+            cost_note=COSTS[cost] + (", and one evaluation of the decoder" if decoding else ""),
+            parts=tuple(stage.name for stage in stages),
+        )
+
+    @property
     def device(self) -> torch.device:
         """Where the estimand's weights are."""
         return next((p.device for p in self.estimand.parameters()), torch.device("cpu"))
@@ -795,18 +870,17 @@ class GenerativeModel(Part, nn.Module):
         batch = Batch(z, None if labels is None else labels[start:stop])
         with count_evaluations(self.estimand) as count:
             result = self.likelihood(view(self.estimand, self.likelihood.needs), batch, noise, self.objective)
-        kind, note = self._kind(result)
+        kind, note = self._of_raw(result.kind, result.note)
         rows = max(stop - start, 1)
         return dataclasses.replace(
             result, nats=(result.nats + log_det).cpu(), kind=kind, note=note, evaluations=count.rows / rows
         )
 
-    def _kind(self, result: LogProb) -> tuple[Kind, str]:
+    def _of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
         """What the codec makes of a kind: an exact likelihood of codes may only bound that of raw examples."""
-        if not self.codec.bound or result.kind is Kind.NONE:
-            return result.kind, result.note
-        kind = Kind.LOWER_BOUND if result.kind is Kind.EXACT else result.kind
-        return kind, f"{result.note}; {self.codec.bound}".lstrip("; ")
+        if not self.codec.bound or kind is Kind.NONE:
+            return kind, note
+        return Kind.LOWER_BOUND if kind is Kind.EXACT else kind, f"{note}; {self.codec.bound}".lstrip("; ")
 
     def _labels(self, n: int, cond: Condition) -> Tensor | None:
         if n < 1:

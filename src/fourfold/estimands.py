@@ -47,11 +47,23 @@ __all__ = [
 ]
 
 
+def _name(path: Path) -> str:
+    return type(path).__name__
+
+
+def _levels(path: Path) -> str:
+    return f"at every noise level of the {_name(path)} path"
+
+
 class Conditionals(Estimand):
     """``p(x_i | x_<i, c)`` for ``i = 1 .. L``: scored in parallel, drawn one piece after the other.
 
     ``event`` flattens to ``L`` pieces in the order of the chain rule.
     """
+
+    @property
+    def summary(self) -> str:
+        return "a product of conditional distributions, one for each piece of the example, in a fixed order"
 
     @abstractmethod
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -70,6 +82,10 @@ class Pushforward(Estimand):
     """``x = g(z)`` for ``z ~ N(0, I)`` of shape ``latent``."""
 
     latent: tuple[int, ...]
+
+    @property
+    def summary(self) -> str:
+        return "a map from noise to examples, without a density"
 
     @abstractmethod
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Any:
@@ -95,6 +111,10 @@ class Observation:
 class Decoder(Pushforward):
     """``p(x | z)``: a pushforward that ends in a distribution, so that a bound on ``log p(x)`` exists."""
 
+    @property
+    def summary(self) -> str:
+        return "a prior over codes, and a decoder from codes to a distribution over examples"
+
     @abstractmethod
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Observation:
         """The observation model of ``z``, ``(B, *latent)``."""
@@ -102,6 +122,10 @@ class Decoder(Pushforward):
 
 class Bijection(Pushforward):
     """An invertible ``g`` with a log-determinant."""
+
+    @property
+    def summary(self) -> str:
+        return "an invertible map between noise and data"
 
     @abstractmethod
     def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -113,6 +137,10 @@ class Denoiser(Estimand):
 
     path: Path
 
+    @property
+    def summary(self) -> str:
+        return f"the denoiser E[x | x_t] {_levels(self.path)}"
+
     @abstractmethod
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         """The conditional mean of the data, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
@@ -122,6 +150,10 @@ class NoisePredictor(Estimand):
     """``eps_hat(x_t, t) = E[eps | x_t]`` along a path (Ho, Jain, Abbeel 2020, https://arxiv.org/abs/2006.11239)."""
 
     path: Path
+
+    @property
+    def summary(self) -> str:
+        return f"the noise E[ε | x_t] {_levels(self.path)}"
 
     @abstractmethod
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -138,6 +170,10 @@ class VectorField(Estimand):
 
     path: Path
 
+    @property
+    def summary(self) -> str:
+        return "a velocity field whose ODE carries noise to data"
+
     @abstractmethod
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         """``dx/dt``, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
@@ -149,6 +185,10 @@ class Velocity(VectorField):
     Only this field tells the denoiser, the noise and the score.
     """
 
+    @property
+    def summary(self) -> str:
+        return f"the velocity E[dx_t/dt | x_t] {_levels(self.path)}"
+
 
 class AverageVelocity(Estimand):
     """``u(x_t, t, s) = 1 / (s - t) · integral of v(x_tau, tau) d tau from t to s`` along the ODE's path through ``x_t``.
@@ -158,6 +198,10 @@ class AverageVelocity(Estimand):
     """
 
     path: Path
+
+    @property
+    def summary(self) -> str:
+        return f"the average velocity between any two times of the {_name(self.path)} path's probability-flow ODE"
 
     @abstractmethod
     def forward(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -172,6 +216,10 @@ class ConsistencyFunction(Estimand):
 
     path: Path
 
+    @property
+    def summary(self) -> str:
+        return f"where the {_name(self.path)} path's probability-flow ODE ends, from any of its points"
+
     @abstractmethod
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         """The end of the trajectory, ``(B, *event)``, for ``t`` of shape ``(B,)``."""
@@ -181,6 +229,10 @@ class Score(Estimand):
     """``s(x_t, t) = grad_x log p_t(x_t)``."""
 
     path: Path
+
+    @property
+    def summary(self) -> str:
+        return f"the score ∇ log p_t(x_t) {_levels(self.path)}"
 
     @abstractmethod
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -204,6 +256,10 @@ class Energy(Estimand):
 
     reference: Reference
 
+    @property
+    def summary(self) -> str:
+        return "an unnormalised log-density"
+
     @abstractmethod
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """The energy, ``(B,)`` float32, up to a constant that may depend on ``cond``."""
@@ -217,6 +273,10 @@ class NoisedEnergy(Energy):
     """
 
     path: Path
+
+    @property
+    def summary(self) -> str:
+        return f"an unnormalised log-density of the noised data {_levels(self.path)}"
 
     @abstractmethod
     def at(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:

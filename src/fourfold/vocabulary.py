@@ -1,7 +1,8 @@
 """The words of the field, without torch: paradigms, principles, kinds of likelihood, cost laws, failure modes.
 
-This is the one source for what a paradigm *is*: the cards of fourfold's own models, the report of a comparison and the
-atlas all read it. It imports nothing heavy, so the atlas and the command line answer without loading torch.
+:data:`FACTS` says what is common to a paradigm. What a recipe does differently is said by the parts it is built of: see
+:attr:`fourfold.core.GenerativeModel.facts`. This module imports nothing heavy, so the atlas and the command line answer
+without loading torch.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["FACTS", "Card", "Cost", "Facts", "FailureMode", "Kind", "Paradigm", "Principle", "Reference"]
+__all__ = ["COSTS", "FACTS", "Card", "Cost", "Facts", "FailureMode", "Kind", "Paradigm", "Principle", "Reference"]
 
 
 class Paradigm(StrEnum):
@@ -85,7 +86,11 @@ class FailureMode:
 
 @dataclass(frozen=True)
 class Facts:
-    """What holds for a whole paradigm: the two answers, and what follows from them."""
+    """What holds for a paradigm, or for one recipe of it: the two answers, and what follows from them.
+
+    The clauses are plain English without a full stop. ``strengths`` and ``weaknesses`` are what :attr:`gives` and
+    :attr:`drawbacks` say beyond what the kind of likelihood, the cost and the inherited ``parts`` imply.
+    """
 
     represents: str
     objective: str
@@ -96,80 +101,146 @@ class Facts:
     likelihood_note: str
     cost: Cost
     cost_note: str
-    gives: str
-    inherits: str
+    strengths: str
+    weaknesses: str
     failure_modes: tuple[FailureMode, ...]
     references: tuple[Reference, ...]
+    parts: tuple[str, ...] = ()
+
+    @property
+    def gives(self) -> str:
+        """The advantages, separated by commas."""
+        return _listed(_LIKELIHOOD_GIVES.get(self.likelihood), _COST_GIVES.get(self.cost), self.strengths)
+
+    @property
+    def drawbacks(self) -> str:
+        """The disadvantages, separated by commas."""
+        inherited = [_PART_LIMITS.get(part, f"the errors of its {part}") for part in self.parts]
+        return _listed(_LIKELIHOOD_LACKS.get(self.likelihood), _COST_LACKS.get(self.cost), self.weaknesses, *inherited)
+
+    def record(self, paradigm: Paradigm) -> dict[str, Any]:
+        """A JSON value; failure modes and references are left to the paradigm, which it names."""
+        texts = {name: getattr(self, name) for name in _TEXTS}
+        words = {"likelihood": self.likelihood.value, "cost": self.cost.value, "parts": list(self.parts)}
+        return {"paradigm": paradigm.value, **texts, **words}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Facts:
+        """What :meth:`record` wrote, with the failure modes and references of its paradigm.
+
+        Raises:
+            KeyError, ValueError: for a record of another form.
+        """
+        texts: dict[str, Any] = {name: _printable(record[name]) for name in _TEXTS}
+        kind, cost, parts = Kind(record["likelihood"]), Cost(record["cost"]), tuple(map(_printable, record["parts"]))
+        return replace(FACTS[Paradigm(record["paradigm"])], **texts, likelihood=kind, cost=cost, parts=parts)
+
+
+_TEXTS = (
+    "represents", "objective", "objective_formula", "sampling", "sampling_formula", "likelihood_note", "cost_note",
+    "strengths", "weaknesses",
+)  # fmt: skip
+
+
+def _printable(text: object) -> str:
+    """A text of a file, without what could steer a terminal."""
+    return "".join(sign for sign in str(text) if sign.isprintable())
+
+
+def _listed(*clauses: str | None) -> str:
+    """The clauses that are not empty, separated by commas."""
+    return ", ".join(clause for clause in clauses if clause)
+
+
+COSTS: Mapping[Cost, str] = {
+    Cost.CONSTANT: "one network evaluation per sample",
+    Cost.LENGTH: "one network evaluation per piece of the example, so the cost grows with its length",
+    Cost.STEPS: "one or two network evaluations per step; the number of steps is a setting, whatever the example's size",
+    Cost.CHAIN: "one network evaluation per move of a Markov chain; how many moves are enough is not known beforehand",
+}
+"""How the network evaluations of one sample grow, in words."""
+
+_LIKELIHOOD_GIVES = {
+    Kind.EXACT: "an exact likelihood",
+    Kind.LOWER_BOUND: "a lower bound on the likelihood",
+    Kind.ESTIMATE: "an estimate of the likelihood",
+}
+_LIKELIHOOD_LACKS = {
+    Kind.LOWER_BOUND: "an unknown gap between the bound and the likelihood",
+    Kind.UNNORMALISED: "an unknown normaliser",
+    Kind.NONE: "no likelihood",
+}
+_COST_GIVES = {Cost.CONSTANT: "a sample in one network evaluation"}
+_COST_LACKS = {
+    Cost.LENGTH: "slow sampling, one piece after the other",
+    Cost.STEPS: "several network evaluations per sample",
+    Cost.CHAIN: "slow Markov chains",
+}
+_PART_LIMITS = {
+    "autoencoder": "samples no better than what its autoencoder can reconstruct",
+    "tokenizer": "samples no better than what its tokenizer can reconstruct",
+}
 
 
 @dataclass(frozen=True)
 class Card:
     """What a file in ``paradigms/`` declares to exist: found by the walk, it gets checks, a name, a page and a row.
 
-    ``recipes`` maps a recipe's name to a function ``(space, size) -> GenerativeModel``; the first one is the default.
-    A recipe raises ``TypeError`` for a space it does not model. ``likelihood`` is given where it is not its paradigm's,
-    ``own`` holds whatever other fields of :class:`Facts` differ, and ``inherits`` names the parts of a hybrid that come from
-    elsewhere than its generative step. ``kinds`` names the kind of those recipes that have another than the card,
-    ``captioned`` the recipes that model images given a caption; the others are refused such a space by
-    :func:`fourfold.paradigms.build`.
+    ``recipes`` maps a recipe's name to a function ``(space, size) -> GenerativeModel``, which raises ``TypeError`` for a
+    space it does not model; a bare paradigm means the first recipe that models the space. Recipes in ``captioned`` model
+    images given a caption; the others are refused such a space by :func:`fourfold.paradigms.build`.
+
+    What a recipe trains, how it samples and what its likelihood is are said by its parts. ``strengths``, ``weaknesses``
+    and ``references`` replace those of the paradigm where they are given.
     """
 
     name: str
     paradigm: Paradigm
     recipes: Mapping[str, Callable[[Any, str], Any]] = field(repr=False)
     summary: str = ""
-    likelihood: Kind | None = None
-    inherits: tuple[str, ...] = ()
-    kinds: Mapping[str, Kind] = field(default_factory=dict)
     captioned: tuple[str, ...] = ()
-    own: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    strengths: str = ""
+    weaknesses: str = ""
+    references: tuple[Reference, ...] = ()
 
-    def kind_of(self, recipe: str) -> Kind:
-        """The kind of likelihood of one recipe's models before dequantisation; the empty name is the default recipe."""
-        return self.kinds.get(recipe or next(iter(self.recipes)), self.kind)
-
-    @property
-    def kind(self) -> Kind:
-        """The kind of likelihood of this card's models before dequantisation."""
-        return self.likelihood or FACTS[self.paradigm].likelihood
-
-    @property
-    def facts(self) -> Facts:
-        """The facts of this card's paradigm, with those that are its own in their place."""
-        facts = FACTS[self.paradigm]
-        if self.kind is not facts.likelihood:
-            facts = replace(facts, likelihood_note=f"not {facts.likelihood}, as others of its paradigm")
-        return replace(facts, **{"likelihood": self.kind, **self.own})
+    def facts(self, facts: Facts) -> Facts:
+        """The facts of one of its models, with what this card says in place of its paradigm."""
+        return replace(
+            facts,
+            strengths=self.strengths or facts.strengths,
+            weaknesses=self.weaknesses or facts.weaknesses,
+            references=self.references or facts.references,
+        )
 
 
 FACTS: Mapping[Paradigm, Facts] = {
     Paradigm.AUTOREGRESSIVE: Facts(
-        represents="a product of conditionals, one per piece of the example, in a fixed order",
-        objective="maximum likelihood of each piece given the earlier ones",
+        represents="a product of conditional distributions, one for each piece of the example, in a fixed order",
+        objective="maximise the log-likelihood of each piece given the earlier ones",
         objective_formula="min_θ −Σ_i log p_θ(x_i | x_<i)",
-        sampling="draw the pieces one after the other, each given those already drawn",
+        sampling="draw the pieces one after the other, each given the pieces already drawn",
         sampling_formula="x_i ~ p_θ(· | x_<i),  i = 1 … L",
         likelihood=Kind.EXACT,
-        likelihood_note="the chain rule makes log p(x) a finite sum; it is exact for what is modelled (tokens, pixels, columns)",
+        likelihood_note="the chain rule makes log p(x) a sum over the pieces (tokens, pixels or columns)",
         cost=Cost.LENGTH,
-        cost_note="one network evaluation per piece; caching keeps each evaluation's work from growing with its square",
-        gives="an exact likelihood, stable training, one model for scoring and sampling",
-        inherits="sampling one piece at a time, a fixed order, errors that feed back into later pieces",
+        cost_note="one network evaluation per piece of the example; earlier work is cached",
+        strengths="stable training, one model for scoring and sampling",
+        weaknesses="a fixed order, errors that feed back into later pieces",
         failure_modes=(
             FailureMode(
                 "drift",
-                "each draw conditions the next, so an early error carries a sample away from the data",
-                "log-likelihood under the model of its own samples against that of held-out data, by position",
+                "each draw conditions the next one, so an early error carries a sample away from the data",
+                "the model's log-likelihood of its own samples, compared with that of held-out data",
             ),
             FailureMode(
                 "repetition",
-                "low temperature or a short context makes the sample loop",
-                "share of repeated n-grams in samples against data",
+                "a low temperature or a short context makes a sample repeat itself",
+                "the share of repeated n-grams in samples, compared with data",
             ),
             FailureMode(
                 "overfitting",
-                "an exact likelihood is easy to overfit on small data",
-                "validation minus training log-likelihood",
+                "a flexible model learns small training data by heart",
+                "the gap between training and validation log-likelihood",
                 "gap",
             ),
         ),
@@ -190,34 +261,34 @@ FACTS: Mapping[Paradigm, Facts] = {
         ),
     ),
     Paradigm.LATENT_VARIABLE: Facts(
-        represents="a simple prior over latents and a decoder from latents to a distribution over examples",
-        objective="maximum of a lower bound on the log-likelihood (or EM, or closed form)",
+        represents="a prior over codes, fixed or learned, and a decoder from codes to a distribution over examples",
+        objective="maximise a lower bound on the log-likelihood (or the log-likelihood itself, where codes can be summed out)",
         objective_formula="max_θ,φ E_q_φ(z|x)[log p_θ(x | z)] − KL(q_φ(z | x) ‖ p(z))",
-        sampling="draw a latent from the prior, decode it",
+        sampling="draw a code from the prior and decode it",
         sampling_formula="z ~ p(z),  x ~ p_θ(· | z)",
         likelihood=Kind.LOWER_BOUND,
-        likelihood_note="the evidence lower bound; K importance samples tighten it towards log p(x)",
+        likelihood_note="the evidence lower bound (ELBO); K importance samples tighten it towards log p(x)",
         cost=Cost.CONSTANT,
-        cost_note="one decoder evaluation per sample",
-        gives="fast sampling, a code for every example, a bound on the likelihood",
-        inherits="blur where the decoder's noise model is wrong, a gap between bound and likelihood, codes the prior never draws",
+        cost_note="one evaluation of the decoder per sample",
+        strengths="a code for every example",
+        weaknesses="blur where the decoder's noise model is wrong, codes that the prior never draws",
         failure_modes=(
             FailureMode(
                 "posterior collapse",
-                "a strong decoder ignores the latent, whose posterior becomes the prior",
-                "KL per latent dimension and the number of active units",
+                "a strong decoder ignores the code, and the posterior becomes the prior",
+                "the KL term of each part of the code, and the number of active units",
                 "active_units",
             ),
             FailureMode(
                 "prior hole",
-                "the aggregate posterior leaves regions of the prior empty, where samples are poor",
-                "reconstruction quality against sample quality",
+                "the encoder leaves regions of the prior empty, and samples from there are poor",
+                "the quality of samples, compared with the quality of reconstructions",
                 "kl",
             ),
             FailureMode(
                 "blur",
-                "an averaged decoder mean loses detail",
-                "high-frequency energy of samples against data",
+                "a decoder that averages over what it does not know loses detail",
+                "the high-frequency energy of samples, compared with data",
             ),
         ),
         references=(
@@ -237,34 +308,34 @@ FACTS: Mapping[Paradigm, Facts] = {
         ),
     ),
     Paradigm.ADVERSARIAL: Facts(
-        represents="a map from noise to examples, with no density",
-        objective="a game: a critic tells data from samples, the generator moves its samples to where the critic cannot",
-        objective_formula="min_G max_D E[f(D(G(z)) − D(x))] − (γ/2)·(R1 + R2)",
-        sampling="draw noise, map it once",
+        represents="a map from noise to examples, without a density",
+        objective="play a game: a critic learns to tell data from samples, and a generator learns samples that it takes for data",
+        objective_formula="min_G max_D E[f(D(x))] + E[f(−D(G(z)))],  f(t) = −log(1 + e⁻ᵗ)",
+        sampling="draw noise and map it to an example, once",
         sampling_formula="z ~ N(0, I),  x = G(z)",
         likelihood=Kind.NONE,
-        likelihood_note="the generator defines no density; judge it by distances between samples and data instead",
+        likelihood_note="the generator defines no density; judge its samples by their distance to held-out data instead",
         cost=Cost.CONSTANT,
-        cost_note="one generator evaluation per sample",
-        gives="sharp samples in one network evaluation",
-        inherits="no likelihood, a game that may not converge, modes that may be missing without any loss showing it",
+        cost_note="one evaluation of the generator per sample",
+        strengths="sharp samples",
+        weaknesses="a game that may not converge, missing modes that no loss shows",
         failure_modes=(
             FailureMode(
                 "mode collapse",
-                "the generator covers few modes of the data",
-                "recall and coverage of samples; spread of a batch of samples against that of data",
+                "the generator covers only a few modes of the data",
+                "recall and coverage, and the spread of a batch of samples, compared with data",
                 "diversity",
             ),
             FailureMode(
                 "saturated critic",
-                "the critic separates perfectly and its gradient says nothing",
-                "share of pairs the critic ranks rightly; it should stay well below one",
+                "the critic separates data and samples perfectly, and its gradient teaches nothing",
+                "the share of pairs that the critic ranks correctly; it should stay well below one",
                 "critic_accuracy",
             ),
             FailureMode(
                 "oscillation",
-                "generator and critic circle without approaching equilibrium",
-                "the gradient penalties and the critic's margin over time",
+                "generator and critic circle around the equilibrium without approaching it",
+                "the critic's margin and the gradient penalties over time",
                 "critic_margin",
             ),
         ),
@@ -285,33 +356,33 @@ FACTS: Mapping[Paradigm, Facts] = {
         ),
     ),
     Paradigm.DIFFUSION: Facts(
-        represents="the score of the data at every noise level (equally: the denoiser, the noise, the velocity)",
-        objective="regression of the clean example, the noise or the velocity from a noised example",
-        objective_formula="min_θ E_t,x0,ε  w(t)·‖D_θ(α_t x0 + σ_t ε, t) − x0‖²",
-        sampling="start from noise and integrate an ODE or SDE towards the data",
+        represents="the score of the noised data at every noise level (or the denoiser, noise or velocity, which imply it)",
+        objective="regress the clean example, the noise or the velocity from a noised example",
+        objective_formula="min_θ E_t,x,ε  w(t)·‖D_θ(α_t x + σ_t ε, t) − x‖²",
+        sampling="draw noise and integrate an ODE or SDE from noise to data",
         sampling_formula="x_T ~ N(0, σ_T² I),  dx = v_θ(x, t) dt  from T to 0",
         likelihood=Kind.ESTIMATE,
-        likelihood_note="the probability-flow ODE gives an estimate (trace probes, solver error); the variational view gives a lower bound",
+        likelihood_note="the probability-flow ODE gives an estimate, the variational view a lower bound",
         cost=Cost.STEPS,
-        cost_note="one network evaluation per solver step and stage; independent of the size of the example",
-        gives="the best sample quality per parameter, stable regression training, guidance at sampling time",
-        inherits="many evaluations per sample, a likelihood only by ODE estimate or bound, residual noise when steps are few",
+        cost_note="one or two network evaluations per solver step, whatever the size of the example",
+        strengths="high sample quality, stable training by regression, guidance at sampling time",
+        weaknesses="residual noise when steps are few",
         failure_modes=(
             FailureMode(
                 "discretisation error",
                 "too few solver steps leave blur or residual noise",
-                "quality against number of steps",
+                "sample quality at several numbers of steps",
             ),
             FailureMode(
                 "memorisation",
                 "long training on small data returns training examples",
-                "nearest training against nearest held-out distance",
+                "the distance of samples to the nearest training example, compared with held-out examples",
                 "gap",
             ),
             FailureMode(
                 "uneven noise levels",
-                "some noise levels are learned late and spoil the whole trajectory",
-                "the loss by noise level",
+                "some noise levels are learned late and spoil whole trajectories",
+                "the loss at low and at high noise",
                 "loss_high_noise",
             ),
         ),
@@ -347,26 +418,26 @@ FACTS: Mapping[Paradigm, Facts] = {
     ),
     Paradigm.FLOW: Facts(
         represents="an invertible map between noise and data",
-        objective="maximum likelihood by the change of variables",
-        objective_formula="min_θ −log p_z(f_θ(x)) − log |det ∂f_θ/∂x|",
-        sampling="draw noise, apply the inverse map once",
+        objective="maximise the log-likelihood, by the change of variables",
+        objective_formula="min_θ −log N(f_θ(x); 0, I) − log |det ∂f_θ/∂x|",
+        sampling="draw noise and apply the inverse map",
         sampling_formula="z ~ N(0, I),  x = f_θ⁻¹(z)",
         likelihood=Kind.EXACT,
-        likelihood_note="exact for reals; on dequantised integers a lower bound",
+        likelihood_note="the change of variables gives the exact density of real numbers; of dequantised integers it is a lower bound",
         cost=Cost.CONSTANT,
-        cost_note="one pass for coupling layers; one per dimension where the map is autoregressive; solver steps where it is continuous",
-        gives="an exact density and exact codes",
-        inherits="an architecture bound to invertibility, mass spread between separated modes, high likelihood for some foreign inputs",
+        cost_note="one evaluation where the map is made of couplings, one per piece where it is autoregressive, solver steps where it is an ODE",
+        strengths="a code for every example that reconstructs it",
+        weaknesses="a network that must be invertible, mass between separate modes, high likelihood of some foreign inputs",
         failure_modes=(
             FailureMode(
                 "bridges",
-                "a continuous map cannot separate modes, so mass leaks between them",
-                "density between known modes",
+                "a continuous map cannot separate modes, so some mass lies between them",
+                "the density between known modes",
             ),
             FailureMode(
                 "numerical inverse",
                 "the inverse drifts from the forward map",
-                "reconstruction error of x through f and f⁻¹",
+                "the error of an example that goes through f and f⁻¹",
                 "inverse_error",
             ),
         ),
@@ -387,27 +458,27 @@ FACTS: Mapping[Paradigm, Facts] = {
     ),
     Paradigm.ENERGY: Facts(
         represents="an unnormalised log-density",
-        objective="contrast of data with samples of the model (or with noise)",
-        objective_formula="∇_θ = E_data[∇E_θ(x)] − E_model[∇E_θ(x)]",
-        sampling="a Markov chain that follows the energy's gradient plus noise",
-        sampling_formula="x ← x − η ∇E_θ(x) + √(2η) ε",
+        objective="make the energy low where data is: by contrast with samples or with noise, or by score matching",
+        objective_formula="∇_θ L = E_data[∇_θ E_θ] − E_model[∇_θ E_θ],  p_θ = exp(−E_θ) / Z",
+        sampling="run a Markov chain that follows the energy's gradient, with noise",
+        sampling_formula="x ← x − η·∇E_θ(x) + √(2η)·ε",
         likelihood=Kind.UNNORMALISED,
-        likelihood_note="the normaliser is unknown; annealed importance sampling brackets it",
+        likelihood_note="the normaliser Z is unknown; annealed importance sampling brackets it",
         cost=Cost.CHAIN,
-        cost_note="one evaluation per step of a chain whose needed length is not known beforehand",
-        gives="a free choice of network, energies that add up, a score for any input",
-        inherits="slow chains, an unknown normaliser, training that can diverge",
+        cost_note="one network evaluation per move of a Markov chain; how many moves are enough is not known beforehand",
+        strengths="a free choice of network, energies that can be added, a score for any input",
+        weaknesses="training that can diverge",
         failure_modes=(
             FailureMode(
                 "exploding energies",
-                "the contrast grows without bound",
-                "energy gap between data and samples",
+                "energies grow without bound",
+                "the gap between the energies of data and of samples",
                 "energy_gap",
             ),
             FailureMode(
                 "chains that do not mix",
-                "samples stay near where chains started",
-                "R-hat and effective sample size",
+                "chains stay near where they started",
+                "R-hat and the effective sample size",
                 "rhat",
             ),
         ),

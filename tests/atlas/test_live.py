@@ -11,7 +11,7 @@ from fourfold.atlas import Cell, place
 from fourfold.core import count_evaluations
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Images, Text, Vectors
-from fourfold.vocabulary import Cost, Paradigm
+from fourfold.vocabulary import Cost
 
 
 def _stages(name, space):
@@ -63,13 +63,15 @@ def test_own_models_cost_and_score_as_the_map_says(name):
         model = build(name, Vectors(2), "xs")
     except (TypeError, ValueError):
         pytest.skip(f"{name} does not model vectors")
-    facts = cards()[name].facts
+    facts = model.facts
     with count_evaluations(model.estimand) as count:
         model.sample(3)
     least, most = {Cost.CONSTANT: (0, 1), Cost.LENGTH: (2, 2), Cost.STEPS: (2, 1e4), Cost.CHAIN: (2, 1e5)}[facts.cost]
     assert count.rows / 3 >= least
-    assert count.rows / 3 <= most or cards()[name].paradigm is Paradigm.FLOW
-    assert model.log_prob(torch.zeros(2, 2)).kind is cards()[name].kind
+    assert count.rows / 3 <= most
+    assert model.log_prob(torch.zeros(2, 2)).kind is facts.likelihood
+    placed = place(model)
+    assert (placed.likelihood, placed.cost, placed.facts) == (facts.likelihood, facts.cost, facts)
 
 
 def test_a_paradigm_from_outside_stands_where_it_is_registered(monkeypatch):
@@ -79,7 +81,7 @@ def test_a_paradigm_from_outside_stands_where_it_is_registered(monkeypatch):
     placed = place(model)
     assert placed.cell is not None
     assert placed.cell.paradigm is mixture.CARD.paradigm
-    assert placed.likelihood is mixture.CARD.kind is model.log_prob(torch.zeros(2, 2)).kind
+    assert placed.likelihood is model.facts.likelihood is model.log_prob(torch.zeros(2, 2)).kind
 
 
 SPACES = (Images(1, 8, 8), Images(3, 8, 8, classes=3), Vectors(2))
@@ -117,9 +119,10 @@ def test_a_hybrid_is_on_the_map_what_its_card_says(name):
     card = cards()[name.partition("/")[0]]
     for space in SPACES:
         try:
-            placed = place(build(name, space, "xs"))
+            model = build(name, space, "xs")
         except TypeError:
             continue
+        placed = place(model)
         assert placed.cell is not None
         assert placed.cell.paradigm is card.paradigm
-        assert {part.part for part in placed.inherited} == set(card.inherits)
+        assert {part.part for part in placed.inherited} == set(model.facts.parts)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fourfold.atlas.bounded import UnreadableError, files_below, read_text, safetensors_names
 from fourfold.atlas.evidence import Evidence, Reader
-from fourfold.atlas.placement import Placement, decide, surely
+from fourfold.atlas.placement import Placement, decide, stated, surely
 
 __all__ = ["place", "place_code", "place_files", "place_words"]
 
@@ -52,9 +52,9 @@ def _place(subject: object, objective: str, sampling: str) -> Placement:
         return _place_text(subject)
     if subject is None:
         raise UnreadableError("nothing to place; give a name, a text, a path or a model, or objective= and sampling=")
-    from fourfold.atlas.live import read_live
+    from fourfold.atlas.live import read_live, stated_facts
 
-    return decide(type(subject).__name__, read_live(subject))
+    return stated(decide(type(subject).__name__, read_live(subject)), stated_facts(subject))
 
 
 def place_words(text: str, subject: str = "") -> Placement:
@@ -141,7 +141,11 @@ def _place_path(path: Path) -> Placement:
 def _place_folder(folder: Path) -> Placement:
     """Model files first; where they leave the question open, the card, then the code."""
     from fourfold.atlas.hub import read_files, read_folder
+    from fourfold.atlas.runs import place_run
 
+    run = place_run(folder)
+    if run is not None:
+        return run
     if next(iter(files_below(folder)), None) is None:
         raise UnreadableError(f"{folder}: an empty folder; give one with a model card, configuration files or code")
     files = read_folder(folder)

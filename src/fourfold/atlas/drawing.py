@@ -52,7 +52,7 @@ def _paradigm_text(cell: Cell, facts: Facts, count: int) -> str:
     rows = [
         ("represents", facts.represents), ("objective", facts.objective), ("", facts.objective_formula), ("sampling", facts.sampling),
         ("", facts.sampling_formula), ("likelihood", f"{facts.likelihood.value.replace('_', ' ')}: {facts.likelihood_note}"),
-        ("cost", f"{facts.cost.value}: {facts.cost_note}"), ("gives", facts.gives), ("trade-offs", facts.inherits),
+        ("cost", f"{facts.cost.value}: {facts.cost_note}"), ("gives", facts.gives), ("drawbacks", facts.drawbacks),
         *(("watch" if i == 0 else "", f"{mode.name}: {mode.measurement}") for i, mode in enumerate(facts.failure_modes)),
         *(("papers" if i == 0 else "", f"{paper.authors} {paper.year}, {paper.link}") for i, paper in enumerate(facts.references)),
     ]  # fmt: skip
@@ -107,7 +107,7 @@ def _facts_card(cell: Cell) -> dict[str, object]:
     return {
         "name": cell.value, "line": facts.represents, "paradigm": cell.value, "objective": f"{facts.objective}. {facts.objective_formula}",
         "sampling": f"{facts.sampling}. {facts.sampling_formula}", "likelihood": f"{facts.likelihood.value.replace('_', ' ')}: {facts.likelihood_note}",
-        "inherited": facts.inherits, "parts": [f"{mode.name}: {mode.meaning}; seen by {mode.measurement}" for mode in facts.failure_modes],
+        "inherited": facts.drawbacks, "parts": [f"{mode.name}: {mode.meaning}; seen by {mode.measurement}" for mode in facts.failure_modes],
         "source": [paper.link for paper in facts.references],
     }  # fmt: skip
 

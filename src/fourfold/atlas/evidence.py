@@ -172,7 +172,11 @@ MEANING: Mapping[Claim, Meaning] = {
             "trained to restore masked or randomised symbols at every corruption level",
         ),
         (Claim.CHANGE_OF_VARIABLES, Cell.FLOW, "trained on the change-of-variables likelihood of an invertible map"),
-        (Claim.ENERGY_CONTRAST, Cell.ENERGY, "trained by contrasting the energies of data and of model samples"),
+        (
+            Claim.ENERGY_CONTRAST,
+            Cell.ENERGY,
+            "trained to give data a low energy, by contrast with samples or by score matching",
+        ),
         (Claim.LABELS, Cell.NOT_GENERATIVE, "trained to predict labels or scores: a classifier or detector"),
         (Claim.FEATURES, Cell.NOT_GENERATIVE, "trained to represent its input: an encoder"),
         (Claim.REBUILD, Cell.NOT_GENERATIVE, "trained to rebuild its input: a codec or autoencoder without a prior"),

@@ -8,8 +8,10 @@ from typing import Any
 
 from fourfold.atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader
 from fourfold.atlas.hub import FileSet, read_files
+from fourfold.atlas.runs import PARTS
+from fourfold.vocabulary import Cost, Facts
 
-__all__ = ["read_live"]
+__all__ = ["read_live", "stated_facts"]
 
 #: (estimand, principle) of a fourfold model -> what its two answers are
 _ESTIMANDS: Mapping[str, Claim] = {
@@ -40,6 +42,15 @@ def read_live(value: object) -> list[Evidence]:
     return _module(value)
 
 
+def stated_facts(value: object) -> Facts | None:
+    """What a fourfold model states of itself."""
+    try:
+        facts = getattr(value, "facts", None)
+    except LookupError:
+        return None
+    return facts if isinstance(facts, Facts) else None
+
+
 def _fourfold(model: Any) -> list[Evidence]:
     learns = getattr(type(model.objective), "learns", type(model.estimand))
     names = [kind.__name__ for kind in getattr(learns, "__mro__", ())]
@@ -53,6 +64,9 @@ def _fourfold(model: Any) -> list[Evidence]:
     if (name, principle) == ("VectorField", "likelihood"):
         rows.append(Evidence(type(model.objective).__name__, "model.objective", Claim.SOLVES_ODE, 2.0, Reader.LIVE))
     sampling = next((_ESTIMANDS[name] for name in names if name in _ESTIMANDS), None)
+    facts = stated_facts(model)
+    if sampling is Claim.CHAIN and facts is not None and facts.cost is Cost.STEPS:
+        sampling = Claim.ITERATE
     if sampling:
         rows.append(
             Evidence(type(getattr(model, "sampler", None)).__name__, "model.sampler", sampling, 2.0, Reader.LIVE)
@@ -71,12 +85,6 @@ def _registered(model: Any, principle: str) -> Claim | None:
     return OBJECTIVE_OF[cell]
 
 
-#: what a stage of training is called -> the part that the finished model has from it
-_STAGES: Mapping[str, Claim] = {
-    "autoencoder": Claim.PART_AUTOENCODER, "tokenizer": Claim.PART_TOKENIZER, "teacher": Claim.PART_TEACHER,
-}  # fmt: skip
-
-
 def _stages(model: Any) -> list[Evidence]:
     """The parts of a hybrid: models that are trained before it, by the names of their stages, and what reads its captions."""
     stages = getattr(model, "stages", None)
@@ -85,7 +93,7 @@ def _stages(model: Any) -> list[Evidence]:
             f"stage {stage.name}: {type(stage.model.estimand).__name__}", "model.stages()", claim, 1.0, Reader.LIVE
         )
         for stage in (stages() if callable(stages) else [])
-        if (claim := _STAGES.get(stage.name))
+        if (claim := PARTS.get(stage.name))
     ]
     if getattr(getattr(model, "space", None), "caption", None) is not None:
         rows.append(Evidence("images given captions", "model.space", Claim.PART_TEXT_ENCODER, 1.0, Reader.LIVE))

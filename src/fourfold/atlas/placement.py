@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from fourfold.atlas.evidence import DEFAULTS, LEANS, MEANING, Aspect, Cell, Claim, Evidence, Form, Reader
 from fourfold.atlas.wording import CODE, FADE, PHRASE, PROSE, Table, mechanism, probabilities
-from fourfold.vocabulary import FACTS, Cost, FailureMode, Kind
+from fourfold.vocabulary import FACTS, Cost, Facts, FailureMode, Kind
 
-__all__ = ["Inherited", "Placement", "decide", "surely"]
+__all__ = ["Inherited", "Placement", "decide", "stated", "surely"]
 
 C = Claim
 #: below this many votes nothing is decided; the runner-up must stay below this share of the winner. A refusal needs more: texts that
@@ -61,6 +61,7 @@ class Placement:
         missing: the fact whose absence prevents a (safer) answer.
         would_change: what would change the answer.
         prior: true when the answer comes from the name alone.
+        facts: what a model of this library states of itself.
     """
 
     subject: str
@@ -80,6 +81,7 @@ class Placement:
     prior: bool = False
     system: str = ""
     notes: tuple[str, ...] = field(default=())
+    facts: Facts | None = None
 
     def to_json(self) -> str:
         """The placement as JSON; every enum by its value."""
@@ -114,6 +116,21 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
             would_change=_would_change(None, ranked), notes=notes,
         )  # fmt: skip
     return describe(subject, ranked[0][0], ranked, votes, rows, notes)
+
+
+def stated(placed: Placement, facts: Facts | None) -> Placement:
+    """The placement with what a model states of itself in place of what follows from its cell alone."""
+    if facts is None or placed.cell is None:
+        return placed
+    given = ", given the condition" if any(part.part == "text_encoder" for part in placed.inherited) else ""
+    return replace(
+        placed,
+        likelihood=facts.likelihood,
+        likelihood_of=f"the data{given}",
+        cost=facts.cost,
+        cost_note=facts.cost_note,
+        facts=facts,
+    )
 
 
 def surely(placed: Placement, least: float) -> Placement:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.placement import Placement
 from fourfold.printable import printable
-from fourfold.vocabulary import FACTS, Cost, Kind
+from fourfold.vocabulary import FACTS, Cost, Facts, Kind, Paradigm
 
 __all__ = ["side_by_side", "table", "text"]
 
@@ -67,23 +68,34 @@ def _follows(placed: Placement) -> list[str]:
         return []
     if paradigm is None:
         return [_wrap("refused", "nothing is drawn from a modelled distribution" + _because(placed))]
-    facts = FACTS[paradigm]
+    facts = _facts(placed, paradigm)
     of = f" (of {placed.likelihood_of})" if placed.likelihood_of and placed.likelihood is not Kind.NONE else ""
+    kind = KIND_WORDS[placed.likelihood] + of
+    if placed.facts is not None:
+        kind = f"{placed.likelihood.value.replace('_', ' ')}{of}: {facts.likelihood_note}"
     return [
         _wrap("objective", facts.objective),
         _wrap("", facts.objective_formula),
         _wrap("sampling", facts.sampling),
         _wrap("", facts.sampling_formula),
-        _wrap("likelihood", KIND_WORDS[placed.likelihood] + of),
+        _wrap("likelihood", kind),
         _wrap("cost", placed.cost_note),
         _wrap("inherited", "; ".join(part.part.replace("_", " ") for part in placed.inherited)),
         _wrap("gives", facts.gives),
-        _wrap("trade-offs", facts.inherits),
+        _wrap("drawbacks", facts.drawbacks),
         *(
             _wrap("watch" if i == 0 else "", f"{mode.name}: {mode.measurement}")
             for i, mode in enumerate(placed.failure_modes)
         ),
     ]
+
+
+def _facts(placed: Placement, paradigm: Paradigm) -> Facts:
+    """What the system states of itself, or what holds for its paradigm with the likelihood and the cost found."""
+    if placed.facts is not None:
+        return placed.facts
+    common = FACTS[paradigm]
+    return replace(common, likelihood=placed.likelihood, cost=placed.cost or common.cost)
 
 
 def _because(placed: Placement) -> str:
@@ -128,7 +140,7 @@ def side_by_side(placed: list[Placement]) -> str:
         ("cost", [SHORT_COST[row.cost] if row.cell else "?" for row in placed]),
         ("inherited", [", ".join(part.part.replace("_", " ") for part in row.inherited) or "-" for row in placed]),
         ("gives", [_fact(row, "gives") for row in placed]),
-        ("trade-offs", [_fact(row, "inherits") for row in placed]),
+        ("drawbacks", [_fact(row, "drawbacks") for row in placed]),
         ("watch", [", ".join(mode.name for mode in row.failure_modes) or "-" for row in placed]),
     ]
     return "\n".join(_columns(label, cells, width) for label, cells in rows)
@@ -140,7 +152,7 @@ def _kind(row: Placement) -> str:
 
 def _fact(row: Placement, name: str) -> str:
     paradigm = row.cell.paradigm if row.cell else None
-    return str(getattr(FACTS[paradigm], name)) if paradigm else "-"
+    return str(getattr(_facts(row, paradigm), name)) if paradigm else "-"
 
 
 def _columns(label: str, cells: list[str], width: int) -> str:

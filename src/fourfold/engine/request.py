@@ -20,7 +20,7 @@ from fourfold.engine.budget import Budget
 from fourfold.engine.distributed import join
 from fourfold.engine.loop import Loop, Step
 from fourfold.engine.precision import Choice
-from fourfold.paradigms import resolve
+from fourfold.paradigms import cards, resolve
 
 __all__ = ["Request", "card_of", "describe", "parameters"]
 
@@ -73,6 +73,7 @@ def describe(name: str, model: GenerativeModel, asked: Request, training: Traini
     return {
         "paradigm": name,
         "recipe": "" if isinstance(asked.paradigm, GenerativeModel) else resolve(name, asked.dataset.space),
+        "facts": _facts(name, model),
         "size": asked.size,
         "parameters": parameters(model),
         "data": {**asked.dataset.record(), "options": dict(asked.options)},
@@ -86,6 +87,16 @@ def describe(name: str, model: GenerativeModel, asked: Request, training: Traini
         "seconds": 0.0,
         "done": False,
     }
+
+
+def _facts(name: str, model: GenerativeModel) -> dict[str, Any] | None:
+    """What holds for the model, in the words of its parts and of its card; ``None`` for parts of no known paradigm."""
+    card = cards().get(name.partition("/")[0])
+    try:
+        facts = model.facts if card is None else card.facts(model.facts)
+    except LookupError:
+        return None
+    return facts.record(model.paradigm)
 
 
 def card_of(name: str, loop: Loop, asked: Request, choice: Choice) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from fourfold.metrics.evaluation import (
     Drawn,
     Examples,
-    check_features,
     default_features,
     draw,
     evaluate,
@@ -51,7 +50,6 @@ __all__ = [
     "Standardised",
     "bootstrap",
     "cached",
-    "check_features",
     "choose_draws",
     "copied_ngrams",
     "coverage",

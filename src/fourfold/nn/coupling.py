@@ -32,6 +32,8 @@ class Couplings(Prior):
         bound: largest absolute log-scale of a layer.
     """
 
+    summary = "a coupling flow"
+
     def __init__(
         self,
         dim: int,

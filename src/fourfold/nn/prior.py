@@ -24,6 +24,8 @@ class Prior(Part, nn.Module, ABC):
     """``u = f(z, c)`` for ``z ~ N(0, I)`` of shape ``noise``, and ``log p(u | c)``."""
 
     noise: tuple[int, ...]
+    summary: str
+    """What distribution it is, in plain English."""
 
     @abstractmethod
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -65,6 +67,8 @@ class IndependentGaussians(Prior):
         classes: number of labels, or ``None``.
     """
 
+    summary = "independent Gaussians"
+
     def __init__(self, shape: tuple[int, ...], classes: int | None = None) -> None:
         super().__init__()
         self.noise = tuple(shape)
@@ -91,6 +95,8 @@ class Mixture(Prior):
         classes: number of labels, or ``None``; a label changes the weights.
         spread: scale of every component at the start.
     """
+
+    summary = "a mixture of Gaussians"
 
     def __init__(self, dim: int, components: int = 64, classes: int | None = None, spread: float = 0.5) -> None:
         super().__init__()
@@ -126,6 +132,8 @@ class IndependentCodes(Prior):
         size: how many codes there are.
         classes: number of labels, or ``None``.
     """
+
+    summary = "independent categories"
 
     def __init__(self, shape: tuple[int, ...], size: int, classes: int | None = None) -> None:
         super().__init__()

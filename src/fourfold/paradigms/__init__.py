@@ -6,19 +6,20 @@ a module or a :class:`~fourfold.vocabulary.Card`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from fourfold.vocabulary import Card
+from fourfold.vocabulary import Card, Facts
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
 
-__all__ = ["build", "cards", "recipes", "resolve"]
+__all__ = ["build", "cards", "defaults", "facts", "recipes", "resolve"]
 
 
 @functools.cache
@@ -116,3 +117,50 @@ def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
         if known in other.captioned
     ]
     raise TypeError(f"{name} models no images given captions: choose one of {', '.join(able)}, or leave captions out")
+
+
+def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
+    """What holds for a recipe's models of ``images``, ``vectors`` and ``text``: an entry for each that it models.
+
+    Everything is read off models that are built for small images, 16 columns and short texts; a model of other data can
+    differ in its settings, and :attr:`fourfold.core.GenerativeModel.facts` tells what holds for it.
+
+    Args:
+        name: a recipe (``"flow/maf"``), or a paradigm for its default recipes.
+        size: of the presets.
+
+    Raises:
+        ValueError: for an unknown name or size.
+    """
+    card = cards().get(name.partition("/")[0])
+    return {data: card.facts(model.facts) for data, _, model in _models(name, size) if card is not None}
+
+
+def defaults(name: str) -> Mapping[str, str]:
+    """The full name of a paradigm's default recipe for ``images``, ``vectors`` and ``text``, as far as it models them.
+
+    Raises:
+        ValueError: for an unknown paradigm.
+    """
+    return {data: recipe for data, recipe, _ in _models(name, "xs")}
+
+
+def _models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
+    """A kind of data, the full name of a recipe, and its model, for the first space of each kind that it models."""
+    import torch
+
+    from fourfold.spaces import Images, Text, Vectors
+
+    spaces: dict[str, tuple[Space, ...]] = {
+        "images": (Images(1, 16, 16), Images(1, 16, 16, classes=10)),
+        "vectors": (Vectors(16), Vectors(16, classes=10)),
+        "text": (Text("abc", 64),),
+    }
+    for data, several in spaces.items():
+        for space in several:
+            found = None
+            with torch.random.fork_rng(devices=[]), contextlib.suppress(TypeError):
+                found = _built(name, space, size)
+            if found is not None:
+                yield data, *found
+                break

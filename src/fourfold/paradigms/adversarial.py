@@ -46,7 +46,7 @@ from fourfold.nn.augment import Augment
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetDecoder
 from fourfold.nn.stylegan import StyleNetwork
 from fourfold.spaces import Images, Vectors
-from fourfold.vocabulary import Card, Paradigm, Principle
+from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle
 
 __all__ = [
     "CARD",
@@ -129,6 +129,16 @@ class Contest(ABC):
     Numbers come in pairs, ``(B,)`` each. Concrete contests are frozen dataclasses.
     """
 
+    @property
+    def summary(self) -> str:
+        """What it is called, in plain English."""
+        return type(self).__name__
+
+    @property
+    def formula(self) -> str:
+        """Both losses in one line, where ``r = D(x)`` and ``f = D(G(z))``."""
+        return ""
+
     @abstractmethod
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         """``a``, ``(B,)``."""
@@ -147,6 +157,9 @@ class Contest(ABC):
 class Pairing(Contest):
     """``a = softplus(f - r)``, ``b = softplus(r - f)``: each sample against an example (Jolicoeur-Martineau 2019)."""
 
+    summary = "the critic compares each sample with an example (relativistic pairing)"
+    formula = "min_D E ζ(D(G(z)) − D(x)),  min_G E ζ(D(x) − D(G(z)))"
+
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return functional.softplus(fake - real)
 
@@ -162,6 +175,9 @@ class Pairing(Contest):
 class NonSaturating(Contest):
     """``a = softplus(-r) + softplus(f)``, ``b = softplus(-f)`` (Goodfellow et al. 2014, https://arxiv.org/abs/1406.2661)."""
 
+    summary = "the critic classifies data and samples (the non-saturating game)"
+    formula = "min_D E ζ(−D(x)) + E ζ(D(G(z))),  min_G E ζ(−D(G(z)))"
+
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return functional.softplus(-real) + functional.softplus(fake)
 
@@ -176,6 +192,9 @@ class NonSaturating(Contest):
 @dataclass(frozen=True)
 class Hinge(Contest):
     """``a = max(0, 1 - r) + max(0, 1 + f)``, ``b = -f`` (Lim, Ye 2017, https://arxiv.org/abs/1705.02894)."""
+
+    summary = "the critic separates data and samples by a margin (hinge)"
+    formula = "min_D E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))),  min_G −E D(G(z))"
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return functional.relu(1 - real) + functional.relu(1 + fake)
@@ -196,6 +215,9 @@ class Wasserstein(Contest):
     else does (Karras et al. 2018, https://arxiv.org/abs/1710.10196).
     """
 
+    summary = "the critic measures the earth mover's distance between data and samples (Wasserstein)"
+    formula = "min_D E D(G(z)) − E D(x),  min_G −E D(G(z))"
+
     drift: float = 1e-3
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -214,6 +236,11 @@ class Wasserstein(Contest):
 class Penalty(ABC):
     """A function of the critic's gradient, added to its loss. Concrete penalties are frozen dataclasses."""
 
+    @property
+    def formula(self) -> str:
+        """The penalty in one line."""
+        return type(self).__name__
+
     @abstractmethod
     def __call__(self, critic: nn.Module, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
         """The penalty of each pair of an example and a sample, ``(B,)``, differentiable in the critic's weights."""
@@ -226,6 +253,11 @@ class ZeroCentred(Penalty):
 
     Mescheder, Geiger, Nowozin 2018 (https://arxiv.org/abs/1801.04406).
     """
+
+    @property
+    def formula(self) -> str:
+        at = "‖∇D(x)‖² + ‖∇D(G(z))‖²" if self.samples else "‖∇D(x)‖²"
+        return f"{self.gamma / 2:g}·E[{at}]"
 
     gamma: float = 1.0
     samples: bool = True
@@ -246,6 +278,10 @@ class UnitNorm(Penalty):
 
     Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017 (https://arxiv.org/abs/1704.00028).
     """
+
+    @property
+    def formula(self) -> str:
+        return f"{self.weight:g}·E[(‖∇D(ux + (1 − u)G(z))‖ − 1)²]"
 
     weight: float = 10.0
 
@@ -324,6 +360,17 @@ class AdversarialGame(Objective):
 
     learns = Pushforward
     principle = Principle.ADVERSARIAL
+
+    @property
+    def summary(self) -> str:
+        augmented = ", and sees augmented images" if self.augment is not None else ""
+        return f"play a game between a generator and a critic: {self.contest.summary}{augmented}"
+
+    @property
+    def formula(self) -> str:
+        penalty = f";  penalty of D: {self.penalty.formula}" if self.penalty is not None else ""
+        softplus = ",  ζ(t) = log(1 + eᵗ)" if "ζ" in self.contest.formula else ""
+        return f"{self.contest.formula}{softplus}{penalty}"
 
     def __init__(
         self,
@@ -447,7 +494,18 @@ class OnePass(Sampler):
     """
 
     needs = Pushforward
+    cost = Cost.CONSTANT
     truncation: float = 1.0
+
+    @property
+    def summary(self) -> str:
+        shrunk = "" if self.truncation == 1 else f", shrunk by {self.truncation:g},"
+        return f"draw noise{shrunk} and map it to an example, once"
+
+    @property
+    def formula(self) -> str:
+        scale = "" if self.truncation == 1 else f"{self.truncation:g}·"
+        return f"z ~ N(0, I),  x = G({scale}z)"
 
     def __call__(self, estimand: Pushforward, noise: Noise, cond: Tensor | None = None) -> Tensor:
         return estimand(self.truncation * noise.normal(*estimand.latent), cond)
@@ -462,7 +520,18 @@ class StyleTruncation(Sampler):
     """
 
     needs = StyleGenerator
+    cost = Cost.CONSTANT
     truncation: float = 1.0
+
+    @property
+    def summary(self) -> str:
+        pulled = "" if self.truncation == 1 else f", pull the style towards its mean by {self.truncation:g}"
+        return f"draw noise, map it to a style{pulled} and map the style to an image"
+
+    @property
+    def formula(self) -> str:
+        pulled = "" if self.truncation == 1 else f"E[w] + {self.truncation:g}·(w − E[w])"
+        return f"z ~ N(0, I),  w = mapping(z),  x = synthesis({pulled or 'w'})"
 
     def __call__(self, estimand: StyleGenerator, noise: Noise, cond: Tensor | None = None) -> Tensor:
         return estimand(noise.normal(*estimand.latent), cond, self.truncation)
@@ -474,13 +543,14 @@ class NoDensity(Likelihood):
     """No likelihood: the image of noise under a map that is not invertible has no density to evaluate."""
 
     needs = Pushforward
+    kind = Kind.NONE
+    summary = (
+        "a generator defines no density: judge its samples by distances to held-out data "
+        "(Frechet distance, precision and recall, coverage) instead"
+    )
 
     def __call__(self, estimand: Pushforward, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        return no_likelihood(
-            len(batch.x),
-            "a generator defines no density: judge its samples by distances to held-out data "
-            "(Frechet distance, precision and recall, coverage) instead",
-        )
+        return no_likelihood(len(batch.x), self.summary)
 
 
 # --- presets ----------------------------------------------------------------------------------------------------------
@@ -611,5 +681,5 @@ CARD = Card(
     name="adversarial",
     paradigm=Paradigm.ADVERSARIAL,
     recipes=_RECIPES,
-    summary="A generator against a critic, by the relativistic pairing loss with two gradient penalties.",
+    summary="A generator against a critic: samples in one network evaluation, without a likelihood.",
 )

@@ -38,7 +38,7 @@ from fourfold.estimands import Conditionals
 from fourfold.nn.causal import CausalConvNet, PlaneCache
 from fourfold.nn.transformer import TokenTransformer, ValueTransformer
 from fourfold.spaces import Images, Text, Vectors
-from fourfold.vocabulary import Card, Kind, Paradigm, Principle
+from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle
 
 __all__ = [
     "CARD",
@@ -313,6 +313,8 @@ class MaximumLikelihood(Objective):
 
     learns: ClassVar[type[Estimand]] = Conditionals
     principle: ClassVar[Principle] = Principle.LIKELIHOOD
+    summary = "maximise the log-likelihood of each piece given the earlier ones"
+    formula = "min_θ −Σ_i log p_θ(x_i | x_<i)"
 
     def __init__(self, hidden: float = 0.1) -> None:
         super().__init__()
@@ -332,7 +334,14 @@ class Ancestral(Sampler):
     """
 
     needs: ClassVar[type[Estimand]] = Conditionals
+    formula = "x_i ~ p_θ(· | x_<i),  i = 1 … L"
+    cost = Cost.LENGTH
     temperature: float = 1.0
+
+    @property
+    def summary(self) -> str:
+        heat = "" if self.temperature == 1 else f", at temperature {self.temperature:g}"
+        return f"draw the pieces one after the other, each given the pieces already drawn{heat}"
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -352,6 +361,8 @@ class ChainRule(Likelihood):
     """``log p(x) = sum_i log p(x_i | x_<i)``: exact, in one parallel evaluation."""
 
     needs: ClassVar[type[Estimand]] = Conditionals
+    kind = Kind.EXACT
+    summary = "the chain rule makes log p(x) a sum over the pieces"
 
     def __call__(self, estimand: Conditionals, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         with torch.no_grad():

@@ -244,6 +244,8 @@ class Denoising(Objective):
 
     learns: ClassVar[type[Estimand]] = Denoiser
     principle = Principle.DENOISING
+    summary = "regress the clean example from a noised one, at every noise level"
+    formula = "min_θ E_t,x,ε  w(t)·‖D_θ(α_t x + σ_t ε, t) − x‖²,  w = (α_t/σ_t)² + 1/σ_data²"
 
     def __init__(self, mean: float = -1.2, std: float = 1.2, sigma_data: float = 0.5, dropout: float = 0.1) -> None:
         super().__init__()
@@ -288,6 +290,8 @@ class FlowMatching(Objective):
 
     learns: ClassVar[type[Estimand]] = Velocity
     principle = Principle.DENOISING
+    summary = "regress the velocity of the path from data to noise, at every noise level (flow matching)"
+    formula = "min_θ E_t,x,ε ‖v_θ(x_t, t) − (α′_t x + σ′_t ε)‖²,  x_t = α_t x + σ_t ε"
 
     def __init__(self, mean: float = 0.0, std: float = 1.0, dropout: float = 0.1) -> None:
         super().__init__()
@@ -332,6 +336,8 @@ class NoisePrediction(Objective):
 
     learns: ClassVar[type[Estimand]] = NoisePredictor
     principle = Principle.DENOISING
+    summary = "regress the noise from a noised example, at every noise level"
+    formula = "min_θ E_t,x,ε ‖ε_θ(α_t x + σ_t ε, t) − ε‖²"
 
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
@@ -416,6 +422,8 @@ class DenoisingScoreMatching(Objective):
 
     learns: ClassVar[type[Estimand]] = Score
     principle = Principle.DENOISING
+    summary = "regress the score of the added noise from a noised example (denoising score matching)"
+    formula = "min_θ E_t,x,ε  σ_t²·‖s_θ(α_t x + σ_t ε, t) + ε/σ_t‖²"
 
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
@@ -438,6 +446,10 @@ class ExplicitScoreMatching(Objective):
 
     learns: ClassVar[type[Estimand]] = Score
     principle = Principle.SCORE_MATCHING
+    summary = (
+        "fit the score of the noised data without a target, by its norm and its divergence (explicit score matching)"
+    )
+    formula = "min_θ E_t,x,ε  σ_t²·(‖s_θ(x_t, t)‖² + 2·tr ∂s_θ/∂x)"
 
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
@@ -461,6 +473,8 @@ class SlicedScoreMatching(Objective):
 
     learns: ClassVar[type[Estimand]] = Score
     principle = Principle.SCORE_MATCHING
+    summary = "fit the score of the noised data without a target, along random directions (sliced score matching)"
+    formula = "min_θ E_t,x,ε,v  σ_t²·(‖s_θ(x_t, t)‖² + 2·vᵀ(∂s_θ/∂x)v)"
 
     def __init__(self, reduced: bool = True, dropout: float = 0.1) -> None:
         super().__init__()
@@ -488,7 +502,12 @@ class VariationalBound(Likelihood):
     """
 
     needs: ClassVar[type[Estimand]] = Denoiser
+    kind = Kind.LOWER_BOUND
     draws: int = 32
+
+    @property
+    def summary(self) -> str:
+        return f"the variational bound of the noising process, estimated at {self.draws} random noise levels"
 
     def __post_init__(self) -> None:
         """Refuse an odd number of draws."""
@@ -662,9 +681,9 @@ def _sliced(space: Space, size: str) -> GenerativeModel:
 
 
 CARD = Card(
-    "diffusion",
-    Paradigm.DIFFUSION,
-    {
+    name="diffusion",
+    paradigm=Paradigm.DIFFUSION,
+    recipes={
         "denoising": denoising,
         "velocity": _velocity,
         "dit": functools.partial(denoising, transformer=True),
@@ -673,6 +692,6 @@ CARD = Card(
         "subvp": _sub_vp,
         "sliced": _sliced,
     },
-    "A denoiser of every noise level, sampled by an ODE solver in 20 evaluations.",
+    summary="A network that removes noise at every level, sampled by a solver from noise to data.",
     captioned=("denoising", "velocity", "dit"),
 )

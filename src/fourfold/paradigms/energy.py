@@ -81,6 +81,8 @@ class Tilted(Energy):
         reference: ``q``.
     """
 
+    summary = "an unnormalised log-density: a reference distribution, tilted by a network"
+
     def __init__(self, net: nn.Module, event: tuple[int, ...], reference: Reference) -> None:
         super().__init__()
         self.net, self.event, self.reference = net, tuple(event), reference
@@ -104,6 +106,8 @@ class ClassifierEnergy(Energy):
         event: shape of one encoded example.
         reference: ``q``.
     """
+
+    summary = "a classifier whose logits are read as an unnormalised log-density"
 
     def __init__(self, net: nn.Module, event: tuple[int, ...], reference: Reference) -> None:
         super().__init__()
@@ -171,6 +175,7 @@ class RestrictedBoltzmann(Bipartite):
     """
 
     reference: Bernoulli
+    summary = "an unnormalised log-probability of bits, in which hidden bits are summed out"
 
     def __init__(self, net: BoltzmannMachine, event: tuple[int, ...], reference: Bernoulli, b: float = 1.0) -> None:
         super().__init__()
@@ -330,6 +335,15 @@ class NoiseContrastive(Objective):
     learns: ClassVar[type[Estimand]] = Tilted
     principle = Principle.CONTRASTIVE
 
+    summary = "classify data against draws y of a reference distribution q that is fitted to it (noise-contrastive estimation)"
+
+    @property
+    def formula(self) -> str:
+        r = self.ratio
+        return (
+            f"min_θ −E_x log s(f_θ(x) − log {r}) − {r}·E_y log s(log {r} − f_θ(y)),  f = log p_θ − log q,  s: sigmoid"
+        )
+
     def __init__(
         self, event: tuple[int, ...], ratio: int = 1, dropout: float = 0.1, chain: MarkovChain = _MOVE
     ) -> None:
@@ -393,6 +407,16 @@ class ContrastiveDivergence(Objective):
     principle = Principle.CONTRASTIVE
     x: Tensor
     filled: Tensor
+
+    @property
+    def summary(self) -> str:
+        start = "persist from step to step" if self.size else "start at the data"
+        return f"lower the energy of data and raise that of samples y, drawn by short Markov chains that {start}"
+
+    @property
+    def formula(self) -> str:
+        penalty = f" + {self.magnitude:g}·(f_θ(x)² + f_θ(y)²),  f = −E_θ − log q" if self.magnitude else ""
+        return f"min_θ E_x[E_θ(x)] − E_y[E_θ(y)]{penalty},  y ~ chains"
 
     def __init__(
         self,
@@ -472,6 +496,12 @@ class JointEnergy(Objective):
     learns: ClassVar[type[Estimand]] = ClassifierEnergy
     principle = Principle.CONTRASTIVE
 
+    formula = "min_θ −log p_θ(label | x) + E_x[E_θ(x)] − E_y[E_θ(y)],  E_θ(x) = −log q(x) − logsumexp f_θ(x)"
+
+    @property
+    def summary(self) -> str:
+        return f"classify the labels; and {self.divergence.summary}"
+
     def __init__(self, divergence: ContrastiveDivergence, weight: float = 1.0) -> None:
         super().__init__()
         self.divergence, self.weight = divergence, weight
@@ -518,6 +548,11 @@ class DenoisingScoreMatching(Objective):
 
     learns: ClassVar[type[Estimand]] = Energy
     principle = Principle.DENOISING
+
+    summary = (
+        "match the energy's gradient to the noise added to the data, at one noise level (denoising score matching)"
+    )
+    formula = "min_θ E_x,ε ‖σ·∇E_θ(x + σε) − ε‖²"
 
     def __init__(
         self, event: tuple[int, ...], sigma: float = 0.1, dropout: float = 0.1, chain: MarkovChain = _MOVE
@@ -586,6 +621,9 @@ class NoisedScoreMatching(Objective):
     learns: ClassVar[type[Estimand]] = NoisedEnergy
     principle = Principle.DENOISING
 
+    summary = "denoise noised data by the energy's gradient, at every noise level (denoising score matching)"
+    formula = "min_θ E_t,x,ε  w(t)·‖D_θ(x_t, t) − x‖²,  D_θ = x_t − σ_t²·∇E_θ(x_t, t)"
+
     def __init__(
         self,
         event: tuple[int, ...],
@@ -612,6 +650,8 @@ class Unnormalised(Likelihood):
     """``-E(x)``: the log-density up to ``log Z``, which :func:`fourfold.samplers.ais.bracket_log_z` brackets."""
 
     needs: ClassVar[type[Estimand]] = Energy
+    kind = Kind.UNNORMALISED
+    summary = "−E(x), without log Z, which annealed importance sampling brackets"
 
     @torch.no_grad()
     def __call__(self, estimand: Energy, batch: Batch, noise: Noise, objective: Objective) -> LogProb:

@@ -59,7 +59,7 @@ from fourfold.paradigms.diffusion import (
 from fourfold.paths import EDM, Path, RectifiedFlow, broadcast, time_at
 from fourfold.samplers.ode import Knot, evaluate, extrapolated, towards
 from fourfold.spaces import Vectors
-from fourfold.vocabulary import Card, Kind, Paradigm, Principle, Reference
+from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle, Reference
 
 __all__ = [
     "CARD",
@@ -218,6 +218,13 @@ class MeanFlow(Objective):
     learns: ClassVar[type[Estimand]] = AverageVelocity
     principle = Principle.DENOISING
 
+    formula = "min_θ E ‖u_θ(x_t, t, s) − sg(v + (s − t)·d/dt u_θ(x_t, t, s))‖²,  v = α′_t x + σ′_t ε"
+
+    @property
+    def summary(self) -> str:
+        weighted = ", each example weighted by a power of its own loss, which biases the minimum" if self.power else ""
+        return f"hold the average velocity to the identity that defines it, without a teacher{weighted}"
+
     def __init__(
         self, mean: float = -0.4, std: float = 1.0, apart: float = 0.5, power: float = 0.75, dropout: float = 0.1
     ) -> None:
@@ -347,6 +354,9 @@ class TrajectoryDistillation(Objective, Staged):
     times: Tensor
     labels: Tensor
     count: Tensor
+
+    summary = "regress jumps between any two points of paths that a solver of the teacher's ODE has drawn"
+    formula = "min_θ E_t,s  w(t, s)·‖x_t + (s − t)·u_θ(x_t, t, s) − x_s‖"
 
     def __init__(
         self,
@@ -486,6 +496,9 @@ class ConsistencyDistillation(Objective, Staged):
     learns: ClassVar[type[Estimand]] = ConsistencyFunction
     principle = Principle.DENOISING
 
+    summary = "make two neighbouring points of one path of the teacher's ODE predict the same end"
+    formula = "min_θ E_t,x,ε ‖f_θ(x_t, t) − sg(f_θ(x_s, s))‖,  x_s: one step of the teacher from x_t"
+
     def __init__(
         self, teacher: GenerativeModel, share: float = 0.5, steps: int = 18, huber: float = 0.01, dropout: float = 0.1
     ) -> None:
@@ -505,6 +518,10 @@ class ConsistencyDistillation(Objective, Staged):
 
 
 # --- samplers and likelihood ------------------------------------------------------------------------------------------
+
+
+def _times(n: int, word: str) -> str:
+    return f"{n} {word}{'s' * (n != 1)}"
 
 
 def _stops(path: Path, steps: int) -> list[float]:
@@ -536,7 +553,13 @@ class Jumps(Sampler):
     """
 
     needs: ClassVar[type[Estimand]] = AverageVelocity
+    formula = "x_T ~ N(0, σ_T² I),  x_s = x_t + (s − t)·u_θ(x_t, t, s)"
+    cost = Cost.STEPS
     steps: int = 4
+
+    @property
+    def summary(self) -> str:
+        return f"draw noise and jump along the probability-flow ODE to the data, {_times(self.steps, 'jump')} in all"
 
     def __call__(self, estimand: AverageVelocity, noise: Noise, cond: Tensor | None = None) -> Tensor:
         x = _from_noise(estimand, noise)
@@ -558,7 +581,14 @@ class Renoised(Sampler):
     """
 
     needs: ClassVar[type[Estimand]] = ConsistencyFunction
+    formula = "x_T ~ N(0, σ_T² I),  x = f_θ(x_t, t),  x_s = α_s x + σ_s ε"
+    cost = Cost.STEPS
     steps: int = 4
+
+    @property
+    def summary(self) -> str:
+        jumps = _times(self.steps, "jump")
+        return f"draw noise, jump to the data, go back to a lower noise level by fresh noise and jump again, {jumps} in all"
 
     def __call__(self, estimand: ConsistencyFunction, noise: Noise, cond: Tensor | None = None) -> Tensor:
         path, x_t, x = estimand.path, _from_noise(estimand, noise), torch.empty(0)
@@ -572,14 +602,16 @@ class Renoised(Sampler):
 @final
 @dataclass(frozen=True)
 class NoDensity(Likelihood):
-    """None: what is drawn by jumps has no density that can be evaluated."""
+    """None: samples drawn by jumps have no density that can be evaluated."""
 
     needs: ClassVar[type[Estimand]] = ConsistencyFunction
+    kind = Kind.NONE
+    summary = (
+        "few-step samples have no tractable density; the density of the many-step ODE is that of a different model"
+    )
 
     def __call__(self, estimand: ConsistencyFunction, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        return no_likelihood(
-            len(batch.x), "samples drawn in few steps have no density; that of the many-step ODE is another's"
-        )
+        return no_likelihood(len(batch.x), self.summary)
 
 
 # --- presets ----------------------------------------------------------------------------------------------------------
@@ -653,25 +685,11 @@ _PAPERS = (
 )
 
 CARD = Card(
-    "few-step",
-    Paradigm.DIFFUSION,
-    {"distilled": _distilled, "mean-flow": _mean_flow, "consistency": _consistency},
-    "Jumps along the paths of a diffusion model: samples in 1 to 4 evaluations, without a likelihood.",
-    Kind.NONE,
-    inherits=("teacher",),
-    own={
-        "represents": "the average velocity between any two times of a diffusion model, or where its paths end",
-        "objective": (
-            "regression of jumps along paths that a teacher's ODE solver has drawn; mean-flow needs no teacher and enforces the"
-            " identity that averages obey, consistency asks of neighbouring points of a path that they have one end"
-        ),
-        "objective_formula": "min_θ E_t,s  w(t, s)·‖x_t + (s − t)·u_θ(x_t, t, s) − x_s‖",
-        "sampling": "start from noise, jump to where the path ends, back to a lower level by fresh noise, and again",
-        "sampling_formula": "x_T ~ N(0, σ_T² I),  x = f_θ(x_t, t),  x_s = α_s x + σ_s ε",
-        "likelihood_note": "samples drawn in few steps have no density; that of the many-step ODE is another's",
-        "cost_note": "one network evaluation per jump, 4 by default and 1 at the least, where diffusion takes 20",
-        "gives": "samples near to those of its teacher at a fifth to a twentieth of its evaluations",
-        "inherits": "no likelihood, its teacher's errors, detail lost where few jumps must do",
-        "references": _PAPERS,
-    },
+    name="few-step",
+    paradigm=Paradigm.DIFFUSION,
+    recipes={"distilled": _distilled, "mean-flow": _mean_flow, "consistency": _consistency},
+    summary="Jumps along the paths of a diffusion model: samples in 1 to 4 evaluations, without a likelihood.",
+    strengths="samples in as few as one network evaluation, stable training by regression",
+    weaknesses="detail lost where few jumps must do",
+    references=_PAPERS,
 )

@@ -82,6 +82,9 @@ class AutoregressiveFlow(Bijection):
     """
 
     cost: ClassVar[Cost | None] = Cost.LENGTH
+    summary = (
+        "an invertible map between noise and data; its inverse, which samples, takes one coordinate after the other"
+    )
 
     def __init__(self, net: MaskedStack, map: Monotone, dim: int) -> None:
         super().__init__()
@@ -118,6 +121,8 @@ class CouplingFlow(Bijection):
         event: shape of one encoded example.
     """
 
+    summary = "an invertible map between noise and data, made of couplings: one evaluation in each direction"
+
     def __init__(self, net: nn.Module, event: tuple[int, ...]) -> None:
         super().__init__()
         self.net = net
@@ -149,6 +154,7 @@ class TransformerFlow(Bijection):
     """
 
     cost: ClassVar[Cost | None] = Cost.LENGTH
+    summary = "an invertible map between noise and images; its inverse, which samples, takes one patch after the other"
 
     def __init__(
         self, net: PatchStack, maps: Sequence[Monotone], event: tuple[int, ...], patch: tuple[int, int]
@@ -261,6 +267,13 @@ class MaximumLikelihood(Objective):
     learns: ClassVar[type[Estimand]] = Bijection
     principle: ClassVar[Principle] = Principle.LIKELIHOOD
 
+    formula = "min_θ −log N(f_θ(x); 0, I) − log |det ∂f_θ/∂x|"
+
+    @property
+    def summary(self) -> str:
+        noised = f", of examples with Gaussian noise of standard deviation {self.noise:g}" if self.noise else ""
+        return f"maximise the log-likelihood{noised}, by the change of variables"
+
     def __init__(self, hidden: float = 0.1, noise: float = 0.0) -> None:
         super().__init__()
         self.hidden, self.noise = hidden, noise
@@ -314,6 +327,9 @@ class VariationalLikelihood(Objective):
     learns: ClassVar[type[Estimand]] = Bijection
     principle: ClassVar[Principle] = Principle.LIKELIHOOD
 
+    summary = "maximise a lower bound on the log-likelihood of integers, with a learned dequantiser q"
+    formula = "max_θ,φ E_q_φ(u|x)[log p_θ(x + u) − log q_φ(u | x)]"
+
     def __init__(self, dequantiser: nn.Module, levels: int, hidden: float = 0.1) -> None:
         super().__init__()
         self.dequantiser, self.levels, self.hidden = dequantiser, levels, hidden
@@ -365,6 +381,14 @@ class ContinuousLikelihood(Objective):
 
     learns: ClassVar[type[Estimand]] = VectorField
     principle: ClassVar[Principle] = Principle.LIKELIHOOD
+    summary = (
+        "maximise the log-likelihood along the field's own ODE, with a random estimate of the trace and a penalty on"
+        " the kinetic energy"
+    )
+
+    @property
+    def formula(self) -> str:
+        return f"min_θ −log N(x₁; 0, I) − ∫ tr ∂v_θ/∂x dt + {self.kinetic:g}·∫ ‖v_θ‖² dt,  dx/dt = v_θ(x, t)"
 
     def __init__(self, steps: int = 6, kinetic: float = 0.01, hidden: float = 0.1) -> None:
         super().__init__()
@@ -410,6 +434,14 @@ def _transported(v: VectorField, x: Tensor, cond: Tensor | None, steps: int, sta
 # --- sampling and likelihood ------------------------------------------------------------------------------------------
 
 
+def _scaled(temperature: float) -> str:
+    return "" if temperature == 1 else f", scaled by {temperature:g},"
+
+
+def _squared(temperature: float) -> str:
+    return "" if temperature == 1 else f"{temperature:g}² "
+
+
 @final
 @dataclass(frozen=True)
 class NoiseThenMap(Sampler):
@@ -420,7 +452,16 @@ class NoiseThenMap(Sampler):
     """
 
     needs: ClassVar[type[Estimand]] = Bijection
+    cost = Cost.CONSTANT
     temperature: float = 1.0
+
+    @property
+    def summary(self) -> str:
+        return f"draw noise{_scaled(self.temperature)} and apply the inverse map"
+
+    @property
+    def formula(self) -> str:
+        return f"z ~ N(0, {_squared(self.temperature)}I),  x = f_θ⁻¹(z)"
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -445,8 +486,18 @@ class Denoised(Sampler):
     """
 
     needs: ClassVar[type[Estimand]] = Bijection
+    cost = Cost.CONSTANT
     sigma: float = 0.05
     temperature: float = 1.0
+
+    @property
+    def summary(self) -> str:
+        noise = f"draw noise{_scaled(self.temperature)}"
+        return f"{noise}, apply the inverse map and take away the noise of training by one step along the flow's score"
+
+    @property
+    def formula(self) -> str:
+        return f"z ~ N(0, {_squared(self.temperature)}I),  y = f_θ⁻¹(z),  x = y + {self.sigma:g}²·∇ log p_θ(y)"
 
     def __call__(self, estimand: Bijection, noise: Noise, cond: Tensor | None = None) -> Tensor:
         y = NoiseThenMap(self.temperature)(estimand, noise, cond)
@@ -462,9 +513,11 @@ class NoDensity(Likelihood):
     """None: a flow trained with Gaussian noise has the density of noised examples, which is not that of the data."""
 
     needs: ClassVar[type[Estimand]] = Bijection
+    kind = Kind.NONE
+    summary = "the model is trained on noised examples, so its density is theirs and not the data's"
 
     def __call__(self, estimand: Bijection, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        return no_likelihood(len(batch.x), "trained on noised examples: its density is theirs, not the data's")
+        return no_likelihood(len(batch.x), self.summary)
 
 
 @final
@@ -473,6 +526,8 @@ class ExactDensity(Likelihood):
     """``log p(x) = log N(z; 0, I) + log |det dz/dx|``: exact for reals."""
 
     needs: ClassVar[type[Estimand]] = Bijection
+    kind = Kind.EXACT
+    summary = "the change of variables"
 
     @torch.no_grad()
     def __call__(self, estimand: Bijection, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
@@ -489,7 +544,12 @@ class VariationalDequantisation(Likelihood):
     """
 
     needs: ClassVar[type[Estimand]] = Bijection
+    kind = Kind.LOWER_BOUND
     draws: int = 2
+
+    @property
+    def summary(self) -> str:
+        return f"the change of variables, with noise that the learned dequantiser draws {self.draws} times per example"
 
     @torch.no_grad()
     def __call__(self, estimand: Bijection, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
@@ -671,6 +731,5 @@ CARD = Card(
         "variational": variational,
         "glow": glow,
     },
-    kinds={"continuous": Kind.ESTIMATE, "variational": Kind.LOWER_BOUND, "tarflow-noised": Kind.NONE},
-    summary="An invertible map between noise and data, trained by its exact likelihood.",
+    summary="An invertible map between noise and data, trained by its own likelihood.",
 )

@@ -56,7 +56,7 @@ from fourfold.paths import EDM, broadcast, time_at
 from fourfold.samplers.likelihood import ProbabilityFlow
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Vectors
-from fourfold.vocabulary import Card, Kind, Paradigm, Principle, Reference
+from fourfold.vocabulary import Card, Paradigm, Principle, Reference
 
 __all__ = ["CARDS", "DistilledGame", "Student", "behind"]
 
@@ -207,6 +207,8 @@ class Student(Pushforward):
         sigma: the noise, in terms of the data's own scale.
     """
 
+    summary = "a map from noise to examples, without a density: the network of a denoiser, used once"
+
     def __init__(self, denoiser: Preconditioned, sigma: float = 5.0) -> None:
         super().__init__()
         self.denoiser, self.sigma = denoiser, sigma * denoiser.sigma_data
@@ -241,6 +243,16 @@ class DistilledGame(Objective, Staged):
 
     learns: ClassVar[type[Estimand]] = Pushforward
     principle = Principle.ADVERSARIAL
+
+    @property
+    def summary(self) -> str:
+        return f"{self.game.summary}; a diffusion teacher corrects every sample as well"
+
+    @property
+    def formula(self) -> str:
+        return (
+            f"{self.game.formula};  G also minimises {self.weight:g}·w(t)·‖G(z) − sg(D_teacher(α_t G(z) + σ_t ε, t))‖²"
+        )
 
     def __init__(
         self,
@@ -404,81 +416,40 @@ _STUDENTS = (
 
 CARDS = (
     Card(
-        "latent-diffusion",
-        Paradigm.DIFFUSION,
-        {"unet": latent_diffusion, "dit": functools.partial(latent_diffusion, transformer=True)},
-        "Diffusion of the codes of an autoencoder that is trained first.",
-        inherits=("autoencoder",),
+        name="latent-diffusion",
+        paradigm=Paradigm.DIFFUSION,
+        recipes={"unet": latent_diffusion, "dit": functools.partial(latent_diffusion, transformer=True)},
+        summary="Diffusion of the codes of an autoencoder that is trained first.",
         captioned=("unet", "dit"),
-        own={
-            "represents": "an encoder and decoder of examples, and the score of the codes at every noise level",
-            "objective": "the autoencoder by reconstruction, features, a critic and a little KL; then regression of clean codes",
-            "objective_formula": "min_θ E_t,z0,ε  w(t)·‖D_θ(α_t z0 + σ_t ε, t) − z0‖²,  z0 ~ q(z | x)",
-            "sampling": "integrate the ODE of the codes from noise, then decode once",
-            "sampling_formula": "z_T ~ N(0, σ_T² I),  dz = v_θ(z, t) dt  from T to 0,  x = decode(z_0)",
-            "likelihood_note": (
-                "the encoder's entropy and the decoder's likelihood, with the log-density of the codes by their ODE: an estimate"
-                " of a bound; with the codes' variational bound it is a lower bound from end to end"
-            ),
-            "cost_note": "one evaluation on the small codes per solver step and stage, and one decoding",
-            "gives": "diffusion at the cost of the codes' size, not the example's",
-            "inherits": "its autoencoder's reconstructions as the ceiling, many evaluations per sample, a loose likelihood",
-            "references": _DIFFUSED_CODES,
-        },
+        strengths="diffusion at the cost of the code's size, guidance at sampling time",
+        weaknesses="a loose likelihood",
+        references=_DIFFUSED_CODES,
     ),
     Card(
-        "latent-autoregressive",
-        Paradigm.AUTOREGRESSIVE,
-        {"fsq": latent_autoregressive, "vq": functools.partial(latent_autoregressive, tokenizer=vq)},
-        "A causal transformer of the codes of a tokenizer that is trained first.",
-        likelihood=Kind.LOWER_BOUND,
-        inherits=("tokenizer",),
-        own={
-            "represents": "a tokenizer of examples, and a product of conditionals of the codes in a fixed order",
-            "objective": "the tokenizer by reconstruction, features and a critic; then maximum likelihood of each code",
-            "objective_formula": "min_θ −Σ_i log p_θ(z_i | z_<i),  z = quantise(encode(x))",
-            "sampling": "draw the codes one after the other, each given those already drawn, then decode once",
-            "sampling_formula": "z_i ~ p_θ(· | z_<i),  i = 1 … L,  x = decode(z)",
-            "likelihood_note": "exact of the codes; with the decoder's likelihood a bound on that of the example",
-            "cost_note": "one network evaluation per code, cached, and one decoding; far fewer codes than pixels",
-            "gives": "one sequence model for any data that can be tokenised, short sequences",
-            "inherits": "its tokenizer's reconstructions as the ceiling, a fixed order, errors that feed back into later codes",
-            "references": _PREDICTED_CODES,
-        },
+        name="latent-autoregressive",
+        paradigm=Paradigm.AUTOREGRESSIVE,
+        recipes={"fsq": latent_autoregressive, "vq": functools.partial(latent_autoregressive, tokenizer=vq)},
+        summary="A causal transformer of the codes of a tokenizer that is trained first.",
+        strengths="one sequence model for any data that can be tokenised, sequences far shorter than the data",
+        weaknesses="a fixed order, errors that feed back into later codes",
+        references=_PREDICTED_CODES,
     ),
     Card(
-        "latent-flow",
-        Paradigm.FLOW,
-        {"coupling": latent_flow},
-        "A normalizing flow of the codes of a variational autoencoder that is trained first.",
-        likelihood=Kind.LOWER_BOUND,
-        inherits=("autoencoder",),
-        own={
-            "represents": "an encoder and decoder of examples, and an invertible map between noise and their codes",
-            "objective": "the autoencoder by its evidence lower bound; then maximum likelihood of the codes",
-            "objective_formula": "min_θ −log p_ε(f_θ(z)) − log |det ∂f_θ/∂z|,  z ~ q(z | x)",
-            "sampling": "draw noise, apply the inverse map once, decode once",
-            "sampling_formula": "ε ~ N(0, I),  z = f_θ⁻¹(ε),  x ~ p(· | z)",
-            "likelihood_note": "encoder entropy, decoder likelihood and the exact density of the code: one bound from end to end",
-            "cost_note": "one pass of the flow and one of the decoder",
-            "gives": "fast sampling, a code for every example, a prior without the holes of a fixed one",
-            "inherits": "blur where the decoder's noise model is wrong, a gap between bound and likelihood",
-            "references": _FLOWED_CODES,
-        },
+        name="latent-flow",
+        paradigm=Paradigm.FLOW,
+        recipes={"coupling": latent_flow},
+        summary="A normalizing flow of the codes of a variational autoencoder that is trained first.",
+        strengths="a code for every example, a prior without the holes of a fixed one",
+        weaknesses="blur where the decoder's noise model is wrong",
+        references=_FLOWED_CODES,
     ),
     Card(
-        "adversarial-student",
-        Paradigm.ADVERSARIAL,
-        {"distilled": adversarial_student},
-        "A generator of one pass, taught by a diffusion model that is trained first and by a critic.",
-        inherits=("teacher",),
-        own={
-            "represents": "a map from noise to examples, with no density",
-            "objective": "a game against a critic, in which a diffusion teacher corrects every sample",
-            "objective_formula": "min_G max_D E[f(D(G(z)) − D(x))] + λ·E w(t)·‖G(z) − sg(D_teacher(α_t G(z) + σ_t ε, t))‖²",
-            "gives": "one-pass samples that start from what diffusion has learned",
-            "inherits": "no likelihood, a game that may not converge, its teacher's errors",
-            "references": _STUDENTS,
-        },
+        name="adversarial-student",
+        paradigm=Paradigm.ADVERSARIAL,
+        recipes={"distilled": adversarial_student},
+        summary="A generator taught by a critic and by a diffusion model that is trained first.",
+        strengths="one-pass samples that start from what diffusion has learned",
+        weaknesses="a game that may not converge",
+        references=_STUDENTS,
     ),
 )

@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture, P
 from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser, perplexity
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
 from fourfold.spaces import Images, Vectors
-from fourfold.vocabulary import Card, Kind, Paradigm, Principle
+from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle
 
 __all__ = [
     "CARD",
@@ -245,6 +245,13 @@ class Explanation(NamedTuple):
 class CodedDecoder(Decoder):
     """A decoder whose code an encoder can infer, so that a bound on ``log p(x)`` can be computed."""
 
+    prior: Prior | None
+
+    @property
+    def summary(self) -> str:
+        prior = "a standard normal prior" if self.prior is None else f"a learned prior ({self.prior.summary})"
+        return f"{prior} over codes, and a decoder from codes to a distribution over examples"
+
     @abstractmethod
     def explain(self, evidence: Any, encoder: nn.Module, cond: Tensor | None, normal: Normal) -> Explanation:
         """Draw a code from ``q(· | x)``, given ``evidence = encoder(x, cond)``; ``normal(*event)`` draws for each row."""
@@ -313,6 +320,8 @@ class QuantisedDecoder(CodedDecoder):
         quantiser: vectors to numbers and back.
         prior: the map from noise to maps of numbers ``(h, w)``.
     """
+
+    prior: IndependentCodes
 
     def __init__(
         self, net: nn.Module, head: Head, event: tuple[int, ...], quantiser: Quantiser, prior: IndependentCodes
@@ -439,6 +448,18 @@ class VariationalBound(Inference):
 
     steps: Tensor
 
+    @property
+    def summary(self) -> str:
+        cheap = f", and {self.free_nats:g} free nats of it for each part of the code" if self.free_nats else ""
+        weight = "" if self.beta == 1 else f", with weight {self.beta:g} on the KL term"
+        return f"maximise a lower bound on the log-likelihood{weight}{cheap}"
+
+    @property
+    def formula(self) -> str:
+        beta = "" if self.beta == 1 else f"{self.beta:g}·"
+        kl = f"Σ_l max(KL_l, {self.free_nats:g})" if self.free_nats else "KL(q_φ(u | x) ‖ p_θ(u))"
+        return f"max_θ,φ E_q_φ(u|x)[log p_θ(x | u)] − {beta}{kl}"
+
     def __init__(
         self, encoder: nn.Module, free_nats: float = 1.0, beta: float = 1.0, drop: float = 0.1, warm: int = 0
     ) -> None:
@@ -526,6 +547,16 @@ class PerceptualBound(Inference):
     """
 
     steps: Tensor
+
+    @property
+    def summary(self) -> str:
+        weight = "" if self.beta == 1 else f", with weight {self.beta:g} on the KL term"
+        return f"maximise a lower bound on the log-likelihood{weight}, and make reconstructions look real to a critic of patches"
+
+    @property
+    def formula(self) -> str:
+        looks = f"λ·(D(x̂) − {self.feature:g}·Σ_l ‖f_l(x̂) − f_l(x)‖² / E‖f_l(x)‖²)"
+        return f"max_θ,φ E_q_φ(u|x)[log p_θ(x | u)] − {self.beta:g}·KL + {looks}"
 
     def __init__(
         self,
@@ -645,6 +676,11 @@ class PatchTerm(Term):
 class Observe(ABC):
     """What to show of ``p(x | z)``."""
 
+    summary: ClassVar[str]
+    """What is shown, as a noun in plain English."""
+    formula: ClassVar[str]
+    """The same as a formula."""
+
     @abstractmethod
     def __call__(self, observation: Observation, noise: Noise) -> Tensor:
         """One example for each row."""
@@ -655,6 +691,9 @@ class Observe(ABC):
 class AsDraw(Observe):
     """A draw ``x ~ p(x | z)``: what the model means by a sample, its independent noise in every value included."""
 
+    summary: ClassVar[str] = "a draw from p(x | u)"
+    formula: ClassVar[str] = "x ~ p_θ(· | u)"
+
     def __call__(self, observation: Observation, noise: Noise) -> Tensor:
         return observation.draw(noise)
 
@@ -663,6 +702,9 @@ class AsDraw(Observe):
 @dataclass(frozen=True)
 class AsMean(Observe):
     """``E[x | z]``: without the decoder's noise, so not a sample of ``p(x)``, but what is usually shown of one."""
+
+    summary: ClassVar[str] = "the mean of p(x | u)"
+    formula: ClassVar[str] = "x = E_θ[x | u]"
 
     def __call__(self, observation: Observation, noise: Noise) -> Tensor:
         return observation.mean()
@@ -677,6 +719,9 @@ class AsMedian(Observe):
         TypeError: for an observation model without a median.
     """
 
+    summary: ClassVar[str] = "the median of every value under p(x | u)"
+    formula: ClassVar[str] = "x_i = median p_θ(x_i | u)"
+
     def __call__(self, observation: Observation, noise: Noise) -> Tensor:
         if not isinstance(observation, (Gaussians, DiscretisedLogistics)):
             raise TypeError(f"{type(observation).__name__} has no median: observe it AsMean() or AsDraw()")
@@ -689,7 +734,18 @@ class PriorThenDecode(Sampler):
     """``z ~ N(0, I)``, then ``x`` from ``p(x | z)``, in the way ``observe`` says."""
 
     needs = Decoder
+    cost = Cost.CONSTANT
     observe: Observe = field(default_factory=AsDraw)
+
+    @property
+    def summary(self) -> str:
+        shown = self.observe.summary
+        not_drawn = "" if isinstance(self.observe, AsDraw) else ", which is not a draw from p(x) (AsDraw gives one)"
+        return f"draw noise, map it to a code u and show {shown}{not_drawn}"
+
+    @property
+    def formula(self) -> str:
+        return f"z ~ N(0, I),  u = prior(z),  {self.observe.formula}"
 
     def __call__(self, estimand: Decoder, noise: Noise, cond: Tensor | None = None) -> Tensor:
         z = noise.normal(*estimand.latent)
@@ -715,7 +771,12 @@ class Elbo(Likelihood):
     """``E_q[log p(x, u) - log q(u | x)] <= log p(x)``, averaged over ``draws`` codes; one draw has no standard error."""
 
     needs = CodedDecoder
+    kind = Kind.LOWER_BOUND
     draws: int = 2
+
+    @property
+    def summary(self) -> str:
+        return f"the evidence lower bound (ELBO) with the whole KL term, whatever training weighs, from {self.draws} codes each"
 
     def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = _log_weights(estimand, batch, noise, objective, self.draws)
@@ -735,7 +796,12 @@ class ImportanceWeighted(Likelihood):
     """
 
     needs = CodedDecoder
+    kind = Kind.LOWER_BOUND
     K: int = 64
+
+    @property
+    def summary(self) -> str:
+        return f"the importance weighted bound from {self.K} codes each"
 
     def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = _log_weights(estimand, batch, noise, objective, self.K)
@@ -752,6 +818,8 @@ class CodeBound(Likelihood):
     """``log P(k(x)) + log p(x | k(x)) <= log p(x)`` for the quantised code of an example; nothing random remains."""
 
     needs = QuantisedDecoder
+    kind = Kind.LOWER_BOUND
+    summary = "the evidence lower bound at the one code of each example"
 
     def __call__(self, estimand: QuantisedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = _log_weights(estimand, batch, noise, objective, 1)[0]

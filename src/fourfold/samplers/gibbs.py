@@ -13,6 +13,7 @@ from fourfold.core import Estimand, Noise, Sampler
 from fourfold.estimands import Energy
 from fourfold.samplers.chains import Chains
 from fourfold.samplers.langevin import reference_of
+from fourfold.vocabulary import Cost
 
 __all__ = ["Bipartite", "BlockGibbs"]
 
@@ -45,7 +46,15 @@ class BlockGibbs(Sampler):
     """
 
     needs: ClassVar[type[Estimand]] = Bipartite
+    formula = "h ~ p_θ(h | v),  v ~ p_θ(v | h)"
+    cost = Cost.CHAIN
     steps: int = 200
+
+    @property
+    def summary(self) -> str:
+        return (
+            f"run a Markov chain of {self.steps} moves that draws all hidden bits, then all visible ones (block Gibbs)"
+        )
 
     def __post_init__(self) -> None:
         """Refuse a chain without a step."""

@@ -30,6 +30,7 @@ from fourfold.core import Estimand, Noise, Sampler, view
 from fourfold.estimands import SMALLEST, Denoiser
 from fourfold.paths import broadcast
 from fourfold.samplers.ode import DPMSolver
+from fourfold.vocabulary import Cost
 
 __all__ = ["Blur", "Conditioned", "Inpainting", "Matrix", "Operator", "Posterior", "SuperResolution"]
 
@@ -224,6 +225,15 @@ class Posterior(Sampler):
     iterations: int = 4
 
     needs: ClassVar[type[Estimand]] = Denoiser
+    formula = "x ~ p_θ(x | y),  y = H x + σ_y ε"
+
+    @property
+    def summary(self) -> str:
+        return f"given a measurement y, {self.sampler.summary}"
+
+    @property
+    def cost(self) -> Cost | None:
+        return self.sampler.cost
 
     def __post_init__(self) -> None:
         """Refuse a measurement without noise: the system would have no lower bound."""

@@ -19,6 +19,7 @@ from fourfold.core import Estimand, Noise, Sampler
 from fourfold.estimands import Energy, NoisedEnergy, Reference
 from fourfold.paths import broadcast
 from fourfold.samplers.chains import Chains
+from fourfold.vocabulary import Cost
 
 __all__ = [
     "HMC",
@@ -119,9 +120,20 @@ class MarkovChain(Sampler):
     """
 
     needs: ClassVar[type[Estimand]] = Energy
+    cost = Cost.CHAIN
     steps: int = 200
     step_size: float = 0.1
     warmup: int = 0
+
+    @property
+    def title(self) -> str:
+        """What kind of moves they are."""
+        return type(self).__name__
+
+    @property
+    @final
+    def summary(self) -> str:
+        return f"draw from the reference distribution and run a Markov chain of {self.steps} moves ({self.title})"
 
     def __post_init__(self) -> None:
         """Refuse settings that make no chain."""
@@ -212,7 +224,13 @@ class Langevin(MarkovChain):
         temperature: ``T``.
     """
 
+    formula = "x ← x − η·∇E_θ(x) + √(2ηT)·ε"
     temperature: float = 1.0
+
+    @property
+    def title(self) -> str:
+        cold = f", at temperature {self.temperature:g}, which is not the energy's own" if self.temperature != 1 else ""
+        return f"Langevin, unadjusted{cold}"
 
     def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
         h = broadcast(step, state.x)
@@ -231,6 +249,7 @@ class MALA(Metropolis):
     """
 
     target: ClassVar[float] = 0.574
+    formula = "y = x − η·∇E_θ(x) + √(2η)·ε,  accepted by the Metropolis-Hastings rule"
 
     def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
         h, eps = broadcast(step, state.x), noise.normal(*state.x.shape[1:])
@@ -253,6 +272,7 @@ class HMC(Metropolis):
     """
 
     target: ClassVar[float] = 0.651
+    formula = "p ← p − η/2·∇E_θ(x),  x ← x + η p,  p ← p − η/2·∇E_θ(x),  accepted by the Metropolis-Hastings rule"
     leaps: int = 8
 
     def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
@@ -308,11 +328,24 @@ class Annealed(Sampler):
     """
 
     needs: ClassVar[type[Estimand]] = Energy
+    cost = Cost.CHAIN
     chain: MarkovChain = MALA(steps=50)
     temperatures: int = 50
     moves: int = 2
     jumps: int = 0
     power: float = 1.0
+
+    @property
+    def summary(self) -> str:
+        jumps = ", some of which jump to a fresh draw of the reference" if self.jumps else ""
+        return (
+            f"draw from the reference distribution, anneal to the energy over {self.temperatures} temperatures, and end with"
+            f" {self.chain.steps} moves of a Markov chain ({self.chain.title}){jumps}"
+        )
+
+    @property
+    def formula(self) -> str:
+        return f"E_b = −(1 − b)·log q + b·E_θ,  b from 0 to 1;  {self.chain.formula}"
 
     def __call__(self, estimand: Energy, noise: Noise, cond: Tensor | None = None) -> Tensor:
         return self.run(estimand, noise, cond).x
@@ -373,6 +406,23 @@ class NoiseAnnealed(Sampler):
     levels: int = 50
     moves: int = 1
     clean: bool = False
+
+    @property
+    def summary(self) -> str:
+        walk = f"draw noise and step down {self.levels} noise levels, each step towards what the energy's gradient denoises"
+        chain = f", with {self.moves} moves of a Markov chain ({self.chain.title}) at each level"
+        last = f", then {self.chain.steps} moves of a Markov chain ({self.chain.title}) at the last"
+        end = "; end at the denoised example" if self.clean else ""
+        return walk + (chain if self.moves else " (ancestral sampling)") + (last if self.chain.steps > 1 else "") + end
+
+    @property
+    def formula(self) -> str:
+        moves = f";  {self.chain.formula}" if self.moves else ""
+        return f"x_s ~ q(x_s | x_t, D),  D = (x_t − σ_t²·∇E_θ(x_t, t)) / α_t{moves}"
+
+    @property
+    def cost(self) -> Cost:
+        return Cost.CHAIN if self.moves else Cost.STEPS
 
     def __call__(self, estimand: NoisedEnergy, noise: Noise, cond: Tensor | None = None) -> Tensor:
         x = self.run(estimand, noise, cond).x

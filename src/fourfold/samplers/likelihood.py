@@ -50,8 +50,14 @@ class ProbabilityFlow(Likelihood):
     """
 
     needs: ClassVar[type[Estimand]] = VectorField
+    kind = Kind.ESTIMATE
     steps: int = 24
     probes: int | None = 4
+
+    @property
+    def summary(self) -> str:
+        trace = "the exact trace" if self.probes is None else f"a trace estimated by {self.probes} random probes"
+        return f"the change of variables along the ODE, in {self.steps} solver steps with {trace}"
 
     def __post_init__(self) -> None:
         """Refuse settings that give no standard error."""

@@ -27,6 +27,7 @@ from torch import Tensor
 from fourfold.core import Estimand, Noise, Sampler
 from fourfold.estimands import Denoiser, VectorField
 from fourfold.paths import Path
+from fourfold.vocabulary import Cost
 
 __all__ = [
     "DDIM",
@@ -36,6 +37,7 @@ __all__ = [
     "Euler",
     "Heun",
     "Knot",
+    "Solver",
     "UniPC",
     "clean",
     "evaluate",
@@ -96,9 +98,25 @@ def clean(path: Path, x_t: Tensor, v: Tensor, t: Knot) -> Tensor:
     return (d_sigma * x_t - t.sigma * v) / (t.alpha * d_sigma - d_alpha * t.sigma)
 
 
+class Solver(Sampler):
+    """A sampler that integrates the ODE of a vector field from noise to data in ``steps`` steps."""
+
+    formula = "x_T ~ N(0, σ_T² I),  dx = v_θ(x, t) dt  from T to 0"
+    cost = Cost.STEPS
+
+    @property
+    def summary(self) -> str:
+        return f"draw noise and integrate the ODE of the velocity from noise to data, {stepped(self)}"
+
+
+def stepped(sampler: Sampler) -> str:
+    """``in 20 steps of DPMSolver``: with what, and in how many steps."""
+    return f"in {getattr(sampler, 'steps', 'some')} steps of {type(sampler).__name__}"
+
+
 @final
 @dataclass(frozen=True)
-class Euler(Sampler):
+class Euler(Solver):
     """``x_s = x_t + (s - t) v(x_t, t)``.
 
     Attributes:
@@ -119,7 +137,7 @@ class Euler(Sampler):
 
 @final
 @dataclass(frozen=True)
-class Heun(Sampler):
+class Heun(Solver):
     """The trapezoidal rule with Euler's guess: ``x_s = x_t + (s - t) (v(x_t, t) + v(x~_s, s)) / 2``.
 
     Karras et al. 2022, algorithm 1 (https://arxiv.org/abs/2206.00364).
@@ -144,7 +162,7 @@ class Heun(Sampler):
 
 @final
 @dataclass(frozen=True)
-class DDIM(Sampler):
+class DDIM(Solver):
     """``x_s = alpha_s D + sigma_s eps_hat`` with ``eps_hat = (x_t - alpha_t D) / sigma_t``.
 
     Song, Meng, Ermon 2021 (https://arxiv.org/abs/2010.02502), without added noise.
@@ -167,7 +185,7 @@ class DDIM(Sampler):
 
 @final
 @dataclass(frozen=True)
-class DPMSolver(Sampler):
+class DPMSolver(Solver):
     """DPM-Solver++(2M): the denoiser is extrapolated linearly in ``lambda = log(alpha / sigma)``.
 
         x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) (D_t + (h / 2 h_last) (D_t - D_last))
@@ -200,7 +218,7 @@ def extrapolated(x_0: Tensor, last: Tensor, r: Knot, t: Knot, s: Knot) -> Tensor
 
 @final
 @dataclass(frozen=True)
-class DPMSolver3(Sampler):
+class DPMSolver3(Solver):
     """DPM-Solver++(3M): the denoiser is a parabola in ``lambda`` through its last three values, integrated exactly.
 
         x_s = (sigma_s / sigma_t) x_t + alpha_s integral over (lambda_t, lambda_s) of e^(lambda - lambda_s) P(lambda) d lambda
@@ -221,7 +239,7 @@ class DPMSolver3(Sampler):
 
 @final
 @dataclass(frozen=True)
-class UniPC(Sampler):
+class UniPC(Solver):
     """A predictor of order ``p`` and a corrector of order ``p + 1`` with one evaluation a step.
 
     The predictor integrates the polynomial of the denoiser in ``lambda`` through its last ``p`` values; the corrector
@@ -254,7 +272,7 @@ class UniPC(Sampler):
 
 @final
 @dataclass(frozen=True)
-class DEIS(Sampler):
+class DEIS(Solver):
     """The noise is a polynomial in ``rho = sigma / alpha`` through its last values, integrated exactly.
 
         x_s = (alpha_s / alpha_t) x_t + alpha_s integral over (rho_t, rho_s) of P(rho) d rho

@@ -24,14 +24,34 @@ from torch import Tensor
 from fourfold.core import Estimand, Noise, Sampler
 from fourfold.estimands import Denoiser, Velocity
 from fourfold.paths import Path, time_at
-from fourfold.samplers.ode import Knot, clean, evaluate, extrapolated, knots, start
+from fourfold.samplers.ode import Knot, clean, evaluate, extrapolated, knots, start, stepped
+from fourfold.vocabulary import Cost
 
-__all__ = ["DDPM", "AnnealedLangevin", "EulerMaruyama", "PredictorCorrector", "SDEDPMSolver", "StochasticHeun"]
+__all__ = [
+    "DDPM",
+    "AnnealedLangevin",
+    "EulerMaruyama",
+    "PredictorCorrector",
+    "SDEDPMSolver",
+    "StochasticHeun",
+    "StochasticSolver",
+]
+
+
+class StochasticSolver(Sampler):
+    """A sampler that runs the noising process backwards and adds noise in each of its ``steps``."""
+
+    formula = "x_T ~ N(0, σ_T² I),  dx = (v_θ − g_t²/2·s_θ) dt + g_t dw  from T to 0"
+    cost = Cost.STEPS
+
+    @property
+    def summary(self) -> str:
+        return f"draw noise and run the noising process backwards, with fresh noise, {stepped(self)}"
 
 
 @final
 @dataclass(frozen=True)
-class DDPM(Sampler):
+class DDPM(StochasticSolver):
     """Ancestral sampling: ``x_s ~ q(x_s | x_t, x_0 = D(x_t, t))``, a Gaussian in closed form.
 
     Ho, Jain, Abbeel 2020 (https://arxiv.org/abs/2006.11239), for any path (Kingma et al. 2021, appendix A,
@@ -56,7 +76,7 @@ class DDPM(Sampler):
 
 @final
 @dataclass(frozen=True)
-class SDEDPMSolver(Sampler):
+class SDEDPMSolver(StochasticSolver):
     """SDE-DPM-Solver++(2M): :class:`DDPM` with the denoiser extrapolated in ``lambda``, as in :class:`DPMSolver`.
 
         x_s ~ q(x_s | x_t, x_0 = D_t + (h / 2 h_last) (D_t - D_last))
@@ -105,7 +125,7 @@ def _forward(t: Knot, s: Knot) -> tuple[float, float]:
 
 @final
 @dataclass(frozen=True)
-class EulerMaruyama(Sampler):
+class EulerMaruyama(StochasticSolver):
     """Euler's rule for the reverse equation, with ``h = t - s``:
 
         x_s = x_t - h v - (h g^2 / 2) eps_hat / sigma_t + sqrt(h) g z
@@ -146,7 +166,7 @@ def _velocity_and_noise(estimand: Denoiser, x: Tensor, t: Knot, cond: Tensor | N
 
 @final
 @dataclass(frozen=True)
-class PredictorCorrector(Sampler):
+class PredictorCorrector(StochasticSolver):
     """A step of reverse diffusion, then Langevin steps at the level reached.
 
         x_s = (2 - a) x_t + sigma_t|s^2 s(x_t, t) + sigma_t|s z,  then  x_s <- x_s + e s(x_s, s) + sqrt(2 e) z
@@ -199,7 +219,7 @@ def _langevin(estimand: Denoiser, x: Tensor, t: Knot, cond: Tensor | None, share
 
 @final
 @dataclass(frozen=True)
-class AnnealedLangevin(Sampler):
+class AnnealedLangevin(StochasticSolver):
     """Langevin steps at each level of a falling series of noise levels.
 
         x <- x + (delta sigma_t^2 / 2) s(x, t) + sqrt(delta) sigma_t z
@@ -231,7 +251,7 @@ class AnnealedLangevin(Sampler):
 
 @final
 @dataclass(frozen=True)
-class StochasticHeun(Sampler):
+class StochasticHeun(StochasticSolver):
     """Noise is added, then more than that is removed by a step of Heun's rule.
 
         rho^ = (1 + gamma) rho_t,  x^ = (alpha^ / alpha_t) x_t + alpha^ sqrt(rho^2 - rho_t^2) z,  Heun: x^ -> x_s

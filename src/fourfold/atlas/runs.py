@@ -1,0 +1,37 @@
+"""The reader of fourfold's own run folders: what the card states is what the model's parts said when it was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fourfold.atlas.bounded import UnreadableError, read_text
+from fourfold.atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader
+from fourfold.atlas.placement import Placement, decide, stated
+from fourfold.vocabulary import Facts
+
+__all__ = ["PARTS", "place_run"]
+
+#: what a stage of training is called -> the part that the finished model has from it
+PARTS = {
+    "autoencoder": Claim.PART_AUTOENCODER,
+    "tokenizer": Claim.PART_TOKENIZER,
+    "teacher": Claim.PART_TEACHER,
+}
+
+
+def place_run(folder: Path) -> Placement | None:
+    """Place a run folder by its card; ``None`` for any other folder, and for a card that states nothing."""
+    try:
+        card = json.loads(read_text(folder / "card.json"))
+        record, facts = card["facts"], Facts.from_record(card["facts"])
+        cell = Cell(record["paradigm"])
+    except (UnreadableError, ValueError, KeyError, TypeError):
+        return None
+    rows = [_row(f"{facts.objective}: {facts.objective_formula}", "objective", OBJECTIVE_OF[cell], 4.0)]
+    rows += [_row(part, "parts", PARTS[part], 1.0) for part in facts.parts if part in PARTS]
+    return stated(decide(folder.name, rows), facts)
+
+
+def _row(quote: str, key: str, claim: Claim, weight: float) -> Evidence:
+    return Evidence(quote[:160], f"card.json: $.facts.{key}", claim, weight, Reader.FILES)

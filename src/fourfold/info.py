@@ -1,0 +1,145 @@
+"""What ``fourfold info`` prints: every paradigm, a paradigm, a recipe, or a run, in plain text of 80 columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fourfold.vocabulary import Card, Facts
+
+__all__ = ["of_recipe", "of_run", "overview"]
+
+WIDTH = 80
+
+
+def overview() -> str:
+    """Every paradigm in two or three lines: its name, what it is, its recipes."""
+    from fourfold.paradigms import cards
+
+    return "\n".join(_summary(card) for card in cards().values())
+
+
+def _summary(card: Card) -> str:
+    lines = [fill(f"{card.name:<23}{card.summary}", WIDTH, subsequent_indent=" " * 23)]
+    others = ", ".join(f"{card.name}/{recipe}" for recipe in list(card.recipes)[1:])
+    if others:
+        margin = " " * 23
+        lines.append(fill(others, WIDTH, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False))
+    return "\n".join(lines)
+
+
+def of_recipe(name: str) -> str:
+    """What holds for a recipe, or for a paradigm's default recipes and what all its recipes share.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    from fourfold.paradigms import cards, defaults, facts, recipes
+
+    card = cards().get(name.partition("/")[0])
+    if card is None or ("/" in name and name.partition("/")[2] not in card.recipes):
+        raise ValueError(f"{name!r} is neither the folder of a run nor one of {', '.join(recipes())}")
+    told = facts(name)
+    chosen = defaults(name)
+    lines = [name, fill(card.summary, WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    for recipe, data, one in _alike(told, chosen):
+        lines += ["", f"  {recipe}: {' and '.join(data)}", *_rows(_answers(one))]
+    others = [recipe for recipe in card.recipes if f"{card.name}/{recipe}" not in chosen.values()]
+    rest = [("recipes", ", ".join(f"{card.name}/{recipe}" for recipe in others))] if others else []
+    common = next(iter(told.values()))
+    rest += [("fails by", f"{mode.name}: {mode.meaning}; seen in: {mode.measurement}") for mode in common.failure_modes]
+    rest += [("reference", f"{r.authors} {r.year}, {r.title}, {r.link}") for r in common.references]
+    return "\n".join([*lines, "", *_rows(rest)])
+
+
+def _alike(told: Mapping[str, Facts], chosen: Mapping[str, str]) -> list[tuple[str, list[str], Facts]]:
+    """Recipe, kinds of data and facts; kinds of data with the same recipe and facts share an entry."""
+    found: list[tuple[str, list[str], Facts]] = []
+    for data, facts in told.items():
+        same = next((entry for entry in found if entry[0] == chosen[data] and entry[2] == facts), None)
+        if same is None:
+            found.append((chosen[data], [data], facts))
+        else:
+            same[1].append(data)
+    return found
+
+
+def _answers(facts: Facts) -> list[tuple[str, str]]:
+    """The two answers and what follows from them."""
+    return [
+        ("represents", facts.represents),
+        ("objective", facts.objective),
+        ("", facts.objective_formula),
+        ("sampling", facts.sampling),
+        ("", facts.sampling_formula),
+        ("likelihood", f"{facts.likelihood.replace('_', ' ')}: {facts.likelihood_note}"),
+        ("cost", f"{facts.cost}: {facts.cost_note}"),
+        *([("parts", f"trained first: {', '.join(facts.parts)}")] if facts.parts else []),
+        ("gives", facts.gives),
+        ("drawbacks", facts.drawbacks),
+    ]
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Each row wrapped behind its name; rows without a name are formulas, broken where they have two spaces."""
+    return [_row(name, text) if name else _formula(text) for name, text in rows]
+
+
+def _row(name: str, text: str) -> str:
+    return fill(text, WIDTH, initial_indent=f"  {name:<12}", subsequent_indent=" " * 14, break_on_hyphens=False)
+
+
+def _formula(text: str) -> str:
+    lines: list[str] = []
+    for piece in text.split("  "):
+        if lines and len(lines[-1]) + 2 + len(piece) <= WIDTH:
+            lines[-1] += "  " + piece
+        else:
+            lines += fill(piece, WIDTH, initial_indent=" " * 14, subsequent_indent=" " * 16).splitlines()
+    return "\n".join(lines)
+
+
+def of_run(folder: Path) -> str:
+    """The card of a run and its model's parts; needs no torch.
+
+    Raises:
+        ValueError: if the folder holds no run.
+    """
+    try:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        parts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} is not the folder of a run: {error}") from None
+    data, precision = card["data"], card["precision"]
+    rows = {
+        "paradigm": f"{card.get('recipe') or card['paradigm']}, size {card['size']}, {card['parameters']:,} parameters",
+        "data": f"{data['name']}, {data['train']:,} for training, seed {data['seed']}, sha256 {data['digest'][:16]}",
+        "trained": f"{card['steps']} steps, {card['seconds']:.1f} s of {card['budget']}"
+        + ("" if card["done"] else " (stopped; go on with --resume)"),
+        "precision": precision["name"] + (", compiled" if precision["compiled"] else ""),
+        "versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
+        "command": card["command"],
+    }
+    lines = [f"  {name:<12}{text}" for name, text in rows.items()]
+    lines += _stated(card)
+    lines += [f"  {name:<12}{_call(value)}" for name, value in parts.items()]
+    return "\n".join([str(folder), *lines])
+
+
+def _stated(card: Mapping[str, Any]) -> list[str]:
+    """What the card states of the model; runs of earlier versions state nothing."""
+    from fourfold.vocabulary import Facts
+
+    return _rows(_answers(Facts.from_record(card["facts"]))) if card.get("facts") else []
+
+
+def _call(value: Any) -> str:
+    """A part of ``model.json`` as the call that makes it."""
+    if isinstance(value, dict) and "type" in value:
+        arguments = ", ".join(f"{key}={_call(item)}" for key, item in value["args"].items())
+        return f"{value['type'].rpartition(':')[2]}({arguments})"
+    return f"({', '.join(map(_call, value))})" if isinstance(value, list) else repr(value)
