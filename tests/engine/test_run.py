@@ -1,13 +1,18 @@
+import errno
 import json
 import os
+import resource
 import signal
+import tracemalloc
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from fourfold import core
 from fourfold.data import load
-from fourfold.engine import BrokenRun, Diverged, Interrupted, Run, fit, load_model
+from fourfold.engine import BrokenRun, Diverged, Interrupted, Run, fit, load_model, resumable
 from fourfold.engine.flops import count_flops
 from fourfold.engine.loop import begin
 
@@ -80,6 +85,148 @@ def test_a_killed_process_leaves_the_last_checkpoint(tmp_path):
     assert Run.load(tmp_path).card["steps"] == 5
     whole, resumed = run(None), run(tmp_path, resume=True)
     assert torch.equal(whole.sample(4), resumed.sample(4))
+
+
+def killed(folder, at=6, make=game_model, **settings):
+    """A run that ends at a step as if killed, having written what it had."""
+
+    def kill(step):
+        if step.index == at:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        run(folder, make=make, observe=kill, **settings)
+
+
+def test_a_run_is_resumable_from_its_first_moment(tmp_path):
+    killed(tmp_path, at=1)
+    assert resumable(tmp_path)
+    with pytest.raises(BrokenRun, match=r"weights.safetensors is missing: .* go on with --resume"):
+        Run.load(tmp_path)
+    whole, resumed = run(None), run(tmp_path, resume=True)
+    assert torch.equal(whole.sample(4), resumed.sample(4))
+
+
+def test_weights_without_their_state_are_neither_resumed_nor_overwritten(tmp_path):
+    run(tmp_path)
+    before = (tmp_path / "weights.safetensors").read_bytes()
+    (tmp_path / "resume" / "state.safetensors").unlink()
+    with pytest.raises(BrokenRun, match=r"holds weights without the state of their training .* train again in another"):
+        run(tmp_path, resume=True)
+    with pytest.raises(ValueError, match="holds the weights of a trained model: remove it, or choose another folder"):
+        run(tmp_path)
+    assert (tmp_path / "weights.safetensors").read_bytes() == before
+
+
+def test_a_run_that_had_not_begun_begins_again(tmp_path):
+    killed(tmp_path, at=1)
+    (tmp_path / "resume" / "state.safetensors").unlink()
+    said = []
+    whole, again = run(None), run(tmp_path, resume=True, say=said.append)
+    assert "the run was stopped before its first checkpoint; it begins again" in said
+    assert torch.equal(whole.sample(4), again.sample(4))
+
+
+def test_a_run_without_its_weights_goes_on_from_its_state(tmp_path):
+    whole = run(None)
+    killed(tmp_path, checkpoint_every=0.0)
+    (tmp_path / "weights.safetensors").unlink()
+    assert torch.equal(whole.sample(4), run(tmp_path, resume=True).sample(4))
+
+
+def test_a_run_from_before_states_held_all_parameters_goes_on(tmp_path):
+    def make():
+        model = velocity_model()
+        parts = (model.estimand, model.objective, model.sampler, model.likelihood, TRAINING)
+        return core.GenerativeModel(model.space, Rotated(2), *parts)
+
+    whole = run(None, make=make)
+    killed(tmp_path, make=make, checkpoint_every=0.0)
+    path = tmp_path / "resume" / "state.safetensors"
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("fixed.")}  # noqa: SIM118
+        metadata = {"progress": file.metadata()["progress"]}
+    assert len(tensors) < len(load_file(path))
+    save_file(tensors, path, metadata)
+    assert torch.equal(whole.sample(4), run(tmp_path, make=make, resume=True).sample(4))
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    killed(tmp_path)
+    left = [tmp_path / ".weights.safetensors.123.tmp", tmp_path / "resume" / ".state.safetensors.9.tmp"]
+    mine = [tmp_path / ".notes.tmp", tmp_path / "notes.12.tmp"]
+    for path in left + mine:
+        path.write_text("x")
+    run(tmp_path, resume=True)
+    assert [path.exists() for path in left + mine] == [False, False, True, True]
+
+
+def test_damaged_lines_of_the_log_are_left_out(tmp_path):
+    killed(tmp_path, checkpoint_every=0.0)
+    log = tmp_path / "log.jsonl"
+    whole = log.read_bytes().splitlines(keepends=True)
+    damaged = [
+        b"{\n",
+        b"\x00\xff\n",
+        b"[" * 10**5 + b"\n",
+        b"7\n",
+        b'{"step": "a"}\n',
+        b"{" + b" " * 3 * 10**6 + b"}\n",
+    ]
+    log.write_bytes(b"".join([*damaged[:3], *whole[:3], *damaged[3:], *whole[3:]]) + b'{"step": 4, "us')
+    said = []
+    run(tmp_path, resume=True, say=said.append)
+    assert f"{tmp_path / 'log.jsonl'}: damaged lines are left out (7)" in said
+    assert [line["step"] for line in map(json.loads, log.read_text().splitlines())] == [1, 2, 3, 4, 5, 6, 12]
+
+
+def test_a_long_log_is_not_read_into_memory(tmp_path):
+    killed(tmp_path, checkpoint_every=0.0)
+    line = json.dumps({"step": 1, "note": "x" * 2000}) + "\n"
+    with (tmp_path / "log.jsonl").open("w") as file:
+        file.writelines(line for _ in range(6000))
+    tracemalloc.start()
+    run(tmp_path, resume=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5 * 2**20 < 10 * 2**20 < (tmp_path / "log.jsonl").stat().st_size
+
+
+def test_a_full_disk_is_named_and_what_was_saved_is_whole(tmp_path):
+    """The limit of a file's size stands for a full disk: the weights fit, the state does not."""
+    whole = run(None)
+    killed(tmp_path, at=4, checkpoint_every=0.0)
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["weights.safetensors"]) + 4096, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*resume/state.safetensors") as error:
+            run(tmp_path, resume=True, checkpoint_every=0.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert error.value.errno == errno.EFBIG
+    assert files(tmp_path) == set(before)
+    for name in ("resume/state.safetensors", "weights.safetensors"):
+        assert (tmp_path / name).read_bytes() == before[name]
+    assert torch.equal(whole.sample(4), run(tmp_path, resume=True).sample(4))
+
+
+def test_a_closed_terminal_saves_unless_it_is_ignored(tmp_path):
+    def hang_up(step):
+        if step.index == 5:
+            os.kill(os.getpid(), signal.SIGHUP)
+
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with pytest.raises(Interrupted, match="step 5 by SIGHUP"):
+            run(tmp_path / "saved", observe=hang_up)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        assert run(tmp_path / "ignored", observe=hang_up).card["done"]
+    finally:
+        signal.signal(signal.SIGHUP, handler)
+    assert Run.load(tmp_path / "saved").card["steps"] == 5
 
 
 def test_divergence_keeps_the_state_before_it(tmp_path):

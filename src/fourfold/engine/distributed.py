@@ -38,13 +38,13 @@ class Processes:
         if self.world > 1:
             dist.broadcast(tensor, 0)
 
-    def any(self, mine: bool) -> bool:
-        """Whether something holds in any process."""
+    def largest(self, mine: int) -> int:
+        """The largest of the numbers that the processes give."""
         if self.world == 1:
             return mine
-        flag = torch.tensor(float(mine))
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag)
+        number = torch.tensor(mine)
+        dist.all_reduce(number, dist.ReduceOp.MAX)
+        return int(number)
 
     def same(self, mine: T) -> T:
         """What the first process has, in every process."""

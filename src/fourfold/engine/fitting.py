@@ -14,21 +14,26 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
-from torch import Tensor
 
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Dataset, load
-from fourfold.engine.budget import Budget, Flops, Progress, Seconds, parse_budget
+from fourfold.engine.budget import Budget, Flops, Seconds, parse_budget
 from fourfold.engine.checkpoint import (
+    BrokenRun,
+    Checkpoint,
+    has_start,
     has_state,
+    has_weights,
+    load_checkpoint,
     load_model,
-    load_state,
+    load_start,
     read_json,
     resumable,
-    save_model,
-    write_json,
+    save_start,
+    untrained_model,
 )
 from fourfold.engine.distributed import join
+from fourfold.engine.files import sweep, write_json
 from fourfold.engine.flops import count_flops
 from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
@@ -131,7 +136,7 @@ class _Begun:
     model: GenerativeModel
     training: Training
     card: dict[str, Any] | None = None
-    checkpoint: tuple[dict[str, Tensor], Progress] | None = None
+    checkpoint: Checkpoint | None = None
 
 
 def _fit(asked: Request) -> Run:
@@ -139,7 +144,11 @@ def _fit(asked: Request) -> Run:
     with contextlib.ExitStack() as stack:
         if asked.folder is not None:
             _lock(stack, asked.folder)
-        return _train(asked, _resumed(asked) if asked.resume else _fresh(asked))
+        if asked.folder is not None and join().rank == 0:
+            sweep(asked.folder)
+        begun = _resumed(asked) if asked.resume else _fresh(asked)
+        join().largest(0)  # no process writes before all have read
+        return _train(asked, begun)
 
 
 def _lock(stack: contextlib.ExitStack, folder: Path) -> None:
@@ -161,8 +170,11 @@ def _fresh(asked: Request) -> _Begun:
     Raises:
         ValueError: for a folder whose run would be overwritten.
     """
-    if asked.folder is not None and (has_state(asked.folder) or resumable(asked.folder)):
-        raise ValueError(f"{asked.folder} holds a run already: resume it, remove it, or choose another folder")
+    folder = asked.folder
+    if folder is not None and (has_state(folder) or resumable(folder)):
+        raise ValueError(f"{folder} holds a run already: resume it, remove it, or choose another folder")
+    if folder is not None and has_weights(folder):
+        raise ValueError(f"{folder} holds the weights of a trained model: remove it, or choose another folder")
     model = _built(asked)
     return _Begun(model.to(asked.device), asked.training or model.training_defaults)
 
@@ -174,14 +186,30 @@ def _resumed(asked: Request) -> _Begun:
         BrokenRun: if the folder holds no run that can go on.
         ValueError: for no folder, other data or another seed.
     """
-    if asked.folder is None:
+    folder = asked.folder
+    if folder is None:
         raise ValueError("resume needs the folder of a run: give run_dir")
-    card: dict[str, Any] = read_json(asked.folder / "card.json")
+    card: dict[str, Any] = read_json(folder / "card.json")
     _same(asked, card)
-    model = load_model(asked.folder).to(asked.device)
-    checkpoint = load_state(asked.folder) if has_state(asked.folder) else None
     settings: dict[str, Any] = {**card["training"], "betas": tuple(card["training"]["betas"])}
-    return _Begun(model, asked.training or Training(**settings), card, checkpoint)
+    training = asked.training or Training(**settings)
+    if has_state(folder):
+        model = untrained_model(folder)
+        checkpoint = load_checkpoint(model, folder)
+        return _Begun(model.to(asked.device), training, card, checkpoint)
+    if has_start(folder):
+        model = untrained_model(folder)
+        load_start(model, folder)
+        return _Begun(model.to(asked.device), training, card)
+    if (folder / "stages").exists() and "precision" not in card:  # written before 0.2, with its start as its weights
+        return _Begun(load_model(folder).to(asked.device), training, card)
+    if has_weights(folder):
+        raise BrokenRun(
+            f"{folder} holds weights without the state of their training (resume/ is missing), so it cannot go on: "
+            "sample from it, or train again in another folder"
+        )
+    asked.say("the run was stopped before its first checkpoint; it begins again")
+    return _Begun(_built(asked).to(asked.device), training)
 
 
 def _train(asked: Request, begun: _Begun) -> Run:
@@ -190,11 +218,11 @@ def _train(asked: Request, begun: _Begun) -> Run:
     plan = plan_of(model, asked.budget)
     stages = begun.card["stages"][:-1] if begun.card and checkpoint and plan.stages else _stages(asked, begun, plan)
     loop = begin(model, asked.dataset, training, asked.seed, processes=join(), fresh=checkpoint is None)
-    choice = _chosen(loop, plan.own, asked, begun.card if checkpoint else None)
+    choice = _chosen(loop, plan.own, asked, (begun.card or {}).get("precision"))
     asked.say(str(choice))
     loop = _prepared(loop, choice, plan.own)
     if checkpoint is not None:
-        loop.load(*checkpoint)
+        loop.load(checkpoint.state, checkpoint.progress)
         asked.say(f"resumed at step {loop.progress.steps}")
     card = card_of(begun.card["paradigm"] if begun.card else asked.name, loop, asked, choice)
     if plan.stages:
@@ -208,7 +236,9 @@ def _train(asked: Request, begun: _Begun) -> Run:
         watched(asked.observe, "", plan.start, 1 - plan.start),
         asked.stage,
     )
-    recorder.start(model, loop.progress.steps)
+    damaged = recorder.start(loop, resumed=checkpoint is not None)
+    if damaged:
+        asked.say(f"{asked.folder}/log.jsonl: damaged lines are left out ({damaged})")
     _run(loop, asked.dataset, plan.own, recorder)
     return Run(model, asked.folder, recorder.card, asked.dataset)
 
@@ -217,9 +247,10 @@ def _stages(asked: Request, begun: _Begun, plan: Plan) -> list[dict[str, Any]]:
     """Train every stage that is not trained yet, each in a run folder of its own; return what the card says of them."""
     if not plan.stages:
         return []
-    if asked.folder is not None and not asked.resume and join().rank == 0:
-        save_model(begun.model, asked.folder)  # whatever is resumed begins with these weights
+    if asked.folder is not None and begun.card is None and join().rank == 0:
+        write_json(asked.folder / "model.json", begun.model.configuration())
         write_json(asked.folder / "card.json", describe(asked.name, begun.model, asked, begun.training))
+        save_start(begun.model, asked.folder)
     records = []
     for planned in plan.stages:
         stage, folder = planned.stage, folder_of(asked.folder, planned.stage)
@@ -247,20 +278,23 @@ def _stages(asked: Request, begun: _Begun, plan: Plan) -> list[dict[str, Any]]:
 
 def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> None:
     """Step until the budget is spent, or a signal or a loss that is not finite stops it; then save."""
+    stopped = 0
     with signals() as stop:
         try:
             for step in train(loop.model, dataset, budget=budget, loop=loop):
                 recorder.record(loop, step)
-                if loop.processes.any(bool(stop.signal)):
+                stopped = loop.processes.largest(stop.signal)  # every process stops, whichever was asked to
+                if stopped:
                     break
         except Diverged as error:
             recorder.save(loop)
             where = f"; the state before it is in {recorder.folder}" if recorder.folder else ""
             raise Diverged(f"{error}{where}") from None
-        recorder.save(loop, done=not stop.signal)
+        recorder.save(loop, done=not stopped or budget.spent(loop.progress))
         loop.finish()
-    if stop.signal:
-        raise Interrupted(f"stopped at step {loop.progress.steps} by {signal.Signals(stop.signal).name}")
+        stopped = stopped or loop.processes.largest(stop.signal)  # asked while the last checkpoint was written
+    if stopped:
+        raise Interrupted(f"stopped at step {loop.progress.steps} by {signal.Signals(stopped).name}")
 
 
 def _built(asked: Request) -> GenerativeModel:
@@ -289,12 +323,11 @@ LONG = 1800.0
 """Seconds of a budget from which compiling, which takes minutes on a CPU, can pay."""
 
 
-def _chosen(loop: Loop, budget: Budget, asked: Request, earlier: Mapping[str, Any] | None) -> Choice:
+def _chosen(loop: Loop, budget: Budget, asked: Request, recorded: Mapping[str, Any] | None) -> Choice:
     """The precision asked for, or that of the run resumed, or the one that measures best."""
     if asked.precision is not None:
         return Choice(parse_precision(asked.precision, bool(asked.compile)), note="as asked")
-    if earlier is not None:
-        recorded = earlier["precision"]
+    if recorded is not None:
         return Choice(parse_precision(recorded["name"], recorded["compiled"]), note="as before")
     seconds = budget.amount if isinstance(budget, Seconds) else 100.0
     if seconds < 2 or budget.share(loop.progress) > 0.01:

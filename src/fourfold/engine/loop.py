@@ -222,8 +222,12 @@ class Loop:
     # --- state ---------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor that training needs to go on: weights, buffers, average, optimizers."""
+        """Every tensor of the model, and whatever else training needs to go on: average, optimizers.
+
+        ``fixed`` are the parameters that no term trains: a codec's own, or those of earlier stages.
+        """
         found = {"weights.flat": self.weights.flat, "weights.average": self.weights.average}
+        found |= {f"fixed.{name}": value for name, value in self.weights.fixed(self.model).items()}
         found |= {f"buffer.{name}": b for name, b in self.model.named_buffers()}
         for name, optimizer in self.optimizers.items():
             found |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state().items()}
@@ -231,7 +235,7 @@ class Loop:
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor], progress: Progress) -> None:
-        """Go on from a :meth:`state`.
+        """Go on from a :meth:`state`; what of it is ``fixed`` the model must have had when the loop was made.
 
         Raises:
             ValueError: if the state belongs to another model.

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from fourfold.core import GenerativeModel
-from fourfold.engine.checkpoint import save_model, save_state, write_json
+from fourfold.engine.checkpoint import Checkpoint, save_checkpoint, save_model
+from fourfold.engine.files import append_line, write_json, write_lines
 from fourfold.engine.loop import Loop, Step
 from fourfold.engine.monitors import Gap
 
 __all__ = ["Recorder"]
+
+LONGEST = 1 << 20
+"""Bytes of a line of the log; what is longer is damaged."""
 
 
 @final
@@ -35,16 +38,39 @@ class Recorder:
     _sums: dict[str, list[float]] = field(default_factory=dict)
     _last: Step | None = None
 
-    def start(self, model: GenerativeModel, step: int) -> None:
-        """Write what describes the run, and drop what an earlier attempt logged after the step it resumes from."""
+    def start(self, loop: Loop, resumed: bool) -> int:
+        """Write what describes the run, and of one that begins its first checkpoint.
+
+        Of a log, what is damaged or of later steps than the run goes on from is dropped.
+
+        Returns:
+            the number of damaged lines.
+        """
+        self.card |= _spent(self.card, loop)
         if self.folder is None:
-            return
-        write_json(self.folder / "model.json", model.configuration())
+            return 0
+        damaged = self._clear_log(loop.progress.steps if resumed else 0)
+        write_json(self.folder / "model.json", loop.model.configuration())
         write_json(self.folder / "card.json", self.card)
-        log = self.folder / "log.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() and step else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        if not resumed:
+            save_checkpoint(Checkpoint(loop.state(), loop.progress), self.folder)
+        return damaged
+
+    def _clear_log(self, step: int) -> int:
+        """Keep the lines of the log up to a step, one in memory at a time; return how many were damaged."""
+        assert self.folder is not None
+        log, damaged = self.folder / "log.jsonl", 0
+
+        def kept() -> Iterator[bytes]:
+            nonlocal damaged
+            for line in _lines(log):
+                at = _step_of(line)
+                damaged += at is None
+                if at is not None and at <= step:
+                    yield line.strip() + b"\n"
+
+        write_lines(log, kept() if step and log.exists() else ())
+        return damaged
 
     def record(self, loop: Loop, step: Step) -> None:
         """Observe a step; log and save where it is time to."""
@@ -69,18 +95,17 @@ class Recorder:
         norms = {f"{name}/norm": value for name, value in step.norms.items()}
         name = {"stage": self.stage} if self.stage else {}
         line = {"step": step.index, "used": round(step.used, 6), **name, "rate": step.rate, **spent, **means, **norms}
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(line | loop.watched() | dict(gap))) + "\n")
+        append_line(self.folder / "log.jsonl", json.dumps(_finite(line | loop.watched() | dict(gap))))
 
     def save(self, loop: Loop, done: bool = False) -> None:
-        """Write averaged weights, state and card, and log the latest step if that is not done."""
+        """Write state, averaged weights and card, in this order, and log the latest step if that is not done."""
         if self._last is not None and self._sums:
             self._log(loop, self._last, {})
         self.card |= _spent(self.card, loop) | {"done": done}
         if self.folder is not None:
+            save_checkpoint(Checkpoint(loop.state(), loop.progress), self.folder)
             with loop.weights.shown(loop.weights.average):
                 save_model(loop.model, self.folder)
-            save_state(self.folder, loop.state(), loop.progress)
             write_json(self.folder / "card.json", self.card)
         self._saved = time.monotonic()
 
@@ -99,3 +124,21 @@ def _spent(card: Mapping[str, Any], loop: Loop) -> dict[str, Any]:
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values, with ``None`` in place of numbers that JSON does not know."""
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long the beginning."""
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST):
+            yield line
+            while len(line) == LONGEST and not line.endswith(b"\n"):
+                line = file.readline(LONGEST)
+
+
+def _step_of(line: bytes) -> int | None:
+    """The step of a line of the log; ``None`` if the line is damaged."""
+    try:
+        step = json.loads(line)["step"]
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+    return step if isinstance(step, int) else None

@@ -30,14 +30,22 @@ class Stop:
         self.signal = number
 
 
+def _stopping() -> list[signal.Signals]:
+    """The signals that ask to stop: by the keyboard, by ``kill``, and by a terminal that closes, unless under ``nohup``."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        found.append(signal.SIGHUP)
+    return found
+
+
 @contextlib.contextmanager
 def signals() -> Iterator[Stop]:
-    """Turn SIGINT and SIGTERM into a request, so that no step is cut in half; a second one interrupts at once."""
+    """Turn signals that ask to stop into a request, so that no step is cut in half; a second one interrupts at once."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in _stopping()}
     try:
         yield stop
     finally:

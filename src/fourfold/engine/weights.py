@@ -111,6 +111,12 @@ class Weights:
         self._held = [(p, p.data, p.data.to(dtype)) for p in held]
         self.lower()
 
+    def fixed(self, model: nn.Module) -> dict[str, Tensor]:
+        """By name, the parameters of a model that no term trains, whole where the model sees them lowered."""
+        trained = {slot.parameter for slot in self.slots}
+        whole = {p: data for p, data, _ in self._held}
+        return {name: whole.get(p, p.data) for name, p in model.named_parameters() if p not in trained}
+
     def lower(self) -> None:
         """Let the model see what it is trained with: low-precision copies of networks, masters elsewhere."""
         self.refresh(self.slots)

@@ -1,0 +1,84 @@
+"""Files of a run folder, written so that a process may die or a disk fill at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+__all__ = ["append_line", "sweep", "write_bytes", "write_json", "write_lines"]
+
+_TEMPORARY = re.compile(r"\..+\.[0-9]+\.tmp")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that after a crash it is either the old or the new one, never half of either.
+
+    Raises:
+        OSError: naming the file, if the disk is full or may not be written to; the old file is whole.
+    """
+    write_lines(path, [content])
+
+
+def write_lines(path: Path, parts: Iterable[bytes]) -> None:
+    """Write a file as :func:`write_bytes` does, from parts that need not be in memory together."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with _naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.writelines(parts)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    _keep_name(path.parent)
+
+
+def _keep_name(folder: Path) -> None:
+    """Let a renamed file survive a loss of power too, where the system can promise that."""
+    with contextlib.suppress(OSError):
+        file = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically; bytes of file names that are no text are escaped."""
+    write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a text file.
+
+    Raises:
+        OSError: naming the file, if the disk is full or may not be written to.
+    """
+    with _naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def sweep(folder: Path) -> None:
+    """Remove the unfinished files of processes that died while writing; nobody else may be at work in the folder."""
+    for path in [*folder.glob(".*.tmp"), *folder.glob("resume/.*.tmp")]:
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in errors of the system that do not: those of writing do not know where they write."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
