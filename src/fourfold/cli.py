@@ -443,20 +443,35 @@ def evaluate(
 @app.command()
 def compare(
     data: Data,
-    budget: Annotated[str, typer.Option(help="Of each training: 30s, 10m, 2000 steps, ...")] = "1m",
+    budget: Annotated[str, typer.Option(help="Budget of each training: 30s, 10m, 2000 steps, ...")] = "1m",
     paradigms: Annotated[
-        str | None, typer.Option(help="Names or recipes, separated by commas.  [default: all that suit]")
+        str | None,
+        typer.Option(help="Names or recipes, separated by commas; by default all that suit.", show_default=False),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Runs of each paradigm.", min=1)] = 1,
     seed: Seed = 0,
     size: Annotated[str, typer.Option(help="xs, s or m.")] = "s",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The report; results.json lies beside it.")] = Path(
-        "report.html"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The report; its numbers lie beside it (report.html: results.json).")
+    ] = Path("report.html"),
     runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
-    resume: Annotated[bool, typer.Option("--resume/--fresh", help="Use what an earlier call left.")] = True,
-    n: Annotated[int, typer.Option("-n", help="Samples and references, at most.", min=16)] = 2000,
-    features: Annotated[str | None, typer.Option(help="Of images: pixels, efficientnet-lite0 or inception.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Use what an earlier call left, or move it aside to NAME.old.")
+    ] = True,
+    n: Annotated[int, typer.Option("-n", "--n", help="Samples and references, at most.", min=16)] = 2000,
+    features: Annotated[
+        str | None,
+        typer.Option(help="Feature space of images: pixels, efficientnet-lite0 or inception.", show_default=False),
+    ] = None,
+    likelihood_examples: Annotated[int, typer.Option(help="Test examples that are scored, at most.", min=2)] = 1024,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that sampling and scoring may each take in a run; by default half the budget, at least 5.",
+            show_default=False,
+        ),
+    ] = None,
+    sweep: Annotated[bool, typer.Option("--sweep/--no-sweep", help="Try other numbers of sampling steps.")] = True,
     precision: PrecisionName = None,
     compile: Compile = None,
     conditional: Conditional = False,
@@ -467,7 +482,10 @@ def compare(
     length: Length = 256,
     device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
 ) -> None:
-    """Train every paradigm on the same data under the same budget, and write a report."""
+    """Train every paradigm on the same data under the same budget, and write a report.
+
+    The exit code is 1 where a paradigm failed.
+    """
     from fourfold.compare import compare
 
     comparison = compare(
@@ -482,6 +500,9 @@ def compare(
         resume=resume,
         n=n,
         features=features,
+        likelihood_examples=likelihood_examples,
+        patience=patience,
+        sweep=sweep,
         precision=precision,
         compile=compile,
         device=device,
@@ -490,6 +511,8 @@ def compare(
     )
     typer.echo(comparison)
     typer.echo(f"report: {out}")
+    if comparison.failed:
+        raise typer.Exit(1)
 
 
 # --- info and data ----------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ import math
 from xml.etree import ElementTree
 
 import pytest
+from markupsafe import Markup
 
 from fourfold.compare.charts import (
     Axis,
@@ -21,6 +22,7 @@ from fourfold.compare.charts import (
     sparkline,
     strip,
 )
+from fourfold.metrics import Floor
 
 
 def test_axes_map_ends_to_ends_and_keep_values_inside() -> None:
@@ -54,18 +56,34 @@ def test_every_chart_is_well_formed() -> None:
         Point(90.0, 0.5, math.nan, math.nan, "d", "c1"),
     ]
     charts = [
-        scatter(points, "ms", "d", floor=0.3),
+        scatter(points, "ms", "d", floor=Floor(0.3, 0.2, 0.4)),
         scatter([Point(1.0, -0.1, -0.2, 0.1, "negative", "c0")], "ms", "d"),
         curves([Curve(range(1000), [math.sin(i) for i in range(1000)], "loss", "c0")], "s"),
-        curves([Curve([1.0], [2.0], "one point", "c0")], "s"),
         sparkline([1, 2, math.nan, 3], "c0"),
-        strip(0.5, 0.4, math.nan, 0.1, (0, 1, False), "c0"),
-        cloud([[0.1, 0.2]], [[0.3, 5.0]], (0, 1, 0, 1), "c0"),
+        strip(0.5, 0.4, 0.6, Floor(0.1, 0.0, 0.2), (0, 1, False), "c0"),
+        cloud([[0.1, 0.2]], [[0.3, 5.0]], (0, 1, 0, 1), ("a < b", "c & d"), "c0"),
     ]
     for chart in charts:
+        assert isinstance(chart, Markup)
         assert ElementTree.fromstring(chart).tag == "svg"
     assert curves([], "s") == ""
+    assert curves([Curve([1.0], [2.0], "one point", "c0")], "s") == ""  # not an empty frame
     assert sparkline([1.0], "c0") == ""
+
+
+def test_what_is_put_into_a_chart_is_escaped() -> None:
+    attack = '"><script>alert(1)</script>'
+    path = [(0.5, 1.0, attack)]
+    charts = [
+        scatter([Point(1.0, 1.0, 0.5, 2.0, attack, attack, path)], attack, attack),
+        curves([Curve([1.0, 2.0], [2.0, 1.0], attack, attack)], attack),
+        sparkline([1, 2], attack),
+        strip(0.5, 0.4, 0.6, Floor(0.1), (0, 1, False), attack),
+        cloud([[0.1, 0.2]], [], (0, 1, 0, 1), (attack, attack), attack),
+    ]
+    for chart in charts:
+        assert "<script" not in chart
+        assert ElementTree.fromstring(chart).tag == "svg"
 
 
 def test_labels_keep_clear_of_each_other_and_of_what_is_drawn() -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import sys
 from types import ModuleType
 
-from fourfold.compare.comparison import Comparison, Entry, combine, compare
+from fourfold.compare.comparison import Comparison
+from fourfold.compare.entries import Entry, combine
+from fourfold.compare.settings import Settings
+from fourfold.compare.tournament import compare
 
-__all__ = ["Comparison", "Entry", "combine", "compare"]
+__all__ = ["Comparison", "Entry", "Settings", "combine", "compare"]
 
 
 class _Callable(ModuleType):

@@ -1,4 +1,7 @@
-"""Charts as SVG text: they take their colours from the page, so they follow light, dark and print."""
+"""Charts as SVG: they take their colours from the page, so they follow light, dark and print.
+
+Markup is made of literals alone; every text and number put into it is escaped.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,16 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from typing import final
 
+from markupsafe import Markup
+
+from fourfold.metrics import Floor
+
 __all__ = ["Axis", "Curve", "Point", "cloud", "count", "curves", "number", "scatter", "sparkline", "strip"]
+
+
+NO_FLOOR = Floor()
 
 
 @final
@@ -96,23 +105,34 @@ class Point:
 
 
 def scatter(
-    points: Sequence[Point], x_label: str, y_label: str, floor: float = math.nan, width: int = 1130, height: int = 430
-) -> str:
+    points: Sequence[Point], x_label: str, y_label: str, floor: Floor = NO_FLOOR, width: int = 1130, height: int = 430
+) -> Markup:
     """Quality against cost: points with intervals, paths through other settings of the same model, and the floor."""
     xs = [p.x for p in points] + [x for p in points for x, _, _ in p.path]
-    ys = [v for p in points for v in (p.y, p.low, p.high)] + [y for p in points for _, y, _ in p.path] + [floor]
+    ys = [v for p in points for v in (p.y, p.low, p.high)] + [y for p in points for _, y, _ in p.path] + [*floor]
     log_y = all(v > 0 for v in ys if math.isfinite(v))
     ax = Axis.around(xs, 62, width - 16, True, 0.14)
     ay = Axis.around(ys, height - 46, 14, log_y)
-    body = [*_frame(ax, ay, width, height, x_label, y_label)]
-    if math.isfinite(floor):
-        y = ay(floor)
-        body.append(f'<line class="floor" x1="62" x2="{width - 16}" y1="{y}" y2="{y}"/>')
-        body.append(f'<text class="note" x="66" y="{y - 4}">floor: training examples</text>')
+    body = [*_frame(ax, ay, width, height, x_label, y_label), *_floor_across(floor, ay, width)]
     places = _places(points, ax, ay, width)
     for p, place in zip(points, places, strict=True):
         body += _point(p, ax, ay, place)
     return _svg(width, height, body, f"{y_label} against {x_label}")
+
+
+def _floor_across(floor: Floor, ay: Axis, width: int) -> list[Markup]:
+    """The floor as a line over the chart, and its interval as a band."""
+    value, low, high = floor
+    body = []
+    if math.isfinite(low):
+        band = Markup('<rect class="band" x="62" width="{}" y="{}" height="{}"/>')
+        body.append(band.format(width - 78, ay(high), round(ay(low) - ay(high), 1)))
+    if math.isfinite(value):
+        y = ay(value)
+        body.append(Markup('<line class="floor" x1="62" x2="{}" y1="{}" y2="{}"/>').format(width - 16, y, y))
+        text = "floor: training examples" + ("" if math.isnan(low) else ", 95 % of draws in the band")
+        body.append(Markup('<text class="note" x="66" y="{}">{}</text>').format(y - 4, text))
+    return body
 
 
 _Box = tuple[float, float, float, float]
@@ -154,45 +174,44 @@ def _shared(a: _Box, b: _Box) -> float:
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _point(p: Point, ax: Axis, ay: Axis, place: tuple[float, float]) -> list[str]:
+def _point(p: Point, ax: Axis, ay: Axis, place: tuple[float, float]) -> list[Markup]:
     """One point with interval, path and label."""
     x, y = ax(p.x), ay(p.y)
     parts = []
     if p.path:
         line = sorted([(a, b, t) for a, b, t in p.path] + [(p.x, p.y, "")])
         route = " ".join(f"{'L' if i else 'M'}{ax(a)} {ay(b)}" for i, (a, b, _) in enumerate(line))
-        parts.append(f'<path class="line {p.css}" d="{route}"/>')
+        parts.append(Markup('<path class="line {}" d="{}"/>').format(p.css, route))
         for a, b, text in p.path:
-            title, short = escape(text), escape(text.partition(" ")[0])
-            parts.append(
-                f'<circle class="small {p.css}" cx="{ax(a)}" cy="{ay(b)}" r="3"><title>{title}</title></circle>'
-            )
-            parts.append(f'<text class="note" x="{ax(a)}" y="{ay(b) - 8}" text-anchor="middle">{short}</text>')
+            circle = Markup('<circle class="small {}" cx="{}" cy="{}" r="3"><title>{}</title></circle>')
+            parts.append(circle.format(p.css, ax(a), ay(b), text))
+            note = Markup('<text class="note" x="{}" y="{}" text-anchor="middle">{}</text>')
+            parts.append(note.format(ax(a), ay(b) - 8, text.partition(" ")[0]))
     if math.isfinite(p.low):
-        parts.append(f'<line class="whisker {p.css}" x1="{x}" x2="{x}" y1="{ay(p.low)}" y2="{ay(p.high)}"/>')
-    label = escape(p.label)
-    parts.append(f'<circle class="dot {p.css}" cx="{x}" cy="{y}" r="6"><title>{label}</title></circle>')
-    parts.append(f'<text class="label {p.css}" x="{place[0]:.1f}" y="{place[1]:.1f}">{label}</text>')
-    return parts
+        whisker = Markup('<line class="whisker {}" x1="{}" x2="{}" y1="{}" y2="{}"/>')
+        parts.append(whisker.format(p.css, x, x, ay(p.low), ay(p.high)))
+    dot = Markup('<circle class="dot {}" cx="{}" cy="{}" r="6"><title>{}</title></circle>')
+    text = Markup('<text class="label {}" x="{:.1f}" y="{:.1f}">{}</text>')
+    return [*parts, dot.format(p.css, x, y, p.label), text.format(p.css, *place, p.label)]
 
 
-def _frame(ax: Axis, ay: Axis, width: int, height: int, x_label: str, y_label: str) -> list[str]:
+def _frame(ax: Axis, ay: Axis, width: int, height: int, x_label: str, y_label: str) -> list[Markup]:
     """Grid lines, ticks and the names of both axes."""
+    grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>')
+    tick = Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>')
+    axis = Markup('<text class="axis" x="{}" y="{}" text-anchor="middle">{}</text>')
     body = []
-    for tick in ay.ticks():
-        y = ay(tick)
-        body.append(f'<line class="grid" x1="{ax.start}" x2="{ax.stop}" y1="{y}" y2="{y}"/>')
-        body.append(f'<text class="tick" x="{ax.start - 6}" y="{y + 4}" text-anchor="end">{number(tick)}</text>')
-    for tick in ax.ticks():
-        x = ax(tick)
-        body.append(f'<line class="grid" x1="{x}" x2="{x}" y1="{ay.start}" y2="{ay.stop}"/>')
-        body.append(f'<text class="tick" x="{x}" y="{ay.start + 16}" text-anchor="middle">{number(tick)}</text>')
-    middle = (ax.start + ax.stop) / 2
-    body.append(f'<text class="axis" x="{middle}" y="{height - 6}" text-anchor="middle">{escape(x_label)}</text>')
+    for value in ay.ticks():
+        body.append(grid.format(ax.start, ax.stop, ay(value), ay(value)))
+        body.append(tick.format(ax.start - 6, ay(value) + 4, "end", number(value)))
+    for value in ax.ticks():
+        body.append(grid.format(ax(value), ax(value), ay.start, ay.stop))
+        body.append(tick.format(ax(value), ay.start + 16, "middle", number(value)))
+    body.append(axis.format((ax.start + ax.stop) / 2, height - 6, x_label))
     if y_label:
+        turned = Markup('<text class="axis" x="14" y="{}" text-anchor="middle" transform="rotate(-90 14 {})">{}</text>')
         centre = (ay.start + ay.stop) / 2
-        turn = f'transform="rotate(-90 14 {centre})"'
-        body.append(f'<text class="axis" x="14" y="{centre}" text-anchor="middle" {turn}>{escape(y_label)}</text>')
+        body.append(turned.format(centre, centre, y_label))
     return body
 
 
@@ -207,11 +226,14 @@ class Curve:
     css: str
 
 
-def curves(lines: Sequence[Curve], x_label: str, width: int = 262, height: int = 160) -> str:
-    """Lines over one axis; the vertical one leaves out the outermost hundredths, so that early spikes do not flatten all."""
+def curves(lines: Sequence[Curve], x_label: str, width: int = 262, height: int = 160) -> Markup:
+    """Lines over one axis; the vertical one leaves out the outermost hundredths, so that early spikes do not flatten all.
+
+    Empty where no line has two points: there is no course to show.
+    """
     ys = sorted(y for line in lines for y in line.ys if math.isfinite(y))
-    if not ys:
-        return ""
+    if max((len(line.ys) for line in lines), default=0) < 2 or not ys:
+        return Markup("")
     cut = len(ys) // 50
     kept = ys[cut : len(ys) - cut] or ys
     ax = Axis.around([x for line in lines for x in line.xs], 48, width - 8, False, 0.0)
@@ -219,30 +241,37 @@ def curves(lines: Sequence[Curve], x_label: str, width: int = 262, height: int =
     body = [*_frame(ax, ay, width, height, x_label, "")]
     for i, line in enumerate(lines):
         route = _route([(ax(x), ay(y)) for x, y in zip(line.xs, line.ys, strict=True) if math.isfinite(y)])
-        body.append(f'<path class="line {line.css} dash{i}" d="{route}"/>')
+        body.append(Markup('<path class="line {} dash{}" d="{}"/>').format(line.css, i, route))
     return _svg(width, height, body, ", ".join(line.label for line in lines))
 
 
-def sparkline(ys: Sequence[float], css: str, width: int = 90, height: int = 22) -> str:
+def sparkline(ys: Sequence[float], css: str, width: int = 90, height: int = 22) -> Markup:
     """A small line without axes."""
     finite = [y for y in ys if math.isfinite(y)]
     if len(finite) < 2:
-        return ""
+        return Markup("")
     ay = Axis.around(finite, height - 2, 2, False, 0.02)
     route = _route([(round(2 + i * (width - 4) / (len(finite) - 1), 1), ay(y)) for i, y in enumerate(finite)])
-    return _svg(width, height, [f'<path class="line {css}" d="{route}"/>'], "course during training", "spark")
+    line = Markup('<path class="line {}" d="{}"/>').format(css, route)
+    return _svg(width, height, [line], "course during training", "spark")
 
 
-def strip(value: float, low: float, high: float, floor: float, axis: tuple[float, float, bool], css: str) -> str:
-    """A number as a dot on a line with its interval, the floor as a mark; all rows of a column share the axis."""
+def strip(value: float, low: float, high: float, floor: Floor, axis: tuple[float, float, bool], css: str) -> Markup:
+    """A number as a dot on a line with its interval, the floor as a mark in its own; all rows of a column share the axis."""
     width, height = 130, 18
     scale = Axis(axis[0], axis[1], 6, width - 6, axis[2])
-    body = [f'<line class="grid" x1="6" x2="{width - 6}" y1="9" y2="9"/>']
-    if math.isfinite(floor):
-        body.append(f'<line class="floor" x1="{scale(floor)}" x2="{scale(floor)}" y1="1" y2="17"/>')
+    body = [Markup('<line class="grid" x1="6" x2="{}" y1="9" y2="9"/>').format(width - 6)]
+    if math.isfinite(floor.low):
+        left, right = scale(floor.low), scale(floor.high)
+        band = Markup('<rect class="band" x="{}" width="{}" y="1" height="16"/>')
+        body.append(band.format(left, round(right - left, 1)))
+    if math.isfinite(floor.value):
+        at = scale(floor.value)
+        body.append(Markup('<line class="floor" x1="{}" x2="{}" y1="1" y2="17"/>').format(at, at))
     if math.isfinite(low):
-        body.append(f'<line class="whisker {css}" x1="{scale(low)}" x2="{scale(high)}" y1="9" y2="9"/>')
-    body.append(f'<circle class="dot {css}" cx="{scale(value)}" cy="9" r="4"/>')
+        whisker = Markup('<line class="whisker {}" x1="{}" x2="{}" y1="9" y2="9"/>')
+        body.append(whisker.format(css, scale(low), scale(high)))
+    body.append(Markup('<circle class="dot {}" cx="{}" cy="9" r="4"/>').format(css, scale(value)))
     return _svg(width, height, body, f"{number(value)} with its interval; the mark is the floor", "strip")
 
 
@@ -250,17 +279,21 @@ def cloud(
     points: Sequence[Sequence[float]],
     behind: Sequence[Sequence[float]],
     box: tuple[float, float, float, float],
+    names: tuple[str, str],
     css: str,
-) -> str:
-    """Samples over data, as dots in one box (``x`` low, high, ``y`` low, high)."""
+) -> Markup:
+    """Samples over data, as dots in one box (``x`` low, high, ``y`` low, high), its sides named."""
     size = 240
-    ax, ay = Axis(box[0], box[1], 4, size - 4), Axis(box[2], box[3], size - 4, 4)
+    ax, ay = Axis(box[0], box[1], 16, size - 4), Axis(box[2], box[3], size - 18, 4)
     body = []
     for rows, name in ((behind, "behind"), (points, css)):
         inside = [(x, y) for x, y in rows if box[0] <= x <= box[1] and box[2] <= y <= box[3]]
         if inside:
-            body.append(f'<path class="dots {name}" d="{"".join(f"M{ax(x)} {ay(y)}h0" for x, y in inside)}"/>')
-    return _svg(size, size, body, "samples over data", "cloud")
+            route = "".join(f"M{ax(x)} {ay(y)}h0" for x, y in inside)
+            body.append(Markup('<path class="dots {}" d="{}"/>').format(name, route))
+    turned = Markup('<text class="note" x="10" y="112" text-anchor="middle" transform="rotate(-90 10 112)">{}</text>')
+    body.append(Markup('<text class="note" x="126" y="236" text-anchor="middle">{}</text>').format(names[0][:32]))
+    return _svg(size, size, [*body, turned.format(names[1][:32])], "samples over data", "cloud")
 
 
 def _route(points: Sequence[tuple[float, float]], most: int = 240) -> str:
@@ -271,8 +304,6 @@ def _route(points: Sequence[tuple[float, float]], most: int = 240) -> str:
     return " ".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(means))
 
 
-def _svg(width: int, height: int, body: Sequence[str], title: str, css: str = "chart") -> str:
-    return (
-        f'<svg class="{css}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escape(title)}">{"".join(body)}</svg>'
-    )
+def _svg(width: int, height: int, body: Sequence[Markup], title: str, css: str = "chart") -> Markup:
+    start = Markup('<svg class="{}" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">{}</svg>')
+    return start.format(css, width, height, width, height, title, Markup("").join(body))

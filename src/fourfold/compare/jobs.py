@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-__all__ = ["Job", "Outcome", "read_job", "run", "write_json"]
+from fourfold.compare.health import health_of
+from fourfold.engine import locked
+from fourfold.engine.checkpoint import write_json
+from fourfold.engine.lock import LOCK
+from fourfold.metrics import Score
+
+__all__ = ["FORMAT", "Job", "Outcome", "read_job", "run"]
+
+FORMAT = 2
+"""Of ``result.json``; what an earlier version measured is measured again, of the weights that are there."""
 
 
 @final
@@ -61,24 +72,9 @@ class Outcome:
     seconds: float = 0.0
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that the file is whole or the old one."""
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
-    part.replace(path)
-
-
 def read_job(folder: Path) -> Job:
     """The job that a folder was made for."""
     return Job(**json.loads((folder / "job.json").read_text(encoding="utf-8")))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or ``None`` where there is no whole one."""
-    with contextlib.suppress(FileNotFoundError, ValueError):
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return value
-    return None
 
 
 def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True) -> Outcome:
@@ -87,47 +83,99 @@ def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True) ->
     Args:
         job: what to run.
         runs_dir: the folder of folders.
-        resume: take what is finished and go on with what is not; otherwise everything is done again.
+        resume: take what is finished and go on with what is not; otherwise what is there is moved aside, to ``NAME.old``.
         progress: show the process's progress bar.
 
     Raises:
         KeyboardInterrupt: when interrupted, after the process has saved its state.
+        RunInUse: if another comparison works in the folder.
     """
     folder = job.folder(runs_dir)
-    result = _read(folder / "result.json")
-    if resume and result is not None and result["evaluation"] == job.evaluation:
+    result = _finished(folder, job)
+    if resume and result is not None:
         return Outcome(job, folder, result)
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in ("result.json", "failure.json", *(() if resume else ("trained.json", "run/card.json"))):
-        (folder / stale).unlink(missing_ok=True)
-    write_json(folder / "job.json", asdict(job))
-    start = time.perf_counter()
-    code = _process(folder, progress)
-    seconds = time.perf_counter() - start
-    result = _read(folder / "result.json")
+    with locked(folder, "part of a comparison that is made") as lock:
+        if not resume:
+            _move_aside(folder)
+        for stale in ("result.json", "failure.json"):
+            (folder / stale).unlink(missing_ok=True)
+        write_json(folder / "job.json", asdict(job))
+        start = time.perf_counter()
+        code = _process(folder, progress, lock)
+        seconds = time.perf_counter() - start
+    result = _finished(folder, job)
     if result is not None:
         return Outcome(job, folder, result, seconds=seconds)
     return Outcome(job, folder, failure=_read(folder / "failure.json") or _unexplained(code), seconds=seconds)
 
 
-def _process(folder: Path, progress: bool) -> int:
-    """Run the worker to its end; on an interruption let it save, then pass the interruption on."""
-    arguments = [sys.executable, "-m", "fourfold.compare.worker", str(folder), *([] if progress else ["--quiet"])]
-    with (folder / "output.txt").open("a") as output:
-        process = subprocess.Popen(arguments, stdout=output, stderr=None if progress else output)
+def _finished(folder: Path, job: Job) -> dict[str, Any] | None:
+    """The result of a job, if there is one of this version, measured as the job asks, with scores that can be read."""
+    result = _read(folder / "result.json")
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if result is not None and result["format"] == FORMAT and result["evaluation"] == job.evaluation:
+            for record in [*result["scores"], *(other["score"] for other in result["sweep"])]:
+                Score.from_record(record)
+            health_of(result, job.budget)
+            return result
+    return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A JSON object, or ``None`` where there is no whole one."""
+    with contextlib.suppress(OSError, ValueError):
+        value = json.loads(path.read_text(encoding="utf-8"))
+        return value if isinstance(value, dict) else None
+    return None
+
+
+def _move_aside(folder: Path) -> None:
+    """Move everything but the lock to ``NAME.old``, in the place of what was moved there before."""
+    found = [path for path in folder.iterdir() if path.name != LOCK]
+    if not found:
+        return
+    aside = folder.with_name(f"{folder.name}.old")
+    if aside.exists():
+        shutil.rmtree(aside)
+    aside.mkdir()
+    for path in found:
+        path.rename(aside / path.name)
+
+
+def _process(folder: Path, progress: bool, lock: int) -> int:
+    """Run the worker to its end; on an interruption let it save, then pass the interruption on.
+
+    The worker is a session of its own, so that only this process hears the terminal, and tells it once. It inherits the lock,
+    and ends when its standard input does: it outlives this process by no more than the step it is in. ``-P`` keeps files of
+    the current folder from being imported.
+    """
+    arguments = [sys.executable, "-P", "-m", "fourfold.compare.worker", str(folder), *([] if progress else ["--quiet"])]
+    with (folder / "output.txt").open("a", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=None if progress else output,
+            start_new_session=True,
+            pass_fds=(lock,) if os.name == "posix" else (),
+        )
         try:
             code = process.wait()
         except KeyboardInterrupt:
             _let_save(process)
             raise
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()
     if code in (130, -signal.SIGINT):
         raise KeyboardInterrupt
     return code
 
 
 def _let_save(process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
-    """Wait for a process that was interrupted too; end it if it does not end by itself."""
+    """Ask a process to save and end; end it if it does not end by itself."""
     try:
+        process.terminate()
         process.wait(seconds)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
         process.kill()

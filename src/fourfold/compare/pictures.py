@@ -69,13 +69,15 @@ class Plane:
         x = x.double()
         self.mean, self.scale = x.mean(0), x.std(0).clamp(min=1e-12)
         if x.shape[1] == 2:
-            self.axes, self.names = torch.eye(2).double() * self.scale, names or ("column 0", "column 1")
+            self.axes = torch.eye(2).double() * self.scale
+            self.names = (names[0], names[1]) if names else ("column 0", "column 1")
             self.shift = self.mean
         else:
             z = (x - self.mean) / self.scale
             self.axes = torch.linalg.eigh(torch.cov(z.T).reshape(x.shape[1], -1))[1][:, -2:].flip(1)
             self.axes = torch.cat([self.axes, torch.zeros(len(self.axes), 2 - self.axes.shape[1])], 1)
-            self.names, self.shift = ("first principal component", "second"), torch.zeros(2).double()
+            self.names = ("first principal component", "second principal component" if x.shape[1] > 1 else "")
+            self.shift = torch.zeros(2).double()
         flat = self(x)
         pad = 0.06 * (flat.amax(0) - flat.amin(0)).clamp(min=1e-9)
         low, high = flat.amin(0) - pad, flat.amax(0) + pad

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,72 +12,55 @@ from typing import TYPE_CHECKING, Any, final
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
-from safetensors.torch import load_file
 from torch import Tensor
 
+from fourfold.compare import modes
 from fourfold.compare.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
+from fourfold.compare.entries import Entry, mark
+from fourfold.compare.modes import Measured, read_log
+from fourfold.compare.outputs import GENERATOR, results_path
 from fourfold.compare.pictures import Plane, grid, pairs
-from fourfold.metrics import Score, examples
+from fourfold.compare.samples import kept
+from fourfold.compare.words import interval, label, plural
+from fourfold.engine import parse_budget
+from fourfold.engine.budget import Seconds
+from fourfold.metrics import Floor, Score, examples
 from fourfold.paradigms import build, cards, resolve
 from fourfold.spaces import Images, Text, Vectors
-from fourfold.vocabulary import FACTS, Facts, FailureMode, Kind
+from fourfold.vocabulary import FACTS, Card, Facts, FailureMode, Kind
 
 if TYPE_CHECKING:
-    from fourfold.compare.comparison import Comparison, Entry
+    from fourfold.compare.comparison import Comparison
 
-__all__ = ["label", "write_report"]
+__all__ = ["write_report"]
 
-_LABELS = {
-    "frechet_distance": "Fréchet distance",
-    "mmd²": "MMD²",
-    "ngram_divergence": "n-gram divergence",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "memorisation_ratio": "memorisation ratio",
-    "detail_ratio": "detail ratio",
-    "repetition": "repetition",
-    "copied": "copied from training",
-    "likelihood": "likelihood",
-    "likelihood_gap": "training less test likelihood",
-    "drift": "own samples less test likelihood",
-    "evaluations_per_sample": "network evaluations per sample",
-    "milliseconds_per_sample": "milliseconds per sample",
-}
-_MEASURED_BY: Mapping[str, tuple[str, ...]] = {
-    "drift": ("drift",),
-    "repetition": ("repetition",),
-    "overfitting": ("likelihood_gap",),
-    "blur": ("detail_ratio",),
-    "mode collapse": ("recall", "coverage"),
-    "memorisation": ("memorisation_ratio", "copied"),
-    "prior hole": ("precision",),
-    "bridges": ("precision",),
-}
-"""Failure modes that scores of samples reveal, beside what training logs."""
 COLOURS = 12
 """Colours of the page's style sheet."""
-_MARKS = {Kind.EXACT: "=", Kind.LOWER_BOUND: "≤", Kind.ESTIMATE: "≈", Kind.UNNORMALISED: "~", Kind.NONE: ""}
+SHOWN = 64
+"""Samples of a picture, at most."""
+CLOUD = 1000
+"""Dots of a cloud, at most."""
 
 
 def write_report(comparison: Comparison, path: Path) -> None:
-    """Render the page of a comparison and write it."""
+    """Render the page of a comparison and write it. All HTML is the template's; whatever is put into it is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"number": number, "count": count, "formula": _formula, "label": label}
+    environment.filters |= {
+        "number": number,
+        "count": count,
+        "formula": _formula,
+        "label": label,
+        "interval": interval,
+        "plural": plural,
+        "sparkline": sparkline,
+    }
     template = environment.from_string(files("fourfold.compare").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    path.write_text(template.render(_context(comparison)), encoding="utf-8")
+    path.write_text(template.render(_context(comparison, path)), encoding="utf-8")
 
 
-def label(name: str) -> str:
-    """A score's name in words: ``frechet_distance[pixels]`` is "Fréchet distance (pixels)"."""
-    stem, _, rest = name.partition("[")
-    words = _LABELS.get(stem, stem.replace("_", " "))
-    return f"{words} ({rest.rstrip(']')})" if rest else words
-
-
-def _context(comparison: Comparison) -> dict[str, Any]:
-    views = [_View(entry, f"c{i % COLOURS}", comparison) for i, entry in enumerate(comparison.entries)]
+def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
+    colours = _colours([entry.name for entry in comparison.entries])
+    views = [_View(entry, colours[entry.name], comparison) for entry in comparison.entries]
     done = [view for view in views if view.entry.finished]
     for view in done:
         view.teacher = next((other for other in done if view.taught and other.entry.name == "diffusion"), None)
@@ -86,24 +68,61 @@ def _context(comparison: Comparison) -> dict[str, Any]:
         "c": comparison,
         "views": views,
         "done": done,
-        "findings": _findings(done),
+        "by_name": {view.entry.name: view for view in views},
+        "used": _used(done, comparison.settings.budget),
         "kinds": _kind_groups(done),
         "quality": _Column([v.entry.headline for v in done]),
         "coverage": _Column([v.entry.score("coverage") or v.entry.score("repetition") for v in done]),
-        "trade": Markup(_trade(done)),
+        "trade": _trade(done),
         "data_picture": _data_picture(comparison),
         "references": comparison.data["references"],
         "names": list(dict.fromkeys(score.name for view in done for score in view.entry.scores)),
         "texts": isinstance(comparison.dataset.space, Text),
         "phases": _phases(done),
+        "generator": GENERATOR,
+        "results": results_path(path).name,
     }
+
+
+def _colours(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each entry: a paradigm of this package has one and the same in every report.
+
+    Other paradigms, and a second recipe of one paradigm, take colours that are free.
+    """
+    own = {name: i for i, name in enumerate(sorted(name for name, card in cards().items() if _of_package(card)))}
+    found: dict[str, int] = {}
+    for name in names:
+        colour = own.get(name.partition("/")[0], -1)
+        if 0 <= colour < COLOURS and colour not in found.values():
+            found[name] = colour
+    free = [i for i in range(COLOURS - 1, -1, -1) if i not in found.values()] or list(range(COLOURS))
+    for i, name in enumerate(name for name in names if name not in found):
+        found[name] = free[i % len(free)]
+    return {name: f"c{colour}" for name, colour in found.items()}
+
+
+def _of_package(card: Card) -> bool:
+    functions = [getattr(recipe, "func", recipe) for recipe in card.recipes.values()]  # some are partials
+    return all(function.__module__.startswith("fourfold.") for function in functions)
+
+
+def _used(views: Sequence[_View], budget: str) -> str:
+    """What was asked of each training, and what each used."""
+    healths = [health for view in views for health in view.entry.health]
+    if not healths:
+        return f"{budget} asked"
+    asked = parse_budget(budget)
+    seconds = [health.seconds for health in healths]
+    words = f"{asked.amount:g} s" if isinstance(asked, Seconds) else str(asked)
+    low, high = (number(f(seconds)) for f in (min, max))
+    return f"{words} asked, {low if low == high else f'{low} to {high}'} s used"
 
 
 def _phases(views: Sequence[_View]) -> dict[str, float]:
     """Seconds that all runs took, by phase."""
     found: dict[str, float] = {}
     for result in (result for view in views for result in view.entry.results):
-        for phase, seconds in result.get("phases", {}).items():
+        for phase, seconds in result["phases"].items():
             found[phase] = found.get(phase, 0.0) + seconds
     return found
 
@@ -117,9 +136,8 @@ class _Column:
 
     def __init__(self, scores: Sequence[Score | None]) -> None:
         self.scores = [score for score in scores if score is not None]
-        self.label = label(self.scores[0].name) if self.scores else ""
-        self.better = self.scores[0].better if self.scores else ""
-        self.floor = self.scores[0].floor if self.scores else math.nan
+        self.first = self.scores[0] if self.scores else Score("", math.nan)
+        self.label, self.better = label(self.first.name), self.first.better
         values = [v for s in self.scores for v in (s.value, s.low, s.high, s.floor) if math.isfinite(v)]
         points = [v for s in self.scores for v in (s.value, s.floor) if math.isfinite(v)]
         # A share of the data, of which more is better, is read on a linear axis.
@@ -129,7 +147,8 @@ class _Column:
 
     def strip(self, score: Score, css: str) -> Markup:
         """A score as a dot on the column's axis."""
-        return Markup(strip(score.value, score.low, score.high, score.floor, self.axis, css))
+        floor = Floor(score.floor, score.floor_low, score.floor_high)
+        return strip(score.value, score.low, score.high, floor, self.axis, css)
 
 
 def _kind_groups(views: Sequence[_View]) -> list[tuple[str, list[_View]]]:
@@ -142,67 +161,14 @@ def _kind_groups(views: Sequence[_View]) -> list[tuple[str, list[_View]]]:
     return list(groups.items())
 
 
-# --- findings ---------------------------------------------------------------------------------------------------------
-
-
-def _findings(views: Sequence[_View]) -> list[Markup]:
-    """What the numbers say, in sentences; a lead that lies within the intervals is called none."""
-    if not views:
-        return []
-    found = [_leader(views, "Closest to the data", lambda e: e.headline)]
-    found.append(_leader(views, "Covers most of the test data", lambda e: e.score("coverage")))
-    found.append(_likelihoods(views))
-    found.append(_speeds(views))
-    return [Markup(text) for text in found if text]
-
-
-def _leader(views: Sequence[_View], title: str, pick: Callable[[Entry], Score | None]) -> str:
-    pairs_ = [(view, score) for view in views if (score := pick(view.entry)) is not None and math.isfinite(score.value)]
-    if len(pairs_) < 2:
-        return ""
-    pairs_.sort(key=lambda pair: pair[1].value, reverse=pairs_[0][1].better == "higher")
-    (first, best), rest = pairs_[0], pairs_[1:]
-    near = [view.link for view, s in rest if s.low <= best.high and best.low <= s.high]
-    floor = f"; training examples score {number(best.floor)}" if math.isfinite(best.floor) else ""
-    shared = f" Not told apart from it: {', '.join(near)}." if near else ""
-    return (
-        f"<b>{title}:</b> {first.link}, {label(best.name)} <b>{number(best.value)}</b>{_interval(best)}{floor}.{shared}"
-    )
-
-
-def _likelihoods(views: Sequence[_View]) -> str:
-    parts = []
-    for kind, group in _kind_groups(views):
-        score = group[0].entry.likelihood
-        # The level of an unnormalised one means nothing.
-        if score is not None and math.isfinite(score.value) and score.kind is not Kind.UNNORMALISED:
-            parts.append(f"{kind}: {group[0].link} {group[0].likelihood} {score.unit}")
-    return f"<b>Likelihood,</b> each kind for itself: {'; '.join(parts)}." if parts else ""
-
-
-def _speeds(views: Sequence[_View]) -> str:
-    times = [(score.value, view) for view in views if (score := view.entry.score("milliseconds_per_sample"))]
-    if len(times) < 2:
-        return ""
-    times.sort(key=lambda pair: pair[0])
-    (fast, first), (slow, last) = times[0], times[-1]
-    return (
-        f"<b>Fastest to sample:</b> {first.link}, {number(fast)} ms and {first.evaluations}; "
-        f"{last.link} takes {number(slow / max(fast, 1e-9))} times as long ({last.evaluations})."
-    )
-
-
-def _interval(score: Score) -> str:
-    return f" ({number(score.low)} to {number(score.high)})" if math.isfinite(score.low) else ""
-
-
-def _trade(views: Sequence[_View]) -> str:
-    """Quality against sampling time."""
+def _trade(views: Sequence[_View]) -> Markup:
+    """Quality against sampling time, all at one number of samples."""
     points = [point for view in views if (point := view.point()) is not None]
     heads = [head for view in views if (head := view.entry.headline) is not None]
     if not points:
-        return ""
-    return scatter(points, "milliseconds per sample (logarithmic)", f"{label(heads[0].name)}", heads[0].floor)
+        return Markup("")
+    floor = Floor(heads[0].floor, heads[0].floor_low, heads[0].floor_high)
+    return scatter(points, "milliseconds per sample (logarithmic)", label(heads[0].name), floor)
 
 
 # --- one paradigm -----------------------------------------------------------------------------------------------------
@@ -214,8 +180,13 @@ class _Mode:
     """A failure mode and what was measured of it."""
 
     mode: FailureMode
-    measured: list[Markup]
+    measured: list[Measured]
     origin: str = ""
+
+    @property
+    def word(self) -> str:
+        """The gravest word of its measurements."""
+        return modes.worst(self.measured)
 
 
 @final
@@ -229,7 +200,7 @@ class _View:
         self.folder = next((o.folder for o in entry.outcomes if o.result is not None), None)
         self.result = entry.results[0] if entry.results else {}
         self.facts = self._facts()
-        self.log = _log(self.folder)
+        self.log = [] if self.folder is None else read_log(self.folder / "run" / "log.jsonl")
         self.teacher: _View | None = None
 
     def _facts(self) -> Facts:
@@ -274,10 +245,10 @@ class _View:
         return self.facts.likelihood_note
 
     @property
-    def lost(self) -> Markup:
-        """What a student lost and gained beside the diffusion model of the same comparison."""
+    def lost(self) -> str:
+        """What a student lost and gained beside the diffusion model of the same comparison; empty without one."""
         if self.teacher is None:
-            return Markup("")
+            return ""
         parts = []
         for name in ("evaluations_per_sample", "milliseconds_per_sample"):
             own, other = self.entry.score(name), self.teacher.entry.score(name)
@@ -288,12 +259,7 @@ class _View:
             parts.append(f"{label(own.name)} {number(own.value)} instead of {number(other.value)}")
         likelihood = self.teacher.likelihood
         lost = "" if likelihood == "none" else f"; lost is the likelihood (there {likelihood})"
-        return Markup(f"Beside {self.teacher.link}, trained as long: {', '.join(parts)}{lost}.")
-
-    @property
-    def link(self) -> str:
-        """The name, as a link to the section."""
-        return f'<a class="name {self.css}" href="#{self.anchor}">{self.entry.name}</a>'
+        return f", trained as long: {', '.join(parts)}{lost}."
 
     @property
     def likelihood(self) -> str:
@@ -301,10 +267,8 @@ class _View:
         score = self.entry.likelihood
         if score is None or not math.isfinite(score.value):
             return "none"
-        mark = _MARKS[score.kind or Kind.NONE]
-        if score.kind is Kind.LOWER_BOUND and score.better == "higher":
-            mark = "≥"  # the bound is on log p itself, and this unit keeps its sign
-        return f"{'' if mark == '=' else mark + ' '}{number(score.value)}"
+        sign = mark(score)
+        return f"{'' if sign == '=' else f'{sign} '}{number(score.value)}"
 
     @property
     def half_width(self) -> str:
@@ -334,18 +298,21 @@ class _View:
         ]
 
     def picture(self) -> Markup:
-        """Its samples."""
-        if self.folder is None:
+        """Its samples; images of classes in the order of the classes."""
+        images = isinstance(self.comparison.dataset.space, Images)
+        x = None if self.folder is None else kept(self.folder, "samples", SHOWN if images else CLOUD)
+        if x is None or self.folder is None:
             return Markup("")
-        return _picture(_samples(self.folder)["samples"], self.comparison, self.css)
+        labels = kept(self.folder, "labels", SHOWN) if images else None
+        return _picture(x if labels is None else x[labels.argsort(stable=True)], self.comparison, self.css)
 
     def nearest(self) -> str:
         """Samples above their nearest training examples, as a data URI; empty where there are none."""
         space = self.comparison.dataset.space
         if self.folder is None or not isinstance(space, Images):
             return ""
-        kept = _samples(self.folder)
-        return pairs(kept["samples"], kept["nearest"], space)
+        upper, lower = kept(self.folder, "samples", SHOWN), kept(self.folder, "nearest")
+        return "" if upper is None or lower is None else pairs(upper, lower, space)
 
     def point(self) -> Point | None:
         """Its place in the plot of quality against time, with the other numbers of steps that were tried."""
@@ -354,31 +321,32 @@ class _View:
             return None
         path = [
             (other["milliseconds"], other["score"]["value"], f"{number(other['evaluations'])} evaluations")
-            for other in self.result.get("sweep", [])
+            for other in self.entry.sweeps
             if other["score"]["value"] is not None
         ]
         return Point(time.value, head.value, head.low, head.high, self.entry.name, self.css, path)
 
     def losses(self) -> Markup:
-        """A chart of the loss of each term over the seconds of training."""
-        keys = self._loss_keys()
-        lines = [self._curve(key) for key in keys]
-        return Markup(curves(lines, "seconds of training"))
+        """A chart of the training loss of each term, and of its held-out loss where that is logged, over the seconds."""
+        return curves([self._curve(key) for key, _ in self._keys()], "seconds of training")
 
     @property
     def terms(self) -> str:
-        """The names of several terms, as a legend; of one, nothing."""
-        names = [key.removesuffix("/loss") for key in self._loss_keys()]
-        styles = ("solid", "dashed", "dotted")
-        words = [f"{name} {style}" for name, style in zip(names, styles, strict=False)]
+        """A legend of the lines of :meth:`losses`."""
+        found = [f"{name} {style}" for (_, name), style in zip(self._keys(), _STYLES, strict=False)]
         last = " of the last stage" if self.stages else ""
-        return f"loss{last}: {', '.join(words)}" if len(names) > 1 else f"loss{last}"
+        return f"loss{last}: {', '.join(found)}" if len(found) > 1 else f"loss{last}"
 
-    def _loss_keys(self) -> list[str]:
-        return [key for key in (self.log[-1] if self.log else {}) if key.endswith("/loss")]
+    def _keys(self) -> list[tuple[str, str]]:
+        """The keys of losses in the log, each with a name for the legend."""
+        keys = dict.fromkeys(key for line in self.log for key in line)
+        terms = [key.removesuffix("/loss") for key in keys if key.endswith("/loss")]
+        found = [(f"{term}/loss", term if len(terms) > 1 else "training") for term in terms]
+        held = [key for key in keys if key.endswith("/held_out")]
+        return [*found, *((key, "held out") for key in held)][: len(_STYLES)]
 
     def _curve(self, key: str) -> Curve:
-        lines = [line for line in self.log if _finite(line.get(key))]
+        lines = [line for line in self.log if _finite(line.get(key)) and _finite(line.get("seconds"))]
         return Curve([line["seconds"] for line in lines], [line[key] for line in lines], key, self.css)
 
     def modes(self) -> list[_Mode]:
@@ -386,109 +354,56 @@ class _View:
         own = [_Mode(mode, self._measured(mode)) for mode in self.facts.failure_modes]
         return own + self._inherited_modes({mode.mode.name for mode in own})
 
+    def _measured(self, mode: FailureMode) -> list[Measured]:
+        logged = modes.from_log(mode, self.log)
+        return [*logged, *modes.from_scores(mode, self.entry), *modes.from_sweep(mode, self.entry)]
+
     def _inherited_modes(self, known: set[str]) -> list[_Mode]:
         """The failure modes of the models that were trained first, as these logged them."""
         found = []
         stages = build(self.entry.name, self.comparison.dataset.space, "xs").stages() if self.stages else []
         for stage in stages:
-            log = [] if self.folder is None else _lines(self.folder / "run" / "stages" / stage.name / "log.jsonl")
+            log = [] if self.folder is None else read_log(self.folder / "run" / "stages" / stage.name / "log.jsonl")
             for mode in FACTS[stage.model.paradigm].failure_modes:
-                measured = [self._monitored(key, log) for key in self._keys(mode.monitor, log)]
-                if mode.name not in known and any(measured):
+                measured = modes.from_log(mode, log)
+                if mode.name not in known and measured:
                     found.append(_Mode(mode, measured, stage.name))
         return found
 
-    def _measured(self, mode: FailureMode) -> list[Markup]:
-        found = [self._monitored(key) for key in self._keys(mode.monitor)]
-        scores = [self.entry.score(name) for name in _MEASURED_BY.get(mode.name, ())]
-        found += [_told(score) for score in scores if score is not None]
-        if mode.name == "discretisation error" and self.result.get("sweep"):
-            found.append(self._steps())
-        return found
 
-    def _keys(self, monitor: str, log: Sequence[Mapping[str, Any]] | None = None) -> list[str]:
-        """The keys of a log (by default its own) that end in a monitor's name."""
-        keys = dict.fromkeys(key for line in (self.log if log is None else log) for key in line)
-        return [key for key in keys if monitor and key.rpartition("/")[2] == monitor]
-
-    def _monitored(self, key: str, log: Sequence[Mapping[str, Any]] | None = None) -> Markup:
-        values = [line[key] for line in (self.log if log is None else log) if _finite(line.get(key))]
-        if not values:
-            return Markup("")
-        name = key.rpartition("/")[2].replace("_", " ")
-        ends = f"{number(values[0])} → <b>{number(values[-1])}</b>"
-        return Markup(f"{name} {ends} {sparkline(_smooth(values), self.css)}")
-
-    def _steps(self) -> Markup:
-        head, cost = self.entry.headline, self.entry.score("evaluations_per_sample")
-        assert head is not None
-        assert cost is not None
-        rows = [(o["evaluations"], o["score"]["value"]) for o in self.result["sweep"]] + [(cost.value, head.value)]
-        words = ", ".join(f"{number(q)} at {number(e)}" for e, q in sorted(rows))
-        return Markup(f"{label(head.name)} by network evaluations: {words}")
-
-
-def _told(score: Score) -> Markup:
-    floor = f", floor {number(score.floor)}" if math.isfinite(score.floor) else ""
-    unit = f" {score.unit}" if score.unit else ""
-    return Markup(f"{label(score.name)} <b>{number(score.value)}</b>{_interval(score)}{unit}{floor}")
+_STYLES = ("solid", "dashed", "dotted", "dash-dotted")
+"""How the lines of a chart are drawn, in their order."""
 
 
 def _formula(text: str) -> Markup:
     """A formula with its subscripts set as such."""
     letters = "A-Za-zα-ωΑ-Ω0-9"
-    return Markup(re.sub(f"_((?:&lt;)?[{letters}]+(?:,[{letters}]+)*)", r"<sub>\1</sub>", str(escape(text))))
+    parts = re.split(f"_(<?[{letters}]+(?:,[{letters}]+)*)", text)
+    low = [Markup("<sub>{}</sub>").format(part) if i % 2 else escape(part) for i, part in enumerate(parts)]
+    return Markup("").join(low)
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
-def _smooth(values: Sequence[float], parts: int = 40) -> list[float]:
-    """Means of at most so many consecutive parts."""
-    step = max(1, math.ceil(len(values) / parts))
-    return [sum(values[i : i + step]) / len(values[i : i + step]) for i in range(0, len(values), step)]
-
-
-def _log(folder: Path | None) -> list[dict[str, Any]]:
-    """The lines of a run's log."""
-    return [] if folder is None else _lines(folder / "run" / "log.jsonl")
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; one that a crash cut off is left out."""
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.endswith("}")]
-
-
-def _samples(folder: Path) -> dict[str, Tensor]:
-    kept = load_file(folder / "samples.safetensors")
-    if "labels" in kept:  # rows by class
-        order = kept["labels"].argsort(stable=True)
-        return {**kept, "samples": kept["samples"][order] if "nearest" not in kept else kept["samples"]}
-    return kept
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
 def _picture(x: Tensor, comparison: Comparison, css: str) -> Markup:
-    """Examples in the way their space is looked at."""
+    """Examples in the way their space is looked at; of a space that is not known here, their numbers."""
     dataset = comparison.dataset
     if isinstance(dataset.space, Images):
-        return Markup(f'<img class="grid" alt="samples" src="{grid(x, dataset.space)}">')
+        return Markup('<img class="grid" alt="samples" src="{}">').format(grid(x, dataset.space))
     if isinstance(dataset.space, Vectors):
         plane = Plane(dataset.train.x, dataset.space.columns)
         behind = [] if css == "behind" else plane.points(dataset.test.x)
-        return Markup(cloud(plane.points(x), behind, plane.box, css))
-    assert isinstance(dataset.space, Text)
-    excerpts = [dataset.space.show(row) for row in x[:2]]
-    return Markup("").join(Markup("<pre>{}</pre>").format(text[:400]) for text in excerpts)
+        return cloud(plane.points(x), behind, plane.box, plane.names, css)
+    shown = [dataset.space.show(row) if isinstance(dataset.space, Text) else str(row) for row in x[:2]]
+    return Markup("").join(Markup("<pre>{}</pre>").format(text[:400]) for text in shown)
 
 
 def _data_picture(comparison: Comparison) -> Markup:
     """Test examples in the same way."""
     x = examples(comparison.dataset, comparison.data["references"]).test
-    return _picture(x[:1000], comparison, "behind")
+    return _picture(x[:CLOUD], comparison, "behind")

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 import sys
+import threading
 import time
 import traceback
 from dataclasses import dataclass
@@ -18,23 +21,24 @@ from typing import Any, final
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from safetensors.torch import save_file
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from torch import Tensor
 
-from fourfold.compare.jobs import Job, read_job, write_json
+from fourfold.compare.jobs import FORMAT, Job, read_job
+from fourfold.compare.samples import keep
 from fourfold.compare.snapshot import load_snapshot
+from fourfold.compare.usage import Usage, load_average
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, Split
-from fourfold.engine import Interrupted, Run, Step, fit, resumable
+from fourfold.engine import Run, Step, fit, resumable
+from fourfold.engine.checkpoint import write_json
 from fourfold.metrics import Drawn, Examples, Pixels, Score, draw, examples, headline, likelihood, peak_memory, quality
-from fourfold.spaces import Images
+from fourfold.spaces import Images, Text
 from fourfold.vocabulary import Kind
 
 __all__ = ["main"]
 
-SHOWN = 64
-"""Samples kept for the report."""
 NEIGHBOURS = 8
 """Samples shown with their nearest training example."""
 
@@ -59,12 +63,20 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     folder = Path(arguments[0])
     sys.excepthook = _Report(folder)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _work(folder, "--quiet" not in arguments)
-    except Interrupted as error:
-        print(error, file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(str(error) or "interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of standard input, then ask this process to save and end, as the parent would have done."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @final
@@ -84,12 +96,19 @@ class _Report:
 def _work(folder: Path, show: bool) -> None:
     job, clock = read_job(folder), _Clock()
     dataset = load_snapshot(Path(job.data))
-    columns = (TextColumn("{task.description:28}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not show) as bar:
+    with Progress(*columns(), console=Console(stderr=True), disable=not show) as bar:
         trained = _trained(job, folder, dataset, bar)
         clock.lap("training")
         result = _measure(job, folder, dataset, Run.load(folder / "run").model.to(job.device), bar, clock)
-    write_json(folder / "result.json", {**trained, **result, "phases": clock.seconds, "evaluation": job.evaluation})
+    whole = {**trained, **result, "phases": clock.seconds, "evaluation": job.evaluation}
+    write_json(folder / "result.json", whole)
+
+
+def columns() -> list[ProgressColumn]:
+    """The columns of the progress bar: 80 characters, of which the clock never loses one."""
+    description = TextColumn("{task.description}", table_column=Column(width=30, no_wrap=True, overflow="ellipsis"))
+    note = TextColumn("{task.fields[note]}", table_column=Column(width=28, no_wrap=True, overflow="ellipsis"))
+    return [description, BarColumn(bar_width=10), note, TimeElapsedColumn(table_column=Column(width=7, no_wrap=True))]
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -100,14 +119,18 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
     record = folder / "trained.json"
     if record.exists():
         known: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        return known
-    task = bar.add_task(f"{job.paradigm} · training", total=1.0, note="")
+        if known.get("format") == FORMAT:
+            return known
+    task, taken = bar.add_task(f"{job.paradigm} · training", total=1.0, note=""), 0
 
     def observe(step: Step) -> None:
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in step.losses.items())
-        bar.update(task, completed=step.used, note=f"step {step.index}  {losses}  {1 / max(step.seconds, 1e-9):.1f}/s")
+        nonlocal taken
+        taken += 1
+        losses = " ".join(f"{value:.3g}" for value in step.losses.values())
+        note = f"step {step.index}, {1 / max(step.seconds, 1e-9):.2g}/s, loss {losses}"
+        bar.update(task, completed=step.used, note=note)
 
-    resume = resumable(folder / "run")
+    resume, load, before = resumable(folder / "run"), load_average(), Usage.now()
     run = fit(
         job.paradigm,
         dataset,
@@ -121,23 +144,34 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
         device=job.device,
         observe=observe,
     )
+    usage = Usage.now().since(before).record() if taken else {}  # a run that was done already used nothing
+    known = _record(job, run, dataset)
+    known |= {"resumed": resume, "usage": {**usage, "threads": torch.get_num_threads(), "load": load}}
+    write_json(record, known)
+    return known
+
+
+def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
+    """What a finished training says of itself; epochs are those of the last stage."""
     card = run.card
-    known = {
+    stages, batch_size = card.get("stages", []), card["training"]["batch_size"]
+    steps = stages[-1]["steps"] if stages else card["steps"]
+    length = dataset.space.length if isinstance(dataset.space, Text) else 1
+    return {
+        "format": FORMAT,
         "paradigm": job.paradigm,
         "recipe": card["recipe"],
         "facts": card["facts"],
         "seed": job.seed,
         "parameters": card["parameters"],
         "steps": card["steps"],
+        "epochs": steps * batch_size * length / len(dataset.train),
         "seconds": card["seconds"],
         "precision": card["precision"],
-        "batch_size": card["training"]["batch_size"],
-        "stages": card.get("stages", []),
+        "batch_size": batch_size,
+        "stages": stages,
         "training_memory": peak_memory(run.model),
-        "resumed": resume,
     }
-    write_json(record, known)
-    return known
 
 
 # --- measurement ------------------------------------------------------------------------------------------------------
@@ -154,9 +188,9 @@ def _measure(
     task = bar.add_task(f"{job.paradigm} · sampling", total=n, note=f"{n} samples")
     first = None if chosen.cond is None else chosen.cond[:1]
     model.sample(1, first, seed=job.seed + 1)  # warm up with one sample: a chain is long even so
+    before = Usage.now()
     drawn = draw(model, n, job.seed, chosen.cond, patience, advance=lambda done: bar.update(task, completed=done))
-    sampling_memory = peak_memory(model)
-    _keep(folder, drawn, chosen, dataset)
+    usage, sampling_memory = Usage.now().since(before), peak_memory(model)
     clock.lap("sampling")
     task = bar.add_task(f"{job.paradigm} · measuring", total=3, note="quality")
     scores = quality(drawn.x, dataset, chosen, settings["features"])
@@ -167,30 +201,31 @@ def _measure(
     extra = _own_likelihood(model, dataset, drawn, chosen, scored, time.perf_counter() - start, patience)
     clock.lap("likelihood")
     bar.update(task, advance=1, note="sampling steps")
-    sweep = _sweep(model, dataset, chosen, job, drawn) if settings["sweep"] else []
+    swept = _sweep(model, dataset, chosen, job, drawn) if settings["sweep"] else []
+    keep(folder, _shown(drawn, chosen, dataset) | {f"steps.{other.steps}": other.x for other in swept})
     clock.lap("sweep")
     bar.update(task, advance=1, note="done")
     return {
         "scores": [score.record() for score in (scored, *scores, *extra, *drawn.scores())],
         "sampling_memory": sampling_memory,
+        "sampling_usage": usage.record(),
         "sampler": repr(model.sampler),
         "objective": type(model.objective).__name__,
         "estimand": type(model.estimand).__name__,
-        "sweep": sweep,
+        "sweep": [other.record for other in swept],
     }
 
 
-def _keep(folder: Path, drawn: Drawn, chosen: Examples, dataset: Dataset) -> None:
-    """Keep what the report shows: the first samples, and for images their nearest training examples."""
-    many = SHOWN if isinstance(dataset.space, Images) else 1000
-    kept: dict[str, Tensor] = {"samples": drawn.x[:many].contiguous().clone()}
+def _shown(drawn: Drawn, chosen: Examples, dataset: Dataset) -> dict[str, Tensor]:
+    """The samples, their labels, and for images the nearest training examples of the first."""
+    found = {"samples": drawn.x}
     if chosen.cond is not None and chosen.cond.ndim == 1:
-        kept["labels"] = chosen.cond[: len(kept["samples"])].clone()
+        found["labels"] = chosen.cond[: len(drawn.x)]
     if isinstance(dataset.space, Images):
         pixels = Pixels(dataset.space.levels)
         distances = torch.cdist(pixels(drawn.x[:NEIGHBOURS]), pixels(chosen.all_train))
-        kept["nearest"] = chosen.all_train[distances.argmin(1)].contiguous().clone()
-    save_file(kept, folder / "samples.safetensors")
+        found["nearest"] = chosen.all_train[distances.argmin(1)]
+    return found
 
 
 def _own_likelihood(
@@ -212,7 +247,7 @@ def _own_likelihood(
     x = drawn.x.flatten() if drawn.x.dtype == torch.long else drawn.x
     labels = None if chosen.cond is None else chosen.cond[: len(x)]
     drawn_ones = dataclasses.replace(dataset, test=Split(x, labels))
-    train, own = (likelihood(model, part, scored.n, 0, patience) for part in (known, drawn_ones))
+    train, own = (likelihood(model, part, scored.n, 0, patience / 2) for part in (known, drawn_ones))
     return [
         _difference("likelihood_gap", train, scored, "training less test examples"),
         _difference("drift", own, scored, "own samples less test examples"),
@@ -226,7 +261,17 @@ def _difference(name: str, a: Score, b: Score, words: str) -> Score:
     return Score(name, value, value - half, value + half, n=a.n, protocol=f"mean likelihood of {words}", unit=a.unit)
 
 
-def _sweep(model: GenerativeModel, dataset: Dataset, chosen: Examples, job: Job, drawn: Drawn) -> list[dict[str, Any]]:
+@final
+@dataclass(frozen=True)
+class _Swept:
+    """Samples at another number of steps, and what a result says of them."""
+
+    steps: int
+    x: Tensor
+    record: dict[str, Any]
+
+
+def _sweep(model: GenerativeModel, dataset: Dataset, chosen: Examples, job: Job, drawn: Drawn) -> list[_Swept]:
     """The headline of quality at fewer and more steps, for a sampler that has a number of ``steps``, while time allows."""
     steps = getattr(model.sampler, "steps", None)
     if not (isinstance(steps, int) and dataclasses.is_dataclass(model.sampler)):
@@ -234,15 +279,14 @@ def _sweep(model: GenerativeModel, dataset: Dataset, chosen: Examples, job: Job,
     patience, found = job.evaluation["patience"], []
     start = time.perf_counter()
     for count in sorted({max(steps // 4, 1), max(steps // 2, 1), 2 * steps} - {steps}):
-        if time.perf_counter() - start + drawn.seconds * count / steps > patience / 2 or len(drawn.x) < len(
-            chosen.test
-        ):
+        if time.perf_counter() - start + drawn.seconds * count / steps > patience / 2:
             break
         other = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=count))
         again = draw(other, len(drawn.x), job.seed, chosen.cond)
         head = headline(again.x, dataset, chosen, job.evaluation["features"])
         cost = [score.value for score in again.scores()]
-        found.append({"steps": count, "evaluations": cost[0], "milliseconds": cost[1], "score": head.record()})
+        record = {"steps": count, "evaluations": cost[0], "milliseconds": cost[1], "score": head.record()}
+        found.append(_Swept(count, again.x, record))
     return found
 
 

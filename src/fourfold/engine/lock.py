@@ -26,7 +26,7 @@ class RunInUse(ValueError):  # noqa: N818 (what it is)
 
 
 @contextlib.contextmanager
-def locked(folder: Path, doing: str = "being trained") -> Iterator[None]:
+def locked(folder: Path, doing: str = "being trained") -> Iterator[int]:
     """Hold a folder alone while the context is open.
 
     The lock is the kernel's (``flock``), so it ends with the process, however that dies. On a file system without locks
@@ -36,6 +36,9 @@ def locked(folder: Path, doing: str = "being trained") -> Iterator[None]:
         folder: is made if it is not there; one that was made is removed again if nothing came into it.
         doing: what a second process is told about the first.
 
+    Yields:
+        The descriptor of the locked file: a child process that inherits it holds the folder too.
+
     Raises:
         RunInUse: if another process holds the folder, naming that process.
     """
@@ -43,7 +46,7 @@ def locked(folder: Path, doing: str = "being trained") -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     file = _hold(folder / LOCK, f"{folder} is {doing}")
     try:
-        yield
+        yield file
     finally:
         with contextlib.suppress(OSError):
             (folder / LOCK).unlink()  # before the lock is released, so that nobody else's file is removed

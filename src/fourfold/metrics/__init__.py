@@ -11,6 +11,7 @@ from __future__ import annotations
 from fourfold.metrics.evaluation import (
     Drawn,
     Examples,
+    check_features,
     default_features,
     draw,
     evaluate,
@@ -50,6 +51,7 @@ __all__ = [
     "Standardised",
     "bootstrap",
     "cached",
+    "check_features",
     "choose_draws",
     "copied_ngrams",
     "coverage",

@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.core import GenerativeModel, LogProb, count_evaluations
+from fourfold.core import GenerativeModel, LogProb, Space, count_evaluations
 from fourfold.data import Dataset, Split
 from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, Standardised, cached, image_features
@@ -30,6 +30,7 @@ from fourfold.vocabulary import Kind
 __all__ = [
     "Drawn",
     "Examples",
+    "check_features",
     "default_features",
     "draw",
     "evaluate",
@@ -56,21 +57,26 @@ class Drawn:
         seconds: wall-clock time of all.
         evaluations: network evaluations per sample, counted.
         batch_size: samples drawn at once.
+        laps: milliseconds per sample of each batch.
     """
 
     x: Tensor
     seconds: float
     evaluations: float
     batch_size: int
+    laps: tuple[float, ...] = ()
 
     def scores(self) -> list[Score]:
-        """Network evaluations and milliseconds of one sample."""
+        """Network evaluations and milliseconds of one sample, these with the range over batches where there are several."""
         n, device = len(self.x), f"batches of {self.batch_size}, {torch.get_num_threads()} threads"
         counted = "counted by a hook on the estimand's network"
-        milliseconds = 1e3 * self.seconds / n
+        value = 1e3 * self.seconds / n
+        several = len(self.laps) > 1
+        low, high = (min(*self.laps, value), max(*self.laps, value)) if several else (math.nan, math.nan)
+        timed = f"{device}; interval: the range over {len(self.laps)} batches" if several else device
         return [
             Score("evaluations_per_sample", self.evaluations, n=n, protocol=counted, better="lower"),
-            Score("milliseconds_per_sample", milliseconds, n=n, protocol=device, unit="ms", better="lower"),
+            Score("milliseconds_per_sample", value, low, high, n=n, protocol=timed, unit="ms", better="lower"),
         ]
 
 
@@ -192,16 +198,19 @@ def draw(
         advance: called with the number drawn after each batch.
     """
     parts: list[Tensor] = []
+    laps: list[float] = []
     done, start = 0, time.perf_counter()
     step = max(64, batch_size // 64 * 64)
     with count_evaluations(model.estimand) as count:
         while done < n and (seconds is None or not done or time.perf_counter() - start < seconds):
             size = min(64 if not done and seconds is not None else step - done % step, n - done)
             labels = None if cond is None else cond[done : done + size]
+            begun = time.perf_counter()
             parts.append(model.sample(size, labels, seed, step, start=done).cpu())
+            laps.append(1e3 * (time.perf_counter() - begun) / size)
             done += size
             advance(done)
-    return Drawn(torch.cat(parts), time.perf_counter() - start, count.rows / done, min(step, n))
+    return Drawn(torch.cat(parts), time.perf_counter() - start, count.rows / done, min(step, n), tuple(laps))
 
 
 # --- likelihood -------------------------------------------------------------------------------------------------------
@@ -287,17 +296,29 @@ def headline(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None
     return next(_measures(x, dataset, chosen, features))
 
 
+def check_features(space: Space, features: str | None) -> None:
+    """Refuse a feature space that a kind of data does not have, and a kind of data without measures.
+
+    Raises:
+        ValueError, TypeError: as :func:`quality`.
+    """
+    if isinstance(space, Images):
+        image_features(features or default_features(space), space.levels)
+    elif features is not None:
+        raise ValueError(f"{type(space).__name__} has no feature space {features!r}: leave features out")
+    elif not isinstance(space, (Vectors, Text)):
+        raise TypeError(f"no measures are known for {type(space).__name__}")
+
+
 def _measures(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None) -> Iterator[Score]:
     space = dataset.space
     if isinstance(space, Images):
         return _of_images(x, space, chosen, image_features(features or default_features(space), space.levels))
-    if features is not None:
-        raise ValueError(f"{type(space).__name__} has no feature space {features!r}: leave features out")
+    check_features(space, features)
     if isinstance(space, Vectors):
         return _of_vectors(x, chosen)
-    if isinstance(space, Text):
-        return _of_text(x, chosen, "characters" if space.vocabulary else "bytes")
-    raise TypeError(f"no measures are known for {type(space).__name__}")
+    assert isinstance(space, Text)
+    return _of_text(x, chosen, "characters" if space.vocabulary else "bytes")
 
 
 def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -> Iterator[Score]:

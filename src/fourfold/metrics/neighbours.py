@@ -26,7 +26,7 @@ def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | No
     Reference: Kynkaanniemi, Karras, Laine, Lehtinen, Aila 2019, https://arxiv.org/abs/1904.06991
     """
     floor = floor_of(train, len(x), lambda base: _part(_inside(base, y, k)))
-    return _share(f"precision[{features}]", _inside(x, y, k), _words(x, y, k, "samples")).beside(floor)
+    return _share(f"precision[{features}]", _inside(x, y, k), _words(x, y, k, "samples"), floor)
 
 
 def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Score:
@@ -35,7 +35,7 @@ def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None 
     Reference: Kynkaanniemi, Karras, Laine, Lehtinen, Aila 2019, https://arxiv.org/abs/1904.06991
     """
     floor = floor_of(train, len(x), lambda base: _part(_inside(y, base, k)))
-    return _share(f"recall[{features}]", _inside(y, x, k), _words(x, y, k, "references")).beside(floor)
+    return _share(f"recall[{features}]", _inside(y, x, k), _words(x, y, k, "references"), floor)
 
 
 def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Score:
@@ -57,7 +57,7 @@ def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | Non
     Reference: Naeem, Oh, Uh, Choi, Yoo 2020, https://arxiv.org/abs/2002.09797
     """
     floor = floor_of(train, len(x), lambda base: _part(_covered(base, y, k)))
-    return _share(f"coverage[{features}]", _covered(x, y, k), _words(x, y, k, "references")).beside(floor)
+    return _share(f"coverage[{features}]", _covered(x, y, k), _words(x, y, k, "references"), floor)
 
 
 def memorisation_ratio(
@@ -90,13 +90,14 @@ def _part(hits: Tensor) -> float:
     return hits.double().mean().item()
 
 
-def _share(name: str, hits: Tensor, words: str) -> Score:
+def _share(name: str, hits: Tensor, words: str, floor: Floor) -> Score:
     """A share of points; two hits and two misses are added for its interval, so that a share of 0 or 1 has one too."""
     terms = hits.double()[:, None]
     _, low, high = bootstrap(_mean, torch.cat([terms, _PLUS_FOUR]))
     value = _part(hits)
     words = f"{words}: bootstrap with two hits and two misses added (Agresti, Coull 1998)"
-    return Score(name, value, min(low, value), max(high, value), n=len(hits), protocol=words, better="higher")
+    score = Score(name, value, min(low, value), max(high, value), n=len(hits), protocol=words, better="higher")
+    return score.beside(Floor(floor.value, max(floor.low, 0.0), min(floor.high, 1.0)))
 
 
 def _words(x: Tensor, y: Tensor, k: int, over: str) -> str:

@@ -79,11 +79,18 @@ class Score:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Score:
-        """What :meth:`record` wrote."""
-        fields = ("value", "low", "high", "floor", "floor_low", "floor_high")
-        numbers = {k: math.nan for k in fields if record.get(k) is None}
-        kind = record.get("kind")
-        return cls(**{**record, **numbers, "kind": None if kind is None else Kind(kind)})
+        """What :meth:`record` wrote.
+
+        Raises:
+            TypeError, ValueError: for a record that :meth:`record` did not write.
+        """
+        numbers = ("value", "low", "high", "floor", "floor_low", "floor_high")
+        known: dict[str, Any] = {**record, **{k: math.nan for k in numbers if record.get(k) is None}}
+        score = cls(**{**known, "kind": None if record.get("kind") is None else Kind(record["kind"])})
+        plain = all(type(getattr(score, k)) in (int, float) for k in (*numbers, "n"))
+        if not plain or not all(type(getattr(score, k)) is str for k in ("name", "protocol", "unit", "better")):
+            raise ValueError(f"not the record of a score: {str(record)[:80]}")
+        return score
 
 
 def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS) -> tuple[float, float, float]:

@@ -1,0 +1,139 @@
+"""One paradigm in a comparison: its runs, and their scores at the number of samples that all have."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+import torch
+
+from fourfold.compare.health import Health, health_of
+from fourfold.compare.jobs import Outcome
+from fourfold.metrics import Score
+from fourfold.metrics.score import t_quantile
+from fourfold.vocabulary import Kind
+
+__all__ = ["Entry", "combine", "mark"]
+
+_MARKS = {Kind.EXACT: "=", Kind.LOWER_BOUND: "≤", Kind.ESTIMATE: "≈", Kind.UNNORMALISED: "~"}
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """One paradigm in a comparison.
+
+    Attributes:
+        name: as :func:`fourfold.build` takes it.
+        outcomes: of each seed, finished or failed.
+        scores: of all finished seeds together, by :func:`combine`; those of samples at one number of samples for all entries.
+        sweeps: of the first finished seed at other numbers of sampling steps, as its result holds them, at the same number
+            of samples.
+    """
+
+    name: str
+    outcomes: tuple[Outcome, ...] = ()
+    scores: tuple[Score, ...] = ()
+    sweeps: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """What the finished runs left."""
+        return [o.result for o in self.outcomes if o.result is not None]
+
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """What the failed runs left."""
+        return [{"seed": o.job.seed, **o.failure} for o in self.outcomes if o.failure is not None]
+
+    @property
+    def finished(self) -> bool:
+        """Whether at least one seed has a result."""
+        return bool(self.results)
+
+    @property
+    def health(self) -> list[Health]:
+        """How each finished training went."""
+        return [health_of(o.result, o.job.budget) for o in self.outcomes if o.result is not None]
+
+    @property
+    def marks(self) -> list[str]:
+        """Why the figures say nothing about it, each with its seed where there are several."""
+        several = len(self.health) > 1
+        seeds = [o.job.seed for o in self.outcomes if o.result is not None]
+        return [
+            f"seed {seed}: {mark}" if several else mark
+            for seed, health in zip(seeds, self.health, strict=True)
+            for mark in health.marks
+        ]
+
+    def score(self, name: str) -> Score | None:
+        """The score of a name, given without its brackets."""
+        return next((s for s in self.scores if s.name.partition("[")[0] == name), None)
+
+    @property
+    def likelihood(self) -> Score | None:
+        """The likelihood, also where its kind is ``none``."""
+        return self.score("likelihood")
+
+    @property
+    def headline(self) -> Score | None:
+        """The first measure of quality."""
+        return self.scores[1] if self.scores else None
+
+    def record(self) -> dict[str, Any]:
+        """A JSON value; each run holds its own scores at its own number of samples."""
+        healths = iter(self.health)
+        runs = [
+            {**o.result, "folder": str(o.folder), "health": next(healths).record()}
+            for o in self.outcomes
+            if o.result is not None
+        ]
+        scores = [score.record() for score in self.scores]
+        return {"name": self.name, "marks": self.marks, "scores": scores, "runs": runs, "failures": self.failures}
+
+
+def mark(p: Score) -> str:
+    """``=``, ``≤``, ``≈``: a bound on the likelihood is one from the other side where lower is better."""
+    sign = "" if p.kind is None else _MARKS.get(p.kind, "")
+    return "≥" if sign == "≤" and p.better == "higher" else sign
+
+
+def combine(scores: Sequence[Score]) -> Score:
+    """One score of several seeds: their mean, and its 95 % interval by Student's t; of one seed, the score itself.
+
+    Few seeds may agree by luck, so the half-width is never less than the seeds' own intervals imply:
+    ``max(t_{S-1} s, sqrt(mean h²)) / sqrt(S)`` with ``s`` the standard deviation over ``S`` seeds and ``h`` the half-width of
+    each. It is NaN where neither is known.
+
+    Raises:
+        ValueError: if the scores are of different names or kinds.
+    """
+    first = scores[0]
+    if len({(score.name, score.kind) for score in scores}) != 1:
+        raise ValueError(f"{first.name}: scores of several names or kinds are not averaged")
+    if len(scores) == 1:
+        return first
+    values = torch.tensor([score.value for score in scores], dtype=torch.float64)
+    halves = torch.tensor([(score.high - score.low) / 2 for score in scores], dtype=torch.float64)
+    spread = t_quantile(len(scores)) * values.std().item()
+    within = halves.square().mean().sqrt().item()
+    half = max(spread, 0.0 if math.isnan(within) else within) / math.sqrt(len(scores))
+    half = half if half > 0 else math.nan
+    mean, counts = values.mean().item(), sorted({score.n for score in scores})
+    floors = [sum(getattr(s, name) for s in scores) / len(scores) for name in ("floor", "floor_low", "floor_high")]
+    differ = f" (n = {', '.join(map(str, counts))})" if len(counts) > 1 else ""
+    protocol = f"mean of {len(scores)} seeds{differ}, interval over seeds (Student's t); each: {first.protocol}"
+    return replace(
+        first,
+        value=mean,
+        low=mean - half,
+        high=mean + half,
+        floor=floors[0],
+        floor_low=floors[1],
+        floor_high=floors[2],
+        n=counts[0],
+        protocol=protocol,
+    )

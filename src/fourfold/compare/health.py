@@ -1,0 +1,111 @@
+"""Whether a model was trained enough, and undisturbed enough, for its figures to say something about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, final
+
+from fourfold.engine.budget import Budget, Seconds, parse_budget
+
+__all__ = ["Health", "advice", "causes", "health_of"]
+
+FEWEST_STEPS = 50
+"""Steps below which a model has not been trained."""
+MOST_OF_BUDGET = 1.2
+"""A run that used more than this multiple of its budget was compared with others that had less."""
+LEAST_SHARE = 0.8
+"""Of the processor: with less, a budget in seconds bought less training than another's. Other budgets buy the same."""
+ENOUGH = 4
+"""How many times the fewest steps a longer budget should buy."""
+_TIMES = (
+    *((15, "15s"), (30, "30s"), (60, "1m"), (120, "2m"), (300, "5m"), (600, "10m"), (1200, "20m"), (1800, "30m")),
+    *((3600, "1h"), (7200, "2h"), (18000, "5h"), (36000, "10h")),
+)
+
+
+@final
+@dataclass(frozen=True)
+class Health:
+    """How one training went.
+
+    Attributes:
+        steps: of the stage that had fewest.
+        epochs: passes of the model itself, which is the last stage, over the training data.
+        seconds: of training, all stages together.
+        share: of the processor, see :class:`~fourfold.compare.usage.Usage`; NaN where it was not recorded.
+        marks: why its figures say nothing about it, each in a few words; empty where they do.
+    """
+
+    steps: int
+    epochs: float
+    seconds: float
+    share: float
+    marks: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        """A JSON value."""
+        share = None if math.isnan(self.share) else self.share
+        known = {"steps": self.steps, "epochs": round(self.epochs, 4), "seconds": self.seconds}
+        return {**known, "share": share, "marks": list(self.marks)}
+
+
+def health_of(result: Mapping[str, Any], budget: str) -> Health:
+    """Judge a finished run by what it recorded, and the budget it was given."""
+    stages = result["stages"]
+    steps = min([stage["steps"] for stage in stages] or [result["steps"]])
+    share = result.get("usage", {}).get("share")
+    share = math.nan if share is None else float(share)
+    seconds, asked = float(result["seconds"]), parse_budget(budget)
+    timed, marks = isinstance(asked, Seconds), []
+    if steps < FEWEST_STEPS:
+        marks.append(f"{steps} step{'' if steps == 1 else 's'}")
+    if timed and seconds > MOST_OF_BUDGET * asked.amount:
+        marks.append(f"{seconds:.0f} s of training for {asked.amount:g} s")
+    if timed and share < LEAST_SHARE:
+        marks.append(f"{share:.0%} of the processor")
+    return Health(steps, float(result["epochs"]), seconds, share, tuple(marks))
+
+
+def causes(health: list[Health], budget: str) -> list[str]:
+    """The rules that some training broke."""
+    asked = parse_budget(budget)
+    timed = isinstance(asked, Seconds)
+    found = {
+        f"fewer than {FEWEST_STEPS} steps": any(h.steps < FEWEST_STEPS for h in health),
+        f"more than {MOST_OF_BUDGET:g} times the budget": timed and any(_over(h, asked) for h in health),
+        f"less than {LEAST_SHARE:.0%} of the processor": timed and any(h.share < LEAST_SHARE for h in health),
+    }
+    return [words for words, broken in found.items() if broken]
+
+
+def _over(health: Health, asked: Budget) -> bool:
+    return health.seconds > MOST_OF_BUDGET * asked.amount
+
+
+def advice(health: list[Health], budget: str) -> tuple[str, str]:
+    """A budget that should suffice for all (empty: this one does), and the way out in words."""
+    asked = parse_budget(budget)
+    factor = max((ENOUGH * FEWEST_STEPS / max(h.steps, 1) for h in health if h.steps < FEWEST_STEPS), default=1.0)
+    timed = isinstance(asked, Seconds)
+    if timed:
+        factor = max([factor, *(h.seconds / asked.amount for h in health if _over(h, asked))])
+    disturbed = timed and any(h.share < LEAST_SHARE for h in health)
+    longer = _longer(asked, factor) if factor > 1 else ""
+    ways = [f"give --budget {_quoted(longer)}"] if longer else []
+    ways += ["use a quiet machine"] if disturbed else []
+    return longer, " and ".join(ways)
+
+
+def _quoted(budget: str) -> str:
+    return f"'{budget}'" if " " in budget else budget
+
+
+def _longer(budget: Budget, factor: float) -> str:
+    """A round budget of at least so many times another."""
+    amount = factor * budget.amount
+    if not isinstance(budget, Seconds):
+        digits = 10 ** max(math.floor(math.log10(amount)), 0)
+        return str(budget.part(math.ceil(amount / digits) * digits / budget.amount))
+    return next((text for seconds, text in _TIMES if amount <= seconds), f"{math.ceil(amount / 3600)}h")

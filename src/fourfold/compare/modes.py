@@ -1,0 +1,262 @@
+"""Failure modes: what was measured of each, and a word for it where a threshold is known."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+from fourfold.compare.charts import number
+from fourfold.compare.entries import Entry
+from fourfold.compare.words import interval, label
+from fourfold.metrics import Score
+from fourfold.vocabulary import FailureMode
+
+__all__ = ["Judged", "Measured", "from_log", "from_scores", "from_sweep", "held_out", "read_log", "worst"]
+
+FINE, WATCH, BAD = "fine", "watch", "bad"
+NO_THRESHOLD = "no threshold is known"
+_ORDER = {"": 0, FINE: 1, WATCH: 2, BAD: 3}
+
+_MEASURED_BY: Mapping[str, tuple[str, ...]] = {
+    "drift": ("drift",),
+    "repetition": ("repetition",),
+    "overfitting": ("likelihood_gap",),
+    "blur": ("detail_ratio",),
+    "mode collapse": ("recall", "coverage"),
+    "memorisation": ("memorisation_ratio", "copied"),
+    "prior hole": ("precision",),
+    "bridges": ("precision",),
+}
+"""Failure modes that scores of samples reveal, beside what training logs."""
+
+
+@final
+@dataclass(frozen=True)
+class Judged:
+    """A word (``fine``, ``watch``, ``bad``, or none) and the rule that gave it."""
+
+    word: str = ""
+    rule: str = NO_THRESHOLD
+
+
+@final
+@dataclass(frozen=True)
+class Measured:
+    """One measurement of a failure mode.
+
+    Attributes:
+        name: what was measured, in words.
+        before: the text before the number that counts.
+        value: that number.
+        after: the text after it: interval, unit, floor.
+        course: the number during training, for a small line; empty where there is none.
+        judged: what is thought of it.
+    """
+
+    name: str
+    value: str
+    before: str = ""
+    after: str = ""
+    course: Sequence[float] = ()
+    judged: Judged = field(default=Judged())
+
+
+def worst(measured: Sequence[Measured]) -> str:
+    """The gravest word of several measurements; empty where no threshold is known."""
+    return max((m.judged.word for m in measured), key=_ORDER.__getitem__, default="")
+
+
+# --- what training logged ---------------------------------------------------------------------------------------------
+
+
+def _below(watch: float, bad: float) -> Callable[[Sequence[float]], Judged]:
+    """A number that should stay below thresholds: its mean over the last quarter of the log counts."""
+
+    def judge(values: Sequence[float]) -> Judged:
+        last = _late(values)
+        word = BAD if last > bad else WATCH if last > watch else FINE
+        return Judged(word, f"watch above {watch:g}, bad above {bad:g}")
+
+    return judge
+
+
+def _about_one(values: Sequence[float]) -> Judged:
+    """A ratio that is one for the data."""
+    ratio = abs(math.log(max(_late(values), 1e-12)))
+    word = BAD if ratio > math.log(2) else WATCH if ratio > math.log(1.25) else FINE
+    return Judged(word, "1 is that of the data; watch outside 0.8 to 1.25, bad outside 0.5 to 2")
+
+
+def _active(values: Sequence[float]) -> Judged:
+    """How many units of the code carry anything: none is collapse."""
+    last, most = values[-1], max(values)
+    word = BAD if last < 1 else WATCH if last < most / 2 else FINE
+    return Judged(word, "watch below half of their greatest number, bad at none")
+
+
+def _growth(values: Sequence[float]) -> Judged:
+    """A number that may settle anywhere, but not grow without end: its last quarter against the middle."""
+    if len(values) < 8:
+        return Judged("", "too few values to tell growth")
+    middle = values[len(values) // 4 : len(values) // 2]
+    ratio = abs(_late(values)) / max(sum(map(abs, middle)) / len(middle), 1e-12)
+    word = BAD if ratio > 10 else WATCH if ratio > 3 else FINE
+    return Judged(word, "last quarter of training against the second: watch above 3 times, bad above 10 times")
+
+
+_MONITORS: Mapping[str, Callable[[Sequence[float]], Judged]] = {
+    "critic_accuracy": _below(0.9, 0.99),
+    "diversity": _about_one,
+    "active_units": _active,
+    "inverse_error": _below(1e-3, 1e-2),
+    "energy_gap": _growth,
+    "rhat": _below(1.01, 1.1),
+}
+"""Monitors with a threshold. R-hat: 1.01 is Vehtari et al. 2021 (https://arxiv.org/abs/1903.08008), 1.1 Gelman, Rubin 1992."""
+
+
+def _late(values: Sequence[float]) -> float:
+    """The mean over the last quarter."""
+    last = values[-max(len(values) // 4, 1) :]
+    return sum(last) / len(last)
+
+
+def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]]) -> list[Measured]:
+    """What the monitor of a failure mode logged."""
+    keys = dict.fromkeys(key for line in log for key in line if mode.monitor and _stem(key) == mode.monitor)
+    found = []
+    for key in keys:
+        values = _values(log, key)
+        if values:
+            judged = _MONITORS[mode.monitor](values) if mode.monitor in _MONITORS else Judged()
+            name = mode.monitor.replace("_", " ")
+            found.append(Measured(name, number(values[-1]), f"{number(values[0])} → ", "", _smooth(values), judged))
+        if mode.monitor == "gap":
+            found += held_out(log, key.rpartition("/")[0])
+    return found
+
+
+def held_out(log: Sequence[Mapping[str, Any]], term: str) -> list[Measured]:
+    """The held-out loss: how much of what it has fallen it has risen again."""
+    values = _values(log, f"{term}/held_out")
+    if len(values) < 3:
+        return []
+    least = min(values)
+    fallen, risen = values[0] - least, values[-1] - least
+    share = risen / fallen if fallen > 0 else math.inf if risen > 0 else 0.0
+    word = BAD if share > 0.5 else WATCH if share > 0.1 else FINE
+    rule = "risen from its least by a part of what it had fallen: watch above 10 %, bad above 50 %"
+    before, after = f"{number(values[0])} → least {number(least)} → ", ""
+    return [Measured("held-out loss", number(values[-1]), before, after, _smooth(values), Judged(word, rule))]
+
+
+def _values(log: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+    values = [line[key] for line in log if type(line.get(key)) in (int, float)]
+    return [value for value in values if math.isfinite(value)]
+
+
+def _stem(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _smooth(values: Sequence[float], parts: int = 40) -> list[float]:
+    """Means of at most so many consecutive parts."""
+    step = max(1, math.ceil(len(values) / parts))
+    return [sum(values[i : i + step]) / len(values[i : i + step]) for i in range(0, len(values), step)]
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; what a crash cut off or damaged is left out."""
+    if not path.exists():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(value, dict):
+            found.append(value)
+    return found
+
+
+# --- what samples show ------------------------------------------------------------------------------------------------
+
+
+def from_scores(mode: FailureMode, entry: Entry) -> list[Measured]:
+    """The scores that reveal a failure mode, each against its floor."""
+    scores = [entry.score(name) for name in _MEASURED_BY.get(mode.name, ())]
+    return [_told(score) for score in scores if score is not None]
+
+
+def _told(score: Score) -> Measured:
+    floor = f", floor {number(score.floor)}" if math.isfinite(score.floor) else ""
+    unit = f" {score.unit}" if score.unit else ""
+    return Measured(label(score.name), number(score.value), "", f"{interval(score)}{unit}{floor}", (), judge(score))
+
+
+def judge(score: Score) -> Judged:
+    """A word for a score of samples: against the interval of its floor, or, where it is a difference, against zero."""
+    rule = _SCORES.get(score.name.partition("[")[0])
+    return Judged() if rule is None else rule(score)
+
+
+def _about_zero(score: Score) -> Judged:
+    if not math.isfinite(score.low):
+        return Judged("", "no interval is known")
+    return Judged(FINE if score.low <= 0 <= score.high else WATCH, "watch where the interval leaves out 0")
+
+
+def _as_high_as_floor(score: Score) -> Judged:
+    word = FINE if score.value >= score.floor_low else WATCH if score.value >= score.floor / 2 else BAD
+    return _spread(score, word, "watch below the floor's interval, bad below half the floor")
+
+
+def _as_low_as_floor(score: Score) -> Judged:
+    high = max(score.floor_high, 1e-3)
+    word = FINE if score.value <= high else WATCH if score.value <= 2 * high else BAD
+    return _spread(score, word, "watch above the floor's interval, bad above twice that")
+
+
+def _like_floor(score: Score) -> Judged:
+    inside = score.floor_low <= score.value <= score.floor_high
+    word = FINE if inside else WATCH if score.floor / 2 <= score.value <= 2 * score.floor else BAD
+    return _spread(score, word, "watch outside the floor's interval, bad below half or above twice the floor")
+
+
+def _spread(score: Score, word: str, rule: str) -> Judged:
+    """The judgement, if the spread of the floor is known."""
+    return Judged(word, rule) if math.isfinite(score.floor_low) else Judged("", "the floor's interval is not known")
+
+
+_SCORES: Mapping[str, Callable[[Score], Judged]] = {
+    "drift": _about_zero,
+    "likelihood_gap": _about_zero,
+    "precision": _as_high_as_floor,
+    "recall": _as_high_as_floor,
+    "coverage": _as_high_as_floor,
+    "memorisation_ratio": _as_high_as_floor,
+    "repetition": _as_low_as_floor,
+    "copied": _as_low_as_floor,
+    "detail_ratio": _like_floor,
+}
+
+
+def from_sweep(mode: FailureMode, entry: Entry) -> list[Measured]:
+    """Quality by network evaluations: whether more steps would better it."""
+    head, cost = entry.headline, entry.score("evaluations_per_sample")
+    if mode.name != "discretisation error" or not entry.sweeps or head is None or cost is None:
+        return []
+    found = [(other["evaluations"], Score.from_record(other["score"])) for other in entry.sweeps]
+    rows = sorted([*found, (cost.value, head)], key=lambda row: row[0])
+    words = ", ".join(f"{number(score.value)} at {number(evaluations)}" for evaluations, score in rows)
+    more = [score for evaluations, score in found if evaluations > cost.value]
+    judged = Judged("", "more steps were not measured in time")
+    if more and math.isfinite(head.low) and math.isfinite(more[-1].high):
+        better = more[-1].high < head.low if head.better == "lower" else more[-1].low > head.high
+        judged = Judged(WATCH if better else FINE, "watch where more steps are better by more than the intervals")
+    return [Measured(f"{label(head.name)} by network evaluations", "", words, "", (), judged)]

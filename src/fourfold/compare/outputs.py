@@ -1,0 +1,60 @@
+"""The files that a comparison writes: checked before anything is trained, so that nothing foreign is overwritten."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+__all__ = ["GENERATOR", "check_outputs", "results_path"]
+
+GENERATOR = "fourfold compare"
+"""What a report names as its generator, by which it is known again."""
+
+
+def results_path(report: Path) -> Path:
+    """Where the numbers of a report lie: ``report.html`` has ``results.json``, ``wine.html`` has ``wine.json`` beside it."""
+    return report.with_name(f"{report.stem.replace('report', 'results')}.json")
+
+
+def check_outputs(report: Path) -> None:
+    """Refuse a report that cannot be written, or that would replace what is not a report.
+
+    Raises:
+        ValueError: naming the file and the way out.
+    """
+    results = results_path(report)
+    if report.is_dir():
+        raise ValueError(f"--out {report} is a folder: give the name of a file in it, as {report / 'report.html'}")
+    if results == report:
+        raise ValueError(f"--out {report} is the name of the numbers: give the report one that ends in .html")
+    for path, ours in ((report, _is_report), (results, _is_results)):
+        if path.exists() and not ours(path):
+            raise ValueError(f"{path} was not written by a comparison: move it, or choose another --out")
+    folder = report.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        for path in (report, results):
+            if path.exists():
+                with path.open("ab"):
+                    pass
+    except OSError as error:
+        raise ValueError(f"--out {report} cannot be written ({error.strerror}): choose another place") from None
+
+
+def _is_report(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        start = file.read(2000)
+    return f'content="{GENERATOR}"' in start or "<title>fourfold" in start  # the second is that of earlier versions
+
+
+def _is_results(path: Path) -> bool:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"format", "paradigms", "hardware"} <= set(found)

@@ -1,0 +1,76 @@
+"""The samples of a run, kept so that all models can be judged by the same number of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fourfold.compare.jobs import Outcome
+from fourfold.data import Dataset
+from fourfold.metrics import Examples, Score, headline, quality
+
+__all__ = ["keep", "kept", "scores_at", "smallest", "sweep_at"]
+
+_FILE = "samples.safetensors"
+
+
+def keep(folder: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write samples and what is shown beside them."""
+    save_file({name: x.contiguous().clone() for name, x in tensors.items()}, folder / _FILE)
+
+
+def kept(folder: Path, name: str, n: int | None = None) -> Tensor | None:
+    """The first ``n`` rows of what :func:`keep` wrote under a name; ``None`` where there is no such thing."""
+    try:
+        with safe_open(folder / _FILE, framework="pt") as file:
+            return file.get_slice(name)[:n] if name in file.keys() else None  # noqa: SIM118
+    except (OSError, SafetensorError):
+        return None
+
+
+def smallest(outcomes: Sequence[Outcome]) -> int:
+    """The number of samples that every finished run has; 0 where none is finished."""
+    found = [Score.from_record(o.result["scores"][1]).n for o in outcomes if o.result is not None]
+    return min(found, default=0)
+
+
+def scores_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None) -> list[Score]:
+    """The scores of a finished run, those of samples measured again on its first ``n``, against the same references.
+
+    Distances fall with the number of samples, so those of different numbers cannot be compared.
+
+    Raises:
+        ValueError: if the samples are not there any more.
+    """
+    assert outcome.result is not None
+    scores = [Score.from_record(record) for record in outcome.result["scores"]]
+    if scores[1].n == n:
+        return scores
+    again = {score.name: score for score in quality(_samples(outcome, "samples", n), dataset, chosen, features)}
+    return [again.get(score.name, score) for score in scores if score.name in again or "[" not in score.name]
+
+
+def sweep_at(
+    outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None
+) -> tuple[dict[str, Any], ...]:
+    """The same for other numbers of sampling steps."""
+    assert outcome.result is not None
+    found = []
+    for other in outcome.result["sweep"]:
+        if other["score"]["n"] != n:
+            score = headline(_samples(outcome, f"steps.{other['steps']}", n), dataset, chosen, features)
+            other = {**other, "score": score.record()}
+        found.append(other)
+    return tuple(found)
+
+
+def _samples(outcome: Outcome, name: str, n: int) -> Tensor:
+    x = kept(outcome.folder, name, n)
+    if x is None or len(x) < n:
+        raise ValueError(f"{outcome.folder / _FILE} lacks {name}: remove {outcome.folder / 'result.json'}, then repeat")
+    return x

@@ -1,0 +1,109 @@
+"""Every option of a comparison in one place: its default, its words on a command line, its words in Python."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, final
+
+from fourfold.engine import parse_budget
+from fourfold.engine.budget import Seconds
+from fourfold.engine.precision import parse_precision
+
+__all__ = ["DATA_OPTIONS", "Settings"]
+
+DATA_OPTIONS = ("data_dir", "conditional", "skip_bad", "limit", "labels", "length")
+"""The arguments of :func:`fourfold.load` that ``fourfold compare`` takes too; the others exist in Python alone."""
+
+
+@final
+@dataclass(frozen=True)
+class Settings:
+    """What a comparison is asked for, beside its data; :func:`fourfold.compare.compare` says what each field means.
+
+    A field that is a flag says by ``metadata["flags"]`` how the command line switches it on and off.
+    """
+
+    budget: str = "1m"
+    paradigms: tuple[str, ...] | None = None
+    seeds: int = 1
+    seed: int = 0
+    size: str = "s"
+    n: int = field(default=2000, metadata={"flag": "-n"})
+    features: str | None = None
+    likelihood_examples: int = 1024
+    patience: float | None = None
+    sweep: bool = field(default=True, metadata={"flags": ("--sweep", "--no-sweep")})
+    precision: str | None = None
+    compile: bool | None = field(default=None, metadata={"flags": ("--compile", "--no-compile")})
+    device: str = "cpu"
+    data_options: Mapping[str, Any] | None = None
+    out: str | None = None
+    runs_dir: str = "runs"
+    resume: bool = field(default=True, metadata={"flags": ("--resume", "--fresh")})
+
+    def __post_init__(self) -> None:
+        parse_budget(self.budget)
+        parse_precision(self.precision or "float32", bool(self.compile))
+        least = {"seeds": 1, "n": 16, "likelihood_examples": 2}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise ValueError(f"{name} is {getattr(self, name)}: give {value} or more")
+        if self.patience is not None and not self.patience > 0:
+            raise ValueError(f"patience is {self.patience:g} s: give more than 0")
+
+    @property
+    def seconds(self) -> float:
+        """The patience in seconds: as given, else half the seconds of the budget, but at least 5; else 120."""
+        if self.patience is not None:
+            return self.patience
+        allowed = parse_budget(self.budget)
+        return max(5.0, allowed.amount / 2) if isinstance(allowed, Seconds) else 120.0
+
+    @property
+    def numbers(self) -> range:
+        """The seeds."""
+        return range(self.seed, self.seed + self.seeds)
+
+    @property
+    def evaluation(self) -> dict[str, Any]:
+        """What decides how a trained model is measured."""
+        kept = ("n", "features", "likelihood_examples", "sweep")
+        return {**{name: getattr(self, name) for name in kept}, "patience": self.seconds}
+
+    def given(self) -> dict[str, Any]:
+        """Every field that is not its default, in the order of the fields."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
+
+    def command(self, data: str) -> str:
+        """The command line that asks for this; empty where only Python can ask for it."""
+        options = {key: value for key, value in (self.data_options or {}).items() if value not in (None, False)}
+        if set(options) - set(DATA_OPTIONS):
+            return ""
+        words = ["fourfold", "compare", data]
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name in self.given() and f.name != "data_options":
+                words += self._words(f.metadata, f.name, value)
+        for name, value in options.items():
+            words += [_flag(name)] if value is True else [_flag(name), str(value)]
+        return shlex.join(words)
+
+    @staticmethod
+    def _words(metadata: Mapping[str, Any], name: str, value: Any) -> list[str]:
+        """One option as words of a command line."""
+        if "flags" in metadata:
+            on, off = metadata["flags"]
+            return [on if value else off]
+        told = ",".join(value) if isinstance(value, tuple) else str(value)
+        return [metadata.get("flag", _flag(name)), told]
+
+    def call(self, data: str) -> str:
+        """The same in Python, ``data`` being an expression."""
+        return f"fourfold.compare({', '.join([data, *(f'{name}={value!r}' for name, value in self.given().items())])})"
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

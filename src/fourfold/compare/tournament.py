@@ -1,0 +1,335 @@
+"""The tournament: every paradigm on the same data, split, budget and hardware, one after the other."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from fourfold.compare.comparison import Comparison
+from fourfold.compare.entries import Entry, combine
+from fourfold.compare.jobs import Job, Outcome, run
+from fourfold.compare.outputs import check_outputs
+from fourfold.compare.samples import scores_at, smallest, sweep_at
+from fourfold.compare.settings import Settings
+from fourfold.compare.snapshot import save_snapshot
+from fourfold.core import Space, configuration
+from fourfold.data import Dataset, load
+from fourfold.metrics import Examples, Score, check_features, examples
+from fourfold.paradigms import build, cards, resolve
+from fourfold.vocabulary import Kind
+
+__all__ = ["compare"]
+
+_ORDER = {kind: i for i, kind in enumerate(Kind)}
+
+
+def compare(
+    data: str | os.PathLike[str] | Dataset,
+    *,
+    budget: str = Settings.budget,
+    paradigms: Sequence[str] | None = Settings.paradigms,
+    seeds: int = Settings.seeds,
+    seed: int = Settings.seed,
+    size: str = Settings.size,
+    out: str | os.PathLike[str] | None = Settings.out,
+    runs_dir: str | os.PathLike[str] = Settings.runs_dir,
+    resume: bool = Settings.resume,
+    n: int = Settings.n,
+    features: str | None = Settings.features,
+    likelihood_examples: int = Settings.likelihood_examples,
+    patience: float | None = Settings.patience,
+    sweep: bool = Settings.sweep,
+    precision: str | None = Settings.precision,
+    compile: bool | None = Settings.compile,
+    device: str = Settings.device,
+    data_options: Mapping[str, Any] | None = Settings.data_options,
+    progress: bool = True,
+    say: Callable[[str], None] | None = None,
+) -> Comparison:
+    """Train every paradigm on the same data under the same budget, one after the other, and measure all alike.
+
+    Each run has a process and a folder of its own: a crash is reported and spares the others, peak memory is that of one
+    run, and what is finished is kept. Called again with the same arguments, it takes what is finished and goes on with the
+    rest. All models are judged by the same number of samples: the most that every one of them has.
+
+    Args:
+        data: what :func:`fourfold.load` takes, or a data set.
+        budget: of each training: ``30s``, ``10m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``.
+        paradigms: names or recipes, each once; by default every paradigm that models this kind of data.
+        seeds: runs of each paradigm; with several, intervals are over seeds.
+        seed: the first one; it also splits the data, which is the same for all runs.
+        size: of the presets.
+        out: writes the report there, and its numbers beside it (``results.json`` for ``report.html``).
+        runs_dir: where runs are kept.
+        resume: use what earlier calls left there; otherwise that is moved aside, to ``NAME.old``.
+        n: samples and references, at most.
+        features: of images, see :func:`fourfold.metrics.evaluate`.
+        likelihood_examples: test examples that are scored, at most.
+        patience: seconds that sampling and scoring may each take in one run, beyond which fewer examples must do; by
+            default half the seconds of the budget, but at least 5, and 120 for a budget that is not in seconds.
+        sweep: measure quality at other numbers of sampling steps too.
+        precision: as :func:`fourfold.fit` takes it.
+        compile: as :func:`fourfold.fit` takes it.
+        device: as :func:`fourfold.fit` takes it.
+        data_options: further arguments of :func:`fourfold.load`.
+        progress: show progress bars.
+        say: is called with each line worth telling.
+
+    Raises:
+        DataError: for data that cannot be trained on.
+        ValueError: for an unknown paradigm, size, feature space or budget, a paradigm given twice, or a report that cannot
+            be written: all before anything is trained.
+        RunInUse: if another comparison works on the same runs.
+        KeyboardInterrupt: after SIGINT, SIGTERM or SIGHUP; what is finished is kept and reported, and the same call goes on.
+    """
+    settings = Settings(
+        budget=budget,
+        paradigms=None if paradigms is None else tuple(paradigms),
+        seeds=seeds,
+        seed=seed,
+        size=size,
+        n=n,
+        features=features,
+        likelihood_examples=likelihood_examples,
+        patience=patience,
+        sweep=sweep,
+        precision=precision,
+        compile=compile,
+        device=device,
+        data_options=data_options or None,
+        out=None if out is None else os.fspath(out),
+        runs_dir=os.fspath(runs_dir),
+        resume=resume,
+    )
+    if out is not None:
+        check_outputs(Path(out))
+    dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
+    names, left_out = _chosen(settings, dataset.space)
+    say = say or (lambda line: None)
+    for name, reason in left_out.items():
+        say(f"left out: {name}: {reason}")
+    outcomes: list[Outcome] = []
+    jobs = _jobs(settings, names, dataset)
+
+    def so_far() -> Comparison:
+        source = "" if isinstance(data, Dataset) else os.fspath(data)
+        found = _comparison(settings, dataset, names, outcomes, source)
+        return replace(found, planned=len(jobs), left_out=left_out)
+
+    try:
+        with _interruptible():
+            for i, job in enumerate(jobs, 1):
+                outcomes.append(run(job, Path(settings.runs_dir), resume, progress))
+                say(f"[{i}/{len(jobs)}] {_told(outcomes[-1])}")
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(_stopped(so_far(), stop)) from None
+    comparison = so_far()
+    if out is not None:
+        comparison.save(out)
+    return comparison
+
+
+def _stopped(comparison: Comparison, stop: KeyboardInterrupt) -> str:
+    """Write the report of what is finished, and say how to go on."""
+    settings, ended = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
+    by = f" by {stop}" if str(stop) else ""
+    report = ""
+    if settings.out is not None and ended:
+        comparison.save(settings.out)
+        report = f"; what is finished is in {settings.out}"
+    onwards = comparison.again(replace(settings, resume=True))
+    return f"stopped{by} after {ended} of {comparison.planned} runs{report}; go on with: {onwards}"
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt as SIGINT does; a SIGHUP that is ignored, as by ``nohup``, stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    numbers = [n for n in (signal.SIGTERM, getattr(signal, "SIGHUP", None)) if n is not None]
+    before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# --- what is compared -------------------------------------------------------------------------------------------------
+
+
+def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]]:
+    """The paradigms asked for, or all that model the space; and why the others do not.
+
+    Raises:
+        ValueError: if one that was asked for is unknown or given twice, the size or feature space is unknown, or none is left.
+        TypeError: if one that was asked for does not model the space, or nothing measures samples of it.
+    """
+    check_features(space, settings.features)
+    refused: dict[str, str] = {}
+    if settings.paradigms is not None:
+        names = list(settings.paradigms)
+        _check_twice(names, space)
+    else:
+        refused = {name: reason for name in cards() if (reason := _refusal(name, space))}
+        names = [name for name in cards() if name not in refused]
+    if not names:
+        raise ValueError(f"no paradigm models {type(space).__name__}")
+    build(names[0], space, settings.size)
+    return names, refused
+
+
+def _check_twice(names: Sequence[str], space: Space) -> None:
+    """Refuse two names of one recipe: two runs of it with one seed are the same run."""
+    seen: dict[str, str] = {}
+    for name in names:
+        recipe = resolve(name, space)
+        if recipe in seen:
+            same = f"{name} is given twice" if seen[recipe] == name else f"{seen[recipe]} and {name} are both {recipe}"
+            raise ValueError(f"{same}: give it once, and --seeds 2 for two runs of it")
+        seen[recipe] = name
+
+
+def _refusal(name: str, space: Space) -> str:
+    """Why a paradigm does not model a space; empty if it does."""
+    try:
+        resolve(name, space)
+    except TypeError as error:
+        return str(error)
+    return ""
+
+
+def _jobs(settings: Settings, names: Sequence[str], dataset: Dataset) -> list[Job]:
+    """One job for each seed and paradigm, all on one snapshot of the data."""
+    snapshot = Path(settings.runs_dir) / "data" / f"{_identity(dataset)}.safetensors"
+    save_snapshot(dataset, snapshot)
+    return [
+        Job(
+            paradigm=name,
+            seed=number,
+            budget=settings.budget,
+            size=settings.size,
+            data=str(snapshot.resolve()),
+            digest=snapshot.stem,
+            precision=settings.precision,
+            compile=settings.compile,
+            device=settings.device,
+            evaluation=settings.evaluation,
+        )
+        for number in settings.numbers
+        for name in names
+    ]
+
+
+def _identity(dataset: Dataset) -> str:
+    """A name that changes with the data, the split and the space."""
+    about = [dataset.digest, configuration(dataset.space), dataset.seed]
+    about += [len(part) for part in (dataset.train, dataset.validation, dataset.test)]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+
+
+def _told(outcome: Outcome) -> str:
+    """How a run ended, in a line."""
+    took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""
+    name = f"{outcome.job.paradigm}, seed {outcome.job.seed}{took}"
+    if outcome.result is None:
+        return f"{name}: failed: {(outcome.failure or {}).get('message')}"
+    return f"{name}: {outcome.result['steps']} steps, {Score.from_record(outcome.result['scores'][1])}"
+
+
+# --- what came of it --------------------------------------------------------------------------------------------------
+
+
+def _comparison(
+    settings: Settings, dataset: Dataset, names: Sequence[str], outcomes: Sequence[Outcome], source: str
+) -> Comparison:
+    chosen = examples(dataset, settings.n)
+    n = smallest(outcomes)
+    entries = [_entry(name, [o for o in outcomes if o.job.paradigm == name], n, dataset, chosen) for name in names]
+    packages = ("fourfold", "torch", "numpy")
+    return Comparison(
+        tuple(sorted(entries, key=_rank)),
+        {
+            **dataset.record(),
+            "space": repr(dataset.space),
+            "unit": dataset.space.unit,
+            "references": len(chosen.test),
+        },
+        settings,
+        hardware(),
+        {name: importlib.metadata.version(name) for name in packages} | {"python": platform.python_version()},
+        dataset,
+        n,
+        source,
+        truth=_truth(dataset),
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _entry(name: str, outcomes: Sequence[Outcome], n: int, dataset: Dataset, chosen: Examples) -> Entry:
+    """All runs of a paradigm, their scores at ``n`` samples combined."""
+    done = [o for o in outcomes if o.result is not None]
+    features = done[0].job.evaluation["features"] if done else None
+    results = [scores_at(outcome, n, dataset, chosen, features) for outcome in done]
+    common = [score.name for score in results[0] if all(_has(scores, score) for scores in results)] if results else []
+    groups = [[s for scores in results for s in scores if s.name == score] for score in common]
+    sweeps = sweep_at(done[0], n, dataset, chosen, features) if done else ()
+    return Entry(name, tuple(outcomes), tuple(combine(group) for group in groups), sweeps)
+
+
+def _has(scores: Sequence[Score], wanted: Score) -> bool:
+    """Whether a score of that name is among them: one that a busy machine left out in one run is left out in all."""
+    return any(score.name == wanted.name for score in scores)
+
+
+def _rank(entry: Entry) -> tuple[int, float]:
+    """By kind of likelihood; only within one kind by its value."""
+    score = entry.likelihood
+    if score is None or score.kind is None:
+        return len(_ORDER), 0.0
+    value = -score.value if score.better == "higher" else score.value
+    return _ORDER[score.kind], 0.0 if math.isnan(value) else value
+
+
+def _truth(dataset: Dataset) -> float:
+    """The mean log-density of test examples under the density that they were drawn from."""
+    if dataset.density is None:
+        return math.nan
+    return dataset.density.log_prob(dataset.test.x).mean().item()
+
+
+def hardware() -> dict[str, Any]:
+    """What this machine is: processor, cores, memory, accelerator."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    found: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
+    if torch.cuda.is_available():
+        found["accelerator"] = torch.cuda.get_device_name(0)
+    return found

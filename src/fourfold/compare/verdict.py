@@ -1,0 +1,191 @@
+"""What a comparison says, in a few lines: by need, with what it rests on, or that it says nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, final
+
+from fourfold.compare.charts import number
+from fourfold.compare.entries import Entry
+from fourfold.compare.health import LEAST_SHARE, advice, causes
+from fourfold.compare.ranking import lead
+from fourfold.compare.words import interval, label, listed, plural
+from fourfold.metrics import Score
+from fourfold.vocabulary import Kind
+
+if TYPE_CHECKING:
+    from fourfold.compare.comparison import Comparison
+
+__all__ = ["Line", "verdict"]
+
+
+@final
+@dataclass(frozen=True)
+class Line:
+    """A line of the verdict: its title, and text in which entries stand for their names."""
+
+    title: str
+    parts: tuple[str | Entry, ...]
+    warning: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.title}: {''.join(part.name if isinstance(part, Entry) else part for part in self.parts)}"
+
+
+def verdict(comparison: Comparison) -> list[Line]:
+    """The lines, warnings first. Where a model was not trained enough, or not undisturbed, nobody is named best."""
+    done = [entry for entry in comparison.entries if entry.finished]
+    warnings = [*_marked(comparison, done), *_stopped(comparison), *_failures(comparison.entries)]
+    if not done or any(entry.marks for entry in done):
+        return [*warnings, *_next(comparison, done)]
+    seeds = "" if comparison.settings.seeds > 1 else "one seed"
+    found = [
+        _best("For look", done, lambda e: e.headline, seeds),
+        _best("For coverage", done, lambda e: e.score("coverage"), seeds),
+        _likelihoods(done, seeds),
+        _speeds(done),
+        _confidence(comparison),
+    ]
+    return [*warnings, *(line for line in found if line is not None), *_next(comparison, done)]
+
+
+def _stopped(comparison: Comparison) -> list[Line]:
+    ended = sum(len(entry.outcomes) for entry in comparison.entries)
+    if ended == comparison.planned:
+        return []
+    return [Line("Not finished", (f"stopped after {ended} of {comparison.planned} runs",), True)]
+
+
+def _failures(entries: Sequence[Entry]) -> list[Line]:
+    return [
+        Line("Failed", (entry, f", seed {failure['seed']}: {failure['message']}"), True)
+        for entry in entries
+        for failure in entry.failures
+    ]
+
+
+def _marked(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
+    """Which models the figures say nothing about, and why."""
+    marked = [entry for entry in done if entry.marks]
+    if not marked:
+        return []
+    health = [h for entry in marked for h in entry.health if h.marks]
+    _, way = advice(health, comparison.settings.budget)
+    had = " or ".join(causes(health, comparison.settings.budget))
+    words = f"{len(marked)} of {plural(len(done), 'model')} had {had}. This comparison says nothing about "
+    words += f"{'them' if len(marked) > 1 else 'it'}, and names no winner"
+    lines = [Line("Not comparable", (f"{words}: {way}.",), True)]
+    return lines + [Line("Too little", (entry, f": {listed(entry.marks)}"), True) for entry in marked]
+
+
+def _best(title: str, done: Sequence[Entry], pick: Callable[[Entry], Score | None], seeds: str) -> Line | None:
+    """Who leads by a score, and who is not told apart."""
+    scores = {entry.name: score for entry in done if (score := pick(entry)) is not None}
+    if not scores:
+        return None
+    found, by_name = lead(scores), {entry.name: entry for entry in done}
+    if not found.leaders:
+        return Line(title, (f"nobody is named: {found.reason}",))
+    leaders, near = ([by_name[name] for name in names] for names in (found.leaders, found.near))
+    best, after = scores[leaders[0].name], f" ({seeds})" if seeds else ""
+    data = f"; training examples score {number(best.floor)}{_floor(best)}" if math.isfinite(best.floor) else ""
+    told = f"{label(best.name)} {number(best.value)}{interval(best)}{data}"
+    equal = f"as good as training examples, as far as {best.n} samples tell; " if found.floor else ""
+    shared = ("; not told apart: ", *_joined(near)) if near else ()
+    return Line(title, (*_joined(leaders), f"{after}: {equal}{'best ' if len(leaders) > 1 else ''}{told}", *shared))
+
+
+def _floor(score: Score) -> str:
+    return f" ({number(score.floor_low)} to {number(score.floor_high)})" if math.isfinite(score.floor_low) else ""
+
+
+def _joined(entries: Sequence[Entry]) -> list[str | Entry]:
+    parts: list[str | Entry] = []
+    for i, entry in enumerate(entries):
+        parts += [", "] if i else []
+        parts.append(entry)
+    return parts
+
+
+def _likelihoods(done: Sequence[Entry], seeds: str) -> Line | None:
+    """The best exact likelihood; bounds and estimates have gaps of unknown size, so a better one is no better model."""
+    scores = {entry.name: p for entry in done if (p := entry.likelihood) is not None and math.isfinite(p.value)}
+    if not scores:
+        return None
+    exact = {name: p for name, p in scores.items() if p.kind is Kind.EXACT}
+    rest = len(scores) - len(exact)
+    others = f"{plural(rest, 'figure')} of other kinds {'is' if rest == 1 else 'are'} not ranked" if rest else ""
+    line = _best("For a likelihood", [e for e in done if e.name in exact], lambda e: e.likelihood, seeds)
+    if line is None or len(exact) < 2:
+        only = [entry for entry in done if entry.name in exact]
+        values = [f", exact, {number(exact[e.name].value)} {exact[e.name].unit}{interval(exact[e.name])}" for e in only]
+        parts: tuple[str | Entry, ...] = (*only, *values, *(["; "] if only and others else []), others)
+        return Line("For a likelihood", parts)
+    return replace(line, parts=(*line.parts, f"; {others}" if others else ""))
+
+
+def _speeds(done: Sequence[Entry]) -> Line | None:
+    """Who is fastest to sample; a time measured in one batch is taken to be right within a factor of two."""
+    found = {entry.name: score for entry in done if (score := entry.score("milliseconds_per_sample")) is not None}
+    if len(found) < 2:
+        return None
+    busy = [entry for entry in done for r in entry.results if r["sampling_usage"]["share"] < LEAST_SHARE]
+    if busy:
+        return Line("For speed", ("nobody is named: the machine was busy while ", busy[0], " sampled"))
+    timed = {name: _timed(score) for name, score in found.items()}
+    by_name = {entry.name: entry for entry in done}
+    ranked = lead(timed)
+    first, others = by_name[ranked.leaders[0]], [by_name[name] for name in ranked.near]
+    slowest = by_name[max(timed, key=lambda name: timed[name].value)]
+    fast, slow = (entry.score("evaluations_per_sample") for entry in (first, slowest))
+    assert fast is not None
+    assert slow is not None
+    times = timed[slowest.name].value / max(timed[first.name].value, 1e-9)
+    words = f": {number(timed[first.name].value)} ms and {_evaluations(fast)}"
+    shared = ("; not told apart: ", *_joined(others)) if others else ()
+    end = (f" takes {number(times)} times as long ({_evaluations(slow)})",)
+    return Line("For speed", (first, words, *shared, "; ", slowest, *end))
+
+
+def _timed(score: Score) -> Score:
+    known = math.isfinite(score.low) and score.high > score.low
+    low, high = (score.low, score.high) if known else (score.value / 2, 2 * score.value)
+    return replace(score, low=low, high=high, n=0)
+
+
+def _evaluations(score: Score) -> str:
+    return f"{number(score.value)} network evaluation{'' if score.value == 1 else 's'}"
+
+
+def _confidence(comparison: Comparison) -> Line:
+    """How far to trust the lines above."""
+    seeds, n = comparison.settings.seeds, comparison.n
+    if seeds == 1:
+        over = "one seed: intervals are over samples, and another training may change the order"
+    elif seeds == 2:
+        over = "two seeds, whose spread is hardly known: intervals are wide"
+    else:
+        over = f"{seeds} seeds: intervals are over trainings"
+    level = "low" if seeds < 3 else "medium" if n < 500 else "good"
+    return Line("Confidence", (f"{level}; {over}; all were judged by {n} samples",))
+
+
+def _next(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
+    """The command that answers more."""
+    settings, marked = comparison.settings, [entry for entry in done if entry.marks]
+    if marked:
+        longer, _ = advice([h for entry in marked for h in entry.health], settings.budget)
+        settings = replace(settings, budget=longer) if longer else replace(settings, resume=False)
+    elif sum(len(entry.outcomes) for entry in comparison.entries) < comparison.planned:
+        settings = replace(settings, resume=True)
+    elif not done:
+        return []
+    elif comparison.n < min(100, comparison.data["references"]):
+        settings = replace(settings, patience=math.ceil(2 * settings.seconds), resume=True)
+    elif settings.seeds < 3:
+        settings = replace(settings, seeds=3, resume=True)
+    else:
+        return []
+    return [Line("Next", (comparison.again(settings),))]

@@ -1,0 +1,43 @@
+"""Names and numbers of scores in words, for the terminal and the page alike."""
+
+from __future__ import annotations
+
+import math
+
+from fourfold.compare.charts import number
+from fourfold.metrics import Score
+
+__all__ = ["interval", "label", "listed", "plural"]
+
+_LABELS = {
+    "frechet_distance": "Fréchet distance",
+    "mmd²": "MMD²",
+    "ngram_divergence": "n-gram divergence",
+    "copied": "copied from training",
+    "likelihood_gap": "training less test likelihood",
+    "drift": "own samples less test likelihood",
+    "evaluations_per_sample": "network evaluations per sample",
+    "milliseconds_per_sample": "milliseconds per sample",
+}
+
+
+def label(name: str) -> str:
+    """A score's name in words: ``frechet_distance[pixels]`` is "Fréchet distance (pixels)"."""
+    stem, _, rest = name.partition("[")
+    words = _LABELS.get(stem, stem.replace("_", " "))
+    return f"{words} ({rest.rstrip(']')})" if rest else words
+
+
+def interval(score: Score) -> str:
+    """The interval of a score in brackets, after a space; empty where there is none."""
+    return f" ({number(score.low)} to {number(score.high)})" if math.isfinite(score.low) else ""
+
+
+def plural(count: int, word: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def listed(items: list[str]) -> str:
+    """Items with commas, and an "and" before the last."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
