@@ -487,28 +487,33 @@ def compare(
     The exit code is 1 where a paradigm failed.
     """
     from fourfold.compare import compare
+    from fourfold.engine import Interrupted
 
-    comparison = compare(
-        data,
-        budget=budget,
-        paradigms=None if paradigms is None else [name.strip() for name in paradigms.split(",")],
-        seeds=seeds,
-        seed=seed,
-        size=size,
-        out=out,
-        runs_dir=runs_dir,
-        resume=resume,
-        n=n,
-        features=features,
-        likelihood_examples=likelihood_examples,
-        patience=patience,
-        sweep=sweep,
-        precision=precision,
-        compile=compile,
-        device=device,
-        data_options=_data_options(data_dir, conditional, skip_bad, limit, labels, length),
-        say=_say,
-    )
+    try:
+        comparison = compare(
+            data,
+            budget=budget,
+            paradigms=None if paradigms is None else [name.strip() for name in paradigms.split(",")],
+            seeds=seeds,
+            seed=seed,
+            size=size,
+            out=out,
+            runs_dir=runs_dir,
+            resume=resume,
+            n=n,
+            features=features,
+            likelihood_examples=likelihood_examples,
+            patience=patience,
+            sweep=sweep,
+            precision=precision,
+            compile=compile,
+            device=device,
+            data_options=_data_options(data_dir, conditional, skip_bad, limit, labels, length),
+            say=_say,
+        )
+    except Interrupted as stopped:
+        typer.echo(str(stopped), err=True)
+        raise typer.Exit(130) from None
     typer.echo(comparison)
     typer.echo(f"report: {out}")
     if comparison.failed:

@@ -23,9 +23,9 @@ def check_outputs(report: Path) -> None:
     Raises:
         ValueError: naming the file and the way out.
     """
-    results = results_path(report)
     if report.is_dir():
         raise ValueError(f"--out {report} is a folder: give the name of a file in it, as {report / 'report.html'}")
+    results = results_path(report)
     if results == report:
         raise ValueError(f"--out {report} is the name of the numbers: give the report one that ends in .html")
     for path, ours in ((report, _is_report), (results, _is_results)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Sequence
@@ -205,9 +206,8 @@ class _View:
 
     def _facts(self) -> Facts:
         """What the run states of its model; where there is no such record, what a model built anew states."""
-        stated = self.result.get("facts")
-        if stated:
-            return self.card.facts(Facts.from_record(stated))
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            return self.card.facts(Facts.from_record(self.result["facts"]))
         return self.card.facts(build(self.entry.name, self.comparison.dataset.space, "xs").facts)
 
     @property

@@ -29,6 +29,7 @@ from fourfold.compare.settings import Settings
 from fourfold.compare.snapshot import save_snapshot
 from fourfold.core import Space, configuration
 from fourfold.data import Dataset, load
+from fourfold.engine import Interrupted
 from fourfold.metrics import Examples, Score, check_features, examples
 from fourfold.paradigms import build, cards, resolve
 from fourfold.vocabulary import Kind
@@ -95,11 +96,11 @@ def compare(
         ValueError: for an unknown paradigm, size, feature space or budget, a paradigm given twice, or a report that cannot
             be written: all before anything is trained.
         RunInUse: if another comparison works on the same runs.
-        KeyboardInterrupt: after SIGINT, SIGTERM or SIGHUP; what is finished is kept and reported, and the same call goes on.
+        Interrupted: after SIGINT, SIGTERM or SIGHUP; what is finished is kept and reported, and the same call goes on.
     """
     settings = Settings(
         budget=budget,
-        paradigms=None if paradigms is None else tuple(paradigms),
+        paradigms=tuple(paradigms) if paradigms else None,
         seeds=seeds,
         seed=seed,
         size=size,
@@ -137,7 +138,7 @@ def compare(
                 outcomes.append(run(job, Path(settings.runs_dir), resume, progress))
                 say(f"[{i}/{len(jobs)}] {_told(outcomes[-1])}")
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(_stopped(so_far(), stop)) from None
+        raise Interrupted(_stopped(so_far(), stop)) from None
     comparison = so_far()
     if out is not None:
         comparison.save(out)

@@ -160,8 +160,8 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "paradigm": job.paradigm,
-        "recipe": card["recipe"],
-        "facts": card["facts"],
+        "recipe": card.get("recipe", ""),
+        "facts": card.get("facts"),  # runs of earlier versions state none
         "seed": job.seed,
         "parameters": card["parameters"],
         "steps": card["steps"],

@@ -1,0 +1,85 @@
+"""Runs made up from samples, without any training."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fourfold.compare.jobs import FORMAT, Outcome
+from fourfold.compare.samples import keep
+from fourfold.data import Dataset
+from fourfold.metrics import Drawn, Score, examples, headline, quality
+from fourfold.vocabulary import Kind
+
+
+@dataclass
+class Fake:
+    """A finished run that is made up."""
+
+    x: Tensor
+    kind: Kind = Kind.EXACT
+    likelihood: float = -1.0
+    milliseconds: float = 1.0
+    result: Mapping[str, Any] = field(default_factory=dict)
+    log: str = ""
+    sweep: Mapping[int, Tensor] = field(default_factory=dict)
+    failure: dict[str, Any] | None = None
+
+
+def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
+    """A finished run in its folder."""
+    folder = job.folder(runs)
+    (folder / "run").mkdir(parents=True)
+    if fake.failure is not None:
+        return Outcome(job, folder, failure=fake.failure)
+    (folder / "run" / "log.jsonl").write_text(fake.log, encoding="utf-8")
+    chosen = examples(dataset, job.evaluation["n"])
+    nats = (fake.likelihood, fake.likelihood - 0.1, fake.likelihood + 0.1)
+    likelihood = Score("likelihood", *nats, n=64, protocol="made up", unit="nats", better="higher", kind=fake.kind)
+    drawn = Drawn(fake.x, 1e-3 * fake.milliseconds * len(fake.x), 4.0, 64, (fake.milliseconds, 1.1 * fake.milliseconds))
+    swept = [
+        {"steps": n, "evaluations": n, "milliseconds": n / 10, "score": headline(x, dataset, chosen).record()}
+        for n, x in fake.sweep.items()
+    ]
+    keep(folder, {"samples": fake.x} | {f"steps.{n}": x for n, x in fake.sweep.items()})
+    result = {
+        "format": FORMAT,
+        "paradigm": job.paradigm,
+        "seed": job.seed,
+        "parameters": 1000,
+        "steps": 500,
+        "epochs": 2.5,
+        "seconds": 14.0,
+        "precision": {"name": "float32", "compiled": False},
+        "batch_size": 64,
+        "stages": [],
+        "training_memory": 300.0,
+        "sampling_memory": 300.0,
+        "resumed": False,
+        "usage": {"share": 0.99, "load": 0.1},
+        "sampling_usage": {"share": 0.99},
+        "scores": [s.record() for s in (likelihood, *quality(fake.x, dataset, chosen), *drawn.scores())],
+        "sampler": "Sampler()",
+        "objective": "Objective",
+        "estimand": "Estimand",
+        "sweep": swept,
+        "phases": {"training": 15.0},
+        "evaluation": job.evaluation,
+    }
+    return Outcome(job, folder, {**result, **fake.result})
+
+
+def near(dataset: Dataset, n: int, noise: float, seed: int = 0) -> Tensor:
+    """Training examples with noise, in the place of samples."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randperm(len(dataset.train.x), generator=generator)[:n]
+    return dataset.train.x[rows] + noise * torch.randn(n, *dataset.train.x.shape[1:], generator=generator)
+
+
+def log(rows: list[dict[str, Any]]) -> str:
+    """Lines of a log."""
+    return "".join(json.dumps(row) + "\n" for row in rows)

@@ -1,0 +1,68 @@
+"""Who leads: never at unequal numbers, beyond the floor, or where no interval is known."""
+
+import math
+
+import pytest
+
+from fourfold.compare.ranking import Lead, at_floor, lead
+from fourfold.metrics import Score
+
+
+def distance(value: float, half: float = 0.1, n: int = 100, floor: tuple[float, float] = (0.2, 0.4)) -> Score:
+    return Score(
+        "d[f]",
+        value,
+        value - half,
+        value + half,
+        sum(floor) / 2,
+        n,
+        better="lower",
+        floor_low=floor[0],
+        floor_high=floor[1],
+    )
+
+
+def share(value: float, half: float = 0.05) -> Score:
+    return Score(
+        "coverage[f]", value, value - half, value + half, 0.95, 100, better="higher", floor_low=0.9, floor_high=1
+    )
+
+
+def test_one_that_is_told_apart_leads() -> None:
+    assert lead({"a": distance(2.0), "b": distance(1.0), "c": distance(1.1)}) == Lead(("b",), ("c",))
+    assert lead({"a": share(0.5), "b": share(0.7)}) == Lead(("b",))
+
+
+def test_different_numbers_of_samples_are_not_ranked() -> None:
+    """Two samplers of the data itself: 0.297 at 180 samples and 0.794 at 64, and neither is the better one."""
+    found = lead({"a": distance(0.297, n=180), "b": distance(0.794, n=64)})
+    assert found.leaders == ()
+    assert "64, 180" in found.reason
+
+
+def test_without_intervals_nobody_leads() -> None:
+    nan = Score("mmd²[f]", -0.0199, floor=-0.00862, n=18, better="lower")
+    found = lead({"a": nan, "b": distance(1.0, n=18)})
+    assert found.leaders == ()
+    assert "18 samples are too few" in found.reason
+    assert lead({"a": distance(1.0), "b": distance(math.nan)}).leaders == ()
+
+
+def test_all_at_the_floor_are_equal() -> None:
+    """An MMD² below the floor's is noise: it wins nothing over one within the floor's interval."""
+    found = lead({"a": distance(-0.5), "b": distance(0.39), "c": distance(0.45), "d": distance(0.8)})
+    assert found == Lead(("a", "b"), ("c",), floor=True)
+    found = lead({"a": share(0.99, 0.005), "b": share(0.91, 0.005), "c": share(0.89, 0.02), "d": share(0.5)})
+    assert found == Lead(("a", "b"), ("c",), floor=True)
+
+
+@pytest.mark.parametrize(("value", "there"), [(-1.0, True), (0.4, True), (0.41, False)])
+def test_the_floor_reaches_to_its_far_end(value: float, there: bool) -> None:
+    assert at_floor(distance(value)) is there
+
+
+def test_a_floor_without_interval_is_its_value() -> None:
+    once = Score("d[f]", 0.29, 0.2, 0.4, floor=0.3, n=10, better="lower")
+    assert at_floor(once)
+    assert not at_floor(Score("d[f]", 0.31, 0.2, 0.4, floor=0.3, n=10, better="lower"))
+    assert not at_floor(Score("likelihood", -1.0, better="higher"))

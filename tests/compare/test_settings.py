@@ -1,0 +1,113 @@
+"""Every option stands in one place: signature, command line and printed command agree with it."""
+
+import inspect
+import shlex
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import typer
+
+import fourfold.cli
+from fourfold.compare import Settings, compare
+from fourfold.compare.settings import DATA_OPTIONS
+
+EVERY: dict[str, Any] = {
+    "budget": "300 steps",
+    "paradigms": ("flow/maf", "diffusion"),
+    "seeds": 3,
+    "seed": 7,
+    "size": "xs",
+    "n": 128,
+    "features": "pixels",
+    "likelihood_examples": 99,
+    "patience": 2.5,
+    "sweep": False,
+    "precision": "float32",
+    "compile": False,
+    "device": "cpu:0",
+    "data_options": {"limit": 500, "conditional": True},
+    "out": "a folder/r.html",
+    "runs_dir": "somewhere",
+    "resume": False,
+}
+
+
+def test_the_signature_has_the_fields_and_their_defaults() -> None:
+    parameters = inspect.signature(compare).parameters
+    own = {name: p.default for name, p in parameters.items() if name not in ("data", "progress", "say")}
+    assert own == {f.name: f.default for f in fields(Settings)}
+    assert set(EVERY) == set(own)
+    assert all(EVERY[name] != default for name, default in own.items())
+
+
+def test_the_command_line_has_every_option_with_the_same_default() -> None:
+    parameters = {p.name: p for p in typer.main.get_command(fourfold.cli.app).commands["compare"].params}
+    known = {f.name: f.default for f in fields(Settings) if f.name != "data_options"}
+    assert set(known) <= set(parameters)
+    for name, default in known.items():
+        told = parameters[name].default
+        assert (str(told) if name in ("out", "runs_dir") else told) == ("report.html" if name == "out" else default)
+    assert set(parameters) - set(known) - {"data"} == set(DATA_OPTIONS)
+
+
+class Asked(Exception):  # noqa: N818
+    """Carries what compare was called with."""
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pretend(data: str, **options: Any) -> None:
+        raise Asked(data, options)
+
+    monkeypatch.setattr("fourfold.compare.compare", pretend)
+
+
+@pytest.mark.parametrize("name", [*EVERY, "everything"])
+def test_the_printed_command_gives_every_option_again(asked: None, name: str) -> None:
+    given = EVERY if name == "everything" else {name: EVERY[name]}
+    words = shlex.split(Settings(**given).command("my data.csv"))
+    with pytest.raises(Asked) as caught:
+        fourfold.cli.app(words[1:], standalone_mode=False)
+    data, options = caught.value.args
+    assert data == "my data.csv"
+    options = {key: value for key, value in options.items() if key not in ("say", "progress")}
+    options |= {"out": str(options["out"]), "runs_dir": str(options["runs_dir"])}
+    options |= {"paradigms": tuple(options["paradigms"]) if options["paradigms"] else None}
+    options |= {"data_options": options["data_options"] or None}
+    assert Settings(**options) == Settings(**{"out": "report.html", **given})
+
+
+def test_the_printed_call_gives_every_option_again() -> None:
+    call = Settings(**EVERY).call(repr("my data.csv"))
+
+    class Module:
+        @staticmethod
+        def compare(data: str, **options: Any) -> tuple[str, Settings]:
+            return data, Settings(**options)
+
+    assert eval(call, {"fourfold": Module}) == ("my data.csv", Settings(**EVERY))
+    assert Settings().call("dataset") == "fourfold.compare(dataset)"
+
+
+def test_what_only_python_can_ask_for_has_no_command() -> None:
+    assert Settings(data_options={"levels": 16}).command("digits") == ""
+    assert (
+        Settings(data_options={"limit": 9, "skip_bad": False}).command("digits") == "fourfold compare digits --limit 9"
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"budget": "soon"}, {"seeds": 0}, {"n": 3}, {"patience": 0.0}, {"precision": "half"}, {"likelihood_examples": 1}],
+)
+def test_what_cannot_be_asked_for_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=str(next(iter(wrong)).split("_")[0])):
+        Settings(**wrong)
+
+
+def test_patience_follows_the_budget() -> None:
+    assert Settings(budget="60s").seconds == 30
+    assert Settings(budget="2s").seconds == 5
+    assert Settings(budget="10 steps").seconds == 120
+    assert Settings(budget="60s", patience=1.0).seconds == 1

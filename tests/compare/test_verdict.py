@@ -1,0 +1,154 @@
+"""The verdict: at one number of samples, with what it rests on, and silent where it must be."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from made_up import Fake, near
+
+from fourfold.compare import Comparison, combine
+from fourfold.data import Dataset
+from fourfold.metrics import Score, examples, quality
+from fourfold.vocabulary import Kind
+
+Made = Callable[..., Comparison]
+
+
+def lines(comparison: Comparison) -> dict[str, str]:
+    return {line.title: str(line) for line in comparison.verdict}
+
+
+def test_models_with_different_numbers_of_samples_are_judged_by_the_same(made: Made, moons: Dataset) -> None:
+    """Two samplers of the data itself, of which one was slow: neither is the better one."""
+    few, many = near(moons, 64, 0.0), near(moons, 200, 0.0, 1)
+    comparison = made({"flow": Fake(many), "diffusion": Fake(few, Kind.ESTIMATE, sweep={4: near(moons, 150, 0.3)})})
+    assert comparison.n == 64
+    again = quality(many[:64], moons, examples(moons, 200))
+    for name, entry in ((e.name, e) for e in comparison.entries):
+        assert {s.n for s in entry.scores if s.name.startswith("mmd")} == {64}
+        if name == "flow":
+            assert [s for s in entry.scores if s.name in [a.name for a in again]] == again
+    (sweep,) = next(e for e in comparison.entries if e.name == "diffusion").sweeps
+    assert sweep["score"]["n"] == 64
+    said = lines(comparison)["For look"]
+    assert "flow" in said
+    assert "diffusion" in said
+    assert "as good as training examples, as far as 64 samples tell" in said
+    assert "(one seed)" in said
+    runs = {p["name"]: p["runs"][0] for p in comparison.record()["paradigms"]}
+    assert runs["flow"]["scores"][1]["n"] == 200  # each run keeps its own number
+
+
+def test_one_that_is_told_apart_leads_with_the_word_one_seed(made: Made, moons: Dataset) -> None:
+    comparison = made({"flow": Fake(near(moons, 200, 0.5)), "adversarial": Fake(near(moons, 200, 1.5), Kind.NONE)})
+    said = lines(comparison)
+    assert said["For look"].startswith("For look: flow (one seed): MMD²")
+    assert "adversarial" not in said["For look"]
+    assert said["Confidence"].startswith("Confidence: low; one seed")
+    assert "--seeds 3" in said["Next"]
+
+
+@pytest.mark.parametrize(
+    ("result", "word"),
+    [
+        ({"steps": 9}, "9 steps"),
+        ({"seconds": 99.0}, "99 s of training for 15 s"),
+        ({"usage": {"share": 0.41, "load": 8.0}}, "41% of the processor"),
+    ],
+)
+def test_an_unhealthy_training_silences_the_verdict(
+    made: Made, moons: Dataset, tmp_path: Path, result: dict, word: str
+) -> None:
+    fakes = {"flow": Fake(near(moons, 200, 0.5)), "diffusion": Fake(near(moons, 200, 1.5), result=result)}
+    comparison = made(fakes)
+    first = comparison.verdict[0]
+    assert first.warning
+    assert "1 of 2 models had" in str(first)
+    assert "This comparison says nothing about it, and names no winner" in str(first)
+    assert not any(title.startswith("For ") for title in lines(comparison))
+    assert str(comparison).startswith("Not comparable: 1 of 2 models")
+    assert f"Too little: diffusion: {word}" in str(comparison)
+    assert any(line.startswith("diffusion !") for line in str(comparison).splitlines())
+    path = comparison.save(tmp_path / "report.html")
+    page = path.read_text(encoding="utf-8")
+    assert page.index("Not comparable") < page.index("The comparison")
+    assert word in page
+    record = json.loads((tmp_path / "results.json").read_text())
+    assert record["marked"] == {"diffusion": [word]}
+    assert not any(line.startswith("For ") for line in record["verdict"])
+    assert record["paradigms"][0]["runs"][0]["health"]["marks"] == []
+
+
+def test_the_advice_is_a_command(made: Made, moons: Dataset) -> None:
+    x = near(moons, 200, 0.5)
+    short = made({"flow": Fake(x, result={"steps": 10}), "diffusion": Fake(x, Kind.ESTIMATE)})
+    assert "give --budget 5m" in str(short.verdict[0])
+    assert "--budget 5m" in lines(short)["Next"]
+
+
+def test_a_busy_machine_is_answered_by_doing_it_again(made: Made, moons: Dataset) -> None:
+    x = near(moons, 200, 0.5)
+    comparison = made({"flow": Fake(x, result={"usage": {"share": 0.3, "load": 9}}), "diffusion": Fake(x)})
+    assert "use a quiet machine" in str(comparison.verdict[0])
+    assert lines(comparison)["Next"].endswith("--fresh")
+
+
+def test_too_few_samples_for_an_interval_name_nobody(made: Made, moons: Dataset) -> None:
+    comparison = made({"flow": Fake(near(moons, 18, 0.1)), "diffusion": Fake(near(moons, 18, 1.0))}, n=18)
+    assert lines(comparison)["For look"] == "For look: nobody is named: 18 samples are too few for an interval"
+
+
+def test_bounds_are_not_ranked(made: Made, moons: Dataset) -> None:
+    x = near(moons, 200, 0.5)
+    bounds = made({"latent-variable": Fake(x, Kind.LOWER_BOUND, -1.0), "diffusion": Fake(x, Kind.ESTIMATE, -0.5)})
+    assert lines(bounds)["For a likelihood"] == "For a likelihood: 2 figures of other kinds are not ranked"
+
+
+def test_exact_likelihoods_are_ranked(made: Made, moons: Dataset) -> None:
+    x = near(moons, 200, 0.5)
+    comparison = made({"flow": Fake(x, likelihood=-1.0), "autoregressive": Fake(x, likelihood=-2.0)})
+    assert lines(comparison)["For a likelihood"].startswith("For a likelihood: flow (one seed): likelihood −1")
+
+
+def test_speed_is_told_apart_by_its_range(made: Made, moons: Dataset) -> None:
+    x = near(moons, 200, 0.5)
+    times = {"flow": 1.0, "adversarial": 1.05, "diffusion": 50.0}
+    comparison = made({name: Fake(x, milliseconds=ms) for name, ms in times.items()})
+    said = lines(comparison)["For speed"]
+    assert said.startswith(
+        "For speed: flow: 1 ms and 4 network evaluations; not told apart: adversarial; diffusion takes 50"
+    )
+
+
+def test_speed_measured_beside_other_work_names_nobody(made: Made, moons: Dataset) -> None:
+    x = near(moons, 200, 0.5)
+    busy = Fake(x, result={"sampling_usage": {"share": 0.5}})
+    assert (
+        "nobody is named: the machine was busy while flow"
+        in lines(made({"flow": busy, "diffusion": Fake(x)}))["For speed"]
+    )
+
+
+def test_seeds_are_combined_with_their_spread(made: Made, moons: Dataset) -> None:
+    fakes = {
+        name: [Fake(near(moons, 200, noise, s)) for s in range(3)]
+        for name, noise in (("flow", 0.3), ("diffusion", 1.5))
+    }
+    comparison = made(fakes)
+    said = lines(comparison)
+    assert said["For look"].startswith("For look: flow: MMD²")
+    assert "one seed" not in str(comparison)
+    assert "3 seeds: intervals are over trainings" in said["Confidence"]
+    assert "Next" not in said
+
+
+def test_the_interval_of_seeds_is_never_narrow_by_luck() -> None:
+    alike = [Score("d[f]", 1.0, 0.6, 1.4, n=10), Score("d[f]", 1.0, 0.8, 1.2, n=10)]
+    mean = combine(alike)
+    assert mean.high - mean.value == pytest.approx(math.sqrt((0.4**2 + 0.2**2) / 2 / 2))
+    unknown = combine([Score("d[f]", 1.0, n=10), Score("d[f]", 1.0, n=10)])
+    assert math.isnan(unknown.low)
+    differing = combine([Score("likelihood", 1.0, 0.9, 1.1, n=64), Score("likelihood", 1.2, 1.1, 1.3, n=180)])
+    assert "2 seeds (n = 64, 180)" in differing.protocol
