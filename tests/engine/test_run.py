@@ -293,10 +293,11 @@ def test_epochs_are_counted():
     assert fit(velocity_model(), MOONS, budget="1 epochs", precision="float32").card["steps"] == per_epoch
 
 
-def test_the_gap_is_logged_where_the_facts_name_it(tmp_path):
+def test_the_held_out_loss_is_logged_where_a_term_judges(tmp_path):
     run(tmp_path / "diffusion", "24 steps", make=velocity_model)
     text = (tmp_path / "diffusion" / "log.jsonl").read_text()
-    assert text.count("matching/gap") >= 1
+    assert text.count("matching/gap") >= 8
+    assert text.count("matching/held_out") == text.count("matching/gap")
     assert "matching/loss_high_noise" in text
     run(tmp_path / "game", "24 steps")
     assert "gap" not in (tmp_path / "game" / "log.jsonl").read_text()

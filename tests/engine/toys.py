@@ -93,6 +93,8 @@ class ToyVelocity(Velocity):
 
 
 class _Matching(Term):
+    judges = True
+
     def __init__(self, velocity: Velocity) -> None:
         super().__init__([velocity])
         self.velocity = velocity

@@ -99,7 +99,7 @@ def _work(folder: Path, show: bool) -> None:
     with Progress(*columns(), console=Console(stderr=True), disable=not show) as bar:
         trained = _trained(job, folder, dataset, bar)
         clock.lap("training")
-        result = _measure(job, folder, dataset, Run.load(folder / "run", job.device).model, bar, clock)
+        result = _measure(job, folder, dataset, Run.load(folder / "run").model.to(job.device), bar, clock)
     whole = {**trained, **result, "phases": clock.seconds, "evaluation": job.evaluation}
     write_json(folder / "result.json", whole)
 
@@ -169,6 +169,7 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
         "seconds": card["seconds"],
         "precision": card["precision"],
         "batch_size": batch_size,
+        "choice": card.get("choice"),
         "stages": stages,
         "training_memory": peak_memory(run.model),
     }

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append_line", "sweep", "write_bytes", "write_json", "write_lines"]
+__all__ = ["amend_line", "append_line", "sweep", "write_bytes", "write_json", "write_lines"]
 
 _TEMPORARY = re.compile(r"\..+\.[0-9]+\.tmp")
 
@@ -64,6 +64,18 @@ def append_line(path: Path, line: str) -> None:
     """
     with _naming(path), path.open("a", encoding="utf-8") as file:
         file.write(f"{line}\n")
+
+
+def amend_line(path: Path, last: str, line: str) -> None:
+    """Put another line in the place of the last one of a text file.
+
+    Raises:
+        OSError: naming the file, if the disk is full or may not be written to.
+    """
+    with _naming(path), path.open("r+b") as file:
+        file.seek(-len(f"{last}\n".encode()), os.SEEK_END)
+        file.write(f"{line}\n".encode())
+        file.truncate()
 
 
 def sweep(folder: Path) -> None:

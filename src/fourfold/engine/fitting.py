@@ -16,7 +16,7 @@ from typing import Any, final
 import torch
 
 from fourfold.core import GenerativeModel, Training
-from fourfold.data import Data, Dataset, load
+from fourfold.data import Dataset, load
 from fourfold.engine.budget import Budget, Flops, Seconds, parse_budget
 from fourfold.engine.checkpoint import (
     BrokenRun,
@@ -35,10 +35,9 @@ from fourfold.engine.checkpoint import (
 from fourfold.engine.distributed import join
 from fourfold.engine.files import sweep, write_json
 from fourfold.engine.flops import count_flops
-from fourfold.engine.hardware import find_device
+from fourfold.engine.heldout import HeldOut
 from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
-from fourfold.engine.monitors import Gap
 from fourfold.engine.precision import Choice, choose, parse_precision
 from fourfold.engine.recorder import Recorder
 from fourfold.engine.request import Request, card_of, describe, parameters
@@ -52,9 +51,9 @@ __all__ = ["Interrupted", "fit"]
 
 def fit(
     paradigm: str | GenerativeModel,
-    data: Data | Dataset,
+    data: str | os.PathLike[str] | Dataset,
     *,
-    budget: str | float | Budget = "1m",
+    budget: str | Budget = "1m",
     size: str = "s",
     seed: int = 0,
     precision: str | None = None,
@@ -63,8 +62,9 @@ def fit(
     resume: bool = False,
     training: Training | None = None,
     data_options: Mapping[str, Any] | None = None,
-    device: str = "auto",
+    device: str = "cpu",
     checkpoint_every: float = 60.0,
+    choose: bool | None = None,
     observe: Callable[[Step], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Run:
@@ -73,7 +73,7 @@ def fit(
     Args:
         paradigm: a name that :func:`fourfold.build` takes, or a model, which is trained in place.
         data: what :func:`fourfold.load` takes, or a data set.
-        budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds.
+        budget: ``30s``, ``10m``, ``1h``, ``2000 steps``, ``5 epochs`` or ``1e15 flops``.
         size: of the preset.
         seed: of weights, order of the data and every draw.
         precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable, measured at the start.
@@ -83,8 +83,11 @@ def fit(
         resume: go on from the folder's last checkpoint, with the model, rates and precision recorded there.
         training: overrides what the preset says.
         data_options: further arguments of :func:`fourfold.load`.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto`` takes a GPU if there is one.
+        device: where to train.
         checkpoint_every: seconds between checkpoints.
+        choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, see
+            :class:`~fourfold.engine.heldout.HeldOut`; otherwise the budget is spent and the last weights are kept. By
+            default it does, or, of a run that is resumed, as before.
         observe: is called with each step.
         say: is called with each line worth telling.
 
@@ -96,15 +99,12 @@ def fit(
         Diverged: at a loss that is not finite; the last good state is in the folder.
         Interrupted: after SIGINT or SIGTERM; everything is in the folder.
     """
-    place, options = str(find_device(device)), dict(data_options or {})
-    if seed < 0 or checkpoint_every < 0:
-        raise ValueError(f"seed {seed}, a checkpoint every {checkpoint_every} s: give numbers that are not negative")
-    dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **options})
+    dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
     return _fit(
         Request(
             paradigm=paradigm,
             dataset=dataset,
-            options={"seed": dataset.seed} | {key: v for key, v in options.items() if not hasattr(v, "__array__")},
+            options={"seed": dataset.seed, **(data_options or {})},
             budget=parse_budget(budget),
             size=size,
             seed=seed,
@@ -113,8 +113,9 @@ def fit(
             folder=None if run_dir is None else Path(run_dir),
             resume=resume,
             training=training,
-            device=place,
+            device=device,
             checkpoint_every=checkpoint_every,
+            choose=choose,
             observe=observe,
             say=say or _silent,
         )
@@ -219,14 +220,17 @@ def _resumed(asked: Request) -> _Begun:
 def _train(asked: Request, begun: _Begun) -> Run:
     """Train the stages of a model that are not trained yet, and then the model itself."""
     model, training, checkpoint = begun.model, begun.training, begun.checkpoint
+    asked = replace(asked, choose=_chooses(asked, begun.card))
     plan = plan_of(model, asked.budget)
     stages = begun.card["stages"][:-1] if begun.card and checkpoint and plan.stages else _stages(asked, begun, plan)
     loop = begin(model, asked.dataset, training, asked.seed, processes=join(), fresh=checkpoint is None)
     choice = _chosen(loop, plan.own, asked, (begun.card or {}).get("precision"))
     asked.say(str(choice))
     loop = _prepared(loop, choice, plan.own)
+    kept = HeldOut(loop, asked.dataset, bool(asked.choose))
     if checkpoint is not None:
         loop.load(checkpoint.state, checkpoint.progress)
+        kept.load(checkpoint.state)
         asked.say(f"resumed at step {loop.progress.steps}")
     card = card_of(begun.card["paradigm"] if begun.card else asked.name, loop, asked, choice)
     if plan.stages:
@@ -235,7 +239,7 @@ def _train(asked: Request, begun: _Begun) -> Run:
     recorder = Recorder(
         asked.folder if loop.processes.rank == 0 else None,
         card,
-        Gap(loop, asked.dataset),
+        kept,
         asked.checkpoint_every,
         watched(asked.observe, "", plan.start, 1 - plan.start),
         asked.stage,
@@ -244,6 +248,8 @@ def _train(asked: Request, begun: _Begun) -> Run:
     if damaged:
         asked.say(f"{asked.folder}/log.jsonl: damaged lines are left out ({damaged})")
     _run(loop, asked.dataset, plan.own, recorder)
+    if kept.over or kept.keeps_best:
+        asked.say(kept.note())
     return Run(model, asked.folder, recorder.card, asked.dataset)
 
 
@@ -285,17 +291,20 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
     stopped = 0
     with signals() as stop:
         try:
-            for step in train(loop.model, dataset, budget=budget, loop=loop):
+            for step in () if recorder.choice.over else train(loop.model, dataset, budget=budget, loop=loop):
                 recorder.record(loop, step)
                 stopped = loop.processes.largest(stop.signal)  # every process stops, whichever was asked to
-                if stopped:
+                if stopped or recorder.choice.over:
                     break
         except Diverged as error:
             recorder.save(loop)
             where = f"; the state before it is in {recorder.folder}" if recorder.folder else ""
             raise Diverged(f"{error}{where}") from None
-        recorder.save(loop, done=not stopped or budget.spent(loop.progress))
-        loop.finish()
+        if not stopped or recorder.choice.over or budget.spent(loop.progress):
+            recorder.finish(loop)
+        else:
+            recorder.save(loop)
+            loop.finish()
         stopped = stopped or loop.processes.largest(stop.signal)  # asked while the last checkpoint was written
     if stopped:
         raise Interrupted(f"stopped at step {loop.progress.steps} by {signal.Signals(stopped).name}")
@@ -340,6 +349,13 @@ def _chosen(loop: Loop, budget: Budget, asked: Request, recorded: Mapping[str, A
         loop, min(0.05 * seconds, 6.0), compiled=seconds >= LONG if asked.compile is None else asked.compile
     )
     return replace(choice, precision=loop.processes.same(choice.precision))
+
+
+def _chooses(asked: Request, earlier: Mapping[str, Any] | None) -> bool:
+    """Whether the held-out loss chooses: as asked, or as in the run that is resumed, or so by default."""
+    if asked.choose is not None:
+        return asked.choose
+    return bool((earlier or {}).get("choice", {}).get("on", True))
 
 
 def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -211,13 +212,45 @@ class Loop:
 
     def warm_up(self) -> None:
         """Compile what is to be compiled, so that no budget pays for it; nothing that is trained changes."""
-        buffers = [(b, b.clone()) for b in self.model.buffers()]
-        with torch.random.fork_rng(devices=self._forked):
+        with self._unchanged():
             self.gradient_pass()
         for slot in self.weights.slots:
             slot.parameter.grad = None
-        for b, before in buffers:
-            b.copy_(before)
+
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """Inside, the model has its averaged weights, in evaluation mode, without gradients; after, training goes on.
+
+        Whatever terms count or keep inside is forgotten, so looking at a model never changes how it is trained.
+        """
+        with self._unchanged(), self.weights.shown(self.weights.average), torch.no_grad(), self._in_low_precision():
+            for part in (self.model, *self.terms.values()):
+                part.eval()
+            try:
+                yield
+            finally:
+                for term in self.terms.values():
+                    term.train()
+                self.training_mode()
+
+    def _in_low_precision(self) -> AbstractContextManager[object]:
+        """Casts operations one by one where steps compute in less than float32, since the averages are float32."""
+        low = self.precision != FLOAT32 and (self.precision.autocast or self.precision.weights != torch.float32)
+        return torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext()
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
+        """Inside, terms may draw, count and keep; after, buffers, watched scalars and random streams are as before."""
+        buffers = [(b, b.clone()) for b in self.model.buffers()]
+        watched = {name: term.watched for name, term in self.terms.items()}
+        try:
+            with torch.random.fork_rng(devices=self._forked):
+                yield
+        finally:
+            for b, before in buffers:
+                b.copy_(before)
+            for name, term in self.terms.items():
+                term.watched = watched[name]
 
     # --- state ---------------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, final
 
 from fourfold.engine.checkpoint import Checkpoint, save_checkpoint, save_model
-from fourfold.engine.files import append_line, write_json, write_lines
+from fourfold.engine.files import amend_line, append_line, write_json, write_lines
+from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop, Step
-from fourfold.engine.monitors import Gap
 
 __all__ = ["Recorder"]
 
@@ -28,7 +28,7 @@ class Recorder:
 
     folder: Path | None
     card: dict[str, Any]
-    gap: Gap
+    choice: HeldOut
     every: float
     observe: Callable[[Step], None] | None = None
     stage: str = ""
@@ -37,6 +37,7 @@ class Recorder:
     _logged: float = 0.0
     _sums: dict[str, list[float]] = field(default_factory=dict)
     _last: Step | None = None
+    _line: dict[str, Any] = field(default_factory=dict)
 
     def start(self, loop: Loop, resumed: bool) -> int:
         """Write what describes the run, and of one that begins its first checkpoint.
@@ -78,14 +79,14 @@ class Recorder:
             self.observe(step)
         for name, value in step.losses.items() if self.folder else ():
             self._sums.setdefault(f"{name}/loss", []).append(value)
-        gap, now, self._last = self.gap(step.used), time.monotonic(), step
-        if gap or step.index <= 3 or now - self._logged >= self.log_every:
+        held_out, now, self._last = self.choice(), time.monotonic(), step
+        if held_out or step.index <= 3 or now - self._logged >= self.log_every:
             self._logged = now
-            self._log(loop, step, gap)
+            self._log(loop, step, held_out)
         if now - self._saved >= self.every:
             self.save(loop)
 
-    def _log(self, loop: Loop, step: Step, gap: Mapping[str, float]) -> None:
+    def _log(self, loop: Loop, step: Step, held_out: Mapping[str, float]) -> None:
         """One line: mean losses since the last one, and the latest of everything else."""
         if self.folder is None:
             return
@@ -95,16 +96,33 @@ class Recorder:
         norms = {f"{name}/norm": value for name, value in step.norms.items()}
         name = {"stage": self.stage} if self.stage else {}
         line = {"step": step.index, "used": round(step.used, 6), **name, "rate": step.rate, **spent, **means, **norms}
-        append_line(self.folder / "log.jsonl", json.dumps(_finite(line | loop.watched() | dict(gap))))
+        line, log, last = _finite(line | loop.watched() | dict(held_out)), self.folder / "log.jsonl", self._line
+        if last.get("step") == step.index:
+            line = last | line
+            amend_line(log, json.dumps(last), json.dumps(line))
+        else:
+            append_line(log, json.dumps(line))
+        self._line = line
+
+    def finish(self, loop: Loop) -> None:
+        """The training is over: measure the last weights, log what is kept, save, and leave the model with that."""
+        held_out = self.choice(last=True)
+        if self._last is not None:
+            chosen = self.choice.record()
+            kept = {"choice/kept_step": float(chosen["kept_step"]), "choice/stopped": float(chosen["stopped"])}
+            self._log(loop, self._last, held_out | kept)
+        self.save(loop, done=True)
+        loop.finish()
+        self.choice.show()
 
     def save(self, loop: Loop, done: bool = False) -> None:
-        """Write state, averaged weights and card, in this order, and log the latest step if that is not done."""
+        """Write state, the weights to keep and card, in this order, and log the latest step if that is not done."""
         if self._last is not None and self._sums:
             self._log(loop, self._last, {})
-        self.card |= _spent(self.card, loop) | {"done": done}
+        self.card |= _spent(self.card, loop) | {"choice": _finite(self.choice.record()), "done": done}
         if self.folder is not None:
-            save_checkpoint(Checkpoint(loop.state(), loop.progress), self.folder)
-            with loop.weights.shown(loop.weights.average):
+            save_checkpoint(Checkpoint(loop.state() | self.choice.state(), loop.progress), self.folder)
+            with self.choice.kept():
                 save_model(loop.model, self.folder)
             write_json(self.folder / "card.json", self.card)
         self._saved = time.monotonic()

@@ -49,6 +49,7 @@ class Request:
     training: Training | None
     device: str
     checkpoint_every: float
+    choose: bool | None
     observe: Callable[[Step], None] | None
     say: Callable[[str], None]
     stage: str = ""
@@ -80,6 +81,7 @@ def describe(name: str, model: GenerativeModel, asked: Request, training: Traini
         "seed": asked.seed,
         "budget": str(asked.budget),
         "training": asdict(training),
+        "choice": {"on": asked.choose},
         "hardware": {**hardware, "device": str(model.device), "processes": join().world},
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
         "command": shlex.join(sys.argv),

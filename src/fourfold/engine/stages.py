@@ -108,8 +108,9 @@ def watched(
 
 def record_of(stage: Stage, budget: Budget, card: dict[str, Any]) -> dict[str, Any]:
     """What the card of the whole run says of a trained stage."""
-    kept = ("steps", "seconds", "parameters", "precision", "training")
-    return {"name": stage.name, "share": stage.share, "budget": str(budget), **{key: card[key] for key in kept}}
+    kept = ("steps", "seconds", "parameters", "precision", "training", "choice")  # older cards tell of no choice
+    told = {key: card[key] for key in kept if key in card}
+    return {"name": stage.name, "share": stage.share, "budget": str(budget), **told}
 
 
 def take_over(stage: Stage, folder: Path | None) -> dict[str, Any] | None:

@@ -295,6 +295,8 @@ class VectorConditionals(Conditionals):
 class _Likelihood(Term):
     """``-sum_i log p(x_i | x_<i, c) / L``; a share of the labels is hidden so that the unconditional model is learned too."""
 
+    judges: ClassVar[bool] = True
+
     def __init__(self, estimand: Conditionals, hidden: float) -> None:
         super().__init__([estimand])
         self.estimand, self.hidden = estimand, hidden

@@ -213,6 +213,8 @@ def watched_by_noise(loss: Tensor) -> dict[str, Tensor]:
 class DenoisingTerm(Term):
     """See :class:`Denoising`."""
 
+    judges: ClassVar[bool] = True
+
     def __init__(self, estimand: Denoiser, mean: float, std: float, sigma_data: float, dropout: float) -> None:
         super().__init__([estimand])
         self.estimand, self.mean, self.std = estimand, mean, std
@@ -258,6 +260,8 @@ class Denoising(Objective):
 @final
 class FlowMatchingTerm(Term):
     """See :class:`FlowMatching`."""
+
+    judges: ClassVar[bool] = True
 
     def __init__(self, estimand: Velocity, mean: float, std: float, dropout: float) -> None:
         super().__init__([estimand])
@@ -310,6 +314,8 @@ def _even_times(path: Path, n: int, device: torch.device) -> Tensor:
 class NoisePredictionTerm(Term):
     """See :class:`NoisePrediction`."""
 
+    judges: ClassVar[bool] = True
+
     def __init__(self, estimand: NoisePredictor, dropout: float) -> None:
         super().__init__([estimand])
         self.estimand, self.dropout = estimand, dropout
@@ -360,6 +366,8 @@ class ScoreTerm(Term):
         dropout: share of labels hidden.
         excess: what is minimised in expectation by the true score.
     """
+
+    judges: ClassVar[bool] = True
 
     def __init__(self, estimand: Score, dropout: float, excess: _Excess) -> None:
         super().__init__([estimand])

@@ -518,6 +518,8 @@ class JointEnergy(Objective):
 class DenoisingScoreMatchingTerm(Term):
     """See :class:`DenoisingScoreMatching`; ``energy_gap`` is the mean energy of the reference's draws minus that of data."""
 
+    judges: ClassVar[bool] = True
+
     def __init__(self, energy: Energy, sigma: float, dropout: float, monitor: ChainMonitor) -> None:
         super().__init__([_network(energy)])
         self.energy, self.sigma, self.dropout, self.monitor = energy, sigma, dropout, monitor
@@ -576,6 +578,8 @@ def _gap(energy: Energy, data: Tensor) -> Tensor:
 @final
 class NoisedScoreMatchingTerm(Term):
     """See :class:`NoisedScoreMatching`; ``energy_gap``: of one unit of noise more, at the same level, per dimension."""
+
+    judges: ClassVar[bool] = True
 
     def __init__(self, energy: NoisedEnergy, settings: NoisedScoreMatching) -> None:
         super().__init__([_network(energy)])

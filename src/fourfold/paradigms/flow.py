@@ -237,6 +237,8 @@ class LikelihoodTerm(Term):
     EVERY: ClassVar[int] = 500
     FEW: ClassVar[int] = 4
 
+    judges: ClassVar[bool] = True
+
     def __init__(self, estimand: Bijection, hidden: float, noise: float) -> None:
         super().__init__([estimand])
         self.estimand, self.hidden, self.noise, self._calls = estimand, hidden, noise, 0
@@ -285,6 +287,8 @@ class MaximumLikelihood(Objective):
 @final
 class VariationalTerm(Term):
     """The one term of :class:`VariationalLikelihood`; watches ``inverse_error`` and ``noise`` (``-log q(u | x)``, nats)."""
+
+    judges: ClassVar[bool] = True
 
     def __init__(self, estimand: Bijection, dequantiser: nn.Module, levels: int, hidden: float) -> None:
         super().__init__([estimand, dequantiser])
@@ -341,6 +345,8 @@ class VariationalLikelihood(Objective):
 @final
 class ContinuousTerm(Term):
     """The one term of :class:`ContinuousLikelihood`; watches ``inverse_error`` and ``kinetic``."""
+
+    judges: ClassVar[bool] = True
 
     def __init__(self, estimand: VectorField, steps: int, kinetic: float, hidden: float) -> None:
         super().__init__([estimand])

@@ -471,9 +471,10 @@ class VariationalBound(Inference):
         return {"bound": BoundTerm(estimand, self)}
 
     def weight(self) -> float:
-        """Count a step of training; return its ``beta_n``."""
-        if self.training:
-            self.steps += 1
+        """Count a step of training and return its ``beta_n``; outside training, ``beta``."""
+        if not self.training:
+            return self.beta
+        self.steps += 1
         return self.beta * min(1.0, int(self.steps) / self.warm) if self.warm else self.beta
 
 
@@ -484,6 +485,8 @@ class BoundTerm(Term):
     A unit is active when its posterior mean varies by more than 0.01 across the batch (Burda, Grosse, Salakhutdinov
     2016, section 5.2, https://arxiv.org/abs/1509.00519). Where codes are quantised, ``perplexity`` says how many are used.
     """
+
+    judges: ClassVar[bool] = True
 
     def __init__(self, decoder: CodedDecoder, objective: VariationalBound) -> None:
         super().__init__([decoder, objective.encoder])

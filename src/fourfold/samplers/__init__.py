@@ -40,24 +40,18 @@ def named(name: str, estimand: Estimand) -> Sampler:
     """The sampler of a name, with its default settings.
 
     Args:
-        name: the name of its class, in capitals or not.
+        name: of its class.
         estimand: what it is to run on.
 
     Raises:
         ValueError: for a name that there is not, listing those of samplers that run on the estimand.
     """
     known = samplers()
-    meant = {_spelling(other): other for other in known}.get(_spelling(name))
-    if meant is None:
+    if name not in known:
         fit = [other for other, kind in known.items() if _runs_on(kind, estimand)]
         choice = f"choose one of {', '.join(fit)}" if fit else "no sampler of another name runs on this model"
         raise ValueError(f"unknown sampler {name!r}: {choice}")
-    return known[meant]()
-
-
-def _spelling(name: str) -> str:
-    """A name without what spellings differ in."""
-    return name.lower().replace("-", "").replace("_", "")
+    return known[name]()
 
 
 def _runs_on(kind: type[Sampler], estimand: Estimand) -> bool:

@@ -1,0 +1,225 @@
+"""Which weights are kept and when training stops: chosen by the loss of held-out examples, at steps known beforehand."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Batch
+from fourfold.data import Dataset, Split
+from fourfold.engine.loader import Loader
+from fourfold.engine.loop import Loop, channels_last
+
+__all__ = ["HeldOut"]
+
+
+@final
+class _Examples:
+    """Encoded examples, the same at every measurement; a small split is repeated, so that an example meets more draws."""
+
+    def __init__(self, loop: Loop, split: Split, rows: int) -> None:
+        raw = Loader(split, loop.model.space, min(rows, len(split.x)), loop.seed)(0)
+        self.count = len(raw.x)
+        self.owner = torch.arange(max(rows, self.count)) % self.count
+        cond = None if raw.cond is None else raw.cond[self.owner].to(loop.device)
+        encoded = loop.model.encode(raw.x[self.owner].to(loop.device), cond)
+        self.batch = Batch(channels_last(encoded.x), encoded.cond)
+
+    def parts(self, size: int) -> Iterator[Batch]:
+        """The rows in batches of at most ``size``."""
+        x, cond = self.batch
+        for i in range(0, len(x), size):
+            yield Batch(x[i : i + size], None if cond is None else cond[i : i + size])
+
+    def means(self, losses: Tensor) -> Tensor:
+        """The mean loss of each example over the rows that repeat it, ``(count,)`` float64."""
+        total = torch.zeros(self.count, dtype=torch.float64).index_add(0, self.owner, losses.double().cpu())
+        return total / torch.bincount(self.owner, minlength=self.count)
+
+
+@final
+class HeldOut:
+    """Measures the held-out loss of the averaged weights, keeps the best, and says when training is over.
+
+    The loss is that of the terms that judge (:attr:`fourfold.core.Term.judges`), on the same examples with the same draws
+    every time. Steps alone decide when it is measured and what follows from it, so a resumed run chooses as an unbroken
+    one does. The steps grow by a half each, and, once a measurement costs less than ``SHARE`` of the steps between two,
+    by an eighth at least.
+
+    Weights are worse than the best if their loss is higher by more than ``NOISE`` standard errors of the difference,
+    paired by example. The last weights are kept unless they are worse. Training is over after ``PATIENCE`` measurements in
+    a row that were worse, once it has taken twice the steps of the best weights, ``LEAST`` steps, and two passes over the
+    data: what is worse before that is not overfitted, only at its beginning.
+
+    Args:
+        loop: what is trained.
+        data: whose validation split is held out.
+        on: whether anything is chosen; otherwise the loss is only measured.
+    """
+
+    SHARE: ClassVar[float] = 0.03
+    NOISE: ClassVar[float] = 0.5
+    PATIENCE: ClassVar[int] = 5
+    LEAST: ClassVar[int] = 100
+
+    def __init__(self, loop: Loop, data: Dataset, on: bool = True) -> None:
+        self.loop, self.on = loop, on
+        self.judges = {name: term for name, term in loop.terms.items() if term.judges}
+        self.best = self.latest = self.due = self.worse = self.count = 0
+        self.seconds = 0.0
+        self.weights, self.buffers = torch.empty(0), dict[str, Tensor]()
+        self.best_losses = self.latest_losses = torch.empty(0, dtype=torch.float64)
+        if self.judges:
+            batch = min(loop.training.batch_size, len(data.train.x))
+            rows = min(max(batch, 64), 256)
+            self.every = math.ceil(2 * rows / (3 * batch) / self.SHARE)  # both losses; forward is a third of a step
+            with loop.judging():
+                torch.manual_seed(0)
+                self._held_out, self._train = (_Examples(loop, part, rows) for part in (data.validation, data.train))
+
+    @property
+    def over(self) -> bool:
+        """Whether training longer only makes it worse."""
+        least = max(2 * self.best, 2 * self.loop.progress.per_epoch, self.LEAST)
+        return self.on and self.worse >= self.PATIENCE and self.latest >= least
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of step ``best`` are kept, not the last."""
+        return self.on and self.worse > 0
+
+    def __call__(self, last: bool = False) -> dict[str, float]:
+        """What is measured after a step, by the name under which it is logged; nothing where it is not yet time to.
+
+        Args:
+            last: whether training ends here, so that the loss is wanted now.
+        """
+        step = self.loop.progress.steps
+        if not self.judges or step == self.latest or (step < self.due and not last):
+            return {}
+        start = time.monotonic()
+        losses, train = self.loop.processes.same((self._losses(self._held_out), self._losses(self._train)))
+        self.latest, self.latest_losses, self.count = step, losses, self.count + 1
+        self._compare()
+        self.due = self._following(step)
+        self.seconds += time.monotonic() - start
+        name, loss = next(iter(self.judges)), float(losses.mean())
+        return {f"{name}/gap": loss - float(train.mean()), f"{name}/held_out": loss}
+
+    def _losses(self, examples: _Examples) -> Tensor:
+        with self.loop.judging():
+            torch.manual_seed(0)
+            size = self.loop.training.batch_size
+            parts = [torch.stack([term(part) for term in self.judges.values()]) for part in examples.parts(size)]
+            return examples.means(torch.cat(parts, 1).sum(0))
+
+    @torch.no_grad()
+    def _compare(self) -> None:
+        """Take the latest weights for the best, or count them as worse if they are."""
+        least = float(self.best_losses.mean())  # NaN at first
+        if not math.isfinite(least) or float(self.latest_losses.mean()) < least:
+            self.best, self.best_losses, self.worse = self.latest, self.latest_losses, 0
+            if self.on:
+                self.weights = self.loop.weights.average.clone()
+                self.buffers = {name: b.clone() for name, b in self._saved_buffers().items()}
+            return
+        difference = self.latest_losses - self.best_losses
+        noise = self.NOISE * float(difference.std()) / math.sqrt(len(difference)) if len(difference) > 1 else 0.0
+        self.worse = 0 if float(difference.mean()) <= noise else self.worse + 1
+
+    def _saved_buffers(self) -> Mapping[str, Tensor]:
+        """The buffers that belong to a saved model."""
+        saved = self.loop.model.state_dict()
+        return {name: b for name, b in self.loop.model.named_buffers() if name in saved}
+
+    def _following(self, step: int) -> int:
+        """The step of the next measurement."""
+        if step < self.every:
+            return max(step + 1, math.ceil(1.5 * step))
+        return step + max(self.every, math.ceil(step / 8))
+
+    # --- what follows ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Inside, the model has the weights that are kept if training ends here."""
+        before = {name: b.clone() for name, b in self._saved_buffers().items()}
+        with self.loop.weights.shown(self.loop.weights.average):
+            self.show()
+            try:
+                yield
+            finally:
+                self._put(before)
+
+    def show(self) -> None:
+        """Let the model have the weights that are kept."""
+        self.loop.weights.show(self.weights if self.keeps_best else self.loop.weights.average)
+        if self.keeps_best:
+            self._put(self.buffers)
+
+    def _put(self, buffers: Mapping[str, Tensor]) -> None:
+        for name, b in self._saved_buffers().items():
+            b.copy_(buffers[name])
+
+    def record(self) -> dict[str, Any]:
+        """What ``card.json`` says of the choice."""
+        steps = self.loop.progress.steps
+        measured = {
+            "best_step": self.best,
+            "best_loss": float(self.best_losses.mean()),
+            "last_loss": float(self.latest_losses.mean()),
+            "examples": len(self.best_losses),
+            "measurements": self.count,
+            "seconds": round(self.seconds, 3),
+        }
+        return {
+            "on": self.on,
+            "judged_by": list(self.judges),
+            "kept_step": self.best if self.keeps_best else steps,
+            "stopped": self.over,
+            **(measured if self.count else {}),
+            "note": self.note(),
+        }
+
+    def note(self) -> str:
+        """The choice in one sentence."""
+        if not self.judges:
+            return "nothing is chosen: no loss of this objective says on held-out examples how good the weights are"
+        if not self.on:
+            return "the last weights are kept, as asked"
+        if self.over:
+            return (
+                f"stopped at step {self.latest}: the held-out loss has not fallen since step {self.best}; "
+                f"the weights of step {self.best} are kept"
+            )
+        losses = f"{float(self.best_losses.mean()):.4g} against {float(self.latest_losses.mean()):.4g}"
+        if self.keeps_best:
+            return f"the weights of step {self.best} are kept: their held-out loss is lower than at the end, {losses}"
+        return "the last weights are kept: no earlier ones had a lower held-out loss beyond its noise"
+
+    # --- state ----------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor that the choice needs to go on."""
+        numbers = torch.tensor([self.best, self.latest, self.due, self.worse, self.count])
+        found = {"numbers": numbers, "seconds": torch.tensor(self.seconds, dtype=torch.float64)}
+        found |= {"weights": self.weights, "best_losses": self.best_losses, "latest_losses": self.latest_losses}
+        found |= {f"buffer.{name}": b for name, b in self.buffers.items()}
+        return {f"choice.{name}": value.clone() for name, value in found.items()}
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a :meth:`state`; the choice begins here if there is none, or none that kept weights."""
+        found = {k.removeprefix("choice."): v for k, v in state.items() if k.startswith("choice.")}
+        if not found or (self.on and not found["weights"].numel()):
+            return
+        self.best, self.latest, self.due, self.worse, self.count = found["numbers"].tolist()
+        self.seconds, self.weights = float(found["seconds"]), found["weights"].to(self.loop.device)
+        self.best_losses, self.latest_losses = found["best_losses"], found["latest_losses"]
+        buffers = {k.removeprefix("buffer."): v for k, v in found.items() if k.startswith("buffer.")}
+        self.buffers = {name: b.to(self.loop.device) for name, b in buffers.items()}
