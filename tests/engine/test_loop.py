@@ -186,7 +186,7 @@ def test_precisions_agree_in_direction_and_leave_the_loop_alone():
     data = Split(torch.randint(17, (64, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8))
     loop = begin(model, data, TRAINING)
     before, state = loop.weights.flat.clone(), torch.get_rng_state()
-    choice = choose(loop, 0.0)
+    choice = choose(loop, 9.0)
     assert {m.precision.name for m in choice.measured} == set(PRECISIONS)
     assert all(m.stable for m in choice.measured), str(choice)
     assert torch.equal(loop.weights.flat, before)
@@ -202,14 +202,36 @@ def test_without_bf16_products_no_low_precision_is_tried(monkeypatch):
     assert not choice.measured
 
 
+def timed(monkeypatch, seconds):
+    """Let steps say that they took what their precision takes; return the list of those taken."""
+    taken, step = [], Loop.step
+
+    def slow(self, rate):
+        taken.append(self.precision.name)
+        return dataclasses.replace(step(self, rate), seconds=seconds[self.precision.name])
+
+    monkeypatch.setattr(Loop, "step", slow)
+    return taken
+
+
 @pytest.mark.usefixtures("bf16_hardware")
-def test_a_precision_whose_first_step_takes_its_whole_share_is_not_tried_again(monkeypatch):
-    loop = begin(velocity_model(), MOONS, TRAINING)
-    taken = []
-    step = Loop.step
-    monkeypatch.setattr(Loop, "step", lambda self, rate: taken.append(self.precision.name) or step(self, rate))
-    choose(loop, 0.0)
-    assert taken == list(PRECISIONS)
+def test_choosing_takes_its_seconds_and_at_most_a_step_of_each_precision_more(monkeypatch):
+    seconds = {"float32": 0.25, "bf16": 5.0, "autocast": 0.125}
+    taken = timed(monkeypatch, seconds)
+    choice = choose(begin(velocity_model(), MOONS, TRAINING), 3.0)
+    assert taken == ["float32"] * 4 + ["bf16"] + ["autocast"] * 8
+    assert sum(seconds[name] for name in taken) <= 3.0 + sum(seconds.values())
+    assert choice.precision.name == "autocast"
+    assert choice.seconds > 0
+
+
+@pytest.mark.usefixtures("bf16_hardware")
+def test_where_one_step_takes_too_long_no_other_precision_is_tried(monkeypatch):
+    taken = timed(monkeypatch, {"float32": 30.0})
+    choice = choose(begin(velocity_model(), MOONS, TRAINING), 0.75)
+    assert taken == ["float32"]
+    assert choice.precision.name == "float32"
+    assert "no other was tried" in str(choice)
 
 
 @pytest.mark.usefixtures("bf16_hardware")
@@ -224,7 +246,7 @@ def test_an_unstable_precision_is_not_chosen():
 
     model = velocity_model()
     model.estimand.net = Coarse(3, 2)
-    choice = choose(begin(model, MOONS, TRAINING), 0.0)
+    choice = choose(begin(model, MOONS, TRAINING), 9.0)
     bf16 = next(m for m in choice.measured if m.precision.name == "bf16")
     assert not bf16.stable
     assert choice.precision.name != "bf16"

@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from fourfold import core
 from fourfold.data import load
 from fourfold.engine import BrokenRun, Diverged, Interrupted, Run, fit, load_model, resumable
 from fourfold.engine.flops import count_flops
-from fourfold.engine.loop import begin
+from fourfold.engine.loop import Loop, begin
 
 from .toys import TRAINING, Rotated, game_model, velocity_model
 
@@ -286,6 +287,20 @@ def test_flops_are_counted():
         "steps"
     ]
     assert steps == 10
+
+
+def test_a_step_longer_than_the_budget_is_said_and_recorded(tmp_path, monkeypatch):
+    step, lines = Loop.step, []
+
+    def slow(self, rate, watch=False):
+        taken = step(self, rate, watch)
+        self.progress = replace(self.progress, seconds=30.0, last=30.0)
+        return taken
+
+    monkeypatch.setattr(Loop, "step", slow)
+    card = run(tmp_path, "7s", precision="float32", say=lines.append).card
+    assert (card["steps"], card["seconds"]) == (1, 30.0)
+    assert lines[-1] == "training took 30 s of a budget of 7s: its last step alone took 30 s"
 
 
 def test_epochs_are_counted():

@@ -50,6 +50,10 @@ class Budget(ABC):
         """Whether one more step would overshoot by more than half of it."""
         return self.used(progress) + self.share(progress) / 2 >= 1
 
+    def overshot(self, progress: Progress) -> bool:
+        """Whether a fifth more was used than the budget: no step is cut, and how long one takes is known afterwards."""
+        return self.used(progress) > 1.2
+
 
 @final
 @dataclass(frozen=True)

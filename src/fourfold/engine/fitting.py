@@ -250,6 +250,9 @@ def _train(asked: Request, begun: _Begun) -> Run:
     _run(loop, asked.dataset, plan.own, recorder)
     if kept.over or kept.keeps_best:
         asked.say(kept.note())
+    if plan.own.overshot(loop.progress):
+        used, last = loop.progress.seconds, loop.progress.last
+        asked.say(f"training took {used:.3g} s of a budget of {plan.own}: its last step alone took {last:.3g} s")
     return Run(model, asked.folder, recorder.card, asked.dataset)
 
 
@@ -341,7 +344,8 @@ def _chosen(loop: Loop, budget: Budget, asked: Request, recorded: Mapping[str, A
     if asked.precision is not None:
         return Choice(parse_precision(asked.precision, bool(asked.compile)), note="as asked")
     if recorded is not None:
-        return Choice(parse_precision(recorded["name"], recorded["compiled"]), note="as before")
+        seconds = recorded.get("seconds", 0.0)
+        return Choice(parse_precision(recorded["name"], recorded["compiled"]), note="as before", seconds=seconds)
     seconds = budget.amount if isinstance(budget, Seconds) else 100.0
     if seconds < 2 or budget.share(loop.progress) > 0.01:
         return Choice(parse_precision("float32", bool(asked.compile)), note="the budget is too short to measure others")

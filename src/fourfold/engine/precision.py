@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -98,11 +98,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Choice:
-    """The precision chosen and the figures it was chosen by."""
+    """The precision chosen, the figures it was chosen by, and the seconds that took, which no budget counts."""
 
     precision: Precision
     measured: Sequence[Measurement] = ()
     note: str = ""
+    seconds: float = 0.0
 
     def __str__(self) -> str:
         times = [f"{m.precision} {f'{m.seconds * 1e3:.3g} ms' if not m.failure else 'failed'}" for m in self.measured]
@@ -110,13 +111,21 @@ class Choice:
         figures = f" ({', '.join(times)} a step; gradient cosine {cosine:.4f})" if times else ""
         return f"precision {self.precision}{figures}" + (f"; {self.note}" if self.note else "")
 
+    def record(self) -> dict[str, Any]:
+        """What ``card.json`` says of it."""
+        name, compiled = self.precision.name, self.precision.compiled
+        measured = [str(m) for m in self.measured]
+        return {"name": name, "compiled": compiled, "measured": measured, "seconds": round(self.seconds, 3)}
+
 
 def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
     """Measure every precision for a moment on throw-away copies, and take the fastest stable one.
 
+    Where one float32 step takes longer than the share of one precision, no other is tried.
+
     Args:
         loop: what would be trained, in any precision; it is left as it is.
-        seconds: how long the whole measurement may take, roughly.
+        seconds: how long all steps together may take, besides one of each precision.
         compiled: whether compiled steps are measured too.
     """
     emulated = not multiplies_bf16(loop.device)
@@ -126,11 +135,15 @@ def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
     if len(candidates) == 1:
         return Choice(FLOAT32, note="this processor multiplies no other precision faster")
     note = "no C++ compiler, so nothing was compiled" if compiled and not has_compiler() else ""
-    share = seconds / len(candidates)
+    start, share = time.monotonic(), seconds / len(candidates)
     reference, first = _measure(loop, candidates[0], share, [])
+    if reference.seconds > share:
+        note = "no other was tried: that may take no longer than one step of this one does"
+        return Choice(FLOAT32, [reference], note, time.monotonic() - start)
     measured = [reference] + [_measure(loop, candidate, share, first)[0] for candidate in candidates[1:]]
     stable = [m for m in measured if m.stable] or [reference]
-    return Choice(min(stable, key=lambda m: m.seconds).precision, measured, note)
+    chosen = min(stable, key=lambda m: m.seconds).precision
+    return Choice(chosen, measured, note, time.monotonic() - start)
 
 
 def _measure(
@@ -141,8 +154,7 @@ def _measure(
     gradients: list[Tensor] = []
     try:
         trial = loop.copy(precision)
-        start = time.monotonic()
-        while not times or (len(times) < 20 and time.monotonic() - start < seconds):
+        while not times or (len(times) < 20 and sum(times) < seconds):
             times.append(trial.step(0.5).seconds)
             gradients = gradients or trial.gradients()
     except (ArithmeticError, RuntimeError, TypeError) as failure:  # such as an operation that does not know the dtype

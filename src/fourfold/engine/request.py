@@ -103,6 +103,4 @@ def _facts(name: str, model: GenerativeModel) -> dict[str, Any] | None:
 
 def card_of(name: str, loop: Loop, asked: Request, choice: Choice) -> dict[str, Any]:
     """What ``card.json`` holds."""
-    measured = [str(m) for m in choice.measured]
-    precision = {"name": choice.precision.name, "compiled": choice.precision.compiled, "measured": measured}
-    return {**describe(name, loop.model, asked, loop.training), "precision": precision}
+    return {**describe(name, loop.model, asked, loop.training), "precision": choice.record()}
