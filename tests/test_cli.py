@@ -117,7 +117,7 @@ def test_scores_are_typed_and_those_of_python(runs, tmp_path, capsys):
 def test_a_file_of_one_row_is_scored(runs, tmp_path, capsys, suffix):
     assert call("sample", runs / "vectors", "-n", 1, "-o", tmp_path / f"a{suffix}") == 0
     assert call("score", runs / "vectors", tmp_path / f"a{suffix}") == 0
-    assert "exact, 1 examples" in capsys.readouterr().out
+    assert "exact, 1 example: log p(x)" in capsys.readouterr().out
 
 
 def test_a_text_is_scored(runs, tmp_path, capsys):
@@ -165,8 +165,8 @@ def mistakes(runs):
         (("sample", "nowhere"), "model.json is missing"),
         (("sample", runs / "vectors", "--steps", "3"), "no steps to set"),
         (("sample", runs / "vectors", "-o", "a.png"), "only images"),
-        (("sample", runs / "images", "-o", "a.xyz"), "must end in"),
-        (("sample", runs / "images", "--cond", "cat"), "no class of this model"),
+        (("sample", runs / "images", "-o", "a.xyz"), "choose a name that ends in .png, .npy"),
+        (("sample", runs / "images", "--cond", "cat"), "'cat' is not a class of this model: 0, 1"),
         (("sample", runs / "images", "-n", "0"), "-n"),
         (("score", runs / "vectors", "--split", "all"), "choose train, validation or test"),
         (("info", "nowhere"), "neither the folder of a run nor one of"),
@@ -218,13 +218,3 @@ def test_a_signal_saves_and_names_the_way_back(tmp_path, number):
     assert call("fit", "--resume", tmp_path / "r", "--budget", f"{steps + 2} steps") == 0
     assert Run.load(tmp_path / "r").card["steps"] == steps + 2
     assert torch.isfinite(Run.load(tmp_path / "r").sample(2)).all()
-
-
-def test_scoring_a_table_takes_the_columns_the_run_models(tmp_path):
-    from fourfold.cli import _columns
-
-    table = tmp_path / "t.csv"
-    table.write_text("label,a,b\n0,1.5,2.5\n1,3.5,4.5\n")
-    assert _columns(table, ("b", "a")).tolist() == [[2.5, 1.5], [4.5, 3.5]]
-    with pytest.raises(ValueError, match=r"has 3 columns, the run models 2 \(x, y"):
-        _columns(table, ("x", "y"))

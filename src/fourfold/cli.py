@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import traceback
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fourfold import __version__
 from fourfold.atlas import commands as atlas
+from fourfold.options import (
+    Compile,
+    Data,
+    DataOptions,
+    Device,
+    Features,
+    Folder,
+    Labels,
+    OtherData,
+    PrecisionName,
+    Seed,
+    Size,
+    SkipBad,
+    with_data_options,
+)
+from fourfold.printable import printable
 
 if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from fourfold.core import GenerativeModel, LogProb
+    from fourfold.core import GenerativeModel
+    from fourfold.data import Dataset, Split
     from fourfold.engine import Run
 
 __all__ = ["app", "main"]
@@ -26,26 +42,9 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="fourfold",
     help="Train, sample, score, compare and place generative models of every paradigm.",
-    no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-
-Data = Annotated[
-    str, typer.Argument(help="A built-in set (see 'fourfold data'), a file, or a folder of images.", show_default=False)
-]
-Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
-Seed = Annotated[int, typer.Option(help="Of every random draw.")]
-DataDir = Annotated[Path | None, typer.Option(help="Where the files of Fashion-MNIST or emoji are.")]
-Conditional = Annotated[bool, typer.Option("--conditional", help="Condition on the labels or captions of the data.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
-Limit = Annotated[int | None, typer.Option(help="Use at most this many examples (of a text: tokens).")]
-Labels = Annotated[str | None, typer.Option(help="The label column, or the file of labels.")]
-Length = Annotated[int, typer.Option(help="Tokens in a window of text.")]
-PrecisionName = Annotated[
-    str | None, typer.Option(help="float32, bf16 or autocast; by default the fastest stable one, measured.")
-]
-Compile = Annotated[bool | None, typer.Option("--compile/--no-compile", help="Use torch.compile.", show_default=False)]
 
 
 def _version(value: bool) -> None:
@@ -64,62 +63,66 @@ def _options(
     """Options of every command."""
 
 
-def _say(line: str) -> None:
+def _print(line: object) -> None:
+    """Print lines of results; names and texts from outside cannot steer the terminal."""
+    typer.echo(printable(str(line), keep="\n\t"))
+
+
+def _say(line: object) -> None:
     """Print a remark to standard error."""
-    typer.echo(line, err=True)
+    typer.echo(printable(str(line), keep="\n\t"), err=True)
 
 
-def _data_options(
-    data_dir: Path | None, conditional: bool, skip_bad: bool, limit: int | None, labels: str | None, length: int
-) -> dict[str, Any]:
-    """The arguments of ``fourfold.load`` that are not its defaults, as a run's card keeps them."""
-    given = {
-        "data_dir": None if data_dir is None else str(data_dir),
-        "conditional": conditional,
-        "skip_bad": skip_bad,
-        "limit": limit,
-        "labels": labels,
-        "length": length,
-    }
-    plain = {"data_dir": None, "conditional": False, "skip_bad": False, "limit": None, "labels": None, "length": 256}
-    return {key: value for key, value in given.items() if value != plain[key]}
+def _show(text: str) -> None:
+    """Print data: to a file or another program exactly as it is, to a terminal so that it cannot steer it."""
+    typer.echo(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
 
 
 # --- fit --------------------------------------------------------------------------------------------------------------
 
 
 @app.command()
+@with_data_options
 def fit(
+    options: DataOptions,
     paradigm: Annotated[
-        str | None, typer.Argument(help="A paradigm or recipe, as 'diffusion' or 'diffusion/velocity'.")
+        str | None, typer.Argument(help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'.")
     ] = None,
     data: Annotated[str | None, typer.Argument(help="A built-in set, a file, or a folder of images.")] = None,
     budget: Annotated[
-        str | None, typer.Option(help="30s, 10m, 1h, 2000 steps, 5 epochs, 1e15 flops.  [default: 1m]")
+        str | None,
+        typer.Option(help="How long to train: 30s, 10m, 1h30m, 2000 steps, 5 epochs, 1e15 flops.", show_default="1m"),
     ] = None,
-    size: Annotated[str, typer.Option(help="xs, s or m.")] = "s",
+    size: Size = "s",
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run folder.  [default: runs/...]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new folder in runs/")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
     precision: PrecisionName = None,
     compile: Compile = None,
-    conditional: Conditional = False,
-    data_dir: DataDir = None,
-    skip_bad: SkipBad = False,
-    limit: Limit = None,
-    labels: Labels = None,
-    length: Length = 256,
-    batch_size: Annotated[int | None, typer.Option(help="Examples per step.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Peak rate of AdamW.")] = None,
-    muon_rate: Annotated[float | None, typer.Option(help="Peak rate of Muon; 0 leaves all to AdamW.")] = None,
-    checkpoint_every: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 60.0,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Examples per step.", min=1, show_default="depends on the recipe")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Peak rate of AdamW.", min=0, show_default="depends on the recipe")
+    ] = None,
+    muon_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak rate of Muon; 0 leaves everything to AdamW.", min=0, show_default="depends on the recipe"
+        ),
+    ] = None,
+    checkpoint_every: Annotated[float, typer.Option(help="Seconds between checkpoints.", min=0)] = 60.0,
     choose: Annotated[
         bool | None,
         typer.Option(
-            "--choose/--keep-last", help="Keep the weights of least held-out loss, or the last.  [default: choose]"
+            "--choose/--keep-last",
+            help="Keep the weights of least held-out loss, or the last.",
+            show_default="choose",
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Train a model of a paradigm on data, within a budget."""
     if resume is not None:
@@ -131,9 +134,11 @@ def fit(
         from fourfold.engine.budget import parse_budget
 
         parse_budget(budget or "1m")
-        options = _data_options(data_dir, conditional, skip_bad, limit, labels, length)
         settings = {"paradigm": paradigm, "data": data, "budget": budget or "1m", "size": size, "seed": seed}
-        settings |= {"data_options": options, "run_dir": out or _free(f"{paradigm}-{Path(data).stem}-{size}-{seed}")}
+        settings |= {
+            "data_options": options.given(),
+            "run_dir": out or _free(f"{paradigm}-{Path(data).stem}-{size}-{seed}"),
+        }
         changes = {"batch_size": batch_size, "learning_rate": learning_rate, "muon_rate": muon_rate}
     settings |= {"precision": precision, "compile": compile, "device": device, "checkpoint_every": checkpoint_every}
     settings |= {"choose": choose}
@@ -171,11 +176,11 @@ def _train(settings: dict[str, Any], changes: dict[str, Any], resume: bool) -> N
     from fourfold.data import load
     from fourfold.engine import Interrupted, fit
     from fourfold.engine.progress import Bar
+    from fourfold.paradigms import check_names
 
-    _check_names(settings["paradigm"], settings["size"])
+    check_names(settings["paradigm"], settings["size"])
     dataset = load(settings["data"], seed=settings["seed"], **settings["data_options"])
-    for line in dataset.skipped:
-        _say(f"skipped: {line}")
+    _remark(dataset)
     settings["data"] = dataset
     if changes:
         from fourfold.paradigms import build
@@ -191,264 +196,193 @@ def _train(settings: dict[str, Any], changes: dict[str, Any], resume: bool) -> N
         _say(f"{stopped}; go on with: fourfold fit --resume {folder}")
         raise typer.Exit(130) from None
     card = run.card
-    typer.echo(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
+    _print(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
 
 
-def _check_names(paradigm: str, size: str) -> None:
-    """Refuse a paradigm or size that there is not, before any data is read."""
-    from fourfold.paradigms import cards, recipes
-
-    card, _, recipe = paradigm.partition("/")
-    if card not in cards() or (recipe and recipe not in cards()[card].recipes):
-        raise ValueError(f"unknown paradigm {paradigm!r}: choose one of {', '.join(recipes())}")
-    if size not in ("xs", "s", "m"):
-        raise ValueError(f"unknown size {size!r}: choose xs, s or m")
+def _remark(dataset: Dataset) -> None:
+    """Say what reading the data changed and left out."""
+    for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
+        _say(line)
 
 
-# --- sample and score -------------------------------------------------------------------------------------------------
+# --- sample, score and evaluate ---------------------------------------------------------------------------------------
 
 
 @app.command()
 def sample(
     run: Folder,
-    n: Annotated[int, typer.Option("-n", "--n", help="How many (of each prompt).", min=1)] = 64,
-    cond: Annotated[str | None, typer.Option(help="A class, by number or name.")] = None,
-    prompt: Annotated[list[str] | None, typer.Option(help="A caption; may be given several times.")] = None,
+    n: Annotated[int, typer.Option("-n", "--n", help="Number of samples; with several prompts, of each.", min=1)] = 64,
+    cond: Annotated[
+        str | None, typer.Option(help="Class to draw, by name or number.", show_default="any class")
+    ] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="Caption to draw images for; may be given several times.")
+    ] = None,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A .png, .npy, .csv or .txt.  [default: in the run folder]")
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write to a .png (a grid), .npy, .npz, .csv, .parquet or .txt, to a folder of PNGs, or to standard "
+            "output (-).",
+            show_default="in the run folder; text is printed",
+        ),
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="Another sampler, such as Heun, UniPC or EulerMaruyama.  [default: the model's]")
+        str | None,
+        typer.Option(help="Another sampler, such as Heun, UniPC or EulerMaruyama.", show_default="that of the model"),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of the sampler, where it has them.", min=1)] = None,
-    guidance: Annotated[float | None, typer.Option(help="Scale of classifier-free guidance.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the sampler, if it has them.", min=1, show_default="those of the model")
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples drawn at once.", min=1)] = 256,
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
+    device: Device = "auto",
 ) -> None:
-    """Draw samples; needs nothing but the run folder."""
+    """Draw samples from a run.
+
+    Only the run folder is needed, not the data it was trained on.
+    """
     from fourfold.engine import Run, inference
-    from fourfold.engine.output import write_examples
+    from fourfold.engine.drawing import class_names
+    from fourfold.engine.output import Labels, as_lines, write_examples
     from fourfold.spaces import Images, Text
 
-    loaded = Run.load(run)
-    model = _adjusted(_resampled(loaded.model, sampler), steps, guidance)
-    prompts = _prompts(model, prompt or [], cond)
-    with inference(model, precision):
-        if prompts:
-            x = model.sample(n * len(prompts), [text for text in prompts for _ in range(n)], seed, batch_size)
-        else:
-            x = model.sample(n, _label(model, cond), seed, batch_size)
-    if out is None and isinstance(model.space, Text):
-        typer.echo("\n\n".join(model.space.show(ids) for ids in x))
+    loaded = Run.load(run, device)
+    space, prompts = loaded.model.space, prompt or []
+    _check_condition(loaded.model, prompts, cond)
+    each = [text for text in prompts for _ in range(n)]
+    with inference(loaded.model, precision):
+        drawn = loaded.sample(
+            len(each) or n, each or cond, seed, batch_size, sampler=sampler, steps=steps, guidance=guidance
+        )
+    known = class_names(loaded.model, cond, n)
+    labels = Labels(loaded.label_column or "label", known) if known else None
+    if out == "-" or (out is None and isinstance(space, Text)):
+        _show(as_lines(drawn, space, labels))
         return
-    path = out or run / ("samples.png" if isinstance(model.space, Images) else "samples.csv")
-    typer.echo(write_examples(path, x, model.space, prompts))
+    path = out or run / ("samples.png" if isinstance(space, Images) else "samples.csv")
+    _print(write_examples(path, drawn, space, prompts, labels))
 
 
-def _prompts(model: GenerativeModel, prompts: list[str], cond: str | None) -> list[str]:
-    """The captions that samples are drawn for; refused where the model knows none."""
+def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | None) -> None:
+    """Refuse prompts and classes that the model does not know."""
     if prompts and model.space.caption is None:
         way = (
-            "a class (--cond)"
+            "a class: give --cond"
             if model.space.classes is not None
             else "nothing: train with --conditional on captioned images"
         )
         raise ValueError(f"--prompt: this model is conditioned on {way}")
     if cond is not None and model.space.caption is not None:
         raise ValueError("--cond: this model is conditioned on captions: give --prompt")
-    return prompts
-
-
-def _resampled(model: GenerativeModel, name: str | None) -> GenerativeModel:
-    """The model with the sampler of a name."""
-    from fourfold.samplers import named
-
-    return model if name is None else model.with_parts(sampler=named(name, model.estimand))
-
-
-def _adjusted(model: GenerativeModel, steps: int | None, guidance: float | None) -> GenerativeModel:
-    """The model with another number of solver steps or with guidance."""
-    import dataclasses
-
-    if steps is not None:
-        names = [field.name for field in dataclasses.fields(model.sampler)]  # type: ignore[arg-type]
-        if "steps" not in names:
-            raise ValueError(f"--steps: {type(model.sampler).__name__} has no steps to set; leave it out")
-        model = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=steps))  # type: ignore[type-var]
-    return model if guidance is None else _guided(model, guidance)
-
-
-def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
-    """The model under classifier-free guidance."""
-    from fourfold.samplers.guidance import classifier_free
-
-    if not model.space.conditional:
-        raise ValueError("--guidance: this model is unconditional; train with --conditional")
-    try:
-        return classifier_free(model, scale).eval()
-    except TypeError:
-        kind = type(model.estimand).__name__
-        raise ValueError(
-            f"--guidance is for denoisers and vector fields, and this model is a {kind}: leave it out"
-        ) from None
-
-
-def _label(model: GenerativeModel, cond: str | None) -> int | None:
-    """A class label, given by its number or its name."""
-    if cond is None or cond.lstrip("-").isdigit():
-        return None if cond is None else int(cond)
-    names: tuple[str, ...] = getattr(model.space, "class_names", ())
-    if cond not in names:
-        raise ValueError(f"--cond {cond!r} is no class of this model: {', '.join(names) or 'it has none'}")
-    return names.index(cond)
 
 
 @app.command()
 def score(
     run: Folder,
-    data: Annotated[
-        str | None, typer.Argument(help="A .npy, .csv or text, or what 'fit' takes.  [default: the run's own]")
+    data: OtherData = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Score only the train, validation or test split of the data.",
+            show_default="test for the run's own data and built-in sets, all of a file",
+        ),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test, of data that is split.")] = "test",
-    limit: Annotated[int | None, typer.Option("-n", help="Score at most this many examples.", min=1)] = None,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--n", help="Score at most this many examples.", min=1, show_default="all")
+    ] = None,
+    labels: Labels = None,
+    skip_bad: SkipBad = False,
     seed: Seed = 0,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write one line per example to this .csv.")] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="Write one line for each example to a .csv, or to standard output (-)."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Examples scored at once.", min=1)] = 256,
+    device: Device = "auto",
 ) -> None:
-    """Log-probabilities of examples, with what kind of number they are."""
+    """Score examples: log-probabilities, and what kind of number they are.
+
+    Files are read as for training; columns of a table are found by name. If a model knows classes and the data has them,
+    the score is log p(x | class), otherwise log p(x).
+    """
     from fourfold.engine import Run
+    from fourfold.engine.scores import score_table, summary, write_scores
 
-    loaded = Run.load(run)
-    x, cond = _examples(loaded, data, split)
-    rows = slice(None, limit)
-    result = loaded.model.log_prob(x[rows], None if cond is None else cond[rows], seed, batch_size)
-    _show_score(loaded.model, result)
-    if out is not None:
-        _write_scores(out, loaded.model, result)
-
-
-def _examples(run: Run, data: str | None, split: str) -> tuple[Tensor, Tensor | None]:
-    """Raw examples of the run's space: a whole file, or a split of a data set."""
-    from fourfold.data import load
-    from fourfold.spaces import Text
-
-    space = run.model.space
-    if split not in ("train", "validation", "test"):
-        raise ValueError(f"--split {split!r}: choose train, validation or test")
-    path = Path(data or "").expanduser()
-    if data is not None and path.suffix in (".npy", ".csv") and path.is_file():
-        return _from_file(path, run), None
-    if data is not None and isinstance(space, Text) and path.is_file():
-        content = path.read_bytes()
-        ids = space.parse(content.decode()) if space.vocabulary else space.parse_bytes(content)
-        return _windows(ids, space.length), None
-    dataset = run.dataset() if data is None else load(data, conditional=space.conditional)
-    part = getattr(dataset, split)
-    if not isinstance(space, Text):
-        return part.x, part.cond
-    assert isinstance(dataset.space, Text)
-    same = dataset.space.vocabulary == space.vocabulary
-    return _windows(part.x if same else space.parse(dataset.space.show(part.x)), space.length), None
-
-
-def _from_file(path: Path, run: Run) -> Tensor:
-    """Every row of a ``.npy`` or ``.csv`` as examples of the run's space."""
-    import numpy as np
-    import torch
-
-    from fourfold.spaces import Images, Vectors
-
-    space = run.model.space
-    array = (
-        np.load(path, allow_pickle=False) if path.suffix == ".npy" else _columns(path, getattr(space, "columns", ()))
-    )
-    x = torch.from_numpy(np.ascontiguousarray(array))
-    if isinstance(space, Vectors):
-        x = x.float()
-    if isinstance(space, Images):
-        x = x.to(torch.uint8).reshape(-1, *space.shape)
-    return x
-
-
-def _columns(path: Path, wanted: tuple[str, ...]) -> np.ndarray:
-    """The numbers of a ``.csv``: those of the wanted columns where a header names them all, else every column."""
-    import numpy as np
-
-    with path.open(encoding="utf-8") as file:
-        header = [name.strip().strip('"') for name in file.readline().split(",")]
-    named = bool(wanted) and set(wanted) <= set(header)
-    array = np.genfromtxt(path, delimiter=",", usecols=[header.index(name) for name in wanted] if named else None)
-    array = array.reshape(-1, 1) if array.ndim == 1 else array
-    array = array[1:] if np.isnan(array[0]).all() else array
-    if wanted and array.shape[1] != len(wanted):
-        raise ValueError(
-            f"{path} has {array.shape[1]} columns, the run models {len(wanted)} ({', '.join(wanted[:4])}, ...): "
-            "give the file a header with these names, or only these columns"
-        )
-    return array
-
-
-def _windows(ids: Tensor, length: int) -> Tensor:
-    """A stream of ids as windows that do not overlap; what is left at the end is dropped."""
-    count = len(ids) // length
-    if count == 0:
-        raise ValueError(f"a text of {len(ids)} tokens is shorter than one window of {length}")
-    return ids[: count * length].reshape(count, length)
-
-
-def _show_score(model: GenerativeModel, result: LogProb) -> None:
-    """The mean in the unit of the space, its standard error, kind and note."""
-    import math
-
-    unit = model.space.unit
-    values = result.in_unit(unit).double()
-    error = values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    kind = str(result.kind).replace("_", " ")
-    number = f"{values.mean().item():.4f} ± {error:.4f} {unit}, " if not values.isnan().all() else ""
-    typer.echo(f"{number}{kind}, {len(result)} examples")
+    loaded = Run.load(run, device)
+    part, notes = loaded.examples(data, split, labels=labels, limit=limit, skip_bad=skip_bad)
+    for note in notes:
+        _say(note)
+    result = loaded.log_prob(part.x, part.cond, seed, batch_size)
+    unit = loaded.model.space.unit
+    (_say if out == "-" else _print)(f"{summary(result, unit)}: {_quantity(loaded, part, data)}")
     if result.note:
-        typer.echo(result.note)
+        (_say if out == "-" else _print)(result.note)
+    if out is not None:
+        _show(score_table(result, unit).rstrip()) if out == "-" else _print(write_scores(Path(out), result, unit))
 
 
-def _write_scores(path: Path, model: GenerativeModel, result: LogProb) -> None:
-    unit = model.space.unit
-    values = result.in_unit(unit)
-    lines = [f"index,nats,{unit},kind"]
-    lines += [f"{i},{n:.6f},{v:.6f},{result.kind}" for i, (n, v) in enumerate(zip(result.nats, values, strict=True))]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    typer.echo(path)
-
-
-# --- evaluate and compare ---------------------------------------------------------------------------------------------
+def _quantity(run: Run, part: Split, data: str | None) -> str:
+    """Which probability was computed."""
+    space = run.model.space
+    if not space.conditional:
+        return "log p(x)"
+    given = "caption" if space.caption is not None else "class"
+    if part.cond is not None:
+        return f"log p(x | {given})"
+    column = f" column {run.label_column!r}" if run.label_column else f" {given}"
+    return f"log p(x), since {data or 'the data'} has no{column}; with one it would be log p(x | {given})"
 
 
 @app.command()
 def evaluate(
     run: Folder,
-    data: Annotated[str | None, typer.Argument(help="Other data than the run's own.")] = None,
-    n: Annotated[int, typer.Option("-n", help="Samples and references.", min=2)] = 2000,
+    data: OtherData = None,
+    n: Annotated[int, typer.Option("-n", "--n", help="Number of samples and references, at most.", min=2)] = 2000,
+    labels: Labels = None,
+    skip_bad: SkipBad = False,
     seed: Seed = 0,
-    features: Annotated[str | None, typer.Option(help="Of images: pixels, efficientnet-lite0 or inception.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the scores to this .json.")] = None,
+    features: Features = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write the scores to this .json.", show_default=False)
+    ] = None,
+    device: Device = "auto",
 ) -> None:
-    """Measure a run: likelihood, quality, coverage, memorisation, cost, each with its interval and floor."""
-    from fourfold.data import load
-    from fourfold.engine import Run
-    from fourfold.metrics import evaluate
+    """Measure a run: likelihood, quality, coverage, memorisation and cost, each with its interval and floor.
 
-    loaded = Run.load(run)
-    dataset = loaded.dataset() if data is None else load(data, conditional=loaded.model.space.conditional)
-    scores = evaluate(loaded.model, dataset, n=n, seed=seed, features=features)
+    The references are the test split of the data. Files are read as for training; columns of a table are found by name.
+    """
+    from fourfold.engine import Run
+
+    loaded = Run.load(run, device)
+    dataset = loaded.dataset(data, labels=labels, skip_bad=skip_bad)
+    _remark(dataset)
+    scores = loaded.evaluate(dataset, n, seed, features=features)
     for found in scores:
-        typer.echo(found)
+        _print(found)
     if out is not None:
-        out.write_text(json.dumps([found.record() for found in scores], indent=1) + "\n", encoding="utf-8")
-        typer.echo(out)
+        _written(out, json.dumps([found.record() for found in scores], indent=1) + "\n")
+        _print(out)
+
+
+def _written(path: Path, text: str) -> None:
+    """Write a text, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+# --- compare ----------------------------------------------------------------------------------------------------------
 
 
 @app.command()
+@with_data_options
 def compare(
+    options: DataOptions,
     data: Data,
     budget: Annotated[str, typer.Option(help="Budget of each training: 30s, 10m, 2000 steps, ...")] = "1m",
     paradigms: Annotated[
@@ -466,10 +400,7 @@ def compare(
         bool, typer.Option("--resume/--fresh", help="Use what an earlier call left, or move it aside to NAME.old.")
     ] = True,
     n: Annotated[int, typer.Option("-n", "--n", help="Samples and references, at most.", min=16)] = 2000,
-    features: Annotated[
-        str | None,
-        typer.Option(help="Feature space of images: pixels, efficientnet-lite0 or inception.", show_default=False),
-    ] = None,
+    features: Features = None,
     likelihood_examples: Annotated[int, typer.Option(help="Test examples that are scored, at most.", min=2)] = 1024,
     patience: Annotated[
         float | None,
@@ -481,13 +412,7 @@ def compare(
     sweep: Annotated[bool, typer.Option("--sweep/--no-sweep", help="Try other numbers of sampling steps.")] = True,
     precision: PrecisionName = None,
     compile: Compile = None,
-    conditional: Conditional = False,
-    data_dir: DataDir = None,
-    skip_bad: SkipBad = False,
-    limit: Limit = None,
-    labels: Labels = None,
-    length: Length = 256,
-    device: Annotated[str, typer.Option(help="cpu, cuda, ...")] = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Train every paradigm on the same data under the same budget, and write a report.
 
@@ -515,14 +440,14 @@ def compare(
             precision=precision,
             compile=compile,
             device=device,
-            data_options=_data_options(data_dir, conditional, skip_bad, limit, labels, length),
+            data_options=options.given(),
             say=_say,
         )
     except Interrupted as stopped:
-        typer.echo(str(stopped), err=True)
+        _say(stopped)
         raise typer.Exit(130) from None
-    typer.echo(comparison)
-    typer.echo(f"report: {out}")
+    _print(comparison)
+    _print(f"report: {out}")
     if comparison.failed:
         raise typer.Exit(1)
 
@@ -538,47 +463,58 @@ def info(
     from fourfold import info
 
     if subject is None:
-        typer.echo(info.overview())
+        _print(info.overview())
     elif Path(subject).is_dir():
-        typer.echo(info.of_run(Path(subject)))
+        _print(info.of_run(Path(subject)))
     else:
-        typer.echo(info.of_recipe(subject))
+        _print(info.of_recipe(subject))
 
 
 @app.command()
+@with_data_options
 def data(
-    name: Annotated[str | None, typer.Argument(help="A built-in set, a file, a folder of images, or 'get'.")] = None,
+    options: DataOptions,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="A built-in set, a file, a folder of images, or 'get'.", show_default="all sets"),
+    ] = None,
     fetched: Annotated[
         str | None, typer.Argument(metavar="[SET]", help="After 'get': the set to fetch from the network (emoji).")
     ] = None,
     seed: Seed = 0,
-    conditional: Conditional = False,
-    data_dir: DataDir = None,
-    skip_bad: SkipBad = False,
-    limit: Limit = None,
-    labels: Labels = None,
-    length: Length = 256,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write 64 training examples to a .png, .npy, .csv or .txt.")
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write 64 training examples to a .png, .npy, .npz, .csv, .parquet or .txt, a folder, or standard output (-).",
+        ),
     ] = None,
 ) -> None:
-    """Check and describe a data set; without a name, list the built-in ones; 'get' fetches one."""
-    from fourfold.data import describe, load, names
-    from fourfold.engine.output import write_examples
+    """Check and describe a data set.
+
+    Without a name, list the built-in sets. 'fourfold data get emoji' fetches one.
+    """
+    from fourfold.data import describe, load, summaries, windows
+    from fourfold.engine.output import as_lines, write_examples
     from fourfold.spaces import Text
 
     if name == "get" or fetched is not None:
-        _get(name, fetched, data_dir)
+        _get(name, fetched, options.data_dir)
         return
     if name is None:
-        typer.echo("\n".join(names()))
+        _print(
+            "\n".join(
+                fill(f"{name:<18}{summary}", 80, subsequent_indent=" " * 18) for name, summary in summaries().items()
+            )
+        )
         return
-    dataset = load(name, seed=seed, **_data_options(data_dir, conditional, skip_bad, limit, labels, length))
-    typer.echo(describe(dataset))
+    dataset = load(name, seed=seed, **options.given())
+    (_say if out == "-" else _print)(describe(dataset))
     if out is not None:
         x = dataset.train.x
-        x = _windows(x, dataset.space.length) if isinstance(dataset.space, Text) else x
-        typer.echo(write_examples(out, x[:64], dataset.space))
+        x = windows(x, dataset.space.length) if isinstance(dataset.space, Text) else x
+        _show(as_lines(x[:64], dataset.space)) if out == "-" else _print(write_examples(out, x[:64], dataset.space))
 
 
 def _get(name: str | None, fetched: str | None, data_dir: Path | None) -> None:
@@ -594,7 +530,7 @@ def _get(name: str | None, fetched: str | None, data_dir: Path | None) -> None:
         )
     _say("fetching emoji through npm (two packages of about 60 MB)")
     folder = fetch_emoji(data_dir)
-    typer.echo(describe(load("emoji", data_dir=folder)))
+    _print(describe(load("emoji", data_dir=folder)))
 
 
 # --- others' commands, and errors -------------------------------------------------------------------------------------
@@ -620,28 +556,55 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], debug: bool) -> int:
-    """Run a command and return its exit code."""
+    """Run a command and return its exit code; without a command, show the help."""
     try:
-        return int(app(arguments, prog_name="fourfold", standalone_mode=False) or 0)
+        return int(app(arguments or ["--help"], prog_name="fourfold", standalone_mode=False) or 0)
     except UsageError as error:
         return _tell(error, error.format_message(), 2, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MISTAKES as error:
-        return _tell(error, str(error), 2, debug)
+        return _tell(error, _of_system(error) if isinstance(error, OSError) else str(error), 2, debug)
     except FAILURES as error:
         return _tell(error, str(error), 1, debug)
     except KeyboardInterrupt as error:
         return _tell(error, str(error) or "interrupted", 130, debug)
 
 
+WAYS = {
+    errno.ENOENT: "is its folder there?",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EEXIST: "choose another name",
+    errno.EISDIR: "choose another name",
+    errno.ENOTDIR: "choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOSPC: "free some space, or write elsewhere",
+    errno.EROFS: "write elsewhere",
+}
+"""The way out of what the system refuses."""
+
+
+def _of_system(error: OSError) -> str:
+    """What the system refuses: the file, the reason and the way out."""
+    if error.errno is None or not error.strerror:
+        return str(error)
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    reason = error.strerror[0].lower() + error.strerror[1:]
+    return f"{where}{reason}: {WAYS.get(error.errno, 'try again elsewhere')}"
+
+
+LONGEST = 600
+"""Characters of an error, at most."""
+
+
 def _tell(error: BaseException, message: str, code: int, debug: bool) -> int:
-    """Print an error as one line, and its trace if wanted."""
+    """Print an error as one line that stays short, and its trace if wanted."""
     if debug:
         traceback.print_exception(error)
     line = " ".join(message.split()) or type(error).__name__
-    typer.echo(f"error: {line}", err=True)
+    _say(f"error: {line if len(line) <= LONGEST else line[: LONGEST - 1] + '…'}")
     return code
 
 

@@ -282,6 +282,10 @@ class Space(ABC):
         """The number of scalar values in one raw example: what "per dimension" divides by."""
         return math.prod(self.shape)
 
+    def __str__(self) -> str:
+        """The space in words; its ``repr`` is its configuration."""
+        return f"examples of {type(self).__name__} of shape {self.shape}"
+
     @property
     @abstractmethod
     def unit(self) -> str:
@@ -663,6 +667,14 @@ class Training:
     floor: float = 0.0
     ema: float = 0.05
     clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        rates = (self.learning_rate, 1.0 if self.muon_rate is None else self.muon_rate)
+        if not all(0 < rate < math.inf for rate in rates) or self.batch_size < 1:
+            raise ValueError(
+                f"learning rate {self.learning_rate}, rate of Muon {self.muon_rate}, batch of {self.batch_size}: "
+                "give positive numbers"
+            )
 
     def schedule(self, used: float) -> float:
         """The rate's factor when the fraction ``used`` of the budget is used: up, flat, then half a cosine down."""

@@ -114,13 +114,13 @@ def of_run(folder: Path) -> str:
         parts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} is not the folder of a run: {error}") from None
-    data, precision = card["data"], card["precision"]
+    data, precision = card["data"], card.get("precision")
     rows = {
         "paradigm": f"{card.get('recipe') or card['paradigm']}, size {card['size']}, {card['parameters']:,} parameters",
         "data": f"{data['name']}, {data['train']:,} for training, seed {data['seed']}, sha256 {data['digest'][:16]}",
         "trained": f"{card['steps']} steps, {card['seconds']:.1f} s of {card['budget']}"
         + ("" if card["done"] else " (stopped; go on with --resume)"),
-        "precision": precision["name"] + (", compiled" if precision["compiled"] else ""),
+        "precision": _precision(precision) if precision else "chosen when the last stage begins",
         "versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
         "command": card["command"],
     }
@@ -128,6 +128,10 @@ def of_run(folder: Path) -> str:
     lines += _stated(card)
     lines += [f"  {name:<12}{_call(value)}" for name, value in parts.items()]
     return "\n".join([str(folder), *lines])
+
+
+def _precision(chosen: Mapping[str, Any]) -> str:
+    return f"{chosen['name']}{', compiled' if chosen['compiled'] else ''}"
 
 
 def _stated(card: Mapping[str, Any]) -> list[str]:

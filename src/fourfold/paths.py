@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,8 +29,14 @@ __all__ = ["EDM", "VE", "VP", "Cosine", "Path", "RectifiedFlow", "SubVP", "broad
 
 
 class Path(ABC):
-    """``alpha_t`` and ``sigma_t`` as functions of time; concrete paths are frozen dataclasses."""
+    """``alpha_t`` and ``sigma_t`` as functions of time; concrete paths are frozen dataclasses.
 
+    ``highest_order`` bounds the order of a solver on the path's grid. Solvers above second order take a polynomial in
+    ``lambda`` or ``rho``. On a grid that is even in ``t`` their steps in these do not shrink with the number of steps: near the
+    ends ``lambda`` grows by about ``log 2`` a step whatever that number is. Their error there is of second order.
+    """
+
+    highest_order: ClassVar[int] = 2
     t_min: float
     t_max: float
 
@@ -110,6 +117,7 @@ class RectifiedFlow(Path):
 class EDM(Path):
     """Noise level as time: ``alpha_t = 1``, ``sigma_t = t``, with times dense near the data (Karras et al. 2022, eq. 5)."""
 
+    highest_order: ClassVar[int] = 4
     t_min: float = 0.002
     t_max: float = 80.0
     rho: float = 7.0
@@ -137,6 +145,7 @@ class EDM(Path):
 class VE(Path):
     """Variance exploding: ``alpha_t = 1``, ``sigma_t = sigma_min (sigma_max / sigma_min)^t`` on [0, 1]."""
 
+    highest_order: ClassVar[int] = 4
     sigma_min: float = 0.01
     sigma_max: float = 50.0
     t_min: float = 0.0
@@ -162,6 +171,7 @@ class VP(Path):
     ``B(t) = beta_min t + (beta_max - beta_min) t^2 / 2``.
     """
 
+    highest_order: ClassVar[int] = 3
     beta_min: float = 0.1
     beta_max: float = 20.0
     t_min: float = 1e-4
@@ -195,6 +205,7 @@ class VP(Path):
 class SubVP(Path):
     """Sub-VP: the mean of :class:`VP`, with ``sigma_t = 1 - alpha_t^2``."""
 
+    highest_order: ClassVar[int] = 4
     beta_min: float = 0.1
     beta_max: float = 20.0
     t_min: float = 1e-3

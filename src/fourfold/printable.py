@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable
 
-__all__ = ["printable"]
+__all__ = ["printable", "shortened"]
 
 #: control, format (bidirectional overrides among them), lone surrogates, line and paragraph separators
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -24,6 +25,19 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(_escaped(char) if char not in keep and _is_hidden(char) else char for char in text)
+
+
+def shortened(names: Iterable[object], most: int = 12, characters: int = 200) -> str:
+    """The first names of a list, and how many more there are, in a line that stays short."""
+    words = [str(name) for name in names]
+    shown: list[str] = []
+    for word in words[:most]:
+        word = word if len(word) <= 40 else f"{word[:39]}…"
+        if shown and sum(map(len, shown)) + len(word) > characters:
+            break
+        shown.append(word)
+    rest = len(words) - len(shown)
+    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
 
 
 def _is_hidden(char: str) -> bool:

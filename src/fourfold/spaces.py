@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Space
+from fourfold.printable import shortened
 
 __all__ = ["Images", "Text", "Vectors"]
 
@@ -34,6 +35,10 @@ class Vectors(Space):
         if self.dim < 1 or len(self.columns) not in (0, self.dim):
             raise ValueError(f"vectors of {self.dim} columns cannot have the names {self.columns}: name all or none")
         _check_classes(self.classes, self.class_names)
+
+    def __str__(self) -> str:
+        columns = f" ({shortened(self.columns, 6)})" if self.columns else ""
+        return f"real vectors of {self.dim} column{'s' * (self.dim != 1)}{columns}"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -85,6 +90,10 @@ class Images(Space):
             raise ValueError("images are conditional on classes or on captions of at least 1 byte: give one of them")
         _check_classes(self.classes, self.class_names)
 
+    def __str__(self) -> str:
+        kind = {1: "grey", 3: "colour"}.get(self.channels, f"{self.channels}-channel")
+        return f"{kind} images of {self.height} x {self.width} pixels with {self.levels} levels"
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (self.channels, self.height, self.width)
@@ -120,6 +129,10 @@ class Text(Space):
     def __post_init__(self) -> None:
         if self.length < 1 or len(set(self.vocabulary)) != len(self.vocabulary):
             raise ValueError("text needs windows of at least one token and a vocabulary without repeated characters")
+
+    def __str__(self) -> str:
+        kind = f"{self.tokens} characters" if self.vocabulary else "bytes"
+        return f"text over {kind}, in windows of {self.length}"
 
     @property
     def shape(self) -> tuple[int, ...]:

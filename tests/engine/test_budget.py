@@ -10,6 +10,14 @@ from fourfold.engine.budget import Epochs, Flops, Progress, Seconds, Steps, pars
         ("10m", Seconds(600)),
         ("1h", Seconds(3600)),
         ("1.5 min", Seconds(90)),
+        ("10 minutes", Seconds(600)),
+        ("1h30m", Seconds(5400)),
+        ("1 hour 30 minutes", Seconds(5400)),
+        ("2h 5m 1s", Seconds(7501)),
+        ("1d", Seconds(86400)),
+        ("500ms", Seconds(0.5)),
+        (90, Seconds(90)),
+        (0.25, Seconds(0.25)),
         ("2000 steps", Steps(2000)),
         ("2_000steps", Steps(2000)),
         ("1 epoch", Epochs(1)),
@@ -21,10 +29,18 @@ def test_budgets_are_read(text, budget):
     assert parse_budget(str(budget)) == budget
 
 
-@pytest.mark.parametrize("text", ["", "10", "ten minutes", "0s", "5 parsecs", "-3s", "1.2.3s"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "ten minutes", "0s", "5 parsecs", "-3s", "1.2.3s", "1h 20 steps", "20 steps 3 steps", 0, -1, float("nan")],
+)
 def test_nonsense_is_refused(text):
     with pytest.raises(ValueError, match="budget"):
         parse_budget(text)
+
+
+def test_a_number_alone_is_refused_with_the_units():
+    with pytest.raises(ValueError, match="budget '10' has no unit: give 10s, 10m, '10 steps' or '10 epochs'"):
+        parse_budget("10")
 
 
 def test_fractions_follow_the_progress():

@@ -181,7 +181,7 @@ def test_the_paths_of_a_teacher_are_its_solver_s():
         # in units of what is there: the states at the noise are 80 times those at the end
         scale = torch.sqrt(1 + times**2)[:, None, None]
         errors.append(float(((states - jumps) / scale).abs().max()))
-    assert errors[0] < 0.1
+    assert errors[0] < 0.12
     assert errors[1] < errors[0] / 10  # 16 at second order
     assert torch.allclose(states[-1].float(), DPMSolver(80)(oracle, Noise(0, 0, 16)), atol=1e-2)
 

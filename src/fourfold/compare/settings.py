@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, final
 
+from fourfold.data.dataset import flag
 from fourfold.engine import parse_budget
 from fourfold.engine.budget import Seconds
+from fourfold.engine.hardware import find_device
 from fourfold.engine.precision import parse_precision
 
-__all__ = ["DATA_OPTIONS", "Settings"]
-
-DATA_OPTIONS = ("data_dir", "conditional", "skip_bad", "limit", "labels", "length")
-"""The arguments of :func:`fourfold.load` that ``fourfold compare`` takes too; the others exist in Python alone."""
+__all__ = ["Settings"]
 
 
 @final
@@ -37,7 +36,7 @@ class Settings:
     sweep: bool = field(default=True, metadata={"flags": ("--sweep", "--no-sweep")})
     precision: str | None = None
     compile: bool | None = field(default=None, metadata={"flags": ("--compile", "--no-compile")})
-    device: str = "cpu"
+    device: str = "auto"
     data_options: Mapping[str, Any] | None = None
     out: str | None = None
     runs_dir: str = "runs"
@@ -46,6 +45,7 @@ class Settings:
     def __post_init__(self) -> None:
         parse_budget(self.budget)
         parse_precision(self.precision or "float32", bool(self.compile))
+        find_device(self.device)
         least = {"seeds": 1, "n": 16, "likelihood_examples": 2}
         for name, value in least.items():
             if getattr(self, name) < value:
@@ -79,16 +79,16 @@ class Settings:
 
     def command(self, data: str) -> str:
         """The command line that asks for this; empty where only Python can ask for it."""
-        options = {key: value for key, value in (self.data_options or {}).items() if value not in (None, False)}
-        if set(options) - set(DATA_OPTIONS):
+        options = [flag(name, value) for name, value in (self.data_options or {}).items() if value is not None]
+        if None in options:
             return ""
         words = ["fourfold", "compare", data]
         for f in fields(self):
             value = getattr(self, f.name)
             if f.name in self.given() and f.name != "data_options":
                 words += self._words(f.metadata, f.name, value)
-        for name, value in options.items():
-            words += [_flag(name)] if value is True else [_flag(name), str(value)]
+        for option in options:
+            words += option or []
         return shlex.join(words)
 
     @staticmethod

@@ -28,8 +28,10 @@ from fourfold.compare.samples import scores_at, smallest, sweep_at
 from fourfold.compare.settings import Settings
 from fourfold.compare.snapshot import save_snapshot
 from fourfold.core import Space, configuration
-from fourfold.data import Dataset, load
+from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
+from fourfold.engine.budget import parse_budget
+from fourfold.engine.hardware import find_device
 from fourfold.metrics import Examples, Score, check_features, examples
 from fourfold.paradigms import build, cards, resolve
 from fourfold.vocabulary import Kind
@@ -40,9 +42,9 @@ _ORDER = {kind: i for i, kind in enumerate(Kind)}
 
 
 def compare(
-    data: str | os.PathLike[str] | Dataset,
+    data: Data | Dataset,
     *,
-    budget: str = Settings.budget,
+    budget: str | float = Settings.budget,
     paradigms: Sequence[str] | None = Settings.paradigms,
     seeds: int = Settings.seeds,
     seed: int = Settings.seed,
@@ -70,7 +72,7 @@ def compare(
 
     Args:
         data: what :func:`fourfold.load` takes, or a data set.
-        budget: of each training: ``30s``, ``10m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``.
+        budget: of each training: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or seconds.
         paradigms: names or recipes, each once; by default every paradigm that models this kind of data.
         seeds: runs of each paradigm; with several, intervals are over seeds.
         seed: the first one; it also splits the data, which is the same for all runs.
@@ -99,7 +101,7 @@ def compare(
         Interrupted: after SIGINT, SIGTERM or SIGHUP; what is finished is kept and reported, and the same call goes on.
     """
     settings = Settings(
-        budget=budget,
+        budget=budget if isinstance(budget, str) else str(parse_budget(budget)),
         paradigms=tuple(paradigms) if paradigms else None,
         seeds=seeds,
         seed=seed,
@@ -122,13 +124,15 @@ def compare(
     dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
     names, left_out = _chosen(settings, dataset.space)
     say = say or (lambda line: None)
+    for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
+        say(line)
     for name, reason in left_out.items():
         say(f"left out: {name}: {reason}")
     outcomes: list[Outcome] = []
     jobs = _jobs(settings, names, dataset)
 
     def so_far() -> Comparison:
-        source = "" if isinstance(data, Dataset) else os.fspath(data)
+        source = os.fspath(data) if isinstance(data, (str, os.PathLike)) else ""
         found = _comparison(settings, dataset, names, outcomes, source)
         return replace(found, planned=len(jobs), left_out=left_out)
 
@@ -236,7 +240,7 @@ def _jobs(settings: Settings, names: Sequence[str], dataset: Dataset) -> list[Jo
             digest=snapshot.stem,
             precision=settings.precision,
             compile=settings.compile,
-            device=settings.device,
+            device=str(find_device(settings.device)),
             evaluation=settings.evaluation,
         )
         for number in settings.numbers

@@ -99,7 +99,7 @@ def _work(folder: Path, show: bool) -> None:
     with Progress(*columns(), console=Console(stderr=True), disable=not show) as bar:
         trained = _trained(job, folder, dataset, bar)
         clock.lap("training")
-        result = _measure(job, folder, dataset, Run.load(folder / "run").model.to(job.device), bar, clock)
+        result = _measure(job, folder, dataset, Run.load(folder / "run", job.device).model, bar, clock)
     whole = {**trained, **result, "phases": clock.seconds, "evaluation": job.evaluation}
     write_json(folder / "result.json", whole)
 

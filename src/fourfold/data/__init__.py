@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+from torch import Tensor
+
+from fourfold.core import Space
 from fourfold.data.builtin import BUILTIN
 from fourfold.data.dataset import DataError, Dataset, Density, Options, Source, Split, assemble, describe
 from fourfold.data.densities import Checkerboard, GaussianMixture
+from fourfold.data.matching import matched, options_for, text_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.data.readers import read
+from fourfold.data.text import windows
+from fourfold.spaces import Text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = [
     "Checkerboard",
+    "Data",
     "DataError",
     "Dataset",
     "Density",
@@ -25,7 +38,15 @@ __all__ = [
     "describe",
     "load",
     "names",
+    "read_all",
+    "summaries",
+    "windows",
 ]
+
+Data: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | pd.DataFrame"
+"""What :func:`load` reads: a name, a path, or an array, tensor or table in memory."""
+IN_MEMORY = "<data in memory>"
+"""The name of data that has neither a name nor a path."""
 
 
 def names() -> list[str]:
@@ -33,76 +54,163 @@ def names() -> list[str]:
     return list(BUILTIN)
 
 
+def summaries() -> dict[str, str]:
+    """One line on each built-in set: its size and kind."""
+    return {name: (make.__doc__ or "").partition("\n")[0].rstrip(".") for name, make in BUILTIN.items()}
+
+
 def load(
-    name_or_path: str | os.PathLike[str],
+    data: Data,
     *,
     seed: int = 0,
     data_dir: str | os.PathLike[str] | None = None,
     conditional: bool = False,
     skip_bad: bool = False,
     limit: int | None = None,
-    labels: str | os.PathLike[str] | None = None,
+    labels: str | os.PathLike[str] | np.ndarray | Tensor | None = None,
     length: int = 256,
     fractions: tuple[float, ...] | None = None,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     levels: int | None = None,
     as_bytes: bool | None = None,
+    space: Space | None = None,
 ) -> Dataset:
-    """Load a built-in set, a file or a folder; refuse it with one clear line if it cannot be trained on.
+    """Load a built-in set, a file, a folder or an array; refuse it with one clear line if it cannot be trained on.
 
     Args:
-        name_or_path: a name of :func:`names`; a text file; a folder of PNG, JPEG or WebP images (sub-folders are
-            classes); ``.npy`` or ``.npz`` (images uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; vectors
-            ``(N, D)``); ``.csv``, ``.tsv`` or ``.parquet`` of numbers.
+        data: a name of :func:`names`; a text file; a folder of PNG, JPEG or WebP images (sub-folders are classes);
+            ``.npy`` or ``.npz`` (images uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; vectors ``(N, D)``);
+            ``.csv``, ``.tsv`` or ``.parquet`` of numbers; or such an array, tensor or ``DataFrame`` in memory.
         seed: draws sampled sets and splits.
         data_dir: where the files of Fashion-MNIST or the packages of ``emoji`` are.
         conditional: give the splits their labels and the space its classes; or captions, where examples have those.
         skip_bad: leave out images that cannot be read, and list them in ``dataset.skipped``.
-        limit: use at most this many examples, or the first so many tokens of a text.
-        labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``.
+        limit: use at most this many examples, or the first so many tokens of a text; of an ``.npy``, a table or a text
+            no more than that is kept in memory.
+        labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``, or the labels
+            of an array in memory.
         length: tokens in a window of text.
         fractions: shares of train, validation and test; two shares make validation and test the same examples. By
             default 0.8, 0.1, 0.1 drawn by the seed, and for text 0.9, 0.05, 0.05 by position. An official test set
             stays the test set.
-        size: resize images to this height and width (the shorter side is scaled, the rest is cut off evenly).
+        size: resize images to this height and width (the shorter side is scaled, the rest is cut off evenly). By
+            default images of several sizes become one size, and ``dataset.notes`` says which.
         channels: convert images to grey (1) or colour (3).
         levels: how many values a pixel of an array takes, if fewer than 256.
         as_bytes: read a text as bytes (``True``) or as characters (``False``) whatever it holds.
+        space: the space of a trained model that the data is for: columns are found by name, classes keep its numbers,
+            and images and text become what it knows.
 
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
     """
+    options = _options(locals())
+    name = _name(data)
+    return assemble(name, _source(data, name, options), options)
+
+
+def read_all(
+    data: Data,
+    space: Space,
+    *,
+    limit: int | None = None,
+    labels: str | os.PathLike[str] | np.ndarray | Tensor | None = None,
+    skip_bad: bool = False,
+    data_dir: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> tuple[Split, tuple[str, ...]]:
+    """All examples of a file, few as they may be, for a model of a space; and notes on what reading changed.
+
+    Args:
+        data: as for :func:`load`.
+        space: the space of the model. A text is cut into windows of its length.
+        limit: read at most this many examples.
+        labels: as for :func:`load`; a table without that column is read without labels.
+        skip_bad: leave out images that cannot be read.
+        data_dir: as for :func:`load`.
+        seed: draws sampled sets.
+
+    Raises:
+        DataError: naming the file, row, column or argument, and the way out.
+    """
+    many = limit if limit is None or not isinstance(space, Text) else limit * space.length
+    name = _name(data)
+    options = _options(
+        {"seed": seed, "data_dir": data_dir, "skip_bad": skip_bad, "labels": labels, "space": space, "limit": many}
+    )
+    source = _source(data, name, options)
+    x = windows(source.x, space.length, name) if isinstance(space, Text) else source.x
+    notes = (*source.notes, *(f"skipped: {file}" for file in source.skipped))
+    return Split(x[:limit], None if source.known is None else source.known[:limit]), notes
+
+
+def _options(given: dict[str, Any]) -> Options:
+    """The arguments as the readers take them."""
+    fields = {field.name for field in dataclasses.fields(Options)}
+    settings = {key: value for key, value in given.items() if key in fields}
+    limit, size, labels = (settings.get(key) for key in ("limit", "size", "labels"))
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit} leaves nothing: give at least 1")
-    options = Options(
-        seed,
-        None if data_dir is None else os.fspath(data_dir),
-        conditional,
-        skip_bad,
-        limit,
-        None if labels is None else os.fspath(labels),
-        length,
-        fractions,
-        (size, size) if isinstance(size, int) else size,
-        channels,
-        levels,
-        as_bytes,
-    )
-    name = os.fspath(name_or_path)
-    return assemble(name, _source(name, options), options)
+    settings["size"] = (size, size) if isinstance(size, int) else size
+    if isinstance(labels, os.PathLike):
+        settings["labels"] = os.fspath(labels)
+    elif labels is not None and not isinstance(labels, str):
+        settings["labels"] = np.asarray(labels)
+    if settings.get("data_dir") is not None:
+        settings["data_dir"] = os.fspath(settings["data_dir"])
+    return Options(**settings)
 
 
-def _source(name: str, options: Options) -> Source:
-    """The source a name or a path stands for."""
+def _name(data: Data) -> str:
+    return os.fspath(data) if isinstance(data, (str, os.PathLike)) else IN_MEMORY
+
+
+def _source(data: Data, name: str, options: Options) -> Source:
+    """The source that a name, a path or an object in memory stands for; in the space of a model, if it is for one."""
+    space, path = options.space, Path(name).expanduser()
+    if isinstance(space, Text) and path.exists():
+        return text_for(space, path, options)
+    source = _read(data, name, options if space is None else options_for(space, path, options))
+    return source if space is None else matched(name, source, space)
+
+
+def _read(data: Data, name: str, options: Options) -> Source:
+    if not isinstance(data, (str, os.PathLike)):
+        return _of_memory(data, options)
     if name in BUILTIN:
         options.only(f"{name}, a built-in set", *(("as_bytes",) if name == "python-docs" else ()))
         return BUILTIN[name](options)
     path = Path(name).expanduser()
     if path.exists():
         return read(path, options)
+    if name == IN_MEMORY:
+        raise DataError(f"{name} is not kept anywhere: give the array, tensor or table again")
     if path.suffix or len(path.parts) > 1:
         raise DataError(f"{name}: there is no such file or folder")
-    close = difflib.get_close_matches(name.lower().replace("_", "-").replace(" ", "-"), BUILTIN, 1, 0.4)
+    close = difflib.get_close_matches(name.lower().replace("_", "-").replace(" ", "-"), BUILTIN, 1, 0.6)
     guess = f"did you mean {close[0]}? " if close else ""
     raise DataError(f"{name!r} is neither a built-in set nor a file: {guess}Built in are {', '.join(BUILTIN)}")
+
+
+def _of_memory(data: object, options: Options) -> Source:
+    """An array, a tensor or a table."""
+    if isinstance(data, (np.ndarray, Tensor)):
+        from fourfold.data.arrays import of_array
+
+        options.only("an array", "labels", "levels")
+        if isinstance(options.labels, str):
+            raise DataError(f"labels {options.labels!r}: give the labels of an array as an array of their own")
+        array = data.detach().cpu().numpy() if isinstance(data, Tensor) else data
+        hint = "give its labels (labels=)"
+        return of_array(IN_MEMORY, array.copy(), options.labels, "labels", options, hint=hint)
+    import pandas as pd
+
+    if isinstance(data, pd.DataFrame):
+        from fourfold.data.tables import of_frame, sampled
+
+        options.only("a table", "labels")
+        return of_frame(IN_MEMORY, sampled([data.reset_index(drop=True)], options), options)
+    raise DataError(
+        f"a {type(data).__name__} cannot be loaded: give a name, a path, a NumPy array, a tensor or a pandas DataFrame"
+    )

@@ -15,9 +15,10 @@ from typing import IO, final
 import numpy as np
 import torch
 
-from fourfold.data.dataset import DataError, Options, Source, chosen_rows, option, shortened
+from fourfold.data.dataset import DataError, Options, Source, chosen_rows, option
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import require
+from fourfold.printable import shortened
 from fourfold.spaces import Images, Vectors
 
 __all__ = ["finite_vectors", "of_array", "read_array"]
@@ -133,11 +134,12 @@ def _label_file(options: Options) -> np.ndarray | None:
 def _choose(path: Path, arrays: _Members, options: Options) -> tuple[np.ndarray, np.ndarray | None, str, int]:
     """Examples, labels, the key of the labels, and how many examples at the end are an official test set."""
     names = arrays.names
-    if options.labels is not None and options.labels not in names:
+    label = None if options.space is not None and options.labels not in names else options.labels
+    if label is not None and label not in names:
         raise DataError(f"{path}: there is no array {options.labels!r} for labels, only {shortened(names)}")
     if {"x_train", "x_test"} <= set(names):
         return _official(path, arrays)
-    key = str(options.labels or next((key for key in _LABELS if key in names), ""))
+    key = str(label or next((key for key in _LABELS if key in names), ""))
     others = [name for name in names if name != key]
     named = [name for name in _EXAMPLES if name in others]
     if not named and len(others) != 1:
@@ -220,8 +222,8 @@ def _channels_first(name: str, shape: tuple[int, ...], options: Options) -> bool
 
     The channels are 1, 3 or 4. Where both axes are, the shape of a model decides, then the squarer image, then the last.
     """
-    if options.shape and options.shape in (shape[1:], (shape[3], *shape[1:3])):
-        return shape[1:] == options.shape
+    if options.space is not None and options.space.shape in (shape[1:], (shape[3], *shape[1:3])):
+        return shape[1:] == options.space.shape
     first, last = shape[1] in (1, 3, 4), shape[3] in (1, 3, 4)
     if not (first or last):
         raise DataError(f"{name}: shape {shape} has no axis of 1, 3 or 4 channels: write (N, H, W, C) or (N, C, H, W)")

@@ -33,7 +33,7 @@ CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 
 def digits(options: Options) -> Source:
-    """1,797 handwritten digits of 8 x 8 pixels with 17 levels."""
+    """1,797 grey images of handwritten digits, of 8 x 8 pixels with 17 levels, in ten classes."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -68,7 +68,7 @@ def _bunch(bunch: Mapping[str, np.ndarray], where: str) -> Source:
 
 
 def two_moons(options: Options) -> Source:
-    """Two interleaved half circles of radius 1 with Gaussian noise of standard deviation 0.1."""
+    """20,000 points in the plane: two interleaved half circles of radius 1 with Gaussian noise of standard deviation 0.1."""
     n, generator = _draws(options)
     moon = torch.randint(2, (n,), generator=generator)
     angle = math.pi * torch.rand(n, generator=generator, dtype=torch.float64)
@@ -80,7 +80,7 @@ def two_moons(options: Options) -> Source:
 
 
 def pinwheel(options: Options) -> Source:
-    """Five arms: Gaussian blobs along a radius, bent by an angle that grows with the distance."""
+    """20,000 points in the plane: five arms, Gaussian blobs along a radius, bent by an angle that grows with the distance."""
     n, generator = _draws(options)
     arm = torch.randint(5, (n,), generator=generator)
     radial, across = torch.randn(2, n, generator=generator, dtype=torch.float64) * torch.tensor([[0.3], [0.1]])
@@ -91,14 +91,14 @@ def pinwheel(options: Options) -> Source:
 
 
 def eight_gaussians(options: Options) -> Source:
-    """Eight equal Gaussians of standard deviation 0.2 on a circle of radius 2; the density is exact."""
+    """20,000 points in the plane: eight equal Gaussians on a circle; the exact density is known."""
     angles = torch.arange(8, dtype=torch.float64) * math.pi / 4
     means = 2 * torch.stack([angles.cos(), angles.sin()], 1)
     return _mixture(GaussianMixture(torch.ones(8), means, 0.04 * torch.eye(2).expand(8, 2, 2)), options)
 
 
 def gaussian_mixture(options: Options) -> Source:
-    """Four Gaussians of unequal weights and full covariances; the density is exact."""
+    """20,000 points in the plane: four unequal Gaussians; the exact density is known."""
     mixture = GaussianMixture(
         [0.35, 0.3, 0.2, 0.15],
         [[-2.0, -1.0], [1.5, 2.0], [2.5, -1.5], [-1.5, 2.5]],
@@ -114,7 +114,7 @@ def _mixture(mixture: GaussianMixture, options: Options) -> Source:
 
 
 def checkerboard(options: Options) -> Source:
-    """Uniform on the dark squares of a 4 x 4 board; the density is exact."""
+    """20,000 points in the plane: uniform on the dark squares of a 4 x 4 board; the exact density is known."""
     board = Checkerboard()
     x, square = board.sample(*_draws(options))
     # Rounding to float32 must not carry a point over the edge of its square.
@@ -134,7 +134,7 @@ def _sampled(options: Options) -> str:
 
 
 def python_docs(options: Options) -> Source:
-    """The help topics of Python's documentation, joined: about 465 kB of English."""
+    """About 465 kB of English text: the help topics of the Python documentation."""
     from pydoc_data.topics import topics
 
     text = "\n\n".join(topics[key].strip("\n") for key in sorted(topics))
@@ -147,7 +147,10 @@ _FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind 
 
 
 def fashion_mnist(options: Options) -> Source:
-    """60,000 + 10,000 grey images of clothes, 28 x 28 (Xiao, Rasul, Vollgraf 2017, https://arxiv.org/abs/1708.07747)."""
+    """60,000 + 10,000 grey images of clothes of 28 x 28 pixels, in ten classes.
+
+    Source: Xiao, Rasul, Vollgraf 2017, https://arxiv.org/abs/1708.07747.
+    """
     folder = _find(options)
     train_x, train_y, test_x, test_y = (read_idx(folder / name) for name in _FILES)
     for part, images, y in (("train", train_x, train_y), ("t10k", test_x, test_y)):

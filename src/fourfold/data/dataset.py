@@ -6,8 +6,9 @@ import dataclasses
 import hashlib
 import itertools
 import math
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Space, decode_captions
+from fourfold.printable import shortened
 from fourfold.spaces import Images, Text, Vectors
 
 __all__ = [
@@ -28,10 +30,10 @@ __all__ = [
     "assemble",
     "chosen_rows",
     "describe",
-    "described",
     "digest",
+    "flag",
+    "numbered",
     "option",
-    "shortened",
 ]
 
 FEWEST = 20
@@ -48,25 +50,32 @@ class DataError(ValueError):
 
 def option(name: str, value: object = None) -> str:
     """How to give an argument of :func:`fourfold.data.load`, on the command line and in Python."""
-    flag = "--image-size" if name == "size" else f"--{name.replace('_', '-')}"
+    words = flag(name, value)
+    python = f"{name}={'...' if value is None else repr(value)}"
+    return python if words is None else f"{' '.join(words)} (in Python: {python})"
+
+
+def flag(name: str, value: object = None) -> list[str] | None:
+    """The words that give an argument of :func:`fourfold.data.load` on the command line; ``None`` if none can.
+
+    Nothing is said of an argument that is switched off.
+    """
     if name == "as_bytes":
-        flag = "--as-bytes" if value else "--as-characters"
-    value = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
-    shown = "" if value is None or isinstance(value, bool) else f" {value}"
-    return f"{flag}{shown} (in Python: {name}={'...' if value is None else repr(value)})"
+        return ["--as-bytes" if value else "--as-characters"]
+    if isinstance(value, bool):
+        return [f"--{name.replace('_', '-')}"] if value else []
+    if name == "size":
+        value = value[0] if isinstance(value, (tuple, list)) and len(set(value)) == 1 else value
+        return None if isinstance(value, (tuple, list)) else ["--image-size", *([] if value is None else [str(value)])]
+    if isinstance(value, (tuple, list)):
+        value = ",".join(map(str, value))
+    plain = value is None or isinstance(value, (str, int, float, os.PathLike))
+    return [f"--{name.replace('_', '-')}", *([] if value is None else [str(value)])] if plain else None
 
 
-def shortened(names: Iterable[object], most: int = 12, characters: int = 200) -> str:
-    """The first names of a list, and how many more there are, in a line that stays short."""
-    words = [str(name) for name in names]
-    shown: list[str] = []
-    for word in words[:most]:
-        word = word if len(word) <= 40 else f"{word[:39]}…"
-        if shown and sum(map(len, shown)) + len(word) > characters:
-            break
-        shown.append(word)
-    rest = len(words) - len(shown)
-    return ", ".join(shown) + (f" and {rest:,} more" if rest else "")
+def numbered(count: int) -> tuple[str, ...]:
+    """Names of the columns of a table without a header."""
+    return tuple(f"column {i + 1}" for i in range(count))
 
 
 class Density(ABC):
@@ -138,11 +147,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of :func:`fourfold.data.load`; see there.
-
-    ``columns`` and ``shape`` are those of a trained model that data is read for: which columns to read, in which order,
-    and the shape of an image where its axes could be read in two ways.
-    """
+    """The arguments of :func:`fourfold.data.load`; see there."""
 
     seed: int = 0
     data_dir: str | None = None
@@ -156,8 +161,7 @@ class Options:
     channels: int | None = None
     levels: int | None = None
     as_bytes: bool | None = None
-    columns: tuple[str, ...] = ()
-    shape: tuple[int, ...] = ()
+    space: Space | None = None
 
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
@@ -420,7 +424,7 @@ def describe(dataset: Dataset) -> str:
     captions = dataset.train.cond if dataset.space.caption is not None else None
     classes = f"{len(dataset.class_names)}: {shortened(dataset.class_names)}" if dataset.class_names else "none"
     lines = [
-        f"{dataset.name}: {described(dataset.space)}",
+        f"{dataset.name}: {dataset.space}",
         f"  source     {dataset.source}",
         f"  {unit:<10} {counts} (seed {dataset.seed})",
         f"  classes    {classes}" if captions is None else f"  captions   {_quoted(captions[:4])}, ...",
@@ -434,15 +438,3 @@ def describe(dataset: Dataset) -> str:
 
 def _quoted(captions: Tensor) -> str:
     return ", ".join(repr(caption) for caption in decode_captions(captions))
-
-
-def described(space: Space) -> str:
-    """A space in words."""
-    if isinstance(space, Images):
-        kind = {1: "grey", 3: "colour"}.get(space.channels, f"{space.channels}-channel")
-        return f"{kind} images of {space.height} x {space.width} pixels with {space.levels} levels"
-    if isinstance(space, Text):
-        kind = f"{space.tokens} characters" if space.vocabulary else "bytes"
-        return f"text over {kind}, in windows of {space.length}"
-    columns = f" ({shortened(space.columns, 6)})" if isinstance(space, Vectors) and space.columns else ""
-    return f"real vectors of {space.dims} columns{columns}"

@@ -83,7 +83,7 @@ def read_folder(folder: Path, options: Options) -> Source:
     Raises:
         DataError: for an empty folder, an unreadable image (unless ``skip_bad``), or more than fits into memory.
     """
-    if options.channels not in (None, 1, 3) and not options.shape:
+    if options.channels not in (None, 1, 3) and options.space is None:
         raise DataError(f"channels {options.channels}: images are converted to grey (1) or colour (3)")
     if options.size is not None and min(options.size) < 1:
         raise DataError(f"size {options.size}: give a height and a width of at least 1")
@@ -222,15 +222,15 @@ def _format(headers: list[_Header], options: Options) -> _Format:
 def _notes(headers: list[_Header], form: _Format, options: Options) -> Iterator[str]:
     """What was done to the images without being asked for."""
     resized = sum((header.height, header.width) != (form.height, form.width) for header in headers)
-    if resized and options.size is None:
-        yield (
-            f"resized {resized:,} of {len(headers):,} images to {form.height} x {form.width}: "
-            f"for another size give {option('size', 32)}"
-        )
+    known = ", as the model knows them" if options.space is not None else ""
+    if resized and (options.size is None or known):
+        way = known or f": for another size give {option('size', 32)}"
+        yield f"resized {resized:,} of {len(headers):,} images to {form.height} x {form.width}{way}"
     converted = Counter(header.mode for header in headers if header.mode != form.mode)
-    if converted and options.channels is None:
+    if converted and (options.channels is None or known):
         kinds = ", ".join(f"{count:,} {_WORDS[mode]}" for mode, count in converted.items())
-        yield f"converted images to {_WORDS[form.mode]} ({kinds}): for grey give {option('channels', 1)}"
+        way = known or f": for grey give {option('channels', 1)}"
+        yield f"converted images to {_WORDS[form.mode]} ({kinds}){way}"
 
 
 # --- decoding ---------------------------------------------------------------------------------------------------------

@@ -17,12 +17,13 @@ import pyarrow
 import pyarrow.parquet
 
 from fourfold.data.arrays import finite_vectors
-from fourfold.data.dataset import DataError, Options, Source, option, shortened
+from fourfold.data.dataset import DataError, Options, Source, numbered, option
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import require
+from fourfold.printable import shortened
 from fourfold.spaces import Vectors
 
-__all__ = ["of_frame", "read_table"]
+__all__ = ["of_frame", "read_table", "sampled"]
 
 _COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
 
@@ -38,7 +39,7 @@ def read_table(path: Path, options: Options) -> Source:
     """
     parquet = path.suffix.lower() == ".parquet"
     with _told(path):
-        frame = _kept(_of_parquet(path, options) if parquet else _of_csv(path, options), options)
+        frame = sampled(_of_parquet(path, options) if parquet else _of_csv(path, options), options)
     return of_frame(str(path), frame, options)
 
 
@@ -53,20 +54,25 @@ def of_frame(name: str, frame: pd.DataFrame, options: Options) -> Source:
         frame, where = frame.iloc[:, 1:], f"{where}, without its index column"
     if frame.empty:
         raise DataError(f"{name}: holds no rows: give a table with at least 20")
-    labels, names = None, tuple[str, ...]()
-    if options.labels is not None:
+    labels, names, notes = None, tuple[str, ...](), tuple[str, ...]()
+    wanted = options.space.columns if isinstance(options.space, Vectors) else ()
+    if wanted == numbered(len(wanted)) and not frame.attrs.get("headless"):
+        wanted = ()  # the model was trained on a file without a header, so only the place of a column counts
+    if options.labels is not None and not (options.space and str(options.labels) not in map(str, frame.columns)):
         column = _label_column(name, frame, str(options.labels))
         labels, names = encode_labels(frame[column].to_numpy(), len(frame), f"{name}, column {column}")
         frame = frame.drop(columns=column)
-    if options.columns:
-        frame = _in_order(name, frame, options.columns)
+    if wanted:
+        spare = [column for column in frame.columns if str(column) not in wanted]
+        notes = (f"columns that the model does not know: {shortened(spare)}",) if spare else ()
+        frame = _in_order(name, frame, wanted)
     for column in frame.columns:
         _check_numeric(name, column, frame[column])
     columns = [str(column) for column in frame.columns]
     values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     x = finite_vectors(values, name, columns, frame.index.to_numpy())
     hint = f"name its label column: {option('labels')}"
-    return Source(x, Vectors(len(columns), tuple(columns)), where, labels, names, hint=hint)
+    return Source(x, Vectors(len(columns), tuple(columns)), where, labels, names, hint=hint, notes=notes)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -77,7 +83,7 @@ LONGEST = 1 << 20
 """Characters of the first lines of a table, at most: whatever has more in one line is not a table."""
 
 
-def _kept(chunks: Iterable[pd.DataFrame], options: Options) -> pd.DataFrame:
+def sampled(chunks: Iterable[pd.DataFrame], options: Options) -> pd.DataFrame:
     """All rows, or ``options.limit`` of them drawn by the seed, in the order and with the numbers of the file."""
     if options.limit is None:
         frame = pd.concat(list(chunks))
@@ -144,7 +150,7 @@ def _of_csv(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         if layout.header:
             frame.columns = pd.Index([_plain(str(name)) for name in frame.columns])
         else:
-            frame.columns = pd.Index([f"column {i + 1}" for i in range(frame.shape[1])])
+            frame.columns = pd.Index(numbered(frame.shape[1]))
             frame.attrs["headless"] = True
         yield frame
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
+from torch import Tensor
+
 from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.files import content_of, decoded
 from fourfold.spaces import Text
 
-__all__ = ["read_text", "text_source"]
+__all__ = ["beginning", "read_text", "text_source", "windows"]
 
 MOST_CHARACTERS = 256
 """With more distinct characters than this a text is read as bytes."""
@@ -23,11 +25,14 @@ def read_text(path: Path, options: Options) -> Source:
     Raises:
         DataError: if it is not a regular file, too large, empty, or not UTF-8 where characters are needed.
     """
-    most = None if options.limit is None else 4 * options.limit + 3
+    return text_source(str(path), beginning(path, options.limit), options, f"text file {path}")
+
+
+def beginning(path: Path, tokens: int | None) -> bytes:
+    """The bytes of a text file, or as many as its first ``tokens`` take at most, cut between two characters."""
+    most = None if tokens is None else 4 * tokens + 3
     content = content_of(path, most, PER_BYTE)
-    if most is not None and len(content) == most:
-        content = content[: most - _half_a_character(content)]
-    return text_source(str(path), content, options, f"text file {path}")
+    return content[: most - _half_a_character(content)] if len(content) == most else content
 
 
 def text_source(name: str, content: bytes, options: Options, where: str) -> Source:
@@ -48,6 +53,18 @@ def text_source(name: str, content: bytes, options: Options, where: str) -> Sour
     space = Text(vocabulary, options.length)
     ids = space.ids(text) if vocabulary else space.ids(content)
     return Source(ids, space, where, hint="a text has no labels, load it without conditional")
+
+
+def windows(ids: Tensor, length: int, name: str = "this text") -> Tensor:
+    """A stream of ids as windows that do not overlap, ``(N, length)``; what is left at the end is dropped.
+
+    Raises:
+        DataError: if not even one window is full.
+    """
+    count = len(ids) // length
+    if count == 0:
+        raise DataError(f"{name}: {len(ids)} tokens are fewer than one window of {length}: give a longer text")
+    return ids[: count * length].reshape(count, length)
 
 
 def _half_a_character(content: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -135,31 +136,46 @@ class Flops(Budget):
         return f"{self.amount:g} flops"
 
 
-_KINDS: dict[str, tuple[type[Seconds | Steps | Epochs | Flops], float]] = {
-    "s": (Seconds, 1.0),
-    "m": (Seconds, 60.0),
-    "h": (Seconds, 3600.0),
-    "steps": (Steps, 1.0),
-    "epochs": (Epochs, 1.0),
-    "flops": (Flops, 1.0),
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_COUNTS: dict[str, type[Steps | Epochs | Flops]] = {"step": Steps, "epoch": Epochs, "flop": Flops}
+_LONG = {
+    "ms": ("millisecond", "msec"),
+    "s": ("second", "sec"),
+    "m": ("minute", "min"),
+    "h": ("hour", "hr"),
+    "d": ("day",),
 }
-_ALIASES = {"sec": "s", "min": "m", "step": "steps", "epoch": "epochs", "flop": "flops"}
+_UNITS = {name: unit for unit, names in _LONG.items() for name in (unit, *names)} | {name: name for name in _COUNTS}
+_PART = r"([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*"
 
 
-def parse_budget(text: str | Budget) -> Budget:
-    """Read ``30s``, ``10m``, ``1h``, ``2000 steps``, ``5 epochs`` or ``1e15 flops``.
+def parse_budget(text: str | float | Budget) -> Budget:
+    """Read ``30s``, ``10 minutes``, ``1h30m``, ``2000 steps``, ``5 epochs`` or ``1e15 flops``; a number means seconds.
 
     Raises:
-        ValueError: for anything else, or an amount that is not positive.
+        ValueError: for anything else, or an amount that is not positive and finite.
     """
     if isinstance(text, Budget):
         return text
-    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*", str(text).lower())
-    unit = _ALIASES.get(match[2], match[2]) if match else ""
-    if match is None or unit not in _KINDS:
-        raise ValueError(f"budget {text!r} is not understood: give 30s, 10m, 1h, 2000 steps, 5 epochs or 1e15 flops")
-    kind, factor = _KINDS[unit]
-    amount = float(match[1].replace(",", "").replace("_", "")) * factor
-    if amount <= 0:
-        raise ValueError(f"budget {text!r} is empty: give more than 0")
-    return kind(amount)
+    if isinstance(text, (int, float)):
+        return Seconds(_positive(text, float(text)))
+    if re.fullmatch(r"\s*[0-9._,]+\s*", text):
+        number = text.strip()
+        raise ValueError(
+            f"budget {text!r} has no unit: give {number}s, {number}m, '{number} steps' or '{number} epochs'"
+        )
+    parts = re.findall(_PART, text.lower())
+    units = [_UNITS.get(unit if unit in _UNITS else unit.removesuffix("s")) for _, unit in parts]
+    timed = all(unit in _SECONDS for unit in units)
+    if None in units or not re.fullmatch(rf"\s*(?:{_PART})+", text.lower()) or not (timed or len(units) == 1):
+        raise ValueError(f"budget {text!r} is not understood: give 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops")
+    numbers = [float(number.replace(",", "").replace("_", "")) for number, _ in parts]
+    if timed:
+        return Seconds(_positive(text, sum(n * _SECONDS[str(unit)] for n, unit in zip(numbers, units, strict=True))))
+    return _COUNTS[str(units[0])](_positive(text, numbers[0]))
+
+
+def _positive(text: str | float, amount: float) -> float:
+    if not 0 < amount < math.inf:
+        raise ValueError(f"budget {text!r} is empty or endless: give a positive amount")
+    return amount

@@ -16,7 +16,7 @@ from typing import Any, final
 import torch
 
 from fourfold.core import GenerativeModel, Training
-from fourfold.data import Dataset, load
+from fourfold.data import Data, Dataset, load
 from fourfold.engine.budget import Budget, Flops, Seconds, parse_budget
 from fourfold.engine.checkpoint import (
     BrokenRun,
@@ -35,6 +35,7 @@ from fourfold.engine.checkpoint import (
 from fourfold.engine.distributed import join
 from fourfold.engine.files import sweep, write_json
 from fourfold.engine.flops import count_flops
+from fourfold.engine.hardware import find_device
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
@@ -51,9 +52,9 @@ __all__ = ["Interrupted", "fit"]
 
 def fit(
     paradigm: str | GenerativeModel,
-    data: str | os.PathLike[str] | Dataset,
+    data: Data | Dataset,
     *,
-    budget: str | Budget = "1m",
+    budget: str | float | Budget = "1m",
     size: str = "s",
     seed: int = 0,
     precision: str | None = None,
@@ -62,7 +63,7 @@ def fit(
     resume: bool = False,
     training: Training | None = None,
     data_options: Mapping[str, Any] | None = None,
-    device: str = "cpu",
+    device: str = "auto",
     checkpoint_every: float = 60.0,
     choose: bool | None = None,
     observe: Callable[[Step], None] | None = None,
@@ -73,7 +74,7 @@ def fit(
     Args:
         paradigm: a name that :func:`fourfold.build` takes, or a model, which is trained in place.
         data: what :func:`fourfold.load` takes, or a data set.
-        budget: ``30s``, ``10m``, ``1h``, ``2000 steps``, ``5 epochs`` or ``1e15 flops``.
+        budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds.
         size: of the preset.
         seed: of weights, order of the data and every draw.
         precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable, measured at the start.
@@ -83,7 +84,7 @@ def fit(
         resume: go on from the folder's last checkpoint, with the model, rates and precision recorded there.
         training: overrides what the preset says.
         data_options: further arguments of :func:`fourfold.load`.
-        device: where to train.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto`` takes a GPU if there is one.
         checkpoint_every: seconds between checkpoints.
         choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, see
             :class:`~fourfold.engine.heldout.HeldOut`; otherwise the budget is spent and the last weights are kept. By
@@ -99,12 +100,15 @@ def fit(
         Diverged: at a loss that is not finite; the last good state is in the folder.
         Interrupted: after SIGINT or SIGTERM; everything is in the folder.
     """
-    dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
+    place, options = str(find_device(device)), dict(data_options or {})
+    if seed < 0 or checkpoint_every < 0:
+        raise ValueError(f"seed {seed}, a checkpoint every {checkpoint_every} s: give numbers that are not negative")
+    dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **options})
     return _fit(
         Request(
             paradigm=paradigm,
             dataset=dataset,
-            options={"seed": dataset.seed, **(data_options or {})},
+            options={"seed": dataset.seed} | {key: v for key, v in options.items() if not hasattr(v, "__array__")},
             budget=parse_budget(budget),
             size=size,
             seed=seed,
@@ -113,7 +117,7 @@ def fit(
             folder=None if run_dir is None else Path(run_dir),
             resume=resume,
             training=training,
-            device=device,
+            device=place,
             checkpoint_every=checkpoint_every,
             choose=choose,
             observe=observe,

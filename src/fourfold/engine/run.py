@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from fourfold.core import Condition, GenerativeModel, LogProb
+from fourfold.core import Condition, GenerativeModel, LogProb, Sampler
+from fourfold.data import Data, Dataset, Split, load, names, read_all, windows
 from fourfold.engine.checkpoint import load_model, read_json
 from fourfold.engine.distributed import join
+from fourfold.engine.drawing import adjusted, condition
+from fourfold.engine.hardware import find_device
+from fourfold.spaces import Text, Vectors
 
 if TYPE_CHECKING:
-    from fourfold.data import Dataset
+    from fourfold.metrics import Score
 
 __all__ = ["Run"]
 
@@ -37,39 +44,133 @@ class Run:
     data: Dataset | None = field(default=None, repr=False)
 
     @classmethod
-    def load(cls, folder: Path | str) -> Run:
+    def load(cls, folder: Path | str, device: str = "auto") -> Run:
         """Load a run folder; neither the data nor the code that trained it is needed.
+
+        Args:
+            folder: the run folder.
+            device: where the model is put: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
 
         Raises:
             BrokenRun: naming the file that is missing or damaged.
+            ValueError: for a device that this machine does not have.
         """
-        folder = Path(folder)
-        return cls(load_model(folder), folder, read_json(folder / "card.json"))
+        folder, place = Path(folder), find_device(device)
+        return cls(load_model(folder).to(place), folder, read_json(folder / "card.json"))
 
-    def sample(self, n: int, cond: Condition = None, seed: int = 0, batch_size: int = 256) -> Tensor:
-        """Draw raw examples, see :meth:`fourfold.core.GenerativeModel.sample`.
+    def __repr__(self) -> str:
+        card = self.card
+        if "data" not in card:
+            return f"Run({type(self.model.objective).__name__} on {self.model.space})"
+        trained = f"{card['steps']} steps in {card['seconds']:.4g} s" if "steps" in card else "untrained"
+        return f"Run({str(self.folder or '')!r}: {card['paradigm']} on {card['data']['name']}, {trained})"
+
+    def sample(
+        self,
+        n: int,
+        cond: Condition = None,
+        seed: int = 0,
+        batch_size: int = 256,
+        *,
+        sampler: Sampler | str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """Draw raw examples ``(n, *shape)``, on the CPU.
 
         Under ``torchrun`` every process draws its part of the indices and has all samples in the end.
+
+        Args:
+            n: how many.
+            cond: a class by number or name, a caption, or one for each sample.
+            seed: with the index of a sample, it fixes that sample.
+            batch_size: rows per network call; changes nothing but speed and memory.
+            sampler: another sampler, or its name.
+            steps: another number of steps of the sampler.
+            guidance: scale of classifier-free guidance.
+
+        Raises:
+            ValueError: for n < 1, a class or caption that the model does not know, or settings it does not have.
+            TypeError: for a sampler that does not fit the model.
         """
+        model, cond = adjusted(self.model, sampler, steps, guidance), condition(self.model, cond)
         processes = join()
         start, stop = processes.share(n)
         if n < processes.world or processes.world == 1:
-            return self.model.sample(n, cond, seed, batch_size)
+            return model.sample(n, cond, seed, batch_size).cpu()
         each = (isinstance(cond, Tensor) and cond.ndim) or (isinstance(cond, Sequence) and not isinstance(cond, str))
         labels = cond[start:stop] if each else cond  # type: ignore[index]
-        return processes.gather(self.model.sample(stop - start, labels, seed, batch_size, start))
+        return processes.gather(model.sample(stop - start, labels, seed, batch_size, start)).cpu()
 
-    def log_prob(self, x: Tensor, cond: Condition = None, seed: int = 0, batch_size: int = 256) -> LogProb:
-        """The typed log-probability of raw examples, see :meth:`fourfold.core.GenerativeModel.log_prob`."""
-        return self.model.log_prob(x, cond, seed, batch_size)
+    def log_prob(self, x: Tensor | np.ndarray, cond: Condition = None, seed: int = 0, batch_size: int = 256) -> LogProb:
+        """The typed log-probability of raw examples, see :meth:`fourfold.core.GenerativeModel.log_prob`.
 
-    def evaluate(self, data: Dataset | None = None, n: int = 2000, seed: int = 0) -> Any:
+        Args:
+            x: ``(B, *shape)`` raw examples; arrays and numbers of another precision are converted.
+            cond: a class by number or name, a caption, or one for each example.
+            seed: fixes probes, importance samples and dequantisation.
+            batch_size: rows per network call.
+
+        Raises:
+            ValueError: if ``x`` does not belong to the space, naming the row and column.
+        """
+        x = torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x
+        if isinstance(self.model.space, Vectors):
+            x = x.float()
+        return self.model.log_prob(x, condition(self.model, cond), seed, batch_size)
+
+    def examples(
+        self,
+        data: Data | None = None,
+        split: str | None = None,
+        *,
+        labels: str | None = None,
+        limit: int | None = None,
+        skip_bad: bool = False,
+    ) -> tuple[Split, tuple[str, ...]]:
+        """Raw examples as the model knows them, and notes on what reading changed.
+
+        Columns of a table are found by name, classes keep the numbers of the model, a text is cut into windows.
+
+        Args:
+            data: a built-in set, a file, a folder, an array or a table; by default what the run was trained on.
+            split: ``train``, ``validation`` or ``test``. By default the test split of the run's own data and of built-in
+                sets, and all examples of anything else.
+            labels: the label column or array, if it is not that of the training data.
+            limit: at most so many examples.
+            skip_bad: leave out images that cannot be read.
+
+        Raises:
+            DataError: naming the file, row, column or argument, and the way out.
+            ValueError: for another split.
+        """
+        if split not in (None, "train", "validation", "test"):
+            raise ValueError(f"split {split!r}: choose train, validation or test")
+        space = self.model.space
+        whole = not isinstance(data, (str, os.PathLike)) or os.fspath(data) not in names()
+        if data is not None and split is None and whole:
+            return read_all(data, space, limit=limit, labels=labels or self._labels(data), skip_bad=skip_bad)
+        dataset = self.dataset(data, labels=labels, skip_bad=skip_bad)
+        part: Split = getattr(dataset, split or "test")
+        x = windows(part.x, space.length, dataset.name) if isinstance(space, Text) else part.x
+        return Split(x[:limit], None if part.cond is None else part.cond[:limit]), dataset.notes
+
+    def evaluate(
+        self,
+        data: Data | Dataset | None = None,
+        n: int = 2000,
+        seed: int = 0,
+        *,
+        features: str | None = None,
+    ) -> list[Score]:
         """Every metric that applies, against the test split.
 
         Args:
-            data: by default what the run was trained on, loaded again by its name and seed.
+            data: by default what the run was trained on, loaded again by its name and seed; or other data, read as
+                :meth:`examples` does.
             n: samples and references.
-            seed: of the samples.
+            seed: fixes the samples.
+            features: feature space of images, see :func:`fourfold.metrics.evaluate`.
 
         Raises:
             DataError: if the data cannot be loaded.
@@ -77,7 +178,8 @@ class Run:
         """
         from fourfold.metrics import evaluate
 
-        return evaluate(self.model, data or self.dataset(), n=n, seed=seed)
+        dataset = data if isinstance(data, Dataset) else self.dataset(data)
+        return evaluate(self.model, dataset, n=n, seed=seed, features=features)
 
     def save_samples(self, path: Path | str, n: int = 64, cond: Condition = None, seed: int = 0) -> Path:
         """Draw samples into a file: ``.png`` (a grid), ``.npy``, ``.csv`` or ``.txt``."""
@@ -85,18 +187,47 @@ class Run:
 
         return write_examples(path, self.sample(n, cond, seed), self.model.space)
 
-    def dataset(self) -> Dataset:
-        """What the run was trained on, loaded again and compared by its digest.
+    def dataset(self, data: Data | None = None, *, labels: str | None = None, skip_bad: bool = False) -> Dataset:
+        """What the run was trained on, loaded again and compared by its digest; or other data, as its model knows it.
+
+        Args:
+            data: other data, split by the seed of the run.
+            labels: its label column or array, if it is not that of the training data.
+            skip_bad: leave out images that cannot be read.
 
         Raises:
-            ValueError: if the data has changed.
+            DataError: if the data cannot be loaded, or is not of the kind that the model knows.
+            ValueError: if the data of the run has changed.
         """
+        if data is not None:
+            space = self.model.space
+            return load(
+                data,
+                space=space,
+                conditional=space.conditional,
+                labels=labels or self._labels(data),
+                skip_bad=skip_bad,
+                seed=self.card.get("data", {}).get("seed", 0),
+            )
         if self.data is not None:
             return self.data
-        from fourfold.data import load
-
         record = self.card["data"]
-        data = load(record["name"], **record["options"])
-        if data.digest != record["digest"]:
-            raise ValueError(f"{record['name']} is not the data this run was trained on: its digest has changed")
-        return data
+        own = load(record["name"], **record["options"])
+        if own.digest != record["digest"]:
+            raise ValueError(
+                f"{record['name']} is not the data this run was trained on: its digest has changed; "
+                "name a file or a set to measure the run on it all the same"
+            )
+        return own
+
+    def _labels(self, data: Data) -> str | None:
+        """The label column or array of the training data, where other data may have one of that name."""
+        suffix = Path(data).suffix.lower() if isinstance(data, (str, os.PathLike)) else ""
+        named = suffix in (".csv", ".tsv", ".parquet", ".npz") or hasattr(data, "columns")
+        return self.label_column if named else None
+
+    @property
+    def label_column(self) -> str | None:
+        """The name that the training data has for its labels, where it has one."""
+        found = self.card.get("data", {}).get("options", {}).get("labels")
+        return found if isinstance(found, str) and not found.endswith(".npy") else None

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel, LogProb, Space, count_evaluations
 from fourfold.data import Dataset, Split
+from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, Standardised, cached, image_features
 from fourfold.metrics.floor import Draws, choose_draws
@@ -155,6 +156,7 @@ def evaluate(
     Raises:
         ValueError: for a feature space that this kind of data does not have.
     """
+    check_kind(dataset.name, dataset.space, model.space)
     chosen = examples(dataset, n)
     drawn = draw(model, len(chosen.test), seed, chosen.cond, seconds, batch_size)
     memory = peak_memory(model)

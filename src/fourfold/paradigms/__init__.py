@@ -7,6 +7,7 @@ a module or a :class:`~fourfold.vocabulary.Card`.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import functools
 import importlib
 import pkgutil
@@ -19,7 +20,7 @@ from fourfold.vocabulary import Card, Facts
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
 
-__all__ = ["build", "cards", "defaults", "facts", "recipes", "resolve"]
+__all__ = ["build", "cards", "check_names", "defaults", "facts", "recipes", "resolve"]
 
 
 @functools.cache
@@ -84,14 +85,28 @@ def resolve(name: str, space: Space) -> str:
         return _built(name, space, "xs")[0]
 
 
-def _built(name: str, space: Space, size: str) -> tuple[str, GenerativeModel]:
-    """The full name of the first recipe that models the space, and its model."""
-    card_name, _, recipe = name.partition("/")
-    card = cards().get(card_name)
-    if card is None or (recipe and recipe not in card.recipes):
-        raise ValueError(f"unknown paradigm {name!r}: choose one of {', '.join(recipes())}")
+def check_names(name: str, size: str = "s") -> None:
+    """Refuse a paradigm, recipe or size that does not exist.
+
+    Raises:
+        ValueError: with the name that may be meant.
+    """
+    known = {*cards(), *(f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes)}
+    if name not in known:
+        close = difflib.get_close_matches(name.lower(), sorted(known), 1, 0.6)
+        guess = f"did you mean {close[0]}? " if close else ""
+        card = cards().get(name.partition("/")[0])
+        choice = f"its recipes are {', '.join(card.recipes)}" if card else f"choose one of {', '.join(cards())}"
+        raise ValueError(f"unknown paradigm {name!r}: {guess}{choice[0].upper() if guess else choice[0]}{choice[1:]}")
     if size not in ("xs", "s", "m"):
         raise ValueError(f"unknown size {size!r}: choose xs, s or m")
+
+
+def _built(name: str, space: Space, size: str) -> tuple[str, GenerativeModel]:
+    """The full name of the first recipe that models the space, and its model."""
+    check_names(name, size)
+    card_name, _, recipe = name.partition("/")
+    card = cards()[card_name]
     refusals: list[TypeError] = []
     for candidate in [recipe] if recipe else card.recipes:
         try:

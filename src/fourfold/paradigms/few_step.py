@@ -57,7 +57,7 @@ from fourfold.paradigms.diffusion import (
     watched_by_noise,
 )
 from fourfold.paths import EDM, Path, RectifiedFlow, broadcast, time_at
-from fourfold.samplers.ode import Knot, evaluate, extrapolated, towards
+from fourfold.samplers.ode import Knot, evaluate, extrapolated, settled, towards
 from fourfold.spaces import Vectors
 from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle, Reference
 
@@ -279,7 +279,7 @@ def _jittered(path: Path, steps: int) -> Tensor:
 def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None = None) -> Tensor:
     """The states of the probability-flow ODE at decreasing times, by DPM-Solver++(2M), ``(len(times), B, *event)``.
 
-    The last step, to the clean end, is of first order: the denoiser there is what the samplers return.
+    The last step, to the clean end, goes to what the samplers return there.
 
     Args:
         denoiser: whose ODE it is.
@@ -291,7 +291,10 @@ def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None
     states, before, last = [x], grid[0], x
     for i, (t, s) in enumerate(itertools.pairwise(grid)):
         x_0 = evaluate(denoiser, states[-1], t.t, cond)
-        ahead = x_0 if i in (0, len(grid) - 2) else extrapolated(x_0, last, before, t, s)
+        if i == len(grid) - 2:
+            ahead = settled([(before, last), (t, x_0)])
+        else:
+            ahead = extrapolated(x_0, last, before, t, s) if i else x_0
         states.append(towards(ahead, states[-1], t, s))
         before, last = t, x_0
     return torch.stack(states)

@@ -40,18 +40,24 @@ def named(name: str, estimand: Estimand) -> Sampler:
     """The sampler of a name, with its default settings.
 
     Args:
-        name: of its class.
+        name: the name of its class, in capitals or not.
         estimand: what it is to run on.
 
     Raises:
         ValueError: for a name that there is not, listing those of samplers that run on the estimand.
     """
     known = samplers()
-    if name not in known:
+    meant = {_spelling(other): other for other in known}.get(_spelling(name))
+    if meant is None:
         fit = [other for other, kind in known.items() if _runs_on(kind, estimand)]
         choice = f"choose one of {', '.join(fit)}" if fit else "no sampler of another name runs on this model"
         raise ValueError(f"unknown sampler {name!r}: {choice}")
-    return known[name]()
+    return known[meant]()
+
+
+def _spelling(name: str) -> str:
+    """A name without what spellings differ in."""
+    return name.lower().replace("-", "").replace("_", "")
 
 
 def _runs_on(kind: type[Sampler], estimand: Estimand) -> bool:

@@ -1,7 +1,8 @@
 """Deterministic samplers: solvers of the probability-flow ODE, from noise to data.
 
-All of them walk the grid of the estimand's own path and end clean: the last evaluation's ``E[x_0 | x_t]`` is the sample,
-so that no noise of the last level remains in it.
+All of them walk the grid of the estimand's own path and end clean, so that no noise of the last level remains: with the
+last evaluation's ``E[x_0 | x_t]``, an error of second order, or, above first order, with what it tends to (:func:`settled`).
+A solver's ``order`` holds up to that of the path's grid, :attr:`fourfold.paths.Path.highest_order`.
 
 :class:`Euler` and :class:`Heun` solve ``dx/dt = v`` for any vector field (see :func:`clean` for its end). The others are exponential integrators, which solve the linear part
 of that equation exactly and approximate the rest by a polynomial: of the denoiser in ``lambda = log(alpha / sigma)``
@@ -42,6 +43,7 @@ __all__ = [
     "clean",
     "evaluate",
     "knots",
+    "settled",
     "start",
     "towards",
 ]
@@ -63,6 +65,13 @@ class Knot(NamedTuple):
     def relative(self) -> float:
         """``rho = sigma / alpha``, ``inf`` where there is no signal."""
         return self.sigma / self.alpha if self.alpha > 0 else math.inf
+
+
+_Past = deque[tuple[Knot, Tensor]]
+"""The latest values of the denoiser or of the noise, with the times they belong to, oldest first."""
+
+_CLEAN = Knot(0.0, 1.0, 0.0)
+"""Where the noise ends; its time has no meaning."""
 
 
 def knots(path: Path, steps: int) -> list[Knot]:
@@ -114,6 +123,18 @@ def stepped(sampler: Sampler) -> str:
     return f"in {getattr(sampler, 'steps', 'some')} steps of {type(sampler).__name__}"
 
 
+def settled(values: Sequence[tuple[Knot, Tensor]]) -> Tensor:
+    """The limit of ``x_0(t)`` where the noise ends, by the line through its last two values in ``rho^2``.
+
+        x_0 = x_0(t) + (x_0(t) - x_0(r)) / (rho_r^2 / rho_t^2 - 1)
+
+    Along a trajectory of a density the denoised example is smooth in ``rho^2``, the time of the heat equation. So this leaves
+    an error of ``rho^4`` where the last value alone leaves one of ``rho^2``, and is exact for data without spread.
+    """
+    (t, x_0), (r, before) = values[-1], values[max(len(values) - 2, 0)]
+    return x_0 if r.t == t.t or r.alpha == 0 else x_0 + (x_0 - before) / ((r.relative / t.relative) ** 2 - 1)
+
+
 @final
 @dataclass(frozen=True)
 class Euler(Solver):
@@ -151,13 +172,15 @@ class Heun(Solver):
     steps: int = 18
 
     def __call__(self, estimand: VectorField, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        grid = knots(estimand.path, self.steps)
-        x = start(estimand, noise, grid[0])
+        path, grid = estimand.path, knots(estimand.path, self.steps)
+        x, past = start(estimand, noise, grid[0]), _Past(maxlen=2)
         for t, s in itertools.pairwise(grid):
             v = evaluate(estimand, x, t.t, cond)
+            past.append((t, clean(path, x, v, t)))
             v_s = evaluate(estimand, x + (s.t - t.t) * v, s.t, cond)
             x = x + (s.t - t.t) / 2 * (v + v_s)
-        return clean(estimand.path, x, evaluate(estimand, x, grid[-1].t, cond), grid[-1])
+        past.append((grid[-1], clean(path, x, evaluate(estimand, x, grid[-1].t, cond), grid[-1])))
+        return settled(past)
 
 
 @final
@@ -207,7 +230,7 @@ class DPMSolver(Solver):
         for i, (t, s) in enumerate(itertools.pairwise(grid)):
             x = towards(extrapolated(x_0, last, grid[max(i - 1, 0)], t, s), x, t, s)
             x_0, last = evaluate(estimand, x, s.t, cond), x_0
-        return x_0
+        return settled([(grid[max(self.steps - 2, 0)], last), (grid[-1], x_0)])
 
 
 def extrapolated(x_0: Tensor, last: Tensor, r: Knot, t: Knot, s: Knot) -> Tensor:
@@ -297,12 +320,12 @@ class DEIS(Solver):
     def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         grid = knots(estimand.path, self.steps)
         x = start(estimand, noise, grid[0])
-        past: _Past = deque(maxlen=self.order)
-        for t, s in itertools.pairwise(grid):
+        past = _Past(maxlen=self.order)
+        for t, s in itertools.pairwise([*grid, _CLEAN]):
             x_0 = evaluate(estimand, x, t.t, cond)
             past.append((t, (x - t.alpha * x_0) / t.sigma))
             x = towards(x_0, x, t, s) if len(past) == 1 or t.alpha == 0 else _along_rho(past, x, t, s)
-        return evaluate(estimand, x, grid[-1].t, cond)
+        return x
 
 
 def towards(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot) -> Tensor:
@@ -311,21 +334,17 @@ def towards(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot) -> Tensor:
     return ratio * x_t + (s.alpha - t.alpha * ratio) * x_0
 
 
-_Past = deque[tuple[Knot, Tensor]]
-"""The latest values of the denoiser or of the noise, with the times they belong to, oldest first."""
-
-
 def _multistep(estimand: Denoiser, noise: Noise, cond: Tensor | None, steps: int, order: int, corrects: bool) -> Tensor:
     """Steps by the polynomial through the last ``order`` values, each repeated with its own end's value if it ``corrects``."""
     grid = knots(estimand.path, steps)
     x = start(estimand, noise, grid[0])
-    past: _Past = deque([(grid[0], evaluate(estimand, x, grid[0].t, cond))], maxlen=order)
+    past = _Past([(grid[0], evaluate(estimand, x, grid[0].t, cond))], maxlen=max(order, 2))
     for t, s in itertools.pairwise(grid):
-        guess = _along_log_snr(past, x, t, s)
-        ahead = (s, evaluate(estimand, guess, s.t, cond))
-        x = _along_log_snr([*past, ahead], x, t, s) if corrects else guess
-        past.append(ahead)
-    return past[-1][1]
+        latest = [*past][-order:]
+        guess = _along_log_snr(latest, x, t, s)
+        past.append((s, evaluate(estimand, guess, s.t, cond)))
+        x = _along_log_snr([*latest, past[-1]], x, t, s) if corrects else guess
+    return settled(past)
 
 
 def _along_log_snr(values: Sequence[tuple[Knot, Tensor]], x: Tensor, t: Knot, s: Knot) -> Tensor:

@@ -1,0 +1,90 @@
+"""How samples are drawn: another sampler by name, other steps, guidance, a class by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import torch
+
+from fourfold.core import Condition, GenerativeModel, Sampler
+from fourfold.printable import shortened
+from fourfold.samplers import named
+from fourfold.samplers.guidance import classifier_free
+
+__all__ = ["adjusted", "class_names", "condition"]
+
+
+def adjusted(
+    model: GenerativeModel,
+    sampler: Sampler | str | None = None,
+    steps: int | None = None,
+    guidance: float | None = None,
+) -> GenerativeModel:
+    """The model with another sampler, another number of its steps, or classifier-free guidance.
+
+    Args:
+        model: is not changed.
+        sampler: a sampler, or its name.
+        steps: of the sampler.
+        guidance: scale of classifier-free guidance: 1 is none.
+
+    Raises:
+        ValueError: for an unknown sampler, one without steps, or guidance of a model that has none.
+        TypeError: for a sampler that does not fit the model.
+    """
+    if sampler is not None:
+        chosen = named(sampler, model.estimand) if isinstance(sampler, str) else sampler
+        model = model.with_parts(sampler=chosen)
+    if steps is not None:
+        if "steps" not in {field.name for field in dataclasses.fields(model.sampler)}:  # type: ignore[arg-type]
+            raise ValueError(f"steps: {type(model.sampler).__name__} has no steps to set: leave them out")
+        model = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=steps))  # type: ignore[type-var]
+    return model if guidance is None else _guided(model, guidance)
+
+
+def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
+    if not model.space.conditional:
+        raise ValueError("guidance: this model is unconditional: train it with --conditional")
+    try:
+        return classifier_free(model, scale).eval()
+    except TypeError:
+        kind = type(model.estimand).__name__
+        raise ValueError(
+            f"guidance is for denoisers and vector fields, and this model is a {kind}: leave it out"
+        ) from None
+
+
+def condition(model: GenerativeModel, cond: Condition) -> Condition:
+    """What a model is conditioned on, where classes may be given by their names.
+
+    A text that is the name of a class is that class, even if it is also the number of another.
+
+    Raises:
+        ValueError: for a name that no class has.
+    """
+    names: tuple[str, ...] = getattr(model.space, "class_names", ())
+    if model.space.caption is not None or cond is None:
+        return cond
+    if isinstance(cond, str):
+        return _label(cond, names)
+    if isinstance(cond, Sequence) and cond and all(isinstance(one, str) for one in cond):
+        return torch.tensor([_label(str(one), names) for one in cond])
+    return cond
+
+
+def _label(name: str, names: tuple[str, ...]) -> int:
+    if name in names:
+        return names.index(name)
+    if name.lstrip("-").isdecimal():
+        return int(name)
+    raise ValueError(f"{name!r} is not a class of this model: {shortened(names) or 'it has none'}")
+
+
+def class_names(model: GenerativeModel, cond: str | None, n: int) -> list[str]:
+    """The class of each of ``n`` samples drawn for a class; empty where none was given."""
+    if cond is None or model.space.classes is None:
+        return []
+    names: tuple[str, ...] = getattr(model.space, "class_names", ())
+    label = _label(cond, names)
+    return [names[label] if names else str(label)] * n

@@ -1,0 +1,176 @@
+"""Options that several commands share. Torch-free, so that help answers at once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, final, get_type_hints
+
+import typer
+
+__all__ = [
+    "Compile",
+    "Data",
+    "DataOptions",
+    "Device",
+    "Features",
+    "Folder",
+    "Labels",
+    "OtherData",
+    "PrecisionName",
+    "Seed",
+    "Size",
+    "SkipBad",
+    "with_data_options",
+]
+
+Data = Annotated[
+    str, typer.Argument(help="A built-in set (see 'fourfold data'), a file, or a folder of images.", show_default=False)
+]
+OtherData = Annotated[
+    str | None,
+    typer.Argument(help="A built-in set, a file or a folder of images.", show_default="what the run was trained on"),
+]
+Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
+Seed = Annotated[int, typer.Option(help="Seed of every random draw.", min=0)]
+Size = Annotated[str, typer.Option(help="Size of the model: xs, s or m.")]
+Labels = Annotated[
+    str | None,
+    typer.Option(help="The classes: a column of a table, an array of an .npz, or a file for an .npy."),
+]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
+PrecisionName = Annotated[
+    str | None, typer.Option(help="float32, bf16 or autocast.", show_default="the fastest stable one, measured")
+]
+Compile = Annotated[
+    bool | None, typer.Option("--compile/--no-compile", help="Use torch.compile.", show_default="where it pays")
+]
+Features = Annotated[
+    str | None,
+    typer.Option(
+        help="Feature space of images: pixels, efficientnet-lite0 or inception.",
+        show_default="depends on the size of the images",
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps. auto takes a GPU if there is one.")]
+
+PANEL = "Data options"
+
+
+@final
+@dataclass(frozen=True)
+class DataOptions:
+    """How data is read: the arguments of :func:`fourfold.load` on the command line."""
+
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            help="The classes: a column of a table, an array of an .npz, or a file for an .npy.",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    conditional: Annotated[
+        bool, typer.Option("--conditional", help="Learn to draw by class or caption.", rich_help_panel=PANEL)
+    ] = False
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            help="Use at most this many examples, or tokens of a text.",
+            min=1,
+            show_default="all",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Resize images to this height and width; what is too long is cut off evenly.",
+            min=1,
+            show_default="that of most images",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    channels: Annotated[
+        int | None,
+        typer.Option(
+            help="Convert images to grey (1) or colour (3).",
+            min=1,
+            max=3,
+            show_default="colour if any image is",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    levels: Annotated[
+        int | None,
+        typer.Option(
+            help="Values that a pixel of an array can take.", min=2, max=256, show_default="256", rich_help_panel=PANEL
+        ),
+    ] = None
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.", rich_help_panel=PANEL),
+    ] = False
+    length: Annotated[int, typer.Option(help="Tokens in a window of text.", min=2, rich_help_panel=PANEL)] = 256
+    as_bytes: Annotated[
+        bool | None,
+        typer.Option(
+            "--as-bytes/--as-characters",
+            help="Read a text as bytes or as characters.",
+            show_default="characters, if they are at most 256",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    fractions: Annotated[
+        str | None,
+        typer.Option(
+            help="Shares of train, validation and test.",
+            show_default="0.8,0.1,0.1; of a text 0.9,0.05,0.05",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with the files of Fashion-MNIST or emoji.", rich_help_panel=PANEL)
+    ] = None
+
+    def given(self) -> dict[str, Any]:
+        """The arguments of :func:`fourfold.load` that differ from its defaults, as JSON values.
+
+        Raises:
+            ValueError: for fractions that are not numbers.
+        """
+        changed = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed = {name: value for name, value in changed.items() if value != getattr(DataOptions, name)}
+        if self.image_size is not None:
+            changed["size"] = changed.pop("image_size")
+        if self.data_dir is not None:
+            changed["data_dir"] = str(self.data_dir)
+        if self.fractions is not None:
+            try:
+                changed["fractions"] = [float(share) for share in self.fractions.split(",")]
+            except ValueError:
+                raise ValueError(f"--fractions {self.fractions!r}: give numbers such as 0.8,0.1,0.1") from None
+        return changed
+
+
+def with_data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of :class:`DataOptions`; it takes all of them as ``options``."""
+    signature, hints = inspect.signature(command), get_type_hints(command, include_extras=True)
+    own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values() if p.name != "options"]
+    types = get_type_hints(DataOptions, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
+        )
+        for field in fields(DataOptions)
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**given: Any) -> None:
+        options = DataOptions(**{field.name: given.pop(field.name) for field in fields(DataOptions)})
+        command(options=options, **given)
+
+    wrapped.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    return wrapped

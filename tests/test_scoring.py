@@ -1,0 +1,265 @@
+"""What 'score' and 'evaluate' read is what 'fit' reads: a file never gives another number without a word."""
+
+import csv
+import io
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from fourfold import load
+from fourfold.cli import _run
+from fourfold.data import DataError, read_all
+from fourfold.engine import Run
+from fourfold.metrics import evaluate
+from fourfold.spaces import Images, Text, Vectors
+
+rng = np.random.default_rng(0)
+FRAME = pd.DataFrame({"age": rng.normal(40, 9, 200), "income": rng.normal(2, 1, 200), "size": rng.normal(0, 3, 200)})
+FRAME["grade"] = np.where(FRAME["income"] > 2, "high", "low")
+
+
+def call(*words):
+    return _run([str(word) for word in words], False)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run on colour images, one on a table, one on the same table by class, one on text."""
+    folder = tmp_path_factory.mktemp("scoring")
+    FRAME.to_csv(folder / "table.csv", index=False)
+    FRAME.drop(columns="grade").to_csv(folder / "numbers.csv", index=False)
+    np.save(folder / "images.npy", rng.integers(0, 256, (60, 3, 8, 8), dtype=np.uint8))
+    (folder / "t.txt").write_text("the cat sat on the mat. " * 100)
+    common = ("--size", "xs", "--budget", "3 steps", "--precision", "float32", "--seed", 1)
+    made = {
+        "images": ("autoregressive", folder / "images.npy"),
+        "numbers": ("autoregressive", folder / "numbers.csv"),
+        "table": ("autoregressive", folder / "table.csv", "--labels", "grade", "--conditional"),
+        "text": ("autoregressive", folder / "t.txt", "--length", 16),
+    }
+    for name, words in made.items():
+        assert call("fit", *words, *common, "--out", folder / name) == 0
+    return folder
+
+
+def scores(capsys, *words):
+    """The nats of each example, from standard output."""
+    capsys.readouterr()
+    assert call("score", *words, "--out", "-") == 0
+    captured = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(captured.out)))
+    return np.array([float(row["nats"]) for row in rows]), captured.err
+
+
+def refusal(capsys, *words):
+    capsys.readouterr()
+    assert call(*words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert len(lines[0]) < 620
+    return lines[0]
+
+
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def test_images_are_read_in_every_layout(runs, tmp_path, capsys):
+    x = np.load(runs / "images.npy")[:5]
+    np.save(tmp_path / "first.npy", x)
+    np.save(tmp_path / "last.npy", x.transpose(0, 2, 3, 1))
+    np.savez(tmp_path / "pack.npz", x=x.transpose(0, 2, 3, 1))
+    (tmp_path / "photos").mkdir()
+    for i, image in enumerate(x):
+        Image.fromarray(image.transpose(1, 2, 0)).save(tmp_path / "photos" / f"{i}.png")
+    found = [
+        scores(capsys, runs / "images", tmp_path / name)[0] for name in ("first.npy", "last.npy", "pack.npz", "photos")
+    ]
+    model = Run.load(runs / "images").model
+    for nats in found:
+        np.testing.assert_allclose(nats, model.log_prob(torch.from_numpy(x)).nats.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 3, 16, 16), dtype=np.uint8), "16 x 16 pixels .* but the model knows colour images of 8 x 8"),
+        (np.zeros((4, 8, 8), dtype=np.uint8), "grey images .* but the model knows colour"),
+        (np.full((4, 3, 8, 8), 0.5), "images of float64: give uint8 levels"),
+        (np.full((4, 3, 8, 8), -7), "images of int64"),
+        (np.zeros((4, 192)), "real vectors of 192 columns, but the model knows colour images"),
+    ],
+)
+def test_other_images_are_refused(runs, tmp_path, capsys, array, message):
+    import re
+
+    np.save(tmp_path / "x.npy", array)
+    line = refusal(capsys, "score", runs / "images", tmp_path / "x.npy")
+    assert re.search(message, line)
+    assert "x.npy" in line
+
+
+def test_images_of_other_sizes_in_a_folder_are_resized_with_a_word(runs, tmp_path, capsys):
+    for i in range(3):
+        Image.fromarray(rng.integers(0, 256, (20, 30), dtype=np.uint8)).save(tmp_path / f"{i}.png")
+    nats, err = scores(capsys, runs / "images", tmp_path)
+    assert len(nats) == 3
+    assert "resized 3 of 3 images to 8 x 8, as the model knows them" in err
+    assert "converted images to colour (3 grey), as the model knows them" in err
+
+
+def test_where_both_axes_may_be_channels_the_model_decides(tmp_path):
+    x = rng.integers(0, 256, (4, 3, 3, 8), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    assert torch.equal(read_all(tmp_path / "x.npy", Images(3, 3, 8))[0].x, torch.from_numpy(x))
+    np.save(tmp_path / "x.npy", x.transpose(0, 2, 3, 1))
+    assert torch.equal(read_all(tmp_path / "x.npy", Images(3, 3, 8))[0].x, torch.from_numpy(x))
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def ways():
+    """One table in many forms."""
+    numbers = FRAME.drop(columns="grade")[:7].round(6)
+    text = numbers.to_csv(index=False)
+    return {
+        "plain.csv": text,
+        "permuted.csv": numbers[["size", "age", "income"]].to_csv(index=False),
+        "semicolons.csv": numbers.to_csv(index=False, sep=";", decimal=","),
+        "quoted.csv": numbers.to_csv(index=False, quoting=csv.QUOTE_ALL),
+        "tabs.tsv": numbers.to_csv(index=False, sep="\t"),
+        "headless.csv": numbers.to_csv(index=False, header=False),
+        "more.csv": numbers.assign(note=['a, "b"'] * 7).to_csv(index=False),
+        "counted.csv": numbers.to_csv(),
+    }
+
+
+@pytest.mark.parametrize("name", ways())
+def test_columns_are_found_by_name_in_any_file_that_fit_reads(runs, tmp_path, capsys, name):
+    (tmp_path / name).write_text(ways()[name])
+    expected = Run.load(runs / "numbers").log_prob(FRAME.drop(columns="grade")[:7].round(6).to_numpy()).nats
+    nats, err = scores(capsys, runs / "numbers", tmp_path / name)
+    np.testing.assert_allclose(nats, expected, atol=1e-5)
+    assert ("columns that the model does not know: note" in err) == (name == "more.csv")
+
+
+def test_renamed_and_missing_columns_are_refused(runs, tmp_path, capsys):
+    FRAME.rename(columns={"income": "incme"}).to_csv(tmp_path / "t.csv", index=False)
+    for command in ("score", "evaluate"):
+        line = refusal(capsys, command, runs / "numbers", tmp_path / "t.csv")
+        assert "has no column 'income', which the model knows: did you mean 'incme'?" in line
+    FRAME[["age", "income"]].to_csv(tmp_path / "t.csv", index=False, header=False)
+    line = refusal(capsys, "score", runs / "numbers", tmp_path / "t.csv")
+    assert "has 2 columns, the model 3 (age, income, size)" in line
+    (tmp_path / "t.csv").write_text("")
+    assert "holds no table" in refusal(capsys, "score", runs / "numbers", tmp_path / "t.csv")
+
+
+def test_evaluate_finds_columns_by_name(runs, tmp_path):
+    FRAME[["size", "income", "age"]].to_csv(tmp_path / "perm.csv", index=False)
+    run = Run.load(runs / "numbers")
+    own, other = run.evaluate(n=16), run.evaluate(tmp_path / "perm.csv", n=16)
+    assert [score.value for score in own if "seconds" not in score.name][:3] == [score.value for score in other][:3]
+    with pytest.raises(ValueError, match=r"size, income, age.* but the model knows .*age, income, size"):
+        evaluate(run.model, load(tmp_path / "perm.csv"), n=16)
+
+
+def test_the_splits_of_the_own_file_are_those_of_training(runs):
+    run = Run.load(runs / "numbers")
+    again = run.examples(runs / "numbers.csv", "test")[0]
+    assert torch.equal(again.x, run.dataset().test.x)
+    assert len(run.examples(runs / "numbers.csv")[0]) == 200
+
+
+def test_a_model_of_unnamed_columns_takes_them_by_place(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    for names in ((), ("column 1", "column 2")):
+        assert read_all(tmp_path / "t.csv", Vectors(2, names))[0].x.tolist() == [[1, 2]]
+    with pytest.raises(DataError, match="real vectors of 2 columns"):
+        read_all(tmp_path / "t.csv", Vectors(3))
+
+
+# --- classes ----------------------------------------------------------------------------------------------------------
+
+
+def test_labels_in_a_file_are_used_and_it_is_said(runs, tmp_path, capsys):
+    rows = FRAME[FRAME["grade"] == "low"][:4]
+    rows.to_csv(tmp_path / "labelled.csv", index=False)
+    rows.drop(columns="grade").to_csv(tmp_path / "bare.csv", index=False)
+    model = Run.load(runs / "table").model
+    x = torch.tensor(rows.drop(columns="grade").to_numpy(), dtype=torch.float32)
+    assert model.space.class_names == ("high", "low")
+    for name, cond, words in (("labelled.csv", 1, "log p(x | class)"), ("bare.csv", None, "log p(x), since")):
+        nats, err = scores(capsys, runs / "table", tmp_path / name)
+        np.testing.assert_allclose(nats, model.log_prob(x, cond).nats, atol=1e-5)
+        assert words in err
+    assert "bare.csv has no column 'grade'" in err
+    assert call("score", runs / "table") == 0
+    assert "log p(x | class)" in capsys.readouterr().out
+
+
+def test_a_class_that_the_model_does_not_know_is_refused(runs, tmp_path, capsys):
+    FRAME[:4].assign(grade="medium").to_csv(tmp_path / "t.csv", index=False)
+    line = refusal(capsys, "score", runs / "table", tmp_path / "t.csv")
+    assert "'medium' is not a class of the model, which knows high, low" in line
+
+
+def test_another_label_column_may_be_named(runs, tmp_path, capsys):
+    FRAME[:4].rename(columns={"grade": "kind"}).to_csv(tmp_path / "t.csv", index=False)
+    assert "log p(x | class)" in scores(capsys, runs / "table", tmp_path / "t.csv", "--labels", "kind")[1]
+
+
+def test_a_class_is_meant_by_its_name_before_its_number(tmp_path):
+    FRAME.assign(grade=np.arange(200) % 3 + 1).to_csv(tmp_path / "t.csv", index=False)
+    words = ("--labels", "grade", "--conditional", "--size", "xs", "--budget", "1 steps", "--precision", "float32")
+    assert call("fit", "autoregressive", tmp_path / "t.csv", *words, "--out", tmp_path / "r") == 0
+    run = Run.load(tmp_path / "r")
+    assert run.model.space.class_names == ("1", "2", "3")
+    assert torch.equal(run.sample(3, "1"), run.model.sample(3, 0))
+    assert torch.equal(run.sample(3, ["1", "3", "2"]), run.model.sample(3, torch.tensor([0, 2, 1])))
+
+
+# --- text and the table of scores -------------------------------------------------------------------------------------
+
+
+def test_a_text_is_scored_over_the_vocabulary_of_the_model(runs, tmp_path, capsys):
+    (tmp_path / "a.md").write_text("the cat sat on the cat. the mat sat.")
+    nats, _ = scores(capsys, runs / "text", tmp_path / "a.md")
+    assert len(nats) == 2
+    (tmp_path / "a.md").write_text("The dog.")
+    assert "a.md: character 'T' at position 0 is not in the vocabulary" in refusal(
+        capsys, "score", runs / "text", tmp_path / "a.md"
+    )
+    (tmp_path / "a.md").write_text("the cat")
+    assert "7 tokens are fewer than one window of 16" in refusal(capsys, "score", runs / "text", tmp_path / "a.md")
+    with pytest.raises(DataError, match="digits: holds grey images"):
+        read_all("digits", Text("ab", 4))
+
+
+def test_scores_have_one_column_of_each_name_and_an_error(runs, tmp_path):
+    assert call("score", runs / "numbers", "-n", 3, "--out", tmp_path / "a.csv") == 0
+    table = pd.read_csv(tmp_path / "a.csv")
+    assert list(table) == ["index", "nats", "std_error", "kind"]
+    assert table["std_error"].isna().all()  # exact
+    assert call("score", runs / "images", "--n", 2, "--out", tmp_path / "b.csv") == 0
+    assert list(pd.read_csv(tmp_path / "b.csv")) == ["index", "nats", "std_error", "bits/dim", "kind"]
+    words = ("--size", "xs", "--budget", "1 steps", "--precision", "float32")
+    assert call("fit", "latent-variable", "two-moons", *words, "--limit", 200, "--out", tmp_path / "r") == 0
+    assert call("score", tmp_path / "r", "-n", 4, "--out", tmp_path / "c.csv") == 0
+    run = Run.load(tmp_path / "r")
+    table, result = pd.read_csv(tmp_path / "c.csv"), run.log_prob(run.dataset().test.x[:4])
+    assert (table["std_error"] > 0).all()
+    np.testing.assert_allclose(table["std_error"], result.std_error, atol=1e-5)
+
+
+def test_numbers_of_python_are_those_of_the_command_line(runs):
+    run = Run.load(runs / "numbers")
+    x = FRAME.drop(columns="grade").to_numpy()[:3]
+    assert torch.equal(run.log_prob(x).nats, run.log_prob(torch.tensor(x)).nats)
+    assert math.isfinite(run.log_prob(x.astype(np.float32)).nats.sum())
+    frame = run.examples(FRAME[:3])[0]
+    assert torch.equal(run.log_prob(frame.x).nats, run.log_prob(x).nats)
