@@ -207,7 +207,7 @@ def test_configuration_round_trip_and_what_it_refuses() -> None:
     codec = Standardised(Vectors(2, columns=("a", "b")))
     again = construct(configuration(codec))
     assert again.space == codec.space
-    with pytest.raises(ValueError, match="not registered"):
+    with pytest.raises(ValueError, match="belongs neither to fourfold nor to a package"):
         construct({"type": "os:system", "args": {"command": "true"}})
     with pytest.raises(ValueError, match="not a part"):
         construct({"type": "fourfold.paradigms:build", "args": {}})

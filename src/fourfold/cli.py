@@ -102,18 +102,23 @@ def fit(
     precision: PrecisionName = None,
     compile: Compile = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Examples per step.", min=1, show_default="depends on the recipe")
+        int | None, typer.Option(help="Examples per step.", min=1, show_default="depends on the recipe", metavar="N")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Peak rate of AdamW.", min=0, show_default="depends on the recipe")
+        float | None, typer.Option(help="Peak rate of AdamW.", min=0, show_default="depends on the recipe", metavar="X")
     ] = None,
     muon_rate: Annotated[
         float | None,
         typer.Option(
-            help="Peak rate of Muon; 0 leaves everything to AdamW.", min=0, show_default="depends on the recipe"
+            help="Peak rate of Muon; 0 leaves everything to AdamW.",
+            min=0,
+            show_default="depends on the recipe",
+            metavar="X",
         ),
     ] = None,
-    checkpoint_every: Annotated[float, typer.Option(help="Seconds between checkpoints.", min=0)] = 60.0,
+    checkpoint_every: Annotated[
+        float, typer.Option(help="Seconds between checkpoints.", min=0, metavar="SECONDS")
+    ] = 60.0,
     choose: Annotated[
         bool | None,
         typer.Option(
@@ -175,13 +180,17 @@ def _train(settings: dict[str, Any], changes: dict[str, Any], resume: bool) -> N
 
     from fourfold.data import load
     from fourfold.engine import Interrupted, fit
+    from fourfold.engine.hardware import find_device
     from fourfold.engine.progress import Bar
-    from fourfold.paradigms import check_names
+    from fourfold.paradigms import check_names, resolve
 
     check_names(settings["paradigm"], settings["size"])
+    find_device(settings["device"])
     dataset = load(settings["data"], seed=settings["seed"], **settings["data_options"])
     _remark(dataset)
     settings["data"] = dataset
+    if not resume:
+        resolve(settings["paradigm"], dataset.space)
     if changes:
         from fourfold.paradigms import build
 
@@ -211,7 +220,9 @@ def _remark(dataset: Dataset) -> None:
 @app.command()
 def sample(
     run: Folder,
-    n: Annotated[int, typer.Option("-n", "--n", help="Number of samples; with several prompts, of each.", min=1)] = 64,
+    n: Annotated[
+        int, typer.Option("-n", "--n", help="Number of samples; with several prompts, of each.", min=1, metavar="N")
+    ] = 64,
     cond: Annotated[
         str | None, typer.Option(help="Class to draw, by name or number.", show_default="any class")
     ] = None,
@@ -234,12 +245,15 @@ def sample(
         typer.Option(help="Another sampler, such as Heun, UniPC or EulerMaruyama.", show_default="that of the model"),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Steps of the sampler, if it has them.", min=1, show_default="those of the model")
+        int | None,
+        typer.Option(
+            help="Steps of the sampler, if it has them.", min=1, show_default="those of the model", metavar="N"
+        ),
     ] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none")
+        float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none", metavar="X")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples drawn at once.", min=1)] = 256,
+    batch_size: Annotated[int, typer.Option(help="Samples drawn at once.", min=1, metavar="N")] = 256,
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
     device: Device = "auto",
 ) -> None:
@@ -294,7 +308,8 @@ def score(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("-n", "--n", help="Score at most this many examples.", min=1, show_default="all")
+        int | None,
+        typer.Option("-n", "--n", help="Score at most this many examples.", min=1, show_default="all", metavar="N"),
     ] = None,
     labels: Labels = None,
     skip_bad: SkipBad = False,
@@ -303,13 +318,14 @@ def score(
         str | None,
         typer.Option("--out", "-o", help="Write one line for each example to a .csv, or to standard output (-)."),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Examples scored at once.", min=1)] = 256,
+    batch_size: Annotated[int, typer.Option(help="Examples scored at once.", min=1, metavar="N")] = 256,
     device: Device = "auto",
 ) -> None:
     """Score examples: log-probabilities, and what kind of number they are.
 
-    Files are read as for training; columns of a table are found by name. If a model knows classes and the data has them,
-    the score is log p(x | class), otherwise log p(x).
+    Files are read as for training. Columns of a table are found by name.
+
+    A model that knows classes scores log p(x | class) if the data has classes.
     """
     from fourfold.engine import Run
     from fourfold.engine.scores import score_table, summary, write_scores
@@ -343,7 +359,9 @@ def _quantity(run: Run, part: Split, data: str | None) -> str:
 def evaluate(
     run: Folder,
     data: OtherData = None,
-    n: Annotated[int, typer.Option("-n", "--n", help="Number of samples and references, at most.", min=2)] = 2000,
+    n: Annotated[
+        int, typer.Option("-n", "--n", help="Number of samples and references, at most.", min=2, metavar="N")
+    ] = 2000,
     labels: Labels = None,
     skip_bad: SkipBad = False,
     seed: Seed = 0,
@@ -355,7 +373,9 @@ def evaluate(
 ) -> None:
     """Measure a run: likelihood, quality, coverage, memorisation and cost, each with its interval and floor.
 
-    The references are the test split of the data. Files are read as for training; columns of a table are found by name.
+    The references are the test split of the data.
+
+    Files are read as for training. Columns of a table are found by name.
     """
     from fourfold.engine import Run
 
@@ -389,7 +409,7 @@ def compare(
         str | None,
         typer.Option(help="Names or recipes, separated by commas; by default all that suit.", show_default=False),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each paradigm.", min=1)] = 1,
+    seeds: Annotated[int, typer.Option(help="Runs of each paradigm.", min=1, metavar="N")] = 1,
     seed: Seed = 0,
     size: Annotated[str, typer.Option(help="xs, s or m.")] = "s",
     out: Annotated[
@@ -399,14 +419,17 @@ def compare(
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Use what an earlier call left, or move it aside to NAME.old.")
     ] = True,
-    n: Annotated[int, typer.Option("-n", "--n", help="Samples and references, at most.", min=16)] = 2000,
+    n: Annotated[int, typer.Option("-n", "--n", help="Samples and references, at most.", min=16, metavar="N")] = 2000,
     features: Features = None,
-    likelihood_examples: Annotated[int, typer.Option(help="Test examples that are scored, at most.", min=2)] = 1024,
+    likelihood_examples: Annotated[
+        int, typer.Option(help="Test examples that are scored, at most.", min=2, metavar="N")
+    ] = 1024,
     patience: Annotated[
         float | None,
         typer.Option(
             help="Seconds that sampling and scoring may each take in a run; by default half the budget, at least 5.",
             show_default=False,
+            metavar="SECONDS",
         ),
     ] = None,
     sweep: Annotated[bool, typer.Option("--sweep/--no-sweep", help="Try other numbers of sampling steps.")] = True,

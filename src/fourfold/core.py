@@ -149,7 +149,8 @@ def _resolve(name: str) -> Any:
     root = module.partition(".")[0]
     if root != "fourfold" and root not in _third_parties():
         raise ValueError(
-            f"model.json names {name!r}, but {root!r} is not registered under 'fourfold.paradigms': install it"
+            f"model.json names {name!r}, which belongs neither to fourfold nor to a package that is registered under "
+            "'fourfold.paradigms': was the file changed, or is such a package missing?"
         )
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):

@@ -35,7 +35,7 @@ OtherData = Annotated[
     typer.Argument(help="A built-in set, a file or a folder of images.", show_default="what the run was trained on"),
 ]
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
-Seed = Annotated[int, typer.Option(help="Seed of every random draw.", min=0)]
+Seed = Annotated[int, typer.Option(help="Seed of every random draw.", min=0, metavar="N")]
 Size = Annotated[str, typer.Option(help="Size of the model: xs, s or m.")]
 Labels = Annotated[
     str | None,
@@ -82,6 +82,7 @@ class DataOptions:
             min=1,
             show_default="all",
             rich_help_panel=PANEL,
+            metavar="N",
         ),
     ] = None
     image_size: Annotated[
@@ -91,6 +92,7 @@ class DataOptions:
             min=1,
             show_default="that of most images",
             rich_help_panel=PANEL,
+            metavar="N",
         ),
     ] = None
     channels: Annotated[
@@ -101,19 +103,27 @@ class DataOptions:
             max=3,
             show_default="colour if any image is",
             rich_help_panel=PANEL,
+            metavar="N",
         ),
     ] = None
     levels: Annotated[
         int | None,
         typer.Option(
-            help="Values that a pixel of an array can take.", min=2, max=256, show_default="256", rich_help_panel=PANEL
+            help="Values that a pixel of an array can take.",
+            min=2,
+            max=256,
+            show_default="256",
+            rich_help_panel=PANEL,
+            metavar="N",
         ),
     ] = None
     skip_bad: Annotated[
         bool,
         typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.", rich_help_panel=PANEL),
     ] = False
-    length: Annotated[int, typer.Option(help="Tokens in a window of text.", min=2, rich_help_panel=PANEL)] = 256
+    length: Annotated[
+        int, typer.Option(help="Tokens in a window of text.", min=2, rich_help_panel=PANEL, metavar="N")
+    ] = 256
     as_bytes: Annotated[
         bool | None,
         typer.Option(

@@ -60,7 +60,10 @@ def of_frame(name: str, frame: pd.DataFrame, options: Options) -> Source:
         wanted = ()  # the model was trained on a file without a header, so only the place of a column counts
     if options.labels is not None and not (options.space and str(options.labels) not in map(str, frame.columns)):
         column = _label_column(name, frame, str(options.labels))
-        labels, names = encode_labels(frame[column].to_numpy(), len(frame), f"{name}, column {column}")
+        values = frame[column].to_numpy()
+        if values.dtype == object:
+            values = np.array([_plain(cell) if isinstance(cell, str) else cell for cell in values], dtype=object)
+        labels, names = encode_labels(values, len(frame), f"{name}, column {column}")
         frame = frame.drop(columns=column)
     if wanted:
         spare = [column for column in frame.columns if str(column) not in wanted]
@@ -175,7 +178,7 @@ def _of_parquet(path: Path, options: Options) -> Iterator[pd.DataFrame]:
 
 
 def _plain(name: str) -> str:
-    """A column's name without the apostrophe that keeps spreadsheets from running it as a formula."""
+    """A name without the apostrophe that keeps spreadsheets from running it as a formula."""
     return name[1:] if name.startswith("'") and name[1:2] in tuple("=+-@") else name
 
 
