@@ -124,7 +124,7 @@ def fit(
         typer.Option(
             "--choose/--keep-last",
             help="Keep the weights of least held-out loss, or the last.",
-            show_default="choose",
+            show_default="choose; of a resumed run, as before",
         ),
     ] = None,
     device: Device = "auto",
