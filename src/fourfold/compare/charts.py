@@ -130,7 +130,7 @@ def _floor_across(floor: Floor, ay: Axis, width: int) -> list[Markup]:
     if math.isfinite(value):
         y = ay(value)
         body.append(Markup('<line class="floor" x1="62" x2="{}" y1="{}" y2="{}"/>').format(width - 16, y, y))
-        text = "floor: training examples" + ("" if math.isnan(low) else ", 95 % of draws in the band")
+        text = "floor: training examples" + ("" if math.isnan(low) or width < 600 else ", 95 % of draws in the band")
         body.append(Markup('<text class="note" x="66" y="{}">{}</text>').format(y - 4, text))
     return body
 
@@ -149,6 +149,7 @@ def _places(points: Sequence[Point], ax: Axis, ay: Axis, width: int) -> list[tup
         under = [(x - wide / 2, y + gap) for gap in (22, -13, 36, -27)]
         corners = [(x + 8, y + gap) for gap in (17, -9)] + [(x - 8 - wide, y + gap) for gap in (17, -9)]
         tries = [(left, base) for left, base in beside + under + corners if left >= 64 and left + wide <= width - 2]
+        tries = tries or [(max(width - 2 - wide, 4.0), base) for _, base in under]  # a name too long for any of these
         boxes = [(left, base - 11, left + wide, base + 3) for left, base in tries]
         costs = [sum(_shared(box, other) for other in taken) for box in boxes]
         best = costs.index(min(costs))

@@ -74,7 +74,8 @@ def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
         "kinds": _kind_groups(done),
         "quality": _Column([v.entry.headline for v in done]),
         "coverage": _Column([v.entry.score("coverage") or v.entry.score("repetition") for v in done]),
-        "trade": _trade(done),
+        "trade": _trade(done, 1130, 430),
+        "narrow_trade": _trade(done, 380, 400),
         "data_picture": _data_picture(comparison),
         "references": comparison.data["references"],
         "names": list(dict.fromkeys(score.name for view in done for score in view.entry.scores)),
@@ -162,14 +163,14 @@ def _kind_groups(views: Sequence[_View]) -> list[tuple[str, list[_View]]]:
     return list(groups.items())
 
 
-def _trade(views: Sequence[_View]) -> Markup:
+def _trade(views: Sequence[_View], width: int, height: int) -> Markup:
     """Quality against sampling time, all at one number of samples."""
     points = [point for view in views if (point := view.point()) is not None]
     heads = [head for view in views if (head := view.entry.headline) is not None]
     if not points:
         return Markup("")
     floor = Floor(heads[0].floor, heads[0].floor_low, heads[0].floor_high)
-    return scatter(points, "milliseconds per sample (logarithmic)", label(heads[0].name), floor)
+    return scatter(points, "milliseconds per sample (logarithmic)", label(heads[0].name), floor, width, height)
 
 
 # --- one paradigm -----------------------------------------------------------------------------------------------------
