@@ -102,5 +102,7 @@ def test_labels_keep_clear_of_each_other_and_of_what_is_drawn() -> None:
 
 
 def test_a_name_too_long_for_the_chart_is_placed_all_the_same() -> None:
-    chart = scatter([Point(1.0, 1.0, 0.5, 2.0, "a paradigm with a name as long as this one", "c0")], "ms", "d", width=380)
+    chart = scatter(
+        [Point(1.0, 1.0, 0.5, 2.0, "a paradigm with a name as long as this one", "c0")], "ms", "d", width=380
+    )
     assert "a paradigm with a name" in chart

@@ -1,5 +1,6 @@
 """A comparison from end to end: the report, a failure, what is kept, and what seeds are for."""
 
+import io
 import json
 import math
 import os
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
+from rich.progress import Progress
 
 from fourfold.compare import Comparison, combine, compare
 from fourfold.compare.comparison import _within
@@ -22,6 +25,7 @@ from fourfold.compare.report import COLOURS
 from fourfold.compare.settings import Settings
 from fourfold.compare.snapshot import load_snapshot, save_snapshot
 from fourfold.compare.tournament import _chosen
+from fourfold.compare.worker import columns
 from fourfold.data import load
 from fourfold.metrics import Score
 from fourfold.paradigms import cards
@@ -99,7 +103,7 @@ def test_the_terminal_table_fits_eighty_columns(finished: tuple[Comparison, Path
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("latent-autoregressive") and " = " in line for line in lines)  # its kind is marked
     assert any(line.startswith("adversarial") and " none " in line for line in lines)
-    assert any(line.startswith("left out: latent-diffusion: it is of images") for line in lines)
+    assert any(line.startswith("left out, each with its reason in the report: latent-diffusion") for line in lines)
 
 
 def test_a_hybrid_says_what_it_was_built_on_and_what_it_lost(finished: tuple[Comparison, Path], tmp_path: Path) -> None:
@@ -184,6 +188,20 @@ def test_an_interrupted_run_saves_and_is_resumed(finished: tuple[Comparison, Pat
     assert outcome.result is not None
     assert outcome.result["resumed"]
     assert outcome.result["steps"] == 400
+
+
+def test_progress_keeps_its_clock_within_eighty_columns() -> None:
+    output = io.StringIO()
+    console = Console(file=output, width=80, force_terminal=True, color_system=None)
+    with Progress(*columns(), console=console, auto_refresh=False) as bar:
+        note = "step 123456, 0.012/s, loss 12.34 56.78 90.12"
+        bar.add_task("latent-autoregressive · measuring", total=1.0, note=note)
+        bar.refresh()
+        bar.tasks[0].start_time = bar.get_time() - 3661
+    lines = [line for line in re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.getvalue())) if line]
+    assert max(map(len, lines)) <= 80
+    assert any(line.rstrip().endswith("1:01:01") for line in lines)
+    assert all("latent-autoregressive · measuring" in line and "step 123456" in line for line in lines)
 
 
 def test_half_an_interval_is_told_to_its_first_digit() -> None:

@@ -104,6 +104,12 @@ def test_held_out_losses_are_drawn_and_one_step_has_no_frame(made: Made, moons: 
     assert page.count(">seconds of training</text>") == 1
 
 
+def test_one_model_has_no_plot_against_others(made: Made, moons: Dataset, tmp_path: Path) -> None:
+    x = near(moons, 200, 0.5)
+    assert "Quality against sampling time" not in saved(made({"flow": Fake(x)}), tmp_path)
+    assert "Quality against sampling time" in saved(made({"energy": Fake(x, sweep={4: x, 9: x})}), tmp_path)
+
+
 def test_failure_modes_have_a_word_or_say_why_not(made: Made, moons: Dataset, tmp_path: Path) -> None:
     watched = [{"seconds": i, "critic/critic_accuracy": 0.999, "critic/critic_margin": 3.0} for i in range(1, 9)]
     fakes = {"adversarial": Fake(near(moons, 200, 0.0)[:1].expand(200, 2) + 1e-3, Kind.NONE, log=log(watched))}

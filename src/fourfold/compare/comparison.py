@@ -108,8 +108,8 @@ class Comparison:
         lines = self.verdict
         first = [_wrapped(str(line)) for line in lines if line.warning]
         last = [str(line) if line.title == "Next" else _wrapped(str(line)) for line in lines if not line.warning]
-        left = [_wrapped(f"left out: {name}: {why}") for name, why in self.left_out.items()]
-        return "\n".join([*first, *self._table(), *last, *left])
+        left = f"left out, each with its reason in the report: {', '.join(self.left_out)}"
+        return "\n".join([*first, *self._table(), *last, *([_wrapped(left)] if self.left_out else [])])
 
     def _table(self) -> list[str]:
         """Likelihoods with their mark, scores with half their interval, and what those mean."""

@@ -167,8 +167,8 @@ def _trade(views: Sequence[_View], width: int, height: int) -> Markup:
     """Quality against sampling time, all at one number of samples."""
     points = [point for view in views if (point := view.point()) is not None]
     heads = [head for view in views if (head := view.entry.headline) is not None]
-    if not points:
-        return Markup("")
+    if len(points) + sum(len(point.path) for point in points) < 2:
+        return Markup("")  # one dot against nothing
     floor = Floor(heads[0].floor, heads[0].floor_low, heads[0].floor_high)
     return scatter(points, "milliseconds per sample (logarithmic)", label(heads[0].name), floor, width, height)
 

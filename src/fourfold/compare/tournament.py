@@ -126,8 +126,8 @@ def compare(
     say = say or (lambda line: None)
     for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
         say(line)
-    for name, reason in left_out.items():
-        say(f"left out: {name}: {reason}")
+    if left_out:
+        say(f"left out, as they do not model {type(dataset.space).__name__}: {', '.join(left_out)}")
     outcomes: list[Outcome] = []
     jobs = _jobs(settings, names, dataset)
 

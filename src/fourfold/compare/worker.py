@@ -106,8 +106,8 @@ def _work(folder: Path, show: bool) -> None:
 
 def columns() -> list[ProgressColumn]:
     """The columns of the progress bar: 80 characters, of which the clock never loses one."""
-    description = TextColumn("{task.description}", table_column=Column(width=30, no_wrap=True, overflow="ellipsis"))
-    note = TextColumn("{task.fields[note]}", table_column=Column(width=28, no_wrap=True, overflow="ellipsis"))
+    description = TextColumn("{task.description}", table_column=Column(width=33, no_wrap=True, overflow="ellipsis"))
+    note = TextColumn("{task.fields[note]}", table_column=Column(width=25, no_wrap=True, overflow="ellipsis"))
     return [description, BarColumn(bar_width=10), note, TimeElapsedColumn(table_column=Column(width=7, no_wrap=True))]
 
 
