@@ -10,7 +10,7 @@ import typer
 
 import fourfold.cli
 from fourfold.compare import Settings, compare
-from fourfold.compare.settings import DATA_OPTIONS
+from fourfold.options import DataOptions
 
 EVERY: dict[str, Any] = {
     "budget": "300 steps",
@@ -25,8 +25,8 @@ EVERY: dict[str, Any] = {
     "sweep": False,
     "precision": "float32",
     "compile": False,
-    "device": "cpu:0",
-    "data_options": {"limit": 500, "conditional": True},
+    "device": "cpu",
+    "data_options": {"limit": 500, "conditional": True, "levels": 16, "size": 8, "fractions": [0.7, 0.2, 0.1]},
     "out": "a folder/r.html",
     "runs_dir": "somewhere",
     "resume": False,
@@ -48,7 +48,7 @@ def test_the_command_line_has_every_option_with_the_same_default() -> None:
     for name, default in known.items():
         told = parameters[name].default
         assert (str(told) if name in ("out", "runs_dir") else told) == ("report.html" if name == "out" else default)
-    assert set(parameters) - set(known) - {"data"} == set(DATA_OPTIONS)
+    assert set(parameters) - set(known) - {"data"} == {f.name for f in fields(DataOptions)}
 
 
 class Asked(Exception):  # noqa: N818
@@ -91,7 +91,7 @@ def test_the_printed_call_gives_every_option_again() -> None:
 
 
 def test_what_only_python_can_ask_for_has_no_command() -> None:
-    assert Settings(data_options={"levels": 16}).command("digits") == ""
+    assert Settings(data_options={"size": (8, 9)}).command("digits") == ""
     assert (
         Settings(data_options={"limit": 9, "skip_bad": False}).command("digits") == "fourfold compare digits --limit 9"
     )
