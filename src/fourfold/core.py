@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import inspect
 import math
+import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +56,7 @@ __all__ = [
     "no_likelihood",
     "register_paradigm",
     "register_view",
+    "strangers",
     "view",
 ]
 
@@ -124,40 +126,71 @@ def _arguments(part: Any) -> dict[str, Any]:
     raise TypeError(f"{type(part).__name__} cannot be written to model.json: make it a Part or a dataclass")
 
 
-def construct(value: Any) -> Any:
+def construct(value: Any, trust: Sequence[type] = ()) -> Any:
     """Build the part that :func:`configuration` wrote; sequences become tuples.
 
-    Only classes of fourfold and of packages registered under the entry-point group ``fourfold.paradigms`` are
-    imported, so a ``model.json`` from elsewhere runs no foreign code.
+    Only classes of fourfold, of packages registered under the entry-point group ``fourfold.paradigms``, and those of
+    ``trust`` are called, so a ``model.json`` from elsewhere runs no foreign code.
+
+    Args:
+        value: a JSON value.
+        trust: further classes that it may name: those of a script, or of a package that is not registered.
 
     Raises:
-        ValueError: if the value names a class outside of those packages.
+        ValueError: if the value names anything else.
     """
     if isinstance(value, list):
-        return tuple(construct(item) for item in value)
+        return tuple(construct(item, trust) for item in value)
     if not isinstance(value, dict):
         return value
     if "type" not in value or "args" not in value:
-        return {key: construct(item) for key, item in value.items()}
-    kind = _resolve(value["type"])
-    return kind(**{key: construct(item) for key, item in value["args"].items()})
+        return {key: construct(item, trust) for key, item in value.items()}
+    kind = _resolve(value["type"], trust)
+    return kind(**{key: construct(item, trust) for key, item in value["args"].items()})
 
 
-def _resolve(name: str) -> Any:
-    """The class that ``module:Class`` names, from a package that may be imported."""
-    module, _, qualname = name.partition(":")
-    root = module.partition(".")[0]
-    if root != "fourfold" and root not in _third_parties():
+def _resolve(name: Any, trust: Sequence[type]) -> Any:
+    """The part that ``module:Class`` names, if its package may be imported and defines it."""
+    for kind in trust:
+        if name in (f"{kind.__module__}:{kind.__qualname__}", f"__main__:{kind.__qualname__}"):
+            return kind
+    match = re.fullmatch(r"(\w+)((?:\.\w+)*):(\w+)", name, re.ASCII) if isinstance(name, str) else None
+    if match is None or "__main__" in match[2]:
+        raise ValueError(f"{name!r} does not name a class of a module")
+    if match[1] == "__main__":
         raise ValueError(
-            f"model.json names {name!r}, which belongs neither to fourfold nor to a package that is registered under "
-            "'fourfold.paradigms': was the file changed, or is such a package missing?"
+            f"{name!r} is a class of the script that trained: give it, as in Run.load(folder, trust=[Net])"
         )
-    found: Any = importlib.import_module(module)
-    for part in qualname.split("."):
-        found = getattr(found, part)
+    if not _may_be_imported(match[1]):
+        raise ValueError(
+            f"{name!r} belongs neither to fourfold nor to a package that is registered under 'fourfold.paradigms': was "
+            "the file changed, or is such a package missing? A class of your own is given by Run.load(folder, trust=[Net])"
+        )
+    found = getattr(importlib.import_module(match[1] + match[2]), match[3], None)
     if not (isinstance(found, type) and (issubclass(found, Part) or dataclasses.is_dataclass(found))):
-        raise ValueError(f"model.json names {name!r}, which is not a part")
+        raise ValueError(f"{name!r} is not a part of a model")
+    if found.__module__.partition(".")[0] != match[1]:  # such as a class of torch that a module of fourfold imports
+        raise ValueError(f"{name!r} is defined elsewhere, in {found.__module__}")
     return found
+
+
+def _may_be_imported(package: str) -> bool:
+    """Whether classes of a package are constructed without being asked for."""
+    return package == "fourfold" or package in _third_parties()
+
+
+def strangers(value: Any) -> list[str]:
+    """The classes of a :func:`configuration` that :func:`construct` builds only if they are trusted."""
+    if isinstance(value, list):
+        return [name for item in value for name in strangers(item)]
+    if not isinstance(value, dict):
+        return []
+    own = []
+    if "type" in value and "args" in value:
+        package, _, name = value["type"].partition(":")
+        known = "." not in name and _may_be_imported(package.partition(".")[0])
+        own = [] if known else [value["type"]]
+    return list(dict.fromkeys([*own, *strangers(list(value.values()))]))
 
 
 def _third_parties() -> set[str]:
@@ -916,9 +949,9 @@ class GenerativeModel(Part, nn.Module):
         return {name: configuration(part) for name, part in _arguments(self).items()}
 
     @classmethod
-    def from_configuration(cls, value: Mapping[str, Any]) -> GenerativeModel:
-        """Build the untrained model that :meth:`configuration` describes."""
-        return cls(**{name: construct(part) for name, part in value.items()})
+    def from_configuration(cls, value: Mapping[str, Any], trust: Sequence[type] = ()) -> GenerativeModel:
+        """Build the untrained model that :meth:`configuration` describes; ``trust`` is as in :func:`construct`."""
+        return cls(**{name: construct(part, trust) for name, part in value.items()})
 
     def __repr__(self) -> str:
         lines = [f"  {name}={_show(getattr(self, name))}," for name in _PARTS]

@@ -339,6 +339,6 @@ def test_a_learned_codec_is_kept_and_encodes_once(tmp_path):
 
     with pytest.raises(Interrupted, match="SIGTERM"):
         fit(make(), MOONS, budget="6 steps", run_dir=tmp_path / "parts", observe=stop)
-    resumed = fit(velocity_model(), MOONS, budget="6 steps", run_dir=tmp_path / "parts", resume=True)
+    resumed = fit(make(), MOONS, budget="6 steps", run_dir=tmp_path / "parts", resume=True)
     assert torch.equal(resumed.model.codec.weight, whole.model.codec.weight)
     assert torch.equal(resumed.sample(4), whole.sample(4))

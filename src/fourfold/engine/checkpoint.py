@@ -12,17 +12,19 @@ stages of a model are trained, its weights are in ``resume/start.safetensors``.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
+from fourfold.engine.blueprint import TooLarge, build, read_header
 from fourfold.engine.budget import Progress
 from fourfold.engine.files import write_bytes, write_json
 
@@ -32,14 +34,16 @@ __all__ = [
     "has_start",
     "has_state",
     "has_weights",
+    "last_checkpoint",
     "load_checkpoint",
     "load_model",
-    "load_start",
+    "load_weights",
     "read_json",
     "resumable",
     "save_checkpoint",
     "save_model",
     "save_start",
+    "untrained_model",
     "write_json",
 ]
 
@@ -48,30 +52,55 @@ class BrokenRun(ValueError):  # noqa: N818 (what it is)
     """A run folder that cannot be used: one line with the file and the way out."""
 
 
+LONGEST = 1 << 24
+"""Bytes of a JSON file, at most."""
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file of a run folder.
 
     Raises:
-        BrokenRun: if it is missing or no JSON.
+        BrokenRun: if it is missing, too long, or no JSON.
     """
+    if not path.exists():
+        raise BrokenRun(f"{path} is missing: is {path.parent} the folder of a run?")
     try:
+        _require_file(path, LONGEST)
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BrokenRun(f"{path} is missing: is {path.parent} the folder of a run?") from None
-    except (ValueError, OSError) as error:
-        raise BrokenRun(f"{path} cannot be read ({error}): restore it from a copy, or train again") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise BrokenRun(f"{path} cannot be read ({_line(error)}): restore it from a copy, or train again") from None
+
+
+def _require_file(path: Path, longest: float = float("inf")) -> None:
+    """Refuse what would be read without an end."""
+    if not path.is_file():
+        raise ValueError("it is no file")
+    if path.stat().st_size > longest:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, more than {longest:,}")
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error, and no more of it than a line holds."""
+    lines = str(error).splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+@contextmanager
+def _tensors(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file of tensors raises into one line."""
+    if not path.exists():
+        raise BrokenRun(f"{path} is missing: was the run stopped before its first checkpoint?")
+    try:
+        _require_file(path)
+        yield
+    except Exception as error:  # of the reader, of the system, or of what metadata hold
+        raise BrokenRun(f"{path} is damaged ({_line(error)}): restore it from a copy, or train again") from None
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a safetensors file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    except FileNotFoundError:
-        raise BrokenRun(f"{path} is missing: was the run stopped before its first checkpoint?") from None
-    except (SafetensorError, OSError) as error:
-        raise BrokenRun(f"{path} is damaged ({error}): restore it from a copy, or train again") from None
+    with _tensors(path), safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
 def save_model(model: GenerativeModel, folder: Path | str) -> None:
@@ -100,39 +129,70 @@ def _shared(state: Mapping[str, Tensor]) -> dict[str, str]:
     return {key: owner for key, owner in owners.items() if key != owner}
 
 
-def load_model(folder: Path | str) -> GenerativeModel:
+def load_model(folder: Path | str, trust: Sequence[type] = ()) -> GenerativeModel:
     """The trained model of a run folder, in evaluation mode.
+
+    Args:
+        folder: may come from anywhere: nothing in it is executed, and it cannot ask for more memory than it has.
+        trust: classes of one's own that the model is made of, see :func:`fourfold.core.construct`.
 
     Raises:
         BrokenRun: naming the file that is missing, damaged, or does not fit the others.
     """
     folder = Path(folder)
-    model = untrained_model(folder)
     path = folder / "weights.safetensors"
     if not path.exists() and resumable(folder):
         raise BrokenRun(f"{path} is missing: training has not come to its first checkpoint; go on with --resume")
-    _load_weights(model, path)
+    model = untrained_model(folder, path, trust)
+    load_weights(model, path)
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
-def _load_weights(model: GenerativeModel, path: Path) -> None:
-    """Give a model all its parameters and buffers from a file."""
+def load_weights(model: GenerativeModel, path: Path) -> None:
+    """Give a model all its parameters and buffers from a file.
+
+    Raises:
+        BrokenRun: if the file is damaged, of another model, or holds NaN.
+    """
     tensors, metadata = _read_tensors(path)
-    shared: dict[str, str] = json.loads(metadata.get("shared", "{}"))
+    with _tensors(path):
+        shared = json.loads(metadata.get("shared", "{}"))
+        tensors |= {key: tensors[owner] for key, owner in shared.items()}
+    _give(model, tensors, path)
+
+
+def _give(model: GenerativeModel, tensors: Mapping[str, Tensor], path: Path, strict: bool = True) -> None:
+    """Copy tensors into a model by their names."""
+    undefined = [name for name, value in tensors.items() if value.is_floating_point() and value.isnan().any()]
+    if undefined:
+        raise BrokenRun(f"{path} holds NaN ({undefined[0]}): restore it from a copy, or train again")
     try:
-        model.load_state_dict(tensors | {key: tensors[owner] for key, owner in shared.items() if owner in tensors})
+        model.load_state_dict(tensors, strict=strict)
     except RuntimeError as error:
         raise BrokenRun(f"{path} does not fit model.json ({_second_line(error)}): they are of two runs") from None
 
 
-def untrained_model(folder: Path) -> GenerativeModel:
-    """The model that ``model.json`` describes, untrained."""
-    value = read_json(folder / "model.json")
+def untrained_model(folder: Path, source: Path, trust: Sequence[type] = ()) -> GenerativeModel:
+    """The model that ``model.json`` describes, untrained.
+
+    Args:
+        folder: of the run.
+        source: the file of tensors that the model will be given; it may ask for no more than that holds.
+        trust: as for :func:`load_model`.
+
+    Raises:
+        BrokenRun: naming the file that is missing, damaged or does not fit the other.
+    """
+    path = folder / "model.json"
+    value = read_json(path)
+    with _tensors(source):
+        header = read_header(source)
     try:
-        with torch.random.fork_rng(devices=[]):
-            return GenerativeModel.from_configuration(value)
-    except (TypeError, KeyError, ValueError, AttributeError, ImportError) as error:
-        raise BrokenRun(f"{folder / 'model.json'} does not describe a model of this version: {error}") from None
+        return build(value, header, trust)
+    except TooLarge as error:
+        raise BrokenRun(f"{source} does not fit model.json ({error}): they are of two runs") from None
+    except Exception as error:  # whatever a constructor makes of settings from anywhere
+        raise BrokenRun(f"{path} does not describe a model of this version: {_line(error)}") from None
 
 
 def _second_line(error: Exception) -> str:
@@ -186,15 +246,6 @@ def save_start(model: GenerativeModel, folder: Path) -> None:
     _save_weights(model, _start(folder))
 
 
-def load_start(model: GenerativeModel, folder: Path) -> None:
-    """Give a model the weights that :func:`save_start` wrote.
-
-    Raises:
-        BrokenRun: if they are damaged or of another model.
-    """
-    _load_weights(model, _start(folder))
-
-
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write ``resume/state.safetensors``: one file, so that it is whole or old."""
     metadata = {"progress": json.dumps(asdict(checkpoint.progress)), "fixed": "yes"}
@@ -202,8 +253,13 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     _start(folder).unlink(missing_ok=True)
 
 
+def last_checkpoint(folder: Path) -> Path | None:
+    """The file of tensors that training goes on from, if there is one."""
+    return next((path for path in (_state(folder), _start(folder)) if path.exists()), None)
+
+
 def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
-    """What :func:`save_checkpoint` wrote; the model gets its buffers and every parameter that training leaves as it is.
+    """What :func:`save_checkpoint` wrote; the model gets its buffers and all parameters that training leaves as they are.
 
     Raises:
         BrokenRun: if the checkpoint is damaged or of another model.
@@ -211,15 +267,17 @@ def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
     path = _state(folder)
     tensors, metadata = _read_tensors(path)
     if "progress" not in metadata:
-        raise BrokenRun(f"{path} does not say where training was: start again without --resume")
+        raise BrokenRun(f"{path} does not say where training was: begin again in another folder")
+    with _tensors(path):
+        numbers = json.loads(metadata["progress"])
+        if not all(isinstance(number, (int, float)) for number in numbers.values()):
+            raise ValueError("its progress is not told in numbers")
+        progress = Progress(**numbers)
     if "fixed" not in metadata:  # a run before 0.2 has these in its weights alone
-        _load_weights(model, folder / "weights.safetensors")
+        load_weights(model, folder / "weights.safetensors")
     given = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(("buffer.", "fixed."))}
     known = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     if not given.keys() <= known:
         raise BrokenRun(f"{path} does not fit model.json (it holds {min(given.keys() - known)}): they are of two runs")
-    try:
-        model.load_state_dict(given, strict=False)
-    except RuntimeError as error:
-        raise BrokenRun(f"{path} does not fit model.json ({_second_line(error)}): they are of two runs") from None
-    return Checkpoint(tensors, Progress(**json.loads(metadata["progress"])))
+    _give(model, given, path, strict=False)
+    return Checkpoint(tensors, progress)

@@ -6,6 +6,7 @@ A run begins fresh or is resumed; either way its stages, if it has any, are trai
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping
@@ -17,16 +18,17 @@ import torch
 
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Data, Dataset, load
+from fourfold.engine.blueprint import check_loadable
 from fourfold.engine.budget import Budget, Flops, Seconds, parse_budget
+from fourfold.engine.card import read_card, training_of
 from fourfold.engine.checkpoint import (
     BrokenRun,
     Checkpoint,
-    has_start,
     has_state,
     has_weights,
+    last_checkpoint,
     load_checkpoint,
-    load_model,
-    load_start,
+    load_weights,
     read_json,
     resumable,
     save_start,
@@ -185,7 +187,21 @@ def _fresh(asked: Request) -> _Begun:
     if folder is not None and has_weights(folder):
         raise ValueError(f"{folder} holds the weights of a trained model: remove it, or choose another folder")
     model = _built(asked)
+    if folder is not None and not asked.stage:
+        _tell_strangers(model, asked.say)
     return _Begun(model.to(asked.device), asked.training or model.training_defaults)
+
+
+def _tell_strangers(model: GenerativeModel, say: Callable[[str], None]) -> None:
+    """Say before training what loading the run will need.
+
+    Raises:
+        TypeError: for a part that cannot be written to model.json.
+        ValueError: for settings with which a model is not loaded.
+    """
+    for name in check_loadable(model):
+        own = name.rpartition(":")[2]
+        say(f"{name} is a class of your own: load this run with Run.load(folder, trust=[{own}])")
 
 
 def _resumed(asked: Request) -> _Begun:
@@ -198,20 +214,18 @@ def _resumed(asked: Request) -> _Begun:
     folder = asked.folder
     if folder is None:
         raise ValueError("resume needs the folder of a run: give run_dir")
-    card: dict[str, Any] = read_json(folder / "card.json")
+    card = read_card(folder)
     _same(asked, card)
-    settings: dict[str, Any] = {**card["training"], "betas": tuple(card["training"]["betas"])}
-    training = asked.training or Training(**settings)
-    if has_state(folder):
-        model = untrained_model(folder)
-        checkpoint = load_checkpoint(model, folder)
+    training = asked.training or training_of(card, folder)
+    source = last_checkpoint(folder)
+    if source is None and (folder / "stages").exists() and "precision" not in card:
+        source = folder / "weights.safetensors"  # before 0.2, a model that is trained in stages began with these
+    if source is not None:
+        model = _recorded(asked, folder, source)
+        checkpoint = load_checkpoint(model, folder) if has_state(folder) else None
+        if checkpoint is None:
+            load_weights(model, source)
         return _Begun(model.to(asked.device), training, card, checkpoint)
-    if has_start(folder):
-        model = untrained_model(folder)
-        load_start(model, folder)
-        return _Begun(model.to(asked.device), training, card)
-    if (folder / "stages").exists() and "precision" not in card:  # written before 0.2, with its start as its weights
-        return _Begun(load_model(folder).to(asked.device), training, card)
     if has_weights(folder):
         raise BrokenRun(
             f"{folder} holds weights without the state of their training (resume/ is missing), so it cannot go on: "
@@ -219,6 +233,30 @@ def _resumed(asked: Request) -> _Begun:
         )
     asked.say("the run was stopped before its first checkpoint; it begins again")
     return _Begun(_built(asked).to(asked.device), training)
+
+
+def _recorded(asked: Request, folder: Path, source: Path) -> GenerativeModel:
+    """The model that is resumed, with weights to come: the one that is given, which must be the run's, or a new one.
+
+    Raises:
+        ValueError: if another model is given.
+    """
+    if not isinstance(asked.paradigm, GenerativeModel):
+        return untrained_model(folder, source)
+    given, recorded = json.loads(json.dumps(asked.paradigm.configuration())), read_json(folder / "model.json")
+    parts = recorded if isinstance(recorded, dict) else {}
+    for name in given.keys() - {"training"}:
+        if differs := _difference(parts.get(name), given[name], name):
+            raise ValueError(f"{folder} holds another model: {differs}; resume with the same")
+    return asked.paradigm
+
+
+def _difference(recorded: Any, given: Any, name: str) -> str:
+    """Where two JSON values differ, in words; what an older version did not record does not count."""
+    if isinstance(recorded, dict) and isinstance(given, dict):
+        inner = (_difference(recorded[key], given[key], f"{name}.{key}") for key in given if key in recorded)
+        return next(filter(None, inner), "")
+    return "" if recorded == given else f"its {name.replace('.args', '')} is {recorded!r:.60}, not {given!r:.60}"
 
 
 def _train(asked: Request, begun: _Begun) -> Run:
@@ -233,8 +271,7 @@ def _train(asked: Request, begun: _Begun) -> Run:
     loop = _prepared(loop, choice, plan.own)
     kept = HeldOut(loop, asked.dataset, bool(asked.choose))
     if checkpoint is not None:
-        loop.load(checkpoint.state, checkpoint.progress)
-        kept.load(checkpoint.state)
+        _load(loop, kept, checkpoint, asked.folder)
         asked.say(f"resumed at step {loop.progress.steps}")
     card = card_of(begun.card["paradigm"] if begun.card else asked.name, loop, asked, choice)
     if plan.stages:
@@ -258,6 +295,20 @@ def _train(asked: Request, begun: _Begun) -> Run:
         used, last = loop.progress.seconds, loop.progress.last
         asked.say(f"training took {used:.3g} s of a budget of {plan.own}: its last step alone took {last:.3g} s")
     return Run(model, asked.folder, recorder.card, asked.dataset)
+
+
+def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None) -> None:
+    """Give a loop and the choice of its weights their checkpoint.
+
+    Raises:
+        BrokenRun: if that is of another model, or was changed.
+    """
+    try:
+        loop.load(checkpoint.state, checkpoint.progress)
+        kept.load(checkpoint.state)
+    except (LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BrokenRun(f"the checkpoint of {folder} does not fit its model ({reason}): they are of two runs") from None
 
 
 def _stages(asked: Request, begun: _Begun, plan: Plan) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from fourfold.core import Condition, GenerativeModel, LogProb, Sampler
 from fourfold.data import Data, Dataset, Split, load, names, read_all, windows
-from fourfold.engine.checkpoint import load_model, read_json
+from fourfold.engine.card import read_card
+from fourfold.engine.checkpoint import load_model
 from fourfold.engine.distributed import join
 from fourfold.engine.drawing import adjusted, condition
 from fourfold.engine.hardware import find_device
@@ -44,19 +45,20 @@ class Run:
     data: Dataset | None = field(default=None, repr=False)
 
     @classmethod
-    def load(cls, folder: Path | str, device: str = "auto") -> Run:
+    def load(cls, folder: Path | str, device: str = "auto", trust: Sequence[type] = ()) -> Run:
         """Load a run folder; neither the data nor the code that trained it is needed.
 
         Args:
-            folder: the run folder.
+            folder: may come from anywhere: nothing in it is executed, and it cannot ask for more memory than it has.
             device: where the model is put: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
+            trust: classes of one's own that the model is made of, of a script or of a package that is not registered.
 
         Raises:
             BrokenRun: naming the file that is missing or damaged.
             ValueError: for a device that this machine does not have.
         """
         folder, place = Path(folder), find_device(device)
-        return cls(load_model(folder).to(place), folder, read_json(folder / "card.json"))
+        return cls(load_model(folder, trust).to(place), folder, read_card(folder))
 
     def __repr__(self) -> str:
         card = self.card

@@ -12,7 +12,8 @@ import torch
 from fourfold.core import GenerativeModel, Stage
 from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget
-from fourfold.engine.checkpoint import load_model, read_json
+from fourfold.engine.card import read_card
+from fourfold.engine.checkpoint import load_weights
 from fourfold.engine.loop import Step
 
 __all__ = [
@@ -117,10 +118,10 @@ def take_over(stage: Stage, folder: Path | None) -> dict[str, Any] | None:
     """The card of a stage that an earlier attempt has finished, with whose weights it then is; else ``None``."""
     if folder is None or not (folder / "card.json").exists():
         return None
-    card: dict[str, Any] = read_json(folder / "card.json")
+    card = read_card(folder)
     if not card["done"]:
         return None
-    stage.model.load_state_dict(load_model(folder).state_dict())
+    load_weights(stage.model, folder / "weights.safetensors")
     stage.model.eval()
     return card
 

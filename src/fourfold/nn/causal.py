@@ -80,7 +80,9 @@ class PixelConv(Part, nn.Module):
         mask = torch.ones(rows, 2 * reach + 1)
         mask[-1, reach + int(own) :] = 0
         self.register_buffer("mask", mask, persistent=False)
-        self.weight = _kernel(outputs, inputs, rows, 2 * reach + 1, int(mask.sum()), gain)
+        self.weight = _kernel(
+            outputs, inputs, rows, 2 * reach + 1, (rows - 1) * (2 * reach + 1) + reach + int(own), gain
+        )
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -79,5 +79,6 @@ def _shuffle(dim: int, layer: int) -> list[int]:
     """The order in which a layer takes the coordinates: a random one, drawn once for all, or the two halves swapped."""
     if dim <= 3 or layer % 2:
         return [*range(dim - dim // 2, dim), *range(dim - dim // 2)]
-    order: list[int] = torch.randperm(dim, generator=torch.Generator().manual_seed(layer)).tolist()
+    generator = torch.Generator().manual_seed(layer)
+    order: list[int] = torch.randperm(dim, generator=generator, device="cpu").tolist()
     return order

@@ -145,10 +145,10 @@ class PreconditionedEnergy(NoisedEnergy):
 
     def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
         super().__init__()
-        if float(path.sigma(torch.tensor(path.t_min, dtype=torch.float64))) == 0:
+        if float(path.sigma(torch.tensor(path.t_min, dtype=torch.float64, device="cpu"))) == 0:
             raise ValueError(f"{path} has no noise at t_min, where the energy of data is taken: set t_min above it")
         self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
-        last = torch.tensor(path.t_max, dtype=torch.float64)
+        last = torch.tensor(path.t_max, dtype=torch.float64, device="cpu")
         self.reference = Normal(event, math.hypot(float(path.alpha(last)) * sigma_data, float(path.sigma(last))))
 
     def at(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -247,7 +247,8 @@ class ChainMonitor(nn.Module):
     ) -> None:
         super().__init__()
         self.sampler, self.draws, self.every = sampler, draws, every
-        self.coordinates = torch.linspace(0, math.prod(event) - 1, min(7, math.prod(event))).long().tolist()
+        places = torch.linspace(0, math.prod(event) - 1, min(7, math.prod(event)), device="cpu")
+        self.coordinates: list[int] = places.long().tolist()
         self.register_buffer("x", torch.zeros(chains, *event), persistent=False)
         self.register_buffer("trace", torch.zeros(chains, draws, 1 + len(self.coordinates)), persistent=False)
         self.register_buffer("count", torch.zeros((), dtype=torch.long), persistent=False)

@@ -214,7 +214,7 @@ class Student(Pushforward):
         self.denoiser, self.sigma = denoiser, sigma * denoiser.sigma_data
         self.event = self.latent = denoiser.event
         path = denoiser.path
-        t = time_at(path, torch.tensor(-math.log(self.sigma), dtype=torch.float64))
+        t = time_at(path, torch.tensor(-math.log(self.sigma), dtype=torch.float64, device="cpu"))
         self.t, self.level = float(t), float(path.sigma(t))
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
