@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import traceback
+from dataclasses import fields
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,6 +85,7 @@ def _show(text: str) -> None:
 @app.command()
 @with_data_options
 def fit(
+    context: typer.Context,
     options: DataOptions,
     paradigm: Annotated[
         str | None, typer.Argument(help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'.")
@@ -131,40 +133,35 @@ def fit(
 ) -> None:
     """Train a model of a paradigm on data, within a budget."""
     if resume is not None:
-        settings = _of_run(resume, budget)
-        changes = {}
-    elif paradigm is None or data is None:
+        _train(_of_run(resume, context, options), {}, True)
+        return
+    if paradigm is None or data is None:
         raise typer.BadParameter("give a paradigm and data, or --resume and the folder of a run")
-    else:
-        from fourfold.engine.budget import parse_budget
+    from fourfold.engine.budget import parse_budget
 
-        parse_budget(budget or "1m")
-        settings = {"paradigm": paradigm, "data": data, "budget": budget or "1m", "size": size, "seed": seed}
-        settings |= {
-            "data_options": options.given(),
-            "run_dir": out or _free(f"{paradigm}-{Path(data).stem}-{size}-{seed}"),
-        }
-        changes = {"batch_size": batch_size, "learning_rate": learning_rate, "muon_rate": muon_rate}
+    parse_budget(budget or "1m")
+    settings = {"paradigm": paradigm, "data": data, "budget": budget or "1m", "size": size, "seed": seed}
+    settings |= {
+        "data_options": options.given(),
+        "run_dir": out or _free(f"{paradigm}-{Path(data).stem}-{size}-{seed}"),
+    }
+    changes = {"batch_size": batch_size, "learning_rate": learning_rate, "muon_rate": muon_rate}
     settings |= {"precision": precision, "compile": compile, "device": device, "checkpoint_every": checkpoint_every}
     settings |= {"choose": choose}
     _train(settings, {key: value for key, value in changes.items() if value is not None}, resume is not None)
 
 
-def _of_run(folder: Path, budget: str | None) -> dict[str, Any]:
-    """The settings of a run that is resumed."""
-    from fourfold.engine.checkpoint import read_json
+def _of_run(folder: Path, context: typer.Context, options: DataOptions) -> dict[str, Any]:
+    """The settings of a run that is resumed, with what the command line says of it."""
+    from fourfold.engine.remembered import settings_of
 
-    card = read_json(folder / "card.json")
-    options = {key: value for key, value in card["data"]["options"].items() if key != "seed"}
-    return {
-        "paradigm": card["paradigm"],
-        "data": card["data"]["name"],
-        "budget": budget or card["budget"],
-        "size": card["size"],
-        "seed": card["seed"],
-        "data_options": options,
-        "run_dir": folder,
-    }
+    on_line = [
+        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
+    ]
+    named = [field.name for field in fields(DataOptions) if field.name in on_line]
+    of_data = {key: options.given().get(key) for key in ("size" if name == "image_size" else name for name in named)}
+    given = {name: context.params[name] for name in on_line if name not in named}
+    return settings_of(folder, given, of_data) | {"data": given.get("data")}
 
 
 def _free(name: str) -> Path:
@@ -180,13 +177,18 @@ def _train(settings: dict[str, Any], changes: dict[str, Any], resume: bool) -> N
 
     from fourfold.data import load
     from fourfold.engine import Interrupted, fit
+    from fourfold.engine.card import read_card
     from fourfold.engine.hardware import find_device
     from fourfold.engine.progress import Bar
+    from fourfold.engine.remembered import load_own
     from fourfold.paradigms import check_names, resolve
 
     check_names(settings["paradigm"], settings["size"])
     find_device(settings["device"])
-    dataset = load(settings["data"], seed=settings["seed"], **settings["data_options"])
+    if settings["data"] is None:
+        dataset = load_own(read_card(settings["run_dir"]), settings["run_dir"])
+    else:
+        dataset = load(settings["data"], seed=settings["seed"], **settings["data_options"])
     _remark(dataset)
     settings["data"] = dataset
     if not resume:

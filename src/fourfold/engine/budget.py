@@ -73,7 +73,7 @@ class Seconds(Budget):
         return Seconds(share * self.amount)
 
     def __str__(self) -> str:
-        return f"{self.amount:g}s"
+        return f"{_exactly(self.amount)}s"
 
 
 @final
@@ -93,7 +93,7 @@ class Steps(Budget):
         return Steps(max(round(share * self.amount), 1))
 
     def __str__(self) -> str:
-        return f"{self.amount:g} steps"
+        return f"{_exactly(self.amount)} steps"
 
 
 @final
@@ -113,7 +113,7 @@ class Epochs(Budget):
         return Epochs(share * self.amount)
 
     def __str__(self) -> str:
-        return f"{self.amount:g} epochs"
+        return f"{_exactly(self.amount)} epochs"
 
 
 @final
@@ -133,7 +133,13 @@ class Flops(Budget):
         return Flops(share * self.amount)
 
     def __str__(self) -> str:
-        return f"{self.amount:g} flops"
+        return f"{_exactly(self.amount)} flops"
+
+
+def _exactly(amount: float) -> str:
+    """The number in as few digits as give it back: a run that is resumed by its card has the same budget to the bit."""
+    short = f"{amount:g}"
+    return short if float(short) == amount else repr(float(amount)).removesuffix(".0")
 
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -216,7 +216,9 @@ def _resumed(asked: Request) -> _Begun:
         raise ValueError("resume needs the folder of a run: give run_dir")
     card = read_card(folder)
     _same(asked, card)
-    training = asked.training or training_of(card, folder)
+    training = training_of(card, folder)
+    if asked.training is not None and asked.training != training:
+        raise ValueError(f"{folder} was trained with {training}, not with {asked.training}: leave training out")
     source = last_checkpoint(folder)
     if source is None and (folder / "stages").exists() and "precision" not in card:
         source = folder / "weights.safetensors"  # before 0.2, a model that is trained in stages began with these
@@ -262,7 +264,8 @@ def _difference(recorded: Any, given: Any, name: str) -> str:
 def _train(asked: Request, begun: _Begun) -> Run:
     """Train the stages of a model that are not trained yet, and then the model itself."""
     model, training, checkpoint = begun.model, begun.training, begun.checkpoint
-    asked = replace(asked, choose=_chooses(asked, begun.card))
+    before = (begun.card or {}).get("asked", {})
+    asked = replace(asked, choose=_chooses(asked, begun.card), precision=asked.precision or before.get("precision"))
     plan = plan_of(model, asked.budget)
     stages = begun.card["stages"][:-1] if begun.card and checkpoint and plan.stages else _stages(asked, begun, plan)
     loop = begin(model, asked.dataset, training, asked.seed, processes=join(), fresh=checkpoint is None)
@@ -385,9 +388,11 @@ def _same(asked: Request, earlier: Mapping[str, Any]) -> None:
     """
     if earlier["data"]["digest"] != asked.dataset.digest:
         name = earlier["data"]["name"]
-        raise ValueError(f"{asked.folder} was trained on other data ({name}): resume with the same")
+        raise ValueError(
+            f"{asked.folder} was trained on other data ({name}), not on {asked.dataset.name}: resume with it"
+        )
     if earlier["seed"] != asked.seed:
-        raise ValueError(f"{asked.folder} was trained with seed {earlier['seed']}: resume with the same")
+        raise ValueError(f"{asked.folder} was trained with seed {earlier['seed']}, not {asked.seed}: resume with that")
 
 
 LONG = 1800.0

@@ -15,7 +15,7 @@ from typing import Any, final
 import torch
 
 from fourfold.core import GenerativeModel, Staged, Training
-from fourfold.data import Dataset
+from fourfold.data import Dataset, names
 from fourfold.engine.budget import Budget
 from fourfold.engine.distributed import join
 from fourfold.engine.loop import Loop, Step
@@ -77,11 +77,12 @@ def describe(name: str, model: GenerativeModel, asked: Request, training: Traini
         "facts": _facts(name, model),
         "size": asked.size,
         "parameters": parameters(model),
-        "data": {**asked.dataset.record(), "options": dict(asked.options)},
+        "data": {**asked.dataset.record(), **_place(asked), "options": dict(asked.options)},
         "seed": asked.seed,
         "budget": str(asked.budget),
         "training": asdict(training),
         "choice": {"on": asked.choose},
+        "asked": {key: getattr(asked, key) for key in ("precision", "compile", "device", "checkpoint_every")},
         "hardware": {**hardware, "device": str(model.device), "processes": join().world},
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
         "command": shlex.join(sys.argv),
@@ -89,6 +90,12 @@ def describe(name: str, model: GenerativeModel, asked: Request, training: Traini
         "seconds": 0.0,
         "done": False,
     }
+
+
+def _place(asked: Request) -> dict[str, str]:
+    """Where the data is, if it is a file or a folder: a run is also used from elsewhere."""
+    path = Path(asked.dataset.name).expanduser()
+    return {"path": str(path.absolute())} if asked.dataset.name not in names() and path.exists() else {}
 
 
 def _facts(name: str, model: GenerativeModel) -> dict[str, Any] | None:

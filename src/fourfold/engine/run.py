@@ -19,6 +19,7 @@ from fourfold.engine.checkpoint import load_model
 from fourfold.engine.distributed import join
 from fourfold.engine.drawing import adjusted, condition
 from fourfold.engine.hardware import find_device
+from fourfold.engine.remembered import load_own
 from fourfold.spaces import Text, Vectors
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class Run:
         if self.data is not None:
             return self.data
         record = self.card["data"]
-        own = load(record["name"], **record["options"])
+        own = load_own(self.card, self.folder)
         if own.digest != record["digest"]:
             raise ValueError(
                 f"{record['name']} is not the data this run was trained on: its digest has changed; "
