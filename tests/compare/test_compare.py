@@ -44,8 +44,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, Path
 
 
 def wait_for(path: Path) -> None:
-    """Return once a file is there."""
-    while not path.exists():
+    """Return once a file is there and not empty."""
+    while not path.exists() or not path.stat().st_size:
         time.sleep(0.01)
 
 

@@ -17,7 +17,7 @@ from fourfold.compare import Settings
 from fourfold.compare.jobs import Job, _finished, run
 from fourfold.compare.tournament import _jobs
 from fourfold.data import load
-from fourfold.engine import RunInUse, lock
+from fourfold.engine import RunInUse, lock, resumable
 
 SMALL = {"size": "xs", "precision": "float32", "n": 64, "likelihood_examples": 16, "patience": 5.0, "sweep": False}
 LONG = "100000 steps"
@@ -29,8 +29,8 @@ def job(runs: Path, budget: str = "3 steps") -> Job:
 
 
 def wait_for(path: Path) -> None:
-    """Return once a file is there."""
-    while not path.exists():
+    """Return once a file is there and not empty."""
+    while not path.exists() or not path.stat().st_size:
         time.sleep(0.01)
 
 
@@ -137,7 +137,8 @@ def test_a_worker_ends_with_its_parent_and_its_state_is_saved(tmp_path: Path, nu
         _, said = parent.communicate(timeout=60)
         while not ended(worker):
             time.sleep(0.01)
-    assert (folder / "run" / "resume" / "state.safetensors").exists()
+    assert resumable(folder / "run")
+    assert json.loads((folder / "run" / "card.json").read_text())["steps"] > 0
     assert not json.loads((folder / "run" / "card.json").read_text())["done"]
     if number != signal.SIGKILL:
         assert (

@@ -125,8 +125,14 @@ def _late(values: Sequence[float]) -> float:
     return sum(last) / len(last)
 
 
-def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]]) -> list[Measured]:
-    """What the monitor of a failure mode logged."""
+def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]], kept: int | None = None) -> list[Measured]:
+    """What the monitor of a failure mode logged.
+
+    Args:
+        mode: with a monitor.
+        log: of the training.
+        kept: the step whose weights are kept, where they are not the last: what the held-out loss did later is undone.
+    """
     keys = dict.fromkeys(key for line in log for key in line if mode.monitor and _stem(key) == mode.monitor)
     found = []
     for key in keys:
@@ -136,7 +142,8 @@ def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]]) -> list[Measur
             name = mode.monitor.replace("_", " ")
             found.append(Measured(name, number(values[-1]), f"{number(values[0])} → ", "", _smooth(values), judged))
         if mode.monitor == "gap":
-            found += held_out(log, key.rpartition("/")[0])
+            until = [line for line in log if kept is None or line.get("step", 0) <= kept]
+            found += held_out(until, key.rpartition("/")[0])
     return found
 
 

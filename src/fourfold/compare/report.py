@@ -233,6 +233,11 @@ class _View:
         return int(self.stages[-1]["steps"] if self.stages else self.result["steps"])
 
     @property
+    def choice(self) -> str:
+        """Which weights were kept, and why; empty for runs of earlier versions."""
+        return str((self.result.get("choice") or {}).get("note", ""))
+
+    @property
     def split(self) -> str:
         """How the stages shared the budget, in a few words."""
         return ", ".join(f"{stage['name']} {round(100 * stage['share'])}\u202f%" for stage in self.stages)
@@ -356,7 +361,7 @@ class _View:
         return own + self._inherited_modes({mode.mode.name for mode in own})
 
     def _measured(self, mode: FailureMode) -> list[Measured]:
-        logged = modes.from_log(mode, self.log)
+        logged = modes.from_log(mode, self.log, (self.result.get("choice") or {}).get("kept_step"))
         return [*logged, *modes.from_scores(mode, self.entry), *modes.from_sweep(mode, self.entry)]
 
     def _inherited_modes(self, known: set[str]) -> list[_Mode]:
