@@ -103,17 +103,43 @@ def _formula(text: str) -> str:
     return "\n".join(lines)
 
 
+LONGEST = 1 << 24
+"""Bytes of a JSON file of a run, at most."""
+
+
 def of_run(folder: Path) -> str:
     """The card of a run and its model's parts; needs no torch.
 
     Raises:
-        ValueError: if the folder holds no run.
+        ValueError: if the folder holds no run, naming the file that is none of a run.
     """
+    card, parts = (_read(folder / name) for name in ("card.json", "model.json"))
     try:
-        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-        parts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is not the folder of a run: {error}") from None
+        rows = _of_card(card)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"{folder / 'card.json'} is not the card of a run ({type(error).__name__}: {error})") from None
+    try:
+        rows += [f"  {name:<12}{_call(value)}" for name, value in parts.items()]
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{folder / 'model.json'} describes no model ({type(error).__name__}: {error})") from None
+    return "\n".join([str(folder), *rows])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A JSON object of a run folder, which may come from anywhere."""
+    try:
+        if path.exists() and not (path.is_file() and path.stat().st_size <= LONGEST):
+            raise ValueError(f"it is no file of at most {LONGEST:,} bytes")
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it holds no object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path.parent} is not the folder of a run: {path.name}: {error}") from None
+    return value
+
+
+def _of_card(card: Mapping[str, Any]) -> list[str]:
+    """The rows of a card."""
     data, precision = card["data"], card.get("precision")
     rows = {
         "paradigm": f"{card.get('recipe') or card['paradigm']}, size {card['size']}, {card['parameters']:,} parameters",
@@ -124,10 +150,7 @@ def of_run(folder: Path) -> str:
         "versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
         "command": card["command"],
     }
-    lines = [f"  {name:<12}{text}" for name, text in rows.items()]
-    lines += _stated(card)
-    lines += [f"  {name:<12}{_call(value)}" for name, value in parts.items()]
-    return "\n".join([str(folder), *lines])
+    return [*(f"  {name:<12}{text}" for name, text in rows.items()), *_stated(card)]
 
 
 def _precision(chosen: Mapping[str, Any]) -> str:

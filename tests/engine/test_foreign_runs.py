@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fourfold import core
+from fourfold.cli import _run
 from fourfold.core import GenerativeModel, Part
 from fourfold.data import load
 from fourfold.engine import BrokenRun, Run, blueprint, fit
@@ -75,6 +76,21 @@ JSON = ("[1, 2]", "null", '"x"', "7", "{}", "{", "", "[" * 100_000, '{"a": 1e999
 def test_json_that_describes_nothing_is_refused(folder, name, content):
     (folder / name).write_text(content)
     refused(folder, name)
+
+
+@pytest.mark.parametrize("name", ["model.json", "card.json"])
+@pytest.mark.parametrize(
+    "content", [*JSON, '{"space": {"type": 7, "args": {}}}', '{"space": {"type": "a:b", "args": [1]}}']
+)
+def test_info_of_a_run_that_is_none_is_one_line(folder, capsys, name, content):
+    if name == "model.json" and content in ("{}", '{"a": 1e999}', '{"space": {}}'):
+        pytest.skip("it can be shown, as what it is")
+    (folder / name).write_text(content)
+    capsys.readouterr()
+    assert _run(["info", str(folder)], False) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert name in lines[0]
 
 
 @pytest.mark.parametrize("name", ["model.json", "card.json", "weights.safetensors"])
