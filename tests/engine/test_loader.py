@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
+from fourfold import build, train
+from fourfold.core import Batch
 from fourfold.data import Split
-from fourfold.engine.loader import Loader
+from fourfold.engine.loader import Loader, Stream
 from fourfold.spaces import Text, Vectors
 
 
@@ -55,3 +58,55 @@ def test_text_is_cut_into_random_windows():
     assert loader.steps_per_epoch == 1000 // 35
     with pytest.raises(ValueError, match="fewer than one window"):
         Loader(Split(stream[:5]), Text("ab", length=7), 5, seed=0)
+
+
+# --- what train takes besides data sets -------------------------------------------------------------------------------
+
+
+def steps(model, data, n=3, **options):
+    return [step.losses for step in train(model, data, budget=f"{n} steps", seed=1, **options)]
+
+
+def model_of(space):
+    torch.manual_seed(0)
+    return build("autoregressive", space, "xs")
+
+
+def test_a_loader_of_torch_trains_as_its_examples_do():
+    x = torch.randn(12, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    batches = [x[:4].float(), x[4:8].float(), x[8:].float()]
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, torch.arange(12)), batch_size=4)
+    models = [model_of(Vectors(2)) for _ in range(4)]
+    models[3].codec.fit(x.float())
+    # 5 steps: the loader is begun again, labels that the model does not know are left out
+    found = [
+        steps(models[0], loader, 5),
+        steps(models[1], batches, 5),
+        steps(models[2], [batch.numpy() for batch in batches], 5),
+        steps(models[3], lambda step: Batch(batches[step % 3]), 5),
+    ]
+    assert found[0] == found[1] == found[2] == found[3]
+    for model in models[:3]:
+        for key, value in models[3].state_dict().items():
+            assert torch.equal(model.state_dict()[key], value)
+
+
+def test_an_array_trains_as_the_tensor_does():
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    found = [steps(model_of(Vectors(2)), data) for data in (x, torch.tensor(x), torch.tensor(x).float())]
+    assert found[0] == found[1] == found[2]
+
+
+def test_labels_of_a_loader_are_learned():
+    x, y = torch.randn(8, 2), torch.arange(8) % 2
+    space = Vectors(2, classes=2)
+    assert torch.equal(Stream([(x, y)], space)(0).cond, y)
+    assert steps(model_of(space), [(x, y)]) != steps(model_of(space), [(x, 1 - y)])
+
+
+@pytest.mark.parametrize("data", [5, "digits", iter([torch.zeros(2, 2)]), [], [["a", "b"]]])
+def test_other_data_is_refused_with_what_would_do(data):
+    with pytest.raises(
+        TypeError, match=r"give a data set, a tensor or array|at least one|neither a tensor nor an array"
+    ):
+        steps(model_of(Vectors(2)), data)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import final
+from collections.abc import Callable, Iterable, Iterator, Sized
+from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fourfold.core import Batch, Space
 from fourfold.data import Split
-from fourfold.spaces import Text
+from fourfold.spaces import Text, Vectors
 
-__all__ = ["Batches", "Loader"]
+__all__ = ["Batches", "Loader", "Stream", "raw_examples"]
 
 Batches = Callable[[int], Batch]
 """Maps the index of a step to a raw batch; whatever it does, it is all that training knows of the data."""
@@ -68,6 +69,79 @@ class Loader:
             self._epoch = epoch
             self._order = torch.randperm(self.examples, generator=_generator(self.seed, epoch))
         return self._order[index * self.batch_size : (index + 1) * self.batch_size][self._part]
+
+
+@final
+class Stream:
+    """Batches one after the other from what can be iterated again and again, such as a torch ``DataLoader`` or a list.
+
+    The position is not a function of the step, so a run on it cannot be resumed to the bit.
+
+    Args:
+        batches: raw examples, or pairs of examples and labels, as tensors or arrays; begun again at its end.
+        space: what one example is. Labels are left out where it has no classes.
+
+    Raises:
+        TypeError: for what cannot be iterated, or only once, or holds something else than examples.
+    """
+
+    FIRST = 10_000
+    """Examples from which a codec takes its statistics, at most."""
+
+    def __init__(self, batches: Iterable[Any], space: Space) -> None:
+        if not isinstance(batches, Iterable) or isinstance(batches, (str, bytes, Iterator)):
+            raise TypeError(
+                f"{type(batches).__name__} cannot be trained on: give a data set, a tensor or array of raw examples, "
+                "something that yields batches and can be iterated again (a DataLoader, a list), or a function from the "
+                "step to a Batch"
+            )
+        self.batches, self.space = batches, space
+        self._rest = iter(batches)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one pass, 1 if that is not known."""
+        return len(self.batches) if isinstance(self.batches, Sized) else 1
+
+    def first(self) -> Tensor:
+        """The first examples, for the statistics of a codec."""
+        parts: list[Tensor] = []
+        for batch in self.batches:
+            parts.append(self._raw(batch).x)
+            if sum(map(len, parts)) >= self.FIRST:
+                break
+        if not parts:
+            raise TypeError("the data holds no batches: give at least one")
+        return torch.cat(parts)
+
+    def __call__(self, step: int) -> Batch:
+        """The next raw batch, whatever the step."""
+        batch = next(self._rest, None)
+        if batch is None:
+            self._rest = iter(self.batches)
+            batch = next(self._rest)
+        return self._raw(batch)
+
+    def _raw(self, batch: Any) -> Batch:
+        x, cond = batch if isinstance(batch, (tuple, list)) and len(batch) == 2 else (batch, None)
+        if isinstance(batch, (tuple, list)) and len(batch) == 1:
+            x = batch[0]
+        raw = raw_examples(x, self.space)
+        known = cond is not None and self.space.conditional
+        return Batch(raw, torch.as_tensor(cond).long() if known else None)
+
+
+def raw_examples(x: Any, space: Space) -> Tensor:
+    """An array or a tensor as raw examples of a space: vectors of any precision become float32.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(x, np.ndarray):
+        x = torch.from_numpy(np.array(x))
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{type(x).__name__} is neither a tensor nor an array of raw examples")
+    return x.float() if isinstance(space, Vectors) else x
 
 
 def _generator(seed: int, index: int) -> torch.Generator:

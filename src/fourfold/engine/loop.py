@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from fourfold.core import Batch, CachedCodec, GenerativeModel, Staged, Term, Tra
 from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget, Progress, Seconds, parse_budget
 from fourfold.engine.distributed import ALONE, Processes
-from fourfold.engine.loader import Batches, Loader
+from fourfold.engine.loader import Batches, Loader, Stream, raw_examples
 from fourfold.engine.memory import keep_memory
 from fourfold.engine.precision import FLOAT32, Precision, copied, parse_precision
 from fourfold.engine.weights import TermOptimizer, Weights
@@ -305,9 +306,9 @@ def _mix(*parts: int) -> int:
 
 def train(
     model: GenerativeModel,
-    data: Dataset | Split | Tensor | Batches,
+    data: Dataset | Split | Tensor | np.ndarray | Iterable[Any] | Batches,
     *,
-    budget: str | Budget = "1m",
+    budget: str | float | Budget = "1m",
     training: Training | None = None,
     seed: int = 0,
     precision: str = "float32",
@@ -320,7 +321,9 @@ def train(
 
     Args:
         model: trained in place.
-        data: a data set or split, a tensor of raw examples, or a function from the step to a raw ``Batch``.
+        data: a data set or split; a tensor or array of raw examples; batches of them, with or without labels, that can
+            be iterated again, such as a torch ``DataLoader``; or a function from the step to a raw ``Batch``, for which
+            the codec must have its statistics already.
         budget: when to stop; the learning rate follows the fraction of it that is used.
         training: how; by default as the model's preset says.
         seed: of the order of the data and of every draw.
@@ -333,6 +336,7 @@ def train(
 
     Raises:
         Diverged: at the first loss or gradient that is not finite.
+        TypeError: for data of another kind.
     """
     budget = parse_budget(budget)
     loop = loop or begin(model, data, training or model.training_defaults, seed, parse_precision(precision))
@@ -358,7 +362,7 @@ def _agree(loop: Loop, budget: Budget) -> None:
 
 def begin(
     model: GenerativeModel,
-    data: Dataset | Split | Tensor | Batches,
+    data: Dataset | Split | Tensor | np.ndarray | Iterable[Any] | Batches,
     training: Training,
     seed: int = 0,
     precision: Precision = FLOAT32,
@@ -369,15 +373,20 @@ def begin(
 
     What a learned codec does to the data beforehand counts as training: its seconds are those of the first step.
     """
-    if not isinstance(data, (Dataset, Split, Tensor)):
+    if callable(data):
         return Loop(model, data, training, seed, precision, processes)
+    if not isinstance(data, (Dataset, Split, Tensor, np.ndarray)):
+        stream = Stream(data, model.space)
+        if fresh:
+            _fit_codec(model, stream.first(), seed)
+        return Loop(model, stream, training, seed, precision, processes, stream.steps_per_epoch)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    split = data.train if isinstance(data, Dataset) else Split(data) if isinstance(data, Tensor) else data
+    if isinstance(data, (Tensor, np.ndarray)):
+        data = Split(raw_examples(data, model.space))
+    split = data.train if isinstance(data, Dataset) else data
     start = time.monotonic()
     if fresh:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model.codec.fit(split.x)
+        _fit_codec(model, split.x, seed)
     codes = _codes(model, split.x)
     seconds = time.monotonic() - start if fresh and isinstance(model.codec, Staged) else 0.0
     loader = Loader(
@@ -392,6 +401,13 @@ def begin(
     loop = Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch, encoded)
     loop.progress = replace(loop.progress, seconds=seconds)
     return loop
+
+
+def _fit_codec(model: GenerativeModel, x: Tensor, seed: int) -> None:
+    """Let the codec take its statistics; what it draws is fixed by the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model.codec.fit(x)
 
 
 MOST_CODES = 2**31

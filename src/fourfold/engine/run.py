@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from fourfold.core import Condition, GenerativeModel, LogProb, Sampler
@@ -19,8 +18,9 @@ from fourfold.engine.checkpoint import load_model
 from fourfold.engine.distributed import join
 from fourfold.engine.drawing import adjusted, condition
 from fourfold.engine.hardware import find_device
+from fourfold.engine.loader import raw_examples
 from fourfold.engine.remembered import load_own
-from fourfold.spaces import Text, Vectors
+from fourfold.spaces import Text
 
 if TYPE_CHECKING:
     from fourfold.metrics import Score
@@ -117,10 +117,7 @@ class Run:
         Raises:
             ValueError: if ``x`` does not belong to the space, naming the row and column.
         """
-        x = torch.from_numpy(np.array(x)) if isinstance(x, np.ndarray) else x
-        if isinstance(self.model.space, Vectors):
-            x = x.float()
-        return self.model.log_prob(x, condition(self.model, cond), seed, batch_size)
+        return self.model.log_prob(raw_examples(x, self.model.space), condition(self.model, cond), seed, batch_size)
 
     def examples(
         self,
