@@ -584,17 +584,38 @@ def _run(arguments: list[str], debug: bool) -> int:
     """Run a command and return its exit code; without a command, show the help."""
     try:
         return int(app(arguments or ["--help"], prog_name="fourfold", standalone_mode=False) or 0)
-    except UsageError as error:
-        return _tell(error, error.format_message(), 2, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except MISTAKES as error:
-        return _tell(error, _of_system(error) if isinstance(error, OSError) else str(error), 2, debug)
+    except (UsageError, *MISTAKES) as error:
+        return _tell(error, 2, debug)
     except FAILURES as error:
-        return _tell(error, str(error), 1, debug)
+        return _tell(error, 1, debug)
     except KeyboardInterrupt as error:
-        return _tell(error, str(error) or "interrupted", 130, debug)
+        return _tell(error, 130, debug)
+
+
+def _tell(error: BaseException, code: int, debug: bool) -> int:
+    """Print an error as one line that stays short, and its trace if wanted."""
+    if debug:
+        traceback.print_exception(error)
+    line = " ".join(_message(error).split()) or type(error).__name__
+    _say(f"error: {line if len(line) <= LONGEST else line[: LONGEST - 1] + '…'}")
+    return code
+
+
+LONGEST = 600
+"""Characters of an error, at most."""
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, UsageError):
+        return str(error.format_message())
+    if isinstance(error, MemoryError):
+        return "the memory is full: give a smaller --limit, --size or --batch-size"
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "interrupted"
+    return _of_system(error) if isinstance(error, OSError) else str(error)
 
 
 WAYS = {
@@ -618,19 +639,6 @@ def _of_system(error: OSError) -> str:
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
     reason = error.strerror[0].lower() + error.strerror[1:]
     return f"{where}{reason}: {WAYS.get(error.errno, 'try again elsewhere')}"
-
-
-LONGEST = 600
-"""Characters of an error, at most."""
-
-
-def _tell(error: BaseException, message: str, code: int, debug: bool) -> int:
-    """Print an error as one line that stays short, and its trace if wanted."""
-    if debug:
-        traceback.print_exception(error)
-    line = " ".join(message.split()) or type(error).__name__
-    _say(f"error: {line if len(line) <= LONGEST else line[: LONGEST - 1] + '…'}")
-    return code
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -11,24 +12,32 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fourfold.data import DataError, load
+from fourfold.data import DataError, load, read_all
 from fourfold.data.builtin import read_idx
-from fourfold.spaces import Text
+from fourfold.spaces import Text, Vectors
 
 often = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 seldom = settings(often, max_examples=40)
 
 
-def settle(path, **arguments):
-    """Load or be refused properly; anything else is a failure."""
-    data = refused = None
+def attempt(path, reader, *arguments, **options):
+    """What a reader makes of a file, or ``None`` where it refuses it in one short line with its name."""
+    found = refused = None
     try:
-        data = load(path, **arguments)
+        found = reader(path, *arguments, **options)
     except DataError as error:
         refused = str(error)
-    if data is None:
+    if refused is not None:
         assert path.name in refused
         assert "\n" not in refused
+        assert len(refused) < 500 + 2 * len(str(path))
+    return found
+
+
+def settle(path, **arguments):
+    """Load or be refused properly; anything else is a failure."""
+    data = attempt(path, load, **arguments)
+    if data is None:
         return None
     if not isinstance(data.space, Text):
         for split in (data.train, data.validation, data.test):
@@ -164,3 +173,65 @@ def test_idx(tmp_path_factory, content):
     path.write_bytes(content)
     with contextlib.suppress(DataError):
         assert read_idx(path).dtype == np.uint8
+
+
+def repacked(x, y):
+    """An ``.npz`` whose check sums are right whatever its members hold."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as members:
+        members.writestr("x.npy", x)
+        members.writestr("y.npy", y)
+    return file.getvalue()
+
+
+@often
+@given(x=damaged(npy(np.random.default_rng(0).normal(size=(30, 2)))), y=damaged(npy(np.array(["u", "v", "w"] * 10))))
+def test_npz_damaged_inside(tmp_path_factory, x, y):
+    path = tmp_path_factory.getbasetemp() / "inside.npz"
+    path.write_bytes(repacked(x, y))
+    settle(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("captions.txt", b"00.png\ta cat\n01.png\tdog\n"),
+        ("captions.csv", b'file,caption\n00.png,"a, b"\n'),
+        ("captions.jsonl", b'{"file": "00.png", "text": "a \\u00e9"}\n'),
+    ],
+)
+def test_captions(tmp_path_factory, name, content):
+    folder = tmp_path_factory.mktemp("captions")
+    for i in range(20):
+        (folder / f"{i:02}.png").write_bytes(picture("PNG"))
+
+    @seldom
+    @given(content=damaged(content), skip=st.booleans())
+    def settles(content, skip):
+        (folder / name).write_bytes(content)
+        settle(folder, skip_bad=skip)
+
+    settles()
+
+
+@often
+@given(
+    rows=st.lists(st.lists(cell, min_size=1, max_size=3), max_size=4),
+    header=st.permutations(["a", "b", "k"]),
+    separator=st.sampled_from([",", ";", "\t"]),
+)
+def test_tables_for_a_model(tmp_path_factory, rows, header, separator):
+    """Every row is read into the columns of the model, or the file is refused."""
+    path = tmp_path_factory.getbasetemp() / "model.csv"
+    table = [header, *rows, ["1", "2", "3"]]
+    path.write_text("\n".join(separator.join(row) for row in table), encoding="utf-8")
+    space = Vectors(2, ("b", "a"), 2, ("1", "3"))
+    found = attempt(path, read_all, space, labels="k")
+    if found is None:
+        return
+    part = found[0]
+    space.check(part.x)
+    assert len(part) == len(part.cond) >= 1
+    last = dict(zip(header, ["1", "2", "3"], strict=True))
+    assert part.x[-1].tolist() == [float(last["b"]), float(last["a"])]
+    assert space.class_names[part.cond[-1]] == last["k"]

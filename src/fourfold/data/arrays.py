@@ -93,7 +93,7 @@ def _opened(path: Path) -> Iterator[np.ndarray | _Members]:
     with contextlib.ExitStack() as stack:
         with _told(path):
             with path.open("rb") as file:
-                start = file.read(6)
+                start = file.read(6) if path.stat().st_size else b""
             if start.startswith(b"PK"):
                 loaded: np.ndarray | _Members = _Members(path, stack.enter_context(zipfile.ZipFile(path)))
             elif start == np.lib.format.MAGIC_PREFIX:
@@ -248,7 +248,7 @@ def finite_vectors(x: np.ndarray, where: str, columns: list[str], rows: np.ndarr
         raise DataError(f"{where}: vectors of {x.dtype} are not real numbers: save them as float32")
     if 0 in x.shape:
         raise DataError(f"{where}: shape {x.shape} holds no values")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         values = np.ascontiguousarray(x, dtype=np.float32)
     for start in range(0, len(values), 1 << 16):
         bad = np.argwhere(~np.isfinite(values[start : start + (1 << 16)]))

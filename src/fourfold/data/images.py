@@ -192,6 +192,8 @@ def _header(path: Path) -> _Header | str:
     """What a file says of its image, or why it cannot be read."""
     if not path.is_file():
         return "is not a regular file"
+    if not path.stat().st_size:
+        return "is empty"
     try:
         with Image.open(path, formats=_FORMATS) as image:
             exif = Image.Exif()

@@ -107,9 +107,11 @@ class _Examples:
     prompts: Sequence[str] = ()
 
     def table(self) -> pd.DataFrame:
-        """One row for each example: its values under the names of their columns, then its class."""
+        """One row for each example: its values under the names of their columns, then its class; or its text."""
         import pandas as pd
 
+        if isinstance(self.space, Text):
+            return pd.DataFrame({"text": [self.space.show(ids) for ids in self.x]})
         known = self.space.columns if isinstance(self.space, Vectors) else ()
         flat = self.x.flatten(1)
         table = pd.DataFrame(flat.numpy(), columns=list(known or (f"x{i}" for i in range(flat.shape[1]))))
