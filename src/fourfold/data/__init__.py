@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "IN_MEMORY",
     "Checkerboard",
     "Data",
     "DataError",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fourfold.data import DataError, Dataset, load, names
+from fourfold.data import IN_MEMORY, DataError, Dataset, load, names
 from fourfold.engine.card import read_card
 
 __all__ = ["load_own", "settings_of"]
@@ -23,7 +23,7 @@ def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
     try:
         return load(place, **record["options"])
     except DataError:
-        if place in names() or Path(place).expanduser().exists():
+        if place in (*names(), IN_MEMORY) or Path(place).expanduser().exists():
             raise
         raise DataError(
             f"{place}, the data of {folder or 'this run'}, is not there: put it back, or name it where it is now, "
