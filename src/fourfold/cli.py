@@ -244,7 +244,10 @@ def sample(
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="Another sampler, such as Heun, UniPC or EulerMaruyama.", show_default="that of the model"),
+        typer.Option(
+            help="Another sampler, such as Heun, UniPC or EulerMaruyama; AsDraw draws where a model shows medians.",
+            show_default="that of the model",
+        ),
     ] = None,
     steps: Annotated[
         int | None,

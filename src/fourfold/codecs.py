@@ -8,7 +8,7 @@ bounds the mass from below; Theis, van den Oord, Bethge 2016, https://arxiv.org/
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast, final
 
 import torch
@@ -237,7 +237,12 @@ def _raw(autoencoder: GenerativeModel, observation: Observation, noise: Noise | 
 def _decoding(autoencoder: GenerativeModel) -> str:
     """How :func:`_raw` decodes, in words."""
     observe: Any = getattr(autoencoder.sampler, "observe", None)
-    return f"decode the code u to {'the mean of p(x | u)' if observe is None else observe.summary}"
+    return f"decode the code u and show {'the mean of p(x | u)' if observe is None else observe.summary}"
+
+
+def _faithful(autoencoder: GenerativeModel) -> bool:
+    """Whether :func:`_raw` draws."""
+    return autoencoder.sampler.faithful and hasattr(autoencoder.sampler, "observe")
 
 
 def _require_encoder(autoencoder: GenerativeModel, *methods: str) -> None:
@@ -295,6 +300,18 @@ class LearnedCodec(CachedCodec, Staged):
     @property
     def decoding(self) -> str:
         return _decoding(self.autoencoder)
+
+    @property
+    def faithful(self) -> bool:
+        return _faithful(self.autoencoder)
+
+    def variants(self) -> Mapping[str, LearnedCodec]:
+        """By the names of the ways to observe ``p(x | z)``; weights, mean and scale are shared."""
+        found = {}
+        for name, autoencoder in self.autoencoder.variants().items():
+            found[name] = LearnedCodec(autoencoder, self.share)
+            found[name].mean, found[name].scale = self.mean, self.scale
+        return found
 
     @property
     def _decoder(self) -> _GaussianCodes:
@@ -368,6 +385,15 @@ class QuantisedCodec(CachedCodec, Staged):
     @property
     def decoding(self) -> str:
         return _decoding(self.autoencoder)
+
+    @property
+    def faithful(self) -> bool:
+        return _faithful(self.autoencoder)
+
+    def variants(self) -> Mapping[str, QuantisedCodec]:
+        """By the names of the ways to observe ``p(x | k)``; weights are shared."""
+        found = self.autoencoder.variants()
+        return {name: QuantisedCodec(one, (self.grid[0], self.grid[1]), self.share) for name, one in found.items()}
 
     @property
     def _decoder(self) -> _NumberedCodes:

@@ -354,6 +354,15 @@ class Codec(Part, nn.Module, ABC):
         """How a learned codec decodes, as a clause in plain English; empty for a map that is its own inverse."""
         return ""
 
+    @property
+    def faithful(self) -> bool:
+        """Whether decoding draws ``x ~ p(x | z)``, as a likelihood supposes, and shows no mean or median instead."""
+        return True
+
+    def variants(self) -> Mapping[str, Codec]:
+        """The same codec with other ways to decode, by name; most codecs have one way."""
+        return {}
+
     @abstractmethod
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         """Encode raw ``(B, *shape)``; return the code and ``log |det d code / d x|`` of shape ``(B,)``, in nats.
@@ -526,6 +535,15 @@ class Sampler(ABC):
     def cost(self) -> Cost | None:
         """How the network evaluations of one sample grow; ``None``: as its paradigm's do. Checked by counting."""
         return None
+
+    @property
+    def faithful(self) -> bool:
+        """Whether samples are draws of the distribution that a likelihood scores, and no means or medians instead."""
+        return True
+
+    def variants(self) -> Mapping[str, Sampler]:
+        """The same sampler with other ways to show what it draws, by name; most samplers have one way."""
+        return {}
 
     @abstractmethod
     def __call__(self, estimand: Any, noise: Noise, cond: Tensor | None = None) -> Tensor:
@@ -851,6 +869,34 @@ class GenerativeModel(Part, nn.Module):
             likelihood or self.likelihood,
             self.training_defaults,
         ).train(self.training)
+
+    def variants(self) -> Mapping[str, GenerativeModel]:
+        """The same weights with other ways to show what is drawn, by name.
+
+        A model that shows medians (``AsMedian``) can draw (``AsDraw``) or show means (``AsMean``) instead.
+        """
+        samplers, codecs = self.sampler.variants(), self.codec.variants()
+        parts = (self.estimand, self.objective)
+        return {
+            name: GenerativeModel(
+                self.space,
+                codecs.get(name, self.codec),
+                *parts,
+                samplers.get(name, self.sampler),
+                self.likelihood,
+                self.training_defaults,
+            ).train(self.training)
+            for name in dict.fromkeys([*samplers, *codecs])
+        }
+
+    def drawing(self) -> GenerativeModel | None:
+        """The same weights, drawing from the distribution that the likelihood scores, where this model shows another.
+
+        ``None`` where its samples are draws already, or where it has no such variant.
+        """
+        if self.sampler.faithful and self.codec.faithful:
+            return None
+        return next((one for one in self.variants().values() if one.sampler.faithful and one.codec.faithful), None)
 
     def terms(self) -> Mapping[str, Term]:
         """The objective's terms for this estimand."""

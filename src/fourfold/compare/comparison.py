@@ -115,7 +115,8 @@ class Comparison:
         """Likelihoods with their mark, scores with half their interval, and what those mean."""
         head, covered = self._first("headline"), self._first("coverage")
         quality = head.name.partition("[")[0].replace("_distance", "") if head else "quality"
-        rows = [("paradigm", "likelihood", quality, "coverage", "evals", "ms"), *map(_row, self.entries)]
+        rows: list[tuple[str, ...]] = [("paradigm", "likelihood", quality, "coverage", "evals", "ms")]
+        rows += [row for entry in self.entries for row in (_row(entry), *_of_draws(entry))]
         rows.append(("floor", "", *map(_floor, (head, covered)), "", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -154,6 +155,12 @@ class Comparison:
 
 def _wrapped(line: str) -> str:
     return textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _of_draws(entry: Entry) -> list[tuple[str, ...]]:
+    """The scores of draws below those of a model that shows medians or means."""
+    scores = [entry.of_draws(score) for score in (entry.headline, entry.score("coverage"))]
+    return [("  its draws", "", *map(_within, scores), "", "")] if any(scores) else []
 
 
 def _row(entry: Entry) -> tuple[str, ...]:

@@ -31,12 +31,14 @@ class Entry:
         scores: of all finished seeds together, by :func:`combine`; those of samples at one number of samples for all entries.
         sweeps: of the first finished seed at other numbers of sampling steps, as its result holds them, at the same number
             of samples.
+        draws: the scores of draws, of a model whose ``scores`` are of medians or means; empty for others.
     """
 
     name: str
     outcomes: tuple[Outcome, ...] = ()
     scores: tuple[Score, ...] = ()
     sweeps: tuple[dict[str, Any], ...] = ()
+    draws: tuple[Score, ...] = ()
 
     @property
     def results(self) -> list[dict[str, Any]]:
@@ -73,6 +75,10 @@ class Entry:
         """The score of a name, given without its brackets."""
         return next((s for s in self.scores if s.name.partition("[")[0] == name), None)
 
+    def of_draws(self, score: Score | None) -> Score | None:
+        """The same score of draws, of a model that shows something else."""
+        return next((s for s in self.draws if score is not None and s.name == score.name), None)
+
     @property
     def likelihood(self) -> Score | None:
         """The likelihood, also where its kind is ``none``."""
@@ -92,7 +98,9 @@ class Entry:
             if o.result is not None
         ]
         scores = [score.record() for score in self.scores]
-        return {"name": self.name, "marks": self.marks, "scores": scores, "runs": runs, "failures": self.failures}
+        draws = [score.record() for score in self.draws]
+        about = {"name": self.name, "marks": self.marks, "scores": scores, "draws": draws}
+        return {**about, "runs": runs, "failures": self.failures}
 
 
 def mark(p: Score) -> str:

@@ -14,7 +14,7 @@ from fourfold.compare.jobs import Outcome
 from fourfold.data import Dataset
 from fourfold.metrics import Examples, Score, headline, quality
 
-__all__ = ["keep", "kept", "scores_at", "smallest", "sweep_at"]
+__all__ = ["draws_at", "keep", "kept", "scores_at", "smallest", "sweep_at"]
 
 _FILE = "samples.safetensors"
 
@@ -67,6 +67,15 @@ def sweep_at(
             other = {**other, "score": score.record()}
         found.append(other)
     return tuple(found)
+
+
+def draws_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None) -> list[Score]:
+    """The scores of a finished run's draws, of a model that shows something else; empty for others."""
+    assert outcome.result is not None
+    scores = [Score.from_record(record) for record in outcome.result.get("draws", [])]
+    if not scores or scores[0].n == n:
+        return scores
+    return quality(_samples(outcome, "draws", n), dataset, chosen, features)
 
 
 def _samples(outcome: Outcome, name: str, n: int) -> Tensor:

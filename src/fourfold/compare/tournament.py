@@ -24,7 +24,7 @@ from fourfold.compare.comparison import Comparison
 from fourfold.compare.entries import Entry, combine
 from fourfold.compare.jobs import Job, Outcome, run
 from fourfold.compare.outputs import check_outputs
-from fourfold.compare.samples import scores_at, smallest, sweep_at
+from fourfold.compare.samples import draws_at, scores_at, smallest, sweep_at
 from fourfold.compare.settings import Settings
 from fourfold.compare.snapshot import save_snapshot
 from fourfold.core import Space, configuration
@@ -297,11 +297,18 @@ def _entry(name: str, outcomes: Sequence[Outcome], n: int, dataset: Dataset, cho
     """All runs of a paradigm, their scores at ``n`` samples combined."""
     done = [o for o in outcomes if o.result is not None]
     features = done[0].job.evaluation["features"] if done else None
-    results = [scores_at(outcome, n, dataset, chosen, features) for outcome in done]
-    common = [score.name for score in results[0] if all(_has(scores, score) for scores in results)] if results else []
-    groups = [[s for scores in results for s in scores if s.name == score] for score in common]
+    scores, draws = (
+        _combined([measured(outcome, n, dataset, chosen, features) for outcome in done])
+        for measured in (scores_at, draws_at)
+    )
     sweeps = sweep_at(done[0], n, dataset, chosen, features) if done else ()
-    return Entry(name, tuple(outcomes), tuple(combine(group) for group in groups), sweeps)
+    return Entry(name, tuple(outcomes), scores, sweeps, draws)
+
+
+def _combined(results: Sequence[Sequence[Score]]) -> tuple[Score, ...]:
+    """The scores that all runs have, combined over them."""
+    common = [score.name for score in results[0] if all(_has(scores, score) for scores in results)] if results else []
+    return tuple(combine([s for scores in results for s in scores if s.name == name]) for name in common)
 
 
 def _has(scores: Sequence[Score], wanted: Score) -> bool:

@@ -192,22 +192,26 @@ def _measure(
     before = Usage.now()
     drawn = draw(model, n, job.seed, chosen.cond, patience, advance=lambda done: bar.update(task, completed=done))
     usage, sampling_memory = Usage.now().since(before), peak_memory(model)
+    draws = _draws(model, drawn, chosen, job)
     clock.lap("sampling")
     task = bar.add_task(f"{job.paradigm} · measuring", total=3, note="quality")
     scores = quality(drawn.x, dataset, chosen, settings["features"])
+    beside = [] if draws is None else quality(draws.x, dataset, chosen, settings["features"])
     clock.lap("quality")
     bar.update(task, advance=1, note="likelihood")
     start = time.perf_counter()
     scored = likelihood(model, dataset, settings["likelihood_examples"], job.seed, patience)
-    extra = _own_likelihood(model, dataset, drawn, chosen, scored, time.perf_counter() - start, patience)
+    extra = _own_likelihood(model, dataset, draws or drawn, chosen, scored, time.perf_counter() - start, patience)
     clock.lap("likelihood")
     bar.update(task, advance=1, note="sampling steps")
     swept = _sweep(model, dataset, chosen, job, drawn) if settings["sweep"] else []
-    keep(folder, _shown(drawn, chosen, dataset) | {f"steps.{other.steps}": other.x for other in swept})
+    shown = _shown(drawn, chosen, dataset) | ({} if draws is None else {"draws": draws.x})
+    keep(folder, shown | {f"steps.{other.steps}": other.x for other in swept})
     clock.lap("sweep")
     bar.update(task, advance=1, note="done")
     return {
         "scores": [score.record() for score in (scored, *scores, *extra, *drawn.scores())],
+        "draws": [score.record() for score in beside],
         "sampling_memory": sampling_memory,
         "sampling_usage": usage.record(),
         "sampler": repr(model.sampler),
@@ -215,6 +219,14 @@ def _measure(
         "estimand": type(model.estimand).__name__,
         "sweep": [other.record for other in swept],
     }
+
+
+def _draws(model: GenerativeModel, drawn: Drawn, chosen: Examples, job: Job) -> Drawn | None:
+    """As many draws from the distribution that the likelihood scores, of a model that shows another, if they fit the time."""
+    other = model.drawing()
+    if other is None or drawn.seconds > job.evaluation["patience"] / 2:
+        return None
+    return draw(other, len(drawn.x), job.seed, chosen.cond)
 
 
 def _shown(drawn: Drawn, chosen: Examples, dataset: Dataset) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 
 from fourfold.core import Condition, GenerativeModel, Sampler
 from fourfold.printable import shortened
-from fourfold.samplers import named
+from fourfold.samplers import resampled
 from fourfold.samplers.guidance import classifier_free
 
 __all__ = ["adjusted", "class_names", "condition"]
@@ -25,7 +25,7 @@ def adjusted(
 
     Args:
         model: is not changed.
-        sampler: a sampler, or its name.
+        sampler: a sampler or its name, or ``AsDraw`` for draws of a model that shows medians.
         steps: of the sampler.
         guidance: scale of classifier-free guidance: 1 is none.
 
@@ -34,8 +34,7 @@ def adjusted(
         TypeError: for a sampler that does not fit the model.
     """
     if sampler is not None:
-        chosen = named(sampler, model.estimand) if isinstance(sampler, str) else sampler
-        model = model.with_parts(sampler=chosen)
+        model = resampled(model, sampler) if isinstance(sampler, str) else model.with_parts(sampler=sampler)
     if steps is not None:
         if "steps" not in {field.name for field in dataclasses.fields(model.sampler)}:  # type: ignore[arg-type]
             raise ValueError(f"steps: {type(model.sampler).__name__} has no steps to set: leave them out")

@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import torch
@@ -141,7 +141,9 @@ def evaluate(
 ) -> list[Score]:
     """Measure a model: likelihood, sample quality and coverage, memorisation, cost.
 
-    The first score is the likelihood of test examples, the second the headline of quality.
+    The first score is the likelihood of test examples, the second the headline of quality. Of a model that shows medians or
+    means, draws are measured beside them (:meth:`~fourfold.core.GenerativeModel.drawing`): ``frechet_distance_of_draws``,
+    ``coverage_of_draws``.
 
     Args:
         model: trained.
@@ -163,9 +165,22 @@ def evaluate(
     return [
         likelihood(model, dataset, likelihood_examples, seed, seconds),
         *quality(drawn.x, dataset, chosen, features),
+        *_of_draws(model, dataset, chosen, len(drawn.x), seed, features),
         *drawn.scores(),
         Score("peak_memory", memory, protocol="of the process, up to the end of sampling", unit="MiB", better="lower"),
     ]
+
+
+def _of_draws(
+    model: GenerativeModel, dataset: Dataset, chosen: Examples, n: int, seed: int, features: str | None
+) -> list[Score]:
+    """Headline and coverage of draws, of a model that shows something else; empty for others."""
+    other = model.drawing()
+    if other is None:
+        return []
+    scores = quality(draw(other, n, seed, chosen.cond).x, dataset, chosen, features)
+    kept = [score for i, score in enumerate(scores) if i == 0 or score.name.startswith("coverage[")]
+    return [replace(score, name=score.name.replace("[", "_of_draws[", 1)) for score in kept]
 
 
 def peak_memory(model: GenerativeModel | None = None) -> float:

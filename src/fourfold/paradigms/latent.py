@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
@@ -706,7 +706,7 @@ class AsDraw(Observe):
 class AsMean(Observe):
     """``E[x | z]``: without the decoder's noise, so not a sample of ``p(x)``, but what is usually shown of one."""
 
-    summary: ClassVar[str] = "the mean of p(x | u)"
+    summary: ClassVar[str] = "the mean of p(x | u), which is not a draw (AsDraw gives one)"
     formula: ClassVar[str] = "x = E_θ[x | u]"
 
     def __call__(self, observation: Observation, noise: Noise) -> Tensor:
@@ -722,7 +722,7 @@ class AsMedian(Observe):
         TypeError: for an observation model without a median.
     """
 
-    summary: ClassVar[str] = "the median of every value under p(x | u)"
+    summary: ClassVar[str] = "the median of each value under p(x | u), which is not a draw (AsDraw gives one)"
     formula: ClassVar[str] = "x_i = median p_θ(x_i | u)"
 
     def __call__(self, observation: Observation, noise: Noise) -> Tensor:
@@ -742,13 +742,19 @@ class PriorThenDecode(Sampler):
 
     @property
     def summary(self) -> str:
-        shown = self.observe.summary
-        not_drawn = "" if isinstance(self.observe, AsDraw) else ", which is not a draw from p(x) (AsDraw gives one)"
-        return f"draw noise, map it to a code u and show {shown}{not_drawn}"
+        return f"draw noise, map it to a code u and show {self.observe.summary}"
 
     @property
     def formula(self) -> str:
         return f"z ~ N(0, I),  u = prior(z),  {self.observe.formula}"
+
+    @property
+    def faithful(self) -> bool:
+        return isinstance(self.observe, AsDraw)
+
+    def variants(self) -> Mapping[str, PriorThenDecode]:
+        """By the names of the ways to observe."""
+        return {type(way).__name__: replace(self, observe=way) for way in (AsDraw(), AsMean(), AsMedian())}
 
     def __call__(self, estimand: Decoder, noise: Noise, cond: Tensor | None = None) -> Tensor:
         z = noise.normal(*estimand.latent)

@@ -6,13 +6,13 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fourfold.core import Estimand, Sampler
+    from fourfold.core import Estimand, GenerativeModel, Sampler
 
-__all__ = ["named", "samplers"]
+__all__ = ["named", "resampled", "samplers"]
 
 
 def samplers() -> Mapping[str, type[Sampler]]:
@@ -36,12 +36,13 @@ def _has_defaults(kind: Any) -> bool:
     )
 
 
-def named(name: str, estimand: Estimand) -> Sampler:
+def named(name: str, estimand: Estimand, also: Sequence[str] = ()) -> Sampler:
     """The sampler of a name, with its default settings.
 
     Args:
         name: the name of its class, in capitals or not.
         estimand: what it is to run on.
+        also: other names to offer in place of one that there is not.
 
     Raises:
         ValueError: for a name that there is not, listing those of samplers that run on the estimand.
@@ -49,7 +50,7 @@ def named(name: str, estimand: Estimand) -> Sampler:
     known = samplers()
     meant = {_spelling(other): other for other in known}.get(_spelling(name))
     if meant is None:
-        fit = [other for other, kind in known.items() if _runs_on(kind, estimand)]
+        fit = [*also, *_fitting(estimand)]
         choice = f"choose one of {', '.join(fit)}" if fit else "no sampler of another name runs on this model"
         raise ValueError(f"unknown sampler {name!r}: {choice}")
     return known[meant]()
@@ -58,6 +59,23 @@ def named(name: str, estimand: Estimand) -> Sampler:
 def _spelling(name: str) -> str:
     """A name without what spellings differ in."""
     return name.lower().replace("-", "").replace("_", "")
+
+
+def resampled(model: GenerativeModel, name: str) -> GenerativeModel:
+    """The model with the sampler of a name, or with the way to show samples of a name (``AsDraw``).
+
+    Raises:
+        ValueError: for a name that there is not, listing what the model can use.
+        TypeError: for a sampler that does not run on the model.
+    """
+    ways = model.variants()
+    meant = {_spelling(way): way for way in ways}.get(_spelling(name))
+    return model.with_parts(sampler=named(name, model.estimand, list(ways))) if meant is None else ways[meant]
+
+
+def _fitting(estimand: Estimand) -> list[str]:
+    """The names of the samplers that run on an estimand."""
+    return [name for name, kind in samplers().items() if _runs_on(kind, estimand)]
 
 
 def _runs_on(kind: type[Sampler], estimand: Estimand) -> bool:
