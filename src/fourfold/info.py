@@ -47,12 +47,15 @@ def of_recipe(name: str) -> str:
     chosen = defaults(name)
     lines = [name, fill(card.summary, WIDTH, initial_indent="  ", subsequent_indent="  ")]
     for recipe, data, one in _alike(told, chosen):
-        lines += ["", f"  {recipe}: {' and '.join(data)}", *_rows(_answers(one))]
+        lines += ["", f"  {recipe}: {', '.join(data)}", *_rows(_answers(one))]
     others = [recipe for recipe in card.recipes if f"{card.name}/{recipe}" not in chosen.values()]
-    rest = [("recipes", ", ".join(f"{card.name}/{recipe}" for recipe in others))] if others else []
+    rest = [("others", ", ".join(f"{card.name}/{recipe}" for recipe in others))] if others else []
     common = next(iter(told.values()))
     rest += [("fails by", f"{mode.name}: {mode.meaning}; seen in: {mode.measurement}") for mode in common.failure_modes]
     rest += [("reference", f"{r.authors} {r.year}, {r.title}, {r.link}") for r in common.references]
+    rest.append(
+        ("note", "settings are those of size s, for small images, 16 columns and short texts; a run tells its own")
+    )
     return "\n".join([*lines, "", *_rows(rest)])
 
 

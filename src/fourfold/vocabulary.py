@@ -172,7 +172,7 @@ _LIKELIHOOD_LACKS = {
 }
 _COST_GIVES = {Cost.CONSTANT: "a sample in one network evaluation"}
 _COST_LACKS = {
-    Cost.LENGTH: "slow sampling, one piece after the other",
+    Cost.LENGTH: "slow sampling (one piece after the other)",
     Cost.STEPS: "several network evaluations per sample",
     Cost.CHAIN: "slow Markov chains",
 }
@@ -427,7 +427,7 @@ FACTS: Mapping[Paradigm, Facts] = {
         cost=Cost.CONSTANT,
         cost_note="one evaluation where the map is made of couplings, one per piece where it is autoregressive, solver steps where it is an ODE",
         strengths="a code for every example that reconstructs it",
-        weaknesses="a network that must be invertible, mass between separate modes, high likelihood of some foreign inputs",
+        weaknesses="a network that must be invertible, mass between separate modes, a high likelihood for some inputs unlike the data",
         failure_modes=(
             FailureMode(
                 "bridges",

@@ -48,6 +48,11 @@ class CouplingStack(Part, nn.Module):
         )
         self.orders = [_shuffle(dim, i) for i in range(layers)]
 
+    @property
+    def summary(self) -> str:
+        """What the couplings are made of, in plain English."""
+        return self.map.summary
+
     def forward(self, h: Tensor, cond: Tensor | None = None, to_noise: bool = False) -> tuple[Tensor, Tensor]:
         """Noise to data, or the other way round, ``(B, dim)``; and the log-determinant of that way, ``(B,)``."""
         log_det = h.new_zeros(len(h))

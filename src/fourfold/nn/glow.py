@@ -161,6 +161,8 @@ class Glow(Part, nn.Module):
         ValueError: for one channel and odd sides, which leave nothing to couple.
     """
 
+    summary = "convolutions at several scales"
+
     def __init__(
         self,
         shape: tuple[int, int, int],

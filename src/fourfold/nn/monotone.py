@@ -30,6 +30,9 @@ _FAR = 80.0
 class Monotone(Part, ABC):
     """``y = f(x; h)``, increasing in ``x``."""
 
+    summary: str
+    """What maps they are, in plain English."""
+
     @property
     @abstractmethod
     def values(self) -> int:
@@ -58,6 +61,8 @@ class Affine(Monotone):
     Autoregressive Flow (https://arxiv.org/abs/1705.07057).
     """
 
+    summary = "affine maps"
+
     bound: float = 5.0
 
     @property
@@ -84,6 +89,8 @@ class Spline(Monotone):
         reach: half the width of its interval; outside it is the identity.
         bound: of the log-scale.
     """
+
+    summary = "splines"
 
     bins: int = 16
     reach: float = 4.0
@@ -132,6 +139,8 @@ class LogisticMixture(Monotone):
         components: number of logistics, with means spread over ``[-2, 2]`` at ``h = 0``.
         least, most: bounds of their log-scales.
     """
+
+    summary = "mixtures of logistics"
 
     components: int = 16
     least: float = -8.0
@@ -190,6 +199,8 @@ class Triangular(Monotone):
         size: numbers in a group.
         map: ``f``.
     """
+
+    summary = "triangular maps"
 
     size: int
     map: Monotone

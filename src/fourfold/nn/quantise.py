@@ -36,6 +36,8 @@ class Quantiser(Part, nn.Module, ABC):
     """How many vectors there are."""
     channels: int
     """The length of each."""
+    summary: str
+    """How they come about, in plain English."""
 
     @abstractmethod
     def forward(self, e: Tensor) -> Quantised:
@@ -66,6 +68,8 @@ class FiniteScalars(Quantiser):
     Args:
         levels: the number of levels of each channel, each at least 2.
     """
+
+    summary = "a fixed grid of numbers, by rounding"
 
     def __init__(self, levels: tuple[int, ...]) -> None:
         super().__init__()
@@ -123,6 +127,8 @@ class Codebook(Quantiser):
         weight: of the penalty, in nats for each code.
         rare: share of an even use below which a vector counts as dead.
     """
+
+    summary = "a learned codebook, with a loss of its own"
 
     usage: Tensor
 

@@ -516,5 +516,5 @@ CARD = Card(
     name="autoregressive",
     paradigm=Paradigm.AUTOREGRESSIVE,
     recipes={"likelihood": _preset},
-    summary="Predicts each piece from the earlier ones: exact likelihood, sampled one piece at a time.",
+    summary="Each piece predicted from the earlier ones: an exact likelihood, and samples one piece at a time.",
 )

@@ -82,14 +82,16 @@ class AutoregressiveFlow(Bijection):
     """
 
     cost: ClassVar[Cost | None] = Cost.LENGTH
-    summary = (
-        "an invertible map between noise and data; its inverse, which samples, takes one coordinate after the other"
-    )
 
     def __init__(self, net: MaskedStack, map: Monotone, dim: int) -> None:
         super().__init__()
         self.net, self.map = net, map
         self.event = self.latent = (dim,)
+
+    @property
+    def summary(self) -> str:
+        inverse = "its inverse, which samples, takes one coordinate after the other"
+        return f"an invertible map between noise and data ({self.map.summary}); {inverse}"
 
     def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_det = x.new_zeros(len(x))
@@ -121,12 +123,15 @@ class CouplingFlow(Bijection):
         event: shape of one encoded example.
     """
 
-    summary = "an invertible map between noise and data, made of couplings: one evaluation in each direction"
-
     def __init__(self, net: nn.Module, event: tuple[int, ...]) -> None:
         super().__init__()
         self.net = net
         self.event = self.latent = tuple(event)
+
+    @property
+    def summary(self) -> str:
+        of = f" of {self.net.summary}" if hasattr(self.net, "summary") else ""
+        return f"an invertible map between noise and data, made of couplings{of}: one evaluation in each direction"
 
     def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, log_det = self.net(x, cond, True)

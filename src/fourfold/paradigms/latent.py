@@ -333,6 +333,11 @@ class QuantisedDecoder(CodedDecoder):
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Observation:
         return self.decode(self.prior(z, cond), cond)
 
+    @property
+    def summary(self) -> str:
+        prior = f"a learned prior ({self.prior.summary})"
+        return f"{prior} over numbered codes ({self.quantiser.summary}), and a decoder to a distribution over examples"
+
     def codes(self, evidence: Tensor) -> Tensor:
         """The numbers of an encoder's ``evidence``: ``(B, h, w)`` int64 in ``[0, size)``."""
         return self.quantiser(evidence).codes
@@ -419,6 +424,10 @@ def _log_prior(prior: Prior | None, u: Tensor, cond: Tensor | None) -> Tensor:
 # --- the objective ----------------------------------------------------------------------------------------------------
 
 
+def _nats(number: float) -> str:
+    return f"{number:g} nat{'s' * (number != 1)}"
+
+
 class Inference(Objective):
     """An objective with an encoder, which a bound needs."""
 
@@ -450,9 +459,11 @@ class VariationalBound(Inference):
 
     @property
     def summary(self) -> str:
-        cheap = f", and {self.free_nats:g} free nats of it for each part of the code" if self.free_nats else ""
-        weight = "" if self.beta == 1 else f", with weight {self.beta:g} on the KL term"
-        return f"maximise a lower bound on the log-likelihood{weight}{cheap}"
+        free = f", with {_nats(self.free_nats)} of it free for each part of the code" if self.free_nats else ""
+        if self.beta == 1:
+            return f"maximise the evidence lower bound, reconstruction less the KL term{free}"
+        only = "; only at weight 1 is that a lower bound on log p(x)"
+        return f"maximise reconstruction less {self.beta:g} times the KL term{free}{only}"
 
     @property
     def formula(self) -> str:
@@ -553,13 +564,14 @@ class PerceptualBound(Inference):
 
     @property
     def summary(self) -> str:
-        weight = "" if self.beta == 1 else f", with weight {self.beta:g} on the KL term"
-        return f"maximise a lower bound on the log-likelihood{weight}, and make reconstructions look real to a critic of patches"
+        kl = "the KL term" if self.beta == 1 else f"{self.beta:g} times the KL term"
+        return f"maximise reconstruction less {kl}, and make reconstructions look real to a critic of patches"
 
     @property
     def formula(self) -> str:
+        beta = "" if self.beta == 1 else f"{self.beta:g}·"
         looks = f"λ·(D(x̂) − {self.feature:g}·Σ_l ‖f_l(x̂) − f_l(x)‖² / E‖f_l(x)‖²)"
-        return f"max_θ,φ E_q_φ(u|x)[log p_θ(x | u)] − {self.beta:g}·KL + {looks}"
+        return f"max_θ,φ E_q_φ(u|x)[log p_θ(x | u)] − {beta}KL + {looks}"
 
     def __init__(
         self,
@@ -785,7 +797,9 @@ class Elbo(Likelihood):
 
     @property
     def summary(self) -> str:
-        return f"the evidence lower bound (ELBO) with the whole KL term, whatever training weighs, from {self.draws} codes each"
+        return (
+            f"the evidence lower bound (ELBO), with the KL term at weight 1, from {self.draws} codes for each example"
+        )
 
     def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = _log_weights(estimand, batch, noise, objective, self.draws)
@@ -810,7 +824,7 @@ class ImportanceWeighted(Likelihood):
 
     @property
     def summary(self) -> str:
-        return f"the importance weighted bound from {self.K} codes each"
+        return f"the importance weighted bound from {self.K} codes for each example"
 
     def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = _log_weights(estimand, batch, noise, objective, self.K)
@@ -1050,5 +1064,5 @@ CARD = Card(
         "vq": vq,
         "fsq": fsq,
     },
-    summary="A variational autoencoder with a learned prior and a discrete likelihood of pixels.",
+    summary="An encoder and a decoder trained by a lower bound; a learned prior draws the codes.",
 )
