@@ -707,6 +707,8 @@ class Training:
         floor: final rate as a fraction of the peak.
         ema: half-life of the weight average as a fraction of the steps so far; 0 keeps no average.
         clip: largest norm of a term's gradient; 0 clips nothing.
+        smoothing: standard deviation of Gaussian noise on encoded vectors at the start of training, if the data is small;
+            it falls to a 25th of that in the first four fifths of the budget, then there is none (see :meth:`noise`).
     """
 
     batch_size: int = 128
@@ -719,6 +721,7 @@ class Training:
     floor: float = 0.0
     ema: float = 0.05
     clip: float = 1.0
+    smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         rates = (self.learning_rate, 1.0 if self.muon_rate is None else self.muon_rate)
@@ -735,6 +738,15 @@ class Training:
         start = max(1 - self.cooldown, self.warmup)
         progress = min(max((used - start) / max(1 - start, 1e-9), 0.0), 1.0)
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
+
+    def noise(self, used: float) -> float:
+        """The standard deviation of the noise when the fraction ``used`` of the budget is used: ``smoothing 25^(-used / 0.8)``.
+
+        A density of noised examples is one smoothed by a kernel: with as much noise as a kernel density estimate of few
+        examples wants, no training overfits them (Bishop 1995, https://doi.org/10.1162/neco.1995.7.1.108). How much that
+        is depends on the data; falling noise tries every amount, and the held-out loss chooses.
+        """
+        return self.smoothing * 25 ** (-used / 0.8) if used < 0.8 else 0.0
 
 
 # --- the model --------------------------------------------------------------------------------------------------------

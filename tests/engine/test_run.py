@@ -292,8 +292,8 @@ def test_flops_are_counted():
 def test_a_step_longer_than_the_budget_is_said_and_recorded(tmp_path, monkeypatch):
     step, lines = Loop.step, []
 
-    def slow(self, rate, watch=False):
-        taken = step(self, rate, watch)
+    def slow(self, rate, watch=False, noise=0.0):
+        taken = step(self, rate, watch, noise)
         self.progress = replace(self.progress, seconds=30.0, last=30.0)
         return taken
 

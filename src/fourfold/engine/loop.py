@@ -20,7 +20,7 @@ from fourfold.engine.loader import Batches, Loader, Stream, raw_examples
 from fourfold.engine.memory import keep_memory
 from fourfold.engine.precision import FLOAT32, Precision, copied, parse_precision
 from fourfold.engine.weights import TermOptimizer, Weights
-from fourfold.spaces import Text
+from fourfold.spaces import Text, Vectors
 
 __all__ = ["Diverged", "Loop", "Step", "train"]
 
@@ -67,6 +67,7 @@ class Loop:
         processes: this process among others that train the same model.
         per_epoch: steps in one pass over the data.
         encoded: whether batches are encoded already, or, for a :class:`~fourfold.core.CachedCodec`, analysed.
+        smooths: whether batches get noise, as the training settings say.
     """
 
     def __init__(
@@ -79,9 +80,11 @@ class Loop:
         processes: Processes = ALONE,
         per_epoch: int = 1,
         encoded: bool = False,
+        smooths: bool = False,
     ) -> None:
         self.model, self.batches, self.training = model, batches, training
         self.seed, self.precision, self.processes, self.encoded = seed, precision, processes, encoded
+        self.smooths = smooths
         self.progress = Progress(per_epoch=per_epoch)
         self.device = model.device
         if self.device.type == "cpu":
@@ -112,12 +115,15 @@ class Loop:
         return self._like(self.model, precision, self.processes)
 
     def _like(self, model: GenerativeModel, precision: Precision, processes: Processes) -> Loop:
-        loop = Loop(model, self.batches, self.training, self.seed, precision, processes, encoded=self.encoded)
+        settings = self.training, self.seed, precision, processes
+        loop = Loop(model, self.batches, *settings, encoded=self.encoded, smooths=self.smooths)
         loop.progress = self.progress
         return loop
 
-    def step(self, rate: float, watch: bool = False) -> Step:
+    def step(self, rate: float, watch: bool = False, noise: float = 0.0) -> Step:
         """One step: every term in order, each on the same batch, with all learning rates times ``rate``.
+
+        ``noise`` is the standard deviation of what is added to the batch.
 
         Raises:
             Diverged: at a loss or gradient that is not finite, before it touches a weight.
@@ -128,6 +134,8 @@ class Loop:
         with torch.random.fork_rng(devices=self._forked):
             torch.manual_seed(_mix(self.seed, self.progress.steps, self.processes.rank))
             batch = self._batch()
+            if noise:
+                batch = batch._replace(x=batch.x + noise * torch.randn_like(batch.x))
             for name in self.terms:
                 losses[name] = self._backward(name, batch)
                 norms[name] = self._update(name, losses[name], rate)
@@ -343,9 +351,10 @@ def train(
     loop.resume()
     try:
         while not budget.spent(loop.progress):
-            at = budget.used(loop.progress) + budget.share(loop.progress) / 2
+            at = min(budget.used(loop.progress) + budget.share(loop.progress) / 2, 1.0)
             watch = (loop.progress.steps + 1) % watch_every == 0
-            step = loop.step(loop.training.schedule(min(at, 1.0)), watch)
+            noise = loop.training.noise(at) if loop.smooths else 0.0
+            step = loop.step(loop.training.schedule(at), watch, noise)
             _agree(loop, budget)
             yield replace(step, used=min(budget.used(loop.progress), 1.0))
     finally:
@@ -397,8 +406,8 @@ def begin(
         processes.rank,
         processes.world,
     )
-    encoded = codes is not None
-    loop = Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch, encoded)
+    encoded, smooths = codes is not None, isinstance(model.space, Vectors) and len(split.x) <= FEW
+    loop = Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch, encoded, smooths)
     loop.progress = replace(loop.progress, seconds=seconds)
     return loop
 
@@ -408,6 +417,10 @@ def _fit_codec(model: GenerativeModel, x: Tensor, seed: int) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.codec.fit(x)
+
+
+FEW = 1000
+"""Examples up to which a table is small: it is smoothed by noise while it is learned."""
 
 
 MOST_CODES = 2**31

@@ -489,7 +489,7 @@ def _images(space: Images, size: str) -> GenerativeModel:
 def _vectors(space: Vectors, size: str) -> GenerativeModel:
     width, depth, heads, components = {"xs": (32, 1, 1, 8), "s": (96, 2, 2, 24), "m": (192, 4, 4, 32)}[size]
     net = ValueTransformer(space.dim, 3 * components, width, depth, heads, classes=space.classes)
-    training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2)
+    training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
     return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
 
 

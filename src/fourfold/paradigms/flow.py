@@ -611,7 +611,7 @@ def mixture(space: Space, size: str) -> GenerativeModel:
     space = _only_vectors(space, 1, "flow/mixture")
     shape, components = {"xs": ((48, 1, 1), 8), "s": ((384, 2, 1), 32), "m": ((640, 3, 1), 48)}[size]
     estimand = _autoregressive(space, LogisticMixture(components), shape, 6, 0.0)
-    return _vectors(space, estimand, Training(batch_size=512, learning_rate=2e-3))
+    return _vectors(space, estimand, Training(batch_size=512, learning_rate=2e-3, smoothing=0.5))
 
 
 def spline(space: Space, size: str) -> GenerativeModel:
@@ -619,7 +619,9 @@ def spline(space: Space, size: str) -> GenerativeModel:
     space = _only_vectors(space, 1, "flow/spline")
     shape, bins = {"xs": ((32, 1, 2), 8), "s": ((256, 2, 2), 16), "m": ((384, 2, 3), 24)}[size]
     return _vectors(
-        space, _autoregressive(space, Spline(bins), shape, 6, 0.0), Training(batch_size=512, learning_rate=2e-3)
+        space,
+        _autoregressive(space, Spline(bins), shape, 6, 0.0),
+        Training(batch_size=512, learning_rate=2e-3, smoothing=0.5),
     )
 
 
@@ -628,7 +630,9 @@ def maf(space: Space, size: str) -> GenerativeModel:
     space = _only_vectors(space, 1, "flow/maf")
     shape = {"xs": (32, 1, 2), "s": (256, 1, 5), "m": (384, 1, 6)}[size]
     return _vectors(
-        space, _autoregressive(space, Affine(), shape, 0, 0.0), Training(batch_size=512, learning_rate=1e-3)
+        space,
+        _autoregressive(space, Affine(), shape, 0, 0.0),
+        Training(batch_size=512, learning_rate=1e-3, smoothing=0.5),
     )
 
 
@@ -637,7 +641,7 @@ def coupling(space: Space, size: str) -> GenerativeModel:
     space = _only_vectors(space, 2, "flow/coupling")
     bins, width, layers = {"xs": (8, 32, 4), "s": (16, 192, 8), "m": (24, 320, 8)}[size]
     net = CouplingStack(space.dim, Spline(bins), width, 2, layers, space.classes)
-    return _vectors(space, CouplingFlow(net, space.shape), Training(batch_size=512, learning_rate=2e-3))
+    return _vectors(space, CouplingFlow(net, space.shape), Training(batch_size=512, learning_rate=2e-3, smoothing=0.5))
 
 
 def realnvp(space: Space, size: str) -> GenerativeModel:
@@ -645,7 +649,7 @@ def realnvp(space: Space, size: str) -> GenerativeModel:
     space = _only_vectors(space, 2, "flow/realnvp")
     width, layers = {"xs": (32, 4), "s": (192, 12), "m": (320, 12)}[size]
     net = CouplingStack(space.dim, Affine(), width, 2, layers, space.classes)
-    return _vectors(space, CouplingFlow(net, space.shape), Training(batch_size=512, learning_rate=1e-3))
+    return _vectors(space, CouplingFlow(net, space.shape), Training(batch_size=512, learning_rate=1e-3, smoothing=0.5))
 
 
 def continuous(space: Space, size: str) -> GenerativeModel:
@@ -660,7 +664,7 @@ def continuous(space: Space, size: str) -> GenerativeModel:
         ContinuousLikelihood(steps),
         Heun(4 * steps),
         likelihood,
-        Training(batch_size=256, learning_rate=2e-3),
+        Training(batch_size=256, learning_rate=2e-3, smoothing=0.5),
     )
 
 

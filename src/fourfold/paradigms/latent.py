@@ -955,7 +955,7 @@ def _vectors(space: Vectors, size: _Size, prior: _PriorOf) -> GenerativeModel:
         VariationalBound(encoder),
         PriorThenDecode(AsDraw()),
         Elbo(),
-        Training(batch_size=256, learning_rate=2e-3, warmup=0.1),
+        Training(batch_size=256, learning_rate=2e-3, warmup=0.1, smoothing=0.5),
     )
 
 
