@@ -1,17 +1,20 @@
-"""Runs made up from samples, without any training."""
+"""Comparisons made up from samples, without any training, and the fixtures that make them."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
+from fourfold.compare import Comparison, Settings
 from fourfold.compare.jobs import FORMAT, Outcome
 from fourfold.compare.samples import keep
-from fourfold.data import Dataset
+from fourfold.compare.tournament import _comparison, _jobs
+from fourfold.data import Dataset, load
 from fourfold.metrics import Drawn, Score, examples, headline, quality
 from fourfold.vocabulary import Kind
 
@@ -71,6 +74,26 @@ def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
         "evaluation": job.evaluation,
     }
     return Outcome(job, folder, {**result, **fake.result})
+
+
+@pytest.fixture(scope="module")
+def moons() -> Dataset:
+    return load("two-moons", limit=2000)
+
+
+@pytest.fixture
+def made(tmp_path: Path, moons: Dataset) -> Callable[..., Comparison]:
+    """Makes up a comparison: fakes by paradigm, or lists of them, one for each seed."""
+
+    def make(fakes: Mapping[str, Fake | list[Fake]], **settings: Any) -> Comparison:
+        lists = {name: fake if isinstance(fake, list) else [fake] for name, fake in fakes.items()}
+        seeds = len(next(iter(lists.values())))
+        asked = Settings(**{"budget": "15s", "runs_dir": str(tmp_path / "runs"), "seeds": seeds, "n": 200, **settings})
+        jobs = _jobs(asked, list(fakes), moons)
+        outcomes = [outcome(j, lists[j.paradigm][j.seed], moons, Path(asked.runs_dir)) for j in jobs]
+        return replace(_comparison(asked, moons, list(fakes), outcomes, "two-moons"), planned=len(jobs))
+
+    return make
 
 
 def near(dataset: Dataset, n: int, noise: float, seed: int = 0) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import made_up
 import pytest
 from made_up import Fake, log, near
 
@@ -15,6 +16,8 @@ from fourfold.data import Dataset
 from fourfold.metrics import Score
 from fourfold.paradigms import cards
 from fourfold.vocabulary import FailureMode, Kind
+
+made, moons = made_up.made, made_up.moons
 
 Made = Callable[..., Comparison]
 ATTACK = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"

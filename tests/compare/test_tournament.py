@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_up
 import pytest
 import torch
 from made_up import Fake, near, outcome
@@ -14,6 +15,8 @@ from fourfold.compare import Comparison, compare
 from fourfold.compare.jobs import Job, Outcome
 from fourfold.core import Space
 from fourfold.data import Dataset
+
+moons = made_up.moons
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import made_up
 import pytest
 from made_up import Fake, near
 
@@ -12,6 +13,8 @@ from fourfold.compare import Comparison, combine
 from fourfold.data import Dataset
 from fourfold.metrics import Score, examples, quality
 from fourfold.vocabulary import Kind
+
+made, moons = made_up.made, made_up.moons
 
 Made = Callable[..., Comparison]
 
