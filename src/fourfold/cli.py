@@ -343,7 +343,7 @@ def score(
     unit = loaded.model.space.unit
     (_say if out == "-" else _print)(f"{summary(result, unit)}: {_quantity(loaded, part, data)}")
     if result.note:
-        (_say if out == "-" else _print)(result.note)
+        (_say if out == "-" else _print)(result.told(unit))
     if out is not None:
         _show(score_table(result, unit).rstrip()) if out == "-" else _print(write_scores(Path(out), result, unit))
 

@@ -281,7 +281,7 @@ class LearnedCodec(CachedCodec, Staged):
     """
 
     measure = Measure.LEBESGUE
-    bound = "one code drawn for each example makes it, in expectation, bound log p(x) from below"
+    bound = "a code drawn for each example makes it, in expectation, bound log p(x) from below"
     mean: Tensor
     scale: Tensor
 
@@ -316,6 +316,11 @@ class LearnedCodec(CachedCodec, Staged):
     @property
     def _decoder(self) -> _GaussianCodes:
         return cast("_GaussianCodes", self.autoencoder.estimand)
+
+    @property
+    def random(self) -> bool:
+        """True: a code is drawn."""
+        return True
 
     def stages(self) -> list[Stage]:
         return [Stage("autoencoder", self.autoencoder, self.share)]
@@ -398,6 +403,11 @@ class QuantisedCodec(CachedCodec, Staged):
     @property
     def _decoder(self) -> _NumberedCodes:
         return cast("_NumberedCodes", self.autoencoder.estimand)
+
+    @property
+    def random(self) -> bool:
+        """Whether the autoencoder's own codec draws; the code itself is a function of the example."""
+        return self.autoencoder.codec.random
 
     def stages(self) -> list[Stage]:
         return [Stage("tokenizer", self.autoencoder, self.share)]

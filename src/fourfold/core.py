@@ -25,6 +25,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
+from fourfold.uncertainty import pooled_error
 from fourfold.vocabulary import COSTS, FACTS, Cost, Facts, Kind, Paradigm, Principle
 
 __all__ = [
@@ -363,6 +364,11 @@ class Codec(Part, nn.Module, ABC):
         """The same codec with other ways to decode, by name; most codecs have one way."""
         return {}
 
+    @property
+    def random(self) -> bool:
+        """Whether :meth:`encode` draws: a likelihood is then drawn several times whole, codec included."""
+        return self.dequantises
+
     @abstractmethod
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         """Encode raw ``(B, *shape)``; return the code and ``log |det d code / d x|`` of shape ``(B,)``, in nats.
@@ -579,21 +585,55 @@ class LogProb:
 
     Attributes:
         nats: ``(B,)``.
-        kind: exact, lower bound, estimate, unnormalised, none.
-        std_error: ``(B,)`` standard error of each estimate, or ``None`` where nothing random remains.
-        draws: probes or importance samples per example (0 if none).
-        evaluations: network evaluations per example.
+        kind: exact, lower bound, estimate, estimated bound, unnormalised, none.
         dims: scalar values per example, the divisor of "per dimension".
-        note: one line: what was done, and what dequantisation did to the kind.
+        variance: ``(B,)`` unbiased estimate of the variance of each figure, from its own draws; ``None`` where nothing
+            random remains, NaN where it is unknown (one draw).
+        draws: whatever was drawn for each example: probes, codes, noises (0 if none).
+        evaluations: network evaluations per example.
+        note: one line: what was done, and what the codec did to the kind.
+        freedom: degrees of freedom of ``variance``; infinite where it is known.
+        solver_error: by how much the solver's steps make the figures too high, in nats, the mean over a few examples, as
+            estimated from half the steps; NaN without a solver. It is no part of ``std_error``.
+        half_steps: how much higher the same figures are at half the steps, which the error stays below if the solver converges.
     """
 
     nats: Tensor
     kind: Kind
     dims: int = 1
-    std_error: Tensor | None = None
+    variance: Tensor | None = None
     draws: int = 0
     evaluations: float = 0.0
     note: str = ""
+    freedom: float = math.inf
+    solver_error: float = math.nan
+    half_steps: float = math.nan
+
+    @classmethod
+    def of_draws(cls, draws: Tensor, kind: Kind, note: str = "") -> LogProb:
+        """The mean of independent draws ``(n, B)``, with the variance of that mean; of one draw it is unknown (NaN)."""
+        n = len(draws)
+        variance = draws.var(0) / n if n > 1 else torch.full_like(draws[0], math.nan)
+        return cls(draws.mean(0), kind, variance=variance, draws=n, note=note, freedom=max(n - 1, 1))
+
+    @classmethod
+    def of_whole_draws(cls, draws: Sequence[LogProb]) -> LogProb:
+        """The mean of likelihoods that were each drawn whole, codec included: their spread alone is the error."""
+        n, first = len(draws), draws[0]
+        mean = cls.of_draws(torch.stack([draw.nats for draw in draws]), first.kind)
+        note = f"{first.note}; {n} draw{'s' * (n > 1)} of the codec for each example".lstrip("; ")
+        error, half = (sum(getattr(draw, name) for draw in draws) / n for name in ("solver_error", "half_steps"))
+        return dataclasses.replace(mean, draws=n * max(first.draws, 1), note=note, solver_error=error, half_steps=half)
+
+    @property
+    def std_error(self) -> Tensor | None:
+        """``(B,)``: two of these on either side hold 95 % of cases; ``None`` where nothing random remains.
+
+        Few draws know little of their own spread, so variances are pooled over all examples of this object and the error is
+        widened by Student's t (:func:`fourfold.uncertainty.pooled_error`): it is larger than the root of ``variance``
+        where examples are few.
+        """
+        return None if self.variance is None else pooled_error(self.variance, self.freedom)
 
     def __len__(self) -> int:
         return len(self.nats)
@@ -636,6 +676,15 @@ class LogProb:
         value: Tensor = getattr(self, table[unit])
         return value
 
+    def told(self, unit: str = "nats") -> str:
+        """The note in one line, with the solver's error in a unit of :meth:`in_unit` where there is one."""
+        if math.isnan(self.solver_error):
+            return self.note
+        errors = torch.tensor([self.solver_error, self.half_steps])
+        error, half = dataclasses.replace(self, nats=errors).in_unit(unit).tolist()
+        told = f"the solver's error is about {error:+.2g} {unit} (half the steps change it by {half:+.2g})"
+        return f"{self.note}; {told}".lstrip("; ")
+
     @classmethod
     def cat(cls, parts: Sequence[LogProb]) -> LogProb:
         """Join log-probabilities of batches; all must be of one kind.
@@ -645,13 +694,19 @@ class LogProb:
         """
         if len({part.kind for part in parts}) != 1:
             raise ValueError(f"log-probabilities of kinds {[str(part.kind) for part in parts]} cannot be joined")
-        errors = [part.std_error for part in parts if part.std_error is not None]
-        total = sum(len(part) for part in parts)
+        variances = [part.variance for part in parts if part.variance is not None]
+
+        def mean(name: str) -> float:
+            return sum(getattr(part, name) * len(part) for part in parts) / max(sum(map(len, parts)), 1)
+
         return dataclasses.replace(
             parts[0],
             nats=torch.cat([part.nats for part in parts]),
-            std_error=torch.cat(errors) if len(errors) == len(parts) else None,
-            evaluations=sum(part.evaluations * len(part) for part in parts) / max(total, 1),
+            variance=torch.cat(variances) if len(variances) == len(parts) else None,
+            evaluations=mean("evaluations"),
+            freedom=mean("freedom"),
+            solver_error=mean("solver_error"),
+            half_steps=mean("half_steps"),
         )
 
 
@@ -953,7 +1008,9 @@ class GenerativeModel(Part, nn.Module):
                 parts.append(self.codec.decode(z, noise))
         return torch.cat(parts)
 
-    def log_prob(self, x: Tensor, cond: Condition = None, seed: int = 0, batch_size: int = 256) -> LogProb:
+    def log_prob(
+        self, x: Tensor, cond: Condition = None, seed: int = 0, batch_size: int = 256, draws: int = 2
+    ) -> LogProb:
         """The typed log-probability of raw examples, codec included.
 
         Args:
@@ -961,35 +1018,52 @@ class GenerativeModel(Part, nn.Module):
             cond: class labels or captions as in :meth:`sample`.
             seed: fixes probes, importance samples and dequantisation.
             batch_size: rows per network call.
+            draws: how often a codec that draws is drawn from, the likelihood anew each time. Of one draw no example's error
+                is known; the mean over examples needs no more.
 
         Raises:
-            ValueError: if ``x`` does not belong to the space.
+            ValueError: if ``x`` does not belong to the space, or for draws < 1.
         """
+        if draws < 1:
+            raise ValueError(f"draws must be at least 1, not {draws}")
         self.space.check(x)
         labels = self._labels(len(x), cond)
         step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
         with _evaluating(self):
-            parts = [self._log_prob(x, labels, seed, i, min(i + step, len(x))) for i in range(0, len(x), step)]
+            parts = [self._log_prob(x, labels, seed, i, min(i + step, len(x)), draws) for i in range(0, len(x), step)]
         return dataclasses.replace(LogProb.cat(parts), dims=math.prod(x.shape[1:]))
 
-    def _log_prob(self, x: Tensor, labels: Tensor | None, seed: int, start: int, stop: int) -> LogProb:
+    def _log_prob(self, x: Tensor, labels: Tensor | None, seed: int, start: int, stop: int, draws: int) -> LogProb:
         noise = Noise(seed, start, stop, "score", self.device)
-        with torch.no_grad():
-            z, log_det = self.codec.encode(x[start:stop].to(self.device), noise)
-        batch = Batch(z, None if labels is None else labels[start:stop])
+        raw, cond = x[start:stop].to(self.device), None if labels is None else labels[start:stop]
         with count_evaluations(self.estimand) as count:
-            result = self.likelihood(view(self.estimand, self.likelihood.needs), batch, noise, self.objective)
+            result = self._draw(raw, cond, noise)
+            if self.codec.random and result.kind is not Kind.NONE:
+                others = [self._draw(raw, cond, noise) for _ in range(draws - 1)]
+                result = LogProb.of_whole_draws([result, *others])
         kind, note = self._of_raw(result.kind, result.note)
         rows = max(stop - start, 1)
         return dataclasses.replace(
-            result, nats=(result.nats + log_det).cpu(), kind=kind, note=note, evaluations=count.rows / rows
+            result,
+            nats=result.nats.cpu(),
+            variance=None if result.variance is None else result.variance.cpu(),
+            kind=kind,
+            note=note,
+            evaluations=count.rows / rows,
         )
+
+    def _draw(self, x: Tensor, cond: Tensor | None, noise: Noise) -> LogProb:
+        """One draw of the codec and of the likelihood of what it gave."""
+        with torch.no_grad():
+            z, log_det = self.codec.encode(x, noise)
+        result = self.likelihood(view(self.estimand, self.likelihood.needs), Batch(z, cond), noise, self.objective)
+        return dataclasses.replace(result, nats=result.nats + log_det)
 
     def _of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
         """What the codec makes of a kind: an exact likelihood of codes may only bound that of raw examples."""
         if not self.codec.bound or kind is Kind.NONE:
             return kind, note
-        return Kind.LOWER_BOUND if kind is Kind.EXACT else kind, f"{note}; {self.codec.bound}".lstrip("; ")
+        return kind.bounded, f"{note}; {self.codec.bound}".lstrip("; ")
 
     def _labels(self, n: int, cond: Condition) -> Tensor | None:
         if n < 1:

@@ -42,13 +42,28 @@ class Principle(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a number called "log-likelihood" is; two kinds are never ranked against each other unmarked."""
+    """What a number called "log-likelihood" is; two kinds are never ranked against each other unmarked.
+
+    ``ESTIMATED_BOUND`` estimates a lower bound: a solver or probes stand behind a codec that only bounds the likelihood of
+    raw examples (dequantised integers, a learned code), so that it has the error of an estimate and the gap of a bound.
+    """
 
     EXACT = "exact"
     LOWER_BOUND = "lower_bound"
     ESTIMATE = "estimate"
+    ESTIMATED_BOUND = "estimated_bound"
     UNNORMALISED = "unnormalised"
     NONE = "none"
+
+    @property
+    def bounded(self) -> Kind:
+        """The kind for raw examples where a number of this kind is of a code that only bounds their likelihood from below."""
+        return {Kind.EXACT: Kind.LOWER_BOUND, Kind.ESTIMATE: Kind.ESTIMATED_BOUND}.get(self, self)
+
+    @property
+    def words(self) -> str:
+        """As a person reads it: ``lower bound``."""
+        return self.value.replace("_", " ")
 
 
 class Cost(StrEnum):
@@ -164,9 +179,11 @@ _LIKELIHOOD_GIVES = {
     Kind.EXACT: "an exact likelihood",
     Kind.LOWER_BOUND: "a lower bound on the likelihood",
     Kind.ESTIMATE: "an estimate of the likelihood",
+    Kind.ESTIMATED_BOUND: "an estimate of a lower bound on the likelihood",
 }
 _LIKELIHOOD_LACKS = {
     Kind.LOWER_BOUND: "an unknown gap between the bound and the likelihood",
+    Kind.ESTIMATED_BOUND: "an unknown gap between the bound and the likelihood",
     Kind.UNNORMALISED: "an unknown normaliser",
     Kind.NONE: "no likelihood",
 }

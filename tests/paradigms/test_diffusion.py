@@ -244,11 +244,11 @@ def test_the_bound_of_a_wrong_model_is_lower():
     assert log_prob(diffusion.VariationalBound(32), wrong, x).nats.mean() < right - 0.1
 
 
-def test_the_standard_error_of_the_bound_is_its_spread_over_seeds():
+def test_the_variance_of_the_bound_is_its_spread_over_seeds():
     x = draw(4, 8)
     runs = [log_prob(diffusion.VariationalBound(8), gaussian(EDM()), x, seed) for seed in range(100)]
     spread = torch.stack([r.nats for r in runs]).std(0)
-    claimed = torch.stack([r.std_error.square() for r in runs]).mean(0).sqrt()
+    claimed = torch.stack([r.variance for r in runs]).mean(0).sqrt()
     assert torch.allclose(spread, claimed, rtol=0.35)
 
 

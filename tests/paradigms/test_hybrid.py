@@ -156,9 +156,9 @@ def test_the_bound_is_equal_for_every_example_where_the_posterior_is_exact(monke
     torch.testing.assert_close(hybrid_model().log_prob(x).nats, exact(x), atol=2e-4, rtol=1e-5)
 
 
-def test_an_estimate_stays_one_and_says_of_what():
+def test_an_estimate_behind_a_codec_is_one_of_a_bound_and_says_so():
     result = hybrid_model(kind=Kind.ESTIMATE).log_prob(draws(2))
-    assert result.kind is Kind.ESTIMATE
+    assert result.kind is Kind.ESTIMATED_BOUND
     assert "bound" in result.note
 
 
@@ -297,7 +297,7 @@ def test_behind_puts_a_paradigm_behind_any_codec():
     step = build("diffusion", Vectors(2), "xs")
     model = hybrid.behind(codec, step, Vectors(2))
     assert isinstance(model.likelihood, ProbabilityFlow)
-    assert model.log_prob(draws(3)).kind is Kind.ESTIMATE
+    assert model.log_prob(draws(3)).kind is Kind.ESTIMATED_BOUND
     assert model.sample(4).shape == (4, 2)
     game = hybrid.behind(codec, build("adversarial", Vectors(2), "xs"), Vectors(2))
     assert isinstance(game.sampler, OnePass)

@@ -120,8 +120,9 @@ class Comparison:
         rows.append(("floor", "", *map(_floor, (head, covered)), "", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(6)]
         table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-        side, end = ("≥", "least") if self.data["unit"] == "nats" else ("≤", "most")
-        marks = f"= exact, {side} a bound (the truth is at {end} this), ≈ an estimate, ~ unnormalised"
+        side, about, end = ("≥", "≳", "least") if self.data["unit"] == "nats" else ("≤", "≲", "most")
+        marks = f"= exact, {side} a bound (the truth is at {end} this), ≈ an estimate,"
+        marks += f"\n{about} an estimate of a bound, ~ unnormalised"
         kinds = f"in {self.data['unit']}; kinds are not ranked against each other; ± is half a 95 % interval"
         judged = f"all judged by {plural(self.n, 'sample')}; the floor is what training examples score"
         noted = ["! trained too little, or beside other work: see above"] if any(e.marks for e in self.entries) else []

@@ -17,7 +17,15 @@ from fourfold.vocabulary import Kind
 
 __all__ = ["Entry", "combine", "mark"]
 
-_MARKS = {Kind.EXACT: "=", Kind.LOWER_BOUND: "≤", Kind.ESTIMATE: "≈", Kind.UNNORMALISED: "~"}
+_MARKS = {
+    Kind.EXACT: "=",
+    Kind.LOWER_BOUND: "≤",
+    Kind.ESTIMATE: "≈",
+    Kind.ESTIMATED_BOUND: "≲",
+    Kind.UNNORMALISED: "~",
+}
+_HIGHER = {"≤": "≥", "≲": "≳"}
+"""A bound on log p from below is one from above where lower is better."""
 
 
 @final
@@ -104,9 +112,9 @@ class Entry:
 
 
 def mark(p: Score) -> str:
-    """``=``, ``≤``, ``≈``: a bound on the likelihood is one from the other side where lower is better."""
+    """``=``, ``≤``, ``≈``, ``≲``: a bound on the likelihood is one from the other side where lower is better."""
     sign = "" if p.kind is None else _MARKS.get(p.kind, "")
-    return "≥" if sign == "≤" and p.better == "higher" else sign
+    return _HIGHER.get(sign, sign) if p.better == "higher" else sign
 
 
 def combine(scores: Sequence[Score]) -> Score:

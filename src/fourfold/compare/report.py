@@ -159,7 +159,7 @@ def _kind_groups(views: Sequence[_View]) -> list[tuple[str, list[_View]]]:
     for view in views:
         score = view.entry.likelihood
         kind = Kind.NONE if score is None or score.kind is None else score.kind
-        groups.setdefault(kind.value.replace("_", " "), []).append(view)
+        groups.setdefault(kind.words, []).append(view)
     return list(groups.items())
 
 

@@ -105,7 +105,14 @@ class Run:
         labels = cond[start:stop] if each else cond  # type: ignore[index]
         return processes.gather(model.sample(stop - start, labels, seed, batch_size, start)).cpu()
 
-    def log_prob(self, x: Tensor | np.ndarray, cond: Condition = None, seed: int = 0, batch_size: int = 256) -> LogProb:
+    def log_prob(
+        self,
+        x: Tensor | np.ndarray,
+        cond: Condition = None,
+        seed: int = 0,
+        batch_size: int = 256,
+        draws: int = 2,
+    ) -> LogProb:
         """The typed log-probability of raw examples, see :meth:`fourfold.core.GenerativeModel.log_prob`.
 
         Args:
@@ -113,11 +120,13 @@ class Run:
             cond: a class by number or name, a caption, or one for each example.
             seed: fixes probes, importance samples and dequantisation.
             batch_size: rows per network call.
+            draws: how often a codec that draws is drawn from.
 
         Raises:
             ValueError: if ``x`` does not belong to the space, naming the row and column.
         """
-        return self.model.log_prob(raw_examples(x, self.model.space), condition(self.model, cond), seed, batch_size)
+        x = raw_examples(x, self.model.space)
+        return self.model.log_prob(x, condition(self.model, cond), seed, batch_size, draws)
 
     def examples(
         self,

@@ -20,9 +20,9 @@ def summary(result: LogProb, unit: str) -> str:
     error = math.nan if known is None else replace(result, nats=known).in_unit(unit).abs().max().item()
     if n > 1:  # the spread of the examples holds that of each
         error = values.std().item() / math.sqrt(n)
-    kind, interval = str(result.kind).replace("_", " "), "" if math.isnan(error) else f" ± {error:.4f}"
+    interval = "" if math.isnan(error) else f" ± {error:.4f}"
     number = "" if values.isnan().all() else f"{values.mean().item():.4f}{interval} {unit}, "
-    return f"{number}{kind}, {n} example{'s' * (n != 1)}"
+    return f"{number}{result.kind.words}, {n} example{'s' * (n != 1)}"
 
 
 def score_table(result: LogProb, unit: str) -> str:

@@ -23,7 +23,7 @@ from fourfold.metrics.frechet import frechet_distance
 from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.mmd import mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
-from fourfold.metrics.score import Score
+from fourfold.metrics.score import Score, t_quantile
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
@@ -236,7 +236,10 @@ def draw(
 def likelihood(
     model: GenerativeModel, dataset: Dataset, n: int = 1024, seed: int = 0, seconds: float | None = None
 ) -> Score:
-    """The mean likelihood of test examples in the unit of the space, with its kind and a 95 % interval over examples."""
+    """The mean likelihood of test examples in the unit of the space, with its kind and a 95 % interval over examples.
+
+    A codec that draws is drawn from once for each example: its error is part of the spread over examples.
+    """
     test = _windows(dataset, dataset.test)
     rows = _permutation(len(test))[:n]
     cond = test.cond[rows] if dataset.space.conditional and test.cond is not None else None
@@ -246,17 +249,18 @@ def likelihood(
     if result.kind is Kind.NONE:
         return Score("likelihood", math.nan, protocol=result.note, unit=unit, better=better, kind=Kind.NONE)
     values = result.in_unit(unit).double()
-    error = 1.96 * values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    n = len(values)
+    error = t_quantile(n) * values.std().item() / math.sqrt(n) if n > 1 else math.nan
     mean = values.mean().item()
     draws = f", {result.draws} draws each" if result.draws else ""
-    words = f"{len(values)} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.note}"
+    words = f"{n} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.told(unit)}"
     return Score(
         "likelihood",
         mean,
         mean - error,
         mean + error,
         math.nan,
-        len(values),
+        n,
         words.strip("; "),
         unit,
         better,
@@ -277,7 +281,7 @@ def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int,
         limit = math.inf if seconds is None or not parts else start + seconds
         try:
             with deadline(model, limit):
-                parts.append(model.log_prob(x[done : done + size], labels, seed=seed + done))
+                parts.append(model.log_prob(x[done : done + size], labels, seed=seed + done, draws=1))
         except TimeUp:
             break
         if parts[0].kind is Kind.NONE:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import Floor, Score, bootstrap
+from fourfold.metrics.score import GROUPS, Floor, Score, bootstrap, t_quantile
 
 __all__ = ["coverage", "density", "memorisation_ratio", "precision", "recall"]
 
+SPLITS = 20
+"""Times that samples and references are cut in halves for an interval over both."""
 _PLUS_FOUR = torch.tensor([[0.0], [0.0], [1.0], [1.0]], dtype=torch.float64)
 
 
@@ -26,16 +31,27 @@ def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | No
     Reference: Kynkaanniemi, Karras, Laine, Lehtinen, Aila 2019, https://arxiv.org/abs/1904.06991
     """
     floor = floor_of(train, len(x), lambda base: _part(_inside(base, y, k)))
-    return _share(f"precision[{features}]", _inside(x, y, k), _words(x, y, k, "samples"), floor)
+    hits = _inside(x, y, k)
+    value, (low, high) = _part(hits), _plus_four(hits)
+    words = f"{_words(x, y, k, 'samples')}: bootstrap with two hits and two misses added (Agresti, Coull 1998)"
+    return _share(f"precision[{features}]", value, low, high, len(x), len(y), words, floor)
 
 
 def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Score:
     """The share of references that lie within the k-th-neighbour ball of some sample; arguments as in :func:`precision`.
 
+    One sample's ball may hold many references: the interval is over samples and references (:func:`_of_references`).
+
     Reference: Kynkaanniemi, Karras, Laine, Lehtinen, Aila 2019, https://arxiv.org/abs/1904.06991
     """
     floor = floor_of(train, len(x), lambda base: _part(_inside(y, base, k)))
-    return _share(f"recall[{features}]", _inside(y, x, k), _words(x, y, k, "references"), floor)
+    _require(x, k)
+    among, between = _distances(x, x), _distances(y, x)
+
+    def hits(samples: Tensor, references: Tensor) -> Tensor:
+        return (between[references][:, samples] <= _kth(among[samples][:, samples], k)).any(1)
+
+    return _of_references(f"recall[{features}]", hits, x, y, k, floor)
 
 
 def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Score:
@@ -54,10 +70,18 @@ def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None
 def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Score:
     """The share of references whose k-th-neighbour ball (among references) holds a sample; arguments as before.
 
+    The interval is over samples and references (:func:`_of_references`).
+
     Reference: Naeem, Oh, Uh, Choi, Yoo 2020, https://arxiv.org/abs/2002.09797
     """
     floor = floor_of(train, len(x), lambda base: _part(_covered(base, y, k)))
-    return _share(f"coverage[{features}]", _covered(x, y, k), _words(x, y, k, "references"), floor)
+    _require(y, k)
+    among, between = _distances(y, y), _distances(x, y)
+
+    def hits(samples: Tensor, references: Tensor) -> Tensor:
+        return between[samples][:, references].amin(0) <= _kth(among[references][:, references], k)
+
+    return _of_references(f"coverage[{features}]", hits, x, y, k, floor)
 
 
 def memorisation_ratio(
@@ -90,13 +114,60 @@ def _part(hits: Tensor) -> float:
     return hits.double().mean().item()
 
 
-def _share(name: str, hits: Tensor, words: str, floor: Floor) -> Score:
-    """A share of points; two hits and two misses are added for its interval, so that a share of 0 or 1 has one too."""
-    terms = hits.double()[:, None]
-    _, low, high = bootstrap(_mean, torch.cat([terms, _PLUS_FOUR]))
-    value = _part(hits)
-    words = f"{words}: bootstrap with two hits and two misses added (Agresti, Coull 1998)"
-    score = Score(name, value, min(low, value), max(high, value), n=len(hits), protocol=words, better="higher")
+def _plus_four(hits: Tensor) -> tuple[float, float]:
+    """A bootstrap interval of a share; two hits and two misses are added, so that a share of 0 or 1 has one too."""
+    _, low, high = bootstrap(_mean, torch.cat([hits.double()[:, None], _PLUS_FOUR]))
+    return low, high
+
+
+def _of_references(
+    name: str, hits: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, k: int, floor: Floor
+) -> Score:
+    """A share of references ``θ``, with an interval over the draw of samples and of references.
+
+    Both are cut in halves at random, ``A`` and ``B``, whose shares are independent: ``Var θ = mean (θ(A) - θ(B))² / 4``.
+    In half of both, neighbours are as many as before, so the variance is that of the same regime. The interval is
+    ``θ ± t_9 sd``, and never narrower than the bootstrap over references (:func:`_plus_four`).
+
+    Args:
+        name: of the score.
+        hits: of rows of samples and rows of references: which of these references are hit.
+        x: features of samples, ``(n, D)``.
+        y: features of references, ``(m, D)``.
+        k: which neighbour.
+        floor: of the score.
+
+    Reference: McCarthy 1969, Pseudo-Replication: Half Samples, https://doi.org/10.2307/1402116
+    """
+    n, m = len(x), len(y)
+    every = hits(torch.arange(n), torch.arange(m))
+    value, (low, high) = _part(every), _plus_four(every)
+    over = "references (too few samples for more)"
+    if min(n, m) // 2 > k:
+        half = t_quantile(GROUPS) * _half_sample_error(hits, n, m)
+        low, high, over = min(low, value - half), max(high, value + half), "samples and references: half-samples"
+    words = (
+        f"k = {k}; {n} samples against {m} references; interval over {over}, and at least the bootstrap over references"
+    )
+    return _share(
+        name, value, low, high, n, m, f"{words} with two hits and two misses added (Agresti, Coull 1998)", floor
+    )
+
+
+def _half_sample_error(hits: Callable[[Tensor, Tensor], Tensor], n: int, m: int) -> float:
+    """The standard deviation of a share of references over draws of ``n`` samples and ``m`` references."""
+    generator, squares = torch.Generator().manual_seed(0), []
+    for _ in range(SPLITS):
+        a, b = torch.randperm(n, generator=generator), torch.randperm(m, generator=generator)
+        first, second = (_part(hits(a[i::2][: n // 2], b[i::2][: m // 2])) for i in (0, 1))
+        squares.append((first - second) ** 2)
+    return math.sqrt(sum(squares) / (4 * SPLITS))
+
+
+def _share(name: str, value: float, low: float, high: float, n: int, m: int, words: str, floor: Floor) -> Score:
+    """A share of ``n`` samples or ``m`` references, of which no interval leaves 0 to 1."""
+    low, high = max(min(low, value), 0.0), min(max(high, value), 1.0)
+    score = Score(name, value, low, high, n=n, protocol=words, better="higher", references=m)
     return score.beside(Floor(floor.value, max(floor.low, 0.0), min(floor.high, 1.0)))
 
 
@@ -118,13 +189,22 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(a.double() - centre, b.double() - centre)
 
 
-def _radii(points: Tensor, k: int) -> Tensor:
-    """The distance of each point to its k-th neighbour, itself left out."""
+def _require(points: Tensor, k: int) -> None:
     if len(points) <= k:
         raise ValueError(
             f"the {k}-th neighbour needs more than {k} examples, not {len(points)}: use more, or a smaller k"
         )
-    return _distances(points, points).fill_diagonal_(0).kthvalue(k + 1, dim=1).values
+
+
+def _kth(distances: Tensor, k: int) -> Tensor:
+    """The distance of each point to its k-th neighbour, itself left out, from a copy of the distances between all."""
+    return distances.fill_diagonal_(0).kthvalue(k + 1, dim=1).values
+
+
+def _radii(points: Tensor, k: int) -> Tensor:
+    """The distance of each point to its k-th neighbour, itself left out."""
+    _require(points, k)
+    return _kth(_distances(points, points), k)
 
 
 def _inside(a: Tensor, b: Tensor, k: int) -> Tensor:

@@ -11,13 +11,13 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
+from fourfold.uncertainty import student_t
 from fourfold.vocabulary import Kind
 
 __all__ = ["GROUPS", "Floor", "Score", "bootstrap", "jackknife", "t_quantile"]
 
 GROUPS = 10
 """Groups of a jackknife."""
-_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09)
 
 
 class Floor(NamedTuple):
@@ -45,6 +45,7 @@ class Score:
         kind: what kind of number a likelihood is; ``None`` for all else.
         floor_low, floor_high: the interval that holds the score of ``n`` new examples of the data in 95 % of cases; NaN
             where the floor was drawn once. A score in it, or beyond it on the better side, is as good as the data's own.
+        references: how many examples of the data the samples were held against, where the score is a share of either.
     """
 
     name: str
@@ -59,13 +60,15 @@ class Score:
     kind: Kind | None = None
     floor_low: float = math.nan
     floor_high: float = math.nan
+    references: int = 0
 
     def __str__(self) -> str:
         interval = f" [{self.low:.4g}, {self.high:.4g}]" if math.isfinite(self.low) else ""
         spread = f" [{self.floor_low:.4g}, {self.floor_high:.4g}]" if math.isfinite(self.floor_low) else ""
         floor = f", floor {self.floor:.4g}{spread}" if math.isfinite(self.floor) else ""
-        kind = f" ({str(self.kind).replace('_', ' ')})" if self.kind is not None else ""
-        counted = f" (n = {self.n})" if self.n else ""
+        kind = f" ({self.kind.words})" if self.kind is not None else ""
+        against = f", {self.references} references" if self.references else ""
+        counted = f" (n = {self.n}{against})" if self.n else ""
         return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}".rstrip() + f"{floor}{counted}"
 
     def beside(self, floor: Floor) -> Score:
@@ -87,7 +90,7 @@ class Score:
         numbers = ("value", "low", "high", "floor", "floor_low", "floor_high")
         known: dict[str, Any] = {**record, **{k: math.nan for k in numbers if record.get(k) is None}}
         score = cls(**{**known, "kind": None if record.get("kind") is None else Kind(record["kind"])})
-        plain = all(type(getattr(score, k)) in (int, float) for k in (*numbers, "n"))
+        plain = all(type(getattr(score, k)) in (int, float) for k in (*numbers, "n", "references"))
         if not plain or not all(type(getattr(score, k)) is str for k in ("name", "protocol", "unit", "better")):
             raise ValueError(f"not the record of a score: {str(record)[:80]}")
         return score
@@ -121,7 +124,7 @@ def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS
 
 def t_quantile(groups: int) -> float:
     """The 97.5 % point of Student's t with ``groups - 1`` degrees of freedom."""
-    return _T[groups - 2] if groups - 2 < len(_T) else 1.96
+    return student_t(groups - 1)
 
 
 def bootstrap(

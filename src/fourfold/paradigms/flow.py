@@ -551,7 +551,7 @@ class VariationalDequantisation(Likelihood):
     """``log P(x) >= E_q(u|x) [log p(x + u) - log q(u | x)]`` with the dequantiser that training left in its objective.
 
     Attributes:
-        draws: noises drawn for each example; from two on there is a standard error.
+        draws: noises drawn for each example; from two on their error is known.
     """
 
     needs: ClassVar[type[Estimand]] = Bijection
@@ -568,10 +568,8 @@ class VariationalDequantisation(Likelihood):
             raise TypeError(
                 f"VariationalDequantisation needs a VariationalLikelihood, not a {type(objective).__name__}"
             )
-        draws = torch.stack([self._draw(estimand, batch, noise, objective) for _ in range(self.draws)], 1)
-        error = draws.std(1) / math.sqrt(self.draws) if self.draws > 1 else None
-        note = f"learned dequantisation, {self.draws} draws"
-        return LogProb(draws.mean(1), Kind.LOWER_BOUND, std_error=error, draws=self.draws, note=note)
+        draws = torch.stack([self._draw(estimand, batch, noise, objective) for _ in range(self.draws)])
+        return LogProb.of_draws(draws, Kind.LOWER_BOUND, f"learned dequantisation, {self.draws} draws")
 
     def _draw(self, estimand: Bijection, batch: Batch, noise: Noise, objective: VariationalLikelihood) -> Tensor:
         z, log_q = requantised(objective.dequantiser, batch.x, noise.normal(*batch.x.shape[1:]), objective.levels)

@@ -138,7 +138,7 @@ def latent_diffusion(space: Space, size: str, transformer: bool = False) -> Gene
         widths, blocks = preset.widths[:deep], preset.blocks[:deep]
         net = UNet(channels, widths, blocks, 1, images.classes, 2 * preset.widths[0], 1, text)
     estimand = Preconditioned(net, codec.event, EDM(), 1.0)
-    objective, likelihood = Denoising(mean=-0.4, std=1.2, sigma_data=1.0), ProbabilityFlow(preset.solver_steps)
+    objective, likelihood = Denoising(mean=-0.4, std=1.2, sigma_data=1.0), ProbabilityFlow(preset.solver_steps, 2)
     return GenerativeModel(images, codec, estimand, objective, DPMSolver(), likelihood, preset.training)
 
 

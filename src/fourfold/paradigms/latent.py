@@ -789,7 +789,7 @@ def _log_weights(decoder: CodedDecoder, batch: Batch, noise: Noise, objective: O
 @final
 @dataclass(frozen=True)
 class Elbo(Likelihood):
-    """``E_q[log p(x, u) - log q(u | x)] <= log p(x)``, averaged over ``draws`` codes; one draw has no standard error."""
+    """``E_q[log p(x, u) - log q(u | x)] <= log p(x)``, averaged over ``draws`` codes; of one draw the error is unknown."""
 
     needs = CodedDecoder
     kind = Kind.LOWER_BOUND
@@ -803,9 +803,8 @@ class Elbo(Likelihood):
 
     def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = _log_weights(estimand, batch, noise, objective, self.draws)
-        error = w.std(0) / math.sqrt(self.draws) if self.draws > 1 else torch.full_like(w[0], math.nan)
         note = f"evidence lower bound, {self.draws} draw{'s' * (self.draws > 1)} of the code per example"
-        return LogProb(w.mean(0), Kind.LOWER_BOUND, std_error=error, draws=self.draws, note=note)
+        return LogProb.of_draws(w, Kind.LOWER_BOUND, note)
 
 
 @final
@@ -813,7 +812,7 @@ class Elbo(Likelihood):
 class ImportanceWeighted(Likelihood):
     """``log (1/K) sum_k p(x, u_k) / q(u_k | x)``: in expectation below ``log p(x)``, and tighter as K grows.
 
-    The standard error is the delta method's: that of the mean weight, relative to it.
+    Its variance is the delta method's: that of the mean weight, relative to it.
 
     Reference: Burda, Grosse, Salakhutdinov 2016, Importance Weighted Autoencoders (https://arxiv.org/abs/1509.00519).
     """
@@ -829,10 +828,9 @@ class ImportanceWeighted(Likelihood):
     def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = _log_weights(estimand, batch, noise, objective, self.K)
         nats = torch.logsumexp(w, 0) - math.log(self.K)
-        relative = (w - nats).exp()
-        error = relative.std(0) / math.sqrt(self.K) if self.K > 1 else torch.full_like(nats, math.nan)
         note = f"importance weighted bound, K = {self.K} codes per example"
-        return LogProb(nats, Kind.LOWER_BOUND, std_error=error, draws=self.K, note=note)
+        relative = LogProb.of_draws((w - nats).exp(), Kind.LOWER_BOUND, note)
+        return replace(relative, nats=nats)
 
 
 @final

@@ -1,0 +1,427 @@
+"""Known truths: what fourfold reports of models and data whose answer is known, and how often its error bars hold.
+
+Usage: python benchmarks/known.py [--only bounds,diffusion,...] [--seeds 40] [--out benchmarks/results/known.json]
+
+Nothing is trained. A denoiser, a decoder, a flow or an energy in closed form stands in a network's seat, and each figure is
+drawn again with many seeds. A row says what it is, the truth, the mean figure, the standard deviation over seeds as a
+multiple of the mean standard error, and the share of cases that lie within two standard errors of their own mean over seeds
+(of intervals: the share that holds the mean, or the truth where it is known). 95 % is right; 'none' says that figures vary
+and no error is given. Between them stands the error that an ODE solver reports of itself. What the first two columns differ
+by beyond all of this is the gap of a bound, which is no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+import json
+import math
+import os
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.codecs import Dequantised, LearnedCodec, Standardised
+from fourfold.core import Codec, GenerativeModel, Likelihood, Space
+from fourfold.data import GaussianDenoiser, MixtureDenoiser, load
+from fourfold.data.densities import GaussianMixture
+from fourfold.estimands import Bijection, Denoiser
+from fourfold.metrics import Score, coverage, density, frechet_distance, mmd, precision, recall
+from fourfold.paradigms import flow
+from fourfold.paradigms.diffusion import Denoising, VariationalBound
+from fourfold.paradigms.energy import Tilted
+from fourfold.paradigms.latent import CodeDecoder, Elbo, Gaussians, ImportanceWeighted, PriorThenDecode
+from fourfold.paradigms.latent import VariationalBound as Inferred
+from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
+from fourfold.samplers.ais import bracket_log_z
+from fourfold.samplers.likelihood import ProbabilityFlow
+from fourfold.samplers.ode import DPMSolver
+from fourfold.samplers.reference import Normal
+from fourfold.spaces import Images, Vectors
+
+PATHS = (EDM(), VE(), VP(), SubVP(), Cosine(), RectifiedFlow())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: model and likelihood, or data and measure.
+        truth: what an exact answer would be, on average; NaN where it is not known.
+        figure: the mean of what is reported.
+        ratio: standard deviation over seeds by mean standard error; NaN where nothing is random, infinite where there is no error.
+        share: of cases within two standard errors.
+        cases: how many there were.
+        solver: the solver's error, as it is reported, in nats.
+    """
+
+    what: str
+    truth: float
+    figure: float
+    ratio: float = math.nan
+    share: float = math.nan
+    cases: int = 0
+    solver: float = math.nan
+
+
+# --- log-probabilities ------------------------------------------------------------------------------------------------
+
+
+def scored(what: str, model: GenerativeModel, x: Tensor, truth: Tensor | float, seeds: int) -> Row:
+    """Score the same examples with many seeds."""
+    runs = [model.log_prob(x, seed=seed) for seed in range(seeds)]
+    nats = torch.stack([run.nats for run in runs]).double()
+    known = float(torch.as_tensor(truth).double().mean())
+    solver = float(getattr(runs[0], "solver_error", math.nan))
+    if seeds == 1 or bool((nats[0] == nats[1]).all()):
+        return Row(what, known, float(nats.mean()), solver=solver)
+    if runs[0].std_error is None:
+        return Row(what, known, float(nats.mean()), math.inf, 0.0, nats.numel(), solver)
+    if bool(runs[0].std_error.isnan().all()):
+        return Row(what, known, float(nats.mean()), cases=nats.numel(), solver=solver)
+    errors = torch.stack([run.std_error for run in runs]).double()
+    deviation = (nats - nats.mean(0)).abs() * math.sqrt(seeds / (seeds - 1))
+    ratio = float(nats.std(0).mean() / errors.mean())
+    return Row(
+        what, known, float(nats.mean()), ratio, float((deviation <= 2 * errors).double().mean()), nats.numel(), solver
+    )
+
+
+class FixedGaussian:
+    """x ~ N(h, sigma^2 I)."""
+
+    values = 1
+
+    def __init__(self, sigma: float) -> None:
+        self.sigma = sigma
+
+    def __call__(self, h: Tensor) -> Gaussians:
+        return Gaussians(h, torch.full_like(h, math.log(self.sigma)))
+
+
+class Affine(nn.Module):
+    """``x W^T + b`` and, of an encoder, constant scales beside it."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, log_scale: Tensor | None = None) -> None:
+        super().__init__()
+        # Scales are squashed where they are read: 4.5 tanh(raw / 4.5) - 2.5.
+        raw = None if log_scale is None else 4.5 * torch.atanh((log_scale + 2.5) / 4.5)
+        for name, value in (("weight", weight), ("bias", bias), ("raw", raw)):
+            self.register_buffer(name, value)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        mean = x @ self.weight.T + self.bias
+        return mean if self.raw is None else torch.cat([mean, self.raw.expand(len(x), -1)], 1)
+
+
+class LinearGaussian:
+    """``u ~ N(0, I)``, ``x = A u + N(0, sigma^2 I)`` with orthogonal columns of ``A``, and a posterior shifted and widened.
+
+    ``log p(x)`` is that of one Gaussian; the gap of the evidence lower bound is the divergence of two.
+    """
+
+    def __init__(
+        self, dim: int = 4, codes: int = 2, sigma: float = 0.7, shift: float = 0.4, widen: float = 0.3
+    ) -> None:
+        generator = torch.Generator().manual_seed(0)
+        q, _ = torch.linalg.qr(torch.randn(dim, codes, generator=generator))
+        self.a, self.sigma, self.space = q * torch.linspace(1.5, 0.5, codes), sigma, Vectors(dim)
+        variance = 1 / (1 + self.a.square().sum(0) / sigma**2)
+        mean = (self.a * variance / sigma**2).T
+        self.exact = torch.distributions.MultivariateNormal(
+            torch.zeros(dim), self.a @ self.a.T + sigma**2 * torch.eye(dim)
+        )
+        divergence = (math.exp(2 * widen) - 1) / 2 - widen + shift**2 / (2 * variance)
+        self.gap = float(divergence.sum())
+        self.encoder = Affine(mean, torch.full((codes,), shift), variance.log() / 2 + widen)
+        self.decoder = CodeDecoder(Affine(self.a, torch.zeros(dim)), FixedGaussian(sigma), (dim,), codes)
+
+    def model(self, likelihood: Likelihood) -> GenerativeModel:
+        objective = Inferred(self.encoder)
+        codec = Standardised(self.space)
+        return GenerativeModel(self.space, codec, self.decoder, objective, PriorThenDecode(), likelihood)
+
+    def sample(self, n: int, seed: int = 1) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        u = torch.randn(n, self.a.shape[1], generator=generator)
+        return u @ self.a.T + self.sigma * torch.randn(n, len(self.a), generator=generator)
+
+
+def bounds(seeds: int, examples: int) -> Iterator[Row]:
+    """A linear-Gaussian variational autoencoder."""
+    known = LinearGaussian()
+    x = known.sample(4 * examples)
+    truth = known.exact.log_prob(x)
+    for draws in (2, 32):
+        yield scored(f"VAE, ELBO, {draws} draws", known.model(Elbo(draws)), x, truth - known.gap, seeds)
+    for k in (1, 8, 64, 1024):
+        part = x if k < 1024 else x[:examples]
+        row = scored(f"VAE, IWAE, K = {k}", known.model(ImportanceWeighted(k)), part, truth[: len(part)], seeds)
+        yield row
+
+
+def mixture(dim: int) -> tuple[GaussianMixture, Tensor]:
+    """A mixture of three Gaussians with full covariances, and draws of it."""
+    generator = torch.Generator().manual_seed(0)
+    roots = torch.randn(3, dim, dim, generator=generator).double() / 2
+    covariances = roots @ roots.mT + 0.05 * torch.eye(dim)
+    means = torch.randn(3, dim, generator=generator)
+    known = GaussianMixture([0.5, 0.3, 0.2], means, covariances)
+    return known, known.sample(512, generator)[0].float()
+
+
+def of_denoiser(
+    denoiser: Denoiser, likelihood: Likelihood, space: Space, codec: Codec | None = None
+) -> GenerativeModel:
+    parts = (denoiser, Denoising(), DPMSolver(), likelihood)
+    return GenerativeModel(space, Standardised(space) if codec is None else codec, *parts)
+
+
+def diffusion(seeds: int, examples: int) -> Iterator[Row]:
+    """Exact denoisers of mixtures, over all paths."""
+    likelihoods: Mapping[str, tuple[Likelihood, int]] = {
+        "bound, 32 levels": (VariationalBound(32), seeds),
+        "ODE, exact trace": (ProbabilityFlow(24, None), 1),
+        "ODE, 4 probes": (ProbabilityFlow(24, 4), max(seeds // 2, 2)),
+    }
+    for dim, paths in ((2, PATHS), (8, (EDM(), RectifiedFlow()))):
+        known, draws = mixture(dim)
+        x = draws[:examples]
+        for path, (name, (likelihood, times)) in itertools.product(paths, likelihoods.items()):
+            model = of_denoiser(MixtureDenoiser.of(path, known), likelihood, Vectors(dim))
+            yield scored(f"{type(path).__name__}, d={dim}, {name}", model, x, known.log_prob(x), times)
+    known, x = mixture(8)
+    for steps in (12, 24, 96):
+        model = of_denoiser(MixtureDenoiser.of(EDM(), known), ProbabilityFlow(steps, None), Vectors(8))
+        yield scored(f"EDM, d = 8, ODE, {steps} steps", model, x[:examples], known.log_prob(x[:examples]), 1)
+
+
+def hybrid(seeds: int, examples: int) -> Iterator[Row]:
+    """Exact denoisers of the codes of a linear-Gaussian autoencoder: the gap is that of its posterior alone."""
+    known = LinearGaussian(dim=2, sigma=0.4, shift=0.2, widen=0.3)
+    codec = LearnedCodec(known.model(Elbo()))
+    codec.mean.copy_(torch.tensor([0.2, -0.7]))
+    codec.scale.copy_(torch.tensor([1.3, 0.6]))
+    mean, scale = (-codec.mean / codec.scale).tolist(), torch.diag(1 / codec.scale**2).tolist()
+    x = known.sample(examples)
+    truth = known.exact.log_prob(x) - known.gap
+    for path in (EDM(), RectifiedFlow()):
+        for name, likelihood in (
+            ("bound", VariationalBound(32)),
+            ("ODE, exact trace", ProbabilityFlow(24, None)),
+            ("ODE, 4 probes", ProbabilityFlow(24, 4)),
+        ):
+            model = of_denoiser(GaussianDenoiser(path, mean, scale), likelihood, Vectors(2), codec)
+            yield scored(f"latent {type(path).__name__}, {name}", model, x, truth, seeds)
+
+
+# --- dequantised integers ---------------------------------------------------------------------------------------------
+
+SPREAD = 0.6
+"""Standard deviation of the normal density of dequantised pixels."""
+
+
+class Scaled(Bijection):
+    """``x = SPREAD z``."""
+
+    def __init__(self, event: tuple[int, ...]) -> None:
+        super().__init__()
+        self.event, self.latent, self.net = event, event, nn.Identity()
+
+    def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        return SPREAD * z
+
+    def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x / SPREAD, torch.full((len(x),), -x[0].numel() * math.log(SPREAD))
+
+
+class Flattened(Denoiser):
+    """The exact denoiser of ``N(0, SPREAD^2 I)`` for images."""
+
+    def __init__(self, event: tuple[int, ...]) -> None:
+        super().__init__()
+        dim = math.prod(event)
+        self.path, self.event = EDM(), event
+        self.net = GaussianDenoiser(self.path, [0.0] * dim, (SPREAD**2 * torch.eye(dim)).tolist())
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net(x_t.flatten(1), t).view_as(x_t)
+
+
+def dequantised_bound(x: Tensor, levels: int) -> Tensor:
+    """``E_u log N(z; 0, SPREAD^2 I) + log |det|`` in closed form, ``(B,)``: ``E z^2 = middle^2 + width^2 / 12``."""
+    width = 2 / levels
+    middle = (x.double() + 0.5) * width - 1
+    each = -(middle.square() + width**2 / 12) / (2 * SPREAD**2) - math.log(SPREAD) - 0.5 * math.log(2 * math.pi)
+    return (each + math.log(width)).flatten(1).sum(1)
+
+
+def dequantised(seeds: int, examples: int) -> Iterator[Row]:
+    """Densities of dequantised pixels, which bound a mass."""
+    space = Images(1, 4, 4, levels=4)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(4, (examples, *space.shape), generator=generator).to(torch.uint8)
+    truth = dequantised_bound(x, 4)
+    parts = (flow.MaximumLikelihood(), flow.NoiseThenMap(), flow.ExactDensity())
+    exact = GenerativeModel(space, Dequantised(space), Scaled(space.shape), *parts)
+    yield scored("dequantised flow", exact, x, truth, seeds)
+    for name, likelihood, times in (
+        ("bound", VariationalBound(32), seeds),
+        ("ODE, 2 probes", ProbabilityFlow(12, 2), 20),
+    ):
+        model = of_denoiser(Flattened(space.shape), likelihood, space, Dequantised(space))
+        yield scored(f"dequantised diffusion, {name}", model, x, truth, times)
+
+
+# --- normalisers and entropies ----------------------------------------------------------------------------------------
+
+
+class LogRatio(nn.Module):
+    """``log p(x) - log q(x) + log Z``: the tilt that makes of a reference the known density, times ``Z``."""
+
+    def __init__(self, known: GaussianMixture, reference: Normal, log_z: float) -> None:
+        super().__init__()
+        self.known, self.reference, self.log_z = known, reference, log_z
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return (self.known.log_prob(x) - self.reference.log_prob(x)).float() + self.log_z
+
+
+def normalisers(seeds: int, examples: int) -> Iterator[Row]:
+    """Annealing both ways, where log Z is known."""
+    known = GaussianMixture([0.4, 0.6], [[-2.0], [2.0]], [[[0.5]], [[0.8]]])
+    reference, log_z = Normal((1,), 3.0), 1.7
+    energy = Tilted(LogRatio(known, reference, log_z), (1,), reference)
+    runs = []
+    for seed in range(seeds):
+        samples = known.sample(100, torch.Generator().manual_seed(seed))[0].float()
+        runs.append(bracket_log_z(energy, chains=100, temperatures=40, samples=samples, seed=seed))
+    ends = {"lower": "AIS, forwards", "upper": "AIS, in reverse"}
+    for end, what in ends.items():
+        values = torch.tensor([getattr(run, end) for run in runs], dtype=torch.float64)
+        errors = torch.tensor([getattr(run, f"{end}_error") for run in runs], dtype=torch.float64)
+        share = ((values - log_z).abs() <= 2 * errors).double().mean()
+        yield Row(what, log_z, float(values.mean()), float(values.std() / errors.mean()), float(share), seeds)
+    held = [low <= log_z <= high for low, high in (run.interval(2) for run in runs)]
+    middle = sum((run.lower + run.upper) / 2 for run in runs) / seeds
+    yield Row("AIS, the bracket of both", log_z, middle, share=sum(held) / seeds, cases=seeds)
+
+
+def entropies(seeds: int, examples: int) -> Iterator[Row]:
+    """Mean log-densities of test splits of the built-in sets, against the entropy by quadrature."""
+    line = (torch.arange(600).double() + 0.5) / 600 * 24 - 12
+    points = torch.cartesian_prod(line, line)
+    for name in ("eight-gaussians", "gaussian-mixture", "checkerboard"):
+        sets = [load(name, seed=seed) for seed in range(max(seeds // 2, 2))]
+        log_p = sets[0].density.log_prob(points)
+        mass = log_p.exp()
+        entropy = -float(torch.where(mass > 0, mass * log_p, 0.0).sum() / mass.sum())
+        nats = [data.density.log_prob(data.test.x) for data in sets]
+        values = torch.stack([-value.mean() for value in nats])
+        errors = torch.stack([value.std() / math.sqrt(len(value)) for value in nats])
+        if not bool(errors.max() > 1e-9):
+            yield Row(f"{name}, entropy", entropy, float(values.mean()))
+            continue
+        share = ((values - entropy).abs() <= 2 * errors).double().mean()
+        ratio = float(values.std() / errors.mean())
+        yield Row(f"{name}, entropy", entropy, float(values.mean()), ratio, float(share), len(sets))
+
+
+# --- intervals of measures --------------------------------------------------------------------------------------------
+
+
+def held(what: str, scores: list[Score], truth: float = math.nan) -> Row:
+    """How often the interval of a score holds the truth, or its own mean where that is not known."""
+    values = torch.tensor([score.value for score in scores], dtype=torch.float64)
+    mean = float(values.mean())
+    target = mean if math.isnan(truth) else truth
+    share = sum(score.low <= target <= score.high for score in scores) / len(scores)
+    error = sum((score.high - score.low) / 2 / 1.96 for score in scores) / len(scores)
+    return Row(what, truth, mean, float(values.std()) / error, share, len(scores))
+
+
+def measures(seeds: int, examples: int) -> Iterator[Row]:
+    """Precision, recall, density and coverage of new samples against new references; distances against fixed ones."""
+    m = 180
+    for n, dim, scale in ((64, 8, 1.0), (180, 8, 1.0), (180, 8, 0.7), (180, 2, 1.0)):
+        generator = torch.Generator().manual_seed(n)
+        pairs = [
+            (scale * torch.randn(n, dim, generator=generator), torch.randn(m, dim, generator=generator))
+            for _ in range(3 * seeds)
+        ]
+        about = f"n = {n}, d = {dim}, scale {scale:g}"
+        equal = 1 - math.prod((m - i) / (m + n - i) for i in range(1, 6)) if scale == 1 else math.nan
+        yield held(f"coverage, {about}", [coverage(x, y, features="f") for x, y in pairs], equal)
+        yield held(f"recall, {about}", [recall(x, y, features="f") for x, y in pairs])
+        if (n, scale) == (180, 0.7):
+            yield held(f"precision, {about}", [precision(x, y, features="f") for x, y in pairs])
+            yield held(f"density, {about}", [density(x, y, features="f") for x, y in pairs])
+    y = torch.randn(m, 8, generator=torch.Generator().manual_seed(0))
+    for scale in (1.0, 0.7):
+        generator = torch.Generator().manual_seed(1)
+        samples = [scale * torch.randn(m, 8, generator=generator) for _ in range(3 * seeds)]
+        yield held(f"Frechet distance, scale {scale:g}", [frechet_distance(x, y, features="f") for x in samples])
+        yield held(f"MMD, scale {scale:g}", [mmd(x, y, features="f") for x in samples])
+
+
+SUITE: Mapping[str, Callable[[int, int], Iterator[Row]]] = {
+    "bounds": bounds,
+    "diffusion": diffusion,
+    "hybrid": hybrid,
+    "dequantised": dequantised,
+    "normalisers": normalisers,
+    "entropies": entropies,
+    "measures": measures,
+}
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def line(row: Row) -> str:
+    """A row in at most 80 columns."""
+
+    def told(value: float, form: str) -> str:
+        return "none" if math.isinf(value) else "" if math.isnan(value) else format(value, form)
+
+    cells = (told(row.truth, ".4f"), told(row.figure, ".4f"), told(row.solver, "+.4f"), told(row.ratio, ".2f"))
+    return _cells(row.what, *cells, told(100 * row.share, ".1f"))
+
+
+def _cells(what: str, truth: str, figure: str, solver: str, ratio: str, share: str) -> str:
+    return f"{what:<38}{truth:>10}{figure:>10}{solver:>9}{ratio:>6}{share:>7}".rstrip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=",".join(SUITE), help="parts of the suite, separated by commas")
+    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--examples", type=int, default=64)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_name("results") / "known.json")
+    arguments = parser.parse_args()
+    rows = []
+    print(_cells("", "truth", "figure", "solver", "sd/se", "2 se %"))
+    for name in arguments.only.split(","):
+        for row in SUITE[name](arguments.seeds, arguments.examples):
+            rows.append({"part": name, **asdict(row)})
+            print(line(row), flush=True)
+    plain = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
+    about = {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "seeds": arguments.seeds,
+        "examples": arguments.examples,
+    }
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps({**about, "rows": plain}, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

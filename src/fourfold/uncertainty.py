@@ -1,0 +1,62 @@
+"""How far an estimate may be off: Student's t, and variances pooled over examples."""
+
+from __future__ import annotations
+
+import bisect
+import math
+
+from torch import Tensor
+
+__all__ = ["pooled_error", "student_t"]
+
+_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.18, 2.13, 2.09, 2.04, 2.00, 1.96)
+_FREEDOM = (*range(1, 11), 12, 15, 20, 30, 60, math.inf)
+
+
+def student_t(freedom: float) -> float:
+    """The 97.5 % point of Student's t, between tabled degrees of freedom linear in their reciprocal; 1.96 for ``inf``.
+
+    Raises:
+        ValueError: for less than one degree of freedom.
+    """
+    if not freedom >= 1:
+        raise ValueError(f"Student's t needs at least 1 degree of freedom, not {freedom}")
+    i = min(bisect.bisect_right(_FREEDOM, freedom), len(_FREEDOM) - 1)
+    low, high = 1 / _FREEDOM[i - 1], 1 / _FREEDOM[i]
+    share = (low - 1 / freedom) / (low - high)
+    return _T[i - 1] + share * (_T[i] - _T[i - 1])
+
+
+def pooled_error(variance: Tensor, freedom: float) -> Tensor:
+    """Standard errors ``(B,)`` of which two hold 95 %, although each variance ``v_i`` is itself an estimate.
+
+    A variance from two draws says little, so those of all examples are weighed together: around their mean ``m`` the true
+    ones are taken to vary by an inverse gamma law of ``f_0`` degrees of freedom, given ``f`` of each estimate,
+
+        f_0 = 4 + 4 / c,   c = mean(v^2) / ((1 + 2 / f) m^2) - 1
+        s_i^2 = ((f_0 - 2) m + f v_i) / (f_0 + f)
+        error_i = s_i t(F) / 1.96,   F = min(f_0 + f, B f)
+
+    with the 97.5 % point ``t`` of Student's distribution. One example alone has ``s = v`` and ``F = f``; many alike have
+    ``s = m``, and ``F`` grows to infinity. ``c`` would be the squared coefficient of variation of the true variances if
+    draws were normal, and ``f_0 = 4 + 2 / c`` then; half of it is put down to tails heavier than that, as is best by the
+    coverage that ``benchmarks/known.py`` measures.
+
+    Args:
+        variance: ``(B,)`` unbiased estimates of the variance of each figure; NaN where unknown.
+        freedom: degrees of freedom of each; ``inf`` where variances are known.
+
+    Reference: Smyth 2004, Linear Models and Empirical Bayes Methods for Assessing Differential Expression,
+    https://doi.org/10.2202/1544-6115.1027 (there by moments of log v, which a pair of equal draws would spoil).
+    """
+    v, known = variance.double(), variance.double()[variance.isfinite()]
+    if math.isinf(freedom) or not float(known.sum()) > 0:
+        return variance.sqrt()
+    if len(known) == 1:
+        return (v.sqrt() * (student_t(freedom) / 1.96)).to(variance)
+    m = known.mean()
+    spread = float(known.square().mean() / ((1 + 2 / freedom) * m.square())) - 1
+    prior = 4 + 4 / max(spread, 1e-9)
+    total = min(prior + freedom, len(known) * freedom)
+    pooled = ((prior - 2) * m + freedom * v) / (prior + freedom)
+    return (pooled.sqrt() * (student_t(total) / 1.96)).to(variance)
