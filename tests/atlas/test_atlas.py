@@ -96,8 +96,8 @@ def test_who_asks_for_certainty_gets_the_missing_fact_instead():
     assert f"{placed.cell.value} with {placed.confidence:.2f} only" in unsure.missing
     assert (unsure.ranked, unsure.evidence) == (placed.ranked, placed.evidence)
     assert place("GPT-2", sure=1.0).cell is Cell.AUTOREGRESSIVE
-    assert place("Stabel Difusion", sure=0.5).cell is Cell.DIFFUSION
-    assert place("Stabel Difusion", sure=0.99).missing.startswith("which system the name means: Stable Diffusion")
+    assert place("GPT-4o mini", sure=0.5).cell is Cell.AUTOREGRESSIVE
+    assert "a version of GPT-4" in place("GPT-4o mini", sure=0.99).missing
     with pytest.raises(ValueError, match="between 0 and 1"):
         place(text, sure=1.5)
 
@@ -134,12 +134,53 @@ def test_a_year_is_that_of_the_paper(year, right):
 
 
 def test_names_are_prior_knowledge():
-    placed = place("stable difusion")
+    placed = place("stable diffusion")
     assert placed.prior
     assert placed.cell is Cell.DIFFUSION
     assert {row.kind for row in placed.evidence} == {Reader.NAME}
-    assert find("GPT-2")[0][0].paradigm is Cell.AUTOREGRESSIVE
+    assert find("GPT-2")[0].paradigm is Cell.AUTOREGRESSIVE
     assert not find("zzzz unheard of")
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        ("Stable Diffusion 3.5", Cell.DIFFUSION), ("Stable Diffusion 3.5 Large Turbo", Cell.DIFFUSION), ("GPT-4o mini", Cell.AUTOREGRESSIVE),
+        ("Llama 3.3 70B Instruct", Cell.AUTOREGRESSIVE), ("StyleGAN4", Cell.ADVERSARIAL), ("ViT-B/16", Cell.NOT_GENERATIVE), ("Wan2.9 14B", Cell.DIFFUSION),
+    ],
+)  # fmt: skip
+def test_a_version_of_a_known_system_is_known(name, cell):
+    placed = place(name)
+    assert (placed.cell, placed.prior) == (cell, True)
+    assert placed.confidence < 1
+    assert "as a version of a known system" in placed.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [
+        ("stable difusion", "did you mean Stable Diffusion"), ("Parallel", "did you mean Parallel Wave"), ("DALL-E 3", "did you mean DALL-E"),
+        ("Zorblatt", "it is not among the 1,"), ("Zorblatt 7B", "it is not among the 1,"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_only_alike_is_asked_for_and_never_answers(name, missing):
+    """Names that begin alike stand anywhere; versions of DALL-E stand in different places."""
+    placed = place(name)
+    assert placed.cell is None
+    assert missing in placed.missing
+
+
+def test_no_name_of_the_catalogue_is_answered_by_another_system():
+    for system in systems():
+        for name in (system.name, *system.aliases):
+            assert find(name) == (system, 1.0)
+
+
+def test_words_that_look_like_paths_or_nothing():
+    assert place("~100M parameter diffusion model").cell is Cell.DIFFUSION
+    for nothing in ("", "  \n"):
+        with pytest.raises(UnreadableError, match="nothing to place; give a name"):
+            place(nothing)
 
 
 def test_prior_knowledge_never_mixes_with_evidence():

@@ -315,7 +315,7 @@ def test_a_folder_is_named_by_its_card_when_nothing_in_it_says_more(tmp_path):
 def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_words_lean_to():
     row = Evidence("noise", "offset 0", Claim.DENOISE, 2.0, Reader.WORDS)
     doubtful = Placement("card", Cell.DIFFUSION, 0.5, ((Cell.DIFFUSION, 0.5),), evidence=(row,))
-    card = ["# Bark\n\nVoices are listed below."]
+    card = "# Bark\n\nVoices are listed below."
     known = _or_known(doubtful, card)
     assert known.prior
     assert known.cell is Cell.AUTOREGRESSIVE
@@ -325,14 +325,15 @@ def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_
     likely = replace(doubtful, confidence=UNSURE)
     assert _or_known(likely, card).prior, "a title outweighs words that are not certain"
     assert "the text itself leans to diffusion, with 0.75" in _or_known(likely, card).notes
-    paper = ["# Voices\n\nSee https://arxiv.org/abs/1609.03499."]
+    paper = "# Voices\n\nSee https://arxiv.org/abs/1609.03499."
     assert _or_known(doubtful, paper).cell is Cell.AUTOREGRESSIVE
     assert _or_known(likely, paper) is likely, "a link does not"
     sure = replace(doubtful, confidence=TITLED)
-    read = replace(doubtful, evidence=(row, replace(row, kind=Reader.FILES)))
     same = replace(doubtful, cell=Cell.AUTOREGRESSIVE)
-    unnamed = ["# Voices\n\nListed below."]
-    assert [_or_known(placed, card) for placed in (sure, read, same)] == [sure, read, same]
+    unnamed = "# Voices\n\nListed below."
+    assert [_or_known(placed, card) for placed in (sure, same)] == [sure, same]
+    worded = replace(sure, evidence=(replace(row, claim=LEANS[Cell.DIFFUSION], weight=9.0),))
+    assert _or_known(worded, card).cell is Cell.AUTOREGRESSIVE, "wording alone never overrules a title"
     assert _or_known(doubtful, unnamed) is doubtful
 
 
@@ -494,6 +495,27 @@ def test_an_answer_against_a_phrase_says_what_the_phrase_said():
     assert BY_WORDING not in placed.notes
 
 
+def _pushed(cell):
+    """Wording that leans to a cell with all its might."""
+    return [
+        Evidence("w", "offset 0", claim, 40.0 if claim is LEANS[cell] else 0.0, Reader.WORDS, rule=PROSE.name)
+        for claim in LEANS.values()
+    ]
+
+
+def test_wording_alone_never_overrules_an_objective_that_is_stated_outright():
+    stated = Evidence("adds noise", "offset 0", Claim.DENOISE, 3.0, Reader.WORDS)
+    against = _pushed(Cell.FLOW)
+    placed = decide("", [stated, *against])
+    assert (placed.cell, placed.notes) == (Cell.DIFFUSION, ())
+    hinted = replace(stated, weight=2.9)
+    assert decide("", [hinted, *against]).cell is Cell.FLOW, "a hint yields"
+    both = Evidence("a critic", "offset 9", Claim.GAME, 2.0, Reader.WORDS)
+    assert decide("", [stated, both, *_pushed(Cell.ADVERSARIAL)]).cell is Cell.ADVERSARIAL, (
+        "where both are stated, the wording has its say"
+    )
+
+
 def test_offsets_stay_true_where_lower_case_is_longer():
     text = "İİİ molecular graph"
     assert text[slice(*wording(text)["molecular graph"])] == "molecular graph"
@@ -557,7 +579,7 @@ def test_a_name_beside_others_or_in_passing_is_not_what_a_text_is_about(text):
 
 def test_an_opening_does_not_outweigh_words_that_leave_little_doubt():
     likely = Placement("card", Cell.DIFFUSION, UNSURE, ((Cell.DIFFUSION, UNSURE),))
-    card = ["# A vocoder of ours\n\nWaveNet is a network for sounds."]
+    card = "# A vocoder of ours\n\nWaveNet is a network for sounds."
     assert _or_known(likely, card) is likely
     assert _or_known(replace(likely, confidence=UNSURE - 0.01), card).cell is Cell.AUTOREGRESSIVE
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from fourfold.atlas.bounded import UnreadableError, files_below, read_text, safetensors_names
-from fourfold.atlas.evidence import Evidence, Reader
-from fourfold.atlas.placement import Placement, decide, stated, surely
+from fourfold.atlas.bounded import NOTEBOOK_BYTES, UnreadableError, read_text
+from fourfold.atlas.evidence import MEANING, Aspect
+from fourfold.atlas.placement import Placement, decide, stated, states, surely
 
 __all__ = ["place", "place_code", "place_files", "place_words"]
 
-MAX_SOURCES = 12
+NOTHING = "nothing to place; give a name, a text, a path or a model, or objective= and sampling="
+#: a text of no more characters may be a name, and of no more words is taken for one where it says nothing
+LONGEST_NAME, NAME_WORDS = 80, 6
 #: words that leave more doubt than this yield to what the catalogue knows of the system that the opening or a link names
 UNSURE = 0.75
-#: and to what it knows of the system in the title unless they state it with more than this: of 19 held-out cards whose words said
-#: otherwise with less (and 0.75 or more) the title was right in 19 and the words in 10; of 5 with more, in 5 and 4
+#: and to what it knows of the system in the title unless they state it, with more than this
 TITLED = 0.95
 #: what is written like the name of a file means one
 _FILE = re.compile(r"\S+\.(?:txt|md|rst|json|ya?ml|toml|ini|cfg|py|ipynb|safetensors|ckpt|pth?|bin|onnx|html?)")
@@ -51,30 +53,34 @@ def _place(subject: object, objective: str, sampling: str) -> Placement:
     if isinstance(subject, str):
         return _place_text(subject)
     if subject is None:
-        raise UnreadableError("nothing to place; give a name, a text, a path or a model, or objective= and sampling=")
+        raise UnreadableError(NOTHING)
     from fourfold.atlas.live import read_live, stated_facts
 
     return stated(decide(type(subject).__name__, read_live(subject)), stated_facts(subject))
 
 
-def place_words(text: str, subject: str = "") -> Placement:
-    """Place by prose; where it leaves doubt, by the catalogued system that its title or its links name, as prior knowledge."""
+def place_words(text: str, subject: str = "", where: str = "") -> Placement:
+    """Place by prose; where it leaves doubt, by the catalogued system that its title or its links name, as prior knowledge.
+
+    Args:
+        text: a card, an abstract, a sentence.
+        subject: what it is about; by default its first words.
+        where: the name of the file that it stands in: quotes then carry their line.
+    """
     from fourfold.atlas.words import read_words
 
-    return _or_known(decide(subject or _short(text), read_words(text)), [text])
+    return _or_known(decide(subject or _short(text), read_words(text, where)), text)
 
 
-def _or_known(placed: Placement, texts: Iterable[str]) -> Placement:
+def _or_known(placed: Placement, text: str) -> Placement:
     """What words say, or what the catalogue knows of the system they are about, where words alone leave doubt; never both mixed."""
-    more_than_words = any(row.kind is not Reader.WORDS for row in placed.evidence)
-    if placed.cell is not None and (placed.confidence >= TITLED or more_than_words):
+    if placed.cell is not None and placed.confidence >= TITLED and states(placed):
         return placed
     from fourfold.atlas.names import place_mention
 
     doubtful = placed.cell is None or placed.confidence < UNSURE
-    named = (place_mention(text, placed, doubtful) for text in texts)
-    known = next((known for known in named if known is not None), placed)
-    return placed if known.cell is placed.cell else known
+    known = place_mention(text, placed, doubtful)
+    return placed if known is None or known.cell is placed.cell else known
 
 
 def place_code(source: str, subject: str = "code", where: str = "code") -> Placement:
@@ -93,23 +99,60 @@ def place_files(texts: Mapping[str, str], subject: str = "files") -> Placement:
 
 
 def _place_text(text: str) -> Placement:
-    if len(text) < 1000 and "\x00" not in text:
-        path = Path(text).expanduser()
-        try:
-            exists = path.exists()
-        except OSError:
-            exists = False
-        if exists:
-            return _place_path(path)
-        if text.startswith(("./", "../", "/", "~")) or _FILE.fullmatch(text):
-            raise UnreadableError(f"{text}: no such file or folder")
-        if len(text) < 80:
-            from fourfold.atlas.names import place_name
+    if not text.strip():
+        raise UnreadableError(NOTHING)
+    line = len(text) < 1000 and "\x00" not in text
+    if line and (path := _path(text)) is not None:
+        return _place_path(path)
+    if line and (text.startswith(("./", "../", "/", "~/")) or _FILE.fullmatch(text)):
+        raise UnreadableError(f"{text}: no such file or folder")
+    name = len(text) < LONGEST_NAME and "\n" not in text.strip()
+    if name and (known := _place_name(text)) is not None:
+        return known
+    placed = _place_source(text) or place_words(text)
+    if placed.cell is None and name and len(text.split()) <= NAME_WORDS:
+        return _unknown(placed, text)
+    return placed
 
-            known = place_name(text)
-            if known is not None:
-                return known
-    return place_words(text)
+
+def _unknown(placed: Placement, name: str) -> Placement:
+    """A name that is not known asks which is meant; words that say something keep the question that they leave open."""
+    from fourfold.atlas.names import near, unknown
+
+    says = any(row.weight > 0 and MEANING[row.claim].aspect is not Aspect.WORDING for row in placed.evidence)
+    return placed if says and not near(name) else replace(placed, missing=unknown(name))
+
+
+def _path(text: str) -> Path | None:
+    """The file or folder of that name, if there is one; ``~100M parameters`` is no home folder."""
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError:
+        path = Path(text)
+    try:
+        return path if path.exists() else None
+    except OSError:
+        return None
+
+
+def _place_name(text: str) -> Placement | None:
+    from fourfold.atlas.names import place_name
+
+    return place_name(text)
+
+
+def _place_source(text: str) -> Placement | None:
+    """Code or a configuration given as a text; ``None`` where it is neither, or says nothing as such."""
+    from fourfold.atlas.hub import split_documents
+    from fourfold.atlas.sources import is_code
+
+    if text.lstrip().startswith("{"):
+        placed = place_files(split_documents(text), _short(text))
+    elif is_code(text):
+        placed = place_code(text, _short(text))
+    else:
+        return None
+    return placed if placed.cell is not None else None
 
 
 def _short(text: str) -> str:
@@ -119,14 +162,17 @@ def _short(text: str) -> str:
 
 def _place_path(path: Path) -> Placement:
     if path.is_dir():
-        return _place_folder(path)
-    suffix = path.suffix.lower()
-    if suffix == ".safetensors":
-        from fourfold.atlas.hub import FileSet, read_files
+        from fourfold.atlas.folders import place_folder
+        from fourfold.atlas.runs import place_run
 
-        return decide(path.name, read_files(FileSet({}, {}, {path.name: safetensors_names(path)})))
+        return place_run(path) or place_folder(path)
+    suffix = path.suffix.lower()
     if suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib"):
         raise UnreadableError(f"{path}: a pickle is never opened; give the folder with its configuration, card or code")
+    if suffix in (".safetensors", ".gguf"):
+        return _place_weights(path)
+    if suffix == ".ipynb":
+        return _place_notebook(path)
     text = read_text(path)
     if suffix == ".py":
         return place_code(text, path.name, path.name)
@@ -135,51 +181,24 @@ def _place_path(path: Path) -> Placement:
         if placed.notes and not placed.evidence:
             raise UnreadableError(placed.notes[0])
         return placed
-    return place_words(text, path.name)
+    return place_words(text, path.name, path.name)
 
 
-def _place_folder(folder: Path) -> Placement:
-    """Model files first; where they leave the question open, the card, then the code."""
-    from fourfold.atlas.hub import read_files, read_folder
-    from fourfold.atlas.runs import place_run
+def _place_weights(path: Path) -> Placement:
+    from fourfold.atlas.hub import read_files, read_paths
 
-    run = place_run(folder)
-    if run is not None:
-        return run
-    if next(iter(files_below(folder)), None) is None:
-        raise UnreadableError(f"{folder}: an empty folder; give one with a model card, configuration files or code")
-    files = read_folder(folder)
-    rows = read_files(files)
-    first = decide(folder.name, rows, files.skipped)
-    if first.cell is not None and first.confidence >= 0.6:
-        return first
-    from fourfold.atlas.words import read_words
-
-    cards = _cards(folder)
-    rows += [row for name, text in cards.items() for row in read_words(text, name)] + _sources(folder)
-    return _or_known(decide(folder.name, rows, files.skipped), cards.values())
+    files = read_paths([path], path.parent)
+    if files.skipped:
+        raise UnreadableError(files.skipped[0])
+    return decide(path.name, read_files(files))
 
 
-def _cards(folder: Path) -> dict[str, str]:
-    """The cards at the top of a folder, by name."""
-    texts: dict[str, str] = {}
-    for path in sorted(folder.glob("*.md"))[:4] + sorted(folder.glob("*.txt"))[:2]:
-        try:
-            texts[path.name] = read_text(path)
-        except UnreadableError:
-            continue
-    return texts
-
-
-def _sources(folder: Path) -> list[Evidence]:
+def _place_notebook(path: Path) -> Placement:
+    """The code cells of a notebook."""
     from fourfold.atlas.code import read_code
+    from fourfold.atlas.sources import read_notebook
 
-    rows: list[Evidence] = []
-    sources = [path for path in files_below(folder) if path.suffix == ".py"][:MAX_SOURCES]
-    for path in sources:
-        try:
-            found = read_code(read_text(path, 60_000), path.relative_to(folder).as_posix())
-        except UnreadableError:
-            continue
-        rows += found
-    return rows
+    notebook = read_notebook(read_text(path, NOTEBOOK_BYTES), str(path))
+    if not notebook.code.strip():
+        raise UnreadableError(f"{path}: a notebook without code cells; give its text or another file")
+    return decide(path.name, notebook.placed(read_code(notebook.code, path.name), path.name))

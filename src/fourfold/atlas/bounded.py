@@ -5,23 +5,72 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-__all__ = ["UnreadableError", "files_below", "load_json", "read_text", "safetensors_names"]
+__all__ = [
+    "UnreadableError",
+    "files_below",
+    "gguf_header",
+    "load_json",
+    "open_regular",
+    "read_bytes",
+    "read_text",
+    "safetensors_names",
+]
 
 TEXT_BYTES = 400_000
-JSON_BYTES = 2_000_000
 HEADER_BYTES = 8_000_000
+#: pictures are kept in them
+NOTEBOOK_BYTES = 8_000_000
+MAX_KEYS = 20_000
 MAX_FILES = 4_000
 MAX_DEPTH = 4
 MAX_NESTING = 60
 
 
+_BRACKET = re.compile(r"[\[\]{}]")
+
+
 class UnreadableError(ValueError):
     """Input that cannot be read: says which, why, and the way out."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, open for reading; a pipe, a device or a folder is never opened.
+
+    Raises:
+        UnreadableError: not a regular file, or not readable.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnreadableError(f"{path}: not a regular file; give a text, Python or JSON file, or a folder")
+        # what takes its place in between must not block either; nor may the few regular files that wait, such as kernel logs
+        return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnreadableError):
+            raise
+        raise UnreadableError(f"{path}: {_why(error)}; check its name and permissions") from error
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """The first ``limit`` bytes of a regular file.
+
+    Raises:
+        UnreadableError: not a regular file, or not readable.
+    """
+    with open_regular(path) as stream:
+        try:
+            return stream.read(limit) or b""
+        except OSError as error:
+            raise UnreadableError(f"{path}: {_why(error)}; check its permissions") from error
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def read_text(path: Path, limit: int = TEXT_BYTES) -> str:
@@ -30,14 +79,7 @@ def read_text(path: Path, limit: int = TEXT_BYTES) -> str:
     Raises:
         UnreadableError: not a regular file, not readable, or binary.
     """
-    if not path.is_file():
-        raise UnreadableError(f"{path}: not a regular file; give a text, Python or JSON file, or a folder")
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(limit)
-    except OSError as error:
-        raise UnreadableError(f"{path}: {error.strerror}; check its permissions") from error
-    return decode(raw, str(path))
+    return decode(read_bytes(path, limit), str(path))
 
 
 def decode(raw: bytes, name: str) -> str:
@@ -54,12 +96,9 @@ def decode(raw: bytes, name: str) -> str:
 def nesting(text: str) -> int:
     """The deepest bracket nesting of a JSON text, strings ignored loosely."""
     deepest = depth = 0
-    for sign in text:
-        if sign in "{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif sign in "}]":
-            depth -= 1
+    for found in _BRACKET.finditer(text):
+        depth += 1 if found.group() in "{[" else -1
+        deepest = max(deepest, depth)
     return deepest
 
 
@@ -120,22 +159,92 @@ def _regular(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def safetensors_names(path: Path) -> dict[str, tuple[int, ...]]:
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def safetensors_names(path: Path) -> Shapes:
     """Names and shapes in a safetensors header; the weights are never read.
 
     Raises:
-        UnreadableError: no valid header.
+        UnreadableError: no regular file, or no valid header.
     """
-    with path.open("rb") as stream:
-        head = stream.read(8)
-        size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if not 2 <= size <= min(HEADER_BYTES, max(path.stat().st_size - 8, 0)):
-            raise UnreadableError(f"{path}: no safetensors header")
-        text = decode(stream.read(size), str(path))
-    value = load_json(text, str(path))
+    head = read_bytes(path, 8)
+    size = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+    if not 2 <= size <= min(HEADER_BYTES, max(path.stat().st_size - 8, 0)):
+        raise UnreadableError(f"{path}: no safetensors header")
+    value = load_json(decode(read_bytes(path, 8 + size)[8:], str(path)), str(path))
     if not isinstance(value, dict):
         raise UnreadableError(f"{path}: no safetensors header")
     rows = {name: row.get("shape") for name, row in value.items() if isinstance(row, dict)}
     return {
         name: tuple(s for s in shape if isinstance(s, int)) for name, shape in rows.items() if isinstance(shape, list)
     }
+
+
+#: bytes of the fixed-size values of a GGUF file, by the number of their type: integers, floats, booleans
+_GGUF_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_GGUF_STRING, _GGUF_ARRAY = 8, 9
+
+
+class _Bytes:
+    """A cursor over little-endian bytes."""
+
+    def __init__(self, raw: bytes) -> None:
+        self.raw, self.at = raw, 0
+
+    def take(self, count: int) -> bytes:
+        if count > len(self.raw) - self.at:
+            raise EOFError
+        self.at += count
+        return self.raw[self.at - count : self.at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def text(self) -> str:
+        return self.take(self.number(8)).decode("utf-8", "replace")
+
+    def value(self, kind: int) -> str | int | None:
+        """One metadata value; an array is stepped over."""
+        if kind == _GGUF_STRING:
+            return self.text()
+        if kind in _GGUF_SIZES:
+            return self.number(_GGUF_SIZES[kind])
+        inner, count = (self.number(4), self.number(8)) if kind == _GGUF_ARRAY else (kind, 0)
+        if inner in _GGUF_SIZES:
+            self.take(_GGUF_SIZES[inner] * count)
+        elif inner != _GGUF_STRING:
+            raise EOFError
+        for _ in range(count if inner == _GGUF_STRING else 0):
+            self.text()
+        return None
+
+
+def gguf_header(path: Path) -> tuple[Mapping[str, str | int], Shapes]:
+    """The metadata (arrays left out) of a GGUF file, and the names and shapes of its tensors; the weights are never read.
+
+    Of a header longer than ``HEADER_BYTES`` only what its first bytes hold is returned.
+
+    Raises:
+        UnreadableError: no regular file, or no GGUF header of version 2 or later.
+    """
+    cursor = _Bytes(read_bytes(path, HEADER_BYTES))
+    metadata: dict[str, str | int] = {}
+    tensors: dict[str, tuple[int, ...]] = {}
+    try:
+        magic, version = cursor.take(4), cursor.number(4)
+        if magic != b"GGUF" or not 2 <= version <= 9:
+            raise UnreadableError(f"{path}: no GGUF header")
+        count, keys = cursor.number(8), cursor.number(8)
+        for _ in range(min(keys, MAX_KEYS)):
+            name, value = cursor.text(), cursor.value(cursor.number(4))
+            if value is not None:
+                metadata[name] = value
+        for _ in range(min(count, MAX_KEYS)):
+            name, axes = cursor.text(), cursor.number(4)
+            tensors[name] = tuple(cursor.number(8) for _ in range(min(axes, 8)))
+            cursor.take(4 + 8)
+    except EOFError:
+        if not metadata:
+            raise UnreadableError(f"{path}: no GGUF header") from None
+    return metadata, tensors

@@ -6,22 +6,25 @@ import ast
 import re
 import textwrap
 import warnings
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from zlib import crc32
 
 from fourfold.atlas.code_table import STATEMENTS
 from fourfold.atlas.dataflow import facts
-from fourfold.atlas.evidence import MEANING, Claim, Evidence, Form, Reader
+from fourfold.atlas.evidence import MEANING, Claim, Evidence, Form, Reader, shortened
 from fourfold.atlas.wording import CODE
-from fourfold.atlas.words import MAX_PROSE, read_phrases, read_wording
+from fourfold.atlas.words import MAX_PROSE, places, read_phrases, read_wording, unblobbed
 
-__all__ = ["Statement", "read_code", "statements"]
+__all__ = ["Statement", "read_code", "read_definitions", "statements"]
 
 MAX_CODE = 200_000
 MAX_STATEMENTS = 3_000
 MAX_LINE = 400
+#: so much of its comments is read, and of its docstrings
+MAX_REMARKS = 20_000
 _SAMPLED = re.compile(
     r"multinomial|argmax|categorical\(|gumbel|topk|choices?\(|\bnext_\w+|sample_\w*(?:logit|top|token|next)|bisect|\.sample\(",
     re.I,
@@ -77,9 +80,23 @@ def read_code(source: str, where: str = "code") -> list[Evidence]:
         source: whole files or excerpts, any indentation.
         where: the name that precedes line numbers.
     """
-    head = source[:MAX_PROSE]
-    wording = read_wording(head, Reader.CODE, lambda at: f"{where}:{head.count(chr(10), 0, at) + 1}", CODE)
-    return read_statements(source, where) + wording
+    return read_statements(source, where) + _wording(source, where)
+
+
+def read_definitions(sources: Mapping[str, str]) -> list[Evidence]:
+    """Evidence in the definitions of several files of one system: statements of each, and the wording of them all.
+
+    Args:
+        sources: by the name of each file its source, with all but the definitions blanked.
+    """
+    text = "\n".join(re.sub(r"\n{3,}", "\n\n", source) for source in sources.values())
+    rows = [row for where, source in sources.items() for row in read_statements(source, where)]
+    return rows + _wording(text, next(iter(sources), "code"))
+
+
+def _wording(source: str, where: str) -> list[Evidence]:
+    head = unblobbed(source[:MAX_PROSE])
+    return read_wording(head, Reader.CODE, places(head, where), CODE)
 
 
 def read_statements(source: str, where: str = "code") -> list[Evidence]:
@@ -133,7 +150,7 @@ def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
         for found in _WITHOUT_FIRST.finditer(row.text):
             if 0 < index - seen.get(found.group(1), -9) <= 4:
                 yield Evidence(
-                    row.text[:160], f"{where}:{row.line}", Claim.NEXT_PIECE, 2.5, Reader.CODE, rule="shifted"
+                    shortened(row.text), f"{where}:{row.line}", Claim.NEXT_PIECE, 2.5, Reader.CODE, rule="shifted"
                 )
         for found in _WITHOUT_LAST.finditer(row.text):
             if not _TIMES.search(found.group(1)):
@@ -250,7 +267,9 @@ def _lines(rows: list[Statement], where: str) -> Iterator[Evidence]:
             found = pattern.search(row.text)
             if found:
                 factor = 0.5 if row.text.startswith(("def ", "class ")) else 1.0
-                yield Evidence(row.text[:160], f"{where}:{row.line}", claim, weight * factor, Reader.CODE, rule=rule)
+                yield Evidence(
+                    shortened(row.text), f"{where}:{row.line}", claim, weight * factor, Reader.CODE, rule=rule
+                )
 
 
 def _loops(rows: list[Statement], where: str) -> list[Evidence]:
@@ -258,7 +277,7 @@ def _loops(rows: list[Statement], where: str) -> list[Evidence]:
     for row in rows:
         if not row.loop:
             continue
-        quote = f"{row.text} … {_core(row.loop)}"[:160]
+        quote = shortened(f"{row.text} … {_core(row.loop)}")
         for claim, weight in _loop_claims(row):
             found.append(
                 Evidence(quote, f"{where}:{row.line}", claim, weight, Reader.CODE, Form.LOOP, f"{claim.value}@loop")
@@ -316,12 +335,20 @@ def _feeds_back(loop: str) -> bool:
 
 def _comments(source: str, where: str, factor: float) -> list[Evidence]:
     """Comments and docstrings, read as words at a part of their weight: more where the code itself says nothing."""
-    text = re.sub(r"(?m)^.*?#(?!!)|^(?!.*#).*$", lambda found: " " * len(found.group()), source)
-    doc = "\n".join(found.group(2) for found in re.finditer(r"(?s)(\"\"\"|''')(.*?)\1", source))
-    rows = read_phrases(
-        f"{text[:20_000]}\n\n{doc[:20_000]}" if text.strip() or doc.strip() else "", f"{where} comments"
-    )
+    remarks = re.sub(r"(?m)^.*?#(?!!)|^(?!.*#).*$", lambda found: " " * len(found.group()), source)[:MAX_REMARKS]
+    documents = list(re.finditer(r"(?s)(\"\"\"|''')(.*?)\1", source))
+    text, begins = f"{remarks}\n\n", [(0, 0)]
+    for found in documents:
+        begins.append((len(text), found.start(2)))
+        text += f"{found.group(2)}\n"
+    if not text.strip():
+        return []
+
+    def place(at: int) -> str:
+        start, true = begins[bisect_right(begins, (at, len(source))) - 1]
+        return f"{where}:{source.count(chr(10), 0, true + at - start) + 1}"
+
     return [
         Evidence(row.quote, row.where, row.claim, round(row.weight * factor, 3), Reader.CODE, Form.COMMENT)
-        for row in rows
+        for row in read_phrases(unblobbed(text[: len(remarks) + 2 + MAX_REMARKS]), place)
     ]

@@ -40,7 +40,7 @@ def place(
     wanted: list[str | None] = [*(subjects or [])] or ([None] if objective or sampling else [])
     for subject in wanted:
         try:
-            given = sys.stdin.read(400_000) if subject == "-" else subject
+            given = _standard_input() if subject == "-" else subject
             placed.append(api.place(given, objective=objective, sampling=sampling, sure=sure))
         except UnreadableError as error:
             broken.append(str(error))
@@ -57,6 +57,24 @@ def place(
         typer.echo(f"error: {printable(line)}", err=True)
     if broken:
         raise typer.Exit(2)
+
+
+def _standard_input() -> str:
+    """What is piped in, as text.
+
+    Raises:
+        UnreadableError: it is closed, or binary.
+    """
+    from fourfold.atlas.bounded import TEXT_BYTES, UnreadableError, decode
+
+    stream = getattr(sys.stdin, "buffer", None)
+    try:
+        raw = stream.read(TEXT_BYTES) if stream else None
+    except (OSError, ValueError):
+        raw = None
+    if raw is None:
+        raise UnreadableError("standard input is closed; pipe a text in, or give it as an argument")
+    return decode(raw, "standard input")
 
 
 def _as_json(placed: list[Placement]) -> str:

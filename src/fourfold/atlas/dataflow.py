@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fourfold.atlas.evidence import Claim as C  # noqa: N817
+from fourfold.atlas.evidence import shortened
 from fourfold.atlas.roles import NONE, Roles, family, function, hint, is_loader, verdict
 
 __all__ = ["Fact", "facts"]
@@ -275,13 +276,13 @@ class _Reader:
         for claim, weight in verdict(a, b, kind):
             key = (claim, node.lineno)
             if key not in self.found or self.found[key].weight < weight:
-                self.found[key] = Fact(claim, weight, node.lineno + self.offset, _text(node)[:160])
+                self.found[key] = Fact(claim, weight, node.lineno + self.offset, shortened(_text(node)))
 
     def games(self) -> Iterator[Fact]:
         """One network that judges both examples and what was made from noise."""
         for name, asked in self.asked.items():
             if {"fake", "data"} <= asked.keys() and not family(name.rsplit(".", 1)[-1]):
-                yield Fact(C.GAME, 3.0, asked["fake"].lineno + self.offset, _text(asked["fake"])[:160])
+                yield Fact(C.GAME, 3.0, asked["fake"].lineno + self.offset, shortened(_text(asked["fake"])))
 
 
 def _combined(op: ast.operator, a: Roles, b: Roles) -> Roles:

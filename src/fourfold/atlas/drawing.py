@@ -5,8 +5,11 @@ Both are derived from ``vocabulary.FACTS`` and the catalogue; nothing about a pa
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html as escape
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from fourfold.atlas.catalogue import System, systems
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import Placement
+from fourfold.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts
 
 __all__ = ["as_text", "html", "svg"]
@@ -193,9 +197,9 @@ def _band(cell: Cell, y: float, tall: float, width: float) -> list[str]:
 
 def _dot(index: int, dot: _Dot, point: tuple[float, float]) -> str:
     x, y = point
-    name = escape.escape(dot.name)
+    name = escape.escape(printable(dot.name))
     ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="#111" stroke-width="2"/>' if dot.placed else ""
-    label = name if len(dot.name) <= 16 else escape.escape(dot.name[:15] + "…")
+    label = name if len(dot.name) <= 16 else escape.escape(printable(dot.name[:15]) + "…")
     return (
         f'<g class="dot" data-i="{index}">{ring}<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{COLOURS[dot.cell]}"><title>{name}</title></circle>'
         f'<text x="{x:.1f}" y="{y + 8.2:.1f}" font-size="2.1" text-anchor="middle" fill="#222">{label}</text></g>'
@@ -203,17 +207,34 @@ def _dot(index: int, dot: _Dot, point: tuple[float, float]) -> str:
 
 
 def html(placed: Iterable[Placement]) -> str:
-    """The map as one page: zoom with the wheel, drag to move, click a dot or a paradigm for its card, type to find a system."""
+    """The map as one page: zoom with the wheel, drag to move, click a dot or a paradigm for its card, type to find a system.
+
+    Names and quotes come from outside. They are put in by one pass over the page, escaped; and the page runs no script but its own.
+    """
     rows = list(placed)
     data = {"dots": [dot.card for dot in _dots(rows)], "cells": {cell.value: _facts_card(cell) for cell in Cell}}
-    text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
-    return _PAGE.replace("%MAP%", svg(rows)).replace("%DATA%", text).replace("%COUNT%", str(len(systems())))
+    parts = {
+        "MAP": svg(rows),
+        "DATA": _in_script(json.dumps(data, ensure_ascii=False)),
+        "COUNT": str(len(systems())),
+        "STYLE": _STYLE,
+        "SCRIPT": _SCRIPT,
+        "POLICY": f"default-src 'none'; style-src {_digest(_STYLE)}; script-src {_digest(_SCRIPT)}; base-uri 'none'; form-action 'none'",
+    }
+    return re.sub("%([A-Z]+)%", lambda found: parts[found.group(1)], _PAGE)
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>The map of generative models</title>
-<style>
+def _in_script(data: str) -> str:
+    """JSON that can end no script element and open no comment in one."""
+    return printable(data).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _digest(text: str) -> str:
+    """How a Content-Security-Policy names an inline script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+_STYLE = """
 body{margin:0;font:14px/1.45 system-ui,sans-serif;color:#222;background:#fbfaf7;display:flex;height:100vh}
 #left{flex:1;min-width:0;display:flex;flex-direction:column}#bar{padding:8px 14px;display:flex;gap:12px;align-items:baseline;border-bottom:1px solid #ddd}
 #bar h1{font-size:16px;margin:0}#find{font:inherit;padding:2px 8px;width:200px}#hold{flex:1;overflow:hidden;cursor:grab}
@@ -221,13 +242,8 @@ body{margin:0;font:14px/1.45 system-ui,sans-serif;color:#222;background:#fbfaf7;
 #card h2{margin:0 0 2px;font-size:19px}#card dt{font-weight:600;margin-top:9px}#card dd{margin:0}#card ul{margin:0;padding-left:18px}
 .dot,.title{cursor:pointer}.dot.dim{opacity:.12}.dot.on circle{stroke:#111;stroke-width:2}a{color:#2f6fb5;word-break:break-all}
 @media(max-width:800px){body{flex-direction:column}#card{width:auto;height:38vh;border-left:0;border-top:1px solid #ddd}}
-</style></head><body>
-<div id="left"><div id="bar"><h1>The map of generative models</h1><span>%COUNT% systems</span><input id="find" placeholder="find a system" aria-label="find a system"></div>
-<div id="hold">%MAP%</div></div>
-<div id="card"><h2>Objective × sampling</h2><p>Two answers place a system: what is its training objective, and what is its sampling procedure?
-Bands are the objectives, columns the sampling procedures. Zoom with the wheel, drag to move, click a dot or a paradigm for its card.</p></div>
-<script type="application/json" id="data">%DATA%</script>
-<script>
+"""
+_SCRIPT = """
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent), map = document.getElementById("map"), card = document.getElementById("card");
 const make = (tag, text) => { const node = document.createElement(tag); if (text) node.textContent = text; return node; };
@@ -264,5 +280,15 @@ document.getElementById("find").addEventListener("input", event => {
   const wanted = event.target.value.toLowerCase();
   document.querySelectorAll(".dot").forEach(dot => dot.classList.toggle("dim", !data.dots[dot.dataset.i].name.toLowerCase().includes(wanted)));
 });
-</script></body></html>
+"""
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="%POLICY%"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>The map of generative models</title>
+<style>%STYLE%</style></head><body>
+<div id="left"><div id="bar"><h1>The map of generative models</h1><span>%COUNT% systems</span><input id="find" placeholder="find a system" aria-label="find a system"></div>
+<div id="hold">%MAP%</div></div>
+<div id="card"><h2>Objective × sampling</h2><p>Two answers place a system: what is its training objective, and what is its sampling procedure?
+Bands are the objectives, columns the sampling procedures. Zoom with the wheel, drag to move, click a dot or a paradigm for its card.</p></div>
+<script type="application/json" id="data">%DATA%</script>
+<script>%SCRIPT%</script></body></html>
 """

@@ -8,7 +8,23 @@ from enum import StrEnum
 
 from fourfold.vocabulary import Cost, Kind, Paradigm
 
-__all__ = ["LEANS", "MEANING", "OBJECTIVE_OF", "Aspect", "Cell", "Claim", "Evidence", "Form", "Meaning", "Reader"]
+__all__ = [
+    "LEANS",
+    "MEANING",
+    "OBJECTIVE_OF",
+    "Aspect",
+    "Cell",
+    "Claim",
+    "Evidence",
+    "Form",
+    "Meaning",
+    "Reader",
+    "shortened",
+]
+
+
+#: characters of a quote
+LONGEST_QUOTE = 160
 
 
 class Cell(StrEnum):
@@ -135,7 +151,7 @@ class Evidence:
 
     Attributes:
         quote: the words, key or line, at most 160 characters.
-        where: where it stands: ``offset 120``, ``file.json: $.key`` or ``file.py:12``.
+        where: where it stands: ``file.md:12`` for a line, ``file.json: $.key``, ``file.ipynb: cell 3, line 2``, or ``offset 120`` of a bare text.
         claim: what it supports.
         weight: how strongly, in votes; zero for what was seen and set aside (a foil, a negation).
         kind: the reader that found it.
@@ -150,6 +166,12 @@ class Evidence:
     kind: Reader
     form: Form = Form.PASSAGE
     rule: str = ""
+
+
+def shortened(text: str, most: int = LONGEST_QUOTE) -> str:
+    """The whole words of a text that fit into ``most`` characters."""
+    words = " ".join(text.split())
+    return words if len(words) <= most else words[: most + 1].rpartition(" ")[0] or words[:most]
 
 
 def _rows(aspect: Aspect, *rows: tuple[Claim, Cell | None, str]) -> dict[Claim, Meaning]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fourfold.atlas.bounded import (
     MAX_NESTING,
+    Shapes,
     UnreadableError,
-    files_below,
+    gguf_header,
     load_json,
     nesting,
     read_text,
@@ -32,15 +33,50 @@ from fourfold.atlas.hub_table import (
     Row,
 )
 
-__all__ = ["FileSet", "is_config", "read_files", "read_folder", "split_documents"]
+__all__ = ["FileSet", "is_config", "is_model_file", "read_files", "read_paths", "split_documents"]
 
 CONFIG_NAMES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|gin)$", re.I)
+#: settings of a tokenizer, a package, an environment, a service or a linter
 _NOISE = re.compile(
-    r"(tokenizer|vocab|merges|special_tokens|added_tokens|\.index\.json|preprocessor|package(-lock)?\.json|\.lock|processor_config|feature_extractor|quantize_config|dataset_infos|pre-commit|pyproject|setup\.cfg)",
+    r"^\.|tokenizer|vocab|merges|special_tokens|added_tokens|\.index\.json|preprocessor|package(-lock)?\.json|\.lock|processor_config|feature_extractor|"
+    r"quantize_config|dataset_infos|pyproject|setup\.cfg|(^|[-_.])(env|environment|conda|docker|compose|codecov|mkdocs|_config|pipelines|readthedocs|tox|mypy|pytest|pylint|flake8)",
     re.I,
 )
+#: the files that model libraries write beside their weights
+_MODEL_FILE = re.compile(
+    r"(^|/)(model_index|config|adapter_config|scheduler_config|config_sentence_transformers|sentence_bert_config|open_clip_config)\.json$|\.(safetensors|gguf)$"
+)
+#: what one of them says where it is a model library's own, and not a training script's of the same name
+_STANDARD = {
+    "architectures",
+    "model_type",
+    "_class_name",
+    "auto_map",
+    "pretrained_cfg",
+    "peft_type",
+    "__version__",
+    "model_cfg",
+}
+#: a comment of YAML, TOML, INI or gin
+_REMARK = re.compile(r"(?m)(?:^|(?<=\s))#.*$|^[ \t]*;.*$")
+#: data in letters, not a name: patterns would look in vain for its end
+_DATA = re.compile(r"[\w./+-]{400,}")
+MAX_WEIGHTS = 4
 MAX_CONFIGS = 60
 MAX_TENSORS = 20_000
+
+
+def is_model_file(path: Path) -> bool:
+    """Whether a file is one that model libraries write beside their weights: by its name, and a ``config.json`` by its keys."""
+    if not _MODEL_FILE.search(path.name):
+        return False
+    if path.name != "config.json":
+        return True
+    try:
+        value = load_json(read_text(path), str(path))
+    except UnreadableError:
+        return False
+    return isinstance(value, dict) and bool(_STANDARD & set(value))
 
 
 def is_config(name: str) -> bool:
@@ -50,47 +86,54 @@ def is_config(name: str) -> bool:
 
 @dataclass(frozen=True)
 class FileSet:
-    """Configuration files by their relative path, parsed where they are JSON; and what could not be read."""
+    """Configuration files by their relative path, parsed where they are JSON; headers of weights; and what could not be read."""
 
     texts: Mapping[str, str]
     values: Mapping[str, Any]
-    tensors: Mapping[str, Mapping[str, tuple[int, ...]]]
+    tensors: Mapping[str, Shapes]
     skipped: tuple[str, ...] = ()
+    metadata: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         texts: Mapping[str, str],
-        tensors: Mapping[str, Mapping[str, tuple[int, ...]]] | None = None,
+        tensors: Mapping[str, Shapes] | None = None,
         skipped: tuple[str, ...] = (),
+        metadata: Mapping[str, Mapping[str, str | int]] | None = None,
     ) -> FileSet:
-        """Parse what is JSON; broken files are named in ``skipped``."""
+        """Parse what is JSON; broken files are named in ``skipped`` and say nothing, and neither do comments."""
         values: dict[str, Any] = {}
+        said: dict[str, str] = {}
         broken = list(skipped)
         for name, text in texts.items():
-            if name.lower().endswith(".json"):
-                try:
+            try:
+                if name.lower().endswith(".json"):
                     values[name] = load_json(text, name)
-                except UnreadableError as error:
-                    broken.append(str(error))
-        return cls(texts, values, tensors or {}, tuple(broken))
+                said[name] = text if name in values else _REMARK.sub("", text)
+            except UnreadableError as error:
+                broken.append(str(error))
+        return cls(said, values, tensors or {}, tuple(broken), metadata or {})
 
 
-def read_folder(folder: Path) -> FileSet:
-    """The configuration files and safetensors headers below a folder."""
+def read_paths(paths: Iterable[Path], folder: Path) -> FileSet:
+    """The configuration files and headers of weights among these paths, by their names relative to ``folder``."""
     texts: dict[str, str] = {}
-    tensors: dict[str, Mapping[str, tuple[int, ...]]] = {}
+    tensors: dict[str, Shapes] = {}
+    metadata: dict[str, Mapping[str, str | int]] = {}
     skipped: list[str] = []
-    for path in files_below(folder):
+    for path in paths:
         name = path.relative_to(folder).as_posix()
         try:
-            if path.suffix == ".safetensors" and len(tensors) < 4:
+            if path.suffix == ".safetensors" and len(tensors) < MAX_WEIGHTS:
                 tensors[name] = safetensors_names(path)
+            elif path.suffix == ".gguf" and len(tensors) < MAX_WEIGHTS:
+                metadata[name], tensors[name] = gguf_header(path)
             elif is_config(name) and len(texts) < MAX_CONFIGS:
                 texts[name] = read_text(path)
         except (UnreadableError, OSError) as error:
             skipped.append(str(error)[:200])
-    return FileSet.of(texts, tensors, tuple(skipped))
+    return FileSet.of(texts, tensors, tuple(skipped), metadata)
 
 
 def split_documents(text: str) -> dict[str, str]:
@@ -166,7 +209,18 @@ def read_files(files: FileSet) -> list[Evidence]:
         found += _keys(name, text, 0.15 if decided else 1.0, part=pipeline and _is_part(name))
     for name, tensors in files.tensors.items():
         found += _tensors(name, tensors)
+    for name, metadata in files.metadata.items():
+        found += _metadata(name, metadata)
     return found
+
+
+def _metadata(name: str, metadata: Mapping[str, str | int]) -> list[Evidence]:
+    """What a GGUF header says: the kind of model, and whether its states are pooled into one vector."""
+    pooled = next((key for key, value in metadata.items() if key.endswith(".pooling_type") and value), None)
+    if pooled:
+        return [Evidence(pooled[:160], f"{name}: header", Claim.FEATURES, 4.0, Reader.FILES)]
+    kind = str(metadata.get("general.architecture", ""))
+    return _first(MODEL_TYPES, kind, f"{name}: general.architecture")
 
 
 #: states are pooled into one vector: the head that the architecture is named after is not used
@@ -330,9 +384,10 @@ def _adapter(name: str, config: Mapping[str, Any]) -> list[Evidence]:
 def _keys(name: str, text: str, factor: float, *, part: bool) -> Iterator[Evidence]:
     if part:
         return
+    text = _DATA.sub(" ", text[:100_000])
     for pattern, claims in _table(KEYS):
         seen: set[str] = set()
-        for found in pattern.finditer(text[:100_000]):
+        for found in pattern.finditer(text):
             word = found.group()[:60].lower()
             if word in seen or len(seen) >= 6:
                 continue

@@ -1,4 +1,4 @@
-"""The names reader: the catalogue, with fuzzy match. What it knows is prior knowledge, not evidence."""
+"""The names reader: the catalogue, by name or by version. What it knows is prior knowledge, not evidence."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
+from itertools import takewhile
 
 from fourfold.atlas.catalogue import System, plain, systems
-from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, Cell, Claim, Evidence, Reader
+from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, Cell, Claim, Evidence, Reader, shortened
 from fourfold.atlas.placement import _COST, Inherited, Placement, describe
 from fourfold.atlas.words import MAX_PROSE, preamble
 from fourfold.vocabulary import Cost, Kind
 
-__all__ = ["find", "mentioned", "place_mention", "place_name"]
+__all__ = ["find", "mentioned", "near", "place_mention", "place_name", "unknown"]
 
 #: how far into a text a link to the system's own paper is looked for
 HEAD = 2_000
@@ -48,6 +49,17 @@ _ABOUT = re.compile(
 )
 #: how far into a text that sentence is looked for
 OPENING = 1_000
+#: versions and sizes at the end of a plain name, letters and digits apart: ``-3.5``, ``-v-2``, ``-7-b``, ``-4-o-mini``, ``-xl-2``
+_VERSION = re.compile(
+    r"(?:-(?:v-)?\d+(?:\.\d+)?(?:-[a-z])?(?![^-])|-(?:[bsmlhg]|xx?s|x{1,3}l|nano|micro|mini|tiny|small|base|medium|large|huge|giant|ultra|max|pro|plus|"
+    r"lite|light|turbo|fast|flash|chat|instruct|it|hf|preview|dev|schnell|open)(?![^-]))+$"
+)
+#: letters of a family's name, that fewer would name anything
+SHORTEST_FAMILY = 3
+#: how sure a version of a known family is
+BY_VERSION = 0.9
+#: similarity from which a name is suggested, and how many are
+ALIKE, MOST_NEAR = 0.8, 3
 _KIND = {
     "exact": Kind.EXACT,
     "lower_bound": Kind.LOWER_BOUND,
@@ -61,20 +73,59 @@ _SAMPLING = {
 }  # fmt: skip
 
 
-def find(name: str, rows: Iterable[System] | None = None) -> list[tuple[System, float]]:
-    """Systems whose name or alias matches, best first, each with a similarity in (0, 1]."""
+def find(name: str) -> tuple[System, float] | None:
+    """The system of that name or alias, with 1; or by its version or size, with ``BY_VERSION``.
+
+    ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of what the catalogue has of their families. Where the versions that it has stand in
+    different places, as those of DALL-E do, a version that it has not is unknown.
+    """
     wanted = plain(name)
-    table = _by_alias() if rows is None else {alias: system for system in rows for alias in _aliases(system)}
-    if wanted in table:
-        return [(table[wanted], 1.0)]
-    if not wanted:
-        return []
-    scored: dict[str, tuple[System, float]] = {}
-    for alias, system in table.items():
-        score = _similar(wanted, alias)
-        if score >= 0.8 and score > scored.get(system.id, (system, 0.0))[1]:
-            scored[system.id] = (system, score)
-    return sorted(scored.values(), key=lambda row: -row[1])[:5]
+    if wanted in _by_alias():
+        return _by_alias()[wanted], 1.0
+    family = _families().get(_unversioned(wanted), ())
+    if len({system.paradigm for _, system in family}) != 1:
+        return None
+    return max(family, key=lambda row: _shared(wanted, row[0]))[1], BY_VERSION
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two names begin with alike."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def near(name: str) -> list[System]:
+    """Systems whose names are spelled alike, or begin alike, the likeliest first: for a question, never for an answer."""
+    wanted = plain(name)
+    scores: dict[System, float] = {}
+    for alias, system in _by_alias().items():
+        score = _alike(wanted, alias)
+        if score >= ALIKE:
+            scores[system] = max(score, scores.get(system, 0.0))
+    return sorted(scores, key=lambda system: -scores[system])[:MOST_NEAR]
+
+
+def _alike(wanted: str, alias: str) -> float:
+    if min(len(wanted), len(alias)) < 4:
+        return 0.0
+    if wanted.startswith(f"{alias}-") or alias.startswith(f"{wanted}-"):
+        return ALIKE
+    pair = difflib.SequenceMatcher(None, wanted, alias)
+    return pair.ratio() if pair.real_quick_ratio() >= ALIKE and pair.quick_ratio() >= ALIKE else 0.0
+
+
+def _unversioned(name: str) -> str:
+    """A plain name without the versions and sizes at its end; whole where too little would be left."""
+    found = _VERSION.search(name)
+    return name[: found.start()] if found and found.start() >= SHORTEST_FAMILY else name
+
+
+@lru_cache(maxsize=1)
+def _families() -> Mapping[str, tuple[tuple[str, System], ...]]:
+    """Aliases, and whose they are, by what is left of them without their versions."""
+    families: dict[str, list[tuple[str, System]]] = {}
+    for alias, system in _by_alias().items():
+        families.setdefault(_unversioned(alias), []).append((alias, system))
+    return {family: tuple(rows) for family, rows in families.items()}
 
 
 @lru_cache(maxsize=1)
@@ -90,15 +141,6 @@ def _by_paper() -> Mapping[str, System]:
 
 def _aliases(system: System) -> set[str]:
     return {system.id, *(plain(text) for text in (system.name, *system.aliases))}
-
-
-def _similar(wanted: str, alias: str) -> float:
-    """A version or size after a known name matches it; other digits must agree; letters may be mistyped."""
-    if wanted.startswith(f"{alias}-") or alias.startswith(f"{wanted}-"):
-        return 0.9 * min(len(wanted), len(alias)) / max(len(wanted), len(alias)) + 0.1 if len(alias) > 3 else 0.0
-    if re.findall(r"\d+", wanted) != re.findall(r"\d+", alias) or min(len(wanted), len(alias)) < 4:
-        return 0.0
-    return difflib.SequenceMatcher(None, wanted, alias).ratio()
 
 
 def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
@@ -124,16 +166,9 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
         found
         or [(system, f"its link to arXiv {number}") for system, number in _papers(_PAPER.findall(text[:HEAD]))]
         or [(system, f"its citation of arXiv {number}") for system, number in _papers(_cited(text[:MAX_PROSE]))]
-        or [(system, f"its base model, {name!r}") for name in _BASE.findall(head) if (system := _version_of(name))]
+        or [(known[0], f"its base model, {name!r}") for name in _BASE.findall(head) if (known := find(name))]
     )
     return found[0] if len({system.paradigm for system, _ in found}) == 1 else None
-
-
-def _version_of(name: str) -> System | None:
-    """The system whose name ``name`` begins with: ``gpt2-medium`` is a version of GPT-2."""
-    parts = name.split("-")
-    wholes = ("-".join(parts[:n]) for n in range(len(parts), 0, -1))
-    return next((system for whole in wholes if len(whole) > 2 and (system := _by_alias().get(plain(whole)))), None)
 
 
 def _papers(numbers: Iterable[str]) -> Iterator[tuple[System, str]]:
@@ -194,21 +229,31 @@ def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placem
 
 
 def place_name(name: str) -> Placement | None:
-    """What the catalogue knows of a name, labelled as prior knowledge; ``None`` if it knows nothing."""
-    matches = find(name)
-    if not matches:
+    """What the catalogue knows of a name, exactly or by version, labelled as prior knowledge; ``None`` if it knows nothing."""
+    found = find(name)
+    if found is None:
         return None
-    others = "" if len(matches) == 1 else "also near: " + ", ".join(row.name for row, _ in matches[1:4])
-    system, score = matches[0]
-    known = _placed(name, system, score, f"from the name alone: the catalogue's entry {system.name!r} ({system.year})")
-    return replace(known, notes=(*known.notes, others)) if others else known
+    system, score = found
+    by = "the name alone" if score == 1 else "the name alone, as a version of a known system"
+    return _placed(name, system, score, f"from {by}: the catalogue's entry {system.name!r} ({system.year})")
+
+
+def unknown(name: str) -> str:
+    """What is missing where a name is not known: which of those spelled alike is meant, or more than a name."""
+    alike = [system.name for system in near(name)]
+    if alike:
+        return f"which system is meant: did you mean {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}?"
+    return (
+        f"more than a name: it is not among the {len(systems()):,} systems known; give its card, files or code, "
+        "or say what its training loss compares and how an example is drawn"
+    )
 
 
 def _placed(name: str, system: System, score: float, note: str) -> Placement:
     where = system.source[0]
     rows = [
-        Evidence(system.objective[:160], where, OBJECTIVE_OF[system.paradigm], 1.0, Reader.NAME),
-        Evidence(system.sampling[:160], where, _SAMPLING[system.paradigm], 1.0, Reader.NAME),
+        Evidence(shortened(system.objective), where, OBJECTIVE_OF[system.paradigm], 1.0, Reader.NAME),
+        Evidence(shortened(system.sampling), where, _SAMPLING[system.paradigm], 1.0, Reader.NAME),
     ]
     base = describe(name, system.paradigm, ((system.paradigm, round(score, 3)),), {}, [])
     kind = _KIND[system.likelihood]

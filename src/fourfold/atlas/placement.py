@@ -11,7 +11,7 @@ from fourfold.atlas.evidence import DEFAULTS, LEANS, MEANING, Aspect, Cell, Clai
 from fourfold.atlas.wording import CODE, FADE, PHRASE, PROSE, Table, mechanism, probabilities
 from fourfold.vocabulary import FACTS, Cost, Facts, FailureMode, Kind
 
-__all__ = ["Inherited", "Placement", "decide", "stated", "surely"]
+__all__ = ["Inherited", "Placement", "decide", "stated", "states", "surely"]
 
 C = Claim
 #: below this many votes nothing is decided; the runner-up must stay below this share of the winner. A refusal needs more: texts that
@@ -26,6 +26,8 @@ LEANT = 0.4
 APART = {PHRASE: (0.1, LEANT), CODE: (0.1, 0.35)}
 #: words contradict the files beside them only when they give what those say less than that
 CONTRADICTED = 0.2
+#: votes of an objective that is stated outright, and below which nothing is stated for a cell
+STATED, UNSTATED = 3.0, 1.5
 SHOWN = 0.05
 AGAINST_PHRASES = "{} alone would say {}; weighed with the wording as a whole they do not: its loss or its sampling loop would settle it"
 BY_WORDING = "no stated mechanism decides: it is worded as such systems usually are; its loss or its sampling loop would settle it"
@@ -103,8 +105,8 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     missing = _missing(scores, votes) or _lone(rows, ranked)
     leant = lean(rows, votes, scores)
     readers = {row.kind for row in rows}
-    if leant and (missing or _weighed(rows, readers) or _contradicted(leant, ranked[0][0], readers)):
-        stated = ranked[0][0] if ranked and not missing else None
+    stated = None if missing else ranked[0][0]
+    if leant and (stated is None or _yields(stated, rows, leant, scores)):
         least = APART.get(_speaking(rows) or PROSE, (0.0, LEANT))[1]
         ranked, missing = _by_wording(leant, ranked, missing, least, _voice(readers))
         if not missing and stated is not ranked[0][0]:
@@ -133,6 +135,29 @@ def stated(placed: Placement, facts: Facts | None) -> Placement:
     )
 
 
+def _yields(stated: Cell, rows: list[Evidence], leant: Mapping[Cell, float], scores: Mapping[Cell, float]) -> bool:
+    """Whether what phrases or statements say is weighed together with the wording as a whole.
+
+    An objective that is stated outright does not yield to a cell for which nothing is stated: wording alone never overrules.
+    """
+    other = max(leant, key=lambda cell: leant[cell])
+    objective = sum(
+        row.weight
+        for row in rows
+        if row.weight > 0 and (MEANING[row.claim].cell, MEANING[row.claim].aspect) == (stated, Aspect.OBJECTIVE)
+    )
+    if other is not stated is not Cell.NOT_GENERATIVE and objective >= STATED and scores[other] < UNSTATED:
+        return False
+    readers = {row.kind for row in rows}
+    return _weighed(rows, readers) or _contradicted(leant, stated, readers)
+
+
+def states(placed: Placement) -> bool:
+    """Whether what was read states the objective or the sampling of the answer: that it is worded so is not enough."""
+    told = (row for row in placed.evidence if row.weight >= UNSTATED and MEANING[row.claim].cell is placed.cell)
+    return any(MEANING[row.claim].aspect in (Aspect.OBJECTIVE, Aspect.SAMPLING) for row in told)
+
+
 def surely(placed: Placement, least: float) -> Placement:
     """The placement, or the missing fact where its confidence is below ``least``: for whom a wrong answer costs more than none."""
     if placed.cell is None or placed.confidence >= least:
@@ -140,7 +165,7 @@ def surely(placed: Placement, least: float) -> Placement:
     question = _QUESTION.get(frozenset(cell for cell, _ in placed.ranked[:2]), "what its training loss compares")
     missing = f"{question}: {placed.cell.value} with {placed.confidence:.2f} only"
     if placed.prior:
-        missing = f"which system the name means: {placed.system} is alike by {placed.confidence:.2f} only"
+        missing = f"which system the name means: it is a version of {placed.system}, which answers with {placed.confidence:.2f} only"
     return Placement(
         placed.subject, None, 0.0, placed.ranked, inherited=placed.inherited, evidence=placed.evidence,
         missing=missing, would_change=_would_change(None, placed.ranked), notes=placed.notes, prior=placed.prior, system=placed.system,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from fourfold.atlas.bounded import UnreadableError, read_text
-from fourfold.atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader
+from fourfold.atlas.bounded import UnreadableError, load_json, read_text
+from fourfold.atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader, shortened
 from fourfold.atlas.placement import Placement, decide, stated
 from fourfold.vocabulary import Facts
 
@@ -23,7 +22,7 @@ PARTS = {
 def place_run(folder: Path) -> Placement | None:
     """Place a run folder by its card; ``None`` for any other folder, and for a card that states nothing."""
     try:
-        card = json.loads(read_text(folder / "card.json"))
+        card = load_json(read_text(folder / "card.json"), "card.json")
         record, facts = card["facts"], Facts.from_record(card["facts"])
         cell = Cell(record["paradigm"])
     except (UnreadableError, ValueError, KeyError, TypeError):
@@ -34,4 +33,4 @@ def place_run(folder: Path) -> Placement | None:
 
 
 def _row(quote: str, key: str, claim: Claim, weight: float) -> Evidence:
-    return Evidence(quote[:160], f"card.json: $.facts.{key}", claim, weight, Reader.FILES)
+    return Evidence(shortened(quote), f"card.json: $.facts.{key}", claim, weight, Reader.FILES)

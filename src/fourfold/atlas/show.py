@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable
 from dataclasses import replace
 
-from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader
+from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader, shortened
 from fourfold.atlas.placement import Placement
 from fourfold.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, Kind, Paradigm
@@ -36,36 +36,60 @@ def _wrap(label: str, body: str) -> str:
     return textwrap.fill(body, WIDTH, initial_indent=f"{label:<14}", subsequent_indent=" " * 14) if body else ""
 
 
-def text(placed: Placement, width: int = WIDTH) -> str:
-    """A placement in full: the answer, what follows from it, the evidence, and what would change it."""
-    subject = printable(placed.subject)[: width - 1]
-    lines = [
-        subject,
-        "=" * len(subject),
-        *_answer(placed),
+def text(placed: Placement) -> str:
+    """A placement in full: the answer and its best quote in three lines, what follows from it, more evidence, and what would change it."""
+    best, verdict = _best(placed), _verdict(placed)
+    title = f"{_cut(printable(placed.subject), WIDTH - 2 - len(verdict))}: {verdict}"
+    below = [
         *_follows(placed),
-        *_evidence(placed),
+        *_evidence(placed, best),
+        *(_wrap("would change" if i == 0 else "", change) for i, change in enumerate(placed.would_change)),
+        *(_wrap("note" if i == 0 else "", note) for i, note in enumerate(placed.notes[:6])),
     ]
-    lines += [_wrap("would change" if i == 0 else "", change) for i, change in enumerate(placed.would_change)]
-    lines += [_wrap("note", note) for note in placed.notes[:6]]
-    return "\n".join(line for line in lines if line)
+    return "\n".join([title, *_opening(placed, best), "", *filter(None, below)])
 
 
-def _answer(placed: Placement) -> list[str]:
+def _verdict(placed: Placement) -> str:
     if placed.cell is None:
-        ranked = ", ".join(f"{cell.value} {share:.0%}" for cell, share in placed.ranked[:3]) or "none has any support"
-        return [_wrap("paradigm", "not decided"), _wrap("missing", placed.missing), _wrap("possible", ranked)]
-    sure = "by the catalogue alone, not by evidence" if placed.prior else f"confidence {placed.confidence:.0%}"
-    lines = [_wrap("paradigm", f"{placed.cell.value} ({sure})")]
-    if placed.also:
-        lines.append(_wrap("also", f"{placed.also.value}, by its sampling procedure; the objective decides"))
+        return "not decided"
+    return (
+        f"{placed.cell.value} ({'by the catalogue alone' if placed.prior else f'confidence {placed.confidence:.0%}'})"
+    )
+
+
+def _cut(line: str, most: int) -> str:
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _best(placed: Placement) -> Evidence | None:
+    """The row that speaks most clearly for the answer: for its objective, else its sampling, its name, its wording."""
+    order = (Aspect.OBJECTIVE, Aspect.SAMPLING, Aspect.NAMED, Aspect.WORDING)
+    rows = [row for row in placed.evidence if row.weight > 0 and MEANING[row.claim].cell is placed.cell is not None]
+    return min(rows, key=lambda row: (order.index(MEANING[row.claim].aspect), -row.weight), default=None)
+
+
+def _opening(placed: Placement, best: Evidence | None) -> list[str]:
+    """Below the verdict: the best quote with its place, in two lines; or what is missing."""
+    if best is None:
+        return _indented(placed.missing)
+    place = _cut(printable(f"[{best.where}]"), WIDTH - 4)
+    lines: list[str] = []
+    for most in range(2 * (WIDTH - 2) - len(place), 0, -8):
+        lines = _indented(f"“{shortened(printable(best.quote), most)}” {place}")
+        if len(lines) <= 2:
+            break
     return lines
+
+
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
 def _follows(placed: Placement) -> list[str]:
     paradigm = placed.cell.paradigm if placed.cell else None
     if placed.cell is None:
-        return []
+        ranked = ", ".join(f"{cell.value} {share:.0%}" for cell, share in placed.ranked[:3])
+        return [_wrap("possible", ranked or "nothing speaks for any paradigm")]
     if paradigm is None:
         return [_wrap("refused", "nothing is drawn from a modelled distribution" + _because(placed))]
     facts = _facts(placed, paradigm)
@@ -73,7 +97,9 @@ def _follows(placed: Placement) -> list[str]:
     kind = KIND_WORDS[placed.likelihood] + of
     if placed.facts is not None:
         kind = f"{placed.likelihood.value.replace('_', ' ')}{of}: {facts.likelihood_note}"
+    also = f"{placed.also.value}, by its sampling procedure; the objective decides" if placed.also else ""
     return [
+        _wrap("also", also),
         _wrap("objective", facts.objective),
         _wrap("", facts.objective_formula),
         _wrap("sampling", facts.sampling),
@@ -103,19 +129,23 @@ def _because(placed: Placement) -> str:
     return f": {MEANING[first.claim].says}" if first else ""
 
 
-def _evidence(placed: Placement) -> list[str]:
-    lines: list[str] = []
-    seen: set[Claim] = set()
+def _evidence(placed: Placement, best: Evidence | None) -> list[str]:
+    """One row of each claim: first what speaks for the answer, then what speaks against it."""
     likeliest = placed.cell or next((cell for cell, _ in placed.ranked), None)
+    told: dict[Claim, Evidence] = {}
     for row in placed.evidence:
         meaning = MEANING[row.claim]
         elsewhere = meaning.aspect is Aspect.WORDING and meaning.cell is not likeliest
-        if elsewhere or row.claim in seen or len(seen) == 6 or row.weight <= 0:
-            continue
-        seen.add(row.claim)
-        lines.append(_quoted("evidence" if len(seen) == 1 else "", row))
+        if row.weight > 0 and not elsewhere and (best is None or row.claim is not best.claim):
+            told.setdefault(row.claim, row)
+    rows = sorted(list(told.values())[:6], key=lambda row: _against(row, placed))
+    lines = [_quoted("evidence" if i == 0 else "", row, placed) for i, row in enumerate(rows)]
     aside = next((row for row in placed.evidence if row.weight == 0 and _speaks(row)), None)
-    return [*lines, _quoted("set aside", aside)] if aside else lines
+    return [*lines, _quoted("set aside", aside, placed)] if aside else lines
+
+
+def _against(row: Evidence, placed: Placement) -> bool:
+    return placed.cell is not None and MEANING[row.claim].cell not in (None, placed.cell)
 
 
 def _speaks(row: Evidence) -> bool:
@@ -123,11 +153,11 @@ def _speaks(row: Evidence) -> bool:
     return meaning.cell is not None and meaning.aspect is not Aspect.WORDING
 
 
-def _quoted(label: str, row: Evidence) -> str:
+def _quoted(label: str, row: Evidence, placed: Placement) -> str:
     meaning = MEANING[row.claim]
     weak = meaning.cell is not None and 0 < row.weight < HINT and row.kind is not Reader.NAME
-    hint = "a hint: " if weak else ""
-    return _wrap(label, f"“{row.quote}” [{row.where}] {hint}{meaning.says}")
+    marks = ("against: " if row.weight > 0 and _against(row, placed) else "") + ("a hint: " if weak else "")
+    return _wrap(label, f"“{row.quote}” [{row.where}] {marks}{meaning.says}")
 
 
 def side_by_side(placed: list[Placement]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from zlib import crc32
 
-from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
+from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader, shortened
 from fourfold.atlas.wording import CODE, PHRASE, PHRASE_WORDS, PROSE, Table, leaning
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import (
@@ -54,6 +54,11 @@ _TAGS = re.compile(r"(?m)^tags:[ \t\r]*(?:\[[^\]]*\]|(?:\n[ \t]*-.*)+)")
 _PREAMBLE = re.compile(
     r"\A\ufeff?(?:---[ \t]*\r?\n(?=[ \t]*[\w-]+[ \t]*:)(?:(?!---)[^\n]*\n){1,2000}?---[ \t]*\r?(?=\n|\Z)|\s*<!--(?:(?!-->)[\s\S]){0,8000}-->)*\s*"
 )
+#: data in letters, a rule of one sign: no language has words of so many signs
+_BLOB = re.compile(r"[!-~]{400,}")
+#: so many words on either side of what was found are quoted with it, and so far a word reaches
+QUOTED_BESIDE, LONGEST_WORD = 2, 40
+_AFTER = re.compile(rf"\S{{0,40}}(?:\s+\S{{1,40}}){{0,{QUOTED_BESIDE}}}(?!\S)")
 _HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
 
 
@@ -131,32 +136,45 @@ def _place_weight(text: str, at: int, quiet: list[tuple[int, bool]], fences: lis
 
 
 def read_words(text: str, where: str = "") -> list[Evidence]:
-    """Evidence in prose, with the offset of each quote: phrases that state a mechanism, and the wording as a whole.
+    """Evidence in prose, with the place of each quote: phrases that state a mechanism, and the wording as a whole.
 
     Args:
         text: any length; the first ``MAX_PROSE`` characters are read.
-        where: a prefix for the place, such as a file name.
+        where: the name of the file: places are its lines, else offsets in the text.
     """
-    prefix, begins = f"{where}: " if where else "", preamble(text)
-    body = text[begins : begins + MAX_PROSE]
-    wording = read_wording(body, Reader.WORDS, lambda at: f"{prefix}offset {begins + at}", _table_for(body))
-    return _read_header(text[:begins], prefix) + read_phrases(text, where, begins) + wording
+    begins = preamble(text)
+    text = unblobbed(text[: begins + MAX_PROSE])
+    body, place = text[begins:], places(text, where)
+    wording = read_wording(body, Reader.WORDS, lambda at: place(begins + at), _table_for(body))
+    return _read_header(text[:begins], place) + read_phrases(text, place, begins) + wording
 
 
-def _read_header(head: str, prefix: str) -> list[Evidence]:
+def unblobbed(text: str) -> str:
+    """Text without what no language writes, and patterns would search in vain: encoded data, a rule of one sign; offsets stay true."""
+    return _BLOB.sub(lambda found: " " * len(found.group()), text)
+
+
+def places(text: str, where: str) -> Callable[[int], str]:
+    """How a place in a text is named: by the line of its file, else by its offset."""
+    if not where:
+        return lambda at: f"offset {at}"
+    starts = [0, *(found.end() for found in re.finditer("\n", text))]
+    return lambda at: f"{where}:{bisect_right(starts, at)}"
+
+
+def _read_header(head: str, place: Callable[[int], str]) -> list[Evidence]:
     """What a card's YAML says of it: its task, its library, its tags."""
     if not head.strip():
         return []
     from fourfold.atlas.hub_table import LIBRARIES, TAGS
 
     told = [
-        Evidence(found.group()[:160], f"{prefix}offset {found.start()}", claim, weight, Reader.WORDS)
+        Evidence(shortened(found.group()), place(found.start()), claim, weight, Reader.WORDS)
         for pattern, claims in (*TAGS, *LIBRARIES)
         for found in re.finditer(pattern, head, re.I)
         for claim, weight in claims
     ]
-    where = prefix.removesuffix(": ")
-    tagged = [row for tags in _TAGS.finditer(head) for row in read_phrases(head[: tags.end()], where, tags.start())]
+    tagged = [row for tags in _TAGS.finditer(head) for row in read_phrases(head[: tags.end()], place, tags.start())]
     return told + [replace(row, weight=round(row.weight * TAGGED, 3), rule="") for row in tagged]
 
 
@@ -190,21 +208,24 @@ def _table_for(text: str) -> Table:
     return PHRASE if short else PROSE
 
 
-def read_phrases(text: str, where: str = "", begins: int = 0) -> list[Evidence]:
-    """Evidence in phrases alone, with the arguments of ``read_words``; what stands before ``begins`` is left out."""
+def read_phrases(text: str, place: Callable[[int], str] | None = None, begins: int = 0) -> list[Evidence]:
+    """Evidence in phrases alone.
+
+    Args:
+        text: prose.
+        place: what the place at an offset is called.
+        begins: the offset from which on it is read.
+    """
+    named = place or places(text, "")
     prose = _prose(text[begins:])
-
-    def place(at: int) -> str:
-        return f"{where}: offset {begins + at}" if where else f"offset {begins + at}"
-
-    parts = list(_read_parts(prose, place))
+    parts = list(_read_parts(prose, lambda at: named(begins + at)))
     masked = prose.text
     for part, (start, end) in parts:
         if part.claim is Claim.PART_TEACHER:
             continue
         masked = masked[:start] + " " * (end - start) + masked[end:]
     prose = replace(prose, text=masked)
-    return [evidence for evidence, _ in parts] + _fade_lists(list(_read_claims(prose, place)), prose)
+    return [row for row, _ in parts] + _fade_lists(list(_read_claims(prose, lambda at: named(begins + at))), prose)
 
 
 def read_wording(text: str, kind: Reader, place: Callable[[int], str], table: Table) -> list[Evidence]:
@@ -220,7 +241,7 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], table: Ta
     least = min((row.logit for row in rows), default=0.0)
     return [
         Evidence(
-            ", ".join(row.quotes)[:160],
+            shortened(", ".join(row.quotes)),
             place(row.at),
             LEANS[row.cell],
             round(row.logit - least, 3),
@@ -236,7 +257,7 @@ def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Ev
         for found in pattern.finditer(prose.text):
             weight = prose.sentence(found.start())[2]
             yield (
-                Evidence(found.group()[:160], place(found.start()), claim, weight, Reader.WORDS),
+                Evidence(shortened(found.group()), place(found.start()), claim, weight, Reader.WORDS),
                 found.span(),
             )
 
@@ -268,8 +289,13 @@ def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[E
 
 
 def _quote(text: str, found: re.Match[str]) -> str:
-    a, b = max(found.start() - 20, 0), min(found.end() + 20, len(text))
-    return " ".join(text[a:b].split())[:160]
+    """What was found among its neighbours, in whole words."""
+    begins = found.start()
+    for _ in range(1 + QUOTED_BESIDE):
+        before = text.rfind(" ", max(begins - LONGEST_WORD, 0), max(begins - 1, 0))
+        begins = before if before >= 0 else begins if begins > LONGEST_WORD else 0
+    after = _AFTER.match(text, found.end())
+    return shortened(text[begins : after.end() if after else found.end()])
 
 
 def _foil(text: str, start: int, end: int, found: re.Match[str], claim: Claim) -> float:

@@ -774,8 +774,8 @@ QUIET = (
 )
 #: whole stretches that are not prose
 ASIDE = (
-    r"(?s)<!--.*?-->|```[a-zA-Z]*\s*@(?:inproceedings|article|misc).*?```|@(?:inproceedings|article|misc|software|techreport)\s*\{.*?\n\}|"
-    r"https?://[^\s)>\]\"']+|<img[^>]*>|<a [^>]*>|\]\([^)\n]{0,300}\)|^ *\|[-:| ]+\|$"
+    r"(?s)<!--.*?(?:-->|\Z)|```[a-zA-Z]*\s{0,9}@(?:inproceedings|article|misc).{0,5000}?```|@(?:inproceedings|article|misc|software|techreport)\s{0,9}\{.{0,3000}?\n\}|"
+    r"https?://[^\s)>\]\"']+|<img[^>]{0,1000}>|<a [^>]{0,1000}>|\]\([^)\n]{0,300}\)|^ *\|[-:| ]+\|$"
 )
 #: a paradigm's name in another sense
 HOMONYMS = (

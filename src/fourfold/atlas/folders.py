@@ -1,0 +1,164 @@
+"""The reader of folders: what a person would open first speaks first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from fourfold.atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_text
+from fourfold.atlas.evidence import MEANING
+from fourfold.atlas.placement import Placement, decide, surely
+from fourfold.atlas.sources import Notebook, read_notebook
+
+__all__ = ["place_folder"]
+
+#: model files answer from this confidence on
+MODEL_FILES_ANSWER = 0.6
+#: code beside a card that leaves the question open answers where it is more likely right than wrong
+CODE_ANSWERS = 0.5
+#: what a setting counts that no other supports
+LONE = 0.5
+#: sources that are parsed, those that are read, and how much of them all
+MAX_PARSED, MAX_READ, MAX_SOURCE = 300, 8, 4_000_000
+MAX_CARDS = 3
+#: folders and files that say nothing of what a system is: tests, data, documents, licences, other people's code, evaluation, installation
+_BESIDE = re.compile(
+    r"^(?:\..*|tests?|testing|test_\w+|\w+_test|conftest|data|datasets?|docs?|third_?party|vendor|external|node_modules|"
+    r"eval\w*|metrics?|bench\w*|fid\w*|\w+_fid|inception\w*|setup|licen[cs]es?|assets|requirements?)$",
+    re.I,
+)
+#: prose at the top of a folder about something else than the system
+_OTHER_PROSE = re.compile(
+    r"licen[cs]e|change_?log|changes|history|news|release|code_of_conduct|contribut|security|requirement|authors|citation|notice|install|"
+    r"todo|road_?map|maintain|governance|support|agents|claude|copying|third_?party|dataset",
+    re.I,
+)
+_CARD = re.compile(r"^(read_?me|model[-_ ]?card)\b", re.I)
+_PROSE = (".md", ".markdown", ".rst", ".txt", "")
+
+
+def place_folder(folder: Path) -> Placement:
+    """Place by model files, then title and card, then the code that defines a loss or a sampling loop, then other settings.
+
+    Each is asked only where those before it leave the question open; what they say is never mixed.
+
+    Raises:
+        UnreadableError: the folder holds no file.
+    """
+    folder = _unwrapped(folder)
+    files = list(files_below(folder))
+    if not files:
+        raise UnreadableError(f"{folder}: an empty folder; give one with a model card, configuration files or code")
+    open_: list[Placement] = []
+    for read in (_by_model_files, _by_card, _by_code, _by_settings):
+        for placed in read(folder, files):
+            if placed.cell is not None:
+                return placed
+            open_.append(placed)
+    first = next((placed for placed in open_ if placed.evidence), open_[-1])
+    notes = tuple(dict.fromkeys(note for placed in open_ for note in placed.notes))
+    return replace(first, notes=notes)
+
+
+def _unwrapped(folder: Path) -> Path:
+    """Where an archive was unpacked into a folder of its own, that folder."""
+    for _ in range(2):
+        entries = [path for path in _listed(folder) if not path.name.startswith(".")]
+        if len(entries) != 1 or not entries[0].is_dir() or entries[0].is_symlink():
+            break
+        folder = entries[0]
+    return folder
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _by_model_files(folder: Path, files: list[Path]) -> Iterator[Placement]:
+    """What model libraries write: at the top of the folder, and then of its components one level below."""
+    from fourfold.atlas.hub import is_model_file, read_files, read_paths
+
+    near = [path for path in files if len(path.relative_to(folder).parts) <= 2 and not _beside(path, folder)]
+    if not any(path.parent == folder and is_model_file(path) for path in near):
+        return
+    found = read_paths([path for path in near if is_model_file(path)], folder)
+    yield surely(decide(folder.name, read_files(found), found.skipped), MODEL_FILES_ANSWER)
+
+
+def _beside(path: Path, folder: Path) -> bool:
+    parts = path.relative_to(folder).parts
+    return any(_BESIDE.match(part) for part in (*parts[:-1], PurePosixPath(parts[-1]).stem))
+
+
+def _by_card(folder: Path, files: list[Path]) -> Iterator[Placement]:
+    """The title and the words of the README, then of a model card; of other prose where there is neither."""
+    from fourfold.atlas.api import place_words
+
+    prose = [path for path in files if path.parent == folder and path.suffix.lower() in _PROSE]
+    cards = sorted((path for path in prose if _CARD.match(path.name)), key=_rank)
+    others = [path for path in prose if path.suffix.lower() in (".md", ".rst") and not _OTHER_PROSE.search(path.stem)]
+    for path in (cards or others)[:MAX_CARDS]:
+        try:
+            yield place_words(read_text(path), folder.name, path.name)
+        except UnreadableError:
+            continue
+
+
+def _rank(path: Path) -> tuple[bool, int, str]:
+    """A README before a model card, in Markdown before other forms, and before its translations."""
+    name = path.name.lower()
+    return not name.startswith("read"), _PROSE.index(path.suffix.lower()) + 9 * (name.count(".") > 1), name
+
+
+def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
+    """The sources that define a loss or a sampling loop most clearly, and of those the definitions."""
+    from fourfold.atlas.code import read_definitions
+    from fourfold.atlas.sources import defining
+
+    found, size = [], 0
+    for name, notebook in _sources(folder, files):
+        size += len(notebook.code)
+        strength, definitions = defining(notebook.code)
+        if strength:
+            found.append((strength, name, replace(notebook, code=definitions)))
+        if size > MAX_SOURCE:
+            break
+    found.sort(key=lambda row: (-row[0], row[1].count("/")))
+    chosen = {name: notebook for _, name, notebook in found[:MAX_READ]}
+    if chosen:
+        rows = read_definitions({name: notebook.code for name, notebook in chosen.items()})
+        for name, notebook in chosen.items():
+            rows = notebook.placed(rows, name)
+        yield surely(decide(folder.name, rows), CODE_ANSWERS)
+
+
+def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:
+    """Python and notebooks, nearest first, without tests and the like."""
+    wanted = [path for path in files if path.suffix in (".py", ".ipynb") and not _beside(path, folder)]
+    for path in wanted[:MAX_PARSED]:
+        name = path.relative_to(folder).as_posix()
+        try:
+            if path.suffix == ".py":
+                yield name, Notebook(read_text(path))
+            else:
+                yield name, read_notebook(read_text(path, NOTEBOOK_BYTES), name)
+        except UnreadableError:
+            continue
+
+
+def _by_settings(folder: Path, files: list[Path]) -> Iterator[Placement]:
+    """Every other configuration; a key that stands alone is a hint, for anything may be called so."""
+    from fourfold.atlas.hub import read_files, read_paths
+
+    found = read_paths([path for path in files if not _beside(path, folder)], folder)
+    rows = read_files(found)
+    placed = decide(folder.name, rows, found.skipped)
+    said = {row.quote.lower() for row in rows if row.weight > 0 and MEANING[row.claim].cell is placed.cell}
+    if placed.cell is not None and len(said) == 1:
+        placed = decide(folder.name, [replace(row, weight=LONE * row.weight) for row in rows], found.skipped)
+    yield placed

@@ -1,0 +1,164 @@
+"""Where in a source a loss or a sampling loop is defined, found by parsing; and the code of a notebook."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fourfold.atlas.bounded import load_json
+from fourfold.atlas.evidence import Evidence
+
+__all__ = ["Notebook", "defining", "is_code", "parsed", "read_notebook"]
+
+#: names that hold or compute what is minimised
+_LOSS = re.compile(
+    r"(?:^|_)(?:loss(?:es)?|elbo|nll|kld?|objective|bpd|log_?det\w*|log_prob|log_likelihood|energy)(?:_|\d|$)|[lL]oss$",
+    re.I,
+)
+#: functions that draw
+_DRAWS = re.compile(r"sampl|generat|decod|translat|langevin|sgld|gibbs|mcmc|hmc|revers|invers|infer|euler|heun", re.I)
+_TRAINS = frozenset({"backward", "minimize", "value_and_grad", "apply_gradients"})
+#: no definition of either has none of these letters
+_MAY_DEFINE = re.compile(rf"{_DRAWS.pattern}|loss|{'|'.join(_TRAINS)}|elbo|nll|log_", re.I)
+#: below this a function only mentions a loss, or is only called like a sampler
+ENOUGH = 2
+_Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.If | ast.For | ast.While | ast.With
+
+
+def parsed(source: str) -> ast.Module | None:
+    """The syntax tree of a whole source, or ``None`` where it does not parse."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def defining(source: str) -> tuple[float, str]:
+    """How clearly a source defines a loss or a sampling loop, and the source with everything else blanked; lines stay where they are.
+
+    Zero and nothing where it defines neither, or does not parse.
+    """
+    tree = parsed(source) if _MAY_DEFINE.search(source) else None
+    if tree is None:
+        return 0.0, ""
+    found = [(strength, node) for node in _definitions(tree.body) if (strength := _strength(node)) >= ENOUGH]
+    if not found:
+        return 0.0, ""
+    kept = {line for _, node in found for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    heads = [
+        range(node.lineno, node.body[0].lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and not kept.isdisjoint(range(node.lineno, (node.end_lineno or 0) + 1))
+    ]
+    kept.update(line for head in heads for line in head)
+    lines = source.split("\n")
+    text = "\n".join(line if number in kept else "" for number, line in enumerate(lines, 1))
+    return max(strength for strength, _ in found) + 0.3 * len(found), text
+
+
+def _definitions(body: list[ast.stmt]) -> Iterator[_Definition]:
+    """Functions, methods, and the statements of a script that hold others."""
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from _definitions(node.body)
+        elif isinstance(node, _Definition):
+            yield node
+
+
+def _strength(node: _Definition) -> int:
+    """What speaks for a definition: it trains, it holds losses, its name is that of a loss, or of a sampler that loops."""
+    inside = list(ast.walk(node))
+    name = getattr(node, "name", "")
+    trains = any(isinstance(part, ast.Call) and _called(part) in _TRAINS for part in inside)
+    losses = sum(bool(_LOSS.search(held)) for part in inside for held in _held(part))
+    loops = any(isinstance(part, ast.For | ast.While) for part in inside)
+    draws = bool(name and _DRAWS.search(name))
+    return 3 * trains + min(losses, 4) + 2 * bool(name and _LOSS.search(name)) + draws * (2 if loops else 1)
+
+
+def _called(node: ast.Call) -> str:
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
+def _held(node: ast.AST) -> Iterator[str]:
+    """The names that a statement assigns or returns."""
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+        targets = [node.target]
+    elif isinstance(node, ast.Return) and node.value is not None:
+        targets = [node.value]
+    for part in (part for target in targets for part in ast.walk(target)):
+        if isinstance(part, ast.Name):
+            yield part.id
+        elif isinstance(part, ast.Attribute):
+            yield part.attr
+
+
+def is_code(text: str) -> bool:
+    """Whether a text is Python: it parses, and holds a statement or calls a method; ``GAN (adversarial)`` would call a function."""
+    tree = parsed(text) or parsed(f"if True:\n{text}")
+    return tree is not None and any(
+        not isinstance(node, ast.Expr | ast.If)
+        if isinstance(node, ast.stmt)
+        else isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        for node in ast.walk(tree)
+    )
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """Code, and where in it each cell begins that it stands in, with its number; of a plain source none."""
+
+    code: str
+    starts: tuple[tuple[int, int], ...] = ()
+
+    def place(self, line: int) -> str:
+        """A line of the code as ``cell 3, line 2``; cells are counted as a reader sees them, text cells too."""
+        first, cell = max(start for start in self.starts if start[0] <= line)
+        return f"cell {cell}, line {line - first + 1}"
+
+    def placed(self, rows: list[Evidence], name: str) -> list[Evidence]:
+        """Evidence, with lines of the file of that name given by cell."""
+        lines = [row.where.removeprefix(f"{name}:") if self.starts else "" for row in rows]
+        return [
+            replace(row, where=f"{name}: {self.place(int(line))}") if line.isdecimal() else row
+            for row, line in zip(rows, lines, strict=True)
+        ]
+
+
+def read_notebook(text: str, name: str) -> Notebook:
+    """The code cells of a notebook; commands of its shell are blanked.
+
+    Raises:
+        UnreadableError: broken JSON.
+    """
+    lines: list[str] = []
+    starts: list[tuple[int, int]] = [(1, 1)]
+    for number, cell in enumerate(_cells(load_json(text, name)), 1):
+        if isinstance(cell, dict) and cell.get("cell_type") == "code":
+            starts.append((len(lines) + 1, number))
+            source = cell.get("source", cell.get("input", ""))
+            code = "".join(map(str, source)) if isinstance(source, list) else str(source)
+            lines += [_SHELL.sub("", line) for line in code.split("\n")]
+    return Notebook("\n".join(lines), tuple(starts))
+
+
+_SHELL = re.compile(r"^\s*[%!?].*")
+
+
+def _cells(notebook: Any) -> list[Any]:
+    """The cells of a notebook; before version 4 they stood in worksheets."""
+    if not isinstance(notebook, dict):
+        return []
+    sheets = notebook.get("worksheets")
+    holders = [notebook, *(sheets if isinstance(sheets, list) else [])]
+    found = [holder.get("cells") for holder in holders if isinstance(holder, dict)]
+    return [cell for cells in found if isinstance(cells, list) for cell in cells]

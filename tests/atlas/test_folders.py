@@ -1,0 +1,321 @@
+"""Folders: what a person would open first speaks first, and what is beside the system says nothing."""
+
+import json
+import os
+import struct
+
+import pytest
+
+from fourfold.atlas import Cell, UnreadableError, place, place_files
+from fourfold.atlas.bounded import gguf_header, open_regular, read_text, safetensors_names
+from fourfold.atlas.evidence import Claim, Reader
+from fourfold.atlas.sources import defining, is_code, read_notebook
+
+DENOISING = """
+import torch
+
+
+class Trainer:
+    unrelated = 1
+
+    def loss(self, x0):
+        noise = torch.randn_like(x0)
+        x_t = self.alpha * x0 + self.sigma * noise
+        loss = ((self.model(x_t, self.t) - noise) ** 2).mean()
+        return loss
+
+    def sample(self, shape):
+        x = torch.randn(shape)
+        for t in reversed(range(self.steps)):
+            x = self.step(self.model(x, t), t, x)
+        return x
+"""
+GAME = """
+def train(loader):
+    for real, _ in loader:
+        fake = G(torch.randn(4, 8))
+        loss_D = bce(D(real), ones) + bce(D(fake.detach()), zeros)
+        loss_D.backward()
+        loss_G = bce(D(fake), ones)
+        loss_G.backward()
+"""
+UNTOLD = "# Project\n\nInstall it with pip.\n"
+
+
+def write(path, files):
+    for name, text in files.items():
+        to = path / name
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(text if isinstance(text, str) else json.dumps(text))
+    return path
+
+
+CARD = "# Thing\n\nWe train a normalizing flow by the change of variables.\n"
+CAUSAL = {"architectures": ["SomeForCausalLM"], "model_type": "some", "vocab_size": 1000}
+
+
+def test_model_files_come_before_the_card_and_the_card_before_code(tmp_path):
+    write(tmp_path, {"config.json": CAUSAL, "README.md": CARD, "train.py": DENOISING})
+    assert place(tmp_path).cell is Cell.AUTOREGRESSIVE
+    (tmp_path / "config.json").unlink()
+    assert place(tmp_path).cell is Cell.FLOW
+    (tmp_path / "README.md").write_text(UNTOLD)
+    assert place(tmp_path).cell is Cell.DIFFUSION
+
+
+def test_a_components_configuration_is_read_only_below_a_models(tmp_path):
+    encoder = {"architectures": ["SomeEncoderModel"]}
+    write(tmp_path, {"text/config.json": encoder, "README.md": CARD})
+    assert place(tmp_path).cell is Cell.FLOW, "a stray configuration of something that the system uses"
+    index = {"_class_name": "SomePipeline", "scheduler": ["diffusers", "DDIMScheduler"]}
+    write(tmp_path, {"model_index.json": index})
+    placed = place(tmp_path)
+    assert placed.cell is Cell.DIFFUSION
+    assert {row.where.split(":")[0] for row in placed.evidence} <= {"model_index.json", "text/config.json"}
+
+
+def test_a_training_scripts_config_is_no_model_librarys(tmp_path):
+    write(tmp_path, {"config.json": {"num_classes": 10, "label_smoothing": 0.1}, "README.md": CARD})
+    assert place(tmp_path).cell is Cell.FLOW
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tests/critics.py", "test_game.py", "data/game.py", "third_party/game.py", ".ci/game.py", "evaluation/game.py", "docs/game.py", "game_test.py", "metrics/game.py",
+    ],
+)  # fmt: skip
+def test_tests_data_and_other_peoples_code_say_nothing(tmp_path, name):
+    write(tmp_path, {"README.md": UNTOLD, name: GAME})
+    assert place(tmp_path).cell is None
+    write(tmp_path, {"zz/train.py": GAME})
+    assert place(tmp_path).cell is Cell.ADVERSARIAL
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("eval.yaml", "tasks:\n  - glue\n  - adv_glue\n"),
+        ("CODE_OF_CONDUCT.md", "# Our Responsibilities\n\nWe train a GAN with a discriminator; the generator fools it.\n"),
+        ("CHANGELOG.md", "# Changes\n\nThe denoiser now predicts the noise; sampling removes noise in 50 steps.\n"),
+        ("LICENSE.md", "# License\n\nA GAN with a discriminator; the generator fools it.\n"),
+        ("requirements.txt", "pytorch-gan\nscore_sde\nddpm\nnormflows\nconsistency-models\n"),
+        ("settings.yaml", "# discriminator: yes\n# n_critic: 5\n# lambda_gp: 10\nname: x\n"),
+        ("settings.json", '{"discriminator": 1, "n_critic": 5, "lambda_gp": 10,, }'),
+        (".travis.yml", "discriminator: 1\nn_critic: 5\nlambda_gp: 10\n"),
+        ("environment.yml", "discriminator: 1\nn_critic: 5\nlambda_gp: 10\n"),
+        ("broken.py", GAME + "\nprint 'python 2'\n"),
+        ("train.py", "# loss_D = bce(D(real), ones) + bce(D(fake), zeros)\n# loss_D.backward()\n"),
+    ],
+)  # fmt: skip
+def test_what_is_beside_a_system_says_nothing(tmp_path, name, text):
+    write(tmp_path, {"README.md": UNTOLD, name: text})
+    assert place(tmp_path).cell is None
+
+
+def test_settings_answer_where_nothing_else_does_and_two_agree(tmp_path):
+    write(tmp_path, {"conf/a.yaml": "n_critic: 5\n"})
+    placed = place(tmp_path)
+    assert placed.cell is None
+    assert "only a hint of adversarial" in placed.missing
+    write(tmp_path, {"conf/a.yaml": "n_critic: 5\nlambda_gp: 10\n"})
+    assert place(tmp_path).cell is Cell.ADVERSARIAL
+
+
+def test_the_readme_is_found_whatever_its_form_and_before_its_translations(tmp_path):
+    for name in ("readme", "Readme.rst", "README.txt", "README.md"):
+        write(tmp_path, {name: CARD.replace("Thing", name)})
+        placed = place(tmp_path)
+        assert placed.cell is Cell.FLOW
+        assert placed.evidence[0].where == f"{name}:3"
+        (tmp_path / name).unlink()
+    write(tmp_path, {"README.de.md": UNTOLD, "README.md": CARD, "AAA.md": "# GAN\n\nA discriminator and a generator."})
+    assert place(tmp_path).cell is Cell.FLOW
+    write(tmp_path, {"README.md": UNTOLD, "model-card.md": "We train a GAN with a discriminator."})
+    assert place(tmp_path).cell is Cell.ADVERSARIAL
+
+
+def test_an_unpacked_archive_is_its_folder(tmp_path):
+    write(tmp_path, {"thing-main/README.md": CARD, "thing-main/train.py": GAME})
+    placed = place(tmp_path)
+    assert (placed.cell, placed.subject) == (Cell.FLOW, "thing-main")
+
+
+def test_code_is_found_by_what_it_defines_and_not_by_alphabet(tmp_path):
+    plain = "def helper(x):\n    return x + 1\n"
+    write(tmp_path, {f"aa{i:02}.py": plain for i in range(40)})
+    write(tmp_path, {"README.md": UNTOLD, "zz/models/last.py": DENOISING})
+    placed = place(tmp_path)
+    assert placed.cell is Cell.DIFFUSION
+    stated = [row for row in placed.evidence if row.claim is Claim.DENOISE]
+    assert stated[0].where == "zz/models/last.py:11"
+    assert DENOISING.split("\n")[10].strip() == "loss = ((self.model(x_t, self.t) - noise) ** 2).mean()"
+
+
+def test_definitions_are_kept_where_they_stand():
+    strength, text = defining(DENOISING)
+    assert strength > 0
+    assert text.count("\n") == DENOISING.count("\n")
+    kept = [line for line in text.split("\n") if line]
+    assert kept[0] == "class Trainer:"
+    assert "    def sample(self, shape):" in kept
+    assert "import torch" not in kept
+    assert defining("def f(x):\n    return x\n") == (0.0, "")
+    assert defining("def loss(:\n") == (0.0, "")
+
+
+def notebook(*cells):
+    rows = [{"cell_type": kind, "source": source.splitlines(keepends=True)} for kind, source in cells]
+    return json.dumps({"cells": rows, "nbformat": 4})
+
+
+def test_a_notebook_is_its_code_cells(tmp_path):
+    path = tmp_path / "train.ipynb"
+    path.write_text(
+        notebook(("markdown", "# A GAN with a discriminator"), ("code", "%matplotlib inline\n!pip install x\nimport torch"), ("code", DENOISING))
+    )  # fmt: skip
+    placed = place(path)
+    assert placed.cell is Cell.DIFFUSION
+    assert {row.kind for row in placed.evidence} == {Reader.CODE}
+    assert "train.ipynb: cell 3, line 11" in {row.where for row in placed.evidence}
+    assert place(tmp_path).cell is Cell.DIFFUSION
+    old = {"worksheets": [{"cells": [{"cell_type": "code", "input": DENOISING}]}]}
+    path.write_text(json.dumps(old))
+    assert place(path).cell is Cell.DIFFUSION
+    for text, line in (
+        ("{", "broken JSON"),
+        ("[1]", "without code cells"),
+        (notebook(("markdown", "x")), "without code"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UnreadableError, match=line):
+            place(path)
+
+
+def test_cells_are_counted_as_a_reader_sees_them():
+    found = read_notebook(notebook(("markdown", "x"), ("code", "a = 1\nb = 2"), ("raw", ""), ("code", "c = 3")), "n")
+    assert found.code == "a = 1\nb = 2\nc = 3"
+    assert [found.place(line) for line in (1, 2, 3)] == ["cell 2, line 1", "cell 2, line 2", "cell 4, line 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("loss = mse(eps, model(x_t, t))", True), ("loss.backward()", True), ("def f(x):\n    return x", True), ("    x = 1\n    y = 2", True),
+        ("GAN (adversarial)", False), ("VAE", False), ("predict the noise", False), ("GAN, VAE", False), ("", False), ("3.5", False),
+    ],
+)  # fmt: skip
+def test_code_is_told_from_prose(text, code):
+    assert is_code(text) is code
+
+
+def test_code_or_a_configuration_given_as_a_text_is_read_as_such():
+    placed = place(DENOISING)
+    assert placed.cell is Cell.DIFFUSION
+    assert {row.kind for row in placed.evidence} == {Reader.CODE}
+    assert {row.kind for row in place(json.dumps(CAUSAL)).evidence} == {Reader.FILES}
+    assert place("objective: denoising, predict the added noise; remove noise in 50 steps").cell is Cell.DIFFUSION
+
+
+def gguf(path, metadata, tensors=()):
+    def text(value):
+        return struct.pack("<Q", len(value)) + value.encode()
+
+    def field(value):
+        if isinstance(value, str):
+            return struct.pack("<I", 8) + text(value)
+        if isinstance(value, list):
+            return struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(text, value))
+        return struct.pack("<II", 4, value)
+
+    raw = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(metadata))
+    raw += b"".join(text(key) + field(value) for key, value in metadata.items())
+    raw += b"".join(text(name) + struct.pack("<IQQIQ", 2, 4, 8, 0, 0) for name in tensors)
+    path.write_bytes(raw)
+    return path
+
+
+def test_gguf_headers_speak(tmp_path):
+    path = tmp_path / "model.gguf"
+    words = {"general.architecture": "llama", "tokenizer.ggml.tokens": ["a", "b" * 300], "llama.block_count": 2}
+    gguf(path, words, ["token_embd.weight", "output.weight"])
+    metadata, tensors = gguf_header(path)
+    assert metadata == {"general.architecture": "llama", "llama.block_count": 2}
+    assert tensors == {"token_embd.weight": (4, 8), "output.weight": (4, 8)}
+    assert place(path).cell is Cell.AUTOREGRESSIVE
+    assert place(tmp_path).cell is Cell.AUTOREGRESSIVE
+    gguf(path, {"general.architecture": "qwen2", "qwen2.pooling_type": 1})
+    assert place(path).cell is Cell.NOT_GENERATIVE
+    gguf(path, {"general.architecture": "some"}, ["double_blocks.0.img_attn.qkv.weight"])
+    assert place(path).cell is Cell.DIFFUSION
+
+
+def test_a_gguf_header_cut_anywhere_is_read_in_part_or_refused(tmp_path):
+    path = gguf(tmp_path / "m.gguf", {"general.architecture": "llama", "t": ["a"] * 3, "n": 2}, ["output.weight"])
+    raw = path.read_bytes()
+    first = raw.index(b"llama") + len("llama")
+    for size in range(len(raw)):
+        path.write_bytes(raw[:size])
+        if size >= first:
+            assert gguf_header(path)[0]["general.architecture"] == "llama"
+        else:
+            with pytest.raises(UnreadableError, match="no GGUF header"):
+                gguf_header(path)
+    huge = b"GGUF" + struct.pack("<IQQ", 3, 2**63, 2**63) + struct.pack("<Q", 2**63)
+    path.write_bytes(huge)
+    with pytest.raises(UnreadableError, match="no GGUF header"):
+        place(path)
+
+
+def test_pipes_and_devices_are_never_opened(tmp_path):
+    """A pipe without a writer would wait for ever, and so would this test."""
+    for suffix in ("safetensors", "gguf", "json", "md", "py", "ipynb", "txt", "yaml"):
+        pipe = tmp_path / f"pipe.{suffix}"
+        os.mkfifo(pipe)
+        with pytest.raises(UnreadableError, match="not a regular file"):
+            place(pipe)
+    write(tmp_path, {"README.md": CARD})
+    (tmp_path / "model.safetensors").symlink_to("/dev/zero")
+    (tmp_path / "config.json").symlink_to("/dev/zero")
+    (tmp_path / "readme.rst").symlink_to(tmp_path / "pipe.txt")
+    assert place(tmp_path).cell is Cell.FLOW
+    for device in ("/dev/zero", "/dev/null"):
+        for read in (read_text, open_regular, safetensors_names, gguf_header):
+            with pytest.raises(UnreadableError, match="not a regular file"):
+                read(tmp_path.__class__(device))
+
+
+def test_broken_json_and_comments_say_nothing_in_files_given_as_text():
+    keys = "discriminator: 1\nn_critic: 5\nlambda_gp: 10\n"
+    assert place_files({"a.yaml": keys}).cell is Cell.ADVERSARIAL
+    assert place_files({"a.yaml": "".join(f"# {line}\n" for line in keys.splitlines())}).cell is None
+    assert place_files({"a.ini": "".join(f"; {line}\n" for line in keys.splitlines())}).cell is None
+    assert place_files({"a.json": "{" + keys}).cell is None
+    assert place_files({"a.yaml": "colour: '#fff'\nurl: a#b\n" + keys}).cell is Cell.ADVERSARIAL
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!--" * 7_500, "<!-- " * 6_000, "@article{" * 3_000, "@article{ a\n" * 2_500, "<a " * 10_000, "<img " * 6_000, "a-" * 15_000, "```@article" * 2_500, "no " * 10_000,
+    ],
+    ids=["comment", "comments", "entry", "entries", "link", "image", "word", "fence", "negation"],
+)  # fmt: skip
+def test_hostile_texts_take_linear_time(text):
+    """Each of these took from 3 to 27 s when patterns looked for an end that never comes."""
+    place(f"# Title\n\n{text}")
+
+
+def test_hostile_settings_take_linear_time():
+    """Minutes, when a pattern looked for the end of a dotted name at each of its dots."""
+    for sign in ("a.", "a.b.c.", "a_b", "embedding_dim 1", "mask_token_id "):
+        place_files({"a.yaml": (sign * 60_000)[:60_000]})
+
+
+def test_what_no_language_writes_says_nothing():
+    assert place("A " + "GAN-with-a-discriminator." * 40).cell is None
+    assert place("A " + "GAN with a discriminator. " * 40).cell is Cell.ADVERSARIAL
+
+
+def test_an_open_comment_reaches_to_the_end():
+    assert place(f"# Title\n\n<!-- draft\n\n{CARD}").cell is None
