@@ -1,12 +1,16 @@
 """Score the atlas on a file of labelled cases, or fuzz its readers.
 
     python benchmarks/atlas.py cases.jsonl [--blank] [--errors] [--sure 0.5] [--folder DIR]
+    python benchmarks/atlas.py benchmarks/atlas_folders.jsonl --clones DIR [--part development] [--errors]
     python benchmarks/atlas.py --catalogue
     python benchmarks/atlas.py --fuzz 10000
 
 A case is a JSON object on a line: ``id``, ``kind`` (``card``, ``hf_config``, ``code``, ``phrase``), ``label`` (``paradigm``,
 ``likelihood``, ``sampling``, ``accept``), and its input in ``text`` or ``files`` (a table of path to content, or paths below ``--folder``/``id``).
 Cases without an input are counted and left out. Alternatives in ``accept`` count as right.
+
+``--clones`` scores repositories laid out as folders, ``DIR/owner+name`` for ``owner/name``, each as a whole and by its README alone. A case then
+holds ``repository``, ``commit``, ``part`` (``development`` or ``kept``) and ``label``. Lay one out at its commit: a later one may say something else.
 """
 
 from __future__ import annotations
@@ -153,8 +157,9 @@ def judge(case: Mapping[str, Any], placed: Placement, seconds: float) -> dict[st
     cell = placed.cell.value.replace("-", "_") if placed.cell else None
     abstaining_right = cell is None and case.get("evidence") == "weak"
     paradigm = abstaining_right or right("paradigm", cell, label)
-    rest = right("likelihood", KIND[placed.likelihood.value], label) and right(
-        "sampling", COST[placed.cost.value if placed.cost else None], label
+    rest = "likelihood" in label and (
+        right("likelihood", KIND[placed.likelihood.value], label)
+        and right("sampling", COST[placed.cost.value if placed.cost else None], label)
     )
     return {
         "paradigm": paradigm, "all": abstaining_right or (paradigm and rest), "wrong": not paradigm and cell is not None,
@@ -198,6 +203,43 @@ def catalogue(errors: bool, half: int | None = None) -> None:
         if half is None or zlib.crc32(system.id.encode()) % 2 == half
     ]  # fmt: skip
     score(cases, None, False, errors)
+
+
+def readme(folder: Path) -> Path | None:
+    """The README at the top of a folder, in Markdown before other forms."""
+    found = [path for path in folder.iterdir() if path.is_file() and path.name.lower().startswith("readme")]
+    return min(found, key=lambda path: (path.suffix.lower() != ".md", path.name), default=None)
+
+
+def clones(cases: list[dict[str, Any]], below: Path, errors: bool) -> None:
+    """Print how many repositories are placed right, as folders and by their READMEs alone, by part and in all."""
+    print(f"{'part':<12} {'input':<7} {'n':>4} {'paradigm':>9} {'macro':>6} {'wrong':>6} {'abstain':>8}")
+    parts = [*dict.fromkeys(case["part"] for case in cases)]
+    for part in [*parts, "all"] if len(parts) > 1 else parts:
+        chosen = [case for case in cases if part in ("all", case["part"])]
+        for kind, input_of in (("folder", lambda folder: folder), ("readme", readme)):
+            rows = []
+            for case in chosen:
+                folder = below / case["repository"].replace("/", "+")
+                if folder.is_dir():
+                    rows.append(judge(case, _placed(input_of(folder)), 0.0))
+                    if errors and part != "all" and not rows[-1]["paradigm"]:
+                        print(
+                            f"- {case['repository']}: {case['label']['paradigm']} -> {_placed(input_of(folder)).cell}"
+                        )
+            if rows:
+                wrong, abstained = (sum(row[key] for row in rows) for key in ("wrong", "abstained"))
+                print(
+                    f"{part:<12} {kind:<7} {len(rows):>4} {_mean(rows, 'paradigm'):>9.3f} {macro(rows):>6.3f} {wrong:>6} {abstained:>8}"
+                )
+
+
+def _placed(path: Path | None) -> Placement:
+    """Where a path is placed; what cannot be read is left open."""
+    with contextlib.suppress(UnreadableError):
+        if path is not None:
+            return place(path)
+    return place_words("")
 
 
 def mutations(seed: bytes, count: int, randomness: random.Random) -> Iterator[bytes]:
@@ -261,12 +303,17 @@ def main() -> None:
     parser.add_argument("--blank", action="store_true", help="blank names and paradigm words of cards first")
     parser.add_argument("--errors", action="store_true", help="print every case that is not entirely right")
     parser.add_argument("--folder", type=Path, help="inputs of cases by id, where the file holds none")
+    parser.add_argument("--clones", type=Path, help="where the repositories of the file are laid out as folders")
+    parser.add_argument("--part", default="", help="only the repositories of this part: development or kept")
     parser.add_argument("--sure", type=float, default=0.0, help="answer only from this confidence on")
     parser.add_argument("--catalogue", action="store_true", help="score the engine on the catalogue's own words")
     parser.add_argument("--half", type=int, choices=(0, 1), help="only this half of the catalogue: tune on 0, report 1")
     parser.add_argument("--fuzz", type=int, metavar="COUNT")
     given = parser.parse_args()
-    if given.cases:
+    if given.cases and given.clones:
+        chosen = [case for case in read_cases(given.cases) if given.part in ("", case["part"])]
+        clones(chosen, given.clones, given.errors)
+    elif given.cases:
         cases = read_cases(given.cases)
         score(
             [case for case in cases if not given.blank or case["kind"] == "card"],

@@ -3,6 +3,8 @@
 import json
 import os
 import struct
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -319,3 +321,26 @@ def test_what_no_language_writes_says_nothing():
 
 def test_an_open_comment_reaches_to_the_end():
     assert place(f"# Title\n\n<!-- draft\n\n{CARD}").cell is None
+
+
+def test_the_benchmark_scores_folders_and_their_readmes(tmp_path, capsys):
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    from atlas import clones, read_cases
+
+    write(tmp_path / "a+one", {"README.md": CARD, "train.py": GAME})
+    write(tmp_path / "a+two", {"README.md": UNTOLD, "train.py": GAME})
+    labels = {"a/one": "flow", "a/two": "adversarial", "a/absent": "energy"}
+    cases = [
+        {"repository": name, "part": "kept", "kind": "folder", "label": {"paradigm": label}}
+        for name, label in labels.items()
+    ]
+    clones(cases, tmp_path, errors=False)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert rows == [
+        ["kept", "folder", "2", "1.000", "1.000", "0", "0"],
+        ["kept", "readme", "2", "0.500", "0.500", "0", "1"],
+    ]
+    named = read_cases(Path(__file__).parents[2] / "benchmarks" / "atlas_folders.jsonl")
+    assert len(named) == 90
+    assert sum(case["part"] == "kept" for case in named) == 40
+    assert all(set(case) == {"repository", "commit", "kind", "part", "label"} for case in named), "no text of theirs"
