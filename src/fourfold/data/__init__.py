@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.builtin import BUILTIN
-from fourfold.data.dataset import DataError, Dataset, Density, Options, Source, Split, assemble, describe
+from fourfold.data.dataset import DataError, Dataset, Density, Options, Source, Split, assemble, describe, ties
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.matching import matched, options_for, text_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
@@ -142,7 +142,7 @@ def read_all(
     )
     source = _source(data, name, options)
     x = windows(source.x, space.length, name) if isinstance(space, Text) else source.x
-    notes = (*source.notes, *(f"skipped: {file}" for file in source.skipped))
+    notes = (*source.notes, *ties(source.x, source.space), *(f"skipped: {file}" for file in source.skipped))
     return Split(x[:limit], None if source.known is None else source.known[:limit]), notes
 
 
