@@ -166,3 +166,19 @@ def test_describing_draws_no_random_number():
     torch.manual_seed(0)
     facts("energy", "xs")
     assert torch.rand(()) == expected
+
+
+def test_an_unnormalised_number_is_not_called_a_bound():
+    model = build("energy", Images(1, 8, 8, levels=17), "xs")
+    x, cond = checks.raw_examples(model, 2)
+    assert "bound" not in model.facts.likelihood_note
+    assert "bound" not in model.log_prob(x, cond).note
+
+
+def test_a_recipe_is_not_described_by_the_defaults_of_its_card():
+    from fourfold import info
+
+    summary = cards()["energy"].summary
+    assert summary in " ".join(info.of_recipe("energy").split())
+    assert "by noise contrast for vectors" not in " ".join(info.of_recipe("energy/rbm").split())
+    assert all(len(line) <= 80 for name in cards() for line in info.of_recipe(name).splitlines())

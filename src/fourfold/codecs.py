@@ -131,7 +131,7 @@ class Dequantised(Codec):
 
     measure = Measure.LEBESGUE
     dequantises = True
-    bound = "dequantisation makes it bound the integers' mass from below"
+    bound = "with dequantisation it bounds the log-mass of the integers from below"
 
     def __init__(self, space: Images) -> None:
         super().__init__()
@@ -237,7 +237,7 @@ def _raw(autoencoder: GenerativeModel, observation: Observation, noise: Noise | 
 def _decoding(autoencoder: GenerativeModel) -> str:
     """How :func:`_raw` decodes, in words."""
     observe: Any = getattr(autoencoder.sampler, "observe", None)
-    return f"decode the code u and show {'the mean of p(x | u)' if observe is None else observe.summary}"
+    return f"decode the code and show {'the mean given the code' if observe is None else observe.summary}"
 
 
 def _faithful(autoencoder: GenerativeModel) -> bool:
@@ -281,7 +281,7 @@ class LearnedCodec(CachedCodec, Staged):
     """
 
     measure = Measure.LEBESGUE
-    bound = "a code drawn for each example makes it, in expectation, bound log p(x) from below"
+    bound = "with a code drawn for each example it bounds log p(x) from below, in expectation"
     mean: Tensor
     scale: Tensor
 
@@ -379,7 +379,7 @@ class QuantisedCodec(CachedCodec, Staged):
     """
 
     measure = Measure.COUNTING
-    bound = "the one code of each example makes it bound log p(x) from below"
+    bound = "with the one code of each example it bounds log p(x) from below"
 
     def __init__(self, autoencoder: GenerativeModel, grid: tuple[int, int], share: float = 0.4) -> None:
         super().__init__()

@@ -1061,7 +1061,7 @@ class GenerativeModel(Part, nn.Module):
 
     def _of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
         """What the codec makes of a kind: an exact likelihood of codes may only bound that of raw examples."""
-        if not self.codec.bound or kind is Kind.NONE:
+        if not self.codec.bound or kind in (Kind.NONE, Kind.UNNORMALISED):
             return kind, note
         return kind.bounded, f"{note}; {self.codec.bound}".lstrip("; ")
 

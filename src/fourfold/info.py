@@ -45,7 +45,8 @@ def of_recipe(name: str) -> str:
         raise ValueError(f"{name!r} is neither the folder of a run nor one of {', '.join(recipes())}")
     told = facts(name)
     chosen = defaults(name)
-    lines = [name, fill(card.summary, WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    summary = [] if "/" in name else [fill(card.summary, WIDTH, initial_indent="  ", subsequent_indent="  ")]
+    lines = [name, *summary]
     for recipe, data, one in _alike(told, chosen):
         lines += ["", f"  {recipe}: {', '.join(data)}", *_rows(_answers(one))]
     others = [recipe for recipe in card.recipes if f"{card.name}/{recipe}" not in chosen.values()]

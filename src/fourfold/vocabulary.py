@@ -444,7 +444,7 @@ FACTS: Mapping[Paradigm, Facts] = {
         cost=Cost.CONSTANT,
         cost_note="one evaluation where the map is made of couplings, one per piece where it is autoregressive, solver steps where it is an ODE",
         strengths="a code for every example that reconstructs it",
-        weaknesses="a network that must be invertible, mass between separate modes, a high likelihood for some inputs unlike the data",
+        weaknesses="a map that must be invertible, mass between separate modes, a high likelihood for some inputs unlike the data",
         failure_modes=(
             FailureMode(
                 "bridges",

@@ -250,9 +250,8 @@ class DistilledGame(Objective, Staged):
 
     @property
     def formula(self) -> str:
-        return (
-            f"{self.game.formula};  G also minimises {self.weight:g}·w(t)·‖G(z) − sg(D_teacher(α_t G(z) + σ_t ε, t))‖²"
-        )
+        weight = "" if self.weight == 1 else f"{self.weight:g}·"
+        return f"{self.game.formula};  G also: min {weight}w(t)·‖G(z) − sg(D_teacher(α_t G(z) + σ_t ε, t))‖²"
 
     def __init__(
         self,

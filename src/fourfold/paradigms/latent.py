@@ -706,7 +706,7 @@ class Observe(ABC):
 class AsDraw(Observe):
     """A draw ``x ~ p(x | z)``: what the model means by a sample, its independent noise in every value included."""
 
-    summary: ClassVar[str] = "a draw from p(x | u)"
+    summary: ClassVar[str] = "a draw given the code"
     formula: ClassVar[str] = "x ~ p_θ(· | u)"
 
     def __call__(self, observation: Observation, noise: Noise) -> Tensor:
@@ -718,7 +718,7 @@ class AsDraw(Observe):
 class AsMean(Observe):
     """``E[x | z]``: without the decoder's noise, so not a sample of ``p(x)``, but what is usually shown of one."""
 
-    summary: ClassVar[str] = "the mean of p(x | u), which is not a draw (AsDraw gives one)"
+    summary: ClassVar[str] = "the mean given the code, which is not a draw (AsDraw gives one)"
     formula: ClassVar[str] = "x = E_θ[x | u]"
 
     def __call__(self, observation: Observation, noise: Noise) -> Tensor:
@@ -734,7 +734,7 @@ class AsMedian(Observe):
         TypeError: for an observation model without a median.
     """
 
-    summary: ClassVar[str] = "the median of each value under p(x | u), which is not a draw (AsDraw gives one)"
+    summary: ClassVar[str] = "the median of each value given the code, which is not a draw (AsDraw gives one)"
     formula: ClassVar[str] = "x_i = median p_θ(x_i | u)"
 
     def __call__(self, observation: Observation, noise: Noise) -> Tensor:
