@@ -112,7 +112,7 @@ def test_labels_condition_densities():
 
 
 def test_refusals():
-    with pytest.raises(TypeError, match="Text"):
+    with pytest.raises(TypeError, match="models vectors, not text"):
         CARD.recipes["spline"](Text(), "xs")
     with pytest.raises(TypeError, match="at least 2"):
         CARD.recipes["coupling"](Vectors(1), "xs")
