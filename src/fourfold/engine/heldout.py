@@ -63,7 +63,7 @@ class HeldOut:
         on: whether anything is chosen; otherwise the loss is only measured.
     """
 
-    SHARE: ClassVar[float] = 0.03
+    SHARE: ClassVar[float] = 0.02
     NOISE: ClassVar[float] = 0.5
     PATIENCE: ClassVar[int] = 5
     LEAST: ClassVar[int] = 100
