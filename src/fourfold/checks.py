@@ -37,7 +37,7 @@ from fourfold.core import (
     view,
 )
 from fourfold.data.oracles import SolvedDenoiser
-from fourfold.estimands import AverageVelocity, Denoiser, NoisePredictor, Score, Velocity
+from fourfold.estimands import AverageVelocity, Denoiser, NoisePredictor, Score, VectorField, Velocity
 from fourfold.paths import Path
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Cost, Kind
@@ -197,6 +197,7 @@ def _perturbed(oracle: Estimand, direction: int) -> Any:
         Denoiser: PerturbedDenoiser,
         NoisePredictor: PerturbedNoisePredictor,
         Velocity: PerturbedVelocity,
+        VectorField: PerturbedField,
         Score: PerturbedScore,
         AverageVelocity: PerturbedAverage,
     }
@@ -246,6 +247,19 @@ class PerturbedVelocity(Velocity):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.velocity(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+
+
+@final
+class PerturbedField(VectorField):
+    """``v + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact vector field."""
+
+    def __init__(self, field: VectorField, direction: int) -> None:
+        super().__init__()
+        self.field, self.direction, self.path, self.event = field, direction, field.path, field.event
+        self.epsilon = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.field(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
 
 
 @final

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, final
@@ -41,7 +42,7 @@ from fourfold.core import (
     Training,
     forgetful,
 )
-from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
+from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
@@ -55,18 +56,26 @@ from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 __all__ = [
     "CARD",
     "SIZES",
+    "CoupledFlowMatching",
+    "Coupling",
     "Denoising",
     "DenoisingScoreMatching",
     "ExplicitScoreMatching",
     "FlowMatching",
+    "Independent",
+    "LogitNormal",
+    "NetworkField",
     "NetworkNoise",
     "NetworkScore",
     "NetworkVelocity",
     "NoisePrediction",
+    "OptimalTransport",
     "Preconditioned",
     "ProbabilityFlow",
     "Size",
     "SlicedScoreMatching",
+    "Times",
+    "Uniform",
     "VariationalBound",
     "denoising",
     "network_of",
@@ -139,6 +148,27 @@ class NetworkVelocity(Velocity):
 
 
 @final
+class NetworkField(VectorField):
+    """``v(x_t, t) = F(x_t / r, tau)`` with ``r`` the root mean square of ``x_t`` and ``tau`` the time in [-1, 1].
+
+    Args:
+        net: ``F(x, tau, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the time axis.
+        sigma_data: root mean square of the data.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        r = total_scale(self.path, t, self.sigma_data)
+        tau = 2 * (t - self.path.t_min) / (self.path.t_max - self.path.t_min) - 1
+        return self.net(x_t * broadcast(1 / r, x_t), tau, cond)
+
+
+@final
 class NetworkNoise(NoisePredictor):
     """``eps_hat(x_t, t) = (sigma / r^2) x_t + (alpha sigma_data / r) F(x_t / r, c_noise)``.
 
@@ -189,7 +219,7 @@ def _network_noise(
     return broadcast(path.sigma(t) / r**2, x_t) * x_t + broadcast(path.alpha(t) * sigma_data / r, x_t) * f
 
 
-# --- objectives -------------------------------------------------------------------------------------------------------
+# --- objectives: laws of time and couplings ---------------------------------------------------------------------------
 
 
 def quantiles(n: int, device: torch.device) -> Tensor:
@@ -201,6 +231,93 @@ def quantiles(n: int, device: torch.device) -> Tensor:
 def normal_quantile(u: Tensor) -> Tensor:
     """The inverse of the standard normal distribution function."""
     return math.sqrt(2) * torch.erfinv(2 * u - 1)
+
+
+class Times(ABC):
+    """The law of the times that training draws: a frozen dataclass."""
+
+    @abstractmethod
+    def __call__(self, path: Path, n: int, device: torch.device) -> Tensor:
+        """``n`` times of a path, rising and stratified, ``(n,)`` float32."""
+
+
+@final
+@dataclass(frozen=True)
+class Uniform(Times):
+    """Uniform over the path."""
+
+    def __call__(self, path: Path, n: int, device: torch.device) -> Tensor:
+        return path.t_min + (path.t_max - path.t_min) * quantiles(n, device)
+
+
+@final
+@dataclass(frozen=True)
+class LogitNormal(Times):
+    """``logit t ~ N(mean, std^2)`` with ``t`` scaled to [0, 1]: more times in the middle (Esser et al. 2024).
+
+    Reference: https://arxiv.org/abs/2403.03206
+    """
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __call__(self, path: Path, n: int, device: torch.device) -> Tensor:
+        share = torch.sigmoid(self.mean + self.std * normal_quantile(quantiles(n, device)))
+        return path.t_min + (path.t_max - path.t_min) * share
+
+
+class Coupling(ABC):
+    """Which noise goes with which example of a batch: a frozen dataclass."""
+
+    summary: ClassVar[str] = ""
+
+    @abstractmethod
+    def __call__(self, x: Tensor, eps: Tensor, cond: Tensor | None) -> Tensor:
+        """The rows of ``eps`` in another order, ``(B, *event)``, for examples ``x`` with labels ``cond``."""
+
+
+@final
+@dataclass(frozen=True)
+class Independent(Coupling):
+    """Any noise with any example."""
+
+    summary: ClassVar[str] = "noise drawn independently"
+
+    def __call__(self, x: Tensor, eps: Tensor, cond: Tensor | None) -> Tensor:
+        return eps
+
+
+@final
+@dataclass(frozen=True)
+class OptimalTransport(Coupling):
+    """The permutation of the noise that is nearest to the examples: least ``sum_i ||x_i - eps_pi(i)||^2``, exactly.
+
+    Lines between data and noise then hardly cross, so the field bends less and few steps follow it. Examples are assigned
+    among those of their own label, so that the noise is ``N(0, I)`` given the label too. Pooladian et al. 2023
+    (https://arxiv.org/abs/2304.14772); Tong et al. 2024 (https://arxiv.org/abs/2302.00482).
+
+    Attributes:
+        minibatch: how many examples are assigned at once at most; the time grows with its cube.
+    """
+
+    summary: ClassVar[str] = "the noise that optimal transport assigns to them within a batch"
+    minibatch: int = 128
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, eps: Tensor, cond: Tensor | None) -> Tensor:
+        from scipy.optimize import linear_sum_assignment
+
+        label = torch.zeros(len(x)) if cond is None else torch.unique(cond, dim=0, return_inverse=True)[1]
+        coupled = eps.clone()
+        for k in label.unique():
+            for rows in (label == k).nonzero()[:, 0].split(self.minibatch):
+                cost = torch.cdist(x[rows].flatten(1).double(), eps[rows].flatten(1).double()).square()
+                _, nearest = linear_sum_assignment(cost.cpu().numpy())
+                coupled[rows] = eps[rows[torch.from_numpy(nearest).to(rows.device)]]
+        return coupled
+
+
+# --- objectives -------------------------------------------------------------------------------------------------------
 
 
 def watched_by_noise(loss: Tensor) -> dict[str, Tensor]:
@@ -259,19 +376,18 @@ class Denoising(Objective):
 
 @final
 class FlowMatchingTerm(Term):
-    """See :class:`FlowMatching`."""
+    """See :class:`FlowMatching` and :class:`CoupledFlowMatching`."""
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: Velocity, mean: float, std: float, dropout: float) -> None:
+    def __init__(self, estimand: VectorField, times: Times, coupling: Coupling, dropout: float) -> None:
         super().__init__([estimand])
-        self.estimand, self.mean, self.std, self.dropout = estimand, mean, std, dropout
+        self.estimand, self.times, self.coupling, self.dropout = estimand, times, coupling, dropout
 
     def forward(self, batch: Batch) -> Tensor:
         path: Path = self.estimand.path
-        share = torch.sigmoid(self.mean + self.std * normal_quantile(quantiles(len(batch.x), batch.x.device)))
-        t = path.t_min + (path.t_max - path.t_min) * share
-        eps = torch.randn_like(batch.x)
+        t = self.times(path, len(batch.x), batch.x.device)
+        eps = self.coupling(batch.x, torch.randn_like(batch.x), batch.cond)
         x_t = path.noised(batch.x, eps, t)
         target = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
         error = self.estimand(x_t, t, forgetful(batch.cond, self.dropout)) - target
@@ -302,12 +418,37 @@ class FlowMatching(Objective):
         self.mean, self.std, self.dropout = mean, std, dropout
 
     def terms(self, estimand: Velocity) -> Mapping[str, Term]:
-        return {"flow-matching": FlowMatchingTerm(estimand, self.mean, self.std, self.dropout)}
+        times = LogitNormal(self.mean, self.std)
+        return {"flow-matching": FlowMatchingTerm(estimand, times, Independent(), self.dropout)}
 
 
-def _even_times(path: Path, n: int, device: torch.device) -> Tensor:
-    """Times uniform over the path, stratified, rising, ``(B,)``."""
-    return path.t_min + (path.t_max - path.t_min) * quantiles(n, device)
+@final
+class CoupledFlowMatching(Objective):
+    """``E ||v(x_t, t) - (alpha'_t x + sigma'_t eps)||^2 / dims`` over pairs ``(x, eps)`` of a coupling.
+
+    ``v`` is the mean velocity of the lines through ``x_t``. It carries noise to data as the one of :class:`FlowMatching` does,
+    but with noise that depends on the data it tells no score, so what is learned is a vector field and no more.
+
+    Args:
+        coupling: of the examples and the noise of a batch.
+        times: their law.
+        dropout: share of labels hidden in training, for classifier-free guidance.
+    """
+
+    learns: ClassVar[type[Estimand]] = VectorField
+    principle = Principle.DENOISING
+    formula = "min_θ E_t,(x,ε)~π ‖v_θ(x_t, t) − (α′_t x + σ′_t ε)‖²,  x_t = α_t x + σ_t ε"
+
+    def __init__(self, coupling: Coupling = OptimalTransport(), times: Times = Uniform(), dropout: float = 0.1) -> None:
+        super().__init__()
+        self.coupling, self.times, self.dropout = coupling, times, dropout
+
+    @property
+    def summary(self) -> str:
+        return f"regress the velocity of lines from examples to {self.coupling.summary}"
+
+    def terms(self, estimand: VectorField) -> Mapping[str, Term]:
+        return {"flow-matching": FlowMatchingTerm(estimand, self.times, self.coupling, self.dropout)}
 
 
 @final
@@ -321,7 +462,7 @@ class NoisePredictionTerm(Term):
         self.estimand, self.dropout = estimand, dropout
 
     def forward(self, batch: Batch) -> Tensor:
-        t = _even_times(self.estimand.path, len(batch.x), batch.x.device)
+        t = Uniform()(self.estimand.path, len(batch.x), batch.x.device)
         eps = torch.randn_like(batch.x)
         x_t = self.estimand.path.noised(batch.x, eps, t)
         error = self.estimand(x_t, t, forgetful(batch.cond, self.dropout)) - eps
@@ -375,7 +516,7 @@ class ScoreTerm(Term):
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
-        t = _even_times(self.estimand.path, len(batch.x), batch.x.device)
+        t = Uniform()(self.estimand.path, len(batch.x), batch.x.device)
         eps, sigma = torch.randn_like(batch.x), self.estimand.path.sigma(t)
         x_t = self.estimand.path.noised(batch.x, eps, t).detach().requires_grad_()
         s = self.estimand(x_t, t, forgetful(batch.cond, self.dropout))
@@ -666,6 +807,15 @@ def _velocity(space: Space, size: str) -> GenerativeModel:
     return GenerativeModel(space, codec, estimand, FlowMatching(), sampler, likelihood, training_of(space, preset))
 
 
+def _optimal_transport(space: Space, size: str) -> GenerativeModel:
+    """Flow matching on straight lines to the noise that optimal transport assigns."""
+    preset = SIZES[size]
+    net, codec = network_of(space, preset)
+    estimand = NetworkField(net, space.shape, RectifiedFlow(), _scale(space))
+    objective, likelihood = CoupledFlowMatching(), _likelihood(space, preset)
+    return GenerativeModel(space, codec, estimand, objective, Heun(4), likelihood, training_of(space, preset))
+
+
 def _scale(space: Space) -> float:
     """Root mean square of encoded data."""
     return 1.0 if isinstance(space, Vectors) else 0.5
@@ -721,6 +871,7 @@ CARD = Card(
     recipes={
         "denoising": denoising,
         "velocity": _velocity,
+        "optimal-transport": _optimal_transport,
         "dit": functools.partial(denoising, transformer=True),
         "vp": _vp,
         "ve": _ve,

@@ -207,13 +207,16 @@ class MeanFlow(Objective):
 
     Differentiating ``(s - t) u = integral of v from t to s`` in ``t`` gives the identity that the loss enforces; the
     total derivative is one Jacobian-vector product, and ``sg`` stops the gradient. Where ``s = t`` this is flow matching.
-    Each example's loss is divided by its own value, ``(loss + 10^-3)^power``, held constant. Geng et al. 2025
-    (https://arxiv.org/abs/2505.13447), equations 8 to 11 and section 4.3.
+    Geng et al. 2025 (https://arxiv.org/abs/2505.13447), equations 8 to 11.
+
+    The paper (section 4.3) also divides each example's loss by a power of its own value, ``(loss + 10^-3)^power``, held
+    constant. The noise of the target is part of that value, so the minimum is then no conditional mean: it leans towards
+    the more frequent of two modes. Off by default.
 
     Args:
         mean, std: of the logit of a time.
         apart: share of examples with ``s < t``.
-        power: of the adaptive weight; 0 is the plain mean square.
+        power: of the adaptive weight; 0 is the plain mean square, which alone is unbiased.
         dropout: share of labels hidden in training.
     """
 
@@ -228,7 +231,7 @@ class MeanFlow(Objective):
         return f"hold the average velocity to the identity that defines it, without a teacher{weighted}"
 
     def __init__(
-        self, mean: float = -0.4, std: float = 1.0, apart: float = 0.5, power: float = 0.75, dropout: float = 0.1
+        self, mean: float = -0.4, std: float = 1.0, apart: float = 0.5, power: float = 0.0, dropout: float = 0.1
     ) -> None:
         super().__init__()
         self.mean, self.std, self.apart, self.power, self.dropout = mean, std, apart, power, dropout
