@@ -80,7 +80,7 @@ def _answers(facts: Facts) -> list[tuple[str, str]]:
         ("", facts.objective_formula),
         ("sampling", facts.sampling),
         ("", facts.sampling_formula),
-        ("likelihood", f"{facts.likelihood.replace('_', ' ')}: {facts.likelihood_note}"),
+        ("likelihood", f"{facts.likelihood.words}: {facts.likelihood_note}"),
         ("cost", f"{facts.cost}: {facts.cost_note}"),
         *([("parts", f"trained first: {', '.join(facts.parts)}")] if facts.parts else []),
         ("gives", facts.gives),
