@@ -407,7 +407,7 @@ def test_a_guided_model_is_a_model():
 @pytest.mark.parametrize("recipe", ["denoising", "velocity", "optimal-transport", "vp", "ve", "subvp", "sliced"])
 def test_a_trained_model_scores_and_samples_its_data(recipe):
     """A few hundred steps on a one-dimensional mixture: density near the truth, samples in both modes."""
-    steps = 500 if recipe == "sliced" else 300  # without a target, a loss of more variance
+    steps = 800 if recipe == "sliced" else 300  # without a target, a loss of more variance
     torch.manual_seed(0)
     model = diffusion.CARD.recipes[recipe](Vectors(1), "xs")
     mixture = torch.distributions.MixtureSameFamily(
