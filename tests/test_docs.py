@@ -1,5 +1,6 @@
 """The page of every paradigm is written from its card."""
 
+import doctest
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,19 @@ def test_the_paradigm_pages_are_up_to_date() -> None:
         [sys.executable, ROOT / "docs/make_pages.py", "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_benchmarks_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs/make_benchmarks.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_python_of_the_readme_runs() -> None:
+    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False)
+    assert tried > 4
+    assert failed == 0
 
 
 def test_import_and_help_load_no_torch() -> None:
