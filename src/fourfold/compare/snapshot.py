@@ -33,6 +33,7 @@ def save_snapshot(dataset: Dataset, path: Path) -> None:
         "skipped": list(dataset.skipped),
         "class_names": list(dataset.class_names),
         "seed": dataset.seed,
+        "notes": list(dataset.notes),
     }
     part = path.with_suffix(f".{os.getpid()}")
     save_file(tensors, part, {"about": json.dumps(about)})
@@ -57,4 +58,5 @@ def load_snapshot(path: Path) -> Dataset:
         None,
         tuple(about["class_names"]),
         about["seed"],
+        tuple(about.get("notes", ())),
     )
