@@ -412,6 +412,9 @@ def main() -> None:
             print(line(row), flush=True)
     plain = [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
     about = {
+        "title": "Known truths, and the share of cases that two standard errors hold",
+        "order": 4,
+        "command": "benchmarks/known.py",
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},

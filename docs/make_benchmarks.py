@@ -1,7 +1,7 @@
 """Write docs/benchmarks.md from benchmarks/results/*.json: one table a file. ``--check`` only compares.
 
-A result is ``{"title", "order", "machine", "date", "seeds", "command", "columns", "rows", "notes"}``; a benchmark that keeps
-more puts it beside these.
+A result holds ``rows``, which are lists beside ``columns`` or mappings, and as much of ``title``, ``order``, ``machine``, ``date``,
+``seeds``, ``command`` and ``notes`` as is known.
 """
 
 from __future__ import annotations
@@ -19,32 +19,42 @@ HEAD = """# Benchmarks
 """
 
 
-def section(result: dict[str, Any]) -> str:
+def section(name: str, result: dict[str, Any]) -> str:
     """One result as Markdown: where, when and how it was measured, the table, the notes."""
-    seeds = "one run each" if result["seeds"] == 1 else f"{result['seeds']} seeds"
-    command = f" Command: `{result['command']}`." if result["command"] else ""
-    columns = [f"`{c}`" if c == "command" else c for c in result["columns"]]
-    rows = [[_cell(name, cell) for name, cell in zip(result["columns"], row, strict=True)] for row in result["rows"]]
-    table = [columns, ["---"] * len(columns), *rows]
+    first = result["rows"][0]
+    columns = list(first) if isinstance(first, dict) else result["columns"]
+    rows = [list(row.values()) if isinstance(row, dict) else row for row in result["rows"]]
+    seeds = result.get("seeds")
+    about = [
+        result.get("machine"),
+        result.get("date"),
+        "one run each" if seeds == 1 else seeds and f"{seeds} seeds",
+        result.get("command") and f"command: `{result['command']}`",
+    ]
+    cells = [[_cell(column, cell) for column, cell in zip(columns, row, strict=True)] for row in rows]
     return "\n".join(
         [
-            f"## {result['title']}\n",
-            f"{result['machine']}; {result['date']}; {seeds}.{command}\n",
-            *("| " + " | ".join(map(str, row)) + " |" for row in table),
-            *(f"\n{note}" for note in result["notes"]),
+            f"## {result.get('title', name.capitalize())}\n",
+            "; ".join(part for part in about if part) + "\n",
+            *("| " + " | ".join(row) + " |" for row in (columns, ["---"] * len(columns), *cells)),
+            *(f"\n{note}" for note in result.get("notes", [])),
             "",
         ]
     )
 
 
 def _cell(column: str, cell: object) -> str:
-    return f"`{cell}`" if column == "command" and cell else str(cell)
+    if cell is None or cell == "":
+        return ""
+    text = f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+    return f"`{text}`" if column == "command" else text
 
 
 def page() -> str:
     """The whole page, results in their order."""
-    results = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))]
-    return "\n".join([HEAD, *(section(result) for result in sorted(results, key=lambda r: (r["order"], r["title"])))])
+    results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))}
+    ordered = sorted(results.items(), key=lambda pair: pair[1].get("order", 9))
+    return "\n".join([HEAD, *(section(name, result) for name, result in ordered)])
 
 
 if __name__ == "__main__":
