@@ -1,5 +1,6 @@
 """Live objects, by class and configuration; fourfold's own models against the map."""
 
+import dataclasses
 import importlib
 from pathlib import Path
 from typing import ClassVar
@@ -8,10 +9,11 @@ import pytest
 import torch
 
 from fourfold.atlas import Cell, place
+from fourfold.atlas.show import text
 from fourfold.core import count_evaluations
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Images, Text, Vectors
-from fourfold.vocabulary import Cost
+from fourfold.vocabulary import Cost, Kind
 
 
 def _stages(name, space):
@@ -126,3 +128,11 @@ def test_a_hybrid_is_on_the_map_what_its_card_says(name):
         assert placed.cell is not None
         assert placed.cell.paradigm is card.paradigm
         assert {part.part for part in placed.inherited} == set(model.facts.parts)
+
+
+@pytest.mark.parametrize("kind", list(Kind), ids=str)
+def test_every_kind_of_likelihood_can_be_told(kind):
+    """A run of latent diffusion, whose likelihood is an estimated bound, ended in a KeyError."""
+    placed = place(build("latent-diffusion", Images(1, 8, 8, levels=17), "xs"))
+    assert kind.words in text(dataclasses.replace(placed, likelihood=kind))
+    assert text(dataclasses.replace(placed, likelihood=kind, facts=None))

@@ -20,6 +20,7 @@ KIND_WORDS = {
     Kind.EXACT: "exact",
     Kind.LOWER_BOUND: "a lower bound",
     Kind.ESTIMATE: "indirect: a bound or an ODE estimate exists, but is not the objective",
+    Kind.ESTIMATED_BOUND: "an estimate of a lower bound",
     Kind.UNNORMALISED: "unnormalised",
     Kind.NONE: "none",
 }
@@ -96,7 +97,7 @@ def _follows(placed: Placement) -> list[str]:
     of = f" (of {placed.likelihood_of})" if placed.likelihood_of and placed.likelihood is not Kind.NONE else ""
     kind = KIND_WORDS[placed.likelihood] + of
     if placed.facts is not None:
-        kind = f"{placed.likelihood.value.replace('_', ' ')}{of}: {facts.likelihood_note}"
+        kind = f"{placed.likelihood.words}{of}: {facts.likelihood_note}"
     also = f"{placed.also.value}, by its sampling procedure; the objective decides" if placed.also else ""
     return [
         _wrap("also", also),
