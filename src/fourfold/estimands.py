@@ -32,6 +32,7 @@ __all__ = [
     "Bijection",
     "Conditionals",
     "ConsistencyFunction",
+    "ContinuousEnergy",
     "Decoder",
     "Denoiser",
     "Energy",
@@ -265,7 +266,14 @@ class Energy(Estimand):
         """The energy, ``(B,)`` float32, up to a constant that may depend on ``cond``."""
 
 
-class NoisedEnergy(Energy):
+class ContinuousEnergy(Energy):
+    """The energy of reals, differentiable in ``x``: what a chain needs that follows the gradient.
+
+    An energy of bits has a gradient too, but a chain along it leaves the bits.
+    """
+
+
+class NoisedEnergy(ContinuousEnergy):
     """``E(x_t, t)`` with ``p_t(x_t) proportional to exp(-E(x_t, t))`` along a path; as an :class:`Energy`, that of ``t_min``.
 
     Its view as a :class:`Score` is exact, by autograd. A plain energy has no such view: it knows its score at no other

@@ -25,11 +25,31 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fourfold.core import Noise
 from fourfold.data.densities import GaussianMixture
-from fourfold.estimands import AverageVelocity, Denoiser, VectorField
+from fourfold.estimands import (
+    AverageVelocity,
+    Bijection,
+    Conditionals,
+    ContinuousEnergy,
+    Denoiser,
+    NoisedEnergy,
+    VectorField,
+)
 from fourfold.paths import Path, broadcast
+from fourfold.samplers.reference import Normal
 
-__all__ = ["GaussianAverage", "GaussianDenoiser", "GaussianTransport", "MixtureDenoiser", "SolvedDenoiser"]
+__all__ = [
+    "GaussianAverage",
+    "GaussianConditionals",
+    "GaussianDenoiser",
+    "GaussianEnergy",
+    "GaussianFlow",
+    "GaussianNoisedEnergy",
+    "GaussianTransport",
+    "MixtureDenoiser",
+    "SolvedDenoiser",
+]
 
 
 class _Posterior(nn.Module):
@@ -248,3 +268,110 @@ class GaussianTransport(VectorField):
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         return self.net.coupled(x_t.double(), broadcast(t.double(), x_t.double()), self.path).to(x_t.dtype)
+
+
+class _Affine(nn.Module):
+    """``x = mean + factor z`` with a lower triangular factor; it stands where a network would."""
+
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
+        self.register_buffer("factor", torch.linalg.cholesky(torch.tensor(covariance, dtype=torch.float64)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """``x`` of noise ``(B, D)``."""
+        return (self.mean + z.double() @ self.factor.T).to(z.dtype)
+
+    def back(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``z``, ``(B, D)``, and ``log p(x_i | x_<i)``, ``(B, D)``, in float64."""
+        z = torch.linalg.solve_triangular(self.factor, (x.double() - self.mean).T, upper=False).T
+        return z, -0.5 * (z.square() + math.log(2 * math.pi)) - self.factor.diagonal().log()
+
+
+@final
+class GaussianFlow(Bijection):
+    """The affine map from noise to one Gaussian with a full covariance; labels are ignored.
+
+    Args:
+        mean: ``(D,)`` numbers.
+        covariance: ``(D, D)`` numbers, positive definite.
+    """
+
+    def __init__(self, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.event = self.latent = (len(mean),)
+        self.net = _Affine(mean, covariance)
+
+    def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net(z)
+
+    def inverse(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        log_det = -self.net.factor.diagonal().log().sum()
+        return self.net.back(x)[0].to(x.dtype), log_det.to(x.dtype).expand(len(x))
+
+
+@final
+class GaussianConditionals(Conditionals):
+    """``p(x_i | x_<i)`` of one Gaussian with a full covariance; labels are ignored.
+
+    Args:
+        mean: ``(D,)`` numbers.
+        covariance: ``(D, D)`` numbers, positive definite.
+    """
+
+    def __init__(self, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.event = (len(mean),)
+        self.net = _Affine(mean, covariance)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net.back(x)[1].to(x.dtype)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> list[Tensor]:
+        return []
+
+    def draw(self, state: list[Tensor], noise: Noise, temperature: float = 1.0) -> tuple[Tensor, list[Tensor]]:
+        state = [*state, temperature * noise.normal()]
+        missing = [torch.zeros_like(state[0])] * (self.event[0] - len(state))
+        x: Tensor = self.net(torch.stack([*state, *missing], 1))
+        return x[:, len(state) - 1], state
+
+
+@final
+class GaussianEnergy(ContinuousEnergy):
+    """``-log p(x)`` of one Gaussian with a full covariance, of normaliser 1; labels are ignored.
+
+    Args:
+        mean: ``(D,)`` numbers.
+        covariance: ``(D, D)`` numbers, positive definite.
+    """
+
+    def __init__(self, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.event, self.reference = (len(mean),), Normal((len(mean),), 2.0)
+        self.net = _Affine(mean, covariance)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return -self.net.back(x)[1].sum(1).to(x.dtype)
+
+
+@final
+class GaussianNoisedEnergy(NoisedEnergy):
+    """``-log p_t(x_t)`` of one Gaussian with a full covariance along any path; labels are ignored.
+
+    Args:
+        path: the noise process.
+        mean: ``(D,)`` numbers.
+        covariance: ``(D, D)`` numbers, positive definite.
+    """
+
+    def __init__(self, path: Path, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> None:
+        super().__init__()
+        self.path, self.event, self.reference = path, (len(mean),), Normal((len(mean),), 2.0)
+        self.oracle = GaussianDenoiser(path, mean, covariance)
+
+    def at(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return -self.oracle.log_prob(x_t, t).to(x_t.dtype)

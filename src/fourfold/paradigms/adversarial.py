@@ -41,7 +41,7 @@ from fourfold.core import (
     forgetful,
     no_likelihood,
 )
-from fourfold.estimands import Pushforward
+from fourfold.estimands import Observation, Pushforward
 from fourfold.nn.augment import Augment
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetDecoder
 from fourfold.nn.stylegan import StyleNetwork
@@ -490,6 +490,8 @@ def _twice(cond: Tensor | None) -> Tensor | None:
 class OnePass(Sampler):
     """``z ~ N(0, I)``, ``x = g(z)``; ``truncation`` below 1 shrinks ``z``: fewer odd samples, less variety.
 
+    Where ``g(z)`` is a distribution, as of a decoder, ``x`` is drawn from it.
+
     Truncation: Brock, Donahue, Simonyan 2019 (https://arxiv.org/abs/1809.11096), here by scaling.
     """
 
@@ -508,7 +510,8 @@ class OnePass(Sampler):
         return f"z ~ N(0, I),  x = G({scale}z)"
 
     def __call__(self, estimand: Pushforward, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        return estimand(self.truncation * noise.normal(*estimand.latent), cond)
+        x = estimand(self.truncation * noise.normal(*estimand.latent), cond)
+        return x.draw(noise) if isinstance(x, Observation) else x
 
 
 @final

@@ -39,7 +39,7 @@ from fourfold.core import (
     forgetful,
     view,
 )
-from fourfold.estimands import Denoiser, Energy, NoisedEnergy, Reference
+from fourfold.estimands import ContinuousEnergy, Denoiser, Energy, NoisedEnergy, Reference
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetEncoder
 from fourfold.nn.time_mlp import TimeMLP
@@ -72,7 +72,7 @@ __all__ = [
 
 
 @final
-class Tilted(Energy):
+class Tilted(ContinuousEnergy):
     """``E(x, c) = -log q(x) - f(x, c)``: a reference distribution, tilted by a network.
 
     Args:
@@ -96,7 +96,7 @@ class Tilted(Energy):
 
 
 @final
-class ClassifierEnergy(Energy):
+class ClassifierEnergy(ContinuousEnergy):
     """A classifier's logits read as an energy: ``E(x, y) = -log q(x) - f(x)_y``, ``E(x) = -log q(x) - logsumexp_y f(x)_y``.
 
     Then ``p(y | x) = softmax f(x)``, whatever ``q`` (Grathwohl et al. 2020, https://arxiv.org/abs/1912.03263).

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Noise, Sampler
-from fourfold.estimands import Energy, NoisedEnergy
+from fourfold.estimands import ContinuousEnergy, Energy, NoisedEnergy
 from fourfold.samplers.gibbs import Bipartite, BlockGibbs
 from fourfold.samplers.langevin import HMC, Annealed, Bridge, MarkovChain, Metropolis, State, reference_of
 
@@ -129,7 +129,7 @@ class _Ladder:
 
 
 @final
-class _Level(Energy):
+class _Level(ContinuousEnergy):
     """The energy of one noise level, ``E(x, t)``."""
 
     def __init__(self, energy: NoisedEnergy, t: float) -> None:

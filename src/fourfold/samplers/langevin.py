@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Estimand, Noise, Sampler
-from fourfold.estimands import Energy, NoisedEnergy, Reference
+from fourfold.estimands import ContinuousEnergy, Energy, NoisedEnergy, Reference
 from fourfold.paths import broadcast
 from fourfold.samplers.chains import Chains
 from fourfold.vocabulary import Cost
@@ -119,7 +119,7 @@ class MarkovChain(Sampler):
         warmup: moves before those that are recorded; in them a :class:`Metropolis` kernel adapts its step size.
     """
 
-    needs: ClassVar[type[Estimand]] = Energy
+    needs: ClassVar[type[Estimand]] = ContinuousEnergy
     cost = Cost.CHAIN
     steps: int = 200
     step_size: float = 0.1
@@ -289,7 +289,7 @@ class HMC(Metropolis):
 
 
 @final
-class Bridge(Energy):
+class Bridge(ContinuousEnergy):
     """``E_b(x) = (1 - b) (-log q(x)) + b E(x)``: from an energy's reference ``q``, ``b = 0``, to itself, ``b = 1``.
 
     Args:
@@ -327,7 +327,7 @@ class Annealed(Sampler):
         power: above 1 puts more of them near the reference.
     """
 
-    needs: ClassVar[type[Estimand]] = Energy
+    needs: ClassVar[type[Estimand]] = ContinuousEnergy
     cost = Cost.CHAIN
     chain: MarkovChain = MALA(steps=50)
     temperatures: int = 50
