@@ -78,7 +78,8 @@ class HeldOut:
         if self.judges:
             batch = min(loop.training.batch_size, len(data.train.x))
             rows = min(max(batch, 64), 256)
-            self.every = math.ceil(2 * rows / (3 * batch) / self.SHARE)  # both losses; forward is a third of a step
+            steps = 2 * rows / (3 * batch) + 0.5  # two losses, each a third of a step, and what small models wait for
+            self.every = math.ceil(steps / self.SHARE)
             with loop.judging():
                 torch.manual_seed(0)
                 self._held_out, self._train = (_Examples(loop, part, rows) for part in (data.validation, data.train))
