@@ -273,8 +273,11 @@ class ContinuousEnergy(Energy):
     """
 
 
-class NoisedEnergy(ContinuousEnergy):
+class NoisedEnergy(Energy):
     """``E(x_t, t)`` with ``p_t(x_t) proportional to exp(-E(x_t, t))`` along a path; as an :class:`Energy`, that of ``t_min``.
+
+    It is learned where examples with that much noise are, so a chain at ``t_min`` finds no way from the reference to the
+    data: it is no :class:`ContinuousEnergy`, and chains go through the noise levels.
 
     Its view as a :class:`Score` is exact, by autograd. A plain energy has no such view: it knows its score at no other
     noise than its own, and a sampler that follows a path would go astray without a word.

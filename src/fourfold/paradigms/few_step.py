@@ -159,8 +159,6 @@ def _preconditioned(
 class MeanFlowTerm(Term):
     """See :class:`MeanFlow`."""
 
-    judges: ClassVar[bool] = True
-
     def __init__(
         self, estimand: AverageVelocity, mean: float, std: float, apart: float, power: float, dropout: float
     ) -> None:

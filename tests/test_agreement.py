@@ -1,0 +1,163 @@
+"""Samplers agree: whatever a model accepts tells of one distribution, and a view that lies is found out."""
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import pytest
+import torch
+from torch import Tensor
+
+from fourfold import checks, core
+from fourfold.core import Batch, GenerativeModel, Likelihood, LogProb, Noise, Objective
+from fourfold.data.oracles import GaussianFlow, GaussianTransport
+from fourfold.engine import fit
+from fourfold.estimands import Bijection, VectorField, Velocity
+from fourfold.paradigms import build, recipes
+from fourfold.paradigms.adversarial import OnePass
+from fourfold.paradigms.flow import ExactDensity, NoiseThenMap
+from fourfold.samplers.langevin import HMC, MALA, Annealed, Langevin
+from fourfold.samplers.ode import Euler, Heun
+from fourfold.samplers.sde import EulerMaruyama
+from fourfold.spaces import Images, Text, Vectors
+from fourfold.vocabulary import Kind
+
+SPACES = (Vectors(2), Images(1, 8, 8, levels=17), Images(1, 8, 8, levels=17, classes=3), Text("abcdef", length=24))
+
+
+def made(name: str) -> GenerativeModel:
+    """A recipe's model of the first space that it models."""
+    for space in SPACES:
+        try:
+            return build(name, space, "xs")
+        except TypeError:
+            continue
+    raise AssertionError(f"{name} models none of {SPACES}")
+
+
+def gaussian(n: int = 3000) -> Tensor:
+    z = torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
+    return GaussianFlow((0.5, -0.3), ((1.0, 0.6), (0.6, 0.8)))(z)
+
+
+def trained(name: str, steps: int) -> GenerativeModel:
+    return fit(name, gaussian(), budget=f"{steps} steps", size="xs", precision="float32", choose=False).model
+
+
+def accepted(model: GenerativeModel) -> tuple[set[str], set[str]]:
+    """Names of the samplers and of the likelihoods that the check finds."""
+    found = checks._accepted(model, model.sampler), checks._accepted(model, model.likelihood)
+    return tuple({type(part).__name__ for part in parts} for parts in found)
+
+
+def compares(model: GenerativeModel) -> bool:
+    """Whether there is anything to compare but what an oracle tells."""
+    samplers, likelihoods = accepted(model)
+    return isinstance(model.space, Vectors) and (len(samplers) > 1 or likelihoods != {"NoDensity"})
+
+
+def seat(model: GenerativeModel) -> tuple[object, ...]:
+    """What of a model an oracle in its network's seat depends on."""
+    names = tuple(sorted(kinds) for kinds in accepted(model))
+    return type(checks._oracle(model.estimand)).__name__, getattr(model.estimand, "path", None), str(names)
+
+
+def distinct() -> list[str]:
+    """Every recipe that can be trained on vectors, and one of the others for each seat that none of those has."""
+    models = {name: made(name) for name in recipes()}
+    first = {seat(model): name for name, model in reversed(models.items())}
+    first |= {seat(model): name for name, model in models.items() if compares(model)}
+    return [name for name, model in models.items() if compares(model) or first[seat(model)] == name]
+
+
+@pytest.mark.parametrize("name", distinct())
+def test_samplers_and_likelihoods_of_every_recipe_agree(name: str) -> None:
+    model = made(name)
+    steps = {"few-step": 600, "few-step/mean-flow": 250}.get(name, 120)  # a teacher comes first, or a target that moves
+    checks.check_samplers_agree(trained(name, steps) if compares(model) else model, n=500)
+
+
+def test_the_walk_finds_all_that_a_type_allows() -> None:
+    samplers, likelihoods = accepted(build("diffusion/velocity", Vectors(2), "xs"))
+    assert {"Euler", "Heun", "DDIM", "DPMSolver", "UniPC", "DDPM", "EulerMaruyama", "AnnealedLangevin"} <= samplers
+    assert likelihoods == {"ProbabilityFlow", "VariationalBound"}
+    for name in ("flow/continuous", "diffusion/optimal-transport"):
+        assert accepted(build(name, Vectors(2), "xs")) == ({"Euler", "Heun"}, {"ProbabilityFlow"})
+    assert accepted(made("energy/rbm")) == ({"BlockGibbs"}, {"Unnormalised"})
+    assert accepted(build("energy/denoising", Vectors(2), "xs"))[0].isdisjoint({"MALA", "HMC", "Langevin", "Annealed"})
+
+
+@pytest.mark.parametrize("chain", [MALA(), HMC(), Langevin(), Annealed()], ids=lambda c: type(c).__name__)
+def test_a_chain_along_a_gradient_is_refused_by_an_energy_of_bits(chain: core.Sampler) -> None:
+    """It would leave the bits and come back rounded, with samples of nothing."""
+    with pytest.raises(TypeError, match="needs a ContinuousEnergy, but"):
+        made("energy/rbm").with_parts(sampler=chain)
+
+
+def test_one_pass_of_a_decoder_draws_from_what_it_decodes() -> None:
+    model = build("latent-variable", Vectors(2), "xs")
+    x = model.with_parts(sampler=OnePass()).sample(500)
+    assert x.shape == (500, 2)
+    assert torch.allclose(x.std(0), model.sample(500).std(0), rtol=0.2)
+
+
+# --- the check can fail -----------------------------------------------------------------------------------------------
+
+
+@final
+class Pretended(Velocity):
+    """Any vector field, said to be a velocity."""
+
+    def __init__(self, field: VectorField) -> None:
+        super().__init__()
+        self.field, self.path, self.event = field, field.path, field.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.field(x_t, t, cond)
+
+
+def test_a_field_that_is_seen_as_a_velocity_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the oracle, and on the trained model: noisy samplers leave a spread of their own, and the bound says nothing."""
+    model = trained("diffusion/optimal-transport", 250)
+    monkeypatch.setitem(core._VIEWS, (VectorField, Velocity), Pretended)
+    with pytest.raises(checks.CheckFailed, match="GaussianTransport: mean or covariance is off by"):
+        checks.check_samplers_agree(model)
+    oracle = GaussianTransport(model.estimand.path, checks._MEAN, checks._COVARIANCE)
+    for solver in (Euler(), Heun()):
+        checks._check_sampler(solver, oracle, 1000)
+    with pytest.raises(checks.CheckFailed, match="EulerMaruyama and Heun leave different samples"):
+        checks._check_own(model, [Heun(), EulerMaruyama()], [], 4000)
+    with pytest.raises(checks.CheckFailed, match="lower_bound is off by -"):
+        checks._check_nats(checks._accepted(model, model.likelihood)[1], oracle, 1000)
+
+
+@final
+@dataclass(frozen=True)
+class Optimistic(Likelihood):
+    """A density, shifted or squared, under a kind of one's choice."""
+
+    needs: ClassVar[type[core.Estimand]] = Bijection
+    kind: Kind = Kind.EXACT
+    shift: float = 0.0
+    power: float = 1.0
+
+    def __call__(self, estimand: Bijection, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        return LogProb(self.power * ExactDensity()(estimand, batch, noise, objective).nats + self.shift, self.kind)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "on_oracle", "on_model"),
+    [
+        (Optimistic(Kind.LOWER_BOUND, 0.5), "lower_bound is off by 0.5", "no bound: its mass is 1.6"),
+        (Optimistic(Kind.EXACT, -0.7), "exact is off by -0.7", "no density: its mass is 0.5"),
+        (Optimistic(Kind.UNNORMALISED, 3.0, 2.0), "more than a constant", ""),
+        (Optimistic(Kind.EXACT, 0.0, 3.0), "exact is off by", "is no density"),
+    ],
+)
+def test_a_likelihood_that_is_none_is_found_out(wrong: Likelihood, on_oracle: str, on_model: str) -> None:
+    model = trained("flow/maf", 250)
+    oracle = checks._oracle(model.estimand)
+    with pytest.raises(checks.CheckFailed, match=on_oracle):
+        checks._check_nats(wrong, oracle, 1000)
+    if on_model:
+        with pytest.raises(checks.CheckFailed, match=on_model):
+            checks._check_own(model, [NoiseThenMap()], [wrong], 2000)
