@@ -30,18 +30,18 @@ from fourfold.codecs import Dequantised, LearnedCodec, Standardised
 from fourfold.core import Codec, GenerativeModel, Likelihood, Space
 from fourfold.data import GaussianDenoiser, MixtureDenoiser, load
 from fourfold.data.densities import GaussianMixture
+from fourfold.distributions.references import Normal
 from fourfold.estimands import Bijection, Denoiser
+from fourfold.likelihoods.annealing import bracket_log_z
+from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.metrics import Score, coverage, density, frechet_distance, mmd, precision, recall
 from fourfold.paradigms import flow
-from fourfold.paradigms.diffusion import Denoising, VariationalBound
+from fourfold.paradigms.diffusion import Denoising, DiffusionBound
 from fourfold.paradigms.energy import Tilted
 from fourfold.paradigms.latent import CodeDecoder, Elbo, Gaussians, ImportanceWeighted, PriorThenDecode
 from fourfold.paradigms.latent import VariationalBound as Inferred
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
-from fourfold.samplers.ais import bracket_log_z
-from fourfold.samplers.likelihood import ProbabilityFlow
 from fourfold.samplers.ode import DPMSolver
-from fourfold.samplers.reference import Normal
 from fourfold.spaces import Images, Vectors
 
 PATHS = (EDM(), VE(), VP(), SubVP(), Cosine(), RectifiedFlow())
@@ -186,7 +186,7 @@ def of_denoiser(
 def diffusion(seeds: int, examples: int) -> Iterator[Row]:
     """Exact denoisers of mixtures, over all paths."""
     likelihoods: Mapping[str, tuple[Likelihood, int]] = {
-        "bound, 32 levels": (VariationalBound(32), seeds),
+        "bound, 32 levels": (DiffusionBound(32), seeds),
         "ODE, exact trace": (ProbabilityFlow(24, None), 1),
         "ODE, 4 probes": (ProbabilityFlow(24, 4), max(seeds // 2, 2)),
     }
@@ -213,7 +213,7 @@ def hybrid(seeds: int, examples: int) -> Iterator[Row]:
     truth = known.exact.log_prob(x) - known.gap
     for path in (EDM(), RectifiedFlow()):
         for name, likelihood in (
-            ("bound", VariationalBound(32)),
+            ("bound", DiffusionBound(32)),
             ("ODE, exact trace", ProbabilityFlow(24, None)),
             ("ODE, 4 probes", ProbabilityFlow(24, 4)),
         ):
@@ -268,11 +268,11 @@ def dequantised(seeds: int, examples: int) -> Iterator[Row]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(4, (examples, *space.shape), generator=generator).to(torch.uint8)
     truth = dequantised_bound(x, 4)
-    parts = (flow.MaximumLikelihood(), flow.NoiseThenMap(), flow.ExactDensity())
+    parts = (flow.ChangeOfVariables(), flow.NoiseThenMap(), flow.ExactDensity())
     exact = GenerativeModel(space, Dequantised(space), Scaled(space.shape), *parts)
     yield scored("dequantised flow", exact, x, truth, seeds)
     for name, likelihood, times in (
-        ("bound", VariationalBound(32), seeds),
+        ("bound", DiffusionBound(32), seeds),
         ("ODE, 2 probes", ProbabilityFlow(12, 2), 20),
     ):
         model = of_denoiser(Flattened(space.shape), likelihood, space, Dequantised(space))

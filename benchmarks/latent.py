@@ -20,9 +20,9 @@ import fourfold
 from fourfold.core import GenerativeModel, Likelihood
 from fourfold.data import Split, load
 from fourfold.estimands import Denoiser
-from fourfold.paradigms.diffusion import VariationalBound
+from fourfold.likelihoods.ode import ProbabilityFlow
+from fourfold.paradigms.diffusion import DiffusionBound
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted
-from fourfold.samplers.likelihood import ProbabilityFlow
 
 DEFAULTS = ("latent-variable", "latent-variable/ladder", "diffusion")
 
@@ -30,7 +30,7 @@ DEFAULTS = ("latent-variable", "latent-variable/ladder", "diffusion")
 def likelihoods(model: GenerativeModel) -> Mapping[str, Likelihood]:
     """What is known of how the likelihood of a model can be had."""
     if isinstance(model.estimand, Denoiser):
-        return {"variational": VariationalBound(), "ODE": ProbabilityFlow(probes=2)}
+        return {"variational": DiffusionBound(), "ODE": ProbabilityFlow(probes=2)}
     return {"ELBO": Elbo(), "IWAE-8": ImportanceWeighted(8), "IWAE-64": ImportanceWeighted(64)}
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 import fourfold
 from fourfold.core import view
 from fourfold.estimands import Denoiser
-from fourfold.samplers.guidance import Guided
+from fourfold.estimands.guidance import Guided
 from fourfold.samplers.ode import DPMSolver
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold import checks, core
-from fourfold.core import Batch, GenerativeModel, Likelihood, LogProb, Noise, Objective
+from fourfold.core import Batch, GenerativeModel, Likelihood, LogProb, Noise, Objective, edges
 from fourfold.data.oracles import GaussianFlow, GaussianTransport
 from fourfold.engine import fit
 from fourfold.estimands import Bijection, VectorField, Velocity
@@ -79,7 +79,7 @@ def test_samplers_and_likelihoods_of_every_recipe_agree(name: str) -> None:
 def test_the_walk_finds_all_that_a_type_allows() -> None:
     samplers, likelihoods = accepted(build("diffusion/velocity", Vectors(2), "xs"))
     assert {"Euler", "Heun", "DDIM", "DPMSolver", "UniPC", "DDPM", "EulerMaruyama", "AnnealedLangevin"} <= samplers
-    assert likelihoods == {"ProbabilityFlow", "VariationalBound"}
+    assert likelihoods == {"ProbabilityFlow", "DiffusionBound"}
     for name in ("flow/continuous", "diffusion/optimal-transport"):
         assert accepted(build(name, Vectors(2), "xs")) == ({"Euler", "Heun"}, {"ProbabilityFlow"})
     assert accepted(made("energy/rbm")) == ({"BlockGibbs"}, {"Unnormalised"})
@@ -118,7 +118,7 @@ class Pretended(Velocity):
 def test_a_field_that_is_seen_as_a_velocity_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the oracle, and on the trained model: noisy samplers leave a spread of their own, and the bound says nothing."""
     model = trained("diffusion/optimal-transport", 250)
-    monkeypatch.setitem(core._VIEWS, (VectorField, Velocity), Pretended)
+    monkeypatch.setitem(edges.VIEWS, (VectorField, Velocity), Pretended)
     with pytest.raises(checks.CheckFailed, match="GaussianTransport: mean or covariance is off by"):
         checks.check_samplers_agree(model)
     oracle = GaussianTransport(model.estimand.path, checks._MEAN, checks._COVARIANCE)

@@ -9,6 +9,8 @@ import math
 
 import pytest
 import torch
+from fourfold.distributions.references import Normal
+from fourfold.likelihoods.annealing import LogZ, bracket_log_z
 from torch import Tensor, nn
 
 from fourfold.codecs import Standardised
@@ -18,14 +20,12 @@ from fourfold.data.densities import GaussianMixture
 from fourfold.engine import fit
 from fourfold.estimands import Bijection
 from fourfold.paradigms.diffusion import Denoising, ProbabilityFlow
-from fourfold.paradigms.energy import DenoisingScoreMatching, Tilted, Unnormalised
-from fourfold.paradigms.flow import ExactDensity, MaximumLikelihood, NoiseThenMap
+from fourfold.paradigms.energy import EnergyScoreMatching, Tilted, Unnormalised
+from fourfold.paradigms.flow import ChangeOfVariables, ExactDensity, NoiseThenMap
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted
 from fourfold.paths import EDM
-from fourfold.samplers.ais import LogZ, bracket_log_z
 from fourfold.samplers.langevin import Annealed
 from fourfold.samplers.ode import DPMSolver
-from fourfold.samplers.reference import Normal
 from fourfold.spaces import Vectors
 from fourfold.vocabulary import Kind
 
@@ -113,7 +113,7 @@ def test_the_flow_that_is_right_draws_the_data(data):
 def test_exact_and_the_ode_estimate_of_the_truth_agree_with_it_and_with_each_other(data, truth):
     x = data.test.x[:N]
     flow = GenerativeModel(
-        SPACE, Standardised(SPACE), Rosenblatt(data.density), MaximumLikelihood(), NoiseThenMap(), ExactDensity()
+        SPACE, Standardised(SPACE), Rosenblatt(data.density), ChangeOfVariables(), NoiseThenMap(), ExactDensity()
     )
     denoiser = MixtureDenoiser.of(EDM(), data.density)
     diffusion = GenerativeModel(
@@ -196,9 +196,7 @@ def assert_between(log_z: LogZ, nats: Tensor, exact: float, known: float) -> Non
 def test_annealing_both_ways_holds_the_normaliser_of_the_true_energy(data, truth):
     reference = Normal((2,), 3.0)
     energy = Tilted(LogRatio(data.density, reference, 1.7), (2,), reference)
-    model = GenerativeModel(
-        SPACE, Standardised(SPACE), energy, DenoisingScoreMatching((2,)), Annealed(), Unnormalised()
-    )
+    model = GenerativeModel(SPACE, Standardised(SPACE), energy, EnergyScoreMatching((2,)), Annealed(), Unnormalised())
     nats = model.log_prob(data.test.x[:N])
     assert nats.kind is Kind.UNNORMALISED
     log_z = bracket_log_z(energy, chains=500, temperatures=200, samples=data.train.x[:500])

@@ -10,6 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import known
+from fourfold.likelihoods.ode import ProbabilityFlow
 
 from fourfold import checks
 from fourfold.codecs import Dequantised, LearnedCodec
@@ -18,10 +19,9 @@ from fourfold.data import Dataset, GaussianDenoiser, MixtureDenoiser, Split
 from fourfold.metrics import coverage, recall
 from fourfold.metrics.evaluation import likelihood
 from fourfold.paradigms import flow
-from fourfold.paradigms.diffusion import VariationalBound
+from fourfold.paradigms.diffusion import DiffusionBound
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted
 from fourfold.paths import EDM, RectifiedFlow
-from fourfold.samplers.likelihood import ProbabilityFlow
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Kind
 
@@ -42,7 +42,7 @@ def hybrid(likelihood: object) -> tuple[GenerativeModel, torch.Tensor, torch.Ten
 
 
 def dequantised_flow() -> GenerativeModel:
-    parts = (flow.MaximumLikelihood(), flow.NoiseThenMap(), flow.ExactDensity())
+    parts = (flow.ChangeOfVariables(), flow.NoiseThenMap(), flow.ExactDensity())
     return GenerativeModel(LEVELS, Dequantised(LEVELS), known.Scaled(LEVELS.shape), *parts)
 
 
@@ -66,7 +66,7 @@ def test_two_errors_of_a_bound_hold_its_mean(likelihood):
 @pytest.mark.parametrize("dim", [2, 8])
 def test_two_errors_of_the_variational_bound_hold_its_mean(path, dim):
     mixture, x = known.mixture(dim)
-    model = known.of_denoiser(MixtureDenoiser.of(path, mixture), VariationalBound(), Vectors(dim))
+    model = known.of_denoiser(MixtureDenoiser.of(path, mixture), DiffusionBound(), Vectors(dim))
     row = known.scored("", model, x[:64], mixture.log_prob(x[:64]), 20)
     assert 0.925 <= row.share <= 0.975, row
     assert row.figure - row.truth == pytest.approx(-0.05, abs=0.15)
@@ -75,9 +75,7 @@ def test_two_errors_of_the_variational_bound_hold_its_mean(path, dim):
 def test_the_control_variate_of_the_bound_leaves_its_mean_and_takes_its_noise():
     """The denoiser of N(0, I), in whose place it stands, has no noise left but that of x; without it: 4.7 nats."""
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    model = known.of_denoiser(
-        GaussianDenoiser(EDM(), [0.0] * 3, torch.eye(3).tolist()), VariationalBound(8), Vectors(3)
-    )
+    model = known.of_denoiser(GaussianDenoiser(EDM(), [0.0] * 3, torch.eye(3).tolist()), DiffusionBound(8), Vectors(3))
     result = model.log_prob(x)
     assert result.std_error.max() < 0.02
     truth = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1)
@@ -91,14 +89,14 @@ def test_two_errors_of_random_probes_hold_their_mean():
     assert 0.915 <= row.share <= 0.98, row
 
 
-@pytest.mark.parametrize("likelihood", [VariationalBound(), ProbabilityFlow(4, None), ProbabilityFlow(4, 2)], ids=repr)
+@pytest.mark.parametrize("likelihood", [DiffusionBound(), ProbabilityFlow(4, None), ProbabilityFlow(4, 2)], ids=repr)
 def test_two_errors_of_latent_diffusion_hold_the_mean_of_the_bound(likelihood):
     """They held it in 42 % of cases, and the exact trace reported none."""
     model, x, truth = hybrid(likelihood)
     row = known.scored("", model, x, truth, 15)
     assert 0.915 <= row.share <= 0.98, row
     assert row.figure == pytest.approx(row.truth, abs=0.1)
-    kinds = {Kind.LOWER_BOUND} if isinstance(likelihood, VariationalBound) else {Kind.ESTIMATED_BOUND}
+    kinds = {Kind.LOWER_BOUND} if isinstance(likelihood, DiffusionBound) else {Kind.ESTIMATED_BOUND}
     assert {model.log_prob(x[:2]).kind} == kinds
 
 

@@ -121,7 +121,7 @@ def test_the_equations_are_the_papers():
 
 @each_path
 def test_the_equation_has_the_moments_of_the_path(path):
-    """d alpha / dt = f alpha and d sigma^2 / dt = 2 f sigma^2 + g^2."""
+    """D alpha / dt = f alpha and d sigma^2 / dt = 2 f sigma^2 + g^2."""
     t = times(path).requires_grad_()
     d_variance = torch.autograd.grad((path.sigma(t) ** 2).sum(), t)[0]
     f, g, t = path.drift(t).detach(), path.diffusion(t).detach(), t.detach()

@@ -12,7 +12,7 @@ from fourfold.data import GaussianDenoiser, MixtureDenoiser, load
 from fourfold.engine import fit
 from fourfold.estimands import Denoiser, Velocity
 from fourfold.paradigms import build, cards
-from fourfold.paradigms.diffusion import Denoising, FlowMatching, ProbabilityFlow, VariationalBound
+from fourfold.paradigms.diffusion import Denoising, DiffusionBound, FlowMatching, ProbabilityFlow
 from fourfold.paths import EDM, RectifiedFlow
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Text, Vectors
@@ -28,18 +28,18 @@ def gaussian_batch(seed: int) -> torch.Tensor:
 
 
 def test_denoising_is_stationary_at_the_truth() -> None:
-    checks.check_stationary(Denoising(dropout=0.0), GaussianDenoiser(EDM(), MEAN, COVARIANCE), gaussian_batch)
+    checks.check_stationary(Denoising(label_dropout=0.0), GaussianDenoiser(EDM(), MEAN, COVARIANCE), gaussian_batch)
 
 
 def test_flow_matching_is_stationary_at_the_truth() -> None:
     oracle = view(GaussianDenoiser(RectifiedFlow(), MEAN, COVARIANCE), Velocity)
-    checks.check_stationary(FlowMatching(dropout=0.0), oracle, gaussian_batch)
+    checks.check_stationary(FlowMatching(label_dropout=0.0), oracle, gaussian_batch)
 
 
 def test_the_check_of_stationarity_can_fail() -> None:
     wrong = GaussianDenoiser(EDM(), [0.7, 0.0], COVARIANCE)
     with pytest.raises(checks.CheckFailed, match="slope"):
-        checks.check_stationary(Denoising(dropout=0.0), wrong, gaussian_batch)
+        checks.check_stationary(Denoising(label_dropout=0.0), wrong, gaussian_batch)
 
 
 def of_vectors() -> list[str]:
@@ -69,7 +69,7 @@ def oracle_model(oracle: Denoiser, likelihood: object) -> GenerativeModel:
 
 
 @pytest.mark.parametrize(
-    "likelihood", [ProbabilityFlow(steps=48), ProbabilityFlow(steps=48, probes=8), VariationalBound(draws=128)]
+    "likelihood", [ProbabilityFlow(steps=48), ProbabilityFlow(steps=48, probes=8), DiffusionBound(draws=128)]
 )
 def test_likelihoods_of_a_known_gaussian(likelihood: object) -> None:
     x = gaussian_batch(0).float()
@@ -79,7 +79,7 @@ def test_likelihoods_of_a_known_gaussian(likelihood: object) -> None:
     checks.check_known_density(oracle_model(GaussianDenoiser(EDM(), MEAN, COVARIANCE), likelihood), x, truth)
 
 
-@pytest.mark.parametrize("likelihood", [ProbabilityFlow(steps=96), VariationalBound(draws=256)])
+@pytest.mark.parametrize("likelihood", [ProbabilityFlow(steps=96), DiffusionBound(draws=256)])
 def test_likelihoods_of_the_known_mixture(likelihood: object) -> None:
     data = load("gaussian-mixture")
     x = data.test.x[:300]
@@ -115,7 +115,7 @@ def test_bounds_stay_below_the_estimate_of_the_same_model() -> None:
     model = trained("diffusion", 600)
     x = data.test.x[:400]
     flow = model.with_parts(likelihood=ProbabilityFlow()).log_prob(x)
-    bound = model.with_parts(likelihood=VariationalBound()).log_prob(x)
+    bound = model.with_parts(likelihood=DiffusionBound()).log_prob(x)
     assert (flow.kind, bound.kind) == (Kind.ESTIMATE, Kind.LOWER_BOUND)
     truth = data.density.log_prob(x).mean().item()
     error = 4 * math.hypot(bound.mean()[1], flow.mean()[1])

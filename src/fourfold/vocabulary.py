@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["COSTS", "FACTS", "Card", "Cost", "Facts", "FailureMode", "Kind", "Paradigm", "Principle", "Reference"]
+__all__ = ["COSTS", "FACTS", "Card", "Cost", "Facts", "FailureMode", "Kind", "Paper", "Paradigm", "Principle"]
 
 
 class Paradigm(StrEnum):
@@ -76,7 +76,7 @@ class Cost(StrEnum):
 
 
 @dataclass(frozen=True)
-class Reference:
+class Paper:
     """A paper: who, when, what, where."""
 
     authors: str
@@ -119,7 +119,7 @@ class Facts:
     strengths: str
     weaknesses: str
     failure_modes: tuple[FailureMode, ...]
-    references: tuple[Reference, ...]
+    references: tuple[Paper, ...]
     parts: tuple[str, ...] = ()
 
     @property
@@ -218,7 +218,7 @@ class Card:
     captioned: tuple[str, ...] = ()
     strengths: str = ""
     weaknesses: str = ""
-    references: tuple[Reference, ...] = ()
+    references: tuple[Paper, ...] = ()
 
     def facts(self, facts: Facts) -> Facts:
         """The facts of one of its models, with what this card says in place of its paradigm."""
@@ -262,19 +262,19 @@ FACTS: Mapping[Paradigm, Facts] = {
             ),
         ),
         references=(
-            Reference(
+            Paper(
                 "Bengio, Ducharme, Vincent, Jauvin",
                 2003,
                 "A Neural Probabilistic Language Model",
                 "https://www.jmlr.org/papers/v3/bengio03a.html",
             ),
-            Reference(
+            Paper(
                 "van den Oord, Kalchbrenner, Kavukcuoglu",
                 2016,
                 "Pixel Recurrent Neural Networks",
                 "https://arxiv.org/abs/1601.06759",
             ),
-            Reference("Vaswani et al.", 2017, "Attention Is All You Need", "https://arxiv.org/abs/1706.03762"),
+            Paper("Vaswani et al.", 2017, "Attention Is All You Need", "https://arxiv.org/abs/1706.03762"),
         ),
     ),
     Paradigm.LATENT_VARIABLE: Facts(
@@ -309,14 +309,14 @@ FACTS: Mapping[Paradigm, Facts] = {
             ),
         ),
         references=(
-            Reference("Kingma, Welling", 2014, "Auto-Encoding Variational Bayes", "https://arxiv.org/abs/1312.6114"),
-            Reference(
+            Paper("Kingma, Welling", 2014, "Auto-Encoding Variational Bayes", "https://arxiv.org/abs/1312.6114"),
+            Paper(
                 "Rezende, Mohamed, Wierstra",
                 2014,
                 "Stochastic Backpropagation and Approximate Inference in Deep Generative Models",
                 "https://arxiv.org/abs/1401.4082",
             ),
-            Reference(
+            Paper(
                 "Burda, Grosse, Salakhutdinov",
                 2016,
                 "Importance Weighted Autoencoders",
@@ -357,14 +357,14 @@ FACTS: Mapping[Paradigm, Facts] = {
             ),
         ),
         references=(
-            Reference("Goodfellow et al.", 2014, "Generative Adversarial Networks", "https://arxiv.org/abs/1406.2661"),
-            Reference(
+            Paper("Goodfellow et al.", 2014, "Generative Adversarial Networks", "https://arxiv.org/abs/1406.2661"),
+            Paper(
                 "Mescheder, Geiger, Nowozin",
                 2018,
                 "Which Training Methods for GANs do actually Converge?",
                 "https://arxiv.org/abs/1801.04406",
             ),
-            Reference(
+            Paper(
                 "Huang, Gokaslan, Kuleshov, Tompkin",
                 2024,
                 "The GAN is dead; long live the GAN! A Modern GAN Baseline",
@@ -404,28 +404,28 @@ FACTS: Mapping[Paradigm, Facts] = {
             ),
         ),
         references=(
-            Reference(
+            Paper(
                 "Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli",
                 2015,
                 "Deep Unsupervised Learning using Nonequilibrium Thermodynamics",
                 "https://arxiv.org/abs/1503.03585",
             ),
-            Reference(
+            Paper(
                 "Ho, Jain, Abbeel", 2020, "Denoising Diffusion Probabilistic Models", "https://arxiv.org/abs/2006.11239"
             ),
-            Reference(
+            Paper(
                 "Song et al.",
                 2021,
                 "Score-Based Generative Modeling through Stochastic Differential Equations",
                 "https://arxiv.org/abs/2011.13456",
             ),
-            Reference(
+            Paper(
                 "Karras, Aittala, Aila, Laine",
                 2022,
                 "Elucidating the Design Space of Diffusion-Based Generative Models",
                 "https://arxiv.org/abs/2206.00364",
             ),
-            Reference(
+            Paper(
                 "Lipman, Chen, Ben-Hamu, Nickel, Le",
                 2023,
                 "Flow Matching for Generative Modeling",
@@ -459,13 +459,13 @@ FACTS: Mapping[Paradigm, Facts] = {
             ),
         ),
         references=(
-            Reference(
+            Paper(
                 "Dinh, Sohl-Dickstein, Bengio",
                 2017,
                 "Density estimation using Real NVP",
                 "https://arxiv.org/abs/1605.08803",
             ),
-            Reference(
+            Paper(
                 "Papamakarios et al.",
                 2021,
                 "Normalizing Flows for Probabilistic Modeling and Inference",
@@ -500,13 +500,13 @@ FACTS: Mapping[Paradigm, Facts] = {
             ),
         ),
         references=(
-            Reference(
+            Paper(
                 "LeCun, Chopra, Hadsell, Ranzato, Huang",
                 2006,
                 "A Tutorial on Energy-Based Learning",
                 "http://yann.lecun.com/exdb/publis/pdf/lecun-06.pdf",
             ),
-            Reference(
+            Paper(
                 "Hinton",
                 2002,
                 "Training Products of Experts by Minimizing Contrastive Divergence",

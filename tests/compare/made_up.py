@@ -15,7 +15,7 @@ from fourfold.compare.jobs import FORMAT, Outcome
 from fourfold.compare.samples import keep
 from fourfold.compare.tournament import _comparison, _jobs
 from fourfold.data import Dataset, load
-from fourfold.metrics import Drawn, Score, examples, headline, quality
+from fourfold.metrics import Drawn, Measurement, examples, headline, quality
 from fourfold.vocabulary import Kind
 
 
@@ -42,7 +42,9 @@ def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
     (folder / "run" / "log.jsonl").write_text(fake.log, encoding="utf-8")
     chosen = examples(dataset, job.evaluation["n"])
     nats = (fake.likelihood, fake.likelihood - 0.1, fake.likelihood + 0.1)
-    likelihood = Score("likelihood", *nats, n=64, protocol="made up", unit="nats", better="higher", kind=fake.kind)
+    likelihood = Measurement(
+        "likelihood", *nats, n=64, protocol="made up", unit="nats", better="higher", kind=fake.kind
+    )
     drawn = Drawn(fake.x, 1e-3 * fake.milliseconds * len(fake.x), 4.0, 64, (fake.milliseconds, 1.1 * fake.milliseconds))
     swept = [
         {"steps": n, "evaluations": n, "milliseconds": n / 10, "score": headline(x, dataset, chosen).record()}

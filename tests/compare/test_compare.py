@@ -27,7 +27,7 @@ from fourfold.compare.snapshot import load_snapshot, save_snapshot
 from fourfold.compare.tournament import _chosen
 from fourfold.compare.worker import columns
 from fourfold.data import load
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 from fourfold.paradigms import cards
 from fourfold.spaces import Text, Vectors
 from fourfold.vocabulary import Kind
@@ -206,7 +206,7 @@ def test_progress_keeps_its_clock_within_eighty_columns() -> None:
 
 def test_half_an_interval_is_told_to_its_first_digit() -> None:
     def told(value: float, half: float) -> str:
-        return _within(Score("d[f]", value, value - half, value + half, better="lower"))
+        return _within(Measurement("d[f]", value, value - half, value + half, better="lower"))
 
     assert told(1.0543, 0.0891) == "1.05 ± 0.09"
     assert told(154.2, 12.3) == "154 ± 12"
@@ -235,13 +235,13 @@ def test_colours_are_those_of_the_page() -> None:
 
 
 def test_seeds_are_averaged_and_kinds_are_not_mixed() -> None:
-    scores = [Score("d[f]", v, v - 1, v + 1, floor=0.5, n=10, better="lower") for v in (1.0, 2.0, 3.0)]
+    scores = [Measurement("d[f]", v, v - 1, v + 1, floor=0.5, n=10, better="lower") for v in (1.0, 2.0, 3.0)]
     mean = combine(scores)
     assert mean.value == 2
     assert mean.high - mean.value == pytest.approx(4.30 * 1 / math.sqrt(3))
     assert "3 seeds" in mean.protocol
     assert combine(scores[:1]) is scores[0]
-    mixed = [Score("likelihood", 1, kind=Kind.EXACT), Score("likelihood", 1, kind=Kind.LOWER_BOUND)]
+    mixed = [Measurement("likelihood", 1, kind=Kind.EXACT), Measurement("likelihood", 1, kind=Kind.LOWER_BOUND)]
     with pytest.raises(ValueError, match="several names or kinds"):
         combine(mixed)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fourfold.compare.entries import mark
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 from fourfold.vocabulary import Kind
 
 
@@ -19,10 +19,10 @@ from fourfold.vocabulary import Kind
     ],
 )
 def test_a_bound_on_the_likelihood_is_one_from_the_other_side_in_bits(kind: Kind, nats: str, bits: str) -> None:
-    assert mark(Score("likelihood", 1.0, unit="nats", better="higher", kind=kind)) == nats
-    assert mark(Score("likelihood", 1.0, unit="bits/dim", better="lower", kind=kind)) == bits
+    assert mark(Measurement("likelihood", 1.0, unit="nats", better="higher", kind=kind)) == nats
+    assert mark(Measurement("likelihood", 1.0, unit="bits/dim", better="lower", kind=kind)) == bits
 
 
 def test_every_kind_but_none_has_a_mark_of_its_own() -> None:
-    marks = [mark(Score("likelihood", 1.0, better="lower", kind=kind)) for kind in Kind if kind is not Kind.NONE]
+    marks = [mark(Measurement("likelihood", 1.0, better="lower", kind=kind)) for kind in Kind if kind is not Kind.NONE]
     assert len(set(marks)) == len(marks)

@@ -5,11 +5,11 @@ import math
 import pytest
 
 from fourfold.compare.ranking import Lead, at_floor, lead
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 
 
-def distance(value: float, half: float = 0.1, n: int = 100, floor: tuple[float, float] = (0.2, 0.4)) -> Score:
-    return Score(
+def distance(value: float, half: float = 0.1, n: int = 100, floor: tuple[float, float] = (0.2, 0.4)) -> Measurement:
+    return Measurement(
         "d[f]",
         value,
         value - half,
@@ -22,8 +22,8 @@ def distance(value: float, half: float = 0.1, n: int = 100, floor: tuple[float, 
     )
 
 
-def share(value: float, half: float = 0.05) -> Score:
-    return Score(
+def share(value: float, half: float = 0.05) -> Measurement:
+    return Measurement(
         "coverage[f]", value, value - half, value + half, 0.95, 100, better="higher", floor_low=0.9, floor_high=1
     )
 
@@ -41,7 +41,7 @@ def test_different_numbers_of_samples_are_not_ranked() -> None:
 
 
 def test_without_intervals_nobody_leads() -> None:
-    nan = Score("mmd²[f]", -0.0199, floor=-0.00862, n=18, better="lower")
+    nan = Measurement("mmd²[f]", -0.0199, floor=-0.00862, n=18, better="lower")
     found = lead({"a": nan, "b": distance(1.0, n=18)})
     assert found.leaders == ()
     assert "18 samples are too few" in found.reason
@@ -62,7 +62,7 @@ def test_the_floor_reaches_to_its_far_end(value: float, there: bool) -> None:
 
 
 def test_a_floor_without_interval_is_its_value() -> None:
-    once = Score("d[f]", 0.29, 0.2, 0.4, floor=0.3, n=10, better="lower")
+    once = Measurement("d[f]", 0.29, 0.2, 0.4, floor=0.3, n=10, better="lower")
     assert at_floor(once)
-    assert not at_floor(Score("d[f]", 0.31, 0.2, 0.4, floor=0.3, n=10, better="lower"))
-    assert not at_floor(Score("likelihood", -1.0, better="higher"))
+    assert not at_floor(Measurement("d[f]", 0.31, 0.2, 0.4, floor=0.3, n=10, better="lower"))
+    assert not at_floor(Measurement("likelihood", -1.0, better="higher"))

@@ -13,7 +13,7 @@ from fourfold.compare import Comparison
 from fourfold.compare.modes import Judged, from_log, held_out, judge, read_log
 from fourfold.compare.report import _colours
 from fourfold.data import Dataset
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 from fourfold.paradigms import cards
 from fourfold.vocabulary import FailureMode, Kind
 
@@ -207,14 +207,14 @@ def test_what_the_held_out_loss_did_after_the_weights_that_are_kept_is_undone() 
     ],
 )
 def test_scores_are_judged_against_the_interval_of_their_floor(name: str, value: float, word: str) -> None:
-    score = Score(name, value, value - 0.1, value + 0.1, 0.9, 100, floor_low=0.8, floor_high=1.0)
+    score = Measurement(name, value, value - 0.1, value + 0.1, 0.9, 100, floor_low=0.8, floor_high=1.0)
     assert judge(score).word == word
-    assert judge(Score(name, value, floor=0.9)).word == ""
+    assert judge(Measurement(name, value, floor=0.9)).word == ""
 
 
 def test_a_difference_is_judged_against_zero() -> None:
-    assert judge(Score("drift", 0.1, -0.1, 0.3)).word == "fine"
-    assert judge(Score("likelihood_gap", 0.3, 0.1, 0.5)).word == "watch"
+    assert judge(Measurement("drift", 0.1, -0.1, 0.3)).word == "fine"
+    assert judge(Measurement("likelihood_gap", 0.3, 0.1, 0.5)).word == "watch"
 
 
 def test_damaged_lines_of_a_log_are_left_out(tmp_path: Path) -> None:

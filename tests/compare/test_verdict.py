@@ -11,7 +11,7 @@ from made_up import Fake, near
 
 from fourfold.compare import Comparison, combine
 from fourfold.data import Dataset
-from fourfold.metrics import Score, examples, quality
+from fourfold.metrics import Measurement, examples, quality
 from fourfold.vocabulary import Kind
 
 made, moons = made_up.made, made_up.moons
@@ -148,10 +148,12 @@ def test_seeds_are_combined_with_their_spread(made: Made, moons: Dataset) -> Non
 
 
 def test_the_interval_of_seeds_is_never_narrow_by_luck() -> None:
-    alike = [Score("d[f]", 1.0, 0.6, 1.4, n=10), Score("d[f]", 1.0, 0.8, 1.2, n=10)]
+    alike = [Measurement("d[f]", 1.0, 0.6, 1.4, n=10), Measurement("d[f]", 1.0, 0.8, 1.2, n=10)]
     mean = combine(alike)
     assert mean.high - mean.value == pytest.approx(math.sqrt((0.4**2 + 0.2**2) / 2 / 2))
-    unknown = combine([Score("d[f]", 1.0, n=10), Score("d[f]", 1.0, n=10)])
+    unknown = combine([Measurement("d[f]", 1.0, n=10), Measurement("d[f]", 1.0, n=10)])
     assert math.isnan(unknown.low)
-    differing = combine([Score("likelihood", 1.0, 0.9, 1.1, n=64), Score("likelihood", 1.2, 1.1, 1.3, n=180)])
+    differing = combine(
+        [Measurement("likelihood", 1.0, 0.9, 1.1, n=64), Measurement("likelihood", 1.2, 1.1, 1.3, n=180)]
+    )
     assert "2 seeds (n = 64, 180)" in differing.protocol

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
+from torch import multiprocessing
 
 from fourfold.data import load
 from fourfold.engine import Run

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fourfold.metrics import EfficientNetLite0, Pixels, Standardised, cached, image_features
+from fourfold.metrics import EfficientNetLite0, Pixels, StandardisedColumns, cached, image_features
 
 needs_network = pytest.mark.skipif(not EfficientNetLite0.available(), reason="needs the extra [metrics]")
 
@@ -17,7 +17,7 @@ def images(n: int, channels: int = 1) -> torch.Tensor:
 def test_pixels_and_columns() -> None:
     assert Pixels(17)(torch.full((2, 1, 2, 2), 16, dtype=torch.uint8)).tolist() == [[1.0] * 4] * 2
     x = torch.randn(100, 3) * 5 + 2
-    z = Standardised(x)(x)
+    z = StandardisedColumns(x)(x)
     assert torch.allclose(z.mean(0), torch.zeros(3), atol=1e-5)
     assert torch.allclose(z.std(0), torch.ones(3), atol=1e-5)
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fourfold.metrics import Score, bootstrap, detail_ratio, jackknife
+from fourfold.metrics import Measurement, bootstrap, detail_ratio, jackknife
 from fourfold.vocabulary import Kind
 
 
@@ -33,10 +33,12 @@ def test_the_bootstrap_of_a_mean_is_its_standard_error() -> None:
 
 
 def test_a_record_is_json_and_comes_back() -> None:
-    score = Score("likelihood", -1.5, -1.6, -1.4, n=7, protocol="p", unit="nats", better="higher", kind=Kind.ESTIMATE)
+    score = Measurement(
+        "likelihood", -1.5, -1.6, -1.4, n=7, protocol="p", unit="nats", better="higher", kind=Kind.ESTIMATE
+    )
     record = score.record()
     assert record["floor"] is None
-    back = Score.from_record(record)
+    back = Measurement.from_record(record)
     assert back.kind is Kind.ESTIMATE
     assert back.record() == record
     assert str(back) == "likelihood = -1.5 [-1.6, -1.4] nats (estimate) (n = 7)"

@@ -14,7 +14,6 @@ from fourfold.paradigms.adversarial import (
     CARD,
     AdversarialGame,
     Hinge,
-    NoDensity,
     NonSaturating,
     OnePass,
     Pairing,
@@ -208,7 +207,7 @@ def test_refusals():
         AdversarialGame(Quadratic(2), regulariser=PathLength()).terms(Affine(2))
     with pytest.raises(TypeError, match="StyleGAN2"):
         CARD.recipes["stylegan2"](Vectors(2), "xs")
-    assert NoDensity().needs is Pushforward
+    assert build(Vectors(2), "xs").likelihood.kind is Kind.NONE
 
 
 # --- contests and penalties -------------------------------------------------------------------------------------------

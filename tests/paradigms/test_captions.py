@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fourfold.estimands.guidance import Guided
 
 from fourfold.core import GenerativeModel, encode_captions, forgetful
 from fourfold.nn.text_encoder import ByteEncoder
@@ -9,7 +10,6 @@ from fourfold.nn.unet import UNet
 from fourfold.paradigms import build, recipes
 from fourfold.paradigms.diffusion import Denoising, Preconditioned
 from fourfold.paths import EDM
-from fourfold.samplers.guidance import Guided
 from fourfold.spaces import Images, Vectors
 
 SPACE = Images(3, 8, 8, caption=16)
@@ -101,7 +101,7 @@ def test_it_learns_what_a_word_means():
     """Images of one colour, named by it: after training, the denoiser of pure noise returns the colour that it is told."""
     model = build("diffusion", SPACE, "xs")
     model = GenerativeModel(
-        SPACE, model.codec, tiny(), Denoising(mean=1.0, dropout=0.1), model.sampler, model.likelihood
+        SPACE, model.codec, tiny(), Denoising(mean=1.0, label_dropout=0.1), model.sampler, model.likelihood
     )
     colours = torch.tensor([[200, 30, 30], [30, 30, 200]], dtype=torch.uint8)[:, :, None, None].expand(2, 3, 8, 8)
     codes = encode_captions(WORDS, 16)

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from fourfold.estimands.guidance import Guided
 
 from fourfold import checks
 from fourfold.codecs import Standardised
@@ -14,7 +15,6 @@ from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Vel
 from fourfold.paradigms import diffusion
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.samplers import ode, sde
-from fourfold.samplers.guidance import Guided
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
@@ -112,7 +112,7 @@ def test_coupled_noise_teaches_a_field_and_no_score():
     for part in (
         {"sampler": sde.EulerMaruyama()},
         {"sampler": DPMSolver()},
-        {"likelihood": diffusion.VariationalBound()},
+        {"likelihood": diffusion.DiffusionBound()},
     ):
         (name,) = (type(value).__name__ for value in part.values())
         with pytest.raises(TypeError, match=f"{name} needs a Denoiser, but CoupledFlowMatching learns a VectorField"):
@@ -301,7 +301,7 @@ def test_the_flow_of_a_mixture_agrees_with_its_density():
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
 def test_the_bound_lies_below_the_density_and_close(path):
     x = draw(3, 512)
-    result = log_prob(diffusion.VariationalBound(64), gaussian(path), x)
+    result = log_prob(diffusion.DiffusionBound(64), gaussian(path), x)
     gap = exact().log_prob(x) - result.nats
     error = result.std_error.square().sum().sqrt() / len(x)
     assert result.kind is Kind.LOWER_BOUND
@@ -311,14 +311,14 @@ def test_the_bound_lies_below_the_density_and_close(path):
 
 def test_the_bound_of_a_wrong_model_is_lower():
     x = draw(3, 512)
-    right = log_prob(diffusion.VariationalBound(32), gaussian(EDM()), x).nats.mean()
+    right = log_prob(diffusion.DiffusionBound(32), gaussian(EDM()), x).nats.mean()
     wrong = GaussianDenoiser(EDM(), (1.3, -0.2, 0.1), COVARIANCE)
-    assert log_prob(diffusion.VariationalBound(32), wrong, x).nats.mean() < right - 0.1
+    assert log_prob(diffusion.DiffusionBound(32), wrong, x).nats.mean() < right - 0.1
 
 
 def test_the_variance_of_the_bound_is_its_spread_over_seeds():
     x = draw(4, 8)
-    runs = [log_prob(diffusion.VariationalBound(8), gaussian(EDM()), x, seed) for seed in range(100)]
+    runs = [log_prob(diffusion.DiffusionBound(8), gaussian(EDM()), x, seed) for seed in range(100)]
     spread = torch.stack([r.nats for r in runs]).std(0)
     claimed = torch.stack([r.variance for r in runs]).mean(0).sqrt()
     assert torch.allclose(spread, claimed, rtol=0.35)
@@ -328,13 +328,13 @@ def test_settings_without_an_error_are_refused():
     with pytest.raises(ValueError, match="2 probes"):
         diffusion.ProbabilityFlow(probes=1)
     with pytest.raises(ValueError, match="even"):
-        diffusion.VariationalBound(3)
+        diffusion.DiffusionBound(3)
 
 
 def test_dequantisation_is_part_of_the_likelihood():
     """Uniform images: every level is equally likely, and a flat density over [-1, 1] scores log2(levels) bits per dim."""
     space = Images(1, 8, 8, levels=17)
-    model = diffusion.CARD.recipes["denoising"](space, "xs").with_parts(likelihood=diffusion.VariationalBound(8))
+    model = diffusion.CARD.recipes["denoising"](space, "xs").with_parts(likelihood=diffusion.DiffusionBound(8))
     result = model.log_prob(torch.randint(17, (4, 1, 8, 8)).to(torch.uint8))
     assert result.kind is Kind.LOWER_BOUND
     assert "dequantisation" in result.note

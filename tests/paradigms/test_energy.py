@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from fourfold.distributions.references import Bernoulli, Normal
 
 from fourfold import checks
 from fourfold.core import Batch, Noise, view
@@ -18,7 +19,7 @@ from fourfold.paradigms.energy import (
     ChainMonitor,
     ClassifierEnergy,
     ContrastiveDivergence,
-    DenoisingScoreMatching,
+    EnergyScoreMatching,
     JointEnergy,
     NoiseContrastive,
     NoisedScoreMatching,
@@ -27,7 +28,6 @@ from fourfold.paradigms.energy import (
 )
 from fourfold.paths import EDM, VP, RectifiedFlow
 from fourfold.samplers.langevin import MALA
-from fourfold.samplers.reference import Bernoulli, Normal
 from fourfold.spaces import Text, Vectors
 from fourfold.vocabulary import Kind
 
@@ -106,7 +106,7 @@ def test_contrastive_divergence_is_stationary_at_the_truth_and_not_elsewhere():
 
 
 def test_score_matching_is_stationary_at_the_energy_of_noised_data():
-    objective = DenoisingScoreMatching((2,), sigma=0.4)
+    objective = EnergyScoreMatching((2,), sigma=0.4)
     assert float(z_values(slopes(objective, known(0.4)))[1]) < 4.5
     assert float(z_values(slopes(objective, known(0.0)))[1]) > 5
 

@@ -5,6 +5,7 @@ from typing import final
 
 import pytest
 import torch
+from fourfold.likelihoods.ode import ProbabilityFlow
 from torch import nn
 
 from fourfold import checks
@@ -15,7 +16,7 @@ from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
 from fourfold.nn.monotone import Affine
 from fourfold.nn.tarflow import joined, patches, side
-from fourfold.paradigms.diffusion import NetworkVelocity, VariationalBound
+from fourfold.paradigms.diffusion import DiffusionBound, NetworkVelocity
 from fourfold.paradigms.flow import (
     CARD,
     ContinuousLikelihood,
@@ -30,7 +31,6 @@ from fourfold.paradigms.flow import (
     requantised,
 )
 from fourfold.paths import RectifiedFlow
-from fourfold.samplers.likelihood import ProbabilityFlow
 from fourfold.samplers.ode import DPMSolver, Euler, Heun
 from fourfold.samplers.sde import DDPM, EulerMaruyama, StochasticHeun
 from fourfold.spaces import Images, Text, Vectors
@@ -121,8 +121,8 @@ def test_refusals():
 def test_dropout_leaves_sampling_and_scoring_alone():
     model = stirred("spline", Vectors(2))
     for module in model.modules():
-        if hasattr(module, "drop"):
-            module.drop = 0.5
+        if hasattr(module, "dropout"):
+            module.dropout = 0.5
     x = torch.randn(4, 2)
     torch.testing.assert_close(model.log_prob(x).nats, model.log_prob(x).nats)
     assert isinstance(model.estimand.net, nn.Module)
@@ -217,7 +217,7 @@ def test_the_continuous_loss_is_the_exact_likelihood_of_a_linear_flow():
     "part",
     [
         *[{"sampler": s} for s in (DDPM(), EulerMaruyama(), StochasticHeun(), DPMSolver())],
-        {"likelihood": VariationalBound()},
+        {"likelihood": DiffusionBound()},
     ],
 )
 def test_what_needs_a_score_is_refused_by_a_continuous_flow(part):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from fourfold.likelihoods import NoDensity
 from torch import Tensor, nn
 
 from fourfold import checks, core
@@ -14,7 +15,7 @@ from fourfold.data import load
 from fourfold.engine import Run, fit, save_model
 from fourfold.estimands import Decoder
 from fourfold.paradigms import build, cards, hybrid
-from fourfold.paradigms.adversarial import NoDensity, OnePass
+from fourfold.paradigms.adversarial import OnePass
 from fourfold.paradigms.diffusion import ProbabilityFlow
 from fourfold.paradigms.latent import (
     AsDraw,

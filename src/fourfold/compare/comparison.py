@@ -17,7 +17,7 @@ from fourfold.compare.verdict import Line, verdict
 from fourfold.compare.words import plural
 from fourfold.data import Dataset
 from fourfold.engine.checkpoint import write_json
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 from fourfold.vocabulary import Kind
 
 __all__ = ["Comparison"]
@@ -128,7 +128,7 @@ class Comparison:
         noted = ["! trained too little, or beside other work: see above"] if any(e.marks for e in self.entries) else []
         return [*table, marks, kinds, judged, *noted]
 
-    def _first(self, name: str) -> Score | None:
+    def _first(self, name: str) -> Measurement | None:
         scores = (entry.headline if name == "headline" else entry.score(name) for entry in self.entries)
         return next((score for score in scores if score is not None), None)
 
@@ -177,11 +177,11 @@ def _row(entry: Entry) -> tuple[str, ...]:
     return name, likelihood, quality, covered, evaluations, milliseconds
 
 
-def _floor(score: Score | None) -> str:
+def _floor(score: Measurement | None) -> str:
     """The floor of a score and half its interval."""
     if score is None:
         return ""
-    return _within(Score(score.name, score.floor, score.floor_low, score.floor_high))
+    return _within(Measurement(score.name, score.floor, score.floor_low, score.floor_high))
 
 
 def _short(value: float) -> str:
@@ -189,7 +189,7 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
 
 
-def _within(score: Score | None) -> str:
+def _within(score: Measurement | None) -> str:
     """A score and half its interval, ``1.05 ± 0.09``: to the place where that half has its first digit above 1."""
     if score is None:
         return ""

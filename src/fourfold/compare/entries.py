@@ -11,7 +11,7 @@ import torch
 
 from fourfold.compare.health import Health, health_of
 from fourfold.compare.jobs import Outcome
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 from fourfold.metrics.score import t_quantile
 from fourfold.vocabulary import Kind
 
@@ -44,9 +44,9 @@ class Entry:
 
     name: str
     outcomes: tuple[Outcome, ...] = ()
-    scores: tuple[Score, ...] = ()
+    scores: tuple[Measurement, ...] = ()
     sweeps: tuple[dict[str, Any], ...] = ()
-    draws: tuple[Score, ...] = ()
+    draws: tuple[Measurement, ...] = ()
 
     @property
     def results(self) -> list[dict[str, Any]]:
@@ -79,21 +79,21 @@ class Entry:
             for mark in health.marks
         ]
 
-    def score(self, name: str) -> Score | None:
+    def score(self, name: str) -> Measurement | None:
         """The score of a name, given without its brackets."""
         return next((s for s in self.scores if s.name.partition("[")[0] == name), None)
 
-    def of_draws(self, score: Score | None) -> Score | None:
+    def of_draws(self, score: Measurement | None) -> Measurement | None:
         """The same score of draws, of a model that shows something else."""
         return next((s for s in self.draws if score is not None and s.name == score.name), None)
 
     @property
-    def likelihood(self) -> Score | None:
+    def likelihood(self) -> Measurement | None:
         """The likelihood, also where its kind is ``none``."""
         return self.score("likelihood")
 
     @property
-    def headline(self) -> Score | None:
+    def headline(self) -> Measurement | None:
         """The first measure of quality."""
         return self.scores[1] if self.scores else None
 
@@ -111,13 +111,13 @@ class Entry:
         return {**about, "runs": runs, "failures": self.failures}
 
 
-def mark(p: Score) -> str:
+def mark(p: Measurement) -> str:
     """``=``, ``≤``, ``≈``, ``≲``: a bound on the likelihood is one from the other side where lower is better."""
     sign = "" if p.kind is None else _MARKS.get(p.kind, "")
     return _HIGHER.get(sign, sign) if p.better == "higher" else sign
 
 
-def combine(scores: Sequence[Score]) -> Score:
+def combine(scores: Sequence[Measurement]) -> Measurement:
     """One score of several seeds: their mean, and its 95 % interval by Student's t; of one seed, the score itself.
 
     Few seeds may agree by luck, so the half-width is never less than the seeds' own intervals imply:

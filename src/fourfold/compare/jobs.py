@@ -19,7 +19,7 @@ from fourfold.compare.health import health_of
 from fourfold.engine import locked
 from fourfold.engine.checkpoint import write_json
 from fourfold.engine.lock import LOCK
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 
 __all__ = ["FORMAT", "Job", "Outcome", "read_job", "run"]
 
@@ -115,7 +115,7 @@ def _finished(folder: Path, job: Job) -> dict[str, Any] | None:
     with contextlib.suppress(KeyError, TypeError, ValueError):
         if result is not None and result["format"] == FORMAT and result["evaluation"] == job.evaluation:
             for record in [*result["scores"], *(other["score"] for other in result["sweep"])]:
-                Score.from_record(record)
+                Measurement.from_record(record)
             health_of(result, job.budget)
             return result
     return None

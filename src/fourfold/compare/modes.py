@@ -12,7 +12,7 @@ from typing import Any, final
 from fourfold.compare.charts import number
 from fourfold.compare.entries import Entry
 from fourfold.compare.words import interval, label
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 from fourfold.vocabulary import FailureMode
 
 __all__ = ["Judged", "Measured", "from_log", "from_scores", "from_sweep", "held_out", "read_log", "worst"]
@@ -200,47 +200,47 @@ def from_scores(mode: FailureMode, entry: Entry) -> list[Measured]:
     return [_told(score) for score in scores if score is not None]
 
 
-def _told(score: Score) -> Measured:
+def _told(score: Measurement) -> Measured:
     floor = f", floor {number(score.floor)}" if math.isfinite(score.floor) else ""
     unit = f" {score.unit}" if score.unit else ""
     return Measured(label(score.name), number(score.value), "", f"{interval(score)}{unit}{floor}", (), judge(score))
 
 
-def judge(score: Score) -> Judged:
+def judge(score: Measurement) -> Judged:
     """A word for a score of samples: against the interval of its floor, or, where it is a difference, against zero."""
     rule = _SCORES.get(score.name.partition("[")[0])
     return Judged() if rule is None else rule(score)
 
 
-def _about_zero(score: Score) -> Judged:
+def _about_zero(score: Measurement) -> Judged:
     if not math.isfinite(score.low):
         return Judged("", "no interval is known")
     return Judged(FINE if score.low <= 0 <= score.high else WATCH, "watch where the interval leaves out 0")
 
 
-def _as_high_as_floor(score: Score) -> Judged:
+def _as_high_as_floor(score: Measurement) -> Judged:
     word = FINE if score.value >= score.floor_low else WATCH if score.value >= score.floor / 2 else BAD
     return _spread(score, word, "watch below the floor's interval, bad below half the floor")
 
 
-def _as_low_as_floor(score: Score) -> Judged:
+def _as_low_as_floor(score: Measurement) -> Judged:
     high = max(score.floor_high, 1e-3)
     word = FINE if score.value <= high else WATCH if score.value <= 2 * high else BAD
     return _spread(score, word, "watch above the floor's interval, bad above twice that")
 
 
-def _like_floor(score: Score) -> Judged:
+def _like_floor(score: Measurement) -> Judged:
     inside = score.floor_low <= score.value <= score.floor_high
     word = FINE if inside else WATCH if score.floor / 2 <= score.value <= 2 * score.floor else BAD
     return _spread(score, word, "watch outside the floor's interval, bad below half or above twice the floor")
 
 
-def _spread(score: Score, word: str, rule: str) -> Judged:
+def _spread(score: Measurement, word: str, rule: str) -> Judged:
     """The judgement, if the spread of the floor is known."""
     return Judged(word, rule) if math.isfinite(score.floor_low) else Judged("", "the floor's interval is not known")
 
 
-_SCORES: Mapping[str, Callable[[Score], Judged]] = {
+_SCORES: Mapping[str, Callable[[Measurement], Judged]] = {
     "drift": _about_zero,
     "likelihood_gap": _about_zero,
     "precision": _as_high_as_floor,
@@ -258,7 +258,7 @@ def from_sweep(mode: FailureMode, entry: Entry) -> list[Measured]:
     head, cost = entry.headline, entry.score("evaluations_per_sample")
     if mode.name != "discretisation error" or not entry.sweeps or head is None or cost is None:
         return []
-    found = [(other["evaluations"], Score.from_record(other["score"])) for other in entry.sweeps]
+    found = [(other["evaluations"], Measurement.from_record(other["score"])) for other in entry.sweeps]
     rows = sorted([*found, (cost.value, head)], key=lambda row: row[0])
     words = ", ".join(f"{number(score.value)} at {number(evaluations)}" for evaluations, score in rows)
     more = [score for evaluations, score in found if evaluations > cost.value]

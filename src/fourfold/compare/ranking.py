@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import final
 
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 
 __all__ = ["Lead", "at_floor", "lead"]
 
@@ -30,7 +30,7 @@ class Lead:
     floor: bool = False
 
 
-def at_floor(score: Score) -> bool:
+def at_floor(score: Measurement) -> bool:
     """Whether a score lies within its floor's interval, or beyond it on the better side.
 
     Beyond it there is nothing to win: an unbiased MMD² below that of training examples is noise.
@@ -40,7 +40,7 @@ def at_floor(score: Score) -> bool:
     return score.value >= (score.floor if math.isnan(score.floor_low) else score.floor_low)
 
 
-def lead(scores: Mapping[str, Score]) -> Lead:
+def lead(scores: Mapping[str, Measurement]) -> Lead:
     """The best of several models by one score, with those that are not told apart from it.
 
     All that are :func:`at_floor` are equal. Two others are told apart where their intervals do not meet.
@@ -64,7 +64,7 @@ def lead(scores: Mapping[str, Score]) -> Lead:
     return Lead(tuple(leaders), tuple(near), floor=at_floor(best))
 
 
-def _meets(score: Score, best: Score, higher: bool) -> bool:
+def _meets(score: Measurement, best: Measurement, higher: bool) -> bool:
     """Whether the interval of a score meets that of the best, or its floor's where the best is there."""
     floor = math.nan if not at_floor(best) else best.floor_low if higher else best.floor_high
     if higher:

@@ -25,7 +25,7 @@ from fourfold.compare.samples import kept
 from fourfold.compare.words import interval, label, plural
 from fourfold.engine import parse_budget
 from fourfold.engine.budget import Seconds
-from fourfold.metrics import Floor, Score, examples
+from fourfold.metrics import Floor, Measurement, examples
 from fourfold.paradigms import build, cards, resolve
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import FACTS, Card, Facts, FailureMode, Kind
@@ -136,9 +136,9 @@ def _phases(views: Sequence[_View]) -> dict[str, float]:
 class _Column:
     """A score of every row on one axis."""
 
-    def __init__(self, scores: Sequence[Score | None]) -> None:
+    def __init__(self, scores: Sequence[Measurement | None]) -> None:
         self.scores = [score for score in scores if score is not None]
-        self.first = self.scores[0] if self.scores else Score("", math.nan)
+        self.first = self.scores[0] if self.scores else Measurement("", math.nan)
         self.label, self.better = label(self.first.name), self.first.better
         values = [v for s in self.scores for v in (s.value, s.low, s.high, s.floor) if math.isfinite(v)]
         points = [v for s in self.scores for v in (s.value, s.floor) if math.isfinite(v)]
@@ -147,7 +147,7 @@ class _Column:
         axis = Axis.around(values or [0.0, 1.0], 0, 1, self.log)
         self.axis = (axis.low, axis.high, self.log)
 
-    def strip(self, score: Score, css: str) -> Markup:
+    def strip(self, score: Measurement, css: str) -> Markup:
         """A score as a dot on the column's axis."""
         floor = Floor(score.floor, score.floor_low, score.floor_high)
         return strip(score.value, score.low, score.high, floor, self.axis, css)

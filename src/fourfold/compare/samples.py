@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.compare.jobs import Outcome
 from fourfold.data import Dataset
-from fourfold.metrics import Examples, Score, headline, quality
+from fourfold.metrics import Examples, Measurement, headline, quality
 
 __all__ = ["draws_at", "keep", "kept", "scores_at", "smallest", "sweep_at"]
 
@@ -35,11 +35,11 @@ def kept(folder: Path, name: str, n: int | None = None) -> Tensor | None:
 
 def smallest(outcomes: Sequence[Outcome]) -> int:
     """The number of samples that every finished run has; 0 where none is finished."""
-    found = [Score.from_record(o.result["scores"][1]).n for o in outcomes if o.result is not None]
+    found = [Measurement.from_record(o.result["scores"][1]).n for o in outcomes if o.result is not None]
     return min(found, default=0)
 
 
-def scores_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None) -> list[Score]:
+def scores_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None) -> list[Measurement]:
     """The scores of a finished run, those of samples measured again on its first ``n``, against the same references.
 
     Distances fall with the number of samples, so those of different numbers cannot be compared.
@@ -48,7 +48,7 @@ def scores_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, feat
         ValueError: if the samples are not there any more.
     """
     assert outcome.result is not None
-    scores = [Score.from_record(record) for record in outcome.result["scores"]]
+    scores = [Measurement.from_record(record) for record in outcome.result["scores"]]
     if scores[1].n == n:
         return scores
     again = {score.name: score for score in quality(_samples(outcome, "samples", n), dataset, chosen, features)}
@@ -69,10 +69,10 @@ def sweep_at(
     return tuple(found)
 
 
-def draws_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None) -> list[Score]:
+def draws_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None) -> list[Measurement]:
     """The scores of a finished run's draws, of a model that shows something else; empty for others."""
     assert outcome.result is not None
-    scores = [Score.from_record(record) for record in outcome.result.get("draws", [])]
+    scores = [Measurement.from_record(record) for record in outcome.result.get("draws", [])]
     if not scores or scores[0].n == n:
         return scores
     return quality(_samples(outcome, "draws", n), dataset, chosen, features)

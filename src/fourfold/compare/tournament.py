@@ -32,7 +32,7 @@ from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
 from fourfold.engine.budget import parse_budget
 from fourfold.engine.hardware import find_device
-from fourfold.metrics import Examples, Score, check_features, examples
+from fourfold.metrics import Examples, Measurement, check_features, examples
 from fourfold.paradigms import build, cards, resolve
 from fourfold.vocabulary import Kind
 
@@ -261,7 +261,7 @@ def _told(outcome: Outcome) -> str:
     name = f"{outcome.job.paradigm}, seed {outcome.job.seed}{took}"
     if outcome.result is None:
         return f"{name}: failed: {(outcome.failure or {}).get('message')}"
-    return f"{name}: {outcome.result['steps']} steps, {Score.from_record(outcome.result['scores'][1])}"
+    return f"{name}: {outcome.result['steps']} steps, {Measurement.from_record(outcome.result['scores'][1])}"
 
 
 # --- what came of it --------------------------------------------------------------------------------------------------
@@ -305,13 +305,13 @@ def _entry(name: str, outcomes: Sequence[Outcome], n: int, dataset: Dataset, cho
     return Entry(name, tuple(outcomes), scores, sweeps, draws)
 
 
-def _combined(results: Sequence[Sequence[Score]]) -> tuple[Score, ...]:
+def _combined(results: Sequence[Sequence[Measurement]]) -> tuple[Measurement, ...]:
     """The scores that all runs have, combined over them."""
     common = [score.name for score in results[0] if all(_has(scores, score) for scores in results)] if results else []
     return tuple(combine([s for scores in results for s in scores if s.name == name]) for name in common)
 
 
-def _has(scores: Sequence[Score], wanted: Score) -> bool:
+def _has(scores: Sequence[Measurement], wanted: Measurement) -> bool:
     """Whether a score of that name is among them: one that a busy machine left out in one run is left out in all."""
     return any(score.name == wanted.name for score in scores)
 

@@ -12,7 +12,7 @@ from fourfold.compare.entries import Entry
 from fourfold.compare.health import LEAST_SHARE, advice, causes
 from fourfold.compare.ranking import lead
 from fourfold.compare.words import interval, label, listed, plural
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 from fourfold.vocabulary import Kind
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _marked(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
     return lines + [Line("Too little", (entry, f": {listed(entry.marks)}"), True) for entry in marked]
 
 
-def _best(title: str, done: Sequence[Entry], pick: Callable[[Entry], Score | None], seeds: str) -> Line | None:
+def _best(title: str, done: Sequence[Entry], pick: Callable[[Entry], Measurement | None], seeds: str) -> Line | None:
     """Who leads by a score, and who is not told apart."""
     scores = {entry.name: score for entry in done if (score := pick(entry)) is not None}
     if not scores:
@@ -97,7 +97,7 @@ def _best(title: str, done: Sequence[Entry], pick: Callable[[Entry], Score | Non
     return Line(title, (*_joined(leaders), f"{after}: {equal}{'best ' if len(leaders) > 1 else ''}{told}", *shared))
 
 
-def _floor(score: Score) -> str:
+def _floor(score: Measurement) -> str:
     return f" ({number(score.floor_low)} to {number(score.floor_high)})" if math.isfinite(score.floor_low) else ""
 
 
@@ -149,13 +149,13 @@ def _speeds(done: Sequence[Entry]) -> Line | None:
     return Line("For speed", (first, words, *shared, "; ", slowest, *end))
 
 
-def _timed(score: Score) -> Score:
+def _timed(score: Measurement) -> Measurement:
     known = math.isfinite(score.low) and score.high > score.low
     low, high = (score.low, score.high) if known else (score.value / 2, 2 * score.value)
     return replace(score, low=low, high=high, n=0)
 
 
-def _evaluations(score: Score) -> str:
+def _evaluations(score: Measurement) -> str:
     return f"{number(score.value)} network evaluation{'' if score.value == 1 else 's'}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fourfold.compare.charts import number
-from fourfold.metrics import Score
+from fourfold.metrics import Measurement
 
 __all__ = ["interval", "label", "listed", "plural"]
 
@@ -28,7 +28,7 @@ def label(name: str) -> str:
     return f"{words} ({rest.rstrip(']')})" if rest else words
 
 
-def interval(score: Score) -> str:
+def interval(score: Measurement) -> str:
     """The interval of a score in brackets, after a space; empty where there is none."""
     return f" ({number(score.low)} to {number(score.high)})" if math.isfinite(score.low) else ""
 

@@ -33,7 +33,18 @@ from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, Split
 from fourfold.engine import Run, Step, fit, resumable
 from fourfold.engine.checkpoint import write_json
-from fourfold.metrics import Drawn, Examples, Pixels, Score, draw, examples, headline, likelihood, peak_memory, quality
+from fourfold.metrics import (
+    Drawn,
+    Examples,
+    Measurement,
+    Pixels,
+    draw,
+    examples,
+    headline,
+    likelihood,
+    peak_memory,
+    quality,
+)
 from fourfold.spaces import Images, Text
 from fourfold.vocabulary import Kind
 
@@ -246,10 +257,10 @@ def _own_likelihood(
     dataset: Dataset,
     drawn: Drawn,
     chosen: Examples,
-    scored: Score,
+    scored: Measurement,
     seconds: float,
     patience: float,
-) -> list[Score]:
+) -> list[Measurement]:
     """Likelihood of training examples and of own samples, less that of test examples: overfitting and drift.
 
     Only where there is a likelihood and it was cheap.
@@ -267,11 +278,13 @@ def _own_likelihood(
     ]
 
 
-def _difference(name: str, a: Score, b: Score, words: str) -> Score:
+def _difference(name: str, a: Measurement, b: Measurement, words: str) -> Measurement:
     """``a - b`` of two independent means, with the interval of a difference."""
     value = a.value - b.value
     half = (((a.high - a.low) / 2) ** 2 + ((b.high - b.low) / 2) ** 2) ** 0.5
-    return Score(name, value, value - half, value + half, n=a.n, protocol=f"mean likelihood of {words}", unit=a.unit)
+    return Measurement(
+        name, value, value - half, value + half, n=a.n, protocol=f"mean likelihood of {words}", unit=a.unit
+    )
 
 
 @final

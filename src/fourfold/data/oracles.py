@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Noise
 from fourfold.data.densities import GaussianMixture
+from fourfold.distributions.references import Normal
 from fourfold.estimands import (
     AverageVelocity,
     Bijection,
@@ -37,7 +38,6 @@ from fourfold.estimands import (
     VectorField,
 )
 from fourfold.paths import Path, broadcast
-from fourfold.samplers.reference import Normal
 
 __all__ = [
     "GaussianAverage",

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from fourfold.core import Condition, GenerativeModel, Sampler
+from fourfold.estimands.guidance import classifier_free
 from fourfold.printable import shortened
 from fourfold.samplers import resampled
-from fourfold.samplers.guidance import classifier_free
 
 __all__ = ["adjusted", "class_names", "condition"]
 

@@ -46,7 +46,17 @@ from fourfold.engine.recorder import Recorder
 from fourfold.engine.request import Request, card_of, describe, parameters
 from fourfold.engine.run import Run
 from fourfold.engine.signals import Interrupted, signals
-from fourfold.engine.stages import LAST, Plan, data_of, folder_of, make_ready, plan_of, record_of, take_over, watched
+from fourfold.engine.stages import (
+    LAST,
+    StagePlan,
+    data_of,
+    folder_of,
+    make_ready,
+    plan_of,
+    record_of,
+    take_over,
+    watched,
+)
 from fourfold.paradigms import build
 
 __all__ = ["Interrupted", "fit"]
@@ -314,7 +324,7 @@ def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None
         raise BrokenRun(f"the checkpoint of {folder} does not fit its model ({reason}): they are of two runs") from None
 
 
-def _stages(asked: Request, begun: _Begun, plan: Plan) -> list[dict[str, Any]]:
+def _stages(asked: Request, begun: _Begun, plan: StagePlan) -> list[dict[str, Any]]:
     """Train every stage that is not trained yet, each in a run folder of its own; return what the card says of them."""
     if not plan.stages:
         return []

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
     from fourfold.engine.loop import Loop
 
-__all__ = ["FLOAT32", "PRECISIONS", "Choice", "Measurement", "Precision", "choose", "inference", "parse_precision"]
+__all__ = ["FLOAT32", "PRECISIONS", "Choice", "Precision", "Timing", "choose", "inference", "parse_precision"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def has_compiler() -> bool:
 
 
 @dataclass(frozen=True)
-class Measurement:
+class Timing:
     """One precision, measured: typical seconds of a step, cosine of its first gradients with float32's, and what failed."""
 
     precision: Precision
@@ -101,7 +101,7 @@ class Choice:
     """The precision chosen, the figures it was chosen by, and the seconds that took, which no budget counts."""
 
     precision: Precision
-    measured: Sequence[Measurement] = ()
+    measured: Sequence[Timing] = ()
     note: str = ""
     seconds: float = 0.0
 
@@ -148,7 +148,7 @@ def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
 
 def _measure(
     loop: Loop, precision: Precision, seconds: float, reference: Sequence[Tensor]
-) -> tuple[Measurement, list[Tensor]]:
+) -> tuple[Timing, list[Tensor]]:
     """Run steps on a copy for some seconds, at least one; the first is compared, and timed only if it is alone."""
     times: list[float] = []
     gradients: list[Tensor] = []
@@ -158,9 +158,9 @@ def _measure(
             times.append(trial.step(0.5).seconds)
             gradients = gradients or trial.gradients()
     except (ArithmeticError, RuntimeError, TypeError) as failure:  # such as an operation that does not know the dtype
-        return Measurement(precision, math.inf, 0.0, str(failure).splitlines()[0][:80]), gradients
+        return Timing(precision, math.inf, 0.0, str(failure).splitlines()[0][:80]), gradients
     cosines = [_cosine(g, r) for g, r in zip(gradients, reference, strict=False)]
-    return Measurement(precision, _typical(times[1:] or times), min(cosines, default=1.0)), gradients
+    return Timing(precision, _typical(times[1:] or times), min(cosines, default=1.0)), gradients
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:

@@ -23,7 +23,7 @@ from fourfold.engine.remembered import load_own
 from fourfold.spaces import Text
 
 if TYPE_CHECKING:
-    from fourfold.metrics import Score
+    from fourfold.metrics import Measurement
 
 __all__ = ["Run"]
 
@@ -171,7 +171,7 @@ class Run:
         seed: int = 0,
         *,
         features: str | None = None,
-    ) -> list[Score]:
+    ) -> list[Measurement]:
         """Every metric that applies, against the test split.
 
         Args:

@@ -18,8 +18,8 @@ from fourfold.engine.loop import Step
 
 __all__ = [
     "LAST",
-    "Plan",
     "Planned",
+    "StagePlan",
     "data_of",
     "folder_of",
     "make_ready",
@@ -45,7 +45,7 @@ class Planned:
 
 @final
 @dataclass(frozen=True)
-class Plan:
+class StagePlan:
     """How a budget is split: what each stage gets, and what is left for the model itself.
 
     Attributes:
@@ -59,7 +59,7 @@ class Plan:
     start: float
 
 
-def plan_of(model: GenerativeModel, budget: Budget) -> Plan:
+def plan_of(model: GenerativeModel, budget: Budget) -> StagePlan:
     """Split a budget between the stages of a model and itself.
 
     Raises:
@@ -73,7 +73,7 @@ def plan_of(model: GenerativeModel, budget: Budget) -> Plan:
         start += stage.share
     if not all(0 < stage.share < 1 for stage in stages) or start >= 1:
         raise ValueError(f"stages take {[stage.share for stage in stages]} of the budget: leave a part to the model")
-    return Plan(planned, budget.part(1 - start) if stages else budget, start)
+    return StagePlan(planned, budget.part(1 - start) if stages else budget, start)
 
 
 def data_of(dataset: Dataset, model: GenerativeModel) -> Dataset:

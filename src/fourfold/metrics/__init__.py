@@ -1,4 +1,4 @@
-"""Measures: pure functions of samples and references, each a :class:`Score` with protocol, interval and floor.
+"""Measures: pure functions of samples and references, each a :class:`Measurement` with protocol, interval and floor.
 
 >>> import torch
 >>> x, y = torch.randn(200, 3), torch.randn(200, 3)
@@ -26,7 +26,7 @@ from fourfold.metrics.features import (
     Features,
     Inception,
     Pixels,
-    Standardised,
+    StandardisedColumns,
     cached,
     image_features,
 )
@@ -35,7 +35,7 @@ from fourfold.metrics.frechet import frechet_distance, gaussian_distance
 from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.mmd import median_bandwidth, mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
-from fourfold.metrics.score import Floor, Score, bootstrap, jackknife
+from fourfold.metrics.score import Floor, Measurement, bootstrap, jackknife
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, ngrams, repetition
 
 __all__ = [
@@ -46,9 +46,9 @@ __all__ = [
     "Features",
     "Floor",
     "Inception",
+    "Measurement",
     "Pixels",
-    "Score",
-    "Standardised",
+    "StandardisedColumns",
     "bootstrap",
     "cached",
     "check_features",

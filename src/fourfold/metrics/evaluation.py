@@ -17,13 +17,13 @@ from fourfold.core import GenerativeModel, LogProb, Space, count_evaluations
 from fourfold.data import Dataset, Split
 from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
-from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, Standardised, cached, image_features
+from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, StandardisedColumns, cached, image_features
 from fourfold.metrics.floor import Draws, choose_draws
 from fourfold.metrics.frechet import frechet_distance
 from fourfold.metrics.images import detail_ratio
 from fourfold.metrics.mmd import mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
-from fourfold.metrics.score import Score, t_quantile
+from fourfold.metrics.score import Measurement, t_quantile
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
@@ -67,7 +67,7 @@ class Drawn:
     batch_size: int
     laps: tuple[float, ...] = ()
 
-    def scores(self) -> list[Score]:
+    def scores(self) -> list[Measurement]:
         """Network evaluations and milliseconds of one sample, these with the range over batches where there are several."""
         n, device = len(self.x), f"batches of {self.batch_size}, {torch.get_num_threads()} threads"
         counted = "counted by a hook on the estimand's network"
@@ -76,8 +76,8 @@ class Drawn:
         low, high = (min(*self.laps, value), max(*self.laps, value)) if several else (math.nan, math.nan)
         timed = f"{device}; interval: the range over {len(self.laps)} batches" if several else device
         return [
-            Score("evaluations_per_sample", self.evaluations, n=n, protocol=counted, better="lower"),
-            Score("milliseconds_per_sample", value, low, high, n=n, protocol=timed, unit="ms", better="lower"),
+            Measurement("evaluations_per_sample", self.evaluations, n=n, protocol=counted, better="lower"),
+            Measurement("milliseconds_per_sample", value, low, high, n=n, protocol=timed, unit="ms", better="lower"),
         ]
 
 
@@ -138,7 +138,7 @@ def evaluate(
     likelihood_examples: int = 1024,
     seconds: float | None = None,
     batch_size: int = 256,
-) -> list[Score]:
+) -> list[Measurement]:
     """Measure a model: likelihood, sample quality and coverage, memorisation, cost.
 
     The first score is the likelihood of test examples, the second the headline of quality. Of a model that shows medians or
@@ -167,13 +167,15 @@ def evaluate(
         *quality(drawn.x, dataset, chosen, features),
         *_of_draws(model, dataset, chosen, len(drawn.x), seed, features),
         *drawn.scores(),
-        Score("peak_memory", memory, protocol="of the process, up to the end of sampling", unit="MiB", better="lower"),
+        Measurement(
+            "peak_memory", memory, protocol="of the process, up to the end of sampling", unit="MiB", better="lower"
+        ),
     ]
 
 
 def _of_draws(
     model: GenerativeModel, dataset: Dataset, chosen: Examples, n: int, seed: int, features: str | None
-) -> list[Score]:
+) -> list[Measurement]:
     """Headline and coverage of draws, of a model that shows something else; empty for others."""
     other = model.drawing()
     if other is None:
@@ -235,7 +237,7 @@ def draw(
 
 def likelihood(
     model: GenerativeModel, dataset: Dataset, n: int = 1024, seed: int = 0, seconds: float | None = None
-) -> Score:
+) -> Measurement:
     """The mean likelihood of test examples in the unit of the space, with its kind and a 95 % interval over examples.
 
     A codec that draws is drawn from once for each example: its error is part of the spread over examples.
@@ -247,14 +249,14 @@ def likelihood(
     unit = dataset.space.unit
     better = "higher" if unit == "nats" else "lower"
     if result.kind is Kind.NONE:
-        return Score("likelihood", math.nan, protocol=result.note, unit=unit, better=better, kind=Kind.NONE)
+        return Measurement("likelihood", math.nan, protocol=result.note, unit=unit, better=better, kind=Kind.NONE)
     values = result.in_unit(unit).double()
     n = len(values)
     error = t_quantile(n) * values.std().item() / math.sqrt(n) if n > 1 else math.nan
     mean = values.mean().item()
     draws = f", {result.draws} draws each" if result.draws else ""
     words = f"{n} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.told(unit)}"
-    return Score(
+    return Measurement(
         "likelihood",
         mean,
         mean - error,
@@ -269,7 +271,7 @@ def likelihood(
 
 
 def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int, seconds: float | None) -> LogProb:
-    """Score blocks until all are done or there is no likelihood.
+    """Measurement blocks until all are done or there is no likelihood.
 
     With ``seconds``, a first block of :data:`FIRST` is scored however long it takes; each later one is at most four times as
     large, begun where at least 16 examples should fit into the time, and given up when the time is over.
@@ -302,7 +304,7 @@ def default_features(space: Images) -> str:
     return "efficientnet-lite0" if large and EfficientNetLite0.available() else "pixels"
 
 
-def quality(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None = None) -> list[Score]:
+def quality(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None = None) -> list[Measurement]:
     """Every measure of samples that their space allows; the first is the headline.
 
     Raises:
@@ -312,7 +314,7 @@ def quality(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None 
     return list(_measures(x, dataset, chosen, features))
 
 
-def headline(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None = None) -> Score:
+def headline(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None = None) -> Measurement:
     """The first score of :func:`quality`, alone."""
     return next(_measures(x, dataset, chosen, features))
 
@@ -331,7 +333,7 @@ def check_features(space: Space, features: str | None) -> None:
         raise TypeError(f"no measures are known for {type(space).__name__}")
 
 
-def _measures(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None) -> Iterator[Score]:
+def _measures(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None) -> Iterator[Measurement]:
     space = dataset.space
     if isinstance(space, Images):
         return _of_images(x, space, chosen, image_features(features or default_features(space), space.levels))
@@ -342,7 +344,7 @@ def _measures(x: Tensor, dataset: Dataset, chosen: Examples, features: str | Non
     return _of_text(x, chosen, "characters" if space.vocabulary else "bytes")
 
 
-def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -> Iterator[Score]:
+def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -> Iterator[Measurement]:
     a, b = features(x), cached(features, chosen.test)
     base = chosen.train.features(cached(features, chosen.train.pool))
     yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
@@ -354,8 +356,8 @@ def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -
     yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
 
 
-def _of_vectors(x: Tensor, chosen: Examples) -> Iterator[Score]:
-    features = Standardised(chosen.all_train)
+def _of_vectors(x: Tensor, chosen: Examples) -> Iterator[Measurement]:
+    features = StandardisedColumns(chosen.all_train)
     a, b, base = features(x), features(chosen.test), chosen.train.features(features(chosen.train.pool))
     yield mmd(a, b, features=features.name, train=base)
     yield from _neighbours(a, b, base, features.name)
@@ -364,7 +366,7 @@ def _of_vectors(x: Tensor, chosen: Examples) -> Iterator[Score]:
     yield memorisation_ratio(a, known, b, features=features.name, fresh=fresh)
 
 
-def _of_text(x: Tensor, chosen: Examples, unit: str) -> Iterator[Score]:
+def _of_text(x: Tensor, chosen: Examples, unit: str) -> Iterator[Measurement]:
     test, train = chosen.test, chosen.train
     for n in (4, 2, 1):
         if n <= x.shape[1]:
@@ -375,7 +377,7 @@ def _of_text(x: Tensor, chosen: Examples, unit: str) -> Iterator[Score]:
         yield copied_ngrams(x, chosen.all_train, test, unit=unit)
 
 
-def _neighbours(a: Tensor, b: Tensor, base: Draws, name: str) -> list[Score]:
+def _neighbours(a: Tensor, b: Tensor, base: Draws, name: str) -> list[Measurement]:
     """Precision, recall, density and coverage, where there are examples enough for a fifth neighbour."""
     if min(len(a), len(b)) <= 5:
         return []

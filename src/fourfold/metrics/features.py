@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["EfficientNetLite0", "Features", "Inception", "Pixels", "Standardised", "cached", "image_features"]
+__all__ = ["EfficientNetLite0", "Features", "Inception", "Pixels", "StandardisedColumns", "cached", "image_features"]
 
 SIDE = 160
 """Height and width that images are resized to for ``efficientnet-lite0``."""
@@ -49,7 +49,7 @@ class Pixels(Features):
 
 
 @final
-class Standardised(Features):
+class StandardisedColumns(Features):
     """Columns with the mean and standard deviation of training examples taken out."""
 
     name = "standardised"

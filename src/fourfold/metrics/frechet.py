@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Score, jackknife
+from fourfold.metrics.score import GROUPS, Measurement, jackknife
 
 __all__ = ["frechet_distance", "gaussian_distance"]
 
@@ -34,7 +34,7 @@ def frechet_distance(
     train: Tensor | Draws | None = None,
     groups: int = GROUPS,
     protocol: str = "",
-) -> Score:
+) -> Measurement:
     """The squared Frechet distance of features of samples and of references. It is biased upwards by about ``1/n``.
 
     The interval is over samples, with the references fixed, by a jackknife of ``groups``: drawing with replacement would
@@ -54,7 +54,7 @@ def frechet_distance(
     reference = _Reference(y)
     value, low, high = jackknife(lambda kept: reference.distance(x[kept]), len(x), groups)
     floor = floor_of(train, len(x), reference.distance)
-    return Score(
+    return Measurement(
         "FID[inception]" if features == "inception" else f"frechet_distance[{features}]",
         value,
         low,

@@ -6,12 +6,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import Score, bootstrap
+from fourfold.metrics.score import Measurement, bootstrap
 
 __all__ = ["detail_ratio"]
 
 
-def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Draws | None = None) -> Score:
+def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Draws | None = None) -> Measurement:
     """The energy of fine detail in samples over that in references: below 1 is blur, above 1 residual noise.
 
     Detail is what a 3 x 3 box blur takes away; its energy is the mean square per image.
@@ -29,7 +29,7 @@ def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Dra
         f"energy outside of a 3 x 3 box blur, {len(x)} samples against {len(y)} references; "
         "interval over samples: bootstrap"
     )
-    return Score("detail_ratio[pixels]", value, low, high, n=len(x), protocol=words).beside(floor)
+    return Measurement("detail_ratio[pixels]", value, low, high, n=len(x), protocol=words).beside(floor)
 
 
 def _detail(x: Tensor, levels: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Score, jackknife
+from fourfold.metrics.score import GROUPS, Measurement, jackknife
 
 __all__ = ["median_bandwidth", "mmd"]
 
@@ -28,7 +28,7 @@ def mmd(
     train: Tensor | Draws | None = None,
     bandwidths: tuple[float, ...] | None = None,
     groups: int = GROUPS,
-) -> Score:
+) -> Measurement:
     """The unbiased estimate of the squared maximum mean discrepancy; it may be negative.
 
     ``MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean_{ij} k(x_i, y_j)`` with
@@ -59,7 +59,7 @@ def mmd(
         f"references; interval over samples: jackknife of {groups} groups"
     )
     name = f"mmd²[{features}, gaussian]"
-    return Score(name, value, low, high, n=len(x), protocol=words, better="lower").beside(floor)
+    return Measurement(name, value, low, high, n=len(x), protocol=words, better="lower").beside(floor)
 
 
 class _Discrepancy:

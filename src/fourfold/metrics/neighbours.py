@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Floor, Score, bootstrap, t_quantile
+from fourfold.metrics.score import GROUPS, Floor, Measurement, bootstrap, t_quantile
 
 __all__ = ["coverage", "density", "memorisation_ratio", "precision", "recall"]
 
@@ -18,7 +18,7 @@ SPLITS = 20
 _PLUS_FOUR = torch.tensor([[0.0], [0.0], [1.0], [1.0]], dtype=torch.float64)
 
 
-def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Score:
+def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Measurement:
     """The share of samples that lie within the k-th-neighbour ball of some reference.
 
     Args:
@@ -37,7 +37,7 @@ def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | No
     return _share(f"precision[{features}]", value, low, high, len(x), len(y), words, floor)
 
 
-def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Score:
+def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Measurement:
     """The share of references that lie within the k-th-neighbour ball of some sample; arguments as in :func:`precision`.
 
     One sample's ball may hold many references: the interval is over samples and references (:func:`_of_references`).
@@ -54,7 +54,7 @@ def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None 
     return _of_references(f"recall[{features}]", hits, x, y, k, floor)
 
 
-def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Score:
+def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Measurement:
     """How many reference balls a sample lies in, divided by ``k``: precision that one outlier cannot raise.
 
     ``1/(k n) Σ_j Σ_i 1[|x_j - y_i| ≤ r_k(y_i)]``; it may exceed 1. Arguments as in :func:`precision`.
@@ -63,11 +63,11 @@ def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None
     """
     value, low, high = bootstrap(_mean, _depth(x, y, k))
     words = f"{_words(x, y, k, 'samples')}: bootstrap"
-    score = Score(f"density[{features}]", value, low, high, n=len(x), protocol=words, better="higher")
+    score = Measurement(f"density[{features}]", value, low, high, n=len(x), protocol=words, better="higher")
     return score.beside(floor_of(train, len(x), lambda base: _depth(base, y, k).mean().item()))
 
 
-def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Score:
+def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Measurement:
     """The share of references whose k-th-neighbour ball (among references) holds a sample; arguments as before.
 
     The interval is over samples and references (:func:`_of_references`).
@@ -86,7 +86,7 @@ def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | Non
 
 def memorisation_ratio(
     x: Tensor, train: Tensor, held_out: Tensor, *, features: str, fresh: Tensor | None = None
-) -> Score:
+) -> Measurement:
     """How far samples lie from their nearest training example, against their nearest held-out example.
 
     ``Σ_j min_i |x_j - train_i| / Σ_j min_i |x_j - held_out_i|``: 0 where every sample is a copy. New examples of the data
@@ -106,7 +106,7 @@ def memorisation_ratio(
         f"{features}; nearest of {len(train)} training against nearest of {len(held_out)} held-out examples; "
         f"floor: fresh held-out examples in the samples' place; interval over samples: bootstrap"
     )
-    return Score(f"memorisation_ratio[{features}]", value, low, high, n=len(x), protocol=words).beside(floor)
+    return Measurement(f"memorisation_ratio[{features}]", value, low, high, n=len(x), protocol=words).beside(floor)
 
 
 def _part(hits: Tensor) -> float:
@@ -122,7 +122,7 @@ def _plus_four(hits: Tensor) -> tuple[float, float]:
 
 def _of_references(
     name: str, hits: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, k: int, floor: Floor
-) -> Score:
+) -> Measurement:
     """A share of references ``θ``, with an interval over the draw of samples and of references.
 
     Both are cut in halves at random, ``A`` and ``B``, whose shares are independent: ``Var θ = mean (θ(A) - θ(B))² / 4``.
@@ -164,10 +164,10 @@ def _half_sample_error(hits: Callable[[Tensor, Tensor], Tensor], n: int, m: int)
     return math.sqrt(sum(squares) / (4 * SPLITS))
 
 
-def _share(name: str, value: float, low: float, high: float, n: int, m: int, words: str, floor: Floor) -> Score:
+def _share(name: str, value: float, low: float, high: float, n: int, m: int, words: str, floor: Floor) -> Measurement:
     """A share of ``n`` samples or ``m`` references, of which no interval leaves 0 to 1."""
     low, high = max(min(low, value), 0.0), min(max(high, value), 1.0)
-    score = Score(name, value, low, high, n=n, protocol=words, better="higher", references=m)
+    score = Measurement(name, value, low, high, n=n, protocol=words, better="higher", references=m)
     return score.beside(Floor(floor.value, max(floor.low, 0.0), min(floor.high, 1.0)))
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from fourfold.uncertainty import student_t
 from fourfold.vocabulary import Kind
 
-__all__ = ["GROUPS", "Floor", "Score", "bootstrap", "jackknife", "t_quantile"]
+__all__ = ["GROUPS", "Floor", "Measurement", "bootstrap", "jackknife", "t_quantile"]
 
 GROUPS = 10
 """Groups of a jackknife."""
@@ -30,7 +30,7 @@ class Floor(NamedTuple):
 
 @final
 @dataclass(frozen=True)
-class Score:
+class Measurement:
     """One measured number and everything needed to read it.
 
     Attributes:
@@ -71,7 +71,7 @@ class Score:
         counted = f" (n = {self.n}{against})" if self.n else ""
         return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}".rstrip() + f"{floor}{counted}"
 
-    def beside(self, floor: Floor) -> Score:
+    def beside(self, floor: Floor) -> Measurement:
         """The same score with a floor."""
         return dataclasses.replace(self, floor=floor.value, floor_low=floor.low, floor_high=floor.high)
 
@@ -81,7 +81,7 @@ class Score:
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in pairs}
 
     @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Score:
+    def from_record(cls, record: dict[str, Any]) -> Measurement:
         """What :meth:`record` wrote.
 
         Raises:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Floor, Score, bootstrap, jackknife
+from fourfold.metrics.score import GROUPS, Floor, Measurement, bootstrap, jackknife
 
 __all__ = ["copied_ngrams", "ngram_divergence", "ngrams", "repetition"]
 
@@ -32,7 +32,7 @@ def ngrams(windows: Tensor, n: int) -> Tensor:
 
 def ngram_divergence(
     x: Tensor, y: Tensor, n: int, *, train: Tensor | Draws | None = None, unit: str = "characters", groups: int = GROUPS
-) -> Score:
+) -> Measurement:
     """The Jensen-Shannon divergence of the n-gram counts of samples and of references, in bits: 0 to 1.
 
     ``JS = H((p + q)/2) - H(p)/2 - H(q)/2`` of plug-in frequencies, biased upwards when text is short: read it against
@@ -56,10 +56,10 @@ def ngram_divergence(
         f"interval over samples: jackknife of {groups} groups"
     )
     name = f"ngram_divergence[{unit}, n={n}]"
-    return Score(name, value, low, high, n=len(x), protocol=words, unit="bits", better="lower").beside(floor)
+    return Measurement(name, value, low, high, n=len(x), protocol=words, unit="bits", better="lower").beside(floor)
 
 
-def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") -> Score:
+def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") -> Measurement:
     """The share of n-grams in a sample that already occurred in it; the floor is that of references.
 
     Args:
@@ -73,10 +73,10 @@ def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") ->
     value, low, high = bootstrap(_first, _repeated(x, n))
     words = f"share of {n}-grams seen before in the same sample; floor: test text; interval over samples: bootstrap"
     floor = Floor(*bootstrap(_first, _repeated(y, n)))
-    return Score(f"repetition[{unit}, n={n}]", value, low, high, n=len(x), protocol=words).beside(floor)
+    return Measurement(f"repetition[{unit}, n={n}]", value, low, high, n=len(x), protocol=words).beside(floor)
 
 
-def copied_ngrams(x: Tensor, stream: Tensor, y: Tensor, n: int = 32, *, unit: str = "characters") -> Score:
+def copied_ngrams(x: Tensor, stream: Tensor, y: Tensor, n: int = 32, *, unit: str = "characters") -> Measurement:
     """The share of n-grams of samples that occur in the training text; the floor is that of held-out text.
 
     Args:
@@ -90,7 +90,7 @@ def copied_ngrams(x: Tensor, stream: Tensor, y: Tensor, n: int = 32, *, unit: st
     value, low, high = bootstrap(_first, _known(x, known, n))
     words = f"share of {n}-grams found in the training text; floor: test text; interval over samples: bootstrap"
     floor = Floor(*bootstrap(_first, _known(y, known, n)))
-    return Score(f"copied[{unit}, n={n}]", value, low, high, n=len(x), protocol=words).beside(floor)
+    return Measurement(f"copied[{unit}, n={n}]", value, low, high, n=len(x), protocol=words).beside(floor)
 
 
 def _first(means: Tensor) -> Tensor:

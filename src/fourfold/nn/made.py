@@ -44,13 +44,13 @@ class Masked(nn.Module):
 class _Block(nn.Module):
     """``h + W_2 drop(phi(W_1 phi(h)))`` with ``phi`` = SiLU; silent at the start."""
 
-    def __init__(self, sees: Tensor, drop: float) -> None:
+    def __init__(self, sees: Tensor, dropout: float) -> None:
         super().__init__()
-        self.first, self.second, self.drop = Masked(sees, 1.4), Masked(sees, 0.0), drop
+        self.first, self.second, self.dropout = Masked(sees, 1.4), Masked(sees, 0.0), dropout
 
     def forward(self, h: Tensor) -> Tensor:
         u = F.silu(self.first(F.silu(h)))
-        return h + self.second(F.dropout(u, self.drop, self.training))
+        return h + self.second(F.dropout(u, self.dropout, self.training))
 
 
 @final
@@ -67,7 +67,7 @@ class MaskedMLP(Part, nn.Module):
         reverse: rank the coordinates from last to first.
         waves: how many frequencies, from 1/4 cycle per unit on.
         classes: number of labels, or ``None``.
-        drop: share of hidden units dropped in training.
+        dropout: share of hidden units dropped in training.
     """
 
     frequencies: Tensor
@@ -81,7 +81,7 @@ class MaskedMLP(Part, nn.Module):
         reverse: bool = False,
         waves: int = 0,
         classes: int | None = None,
-        drop: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.dim, self.values = dim, values
@@ -90,7 +90,7 @@ class MaskedMLP(Part, nn.Module):
         self.register_buffer("frequencies", 2.0 ** torch.arange(-2, waves - 2), persistent=False)
         self.entry = Masked(degree[:, None] > rank.repeat(1 + 2 * waves))
         inner = degree[:, None] >= degree
-        self.blocks = nn.Sequential(*(_Block(inner, drop) for _ in range(blocks)))
+        self.blocks = nn.Sequential(*(_Block(inner, dropout) for _ in range(blocks)))
         self.exit = Masked(rank.repeat_interleave(values)[:, None] >= degree, 0.0)
         self.embedding = None if classes is None else nn.Embedding(classes + 1, width)
 
@@ -109,7 +109,7 @@ class MaskedStack(Part, nn.Module):
     """Masked networks of alternating order; one call runs one of them, so it counts as ``1 / layers`` of an evaluation.
 
     Args:
-        dim, values, width, blocks, waves, classes, drop: as for :class:`MaskedMLP`; the waves are the first layer's.
+        dim, values, width, blocks, waves, classes, dropout: as for :class:`MaskedMLP`; the waves are the first layer's.
         layers: number of networks.
     """
 
@@ -122,12 +122,13 @@ class MaskedStack(Part, nn.Module):
         layers: int = 1,
         waves: int = 0,
         classes: int | None = None,
-        drop: float = 0.0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.share = 1 / layers
         self.layers = nn.ModuleList(
-            MaskedMLP(dim, values, width, blocks, i % 2 == 1, 0 if i else waves, classes, drop) for i in range(layers)
+            MaskedMLP(dim, values, width, blocks, i % 2 == 1, 0 if i else waves, classes, dropout)
+            for i in range(layers)
         )
 
     def forward(self, x: Tensor, layer: int, cond: Tensor | None = None) -> Tensor:

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from fourfold.core import Part
 
-__all__ = ["Labels", "Plan", "ResMLP", "ResNetCritic", "ResNetDecoder", "ResNetEncoder", "Residual"]
+__all__ = ["LabelEmbedding", "Plan", "ResMLP", "ResNetCritic", "ResNetDecoder", "ResNetEncoder", "Residual"]
 
 _SLOPE = 0.2
 _GAIN = math.sqrt(2 / (1 + _SLOPE**2))
@@ -51,7 +51,7 @@ def _linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Module:
 
 
 @final
-class Labels(Part, nn.Module):
+class LabelEmbedding(Part, nn.Module):
     """Class labels as vectors: ``(B,)`` int64 to ``(B, width)``; -1, like ``None``, is "unknown" and has a row of its own.
 
     Args:
@@ -72,8 +72,8 @@ class Labels(Part, nn.Module):
         return self.table(cond + 1)
 
 
-def _labels(classes: int | None, width: int, gain: float = 1.0) -> Labels | None:
-    return None if classes is None else Labels(classes, width, gain)
+def _labels(classes: int | None, width: int, gain: float = 1.0) -> LabelEmbedding | None:
+    return None if classes is None else LabelEmbedding(classes, width, gain)
 
 
 @final

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fourfold.core import Part
-from fourfold.nn.resnet import Labels, Plan
+from fourfold.nn.resnet import LabelEmbedding, Plan
 
 __all__ = ["Equalised", "ModulatedConv", "StyleNetwork"]
 
@@ -95,7 +95,7 @@ class _Mapping(nn.Module):
 
     def __init__(self, noise: int, style: int, depth: int, classes: int | None) -> None:
         super().__init__()
-        self.labels = None if classes is None else Labels(classes, noise)
+        self.labels = None if classes is None else LabelEmbedding(classes, noise)
         sizes = [noise if classes is None else 2 * noise] + [style] * depth
         self.layers = nn.ModuleList(Equalised(a, b, 0.01) for a, b in itertools.pairwise(sizes))
 

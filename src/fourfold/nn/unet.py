@@ -32,7 +32,7 @@ def _conv(inputs: int, outputs: int, size: int, gain: float = 1.0) -> nn.Conv2d:
 
 
 @final
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """``h + W_2 phi((1 + a) W_1 phi(h) + b)`` with 3 x 3 convolutions, ``phi`` = SiLU and ``(a, b)`` of the condition.
 
     Args:
@@ -55,12 +55,12 @@ class Block(nn.Module):
 
 
 @final
-class Stage(nn.Module):
+class Level(nn.Module):
     """``blocks`` residual blocks at one resolution."""
 
     def __init__(self, width: int, blocks: int, condition: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, condition) for _ in range(blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(width, condition) for _ in range(blocks))
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         for block in self.blocks:
@@ -103,10 +103,10 @@ class UNet(Part, nn.Module):
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
         self.condition = Condition(condition, classes, times, text)
         self.stem = _conv(3 * channels * patch**2, widths[0], 3)
-        self.down = nn.ModuleList(Stage(w, n, condition) for w, n in zip(widths, blocks, strict=True))
+        self.down = nn.ModuleList(Level(w, n, condition) for w, n in zip(widths, blocks, strict=True))
         self.coarser = nn.ModuleList(_conv(fine, coarse, 1) for fine, coarse in pairwise(widths))
         self.finer = nn.ModuleList(_conv(coarse, fine, 1) for fine, coarse in pairwise(widths))
-        self.up = nn.ModuleList(Stage(w, n, condition) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
+        self.up = nn.ModuleList(Level(w, n, condition) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
         self.head = _conv(widths[0], channels * patch**2, 3, gain=0.0)
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:

@@ -29,8 +29,6 @@ from fourfold.codecs import Centred, Standardised
 from fourfold.core import (
     Batch,
     GenerativeModel,
-    Likelihood,
-    LogProb,
     Noise,
     Objective,
     Part,
@@ -39,14 +37,14 @@ from fourfold.core import (
     Term,
     Training,
     forgetful,
-    no_likelihood,
 )
 from fourfold.estimands import Observation, Pushforward
+from fourfold.likelihoods import NoDensity
 from fourfold.nn.augment import Augment
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetDecoder
 from fourfold.nn.stylegan import StyleNetwork
 from fourfold.spaces import Images, Vectors
-from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle
+from fourfold.vocabulary import Card, Cost, Paradigm, Principle
 
 __all__ = [
     "CARD",
@@ -56,7 +54,6 @@ __all__ = [
     "Generator",
     "GeneratorTerm",
     "Hinge",
-    "NoDensity",
     "NonSaturating",
     "OnePass",
     "Pairing",
@@ -352,7 +349,7 @@ class AdversarialGame(Objective):
         penalty: on the critic's gradient, or ``None``. With augmentation it is taken at the augmented images.
         every: the penalty is taken at every ``every``-th example of a batch and weighted accordingly, which keeps its
             expectation and divides its cost.
-        drop: share of labels hidden while training, so that the model can also be asked without one.
+        label_dropout: share of labels hidden while training, so that the model can also be asked without one.
         critic_rate: multiplies the critic's learning rate (two time scales).
         augment: what data and samples go through before the critic sees them; its strength follows the contest.
         regulariser: of a :class:`StyleGenerator`.
@@ -378,7 +375,7 @@ class AdversarialGame(Objective):
         contest: Contest = Pairing(),
         penalty: Penalty | None = ZeroCentred(),
         every: int = 1,
-        drop: float = 0.1,
+        label_dropout: float = 0.1,
         critic_rate: float = 1.0,
         augment: Augment | None = None,
         regulariser: PathLength | None = None,
@@ -386,7 +383,13 @@ class AdversarialGame(Objective):
         super().__init__()
         if every < 1 or critic_rate <= 0:
             raise ValueError(f"every must be at least 1 and critic_rate positive, not {every} and {critic_rate}")
-        self.critic, self.contest, self.penalty, self.every, self.drop = critic, contest, penalty, every, drop
+        self.critic, self.contest, self.penalty, self.every, self.label_dropout = (
+            critic,
+            contest,
+            penalty,
+            every,
+            label_dropout,
+        )
         self.critic_rate, self.augment, self.regulariser = critic_rate, augment, regulariser
 
     def terms(self, estimand: Pushforward) -> Mapping[str, Term]:
@@ -417,7 +420,7 @@ class CriticTerm(Term):
         self.generator, self.game = generator, game
 
     def forward(self, batch: Batch) -> Tensor:
-        game, cond = self.game, forgetful(batch.cond, self.game.drop if self.training else 0.0)
+        game, cond = self.game, forgetful(batch.cond, self.game.label_dropout if self.training else 0.0)
         with torch.no_grad():
             fake = game.seen(_generated(self.generator, batch.x, cond))
             x = game.seen(batch.x)
@@ -460,7 +463,7 @@ class GeneratorTerm(Term):
         self.generator, self.game = generator, game
 
     def forward(self, batch: Batch) -> Tensor:
-        game, cond = self.game, forgetful(batch.cond, self.game.drop if self.training else 0.0)
+        game, cond = self.game, forgetful(batch.cond, self.game.label_dropout if self.training else 0.0)
         z = torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device)
         fake = self.generator(z, cond)
         spread = [x.detach().var(0, correction=0).sum() for x in (fake, batch.x)]
@@ -540,20 +543,11 @@ class StyleTruncation(Sampler):
         return estimand(noise.normal(*estimand.latent), cond, self.truncation)
 
 
-@final
-@dataclass(frozen=True)
-class NoDensity(Likelihood):
-    """No likelihood: the image of noise under a map that is not invertible has no density to evaluate."""
-
-    needs = Pushforward
-    kind = Kind.NONE
-    summary = (
-        "a generator defines no density: judge its samples by distances to held-out data "
-        "(Frechet distance, precision and recall, coverage) instead"
-    )
-
-    def __call__(self, estimand: Pushforward, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        return no_likelihood(len(batch.x), self.summary)
+NO_DENSITY = (
+    "a generator defines no density: judge its samples by distances to held-out data "
+    "(Frechet distance, precision and recall, coverage) instead"
+)
+"""Why such a model has no likelihood."""
 
 
 # --- presets ----------------------------------------------------------------------------------------------------------
@@ -625,7 +619,7 @@ def _images(space: Images, size: _Size, rules: _Rules) -> GenerativeModel:
         Generator(net, space.shape, size.noise, bounded=True),
         AdversarialGame(_critic(space, size), rules.contest, rules.images, every=4, critic_rate=rules.critic_rate),
         OnePass(),
-        NoDensity(),
+        NoDensity(NO_DENSITY),
         _TRAINING,
     )
 
@@ -640,7 +634,7 @@ def _vectors(space: Vectors, size: _Size, rules: _Rules) -> GenerativeModel:
         Generator(net, space.shape, noise, bounded=False),
         AdversarialGame(critic, rules.contest, rules.vectors, critic_rate=rules.critic_rate),
         OnePass(),
-        NoDensity(),
+        NoDensity(NO_DENSITY),
         replace(_TRAINING, batch_size=256, learning_rate=5e-4, warmup=0.02),
     )
 
@@ -667,7 +661,13 @@ def _style(space: Space, size: str, adaptive: bool = False) -> GenerativeModel:
     )
     training = replace(_TRAINING, learning_rate=1.6e-3)
     return GenerativeModel(
-        space, Centred(space), StyleGenerator(net, space.shape), game, StyleTruncation(), NoDensity(), training
+        space,
+        Centred(space),
+        StyleGenerator(net, space.shape),
+        game,
+        StyleTruncation(),
+        NoDensity(NO_DENSITY),
+        training,
     )
 
 

@@ -297,12 +297,12 @@ class _Likelihood(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: Conditionals, hidden: float) -> None:
+    def __init__(self, estimand: Conditionals, label_dropout: float) -> None:
         super().__init__([estimand])
-        self.estimand, self.hidden = estimand, hidden
+        self.estimand, self.label_dropout = estimand, label_dropout
 
     def forward(self, batch: Batch) -> Tensor:
-        return -self.estimand(batch.x, forgetful(batch.cond, self.hidden)).mean(1)
+        return -self.estimand(batch.x, forgetful(batch.cond, self.label_dropout)).mean(1)
 
 
 @final
@@ -310,7 +310,7 @@ class MaximumLikelihood(Objective):
     """``min_theta -E log p_theta(x | c) / L``, in nats per piece.
 
     Args:
-        hidden: probability with which a label is replaced by "unknown".
+        label_dropout: probability with which a label is replaced by "unknown".
     """
 
     learns: ClassVar[type[Estimand]] = Conditionals
@@ -318,12 +318,12 @@ class MaximumLikelihood(Objective):
     summary = "maximise the log-likelihood of each piece given the earlier ones"
     formula = "min_θ −Σ_i log p_θ(x_i | x_<i)"
 
-    def __init__(self, hidden: float = 0.1) -> None:
+    def __init__(self, label_dropout: float = 0.1) -> None:
         super().__init__()
-        self.hidden = hidden
+        self.label_dropout = label_dropout
 
     def terms(self, estimand: Conditionals) -> Mapping[str, Term]:
-        return {"likelihood": _Likelihood(estimand, self.hidden)}
+        return {"likelihood": _Likelihood(estimand, self.label_dropout)}
 
 
 @final

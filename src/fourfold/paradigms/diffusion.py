@@ -10,7 +10,7 @@ runs on each, through the views of :mod:`fourfold.estimands`, and on any path: t
 al. 2021 are recipes.
 
 There are two likelihoods: :class:`ProbabilityFlow`, an estimate by the change of variables along the ODE (Song et al.
-2021, https://arxiv.org/abs/2011.13456), and :class:`VariationalBound` (Kingma et al. 2021,
+2021, https://arxiv.org/abs/2011.13456), and :class:`DiffusionBound` (Kingma et al. 2021,
 https://arxiv.org/abs/2107.00630).
 """
 
@@ -43,12 +43,12 @@ from fourfold.core import (
     forgetful,
 )
 from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
+from fourfold.likelihoods.ode import ProbabilityFlow, log_snr_range
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.unet import UNet
 from fourfold.paths import EDM, VE, VP, Path, RectifiedFlow, SubVP, broadcast, time_at
-from fourfold.samplers.likelihood import ProbabilityFlow, log_snr_range
 from fourfold.samplers.ode import DPMSolver, Heun, UniPC
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Card, Kind, Paradigm, Principle
@@ -60,6 +60,7 @@ __all__ = [
     "Coupling",
     "Denoising",
     "DenoisingScoreMatching",
+    "DiffusionBound",
     "ExplicitScoreMatching",
     "FlowMatching",
     "Independent",
@@ -76,7 +77,6 @@ __all__ = [
     "SlicedScoreMatching",
     "Times",
     "Uniform",
-    "VariationalBound",
     "denoising",
     "network_of",
     "noise_level",
@@ -255,7 +255,7 @@ class Uniform(Times):
 class LogitNormal(Times):
     """``logit t ~ N(mean, std^2)`` with ``t`` scaled to [0, 1]: more times in the middle (Esser et al. 2024).
 
-    Reference: https://arxiv.org/abs/2403.03206
+    Paper: https://arxiv.org/abs/2403.03206
     """
 
     mean: float = 0.0
@@ -332,17 +332,17 @@ class DenoisingTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: Denoiser, mean: float, std: float, sigma_data: float, dropout: float) -> None:
+    def __init__(self, estimand: Denoiser, mean: float, std: float, sigma_data: float, label_dropout: float) -> None:
         super().__init__([estimand])
         self.estimand, self.mean, self.std = estimand, mean, std
-        self.sigma_data, self.dropout = sigma_data, dropout
+        self.sigma_data, self.label_dropout = sigma_data, label_dropout
 
     def forward(self, batch: Batch) -> Tensor:
         path: Path = self.estimand.path
         log_sigma = self.mean + self.std * normal_quantile(quantiles(len(batch.x), batch.x.device))
         t = time_at(path, -log_sigma).float()
         x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
-        error = self.estimand(x_t, t, forgetful(batch.cond, self.dropout)) - batch.x
+        error = self.estimand(x_t, t, forgetful(batch.cond, self.label_dropout)) - batch.x
         weight = self.sigma_data**-2 + torch.exp(-2 * log_sigma)
         loss = weight * error.float().square().flatten(1).mean(1)
         self.watched = watched_by_noise(loss)
@@ -358,7 +358,7 @@ class Denoising(Objective):
     Args:
         mean, std: of the logarithm of the relative noise level; its draws are stratified over the batch.
         sigma_data: root mean square of the data.
-        dropout: share of labels hidden in training, for classifier-free guidance.
+        label_dropout: share of labels hidden in training, for classifier-free guidance.
     """
 
     learns: ClassVar[type[Estimand]] = Denoiser
@@ -366,12 +366,14 @@ class Denoising(Objective):
     summary = "regress the clean example from a noised one, at every noise level"
     formula = "min_θ E_t,x,ε  w(t)·‖D_θ(α_t x + σ_t ε, t) − x‖²,  w = (α_t/σ_t)² + 1/σ_data²"
 
-    def __init__(self, mean: float = -1.2, std: float = 1.2, sigma_data: float = 0.5, dropout: float = 0.1) -> None:
+    def __init__(
+        self, mean: float = -1.2, std: float = 1.2, sigma_data: float = 0.5, label_dropout: float = 0.1
+    ) -> None:
         super().__init__()
-        self.mean, self.std, self.sigma_data, self.dropout = mean, std, sigma_data, dropout
+        self.mean, self.std, self.sigma_data, self.label_dropout = mean, std, sigma_data, label_dropout
 
     def terms(self, estimand: Denoiser) -> Mapping[str, Term]:
-        return {"denoising": DenoisingTerm(estimand, self.mean, self.std, self.sigma_data, self.dropout)}
+        return {"denoising": DenoisingTerm(estimand, self.mean, self.std, self.sigma_data, self.label_dropout)}
 
 
 @final
@@ -380,9 +382,9 @@ class FlowMatchingTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: VectorField, times: Times, coupling: Coupling, dropout: float) -> None:
+    def __init__(self, estimand: VectorField, times: Times, coupling: Coupling, label_dropout: float) -> None:
         super().__init__([estimand])
-        self.estimand, self.times, self.coupling, self.dropout = estimand, times, coupling, dropout
+        self.estimand, self.times, self.coupling, self.label_dropout = estimand, times, coupling, label_dropout
 
     def forward(self, batch: Batch) -> Tensor:
         path: Path = self.estimand.path
@@ -390,7 +392,7 @@ class FlowMatchingTerm(Term):
         eps = self.coupling(batch.x, torch.randn_like(batch.x), batch.cond)
         x_t = path.noised(batch.x, eps, t)
         target = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
-        error = self.estimand(x_t, t, forgetful(batch.cond, self.dropout)) - target
+        error = self.estimand(x_t, t, forgetful(batch.cond, self.label_dropout)) - target
         loss = error.float().square().flatten(1).mean(1)
         self.watched = watched_by_noise(loss)
         return loss
@@ -405,7 +407,7 @@ class FlowMatching(Objective):
 
     Args:
         mean, std: of the logit of the time; its draws are stratified over the batch.
-        dropout: share of labels hidden in training, for classifier-free guidance.
+        label_dropout: share of labels hidden in training, for classifier-free guidance.
     """
 
     learns: ClassVar[type[Estimand]] = Velocity
@@ -413,13 +415,13 @@ class FlowMatching(Objective):
     summary = "regress the velocity of the path from data to noise, at every noise level (flow matching)"
     formula = "min_θ E_t,x,ε ‖v_θ(x_t, t) − (α′_t x + σ′_t ε)‖²,  x_t = α_t x + σ_t ε"
 
-    def __init__(self, mean: float = 0.0, std: float = 1.0, dropout: float = 0.1) -> None:
+    def __init__(self, mean: float = 0.0, std: float = 1.0, label_dropout: float = 0.1) -> None:
         super().__init__()
-        self.mean, self.std, self.dropout = mean, std, dropout
+        self.mean, self.std, self.label_dropout = mean, std, label_dropout
 
     def terms(self, estimand: Velocity) -> Mapping[str, Term]:
         times = LogitNormal(self.mean, self.std)
-        return {"flow-matching": FlowMatchingTerm(estimand, times, Independent(), self.dropout)}
+        return {"flow-matching": FlowMatchingTerm(estimand, times, Independent(), self.label_dropout)}
 
 
 @final
@@ -432,23 +434,25 @@ class CoupledFlowMatching(Objective):
     Args:
         coupling: of the examples and the noise of a batch.
         times: their law.
-        dropout: share of labels hidden in training, for classifier-free guidance.
+        label_dropout: share of labels hidden in training, for classifier-free guidance.
     """
 
     learns: ClassVar[type[Estimand]] = VectorField
     principle = Principle.DENOISING
     formula = "min_θ E_t,(x,ε)~π ‖v_θ(x_t, t) − (α′_t x + σ′_t ε)‖²,  x_t = α_t x + σ_t ε"
 
-    def __init__(self, coupling: Coupling = OptimalTransport(), times: Times = Uniform(), dropout: float = 0.1) -> None:
+    def __init__(
+        self, coupling: Coupling = OptimalTransport(), times: Times = Uniform(), label_dropout: float = 0.1
+    ) -> None:
         super().__init__()
-        self.coupling, self.times, self.dropout = coupling, times, dropout
+        self.coupling, self.times, self.label_dropout = coupling, times, label_dropout
 
     @property
     def summary(self) -> str:
         return f"regress the velocity of lines from examples to {self.coupling.summary}"
 
     def terms(self, estimand: VectorField) -> Mapping[str, Term]:
-        return {"flow-matching": FlowMatchingTerm(estimand, self.times, self.coupling, self.dropout)}
+        return {"flow-matching": FlowMatchingTerm(estimand, self.times, self.coupling, self.label_dropout)}
 
 
 @final
@@ -457,15 +461,15 @@ class NoisePredictionTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: NoisePredictor, dropout: float) -> None:
+    def __init__(self, estimand: NoisePredictor, label_dropout: float) -> None:
         super().__init__([estimand])
-        self.estimand, self.dropout = estimand, dropout
+        self.estimand, self.label_dropout = estimand, label_dropout
 
     def forward(self, batch: Batch) -> Tensor:
         t = Uniform()(self.estimand.path, len(batch.x), batch.x.device)
         eps = torch.randn_like(batch.x)
         x_t = self.estimand.path.noised(batch.x, eps, t)
-        error = self.estimand(x_t, t, forgetful(batch.cond, self.dropout)) - eps
+        error = self.estimand(x_t, t, forgetful(batch.cond, self.label_dropout)) - eps
         loss = error.float().square().flatten(1).mean(1)
         self.watched = watched_by_noise(loss)
         return loss
@@ -478,7 +482,7 @@ class NoisePrediction(Objective):
     Ho, Jain, Abbeel 2020, eq. 14 (https://arxiv.org/abs/2006.11239).
 
     Args:
-        dropout: share of labels hidden in training, for classifier-free guidance.
+        label_dropout: share of labels hidden in training, for classifier-free guidance.
     """
 
     learns: ClassVar[type[Estimand]] = NoisePredictor
@@ -486,12 +490,12 @@ class NoisePrediction(Objective):
     summary = "regress the noise from a noised example, at every noise level"
     formula = "min_θ E_t,x,ε ‖ε_θ(α_t x + σ_t ε, t) − ε‖²"
 
-    def __init__(self, dropout: float = 0.1) -> None:
+    def __init__(self, label_dropout: float = 0.1) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.label_dropout = label_dropout
 
     def terms(self, estimand: NoisePredictor) -> Mapping[str, Term]:
-        return {"noise": NoisePredictionTerm(estimand, self.dropout)}
+        return {"noise": NoisePredictionTerm(estimand, self.label_dropout)}
 
 
 _Excess = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -504,22 +508,22 @@ class ScoreTerm(Term):
 
     Args:
         estimand: the score that is learned.
-        dropout: share of labels hidden.
+        label_dropout: share of labels hidden.
         excess: what is minimised in expectation by the true score.
     """
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: Score, dropout: float, excess: _Excess) -> None:
+    def __init__(self, estimand: Score, label_dropout: float, excess: _Excess) -> None:
         super().__init__([estimand])
-        self.estimand, self.dropout, self.excess = estimand, dropout, excess
+        self.estimand, self.label_dropout, self.excess = estimand, label_dropout, excess
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
         t = Uniform()(self.estimand.path, len(batch.x), batch.x.device)
         eps, sigma = torch.randn_like(batch.x), self.estimand.path.sigma(t)
         x_t = self.estimand.path.noised(batch.x, eps, t).detach().requires_grad_()
-        s = self.estimand(x_t, t, forgetful(batch.cond, self.dropout))
+        s = self.estimand(x_t, t, forgetful(batch.cond, self.label_dropout))
         loss = sigma**2 * self.excess(s, x_t, eps / broadcast(sigma, eps)) / batch.x[0].numel()
         self.watched = watched_by_noise(loss)
         return loss.float()
@@ -566,7 +570,7 @@ class DenoisingScoreMatching(Objective):
     (https://doi.org/10.1162/NECO_a_00142); weights of Song et al. 2021 (https://arxiv.org/abs/2011.13456).
 
     Args:
-        dropout: share of labels hidden in training, for classifier-free guidance.
+        label_dropout: share of labels hidden in training, for classifier-free guidance.
     """
 
     learns: ClassVar[type[Estimand]] = Score
@@ -574,12 +578,12 @@ class DenoisingScoreMatching(Objective):
     summary = "regress the score of the added noise from a noised example (denoising score matching)"
     formula = "min_θ E_t,x,ε  σ_t²·‖s_θ(α_t x + σ_t ε, t) + ε/σ_t‖²"
 
-    def __init__(self, dropout: float = 0.1) -> None:
+    def __init__(self, label_dropout: float = 0.1) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.label_dropout = label_dropout
 
     def terms(self, estimand: Score) -> Mapping[str, Term]:
-        return {"denoising-score": ScoreTerm(estimand, self.dropout, _from_noise)}
+        return {"denoising-score": ScoreTerm(estimand, self.label_dropout, _from_noise)}
 
 
 @final
@@ -590,7 +594,7 @@ class ExplicitScoreMatching(Objective):
     Models by Score Matching (https://www.jmlr.org/papers/v6/hyvarinen05a.html), at every noise level.
 
     Args:
-        dropout: share of labels hidden in training, for classifier-free guidance.
+        label_dropout: share of labels hidden in training, for classifier-free guidance.
     """
 
     learns: ClassVar[type[Estimand]] = Score
@@ -600,12 +604,12 @@ class ExplicitScoreMatching(Objective):
     )
     formula = "min_θ E_t,x,ε  σ_t²·(‖s_θ(x_t, t)‖² + 2·tr ∂s_θ/∂x)"
 
-    def __init__(self, dropout: float = 0.1) -> None:
+    def __init__(self, label_dropout: float = 0.1) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.label_dropout = label_dropout
 
     def terms(self, estimand: Score) -> Mapping[str, Term]:
-        return {"explicit-score": ScoreTerm(estimand, self.dropout, _from_trace)}
+        return {"explicit-score": ScoreTerm(estimand, self.label_dropout, _from_trace)}
 
 
 @final
@@ -617,7 +621,7 @@ class SlicedScoreMatching(Objective):
 
     Args:
         reduced: the form with less variance.
-        dropout: share of labels hidden in training, for classifier-free guidance.
+        label_dropout: share of labels hidden in training, for classifier-free guidance.
     """
 
     learns: ClassVar[type[Estimand]] = Score
@@ -625,13 +629,13 @@ class SlicedScoreMatching(Objective):
     summary = "fit the score of the noised data without a target, along random directions (sliced score matching)"
     formula = "min_θ E_t,x,ε,v  σ_t²·(‖s_θ(x_t, t)‖² + 2·vᵀ(∂s_θ/∂x)v)"
 
-    def __init__(self, reduced: bool = True, dropout: float = 0.1) -> None:
+    def __init__(self, reduced: bool = True, label_dropout: float = 0.1) -> None:
         super().__init__()
-        self.reduced, self.dropout = reduced, dropout
+        self.reduced, self.label_dropout = reduced, label_dropout
 
     def terms(self, estimand: Score) -> Mapping[str, Term]:
         excess = _from_slices_reduced if self.reduced else _from_slices
-        return {"sliced-score": ScoreTerm(estimand, self.dropout, excess)}
+        return {"sliced-score": ScoreTerm(estimand, self.label_dropout, excess)}
 
 
 # --- likelihoods ------------------------------------------------------------------------------------------------------
@@ -639,7 +643,7 @@ class SlicedScoreMatching(Objective):
 
 @final
 @dataclass(frozen=True)
-class VariationalBound(Likelihood):
+class DiffusionBound(Likelihood):
     """``log p(x) >= E[log p(x | x_0)] - KL(q(x_T | x) || p(x_T)) - integral of e^(2 lambda) ||x - D||^2 d lambda``.
 
     The continuous-time bound of Kingma et al. 2021 (eq. 11 to 13) in half log-SNR ``lambda``: ``p(x | x_0)`` is Gaussian

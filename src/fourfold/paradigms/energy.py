@@ -6,7 +6,7 @@ Four principles train an energy. :class:`NoiseContrastive` tells data from draws
 normaliser too (Gutmann, Hyvärinen 2010, https://proceedings.mlr.press/v9/gutmann10a.html). :class:`ContrastiveDivergence`
 follows the gradient of the likelihood with chains that are kept from step to step (Hinton 2002; Tieleman 2008,
 https://doi.org/10.1145/1390156.1390290; Du, Mordatch 2019, https://arxiv.org/abs/1903.08689).
-:class:`DenoisingScoreMatching` and :class:`NoisedScoreMatching` fit the gradient of the energy of noised data (Vincent 2011,
+:class:`EnergyScoreMatching` and :class:`NoisedScoreMatching` fit the gradient of the energy of noised data (Vincent 2011,
 https://doi.org/10.1162/NECO_a_00142), and :class:`JointEnergy` trains a classifier whose logits are an energy (Grathwohl et
 al. 2020, https://arxiv.org/abs/1912.03263). The restricted Boltzmann machine is an energy of bits.
 """
@@ -39,6 +39,7 @@ from fourfold.core import (
     forgetful,
     view,
 )
+from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
 from fourfold.estimands import ContinuousEnergy, Denoiser, Energy, NoisedEnergy, Reference
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetEncoder
@@ -48,7 +49,6 @@ from fourfold.paths import EDM, Path, broadcast, time_at
 from fourfold.samplers.chains import FEWEST, split_rhat
 from fourfold.samplers.gibbs import Bipartite, BlockGibbs
 from fourfold.samplers.langevin import MALA, Annealed, Langevin, MarkovChain, NoiseAnnealed, reference_of
-from fourfold.samplers.reference import Bernoulli, GaussianMixture, Normal
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
@@ -57,7 +57,7 @@ __all__ = [
     "ChainMonitor",
     "ClassifierEnergy",
     "ContrastiveDivergence",
-    "DenoisingScoreMatching",
+    "EnergyScoreMatching",
     "JointEnergy",
     "NoiseContrastive",
     "NoisedScoreMatching",
@@ -164,7 +164,7 @@ class PreconditionedEnergy(NoisedEnergy):
 class RestrictedBoltzmann(Bipartite):
     """``E(v, h) = -b·v - c·h - v·W h`` of bits, with the free energy ``F(v) = -b·v - sum_j softplus(c_j + (v W)_j)``.
 
-    Biases may depend on a label. Reference: Smolensky 1986; Hinton 2002, Training Products of Experts by Minimizing
+    Biases may depend on a label. Paper: Smolensky 1986; Hinton 2002, Training Products of Experts by Minimizing
     Contrastive Divergence, https://doi.org/10.1162/089976602760128018
 
     Args:
@@ -300,14 +300,14 @@ def _with_reference(energy: Energy, terms: Mapping[str, Term]) -> Mapping[str, T
 class NoiseContrastiveTerm(Term):
     """See :class:`NoiseContrastive`; watches ``energy_gap``, the mean tilt of data minus that of noise, and ``accuracy``."""
 
-    def __init__(self, energy: Tilted, ratio: int, dropout: float, monitor: ChainMonitor) -> None:
+    def __init__(self, energy: Tilted, ratio: int, label_dropout: float, monitor: ChainMonitor) -> None:
         super().__init__([_network(energy)])
-        self.energy, self.ratio, self.dropout, self.monitor = energy, ratio, dropout, monitor
+        self.energy, self.ratio, self.label_dropout, self.monitor = energy, ratio, label_dropout, monitor
 
     def forward(self, batch: Batch) -> Tensor:
         x, n = batch.x, len(batch.x)
         y = self.energy.reference.draw(_noise(x, n * self.ratio))
-        cond = forgetful(batch.cond, self.dropout)
+        cond = forgetful(batch.cond, self.label_dropout)
         both = None if cond is None else cond.repeat(1 + self.ratio)
         logits = self.energy.tilt(torch.cat([x, y]), both) - math.log(self.ratio)
         data, noise = logits[:n], logits[n:].view(self.ratio, n)
@@ -329,7 +329,7 @@ class NoiseContrastive(Objective):
     Args:
         event: shape of one encoded example.
         ratio: draws of the reference per example.
-        dropout: share of labels hidden in training, so that the model can also be asked without one.
+        label_dropout: share of labels hidden in training, so that the model can also be asked without one.
         chain: moves the chains that monitor mixing.
     """
 
@@ -346,14 +346,14 @@ class NoiseContrastive(Objective):
         )
 
     def __init__(
-        self, event: tuple[int, ...], ratio: int = 1, dropout: float = 0.1, chain: MarkovChain = _MOVE
+        self, event: tuple[int, ...], ratio: int = 1, label_dropout: float = 0.1, chain: MarkovChain = _MOVE
     ) -> None:
         super().__init__()
-        self.ratio, self.dropout = ratio, dropout
+        self.ratio, self.label_dropout = ratio, label_dropout
         self.monitor = ChainMonitor(tuple(event), chain)
 
     def terms(self, estimand: Tilted) -> Mapping[str, Term]:
-        term = NoiseContrastiveTerm(estimand, self.ratio, self.dropout, self.monitor)
+        term = NoiseContrastiveTerm(estimand, self.ratio, self.label_dropout, self.monitor)
         return _with_reference(estimand, {"contrast": term})
 
 
@@ -370,7 +370,7 @@ class ContrastiveDivergenceTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         settings = self.settings
-        cond = forgetful(batch.cond, settings.dropout) if settings.classes else None
+        cond = forgetful(batch.cond, settings.label_dropout) if settings.classes else None
         x = batch.x + settings.data_noise * torch.randn_like(batch.x) if settings.data_noise else batch.x
         y, acceptance = settings.negatives(self.energy, batch.x, cond)
         both = None if cond is None else cond.repeat(2)
@@ -401,7 +401,7 @@ class ContrastiveDivergence(Objective):
         restart: share of the chains taken that start anew.
         magnitude: ``m``, of the penalty on the tilt ``f = -E - log q`` that keeps energies from drifting (Du, Mordatch 2019).
         data_noise: standard deviation of noise added to the data, which makes their distribution one a network can fit.
-        dropout: share of labels hidden in training.
+        label_dropout: share of labels hidden in training.
     """
 
     learns: ClassVar[type[Estimand]] = Energy
@@ -428,11 +428,11 @@ class ContrastiveDivergence(Objective):
         restart: float = 0.05,
         magnitude: float = 0.0,
         data_noise: float = 0.0,
-        dropout: float = 0.1,
+        label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
         self.sampler, self.size, self.classes, self.restart = sampler, size, classes, restart
-        self.magnitude, self.data_noise, self.dropout = magnitude, data_noise, dropout
+        self.magnitude, self.data_noise, self.label_dropout = magnitude, data_noise, label_dropout
         self.monitor = ChainMonitor(tuple(event), sampler)
         self.register_buffer("x", torch.zeros(((classes or 0) + 1) * size, *event), persistent=False)
         self.register_buffer("filled", torch.zeros((), dtype=torch.bool), persistent=False)
@@ -516,18 +516,18 @@ class JointEnergy(Objective):
 
 
 @final
-class DenoisingScoreMatchingTerm(Term):
-    """See :class:`DenoisingScoreMatching`; ``energy_gap`` is the mean energy of the reference's draws minus that of data."""
+class EnergyScoreMatchingTerm(Term):
+    """See :class:`EnergyScoreMatching`; ``energy_gap`` is the mean energy of the reference's draws minus that of data."""
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, energy: Energy, sigma: float, dropout: float, monitor: ChainMonitor) -> None:
+    def __init__(self, energy: Energy, sigma: float, label_dropout: float, monitor: ChainMonitor) -> None:
         super().__init__([_network(energy)])
-        self.energy, self.sigma, self.dropout, self.monitor = energy, sigma, dropout, monitor
+        self.energy, self.sigma, self.label_dropout, self.monitor = energy, sigma, label_dropout, monitor
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
-        eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.dropout)
+        eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.label_dropout)
         x = (batch.x + self.sigma * eps).requires_grad_()
         energy = self.energy(x, cond)
         (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
@@ -537,7 +537,7 @@ class DenoisingScoreMatchingTerm(Term):
 
 
 @final
-class DenoisingScoreMatching(Objective):
+class EnergyScoreMatching(Objective):
     """``||sigma grad E(x + sigma eps) - eps||^2 / dims``: at its minimum, ``E`` is the energy of data with noise ``sigma``.
 
     Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders (https://doi.org/10.1162/NECO_a_00142).
@@ -545,7 +545,7 @@ class DenoisingScoreMatching(Objective):
     Args:
         event: shape of one encoded example.
         sigma: standard deviation of the noise.
-        dropout: share of labels hidden in training.
+        label_dropout: share of labels hidden in training.
         chain: moves the chains that monitor mixing.
     """
 
@@ -558,14 +558,14 @@ class DenoisingScoreMatching(Objective):
     formula = "min_θ E_x,ε ‖σ·∇E_θ(x + σε) − ε‖²"
 
     def __init__(
-        self, event: tuple[int, ...], sigma: float = 0.1, dropout: float = 0.1, chain: MarkovChain = _MOVE
+        self, event: tuple[int, ...], sigma: float = 0.1, label_dropout: float = 0.1, chain: MarkovChain = _MOVE
     ) -> None:
         super().__init__()
-        self.sigma, self.dropout = sigma, dropout
+        self.sigma, self.label_dropout = sigma, label_dropout
         self.monitor = ChainMonitor(tuple(event), chain)
 
     def terms(self, estimand: Energy) -> Mapping[str, Term]:
-        term = DenoisingScoreMatchingTerm(estimand, self.sigma, self.dropout, self.monitor)
+        term = EnergyScoreMatchingTerm(estimand, self.sigma, self.label_dropout, self.monitor)
         return _with_reference(estimand, {"score": term})
 
 
@@ -594,7 +594,7 @@ class NoisedScoreMatchingTerm(Term):
         log_sigma = settings.mean + settings.std * math.sqrt(2) * torch.erfinv(2 * u.clamp(1e-6, 1 - 1e-6) - 1)
         t = time_at(path, -log_sigma).float()
         x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
-        error = self.denoiser(x_t, t, forgetful(batch.cond, settings.dropout)) - batch.x
+        error = self.denoiser(x_t, t, forgetful(batch.cond, settings.label_dropout)) - batch.x
         weight = settings.sigma_data**-2 + torch.exp(-2 * log_sigma)
         self.watched = {"energy_gap": self._gap(x_t, t), "rhat": settings.monitor(self.energy)}
         return weight * error.float().square().flatten(1).mean(1)
@@ -619,7 +619,7 @@ class NoisedScoreMatching(Objective):
         event: shape of one encoded example.
         mean, std: of the logarithm of the relative noise level.
         sigma_data: root mean square of the data.
-        dropout: share of labels hidden in training.
+        label_dropout: share of labels hidden in training.
         chain: moves the chains that monitor mixing, at the least noise.
     """
 
@@ -635,11 +635,11 @@ class NoisedScoreMatching(Objective):
         mean: float = -1.2,
         std: float = 1.2,
         sigma_data: float = 0.5,
-        dropout: float = 0.1,
+        label_dropout: float = 0.1,
         chain: MarkovChain = _SMALL_MOVE,
     ) -> None:
         super().__init__()
-        self.mean, self.std, self.sigma_data, self.dropout = mean, std, sigma_data, dropout
+        self.mean, self.std, self.sigma_data, self.label_dropout = mean, std, sigma_data, label_dropout
         self.monitor = ChainMonitor(tuple(event), chain, every=16)
 
     def terms(self, estimand: NoisedEnergy) -> Mapping[str, Term]:
@@ -652,7 +652,7 @@ class NoisedScoreMatching(Objective):
 @final
 @dataclass(frozen=True)
 class Unnormalised(Likelihood):
-    """``-E(x)``: the log-density up to ``log Z``, which :func:`fourfold.samplers.ais.bracket_log_z` brackets."""
+    """``-E(x)``: the log-density up to ``log Z``, which :func:`fourfold.likelihoods.annealing.bracket_log_z` brackets."""
 
     needs: ClassVar[type[Estimand]] = Energy
     kind = Kind.UNNORMALISED
@@ -732,7 +732,7 @@ def noise_contrastive(space: Space, size: str) -> GenerativeModel:
     if not isinstance(space, Vectors):
         raise _refused("noise-contrastive", "vectors", space)
     preset = _SIZES[size]
-    energy = _tilted(space, preset, GaussianMixture(space.dim))
+    energy = _tilted(space, preset, FittedMixture(space.dim))
     training = Training(batch_size=1024, learning_rate=2e-3, ema=0.05, clip=1.0)
     objective = NoiseContrastive(space.shape, ratio=4)
     return GenerativeModel(space, Standardised(space), energy, objective, _annealed(preset), Unnormalised(), training)

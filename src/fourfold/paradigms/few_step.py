@@ -29,8 +29,6 @@ from fourfold.core import (
     Batch,
     Estimand,
     GenerativeModel,
-    Likelihood,
-    LogProb,
     Noise,
     Objective,
     Sampler,
@@ -40,10 +38,10 @@ from fourfold.core import (
     Term,
     Training,
     forgetful,
-    no_likelihood,
     view,
 )
 from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
+from fourfold.likelihoods import NoDensity
 from fourfold.paradigms.diffusion import (
     SIZES,
     Preconditioned,
@@ -59,7 +57,7 @@ from fourfold.paradigms.diffusion import (
 from fourfold.paths import EDM, Path, RectifiedFlow, broadcast, time_at
 from fourfold.samplers.ode import Knot, evaluate, extrapolated, settled, towards
 from fourfold.spaces import Vectors
-from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle, Reference
+from fourfold.vocabulary import Card, Cost, Paper, Paradigm, Principle
 
 __all__ = [
     "CARD",
@@ -68,7 +66,6 @@ __all__ = [
     "Jumps",
     "MeanFlow",
     "NetworkAverage",
-    "NoDensity",
     "Renoised",
     "TrajectoryDistillation",
 ]
@@ -160,11 +157,11 @@ class MeanFlowTerm(Term):
     """See :class:`MeanFlow`."""
 
     def __init__(
-        self, estimand: AverageVelocity, mean: float, std: float, apart: float, power: float, dropout: float
+        self, estimand: AverageVelocity, mean: float, std: float, apart: float, power: float, label_dropout: float
     ) -> None:
         super().__init__([estimand])
         self.estimand, self.mean, self.std = estimand, mean, std
-        self.apart, self.power, self.dropout = apart, power, dropout
+        self.apart, self.power, self.label_dropout = apart, power, label_dropout
 
     def forward(self, batch: Batch) -> Tensor:
         path = self.estimand.path
@@ -172,7 +169,7 @@ class MeanFlowTerm(Term):
         eps = torch.randn_like(batch.x)
         x_t = path.noised(batch.x, eps, t)
         v = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
-        u, target = self._sides(x_t, t, s, v, forgetful(batch.cond, self.dropout))
+        u, target = self._sides(x_t, t, s, v, forgetful(batch.cond, self.label_dropout))
         error = (u - target).float().square().flatten(1).mean(1)
         self.watched = watched_by_noise(error)
         return error / (error.detach() + 1e-3) ** self.power
@@ -215,7 +212,7 @@ class MeanFlow(Objective):
         mean, std: of the logit of a time.
         apart: share of examples with ``s < t``.
         power: of the adaptive weight; 0 is the plain mean square, which alone is unbiased.
-        dropout: share of labels hidden in training.
+        label_dropout: share of labels hidden in training.
     """
 
     learns: ClassVar[type[Estimand]] = AverageVelocity
@@ -229,13 +226,13 @@ class MeanFlow(Objective):
         return f"hold the average velocity to the identity that defines it, without a teacher{weighted}"
 
     def __init__(
-        self, mean: float = -0.4, std: float = 1.0, apart: float = 0.5, power: float = 0.0, dropout: float = 0.1
+        self, mean: float = -0.4, std: float = 1.0, apart: float = 0.5, power: float = 0.0, label_dropout: float = 0.1
     ) -> None:
         super().__init__()
-        self.mean, self.std, self.apart, self.power, self.dropout = mean, std, apart, power, dropout
+        self.mean, self.std, self.apart, self.power, self.label_dropout = mean, std, apart, power, label_dropout
 
     def terms(self, estimand: AverageVelocity) -> Mapping[str, Term]:
-        term = MeanFlowTerm(estimand, self.mean, self.std, self.apart, self.power, self.dropout)
+        term = MeanFlowTerm(estimand, self.mean, self.std, self.apart, self.power, self.label_dropout)
         return {"mean-flow": term}
 
 
@@ -351,7 +348,7 @@ class TrajectoryDistillation(Objective, Staged):
         whole: share of pairs whose jump goes to the path's end.
         sigma_data: root mean square of the data.
         huber: ``c``.
-        dropout: share of labels hidden in training.
+        label_dropout: share of labels hidden in training.
     """
 
     learns: ClassVar[type[Estimand]] = AverageVelocity
@@ -375,14 +372,14 @@ class TrajectoryDistillation(Objective, Staged):
         whole: float = 0.3,
         sigma_data: float = 0.5,
         huber: float = 0.01,
-        dropout: float = 0.1,
+        label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
         if steps < 3:
             raise ValueError(f"a teacher's path takes at least 3 steps, not {steps}")
         self.teacher, self.share, self.steps, self.paths, self.kept = teacher, share, steps, paths, kept
         self.every, self.whole, self.sigma_data = every, whole, sigma_data
-        self.huber, self.dropout = huber, dropout
+        self.huber, self.label_dropout = huber, label_dropout
         space, event = teacher.space, teacher.estimand.event
         caption = () if space.caption is None else (space.caption,)
         self.conditional = space.caption is not None or space.classes is not None
@@ -412,7 +409,7 @@ class TrajectoryDistillation(Objective, Staged):
         self.count += 1
         if rest:
             return
-        cond = forgetful(batch.cond, self.dropout)
+        cond = forgetful(batch.cond, self.label_dropout)
         rows = torch.randint(len(batch.x), (self.paths,), device=batch.x.device)
         cond = None if cond is None or not self.conditional else cond[rows]
         denoiser, slot = _denoiser_of(self.teacher), done % self.kept
@@ -456,7 +453,7 @@ class ConsistencyDistillationTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         (objective,) = self.hold
-        path, cond = self.estimand.path, forgetful(batch.cond, objective.dropout)
+        path, cond = self.estimand.path, forgetful(batch.cond, objective.label_dropout)
         t, s = self._times(path, objective.steps, len(batch.x))
         t, s = t.to(batch.x.device), s.to(batch.x.device)
         x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
@@ -496,7 +493,7 @@ class ConsistencyDistillation(Objective, Staged):
         share: of the whole budget that the teacher is trained for.
         steps: of the grid.
         huber: ``c``.
-        dropout: share of labels hidden in training.
+        label_dropout: share of labels hidden in training.
     """
 
     learns: ClassVar[type[Estimand]] = ConsistencyFunction
@@ -506,10 +503,21 @@ class ConsistencyDistillation(Objective, Staged):
     formula = "min_θ E_t,x,ε ‖f_θ(x_t, t) − sg(f_θ(x_s, s))‖,  x_s: one step of the teacher from x_t"
 
     def __init__(
-        self, teacher: GenerativeModel, share: float = 0.5, steps: int = 18, huber: float = 0.01, dropout: float = 0.1
+        self,
+        teacher: GenerativeModel,
+        share: float = 0.5,
+        steps: int = 18,
+        huber: float = 0.01,
+        label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.teacher, self.share, self.steps, self.huber, self.dropout = teacher, share, steps, huber, dropout
+        self.teacher, self.share, self.steps, self.huber, self.label_dropout = (
+            teacher,
+            share,
+            steps,
+            huber,
+            label_dropout,
+        )
 
     def stages(self) -> Sequence[Stage]:
         """The teacher."""
@@ -605,19 +613,8 @@ class Renoised(Sampler):
         return x
 
 
-@final
-@dataclass(frozen=True)
-class NoDensity(Likelihood):
-    """None: samples drawn by jumps have no density that can be evaluated."""
-
-    needs: ClassVar[type[Estimand]] = ConsistencyFunction
-    kind = Kind.NONE
-    summary = (
-        "few-step samples have no tractable density; the density of the many-step ODE is that of a different model"
-    )
-
-    def __call__(self, estimand: ConsistencyFunction, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        return no_likelihood(len(batch.x), self.summary)
+NO_DENSITY = "few-step samples have no tractable density; the density of the many-step ODE is that of a different model"
+"""Why such a model has no likelihood."""
 
 
 # --- presets ----------------------------------------------------------------------------------------------------------
@@ -645,7 +642,7 @@ def _distilled(space: Space, size: str) -> GenerativeModel:
     steps, paths, kept = _held(space, size)
     objective = TrajectoryDistillation(teacher, steps=steps, paths=paths, kept=kept, sigma_data=_sigma_data(space))
     estimand = NetworkAverage(net, space.shape, EDM(), _sigma_data(space))
-    return GenerativeModel(space, codec, estimand, objective, Renoised(), NoDensity(), _student(space, size))
+    return GenerativeModel(space, codec, estimand, objective, Renoised(), NoDensity(NO_DENSITY), _student(space, size))
 
 
 def _consistency(space: Space, size: str) -> GenerativeModel:
@@ -654,7 +651,7 @@ def _consistency(space: Space, size: str) -> GenerativeModel:
     net, codec = network_of(space, preset)
     estimand = ConsistencyNetwork(net, space.shape, EDM(), _sigma_data(space))
     objective = ConsistencyDistillation(teacher)
-    return GenerativeModel(space, codec, estimand, objective, Renoised(), NoDensity(), _student(space, size))
+    return GenerativeModel(space, codec, estimand, objective, Renoised(), NoDensity(NO_DENSITY), _student(space, size))
 
 
 def _student(space: Space, size: str) -> Training:
@@ -670,24 +667,26 @@ def _mean_flow(space: Space, size: str) -> GenerativeModel:
     preset = SIZES[size]
     net, codec = network_of(space, preset, times=2)
     estimand = NetworkAverage(net, space.shape, RectifiedFlow(), _sigma_data(space))
-    return GenerativeModel(space, codec, estimand, MeanFlow(), Jumps(), NoDensity(), training_of(space, preset))
+    return GenerativeModel(
+        space, codec, estimand, MeanFlow(), Jumps(), NoDensity(NO_DENSITY), training_of(space, preset)
+    )
 
 
 _PAPERS = (
-    Reference(
+    Paper(
         "Luhman, Luhman",
         2021,
         "Knowledge Distillation in Iterative Generative Models for Improved Sampling Speed",
         "https://arxiv.org/abs/2101.02388",
     ),
-    Reference("Song, Dhariwal, Chen, Sutskever", 2023, "Consistency Models", "https://arxiv.org/abs/2303.01469"),
-    Reference(
+    Paper("Song, Dhariwal, Chen, Sutskever", 2023, "Consistency Models", "https://arxiv.org/abs/2303.01469"),
+    Paper(
         "Zheng et al.",
         2023,
         "Fast Sampling of Diffusion Models via Operator Learning",
         "https://arxiv.org/abs/2211.13449",
     ),
-    Reference("Geng et al.", 2025, "Mean Flows for One-step Generative Modeling", "https://arxiv.org/abs/2505.13447"),
+    Paper("Geng et al.", 2025, "Mean Flows for One-step Generative Modeling", "https://arxiv.org/abs/2505.13447"),
 )
 
 CARD = Card(

@@ -32,9 +32,10 @@ from fourfold.core import (
     Term,
     Training,
     forgetful,
-    no_likelihood,
 )
 from fourfold.estimands import Bijection, VectorField
+from fourfold.likelihoods import NoDensity
+from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.nn.coupling_stack import CouplingStack
 from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
@@ -43,7 +44,6 @@ from fourfold.nn.monotone import Affine, LogisticMixture, Monotone, Spline, Tria
 from fourfold.nn.tarflow import PatchStack, joined, patches, side
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paths import RectifiedFlow
-from fourfold.samplers.likelihood import ProbabilityFlow
 from fourfold.samplers.ode import Heun
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle
@@ -51,13 +51,12 @@ from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle
 __all__ = [
     "CARD",
     "AutoregressiveFlow",
+    "ChangeOfVariables",
     "ContinuousLikelihood",
     "CouplingFlow",
     "Denoised",
     "ExactDensity",
     "FreeVelocity",
-    "MaximumLikelihood",
-    "NoDensity",
     "NoiseThenMap",
     "TransformerFlow",
     "VariationalDequantisation",
@@ -237,19 +236,19 @@ def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -
 
 @final
 class LikelihoodTerm(Term):
-    """The one term of :class:`MaximumLikelihood`; every so often it watches ``inverse_error`` on a few examples."""
+    """The one term of :class:`ChangeOfVariables`; every so often it watches ``inverse_error`` on a few examples."""
 
     EVERY: ClassVar[int] = 500
     FEW: ClassVar[int] = 4
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: Bijection, hidden: float, noise: float) -> None:
+    def __init__(self, estimand: Bijection, label_dropout: float, noise: float) -> None:
         super().__init__([estimand])
-        self.estimand, self.hidden, self.noise, self._calls = estimand, hidden, noise, 0
+        self.estimand, self.label_dropout, self.noise, self._calls = estimand, label_dropout, noise, 0
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = forgetful(batch.cond, self.hidden)
+        cond = forgetful(batch.cond, self.label_dropout)
         x = batch.x + self.noise * torch.randn_like(batch.x) if self.noise else batch.x
         self._watch(x, cond)
         return -log_density(self.estimand, x, cond) / math.prod(self.estimand.event)
@@ -262,11 +261,11 @@ class LikelihoodTerm(Term):
 
 
 @final
-class MaximumLikelihood(Objective):
+class ChangeOfVariables(Objective):
     """``min -E log p(x | c) / dims``, in nats per dimension.
 
     Args:
-        hidden: share of labels hidden in training, so that the model can also be asked without one.
+        label_dropout: share of labels hidden in training, so that the model can also be asked without one.
         noise: standard deviation of Gaussian noise added in training. Samples get better once it is taken away again
             (:class:`Denoised`), but the density learned is then that of noised examples (Zhai et al. 2024).
     """
@@ -281,12 +280,12 @@ class MaximumLikelihood(Objective):
         noised = f", of examples with Gaussian noise of standard deviation {self.noise:g}" if self.noise else ""
         return f"maximise the log-likelihood{noised}, by the change of variables"
 
-    def __init__(self, hidden: float = 0.1, noise: float = 0.0) -> None:
+    def __init__(self, label_dropout: float = 0.1, noise: float = 0.0) -> None:
         super().__init__()
-        self.hidden, self.noise = hidden, noise
+        self.label_dropout, self.noise = label_dropout, noise
 
     def terms(self, estimand: Bijection) -> Mapping[str, Term]:
-        return {"likelihood": LikelihoodTerm(estimand, self.hidden, self.noise)}
+        return {"likelihood": LikelihoodTerm(estimand, self.label_dropout, self.noise)}
 
 
 @final
@@ -295,13 +294,13 @@ class VariationalTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: Bijection, dequantiser: nn.Module, levels: int, hidden: float) -> None:
+    def __init__(self, estimand: Bijection, dequantiser: nn.Module, levels: int, label_dropout: float) -> None:
         super().__init__([estimand, dequantiser])
-        self.estimand, self.dequantiser, self.levels, self.hidden = estimand, dequantiser, levels, hidden
+        self.estimand, self.dequantiser, self.levels, self.label_dropout = estimand, dequantiser, levels, label_dropout
         self._calls, self._error = 0, torch.zeros(())
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = forgetful(batch.cond, self.hidden)
+        cond = forgetful(batch.cond, self.label_dropout)
         z, log_q = requantised(self.dequantiser, batch.x, torch.randn_like(batch.x), self.levels)
         if self._calls % 500 == 0:
             self._error = inverse_error(self.estimand, z[:4], None if cond is None else cond[:4])
@@ -330,7 +329,7 @@ class VariationalLikelihood(Objective):
     Args:
         dequantiser: ``(x, eps) -> (u, log q(u | x))``.
         levels: of the images.
-        hidden: share of labels hidden in training.
+        label_dropout: share of labels hidden in training.
     """
 
     learns: ClassVar[type[Estimand]] = Bijection
@@ -339,12 +338,12 @@ class VariationalLikelihood(Objective):
     summary = "maximise a lower bound on the log-likelihood of integers, with a learned dequantiser q"
     formula = "max_θ,φ E_q_φ(u|x)[log p_θ(x + u) − log q_φ(u | x)]"
 
-    def __init__(self, dequantiser: nn.Module, levels: int, hidden: float = 0.1) -> None:
+    def __init__(self, dequantiser: nn.Module, levels: int, label_dropout: float = 0.1) -> None:
         super().__init__()
-        self.dequantiser, self.levels, self.hidden = dequantiser, levels, hidden
+        self.dequantiser, self.levels, self.label_dropout = dequantiser, levels, label_dropout
 
     def terms(self, estimand: Bijection) -> Mapping[str, Term]:
-        return {"likelihood": VariationalTerm(estimand, self.dequantiser, self.levels, self.hidden)}
+        return {"likelihood": VariationalTerm(estimand, self.dequantiser, self.levels, self.label_dropout)}
 
 
 @final
@@ -353,14 +352,14 @@ class ContinuousTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: VectorField, steps: int, kinetic: float, hidden: float) -> None:
+    def __init__(self, estimand: VectorField, steps: int, kinetic: float, label_dropout: float) -> None:
         super().__init__([estimand])
-        self.estimand, self.steps, self.kinetic, self.hidden = estimand, steps, kinetic, hidden
+        self.estimand, self.steps, self.kinetic, self.label_dropout = estimand, steps, kinetic, label_dropout
         self._calls, self._error = 0, torch.zeros(())
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
-        cond = forgetful(batch.cond, self.hidden)
+        cond = forgetful(batch.cond, self.label_dropout)
         signs = (torch.rand_like(batch.x) < 0.5) * 2.0 - 1
         z, log_det, energy = _solved(self.estimand, batch.x, cond, signs, self.steps)
         nats = log_det - (z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
@@ -387,7 +386,7 @@ class ContinuousLikelihood(Objective):
     Args:
         steps: solver steps, of four network evaluations each.
         kinetic: weight of the kinetic energy.
-        hidden: share of labels hidden in training.
+        label_dropout: share of labels hidden in training.
     """
 
     learns: ClassVar[type[Estimand]] = VectorField
@@ -401,12 +400,12 @@ class ContinuousLikelihood(Objective):
     def formula(self) -> str:
         return f"min_θ −log N(x₁; 0, I) − ∫ tr ∂v_θ/∂x dt + {self.kinetic:g}·∫ ‖v_θ‖² dt,  dx/dt = v_θ(x, t)"
 
-    def __init__(self, steps: int = 6, kinetic: float = 0.01, hidden: float = 0.1) -> None:
+    def __init__(self, steps: int = 6, kinetic: float = 0.01, label_dropout: float = 0.1) -> None:
         super().__init__()
-        self.steps, self.kinetic, self.hidden = steps, kinetic, hidden
+        self.steps, self.kinetic, self.label_dropout = steps, kinetic, label_dropout
 
     def terms(self, estimand: VectorField) -> Mapping[str, Term]:
-        return {"likelihood": ContinuousTerm(estimand, self.steps, self.kinetic, self.hidden)}
+        return {"likelihood": ContinuousTerm(estimand, self.steps, self.kinetic, self.label_dropout)}
 
 
 _STAGES = ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6))
@@ -520,19 +519,6 @@ class Denoised(Sampler):
 
 @final
 @dataclass(frozen=True)
-class NoDensity(Likelihood):
-    """None: a flow trained with Gaussian noise has the density of noised examples, which is not that of the data."""
-
-    needs: ClassVar[type[Estimand]] = Bijection
-    kind = Kind.NONE
-    summary = "the model is trained on noised examples, so its density is theirs and not the data's"
-
-    def __call__(self, estimand: Bijection, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
-        return no_likelihood(len(batch.x), self.summary)
-
-
-@final
-@dataclass(frozen=True)
 class ExactDensity(Likelihood):
     """``log p(x) = log N(z; 0, I) + log |det dz/dx|``: exact for reals."""
 
@@ -576,6 +562,10 @@ class VariationalDequantisation(Likelihood):
         return log_density(estimand, z, batch.cond) - log_q
 
 
+NO_DENSITY = "the model is trained on noised examples, so its density is theirs and not the data's"
+"""Why such a model has no likelihood."""
+
+
 # --- presets ----------------------------------------------------------------------------------------------------------
 
 
@@ -594,13 +584,13 @@ def _only_vectors(space: Space, least: int, what: str) -> Vectors:
 def _vectors(space: Vectors, estimand: Bijection, training: Training) -> GenerativeModel:
     """The parts that all flows of vectors share."""
     return GenerativeModel(
-        space, Standardised(space), estimand, MaximumLikelihood(), NoiseThenMap(), ExactDensity(), training
+        space, Standardised(space), estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), training
     )
 
 
-def _autoregressive(space: Vectors, map: Monotone, size: tuple[int, int, int], waves: int, drop: float) -> Bijection:
+def _autoregressive(space: Vectors, map: Monotone, size: tuple[int, int, int], waves: int, dropout: float) -> Bijection:
     width, blocks, layers = size
-    net = MaskedStack(space.dim, map.values, width, blocks, layers, waves, space.classes, drop)
+    net = MaskedStack(space.dim, map.values, width, blocks, layers, waves, space.classes, dropout)
     return AutoregressiveFlow(net, map, space.dim)
 
 
@@ -678,9 +668,9 @@ def _images(space: Space, estimand: Callable[[Images], Bijection], noise: float 
         space,
         Dequantised(space),
         estimand(space),
-        MaximumLikelihood(noise=noise),
+        ChangeOfVariables(noise=noise),
         Denoised(noise) if noise else NoiseThenMap(),
-        NoDensity() if noise else ExactDensity(),
+        NoDensity(NO_DENSITY) if noise else ExactDensity(),
         Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2),
     )
 

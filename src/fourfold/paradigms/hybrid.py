@@ -42,21 +42,22 @@ from fourfold.core import (
     forgetful,
 )
 from fourfold.estimands import Pushforward
+from fourfold.likelihoods import NoDensity
+from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.nn.dit import DiT
 from fourfold.nn.resnet import ResMLP, ResNetCritic
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.nn.unet import UNet
 from fourfold.paradigms import flow
-from fourfold.paradigms.adversarial import AdversarialGame, CriticTerm, NoDensity, OnePass, ZeroCentred
+from fourfold.paradigms.adversarial import NO_DENSITY, AdversarialGame, CriticTerm, OnePass, ZeroCentred
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.paradigms.diffusion import Denoising, Preconditioned, denoising
 from fourfold.paradigms.latent import CodeDecoder, QuantisedDecoder, convolutional, fsq, kl_autoencoder, vq
 from fourfold.paths import EDM, broadcast, time_at
-from fourfold.samplers.likelihood import ProbabilityFlow
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Vectors
-from fourfold.vocabulary import Card, Paradigm, Principle, Reference
+from fourfold.vocabulary import Card, Paper, Paradigm, Principle
 
 __all__ = ["CARDS", "DistilledGame", "Student", "behind"]
 
@@ -176,7 +177,7 @@ def latent_autoregressive(
 def latent_flow(space: Space, size: str) -> GenerativeModel:
     """A variational autoencoder whose prior is a coupling flow, trained when the codes are (Chen et al. 2017).
 
-    Reference: Chen et al. 2017, Variational Lossy Autoencoder (https://arxiv.org/abs/1611.02731), where both are trained
+    Paper: Chen et al. 2017, Variational Lossy Autoencoder (https://arxiv.org/abs/1611.02731), where both are trained
     together.
 
     Raises:
@@ -230,7 +231,7 @@ class DistilledGame(Objective, Staged):
     The teacher's denoiser moves a noised sample to where the data is likely; the critic sees what is left. With ``s = sigma_t
     / alpha_t``: ``w = 1 / (s^2 + sigma_data^2)`` and ``log s ~ N(mean, std^2)``.
 
-    Reference: Sauer, Lorenz, Blattmann, Rombach 2023, Adversarial Diffusion Distillation
+    Paper: Sauer, Lorenz, Blattmann, Rombach 2023, Adversarial Diffusion Distillation
     (https://arxiv.org/abs/2311.17042).
 
     Args:
@@ -291,7 +292,7 @@ class StudentTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         ((objective, teacher),) = self._held
-        game, cond = objective.game, forgetful(batch.cond, objective.game.drop if self.training else 0.0)
+        game, cond = objective.game, forgetful(batch.cond, objective.game.label_dropout if self.training else 0.0)
         fake = self.generator(torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device), cond)
         correction = self._correction(fake, cond, objective, teacher)
         spread = [x.detach().var(0, correction=0).sum() for x in (fake, batch.x)]
@@ -352,17 +353,17 @@ def adversarial_student(space: Space, size: str) -> GenerativeModel:
     game = AdversarialGame(critic, penalty=ZeroCentred(0.1), every=every)
     objective = DistilledGame(teacher, game, chosen.weight, share=chosen.share)
     student = Student(own.estimand, chosen.sigma)
-    return GenerativeModel(space, own.codec, student, objective, OnePass(), NoDensity(), chosen.training)
+    return GenerativeModel(space, own.codec, student, objective, OnePass(), NoDensity(NO_DENSITY), chosen.training)
 
 
 _DIFFUSED_CODES = (
-    Reference(
+    Paper(
         "Vahdat, Kreis, Kautz",
         2021,
         "Score-based Generative Modeling in Latent Space",
         "https://arxiv.org/abs/2106.05931",
     ),
-    Reference(
+    Paper(
         "Rombach, Blattmann, Lorenz, Esser, Ommer",
         2022,
         "High-Resolution Image Synthesis with Latent Diffusion Models",
@@ -370,19 +371,19 @@ _DIFFUSED_CODES = (
     ),
 )
 _PREDICTED_CODES = (
-    Reference(
+    Paper(
         "van den Oord, Vinyals, Kavukcuoglu",
         2017,
         "Neural Discrete Representation Learning",
         "https://arxiv.org/abs/1711.00937",
     ),
-    Reference(
+    Paper(
         "Esser, Rombach, Ommer",
         2021,
         "Taming Transformers for High-Resolution Image Synthesis",
         "https://arxiv.org/abs/2012.09841",
     ),
-    Reference(
+    Paper(
         "Mentzer, Minnen, Agustsson, Tschannen",
         2024,
         "Finite Scalar Quantization: VQ-VAE Made Simple",
@@ -390,8 +391,8 @@ _PREDICTED_CODES = (
     ),
 )
 _FLOWED_CODES = (
-    Reference("Chen et al.", 2017, "Variational Lossy Autoencoder", "https://arxiv.org/abs/1611.02731"),
-    Reference(
+    Paper("Chen et al.", 2017, "Variational Lossy Autoencoder", "https://arxiv.org/abs/1611.02731"),
+    Paper(
         "Papamakarios et al.",
         2021,
         "Normalizing Flows for Probabilistic Modeling and Inference",
@@ -399,13 +400,13 @@ _FLOWED_CODES = (
     ),
 )
 _STUDENTS = (
-    Reference(
+    Paper(
         "Sauer, Lorenz, Blattmann, Rombach",
         2023,
         "Adversarial Diffusion Distillation",
         "https://arxiv.org/abs/2311.17042",
     ),
-    Reference(
+    Paper(
         "Yin et al.",
         2024,
         "Improved Distribution Matching Distillation for Fast Image Synthesis",

@@ -109,7 +109,7 @@ class DiscretisedLogistics(Observation):
     level take all that lies beyond them, so the masses sum to 1. Pixels and channels are independent given ``z``.
     Differences are taken in logarithms, by ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass underflows.
 
-    Reference: Salimans, Karpathy, Chen, Kingma 2017, PixelCNN++ (https://arxiv.org/abs/1701.05517).
+    Paper: Salimans, Karpathy, Chen, Kingma 2017, PixelCNN++ (https://arxiv.org/abs/1701.05517).
 
     Args:
         logits, mu, log_scale: mixture parameters, ``(B, K, *event)``.
@@ -451,7 +451,7 @@ class VariationalBound(Inference):
         encoder: examples (and labels) to the evidence that the decoder explains.
         free_nats: divergence of each part of the code of each example that costs nothing.
         beta: weight of the divergence.
-        drop: share of labels hidden while training, so that the model can also be asked without one.
+        label_dropout: share of labels hidden while training, so that the model can also be asked without one.
         warm: steps in which the weight rises.
     """
 
@@ -472,10 +472,16 @@ class VariationalBound(Inference):
         return f"max_θ,φ E_q_φ(u|x)[log p_θ(x | u)] − {beta}{kl}"
 
     def __init__(
-        self, encoder: nn.Module, free_nats: float = 1.0, beta: float = 1.0, drop: float = 0.1, warm: int = 0
+        self, encoder: nn.Module, free_nats: float = 1.0, beta: float = 1.0, label_dropout: float = 0.1, warm: int = 0
     ) -> None:
         super().__init__()
-        self.encoder, self.free_nats, self.beta, self.drop, self.warm = encoder, free_nats, beta, drop, warm
+        self.encoder, self.free_nats, self.beta, self.label_dropout, self.warm = (
+            encoder,
+            free_nats,
+            beta,
+            label_dropout,
+            warm,
+        )
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def terms(self, estimand: CodedDecoder) -> Mapping[str, Term]:
@@ -504,15 +510,15 @@ class BoundTerm(Term):
         self.decoder, self.objective = decoder, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        found = _explained(self.decoder, self.objective.encoder, batch, self.objective.drop)
+        found = _explained(self.decoder, self.objective.encoder, batch, self.objective.label_dropout)
         log_likelihood = found.observation.log_prob(batch.x)
         self.watched = _watched(self.decoder, found, log_likelihood)
         return _negative_bound(found, log_likelihood, self.objective.weight(), self.objective.free_nats)
 
 
-def _explained(decoder: CodedDecoder, encoder: nn.Module, batch: Batch, drop: float) -> Explanation:
+def _explained(decoder: CodedDecoder, encoder: nn.Module, batch: Batch, label_dropout: float) -> Explanation:
     """A draw of every example's code, a share of the labels hidden."""
-    x, cond = batch.x, forgetful(batch.cond, drop)
+    x, cond = batch.x, forgetful(batch.cond, label_dropout)
     return decoder.explain(encoder(x, cond), encoder, cond, lambda *s: torch.randn(len(x), *s, device=x.device))
 
 
@@ -547,13 +553,13 @@ class PerceptualBound(Inference):
     ratio of the two gradients' norms at the reconstruction, so that neither part drowns the other (Esser, Rombach, Ommer
     2021, https://arxiv.org/abs/2012.09841). The third part of the critic's loss approximates the penalty R1.
 
-    Reference: Rombach, Blattmann, Lorenz, Esser, Ommer 2022, High-Resolution Image Synthesis with Latent Diffusion Models
+    Paper: Rombach, Blattmann, Lorenz, Esser, Ommer 2022, High-Resolution Image Synthesis with Latent Diffusion Models
     (https://arxiv.org/abs/2112.10752).
 
     Args:
         encoder: examples (and labels) to the evidence that the decoder explains.
         critic: images to numbers of patches and features.
-        beta, free_nats, drop: as in :class:`VariationalBound`.
+        beta, free_nats, label_dropout: as in :class:`VariationalBound`.
         adversarial: the weight of critic and features against the likelihood, as a ratio of gradients.
         feature: weight of the features against the critic's numbers.
         gamma: weight of the critic's penalty.
@@ -579,14 +585,20 @@ class PerceptualBound(Inference):
         critic: PatchCritic,
         beta: float = 0.1,
         free_nats: float = 0.0,
-        drop: float = 0.1,
+        label_dropout: float = 0.1,
         adversarial: float = 0.3,
         feature: float = 3.0,
         gamma: float = 10.0,
         start: int = 300,
     ) -> None:
         super().__init__()
-        self.encoder, self.critic, self.beta, self.free_nats, self.drop = encoder, critic, beta, free_nats, drop
+        self.encoder, self.critic, self.beta, self.free_nats, self.label_dropout = (
+            encoder,
+            critic,
+            beta,
+            free_nats,
+            label_dropout,
+        )
         self.adversarial, self.feature, self.gamma, self.start = adversarial, feature, gamma, start
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
@@ -605,7 +617,10 @@ class PerceptualTerm(Term):
         self.latest: tuple[Tensor, Tensor] | None = None
 
     def forward(self, batch: Batch) -> Tensor:
-        found, settings = _explained(self.decoder, self.objective.encoder, batch, self.objective.drop), self.objective
+        found, settings = (
+            _explained(self.decoder, self.objective.encoder, batch, self.objective.label_dropout),
+            self.objective,
+        )
         log_likelihood = found.observation.log_prob(batch.x)
         self.watched = _watched(self.decoder, found, log_likelihood)
         loss = _negative_bound(found, log_likelihood, settings.beta, settings.free_nats)
@@ -681,7 +696,7 @@ class PatchTerm(Term):
         """The reconstructions of this very batch: remembered, or made."""
         if self.bound.latest is not None and self.bound.latest[0] is batch.x:
             return self.bound.latest[1]
-        found = _explained(self.bound.decoder, self.objective.encoder, batch, self.objective.drop)
+        found = _explained(self.bound.decoder, self.objective.encoder, batch, self.objective.label_dropout)
         return _centre(found.observation)
 
 
@@ -814,7 +829,7 @@ class ImportanceWeighted(Likelihood):
 
     Its variance is the delta method's: that of the mean weight, relative to it.
 
-    Reference: Burda, Grosse, Salakhutdinov 2016, Importance Weighted Autoencoders (https://arxiv.org/abs/1509.00519).
+    Paper: Burda, Grosse, Salakhutdinov 2016, Importance Weighted Autoencoders (https://arxiv.org/abs/1509.00519).
     """
 
     needs = CodedDecoder

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fourfold.core import Noise, Part
 from fourfold.estimands import Reference
 
-__all__ = ["Bernoulli", "GaussianMixture", "Normal"]
+__all__ = ["Bernoulli", "FittedMixture", "Normal"]
 
 
 @final
@@ -37,7 +37,7 @@ class Normal(Part, Reference):
 
 
 @final
-class GaussianMixture(Part, Reference):
+class FittedMixture(Part, Reference):
     """``w N(0, wide^2 I) + (1 - w) sum_k pi_k N(mu_k, (P_k^T P_k)^-1)`` with learned ``pi, mu, P`` (lower triangular).
 
     The fixed wide part keeps ``p / q`` bounded wherever the rest has missed the data (a defensive mixture: Hesterberg 1995,

@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
+from fourfold.likelihoods.annealing import LogZ, bracket_log_z
 
 from fourfold.core import Noise
 from fourfold.data.densities import GaussianMixture as Mixture
@@ -13,10 +15,8 @@ from fourfold.estimands import Energy, NoisedEnergy
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.paradigms.energy import RestrictedBoltzmann
 from fourfold.paths import EDM
-from fourfold.samplers.ais import LogZ, bracket_log_z
 from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import MALA, Langevin
-from fourfold.samplers.reference import Bernoulli, GaussianMixture, Normal
 
 COVARIANCE = torch.tensor([[0.5, 0.3], [0.3, 0.4]])
 SHARES, FAR = [0.3, 0.7], [[-4.0, 0.0], [4.0, 1.0]]
@@ -145,7 +145,7 @@ def test_block_gibbs_leaves_the_distribution_as_it_is(b):
 
 def test_references_are_normalised_and_draw_what_they_say():
     torch.manual_seed(1)
-    mixture = GaussianMixture(2, 3)
+    mixture = FittedMixture(2, 3)
     for p in mixture.parameters():
         p.data.add_(0.4 * torch.randn_like(p))
     axis = torch.linspace(-12, 12, 400)

@@ -4,14 +4,7 @@ import math
 
 import pytest
 import torch
-from torch import nn
-
-from fourfold.core import Noise, Part, configuration, construct, count_evaluations, view
-from fourfold.data.oracles import GaussianTransport, MixtureDenoiser
-from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
-from fourfold.paradigms import build
-from fourfold.paths import EDM, VE, VP, RectifiedFlow
-from fourfold.samplers.guidance import (
+from fourfold.estimands.guidance import (
     AutoGuided,
     ClassifierGuided,
     Guided,
@@ -20,6 +13,13 @@ from fourfold.samplers.guidance import (
     classifier_free,
     guided,
 )
+from torch import nn
+
+from fourfold.core import Noise, Part, configuration, construct, count_evaluations, view
+from fourfold.data.oracles import GaussianTransport, MixtureDenoiser
+from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
+from fourfold.paradigms import build
+from fourfold.paths import EDM, VE, VP, RectifiedFlow
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Vectors
 

@@ -1,0 +1,54 @@
+"""The nouns: every paradigm is trained, sampled and scored through these classes, and nothing else.
+
+A generative system is identified by two answers: its training objective (:class:`Objective`, which learns an
+:class:`Estimand`) and its sampling procedure (:class:`Sampler`, which needs one). :class:`GenerativeModel` holds both,
+and refuses to exist when they do not fit.
+"""
+
+from fourfold.core.codec import CachedCodec, Codec, Measure
+from fourfold.core.conditions import Batch, Condition, decode_captions, encode_captions, forgetful
+from fourfold.core.configuration import Part, configuration, construct, strangers
+from fourfold.core.edges import register_paradigm, register_view, view
+from fourfold.core.estimand import Estimand
+from fourfold.core.evaluations import Evaluations, count_evaluations
+from fourfold.core.likelihood import Likelihood, LogProb, no_likelihood
+from fourfold.core.model import GenerativeModel
+from fourfold.core.noise import Noise
+from fourfold.core.objective import Objective, Term
+from fourfold.core.sampler import Sampler
+from fourfold.core.space import Space
+from fourfold.core.stages import Stage, Staged
+from fourfold.core.training import Training
+
+__all__ = [
+    "Batch",
+    "CachedCodec",
+    "Codec",
+    "Condition",
+    "Estimand",
+    "Evaluations",
+    "GenerativeModel",
+    "Likelihood",
+    "LogProb",
+    "Measure",
+    "Noise",
+    "Objective",
+    "Part",
+    "Sampler",
+    "Space",
+    "Stage",
+    "Staged",
+    "Term",
+    "Training",
+    "configuration",
+    "construct",
+    "count_evaluations",
+    "decode_captions",
+    "encode_captions",
+    "forgetful",
+    "no_likelihood",
+    "register_paradigm",
+    "register_view",
+    "strangers",
+    "view",
+]

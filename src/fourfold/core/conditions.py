@@ -1,0 +1,97 @@
+"""Batches, and what examples are conditioned on: class labels or captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from fourfold.core.space import Space
+
+__all__ = ["Batch", "Condition", "decode_captions", "encode_captions", "forgetful"]
+
+
+class Batch(NamedTuple):
+    """Encoded examples and what they are conditioned on."""
+
+    x: Tensor
+    """``(B, *event)``, as the codec encodes them."""
+    cond: Tensor | None = None
+    """``(B,)`` class labels, where -1 is "unknown", or ``(B, L)`` bytes of captions padded with -1, where a row of only -1
+    is "unknown"; ``None`` is "all unknown"."""
+
+
+def forgetful(cond: Tensor | None, share: float) -> Tensor | None:
+    """Labels or captions, each replaced by -1 ("unknown") with probability ``share``, so that one network learns both."""
+    if cond is None or share == 0:
+        return cond
+    hidden = torch.rand(len(cond), *[1] * (cond.ndim - 1), device=cond.device) < share
+    return torch.where(hidden, -1, cond)
+
+
+Condition: TypeAlias = int | str | Sequence[str] | Tensor | None
+"""What a sample is conditioned on: a label or caption for all, one for each, or nothing."""
+
+
+def encode_captions(captions: Sequence[str], length: int) -> Tensor:
+    """The UTF-8 bytes of captions, ``(B, length)`` int64, padded with -1; an empty caption is "unknown".
+
+    Raises:
+        ValueError: for a caption of more than ``length`` bytes.
+    """
+    codes = torch.full((len(captions), length), -1)
+    for i, caption in enumerate(captions):
+        content = caption.encode()
+        if len(content) > length:
+            raise ValueError(f"caption {caption[:40]!r}... has {len(content)} bytes, more than {length}: shorten it")
+        codes[i, : len(content)] = torch.tensor(list(content), dtype=torch.long)
+    return codes
+
+
+def decode_captions(codes: Tensor) -> list[str]:
+    """The captions whose bytes are the rows of ``(B, L)``; "unknown" is the empty string."""
+    return [bytes(code for code in row if code >= 0).decode(errors="replace") for row in codes.tolist()]
+
+
+def condition_codes(space: Space, n: int, cond: Condition, device: torch.device) -> Tensor | None:
+    """What ``n`` samples of a space are conditioned on: labels ``(n,)``, bytes of captions ``(n, L)``, or nothing.
+
+    Raises:
+        ValueError: for n < 1, or labels or captions that the space does not have.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1, not {n}")
+    if cond is None:
+        return None
+    if space.caption is not None:
+        return _captions(n, cond, space.caption).to(device)
+    if space.classes is None:
+        raise ValueError("cond was given, but this model is unconditional: leave cond out")
+    return _class_labels(n, cond, space.classes).to(device)
+
+
+def _class_labels(n: int, cond: Condition, classes: int) -> Tensor:
+    """``n`` labels, ``(n,)`` int64."""
+    if isinstance(cond, str) or (isinstance(cond, Sequence) and any(isinstance(c, str) for c in cond)):
+        raise ValueError(f"this model is conditioned on class labels 0 .. {classes - 1}, not on text: give numbers")
+    labels = torch.as_tensor(cond, dtype=torch.long)
+    labels = labels.expand(n) if labels.ndim == 0 else labels
+    if labels.shape != (n,) or int(labels.min()) < -1 or int(labels.max()) >= classes:
+        raise ValueError(f"cond must be a label or {n} labels between 0 and {classes - 1} (-1: unknown)")
+    return labels
+
+
+def _captions(n: int, cond: Condition, length: int) -> Tensor:
+    """The bytes of ``n`` captions, ``(n, length)`` int64."""
+    if isinstance(cond, str):
+        return encode_captions([cond], length).expand(n, -1)
+    if isinstance(cond, Tensor) and cond.ndim == 2 and len(cond) == n and not cond.is_floating_point():
+        if cond.shape[1] <= length and (not cond.numel() or (int(cond.min()) >= -1 and int(cond.max()) <= 255)):
+            return cond.long()
+    elif isinstance(cond, Sequence) and len(cond) == n and all(isinstance(c, str) for c in cond):
+        return encode_captions(cond, length)
+    raise ValueError(
+        f"this model is conditioned on captions: give cond a text, or {n} texts, of at most {length} bytes"
+    )

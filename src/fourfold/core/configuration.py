@@ -1,0 +1,181 @@
+"""Configuration: a part is rebuilt from its constructor's arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+from fourfold.core.renamed import renamed_arguments, renamed_class
+
+__all__ = ["Part", "configuration", "construct", "show", "strangers"]
+
+
+MODE = "training"
+"""The attribute in which ``nn.Module`` keeps whether it trains: it is no configuration, whatever an argument is called."""
+
+
+class Part:
+    """Remembers its constructor's arguments, which are its whole configuration, and is frozen in them.
+
+    After construction an attribute that has the name of an argument can no longer be set: the configuration would not
+    be that of the part (see :func:`configuration`).
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "__init__" in cls.__dict__:
+            setattr(cls, "__init__", _remembering(cls.__dict__["__init__"]))  # noqa: B010
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that the constructor was called with, defaults included."""
+        return dict(self.__dict__.get("_arguments", {}))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.__dict__.get("_built") and name in self.__dict__["_arguments"] and name != MODE:
+            raise AttributeError(
+                f"{type(self).__name__}.{name} is configuration, which is frozen: construct the part anew with {name}=..."
+            )
+        super().__setattr__(name, value)
+
+
+def _remembering(init: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a constructor so that the outermost call records its bound arguments, and freezes them at its end."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> None:
+        if "_arguments" in self.__dict__:
+            init(self, *args, **kwargs)
+            return
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        self.__dict__["_arguments"] = {k: _frozen(v) for k, v in list(bound.arguments.items())[1:]}
+        init(self, *args, **kwargs)
+        self.__dict__["_built"] = True
+
+    return wrapper
+
+
+def _frozen(value: Any) -> Any:
+    """A list as a tuple, and a copy of a mapping: what the caller changes later is no configuration."""
+    if isinstance(value, list):
+        return tuple(map(_frozen, value))
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def configuration(part: Any) -> Any:
+    """Return the JSON value that :func:`construct` turns back into an equal part.
+
+    A part is written as ``{"type": "module:Class", "args": {...}}``; numbers, strings, ``None`` and sequences as
+    themselves. Store tensors in buffers instead, which are saved as weights.
+
+    Raises:
+        TypeError: for a value that is none of these.
+    """
+    if part is None or isinstance(part, (bool, int, float, str)):
+        return part
+    if isinstance(part, (list, tuple)):
+        return [configuration(item) for item in part]
+    if isinstance(part, Mapping):
+        return {str(key): configuration(value) for key, value in part.items()}
+    kind = type(part)
+    return {
+        "type": f"{kind.__module__}:{kind.__qualname__}",
+        "args": {key: configuration(value) for key, value in _arguments(part).items()},
+    }
+
+
+def _arguments(part: Any) -> dict[str, Any]:
+    """The constructor's arguments of a part or of a dataclass."""
+    if dataclasses.is_dataclass(part):
+        return {f.name: getattr(part, f.name) for f in dataclasses.fields(part) if f.init}
+    if isinstance(part, Part):
+        return part.arguments()
+    raise TypeError(f"{type(part).__name__} cannot be written to model.json: make it a Part or a dataclass")
+
+
+def show(part: Any) -> str:
+    """A part as the call that makes it."""
+    if isinstance(part, Part):
+        arguments = ", ".join(f"{key}={show(value)}" for key, value in _arguments(part).items())
+        return f"{type(part).__name__}({arguments})"
+    return repr(part)
+
+
+def construct(value: Any, trust: Sequence[type] = ()) -> Any:
+    """Build the part that :func:`configuration` wrote; sequences become tuples.
+
+    Only classes of fourfold, of packages registered under the entry-point group ``fourfold.paradigms``, and those of
+    ``trust`` are called, so a ``model.json`` from elsewhere runs no foreign code.
+
+    Args:
+        value: a JSON value.
+        trust: further classes that it may name: those of a script, or of a package that is not registered.
+
+    Raises:
+        ValueError: if the value names anything else.
+    """
+    if isinstance(value, list):
+        return tuple(construct(item, trust) for item in value)
+    if not isinstance(value, dict):
+        return value
+    if "type" not in value or "args" not in value:
+        return {key: construct(item, trust) for key, item in value.items()}
+    kind = _resolve(value["type"], trust)
+    return kind(**{key: construct(item, trust) for key, item in renamed_arguments(kind, value["args"]).items()})
+
+
+def _resolve(name: Any, trust: Sequence[type]) -> Any:
+    """The part that ``module:Class`` names, if its package may be imported and defines it."""
+    for kind in trust:
+        if name in (f"{kind.__module__}:{kind.__qualname__}", f"__main__:{kind.__qualname__}"):
+            return kind
+    name = renamed_class(name) if isinstance(name, str) else name
+    match = re.fullmatch(r"(\w+)((?:\.\w+)*):(\w+)", name, re.ASCII) if isinstance(name, str) else None
+    if match is None or "__main__" in match[2]:
+        raise ValueError(f"{name!r} does not name a class of a module")
+    if match[1] == "__main__":
+        raise ValueError(
+            f"{name!r} is a class of the script that trained: give it, as in Run.load(folder, trust=[Net])"
+        )
+    if not _may_be_imported(match[1]):
+        raise ValueError(
+            f"{name!r} belongs neither to fourfold nor to a package that is registered under 'fourfold.paradigms': was "
+            "the file changed, or is such a package missing? A class of your own is given by Run.load(folder, trust=[Net])"
+        )
+    found = getattr(importlib.import_module(match[1] + match[2]), match[3], None)
+    if not (isinstance(found, type) and (issubclass(found, Part) or dataclasses.is_dataclass(found))):
+        raise ValueError(f"{name!r} is not a part of a model")
+    if found.__module__.partition(".")[0] != match[1]:  # such as a class of torch that a module of fourfold imports
+        raise ValueError(f"{name!r} is defined elsewhere, in {found.__module__}")
+    return found
+
+
+def _may_be_imported(package: str) -> bool:
+    """Whether classes of a package are constructed without being asked for."""
+    return package == "fourfold" or package in _third_parties()
+
+
+def strangers(value: Any) -> list[str]:
+    """The classes of a :func:`configuration` that :func:`construct` builds only if they are trusted."""
+    if isinstance(value, list):
+        return [name for item in value for name in strangers(item)]
+    if not isinstance(value, dict):
+        return []
+    own = []
+    if "type" in value and "args" in value:
+        package, _, name = value["type"].partition(":")
+        known = "." not in name and _may_be_imported(package.partition(".")[0])
+        own = [] if known else [value["type"]]
+    return list(dict.fromkeys([*own, *strangers(list(value.values()))]))
+
+
+def _third_parties() -> set[str]:
+    """The top-level packages registered under the entry-point group ``fourfold.paradigms``."""
+    return {point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="fourfold.paradigms")}

@@ -1,0 +1,101 @@
+"""The typed edges between parts: views of estimands, and the table from which a paradigm follows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from fourfold.core.estimand import E, Estimand
+from fourfold.core.likelihood import Likelihood
+from fourfold.core.objective import Objective
+from fourfold.core.sampler import Sampler
+from fourfold.vocabulary import Paradigm, Principle
+
+__all__ = ["register_paradigm", "register_view", "view"]
+
+
+VIEWS: dict[tuple[type[Estimand], type[Estimand]], Callable[[Any], Estimand]] = {}
+
+
+PARADIGMS: dict[tuple[type[Estimand], Principle], Paradigm] = {}
+
+
+def register_view(source: type[Estimand], target: type[Estimand]) -> Callable[[Callable[[Any], Estimand]], Any]:
+    """Register the decorated callable as the view of ``source`` as ``target`` (compare ``register_kl`` in torch)."""
+
+    def register(function: Callable[[Any], Estimand]) -> Callable[[Any], Estimand]:
+        VIEWS[source, target] = function
+        return function
+
+    return register
+
+
+def route(source: type, target: type) -> list[Callable[[Any], Estimand]] | None:
+    """The shortest chain of views from one type to another, or ``None``."""
+    queue: deque[tuple[type, list[Callable[[Any], Estimand]]]] = deque([(source, [])])
+    seen: set[type] = {source}
+    while queue:
+        kind, chain = queue.popleft()
+        if issubclass(kind, target):
+            return chain
+        for (start, end), function in VIEWS.items():
+            if issubclass(kind, start) and end not in seen:
+                seen.add(end)
+                queue.append((end, [*chain, function]))
+    return None
+
+
+def view(estimand: Estimand, needs: type[E]) -> E:
+    """Return ``estimand`` seen as what is needed: itself, or a module that wraps it and shares its weights.
+
+    Raises:
+        TypeError: if no chain of registered views leads there; both names are in the message.
+    """
+    chain = route(type(estimand), needs)
+    if chain is None:
+        raise TypeError(f"{type(estimand).__name__} cannot be seen as {needs.__name__}")
+    for function in chain:
+        estimand = function(estimand)
+    assert isinstance(estimand, needs)
+    return estimand
+
+
+def register_paradigm(estimand: type[Estimand], principle: Principle, paradigm: Paradigm) -> None:
+    """Enter a cell of the table from which a model's paradigm follows."""
+    PARADIGMS[estimand, principle] = paradigm
+
+
+def paradigm_of(estimand: type[Estimand], principle: Principle) -> Paradigm:
+    """The paradigm of a cell of the table: of the estimand's type or the nearest one above it.
+
+    Raises:
+        LookupError: if that cell is empty.
+    """
+    for kind in estimand.__mro__:
+        if (kind, principle) in PARADIGMS:
+            return PARADIGMS[kind, principle]
+    raise LookupError(f"no paradigm is known for ({estimand.__name__}, {principle})")
+
+
+def check_edges(estimand: Estimand, objective: Objective, sampler: Sampler, likelihood: Likelihood) -> None:
+    """Refuse parts that do not fit together.
+
+    Raises:
+        TypeError: with the names of both parts.
+    """
+    learns = objective.learns
+    if not isinstance(estimand, learns):
+        raise TypeError(f"{type(objective).__name__} learns a {learns.__name__}, but got a {type(estimand).__name__}")
+    for source, target in VIEWS:
+        if isinstance(estimand, source) and not issubclass(learns, source):
+            raise TypeError(
+                f"{type(objective).__name__} learns a {learns.__name__}, but {type(estimand).__name__} claims "
+                f"to be a {source.__name__}, whose view as {target.__name__} would not be what was learned"
+            )
+    for part in (sampler, likelihood):
+        if route(type(estimand), part.needs) is None:
+            raise TypeError(
+                f"{type(part).__name__} needs a {part.needs.__name__}, but {type(objective).__name__} "
+                f"learns a {learns.__name__}, which cannot be seen as one"
+            )

@@ -1,0 +1,33 @@
+"""Modules with a mathematical meaning."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import ClassVar, TypeVar
+
+from torch import nn
+
+from fourfold.core.configuration import Part
+from fourfold.vocabulary import Cost
+
+__all__ = ["E", "Estimand"]
+
+
+E = TypeVar("E", bound="Estimand")
+
+
+class Estimand(Part, nn.Module, ABC):
+    """A module with a mathematical meaning, independent of how it was learned.
+
+    It reaches its network through a child module named ``net``, whose calls :func:`count_evaluations` counts, and
+    ``event`` is the shape of one encoded example. Time ``t`` and labels come as ``(B,)``. ``cost`` is given where drawing
+    a sample obeys another law than the sampler's; like that one, it is checked by counting.
+    """
+
+    event: tuple[int, ...]
+    cost: ClassVar[Cost | None] = None
+
+    @property
+    def summary(self) -> str:
+        """What it represents, as a noun in plain English: "the score of ..."; empty: what its paradigm's do."""
+        return ""

@@ -1,0 +1,45 @@
+"""Counts of network evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from fourfold.core.estimand import Estimand
+
+__all__ = ["Evaluations", "count_evaluations"]
+
+
+class Evaluations:
+    """Counts rows sent through an estimand's network: divided by samples, the network evaluations of one sample.
+
+    A network of which one call runs a part says which, by an attribute ``share`` in (0, 1].
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0.0
+        self.calls = 0
+
+
+@contextmanager
+def count_evaluations(estimand: nn.Module) -> Iterator[Evaluations]:
+    """Count the evaluations of every ``net`` inside an estimand by a forward hook, while the context is open."""
+    count = Evaluations()
+
+    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        count.rows += tensors[0].shape[0] * getattr(module, "share", 1.0) if tensors else 0
+        count.calls += 1
+
+    nets = {getattr(module, "net", None) for module in estimand.modules() if isinstance(module, Estimand)}
+    handles = [
+        net.register_forward_hook(hook) for net in nets if isinstance(net, nn.Module) and not isinstance(net, Estimand)
+    ]
+    try:
+        yield count
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,181 @@
+"""Typed log-probabilities, and how they are obtained."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fourfold.core.conditions import Batch
+from fourfold.core.estimand import Estimand
+from fourfold.core.noise import Noise
+from fourfold.core.objective import Objective
+from fourfold.uncertainty import pooled_error
+from fourfold.vocabulary import Kind
+
+__all__ = ["Likelihood", "LogProb", "no_likelihood"]
+
+
+class Likelihood(ABC):
+    """How p(x) is obtained: a frozen dataclass of settings."""
+
+    needs: ClassVar[type[Estimand]]
+
+    @property
+    def kind(self) -> Kind | None:
+        """What kind of number it is with respect to the codec's measure; ``None``: that of its paradigm."""
+        return None
+
+    @property
+    def summary(self) -> str:
+        """How the number comes about, as a clause in plain English."""
+        return ""
+
+    @abstractmethod
+    def __call__(self, estimand: Any, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        """The typed log-probability of encoded examples, with respect to the codec's measure.
+
+        ``objective`` is what training left behind: a bound may need its encoder; most likelihoods ignore it.
+        """
+
+
+@dataclass(frozen=True)
+class LogProb:
+    """Log-probabilities in nats per raw example, with what kind of number they are.
+
+    Attributes:
+        nats: ``(B,)``.
+        kind: exact, lower bound, estimate, estimated bound, unnormalised, none.
+        dims: scalar values per example, the divisor of "per dimension".
+        variance: ``(B,)`` unbiased estimate of the variance of each figure, from its own draws; ``None`` where nothing
+            random remains, NaN where it is unknown (one draw).
+        draws: whatever was drawn for each example: probes, codes, noises (0 if none).
+        evaluations: network evaluations per example.
+        note: one line: what was done, and what the codec did to the kind.
+        freedom: degrees of freedom of ``variance``; infinite where it is known.
+        solver_error: by how much the solver's steps make the figures too high, in nats, the mean over a few examples, as
+            estimated from half the steps; NaN without a solver. It is no part of ``std_error``.
+        half_steps: how much higher the same figures are at half the steps, which the error stays below if the solver converges.
+    """
+
+    nats: Tensor
+    kind: Kind
+    dims: int = 1
+    variance: Tensor | None = None
+    draws: int = 0
+    evaluations: float = 0.0
+    note: str = ""
+    freedom: float = math.inf
+    solver_error: float = math.nan
+    half_steps: float = math.nan
+
+    @classmethod
+    def of_draws(cls, draws: Tensor, kind: Kind, note: str = "") -> LogProb:
+        """The mean of independent draws ``(n, B)``, with the variance of that mean; of one draw it is unknown (NaN)."""
+        n = len(draws)
+        variance = draws.var(0) / n if n > 1 else torch.full_like(draws[0], math.nan)
+        return cls(draws.mean(0), kind, variance=variance, draws=n, note=note, freedom=max(n - 1, 1))
+
+    @classmethod
+    def of_whole_draws(cls, draws: Sequence[LogProb]) -> LogProb:
+        """The mean of likelihoods that were each drawn whole, codec included: their spread alone is the error."""
+        n, first = len(draws), draws[0]
+        mean = cls.of_draws(torch.stack([draw.nats for draw in draws]), first.kind)
+        note = f"{first.note}; {n} draw{'s' * (n > 1)} of the codec for each example".lstrip("; ")
+        error, half = (sum(getattr(draw, name) for draw in draws) / n for name in ("solver_error", "half_steps"))
+        return dataclasses.replace(mean, draws=n * max(first.draws, 1), note=note, solver_error=error, half_steps=half)
+
+    @property
+    def std_error(self) -> Tensor | None:
+        """``(B,)``: two of these on either side hold 95 % of cases; ``None`` where nothing random remains.
+
+        Few draws know little of their own spread, so variances are pooled over all examples of this object and the error is
+        widened by Student's t (:func:`fourfold.uncertainty.pooled_error`): it is larger than the root of ``variance``
+        where examples are few.
+        """
+        return None if self.variance is None else pooled_error(self.variance, self.freedom)
+
+    def __len__(self) -> int:
+        return len(self.nats)
+
+    @property
+    def bits_per_dim(self) -> Tensor:
+        """``-log2 p(x) / dims``, ``(B,)``."""
+        return -self.nats / (self.dims * math.log(2.0))
+
+    @property
+    def nats_per_token(self) -> Tensor:
+        """``-log p(x) / dims``, ``(B,)``: for text, where a dimension is a token."""
+        return -self.nats / self.dims
+
+    @property
+    def bits_per_byte(self) -> Tensor:
+        """``-log2 p(x) / dims``, ``(B,)``: for text in bytes, where a dimension is a byte."""
+        return self.bits_per_dim
+
+    def mean(self) -> tuple[float, float]:
+        """The mean over examples in nats, and its standard error (spread of examples; estimation error included)."""
+        nats = self.nats.double()
+        spread = nats.std().item() / math.sqrt(len(nats)) if len(nats) > 1 else math.nan
+        return nats.mean().item(), spread
+
+    def in_unit(self, unit: str) -> Tensor:
+        """Per-example values in ``bits/dim``, ``nats/char``, ``bits/byte`` or ``nats``.
+
+        Raises:
+            ValueError: for another unit.
+        """
+        table = {
+            "bits/dim": "bits_per_dim",
+            "bits/byte": "bits_per_byte",
+            "nats/char": "nats_per_token",
+            "nats": "nats",
+        }
+        if unit not in table:
+            raise ValueError(f"unknown unit {unit!r}: choose one of {', '.join(table)}")
+        value: Tensor = getattr(self, table[unit])
+        return value
+
+    def told(self, unit: str = "nats") -> str:
+        """The note in one line, with the solver's error in a unit of :meth:`in_unit` where there is one."""
+        if math.isnan(self.solver_error):
+            return self.note
+        errors = torch.tensor([self.solver_error, self.half_steps])
+        error, half = dataclasses.replace(self, nats=errors).in_unit(unit).tolist()
+        told = f"the solver's error is about {error:+.2g} {unit} (half the steps change it by {half:+.2g})"
+        return f"{self.note}; {told}".lstrip("; ")
+
+    @classmethod
+    def cat(cls, parts: Sequence[LogProb]) -> LogProb:
+        """Join log-probabilities of batches; all must be of one kind.
+
+        Raises:
+            ValueError: for no parts or for several kinds.
+        """
+        if len({part.kind for part in parts}) != 1:
+            raise ValueError(f"log-probabilities of kinds {[str(part.kind) for part in parts]} cannot be joined")
+        variances = [part.variance for part in parts if part.variance is not None]
+
+        def mean(name: str) -> float:
+            return sum(getattr(part, name) * len(part) for part in parts) / max(sum(map(len, parts)), 1)
+
+        return dataclasses.replace(
+            parts[0],
+            nats=torch.cat([part.nats for part in parts]),
+            variance=torch.cat(variances) if len(variances) == len(parts) else None,
+            evaluations=mean("evaluations"),
+            freedom=mean("freedom"),
+            solver_error=mean("solver_error"),
+            half_steps=mean("half_steps"),
+        )
+
+
+def no_likelihood(n: int, reason: str) -> LogProb:
+    """The answer of a model without a density: NaN for each of ``n`` examples, kind ``none``, and the reason."""
+    return LogProb(torch.full((n,), math.nan), Kind.NONE, note=reason)

@@ -1,0 +1,232 @@
+"""The generative model: a system, identified by its parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core.codec import Codec
+from fourfold.core.conditions import Batch, Condition, condition_codes
+from fourfold.core.configuration import Part, configuration, construct, show
+from fourfold.core.edges import check_edges, paradigm_of, view
+from fourfold.core.estimand import Estimand
+from fourfold.core.evaluations import count_evaluations
+from fourfold.core.facts import facts_of
+from fourfold.core.likelihood import Likelihood, LogProb
+from fourfold.core.noise import Noise
+from fourfold.core.objective import Objective, Term
+from fourfold.core.sampler import Sampler
+from fourfold.core.space import Space
+from fourfold.core.stages import Stage, Staged
+from fourfold.core.training import Training
+from fourfold.vocabulary import Facts, Kind, Paradigm
+
+__all__ = ["GenerativeModel"]
+
+
+DEFAULT = Training()
+
+
+class GenerativeModel(Part, nn.Module):
+    """Space, codec, estimand, objective, sampler and likelihood: a system, identified by its parts.
+
+    Raises:
+        TypeError: when what the objective learns is not what the estimand is, or not what the sampler or the
+            likelihood needs after views; both names are in the message. An estimand may not claim to be more than what
+            the objective learns either, since its views would then show what was never learned.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        codec: Codec,
+        estimand: Estimand,
+        objective: Objective,
+        sampler: Sampler,
+        likelihood: Likelihood,
+        training: Training = DEFAULT,
+    ) -> None:
+        super().__init__()
+        self.training_defaults = training
+        self.space, self.codec, self.estimand, self.objective = space, codec, estimand, objective
+        self.sampler, self.likelihood = sampler, likelihood
+        check_edges(estimand, objective, sampler, likelihood)
+
+    @property
+    def paradigm(self) -> Paradigm:
+        """Where this model stands on the map: it follows from (estimand, principle of the objective).
+
+        Raises:
+            LookupError: if that cell of the table is empty.
+        """
+        return paradigm_of(type(self.estimand), self.objective.principle)
+
+    @property
+    def facts(self) -> Facts:
+        """The two answers and what follows from them, each in the words of the part that it is about.
+
+        Where a part says nothing, its paradigm's words stand.
+
+        Raises:
+            LookupError: if the parts belong to no known paradigm.
+        """
+        return facts_of(self)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the estimand's weights are."""
+        return next((p.device for p in self.estimand.parameters()), torch.device("cpu"))
+
+    def arguments(self) -> dict[str, Any]:
+        return super().arguments() | {"training": self.training_defaults}
+
+    def _with(self, **parts: Any) -> GenerativeModel:
+        return GenerativeModel(**self.arguments() | parts).train(self.training)
+
+    def with_parts(self, *, sampler: Sampler | None = None, likelihood: Likelihood | None = None) -> GenerativeModel:
+        """The same weights with another sampler or likelihood."""
+        return self._with(sampler=sampler or self.sampler, likelihood=likelihood or self.likelihood)
+
+    def variants(self) -> Mapping[str, GenerativeModel]:
+        """The same weights with other ways to show what is drawn, by name.
+
+        A model that shows medians (``AsMedian``) can draw (``AsDraw``) or show means (``AsMean``) instead.
+        """
+        samplers, codecs = self.sampler.variants(), self.codec.variants()
+        return {
+            name: self._with(sampler=samplers.get(name, self.sampler), codec=codecs.get(name, self.codec))
+            for name in dict.fromkeys([*samplers, *codecs])
+        }
+
+    def drawing(self) -> GenerativeModel | None:
+        """The same weights, drawing from the distribution that the likelihood scores, where this model shows another.
+
+        ``None`` where its samples are draws already, or where it has no such variant.
+        """
+        if self.sampler.faithful and self.codec.faithful:
+            return None
+        return next((one for one in self.variants().values() if one.sampler.faithful and one.codec.faithful), None)
+
+    def terms(self) -> Mapping[str, Term]:
+        """The objective's terms for this estimand."""
+        return self.objective.terms(self.estimand)
+
+    def staged(self) -> list[Staged]:
+        """The parts that hold a model which is trained before this one: the codec first, then the objective."""
+        return [part for part in (self.codec, self.objective) if isinstance(part, Staged)]
+
+    def stages(self) -> list[Stage]:
+        """What is trained before this model, in order; what is left of the budget is its own."""
+        return [stage for part in self.staged() for stage in part.stages()]
+
+    def encode(self, x: Tensor, cond: Tensor | None = None) -> Batch:
+        """Encode a raw batch for training."""
+        return Batch(self.codec.encode(x)[0], cond)
+
+    @torch.no_grad()
+    def sample(self, n: int, cond: Condition = None, seed: int = 0, batch_size: int = 256, start: int = 0) -> Tensor:
+        """Draw raw examples ``(n, *shape)``.
+
+        Args:
+            n: how many.
+            cond: a class label for all, or one per sample ``(n,)``; where the space has captions, a caption for all, or a
+                sequence of ``n``, or their bytes ``(n, L)``; ``None`` is unconditional.
+            seed: with a sample's index, it fixes that sample.
+            batch_size: rows per network call; changes nothing but speed and memory.
+            start: the index of the first sample, for drawing a long series in pieces.
+
+        Raises:
+            ValueError: for n < 1, or labels or captions the space does not have.
+        """
+        labels = condition_codes(self.space, n, cond, self.device)
+        estimand = view(self.estimand, self.sampler.needs)
+        step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
+        parts = []
+        with _evaluating(self):
+            for first in range(start // step * step, start + n, step):
+                low, high = max(first, start), min(first + step, start + n)
+                noise = Noise(seed, low, high, device=self.device)
+                z = self.sampler(estimand, noise, None if labels is None else labels[low - start : high - start])
+                parts.append(self.codec.decode(z, noise))
+        return torch.cat(parts)
+
+    def log_prob(
+        self, x: Tensor, cond: Condition = None, seed: int = 0, batch_size: int = 256, draws: int = 2
+    ) -> LogProb:
+        """The typed log-probability of raw examples, codec included.
+
+        Args:
+            x: ``(B, *shape)`` raw examples.
+            cond: class labels or captions as in :meth:`sample`.
+            seed: fixes probes, importance samples and dequantisation.
+            batch_size: rows per network call.
+            draws: how often a codec that draws is drawn from, the likelihood anew each time. Of one draw no example's error
+                is known; the mean over examples needs no more.
+
+        Raises:
+            ValueError: if ``x`` does not belong to the space, or for draws < 1.
+        """
+        if draws < 1:
+            raise ValueError(f"draws must be at least 1, not {draws}")
+        self.space.check(x)
+        labels = condition_codes(self.space, len(x), cond, self.device)
+        step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
+        with _evaluating(self):
+            parts = [self._log_prob(x, labels, seed, i, min(i + step, len(x)), draws) for i in range(0, len(x), step)]
+        return dataclasses.replace(LogProb.cat(parts), dims=math.prod(x.shape[1:]))
+
+    def _log_prob(self, x: Tensor, labels: Tensor | None, seed: int, start: int, stop: int, draws: int) -> LogProb:
+        noise = Noise(seed, start, stop, "score", self.device)
+        raw, cond = x[start:stop].to(self.device), None if labels is None else labels[start:stop]
+        with count_evaluations(self.estimand) as count:
+            result = self._draw(raw, cond, noise)
+            if self.codec.random and result.kind is not Kind.NONE:
+                others = [self._draw(raw, cond, noise) for _ in range(draws - 1)]
+                result = LogProb.of_whole_draws([result, *others])
+        kind, note = self.codec.kind_of_raw(result.kind, result.note)
+        rows = max(stop - start, 1)
+        return dataclasses.replace(
+            result,
+            nats=result.nats.cpu(),
+            variance=None if result.variance is None else result.variance.cpu(),
+            kind=kind,
+            note=note,
+            evaluations=count.rows / rows,
+        )
+
+    def _draw(self, x: Tensor, cond: Tensor | None, noise: Noise) -> LogProb:
+        """One draw of the codec and of the likelihood of what it gave."""
+        with torch.no_grad():
+            z, log_det = self.codec.encode(x, noise)
+        result = self.likelihood(view(self.estimand, self.likelihood.needs), Batch(z, cond), noise, self.objective)
+        return dataclasses.replace(result, nats=result.nats + log_det)
+
+    def configuration(self) -> dict[str, Any]:
+        """The JSON value of ``model.json``: constructor arguments of every part."""
+        return {name: configuration(part) for name, part in self.arguments().items()}
+
+    @classmethod
+    def from_configuration(cls, value: Mapping[str, Any], trust: Sequence[type] = ()) -> GenerativeModel:
+        """Build the untrained model that :meth:`configuration` describes; ``trust`` is as in :func:`construct`."""
+        return cls(**{name: construct(part, trust) for name, part in value.items()})
+
+    def __repr__(self) -> str:
+        lines = [f"  {name}={show(part)}," for name, part in super().arguments().items() if name != "training"]
+        return "\n".join(["GenerativeModel(", *lines, ")"])
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the earlier mode after."""
+    was = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was)

@@ -1,0 +1,57 @@
+"""Random streams of samples, each of which draws the same whatever its neighbours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["Noise"]
+
+
+class Noise:
+    """The random stream of samples ``start .. stop``: sample *i* of a seed draws the same whatever its neighbours.
+
+    Indices are grouped into aligned blocks of ``BLOCK``; each block has a generator of its own, always drawn whole and
+    then cut, so neither the number of samples nor the batch size changes what an index receives.
+
+    Args:
+        seed: the user's seed.
+        start, stop: the half-open range of sample indices.
+        stream: names an independent stream of the same seed (``"sample"``, ``"score"``).
+        device: where the draws are put; they are made on the CPU so that every device sees the same.
+    """
+
+    BLOCK: ClassVar[int] = 64
+
+    def __init__(
+        self, seed: int, start: int, stop: int, stream: str = "sample", device: torch.device | str = "cpu"
+    ) -> None:
+        self.start, self.stop, self.device = start, stop, device
+        first, last = start // self.BLOCK, max(stop - 1, start) // self.BLOCK
+        self._generators = [_generator(f"{stream}/{seed}/{block}") for block in range(first, last + 1)]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def normal(self, *event: int) -> Tensor:
+        """Standard normal draws, ``(n, *event)``."""
+        return self._draw(torch.randn, event)
+
+    def uniform(self, *event: int) -> Tensor:
+        """Uniform draws on [0, 1), ``(n, *event)``."""
+        return self._draw(torch.rand, event)
+
+    def _draw(self, draw: Callable[..., Tensor], event: tuple[int, ...]) -> Tensor:
+        blocks = torch.cat([draw(self.BLOCK, *event, generator=generator) for generator in self._generators])
+        offset = self.start % self.BLOCK
+        return blocks[offset : offset + len(self)].to(self.device)
+
+
+def _generator(name: str) -> torch.Generator:
+    """A generator seeded by a hash of its name."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)

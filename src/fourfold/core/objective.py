@@ -1,0 +1,65 @@
+"""What is minimised: objectives and their terms."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from fourfold.core.conditions import Batch
+from fourfold.core.configuration import Part
+from fourfold.core.estimand import Estimand
+from fourfold.vocabulary import Principle
+
+__all__ = ["Objective", "Term"]
+
+
+class Term(nn.Module, ABC):
+    """One loss with its own optimizer: ``forward`` returns the unreduced loss, ``updates`` what it trains.
+
+    Terms run one after the other within a step, each on the same batch. ``watched`` holds scalars of the latest
+    forward (detached), which the engine logs; they are how failure modes are seen while training. ``rate`` multiplies
+    the learning rates of :class:`Training` for this term alone (two time scales: Heusel et al. 2017,
+    https://arxiv.org/abs/1706.08500).
+
+    ``judges`` says whether its loss on held-out examples tells how good the weights are, whatever the step: so it does
+    where the target is fixed, and not where it moves with the weights, as in a game or a contrast with own samples.
+    """
+
+    judges: ClassVar[bool] = False
+
+    def __init__(self, updates: Sequence[nn.Module], rate: float = 1.0) -> None:
+        super().__init__()
+        self.updates, self.rate = nn.ModuleList(updates), rate
+        self.watched: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of each example, ``(B,)``, in float32; random draws come from torch's generator."""
+
+    def trainable(self) -> list[nn.Parameter]:
+        """The parameters this term's optimizer updates."""
+        return [p for p in self.updates.parameters() if p.requires_grad]
+
+
+class Objective(Part, nn.Module, ABC):
+    """What is minimised: hyper-parameters of the loss, and modules that only training needs (a critic, an encoder)."""
+
+    learns: ClassVar[type[Estimand]]
+    principle: ClassVar[Principle]
+
+    @property
+    def summary(self) -> str:
+        """What training does, as an imperative in plain English: "regress the clean example ..."."""
+        return ""
+
+    @property
+    def formula(self) -> str:
+        """What is minimised or maximised, as a formula of one line."""
+        return ""
+
+    @abstractmethod
+    def terms(self, estimand: Any) -> Mapping[str, Term]:
+        """The terms by name, in the order in which a step runs them."""

@@ -1,0 +1,49 @@
+"""How a sample is drawn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from fourfold.core.estimand import Estimand
+from fourfold.core.noise import Noise
+from fourfold.vocabulary import Cost
+
+__all__ = ["Sampler"]
+
+
+class Sampler(ABC):
+    """How a sample is drawn: a frozen dataclass of settings, without weights and without a device."""
+
+    needs: ClassVar[type[Estimand]]
+
+    @property
+    def summary(self) -> str:
+        """How a sample is drawn, as an imperative in plain English: "draw noise and map it once"."""
+        return ""
+
+    @property
+    def formula(self) -> str:
+        """The same as a formula of one line."""
+        return ""
+
+    @property
+    def cost(self) -> Cost | None:
+        """How the network evaluations of one sample grow; ``None``: as its paradigm's do. Checked by counting."""
+        return None
+
+    @property
+    def faithful(self) -> bool:
+        """Whether samples are draws of the distribution that a likelihood scores, and no means or medians instead."""
+        return True
+
+    def variants(self) -> Mapping[str, Sampler]:
+        """The same sampler with other ways to show what it draws, by name; most samplers have one way."""
+        return {}
+
+    @abstractmethod
+    def __call__(self, estimand: Any, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        """Draw ``len(noise)`` encoded examples; every random number comes from ``noise``."""

@@ -1,0 +1,65 @@
+"""How a preset is best trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["Training"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a preset is best trained; every field can be overridden when fitting. No paradigm is known here.
+
+    Attributes:
+        batch_size: examples per step.
+        learning_rate: peak rate of AdamW, which trains everything that Muon does not.
+        muon_rate: peak rate of Muon for the hidden matrices and kernels; ``None`` trains all with AdamW.
+        betas: AdamW's.
+        weight_decay: decoupled, for matrices only.
+        warmup: fraction of the budget in which the rate rises linearly from 0.
+        cooldown: last fraction of the budget in which the rate falls to ``floor`` (1: cosine from the start).
+        floor: final rate as a fraction of the peak.
+        ema: half-life of the weight average as a fraction of the steps so far; 0 keeps no average.
+        clip: largest norm of a term's gradient; 0 clips nothing.
+        smoothing: standard deviation of Gaussian noise on encoded vectors at the start of training, if the data is small;
+            it falls to a 25th of that in the first four fifths of the budget, then there is none (see :meth:`noise`).
+    """
+
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    muon_rate: float | None = None
+    betas: tuple[float, float] = (0.9, 0.99)
+    weight_decay: float = 0.0
+    warmup: float = 0.02
+    cooldown: float = 1.0
+    floor: float = 0.0
+    ema: float = 0.05
+    clip: float = 1.0
+    smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        rates = (self.learning_rate, 1.0 if self.muon_rate is None else self.muon_rate)
+        if not all(0 < rate < math.inf for rate in rates) or self.batch_size < 1:
+            raise ValueError(
+                f"learning rate {self.learning_rate}, rate of Muon {self.muon_rate}, batch of {self.batch_size}: "
+                "give positive numbers"
+            )
+
+    def schedule(self, used: float) -> float:
+        """The rate's factor when the fraction ``used`` of the budget is used: up, flat, then half a cosine down."""
+        if used < self.warmup:
+            return used / self.warmup
+        start = max(1 - self.cooldown, self.warmup)
+        progress = min(max((used - start) / max(1 - start, 1e-9), 0.0), 1.0)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
+
+    def noise(self, used: float) -> float:
+        """The standard deviation of the noise when the fraction ``used`` of the budget is used: ``smoothing 25^(-used / 0.8)``.
+
+        A density of noised examples is one smoothed by a kernel: with as much noise as a kernel density estimate of few
+        examples wants, no training overfits them (Bishop 1995, https://doi.org/10.1162/neco.1995.7.1.108). How much that
+        is depends on the data; falling noise tries every amount, and the held-out loss chooses.
+        """
+        return self.smoothing * 25 ** (-used / 0.8) if used < 0.8 else 0.0

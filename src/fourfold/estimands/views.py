@@ -1,0 +1,249 @@
+"""The exact views between estimands along a path.
+
+For a path ``x_t = alpha_t x_0 + sigma_t eps`` the denoiser ``D = E[x_0 | x_t]``, the noise ``eps_hat = E[eps | x_t]``, the
+velocity ``v = E[dx_t/dt | x_t]`` and the score ``s = grad log p_t(x_t)`` are affine in each other:
+
+    x_t = alpha_t D + sigma_t eps_hat        v = alpha'_t D + sigma'_t eps_hat        s = -eps_hat / sigma_t
+
+so a model of one is a model of all (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma and Gao 2023,
+https://arxiv.org/abs/2303.00848). This needs ``eps`` to be independent of ``x_0``. A :class:`VectorField` that carries noise
+to data in any other way tells no score and no denoiser, and has none of these views.
+
+At the ends of a path not every view exists. Where ``sigma_t = 0`` the score is not determined by the others; where
+``alpha_t = 0`` the noise and the score say nothing of the example. There the coefficients are held at ``SMALLEST``: the
+noise is then 0 at ``sigma_t = 0``, which is its limit, and the example 0 at ``alpha_t = 0``, the mean of centred data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Estimand, register_view
+from fourfold.estimands.base import (
+    AverageVelocity,
+    ConsistencyFunction,
+    Denoiser,
+    NoisedEnergy,
+    NoisePredictor,
+    Score,
+    Velocity,
+)
+from fourfold.paths import Path, broadcast
+
+__all__ = [
+    "SMALLEST",
+    "AsDenoiser",
+    "AsNoisePredictor",
+    "AsScore",
+    "AsVelocity",
+    "EnergyAsScore",
+    "InstantVelocity",
+    "JumpToEnd",
+]
+
+SMALLEST = 1e-3
+"""The least ``alpha_t`` that a view divides by; the least ``sigma_t`` is a tenth of it."""
+
+
+class _At(NamedTuple):
+    """A path's coefficients at times ``(B,)``, in float64."""
+
+    alpha: Tensor
+    sigma: Tensor
+    d_alpha: Tensor
+    d_sigma: Tensor
+
+    @classmethod
+    def of(cls, path: Path, t: Tensor) -> _At:
+        t = t.double()
+        return cls(path.alpha(t), path.sigma(t), path.d_alpha(t), path.d_sigma(t))
+
+    @property
+    def a(self) -> Tensor:
+        """``alpha``, safe to divide by."""
+        return self.alpha.clamp(min=SMALLEST)
+
+    @property
+    def s(self) -> Tensor:
+        """``sigma``, safe to divide by."""
+        return self.sigma.clamp(min=SMALLEST / 10)
+
+    @property
+    def wronskian(self) -> Tensor:
+        """``alpha sigma' - alpha' sigma``: positive, since the signal-to-noise ratio falls."""
+        return self.alpha * self.d_sigma - self.d_alpha * self.sigma
+
+
+def _zero(c: _At) -> Tensor:
+    return c.alpha * 0
+
+
+_Affine = tuple[Callable[[_At], Tensor], Callable[[_At], Tensor]]
+
+_COEFFICIENTS: Mapping[tuple[type[Estimand], type[Estimand]], _Affine] = {
+    (Denoiser, NoisePredictor): (lambda c: 1 / c.s, lambda c: -c.alpha / c.s),
+    (Denoiser, Velocity): (lambda c: c.d_sigma / c.s, lambda c: c.d_alpha - c.d_sigma * c.alpha / c.s),
+    (Denoiser, Score): (lambda c: -1 / c.s**2, lambda c: c.alpha / c.s**2),
+    (NoisePredictor, Denoiser): (lambda c: 1 / c.a, lambda c: -c.sigma / c.a),
+    (NoisePredictor, Velocity): (lambda c: c.d_alpha / c.a, lambda c: c.d_sigma - c.d_alpha * c.sigma / c.a),
+    (NoisePredictor, Score): (_zero, lambda c: -1 / c.s),
+    (Velocity, Denoiser): (lambda c: c.d_sigma / c.wronskian, lambda c: -c.sigma / c.wronskian),
+    (Velocity, NoisePredictor): (lambda c: -c.d_alpha / c.wronskian, lambda c: c.alpha / c.wronskian),
+    (Velocity, Score): (lambda c: c.d_alpha / (c.wronskian * c.s), lambda c: -c.alpha / (c.wronskian * c.s)),
+    (Score, Denoiser): (lambda c: 1 / c.a, lambda c: c.sigma**2 / c.a),
+    (Score, NoisePredictor): (_zero, lambda c: -c.sigma),
+    (Score, Velocity): (
+        lambda c: c.d_alpha / c.a,
+        lambda c: -c.sigma * (c.d_sigma - c.d_alpha * c.sigma / c.a),
+    ),
+}
+"""``(source, target)`` to ``(p, q)`` with ``target(x_t) = p x_t + q source(x_t)``."""
+
+_Diffused = Denoiser | NoisePredictor | Velocity | Score
+
+
+def _kind(source: _Diffused) -> type[Estimand]:
+    """Which of the four an estimand is."""
+    return next(kind for kind in (Denoiser, NoisePredictor, Velocity, Score) if isinstance(source, kind))
+
+
+def _seen(source: _Diffused, target: type[Estimand], x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+    """``p x_t + q source(x_t, t)``, ``(B, *event)``."""
+    of_x, of_source = _COEFFICIENTS[_kind(source), target]
+    at = _At.of(source.path, t)
+    return broadcast(of_x(at), x_t) * x_t + broadcast(of_source(at), x_t) * source(x_t, t, cond)
+
+
+@final
+class AsDenoiser(Denoiser):
+    """``D = (x_t - sigma eps_hat) / alpha = (x_t + sigma^2 s) / alpha = (sigma' x_t - sigma v) / (alpha sigma' - alpha' sigma)``.
+
+    Args:
+        source: a noise predictor, a velocity or a score.
+    """
+
+    def __init__(self, source: NoisePredictor | Velocity | Score) -> None:
+        super().__init__()
+        self.source, self.path, self.event = source, source.path, source.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return _seen(self.source, Denoiser, x_t, t, cond)
+
+
+@final
+class AsNoisePredictor(NoisePredictor):
+    """``eps_hat = (x_t - alpha D) / sigma = -sigma s = (alpha v - alpha' x_t) / (alpha sigma' - alpha' sigma)``.
+
+    Args:
+        source: a denoiser, a velocity or a score.
+    """
+
+    def __init__(self, source: Denoiser | Velocity | Score) -> None:
+        super().__init__()
+        self.source, self.path, self.event = source, source.path, source.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return _seen(self.source, NoisePredictor, x_t, t, cond)
+
+
+@final
+class AsVelocity(Velocity):
+    """``v = alpha' D + sigma' eps_hat``.
+
+    Args:
+        source: a denoiser, a noise predictor or a score.
+    """
+
+    def __init__(self, source: Denoiser | NoisePredictor | Score) -> None:
+        super().__init__()
+        self.source, self.path, self.event = source, source.path, source.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return _seen(self.source, Velocity, x_t, t, cond)
+
+
+@final
+class AsScore(Score):
+    """``s = -eps_hat / sigma = (alpha D - x_t) / sigma^2``.
+
+    Args:
+        source: a denoiser, a noise predictor or a velocity.
+    """
+
+    def __init__(self, source: Denoiser | NoisePredictor | Velocity) -> None:
+        super().__init__()
+        self.source, self.path, self.event = source, source.path, source.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return _seen(self.source, Score, x_t, t, cond)
+
+
+_AS: Mapping[type[Estimand], Callable[[Any], Estimand]] = {
+    Denoiser: AsDenoiser,
+    NoisePredictor: AsNoisePredictor,
+    Velocity: AsVelocity,
+    Score: AsScore,
+}
+
+for _source, _target in _COEFFICIENTS:
+    register_view(_source, _target)(_AS[_target])
+
+
+@register_view(NoisedEnergy, Score)
+@final
+class EnergyAsScore(Score):
+    """``s(x_t, t) = -grad_x E(x_t, t)`` by autograd; differentiable itself wherever gradients are recorded.
+
+    Args:
+        energy: of every noise level of its path.
+    """
+
+    def __init__(self, energy: NoisedEnergy) -> None:
+        super().__init__()
+        self.energy, self.path, self.event = energy, energy.path, energy.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        recorded = torch.is_grad_enabled()
+        with torch.enable_grad():
+            x_t = x_t if recorded and x_t.requires_grad else x_t.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.energy.at(x_t, t, cond).sum(), x_t, create_graph=recorded)
+        return -gradient
+
+
+@register_view(AverageVelocity, Velocity)
+@final
+class InstantVelocity(Velocity):
+    """``v(x_t, t) = u(x_t, t, t)``.
+
+    Args:
+        average: the average velocity.
+    """
+
+    def __init__(self, average: AverageVelocity) -> None:
+        super().__init__()
+        self.average, self.path, self.event = average, average.path, average.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.average(x_t, t, t, cond)
+
+
+@register_view(AverageVelocity, ConsistencyFunction)
+@final
+class JumpToEnd(ConsistencyFunction):
+    """``f(x_t, t) = x_t + (t_min - t) u(x_t, t, t_min)``.
+
+    Args:
+        average: the average velocity.
+    """
+
+    def __init__(self, average: AverageVelocity) -> None:
+        super().__init__()
+        self.average, self.path, self.event = average, average.path, average.event
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        end = torch.full_like(t, self.path.t_min)
+        return x_t + broadcast(end - t, x_t) * self.average(x_t, t, end, cond)

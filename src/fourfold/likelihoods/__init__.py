@@ -1,0 +1,6 @@
+"""Likelihoods that several paradigms share; those of one paradigm stand in its file."""
+
+from fourfold.likelihoods.none import NoDensity
+from fourfold.likelihoods.ode import ProbabilityFlow
+
+__all__ = ["NoDensity", "ProbabilityFlow"]
