@@ -34,7 +34,7 @@ from fourfold.distributions.references import Normal
 from fourfold.estimands import Bijection, Denoiser
 from fourfold.likelihoods.annealing import bracket_log_z
 from fourfold.likelihoods.ode import ProbabilityFlow
-from fourfold.metrics import Score, coverage, density, frechet_distance, mmd, precision, recall
+from fourfold.metrics import Measurement, coverage, density, frechet_distance, mmd, precision, recall
 from fourfold.paradigms import flow
 from fourfold.paradigms.diffusion import Denoising, DiffusionBound
 from fourfold.paradigms.energy import Tilted
@@ -336,7 +336,7 @@ def entropies(seeds: int, examples: int) -> Iterator[Row]:
 # --- intervals of measures --------------------------------------------------------------------------------------------
 
 
-def held(what: str, scores: list[Score], truth: float = math.nan) -> Row:
+def held(what: str, scores: list[Measurement], truth: float = math.nan) -> Row:
     """How often the interval of a score holds the truth, or its own mean where that is not known."""
     values = torch.tensor([score.value for score in scores], dtype=torch.float64)
     mean = float(values.mean())

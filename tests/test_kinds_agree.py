@@ -9,16 +9,16 @@ import math
 
 import pytest
 import torch
-from fourfold.distributions.references import Normal
-from fourfold.likelihoods.annealing import LogZ, bracket_log_z
 from torch import Tensor, nn
 
 from fourfold.codecs import Standardised
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, MixtureDenoiser, load
 from fourfold.data.densities import GaussianMixture
+from fourfold.distributions.references import Normal
 from fourfold.engine import fit
 from fourfold.estimands import Bijection
+from fourfold.likelihoods.annealing import LogZ, bracket_log_z
 from fourfold.paradigms.diffusion import Denoising, ProbabilityFlow
 from fourfold.paradigms.energy import EnergyScoreMatching, Tilted, Unnormalised
 from fourfold.paradigms.flow import ChangeOfVariables, ExactDensity, NoiseThenMap

@@ -10,12 +10,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import known
-from fourfold.likelihoods.ode import ProbabilityFlow
 
 from fourfold import checks
 from fourfold.codecs import Dequantised, LearnedCodec
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, GaussianDenoiser, MixtureDenoiser, Split
+from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.metrics import coverage, recall
 from fourfold.metrics.evaluation import likelihood
 from fourfold.paradigms import flow

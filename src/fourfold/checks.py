@@ -712,7 +712,7 @@ def _accepted(model: GenerativeModel, own: P) -> list[P]:
             with suppress(TypeError):  # an interface, settings without a default, or no view
                 part = kind()
                 view(model.estimand, part.needs)
-                found.append(part)
+                found += [] if getattr(part, "kind", None) is Kind.NONE else [part]
     return found
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch._dynamo  # what an optimizer imports at its first step takes seconds: once is enough
 
-from fourfold.core import configuration
+from fourfold.core import parts
 from fourfold.data import load
 from fourfold.engine import Interrupted, Run, files, fit, recorder
 
@@ -45,7 +45,7 @@ def train(kind: str, folder: Path | None, resume: bool = False, steps: int | Non
 def alone() -> None:
     """Make a process ready to train."""
     torch.set_num_threads(1)
-    configuration._third_parties = lambda: {__name__.partition(".")[0]}
+    parts._third_parties = lambda: {__name__.partition(".")[0]}
 
 
 def die_writing(kind: str, folder: Path, at: int, phase: str) -> None:

@@ -6,7 +6,6 @@ import shutil
 import pytest
 import torch
 
-from fourfold import core
 from fourfold.engine import Run, resumable
 
 from . import dying
@@ -15,7 +14,7 @@ from .dying import PHASES, train
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr(core, "_third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fourfold import checks, core
+from fourfold import checks
 from fourfold.core import Batch, GenerativeModel, Term, Training
 from fourfold.data import Dataset, Split, load
 from fourfold.engine import Interrupted, Run, fit
@@ -23,7 +23,7 @@ from .toys import TRAINING, Linear, Push, StandardNormal, game_model, linear_mod
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr(core, "_third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
 
 
 def gaussians(rows: int, dim: int = 3) -> Dataset:

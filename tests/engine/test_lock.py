@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from fourfold import core
 from fourfold.data import load
 from fourfold.engine import RunInUse, fit, locked
 from fourfold.engine.lock import LOCK
@@ -20,7 +19,7 @@ HOLD = "import fcntl, os, time; f = open('.lock', 'w'); fcntl.flock(f, fcntl.LOC
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr(core, "_third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
 
 
 def test_a_folder_is_held_by_one(tmp_path):

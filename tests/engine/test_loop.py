@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 
+from fourfold.core import GenerativeModel
 from fourfold.data import Split, load
 from fourfold.engine import Diverged, train
 from fourfold.engine.budget import Progress
@@ -11,7 +12,7 @@ from fourfold.engine.precision import PRECISIONS, choose, inference, parse_preci
 from fourfold.engine.weights import Weights
 from fourfold.spaces import Images
 
-from .toys import TRAINING, Net, game_model, image_model, velocity_model
+from .toys import TRAINING, Net, ToyVelocity, game_model, image_model, velocity_model
 
 MUON = dataclasses.replace(TRAINING, muon_rate=0.02, weight_decay=0.01)
 MOONS = load("two-moons", limit=2000)
@@ -245,7 +246,8 @@ def test_an_unstable_precision_is_not_chosen():
             return super().forward((big - 3e4).float())
 
     model = velocity_model()
-    model.estimand.net = Coarse(3, 2)
+    parts = model.arguments() | {"estimand": ToyVelocity(Coarse(3, 2), (2,))}
+    model = GenerativeModel(**parts)
     choice = choose(begin(model, MOONS, TRAINING), 9.0)
     bf16 = next(m for m in choice.measured if m.precision.name == "bf16")
     assert not bf16.stable

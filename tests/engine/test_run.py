@@ -24,7 +24,7 @@ MOONS = load("two-moons", limit=2000)
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr(core, "_third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
 
 
 def run(folder, budget="12 steps", make=game_model, **settings):

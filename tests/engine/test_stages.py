@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fourfold import checks, core
+from fourfold import checks
 from fourfold.core import Batch, CachedCodec, GenerativeModel, Measure, Noise, Objective, Stage, Staged, Term
 from fourfold.data import load
 from fourfold.engine import Interrupted, Run, fit, load_model, parse_budget, resumable, save_model
@@ -27,7 +27,7 @@ MOONS = load("two-moons", limit=1000)
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr(core, "_third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
 
 
 class Shifted(CachedCodec, Staged):

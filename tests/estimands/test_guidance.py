@@ -4,6 +4,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
+from fourfold.core import Noise, Part, configuration, construct, count_evaluations, view
+from fourfold.data.oracles import GaussianTransport, MixtureDenoiser
+from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
 from fourfold.estimands.guidance import (
     AutoGuided,
     ClassifierGuided,
@@ -13,11 +18,6 @@ from fourfold.estimands.guidance import (
     classifier_free,
     guided,
 )
-from torch import nn
-
-from fourfold.core import Noise, Part, configuration, construct, count_evaluations, view
-from fourfold.data.oracles import GaussianTransport, MixtureDenoiser
-from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
 from fourfold.paradigms import build
 from fourfold.paths import EDM, VE, VP, RectifiedFlow
 from fourfold.samplers.ode import DPMSolver

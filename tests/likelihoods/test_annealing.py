@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
-from fourfold.likelihoods.annealing import LogZ, bracket_log_z
 
 from fourfold.core import Noise
 from fourfold.data.densities import GaussianMixture as Mixture
 from fourfold.data.oracles import MixtureDenoiser
+from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
 from fourfold.estimands import Energy, NoisedEnergy
+from fourfold.likelihoods.annealing import LogZ, bracket_log_z
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.paradigms.energy import RestrictedBoltzmann
 from fourfold.paths import EDM

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from fourfold.core import Batch, GenerativeModel, Noise, Part
 from fourfold.estimands import Pushforward
+from fourfold.nn.augment import Augment
 from fourfold.nn.resnet import ResNetCritic
 from fourfold.paradigms.adversarial import (
     CARD,
@@ -319,9 +320,7 @@ def test_truncation_leads_to_the_image_of_the_mean_style():
 
 
 def test_adaptive_augmentation_follows_the_critic():
-    model = CARD.recipes["stylegan2-ada"](Images(1, 8, 8), "xs")
-    augment = model.objective.augment
-    augment.images = 100
+    augment = Augment(images=100)
     for _ in range(4):
         augment.adapt(torch.ones(10))
     assert augment.p.item() == pytest.approx(0.4)

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from fourfold.estimands.guidance import Guided
 
 from fourfold.core import GenerativeModel, encode_captions, forgetful
+from fourfold.estimands.guidance import Guided
 from fourfold.nn.text_encoder import ByteEncoder
 from fourfold.nn.unet import UNet
 from fourfold.paradigms import build, recipes

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from fourfold.estimands.guidance import Guided
 
 from fourfold import checks
 from fourfold.codecs import Standardised
 from fourfold.core import Batch, GenerativeModel, Noise, Training, forgetful, view
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
+from fourfold.estimands.guidance import Guided
 from fourfold.paradigms import diffusion
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.samplers import ode, sde

@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from fourfold.distributions.references import Bernoulli, Normal
 
 from fourfold import checks
 from fourfold.core import Batch, Noise, view
 from fourfold.data.densities import GaussianMixture as Mixture
+from fourfold.distributions.references import Bernoulli, Normal
 from fourfold.estimands import Denoiser, Energy, Score
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP

@@ -5,13 +5,13 @@ from typing import final
 
 import pytest
 import torch
-from fourfold.likelihoods.ode import ProbabilityFlow
 from torch import nn
 
 from fourfold import checks
 from fourfold.core import Batch, GenerativeModel, Noise, Part, count_evaluations
 from fourfold.data import load
 from fourfold.engine import fit
+from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
 from fourfold.nn.monotone import Affine

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from fourfold.likelihoods import NoDensity
 from torch import Tensor, nn
 
-from fourfold import checks, core
+from fourfold import checks
 from fourfold.codecs import LearnedCodec, QuantisedCodec, Standardised
 from fourfold.core import Batch, GenerativeModel, Likelihood, LogProb, Noise, Objective, Part
 from fourfold.data import load
 from fourfold.engine import Run, fit, save_model
 from fourfold.estimands import Decoder
+from fourfold.likelihoods import NoDensity
 from fourfold.paradigms import build, cards, hybrid
 from fourfold.paradigms.adversarial import OnePass
 from fourfold.paradigms.diffusion import ProbabilityFlow
@@ -35,7 +35,7 @@ HYBRIDS = ("latent-diffusion", "latent-autoregressive", "latent-flow", "adversar
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr(core, "_third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
 
 
 # --- a linear-Gaussian autoencoder: x = A u + noise, u ~ N(m, diag(s^2)), with the exact posterior ----------------------

@@ -7,7 +7,6 @@ and refuses to exist when they do not fit.
 
 from fourfold.core.codec import CachedCodec, Codec, Measure
 from fourfold.core.conditions import Batch, Condition, decode_captions, encode_captions, forgetful
-from fourfold.core.configuration import Part, configuration, construct, strangers
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import Evaluations, count_evaluations
@@ -15,6 +14,7 @@ from fourfold.core.likelihood import Likelihood, LogProb, no_likelihood
 from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
+from fourfold.core.parts import Part, configuration, construct, strangers
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Space
 from fourfold.core.stages import Stage, Staged

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from fourfold.core.configuration import Part
 from fourfold.core.noise import Noise
+from fourfold.core.parts import Part
 from fourfold.vocabulary import Kind
 
 __all__ = ["CachedCodec", "Codec", "Measure"]

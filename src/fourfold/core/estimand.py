@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 
 from torch import nn
 
-from fourfold.core.configuration import Part
+from fourfold.core.parts import Part
 from fourfold.vocabulary import Cost
 
 __all__ = ["E", "Estimand"]

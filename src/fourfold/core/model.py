@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from fourfold.core.codec import Codec
 from fourfold.core.conditions import Batch, Condition, condition_codes
-from fourfold.core.configuration import Part, configuration, construct, show
 from fourfold.core.edges import check_edges, paradigm_of, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import count_evaluations
@@ -21,6 +20,7 @@ from fourfold.core.facts import facts_of
 from fourfold.core.likelihood import Likelihood, LogProb
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
+from fourfold.core.parts import Part, configuration, construct, show
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Space
 from fourfold.core.stages import Stage, Staged

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from fourfold.core.conditions import Batch
-from fourfold.core.configuration import Part
 from fourfold.core.estimand import Estimand
+from fourfold.core.parts import Part
 from fourfold.vocabulary import Principle
 
 __all__ = ["Objective", "Term"]

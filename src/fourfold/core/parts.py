@@ -1,4 +1,4 @@
-"""Configuration: a part is rebuilt from its constructor's arguments."""
+"""Parts: a part is rebuilt from its constructor's arguments."""
 
 from __future__ import annotations
 
