@@ -16,7 +16,7 @@ _WHERE = {
     ),
     "fourfold.vocabulary": "Card Kind Paradigm Principle",
     "fourfold.spaces": "Images Text Vectors",
-    "fourfold.paradigms": "build cards recipes",
+    "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
     "fourfold.compare": "compare",

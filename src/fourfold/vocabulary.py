@@ -7,12 +7,13 @@ without loading torch.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["COSTS", "FACTS", "Card", "Cost", "Facts", "FailureMode", "Kind", "Paper", "Paradigm", "Principle"]
+__all__ = ["COSTS", "FACTS", "Card", "Cost", "Facts", "FailureMode", "Kind", "Paper", "Paradigm", "Principle", "Recipe"]
 
 
 class Paradigm(StrEnum):
@@ -200,15 +201,47 @@ _PART_LIMITS = {
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """A function ``(space, size) -> GenerativeModel`` by its address, which is imported when it is first called.
+
+    A card can so name its recipes without loading the networks that they build.
+
+    Attributes:
+        address: ``"module:function"``.
+    """
+
+    address: str
+
+    def __call__(self, space: Any, size: str) -> Any:
+        module, _, function = self.address.partition(":")
+        return getattr(importlib.import_module(module), function)(space, size)
+
+    @classmethod
+    def of(cls, module: str, *names: str) -> dict[str, Recipe]:
+        """The functions of a module by the names of their recipes: ``mean-flow`` is the function ``mean_flow``."""
+        return {name: cls(f"{module}:{name.replace('-', '_')}") for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a file in ``paradigms/`` declares to exist: found by the walk, it gets checks, a name, a page and a row.
+    """The declaration of a paradigm: found by the walk, it gets checks, a name, a page and a row in reports.
 
-    ``recipes`` maps a recipe's name to a function ``(space, size) -> GenerativeModel``, which raises ``TypeError`` for a
-    space it does not model; a bare paradigm means the first recipe that models the space. Recipes in ``captioned`` model
-    images given a caption; the others are refused such a space by :func:`fourfold.paradigms.build`.
+    The cards of fourfold stand in :mod:`fourfold.cards`, those of third parties in the modules that they register.
 
-    What a recipe trains, how it samples and what its likelihood is are said by its parts. ``strengths``, ``weaknesses``
-    and ``references`` replace those of the paradigm where they are given.
+    What a recipe trains, how it samples and what its likelihood is are said by the parts of its models. ``strengths``,
+    ``weaknesses`` and ``references`` replace those of the paradigm where they are given.
+
+    Attributes:
+        name: of the paradigm on the command line.
+        paradigm: where it stands on the map.
+        recipes: by name, functions ``(space, size) -> GenerativeModel`` or their addresses (:class:`Recipe`). A recipe
+            raises ``TypeError`` for a space that it does not model; the name of the card alone means its first recipe
+            that models the space.
+        summary: one sentence.
+        captioned: the recipes that model images given captions; :func:`fourfold.paradigms.build` refuses such a space to
+            the others.
+        strengths, weaknesses: clauses in plain English, separated by commas.
+        references: papers.
     """
 
     name: str

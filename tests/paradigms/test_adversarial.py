@@ -11,8 +11,8 @@ from fourfold.core import Batch, GenerativeModel, Noise, Part
 from fourfold.estimands import Pushforward
 from fourfold.nn.augment import Augment
 from fourfold.nn.resnet import ResNetCritic
+from fourfold.paradigms import cards
 from fourfold.paradigms.adversarial import (
-    CARD,
     AdversarialGame,
     Hinge,
     NonSaturating,
@@ -29,6 +29,7 @@ from fourfold.paradigms.adversarial import (
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
+CARD = cards()["adversarial"]
 build = CARD.recipes["pairing"]
 
 

@@ -12,13 +12,14 @@ from fourfold.core import Batch, GenerativeModel, Noise, Training, forgetful, vi
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
 from fourfold.estimands.guidance import Guided
-from fourfold.paradigms import diffusion
+from fourfold.paradigms import cards, diffusion
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.samplers import ode, sde
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
+RECIPES = cards()["diffusion"].recipes
 MEAN = (0.3, -0.2, 0.1)
 COVARIANCE = ((1.0, 0.5, 0.0), (0.5, 0.8, -0.3), (0.0, -0.3, 0.6))
 PATHS = (EDM(), VE(), VP(), SubVP(), Cosine(), RectifiedFlow())
@@ -107,7 +108,7 @@ def test_flow_matching_of_coupled_noise_learns_the_field_of_the_coupling():
 
 
 def test_coupled_noise_teaches_a_field_and_no_score():
-    model = diffusion.CARD.recipes["optimal-transport"](Vectors(2, classes=2), "xs")
+    model = RECIPES["optimal-transport"](Vectors(2, classes=2), "xs")
     assert not isinstance(model.estimand, Velocity)
     for part in (
         {"sampler": sde.EulerMaruyama()},
@@ -135,7 +136,7 @@ def test_denoising_is_not_stationary_elsewhere():
 
 def test_an_untrained_network_has_loss_one_at_every_noise_level():
     """The point of the weights: sigma_data^2 is the data's mean square, F = 0, so the loss is 1 on average."""
-    model = diffusion.CARD.recipes["denoising"](Vectors(4), "xs")
+    model = RECIPES["denoising"](Vectors(4), "xs")
     torch.manual_seed(0)
     term = model.terms()["denoising"]
     losses = term(Batch(torch.randn(20_000, 4)))
@@ -231,7 +232,7 @@ def test_the_explicit_trace_is_that_of_the_jacobian():
 
 def test_the_noise_network_is_the_preconditioned_denoiser():
     torch.manual_seed(0)
-    net = diffusion.CARD.recipes["denoising"](Vectors(3), "xs").estimand.net
+    net = RECIPES["denoising"](Vectors(3), "xs").estimand.net
     for p in net.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
 
@@ -254,7 +255,7 @@ def test_the_noise_network_is_the_preconditioned_denoiser():
 @pytest.mark.parametrize("path", [VP(), Cosine(), RectifiedFlow()], ids=lambda p: type(p).__name__)
 def test_views_of_a_network_commute(recipe, path):
     torch.manual_seed(0)
-    made = diffusion.CARD.recipes[recipe](Vectors(3), "xs").estimand
+    made = RECIPES[recipe](Vectors(3), "xs").estimand
     for p in made.parameters():
         p.data.add_(0.02 * torch.randn_like(p))
     with torch.no_grad():
@@ -334,7 +335,7 @@ def test_settings_without_an_error_are_refused():
 def test_dequantisation_is_part_of_the_likelihood():
     """Uniform images: every level is equally likely, and a flat density over [-1, 1] scores log2(levels) bits per dim."""
     space = Images(1, 8, 8, levels=17)
-    model = diffusion.CARD.recipes["denoising"](space, "xs").with_parts(likelihood=diffusion.DiffusionBound(8))
+    model = RECIPES["denoising"](space, "xs").with_parts(likelihood=diffusion.DiffusionBound(8))
     result = model.log_prob(torch.randint(17, (4, 1, 8, 8)).to(torch.uint8))
     assert result.kind is Kind.LOWER_BOUND
     assert "dequantisation" in result.note
@@ -366,7 +367,7 @@ def test_vectors_are_scored_in_their_own_units():
 @pytest.mark.parametrize("recipe", ["denoising", "velocity", "dit"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (1, 13, 50), (3, 64, 96)])
 def test_image_presets_take_any_shape(recipe, shape):
-    model = diffusion.CARD.recipes[recipe](Images(*shape, classes=3), "xs")
+    model = RECIPES[recipe](Images(*shape, classes=3), "xs")
     assert model.paradigm is Paradigm.DIFFUSION
     x = torch.randn(2, *shape)
     assert model.estimand(x, torch.full((2,), 0.5), torch.tensor([1, -1])).shape == x.shape
@@ -374,16 +375,16 @@ def test_image_presets_take_any_shape(recipe, shape):
 
 def test_what_a_recipe_does_not_model_is_refused():
     with pytest.raises(TypeError, match="models images and vectors, not Text"):
-        diffusion.CARD.recipes["denoising"](Text("ab", 4), "s")
+        RECIPES["denoising"](Text("ab", 4), "s")
     with pytest.raises(TypeError, match="models images, not Vectors"):
-        diffusion.CARD.recipes["dit"](Vectors(2), "s")
+        RECIPES["dit"](Vectors(2), "s")
 
 
 @pytest.mark.parametrize("recipe", ["denoising", "velocity", "vp", "ve", "subvp"])
 def test_every_sampler_runs_on_every_estimand(recipe):
     """All samplers start from the same noise, and those of one equation end near each other."""
     torch.manual_seed(0)
-    model = diffusion.CARD.recipes[recipe](Vectors(2), "xs")
+    model = RECIPES[recipe](Vectors(2), "xs")
     of_diffusion = [ode.Euler, ode.Heun, ode.DDIM, ode.DPMSolver, ode.DPMSolver3, ode.UniPC, ode.DEIS]
     of_diffusion += [sde.DDPM, sde.SDEDPMSolver, sde.EulerMaruyama, sde.StochasticHeun, sde.PredictorCorrector]
     samples = [model.with_parts(sampler=kind(steps=150)).sample(4) for kind in (*of_diffusion, sde.AnnealedLangevin)]
@@ -393,7 +394,7 @@ def test_every_sampler_runs_on_every_estimand(recipe):
 
 def test_a_guided_model_is_a_model():
     torch.manual_seed(0)
-    model = diffusion.CARD.recipes["denoising"](Vectors(2, classes=3), "xs")
+    model = RECIPES["denoising"](Vectors(2, classes=3), "xs")
     for p in model.estimand.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
     guided = GenerativeModel(
@@ -409,7 +410,7 @@ def test_a_trained_model_scores_and_samples_its_data(recipe):
     """A few hundred steps on a one-dimensional mixture: density near the truth, samples in both modes."""
     steps = 800 if recipe == "sliced" else 300  # without a target, a loss of more variance
     torch.manual_seed(0)
-    model = diffusion.CARD.recipes[recipe](Vectors(1), "xs")
+    model = RECIPES[recipe](Vectors(1), "xs")
     mixture = torch.distributions.MixtureSameFamily(
         torch.distributions.Categorical(torch.tensor([0.3, 0.7])),
         torch.distributions.Normal(torch.tensor([-1.5, 0.65]), torch.tensor([0.3, 0.3])),

@@ -14,6 +14,7 @@ from fourfold.estimands import Denoiser, Energy, Score
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP
 from fourfold.nn.time_mlp import TimeMLP
+from fourfold.paradigms import cards
 from fourfold.paradigms import energy as module
 from fourfold.paradigms.energy import (
     ChainMonitor,
@@ -274,7 +275,7 @@ def test_the_free_energy_of_a_machine_is_the_sum_over_its_hidden_bits():
 
 def test_noise_contrastive_training_finds_the_density_and_its_normaliser():
     torch.manual_seed(0)
-    model = module.CARD.recipes["noise-contrastive"](Vectors(2), "xs")
+    model = cards()["energy"].recipes["noise-contrastive"](Vectors(2), "xs")
     x, _ = MIXTURE.sample(4000, torch.Generator().manual_seed(0))
     model.codec.fit(x.float())
     terms = model.terms()
@@ -294,7 +295,7 @@ def test_noise_contrastive_training_finds_the_density_and_its_normaliser():
 
 
 def test_recipes_refuse_what_they_do_not_model():
-    recipes = module.CARD.recipes
+    recipes = cards()["energy"].recipes
     for recipe in recipes.values():
         with pytest.raises(TypeError, match="not Text"):
             recipe(Text("ab", 8), "xs")

@@ -9,8 +9,10 @@ from fourfold import checks
 from fourfold.core import Batch, GenerativeModel, Noise, view
 from fourfold.data.oracles import GaussianAverage, GaussianDenoiser, MixtureDenoiser
 from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
-from fourfold.paradigms import build, diffusion, few_step
+from fourfold.paradigms import build, cards, few_step
+from fourfold.paradigms.diffusion import Preconditioned
 from fourfold.paths import EDM, VP, Cosine, RectifiedFlow, time_at
+from fourfold.recipes.diffusion import SIZES, network_of
 from fourfold.samplers.ode import DDIM, DPMSolver, Heun
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
@@ -32,7 +34,7 @@ def draw(seed, n=256):
 
 def teacher(path):
     """A model of vectors whose denoiser is exact."""
-    made = diffusion.CARD.recipes["denoising"](Vectors(3), "xs")
+    made = cards()["diffusion"].recipes["denoising"](Vectors(3), "xs")
     oracle = GaussianDenoiser(path, MEAN, COVARIANCE)
     return GenerativeModel(made.space, made.codec, oracle, made.objective, made.sampler, made.likelihood)
 
@@ -82,12 +84,12 @@ def test_the_oracle_of_jumps_agrees_with_itself_in_parts():
 def test_a_student_starts_as_its_teacher(path):
     """With a second time of no weight, a jump is one step of DDIM, and a jump of no length the teacher's velocity."""
     torch.manual_seed(0)
-    made = diffusion.CARD.recipes["denoising"](Vectors(3), "xs")
+    made = cards()["diffusion"].recipes["denoising"](Vectors(3), "xs")
     for p in made.estimand.parameters():
         p.data.add_(0.05 * torch.randn_like(p))
-    known = diffusion.Preconditioned(made.estimand.net, (3,), path, 1.0)
+    known = Preconditioned(made.estimand.net, (3,), path, 1.0)
     model = GenerativeModel(made.space, made.codec, known, made.objective, made.sampler, made.likelihood)
-    net, _ = diffusion.network_of(Vectors(3), diffusion.SIZES["xs"], times=2)
+    net, _ = network_of(Vectors(3), SIZES["xs"], times=2)
     student = few_step.NetworkAverage(net, (3,), path, 1.0)
     few_step.TrajectoryDistillation(model, paths=8, sigma_data=1.0).ready(student)
     t, s = (time.float() for time in times(path))
@@ -102,7 +104,7 @@ def test_a_student_starts_as_its_teacher(path):
 @pytest.mark.parametrize("path", [EDM(), VP(), RectifiedFlow()], ids=lambda p: type(p).__name__)
 def test_a_consistency_network_leaves_the_boundary_alone(path):
     torch.manual_seed(0)
-    net, _ = diffusion.network_of(Vectors(3), diffusion.SIZES["xs"])
+    net, _ = network_of(Vectors(3), SIZES["xs"])
     for p in net.parameters():
         p.data.add_(0.1 * torch.randn_like(p))
     f, x = few_step.ConsistencyNetwork(net, (3,), path, 1.0), torch.randn(8, 3)
@@ -271,7 +273,7 @@ def test_a_sampler_of_no_steps_is_refused():
 
 @pytest.mark.parametrize("recipe", ["distilled", "consistency"])
 def test_a_teacher_is_a_stage_of_its_own(recipe):
-    model = few_step.CARD.recipes[recipe](Images(1, 8, 8, 17), "xs")
+    model = cards()["few-step"].recipes[recipe](Images(1, 8, 8, 17), "xs")
     (stage,) = model.stages()
     assert isinstance(stage.model.estimand, Denoiser)
     trained = {p for term in model.terms().values() for p in term.trainable()}
@@ -286,7 +288,7 @@ def test_a_teacher_is_a_stage_of_its_own(recipe):
 
 def test_the_card_says_that_the_likelihood_is_lost():
     assert build("few-step", Vectors(2), "xs").facts.likelihood is Kind.NONE
-    model = few_step.CARD.recipes["mean-flow"](Vectors(2), "xs")
+    model = cards()["few-step"].recipes["mean-flow"](Vectors(2), "xs")
     result = model.log_prob(torch.randn(3, 2))
     assert result.kind is Kind.NONE
     assert "few-step samples have no tractable density" in result.note
@@ -294,6 +296,6 @@ def test_the_card_says_that_the_likelihood_is_lost():
 
 
 def test_text_is_refused():
-    for recipe in few_step.CARD.recipes.values():
+    for recipe in cards()["few-step"].recipes.values():
         with pytest.raises(TypeError):
             recipe(Text("ab", length=4), "xs")

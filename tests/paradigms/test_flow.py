@@ -16,9 +16,9 @@ from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
 from fourfold.nn.monotone import Affine
 from fourfold.nn.tarflow import joined, patches, side
+from fourfold.paradigms import cards
 from fourfold.paradigms.diffusion import DiffusionBound, NetworkVelocity
 from fourfold.paradigms.flow import (
-    CARD,
     ContinuousLikelihood,
     Denoised,
     ExactDensity,
@@ -42,7 +42,7 @@ VECTOR_RECIPES = ["spline", "mixture", "maf", "coupling", "realnvp"]
 def stirred(recipe: str, space, std: float = 0.06):
     """A small model whose weights are far from their start."""
     torch.manual_seed(0)
-    model = CARD.recipes[recipe](space, "xs")
+    model = cards()["flow"].recipes[recipe](space, "xs")
     for p in model.estimand.parameters():
         p.data.add_(std * torch.randn_like(p))
     return model.eval()
@@ -113,9 +113,9 @@ def test_labels_condition_densities():
 
 def test_refusals():
     with pytest.raises(TypeError, match="models vectors, not text"):
-        CARD.recipes["spline"](Text(), "xs")
+        cards()["flow"].recipes["spline"](Text(), "xs")
     with pytest.raises(TypeError, match="at least 2"):
-        CARD.recipes["coupling"](Vectors(1), "xs")
+        cards()["flow"].recipes["coupling"](Vectors(1), "xs")
 
 
 def test_dropout_leaves_sampling_and_scoring_alone():
@@ -171,14 +171,14 @@ def test_patches_are_joined_again_and_divide_odd_sizes():
 
 def test_denoising_follows_the_score_of_a_known_flow():
     """At the start the flow is the identity, so its score is -x and the step is a factor."""
-    model = CARD.recipes["tarflow-noised"](Images(1, 4, 4, levels=8), "xs")
+    model = cards()["flow"].recipes["tarflow-noised"](Images(1, 4, 4, levels=8), "xs")
     y = NoiseThenMap()(model.estimand, Noise(0, 0, 5))
     x = Denoised(0.3)(model.estimand, Noise(0, 0, 5))
     torch.testing.assert_close(x, y * (1 - 0.09), atol=1e-4, rtol=1e-4)
 
 
 def test_a_flow_of_noised_images_claims_no_likelihood():
-    model = CARD.recipes["tarflow-noised"](Images(1, 4, 4, levels=8), "xs")
+    model = cards()["flow"].recipes["tarflow-noised"](Images(1, 4, 4, levels=8), "xs")
     found = model.log_prob(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
     assert found.kind is Kind.NONE
     assert "noised" in found.note
@@ -222,7 +222,7 @@ def test_the_continuous_loss_is_the_exact_likelihood_of_a_linear_flow():
 )
 def test_what_needs_a_score_is_refused_by_a_continuous_flow(part):
     """Its field is no conditional mean: a "lower bound" made from it lay seven nats below, its noisy samples elsewhere."""
-    model = CARD.recipes["continuous"](Vectors(2), "xs")
+    model = cards()["flow"].recipes["continuous"](Vectors(2), "xs")
     (name,) = (type(value).__name__ for value in part.values())
     with pytest.raises(TypeError, match=f"{name} needs a .*, but ContinuousLikelihood learns a VectorField"):
         model.with_parts(**part)
@@ -231,7 +231,7 @@ def test_what_needs_a_score_is_refused_by_a_continuous_flow(part):
 
 
 def test_an_objective_that_learns_a_field_does_not_train_what_claims_a_score():
-    model = CARD.recipes["continuous"](Vectors(2), "xs")
+    model = cards()["flow"].recipes["continuous"](Vectors(2), "xs")
     claims = NetworkVelocity(model.estimand.net, (2,), RectifiedFlow())
     with pytest.raises(
         TypeError, match=r"ContinuousLikelihood learns a VectorField, but NetworkVelocity claims .* Velocity"
@@ -305,14 +305,14 @@ def test_levels_survive_every_redrawing_of_their_noise():
 
 
 def test_learned_dequantisation_needs_its_objective():
-    model = CARD.recipes["tarflow"](Images(1, 4, 4), "xs").with_parts(likelihood=VariationalDequantisation())
+    model = cards()["flow"].recipes["tarflow"](Images(1, 4, 4), "xs").with_parts(likelihood=VariationalDequantisation())
     with pytest.raises(TypeError, match="VariationalLikelihood"):
         model.log_prob(torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
 
 
 def test_glow_needs_something_to_couple():
     with pytest.raises(TypeError, match="odd sides"):
-        CARD.recipes["glow"](Images(1, 7, 7), "xs")
+        cards()["flow"].recipes["glow"](Images(1, 7, 7), "xs")
     with pytest.raises(ValueError, match="odd sides"):
         Glow((1, 7, 7))
 

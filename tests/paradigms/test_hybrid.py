@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold import checks
+from fourfold.cards.hybrid import CARDS
 from fourfold.codecs import LearnedCodec, QuantisedCodec, Standardised
 from fourfold.core import Batch, GenerativeModel, Likelihood, LogProb, Noise, Objective, Part
 from fourfold.data import load
@@ -290,7 +291,7 @@ def test_the_weights_of_a_stage_are_written_once(tmp_path):
 
 
 def test_hybrids_are_cards_of_this_file():
-    assert all(cards()[name] in hybrid.CARDS for name in HYBRIDS)
+    assert all(cards()[name] in CARDS for name in HYBRIDS)
 
 
 def test_behind_puts_a_paradigm_behind_any_codec():

@@ -10,8 +10,8 @@ from fourfold.core import Batch, GenerativeModel, Noise, Part
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture
 from fourfold.nn.quantise import Codebook, FiniteScalars
+from fourfold.paradigms import cards
 from fourfold.paradigms.latent import (
-    CARD,
     AsDraw,
     AsMean,
     AsMedian,
@@ -32,6 +32,7 @@ from fourfold.paradigms.latent import (
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
+CARD = cards()["latent-variable"]
 build, ladder = CARD.recipes["convolutional"], CARD.recipes["ladder"]
 MAPS = [CARD.recipes[name] for name in ("kl", "vq", "fsq")]
 

@@ -1,7 +1,8 @@
-"""One file per paradigm: objectives, default sampler, likelihood, presets and a CARD; found by :func:`cards`.
+"""One file per paradigm: its estimands, objectives, default sampler and likelihood; and how a model is built by name.
 
-Nothing else registers a paradigm. A third party joins by the entry-point group ``fourfold.paradigms``, whose points name
-a module or a :class:`~fourfold.vocabulary.Card`.
+The cards stand in :mod:`fourfold.cards`, where :func:`cards` finds them without loading torch, and the recipes that they
+name in :mod:`fourfold.recipes`. Nothing else registers a paradigm. A third party joins by the entry-point group
+``fourfold.paradigms``, whose points name a module or a :class:`~fourfold.vocabulary.Card`.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ __all__ = ["build", "cards", "check_names", "defaults", "facts", "recipes", "res
 
 @functools.cache
 def cards() -> Mapping[str, Card]:
-    """Every card by name: of the modules of this package, then of installed third parties.
+    """Every card by name: of the modules of :mod:`fourfold.cards`, then of installed third parties. It loads no torch.
 
     Raises:
         ValueError: if two cards have one name.
     """
-    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
+    folder = importlib.import_module("fourfold.cards")
+    modules = [importlib.import_module(f"fourfold.cards.{info.name}") for info in pkgutil.iter_modules(folder.__path__)]
     found = [card for module in modules for card in _declared(module)]
     for point in entry_points(group="fourfold.paradigms"):
         loaded = point.load()

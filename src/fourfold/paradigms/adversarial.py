@@ -14,40 +14,31 @@ StyleGAN2 with or without adaptive augmentation.
 
 from __future__ import annotations
 
-import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fourfold.codecs import Centred, Standardised
 from fourfold.core import (
     Batch,
-    GenerativeModel,
     Noise,
     Objective,
     Part,
     Sampler,
-    Space,
     Term,
-    Training,
     forgetful,
 )
 from fourfold.estimands import Observation, Pushforward
-from fourfold.likelihoods import NoDensity
 from fourfold.nn.augment import Augment
-from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetDecoder
 from fourfold.nn.stylegan import StyleNetwork
-from fourfold.spaces import Images, Vectors
-from fourfold.vocabulary import Card, Cost, Paradigm, Principle
+from fourfold.vocabulary import Cost, Principle
 
 __all__ = [
-    "CARD",
     "AdversarialGame",
     "Contest",
     "CriticTerm",
@@ -548,141 +539,3 @@ NO_DENSITY = (
     "(Frechet distance, precision and recall, coverage) instead"
 )
 """Why such a model has no likelihood."""
-
-
-# --- presets ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Size:
-    """Channels and residual blocks of generator and critic, and the length of the noise."""
-
-    width: int
-    blocks: int
-    critic_width: int
-    critic_blocks: int
-    noise: int
-
-
-_IMAGES: Mapping[str, _Size] = {
-    "xs": _Size(32, 1, 32, 1, 32),
-    "s": _Size(48, 1, 48, 1, 64),
-    "m": _Size(64, 2, 64, 2, 64),
-}
-_VECTORS: Mapping[str, _Size] = {
-    "xs": _Size(64, 2, 64, 2, 8),
-    "s": _Size(128, 3, 128, 3, 16),
-    "m": _Size(256, 4, 256, 4, 32),
-}
-_TRAINING = Training(batch_size=64, learning_rate=4e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0)
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """What distinguishes the recipes: the contest, the penalty on images and on vectors, and the rate of the critic."""
-
-    contest: Contest
-    images: Penalty
-    vectors: Penalty
-    critic_rate: float = 1.0
-
-
-_PAIRING = _Rules(Pairing(), ZeroCentred(0.1), ZeroCentred(0.1))
-_NON_SATURATING = _Rules(NonSaturating(), ZeroCentred(0.2, samples=False), ZeroCentred(0.2, samples=False))
-_HINGE = _Rules(Hinge(), ZeroCentred(0.2, samples=False), ZeroCentred(0.2, samples=False))
-_WASSERSTEIN = _Rules(Wasserstein(), UnitNorm(), UnitNorm(1.0), critic_rate=3.0)
-
-
-def _game(rules: _Rules, space: Space, size: str) -> GenerativeModel:
-    """Residual convolutions for images, residual perceptrons for vectors, and the rules of their game.
-
-    Raises:
-        TypeError: for a space that is neither images nor vectors.
-    """
-    if isinstance(space, Images):
-        return _images(space, _IMAGES[size], rules)
-    if isinstance(space, Vectors):
-        return _vectors(space, _VECTORS[size], rules)
-    raise TypeError(f"the adversarial model is of images or vectors, not of {type(space).__name__}")
-
-
-def _critic(space: Images, size: _Size) -> ResNetCritic:
-    return ResNetCritic(space.shape, size.critic_width, size.critic_blocks, 256, space.classes)  # type: ignore[arg-type]
-
-
-def _images(space: Images, size: _Size, rules: _Rules) -> GenerativeModel:
-    shape = (space.channels, space.height, space.width)
-    net = ResNetDecoder(size.noise, shape, space.channels, size.width, size.blocks, space.classes)
-    return GenerativeModel(
-        space,
-        Centred(space),
-        Generator(net, space.shape, size.noise, bounded=True),
-        AdversarialGame(_critic(space, size), rules.contest, rules.images, every=4, critic_rate=rules.critic_rate),
-        OnePass(),
-        NoDensity(NO_DENSITY),
-        _TRAINING,
-    )
-
-
-def _vectors(space: Vectors, size: _Size, rules: _Rules) -> GenerativeModel:
-    noise = max(2, min(2 * space.dim, size.noise))
-    net = ResMLP(noise, space.dim, size.width, size.blocks, space.classes)
-    critic = ResMLP(space.dim, 1, size.critic_width, size.critic_blocks, space.classes)
-    return GenerativeModel(
-        space,
-        Standardised(space),
-        Generator(net, space.shape, noise, bounded=False),
-        AdversarialGame(critic, rules.contest, rules.vectors, critic_rate=rules.critic_rate),
-        OnePass(),
-        NoDensity(NO_DENSITY),
-        replace(_TRAINING, batch_size=256, learning_rate=5e-4, warmup=0.02),
-    )
-
-
-def _style(space: Space, size: str, adaptive: bool = False) -> GenerativeModel:
-    """The generator of StyleGAN2 against the residual critic: non-saturating game, R1, path lengths, mixed styles.
-
-    Raises:
-        TypeError: for a space that is not images.
-    """
-    if not isinstance(space, Images):
-        raise TypeError(f"a StyleGAN2 is of images, not of {type(space).__name__}")
-    preset = _IMAGES[size]
-    shape = (space.channels, space.height, space.width)
-    net = StyleNetwork(shape, preset.noise, 2 * preset.noise, 4, preset.width, space.classes)
-    game = AdversarialGame(
-        _critic(space, preset),
-        NonSaturating(),
-        ZeroCentred(0.2, samples=False),
-        every=4,
-        critic_rate=0.25,
-        augment=Augment() if adaptive else None,
-        regulariser=PathLength(),
-    )
-    training = replace(_TRAINING, learning_rate=1.6e-3)
-    return GenerativeModel(
-        space,
-        Centred(space),
-        StyleGenerator(net, space.shape),
-        game,
-        StyleTruncation(),
-        NoDensity(NO_DENSITY),
-        training,
-    )
-
-
-_RECIPES: Mapping[str, Callable[[Space, str], GenerativeModel]] = {
-    "pairing": functools.partial(_game, _PAIRING),
-    "non-saturating": functools.partial(_game, _NON_SATURATING),
-    "hinge": functools.partial(_game, _HINGE),
-    "wasserstein": functools.partial(_game, _WASSERSTEIN),
-    "stylegan2": _style,
-    "stylegan2-ada": functools.partial(_style, adaptive=True),
-}
-
-CARD = Card(
-    name="adversarial",
-    paradigm=Paradigm.ADVERSARIAL,
-    recipes=_RECIPES,
-    summary="A generator against a critic: samples in one network evaluation, without a likelihood.",
-)

@@ -10,7 +10,7 @@ of sampling needs of the earlier pieces is cached, so that a sample's cost grows
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar, final
@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.codecs import Standardised, TextTokens, Tokens
 from fourfold.core import (
     Batch,
     Estimand,
@@ -29,19 +28,15 @@ from fourfold.core import (
     Noise,
     Objective,
     Sampler,
-    Space,
     Term,
-    Training,
     forgetful,
 )
 from fourfold.estimands import Conditionals
 from fourfold.nn.causal import CausalConvNet, PlaneCache
 from fourfold.nn.transformer import TokenTransformer, ValueTransformer
-from fourfold.spaces import Images, Text, Vectors
-from fourfold.vocabulary import Card, Cost, Kind, Paradigm, Principle
+from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
-    "CARD",
     "Ancestral",
     "ChainRule",
     "MaximumLikelihood",
@@ -456,65 +451,3 @@ def continue_text(
         token, state = estimand.draw(state, noise, sampler.temperature)
         tokens.append(token)
     return torch.stack(tokens, 1)
-
-
-# --- presets ----------------------------------------------------------------------------------------------------------
-
-
-def _text(space: Text, size: str) -> GenerativeModel:
-    width, depth, heads = {"xs": (64, 2, 1), "s": (128, 4, 2), "m": (256, 4, 4)}[size]
-    net = TokenTransformer(space.tokens, space.length, width, depth, heads)
-    training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
-    return _model(space, TextTokens(space), TokenConditionals(net, space.length), training)
-
-
-def _images(space: Images, size: str) -> GenerativeModel:
-    channels, depth, upper, upper_depth = {"xs": (32, 3, 32, 1), "s": (96, 8, 64, 3), "m": (128, 12, 96, 4)}[size]
-    net = CausalConvNet(
-        space.levels,
-        space.height,
-        space.width,
-        channels,
-        channels,
-        depth,
-        upper,
-        upper_depth,
-        labels=space.channels * ((space.classes or 0) + 1),
-        known=space.channels if space.channels > 1 else 0,
-    )
-    training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
-    return _model(space, Tokens(space), PixelConditionals(net, space.channels, space.classes), training)
-
-
-def _vectors(space: Vectors, size: str) -> GenerativeModel:
-    width, depth, heads, components = {"xs": (32, 1, 1, 8), "s": (96, 2, 2, 24), "m": (192, 4, 4, 32)}[size]
-    net = ValueTransformer(space.dim, 3 * components, width, depth, heads, classes=space.classes)
-    training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
-    return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
-
-
-def _model(space: Any, codec: Any, estimand: Conditionals, training: Training) -> GenerativeModel:
-    """The parts that all spaces share."""
-    return GenerativeModel(space, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), training)
-
-
-_PRESETS: Mapping[type, Callable[[Any, str], GenerativeModel]] = {Text: _text, Images: _images, Vectors: _vectors}
-
-
-def _preset(space: Space, size: str) -> GenerativeModel:
-    """The default recipe.
-
-    Raises:
-        TypeError: for a space that is neither text nor images nor vectors.
-    """
-    if type(space) not in _PRESETS:
-        raise TypeError(f"autoregressive models know text, images and vectors, not {type(space).__name__}")
-    return _PRESETS[type(space)](space, size)
-
-
-CARD = Card(
-    name="autoregressive",
-    paradigm=Paradigm.AUTOREGRESSIVE,
-    recipes={"likelihood": _preset},
-    summary="Each piece predicted from the earlier ones: an exact likelihood, and samples one piece at a time.",
-)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
@@ -32,35 +32,26 @@ from fourfold.core import (
     Noise,
     Objective,
     Sampler,
-    Space,
     Stage,
     Staged,
     Term,
-    Training,
     forgetful,
     view,
 )
 from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
-from fourfold.likelihoods import NoDensity
 from fourfold.paradigms.diffusion import (
-    SIZES,
     Preconditioned,
-    denoising,
-    network_of,
     noise_level,
     normal_quantile,
     quantiles,
     total_scale,
-    training_of,
     watched_by_noise,
 )
-from fourfold.paths import EDM, Path, RectifiedFlow, broadcast, time_at
+from fourfold.paths import Path, broadcast, time_at
 from fourfold.samplers.ode import Knot, evaluate, extrapolated, settled, towards
-from fourfold.spaces import Vectors
-from fourfold.vocabulary import Card, Cost, Paper, Paradigm, Principle
+from fourfold.vocabulary import Cost, Principle
 
 __all__ = [
-    "CARD",
     "ConsistencyDistillation",
     "ConsistencyNetwork",
     "Jumps",
@@ -615,86 +606,3 @@ class Renoised(Sampler):
 
 NO_DENSITY = "few-step samples have no tractable density; the density of the many-step ODE is that of a different model"
 """Why such a model has no likelihood."""
-
-
-# --- presets ----------------------------------------------------------------------------------------------------------
-
-
-def _sigma_data(space: Space) -> float:
-    """Root mean square of encoded examples."""
-    return 1.0 if isinstance(space, Vectors) else 0.5
-
-
-def _held(space: Space, size: str) -> tuple[int, int, int]:
-    """Steps of the teacher's solver, paths in a set, and sets: about 100 MB of images at most, and little at xs.
-
-    Fewer steps leave the solver's error in the targets, and few paths are learned by heart.
-    """
-    if isinstance(space, Vectors):
-        return 20, 512, 8
-    return (20, 16, 3) if size == "xs" else (20, max(min(128, 2**20 // space.dims), 16), 6)
-
-
-def _distilled(space: Space, size: str) -> GenerativeModel:
-    """Any jump along the paths of a denoiser."""
-    teacher, preset = denoising(space, size), SIZES[size]
-    net, codec = network_of(space, preset, times=2)
-    steps, paths, kept = _held(space, size)
-    objective = TrajectoryDistillation(teacher, steps=steps, paths=paths, kept=kept, sigma_data=_sigma_data(space))
-    estimand = NetworkAverage(net, space.shape, EDM(), _sigma_data(space))
-    return GenerativeModel(space, codec, estimand, objective, Renoised(), NoDensity(NO_DENSITY), _student(space, size))
-
-
-def _consistency(space: Space, size: str) -> GenerativeModel:
-    """The end of a denoiser's paths, by consistency."""
-    teacher, preset = denoising(space, size), SIZES[size]
-    net, codec = network_of(space, preset)
-    estimand = ConsistencyNetwork(net, space.shape, EDM(), _sigma_data(space))
-    objective = ConsistencyDistillation(teacher)
-    return GenerativeModel(space, codec, estimand, objective, Renoised(), NoDensity(NO_DENSITY), _student(space, size))
-
-
-def _student(space: Space, size: str) -> Training:
-    """A student starts with trained weights: a third of the rates, and smaller batches of images."""
-    training = training_of(space, SIZES[size])
-    muon = None if training.muon_rate is None else training.muon_rate / 3
-    batch = training.batch_size if isinstance(space, Vectors) else 64
-    return replace(training, batch_size=batch, learning_rate=training.learning_rate / 3, muon_rate=muon)
-
-
-def _mean_flow(space: Space, size: str) -> GenerativeModel:
-    """The average velocity of straight lines, without a teacher."""
-    preset = SIZES[size]
-    net, codec = network_of(space, preset, times=2)
-    estimand = NetworkAverage(net, space.shape, RectifiedFlow(), _sigma_data(space))
-    return GenerativeModel(
-        space, codec, estimand, MeanFlow(), Jumps(), NoDensity(NO_DENSITY), training_of(space, preset)
-    )
-
-
-_PAPERS = (
-    Paper(
-        "Luhman, Luhman",
-        2021,
-        "Knowledge Distillation in Iterative Generative Models for Improved Sampling Speed",
-        "https://arxiv.org/abs/2101.02388",
-    ),
-    Paper("Song, Dhariwal, Chen, Sutskever", 2023, "Consistency Models", "https://arxiv.org/abs/2303.01469"),
-    Paper(
-        "Zheng et al.",
-        2023,
-        "Fast Sampling of Diffusion Models via Operator Learning",
-        "https://arxiv.org/abs/2211.13449",
-    ),
-    Paper("Geng et al.", 2025, "Mean Flows for One-step Generative Modeling", "https://arxiv.org/abs/2505.13447"),
-)
-
-CARD = Card(
-    name="few-step",
-    paradigm=Paradigm.DIFFUSION,
-    recipes={"distilled": _distilled, "mean-flow": _mean_flow, "consistency": _consistency},
-    summary="Jumps along the paths of a diffusion model: samples in 1 to 4 evaluations, without a likelihood.",
-    strengths="samples in as few as one network evaluation, stable training by regression",
-    weaknesses="detail lost where few jumps must do",
-    references=_PAPERS,
-)

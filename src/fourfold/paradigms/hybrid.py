@@ -18,16 +18,13 @@ name                     generative step                             what comes 
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, final
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from fourfold.codecs import LearnedCodec, QuantisedCodec
 from fourfold.core import (
     Batch,
     Codec,
@@ -38,28 +35,15 @@ from fourfold.core import (
     Stage,
     Staged,
     Term,
-    Training,
     forgetful,
 )
 from fourfold.estimands import Pushforward
-from fourfold.likelihoods import NoDensity
-from fourfold.likelihoods.ode import ProbabilityFlow
-from fourfold.nn.dit import DiT
-from fourfold.nn.resnet import ResMLP, ResNetCritic
-from fourfold.nn.text_encoder import text_encoder
-from fourfold.nn.transformer import TokenTransformer
-from fourfold.nn.unet import UNet
-from fourfold.paradigms import flow
-from fourfold.paradigms.adversarial import NO_DENSITY, AdversarialGame, CriticTerm, OnePass, ZeroCentred
-from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
-from fourfold.paradigms.diffusion import Denoising, Preconditioned, denoising
-from fourfold.paradigms.latent import CodeDecoder, QuantisedDecoder, convolutional, fsq, kl_autoencoder, vq
-from fourfold.paths import EDM, broadcast, time_at
-from fourfold.samplers.ode import DPMSolver
-from fourfold.spaces import Images, Vectors
-from fourfold.vocabulary import Card, Paper, Paradigm, Principle
+from fourfold.paradigms.adversarial import AdversarialGame, CriticTerm
+from fourfold.paradigms.diffusion import Preconditioned
+from fourfold.paths import broadcast, time_at
+from fourfold.vocabulary import Principle
 
-__all__ = ["CARDS", "DistilledGame", "Student", "behind"]
+__all__ = ["DistilledGame", "Student", "behind"]
 
 
 def behind(codec: Codec, step: GenerativeModel, space: Space) -> GenerativeModel:
@@ -75,122 +59,6 @@ def behind(codec: Codec, step: GenerativeModel, space: Space) -> GenerativeModel
     """
     parts = (step.estimand, step.objective, step.sampler, step.likelihood, step.training_defaults)
     return GenerativeModel(space, codec, *parts)
-
-
-def _bare(space: Space) -> Any:
-    """The space without labels and captions: what a codec is trained on."""
-    if isinstance(space, Images):
-        return replace(space, classes=None, class_names=(), caption=None)
-    if isinstance(space, Vectors):
-        return replace(space, classes=None, class_names=())
-    raise TypeError(f"hybrids model images or vectors, not {type(space).__name__}")
-
-
-def _images(space: Space, name: str) -> Images:
-    """The space, if it is of images.
-
-    Raises:
-        TypeError: for another one.
-    """
-    if not isinstance(space, Images):
-        raise TypeError(f"{name} is of images, not of {type(space).__name__}: use latent-flow for vectors")
-    return space
-
-
-# --- latent diffusion -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Diffusion:
-    """Networks of the codes: U-Net and transformer, solver steps of the likelihood, training."""
-
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
-    transformer: tuple[int, int, int]
-    solver_steps: int
-    training: Training
-
-
-_DIFFUSION: Mapping[str, _Diffusion] = {
-    "xs": _Diffusion((32, 32), (1, 1), (32, 1, 2), 6, Training(128, 2e-3, muon_rate=0.02)),
-    "s": _Diffusion((128, 192), (2, 3), (256, 8, 4), 24, Training(128, 2e-3, muon_rate=0.03)),
-    "m": _Diffusion((192, 256, 320), (2, 3, 3), (384, 12, 6), 24, Training(128, 2e-3, muon_rate=0.02)),
-}
-
-
-def latent_diffusion(space: Space, size: str, transformer: bool = False) -> GenerativeModel:
-    """Diffusion of the codes of a KL autoencoder (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
-
-    Raises:
-        TypeError: for a space other than images.
-    """
-    images, preset = _images(space, "latent diffusion"), _DIFFUSION[size]
-    autoencoder = kl_autoencoder(_bare(images), size)
-    # of equal seconds on 64-pixel images, twice the steps of half the batch gave reconstructions nearer to the data
-    autoencoder.training_defaults = replace(autoencoder.training_defaults, batch_size=32)
-    codec = LearnedCodec(autoencoder)
-    channels, height, width = codec.event
-    text = text_encoder(images.caption)
-    if transformer:
-        patch = 1 if max(height, width) <= 8 else 2
-        net: Any = DiT((channels, height, width), *preset.transformer, patch, images.classes, 1, text)
-    else:
-        deep = min(len(preset.widths), max(1, min(height, width).bit_length() - 2))
-        widths, blocks = preset.widths[:deep], preset.blocks[:deep]
-        net = UNet(channels, widths, blocks, 1, images.classes, 2 * preset.widths[0], 1, text)
-    estimand = Preconditioned(net, codec.event, EDM(), 1.0)
-    objective, likelihood = Denoising(mean=-0.4, std=1.2, sigma_data=1.0), ProbabilityFlow(preset.solver_steps, 2)
-    return GenerativeModel(images, codec, estimand, objective, DPMSolver(), likelihood, preset.training)
-
-
-# --- codes as tokens --------------------------------------------------------------------------------------------------
-
-_TRANSFORMER: Mapping[str, tuple[int, int, int]] = {"xs": (32, 1, 1), "s": (256, 6, 4), "m": (384, 8, 6)}
-"""Width, depth and heads of the transformer of the codes."""
-
-
-def latent_autoregressive(
-    space: Space, size: str, tokenizer: Callable[[Space, str], GenerativeModel] = fsq
-) -> GenerativeModel:
-    """A causal transformer of an image's codes in raster order; a label is the start symbol.
-
-    van den Oord, Vinyals, Kavukcuoglu 2017 (https://arxiv.org/abs/1711.00937); Esser, Rombach, Ommer 2021
-    (https://arxiv.org/abs/2012.09841).
-
-    Raises:
-        TypeError: for a space other than images.
-    """
-    images = _images(space, "an autoregressive model of codes")
-    autoencoder = tokenizer(_bare(images), size)
-    decoder = autoencoder.estimand
-    assert isinstance(decoder, QuantisedDecoder)
-    height, width = decoder.latent
-    codec, length = QuantisedCodec(autoencoder, (height, width)), height * width
-    net = TokenTransformer(decoder.size, length, *_TRANSFORMER[size], starts=1 + (images.classes or 0))
-    estimand, training = TokenConditionals(net, length), Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
-    return GenerativeModel(images, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), training)
-
-
-# --- a flow of the codes ----------------------------------------------------------------------------------------------
-
-
-def latent_flow(space: Space, size: str) -> GenerativeModel:
-    """A variational autoencoder whose prior is a coupling flow, trained when the codes are (Chen et al. 2017).
-
-    Paper: Chen et al. 2017, Variational Lossy Autoencoder (https://arxiv.org/abs/1611.02731), where both are trained
-    together.
-
-    Raises:
-        TypeError: for a space that is neither images nor vectors.
-    """
-    bare = _bare(space)
-    learned = convolutional(bare, size)
-    decoder = learned.estimand
-    assert isinstance(decoder, CodeDecoder)
-    plain = CodeDecoder(decoder.net, decoder.head, decoder.event, decoder.codes)
-    parts = (learned.objective, learned.sampler, learned.likelihood, learned.training_defaults)
-    codec = LearnedCodec(GenerativeModel(bare, learned.codec, plain, *parts))
-    return behind(codec, flow.coupling(Vectors(codec.event[0], classes=space.classes), size), space)
 
 
 # --- a student of diffusion -------------------------------------------------------------------------------------------
@@ -313,143 +181,3 @@ class StudentTerm(Term):
             target = teacher(teacher.path.noised(fake, torch.randn_like(fake), t), t, cond)
         weight = 1 / ((2 * log_s).exp() + teacher.sigma_data**2)
         return (broadcast(weight, fake) * (fake - target).square()).flatten(1).mean(1)
-
-
-@dataclass(frozen=True)
-class _Lessons:
-    """What a student's training depends on: the teacher's weight and share of the budget, the student's noise, rates."""
-
-    weight: float
-    share: float
-    sigma: float
-    training: Training
-
-
-_IMAGES = _Lessons(1.0, 0.5, 5.0, Training(64, 3e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0))
-_VECTORS = _Lessons(0.1, 0.3, 1.5, Training(256, 1e-3, warmup=0.05, betas=(0.0, 0.99), ema=0.05, clip=0.0))
-"""Of vectors a teacher is soon good, and its correction, which pulls samples to where data is densest, soon in the way."""
-
-_CRITIC: Mapping[str, tuple[int, int]] = {"xs": (16, 1), "s": (48, 1), "m": (64, 2)}
-"""Width and blocks of the critic."""
-
-
-def adversarial_student(space: Space, size: str) -> GenerativeModel:
-    """A generator of one pass, taught by a diffusion model and a critic.
-
-    Raises:
-        TypeError: for a space that is neither images nor vectors.
-    """
-    _bare(space)
-    teacher, own = denoising(space, size), denoising(space, size)
-    assert isinstance(own.estimand, Preconditioned)
-    width, blocks = _CRITIC[size]
-    critic: nn.Module
-    if isinstance(space, Images):
-        shape = (space.channels, space.height, space.width)
-        critic, every = ResNetCritic(shape, width, blocks, 256, space.classes), 4
-    else:
-        critic, every = ResMLP(space.dims, 1, 2 * width, 2 * blocks, space.classes), 1
-    chosen = _IMAGES if isinstance(space, Images) else _VECTORS
-    game = AdversarialGame(critic, penalty=ZeroCentred(0.1), every=every)
-    objective = DistilledGame(teacher, game, chosen.weight, share=chosen.share)
-    student = Student(own.estimand, chosen.sigma)
-    return GenerativeModel(space, own.codec, student, objective, OnePass(), NoDensity(NO_DENSITY), chosen.training)
-
-
-_DIFFUSED_CODES = (
-    Paper(
-        "Vahdat, Kreis, Kautz",
-        2021,
-        "Score-based Generative Modeling in Latent Space",
-        "https://arxiv.org/abs/2106.05931",
-    ),
-    Paper(
-        "Rombach, Blattmann, Lorenz, Esser, Ommer",
-        2022,
-        "High-Resolution Image Synthesis with Latent Diffusion Models",
-        "https://arxiv.org/abs/2112.10752",
-    ),
-)
-_PREDICTED_CODES = (
-    Paper(
-        "van den Oord, Vinyals, Kavukcuoglu",
-        2017,
-        "Neural Discrete Representation Learning",
-        "https://arxiv.org/abs/1711.00937",
-    ),
-    Paper(
-        "Esser, Rombach, Ommer",
-        2021,
-        "Taming Transformers for High-Resolution Image Synthesis",
-        "https://arxiv.org/abs/2012.09841",
-    ),
-    Paper(
-        "Mentzer, Minnen, Agustsson, Tschannen",
-        2024,
-        "Finite Scalar Quantization: VQ-VAE Made Simple",
-        "https://arxiv.org/abs/2309.15505",
-    ),
-)
-_FLOWED_CODES = (
-    Paper("Chen et al.", 2017, "Variational Lossy Autoencoder", "https://arxiv.org/abs/1611.02731"),
-    Paper(
-        "Papamakarios et al.",
-        2021,
-        "Normalizing Flows for Probabilistic Modeling and Inference",
-        "https://arxiv.org/abs/1912.02762",
-    ),
-)
-_STUDENTS = (
-    Paper(
-        "Sauer, Lorenz, Blattmann, Rombach",
-        2023,
-        "Adversarial Diffusion Distillation",
-        "https://arxiv.org/abs/2311.17042",
-    ),
-    Paper(
-        "Yin et al.",
-        2024,
-        "Improved Distribution Matching Distillation for Fast Image Synthesis",
-        "https://arxiv.org/abs/2405.14867",
-    ),
-)
-
-CARDS = (
-    Card(
-        name="latent-diffusion",
-        paradigm=Paradigm.DIFFUSION,
-        recipes={"unet": latent_diffusion, "dit": functools.partial(latent_diffusion, transformer=True)},
-        summary="Diffusion of the codes of an autoencoder that is trained first.",
-        captioned=("unet", "dit"),
-        strengths="diffusion at the cost of the code's size, guidance at sampling time",
-        weaknesses="a loose likelihood",
-        references=_DIFFUSED_CODES,
-    ),
-    Card(
-        name="latent-autoregressive",
-        paradigm=Paradigm.AUTOREGRESSIVE,
-        recipes={"fsq": latent_autoregressive, "vq": functools.partial(latent_autoregressive, tokenizer=vq)},
-        summary="A causal transformer of the codes of a tokenizer that is trained first.",
-        strengths="one sequence model for any data that can be tokenised, sequences far shorter than the data",
-        weaknesses="a fixed order, errors that feed back into later codes",
-        references=_PREDICTED_CODES,
-    ),
-    Card(
-        name="latent-flow",
-        paradigm=Paradigm.FLOW,
-        recipes={"coupling": latent_flow},
-        summary="A normalizing flow of the codes of a variational autoencoder that is trained first.",
-        strengths="a code for every example, a prior without the holes of a fixed one",
-        weaknesses="blur where the decoder's noise model is wrong",
-        references=_FLOWED_CODES,
-    ),
-    Card(
-        name="adversarial-student",
-        paradigm=Paradigm.ADVERSARIAL,
-        recipes={"distilled": adversarial_student},
-        summary="A generator taught by a critic and by a diffusion model that is trained first.",
-        strengths="one-pass samples that start from what diffusion has learned",
-        weaknesses="a game that may not converge",
-        references=_STUDENTS,
-    ),
-)

@@ -1,0 +1,20 @@
+"""Adversarial games of a generator and a critic."""
+
+from fourfold.vocabulary import Card, Paradigm, Recipe
+
+__all__ = ["CARD"]
+
+CARD = Card(
+    name="adversarial",
+    paradigm=Paradigm.ADVERSARIAL,
+    recipes=Recipe.of(
+        "fourfold.recipes.adversarial",
+        "pairing",
+        "non-saturating",
+        "hinge",
+        "wasserstein",
+        "stylegan2",
+        "stylegan2-ada",
+    ),
+    summary="A generator against a critic: samples in one network evaluation, without a likelihood.",
+)

@@ -1,0 +1,12 @@
+"""Autoregressive models."""
+
+from fourfold.vocabulary import Card, Paradigm, Recipe
+
+__all__ = ["CARD"]
+
+CARD = Card(
+    name="autoregressive",
+    paradigm=Paradigm.AUTOREGRESSIVE,
+    recipes=Recipe.of("fourfold.recipes.autoregressive", "likelihood"),
+    summary="Each piece predicted from the earlier ones: an exact likelihood, and samples one piece at a time.",
+)

@@ -1,0 +1,23 @@
+"""Diffusion models."""
+
+from fourfold.vocabulary import Card, Paradigm, Recipe
+
+__all__ = ["CARD"]
+
+CARD = Card(
+    name="diffusion",
+    paradigm=Paradigm.DIFFUSION,
+    recipes=Recipe.of(
+        "fourfold.recipes.diffusion",
+        "denoising",
+        "velocity",
+        "optimal-transport",
+        "dit",
+        "vp",
+        "ve",
+        "subvp",
+        "sliced",
+    ),
+    summary="A network that removes noise at every level, sampled by a solver from noise to data.",
+    captioned=("denoising", "velocity", "dit"),
+)
