@@ -50,7 +50,7 @@ MODALITIES = frozenset(
         "classical",
     ]
 )
-LIKELIHOODS = frozenset(["exact", "lower_bound", "indirect", "unnormalised", "none"])
+LIKELIHOODS = frozenset(["exact", "lower_bound", "estimate", "unnormalised", "none"])
 COSTS = frozenset(["constant", "length", "steps", "chain", "not_applicable"])
 FOLDER = Path(__file__).parent / "catalogue"
 BUILT = Path(__file__).parent / "catalogue.json"

@@ -63,7 +63,7 @@ ALIKE, MOST_NEAR = 0.8, 3
 _KIND = {
     "exact": Kind.EXACT,
     "lower_bound": Kind.LOWER_BOUND,
-    "indirect": Kind.ESTIMATE,
+    "estimate": Kind.ESTIMATE,
     "unnormalised": Kind.UNNORMALISED,
     "none": Kind.NONE,
 }
