@@ -7,8 +7,6 @@ import pytest
 import torch
 
 from fourfold.cli import _run
-from fourfold.compare.samples import draws_at
-from fourfold.compare.tournament import compare
 from fourfold.core import Noise
 from fourfold.data import load
 from fourfold.engine import Run, fit
@@ -17,6 +15,8 @@ from fourfold.paradigms import build, recipes
 from fourfold.paradigms.latent import AsDraw, AsMean, AsMedian, PriorThenDecode
 from fourfold.samplers import resampled
 from fourfold.spaces import Images, Vectors
+from fourfold.tournament.samples import draws_at
+from fourfold.tournament.tournament import compare
 
 
 def median_model(name="latent-variable"):

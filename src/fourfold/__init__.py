@@ -19,7 +19,7 @@ _WHERE = {
     "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
-    "fourfold.compare": "compare",
+    "fourfold.tournament": "compare",
     "fourfold.atlas": "Placement place",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}

@@ -446,8 +446,8 @@ def compare(
 
     The exit code is 1 where a paradigm failed.
     """
-    from fourfold.compare import compare
     from fourfold.engine import Interrupted
+    from fourfold.tournament import compare
 
     try:
         comparison = compare(

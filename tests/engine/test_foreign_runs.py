@@ -127,7 +127,7 @@ TYPES = (
     "torch.nn:Linear",
     "fourfold.core:torch.nn.Linear",
     "fourfold.core:Part.__init_subclass__",
-    "fourfold.compare.comparison:Path",
+    "fourfold.tournament.comparison:Path",
     "fourfold.engine.loop:torch",
     "fourfold.engine.fitting:fit",
     "fourfold.core:Nothing",

@@ -11,10 +11,10 @@ import torch
 from made_up import Fake, near, outcome
 
 import fourfold.cli
-from fourfold.compare import Comparison, compare
-from fourfold.compare.jobs import Job, Outcome
 from fourfold.core import Space
 from fourfold.data import Dataset
+from fourfold.tournament import Comparison, compare
+from fourfold.tournament.jobs import Job, Outcome
 
 moons = made_up.moons
 
@@ -67,8 +67,8 @@ def pretended(monkeypatch: pytest.MonkeyPatch, moons: Dataset) -> Callable[[dict
                 raise fake
             return outcome(job, fake, moons, runs)
 
-        monkeypatch.setattr("fourfold.compare.tournament.run", run)
-        monkeypatch.setattr("fourfold.compare.tournament.load", lambda *args, **options: moons)
+        monkeypatch.setattr("fourfold.tournament.tournament.run", run)
+        monkeypatch.setattr("fourfold.tournament.tournament.load", lambda *args, **options: moons)
 
     return pretend
 

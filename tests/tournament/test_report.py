@@ -9,12 +9,12 @@ import made_up
 import pytest
 from made_up import Fake, log, near
 
-from fourfold.compare import Comparison
-from fourfold.compare.modes import Judged, from_log, held_out, judge, read_log
-from fourfold.compare.report import _colours
 from fourfold.data import Dataset
 from fourfold.metrics import Measurement
 from fourfold.paradigms import cards
+from fourfold.tournament import Comparison
+from fourfold.tournament.modes import Judged, from_log, held_out, judge, read_log
+from fourfold.tournament.report import _colours
 from fourfold.vocabulary import FailureMode, Kind
 
 made, moons = made_up.made, made_up.moons
@@ -127,7 +127,7 @@ def test_an_error_while_drawing_keeps_the_numbers(
     made: Made, moons: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     comparison = made({"flow": Fake(near(moons, 200, 0.5))})
-    monkeypatch.setattr("fourfold.compare.report._context", lambda *args: {}["missing"])
+    monkeypatch.setattr("fourfold.tournament.report._context", lambda *args: {}["missing"])
     with pytest.raises(
         RuntimeError, match=r"cannot be drawn \(KeyError: 'missing'\); the results are in .*results.json"
     ):

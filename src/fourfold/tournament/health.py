@@ -34,7 +34,7 @@ class Health:
         steps: of the stage that had fewest.
         epochs: passes of the model itself, which is the last stage, over the training data.
         seconds: of training, all stages together.
-        share: of the processor, see :class:`~fourfold.compare.usage.Usage`; NaN where it was not recorded.
+        share: of the processor, see :class:`~fourfold.tournament.usage.Usage`; NaN where it was not recorded.
         marks: why its figures say nothing about it, each in a few words; empty where they do.
     """
 

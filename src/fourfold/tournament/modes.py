@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from fourfold.compare.charts import number
-from fourfold.compare.entries import Entry
-from fourfold.compare.words import interval, label
 from fourfold.metrics import Measurement
+from fourfold.tournament.charts import number
+from fourfold.tournament.entries import Entry
+from fourfold.tournament.words import interval, label
 from fourfold.vocabulary import FailureMode
 
 __all__ = ["Judged", "Measured", "from_log", "from_scores", "from_sweep", "held_out", "read_log", "worst"]

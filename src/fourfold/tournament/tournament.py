@@ -20,13 +20,6 @@ from typing import Any
 
 import torch
 
-from fourfold.compare.comparison import Comparison
-from fourfold.compare.entries import Entry, combine
-from fourfold.compare.jobs import Job, Outcome, run
-from fourfold.compare.outputs import check_outputs
-from fourfold.compare.samples import draws_at, scores_at, smallest, sweep_at
-from fourfold.compare.settings import Settings
-from fourfold.compare.snapshot import save_snapshot
 from fourfold.core import Space, configuration
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
@@ -34,6 +27,13 @@ from fourfold.engine.budget import parse_budget
 from fourfold.engine.hardware import find_device
 from fourfold.metrics import Examples, Measurement, check_features, examples
 from fourfold.paradigms import build, cards, resolve
+from fourfold.tournament.comparison import Comparison
+from fourfold.tournament.entries import Entry, combine
+from fourfold.tournament.jobs import Job, Outcome, run
+from fourfold.tournament.outputs import check_outputs
+from fourfold.tournament.samples import draws_at, scores_at, smallest, sweep_at
+from fourfold.tournament.settings import Settings
+from fourfold.tournament.snapshot import save_snapshot
 from fourfold.vocabulary import Kind
 
 __all__ = ["compare"]

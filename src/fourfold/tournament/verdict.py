@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
-from fourfold.compare.charts import number
-from fourfold.compare.entries import Entry
-from fourfold.compare.health import LEAST_SHARE, advice, causes
-from fourfold.compare.ranking import lead
-from fourfold.compare.words import interval, label, listed, plural
 from fourfold.metrics import Measurement
+from fourfold.tournament.charts import number
+from fourfold.tournament.entries import Entry
+from fourfold.tournament.health import LEAST_SHARE, advice, causes
+from fourfold.tournament.ranking import lead
+from fourfold.tournament.words import interval, label, listed, plural
 from fourfold.vocabulary import Kind
 
 if TYPE_CHECKING:
-    from fourfold.compare.comparison import Comparison
+    from fourfold.tournament.comparison import Comparison
 
 __all__ = ["Line", "verdict"]
 

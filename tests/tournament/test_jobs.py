@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import fourfold.compare
-from fourfold.compare import Settings
-from fourfold.compare.jobs import Job, _finished, run
-from fourfold.compare.tournament import _jobs
+import fourfold.tournament
 from fourfold.data import load
 from fourfold.engine import RunInUse, lock, resumable
+from fourfold.tournament import Settings
+from fourfold.tournament.jobs import Job, _finished, run
+from fourfold.tournament.tournament import _jobs
 
 SMALL = {"size": "xs", "precision": "float32", "n": 64, "likelihood_examples": 16, "patience": 5.0, "sweep": False}
 LONG = "100000 steps"
@@ -111,11 +111,11 @@ def test_fresh_moves_the_old_run_aside_and_runs_again(done: tuple[Job, Path]) ->
 def comparing(runs: Path, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A comparison in a process of its own, once its worker trains."""
     code = (
-        "import sys; from fourfold.compare import compare; from fourfold.data import load\n"
+        "import sys; from fourfold.tournament import compare; from fourfold.data import load\n"
         f"compare(load('two-moons', limit=400), budget={LONG!r}, paradigms=['adversarial'], runs_dir={str(runs)!r}, "
         f"out={str(runs / 'report.html')!r}, progress=False, **{SMALL!r})"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(fourfold.compare.__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(fourfold.tournament.__file__).parents[2])}
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, env=environment) as parent:
         wait_for(folder / "run" / "log.jsonl")
         try:

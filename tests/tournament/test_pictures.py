@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fourfold.compare.pictures import MOST_BYTES, Plane, grid, pairs
 from fourfold.spaces import Images
+from fourfold.tournament.pictures import MOST_BYTES, Plane, grid, pairs
 
 
 def decoded(uri: str) -> np.ndarray:

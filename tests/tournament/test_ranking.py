@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from fourfold.compare.ranking import Lead, at_floor, lead
 from fourfold.metrics import Measurement
+from fourfold.tournament.ranking import Lead, at_floor, lead
 
 
 def distance(value: float, half: float = 0.1, n: int = 100, floor: tuple[float, float] = (0.2, 0.4)) -> Measurement:

@@ -18,18 +18,18 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from fourfold.compare import Comparison, combine, compare
-from fourfold.compare.comparison import _within
-from fourfold.compare.jobs import Job, run
-from fourfold.compare.report import COLOURS
-from fourfold.compare.settings import Settings
-from fourfold.compare.snapshot import load_snapshot, save_snapshot
-from fourfold.compare.tournament import _chosen
-from fourfold.compare.worker import columns
 from fourfold.data import load
 from fourfold.metrics import Measurement
 from fourfold.paradigms import cards
 from fourfold.spaces import Text, Vectors
+from fourfold.tournament import Comparison, combine, compare
+from fourfold.tournament.comparison import _within
+from fourfold.tournament.jobs import Job, run
+from fourfold.tournament.report import COLOURS
+from fourfold.tournament.settings import Settings
+from fourfold.tournament.snapshot import load_snapshot, save_snapshot
+from fourfold.tournament.tournament import _chosen
+from fourfold.tournament.worker import columns
 from fourfold.vocabulary import Kind
 
 SMALL = {"size": "xs", "budget": "60 steps", "n": 100, "likelihood_examples": 64, "patience": 5.0, "progress": False}
@@ -131,7 +131,7 @@ def test_a_hybrid_says_what_it_was_built_on_and_what_it_lost(finished: tuple[Com
 
 def test_what_is_finished_is_not_run_again(finished: tuple[Comparison, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     _, folder = finished
-    monkeypatch.setattr("fourfold.compare.jobs._process", lambda *a: pytest.fail("it was run again"))
+    monkeypatch.setattr("fourfold.tournament.jobs._process", lambda *a: pytest.fail("it was run again"))
     again = compare("eight-gaussians", paradigms=["adversarial"], runs_dir=folder / "runs", sweep=False, **SMALL)
     assert again.entries[0].finished
 
@@ -177,7 +177,7 @@ def test_an_interrupted_run_saves_and_is_resumed(finished: tuple[Comparison, Pat
     comparison, _ = finished
     job: Job = replace(comparison.entries[1].outcomes[0].job, budget="400 steps")
     folder = job.folder(tmp_path)
-    code = "import sys, fourfold.compare.jobs as j, pathlib, json; job = j.Job(**json.loads(sys.argv[1]))\n"
+    code = "import sys, fourfold.tournament.jobs as j, pathlib, json; job = j.Job(**json.loads(sys.argv[1]))\n"
     code += "j.run(job, pathlib.Path(sys.argv[2]), progress=False)"
     arguments = [sys.executable, "-c", code, json.dumps(job.__dict__), str(tmp_path)]
     with subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.DEVNULL) as parent:
@@ -227,7 +227,7 @@ def test_paradigms_that_cannot_are_left_out_with_the_reason() -> None:
 
 
 def test_colours_are_those_of_the_page() -> None:
-    page = files("fourfold.compare").joinpath("report.html.j2").read_text(encoding="utf-8")
+    page = files("fourfold.tournament").joinpath("report.html.j2").read_text(encoding="utf-8")
     for i in range(COLOURS):
         assert page.count(f"--c{i}: #") == 2  # by day and by night
         assert f".c{i} {{ --c: var(--c{i}); }}" in page

@@ -9,10 +9,10 @@ from typing import Any, final
 
 import torch
 
-from fourfold.compare.health import Health, health_of
-from fourfold.compare.jobs import Outcome
 from fourfold.metrics import Measurement
 from fourfold.metrics.score import t_quantile
+from fourfold.tournament.health import Health, health_of
+from fourfold.tournament.jobs import Outcome
 from fourfold.vocabulary import Kind
 
 __all__ = ["Entry", "combine", "mark"]

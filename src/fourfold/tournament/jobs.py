@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from fourfold.compare.health import health_of
 from fourfold.engine import locked
 from fourfold.engine.checkpoint import write_json
 from fourfold.engine.lock import LOCK
 from fourfold.metrics import Measurement
+from fourfold.tournament.health import health_of
 
 __all__ = ["FORMAT", "Job", "Outcome", "read_job", "run"]
 
@@ -36,7 +36,7 @@ class Job:
         paradigm: a name that :func:`fourfold.build` takes.
         seed: of weights, order and samples.
         budget, size, precision, compile, device: as :func:`fourfold.fit` takes them.
-        data: the file of the data set, from :func:`~fourfold.compare.snapshot.save_snapshot`.
+        data: the file of the data set, from :func:`~fourfold.tournament.snapshot.save_snapshot`.
         digest: of the data.
         evaluation: settings of the measurement: ``n``, ``features``, ``likelihood_examples``, ``patience``, ``sweep``.
     """
@@ -149,7 +149,14 @@ def _process(folder: Path, progress: bool, lock: int) -> int:
     and ends when its standard input does: it outlives this process by no more than the step it is in. ``-P`` keeps files of
     the current folder from being imported.
     """
-    arguments = [sys.executable, "-P", "-m", "fourfold.compare.worker", str(folder), *([] if progress else ["--quiet"])]
+    arguments = [
+        sys.executable,
+        "-P",
+        "-m",
+        "fourfold.tournament.worker",
+        str(folder),
+        *([] if progress else ["--quiet"]),
+    ]
     with (folder / "output.txt").open("a", encoding="utf-8") as output:
         process = subprocess.Popen(
             arguments,

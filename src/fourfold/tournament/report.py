@@ -15,23 +15,23 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from torch import Tensor
 
-from fourfold.compare import modes
-from fourfold.compare.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
-from fourfold.compare.entries import Entry, mark
-from fourfold.compare.modes import Measured, read_log
-from fourfold.compare.outputs import GENERATOR, results_path
-from fourfold.compare.pictures import Plane, grid, pairs
-from fourfold.compare.samples import kept
-from fourfold.compare.words import interval, label, plural
 from fourfold.engine import parse_budget
 from fourfold.engine.budget import Seconds
 from fourfold.metrics import Floor, Measurement, examples
 from fourfold.paradigms import build, cards, resolve
 from fourfold.spaces import Images, Text, Vectors
+from fourfold.tournament import modes
+from fourfold.tournament.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
+from fourfold.tournament.entries import Entry, mark
+from fourfold.tournament.modes import Measured, read_log
+from fourfold.tournament.outputs import GENERATOR, results_path
+from fourfold.tournament.pictures import Plane, grid, pairs
+from fourfold.tournament.samples import kept
+from fourfold.tournament.words import interval, label, plural
 from fourfold.vocabulary import FACTS, Card, Facts, FailureMode, Kind
 
 if TYPE_CHECKING:
-    from fourfold.compare.comparison import Comparison
+    from fourfold.tournament.comparison import Comparison
 
 __all__ = ["write_report"]
 
@@ -55,7 +55,9 @@ def write_report(comparison: Comparison, path: Path) -> None:
         "plural": plural,
         "sparkline": sparkline,
     }
-    template = environment.from_string(files("fourfold.compare").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    template = environment.from_string(
+        files("fourfold.tournament").joinpath("report.html.j2").read_text(encoding="utf-8")
+    )
     path.write_text(template.render(_context(comparison, path)), encoding="utf-8")
 
 

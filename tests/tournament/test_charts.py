@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from markupsafe import Markup
 
-from fourfold.compare.charts import (
+from fourfold.metrics import Floor
+from fourfold.tournament.charts import (
     Axis,
     Curve,
     Point,
@@ -22,7 +23,6 @@ from fourfold.compare.charts import (
     sparkline,
     strip,
 )
-from fourfold.metrics import Floor
 
 
 def test_axes_map_ends_to_ends_and_keep_values_inside() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fourfold.compare.entries import mark
 from fourfold.metrics import Measurement
+from fourfold.tournament.entries import mark
 from fourfold.vocabulary import Kind
 
 

@@ -1,6 +1,6 @@
 """The process of one run: train, draw, measure, and leave the result in its folder.
 
-``python -m fourfold.compare.worker FOLDER`` reads ``job.json``. What it leaves behind makes it resumable: ``run/`` (the run
+``python -m fourfold.tournament.worker FOLDER`` reads ``job.json``. What it leaves behind makes it resumable: ``run/`` (the run
 folder, with its checkpoint), ``trained.json`` once trained, ``samples.safetensors`` once drawn, ``result.json`` at last.
 """
 
@@ -25,10 +25,6 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeE
 from rich.table import Column
 from torch import Tensor
 
-from fourfold.compare.jobs import FORMAT, Job, read_job
-from fourfold.compare.samples import keep
-from fourfold.compare.snapshot import load_snapshot
-from fourfold.compare.usage import Usage, load_average
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, Split
 from fourfold.engine import Run, Step, fit, resumable
@@ -46,6 +42,10 @@ from fourfold.metrics import (
     quality,
 )
 from fourfold.spaces import Images, Text
+from fourfold.tournament.jobs import FORMAT, Job, read_job
+from fourfold.tournament.samples import keep
+from fourfold.tournament.snapshot import load_snapshot
+from fourfold.tournament.usage import Usage, load_average
 from fourfold.vocabulary import Kind
 
 __all__ = ["main"]

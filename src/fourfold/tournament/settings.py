@@ -19,7 +19,7 @@ __all__ = ["Settings"]
 @final
 @dataclass(frozen=True)
 class Settings:
-    """What a comparison is asked for, beside its data; :func:`fourfold.compare.compare` says what each field means.
+    """What a comparison is asked for, beside its data; :func:`fourfold.compare` says what each field means.
 
     A field that is a flag says by ``metadata["flags"]`` how the command line switches it on and off.
     """

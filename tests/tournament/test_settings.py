@@ -9,8 +9,8 @@ import pytest
 import typer
 
 import fourfold.cli
-from fourfold.compare import Settings, compare
 from fourfold.options import DataOptions
+from fourfold.tournament import Settings, compare
 
 EVERY: dict[str, Any] = {
     "budget": "300 steps",
@@ -60,7 +60,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def pretend(data: str, **options: Any) -> None:
         raise Asked(data, options)
 
-    monkeypatch.setattr("fourfold.compare.compare", pretend)
+    monkeypatch.setattr("fourfold.tournament.compare", pretend)
 
 
 @pytest.mark.parametrize("name", [*EVERY, "everything"])

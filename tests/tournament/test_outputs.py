@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fourfold.compare.outputs import check_outputs, results_path
+from fourfold.tournament.outputs import check_outputs, results_path
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from fourfold.compare.entries import Entry, mark
-from fourfold.compare.outputs import check_outputs, results_path
-from fourfold.compare.settings import Settings
-from fourfold.compare.verdict import Line, verdict
-from fourfold.compare.words import plural
 from fourfold.data import Dataset
 from fourfold.engine.checkpoint import write_json
 from fourfold.metrics import Measurement
+from fourfold.tournament.entries import Entry, mark
+from fourfold.tournament.outputs import check_outputs, results_path
+from fourfold.tournament.settings import Settings
+from fourfold.tournament.verdict import Line, verdict
+from fourfold.tournament.words import plural
 from fourfold.vocabulary import Kind
 
 __all__ = ["Comparison"]
@@ -139,7 +139,7 @@ class Comparison:
             ValueError: if a file is in the way that no comparison wrote, or the place cannot be written to.
             RuntimeError: if the report cannot be drawn; the numbers are written.
         """
-        from fourfold.compare.report import write_report
+        from fourfold.tournament.report import write_report
 
         path = Path(path)
         check_outputs(path)

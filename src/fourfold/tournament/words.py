@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from fourfold.compare.charts import number
 from fourfold.metrics import Measurement
+from fourfold.tournament.charts import number
 
 __all__ = ["interval", "label", "listed", "plural"]
 

@@ -9,9 +9,9 @@ import made_up
 import pytest
 from made_up import Fake, near
 
-from fourfold.compare import Comparison, combine
 from fourfold.data import Dataset
 from fourfold.metrics import Measurement, examples, quality
+from fourfold.tournament import Comparison, combine
 from fourfold.vocabulary import Kind
 
 made, moons = made_up.made, made_up.moons

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from fourfold.compare import Comparison, Settings
-from fourfold.compare.jobs import FORMAT, Outcome
-from fourfold.compare.samples import keep
-from fourfold.compare.tournament import _comparison, _jobs
 from fourfold.data import Dataset, load
 from fourfold.metrics import Drawn, Measurement, examples, headline, quality
+from fourfold.tournament import Comparison, Settings
+from fourfold.tournament.jobs import FORMAT, Outcome
+from fourfold.tournament.samples import keep
+from fourfold.tournament.tournament import _comparison, _jobs
 from fourfold.vocabulary import Kind
 
 

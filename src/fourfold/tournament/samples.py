@@ -10,9 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fourfold.compare.jobs import Outcome
 from fourfold.data import Dataset
 from fourfold.metrics import Examples, Measurement, headline, quality
+from fourfold.tournament.jobs import Outcome
 
 __all__ = ["draws_at", "keep", "kept", "scores_at", "smallest", "sweep_at"]
 

@@ -1,0 +1,10 @@
+"""Every paradigm on the same data under the same budget, and a report of it: :func:`fourfold.compare` and its parts."""
+
+from __future__ import annotations
+
+from fourfold.tournament.comparison import Comparison
+from fourfold.tournament.entries import Entry, combine
+from fourfold.tournament.settings import Settings
+from fourfold.tournament.tournament import compare
+
+__all__ = ["Comparison", "Entry", "Settings", "combine", "compare"]
