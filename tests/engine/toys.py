@@ -51,6 +51,8 @@ class Rotated(Codec):
 class Net(Part, nn.Module):
     """A multilayer perceptron that computes in the dtype of its weights."""
 
+    for_adamw = ("first", "last")
+
     def __init__(self, inputs: int, outputs: int, width: int = 32) -> None:
         super().__init__()
         self.first, self.hidden, self.last = (
@@ -58,8 +60,6 @@ class Net(Part, nn.Module):
             nn.Linear(width, width),
             nn.Linear(width, outputs),
         )
-        self.first.muon = False
-        self.last.muon = False
 
     def forward(self, x: Tensor) -> Tensor:
         h = torch.relu(self.first(x.to(self.first.weight.dtype)))

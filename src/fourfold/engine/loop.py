@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,7 +19,7 @@ from fourfold.engine.budget import Budget, Progress, Seconds, parse_budget
 from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.loader import Batches, Loader, Stream, raw_examples
 from fourfold.engine.memory import keep_memory
-from fourfold.engine.precision import FLOAT32, Precision, copied, parse_precision
+from fourfold.engine.precision import FLOAT32, Precision, parse_precision
 from fourfold.engine.weights import TermOptimizer, Weights
 from fourfold.spaces import Text, Vectors
 
@@ -106,7 +107,7 @@ class Loop:
     def copy(self, precision: Precision) -> Loop:
         """A throw-away loop from the same weights, step and seed, alone in its process."""
         with self.weights.shown(self.weights.flat):
-            twin = copied(self.model)
+            twin = copy.deepcopy(self.model)
         return self._like(twin, precision, ALONE)
 
     def again(self, precision: Precision) -> Loop:

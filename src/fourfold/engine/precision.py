@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import shutil
 import statistics
@@ -19,7 +18,6 @@ from fourfold.engine.hardware import multiplies_bf16
 from fourfold.engine.weights import network_parameters
 
 if TYPE_CHECKING:
-    from fourfold.core import GenerativeModel
     from fourfold.engine.loop import Loop
 
 __all__ = ["FLOAT32", "PRECISIONS", "Choice", "Precision", "Timing", "choose", "inference", "parse_precision"]
@@ -189,12 +187,3 @@ def inference(model: nn.Module, name: str = "bf16") -> Iterator[None]:
     finally:
         for p, data in before:
             p.data = data
-
-
-def copied(model: GenerativeModel) -> GenerativeModel:
-    """A deep copy that keeps the marks of parameters (see ``Weights``)."""
-    twin = copy.deepcopy(model)
-    for p, q in zip(model.parameters(), twin.parameters(), strict=True):
-        if getattr(p, "muon", True) is False:
-            q.muon = False  # type: ignore[attr-defined]
-    return twin

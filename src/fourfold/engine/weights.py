@@ -21,7 +21,7 @@ from fourfold.core import Codec, Estimand, GenerativeModel, Objective, Part, Sta
 from fourfold.engine.muon import Muon
 from fourfold.estimands import Reference
 
-__all__ = ["OUTER", "TermOptimizer", "Weights", "network_parameters"]
+__all__ = ["TermOptimizer", "Weights", "network_parameters"]
 
 
 class Update(IntEnum):
@@ -64,24 +64,31 @@ def _taught_by(model: nn.Module) -> set[nn.Parameter]:
     return {p for stage in stages for p in network_parameters(stage.model)}
 
 
-OUTER = frozenset({"entry", "stem", "exit", "head", "embedding", "position", "positions"})
-"""Names of first and last layers and of tables: matrices below a module of such a name are AdamW's."""
-
-
 def _for_adamw(model: nn.Module) -> set[nn.Parameter]:
-    """Parameters that Muon must not train: embeddings, outer layers by name, and what is marked ``muon = False``."""
-    marked = [m for m in model.modules() if isinstance(m, nn.Embedding) or getattr(m, "muon", True) is False]
-    inside = {p for module in marked for p in module.parameters()}
-    named = {p for name, p in model.named_parameters() if OUTER & set(name.split("."))}
-    return inside | named | {p for p in model.parameters() if getattr(p, "muon", True) is False}
+    """The parameters that Muon must not train: those of ``nn.Embedding``, and what modules list in ``for_adamw``.
+
+    Raises:
+        TypeError: for a ``for_adamw`` that is not a tuple of names.
+        AttributeError: for a listed name that the module does not have.
+    """
+    found = {p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()}
+    for module in model.modules():
+        names = getattr(module, "for_adamw", ())
+        if not isinstance(names, tuple):
+            raise TypeError(f"{type(module).__name__}.for_adamw is {names!r}: give a tuple of names of its attributes")
+        for name in names:
+            listed = getattr(module, name)
+            found |= set(listed.parameters()) if isinstance(listed, nn.Module) else {listed} - {None}
+    return found
 
 
 @final
 class Weights:
     """All trained parameters of a model as views of one flat float32 tensor, with gradient and average beside it.
 
-    Muon is for hidden matrices. ``nn.Embedding`` and layers with a name of :data:`OUTER` are left to AdamW, and so is
-    every module or parameter with an attribute ``muon = False``.
+    Muon is for hidden matrices and kernels. A module lists in ``for_adamw: ClassVar[tuple[str, ...]]`` those of its own
+    layers and parameters that are something else: first and last layers, positions, tables. AdamW trains these, and every
+    ``nn.Embedding``.
 
     Args:
         model: whose networks may be held in another dtype.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +71,8 @@ class MapEncoder(Part, nn.Module):
         factor: how many pixels a code stands for in each direction, a power of 2.
     """
 
+    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "exit")
+
     def __init__(
         self, shape: tuple[int, int, int], outputs: int, width: int = 64, blocks: int = 1, factor: int = 4
     ) -> None:
@@ -98,6 +100,8 @@ class MapDecoder(Part, nn.Module):
         outputs: values for each pixel.
         width, blocks, factor: as the encoder's.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
     def __init__(
         self,
@@ -135,6 +139,8 @@ class PatchCritic(Part, nn.Module):
         width: channels of the finest layer; they double with every halving, up to four times.
         layers: convolutions, each but the first after a halving; as many as the image allows.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")
 
     def __init__(self, shape: tuple[int, int, int], width: int = 32, layers: int = 3) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ A network computes in the dtype of its weights and returns float32.
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -189,6 +189,8 @@ class CausalConvNet(Part, nn.Module):
         known: number of other planes that may be known.
         waves: Fourier features of a pixel's value.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "stem", "position", "head")
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ Ho, Chen, Srinivas, Duan, Abbeel 2019, Flow++ (https://arxiv.org/abs/1902.00275)
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -55,6 +55,8 @@ def _chessboard(x: Tensor, layer: int) -> Tensor:
 @final
 class _Convolutions(nn.Module):
     """Three convolutions; silent at the start."""
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
     def __init__(self, inputs: int, outputs: int, width: int) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ for the grid of patches of one image size.
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -62,6 +62,8 @@ class DiT(Part, nn.Module):
         times: 1, or 2 for times ``(B, 2)``.
         text: an encoder of captions ``(B, L)``, which then come instead of labels.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "positions", "exit")
 
     def __init__(
         self,

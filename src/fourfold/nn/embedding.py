@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +53,8 @@ class Condition(Part, nn.Module):
         text: an encoder of captions, which then stand in the label's place: ``e_c = W text(c)``, or one vector for "unknown".
     """
 
+    for_adamw: ClassVar[tuple[str, ...]] = ("caption",)
+
     def __init__(self, width: int, classes: int | None = None, times: int = 1, text: TextEncoder | None = None) -> None:
         super().__init__()
         if times not in (1, 2):
@@ -64,10 +66,10 @@ class Condition(Part, nn.Module):
             nn.init.zeros_(self.other.weight)
         self.labels = None if classes is None else nn.Embedding(classes + 1, width)
         self.text = text
-        if text is not None:
-            # zero, and not for Muon: directions that no training caption has must add nothing to an unseen one
-            self.caption, self.unknown = nn.Linear(text.width, width), nn.Parameter(torch.zeros(width))
-            self.caption.muon = False  # type: ignore[assignment]
+        self.caption = None if text is None else nn.Linear(text.width, width)
+        if self.caption is not None:
+            # zero, and for AdamW: directions that no training caption has must add nothing to an unseen one
+            self.unknown = nn.Parameter(torch.zeros(width))
             nn.init.zeros_(self.caption.weight)
 
     def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
@@ -82,7 +84,7 @@ class Condition(Part, nn.Module):
 
     def _said(self, text: TextEncoder, cond: Tensor | None) -> Tensor:
         """What is added for captions, ``(B, width)``, or ``(width,)`` where all are unknown."""
-        if cond is None:
+        if cond is None or self.caption is None:
             return self.unknown
         said = self.caption(text(cond).to(self.caption.weight.dtype))
         return torch.where((cond >= 0).any(1, keepdim=True), said, self.unknown)

@@ -6,7 +6,7 @@ Kingma, Dhariwal 2018, Glow (https://arxiv.org/abs/1807.03039).
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.distributed as dist
@@ -57,7 +57,7 @@ class _ActNorm(nn.Module):
 class _Mixing(nn.Module):
     """A 1 x 1 convolution by ``W = P L (U + diag(sign · exp(s)))``: a rotation at the start, ``log |det W| = sum s``."""
 
-    muon = False
+    for_adamw: ClassVar[tuple[str, ...]] = ("lower", "upper")
     permutation: Tensor
     sign: Tensor
 
@@ -85,6 +85,8 @@ class _Mixing(nn.Module):
 @final
 class _Coupling(nn.Module):
     """``(a, b) -> (a, b exp(s(a)) + t(a))`` over channels, with ``|s| < 2``; the identity at the start."""
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
     def __init__(self, fixed: int, moved: int, width: int, classes: int | None) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -56,6 +56,8 @@ class LadderDecoder(Part, nn.Module):
         channels: channels of each rung's noise.
         classes: number of labels, or ``None``.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
     def __init__(
         self,
@@ -106,6 +108,8 @@ class LadderEncoder(Part, nn.Module):
         outputs: length of the vector.
         width, rungs, channels, classes: as the decoder's.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ Germain, Gregor, Murray, Larochelle 2015, MADE (https://arxiv.org/abs/1502.03509
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +69,8 @@ class MaskedMLP(Part, nn.Module):
         classes: number of labels, or ``None``.
         dropout: share of hidden units dropped in training.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
     frequencies: Tensor
 

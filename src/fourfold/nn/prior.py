@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +45,7 @@ def standard_log_prob(u: Tensor) -> Tensor:
 class _Table(nn.Module):
     """A learned tensor for each label and one for "unknown"; starts at ``start`` everywhere, and Muon leaves it alone."""
 
-    muon = False
+    for_adamw: ClassVar[tuple[str, ...]] = ("rows",)
 
     def __init__(self, classes: int | None, shape: tuple[int, ...], start: float = 0.0) -> None:
         super().__init__()

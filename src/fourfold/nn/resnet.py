@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +143,8 @@ class Plan:
 class _Trunk(nn.Module):
     """Images ``(B, C, H, W)`` to the coarsest stage's map, thinned to ``slim`` channels: ``(B, slim · h · w)``."""
 
+    for_adamw: ClassVar[tuple[str, ...]] = ("stem",)
+
     def __init__(self, plan: Plan, blocks: int) -> None:
         super().__init__()
         self.plan = plan
@@ -175,6 +177,8 @@ class ResNetEncoder(Part, nn.Module):
         classes: number of labels, or ``None``.
     """
 
+    for_adamw: ClassVar[tuple[str, ...]] = ("head",)
+
     def __init__(
         self, shape: tuple[int, int, int], outputs: int, width: int = 64, blocks: int = 2, classes: int | None = None
     ) -> None:
@@ -205,6 +209,8 @@ class ResNetCritic(Part, nn.Module):
         features: length of ``h(x)``.
         classes: number of labels, or ``None``.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("head",)
 
     def __init__(
         self,
@@ -242,6 +248,8 @@ class ResNetDecoder(Part, nn.Module):
         blocks: residual blocks of each stage.
         classes: number of labels, or ``None``.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
     def __init__(
         self,
@@ -286,6 +294,8 @@ class ResMLP(Part, nn.Module):
         classes: number of labels, or ``None``.
         gain: scale of the last layer at the start; 0 starts with the zero function.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -130,6 +130,8 @@ class StyleNetwork(Part, nn.Module):
         classes: number of labels, or ``None``.
         mixing: share of examples with mixed styles while training.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry",)
 
     mean: Tensor
     """Running mean of ``w``, ``(style,)``: where truncation leads."""

@@ -6,7 +6,7 @@ Zhai et al. 2024, Normalizing Flows are Capable Generative Models (https://arxiv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,8 @@ def joined(h: Tensor, event: tuple[int, ...], p: int, q: int) -> Tensor:
 @final
 class _Block(nn.Module):
     """For each of ``length`` patches, ``values`` numbers that depend on the earlier patches and the label; zero at first."""
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "position", "exit")
 
     def __init__(
         self, size: int, values: int, length: int, width: int, depth: int, heads: int, classes: int | None

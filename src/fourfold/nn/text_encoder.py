@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -215,6 +215,8 @@ class ByteEncoder(TextEncoder):
         depth: layers.
         heads: of attention; must divide ``width``.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("positions",)
 
     def __init__(self, length: int, width: int = 192, depth: int = 2, heads: int = 3) -> None:
         super().__init__()

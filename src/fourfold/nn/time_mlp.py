@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -49,6 +49,8 @@ class TimeMLP(Part, nn.Module):
         detail: whether to see waves of the vector too; a loss of derivatives learns better without, as they are 8 times
             as steep.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
     def __init__(
         self,

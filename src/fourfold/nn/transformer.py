@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -248,6 +248,8 @@ class TokenTransformer(Part, nn.Module):
         starts: number of start symbols.
     """
 
+    for_adamw: ClassVar[tuple[str, ...]] = ("head",)
+
     def __init__(
         self, tokens: int, length: int, width: int, depth: int, heads: int, ratio: int = 4, starts: int = 1
     ) -> None:
@@ -283,6 +285,8 @@ class ValueTransformer(Part, nn.Module):
         classes: number of labels, or ``None``.
         waves: number of wave lengths, ``8, 4, 2, ...``.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "head")
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -85,6 +85,8 @@ class UNet(Part, nn.Module):
         times: 1, or 2 for times ``(B, 2)``.
         text: an encoder of captions ``(B, L)``, which then come instead of labels.
     """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")
 
     def __init__(
         self,
