@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import traceback
-from dataclasses import fields
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +26,6 @@ from fourfold.options import (
     OtherData,
     PrecisionName,
     Seed,
-    Size,
     SkipBad,
     with_data_options,
 )
@@ -85,7 +83,6 @@ def _show(text: str) -> None:
 @app.command()
 @with_data_options
 def fit(
-    context: typer.Context,
     options: DataOptions,
     paradigm: Annotated[
         str | None, typer.Argument(help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'.")
@@ -95,12 +92,21 @@ def fit(
         str | None,
         typer.Option(help="How long to train: 30s, 10m, 1h30m, 2000 steps, 5 epochs, 1e15 flops.", show_default="1m"),
     ] = None,
-    size: Size = "s",
-    seed: Seed = 0,
+    size: Annotated[str | None, typer.Option(help="Size of the model: xs, s or m.", show_default="s")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random draw.", min=0, metavar="N", show_default="0")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new folder in runs/")
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Go on with the run in this folder, under its own settings.", show_default=False),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu, cuda, cuda:0 or mps. auto takes a GPU if there is one.", show_default="auto"),
+    ] = None,
     precision: PrecisionName = None,
     compile: Compile = None,
     batch_size: Annotated[
@@ -112,56 +118,64 @@ def fit(
     muon_rate: Annotated[
         float | None,
         typer.Option(
-            help="Peak rate of Muon; 0 leaves everything to AdamW.",
+            help="Peak rate of Muon. 0 trains everything with AdamW.",
             min=0,
             show_default="depends on the recipe",
             metavar="X",
         ),
     ] = None,
     checkpoint_every: Annotated[
-        float, typer.Option(help="Seconds between checkpoints.", min=0, metavar="SECONDS")
-    ] = 60.0,
+        float | None, typer.Option(help="Seconds between checkpoints.", min=0, metavar="SECONDS", show_default="60")
+    ] = None,
     choose: Annotated[
         bool | None,
         typer.Option(
             "--choose/--keep-last",
-            help="Keep the weights of least held-out loss, or the last.",
-            show_default="choose; of a resumed run, as before",
+            help="Keep the weights with the least held-out loss, or the last ones.",
+            show_default="choose",
         ),
     ] = None,
-    device: Device = "auto",
 ) -> None:
-    """Train a model of a paradigm on data, within a budget."""
-    if resume is not None:
-        _train(_of_run(resume, context, options), {}, True)
-        return
-    if paradigm is None or data is None:
+    """Train a model of a paradigm on data, within a budget.
+
+    --resume goes on with a run. Its budget, precision, device and checkpoints may
+    change then; all other settings must be as they were, or be left out.
+    """
+    if resume is None and (paradigm is None or data is None):
         raise typer.BadParameter("give a paradigm and data, or --resume and the folder of a run")
-    from fourfold.engine.budget import parse_budget
+    if resume is not None and out not in (None, resume):
+        raise ValueError(f"out {out} contradicts {resume}, which has {resume}: leave it out, or begin another run")
+    from fourfold.engine import Interrupted, fit
+    from fourfold.engine.progress import Bar
 
-    parse_budget(budget or "1m")
-    settings = {"paradigm": paradigm, "data": data, "budget": budget or "1m", "size": size, "seed": seed}
-    settings |= {
-        "data_options": options.given(),
-        "run_dir": out or _free(f"{paradigm}-{Path(data).stem}-{size}-{seed}"),
-    }
-    changes = {"batch_size": batch_size, "learning_rate": learning_rate, "muon_rate": muon_rate}
-    settings |= {"precision": precision, "compile": compile, "device": device, "checkpoint_every": checkpoint_every}
-    settings |= {"choose": choose}
-    _train(settings, {key: value for key, value in changes.items() if value is not None}, resume is not None)
-
-
-def _of_run(folder: Path, context: typer.Context, options: DataOptions) -> dict[str, Any]:
-    """The settings of a run that is resumed, with what the command line says of it."""
-    from fourfold.engine.remembered import settings_of
-
-    on_line = [
-        name for name in context.params if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
-    named = [field.name for field in fields(DataOptions) if field.name in on_line]
-    of_data = {key: options.given().get(key) for key in ("size" if name == "image_size" else name for name in named)}
-    given = {name: context.params[name] for name in on_line if name not in named}
-    return settings_of(folder, given, of_data) | {"data": given.get("data")}
+    folder = resume or out or _free(f"{paradigm}-{Path(data or '').stem}-{size or 's'}-{seed or 0}")
+    try:
+        with Bar(paradigm or str(folder)) as bar:
+            run = fit(
+                paradigm,
+                data,
+                budget=budget,
+                size=size,
+                seed=seed,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                muon_rate=muon_rate,
+                data_options=options.given(),
+                run_dir=folder,
+                resume=resume is not None,
+                precision=precision,
+                compile=compile,
+                device=device,
+                checkpoint_every=checkpoint_every,
+                choose=choose,
+                observe=bar,
+                say=bar.say,
+            )
+    except Interrupted as stopped:
+        _say(f"{stopped}; go on with: fourfold fit --resume {folder}")
+        raise typer.Exit(130) from None
+    card = run.card
+    _print(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
 
 
 def _free(name: str) -> Path:
@@ -169,45 +183,6 @@ def _free(name: str) -> Path:
     stem = name.replace("/", "-")
     numbered = (Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000))
     return next(path for path in numbered if not path.exists())
-
-
-def _train(settings: dict[str, Any], changes: dict[str, Any], resume: bool) -> None:
-    """Load, train behind a progress bar, and say where the run is."""
-    from dataclasses import replace
-
-    from fourfold.data import load
-    from fourfold.engine import Interrupted, fit
-    from fourfold.engine.card import read_card
-    from fourfold.engine.hardware import find_device
-    from fourfold.engine.progress import Bar
-    from fourfold.engine.remembered import load_own
-    from fourfold.paradigms import check_names, resolve
-
-    check_names(settings["paradigm"], settings["size"])
-    find_device(settings["device"])
-    if settings["data"] is None:
-        dataset = load_own(read_card(settings["run_dir"]), settings["run_dir"])
-    else:
-        dataset = load(settings["data"], seed=settings["seed"], **settings["data_options"])
-    _remark(dataset)
-    settings["data"] = dataset
-    if not resume:
-        resolve(settings["paradigm"], dataset.space)
-    if changes:
-        from fourfold.paradigms import build
-
-        defaults = build(settings["paradigm"], dataset.space, settings["size"]).training_defaults
-        changes |= {"muon_rate": changes["muon_rate"] or None} if "muon_rate" in changes else {}
-        settings["training"] = replace(defaults, **changes)
-    folder = settings["run_dir"]
-    try:
-        with Bar(settings["paradigm"]) as bar:
-            run = fit(**settings, resume=resume, observe=bar, say=bar.say)
-    except Interrupted as stopped:
-        _say(f"{stopped}; go on with: fourfold fit --resume {folder}")
-        raise typer.Exit(130) from None
-    card = run.card
-    _print(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
 
 
 def _remark(dataset: Dataset) -> None:

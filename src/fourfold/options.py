@@ -63,7 +63,7 @@ PANEL = "Data options"
 @final
 @dataclass(frozen=True)
 class DataOptions:
-    """How data is read: the arguments of :func:`fourfold.load` on the command line."""
+    """How data is read: the arguments of :func:`fourfold.load` on the command line; ``None`` for those not given."""
 
     labels: Annotated[
         str | None,
@@ -73,8 +73,8 @@ class DataOptions:
         ),
     ] = None
     conditional: Annotated[
-        bool, typer.Option("--conditional", help="Learn to draw by class or caption.", rich_help_panel=PANEL)
-    ] = False
+        bool | None, typer.Option("--conditional", help="Learn to draw by class or caption.", rich_help_panel=PANEL)
+    ] = None
     limit: Annotated[
         int | None,
         typer.Option(
@@ -118,12 +118,13 @@ class DataOptions:
         ),
     ] = None
     skip_bad: Annotated[
-        bool,
+        bool | None,
         typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.", rich_help_panel=PANEL),
-    ] = False
+    ] = None
     length: Annotated[
-        int, typer.Option(help="Tokens in a window of text.", min=2, rich_help_panel=PANEL, metavar="N")
-    ] = 256
+        int | None,
+        typer.Option(help="Tokens in a window of text.", min=2, show_default="256", rich_help_panel=PANEL, metavar="N"),
+    ] = None
     as_bytes: Annotated[
         bool | None,
         typer.Option(
@@ -146,13 +147,13 @@ class DataOptions:
     ] = None
 
     def given(self) -> dict[str, Any]:
-        """The arguments of :func:`fourfold.load` that differ from its defaults, as JSON values.
+        """The arguments of :func:`fourfold.load` that were given, as JSON values.
 
         Raises:
             ValueError: for fractions that are not numbers.
         """
         changed = {field.name: getattr(self, field.name) for field in fields(self)}
-        changed = {name: value for name, value in changed.items() if value != getattr(DataOptions, name)}
+        changed = {name: value for name, value in changed.items() if value is not None}
         if self.image_size is not None:
             changed["size"] = changed.pop("image_size")
         if self.data_dir is not None:

@@ -365,6 +365,9 @@ def test_a_class_of_ones_own_is_told_before_training_and_loaded_where_it_is_trus
         Run.load(tmp_path, trust=[toys.Net, Part])
     loaded = Run.load(tmp_path, trust=CLASSES)
     assert torch.equal(loaded.sample(3), made.sample(3))
+    with pytest.raises(BrokenRun, match=r"trust=\[Net\]"):
+        fit(data=MOONS, budget="4 steps", run_dir=tmp_path, resume=True)
+    assert fit(data=MOONS, budget="4 steps", run_dir=tmp_path, resume=True, trust=CLASSES).card["steps"] == 4
 
 
 def test_a_run_of_ones_own_classes_goes_on_with_the_model_that_is_given(tmp_path):

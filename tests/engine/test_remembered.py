@@ -1,6 +1,7 @@
 """A run remembers what it is: what contradicts it is refused with both values, and it is found from everywhere."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,7 +10,10 @@ import torch
 from fourfold.cli import _run
 from fourfold.data import DataError, load
 from fourfold.engine import Run, fit, parse_budget
+from fourfold.engine.card import read_card
+from fourfold.engine.loader import Loader
 from fourfold.engine.remembered import settings_of
+from fourfold.paradigms import build_recipe
 
 
 def call(*words):
@@ -77,10 +81,10 @@ def test_data_that_has_moved_is_told_and_can_be_given(folder, tmp_path, monkeypa
 def test_what_was_asked_is_remembered(tmp_path):
     settings = {"size": "xs", "precision": "autocast", "checkpoint_every": 7.5, "device": "cpu"}
     fit("latent-flow", "two-moons", budget="1234567 flops", run_dir=tmp_path, data_options={"limit": 300}, **settings)
-    found = settings_of(tmp_path, {}, {})
-    assert {key: found[key] for key in settings} == settings
-    assert parse_budget(found["budget"]) == parse_budget("1234567 flops")
-    assert settings_of(tmp_path, {"device": "cuda", "budget": "2 steps"}, {})["device"] == "cuda"
+    found = settings_of(read_card(tmp_path), tmp_path)
+    assert {key: getattr(found, key) for key in settings} == settings
+    assert found.budget == parse_budget("1234567 flops")
+    assert found.data_options == {"limit": 300}
 
 
 @pytest.mark.parametrize("budget", ["1234567 steps", "12345.678s", "3.4567891e9 flops", "1e15 flops", "0.1 epochs"])
@@ -90,6 +94,75 @@ def test_a_budget_is_written_exactly(budget):
 
 def test_other_settings_of_training_are_refused(folder):
     run, data = Run.load(folder), load(folder.parent / "rel.npy", seed=4, limit=100)
-    with pytest.raises(ValueError, match=r"was trained with Training.*, not with Training"):
+    with pytest.raises(ValueError, match=r"batch size \d+ contradicts .*, which has 16: leave it out"):
         fit("flow", data, run_dir=folder, seed=4, resume=True, training=run.model.training_defaults)
     assert torch.isfinite(run.sample(2)).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "both"),
+    [
+        ({"paradigm": "diffusion"}, "paradigm diffusion contradicts {}, which has flow"),
+        ({"size": "m"}, "size m contradicts {}, which has xs"),
+        ({"seed": 0}, "seed 0 contradicts {}, which has 4"),
+        ({"batch_size": 8}, "batch size 8 contradicts {}, which has 16"),
+        ({"learning_rate": 0.5}, "learning rate 0.5 contradicts {}, which has "),
+        ({"muon_rate": 0.5}, "muon rate 0.5 contradicts {}, which has "),
+        ({"data_options": {"limit": 50}}, "limit 50 contradicts {}, which has 100"),
+        ({"data_options": {"size": (8, 8)}}, "image size (8, 8) contradicts {}, which has the default"),
+        ({"data": "two-moons"}, "was trained on other data ("),
+    ],
+)
+def test_python_refuses_the_same(folder, settings, both):
+    before = (folder / "card.json").read_bytes()
+    with pytest.raises(ValueError, match=re.escape(both.replace("{}", str(folder)))):
+        fit(**settings, run_dir=folder, resume=True)
+    assert (folder / "card.json").read_bytes() == before
+
+
+def test_python_remembers_everything(tmp_path):
+    settings = {"size": "xs", "seed": 4, "batch_size": 16, "precision": "float32", "checkpoint_every": 7.0}
+    before = fit("flow", "two-moons", budget="3 steps", run_dir=tmp_path, data_options={"limit": 99}, **settings).card
+    after = fit(run_dir=tmp_path, resume=True, budget="4 steps", size="xs").card
+    kept = ("paradigm", "recipe", "size", "seed", "training", "asked", "data", "precision")
+    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    assert (before["steps"], after["steps"]) == (3, 4)
+    assert fit(run_dir=tmp_path, resume=True).card["steps"] == 4  # the budget, too
+
+
+def test_nothing_to_train_is_said(tmp_path):
+    with pytest.raises(ValueError, match="give a paradigm and data, or the folder of a run and resume=True"):
+        fit("flow", run_dir=tmp_path / "new")
+    with pytest.raises(ValueError, match="resume needs the folder of a run: give run_dir"):
+        fit("flow", "two-moons", resume=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_batch_size_walks_to_the_loader_and_one_model_is_built(tmp_path, monkeypatch):
+    built, loaders = [], []
+
+    def build(*words):
+        built.append(words)
+        return build_recipe(*words)
+
+    def loader(*words, **settings):
+        loaders.append(Loader(*words, **settings))
+        return loaders[-1]
+
+    monkeypatch.setattr("fourfold.engine.fitting.build_recipe", build)
+    monkeypatch.setattr("fourfold.engine.loop.Loader", loader)
+    words = ("fit", "diffusion", "digits", "--budget", "2 steps", "--size", "xs", "--precision", "float32")
+    assert call(*words, "--batch-size", 24, "--muon-rate", 0, "--out", tmp_path / "run") == 0
+    assert len(built) == 1
+    assert [one.batch_size for one in loaders] == [24]
+    card = Run.load(tmp_path / "run").card
+    assert (card["training"]["batch_size"], card["training"]["muon_rate"]) == (24, None)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"seed": -1}, {"checkpoint_every": -1.0}, {"batch_size": 0}, {"learning_rate": 0.0}]
+)
+def test_a_value_out_of_range_is_refused_before_data_is_read(settings, monkeypatch):
+    monkeypatch.setattr("fourfold.engine.fitting.load", lambda *args, **options: pytest.fail("it was read"))
+    with pytest.raises(ValueError, match=r"give (numbers that are not negative|positive numbers)"):
+        fit("flow", "two-moons", **settings)

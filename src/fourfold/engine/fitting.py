@@ -1,6 +1,7 @@
 """``fit``: data, model, budget, precision, checkpoints and log around the loop.
 
-A run begins fresh or is resumed; either way its stages, if it has any, are trained before the model itself.
+A run begins fresh (:func:`_fresh`) or is resumed (:func:`_resumed`). Either way the stages that are still to train are
+trained first (:func:`_train_stages`), each as a run of its own, and then the model (:func:`_train`).
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import torch
 
@@ -43,8 +44,10 @@ from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
 from fourfold.engine.precision import Choice, choose, parse_precision
 from fourfold.engine.recorder import Recorder
-from fourfold.engine.request import Request, card_of, describe, parameters
+from fourfold.engine.remembered import check_agrees, load_own, settings_of
+from fourfold.engine.request import Request, describe, parameters
 from fourfold.engine.run import Run
+from fourfold.engine.settings import FitSettings
 from fourfold.engine.signals import Interrupted, signals
 from fourfold.engine.stages import (
     LAST,
@@ -57,210 +60,316 @@ from fourfold.engine.stages import (
     take_over,
     watched,
 )
-from fourfold.paradigms import build
+from fourfold.paradigms import build_recipe, check_names
 
 __all__ = ["Interrupted", "fit"]
 
 
 def fit(
-    paradigm: str | GenerativeModel,
-    data: Data | Dataset,
+    paradigm: str | GenerativeModel | None = None,
+    data: Data | Dataset | None = None,
     *,
-    budget: str | float | Budget = "1m",
-    size: str = "s",
-    seed: int = 0,
-    precision: str | None = None,
-    compile: bool | None = None,
-    run_dir: str | os.PathLike[str] | None = None,
-    resume: bool = False,
+    budget: str | float | Budget | None = None,
+    size: str | None = None,
+    seed: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    muon_rate: float | None = None,
     training: Training | None = None,
     data_options: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    checkpoint_every: float = 60.0,
+    run_dir: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    trust: Sequence[type] = (),
+    precision: str | None = None,
+    compile: bool | None = None,
+    device: str | None = None,
+    checkpoint_every: float | None = None,
     choose: bool | None = None,
     observe: Callable[[Step], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Run:
-    """Train a model of a paradigm on data within a budget.
+    """Train a model of a paradigm on data within a budget, or go on with a run.
+
+    ``fit(run_dir=folder, resume=True)`` goes on with a run under the settings that it recorded. Other values may be given
+    for ``budget``, ``precision``, ``compile``, ``device``, ``checkpoint_every`` and ``choose``, and for ``data`` if the same
+    data now lies elsewhere. Everything else may be left out, or must be as it was.
 
     Args:
         paradigm: a name that :func:`fourfold.build` takes, or a model, which is trained in place.
         data: what :func:`fourfold.load` takes, or a data set.
-        budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds.
-        size: of the preset.
-        seed: of weights, order of the data and every draw.
-        precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable, measured at the start.
-        compile: whether compiled steps take part in the choice (with ``precision``: are used); by default only where
-            the budget is long enough to pay for compiling.
-        run_dir: the run folder; without one nothing is written.
-        resume: go on from the folder's last checkpoint, with the model, rates and precision recorded there.
-        training: overrides what the preset says.
+        budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds; by
+            default ``1m``.
+        size: of the preset: ``xs``, ``s`` (the default) or ``m``.
+        seed: of weights, order of the data and every draw; by default 0.
+        batch_size: examples per step, instead of the preset's.
+        learning_rate: peak rate of AdamW, instead of the preset's.
+        muon_rate: peak rate of Muon, instead of the preset's; 0 trains everything with AdamW.
+        training: all settings of training, instead of the preset's.
         data_options: further arguments of :func:`fourfold.load`.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto`` takes a GPU if there is one.
-        checkpoint_every: seconds between checkpoints.
+        run_dir: the run folder; without one nothing is written.
+        resume: go on from the last checkpoint in ``run_dir``.
+        trust: classes of your own that the model of a resumed run is made of, as for :meth:`Run.load`.
+        precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable, measured at the start.
+        compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
+            the budget is long enough to pay for compiling.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto``, the default, takes a GPU if there is one.
+        checkpoint_every: seconds between checkpoints; by default 60.
         choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, see
-            :class:`~fourfold.engine.heldout.HeldOut`; otherwise the budget is spent and the last weights are kept. By
-            default it does, or, of a run that is resumed, as before.
+            :class:`~fourfold.engine.heldout.HeldOut`; it does by default. Otherwise the whole budget is spent and the last
+            weights are kept.
         observe: is called with each step.
         say: is called with each line worth telling.
 
     Raises:
         DataError: for data that cannot be trained on, before any training.
         BrokenRun: if the folder cannot be resumed.
-        ValueError: for a budget, name or precision that is not understood, or a folder of a run that is not resumed.
+        ValueError: for a budget, name or precision that is not understood, a folder of a run that is not resumed, or a
+            setting that contradicts the run that is.
         RunInUse: if another process trains in the folder.
         Diverged: at a loss that is not finite; the last good state is in the folder.
         Interrupted: after SIGINT or SIGTERM; everything is in the folder.
     """
-    place, options = str(find_device(device)), dict(data_options or {})
-    if seed < 0 or checkpoint_every < 0:
-        raise ValueError(f"seed {seed}, a checkpoint every {checkpoint_every} s: give numbers that are not negative")
-    dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **options})
-    return _fit(
-        Request(
-            paradigm=paradigm,
-            dataset=dataset,
-            options={"seed": dataset.seed} | {key: v for key, v in options.items() if not hasattr(v, "__array__")},
-            budget=parse_budget(budget),
-            size=size,
-            seed=seed,
-            precision=precision,
-            compile=compile,
-            folder=None if run_dir is None else Path(run_dir),
-            resume=resume,
-            training=training,
-            device=place,
-            checkpoint_every=checkpoint_every,
-            choose=choose,
-            observe=observe,
-            say=say or _silent,
-        )
+    folder = None if run_dir is None else Path(run_dir)
+    card = _card_of(folder) if resume else None
+    before = FitSettings() if card is None or folder is None else settings_of(card, folder)
+    settings = FitSettings(
+        budget=before.budget if budget is None else parse_budget(budget),
+        size=_or(size, before.size),
+        seed=_or(seed, before.seed),
+        training=_or(training, before.training),
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        muon_rate=muon_rate,
+        data_options={**before.data_options, **(data_options or {})},
+        precision=_or(precision, before.precision),
+        compile=_or(compile, before.compile),
+        device=_or(device, before.device),
+        checkpoint_every=_or(checkpoint_every, before.checkpoint_every),
+        choose=_or(choose, before.choose),
     )
+    find_device(settings.device)
+    if isinstance(paradigm, str):
+        check_names(paradigm, settings.size)
+    if card is not None and folder is not None:
+        check_agrees(settings, card, folder, paradigm if isinstance(paradigm, str) else None)
+    say = say or _silent
+    request = Request(
+        paradigm=paradigm,
+        dataset=_dataset(paradigm, data, settings, card, folder, say),
+        settings=settings,
+        folder=folder,
+        resume=resume,
+        trust=trust,
+        observe=observe,
+        say=say,
+    )
+    return _fit(request)
+
+
+_T = TypeVar("_T")
+
+
+def _or(given: _T | None, before: _T) -> _T:
+    """What was given, else what holds without it."""
+    return before if given is None else given
 
 
 def _silent(line: str) -> None:
     """Say nothing."""
 
 
+def _card_of(folder: Path | None) -> dict[str, Any]:
+    """The card of the run to go on with."""
+    if folder is None:
+        raise ValueError("resume needs the folder of a run: give run_dir")
+    return read_card(folder)
+
+
+def _dataset(
+    paradigm: str | GenerativeModel | None,
+    data: Data | Dataset | None,
+    settings: FitSettings,
+    card: Mapping[str, Any] | None,
+    folder: Path | None,
+    say: Callable[[str], None],
+) -> Dataset:
+    """The data to train on; what reading it changed or left out is said.
+
+    Raises:
+        ValueError: if nothing says what to train, or on what.
+    """
+    if card is None and (paradigm is None or data is None):
+        raise ValueError("give a paradigm and data, or the folder of a run and resume=True")
+    if isinstance(data, Dataset):
+        return data
+    if data is not None:
+        dataset = load(data, **{"seed": settings.seed, **settings.data_options})
+    else:
+        assert card is not None
+        dataset = load_own(card, folder)
+    for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
+        say(line)
+    return dataset
+
+
 @final
-@dataclass(frozen=True)
-class _Begun:
+@dataclass(frozen=True, kw_only=True)
+class _Start:
     """A run before the steps that this process trains.
 
     Attributes:
+        name: of its paradigm.
+        recipe: the full name of its preset; empty for a model that was given.
         model: with the weights that it begins or goes on with.
         training: how it is trained.
-        card: what an earlier process wrote, if the run is resumed.
+        written: whether the run folder describes the run already.
         checkpoint: state and progress of the model's own training, if that has begun.
+        stages: the records of its stages, if they are all trained.
+        precision: the record of the precision that was chosen, if it was.
     """
 
+    name: str
+    recipe: str
     model: GenerativeModel
     training: Training
-    card: dict[str, Any] | None = None
+    written: bool = False
     checkpoint: Checkpoint | None = None
+    stages: Sequence[Mapping[str, Any]] = ()
+    precision: Mapping[str, Any] | None = None
 
 
-def _fit(asked: Request) -> Run:
+def _fit(request: Request) -> Run:
     """Train in the run folder, which no other process may work in meanwhile."""
-    with contextlib.ExitStack() as stack:
-        if asked.folder is not None:
-            _lock(stack, asked.folder)
-        if asked.folder is not None and join().rank == 0:
-            sweep(asked.folder)
-        begun = _resumed(asked) if asked.resume else _fresh(asked)
+    with _alone_in(request.folder):
+        start = _resumed(request, request.folder) if request.resume and request.folder else _fresh(request)
         join().largest(0)  # no process writes before all have read
-        return _train(asked, begun)
+        plan = plan_of(start.model, request.settings.budget)
+        if plan.stages and start.checkpoint is None:
+            start = replace(start, stages=_train_stages(request, start, plan))
+        return _train(request, start, plan)
 
 
-def _lock(stack: contextlib.ExitStack, folder: Path) -> None:
-    """Let the first process lock the folder; where it may not, every process stops, and none waits for it."""
-    refused = None
-    if join().rank == 0:
-        try:
-            stack.enter_context(locked(folder))
-        except RunInUse as error:
-            refused = error
-    refused = join().same(refused)
-    if refused is not None:
-        raise refused
+@contextlib.contextmanager
+def _alone_in(folder: Path | None) -> Iterator[None]:
+    """Lock a run folder in the first process; where it may not, every process stops, and none waits for it."""
+    with contextlib.ExitStack() as stack:
+        refused = None
+        if folder is not None and join().rank == 0:
+            try:
+                stack.enter_context(locked(folder))
+            except RunInUse as error:
+                refused = error
+        if folder is not None and (refused := join().same(refused)) is not None:
+            raise refused
+        if folder is not None and join().rank == 0:
+            sweep(folder)
+        yield
 
 
-def _fresh(asked: Request) -> _Begun:
-    """A run that begins.
+# --- a run that begins ------------------------------------------------------------------------------------------------
+
+
+def _fresh(request: Request) -> _Start:
+    """A run that begins in an empty folder, or in none.
 
     Raises:
         ValueError: for a folder whose run would be overwritten.
+        TypeError: for a part that cannot be written to model.json.
     """
-    folder = asked.folder
+    folder = request.folder
     if folder is not None and (has_state(folder) or resumable(folder)):
         raise ValueError(f"{folder} holds a run already: resume it, remove it, or choose another folder")
     if folder is not None and has_weights(folder):
         raise ValueError(f"{folder} holds the weights of a trained model: remove it, or choose another folder")
-    model = _built(asked)
-    if folder is not None and not asked.stage:
-        _tell_strangers(model, asked.say)
-    return _Begun(model.to(asked.device), asked.training or model.training_defaults)
+    start = _from_the_beginning(request, request.paradigm)
+    for stranger in check_loadable(start.model) if folder is not None and not request.stage else ():
+        own = stranger.rpartition(":")[2]
+        request.say(f"{stranger} is a class of your own: load this run with Run.load(folder, trust=[{own}])")
+    return start
 
 
-def _tell_strangers(model: GenerativeModel, say: Callable[[str], None]) -> None:
-    """Say before training what loading the run will need.
+def _from_the_beginning(request: Request, paradigm: str | GenerativeModel | None) -> _Start:
+    """The untrained model of a preset, its weights drawn by the seed, or the model that was given."""
+    settings = request.settings
+    if isinstance(paradigm, GenerativeModel):
+        name, recipe, model = type(paradigm.objective).__name__, "", paradigm
+    else:
+        assert paradigm is not None
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            recipe, model = build_recipe(paradigm, request.dataset.space, settings.size)
+        name = paradigm
+    model = model.to(find_device(settings.device))
+    return _Start(name=name, recipe=recipe, model=model, training=settings.applied_to(model.training_defaults))
 
-    Raises:
-        TypeError: for a part that cannot be written to model.json.
-        ValueError: for settings with which a model is not loaded.
-    """
-    for name in check_loadable(model):
-        own = name.rpartition(":")[2]
-        say(f"{name} is a class of your own: load this run with Run.load(folder, trust=[{own}])")
+
+# --- a run that is resumed --------------------------------------------------------------------------------------------
 
 
-def _resumed(asked: Request) -> _Begun:
+def _resumed(request: Request, folder: Path) -> _Start:
     """A run that goes on from its last checkpoint.
 
     Raises:
         BrokenRun: if the folder holds no run that can go on.
-        ValueError: for no folder, other data or another seed.
+        ValueError: for other data.
     """
-    folder = asked.folder
-    if folder is None:
-        raise ValueError("resume needs the folder of a run: give run_dir")
     card = read_card(folder)
-    _same(asked, card)
-    training = training_of(card, folder)
-    if asked.training is not None and asked.training != training:
-        raise ValueError(f"{folder} was trained with {training}, not with {asked.training}: leave training out")
+    if card["data"]["digest"] != request.dataset.digest:
+        was, now = card["data"]["name"], request.dataset.name
+        raise ValueError(f"{folder} was trained on other data ({was}), not on {now}: resume with it")
     source = last_checkpoint(folder)
     if source is None and (folder / "stages").exists() and "precision" not in card:
         source = folder / "weights.safetensors"  # before 0.2, a model that is trained in stages began with these
-    if source is not None:
-        model = _recorded(asked, folder, source)
-        checkpoint = load_checkpoint(model, folder) if has_state(folder) else None
-        if checkpoint is None:
-            load_weights(model, source)
-        return _Begun(model.to(asked.device), training, card, checkpoint)
+    if source is None:
+        return _begun_again(request, card, folder)
+    model = _recorded(request, folder, source)
+    checkpoint = load_checkpoint(model, folder) if has_state(folder) else None
+    if checkpoint is None:
+        load_weights(model, source)
+    return _Start(
+        name=card["paradigm"],
+        recipe=card.get("recipe", ""),
+        model=model.to(find_device(request.settings.device)),
+        training=training_of(card, folder),
+        written=True,
+        checkpoint=checkpoint,
+        stages=card["stages"][:-1] if checkpoint is not None and "stages" in card else (),
+        precision=card.get("precision"),
+    )
+
+
+def _begun_again(request: Request, card: Mapping[str, Any], folder: Path) -> _Start:
+    """A run that was stopped before it wrote its first checkpoint.
+
+    Raises:
+        BrokenRun: if its checkpoint was removed, or only a model of the caller's own can tell what it trained.
+    """
     if has_weights(folder):
         raise BrokenRun(
             f"{folder} holds weights without the state of their training (resume/ is missing), so it cannot go on: "
             "sample from it, or train again in another folder"
         )
-    asked.say("the run was stopped before its first checkpoint; it begins again")
-    return _Begun(_built(asked).to(asked.device), training)
+    paradigm = request.paradigm or card.get("recipe")
+    if not paradigm:
+        raise BrokenRun(f"{folder} was stopped before its first checkpoint: give its model to begin it again")
+    request.say("the run was stopped before its first checkpoint; it begins again")
+    return replace(_from_the_beginning(request, paradigm), name=card["paradigm"], training=training_of(card, folder))
 
 
-def _recorded(asked: Request, folder: Path, source: Path) -> GenerativeModel:
-    """The model that is resumed, with weights to come: the one that is given, which must be the run's, or a new one.
+def _recorded(request: Request, folder: Path, source: Path) -> GenerativeModel:
+    """The model of a resumed run, with weights to come: the one that is given, which must be the run's, or a new one.
 
     Raises:
         ValueError: if another model is given.
     """
-    if not isinstance(asked.paradigm, GenerativeModel):
-        return untrained_model(folder, source)
-    given, recorded = json.loads(json.dumps(asked.paradigm.configuration())), read_json(folder / "model.json")
+    if not isinstance(request.paradigm, GenerativeModel):
+        return untrained_model(folder, source, request.trust)
+    given, recorded = json.loads(json.dumps(request.paradigm.configuration())), read_json(folder / "model.json")
     parts = recorded if isinstance(recorded, dict) else {}
     for name in given.keys() - {"training"}:
         if differs := _difference(parts.get(name), given[name], name):
             raise ValueError(f"{folder} holds another model: {differs}; resume with the same")
-    return asked.paradigm
+    return request.paradigm
 
 
 def _difference(recorded: Any, given: Any, name: str) -> str:
@@ -271,43 +380,79 @@ def _difference(recorded: Any, given: Any, name: str) -> str:
     return "" if recorded == given else f"its {name.replace('.args', '')} is {recorded!r:.60}, not {given!r:.60}"
 
 
-def _train(asked: Request, begun: _Begun) -> Run:
-    """Train the stages of a model that are not trained yet, and then the model itself."""
-    model, training, checkpoint = begun.model, begun.training, begun.checkpoint
-    before = (begun.card or {}).get("asked", {})
-    asked = replace(asked, choose=_chooses(asked, begun.card), precision=asked.precision or before.get("precision"))
-    plan = plan_of(model, asked.budget)
-    stages = begun.card["stages"][:-1] if begun.card and checkpoint and plan.stages else _stages(asked, begun, plan)
-    loop = begin(model, asked.dataset, training, asked.seed, processes=join(), fresh=checkpoint is None)
-    choice = _chosen(loop, plan.own, asked, (begun.card or {}).get("precision"))
-    asked.say(str(choice))
-    loop = _prepared(loop, choice, plan.own)
-    kept = HeldOut(loop, asked.dataset, bool(asked.choose))
+# --- stages -----------------------------------------------------------------------------------------------------------
+
+
+def _train_stages(request: Request, start: _Start, plan: StagePlan) -> list[dict[str, Any]]:
+    """Train every stage that is not trained yet, each in a run folder of its own; return their records."""
+    if request.folder is not None and not start.written and join().rank == 0:
+        about = describe(request, start.name, start.recipe, start.model, start.training)
+        write_json(request.folder / "model.json", start.model.configuration())
+        write_json(request.folder / "card.json", about)
+        save_start(start.model, request.folder)
+    records = []
+    for planned in plan.stages:
+        stage, folder = planned.stage, folder_of(request.folder, planned.stage)
+        request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {planned.budget}")
+        card = take_over(stage, folder) if request.resume else None
+        if card is None:
+            part = Request(
+                paradigm=stage.model,
+                dataset=data_of(request.dataset, stage.model),
+                settings=request.settings.of_stage(planned.budget),
+                folder=folder,
+                resume=request.resume and folder is not None and resumable(folder),
+                trust=request.trust,
+                observe=watched(request.observe, stage.name, planned.start, stage.share),
+                say=request.say,
+                stage=f"{request.stage}/{stage.name}".lstrip("/"),
+            )
+            run = _fit(part)
+            stage.model.load_state_dict(run.model.state_dict())
+            card = run.card
+        records.append(record_of(stage, planned.budget, card))
+    make_ready(start.model, request.settings.seed)
+    return records
+
+
+# --- the model itself -------------------------------------------------------------------------------------------------
+
+
+def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
+    """Train the model itself, its stages being trained."""
+    settings, folder, checkpoint, budget = request.settings, request.folder, start.checkpoint, plan.own
+    loop = begin(
+        start.model, request.dataset, start.training, settings.seed, processes=join(), fresh=checkpoint is None
+    )
+    choice = _chosen(loop, budget, settings, start.precision)
+    request.say(str(choice))
+    loop = _prepared(loop, choice, budget)
+    kept = HeldOut(loop, request.dataset, settings.choose)
     if checkpoint is not None:
-        _load(loop, kept, checkpoint, asked.folder)
-        asked.say(f"resumed at step {loop.progress.steps}")
-    card = card_of(begun.card["paradigm"] if begun.card else asked.name, loop, asked, choice)
+        _load(loop, kept, checkpoint, folder)
+        request.say(f"resumed at step {loop.progress.steps}")
+    card = describe(request, start.name, start.recipe, start.model, start.training) | {"precision": choice.record()}
     if plan.stages:
-        own = {"name": LAST, "share": 1 - plan.start, "budget": str(plan.own), "parameters": parameters(loop.model)}
-        card["stages"] = [*stages, {**own, "precision": card["precision"], "training": card["training"]}]
+        own = {"name": LAST, "share": 1 - plan.start, "budget": str(budget), "parameters": parameters(start.model)}
+        card["stages"] = [*start.stages, {**own, "precision": card["precision"], "training": card["training"]}]
     recorder = Recorder(
-        asked.folder if loop.processes.rank == 0 else None,
-        card,
-        kept,
-        asked.checkpoint_every,
-        watched(asked.observe, "", plan.start, 1 - plan.start),
-        asked.stage,
+        folder=folder if loop.processes.rank == 0 else None,
+        card=card,
+        choice=kept,
+        every=settings.checkpoint_every,
+        observe=watched(request.observe, "", plan.start, 1 - plan.start),
+        stage=request.stage,
     )
     damaged = recorder.start(loop, resumed=checkpoint is not None)
     if damaged:
-        asked.say(f"{asked.folder}/log.jsonl: damaged lines are left out ({damaged})")
-    _run(loop, asked.dataset, plan.own, recorder)
+        request.say(f"{folder}/log.jsonl: damaged lines are left out ({damaged})")
+    _run(loop, request.dataset, budget, recorder)
     if kept.over or kept.keeps_best:
-        asked.say(kept.note())
-    if plan.own.overshot(loop.progress):
+        request.say(kept.note())
+    if budget.overshot(loop.progress):
         used, last = loop.progress.seconds, loop.progress.last
-        asked.say(f"training took {used:.3g} s of a budget of {plan.own}: its last step alone took {last:.3g} s")
-    return Run(model, asked.folder, recorder.card, asked.dataset)
+        request.say(f"training took {used:.3g} s of a budget of {budget}: its last step alone took {last:.3g} s")
+    return Run(model=start.model, folder=folder, card=recorder.card, data=request.dataset)
 
 
 def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None) -> None:
@@ -324,37 +469,34 @@ def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None
         raise BrokenRun(f"the checkpoint of {folder} does not fit its model ({reason}): they are of two runs") from None
 
 
-def _stages(asked: Request, begun: _Begun, plan: StagePlan) -> list[dict[str, Any]]:
-    """Train every stage that is not trained yet, each in a run folder of its own; return what the card says of them."""
-    if not plan.stages:
-        return []
-    if asked.folder is not None and begun.card is None and join().rank == 0:
-        write_json(asked.folder / "model.json", begun.model.configuration())
-        write_json(asked.folder / "card.json", describe(asked.name, begun.model, asked, begun.training))
-        save_start(begun.model, asked.folder)
-    records = []
-    for planned in plan.stages:
-        stage, folder = planned.stage, folder_of(asked.folder, planned.stage)
-        asked.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {planned.budget}")
-        card = take_over(stage, folder) if asked.resume else None
-        if card is None:
-            part = replace(
-                asked,
-                paradigm=stage.model,
-                dataset=data_of(asked.dataset, stage.model),
-                budget=planned.budget,
-                folder=folder,
-                resume=asked.resume and folder is not None and resumable(folder),
-                training=None,
-                observe=watched(asked.observe, stage.name, planned.start, stage.share),
-                stage=f"{asked.stage}/{stage.name}".lstrip("/"),
-            )
-            run = _fit(part)
-            stage.model.load_state_dict(run.model.state_dict())
-            card = run.card
-        records.append(record_of(stage, planned.budget, card))
-    make_ready(begun.model, asked.seed)
-    return records
+LONG = 1800.0
+"""Seconds of a budget from which compiling, which takes minutes on a CPU, can pay."""
+
+
+def _chosen(loop: Loop, budget: Budget, settings: FitSettings, recorded: Mapping[str, Any] | None) -> Choice:
+    """The precision that was given, or that of the run resumed, or the one that measures best."""
+    if settings.precision is not None:
+        return Choice(parse_precision(settings.precision, bool(settings.compile)), note="as asked")
+    if recorded is not None:
+        seconds = recorded.get("seconds", 0.0)
+        return Choice(parse_precision(recorded["name"], recorded["compiled"]), note="as before", seconds=seconds)
+    seconds = budget.amount if isinstance(budget, Seconds) else 100.0
+    if seconds < 2 or budget.share(loop.progress) > 0.01:
+        note = "the budget is too short to measure others"
+        return Choice(parse_precision("float32", bool(settings.compile)), note=note)
+    compiled = seconds >= LONG if settings.compile is None else settings.compile
+    choice = choose(loop, min(0.05 * seconds, 6.0), compiled=compiled)
+    return replace(choice, precision=loop.processes.same(choice.precision))
+
+
+def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
+    """The same loop in the precision chosen, with the operations of a step counted where the budget needs them."""
+    fresh = loop.again(choice.precision)
+    if isinstance(budget, Flops):
+        fresh.progress = replace(fresh.progress, flops=count_flops(fresh))
+    if choice.precision.compiled:
+        fresh.warm_up()
+    return fresh
 
 
 def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> None:
@@ -379,64 +521,3 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
         stopped = stopped or loop.processes.largest(stop.signal)  # asked while the last checkpoint was written
     if stopped:
         raise Interrupted(f"stopped at step {loop.progress.steps} by {signal.Signals(stopped).name}")
-
-
-def _built(asked: Request) -> GenerativeModel:
-    """The untrained model, its weights drawn by the seed."""
-    if isinstance(asked.paradigm, GenerativeModel):
-        return asked.paradigm
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(asked.seed)
-        return build(asked.paradigm, asked.dataset.space, asked.size)
-
-
-def _same(asked: Request, earlier: Mapping[str, Any]) -> None:
-    """Refuse to resume what was trained on something else.
-
-    Raises:
-        ValueError: if the run was trained on other data or with another seed.
-    """
-    if earlier["data"]["digest"] != asked.dataset.digest:
-        name = earlier["data"]["name"]
-        raise ValueError(
-            f"{asked.folder} was trained on other data ({name}), not on {asked.dataset.name}: resume with it"
-        )
-    if earlier["seed"] != asked.seed:
-        raise ValueError(f"{asked.folder} was trained with seed {earlier['seed']}, not {asked.seed}: resume with that")
-
-
-LONG = 1800.0
-"""Seconds of a budget from which compiling, which takes minutes on a CPU, can pay."""
-
-
-def _chosen(loop: Loop, budget: Budget, asked: Request, recorded: Mapping[str, Any] | None) -> Choice:
-    """The precision asked for, or that of the run resumed, or the one that measures best."""
-    if asked.precision is not None:
-        return Choice(parse_precision(asked.precision, bool(asked.compile)), note="as asked")
-    if recorded is not None:
-        seconds = recorded.get("seconds", 0.0)
-        return Choice(parse_precision(recorded["name"], recorded["compiled"]), note="as before", seconds=seconds)
-    seconds = budget.amount if isinstance(budget, Seconds) else 100.0
-    if seconds < 2 or budget.share(loop.progress) > 0.01:
-        return Choice(parse_precision("float32", bool(asked.compile)), note="the budget is too short to measure others")
-    choice = choose(
-        loop, min(0.05 * seconds, 6.0), compiled=seconds >= LONG if asked.compile is None else asked.compile
-    )
-    return replace(choice, precision=loop.processes.same(choice.precision))
-
-
-def _chooses(asked: Request, earlier: Mapping[str, Any] | None) -> bool:
-    """Whether the held-out loss chooses: as asked, or as in the run that is resumed, or so by default."""
-    if asked.choose is not None:
-        return asked.choose
-    return bool((earlier or {}).get("choice", {}).get("on", True))
-
-
-def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
-    """The same loop in the precision chosen, with the operations of a step counted where the budget needs them."""
-    fresh = loop.again(choice.precision)
-    if isinstance(budget, Flops):
-        fresh.progress = replace(fresh.progress, flops=count_flops(fresh))
-    if choice.precision.compiled:
-        fresh.warm_up()
-    return fresh

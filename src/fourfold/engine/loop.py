@@ -116,8 +116,16 @@ class Loop:
         return self._like(self.model, precision, self.processes)
 
     def _like(self, model: GenerativeModel, precision: Precision, processes: Processes) -> Loop:
-        settings = self.training, self.seed, precision, processes
-        loop = Loop(model, self.batches, *settings, encoded=self.encoded, smooths=self.smooths)
+        loop = Loop(
+            model,
+            self.batches,
+            self.training,
+            self.seed,
+            precision,
+            processes,
+            encoded=self.encoded,
+            smooths=self.smooths,
+        )
         loop.progress = self.progress
         return loop
 

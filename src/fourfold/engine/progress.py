@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fourfold.engine.loop import Step
+from fourfold.printable import printable
 
 __all__ = ["Bar"]
 
 
 @final
 class Bar:
-    """Shows the steps it is called with; use as a context manager.
+    """Shows the steps it is called with, from the first on; use as a context manager.
 
     Args:
         console: where to; standard error by default, so that output can be piped.
@@ -37,18 +38,18 @@ class Bar:
         self._seconds = 0.0
 
     def __enter__(self) -> Bar:
-        self._progress.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._progress.stop()
 
     def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        self._progress.console.print(line, highlight=False, markup=False)
+        """Print a line above the bar; names from outside cannot steer the terminal."""
+        self._progress.console.print(printable(line, keep="\n\t"), highlight=False, markup=False, soft_wrap=True)
 
     def __call__(self, step: Step) -> None:
         """Show a step: losses and step time are running means over some twenty steps of one stage."""
+        self._progress.start()
         if step.stage != self._stage:
             self._stage, self._loss, self._seconds = step.stage, {}, 0.0
             self._progress.update(self._task, description=(step.stage or self._label)[:16])

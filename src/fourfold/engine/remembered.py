@@ -1,22 +1,27 @@
-"""What a run remembers, for those who go on with it: its settings, and where its data is."""
+"""The settings that a run recorded, for going on with it, and the data that it was trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fourfold.data import IN_MEMORY, DataError, Dataset, load, names
-from fourfold.engine.card import read_card
+from fourfold.engine.budget import parse_budget
+from fourfold.engine.card import training_of
+from fourfold.engine.checkpoint import BrokenRun
+from fourfold.engine.settings import FitSettings
 
-__all__ = ["load_own", "settings_of"]
+__all__ = ["check_agrees", "load_own", "settings_of"]
 
 
 def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
     """Load the data that a run was trained on, from where it was.
 
     Raises:
-        DataError: if it is not there any more, saying what was looked for and how to give it; or if it cannot be read.
+        DataError: if it is not there any more, saying where it was looked for and how to give it; or if it cannot be read.
     """
     record = card["data"]
     place = record.get("path", record["name"])
@@ -31,41 +36,76 @@ def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
         ) from None
 
 
-def settings_of(folder: Path, given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run, for going on with it.
-
-    How and how long it is trained may be given anew (budget, precision, compile, device, checkpoint_every, choose); what
-    it is may only be given as it is.
-
-    Args:
-        folder: of the run.
-        given: settings of :func:`fourfold.fit` that were named, and fields of its training.
-        options: arguments of :func:`fourfold.load` that were named; ``None`` stands for the default.
+def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
+    """The settings of a run, as its card records them.
 
     Raises:
-        BrokenRun: if the folder holds no run.
-        ValueError: for a setting that contradicts the run, with both values.
+        BrokenRun: if a recorded setting is not one.
     """
-    card = read_card(folder)
-    asked, recorded = card.get("asked", {}), card["data"]["options"]
-    known = {"size": card["size"], "seed": card["seed"], "out": folder}
-    known |= {key: value or 0.0 if key == "muon_rate" else value for key, value in card["training"].items()}
-    known["paradigm"] = given.get("paradigm") if given.get("paradigm") == card.get("recipe") else card["paradigm"]
-    pairs = [(key, known[key], value) for key, value in given.items() if key in known]
-    pairs += [(key, recorded.get(key), value) for key, value in options.items()]
-    for key, was, value in pairs:
-        if was != value:
-            was, value = ("the default" if one is None else one for one in (was, value))
+    try:
+        asked = card.get("asked", {})
+        return FitSettings(
+            budget=parse_budget(card["budget"]),
+            size=card["size"],
+            seed=card["seed"],
+            training=training_of(card, folder),
+            data_options={key: value for key, value in card["data"]["options"].items() if key != "seed"},
+            precision=asked.get("precision"),
+            compile=asked.get("compile"),
+            device=str(asked.get("device", FitSettings.device)),
+            checkpoint_every=asked.get("checkpoint_every", FitSettings.checkpoint_every),
+            choose=bool(card.get("choice", {}).get("on", FitSettings.choose)),
+        )
+    except BrokenRun:
+        raise
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BrokenRun(f"{folder / 'card.json'}: its settings are of another version ({error})") from None
+
+
+def check_agrees(settings: FitSettings, card: Mapping[str, Any], folder: Path, paradigm: str | None) -> None:
+    """Refuse to go on with a run under settings that contradict what it is.
+
+    Budget, precision, compiling, device, checkpoints and the choice of weights may change; all else may not.
+
+    Args:
+        settings: with which the run shall go on: those given, else those of the run.
+        card: of the run.
+        folder: of the run.
+        paradigm: the name that was given.
+
+    Raises:
+        ValueError: naming the first setting that differs, both values and the way out.
+    """
+    for name, was, now in _pairs(settings, card, folder, paradigm):
+        if _plain(was) != _plain(now):
+            was, now = ("the default" if value is None else value for value in (was, now))
             raise ValueError(
-                f"{key.replace('_', ' ')} {value} contradicts {folder}, which has {was}: leave it out, or begin another run"
+                f"{name.replace('_', ' ')} {now} contradicts {folder}, which has {was}: "
+                "leave it out, or begin another run"
             )
-    changeable = {"precision": None, "compile": None, "device": "auto", "checkpoint_every": 60.0}
-    return {
-        "paradigm": card["paradigm"],
-        "size": card["size"],
-        "seed": card["seed"],
-        "budget": given.get("budget") or card["budget"],
-        "choose": given.get("choose"),
-        "data_options": {key: value for key, value in recorded.items() if key != "seed"},
-        "run_dir": folder,
-    } | {key: given.get(key, asked.get(key, default)) for key, default in changeable.items()}
+
+
+def _pairs(
+    settings: FitSettings, card: Mapping[str, Any], folder: Path, paradigm: str | None
+) -> Iterator[tuple[str, Any, Any]]:
+    """Everything that must not change: its name, the run's value and the one that was given."""
+    if paradigm not in (None, card.get("recipe")):
+        yield "paradigm", card["paradigm"], paradigm
+    yield "size", card["size"], settings.size
+    yield "seed", card["seed"], settings.seed
+    training = training_of(card, folder)
+    given = asdict(settings.applied_to(training))
+    yield from ((name, was, given[name]) for name, was in asdict(training).items())
+    recorded, defaults = card["data"]["options"], inspect.signature(load).parameters
+    for name, value in settings.data_options.items():
+        if not hasattr(value, "__array__"):  # labels in memory are not recorded: the digest of the data covers them
+            default = defaults[name].default if name in defaults else None
+            was, now = (None if one == default else one for one in (recorded.get(name), value))
+            yield ("image_size" if name == "size" else name), was, now
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON has it, a path as its text."""
+    if isinstance(value, (tuple, list)):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value

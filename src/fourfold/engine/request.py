@@ -1,4 +1,4 @@
-"""What :func:`fourfold.fit` was asked for, and what ``card.json`` says of it."""
+"""A training that is asked for, and the content of ``card.json`` that follows from it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -16,48 +16,40 @@ import torch
 
 from fourfold.core import GenerativeModel, Staged, Training
 from fourfold.data import Dataset, names
-from fourfold.engine.budget import Budget
 from fourfold.engine.distributed import join
-from fourfold.engine.loop import Loop, Step
-from fourfold.engine.precision import Choice
-from fourfold.paradigms import cards, resolve
+from fourfold.engine.loop import Step
+from fourfold.engine.settings import FitSettings
+from fourfold.paradigms import cards
 
-__all__ = ["Request", "card_of", "describe", "parameters"]
+__all__ = ["Request", "describe", "parameters"]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The parsed arguments of :func:`fourfold.fit`, or of one stage of it.
+    """One training: of what, on what, where and how; of a whole run, or of one of its stages.
 
     Attributes:
-        options: further arguments of :func:`fourfold.load`, which the card keeps.
+        paradigm: the name of a preset, or a model; ``None`` goes on with what the run folder holds.
+        dataset: what is trained on.
+        settings: how.
         folder: the run folder, if there is one.
-        stage: the name of the stage, with those of the stages that hold it; empty for the whole run.
+        resume: whether the folder holds a run that goes on.
+        trust: classes of one's own that the recorded model is made of.
+        observe: is called with each step.
+        say: is called with each line worth telling.
+        stage: the name of the stage, behind those of the stages that hold it; empty for the whole run.
     """
 
-    paradigm: str | GenerativeModel
+    paradigm: str | GenerativeModel | None
     dataset: Dataset
-    options: Mapping[str, Any]
-    budget: Budget
-    size: str
-    seed: int
-    precision: str | None
-    compile: bool | None
+    settings: FitSettings
     folder: Path | None
     resume: bool
-    training: Training | None
-    device: str
-    checkpoint_every: float
-    choose: bool | None
+    trust: Sequence[type]
     observe: Callable[[Step], None] | None
     say: Callable[[str], None]
     stage: str = ""
-
-    @property
-    def name(self) -> str:
-        """The name of the paradigm; of a model, that of its objective."""
-        return self.paradigm if isinstance(self.paradigm, str) else type(self.paradigm.objective).__name__
 
 
 def parameters(model: GenerativeModel) -> int:
@@ -67,22 +59,32 @@ def parameters(model: GenerativeModel) -> int:
     return sum(p.numel() for p in model.estimand.parameters()) + sum(parameters(one) for one in held)
 
 
-def describe(name: str, model: GenerativeModel, asked: Request, training: Training) -> dict[str, Any]:
-    """What ``card.json`` holds before the model itself is trained."""
+def describe(request: Request, name: str, recipe: str, model: GenerativeModel, training: Training) -> dict[str, Any]:
+    """The content of ``card.json`` before the model itself is trained.
+
+    Args:
+        request: what is trained, on what and how.
+        name: of the paradigm; of a model that was given, that of its objective.
+        recipe: the full name of the preset; empty for a model that was given.
+        model: with its weights of the beginning.
+        training: its settings of training.
+    """
+    settings = request.settings
+    options = {key: value for key, value in settings.data_options.items() if not hasattr(value, "__array__")}
     packages = ("fourfold", "torch", "numpy", "safetensors")
     hardware = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
     return {
         "paradigm": name,
-        "recipe": "" if isinstance(asked.paradigm, GenerativeModel) else resolve(name, asked.dataset.space),
+        "recipe": recipe,
         "facts": _facts(name, model),
-        "size": asked.size,
+        "size": settings.size,
         "parameters": parameters(model),
-        "data": {**asked.dataset.record(), **_place(asked), "options": dict(asked.options)},
-        "seed": asked.seed,
-        "budget": str(asked.budget),
+        "data": {**request.dataset.record(), **_place(request), "options": {"seed": request.dataset.seed} | options},
+        "seed": settings.seed,
+        "budget": str(settings.budget),
         "training": asdict(training),
-        "choice": {"on": asked.choose},
-        "asked": {key: getattr(asked, key) for key in ("precision", "compile", "device", "checkpoint_every")},
+        "choice": {"on": settings.choose},
+        "asked": {key: getattr(settings, key) for key in ("precision", "compile", "device", "checkpoint_every")},
         "hardware": {**hardware, "device": str(model.device), "processes": join().world},
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
         "command": shlex.join(sys.argv),
@@ -92,22 +94,17 @@ def describe(name: str, model: GenerativeModel, asked: Request, training: Traini
     }
 
 
-def _place(asked: Request) -> dict[str, str]:
+def _place(request: Request) -> dict[str, str]:
     """Where the data is, if it is a file or a folder: a run is also used from elsewhere."""
-    path = Path(asked.dataset.name).expanduser()
-    return {"path": str(path.absolute())} if asked.dataset.name not in names() and path.exists() else {}
+    path = Path(request.dataset.name).expanduser()
+    return {"path": str(path.absolute())} if request.dataset.name not in names() and path.exists() else {}
 
 
 def _facts(name: str, model: GenerativeModel) -> dict[str, Any] | None:
-    """What holds for the model, in the words of its parts and of its card; ``None`` for parts of no known paradigm."""
+    """The facts of a model, in the words of its parts and of its card; ``None`` for parts of no known paradigm."""
     card = cards().get(name.partition("/")[0])
     try:
         facts = model.facts if card is None else card.facts(model.facts)
     except LookupError:
         return None
     return facts.record(model.paradigm)
-
-
-def card_of(name: str, loop: Loop, asked: Request, choice: Choice) -> dict[str, Any]:
-    """What ``card.json`` holds."""
-    return {**describe(name, loop.model, asked, loop.training), "precision": choice.record()}

@@ -21,7 +21,7 @@ from fourfold.vocabulary import Card, Facts
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
 
-__all__ = ["build", "cards", "check_names", "defaults", "facts", "recipes", "resolve"]
+__all__ = ["build", "build_recipe", "cards", "check_names", "defaults", "facts", "recipes", "resolve"]
 
 
 @functools.cache
@@ -72,7 +72,7 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
         ValueError: for an unknown name or size, listing what there is.
         TypeError: for a space the recipe does not model.
     """
-    return _built(name, space, size)[1]
+    return build_recipe(name, space, size)[1]
 
 
 def resolve(name: str, space: Space) -> str:
@@ -84,7 +84,7 @@ def resolve(name: str, space: Space) -> str:
     import torch
 
     with torch.random.fork_rng(devices=[]):
-        return _built(name, space, "xs")[0]
+        return build_recipe(name, space, "xs")[0]
 
 
 def check_names(name: str, size: str = "s") -> None:
@@ -104,8 +104,12 @@ def check_names(name: str, size: str = "s") -> None:
         raise ValueError(f"unknown size {size!r}: choose xs, s or m")
 
 
-def _built(name: str, space: Space, size: str) -> tuple[str, GenerativeModel]:
-    """The full name of the first recipe that models the space, and its model."""
+def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, GenerativeModel]:
+    """The full name of the recipe that :func:`build` takes, and its model.
+
+    Raises:
+        ValueError, TypeError: as :func:`build`.
+    """
     check_names(name, size)
     card_name, _, recipe = name.partition("/")
     card = cards()[card_name]
@@ -177,7 +181,7 @@ def _models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
         for space in several:
             found = None
             with torch.random.fork_rng(devices=[]), contextlib.suppress(TypeError):
-                found = _built(name, space, size)
+                found = build_recipe(name, space, size)
             if found is not None:
                 yield data, *found
                 break

@@ -1,0 +1,75 @@
+"""The settings of a training run, in one dataclass from the command line to the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, final
+
+from fourfold.core import Training
+from fourfold.engine.budget import Budget, Seconds
+from fourfold.engine.precision import parse_precision
+
+__all__ = ["FitSettings"]
+
+MINUTE = Seconds(60)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """The settings of :func:`fourfold.fit`: its defaults, what its caller gave, or what a run recorded.
+
+    Attributes:
+        budget: when training ends.
+        size: of the preset.
+        seed: of weights, order of the data and every draw.
+        training: replaces the preset's settings of training; ``None`` keeps them.
+        batch_size, learning_rate, muon_rate: replace single ones of these; a ``muon_rate`` of 0 trains all with AdamW.
+        data_options: further arguments of :func:`fourfold.load`.
+        precision: of the steps; ``None`` measures which one is fastest.
+        compile: whether steps are compiled; ``None`` compiles where the budget is long enough.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
+        checkpoint_every: seconds between checkpoints.
+        choose: whether the held-out loss chooses the weights to keep.
+
+    Raises:
+        ValueError: for a value out of range, or an unknown precision.
+    """
+
+    budget: Budget = MINUTE
+    size: str = "s"
+    seed: int = 0
+    training: Training | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    muon_rate: float | None = None
+    data_options: Mapping[str, Any] = field(default_factory=dict)
+    precision: str | None = None
+    compile: bool | None = None
+    device: str = "auto"
+    checkpoint_every: float = 60.0
+    choose: bool = True
+
+    def __post_init__(self) -> None:
+        if self.seed < 0 or not self.checkpoint_every >= 0:
+            raise ValueError(
+                f"seed {self.seed}, a checkpoint every {self.checkpoint_every} s: give numbers that are not negative"
+            )
+        parse_precision(self.precision or "float32", bool(self.compile))
+        self.applied_to(Training())
+
+    def applied_to(self, preset: Training) -> Training:
+        """The settings of training of a model whose preset has these."""
+        given = self.training or preset
+        muon_rate = given.muon_rate if self.muon_rate is None else self.muon_rate or None
+        return replace(
+            given,
+            batch_size=given.batch_size if self.batch_size is None else self.batch_size,
+            learning_rate=given.learning_rate if self.learning_rate is None else self.learning_rate,
+            muon_rate=muon_rate,
+        )
+
+    def of_stage(self, budget: Budget) -> FitSettings:
+        """The settings of a stage: each stage's model is trained as its own preset says."""
+        return replace(self, budget=budget, training=None, batch_size=None, learning_rate=None, muon_rate=None)
