@@ -422,30 +422,29 @@ def compare(
     The exit code is 1 where a paradigm failed.
     """
     from fourfold.engine import Interrupted
-    from fourfold.tournament import compare
+    from fourfold.tournament import Settings, run_comparison
 
+    settings = Settings(
+        budget=budget,
+        paradigms=None if paradigms is None else tuple(name.strip() for name in paradigms.split(",")),
+        seeds=seeds,
+        seed=seed,
+        size=size,
+        n=n,
+        features=features,
+        likelihood_examples=likelihood_examples,
+        patience=patience,
+        sweep=sweep,
+        precision=precision,
+        compile=compile,
+        device=device,
+        data_options=options.given() or None,
+        out=str(out),
+        runs_dir=str(runs_dir),
+        resume=resume,
+    )
     try:
-        comparison = compare(
-            data,
-            budget=budget,
-            paradigms=None if paradigms is None else [name.strip() for name in paradigms.split(",")],
-            seeds=seeds,
-            seed=seed,
-            size=size,
-            out=out,
-            runs_dir=runs_dir,
-            resume=resume,
-            n=n,
-            features=features,
-            likelihood_examples=likelihood_examples,
-            patience=patience,
-            sweep=sweep,
-            precision=precision,
-            compile=compile,
-            device=device,
-            data_options=options.given(),
-            say=_say,
-        )
+        comparison = run_comparison(data, settings, say=_say)
     except Interrupted as stopped:
         _say(stopped)
         raise typer.Exit(130) from None

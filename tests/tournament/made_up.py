@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
     if fake.failure is not None:
         return Outcome(job, folder, failure=fake.failure)
     (folder / "run" / "log.jsonl").write_text(fake.log, encoding="utf-8")
-    chosen = examples(dataset, job.evaluation["n"])
+    chosen = examples(dataset, job.evaluation.n)
     nats = (fake.likelihood, fake.likelihood - 0.1, fake.likelihood + 0.1)
     likelihood = Measurement(
         "likelihood", *nats, n=64, protocol="made up", unit="nats", better="higher", kind=fake.kind
@@ -73,7 +73,7 @@ def outcome(job: Any, fake: Fake, dataset: Dataset, runs: Path) -> Outcome:
         "estimand": "Estimand",
         "sweep": swept,
         "phases": {"training": 15.0},
-        "evaluation": job.evaluation,
+        "evaluation": asdict(job.evaluation),
     }
     return Outcome(job, folder, {**result, **fake.result})
 

@@ -1,5 +1,6 @@
 """Every option stands in one place: signature, command line and printed command agree with it."""
 
+import importlib
 import inspect
 import shlex
 from dataclasses import fields
@@ -57,10 +58,10 @@ class Asked(Exception):  # noqa: N818
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    def pretend(data: str, **options: Any) -> None:
-        raise Asked(data, options)
+    def pretend(data: str, settings: Settings, **options: Any) -> None:
+        raise Asked(data, settings)
 
-    monkeypatch.setattr("fourfold.tournament.compare", pretend)
+    monkeypatch.setattr("fourfold.tournament.run_comparison", pretend)
 
 
 @pytest.mark.parametrize("name", [*EVERY, "everything"])
@@ -69,13 +70,7 @@ def test_the_printed_command_gives_every_option_again(asked: None, name: str) ->
     words = shlex.split(Settings(**given).command("my data.csv"))
     with pytest.raises(Asked) as caught:
         fourfold.cli.app(words[1:], standalone_mode=False)
-    data, options = caught.value.args
-    assert data == "my data.csv"
-    options = {key: value for key, value in options.items() if key not in ("say", "progress")}
-    options |= {"out": str(options["out"]), "runs_dir": str(options["runs_dir"])}
-    options |= {"paradigms": tuple(options["paradigms"]) if options["paradigms"] else None}
-    options |= {"data_options": options["data_options"] or None}
-    assert Settings(**options) == Settings(**{"out": "report.html", **given})
+    assert caught.value.args == ("my data.csv", Settings(**{"out": "report.html", **given}))
 
 
 def test_the_printed_call_gives_every_option_again() -> None:
@@ -111,3 +106,9 @@ def test_patience_follows_the_budget() -> None:
     assert Settings(budget="2s").seconds == 5
     assert Settings(budget="10 steps").seconds == 120
     assert Settings(budget="60s", patience=1.0).seconds == 1
+
+
+def test_compare_is_the_function_whatever_is_imported() -> None:
+    importlib.import_module("fourfold.tournament.worker")
+    assert inspect.isfunction(fourfold.compare)
+    assert fourfold.compare is compare

@@ -44,7 +44,6 @@ __all__ = [
     "save_model",
     "save_start",
     "untrained_model",
-    "write_json",
 ]
 
 

@@ -1,15 +1,18 @@
-"""Asks which devices there are, and which number formats they multiply fast.
+"""Asks what this machine is: its devices, and which number formats they multiply fast.
 
 Nothing here is timed: a busy machine answers alike.
 """
 
 from __future__ import annotations
 
+import os
 import platform
+from pathlib import Path
+from typing import Any
 
 import torch
 
-__all__ = ["find_device", "multiplies_bf16"]
+__all__ = ["find_device", "machine", "multiplies_bf16"]
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -66,3 +69,18 @@ def multiplies_bf16(device: torch.device) -> bool:
         return False
     is_x86 = platform.machine().lower() in {"x86_64", "amd64"}
     return not is_x86 or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def machine() -> dict[str, Any]:
+    """The processor, cores, threads, memory and accelerator of this machine, as a JSON value."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
+    found: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        found["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
+    if torch.cuda.is_available():
+        found["accelerator"] = torch.cuda.get_device_name(0)
+    return found

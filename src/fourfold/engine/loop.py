@@ -88,8 +88,6 @@ class Loop:
         self.smooths = smooths
         self.progress = Progress(per_epoch=per_epoch)
         self.device = model.device
-        if self.device.type == "cpu":
-            keep_memory()
         self._forked = [self.device] if self.device.type == "cuda" else []
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.zero_grad()
@@ -335,8 +333,10 @@ def train(
     """Train a model, yielding after each step; you own the loop.
 
     When the generator ends or is closed, the model has its averaged weights in float32 and is in evaluation mode. Nothing
-    is held out here: :func:`fourfold.fit` chooses which weights to keep. On a CPU with glibc the process keeps large blocks
-    of memory for reuse from the first loop on.
+    is held out here: :func:`fourfold.fit` chooses which weights to keep.
+
+    One setting of the whole process changes: on a CPU with glibc, large blocks of memory are kept for reuse from the first
+    training on (``mallopt``), instead of going back to the system after each operation.
 
     Args:
         model: trained in place.
@@ -391,8 +391,11 @@ def begin(
 ) -> Loop:
     """The loop of a model; where it is ``fresh``, the codec first takes its statistics from the training data.
 
-    What a learned codec does to the data beforehand counts as training: its seconds are those of the first step.
+    What a learned codec does to the data beforehand counts as training: its seconds are those of the first step. On a CPU
+    the process keeps large blocks of memory from here on (see :func:`~fourfold.engine.memory.keep_memory`).
     """
+    if model.device.type == "cpu":
+        keep_memory()
     if callable(data):
         return Loop(model, data, training, seed, precision, processes)
     if not isinstance(data, (Dataset, Split, Tensor, np.ndarray)):

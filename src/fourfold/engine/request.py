@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import shlex
 import sys
@@ -12,11 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-import torch
-
 from fourfold.core import GenerativeModel, Staged, Training
 from fourfold.data import Dataset, names
 from fourfold.engine.distributed import join
+from fourfold.engine.hardware import machine
 from fourfold.engine.loop import Step
 from fourfold.engine.settings import FitSettings
 from fourfold.paradigms import cards
@@ -72,7 +70,6 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
     settings = request.settings
     options = {key: value for key, value in settings.data_options.items() if not hasattr(value, "__array__")}
     packages = ("fourfold", "torch", "numpy", "safetensors")
-    hardware = {"machine": platform.machine(), "cpus": os.cpu_count(), "threads": torch.get_num_threads()}
     return {
         "paradigm": name,
         "recipe": recipe,
@@ -85,7 +82,7 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
         "training": asdict(training),
         "choice": {"on": settings.choose},
         "asked": {key: getattr(settings, key) for key in ("precision", "compile", "device", "checkpoint_every")},
-        "hardware": {**hardware, "device": str(model.device), "processes": join().world},
+        "hardware": {**machine(), "device": str(model.device), "processes": join().world},
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
         "command": shlex.join(sys.argv),
         "steps": 0,

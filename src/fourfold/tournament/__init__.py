@@ -5,6 +5,6 @@ from __future__ import annotations
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
 from fourfold.tournament.settings import Settings
-from fourfold.tournament.tournament import compare
+from fourfold.tournament.tournament import compare, run_comparison
 
-__all__ = ["Comparison", "Entry", "Settings", "combine", "compare"]
+__all__ = ["Comparison", "Entry", "Settings", "combine", "compare", "run_comparison"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from fourfold.data import Dataset
-from fourfold.engine.checkpoint import write_json
+from fourfold.engine.files import write_json
 from fourfold.metrics import Measurement
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.outputs import check_outputs, results_path
@@ -27,7 +27,7 @@ WIDTH = 80
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Comparison:
     """What came of a comparison.
 

@@ -11,15 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
 from fourfold.engine import locked
-from fourfold.engine.checkpoint import write_json
+from fourfold.engine.files import write_json
 from fourfold.engine.lock import LOCK
 from fourfold.metrics import Measurement
 from fourfold.tournament.health import health_of
+from fourfold.tournament.settings import Protocol
 
 __all__ = ["FORMAT", "Job", "Outcome", "read_job", "run"]
 
@@ -30,7 +32,7 @@ FORMAT = 2
 @final
 @dataclass(frozen=True)
 class Job:
-    """One paradigm, one seed. The first fields decide what is trained, those of ``evaluation`` what is measured of it.
+    """One paradigm, one seed. The first fields decide what is trained, ``evaluation`` how it is measured.
 
     Attributes:
         paradigm: a name that :func:`fourfold.build` takes.
@@ -38,7 +40,7 @@ class Job:
         budget, size, precision, compile, device: as :func:`fourfold.fit` takes them.
         data: the file of the data set, from :func:`~fourfold.tournament.snapshot.save_snapshot`.
         digest: of the data.
-        evaluation: settings of the measurement: ``n``, ``features``, ``likelihood_examples``, ``patience``, ``sweep``.
+        evaluation: how the trained model is measured.
     """
 
     paradigm: str
@@ -47,10 +49,15 @@ class Job:
     size: str
     data: str
     digest: str
+    evaluation: Protocol
     precision: str | None = None
     compile: bool | None = None
-    device: str = "cpu"
-    evaluation: dict[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Job:
+        """The job whose fields were written as a JSON value."""
+        return cls(**{**record, "evaluation": Protocol(**record["evaluation"])})
 
     def folder(self, runs_dir: Path) -> Path:
         """Where this run is kept: its name tells what it is, and its last part changes with everything trained."""
@@ -74,7 +81,7 @@ class Outcome:
 
 def read_job(folder: Path) -> Job:
     """The job that a folder was made for."""
-    return Job(**json.loads((folder / "job.json").read_text(encoding="utf-8")))
+    return Job.from_record(json.loads((folder / "job.json").read_text(encoding="utf-8")))
 
 
 def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True) -> Outcome:
@@ -113,7 +120,7 @@ def _finished(folder: Path, job: Job) -> dict[str, Any] | None:
     """The result of a job, if there is one of this version, measured as the job asks, with scores that can be read."""
     result = _read(folder / "result.json")
     with contextlib.suppress(KeyError, TypeError, ValueError):
-        if result is not None and result["format"] == FORMAT and result["evaluation"] == job.evaluation:
+        if result is not None and result["format"] == FORMAT and result["evaluation"] == asdict(job.evaluation):
             for record in [*result["scores"], *(other["score"] for other in result["sweep"])]:
                 Measurement.from_record(record)
             health_of(result, job.budget)

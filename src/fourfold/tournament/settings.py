@@ -1,4 +1,4 @@
-"""Every option of a comparison in one place: its default, its words on a command line, its words in Python."""
+"""Every setting of a comparison in one place: its default, its words on a command line, its words in Python."""
 
 from __future__ import annotations
 
@@ -13,15 +13,35 @@ from fourfold.engine.budget import Seconds
 from fourfold.engine.hardware import find_device
 from fourfold.engine.precision import parse_precision
 
-__all__ = ["Settings"]
+__all__ = ["Protocol", "Settings"]
+
+
+@final
+@dataclass(frozen=True)
+class Protocol:
+    """How a trained model is measured.
+
+    Attributes:
+        n: samples and references, at most.
+        features: of images, see :func:`fourfold.metrics.evaluate`.
+        likelihood_examples: test examples that are scored, at most.
+        sweep: whether quality is measured at other numbers of sampling steps, too.
+        patience: seconds that sampling and scoring may each take.
+    """
+
+    n: int
+    features: str | None
+    likelihood_examples: int
+    sweep: bool
+    patience: float
 
 
 @final
 @dataclass(frozen=True)
 class Settings:
-    """What a comparison is asked for, beside its data; :func:`fourfold.compare` says what each field means.
+    """The settings of a comparison, beside its data; :func:`fourfold.compare` explains each field.
 
-    A field that is a flag says by ``metadata["flags"]`` how the command line switches it on and off.
+    A flag names in ``metadata["flags"]`` the words that switch it on and off on the command line.
     """
 
     budget: str = "1m"
@@ -67,10 +87,9 @@ class Settings:
         return range(self.seed, self.seed + self.seeds)
 
     @property
-    def evaluation(self) -> dict[str, Any]:
-        """What decides how a trained model is measured."""
-        kept = ("n", "features", "likelihood_examples", "sweep")
-        return {**{name: getattr(self, name) for name in kept}, "patience": self.seconds}
+    def protocol(self) -> Protocol:
+        """How the trained models are measured."""
+        return Protocol(self.n, self.features, self.likelihood_examples, self.sweep, self.seconds)
 
     def given(self) -> dict[str, Any]:
         """Every field that is not its default, in the order of the fields."""

@@ -47,16 +47,15 @@ def load_snapshot(path: Path) -> Dataset:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     train, validation, test = (Split(tensors[f"{part}.x"], tensors.get(f"{part}.cond")) for part in _PARTS)
     return Dataset(
-        about["name"],
-        construct(about["space"]),
-        train,
-        validation,
-        test,
-        about["digest"],
-        about["source"],
-        tuple(about["skipped"]),
-        None,
-        tuple(about["class_names"]),
-        about["seed"],
-        tuple(about.get("notes", ())),
+        name=about["name"],
+        space=construct(about["space"]),
+        train=train,
+        validation=validation,
+        test=test,
+        digest=about["digest"],
+        source=about["source"],
+        skipped=tuple(about["skipped"]),
+        class_names=tuple(about["class_names"]),
+        seed=about["seed"],
+        notes=tuple(about.get("notes", ())),
     )

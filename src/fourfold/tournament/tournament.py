@@ -18,15 +18,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import torch
-
 from fourfold.core import Space, configuration
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
 from fourfold.engine.budget import parse_budget
-from fourfold.engine.hardware import find_device
+from fourfold.engine.hardware import find_device, machine
 from fourfold.metrics import Examples, Measurement, check_features, examples
-from fourfold.paradigms import build, cards, resolve
+from fourfold.paradigms import cards, check_names, resolve
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
 from fourfold.tournament.jobs import Job, Outcome, run
@@ -36,7 +34,7 @@ from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import save_snapshot
 from fourfold.vocabulary import Kind
 
-__all__ = ["compare"]
+__all__ = ["compare", "run_comparison"]
 
 _ORDER = {kind: i for i, kind in enumerate(Kind)}
 
@@ -119,33 +117,40 @@ def compare(
         runs_dir=os.fspath(runs_dir),
         resume=resume,
     )
-    if out is not None:
-        check_outputs(Path(out))
-    dataset = data if isinstance(data, Dataset) else load(data, **{"seed": seed, **(data_options or {})})
-    names, left_out = _chosen(settings, dataset.space)
+    return run_comparison(data, settings, progress=progress, say=say)
+
+
+def run_comparison(
+    data: Data | Dataset, settings: Settings, *, progress: bool = True, say: Callable[[str], None] | None = None
+) -> Comparison:
+    """Do what :func:`compare` does, under settings that are made already."""
     say = say or (lambda line: None)
+    if settings.out is not None:
+        check_outputs(Path(settings.out))
+    options = {"seed": settings.seed, **(settings.data_options or {})}
+    dataset = data if isinstance(data, Dataset) else load(data, **options)
+    names, left_out = _chosen(settings, dataset.space)
     for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):
         say(line)
     if left_out:
         say(f"left out, as they do not model {type(dataset.space).__name__}: {', '.join(left_out)}")
-    outcomes: list[Outcome] = []
-    jobs = _jobs(settings, names, dataset)
+    source = os.fspath(data) if isinstance(data, (str, os.PathLike)) else ""
+    jobs, outcomes = _jobs(settings, names, dataset), list[Outcome]()
 
     def so_far() -> Comparison:
-        source = os.fspath(data) if isinstance(data, (str, os.PathLike)) else ""
         found = _comparison(settings, dataset, names, outcomes, source)
         return replace(found, planned=len(jobs), left_out=left_out)
 
     try:
         with _interruptible():
             for i, job in enumerate(jobs, 1):
-                outcomes.append(run(job, Path(settings.runs_dir), resume, progress))
+                outcomes.append(run(job, Path(settings.runs_dir), settings.resume, progress))
                 say(f"[{i}/{len(jobs)}] {_told(outcomes[-1])}")
     except KeyboardInterrupt as stop:
         raise Interrupted(_stopped(so_far(), stop)) from None
     comparison = so_far()
-    if out is not None:
-        comparison.save(out)
+    if settings.out is not None:
+        comparison.save(settings.out)
     return comparison
 
 
@@ -202,7 +207,7 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
         names = [name for name in cards() if name not in refused]
     if not names:
         raise ValueError(f"no paradigm models {type(space).__name__}")
-    build(names[0], space, settings.size)
+    check_names(names[0], settings.size)
     return names, refused
 
 
@@ -241,7 +246,7 @@ def _jobs(settings: Settings, names: Sequence[str], dataset: Dataset) -> list[Jo
             precision=settings.precision,
             compile=settings.compile,
             device=str(find_device(settings.device)),
-            evaluation=settings.evaluation,
+            evaluation=settings.protocol,
         )
         for number in settings.numbers
         for name in names
@@ -274,20 +279,17 @@ def _comparison(
     n = smallest(outcomes)
     entries = [_entry(name, [o for o in outcomes if o.job.paradigm == name], n, dataset, chosen) for name in names]
     packages = ("fourfold", "torch", "numpy")
+    about = {"space": repr(dataset.space), "unit": dataset.space.unit, "references": len(chosen.test)}
+    versions = {name: importlib.metadata.version(name) for name in packages}
     return Comparison(
-        tuple(sorted(entries, key=_rank)),
-        {
-            **dataset.record(),
-            "space": repr(dataset.space),
-            "unit": dataset.space.unit,
-            "references": len(chosen.test),
-        },
-        settings,
-        hardware(),
-        {name: importlib.metadata.version(name) for name in packages} | {"python": platform.python_version()},
-        dataset,
-        n,
-        source,
+        entries=tuple(sorted(entries, key=_rank)),
+        data={**dataset.record(), **about},
+        settings=settings,
+        hardware=machine(),
+        versions={**versions, "python": platform.python_version()},
+        dataset=dataset,
+        n=n,
+        source=source,
         truth=_truth(dataset),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
@@ -296,7 +298,7 @@ def _comparison(
 def _entry(name: str, outcomes: Sequence[Outcome], n: int, dataset: Dataset, chosen: Examples) -> Entry:
     """All runs of a paradigm, their scores at ``n`` samples combined."""
     done = [o for o in outcomes if o.result is not None]
-    features = done[0].job.evaluation["features"] if done else None
+    features = done[0].job.evaluation.features if done else None
     scores, draws = (
         _combined([measured(outcome, n, dataset, chosen, features) for outcome in done])
         for measured in (scores_at, draws_at)
@@ -330,18 +332,3 @@ def _truth(dataset: Dataset) -> float:
     if dataset.density is None:
         return math.nan
     return dataset.density.log_prob(dataset.test.x).mean().item()
-
-
-def hardware() -> dict[str, Any]:
-    """What this machine is: processor, cores, memory, accelerator."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = info.read_text(encoding="utf-8").splitlines()
-        cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), cpu)
-    found: dict[str, Any] = {"cpu": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads()}
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        found["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB"
-    if torch.cuda.is_available():
-        found["accelerator"] = torch.cuda.get_device_name(0)
-    return found

@@ -28,7 +28,7 @@ from torch import Tensor
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, Split
 from fourfold.engine import Run, Step, fit, resumable
-from fourfold.engine.checkpoint import write_json
+from fourfold.engine.files import write_json
 from fourfold.metrics import (
     Drawn,
     Examples,
@@ -111,7 +111,7 @@ def _work(folder: Path, show: bool) -> None:
         trained = _trained(job, folder, dataset, bar)
         clock.lap("training")
         result = _measure(job, folder, dataset, Run.load(folder / "run", job.device).model, bar, clock)
-    whole = {**trained, **result, "phases": clock.seconds, "evaluation": job.evaluation}
+    whole = {**trained, **result, "phases": clock.seconds, "evaluation": dataclasses.asdict(job.evaluation)}
     write_json(folder / "result.json", whole)
 
 
@@ -193,9 +193,8 @@ def _measure(
     job: Job, folder: Path, dataset: Dataset, model: GenerativeModel, bar: Progress, clock: _Clock
 ) -> dict[str, Any]:
     """Draw, then score; the likelihood comes last, because it may be what takes longest."""
-    settings = job.evaluation
-    patience = settings["patience"]
-    chosen = examples(dataset, settings["n"])
+    protocol, patience = job.evaluation, job.evaluation.patience
+    chosen = examples(dataset, protocol.n)
     n = len(chosen.test)
     task = bar.add_task(f"{job.paradigm} · sampling", total=n, note=f"{n} samples")
     first = None if chosen.cond is None else chosen.cond[:1]
@@ -206,16 +205,16 @@ def _measure(
     draws = _draws(model, drawn, chosen, job)
     clock.lap("sampling")
     task = bar.add_task(f"{job.paradigm} · measuring", total=3, note="quality")
-    scores = quality(drawn.x, dataset, chosen, settings["features"])
-    beside = [] if draws is None else quality(draws.x, dataset, chosen, settings["features"])
+    scores = quality(drawn.x, dataset, chosen, protocol.features)
+    beside = [] if draws is None else quality(draws.x, dataset, chosen, protocol.features)
     clock.lap("quality")
     bar.update(task, advance=1, note="likelihood")
     start = time.perf_counter()
-    scored = likelihood(model, dataset, settings["likelihood_examples"], job.seed, patience)
+    scored = likelihood(model, dataset, protocol.likelihood_examples, job.seed, patience)
     extra = _own_likelihood(model, dataset, draws or drawn, chosen, scored, time.perf_counter() - start, patience)
     clock.lap("likelihood")
     bar.update(task, advance=1, note="sampling steps")
-    swept = _sweep(model, dataset, chosen, job, drawn) if settings["sweep"] else []
+    swept = _sweep(model, dataset, chosen, job, drawn) if protocol.sweep else []
     shown = _shown(drawn, chosen, dataset) | ({} if draws is None else {"draws": draws.x})
     keep(folder, shown | {f"steps.{other.steps}": other.x for other in swept})
     clock.lap("sweep")
@@ -235,7 +234,7 @@ def _measure(
 def _draws(model: GenerativeModel, drawn: Drawn, chosen: Examples, job: Job) -> Drawn | None:
     """As many draws from the distribution that the likelihood scores, of a model that shows another, if they fit the time."""
     other = model.drawing()
-    if other is None or drawn.seconds > job.evaluation["patience"] / 2:
+    if other is None or drawn.seconds > job.evaluation.patience / 2:
         return None
     return draw(other, len(drawn.x), job.seed, chosen.cond)
 
@@ -302,14 +301,14 @@ def _sweep(model: GenerativeModel, dataset: Dataset, chosen: Examples, job: Job,
     steps = getattr(model.sampler, "steps", None)
     if not (isinstance(steps, int) and dataclasses.is_dataclass(model.sampler)):
         return []
-    patience, found = job.evaluation["patience"], []
+    patience, found = job.evaluation.patience, []
     start = time.perf_counter()
     for count in sorted({max(steps // 4, 1), max(steps // 2, 1), 2 * steps} - {steps}):
         if time.perf_counter() - start + drawn.seconds * count / steps > patience / 2:
             break
         other = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=count))
         again = draw(other, len(drawn.x), job.seed, chosen.cond)
-        head = headline(again.x, dataset, chosen, job.evaluation["features"])
+        head = headline(again.x, dataset, chosen, job.evaluation.features)
         cost = [score.value for score in again.scores()]
         record = {"steps": count, "evaluations": cost[0], "milliseconds": cost[1], "score": head.record()}
         found.append(_Swept(count, again.x, record))
