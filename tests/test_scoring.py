@@ -263,3 +263,18 @@ def test_numbers_of_python_are_those_of_the_command_line(runs):
     assert math.isfinite(run.log_prob(x.astype(np.float32)).nats.sum())
     frame = run.examples(FRAME[:3])[0]
     assert torch.equal(run.log_prob(frame.x).nats, run.log_prob(x).nats)
+
+
+def test_more_draws_of_a_random_encoding_are_those_of_python(tmp_path, capsys):
+    """A flow of images is scored on dequantised pixels: each draw is another encoding."""
+    np.save(tmp_path / "x.npy", rng.integers(0, 256, (60, 8, 8), dtype=np.uint8))
+    words = ("--size", "xs", "--budget", "3 steps", "--precision", "float32", "--out", tmp_path / "run")
+    assert call("fit", "flow", tmp_path / "x.npy", *words) == 0
+    run = Run.load(tmp_path / "run")
+    x = run.examples()[0].x
+    few, _ = scores(capsys, tmp_path / "run", "--draws", 1)
+    many, _ = scores(capsys, tmp_path / "run", "--draws", 9)
+    np.testing.assert_allclose(few, run.log_prob(x, draws=1).nats.numpy(), atol=1e-5)
+    np.testing.assert_allclose(many, run.log_prob(x, draws=9).nats.numpy(), atol=1e-5)
+    assert not np.allclose(few, many)
+    assert "'--draws'" in refusal(capsys, "score", tmp_path / "run", "--draws", "0")

@@ -298,6 +298,14 @@ def score(
         str | None,
         typer.Option("--out", "-o", help="Write one line for each example to a .csv, or to standard output (-)."),
     ] = None,
+    draws: Annotated[
+        int,
+        typer.Option(
+            help="Score each example so often and average, where its encoding is random (as dequantised pixels).",
+            min=1,
+            metavar="N",
+        ),
+    ] = 2,
     batch_size: Annotated[int, typer.Option(help="Examples scored at once.", min=1, metavar="N")] = 256,
     device: Device = "auto",
 ) -> None:
@@ -314,7 +322,7 @@ def score(
     part, notes = loaded.examples(data, split, labels=labels, limit=limit, skip_bad=skip_bad)
     for note in notes:
         _say(note)
-    result = loaded.log_prob(part.x, part.cond, seed, batch_size)
+    result = loaded.log_prob(part.x, part.cond, seed, batch_size, draws)
     unit = loaded.model.space.unit
     (_say if out == "-" else _print)(f"{summary(result, unit)}: {_quantity(loaded, part, data)}")
     if result.note:
