@@ -177,7 +177,9 @@ def test_an_interrupted_run_saves_and_is_resumed(finished: tuple[Comparison, Pat
     comparison, _ = finished
     job: Job = replace(comparison.entries[1].outcomes[0].job, budget="400 steps")
     folder = job.folder(tmp_path)
-    code = "import sys, fourfold.tournament.jobs as j, pathlib, json; job = j.Job.from_record(json.loads(sys.argv[1]))\n"
+    code = (
+        "import sys, fourfold.tournament.jobs as j, pathlib, json; job = j.Job.from_record(json.loads(sys.argv[1]))\n"
+    )
     code += "j.run(job, pathlib.Path(sys.argv[2]), progress=False)"
     arguments = [sys.executable, "-c", code, json.dumps(asdict(job)), str(tmp_path)]
     with subprocess.Popen(arguments, start_new_session=True, stderr=subprocess.DEVNULL) as parent:
