@@ -12,7 +12,8 @@ __version__ = "0.2.0"
 
 _WHERE = {
     "fourfold.core": (
-        "Batch Codec Estimand GenerativeModel Likelihood LogProb Noise Objective Sampler Space Term count_evaluations view"
+        "Batch Codec Estimand GenerativeModel Likelihood LogProb Noise Objective Sampler Space Term count_evaluations "
+        "view"
     ),
     "fourfold.vocabulary": "Card Kind Paradigm Principle",
     "fourfold.spaces": "Images Text Vectors",

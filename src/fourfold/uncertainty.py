@@ -1,4 +1,4 @@
-"""How far an estimate may be off: Student's t, and variances pooled over examples."""
+"""Standard errors of estimates: Student's t, and variances pooled over examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FREEDOM = (*range(1, 11), 12, 15, 20, 30, 60, math.inf)
 
 
 def student_t(freedom: float) -> float:
-    """The 97.5 % point of Student's t, between tabled degrees of freedom linear in their reciprocal; 1.96 for ``inf``.
+    """The 97.5 % point of Student's t: linear in the reciprocal between tabled degrees of freedom; 1.96 for ``inf``.
 
     Raises:
         ValueError: for less than one degree of freedom.
@@ -30,17 +30,18 @@ def student_t(freedom: float) -> float:
 def pooled_error(variance: Tensor, freedom: float) -> Tensor:
     """Standard errors ``(B,)`` of which two hold 95 %, although each variance ``v_i`` is itself an estimate.
 
-    A variance from two draws says little, so those of all examples are weighed together: around their mean ``m`` the true
-    ones are taken to vary by an inverse gamma law of ``f_0`` degrees of freedom, given ``f`` of each estimate,
+    A variance from two draws says little, so the variances of all examples are weighed together. The true ones are
+    assumed to vary around their mean ``m`` by an inverse gamma law of ``f_0`` degrees of freedom; each estimate has
+    ``f``:
 
         f_0 = 4 + 4 / c,   c = mean(v^2) / ((1 + 2 / f) m^2) - 1
         s_i^2 = ((f_0 - 2) m + f v_i) / (f_0 + f)
         error_i = s_i t(F) / 1.96,   F = min(f_0 + f, B f)
 
-    with the 97.5 % point ``t`` of Student's distribution. One example alone has ``s = v`` and ``F = f``; many alike have
-    ``s = m``, and ``F`` grows to infinity. ``c`` would be the squared coefficient of variation of the true variances if
-    draws were normal, and ``f_0 = 4 + 2 / c`` then; half of it is put down to tails heavier than that, as is best by the
-    coverage that ``benchmarks/known.py`` measures.
+    with the 97.5 % point ``t`` of Student's distribution. One example alone has ``s = v`` and ``F = f``; many equal
+    ones have ``s = m``, and ``F`` grows to infinity. For normal draws ``c`` would be the squared coefficient of
+    variation of the true variances, and ``f_0 = 4 + 2 / c``. Half of ``c`` is attributed to heavier tails instead,
+    because this gives the best coverage in ``benchmarks/known.py``.
 
     Args:
         variance: ``(B,)`` unbiased estimates of the variance of each figure; NaN where unknown.

@@ -45,8 +45,9 @@ class Principle(StrEnum):
 class Kind(StrEnum):
     """What a number called "log-likelihood" is; two kinds are never ranked against each other unmarked.
 
-    ``ESTIMATED_BOUND`` estimates a lower bound: a solver or probes stand behind a codec that only bounds the likelihood of
-    raw examples (dequantised integers, a learned code), so that it has the error of an estimate and the gap of a bound.
+    ``ESTIMATED_BOUND`` estimates a lower bound: a solver or probes stand behind a codec that only bounds the likelihood
+    of raw examples (dequantised integers, a learned code), so that it has the error of an estimate and the gap of a
+    bound.
     """
 
     EXACT = "exact"
@@ -58,7 +59,7 @@ class Kind(StrEnum):
 
     @property
     def bounded(self) -> Kind:
-        """The kind for raw examples where a number of this kind is of a code that only bounds their likelihood from below."""
+        """The kind for raw examples if this one is that of codes that only bound their likelihood."""
         return {Kind.EXACT: Kind.LOWER_BOUND, Kind.ESTIMATE: Kind.ESTIMATED_BOUND}.get(self, self)
 
     @property
@@ -171,7 +172,7 @@ def _listed(*clauses: str | None) -> str:
 COSTS: Mapping[Cost, str] = {
     Cost.CONSTANT: "one network evaluation per sample",
     Cost.LENGTH: "one network evaluation per piece of the example, so the cost grows with its length",
-    Cost.STEPS: "one or two network evaluations per step; the number of steps is a setting, whatever the example's size",
+    Cost.STEPS: "one or two network evaluations per step; the number of steps is a setting, not the example's size",
     Cost.CHAIN: "one network evaluation per move of a Markov chain; how many moves are enough is not known beforehand",
 }
 """How the network evaluations of one sample grow, in words."""
@@ -238,8 +239,8 @@ class Card:
             raises ``TypeError`` for a space that it does not model; the name of the card alone means its first recipe
             that models the space.
         summary: one sentence.
-        captioned: the recipes that model images given captions; :func:`fourfold.paradigms.build` refuses such a space to
-            the others.
+        captioned: the recipes that model images given captions; :func:`fourfold.paradigms.build` refuses such a space
+            to the others.
         strengths, weaknesses: clauses in plain English, separated by commas.
         references: papers.
     """
@@ -312,7 +313,9 @@ FACTS: Mapping[Paradigm, Facts] = {
     ),
     Paradigm.LATENT_VARIABLE: Facts(
         represents="a prior over codes, fixed or learned, and a decoder from codes to a distribution over examples",
-        objective="maximise a lower bound on the log-likelihood (or the log-likelihood itself, where codes can be summed out)",
+        objective=(
+            "maximise a lower bound on the log-likelihood (or the log-likelihood itself, where codes can be summed out)"
+        ),
         objective_formula="max_θ,φ E_q_φ(z|x)[log p_θ(x | z)] − KL(q_φ(z | x) ‖ p(z))",
         sampling="draw a code from the prior and decode it",
         sampling_formula="z ~ p(z),  x ~ p_θ(· | z)",
@@ -359,12 +362,15 @@ FACTS: Mapping[Paradigm, Facts] = {
     ),
     Paradigm.ADVERSARIAL: Facts(
         represents="a map from noise to examples, without a density",
-        objective="play a game: a critic learns to tell data from samples, and a generator learns samples that it takes for data",
+        objective=(
+            "play a game: a critic learns to tell data from samples, and a generator learns samples that the critic "
+            "takes for data"
+        ),
         objective_formula="min_G max_D E[f(D(x))] + E[f(−D(G(z)))],  f(t) = −log(1 + e⁻ᵗ)",
         sampling="draw noise and map it to an example, once",
         sampling_formula="z ~ N(0, I),  x = G(z)",
         likelihood=Kind.NONE,
-        likelihood_note="the generator defines no density; judge its samples by their distance to held-out data instead",
+        likelihood_note="the generator defines no density; judge its samples by their distance to held-out data",
         cost=Cost.CONSTANT,
         cost_note="one evaluation of the generator per sample",
         strengths="sharp samples",
@@ -406,7 +412,7 @@ FACTS: Mapping[Paradigm, Facts] = {
         ),
     ),
     Paradigm.DIFFUSION: Facts(
-        represents="the score of the noised data at every noise level (or the denoiser, noise or velocity, which imply it)",
+        represents="the score of the noised data at every noise level (or a denoiser, noise or velocity that implies it)",
         objective="regress the clean example, the noise or the velocity from a noised example",
         objective_formula="min_θ E_t,x,ε  w(t)·‖D_θ(α_t x + σ_t ε, t) − x‖²",
         sampling="draw noise and integrate an ODE or SDE from noise to data",
@@ -473,11 +479,19 @@ FACTS: Mapping[Paradigm, Facts] = {
         sampling="draw noise and apply the inverse map",
         sampling_formula="z ~ N(0, I),  x = f_θ⁻¹(z)",
         likelihood=Kind.EXACT,
-        likelihood_note="the change of variables gives the exact density of real numbers; of dequantised integers it is a lower bound",
+        likelihood_note=(
+            "the change of variables gives the exact density of real numbers; for dequantised integers it is a lower "
+            "bound"
+        ),
         cost=Cost.CONSTANT,
-        cost_note="one evaluation where the map is made of couplings, one per piece where it is autoregressive, solver steps where it is an ODE",
+        cost_note=(
+            "one evaluation where the map is made of couplings, one per piece where it is autoregressive, solver steps "
+            "where it is an ODE"
+        ),
         strengths="a code for every example that reconstructs it",
-        weaknesses="a map that must be invertible, mass between separate modes, a high likelihood for some inputs unlike the data",
+        weaknesses=(
+            "a map that must be invertible, mass between separate modes, a high likelihood for some inputs unlike data"
+        ),
         failure_modes=(
             FailureMode(
                 "bridges",
@@ -515,7 +529,7 @@ FACTS: Mapping[Paradigm, Facts] = {
         likelihood=Kind.UNNORMALISED,
         likelihood_note="the normaliser Z is unknown; annealed importance sampling brackets it",
         cost=Cost.CHAIN,
-        cost_note="one network evaluation per move of a Markov chain; how many moves are enough is not known beforehand",
+        cost_note="one network evaluation per move of a Markov chain; nobody knows beforehand how many are enough",
         strengths="a free choice of network, energies that can be added, a score for any input",
         weaknesses="training that can diverge",
         failure_modes=(

@@ -1,4 +1,4 @@
-"""Maps between raw examples and what a network models."""
+"""Maps between raw examples and the codes that a network models."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Measure:
 
 
 class Codec(Part, nn.Module, ABC):
-    """A map between raw examples and what a network models: the only place where data is rescaled.
+    """A map between raw examples and the codes that a network models: the only place where data is rescaled.
 
     ``measure`` says whether an encoded example has a mass or a density; ``dequantises`` whether encoding adds noise to
-    integers, in which case an exact log-density of the reals is a lower bound on the log-mass of the integers. ``bound``
-    gives the reason in words why an exact likelihood of codes only bounds that of raw examples from below, where it does.
+    integers: an exact log-density of the reals is then a lower bound on the log-mass of the integers. ``bound`` is
+    empty unless an exact likelihood of codes only bounds the likelihood of raw examples from below; it then says why.
     """
 
     measure: ClassVar[str]
@@ -41,7 +41,7 @@ class Codec(Part, nn.Module, ABC):
 
     @property
     def faithful(self) -> bool:
-        """Whether decoding draws ``x ~ p(x | z)``, as a likelihood supposes, and shows no mean or median instead."""
+        """Whether decoding draws ``x ~ p(x | z)``, as a likelihood supposes, instead of showing a mean or a median."""
         return True
 
     def variants(self) -> Mapping[str, Codec]:
@@ -54,7 +54,7 @@ class Codec(Part, nn.Module, ABC):
         return self.dequantises
 
     def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
-        """What the codec makes of a likelihood's kind: an exact one of codes may only bound that of raw examples."""
+        """The kind for raw examples of a likelihood of codes: an exact one may only bound theirs."""
         if not self.bound or kind in (Kind.NONE, Kind.UNNORMALISED):
             return kind, note
         return kind.bounded, f"{note}; {self.bound}".lstrip("; ")
@@ -64,14 +64,14 @@ class Codec(Part, nn.Module, ABC):
         """Encode raw ``(B, *shape)``; return the code and ``log |det d code / d x|`` of shape ``(B,)``, in nats.
 
         A learned codec draws ``z ~ q(z | x)`` and returns ``log p(x | z) - log q(z | x)``, which plays the same part.
-        ``noise`` is the stream of what is drawn; without one, torch's generator is used.
+        Random numbers come from the stream ``noise``; without one, from torch's generator.
         """
 
     @abstractmethod
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         """Decode to raw examples, clipped and rounded to what the space allows.
 
-        ``noise`` is the stream for a codec that draws ``x ~ p(x | z)``; most decode without.
+        A codec that draws ``x ~ p(x | z)`` takes random numbers from ``noise``; most codecs need none.
         """
 
     @abstractmethod
@@ -80,12 +80,12 @@ class Codec(Part, nn.Module, ABC):
 
 
 class CachedCodec(Codec):
-    """A codec whose costly part is the same whenever an example is met, so that training does it once and keeps it."""
+    """A codec whose costly part is the same each time an example is seen, so training computes it once and keeps it."""
 
     @abstractmethod
     def analyse(self, x: Tensor) -> Tensor:
-        """What is kept of raw examples, ``(B, *)``: a function of ``x`` alone, such as a posterior's parameters."""
+        """The part to keep, ``(B, *)``: a function of ``x`` alone, such as a posterior's parameters."""
 
     @abstractmethod
     def draw(self, kept: Tensor) -> Tensor:
-        """Codes ``(B, *event)`` of what is kept, at little cost; whatever is drawn comes from torch's generator."""
+        """Codes ``(B, *event)`` from the kept part, at little cost; random numbers come from torch's generator."""

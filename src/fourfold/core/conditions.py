@@ -1,4 +1,4 @@
-"""Batches, and what examples are conditioned on: class labels or captions."""
+"""Batches and conditions: class labels or captions."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["Batch", "Condition", "decode_captions", "encode_captions", "forgetfu
 
 
 class Batch(NamedTuple):
-    """Encoded examples and what they are conditioned on."""
+    """Encoded examples and their conditions."""
 
     x: Tensor
     """``(B, *event)``, as the codec encodes them."""
     cond: Tensor | None = None
-    """``(B,)`` class labels, where -1 is "unknown", or ``(B, L)`` bytes of captions padded with -1, where a row of only -1
-    is "unknown"; ``None`` is "all unknown"."""
+    """``(B,)`` class labels, where -1 means "unknown", or ``(B, L)`` bytes of captions padded with -1, where a row of
+    -1 alone means "unknown"; ``None`` means that all are unknown."""
 
 
 def forgetful(cond: Tensor | None, share: float) -> Tensor | None:
-    """Labels or captions, each replaced by -1 ("unknown") with probability ``share``, so that one network learns both."""
+    """Hide each label or caption (-1) with probability ``share``, so that one network learns both models."""
     if cond is None or share == 0:
         return cond
     hidden = torch.rand(len(cond), *[1] * (cond.ndim - 1), device=cond.device) < share
@@ -32,7 +32,7 @@ def forgetful(cond: Tensor | None, share: float) -> Tensor | None:
 
 
 Condition: TypeAlias = int | str | Sequence[str] | Tensor | None
-"""What a sample is conditioned on: a label or caption for all, one for each, or nothing."""
+"""The condition of samples: one label or caption for all, one for each, or none."""
 
 
 def encode_captions(captions: Sequence[str], length: int) -> Tensor:
@@ -56,7 +56,7 @@ def decode_captions(codes: Tensor) -> list[str]:
 
 
 def condition_codes(space: Space, n: int, cond: Condition, device: torch.device) -> Tensor | None:
-    """What ``n`` samples of a space are conditioned on: labels ``(n,)``, bytes of captions ``(n, L)``, or nothing.
+    """Encode the condition of ``n`` samples: labels ``(n,)``, bytes of captions ``(n, L)``, or ``None``.
 
     Raises:
         ValueError: for n < 1, or labels or captions that the space does not have.

@@ -20,8 +20,8 @@ class Estimand(Part, nn.Module, ABC):
     """A module with a mathematical meaning, independent of how it was learned.
 
     It reaches its network through a child module named ``net``, whose calls :func:`count_evaluations` counts, and
-    ``event`` is the shape of one encoded example. Time ``t`` and labels come as ``(B,)``. ``cost`` is given where drawing
-    a sample obeys another law than the sampler's; like that one, it is checked by counting.
+    ``event`` is the shape of one encoded example. Time ``t`` and labels have the shape ``(B,)``. ``cost`` overrides the
+    sampler's cost law where drawing a sample obeys another one; both are checked by counting.
     """
 
     event: tuple[int, ...]
@@ -29,5 +29,5 @@ class Estimand(Part, nn.Module, ABC):
 
     @property
     def summary(self) -> str:
-        """What it represents, as a noun in plain English: "the score of ..."; empty: what its paradigm's do."""
+        """Its meaning as a noun in plain English: "the score of ..."; empty means that of its paradigm."""
         return ""

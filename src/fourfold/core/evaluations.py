@@ -14,9 +14,9 @@ __all__ = ["Evaluations", "count_evaluations"]
 
 
 class Evaluations:
-    """Counts rows sent through an estimand's network: divided by samples, the network evaluations of one sample.
+    """Counts of rows sent through an estimand's network; divided by samples, the network evaluations of one sample.
 
-    A network of which one call runs a part says which, by an attribute ``share`` in (0, 1].
+    A network that runs only a part of itself in a call says how much, by an attribute ``share`` in (0, 1].
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Typed log-probabilities, and how they are obtained."""
+"""Likelihoods and the typed log-probabilities that they return."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ __all__ = ["Likelihood", "LogProb", "no_likelihood"]
 
 
 class Likelihood(ABC):
-    """How p(x) is obtained: a frozen dataclass of settings."""
+    """How to obtain p(x): a frozen dataclass of settings."""
 
     needs: ClassVar[type[Estimand]]
 
     @property
     def kind(self) -> Kind | None:
-        """What kind of number it is with respect to the codec's measure; ``None``: that of its paradigm."""
+        """The kind of number with respect to the codec's measure; ``None`` means that of its paradigm."""
         return None
 
     @property
     def summary(self) -> str:
-        """How the number comes about, as a clause in plain English."""
+        """How the number is computed, as a clause in plain English."""
         return ""
 
     @abstractmethod
     def __call__(self, estimand: Any, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         """The typed log-probability of encoded examples, with respect to the codec's measure.
 
-        ``objective`` is what training left behind: a bound may need its encoder; most likelihoods ignore it.
+        A bound may need the encoder that the ``objective`` holds; most likelihoods ignore the objective.
         """
 
 
 @dataclass(frozen=True)
 class LogProb:
-    """Log-probabilities in nats per raw example, with what kind of number they are.
+    """Log-probabilities in nats per raw example, with the kind of number they are.
 
     Attributes:
         nats: ``(B,)``.
@@ -55,13 +55,14 @@ class LogProb:
         dims: scalar values per example, the divisor of "per dimension".
         variance: ``(B,)`` unbiased estimate of the variance of each figure, from its own draws; ``None`` where nothing
             random remains, NaN where it is unknown (one draw).
-        draws: whatever was drawn for each example: probes, codes, noises (0 if none).
+        draws: how many probes, codes or noises were drawn for each example (0 if none).
         evaluations: network evaluations per example.
-        note: one line: what was done, and what the codec did to the kind.
+        note: one line that says how the figures were computed and how the codec changed the kind.
         freedom: degrees of freedom of ``variance``; infinite where it is known.
-        solver_error: by how much the solver's steps make the figures too high, in nats, the mean over a few examples, as
-            estimated from half the steps; NaN without a solver. It is no part of ``std_error``.
-        half_steps: how much higher the same figures are at half the steps, which the error stays below if the solver converges.
+        solver_error: how much too high the solver's steps make the figures, in nats: the mean over a few examples,
+            estimated from half the steps; NaN without a solver. ``std_error`` does not include it.
+        half_steps: how much higher the same figures are at half the steps; the error is smaller if the solver
+            converges.
     """
 
     nats: Tensor
@@ -77,14 +78,14 @@ class LogProb:
 
     @classmethod
     def of_draws(cls, draws: Tensor, kind: Kind, note: str = "") -> LogProb:
-        """The mean of independent draws ``(n, B)``, with the variance of that mean; of one draw it is unknown (NaN)."""
+        """The mean of independent draws ``(n, B)`` and the variance of that mean; NaN for one draw."""
         n = len(draws)
         variance = draws.var(0) / n if n > 1 else torch.full_like(draws[0], math.nan)
         return cls(draws.mean(0), kind, variance=variance, draws=n, note=note, freedom=max(n - 1, 1))
 
     @classmethod
     def of_whole_draws(cls, draws: Sequence[LogProb]) -> LogProb:
-        """The mean of likelihoods that were each drawn whole, codec included: their spread alone is the error."""
+        """The mean of likelihoods, each drawn whole, codec included: their spread alone is the error."""
         n, first = len(draws), draws[0]
         mean = cls.of_draws(torch.stack([draw.nats for draw in draws]), first.kind)
         note = f"{first.note}; {n} draw{'s' * (n > 1)} of the codec for each example".lstrip("; ")
@@ -95,8 +96,8 @@ class LogProb:
     def std_error(self) -> Tensor | None:
         """``(B,)``: two of these on either side hold 95 % of cases; ``None`` where nothing random remains.
 
-        Few draws know little of their own spread, so variances are pooled over all examples of this object and the error is
-        widened by Student's t (:func:`fourfold.uncertainty.pooled_error`): it is larger than the root of ``variance``
+        A few draws say little about their own spread. So variances are pooled over all examples of this object, and
+        Student's t widens the error (:func:`fourfold.uncertainty.pooled_error`): it exceeds the root of ``variance``
         where examples are few.
         """
         return None if self.variance is None else pooled_error(self.variance, self.freedom)
@@ -143,7 +144,7 @@ class LogProb:
         return value
 
     def told(self, unit: str = "nats") -> str:
-        """The note in one line, with the solver's error in a unit of :meth:`in_unit` where there is one."""
+        """The note in one line; after a solver, with its error in a unit of :meth:`in_unit`."""
         if math.isnan(self.solver_error):
             return self.note
         errors = torch.tensor([self.solver_error, self.half_steps])

@@ -71,7 +71,7 @@ class GenerativeModel(Part, nn.Module):
     def facts(self) -> Facts:
         """The two answers and what follows from them, each in the words of the part that it is about.
 
-        Where a part says nothing, its paradigm's words stand.
+        Where a part says nothing, the words of its paradigm stand.
 
         Raises:
             LookupError: if the parts belong to no known paradigm.
@@ -135,8 +135,8 @@ class GenerativeModel(Part, nn.Module):
 
         Args:
             n: how many.
-            cond: a class label for all, or one per sample ``(n,)``; where the space has captions, a caption for all, or a
-                sequence of ``n``, or their bytes ``(n, L)``; ``None`` is unconditional.
+            cond: a class label for all, or one per sample ``(n,)``; where the space has captions, a caption for all, or
+                a sequence of ``n``, or their bytes ``(n, L)``; ``None`` is unconditional.
             seed: with a sample's index, it fixes that sample.
             batch_size: rows per network call; changes nothing but speed and memory.
             start: the index of the first sample, for drawing a long series in pieces.
@@ -166,8 +166,8 @@ class GenerativeModel(Part, nn.Module):
             cond: class labels or captions as in :meth:`sample`.
             seed: fixes probes, importance samples and dequantisation.
             batch_size: rows per network call.
-            draws: how often a codec that draws is drawn from, the likelihood anew each time. Of one draw no example's error
-                is known; the mean over examples needs no more.
+            draws: how often to draw from a codec that draws, with a new likelihood each time. One draw leaves the error
+                of a single example unknown; the mean over examples needs no more.
 
         Raises:
             ValueError: if ``x`` does not belong to the space, or for draws < 1.

@@ -1,4 +1,4 @@
-"""Random streams of samples, each of which draws the same whatever its neighbours."""
+"""Random streams: a sample of a seed draws the same numbers whatever its neighbours."""
 
 from __future__ import annotations
 

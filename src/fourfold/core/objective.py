@@ -1,4 +1,4 @@
-"""What is minimised: objectives and their terms."""
+"""Objectives and their terms: the losses that training minimises."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["Objective", "Term"]
 
 
 class Term(nn.Module, ABC):
-    """One loss with its own optimizer: ``forward`` returns the unreduced loss, ``updates`` what it trains.
+    """One loss with its own optimizer: ``forward`` returns the unreduced loss, ``updates`` lists the modules it trains.
 
     Terms run one after the other within a step, each on the same batch. ``watched`` holds scalars of the latest
-    forward (detached), which the engine logs; they are how failure modes are seen while training. ``rate`` multiplies
+    forward (detached); the engine logs them, and they show failure modes during training. ``rate`` multiplies
     the learning rates of :class:`Training` for this term alone (two time scales: Heusel et al. 2017,
     https://arxiv.org/abs/1706.08500).
 
-    ``judges`` says whether its loss on held-out examples tells how good the weights are, whatever the step: so it does
-    where the target is fixed, and not where it moves with the weights, as in a game or a contrast with own samples.
+    ``judges`` says whether the loss on held-out examples tells how good the weights are at any step. It does where the
+    target is fixed. It does not where the target moves with the weights, as in a game or a contrast with own samples.
     """
 
     judges: ClassVar[bool] = False
@@ -45,19 +45,19 @@ class Term(nn.Module, ABC):
 
 
 class Objective(Part, nn.Module, ABC):
-    """What is minimised: hyper-parameters of the loss, and modules that only training needs (a critic, an encoder)."""
+    """A loss to minimise: its hyper-parameters, and modules that only training needs (a critic, an encoder)."""
 
     learns: ClassVar[type[Estimand]]
     principle: ClassVar[Principle]
 
     @property
     def summary(self) -> str:
-        """What training does, as an imperative in plain English: "regress the clean example ..."."""
+        """The training procedure as an imperative in plain English: "regress the clean example ..."."""
         return ""
 
     @property
     def formula(self) -> str:
-        """What is minimised or maximised, as a formula of one line."""
+        """The loss or the quantity to maximise, as a formula of one line."""
         return ""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Parts: a part is rebuilt from its constructor's arguments."""
+"""Parts: objects that are rebuilt from their constructor's arguments."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Part", "configuration", "construct", "show", "strangers"]
 
 
 MODE = "training"
-"""The attribute in which ``nn.Module`` keeps whether it trains: it is no configuration, whatever an argument is called."""
+"""``nn.Module`` keeps its mode in this attribute, so it is not configuration, even where an argument has this name."""
 
 
 class Part:
-    """Remembers its constructor's arguments, which are its whole configuration, and is frozen in them.
+    """Remembers the arguments of its constructor: they are its whole configuration.
 
-    After construction an attribute that has the name of an argument can no longer be set: the configuration would not
-    be that of the part (see :func:`configuration`).
+    After construction, setting an attribute with the name of an argument raises: the configuration would no longer be
+    that of the part (see :func:`configuration`).
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -39,13 +39,13 @@ class Part:
     def __setattr__(self, name: str, value: Any) -> None:
         if self.__dict__.get("_built") and name in self.__dict__["_arguments"] and name != MODE:
             raise AttributeError(
-                f"{type(self).__name__}.{name} is configuration, which is frozen: construct the part anew with {name}=..."
+                f"{type(self).__name__}.{name} is configuration and cannot be set: construct a new part with {name}=..."
             )
         super().__setattr__(name, value)
 
 
 def _remembering(init: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a constructor so that the outermost call records its bound arguments, and freezes them at its end."""
+    """Wrap a constructor: the outermost call records its bound arguments and freezes them at its end."""
     signature = inspect.signature(init)
 
     @functools.wraps(init)
@@ -63,7 +63,7 @@ def _remembering(init: Callable[..., None]) -> Callable[..., None]:
 
 
 def _frozen(value: Any) -> Any:
-    """A list as a tuple, and a copy of a mapping: what the caller changes later is no configuration."""
+    """A tuple of a list, a copy of a mapping: later changes by the caller do not reach the configuration."""
     if isinstance(value, list):
         return tuple(map(_frozen, value))
     return dict(value) if isinstance(value, Mapping) else value
@@ -142,12 +142,12 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
         raise ValueError(f"{name!r} does not name a class of a module")
     if match[1] == "__main__":
         raise ValueError(
-            f"{name!r} is a class of the script that trained: give it, as in Run.load(folder, trust=[Net])"
+            f"{name!r} is a class of the script that trained: pass it, as in Run.load(folder, trust=[Net])"
         )
     if not _may_be_imported(match[1]):
         raise ValueError(
             f"{name!r} belongs neither to fourfold nor to a package that is registered under 'fourfold.paradigms': was "
-            "the file changed, or is such a package missing? A class of your own is given by Run.load(folder, trust=[Net])"
+            "the file changed, or is a package missing? Pass a class of your own, as in Run.load(folder, trust=[Net])"
         )
     found = getattr(importlib.import_module(match[1] + match[2]), match[3], None)
     if not (isinstance(found, type) and (issubclass(found, Part) or dataclasses.is_dataclass(found))):
@@ -158,7 +158,7 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
 
 
 def _may_be_imported(package: str) -> bool:
-    """Whether classes of a package are constructed without being asked for."""
+    """Whether :func:`construct` builds classes of a package without explicit trust."""
     return package == "fourfold" or package in _third_parties()
 
 

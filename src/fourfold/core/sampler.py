@@ -1,4 +1,4 @@
-"""How a sample is drawn."""
+"""Samplers: how a sample is drawn."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Sampler(ABC):
 
     @property
     def cost(self) -> Cost | None:
-        """How the network evaluations of one sample grow; ``None``: as its paradigm's do. Checked by counting."""
+        """How the network evaluations of one sample grow; ``None``: as in its paradigm. Checked by counting."""
         return None
 
     @property
     def faithful(self) -> bool:
-        """Whether samples are draws of the distribution that a likelihood scores, and no means or medians instead."""
+        """Whether samples are draws from the distribution that a likelihood scores, not means or medians."""
         return True
 
     def variants(self) -> Mapping[str, Sampler]:
-        """The same sampler with other ways to show what it draws, by name; most samplers have one way."""
+        """The same sampler with other ways to show its draws, by name; most samplers have one way."""
         return {}
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Parts that hold a model which is trained before them."""
+"""Parts that hold a model which is trained first."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = ["Stage", "Staged"]
 
 
 class Stage(NamedTuple):
-    """A model that is trained before another one which holds it."""
+    """A model that is trained before the model that holds it."""
 
     name: str
     model: GenerativeModel
     share: float
-    """Of the whole budget, in (0, 1)."""
+    """Its share of the whole budget, in (0, 1)."""
 
 
 class Staged(ABC):
     """A codec or an objective that holds a model which is trained first: a learned codec, a teacher.
 
-    What a stage has trained stays as it is: the later stages' terms do not update it.
+    Later stages do not change the weights of an earlier one.
     """
 
     @abstractmethod
@@ -35,4 +35,4 @@ class Staged(ABC):
 
     @abstractmethod
     def ready(self, estimand: Estimand) -> None:
-        """Called once, when the stages are trained and before ``estimand`` is: a student may take a teacher's weights."""
+        """Prepare once, after the stages and before ``estimand`` trains: a student may take its teacher's weights."""

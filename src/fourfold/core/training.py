@@ -1,4 +1,4 @@
-"""How a preset is best trained."""
+"""Settings of training that belong to a preset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Training"]
 
 @dataclass(frozen=True)
 class Training:
-    """How a preset is best trained; every field can be overridden when fitting. No paradigm is known here.
+    """How to train a preset; every field can be overridden when fitting. It knows no paradigm.
 
     Attributes:
         batch_size: examples per step.
@@ -24,8 +24,8 @@ class Training:
         floor: final rate as a fraction of the peak.
         ema: half-life of the weight average as a fraction of the steps so far; 0 keeps no average.
         clip: largest norm of a term's gradient; 0 clips nothing.
-        smoothing: standard deviation of Gaussian noise on encoded vectors at the start of training, if the data is small;
-            it falls to a 25th of that in the first four fifths of the budget, then there is none (see :meth:`noise`).
+        smoothing: standard deviation of the Gaussian noise on encoded vectors at the start of training, for small data.
+            It falls to a 25th in the first four fifths of the budget and then ends (see :meth:`noise`).
     """
 
     batch_size: int = 128
@@ -57,10 +57,10 @@ class Training:
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
 
     def noise(self, used: float) -> float:
-        """The standard deviation of the noise when the fraction ``used`` of the budget is used: ``smoothing 25^(-used / 0.8)``.
+        """The noise's standard deviation at the fraction ``used`` of the budget: ``smoothing 25^(-used / 0.8)``.
 
-        A density of noised examples is one smoothed by a kernel: with as much noise as a kernel density estimate of few
-        examples wants, no training overfits them (Bishop 1995, https://doi.org/10.1162/neco.1995.7.1.108). How much that
-        is depends on the data; falling noise tries every amount, and the held-out loss chooses.
+        The density of noised examples is smoothed by a kernel. With as much noise as a kernel density estimate of few
+        examples wants, no training overfits them (Bishop 1995, https://doi.org/10.1162/neco.1995.7.1.108). The right
+        amount depends on the data: falling noise tries every amount, and the held-out loss chooses.
         """
         return self.smoothing * 25 ** (-used / 0.8) if used < 0.8 else 0.0
