@@ -28,8 +28,8 @@ import fourfold
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, load
 from fourfold.engine.precision import inference
+from fourfold.evaluation import examples, headline
 from fourfold.metrics import mmd
-from fourfold.metrics.evaluation import examples, headline
 from fourfold.samplers.ode import Heun
 
 

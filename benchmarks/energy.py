@@ -25,9 +25,9 @@ from fourfold.data import Dataset, load
 from fourfold.engine.precision import inference
 from fourfold.engine.run import Run
 from fourfold.estimands import Energy
+from fourfold.evaluation import draw, examples, headline
 from fourfold.likelihoods.annealing import bracket_log_z
 from fourfold.metrics import mmd
-from fourfold.metrics.evaluation import draw, examples, headline
 from fourfold.paradigms.energy import ClassifierEnergy
 from fourfold.samplers.langevin import MALA
 

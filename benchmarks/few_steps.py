@@ -24,7 +24,8 @@ import fourfold
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, load
 from fourfold.engine.precision import inference
-from fourfold.metrics.evaluation import Examples, examples, headline
+from fourfold.evaluation import examples, headline
+from fourfold.metrics import References
 
 STEPS = (1, 2, 4, 20)
 
@@ -36,7 +37,7 @@ def trained(arguments: argparse.Namespace, dataset: Dataset) -> GenerativeModel:
     ).model
 
 
-def drawn(model: GenerativeModel, dataset: Dataset, chosen: Examples, words: str) -> Tensor:
+def drawn(model: GenerativeModel, dataset: Dataset, chosen: References, words: str) -> Tensor:
     """Samples of one sampler, of which the headline is printed."""
     start = time.perf_counter()
     with inference(model):

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel, Staged
 from fourfold.data import Dataset, load
+from fourfold.data.writers import write_examples
 from fourfold.engine import Run, fit, inference
-from fourfold.engine.output import write_examples
 from fourfold.metrics import draw, examples, headline, likelihood
 
 

@@ -26,10 +26,10 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.engine import Run
-from fourfold.engine.output import montage
 from fourfold.engine.precision import inference
 from fourfold.samplers.inverse import Blur, Inpainting, Operator, Posterior, SuperResolution
 from fourfold.samplers.ode import DPMSolver
+from fourfold.spaces.images import montage
 
 
 def tasks() -> Mapping[str, Operator]:

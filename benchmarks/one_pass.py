@@ -16,7 +16,7 @@ import torch
 
 import fourfold
 from fourfold.data import Dataset, load
-from fourfold.metrics.evaluation import draw, examples
+from fourfold.evaluation import draw, examples
 from fourfold.metrics.features import cached, image_features
 from fourfold.metrics.frechet import frechet_distance
 from fourfold.vocabulary import Kind

@@ -18,7 +18,7 @@ import torch
 from fourfold.core import Sampler, count_evaluations
 from fourfold.engine import Run
 from fourfold.engine.precision import inference
-from fourfold.metrics.evaluation import examples, headline
+from fourfold.evaluation import examples, headline
 from fourfold.samplers import ode, sde
 
 SAMPLERS: Mapping[str, Callable[[int], Sampler]] = {

@@ -25,9 +25,9 @@ from fourfold.cli import _adjusted
 from fourfold.core import GenerativeModel, decode_captions
 from fourfold.data import Split
 from fourfold.engine import Run, inference
-from fourfold.engine.output import prompted
 from fourfold.metrics.features import cached, image_features
 from fourfold.metrics.frechet import frechet_distance
+from fourfold.spaces.images import prompted
 
 PROMPTS = ["red heart", "smiling cat", "flag of Japan", "green apple", "blue car", "a man with a beard, dark skin tone"]
 

@@ -15,9 +15,9 @@ from fourfold import checks
 from fourfold.codecs import Dequantised, LearnedCodec
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, GaussianDenoiser, MixtureDenoiser, Split
+from fourfold.evaluation import likelihood
 from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.metrics import coverage, recall
-from fourfold.metrics.evaluation import likelihood
 from fourfold.paradigms import flow
 from fourfold.paradigms.diffusion import DiffusionBound
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted

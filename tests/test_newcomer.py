@@ -16,9 +16,9 @@ from PIL import Image
 import fourfold
 from fourfold.cli import _of_system, _run, app
 from fourfold.data import load, summaries
+from fourfold.data.writers import Labels, as_lines, write_examples
 from fourfold.engine import Run
 from fourfold.engine.hardware import find_device
-from fourfold.engine.output import Labels, as_lines, write_examples
 from fourfold.options import DataOptions
 from fourfold.spaces import Images, Text, Vectors
 
@@ -300,13 +300,15 @@ def test_images_become_a_folder_that_can_be_read_again(runs, tmp_path, capsys):
 def test_formats_that_do_not_suit_are_refused_with_those_that_do(tmp_path):
     x = torch.zeros(2, 3)
     with pytest.raises(
-        ValueError, match=r"a\.png: only images become a \.png: choose .*\.npy, \.npz, \.csv, \.parquet$"
+        ValueError, match=r"a\.png: Vectors cannot be written as \.png: choose .*\.npy, \.npz, \.csv, \.parquet$"
     ):
         write_examples(tmp_path / "a.png", x, Vectors(3))
-    with pytest.raises(ValueError, match="only images become a folder"):
+    with pytest.raises(ValueError, match="Vectors cannot be written as a folder"):
         write_examples(tmp_path / "a", x, Vectors(3))
-    with pytest.raises(ValueError, match=r"a\.xlsx: is of no kind"):
-        write_examples(tmp_path / "a.xlsx", x, Vectors(3))
+    with pytest.raises(ValueError, match=r"a\.xlsx: Images cannot be written as \.xlsx: .*\.png, .*, or a folder$"):
+        write_examples(tmp_path / "a.xlsx", torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Images(1, 2, 2))
+    with pytest.raises(ValueError, match=r"Images cannot be written as \.txt"):
+        write_examples(tmp_path / "a.txt", torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Images(1, 2, 2))
     assert as_lines(torch.tensor([[0, 1], [1, 1]]), Text("ab", 2)) == "ab\n\nbb"
     assert as_lines(x[:1], Vectors(3), Labels("x0", ["a"])) == "x0,x1,x2,x0 (class)\n0,0,0,a"
 

@@ -8,9 +8,9 @@ from PIL import Image
 from fourfold import cli
 from fourfold.data import emoji
 from fourfold.engine import Run
-from fourfold.engine.output import prompted
 from fourfold.nn import text_encoder
 from fourfold.spaces import Images
+from fourfold.spaces.images import prompted
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ from fourfold.estimands import (
     Velocity,
 )
 from fourfold.paths import Path
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Vectors
 from fourfold.vocabulary import Cost, Kind
 
 if TYPE_CHECKING:
@@ -109,21 +109,9 @@ def _require(holds: bool, message: str) -> None:
 
 
 def raw_examples(model: GenerativeModel, n: int = 16, seed: int = 0) -> tuple[Tensor, Tensor | None]:
-    """Random raw examples of a model's space, and labels or captions where it has them: input for the checks.
-
-    Raises:
-        TypeError: for a space of another kind.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    space = model.space
-    if isinstance(space, Vectors):
-        x = torch.randn(n, space.dim, generator=generator)
-    elif isinstance(space, Images):
-        x = torch.randint(space.levels, (n, *space.shape), generator=generator).to(torch.uint8)
-    elif isinstance(space, Text):
-        x = torch.randint(space.tokens, (n, space.length), generator=generator)
-    else:
-        raise TypeError(f"no random examples are known for {type(space).__name__}")
+    """Random raw examples of a model's space, and labels or captions where it has them: input for the checks."""
+    generator, space = torch.Generator().manual_seed(seed), model.space
+    x = space.examples(n, generator)
     if space.caption is not None:
         return x, _random_captions(n, space.caption, generator)
     labels = None if space.classes is None else torch.randint(space.classes, (n,), generator=generator)
@@ -583,27 +571,19 @@ def check_integrates(model: GenerativeModel, reach: float = 8.0, points: int = 4
     """An exact density of 1- or 2-dimensional vectors integrates to 1, a small table of masses sums to 1.
 
     Args:
-        model: of ``Vectors(1)``, ``Vectors(2)``, or of images or text with at most 20,000 possible examples.
-        reach: half-width of the grid for vectors.
+        model: of a space that can be gone through (:meth:`fourfold.core.Space.support`): ``Vectors(1)``, ``Vectors(2)``, or
+            images or text with at most 20,000 possible examples.
+        reach: half-width of the grid where the space is unbounded.
         points: grid points per axis.
         tolerance: largest deviation from 1.
+
+    Raises:
+        CheckFailed: if it does not.
+        ValueError: for a space that is too large.
     """
-    grid, cell = _support(model, reach, points)
+    grid, cell = model.space.support(points, reach)
     total = float(model.log_prob(grid, batch_size=8192).nats.double().logsumexp(0).exp()) * cell
     _require(abs(total - 1) < tolerance, f"the probability of everything is {total:.4f}, not 1")
-
-
-def _support(model: GenerativeModel, reach: float, points: int) -> tuple[Tensor, float]:
-    """Every example of a small space, or a grid over it, and the volume of one cell."""
-    space = model.space
-    if isinstance(space, Vectors):
-        axis = torch.linspace(-reach, reach, points)
-        return torch.cartesian_prod(*[axis] * space.dim).reshape(-1, space.dim), (2 * reach / (points - 1)) ** space.dim
-    levels = space.levels if isinstance(space, Images) else space.tokens if isinstance(space, Text) else 0
-    _require(0 < levels**space.dims <= 20_000, f"{levels}^{space.dims} examples are too many to sum over")
-    everything = torch.tensor(list(itertools.product(range(levels), repeat=space.dims)))
-    dtype = torch.uint8 if isinstance(space, Images) else torch.long
-    return everything.reshape(-1, *space.shape).to(dtype), 1.0
 
 
 def check_views(
@@ -672,7 +652,9 @@ def check_samplers_agree(model: GenerativeModel, n: int = 1000) -> None:
             _check_sampler(_default(sampler), oracle, n)
         for likelihood in likelihoods:
             _check_nats(_default(likelihood), oracle, n)
-    if isinstance(model.space, Vectors) and model.space.dim <= 4:
+    if (
+        isinstance(model.space, Vectors) and model.space.dim <= 4
+    ):  # mean and covariance tell real vectors apart, no others
         _check_own(model, samplers, likelihoods, n)
 
 
@@ -899,7 +881,7 @@ def _loop(model: GenerativeModel, rank: int = 0, world: int = 1, together: bool 
     from fourfold.engine.loop import Loop
 
     x, cond = raw_examples(model)
-    split = Split(x.flatten() if isinstance(model.space, Text) else x, cond)
+    split = Split(x if model.space.window is None else x.flatten(), cond)
     model.codec.fit(x)
     training = dataclasses.replace(model.training_defaults, batch_size=4, clip=0.0)
     loader = Loader(split, model.space, 4, 0, rank, world)

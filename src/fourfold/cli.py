@@ -241,10 +241,9 @@ def sample(
 
     Only the run folder is needed, not the data it was trained on.
     """
+    from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
     from fourfold.engine import Run, inference
     from fourfold.engine.drawing import class_names
-    from fourfold.engine.output import Labels, as_lines, write_examples
-    from fourfold.spaces import Images, Text
 
     loaded = Run.load(run, device)
     space, prompts = loaded.model.space, prompt or []
@@ -256,10 +255,11 @@ def sample(
         )
     known = class_names(loaded.model, cond, n)
     labels = Labels(loaded.label_column or "label", known) if known else None
-    if out == "-" or (out is None and isinstance(space, Text)):
+    suffix = usual_suffix(space)
+    if out == "-" or (out is None and suffix == ".txt"):
         _show(as_lines(drawn, space, labels))
         return
-    path = out or run / ("samples.png" if isinstance(space, Images) else "samples.csv")
+    path = out or run / f"samples{suffix}"
     _print(write_examples(path, drawn, space, prompts, labels))
 
 
@@ -505,9 +505,8 @@ def data(
 
     Without a name, list the built-in sets. 'fourfold data get emoji' fetches one.
     """
-    from fourfold.data import describe, load, summaries, windows
-    from fourfold.engine.output import as_lines, write_examples
-    from fourfold.spaces import Text
+    from fourfold.data import describe, load, summaries
+    from fourfold.data.writers import as_lines, write_examples
 
     if name == "get" or fetched is not None:
         _get(name, fetched, options.data_dir)
@@ -522,8 +521,7 @@ def data(
     dataset = load(name, seed=seed, **options.given())
     (_say if out == "-" else _print)(describe(dataset))
     if out is not None:
-        x = dataset.train.x
-        x = windows(x, dataset.space.length) if isinstance(dataset.space, Text) else x
+        x = dataset.space.rows(dataset.train.x)
         _show(as_lines(x[:64], dataset.space)) if out == "-" else _print(write_examples(out, x[:64], dataset.space))
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from fourfold.data import describe, load, read_all
-from fourfold.data.dataset import ties
 from fourfold.spaces import Images, Vectors
 
 
@@ -17,18 +16,18 @@ def table(n: int = 400) -> torch.Tensor:
 
 
 def test_tied_columns_are_named_with_their_share_and_others_are_not() -> None:
-    (line,) = ties(table(), Vectors(3, ("count", "height", "rounded")))
+    (line,) = Vectors(3, ("count", "height", "rounded")).notes(table())
     assert "count (100 % of rows)" in line
     assert "rounded (" in line
     assert "height" not in line
     assert "not comparable" in line
-    assert "column 1 (100 % of rows)" in ties(table(), Vectors(3))[0]
+    assert "column 1 (100 % of rows)" in Vectors(3).notes(table())[0]
 
 
 def test_the_share_is_that_of_rows_whose_value_occurs_again() -> None:
     x = torch.arange(100.0)
     x[:30] = -1.0
-    assert "column 1 (30 % of rows)" in ties(x[:, None], Vectors(1))[0]
+    assert "column 1 (30 % of rows)" in Vectors(1).notes(x[:, None])[0]
 
 
 @pytest.mark.parametrize("name", ["two-moons", "gaussian-mixture"])
@@ -37,8 +36,8 @@ def test_sampled_sets_have_none(name: str) -> None:
 
 
 def test_few_rows_and_images_tell_nothing() -> None:
-    assert ties(torch.zeros(19, 1), Vectors(1)) == ()
-    assert ties(torch.zeros(50, 1, 2, 2, dtype=torch.uint8), Images(1, 2, 2)) == ()
+    assert Vectors(1).notes(torch.zeros(19, 1)) == ()
+    assert Images(1, 2, 2).notes(torch.zeros(50, 1, 2, 2, dtype=torch.uint8)) == ()
 
 
 def test_the_line_stands_wherever_data_is_described(tmp_path) -> None:

@@ -15,18 +15,21 @@ from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, configuration, construct, strangers
+from fourfold.core.picture import Cloud, Excerpts, Picture, Sheet
 from fourfold.core.sampler import Sampler
-from fourfold.core.space import Space
+from fourfold.core.space import Space, Writer
 from fourfold.core.stages import Stage, Staged
 from fourfold.core.training import Training
 
 __all__ = [
     "Batch",
     "CachedCodec",
+    "Cloud",
     "Codec",
     "Condition",
     "Estimand",
     "Evaluations",
+    "Excerpts",
     "GenerativeModel",
     "Likelihood",
     "LogProb",
@@ -34,12 +37,15 @@ __all__ = [
     "Noise",
     "Objective",
     "Part",
+    "Picture",
     "Sampler",
+    "Sheet",
     "Space",
     "Stage",
     "Staged",
     "Term",
     "Training",
+    "Writer",
     "configuration",
     "construct",
     "count_evaluations",

@@ -1,29 +1,55 @@
-"""What one raw example is."""
+"""What one raw example is, and everything that depends on it."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
+import torch
 from torch import Tensor
 
-__all__ = ["Space"]
+from fourfold.core.picture import Excerpts, Picture
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from fourfold.metrics.references import References
+    from fourfold.metrics.score import Measurement
+
+__all__ = ["Space", "Writer"]
+
+Writer: TypeAlias = Callable[[Path, Tensor, Sequence[str], Sequence[str]], None]
+"""Writes raw examples to a file or a folder, with the name of each one's class (or none) and the prompts that they were
+drawn for (or none): equally many examples for each, in order."""
 
 
 class Space(ABC):
-    """What one raw example is. Concrete spaces are frozen dataclasses in :mod:`fourfold.spaces`.
+    """What one raw example is. Nothing outside a space depends on which space it is.
 
-    A raw batch is one tensor, ``(B, *shape)``. Every space has ``classes``, the number of class labels it is
-    conditional on, or ``None``, and ``caption``, the most bytes of a caption it is conditional on, or ``None``.
+    Concrete spaces are frozen dataclasses, one file each: those of :mod:`fourfold.spaces`, and anyone's. A raw batch is one
+    tensor ``(B, *shape)``. A space must define :attr:`shape`, :attr:`unit`, :meth:`check` and :meth:`examples`; models of it
+    can then be built, trained, sampled, scored, saved and checked. With :meth:`measures` they can be evaluated and compared.
+    Every other method has an answer that suits most spaces.
+
+    Attributes:
+        classes: number of class labels that examples are conditional on, or ``None``.
+        class_names: names of the labels, empty where they have none.
+        caption: the most bytes of a caption that examples are conditional on, or ``None``.
+        columns: names of the values of an example, by which columns of a table are found; empty where they have none.
+        counted: the unit in which a raw set is counted.
     """
 
-    classes: int | None
+    classes: int | None = None
+    class_names: tuple[str, ...] = ()
     caption: int | None = None
+    columns: tuple[str, ...] = ()
+    counted: ClassVar[str] = "examples"
 
-    @property
-    def conditional(self) -> bool:
-        """Whether examples come with a label or a caption."""
-        return self.classes is not None or self.caption is not None
+    # --- one example --------------------------------------------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -32,18 +58,193 @@ class Space(ABC):
 
     @property
     def dims(self) -> int:
-        """The number of scalar values in one raw example: what "per dimension" divides by."""
+        """The number of scalar values in one raw example, by which "per dimension" divides."""
         return math.prod(self.shape)
+
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """The unit of likelihoods of this space: ``bits/dim``, ``nats/char``, ``bits/byte`` or ``nats``."""
 
     def __str__(self) -> str:
         """The space in words; its ``repr`` is its configuration."""
         return f"examples of {type(self).__name__} of shape {self.shape}"
 
-    @property
-    @abstractmethod
-    def unit(self) -> str:
-        """The unit likelihoods of this space are told in: ``bits/dim``, ``nats/char``, ``bits/byte``, ``nats``."""
-
     @abstractmethod
     def check(self, x: Tensor) -> None:
         """Refuse a raw batch that does not belong to this space (``ValueError`` naming the row and the way out)."""
+
+    def check_shape(self, x: Tensor) -> None:
+        """Refuse a raw batch whose examples have another shape (``ValueError``)."""
+        if tuple(x.shape[1:]) != self.shape or x.ndim != len(self.shape) + 1:
+            kind, shape = type(self).__name__.lower(), ", ".join(map(str, self.shape))
+            raise ValueError(f"expected {kind} of shape (B, {shape}), got {tuple(x.shape)}")
+
+    def _check_classes(self) -> None:
+        """Refuse a number of classes that does not fit their names (``ValueError``)."""
+        if (self.classes is not None and self.classes < 1) or (
+            self.class_names and len(self.class_names) != self.classes
+        ):
+            raise ValueError(f"{self.classes} classes cannot have {len(self.class_names)} names: name all or none")
+
+    @abstractmethod
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        """``n`` random examples that :meth:`check` accepts, for conformance checks: the wider they spread, the better."""
+
+    def support(self, points: int, reach: float) -> tuple[Tensor, float]:
+        """Points all over the space, ``(N, *shape)``, and the volume that each stands for: 1 where examples are counted.
+
+        Args:
+            points: along each axis of a grid.
+            reach: half of the width of a grid over an unbounded axis.
+
+        Raises:
+            ValueError: where the space is too large to be gone through.
+        """
+        raise ValueError(f"{self} cannot be gone through: implement {type(self).__name__}.support(points, reach)")
+
+    # --- conditions ---------------------------------------------------------------------------------------------------
+
+    @property
+    def conditional(self) -> bool:
+        """Whether examples come with a label or a caption."""
+        return self.classes is not None or self.caption is not None
+
+    def conditioned(self, class_names: tuple[str, ...] = (), caption: int | None = None) -> Self:
+        """The space of the same examples with a class, or with a caption of so many bytes; with neither by default.
+
+        Raises:
+            ValueError: for a condition that this space has no field for.
+        """
+        wanted = {"classes": len(class_names) or None, "class_names": class_names, "caption": caption}
+        known = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        foreign = next((name for name, value in wanted.items() if value and name not in known), None)
+        if foreign is not None:
+            raise ValueError(f"{type(self).__name__} has no field {foreign!r}: load it without conditional")
+        return dataclasses.replace(self, **{name: wanted[name] for name in known & wanted.keys()})  # type: ignore[type-var]
+
+    # --- sets of examples ---------------------------------------------------------------------------------------------
+
+    @property
+    def window(self) -> int | None:
+        """Length of the windows that are the examples of a stream, such as a text; ``None`` where a raw set is examples.
+
+        The raw set of such a space is one long row of values, and :meth:`parse_bytes` reads it from a file of any kind.
+        """
+        return None
+
+    def rows(self, x: Tensor) -> Tensor:
+        """The examples of a raw set, ``(N, *shape)``: the set itself, or the windows of a stream that do not overlap.
+
+        Raises:
+            ValueError: for a stream without one full window.
+        """
+        if self.window is None:
+            return x
+        count = len(x) // self.window
+        if count == 0:
+            raise ValueError(
+                f"{len(x)} {self.counted} are fewer than one window of {self.window}: give a longer {type(self).__name__.lower()}"
+            )
+        return x[: count * self.window].reshape(count, self.window)
+
+    def parse_bytes(self, content: bytes, most: int | None = None) -> Tensor:
+        """The stream that a file holds, or its first ``most`` values; asked only of a space with a :attr:`window`.
+
+        Raises:
+            ValueError: for content that is not of this space, with its position.
+        """
+        raise ValueError(f"{self} is not read from bytes: implement {type(self).__name__}.parse_bytes(content, most)")
+
+    def check_training(self, x: Tensor) -> None:
+        """Refuse a training set that no model can learn, such as a constant column, which has no density (``ValueError``)."""
+
+    def notes(self, x: Tensor) -> tuple[str, ...]:
+        """Remarks on a raw set that its user should read, such as tied values."""
+        return ()
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def fits(self, given: Space) -> bool:
+        """Whether examples of another space are examples of this one as they are."""
+        return type(given) is type(self) and given.shape == self.shape
+
+    def require(self, given: Space) -> None:
+        """Refuse a space that does not fit (``ValueError`` with both in words)."""
+        if not self.fits(given):
+            raise ValueError(f"holds {given}, but the model knows {self}: give data of the same kind, size and columns")
+
+    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
+        """Raw examples from elsewhere as examples of this space.
+
+        Args:
+            x: the examples, or the stream.
+            given: the space as which a file was read; ``None``: an array or tensor that is laid out as this space is.
+
+        Raises:
+            ValueError: for examples of another kind.
+        """
+        if given is not None:
+            self.require(given)
+        return x
+
+    def table(self, x: Tensor) -> pd.DataFrame:
+        """A table of one row for each example: its values under the names of their columns."""
+        import pandas as pd
+
+        flat = x.flatten(1)
+        return pd.DataFrame(flat.numpy(), columns=list(self.columns or (f"x{i}" for i in range(flat.shape[1]))))
+
+    def lines(self, x: Tensor) -> str | None:
+        """Examples as plain text, in which case they are printed where no file is named; ``None``: as a table."""
+        return None
+
+    def writers(self) -> Mapping[str, Writer]:
+        """What writes files that only this space has, by suffix, the usual one first; "" stands for a folder.
+
+        Every space has ``.npy``, ``.npz``, ``.csv`` and ``.parquet``.
+        """
+        return {}
+
+    # --- measures and pictures ----------------------------------------------------------------------------------------
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        """Every measure of the quality of samples, one after the other; the first is the headline.
+
+        Args:
+            x: samples, ``(n, *shape)``.
+            references: the data's own examples.
+            features: a feature space that :meth:`check_features` accepts; ``None`` is the usual one.
+        """
+        self.check_features(features)
+        return iter(())
+
+    def check_features(self, features: str | None) -> None:
+        """Refuse a feature space that :meth:`measures` does not know, and a space without measures.
+
+        Raises:
+            ValueError: for the feature space.
+            TypeError: where there are no measures.
+        """
+        name = type(self).__name__
+        if type(self).measures is Space.measures:
+            raise TypeError(
+                f"{name} has no measures of samples, so its models can be trained but neither evaluated nor compared: "
+                f"implement {name}.measures(x, references, features)"
+            )
+        if features is not None:
+            raise ValueError(f"{name} has no feature space {features!r}: leave features out")
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
+        """Samples as a page shows them: of many only the first.
+
+        Args:
+            x: samples, ``(n, *shape)``; with ``references``, sample ``i`` has the label ``references.cond[i]``.
+            references: the data's own examples, which may be shown behind or set the scale.
+            columns: samples side by side, where they stand in rows; ``None`` leaves that to the space.
+        """
+        return Excerpts(tuple(map(str, x[:2])))
+
+    def nearest(self, x: Tensor, train: Tensor) -> Tensor | None:
+        """The training example nearest to each of a few samples, shown under it; ``None`` where that shows nothing."""
+        return None

@@ -13,13 +13,11 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.builtin import BUILTIN
-from fourfold.data.dataset import DataError, Dataset, Density, Options, Source, Split, assemble, describe, ties
+from fourfold.data.dataset import DataError, Dataset, Density, Options, Source, Split, assemble, describe
 from fourfold.data.densities import Checkerboard, GaussianMixture
-from fourfold.data.matching import matched, options_for, text_for
+from fourfold.data.matching import examples_of, matched, options_for, stream_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.data.readers import read
-from fourfold.data.text import windows
-from fourfold.spaces import Text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,11 +35,11 @@ __all__ = [
     "MixtureDenoiser",
     "Split",
     "describe",
+    "examples_of",
     "load",
     "names",
     "read_all",
     "summaries",
-    "windows",
 ]
 
 Data: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | pd.DataFrame"
@@ -125,7 +123,7 @@ def read_all(
 
     Args:
         data: as for :func:`load`.
-        space: the space of the model. A text is cut into windows of its length.
+        space: the space of the model. A stream, such as a text, is cut into windows.
         limit: read at most this many examples.
         labels: as for :func:`load`; a table without that column is read without labels.
         skip_bad: leave out images that cannot be read.
@@ -135,14 +133,14 @@ def read_all(
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
     """
-    many = limit if limit is None or not isinstance(space, Text) else limit * space.length
+    many = None if limit is None else limit * (space.window or 1)
     name = _name(data)
     options = _options(
         {"seed": seed, "data_dir": data_dir, "skip_bad": skip_bad, "labels": labels, "space": space, "limit": many}
     )
     source = _source(data, name, options)
-    x = windows(source.x, space.length, name) if isinstance(space, Text) else source.x
-    notes = (*source.notes, *ties(source.x, source.space), *(f"skipped: {file}" for file in source.skipped))
+    x = examples_of(name, source.x, space)
+    notes = (*source.notes, *source.space.notes(source.x), *(f"skipped: {file}" for file in source.skipped))
     return Split(x[:limit], None if source.known is None else source.known[:limit]), notes
 
 
@@ -170,8 +168,8 @@ def _name(data: Data) -> str:
 def _source(data: Data, name: str, options: Options) -> Source:
     """The source that a name, a path or an object in memory stands for; in the space of a model, if it is for one."""
     space, path = options.space, Path(name).expanduser()
-    if isinstance(space, Text) and path.exists():
-        return text_for(space, path, options)
+    if space is not None and space.window is not None and path.exists():
+        return stream_for(space, path, options)
     source = _read(data, name, options if space is None else options_for(space, path, options))
     return source if space is None else matched(name, source, space)
 

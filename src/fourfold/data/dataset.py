@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import math
@@ -18,7 +17,6 @@ from torch import Tensor
 
 from fourfold.core import Space, decode_captions
 from fourfold.printable import shortened
-from fourfold.spaces import Images, Text, Vectors
 
 __all__ = [
     "DataError",
@@ -32,9 +30,7 @@ __all__ = [
     "describe",
     "digest",
     "flag",
-    "numbered",
     "option",
-    "ties",
 ]
 
 FEWEST = 20
@@ -72,11 +68,6 @@ def flag(name: str, value: object = None) -> list[str] | None:
         value = ",".join(map(str, value))
     plain = value is None or isinstance(value, (str, int, float, os.PathLike))
     return [f"--{name.replace('_', '-')}", *([] if value is None else [str(value)])] if plain else None
-
-
-def numbered(count: int) -> tuple[str, ...]:
-    """Names of the columns of a table without a header."""
-    return tuple(f"column {i + 1}" for i in range(count))
 
 
 class Density(ABC):
@@ -236,16 +227,16 @@ def assemble(name: str, source: Source, options: Options) -> Dataset:
     """
     _check_labels(name, source, options)
     sha = digest(source.x, source.known)
-    if isinstance(source.space, Text):
-        parts = _by_position(name, source, options)
-    else:
-        parts = _by_seed(name, source, options)
-    train, validation, test = parts
-    if isinstance(source.space, Vectors):
-        _check_constant(name, train.x, source.space)
+    split = _by_seed if source.space.window is None else _by_position
+    train, validation, test = split(name, source, options)
+    try:
+        space = _conditioned(source, options)
+        space.check_training(train.x)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from None
     return Dataset(
         name,
-        _named(source, options),
+        space,
         train,
         validation,
         test,
@@ -255,7 +246,7 @@ def assemble(name: str, source: Source, options: Options) -> Dataset:
         source.density,
         source.class_names,
         options.seed,
-        (*source.notes, *ties(train.x, source.space)),
+        (*source.notes, *space.notes(train.x)),
     )
 
 
@@ -271,14 +262,13 @@ def _check_labels(name: str, source: Source, options: Options) -> None:
         )
 
 
-def _named(source: Source, options: Options) -> Space:
+def _conditioned(source: Source, options: Options) -> Space:
     """The space, with its classes or captions where the set is conditional."""
-    space = source.space
-    if options.conditional and source.captions is not None and isinstance(space, Images):
-        return dataclasses.replace(space, caption=source.captions.shape[1])
-    if options.conditional and isinstance(space, (Images, Vectors)):
-        return dataclasses.replace(space, classes=len(source.class_names), class_names=source.class_names)
-    return space
+    if not options.conditional:
+        return source.space
+    if source.captions is not None:
+        return source.space.conditioned(caption=source.captions.shape[1])
+    return source.space.conditioned(source.class_names)
 
 
 def _fractions(options: Options, default: tuple[float, ...]) -> tuple[float, ...]:
@@ -298,7 +288,7 @@ def _cut(n: int, shares: Sequence[float]) -> list[slice]:
 
 
 def _by_position(name: str, source: Source, options: Options) -> tuple[Split, Split, Split]:
-    """Cut a text by position: what is held out comes after what is trained on."""
+    """Cut a stream by position: what is held out comes after what is trained on."""
     x = source.x[: options.limit]
     parts = [Split(x[part]) for part in _cut(len(x), _fractions(options, (0.9, 0.05, 0.05)))]
     shortest = min(map(len, parts))
@@ -403,46 +393,12 @@ def reorder(x: np.ndarray, order: list[int]) -> None:
             row = source
 
 
-def _check_constant(name: str, x: Tensor, space: Vectors) -> None:
-    constant = (x.amax(0) == x.amin(0)).nonzero().flatten().tolist()
-    if constant:
-        column = space.columns[constant[0]] if space.columns else str(constant[0])
-        raise DataError(
-            f"{name}: column {column} is constant ({x[0, constant[0]].item():g} in every training row): "
-            "it has no density; drop it"
-        )
-
-
-def ties(x: Tensor, space: Space) -> tuple[str, ...]:
-    """A line that names the columns of which one value in twenty or more occurs again; nothing where there are none.
-
-    A density can grow without bound where values repeat, so "exact" log-likelihoods of such columns compare nothing. At most
-    2,000 rows are looked at; fewer than 20 tell nothing.
-    """
-    if not isinstance(space, Vectors) or len(x) < FEWEST:
-        return ()
-    rows = x[:: max(len(x) // 2000, 1)][:2000].sort(0).values
-    same = rows[1:] == rows[:-1]
-    gap = torch.zeros_like(same[:1])
-    shares = (torch.cat([gap, same]) | torch.cat([same, gap])).double().mean(0)
-    tied = (shares >= 0.05).nonzero().flatten().tolist()
-    if not tied:
-        return ()
-    columns = space.columns or numbered(space.dim)
-    names = [f"{columns[i]} ({100 * shares[i]:.0f} % of rows)" for i in tied]
-    return (
-        f"tied values in {shortened(names)}: a density can grow without bound where values repeat, "
-        "so log-likelihoods of these data are not comparable",
-    )
-
-
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 
 def describe(dataset: Dataset) -> str:
     """A short text: space, counts, splits, classes, digest, memory."""
     splits = (dataset.train, dataset.validation, dataset.test)
-    unit = "tokens" if isinstance(dataset.space, Text) else "examples"
     counts = ", ".join(f"{len(s):,} {word}" for s, word in zip(splits, ("train", "validation", "test"), strict=True))
     storages = {s.x.untyped_storage().data_ptr(): s.x.untyped_storage().nbytes() for s in splits}
     captions = dataset.train.cond if dataset.space.caption is not None else None
@@ -450,7 +406,7 @@ def describe(dataset: Dataset) -> str:
     lines = [
         f"{dataset.name}: {dataset.space}",
         f"  source     {dataset.source}",
-        f"  {unit:<10} {counts} (seed {dataset.seed})",
+        f"  {dataset.space.counted:<10} {counts} (seed {dataset.seed})",
         f"  classes    {classes}" if captions is None else f"  captions   {_quoted(captions[:4])}, ...",
         f"  scored in  {dataset.space.unit}" + ("; the exact density is known" if dataset.density else ""),
         f"  memory     {sum(storages.values()) / 2**20:.1f} MiB",

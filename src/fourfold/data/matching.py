@@ -8,36 +8,47 @@ from pathlib import Path
 from torch import Tensor
 
 from fourfold.core import Space
-from fourfold.data.dataset import DataError, Options, Source, numbered
+from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.files import decoded
 from fourfold.data.text import beginning
 from fourfold.printable import shortened
-from fourfold.spaces import Images, Text, Vectors
 
-__all__ = ["check_kind", "matched", "options_for", "text_for"]
+__all__ = ["check_kind", "examples_of", "matched", "options_for", "stream_for"]
 
 
 def options_for(space: Space, path: Path, options: Options) -> Options:
-    """How a file is read for a model: images of a folder in its size and channels, a text in its windows."""
-    if isinstance(space, Images) and path.is_dir():
-        return dataclasses.replace(options, size=(space.height, space.width), channels=space.channels)
-    return dataclasses.replace(options, length=space.length) if isinstance(space, Text) else options
+    """How a file is read for a model: images of a folder in its size and channels, a stream in its windows."""
+    if path.is_dir() and len(space.shape) == 3:
+        channels, height, width = space.shape
+        return dataclasses.replace(options, size=(height, width), channels=channels)
+    return options if space.window is None else dataclasses.replace(options, length=space.window)
 
 
-def text_for(space: Text, path: Path, options: Options) -> Source:
-    """A text file, or its first ``options.limit`` tokens, over the vocabulary of a model.
+def stream_for(space: Space, path: Path, options: Options) -> Source:
+    """A file, or its first ``options.limit`` tokens, as the stream that a model knows.
 
     Raises:
-        DataError: for a character that the vocabulary does not hold.
+        DataError: for what the space does not hold, such as a character outside the vocabulary.
     """
     content = beginning(path, options.limit)
-    text = decoded(path, content) if space.vocabulary else content
-    return Source(_ids(str(path), text[: options.limit], space), space, f"text file {path}")
-
-
-def _ids(name: str, text: str | bytes, space: Text) -> Tensor:
     try:
-        return space.ids(text)
+        x = space.parse_bytes(content, options.limit)
+    except UnicodeDecodeError:
+        decoded(path, content)  # refuses it with the line and the way out
+        raise
+    except ValueError as error:
+        raise DataError(f"{path}: {error}") from None
+    return Source(x, space, f"text file {path}")
+
+
+def examples_of(name: str, x: Tensor, space: Space) -> Tensor:
+    """The examples of a raw set, see :meth:`fourfold.core.Space.rows`.
+
+    Raises:
+        DataError: for a stream without one full window.
+    """
+    try:
+        return space.rows(x)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
 
@@ -48,21 +59,13 @@ def matched(name: str, source: Source, space: Space) -> Source:
     Raises:
         DataError: for data of another kind or size, other columns, or a class that the model does not know.
     """
-    given = source.space
-    if isinstance(space, Text) and isinstance(given, Text):
-        if given.vocabulary == space.vocabulary:
-            return dataclasses.replace(source, space=space)
-        text = given.show(source.x)
-        ids = _ids(name, text if space.vocabulary else text.encode(), space)
-        return dataclasses.replace(source, x=ids, space=space)
-    check_kind(name, given, space)
-    if not isinstance(space, (Images, Vectors)):
-        return source
     try:
-        space.check(source.x)
+        x = space.conform(source.x, source.space)
+        if space.window is None:
+            space.check(x)
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
-    source = dataclasses.replace(source, space=unconditional(space))
+    source = dataclasses.replace(source, x=x, space=space.conditioned())
     if source.captions is not None and space.caption is not None:
         return dataclasses.replace(source, captions=_cut(name, source.captions, space.caption))
     if source.labels is not None and space.classes is not None:
@@ -76,25 +79,13 @@ def check_kind(name: str, given: Space, space: Space) -> None:
     Raises:
         DataError: with both in words.
     """
-    same = type(given) is type(space) and given.shape == space.shape
-    if same and isinstance(given, Vectors) and isinstance(space, Vectors):
-        anonymous = ((), numbered(space.dim))
-        same = given.columns == space.columns or given.columns in anonymous or space.columns in anonymous
-    if same and isinstance(given, Text) and isinstance(space, Text):
-        same = given.vocabulary == space.vocabulary
-    if not same:
-        raise DataError(
-            f"{name}: holds {given}, but the model knows {space}: give data of the same kind, size and columns"
-        )
+    try:
+        space.require(given)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from None
 
 
-def unconditional(space: Images | Vectors) -> Images | Vectors:
-    """The space without classes and captions."""
-    bare = dataclasses.replace(space, classes=None, class_names=())
-    return dataclasses.replace(bare, caption=None) if isinstance(bare, Images) else bare
-
-
-def _classes(name: str, source: Source, space: Images | Vectors) -> Source:
+def _classes(name: str, source: Source, space: Space) -> Source:
     known = space.class_names or tuple(map(str, range(space.classes or 0)))
     foreign = [given for given in source.class_names if given not in known]
     if foreign:

@@ -17,11 +17,12 @@ import pyarrow
 import pyarrow.parquet
 
 from fourfold.data.arrays import finite_vectors
-from fourfold.data.dataset import DataError, Options, Source, numbered, option
+from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import require
 from fourfold.printable import shortened
 from fourfold.spaces import Vectors
+from fourfold.spaces.vectors import numbered
 
 __all__ = ["of_frame", "read_table", "sampled"]
 
@@ -55,7 +56,7 @@ def of_frame(name: str, frame: pd.DataFrame, options: Options) -> Source:
     if frame.empty:
         raise DataError(f"{name}: holds no rows: give a table with at least 20")
     labels, names, notes = None, tuple[str, ...](), tuple[str, ...]()
-    wanted = options.space.columns if isinstance(options.space, Vectors) else ()
+    wanted = () if options.space is None else options.space.columns
     if wanted == numbered(len(wanted)) and not frame.attrs.get("headless"):
         wanted = ()  # the model was trained on a file without a header, so only the place of a column counts
     if options.labels is not None and not (options.space and str(options.labels) not in map(str, frame.columns)):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from torch import Tensor
-
 from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.files import content_of, decoded
 from fourfold.spaces import Text
 
-__all__ = ["beginning", "read_text", "text_source", "windows"]
+__all__ = ["beginning", "read_text", "text_source"]
 
 MOST_CHARACTERS = 256
 """With more distinct characters than this a text is read as bytes."""
@@ -53,18 +51,6 @@ def text_source(name: str, content: bytes, options: Options, where: str) -> Sour
     space = Text(vocabulary, options.length)
     ids = space.ids(text) if vocabulary else space.ids(content)
     return Source(ids, space, where, hint="a text has no labels, load it without conditional")
-
-
-def windows(ids: Tensor, length: int, name: str = "this text") -> Tensor:
-    """A stream of ids as windows that do not overlap, ``(N, length)``; what is left at the end is dropped.
-
-    Raises:
-        DataError: if not even one window is full.
-    """
-    count = len(ids) // length
-    if count == 0:
-        raise DataError(f"{name}: {len(ids)} tokens are fewer than one window of {length}: give a longer text")
-    return ids[: count * length].reshape(count, length)
 
 
 def _half_a_character(content: bytes) -> int:

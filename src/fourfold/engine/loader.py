@@ -11,7 +11,6 @@ from torch import Tensor
 
 from fourfold.core import Batch, Space
 from fourfold.data import Split
-from fourfold.spaces import Text, Vectors
 
 __all__ = ["Batches", "Loader", "Stream", "raw_examples"]
 
@@ -23,8 +22,8 @@ Batches = Callable[[int], Batch]
 class Loader:
     """Random batches of raw examples, so that the position in the data is a function of the step.
 
-    Vectors and images: epoch ``e`` is a permutation drawn from ``(seed, e)``, cut into batches, the ragged last one
-    dropped. Text: the batch of step ``i`` is windows whose starts are drawn from ``(seed, i)``.
+    Epoch ``e`` is a permutation drawn from ``(seed, e)``, cut into batches, the ragged last one dropped. Of a stream, such as
+    a text, the batch of step ``i`` is windows whose starts are drawn from ``(seed, i)``.
 
     Args:
         split: raw examples and labels.
@@ -38,11 +37,13 @@ class Loader:
     """
 
     def __init__(self, split: Split, space: Space, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
-        self.split, self.space, self.seed = split, space, seed
-        self.examples = len(split.x) - space.shape[0] + 1 if isinstance(space, Text) else len(split.x)
+        self.split, self.window, self.seed = split, space.window, seed
+        self.examples = len(split.x) if self.window is None else len(split.x) - self.window + 1
         if self.examples < 1:
-            raise ValueError(f"{len(split.x)} tokens are fewer than one window of {space.shape[0]}: shorten length")
-        self.batch_size = batch_size if isinstance(space, Text) else min(batch_size, self.examples // world * world)
+            raise ValueError(
+                f"{len(split.x)} {space.counted} are fewer than one window of {self.window}: shorten length"
+            )
+        self.batch_size = min(batch_size, self.examples // world * world) if self.window is None else batch_size
         if batch_size < 1 or self.batch_size % world or self.batch_size < 1:
             raise ValueError(f"a batch of {batch_size} cannot be divided among {world} processes")
         share = self.batch_size // world
@@ -52,15 +53,15 @@ class Loader:
     @property
     def steps_per_epoch(self) -> int:
         """Steps in one pass over the data."""
-        if isinstance(self.space, Text):
-            return max(len(self.split.x) // (self.batch_size * self.space.length), 1)
+        if self.window is not None:
+            return max(len(self.split.x) // (self.batch_size * self.window), 1)
         return self.examples // self.batch_size
 
     def __call__(self, step: int) -> Batch:
         """The raw batch of a step."""
-        if isinstance(self.space, Text):
+        if self.window is not None:
             starts = torch.randint(self.examples, (self.batch_size,), generator=_generator(self.seed, step))
-            return Batch(self.split.x[starts[self._part, None] + torch.arange(self.space.length)].long())
+            return Batch(self.split.x[starts[self._part, None] + torch.arange(self.window)].long())
         rows = self._rows(*divmod(step, self.steps_per_epoch))
         return Batch(self.split.x[rows], None if self.split.cond is None else self.split.cond[rows])
 
@@ -132,7 +133,7 @@ class Stream:
 
 
 def raw_examples(x: Any, space: Space) -> Tensor:
-    """An array or a tensor as raw examples of a space: vectors of any precision become float32.
+    """An array or a tensor as raw examples of a space, see :meth:`fourfold.core.Space.conform`.
 
     Raises:
         TypeError: for anything else.
@@ -141,7 +142,7 @@ def raw_examples(x: Any, space: Space) -> Tensor:
         x = torch.from_numpy(np.array(x))
     if not isinstance(x, Tensor):
         raise TypeError(f"{type(x).__name__} is neither a tensor nor an array of raw examples")
-    return x.float() if isinstance(space, Vectors) else x
+    return space.conform(x)
 
 
 def _generator(seed: int, index: int) -> torch.Generator:

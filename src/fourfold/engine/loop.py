@@ -21,7 +21,6 @@ from fourfold.engine.loader import Batches, Loader, Stream, raw_examples
 from fourfold.engine.memory import keep_memory
 from fourfold.engine.precision import FLOAT32, Precision, parse_precision
 from fourfold.engine.weights import TermOptimizer, Weights
-from fourfold.spaces import Text, Vectors
 
 __all__ = ["Diverged", "Loop", "Step", "train"]
 
@@ -141,7 +140,7 @@ class Loop:
         with torch.random.fork_rng(devices=self._forked):
             torch.manual_seed(_mix(self.seed, self.progress.steps, self.processes.rank))
             batch = self._batch()
-            if noise:
+            if noise and batch.x.is_floating_point():
                 batch = batch._replace(x=batch.x + noise * torch.randn_like(batch.x))
             for name in self.terms:
                 losses[name] = self._backward(name, batch)
@@ -420,7 +419,7 @@ def begin(
         processes.rank,
         processes.world,
     )
-    encoded, smooths = codes is not None, isinstance(model.space, Vectors) and len(split.x) <= FEW
+    encoded, smooths = codes is not None, len(split.x) <= FEW
     loop = Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch, encoded, smooths)
     loop.progress = replace(loop.progress, seconds=seconds)
     return loop
@@ -445,7 +444,7 @@ MOST_CODES = 2**31
 def _codes(model: GenerativeModel, x: Tensor) -> Tensor | None:
     """All codes at once, where a learned codec encodes without noise and they fit; or what it keeps; else ``None``."""
     codec = model.codec
-    if not any(True for _ in codec.parameters()) or isinstance(model.space, Text):
+    if not any(True for _ in codec.parameters()) or model.space.window is not None:
         return None
     model.eval()
     with torch.random.fork_rng(devices=[]):

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from fourfold.core import Condition, GenerativeModel, LogProb, Sampler
-from fourfold.data import Data, Dataset, Split, load, names, read_all, windows
+from fourfold.data import Data, Dataset, Split, examples_of, load, names, read_all
 from fourfold.engine.card import read_card
 from fourfold.engine.checkpoint import load_model
 from fourfold.engine.distributed import join
@@ -20,7 +20,6 @@ from fourfold.engine.drawing import adjusted, condition
 from fourfold.engine.hardware import find_device
 from fourfold.engine.loader import raw_examples
 from fourfold.engine.remembered import load_own
-from fourfold.spaces import Text
 
 if TYPE_CHECKING:
     from fourfold.metrics import Measurement
@@ -161,7 +160,7 @@ class Run:
             return read_all(data, space, limit=limit, labels=labels or self._labels(data), skip_bad=skip_bad)
         dataset = self.dataset(data, labels=labels, skip_bad=skip_bad)
         part: Split = getattr(dataset, split or "test")
-        x = windows(part.x, space.length, dataset.name) if isinstance(space, Text) else part.x
+        x = examples_of(dataset.name, part.x, space)
         return Split(x[:limit], None if part.cond is None else part.cond[:limit]), dataset.notes
 
     def evaluate(
@@ -179,20 +178,20 @@ class Run:
                 :meth:`examples` does.
             n: samples and references.
             seed: fixes the samples.
-            features: feature space of images, see :func:`fourfold.metrics.evaluate`.
+            features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
 
         Raises:
             DataError: if the data cannot be loaded.
             ValueError: if it is not what the run was trained on.
         """
-        from fourfold.metrics import evaluate
+        from fourfold.evaluation import evaluate
 
         dataset = data if isinstance(data, Dataset) else self.dataset(data)
         return evaluate(self.model, dataset, n=n, seed=seed, features=features)
 
     def save_samples(self, path: Path | str, n: int = 64, cond: Condition = None, seed: int = 0) -> Path:
-        """Draw samples into a file: ``.png`` (a grid), ``.npy``, ``.csv`` or ``.txt``."""
-        from fourfold.engine.output import write_examples
+        """Draw samples into a file, in the format of its suffix: see :func:`fourfold.data.writers.write_examples`."""
+        from fourfold.data.writers import write_examples
 
         return write_examples(path, self.sample(n, cond, seed), self.model.space)
 

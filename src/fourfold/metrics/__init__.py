@@ -8,19 +8,9 @@
 
 from __future__ import annotations
 
-from fourfold.metrics.evaluation import (
-    Drawn,
-    Examples,
-    check_features,
-    default_features,
-    draw,
-    evaluate,
-    examples,
-    headline,
-    likelihood,
-    peak_memory,
-    quality,
-)
+import importlib
+from typing import Any
+
 from fourfold.metrics.features import (
     EfficientNetLite0,
     Features,
@@ -33,29 +23,33 @@ from fourfold.metrics.features import (
 from fourfold.metrics.floor import Draws, choose_draws, floor_of
 from fourfold.metrics.frechet import frechet_distance, gaussian_distance
 from fourfold.metrics.images import detail_ratio
+from fourfold.metrics.measures import by_features, by_neighbours
 from fourfold.metrics.mmd import median_bandwidth, mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
+from fourfold.metrics.references import References
 from fourfold.metrics.score import Floor, Measurement, bootstrap, jackknife
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, ngrams, repetition
 
+_OF_MODELS = ("Drawn", "draw", "evaluate", "examples", "headline", "likelihood", "peak_memory", "quality")
+"""What measures models on data sets stands in :mod:`fourfold.evaluation`, above both; it is found here too."""
 __all__ = [
     "Drawn",
     "Draws",
     "EfficientNetLite0",
-    "Examples",
     "Features",
     "Floor",
     "Inception",
     "Measurement",
     "Pixels",
+    "References",
     "StandardisedColumns",
     "bootstrap",
+    "by_features",
+    "by_neighbours",
     "cached",
-    "check_features",
     "choose_draws",
     "copied_ngrams",
     "coverage",
-    "default_features",
     "density",
     "detail_ratio",
     "draw",
@@ -79,3 +73,9 @@ __all__ = [
     "recall",
     "repetition",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OF_MODELS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("fourfold.evaluation"), name)

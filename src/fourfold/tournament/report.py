@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import math
 import re
@@ -11,21 +12,22 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
+import torch
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from torch import Tensor
 
+from fourfold.core import Cloud, Excerpts, Picture, Sheet, Space
 from fourfold.engine import parse_budget
 from fourfold.engine.budget import Seconds
-from fourfold.metrics import Floor, Measurement, examples
+from fourfold.evaluation import examples
+from fourfold.metrics import Floor, Measurement, References
 from fourfold.paradigms import build, cards, resolve
-from fourfold.spaces import Images, Text, Vectors
 from fourfold.tournament import modes
 from fourfold.tournament.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.modes import Measured, read_log
 from fourfold.tournament.outputs import GENERATOR, results_path
-from fourfold.tournament.pictures import Plane, grid, pairs
 from fourfold.tournament.samples import kept
 from fourfold.tournament.words import interval, label, plural
 from fourfold.vocabulary import FACTS, Card, Facts, FailureMode, Kind
@@ -37,10 +39,10 @@ __all__ = ["write_report"]
 
 COLOURS = 12
 """Colours of the page's style sheet."""
-SHOWN = 64
-"""Samples of a picture, at most."""
-CLOUD = 1000
-"""Dots of a cloud, at most."""
+SHOWN = 1000
+"""Samples of which a picture is made, at most: a space shows as many of them as it likes."""
+LONGEST = 400
+"""Characters of an example shown as text, at most."""
 
 
 def write_report(comparison: Comparison, path: Path) -> None:
@@ -63,7 +65,8 @@ def write_report(comparison: Comparison, path: Path) -> None:
 
 def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
     colours = _colours([entry.name for entry in comparison.entries])
-    views = [_View(entry, colours[entry.name], comparison) for entry in comparison.entries]
+    space, references = comparison.dataset.space, examples(comparison.dataset, comparison.data["references"])
+    views = [_View(entry, colours[entry.name], comparison, references) for entry in comparison.entries]
     done = [view for view in views if view.entry.finished]
     for view in done:
         view.teacher = next((other for other in done if view.taught and other.entry.name == "diffusion"), None)
@@ -78,10 +81,11 @@ def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
         "coverage": _Column([v.entry.score("coverage") or v.entry.score("repetition") for v in done]),
         "trade": _trade(done, 1130, 430),
         "narrow_trade": _trade(done, 380, 400),
-        "data_picture": _data_picture(comparison),
+        "data_picture": _picture(space, references.test, references, "behind"),
         "references": comparison.data["references"],
         "names": list(dict.fromkeys(score.name for view in done for score in view.entry.scores)),
-        "texts": isinstance(comparison.dataset.space, Text),
+        "counted": space.counted,
+        "rows": "examples" if space.window is None else "windows",
         "phases": _phases(done),
         "generator": GENERATOR,
         "results": results_path(path).name,
@@ -197,8 +201,8 @@ class _Mode:
 class _View:
     """An entry as the page shows it."""
 
-    def __init__(self, entry: Entry, css: str, comparison: Comparison) -> None:
-        self.entry, self.css, self.comparison = entry, css, comparison
+    def __init__(self, entry: Entry, css: str, comparison: Comparison, references: References) -> None:
+        self.entry, self.css, self.comparison, self.references = entry, css, comparison, references
         self.card = cards()[entry.name.partition("/")[0]]
         self.anchor = entry.name.replace("/", "-")
         self.folder = next((o.folder for o in entry.outcomes if o.result is not None), None)
@@ -306,21 +310,18 @@ class _View:
         ]
 
     def picture(self) -> Markup:
-        """Its samples; images of classes in the order of the classes."""
-        images = isinstance(self.comparison.dataset.space, Images)
-        x = None if self.folder is None else kept(self.folder, "samples", SHOWN if images else CLOUD)
-        if x is None or self.folder is None:
-            return Markup("")
-        labels = kept(self.folder, "labels", SHOWN) if images else None
-        return _picture(x if labels is None else x[labels.argsort(stable=True)], self.comparison, self.css)
+        """Its samples."""
+        x = None if self.folder is None else kept(self.folder, "samples", SHOWN)
+        return Markup("") if x is None else _picture(self.comparison.dataset.space, x, self.references, self.css)
 
-    def nearest(self) -> str:
-        """Samples above their nearest training examples, as a data URI; empty where there are none."""
-        space = self.comparison.dataset.space
-        if self.folder is None or not isinstance(space, Images):
-            return ""
-        upper, lower = kept(self.folder, "samples", SHOWN), kept(self.folder, "nearest")
-        return "" if upper is None or lower is None else pairs(upper, lower, space)
+    def nearest(self) -> Markup:
+        """A few samples above their nearest training examples; empty where the space shows none."""
+        below = None if self.folder is None else kept(self.folder, "nearest")
+        above = None if self.folder is None or below is None else kept(self.folder, "samples", len(below))
+        if above is None or below is None:
+            return Markup("")
+        both = torch.cat([above, below[: len(above)]])
+        return _picture(self.comparison.dataset.space, both, None, self.css, len(above))
 
     def point(self) -> Point | None:
         """Its place in the plot of quality against time, with the other numbers of steps that were tried."""
@@ -398,20 +399,23 @@ def _finite(value: Any) -> bool:
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
-def _picture(x: Tensor, comparison: Comparison, css: str) -> Markup:
-    """Examples in the way their space is looked at; of a space that is not known here, their numbers."""
-    dataset = comparison.dataset
-    if isinstance(dataset.space, Images):
-        return Markup('<img class="grid" alt="samples" src="{}">').format(grid(x, dataset.space))
-    if isinstance(dataset.space, Vectors):
-        plane = Plane(dataset.train.x, dataset.space.columns)
-        behind = [] if css == "behind" else plane.points(dataset.test.x)
-        return cloud(plane.points(x), behind, plane.box, plane.names, css)
-    shown = [dataset.space.show(row) if isinstance(dataset.space, Text) else str(row) for row in x[:2]]
-    return Markup("").join(Markup("<pre>{}</pre>").format(text[:400]) for text in shown)
+def _picture(space: Space, x: Tensor, references: References | None, css: str, columns: int | None = None) -> Markup:
+    """Examples as their space shows them; as text where it fails to, since a space may be anyone's and the numbers are there."""
+    try:
+        return _drawn(space.picture(x, references, columns), css, "grid" if columns is None else "pairs")
+    except Exception as error:
+        why = Markup('<p class="small-print">no picture: {}: {}</p>').format(type(error).__name__, str(error)[:LONGEST])
+        return _drawn(Excerpts(tuple(map(str, x[:2]))), css, "") + why
 
 
-def _data_picture(comparison: Comparison) -> Markup:
-    """Test examples in the same way."""
-    x = examples(comparison.dataset, comparison.data["references"]).test
-    return _picture(x[:CLOUD], comparison, "behind")
+def _drawn(picture: Picture, css: str, role: str) -> Markup:
+    """A picture as HTML."""
+    match picture:
+        case Sheet(png):
+            data = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+            alt = "samples" if role == "grid" else "samples over nearest training examples"
+            return Markup('<img class="{}" alt="{}" src="{}">').format(role, alt, data)
+        case Cloud(points, box, names, behind):
+            return cloud(points.tolist(), [] if css == "behind" else behind.tolist(), box, names, css)
+        case Excerpts(texts):
+            return Markup("").join(Markup("<pre>{}</pre>").format(text[:LONGEST]) for text in texts)

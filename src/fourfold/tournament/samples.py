@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fourfold.data import Dataset
-from fourfold.metrics import Examples, Measurement, headline, quality
+from fourfold.evaluation import headline, quality
+from fourfold.metrics import Measurement, References
 from fourfold.tournament.jobs import Outcome
 
 __all__ = ["draws_at", "keep", "kept", "scores_at", "smallest", "sweep_at"]
@@ -39,7 +40,9 @@ def smallest(outcomes: Sequence[Outcome]) -> int:
     return min(found, default=0)
 
 
-def scores_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None) -> list[Measurement]:
+def scores_at(
+    outcome: Outcome, n: int, dataset: Dataset, chosen: References, features: str | None
+) -> list[Measurement]:
     """The scores of a finished run, those of samples measured again on its first ``n``, against the same references.
 
     Distances fall with the number of samples, so those of different numbers cannot be compared.
@@ -56,7 +59,7 @@ def scores_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, feat
 
 
 def sweep_at(
-    outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None
+    outcome: Outcome, n: int, dataset: Dataset, chosen: References, features: str | None
 ) -> tuple[dict[str, Any], ...]:
     """The same for other numbers of sampling steps."""
     assert outcome.result is not None
@@ -69,7 +72,7 @@ def sweep_at(
     return tuple(found)
 
 
-def draws_at(outcome: Outcome, n: int, dataset: Dataset, chosen: Examples, features: str | None) -> list[Measurement]:
+def draws_at(outcome: Outcome, n: int, dataset: Dataset, chosen: References, features: str | None) -> list[Measurement]:
     """The scores of a finished run's draws, of a model that shows something else; empty for others."""
     assert outcome.result is not None
     scores = [Measurement.from_record(record) for record in outcome.result.get("draws", [])]

@@ -23,7 +23,8 @@ from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
 from fourfold.engine.budget import parse_budget
 from fourfold.engine.hardware import find_device, machine
-from fourfold.metrics import Examples, Measurement, check_features, examples
+from fourfold.evaluation import examples
+from fourfold.metrics import Measurement, References
 from fourfold.paradigms import cards, check_names, resolve
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
@@ -79,7 +80,7 @@ def compare(
         runs_dir: where runs are kept.
         resume: use what earlier calls left there; otherwise that is moved aside, to ``NAME.old``.
         n: samples and references, at most.
-        features: of images, see :func:`fourfold.metrics.evaluate`.
+        features: of images, see :func:`fourfold.evaluation.evaluate`.
         likelihood_examples: test examples that are scored, at most.
         patience: seconds that sampling and scoring may each take in one run, beyond which fewer examples must do; by
             default half the seconds of the budget, but at least 5, and 120 for a budget that is not in seconds.
@@ -197,7 +198,7 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
         ValueError: if one that was asked for is unknown or given twice, the size or feature space is unknown, or none is left.
         TypeError: if one that was asked for does not model the space, or nothing measures samples of it.
     """
-    check_features(space, settings.features)
+    space.check_features(settings.features)
     refused: dict[str, str] = {}
     if settings.paradigms is not None:
         names = list(settings.paradigms)
@@ -295,7 +296,7 @@ def _comparison(
     )
 
 
-def _entry(name: str, outcomes: Sequence[Outcome], n: int, dataset: Dataset, chosen: Examples) -> Entry:
+def _entry(name: str, outcomes: Sequence[Outcome], n: int, dataset: Dataset, chosen: References) -> Entry:
     """All runs of a paradigm, their scores at ``n`` samples combined."""
     done = [o for o in outcomes if o.result is not None]
     features = done[0].job.evaluation.features if done else None

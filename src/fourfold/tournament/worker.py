@@ -29,19 +29,8 @@ from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, Split
 from fourfold.engine import Run, Step, fit, resumable
 from fourfold.engine.files import write_json
-from fourfold.metrics import (
-    Drawn,
-    Examples,
-    Measurement,
-    Pixels,
-    draw,
-    examples,
-    headline,
-    likelihood,
-    peak_memory,
-    quality,
-)
-from fourfold.spaces import Images, Text
+from fourfold.evaluation import Drawn, draw, examples, headline, likelihood, peak_memory, quality
+from fourfold.metrics import Measurement, References
 from fourfold.tournament.jobs import FORMAT, Job, read_job
 from fourfold.tournament.samples import keep
 from fourfold.tournament.snapshot import load_snapshot
@@ -167,7 +156,6 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
     card = run.card
     stages, batch_size = card.get("stages", []), card["training"]["batch_size"]
     steps = stages[-1]["steps"] if stages else card["steps"]
-    length = dataset.space.length if isinstance(dataset.space, Text) else 1
     return {
         "format": FORMAT,
         "paradigm": job.paradigm,
@@ -176,7 +164,7 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
         "seed": job.seed,
         "parameters": card["parameters"],
         "steps": card["steps"],
-        "epochs": steps * batch_size * length / len(dataset.train),
+        "epochs": steps * batch_size * (dataset.space.window or 1) / len(dataset.train),
         "seconds": card["seconds"],
         "precision": card["precision"],
         "batch_size": batch_size,
@@ -231,7 +219,7 @@ def _measure(
     }
 
 
-def _draws(model: GenerativeModel, drawn: Drawn, chosen: Examples, job: Job) -> Drawn | None:
+def _draws(model: GenerativeModel, drawn: Drawn, chosen: References, job: Job) -> Drawn | None:
     """As many draws from the distribution that the likelihood scores, of a model that shows another, if they fit the time."""
     other = model.drawing()
     if other is None or drawn.seconds > job.evaluation.patience / 2:
@@ -239,23 +227,17 @@ def _draws(model: GenerativeModel, drawn: Drawn, chosen: Examples, job: Job) -> 
     return draw(other, len(drawn.x), job.seed, chosen.cond)
 
 
-def _shown(drawn: Drawn, chosen: Examples, dataset: Dataset) -> dict[str, Tensor]:
-    """The samples, their labels, and for images the nearest training examples of the first."""
-    found = {"samples": drawn.x}
-    if chosen.cond is not None and chosen.cond.ndim == 1:
-        found["labels"] = chosen.cond[: len(drawn.x)]
-    if isinstance(dataset.space, Images):
-        pixels = Pixels(dataset.space.levels)
-        distances = torch.cdist(pixels(drawn.x[:NEIGHBOURS]), pixels(chosen.all_train))
-        found["nearest"] = chosen.all_train[distances.argmin(1)]
-    return found
+def _shown(drawn: Drawn, chosen: References, dataset: Dataset) -> dict[str, Tensor]:
+    """The samples, and the nearest training examples of the first, where the space shows them."""
+    nearest = dataset.space.nearest(drawn.x[:NEIGHBOURS], chosen.all_train)
+    return {"samples": drawn.x} | ({} if nearest is None else {"nearest": nearest})
 
 
 def _own_likelihood(
     model: GenerativeModel,
     dataset: Dataset,
     drawn: Drawn,
-    chosen: Examples,
+    chosen: References,
     scored: Measurement,
     seconds: float,
     patience: float,
@@ -267,7 +249,7 @@ def _own_likelihood(
     if scored.kind is Kind.NONE or 4 * seconds > patience or len(drawn.x) < 2:
         return []
     known = dataclasses.replace(dataset, test=dataset.train)
-    x = drawn.x.flatten() if drawn.x.dtype == torch.long else drawn.x
+    x = drawn.x if dataset.space.window is None else drawn.x.flatten()
     labels = None if chosen.cond is None else chosen.cond[: len(x)]
     drawn_ones = dataclasses.replace(dataset, test=Split(x, labels))
     train, own = (likelihood(model, part, scored.n, 0, patience / 2) for part in (known, drawn_ones))
@@ -296,7 +278,7 @@ class _Swept:
     record: dict[str, Any]
 
 
-def _sweep(model: GenerativeModel, dataset: Dataset, chosen: Examples, job: Job, drawn: Drawn) -> list[_Swept]:
+def _sweep(model: GenerativeModel, dataset: Dataset, chosen: References, job: Job, drawn: Drawn) -> list[_Swept]:
     """The headline of quality at fewer and more steps, for a sampler that has a number of ``steps``, while time allows."""
     steps = getattr(model.sampler, "steps", None)
     if not (isinstance(steps, int) and dataclasses.is_dataclass(model.sampler)):

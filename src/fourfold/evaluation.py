@@ -1,4 +1,4 @@
-"""Everything that is measured of one trained model on one data set, by the protocols that its space allows."""
+"""Everything that is measured of one trained model on one data set, by the measures that its space has."""
 
 from __future__ import annotations
 
@@ -6,33 +6,24 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from torch import Tensor
 
-from fourfold.core import GenerativeModel, LogProb, Space, count_evaluations
+from fourfold.core import GenerativeModel, LogProb, count_evaluations
 from fourfold.data import Dataset, Split
 from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
-from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, StandardisedColumns, cached, image_features
-from fourfold.metrics.floor import Draws, choose_draws
-from fourfold.metrics.frechet import frechet_distance
-from fourfold.metrics.images import detail_ratio
-from fourfold.metrics.mmd import mmd
-from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
+from fourfold.metrics.floor import choose_draws
+from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement, t_quantile
-from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
-from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
 
 __all__ = [
     "Drawn",
-    "Examples",
-    "check_features",
-    "default_features",
     "draw",
     "evaluate",
     "examples",
@@ -44,8 +35,6 @@ __all__ = [
 
 FIRST = 4
 """Examples that are scored even where patience is over."""
-SMALLEST = 16
-"""Images with a shorter side are judged by their pixels: a network trained on photographs knows nothing of them."""
 
 
 @final
@@ -81,33 +70,13 @@ class Drawn:
         ]
 
 
-@final
-@dataclass(frozen=True)
-class Examples:
-    """The raw examples a model is judged by: the same ones whatever the model and the seed.
-
-    Attributes:
-        train: draws of ``n`` training examples, for floors; with ``cond``, of the same labels as ``test``.
-        test: ``n`` test examples.
-        cond: the labels or captions of ``test``, which samples are drawn for; ``None`` where unconditional.
-        fresh: validation examples, the floor of memorisation.
-        all_train: all training examples (for text: the stream).
-    """
-
-    train: Draws
-    test: Tensor
-    cond: Tensor | None
-    fresh: Tensor
-    all_train: Tensor
-
-
-def examples(dataset: Dataset, n: int = 2000) -> Examples:
-    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation; text is cut into windows."""
-    test, train, fresh = (_windows(dataset, part) for part in (dataset.test, dataset.train, dataset.validation))
+def examples(dataset: Dataset, n: int = 2000) -> References:
+    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation; a stream is cut into windows."""
+    test, train, fresh = (_examples(dataset, part) for part in (dataset.test, dataset.train, dataset.validation))
     n = min(n, len(test), len(train))
     rows = _permutation(len(test))[:n]
     cond = test.cond[rows] if dataset.space.conditional and test.cond is not None else None
-    return Examples(
+    return References(
         choose_draws(train.x, n, train.cond, cond),
         test.x[rows],
         cond,
@@ -116,12 +85,9 @@ def examples(dataset: Dataset, n: int = 2000) -> Examples:
     )
 
 
-def _windows(dataset: Dataset, split: Split) -> Split:
-    """A split of examples; a stream of text becomes windows that do not overlap."""
-    if not isinstance(dataset.space, Text):
-        return split
-    length = dataset.space.length
-    return Split(split.x[: len(split.x) // length * length].view(-1, length))
+def _examples(dataset: Dataset, split: Split) -> Split:
+    """A split of examples, and of a stream its windows."""
+    return Split(dataset.space.rows(split.x), split.cond)
 
 
 def _permutation(n: int) -> Tensor:
@@ -150,15 +116,18 @@ def evaluate(
         dataset: whose test examples are the references.
         n: samples and references; fewer where the test split has fewer, or where ``seconds`` run out.
         seed: of samples and of whatever is random in the likelihood.
-        features: of images: ``pixels``, ``efficientnet-lite0``, ``inception``; by default :func:`default_features`.
+        features: of images: ``pixels``, ``efficientnet-lite0``, ``inception``; by default
+            :attr:`Images.default_features <fourfold.spaces.Images.default_features>`.
         likelihood_examples: test examples that are scored.
         seconds: how long sampling may take, and again how long scoring may; ``None`` waits for all.
         batch_size: samples drawn at once.
 
     Raises:
         ValueError: for a feature space that this kind of data does not have.
+        TypeError: for a space without measures.
     """
     check_kind(dataset.name, dataset.space, model.space)
+    model.space.check_features(features)
     chosen = examples(dataset, n)
     drawn = draw(model, len(chosen.test), seed, chosen.cond, seconds, batch_size)
     memory = peak_memory(model)
@@ -174,7 +143,7 @@ def evaluate(
 
 
 def _of_draws(
-    model: GenerativeModel, dataset: Dataset, chosen: Examples, n: int, seed: int, features: str | None
+    model: GenerativeModel, dataset: Dataset, chosen: References, n: int, seed: int, features: str | None
 ) -> list[Measurement]:
     """Headline and coverage of draws, of a model that shows something else; empty for others."""
     other = model.drawing()
@@ -242,7 +211,7 @@ def likelihood(
 
     A codec that draws is drawn from once for each example: its error is part of the spread over examples.
     """
-    test = _windows(dataset, dataset.test)
+    test = _examples(dataset, dataset.test)
     rows = _permutation(len(test))[:n]
     cond = test.cond[rows] if dataset.space.conditional and test.cond is not None else None
     result = _log_prob(model, test.x[rows], cond, seed, seconds)
@@ -298,87 +267,16 @@ def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int,
 # --- quality ----------------------------------------------------------------------------------------------------------
 
 
-def default_features(space: Images) -> str:
-    """``efficientnet-lite0`` where it is installed and images are large enough for it, else ``pixels``."""
-    large = min(space.height, space.width) >= SMALLEST
-    return "efficientnet-lite0" if large and EfficientNetLite0.available() else "pixels"
-
-
-def quality(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None = None) -> list[Measurement]:
+def quality(x: Tensor, dataset: Dataset, chosen: References, features: str | None = None) -> list[Measurement]:
     """Every measure of samples that their space allows; the first is the headline.
 
     Raises:
         ValueError: for a feature space that this kind of data does not have.
         TypeError: for a space without measures.
     """
-    return list(_measures(x, dataset, chosen, features))
+    return list(dataset.space.measures(x, chosen, features))
 
 
-def headline(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None = None) -> Measurement:
+def headline(x: Tensor, dataset: Dataset, chosen: References, features: str | None = None) -> Measurement:
     """The first score of :func:`quality`, alone."""
-    return next(_measures(x, dataset, chosen, features))
-
-
-def check_features(space: Space, features: str | None) -> None:
-    """Refuse a feature space that a kind of data does not have, and a kind of data without measures.
-
-    Raises:
-        ValueError, TypeError: as :func:`quality`.
-    """
-    if isinstance(space, Images):
-        image_features(features or default_features(space), space.levels)
-    elif features is not None:
-        raise ValueError(f"{type(space).__name__} has no feature space {features!r}: leave features out")
-    elif not isinstance(space, (Vectors, Text)):
-        raise TypeError(f"no measures are known for {type(space).__name__}")
-
-
-def _measures(x: Tensor, dataset: Dataset, chosen: Examples, features: str | None) -> Iterator[Measurement]:
-    space = dataset.space
-    if isinstance(space, Images):
-        return _of_images(x, space, chosen, image_features(features or default_features(space), space.levels))
-    check_features(space, features)
-    if isinstance(space, Vectors):
-        return _of_vectors(x, chosen)
-    assert isinstance(space, Text)
-    return _of_text(x, chosen, "characters" if space.vocabulary else "bytes")
-
-
-def _of_images(x: Tensor, space: Images, chosen: Examples, features: Features) -> Iterator[Measurement]:
-    a, b = features(x), cached(features, chosen.test)
-    base = chosen.train.features(cached(features, chosen.train.pool))
-    yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
-    yield from _neighbours(a, b, base, features.name)
-    yield mmd(a, b, features=features.name, train=base)
-    yield detail_ratio(x, chosen.test, levels=space.levels, train=chosen.train)
-    pixels = Pixels(space.levels)
-    flat = [pixels(part) for part in (x, chosen.all_train, chosen.test, chosen.fresh)]
-    yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
-
-
-def _of_vectors(x: Tensor, chosen: Examples) -> Iterator[Measurement]:
-    features = StandardisedColumns(chosen.all_train)
-    a, b, base = features(x), features(chosen.test), chosen.train.features(features(chosen.train.pool))
-    yield mmd(a, b, features=features.name, train=base)
-    yield from _neighbours(a, b, base, features.name)
-    yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
-    known, fresh = features(chosen.all_train), features(chosen.fresh)
-    yield memorisation_ratio(a, known, b, features=features.name, fresh=fresh)
-
-
-def _of_text(x: Tensor, chosen: Examples, unit: str) -> Iterator[Measurement]:
-    test, train = chosen.test, chosen.train
-    for n in (4, 2, 1):
-        if n <= x.shape[1]:
-            yield ngram_divergence(x, test, n, train=train, unit=unit)
-    if x.shape[1] > 8:
-        yield repetition(x, test, unit=unit)
-    if x.shape[1] >= 32:
-        yield copied_ngrams(x, chosen.all_train, test, unit=unit)
-
-
-def _neighbours(a: Tensor, b: Tensor, base: Draws, name: str) -> list[Measurement]:
-    """Precision, recall, density and coverage, where there are examples enough for a fifth neighbour."""
-    if min(len(a), len(b)) <= 5:
-        return []
-    return [measure(a, b, features=name, train=base) for measure in (precision, recall, density, coverage)]
+    return next(dataset.space.measures(x, chosen, features))

@@ -1,0 +1,47 @@
+"""The measures of samples that a feature space allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from fourfold.metrics.features import Features
+from fourfold.metrics.floor import Draws
+from fourfold.metrics.frechet import frechet_distance
+from fourfold.metrics.mmd import mmd
+from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
+from fourfold.metrics.references import References
+from fourfold.metrics.score import Measurement
+
+__all__ = ["by_features", "by_neighbours"]
+
+
+def by_features(x: Tensor, references: References, features: Features) -> Iterator[Measurement]:
+    """MMD first, then precision, recall, density, coverage, the Frechet distance and memorisation.
+
+    Args:
+        x: samples, ``(n, *shape)``.
+        references: the data's own examples.
+        features: in which Euclidean distances mean something.
+    """
+    a, b, base = features(x), features(references.test), references.train.features(features(references.train.pool))
+    yield mmd(a, b, features=features.name, train=base)
+    yield from by_neighbours(a, b, base, features.name)
+    yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
+    known, fresh = features(references.all_train), features(references.fresh)
+    yield memorisation_ratio(a, known, b, features=features.name, fresh=fresh)
+
+
+def by_neighbours(x: Tensor, y: Tensor, train: Draws, name: str) -> list[Measurement]:
+    """Precision, recall, density and coverage, where there are examples enough for a fifth neighbour.
+
+    Args:
+        x: features of samples, ``(n, D)``.
+        y: features of references, ``(m, D)``.
+        train: features of training examples, for the floors.
+        name: of the feature space.
+    """
+    if min(len(x), len(y)) <= 5:
+        return []
+    return [measure(x, y, features=name, train=train) for measure in (precision, recall, density, coverage)]

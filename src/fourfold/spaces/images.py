@@ -1,0 +1,259 @@
+"""Images of integer levels."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core import Sheet, Space, Writer
+from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, cached, image_features
+from fourfold.metrics.frechet import frechet_distance
+from fourfold.metrics.images import detail_ratio
+from fourfold.metrics.measures import by_neighbours
+from fourfold.metrics.mmd import mmd
+from fourfold.metrics.neighbours import memorisation_ratio
+from fourfold.metrics.references import References
+from fourfold.metrics.score import Measurement
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFont
+
+__all__ = ["Images", "montage", "prompted"]
+
+SMALLEST = 16
+"""Images with a shorter side are judged by their pixels: a network trained on photographs knows nothing of them."""
+SHOWN = 64
+"""Images of a picture, at most."""
+MOST_BYTES = 300_000
+"""Bytes of a picture above which it holds fewer images, so that a page can hold many pictures."""
+GAP = 2
+"""Pixels between the images of a grid in a file."""
+MOST = 20_000
+"""Images that are enumerated, at most."""
+
+
+@dataclass(frozen=True)
+class Images(Space):
+    """Images of integer levels: raw batches are uint8 ``(B, channels, height, width)`` with values below ``levels``.
+
+    Attributes:
+        channels, height, width: the size of one image.
+        levels: how many values a pixel can take (256 for 8 bits, 17 for scikit-learn's digits).
+        classes: number of class labels, or ``None``.
+        class_names: names of the labels, empty where they have none.
+        caption: the most bytes of a caption, where images are conditional on captions.
+    """
+
+    channels: int
+    height: int
+    width: int
+    levels: int = 256
+    classes: int | None = None
+    class_names: tuple[str, ...] = field(default=())
+    caption: int | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1 or not 2 <= self.levels <= 256:
+            raise ValueError(
+                f"images of shape {self.shape} with {self.levels} levels: give sizes >= 1, levels 2 .. 256"
+            )
+        if self.caption is not None and (self.caption < 1 or self.classes is not None):
+            raise ValueError("images are conditional on classes or on captions of at least 1 byte: give one of them")
+        self._check_classes()
+
+    def __str__(self) -> str:
+        kind = {1: "grey", 3: "colour"}.get(self.channels, f"{self.channels}-channel")
+        return f"{kind} images of {self.height} x {self.width} pixels with {self.levels} levels"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.channels, self.height, self.width)
+
+    @property
+    def unit(self) -> str:
+        return "bits/dim"
+
+    def check(self, x: Tensor) -> None:
+        self.check_shape(x)
+        if x.dtype != torch.uint8:
+            raise ValueError(f"images are uint8, not {x.dtype}: give integer levels 0 .. {self.levels - 1}")
+        if self.levels == 256 or not len(x):
+            return
+        over = (x.flatten(1).amax(1) >= self.levels).nonzero()
+        if len(over):
+            raise ValueError(f"image {over[0].item()} has a value above {self.levels - 1}: raise levels or rescale it")
+
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(self.levels, (n, *self.shape), generator=generator).to(torch.uint8)
+
+    def support(self, points: int, reach: float) -> tuple[Tensor, float]:
+        if self.levels**self.dims > MOST:
+            raise ValueError(f"{self.levels}^{self.dims} images are too many to be gone through")
+        everything = torch.tensor(list(itertools.product(range(self.levels), repeat=self.dims)))
+        return everything.reshape(-1, *self.shape).to(torch.uint8), 1.0
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def writers(self) -> Mapping[str, Writer]:
+        """A grid, with the prompts below their images; and a folder of PNGs, one sub-folder for each class."""
+        return {".png": self._write_grid, "": self._write_folder}
+
+    def _write_grid(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+        (prompted(x, self, prompts) if prompts else montage(x, self)).save(path, "PNG")
+
+    def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+        """Captions stand in a list beside the images."""
+        if path.exists() and any(path.iterdir()):
+            raise ValueError(f"{path}: is a folder that is not empty: choose another")
+        width, lines = len(str(len(x) - 1)), []
+        for i, image in enumerate(x):
+            name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
+            place = path / name / f"{i:0{width}}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _single(image, self).save(place, "PNG")
+            if prompts:
+                lines.append(f"{place.name}\t{prompts[i * len(prompts) // len(x)]}\n")
+        if lines:
+            (path / "captions.txt").write_text("".join(lines), encoding="utf-8")
+
+    # --- measures and pictures ----------------------------------------------------------------------------------------
+
+    @property
+    def default_features(self) -> str:
+        """``efficientnet-lite0`` where it is installed and images are large enough for it, else ``pixels``."""
+        large = min(self.height, self.width) >= SMALLEST
+        return "efficientnet-lite0" if large and EfficientNetLite0.available() else "pixels"
+
+    def _features(self, name: str | None) -> Features:
+        return image_features(name or self.default_features, self.levels)
+
+    def check_features(self, features: str | None) -> None:
+        """Refuse an unknown feature space (``ValueError``), and one that is not installed (``ModuleNotFoundError``)."""
+        self._features(features)
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        space, test, train = self._features(features), references.test, references.train
+        a, b, base = space(x), cached(space, test), train.features(cached(space, train.pool))
+        yield frechet_distance(a, b, features=space.name, train=base, protocol=space.protocol)
+        yield from by_neighbours(a, b, base, space.name)
+        yield mmd(a, b, features=space.name, train=base)
+        yield detail_ratio(x, test, levels=self.levels, train=train)
+        pixels = Pixels(self.levels)
+        flat = [pixels(part) for part in (x, references.all_train, test, references.fresh)]
+        yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Sheet:
+        """A grid, by default of six columns and no more rows, those of classes in the order of the classes.
+
+        Rows are left out until the file is small enough to put many of them into one page.
+        """
+        if columns is not None:
+            return Sheet(_png(_grid(x, self, min(columns, len(x)), _gap(self))))
+        columns, labels = min(6, len(x)), None if references is None else references.cond
+        rows = min(math.ceil(min(len(x), SHOWN) / columns), columns)
+        while True:
+            shown = x[: rows * columns]
+            if labels is not None and labels.ndim == 1:
+                shown = shown[labels[: len(shown)].argsort(stable=True)]
+            png = _png(_grid(shown, self, columns, _gap(self)))
+            if len(png) <= MOST_BYTES or rows == 1:
+                return Sheet(png)
+            rows = max(rows // 2, 1)
+
+    def nearest(self, x: Tensor, train: Tensor) -> Tensor:
+        """By the Euclidean distance of pixels."""
+        pixels = Pixels(self.levels)
+        return train[torch.cdist(pixels(x), pixels(train)).argmin(1)]
+
+
+# --- drawing ----------------------------------------------------------------------------------------------------------
+
+
+def montage(x: Tensor, space: Images, columns: int | None = None) -> Image.Image:
+    """Images ``(n, C, H, W)`` as one picture, row by row; a near-square grid unless ``columns`` is given."""
+    from PIL import Image
+
+    grid = _grid(x, space, columns or max(1, math.ceil(math.sqrt(len(x)))), GAP)
+    white = Image.new("RGBA", grid.size, "white")
+    white.alpha_composite(grid)
+    scale = max(1, 64 // max(space.height, space.width))
+    return white.convert("RGB").resize((grid.width * scale, grid.height * scale), Image.Resampling.NEAREST)
+
+
+def _grid(x: Tensor, space: Images, columns: int, gap: int) -> Image.Image:
+    """Images side by side, pixel by pixel, with transparent gaps."""
+    from PIL import Image
+
+    rows = math.ceil(len(x) / columns)
+    height, width = space.height + gap, space.width + gap
+    sheet = np.zeros((rows * height - gap, columns * width - gap, 4), dtype=np.uint8)
+    shown = _eight_bits(x, space)
+    rgb = (shown[:, :1].expand(-1, 3, -1, -1) if space.channels < 3 else shown[:, :3]).permute(0, 2, 3, 1).numpy()
+    for i, image in enumerate(rgb):
+        top, left = i // columns * height, i % columns * width
+        sheet[top : top + space.height, left : left + space.width, :3] = image
+        sheet[top : top + space.height, left : left + space.width, 3] = 255
+    return Image.fromarray(sheet, "RGBA")
+
+
+def _gap(space: Images) -> int:
+    """Pixels between the images of a page: a twelfth of their height."""
+    return max(1, space.height // 12)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _single(x: Tensor, space: Images) -> Image.Image:
+    """One image ``(C, H, W)``, pixel by pixel: grey, colour, or colour with transparency."""
+    from PIL import Image
+
+    pixels = _eight_bits(x, space).permute(1, 2, 0).numpy()
+    return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if space.channels < 3 else pixels))
+
+
+def _eight_bits(x: Tensor, space: Images) -> Tensor:
+    """The same images with 256 levels."""
+    return (x.float() * (255 / (space.levels - 1))).round().to(torch.uint8)
+
+
+def prompted(x: Tensor, space: Images, prompts: Sequence[str], columns: int | None = None) -> Image.Image:
+    """A grid of the images of each prompt with the prompt below it; ``x`` holds equally many for each, in order."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(12)
+    grids = [montage(part, space, columns) for part in x.chunk(len(prompts))]
+    texts = ["\n".join(_lines(prompt, font, grid.width)) for prompt, grid in zip(prompts, grids, strict=True)]
+    boxes = [ImageDraw.Draw(grid).multiline_textbbox((0, 0), t, font) for grid, t in zip(grids, texts, strict=True)]
+    heights = [math.ceil(box[3]) + 4 * GAP for box in boxes]
+    sheet = Image.new("RGB", (grids[0].width, sum(grid.height for grid in grids) + sum(heights)), "white")
+    top = 0
+    for grid, text, height in zip(grids, texts, heights, strict=True):
+        sheet.paste(grid, (0, top))
+        ImageDraw.Draw(sheet).multiline_text((0, top + grid.height + GAP), text, "black", font)
+        top += grid.height + height
+    return sheet
+
+
+def _lines(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Iterator[str]:
+    """A text broken between words into lines that are no wider than ``width``, where words allow it."""
+    line = ""
+    for word in text.split():
+        if line and font.getlength(f"{line} {word}") > width:
+            yield line
+            line = word
+        else:
+            line = f"{line} {word}".strip()
+    yield line

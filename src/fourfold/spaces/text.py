@@ -1,0 +1,183 @@
+"""Text as a stream of tokens, of which an example is a window."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core import Excerpts, Space, Writer
+from fourfold.metrics.references import References
+from fourfold.metrics.score import Measurement
+from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Text"]
+
+SHOWN, LONGEST = 2, 400
+"""Excerpts of a picture, and the characters of each, at most."""
+MOST = 20_000
+"""Texts that are enumerated, at most."""
+
+
+@dataclass(frozen=True)
+class Text(Space):
+    """Text as token ids: raw batches are integers ``(B, length)``; an example is a window of a text.
+
+    Attributes:
+        vocabulary: the characters, in the order of their ids; empty for bytes (256 ids).
+        length: tokens in one window.
+    """
+
+    counted: ClassVar[str] = "tokens"
+    vocabulary: str = ""
+    length: int = 256
+    classes: None = None
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or len(set(self.vocabulary)) != len(self.vocabulary):
+            raise ValueError("text needs windows of at least one token and a vocabulary without repeated characters")
+
+    def __str__(self) -> str:
+        kind = f"{self.tokens} characters" if self.vocabulary else "bytes"
+        return f"text over {kind}, in windows of {self.length}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.length,)
+
+    @property
+    def window(self) -> int:
+        return self.length
+
+    @property
+    def tokens(self) -> int:
+        """The number of distinct ids."""
+        return len(self.vocabulary) or 256
+
+    @property
+    def unit(self) -> str:
+        return "nats/char" if self.vocabulary else "bits/byte"
+
+    def check(self, x: Tensor) -> None:
+        if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
+            raise ValueError(
+                f"text is integer ids of shape (B, L), not {x.dtype} {tuple(x.shape)}: use space.parse(text)"
+            )
+        if x.numel() and (int(x.min()) < 0 or int(x.max()) >= self.tokens):
+            raise ValueError(
+                f"ids must lie between 0 and {self.tokens - 1}: was the text parsed with another vocabulary?"
+            )
+
+    def parse(self, text: str) -> Tensor:
+        """The ids of a text, ``(L,)`` int64.
+
+        Raises:
+            ValueError: for a character outside the vocabulary, with its position.
+        """
+        return self.ids(text if self.vocabulary else text.encode()).long()
+
+    def parse_bytes(self, content: bytes, most: int | None = None) -> Tensor:
+        """The ids of a file's content, or of its first ``most`` characters or bytes: see :meth:`ids`.
+
+        Raises:
+            ValueError: for a character outside the vocabulary, with its position; ``UnicodeDecodeError`` where characters
+                are needed and the content is not UTF-8.
+        """
+        text = content.decode("utf-8-sig") if self.vocabulary else content
+        return self.ids(text[:most])
+
+    def ids(self, text: str | bytes) -> Tensor:
+        """The ids of characters or of bytes in as little memory as they need: ``(L,)`` uint8, or int32 above 256.
+
+        Raises:
+            ValueError: for a character outside the vocabulary, with its position.
+        """
+        if isinstance(text, bytes):
+            return torch.from_numpy(np.frombuffer(bytearray(text), dtype=np.uint8))
+        found = np.empty(len(text), dtype=np.uint8 if self.tokens <= 256 else np.int32)
+        table = np.full(sys.maxunicode + 1, -1, dtype=np.int32)
+        table[_codes(self.vocabulary)] = np.arange(len(self.vocabulary))
+        for start in range(0, len(text), 1 << 20):
+            ids = table[_codes(text[start : start + (1 << 20)])]
+            foreign = np.flatnonzero(ids < 0)
+            if len(foreign):
+                at = start + int(foreign[0])
+                raise ValueError(
+                    f"character {text[at]!r} at position {at} is not in the vocabulary: train on bytes, or remove it"
+                )
+            found[start : start + len(ids)] = ids
+        return torch.from_numpy(found)
+
+    def show(self, ids: Tensor) -> str:
+        """The text of ``(L,)`` ids; bytes that are not UTF-8 are replaced."""
+        if not self.vocabulary:
+            return bytes(ids.tolist()).decode(errors="replace")
+        return "".join(self.vocabulary[i] for i in ids.tolist())
+
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(self.tokens, (n, self.length), generator=generator)
+
+    def support(self, points: int, reach: float) -> tuple[Tensor, float]:
+        if self.tokens**self.length > MOST:
+            raise ValueError(f"{self.tokens}^{self.length} texts are too many to be gone through")
+        return torch.tensor(list(itertools.product(range(self.tokens), repeat=self.length))), 1.0
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def fits(self, given: Space) -> bool:
+        return given == self
+
+    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
+        """A text over another vocabulary is parsed anew; the length of windows does not matter to a stream."""
+        if not isinstance(given, Text):  # only another text has characters that can be parsed anew
+            return super().conform(x, given)
+        if given.vocabulary == self.vocabulary:
+            return x
+        text = given.show(x)
+        return self.ids(text if self.vocabulary else text.encode())
+
+    def table(self, x: Tensor) -> pd.DataFrame:
+        """One column of texts."""
+        import pandas as pd
+
+        return pd.DataFrame({"text": [self.show(ids) for ids in x]})
+
+    def lines(self, x: Tensor) -> str:
+        return "\n\n".join(self.show(ids) for ids in x)
+
+    def writers(self) -> Mapping[str, Writer]:
+        return {".txt": self._write_lines}
+
+    def _write_lines(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+        path.write_text(self.lines(x) + "\n", encoding="utf-8")
+
+    # --- measures and pictures ----------------------------------------------------------------------------------------
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        self.check_features(features)
+        unit, test = "characters" if self.vocabulary else "bytes", references.test
+        for n in (4, 2, 1):
+            if n <= x.shape[1]:
+                yield ngram_divergence(x, test, n, train=references.train, unit=unit)
+        if x.shape[1] > 8:
+            yield repetition(x, test, unit=unit)
+        if x.shape[1] >= 32:
+            yield copied_ngrams(x, references.all_train, test, unit=unit)
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
+        return Excerpts(tuple(self.show(ids)[:LONGEST] for ids in x[:SHOWN]))
+
+
+def _codes(text: str) -> np.ndarray:
+    """The code points of a text."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

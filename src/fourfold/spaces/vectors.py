@@ -1,0 +1,159 @@
+"""Real vectors: the rows of a table of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Cloud, Space
+from fourfold.metrics.features import StandardisedColumns
+from fourfold.metrics.measures import by_features
+from fourfold.metrics.references import References
+from fourfold.metrics.score import Measurement
+from fourfold.printable import shortened
+
+__all__ = ["Plane", "Vectors", "numbered"]
+
+SHOWN = 800
+"""Points of a picture, at most."""
+FEWEST = 20
+"""Rows in which ties are looked for, at least."""
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names of the columns of a table without a header."""
+    return tuple(f"column {i + 1}" for i in range(count))
+
+
+@dataclass(frozen=True)
+class Vectors(Space):
+    """Real vectors: raw batches are float32 ``(B, dim)``.
+
+    Attributes:
+        dim: number of columns.
+        columns: their names, empty where they have none.
+        classes: number of class labels, or ``None``.
+        class_names: names of the labels, empty where they have none.
+    """
+
+    dim: int
+    columns: tuple[str, ...] = field(default=())
+    classes: int | None = None
+    class_names: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if self.dim < 1 or len(self.columns) not in (0, self.dim):
+            raise ValueError(f"vectors of {self.dim} columns cannot have the names {self.columns}: name all or none")
+        self._check_classes()
+
+    def __str__(self) -> str:
+        columns = f" ({shortened(self.columns, 6)})" if self.columns else ""
+        return f"real vectors of {self.dim} column{'s' * (self.dim != 1)}{columns}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.dim,)
+
+    @property
+    def unit(self) -> str:
+        return "nats"
+
+    def check(self, x: Tensor) -> None:
+        self.check_shape(x)
+        if not x.is_floating_point():
+            raise ValueError(f"vectors are floating point, not {x.dtype}: convert with .float()")
+        bad = (~torch.isfinite(x)).nonzero()
+        if len(bad):
+            row, column = bad[0].tolist()
+            name = self.columns[column] if self.columns else str(column)
+            raise ValueError(
+                f"row {row}, column {name}: {x[row, column].item()} is not a finite number; drop or fill it"
+            )
+
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randn(n, self.dim, generator=generator)
+
+    def support(self, points: int, reach: float) -> tuple[Tensor, float]:
+        if self.dim > 2:
+            raise ValueError(f"a grid over {self.dim} columns has too many points: it is made over one or two")
+        axis = torch.linspace(-reach, reach, points)
+        return torch.cartesian_prod(*[axis] * self.dim).reshape(-1, self.dim), (2 * reach / (points - 1)) ** self.dim
+
+    def check_training(self, x: Tensor) -> None:
+        constant = (x.amax(0) == x.amin(0)).nonzero().flatten().tolist()
+        if constant:
+            column = self.columns[constant[0]] if self.columns else str(constant[0])
+            raise ValueError(
+                f"column {column} is constant ({x[0, constant[0]].item():g} in every training row): "
+                "it has no density; drop it"
+            )
+
+    def notes(self, x: Tensor) -> tuple[str, ...]:
+        """A line that names the columns of which one value in twenty or more occurs again; nothing where there are none.
+
+        A density can grow without bound where values repeat, so "exact" log-likelihoods of such columns compare nothing. At
+        most 2,000 rows are looked at; fewer than 20 tell nothing.
+        """
+        if len(x) < FEWEST:
+            return ()
+        rows = x[:: max(len(x) // 2000, 1)][:2000].sort(0).values
+        same = rows[1:] == rows[:-1]
+        gap = torch.zeros_like(same[:1])
+        shares = (torch.cat([gap, same]) | torch.cat([same, gap])).double().mean(0)
+        tied = (shares >= 0.05).nonzero().flatten().tolist()
+        if not tied:
+            return ()
+        columns = self.columns or numbered(self.dim)
+        names = [f"{columns[i]} ({100 * shares[i]:.0f} % of rows)" for i in tied]
+        return (
+            f"tied values in {shortened(names)}: a density can grow without bound where values repeat, "
+            "so log-likelihoods of these data are not comparable",
+        )
+
+    def fits(self, given: Space) -> bool:
+        unnamed = ((), numbered(self.dim))
+        named_alike = given.columns == self.columns or given.columns in unnamed or self.columns in unnamed
+        return super().fits(given) and named_alike
+
+    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
+        return super().conform(x, given).float()
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        self.check_features(features)
+        return by_features(x, references, StandardisedColumns(references.all_train))
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Cloud:
+        plane = Plane(x if references is None else references.all_train, self.columns)
+        behind = x[:0] if references is None else references.test
+        return Cloud(plane(x[:SHOWN]), plane.box, plane.names, plane(behind[:SHOWN]))
+
+
+@final
+class Plane:
+    """A plane to show vectors in: the columns themselves where there are two, else two principal components of the data."""
+
+    def __init__(self, x: Tensor, names: tuple[str, ...] = ()) -> None:
+        x = x.double()
+        self.mean, self.scale = x.mean(0), x.std(0).clamp(min=1e-12)
+        if x.shape[1] == 2:
+            self.axes = torch.eye(2).double() * self.scale
+            self.names = (names[0], names[1]) if names else ("column 0", "column 1")
+            self.shift = self.mean
+        else:
+            z = (x - self.mean) / self.scale
+            self.axes = torch.linalg.eigh(torch.cov(z.T).reshape(x.shape[1], -1))[1][:, -2:].flip(1)
+            self.axes = torch.cat([self.axes, torch.zeros(len(self.axes), 2 - self.axes.shape[1])], 1)
+            self.names = ("first principal component", "second principal component" if x.shape[1] > 1 else "")
+            self.shift = torch.zeros(2).double()
+        flat = self(x)
+        pad = 0.06 * (flat.amax(0) - flat.amin(0)).clamp(min=1e-9)
+        low, high = flat.amin(0) - pad, flat.amax(0) + pad
+        self.box = (low[0].item(), high[0].item(), low[1].item(), high[1].item())
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Coordinates ``(n, 2)``."""
+        return ((x.double() - self.mean) / self.scale) @ self.axes + self.shift
