@@ -1,72 +1,203 @@
-"""A paradigm from outside: one file, found by its entry point, that passes every check and has a name in the command line."""
+"""Paradigms and spaces from outside: one file each, found by its entry point, with every check, command and report."""
 
+import math
 import os
-import subprocess
-import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-
-EXAMPLE = Path(__file__).parent.parent / "examples" / "mixture"
-
-SCRIPT = """
 import torch
+
+import fourfold
 from fourfold import checks
+from fourfold.cli import _run
+from fourfold.data import Density, load, read_all
+from fourfold.data.densities import GaussianMixture
+from fourfold.evaluation import examples
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Images, Vectors
 
-assert "mixture" in cards() and "mixture" in recipes()
-for space in (Vectors(3), Vectors(2, classes=3)):
-    torch.manual_seed(0)
-    checks.check_model(build("mixture", space, "xs"))
-try:
-    build("mixture", Images(1, 8, 8), "xs")
-except TypeError as error:
-    assert "Images" in str(error)
-
-from fourfold.data import load
-import fourfold
-
-moons = load("gaussian-mixture", limit=2000)
-run = fourfold.fit("mixture", moons, budget="300 steps", size="xs", run_dir="run")
-again = fourfold.Run.load("run")
-x = moons.test.x[:100]
-assert torch.equal(again.log_prob(x).nats, run.log_prob(x).nats)
-assert run.log_prob(x).nats.mean() <= moons.density.log_prob(x).mean() + 0.2
-assert run.log_prob(x).nats.mean() > moons.density.log_prob(x).mean() - 0.5
-"""
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture
-def environment(tmp_path):
-    """What ``pip install ./examples/mixture`` leaves behind: the module and a record of its entry point."""
-    record = tmp_path / "site" / "fourfold_mixture-0.1.dist-info"
-    record.mkdir(parents=True)
-    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: fourfold-mixture\nVersion: 0.1\n")
-    (record / "entry_points.txt").write_text("[fourfold.paradigms]\nmixture = fourfold_mixture\n")
-    paths = [str(tmp_path / "site"), str(EXAMPLE), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in paths if p), "OMP_NUM_THREADS": "1"}
+def install(tmp_path, monkeypatch):
+    """What ``pip install ./examples/NAME`` leaves behind: the module and a record of its entry point, on the path of this
+    process and of those that it starts."""
+
+    def leave(name):
+        record = tmp_path / "site" / f"fourfold_{name}-0.1.dist-info"
+        record.mkdir(parents=True)
+        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fourfold-{name}\nVersion: 0.1\n")
+        (record / "entry_points.txt").write_text(f"[fourfold.paradigms]\n{name} = fourfold_{name}\n")
+        paths = [str(tmp_path / "site"), str(EXAMPLES / name)]
+        for path in paths:
+            monkeypatch.syspath_prepend(path)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
+        monkeypatch.chdir(tmp_path)
+        cards.cache_clear()
+        return tmp_path
+
+    yield leave
+    cards.cache_clear()
 
 
-def run(arguments, environment, folder):
-    done = subprocess.run(
-        [sys.executable, *arguments], env=environment, cwd=folder, capture_output=True, text=True, check=False
+def call(*words):
+    return _run([str(word) for word in words], False)
+
+
+def lines(name):
+    code = (EXAMPLES / name / f"fourfold_{name}.py").read_text(encoding="utf-8").splitlines()
+    return sum(bool(line.strip()) for line in code)
+
+
+# --- a paradigm -------------------------------------------------------------------------------------------------------
+
+
+def test_a_paradigm_is_found_checked_trained_and_loaded(install):
+    install("mixture")
+    assert "mixture" in cards()
+    assert "mixture" in recipes()
+    for space in (Vectors(3), Vectors(2, classes=3)):
+        torch.manual_seed(0)
+        checks.check_model(build("mixture", space, "xs"))
+    with pytest.raises(TypeError, match="Images"):
+        build("mixture", Images(1, 8, 8), "xs")
+    data = load("gaussian-mixture", limit=2000)
+    run = fourfold.fit("mixture", data, budget="300 steps", size="xs", precision="float32", run_dir="run")
+    again = fourfold.Run.load("run")
+    x = data.test.x[:100]
+    assert torch.equal(again.log_prob(x).nats, run.log_prob(x).nats)
+    truth, found = data.density.log_prob(x).mean(), run.log_prob(x).nats.mean()
+    assert truth - 0.5 < found <= truth + 0.2
+
+
+def test_the_command_line_and_the_report_know_a_paradigm(install, capsys):
+    folder = install("mixture")
+    assert call("info") == 0
+    assert "mixture" in capsys.readouterr().out
+    words = ("--paradigms", "mixture", "--budget", "50 steps", "--size", "xs", "--precision", "float32", "-n", 64)
+    assert call("compare", "two-moons", *words, "--limit", 1000, "--out", "report.html") == 0
+    assert "mixture" in (folder / "report.html").read_text(encoding="utf-8")
+    assert lines("mixture") < 80
+
+
+# --- a space ----------------------------------------------------------------------------------------------------------
+
+
+class WrappedMixture(Density):
+    """A mixture of Gaussians, wrapped round a torus: its clusters lie across the seams, and its angles are dependent."""
+
+    def __init__(self):
+        self.mixture = GaussianMixture(
+            [0.6, 0.4],
+            [[math.pi, 0.5], [0.0, -math.pi]],
+            [[[0.4, 0.3], [0.3, 0.4]], [[0.2, -0.1], [-0.1, 0.3]]],
+        )
+        turns = 2 * math.pi * torch.arange(-2, 3)
+        self.turns = torch.cartesian_prod(turns, turns)
+
+    def log_prob(self, x, cond=None):
+        return torch.stack([self.mixture.log_prob(x + turn) for turn in self.turns]).logsumexp(0)
+
+    def sample(self, n, seed):
+        """As they come: some angles lie outside of one turn."""
+        return self.mixture.sample(n, torch.Generator().manual_seed(seed))[0].float()
+
+
+@pytest.fixture
+def angles(install):
+    """The module of the torus, and 3,000 angles of which the density is known."""
+    install("torus")
+    import fourfold_torus
+
+    density = WrappedMixture()
+    data = load(density.sample(3000, 0), space=fourfold_torus.Torus(2, ("phi", "psi")))
+    return fourfold_torus, replace(data, density=density)
+
+
+def grid(points=120):
+    axis = 2 * math.pi / points * torch.arange(points) - math.pi
+    return torch.cartesian_prod(axis, axis), (2 * math.pi / points) ** 2
+
+
+def mass(nats, cell):
+    return float(nats.double().exp().sum()) * cell
+
+
+def test_a_space_of_angles_passes_every_check(angles):
+    module, _ = angles
+    assert lines("torus") < 100
+    for dim in (1, 2, 5):
+        checks.check_space(module.Torus(dim))
+    for recipe in ("torus", "torus/independent"):
+        torch.manual_seed(0)
+        checks.check_model(build(recipe, module.Torus(3), "xs"))
+    with pytest.raises(TypeError, match="torus models angles, not real vectors of 2 columns"):
+        build("torus", Vectors(2), "xs")
+    with pytest.raises(ValueError, match=r"space\.conform"):
+        module.Torus(2).check(torch.tensor([[0.0, 3.2]]))
+
+
+def test_a_density_of_angles_has_no_seam_and_integrates_to_one(angles):
+    """By the trapezoidal rule, which converges faster than any power for periodic functions."""
+    module, data = angles
+    x, cell = grid()
+    assert abs(mass(data.density.log_prob(x), cell) - 1) < 1e-6
+    torch.manual_seed(0)
+    untrained = build("torus", module.Torus(2), "s")
+    assert abs(mass(untrained.log_prob(x).nats, cell) - 1) < 1e-4
+    run = fourfold.fit("torus", data, budget="150 steps", size="xs", precision="float32")
+    assert abs(mass(run.log_prob(x).nats, cell) - 1) < 1e-3
+    edge = torch.tensor([[-math.pi, 0.5], [0.3, -math.pi]])
+    same = run.model.log_prob(edge).nats - run.model.log_prob(edge.where(edge > -3.14, math.pi)).nats
+    assert same.abs().max() < 1e-4
+    difference = run.log_prob(data.test.x).nats.double() - data.density.log_prob(data.test.x)
+    assert -0.2 < difference.mean() < 0.1
+    turned = run.log_prob(data.test.x + 2 * math.pi).nats
+    assert torch.allclose(turned, run.log_prob(data.test.x).nats, atol=1e-3)
+
+
+def test_measures_of_angles_tell_wrong_samples_and_see_no_seam(angles):
+    module, data = angles
+    chosen = examples(data, 300)
+    headline = lambda x: next(data.space.measures(x, chosen))  # noqa: E731
+    right = headline(data.space.conform(data.density.sample(300, 7)))
+    assert right.value <= right.floor_high
+    uniform = data.space.examples(300, torch.Generator().manual_seed(0))
+    shuffled = data.train.x[:300].clone()
+    shuffled[:, 1] = shuffled[:, 1].flip(0)  # each angle alone is right
+    for wrong in (uniform, shuffled, data.space.conform(data.train.x[:300] + 1)):
+        assert headline(wrong).low > right.floor_high
+    across = torch.full((300, 2), -math.pi) + 1e-4
+    seam = module.Circles()
+    assert torch.cdist(seam(across[:1]), seam(-across[:1])).item() < 1e-3
+
+
+def test_angles_are_compared_sampled_scored_and_evaluated(angles, tmp_path, capsys):
+    _, data = angles
+    words = {"budget": "150 steps", "size": "xs", "precision": "float32", "n": 200, "progress": False}
+    comparison = fourfold.compare(
+        data, paradigms=["torus", "torus/independent"], **words, runs_dir="runs", out="report.html"
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_it_is_found_checked_trained_and_loaded(environment, tmp_path):
-    run(["-W", "error", "-c", SCRIPT], environment, tmp_path)
-
-
-def test_the_command_line_and_the_report_know_it(environment, tmp_path):
-    assert "mixture" in run(["-m", "fourfold", "info"], environment, tmp_path)
-    arguments = ["compare", "two-moons", "--paradigms", "mixture", "--budget", "50 steps", "--size", "xs"]
-    run(["-m", "fourfold", *arguments, "--out", "report.html"], environment, tmp_path)
-    assert "mixture" in (tmp_path / "report.html").read_text(encoding="utf-8")
-
-
-def test_the_example_is_one_short_file():
-    code = (EXAMPLE / "fourfold_mixture.py").read_text(encoding="utf-8").splitlines()
-    assert sum(bool(line.strip()) for line in code) < 80
+    dependent, independent = comparison.entries
+    assert (dependent.name, independent.name) == ("torus", "torus/independent")  # by their exact likelihoods
+    assert dependent.likelihood.low > independent.likelihood.high
+    assert dependent.headline.high < independent.headline.low
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count('class="dots') == 5  # the data, and twice samples over it
+    assert "no picture" not in page
+    assert f"{comparison.truth:.2f}".replace("-", "−") in page
+    run = dependent.outcomes[0].folder / "run"
+    np.savetxt("angles.csv", data.density.sample(40, 3).numpy(), delimiter=",", header="phi,psi", comments="")
+    assert call("sample", run, "-n", 5) == 0
+    assert torch.allclose(read_all(run / "samples.csv", data.space)[0].x, fourfold.Run.load(run).sample(5), atol=1e-5)
+    capsys.readouterr()
+    assert call("score", run, "angles.csv") == 0
+    assert "log p(x)" in capsys.readouterr().out
+    assert call("evaluate", run, "angles.csv", "-n", 16) == 0
+    assert "mmd²[circles, gaussian]" in capsys.readouterr().out
+    (tmp_path / "three.csv").write_text("a,b,c\n1,2,3\n")
+    assert call("score", run, "three.csv") == 2
+    assert "has no column 'phi', which the model knows" in capsys.readouterr().err

@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import made_up
 import pytest
 from made_up import Fake, log, near
+from torch import Tensor
 
+from fourfold.core import Picture
 from fourfold.data import Dataset
-from fourfold.metrics import Measurement
+from fourfold.evaluation import examples
+from fourfold.metrics import Measurement, References
 from fourfold.paradigms import cards
-from fourfold.tournament import Comparison
+from fourfold.spaces import Vectors
+from fourfold.tournament import Comparison, compare
 from fourfold.tournament.modes import Judged, from_log, held_out, judge, read_log
 from fourfold.tournament.report import _colours
 from fourfold.vocabulary import FailureMode, Kind
@@ -222,3 +227,32 @@ def test_damaged_lines_of_a_log_are_left_out(tmp_path: Path) -> None:
     path.write_bytes(b'{"a": 1}\n{broken}\n[1]\n\xff\n{"a": 2}\n{"a": ')
     assert read_log(path) == [{"a": 1}, {"a": 2}]
     assert read_log(tmp_path / "none") == []
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Broken(Vectors):
+    """Vectors that cannot be drawn."""
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
+        raise KeyError("<no pencil>")
+
+
+def test_a_space_of_a_script_is_refused_before_training(tmp_path: Path, moons: Dataset) -> None:
+    data = replace(moons, space=Broken(2))
+    with pytest.raises(TypeError, match=r"test_report:Broken: the processes of a comparison cannot import this space"):
+        compare(data, runs_dir=tmp_path / "runs", out=None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_shows_numbers_where_a_picture_fails(made: Made, moons: Dataset, tmp_path: Path) -> None:
+    comparison = made({"flow": Fake(near(moons, 200, 0.5)), "diffusion": Fake(near(moons, 200, 0.1))})
+    comparison = replace(comparison, dataset=replace(moons, space=Broken(2, ("x", "y"))))
+    page = comparison.save(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count("no picture: KeyError: &#39;&lt;no pencil&gt;&#39;") == 3  # of the data and of two models
+    first = str(examples(moons, comparison.data["references"]).test[0])
+    assert f"<pre>{first}</pre>" in page
+    assert "MMD²" in page
+    assert '"paradigms"' in (tmp_path / "results.json").read_text()

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from fourfold.core import Space, configuration
+from fourfold.core import Space, configuration, strangers
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
 from fourfold.engine.budget import parse_budget
@@ -196,9 +196,16 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
 
     Raises:
         ValueError: if one that was asked for is unknown or given twice, the size or feature space is unknown, or none is left.
-        TypeError: if one that was asked for does not model the space, or nothing measures samples of it.
+        TypeError: if one that was asked for does not model the space, nothing measures samples of it, or the processes of a
+            comparison cannot import it.
     """
     space.check_features(settings.features)
+    own = strangers(configuration(space))
+    if own:
+        raise TypeError(
+            f"{own[0]}: the processes of a comparison cannot import this space: put it into a package that is registered "
+            "under 'fourfold.paradigms'"
+        )
     refused: dict[str, str] = {}
     if settings.paradigms is not None:
         names = list(settings.paradigms)

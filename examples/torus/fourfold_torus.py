@@ -1,0 +1,129 @@
+"""A space in one file: angles, which are periodic, and two recipes that know it.
+
+    pip install ./examples/torus
+
+    data = fourfold.load("angles.csv", space=Torus(2))
+    fourfold.compare(data, paradigms=["torus", "torus/independent"], budget="10s", out="report.html")
+
+A recipe models ``p(x) = prod_i p(x_i | x_<i)``, each factor a mixture of wrapped normals ``sum_j N(x + 2 pi j; m, s)``: an
+exact density without a seam between -pi and pi. The recipe ``torus/independent`` leaves out what an angle depends on.
+"""
+
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fourfold import core
+from fourfold.estimands import Conditionals
+from fourfold.metrics import Features, Measurement, References, by_features
+from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
+from fourfold.vocabulary import Card, Paradigm
+
+TURN = 2 * math.pi
+
+
+def wrapped(x: Tensor) -> Tensor:
+    return (x + math.pi).remainder(TURN) - math.pi
+
+
+class Circles(Features):
+    name, protocol = "circles", "cosine and sine of each angle"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.cat([x.cos(), x.sin()], 1)
+
+
+@dataclass(frozen=True)
+class Torus(core.Space):
+    dim: int
+    columns: tuple[str, ...] = ()
+    unit = "nats"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.dim,)
+
+    def check(self, x: Tensor) -> None:
+        self.check_shape(x)
+        if not bool((x.abs() <= math.pi).all()):
+            raise ValueError("angles are radians from -pi to pi: bring them there with space.conform(x)")
+
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        return wrapped(TURN * torch.rand(n, self.dim, generator=generator))
+
+    def conform(self, x: Tensor, given: core.Space | None = None) -> Tensor:
+        if given is not None and given.shape != self.shape:  # any table of so many columns may hold angles
+            self.require(given)
+        return wrapped(x.float())
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        self.check_features(features)
+        return by_features(x, references, Circles())
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> core.Cloud:
+        names, behind = self.columns or ("first angle", "last angle"), x[:0] if references is None else references.test
+        box = (-math.pi, math.pi, -math.pi, math.pi)
+        return core.Cloud(x[:800, [0, -1]], box, (names[0], names[-1]), behind[:800, [0, -1]])
+
+
+class Angles(core.Codec):
+    measure = core.Measure.LEBESGUE
+
+    def encode(self, x: Tensor, noise: core.Noise | None = None) -> tuple[Tensor, Tensor]:
+        return x, x.new_zeros(len(x))
+
+    def decode(self, z: Tensor, noise: core.Noise | None = None) -> Tensor:
+        return z
+
+    def fit(self, x: Tensor) -> None: ...
+
+
+class WrappedNormals(Conditionals):
+    def __init__(self, dim: int, components: int, width: int, dependent: bool) -> None:
+        super().__init__()
+        self.event, self.dependent = (dim,), dependent
+        self.net = nn.Sequential(nn.Linear(3 * dim, width), nn.SiLU(), nn.Linear(width, 3 * components))
+
+    def mixture(self, x: Tensor, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights, means and log-scales of angle ``i`` given the earlier ones, ``(B, K)`` each."""
+        place = torch.arange(x.shape[1], device=x.device)
+        known = (place < i) & self.dependent
+        inputs = torch.cat([(place == i).expand_as(x), x.cos() * known, x.sin() * known], 1)
+        logits, mean, log_s = self.net(inputs.to(self.net[0].weight.dtype)).float().chunk(3, 1)
+        centres = torch.linspace(-math.pi, math.pi, mean.shape[1] + 1, device=x.device)[1:]
+        return logits.log_softmax(1), wrapped(centres + mean), (log_s - 1).clamp(-5, 1)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        turns, parts = TURN * torch.arange(-3, 4, device=x.device), []
+        for i in range(x.shape[1]):
+            log_w, mean, log_s = self.mixture(x, i)
+            z = (x[:, i, None, None] - mean[..., None] + turns) / log_s.exp()[..., None]
+            parts.append((log_w + (-0.5 * z.square()).logsumexp(2) - log_s - 0.5 * math.log(TURN)).logsumexp(1))
+        return torch.stack(parts, 1)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> list[Tensor]:
+        return [torch.zeros(batch, *self.event, device=self.net[0].weight.device)]
+
+    def draw(self, state: list[Tensor], noise: core.Noise, temperature: float = 1.0) -> tuple[Tensor, list[Tensor]]:
+        x, i = state[-1], len(state) - 1
+        log_w, mean, log_s = self.mixture(x, i)
+        shares = (log_w / temperature).softmax(1).cumsum(1)
+        k = (shares < noise.uniform(1)).sum(1, keepdim=True).clamp(max=shares.shape[1] - 1)
+        angle = wrapped(mean.gather(1, k) + temperature * log_s.gather(1, k).exp() * noise.normal(1))
+        return angle[:, 0], [*state, torch.cat([x[:, :i], angle, x[:, i + 1 :]], 1)]
+
+
+def torus(space: core.Space, size: str, dependent: bool = True) -> core.GenerativeModel:
+    if not isinstance(space, Torus):
+        raise TypeError(f"torus models angles, not {space}")
+    width, components = {"xs": (32, 8), "s": (128, 16), "m": (256, 32)}[size]
+    parts = WrappedNormals(space.dim, components, width, dependent), MaximumLikelihood(), Ancestral(), ChainRule()
+    return core.GenerativeModel(space, Angles(), *parts, core.Training(batch_size=256, learning_rate=5e-3))
+
+
+RECIPES = {"dependent": torus, "independent": functools.partial(torus, dependent=False)}
+CARD = Card(name="torus", paradigm=Paradigm.AUTOREGRESSIVE, recipes=RECIPES, summary="Angles, one after the other.")
