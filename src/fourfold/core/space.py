@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Space", "Writer"]
 
 Writer: TypeAlias = Callable[[Path, Tensor, Sequence[str], Sequence[str]], None]
-"""Writes raw examples to a file or a folder, with the name of each one's class (or none) and the prompts that they were
-drawn for (or none): equally many examples for each, in order."""
+"""Writes raw examples to a file or folder, with the name of each one's class, and the prompts they were drawn for: equally
+many examples for each, in order. Names and prompts may be empty."""
 
 
 class Space(ABC):
@@ -48,8 +48,6 @@ class Space(ABC):
     caption: int | None = None
     columns: tuple[str, ...] = ()
     counted: ClassVar[str] = "examples"
-
-    # --- one example --------------------------------------------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -80,13 +78,6 @@ class Space(ABC):
             kind, shape = type(self).__name__.lower(), ", ".join(map(str, self.shape))
             raise ValueError(f"expected {kind} of shape (B, {shape}), got {tuple(x.shape)}")
 
-    def _check_classes(self) -> None:
-        """Refuse a number of classes that does not fit their names (``ValueError``)."""
-        if (self.classes is not None and self.classes < 1) or (
-            self.class_names and len(self.class_names) != self.classes
-        ):
-            raise ValueError(f"{self.classes} classes cannot have {len(self.class_names)} names: name all or none")
-
     @abstractmethod
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         """``n`` random examples that :meth:`check` accepts, for conformance checks: the wider they spread, the better."""
@@ -94,9 +85,7 @@ class Space(ABC):
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         """Points all over the space, ``(N, *shape)``, and the volume that each stands for: 1 where examples are counted.
 
-        Args:
-            points: along each axis of a grid.
-            reach: half of the width of a grid over an unbounded axis.
+        A grid has so many ``points`` along each axis, from ``-reach`` to ``reach`` where that is unbounded.
 
         Raises:
             ValueError: where the space is too large to be gone through.
@@ -123,7 +112,7 @@ class Space(ABC):
             raise ValueError(f"{type(self).__name__} has no field {foreign!r}: load it without conditional")
         return dataclasses.replace(self, **{name: wanted[name] for name in known & wanted.keys()})  # type: ignore[type-var]
 
-    # --- sets of examples ---------------------------------------------------------------------------------------------
+    # --- sets of examples, and files ----------------------------------------------------------------------------------
 
     @property
     def window(self) -> int | None:
@@ -141,12 +130,10 @@ class Space(ABC):
         """
         if self.window is None:
             return x
-        count = len(x) // self.window
-        if count == 0:
-            raise ValueError(
-                f"{len(x)} {self.counted} are fewer than one window of {self.window}: give a longer {type(self).__name__.lower()}"
-            )
-        return x[: count * self.window].reshape(count, self.window)
+        if len(x) < self.window:
+            few = f"{len(x)} {self.counted} are fewer than one window of {self.window}"
+            raise ValueError(f"{few}: give a longer {type(self).__name__.lower()}")
+        return x[: len(x) // self.window * self.window].reshape(-1, self.window)
 
     def parse_bytes(self, content: bytes, most: int | None = None) -> Tensor:
         """The stream that a file holds, or its first ``most`` values; asked only of a space with a :attr:`window`.
@@ -163,8 +150,6 @@ class Space(ABC):
         """Remarks on a raw set that its user should read, such as tied values."""
         return ()
 
-    # --- files --------------------------------------------------------------------------------------------------------
-
     def fits(self, given: Space) -> bool:
         """Whether examples of another space are examples of this one as they are."""
         return type(given) is type(self) and given.shape == self.shape
@@ -175,11 +160,9 @@ class Space(ABC):
             raise ValueError(f"holds {given}, but the model knows {self}: give data of the same kind, size and columns")
 
     def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
-        """Raw examples from elsewhere as examples of this space.
+        """Raw examples from elsewhere, or a stream, as of this space.
 
-        Args:
-            x: the examples, or the stream.
-            given: the space as which a file was read; ``None``: an array or tensor that is laid out as this space is.
+        They were read as the space ``given``; without one, they are an array or tensor that is laid out as this space is.
 
         Raises:
             ValueError: for examples of another kind.
@@ -196,25 +179,23 @@ class Space(ABC):
         return pd.DataFrame(flat.numpy(), columns=list(self.columns or (f"x{i}" for i in range(flat.shape[1]))))
 
     def lines(self, x: Tensor) -> str | None:
-        """Examples as plain text, in which case they are printed where no file is named; ``None``: as a table."""
+        """Examples as plain text for standard output; ``None``: as a table."""
         return None
 
     def writers(self) -> Mapping[str, Writer]:
         """What writes files that only this space has, by suffix, the usual one first; "" stands for a folder.
 
-        Every space has ``.npy``, ``.npz``, ``.csv`` and ``.parquet``.
+        Every space has ``.npy``, ``.npz``, ``.csv`` and ``.parquet``. A space whose usual suffix is ``.txt`` is printed where
+        no file is named.
         """
         return {}
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
-        """Every measure of the quality of samples, one after the other; the first is the headline.
+        """Every measure of the quality of samples ``(n, *shape)``, one after the other; the first is the headline.
 
-        Args:
-            x: samples, ``(n, *shape)``.
-            references: the data's own examples.
-            features: a feature space that :meth:`check_features` accepts; ``None`` is the usual one.
+        ``features`` is a feature space that :meth:`check_features` accepts; ``None`` is the usual one.
         """
         self.check_features(features)
         return iter(())
@@ -236,15 +217,19 @@ class Space(ABC):
             raise ValueError(f"{name} has no feature space {features!r}: leave features out")
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
-        """Samples as a page shows them: of many only the first.
+        """Samples ``(n, *shape)`` as a page shows them: of many only the first, ``columns`` of them side by side in a grid.
 
-        Args:
-            x: samples, ``(n, *shape)``; with ``references``, sample ``i`` has the label ``references.cond[i]``.
-            references: the data's own examples, which may be shown behind or set the scale.
-            columns: samples side by side, where they stand in rows; ``None`` leaves that to the space.
+        ``references`` may set the scale or be shown behind; sample ``i`` then has the condition ``references.cond[i]``.
         """
         return Excerpts(tuple(map(str, x[:2])))
 
     def nearest(self, x: Tensor, train: Tensor) -> Tensor | None:
         """The training example nearest to each of a few samples, shown under it; ``None`` where that shows nothing."""
         return None
+
+    def _check_classes(self) -> None:
+        """Refuse a number of classes that does not fit their names (``ValueError``)."""
+        if (self.classes is not None and self.classes < 1) or (
+            self.class_names and len(self.class_names) != self.classes
+        ):
+            raise ValueError(f"{self.classes} classes cannot have {len(self.class_names)} names: name all or none")
