@@ -164,7 +164,7 @@ def mistakes(runs):
         (("fit", "--resume", "nowhere"), "nowhere/card.json is missing"),
         (("sample", "nowhere"), "model.json is missing"),
         (("sample", runs / "vectors", "--steps", "3"), "no steps to set"),
-        (("sample", runs / "vectors", "-o", "a.png"), "only images"),
+        (("sample", runs / "vectors", "-o", "a.png"), "Vectors cannot be written as .png: choose"),
         (("sample", runs / "images", "-o", "a.xyz"), "choose a name that ends in .png, .npy"),
         (("sample", runs / "images", "--cond", "cat"), "'cat' is not a class of this model: 0, 1"),
         (("sample", runs / "images", "-n", "0"), "-n"),

@@ -1,17 +1,14 @@
 """What is refused before training, how an interruption ends, and exit codes."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import made_up
 import pytest
-import torch
 from made_up import Fake, near, outcome
 
 import fourfold.cli
-from fourfold.core import Space
 from fourfold.data import Dataset
 from fourfold.tournament import Comparison, compare
 from fourfold.tournament.jobs import Job, Outcome
@@ -41,18 +38,6 @@ def test_bad_requests_are_refused_before_training(tmp_path: Path, options: dict[
 def test_unknown_features_of_images_are_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown feature space 'faces'"):
         compare("digits", runs_dir=tmp_path / "runs", features="faces")
-    assert not (tmp_path / "runs").exists()
-
-
-def test_a_space_without_measures_is_refused_before_training(moons: Dataset, tmp_path: Path) -> None:
-    class Sounds(Space):
-        shape, unit = (1,), "nats"
-
-        def check(self, x: torch.Tensor) -> None:
-            pass
-
-    with pytest.raises(TypeError, match="no measures are known for Sounds"):
-        compare(replace(moons, space=Sounds()), runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 
