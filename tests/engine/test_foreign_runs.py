@@ -99,13 +99,13 @@ def test_files_that_are_none_or_never_end_are_refused(folder, name):
     path.unlink()
     refused(folder, f"{name} is missing", resumed=name != "weights.safetensors")
     os.mkfifo(path)
-    refused(folder, name, "it is no file", resumed=name != "weights.safetensors")
+    refused(folder, name, "it is not a regular file", resumed=name != "weights.safetensors")
     path.unlink()
     path.symlink_to("/dev/zero")
-    refused(folder, name, "it is no file", resumed=name != "weights.safetensors")
+    refused(folder, name, "it is not a regular file", resumed=name != "weights.safetensors")
     path.unlink()
     path.mkdir()
-    refused(folder, name, "it is no file", resumed=name != "weights.safetensors")
+    refused(folder, name, "it is not a regular file", resumed=name != "weights.safetensors")
 
 
 def test_a_json_file_has_a_bound(folder):

@@ -1,8 +1,8 @@
-"""Builds the model that a ``model.json`` describes, as what it is: input that may come from anywhere.
+"""Builds the model that a ``model.json`` describes. The file may come from anywhere, so it is checked like any input.
 
-Before anything is allocated, the model is built on torch's ``meta`` device, where tensors have shapes and no values, and
-compared with the tensors of the file that its weights come from. So it cannot ask for much more memory than that file
-takes, nor for more time than so many layers take.
+The model is first built on torch's ``meta`` device, where tensors have shapes but no values, and compared with the
+tensors in the file of its weights. Hence a model cannot ask for much more memory than that file takes, nor for the time
+of more than ``MOST_LAYERS`` layers.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ __all__ = ["Header", "TooLarge", "build", "check_loadable", "read_header"]
 LARGEST = 1_000_000
 """The largest whole number among the settings of a model."""
 MOST_STEPS = 100_000
-"""The largest whole number among those of a sampler or a likelihood, which say how often a network is called."""
+"""The largest whole number among the settings of sampler and likelihood, which decide how often a network is called."""
 MOST_LAYERS = 50_000
 """The most modules, and the most parameters, of a model."""
 MOST_VALUES = 1 << 24
 """The most values of one example."""
 TIED = 4
-"""How often a number of the file may stand in a model: parts that share weights may be built with weights of their own."""
+"""How often a number of the file may occur in a model: parts that share weights may be built with their own."""
 SPARE = 1 << 32
-"""Bytes that a model may hold beside what is saved: tables that its constructors compute."""
+"""The most bytes that a model may hold beyond its saved tensors: tables that its constructors compute."""
 
 
 class TooLarge(ValueError):  # noqa: N818 (what it is)
-    """A model asks for more than the file has that its tensors come from."""
+    """A model asks for more numbers than the file of its weights holds."""
 
 
 @final
 @dataclass(frozen=True)
 class Header:
-    """What a file of tensors says it holds: shapes by name, and its metadata."""
+    """The table of contents of a file of tensors: shapes by name, and metadata."""
 
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
@@ -56,32 +56,35 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read names and shapes of a safetensors file, none of its values."""
+    """Read the names and shapes in a safetensors file, but none of its values."""
     with safe_open(path, framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
         return Header(shapes, file.metadata() or {})
 
 
 def build(value: Any, header: Header, trust: Sequence[type] = ()) -> GenerativeModel:
-    """Build the untrained model of a ``model.json`` whose tensors a file holds.
+    """Build the untrained model that a ``model.json`` describes.
 
     Args:
-        value: what the file says.
-        header: of the file that the tensors come from.
+        value: the content of ``model.json``.
+        header: the header of the file of its weights.
         trust: as in :func:`fourfold.core.construct`.
 
     Raises:
-        TooLarge: for more numbers than the file has.
-        ValueError: for settings out of all bounds.
-        Exception: whatever constructors raise for settings that they do not know.
+        TooLarge: if the model asks for more numbers than the file of weights holds.
+        ValueError: if a setting is beyond all bounds.
+        Exception: whatever a constructor raises for settings that it does not know.
     """
     if not isinstance(value, dict):
-        raise ValueError(f"it holds no parts but {type(value).__name__}")
+        raise ValueError(f"it holds {type(value).__name__} instead of the parts of a model")
     _check_settings(value)
     try:
         with torch.device("meta"):
             plan = _construct(value, header, trust)
-    except (NotImplementedError, RuntimeError):  # a constructor that reads values of tensors, which only others may do
+    except (
+        NotImplementedError,
+        RuntimeError,
+    ):  # a constructor read values of tensors, which only third parties' may do
         if not [name for name in _types(value) if not name.startswith("fourfold.")]:
             raise
     else:
@@ -92,14 +95,14 @@ def build(value: Any, header: Header, trust: Sequence[type] = ()) -> GenerativeM
 
 
 def check_loadable(model: GenerativeModel) -> list[str]:
-    """Whether a model can be loaded again once it is trained.
+    """Check that a model can be loaded again once it is trained.
 
     Returns:
-        the names of classes that :meth:`fourfold.Run.load` must be given: those of a script, for example.
+        The names of the classes that must be handed to :meth:`fourfold.Run.load`, such as those of a script.
 
     Raises:
         TypeError: for a part that cannot be written to ``model.json``.
-        ValueError: for settings with which a model is not built.
+        ValueError: for a setting that :func:`build` would refuse.
     """
     value = model.configuration()
     _check_settings(value)
@@ -114,16 +117,16 @@ def _construct(value: Mapping[str, Any], header: Header, trust: Sequence[type]) 
 
 @contextmanager
 def _bounded(elements: int) -> Iterator[None]:
-    """Inside, no more modules and parameters are made than a model may have, nor larger ones."""
+    """Inside, making more modules, parameters or numbers than a model may have raises an error."""
     count = {"modules": 0, "parameters": 0, "elements": 0}
 
     def made(kind: str, size: int = 0) -> None:
         count[kind] += 1
         count["elements"] += size
         if count[kind] > MOST_LAYERS:
-            raise ValueError(f"it asks for more than {MOST_LAYERS:,} {kind}")
+            raise ValueError(f"the model asks for more than {MOST_LAYERS:,} {kind}")
         if count["elements"] > elements:
-            raise TooLarge(f"that asks for more than {elements:,} numbers")
+            raise TooLarge(f"the model asks for more than {elements:,} numbers")
 
     def parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
         made("parameters", 0 if value is None else value.numel())
@@ -153,7 +156,7 @@ def _types(value: Any) -> list[str]:
 
 
 def _check_settings(value: Mapping[str, Any]) -> None:
-    """Refuse whole numbers that would take forever."""
+    """Refuse whole numbers that would make building or sampling take forever."""
     for part, content in value.items():
         most = MOST_STEPS if part in ("sampler", "likelihood") else LARGEST
         for name, number in _numbers(content, part):
@@ -175,7 +178,7 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, int]]:
 
 
 def _check_values(model: GenerativeModel) -> None:
-    """Refuse examples and tables that no memory holds."""
+    """Refuse examples and tables that do not fit into any memory."""
     shapes = {"space": model.space.shape}
     shapes |= {name: m.event for name, m in model.named_modules() if isinstance(m, Estimand)}
     for name, shape in shapes.items():
@@ -188,10 +191,10 @@ def _check_values(model: GenerativeModel) -> None:
 
 
 def _check_size(model: GenerativeModel, header: Header) -> None:
-    """Refuse a model that holds more than a file has."""
+    """Refuse a model that holds more numbers than the file of its weights."""
     _check_values(model)
     saved = model.state_dict()
     buffers = [b for name, b in model.named_buffers() if name in saved]
     numbers = sum(tensor.numel() for tensor in (*model.parameters(), *buffers))
     if numbers > TIED * header.elements:
-        raise TooLarge(f"that asks for {numbers:,} numbers, and there are {header.elements:,}")
+        raise TooLarge(f"the model asks for {numbers:,} numbers, and the file holds {header.elements:,}")

@@ -1,4 +1,4 @@
-"""Budgets: how much training is paid for, and which fraction of it is used. Torch-free."""
+"""Budgets: how long to train, and which fraction of that is used. Torch-free."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["Budget", "Epochs", "Flops", "Progress", "Seconds", "Steps", "parse_b
 
 @dataclass(frozen=True)
 class Progress:
-    """What training has used so far.
+    """The amount of training done so far.
 
     Attributes:
         steps: steps done.
         seconds: seconds spent in steps; measuring, checkpoints and logging do not count.
         last: seconds of the latest step.
         per_epoch: steps in one epoch.
-        flops: floating-point operations of one step, counted where the budget needs it.
+        flops: floating-point operations of one step; counted only for a budget of such operations.
     """
 
     steps: int = 0
@@ -45,14 +45,14 @@ class Budget(ABC):
 
     @abstractmethod
     def part(self, share: float) -> Budget:
-        """A share of it, for one of several stages of training."""
+        """A part of this budget, for one of several stages of training."""
 
     def spent(self, progress: Progress) -> bool:
-        """Whether one more step would overshoot by more than half of it."""
+        """Whether one more step would exceed the budget by more than half of that step."""
         return self.used(progress) + self.share(progress) / 2 >= 1
 
     def overshot(self, progress: Progress) -> bool:
-        """Whether a fifth more was used than the budget: no step is cut, and how long one takes is known afterwards."""
+        """Whether more than 1.2 times the budget was used: a step is never cut, however long it turns out to take."""
         return self.used(progress) > 1.2
 
 
@@ -137,7 +137,7 @@ class Flops(Budget):
 
 
 def _exactly(amount: float) -> str:
-    """The number in as few digits as give it back: a run that is resumed by its card has the same budget to the bit."""
+    """The fewest digits that are read back as the same number, so that a resumed run has its budget to the bit."""
     short = f"{amount:g}"
     return short if float(short) == amount else repr(float(amount)).removesuffix(".0")
 
@@ -159,7 +159,7 @@ def parse_budget(text: str | float | Budget) -> Budget:
     """Read ``30s``, ``10 minutes``, ``1h30m``, ``2000 steps``, ``5 epochs`` or ``1e15 flops``; a number means seconds.
 
     Raises:
-        ValueError: for anything else, or an amount that is not positive and finite.
+        ValueError: if the text is not understood, or the amount is not positive and finite.
     """
     if isinstance(text, Budget):
         return text
@@ -183,5 +183,5 @@ def parse_budget(text: str | float | Budget) -> Budget:
 
 def _positive(text: str | float, amount: float) -> float:
     if not 0 < amount < math.inf:
-        raise ValueError(f"budget {text!r} is empty or endless: give a positive amount")
+        raise ValueError(f"budget {text!r} is zero or infinite: give a positive amount")
     return amount

@@ -1,4 +1,4 @@
-"""Reads ``card.json``, which may come from anywhere: whatever is used of it has the type that it is used as."""
+"""Reads ``card.json``, which may come from anywhere: every value that is used has the type it should have."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _FORM: Mapping[str, Any] = {
     "seconds": float,
     "done": bool,
 }
-"""What every card holds."""
+"""The keys of every card, each with the type of its value."""
 _STAGE = {"name": str, "share": float, "budget": str, "parameters": int}
 _LATER: Mapping[str, Any] = {"precision": {"name": str, "compiled": bool}, "stages": [_STAGE], "recipe": str}
-"""What a card holds from some version or moment on."""
+"""Keys that only newer cards hold, or that a card gets in the course of training."""
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
 
 
@@ -38,7 +38,7 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Read the card of a run.
 
     Raises:
-        BrokenRun: naming the file, and what of it is missing or of another type.
+        BrokenRun: naming the file, and the value that is missing or has another type.
     """
     path = folder / "card.json"
     card = read_json(path)
@@ -51,7 +51,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _wrong(value: Any, form: Any, name: str) -> str:
-    """What of a value is not of a form; empty if all is."""
+    """The first place where a value does not have a form, in words; empty if there is none."""
     if isinstance(form, list):
         if not isinstance(value, list):
             return f"{name} is not a list"
@@ -69,10 +69,10 @@ def _wrong(value: Any, form: Any, name: str) -> str:
 
 
 def training_of(card: Mapping[str, Any], folder: Path) -> Training:
-    """The settings of training that a card holds.
+    """The settings of training in a card.
 
     Raises:
-        BrokenRun: if they are none.
+        BrokenRun: if this version does not understand them.
     """
     try:
         settings: dict[str, Any] = {

@@ -1,12 +1,12 @@
 """The run folder: written atomically, read without unpickling anything.
 
-``model.json`` holds the constructor arguments of every part, ``weights.safetensors`` the averaged weights,
-``resume/`` what training needs to go on, ``log.jsonl`` one line per logged step and ``card.json`` what was trained, on
-what, with what and for how long.
+``model.json`` holds the constructor arguments of every part, ``weights.safetensors`` the averaged weights, ``resume/``
+the state that training continues from, ``log.jsonl`` one line per logged step, and ``card.json`` the record of the run:
+its model, data, settings, versions and duration.
 
-A checkpoint is one file, ``resume/state.safetensors``: with ``model.json`` it is all that training goes on from. Weights
-and card are written after it and follow from it, so a process that dies between two files loses nothing. Before the
-stages of a model are trained, its weights are in ``resume/start.safetensors``.
+A checkpoint is one file, ``resume/state.safetensors``; together with ``model.json`` it suffices to continue. Weights
+and card are written after it and follow from it, so a process that dies between two files loses nothing. Until the
+stages of a model are trained, its initial weights are in ``resume/start.safetensors``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 
 
 class BrokenRun(ValueError):  # noqa: N818 (what it is)
-    """A run folder that cannot be used: one line with the file and the way out."""
+    """A run folder that cannot be used. The message is one line that names the file and the way out."""
 
 
 LONGEST = 1 << 24
@@ -59,7 +59,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of a run folder.
 
     Raises:
-        BrokenRun: if it is missing, too long, or no JSON.
+        BrokenRun: if the file is missing, too long, or not JSON.
     """
     if not path.exists():
         raise BrokenRun(f"{path} is missing: is {path.parent} the folder of a run?")
@@ -71,28 +71,28 @@ def read_json(path: Path) -> Any:
 
 
 def _require_file(path: Path, longest: float = float("inf")) -> None:
-    """Refuse what would be read without an end."""
+    """Refuse a path that is not a regular file, or is a file that is too long."""
     if not path.is_file():
-        raise ValueError("it is no file")
+        raise ValueError("it is not a regular file")
     if path.stat().st_size > longest:
         raise ValueError(f"it has {path.stat().st_size:,} bytes, more than {longest:,}")
 
 
 def _line(error: Exception) -> str:
-    """The first line of an error, and no more of it than a line holds."""
+    """The first line of an error, cut to a readable length."""
     lines = str(error).splitlines()
     return lines[0][:300] if lines else type(error).__name__
 
 
 @contextmanager
 def _tensors(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file of tensors raises into one line."""
+    """Inside, whatever a damaged file of tensors raises becomes a one-line :class:`BrokenRun`."""
     if not path.exists():
         raise BrokenRun(f"{path} is missing: was the run stopped before its first checkpoint?")
     try:
         _require_file(path)
         yield
-    except Exception as error:  # of the reader, of the system, or of what metadata hold
+    except Exception as error:  # from the reader, from the system, or from the content of the metadata
         raise BrokenRun(f"{path} is damaged ({_line(error)}): restore it from a copy, or train again") from None
 
 
@@ -103,7 +103,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def save_model(model: GenerativeModel, folder: Path | str) -> None:
-    """Write ``model.json`` and ``weights.safetensors``; what several parts share is written once."""
+    """Write ``model.json`` and ``weights.safetensors``; tensors that several parts share are written once."""
     folder = Path(folder)
     write_json(folder / "model.json", model.configuration())
     _save_weights(model, folder / "weights.safetensors")
@@ -117,7 +117,7 @@ def _save_weights(model: GenerativeModel, path: Path) -> None:
 
 
 def _shared(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """The names of tensors that lie where an earlier one does, each with that one's name."""
+    """The names of tensors that share their memory with an earlier one, each with the name of that one."""
     first: dict[tuple[object, ...], str] = {}
     places = {
         key: (v.untyped_storage().data_ptr(), v.storage_offset(), v.shape, v.stride(), v.dtype)
@@ -133,25 +133,25 @@ def load_model(folder: Path | str, trust: Sequence[type] = ()) -> GenerativeMode
 
     Args:
         folder: may come from anywhere: nothing in it is executed, and it cannot ask for more memory than it has.
-        trust: classes of one's own that the model is made of, see :func:`fourfold.core.construct`.
+        trust: classes of your own that the model consists of, see :func:`fourfold.core.construct`.
 
     Raises:
-        BrokenRun: naming the file that is missing, damaged, or does not fit the others.
+        BrokenRun: naming the file that is missing, is damaged, or does not fit the others.
     """
     folder = Path(folder)
     path = folder / "weights.safetensors"
     if not path.exists() and resumable(folder):
-        raise BrokenRun(f"{path} is missing: training has not come to its first checkpoint; go on with --resume")
+        raise BrokenRun(f"{path} is missing: training has not reached its first checkpoint; go on with --resume")
     model = untrained_model(folder, path, trust)
     load_weights(model, path)
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
 def load_weights(model: GenerativeModel, path: Path) -> None:
-    """Give a model all its parameters and buffers from a file.
+    """Load all parameters and buffers of a model from a file.
 
     Raises:
-        BrokenRun: if the file is damaged, of another model, or holds NaN.
+        BrokenRun: if the file is damaged, belongs to another model, or holds NaN.
     """
     tensors, metadata = _read_tensors(path)
     with _tensors(path):
@@ -175,12 +175,12 @@ def untrained_model(folder: Path, source: Path, trust: Sequence[type] = ()) -> G
     """The model that ``model.json`` describes, untrained.
 
     Args:
-        folder: of the run.
-        source: the file of tensors that the model will be given; it may ask for no more than that holds.
+        folder: the run folder.
+        source: the file of the model's tensors; the model may not ask for more than it holds.
         trust: as for :func:`load_model`.
 
     Raises:
-        BrokenRun: naming the file that is missing, damaged or does not fit the other.
+        BrokenRun: naming the file that is missing, is damaged, or does not fit the other.
     """
     path = folder / "model.json"
     value = read_json(path)
@@ -190,7 +190,7 @@ def untrained_model(folder: Path, source: Path, trust: Sequence[type] = ()) -> G
         return build(value, header, trust)
     except TooLarge as error:
         raise BrokenRun(f"{source} does not fit model.json ({error}): they are of two runs") from None
-    except Exception as error:  # whatever a constructor makes of settings from anywhere
+    except Exception as error:  # whatever a constructor raises for settings that may come from anywhere
         raise BrokenRun(f"{path} does not describe a model of this version: {_line(error)}") from None
 
 
@@ -205,7 +205,7 @@ def _second_line(error: Exception) -> str:
 @final
 @dataclass(frozen=True)
 class Checkpoint:
-    """What training goes on from: the tensors of :meth:`fourfold.engine.loop.Loop.state`, and where it was."""
+    """The state that training continues from: tensors of :meth:`fourfold.engine.loop.Loop.state`, and the progress."""
 
     state: Mapping[str, Tensor]
     progress: Progress
@@ -225,12 +225,12 @@ def has_weights(folder: Path) -> bool:
 
 
 def has_state(folder: Path) -> bool:
-    """Whether the folder holds a checkpoint of its own training, not only of earlier stages."""
+    """Whether the folder holds a checkpoint of the model itself, and not only of its stages."""
     return _state(folder).exists()
 
 
 def has_start(folder: Path) -> bool:
-    """Whether the folder holds the weights that its model has before its stages are trained."""
+    """Whether the folder holds the initial weights of a model whose stages are trained first."""
     return _start(folder).exists()
 
 
@@ -246,31 +246,31 @@ def save_start(model: GenerativeModel, folder: Path) -> None:
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write ``resume/state.safetensors``: one file, so that it is whole or old."""
+    """Write ``resume/state.safetensors``: one file, so that it is either the new or the old one."""
     metadata = {"progress": json.dumps(asdict(checkpoint.progress)), "fixed": "yes"}
     write_bytes(_state(folder), save({key: value.cpu() for key, value in checkpoint.state.items()}, metadata))
     _start(folder).unlink(missing_ok=True)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The file of tensors that training goes on from, if there is one."""
+    """The file of tensors that training continues from, if there is one."""
     return next((path for path in (_state(folder), _start(folder)) if path.exists()), None)
 
 
 def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
-    """What :func:`save_checkpoint` wrote; the model gets its buffers and all parameters that training leaves as they are.
+    """Read what :func:`save_checkpoint` wrote, and give the model its buffers and the parameters that are not trained.
 
     Raises:
-        BrokenRun: if the checkpoint is damaged or of another model.
+        BrokenRun: if the checkpoint is damaged or belongs to another model.
     """
     path = _state(folder)
     tensors, metadata = _read_tensors(path)
     if "progress" not in metadata:
-        raise BrokenRun(f"{path} does not say where training was: begin again in another folder")
+        raise BrokenRun(f"{path} does not record how far training was: begin again in another folder")
     with _tensors(path):
         numbers = json.loads(metadata["progress"])
         if not all(isinstance(number, (int, float)) for number in numbers.values()):
-            raise ValueError("its progress is not told in numbers")
+            raise ValueError("its progress does not consist of numbers")
         progress = Progress(**numbers)
     if "fixed" not in metadata:  # a run before 0.2 has these in its weights alone
         load_weights(model, folder / "weights.safetensors")

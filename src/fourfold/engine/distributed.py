@@ -1,7 +1,7 @@
-"""Several processes that train one model: the only module that knows of more than one.
+"""Several processes that train one model. No other module knows that there may be more than one.
 
-Every process computes the gradient of its part of a batch; the flat gradient is averaged by one collective operation,
-so two processes take the step that one would take with both halves. Launch with ``torchrun``.
+Every process computes the gradient of its part of a batch, and one collective operation averages the flat gradients.
+Two processes hence take the step that one would take with both halves. Start them with ``torchrun``.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ __all__ = ["ALONE", "Processes", "join"]
 @final
 @dataclass(frozen=True)
 class Processes:
-    """This process's rank among ``world`` processes."""
+    """The ``rank`` of this process among ``world`` processes."""
 
     rank: int = 0
     world: int = 1
 
     def average(self, tensor: Tensor) -> None:
-        """Replace a tensor by its mean over processes."""
+        """Replace a tensor by its mean over all processes, in place."""
         if self.world > 1:
             dist.all_reduce(tensor)
             tensor.div_(self.world)
 
     def broadcast(self, tensor: Tensor) -> None:
-        """Replace a tensor by that of the first process."""
+        """Replace a tensor by that of the first process, in place."""
         if self.world > 1:
             dist.broadcast(tensor, 0)
 
@@ -47,7 +47,7 @@ class Processes:
         return int(number)
 
     def same(self, mine: T) -> T:
-        """What the first process has, in every process."""
+        """The object of the first process, in every process."""
         if self.world == 1:
             return mine
         box = [mine]
@@ -55,7 +55,7 @@ class Processes:
         return box[0]
 
     def gather(self, part: Tensor) -> Tensor:
-        """The parts of all processes, one after the other, in every process."""
+        """The parts of all processes, concatenated by rank, in every process."""
         if self.world == 1:
             return part
         parts: list[Tensor] = [part] * self.world
@@ -68,11 +68,11 @@ class Processes:
 
 
 ALONE = Processes()
-"""The only process."""
+"""A process that trains alone."""
 
 
 def join() -> Processes:
-    """Join the processes that ``torchrun`` started; alone if it started none."""
+    """Join the other processes that ``torchrun`` started, if it did."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return ALONE
     if not dist.is_initialized():

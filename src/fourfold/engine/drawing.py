@@ -1,4 +1,4 @@
-"""How samples are drawn: another sampler by name, other steps, guidance, a class by name."""
+"""The options of sampling: another sampler by name, its number of steps, guidance, and a class by name."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def adjusted(
     """The model with another sampler, another number of its steps, or classifier-free guidance.
 
     Args:
-        model: is not changed.
-        sampler: a sampler or its name, or ``AsDraw`` for draws of a model that shows medians.
-        steps: of the sampler.
-        guidance: scale of classifier-free guidance: 1 is none.
+        model: the model, which stays as it is.
+        sampler: a sampler or its name; ``AsDraw`` draws where a model shows medians.
+        steps: the number of steps of the sampler.
+        guidance: the scale of classifier-free guidance; 1 means none.
 
     Raises:
-        ValueError: for an unknown sampler, one without steps, or guidance of a model that has none.
+        ValueError: for an unknown sampler, for steps of a sampler without steps, or for guidance of a model without it.
         TypeError: for a sampler that does not fit the model.
     """
     if sampler is not None:
@@ -55,9 +55,9 @@ def _guided(model: GenerativeModel, scale: float) -> GenerativeModel:
 
 
 def condition(model: GenerativeModel, cond: Condition) -> Condition:
-    """What a model is conditioned on, where classes may be given by their names.
+    """The condition of a model, with classes as numbers; they may be given by name.
 
-    A text that is the name of a class is that class, even if it is also the number of another.
+    A name that is also a number means the class of that name.
 
     Raises:
         ValueError: for a name that no class has.
@@ -81,7 +81,7 @@ def _label(name: str, names: tuple[str, ...]) -> int:
 
 
 def class_names(model: GenerativeModel, cond: str | None, n: int) -> list[str]:
-    """The class of each of ``n`` samples drawn for a class; empty where none was given."""
+    """The class name of each of ``n`` samples; empty if no class was asked for."""
     if cond is None or model.space.classes is None:
         return []
     names: tuple[str, ...] = getattr(model.space, "class_names", ())

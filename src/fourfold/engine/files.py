@@ -42,7 +42,7 @@ def write_lines(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def _keep_name(folder: Path) -> None:
-    """Let a renamed file survive a loss of power too, where the system can promise that."""
+    """Let the new name of a file survive a loss of power, where the system can promise that."""
     with contextlib.suppress(OSError):
         file = os.open(folder, os.O_RDONLY)
         try:
@@ -52,7 +52,7 @@ def _keep_name(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically; bytes of file names that are no text are escaped."""
+    """Write a JSON file atomically; bytes of file names that are not text are escaped."""
     write_bytes(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
@@ -67,7 +67,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def amend_line(path: Path, last: str, line: str) -> None:
-    """Put another line in the place of the last one of a text file.
+    """Replace the last line of a text file.
 
     Raises:
         OSError: naming the file, if the disk is full or may not be written to.
@@ -79,7 +79,7 @@ def amend_line(path: Path, last: str, line: str) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the unfinished files of processes that died while writing; nobody else may be at work in the folder."""
+    """Remove the unfinished files of processes that died while writing; only the holder of the lock may call this."""
     for path in [*folder.glob(".*.tmp"), *folder.glob("resume/.*.tmp")]:
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Name the file in errors of the system that do not: those of writing do not know where they write."""
+    """Add the name of the file to errors of the system that lack it, as those of writing do."""
     try:
         yield
     except OSError as error:

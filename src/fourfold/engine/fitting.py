@@ -90,9 +90,9 @@ def fit(
 ) -> Run:
     """Train a model of a paradigm on data within a budget, or go on with a run.
 
-    ``fit(run_dir=folder, resume=True)`` goes on with a run under the settings that it recorded. Other values may be given
-    for ``budget``, ``precision``, ``compile``, ``device``, ``checkpoint_every`` and ``choose``, and for ``data`` if the same
-    data now lies elsewhere. Everything else may be left out, or must be as it was.
+    ``fit(run_dir=folder, resume=True)`` goes on with a run under the settings that it recorded. Other values may be
+    given for ``budget``, ``precision``, ``compile``, ``device``, ``checkpoint_every`` and ``choose``, and for ``data``
+    if the same data now lies elsewhere. Everything else may be left out, or must be as it was.
 
     Args:
         paradigm: a name that :func:`fourfold.build` takes, or a model, which is trained in place.
@@ -115,8 +115,8 @@ def fit(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto``, the default, takes a GPU if there is one.
         checkpoint_every: seconds between checkpoints; by default 60.
         choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, see
-            :class:`~fourfold.engine.heldout.HeldOut`; it does by default. Otherwise the whole budget is spent and the last
-            weights are kept.
+            :class:`~fourfold.engine.heldout.HeldOut`; it does by default. Otherwise the whole budget is spent and the
+            last weights are kept.
         observe: is called with each step.
         say: is called with each line worth telling.
 

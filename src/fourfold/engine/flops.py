@@ -1,4 +1,4 @@
-"""Floating-point operations of a step, counted where they are dispatched."""
+"""The floating-point operations of a training step, counted as torch dispatches them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["count_flops"]
 
 @final
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up PyTorch's own formulas; unlike ``FlopCounterMode`` it has no module hooks, which gradients of gradients break."""
+    """Adds up PyTorch's formulas without the module hooks of ``FlopCounterMode``, which second derivatives break."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -34,9 +34,9 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def count_flops(loop: Loop) -> float:
-    """Operations of one step: matrix products and convolutions, forward and backward, a multiply-add being two.
+    """The operations of one step: matrix products and convolutions, forward and backward. A multiply-add counts as two.
 
-    Counted on a throw-away copy; the optimizers' own operations are left out.
+    They are counted on a throw-away copy. Those of the optimizers are left out.
     """
     trial = loop.copy(FLOAT32)
     with torch.random.fork_rng(devices=[]), _Counter() as counter:

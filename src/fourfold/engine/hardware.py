@@ -1,6 +1,6 @@
-"""Asks what this machine is: its devices, and which number formats they multiply fast.
+"""The hardware of this machine: its devices, and the number formats that they multiply fast.
 
-Nothing here is timed: a busy machine answers alike.
+Nothing here is timed, so a busy machine gives the same answers.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ __all__ = ["find_device", "machine", "multiplies_bf16"]
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """The device of a name; ``auto`` is the first of CUDA, MPS and the CPU that works here.
+    """The device of a name; ``auto`` is the first of CUDA, MPS and the CPU that can be used here.
 
-    Schedules and likelihoods are computed in float64, so a device without it does not count: MPS has none so far.
+    Schedules and likelihoods are computed in float64, so a device without it cannot be used. MPS has none so far.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ... or ``mps``.
@@ -54,12 +54,12 @@ def _fault(device: torch.device) -> str:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether products of bfloat16 matrices run on hardware made for them.
+    """Whether a device has hardware for products of bfloat16 matrices.
 
-    Elsewhere they are emulated: a batched product then takes 5 to 100 times as long as in float32.
+    Without it they are emulated, and a batched product takes 5 to 100 times as long as in float32.
 
     Args:
-        device: where the product would run.
+        device: the device that would multiply.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)

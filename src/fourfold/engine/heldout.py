@@ -1,4 +1,4 @@
-"""Which weights are kept and when training stops: chosen by the loss of held-out examples, at steps known beforehand."""
+"""The loss on held-out examples decides which weights are kept and when training stops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["HeldOut"]
 
 @final
 class _Examples:
-    """Encoded examples, the same at every measurement; a small split is repeated, so that an example meets more draws."""
+    """Encoded examples, the same at every measurement; a small split is repeated, so each example gets more draws."""
 
     def __init__(self, loop: Loop, split: Split, rows: int) -> None:
         raw = Loader(split, loop.model.space, min(rows, len(split.x)), loop.seed)(0)
@@ -47,20 +47,20 @@ class _Examples:
 class HeldOut:
     """Measures the held-out loss of the averaged weights, keeps the best, and says when training is over.
 
-    The loss is that of the terms that judge (:attr:`fourfold.core.Term.judges`), on the same examples with the same draws
-    every time. Steps alone decide when it is measured and what follows from it, so a resumed run chooses as an unbroken
-    one does. The steps grow by a half each, and, once a measurement costs less than ``SHARE`` of the steps between two,
-    by an eighth at least.
+    The loss is that of the terms that judge (:attr:`fourfold.core.Term.judges`), on the same examples with the same
+    draws every time. It is measured at steps that are known beforehand, so a resumed run chooses as an uninterrupted
+    one does. The first measurements follow each other at 1.5 times the step; later ones at least an eighth of the steps
+    apart, and so far apart that they cost less than ``SHARE`` of the time.
 
     Weights are worse than the best if their loss is higher by more than ``NOISE`` standard errors of the difference,
-    paired by example. The last weights are kept unless they are worse. Training is over after ``PATIENCE`` measurements in
-    a row that were worse, once it has taken twice the steps of the best weights, ``LEAST`` steps, and two passes over the
-    data: what is worse before that is not overfitted, only at its beginning.
+    paired by example. The last weights are kept unless they are worse. Training is over after ``PATIENCE`` worse
+    measurements in a row, but not before it has taken twice the steps of the best weights, ``LEAST`` steps and two
+    passes over the data: a loss that rises earlier than that is no sign of overfitting.
 
     Args:
-        loop: what is trained.
-        data: whose validation split is held out.
-        on: whether anything is chosen; otherwise the loss is only measured.
+        loop: the training.
+        data: the data set whose validation split is held out.
+        on: whether weights are chosen; otherwise the loss is only measured.
     """
 
     SHARE: ClassVar[float] = 0.02
@@ -78,7 +78,9 @@ class HeldOut:
         if self.judges:
             batch = min(loop.training.batch_size, len(data.train.x))
             rows = min(max(batch, 64), 256)
-            steps = 2 * rows / (3 * batch) + 0.5  # two losses, each a third of a step, and what small models wait for
+            steps = (
+                2 * rows / (3 * batch) + 0.5
+            )  # two losses, each a third of a step; 0.5 for the overhead of small models
             self.every = math.ceil(steps / self.SHARE)
             with loop.judging():
                 torch.manual_seed(0)
@@ -86,7 +88,7 @@ class HeldOut:
 
     @property
     def over(self) -> bool:
-        """Whether training longer only makes it worse."""
+        """Whether longer training only makes the model worse."""
         least = max(2 * self.best, 2 * self.loop.progress.per_epoch, self.LEAST)
         return self.on and self.worse >= self.PATIENCE and self.latest >= least
 
@@ -96,10 +98,10 @@ class HeldOut:
         return self.on and self.worse > 0
 
     def __call__(self, last: bool = False) -> dict[str, float]:
-        """What is measured after a step, by the name under which it is logged; nothing where it is not yet time to.
+        """Measure after a step, if a measurement is due; return the losses by the names under which they are logged.
 
         Args:
-            last: whether training ends here, so that the loss is wanted now.
+            last: whether training ends here, so that a measurement is due in any case.
         """
         step = self.loop.progress.steps
         if not self.judges or step == self.latest or (step < self.due and not last):
@@ -122,7 +124,7 @@ class HeldOut:
 
     @torch.no_grad()
     def _compare(self) -> None:
-        """Take the latest weights for the best, or count them as worse if they are."""
+        """Take the latest weights as the best, or count them if they are worse."""
         least = float(self.best_losses.mean())  # NaN at first
         if not math.isfinite(least) or float(self.latest_losses.mean()) < least:
             self.best, self.best_losses, self.worse = self.latest, self.latest_losses, 0
@@ -145,11 +147,11 @@ class HeldOut:
             return max(step + 1, math.ceil(1.5 * step))
         return step + max(self.every, math.ceil(step / 8))
 
-    # --- what follows ---------------------------------------------------------------------------------------------------
+    # --- the weights that are kept ------------------------------------------------------------------------------------
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Inside, the model has the weights that are kept if training ends here."""
+        """Inside, the model has the weights that would be kept if training ended here."""
         before = {name: b.clone() for name, b in self._saved_buffers().items()}
         with self.loop.weights.shown(self.loop.weights.average):
             self.show()
@@ -159,7 +161,7 @@ class HeldOut:
                 self._put(before)
 
     def show(self) -> None:
-        """Let the model have the weights that are kept."""
+        """Give the model the weights that are kept."""
         self.loop.weights.show(self.weights if self.keeps_best else self.loop.weights.average)
         if self.keeps_best:
             self._put(self.buffers)
@@ -169,7 +171,7 @@ class HeldOut:
             b.copy_(buffers[name])
 
     def record(self) -> dict[str, Any]:
-        """What ``card.json`` says of the choice."""
+        """The choice as ``card.json`` records it."""
         steps = self.loop.progress.steps
         measured = {
             "best_step": self.best,
@@ -191,7 +193,7 @@ class HeldOut:
     def note(self) -> str:
         """The choice in one sentence."""
         if not self.judges:
-            return "nothing is chosen: no loss of this objective says on held-out examples how good the weights are"
+            return "nothing is chosen: no loss of this objective measures on held-out examples how good the weights are"
         if not self.on:
             return "the last weights are kept, as asked"
         if self.over:
@@ -204,7 +206,7 @@ class HeldOut:
             return f"the weights of step {self.best} are kept: their held-out loss is lower than at the end, {losses}"
         return "the last weights are kept: no earlier ones had a lower held-out loss beyond its noise"
 
-    # --- state ----------------------------------------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the choice needs to go on."""
@@ -215,7 +217,7 @@ class HeldOut:
         return {f"choice.{name}": value.clone() for name, value in found.items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a :meth:`state`; the choice begins here if there is none, or none that kept weights."""
+        """Continue from a :meth:`state`; without one, or without weights in it, the choice begins here."""
         found = {k.removeprefix("choice."): v for k, v in state.items() if k.startswith("choice.")}
         if not found or (self.on and not found["weights"].numel()):
             return

@@ -15,7 +15,7 @@ from fourfold.data import Split
 __all__ = ["Batches", "Loader", "Stream", "raw_examples"]
 
 Batches = Callable[[int], Batch]
-"""Maps the index of a step to a raw batch; whatever it does, it is all that training knows of the data."""
+"""Maps the index of a step to a raw batch; training knows nothing else of the data."""
 
 
 @final
@@ -27,10 +27,10 @@ class Loader:
 
     Args:
         split: raw examples and labels.
-        space: what one example is.
+        space: the space of the examples.
         batch_size: examples in one step, over all processes.
-        seed: of the order.
-        rank, world: which equal part of every batch this process takes, of how many.
+        seed: seed of the order.
+        rank, world: this process takes part ``rank`` of the ``world`` equal parts of every batch.
 
     Raises:
         ValueError: if the batch cannot be divided among the processes, or a text is shorter than a window.
@@ -74,16 +74,16 @@ class Loader:
 
 @final
 class Stream:
-    """Batches one after the other from what can be iterated again and again, such as a torch ``DataLoader`` or a list.
+    """Batches in the order of an iterable that can be iterated again, such as a torch ``DataLoader`` or a list.
 
-    The position is not a function of the step, so a run on it cannot be resumed to the bit.
+    The position is not a function of the step, so a run on a stream cannot be resumed to the bit.
 
     Args:
-        batches: raw examples, or pairs of examples and labels, as tensors or arrays; begun again at its end.
-        space: what one example is. Labels are left out where it has no classes.
+        batches: raw examples, or pairs of examples and labels, as tensors or arrays; at its end it begins again.
+        space: the space of the examples. If it has no classes, labels are left out.
 
     Raises:
-        TypeError: for what cannot be iterated, or only once, or holds something else than examples.
+        TypeError: if ``batches`` cannot be iterated, or only once, or yields something other than examples.
     """
 
     FIRST = 10_000
@@ -93,7 +93,8 @@ class Stream:
         if not isinstance(batches, Iterable) or isinstance(batches, (str, bytes, Iterator)):
             raise TypeError(
                 f"{type(batches).__name__} cannot be trained on: give a data set, a tensor or array of raw examples, "
-                "something that yields batches and can be iterated again (a DataLoader, a list), or a function from the "
+                "something that yields batches and can be iterated again (a DataLoader, a list), or a function from "
+                "the "
                 "step to a Batch"
             )
         self.batches, self.space = batches, space
@@ -101,7 +102,7 @@ class Stream:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in one pass, 1 if that is not known."""
+        """Steps in one pass; 1 if their number is unknown."""
         return len(self.batches) if isinstance(self.batches, Sized) else 1
 
     def first(self) -> Tensor:
@@ -116,7 +117,7 @@ class Stream:
         return torch.cat(parts)
 
     def __call__(self, step: int) -> Batch:
-        """The next raw batch, whatever the step."""
+        """The next raw batch, whatever the number of the step."""
         batch = next(self._rest, None)
         if batch is None:
             self._rest = iter(self.batches)

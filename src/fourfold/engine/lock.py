@@ -1,4 +1,4 @@
-"""A lock on a folder: one process at a time trains a run."""
+"""A lock on a folder, so that only one process at a time trains a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ except ImportError:  # Windows has no flock: there a folder is not locked
 __all__ = ["LOCK", "RunInUse", "locked"]
 
 LOCK = ".lock"
-"""The file that is locked; it holds the number of the process and lies in the folder only while that works there."""
+"""The name of the locked file: it holds the number of the process, and exists only while that process works."""
 
 _UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -27,17 +27,17 @@ class RunInUse(ValueError):  # noqa: N818 (what it is)
 
 @contextlib.contextmanager
 def locked(folder: Path, doing: str = "being trained") -> Iterator[int]:
-    """Hold a folder alone while the context is open.
+    """Inside, this process alone holds a folder.
 
-    The lock is the kernel's (``flock``), so it ends with the process, however that dies. On a file system without locks
-    the folder is not locked.
+    The kernel holds the lock (``flock``), so it ends with the process, however the process dies. On a file system
+    without locks the folder is not locked.
 
     Args:
-        folder: is made if it is not there; one that was made is removed again if nothing came into it.
-        doing: what a second process is told about the first.
+        folder: is made if it does not exist, and removed again if it is still empty at the end.
+        doing: the activity that a second process is told of.
 
     Yields:
-        The descriptor of the locked file: a child process that inherits it holds the folder too.
+        The descriptor of the locked file. A child process that inherits it holds the folder, too.
 
     Raises:
         RunInUse: if another process holds the folder, naming that process.
@@ -56,9 +56,9 @@ def locked(folder: Path, doing: str = "being trained") -> Iterator[int]:
 
 
 def _hold(path: Path, what: str) -> int:
-    """The descriptor of the locked file.
+    """Lock the file and return its descriptor.
 
-    A process may lock the file of another that removes it at that moment; then it tries the new one.
+    If another process removes the file at the moment it is locked, the new file is tried.
     """
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -75,7 +75,7 @@ def _hold(path: Path, what: str) -> int:
 
 
 def _flock(file: int, what: str) -> None:
-    """Lock an open file at once or not at all."""
+    """Lock an open file, or raise at once if another process holds it."""
     if fcntl is None:
         return
     try:
@@ -90,7 +90,7 @@ def _flock(file: int, what: str) -> None:
 
 
 def _is_at(file: int, path: Path) -> bool:
-    """Whether an open file is still the one of that name."""
+    """Whether an open file is still the one at a path."""
     try:
         return os.path.samestat(os.fstat(file), path.stat())
     except FileNotFoundError:

@@ -31,17 +31,17 @@ class Diverged(ArithmeticError):  # noqa: N818 (what happened)
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did.
+    """The record of one step.
 
     Attributes:
-        index: steps done, this one included.
+        index: number of steps done, this one included.
         used: fraction of the budget that is used, this step included.
         losses: mean loss of each term.
         norms: norm of each term's gradient before clipping.
-        watched: each term's watched scalars, ``term/name``; empty where :func:`train` was not told to read them.
+        watched: each term's watched scalars, ``term/name``; empty at steps at which :func:`train` does not read them.
         rate: the factor of the learning rates.
-        seconds: how long the step took.
-        stage: of a model that is trained in stages, the name of the one that this step is of; empty for the last.
+        seconds: duration of the step.
+        stage: name of the stage, if the model is trained in stages; empty for the last one, the model itself.
     """
 
     index: int
@@ -56,18 +56,18 @@ class Step:
 
 @final
 class Loop:
-    """A model in training: terms, weights, optimizers and where they are.
+    """A model in training: its terms, weights, optimizers and progress.
 
     Args:
         model: is trained in place; its networks may hold low-precision weights until :meth:`finish`.
         batches: raw batches by step.
         training: rates, averaging, clipping.
-        seed: of every random draw; that of step ``i`` is seeded by ``(seed, i, rank)``.
-        precision: how steps compute.
+        seed: seed of every random draw; those of step ``i`` are seeded by ``(seed, i, rank)``.
+        precision: the dtypes of a step.
         processes: this process among others that train the same model.
         per_epoch: steps in one pass over the data.
         encoded: whether batches are encoded already, or, for a :class:`~fourfold.core.CachedCodec`, analysed.
-        smooths: whether batches get noise, as the training settings say.
+        smooths: whether noise is added to batches, as the settings of training say.
     """
 
     def __init__(
@@ -102,13 +102,13 @@ class Loop:
         self._calls = {name: _compiled(term) if precision.compiled else term for name, term in self.terms.items()}
 
     def copy(self, precision: Precision) -> Loop:
-        """A throw-away loop from the same weights, step and seed, alone in its process."""
+        """A throw-away loop with the same weights, step and seed, alone in its process."""
         with self.weights.shown(self.weights.flat):
             twin = copy.deepcopy(self.model)
         return self._like(twin, precision, ALONE)
 
     def again(self, precision: Precision) -> Loop:
-        """A loop of the same model in another precision, with fresh optimizers; it takes this one's place."""
+        """A loop of the same model in another precision, with fresh optimizers, to be used instead of this one."""
         self.weights.show(self.weights.flat)
         return self._like(self.model, precision, self.processes)
 
@@ -127,12 +127,15 @@ class Loop:
         return loop
 
     def step(self, rate: float, watch: bool = False, noise: float = 0.0) -> Step:
-        """One step: every term in order, each on the same batch, with all learning rates times ``rate``.
+        """Take one step: update every term in order, all on the same batch.
 
-        ``noise`` is the standard deviation of what is added to the batch.
+        Args:
+            rate: factor of all learning rates.
+            watch: whether the watched scalars of the terms are read.
+            noise: standard deviation of the noise that is added to the batch.
 
         Raises:
-            Diverged: at a loss or gradient that is not finite, before it touches a weight.
+            Diverged: if a loss or gradient is not finite, before any weight has changed.
         """
         start = time.monotonic()
         losses: dict[str, float] = {}
@@ -153,7 +156,7 @@ class Loop:
         return Step(steps, 0.0, losses, norms, watched, rate, seconds)
 
     def gradient_pass(self) -> None:
-        """Forward and backward of every term, without an update."""
+        """The forward and backward pass of every term, without an update."""
         batch = self._batch()
         for name in self.terms:
             self._backward(name, batch)
@@ -171,7 +174,7 @@ class Loop:
         return batch._replace(x=channels_last(batch.x))
 
     def _backward(self, name: str, batch: Batch) -> float:
-        """Gradients of one term, everything it does not train being frozen."""
+        """The gradients of one term, with everything frozen that it does not train."""
         for p in self._frozen[name]:
             p.requires_grad_(False)
         try:
@@ -184,7 +187,7 @@ class Loop:
         return float(loss.detach())
 
     def _update(self, name: str, loss: float, rate: float) -> float:
-        """Gather, sum over processes, clip, update; return the gradient's norm."""
+        """Gather gradients, average them over processes, clip, update; return the norm before clipping."""
         optimizer = self.optimizers[name]
         self.weights.gather(optimizer.slots)
         for run in optimizer.runs:
@@ -192,7 +195,8 @@ class Loop:
         norm = optimizer.clip()
         if not (abs(loss) < float("inf") and norm < float("inf")):
             raise Diverged(
-                f"step {self.progress.steps + 1}: the loss of term {name!r} is {loss:g} and its gradient's norm {norm:g}; "
+                f"step {self.progress.steps + 1}: the loss of term {name!r} is {loss:g} and "
+                f"its gradient's norm {norm:g}; "
                 "lower the learning rate, clip harder, or train with --precision float32"
             )
         optimizer.step(rate)
@@ -200,33 +204,33 @@ class Loop:
         return norm
 
     def watched(self) -> dict[str, float]:
-        """The scalars that terms watch, as of the latest step."""
+        """The watched scalars of all terms, from the latest step."""
         return {f"{name}/{key}": float(v) for name, term in self.terms.items() for key, v in term.watched.items()}
 
     def gradients(self) -> list[Tensor]:
-        """The latest gradient of each term, flat, clipped."""
+        """The latest gradient of each term, flat and clipped."""
         runs = [o.runs for o in self.optimizers.values()]
         return [torch.cat([self.weights.gradient[run] for run in part]) for part in runs if part]
 
     def finish(self) -> None:
-        """Leave the model with its averaged weights in float32, in evaluation mode."""
+        """Give the model its averaged weights in float32 and evaluation mode."""
         self.weights.show(self.weights.average)
         self.model.eval()
 
     def resume(self) -> None:
-        """Give the model its training weights and mode again."""
+        """Give the model its weights of training and training mode."""
         self.weights.lower()
         self.training_mode()
 
     def training_mode(self) -> None:
-        """Put the model into training mode, but neither its codec nor what earlier stages have trained."""
+        """Put the model into training mode, except for its codec and the models of earlier stages."""
         self.model.train()
         self.model.codec.eval()
         for stage in self.model.stages():
             stage.model.eval()
 
     def warm_up(self) -> None:
-        """Compile what is to be compiled, so that no budget pays for it; nothing that is trained changes."""
+        """Compile the terms before the budget starts; no weight changes."""
         with self._unchanged():
             self.gradient_pass()
         for slot in self.weights.slots:
@@ -234,9 +238,9 @@ class Loop:
 
     @contextmanager
     def judging(self) -> Iterator[None]:
-        """Inside, the model has its averaged weights, in evaluation mode, without gradients; after, training goes on.
+        """Inside, the model has its averaged weights and evaluation mode, without gradients; then training goes on.
 
-        Whatever terms count or keep inside is forgotten, so looking at a model never changes how it is trained.
+        Whatever terms count or keep inside is forgotten, so looking at a model never changes its training.
         """
         with self._unchanged(), self.weights.shown(self.weights.average), torch.no_grad(), self._in_low_precision():
             for part in (self.model, *self.terms.values()):
@@ -249,13 +253,13 @@ class Loop:
                 self.training_mode()
 
     def _in_low_precision(self) -> AbstractContextManager[object]:
-        """Casts operations one by one where steps compute in less than float32, since the averages are float32."""
+        """Autocast, if steps compute in less than float32: the averages are float32."""
         low = self.precision != FLOAT32 and (self.precision.autocast or self.precision.weights != torch.float32)
         return torch.autocast(self.device.type, torch.bfloat16) if low else nullcontext()
 
     @contextmanager
     def _unchanged(self) -> Iterator[None]:
-        """Inside, terms may draw, count and keep; after, buffers, watched scalars and random streams are as before."""
+        """Inside, terms may draw and count; afterwards buffers, watched scalars and random streams are as before."""
         buffers = [(b, b.clone()) for b in self.model.buffers()]
         watched = {name: term.watched for name, term in self.terms.items()}
         try:
@@ -267,12 +271,12 @@ class Loop:
             for name, term in self.terms.items():
                 term.watched = watched[name]
 
-    # --- state ---------------------------------------------------------------------------------------------------------
+    # --- state --------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor of the model, and whatever else training needs to go on: average, optimizers.
+        """Every tensor that training needs to continue: weights, average, buffers, optimizers.
 
-        ``fixed`` are the parameters that no term trains: a codec's own, or those of earlier stages.
+        ``fixed`` are the parameters that no term trains, such as those of a codec or of earlier stages.
         """
         found = {"weights.flat": self.weights.flat, "weights.average": self.weights.average}
         found |= {f"fixed.{name}": value for name, value in self.weights.fixed(self.model).items()}
@@ -283,7 +287,7 @@ class Loop:
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor], progress: Progress) -> None:
-        """Go on from a :meth:`state`; what of it is ``fixed`` the model must have had when the loop was made.
+        """Continue from a :meth:`state`. The model must have had its ``fixed`` part when the loop was made.
 
         Raises:
             ValueError: if the state belongs to another model.
@@ -302,7 +306,7 @@ class Loop:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """Real images ``(B, C, H, W)`` in channels-last memory; anything else as it is."""
+    """Real images ``(B, C, H, W)`` in channels-last memory; other tensors are returned as they are."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x
 
 
@@ -311,7 +315,7 @@ def _compiled(term: Term) -> Callable[[Batch], Tensor]:
 
 
 def _mix(*parts: int) -> int:
-    """One seed of several numbers."""
+    """One seed from several numbers."""
     mixed = 0
     for part in parts:
         mixed = (mixed * 0x9E3779B97F4A7C15 + part + 0xD1B54A32D192ED03) % 2**63
@@ -331,23 +335,23 @@ def train(
 ) -> Iterator[Step]:
     """Train a model, yielding after each step; you own the loop.
 
-    When the generator ends or is closed, the model has its averaged weights in float32 and is in evaluation mode. Nothing
-    is held out here: :func:`fourfold.fit` chooses which weights to keep.
+    When the generator ends or is closed, the model has its averaged weights in float32 and is in evaluation mode.
+    Nothing is held out here: :func:`fourfold.fit` chooses which weights to keep.
 
-    One setting of the whole process changes: on a CPU with glibc, large blocks of memory are kept for reuse from the first
-    training on (``mallopt``), instead of going back to the system after each operation.
+    One setting of the whole process changes: on a CPU with glibc, large blocks of memory are kept for reuse from the
+    first training on (``mallopt``), instead of going back to the system after each operation.
 
     Args:
-        model: trained in place.
-        data: a data set or split; a tensor or array of raw examples; batches of them, with or without labels, that can
-            be iterated again, such as a torch ``DataLoader``; or a function from the step to a raw ``Batch``, for which
-            the codec must have its statistics already.
-        budget: when to stop; the learning rate follows the fraction of it that is used.
-        training: how; by default as the model's preset says.
-        seed: of the order of the data and of every draw.
+        model: is trained in place.
+        data: a data set or split; a tensor or array of raw examples; an iterable of batches, with or without labels,
+            that can be iterated again, such as a torch ``DataLoader``; or a function from the step to a raw ``Batch``.
+            With a function, the codec must have its statistics already.
+        budget: when training ends; the learning rate follows the used fraction of it.
+        training: settings of training; by default those of the model's preset.
+        seed: seed of the order of the data and of every draw.
         precision: ``float32``, ``bf16`` or ``autocast``.
-        loop: a loop to go on with, instead of a new one.
-        watch_every: how often what the terms watch is read.
+        loop: a loop to continue with, instead of a new one.
+        watch_every: steps between two readings of the terms' watched scalars.
 
     Yields:
         A :class:`Step` after each step.
@@ -372,7 +376,7 @@ def train(
 
 
 def _agree(loop: Loop, budget: Budget) -> None:
-    """Let every process stop at the same step: time is that of the first."""
+    """Let every process stop at the same step, by the clock of the first."""
     if loop.processes.world > 1 and isinstance(budget, Seconds):
         times = torch.tensor([loop.progress.seconds, loop.progress.last], dtype=torch.float64)
         loop.processes.broadcast(times)
@@ -388,10 +392,10 @@ def begin(
     processes: Processes = ALONE,
     fresh: bool = True,
 ) -> Loop:
-    """The loop of a model; where it is ``fresh``, the codec first takes its statistics from the training data.
+    """Make the loop of a model. If training is ``fresh``, the codec first takes its statistics from the training data.
 
-    What a learned codec does to the data beforehand counts as training: its seconds are those of the first step. On a CPU
-    the process keeps large blocks of memory from here on (see :func:`~fourfold.engine.memory.keep_memory`).
+    The time in which a learned codec encodes the data counts as training. On a CPU the process keeps large blocks of
+    memory from here on (see :func:`~fourfold.engine.memory.keep_memory`).
     """
     if model.device.type == "cpu":
         keep_memory()
@@ -426,23 +430,23 @@ def begin(
 
 
 def _fit_codec(model: GenerativeModel, x: Tensor, seed: int) -> None:
-    """Let the codec take its statistics; what it draws is fixed by the seed."""
+    """Let the codec take its statistics; the seed fixes what it draws."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model.codec.fit(x)
 
 
 FEW = 1000
-"""Examples up to which a table is small: it is smoothed by noise while it is learned."""
+"""The most examples of a small table, to which noise is added in training."""
 
 
 MOST_CODES = 2**31
-"""Bytes of codes that are kept instead of being encoded batch by batch."""
+"""The most bytes of codes that are kept in memory instead of being encoded batch by batch."""
 
 
 @torch.no_grad()
 def _codes(model: GenerativeModel, x: Tensor) -> Tensor | None:
-    """All codes at once, where a learned codec encodes without noise and they fit; or what it keeps; else ``None``."""
+    """All codes of a learned codec, or what it keeps of each example, if that is not random and fits; else ``None``."""
     codec = model.codec
     if not any(True for _ in codec.parameters()) or model.space.window is not None:
         return None

@@ -1,6 +1,6 @@
 """Muon on slices of one flat tensor, equal shapes together.
 
-``torch.optim.Muon`` takes matrices only and iterates over them one by one; here kernels are matrices ``(out, in · h · w)``
+``torch.optim.Muon`` accepts matrices only and treats them one by one. Here kernels are matrices ``(out, in · h · w)``,
 and all matrices of one shape go through one batched iteration, which takes less than half the time on a CPU.
 """
 
@@ -28,7 +28,7 @@ def orthogonalised(g: Tensor, dtype: torch.dtype = torch.bfloat16, steps: int = 
 
     Args:
         g: the stack, ``(n, rows, columns)``.
-        dtype: in which the products are computed; the result has it. The iteration is stable in bfloat16.
+        dtype: dtype of the products and of the result. The iteration is stable in bfloat16.
         steps: iterations.
     """
     a, b, c = _COEFFICIENTS
@@ -43,17 +43,18 @@ def orthogonalised(g: Tensor, dtype: torch.dtype = torch.bfloat16, steps: int = 
 
 @final
 class Muon:
-    """Momentum, orthogonalised: ``B <- mu B + (1 - mu) g;  W <- (1 - rate lambda) W - rate sqrt(max(1, rows / columns)) O``.
+    """Orthogonalised momentum: ``W <- (1 - rate lambda) W - rate sqrt(max(1, rows / columns)) O``.
 
-    ``O`` is the orthogonalised Nesterov momentum ``(1 - mu) g + mu B``. Reference as in :func:`orthogonalised`.
+    ``B <- mu B + (1 - mu) g`` is the momentum, and ``O`` is the orthogonalised Nesterov momentum ``(1 - mu) g + mu B``.
+    Reference as in :func:`orthogonalised`.
 
     Args:
         flat, gradient: the tensors whose slices are matrices and their gradients.
-        matrices: ``(start, stop, rows)`` of each.
-        weight_decay: decoupled.
+        matrices: ``(start, stop, rows)`` of each matrix.
+        weight_decay: decoupled weight decay, ``lambda``.
         momentum: mu.
-        dtype: in which momenta are orthogonalised; by default bfloat16 where the processor multiplies it in hardware,
-            else float32.
+        dtype: dtype of the orthogonalisation; by default bfloat16 where the processor multiplies it in hardware, else
+            float32.
     """
 
     def __init__(

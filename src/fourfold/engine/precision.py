@@ -1,4 +1,4 @@
-"""Precisions: in which dtype a step computes, measured at the start and chosen by speed and stability."""
+"""The dtype in which a step computes: measured at the start, and chosen by speed and stability."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Precision:
 
     Attributes:
         name: ``float32``, ``bf16`` or ``autocast``.
-        weights: the dtype in which networks hold their weights (masters, losses and optimizers are float32).
+        weights: dtype in which networks hold their weights; masters, losses and optimizers are float32.
         autocast: whether matrix products and convolutions are cast to bfloat16 one by one.
         compiled: whether terms go through ``torch.compile``.
     """
@@ -40,7 +40,7 @@ class Precision:
     compiled: bool = False
 
     def context(self, device: torch.device) -> AbstractContextManager[object]:
-        """The context a forward pass runs in."""
+        """The context that a forward pass runs in."""
         return torch.autocast(device.type, torch.bfloat16) if self.autocast else nullcontext()
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ def parse_precision(name: str, compiled: bool = False) -> Precision:
     """The precision of a name.
 
     Raises:
-        ValueError: for an unknown one, or if compiling is asked for and there is no C++ compiler.
+        ValueError: for an unknown name, or if steps shall be compiled and there is no C++ compiler.
     """
     if name not in PRECISIONS:
         raise ValueError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
@@ -76,7 +76,7 @@ def has_compiler() -> bool:
 
 @dataclass(frozen=True)
 class Timing:
-    """One precision, measured: typical seconds of a step, cosine of its first gradients with float32's, and what failed."""
+    """The measurement of a precision: typical seconds per step, cosine of its gradients with float32's, its failure."""
 
     precision: Precision
     seconds: float
@@ -96,7 +96,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Choice:
-    """The precision chosen, the figures it was chosen by, and the seconds that took, which no budget counts."""
+    """The chosen precision, the measurements behind it, and the seconds that they took, which no budget counts."""
 
     precision: Precision
     measured: Sequence[Timing] = ()
@@ -110,7 +110,7 @@ class Choice:
         return f"precision {self.precision}{figures}" + (f"; {self.note}" if self.note else "")
 
     def record(self) -> dict[str, Any]:
-        """What ``card.json`` says of it."""
+        """The choice as ``card.json`` records it."""
         name, compiled = self.precision.name, self.precision.compiled
         measured = [str(m) for m in self.measured]
         return {"name": name, "compiled": compiled, "measured": measured, "seconds": round(self.seconds, 3)}
@@ -119,12 +119,12 @@ class Choice:
 def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
     """Measure every precision for a moment on throw-away copies, and take the fastest stable one.
 
-    Where one float32 step takes longer than the share of one precision, no other is tried.
+    If one float32 step takes longer than the time for one precision, no other is tried.
 
     Args:
-        loop: what would be trained, in any precision; it is left as it is.
-        seconds: how long all steps together may take, besides one of each precision.
-        compiled: whether compiled steps are measured too.
+        loop: the training, in any precision; it stays as it is.
+        seconds: the time of all steps together, beyond one step in each precision.
+        compiled: whether compiled steps are measured, too.
     """
     emulated = not multiplies_bf16(loop.device)
     candidates = [FLOAT32] if emulated else [parse_precision(name) for name in PRECISIONS]
@@ -136,7 +136,7 @@ def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
     start, share = time.monotonic(), seconds / len(candidates)
     reference, first = _measure(loop, candidates[0], share, [])
     if reference.seconds > share:
-        note = "no other was tried: that may take no longer than one step of this one does"
+        note = "no other was tried, because one step already took the time for that"
         return Choice(FLOAT32, [reference], note, time.monotonic() - start)
     measured = [reference] + [_measure(loop, candidate, share, first)[0] for candidate in candidates[1:]]
     stable = [m for m in measured if m.stable] or [reference]
@@ -147,7 +147,7 @@ def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
 def _measure(
     loop: Loop, precision: Precision, seconds: float, reference: Sequence[Tensor]
 ) -> tuple[Timing, list[Tensor]]:
-    """Run steps on a copy for some seconds, at least one; the first is compared, and timed only if it is alone."""
+    """Run steps on a copy for some seconds, at least one; the first gives the gradients and is timed only if alone."""
     times: list[float] = []
     gradients: list[Tensor] = []
     try:
@@ -155,7 +155,11 @@ def _measure(
         while not times or (len(times) < 20 and sum(times) < seconds):
             times.append(trial.step(0.5).seconds)
             gradients = gradients or trial.gradients()
-    except (ArithmeticError, RuntimeError, TypeError) as failure:  # such as an operation that does not know the dtype
+    except (
+        ArithmeticError,
+        RuntimeError,
+        TypeError,
+    ) as failure:  # such as an operation that does not support the dtype
         return Timing(precision, math.inf, 0.0, str(failure).splitlines()[0][:80]), gradients
     cosines = [_cosine(g, r) for g, r in zip(gradients, reference, strict=False)]
     return Timing(precision, _typical(times[1:] or times), min(cosines, default=1.0)), gradients
@@ -166,15 +170,15 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 
 def _typical(times: Sequence[float]) -> float:
-    """The median of the faster half: what else the machine does only ever makes a step slower."""
+    """The median of the faster half, since other work on the machine can only make a step slower."""
     return statistics.median(sorted(times)[: (len(times) + 1) // 2])
 
 
 @contextmanager
 def inference(model: nn.Module, name: str = "bf16") -> Iterator[None]:
-    """Inside, the networks of a model hold their weights as a precision says; after, they are what they were.
+    """Inside, the networks of a model hold their weights in the dtype of a precision; afterwards, as before.
 
-    For sampling: solvers, likelihoods and everything outside networks stay in float32.
+    This is meant for sampling: solvers, likelihoods and everything outside networks stay in float32.
     """
     precision = parse_precision(name)
     before = [(p, p.data) for p in network_parameters(model)]

@@ -19,7 +19,7 @@ class Bar:
 
     Args:
         console: where to; standard error by default, so that output can be piped.
-        label: what is trained.
+        label: the name of what is trained.
     """
 
     def __init__(self, label: str, console: Console | None = None) -> None:

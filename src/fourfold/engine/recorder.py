@@ -1,4 +1,4 @@
-"""What a training leaves in its run folder: log, checkpoints and card."""
+"""Writes the run folder of a training: log, checkpoints and card."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fourfold.engine.loop import Loop, Step
 __all__ = ["Recorder"]
 
 LONGEST = 1 << 20
-"""Bytes of a line of the log; what is longer is damaged."""
+"""The most bytes in a line of the log; a longer line is damaged."""
 
 
 @final
@@ -40,12 +40,12 @@ class Recorder:
     _line: dict[str, Any] = field(default_factory=dict)
 
     def start(self, loop: Loop, resumed: bool) -> int:
-        """Write what describes the run, and of one that begins its first checkpoint.
+        """Write the description of the run and, if the run begins, its first checkpoint.
 
-        Of a log, what is damaged or of later steps than the run goes on from is dropped.
+        Lines of the log are dropped if they are damaged, or belong to later steps than the run continues from.
 
         Returns:
-            the number of damaged lines.
+            The number of damaged lines.
         """
         self.card |= _spent(self.card, loop)
         if self.folder is None:
@@ -58,7 +58,7 @@ class Recorder:
         return damaged
 
     def _clear_log(self, step: int) -> int:
-        """Keep the lines of the log up to a step, one in memory at a time; return how many were damaged."""
+        """Keep the lines of the log up to a step, with one line in memory at a time; return how many were damaged."""
         assert self.folder is not None
         log, damaged = self.folder / "log.jsonl", 0
 
@@ -74,7 +74,7 @@ class Recorder:
         return damaged
 
     def record(self, loop: Loop, step: Step) -> None:
-        """Observe a step; log and save where it is time to."""
+        """Observe a step; log and save if that is due."""
         if self.observe is not None:
             self.observe(step)
         for name, value in step.losses.items() if self.folder else ():
@@ -87,7 +87,7 @@ class Recorder:
             self.save(loop)
 
     def _log(self, loop: Loop, step: Step, held_out: Mapping[str, float]) -> None:
-        """One line: mean losses since the last one, and the latest of everything else."""
+        """Write a line: the mean losses since the last line, and the latest values of everything else."""
         if self.folder is None:
             return
         means = {name: sum(values) / len(values) for name, values in self._sums.items()}
@@ -105,7 +105,7 @@ class Recorder:
         self._line = line
 
     def finish(self, loop: Loop) -> None:
-        """The training is over: measure the last weights, log what is kept, save, and leave the model with that."""
+        """End the training: measure the last weights, log the choice, save, and give the model the kept weights."""
         held_out = self.choice(last=True)
         if self._last is not None:
             chosen = self.choice.record()
@@ -116,7 +116,7 @@ class Recorder:
         self.choice.show()
 
     def save(self, loop: Loop, done: bool = False) -> None:
-        """Write state, the weights to keep and card, in this order, and log the latest step if that is not done."""
+        """Log the latest step if that is due, then write the state, the weights to keep and the card, in this order."""
         if self._last is not None and self._sums:
             self._log(loop, self._last, {})
         self.card |= _spent(self.card, loop) | {"choice": _finite(self.choice.record()), "done": done}
@@ -129,7 +129,7 @@ class Recorder:
 
 
 def _spent(card: Mapping[str, Any], loop: Loop) -> dict[str, Any]:
-    """Steps and seconds of all stages together, and, where there are several, of the last in its own record."""
+    """The steps and seconds of all stages together; if there are several, the record of the last stage has its own."""
     steps, seconds = loop.progress.steps, loop.progress.seconds
     stages = [dict(stage) for stage in card.get("stages", [])]
     if not stages:
@@ -140,12 +140,12 @@ def _spent(card: Mapping[str, Any], loop: Loop) -> dict[str, Any]:
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, with ``None`` in place of numbers that JSON does not know."""
+    """The same values, with ``None`` instead of numbers that JSON cannot express."""
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in values.items()}
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file; of one that is too long the beginning."""
+    """The lines of a file; a line that is too long is cut."""
     with path.open("rb") as file:
         while line := file.readline(LONGEST):
             yield line

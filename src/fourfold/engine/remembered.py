@@ -21,7 +21,8 @@ def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
     """Load the data that a run was trained on, from where it was.
 
     Raises:
-        DataError: if it is not there any more, saying where it was looked for and how to give it; or if it cannot be read.
+        DataError: if it is not there any more, saying where it was looked for and how to give it; or if it cannot be
+            read.
     """
     record = card["data"]
     place = record.get("path", record["name"])

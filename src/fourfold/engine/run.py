@@ -34,9 +34,9 @@ class Run:
 
     Attributes:
         model: in evaluation mode, with averaged weights.
-        folder: where it is kept, or ``None``.
-        card: data, split, seed, budget, hardware, versions, precision, seconds, steps.
-        data: what it was trained on, where it is at hand.
+        folder: the run folder, or ``None``.
+        card: the record: data, split, seed, budget, hardware, versions, precision, seconds, steps.
+        data: the data set it was trained on, if it is at hand.
     """
 
     model: GenerativeModel
@@ -46,12 +46,12 @@ class Run:
 
     @classmethod
     def load(cls, folder: Path | str, device: str = "auto", trust: Sequence[type] = ()) -> Run:
-        """Load a run folder; neither the data nor the code that trained it is needed.
+        """Load a run folder. Neither the data nor the code that trained the model is needed.
 
         Args:
             folder: may come from anywhere: nothing in it is executed, and it cannot ask for more memory than it has.
-            device: where the model is put: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
-            trust: classes of one's own that the model is made of, of a script or of a package that is not registered.
+            device: device of the model: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
+            trust: classes of your own that the model consists of, such as those of a script.
 
         Raises:
             BrokenRun: naming the file that is missing or damaged.
@@ -80,19 +80,19 @@ class Run:
     ) -> Tensor:
         """Draw raw examples ``(n, *shape)``, on the CPU.
 
-        Under ``torchrun`` every process draws its part of the indices and has all samples in the end.
+        Under ``torchrun`` every process draws its part of the indices and returns all samples.
 
         Args:
-            n: how many.
-            cond: a class by number or name, a caption, or one for each sample.
-            seed: with the index of a sample, it fixes that sample.
-            batch_size: rows per network call; changes nothing but speed and memory.
+            n: number of samples.
+            cond: a class by number or name, a caption, or one of these for each sample.
+            seed: seed of the samples; together with its index it fixes a sample.
+            batch_size: samples per network call; it changes only speed and memory.
             sampler: another sampler, or its name.
             steps: another number of steps of the sampler.
             guidance: scale of classifier-free guidance.
 
         Raises:
-            ValueError: for n < 1, a class or caption that the model does not know, or settings it does not have.
+            ValueError: for n < 1, an unknown class or caption, or an option that the model does not have.
             TypeError: for a sampler that does not fit the model.
         """
         model, cond = adjusted(self.model, sampler, steps, guidance), condition(self.model, cond)
@@ -116,10 +116,10 @@ class Run:
 
         Args:
             x: ``(B, *shape)`` raw examples; arrays and numbers of another precision are converted.
-            cond: a class by number or name, a caption, or one for each example.
-            seed: fixes probes, importance samples and dequantisation.
-            batch_size: rows per network call.
-            draws: how often a codec that draws is drawn from.
+            cond: a class by number or name, a caption, or one of these for each example.
+            seed: seed of probes, importance samples and dequantisation.
+            batch_size: examples per network call.
+            draws: how often a random encoding is drawn; the results are averaged.
 
         Raises:
             ValueError: if ``x`` does not belong to the space, naming the row and column.
@@ -136,17 +136,17 @@ class Run:
         limit: int | None = None,
         skip_bad: bool = False,
     ) -> tuple[Split, tuple[str, ...]]:
-        """Raw examples as the model knows them, and notes on what reading changed.
+        """Raw examples in the space of the model, and notes on what reading changed.
 
-        Columns of a table are found by name, classes keep the numbers of the model, a text is cut into windows.
+        Columns of a table are found by name, classes keep the numbers of the model, and a text is cut into windows.
 
         Args:
-            data: a built-in set, a file, a folder, an array or a table; by default what the run was trained on.
-            split: ``train``, ``validation`` or ``test``. By default the test split of the run's own data and of built-in
-                sets, and all examples of anything else.
-            labels: the label column or array, if it is not that of the training data.
-            limit: at most so many examples.
-            skip_bad: leave out images that cannot be read.
+            data: a built-in set, a file, a folder, an array or a table; by default the data the run was trained on.
+            split: ``train``, ``validation`` or ``test``. By default the test split of the run's own data and of
+                built-in sets, and all examples of anything else.
+            labels: the label column or array, if its name differs from that in the training data.
+            limit: the most examples to read.
+            skip_bad: whether images that cannot be read are left out.
 
         Raises:
             DataError: naming the file, row, column or argument, and the way out.
@@ -174,15 +174,15 @@ class Run:
         """Every metric that applies, against the test split.
 
         Args:
-            data: by default what the run was trained on, loaded again by its name and seed; or other data, read as
+            data: by default the data the run was trained on, loaded again by its name and seed; or other data, read as
                 :meth:`examples` does.
-            n: samples and references.
-            seed: fixes the samples.
+            n: number of samples and of references.
+            seed: seed of the samples.
             features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
 
         Raises:
             DataError: if the data cannot be loaded.
-            ValueError: if it is not what the run was trained on.
+            ValueError: if the data of the run has changed since.
         """
         from fourfold.evaluation import evaluate
 
@@ -196,15 +196,15 @@ class Run:
         return write_examples(path, self.sample(n, cond, seed), self.model.space)
 
     def dataset(self, data: Data | None = None, *, labels: str | None = None, skip_bad: bool = False) -> Dataset:
-        """What the run was trained on, loaded again and compared by its digest; or other data, as its model knows it.
+        """The data the run was trained on, loaded again and checked by its digest; or other data, in the model's space.
 
         Args:
-            data: other data, split by the seed of the run.
-            labels: its label column or array, if it is not that of the training data.
-            skip_bad: leave out images that cannot be read.
+            data: other data; it is split with the seed of the run.
+            labels: its label column or array, if its name differs from that in the training data.
+            skip_bad: whether images that cannot be read are left out.
 
         Raises:
-            DataError: if the data cannot be loaded, or is not of the kind that the model knows.
+            DataError: if the data cannot be loaded, or does not suit the space of the model.
             ValueError: if the data of the run has changed.
         """
         if data is not None:
@@ -229,13 +229,13 @@ class Run:
         return own
 
     def _labels(self, data: Data) -> str | None:
-        """The label column or array of the training data, where other data may have one of that name."""
+        """The name of the training data's labels, if such data can have a column or array of that name."""
         suffix = Path(data).suffix.lower() if isinstance(data, (str, os.PathLike)) else ""
         named = suffix in (".csv", ".tsv", ".parquet", ".npz") or hasattr(data, "columns")
         return self.label_column if named else None
 
     @property
     def label_column(self) -> str | None:
-        """The name that the training data has for its labels, where it has one."""
+        """The name of the label column or array in the training data, if it has one."""
         found = self.card.get("data", {}).get("options", {}).get("labels")
         return found if isinstance(found, str) and not found.endswith(".npy") else None

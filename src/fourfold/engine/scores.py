@@ -14,11 +14,11 @@ __all__ = ["score_table", "summary", "write_scores"]
 
 
 def summary(result: LogProb, unit: str) -> str:
-    """The mean over examples in a unit, its standard error, and what kind of number it is."""
+    """The mean over examples in a unit, its standard error, and the kind of likelihood, in one line."""
     values, n = result.in_unit(unit).double(), len(result)
     known = result.std_error
     error = math.nan if known is None else replace(result, nats=known).in_unit(unit).abs().max().item()
-    if n > 1:  # the spread of the examples holds that of each
+    if n > 1:  # the spread between examples includes the error of each
         error = values.std().item() / math.sqrt(n)
     interval = "" if math.isnan(error) else f" ± {error:.4f}"
     number = "" if values.isnan().all() else f"{values.mean().item():.4f}{interval} {unit}, "
@@ -26,7 +26,7 @@ def summary(result: LogProb, unit: str) -> str:
 
 
 def score_table(result: LogProb, unit: str) -> str:
-    """CSV with a row for each example: nats, their standard error (empty where nothing is random), the unit, the kind."""
+    """CSV with a row per example: nats, their standard error (empty if nothing is random), the unit, the kind."""
     others = {} if unit == "nats" else {unit: result.in_unit(unit).tolist()}
     errors = [math.nan] * len(result) if result.std_error is None else result.std_error.tolist()
     file = io.StringIO()

@@ -1,4 +1,4 @@
-"""Signals that ask to stop, turned into a request that training answers after the step it is in."""
+"""Turns signals that ask to stop into a request, which training answers at the end of its current step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Interrupted(KeyboardInterrupt):
 @final
 @dataclass
 class Stop:
-    """The number of the signal that has asked to stop, or 0."""
+    """The number of the signal that asked to stop; 0 if none did."""
 
     signal: int = 0
 
@@ -31,7 +31,7 @@ class Stop:
 
 
 def _stopping() -> list[signal.Signals]:
-    """The signals that ask to stop: by the keyboard, by ``kill``, and by a terminal that closes, unless under ``nohup``."""
+    """The signals of the keyboard, of ``kill``, and of a terminal that closes, unless ``nohup`` ignores that one."""
     found = [signal.SIGINT, signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         found.append(signal.SIGHUP)
@@ -40,7 +40,7 @@ def _stopping() -> list[signal.Signals]:
 
 @contextlib.contextmanager
 def signals() -> Iterator[Stop]:
-    """Turn signals that ask to stop into a request, so that no step is cut in half; a second one interrupts at once."""
+    """Inside, a signal that asks to stop becomes a request, so that no step is cut in half; a second one interrupts."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -1,4 +1,4 @@
-"""The stages of a model that holds models trained before it: which part of the budget, of the data and of the bar is whose."""
+"""Splits the budget, the data and the progress bar between the stages of a model that is trained in several."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ __all__ = [
 ]
 
 LAST = "model"
-"""The name under which a record of stages calls the model itself, which is trained last."""
+"""The name of the model itself, which is trained last, among the records of stages."""
 
 
 @final
 @dataclass(frozen=True)
 class Planned:
-    """A stage with its part of the budget, and the fraction of the whole that is used when it begins."""
+    """A stage, its part of the budget, and the fraction of the whole budget that is used when it begins."""
 
     stage: Stage
     budget: Budget
@@ -46,12 +46,12 @@ class Planned:
 @final
 @dataclass(frozen=True)
 class StagePlan:
-    """How a budget is split: what each stage gets, and what is left for the model itself.
+    """The split of a budget between the stages and the model itself.
 
     Attributes:
-        stages: in their order.
-        own: the model's own part.
-        start: the fraction of the whole that the stages take.
+        stages: the stages, in order.
+        own: the part of the model itself.
+        start: the fraction of the whole budget that the stages take.
     """
 
     stages: Sequence[Planned]
@@ -60,14 +60,14 @@ class StagePlan:
 
 
 def plan_of(model: GenerativeModel, budget: Budget) -> StagePlan:
-    """Split a budget between the stages of a model and itself.
+    """Split a budget between the stages of a model and the model itself.
 
     Raises:
-        ValueError: if the stages leave nothing to the model, or two have one name.
+        ValueError: if the stages leave nothing to the model, or two stages have the same name.
     """
     stages, start, planned = model.stages(), 0.0, []
     if len({stage.name for stage in stages}) != len(stages):
-        raise ValueError(f"two stages have one name among {[stage.name for stage in stages]}: name them apart")
+        raise ValueError(f"two stages have the same name among {[stage.name for stage in stages]}: rename one")
     for stage in stages:
         planned.append(Planned(stage, budget.part(stage.share), start))
         start += stage.share
@@ -77,7 +77,7 @@ def plan_of(model: GenerativeModel, budget: Budget) -> StagePlan:
 
 
 def data_of(dataset: Dataset, model: GenerativeModel) -> Dataset:
-    """The data as a stage's model sees it: the same raw examples, without labels or captions that it knows nothing of."""
+    """The data for a stage: the same raw examples, without the labels or captions that its model does not use."""
     space: Any = model.space
     if space == dataset.space:
         return dataset
@@ -88,14 +88,14 @@ def data_of(dataset: Dataset, model: GenerativeModel) -> Dataset:
 
 
 def folder_of(folder: Path | None, stage: Stage) -> Path | None:
-    """Where a stage of the run in ``folder`` is kept: a run folder of its own."""
+    """The run folder of a stage, inside the folder of the whole run."""
     return None if folder is None else folder / "stages" / stage.name
 
 
 def watched(
     observe: Callable[[Step], None] | None, name: str, start: float, share: float
 ) -> Callable[[Step], None] | None:
-    """An observer of one stage's steps that passes them on, named, with the fraction of the whole budget."""
+    """An observer that passes on the steps of one stage with its name and the used fraction of the whole budget."""
     if observe is None:
         return None
     pass_on = observe
@@ -108,14 +108,14 @@ def watched(
 
 
 def record_of(stage: Stage, budget: Budget, card: dict[str, Any]) -> dict[str, Any]:
-    """What the card of the whole run says of a trained stage."""
-    kept = ("steps", "seconds", "parameters", "precision", "training", "choice")  # older cards tell of no choice
+    """The record of a trained stage in the card of the whole run."""
+    kept = ("steps", "seconds", "parameters", "precision", "training", "choice")  # older cards have no choice
     told = {key: card[key] for key in kept if key in card}
     return {"name": stage.name, "share": stage.share, "budget": str(budget), **told}
 
 
 def take_over(stage: Stage, folder: Path | None) -> dict[str, Any] | None:
-    """The card of a stage that an earlier attempt has finished, with whose weights it then is; else ``None``."""
+    """Load a stage that an earlier run finished, and return its card; ``None`` if there is none."""
     if folder is None or not (folder / "card.json").exists():
         return None
     card = read_card(folder)
@@ -127,7 +127,7 @@ def take_over(stage: Stage, folder: Path | None) -> dict[str, Any] | None:
 
 
 def make_ready(model: GenerativeModel, seed: int) -> None:
-    """Tell the parts that hold stages that these are trained; what they draw is fixed by the seed."""
+    """Tell the parts that hold stages that these are trained; the seed fixes what they draw."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for part in model.staged():

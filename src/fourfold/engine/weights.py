@@ -1,4 +1,4 @@
-"""The weights being trained: float32 masters in one flat tensor, one optimizer per term, and their average.
+"""The weights in training: float32 masters in one flat tensor, one optimizer per term, and the average of the weights.
 
 All parameters that any term updates are views of one flat float32 tensor, in the order (term, kind of update). Hence
 every element-wise pass (AdamW, momentum, clipping, averaging, a checkpoint, the sum over processes) is one large
@@ -25,19 +25,19 @@ __all__ = ["TermOptimizer", "Weights", "network_parameters"]
 
 
 class Update(IntEnum):
-    """What updates a parameter."""
+    """The optimizer of a parameter."""
 
     DECAYED = 0
     """AdamW with weight decay: matrices and kernels that Muon does not train."""
     PLAIN = 1
-    """AdamW without: biases, gains, everything of less than two dimensions."""
+    """AdamW without weight decay: biases, gains, everything with fewer than two dimensions."""
     MUON = 2
     """Muon: hidden matrices and kernels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """Where a parameter lies in the flat tensor."""
+    """The place of a parameter in the flat tensor."""
 
     name: str
     parameter: nn.Parameter
@@ -46,19 +46,19 @@ class Slot:
     stop: int
 
     def view(self, flat: Tensor) -> Tensor:
-        """The parameter's place in a flat tensor, with its shape and strides."""
+        """The parameter's part of a flat tensor, with its shape and strides."""
         return flat[self.start : self.stop].as_strided(self.parameter.shape, self.parameter.stride(), self.start)
 
 
 def network_parameters(model: nn.Module) -> set[nn.Parameter]:
-    """The parameters of networks: of every ``Part`` that is no model, estimand, objective, codec or reference density."""
+    """The parameters of networks: of each ``Part`` but models, estimands, objectives, codecs and references."""
     others = (GenerativeModel, Estimand, Objective, Codec, Reference)
     networks = [m for m in model.modules() if isinstance(m, Part) and not isinstance(m, others)]
     return {p for network in networks if isinstance(network, nn.Module) for p in network.parameters()}
 
 
 def _taught_by(model: nn.Module) -> set[nn.Parameter]:
-    """The parameters of the networks of earlier stages that the objective asks while training: they stay as they are."""
+    """The parameters of earlier stages' networks that the objective calls in training; they are not trained."""
     objective = getattr(model, "objective", None)
     stages = objective.stages() if isinstance(objective, Staged) else []
     return {p for stage in stages for p in network_parameters(stage.model)}
@@ -87,14 +87,14 @@ class Weights:
     """All trained parameters of a model as views of one flat float32 tensor, with gradient and average beside it.
 
     Muon is for hidden matrices and kernels. A module lists in ``for_adamw: ClassVar[tuple[str, ...]]`` those of its own
-    layers and parameters that are something else: first and last layers, positions, tables. AdamW trains these, and every
-    ``nn.Embedding``.
+    layers and parameters that are something else: first and last layers, positions, tables. AdamW trains these, and
+    every ``nn.Embedding``.
 
     Args:
-        model: whose networks may be held in another dtype.
-        terms: what is trained.
-        dtype: dtype in which the networks hold their weights while training.
-        muon: whether hidden matrices go to Muon.
+        model: the model.
+        terms: the terms of its objective; their parameters are trained.
+        dtype: dtype in which the networks hold their weights in training.
+        muon: whether Muon trains hidden matrices.
     """
 
     def __init__(
@@ -119,13 +119,13 @@ class Weights:
         self.lower()
 
     def fixed(self, model: nn.Module) -> dict[str, Tensor]:
-        """By name, the parameters of a model that no term trains, whole where the model sees them lowered."""
+        """The parameters that no term trains, by name, in full precision."""
         trained = {slot.parameter for slot in self.slots}
         whole = {p: data for p, data, _ in self._held}
         return {name: whole.get(p, p.data) for name, p in model.named_parameters() if p not in trained}
 
     def lower(self) -> None:
-        """Let the model see what it is trained with: low-precision copies of networks, masters elsewhere."""
+        """Give the model its weights of training: low-precision copies in networks, masters elsewhere."""
         self.refresh(self.slots)
         for slot, data in zip(self.slots, self._train, strict=True):
             slot.parameter.data = data
@@ -133,7 +133,7 @@ class Weights:
             p.data = low
 
     def show(self, flat: Tensor) -> None:
-        """Let the model see a flat float32 tensor: the masters or their average."""
+        """Give the model the weights of a flat float32 tensor: the masters or their average."""
         for slot in self.slots:
             slot.parameter.data = slot.view(flat)
             slot.parameter.grad = None
@@ -156,7 +156,7 @@ class Weights:
             torch._foreach_copy_([self._low[slot] for slot in low], [self._masters[slot] for slot in low])
 
     def gather(self, slots: Sequence[Slot]) -> None:
-        """Move the gradients of parameters to the flat gradient; a parameter without one has gradient 0."""
+        """Move the gradients of parameters to the flat gradient; a missing gradient counts as 0."""
         places: list[Tensor] = []
         found: list[Tensor] = []
         for slot in slots:
@@ -183,7 +183,7 @@ class Weights:
 
 
 def _layout(model: nn.Module, terms: Mapping[str, Term], muon: bool) -> list[Slot]:
-    """Slots ordered by (first term that updates the parameter, kind of update)."""
+    """The slots, ordered by the first term that updates the parameter, then by its optimizer."""
     names = {p: name for name, p in model.named_parameters()}
     by_adamw = _for_adamw(model)
     slots: list[Slot] = []
@@ -205,7 +205,7 @@ def _update(p: nn.Parameter, muon: bool) -> Update:
 
 
 def _runs(slots: Sequence[Slot]) -> list[slice]:
-    """The slots as slices of the flat tensor, neighbours joined."""
+    """The slots as slices of the flat tensor, with neighbours joined."""
     runs: list[slice] = []
     for slot in slots:
         if runs and runs[-1].stop == slot.start:
@@ -220,8 +220,8 @@ class TermOptimizer:
     """The optimizer of one term: clipping, AdamW and Muon, on slices of the flat tensors.
 
     Args:
-        weights: where the parameters lie.
-        term: whose parameters are updated.
+        weights: the flat tensors.
+        term: the term whose parameters are updated.
         training: rates, betas, decay, clipping.
     """
 
@@ -249,7 +249,7 @@ class TermOptimizer:
         return leaf
 
     def clip(self) -> float:
-        """Scale the term's gradient to the largest norm that is allowed; return the norm it had."""
+        """Scale the term's gradient to the largest allowed norm; return the norm it had."""
         parts = [self.weights.gradient[run] for run in self.runs]
         norm = float(torch.stack([part.norm() for part in parts]).norm()) if parts else 0.0
         if 0 < self.training.clip < norm < float("inf"):
@@ -259,7 +259,7 @@ class TermOptimizer:
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
-        """Update the masters with all rates times ``factor`` and the term's own."""
+        """Update the masters, with all rates multiplied by ``factor`` and by the rate of the term."""
         factor *= self.rate
         if self.adamw is not None:
             for group in self.adamw.param_groups:
@@ -269,7 +269,7 @@ class TermOptimizer:
             self.muon.step(self.training.muon_rate * factor)
 
     def state(self) -> dict[str, Tensor]:
-        """Every tensor the optimizers remember, by name."""
+        """The state of the optimizers: their tensors by name."""
         found = {"muon.momentum": self.muon.momentum, "muon.dtype": torch.empty(0, dtype=self.muon.dtype)}
         if self.adamw is not None:
             parameters = itertools.chain.from_iterable(group["params"] for group in self.adamw.param_groups)
@@ -278,7 +278,7 @@ class TermOptimizer:
         return found
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`state` returned."""
+        """Continue from a :meth:`state`."""
         self.muon.momentum.copy_(state["muon.momentum"])
         self.muon.dtype = state["muon.dtype"].dtype if "muon.dtype" in state else torch.bfloat16  # runs before 0.2
         if self.adamw is None:
