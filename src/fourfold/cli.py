@@ -15,7 +15,9 @@ import typer
 
 from fourfold import __version__
 from fourfold.atlas import commands as atlas
+from fourfold.configfile import SECTIONS, Config, config_text, template
 from fourfold.options import (
+    AsJson,
     Compile,
     Data,
     DataOptions,
@@ -41,6 +43,7 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="fourfold",
     help="Train, sample, score, compare and place generative models of every paradigm.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted. Errors are one line on standard error.",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
@@ -83,6 +86,7 @@ def _show(text: str) -> None:
 @app.command()
 @with_data_options
 def fit(
+    context: typer.Context,
     options: DataOptions,
     paradigm: Annotated[
         str | None, typer.Argument(help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'.")
@@ -135,6 +139,8 @@ def fit(
             show_default="choose",
         ),
     ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model of a paradigm on data, within a budget.
 
@@ -175,7 +181,18 @@ def fit(
         _say(f"{stopped}; go on with: fourfold fit --resume {folder}")
         raise typer.Exit(130) from None
     card = run.card
+    if resume is None:
+        _repeatable(folder / "run.toml", context)
+    if as_json:
+        _print(json.dumps({"run": str(folder), **card}, indent=1))
+        return
     _print(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
+
+
+def _repeatable(path: Path, context: typer.Context) -> None:
+    """Write the configuration file that repeats a call."""
+    head = f"fourfold {__version__}; repeat with: fourfold {context.command.name} --config {path}"
+    path.write_text(config_text(context.command, context.params, head), encoding="utf-8")
 
 
 def _free(name: str) -> Path:
@@ -236,6 +253,7 @@ def sample(
     batch_size: Annotated[int, typer.Option(help="Samples drawn at once.", min=1, metavar="N")] = 256,
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Draw samples from a run.
 
@@ -260,7 +278,8 @@ def sample(
         _show(as_lines(drawn, space, labels))
         return
     path = out or run / f"samples{suffix}"
-    _print(write_examples(path, drawn, space, prompts, labels))
+    written = write_examples(path, drawn, space, prompts, labels)
+    _print(json.dumps({"samples": len(drawn), "written": str(written)}) if as_json else written)
 
 
 def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | None) -> None:
@@ -308,6 +327,7 @@ def score(
     ] = 2,
     batch_size: Annotated[int, typer.Option(help="Examples scored at once.", min=1, metavar="N")] = 256,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Score examples: log-probabilities, and what kind of number they are.
 
@@ -316,19 +336,27 @@ def score(
     A model that knows classes scores log p(x | class) if the data has classes.
     """
     from fourfold.engine import Run
-    from fourfold.engine.scores import score_table, summary, write_scores
+    from fourfold.engine.scores import score_record, score_table, summary, write_scores
 
+    if as_json and out == "-":
+        raise ValueError("--json and --out - both write to standard output: leave one out")
     loaded = Run.load(run, device)
     part, notes = loaded.examples(data, split, labels=labels, limit=limit, skip_bad=skip_bad)
     for note in notes:
         _say(note)
     result = loaded.log_prob(part.x, part.cond, seed, batch_size, draws)
-    unit = loaded.model.space.unit
-    (_say if out == "-" else _print)(f"{summary(result, unit)}: {_quantity(loaded, part, data)}")
-    if result.note:
-        (_say if out == "-" else _print)(result.told(unit))
-    if out is not None:
-        _show(score_table(result, unit).rstrip()) if out == "-" else _print(write_scores(Path(out), result, unit))
+    unit, quantity = loaded.model.space.unit, _quantity(loaded, part, data)
+    say = _say if out == "-" else _print
+    if as_json:
+        _print(json.dumps({**score_record(result, unit), "quantity": quantity}, indent=1))
+    else:
+        say(f"{summary(result, unit)}: {quantity}")
+        if result.note:
+            say(result.told(unit))
+    if out == "-":
+        _show(score_table(result, unit).rstrip())
+    elif out is not None:
+        (_say if as_json else _print)(write_scores(Path(out), result, unit))
 
 
 def _quantity(run: Run, part: Split, data: str | None) -> str:
@@ -358,6 +386,7 @@ def evaluate(
         Path | None, typer.Option("--out", "-o", help="Also write the scores to this .json.", show_default=False)
     ] = None,
     device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Measure a run: likelihood, quality, coverage, memorisation and cost, each with its interval and floor.
 
@@ -371,11 +400,12 @@ def evaluate(
     dataset = loaded.dataset(data, labels=labels, skip_bad=skip_bad)
     _remark(dataset)
     scores = loaded.evaluate(dataset, n, seed, features=features)
-    for found in scores:
-        _print(found)
+    records = json.dumps([found.record() for found in scores], indent=1)
+    for line in [records] if as_json else scores:
+        _print(line)
     if out is not None:
-        _written(out, json.dumps([found.record() for found in scores], indent=1) + "\n")
-        _print(out)
+        _written(out, records + "\n")
+        (_say if as_json else _print)(out)
 
 
 def _written(path: Path, text: str) -> None:
@@ -390,6 +420,7 @@ def _written(path: Path, text: str) -> None:
 @app.command()
 @with_data_options
 def compare(
+    context: typer.Context,
     options: DataOptions,
     data: Data,
     budget: Annotated[str, typer.Option(help="Budget of each training: 30s, 10m, 2000 steps, ...")] = "1m",
@@ -424,6 +455,8 @@ def compare(
     precision: PrecisionName = None,
     compile: Compile = None,
     device: Device = "auto",
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train every paradigm on the same data under the same budget, and write a report.
 
@@ -456,8 +489,12 @@ def compare(
     except Interrupted as stopped:
         _say(stopped)
         raise typer.Exit(130) from None
-    _print(comparison)
-    _print(f"report: {out}")
+    _repeatable(out.with_suffix(".toml"), context)
+    if as_json:
+        _print(json.dumps(comparison.record(), indent=1))
+    else:
+        _print(comparison)
+        _print(f"report: {out}")
     if comparison.failed:
         raise typer.Exit(1)
 
@@ -468,11 +505,14 @@ def compare(
 @app.command()
 def info(
     subject: Annotated[str | None, typer.Argument(help="The folder of a run, a paradigm or a recipe.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a run, a paradigm or a recipe: its two answers and what follows from them."""
     from fourfold import info
 
-    if subject is None:
+    if as_json:
+        _print(json.dumps(info.record(subject), indent=1))
+    elif subject is None:
         _print(info.overview())
     elif Path(subject).is_dir():
         _print(info.of_run(Path(subject)))
@@ -500,16 +540,20 @@ def data(
             help="Write 64 training examples to a .png, .npy, .npz, .csv, .parquet or .txt, a folder, or standard output (-).",
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check and describe a data set.
 
     Without a name, list the built-in sets. 'fourfold data get emoji' fetches one.
     """
-    from fourfold.data import describe, load, summaries
+    from fourfold.data import describe, describe_record, load, summaries
     from fourfold.data.writers import as_lines, write_examples
 
     if name == "get" or fetched is not None:
         _get(name, fetched, options.data_dir)
+        return
+    if name is None and as_json:
+        _print(json.dumps(dict(summaries()), indent=1))
         return
     if name is None:
         _print(
@@ -519,7 +563,8 @@ def data(
         )
         return
     dataset = load(name, seed=seed, **options.given())
-    (_say if out == "-" else _print)(describe(dataset))
+    about = json.dumps(describe_record(dataset), indent=1) if as_json else describe(dataset)
+    (_say if out == "-" else _print)(about)
     if out is not None:
         x = dataset.space.rows(dataset.train.x)
         _show(as_lines(x[:64], dataset.space)) if out == "-" else _print(write_examples(out, x[:64], dataset.space))
@@ -539,6 +584,25 @@ def _get(name: str | None, fetched: str | None, data_dir: Path | None) -> None:
     _say("fetching emoji through npm (two packages of about 60 MB)")
     folder = fetch_emoji(data_dir)
     _print(describe(load("emoji", data_dir=folder)))
+
+
+# --- configuration files ----------------------------------------------------------------------------------------------
+
+
+@app.command()
+def init(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("fourfold.toml"),
+) -> None:
+    """Write a configuration file with every option of fit and compare, explained.
+
+    Remove the # before an option to set it. fit and compare read the file by
+    --config; options on the command line win.
+    """
+    if out.exists():
+        raise ValueError(f"{out}: exists already: choose another name with --out, or remove it")
+    commands: Any = typer.main.get_command(app)
+    _written(out, "\n".join(template(commands.commands[name]) for name in SECTIONS))
+    _print(f"{out}: edit it, then: fourfold fit --config {out}")
 
 
 # --- others' commands, and errors -------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fourfold.vocabulary import Card, Facts
 
-__all__ = ["of_recipe", "of_run", "overview"]
+__all__ = ["of_recipe", "of_run", "overview", "record"]
 
 WIDTH = 80
 
@@ -174,3 +174,22 @@ def _call(value: Any) -> str:
         arguments = ", ".join(f"{key}={_call(item)}" for key, item in value["args"].items())
         return f"{value['type'].rpartition(':')[2]}({arguments})"
     return f"({', '.join(map(_call, value))})" if isinstance(value, list) else repr(value)
+
+
+def record(subject: str | None) -> Any:
+    """The same as a JSON value: of all paradigms, of a run's folder, or of a recipe.
+
+    Raises:
+        ValueError: for a subject that is neither a run nor a recipe.
+    """
+    if subject is not None and Path(subject).is_dir():
+        return {name: _read(Path(subject) / f"{name}.json") for name in ("card", "model")}
+    from fourfold.paradigms import cards, facts
+
+    if subject is None:
+        return [
+            {"name": card.name, "paradigm": card.paradigm.value, "summary": card.summary, "recipes": list(card.recipes)}
+            for card in cards().values()
+        ]
+    found, paradigm = facts(subject), cards()[subject.partition("/")[0]].paradigm
+    return {data: one.record(paradigm) for data, one in found.items()}

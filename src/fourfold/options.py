@@ -12,6 +12,7 @@ from typing import Annotated, Any, final, get_type_hints
 import typer
 
 __all__ = [
+    "AsJson",
     "Compile",
     "Data",
     "DataOptions",
@@ -56,6 +57,8 @@ Features = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps. auto takes a GPU if there is one.")]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 PANEL = "Data options"
 

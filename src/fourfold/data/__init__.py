@@ -13,7 +13,17 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.builtin import BUILTIN
-from fourfold.data.dataset import DataError, Dataset, Density, Options, Source, Split, assemble, describe
+from fourfold.data.dataset import (
+    DataError,
+    Dataset,
+    Density,
+    Options,
+    Source,
+    Split,
+    assemble,
+    describe,
+    describe_record,
+)
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.matching import examples_of, matched, options_for, stream_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
@@ -35,6 +45,7 @@ __all__ = [
     "MixtureDenoiser",
     "Split",
     "describe",
+    "describe_record",
     "examples_of",
     "load",
     "names",

@@ -28,6 +28,7 @@ __all__ = [
     "assemble",
     "chosen_rows",
     "describe",
+    "describe_record",
     "digest",
     "flag",
     "option",
@@ -414,6 +415,23 @@ def describe(dataset: Dataset) -> str:
     ]
     lines += [f"  note       {note}" for note in dataset.notes]
     return "\n".join(lines + [f"  skipped    {file}" for file in dataset.skipped])
+
+
+def describe_record(dataset: Dataset) -> dict[str, Any]:
+    """The same as a JSON value."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    return {
+        "name": dataset.name,
+        "space": str(dataset.space),
+        "source": str(dataset.source),
+        **{name: len(split) for name, split in splits.items()},
+        "seed": dataset.seed,
+        "classes": list(dataset.class_names),
+        "unit": dataset.space.unit,
+        "sha256": dataset.digest,
+        "notes": list(dataset.notes),
+        "skipped": [str(file) for file in dataset.skipped],
+    }
 
 
 def _quoted(captions: Tensor) -> str:

@@ -7,22 +7,42 @@ import io
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from fourfold.core import LogProb
 
-__all__ = ["score_table", "summary", "write_scores"]
+__all__ = ["score_record", "score_table", "summary", "write_scores"]
 
 
 def summary(result: LogProb, unit: str) -> str:
     """The mean over examples in a unit, its standard error, and the kind of likelihood, in one line."""
-    values, n = result.in_unit(unit).double(), len(result)
-    known = result.std_error
-    error = math.nan if known is None else replace(result, nats=known).in_unit(unit).abs().max().item()
-    if n > 1:  # the spread between examples includes the error of each
-        error = values.std().item() / math.sqrt(n)
+    mean, error = _mean(result, unit)
     interval = "" if math.isnan(error) else f" ± {error:.4f}"
-    number = "" if values.isnan().all() else f"{values.mean().item():.4f}{interval} {unit}, "
-    return f"{number}{result.kind.words}, {n} example{'s' * (n != 1)}"
+    number = "" if math.isnan(mean) else f"{mean:.4f}{interval} {unit}, "
+    return f"{number}{result.kind.words}, {len(result)} example{'s' * (len(result) != 1)}"
+
+
+def score_record(result: LogProb, unit: str) -> dict[str, Any]:
+    """The same as a JSON value; ``None`` where a number is not known."""
+    mean, error = (None if math.isnan(value) else value for value in _mean(result, unit))
+    about = {"examples": len(result), "draws": result.draws, "evaluations": result.evaluations}
+    return {
+        "mean": mean,
+        "std_error": error,
+        "unit": unit,
+        "kind": result.kind.value,
+        **about,
+        "note": result.told(unit),
+    }
+
+
+def _mean(result: LogProb, unit: str) -> tuple[float, float]:
+    """The mean over examples in a unit and its standard error; NaN where unknown."""
+    values, known = result.in_unit(unit).double(), result.std_error
+    if len(result) > 1:  # the spread between examples includes the error of each
+        return values.mean().item(), values.std().item() / math.sqrt(len(result))
+    error = math.nan if known is None else replace(result, nats=known).in_unit(unit).abs().max().item()
+    return values.mean().item(), error
 
 
 def score_table(result: LogProb, unit: str) -> str:

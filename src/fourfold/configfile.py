@@ -1,0 +1,112 @@
+"""Configuration files of commands: TOML with the names of options, written with comments and read back."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import wrap
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["Config", "config_text", "read_config", "template"]
+
+SECTIONS = ("fit", "compare")
+"""The commands that take a configuration file; each has a section of its name."""
+LEFT_OUT = frozenset({"config", "as_json", "resume", "help"})
+"""Options that a file does not hold: they are about this call alone."""
+
+
+def read_config(path: Path, command: Any) -> dict[str, Any]:
+    """The values of a section ``[fit]`` or ``[compare]``, by the names of the command's parameters.
+
+    Raises:
+        ValueError: for a file that is not TOML, has no such section, or names an unknown option.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error}): 'fourfold init' writes one") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: is not TOML: {error}") from None
+    section = content.get(command.name)
+    if not isinstance(section, dict):
+        raise ValueError(f"{path}: has no section [{command.name}]: 'fourfold init' writes one")
+    known = {param.name: param for param in command.params if param.name not in LEFT_OUT}
+    values = {name.replace("-", "_"): value for name, value in section.items()}
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            way = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
+            raise ValueError(f"{path}, [{command.name}]: unknown option {name!r}: {way}")
+    return {name: _checked(path, command.name, name, value) for name, value in values.items()}
+
+
+def _checked(path: Path, section: str, name: str, value: Any) -> Any:
+    """A value that an option can take: lists become texts with commas."""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if not isinstance(value, (str, int, float, bool)):
+        raise ValueError(f"{path}, [{section}]: {name} is not a text, a number or true or false")
+    return value
+
+
+def _use(context: typer.Context, path: Path | None) -> Path | None:
+    """Let a file answer for options that the command line leaves out."""
+    if path is not None:
+        context.default_map = {**(context.default_map or {}), **read_config(path, context.command)}
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Read options from this .toml; options on the command line win. 'fourfold init' writes one.",
+        callback=_use,
+        is_eager=True,
+        show_default=False,
+    ),
+]
+
+
+def template(command: Any) -> str:
+    """A section with every option of a command, commented out, below its help and default."""
+    params = [param for param in command.params if param.name not in LEFT_OUT]
+    return "\n\n".join([f"[{command.name}]", *(_entry(param) for param in params)]) + "\n"
+
+
+def _entry(param: Any) -> str:
+    """An option: its help and default as comments, then the line to edit."""
+    words = getattr(param, "show_default", None)
+    default = "" if param.default is None or callable(param.default) else str(param.default)
+    default = words if isinstance(words, str) else default
+    about = " ".join((getattr(param, "help", None) or "").split())
+    lines = wrap(f"{about} Default: {default}." if default else about, 78)
+    return "\n".join([*(f"# {line}" for line in lines), f"# {param.name.replace('_', '-')} = {_example(param)}"])
+
+
+def _example(param: Any) -> str:
+    """A value to edit: the default where there is one."""
+    if param.default is not None and not callable(param.default):
+        return _toml(param.default)
+    if getattr(param, "is_bool_flag", False):
+        return "true"
+    return {"N": "1", "X": "1.0", "SECONDS": "60.0"}.get(getattr(param, "metavar", None) or "", '"..."')
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it."""
+    if isinstance(value, bool) or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return json.dumps(value)
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def config_text(command: Any, values: Mapping[str, Any], head: str) -> str:
+    """The file that repeats a call of a command in another place: the values that were given, after a comment."""
+    names = [param.name for param in command.params if param.name not in LEFT_OUT | {"out"}]
+    rows = [f"{name.replace('_', '-')} = {_toml(values[name])}" for name in names if values.get(name) is not None]
+    return "\n".join([f"# {head}", f"[{command.name}]", *rows]) + "\n"
