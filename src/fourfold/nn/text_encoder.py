@@ -74,6 +74,8 @@ class SentenceEncoder(TextEncoder):
         super().__init__()
         self.package, self.version, self.digest, self.width = package, version, digest, 384
         self._memo: dict[bytes, Tensor] = {}
+        # not a decorator, which would import the compiler, for seconds, in every process that imports this file
+        self._uncompiled = torch.compiler.disable(self._looked_up)  # type: ignore[no-untyped-call]
 
     @classmethod
     def available(cls) -> bool:
@@ -88,9 +90,13 @@ class SentenceEncoder(TextEncoder):
             raise MissingEncoder(_way_out(cls.PACKAGE, ""))
         return cls(cls.PACKAGE, importlib.metadata.version(cls.PACKAGE), _digest(folder))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    @torch.no_grad()
     def forward(self, cond: Tensor) -> Tensor:
+        found: Tensor = self._uncompiled(cond)
+        return found
+
+    @torch.no_grad()
+    def _looked_up(self, cond: Tensor) -> Tensor:
+        """The vectors of captions, from memory or by the network."""
         rows = cond.to("cpu", torch.uint8).numpy()  # -1 becomes 255, which no UTF-8 holds
         captions = [row.tobytes().rstrip(b"\xff") for row in rows]
         new = [caption for caption in dict.fromkeys(captions) if caption and caption not in self._memo]
