@@ -30,15 +30,17 @@ from fourfold.codecs import Dequantised, LearnedCodec, Standardised
 from fourfold.core import Codec, GenerativeModel, Likelihood, Space
 from fourfold.data import GaussianDenoiser, MixtureDenoiser, load
 from fourfold.data.densities import GaussianMixture
+from fourfold.distributions.observations import Gaussians
 from fourfold.distributions.references import Normal
 from fourfold.estimands import Bijection, Denoiser
+from fourfold.likelihoods import DiffusionBound
 from fourfold.likelihoods.annealing import bracket_log_z
 from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.metrics import Measurement, coverage, density, frechet_distance, mmd, precision, recall
 from fourfold.paradigms import flow
-from fourfold.paradigms.diffusion import Denoising, DiffusionBound
+from fourfold.paradigms.diffusion import Denoising
 from fourfold.paradigms.energy import Tilted
-from fourfold.paradigms.latent import CodeDecoder, Elbo, Gaussians, ImportanceWeighted, PriorThenDecode
+from fourfold.paradigms.latent import CodeDecoder, Elbo, ImportanceWeighted, PriorThenDecode
 from fourfold.paradigms.latent import VariationalBound as Inferred
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.samplers.ode import DPMSolver

@@ -20,8 +20,8 @@ import fourfold
 from fourfold.core import GenerativeModel, Likelihood
 from fourfold.data import Split, load
 from fourfold.estimands import Denoiser
+from fourfold.likelihoods import DiffusionBound
 from fourfold.likelihoods.ode import ProbabilityFlow
-from fourfold.paradigms.diffusion import DiffusionBound
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted
 
 DEFAULTS = ("latent-variable", "latent-variable/ladder", "diffusion")

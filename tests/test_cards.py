@@ -35,13 +35,17 @@ def test_an_address_names_a_public_function_of_its_module(address):
 
 
 def test_every_recipe_is_on_a_card():
-    """A public function that returns a model from a space and a size could else never be built by name."""
+    """A public function from a space and a size to a model that no card named could never be built by name."""
     found = set()
     for info in pkgutil.iter_modules(fourfold.recipes.__path__):
         module = importlib.import_module(f"fourfold.recipes.{info.name}")
         public = {name: getattr(module, name) for name in module.__all__}
         functions = {name: inspect.signature(value) for name, value in public.items() if inspect.isfunction(value)}
-        models = [name for name, signature in functions.items() if signature.return_annotation == "GenerativeModel"]
+        models = [
+            name
+            for name, signature in functions.items()
+            if signature.return_annotation == "GenerativeModel" and [*signature.parameters] == ["space", "size"]
+        ]
         found |= {f"{module.__name__}:{name}" for name in models}
     assert found == set(ADDRESSES)
 

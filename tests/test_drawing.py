@@ -9,10 +9,11 @@ import torch
 from fourfold.cli import _run
 from fourfold.core import Noise
 from fourfold.data import load
+from fourfold.distributions.observations import AsDraw, AsMean, AsMedian
 from fourfold.engine import Run, fit
 from fourfold.metrics import evaluate, examples
 from fourfold.paradigms import build, recipes
-from fourfold.paradigms.latent import AsDraw, AsMean, AsMedian, PriorThenDecode
+from fourfold.paradigms.latent import PriorThenDecode
 from fourfold.samplers import resampled
 from fourfold.spaces import Images, Vectors
 from fourfold.tournament.samples import draws_at

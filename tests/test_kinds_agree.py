@@ -18,8 +18,9 @@ from fourfold.data.densities import GaussianMixture
 from fourfold.distributions.references import Normal
 from fourfold.engine import fit
 from fourfold.estimands import Bijection
+from fourfold.likelihoods import ProbabilityFlow
 from fourfold.likelihoods.annealing import LogZ, bracket_log_z
-from fourfold.paradigms.diffusion import Denoising, ProbabilityFlow
+from fourfold.paradigms.diffusion import Denoising
 from fourfold.paradigms.energy import EnergyScoreMatching, Tilted, Unnormalised
 from fourfold.paradigms.flow import ChangeOfVariables, ExactDensity, NoiseThenMap
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted

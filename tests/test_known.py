@@ -16,10 +16,10 @@ from fourfold.codecs import Dequantised, LearnedCodec
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, GaussianDenoiser, MixtureDenoiser, Split
 from fourfold.evaluation import likelihood
+from fourfold.likelihoods import DiffusionBound
 from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.metrics import coverage, recall
 from fourfold.paradigms import flow
-from fourfold.paradigms.diffusion import DiffusionBound
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted
 from fourfold.paths import EDM, RectifiedFlow
 from fourfold.spaces import Images, Vectors

@@ -11,8 +11,9 @@ from fourfold.core import GenerativeModel, view
 from fourfold.data import GaussianDenoiser, MixtureDenoiser, load
 from fourfold.engine import fit
 from fourfold.estimands import Denoiser, Velocity
+from fourfold.likelihoods import DiffusionBound, ProbabilityFlow
 from fourfold.paradigms import build, cards
-from fourfold.paradigms.diffusion import Denoising, DiffusionBound, FlowMatching, ProbabilityFlow
+from fourfold.paradigms.diffusion import Denoising, FlowMatching
 from fourfold.paths import EDM, RectifiedFlow
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Text, Vectors

@@ -38,7 +38,7 @@ class Tokens(Codec):
 
     def __init__(self, space: Images) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.event = space, space.shape
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x.long(), torch.zeros(len(x), device=x.device)
@@ -58,7 +58,7 @@ class TextTokens(Codec):
 
     def __init__(self, space: Text) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.event = space, space.shape
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x.long(), torch.zeros(len(x), device=x.device)
@@ -78,7 +78,7 @@ class Centred(Codec):
 
     def __init__(self, space: Images) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.event = space, space.shape
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x.float() * (2 / (self.space.levels - 1)) - 1, torch.zeros(len(x), device=x.device)
@@ -104,6 +104,7 @@ class BitPlanes(Codec):
     def __init__(self, space: Images) -> None:
         super().__init__()
         self.space, self.planes = space, (space.levels - 1).bit_length()
+        self.event = (self.planes * space.channels, space.height, space.width)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         gray = x.long() ^ (x.long() >> 1)
@@ -131,11 +132,12 @@ class Dequantised(Codec):
 
     measure = Measure.LEBESGUE
     dequantises = True
+    rms = 0.5
     bound = "with dequantisation it bounds the log-mass of the integers from below"
 
     def __init__(self, space: Images) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.event = space, space.shape
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         u = torch.rand(x.shape, device=x.device) if noise is None else noise.uniform(*x.shape[1:])
@@ -163,7 +165,7 @@ class Standardised(Codec):
 
     def __init__(self, space: Vectors) -> None:
         super().__init__()
-        self.space = space
+        self.space, self.event = space, space.shape
         self.register_buffer("mean", torch.zeros(space.dim))
         self.register_buffer("scale", torch.ones(space.dim))
 
@@ -385,7 +387,7 @@ class QuantisedCodec(CachedCodec, Staged):
         super().__init__()
         _require_encoder(autoencoder, "codes", "decode", "size")
         self.autoencoder, self.grid, self.share = autoencoder, tuple(grid), share
-        self.size = self._decoder.size
+        self.size, self.event = self._decoder.size, (math.prod(grid),)
 
     @property
     def decoding(self) -> str:

@@ -10,8 +10,11 @@ from fourfold import checks
 from fourfold.codecs import Standardised
 from fourfold.core import Batch, GenerativeModel, Noise, Training, forgetful, view
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
+from fourfold.distributions.times import LogitNormal, Uniform, normal_quantile, quantiles
 from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
 from fourfold.estimands.guidance import Guided
+from fourfold.estimands.preconditioned import NetworkNoise, NetworkScore, NetworkVelocity, Preconditioned
+from fourfold.likelihoods import DiffusionBound, ProbabilityFlow
 from fourfold.paradigms import cards, diffusion
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.samplers import ode, sde
@@ -113,18 +116,18 @@ def test_coupled_noise_teaches_a_field_and_no_score():
     for part in (
         {"sampler": sde.EulerMaruyama()},
         {"sampler": DPMSolver()},
-        {"likelihood": diffusion.DiffusionBound()},
+        {"likelihood": DiffusionBound()},
     ):
         (name,) = (type(value).__name__ for value in part.values())
         with pytest.raises(TypeError, match=f"{name} needs a Denoiser, but CoupledFlowMatching learns a VectorField"):
             model.with_parts(**part)
-    claims = diffusion.NetworkVelocity(model.estimand.net, (2,), RectifiedFlow(), 1.0)
+    claims = NetworkVelocity(model.estimand.net, (2,), RectifiedFlow(), 1.0)
     with pytest.raises(TypeError, match="CoupledFlowMatching learns a VectorField, but NetworkVelocity claims"):
         GenerativeModel(model.space, model.codec, claims, model.objective, model.sampler, model.likelihood)
-    for times in (diffusion.Uniform(), diffusion.LogitNormal(0.5, 0.8)):
+    for times in (Uniform(), LogitNormal(0.5, 0.8)):
         t = times(RectifiedFlow(), 4000, torch.device("cpu"))
         assert bool((t.diff() > 0).all())
-        middle = 0.5 if isinstance(times, diffusion.Uniform) else torch.sigmoid(torch.tensor(0.5)).item()
+        middle = 0.5 if isinstance(times, Uniform) else torch.sigmoid(torch.tensor(0.5)).item()
         assert t.median().item() == pytest.approx(middle, abs=5e-3)
 
 
@@ -147,8 +150,8 @@ def test_an_untrained_network_has_loss_one_at_every_noise_level():
 
 
 def test_noise_levels_follow_the_law_asked_for():
-    u = diffusion.quantiles(5_000, torch.device("cpu"))
-    z = diffusion.normal_quantile(u)
+    u = quantiles(5_000, torch.device("cpu"))
+    z = normal_quantile(u)
     assert z.mean().item() == pytest.approx(0, abs=5e-3)
     assert z.std().item() == pytest.approx(1, abs=1e-2)
 
@@ -200,7 +203,7 @@ def test_forms_of_score_matching_agree_up_to_a_constant():
 
     gaps = {name: losses(o, wrong) - losses(o, right) for name, o in SCORES.items()}
     torch.manual_seed(3)
-    t = diffusion.Uniform()(path, n, x.device)
+    t = Uniform()(path, n, x.device)
     x_t = path.noised(x, torch.randn_like(x), t)
     squares = (wrong(x_t, t) - right(x_t, t)).square().sum(1) * path.sigma(t) ** 2 / 3
     for gap in gaps.values():
@@ -222,7 +225,7 @@ def test_the_explicit_trace_is_that_of_the_jacobian():
     right = view(gaussian(VP()), Score)
     x, t = draw(9, 6).requires_grad_(), torch.linspace(0.1, 0.9, 6)
     s = right(x, t)
-    found = (diffusion._from_trace(s, x, s) - s.square().sum(1)) / 2
+    found = (diffusion.by_trace(s, x, s) - s.square().sum(1)) / 2
     jacobians = [
         torch.autograd.functional.jacobian(lambda y, i=i: right(y[None], t[i : i + 1])[0], x[i].detach())
         for i in range(6)
@@ -241,10 +244,10 @@ def test_the_noise_network_is_the_preconditioned_denoiser():
             return -net(*arguments)
 
     x, t = torch.randn(8, 3), torch.linspace(0.1, 0.9, 8)
-    eps = diffusion.NetworkNoise(Negative(), (3,), VP(), 1.0)
-    denoiser = diffusion.Preconditioned(net, (3,), VP(), 1.0)
+    eps = NetworkNoise(Negative(), (3,), VP(), 1.0)
+    denoiser = Preconditioned(net, (3,), VP(), 1.0)
     assert torch.allclose(eps(x, t), view(denoiser, NoisePredictor)(x, t), atol=1e-5)
-    score = diffusion.NetworkScore(Negative(), (3,), VP(), 1.0)
+    score = NetworkScore(Negative(), (3,), VP(), 1.0)
     assert torch.allclose(score(x, t), view(denoiser, Score)(x, t), atol=1e-4)
 
 
@@ -275,7 +278,7 @@ def test_the_score_view_is_the_gradient_of_the_exact_density():
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
 def test_the_flow_with_the_exact_trace_gives_the_density(path):
     x = draw(1, 32)
-    result = log_prob(diffusion.ProbabilityFlow(24, None), gaussian(path), x)
+    result = log_prob(ProbabilityFlow(24, None), gaussian(path), x)
     assert result.kind is Kind.ESTIMATE
     assert result.std_error is None
     # the path's first noise widens the data a little, and its last keeps a little of the mean
@@ -284,7 +287,7 @@ def test_the_flow_with_the_exact_trace_gives_the_density(path):
 
 def test_the_flow_with_probes_agrees_within_its_error():
     x = draw(2, 256)
-    result = log_prob(diffusion.ProbabilityFlow(24, 8), gaussian(EDM()), x)
+    result = log_prob(ProbabilityFlow(24, 8), gaussian(EDM()), x)
     gap = (result.nats - exact().log_prob(x)) / (result.std_error + 2e-3)
     assert result.draws == 8
     assert gap.square().mean().sqrt() < 1.5  # t with 7 degrees of freedom has deviation 1.18
@@ -294,7 +297,7 @@ def test_the_flow_with_probes_agrees_within_its_error():
 def test_the_flow_of_a_mixture_agrees_with_its_density():
     oracle = MixtureDenoiser(EDM(), (0.3, 0.7), ((-2.0,), (2.0,)), (((0.25,),), ((0.25,),)))
     x = torch.linspace(-3, 3, 41)[:, None]
-    result = log_prob(diffusion.ProbabilityFlow(40, None), oracle, x)
+    result = log_prob(ProbabilityFlow(40, None), oracle, x)
     density = oracle.log_prob(x.double(), torch.full((41,), 0.002).double())
     assert torch.allclose(result.nats.double(), density, atol=0.03)  # N(0, sigma_T^2) misses the mean by 0.8 / 80
 
@@ -302,7 +305,7 @@ def test_the_flow_of_a_mixture_agrees_with_its_density():
 @pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)
 def test_the_bound_lies_below_the_density_and_close(path):
     x = draw(3, 512)
-    result = log_prob(diffusion.DiffusionBound(64), gaussian(path), x)
+    result = log_prob(DiffusionBound(64), gaussian(path), x)
     gap = exact().log_prob(x) - result.nats
     error = result.std_error.square().sum().sqrt() / len(x)
     assert result.kind is Kind.LOWER_BOUND
@@ -312,14 +315,14 @@ def test_the_bound_lies_below_the_density_and_close(path):
 
 def test_the_bound_of_a_wrong_model_is_lower():
     x = draw(3, 512)
-    right = log_prob(diffusion.DiffusionBound(32), gaussian(EDM()), x).nats.mean()
+    right = log_prob(DiffusionBound(32), gaussian(EDM()), x).nats.mean()
     wrong = GaussianDenoiser(EDM(), (1.3, -0.2, 0.1), COVARIANCE)
-    assert log_prob(diffusion.DiffusionBound(32), wrong, x).nats.mean() < right - 0.1
+    assert log_prob(DiffusionBound(32), wrong, x).nats.mean() < right - 0.1
 
 
 def test_the_variance_of_the_bound_is_its_spread_over_seeds():
     x = draw(4, 8)
-    runs = [log_prob(diffusion.DiffusionBound(8), gaussian(EDM()), x, seed) for seed in range(100)]
+    runs = [log_prob(DiffusionBound(8), gaussian(EDM()), x, seed) for seed in range(100)]
     spread = torch.stack([r.nats for r in runs]).std(0)
     claimed = torch.stack([r.variance for r in runs]).mean(0).sqrt()
     assert torch.allclose(spread, claimed, rtol=0.35)
@@ -327,15 +330,15 @@ def test_the_variance_of_the_bound_is_its_spread_over_seeds():
 
 def test_settings_without_an_error_are_refused():
     with pytest.raises(ValueError, match="2 probes"):
-        diffusion.ProbabilityFlow(probes=1)
+        ProbabilityFlow(probes=1)
     with pytest.raises(ValueError, match="even"):
-        diffusion.DiffusionBound(3)
+        DiffusionBound(3)
 
 
 def test_dequantisation_is_part_of_the_likelihood():
     """Uniform images: every level is equally likely, and a flat density over [-1, 1] scores log2(levels) bits per dim."""
     space = Images(1, 8, 8, levels=17)
-    model = RECIPES["denoising"](space, "xs").with_parts(likelihood=diffusion.DiffusionBound(8))
+    model = RECIPES["denoising"](space, "xs").with_parts(likelihood=DiffusionBound(8))
     result = model.log_prob(torch.randint(17, (4, 1, 8, 8)).to(torch.uint8))
     assert result.kind is Kind.LOWER_BOUND
     assert "dequantisation" in result.note
@@ -353,7 +356,7 @@ def test_vectors_are_scored_in_their_own_units():
         gaussian(EDM()),
         diffusion.Denoising(),
         DPMSolver(),
-        diffusion.ProbabilityFlow(24, None),
+        ProbabilityFlow(24, None),
         Training(),
     )
     x = draw(5, 16)

@@ -9,10 +9,10 @@ from fourfold import checks
 from fourfold.core import Batch, GenerativeModel, Noise, view
 from fourfold.data.oracles import GaussianAverage, GaussianDenoiser, MixtureDenoiser
 from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
+from fourfold.estimands.preconditioned import ConsistencyNetwork, NetworkAverage, Preconditioned
 from fourfold.paradigms import build, cards, few_step
-from fourfold.paradigms.diffusion import Preconditioned
 from fourfold.paths import EDM, VP, Cosine, RectifiedFlow, time_at
-from fourfold.recipes.diffusion import SIZES, network_of
+from fourfold.recipes.diffusion import parts
 from fourfold.samplers.ode import DDIM, DPMSolver, Heun
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
@@ -89,8 +89,8 @@ def test_a_student_starts_as_its_teacher(path):
         p.data.add_(0.05 * torch.randn_like(p))
     known = Preconditioned(made.estimand.net, (3,), path, 1.0)
     model = GenerativeModel(made.space, made.codec, known, made.objective, made.sampler, made.likelihood)
-    net, _ = network_of(Vectors(3), SIZES["xs"], times=2)
-    student = few_step.NetworkAverage(net, (3,), path, 1.0)
+    net = parts(Vectors(3), "xs", times=2).net
+    student = NetworkAverage(net, (3,), path, 1.0)
     few_step.TrajectoryDistillation(model, paths=8, sigma_data=1.0).ready(student)
     t, s = (time.float() for time in times(path))
     x_t = torch.randn(32, 3)
@@ -104,10 +104,10 @@ def test_a_student_starts_as_its_teacher(path):
 @pytest.mark.parametrize("path", [EDM(), VP(), RectifiedFlow()], ids=lambda p: type(p).__name__)
 def test_a_consistency_network_leaves_the_boundary_alone(path):
     torch.manual_seed(0)
-    net, _ = network_of(Vectors(3), SIZES["xs"])
+    net = parts(Vectors(3), "xs").net
     for p in net.parameters():
         p.data.add_(0.1 * torch.randn_like(p))
-    f, x = few_step.ConsistencyNetwork(net, (3,), path, 1.0), torch.randn(8, 3)
+    f, x = ConsistencyNetwork(net, (3,), path, 1.0), torch.randn(8, 3)
     assert torch.allclose(f(x, torch.full((8,), path.t_min)), x, atol=1e-5)
     assert not torch.allclose(f(x, torch.full((8,), path.t_max)), x, atol=1e-2)
 

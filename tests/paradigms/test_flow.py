@@ -11,13 +11,14 @@ from fourfold import checks
 from fourfold.core import Batch, GenerativeModel, Noise, Part, count_evaluations
 from fourfold.data import load
 from fourfold.engine import fit
+from fourfold.estimands.preconditioned import NetworkVelocity
+from fourfold.likelihoods import DiffusionBound
 from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
 from fourfold.nn.monotone import Affine
 from fourfold.nn.tarflow import joined, patches, side
 from fourfold.paradigms import cards
-from fourfold.paradigms.diffusion import DiffusionBound, NetworkVelocity
 from fourfold.paradigms.flow import (
     ContinuousLikelihood,
     Denoised,
@@ -28,7 +29,6 @@ from fourfold.paradigms.flow import (
     VariationalDequantisation,
     inverse_error,
     log_density,
-    requantised,
 )
 from fourfold.paths import RectifiedFlow
 from fourfold.samplers.ode import DPMSolver, Euler, Heun
@@ -300,7 +300,7 @@ def test_learned_noise_starts_uniform_and_has_its_density():
 def test_levels_survive_every_redrawing_of_their_noise():
     model = stirred("variational", Images(1, 4, 4), 0.3)
     x = torch.randint(256, (50, 1, 4, 4)).to(torch.uint8)
-    z, _ = requantised(model.objective.dequantiser, model.encode(x).x, torch.randn(50, 1, 4, 4), 256)
+    z, _ = model.objective.requantised(model.encode(x).x, torch.randn(50, 1, 4, 4))
     assert ((model.codec.decode(z).int() - x.int()).abs() > 0).float().mean() < 1e-2  # but for u rounded to 1
 
 

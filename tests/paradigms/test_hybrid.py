@@ -12,22 +12,13 @@ from fourfold.cards.hybrid import CARDS
 from fourfold.codecs import LearnedCodec, QuantisedCodec, Standardised
 from fourfold.core import Batch, GenerativeModel, Likelihood, LogProb, Noise, Objective, Part
 from fourfold.data import load
+from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, Gaussians
 from fourfold.engine import Run, fit, save_model
 from fourfold.estimands import Decoder
-from fourfold.likelihoods import NoDensity
+from fourfold.likelihoods import NoDensity, ProbabilityFlow
 from fourfold.paradigms import build, cards, hybrid
 from fourfold.paradigms.adversarial import OnePass
-from fourfold.paradigms.diffusion import ProbabilityFlow
-from fourfold.paradigms.latent import (
-    AsDraw,
-    AsMedian,
-    CodeDecoder,
-    Elbo,
-    GaussianHead,
-    Gaussians,
-    PriorThenDecode,
-    VariationalBound,
-)
+from fourfold.paradigms.latent import CodeDecoder, Elbo, PriorThenDecode, VariationalBound
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Kind
 
@@ -242,7 +233,7 @@ def test_a_student_begins_as_its_teacher_at_one_noise_level():
 def test_the_correction_is_zero_where_samples_are_what_the_teacher_expects():
     model = build("adversarial-student", Vectors(2), "xs")
     term = model.terms()["generator"]
-    ((objective, teacher),) = term._held
+    teacher = model.objective.teacher.estimand
 
     class Constant(type(teacher)):
         def forward(self, x_t, t, cond=None):
@@ -250,8 +241,8 @@ def test_the_correction_is_zero_where_samples_are_what_the_teacher_expects():
 
     teacher.__class__ = Constant
     fake = torch.full((6, 2), 0.7, requires_grad=True)
-    assert float(term._correction(fake, None, objective, teacher).detach().abs().max()) < 1e-10
-    (slope,) = torch.autograd.grad(term._correction(fake + 0.1, None, objective, teacher).sum(), fake)
+    assert float(term._correction(fake, None).detach().abs().max()) < 1e-10
+    (slope,) = torch.autograd.grad(term._correction(fake + 0.1, None).sum(), fake)
     assert (slope > 0).all()
 
 

@@ -7,28 +7,30 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import Batch, GenerativeModel, Noise, Part
+from fourfold.distributions.observations import (
+    AsDraw,
+    AsMean,
+    AsMedian,
+    DiscretisedLogistics,
+    GaussianHead,
+    Gaussians,
+    Head,
+    LogisticHead,
+)
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture
 from fourfold.nn.quantise import Codebook, FiniteScalars
 from fourfold.paradigms import cards
 from fourfold.paradigms.latent import (
-    AsDraw,
-    AsMean,
-    AsMedian,
     CodeBound,
     CodeDecoder,
-    DiscretisedLogistics,
     Elbo,
-    GaussianHead,
-    Gaussians,
-    Head,
     ImportanceWeighted,
-    LogisticHead,
-    PerceptualBound,
     PriorThenDecode,
     QuantisedDecoder,
     VariationalBound,
 )
+from fourfold.paradigms.perceptual import PerceptualBound
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
@@ -294,7 +296,7 @@ def test_a_ladders_divergences_are_the_mean_of_its_log_ratio():
     x = model.encode(torch.randint(0, 17, (1, 1, 8, 8), dtype=torch.uint8)).x.expand(2000, -1, -1, -1)
     encoder = model.objective.encoder
     with torch.no_grad():
-        found = model.estimand.explain(encoder(x), encoder, None, lambda *event: torch.randn(2000, *event))
+        found = model.estimand.infer(encoder(x), encoder, None, lambda *event: torch.randn(2000, *event))
     difference = found.log_ratio - torch.stack(found.divergences).sum(0)
     assert abs(difference.mean()) < 4 * difference.std() / math.sqrt(2000)
 
@@ -364,16 +366,16 @@ def test_the_map_recipes_sample_score_and_rebuild(recipe):
 @pytest.mark.parametrize("recipe", MAPS)
 def test_codes_and_posteriors_are_what_a_codec_needs(recipe):
     model = recipe(SMALL, "xs").eval()
-    estimand, evidence = model.estimand, model.objective.encoder(model.encode(_data(SMALL, 4)[0]).x)
+    estimand, parameters = model.estimand, model.objective.encoder(model.encode(_data(SMALL, 4)[0]).x)
     if isinstance(estimand, QuantisedDecoder):
-        codes = estimand.codes(evidence)
+        codes = estimand.codes(parameters)
         assert codes.shape == (4, 4, 5)
         assert codes.dtype == torch.long
         assert 0 <= codes.min() <= codes.max() < estimand.size
         decoded = estimand.decode(codes).log_prob(model.encode(_data(SMALL, 4)[0]).x)
         assert decoded.shape == (4,)
     else:
-        q = estimand.posterior(evidence)
+        q = estimand.posterior(parameters)
         assert q.mu.shape == q.log_scale.shape == (4, 2, 4, 5)
         assert estimand.decode(q.mu).mean().shape == (4, 2, 7, 10)
 
@@ -440,14 +442,14 @@ def test_the_balanced_gradient_is_that_of_the_formula():
     value = term(batch)
     found = torch.autograd.grad(value.mean(), list(model.estimand.parameters()))
     torch.manual_seed(5)
-    evidence = objective.encoder(batch.x)
-    explained = model.estimand.explain(evidence, objective.encoder, None, lambda *s: torch.randn(6, *s))
-    log_likelihood, shown = explained.observation.log_prob(batch.x), explained.observation.centre()
+    parameters = objective.encoder(batch.x)
+    sample = model.estimand.infer(parameters, objective.encoder, None, lambda *s: torch.randn(6, *s))
+    log_likelihood, shown = sample.observation.log_prob(batch.x), sample.observation.centre()
     bracket = term._bracket(batch.x, shown)
     (to,) = torch.autograd.grad(bracket.sum(), shown, retain_graph=True)
-    (mu,) = torch.autograd.grad(log_likelihood.sum(), explained.observation.mu, retain_graph=True)
+    (mu,) = torch.autograd.grad(log_likelihood.sum(), sample.observation.mu, retain_graph=True)
     weight = 0.4 * mu.sum(1).norm() / to.norm()
-    loss = 0.1 * explained.log_ratio.clamp(min=0) - log_likelihood + weight * bracket
+    loss = 0.1 * sample.log_ratio.clamp(min=0) - log_likelihood + weight * bracket
     torch.testing.assert_close(value, loss)
     for a, b in zip(found, torch.autograd.grad(loss.mean(), list(model.estimand.parameters())), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)

@@ -1,10 +1,19 @@
 """Recipes: which one a paradigm's name means."""
 
+import math
+from dataclasses import dataclass
+from typing import final
+
 import pytest
 import torch
 
-from fourfold.paradigms import build, cards, resolve
+from fourfold.core import Codec, Measure, Space, Training
+from fourfold.likelihoods import ProbabilityFlow
+from fourfold.nn.time_mlp import TimeMLP
+from fourfold.paradigms import build, cards, recipes, resolve
+from fourfold.recipes import diffusion, flow
 from fourfold.spaces import Images, Text, Vectors
+from fourfold.vocabulary import Kind
 
 
 @pytest.mark.parametrize(
@@ -52,3 +61,82 @@ def test_a_space_that_no_recipe_models_is_refused_in_the_words_of_the_default():
         build("energy", Text("ab", 4))
     with pytest.raises(TypeError, match="models no images given captions: choose one of diffusion"):
         build("energy", Images(3, 8, 8, caption=8))
+
+
+@dataclass(frozen=True)
+class Angles(Space):
+    """A space of a third party: ``dim`` angles."""
+
+    dim: int
+    classes: int | None = None
+
+    @property
+    def shape(self):
+        return (self.dim,)
+
+    @property
+    def unit(self):
+        return "nats"
+
+    def check(self, x):
+        self.check_shape(x)
+
+    def examples(self, n, generator):
+        return math.pi * (2 * torch.rand(n, self.dim, generator=generator) - 1)
+
+
+@final
+class Unrolled(Codec):
+    """Angles as reals of standard deviation near one."""
+
+    measure = Measure.LEBESGUE
+
+    def __init__(self, space: Angles) -> None:
+        super().__init__()
+        self.space, self.event = space, space.shape
+
+    def encode(self, x, noise=None):
+        return x / math.pi, torch.full((len(x),), -self.space.dim * math.log(math.pi))
+
+    def decode(self, z, noise=None):
+        return (z * math.pi + math.pi) % (2 * math.pi) - math.pi
+
+    def fit(self, x):
+        """Nothing to fit."""
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_a_space_that_nobody_registered_is_refused_by_its_name(name):
+    with pytest.raises(TypeError, match="Angles"):
+        build(name, Angles(2), "xs")
+
+
+def test_a_space_of_a_third_party_registers_itself_with_recipes():
+    """One function each for networks of noised examples and for columns brings most recipes of diffusion and of flows."""
+
+    class Torus(Angles):
+        """Of its own type, so that only it is registered."""
+
+    @diffusion.parts.register(Torus)
+    def _(space, size, times=1):
+        net = TimeMLP(space.dim, 16, 1, space.classes, times)
+        return diffusion.Parts(net, Unrolled(space), ProbabilityFlow(4, None), Training(64))
+
+    @flow.columns.register(Torus)
+    def _(space, recipe, least=1):
+        return Unrolled(space)
+
+    torch.manual_seed(0)
+    for name in (
+        "diffusion",
+        "diffusion/vp",
+        "diffusion/optimal-transport",
+        "few-step/mean-flow",
+        "flow",
+        "flow/coupling",
+    ):
+        model = build(name, Torus(2), "xs")
+        x = model.sample(4)
+        assert x.shape == (4, 2)
+        assert (x.abs() <= math.pi).all()
+        assert model.log_prob(x).nats.isfinite().all() or model.likelihood.kind is Kind.NONE

@@ -33,6 +33,8 @@ class Codec(Part, nn.Module, ABC):
     measure: ClassVar[str]
     dequantises: ClassVar[bool] = False
     bound: ClassVar[str] = ""
+    event: tuple[int, ...]
+    rms: ClassVar[float] = 1.0
 
     @property
     def decoding(self) -> str:

@@ -14,10 +14,24 @@ _MODULES: Mapping[str, str] = {
     "fourfold.samplers.guidance": "fourfold.estimands.guidance",
 }
 """Modules, as they were called and as they are."""
+_MOVED = (
+    ("diffusion", "estimands.preconditioned", "NetworkField NetworkNoise NetworkScore NetworkVelocity Preconditioned"),
+    ("diffusion", "distributions.times", "LogitNormal Uniform"),
+    ("diffusion", "likelihoods.bound", "DiffusionBound"),
+    ("few_step", "estimands.preconditioned", "ConsistencyNetwork NetworkAverage"),
+    ("latent", "distributions.observations", "AsDraw AsMean AsMedian GaussianHead LogisticHead"),
+    ("latent", "paradigms.perceptual", "PerceptualBound"),
+)
+"""The paradigm in whose file classes stood, where they stand now, and their names."""
 _CLASSES: Mapping[str, str] = {
     "fourfold.distributions.references:GaussianMixture": "fourfold.distributions.references:FittedMixture",
     "fourfold.paradigms.adversarial:NoDensity": "fourfold.likelihoods.none:NoDensity",
-    "fourfold.paradigms.diffusion:VariationalBound": "fourfold.paradigms.diffusion:DiffusionBound",
+    **{
+        f"fourfold.paradigms.{paradigm}:{kind}": f"fourfold.{room}:{kind}"
+        for paradigm, room, kinds in _MOVED
+        for kind in kinds.split()
+    },
+    "fourfold.paradigms.diffusion:VariationalBound": "fourfold.likelihoods.bound:DiffusionBound",
     "fourfold.paradigms.energy:DenoisingScoreMatching": "fourfold.paradigms.energy:EnergyScoreMatching",
     "fourfold.paradigms.few_step:NoDensity": "fourfold.likelihoods.none:NoDensity",
     "fourfold.paradigms.flow:MaximumLikelihood": "fourfold.paradigms.flow:ChangeOfVariables",

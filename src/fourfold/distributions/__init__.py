@@ -1,1 +1,1 @@
-"""Distributions with weights or statistics of their own: references, and how a network's output is read as a distribution."""
+"""Distributions: references of energies, how a network's output is read as a distribution, and laws of training's times."""

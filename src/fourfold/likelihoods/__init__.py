@@ -1,6 +1,7 @@
 """Likelihoods that several paradigms share; those of one paradigm stand in its file."""
 
+from fourfold.likelihoods.bound import DiffusionBound
 from fourfold.likelihoods.none import NoDensity
 from fourfold.likelihoods.ode import ProbabilityFlow
 
-__all__ = ["NoDensity", "ProbabilityFlow"]
+__all__ = ["DiffusionBound", "NoDensity", "ProbabilityFlow"]

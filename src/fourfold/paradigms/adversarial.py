@@ -18,14 +18,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn import functional as F
 
 from fourfold.core import (
     Batch,
+    Estimand,
     Noise,
     Objective,
     Part,
@@ -149,10 +150,10 @@ class Pairing(Contest):
     formula = "min_D E ζ(D(G(z)) − D(x)),  min_G E ζ(D(x) − D(G(z)))"
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return functional.softplus(fake - real)
+        return F.softplus(fake - real)
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
-        return functional.softplus(real - fake)
+        return F.softplus(real - fake)
 
     def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
         return torch.sign(real - fake)
@@ -167,10 +168,10 @@ class NonSaturating(Contest):
     formula = "min_D E ζ(−D(x)) + E ζ(D(G(z))),  min_G E ζ(−D(G(z)))"
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return functional.softplus(-real) + functional.softplus(fake)
+        return F.softplus(-real) + F.softplus(fake)
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
-        return functional.softplus(-fake)
+        return F.softplus(-fake)
 
     def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
         return torch.sign(real)
@@ -185,7 +186,7 @@ class Hinge(Contest):
     formula = "min_D E max(0, 1 − D(x)) + E max(0, 1 + D(G(z))),  min_G −E D(G(z))"
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return functional.relu(1 - real) + functional.relu(1 + fake)
+        return F.relu(1 - real) + F.relu(1 + fake)
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
         return -fake
@@ -255,7 +256,8 @@ class ZeroCentred(Penalty):
             return x.new_zeros(len(x))
         if not self.samples:
             return self.gamma / 2 * gradient_penalty(critic, x, cond)
-        r1, r2 = gradient_penalty(critic, torch.cat([x, fake]), _twice(cond)).chunk(2)
+        both = None if cond is None else torch.cat([cond, cond])
+        r1, r2 = gradient_penalty(critic, torch.cat([x, fake]), both).chunk(2)
         return self.gamma / 2 * (r1 + r2)
 
 
@@ -346,7 +348,7 @@ class AdversarialGame(Objective):
         regulariser: of a :class:`StyleGenerator`.
     """
 
-    learns = Pushforward
+    learns: ClassVar[type[Estimand]] = Pushforward
     principle = Principle.ADVERSARIAL
 
     @property
@@ -374,14 +376,9 @@ class AdversarialGame(Objective):
         super().__init__()
         if every < 1 or critic_rate <= 0:
             raise ValueError(f"every must be at least 1 and critic_rate positive, not {every} and {critic_rate}")
-        self.critic, self.contest, self.penalty, self.every, self.label_dropout = (
-            critic,
-            contest,
-            penalty,
-            every,
-            label_dropout,
-        )
-        self.critic_rate, self.augment, self.regulariser = critic_rate, augment, regulariser
+        self.critic, self.contest, self.penalty, self.every = critic, contest, penalty, every
+        self.label_dropout, self.critic_rate = label_dropout, critic_rate
+        self.augment, self.regulariser = augment, regulariser
 
     def terms(self, estimand: Pushforward) -> Mapping[str, Term]:
         if self.regulariser is not None and not isinstance(estimand, StyleGenerator):
@@ -394,7 +391,8 @@ class AdversarialGame(Objective):
 
     def numbers(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
         """``D(x)`` and ``D(fake)``, ``(B,)`` each, by one call of the critic."""
-        real, false = self.critic(torch.cat([x, fake]), _twice(cond)).reshape(-1).chunk(2)
+        both = None if cond is None else torch.cat([cond, cond])
+        real, false = self.critic(torch.cat([x, fake]), both).reshape(-1).chunk(2)
         return real, false
 
 
@@ -402,78 +400,71 @@ class AdversarialGame(Objective):
 class CriticTerm(Term):
     """``a(D(x), D(G(z))) + penalty``; the generator stands still.
 
-    Watches ``critic_accuracy`` (share of pairs ranked rightly), ``critic_margin`` (mean ``D(x) - D(G(z))``), ``penalty``
-    (its mean) and, with augmentation, its strength ``augmentation``.
+    Watches ``critic_accuracy`` (share of pairs that are ranked rightly), ``critic_margin`` (mean ``D(x) - D(G(z))``),
+    ``penalty`` (its mean) and, with augmentation, its strength ``augmentation``.
     """
 
-    def __init__(self, generator: Pushforward, game: AdversarialGame) -> None:
-        super().__init__([game.critic], game.critic_rate)
-        self.generator, self.game = generator, game
+    def __init__(self, generator: Pushforward, objective: AdversarialGame) -> None:
+        super().__init__([objective.critic], objective.critic_rate)
+        self.generator, self.objective = generator, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        game, cond = self.game, forgetful(batch.cond, self.game.label_dropout if self.training else 0.0)
+        game = self.objective
+        cond = forgetful(batch.cond, game.label_dropout if self.training else 0.0)
         with torch.no_grad():
-            fake = game.seen(_generated(self.generator, batch.x, cond))
-            x = game.seen(batch.x)
+            z = torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device)
+            fake, x = game.seen(self.generator(z, cond)), game.seen(batch.x)
         real, false = game.numbers(x, fake, cond)
         penalty = self._penalty(x, fake, cond)
-        self._watch((real - false).detach(), penalty.detach())
-        if game.augment is not None and self.training:
-            game.augment.adapt(game.contest.confidence(real.detach(), false.detach()))
+        margin = (real - false).detach()
+        self.watched = {
+            "critic_accuracy": (margin > 0).float().mean(),
+            "critic_margin": margin.mean(),
+            "penalty": penalty.detach().mean(),
+        }
+        if game.augment is not None:
+            self.watched["augmentation"] = game.augment.p.clone()
+            if self.training:
+                game.augment.adapt(game.contest.confidence(real.detach(), false.detach()))
         return game.contest.critic(real, false) + penalty
 
     def _penalty(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
         """The penalty at every ``every``-th pair, times the inverse of their share; 0 at the others, ``(B,)``."""
-        game, n = self.game, len(x)
+        game, n = self.objective, len(x)
         if game.penalty is None:
             return x.new_zeros(n)
         index = torch.arange(0, n, game.every, device=x.device)
         value = game.penalty(game.critic, x[index], fake[index], None if cond is None else cond[index])
         return x.new_zeros(n).index_add(0, index, value * (n / len(index)))
 
-    def _watch(self, margin: Tensor, penalty: Tensor) -> None:
-        self.watched = {
-            "critic_accuracy": (margin > 0).float().mean(),
-            "critic_margin": margin.mean(),
-            "penalty": penalty.mean(),
-        }
-        if self.game.augment is not None:
-            self.watched["augmentation"] = self.game.augment.p.clone()
-
 
 @final
 class GeneratorTerm(Term):
-    """``b(D(x), D(G(z)))`` and the generator's own regulariser; the critic stands still.
+    """``b(D(x), D(G(z)))`` and the generator's own regulariser; the critic stands still. It watches ``diversity``."""
 
-    Watches ``diversity``: the root of the total variance of a generated batch over that of the data, near 1 when the
-    samples spread as the data does and near 0 when they are all alike.
-    """
-
-    def __init__(self, generator: Pushforward, game: AdversarialGame) -> None:
+    def __init__(self, generator: Pushforward, objective: AdversarialGame) -> None:
         super().__init__([generator])
-        self.generator, self.game = generator, game
+        self.generator, self.objective = generator, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        game, cond = self.game, forgetful(batch.cond, self.game.label_dropout if self.training else 0.0)
+        game = self.objective
+        cond = forgetful(batch.cond, game.label_dropout if self.training else 0.0)
         z = torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device)
         fake = self.generator(z, cond)
-        spread = [x.detach().var(0, correction=0).sum() for x in (fake, batch.x)]
-        self.watched = {"diversity": (spread[0] / spread[1].clamp(min=1e-12)).sqrt()}
+        self.watched = {"diversity": diversity(fake, batch.x)}
         loss = game.contest.generator(*game.numbers(game.seen(batch.x), game.seen(fake), cond))
         if game.regulariser is None or not isinstance(self.generator, StyleGenerator):
             return loss
         return loss + game.regulariser(self.generator, z, cond)
 
 
-def _generated(generator: Pushforward, x: Tensor, cond: Tensor | None) -> Tensor:
-    """One fresh sample for each row of ``x``."""
-    sample: Tensor = generator(torch.randn(len(x), *generator.latent, device=x.device), cond)
-    return sample
+def diversity(fake: Tensor, x: Tensor) -> Tensor:
+    """The root of the total variance of a generated batch over that of the data, a scalar without a gradient.
 
-
-def _twice(cond: Tensor | None) -> Tensor | None:
-    """The labels of data and samples side by side."""
-    return None if cond is None else torch.cat([cond, cond])
+    It is near 1 where samples spread as the data does, and near 0 where they are all alike.
+    """
+    spread = [values.detach().var(0, correction=0).sum() for values in (fake, x)]
+    return (spread[0] / spread[1].clamp(min=1e-12)).sqrt()
 
 
 # --- sampling and likelihood ------------------------------------------------------------------------------------------
@@ -489,7 +480,7 @@ class OnePass(Sampler):
     Truncation: Brock, Donahue, Simonyan 2019 (https://arxiv.org/abs/1809.11096), here by scaling.
     """
 
-    needs = Pushforward
+    needs: ClassVar[type[Estimand]] = Pushforward
     cost = Cost.CONSTANT
     truncation: float = 1.0
 
@@ -516,7 +507,7 @@ class StyleTruncation(Sampler):
     Karras, Laine, Aila 2019 (https://arxiv.org/abs/1812.04948), appendix B.
     """
 
-    needs = StyleGenerator
+    needs: ClassVar[type[Estimand]] = StyleGenerator
     cost = Cost.CONSTANT
     truncation: float = 1.0
 

@@ -34,9 +34,11 @@ from fourfold.core import (
     view,
 )
 from fourfold.distributions.references import Bernoulli, Normal
+from fourfold.distributions.times import log_normal
 from fourfold.estimands import ContinuousEnergy, Denoiser, Energy, NoisedEnergy, Reference
+from fourfold.estimands.preconditioned import noise_level, total_scale
 from fourfold.nn.boltzmann import BoltzmannMachine
-from fourfold.paths import Path, broadcast, time_at
+from fourfold.paths import Path, broadcast
 from fourfold.samplers.chains import FEWEST, split_rhat
 from fourfold.samplers.gibbs import Bipartite, BlockGibbs
 from fourfold.samplers.langevin import MALA, MarkovChain, reference_of
@@ -142,10 +144,8 @@ class PreconditionedEnergy(NoisedEnergy):
 
     def at(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         alpha, sigma = self.path.alpha(t), self.path.sigma(t)
-        r = torch.sqrt((alpha * self.sigma_data) ** 2 + sigma**2)
-        u = x_t * broadcast(1 / r, x_t)
-        tau = -self.path.log_snr(t).clamp(-10, 10) / 4
-        g = (u * self.net(u, tau, cond)).flatten(1).sum(1)
+        u = x_t * broadcast(1 / total_scale(self.path, t, self.sigma_data), x_t)
+        g = (u * self.net(u, noise_level(self.path, t), cond)).flatten(1).sum(1)
         return u.flatten(1).square().sum(1) / 2 - (alpha * self.sigma_data / sigma).to(g.dtype) * g
 
 
@@ -289,21 +289,21 @@ def _with_reference(energy: Energy, terms: Mapping[str, Term]) -> Mapping[str, T
 class NoiseContrastiveTerm(Term):
     """See :class:`NoiseContrastive`; watches ``energy_gap``, the mean tilt of data minus that of noise, and ``accuracy``."""
 
-    def __init__(self, energy: Tilted, ratio: int, label_dropout: float, monitor: ChainMonitor) -> None:
+    def __init__(self, energy: Tilted, objective: NoiseContrastive) -> None:
         super().__init__([_network(energy)])
-        self.energy, self.ratio, self.label_dropout, self.monitor = energy, ratio, label_dropout, monitor
+        self.energy, self.objective = energy, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        x, n = batch.x, len(batch.x)
-        y = self.energy.reference.draw(_noise(x, n * self.ratio))
-        cond = forgetful(batch.cond, self.label_dropout)
-        both = None if cond is None else cond.repeat(1 + self.ratio)
-        logits = self.energy.tilt(torch.cat([x, y]), both) - math.log(self.ratio)
-        data, noise = logits[:n], logits[n:].view(self.ratio, n)
+        x, n, ratio = batch.x, len(batch.x), self.objective.ratio
+        y = self.energy.reference.draw(_noise(x, n * ratio))
+        cond = forgetful(batch.cond, self.objective.label_dropout)
+        both = None if cond is None else cond.repeat(1 + ratio)
+        logits = self.energy.tilt(torch.cat([x, y]), both) - math.log(ratio)
+        data, noise = logits[:n], logits[n:].view(ratio, n)
         self.watched = {
             "energy_gap": (data.mean() - noise.mean()).detach(),
             "accuracy": ((data > 0).float().mean() + (noise < 0).float().mean()).detach() / 2,
-            "rhat": self.monitor(self.energy),
+            "rhat": self.objective.monitor(self.energy),
         }
         return F.softplus(-data) + F.softplus(noise).sum(0)
 
@@ -342,8 +342,7 @@ class NoiseContrastive(Objective):
         self.monitor = ChainMonitor(tuple(event), chain)
 
     def terms(self, estimand: Tilted) -> Mapping[str, Term]:
-        term = NoiseContrastiveTerm(estimand, self.ratio, self.label_dropout, self.monitor)
-        return _with_reference(estimand, {"contrast": term})
+        return _with_reference(estimand, {"contrast": NoiseContrastiveTerm(estimand, self)})
 
 
 # --- contrastive divergence -------------------------------------------------------------------------------------------
@@ -353,12 +352,12 @@ class NoiseContrastive(Objective):
 class ContrastiveDivergenceTerm(Term):
     """See :class:`ContrastiveDivergence`; watches ``energy_gap``, the mean energy of samples minus that of data."""
 
-    def __init__(self, energy: Energy, settings: ContrastiveDivergence) -> None:
+    def __init__(self, energy: Energy, objective: ContrastiveDivergence) -> None:
         super().__init__([_network(energy)])
-        self.energy, self.settings = energy, settings
+        self.energy, self.objective = energy, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        settings = self.settings
+        settings = self.objective
         cond = forgetful(batch.cond, settings.label_dropout) if settings.classes else None
         x = batch.x + settings.data_noise * torch.randn_like(batch.x) if settings.data_noise else batch.x
         y, acceptance = settings.negatives(self.energy, batch.x, cond)
@@ -458,12 +457,12 @@ class ContrastiveDivergence(Objective):
 class JointTerm(Term):
     """See :class:`JointEnergy`; watches also ``accuracy``, of the labels of the batch."""
 
-    def __init__(self, energy: ClassifierEnergy, divergence: Term, weight: float) -> None:
+    def __init__(self, energy: ClassifierEnergy, objective: JointEnergy, divergence: Term) -> None:
         super().__init__([_network(energy)])
-        self.energy, self.divergence, self.weight = energy, divergence, weight
+        self.energy, self.objective, self.divergence = energy, objective, divergence
 
     def forward(self, batch: Batch) -> Tensor:
-        loss = self.weight * self.divergence(Batch(batch.x))
+        loss = self.objective.weight * self.divergence(Batch(batch.x))
         self.watched = dict(self.divergence.watched)
         if batch.cond is None:
             return loss
@@ -498,7 +497,7 @@ class JointEnergy(Objective):
 
     def terms(self, estimand: ClassifierEnergy) -> Mapping[str, Term]:
         terms = dict(self.divergence.terms(estimand))
-        return {**terms, "divergence": JointTerm(estimand, terms["divergence"], self.weight)}
+        return {**terms, "divergence": JointTerm(estimand, self, terms["divergence"])}
 
 
 # --- score matching ---------------------------------------------------------------------------------------------------
@@ -510,19 +509,21 @@ class EnergyScoreMatchingTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, energy: Energy, sigma: float, label_dropout: float, monitor: ChainMonitor) -> None:
+    def __init__(self, energy: Energy, objective: EnergyScoreMatching) -> None:
         super().__init__([_network(energy)])
-        self.energy, self.sigma, self.label_dropout, self.monitor = energy, sigma, label_dropout, monitor
+        self.energy, self.objective = energy, objective
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
-        eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.label_dropout)
-        x = (batch.x + self.sigma * eps).requires_grad_()
+        eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.objective.label_dropout)
+        x = (batch.x + self.objective.sigma * eps).requires_grad_()
         energy = self.energy(x, cond)
         (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
-        self.watched = {"energy_gap": _gap(self.energy, energy), "rhat": self.monitor(self.energy)}
+        with torch.no_grad():
+            gap = self.energy(reference_of(self.energy, _noise(x, 64))).mean() - energy.mean()
+        self.watched = {"energy_gap": gap, "rhat": self.objective.monitor(self.energy)}
         # a constant of the energy has no gradient, but a parameter must have one: 0 E gives it
-        return (self.sigma * gradient - eps).float().square().flatten(1).mean(1) + 0 * energy
+        return (self.objective.sigma * gradient - eps).float().square().flatten(1).mean(1) + 0 * energy
 
 
 @final
@@ -554,15 +555,7 @@ class EnergyScoreMatching(Objective):
         self.monitor = ChainMonitor(tuple(event), chain)
 
     def terms(self, estimand: Energy) -> Mapping[str, Term]:
-        term = EnergyScoreMatchingTerm(estimand, self.sigma, self.label_dropout, self.monitor)
-        return _with_reference(estimand, {"score": term})
-
-
-@torch.no_grad()
-def _gap(energy: Energy, data: Tensor) -> Tensor:
-    """The mean energy of 64 draws of the reference minus that of data."""
-    x = reference_of(energy, _noise(data, 64))
-    return energy(x).mean() - data.detach().mean()
+        return _with_reference(estimand, {"score": EnergyScoreMatchingTerm(estimand, self)})
 
 
 @final
@@ -571,17 +564,15 @@ class NoisedScoreMatchingTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, energy: NoisedEnergy, settings: NoisedScoreMatching) -> None:
+    def __init__(self, energy: NoisedEnergy, objective: NoisedScoreMatching) -> None:
         super().__init__([_network(energy)])
-        self.energy, self.settings = energy, settings
+        self.energy, self.objective = energy, objective
         self.denoiser = view(energy, Denoiser)
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
-        settings, path, n = self.settings, self.energy.path, len(batch.x)
-        u = (torch.arange(n, device=batch.x.device) + torch.rand(n, device=batch.x.device)) / n
-        log_sigma = settings.mean + settings.std * math.sqrt(2) * torch.erfinv(2 * u.clamp(1e-6, 1 - 1e-6) - 1)
-        t = time_at(path, -log_sigma).float()
+        settings, path = self.objective, self.energy.path
+        log_sigma, t = log_normal(path, settings.mean, settings.std, len(batch.x), batch.x.device)
         x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
         error = self.denoiser(x_t, t, forgetful(batch.cond, settings.label_dropout)) - batch.x
         weight = settings.sigma_data**-2 + torch.exp(-2 * log_sigma)

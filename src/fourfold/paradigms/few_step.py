@@ -1,28 +1,28 @@
 """Few steps: a network that jumps along the probability-flow ODE, so that one evaluation crosses any distance.
 
-A diffusion model's sampler follows ``dx/dt = v(x, t)`` in small steps. Here the network learns where that path leads: the
-average velocity ``u(x_t, t, s)`` between any two of its times, or the consistency function ``f(x_t, t)``, its end.
+The sampler of a diffusion model follows ``dx/dt = v(x, t)`` in small steps. Here the network learns where that path leads:
+the average velocity ``u(x_t, t, s)`` between any two of its times, or the consistency function ``f(x_t, t)``, its end.
 
 Three objectives learn them. :class:`MeanFlow` needs no other model: it holds ``u`` to the identity that its definition
-implies (Geng et al. 2025, https://arxiv.org/abs/2505.13447). :class:`ConsistencyDistillation` asks of ``f`` that two
-neighbouring points of a teacher's path have one end (Song et al. 2023, https://arxiv.org/abs/2303.01469).
-:class:`TrajectoryDistillation` solves the teacher's ODE, keeps the paths, and regresses any jump along them (Luhman and
-Luhman 2021, https://arxiv.org/abs/2101.02388; Zheng et al. 2023, https://arxiv.org/abs/2211.13449).
+implies (Geng et al. 2025, https://arxiv.org/abs/2505.13447). :class:`ConsistencyDistillation` wants two neighbouring points
+of a teacher's path to have one end (Song et al. 2023, https://arxiv.org/abs/2303.01469). :class:`TrajectoryDistillation`
+solves the teacher's ODE, keeps the paths, and regresses any jump along them (Luhman and Luhman 2021,
+https://arxiv.org/abs/2101.02388; Zheng et al. 2023, https://arxiv.org/abs/2211.13449).
 
-What is lost is the likelihood: the ODE of ``u(x_t, t, t)`` still has a density, but it is not the density of samples that
-were drawn by jumps, so these models give none.
+The price is the likelihood. The ODE of ``u(x_t, t, t)`` still has a density, but samples that were drawn by jumps follow
+another distribution, so these models have none.
 """
 
 from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
 
 from fourfold.core import (
@@ -38,106 +38,21 @@ from fourfold.core import (
     forgetful,
     view,
 )
+from fourfold.distributions.times import LogitNormal, quantiles, watched_by_noise
 from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
-from fourfold.paradigms.diffusion import (
-    Preconditioned,
-    noise_level,
-    normal_quantile,
-    quantiles,
-    total_scale,
-    watched_by_noise,
-)
+from fourfold.estimands.preconditioned import ConsistencyNetwork, NetworkAverage, Preconditioned, total_scale
 from fourfold.paths import Path, broadcast, time_at
 from fourfold.samplers.ode import Knot, evaluate, extrapolated, settled, towards
 from fourfold.vocabulary import Cost, Principle
 
 __all__ = [
     "ConsistencyDistillation",
-    "ConsistencyNetwork",
     "Jumps",
     "MeanFlow",
-    "NetworkAverage",
     "Renoised",
     "TrajectoryDistillation",
+    "trajectory",
 ]
-
-
-# --- estimands --------------------------------------------------------------------------------------------------------
-
-
-def _slope(value: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Tensor], t: Tensor, s: Tensor) -> Tensor:
-    """``(value(s) - value(t)) / (s - t)``, and its limit ``derivative(t)`` where ``s = t``, ``(B,)``."""
-    same = s == t
-    difference = (value(s) - value(t)) / torch.where(same, 1, s - t)
-    return torch.where(same, derivative(t), difference)
-
-
-@final
-class NetworkAverage(AverageVelocity):
-    """``x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) G(x_t, t, s)``: ``G`` averages the denoiser.
-
-    ``G = c_skip x_t + c_out F(c_in x_t, c_noise(t), c_noise(s))`` has the preconditioning of
-    :class:`~fourfold.paradigms.diffusion.Preconditioned`, whose weights it can therefore start from: with a network
-    that ignores its second time, ``G`` is a denoiser and one jump a step of DDIM. In terms of ``u``, with the divided
-    difference ``sigma[t, s] = (sigma_s - sigma_t) / (s - t)`` and likewise ``alpha[t, s]``:
-
-        u = (sigma[t, s] / sigma_t) x_t + (alpha[t, s] - alpha_t sigma[t, s] / sigma_t) G
-
-    Args:
-        net: ``F(x, tau, cond)`` for two times, ``tau`` of shape ``(B, 2)``; float32 in and out.
-        event: shape of one encoded example.
-        path: the noise process.
-        sigma_data: root mean square of the data.
-    """
-
-    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
-        super().__init__()
-        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
-
-    def forward(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
-        path, t64, s64 = self.path, t.double(), s.double()
-        of_x = _slope(path.sigma, path.d_sigma, t64, s64) / path.sigma(t64).clamp(min=1e-6)
-        of_mean = _slope(path.alpha, path.d_alpha, t64, s64) - path.alpha(t64) * of_x
-        return broadcast(of_x, x_t) * x_t + broadcast(of_mean, x_t) * self.averaged(x_t, t, s, cond)
-
-    def averaged(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``G(x_t, t, s)``, ``(B, *event)``."""
-        tau = torch.stack([noise_level(self.path, t), noise_level(self.path, s)], 1)
-        return _preconditioned(self.net, self.path, self.sigma_data, x_t, t, tau, cond)
-
-
-@final
-class ConsistencyNetwork(ConsistencyFunction):
-    """``f = (sigma_0 / sigma_t) x_t + (alpha_0 - alpha_t sigma_0 / sigma_t) G(x_t, t)``, 0 being the path's first time.
-
-    ``f(x_0, 0) = x_0`` holds exactly, and ``G`` has the preconditioning and the weights of
-    :class:`~fourfold.paradigms.diffusion.Preconditioned`.
-
-    Args:
-        net: ``F(x, tau, cond)``, float32 in and out.
-        event: shape of one encoded example.
-        path: the noise process.
-        sigma_data: root mean square of the data.
-    """
-
-    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
-        super().__init__()
-        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
-
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        path, end = self.path, torch.full_like(t, self.path.t_min)
-        ratio = path.sigma(end).clamp(min=1e-6) / path.sigma(t).clamp(min=1e-6)
-        x_0 = _preconditioned(self.net, path, self.sigma_data, x_t, t, noise_level(path, t), cond)
-        return broadcast(ratio, x_t) * x_t + broadcast(path.alpha(end) - path.alpha(t) * ratio, x_t) * x_0
-
-
-def _preconditioned(
-    net: nn.Module, path: Path, sigma_data: float, x_t: Tensor, t: Tensor, tau: Tensor, cond: Tensor | None
-) -> Tensor:
-    """``c_skip x_t + c_out F(c_in x_t, tau)``, ``(B, *event)``."""
-    r = total_scale(path, t, sigma_data)
-    c_skip, c_out = path.alpha(t) * sigma_data**2 / r**2, path.sigma(t) * sigma_data / r
-    return broadcast(c_skip, x_t) * x_t + broadcast(c_out, x_t) * net(x_t * broadcast(1 / r, x_t), tau, cond)
 
 
 # --- MeanFlow ---------------------------------------------------------------------------------------------------------
@@ -145,14 +60,11 @@ def _preconditioned(
 
 @final
 class MeanFlowTerm(Term):
-    """See :class:`MeanFlow`."""
+    """The term of :class:`MeanFlow`; it watches the loss at low and at high noise."""
 
-    def __init__(
-        self, estimand: AverageVelocity, mean: float, std: float, apart: float, power: float, label_dropout: float
-    ) -> None:
+    def __init__(self, estimand: AverageVelocity, objective: MeanFlow) -> None:
         super().__init__([estimand])
-        self.estimand, self.mean, self.std = estimand, mean, std
-        self.apart, self.power, self.label_dropout = apart, power, label_dropout
+        self.estimand, self.objective = estimand, objective
 
     def forward(self, batch: Batch) -> Tensor:
         path = self.estimand.path
@@ -160,16 +72,16 @@ class MeanFlowTerm(Term):
         eps = torch.randn_like(batch.x)
         x_t = path.noised(batch.x, eps, t)
         v = broadcast(path.d_alpha(t), eps) * batch.x + broadcast(path.d_sigma(t), eps) * eps
-        u, target = self._sides(x_t, t, s, v, forgetful(batch.cond, self.label_dropout))
+        u, target = self._sides(x_t, t, s, v, forgetful(batch.cond, self.objective.label_dropout))
         error = (u - target).float().square().flatten(1).mean(1)
         self.watched = watched_by_noise(error)
-        return error / (error.detach() + 1e-3) ** self.power
+        return error / (error.detach() + 1e-3) ** self.objective.power
 
     def _times(self, path: Path, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """``t >= s``, each ``(n,)``: the larger and the smaller of two logit-normal draws, or one and the same."""
-        first, other = (self.mean + self.std * normal_quantile(quantiles(n, device)) for _ in range(2))
-        other = torch.where(torch.rand(n, device=device) < self.apart, other[torch.randperm(n, device=device)], first)
-        t, s = (path.t_min + (path.t_max - path.t_min) * torch.sigmoid(z) for z in (first, other))
+        law, apart = LogitNormal(self.objective.mean, self.objective.std), self.objective.apart
+        t, s = law(path, n, device), law(path, n, device)
+        s = torch.where(torch.rand(n, device=device) < apart, s[torch.randperm(n, device=device)], t)
         return torch.maximum(t, s), torch.minimum(t, s)
 
     def _sides(self, x_t: Tensor, t: Tensor, s: Tensor, v: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -191,24 +103,23 @@ def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
 class MeanFlow(Objective):
     """``E ||u(x_t, t, s) - sg(v + (s - t) (v · grad_x u + du/dt))||^2 / dims`` with ``v = alpha' x + sigma' eps``.
 
-    Differentiating ``(s - t) u = integral of v from t to s`` in ``t`` gives the identity that the loss enforces; the
-    total derivative is one Jacobian-vector product, and ``sg`` stops the gradient. Where ``s = t`` this is flow matching.
-    Geng et al. 2025 (https://arxiv.org/abs/2505.13447), equations 8 to 11.
+    The derivative of ``(s - t) u = integral of v from t to s`` in ``t`` gives the identity that the loss enforces. The total
+    derivative is one Jacobian-vector product, and ``sg`` stops the gradient. Where ``s = t`` this is flow matching. Geng et
+    al. 2025 (https://arxiv.org/abs/2505.13447), equations 8 to 11.
 
-    The paper (section 4.3) also divides each example's loss by a power of its own value, ``(loss + 10^-3)^power``, held
-    constant. The noise of the target is part of that value, so the minimum is then no conditional mean: it leans towards
-    the more frequent of two modes. Off by default.
+    The paper (section 4.3) also divides the loss of each example by a power of its own value, ``(loss + 10^-3)^power``, held
+    constant. The noise of the target is part of that value, so the minimum is then not a conditional mean: it leans towards
+    the more frequent of two modes. By default the power is 0.
 
     Args:
         mean, std: of the logit of a time.
         apart: share of examples with ``s < t``.
-        power: of the adaptive weight; 0 is the plain mean square, which alone is unbiased.
-        label_dropout: share of labels hidden in training.
+        power: of the adaptive weight; only 0, the plain mean square, is unbiased.
+        label_dropout: share of labels that training hides.
     """
 
     learns: ClassVar[type[Estimand]] = AverageVelocity
     principle = Principle.DENOISING
-
     formula = "min_θ E ‖u_θ(x_t, t, s) − sg(v + (s − t)·d/dt u_θ(x_t, t, s))‖²,  v = α′_t x + σ′_t ε"
 
     @property
@@ -223,16 +134,10 @@ class MeanFlow(Objective):
         self.mean, self.std, self.apart, self.power, self.label_dropout = mean, std, apart, power, label_dropout
 
     def terms(self, estimand: AverageVelocity) -> Mapping[str, Term]:
-        term = MeanFlowTerm(estimand, self.mean, self.std, self.apart, self.power, self.label_dropout)
-        return {"mean-flow": term}
+        return {"mean-flow": MeanFlowTerm(estimand, self)}
 
 
 # --- distillation -----------------------------------------------------------------------------------------------------
-
-
-def _denoiser_of(teacher: GenerativeModel) -> Denoiser:
-    """The teacher's estimand as a denoiser."""
-    return view(teacher.estimand, Denoiser)
 
 
 def _inherit(student: Estimand, teacher: GenerativeModel) -> None:
@@ -245,12 +150,6 @@ def _inherit(student: Estimand, teacher: GenerativeModel) -> None:
         return
     if (source.path, source.sigma_data) == (student.path, student.sigma_data):
         student.net.load_state_dict(source.net.state_dict(), strict=False)
-
-
-def _knots_at(path: Path, times: Tensor) -> list[Knot]:
-    """Times with their coefficients, computed in float64."""
-    t = times.double()
-    return [Knot(*row) for row in torch.stack([t, path.alpha(t), path.sigma(t)], 1).tolist()]
 
 
 def _jittered(path: Path, steps: int) -> Tensor:
@@ -276,7 +175,8 @@ def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None
         times: decreasing, ``(K + 1,)``.
         cond: labels.
     """
-    grid = _knots_at(denoiser.path, times)
+    path, t64 = denoiser.path, times.double()
+    grid = [Knot(*row) for row in torch.stack([t64, path.alpha(t64), path.sigma(t64)], 1).tolist()]
     states, before, last = [x], grid[0], x
     for i, (t, s) in enumerate(itertools.pairwise(grid)):
         x_0 = evaluate(denoiser, states[-1], t.t, cond)
@@ -291,14 +191,14 @@ def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None
 
 @final
 class TrajectoryDistillationTerm(Term):
-    """See :class:`TrajectoryDistillation`."""
+    """The term of :class:`TrajectoryDistillation`; it watches the loss at low and at high noise."""
 
     def __init__(self, estimand: AverageVelocity, objective: TrajectoryDistillation) -> None:
         super().__init__([estimand])
-        self.estimand, self.hold = estimand, [objective]  # in a list: its teacher is no part of what this term trains
+        self.estimand, self.objective = estimand, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        (objective,) = self.hold
+        objective = self.objective
         objective.advance(batch)
         x_t, x_s, t, s, cond = objective.jumps(len(batch.x))
         jump = broadcast(s - t, x_t) * self.estimand(x_t, t, s, cond)
@@ -321,34 +221,38 @@ class TrajectoryDistillationTerm(Term):
 class TrajectoryDistillation(Objective, Staged):
     """``E w(t, s) ||x_t + (s - t) u(x_t, t, s) - x_s||`` over pairs of times of a teacher's solved paths.
 
-    A few sets of paths are kept, each from noise to its end at ``steps`` evaluations of the teacher; every ``every``
-    steps the oldest set is solved anew, from other noise at other times. A step draws its pairs from all of them, so each
-    evaluation of the teacher serves many times, and the targets are the solver's own, not the student's guess at a later
+    A few sets of paths are kept, each from noise to its end at ``steps`` evaluations of the teacher. Every ``every`` steps
+    of training the oldest set is solved anew, from other noise at other times. A step draws its pairs from all sets, so each
+    evaluation of the teacher serves many times. The targets are the solver's own, and not the student's guess at a later
     time. Luhman, Luhman 2021 (https://arxiv.org/abs/2101.02388) for the whole path; Zheng et al. 2023
     (https://arxiv.org/abs/2211.13449) and Kim et al. 2024 (https://arxiv.org/abs/2310.02279) for its parts.
 
     The norm is pseudo-Huber, ``sqrt(error + c^2) - c`` (Song and Dhariwal 2024, https://arxiv.org/abs/2310.14189).
 
     Args:
-        teacher: a diffusion model, trained first.
-        share: of the whole budget that the teacher is trained for.
+        teacher: a diffusion model, which is trained first.
+        share: of the whole budget, for the teacher.
         steps: of the teacher's solver.
         paths: in one set.
-        kept: sets.
-        every: steps after which one set is replaced.
-        whole: share of pairs whose jump goes to the path's end.
+        kept: how many sets are kept.
+        every: steps of training after which one set is replaced.
+        whole: share of pairs whose jump goes to the end of the path.
         sigma_data: root mean square of the data.
         huber: ``c``.
-        label_dropout: share of labels hidden in training.
+        label_dropout: share of labels that training hides.
+
+    Raises:
+        ValueError: for fewer than 3 steps.
     """
 
     learns: ClassVar[type[Estimand]] = AverageVelocity
     principle = Principle.DENOISING
     states: Tensor
+    """``(kept, steps + 1, paths, *event)``."""
     times: Tensor
+    """``(kept, steps + 1)``."""
     labels: Tensor
     count: Tensor
-
     summary = "regress jumps between any two points of paths that a solver of the teacher's ODE has drawn"
     formula = "min_θ E_t,s  w(t, s)·‖x_t + (s − t)·u_θ(x_t, t, s) − x_s‖"
 
@@ -373,14 +277,11 @@ class TrajectoryDistillation(Objective, Staged):
         self.huber, self.label_dropout = huber, label_dropout
         space, event = teacher.space, teacher.estimand.event
         caption = () if space.caption is None else (space.caption,)
-        self.conditional = space.caption is not None or space.classes is not None
-        self._keep("states", torch.zeros(kept, steps + 1, paths, *event))
-        self._keep("times", torch.zeros(kept, steps + 1))
-        self._keep("labels", torch.full((kept, paths, *caption), -1))
-        self._keep("count", torch.zeros((), dtype=torch.long))
-
-    def _keep(self, name: str, value: Tensor) -> None:
-        self.register_buffer(name, value, persistent=False)
+        self.conditional = space.conditional
+        self.register_buffer("states", torch.zeros(kept, steps + 1, paths, *event), persistent=False)
+        self.register_buffer("times", torch.zeros(kept, steps + 1), persistent=False)
+        self.register_buffer("labels", torch.full((kept, paths, *caption), -1), persistent=False)
+        self.register_buffer("count", torch.zeros((), dtype=torch.long), persistent=False)
 
     def stages(self) -> Sequence[Stage]:
         """The teacher."""
@@ -403,7 +304,7 @@ class TrajectoryDistillation(Objective, Staged):
         cond = forgetful(batch.cond, self.label_dropout)
         rows = torch.randint(len(batch.x), (self.paths,), device=batch.x.device)
         cond = None if cond is None or not self.conditional else cond[rows]
-        denoiser, slot = _denoiser_of(self.teacher), done % self.kept
+        denoiser, slot = view(self.teacher.estimand, Denoiser), done % self.kept
         times = _jittered(denoiser.path, self.steps)
         noise = torch.randn(self.states[slot, 0].shape, device=batch.x.device).to(batch.x)
         start = _as_batch(noise * float(denoiser.path.sigma(times[0])))
@@ -414,8 +315,8 @@ class TrajectoryDistillation(Objective, Staged):
     def jumps(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         """``x_t, x_s, t, s, cond`` of ``n`` pairs from all sets, in order of ``t``.
 
-        The number of ``s`` is the last of the path or even over it, that of ``t`` even before ``s`` in its square root:
-        a jump from the noise is the hardest and the most used.
+        ``s`` is the last time of its path, or any with even odds. ``t`` comes before it, with odds that favour the noise:
+        a jump from there is the hardest and the most used.
         """
         device, sets = self.states.device, min(1 + (int(self.count) - 1) // self.every, self.kept)
         draw = [torch.rand(n, device=device) for _ in range(3)]
@@ -436,19 +337,19 @@ def _as_batch(x: Tensor) -> Tensor:
 
 @final
 class ConsistencyDistillationTerm(Term):
-    """See :class:`ConsistencyDistillation`."""
+    """The term of :class:`ConsistencyDistillation`; it watches the loss at low and at high noise."""
 
     def __init__(self, estimand: ConsistencyFunction, objective: ConsistencyDistillation) -> None:
         super().__init__([estimand])
-        self.estimand, self.hold = estimand, [objective]  # in a list: its teacher is no part of what this term trains
+        self.estimand, self.objective = estimand, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        (objective,) = self.hold
-        path, cond = self.estimand.path, forgetful(batch.cond, objective.label_dropout)
+        objective, path = self.objective, self.estimand.path
+        cond = forgetful(batch.cond, objective.label_dropout)
         t, s = self._times(path, objective.steps, len(batch.x))
         t, s = t.to(batch.x.device), s.to(batch.x.device)
         x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
-        target = self._target(objective, x_t, t, s, cond)
+        target = self._target(x_t, t, s, cond)
         error = (self.estimand(x_t, t, cond) - target).float().square().flatten(1).mean(1)
         self.watched = watched_by_noise(error)
         return torch.sqrt(error + objective.huber**2) - objective.huber
@@ -460,11 +361,9 @@ class ConsistencyDistillationTerm(Term):
         return grid[number], grid[number + 1]
 
     @torch.no_grad()
-    def _target(
-        self, objective: ConsistencyDistillation, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None
-    ) -> Tensor:
+    def _target(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None) -> Tensor:
         """``f(x_s, s)`` with ``x_s`` from the teacher by the trapezoidal rule."""
-        velocity = view(objective.teacher.estimand, Velocity)
+        velocity = view(self.objective.teacher.estimand, Velocity)
         h, v = broadcast(s - t, x_t), velocity(x_t, t, cond)
         x_s = x_t + h / 2 * (v + velocity(x_t + h * v, s, cond))
         return self.estimand(x_s, s, cond)
@@ -474,22 +373,21 @@ class ConsistencyDistillationTerm(Term):
 class ConsistencyDistillation(Objective, Staged):
     """``E ||f(x_t, t) - sg f(x_s, s)||`` for neighbouring times ``t > s`` of one path of a teacher's ODE.
 
-    ``x_t`` is a noised example and ``x_s`` one step of Heun's rule from it. The boundary ``f(x_0, 0) = x_0``, which the
-    estimand holds exactly, is carried from neighbour to neighbour to the noise. Song et al. 2023
+    ``x_t`` is a noised example, and ``x_s`` is one step of Heun's rule from it. The estimand holds the boundary ``f(x_0, 0) =
+    x_0`` exactly; training carries it from neighbour to neighbour to the noise. Song et al. 2023
     (https://arxiv.org/abs/2303.01469), algorithm 2, with the weights themselves as target network and the pseudo-Huber
     norm ``sqrt(error + c^2) - c`` of Song and Dhariwal 2024 (https://arxiv.org/abs/2310.14189).
 
     Args:
-        teacher: a diffusion model, trained first.
-        share: of the whole budget that the teacher is trained for.
+        teacher: a diffusion model, which is trained first.
+        share: of the whole budget, for the teacher.
         steps: of the grid.
         huber: ``c``.
-        label_dropout: share of labels hidden in training.
+        label_dropout: share of labels that training hides.
     """
 
     learns: ClassVar[type[Estimand]] = ConsistencyFunction
     principle = Principle.DENOISING
-
     summary = "make two neighbouring points of one path of the teacher's ODE predict the same end"
     formula = "min_θ E_t,x,ε ‖f_θ(x_t, t) − sg(f_θ(x_s, s))‖,  x_s: one step of the teacher from x_t"
 
@@ -502,13 +400,8 @@ class ConsistencyDistillation(Objective, Staged):
         label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        self.teacher, self.share, self.steps, self.huber, self.label_dropout = (
-            teacher,
-            share,
-            steps,
-            huber,
-            label_dropout,
-        )
+        self.teacher, self.share, self.steps = teacher, share, steps
+        self.huber, self.label_dropout = huber, label_dropout
 
     def stages(self) -> Sequence[Stage]:
         """The teacher."""
@@ -525,8 +418,8 @@ class ConsistencyDistillation(Objective, Staged):
 # --- samplers and likelihood ------------------------------------------------------------------------------------------
 
 
-def _times(n: int, word: str) -> str:
-    return f"{n} {word}{'s' * (n != 1)}"
+def _jumps(steps: int) -> str:
+    return f"{steps} jump{'s' * (steps != 1)} in all"
 
 
 def _stops(path: Path, steps: int) -> list[float]:
@@ -564,7 +457,7 @@ class Jumps(Sampler):
 
     @property
     def summary(self) -> str:
-        return f"draw noise and jump along the probability-flow ODE to the data, {_times(self.steps, 'jump')} in all"
+        return f"draw noise and jump along the probability-flow ODE to the data, {_jumps(self.steps)}"
 
     def __call__(self, estimand: AverageVelocity, noise: Noise, cond: Tensor | None = None) -> Tensor:
         x = _from_noise(estimand, noise)
@@ -592,8 +485,8 @@ class Renoised(Sampler):
 
     @property
     def summary(self) -> str:
-        jumps = _times(self.steps, "jump")
-        return f"draw noise, jump to the data, go back to a lower noise level by fresh noise and jump again, {jumps} in all"
+        again = "go back to a lower noise level by fresh noise and jump again"
+        return f"draw noise, jump to the data, {again}, {_jumps(self.steps)}"
 
     def __call__(self, estimand: ConsistencyFunction, noise: Noise, cond: Tensor | None = None) -> Tensor:
         path, x_t, x = estimand.path, _from_noise(estimand, noise), torch.empty(0)

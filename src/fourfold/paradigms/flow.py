@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from fourfold.core import (
     forgetful,
 )
 from fourfold.estimands import Bijection, VectorField
+from fourfold.likelihoods.ode import State, runge_kutta
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Monotone
 from fourfold.nn.tarflow import PatchStack, joined, patches
@@ -209,6 +211,15 @@ def log_density(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -> 
     return log_det - (z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
 
 
+WATCH_EVERY = 500
+"""Steps between two measurements of how well a map inverts itself."""
+
+
+def few(x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The first four examples and their labels."""
+    return x[:4], None if cond is None else cond[:4]
+
+
 @torch.no_grad()
 def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -> Tensor:
     """The root mean square of ``g(g^-1(x)) - x``, a scalar; without dropout."""
@@ -222,28 +233,21 @@ def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -
 
 @final
 class LikelihoodTerm(Term):
-    """The one term of :class:`ChangeOfVariables`; every so often it watches ``inverse_error`` on a few examples."""
-
-    EVERY: ClassVar[int] = 500
-    FEW: ClassVar[int] = 4
+    """The term of :class:`ChangeOfVariables`; now and then it watches ``inverse_error`` on a few examples."""
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: Bijection, label_dropout: float, noise: float) -> None:
+    def __init__(self, estimand: Bijection, objective: ChangeOfVariables) -> None:
         super().__init__([estimand])
-        self.estimand, self.label_dropout, self.noise, self._calls = estimand, label_dropout, noise, 0
+        self.estimand, self.objective, self._calls = estimand, objective, 0
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = forgetful(batch.cond, self.label_dropout)
-        x = batch.x + self.noise * torch.randn_like(batch.x) if self.noise else batch.x
-        self._watch(x, cond)
-        return -log_density(self.estimand, x, cond) / math.prod(self.estimand.event)
-
-    def _watch(self, x: Tensor, cond: Tensor | None) -> None:
-        if self._calls % self.EVERY == 0:
-            few = None if cond is None else cond[: self.FEW]
-            self.watched = {"inverse_error": inverse_error(self.estimand, x[: self.FEW], few)}
+        cond, noise = forgetful(batch.cond, self.objective.label_dropout), self.objective.noise
+        x = batch.x + noise * torch.randn_like(batch.x) if noise else batch.x
+        if self._calls % WATCH_EVERY == 0:
+            self.watched = {"inverse_error": inverse_error(self.estimand, *few(x, cond))}
         self._calls += 1
+        return -log_density(self.estimand, x, cond) / math.prod(self.estimand.event)
 
 
 @final
@@ -251,14 +255,13 @@ class ChangeOfVariables(Objective):
     """``min -E log p(x | c) / dims``, in nats per dimension.
 
     Args:
-        label_dropout: share of labels hidden in training, so that the model can also be asked without one.
-        noise: standard deviation of Gaussian noise added in training. Samples get better once it is taken away again
-            (:class:`Denoised`), but the density learned is then that of noised examples (Zhai et al. 2024).
+        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
+        noise: standard deviation of Gaussian noise that training adds. Samples get better once :class:`Denoised` has taken
+            it away again, but the learned density is that of noised examples (Zhai et al. 2024).
     """
 
     learns: ClassVar[type[Estimand]] = Bijection
-    principle: ClassVar[Principle] = Principle.LIKELIHOOD
-
+    principle = Principle.LIKELIHOOD
     formula = "min_θ −log N(f_θ(x); 0, I) − log |det ∂f_θ/∂x|"
 
     @property
@@ -271,56 +274,45 @@ class ChangeOfVariables(Objective):
         self.label_dropout, self.noise = label_dropout, noise
 
     def terms(self, estimand: Bijection) -> Mapping[str, Term]:
-        return {"likelihood": LikelihoodTerm(estimand, self.label_dropout, self.noise)}
+        return {"likelihood": LikelihoodTerm(estimand, self)}
 
 
 @final
 class VariationalTerm(Term):
-    """The one term of :class:`VariationalLikelihood`; watches ``inverse_error`` and ``noise`` (``-log q(u | x)``, nats)."""
+    """The term of :class:`VariationalLikelihood`; it watches ``inverse_error`` and ``noise`` (``-log q(u | x)``, nats)."""
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: Bijection, dequantiser: nn.Module, levels: int, label_dropout: float) -> None:
-        super().__init__([estimand, dequantiser])
-        self.estimand, self.dequantiser, self.levels, self.label_dropout = estimand, dequantiser, levels, label_dropout
+    def __init__(self, estimand: Bijection, objective: VariationalLikelihood) -> None:
+        super().__init__([estimand, objective.dequantiser])
+        self.estimand, self.objective = estimand, objective
         self._calls, self._error = 0, torch.zeros(())
 
     def forward(self, batch: Batch) -> Tensor:
-        cond = forgetful(batch.cond, self.label_dropout)
-        z, log_q = requantised(self.dequantiser, batch.x, torch.randn_like(batch.x), self.levels)
-        if self._calls % 500 == 0:
-            self._error = inverse_error(self.estimand, z[:4], None if cond is None else cond[:4])
+        cond = forgetful(batch.cond, self.objective.label_dropout)
+        z, log_q = self.objective.requantised(batch.x, torch.randn_like(batch.x))
+        if self._calls % WATCH_EVERY == 0:
+            self._error = inverse_error(self.estimand, *few(z, cond))
         self._calls += 1
         self.watched = {"inverse_error": self._error, "noise": -log_q.detach().mean()}
         return (log_q - log_density(self.estimand, z, cond)) / math.prod(self.estimand.event)
-
-
-def requantised(dequantiser: nn.Module, z: Tensor, eps: Tensor, levels: int) -> tuple[Tensor, Tensor]:
-    """The same levels with noise that the dequantiser draws from ``eps``, and ``log q(u | x)``, ``(B,)``.
-
-    ``z = 2 (x + u) / levels - 1`` holds its levels ``x`` whatever ``u`` it was made with.
-    """
-    x = ((z + 1) * (levels / 2)).floor().clamp(0, levels - 1)
-    u, log_q = dequantiser((2 * x + 1) / levels - 1, eps)
-    return (x + u) * (2 / levels) - 1, log_q
 
 
 @final
 class VariationalLikelihood(Objective):
     """``min -E_q(u|x) [log p(x + u) - log q(u | x)]``: the noise between levels is learned together with the flow.
 
-    Ho et al. 2019, Flow++ (https://arxiv.org/abs/1902.00275): a flow need not spread evenly over each cell, and the bound
-    on the mass of the integers gets tighter. The codec's own uniform noise is only carried, never modelled.
+    A flow then need not spread evenly over each cell, and the bound on the mass of the integers gets tighter. The uniform
+    noise of the codec is replaced and never modelled. Ho et al. 2019, Flow++ (https://arxiv.org/abs/1902.00275).
 
     Args:
         dequantiser: ``(x, eps) -> (u, log q(u | x))``.
         levels: of the images.
-        label_dropout: share of labels hidden in training.
+        label_dropout: share of labels that training hides.
     """
 
     learns: ClassVar[type[Estimand]] = Bijection
-    principle: ClassVar[Principle] = Principle.LIKELIHOOD
-
+    principle = Principle.LIKELIHOOD
     summary = "maximise a lower bound on the log-likelihood of integers, with a learned dequantiser q"
     formula = "max_θ,φ E_q_φ(u|x)[log p_θ(x + u) − log q_φ(u | x)]"
 
@@ -329,36 +321,66 @@ class VariationalLikelihood(Objective):
         self.dequantiser, self.levels, self.label_dropout = dequantiser, levels, label_dropout
 
     def terms(self, estimand: Bijection) -> Mapping[str, Term]:
-        return {"likelihood": VariationalTerm(estimand, self.dequantiser, self.levels, self.label_dropout)}
+        return {"likelihood": VariationalTerm(estimand, self)}
+
+    def requantised(self, z: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
+        """The same levels with noise that the dequantiser draws from ``eps``, and ``log q(u | x)``, ``(B,)``.
+
+        ``z = 2 (x + u) / levels - 1`` tells its levels ``x``, whatever noise ``u`` it was made with.
+        """
+        x = ((z + 1) * (self.levels / 2)).floor().clamp(0, self.levels - 1)
+        u, log_q = self.dequantiser((2 * x + 1) / self.levels - 1, eps)
+        return (x + u) * (2 / self.levels) - 1, log_q
 
 
 @final
 class ContinuousTerm(Term):
-    """The one term of :class:`ContinuousLikelihood`; watches ``inverse_error`` and ``kinetic``."""
+    """The term of :class:`ContinuousLikelihood`; it watches ``inverse_error`` and ``kinetic``."""
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: VectorField, steps: int, kinetic: float, label_dropout: float) -> None:
+    def __init__(self, estimand: VectorField, objective: ContinuousLikelihood) -> None:
         super().__init__([estimand])
-        self.estimand, self.steps, self.kinetic, self.label_dropout = estimand, steps, kinetic, label_dropout
+        self.estimand, self.objective = estimand, objective
         self._calls, self._error = 0, torch.zeros(())
 
     @torch.enable_grad()
     def forward(self, batch: Batch) -> Tensor:
-        cond = forgetful(batch.cond, self.label_dropout)
+        settings, cond = self.objective, forgetful(batch.cond, self.objective.label_dropout)
         signs = (torch.rand_like(batch.x) < 0.5) * 2.0 - 1
-        z, log_det, energy = _solved(self.estimand, batch.x, cond, signs, self.steps)
+        z, log_det, energy = self._solved(batch.x, cond, signs)
         nats = log_det - (z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2
-        self._watch(batch.x[:4], None if cond is None else cond[:4], energy)
-        return (self.kinetic * energy - nats) / math.prod(self.estimand.event)
-
-    def _watch(self, x: Tensor, cond: Tensor | None, energy: Tensor) -> None:
-        if self._calls % 500 == 0:
-            with torch.no_grad():
-                z = _transported(self.estimand, x, cond, self.steps, 0.0, 1.0)
-                self._error = (_transported(self.estimand, z, cond, self.steps, 1.0, 0.0) - x).square().mean().sqrt()
+        if self._calls % WATCH_EVERY == 0:
+            self._error = self._inverse_error(*few(batch.x, cond))
         self._calls += 1
         self.watched = {"inverse_error": self._error, "kinetic": energy.detach().mean()}
+        return (settings.kinetic * energy - nats) / math.prod(self.estimand.event)
+
+    def _solved(self, x: Tensor, cond: Tensor | None, signs: Tensor) -> State:
+        """``x_1``, the integral of the divergence and that of ``||v||^2``, from ``x_0 = x``; differentiable."""
+
+        def slope(t: float, state: State) -> State:
+            v = self.estimand(state[0], torch.full((len(x),), t, device=x.device), cond)
+            (product,) = torch.autograd.grad(v, state[0], signs, create_graph=True)
+            return v, (product * signs).flatten(1).sum(1), v.square().flatten(1).sum(1)
+
+        zero, steps = x.new_zeros(len(x)), self.objective.steps
+        state: State = (x.detach().requires_grad_(), zero, zero)
+        for i in range(steps):
+            state = runge_kutta(slope, state, i / steps, (i + 1) / steps)
+        return state
+
+    @torch.no_grad()
+    def _inverse_error(self, x: Tensor, cond: Tensor | None) -> Tensor:
+        """The root mean square by which the way to noise and back misses ``x``, a scalar."""
+
+        def slope(t: float, state: State) -> State:
+            return (self.estimand(state[0], torch.full((len(x),), t, device=x.device), cond),)
+
+        state: State = (x,)
+        for t, s in itertools.pairwise([*range(self.objective.steps), *range(self.objective.steps, -1, -1)]):
+            state = runge_kutta(slope, state, t / self.objective.steps, s / self.objective.steps)
+        return (state[0] - x).square().mean().sqrt()
 
 
 @final
@@ -366,17 +388,17 @@ class ContinuousLikelihood(Objective):
     """``min -E [log N(x_1) + integral of e^T (dv/dx) e dt] + kinetic · E integral of ||v||^2 dt``, along ``dx/dt = v``.
 
     One random sign vector ``e`` for each example and step of training makes the trace unbiased (Grathwohl et al. 2019,
-    FFJORD, https://arxiv.org/abs/1810.01367); gradients go through the Runge-Kutta steps. The kinetic term keeps
+    FFJORD, https://arxiv.org/abs/1810.01367). Gradients go through the Runge-Kutta steps. The kinetic term keeps
     trajectories straight enough for few steps (Finlay et al. 2020, https://arxiv.org/abs/2002.02798).
 
     Args:
         steps: solver steps, of four network evaluations each.
         kinetic: weight of the kinetic energy.
-        label_dropout: share of labels hidden in training.
+        label_dropout: share of labels that training hides.
     """
 
     learns: ClassVar[type[Estimand]] = VectorField
-    principle: ClassVar[Principle] = Principle.LIKELIHOOD
+    principle = Principle.LIKELIHOOD
     summary = (
         "maximise the log-likelihood along the field's own ODE, with a random estimate of the trace and a penalty on"
         " the kinetic energy"
@@ -391,40 +413,7 @@ class ContinuousLikelihood(Objective):
         self.steps, self.kinetic, self.label_dropout = steps, kinetic, label_dropout
 
     def terms(self, estimand: VectorField) -> Mapping[str, Term]:
-        return {"likelihood": ContinuousTerm(estimand, self.steps, self.kinetic, self.label_dropout)}
-
-
-_STAGES = ((0.0, 1 / 6), (0.5, 1 / 3), (0.5, 1 / 3), (1.0, 1 / 6))
-"""The classical Runge-Kutta rule: where in the step each slope is taken, and its weight."""
-
-
-def _solved(v: VectorField, x: Tensor, cond: Tensor | None, signs: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
-    """``x_1``, the integral of the divergence and that of ``||v||^2``, from ``x_0 = x``; differentiable."""
-    x, h = x.detach().requires_grad_(), 1 / steps
-    totals = x.new_zeros(2, len(x))
-    for i in range(steps):
-        slope, change = torch.zeros_like(x), torch.zeros_like(x)
-        for at, weight in _STAGES:
-            y = x + h * at * slope
-            slope = v(y, torch.full((len(x),), (i + at) * h, device=x.device), cond)
-            (product,) = torch.autograd.grad(slope, y, signs, create_graph=True)
-            parts = torch.stack([(product * signs).flatten(1).sum(1), slope.square().flatten(1).sum(1)])
-            change, totals = change + weight * slope, totals + h * weight * parts
-        x = x + h * change
-    return x, totals[0], totals[1]
-
-
-def _transported(v: VectorField, x: Tensor, cond: Tensor | None, steps: int, start: float, end: float) -> Tensor:
-    """The state at time ``end`` of the trajectory through ``x`` at ``start``."""
-    h = (end - start) / steps
-    for i in range(steps):
-        slope, change = torch.zeros_like(x), torch.zeros_like(x)
-        for at, weight in _STAGES:
-            t = torch.full((len(x),), start + (i + at) * h, device=x.device)
-            slope = v(x + h * at * slope, t, cond)
-            change = change + weight * slope
-        x = x + h * change
-    return x
+        return {"likelihood": ContinuousTerm(estimand, self)}
 
 
 # --- sampling and likelihood ------------------------------------------------------------------------------------------
@@ -540,12 +529,11 @@ class VariationalDequantisation(Likelihood):
             raise TypeError(
                 f"VariationalDequantisation needs a VariationalLikelihood, not a {type(objective).__name__}"
             )
-        draws = torch.stack([self._draw(estimand, batch, noise, objective) for _ in range(self.draws)])
-        return LogProb.of_draws(draws, Kind.LOWER_BOUND, f"learned dequantisation, {self.draws} draws")
-
-    def _draw(self, estimand: Bijection, batch: Batch, noise: Noise, objective: VariationalLikelihood) -> Tensor:
-        z, log_q = requantised(objective.dequantiser, batch.x, noise.normal(*batch.x.shape[1:]), objective.levels)
-        return log_density(estimand, z, batch.cond) - log_q
+        draws = []
+        for _ in range(self.draws):
+            z, log_q = objective.requantised(batch.x, noise.normal(*batch.x.shape[1:]))
+            draws.append(log_density(estimand, z, batch.cond) - log_q)
+        return LogProb.of_draws(torch.stack(draws), Kind.LOWER_BOUND, f"learned dequantisation, {self.draws} draws")
 
 
 NO_DENSITY = "the model is trained on noised examples, so its density is theirs and not the data's"

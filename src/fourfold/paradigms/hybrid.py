@@ -38,8 +38,8 @@ from fourfold.core import (
     forgetful,
 )
 from fourfold.estimands import Pushforward
-from fourfold.paradigms.adversarial import AdversarialGame, CriticTerm
-from fourfold.paradigms.diffusion import Preconditioned
+from fourfold.estimands.preconditioned import Preconditioned
+from fourfold.paradigms.adversarial import AdversarialGame, CriticTerm, diversity
 from fourfold.paths import broadcast, time_at
 from fourfold.vocabulary import Principle
 
@@ -149,33 +149,26 @@ class DistilledGame(Objective, Staged):
 
 @final
 class StudentTerm(Term):
-    """The generator's side of :class:`DistilledGame`; watches ``diversity`` as its critic-only sister does, and ``correction``."""
+    """The generator's side of :class:`DistilledGame`; it watches ``diversity`` and ``correction``."""
 
     def __init__(self, generator: Pushforward, objective: DistilledGame) -> None:
         super().__init__([generator])
-        teacher = objective.teacher.estimand
-        assert isinstance(teacher, Preconditioned)
-        # In a list: what the teacher and the critic hold is no part of what this term trains.
-        self.generator, self._held = generator, [(objective, teacher)]
+        self.generator, self.objective = generator, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        ((objective, teacher),) = self._held
-        game, cond = objective.game, forgetful(batch.cond, objective.game.label_dropout if self.training else 0.0)
+        game = self.objective.game
+        cond = forgetful(batch.cond, game.label_dropout if self.training else 0.0)
         fake = self.generator(torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device), cond)
-        correction = self._correction(fake, cond, objective, teacher)
-        spread = [x.detach().var(0, correction=0).sum() for x in (fake, batch.x)]
-        self.watched = {
-            "diversity": (spread[0] / spread[1].clamp(min=1e-12)).sqrt(),
-            "correction": correction.detach().mean(),
-        }
+        correction = self._correction(fake, cond)
+        self.watched = {"diversity": diversity(fake, batch.x), "correction": correction.detach().mean()}
         loss = game.contest.generator(*game.numbers(game.seen(batch.x), game.seen(fake), cond))
-        return loss + objective.weight * correction
+        return loss + self.objective.weight * correction
 
-    def _correction(
-        self, fake: Tensor, cond: Tensor | None, objective: DistilledGame, teacher: Preconditioned
-    ) -> Tensor:
+    def _correction(self, fake: Tensor, cond: Tensor | None) -> Tensor:
         """``w(t) ||x - sg(D(x_t, t))||^2 / dims``, ``(B,)``."""
-        log_s = objective.mean + objective.std * torch.randn(len(fake), device=fake.device)
+        teacher = self.objective.teacher.estimand
+        assert isinstance(teacher, Preconditioned)
+        log_s = self.objective.mean + self.objective.std * torch.randn(len(fake), device=fake.device)
         with torch.no_grad():
             t = time_at(teacher.path, -log_s).float()
             target = teacher(teacher.path.noised(fake, torch.randn_like(fake), t), t, cond)

@@ -4,62 +4,78 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import singledispatch
 
 from torch import nn
 
-from fourfold.core import (
-    GenerativeModel,
-    Space,
-    Training,
-)
+from fourfold.core import GenerativeModel, Space, Training
+from fourfold.estimands.preconditioned import Preconditioned
 from fourfold.likelihoods import NoDensity
 from fourfold.nn.resnet import ResMLP, ResNetCritic
 from fourfold.paradigms.adversarial import NO_DENSITY, AdversarialGame, OnePass, ZeroCentred
-from fourfold.paradigms.diffusion import Preconditioned
 from fourfold.paradigms.hybrid import DistilledGame, Student
-from fourfold.recipes.codes import unconditional
 from fourfold.recipes.diffusion import denoising
-from fourfold.spaces import Images
+from fourfold.recipes.networks import sides
+from fourfold.recipes.sizes import Size
+from fourfold.spaces import Images, Vectors
 
-__all__ = ["distilled"]
+__all__ = ["Lessons", "distilled", "lessons"]
+
+IMAGE_CRITIC: Mapping[str, Size] = {"xs": Size(16, 1), "s": Size(48, 1), "m": Size(64, 2)}
+VECTOR_CRITIC: Mapping[str, Size] = {"xs": Size(32, 2), "s": Size(96, 2), "m": Size(128, 4)}
 
 
 @dataclass(frozen=True)
-class _Lessons:
-    """What a student's training depends on: the teacher's weight and share of the budget, the student's noise, rates."""
+class Lessons:
+    """How a student is taught.
 
+    Attributes:
+        critic: encoded examples to one number each.
+        every: the critic's penalty is taken at every ``every``-th example.
+        weight: of the teacher's correction.
+        share: of the budget that the teacher is trained for.
+        sigma: the noise at which the student uses the denoiser.
+        training: rates and batch size.
+    """
+
+    critic: nn.Module
+    every: int
     weight: float
     share: float
     sigma: float
     training: Training
 
 
-_IMAGES = _Lessons(1.0, 0.5, 5.0, Training(64, 3e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0))
-_VECTORS = _Lessons(0.1, 0.3, 1.5, Training(256, 1e-3, warmup=0.05, betas=(0.0, 0.99), ema=0.05, clip=0.0))
-"""Of vectors a teacher is soon good, and its correction, which pulls samples to where data is densest, soon in the way."""
+@singledispatch
+def lessons(space: Space, size: str) -> Lessons:
+    """Critic, weights and training for a space; another space registers its own.
 
-_CRITIC: Mapping[str, tuple[int, int]] = {"xs": (16, 1), "s": (48, 1), "m": (64, 2)}
-"""Width and blocks of the critic."""
+    Raises:
+        TypeError: for a space that is not registered.
+    """
+    raise TypeError(f"hybrids model images or vectors, not {type(space).__name__}")
+
+
+@lessons.register
+def _(space: Images, size: str) -> Lessons:
+    critic = ResNetCritic(sides(space), IMAGE_CRITIC[size].width, IMAGE_CRITIC[size].depth, 256, space.classes)
+    training = Training(64, 3e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0)
+    return Lessons(critic, every=4, weight=1.0, share=0.5, sigma=5.0, training=training)
+
+
+@lessons.register
+def _(space: Vectors, size: str) -> Lessons:
+    """Of vectors a teacher is soon good, and its correction, which pulls samples to where data is densest, in the way."""
+    critic = ResMLP(space.dim, 1, VECTOR_CRITIC[size].width, VECTOR_CRITIC[size].depth, space.classes)
+    training = Training(256, 1e-3, warmup=0.05, betas=(0.0, 0.99), ema=0.05, clip=0.0)
+    return Lessons(critic, every=1, weight=0.1, share=0.3, sigma=1.5, training=training)
 
 
 def distilled(space: Space, size: str) -> GenerativeModel:
-    """A generator of one pass, taught by a diffusion model and a critic.
-
-    Raises:
-        TypeError: for a space that is neither images nor vectors.
-    """
-    unconditional(space)
-    teacher, own = denoising(space, size), denoising(space, size)
+    """A generator of one pass, taught by a diffusion model and a critic."""
+    teacher, own, chosen = denoising(space, size), denoising(space, size), lessons(space, size)
     assert isinstance(own.estimand, Preconditioned)
-    width, blocks = _CRITIC[size]
-    critic: nn.Module
-    if isinstance(space, Images):
-        shape = (space.channels, space.height, space.width)
-        critic, every = ResNetCritic(shape, width, blocks, 256, space.classes), 4
-    else:
-        critic, every = ResMLP(space.dims, 1, 2 * width, 2 * blocks, space.classes), 1
-    chosen = _IMAGES if isinstance(space, Images) else _VECTORS
-    game = AdversarialGame(critic, penalty=ZeroCentred(0.1), every=every)
+    game = AdversarialGame(chosen.critic, penalty=ZeroCentred(0.1), every=chosen.every)
     objective = DistilledGame(teacher, game, chosen.weight, share=chosen.share)
     student = Student(own.estimand, chosen.sigma)
     return GenerativeModel(space, own.codec, student, objective, OnePass(), NoDensity(NO_DENSITY), chosen.training)

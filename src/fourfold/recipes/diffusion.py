@@ -1,201 +1,196 @@
-"""Presets of diffusion: networks and codecs by space, sizes xs, s and m."""
+"""Presets of diffusion: what each recipe takes for images and for vectors, in sizes xs, s and m."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import singledispatch
 
 from torch import nn
 
 from fourfold.codecs import Dequantised, Standardised
-from fourfold.core import (
-    Codec,
-    GenerativeModel,
-    Sampler,
-    Space,
-    Training,
+from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
+from fourfold.estimands.preconditioned import (
+    NetworkField,
+    NetworkNoise,
+    NetworkScore,
+    NetworkVelocity,
+    Preconditioned,
 )
-from fourfold.likelihoods.ode import ProbabilityFlow
+from fourfold.likelihoods import ProbabilityFlow
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
-from fourfold.nn.unet import UNet
 from fourfold.paradigms.diffusion import (
     CoupledFlowMatching,
     Denoising,
     DenoisingScoreMatching,
     FlowMatching,
-    NetworkField,
-    NetworkNoise,
-    NetworkScore,
-    NetworkVelocity,
     NoisePrediction,
-    Preconditioned,
     SlicedScoreMatching,
 )
 from fourfold.paths import EDM, VE, VP, RectifiedFlow, SubVP
+from fourfold.recipes.networks import sides, unet
+from fourfold.recipes.sizes import Size
 from fourfold.samplers.ode import DPMSolver, Heun, UniPC
 from fourfold.spaces import Images, Vectors
 
-__all__ = [
-    "SIZES",
-    "Size",
-    "denoising",
-    "dit",
-    "network_of",
-    "optimal_transport",
-    "sliced",
-    "subvp",
-    "training_of",
-    "ve",
-    "velocity",
-    "vp",
-]
+__all__ = ["Parts", "denoising", "dit", "optimal_transport", "parts", "sliced", "subvp", "ve", "velocity", "vp"]
+
+UNET: Mapping[str, tuple[Size, ...]] = {
+    "xs": (Size(32, 1), Size(64, 1)),
+    "s": (Size(128, 1), Size(128, 2), Size(128, 2)),
+    "m": (Size(192, 2), Size(256, 3), Size(256, 3)),
+}
+TRANSFORMER: Mapping[str, Size] = {"xs": Size(64, 2, 2), "s": Size(192, 6, 3), "m": Size(384, 10, 6)}
+PERCEPTRON: Mapping[str, Size] = {"xs": Size(64, 2), "s": Size(256, 3), "m": Size(384, 5)}
+SOLVER_STEPS: Mapping[str, int] = {"xs": 12, "s": 24, "m": 24}
+"""Of the likelihood."""
+MUON_RATE: Mapping[str, float] = {"xs": 0.02, "s": 0.03, "m": 0.02}
+"""Of images."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """One size: U-Net, transformer and perceptron, solver steps of the likelihood, and training."""
+class Parts:
+    """The parts that every recipe of diffusion takes for a space.
 
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
-    transformer: tuple[int, int, int]
-    perceptron: tuple[int, int]
-    solver_steps: int
+    Attributes:
+        net: ``F(x, tau, cond)`` of encoded examples, for one time or two.
+        codec: from raw examples to reals.
+        likelihood: of any of the models.
+        training: rates and batch size.
+    """
+
+    net: nn.Module
+    codec: Codec
+    likelihood: Likelihood
     training: Training
 
-
-SIZES: Mapping[str, Size] = {
-    "xs": Size((32, 64), (1, 1), (64, 2, 2), (64, 2), 12, Training(128, 2e-3, muon_rate=0.02)),
-    "s": Size((128, 128, 128), (1, 2, 2), (192, 6, 3), (256, 3), 24, Training(128, 2e-3, muon_rate=0.03)),
-    "m": Size((192, 256, 256), (2, 3, 3), (384, 10, 6), (384, 5), 24, Training(128, 2e-3, muon_rate=0.02)),
-}
+    def model(self, space: Space, estimand: Estimand, objective: Objective, sampler: Sampler) -> GenerativeModel:
+        """The model of these parts and of those that distinguish the recipes."""
+        return GenerativeModel(space, self.codec, estimand, objective, sampler, self.likelihood, self.training)
 
 
-def _unet(space: Images, size: Size, times: int = 1) -> UNet:
-    """A U-Net whose patches and stages suit the size of the images: the coarsest has about 8 pixels a side."""
-    side = max(space.height, space.width)
-    patch = 1 if side < 16 else 2 if side <= 64 else 4
-    stages = min(len(size.widths), max(2, math.ceil(math.log2(side / patch / 8)) + 1))
-    widths, condition = size.widths[:stages], 2 * size.widths[0]
-    text = text_encoder(space.caption)
-    return UNet(space.channels, widths, size.blocks[:stages], patch, space.classes, condition, times, text)
+@singledispatch
+def parts(space: Space, size: str, times: int = 1) -> Parts:
+    """Networks, codec, likelihood and training of a space; another space registers its own.
 
-
-def _dit(space: Images, size: Size, times: int = 1) -> DiT:
-    """A transformer whose number of patches suits the size of the images."""
-    side = max(space.height, space.width)
-    patch = 2 if side < 16 else 4 if side <= 64 else 8
-    text = text_encoder(space.caption)
-    return DiT(space.shape, *size.transformer, patch, space.classes, times, text)  # type: ignore[arg-type]
-
-
-def network_of(space: Space, size: Size, transformer: bool = False, times: int = 1) -> tuple[nn.Module, Codec]:
-    """The network, of one or two times, and the codec of a space.
+    Args:
+        space: what one example is.
+        size: ``"xs"``, ``"s"`` or ``"m"``.
+        times: how many times the network is given: two for jumps between any two of them.
 
     Raises:
-        TypeError: for a space that is neither images nor vectors.
+        TypeError: for a space that is not registered.
     """
-    if isinstance(space, Images):
-        return (_dit(space, size, times) if transformer else _unet(space, size, times)), Dequantised(space)
-    if isinstance(space, Vectors) and not transformer:
-        return TimeMLP(space.dim, *size.perceptron, space.classes, times), Standardised(space)
-    known = "images" if transformer else "images and vectors"
-    raise TypeError(f"this diffusion recipe models {known}, not {type(space).__name__}")
+    raise TypeError(f"this diffusion recipe models images and vectors, not {type(space).__name__}")
 
 
-def training_of(space: Space, size: Size) -> Training:
+@parts.register
+def _(space: Images, size: str, times: int = 1) -> Parts:
+    return _of_images(space, size, unet(space, UNET[size], times))
+
+
+@parts.register
+def _(space: Vectors, size: str, times: int = 1) -> Parts:
+    width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
+    return _of_vectors(space, size, TimeMLP(space.dim, width, depth, space.classes, times))
+
+
+def _of_images(space: Images, size: str, net: nn.Module) -> Parts:
+    training = Training(128, 2e-3, muon_rate=MUON_RATE[size])
+    return Parts(net, Dequantised(space), _likelihood(space, size, 2), training)
+
+
+def _of_vectors(space: Vectors, size: str, net: nn.Module) -> Parts:
     """Vectors are cheap: larger batches of them, and AdamW alone."""
-    vectors = replace(size.training, batch_size=512, muon_rate=None)
-    return vectors if isinstance(space, Vectors) else size.training
+    return Parts(net, Standardised(space), _likelihood(space, size, 4), Training(512, 2e-3))
 
 
-def _likelihood(space: Space, size: Size) -> ProbabilityFlow:
+def _likelihood(space: Space, size: str, probes: int) -> ProbabilityFlow:
     """The exact trace where it costs no more than probes; few probes where a codec that draws has them drawn anew."""
-    probes = 4 if isinstance(space, Vectors) else 2
-    return ProbabilityFlow(size.solver_steps, None if space.dims <= 8 else probes)
+    return ProbabilityFlow(SOLVER_STEPS[size], None if space.dims <= 8 else probes)
 
 
-def denoising(space: Space, size: str, transformer: bool = False) -> GenerativeModel:
-    """EDM preconditioning, by a U-Net, a transformer or a perceptron."""
-    preset = SIZES[size]
-    net, codec = network_of(space, preset, transformer)
-    sigma_data = 1.0 if isinstance(space, Vectors) else 0.5
-    objective = Denoising(sigma_data=sigma_data)
-    estimand = Preconditioned(net, space.shape, EDM(), sigma_data)
-    likelihood = _likelihood(space, preset)
-    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, training_of(space, preset))
+def denoising(space: Space, size: str) -> GenerativeModel:
+    """A preconditioned denoiser on the path of Karras et al. 2022 (https://arxiv.org/abs/2206.00364)."""
+    return _denoised(space, parts(space, size))
 
 
+@singledispatch
 def dit(space: Space, size: str) -> GenerativeModel:
-    """EDM preconditioning of a transformer of patches."""
-    return denoising(space, size, transformer=True)
+    """As :func:`denoising`, by a transformer of patches.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    raise TypeError(f"this diffusion recipe models images, not {type(space).__name__}")
+
+
+@dit.register
+def _(space: Images, size: str) -> GenerativeModel:
+    side, chosen = max(space.height, space.width), TRANSFORMER[size]
+    patch = 2 if side < 16 else 4 if side <= 64 else 8
+    text = text_encoder(space.caption)
+    net = DiT(sides(space), chosen.width, chosen.depth, chosen.heads, patch, space.classes, 1, text)
+    return _denoised(space, _of_images(space, size, net))
+
+
+def _denoised(space: Space, found: Parts) -> GenerativeModel:
+    rms = found.codec.rms
+    estimand = Preconditioned(found.net, found.codec.event, EDM(), rms)
+    return found.model(space, estimand, Denoising(sigma_data=rms), DPMSolver())
 
 
 def velocity(space: Space, size: str) -> GenerativeModel:
-    """Rectified flow."""
-    preset = SIZES[size]
-    net, codec = network_of(space, preset, False)
-    estimand = NetworkVelocity(net, space.shape, RectifiedFlow(), 1.0 if isinstance(space, Vectors) else 0.5)
-    sampler: Sampler = Heun(10)
-    likelihood = _likelihood(space, preset)
-    return GenerativeModel(space, codec, estimand, FlowMatching(), sampler, likelihood, training_of(space, preset))
+    """Rectified flow: the velocity of straight lines (Liu, Gong, Liu 2023, https://arxiv.org/abs/2209.03003)."""
+    found = parts(space, size)
+    estimand = NetworkVelocity(found.net, found.codec.event, RectifiedFlow(), found.codec.rms)
+    return found.model(space, estimand, FlowMatching(), Heun(10))
 
 
 def optimal_transport(space: Space, size: str) -> GenerativeModel:
     """Flow matching on straight lines to the noise that optimal transport assigns."""
-    preset = SIZES[size]
-    net, codec = network_of(space, preset)
-    estimand = NetworkField(net, space.shape, RectifiedFlow(), _scale(space))
-    objective, likelihood = CoupledFlowMatching(), _likelihood(space, preset)
-    return GenerativeModel(space, codec, estimand, objective, Heun(4), likelihood, training_of(space, preset))
-
-
-def _scale(space: Space) -> float:
-    """Root mean square of encoded data."""
-    return 1.0 if isinstance(space, Vectors) else 0.5
+    found = parts(space, size)
+    estimand = NetworkField(found.net, found.codec.event, RectifiedFlow(), found.codec.rms)
+    return found.model(space, estimand, CoupledFlowMatching(), Heun(4))
 
 
 def vp(space: Space, size: str) -> GenerativeModel:
     """Noise prediction on the variance-preserving path."""
-    preset = SIZES[size]
-    net, codec = network_of(space, preset)
-    estimand = NetworkNoise(net, space.shape, VP(), _scale(space))
-    likelihood = _likelihood(space, preset)
-    return GenerativeModel(space, codec, estimand, NoisePrediction(), UniPC(), likelihood, training_of(space, preset))
+    found = parts(space, size)
+    estimand = NetworkNoise(found.net, found.codec.event, VP(), found.codec.rms)
+    return found.model(space, estimand, NoisePrediction(), UniPC())
 
 
 def ve(space: Space, size: str) -> GenerativeModel:
     """Denoising score matching on the variance-exploding path."""
-    preset = SIZES[size]
-    net, codec = network_of(space, preset)
-    estimand = NetworkScore(net, space.shape, VE(), _scale(space))
-    objective, likelihood = DenoisingScoreMatching(), _likelihood(space, preset)
-    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, training_of(space, preset))
+    found = parts(space, size)
+    estimand = NetworkScore(found.net, found.codec.event, VE(), found.codec.rms)
+    return found.model(space, estimand, DenoisingScoreMatching(), DPMSolver())
 
 
 def subvp(space: Space, size: str) -> GenerativeModel:
     """A preconditioned denoiser on the sub-variance-preserving path."""
-    preset = SIZES[size]
-    net, codec = network_of(space, preset)
-    estimand = Preconditioned(net, space.shape, SubVP(), _scale(space))
-    objective, likelihood = Denoising(sigma_data=_scale(space)), _likelihood(space, preset)
-    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, training_of(space, preset))
+    found = parts(space, size)
+    estimand = Preconditioned(found.net, found.codec.event, SubVP(), found.codec.rms)
+    return found.model(space, estimand, Denoising(sigma_data=found.codec.rms), DPMSolver())
 
 
+@singledispatch
 def sliced(space: Space, size: str) -> GenerativeModel:
     """Sliced score matching, for vectors: its second derivatives are costly in large networks.
 
-    The network sees no waves of its input: the loss is linear in their derivatives, whose noise would drown the rest.
-
     Raises:
-        TypeError: for a space that is not vectors.
+        TypeError: for a space other than vectors.
     """
-    if not isinstance(space, Vectors):
-        raise TypeError(f"this diffusion recipe models vectors, not {type(space).__name__}")
-    preset = SIZES[size]
-    net, codec = TimeMLP(space.dim, *preset.perceptron, space.classes, detail=False), Standardised(space)
-    estimand, objective = NetworkScore(net, space.shape, VP(), 1.0), SlicedScoreMatching()
-    likelihood = _likelihood(space, preset)
-    return GenerativeModel(space, codec, estimand, objective, DPMSolver(), likelihood, training_of(space, preset))
+    raise TypeError(f"this diffusion recipe models vectors, not {type(space).__name__}")
+
+
+@sliced.register
+def _(space: Vectors, size: str) -> GenerativeModel:
+    width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
+    # no waves of the input: the loss is linear in their derivatives, whose noise would drown the rest
+    found = _of_vectors(space, size, TimeMLP(space.dim, width, depth, space.classes, detail=False))
+    estimand = NetworkScore(found.net, found.codec.event, VP(), found.codec.rms)
+    return found.model(space, estimand, SlicedScoreMatching(), DPMSolver())

@@ -1,27 +1,21 @@
-"""Presets of energies: networks and codecs by space, sizes xs, s and m."""
+"""Presets of energies: networks, codecs and chains by space, in sizes xs, s and m."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import singledispatch
 
 from torch import nn
 
 from fourfold.codecs import BitPlanes, Dequantised, Standardised
-from fourfold.core import (
-    Codec,
-    GenerativeModel,
-    Sampler,
-    Space,
-    Training,
-)
+from fourfold.core import Codec, GenerativeModel, Sampler, Space, Training
 from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
 from fourfold.estimands import Reference
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetEncoder
 from fourfold.nn.time_mlp import TimeMLP
-from fourfold.nn.unet import UNet
 from fourfold.paradigms.energy import (
     ClassifierEnergy,
     ContrastiveDivergence,
@@ -34,180 +28,237 @@ from fourfold.paradigms.energy import (
     Unnormalised,
 )
 from fourfold.paths import EDM
+from fourfold.recipes.networks import sides, unet
+from fourfold.recipes.sizes import Size
 from fourfold.samplers.gibbs import BlockGibbs
-from fourfold.samplers.langevin import MALA, Annealed, Langevin, MarkovChain, NoiseAnnealed
+from fourfold.samplers.langevin import MALA, Annealed, Langevin, NoiseAnnealed
 from fourfold.spaces import Images, Vectors
 
-__all__ = ["denoising", "jem", "noise_contrastive", "persistent", "rbm"]
+__all__ = [
+    "Denoised",
+    "denoised",
+    "denoising",
+    "jem",
+    "noise_contrastive",
+    "persistent",
+    "rbm",
+]
 
-
-@dataclass(frozen=True)
-class _Size:
-    """One size: networks, and how long chains are.
-
-    Attributes:
-        perceptron: width and blocks of the networks of vectors.
-        critic: width and blocks of the convolutions that end in one number.
-        widths, blocks: of the U-Net.
-        hidden: hidden bits of a Boltzmann machine.
-        temperatures: of annealing, or noise levels.
-        steps: of the chain at the end.
-        buffer: chains kept for each label.
-    """
-
-    perceptron: tuple[int, int]
-    critic: tuple[int, int]
-    widths: tuple[int, ...]
-    blocks: tuple[int, ...]
-    hidden: int
-    temperatures: int
-    steps: int
-    buffer: int
-
-
-_SIZES: Mapping[str, _Size] = {
-    "xs": _Size((32, 1), (16, 1), (16, 16), (1, 1), 16, 6, 4, 64),
-    "s": _Size((128, 3), (48, 1), (64, 96, 96), (1, 1, 1), 256, 60, 100, 2048),
-    "m": _Size((256, 4), (64, 2), (96, 128, 128), (1, 2, 2), 1024, 100, 200, 4096),
+PERCEPTRON: Mapping[str, Size] = {"xs": Size(32, 1), "s": Size(128, 3), "m": Size(256, 4)}
+CRITIC: Mapping[str, Size] = {"xs": Size(16, 1), "s": Size(48, 1), "m": Size(64, 2)}
+"""Of the convolutions that end in one number, or in one for each class."""
+UNET: Mapping[str, tuple[Size, ...]] = {
+    "xs": (Size(16, 1), Size(16, 1)),
+    "s": (Size(64, 1), Size(96, 1), Size(96, 1)),
+    "m": (Size(96, 1), Size(128, 2), Size(128, 2)),
 }
+HIDDEN: Mapping[str, int] = {"xs": 16, "s": 256, "m": 1024}
+"""Hidden bits of a Boltzmann machine."""
+TEMPERATURES: Mapping[str, int] = {"xs": 6, "s": 60, "m": 100}
+"""Temperatures of annealing, or noise levels."""
+STEPS: Mapping[str, int] = {"xs": 4, "s": 100, "m": 200}
+"""Moves of the chain at the end of annealing."""
+BUFFER: Mapping[str, int] = {"xs": 64, "s": 2048, "m": 4096}
+"""Chains that are kept for each label."""
+SHORT = Langevin(10, 0.01, temperature=0.05)
+"""The chains of training on images: colder than the energy, hence fast, and biased."""
 
 
-def _refused(recipe: str, known: str, space: Space) -> TypeError:
+def _refusal(recipe: str, known: str, space: Space) -> TypeError:
     return TypeError(f"the recipe energy/{recipe} models {known}, not {type(space).__name__}")
 
 
-def _known(recipe: str, space: Space) -> Images | Vectors:
-    """Images or vectors, without captions."""
-    if not isinstance(space, (Images, Vectors)) or space.caption is not None:
-        raise _refused(recipe, "images or vectors without captions", space)
-    return space
+def _without_captions(recipe: str, space: Images) -> None:
+    if space.caption is not None:
+        raise _refusal(recipe, "images or vectors without captions", space)
 
 
-def _sides(space: Images) -> tuple[int, int, int]:
-    return space.channels, space.height, space.width
-
-
-def _annealed(size: _Size) -> Annealed:
+def _annealed(size: str) -> Annealed:
     """Annealing from the reference with Metropolis-adjusted moves and jumps, then a chain."""
-    return Annealed(MALA(size.steps, 0.05), size.temperatures, moves=1, jumps=1)
+    return Annealed(MALA(STEPS[size], 0.05), TEMPERATURES[size], moves=1, jumps=1)
 
 
-def _tilted(space: Vectors, size: _Size, reference: Reference) -> Tilted:
-    return Tilted(ResMLP(space.dim, 1, *size.perceptron, space.classes, gain=0.1), space.shape, reference)
+def _tilted(space: Vectors, size: str, reference: Reference) -> Tilted:
+    width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
+    return Tilted(ResMLP(space.dim, 1, width, depth, space.classes, gain=0.1), space.shape, reference)
 
 
+# --- noise-contrastive estimation -------------------------------------------------------------------------------------
+
+
+@singledispatch
 def noise_contrastive(space: Space, size: str) -> GenerativeModel:
     """Data told from draws of a mixture of Gaussians that is fitted to them; in images the two never overlap.
 
     Raises:
         TypeError: for a space other than vectors.
     """
-    if not isinstance(space, Vectors):
-        raise _refused("noise-contrastive", "vectors", space)
-    preset = _SIZES[size]
-    energy = _tilted(space, preset, FittedMixture(space.dim))
+    raise _refusal("noise-contrastive", "vectors", space)
+
+
+@noise_contrastive.register
+def _(space: Vectors, size: str) -> GenerativeModel:
+    energy = _tilted(space, size, FittedMixture(space.dim))
     training = Training(batch_size=1024, learning_rate=2e-3, ema=0.05, clip=1.0)
     objective = NoiseContrastive(space.shape, ratio=4)
-    return GenerativeModel(space, Standardised(space), energy, objective, _annealed(preset), Unnormalised(), training)
+    return GenerativeModel(space, Standardised(space), energy, objective, _annealed(size), Unnormalised(), training)
+
+
+# --- score matching ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """The parts that score matching at every noise level takes for a space.
+
+    Attributes:
+        net: ``F(x, tau, cond)`` of encoded examples.
+        codec: from raw examples to reals.
+        sampler: takes the noise away.
+        training: rates and batch size.
+    """
+
+    net: nn.Module
+    codec: Codec
+    sampler: Sampler
+    training: Training
+
+
+@singledispatch
+def denoised(space: Space, size: str) -> Denoised:
+    """Network, codec, sampler and training of a space; another space registers its own.
+
+    Raises:
+        TypeError: for a space that is not registered.
+    """
+    raise _refusal("denoising", "images or vectors without captions", space)
+
+
+@denoised.register
+def _(space: Images, size: str) -> Denoised:
+    _without_captions("denoising", space)
+    sampler = NoiseAnnealed(Langevin(1, 0.1), TEMPERATURES[size], moves=0, clean=True)
+    return Denoised(unet(space, UNET[size]), Dequantised(space), sampler, Training(64, 2e-3, muon_rate=0.02))
+
+
+@denoised.register
+def _(space: Vectors, size: str) -> Denoised:
+    net = TimeMLP(space.dim, PERCEPTRON[size].width, PERCEPTRON[size].depth, space.classes)
+    sampler = NoiseAnnealed(MALA(10, 0.2), TEMPERATURES[size])
+    return Denoised(net, Standardised(space), sampler, Training(512, 2e-3))
 
 
 def denoising(space: Space, size: str) -> GenerativeModel:
-    """Score matching at every noise level; samples by annealing the noise.
-
-    Raises:
-        TypeError: for a space that is neither images nor vectors.
-    """
-    space, preset = _known("denoising", space), _SIZES[size]
-    images = isinstance(space, Images)
-    net = _unet(space, preset) if isinstance(space, Images) else TimeMLP(space.dims, *preset.perceptron, space.classes)
-    sigma_data = 0.5 if images else 1.0
-    energy = PreconditionedEnergy(net, space.shape, EDM(0.02, 40.0), sigma_data)
-    objective = NoisedScoreMatching(space.shape, sigma_data=sigma_data)
-    sampler = (
-        NoiseAnnealed(Langevin(1, 0.1), preset.temperatures, moves=0, clean=True)
-        if images
-        else NoiseAnnealed(MALA(10, 0.2), preset.temperatures)
-    )
-    training = Training(64, 2e-3, muon_rate=0.02) if images else Training(512, 2e-3)
-    return GenerativeModel(space, _codec(space), energy, objective, sampler, Unnormalised(), training)
+    """Score matching at every noise level; samples by annealing the noise."""
+    found = denoised(space, size)
+    event, rms = found.codec.event, found.codec.rms
+    energy = PreconditionedEnergy(found.net, event, EDM(0.02, 40.0), rms)
+    objective = NoisedScoreMatching(event, sigma_data=rms)
+    return GenerativeModel(space, found.codec, energy, objective, found.sampler, Unnormalised(), found.training)
 
 
-def _codec(space: Images | Vectors) -> Codec:
-    return Dequantised(space) if isinstance(space, Images) else Standardised(space)
+# --- contrastive divergence -------------------------------------------------------------------------------------------
 
 
-def _unet(space: Images, size: _Size) -> UNet:
-    """A U-Net whose patches and stages suit the size of the images."""
-    side = max(space.height, space.width)
-    patch = 1 if side < 16 else 2 if side <= 64 else 4
-    stages = min(len(size.widths), max(2, math.ceil(math.log2(side / patch / 8)) + 1))
-    return UNet(space.channels, size.widths[:stages], size.blocks[:stages], patch, space.classes, 2 * size.widths[0])
-
-
+@singledispatch
 def persistent(space: Space, size: str) -> GenerativeModel:
-    """Persistent contrastive divergence with a replay buffer.
+    """Persistent contrastive divergence with a replay buffer; another space registers its own.
 
     Raises:
-        TypeError: for a space that is neither images nor vectors.
+        TypeError: for a space that is not registered.
     """
-    space, preset = _known("persistent", space), _SIZES[size]
-    if isinstance(space, Images):
-        return _persistent_images(space, preset)
-    energy = _tilted(space, preset, Normal(space.shape, 1.5))
-    objective = ContrastiveDivergence(space.shape, MALA(10, 0.02), preset.buffer, space.classes, 0.02, 1e-3, 0.02)
+    raise _refusal("persistent", "images or vectors without captions", space)
+
+
+@persistent.register
+def _(space: Vectors, size: str) -> GenerativeModel:
+    energy = _tilted(space, size, Normal(space.shape, 1.5))
+    objective = ContrastiveDivergence(
+        space.shape,
+        MALA(10, 0.02),
+        size=BUFFER[size],
+        classes=space.classes,
+        restart=0.02,
+        magnitude=1e-3,
+        data_noise=0.02,
+    )
     training = Training(batch_size=256, learning_rate=1e-3, betas=(0.0, 0.99))
-    return GenerativeModel(space, Standardised(space), energy, objective, _annealed(preset), Unnormalised(), training)
+    return GenerativeModel(space, Standardised(space), energy, objective, _annealed(size), Unnormalised(), training)
 
 
-_SHORT = Langevin(10, 0.01, temperature=0.05)
-"""The chains of training on images: colder than the energy, hence fast, and biased."""
-
-
-def _persistent_images(space: Images, size: _Size) -> GenerativeModel:
-    net = ResNetCritic(_sides(space), *size.critic, 128, space.classes)
+@persistent.register
+def _(space: Images, size: str) -> GenerativeModel:
+    _without_captions("persistent", space)
+    net = ResNetCritic(sides(space), CRITIC[size].width, CRITIC[size].depth, 128, space.classes)
     energy = Tilted(net, space.shape, Normal(space.shape, 1.0))
-    objective = ContrastiveDivergence(space.shape, _SHORT, size.buffer, space.classes, 0.05, 1e-3, 0.03)
-    sampler = Langevin(10 * size.steps, _SHORT.step_size, temperature=_SHORT.temperature)
+    objective = ContrastiveDivergence(
+        space.shape, SHORT, size=BUFFER[size], classes=space.classes, restart=0.05, magnitude=1e-3, data_noise=0.03
+    )
+    sampler = Langevin(10 * STEPS[size], SHORT.step_size, temperature=SHORT.temperature)
     training = Training(batch_size=64, learning_rate=3e-4, betas=(0.0, 0.99), clip=1.0)
     return GenerativeModel(space, Dequantised(space), energy, objective, sampler, Unnormalised(), training)
 
 
+@singledispatch
 def jem(space: Space, size: str) -> GenerativeModel:
-    """A classifier whose logits are an energy.
+    """A classifier whose logits are an energy (Grathwohl et al. 2020); another space registers its own.
 
     Raises:
-        TypeError: for a space without class labels, or neither images nor vectors.
+        TypeError: for a space without class labels, or one that is not registered.
     """
-    space, preset, images = _known("jem", space), _SIZES[size], isinstance(space, Images)
+    raise _refusal("jem", "images or vectors without captions", space)
+
+
+@jem.register
+def _(space: Images, size: str) -> GenerativeModel:
+    _without_captions("jem", space)
+    net = ResNetEncoder(sides(space), _classes(space), CRITIC[size].width, CRITIC[size].depth)
+    energy = ClassifierEnergy(net, space.shape, Normal(space.shape, 1.0))
+    divergence = ContrastiveDivergence(
+        space.shape, SHORT, size=BUFFER[size], restart=0.05, magnitude=1e-3, data_noise=0.03
+    )
+    sampler = Langevin(10 * STEPS[size], SHORT.step_size, temperature=SHORT.temperature)
+    training = Training(batch_size=64, learning_rate=3e-4)
+    objective = JointEnergy(divergence)
+    return GenerativeModel(space, Dequantised(space), energy, objective, sampler, Unnormalised(), training)
+
+
+@jem.register
+def _(space: Vectors, size: str) -> GenerativeModel:
+    net = ResMLP(space.dim, _classes(space), PERCEPTRON[size].width, PERCEPTRON[size].depth)
+    energy = ClassifierEnergy(net, space.shape, Normal(space.shape, 1.5))
+    divergence = ContrastiveDivergence(
+        space.shape, MALA(10, 0.02), size=BUFFER[size], restart=0.05, magnitude=1e-3, data_noise=0.03
+    )
+    training = Training(batch_size=256, learning_rate=1e-3)
+    objective = JointEnergy(divergence)
+    return GenerativeModel(space, Standardised(space), energy, objective, _annealed(size), Unnormalised(), training)
+
+
+def _classes(space: Images | Vectors) -> int:
     if space.classes is None:
         raise TypeError("the recipe energy/jem reads a classifier as an energy: it needs a space with classes")
-    net: nn.Module = (
-        ResNetEncoder(_sides(space), space.classes, *preset.critic)
-        if isinstance(space, Images)
-        else ResMLP(space.dim, space.classes, *preset.perceptron)
-    )
-    energy = ClassifierEnergy(net, space.shape, Normal(space.shape, 1.0 if images else 1.5))
-    chain: MarkovChain = _SHORT if images else MALA(10, 0.02)
-    divergence = ContrastiveDivergence(space.shape, chain, preset.buffer, None, 0.05, 1e-3, 0.03)
-    sampler: Sampler = Langevin(10 * preset.steps, 0.01, temperature=0.05) if images else _annealed(preset)
-    training = Training(batch_size=64 if images else 256, learning_rate=3e-4 if images else 1e-3)
-    return GenerativeModel(space, _codec(space), energy, JointEnergy(divergence), sampler, Unnormalised(), training)
+    return space.classes
 
 
+@singledispatch
 def rbm(space: Space, size: str) -> GenerativeModel:
-    """A restricted Boltzmann machine of the bits of pixels, by persistent contrastive divergence with block Gibbs sampling.
+    """A restricted Boltzmann machine of the bits of pixels, by persistent contrastive divergence and block Gibbs sampling.
 
     Raises:
         TypeError: for a space other than images.
     """
-    space, preset = _known("rbm", space), _SIZES[size]
-    if not isinstance(space, Images):
-        raise _refused("rbm", "images", space)
+    raise _refusal("rbm", "images", space)
+
+
+@rbm.register
+def _(space: Images, size: str) -> GenerativeModel:
+    _without_captions("rbm", space)
     codec = BitPlanes(space)
-    event = (codec.planes * space.channels, space.height, space.width)
-    net = BoltzmannMachine(math.prod(event), preset.hidden, space.classes)
-    energy = RestrictedBoltzmann(net, event, Bernoulli(event))
-    objective = ContrastiveDivergence(event, BlockGibbs(2), preset.buffer, space.classes, 0.01)
-    sampler = BlockGibbs(10 * preset.steps)
-    training = Training(batch_size=128, learning_rate=2e-3)
+    net = BoltzmannMachine(math.prod(codec.event), HIDDEN[size], space.classes)
+    energy = RestrictedBoltzmann(net, codec.event, Bernoulli(codec.event))
+    objective = ContrastiveDivergence(
+        codec.event, BlockGibbs(2), size=BUFFER[size], classes=space.classes, restart=0.01
+    )
+    sampler, training = BlockGibbs(10 * STEPS[size]), Training(batch_size=128, learning_rate=2e-3)
     return GenerativeModel(space, codec, energy, objective, sampler, Unnormalised(), training)

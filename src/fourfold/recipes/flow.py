@@ -1,19 +1,13 @@
-"""Presets of normalizing flows: networks and codecs by space, sizes xs, s and m."""
+"""Presets of normalizing flows: networks and codecs by space, in sizes xs, s and m."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from functools import singledispatch
 
 from fourfold.codecs import Dequantised, Standardised
-from fourfold.core import (
-    GenerativeModel,
-    Space,
-    Training,
-)
+from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Bijection
-from fourfold.likelihoods import NoDensity
-from fourfold.likelihoods.ode import ProbabilityFlow
+from fourfold.likelihoods import NoDensity, ProbabilityFlow
 from fourfold.nn.coupling_stack import CouplingStack
 from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
@@ -35,15 +29,19 @@ from fourfold.paradigms.flow import (
     VariationalDequantisation,
     VariationalLikelihood,
 )
+from fourfold.recipes.networks import sides
+from fourfold.recipes.sizes import Size
 from fourfold.samplers.ode import Heun
 from fourfold.spaces import Images, Vectors
 
 __all__ = [
+    "columns",
     "continuous",
     "coupling",
     "glow",
     "maf",
     "mixture",
+    "patchwise",
     "realnvp",
     "spline",
     "tarflow",
@@ -51,157 +49,181 @@ __all__ = [
     "variational",
 ]
 
+PIXELS = Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2)
+"""Training of flows of images."""
 
-def _only_vectors(space: Space, least: int, what: str) -> Vectors:
-    """The space, if it is one of vectors that are long enough.
+
+# --- vectors ----------------------------------------------------------------------------------------------------------
+
+
+@singledispatch
+def columns(space: Space, recipe: str, least: int = 1) -> Codec:
+    """The codec that makes one vector of reals of an example; another space registers its own.
+
+    Args:
+        space: what one example is.
+        recipe: whose model it is, for the message.
+        least: how many reals the recipe needs.
 
     Raises:
-        TypeError: if not.
+        TypeError: for a space that is not registered, or one of fewer columns.
     """
-    if not isinstance(space, Vectors) or space.dim < least:
-        columns = f" of at least {least} columns" if least > 1 else ""
-        raise TypeError(f"{what} models vectors{columns}, not {space}")
-    return space
+    raise _no_columns(space, recipe, least)
 
 
-def _vectors(space: Vectors, estimand: Bijection, training: Training) -> GenerativeModel:
+@columns.register
+def _(space: Vectors, recipe: str, least: int = 1) -> Codec:
+    if space.dim < least:
+        raise _no_columns(space, recipe, least)
+    return Standardised(space)
+
+
+def _no_columns(space: Space, recipe: str, least: int) -> TypeError:
+    at_least = f" of at least {least} columns" if least > 1 else ""
+    return TypeError(f"{recipe} models vectors{at_least}, not {space}")
+
+
+def _of_columns(space: Space, codec: Codec, estimand: Bijection, learning_rate: float = 2e-3) -> GenerativeModel:
     """The parts that all flows of vectors share."""
-    return GenerativeModel(
-        space, Standardised(space), estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), training
-    )
+    training = Training(batch_size=512, learning_rate=learning_rate, smoothing=0.5)
+    return GenerativeModel(space, codec, estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), training)
 
 
-def _autoregressive(space: Vectors, map: Monotone, size: tuple[int, int, int], waves: int, dropout: float) -> Bijection:
-    width, blocks, layers = size
-    net = MaskedStack(space.dim, map.values, width, blocks, layers, waves, space.classes, dropout)
-    return AutoregressiveFlow(net, map, space.dim)
+def _masked(space: Space, codec: Codec, map: Monotone, size: Size, layers: int, waves: int = 6) -> AutoregressiveFlow:
+    (dim,) = codec.event
+    net = MaskedStack(dim, map.values, size.width, size.depth, layers, waves, space.classes)
+    return AutoregressiveFlow(net, map, dim)
 
 
 def mixture(space: Space, size: str) -> GenerativeModel:
     """One autoregressive layer whose maps are mixtures of logistics, as in Flow++ (Ho et al. 2019)."""
-    space = _only_vectors(space, 1, "flow/mixture")
-    shape, components = {"xs": ((48, 1, 1), 8), "s": ((384, 2, 1), 32), "m": ((640, 3, 1), 48)}[size]
-    estimand = _autoregressive(space, LogisticMixture(components), shape, 6, 0.0)
-    return _vectors(space, estimand, Training(batch_size=512, learning_rate=2e-3, smoothing=0.5))
+    codec = columns(space, "flow/mixture")
+    net, components = {"xs": (Size(48, 1), 8), "s": (Size(384, 2), 32), "m": (Size(640, 3), 48)}[size]
+    return _of_columns(space, codec, _masked(space, codec, LogisticMixture(components), net, layers=1))
 
 
 def spline(space: Space, size: str) -> GenerativeModel:
-    """Autoregressive neural spline flow (Durkan et al. 2019)."""
-    space = _only_vectors(space, 1, "flow/spline")
-    shape, bins = {"xs": ((32, 1, 2), 8), "s": ((256, 2, 2), 16), "m": ((384, 2, 3), 24)}[size]
-    return _vectors(
-        space,
-        _autoregressive(space, Spline(bins), shape, 6, 0.0),
-        Training(batch_size=512, learning_rate=2e-3, smoothing=0.5),
-    )
+    """Autoregressive neural spline flow (Durkan et al. 2019, https://arxiv.org/abs/1906.04032)."""
+    codec = columns(space, "flow/spline")
+    net, layers, bins = {"xs": (Size(32, 1), 2, 8), "s": (Size(256, 2), 2, 16), "m": (Size(384, 2), 3, 24)}[size]
+    return _of_columns(space, codec, _masked(space, codec, Spline(bins), net, layers))
 
 
 def maf(space: Space, size: str) -> GenerativeModel:
     """Masked autoregressive flow: affine maps (Papamakarios, Pavlakou, Murray 2017)."""
-    space = _only_vectors(space, 1, "flow/maf")
-    shape = {"xs": (32, 1, 2), "s": (256, 1, 5), "m": (384, 1, 6)}[size]
-    return _vectors(
-        space,
-        _autoregressive(space, Affine(), shape, 0, 0.0),
-        Training(batch_size=512, learning_rate=1e-3, smoothing=0.5),
-    )
+    codec = columns(space, "flow/maf")
+    net, layers = {"xs": (Size(32, 1), 2), "s": (Size(256, 1), 5), "m": (Size(384, 1), 6)}[size]
+    return _of_columns(space, codec, _masked(space, codec, Affine(), net, layers, waves=0), 1e-3)
 
 
 def coupling(space: Space, size: str) -> GenerativeModel:
     """Neural spline flow of couplings: samples in one evaluation (Durkan et al. 2019)."""
-    space = _only_vectors(space, 2, "flow/coupling")
-    bins, width, layers = {"xs": (8, 32, 4), "s": (16, 192, 8), "m": (24, 320, 8)}[size]
-    net = CouplingStack(space.dim, Spline(bins), width, 2, layers, space.classes)
-    return _vectors(space, CouplingFlow(net, space.shape), Training(batch_size=512, learning_rate=2e-3, smoothing=0.5))
+    codec = columns(space, "flow/coupling", 2)
+    width, layers, bins = {"xs": (32, 4, 8), "s": (192, 8, 16), "m": (320, 8, 24)}[size]
+    net = CouplingStack(codec.event[0], Spline(bins), width, 2, layers, space.classes)
+    return _of_columns(space, codec, CouplingFlow(net, codec.event))
 
 
 def realnvp(space: Space, size: str) -> GenerativeModel:
     """Real NVP: affine couplings (Dinh, Sohl-Dickstein, Bengio 2017)."""
-    space = _only_vectors(space, 2, "flow/realnvp")
+    codec = columns(space, "flow/realnvp", 2)
     width, layers = {"xs": (32, 4), "s": (192, 12), "m": (320, 12)}[size]
-    net = CouplingStack(space.dim, Affine(), width, 2, layers, space.classes)
-    return _vectors(space, CouplingFlow(net, space.shape), Training(batch_size=512, learning_rate=1e-3, smoothing=0.5))
+    net = CouplingStack(codec.event[0], Affine(), width, 2, layers, space.classes)
+    return _of_columns(space, codec, CouplingFlow(net, codec.event), 1e-3)
 
 
 def continuous(space: Space, size: str) -> GenerativeModel:
     """FFJORD: a velocity trained by the likelihood of its own flow (Grathwohl et al. 2019)."""
-    space = _only_vectors(space, 1, "flow/continuous")
+    codec = columns(space, "flow/continuous")
     width, blocks, steps = {"xs": (32, 1, 3), "s": (128, 2, 6), "m": (256, 3, 8)}[size]
-    likelihood = ProbabilityFlow(4 * steps, None if space.dims <= 8 else 4)
-    return GenerativeModel(
-        space,
-        Standardised(space),
-        FreeVelocity(TimeMLP(space.dim, width, blocks, space.classes), space.shape),
-        ContinuousLikelihood(steps),
-        Heun(4 * steps),
-        likelihood,
-        Training(batch_size=256, learning_rate=2e-3, smoothing=0.5),
-    )
+    (dim,) = codec.event
+    estimand = FreeVelocity(TimeMLP(dim, width, blocks, space.classes), codec.event)
+    likelihood = ProbabilityFlow(4 * steps, None if dim <= 8 else 4)
+    training = Training(batch_size=256, learning_rate=2e-3, smoothing=0.5)
+    return GenerativeModel(space, codec, estimand, ContinuousLikelihood(steps), Heun(4 * steps), likelihood, training)
 
 
-def _images(space: Space, estimand: Callable[[Images], Bijection], noise: float = 0.0) -> GenerativeModel:
-    """The parts that all flows of images share.
+# --- images -----------------------------------------------------------------------------------------------------------
+
+
+def _no_images(space: Space) -> TypeError:
+    return TypeError(f"this flow models images, not {type(space).__name__}: use flow/spline for vectors")
+
+
+@singledispatch
+def patchwise(space: Space, size: str) -> tuple[Codec, Bijection]:
+    """The codec to reals, and a transformer flow of patches; another space registers its own.
 
     Raises:
-        TypeError: for another space.
+        TypeError: for a space that is not registered.
     """
-    if not isinstance(space, Images):
-        raise TypeError(f"this flow models images, not {type(space).__name__}: use flow/spline for vectors")
-    return GenerativeModel(
-        space,
-        Dequantised(space),
-        estimand(space),
-        ChangeOfVariables(noise=noise),
-        Denoised(noise) if noise else NoiseThenMap(),
-        NoDensity(NO_DENSITY) if noise else ExactDensity(),
-        Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2),
-    )
+    raise _no_images(space)
 
 
-def _transformer(space: Images, size: str) -> TransformerFlow:
-    width, depth, heads, layers, most = {"xs": (32, 1, 1, 2, 4), "s": (192, 2, 4, 4, 4), "m": (384, 3, 6, 6, 4)}[size]
-    patch = (side(space.height, most), side(space.width, most))
+@patchwise.register
+def _(space: Images, size: str) -> tuple[Codec, Bijection]:
+    net_size, layers = {"xs": (Size(32, 1, 1), 2), "s": (Size(192, 2, 4), 4), "m": (Size(384, 3, 6), 6)}[size]
+    patch = (side(space.height, 4), side(space.width, 4))
     numbers = space.channels * patch[0] * patch[1]
     maps = [Triangular(numbers, Spline(8)), *[Triangular(numbers, Affine(7.0))] * (layers - 1)]
     values = [f.values for f in maps]
-    net = PatchStack(numbers, values, space.dims // numbers, width, depth, heads, space.classes)
-    return TransformerFlow(net, maps, space.shape, patch)
+    net = PatchStack(
+        numbers, values, space.dims // numbers, net_size.width, net_size.depth, net_size.heads, space.classes
+    )
+    return Dequantised(space), TransformerFlow(net, maps, space.shape, patch)
 
 
-def tarflow(space: Space, size: str, noise: float = 0.0) -> GenerativeModel:
-    """Causal transformers over patches, on dequantised pixels (Zhai et al. 2024).
+def tarflow(space: Space, size: str) -> GenerativeModel:
+    """Causal transformers over patches, on dequantised pixels (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
 
     Maps are affine as in the paper, but triangular within a patch; the first one is a spline, so that it can stretch the
     uniform noise of a pixel that stays at one level into a normal, which no affine map does.
-
-    With ``noise``, trained and sampled as the paper does for looks: Gaussian noise in training, taken away at the end.
     """
-    return _images(space, functools.partial(_transformer, size=size), noise)
+    codec, estimand = patchwise(space, size)
+    return GenerativeModel(space, codec, estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS)
 
 
 def tarflow_noised(space: Space, size: str) -> GenerativeModel:
-    """The transformer flow, trained on noised examples and sampled without their noise (Zhai et al. 2024)."""
-    return tarflow(space, size, noise=0.05)
+    """As :func:`tarflow`, trained on noised examples; samples lose their noise at the end, as in the paper, for looks."""
+    (codec, estimand), noise = patchwise(space, size), 0.05
+    objective, sampler = ChangeOfVariables(noise=noise), Denoised(noise)
+    return GenerativeModel(space, codec, estimand, objective, sampler, NoDensity(NO_DENSITY), PIXELS)
 
 
+@singledispatch
 def variational(space: Space, size: str) -> GenerativeModel:
-    """The transformer flow with learned dequantisation (Ho et al. 2019)."""
-    model = tarflow(space, size)
-    assert isinstance(space, Images)
+    """The transformer flow with learned dequantisation (Ho et al. 2019); another space registers its own.
+
+    Raises:
+        TypeError: for a space that is not registered.
+    """
+    raise _no_images(space)
+
+
+@variational.register
+def _(space: Images, size: str) -> GenerativeModel:
+    codec, estimand = patchwise(space, size)
     width, layers = {"xs": (8, 2), "s": (32, 3), "m": (64, 4)}[size]
     objective = VariationalLikelihood(ConvDequantiser(space.channels, width, layers), space.levels)
-    likelihood, training = VariationalDequantisation(), model.training_defaults
-    return GenerativeModel(space, model.codec, model.estimand, objective, model.sampler, likelihood, training)
+    return GenerativeModel(space, codec, estimand, objective, NoiseThenMap(), VariationalDequantisation(), PIXELS)
 
 
+@singledispatch
 def glow(space: Space, size: str) -> GenerativeModel:
-    """Glow: convolutional couplings of several scales; samples in one evaluation (Kingma, Dhariwal 2018)."""
+    """Glow: convolutional couplings of several scales; samples in one evaluation (Kingma, Dhariwal 2018).
+
+    Raises:
+        TypeError: for a space that is not registered, or images with no pair of channels to couple.
+    """
+    raise _no_images(space)
+
+
+@glow.register
+def _(space: Images, size: str) -> GenerativeModel:
     width, steps, levels = {"xs": (16, 1, 2), "s": (96, 6, 3), "m": (192, 10, 3)}[size]
-
-    def estimand(space: Images) -> Bijection:
-        if space.channels == 1 and space.height % 2 and space.width % 2:
-            raise TypeError(f"Glow couples channels, and {space} has one and odd sides, so none to couple")
-        shape = (space.channels, space.height, space.width)
-        return CouplingFlow(Glow(shape, width, steps, levels, space.classes), space.shape)
-
-    return _images(space, estimand)
+    if space.channels == 1 and space.height % 2 and space.width % 2:
+        raise TypeError(f"Glow couples channels, and {space} has one and odd sides, so none to couple")
+    estimand = CouplingFlow(Glow(sides(space), width, steps, levels, space.classes), space.shape)
+    return GenerativeModel(
+        space, Dequantised(space), estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS
+    )

@@ -1,19 +1,16 @@
-"""Presets of latent-variable models: networks and codecs by space, sizes xs, s and m."""
+"""Presets of latent-variable models: networks and codecs by space, in sizes xs, s and m."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial, singledispatch
 
 from torch import nn
 
 from fourfold.codecs import Centred, Standardised
-from fourfold.core import (
-    GenerativeModel,
-    Likelihood,
-    Space,
-    Training,
-)
+from fourfold.core import Codec, GenerativeModel, Likelihood, Space, Training
+from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, Head, LogisticHead
 from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_size
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
@@ -21,105 +18,129 @@ from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture, P
 from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
 from fourfold.paradigms.latent import (
-    AsDraw,
-    AsMedian,
     CodeBound,
     CodedDecoder,
     CodeDecoder,
     Elbo,
-    GaussianHead,
-    Head,
-    LogisticHead,
-    PerceptualBound,
     PriorThenDecode,
     QuantisedDecoder,
     RungDecoder,
     VariationalBound,
 )
+from fourfold.paradigms.perceptual import PerceptualBound
+from fourfold.recipes.networks import sides
+from fourfold.recipes.sizes import Size
 from fourfold.spaces import Images, Vectors
 
-__all__ = ["convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
+__all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
+
+IMAGES: Mapping[str, Size] = {"xs": Size(32, 1), "s": Size(64, 1), "m": Size(96, 2)}
+"""Of encoder and decoder alike."""
+VECTORS: Mapping[str, Size] = {"xs": Size(64, 2), "s": Size(128, 2), "m": Size(256, 4)}
+IMAGE_CODES: Mapping[str, int] = {"xs": 32, "s": 64, "m": 128}
+"""Length of a code that is a vector."""
+VECTOR_CODES: Mapping[str, int] = {"xs": 8, "s": 16, "m": 32}
+IMAGE_PRIOR: Mapping[str, Size] = {"xs": Size(128, 4), "s": Size(256, 6), "m": Size(512, 8)}
+"""Of the flow that is the prior; a mixture has twice as many components as a layer has features."""
+VECTOR_PRIOR: Mapping[str, Size] = {"xs": Size(64, 4), "s": Size(64, 6), "m": Size(128, 8)}
+
+MAPS: Mapping[str, Size] = {"xs": Size(16, 1), "s": Size(64, 1), "m": Size(96, 2)}
+"""Of encoder and decoder of codes that are maps."""
+CRITIC_WIDTH: Mapping[str, int] = {"xs": 16, "s": 32, "m": 48}
+CODE_CHANNELS: Mapping[str, int] = {"xs": 2, "s": 4, "m": 4}
+"""Of a Gaussian code."""
+LEVELS: Mapping[str, tuple[int, ...]] = {"xs": (5, 5), "s": (8, 5, 5, 5), "m": (8, 5, 5, 5)}
+"""Of each number of a code by finite scalar quantisation."""
+CODEBOOK: Mapping[str, int] = {"xs": 16, "s": 1024, "m": 1024}
+"""Entries of a learned codebook."""
 
 
-@dataclass(frozen=True)
-class _Size:
-    """Channels, residual blocks, code length, and the width of the prior's networks."""
+# --- codes that are vectors -------------------------------------------------------------------------------------------
 
-    width: int
-    blocks: int
-    codes: int
-    prior: int
-    layers: int
-    rungs: int = 1
-    channels: int = 4
+PriorOf = Callable[[int, Size, int | None], Prior]
+"""Maps the length of a code, a size and the number of classes to a prior."""
 
 
-_IMAGES: Mapping[str, _Size] = {
-    "xs": _Size(32, 1, 32, 128, 4),
-    "s": _Size(64, 1, 64, 256, 6),
-    "m": _Size(96, 2, 128, 512, 8),
-}
-_VECTORS: Mapping[str, _Size] = {
-    "xs": _Size(64, 2, 8, 64, 4),
-    "s": _Size(128, 2, 16, 64, 6),
-    "m": _Size(256, 4, 32, 128, 8),
-}
+def _flow(codes: int, size: Size, classes: int | None) -> Prior:
+    return Couplings(codes, size.width, 1, size.depth, classes)
+
+
+def _mixture(codes: int, size: Size, classes: int | None) -> Prior:
+    return Mixture(codes, 2 * size.width, classes)
 
 
 def convolutional(space: Space, size: str) -> GenerativeModel:
-    """A variational autoencoder: residual convolutions for images, residual perceptrons for vectors; a flow as prior.
-
-    Raises:
-        TypeError: for a space that is neither images nor vectors.
-    """
-    return _of_vectors(space, size, _flow)
+    """A variational autoencoder: residual convolutions for images, residual perceptrons for vectors; a flow as prior."""
+    return coded(space, size, _flow)
 
 
 def mixture(space: Space, size: str) -> GenerativeModel:
-    """As :func:`convolutional`, with a mixture of Gaussians as prior.
+    """As :func:`convolutional`, with a mixture of Gaussians as prior."""
+    return coded(space, size, _mixture)
+
+
+@singledispatch
+def coded(space: Space, size: str, prior: PriorOf) -> GenerativeModel:
+    """A variational autoencoder whose code is a vector; another space registers its own.
+
+    Args:
+        space: what one example is.
+        size: ``"xs"``, ``"s"`` or ``"m"``.
+        prior: of the codes.
 
     Raises:
-        TypeError: for a space that is neither images nor vectors.
+        TypeError: for a space that is not registered.
     """
-    return _of_vectors(space, size, lambda codes, chosen, classes: Mixture(codes, 2 * chosen.prior, classes))
+    raise TypeError(f"the latent-variable model is of images or vectors, not of {type(space).__name__}")
 
 
-_PriorOf = Callable[[int, _Size, int | None], Prior]
+@coded.register
+def _(space: Images, size: str, prior: PriorOf) -> GenerativeModel:
+    width, depth, codes, classes = IMAGES[size].width, IMAGES[size].depth, IMAGE_CODES[size], space.classes
+    head = LogisticHead(space.levels)
+    net = ResNetDecoder(codes, sides(space), head.values * space.channels, width, depth, classes)
+    encoder = ResNetEncoder(sides(space), 2 * codes, width, depth, classes)
+    decoder = CodeDecoder(net, head, space.shape, codes, prior(codes, IMAGE_PRIOR[size], classes))
+    return _of_images(space, decoder, encoder)
 
 
-def _flow(codes: int, chosen: _Size, classes: int | None) -> Prior:
-    return Couplings(codes, chosen.prior, 1, chosen.layers, classes)
+@coded.register
+def _(space: Vectors, size: str, prior: PriorOf) -> GenerativeModel:
+    width, depth, classes = VECTORS[size].width, VECTORS[size].depth, space.classes
+    head, codes = GaussianHead(), min(max(2, space.dim), VECTOR_CODES[size])
+    net = ResMLP(codes, head.values * space.dim, width, depth, classes)
+    encoder = ResMLP(space.dim, 2 * codes, width, depth, classes)
+    return GenerativeModel(
+        space,
+        Standardised(space),
+        CodeDecoder(net, head, space.shape, codes, prior(codes, VECTOR_PRIOR[size], classes)),
+        VariationalBound(encoder),
+        PriorThenDecode(AsDraw()),
+        Elbo(),
+        Training(batch_size=256, learning_rate=2e-3, warmup=0.1, smoothing=0.5),
+    )
 
 
-def _of_vectors(space: Space, size: str, prior: _PriorOf) -> GenerativeModel:
-    """The model whose code is one vector."""
-    if isinstance(space, Vectors):
-        return _vectors(space, _VECTORS[size], prior)
-    if not isinstance(space, Images):
-        raise TypeError(f"the latent-variable model is of images or vectors, not of {type(space).__name__}")
-    chosen, head, shape = _IMAGES[size], LogisticHead(space.levels), (space.channels, space.height, space.width)
-    width, blocks, codes, classes = chosen.width, chosen.blocks, chosen.codes, space.classes
-    net = ResNetDecoder(codes, shape, head.values * space.channels, width, blocks, classes)
-    encoder = ResNetEncoder(shape, 2 * codes, width, blocks, classes)
-    return _model_of(space, CodeDecoder(net, head, space.shape, codes, prior(codes, chosen, classes)), encoder)
-
-
+@singledispatch
 def ladder(space: Space, size: str) -> GenerativeModel:
     """A variational autoencoder of images with noise of its own at every stage of the decoder.
 
     Raises:
         TypeError: for a space other than images.
     """
-    if not isinstance(space, Images):
-        raise TypeError(f"the ladder is of images, not of {type(space).__name__}: use latent-variable")
-    chosen, head, shape = _IMAGES[size], LogisticHead(space.levels), (space.channels, space.height, space.width)
-    codes, classes, rest = chosen.codes, space.classes, (chosen.width, chosen.rungs, chosen.channels, space.classes)
-    net = LadderDecoder(codes, shape, head.values * space.channels, *rest)
-    prior = _flow(codes, chosen, classes)
-    return _model_of(space, RungDecoder(net, head, space.shape, codes, prior), LadderEncoder(shape, 2 * codes, *rest))
+    raise TypeError(f"the ladder is of images, not of {type(space).__name__}: use latent-variable")
 
 
-def _model_of(space: Images, decoder: CodedDecoder, encoder: nn.Module) -> GenerativeModel:
+@ladder.register
+def _(space: Images, size: str) -> GenerativeModel:
+    width, codes, classes, rungs, channels = IMAGES[size].width, IMAGE_CODES[size], space.classes, 1, 4
+    head = LogisticHead(space.levels)
+    net = LadderDecoder(codes, sides(space), head.values * space.channels, width, rungs, channels, classes)
+    decoder = RungDecoder(net, head, space.shape, codes, _flow(codes, IMAGE_PRIOR[size], classes))
+    return _of_images(space, decoder, LadderEncoder(sides(space), 2 * codes, width, rungs, channels, classes))
+
+
+def _of_images(space: Images, decoder: CodedDecoder, encoder: nn.Module) -> GenerativeModel:
     """The model of images around a decoder and its encoder."""
     return GenerativeModel(
         space,
@@ -132,111 +153,92 @@ def _model_of(space: Images, decoder: CodedDecoder, encoder: nn.Module) -> Gener
     )
 
 
-def _vectors(space: Vectors, size: _Size, prior: _PriorOf) -> GenerativeModel:
-    codes = min(max(2, space.dim), size.codes)
-    head, classes = GaussianHead(), space.classes
-    net = ResMLP(codes, head.values * space.dim, size.width, size.blocks, classes)
-    encoder = ResMLP(space.dim, 2 * codes, size.width, size.blocks, classes)
-    return GenerativeModel(
-        space,
-        Standardised(space),
-        CodeDecoder(net, head, space.shape, codes, prior(codes, size, classes)),
-        VariationalBound(encoder),
-        PriorThenDecode(AsDraw()),
-        Elbo(),
-        Training(batch_size=256, learning_rate=2e-3, warmup=0.1, smoothing=0.5),
-    )
+# --- codes that are maps ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _MapSize:
-    """Channels and residual blocks of the networks, channels of a Gaussian code, levels of a quantised one."""
+class Autoencoder:
+    """The networks of an autoencoder whose codes are maps.
 
-    width: int
-    blocks: int
-    critic: int
-    channels: int
-    levels: tuple[int, ...]
-    size: int
+    Attributes:
+        codec: from raw examples to what it sees.
+        encoder: to maps of the parameters of a code.
+        decoder: of maps of codes, to the head's values.
+        head: values to an observation model.
+        grid: height and width of a code.
+        critic: makes the critic of patches.
+    """
+
+    codec: Codec
+    encoder: nn.Module
+    decoder: nn.Module
+    head: Head
+    grid: tuple[int, int]
+    critic: Callable[[], PatchCritic]
+
+    def model(self, space: Space, decoder: CodedDecoder, likelihood: Likelihood, beta: float = 1.0) -> GenerativeModel:
+        """The model of these networks, trained by a bound and by the critic."""
+        return GenerativeModel(
+            space,
+            self.codec,
+            decoder,
+            PerceptualBound(self.encoder, self.critic(), beta),
+            PriorThenDecode(AsMedian()),
+            likelihood,
+            Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2, warmup=0.1),
+        )
 
 
-_MAPS: Mapping[str, _MapSize] = {
-    "xs": _MapSize(16, 1, 16, 2, (5, 5), 16),
-    "s": _MapSize(64, 1, 32, 4, (8, 5, 5, 5), 1024),
-    "m": _MapSize(96, 2, 48, 4, (8, 5, 5, 5), 1024),
-}
+@singledispatch
+def autoencoder(space: Space, size: str, outputs: int, inputs: int) -> Autoencoder:
+    """The networks for a space; another space registers its own.
 
-
-def _factor(space: Images) -> int:
-    """How many pixels a code stands for in each direction: 2, and from 17 pixels on 4, from 65 on 8."""
-    side = max(space.height, space.width)
-    return 2 if side <= 16 else 4 if side <= 64 else 8
-
-
-def _autoencoder(space: Space, size: str, outputs: int, inputs: int) -> tuple[Images, MapEncoder, MapDecoder, Head]:
-    """The networks of an autoencoder of maps.
+    Args:
+        space: what one example is.
+        size: ``"xs"``, ``"s"`` or ``"m"``.
+        outputs: channels that the encoder gives.
+        inputs: channels of a code.
 
     Raises:
-        TypeError: for a space other than images.
+        TypeError: for a space that is not registered.
     """
-    if not isinstance(space, Images):
-        raise TypeError(f"codes that are maps are of images, not of {type(space).__name__}: use latent-variable")
-    chosen, shape, factor = _MAPS[size], (space.channels, space.height, space.width), _factor(space)
+    raise TypeError(f"codes that are maps are of images, not of {type(space).__name__}: use latent-variable")
+
+
+@autoencoder.register
+def _(space: Images, size: str, outputs: int, inputs: int) -> Autoencoder:
+    """A code stands for 2 pixels in each direction, from 17 pixels on for 4, from 65 on for 8."""
+    side, width, depth = max(space.height, space.width), MAPS[size].width, MAPS[size].depth
+    factor = 2 if side <= 16 else 4 if side <= 64 else 8
     head = LogisticHead(space.levels)
-    encoder = MapEncoder(shape, outputs, chosen.width, chosen.blocks, factor)
-    net = MapDecoder(inputs, shape, head.values * space.channels, chosen.width, chosen.blocks, factor)
-    return space, encoder, net, head
-
-
-def _map_model(
-    space: Images, size: str, decoder: CodedDecoder, encoder: MapEncoder, beta: float, likelihood: Likelihood
-) -> GenerativeModel:
-    """The model around an autoencoder of maps."""
-    critic = PatchCritic((space.channels, space.height, space.width), _MAPS[size].critic)
-    return GenerativeModel(
-        space,
-        Centred(space),
-        decoder,
-        PerceptualBound(encoder, critic, beta),
-        PriorThenDecode(AsMedian()),
-        likelihood,
-        Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2, warmup=0.1),
-    )
+    encoder = MapEncoder(sides(space), outputs, width, depth, factor)
+    decoder = MapDecoder(inputs, sides(space), head.values * space.channels, width, depth, factor)
+    critic = partial(PatchCritic, sides(space), CRITIC_WIDTH[size])
+    return Autoencoder(Centred(space), encoder, decoder, head, code_size(space.shape, factor), critic)
 
 
 def kl(space: Space, size: str) -> GenerativeModel:
-    """An autoencoder of images whose codes are maps of Gaussians (:class:`PerceptualBound`): what diffusion is run on.
-
-    Raises:
-        TypeError: for a space other than images.
-    """
-    channels = _MAPS[size].channels
-    images, encoder, net, head = _autoencoder(space, size, 2 * channels, channels)
-    codes = (channels, *code_size(images.shape, _factor(images)))
-    decoder = CodeDecoder(net, head, images.shape, codes, IndependentGaussians(codes, images.classes))
-    return _map_model(images, size, decoder, encoder, 0.1, Elbo())
-
-
-def _quantised(space: Space, size: str, quantiser: Quantiser) -> GenerativeModel:
-    images, encoder, net, head = _autoencoder(space, size, quantiser.channels, quantiser.channels)
-    prior = IndependentCodes(code_size(images.shape, _factor(images)), quantiser.size, images.classes)
-    decoder = QuantisedDecoder(net, head, images.shape, quantiser, prior)
-    return _map_model(images, size, decoder, encoder, 1.0, CodeBound())
-
-
-def fsq(space: Space, size: str) -> GenerativeModel:
-    """An autoencoder of images whose codes are maps of whole numbers, by finite scalar quantisation.
-
-    Raises:
-        TypeError: for a space other than images.
-    """
-    return _quantised(space, size, FiniteScalars(_MAPS[size].levels))
+    """An autoencoder whose codes are maps of Gaussians (:class:`PerceptualBound`), of which diffusion can be trained."""
+    channels = CODE_CHANNELS[size]
+    found = autoencoder(space, size, 2 * channels, channels)
+    codes = (channels, *found.grid)
+    prior = IndependentGaussians(codes, space.classes)
+    decoder = CodeDecoder(found.decoder, found.head, found.codec.event, codes, prior)
+    return found.model(space, decoder, Elbo(), beta=0.1)
 
 
 def vq(space: Space, size: str) -> GenerativeModel:
-    """An autoencoder of images whose codes are maps of whole numbers, by a learned codebook.
+    """An autoencoder whose codes are maps of whole numbers, by a learned codebook."""
+    return _quantised(space, size, Codebook(CODEBOOK[size], 8))
 
-    Raises:
-        TypeError: for a space other than images.
-    """
-    return _quantised(space, size, Codebook(_MAPS[size].size, 8))
+
+def fsq(space: Space, size: str) -> GenerativeModel:
+    """An autoencoder whose codes are maps of whole numbers, by finite scalar quantisation."""
+    return _quantised(space, size, FiniteScalars(LEVELS[size]))
+
+
+def _quantised(space: Space, size: str, quantiser: Quantiser) -> GenerativeModel:
+    found = autoencoder(space, size, quantiser.channels, quantiser.channels)
+    prior = IndependentCodes(found.grid, quantiser.size, space.classes)
+    decoder = QuantisedDecoder(found.decoder, found.head, found.codec.event, quantiser, prior)
+    return found.model(space, decoder, CodeBound())

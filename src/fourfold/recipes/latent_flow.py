@@ -1,16 +1,15 @@
-"""Presets of flows of the codes of a variational autoencoder."""
+"""Presets of flows of codes: a variational autoencoder, and a flow that is trained as the prior of its codes.
+
+Chen et al. 2017, Variational Lossy Autoencoder (https://arxiv.org/abs/1611.02731), where both are trained together.
+"""
 
 from __future__ import annotations
 
 from fourfold.codecs import LearnedCodec
-from fourfold.core import (
-    GenerativeModel,
-    Space,
-)
+from fourfold.core import GenerativeModel, Space
 from fourfold.paradigms.hybrid import behind
 from fourfold.paradigms.latent import CodeDecoder
 from fourfold.recipes import flow
-from fourfold.recipes.codes import unconditional
 from fourfold.recipes.latent import convolutional
 from fourfold.spaces import Vectors
 
@@ -18,15 +17,8 @@ __all__ = ["coupling"]
 
 
 def coupling(space: Space, size: str) -> GenerativeModel:
-    """A variational autoencoder whose prior is a coupling flow, trained when the codes are (Chen et al. 2017).
-
-    Paper: Chen et al. 2017, Variational Lossy Autoencoder (https://arxiv.org/abs/1611.02731), where both are trained
-    together.
-
-    Raises:
-        TypeError: for a space that is neither images nor vectors.
-    """
-    bare = unconditional(space)
+    """A coupling flow of the codes of :func:`fourfold.recipes.latent.convolutional`."""
+    bare = space.conditioned()
     learned = convolutional(bare, size)
     decoder = learned.estimand
     assert isinstance(decoder, CodeDecoder)

@@ -1,0 +1,265 @@
+"""Observation models: how the output of a decoder's network is read as a distribution, and what is shown of it."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fourfold.core import Noise, Part
+from fourfold.estimands import Observation
+
+__all__ = [
+    "AsDraw",
+    "AsMean",
+    "AsMedian",
+    "DiscretisedLogistics",
+    "GaussianHead",
+    "Gaussians",
+    "Head",
+    "Located",
+    "LogisticHead",
+    "Observe",
+    "located",
+]
+
+
+# --- distributions ----------------------------------------------------------------------------------------------------
+
+
+class Located(Observation):
+    """An observation model with a location: the parameter ``mu``, medians, and a differentiable centre."""
+
+    mu: Tensor
+
+    @abstractmethod
+    def median(self) -> Tensor:
+        """The median of each value, ``(B, *event)``."""
+
+    @abstractmethod
+    def centre(self) -> Tensor:
+        """A reconstruction near the mean, differentiable in the parameters, ``(B, *event)``."""
+
+
+def located(observation: Observation) -> Located:
+    """The observation model, if it has a location.
+
+    Raises:
+        TypeError: for one without.
+    """
+    if not isinstance(observation, Located):
+        raise TypeError(
+            f"{type(observation).__name__} has no median and no centre: use AsMean, AsDraw, VariationalBound"
+        )
+    return observation
+
+
+@final
+class Gaussians(Located):
+    """``p(x | z) = prod_i N(x_i; mu_i, exp(log_scale_i)^2)``, for ``mu, log_scale`` of shape ``(B, *event)``."""
+
+    def __init__(self, mu: Tensor, log_scale: Tensor) -> None:
+        self.mu, self.log_scale = mu, log_scale
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        square = ((x - self.mu) * (-self.log_scale).exp()).square()
+        return -(square / 2 + self.log_scale + math.log(2 * math.pi) / 2).flatten(1).sum(1)
+
+    def draw(self, noise: Noise) -> Tensor:
+        return self.mu + self.log_scale.exp() * noise.normal(*self.mu.shape[1:])
+
+    def mean(self) -> Tensor:
+        return self.mu
+
+    def median(self) -> Tensor:
+        return self.mu
+
+    def centre(self) -> Tensor:
+        return self.mu
+
+
+@final
+class DiscretisedLogistics(Located):
+    """Each pixel a mixture of logistics, integrated over the bins of its levels (Salimans et al. 2017).
+
+        P(x = l) = sum_k pi_k [ F((x + d - mu_k) / s_k) - F((x - d - mu_k) / s_k) ],   F(a) = 1 / (1 + exp(-a)),
+
+    for levels at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``; the lowest and the highest
+    level take all that lies beyond them, so the masses sum to 1. Pixels and channels are independent given ``z``.
+    Differences are taken in logarithms, by ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass underflows.
+
+    Paper: Salimans, Karpathy, Chen, Kingma 2017, PixelCNN++ (https://arxiv.org/abs/1701.05517).
+
+    Args:
+        logits, mu, log_scale: mixture parameters, ``(B, K, *event)``.
+        levels: number of levels.
+    """
+
+    def __init__(self, logits: Tensor, mu: Tensor, log_scale: Tensor, levels: int) -> None:
+        self.log_pi, self.mu, self.log_scale = F.log_softmax(logits, 1), mu, log_scale
+        self.levels, self.half = levels, 1 / (levels - 1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self.log_masses(x).flatten(1).sum(1)
+
+    def log_masses(self, x: Tensor) -> Tensor:
+        """``log P(x_i)`` of every pixel, ``(B, *event)``."""
+        x = x[:, None]
+        inverse = (-self.log_scale).exp()
+        centred = (x - self.mu) * inverse
+        step = self.half * inverse
+        log_below = F.logsigmoid(centred + step)
+        log_above = F.logsigmoid(step - centred)
+        first, last = x < -1 + self.half, x > 1 - self.half
+        inner = log_below + log_above + torch.log(-torch.expm1(-2 * step))
+        parts = torch.where(first, log_below, torch.where(last, log_above, inner))
+        return torch.logsumexp(self.log_pi + parts, 1)
+
+    def _point(self, level: Tensor) -> Tensor:
+        return 2 * self.half * level - 1
+
+    def exceeds(self, level: Tensor) -> Tensor:
+        """``P(x > level)`` of every pixel, for levels that broadcast to ``(B, *event)``."""
+        edge = (self._point(level) + self.half)[:, None] if level.ndim else self._point(level) + self.half
+        return (self.log_pi + F.logsigmoid((self.mu - edge) * (-self.log_scale).exp())).exp().sum(1)
+
+    def draw(self, noise: Noise) -> Tensor:
+        return self._quantile(noise.uniform(*self.mu.shape[2:]))
+
+    def median(self) -> Tensor:
+        """The lowest level of each pixel with at least half of the mass at or below it."""
+        return self._quantile(self.mu.new_full((), 0.5))
+
+    def centre(self) -> Tensor:
+        """``sum_k pi_k clamp(mu_k, -1, 1)``: near the mean, differentiable, and one pass."""
+        return (self.log_pi.exp() * self.mu.clamp(-1, 1)).sum(1)
+
+    def _quantile(self, u: Tensor) -> Tensor:
+        """The lowest level ``l`` with ``P(x <= l) >= u``, by bisection: one evaluation for each bit of a level."""
+        low = torch.zeros_like(self.mu[:, 0])
+        high = torch.full_like(low, self.levels - 1)
+        for _ in range((self.levels - 1).bit_length()):
+            middle = ((low + high) / 2).floor()
+            beyond = self.exceeds(middle) > 1 - u
+            low, high = torch.where(beyond, (middle + 1).minimum(high), low), torch.where(beyond, high, middle)
+        return self._point(low)
+
+    def mean(self) -> Tensor:
+        """``E[x] = sum_l P(level > l)`` on the scale of the levels, exact: ``levels - 1`` evaluations."""
+        total = torch.zeros_like(self.mu[:, 0])
+        for level in range(self.levels - 1):
+            total += self.exceeds(self.mu.new_tensor(float(level)))
+        return self._point(total)
+
+
+# --- heads -----------------------------------------------------------------------------------------------------------
+
+
+class Head(Part, ABC):
+    """Turns a network's values into an observation model of one example."""
+
+    @property
+    @abstractmethod
+    def values(self) -> int:
+        """How many values for each scalar of an example the network has to give."""
+
+    @abstractmethod
+    def __call__(self, h: Tensor) -> Observation:
+        """The observation model of ``h``: ``(B, values · C, *)`` for an event ``(C, *)``."""
+
+
+@final
+@dataclass(frozen=True)
+class GaussianHead(Head):
+    """A mean and a scale for each value; scales stay above ``floor``, so no single point draws unbounded density."""
+
+    floor: float = 1e-3
+
+    @property
+    def values(self) -> int:
+        return 2
+
+    def __call__(self, h: Tensor) -> Gaussians:
+        mu, raw = h.chunk(2, 1)
+        return Gaussians(mu, torch.log(self.floor + F.softplus(raw)))
+
+
+@final
+@dataclass(frozen=True)
+class LogisticHead(Head):
+    """``components`` logistics for each pixel, discretised to ``levels``; scales stay above ``exp(floor)``."""
+
+    levels: int = 256
+    components: int = 2
+    floor: float = -6.0
+
+    @property
+    def values(self) -> int:
+        return 3 * self.components
+
+    def __call__(self, h: Tensor) -> DiscretisedLogistics:
+        logits, mu, raw = h.reshape(len(h), 3, self.components, -1, *h.shape[2:]).unbind(1)
+        spread = torch.linspace(-1.0, 1.0, 2 * self.components + 1, device=h.device)[1::2]
+        mu = mu + spread.reshape(-1, *(1,) * (mu.ndim - 2))
+        return DiscretisedLogistics(logits, mu, self.floor + F.softplus(raw - 1 - self.floor), self.levels)
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+class Observe(ABC):
+    """What to show of ``p(x | z)``."""
+
+    summary: ClassVar[str]
+    """What is shown, as a noun in plain English."""
+    formula: ClassVar[str]
+    """The same as a formula."""
+
+    @abstractmethod
+    def __call__(self, observation: Observation, noise: Noise) -> Tensor:
+        """One example for each row."""
+
+
+@final
+@dataclass(frozen=True)
+class AsDraw(Observe):
+    """A draw ``x ~ p(x | z)``: what the model means by a sample, its independent noise in every value included."""
+
+    summary: ClassVar[str] = "a draw given the code"
+    formula: ClassVar[str] = "x ~ p_θ(· | u)"
+
+    def __call__(self, observation: Observation, noise: Noise) -> Tensor:
+        return observation.draw(noise)
+
+
+@final
+@dataclass(frozen=True)
+class AsMean(Observe):
+    """``E[x | z]``: without the decoder's noise, so not a sample of ``p(x)``, but what is usually shown of one."""
+
+    summary: ClassVar[str] = "the mean given the code, which is not a draw (AsDraw gives one)"
+    formula: ClassVar[str] = "x = E_θ[x | u]"
+
+    def __call__(self, observation: Observation, noise: Noise) -> Tensor:
+        return observation.mean()
+
+
+@final
+@dataclass(frozen=True)
+class AsMedian(Observe):
+    """The median of every pixel given ``z``: without the decoder's noise like the mean, and exact where a level dominates.
+
+    Raises:
+        TypeError: for an observation model without a median.
+    """
+
+    summary: ClassVar[str] = "the median of each value given the code, which is not a draw (AsDraw gives one)"
+    formula: ClassVar[str] = "x_i = median p_θ(x_i | u)"
+
+    def __call__(self, observation: Observation, noise: Noise) -> Tensor:
+        return located(observation).median()
