@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 import fourfold
-from fourfold.cli import _adjusted
 from fourfold.core import GenerativeModel, decode_captions
 from fourfold.data import Split
 from fourfold.engine import Run, inference
+from fourfold.engine.drawing import adjusted
 from fourfold.metrics.features import cached, image_features
 from fourfold.metrics.frechet import frechet_distance
 from fourfold.spaces.images import prompted
@@ -99,8 +99,8 @@ def show(options: argparse.Namespace) -> None:
     run = Run.load(options.run)
     for weight in options.weights:
         conds = [prompt for prompt in options.prompts for _ in range(8)]
-        with inference(_adjusted(run.model, options.steps, weight), "bf16"):
-            x = _adjusted(run.model, options.steps, weight).sample(len(conds), conds, options.seed)
+        with inference(adjusted(run.model, steps=options.steps, guidance=weight), "bf16"):
+            x = adjusted(run.model, steps=options.steps, guidance=weight).sample(len(conds), conds, options.seed)
         path = options.out.with_stem(f"{options.out.stem}-{weight:g}")
         prompted(x, run.model.space, options.prompts, columns=8).save(path)
         print(path)
@@ -113,7 +113,7 @@ def _some(split: Split, n: int) -> Split:
 
 
 def _draw(model: GenerativeModel, cond: Tensor, weight: float, options: argparse.Namespace) -> Tensor:
-    guided = _adjusted(model, options.steps, weight)
+    guided = adjusted(model, steps=options.steps, guidance=weight)
     with inference(guided, "bf16"):
         return guided.sample(len(cond), cond, options.seed)
 

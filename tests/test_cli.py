@@ -10,13 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from fourfold.cli import _run, main
+from fourfold.cli import app
 from fourfold.engine import Run
+from fourfold.main import main, run
 from fourfold.paradigms import recipes
 
 
 def call(*words, debug=False):
-    return _run([str(word) for word in words], debug)
+    return run([str(word) for word in words], debug)
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,28 @@ def runs(tmp_path_factory):
 
 
 def test_help_loads_no_torch():
-    program = "import sys; from fourfold.cli import _run; _run(sys.argv[1:], False); assert 'torch' not in sys.modules"
+    program = "import sys; from fourfold.main import run; run(sys.argv[1:], False); assert 'torch' not in sys.modules"
     for words in (["--help"], ["fit", "--help"], ["--version"]):
         subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True)
+
+
+def test_info_loads_neither_torch_nor_the_parser(runs):
+    program = (
+        "import sys; from fourfold.main import run; code = run(sys.argv[1:]); "
+        "assert code == 0 and not {'torch', 'numpy', 'typer', 'rich', 'pydantic'} & set(sys.modules)"
+    )
+    for words in (["info"], ["info", str(runs / "images")]):
+        subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("words", [["info"], ["info", "flow"]])
+def test_info_with_options_says_the_same(words, capsys):
+    assert call(*words) == 0
+    quick = capsys.readouterr().out
+    assert app(words, standalone_mode=False) is None
+    assert capsys.readouterr().out == quick
+    assert call(*words, "--json") == 0
+    assert json.loads(capsys.readouterr().out)
 
 
 def test_every_command_has_help(capsys):
@@ -199,7 +219,7 @@ def test_a_signal_saves_and_names_the_way_back(tmp_path, number):
     words = ["fit", "autoregressive", "wine", "--size", "xs", "--budget", "1h", "--precision", "float32", "-o", "r"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "fourfold.cli", *words],
+        [sys.executable, "-m", "fourfold.main", *words],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,

@@ -7,14 +7,15 @@ import tomllib
 import pytest
 import typer
 
-from fourfold.cli import _run, app
+from fourfold.cli import app
 from fourfold.configfile import SECTIONS, config_text, read_config, template
+from fourfold.main import run
 
 COMMANDS = typer.main.get_command(app).commands
 
 
 def call(*words):
-    return _run([str(word) for word in words], False)
+    return run([str(word) for word in words], False)
 
 
 @pytest.mark.parametrize("name", SECTIONS)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from fourfold.cli import _run
 from fourfold.core import Noise
 from fourfold.data import load
 from fourfold.distributions.observations import AsDraw, AsMean, AsMedian
 from fourfold.engine import Run, fit
+from fourfold.main import run
 from fourfold.metrics import evaluate, examples
 from fourfold.paradigms import build, recipes
 from fourfold.paradigms.latent import PriorThenDecode
@@ -102,13 +102,13 @@ def test_a_sampler_or_a_way_to_show_is_chosen_by_name():
 def test_the_command_line_draws(tmp_path, capsys):
     fit("latent-variable", "digits", budget="2 steps", size="xs", precision="float32", run_dir=tmp_path / "run")
     assert (
-        _run(["sample", str(tmp_path / "run"), "-n", "3", "--sampler", "AsDraw", "-o", str(tmp_path / "a.npy")], False)
+        run(["sample", str(tmp_path / "run"), "-n", "3", "--sampler", "AsDraw", "-o", str(tmp_path / "a.npy")], False)
         == 0
     )
     model = Run.load(tmp_path / "run").model
     assert np.array_equal(np.load(tmp_path / "a.npy"), model.drawing().sample(3).numpy())
     capsys.readouterr()
-    assert _run(["info", str(tmp_path / "run")], False) == 0
+    assert run(["info", str(tmp_path / "run")], False) == 0
     assert "not a draw" in " ".join(capsys.readouterr().out.split())
 
 

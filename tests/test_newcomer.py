@@ -14,17 +14,18 @@ import typer
 from PIL import Image
 
 import fourfold
-from fourfold.cli import _of_system, _run, app
+from fourfold.cli import app
 from fourfold.data import load, summaries
 from fourfold.data.writers import Labels, as_lines, write_examples
 from fourfold.engine import Run
 from fourfold.engine.hardware import find_device
+from fourfold.main import of_system, run
 from fourfold.options import DataOptions
 from fourfold.spaces import Images, Text, Vectors
 
 
 def call(*words):
-    return _run([str(word) for word in words], False)
+    return run([str(word) for word in words], False)
 
 
 def refusal(capsys, *words, code=2):
@@ -151,8 +152,8 @@ def test_what_the_system_refuses_names_the_file_and_the_way_out(runs, tmp_path, 
     assert f"{tmp_path / 'file' / 'a.csv'}: cannot be written" in line
     (tmp_path / "d.csv").mkdir()
     assert "d.csv" in refusal(capsys, "score", runs / "table", "-n", 2, "--out", tmp_path / "d.csv")
-    assert _of_system(FileExistsError(17, "File exists", "a.csv")) == "a.csv: file exists: choose another name"
-    assert _of_system(OSError(28, "No space left on device")) == (
+    assert of_system(FileExistsError(17, "File exists", "a.csv")) == "a.csv: file exists: choose another name"
+    assert of_system(OSError(28, "No space left on device")) == (
         "no space left on device: free some space, or write elsewhere"
     )
 

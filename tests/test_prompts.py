@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fourfold import cli
+from fourfold import main
 from fourfold.data import emoji
 from fourfold.engine import Run
 from fourfold.nn import text_encoder
@@ -25,12 +25,12 @@ def made(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_encoder, "_folder", lambda package: None)
         fit = ["fit", "diffusion", f"{root}/images", "--conditional", "--size", "xs", "--budget", "3 steps"]
-        assert cli._run([*fit, "--precision", "float32", "--out", f"{root}/run"], False) == 0
+        assert main.run([*fit, "--precision", "float32", "--out", f"{root}/run"], False) == 0
     return root
 
 
 def run(words, capsys):
-    code = cli._run(words, False)
+    code = main.run(words, False)
     seen = capsys.readouterr()
     return code, " ".join((seen.out + seen.err).split())
 

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 
 from fourfold import load
-from fourfold.cli import _run
 from fourfold.data import DataError, read_all
 from fourfold.engine import Run
+from fourfold.main import run
 from fourfold.metrics import evaluate
 from fourfold.spaces import Images, Text, Vectors
 
@@ -23,7 +23,7 @@ FRAME["grade"] = np.where(FRAME["income"] > 2, "high", "low")
 
 
 def call(*words):
-    return _run([str(word) for word in words], False)
+    return run([str(word) for word in words], False)
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import torch
 
 import fourfold
 from fourfold import checks
-from fourfold.cli import _run
 from fourfold.data import Density, load, read_all
 from fourfold.data.densities import GaussianMixture
 from fourfold.evaluation import examples
+from fourfold.main import run
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Images, Vectors
 
@@ -44,7 +44,7 @@ def install(tmp_path, monkeypatch):
 
 
 def call(*words):
-    return _run([str(word) for word in words], False)
+    return run([str(word) for word in words], False)
 
 
 def lines(name):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import sys
-import traceback
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
     from fourfold.data import Dataset, Split
     from fourfold.engine import Run
 
-__all__ = ["app", "main"]
+__all__ = ["app"]
 
 app = typer.Typer(
     name="fourfold",
@@ -507,17 +504,13 @@ def info(
     subject: Annotated[str | None, typer.Argument(help="The folder of a run, a paradigm or a recipe.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run, a paradigm or a recipe: its two answers and what follows from them."""
+    """Show a run, a paradigm or a recipe: its two answers and what follows from them.
+
+    Without a subject, list all paradigms and their recipes.
+    """
     from fourfold import info
 
-    if as_json:
-        _print(json.dumps(info.record(subject), indent=1))
-    elif subject is None:
-        _print(info.overview())
-    elif Path(subject).is_dir():
-        _print(info.of_run(Path(subject)))
-    else:
-        _print(info.of_recipe(subject))
+    _print(json.dumps(info.record(subject), indent=1) if as_json else info.text(subject))
 
 
 @app.command()
@@ -605,88 +598,7 @@ def init(
     _print(f"{out}: edit it, then: fourfold fit --config {out}")
 
 
-# --- others' commands, and errors -------------------------------------------------------------------------------------
+# --- the atlas --------------------------------------------------------------------------------------------------------
 
 app.command("place")(atlas.place)
 app.command("map")(atlas.map_)
-
-UsageError: Any = typer.BadParameter.__base__
-"""What the parser raises; typer re-exports only its heirs."""
-
-MISTAKES = (ValueError, TypeError, LookupError, OSError, ImportError)
-"""What a wrong input raises: exit code 2."""
-
-FAILURES = (ArithmeticError, RuntimeError, MemoryError, AssertionError)
-"""What goes wrong although the input was right: exit code 1."""
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; every error is one line on standard error, with its trace where ``--debug`` is given."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    sys.exit(_run([word for word in given if word != "--debug"], debug))
-
-
-def _run(arguments: list[str], debug: bool) -> int:
-    """Run a command and return its exit code; without a command, show the help."""
-    try:
-        return int(app(arguments or ["--help"], prog_name="fourfold", standalone_mode=False) or 0)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except (UsageError, *MISTAKES) as error:
-        return _tell(error, 2, debug)
-    except FAILURES as error:
-        return _tell(error, 1, debug)
-    except KeyboardInterrupt as error:
-        return _tell(error, 130, debug)
-
-
-def _tell(error: BaseException, code: int, debug: bool) -> int:
-    """Print an error as one line that stays short, and its trace if wanted."""
-    if debug:
-        traceback.print_exception(error)
-    line = " ".join(_message(error).split()) or type(error).__name__
-    _say(f"error: {line if len(line) <= LONGEST else line[: LONGEST - 1] + '…'}")
-    return code
-
-
-LONGEST = 600
-"""Characters of an error, at most."""
-
-
-def _message(error: BaseException) -> str:
-    if isinstance(error, UsageError):
-        return str(error.format_message())
-    if isinstance(error, MemoryError):
-        return "the memory is full: give a smaller --limit, --size or --batch-size"
-    if isinstance(error, KeyboardInterrupt):
-        return str(error) or "interrupted"
-    return _of_system(error) if isinstance(error, OSError) else str(error)
-
-
-WAYS = {
-    errno.ENOENT: "is its folder there?",
-    errno.EACCES: "check its permissions",
-    errno.EPERM: "check its permissions",
-    errno.EEXIST: "choose another name",
-    errno.EISDIR: "choose another name",
-    errno.ENOTDIR: "choose another name",
-    errno.ENAMETOOLONG: "choose a shorter name",
-    errno.ENOSPC: "free some space, or write elsewhere",
-    errno.EROFS: "write elsewhere",
-}
-"""The way out of what the system refuses."""
-
-
-def _of_system(error: OSError) -> str:
-    """What the system refuses: the file, the reason and the way out."""
-    if error.errno is None or not error.strerror:
-        return str(error)
-    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-    reason = error.strerror[0].lower() + error.strerror[1:]
-    return f"{where}{reason}: {WAYS.get(error.errno, 'try again elsewhere')}"
-
-
-if __name__ == "__main__":
-    main()

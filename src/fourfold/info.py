@@ -11,9 +11,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fourfold.vocabulary import Card, Facts
 
-__all__ = ["of_recipe", "of_run", "overview", "record"]
+__all__ = ["of_recipe", "of_run", "overview", "record", "text"]
 
 WIDTH = 80
+
+
+def text(subject: str | None = None) -> str:
+    """The page of a run's folder, of a paradigm or of a recipe; without a subject, the list of all paradigms.
+
+    Raises:
+        ValueError: for a subject that is none of these.
+    """
+    if subject is None:
+        return overview()
+    return of_run(Path(subject)) if Path(subject).is_dir() else of_recipe(subject)
 
 
 def overview() -> str:

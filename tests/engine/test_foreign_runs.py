@@ -10,11 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fourfold import core
-from fourfold.cli import _run
 from fourfold.core import GenerativeModel, Part
 from fourfold.data import load
 from fourfold.engine import BrokenRun, Run, blueprint, fit
 from fourfold.engine.blueprint import check_loadable
+from fourfold.main import run
 from fourfold.paradigms import build, recipes
 from fourfold.spaces import Images, Text, Vectors
 
@@ -87,7 +87,7 @@ def test_info_of_a_run_that_is_none_is_one_line(folder, capsys, name, content):
         pytest.skip("it can be shown, as what it is")
     (folder / name).write_text(content)
     capsys.readouterr()
-    assert _run(["info", str(folder)], False) == 2
+    assert run(["info", str(folder)], False) == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert name in lines[0]

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from fourfold.cli import _run
 from fourfold.data import DataError, load
 from fourfold.engine import Run, fit, parse_budget
 from fourfold.engine.card import read_card
 from fourfold.engine.loader import Loader
 from fourfold.engine.remembered import settings_of
+from fourfold.main import run
 from fourfold.paradigms import build_recipe
 
 
 def call(*words):
-    return _run([str(word) for word in words], False)
+    return run([str(word) for word in words], False)
 
 
 @pytest.fixture(scope="module")

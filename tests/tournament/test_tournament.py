@@ -8,7 +8,7 @@ import made_up
 import pytest
 from made_up import Fake, near, outcome
 
-import fourfold.cli
+import fourfold.main
 from fourfold.data import Dataset
 from fourfold.tournament import Comparison, compare
 from fourfold.tournament.jobs import Job, Outcome
@@ -64,7 +64,7 @@ def test_an_interruption_leaves_a_report_and_says_how_to_go_on(
     pretended({"flow": Fake(near(moons, 200, 0.5)), "diffusion": KeyboardInterrupt("SIGTERM")})
     out, runs = tmp_path / "r.html", tmp_path / "runs"
     words = ["compare", "two-moons", "--paradigms", "flow,diffusion,adversarial", "--runs-dir", str(runs), "--fresh"]
-    assert fourfold.cli._run([*words, "--out", str(out), "-n", "200"], False) == 130
+    assert fourfold.main.run([*words, "--out", str(out), "-n", "200"], False) == 130
     said = capsys.readouterr().err.splitlines()[-1]
     assert "stopped by SIGTERM after 1 of 3 runs; what is finished is in" in said
     command = said.partition("go on with: ")[2]
@@ -89,7 +89,7 @@ def test_a_failed_paradigm_gives_exit_code_one(
     x = near(moons, 200, 0.5)
     pretended({"flow": Fake(x), "adversarial": Fake(x, failure=failure)})
     words = ["compare", "two-moons", "--paradigms", "flow,adversarial", "--runs-dir", str(tmp_path / "runs")]
-    assert fourfold.cli._run([*words, "--out", str(tmp_path / "r.html"), "-n", "200"], False) == code
+    assert fourfold.main.run([*words, "--out", str(tmp_path / "r.html"), "-n", "200"], False) == code
 
 
 def test_a_dataset_is_told_as_one(pretended: Callable[..., None], moons: Dataset, tmp_path: Path) -> None:

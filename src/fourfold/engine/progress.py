@@ -41,7 +41,8 @@ class Bar:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._progress.stop()
 
     def say(self, line: str) -> None:
         """Print a line above the bar; names from outside cannot steer the terminal."""

@@ -1,0 +1,114 @@
+"""The entry point of the command line: it runs a command and turns every error into one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Any
+
+from fourfold.printable import printable
+
+__all__ = ["main", "run"]
+
+MISTAKES = (ValueError, TypeError, LookupError, OSError, ImportError)
+"""Errors that a wrong input raises: exit code 2."""
+
+FAILURES = (ArithmeticError, RuntimeError, MemoryError, AssertionError)
+"""Errors that are raised although the input was right: exit code 1."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Every error is one line on standard error; ``--debug`` shows its trace, too."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    sys.exit(run([word for word in given if word != "--debug"], debug))
+
+
+def run(arguments: list[str], debug: bool = False) -> int:
+    """Run a command and return its exit code; without a command, show the help."""
+    try:
+        return _answer(arguments)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MISTAKES as error:
+        return _tell(error, 2, debug)
+    except FAILURES as error:
+        return _tell(error, 1, debug)
+    except KeyboardInterrupt as error:
+        return _tell(error, 130, debug)
+    except Exception as error:
+        if not _is_usage(error):
+            raise
+        return _tell(error, 2, debug)
+
+
+def _answer(arguments: list[str]) -> int:
+    """Run a command. ``info`` without options is answered before the parser of options, which loads slowly."""
+    if arguments[:1] == ["info"] and len(arguments) <= 2 and not arguments[-1].startswith("-"):
+        from fourfold.info import text
+
+        print(printable(text(*arguments[1:]), keep="\n\t"))
+        return 0
+    from fourfold.cli import app
+
+    return int(app(arguments or ["--help"], prog_name="fourfold", standalone_mode=False) or 0)
+
+
+def _is_usage(error: Any) -> bool:
+    """Whether the parser of options raised an error; its message is made by ``format_message``."""
+    return hasattr(error, "format_message")
+
+
+def _tell(error: BaseException, code: int, debug: bool) -> int:
+    """Print an error as one line that stays short, and its trace if wanted."""
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    line = " ".join(_message(error).split()) or type(error).__name__
+    line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    print(printable(f"error: {line}", keep="\n\t"), file=sys.stderr)
+    return code
+
+
+LONGEST = 600
+"""The most characters of an error."""
+
+
+def _message(error: Any) -> str:
+    if _is_usage(error):
+        return str(error.format_message())
+    if isinstance(error, MemoryError):
+        return "the memory is full: give a smaller --limit, --size or --batch-size"
+    if isinstance(error, KeyboardInterrupt):
+        return str(error) or "interrupted"
+    return of_system(error) if isinstance(error, OSError) else str(error)
+
+
+WAYS = {
+    errno.ENOENT: "is its folder there?",
+    errno.EACCES: "check its permissions",
+    errno.EPERM: "check its permissions",
+    errno.EEXIST: "choose another name",
+    errno.EISDIR: "choose another name",
+    errno.ENOTDIR: "choose another name",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ENOSPC: "free some space, or write elsewhere",
+    errno.EROFS: "write elsewhere",
+}
+"""The way out of an error of the system."""
+
+
+def of_system(error: OSError) -> str:
+    """An error of the system as one line: the file, the reason and the way out."""
+    if error.errno is None or not error.strerror:
+        return str(error)
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    reason = error.strerror[0].lower() + error.strerror[1:]
+    return f"{where}{reason}: {WAYS.get(error.errno, 'try again elsewhere')}"
+
+
+if __name__ == "__main__":
+    main()
