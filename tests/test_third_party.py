@@ -131,7 +131,7 @@ def test_a_space_of_angles_passes_every_check(angles):
     assert lines("torus") < 100
     for dim in (1, 2, 5):
         checks.check_space(module.Torus(dim))
-    for recipe in ("torus", "torus/independent"):
+    for recipe in ("autoregressive", "torus"):
         torch.manual_seed(0)
         checks.check_model(build(recipe, module.Torus(3), "xs"))
     with pytest.raises(TypeError, match="torus models angles, not real vectors of 2 columns"):
@@ -146,9 +146,9 @@ def test_a_density_of_angles_has_no_seam_and_integrates_to_one(angles):
     x, cell = grid()
     assert abs(mass(data.density.log_prob(x), cell) - 1) < 1e-6
     torch.manual_seed(0)
-    untrained = build("torus", module.Torus(2), "s")
+    untrained = build("autoregressive", module.Torus(2), "s")
     assert abs(mass(untrained.log_prob(x).nats, cell) - 1) < 1e-4
-    run = fourfold.fit("torus", data, budget="150 steps", size="xs", precision="float32")
+    run = fourfold.fit("autoregressive", data, budget="150 steps", size="xs", precision="float32")
     assert abs(mass(run.log_prob(x).nats, cell) - 1) < 1e-3
     edge = torch.tensor([[-math.pi, 0.5], [0.3, -math.pi]])
     same = run.model.log_prob(edge).nats - run.model.log_prob(edge.where(edge > -3.14, math.pi)).nats
@@ -179,10 +179,10 @@ def test_angles_are_compared_sampled_scored_and_evaluated(angles, tmp_path, caps
     _, data = angles
     words = {"budget": "150 steps", "size": "xs", "precision": "float32", "n": 200, "progress": False}
     comparison = fourfold.compare(
-        data, paradigms=["torus", "torus/independent"], **words, runs_dir="runs", out="report.html"
+        data, paradigms=["torus", "autoregressive"], **words, runs_dir="runs", out="report.html"
     )
     dependent, independent = comparison.entries
-    assert (dependent.name, independent.name) == ("torus", "torus/independent")  # by their exact likelihoods
+    assert (dependent.name, independent.name) == ("autoregressive", "torus")  # by their exact likelihoods
     assert dependent.likelihood.low > independent.likelihood.high
     assert dependent.headline.high < independent.headline.low
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -1,12 +1,13 @@
-"""A space in one file: angles, which are periodic, and two recipes that know it.
+"""A space in one file: angles, which are periodic, and two models that know it.
 
     pip install ./examples/torus
 
     data = fourfold.load("angles.csv", space=Torus(2))
-    fourfold.compare(data, paradigms=["torus", "torus/independent"], budget="10s", out="report.html")
+    fourfold.compare(data, paradigms=["autoregressive", "torus"], budget="10s", out="report.html")
 
-A recipe models ``p(x) = prod_i p(x_i | x_<i)``, each factor a mixture of wrapped normals ``sum_j N(x + 2 pi j; m, s)``: an
-exact density without a seam between -pi and pi. The recipe ``torus/independent`` leaves out what an angle depends on.
+The recipe ``autoregressive`` accepts the space: ``p(x) = prod_i p(x_i | x_<i)``, each factor a mixture of wrapped normals
+``sum_j N(x + 2 pi j; m, s)``, an exact density without a seam between -pi and pi. The recipe ``torus`` is the same without
+``x_<i``, so it shows what the dependence of the angles is worth.
 """
 
 import functools
@@ -21,6 +22,7 @@ from fourfold import core
 from fourfold.estimands import Conditionals
 from fourfold.metrics import Features, Measurement, References, by_features
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
+from fourfold.recipes import autoregressive
 from fourfold.vocabulary import Card, Paradigm
 
 TURN = 2 * math.pi
@@ -117,7 +119,8 @@ class WrappedNormals(Conditionals):
         return angle[:, 0], [*state, torch.cat([x[:, :i], angle, x[:, i + 1 :]], 1)]
 
 
-def torus(space: core.Space, size: str, dependent: bool = True) -> core.GenerativeModel:
+@autoregressive.likelihood.register
+def torus(space: Torus, size: str, dependent: bool = True) -> core.GenerativeModel:
     if not isinstance(space, Torus):
         raise TypeError(f"torus models angles, not {space}")
     width, components = {"xs": (32, 8), "s": (128, 16), "m": (256, 32)}[size]
@@ -125,5 +128,5 @@ def torus(space: core.Space, size: str, dependent: bool = True) -> core.Generati
     return core.GenerativeModel(space, Angles(), *parts, core.Training(batch_size=256, learning_rate=5e-3))
 
 
-RECIPES = {"dependent": torus, "independent": functools.partial(torus, dependent=False)}
-CARD = Card(name="torus", paradigm=Paradigm.AUTOREGRESSIVE, recipes=RECIPES, summary="Angles, one after the other.")
+RECIPES = {"independent": functools.partial(torus, dependent=False)}
+CARD = Card(name="torus", paradigm=Paradigm.AUTOREGRESSIVE, recipes=RECIPES, summary="Each angle by itself.")

@@ -1,4 +1,4 @@
-"""Everything that is measured of one trained model on one data set, by the measures that its space has."""
+"""Measures one trained model on one data set: likelihood, sample quality by the measures of its space, and cost."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 FIRST = 4
-"""Examples that are scored even where patience is over."""
+"""How many examples are scored whatever the time limit."""
 
 
 @final
@@ -57,7 +57,7 @@ class Drawn:
     laps: tuple[float, ...] = ()
 
     def scores(self) -> list[Measurement]:
-        """Network evaluations and milliseconds of one sample, these with the range over batches where there are several."""
+        """Network evaluations and milliseconds per sample; the interval of the milliseconds is their range over batches."""
         n, device = len(self.x), f"batches of {self.batch_size}, {torch.get_num_threads()} threads"
         counted = "counted by a hook on the estimand's network"
         value = 1e3 * self.seconds / n
@@ -71,7 +71,7 @@ class Drawn:
 
 
 def examples(dataset: Dataset, n: int = 2000) -> References:
-    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation; a stream is cut into windows."""
+    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation; cut a stream into windows first."""
     test, train, fresh = (_examples(dataset, part) for part in (dataset.test, dataset.train, dataset.validation))
     n = min(n, len(test), len(train))
     rows = _permutation(len(test))[:n]
@@ -86,7 +86,7 @@ def examples(dataset: Dataset, n: int = 2000) -> References:
 
 
 def _examples(dataset: Dataset, split: Split) -> Split:
-    """A split of examples, and of a stream its windows."""
+    """A split as examples; a stream becomes its windows."""
     return Split(dataset.space.rows(split.x), split.cond)
 
 
@@ -107,23 +107,23 @@ def evaluate(
 ) -> list[Measurement]:
     """Measure a model: likelihood, sample quality and coverage, memorisation, cost.
 
-    The first score is the likelihood of test examples, the second the headline of quality. Of a model that shows medians or
-    means, draws are measured beside them (:meth:`~fourfold.core.GenerativeModel.drawing`): ``frechet_distance_of_draws``,
-    ``coverage_of_draws``.
+    The first score is the likelihood of test examples, the second is the headline of quality. If the model shows medians or
+    means, its draws (:meth:`~fourfold.core.GenerativeModel.drawing`) are measured too, for example as
+    ``frechet_distance_of_draws`` and ``coverage_of_draws``.
 
     Args:
         model: trained.
         dataset: whose test examples are the references.
         n: samples and references; fewer where the test split has fewer, or where ``seconds`` run out.
-        seed: of samples and of whatever is random in the likelihood.
-        features: of images: ``pixels``, ``efficientnet-lite0``, ``inception``; by default
+        seed: fixes the samples and whatever is random in the likelihood.
+        features: feature space for images: ``pixels``, ``efficientnet-lite0`` or ``inception``; the default is
             :attr:`Images.default_features <fourfold.spaces.Images.default_features>`.
-        likelihood_examples: test examples that are scored.
-        seconds: how long sampling may take, and again how long scoring may; ``None`` waits for all.
+        likelihood_examples: how many test examples are scored.
+        seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
         batch_size: samples drawn at once.
 
     Raises:
-        ValueError: for a feature space that this kind of data does not have.
+        ValueError: for a feature space that the data's space does not have.
         TypeError: for a space without measures.
     """
     check_kind(dataset.name, dataset.space, model.space)
@@ -145,7 +145,7 @@ def evaluate(
 def _of_draws(
     model: GenerativeModel, dataset: Dataset, chosen: References, n: int, seed: int, features: str | None
 ) -> list[Measurement]:
-    """Headline and coverage of draws, of a model that shows something else; empty for others."""
+    """Headline and coverage of the draws of a model that shows something else; empty for other models."""
     other = model.drawing()
     if other is None:
         return []
@@ -155,7 +155,7 @@ def _of_draws(
 
 
 def peak_memory(model: GenerativeModel | None = None) -> float:
-    """The most memory this process has held so far, in MiB: resident, or of the accelerator the model is on."""
+    """The most memory that this process has held so far, in MiB: resident memory, or that of the model's accelerator."""
     if model is not None and model.device.type == "cuda":
         return torch.cuda.max_memory_allocated(model.device) / 2**20
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -174,14 +174,14 @@ def draw(
     batch_size: int = 256,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Drawn:
-    """Draw ``n`` samples in batches; stop early, but not before one batch of 64, when ``seconds`` are over.
+    """Draw ``n`` samples in batches. When ``seconds`` are over, stop early, but not before one batch of 64.
 
     Args:
         model: trained.
         n: how many.
-        seed: of the samples.
+        seed: fixes the samples.
         cond: labels ``(n,)`` or captions ``(n, L)``.
-        seconds: after which no new batch is begun.
+        seconds: time after which no new batch begins.
         batch_size: rounded down to a multiple of 64.
         advance: called with the number drawn after each batch.
     """
@@ -209,7 +209,7 @@ def likelihood(
 ) -> Measurement:
     """The mean likelihood of test examples in the unit of the space, with its kind and a 95 % interval over examples.
 
-    A codec that draws is drawn from once for each example: its error is part of the spread over examples.
+    A codec that draws is drawn from once for each example; its error is part of the spread over examples.
     """
     test = _examples(dataset, dataset.test)
     rows = _permutation(len(test))[:n]
@@ -240,10 +240,10 @@ def likelihood(
 
 
 def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int, seconds: float | None) -> LogProb:
-    """Measurement blocks until all are done or there is no likelihood.
+    """Score examples in blocks until all are scored or the model turns out to have no likelihood.
 
-    With ``seconds``, a first block of :data:`FIRST` is scored however long it takes; each later one is at most four times as
-    large, begun where at least 16 examples should fit into the time, and given up when the time is over.
+    With ``seconds``, the first block of :data:`FIRST` examples is always finished. A later block is at most four times as
+    large as the one before. It begins only if at least 16 examples should fit into the time, and is given up at its end.
     """
     start, done, size = time.perf_counter(), 0, 256 if seconds is None else FIRST
     parts: list[LogProb] = []
@@ -268,15 +268,15 @@ def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int,
 
 
 def quality(x: Tensor, dataset: Dataset, chosen: References, features: str | None = None) -> list[Measurement]:
-    """Every measure of samples that their space allows; the first is the headline.
+    """Every measure of samples that their space has; the first is the headline.
 
     Raises:
-        ValueError: for a feature space that this kind of data does not have.
+        ValueError: for a feature space that the data's space does not have.
         TypeError: for a space without measures.
     """
     return list(dataset.space.measures(x, chosen, features))
 
 
 def headline(x: Tensor, dataset: Dataset, chosen: References, features: str | None = None) -> Measurement:
-    """The first score of :func:`quality`, alone."""
+    """Only the first score of :func:`quality`."""
     return next(dataset.space.measures(x, chosen, features))
