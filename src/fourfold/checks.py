@@ -1004,18 +1004,18 @@ def check_watching(model: GenerativeModel, steps: int = 3) -> None:
     _require(not changed, f"after looking at the losses, {', '.join(changed[:3])} differ: keep what counts in buffers")
 
 
-def check_ranks(model: GenerativeModel) -> None:
+def check_ranks(*models: GenerativeModel) -> None:
     """Two processes compute the gradient that one process computes from both halves of the batch.
 
     The two halves are computed with the seeds of their ranks and averaged, in float32; two real processes that talk
-    through gloo are compared with that.
+    through gloo are compared with that. Several models share the two processes.
     """
     from torch import multiprocessing
 
     with tempfile.TemporaryDirectory() as folder:
-        torch.save(model.state_dict(), f"{folder}/model.pt")
+        torch.save([model.state_dict() for model in models], f"{folder}/models.pt")
         context = multiprocessing.get_context("spawn")
-        arguments = (folder, model.configuration())
+        arguments = (folder, [model.configuration() for model in models])
         workers = [context.Process(target=_rank, args=(rank, *arguments)) for rank in range(2)]
         for worker in workers:
             worker.start()
@@ -1024,10 +1024,12 @@ def check_ranks(model: GenerativeModel) -> None:
             worker.kill()
         _require(all(worker.exitcode == 0 for worker in workers), "a process of two failed")
         together = [torch.load(f"{folder}/{rank}.pt") for rank in range(2)]
-    _require(torch.equal(together[0], together[1]), "the two processes hold different gradients")
-    halves = [_first_gradient(_loop(copy.deepcopy(model), rank, 2)) for rank in range(2)]
-    gap = (together[0] - (halves[0] + halves[1]) / 2).abs().max() / (1e-12 + together[0].abs().max())
-    _require(float(gap) < 1e-4, f"two processes' gradient differs from one's with both halves by {float(gap):.2g}")
+    for model, first, second in zip(models, *together, strict=True):
+        name = type(model.objective).__name__
+        _require(torch.equal(first, second), f"{name}: the two processes hold different gradients")
+        halves = [_first_gradient(_loop(copy.deepcopy(model), rank, 2)) for rank in range(2)]
+        gap = float((first - (halves[0] + halves[1]) / 2).abs().max() / (1e-12 + first.abs().max()))
+        _require(gap < 1e-4, f"{name}: two processes' gradient differs from one's with both halves by {gap:.2g}")
 
 
 def _first_gradient(loop: Loop) -> Tensor:
@@ -1036,15 +1038,16 @@ def _first_gradient(loop: Loop) -> Tensor:
     return loop.gradients()[0]
 
 
-def _rank(rank: int, folder: str, parts: Mapping[str, Any]) -> None:
+def _rank(rank: int, folder: str, configurations: Sequence[Mapping[str, Any]]) -> None:
     """One of the two processes of :func:`check_ranks`."""
     import torch.distributed as dist
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    model = GenerativeModel.from_configuration(parts)
-    model.load_state_dict(torch.load(f"{folder}/model.pt"))
-    torch.save(_first_gradient(_loop(model, rank, 2, together=True)), f"{folder}/{rank}.pt")
+    models = [GenerativeModel.from_configuration(parts) for parts in configurations]
+    for model, state in zip(models, torch.load(f"{folder}/models.pt"), strict=True):
+        model.load_state_dict(state)
+    torch.save([_first_gradient(_loop(model, rank, 2, together=True)) for model in models], f"{folder}/{rank}.pt")
     with suppress(RuntimeError):  # the other may have passed it and be gone
         dist.barrier()
     os._exit(0)  # gloo's threads may outlive the interpreter and then abort a process that has done its work
