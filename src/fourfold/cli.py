@@ -496,6 +496,53 @@ def compare(
         raise typer.Exit(1)
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The report.")] = Path("report.html"),
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+) -> None:
+    """Train a small model of every paradigm on digits, and write a report.
+
+    Each trains for 400 steps or 30 seconds, whichever ends first, so that the whole
+    takes at most six minutes.
+    """
+    from fourfold.engine import Interrupted
+    from fourfold.tournament import Settings, run_comparison
+
+    settings = Settings(
+        budget="400 steps or 30s",
+        paradigms=DEMO,
+        size="xs",
+        n=180,
+        likelihood_examples=180,
+        patience=5.0,
+        sweep=False,
+        out=str(out),
+        runs_dir=str(runs_dir),
+    )
+    try:
+        comparison = run_comparison("digits", settings, say=_say)
+    except Interrupted as stopped:
+        _say(f"{stopped}; go on with: fourfold demo")
+        raise typer.Exit(130) from None
+    first = comparison.entries[0].results[0]["folder"] if comparison.entries else runs_dir
+    _print(comparison)
+    _print(f"""
+Look at {out}: samples of each paradigm, likelihoods with their kind, distances
+with intervals, and what may go wrong with each.
+
+Try next:
+  fourfold sample {first} -n 100 --out new.png
+  fourfold compare YOUR_DATA --budget 2m      a folder of images, a table, a text
+  fourfold info diffusion                     the two answers of a paradigm
+  fourfold place "Stable Diffusion"           where a system stands on the map""")
+    if comparison.failed:
+        raise typer.Exit(1)
+
+
+DEMO = ("autoregressive", "latent-variable", "adversarial", "diffusion", "flow", "energy", "latent-diffusion")
+
+
 # --- info and data ----------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fourfold.engine.budget import Epochs, Flops, Progress, Seconds, Steps, parse_budget
+from fourfold.engine.budget import Epochs, FirstOf, Flops, Progress, Seconds, Steps, parse_budget
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,7 @@ from fourfold.engine.budget import Epochs, Flops, Progress, Seconds, Steps, pars
         ("2_000steps", Steps(2000)),
         ("1 epoch", Epochs(1)),
         ("1e15 flops", Flops(1e15)),
+        ("400 steps or 30s", FirstOf((Steps(400), Seconds(30)))),
     ],
 )
 def test_budgets_are_read(text, budget):
@@ -49,6 +50,19 @@ def test_fractions_follow_the_progress():
     assert Seconds(8).used(progress) == 0.5
     assert Epochs(5).used(progress) == 0.5
     assert Flops(1e11).used(progress) == 0.5
+
+
+def test_the_first_of_several_budgets_ends_the_training():
+    either = parse_budget("10 steps or 1s")
+    slow, quick = Progress(steps=3, seconds=0.9, last=0.3), Progress(steps=9, seconds=0.09, last=0.01)
+    assert either.used(slow) == 0.9
+    assert either.spent(slow)
+    assert either.used(quick) == 0.9
+    assert not either.spent(quick)
+    assert either.spent(Progress(steps=10, seconds=0.1, last=0.01))
+    assert either.part(0.5) == parse_budget("5 steps or 0.5s")
+    assert (either.seconds, Steps(3).seconds) == (1.0, float("inf"))
+    assert parse_budget("2 epochs or 1e9 flops").operations == 1e9
 
 
 def test_a_step_is_not_begun_if_most_of_it_overshoots():

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import final
 
-__all__ = ["Budget", "Epochs", "Flops", "Progress", "Seconds", "Steps", "parse_budget"]
+__all__ = ["Budget", "Epochs", "FirstOf", "Flops", "Progress", "Seconds", "Steps", "parse_budget"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,16 @@ class Budget(ABC):
     """An amount of training; concrete budgets are frozen dataclasses."""
 
     amount: float
+
+    @property
+    def seconds(self) -> float:
+        """The most seconds it allows; infinite where it does not look at the clock."""
+        return math.inf
+
+    @property
+    def operations(self) -> float:
+        """The most floating-point operations it allows; infinite where it does not count them."""
+        return math.inf
 
     @abstractmethod
     def used(self, progress: Progress) -> float:
@@ -62,6 +72,10 @@ class Seconds(Budget):
     """Seconds of training."""
 
     amount: float
+
+    @property
+    def seconds(self) -> float:
+        return self.amount
 
     def used(self, progress: Progress) -> float:
         return progress.seconds / self.amount
@@ -123,6 +137,10 @@ class Flops(Budget):
 
     amount: float
 
+    @property
+    def operations(self) -> float:
+        return self.amount
+
     def used(self, progress: Progress) -> float:
         return progress.steps * progress.flops / self.amount
 
@@ -134,6 +152,42 @@ class Flops(Budget):
 
     def __str__(self) -> str:
         return f"{_exactly(self.amount)} flops"
+
+
+@final
+@dataclass(frozen=True)
+class FirstOf(Budget):
+    """Several budgets, of which the one that is used up first ends the training: ``400 steps or 30s``."""
+
+    budgets: tuple[Budget, ...]
+
+    @property
+    def amount(self) -> float:  # type: ignore[override]
+        """That of the first budget."""
+        return self.budgets[0].amount
+
+    @property
+    def seconds(self) -> float:
+        return min(budget.seconds for budget in self.budgets)
+
+    @property
+    def operations(self) -> float:
+        return min(budget.operations for budget in self.budgets)
+
+    def used(self, progress: Progress) -> float:
+        return self._nearest(progress).used(progress)
+
+    def share(self, progress: Progress) -> float:
+        return self._nearest(progress).share(progress)
+
+    def part(self, share: float) -> FirstOf:
+        return FirstOf(tuple(budget.part(share) for budget in self.budgets))
+
+    def _nearest(self, progress: Progress) -> Budget:
+        return max(self.budgets, key=lambda budget: budget.used(progress) + budget.share(progress) / 2)
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.budgets))
 
 
 def _exactly(amount: float) -> str:
@@ -158,6 +212,8 @@ _PART = r"([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)\s*([a-z]+)\s*"
 def parse_budget(text: str | float | Budget) -> Budget:
     """Read ``30s``, ``10 minutes``, ``1h30m``, ``2000 steps``, ``5 epochs`` or ``1e15 flops``; a number means seconds.
 
+    ``400 steps or 30s`` ends with the first of several budgets.
+
     Raises:
         ValueError: if the text is not understood, or the amount is not positive and finite.
     """
@@ -165,6 +221,8 @@ def parse_budget(text: str | float | Budget) -> Budget:
         return text
     if isinstance(text, (int, float)):
         return Seconds(_positive(text, float(text)))
+    if " or " in text:
+        return FirstOf(tuple(parse_budget(part) for part in text.split(" or ")))
     if re.fullmatch(r"\s*[0-9._,]+\s*", text):
         number = text.strip()
         raise ValueError(

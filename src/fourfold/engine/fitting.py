@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ import torch
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Data, Dataset, load
 from fourfold.engine.blueprint import check_loadable
-from fourfold.engine.budget import Budget, Flops, Seconds, parse_budget
+from fourfold.engine.budget import Budget, parse_budget
 from fourfold.engine.card import read_card, training_of
 from fourfold.engine.checkpoint import (
     BrokenRun,
@@ -480,7 +481,7 @@ def _chosen(loop: Loop, budget: Budget, settings: FitSettings, recorded: Mapping
     if recorded is not None:
         seconds = recorded.get("seconds", 0.0)
         return Choice(parse_precision(recorded["name"], recorded["compiled"]), note="as before", seconds=seconds)
-    seconds = budget.amount if isinstance(budget, Seconds) else 100.0
+    seconds = budget.seconds if math.isfinite(budget.seconds) else 100.0
     if seconds < 2 or budget.share(loop.progress) > 0.01:
         note = "the budget is too short to measure others"
         return Choice(parse_precision("float32", bool(settings.compile)), note=note)
@@ -492,7 +493,7 @@ def _chosen(loop: Loop, budget: Budget, settings: FitSettings, recorded: Mapping
 def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
     """The same loop in the precision chosen, with the operations of a step counted where the budget needs them."""
     fresh = loop.again(choice.precision)
-    if isinstance(budget, Flops):
+    if math.isfinite(budget.operations):
         fresh.progress = replace(fresh.progress, flops=count_flops(fresh))
     if choice.precision.compiled:
         fresh.warm_up()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from fourfold.core import Batch, CachedCodec, GenerativeModel, Staged, Term, Training
 from fourfold.data import Dataset, Split
-from fourfold.engine.budget import Budget, Progress, Seconds, parse_budget
+from fourfold.engine.budget import Budget, Progress, parse_budget
 from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.loader import Batches, Loader, Stream, raw_examples
 from fourfold.engine.memory import keep_memory
@@ -377,7 +378,7 @@ def train(
 
 def _agree(loop: Loop, budget: Budget) -> None:
     """Let every process stop at the same step, by the clock of the first."""
-    if loop.processes.world > 1 and isinstance(budget, Seconds):
+    if loop.processes.world > 1 and math.isfinite(budget.seconds):
         times = torch.tensor([loop.progress.seconds, loop.progress.last], dtype=torch.float64)
         loop.processes.broadcast(times)
         loop.progress = replace(loop.progress, seconds=float(times[0]), last=float(times[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -9,7 +10,6 @@ from typing import Any, final
 
 from fourfold.data.dataset import flag
 from fourfold.engine import parse_budget
-from fourfold.engine.budget import Seconds
 from fourfold.engine.hardware import find_device
 from fourfold.engine.precision import parse_precision
 
@@ -78,8 +78,8 @@ class Settings:
         """The patience in seconds: as given, else half the seconds of the budget, but at least 5; else 120."""
         if self.patience is not None:
             return self.patience
-        allowed = parse_budget(self.budget)
-        return max(5.0, allowed.amount / 2) if isinstance(allowed, Seconds) else 120.0
+        allowed = parse_budget(self.budget).seconds
+        return max(5.0, allowed / 2) if math.isfinite(allowed) else 120.0
 
     @property
     def numbers(self) -> range:
