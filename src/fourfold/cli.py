@@ -26,9 +26,11 @@ from fourfold.options import (
     PrecisionName,
     Seed,
     SkipBad,
+    Threads,
     with_data_options,
 )
 from fourfold.printable import printable
+from fourfold.threads import set_threads
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
@@ -136,6 +138,7 @@ def fit(
             show_default="choose",
         ),
     ] = None,
+    threads: Threads = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -148,6 +151,7 @@ def fit(
         raise typer.BadParameter("give a paradigm and data, or --resume and the folder of a run")
     if resume is not None and out not in (None, resume):
         raise ValueError(f"out {out} contradicts {resume}, which has {resume}: leave it out, or begin another run")
+    set_threads(_threads_of(resume) if threads is None else threads)
     from fourfold.engine import Interrupted, fit
     from fourfold.engine.progress import Bar
 
@@ -190,6 +194,14 @@ def _repeatable(path: Path, context: typer.Context) -> None:
     """Write the configuration file that repeats a call."""
     head = f"fourfold {__version__}; repeat with: fourfold {context.command.name} --config {path}"
     path.write_text(config_text(context.command, context.params, head), encoding="utf-8")
+
+
+def _threads_of(folder: Path | None) -> int | None:
+    """The threads that a run was trained with: with others, sums are rounded in another way."""
+    try:
+        return int(json.loads(((folder or Path()) / "card.json").read_text(encoding="utf-8"))["hardware"]["threads"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _free(name: str) -> Path:
@@ -257,6 +269,8 @@ def sample(
     Only the run folder is needed, not the data it was trained on.
     """
     from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
+
+    set_threads()
     from fourfold.engine import Run, inference
     from fourfold.engine.drawing import class_names
 
@@ -332,6 +346,7 @@ def score(
 
     A model that knows classes scores log p(x | class) if the data has classes.
     """
+    set_threads()
     from fourfold.engine import Run
     from fourfold.engine.scores import score_record, score_table, summary, write_scores
 
@@ -391,6 +406,7 @@ def evaluate(
 
     Files are read as for training. Columns of a table are found by name.
     """
+    set_threads()
     from fourfold.engine import Run
 
     loaded = Run.load(run, device)
@@ -452,6 +468,7 @@ def compare(
     precision: PrecisionName = None,
     compile: Compile = None,
     device: Device = "auto",
+    threads: Threads = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -459,6 +476,7 @@ def compare(
 
     The exit code is 1 where a paradigm failed.
     """
+    set_threads(threads)
     from fourfold.engine import Interrupted
     from fourfold.tournament import Settings, run_comparison
 
@@ -506,6 +524,7 @@ def demo(
     Each trains for 400 steps or 30 seconds, whichever ends first, so that the whole
     takes at most six minutes.
     """
+    set_threads()
     from fourfold.engine import Interrupted
     from fourfold.tournament import Settings, run_comparison
 

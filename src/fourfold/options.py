@@ -25,6 +25,7 @@ __all__ = [
     "Seed",
     "Size",
     "SkipBad",
+    "Threads",
     "with_data_options",
 ]
 
@@ -58,6 +59,10 @@ Features = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps. auto takes a GPU if there is one.")]
 
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Threads to compute with.", min=1, metavar="N", show_default="as many as there are free cores"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 PANEL = "Data options"

@@ -20,6 +20,7 @@ from fourfold.engine import locked
 from fourfold.engine.files import write_json
 from fourfold.engine.lock import LOCK
 from fourfold.metrics import Measurement
+from fourfold.threads import waiting
 from fourfold.tournament.health import health_of
 from fourfold.tournament.settings import Protocol
 
@@ -170,6 +171,7 @@ def _process(folder: Path, progress: bool, lock: int) -> int:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=None if progress else output,
+            env={**os.environ, **waiting()},
             start_new_session=True,
             pass_fds=(lock,) if os.name == "posix" else (),
         )

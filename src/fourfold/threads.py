@@ -1,0 +1,67 @@
+"""Threads: how many there are and how they wait. Torch-free, since torch reads these settings when it is loaded."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from pathlib import Path
+
+__all__ = ["free_cores", "set_threads", "waiting"]
+
+LOAD = Path("/proc/loadavg")
+
+
+def waiting() -> dict[str, str]:
+    """The environment in which threads that wait sleep, unless the user has set another one.
+
+    By default they spin. On a machine that does other work too, each barrier then burns the time that the other thread
+    needs: training beside other jobs took six times as long as with one thread, and with sleeping threads twice.
+    """
+    return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+
+
+def set_threads(number: int | None = None) -> None:
+    """Set the number of threads to compute with, before torch is loaded.
+
+    Args:
+        number: of threads; ``None`` takes ``OMP_NUM_THREADS``, or as many as there are free cores.
+    """
+    os.environ.update(waiting())
+    if number is not None or "OMP_NUM_THREADS" not in os.environ:
+        os.environ["OMP_NUM_THREADS"] = str(free_cores() if number is None else number)
+
+
+def free_cores(samples: int = 7, pause: float = 0.015) -> int:
+    """The physical cores that this process may use, less the tasks of others that run now; at least 1.
+
+    Args:
+        samples: how often to look; the median counts.
+        pause: seconds between two looks.
+    """
+    running = []
+    for _ in range(samples):
+        running.append(_running())
+        time.sleep(pause)
+    return max(_cores() - round(statistics.median(running)), 1)
+
+
+def _running() -> int:
+    """Tasks that run or wait for a processor, without this one; 0 where the system does not tell."""
+    try:
+        return max(int(LOAD.read_text(encoding="ascii").split()[3].partition("/")[0]) - 1, 0)
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _cores() -> int:
+    """Physical cores among the processors that this process may use."""
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    places = set()
+    for cpu in usable:
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            places.add(tuple((topology / name).read_text("ascii") for name in ("physical_package_id", "core_id")))
+        except OSError:
+            return len(usable)
+    return len(places)
