@@ -103,3 +103,11 @@ def test_foreign_characters_are_named_with_their_position():
         Text("abc").parse("abxc")
     with pytest.raises(ValueError, match="'\\\\uffff' at position 0"):
         Text("abc").parse("\uffff")
+
+
+def test_the_file_of_a_space_is_no_part_of_its_name_in_a_run():
+    """Runs and caches of comparisons that were written when all spaces stood in one file stay valid."""
+    for space in SPACES:
+        assert configuration(space)["type"] == f"fourfold.spaces:{type(space).__name__}"
+    old = {"type": "fourfold.spaces:Text", "args": {"vocabulary": "ab", "length": 3, "classes": None}}
+    assert construct(old) == Text("ab", 3)
