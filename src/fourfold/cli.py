@@ -1,4 +1,4 @@
-"""The command line: a thin shell. Whatever is heavy is imported when a command runs, so that help answers at once."""
+"""The commands: a thin shell. A command imports what is heavy when it runs, so that help answers at once."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from fourfold import __version__
 from fourfold.atlas import commands as atlas
 from fourfold.configfile import SECTIONS, Config, config_text, template
 from fourfold.options import (
+    MEASURING,
+    TRAINING,
     AsJson,
     Compile,
     Data,
@@ -65,7 +67,7 @@ def _options(
 
 
 def _print(line: object) -> None:
-    """Print lines of results; names and texts from outside cannot steer the terminal."""
+    """Print a result. Control characters are escaped: names and texts from outside cannot steer the terminal."""
     typer.echo(printable(str(line), keep="\n\t"))
 
 
@@ -75,7 +77,7 @@ def _say(line: object) -> None:
 
 
 def _show(text: str) -> None:
-    """Print data: to a file or another program exactly as it is, to a terminal so that it cannot steer it."""
+    """Print data exactly as it is, but escape control characters if a terminal reads it."""
     typer.echo(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
 
 
@@ -93,7 +95,7 @@ def fit(
     data: Annotated[str | None, typer.Argument(help="A built-in set, a file, or a folder of images.")] = None,
     budget: Annotated[
         str | None,
-        typer.Option(help="How long to train: 30s, 10m, 1h30m, 2000 steps, 5 epochs, 1e15 flops.", show_default="1m"),
+        typer.Option(help="When to stop: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.", show_default="1m"),
     ] = None,
     size: Annotated[str | None, typer.Option(help="Size of the model: xs, s or m.", show_default="s")] = None,
     seed: Annotated[
@@ -102,50 +104,71 @@ def fit(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new folder in runs/")
     ] = None,
-    resume: Annotated[
-        Path | None,
-        typer.Option(help="Go on with the run in this folder, under its own settings.", show_default=False),
-    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="auto, cpu, cuda, cuda:0 or mps. auto takes a GPU if there is one.", show_default="auto"),
-    ] = None,
-    precision: PrecisionName = None,
-    compile: Compile = None,
-    batch_size: Annotated[
-        int | None, typer.Option(help="Examples per step.", min=1, show_default="depends on the recipe", metavar="N")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(help="Peak rate of AdamW.", min=0, show_default="depends on the recipe", metavar="X")
-    ] = None,
-    muon_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Peak rate of Muon. 0 trains everything with AdamW.",
-            min=0,
-            show_default="depends on the recipe",
-            metavar="X",
-        ),
-    ] = None,
-    checkpoint_every: Annotated[
-        float | None, typer.Option(help="Seconds between checkpoints.", min=0, metavar="SECONDS", show_default="60")
-    ] = None,
-    choose: Annotated[
-        bool | None,
-        typer.Option(
-            "--choose/--keep-last",
-            help="Keep the weights with the least held-out loss, or the last ones.",
-            show_default="choose",
-        ),
+        typer.Option(help="auto, cpu, cuda, cuda:0 or mps; auto takes a GPU if there is one.", show_default="auto"),
     ] = None,
     threads: Threads = None,
     config: Config = None,
     as_json: AsJson = False,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Examples per step.",
+            min=1,
+            show_default="depends on the recipe",
+            metavar="N",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate of AdamW.",
+            min=0,
+            show_default="depends on the recipe",
+            metavar="X",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    muon_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate of Muon; 0 trains everything with AdamW.",
+            min=0,
+            show_default="depends on the recipe",
+            metavar="X",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    precision: PrecisionName = None,
+    compile: Compile = None,
+    choose: Annotated[
+        bool | None,
+        typer.Option(
+            "--choose/--keep-last",
+            help="Keep the weights with the lowest held-out loss, or the last ones.",
+            show_default="choose",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds between two checkpoints.",
+            min=0,
+            metavar="X",
+            show_default="60",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
 ) -> None:
     """Train a model of a paradigm on data, within a budget.
 
-    --resume goes on with a run. Its budget, precision, device and checkpoints may
-    change then; all other settings must be as they were, or be left out.
+    --resume continues a run under its own settings. Its budget, device,
+    precision, compiling, checkpoints and choice of weights may change. Other
+    options may be left out; if given, they must be those of the run.
     """
     if resume is None and (paradigm is None or data is None):
         raise typer.BadParameter("give a paradigm and data, or --resume and the folder of a run")
@@ -205,7 +228,7 @@ def _threads_of(folder: Path | None) -> int | None:
 
 
 def _free(name: str) -> Path:
-    """A run folder that does not exist yet."""
+    """The first run folder of a name that does not exist yet."""
     stem = name.replace("/", "-")
     numbered = (Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000))
     return next(path for path in numbered if not path.exists())
@@ -224,13 +247,13 @@ def _remark(dataset: Dataset) -> None:
 def sample(
     run: Folder,
     n: Annotated[
-        int, typer.Option("-n", "--n", help="Number of samples; with several prompts, of each.", min=1, metavar="N")
+        int, typer.Option("-n", "--n", help="Number of samples, or of samples per prompt.", min=1, metavar="N")
     ] = 64,
     cond: Annotated[
         str | None, typer.Option(help="Class to draw, by name or number.", show_default="any class")
     ] = None,
     prompt: Annotated[
-        list[str] | None, typer.Option(help="Caption to draw images for; may be given several times.")
+        list[str] | None, typer.Option(help="Caption to draw images for. It may be given several times.")
     ] = None,
     seed: Seed = 0,
     out: Annotated[
@@ -240,21 +263,20 @@ def sample(
             "-o",
             help="Write to a .png (a grid), .npy, .npz, .csv, .parquet or .txt, to a folder of PNGs, or to standard "
             "output (-).",
-            show_default="in the run folder; text is printed",
+            show_default="a file in the run folder; text is printed",
         ),
     ] = None,
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="Another sampler, such as Heun, UniPC or EulerMaruyama; AsDraw draws where a model shows medians.",
-            show_default="that of the model",
+            help="Another sampler, such as Heun, UniPC or EulerMaruyama. AsDraw draws samples of a model that shows "
+            "medians.",
+            show_default="the model's own",
         ),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(
-            help="Steps of the sampler, if it has them.", min=1, show_default="those of the model", metavar="N"
-        ),
+        typer.Option(help="Steps of the sampler, if it has steps.", min=1, show_default="the model's own", metavar="N"),
     ] = None,
     guidance: Annotated[
         float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none", metavar="X")
@@ -314,24 +336,24 @@ def score(
         str | None,
         typer.Option(
             help="Score only the train, validation or test split of the data.",
-            show_default="test for the run's own data and built-in sets, all of a file",
+            show_default="test for the run's data and built-in sets, everything for a file",
         ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("-n", "--n", help="Score at most this many examples.", min=1, show_default="all", metavar="N"),
+        typer.Option("-n", "--n", help="The most examples to score.", min=1, show_default="all", metavar="N"),
     ] = None,
     labels: Labels = None,
     skip_bad: SkipBad = False,
     seed: Seed = 0,
     out: Annotated[
         str | None,
-        typer.Option("--out", "-o", help="Write one line for each example to a .csv, or to standard output (-)."),
+        typer.Option("--out", "-o", help="Write one line per example to a .csv, or to standard output (-)."),
     ] = None,
     draws: Annotated[
         int,
         typer.Option(
-            help="Score each example so often and average, where its encoding is random (as dequantised pixels).",
+            help="Number of draws to average, for models that encode an example at random, as by dequantisation.",
             min=1,
             metavar="N",
         ),
@@ -340,11 +362,11 @@ def score(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Score examples: log-probabilities, and what kind of number they are.
+    """Score examples: their log-probability and its kind (exact, bound, ...).
 
     Files are read as for training. Columns of a table are found by name.
 
-    A model that knows classes scores log p(x | class) if the data has classes.
+    A model of classes scores log p(x | class) if the data has classes.
     """
     set_threads()
     from fourfold.engine import Run
@@ -372,7 +394,7 @@ def score(
 
 
 def _quantity(run: Run, part: Split, data: str | None) -> str:
-    """Which probability was computed."""
+    """The probability that was computed, as a formula; a remark if the data lacks classes that the model knows."""
     space = run.model.space
     if not space.conditional:
         return "log p(x)"
@@ -387,9 +409,7 @@ def _quantity(run: Run, part: Split, data: str | None) -> str:
 def evaluate(
     run: Folder,
     data: OtherData = None,
-    n: Annotated[
-        int, typer.Option("-n", "--n", help="Number of samples and references, at most.", min=2, metavar="N")
-    ] = 2000,
+    n: Annotated[int, typer.Option("-n", "--n", help="The most samples and references.", min=2, metavar="N")] = 2000,
     labels: Labels = None,
     skip_bad: SkipBad = False,
     seed: Seed = 0,
@@ -400,9 +420,10 @@ def evaluate(
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Measure a run: likelihood, quality, coverage, memorisation and cost, each with its interval and floor.
+    """Measure a run: likelihood, quality, coverage, memorisation and cost.
 
-    The references are the test split of the data.
+    Each score has an interval, and the floor that training examples reach. The
+    references are the test split of the data.
 
     Files are read as for training. Columns of a table are found by name.
     """
@@ -422,7 +443,7 @@ def evaluate(
 
 
 def _written(path: Path, text: str) -> None:
-    """Write a text, with its folder."""
+    """Write a text file, and make its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
 
@@ -436,45 +457,61 @@ def compare(
     context: typer.Context,
     options: DataOptions,
     data: Data,
-    budget: Annotated[str, typer.Option(help="Budget of each training: 30s, 10m, 2000 steps, ...")] = "1m",
+    budget: Annotated[
+        str, typer.Option(help="Budget of each run: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.")
+    ] = "1m",
     paradigms: Annotated[
         str | None,
-        typer.Option(help="Names or recipes, separated by commas; by default all that suit.", show_default=False),
+        typer.Option(
+            help="Paradigms or recipes, separated by commas.", show_default="all paradigms that model the data"
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each paradigm.", min=1, metavar="N")] = 1,
+    seeds: Annotated[int, typer.Option(help="Number of runs of each paradigm.", min=1, metavar="N")] = 1,
     seed: Seed = 0,
-    size: Annotated[str, typer.Option(help="xs, s or m.")] = "s",
+    size: Annotated[str, typer.Option(help="Size of the models: xs, s or m.")] = "s",
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The report; its numbers lie beside it (report.html: results.json).")
+        Path, typer.Option("--out", "-o", help="The report. Its numbers are written beside it, as results.json.")
     ] = Path("report.html"),
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    runs_dir: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("runs"),
     resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Use what an earlier call left, or move it aside to NAME.old.")
+        bool, typer.Option("--resume/--fresh", help="Continue earlier runs, or move them to NAME.old and start anew.")
     ] = True,
-    n: Annotated[int, typer.Option("-n", "--n", help="Samples and references, at most.", min=16, metavar="N")] = 2000,
+    device: Device = "auto",
+    threads: Threads = None,
     features: Features = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    precision: PrecisionName = None,
+    compile: Compile = None,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n", "--n", help="The most samples and references.", min=16, metavar="N", rich_help_panel=MEASURING
+        ),
+    ] = 2000,
     likelihood_examples: Annotated[
-        int, typer.Option(help="Test examples that are scored, at most.", min=2, metavar="N")
+        int,
+        typer.Option(help="The most test examples to score.", min=2, metavar="N", rich_help_panel=MEASURING),
     ] = 1024,
     patience: Annotated[
         float | None,
         typer.Option(
-            help="Seconds that sampling and scoring may each take in a run; by default half the budget, at least 5.",
-            show_default=False,
-            metavar="SECONDS",
+            help="The most seconds of a run for sampling, and the most for scoring.",
+            show_default="half the budget, at least 5",
+            metavar="X",
+            rich_help_panel=MEASURING,
         ),
     ] = None,
-    sweep: Annotated[bool, typer.Option("--sweep/--no-sweep", help="Try other numbers of sampling steps.")] = True,
-    precision: PrecisionName = None,
-    compile: Compile = None,
-    device: Device = "auto",
-    threads: Threads = None,
-    config: Config = None,
-    as_json: AsJson = False,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep/--no-sweep", help="Also measure other numbers of sampling steps.", rich_help_panel=MEASURING
+        ),
+    ] = True,
 ) -> None:
-    """Train every paradigm on the same data under the same budget, and write a report.
+    """Train every paradigm on the same data and budget, and write a report.
 
-    The exit code is 1 where a paradigm failed.
+    The exit code is 1 if a paradigm failed.
     """
     set_threads(threads)
     from fourfold.engine import Interrupted
@@ -570,7 +607,7 @@ def info(
     subject: Annotated[str | None, typer.Argument(help="The folder of a run, a paradigm or a recipe.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a run, a paradigm or a recipe: its two answers and what follows from them.
+    """Show a run, a paradigm or a recipe: how it is trained, sampled and scored.
 
     Without a subject, list all paradigms and their recipes.
     """
@@ -588,7 +625,7 @@ def data(
         typer.Argument(help="A built-in set, a file, a folder of images, or 'get'.", show_default="all sets"),
     ] = None,
     fetched: Annotated[
-        str | None, typer.Argument(metavar="[SET]", help="After 'get': the set to fetch from the network (emoji).")
+        str | None, typer.Argument(metavar="set", help="After 'get': the set to fetch from the network (emoji).")
     ] = None,
     seed: Seed = 0,
     out: Annotated[
@@ -596,14 +633,15 @@ def data(
         typer.Option(
             "--out",
             "-o",
-            help="Write 64 training examples to a .png, .npy, .npz, .csv, .parquet or .txt, a folder, or standard output (-).",
+            help="Write 64 training examples to a .png, .npy, .npz, .csv, .parquet or .txt, to a folder, or to "
+            "standard output (-).",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check and describe a data set.
 
-    Without a name, list the built-in sets. 'fourfold data get emoji' fetches one.
+    Without a name, list the built-in sets. 'fourfold data get emoji' downloads one.
     """
     from fourfold.data import describe, describe_record, load, summaries
     from fourfold.data.writers import as_lines, write_examples
@@ -630,7 +668,7 @@ def data(
 
 
 def _get(name: str | None, fetched: str | None, data_dir: Path | None) -> None:
-    """Fetch a set through the tool that has it."""
+    """Download a set through the tool that has it."""
     from fourfold.data import describe, load
     from fourfold.data.emoji import fetch_emoji
 

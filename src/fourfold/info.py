@@ -1,4 +1,4 @@
-"""What ``fourfold info`` prints: every paradigm, a paradigm, a recipe, or a run, in plain text of 80 columns."""
+"""The pages of ``fourfold info``: all paradigms, a paradigm, a recipe, or a run, in plain text of 80 columns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def text(subject: str | None = None) -> str:
 
 
 def overview() -> str:
-    """Every paradigm in two or three lines: its name, what it is, its recipes."""
+    """Every paradigm in two or three lines: its name, its summary, its recipes."""
     from fourfold.paradigms import cards
 
     return "\n".join(_summary(card) for card in cards().values())
@@ -44,7 +44,7 @@ def _summary(card: Card) -> str:
 
 
 def of_recipe(name: str) -> str:
-    """What holds for a recipe, or for a paradigm's default recipes and what all its recipes share.
+    """The page of a recipe, or of a paradigm: its default recipes, and what all its recipes share.
 
     Raises:
         ValueError: for an unknown name.
@@ -66,13 +66,13 @@ def of_recipe(name: str) -> str:
     rest += [("fails by", f"{mode.name}: {mode.meaning}; seen in: {mode.measurement}") for mode in common.failure_modes]
     rest += [("reference", f"{r.authors} {r.year}, {r.title}, {r.link}") for r in common.references]
     rest.append(
-        ("note", "settings are those of size s, for small images, 16 columns and short texts; a run tells its own")
+        ("note", "the settings are those of size s, for small images, 16 columns and short texts; a run shows its own")
     )
     return "\n".join([*lines, "", *_rows(rest)])
 
 
 def _alike(told: Mapping[str, Facts], chosen: Mapping[str, str]) -> list[tuple[str, list[str], Facts]]:
-    """Recipe, kinds of data and facts; kinds of data with the same recipe and facts share an entry."""
+    """Triples of a recipe, its kinds of data and its facts; kinds of data with the same recipe and facts are merged."""
     found: list[tuple[str, list[str], Facts]] = []
     for data, facts in told.items():
         same = next((entry for entry in found if entry[0] == chosen[data] and entry[2] == facts), None)
@@ -84,7 +84,7 @@ def _alike(told: Mapping[str, Facts], chosen: Mapping[str, str]) -> list[tuple[s
 
 
 def _answers(facts: Facts) -> list[tuple[str, str]]:
-    """The two answers and what follows from them."""
+    """The two answers, objective and sampling, and what follows from them."""
     return [
         ("represents", facts.represents),
         ("objective", facts.objective),
@@ -100,7 +100,7 @@ def _answers(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Each row wrapped behind its name; rows without a name are formulas, broken where they have two spaces."""
+    """Rows wrapped behind their names; a row without a name is a formula, which is broken at double spaces."""
     return [_row(name, text) if name else _formula(text) for name, text in rows]
 
 
@@ -119,14 +119,14 @@ def _formula(text: str) -> str:
 
 
 LONGEST = 1 << 24
-"""Bytes of a JSON file of a run, at most."""
+"""The most bytes of a JSON file of a run."""
 
 
 def of_run(folder: Path) -> str:
-    """The card of a run and its model's parts; needs no torch.
+    """The page of a run: its card and the parts of its model. It needs no torch.
 
     Raises:
-        ValueError: if the folder holds no run, naming the file that is none of a run.
+        ValueError: if the folder does not hold a run, naming the file that is missing or is not that of a run.
     """
     card, parts = (_read(folder / name) for name in ("card.json", "model.json"))
     try:
@@ -136,25 +136,25 @@ def of_run(folder: Path) -> str:
     try:
         rows += [f"  {name:<12}{_call(value)}" for name, value in parts.items()]
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{folder / 'model.json'} describes no model ({type(error).__name__}: {error})") from None
+        raise ValueError(f"{folder / 'model.json'} is not a model ({type(error).__name__}: {error})") from None
     return "\n".join([str(folder), *rows])
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON object of a run folder, which may come from anywhere."""
+    """Read a JSON object from a run folder, which may come from anywhere."""
     try:
         if path.exists() and not (path.is_file() and path.stat().st_size <= LONGEST):
-            raise ValueError(f"it is no file of at most {LONGEST:,} bytes")
+            raise ValueError(f"it is not a file of at most {LONGEST:,} bytes")
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
-            raise ValueError("it holds no object")
+            raise ValueError("it does not hold a JSON object")
     except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path.parent} is not the folder of a run: {path.name}: {error}") from None
     return value
 
 
 def _of_card(card: Mapping[str, Any]) -> list[str]:
-    """The rows of a card."""
+    """The card as rows of text."""
     data, precision = card["data"], card.get("precision")
     rows = {
         "paradigm": f"{card.get('recipe') or card['paradigm']}, size {card['size']}, {card['parameters']:,} parameters",
@@ -173,14 +173,14 @@ def _precision(chosen: Mapping[str, Any]) -> str:
 
 
 def _stated(card: Mapping[str, Any]) -> list[str]:
-    """What the card states of the model; runs of earlier versions state nothing."""
+    """The facts about the model in the card; runs of earlier versions have none."""
     from fourfold.vocabulary import Facts
 
     return _rows(_answers(Facts.from_record(card["facts"]))) if card.get("facts") else []
 
 
 def _call(value: Any) -> str:
-    """A part of ``model.json`` as the call that makes it."""
+    """A part of ``model.json``, written as the call of its constructor."""
     if isinstance(value, dict) and "type" in value:
         arguments = ", ".join(f"{key}={_call(item)}" for key, item in value["args"].items())
         return f"{value['type'].rpartition(':')[2]}({arguments})"
@@ -188,7 +188,7 @@ def _call(value: Any) -> str:
 
 
 def record(subject: str | None) -> Any:
-    """The same as a JSON value: of all paradigms, of a run's folder, or of a recipe.
+    """The content of :func:`text` as a JSON value.
 
     Raises:
         ValueError: for a subject that is neither a run nor a recipe.

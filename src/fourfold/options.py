@@ -12,6 +12,8 @@ from typing import Annotated, Any, final, get_type_hints
 import typer
 
 __all__ = [
+    "MEASURING",
+    "TRAINING",
     "AsJson",
     "Compile",
     "Data",
@@ -29,26 +31,41 @@ __all__ = [
     "with_data_options",
 ]
 
+TRAINING = "Training options"
+MEASURING = "Measuring options"
+PANEL = "Data options"
+
 Data = Annotated[
     str, typer.Argument(help="A built-in set (see 'fourfold data'), a file, or a folder of images.", show_default=False)
 ]
 OtherData = Annotated[
     str | None,
-    typer.Argument(help="A built-in set, a file or a folder of images.", show_default="what the run was trained on"),
+    typer.Argument(help="A built-in set, a file or a folder of images.", show_default="the run's training data"),
 ]
 Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="Seed of every random draw.", min=0, metavar="N")]
 Size = Annotated[str, typer.Option(help="Size of the model: xs, s or m.")]
 Labels = Annotated[
     str | None,
-    typer.Option(help="The classes: a column of a table, an array of an .npz, or a file for an .npy."),
+    typer.Option(help="Where the classes are: a column of a table, an array of an .npz, or a file for an .npy."),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
 PrecisionName = Annotated[
-    str | None, typer.Option(help="float32, bf16 or autocast.", show_default="the fastest stable one, measured")
+    str | None,
+    typer.Option(
+        help="float32, bf16 or autocast.",
+        show_default="the fastest stable one, measured at the start",
+        rich_help_panel=TRAINING,
+    ),
 ]
 Compile = Annotated[
-    bool | None, typer.Option("--compile/--no-compile", help="Use torch.compile.", show_default="where it pays")
+    bool | None,
+    typer.Option(
+        "--compile/--no-compile",
+        help="Compile the training step.",
+        show_default="if the budget is long enough",
+        rich_help_panel=TRAINING,
+    ),
 ]
 Features = Annotated[
     str | None,
@@ -57,15 +74,13 @@ Features = Annotated[
         show_default="depends on the size of the images",
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps. auto takes a GPU if there is one.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps; auto takes a GPU if there is one.")]
 
 Threads = Annotated[
     int | None,
     typer.Option(help="Threads to compute with.", min=1, metavar="N", show_default="as many as there are free cores"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-PANEL = "Data options"
 
 
 @final
@@ -76,17 +91,18 @@ class DataOptions:
     labels: Annotated[
         str | None,
         typer.Option(
-            help="The classes: a column of a table, an array of an .npz, or a file for an .npy.",
+            help="Where the classes are: a column of a table, an array of an .npz, or a file for an .npy.",
             rich_help_panel=PANEL,
         ),
     ] = None
     conditional: Annotated[
-        bool | None, typer.Option("--conditional", help="Learn to draw by class or caption.", rich_help_panel=PANEL)
+        bool | None,
+        typer.Option("--conditional", help="Learn to draw examples of a class or caption.", rich_help_panel=PANEL),
     ] = None
     limit: Annotated[
         int | None,
         typer.Option(
-            help="Use at most this many examples, or tokens of a text.",
+            help="The most examples to use, or tokens of a text.",
             min=1,
             show_default="all",
             rich_help_panel=PANEL,
@@ -96,9 +112,9 @@ class DataOptions:
     image_size: Annotated[
         int | None,
         typer.Option(
-            help="Resize images to this height and width; what is too long is cut off evenly.",
+            help="Resize images to this height and width; the longer side is cropped.",
             min=1,
-            show_default="that of most images",
+            show_default="the size of most images",
             rich_help_panel=PANEL,
             metavar="N",
         ),
@@ -109,7 +125,7 @@ class DataOptions:
             help="Convert images to grey (1) or colour (3).",
             min=1,
             max=3,
-            show_default="colour if any image is",
+            show_default="3 if any image has colour",
             rich_help_panel=PANEL,
             metavar="N",
         ),
@@ -117,7 +133,7 @@ class DataOptions:
     levels: Annotated[
         int | None,
         typer.Option(
-            help="Values that a pixel of an array can take.",
+            help="Number of values that a pixel of an array can take.",
             min=2,
             max=256,
             show_default="256",
@@ -131,22 +147,24 @@ class DataOptions:
     ] = None
     length: Annotated[
         int | None,
-        typer.Option(help="Tokens in a window of text.", min=2, show_default="256", rich_help_panel=PANEL, metavar="N"),
+        typer.Option(
+            help="Length of a window of text, in tokens.", min=2, show_default="256", rich_help_panel=PANEL, metavar="N"
+        ),
     ] = None
     as_bytes: Annotated[
         bool | None,
         typer.Option(
             "--as-bytes/--as-characters",
             help="Read a text as bytes or as characters.",
-            show_default="characters, if they are at most 256",
+            show_default="characters, if at most 256 differ",
             rich_help_panel=PANEL,
         ),
     ] = None
     fractions: Annotated[
         str | None,
         typer.Option(
-            help="Shares of train, validation and test.",
-            show_default="0.8,0.1,0.1; of a text 0.9,0.05,0.05",
+            help="Shares of the training, validation and test split.",
+            show_default="0.8,0.1,0.1, or 0.9,0.05,0.05 for text",
             rich_help_panel=PANEL,
         ),
     ] = None
