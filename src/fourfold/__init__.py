@@ -6,7 +6,33 @@ Public names are imported when first used, so ``import fourfold`` loads no torch
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the public names for type checkers, editors and the documentation: the same as in _WHERE
+    from fourfold import atlas
+    from fourfold.atlas.api import place
+    from fourfold.atlas.placement import Placement
+    from fourfold.core import (
+        Batch,
+        Codec,
+        Estimand,
+        GenerativeModel,
+        Likelihood,
+        LogProb,
+        Noise,
+        Objective,
+        Sampler,
+        Space,
+        Term,
+        count_evaluations,
+        view,
+    )
+    from fourfold.data import Dataset, load
+    from fourfold.engine import Run, fit, train
+    from fourfold.paradigms import build
+    from fourfold.spaces import Images, Text, Vectors
+    from fourfold.tournament import Comparison, compare
+    from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
 __version__ = "0.2.0"
 
@@ -20,11 +46,45 @@ _WHERE = {
     "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
-    "fourfold.tournament": "compare",
+    "fourfold.tournament": "Comparison compare",
     "fourfold.atlas": "Placement place",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
-__all__ = ["__version__", "atlas", *sorted(_PUBLIC)]  # noqa: PLE0604 - all strings: the rule does not see through the star
+
+__all__ = [
+    "Batch",
+    "Card",
+    "Codec",
+    "Comparison",
+    "Dataset",
+    "Estimand",
+    "GenerativeModel",
+    "Images",
+    "Kind",
+    "Likelihood",
+    "LogProb",
+    "Noise",
+    "Objective",
+    "Paradigm",
+    "Placement",
+    "Principle",
+    "Run",
+    "Sampler",
+    "Space",
+    "Term",
+    "Text",
+    "Vectors",
+    "__version__",
+    "atlas",
+    "build",
+    "compare",
+    "count_evaluations",
+    "fit",
+    "load",
+    "place",
+    "train",
+    "view",
+]
 
 
 def __getattr__(name: str) -> Any:
