@@ -21,6 +21,7 @@ from fourfold.core import (
     Sampler,
     Term,
     Training,
+    classes,
     configuration,
     construct,
     count_evaluations,
@@ -274,3 +275,16 @@ def test_third_parties_join_by_entry_point(tmp_path: Path, monkeypatch: pytest.M
             paradigms.build("toy-plugin", Vectors(2))
     finally:
         paradigms.cards.cache_clear()
+
+
+def test_the_classes_of_a_part_are_found_at_any_depth() -> None:
+    @dataclass(frozen=True)
+    class Inner:
+        number: int = 1
+
+    @dataclass(frozen=True)
+    class Outer:
+        inner: tuple[Inner, ...] = (Inner(),)
+        named: dict[str, list[Inner]] | None = None
+
+    assert classes(Outer(named={"a": [Inner()]})) == {Outer, Inner}

@@ -39,6 +39,7 @@ from fourfold.core import (
     Sampler,
     Space,
     Term,
+    classes,
     configuration,
     construct,
     count_evaluations,
@@ -922,12 +923,13 @@ def check_configuration(model: GenerativeModel) -> None:
     import json
 
     written = json.loads(json.dumps(model.configuration()))
-    rebuilt = GenerativeModel.from_configuration(written)
+    trust = list(classes(model))
+    rebuilt = GenerativeModel.from_configuration(written, trust)
     _require(rebuilt.configuration() == model.configuration(), "the configuration changes in a round trip")
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     _require({k: v.shape for k, v in rebuilt.state_dict().items()} == shapes, "the rebuilt model has other parameters")
     for part in (model.sampler, model.likelihood, model.space):
-        _require(construct(configuration(part)) == part, f"{type(part).__name__} changes in a round trip")
+        _require(construct(configuration(part), trust) == part, f"{type(part).__name__} changes in a round trip")
 
 
 def check_saved(model: GenerativeModel) -> None:
@@ -936,7 +938,7 @@ def check_saved(model: GenerativeModel) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, FilePath(folder))
-        loaded = load_model(FilePath(folder))
+        loaded = load_model(FilePath(folder), list(classes(model)))
     _require(torch.equal(model.sample(3), loaded.sample(3)), "the loaded model samples differently")
     x, cond = raw_examples(model, 3)
     same = torch.allclose(model.log_prob(x, cond).nats, loaded.log_prob(x, cond).nats, equal_nan=True)

@@ -14,7 +14,7 @@ from fourfold.core.likelihood import Likelihood, LogProb, no_likelihood
 from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
-from fourfold.core.parts import Part, configuration, construct, strangers
+from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.picture import Cloud, Excerpts, Picture, Sheet
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Space, Writer
@@ -46,6 +46,7 @@ __all__ = [
     "Term",
     "Training",
     "Writer",
+    "classes",
     "configuration",
     "construct",
     "count_evaluations",

@@ -13,7 +13,7 @@ from typing import Any
 
 from fourfold.core.renamed import renamed_arguments, renamed_class
 
-__all__ = ["Part", "configuration", "construct", "show", "strangers"]
+__all__ = ["Part", "classes", "configuration", "construct", "show", "strangers"]
 
 
 MODE = "training"
@@ -89,6 +89,17 @@ def configuration(part: Any) -> Any:
         "type": f"{kind.__module__}:{kind.__qualname__}",
         "args": {key: configuration(value) for key, value in _arguments(part).items()},
     }
+
+
+def classes(part: Any) -> set[type]:
+    """The classes that a part is made of: its own and those of its arguments, at any depth."""
+    if part is None or isinstance(part, (bool, int, float, str)):
+        return set()
+    if isinstance(part, (list, tuple)):
+        return set().union(*map(classes, part))
+    if isinstance(part, Mapping):
+        return classes(list(part.values()))
+    return {type(part)} | classes(_arguments(part))
 
 
 def _arguments(part: Any) -> dict[str, Any]:
