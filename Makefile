@@ -1,10 +1,10 @@
-# The two commands of the README: `make demo` and `make test`. They need Python (>= 3.11) and make, nothing else.
+# `make demo` and `make test` need Python (>= 3.11) and make, nothing else; `make docs` builds the documentation.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test env clean
+.PHONY: demo test docs env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -15,6 +15,10 @@ test: $(VENV)/test.stamp  ## the environment, then everything CI checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+docs: $(VENV)/docs.stamp  ## run every page of the documentation, then build the site into site/
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m pages --numprocesses auto --dist worksteal tests/pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 env: $(VENV)/test.stamp  ## the environment for development
 
@@ -30,5 +34,9 @@ $(VENV)/test.stamp: pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,metrics]'
 	touch $@ $(VENV)/demo.stamp
 
+$(VENV)/docs.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) report.html results.json runs
+	rm -rf $(VENV) site report.html results.json runs

@@ -1,0 +1,49 @@
+"""Hooks of the documentation site: what a page's HTML needs before it is written.
+
+Formulas become MathML, so a reader's browser loads no script. Roles of docstrings (``:class:`Denoiser```) become links.
+A page that would load anything from a server fails the build: the site works offline and tells nobody who reads it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+_FUNCTION = re.compile(r"<mi>(log|exp|det|tr)</mi>")
+_OPERATOR = r'<mo form="prefix" stretchy="false" lspace="0.17em" rspace="0.17em">\1</mo>'
+_ROLE = re.compile(r":(?:class|func|meth|attr|mod|data):<code>(~?)([\w.]+)(\(\))?</code>")
+_FOREIGN = re.compile(r'<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)="(?:https?:)?//[^>]*>')
+
+
+def on_post_page(output: str, page: Any, **_: Any) -> str:
+    """Refuse what a browser would fetch from elsewhere.
+
+    Raises:
+        PluginError: naming the page and the tag.
+    """
+    from mkdocs.exceptions import PluginError
+
+    foreign = _FOREIGN.search(output)
+    if foreign:
+        raise PluginError(f"{page.file.src_uri} loads from elsewhere: {foreign[0]}")
+    return output
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Replace every formula by MathML and every role by a link."""
+    return _ROLE.sub(_link, _FORMULA.sub(_mathml, content))
+
+
+def _mathml(found: re.Match[str]) -> str:
+    from latex2mathml.converter import convert
+
+    display = "block" if found[2] == "[" else "inline"
+    return _FUNCTION.sub(_OPERATOR, convert(html.unescape(found[3]).strip(), display=display))  # "log p", not "logp"
+
+
+def _link(found: re.Match[str]) -> str:
+    """A reference that autorefs resolves; where no page has the name, it stays plain code."""
+    name = found[2].rpartition(".")[2] if found[1] else found[2]
+    return f'<autoref identifier="{found[2]}" optional><code>{name}</code></autoref>'
