@@ -7,6 +7,7 @@ import tomllib
 import pytest
 import typer
 
+from fourfold import cli
 from fourfold.cli import app
 from fourfold.configfile import SECTIONS, config_text, read_config, template
 from fourfold.main import run
@@ -98,3 +99,15 @@ def test_results_are_printed_as_json(tmp_path, capsys):
     assert {card["name"] for card in printed("info")} >= {"flow", "diffusion", "energy"}
     assert any(found["name"].startswith("mmd") for found in printed("evaluate", run, "wine", "-n", 16))
     assert call("score", run, "wine", "--json", "--out", "-") == 2
+
+
+def test_the_demo_names_the_report_and_what_to_try_next(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(cli, "DEMO", ("diffusion", "flow"))
+    monkeypatch.setattr(cli, "DEMO_BUDGET", "2 steps or 30s")
+    report = tmp_path / "report.html"
+    assert call("demo", "--out", report, "--runs-dir", tmp_path / "runs") == 0
+    printed = capsys.readouterr().out
+    assert f"Look at {report}" in printed
+    (folder,) = re.findall(r"fourfold sample (\S+) -n 100", printed)
+    assert json.loads((tmp_path / "results.json").read_text())["budget"] == "2 steps or 30s"
+    assert call("info", folder) == 0

@@ -566,7 +566,7 @@ def demo(
     from fourfold.tournament import Settings, run_comparison
 
     settings = Settings(
-        budget="400 steps or 30s",
+        budget=DEMO_BUDGET,
         paradigms=DEMO,
         size="xs",
         n=180,
@@ -581,14 +581,15 @@ def demo(
     except Interrupted as stopped:
         _say(f"{stopped}; go on with: fourfold demo")
         raise typer.Exit(130) from None
-    first = comparison.entries[0].results[0]["folder"] if comparison.entries else runs_dir
+    folders = {entry.name: entry.outcomes[0].folder / "run" for entry in comparison.entries}
+    shown = folders.get("diffusion", runs_dir)
     _print(comparison)
     _print(f"""
-Look at {out}: samples of each paradigm, likelihoods with their kind, distances
-with intervals, and what may go wrong with each.
+Look at {out}: samples of each paradigm, likelihoods with their kind,
+distances with intervals, and what may go wrong with each.
 
 Try next:
-  fourfold sample {first} -n 100 --out new.png
+  fourfold sample {shown} -n 100 --out new.png
   fourfold compare YOUR_DATA --budget 2m      a folder of images, a table, a text
   fourfold info diffusion                     the two answers of a paradigm
   fourfold place "Stable Diffusion"           where a system stands on the map""")
@@ -596,6 +597,7 @@ Try next:
         raise typer.Exit(1)
 
 
+DEMO_BUDGET = "400 steps or 30s"
 DEMO = ("autoregressive", "latent-variable", "adversarial", "diffusion", "flow", "energy", "latent-diffusion")
 
 
