@@ -1,6 +1,6 @@
-"""Charts as SVG: they take their colours from the page, so they follow light, dark and print.
+"""Charts as SVG. They take their colours from the page, so they suit a light page, a dark page and paper.
 
-Markup is made of literals alone; every text and number put into it is escaped.
+All markup is literal; every text and number that is inserted is escaped.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Axis:
 
     @classmethod
     def around(cls, values: Sequence[float], start: float, stop: float, log: bool, margin: float = 0.08) -> Axis:
-        """The axis that holds all finite values (all positive ones, if logarithmic), with a margin."""
+        """The axis that covers all finite values with a margin; a logarithmic axis covers the positive ones."""
         finite = [v for v in values if math.isfinite(v) and (v > 0 or not log)] or [1.0]
         low, high = (math.log10(f(finite)) if log else f(finite) for f in (min, max))
         pad = (high - low) * margin or (0.5 if log else abs(high) * 0.1 or 1.0)
@@ -49,7 +49,7 @@ class Axis:
         return round(self.start + share * (self.stop - self.start), 1)
 
     def ticks(self, about: int = 5) -> list[float]:
-        """Round values along the axis: 1, 2, 5 times powers of ten, or powers alone where there are many."""
+        """Round values along the axis: 1, 2, 5 times powers of ten, or only the powers if there are many."""
         if not self.log:
             return _linear_ticks(self.low, self.high, about)
         powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
@@ -69,7 +69,7 @@ def _linear_ticks(low: float, high: float, about: int) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A short number for a tick or a cell: three significant digits, no exponent where it can be avoided."""
+    """A short number for a tick or a cell: three significant digits, and no exponent unless it is needed."""
     if not math.isfinite(value):
         return "–"
     size = abs(value)
@@ -93,7 +93,7 @@ def count(value: float) -> str:
 @final
 @dataclass(frozen=True)
 class Point:
-    """A point of a scatter chart, with an interval upwards, and the path it lies on."""
+    """A point of a scatter chart with a vertical interval, and the path on which it lies."""
 
     x: float
     y: float
@@ -140,7 +140,7 @@ _Box = tuple[float, float, float, float]
 
 
 def _places(points: Sequence[Point], ax: Axis, ay: Axis, width: int) -> list[tuple[float, float]]:
-    """Where the label of each point begins: beside, under or above it, wherever it covers least of what is there."""
+    """The place of each point's label: beside, below or above the point, where it covers least."""
     taken = [box for p in points for box in _marks_of(p, ax, ay)]
     places = []
     for p in points:
@@ -159,7 +159,7 @@ def _places(points: Sequence[Point], ax: Axis, ay: Axis, width: int) -> list[tup
 
 
 def _marks_of(p: Point, ax: Axis, ay: Axis) -> list[_Box]:
-    """What a point draws: its dot and whisker, its path, and the notes of that."""
+    """The boxes that a point takes: its dot and whisker, its path, and the notes on the path."""
     x, y = ax(p.x), ay(p.y)
     low, high = (ay(p.low), ay(p.high)) if math.isfinite(p.low) else (y, y)
     marks = [(x - 7, y - 7, x + 7, y + 7), (x - 2, min(low, high), x + 2, max(low, high))]
@@ -171,12 +171,12 @@ def _marks_of(p: Point, ax: Axis, ay: Axis) -> list[_Box]:
 
 
 def _shared(a: _Box, b: _Box) -> float:
-    """The area that two boxes share."""
+    """The area of the overlap of two boxes."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
 def _point(p: Point, ax: Axis, ay: Axis, place: tuple[float, float]) -> list[Markup]:
-    """One point with interval, path and label."""
+    """A point with its interval, path and label."""
     x, y = ax(p.x), ay(p.y)
     parts = []
     if p.path:
@@ -219,7 +219,7 @@ def _frame(ax: Axis, ay: Axis, width: int, height: int, x_label: str, y_label: s
 @final
 @dataclass(frozen=True)
 class Curve:
-    """A line of a chart."""
+    """One line of a line chart."""
 
     xs: Sequence[float]
     ys: Sequence[float]
@@ -228,7 +228,7 @@ class Curve:
 
 
 def curves(lines: Sequence[Curve], x_label: str, width: int = 262, height: int = 160) -> Markup:
-    """Lines over one axis; the vertical one leaves out the outermost hundredths, so that early spikes do not flatten all.
+    """Lines over a common axis. The vertical range leaves out the outer hundredths, so that spikes do not flatten it.
 
     Empty where no line has two points: there is no course to show.
     """
@@ -247,7 +247,7 @@ def curves(lines: Sequence[Curve], x_label: str, width: int = 262, height: int =
 
 
 def sparkline(ys: Sequence[float], css: str, width: int = 90, height: int = 22) -> Markup:
-    """A small line without axes."""
+    """A small line chart without axes."""
     finite = [y for y in ys if math.isfinite(y)]
     if len(finite) < 2:
         return Markup("")
@@ -258,7 +258,7 @@ def sparkline(ys: Sequence[float], css: str, width: int = 90, height: int = 22) 
 
 
 def strip(value: float, low: float, high: float, floor: Floor, axis: tuple[float, float, bool], css: str) -> Markup:
-    """A number as a dot on a line with its interval, the floor as a mark in its own; all rows of a column share the axis."""
+    """A number as a dot with its interval, beside the floor with its own; all rows of a column share the axis."""
     width, height = 130, 18
     scale = Axis(axis[0], axis[1], 6, width - 6, axis[2])
     body = [Markup('<line class="grid" x1="6" x2="{}" y1="9" y2="9"/>').format(width - 6)]
@@ -283,7 +283,7 @@ def cloud(
     names: tuple[str, str],
     css: str,
 ) -> Markup:
-    """Samples over data, as dots in one box (``x`` low, high, ``y`` low, high), its sides named."""
+    """Samples over data, as dots in one box (``x`` low, high, ``y`` low, high) with named axes."""
     size = 240
     ax, ay = Axis(box[0], box[1], 16, size - 4), Axis(box[2], box[3], size - 18, 4)
     body = []
@@ -298,7 +298,7 @@ def cloud(
 
 
 def _route(points: Sequence[tuple[float, float]], most: int = 240) -> str:
-    """A path through points, thinned by averaging neighbours where there are too many."""
+    """A path through points; if there are too many, neighbours are averaged."""
     step = max(1, math.ceil(len(points) / most))
     groups = [points[i : i + step] for i in range(0, len(points), step)]
     means = [(sum(x for x, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]

@@ -1,4 +1,4 @@
-"""What came of a comparison: its entries, a table for the terminal, a report, and the numbers in JSON."""
+"""The result of a comparison: its entries, a table for the terminal, a report, and the numbers in JSON."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from fourfold.vocabulary import Kind
 __all__ = ["Comparison"]
 
 WIDTH = 80
-"""Columns of the terminal's table."""
+"""The columns of the terminal."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What came of a comparison.
+    """The result of a comparison.
 
     Attributes:
-        entries: by kind of likelihood, then by likelihood.
-        data: record of the data set, its space and unit, and how many test examples were references.
-        settings: what was asked for.
-        hardware, versions: what it ran on.
+        entries: one for each paradigm, ordered by kind of likelihood, then by likelihood.
+        data: the record of the data set, with its space, its unit and the number of test examples used as references.
+        settings: the settings of the comparison.
+        hardware, versions: the machine and the packages it ran on.
         dataset: the data, for pictures.
-        n: the number of samples by which all entries are judged: the most that every one of them has.
-        source: the data as an argument on the command line; empty where it was given as an object.
-        planned: runs that were to be made; with fewer outcomes, the comparison was stopped.
-        truth: the mean log-density of the test examples under the density they were drawn from, where it is known.
-        date: when.
-        left_out: paradigms that do not model this kind of data, each with the reason.
+        n: the number of samples by which all entries are judged: the largest that every one of them has.
+        source: the data as an argument on the command line; empty if it was given as an object.
+        planned: the number of planned runs; if there are fewer outcomes, the comparison was stopped.
+        truth: the mean log-density of the test examples under the density they were drawn from, if it is known.
+        date: the time of the comparison.
+        left_out: the paradigms that do not model this kind of data, each with the reason.
     """
 
     entries: tuple[Entry, ...]
@@ -60,31 +60,31 @@ class Comparison:
 
     @property
     def command(self) -> str:
-        """The command line that does this again; empty where only Python can."""
+        """The command line that repeats the comparison; empty if only Python can."""
         return self.settings.command(self.source) if self.source else ""
 
     @property
     def call(self) -> str:
-        """The call in Python that does this again."""
+        """The call in Python that repeats the comparison."""
         return self.settings.call(repr(self.source) if self.source else "dataset")
 
     def again(self, settings: Settings) -> str:
-        """Other settings for the same data: as a command line, or as a call where there is none."""
+        """A comparison of the same data under other settings, as a command line, or as a call if only Python can."""
         words = settings.command(self.source) if self.source else ""
         return words or settings.call(repr(self.source) if self.source else "dataset")
 
     @property
     def failed(self) -> bool:
-        """Whether a run has failed."""
+        """Whether at least one run failed."""
         return any(entry.failures for entry in self.entries)
 
     @property
     def verdict(self) -> list[Line]:
-        """What the numbers say, warnings first."""
+        """The lines of the verdict, warnings first."""
         return verdict(self)
 
     def record(self) -> dict[str, Any]:
-        """What ``results.json`` holds."""
+        """The content of ``results.json``."""
         about = {
             "data": self.data,
             "budget": self.settings.budget,
@@ -104,7 +104,7 @@ class Comparison:
         return {"format": 2, **about, "paradigms": [entry.record() for entry in self.entries]}
 
     def __str__(self) -> str:
-        """At most 80 columns: warnings, a table with likelihoods by kind, and the verdict."""
+        """Warnings, a table with likelihoods by kind, and the verdict, in at most 80 columns."""
         lines = self.verdict
         first = [_wrapped(str(line)) for line in lines if line.warning]
         last = [str(line) if line.title == "Next" else _wrapped(str(line)) for line in lines if not line.warning]
@@ -112,7 +112,7 @@ class Comparison:
         return "\n".join([*first, *self._table(), *last, *([_wrapped(left)] if self.left_out else [])])
 
     def _table(self) -> list[str]:
-        """Likelihoods with their mark, scores with half their interval, and what those mean."""
+        """Likelihoods with their mark, scores with half their interval, and the explanation of both."""
         head, covered = self._first("headline"), self._first("coverage")
         quality = head.name.partition("[")[0].replace("_distance", "") if head else "quality"
         rows: list[tuple[str, ...]] = [("paradigm", "likelihood", quality, "coverage", "evals", "ms")]
@@ -159,13 +159,13 @@ def _wrapped(line: str) -> str:
 
 
 def _of_draws(entry: Entry) -> list[tuple[str, ...]]:
-    """The scores of draws below those of a model that shows medians or means."""
+    """A row with the scores of random draws, if the model shows medians or means."""
     scores = [entry.of_draws(score) for score in (entry.headline, entry.score("coverage"))]
     return [("  its draws", "", *map(_within, scores), "", "")] if any(scores) else []
 
 
 def _row(entry: Entry) -> tuple[str, ...]:
-    """One entry as the cells of a terminal's table."""
+    """An entry as the cells of the table."""
     if not entry.finished:
         return entry.name, "failed" if entry.failures else "not run", "", "", "", ""
     p = entry.likelihood
@@ -185,12 +185,12 @@ def _floor(score: Measurement | None) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits, and no exponent for a large number."""
+    """A number with three digits, without an exponent if it is below a million."""
     return f"{value:.0f}" if 1000 <= value < 1e6 else f"{value:.3g}"
 
 
 def _within(score: Measurement | None) -> str:
-    """A score and half its interval, ``1.05 ± 0.09``: to the place where that half has its first digit above 1."""
+    """A score and half its interval, ``1.05 ± 0.09``, rounded to the first digits of that half."""
     if score is None:
         return ""
     half = (score.high - score.low) / 2

@@ -1,4 +1,4 @@
-"""One paradigm in a comparison: its runs, and their scores at the number of samples that all have."""
+"""One paradigm in a comparison: its runs, and their scores at the number of samples that all entries have."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MARKS = {
     Kind.UNNORMALISED: "~",
 }
 _HIGHER = {"≤": "≥", "≲": "≳"}
-"""A bound on log p from below is one from above where lower is better."""
+"""A lower bound on log p is an upper bound on a unit in which lower is better, such as bits per dimension."""
 
 
 @final
@@ -34,12 +34,12 @@ class Entry:
     """One paradigm in a comparison.
 
     Attributes:
-        name: as :func:`fourfold.build` takes it.
-        outcomes: of each seed, finished or failed.
-        scores: of all finished seeds together, by :func:`combine`; those of samples at one number of samples for all entries.
-        sweeps: of the first finished seed at other numbers of sampling steps, as its result holds them, at the same number
-            of samples.
-        draws: the scores of draws, of a model whose ``scores`` are of medians or means; empty for others.
+        name: the name that :func:`fourfold.build` takes.
+        outcomes: the outcome of each seed, finished or failed.
+        scores: the scores of all finished seeds, combined by :func:`combine`. Scores of samples are at one number of
+            samples for all entries.
+        sweeps: the scores of the first finished seed at other numbers of sampling steps, at the same number of samples.
+        draws: the scores of random draws, if ``scores`` are those of medians or means; otherwise empty.
     """
 
     name: str
@@ -50,12 +50,12 @@ class Entry:
 
     @property
     def results(self) -> list[dict[str, Any]]:
-        """What the finished runs left."""
+        """The results of the finished runs."""
         return [o.result for o in self.outcomes if o.result is not None]
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        """What the failed runs left."""
+        """The failures of the failed runs."""
         return [{"seed": o.job.seed, **o.failure} for o in self.outcomes if o.failure is not None]
 
     @property
@@ -65,12 +65,12 @@ class Entry:
 
     @property
     def health(self) -> list[Health]:
-        """How each finished training went."""
+        """The health of each finished training."""
         return [health_of(o.result, o.job.budget) for o in self.outcomes if o.result is not None]
 
     @property
     def marks(self) -> list[str]:
-        """Why the figures say nothing about it, each with its seed where there are several."""
+        """The reasons why its scores say nothing about it, each with its seed if there are several."""
         several = len(self.health) > 1
         seeds = [o.job.seed for o in self.outcomes if o.result is not None]
         return [
@@ -80,16 +80,16 @@ class Entry:
         ]
 
     def score(self, name: str) -> Measurement | None:
-        """The score of a name, given without its brackets."""
+        """The score of a name, which is given without the brackets."""
         return next((s for s in self.scores if s.name.partition("[")[0] == name), None)
 
     def of_draws(self, score: Measurement | None) -> Measurement | None:
-        """The same score of draws, of a model that shows something else."""
+        """The same score of random draws, if the model shows medians or means."""
         return next((s for s in self.draws if score is not None and s.name == score.name), None)
 
     @property
     def likelihood(self) -> Measurement | None:
-        """The likelihood, also where its kind is ``none``."""
+        """The likelihood, even if its kind is ``none``."""
         return self.score("likelihood")
 
     @property
@@ -98,7 +98,7 @@ class Entry:
         return self.scores[1] if self.scores else None
 
     def record(self) -> dict[str, Any]:
-        """A JSON value; each run holds its own scores at its own number of samples."""
+        """The entry as a JSON value; each run holds its scores at its own number of samples."""
         healths = iter(self.health)
         runs = [
             {**o.result, "folder": str(o.folder), "health": next(healths).record()}
@@ -112,20 +112,20 @@ class Entry:
 
 
 def mark(p: Measurement) -> str:
-    """``=``, ``≤``, ``≈``, ``≲``: a bound on the likelihood is one from the other side where lower is better."""
+    """The mark of a likelihood's kind: ``=``, ``≤``, ``≈``, ``≲`` or ``~``; bounds are mirrored if lower is better."""
     sign = "" if p.kind is None else _MARKS.get(p.kind, "")
     return _HIGHER.get(sign, sign) if p.better == "higher" else sign
 
 
 def combine(scores: Sequence[Measurement]) -> Measurement:
-    """One score of several seeds: their mean, and its 95 % interval by Student's t; of one seed, the score itself.
+    """Combine the scores of several seeds: their mean, and its 95 % interval by Student's t.
 
-    Few seeds may agree by luck, so the half-width is never less than the seeds' own intervals imply:
-    ``max(t_{S-1} s, sqrt(mean h²)) / sqrt(S)`` with ``s`` the standard deviation over ``S`` seeds and ``h`` the half-width of
-    each. It is NaN where neither is known.
+    Few seeds may agree by luck, so the half-width is never less than the intervals of the seeds imply:
+    ``max(t_{S-1} s, sqrt(mean h²)) / sqrt(S)``, where ``s`` is the standard deviation over ``S`` seeds and ``h`` the
+    half-width of each. It is NaN if neither is known. The score of a single seed is returned as it is.
 
     Raises:
-        ValueError: if the scores are of different names or kinds.
+        ValueError: if the scores have different names or kinds.
     """
     first = scores[0]
     if len({(score.name, score.kind) for score in scores}) != 1:

@@ -1,4 +1,4 @@
-"""Whether a model was trained enough, and undisturbed enough, for its figures to say something about it."""
+"""Judges whether a model was trained long enough, and undisturbed, so that its scores say something about it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fourfold.engine.budget import Budget, Seconds, parse_budget
 __all__ = ["Health", "advice", "causes", "health_of"]
 
 FEWEST_STEPS = 50
-"""Steps below which a model has not been trained."""
+"""A model with fewer steps has not been trained."""
 MOST_OF_BUDGET = 1.2
-"""A run that used more than this multiple of its budget was compared with others that had less."""
+"""A run that used more than this multiple of its budget had an advantage over the others."""
 LEAST_SHARE = 0.8
-"""Of the processor: with less, a budget in seconds bought less training than another's. Other budgets buy the same."""
+"""With a smaller share of the processor, a budget in seconds bought less training than that of other runs."""
 ENOUGH = 4
-"""How many times the fewest steps a longer budget should buy."""
+"""A longer budget should buy this multiple of the fewest steps."""
 _TIMES = (
     *((15, "15s"), (30, "30s"), (60, "1m"), (120, "2m"), (300, "5m"), (600, "10m"), (1200, "20m"), (1800, "30m")),
     *((3600, "1h"), (7200, "2h"), (18000, "5h"), (36000, "10h")),
@@ -28,14 +28,14 @@ _TIMES = (
 @final
 @dataclass(frozen=True)
 class Health:
-    """How one training went.
+    """The circumstances of one training.
 
     Attributes:
-        steps: of the stage that had fewest.
-        epochs: passes of the model itself, which is the last stage, over the training data.
-        seconds: of training, all stages together.
-        share: of the processor, see :class:`~fourfold.tournament.usage.Usage`; NaN where it was not recorded.
-        marks: why its figures say nothing about it, each in a few words; empty where they do.
+        steps: steps of the stage that had the fewest.
+        epochs: passes over the training data in the last stage, which is that of the model itself.
+        seconds: seconds of training, in all stages together.
+        share: share of the processor, see :class:`~fourfold.tournament.usage.Usage`; NaN if it was not recorded.
+        marks: the reasons why the scores say nothing about the model, each in a few words; empty if there are none.
     """
 
     steps: int
@@ -45,14 +45,14 @@ class Health:
     marks: tuple[str, ...]
 
     def record(self) -> dict[str, Any]:
-        """A JSON value."""
+        """The same as a JSON value."""
         share = None if math.isnan(self.share) else self.share
         known = {"steps": self.steps, "epochs": round(self.epochs, 4), "seconds": self.seconds}
         return {**known, "share": share, "marks": list(self.marks)}
 
 
 def health_of(result: Mapping[str, Any], budget: str) -> Health:
-    """Judge a finished run by what it recorded, and the budget it was given."""
+    """Judge a finished run by its result and its budget."""
     stages = result["stages"]
     steps = min([stage["steps"] for stage in stages] or [result["steps"]])
     share = result.get("usage", {}).get("share")
@@ -69,7 +69,7 @@ def health_of(result: Mapping[str, Any], budget: str) -> Health:
 
 
 def causes(health: list[Health], budget: str) -> list[str]:
-    """The rules that some training broke."""
+    """The rules that at least one training broke."""
     asked = parse_budget(budget)
     timed = isinstance(asked, Seconds)
     found = {
@@ -85,7 +85,7 @@ def _over(health: Health, asked: Budget) -> bool:
 
 
 def advice(health: list[Health], budget: str) -> tuple[str, str]:
-    """A budget that should suffice for all (empty: this one does), and the way out in words."""
+    """A budget that should suffice for all, empty if this one does; and the way out in words."""
     asked = parse_budget(budget)
     factor = max((ENOUGH * FEWEST_STEPS / max(h.steps, 1) for h in health if h.steps < FEWEST_STEPS), default=1.0)
     timed = isinstance(asked, Seconds)
@@ -103,7 +103,7 @@ def _quoted(budget: str) -> str:
 
 
 def _longer(budget: Budget, factor: float) -> str:
-    """A round budget of at least so many times another."""
+    """A round budget of at least ``factor`` times another."""
     amount = factor * budget.amount
     if not isinstance(budget, Seconds):
         digits = 10 ** max(math.floor(math.log10(amount)), 0)

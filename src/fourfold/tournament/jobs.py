@@ -1,4 +1,4 @@
-"""One run of a comparison: what is asked, where it is kept, and how its process is started and watched."""
+"""One run of a comparison: its job, its folder, and the process that does it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fourfold.tournament.settings import Protocol
 __all__ = ["FORMAT", "Job", "Outcome", "read_job", "run"]
 
 FORMAT = 2
-"""Of ``result.json``; what an earlier version measured is measured again, of the weights that are there."""
+"""The format of ``result.json``. A result in an earlier format is measured again, with the weights that are there."""
 
 
 @final
@@ -37,10 +37,10 @@ class Job:
 
     Attributes:
         paradigm: a name that :func:`fourfold.build` takes.
-        seed: of weights, order and samples.
-        budget, size, precision, compile, device: as :func:`fourfold.fit` takes them.
+        seed: seed of weights, order and samples.
+        budget, size, precision, compile, device: arguments of :func:`fourfold.fit`.
         data: the file of the data set, from :func:`~fourfold.tournament.snapshot.save_snapshot`.
-        digest: of the data.
+        digest: digest of the data.
         evaluation: how the trained model is measured.
     """
 
@@ -61,7 +61,7 @@ class Job:
         return cls(**{**record, "evaluation": Protocol(**record["evaluation"])})
 
     def folder(self, runs_dir: Path) -> Path:
-        """Where this run is kept: its name tells what it is, and its last part changes with everything trained."""
+        """The folder of this run: its name describes the job, and ends in a digest of all that decides the training."""
         fields = {k: v for k, v in asdict(self).items() if k not in ("evaluation", "data")}
         key = hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:8]
         name = f"{self.paradigm}-{self.size}-{self.budget}-seed{self.seed}-{key}".replace("/", "_").replace(" ", "")
@@ -71,7 +71,7 @@ class Job:
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended: with a result, or with a failure that says why; and the seconds its process took this time."""
+    """The outcome of a job: its result or the reason of its failure, and the seconds of its process this time."""
 
     job: Job
     folder: Path
@@ -86,13 +86,14 @@ def read_job(folder: Path) -> Job:
 
 
 def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True) -> Outcome:
-    """Run a job in a process of its own, or take its finished result; a crash of it is an outcome, not an exception.
+    """Run a job in a process of its own, or take its finished result. A crash is an outcome, not an exception.
 
     Args:
-        job: what to run.
-        runs_dir: the folder of folders.
-        resume: take what is finished and go on with what is not; otherwise what is there is moved aside, to ``NAME.old``.
-        progress: show the process's progress bar.
+        job: the job.
+        runs_dir: the folder of all runs.
+        resume: whether a finished result is taken and an unfinished run continued; otherwise it is moved to
+            ``NAME.old``.
+        progress: whether the progress bar of the process is shown.
 
     Raises:
         KeyboardInterrupt: when interrupted, after the process has saved its state.
@@ -118,7 +119,7 @@ def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True) ->
 
 
 def _finished(folder: Path, job: Job) -> dict[str, Any] | None:
-    """The result of a job, if there is one of this version, measured as the job asks, with scores that can be read."""
+    """The result of a job, if there is one in this format, measured by the job's protocol, with readable scores."""
     result = _read(folder / "result.json")
     with contextlib.suppress(KeyError, TypeError, ValueError):
         if result is not None and result["format"] == FORMAT and result["evaluation"] == asdict(job.evaluation):
@@ -130,7 +131,7 @@ def _finished(folder: Path, job: Job) -> dict[str, Any] | None:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or ``None`` where there is no whole one."""
+    """The JSON object in a file; ``None`` if the file is missing or damaged."""
     with contextlib.suppress(OSError, ValueError):
         value = json.loads(path.read_text(encoding="utf-8"))
         return value if isinstance(value, dict) else None
@@ -138,7 +139,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _move_aside(folder: Path) -> None:
-    """Move everything but the lock to ``NAME.old``, in the place of what was moved there before."""
+    """Move everything but the lock to ``NAME.old``, and remove what was moved there before."""
     found = [path for path in folder.iterdir() if path.name != LOCK]
     if not found:
         return
@@ -153,9 +154,9 @@ def _move_aside(folder: Path) -> None:
 def _process(folder: Path, progress: bool, lock: int) -> int:
     """Run the worker to its end; on an interruption let it save, then pass the interruption on.
 
-    The worker is a session of its own, so that only this process hears the terminal, and tells it once. It inherits the lock,
-    and ends when its standard input does: it outlives this process by no more than the step it is in. ``-P`` keeps files of
-    the current folder from being imported.
+    The worker has a session of its own, so that only this process gets the signals of the terminal, and passes them on
+    once. The worker inherits the lock, and ends when its standard input ends: it outlives this process by no more than
+    its current step. ``-P`` prevents that files of the current folder are imported.
     """
     arguments = [
         sys.executable,
@@ -189,7 +190,7 @@ def _process(folder: Path, progress: bool, lock: int) -> int:
 
 
 def _let_save(process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
-    """Ask a process to save and end; end it if it does not end by itself."""
+    """Ask a process to save and end; kill it if it does not end by itself."""
     try:
         process.terminate()
         process.wait(seconds)
@@ -199,7 +200,7 @@ def _let_save(process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
 
 
 def _unexplained(code: int) -> dict[str, Any]:
-    """What is said of a process that left no word."""
+    """The failure of a process that wrote neither a result nor a failure."""
     if code >= 0:
         return {"error": "exit", "message": f"the process ended with status {code} and left no result"}
     name = signal.Signals(-code).name

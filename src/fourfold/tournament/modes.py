@@ -1,4 +1,4 @@
-"""Failure modes: what was measured of each, and a word for it where a threshold is known."""
+"""Failure modes: their measurements, and a verdict (``fine``, ``watch``, ``bad``) if a threshold is known."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _MEASURED_BY: Mapping[str, tuple[str, ...]] = {
     "prior hole": ("precision",),
     "bridges": ("precision",),
 }
-"""Failure modes that scores of samples reveal, beside what training logs."""
+"""Failure modes that scores of samples reveal, in addition to the monitors of training."""
 
 
 @final
 @dataclass(frozen=True)
 class Judged:
-    """A word (``fine``, ``watch``, ``bad``, or none) and the rule that gave it."""
+    """A verdict (``fine``, ``watch``, ``bad``, or empty) and its rule."""
 
     word: str = ""
     rule: str = NO_THRESHOLD
@@ -49,12 +49,12 @@ class Measured:
     """One measurement of a failure mode.
 
     Attributes:
-        name: what was measured, in words.
+        name: the measured quantity, in words.
         before: the text before the number that counts.
         value: that number.
         after: the text after it: interval, unit, floor.
-        course: the number during training, for a small line; empty where there is none.
-        judged: what is thought of it.
+        course: the number in the course of training, for a small chart; may be empty.
+        judged: the verdict.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Measured:
 
 
 def worst(measured: Sequence[Measured]) -> str:
-    """The gravest word of several measurements; empty where no threshold is known."""
+    """The worst verdict of several measurements; empty if no threshold is known."""
     return max((m.judged.word for m in measured), key=_ORDER.__getitem__, default="")
 
 
@@ -74,7 +74,7 @@ def worst(measured: Sequence[Measured]) -> str:
 
 
 def _below(watch: float, bad: float) -> Callable[[Sequence[float]], Judged]:
-    """A number that should stay below thresholds: its mean over the last quarter of the log counts."""
+    """A rule for a number that should stay below two thresholds, by its mean over the last quarter of the log."""
 
     def judge(values: Sequence[float]) -> Judged:
         last = _late(values)
@@ -85,23 +85,23 @@ def _below(watch: float, bad: float) -> Callable[[Sequence[float]], Judged]:
 
 
 def _about_one(values: Sequence[float]) -> Judged:
-    """A ratio that is one for the data."""
+    """The rule of a ratio that is 1 for the data."""
     ratio = abs(math.log(max(_late(values), 1e-12)))
     word = BAD if ratio > math.log(2) else WATCH if ratio > math.log(1.25) else FINE
     return Judged(word, "1 is that of the data; watch outside 0.8 to 1.25, bad outside 0.5 to 2")
 
 
 def _active(values: Sequence[float]) -> Judged:
-    """How many units of the code carry anything: none is collapse."""
+    """The rule of the number of units of the code that carry information; 0 is a collapse."""
     last, most = values[-1], max(values)
     word = BAD if last < 1 else WATCH if last < most / 2 else FINE
     return Judged(word, "watch below half of their greatest number, bad at none")
 
 
 def _growth(values: Sequence[float]) -> Judged:
-    """A number that may settle anywhere, but not grow without end: its last quarter against the middle."""
+    """The rule of a number that may settle anywhere but must not keep growing: last quarter against the second."""
     if len(values) < 8:
-        return Judged("", "too few values to tell growth")
+        return Judged("", "too few values to detect growth")
     middle = values[len(values) // 4 : len(values) // 2]
     ratio = abs(_late(values)) / max(sum(map(abs, middle)) / len(middle), 1e-12)
     word = BAD if ratio > 10 else WATCH if ratio > 3 else FINE
@@ -116,7 +116,8 @@ _MONITORS: Mapping[str, Callable[[Sequence[float]], Judged]] = {
     "energy_gap": _growth,
     "rhat": _below(1.01, 1.1),
 }
-"""Monitors with a threshold. R-hat: 1.01 is Vehtari et al. 2021 (https://arxiv.org/abs/1903.08008), 1.1 Gelman, Rubin 1992."""
+"""Monitors with a threshold. R-hat: 1.01 by Vehtari et al. 2021 (https://arxiv.org/abs/1903.08008), 1.1 by Gelman,
+Rubin 1992."""
 
 
 def _late(values: Sequence[float]) -> float:
@@ -126,12 +127,12 @@ def _late(values: Sequence[float]) -> float:
 
 
 def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]], kept: int | None = None) -> list[Measured]:
-    """What the monitor of a failure mode logged.
+    """The measurements of a failure mode in the log of its monitor.
 
     Args:
-        mode: with a monitor.
-        log: of the training.
-        kept: the step whose weights are kept, where they are not the last: what the held-out loss did later is undone.
+        mode: a failure mode with a monitor.
+        log: the log of the training.
+        kept: the step whose weights are kept, if they are not the last; a held-out loss that rose later does not count.
     """
     keys = dict.fromkeys(key for line in log for key in line if mode.monitor and _stem(key) == mode.monitor)
     found = []
@@ -148,7 +149,7 @@ def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]], kept: int | No
 
 
 def held_out(log: Sequence[Mapping[str, Any]], term: str) -> list[Measured]:
-    """The held-out loss: how much of what it has fallen it has risen again."""
+    """The held-out loss: the part of its fall that it has risen again."""
     values = _values(log, f"{term}/held_out")
     if len(values) < 3:
         return []
@@ -171,13 +172,13 @@ def _stem(key: str) -> str:
 
 
 def _smooth(values: Sequence[float], parts: int = 40) -> list[float]:
-    """Means of at most so many consecutive parts."""
+    """The means of at most ``most`` consecutive parts."""
     step = max(1, math.ceil(len(values) / parts))
     return [sum(values[i : i + step]) / len(values[i : i + step]) for i in range(0, len(values), step)]
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; what a crash cut off or damaged is left out."""
+    """The lines of a log, without those that a crash cut off or damaged."""
     if not path.exists():
         return []
     found = []
@@ -207,7 +208,7 @@ def _told(score: Measurement) -> Measured:
 
 
 def judge(score: Measurement) -> Judged:
-    """A word for a score of samples: against the interval of its floor, or, where it is a difference, against zero."""
+    """The verdict on a score of samples: against the interval of its floor or, for a difference, against zero."""
     rule = _SCORES.get(score.name.partition("[")[0])
     return Judged() if rule is None else rule(score)
 
@@ -215,7 +216,7 @@ def judge(score: Measurement) -> Judged:
 def _about_zero(score: Measurement) -> Judged:
     if not math.isfinite(score.low):
         return Judged("", "no interval is known")
-    return Judged(FINE if score.low <= 0 <= score.high else WATCH, "watch where the interval leaves out 0")
+    return Judged(FINE if score.low <= 0 <= score.high else WATCH, "watch if the interval does not include 0")
 
 
 def _as_high_as_floor(score: Measurement) -> Judged:
@@ -236,7 +237,7 @@ def _like_floor(score: Measurement) -> Judged:
 
 
 def _spread(score: Measurement, word: str, rule: str) -> Judged:
-    """The judgement, if the spread of the floor is known."""
+    """The verdict, if the interval of the floor is known."""
     return Judged(word, rule) if math.isfinite(score.floor_low) else Judged("", "the floor's interval is not known")
 
 
@@ -254,7 +255,7 @@ _SCORES: Mapping[str, Callable[[Measurement], Judged]] = {
 
 
 def from_sweep(mode: FailureMode, entry: Entry) -> list[Measured]:
-    """Quality by network evaluations: whether more steps would better it."""
+    """Quality by network evaluations: whether more steps would improve it."""
     head, cost = entry.headline, entry.score("evaluations_per_sample")
     if mode.name != "discretisation error" or not entry.sweeps or head is None or cost is None:
         return []
@@ -265,5 +266,5 @@ def from_sweep(mode: FailureMode, entry: Entry) -> list[Measured]:
     judged = Judged("", "more steps were not measured in time")
     if more and math.isfinite(head.low) and math.isfinite(more[-1].high):
         better = more[-1].high < head.low if head.better == "lower" else more[-1].low > head.high
-        judged = Judged(WATCH if better else FINE, "watch where more steps are better by more than the intervals")
+        judged = Judged(WATCH if better else FINE, "watch if more steps are better by more than the intervals")
     return [Measured(f"{label(head.name)} by network evaluations", "", words, "", (), judged)]

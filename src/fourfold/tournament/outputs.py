@@ -1,4 +1,4 @@
-"""The files that a comparison writes: checked before anything is trained, so that nothing foreign is overwritten."""
+"""The files that a comparison writes. They are checked before training, so that no other file is overwritten."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 __all__ = ["GENERATOR", "check_outputs", "results_path"]
 
 GENERATOR = "fourfold compare"
-"""What a report names as its generator, by which it is known again."""
+"""The generator that a report names, by which it is recognised."""
 
 
 def results_path(report: Path) -> Path:
-    """Where the numbers of a report lie: ``report.html`` has ``results.json``, ``wine.html`` has ``wine.json`` beside it."""
+    """The file of a report's numbers: ``results.json`` beside ``report.html``, ``wine.json`` beside ``wine.html``."""
     return report.with_name(f"{report.stem.replace('report', 'results')}.json")
 
 
 def check_outputs(report: Path) -> None:
-    """Refuse a report that cannot be written, or that would replace what is not a report.
+    """Refuse a report that cannot be written, or that would overwrite another file.
 
     Raises:
         ValueError: naming the file and the way out.

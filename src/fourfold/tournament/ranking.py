@@ -1,4 +1,4 @@
-"""Who is best by a score: only at one number of samples, never beyond what intervals and the floor tell."""
+"""Ranks models by a score: only at one number of samples, and no finer than the intervals and the floor allow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["Lead", "at_floor", "lead"]
 @final
 @dataclass(frozen=True)
 class Lead:
-    """What may be said of the best by one score.
+    """The leaders by one score.
 
     Attributes:
-        leaders: the best, or, where some are :func:`at_floor`, all of those; empty where nobody is named.
-        near: whoever else is not told apart from the best.
-        reason: why nobody is named.
+        leaders: the best model or, if several are :func:`at_floor`, all of these; empty if no winner is named.
+        near: other models that cannot be told apart from the best.
+        reason: the reason why no winner is named.
         floor: whether the leaders are at the floor.
     """
 
@@ -33,7 +33,7 @@ class Lead:
 def at_floor(score: Measurement) -> bool:
     """Whether a score lies within its floor's interval, or beyond it on the better side.
 
-    Beyond it there is nothing to win: an unbiased MMD² below that of training examples is noise.
+    Scores better than the floor are noise: an unbiased MMD² below that of training examples means nothing.
     """
     if score.better == "lower":
         return score.value <= (score.floor if math.isnan(score.floor_high) else score.floor_high)
@@ -41,12 +41,12 @@ def at_floor(score: Measurement) -> bool:
 
 
 def lead(scores: Mapping[str, Measurement]) -> Lead:
-    """The best of several models by one score, with those that are not told apart from it.
+    """The best of several models by one score, and the models that cannot be told apart from it.
 
-    All that are :func:`at_floor` are equal. Two others are told apart where their intervals do not meet.
+    All models that are :func:`at_floor` are equal. Two others are told apart if their intervals do not overlap.
 
     Args:
-        scores: of each model, by name; those without a value are left out.
+        scores: the score of each model, by name; a score without a value is left out.
     """
     known = {name: score for name, score in scores.items() if math.isfinite(score.value)}
     if len(known) < 2:
@@ -65,7 +65,7 @@ def lead(scores: Mapping[str, Measurement]) -> Lead:
 
 
 def _meets(score: Measurement, best: Measurement, higher: bool) -> bool:
-    """Whether the interval of a score meets that of the best, or its floor's where the best is there."""
+    """Whether the interval of a score overlaps that of the best or, if the best is at its floor, that of the floor."""
     floor = math.nan if not at_floor(best) else best.floor_low if higher else best.floor_high
     if higher:
         return score.high >= min(best.low, math.inf if math.isnan(floor) else floor)

@@ -1,4 +1,4 @@
-"""The report of a comparison: one HTML file that needs nothing else."""
+"""The report of a comparison: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 __all__ = ["write_report"]
 
 COLOURS = 12
-"""Colours of the page's style sheet."""
+"""The number of colours in the page's style sheet."""
 SHOWN = 1000
-"""Samples of which a picture is made, at most: a space shows as many of them as it likes."""
+"""The most samples in a picture; a space may show fewer."""
 LONGEST = 400
-"""Characters of an example shown as text, at most."""
+"""The most characters of an example that is shown as text."""
 
 
 def write_report(comparison: Comparison, path: Path) -> None:
-    """Render the page of a comparison and write it. All HTML is the template's; whatever is put into it is escaped."""
+    """Render the page of a comparison and write it. All HTML is in the template; every inserted value is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
         "number": number,
@@ -93,7 +93,7 @@ def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each entry: a paradigm of this package has one and the same in every report.
+    """A colour for each entry. A paradigm of this package has the same colour in every report.
 
     Other paradigms, and a second recipe of one paradigm, take colours that are free.
     """
@@ -115,7 +115,7 @@ def _of_package(card: Card) -> bool:
 
 
 def _used(views: Sequence[_View], budget: str) -> str:
-    """What was asked of each training, and what each used."""
+    """The budget of each training, and the seconds that were used."""
     healths = [health for view in views for health in view.entry.health]
     if not healths:
         return f"{budget} asked"
@@ -127,7 +127,7 @@ def _used(views: Sequence[_View], budget: str) -> str:
 
 
 def _phases(views: Sequence[_View]) -> dict[str, float]:
-    """Seconds that all runs took, by phase."""
+    """The seconds of all runs together, by phase."""
     found: dict[str, float] = {}
     for result in (result for view in views for result in view.entry.results):
         for phase, seconds in result["phases"].items():
@@ -185,7 +185,7 @@ def _trade(views: Sequence[_View], width: int, height: int) -> Markup:
 @final
 @dataclass(frozen=True)
 class _Mode:
-    """A failure mode and what was measured of it."""
+    """A failure mode and its measurements."""
 
     mode: FailureMode
     measured: list[Measured]
@@ -193,7 +193,7 @@ class _Mode:
 
     @property
     def word(self) -> str:
-        """The gravest word of its measurements."""
+        """The worst verdict of its measurements."""
         return modes.worst(self.measured)
 
 
@@ -212,7 +212,7 @@ class _View:
         self.teacher: _View | None = None
 
     def _facts(self) -> Facts:
-        """What the run states of its model; where there is no such record, what a model built anew states."""
+        """The facts in the record of the run; without such a record, those of a model that is built anew."""
         with contextlib.suppress(KeyError, TypeError, ValueError):
             return self.card.facts(Facts.from_record(self.result["facts"]))
         return self.card.facts(build(self.entry.name, self.comparison.dataset.space, "xs").facts)
@@ -229,18 +229,18 @@ class _View:
 
     @property
     def stages(self) -> list[dict[str, Any]]:
-        """Steps, seconds and share of each stage of training; empty where there is but one."""
+        """The steps, seconds and share of each stage of training; empty if there is only one."""
         found: list[dict[str, Any]] = self.result.get("stages", [])
         return found
 
     @property
     def steps(self) -> int:
-        """Steps of the last stage, which are those of the batch size that is told."""
+        """The steps of the last stage, to which the shown batch size belongs."""
         return int(self.stages[-1]["steps"] if self.stages else self.result["steps"])
 
     @property
     def choice(self) -> str:
-        """Which weights were kept, and why; empty for runs of earlier versions."""
+        """The choice of the weights, with its reason; empty for runs of earlier versions."""
         return str((self.result.get("choice") or {}).get("note", ""))
 
     @property
@@ -250,7 +250,7 @@ class _View:
 
     @property
     def likelihood_note(self) -> str:
-        """How the number comes about, or why there is none."""
+        """The way in which the likelihood was computed, or the reason why there is none."""
         score = self.entry.likelihood
         if score is None or score.kind is None or score.kind is Kind.NONE:
             return "" if score is None else score.protocol
@@ -258,7 +258,7 @@ class _View:
 
     @property
     def lost(self) -> str:
-        """What a student lost and gained beside the diffusion model of the same comparison; empty without one."""
+        """The gains and losses of a student against the diffusion model of the same comparison; empty without one."""
         if self.teacher is None:
             return ""
         parts = []
@@ -275,7 +275,7 @@ class _View:
 
     @property
     def likelihood(self) -> str:
-        """The likelihood with the mark of its kind: an upper or a lower end, about, or exactly."""
+        """The likelihood with the mark of its kind."""
         score = self.entry.likelihood
         if score is None or not math.isfinite(score.value):
             return "none"
@@ -290,19 +290,19 @@ class _View:
 
     @property
     def evaluations(self) -> str:
-        """Network evaluations per sample, in words."""
+        """The network evaluations per sample, in words."""
         score = self.entry.score("evaluations_per_sample")
         value = 0.0 if score is None else score.value
         return f"{number(value)} network evaluation{'' if value == 1 else 's'}"
 
     @property
     def memory(self) -> float:
-        """Peak memory of training and sampling, in MiB; the largest over seeds."""
+        """The peak memory of training and sampling, in MiB: the largest of all seeds."""
         return max(max(r["training_memory"], r["sampling_memory"]) for r in self.entry.results)
 
     @property
     def formulas(self) -> list[tuple[str, str, str]]:
-        """The two answers."""
+        """The two answers, objective and sampling, with their formulas."""
         facts = self.facts
         return [
             ("Objective", facts.objective, facts.objective_formula),
@@ -310,12 +310,12 @@ class _View:
         ]
 
     def picture(self) -> Markup:
-        """Its samples."""
+        """The picture of its samples."""
         x = None if self.folder is None else kept(self.folder, "samples", SHOWN)
         return Markup("") if x is None else _picture(self.comparison.dataset.space, x, self.references, self.css)
 
     def nearest(self) -> Markup:
-        """A few samples above their nearest training examples; empty where the space shows none."""
+        """A few samples above their nearest training examples; empty if the space does not show these."""
         below = None if self.folder is None else kept(self.folder, "nearest")
         above = None if self.folder is None or below is None else kept(self.folder, "samples", len(below))
         if above is None or below is None:
@@ -324,7 +324,7 @@ class _View:
         return _picture(self.comparison.dataset.space, both, None, self.css, len(above))
 
     def point(self) -> Point | None:
-        """Its place in the plot of quality against time, with the other numbers of steps that were tried."""
+        """Its point in the plot of quality against time, with a path through other numbers of steps."""
         head, time = self.entry.headline, self.entry.score("milliseconds_per_sample")
         if head is None or time is None or not math.isfinite(head.value):
             return None
@@ -336,7 +336,7 @@ class _View:
         return Point(time.value, head.value, head.low, head.high, self.entry.name, self.css, path)
 
     def losses(self) -> Markup:
-        """A chart of the training loss of each term, and of its held-out loss where that is logged, over the seconds."""
+        """A chart of the training loss of each term, and of the held-out loss if it is logged, over seconds."""
         return curves([self._curve(key) for key, _ in self._keys()], "seconds of training")
 
     @property
@@ -359,7 +359,7 @@ class _View:
         return Curve([line["seconds"] for line in lines], [line[key] for line in lines], key, self.css)
 
     def modes(self) -> list[_Mode]:
-        """Every failure mode of the paradigm with what was measured of it."""
+        """Every failure mode of the paradigm with its measurements."""
         own = [_Mode(mode, self._measured(mode)) for mode in self.facts.failure_modes]
         return own + self._inherited_modes({mode.mode.name for mode in own})
 
@@ -368,7 +368,7 @@ class _View:
         return [*logged, *modes.from_scores(mode, self.entry), *modes.from_sweep(mode, self.entry)]
 
     def _inherited_modes(self, known: set[str]) -> list[_Mode]:
-        """The failure modes of the models that were trained first, as these logged them."""
+        """The failure modes of the models that were trained first, from their logs."""
         found = []
         stages = build(self.entry.name, self.comparison.dataset.space, "xs").stages() if self.stages else []
         for stage in stages:
@@ -381,7 +381,7 @@ class _View:
 
 
 _STYLES = ("solid", "dashed", "dotted", "dash-dotted")
-"""How the lines of a chart are drawn, in their order."""
+"""The styles of the lines of a chart, in order."""
 
 
 def _formula(text: str) -> Markup:
@@ -400,7 +400,7 @@ def _finite(value: Any) -> bool:
 
 
 def _picture(space: Space, x: Tensor, references: References | None, css: str, columns: int | None = None) -> Markup:
-    """Examples as their space shows them; as text where it fails to, since a space may be anyone's and the numbers are there."""
+    """Examples as their space shows them. If a third party's space fails to, they are shown as text."""
     try:
         return _drawn(space.picture(x, references, columns), css, "grid" if columns is None else "pairs")
     except Exception as error:

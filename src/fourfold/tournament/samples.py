@@ -21,12 +21,12 @@ _FILE = "samples.safetensors"
 
 
 def keep(folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write samples and what is shown beside them."""
+    """Write samples, and the tensors that are shown beside them."""
     save_file({name: x.contiguous().clone() for name, x in tensors.items()}, folder / _FILE)
 
 
 def kept(folder: Path, name: str, n: int | None = None) -> Tensor | None:
-    """The first ``n`` rows of what :func:`keep` wrote under a name; ``None`` where there is no such thing."""
+    """The first ``n`` rows of a tensor that :func:`keep` wrote; ``None`` if there is none of that name."""
     try:
         with safe_open(folder / _FILE, framework="pt") as file:
             return file.get_slice(name)[:n] if name in file.keys() else None  # noqa: SIM118
@@ -35,7 +35,7 @@ def kept(folder: Path, name: str, n: int | None = None) -> Tensor | None:
 
 
 def smallest(outcomes: Sequence[Outcome]) -> int:
-    """The number of samples that every finished run has; 0 where none is finished."""
+    """The largest number of samples that every finished run has; 0 if no run is finished."""
     found = [Measurement.from_record(o.result["scores"][1]).n for o in outcomes if o.result is not None]
     return min(found, default=0)
 
@@ -43,12 +43,12 @@ def smallest(outcomes: Sequence[Outcome]) -> int:
 def scores_at(
     outcome: Outcome, n: int, dataset: Dataset, chosen: References, features: str | None
 ) -> list[Measurement]:
-    """The scores of a finished run, those of samples measured again on its first ``n``, against the same references.
+    """The scores of a finished run; those of samples are measured again on its first ``n``, with the same references.
 
-    Distances fall with the number of samples, so those of different numbers cannot be compared.
+    Distances fall with the number of samples, so they can only be compared at the same number.
 
     Raises:
-        ValueError: if the samples are not there any more.
+        ValueError: if the samples have been removed.
     """
     assert outcome.result is not None
     scores = [Measurement.from_record(record) for record in outcome.result["scores"]]
@@ -61,7 +61,7 @@ def scores_at(
 def sweep_at(
     outcome: Outcome, n: int, dataset: Dataset, chosen: References, features: str | None
 ) -> tuple[dict[str, Any], ...]:
-    """The same for other numbers of sampling steps."""
+    """The scores of a finished run at other numbers of sampling steps, on its first ``n`` samples."""
     assert outcome.result is not None
     found = []
     for other in outcome.result["sweep"]:
@@ -73,7 +73,7 @@ def sweep_at(
 
 
 def draws_at(outcome: Outcome, n: int, dataset: Dataset, chosen: References, features: str | None) -> list[Measurement]:
-    """The scores of a finished run's draws, of a model that shows something else; empty for others."""
+    """The scores of a finished run's random draws, if its model shows medians or means; otherwise empty."""
     assert outcome.result is not None
     scores = [Measurement.from_record(record) for record in outcome.result.get("draws", [])]
     if not scores or scores[0].n == n:

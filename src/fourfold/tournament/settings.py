@@ -22,11 +22,11 @@ class Protocol:
     """How a trained model is measured.
 
     Attributes:
-        n: samples and references, at most.
+        n: the most samples and references.
         features: of images, see :func:`fourfold.metrics.evaluate`.
-        likelihood_examples: test examples that are scored, at most.
-        sweep: whether quality is measured at other numbers of sampling steps, too.
-        patience: seconds that sampling and scoring may each take.
+        likelihood_examples: the most test examples that are scored.
+        sweep: whether quality is also measured at other numbers of sampling steps.
+        patience: the most seconds for sampling, and the most for scoring.
     """
 
     n: int
@@ -75,7 +75,7 @@ class Settings:
 
     @property
     def seconds(self) -> float:
-        """The patience in seconds: as given, else half the seconds of the budget, but at least 5; else 120."""
+        """The patience in seconds; by default half a budget in seconds, but at least 5, and 120 for other budgets."""
         if self.patience is not None:
             return self.patience
         allowed = parse_budget(self.budget).seconds
@@ -92,12 +92,12 @@ class Settings:
         return Protocol(self.n, self.features, self.likelihood_examples, self.sweep, self.seconds)
 
     def given(self) -> dict[str, Any]:
-        """Every field that is not its default, in the order of the fields."""
+        """Every field that differs from its default, in the order of the fields."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {f.name: values[f.name] for f in fields(self) if values[f.name] != f.default}
 
     def command(self, data: str) -> str:
-        """The command line that asks for this; empty where only Python can ask for it."""
+        """The command line with these settings; empty if only Python can express them."""
         options = [flag(name, value) for name, value in (self.data_options or {}).items() if value is not None]
         if None in options:
             return ""
@@ -112,7 +112,7 @@ class Settings:
 
     @staticmethod
     def _words(metadata: Mapping[str, Any], name: str, value: Any) -> list[str]:
-        """One option as words of a command line."""
+        """An option as words of a command line."""
         if "flags" in metadata:
             on, off = metadata["flags"]
             return [on if value else off]
@@ -120,7 +120,7 @@ class Settings:
         return [metadata.get("flag", _flag(name)), told]
 
     def call(self, data: str) -> str:
-        """The same in Python, ``data`` being an expression."""
+        """The call in Python with these settings; ``data`` is an expression."""
         return f"fourfold.compare({', '.join([data, *(f'{name}={value!r}' for name, value in self.given().items())])})"
 
 

@@ -1,4 +1,4 @@
-"""A data set written to one file, so that every paradigm, in a process of its own, trains on the very same examples."""
+"""A data set in one file, so that every paradigm, each in its own process, trains on exactly the same examples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PARTS = ("train", "validation", "test")
 
 
 def save_snapshot(dataset: Dataset, path: Path) -> None:
-    """Write splits, space and record; a file that is there already is kept, its name being its digest."""
+    """Write splits, space and record. An existing file is kept, since its name is its digest."""
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def save_snapshot(dataset: Dataset, path: Path) -> None:
 
 
 def load_snapshot(path: Path) -> Dataset:
-    """What :func:`save_snapshot` wrote; the exact density of a sampled set is not kept."""
+    """Read what :func:`save_snapshot` wrote. The exact density of a sampled set is not in the file."""
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["about"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""The tournament: every paradigm on the same data, split, budget and hardware, one after the other."""
+"""``compare``: every paradigm on the same data, split, budget and hardware, one after the other."""
 
 from __future__ import annotations
 
@@ -65,39 +65,40 @@ def compare(
 ) -> Comparison:
     """Train every paradigm on the same data under the same budget, one after the other, and measure all alike.
 
-    Each run has a process and a folder of its own: a crash is reported and spares the others, peak memory is that of one
-    run, and what is finished is kept. Called again with the same arguments, it takes what is finished and goes on with the
-    rest. All models are judged by the same number of samples: the most that every one of them has.
+    Each run has its own process and folder: a crash is reported and does not affect the others, peak memory is that of
+    one run, and finished runs are kept. Another call with the same arguments takes the finished runs and continues with
+    the rest. All models are judged by the same number of samples: the largest that every one of them has.
 
     Args:
         data: what :func:`fourfold.load` takes, or a data set.
-        budget: of each training: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or seconds.
-        paradigms: names or recipes, each once; by default every paradigm that models this kind of data.
-        seeds: runs of each paradigm; with several, intervals are over seeds.
-        seed: the first one; it also splits the data, which is the same for all runs.
-        size: of the presets.
-        out: writes the report there, and its numbers beside it (``results.json`` for ``report.html``).
-        runs_dir: where runs are kept.
-        resume: use what earlier calls left there; otherwise that is moved aside, to ``NAME.old``.
-        n: samples and references, at most.
-        features: of images, see :func:`fourfold.evaluation.evaluate`.
-        likelihood_examples: test examples that are scored, at most.
-        patience: seconds that sampling and scoring may each take in one run, beyond which fewer examples must do; by
-            default half the seconds of the budget, but at least 5, and 120 for a budget that is not in seconds.
-        sweep: measure quality at other numbers of sampling steps too.
-        precision: as :func:`fourfold.fit` takes it.
-        compile: as :func:`fourfold.fit` takes it.
-        device: as :func:`fourfold.fit` takes it.
+        budget: the budget of each run: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or
+            seconds.
+        paradigms: names of paradigms or recipes, each once; by default every paradigm that models this kind of data.
+        seeds: number of runs of each paradigm; with several, intervals are over seeds.
+        seed: the first seed; it also splits the data, in the same way for all runs.
+        size: size of the presets: ``xs``, ``s`` or ``m``.
+        out: the file of the report; its numbers are written beside it (``results.json`` for ``report.html``).
+        runs_dir: the folder of all runs.
+        resume: whether runs of earlier calls are continued; otherwise they are moved to ``NAME.old``.
+        n: the most samples and references.
+        features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
+        likelihood_examples: the most test examples that are scored.
+        patience: the most seconds for sampling in one run, and the most for scoring; if they are over, fewer examples
+            are used. By default half the seconds of the budget, but at least 5, and 120 for other budgets.
+        sweep: whether quality is also measured at other numbers of sampling steps.
+        precision: precision of the steps, see :func:`fourfold.fit`.
+        compile: whether steps are compiled, see :func:`fourfold.fit`.
+        device: device of all runs, see :func:`fourfold.fit`.
         data_options: further arguments of :func:`fourfold.load`.
-        progress: show progress bars.
+        progress: whether progress bars are shown.
         say: is called with each line worth telling.
 
     Raises:
         DataError: for data that cannot be trained on.
-        ValueError: for an unknown paradigm, size, feature space or budget, a paradigm given twice, or a report that cannot
-            be written: all before anything is trained.
+        ValueError: for an unknown paradigm, size, feature space or budget, a paradigm that is given twice, or a report
+            that cannot be written; all before any training.
         RunInUse: if another comparison works on the same runs.
-        Interrupted: after SIGINT, SIGTERM or SIGHUP; what is finished is kept and reported, and the same call goes on.
+        Interrupted: after SIGINT, SIGTERM or SIGHUP. Finished runs are kept and reported, and the same call continues.
     """
     settings = Settings(
         budget=budget if isinstance(budget, str) else str(parse_budget(budget)),
@@ -124,7 +125,7 @@ def compare(
 def run_comparison(
     data: Data | Dataset, settings: Settings, *, progress: bool = True, say: Callable[[str], None] | None = None
 ) -> Comparison:
-    """Do what :func:`compare` does, under settings that are made already."""
+    """Hold the comparison of :func:`compare` under the given settings."""
     say = say or (lambda line: None)
     if settings.out is not None:
         check_outputs(Path(settings.out))
@@ -156,7 +157,7 @@ def run_comparison(
 
 
 def _stopped(comparison: Comparison, stop: KeyboardInterrupt) -> str:
-    """Write the report of what is finished, and say how to go on."""
+    """Write a report of the finished runs, and say how to go on."""
     settings, ended = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
     by = f" by {stop}" if str(stop) else ""
     report = ""
@@ -169,7 +170,7 @@ def _stopped(comparison: Comparison, stop: KeyboardInterrupt) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP interrupt as SIGINT does; a SIGHUP that is ignored, as by ``nohup``, stays so."""
+    """Inside, SIGTERM and SIGHUP interrupt as SIGINT does; an ignored SIGHUP, as under ``nohup``, stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -192,18 +193,20 @@ def _interruptible() -> Iterator[None]:
 
 
 def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]]:
-    """The paradigms asked for, or all that model the space; and why the others do not.
+    """The given paradigms, or all that model the space; and the reasons why the others do not.
 
     Raises:
-        ValueError: if one that was asked for is unknown or given twice, the size or feature space is unknown, or none is left.
-        TypeError: if one that was asked for does not model the space, nothing measures samples of it, or the processes of a
-            comparison cannot import it.
+        ValueError: if a given paradigm is unknown or given twice, the size or the feature space is unknown, or no
+            paradigm is left.
+        TypeError: if a given paradigm does not model the space, nothing measures samples of the space, or the processes
+            of a comparison cannot import it.
     """
     space.check_features(settings.features)
     own = strangers(configuration(space))
     if own:
         raise TypeError(
-            f"{own[0]}: the processes of a comparison cannot import this space: put it into a package that is registered "
+            f"{own[0]}: the processes of a comparison cannot import this space: put it into a package that is "
+            "registered "
             "under 'fourfold.paradigms'"
         )
     refused: dict[str, str] = {}
@@ -220,7 +223,7 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
 
 
 def _check_twice(names: Sequence[str], space: Space) -> None:
-    """Refuse two names of one recipe: two runs of it with one seed are the same run."""
+    """Refuse two names of one recipe: two runs of a recipe with the same seed are the same run."""
     seen: dict[str, str] = {}
     for name in names:
         recipe = resolve(name, space)
@@ -231,7 +234,7 @@ def _check_twice(names: Sequence[str], space: Space) -> None:
 
 
 def _refusal(name: str, space: Space) -> str:
-    """Why a paradigm does not model a space; empty if it does."""
+    """The reason why a paradigm does not model a space; empty if it does."""
     try:
         resolve(name, space)
     except TypeError as error:
@@ -269,7 +272,7 @@ def _identity(dataset: Dataset) -> str:
 
 
 def _told(outcome: Outcome) -> str:
-    """How a run ended, in a line."""
+    """The outcome of a run, in one line."""
     took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""
     name = f"{outcome.job.paradigm}, seed {outcome.job.seed}{took}"
     if outcome.result is None:
@@ -304,7 +307,7 @@ def _comparison(
 
 
 def _entry(name: str, outcomes: Sequence[Outcome], n: int, dataset: Dataset, chosen: References) -> Entry:
-    """All runs of a paradigm, their scores at ``n`` samples combined."""
+    """All runs of a paradigm, with their scores at ``n`` samples combined."""
     done = [o for o in outcomes if o.result is not None]
     features = done[0].job.evaluation.features if done else None
     scores, draws = (
@@ -316,18 +319,18 @@ def _entry(name: str, outcomes: Sequence[Outcome], n: int, dataset: Dataset, cho
 
 
 def _combined(results: Sequence[Sequence[Measurement]]) -> tuple[Measurement, ...]:
-    """The scores that all runs have, combined over them."""
+    """The scores that all runs have, each combined over the runs."""
     common = [score.name for score in results[0] if all(_has(scores, score) for scores in results)] if results else []
     return tuple(combine([s for scores in results for s in scores if s.name == name]) for name in common)
 
 
 def _has(scores: Sequence[Measurement], wanted: Measurement) -> bool:
-    """Whether a score of that name is among them: one that a busy machine left out in one run is left out in all."""
+    """Whether a score of that name is among them. A score that a busy machine skipped in one run is left out in all."""
     return any(score.name == wanted.name for score in scores)
 
 
 def _rank(entry: Entry) -> tuple[int, float]:
-    """By kind of likelihood; only within one kind by its value."""
+    """The sorting key of an entry: its kind of likelihood, and its value within one kind."""
     score = entry.likelihood
     if score is None or score.kind is None:
         return len(_ORDER), 0.0

@@ -1,4 +1,4 @@
-"""How much of the processor a process got: its own time, and the time in which it was ready and had to wait."""
+"""The share of the processor that a process got: the time it ran, and the time it was ready but had to wait."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ __all__ = ["Usage", "load_average"]
 @final
 @dataclass(frozen=True)
 class Usage:
-    """Seconds of this process: three clocks read together, or what passed between two readings.
+    """Seconds of this process: a reading of three clocks, or the difference of two readings.
 
     Attributes:
         wall: on the clock.
         processor: of all threads together on a processor.
-        waiting: of all threads together, ready to run while others had the processor; NaN where the system does not tell.
+        waiting: of all threads together, ready to run while others had the processor; NaN where the system does not
+            tell.
     """
 
     wall: float
@@ -35,15 +36,15 @@ class Usage:
         return cls(time.perf_counter(), time.process_time(), _waiting())
 
     def since(self, start: Usage) -> Usage:
-        """What has passed since an earlier reading."""
+        """The difference to an earlier reading."""
         return Usage(self.wall - start.wall, self.processor - start.processor, self.waiting - start.waiting)
 
     @property
     def share(self) -> float:
-        """Of the time in which threads were ready to run, the part in which they ran: 1 on an idle machine.
+        """The part of the time that threads ran, of the time that they were ready to run: 1 on an idle machine.
 
-        It is ``processor / (processor + waiting)``, which does not depend on how many threads a small model keeps busy. Where
-        waiting is unknown, it is ``processor / wall``, at most 1: then only a share below one thread's is seen.
+        It is ``processor / (processor + waiting)``, which does not depend on how many threads a small model keeps busy.
+        Where waiting is unknown, it is ``processor / wall``, at most 1: then only a share below one thread's is seen.
         """
         whole = self.processor + self.waiting
         if math.isfinite(whole):
@@ -51,14 +52,14 @@ class Usage:
         return min(self.processor / self.wall, 1.0) if self.wall > 0 else 1.0
 
     def record(self) -> dict[str, Any]:
-        """A JSON value."""
+        """The same as a JSON value."""
         waiting = None if math.isnan(self.waiting) else round(self.waiting, 3)
         known = {"wall": round(self.wall, 3), "processor": round(self.processor, 3), "waiting": waiting}
         return {**known, "share": round(self.share, 4)}
 
 
 def _waiting() -> float:
-    """Seconds that this process's threads have waited in the run queue, as Linux counts them."""
+    """Seconds that the threads of this process have waited in the run queue, as Linux counts them."""
     total, found = 0, False
     for path in glob.glob("/proc/self/task/*/schedstat"):
         with contextlib.suppress(OSError, ValueError, IndexError):  # a thread may end meanwhile
@@ -68,7 +69,7 @@ def _waiting() -> float:
 
 
 def load_average() -> float | None:
-    """Processes that were running or ready, averaged over the last minute; ``None`` where the system does not tell."""
+    """The average number of running or ready processes in the last minute; ``None`` if the system does not tell."""
     try:
         return round(os.getloadavg()[0], 2)
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""What a comparison says, in a few lines: by need, with what it rests on, or that it says nothing."""
+"""The verdict of a comparison in a few lines: the best model for each need, its evidence, and what is uncertain."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Line", "verdict"]
 @final
 @dataclass(frozen=True)
 class Line:
-    """A line of the verdict: its title, and text in which entries stand for their names."""
+    """A line of the verdict: its title, and its text, in which an entry stands for its name."""
 
     title: str
     parts: tuple[str | Entry, ...]
@@ -35,7 +35,7 @@ class Line:
 
 
 def verdict(comparison: Comparison) -> list[Line]:
-    """The lines, warnings first. Where a model was not trained enough, or not undisturbed, nobody is named best."""
+    """The lines, warnings first. If a model was trained too little, or disturbed, no winner is named."""
     done = [entry for entry in comparison.entries if entry.finished]
     warnings = [*_marked(comparison, done), *_stopped(comparison), *_failures(comparison.entries)]
     if not done or any(entry.marks for entry in done):
@@ -67,7 +67,7 @@ def _failures(entries: Sequence[Entry]) -> list[Line]:
 
 
 def _marked(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
-    """Which models the figures say nothing about, and why."""
+    """The models whose scores say nothing about them, with the reasons."""
     marked = [entry for entry in done if entry.marks]
     if not marked:
         return []
@@ -81,7 +81,7 @@ def _marked(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
 
 
 def _best(title: str, done: Sequence[Entry], pick: Callable[[Entry], Measurement | None], seeds: str) -> Line | None:
-    """Who leads by a score, and who is not told apart."""
+    """The leader by a score, and the models that cannot be told apart from it."""
     scores = {entry.name: score for entry in done if (score := pick(entry)) is not None}
     if not scores:
         return None
@@ -110,7 +110,7 @@ def _joined(entries: Sequence[Entry]) -> list[str | Entry]:
 
 
 def _likelihoods(done: Sequence[Entry], seeds: str) -> Line | None:
-    """The best exact likelihood; bounds and estimates have gaps of unknown size, so a better one is no better model."""
+    """The best exact likelihood. Bounds and estimates are not ranked: their gaps to the likelihood are unknown."""
     scores = {entry.name: p for entry in done if (p := entry.likelihood) is not None and math.isfinite(p.value)}
     if not scores:
         return None
@@ -127,7 +127,7 @@ def _likelihoods(done: Sequence[Entry], seeds: str) -> Line | None:
 
 
 def _speeds(done: Sequence[Entry]) -> Line | None:
-    """Who is fastest to sample; a time measured in one batch is taken to be right within a factor of two."""
+    """The fastest model to sample; a time measured in one batch is trusted within a factor of two."""
     found = {entry.name: score for entry in done if (score := entry.score("milliseconds_per_sample")) is not None}
     if len(found) < 2:
         return None
@@ -160,7 +160,7 @@ def _evaluations(score: Measurement) -> str:
 
 
 def _confidence(comparison: Comparison) -> Line:
-    """How far to trust the lines above."""
+    """The confidence in the lines above."""
     seeds, n = comparison.settings.seeds, comparison.n
     if seeds == 1:
         over = "one seed: intervals are over samples, and another training may change the order"
@@ -173,7 +173,7 @@ def _confidence(comparison: Comparison) -> Line:
 
 
 def _next(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
-    """The command that answers more."""
+    """The command that improves the comparison most."""
     settings, marked = comparison.settings, [entry for entry in done if entry.marks]
     if marked:
         longer, _ = advice([h for entry in marked for h in entry.health], settings.budget)

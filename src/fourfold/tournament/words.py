@@ -1,4 +1,4 @@
-"""Names and numbers of scores in words, for the terminal and the page alike."""
+"""The names and numbers of scores in words, for the terminal and the page."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def label(name: str) -> str:
 
 
 def interval(score: Measurement) -> str:
-    """The interval of a score in brackets, after a space; empty where there is none."""
+    """The interval of a score in brackets, after a space; empty if there is none."""
     return f" ({number(score.low)} to {number(score.high)})" if math.isfinite(score.low) else ""
 
 
 def plural(count: int, word: str) -> str:
-    """A count with its noun."""
+    """A number with its noun in singular or plural."""
     return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def listed(items: list[str]) -> str:
-    """Items with commas, and an "and" before the last."""
+    """Items joined by commas, and by "and" before the last one."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

@@ -1,7 +1,8 @@
-"""The process of one run: train, draw, measure, and leave the result in its folder.
+"""The process of one run: it trains, draws samples, measures, and writes the result into its folder.
 
-``python -m fourfold.tournament.worker FOLDER`` reads ``job.json``. What it leaves behind makes it resumable: ``run/`` (the run
-folder, with its checkpoint), ``trained.json`` once trained, ``samples.safetensors`` once drawn, ``result.json`` at last.
+``python -m fourfold.tournament.worker FOLDER`` reads ``job.json``. What it leaves behind makes it resumable: ``run/``
+(the run folder, with its checkpoint), ``trained.json`` once trained, ``samples.safetensors`` once drawn,
+``result.json`` at last.
 """
 
 from __future__ import annotations
@@ -40,26 +41,26 @@ from fourfold.vocabulary import Kind
 __all__ = ["main"]
 
 NEIGHBOURS = 8
-"""Samples shown with their nearest training example."""
+"""The number of samples that are shown with their nearest training example."""
 
 
 @final
 class _Clock:
-    """Seconds that each phase of a run took, so that what a budget of training leaves out is known too."""
+    """The seconds of each phase of a run, including those that no budget of training counts."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self.last = time.perf_counter()
 
     def lap(self, phase: str) -> None:
-        """Count the time since the last lap towards a phase."""
+        """Add the time since the last lap to a phase."""
         now = time.perf_counter()
         self.seconds[phase] = round(self.seconds.get(phase, 0.0) + now - self.last, 2)
         self.last = now
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the job of a folder; whatever goes wrong is written to ``failure.json``."""
+    """Do the job of a folder. Any error is written to ``failure.json``."""
     arguments = sys.argv[1:] if arguments is None else arguments
     folder = Path(arguments[0])
     sys.excepthook = _Report(folder)
@@ -73,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _end_with_parent() -> None:
-    """Wait for the end of standard input, then ask this process to save and end, as the parent would have done."""
+    """Wait for the end of standard input, then ask this process to save and end, as its parent would."""
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
@@ -105,7 +106,7 @@ def _work(folder: Path, show: bool) -> None:
 
 
 def columns() -> list[ProgressColumn]:
-    """The columns of the progress bar: 80 characters, of which the clock never loses one."""
+    """The columns of the progress bar: 80 characters; the clock is never cut."""
     description = TextColumn("{task.description}", table_column=Column(width=33, no_wrap=True, overflow="ellipsis"))
     note = TextColumn("{task.fields[note]}", table_column=Column(width=25, no_wrap=True, overflow="ellipsis"))
     return [description, BarColumn(bar_width=10), note, TimeElapsedColumn(table_column=Column(width=7, no_wrap=True))]
@@ -115,7 +116,7 @@ def columns() -> list[ProgressColumn]:
 
 
 def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[str, Any]:
-    """Train, or go on training, unless it is done; return what is known of it."""
+    """Train, or continue training, unless that is done; return the record of the training."""
     record = folder / "trained.json"
     if record.exists():
         known: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
@@ -152,7 +153,7 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
 
 
 def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
-    """What a finished training says of itself; epochs are those of the last stage."""
+    """The record of a finished training; epochs are those of the last stage."""
     card = run.card
     stages, batch_size = card.get("stages", []), card["training"]["batch_size"]
     steps = stages[-1]["steps"] if stages else card["steps"]
@@ -180,7 +181,7 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
 def _measure(
     job: Job, folder: Path, dataset: Dataset, model: GenerativeModel, bar: Progress, clock: _Clock
 ) -> dict[str, Any]:
-    """Draw, then score; the likelihood comes last, because it may be what takes longest."""
+    """Draw, then score. The likelihood comes last, because it may take longest."""
     protocol, patience = job.evaluation, job.evaluation.patience
     chosen = examples(dataset, protocol.n)
     n = len(chosen.test)
@@ -220,7 +221,7 @@ def _measure(
 
 
 def _draws(model: GenerativeModel, drawn: Drawn, chosen: References, job: Job) -> Drawn | None:
-    """As many draws from the distribution that the likelihood scores, of a model that shows another, if they fit the time."""
+    """As many random draws, if the model shows medians or means and the time allows it."""
     other = model.drawing()
     if other is None or drawn.seconds > job.evaluation.patience / 2:
         return None
@@ -228,7 +229,7 @@ def _draws(model: GenerativeModel, drawn: Drawn, chosen: References, job: Job) -
 
 
 def _shown(drawn: Drawn, chosen: References, dataset: Dataset) -> dict[str, Tensor]:
-    """The samples, and the nearest training examples of the first, where the space shows them."""
+    """The samples and, if the space shows them, the nearest training examples of the first ones."""
     nearest = dataset.space.nearest(drawn.x[:NEIGHBOURS], chosen.all_train)
     return {"samples": drawn.x} | ({} if nearest is None else {"nearest": nearest})
 
@@ -242,7 +243,7 @@ def _own_likelihood(
     seconds: float,
     patience: float,
 ) -> list[Measurement]:
-    """Likelihood of training examples and of own samples, less that of test examples: overfitting and drift.
+    """The likelihood of training examples and of own samples, minus that of test examples: overfitting and drift.
 
     Only where there is a likelihood and it was cheap.
     """
@@ -271,7 +272,7 @@ def _difference(name: str, a: Measurement, b: Measurement, words: str) -> Measur
 @final
 @dataclass(frozen=True)
 class _Swept:
-    """Samples at another number of steps, and what a result says of them."""
+    """Samples at another number of steps, and their record in the result."""
 
     steps: int
     x: Tensor
@@ -279,7 +280,7 @@ class _Swept:
 
 
 def _sweep(model: GenerativeModel, dataset: Dataset, chosen: References, job: Job, drawn: Drawn) -> list[_Swept]:
-    """The headline of quality at fewer and more steps, for a sampler that has a number of ``steps``, while time allows."""
+    """The first measure of quality at fewer and more steps, if the sampler has ``steps``, while time allows."""
     steps = getattr(model.sampler, "steps", None)
     if not (isinstance(steps, int) and dataclasses.is_dataclass(model.sampler)):
         return []
