@@ -1,4 +1,4 @@
-"""Counts of network evaluations."""
+"""Evaluation of networks: their mode, and counts of their evaluations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fourfold.core.estimand import Estimand
 
-__all__ = ["Evaluations", "count_evaluations"]
+__all__ = ["Evaluations", "count_evaluations", "evaluating"]
 
 
 class Evaluations:
@@ -43,3 +43,14 @@ def count_evaluations(estimand: nn.Module) -> Iterator[Evaluations]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside, the earlier mode after."""
+    was = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was)

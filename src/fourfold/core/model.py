@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,17 +14,18 @@ from fourfold.core.codec import Codec
 from fourfold.core.conditions import Batch, Condition, condition_codes
 from fourfold.core.edges import check_edges, paradigm_of, view
 from fourfold.core.estimand import Estimand
-from fourfold.core.evaluations import count_evaluations
+from fourfold.core.evaluations import evaluating
 from fourfold.core.facts import facts_of
 from fourfold.core.likelihood import Likelihood, LogProb
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, configuration, construct, show
 from fourfold.core.sampler import Sampler
+from fourfold.core.scoring import score_block
 from fourfold.core.space import Space
 from fourfold.core.stages import Stage, Staged
 from fourfold.core.training import Training
-from fourfold.vocabulary import Facts, Kind, Paradigm
+from fourfold.vocabulary import Facts, Paradigm
 
 __all__ = ["GenerativeModel"]
 
@@ -105,10 +105,7 @@ class GenerativeModel(Part, nn.Module):
         }
 
     def drawing(self) -> GenerativeModel | None:
-        """The same weights, drawing from the distribution that the likelihood scores, where this model shows another.
-
-        ``None`` where its samples are draws already, or where it has no such variant.
-        """
+        """The variant that draws from the distribution that the likelihood scores; ``None`` if this model does so."""
         if self.sampler.faithful and self.codec.faithful:
             return None
         return next((one for one in self.variants().values() if one.sampler.faithful and one.codec.faithful), None)
@@ -148,7 +145,7 @@ class GenerativeModel(Part, nn.Module):
         estimand = view(self.estimand, self.sampler.needs)
         step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
         parts = []
-        with _evaluating(self):
+        with evaluating(self):
             for first in range(start // step * step, start + n, step):
                 low, high = max(first, start), min(first + step, start + n)
                 noise = Noise(seed, low, high, device=self.device)
@@ -177,35 +174,14 @@ class GenerativeModel(Part, nn.Module):
         self.space.check(x)
         labels = condition_codes(self.space, len(x), cond, self.device)
         step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
-        with _evaluating(self):
-            parts = [self._log_prob(x, labels, seed, i, min(i + step, len(x)), draws) for i in range(0, len(x), step)]
+        parts = []
+        with evaluating(self):
+            for first in range(0, len(x), step):
+                rows = slice(first, min(first + step, len(x)))
+                noise = Noise(seed, rows.start, rows.stop, "score", self.device)
+                cond_of_rows = None if labels is None else labels[rows]
+                parts.append(score_block(self, x[rows].to(self.device), cond_of_rows, noise, draws))
         return dataclasses.replace(LogProb.cat(parts), dims=math.prod(x.shape[1:]))
-
-    def _log_prob(self, x: Tensor, labels: Tensor | None, seed: int, start: int, stop: int, draws: int) -> LogProb:
-        noise = Noise(seed, start, stop, "score", self.device)
-        raw, cond = x[start:stop].to(self.device), None if labels is None else labels[start:stop]
-        with count_evaluations(self.estimand) as count:
-            result = self._draw(raw, cond, noise)
-            if self.codec.random and result.kind is not Kind.NONE:
-                others = [self._draw(raw, cond, noise) for _ in range(draws - 1)]
-                result = LogProb.of_whole_draws([result, *others])
-        kind, note = self.codec.kind_of_raw(result.kind, result.note)
-        rows = max(stop - start, 1)
-        return dataclasses.replace(
-            result,
-            nats=result.nats.cpu(),
-            variance=None if result.variance is None else result.variance.cpu(),
-            kind=kind,
-            note=note,
-            evaluations=count.rows / rows,
-        )
-
-    def _draw(self, x: Tensor, cond: Tensor | None, noise: Noise) -> LogProb:
-        """One draw of the codec and of the likelihood of what it gave."""
-        with torch.no_grad():
-            z, log_det = self.codec.encode(x, noise)
-        result = self.likelihood(view(self.estimand, self.likelihood.needs), Batch(z, cond), noise, self.objective)
-        return dataclasses.replace(result, nats=result.nats + log_det)
 
     def configuration(self) -> dict[str, Any]:
         """The JSON value of ``model.json``: constructor arguments of every part."""
@@ -219,14 +195,3 @@ class GenerativeModel(Part, nn.Module):
     def __repr__(self) -> str:
         lines = [f"  {name}={show(part)}," for name, part in super().arguments().items() if name != "training"]
         return "\n".join(["GenerativeModel(", *lines, ")"])
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, the earlier mode after."""
-    was = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was)
