@@ -120,9 +120,15 @@ def test_options_of_data_are_those_of_load():
         (("fit", "diffusion", "digits", "--seed", "-1"), "--seed"),
         (("fit", "diffusion", "digits", "--checkpoint-every", "-1"), "--checkpoint-every"),
         (("fit", "diffusion", "digits", "--batch-size", "0"), "--batch-size"),
-        (("fit", "diffusion", "digits", "--device", "foo"), "unknown device 'foo': choose auto, cpu, cuda, cuda:0 or mps"),
+        (
+            ("fit", "diffusion", "digits", "--device", "foo"),
+            "unknown device 'foo': choose auto, cpu, cuda, cuda:0 or mps",
+        ),
         (("fit", "diffusion", "digits", "--fractions", "a,b"), "--fractions 'a,b': give numbers such as 0.8,0.1,0.1"),
-        (("fit", "diffusion", "digits", "--image-size", "8"), "size means nothing for digits, a built-in set: leave out --image-size 8"),
+        (
+            ("fit", "diffusion", "digits", "--image-size", "8"),
+            "size means nothing for digits, a built-in set: leave out --image-size 8",
+        ),
         (("data", "python-docs", "--image-size", "8"), "leave out --image-size 8 (in Python: size=(8, 8))"),
         (("flow/maf",), "No such command"),
         (("fit", "flow/maf", "python-docs"), "not text over"),

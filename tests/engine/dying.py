@@ -85,7 +85,7 @@ def free_port() -> int:
 
 
 def rank(rank: int, port: int, folder: Path, resume: bool, stop: int | None) -> None:
-    """One of two ranks that train in stages; the second gets a signal at a step, and the status says if it was heard."""
+    """One of two ranks that train in stages; the second gets a signal at a step; the status says if it was heard."""
     alone()
     os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
 

@@ -1,4 +1,4 @@
-"""A process that dies while it writes leaves a run that goes on to the bit from its last whole checkpoint, or begins again."""
+"""A process that dies while it writes leaves a run that continues to the bit from its last whole checkpoint."""
 
 import random
 import shutil
@@ -40,7 +40,7 @@ def dies(server, *arguments):
 
 @pytest.mark.parametrize("kind", ["game", "staged"])
 def test_death_at_every_write_loses_nothing(server, tmp_path, kind):
-    """A game of which every step is a checkpoint, in the middle of every file and after it; stages at one or the other."""
+    """A game of which every step is a checkpoint, in the middle of every file and after it; stages at one of both."""
     whole, deaths, begun = weights(train(kind, None)), 0, set()
     for at in range(200):
         phases = PHASES if kind == "game" else PHASES[at % 2 :][:1]

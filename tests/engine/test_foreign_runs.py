@@ -1,4 +1,4 @@
-"""Run folders from elsewhere: nothing in them is executed, asks for any amount of memory or time, or gives a traceback."""
+"""Run folders from elsewhere: nothing in them is executed, takes any amount of memory or time, or gives a trace."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The held-out choice: it finds where overfitting begins, resumes to the bit, costs little and never changes training."""
+"""The held-out choice: it finds where overfitting begins, resumes to the bit, is cheap and never changes training."""
 
 import json
 import os

@@ -37,7 +37,7 @@ def test_singular_values_come_near_one(shape, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 def test_steps_are_those_of_torch(decay, dtype):
-    """Against ``torch.optim.Muon``, whose iteration is in bfloat16, on the same matrices: three steps, to its precision."""
+    """Against ``torch.optim.Muon``, whose iteration is in bfloat16, on the same matrices: three steps."""
     generator = torch.Generator().manual_seed(1)
     shapes = [(16, 24), (24, 16), (16, 24)]
     flat = torch.randn(sum(a * b for a, b in shapes), generator=generator)

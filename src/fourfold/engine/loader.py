@@ -22,8 +22,8 @@ Batches = Callable[[int], Batch]
 class Loader:
     """Random batches of raw examples, so that the position in the data is a function of the step.
 
-    Epoch ``e`` is a permutation drawn from ``(seed, e)``, cut into batches, the ragged last one dropped. Of a stream, such as
-    a text, the batch of step ``i`` is windows whose starts are drawn from ``(seed, i)``.
+    Epoch ``e`` is a permutation drawn from ``(seed, e)``, cut into batches, the ragged last one dropped. Of a stream,
+    such as a text, the batch of step ``i`` is windows whose starts are drawn from ``(seed, i)``.
 
     Args:
         split: raw examples and labels.
