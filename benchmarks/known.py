@@ -27,10 +27,10 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.codecs import Dequantised, LearnedCodec, Standardised
-from fourfold.core import Codec, GenerativeModel, Likelihood, Space
+from fourfold.core import Codec, GenerativeModel, Likelihood, Measure, Space
 from fourfold.data import GaussianDenoiser, MixtureDenoiser, load
 from fourfold.data.densities import GaussianMixture
-from fourfold.distributions.observations import Gaussians
+from fourfold.distributions.observations import Gaussians, Head
 from fourfold.distributions.references import Normal
 from fourfold.estimands import Bijection, Denoiser
 from fourfold.likelihoods import DiffusionBound
@@ -95,9 +95,10 @@ def scored(what: str, model: GenerativeModel, x: Tensor, truth: Tensor | float, 
     )
 
 
-class FixedGaussian:
+class FixedGaussian(Head):
     """x ~ N(h, sigma^2 I)."""
 
+    measure = Measure.LEBESGUE
     values = 1
 
     def __init__(self, sigma: float) -> None:

@@ -4,9 +4,16 @@ import pytest
 import torch
 
 from fourfold.codecs import BitPlanes, Centred, Dequantised, Standardised, TextTokens, Tokens
-from fourfold.core import Measure, Noise, configuration, construct
+from fourfold.core import GenerativeModel, Measure, Noise, configuration, construct
+from fourfold.distributions.observations import GaussianHead
+from fourfold.likelihoods import NoDensity
+from fourfold.paradigms import build, recipes
+from fourfold.paradigms.autoregressive import ChainRule
+from fourfold.paradigms.latent import CodeDecoder, Elbo
 from fourfold.spaces import Images, Text, Vectors
+from fourfold.vocabulary import Kind
 
+SMALL = Images(1, 8, 8, levels=17)
 LEVELS = [2, 3, 17, 100, 255, 256]
 
 
@@ -72,8 +79,8 @@ def test_measures():
     space = Images(1, 2, 2)
     assert Tokens(space).measure == Centred(space).measure == TextTokens(Text()).measure == Measure.COUNTING
     assert Dequantised(space).measure == Standardised(Vectors(2)).measure == Measure.LEBESGUE
-    assert Dequantised(space).dequantises
-    assert not any(c.dequantises for c in (Tokens(space), Centred(space), Standardised(Vectors(2))))
+    assert Dequantised(space).random
+    assert not any(c.random for c in (Tokens(space), Centred(space), Standardised(Vectors(2))))
 
 
 def log_abs_det(function, x):
@@ -172,3 +179,35 @@ def test_configuration_round_trips(codec):
     assert type(copy) is type(codec)
     assert copy.space == codec.space
     assert set(copy.state_dict()) == set(codec.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("codec", "likelihood", "given", "taken"),
+    [
+        (Centred(SMALL), Elbo(), "CodeDecoder gives densities", "Centred have masses"),
+        (Dequantised(SMALL), ChainRule(), "PixelConditionals gives masses", "Dequantised have densities"),
+    ],
+)
+def test_a_density_of_what_is_counted_is_refused_and_the_reverse(codec, likelihood, given, taken):
+    recipe = "latent-variable" if isinstance(likelihood, Elbo) else "autoregressive"
+    model = build(recipe, SMALL, "xs")
+    parts = {**model.arguments(), "codec": codec}
+    if isinstance(likelihood, Elbo):
+        old = model.estimand
+        parts["estimand"] = CodeDecoder(old.net, GaussianHead(), old.event, old.codes, old.prior)
+    with pytest.raises(TypeError, match=f"{given}.*{taken}"):
+        GenerativeModel(**parts)
+    # without a likelihood nothing false is said
+    samples = GenerativeModel(**parts | {"likelihood": NoDensity()})
+    assert samples.likelihood.kind is Kind.NONE
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_says_which_measure_its_estimand_has(name):
+    """So that parts cannot be put together wrongly; a generator without a density has none."""
+    for space in (SMALL, Images(1, 8, 8, levels=4, classes=2), Vectors(2), Text("ab", 8)):
+        try:
+            model = build(name, space, "xs")
+        except TypeError:
+            continue
+        assert model.estimand.measure is model.codec.measure or model.likelihood.kind is Kind.NONE

@@ -131,8 +131,8 @@ class Dequantised(Codec):
     """
 
     measure = Measure.LEBESGUE
-    dequantises = True
     rms = 0.5
+    random = True
     bound = "with dequantisation it bounds the log-mass of the integers from below"
 
     def __init__(self, space: Images) -> None:

@@ -122,7 +122,7 @@ def test_heads_read_as_many_values_as_they_say(head):
 SIGMA = 0.7
 
 
-class FixedGaussian(Part):
+class FixedGaussian(Head):
     """x ~ N(h, SIGMA^2)."""
 
     values = 1

@@ -5,12 +5,13 @@ A generative system is identified by two answers: its training objective (:class
 and refuses to exist when they do not fit.
 """
 
-from fourfold.core.codec import CachedCodec, Codec, Measure
+from fourfold.core.codec import CachedCodec, Codec
 from fourfold.core.conditions import Batch, Condition, decode_captions, encode_captions, forgetful
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import Evaluations, count_evaluations
 from fourfold.core.likelihood import Likelihood, LogProb, no_likelihood
+from fourfold.core.measure import Measure
 from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term

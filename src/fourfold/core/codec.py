@@ -8,33 +8,28 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from fourfold.core.measure import Measure
 from fourfold.core.noise import Noise
 from fourfold.core.parts import Part
 from fourfold.vocabulary import Kind
 
-__all__ = ["CachedCodec", "Codec", "Measure"]
-
-
-class Measure:
-    """Names of the base measure an encoded example's probability refers to."""
-
-    COUNTING: ClassVar[str] = "counting"
-    LEBESGUE: ClassVar[str] = "lebesgue"
+__all__ = ["CachedCodec", "Codec"]
 
 
 class Codec(Part, nn.Module, ABC):
     """A map between raw examples and the codes that a network models: the only place where data is rescaled.
 
-    ``measure`` says whether an encoded example has a mass or a density; ``dequantises`` whether encoding adds noise to
-    integers: an exact log-density of the reals is then a lower bound on the log-mass of the integers. ``bound`` is
-    empty unless an exact likelihood of codes only bounds the likelihood of raw examples from below; it then says why.
+    Attributes:
+        measure: whether codes have masses or densities; a model that gives the other kind is refused.
+        bound: why an exact likelihood of codes only bounds that of raw examples from below; empty where it does not.
+        rms: root mean square of codes of the training data, roughly.
+        event: shape of one code; recipes read it, a codec of a third party may leave it out.
     """
 
-    measure: ClassVar[str]
-    dequantises: ClassVar[bool] = False
+    measure: ClassVar[Measure]
     bound: ClassVar[str] = ""
-    event: tuple[int, ...]
     rms: ClassVar[float] = 1.0
+    event: tuple[int, ...]
 
     @property
     def decoding(self) -> str:
@@ -53,7 +48,7 @@ class Codec(Part, nn.Module, ABC):
     @property
     def random(self) -> bool:
         """Whether :meth:`encode` draws: a likelihood is then drawn several times whole, codec included."""
-        return self.dequantises
+        return False
 
     def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
         """The kind for raw examples of a likelihood of codes: an exact one may only bound theirs."""

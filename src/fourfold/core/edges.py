@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from fourfold.core.codec import Codec
 from fourfold.core.estimand import E, Estimand
 from fourfold.core.likelihood import Likelihood
+from fourfold.core.measure import Measure
 from fourfold.core.objective import Objective
 from fourfold.core.sampler import Sampler
-from fourfold.vocabulary import Paradigm, Principle
+from fourfold.vocabulary import Kind, Paradigm, Principle
 
 __all__ = ["register_paradigm", "register_view", "view"]
 
@@ -78,7 +80,9 @@ def paradigm_of(estimand: type[Estimand], principle: Principle) -> Paradigm:
     raise LookupError(f"no paradigm is known for ({estimand.__name__}, {principle})")
 
 
-def check_edges(estimand: Estimand, objective: Objective, sampler: Sampler, likelihood: Likelihood) -> None:
+def check_edges(
+    codec: Codec, estimand: Estimand, objective: Objective, sampler: Sampler, likelihood: Likelihood
+) -> None:
     """Refuse parts that do not fit together.
 
     Raises:
@@ -99,3 +103,9 @@ def check_edges(estimand: Estimand, objective: Objective, sampler: Sampler, like
                 f"{type(part).__name__} needs a {part.needs.__name__}, but {type(objective).__name__} "
                 f"learns a {learns.__name__}, which cannot be seen as one"
             )
+    given, taken = estimand.measure, getattr(codec, "measure", None)
+    if given is not None and taken is not None and given != taken and likelihood.kind is not Kind.NONE:
+        raise TypeError(
+            f"{type(estimand).__name__} gives {given.words}, but codes of {type(codec).__name__} have "
+            f"{Measure(taken).words}: give it a codec or an observation model of the other kind, or NoDensity()"
+        )

@@ -7,6 +7,7 @@ from typing import ClassVar, TypeVar
 
 from torch import nn
 
+from fourfold.core.measure import Measure
 from fourfold.core.parts import Part
 from fourfold.vocabulary import Cost
 
@@ -26,6 +27,11 @@ class Estimand(Part, nn.Module, ABC):
 
     event: tuple[int, ...]
     cost: ClassVar[Cost | None] = None
+
+    @property
+    def measure(self) -> Measure | None:
+        """Whether a likelihood of it gives masses or densities; ``None``: neither, or it is not known."""
+        return None
 
     @property
     def summary(self) -> str:

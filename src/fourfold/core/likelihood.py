@@ -115,11 +115,6 @@ class LogProb:
         """``-log p(x) / dims``, ``(B,)``: for text, where a dimension is a token."""
         return -self.nats / self.dims
 
-    @property
-    def bits_per_byte(self) -> Tensor:
-        """``-log2 p(x) / dims``, ``(B,)``: for text in bytes, where a dimension is a byte."""
-        return self.bits_per_dim
-
     def mean(self) -> tuple[float, float]:
         """The mean over examples in nats, and its standard error (spread of examples; estimation error included)."""
         nats = self.nats.double()
@@ -134,7 +129,7 @@ class LogProb:
         """
         table = {
             "bits/dim": "bits_per_dim",
-            "bits/byte": "bits_per_byte",
+            "bits/byte": "bits_per_dim",
             "nats/char": "nats_per_token",
             "nats": "nats",
         }

@@ -56,7 +56,7 @@ class GenerativeModel(Part, nn.Module):
         self.training_defaults = training
         self.space, self.codec, self.estimand, self.objective = space, codec, estimand, objective
         self.sampler, self.likelihood = sampler, likelihood
-        check_edges(estimand, objective, sampler, likelihood)
+        check_edges(codec, estimand, objective, sampler, likelihood)
 
     @property
     def paradigm(self) -> Paradigm:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fourfold.core import Noise, Part
+from fourfold.core import Measure, Noise, Part
 from fourfold.estimands import Observation
 
 __all__ = [
@@ -164,6 +164,11 @@ class Head(Part, ABC):
     """Turns a network's values into an observation model of one example."""
 
     @property
+    def measure(self) -> Measure | None:
+        """Whether the observation model gives masses or densities; ``None``: not known."""
+        return None
+
+    @property
     @abstractmethod
     def values(self) -> int:
         """How many values for each scalar of an example the network has to give."""
@@ -178,6 +183,7 @@ class Head(Part, ABC):
 class GaussianHead(Head):
     """A mean and a scale for each value; scales stay above ``floor``, so no single point draws unbounded density."""
 
+    measure = Measure.LEBESGUE
     floor: float = 1e-3
 
     @property
@@ -194,6 +200,7 @@ class GaussianHead(Head):
 class LogisticHead(Head):
     """``components`` logistics for each pixel, discretised to ``levels``; scales stay above ``exp(floor)``."""
 
+    measure = Measure.COUNTING
     levels: int = 256
     components: int = 2
     floor: float = -6.0

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Estimand, Noise, register_paradigm
+from fourfold.core import Estimand, Measure, Noise, register_paradigm
 from fourfold.paths import Path
 from fourfold.vocabulary import Paradigm, Principle
 
@@ -109,6 +109,8 @@ class Decoder(Pushforward):
 class Bijection(Pushforward):
     """An invertible ``g`` with a log-determinant."""
 
+    measure = Measure.LEBESGUE
+
     @property
     def summary(self) -> str:
         return "an invertible map between noise and data"
@@ -121,6 +123,7 @@ class Bijection(Pushforward):
 class Denoiser(Estimand):
     """``D(x_t, t) = E[x_0 | x_t]`` along a path."""
 
+    measure = Measure.LEBESGUE
     path: Path
 
     @property
@@ -135,6 +138,7 @@ class Denoiser(Estimand):
 class NoisePredictor(Estimand):
     """``eps_hat(x_t, t) = E[eps | x_t]`` along a path (Ho, Jain, Abbeel 2020, https://arxiv.org/abs/2006.11239)."""
 
+    measure = Measure.LEBESGUE
     path: Path
 
     @property
@@ -154,6 +158,7 @@ class VectorField(Estimand):
     the score, must not have one.
     """
 
+    measure = Measure.LEBESGUE
     path: Path
 
     @property
@@ -183,6 +188,7 @@ class AverageVelocity(Estimand):
     (Geng et al. 2025, https://arxiv.org/abs/2505.13447).
     """
 
+    measure = Measure.LEBESGUE
     path: Path
 
     @property
@@ -200,6 +206,7 @@ class ConsistencyFunction(Estimand):
     It is the same for every point of one trajectory (Song et al. 2023, https://arxiv.org/abs/2303.01469).
     """
 
+    measure = Measure.LEBESGUE
     path: Path
 
     @property
@@ -214,6 +221,7 @@ class ConsistencyFunction(Estimand):
 class Score(Estimand):
     """``s(x_t, t) = grad_x log p_t(x_t)``."""
 
+    measure = Measure.LEBESGUE
     path: Path
 
     @property
@@ -257,6 +265,8 @@ class ContinuousEnergy(Energy):
     An energy of bits has a gradient too, but a chain along it leaves the bits.
     """
 
+    measure = Measure.LEBESGUE
+
 
 class NoisedEnergy(Energy):
     """``E(x_t, t)`` with ``p_t(x_t) proportional to exp(-E(x_t, t))`` along a path; as an :class:`Energy`, that of ``t_min``.
@@ -268,6 +278,7 @@ class NoisedEnergy(Energy):
     noise than its own, and a sampler that follows a path would go astray without a word.
     """
 
+    measure = Measure.LEBESGUE
     path: Path
 
     @property
@@ -284,6 +295,8 @@ class NoisedEnergy(Energy):
 
 class TokenDenoiser(Estimand):
     """``p(x_0 | x_t)`` of each token of a corrupted sequence (masked or uniform corruption)."""
+
+    measure = Measure.COUNTING
 
     @abstractmethod
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:

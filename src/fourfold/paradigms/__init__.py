@@ -110,7 +110,11 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     Raises:
         ValueError, TypeError: as :func:`build`.
     """
+    from fourfold.core import Space
+
     check_names(name, size)
+    if not isinstance(space, Space):
+        raise TypeError(f"{name} models a space, such as Vectors(2), and no {type(space).__name__}: give one")
     card_name, _, recipe = name.partition("/")
     card = cards()[card_name]
     refusals: list[TypeError] = []
@@ -129,7 +133,7 @@ def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
     Raises:
         TypeError: naming the recipes that do.
     """
-    if getattr(space, "caption", None) is None or recipe in card.captioned:  # a recipe itself refuses what is no space
+    if space.caption is None or recipe in card.captioned:
         return
     able = [
         other.name if i == 0 else f"{other.name}/{known}"

@@ -25,6 +25,7 @@ from fourfold.core import (
     GenerativeModel,
     Likelihood,
     LogProb,
+    Measure,
     Noise,
     Objective,
     Sampler,
@@ -113,6 +114,8 @@ class TokenConditionals(Conditionals):
         length: tokens of one example.
     """
 
+    measure = Measure.COUNTING
+
     def __init__(self, net: TokenTransformer, length: int) -> None:
         super().__init__()
         self.net = net
@@ -187,6 +190,8 @@ class PixelConditionals(Conditionals):
         channels, classes: as of the space.
     """
 
+    measure = Measure.COUNTING
+
     def __init__(self, net: CausalConvNet, channels: int, classes: int | None = None) -> None:
         super().__init__()
         self.net, self.labels = net, (classes or 0) + 1
@@ -249,6 +254,8 @@ class VectorConditionals(Conditionals):
         dim: length of the vectors.
         components: number of components.
     """
+
+    measure = Measure.LEBESGUE
 
     def __init__(self, net: ValueTransformer, dim: int, components: int) -> None:
         super().__init__()

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, forgetful
+from fourfold.core import Batch, Estimand, Likelihood, LogProb, Measure, Noise, Objective, Sampler, Term, forgetful
 from fourfold.distributions.observations import AsDraw, AsMean, AsMedian, Gaussians, Head, Observe
 from fourfold.estimands import Decoder, Observation
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
@@ -87,7 +87,12 @@ class PosteriorSample(NamedTuple):
 class CodedDecoder(Decoder):
     """A decoder whose code an encoder can infer, so that a bound on ``log p(x)`` can be computed."""
 
+    head: Head
     prior: Prior | None
+
+    @property
+    def measure(self) -> Measure | None:
+        return self.head.measure
 
     @property
     def summary(self) -> str:

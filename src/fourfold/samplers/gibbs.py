@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Estimand, Noise, Sampler
+from fourfold.core import Estimand, Measure, Noise, Sampler
 from fourfold.estimands import Energy
 from fourfold.samplers.chains import Chains
 from fourfold.samplers.langevin import reference_of
@@ -21,6 +21,7 @@ __all__ = ["Bipartite", "BlockGibbs"]
 class Bipartite(Energy):
     """The free energy of bits ``v`` beside hidden bits ``h`` that are independent given ``v``, as ``v`` is given ``h``."""
 
+    measure = Measure.COUNTING
     hidden: int
 
     @abstractmethod
