@@ -1,16 +1,17 @@
 """Speed and quality of the diffusion presets on Fashion-MNIST, and of coupled noise on vectors.
 
 Usage: python benchmarks/diffusion.py rate|sampling|quality [--budget 120s] [--size s] [--recipe diffusion] [--seed 0]
-       python benchmarks/diffusion.py coupling --budget "600 steps" --size xs [--seeds 3] [--data gaussian-mixture,checkerboard]
-           [--out benchmarks/results/coupling.json]
+       python benchmarks/diffusion.py coupling --budget "600 steps" --size xs [--seeds 3] [--data
+           gaussian-mixture,checkerboard] [--out benchmarks/results/coupling.json]
 
 * ``rate``: training GFLOP/s of the preset, counted floating-point operations of forward and backward over the measured
   time of whole steps (loss, backward, clipping, optimizer, average), by the fastest stable precision.
 * ``sampling``: images a second with 20 network evaluations and bf16 weights.
 * ``quality``: trains for the budget, draws 2,000 samples and prints their Frechet distance to 2,000 test images in
   efficientnet-lite0 features, with the floor beside it.
-* ``coupling``: trains ``diffusion/velocity`` and ``diffusion/optimal-transport`` for the same budget with each seed, and writes
-  the squared maximum mean discrepancy of 4,000 samples to the test set at few and at many steps of Heun's rule.
+* ``coupling``: trains ``diffusion/velocity`` and ``diffusion/optimal-transport`` for the same budget with each seed,
+  and writes the squared maximum mean discrepancy of 4,000 samples to the test set at few and at many steps of Heun's
+  rule.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Quality against steps of the few-step models.
 
-Usage: python benchmarks/few_steps.py images|vectors [--recipe few-step] [--budget 600s] [--size s] [--seed 0] [--plot FILE]
+Usage: python benchmarks/few_steps.py images|vectors [--recipe few-step] [--budget 600s] [--size s] [--seed 0] [--plot
+FILE]
 
-* ``images``: trains on Fashion-MNIST for the budget (teacher and student together, where there is a teacher), draws 2,000
-  samples by 1, 2, 4 and 20 steps, and prints their Frechet distance to 2,000 test images in efficientnet-lite0 features,
-  with the floor beside it; then the teacher's by its own sampler of 20 steps. ``--plot`` writes a grid of samples, one
-  row for each number of steps from the same noise, the teacher's last.
+* ``images``: trains on Fashion-MNIST for the budget (teacher and student together, where there is a teacher), draws
+  2,000 samples by 1, 2, 4 and 20 steps, and prints their Frechet distance to 2,000 test images in efficientnet-lite0
+  features, with the floor beside it; then the teacher's by its own sampler of 20 steps. ``--plot`` writes a grid of
+  samples, one row for each number of steps from the same noise, the teacher's last.
 * ``vectors``: the same on two moons and eight Gaussians, with the squared maximum mean discrepancy.
 """
 

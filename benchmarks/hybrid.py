@@ -1,12 +1,17 @@
-"""Latent diffusion against pixel diffusion on the same data in the same time: Frechet distances, floors, reconstructions.
+"""Latent diffusion against pixel diffusion on the same data in the same time: Frechet distances, floors,
+reconstructions.
 
     python benchmarks/hybrid.py --data emoji --budget 600s
-    python benchmarks/hybrid.py --data emoji --budget 600s --conditional --recipes latent-diffusion --grid /tmp/latent --out runs
+    python benchmarks/hybrid.py --data emoji --budget 600s --conditional --recipes latent-diffusion --grid /tmp/latent
+    --out runs
 
-Each recipe is trained for the budget, all its stages included; then as many samples as there are test images (at most 2,000)
-are drawn and held against the test images. The floor is what training images reach at the same number. For a model behind a
+Each recipe is trained for the budget, all its stages included; then as many samples as there are test images (at most
+2,000)
+are drawn and held against the test images. The floor is what training images reach at the same number. For a model
+behind a
 learned codec the test images are also encoded and decoded: their distance is the ceiling of whatever models the codes.
-With ``--conditional`` a recipe is trained with the labels or captions, and samples are drawn for those of the test images.
+With ``--conditional`` a recipe is trained with the labels or captions, and samples are drawn for those of the test
+images.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """Inverse problems on Fashion-MNIST with one trained diffusion model, untrained for them.
 
-Usage: python benchmarks/inverse.py RUN [--n 16] [--draws 4] [--steps 40] [--sigma 0.05] [--iterations 4] [--out inverse.png]
+Usage: python benchmarks/inverse.py RUN [--n 16] [--draws 4] [--steps 40] [--sigma 0.05] [--iterations 4] [--out
+inverse.png]
 
-RUN is the folder of a run, for example of ``fourfold fit diffusion fashion-mnist --budget 120s --out RUN``. For each task
-test images are measured with noise, and ``draws`` samples of the posterior drawn for each. Printed, in encoded units where
+RUN is the folder of a run, for example of ``fourfold fit diffusion fashion-mnist --budget 120s --out RUN``. For each
+task
+test images are measured with noise, and ``draws`` samples of the posterior drawn for each. Printed, in encoded units
+where
 images span [-1, 1]:
 
 * residual: root mean square of ``(y - H x) / sigma_y`` of the samples; 1 where they explain the measurement,
@@ -56,7 +59,8 @@ def solve(model: GenerativeModel, operator: Operator, x: Tensor, arguments: argp
     draws = (raw.float() / 127.5 - 1).unflatten(0, (arguments.draws, len(x)))
     residual = rms(torch.stack([y - operator(d) for d in draws])) / arguments.sigma
     print(
-        f"residual {residual:.2f}, error of the mean {rms(draws.mean(0) - truth):.3f}, of a draw {rms(draws - truth):.3f}, "
+        f"residual {residual:.2f}, error of the mean {rms(draws.mean(0) - truth):.3f}, of a draw "
+        f"{rms(draws - truth):.3f}, "
         f"{1e3 * seconds / len(raw):.0f} ms a draw",
         flush=True,
     )

@@ -2,11 +2,15 @@
 
 Usage: python benchmarks/known.py [--only bounds,diffusion,...] [--seeds 40] [--out benchmarks/results/known.json]
 
-Nothing is trained. A denoiser, a decoder, a flow or an energy in closed form stands in a network's seat, and each figure is
+Nothing is trained. A denoiser, a decoder, a flow or an energy in closed form stands in a network's seat, and each
+figure is
 drawn again with many seeds. A row says what it is, the truth, the mean figure, the standard deviation over seeds as a
-multiple of the mean standard error, and the share of cases that lie within two standard errors of their own mean over seeds
-(of intervals: the share that holds the mean, or the truth where it is known). 95 % is right; 'none' says that figures vary
-and no error is given. Between them stands the error that an ODE solver reports of itself. What the first two columns differ
+multiple of the mean standard error, and the share of cases that lie within two standard errors of their own mean over
+seeds
+(of intervals: the share that holds the mean, or the truth where it is known). 95 % is right; 'none' says that figures
+vary
+and no error is given. Between them stands the error that an ODE solver reports of itself. What the first two columns
+differ
 by beyond all of this is the gap of a bound, which is no error.
 """
 
@@ -57,7 +61,8 @@ class Row:
         what: model and likelihood, or data and measure.
         truth: what an exact answer would be, on average; NaN where it is not known.
         figure: the mean of what is reported.
-        ratio: standard deviation over seeds by mean standard error; NaN where nothing is random, infinite where there is no error.
+        ratio: standard deviation over seeds by mean standard error; NaN where nothing is random, infinite where there
+            is no error.
         share: of cases within two standard errors.
         cases: how many there were.
         solver: the solver's error, as it is reported, in nats.
@@ -124,7 +129,8 @@ class Affine(nn.Module):
 
 
 class LinearGaussian:
-    """``u ~ N(0, I)``, ``x = A u + N(0, sigma^2 I)`` with orthogonal columns of ``A``, and a posterior shifted and widened.
+    """``u ~ N(0, I)``, ``x = A u + N(0, sigma^2 I)`` with orthogonal columns of ``A``, and a posterior shifted and
+    widened.
 
     ``log p(x)`` is that of one Gaussian; the gap of the evidence lower bound is the divergence of two.
     """
@@ -350,7 +356,7 @@ def held(what: str, scores: list[Measurement], truth: float = math.nan) -> Row:
 
 
 def measures(seeds: int, examples: int) -> Iterator[Row]:
-    """Recall and coverage of new samples against new references; all else against fixed ones, as their protocols say."""
+    """Recall and coverage draw samples and references anew; all else has fixed references, as its protocol says."""
     m = 180
     for n, dim, scale in ((64, 8, 1.0), (180, 8, 1.0), (180, 8, 0.7), (180, 2, 1.0)):
         generator = torch.Generator().manual_seed(n)

@@ -3,7 +3,8 @@
     python benchmarks/one_pass.py [latent-variable] [adversarial] [--budget 120s] [--size s] [--seed 0] [--grid FOLDER]
 
 Prints, for each paradigm, the steps done, the milliseconds of a sample, the Frechet distance of 2,000 samples to 2,000
-test images in ``efficientnet-lite0`` features with its interval, and the floor: as many training images against the same.
+test images in ``efficientnet-lite0`` features with its interval, and the floor: as many training images against the
+same.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def measure(name: str, data: Dataset, budget: str, size: str, seed: int, grid: P
         else f"{likelihood.bits_per_dim.mean():.3f} bits/dim ({likelihood.kind})"
     )
     return (
-        f"{name} ({size}): {run.card['steps']} steps in {run.card['seconds']:.0f} s of training ({seconds:.0f} s in all, "
+        f"{name} ({size}): {run.card['steps']} steps in {run.card['seconds']:.0f} s of training ({seconds:.0f} s "
+        "in all, "
         f"{run.card['precision']['name']}), {1e3 * drawn.seconds / 2000:.2f} ms/sample, {score.name} {score.value:.1f} "
         f"[{score.low:.1f}, {score.high:.1f}], floor {score.floor:.1f}, {bits}"
     )

@@ -4,9 +4,12 @@
     python benchmarks/text_to_image.py measure runs/emoji [--n 696] [--weights 1 2 4]
     python benchmarks/text_to_image.py show runs/emoji --out prompts.png
 
-Agreement needs no model of text and images: it is the share of pairs in which the image drawn for a caption is nearer, in
-features, to the caption's true image than to that of another caption of the same split. Blind samples score 0.5. Both vendors
-draw each emoji and most people come in several tones, so the other image is one of another group of captions: nothing that
+Agreement needs no model of text and images: it is the share of pairs in which the image drawn for a caption is nearer,
+in
+features, to the caption's true image than to that of another caption of the same split. Blind samples score 0.5. Both
+vendors
+draw each emoji and most people come in several tones, so the other image is one of another group of captions: nothing
+that
 shares the first words. Run it alone on the machine.
 """
 
@@ -68,7 +71,8 @@ def train(options: argparse.Namespace) -> None:
             say=bar.say,
         )
     print(
-        f"{options.paradigm}: {run.card['steps']} steps in {run.card['seconds']:.0f} s, {run.card['parameters']:,} parameters"
+        f"{options.paradigm}: {run.card['steps']} steps in {run.card['seconds']:.0f} s, "
+        f"{run.card['parameters']:,} parameters"
     )
 
 
@@ -145,7 +149,7 @@ def _interval(values: Tensor, groups: Tensor) -> str:
 
 
 def _vendors(known: Tensor, cond: Tensor) -> str:
-    """The agreement that the other vendor's drawing of the same caption has: what a good model can be expected to reach."""
+    """The agreement of the other vendor's drawing of the same caption, which a good model can be expected to reach."""
     captions = decode_captions(cond)
     place = {caption: [i for i, c in enumerate(captions) if c == caption] for caption in set(captions)}
     rows = [i for i, c in enumerate(captions) if len(place[c]) == 2]

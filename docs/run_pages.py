@@ -1,9 +1,11 @@
 """Run the pages of the course and the how-to pages: what a page shows is what its code does.
 
 A page is run top to bottom. Every ``python`` block runs in one namespace; of a ``sh`` block the lines that begin with
-``fourfold`` run. A ``text`` block after either states what it prints, and a picture must be one that the code has saved.
+``fourfold`` run. A ``text`` block after either states what it prints, and a picture must be one that the code has
+saved.
 
-``python docs/run_pages.py [PAGE ...]`` runs the pages and writes their pictures to ``docs/pictures/course``. The tests run
+``python docs/run_pages.py [PAGE ...]`` runs the pages and writes their pictures to ``docs/pictures/course``. The tests
+run
 every page in a folder that they throw away.
 """
 

@@ -116,7 +116,9 @@ class Pretended(Velocity):
 
 
 def test_a_field_that_is_seen_as_a_velocity_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the oracle, and on the trained model: noisy samplers leave a spread of their own, and the bound says nothing."""
+    """On the oracle, and on the trained model: noisy samplers leave a spread of their own, and the bound says
+    nothing.
+    """
     model = trained("diffusion/optimal-transport", 250)
     monkeypatch.setitem(edges.VIEWS, (VectorField, Velocity), Pretended)
     with pytest.raises(checks.CheckFailed, match="GaussianTransport: mean or covariance is off by"):

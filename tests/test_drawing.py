@@ -1,4 +1,6 @@
-"""Models that show medians: draws of the distribution that is scored are one option away, and are measured beside them."""
+"""Models that show medians: draws of the distribution that is scored are one option away, and are measured beside
+them.
+"""
 
 import dataclasses
 

@@ -1,7 +1,8 @@
 """All kinds of likelihood on one set with a known density: exact = ODE estimate, ELBO < IWAE < exact, AIS brackets it.
 
 Each kind is asked twice: of an oracle, where the answer is the density the data were drawn from, and of a small trained
-model, where it is the model's own density by brute-force quadrature. No trained model may beat the truth on average, since
+model, where it is the model's own density by brute-force quadrature. No trained model may beat the truth on average,
+since
 ``E_p log p - E_p log q = KL(p || q) >= 0``.
 """
 
@@ -186,7 +187,9 @@ class LogRatio(nn.Module):
 
 
 def assert_between(log_z: LogZ, nats: Tensor, exact: float, known: float) -> None:
-    """The bracket holds ``log Z``, and so the mean log-density ``mean(-E) - log Z``, and is narrow enough to say something."""
+    """The bracket holds ``log Z``, and so the mean log-density ``mean(-E) - log Z``, and is narrow enough to say
+    something.
+    """
     low, high = log_z.interval(4)
     assert low < exact < high
     mean = float(nats.double().mean())

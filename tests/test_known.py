@@ -138,7 +138,9 @@ def test_a_likelihood_that_hides_its_randomness_fails_the_check(monkeypatch):
 
 
 def test_the_solver_tells_its_own_error():
-    """Exact trace on an 8-dimensional mixture: what is told is the bias, within a factor of two; half the steps tell more."""
+    """Exact trace on an 8-dimensional mixture: what is told is the bias, within a factor of two; half the steps tell
+    more.
+    """
     mixture, x = known.mixture(8)
     for steps in (12, 24):
         model = known.of_denoiser(MixtureDenoiser.of(EDM(), mixture), ProbabilityFlow(steps, None), Vectors(8))

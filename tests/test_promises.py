@@ -129,7 +129,9 @@ def test_bounds_stay_below_the_estimate_of_the_same_model() -> None:
 
 @pytest.mark.parametrize("name", of_vectors())
 def test_learned_vectors_resemble_the_data(name: str) -> None:
-    """Every paradigm learns something of two moons in 300 steps, a game in 900: closer to data than shuffled columns."""
+    """Every paradigm learns something of two moons in 300 steps, a game in 900: closer to data than shuffled
+    columns.
+    """
     from fourfold.metrics import mmd
 
     data = load("two-moons")

@@ -23,8 +23,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """What ``pip install ./examples/NAME`` leaves behind: the module and a record of its entry point, on the path of this
-    process and of those that it starts."""
+    """What ``pip install ./examples/NAME`` leaves behind: the module and a record of its entry point, on the path of
+    this process and of those that it starts."""
 
     def leave(name):
         record = tmp_path / "site" / f"fourfold_{name}-0.1.dist-info"
@@ -87,7 +87,9 @@ def test_the_command_line_and_the_report_know_a_paradigm(install, capsys):
 
 
 class WrappedMixture(Density):
-    """A mixture of Gaussians, wrapped round a torus: its clusters lie across the seams, and its angles are dependent."""
+    """A mixture of Gaussians, wrapped round a torus: its clusters lie across the seams, and its angles are
+    dependent.
+    """
 
     def __init__(self):
         self.mixture = GaussianMixture(

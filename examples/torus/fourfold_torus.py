@@ -5,8 +5,10 @@
     data = fourfold.load("angles.csv", space=Torus(2))
     fourfold.compare(data, paradigms=["autoregressive", "torus"], budget="10s", out="report.html")
 
-The recipe ``autoregressive`` accepts the space: ``p(x) = prod_i p(x_i | x_<i)``, each factor a mixture of wrapped normals
-``sum_j N(x + 2 pi j; m, s)``, an exact density without a seam between -pi and pi. The recipe ``torus`` is the same without
+The recipe ``autoregressive`` accepts the space: ``p(x) = prod_i p(x_i | x_<i)``, each factor a mixture of wrapped
+normals
+``sum_j N(x + 2 pi j; m, s)``, an exact density without a seam between -pi and pi. The recipe ``torus`` is the same
+without
 ``x_<i``, so it shows what the dependence of the angles is worth.
 """
 

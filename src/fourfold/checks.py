@@ -1,6 +1,7 @@
 """Conformance checks: what any model, of this library or a third party's, can run on itself.
 
-Each check takes the thing it tests, returns nothing, and raises :class:`CheckFailed` with what was expected and what was
+Each check takes the thing it tests, returns nothing, and raises :class:`CheckFailed` with what was expected and what
+was
 found. ``tests/test_contract.py`` runs them on everything the walk finds; a third-party paradigm runs the same:
 
     from fourfold import build, checks, Vectors
@@ -140,7 +141,7 @@ def _some_label(model: GenerativeModel) -> int | str | None:
 
 
 def check_space(space: Space, n: int = 64) -> None:
-    """A space accepts its own examples, is rebuilt from its configuration, and reads, writes, shows and measures examples.
+    """A space accepts its own examples, is rebuilt from its configuration, and reads, writes and measures them.
 
     A space without measures passes too; models of it are only trained, sampled and scored.
 
@@ -191,7 +192,7 @@ def _check_files(space: Space, x: Tensor) -> None:
 
 
 def _check_measures(space: Space, raw: Tensor, x: Tensor, n: int) -> None:
-    """Each has a name and a finite value, and a feature space that does not exist is refused before anything is measured."""
+    """Each has a name and a finite value; a feature space that does not exist is refused before any measurement."""
     from fourfold.metrics import References, choose_draws
 
     references = References(choose_draws(x[n:], n), x[:n], None, x[n : 2 * n], raw)
@@ -268,7 +269,8 @@ def check_stationary(
         error = slopes.std() / math.sqrt(batches)
         _require(
             bool(slopes.mean().abs() <= 5 * error + 1e-7),
-            f"{type(objective).__name__}: slope {slopes.mean():.3g} ± {error:.2g} at the true estimand, direction {direction}",
+            f"{type(objective).__name__}: slope {slopes.mean():.3g} ± {error:.2g} at the true estimand, direction "
+            f"{direction}",
         )
 
 
@@ -450,7 +452,7 @@ def check_evaluations(model: GenerativeModel, cost: Cost) -> None:
 
 
 def check_cost(model: GenerativeModel) -> None:
-    """As :func:`check_evaluations`, with the law that the model states (:attr:`fourfold.core.GenerativeModel.facts`)."""
+    """As :func:`check_evaluations`, with the law of :attr:`fourfold.core.GenerativeModel.facts`."""
     check_evaluations(model, model.facts.cost)
 
 
@@ -462,14 +464,16 @@ def check_order(
 ) -> None:
     """The error of a sampler on an exact denoiser falls with the power of the step size that it declares.
 
-    For a solver of the ODE, which declares ``order``, the error is that of samples from given noise, held against the end
-    of the ODE that :meth:`~fourfold.data.oracles.SolvedDenoiser.solved` tells by other means, so that a bias is seen. The
-    order is expected up to the ``highest_order`` of the oracle's path.
+    For a solver of the ODE, which declares ``order``, the error is that of samples from given noise, held against the
+    end of the ODE that :meth:`~fourfold.data.oracles.SolvedDenoiser.solved` tells by other means, so that a bias is
+    seen. The order is expected up to the ``highest_order`` of the oracle's path.
 
-    For a sampler that adds noise, which declares ``weak_order``, it is that of the mean and the covariance of all samples,
-    which are computed, not estimated: the oracle must be of a Gaussian, so that a sample is an affine function of the noise.
-    The limit is the same sampler's with ``16^(1/p)`` times the finest number of steps. It must be the distribution of the
-    data itself to within 2 % of its scale, which covers what a start at ``N(0, sigma_T^2)`` is off by.
+    For a sampler that adds noise, which declares ``weak_order``, it is that of the mean and the covariance of all
+    samples,
+    which are computed, not estimated: the oracle must be of a Gaussian, so that a sample is an affine function of the
+    noise. The limit is the same sampler's with ``16^(1/p)`` times the finest number of steps. It must be the
+    distribution of the data itself to within 2 % of its scale, which covers what a start at ``N(0, sigma_T^2)`` is off
+    by.
 
     The slope of log error against log steps, by regression in float64, may fall short of the order ``p`` by 0.4 and
     exceed it by 1.
@@ -543,8 +547,9 @@ def _samples(sampler: Sampler, estimand: Estimand) -> Tensor:
 def moments(sampler: Sampler, estimand: Estimand) -> tuple[Tensor, Tensor]:
     """The mean, ``(D,)``, and covariance, ``(D, D)``, of the samples of a stochastic sampler, without drawing any.
 
-    With the estimand of a Gaussian a sample is ``b + sum_k A_k z_k`` in its normal draws ``z_k``. One row is run with all
-    draws zero, which gives ``b``, and one for each number drawn with that number 1, which gives the columns of ``A_k``.
+    With the estimand of a Gaussian a sample is ``b + sum_k A_k z_k`` in its normal draws ``z_k``. One row is run with
+    all draws zero, which gives ``b``, and one for each number drawn with that number 1, which gives the columns of
+    ``A_k``.
 
     Args:
         sampler: whose settings, not states, fix its coefficients.
@@ -619,8 +624,9 @@ def check_likelihood(model: GenerativeModel, kind: Kind | None = None) -> None:
 def check_known_density(model: GenerativeModel, x: Tensor, truth: Tensor, bias: float = 0.02) -> None:
     """Against a known density, exact and estimate agree with it, and a bound stays below it.
 
-    The mean of ``log p(x) - truth`` must be zero within 4 standard errors and ``bias`` (for ``exact`` and ``estimate``),
-    or at most that (for ``lower_bound`` and ``estimated_bound``). Errors are taken from the spread of the difference over examples.
+    The mean of ``log p(x) - truth`` must be zero within 4 standard errors and ``bias`` (for ``exact`` and
+    ``estimate``), or at most that (for ``lower_bound`` and ``estimated_bound``). Errors are taken from the spread of
+    the difference over examples.
 
     Args:
         model: whose estimand is exact, or trained to be.
@@ -645,8 +651,8 @@ def check_integrates(model: GenerativeModel, reach: float = 8.0, points: int = 4
     """An exact density of 1- or 2-dimensional vectors integrates to 1, a small table of masses sums to 1.
 
     Args:
-        model: of a space that can be gone through (:meth:`fourfold.core.Space.support`): ``Vectors(1)``, ``Vectors(2)``, or
-            images or text with at most 20,000 possible examples.
+        model: of a space that can be gone through (:meth:`fourfold.core.Space.support`): ``Vectors(1)``,
+            ``Vectors(2)``, or images or text with at most 20,000 possible examples.
         reach: half-width of the grid where the space is unbounded.
         points: grid points per axis.
         tolerance: largest deviation from 1.
@@ -695,20 +701,21 @@ _MEAN, _COVARIANCE = (0.5, -0.3), ((1.0, 0.6), (0.6, 0.8))
 def check_samplers_agree(model: GenerativeModel, n: int = 1000) -> None:
     """Every sampler and likelihood that a model accepts tells of one distribution, and no bound exceeds it.
 
-    They are found by walking the concrete classes of fourfold and of the packages that the model's parts come from: those
-    whose ``needs`` the estimand meets, by itself or by a registered view. They run in many steps or noise levels, where these
-    are a setting.
+    They are found by walking the concrete classes of fourfold and of the packages that the model's parts come from:
+    those whose ``needs`` the estimand meets, by itself or by a registered view. They run in many steps or noise levels,
+    where these are a setting.
 
-    First they run on the exact estimand of a correlated Gaussian in the plane that sits in the network's seat, where one
-    is known, each with its default settings. Mean and covariance of samples may be off by 0.2 of the data's scale, or 0.3
-    for samplers that declare no order and so a bias. Likelihoods may be off by 0.1 nats on average; a bound may not lie
-    above the truth, nor more than 1 nat below, since the model is exact. An unnormalised one may be off by a constant.
+    First they run on the exact estimand of a correlated Gaussian in the plane that sits in the network's seat, where
+    one is known, each with its default settings. Mean and covariance of samples may be off by 0.2 of the data's scale,
+    or 0.3 for samplers that declare no order and so a bias. Likelihoods may be off by 0.1 nats on average; a bound may
+    not lie above the truth, nor more than 1 nat below, since the model is exact. An unnormalised one may be off by a
+    constant.
 
-    Then they run on the model itself, if it models vectors of at most 4 columns. Samples are compared with those of its own
-    sampler and may differ by 0.5 of their scale, or 1 for samplers that declare no order. The density that a likelihood
-    tells is integrated by importance sampling, unless it is unnormalised: its mean and covariance must be those of the
-    samples, its mass 1, and that of a bound no more than 1. The model has to be trained; the samplers of an untrained
-    network need not agree.
+    Then they run on the model itself, if it models vectors of at most 4 columns. Samples are compared with those of its
+    own sampler and may differ by 0.5 of their scale, or 1 for samplers that declare no order. The density that a
+    likelihood tells is integrated by importance sampling, unless it is unnormalised: its mean and covariance must be
+    those of the samples, its mass 1, and that of a bound no more than 1. The model has to be trained; the samplers of
+    an untrained network need not agree.
 
     Sampling errors, four of them, are allowed on top.
 
@@ -794,7 +801,7 @@ def _below(kind: type) -> set[Any]:
 
 
 def _fine(sampler: Sampler, first: int) -> Sampler:
-    """The sampler with ``first`` steps, a sixth of them above first order, or half as many levels, where it has such."""
+    """The sampler with ``first`` steps, a sixth of them above first order, or half as many levels, if it has any."""
     order = _order(sampler)
     finer = {} if order is None else {"steps": first if order == 1 else first // 6}
     finer |= {"levels": first // 2} if hasattr(sampler, "levels") else {}
@@ -834,7 +841,8 @@ def _check_sampler(sampler: Sampler, oracle: Estimand, n: int) -> None:
     gap, allowed = _difference(found, expected), (0.3 if _order(sampler) is None else 0.2) + error
     _require(
         gap < allowed,
-        f"{type(sampler).__name__} on {type(oracle).__name__}: mean or covariance is off by {gap:.2f} of the data's scale; "
+        f"{type(sampler).__name__} on {type(oracle).__name__}: mean or covariance is off by {gap:.2f} of the "
+        "data's scale; "
         f"{allowed:.2f} are allowed",
     )
 
@@ -860,7 +868,8 @@ def _check_nats(likelihood: Likelihood, oracle: Estimand, n: int) -> None:
     )
     _require(
         spread < 0.1 or result.kind is not Kind.UNNORMALISED,
-        f"{type(likelihood).__name__} on {type(oracle).__name__}: the energy is off by more than a constant ({spread:.2f} nats)",
+        f"{type(likelihood).__name__} on {type(oracle).__name__}: the energy is off by more than a constant "
+        f"({spread:.2f} nats)",
     )
 
 
@@ -949,7 +958,7 @@ def check_saved(model: GenerativeModel) -> None:
 
 
 def _loop(model: GenerativeModel, rank: int = 0, world: int = 1, together: bool = False) -> Loop:
-    """A loop on random examples in small batches, unclipped; of one rank of ``world``, really together or on its own."""
+    """A loop on random examples in small batches, unclipped, for one rank of ``world``, together or on its own."""
     from fourfold.data import Split
     from fourfold.engine.distributed import Processes
     from fourfold.engine.loader import Loader

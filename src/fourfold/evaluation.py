@@ -57,7 +57,7 @@ class Drawn:
     laps: tuple[float, ...] = ()
 
     def scores(self) -> list[Measurement]:
-        """Network evaluations and milliseconds per sample; the interval of the milliseconds is their range over batches."""
+        """Network evaluations and milliseconds per sample; the interval of the latter is their range over batches."""
         n, device = len(self.x), f"batches of {self.batch_size}, {torch.get_num_threads()} threads"
         counted = "counted by a hook on the estimand's network"
         value = 1e3 * self.seconds / n
@@ -71,7 +71,7 @@ class Drawn:
 
 
 def examples(dataset: Dataset, n: int = 2000) -> References:
-    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation; cut a stream into windows first."""
+    """Choose ``min(n, len(test), len(train))`` examples of each split by a fixed permutation; of a stream, windows."""
     test, train, fresh = (_examples(dataset, part) for part in (dataset.test, dataset.train, dataset.validation))
     n = min(n, len(test), len(train))
     rows = _permutation(len(test))[:n]
@@ -107,8 +107,8 @@ def evaluate(
 ) -> list[Measurement]:
     """Measure a model: likelihood, sample quality and coverage, memorisation, cost.
 
-    The first score is the likelihood of test examples, the second is the headline of quality. If the model shows medians or
-    means, its draws (:meth:`~fourfold.core.GenerativeModel.drawing`) are measured too, for example as
+    The first score is the likelihood of test examples, the second is the headline of quality. If the model shows
+    medians or means, its draws (:meth:`~fourfold.core.GenerativeModel.drawing`) are measured too, for example as
     ``frechet_distance_of_draws`` and ``coverage_of_draws``.
 
     Args:
@@ -155,7 +155,7 @@ def _of_draws(
 
 
 def peak_memory(model: GenerativeModel | None = None) -> float:
-    """The most memory that this process has held so far, in MiB: resident memory, or that of the model's accelerator."""
+    """The most memory that this process has held so far, in MiB: resident, or on the model's accelerator."""
     if model is not None and model.device.type == "cuda":
         return torch.cuda.max_memory_allocated(model.device) / 2**20
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -242,8 +242,9 @@ def likelihood(
 def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int, seconds: float | None) -> LogProb:
     """Score examples in blocks until all are scored or the model turns out to have no likelihood.
 
-    With ``seconds``, the first block of :data:`FIRST` examples is always finished. A later block is at most four times as
-    large as the one before. It begins only if at least 16 examples should fit into the time, and is given up at its end.
+    With ``seconds``, the first block of :data:`FIRST` examples is always finished. A later block is at most four times
+    as large as the one before. It begins only if at least 16 examples should fit into the time, and is given up at its
+    end.
     """
     start, done, size = time.perf_counter(), 0, 256 if seconds is None else FIRST
     parts: list[LogProb] = []

@@ -412,7 +412,7 @@ FACTS: Mapping[Paradigm, Facts] = {
         ),
     ),
     Paradigm.DIFFUSION: Facts(
-        represents="the score of the noised data at every noise level (or a denoiser, noise or velocity that implies it)",
+        represents="the score of the noised data at every noise level (or a denoiser or velocity that implies it)",
         objective="regress the clean example, the noise or the velocity from a noised example",
         objective_formula="min_θ E_t,x,ε  w(t)·‖D_θ(α_t x + σ_t ε, t) − x‖²",
         sampling="draw noise and integrate an ODE or SDE from noise to data",

@@ -1,4 +1,6 @@
-"""Files that lie, never end or announce too much are refused in one short line that names them, before they are read."""
+"""Files that lie, never end or announce too much are refused in one short line that names them, before they are
+read.
+"""
 
 import io
 import json

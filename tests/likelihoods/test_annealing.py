@@ -37,7 +37,9 @@ class Gaussian(Energy):
 
 
 class Noised(NoisedEnergy):
-    """Two narrow modes far apart under noise; ``log Z = -cos t`` at every level, that of the data's side being asked for."""
+    """Two narrow modes far apart under noise; ``log Z = -cos t`` at every level, that of the data's side being asked
+    for.
+    """
 
     event, path = (2,), EDM(0.05, 20.0)
 
@@ -82,7 +84,9 @@ def test_the_bracket_of_a_gaussian_contains_the_truth(chain):
 
 
 def test_an_energy_of_noised_data_is_annealed_through_its_noise():
-    """The geometric bridge from so wide a reference would be off by tens of nats: few chains meet a mode, none a fair share."""
+    """The geometric bridge from so wide a reference would be off by tens of nats: few chains meet a mode, none a fair
+    share.
+    """
     energy = Noised()
     variance = 0.01 + energy.path.t_min**2
     noised = Mixture(SHARES, FAR, variance * torch.eye(2).expand(2, 2, 2))

@@ -223,7 +223,9 @@ def test_a_contest_favours_the_critic_that_ranks_and_the_generator_that_fools(co
 
 
 def test_optimal_critic_of_the_non_saturating_game_is_the_log_ratio():
-    """At ``D = log p - log q`` the critic's expected loss is stationary, and equals ``2 log 2 - 2 JS`` (Goodfellow 2014)."""
+    """At ``D = log p - log q`` the critic's expected loss is stationary, and equals ``2 log 2 - 2 JS`` (Goodfellow
+    2014).
+    """
     p, q = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.3, 0.5])
     d = (p.log() - q.log()).requires_grad_()
     zeros = torch.full_like(d, -1e4)

@@ -1,4 +1,6 @@
-"""Images given captions, through the frame: dropout, guidance, sampling, scoring, refusals, and learning from the words."""
+"""Images given captions, through the frame: dropout, guidance, sampling, scoring, refusals, and learning from the
+words.
+"""
 
 import pytest
 import torch
@@ -99,7 +101,9 @@ def test_recipes_without_captions_say_which_have_them():
 
 
 def test_it_learns_what_a_word_means():
-    """Images of one colour, named by it: after training, the denoiser of pure noise returns the colour that it is told."""
+    """Images of one colour, named by it: after training, the denoiser of pure noise returns the colour that it is
+    told.
+    """
     model = build("diffusion", SPACE, "xs")
     model = GenerativeModel(
         SPACE, model.codec, tiny(), Denoising(mean=1.0, label_dropout=0.1), model.sampler, model.likelihood

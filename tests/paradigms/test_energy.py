@@ -48,7 +48,9 @@ def shaken(part, scale=0.05):
 
 
 class Ratio(torch.nn.Module):
-    """``log p - log q + log Z`` of a known mixture, times one plus a coefficient that should be zero, and a constant likewise."""
+    """``log p - log q + log Z`` of a known mixture, times one plus a coefficient that should be zero, and a constant
+    likewise.
+    """
 
     def __init__(self, reference, noise=0.0):
         super().__init__()

@@ -221,7 +221,9 @@ def test_the_continuous_loss_is_the_exact_likelihood_of_a_linear_flow():
     ],
 )
 def test_what_needs_a_score_is_refused_by_a_continuous_flow(part):
-    """Its field is no conditional mean: a "lower bound" made from it lay seven nats below, its noisy samples elsewhere."""
+    """Its field is no conditional mean: a "lower bound" made from it lay seven nats below, its noisy samples
+    elsewhere.
+    """
     model = cards()["flow"].recipes["continuous"](Vectors(2), "xs")
     (name,) = (type(value).__name__ for value in part.values())
     with pytest.raises(TypeError, match=f"{name} needs a .*, but ContinuousLikelihood learns a VectorField"):

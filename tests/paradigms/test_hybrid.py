@@ -1,4 +1,6 @@
-"""Hybrids: the end-to-end bound against exact linear-Gaussian answers, codecs against their definitions, one run folder."""
+"""Hybrids: the end-to-end bound against exact linear-Gaussian answers, codecs against their definitions, one run
+folder.
+"""
 
 import math
 from dataclasses import dataclass
@@ -30,7 +32,8 @@ def _toys_are_third_parties(monkeypatch):
     monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
 
 
-# --- a linear-Gaussian autoencoder: x = A u + noise, u ~ N(m, diag(s^2)), with the exact posterior ----------------------
+# --- a linear-Gaussian autoencoder: x = A u + noise, u ~ N(m, diag(s^2)), with the exact posterior
+# ----------------------
 
 A = torch.tensor([[1.0, 0.3], [-0.5, 0.8]])
 NOISE, PRIOR_MEAN, PRIOR_SCALE = 0.4, torch.tensor([0.5, -1.0]), torch.tensor([1.5, 0.7])
@@ -62,7 +65,9 @@ def posterior_input(log_scale: Tensor) -> Tensor:
 
 
 def autoencoder(spread: float = 1.0) -> GenerativeModel:
-    """With the independent Gaussian that is nearest to the posterior, its scales times ``spread``, in diagonal cases exact."""
+    """With the independent Gaussian that is nearest to the posterior, its scales times ``spread``, in diagonal cases
+    exact.
+    """
     precision = A.T @ A / NOISE**2 + torch.diag(PRIOR_SCALE**-2)
     covariance = torch.linalg.inv(precision)
     gain = covariance @ A.T / NOISE**2
@@ -124,7 +129,9 @@ def draws(n: int) -> Tensor:
 
 
 def gap(spread: float) -> float:
-    """``KL(q || posterior)`` of the independent Gaussian with the posterior's mean and ``spread`` times those scales."""
+    """``KL(q || posterior)`` of the independent Gaussian with the posterior's mean and ``spread`` times those
+    scales.
+    """
     precision = A.T @ A / NOISE**2 + torch.diag(PRIOR_SCALE**-2)
     q = torch.diag(spread**2 / precision.diagonal())
     return float((torch.trace(precision @ q) - 2 - torch.logdet(precision @ q)) / 2)

@@ -117,7 +117,8 @@ def test_heads_read_as_many_values_as_they_say(head):
     assert x.shape == (4, 2, 3, 5)
 
 
-# --- a linear Gaussian model, of which everything is known --------------------------------------------------------------
+# --- a linear Gaussian model, of which everything is known
+# --------------------------------------------------------------
 
 SIGMA = 0.7
 
@@ -346,7 +347,8 @@ def test_refusals():
         ladder(Vectors(2), "s")
 
 
-# --- codes that are maps ------------------------------------------------------------------------------------------------
+# --- codes that are maps
+# ------------------------------------------------------------------------------------------------
 
 SMALL = Images(2, 7, 10, levels=9, classes=3)
 
@@ -469,7 +471,8 @@ def test_a_critic_is_trained_on_the_reconstructions_of_its_own_batch():
     assert set(terms["critic"].trainable()) == set(objective.critic.parameters())
 
 
-# --- learned priors -----------------------------------------------------------------------------------------------------
+# --- learned priors
+# -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("prior", [IndependentGaussians((2,)), Mixture(2, 3)], ids=lambda p: type(p).__name__)

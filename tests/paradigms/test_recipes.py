@@ -112,7 +112,9 @@ def test_a_space_that_nobody_registered_is_refused_by_its_name(name):
 
 
 def test_a_space_of_a_third_party_registers_itself_with_recipes():
-    """One function each for networks of noised examples and for columns brings most recipes of diffusion and of flows."""
+    """One function each for networks of noised examples and for columns brings most recipes of diffusion and of
+    flows.
+    """
 
     class Torus(Angles):
         """Of its own type, so that only it is registered."""

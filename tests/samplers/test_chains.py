@@ -9,7 +9,9 @@ from fourfold.samplers.chains import Chains, effective_sample_size, rank_normali
 
 
 def autoregressive(rho, chains=8, draws=4000, seed=0):
-    """``x_t = rho x_{t-1} + sqrt(1 - rho^2) eps``, stationary: its effective sample size is ``S (1 - rho) / (1 + rho)``."""
+    """``x_t = rho x_{t-1} + sqrt(1 - rho^2) eps``, stationary: its effective sample size is ``S (1 - rho) / (1 +
+    rho)``.
+    """
     generator = torch.Generator().manual_seed(seed)
     eps = torch.randn(chains, draws, generator=generator, dtype=torch.float64)
     x = [eps[:, 0]]

@@ -1,4 +1,6 @@
-"""Posterior samples against the exact posterior of linear-Gaussian problems, and what the approximation costs elsewhere."""
+"""Posterior samples against the exact posterior of linear-Gaussian problems, and what the approximation costs
+elsewhere.
+"""
 
 import pytest
 import torch
@@ -63,7 +65,9 @@ def test_the_denoiser_of_the_posterior_is_exact_at_every_level():
 
 
 def test_the_posterior_of_a_mixture_is_close():
-    """Two modes, one of which explains y better: p(x_0 | x_t) is not Gaussian, and weights are off by a few hundredths."""
+    """Two modes, one of which explains y better: p(x_0 | x_t) is not Gaussian, and weights are off by a few
+    hundredths.
+    """
     means, covariance, weights = ((-1.0, 0.5, 0.0), (1.0, -0.5, 0.3)), COVARIANCE, (0.5, 0.5)
     narrow = tuple(tuple(0.2 * v for v in row) for row in covariance)
     oracle = MixtureDenoiser(EDM(), weights, means, (narrow, narrow))

@@ -186,7 +186,9 @@ def test_samples_have_the_mean_and_covariance_of_the_data(sampler, path):
 
 
 def test_langevin_corrections_leave_the_bias_they_say():
-    """X <- x + e s + sqrt(2 e) z with e = 2 r^2 sigma^2 has variance v / (1 - e / 2v) in the end where p_t = N(0, v)."""
+    """X <- x + e s + sqrt(2 e) z with e = 2 r^2 sigma^2 has variance v / (1 - e / 2v) in the end where p_t =
+    N(0, v).
+    """
     path, r = VE(), 0.16
     sigma = knots(path, 2)[1].sigma
     v, e = 1 + sigma**2, 2 * (r * sigma) ** 2

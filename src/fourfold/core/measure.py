@@ -10,7 +10,8 @@ __all__ = ["Measure"]
 class Measure(StrEnum):
     """The base measure to which the probability of a code refers.
 
-    ``COUNTING``: codes are discrete, and a model gives masses. ``LEBESGUE``: codes are reals, and a model gives densities.
+    ``COUNTING``: codes are discrete, and a model gives masses. ``LEBESGUE``: codes are reals, and a model gives
+    densities.
     """
 
     COUNTING = "counting"

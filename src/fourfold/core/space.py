@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 __all__ = ["Space", "Writer"]
 
 Writer: TypeAlias = Callable[[Path, Tensor, Sequence[str], Sequence[str]], None]
-"""Writes raw examples to a file or folder, with the name of each one's class, and the prompts they were drawn for: equally
+"""Writes raw examples to a file or folder, with the name of each one's class, and the prompts they were drawn for:
+equally
 many examples for each, in order. Names and prompts may be empty."""
 
 
 class Space(ABC):
     """What one raw example is. Nothing outside a space depends on which space it is.
 
-    Concrete spaces are frozen dataclasses, one file each: those of :mod:`fourfold.spaces`, and anyone's. A raw batch is one
-    tensor ``(B, *shape)``. A space must define :attr:`shape`, :attr:`unit`, :meth:`check` and :meth:`examples`; models of it
-    can then be built, trained, sampled, scored, saved and checked. With :meth:`measures` they can be evaluated and compared.
-    Every other method has an answer that suits most spaces.
+    Concrete spaces are frozen dataclasses, one file each: those of :mod:`fourfold.spaces`, and anyone's. A raw batch is
+    one tensor ``(B, *shape)``. A space must define :attr:`shape`, :attr:`unit`, :meth:`check` and :meth:`examples`;
+    models of it can then be built, trained, sampled, scored, saved and checked. With :meth:`measures` they can be
+    evaluated and compared. Every other method has an answer that suits most spaces.
 
     Attributes:
         classes: number of class labels that examples are conditional on, or ``None``.
@@ -80,10 +81,10 @@ class Space(ABC):
 
     @abstractmethod
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
-        """``n`` random examples that :meth:`check` accepts, for conformance checks: the wider they spread, the better."""
+        """``n`` random examples that :meth:`check` accepts, for conformance checks; they should spread widely."""
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
-        """Points all over the space, ``(N, *shape)``, and the volume that each stands for: 1 where examples are counted.
+        """Points all over the space, ``(N, *shape)``, and the volume of each: 1 where examples are counted.
 
         A grid has so many ``points`` along each axis, from ``-reach`` to ``reach`` where that is unbounded.
 
@@ -116,7 +117,7 @@ class Space(ABC):
 
     @property
     def window(self) -> int | None:
-        """Length of the windows that are the examples of a stream, such as a text; ``None`` where a raw set is examples.
+        """Length of the windows that are the examples of a stream, such as a text; ``None``: there is no stream.
 
         The raw set of such a space is one long row of values, and :meth:`parse_bytes` reads it from a file of any kind.
         """
@@ -144,7 +145,7 @@ class Space(ABC):
         raise ValueError(f"{self} is not read from bytes: implement {type(self).__name__}.parse_bytes(content, most)")
 
     def check_training(self, x: Tensor) -> None:
-        """Refuse a training set that no model can learn, such as a constant column, which has no density (``ValueError``)."""
+        """Refuse a training set that no model can learn, such as one with a constant column (``ValueError``)."""
 
     def notes(self, x: Tensor) -> tuple[str, ...]:
         """Remarks on a raw set that its user should read, such as tied values."""
@@ -162,7 +163,8 @@ class Space(ABC):
     def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
         """Raw examples from elsewhere, or a stream, as of this space.
 
-        They were read as the space ``given``; without one, they are an array or tensor that is laid out as this space is.
+        They were read as the space ``given``; without one, they are an array or tensor that is laid out as this space
+        is.
 
         Raises:
             ValueError: for examples of another kind.
@@ -185,8 +187,8 @@ class Space(ABC):
     def writers(self) -> Mapping[str, Writer]:
         """What writes files that only this space has, by suffix, the usual one first; "" stands for a folder.
 
-        Every space has ``.npy``, ``.npz``, ``.csv`` and ``.parquet``. A space whose usual suffix is ``.txt`` is printed where
-        no file is named.
+        Every space has ``.npy``, ``.npz``, ``.csv`` and ``.parquet``. A space whose usual suffix is ``.txt`` is printed
+        where no file is named.
         """
         return {}
 
@@ -217,7 +219,7 @@ class Space(ABC):
             raise ValueError(f"{name} has no feature space {features!r}: leave features out")
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
-        """Samples ``(n, *shape)`` as a page shows them: of many only the first, ``columns`` of them side by side in a grid.
+        """Samples ``(n, *shape)`` as a page shows them: of many only the first, in a grid of ``columns``.
 
         ``references`` may set the scale or be shown behind; sample ``i`` then has the condition ``references.cond[i]``.
         """

@@ -15,8 +15,9 @@ class Training:
     Attributes:
         batch_size: examples per step.
         learning_rate: peak rate of AdamW, which trains everything that Muon does not.
-        muon_rate: peak rate of Muon for hidden matrices and kernels; ``None`` trains all with AdamW. A network lists its
-            other layers (first, last, positions, tables) in ``for_adamw``, see :class:`~fourfold.engine.weights.Weights`.
+        muon_rate: peak rate of Muon for hidden matrices and kernels; ``None`` trains all with AdamW. A network lists
+            its other layers (first, last, positions, tables) in ``for_adamw``, see
+            :class:`~fourfold.engine.weights.Weights`.
         betas: AdamW's.
         weight_decay: decoupled, for matrices only.
         warmup: fraction of the budget in which the rate rises linearly from 0.

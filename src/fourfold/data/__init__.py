@@ -98,8 +98,8 @@ def load(
         skip_bad: leave out images that cannot be read, and list them in ``dataset.skipped``.
         limit: use at most this many examples, or the first so many tokens of a text; of an ``.npy``, a table or a text
             no more than that is kept in memory.
-        labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``, or the labels
-            of an array in memory.
+        labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``, or the
+            labels of an array in memory.
         length: tokens in a window of text.
         fractions: shares of train, validation and test; two shares make validation and test the same examples. By
             default 0.8, 0.1, 0.1 drawn by the seed, and for text 0.9, 0.05, 0.05 by position. An official test set

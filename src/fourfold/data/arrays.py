@@ -220,7 +220,8 @@ def _images(name: str, x: np.ndarray, options: Options) -> tuple[torch.Tensor, I
 def _channels_first(name: str, shape: tuple[int, ...], options: Options) -> bool:
     """Whether the first axis of an image is its channels, not the last.
 
-    The channels are 1, 3 or 4. Where both axes are, the shape of a model decides, then the squarer image, then the last.
+    The channels are 1, 3 or 4. Where both axes are, the shape of a model decides, then the squarer image, then the
+    last.
     """
     if options.space is not None and options.space.shape in (shape[1:], (shape[3], *shape[1:3])):
         return shape[1:] == options.space.shape

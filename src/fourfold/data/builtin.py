@@ -68,7 +68,7 @@ def _bunch(bunch: Mapping[str, np.ndarray], where: str) -> Source:
 
 
 def two_moons(options: Options) -> Source:
-    """20,000 points in the plane: two interleaved half circles of radius 1 with Gaussian noise of standard deviation 0.1."""
+    """20,000 points in the plane: two interleaved half circles of radius 1 with Gaussian noise of deviation 0.1."""
     n, generator = _draws(options)
     moon = torch.randint(2, (n,), generator=generator)
     angle = math.pi * torch.rand(n, generator=generator, dtype=torch.float64)
@@ -80,7 +80,7 @@ def two_moons(options: Options) -> Source:
 
 
 def pinwheel(options: Options) -> Source:
-    """20,000 points in the plane: five arms, Gaussian blobs along a radius, bent by an angle that grows with the distance."""
+    """20,000 points in the plane: five Gaussian arms, bent by an angle that grows with the distance."""
     n, generator = _draws(options)
     arm = torch.randint(5, (n,), generator=generator)
     radial, across = torch.randn(2, n, generator=generator, dtype=torch.float64) * torch.tensor([[0.3], [0.1]])

@@ -30,11 +30,12 @@ def folder_captions(
     """The caption of each image of a folder, and the files that hold them; both are empty where there are none.
 
     Either one list (:data:`LISTS`): lines ``name.png<tab>caption`` (or a space, if names have none), or a table or JSON
-    lines with ``file`` and ``caption``; or ``name.txt`` beside ``name.png``. An image without a caption is left out where
-    bad ones are skipped.
+    lines with ``file`` and ``caption``; or ``name.txt`` beside ``name.png``. An image without a caption is left out
+    where bad ones are skipped.
 
     Raises:
-        DataError: with file and line, for a missing, second, empty or too long caption, one of no image, or that is not UTF-8.
+        DataError: with file and line, for a missing, second, empty or too long caption, one of no image, or that is not
+            UTF-8.
     """
     lists = [path for path in others if path.name.lower() in LISTS]
     stems = {path.stem for path in images}

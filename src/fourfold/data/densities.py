@@ -1,4 +1,4 @@
-"""Distributions whose density is known exactly: what sampled sets are drawn from and likelihoods are checked against."""
+"""Distributions with an exactly known density: they give samples, and likelihoods are checked against them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Emoji with their names: the pictures of two vendors, from two npm packages.
 
 Cal Henderson's packages ``emoji-datasource-google`` and ``emoji-datasource-twitter`` (MIT, https://github.com/iamcal/emoji-data)
-carry the pictures of Noto Emoji (Google; Apache-2.0, its fonts OFL-1.1) and of Twemoji (CC BY 4.0: whoever shows or shares them
+carry the pictures of Noto Emoji (Google; Apache-2.0, its fonts OFL-1.1) and of Twemoji (CC BY 4.0: whoever shows or
+shares them
 names "Twemoji, Copyright Twitter, Inc. and other contributors").
 """
 
@@ -71,7 +72,7 @@ class _Picture:
 
 
 def emoji(options: Options) -> Source:
-    """About 7,000 emoji of 64 x 64 pixels with their names, by Noto Emoji and Twemoji; splits keep variants together."""
+    """About 7,000 named emoji of 64 x 64 pixels, by Noto Emoji and Twemoji; splits keep variants together."""
     folder = _find(options)
     sheets = [_read_vendor(folder / f"emoji-datasource-{vendor}", vendor) for vendor in VENDORS]
     x = torch.from_numpy(np.concatenate([pixels for pixels, _ in sheets]))
@@ -135,7 +136,8 @@ def _key(unified: str) -> str:
 def captioned(entry: Mapping[str, Any]) -> str:
     """The caption of an entry of ``emoji.json``: its name, and its short names where they say something else.
 
-    In Unicode's names "black" and "white" mean filled and outlined, so they stay only where the short name has them too.
+    In Unicode's names "black" and "white" mean filled and outlined, so they stay only where the short name has them
+    too.
     """
     name, short = entry["name"].lower(), [_words(s) for s in entry["short_names"]]
     if entry["subcategory"] in ("country-flag", "subdivision-flag"):

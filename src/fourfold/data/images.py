@@ -131,7 +131,8 @@ def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[
     other = [path for path in other if path not in told]
     if other and not options.skip_bad:
         raise DataError(
-            f"{other[0]}: is not an image, but lies among images: move it away, or skip it with {option('skip_bad', True)}"
+            f"{other[0]}: is not an image, but lies among images: move it away, or skip it with "
+            f"{option('skip_bad', True)}"
         )
     bare = [path for path in images if captions and path not in captions]
     skipped = [f"{path}: is not an image" for path in other] + [f"{path}: has no caption" for path in bare]

@@ -7,10 +7,12 @@ For ``x_0 ~ sum_k w_k N(mu_k, S_k)`` and ``x_t = alpha x_0 + sigma eps`` everyth
     E[x_0 | x, k]  = mu_k + alpha S_k C_k^-1 (x - alpha mu_k)
     E[x_0 | x]     = sum_k p(k | x) E[x_0 | x, k]
 
-For one Gaussian the probability-flow ODE is solved too: ``x_s = alpha_s mu + U diag((c_s / c_t)^(1/2)) U^T (x_t - alpha_t mu)``
+For one Gaussian the probability-flow ODE is solved too: ``x_s = alpha_s mu + U diag((c_s / c_t)^(1/2)) U^T (x_t -
+alpha_t mu)``
 with ``c_t = alpha_t^2 l + sigma_t^2``.
 
-All of these couple ``x_0`` with independent noise. :class:`GaussianTransport` couples it with the nearest noise instead: its
+All of these couple ``x_0`` with independent noise. :class:`GaussianTransport` couples it with the nearest noise
+instead: its
 vector field leads to the same data, and is not the velocity of a noise process.
 """
 
@@ -134,7 +136,8 @@ class MixtureDenoiser(SolvedDenoiser):
     def solved(self, x_T: Tensor) -> Tensor:
         """By the Runge-Kutta rule of order 8 of Dormand and Prince, to 1e-11, in an angle that is regular at both ends.
 
-        Every path is a scaling of ``alpha = cos a, sigma = sin a``, along which ``dz/da = (z - cos a D) / tan a - sin a D``.
+        Every path is a scaling of ``alpha = cos a, sigma = sin a``, along which ``dz/da = (z - cos a D) / tan a - sin a
+        D``.
         """
         from scipy.integrate import solve_ivp
 
@@ -251,7 +254,8 @@ class GaussianAverage(AverageVelocity):
 class GaussianTransport(VectorField):
     """The field of optimal transport between noise and one Gaussian with a full covariance; labels are ignored.
 
-    The noise of an example is ``eps = S^(-1/2) (x_0 - mu)``, so that ``x_t = alpha mu + (alpha S^(1/2) + sigma I) eps`` and
+    The noise of an example is ``eps = S^(-1/2) (x_0 - mu)``, so that ``x_t = alpha mu + (alpha S^(1/2) + sigma I) eps``
+    and
 
         v(x, t) = alpha' mu + (alpha' S^(1/2) + sigma' I) (alpha S^(1/2) + sigma I)^-1 (x - alpha mu)
 

@@ -213,7 +213,8 @@ def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
                 lines.append(line)
                 if len(line) >= LONGEST:
                     raise DataError(
-                        f"{path}, line {len(lines)}: is longer than {LONGEST:,} characters: write a table so wide as .npy"
+                        f"{path}, line {len(lines)}: is longer than {LONGEST:,} characters: write a table so wide "
+                        "as .npy"
                     )
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 at byte {error.start}: convert it (iconv -f latin1 -t utf-8)") from None

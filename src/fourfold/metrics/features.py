@@ -1,4 +1,4 @@
-"""Named feature spaces: what an example is turned into before distances are measured. The name is part of every score."""
+"""Named feature spaces, in which distances between examples are measured. The name is part of every score."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class StandardisedColumns(Features):
 class EfficientNetLite0(Features):
     """Pooled last features of EfficientNet-Lite0 trained on ImageNet, ``(N, 1280)``.
 
-    Grey becomes RGB, levels become [0, 1], images are resized bilinearly to 160 x 160 and normalised by ImageNet's mean and
-    standard deviation; batch norms are folded into the convolutions.
+    Grey becomes RGB, levels become [0, 1], images are resized bilinearly to 160 x 160 and normalised by ImageNet's mean
+    and standard deviation; batch norms are folded into the convolutions.
 
     Raises:
         ModuleNotFoundError: naming the extra, if the packages are not installed.

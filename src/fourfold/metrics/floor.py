@@ -29,7 +29,8 @@ class Draws:
 
     Attributes:
         pool: ``(P, ...)``.
-        rows: of the pool, one draw a row: ``(K, n)`` int64. Where samples have labels, column ``i`` has that of sample ``i``.
+        rows: of the pool, one draw a row: ``(K, n)`` int64. Where samples have labels, column ``i`` has that of sample
+            ``i``.
     """
 
     pool: Tensor
@@ -43,9 +44,9 @@ class Draws:
 def floor_of(train: Tensor | Draws | None, n: int, statistic: Callable[[Tensor], float]) -> Floor:
     """A floor and the interval that holds the same statistic of ``n`` new examples in 95 % of cases.
 
-    With ``K`` draws of ``n`` of ``P`` examples, of mean ``m`` and standard deviation ``s``, the deviation of a draw of new
-    examples is ``σ = s / sqrt(1 - n/P)``, because draws from one pool resemble each other, and the interval is
-    ``m ± t_{K-1} σ sqrt(1 + n/P + (1 - n/P)/K)``: exact in the second moment where the statistic is a mean.
+    With ``K`` draws of ``n`` of ``P`` examples, of mean ``m`` and standard deviation ``s``, the deviation of a draw of
+    new examples is ``σ = s / sqrt(1 - n/P)``, because draws from one pool resemble each other, and the interval is ``m
+    ± t_{K-1} σ sqrt(1 + n/P + (1 - n/P)/K)``: exact in the second moment where the statistic is a mean.
 
     Args:
         train: draws; or one draw of at least ``n`` examples, whose floor has no interval; ``None``: there is no floor.
@@ -74,8 +75,8 @@ def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, wanted: Tensor
         x: training examples, ``(N, ...)``, ``N >= n``.
         n: the size of a draw.
         labels: of the training examples, ``(N,)`` or captions ``(N, L)``.
-        wanted: those of the samples, ``(n, ...)``: a draw then has the same labels in the same order, as far as training
-            examples have them.
+        wanted: those of the samples, ``(n, ...)``: a draw then has the same labels in the same order, as far as
+            training examples have them.
     """
     generator = torch.Generator().manual_seed(0)
     if labels is None or wanted is None:

@@ -37,8 +37,8 @@ def frechet_distance(
 ) -> Measurement:
     """The squared Frechet distance of features of samples and of references. It is biased upwards by about ``1/n``.
 
-    The interval is over samples, with the references fixed, by a jackknife of ``groups``: drawing with replacement would
-    shrink the covariances' rank and move the whole interval upwards.
+    The interval is over samples, with the references fixed, by a jackknife of ``groups``: drawing with replacement
+    would shrink the covariances' rank and move the whole interval upwards.
 
     Args:
         x: features of samples, ``(n, D)``; ``n < D`` is allowed.

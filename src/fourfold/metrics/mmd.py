@@ -32,8 +32,8 @@ def mmd(
     """The unbiased estimate of the squared maximum mean discrepancy; it may be negative.
 
     ``MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean_{ij} k(x_i, y_j)`` with
-    ``k(a, b) = mean_h exp(-|a - b|² / 2 h²)``. The interval is over samples by a jackknife: drawn twice, an example would meet
-    itself in the first mean.
+    ``k(a, b) = mean_h exp(-|a - b|² / 2 h²)``. The interval is over samples by a jackknife: drawn twice, an example
+    would meet itself in the first mean.
 
     Args:
         x: features of samples, ``(n, D)``, n at least 2.
@@ -55,7 +55,8 @@ def mmd(
     rule = "1/4, 1/2 and 1 times the median distance of references" if bandwidths is None else "given"
     shown = ", ".join(f"{value:.4g}" for value in h)
     words = (
-        f"{features}; unbiased MMD², mean of Gaussian kernels of bandwidth {shown} ({rule}); {len(x)} samples against {len(y)} "
+        f"{features}; unbiased MMD², mean of Gaussian kernels of bandwidth {shown} ({rule}); {len(x)} samples "
+        f"against {len(y)} "
         f"references; interval over samples: jackknife of {groups} groups"
     )
     name = f"mmd²[{features}, gaussian]"

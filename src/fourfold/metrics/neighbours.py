@@ -38,7 +38,7 @@ def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | No
 
 
 def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Measurement:
-    """The share of references that lie within the k-th-neighbour ball of some sample; arguments as in :func:`precision`.
+    """The share of references within the k-th-neighbour ball of some sample; arguments as in :func:`precision`.
 
     One sample's ball may hold many references: the interval is over samples and references (:func:`_of_references`).
 
@@ -89,7 +89,8 @@ def memorisation_ratio(
 ) -> Measurement:
     """How far samples lie from their nearest training example, against their nearest held-out example.
 
-    ``Σ_j min_i |x_j - train_i| / Σ_j min_i |x_j - held_out_i|``: 0 where every sample is a copy. New examples of the data
+    ``Σ_j min_i |x_j - train_i| / Σ_j min_i |x_j - held_out_i|``: 0 where every sample is a copy. New examples of the
+    data
     are the yardstick: their own ratio is the floor (below 1 where the training set is the denser one), and samples well
     below it are nearer to the training set than new examples are.
 
@@ -125,8 +126,8 @@ def _of_references(
 ) -> Measurement:
     """A share of references ``θ``, with an interval over the draw of samples and of references.
 
-    Both are cut in halves at random, ``A`` and ``B``, whose shares are independent: ``Var θ = mean (θ(A) - θ(B))² / 4``.
-    In half of both, neighbours are as many as before, so the variance is that of the same regime. The interval is
+    Both are cut in halves at random, ``A`` and ``B``, whose shares are independent: ``Var θ = mean (θ(A) - θ(B))² /
+    4``. In half of both, neighbours are as many as before, so the variance is that of the same regime. The interval is
     ``θ ± t_9 sd``, and never narrower than the bootstrap over references (:func:`_plus_four`).
 
     Args:

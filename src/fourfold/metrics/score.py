@@ -44,7 +44,8 @@ class Measurement:
         better: ``"lower"``, ``"higher"`` or ``""`` (neither: nearer to the floor).
         kind: what kind of number a likelihood is; ``None`` for all else.
         floor_low, floor_high: the interval that holds the score of ``n`` new examples of the data in 95 % of cases; NaN
-            where the floor was drawn once. A score in it, or beyond it on the better side, is as good as the data's own.
+            where the floor was drawn once. A score in it, or beyond it on the better side, is as good as the data's
+            own.
         references: how many examples of the data the samples were held against, where the score is a share of either.
     """
 
@@ -99,8 +100,8 @@ class Measurement:
 def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS) -> tuple[float, float, float]:
     """A statistic of ``n`` examples and its 95 % interval by the delete-a-group jackknife.
 
-    ``se² = (G-1)/G Σ_g (θ_(-g) - mean)²`` and the interval is ``θ ± t_{G-1} se``. Resampling with replacement would bias
-    every statistic that is sensitive to duplicates (a Frechet distance, a kernel's diagonal, a nearest neighbour);
+    ``se² = (G-1)/G Σ_g (θ_(-g) - mean)²`` and the interval is ``θ ± t_{G-1} se``. Resampling with replacement would
+    bias every statistic that is sensitive to duplicates (a Frechet distance, a kernel's diagonal, a nearest neighbour);
     leaving out a group shifts all ``θ_(-g)`` alike, and that shift cancels.
 
     Args:

@@ -46,7 +46,7 @@ class Augment(Part, nn.Module):
 
     @torch.no_grad()
     def adapt(self, confidence: Tensor) -> None:
-        """Move the strength by one batch's step, towards the target; ``confidence`` is ``sign`` of each example, ``(B,)``."""
+        """Move the strength by one batch's step towards the target; ``confidence`` ``(B,)`` is each example's sign."""
         step = torch.sign(confidence.float().mean() - self.target) * (len(confidence) / self.images)
         self.p.copy_((self.p + step).clamp(0.0, 0.8))
 

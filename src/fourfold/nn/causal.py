@@ -62,7 +62,7 @@ class RowConv(Part, nn.Module):
 
 @final
 class PixelConv(Part, nn.Module):
-    """A convolution that sees ``rows - 1`` rows above and, in its own row, only what lies to the left (or its own place).
+    """A convolution that sees ``rows - 1`` rows above and, in its own row, only the left (or its own place).
 
     Args:
         inputs, outputs: channels.

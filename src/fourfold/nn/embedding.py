@@ -17,7 +17,7 @@ __all__ = ["Condition", "FourierTime", "with_detail"]
 
 @final
 class FourierTime(Part, nn.Module):
-    """A scalar as sines and cosines: ``sqrt(2) cos(2 pi f_i tau), sqrt(2) sin(2 pi f_i tau)``, ``(B,)`` to ``(B, width)``.
+    """A scalar as sines and cosines, ``(B,)`` to ``(B, width)``: ``sqrt(2) cos(2 pi f_i tau)`` and the sines.
 
     Frequencies are geometric from 1/16 to 4, for ``tau`` of order one (Tancik et al. 2020,
     https://arxiv.org/abs/2006.10739). Computed in float32.
@@ -50,7 +50,8 @@ class Condition(Part, nn.Module):
         width: length of the vector.
         classes: number of labels, or ``None``; label -1 is "unknown" and has a row of its own.
         times: 1 or 2.
-        text: an encoder of captions, which then stand in the label's place: ``e_c = W text(c)``, or one vector for "unknown".
+        text: an encoder of captions, which then stand in the label's place: ``e_c = W text(c)``, or one vector for
+            "unknown".
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("caption",)
@@ -73,7 +74,7 @@ class Condition(Part, nn.Module):
             nn.init.zeros_(self.caption.weight)
 
     def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
-        """The vector, in the dtype of the weights, for ``tau`` of shape ``(B,)`` or ``(B, 2)`` and labels ``(B,)`` or captions ``(B, L)``."""
+        """The vector, in the weights' dtype, of ``tau`` ``(B,)`` or ``(B, 2)``, labels ``(B,)`` or captions ``(B, L)``."""
         h = self.second(F.silu(self._times(tau)))
         if self.labels is not None:
             unknown = torch.zeros(len(tau), dtype=torch.long, device=tau.device)

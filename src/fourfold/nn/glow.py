@@ -1,4 +1,4 @@
-"""An invertible convolutional network of several scales: activation normalisation, 1 x 1 convolutions, affine couplings.
+"""An invertible network of several scales: activation normalisation, 1 x 1 convolutions, affine couplings.
 
 Kingma, Dhariwal 2018, Glow (https://arxiv.org/abs/1807.03039).
 """
@@ -20,7 +20,7 @@ __all__ = ["Glow"]
 
 @final
 class _ActNorm(nn.Module):
-    """``y = (x - location) / scale · exp(s) + b`` per channel, with location and scale those of the first batch trained on."""
+    """``y = (x - location) / scale · exp(s) + b`` per channel, with location and scale of the first training batch."""
 
     location: Tensor
     scale: Tensor
@@ -55,7 +55,7 @@ class _ActNorm(nn.Module):
 
 @final
 class _Mixing(nn.Module):
-    """A 1 x 1 convolution by ``W = P L (U + diag(sign · exp(s)))``: a rotation at the start, ``log |det W| = sum s``."""
+    """A 1 x 1 convolution by ``W = P L (U + diag(sign · exp(s)))``, at first a rotation; ``log |det W| = sum s``."""
 
     for_adamw: ClassVar[tuple[str, ...]] = ("lower", "upper")
     permutation: Tensor

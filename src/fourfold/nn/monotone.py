@@ -191,8 +191,8 @@ class LogisticMixture(Monotone):
 class Triangular(Monotone):
     """``y_j = f(x_j - sum_{i < j} a_ji x_i; h_j)``: each of a group's numbers also sees those before it.
 
-    Takes ``(*, size)``. With :class:`Affine`, the normal pushed back is a normal of any covariance, where the affine map
-    alone leaves the group independent given what the network saw (Papamakarios et al. 2021, section 3.1.1,
+    Takes ``(*, size)``. With :class:`Affine`, the normal pushed back is a normal of any covariance, where the affine
+    map alone leaves the group independent given what the network saw (Papamakarios et al. 2021, section 3.1.1,
     https://arxiv.org/abs/1912.02762).
 
     Attributes:

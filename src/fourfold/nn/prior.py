@@ -43,7 +43,7 @@ def standard_log_prob(u: Tensor) -> Tensor:
 
 @final
 class _Table(nn.Module):
-    """A learned tensor for each label and one for "unknown"; starts at ``start`` everywhere, and Muon leaves it alone."""
+    """A learned tensor for each label and one for "unknown"; it starts at ``start``, and Muon leaves it alone."""
 
     for_adamw: ClassVar[tuple[str, ...]] = ("rows",)
 

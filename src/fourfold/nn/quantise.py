@@ -113,9 +113,9 @@ class Codebook(Quantiser):
 
         penalty = dims · ( ||sg(e) - v||^2 + commitment · ||e - sg(v)||^2 ) / mean square
 
-    summed over the map, by gradients rather than moving averages, so that any optimizer and any number of processes train it.
-    A vector that is used less than ``rare`` times as often as it would be if all were used alike is drawn to random inputs
-    until it is used, so that none stays dead.
+    summed over the map, by gradients rather than moving averages, so that any optimizer and any number of processes
+    train it. A vector that is used less than ``rare`` times as often as it would be if all were used alike is drawn to
+    random inputs until it is used, so that none stays dead.
 
     Reference: van den Oord, Vinyals, Kavukcuoglu 2017, Neural Discrete Representation Learning
     (https://arxiv.org/abs/1711.00937).

@@ -1,6 +1,7 @@
 """Residual networks without normalisation: encoder, decoder, critic, and a multilayer perceptron for vectors.
 
-Every block is ``h + W_2 phi(W_1 phi(h))`` with leaky rectifiers, ``W_2 = 0`` at the start and ``W_1`` scaled down by the
+Every block is ``h + W_2 phi(W_1 phi(h))`` with leaky rectifiers, ``W_2 = 0`` at the start and ``W_1`` scaled down by
+the
 square root of the number of blocks, so that a deep network starts as a shallow one and needs no normalisation (Zhang,
 Dauphin, Ma 2019, Fixup, https://arxiv.org/abs/1901.09321). Images are cut into 2 x 2 patches at the entry and
 reassembled at the exit, so no layer works at full resolution; in between they are resampled by averages and bilinear
@@ -52,7 +53,7 @@ def _linear(inputs: int, outputs: int, gain: float = 1.0) -> nn.Module:
 
 @final
 class LabelEmbedding(Part, nn.Module):
-    """Class labels as vectors: ``(B,)`` int64 to ``(B, width)``; -1, like ``None``, is "unknown" and has a row of its own.
+    """Class labels as vectors: ``(B,)`` int64 to ``(B, width)``; -1, like ``None``, has the row "unknown".
 
     Args:
         classes: number of labels.

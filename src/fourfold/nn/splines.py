@@ -19,7 +19,7 @@ _SMALLEST = 1e-4
 
 
 class Knots(NamedTuple):
-    """Knots ``(x_k, y_k)`` with slopes ``d_k``, each ``(..., K + 1)``, from ``(-reach, -reach)`` to ``(reach, reach)``."""
+    """Knots ``(x_k, y_k)`` and slopes ``d_k``, ``(..., K + 1)`` each, between ``-reach`` and ``reach`` on both axes."""
 
     x: Tensor
     y: Tensor

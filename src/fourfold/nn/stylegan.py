@@ -2,7 +2,8 @@
 
     w = f(z / rms(z), e_c)          w'_oik = s_i w_oik          w''_oik = w'_oik / sqrt(sum_ik w'_oik^2 + eps)
 
-Karras, Laine, Aittala, Hellsten, Lehtinen, Aila 2020 (https://arxiv.org/abs/1912.04958). Kernels are not copied for every
+Karras, Laine, Aittala, Hellsten, Lehtinen, Aila 2020 (https://arxiv.org/abs/1912.04958). Kernels are not copied for
+every
 example: scaling the inputs by ``s_i`` and the outputs by the inverse norm gives the same result from one convolution.
 Images leave as 2 x 2 patches, so no layer works at full resolution; the sum of every stage's image is the result.
 """
@@ -52,7 +53,7 @@ class Equalised(nn.Module):
 
 @final
 class ModulatedConv(nn.Module):
-    """A convolution with a kernel for every example, which its style makes: ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``.
+    """A convolution whose style makes a kernel for every example: ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``.
 
     Args:
         inputs, outputs: channels.

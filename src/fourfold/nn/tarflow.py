@@ -37,7 +37,7 @@ def joined(h: Tensor, event: tuple[int, ...], p: int, q: int) -> Tensor:
 
 @final
 class _Block(nn.Module):
-    """For each of ``length`` patches, ``values`` numbers that depend on the earlier patches and the label; zero at first."""
+    """``values`` numbers for each of ``length`` patches, from the earlier patches and the label; zero at first."""
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "position", "exit")
 

@@ -1,6 +1,7 @@
 """Captions as vectors, for networks that are conditioned on text: a frozen sentence encoder, or a small trained one.
 
-Captions come as bytes, ``(B, L)`` int64 padded with -1. What an encoder says of a row without bytes does not matter: to a
+Captions come as bytes, ``(B, L)`` int64 padded with -1. What an encoder says of a row without bytes does not matter: to
+a
 network such a caption is unknown.
 """
 
@@ -54,7 +55,7 @@ _MOST = 100_000
 
 @final
 class SentenceEncoder(TextEncoder):
-    """MiniLM's mean over tokens, scaled to ``sqrt(width)``: frozen, so it is no weight of the model, and each caption is read once.
+    """MiniLM's mean over tokens, scaled to ``sqrt(width)``; frozen and not saved; it reads each caption once.
 
     The run folder names package, version and digest; whoever samples with a caption needs them installed.
 
@@ -162,7 +163,7 @@ def _network(folder: Path) -> _Sentences:
 
 @final
 class _Sentences:
-    """BERT's encoder (Devlin et al. 2019, https://arxiv.org/abs/1810.04805) and the mean of its last layer, of length one.
+    """BERT's encoder (Devlin et al. 2019, https://arxiv.org/abs/1810.04805); the mean of its last layer, normed.
 
     Args:
         tokenizer: texts to padded ids.

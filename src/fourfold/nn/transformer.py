@@ -1,7 +1,9 @@
 """A causal transformer with rotary positions and a preallocated cache, for tokens and for real values.
 
-Blocks normalise before each branch and start as the identity (output matrices are zero). Attention is causal, with rotary
-positions (Su, Lu, Pan, Murtadha, Wen, Liu 2021, https://arxiv.org/abs/2104.09864); the transformer is that of Vaswani et
+Blocks normalise before each branch and start as the identity (output matrices are zero). Attention is causal, with
+rotary
+positions (Su, Lu, Pan, Murtadha, Wen, Liu 2021, https://arxiv.org/abs/2104.09864); the transformer is that of Vaswani
+et
 al. 2017 (https://arxiv.org/abs/1706.03762). A network computes in the dtype of its weights and returns float32.
 """
 
@@ -80,8 +82,8 @@ class _RotaryAttention(torch.autograd.Function):
     """Causal attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``.
 
     On a CPU and for short contexts, large matrix products over materialised weights are faster than the fused kernel,
-    whose backward pass is slow there; what is left of the time is copies, so queries, keys and values are turned and laid
-    out in one go, and so are their gradients.
+    whose backward pass is slow there; what is left of the time is copies, so queries, keys and values are turned and
+    laid out in one go, and so are their gradients.
     """
 
     @staticmethod
@@ -149,7 +151,7 @@ class Block(Part, nn.Module):
         self.down = _matrix(width, ratio * width, 0.0)
 
     def forward(self, h: Tensor, cache: Tensor | None = None) -> Tensor:
-        """All positions at once, ``(B, L, width)``; their keys and values are written into ``cache`` where there is one."""
+        """All positions at once, ``(B, L, width)``; keys and values are written into ``cache`` if there is one."""
         B, L, C = h.shape
         qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, L, 3, self.heads, self.size)
         if cache is not None:
@@ -162,8 +164,8 @@ class Block(Part, nn.Module):
     def step(self, h: Tensor, cache: Tensor, at: int, cos: Tensor, sin: Tensor) -> Tensor:
         """One position of every row, ``(B, width)``, given the cached ones before ``at``; writes its keys and values.
 
-        ``cos`` and ``sin``, ``(3, 1, D)``, turn queries and keys and leave values: few operations, for they are what one
-        position costs.
+        ``cos`` and ``sin``, ``(3, 1, D)``, turn queries and keys and leave values: few operations, for they are what
+        one position costs.
         """
         B, C = h.shape
         qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, 3, self.heads, self.size)

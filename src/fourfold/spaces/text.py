@@ -90,8 +90,8 @@ class Text(Space):
         """The ids of a file's content, or of its first ``most`` characters or bytes: see :meth:`ids`.
 
         Raises:
-            ValueError: for a character outside the vocabulary, with its position; ``UnicodeDecodeError`` where characters
-                are needed and the content is not UTF-8.
+            ValueError: for a character outside the vocabulary, with its position; ``UnicodeDecodeError`` where
+                characters are needed and the content is not UTF-8.
         """
         text = content.decode("utf-8-sig") if self.vocabulary else content
         return self.ids(text[:most])

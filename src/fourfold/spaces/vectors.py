@@ -93,10 +93,10 @@ class Vectors(Space):
             )
 
     def notes(self, x: Tensor) -> tuple[str, ...]:
-        """A line that names the columns of which one value in twenty or more occurs again; nothing where there are none.
+        """A line that names the columns in which one value in twenty or more occurs again, if there are any.
 
-        A density can grow without bound where values repeat, so "exact" log-likelihoods of such columns compare nothing. At
-        most 2,000 rows are looked at; fewer than 20 tell nothing.
+        A density can grow without bound where values repeat, so "exact" log-likelihoods of such columns compare
+        nothing. At most 2,000 rows are looked at; fewer than 20 tell nothing.
         """
         if len(x) < FEWEST:
             return ()
@@ -134,7 +134,7 @@ class Vectors(Space):
 
 @final
 class Plane:
-    """A plane to show vectors in: the columns themselves where there are two, else two principal components of the data."""
+    """A plane that shows vectors: the columns themselves if there are two, else two principal components."""
 
     def __init__(self, x: Tensor, names: tuple[str, ...] = ()) -> None:
         x = x.double()
