@@ -86,7 +86,7 @@ def run(page: Path, folder: Path) -> list[Path]:
 def _python(source: str, page: Path, line: int, names: dict[str, Any]) -> str:
     """Run a block whose first line follows ``line`` of the page; return what it prints."""
     out = io.StringIO()
-    code = compile("\n" * line + source, str(page), "exec")
+    code = compile("\n" * line + source, str(page), "exec", dont_inherit=True)  # as a reader would run it
     with contextlib.redirect_stdout(out):
         exec(code, names)
     return out.getvalue()
