@@ -85,6 +85,11 @@ class Placement:
     notes: tuple[str, ...] = field(default=())
     facts: Facts | None = None
 
+    def _repr_html_(self) -> str:
+        from fourfold.atlas.show import html
+
+        return html(self)
+
     def to_json(self) -> str:
         """The placement as JSON; every enum by its value."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=2)

@@ -1,17 +1,19 @@
-"""Placements as text of 80 columns: one in full, several side by side, many in a table."""
+"""Placements as text of 80 columns, one in full, several side by side, or many in a table; and as HTML for notebooks."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TypeAlias
 
+from fourfold import notebook
 from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader, shortened
 from fourfold.atlas.placement import Placement
 from fourfold.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, Kind, Paradigm
 
-__all__ = ["side_by_side", "table", "text"]
+__all__ = ["html", "side_by_side", "table", "text"]
 
 WIDTH = 80
 #: what weighs less only hints at a mechanism
@@ -41,13 +43,30 @@ def text(placed: Placement) -> str:
     """A placement in full: the answer and its best quote in three lines, what follows from it, more evidence, and what would change it."""
     best, verdict = _best(placed), _verdict(placed)
     title = f"{_cut(printable(placed.subject), WIDTH - 2 - len(verdict))}: {verdict}"
-    below = [
+    below = (_wrap(label, body) for label, body in _rows(placed, best))
+    return "\n".join([title, *_opening(placed, best), "", *filter(None, below)])
+
+
+def html(placed: Placement) -> str:
+    """A placement in full, for notebooks."""
+    best = _best(placed)
+    opening = f"“{printable(best.quote)}” [{printable(best.where)}]" if best else placed.missing
+    rows = [("", opening), *((label, printable(body)) for label, body in _rows(placed, best))]
+    return notebook.block(f"{printable(placed.subject)}: {_verdict(placed)}", notebook.facts(rows))
+
+
+_Row: TypeAlias = tuple[str, str]
+"""A label, empty where it is that of the row above, and words."""
+
+
+def _rows(placed: Placement, best: Evidence | None) -> list[_Row]:
+    """What stands below the answer and its best quote."""
+    return [
         *_follows(placed),
         *_evidence(placed, best),
-        *(_wrap("would change" if i == 0 else "", change) for i, change in enumerate(placed.would_change)),
-        *(_wrap("note" if i == 0 else "", note) for i, note in enumerate(placed.notes[:6])),
+        *(("would change" if i == 0 else "", change) for i, change in enumerate(placed.would_change)),
+        *(("note" if i == 0 else "", note) for i, note in enumerate(placed.notes[:6])),
     ]
-    return "\n".join([title, *_opening(placed, best), "", *filter(None, below)])
 
 
 def _verdict(placed: Placement) -> str:
@@ -86,13 +105,13 @@ def _indented(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
-def _follows(placed: Placement) -> list[str]:
+def _follows(placed: Placement) -> list[_Row]:
     paradigm = placed.cell.paradigm if placed.cell else None
     if placed.cell is None:
         ranked = ", ".join(f"{cell.value} {share:.0%}" for cell, share in placed.ranked[:3])
-        return [_wrap("possible", ranked or "nothing speaks for any paradigm")]
+        return [("possible", ranked or "nothing speaks for any paradigm")]
     if paradigm is None:
-        return [_wrap("refused", "nothing is drawn from a modelled distribution" + _because(placed))]
+        return [("refused", "nothing is drawn from a modelled distribution" + _because(placed))]
     facts = _facts(placed, paradigm)
     of = f" (of {placed.likelihood_of})" if placed.likelihood_of and placed.likelihood is not Kind.NONE else ""
     kind = KIND_WORDS[placed.likelihood] + of
@@ -100,18 +119,18 @@ def _follows(placed: Placement) -> list[str]:
         kind = f"{placed.likelihood.words}{of}: {facts.likelihood_note}"
     also = f"{placed.also.value}, by its sampling procedure; the objective decides" if placed.also else ""
     return [
-        _wrap("also", also),
-        _wrap("objective", facts.objective),
-        _wrap("", facts.objective_formula),
-        _wrap("sampling", facts.sampling),
-        _wrap("", facts.sampling_formula),
-        _wrap("likelihood", kind),
-        _wrap("cost", placed.cost_note),
-        _wrap("inherited", "; ".join(part.part.replace("_", " ") for part in placed.inherited)),
-        _wrap("gives", facts.gives),
-        _wrap("drawbacks", facts.drawbacks),
+        ("also", also),
+        ("objective", facts.objective),
+        ("", facts.objective_formula),
+        ("sampling", facts.sampling),
+        ("", facts.sampling_formula),
+        ("likelihood", kind),
+        ("cost", placed.cost_note),
+        ("inherited", "; ".join(part.part.replace("_", " ") for part in placed.inherited)),
+        ("gives", facts.gives),
+        ("drawbacks", facts.drawbacks),
         *(
-            _wrap("watch" if i == 0 else "", f"{mode.name}: {mode.measurement}")
+            ("watch" if i == 0 else "", f"{mode.name}: {mode.measurement}")
             for i, mode in enumerate(placed.failure_modes)
         ),
     ]
@@ -130,7 +149,7 @@ def _because(placed: Placement) -> str:
     return f": {MEANING[first.claim].says}" if first else ""
 
 
-def _evidence(placed: Placement, best: Evidence | None) -> list[str]:
+def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
     """One row of each claim: first what speaks for the answer, then what speaks against it."""
     likeliest = placed.cell or next((cell for cell, _ in placed.ranked), None)
     told: dict[Claim, Evidence] = {}
@@ -154,11 +173,11 @@ def _speaks(row: Evidence) -> bool:
     return meaning.cell is not None and meaning.aspect is not Aspect.WORDING
 
 
-def _quoted(label: str, row: Evidence, placed: Placement) -> str:
+def _quoted(label: str, row: Evidence, placed: Placement) -> _Row:
     meaning = MEANING[row.claim]
     weak = meaning.cell is not None and 0 < row.weight < HINT and row.kind is not Reader.NAME
     marks = ("against: " if row.weight > 0 and _against(row, placed) else "") + ("a hint: " if weak else "")
-    return _wrap(label, f"“{row.quote}” [{row.where}] {marks}{meaning.says}")
+    return label, f"“{row.quote}” [{row.where}] {marks}{meaning.says}"
 
 
 def side_by_side(placed: list[Placement]) -> str:

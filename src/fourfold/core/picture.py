@@ -1,7 +1,9 @@
-"""How examples are shown: as an image, as points in a plane, or as texts."""
+"""How examples are shown: as an image, as points in a plane, or as texts. A notebook displays each."""
 
 from __future__ import annotations
 
+import base64
+import html
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
@@ -16,6 +18,10 @@ class Sheet:
     """An image: the content of a PNG file. Whatever can be drawn can be shown so."""
 
     png: bytes
+
+    def _repr_html_(self) -> str:
+        data = base64.b64encode(self.png).decode()
+        return f'<img alt="examples" style="width:100%;max-width:24em;image-rendering:pixelated" src="data:image/png;base64,{data}">'
 
 
 @final
@@ -35,6 +41,22 @@ class Cloud:
     names: tuple[str, str]
     behind: Tensor
 
+    def _repr_html_(self) -> str:
+        """An SVG of 280 units: the data grey, and the points over them."""
+        left, right, low, high = self.box
+        dots = []
+        for points, colour in ((self.behind, "rgba(128,128,128,.5)"), (self.points, "#3f6fd1")):
+            x = 20 + 256 * (points[:, 0] - left) / (right - left)
+            y = 4 + 256 * (high - points[:, 1]) / (high - low)
+            inside = (x >= 20) & (x <= 276) & (y >= 4) & (y <= 260)
+            route = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x[inside].tolist(), y[inside].tolist(), strict=True))
+            dots.append(f'<path d="{route}" stroke="{colour}" stroke-width="3" stroke-linecap="round"/>')
+        first, second = map(html.escape, self.names)
+        style = 'font-family="system-ui,sans-serif" font-size="11" fill="gray" text-anchor="middle"'
+        words = f'<text x="148" y="275" {style}>{first}</text>'
+        words += f'<text x="12" y="132" transform="rotate(-90 12 132)" {style}>{second}</text>'
+        return f'<svg width="280" height="280" viewBox="0 0 280 280">{"".join(dots)}{words}</svg>'
+
 
 @final
 @dataclass(frozen=True)
@@ -42,6 +64,10 @@ class Excerpts:
     """A few examples as texts."""
 
     texts: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        style = "white-space:pre-wrap;border-left:3px solid rgba(128,128,128,.4);padding-left:.8em"
+        return "".join(f'<pre style="{style}">{html.escape(text)}</pre>' for text in self.texts)
 
 
 Picture: TypeAlias = Sheet | Cloud | Excerpts

@@ -119,7 +119,7 @@ def fit(
             :class:`~fourfold.engine.heldout.HeldOut`; it does by default. Otherwise the whole budget is spent and the
             last weights are kept.
         observe: is called with each step.
-        say: is called with each line worth telling.
+        say: is called with each line worth telling. Without ``observe`` and ``say`` a notebook shows a bar.
 
     Raises:
         DataError: for data that cannot be trained on, before any training.
@@ -153,18 +153,21 @@ def fit(
         check_names(paradigm, settings.size)
     if card is not None and folder is not None:
         check_agrees(settings, card, folder, paradigm if isinstance(paradigm, str) else None)
-    say = say or _silent
-    request = Request(
-        paradigm=paradigm,
-        dataset=_dataset(paradigm, data, settings, card, folder, say),
-        settings=settings,
-        folder=folder,
-        resume=resume,
-        trust=trust,
-        observe=observe,
-        say=say,
-    )
-    return _fit(request)
+    from fourfold.engine.progress import shown
+
+    label = paradigm if isinstance(paradigm, str) else str(folder or "training")
+    with shown(label, observe, say) as (steps, lines):
+        request = Request(
+            paradigm=paradigm,
+            dataset=_dataset(paradigm, data, settings, card, folder, lines),
+            settings=settings,
+            folder=folder,
+            resume=resume,
+            trust=trust,
+            observe=steps,
+            say=lines,
+        )
+        return _fit(request)
 
 
 _T = TypeVar("_T")
@@ -173,10 +176,6 @@ _T = TypeVar("_T")
 def _or(given: _T | None, before: _T) -> _T:
     """What was given, else what holds without it."""
     return before if given is None else given
-
-
-def _silent(line: str) -> None:
-    """Say nothing."""
 
 
 def _card_of(folder: Path | None) -> dict[str, Any]:

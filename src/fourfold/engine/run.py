@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from torch import Tensor
 
-from fourfold.core import Condition, GenerativeModel, LogProb, Sampler
+from fourfold import notebook
+from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import Data, Dataset, Split, examples_of, load, names, read_all
 from fourfold.engine.card import read_card
 from fourfold.engine.checkpoint import load_model
@@ -67,6 +68,22 @@ class Run:
         trained = f"{card['steps']} steps in {card['seconds']:.4g} s" if "steps" in card else "untrained"
         return f"Run({str(self.folder or '')!r}: {card['paradigm']} on {card['data']['name']}, {trained})"
 
+    def _repr_html_(self) -> str:
+        """The card in short, for notebooks."""
+        card, facts = self.card, self.model.facts
+        trained = f"{card['steps']:,} steps in {card['seconds']:.3g} s" if "steps" in card else ""
+        rows = [
+            ("data", f"{card['data']['name']}: {self.model.space}" if "data" in card else str(self.model.space)),
+            ("trained", f"{trained}, {card['parameters']:,} parameters" if trained else "not recorded"),
+            ("objective", facts.objective),
+            ("sampling", f"{facts.sampling}; {facts.cost_note}"),
+            ("likelihood", f"{facts.likelihood.words}: {facts.likelihood_note}"),
+            ("weights kept", card.get("choice", {}).get("note", "")),
+            ("folder", str(self.folder or "")),
+            ("next", ".show()   .sample(64)   .log_prob(x)   .evaluate()"),
+        ]
+        return notebook.block(card.get("recipe", type(self.model.objective).__name__), notebook.facts(rows))
+
     def sample(
         self,
         n: int,
@@ -103,6 +120,23 @@ class Run:
         each = (isinstance(cond, Tensor) and cond.ndim) or (isinstance(cond, Sequence) and not isinstance(cond, str))
         labels = cond[start:stop] if each else cond  # type: ignore[index]
         return processes.gather(model.sample(stop - start, labels, seed, batch_size, start)).cpu()
+
+    def show(self, x: Tensor | None = None, n: int = 36, cond: Condition = None, seed: int = 0) -> Picture:
+        """Return a picture of examples, which a notebook displays: ``run.show()``.
+
+        Points are shown over test data, if the data set is at hand.
+
+        Args:
+            x: raw examples ``(n, *shape)``; by default samples are drawn.
+            n: number of samples that are drawn.
+            cond: their class or caption, see :meth:`sample`.
+            seed: of the samples.
+        """
+        from fourfold.evaluation import examples
+
+        space = self.model.space
+        references = None if self.data is None or space.conditional else examples(self.data, 1000)
+        return space.picture(self.sample(n, cond, seed) if x is None else x, references)
 
     def log_prob(
         self,

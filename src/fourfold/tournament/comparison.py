@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
+from fourfold import notebook
 from fourfold.data import Dataset
 from fourfold.engine.files import write_json
 from fourfold.metrics import Measurement
@@ -111,22 +112,38 @@ class Comparison:
         left = f"left out, each with its reason in the report: {', '.join(self.left_out)}"
         return "\n".join([*first, *self._table(), *last, *([_wrapped(left)] if self.left_out else [])])
 
+    def _repr_html_(self) -> str:
+        """The verdict and the table, for notebooks."""
+        verdict = [(line.title, str(line).partition(": ")[2]) for line in self.verdict]
+        table = notebook.grid(self._rows(), "; ".join(" ".join(note.split()) for note in self._notes()))
+        title = f"{self.data['name']}: {plural(len(self.entries), 'way')} to generate it"
+        return notebook.block(title, notebook.facts(verdict), table)
+
     def _table(self) -> list[str]:
-        """Likelihoods with their mark, scores with half their interval, and the explanation of both."""
+        """The rows in columns, and their explanation."""
+        rows = self._rows()
+        widths = [max(len(row[i]) for row in rows) for i in range(6)]
+        table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return [*table, *self._notes()]
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        """The table, head first: likelihoods with their mark, scores with half their interval."""
         head, covered = self._first("headline"), self._first("coverage")
         quality = head.name.partition("[")[0].replace("_distance", "") if head else "quality"
         rows: list[tuple[str, ...]] = [("paradigm", "likelihood", quality, "coverage", "evals", "ms")]
         rows += [row for entry in self.entries for row in (_row(entry), *_of_draws(entry))]
         rows.append(("floor", "", *map(_floor, (head, covered)), "", ""))
-        widths = [max(len(row[i]) for row in rows) for i in range(6)]
-        table = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return rows
+
+    def _notes(self) -> list[str]:
+        """The explanation of the table."""
         side, about, end = ("≥", "≳", "least") if self.data["unit"] == "nats" else ("≤", "≲", "most")
         marks = f"= exact, {side} a bound (the truth is at {end} this), ≈ an estimate,"
         marks += f"\n{about} an estimate of a bound, ~ unnormalised"
         kinds = f"in {self.data['unit']}; kinds are not ranked against each other; ± is half a 95 % interval"
         judged = f"all judged by {plural(self.n, 'sample')}; the floor is what training examples score"
         noted = ["! trained too little, or beside other work: see above"] if any(e.marks for e in self.entries) else []
-        return [*table, marks, kinds, judged, *noted]
+        return [marks, kinds, judged, *noted]
 
     def _first(self, name: str) -> Measurement | None:
         scores = (entry.headline if name == "headline" else entry.score(name) for entry in self.entries)

@@ -25,6 +25,7 @@ from fourfold.engine.budget import parse_budget
 from fourfold.engine.hardware import find_device, machine
 from fourfold.evaluation import examples
 from fourfold.metrics import Measurement, References
+from fourfold.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
@@ -119,7 +120,10 @@ def compare(
         runs_dir=os.fspath(runs_dir),
         resume=resume,
     )
-    return run_comparison(data, settings, progress=progress, say=say)
+    from fourfold.engine.progress import shown
+
+    with shown("comparison", None, say, progress) as (_, lines):
+        return run_comparison(data, settings, progress=progress and not in_notebook(), say=lines)
 
 
 def run_comparison(
