@@ -71,7 +71,6 @@ class Codec(Part, nn.Module, ABC):
         A codec that draws ``x ~ p(x | z)`` takes random numbers from ``noise``; most codecs need none.
         """
 
-    @abstractmethod
     def fit(self, x: Tensor) -> None:
         """Set the codec's own statistics from raw training data; most codecs have none."""
 

@@ -88,9 +88,10 @@ class Tilted(ContinuousEnergy):
 
 @final
 class ClassifierEnergy(ContinuousEnergy):
-    """A classifier's logits read as an energy: ``E(x, y) = -log q(x) - f(x)_y``, ``E(x) = -log q(x) - logsumexp_y f(x)_y``.
+    """A classifier's logits read as an energy: ``E(x, y) = -log q(x) - f(x)_y``.
 
-    Then ``p(y | x) = softmax f(x)``, whatever ``q`` (Grathwohl et al. 2020, https://arxiv.org/abs/1912.03263).
+    Summed over labels, ``E(x) = -log q(x) - logsumexp_y f(x)_y``, and for any ``q`` ``p(y | x) = softmax f(x)`` (Grathwohl et
+    al. 2020, https://arxiv.org/abs/1912.03263).
 
     Args:
         net: ``f``, examples to logits ``(B, classes)``.
@@ -118,16 +119,16 @@ class ClassifierEnergy(ContinuousEnergy):
 
 @final
 class PreconditionedEnergy(NoisedEnergy):
-    """``E(x_t, t) = ||x_t||^2 / 2 r^2 - (alpha sigma_data / sigma) <u, F(u, tau)>`` with ``u = x_t / r``, for a denoising network ``F``.
+    """``E(x_t, t) = ||u||^2 / 2 - (alpha sigma_data / sigma) <u, F(u, tau)>`` with ``u = x_t / r``, for a denoising network ``F``.
 
-    With ``r^2 = alpha^2 sigma_data^2 + sigma^2`` the denoiser that belongs to it is that of Karras et al. 2022 (table 1):
-    ``D = c_skip x_t + c_out grad_u <u, F(u, tau)>``. The inner product makes a scalar of any network that returns examples
-    (after Salimans, Ho 2021, Should EBMs model the energy or the score?, https://openreview.net/forum?id=9AS-TF2jRNb).
+    With ``r^2 = alpha^2 sigma_data^2 + sigma^2`` its denoiser is that of Karras et al. 2022 (table 1): ``D = c_skip x_t + c_out
+    grad_u <u, F(u, tau)>``. The inner product makes a scalar of any network that returns examples (after Salimans, Ho 2021,
+    Should EBMs model the energy or the score?, https://openreview.net/forum?id=9AS-TF2jRNb).
 
     Args:
         net: ``F(u, tau, cond)``, float32 in and out.
         event: shape of one encoded example.
-        path: the noise process; there must be some noise at its first time, where the energy of data is taken.
+        path: the noise process. The energy of data is that at its first time, so there must be some noise.
         sigma_data: root mean square of the data.
 
     Raises:
@@ -153,8 +154,8 @@ class PreconditionedEnergy(NoisedEnergy):
 class RestrictedBoltzmann(Bipartite):
     """``E(v, h) = -b·v - c·h - v·W h`` of bits, with the free energy ``F(v) = -b·v - sum_j softplus(c_j + (v W)_j)``.
 
-    Biases may depend on a label. Paper: Smolensky 1986; Hinton 2002, Training Products of Experts by Minimizing
-    Contrastive Divergence, https://doi.org/10.1162/089976602760128018
+    Biases may depend on a label. Smolensky 1986, Information Processing in Dynamical Systems; Hinton 2002, Training Products
+    of Experts by Minimizing Contrastive Divergence (https://doi.org/10.1162/089976602760128018).
 
     Args:
         net: biases and weights.
@@ -191,35 +192,35 @@ class RestrictedBoltzmann(Bipartite):
         return RestrictedBoltzmann(self.net, self.event, self.reference, b)
 
 
-# --- what all objectives share ----------------------------------------------------------------------------------------
+# --- shared by all objectives -----------------------------------------------------------------------------------------
 
 _MOVE, _SMALL_MOVE, _MOVES = MALA(1, 0.01), MALA(1, 1e-3), MALA(10, 0.01)
 
 
 def _network(energy: Energy) -> nn.Module:
-    """What an objective trains of an energy: all but its reference."""
+    """The part of an energy that objectives train: all but its reference."""
     assert isinstance(energy.net, nn.Module)
     return energy.net
 
 
 def _noise(x: Tensor, rows: int | None = None) -> Noise:
-    """A stream for as many chains as ``x`` has rows, seeded by torch's generator, which the training loop controls."""
+    """A stream for a chain per row of ``x``, seeded by torch's generator, which the training loop controls."""
     return Noise(int(torch.randint(2**62, ())), 0, len(x) if rows is None else rows, "train", x.device)
 
 
 @final
 class ChainMonitor(nn.Module):
-    """A few chains of the model in training, and the R-hat of their latest draws: whether chains still mix.
+    """A few chains of the model in training, and the R-hat of their latest draws, which shows whether chains still mix.
 
-    They move ``every`` steps of training, once, and are never restarted; the R-hat is the largest of the energy's and of
-    up to seven coordinates'. While the energy changes it also shows drift.
+    The chains move once in ``every`` steps of training and never start anew. The R-hat is the largest over the energy and up
+    to seven coordinates. While the energy changes it also shows drift.
 
     Args:
         event: shape of one encoded example.
-        sampler: whose settings make the moves.
+        sampler: makes the moves.
         chains: how many.
-        draws: over which the R-hat is taken.
-        every: how many steps of training lie between two draws.
+        draws: the latest draws of each chain, over which the R-hat is taken.
+        every: steps of training between two draws.
     """
 
     x: Tensor
@@ -245,28 +246,23 @@ class ChainMonitor(nn.Module):
     def forward(self, energy: Energy) -> Tensor:
         """Move if it is time to, and return the R-hat (NaN before the trace is full)."""
         count = int(self.count)
+        draw, rest = divmod(count, self.every)
         if count == 0:
             self.x.copy_(reference_of(energy, _noise(self.x)))
-        if count % self.every == 0:
-            self._move(energy, count // self.every)
+        if rest == 0:
+            moved = self.sampler.run(energy, _noise(self.x), None, self.x)
+            self.x.copy_(moved.x)
+            self.trace[:, draw % self.draws, 0] = moved.energy
+            self.trace[:, draw % self.draws, 1:] = moved.x.flatten(1)[:, self.coordinates]
         self.count += 1
-        full = count // self.every + 1 >= max(self.draws, FEWEST)
-        return (
-            split_rhat(self.trace.roll(-(count // self.every + 1), 1)).max()
-            if full
-            else self.trace.new_tensor(math.nan)
-        )
-
-    def _move(self, energy: Energy, draw: int) -> None:
-        moved = self.sampler.run(energy, _noise(self.x), None, self.x)
-        self.x.copy_(moved.x)
-        self.trace[:, draw % self.draws, 0] = moved.energy
-        self.trace[:, draw % self.draws, 1:] = moved.x.flatten(1)[:, self.coordinates]
+        if draw + 1 < max(self.draws, FEWEST):
+            return self.trace.new_tensor(math.nan)
+        return split_rhat(self.trace.roll(-(draw + 1), 1)).max()
 
 
 @final
 class ReferenceTerm(Term):
-    """``-log q(x)``: the reference distribution is fitted by maximum likelihood while the energy is trained."""
+    """``-log q(x)``: fits the reference distribution by maximum likelihood while the energy is trained."""
 
     def __init__(self, energy: Energy, rate: float = 5.0) -> None:
         super().__init__([energy.reference], rate)
@@ -287,7 +283,10 @@ def _with_reference(energy: Energy, terms: Mapping[str, Term]) -> Mapping[str, T
 
 @final
 class NoiseContrastiveTerm(Term):
-    """See :class:`NoiseContrastive`; watches ``energy_gap``, the mean tilt of data minus that of noise, and ``accuracy``."""
+    """The term of :class:`NoiseContrastive`.
+
+    It watches ``energy_gap``, the mean tilt of data minus that of noise, the ``accuracy`` of telling them apart, and ``rhat``.
+    """
 
     def __init__(self, energy: Tilted, objective: NoiseContrastive) -> None:
         super().__init__([_network(energy)])
@@ -310,21 +309,21 @@ class NoiseContrastiveTerm(Term):
 
 @final
 class NoiseContrastive(Objective):
-    """Data against the reference: ``-log s(f(x) - log r) - sum over r draws y of q of log s(log r - f(y))``, ``s`` the sigmoid.
+    """``-log s(f(x) - log r) - sum_i log s(log r - f(y_i))`` for ``r`` draws ``y_i ~ q`` of the reference, ``s`` the sigmoid.
 
-    At its minimum ``f = log p - log q``, so that ``Z = 1`` without ever being computed (Gutmann, Hyvärinen 2010). The reference
-    is fitted to the data at the same time. It serves where data and reference overlap: in few dimensions.
+    At its minimum ``f = log p - log q``, so that ``Z = 1`` without ever being computed (Gutmann, Hyvärinen 2010,
+    https://proceedings.mlr.press/v9/gutmann10a.html). The reference is fitted to the data at the same time. It serves where
+    data and reference overlap: in few dimensions.
 
     Args:
         event: shape of one encoded example.
         ratio: draws of the reference per example.
-        label_dropout: share of labels hidden in training, so that the model can also be asked without one.
+        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
         chain: moves the chains that monitor mixing.
     """
 
     learns: ClassVar[type[Estimand]] = Tilted
     principle = Principle.CONTRASTIVE
-
     summary = "classify data against draws y of a reference distribution q that is fitted to it (noise-contrastive estimation)"
 
     @property
@@ -350,7 +349,10 @@ class NoiseContrastive(Objective):
 
 @final
 class ContrastiveDivergenceTerm(Term):
-    """See :class:`ContrastiveDivergence`; watches ``energy_gap``, the mean energy of samples minus that of data."""
+    """The term of :class:`ContrastiveDivergence`.
+
+    It watches ``energy_gap``, the mean energy of samples minus that of data, the ``acceptance`` of the moves, and ``rhat``.
+    """
 
     def __init__(self, energy: Energy, objective: ContrastiveDivergence) -> None:
         super().__init__([_network(energy)])
@@ -377,19 +379,20 @@ class ContrastiveDivergenceTerm(Term):
 class ContrastiveDivergence(Objective):
     """``E(x) - E(y) + m (f(x)^2 + f(y)^2)`` for data ``x`` and the model's samples ``y``, drawn by chains that persist.
 
-    Its gradient is that of the negative log-likelihood when the chains have converged. They live in a replay buffer, from
-    which each step takes some, moves them and puts them back; a share of them starts anew from the reference. Each label
-    has its own part of the buffer, and samples are drawn for the labels of the data.
+    Once the chains have converged, its gradient is that of the negative log-likelihood. They live in a replay buffer: each
+    step takes some of them, moves them and puts them back. A share of them starts anew from the reference. Each label has its
+    own part of the buffer, and samples are drawn for the labels of the data. Tieleman 2008
+    (https://doi.org/10.1145/1390156.1390290); Du, Mordatch 2019 (https://arxiv.org/abs/1903.08689).
 
     Args:
         event: shape of one encoded example.
         sampler: the moves of one step.
         size: chains kept for each label; 0 keeps none and starts at the data (contrastive divergence: Hinton 2002).
         classes: number of labels that the energy depends on, or ``None``.
-        restart: share of the chains taken that start anew.
-        magnitude: ``m``, of the penalty on the tilt ``f = -E - log q`` that keeps energies from drifting (Du, Mordatch 2019).
-        data_noise: standard deviation of noise added to the data, which makes their distribution one a network can fit.
-        label_dropout: share of labels hidden in training.
+        restart: share of the chains that start anew.
+        magnitude: ``m``, of the penalty on the tilt ``f = -E - log q`` that keeps energies from drifting.
+        data_noise: standard deviation of noise that training adds to the data, so that a network can fit their distribution.
+        label_dropout: share of labels that training hides.
     """
 
     learns: ClassVar[type[Estimand]] = Energy
@@ -433,7 +436,9 @@ class ContrastiveDivergence(Objective):
         if not self.size:
             moved = self.sampler.run(energy, _noise(data), cond, data)
             return moved.x, moved.acceptance.mean()
-        self._fill(energy)
+        if not bool(self.filled):
+            self.x.copy_(reference_of(energy, _noise(self.x)))
+            self.filled.fill_(True)
         row = torch.zeros(len(data), dtype=torch.long, device=data.device) if cond is None else cond + 1
         slot = row * self.size + torch.randint(self.size, (len(data),), device=data.device)
         noise = _noise(data)
@@ -443,19 +448,13 @@ class ContrastiveDivergence(Objective):
         self.x[slot] = moved.x
         return moved.x, moved.acceptance.mean()
 
-    def _fill(self, energy: Energy) -> None:
-        """Start every chain at the reference, once."""
-        if not bool(self.filled):
-            self.x.copy_(reference_of(energy, _noise(self.x)))
-            self.filled.fill_(True)
-
 
 # --- a classifier as an energy ----------------------------------------------------------------------------------------
 
 
 @final
 class JointTerm(Term):
-    """See :class:`JointEnergy`; watches also ``accuracy``, of the labels of the batch."""
+    """The term of :class:`JointEnergy`; it watches ``accuracy``, that of the labels, beside what its divergence watches."""
 
     def __init__(self, energy: ClassifierEnergy, objective: JointEnergy, divergence: Term) -> None:
         super().__init__([_network(energy)])
@@ -475,16 +474,17 @@ class JointTerm(Term):
 
 @final
 class JointEnergy(Objective):
-    """``-log p(y | x) + weight · (contrastive divergence of p(x))``: the log-likelihood of ``(x, y)``, factored.
+    """``-log p(y | x) + weight · (contrastive divergence of p(x))``: the log-likelihood of ``(x, y)`` in two factors.
+
+    Grathwohl et al. 2020 (https://arxiv.org/abs/1912.03263).
 
     Args:
-        divergence: of the unconditional energy.
-        weight: of its term.
+        divergence: trains the energy without labels.
+        weight: of its loss.
     """
 
     learns: ClassVar[type[Estimand]] = ClassifierEnergy
     principle = Principle.CONTRASTIVE
-
     formula = "min_θ −log p_θ(label | x) + E_x[E_θ(x)] − E_y[E_θ(y)],  E_θ(x) = −log q(x) − logsumexp f_θ(x)"
 
     @property
@@ -505,7 +505,10 @@ class JointEnergy(Objective):
 
 @final
 class EnergyScoreMatchingTerm(Term):
-    """See :class:`EnergyScoreMatching`; ``energy_gap`` is the mean energy of the reference's draws minus that of data."""
+    """The term of :class:`EnergyScoreMatching`.
+
+    It watches ``energy_gap``, the mean energy of draws of the reference minus that of data, and ``rhat``.
+    """
 
     judges: ClassVar[bool] = True
 
@@ -535,13 +538,12 @@ class EnergyScoreMatching(Objective):
     Args:
         event: shape of one encoded example.
         sigma: standard deviation of the noise.
-        label_dropout: share of labels hidden in training.
+        label_dropout: share of labels that training hides.
         chain: moves the chains that monitor mixing.
     """
 
     learns: ClassVar[type[Estimand]] = Energy
     principle = Principle.DENOISING
-
     summary = (
         "match the energy's gradient to the noise added to the data, at one noise level (denoising score matching)"
     )
@@ -560,7 +562,10 @@ class EnergyScoreMatching(Objective):
 
 @final
 class NoisedScoreMatchingTerm(Term):
-    """See :class:`NoisedScoreMatching`; ``energy_gap``: of one unit of noise more, at the same level, per dimension."""
+    """The term of :class:`NoisedScoreMatching`.
+
+    It watches ``rhat`` and ``energy_gap``, by how much as much noise again raises the energy, per dimension.
+    """
 
     judges: ClassVar[bool] = True
 
@@ -581,7 +586,7 @@ class NoisedScoreMatchingTerm(Term):
 
     @torch.no_grad()
     def _gap(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The mean energy of noised data with as much noise again, minus that of noised data, per dimension; 16 rows."""
+        """The mean energy of data with twice the noise, minus that of noised data, per dimension; of 16 rows."""
         x_t, t = x_t[:: -(-len(x_t) // 16) or 1], t[:: -(-len(t) // 16) or 1]
         further = x_t + broadcast(self.energy.path.sigma(t), x_t) * torch.randn_like(x_t)
         return (self.energy.at(further, t) - self.energy.at(x_t, t)).mean() / x_t[0].numel()
@@ -589,23 +594,22 @@ class NoisedScoreMatchingTerm(Term):
 
 @final
 class NoisedScoreMatching(Objective):
-    """Denoising score matching at every noise level: ``E w(s) ||D(x_t, t) - x||^2 / dims``, ``D = (x_t - sigma^2 grad E) / alpha``.
+    """``E w(s) ||D(x_t, t) - x||^2 / dims`` with ``D = (x_t - sigma^2 grad E) / alpha``: score matching at every noise level.
 
     The relative noise level ``s = sigma_t / alpha_t`` has ``log s ~ N(mean, std^2)``, stratified over the batch, and
     ``w = 1 / s^2 + 1 / sigma_data^2`` (Vincent 2011; Song, Ermon 2019, https://arxiv.org/abs/1907.05600; weights of Karras et
-    al. 2022).
+    al. 2022, https://arxiv.org/abs/2206.00364).
 
     Args:
         event: shape of one encoded example.
         mean, std: of the logarithm of the relative noise level.
         sigma_data: root mean square of the data.
-        label_dropout: share of labels hidden in training.
+        label_dropout: share of labels that training hides.
         chain: moves the chains that monitor mixing, at the least noise.
     """
 
     learns: ClassVar[type[Estimand]] = NoisedEnergy
     principle = Principle.DENOISING
-
     summary = "denoise noised data by the energy's gradient, at every noise level (denoising score matching)"
     formula = "min_θ E_t,x,ε  w(t)·‖D_θ(x_t, t) − x‖²,  D_θ = x_t − σ_t²·∇E_θ(x_t, t)"
 

@@ -1,0 +1,256 @@
+"""Learned codecs: the encoder and decoder of a model that is trained first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, cast, final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import CachedCodec, Estimand, GenerativeModel, Measure, Noise, Stage, Staged
+from fourfold.estimands import Observation
+
+__all__ = ["LearnedCodec", "QuantisedCodec"]
+
+
+class _Posterior(Protocol):
+    """``q(u | x)``, a Gaussian with a scale for each number."""
+
+    mu: Tensor
+    log_scale: Tensor
+
+    def log_prob(self, x: Tensor) -> Tensor: ...
+
+
+class _GaussianCodes(Protocol):
+    """The estimand of an autoencoder whose codes are real numbers."""
+
+    codes: tuple[int, ...]
+
+    def posterior(self, parameters: Tensor) -> _Posterior: ...
+
+    def decode(self, u: Tensor) -> Observation: ...
+
+
+class _NumberedCodes(Protocol):
+    """The estimand of an autoencoder whose codes are whole numbers below ``size``."""
+
+    size: int
+
+    def codes(self, parameters: Tensor) -> Tensor: ...
+
+    def decode(self, codes: Tensor) -> Observation: ...
+
+
+def _require_encoder(autoencoder: GenerativeModel, *methods: str) -> None:
+    """Refuse a model that cannot be a codec.
+
+    Raises:
+        TypeError: for a model without an encoder, or whose estimand lacks one of the methods.
+    """
+    missing = [name for name in methods if not hasattr(autoencoder.estimand, name)]
+    if missing or not hasattr(autoencoder.objective, "encoder"):
+        raise TypeError(
+            f"{type(autoencoder.estimand).__name__} behind {type(autoencoder.objective).__name__} cannot be a codec: "
+            "it takes an objective with an encoder, and an estimand whose codes can be inferred and decoded"
+        )
+
+
+def _parameters(autoencoder: GenerativeModel, y: Tensor) -> Tensor:
+    """The parameters of the posterior of examples that the autoencoder's own codec has encoded."""
+    encoder = cast("Callable[..., Tensor]", autoencoder.objective.encoder)
+    return encoder(y, None)
+
+
+def _raw(autoencoder: GenerativeModel, observation: Observation, noise: Noise | None) -> Tensor:
+    """Raw examples of ``p(y | u)``, as the autoencoder's sampler shows them; without noise their mean."""
+    observe: Any = getattr(autoencoder.sampler, "observe", None)
+    y = observation.mean() if noise is None or observe is None else observe(observation, noise)
+    return autoencoder.codec.decode(y, noise)
+
+
+def _decoding(autoencoder: GenerativeModel) -> str:
+    """How :func:`_raw` decodes, as a clause in plain English."""
+    observe: Any = getattr(autoencoder.sampler, "observe", None)
+    return f"decode the code and show {'the mean given the code' if observe is None else observe.summary}"
+
+
+def _faithful(autoencoder: GenerativeModel) -> bool:
+    """Whether :func:`_raw` draws."""
+    return autoencoder.sampler.faithful and hasattr(autoencoder.sampler, "observe")
+
+
+@final
+class LearnedCodec(CachedCodec, Staged):
+    """The encoder and decoder of a model that is trained first: ``z = (u - mean) / scale`` for ``u ~ q(u | x)``.
+
+    ``log p(x | z) - log q(z | x)`` takes the place of a log-determinant. With it a likelihood of codes becomes
+
+        log p(x) >= E_q[ log p(z) + log p(x | z) - log q(z | x) ],
+
+    the evidence lower bound of the two models together, which is equal where ``q`` is the true posterior (Vahdat, Kreis,
+    Kautz 2021, https://arxiv.org/abs/2106.05931). ``mean`` and ``scale`` of each channel (of each number, where codes are
+    vectors) bring the codes of the training data to mean 0 and variance 1. This is the one place where they are scaled
+    (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
+
+    Args:
+        autoencoder: an unconditional model of the raw space; its prior is no longer used.
+        share: of the budget, for the autoencoder.
+
+    Raises:
+        TypeError: for a model without an encoder, or without codes that are real numbers.
+    """
+
+    measure = Measure.LEBESGUE
+    random = True
+    bound = "with a code drawn for each example it bounds log p(x) from below, in expectation"
+    mean: Tensor
+    scale: Tensor
+
+    FITTED = 4096
+    """Examples from which mean and scale are taken."""
+
+    def __init__(self, autoencoder: GenerativeModel, share: float = 0.4) -> None:
+        super().__init__()
+        _require_encoder(autoencoder, "posterior", "decode", "codes")
+        self.autoencoder, self.share = autoencoder, share
+        self.event = tuple(self._decoder.codes)
+        shape = (self.event[0], *(1 for _ in self.event[1:]))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("scale", torch.ones(shape))
+
+    @property
+    def decoding(self) -> str:
+        return _decoding(self.autoencoder)
+
+    @property
+    def faithful(self) -> bool:
+        return _faithful(self.autoencoder)
+
+    def variants(self) -> Mapping[str, LearnedCodec]:
+        """By the names of the ways to observe ``p(x | z)``; weights, mean and scale are shared."""
+        found = {}
+        for name, autoencoder in self.autoencoder.variants().items():
+            found[name] = LearnedCodec(autoencoder, self.share)
+            found[name].mean, found[name].scale = self.mean, self.scale
+        return found
+
+    @property
+    def _decoder(self) -> _GaussianCodes:
+        return cast("_GaussianCodes", self.autoencoder.estimand)
+
+    def stages(self) -> list[Stage]:
+        return [Stage("autoencoder", self.autoencoder, self.share)]
+
+    def ready(self, estimand: Estimand) -> None:
+        """Nothing to do: mean and scale are taken by :meth:`fit`."""
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Take mean and standard deviation of the codes of the data, the posteriors' own spread included."""
+        some = x[:: max(len(x) // self.FITTED, 1)][: self.FITTED]
+        kept = torch.cat([self.analyse(part.to(self.mean.device)) for part in torch.split(some, 256)])
+        q, over = self._decoder.posterior(kept), [0, *range(2, kept.ndim)]
+        variance = q.mu.double().var(over, correction=0) + (2 * q.log_scale.double()).exp().mean(over)
+        self.mean.copy_(q.mu.double().mean(over).reshape(self.mean.shape))
+        self.scale.copy_(variance.sqrt().reshape(self.scale.shape))
+
+    @torch.no_grad()
+    def analyse(self, x: Tensor) -> Tensor:
+        return _parameters(self.autoencoder, self.autoencoder.codec.encode(x)[0])
+
+    @torch.no_grad()
+    def draw(self, kept: Tensor) -> Tensor:
+        q = self._decoder.posterior(kept)
+        return (q.mu + q.log_scale.exp() * torch.randn_like(q.mu) - self.mean) / self.scale
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        y, log_det = self.autoencoder.codec.encode(x, noise)
+        q = self._decoder.posterior(_parameters(self.autoencoder, y))
+        n = torch.randn_like(q.mu) if noise is None else noise.normal(*self.event)
+        u = q.mu + q.log_scale.exp() * n
+        # q(z | x) = q(u | x) · |du / dz|
+        log_q = q.log_prob(u) + self.scale.log().expand(self.event).sum()
+        return (u - self.mean) / self.scale, log_det + self._decoder.decode(u).log_prob(y) - log_q
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        return _raw(self.autoencoder, self._decoder.decode(z.float() * self.scale + self.mean), noise)
+
+
+@final
+class QuantisedCodec(CachedCodec, Staged):
+    """Codes that are whole numbers: ``(B, h w)`` tokens in raster order, one sequence ``k(x)`` for each example.
+
+    ``log p(x | k(x))`` takes the place of a log-determinant. With a mass of sequences, ``log p(x) >= log P(k(x)) + log p(x |
+    k(x))`` (van den Oord, Vinyals, Kavukcuoglu 2017, https://arxiv.org/abs/1711.00937).
+
+    Args:
+        autoencoder: an unconditional model of the raw space; its prior is no longer used.
+        grid: height and width of a map of codes.
+        share: of the budget, for the autoencoder.
+
+    Raises:
+        TypeError: for a model without an encoder, or without codes that are numbered.
+    """
+
+    measure = Measure.COUNTING
+    bound = "with the one code of each example it bounds log p(x) from below"
+
+    def __init__(self, autoencoder: GenerativeModel, grid: tuple[int, int], share: float = 0.4) -> None:
+        super().__init__()
+        _require_encoder(autoencoder, "codes", "decode", "size")
+        self.autoencoder, self.grid, self.share = autoencoder, tuple(grid), share
+        self.size, self.event = self._decoder.size, (math.prod(grid),)
+
+    @property
+    def decoding(self) -> str:
+        return _decoding(self.autoencoder)
+
+    @property
+    def faithful(self) -> bool:
+        return _faithful(self.autoencoder)
+
+    def variants(self) -> Mapping[str, QuantisedCodec]:
+        """By the names of the ways to observe ``p(x | k)``; weights are shared."""
+        found = self.autoencoder.variants()
+        return {name: QuantisedCodec(one, (self.grid[0], self.grid[1]), self.share) for name, one in found.items()}
+
+    @property
+    def _decoder(self) -> _NumberedCodes:
+        return cast("_NumberedCodes", self.autoencoder.estimand)
+
+    @property
+    def random(self) -> bool:
+        """Whether the autoencoder's own codec draws; the code itself is a function of the example."""
+        return self.autoencoder.codec.random
+
+    def stages(self) -> list[Stage]:
+        return [Stage("tokenizer", self.autoencoder, self.share)]
+
+    def ready(self, estimand: Estimand) -> None:
+        """Nothing to do."""
+
+    @torch.no_grad()
+    def analyse(self, x: Tensor) -> Tensor:
+        """The codes, in few bytes."""
+        y = self.autoencoder.codec.encode(x)[0]
+        return self._decoder.codes(_parameters(self.autoencoder, y)).flatten(1).int()
+
+    def draw(self, kept: Tensor) -> Tensor:
+        """The codes: nothing is drawn."""
+        return kept.long()
+
+    @torch.no_grad()
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        y, log_det = self.autoencoder.codec.encode(x, noise)
+        codes = self._decoder.codes(_parameters(self.autoencoder, y))
+        return codes.flatten(1), log_det + self._decoder.decode(codes).log_prob(y)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        codes = z.clamp(0, self.size - 1).reshape(len(z), *self.grid)
+        return _raw(self.autoencoder, self._decoder.decode(codes), noise)
