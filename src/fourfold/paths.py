@@ -3,16 +3,18 @@
 A path gives ``alpha_t``, ``sigma_t``, their derivatives in ``t`` and a grid of times from noise to data. Everything a
 sampler or an objective needs to know about a noise process is here, so samplers know no schedule.
 
-The same marginals are those of a stochastic differential equation and of an ordinary one,
+A stochastic differential equation and an ordinary one have the same marginals,
 
     dx = f_t x dt + g_t dw        dx = (f_t x - g_t^2 / 2 grad log p_t(x)) dt
 
-with ``f = alpha' / alpha`` and ``g^2 = 2 sigma (sigma' - f sigma)``: VP, sub-VP and VE of Song et al. 2021 are the paths of
-those names, and every other path is such an equation too (:meth:`Path.drift`, :meth:`Path.diffusion`).
+with ``f = alpha' / alpha`` and ``g^2 = 2 sigma (sigma' - f sigma)``: VP, sub-VP and VE of Song et al. 2021
+are the paths of those names, and every other path is such an equation too (:meth:`Path.drift`,
+:meth:`Path.diffusion`).
 
-Time runs from ``t_min`` (almost data) to ``t_max`` (noise). References: Song et al. 2021 (https://arxiv.org/abs/2011.13456);
-Karras et al. 2022 (https://arxiv.org/abs/2206.00364); Lipman et al. 2023 (https://arxiv.org/abs/2210.02747);
-Nichol and Dhariwal 2021 (https://arxiv.org/abs/2102.09672); Liu, Gong, Liu 2023 (https://arxiv.org/abs/2209.03003).
+Time runs from ``t_min`` (almost data) to ``t_max`` (noise). References: Song et al. 2021
+(https://arxiv.org/abs/2011.13456); Karras et al. 2022 (https://arxiv.org/abs/2206.00364); Lipman et al. 2023
+(https://arxiv.org/abs/2210.02747); Nichol and Dhariwal 2021 (https://arxiv.org/abs/2102.09672); Liu, Gong, Liu 2023
+(https://arxiv.org/abs/2209.03003).
 """
 
 from __future__ import annotations
@@ -32,8 +34,9 @@ class Path(ABC):
     """``alpha_t`` and ``sigma_t`` as functions of time; concrete paths are frozen dataclasses.
 
     ``highest_order`` bounds the order of a solver on the path's grid. Solvers above second order take a polynomial in
-    ``lambda`` or ``rho``. On a grid that is even in ``t`` their steps in these do not shrink with the number of steps: near the
-    ends ``lambda`` grows by about ``log 2`` a step whatever that number is. Their error there is of second order.
+    ``lambda`` or ``rho``. On a grid that is even in ``t`` their steps in these do not shrink with the number of steps:
+    near the ends ``lambda`` grows by about ``log 2`` a step for any number of steps. Their error there is of second
+    order.
     """
 
     highest_order: ClassVar[int] = 2
@@ -115,7 +118,7 @@ class RectifiedFlow(Path):
 
 @dataclass(frozen=True)
 class EDM(Path):
-    """Noise level as time: ``alpha_t = 1``, ``sigma_t = t``, with times dense near the data (Karras et al. 2022, eq. 5)."""
+    """Noise level as time: ``alpha_t = 1``, ``sigma_t = t``, dense near the data (Karras et al. 2022, eq. 5)."""
 
     highest_order: ClassVar[int] = 4
     t_min: float = 0.002

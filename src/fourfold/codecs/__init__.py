@@ -1,8 +1,9 @@
 """The codecs: from raw examples to the codes that a network models and back, with log-determinants.
 
-Rescaling happens here and nowhere else. A codec of integers either keeps them discrete (:class:`Tokens`, :class:`Centred`,
-:class:`BitPlanes`), so that a model gives masses, or spreads them over reals by uniform noise (:class:`Dequantised`), so
-that an exact density bounds the mass from below (Theis, van den Oord, Bethge 2016, https://arxiv.org/abs/1511.01844).
+Rescaling happens here and nowhere else. A codec of integers either keeps them discrete (:class:`Tokens`,
+:class:`Centred`, :class:`BitPlanes`), so that a model gives masses, or spreads them over reals by uniform noise
+(:class:`Dequantised`), so that an exact density bounds the mass from below (Theis, van den Oord, Bethge 2016,
+https://arxiv.org/abs/1511.01844).
 """
 
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, Tokens

@@ -33,7 +33,7 @@ class Tokens(Codec):
 
 @final
 class Centred(Codec):
-    """Levels as points of [-1, 1], ``z = 2 x / (levels - 1) - 1``: still discrete, so models give masses of the points."""
+    """Levels as points of [-1, 1], ``z = 2 x / (levels - 1) - 1``: still discrete, so models give masses."""
 
     measure = Measure.COUNTING
     rms = 0.5
@@ -54,8 +54,9 @@ class Centred(Codec):
 class BitPlanes(Codec):
     """Levels as bits, a plane of zeros and ones for each bit, the lowest first.
 
-    ``(B, C, H, W)`` becomes float32 ``(B, planes C, H, W)`` with ``planes = ceil(log2 levels)``. Codes are reflected (Gray 1953,
-    US patent 2,632,058): neighbouring levels differ in one bit. A code above the last level is decoded as the last level.
+    ``(B, C, H, W)`` becomes float32 ``(B, planes C, H, W)`` with ``planes = ceil(log2 levels)``. Codes are
+    reflected (Gray 1953, US patent 2,632,058): neighbouring levels differ in one bit. A code above the last level is
+    decoded as the last level.
     """
 
     measure = Measure.COUNTING

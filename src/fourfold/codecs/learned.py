@@ -90,10 +90,10 @@ class LearnedCodec(CachedCodec, Staged):
 
         log p(x) >= E_q[ log p(z) + log p(x | z) - log q(z | x) ],
 
-    the evidence lower bound of the two models together, which is equal where ``q`` is the true posterior (Vahdat, Kreis,
-    Kautz 2021, https://arxiv.org/abs/2106.05931). ``mean`` and ``scale`` of each channel (of each number, where codes are
-    vectors) bring the codes of the training data to mean 0 and variance 1. This is the one place where they are scaled
-    (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
+    the evidence lower bound of the two models together, which is equal where ``q`` is the true posterior (Vahdat,
+    Kreis, Kautz 2021, https://arxiv.org/abs/2106.05931). ``mean`` and ``scale`` of each channel (of each number, where
+    codes are vectors) bring the codes of the training data to mean 0 and variance 1. This is the one place where they
+    are scaled (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
 
     Args:
         autoencoder: an unconditional model of the raw space; its prior is no longer used.
@@ -185,8 +185,9 @@ class LearnedCodec(CachedCodec, Staged):
 class QuantisedCodec(CachedCodec, Staged):
     """Codes that are whole numbers: ``(B, h w)`` tokens in raster order, one sequence ``k(x)`` for each example.
 
-    ``log p(x | k(x))`` takes the place of a log-determinant. With a mass of sequences, ``log p(x) >= log P(k(x)) + log p(x |
-    k(x))`` (van den Oord, Vinyals, Kavukcuoglu 2017, https://arxiv.org/abs/1711.00937).
+    ``log p(x | k(x))`` takes the place of a log-determinant. With a mass of sequences,
+    ``log p(x) >= log P(k(x)) + log p(x | k(x))`` (van den Oord, Vinyals, Kavukcuoglu 2017,
+    https://arxiv.org/abs/1711.00937).
 
     Args:
         autoencoder: an unconditional model of the raw space; its prior is no longer used.

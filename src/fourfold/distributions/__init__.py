@@ -1,1 +1,1 @@
-"""Distributions: references of energies, how a network's output is read as a distribution, and laws of training's times."""
+"""Distributions: observation models of decoders, references of energies, and the laws of training's times."""

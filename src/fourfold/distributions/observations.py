@@ -1,4 +1,4 @@
-"""Observation models: how the output of a decoder's network is read as a distribution, and what is shown of it."""
+"""Observation models: how the output of a decoder's network becomes a distribution, and ways to show it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional as F
 
 from fourfold.core import Measure, Noise, Part
 from fourfold.estimands import Observation
@@ -89,9 +89,10 @@ class DiscretisedLogistics(Located):
 
         P(x = l) = sum_k pi_k [ F((x + d - mu_k) / s_k) - F((x - d - mu_k) / s_k) ],   F(a) = 1 / (1 + exp(-a)),
 
-    for levels at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``; the lowest and the highest
-    level take all that lies beyond them, so the masses sum to 1. Pixels and channels are independent given ``z``.
-    Differences are taken in logarithms, by ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass underflows.
+    for levels at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``; the
+    lowest and the highest level take all that lies beyond them, so the masses sum to 1. Pixels and channels are
+    independent given ``z``. Differences are taken in logarithms, by
+    ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass underflows.
 
     Paper: Salimans, Karpathy, Chen, Kingma 2017, PixelCNN++ (https://arxiv.org/abs/1701.05517).
 
@@ -216,14 +217,14 @@ class LogisticHead(Head):
         return DiscretisedLogistics(logits, mu, self.floor + F.softplus(raw - 1 - self.floor), self.levels)
 
 
-# --- what is shown ----------------------------------------------------------------------------------------------------
+# --- ways to show one example -----------------------------------------------------------------------------------------
 
 
 class Observe(ABC):
-    """What to show of ``p(x | z)``."""
+    """A way to show ``p(x | z)`` as one example: a frozen dataclass."""
 
     summary: ClassVar[str]
-    """What is shown, as a noun in plain English."""
+    """The example shown, as a noun in plain English."""
     formula: ClassVar[str]
     """The same as a formula."""
 
@@ -235,7 +236,7 @@ class Observe(ABC):
 @final
 @dataclass(frozen=True)
 class AsDraw(Observe):
-    """A draw ``x ~ p(x | z)``: what the model means by a sample, its independent noise in every value included."""
+    """A draw ``x ~ p(x | z)``, with the decoder's independent noise in every value: a sample of the model."""
 
     summary: ClassVar[str] = "a draw given the code"
     formula: ClassVar[str] = "x ~ p_θ(· | u)"
@@ -247,7 +248,7 @@ class AsDraw(Observe):
 @final
 @dataclass(frozen=True)
 class AsMean(Observe):
-    """``E[x | z]``: without the decoder's noise, so not a sample of ``p(x)``, but what is usually shown of one."""
+    """``E[x | z]``, without the decoder's noise: usually shown, but not a sample of ``p(x)``."""
 
     summary: ClassVar[str] = "the mean given the code, which is not a draw (AsDraw gives one)"
     formula: ClassVar[str] = "x = E_θ[x | u]"
@@ -259,7 +260,7 @@ class AsMean(Observe):
 @final
 @dataclass(frozen=True)
 class AsMedian(Observe):
-    """The median of every pixel given ``z``: without the decoder's noise like the mean, and exact where a level dominates.
+    """The median of every value given ``z``, without the decoder's noise: exact where one level dominates.
 
     Raises:
         TypeError: for an observation model without a median.

@@ -40,8 +40,8 @@ class Normal(Part, Reference):
 class FittedMixture(Part, Reference):
     """``w N(0, wide^2 I) + (1 - w) sum_k pi_k N(mu_k, (P_k^T P_k)^-1)`` with learned ``pi, mu, P`` (lower triangular).
 
-    The fixed wide part keeps ``p / q`` bounded wherever the rest has missed the data (a defensive mixture: Hesterberg 1995,
-    https://doi.org/10.1080/00401706.1995.10484303).
+    The fixed wide part keeps ``p / q`` bounded wherever the rest has missed the data (a defensive mixture:
+    Hesterberg 1995, https://doi.org/10.1080/00401706.1995.10484303).
 
     Args:
         dim: length of the vectors.

@@ -31,9 +31,10 @@ def normal_quantile(u: Tensor) -> Tensor:
 
 
 def log_normal(path: Path, mean: float, std: float, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Noise levels with ``log(sigma_t / alpha_t) ~ N(mean, std^2)``: these logarithms and their times, ``(n,)`` float32 each.
+    """Noise levels with ``log(sigma_t / alpha_t) ~ N(mean, std^2)``.
 
-    Karras et al. 2022 (https://arxiv.org/abs/2206.00364), section 5.
+    Returns these logarithms and their times, ``(n,)`` float32 each. Karras et al. 2022
+    (https://arxiv.org/abs/2206.00364), section 5.
     """
     log_sigma = mean + std * normal_quantile(quantiles(n, device))
     return log_sigma, time_at(path, -log_sigma).float()

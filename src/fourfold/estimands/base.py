@@ -1,4 +1,4 @@
-"""The estimands: what can be learned of a distribution, and the table from which a paradigm follows."""
+"""The estimands, which are the things that can be learned of a distribution, and the table of paradigms."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ class Pushforward(Estimand):
 
     @abstractmethod
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Any:
-        """``g(z)``: ``(B, *event)``, or the parameters of a distribution over it where the map is a :class:`Decoder`."""
+        """``g(z)``: ``(B, *event)``, or a distribution over it where the map is a :class:`Decoder`."""
 
 
 class Observation:
-    """What a decoder returns: a distribution over encoded examples, with a log-probability and draws."""
+    """A distribution over encoded examples, with a log-probability and draws: the output of a decoder."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -153,9 +153,9 @@ class NoisePredictor(Estimand):
 class VectorField(Estimand):
     """``v(x, t)``: the ODE ``dx/dt = v(x, t)`` carries noise to data.
 
-    The path is the ODE's time axis: ``x`` is ``N(0, sigma_T^2 I)`` at its last time and data at its first. Nothing is claimed
-    of the states between, so a solver of the ODE and its density need a field, and a sampler that adds noise, which needs
-    the score, must not have one.
+    The path is the ODE's time axis: ``x`` is ``N(0, sigma_T^2 I)`` at its last time and data at its first. Nothing
+    is claimed of the states between, so a solver of the ODE and its density need a field, and a sampler that adds
+    noise, which needs the score, must not have one.
     """
 
     measure = Measure.LEBESGUE
@@ -182,7 +182,7 @@ class Velocity(VectorField):
 
 
 class AverageVelocity(Estimand):
-    """``u(x_t, t, s) = 1 / (s - t) · integral of v(x_tau, tau) d tau from t to s`` along the ODE's path through ``x_t``.
+    """``u(x_t, t, s) = 1 / (s - t) · integral from t to s of v(x_tau, tau) d tau`` along the ODE through ``x_t``.
 
     So ``x_s = x_t + (s - t) u(x_t, t, s)`` in one evaluation, however far ``s`` is, and ``u(x_t, t, t) = v(x_t, t)``
     (Geng et al. 2025, https://arxiv.org/abs/2505.13447).
@@ -234,7 +234,7 @@ class Score(Estimand):
 
 
 class Reference(nn.Module):
-    """A normalised distribution near an energy's own: where chains and annealing start, and what data are contrasted with."""
+    """A normalised distribution near that of an energy: chains and annealing start there, and contrast data with it."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -260,7 +260,7 @@ class Energy(Estimand):
 
 
 class ContinuousEnergy(Energy):
-    """The energy of reals, differentiable in ``x``: what a chain needs that follows the gradient.
+    """The energy of reals, differentiable in ``x``: a chain that follows the gradient needs one.
 
     An energy of bits has a gradient too, but a chain along it leaves the bits.
     """
@@ -269,10 +269,10 @@ class ContinuousEnergy(Energy):
 
 
 class NoisedEnergy(Energy):
-    """``E(x_t, t)`` with ``p_t(x_t) proportional to exp(-E(x_t, t))`` along a path; as an :class:`Energy`, that of ``t_min``.
+    """``E(x_t, t)`` with ``p_t(x_t) proportional to exp(-E(x_t, t))`` along a path; an :class:`Energy` at ``t_min``.
 
-    It is learned where examples with that much noise are, so a chain at ``t_min`` finds no way from the reference to the
-    data: it is no :class:`ContinuousEnergy`, and chains go through the noise levels.
+    It is learned where examples with that much noise are, so a chain at ``t_min`` finds no way from the reference to
+    the data. So it is not a :class:`ContinuousEnergy`, and chains go through the noise levels.
 
     Its view as a :class:`Score` is exact, by autograd. A plain energy has no such view: it knows its score at no other
     noise than its own, and a sampler that follows a path would go astray without a word.

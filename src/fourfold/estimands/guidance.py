@@ -2,13 +2,14 @@
 
 Every form adds to a denoiser a multiple of a difference of scores; all are exact where the multiple is one:
 
-* :class:`Guided`, classifier-free: ``D(unknown) + w (D(c) - D(unknown))``, over all noise levels or an interval of them;
+* :class:`Guided`, classifier-free: ``D(unknown) + w (D(c) - D(unknown))``, over all noise levels or an interval
+of them;
 * :class:`AutoGuided`: ``D_weak + w (D - D_weak)`` with a weaker model of the same data;
 * :class:`ClassifierGuided`: ``D + w (sigma^2 / alpha) grad log p(c | x_t)`` with a classifier of noised examples.
 
-:func:`guided` wraps the estimand of a whole model, whichever of denoiser, noise, velocity and score it is. A vector field
-that is no velocity has none of these; :class:`GuidedField` extrapolates it as it stands. :func:`classifier_free` chooses
-between the two.
+:func:`guided` wraps the estimand of a whole model, whichever of denoiser, noise, velocity and score it is. A vector
+field that is not a velocity has none of these; :class:`GuidedField` extrapolates it as it stands.
+:func:`classifier_free` chooses between the two.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class GuidedVelocity(Velocity):
     Args:
         velocity: trained with label dropout.
         scale: ``w``.
-        interval: as of :class:`Guided`.
+        interval: as in :class:`Guided`.
     """
 
     def __init__(self, velocity: Velocity, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
@@ -120,7 +121,7 @@ class GuidedField(VectorField):
     Args:
         field: trained with label dropout.
         scale: ``w``.
-        interval: as of :class:`Guided`.
+        interval: as in :class:`Guided`.
     """
 
     def __init__(self, field: VectorField, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
@@ -137,8 +138,8 @@ class AutoGuided(Denoiser):
     """``D_w(x_t, t, c) = D_weak(x_t, t, c) + w (D(x_t, t, c) - D_weak(x_t, t, c))``.
 
     The weak model errs as the good one does, only more, so their difference points away from both errors and towards
-    no class: it sharpens without losing variety, and needs no labels. Karras et al. 2024, Guiding a Diffusion Model with
-    a Bad Version of Itself (https://arxiv.org/abs/2406.02507).
+    no class: it sharpens without losing variety, and needs no labels. Karras et al. 2024, Guiding a Diffusion Model
+    with a Bad Version of Itself (https://arxiv.org/abs/2406.02507).
 
     Args:
         denoiser: the good model.
@@ -175,7 +176,7 @@ class ClassifierGuided(Denoiser):
     Dhariwal, Nichol 2021, Diffusion Models Beat GANs on Image Synthesis, section 4 (https://arxiv.org/abs/2105.05233).
 
     Args:
-        denoiser: asked without a label.
+        denoiser: of the data without labels.
         classifier: a :class:`~fourfold.core.Part` that maps ``(x_t, t)`` to logits ``(B, classes)``, trained on noised
             examples.
         scale: ``w``.
@@ -203,14 +204,14 @@ class ClassifierGuided(Denoiser):
 
 
 def guided(model: GenerativeModel, wrap: Callable[[Denoiser], Denoiser]) -> GenerativeModel:
-    """The same weights under guidance, whatever the model's estimand is.
+    """The same weights under guidance, for a model of any estimand that can be seen as a denoiser.
 
     Args:
         model: of a denoiser, a noise predictor, a velocity or a score.
         wrap: from its view as a denoiser to the guided one: ``lambda d: AutoGuided(d, weak)``.
 
     Raises:
-        TypeError: for a model whose estimand cannot be seen as a denoiser, or not again as what it was.
+        TypeError: for a model whose estimand cannot be seen as a denoiser, or not again as its former kind.
     """
     return _with_estimand(model, view(wrap(view(model.estimand, Denoiser)), model.objective.learns))
 
@@ -223,10 +224,10 @@ def classifier_free(
     Args:
         model: trained with label dropout.
         scale: ``w``.
-        interval: as of :class:`Guided`.
+        interval: as in :class:`Guided`.
 
     Raises:
-        TypeError: for a model whose estimand is no field and cannot be seen as a denoiser.
+        TypeError: for a model whose estimand is not a field and cannot be seen as a denoiser.
     """
     if isinstance(model.estimand, VectorField) and not isinstance(model.estimand, Velocity):
         return _with_estimand(model, GuidedField(model.estimand, scale, interval))

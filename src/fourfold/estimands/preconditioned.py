@@ -1,8 +1,9 @@
 """Networks as estimands of noised examples: inputs and targets of order one at every noise level.
 
-For ``x_t = alpha_t x_0 + sigma_t eps`` and data of root mean square ``sigma_data``, the network ``F`` is given ``x_t / r``, with
-``r^2 = alpha^2 sigma_data^2 + sigma^2``, and ``c_noise = log(sigma / alpha) / 4``. Its output is scaled so that what it has
-to learn is of order one too (Karras et al. 2022, https://arxiv.org/abs/2206.00364, table 1, here for any path).
+For ``x_t = alpha_t x_0 + sigma_t eps`` and data of root mean square ``sigma_data``, the network ``F`` is given
+``x_t / r``, with ``r^2 = alpha^2 sigma_data^2 + sigma^2``, and ``c_noise = log(sigma / alpha) / 4``. Its
+output is scaled so that what it has to learn is of order one too (Karras et al. 2022,
+https://arxiv.org/abs/2206.00364, table 1, here for any path).
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def total_scale(path: Path, t: Tensor, sigma_data: float) -> Tensor:
 def preconditioned(
     net: nn.Module, path: Path, sigma_data: float, x_t: Tensor, t: Tensor, tau: Tensor, cond: Tensor | None
 ) -> Tensor:
-    """``c_skip x_t + c_out F(x_t / r, tau)`` with ``c_skip = alpha sigma_data^2 / r^2``, ``c_out = sigma sigma_data / r``.
+    """``c_skip x_t + c_out F(x_t / r, tau)``, ``(B, *event)``.
+
+    ``c_skip = alpha sigma_data^2 / r^2`` and ``c_out = sigma sigma_data / r``.
 
     Args:
         net: ``F(x, tau, cond)``, float32 in and out.
@@ -188,12 +191,12 @@ def _slope(value: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Ten
 
 @final
 class NetworkAverage(AverageVelocity):
-    """``x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) G(x_t, t, s)``: ``G`` averages the denoiser.
+    """``x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) G``, and ``G`` averages the denoiser.
 
-    ``G = c_skip x_t + c_out F(c_in x_t, c_noise(t), c_noise(s))`` has the preconditioning of
-    :class:`Preconditioned`, so it can start from the
-    weights of one. With a network that ignores its second time, ``G`` is a denoiser and one jump is a step of DDIM. In
-    terms of ``u``, with the divided difference ``sigma[t, s] = (sigma_s - sigma_t) / (s - t)`` and likewise ``alpha[t, s]``:
+    ``G = c_skip x_t + c_out F(c_in x_t, c_noise(t), c_noise(s))`` has the preconditioning of :class:`Preconditioned`,
+    so it can start from the weights of one. With a network that ignores its second time, ``G`` is a denoiser and one
+    jump is a step of DDIM. In terms of ``u``, with the divided difference
+    ``sigma[t, s] = (sigma_s - sigma_t) / (s - t)`` and likewise ``alpha[t, s]``:
 
         u = (sigma[t, s] / sigma_t) x_t + (alpha[t, s] - alpha_t sigma[t, s] / sigma_t) G
 

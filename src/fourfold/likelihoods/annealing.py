@@ -1,12 +1,14 @@
 """The normaliser of an energy between two stochastic bounds: annealed importance sampling, forwards and in reverse.
 
-With ``E_0 = -log q`` of the reference, ``E_K = E`` and moves ``T_k`` that leave ``exp(-E_k)`` invariant, forward chains give
+With ``E_0 = -log q`` of the reference, ``E_K = E`` and moves ``T_k`` that leave ``exp(-E_k)`` invariant, forward
+chains give
 
     log w = sum_k E_{k-1}(x_{k-1}) - E_k(x_{k-1}),   x_0 ~ q, x_k ~ T_k(x_{k-1}),   E[w] = Z
 
 (Neal 2001, https://arxiv.org/abs/physics/9803008), so that the logarithm of their mean is below ``log Z`` on average.
-Chains from exact samples that run the other way have weights with ``E[w'] = 1/Z``, and end above it (Grosse, Ghahramani, Adams
-2015, https://arxiv.org/abs/1511.02543; Burda, Grosse, Salakhutdinov 2015, https://arxiv.org/abs/1412.8566).
+Chains from exact samples that run the other way have weights with ``E[w'] = 1/Z``, and end above it (Grosse,
+Ghahramani, Adams 2015, https://arxiv.org/abs/1511.02543; Burda, Grosse, Salakhutdinov 2015,
+https://arxiv.org/abs/1412.8566).
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ class LogZ:
         lower: log of the mean forward weight: at most ``log Z`` on average.
         upper: minus the log of the mean reverse weight: at least ``log Z`` on average, if the samples were exact.
         lower_error, upper_error: their standard errors over chains, by the delta method.
-        chains, temperatures: what they rest on.
+        chains, temperatures: how many of each were used.
         note: where the reverse chains started.
     """
 
@@ -179,13 +181,14 @@ def bracket_log_z(
         chain: whose moves are taken; by default block Gibbs where the energy allows it, else HMC with steps that a
             pilot run adapts at every temperature. Both bounds rest on moves that leave every bridge invariant.
         chains: in each direction.
-        temperatures: bridging distributions, for an energy of noised data noise levels; more of them tighten the bracket.
+        temperatures: bridging distributions, for an energy of noised data noise levels; more of them tighten the
+            bracket.
         moves: at each temperature.
         samples: exact samples of the energy, encoded, ``(chains, *event)``, if there are any.
         sampler: draws approximate ones otherwise; by default :class:`~fourfold.samplers.langevin.Annealed`. The upper
             bound then holds only as far as these are samples of the energy, and the note says so.
-        label: of a conditional energy.
-        seed: of every random number.
+        label: the class label, for a conditional energy.
+        seed: fixes every random number.
 
     Raises:
         TypeError: for a chain whose moves do not leave the energy's distribution invariant, such as Langevin.
@@ -211,15 +214,15 @@ def _invariant(energy: Energy, chain: MarkovChain | BlockGibbs | None) -> Metrop
     if isinstance(chain, Metropolis | BlockGibbs) and isinstance(chain, BlockGibbs) == bits:
         return chain
     raise TypeError(
-        f"{type(chain).__name__} does not leave the distribution of a {type(energy).__name__} invariant, so neither bound "
-        f"would hold: give {'BlockGibbs(1)' if bits else 'a kernel with a Metropolis rule, such as HMC or MALA'}"
+        f"{type(chain).__name__} does not leave the distribution of a {type(energy).__name__} invariant, so neither "
+        f"bound would hold: give {'BlockGibbs(1)' if bits else 'a kernel with a Metropolis rule, such as HMC or MALA'}"
     )
 
 
 def _start(
     energy: Energy, sampler: Sampler | None, samples: Tensor | None, noise: Noise, cond: Tensor | None
 ) -> tuple[Tensor, str]:
-    """Where reverse chains start, and what that is worth."""
+    """The states from which reverse chains start, and a note on how exact they are."""
     if samples is not None:
         return samples, "reverse chains from the samples given"
     if sampler is None:

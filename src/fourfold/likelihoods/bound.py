@@ -21,15 +21,17 @@ __all__ = ["DiffusionBound"]
 @final
 @dataclass(frozen=True)
 class DiffusionBound(Likelihood):
-    """``log p(x) >= E log p(x | x_0) - KL(q(x_T | x) || p(x_T)) - integral of s ||x - D||^2 d lambda``, ``s = e^(2 lambda)``.
+    """``log p(x) >= E log p(x | x_0) - KL(q(x_T | x) || p(x_T)) - integral of e^(2 lambda) ||x - D||^2 d lambda``.
 
-    The continuous-time bound of Kingma et al. 2021 (https://arxiv.org/abs/2107.00630, eq. 11 to 13) in half the log-SNR
-    ``lambda``: ``p(x | x_0)`` is Gaussian with the noise of the first level, and ``p(x_T)`` is the sampler's ``N(0,
-    sigma_T^2 I)``. The integral is drawn at stratified levels, two in each stratum. Their differences give the variance, with
-    the degrees of freedom of a sum of unequal parts (Satterthwaite 1946, https://doi.org/10.2307/3002019).
+    The continuous-time bound of Kingma et al. 2021 (https://arxiv.org/abs/2107.00630, eq. 11 to 13) in half the
+    log-SNR ``lambda``: ``p(x | x_0)`` is Gaussian with the noise of the first level, and ``p(x_T)`` is the sampler's
+    ``N(0, sigma_T^2 I)``. The integral is drawn at stratified levels, two in each stratum. Their differences give
+    the variance, with the degrees of freedom of a sum of unequal parts (Satterthwaite 1946,
+    https://doi.org/10.2307/3002019).
 
-    From each draw the same draw of the denoiser of ``N(0, I)`` is subtracted, ``D_1 = (s x + s^(1/2) eps) / (1 + s)``, whose
-    integral is known (a control variate). This keeps the mean, and for data of variance 1 it leaves a third of the spread.
+    From each draw the same draw of the denoiser of ``N(0, I)`` is subtracted,
+    ``D_1 = (s x + s^(1/2) eps) / (1 + s)``, whose integral is known (a control variate). This keeps the
+    mean, and for data of variance 1 it leaves a third of the spread.
 
     Attributes:
         draws: noise levels drawn for each example, an even number.
@@ -84,7 +86,8 @@ class DiffusionBound(Likelihood):
 def _ends(x: Tensor, low: float, high: float) -> Tensor:
     """``E log p(x | x_0) - KL(q(x_T | x) || p(x_T))``, ``(B,)``.
 
-    With the highest and the lowest ``lambda``: ``-d/2 (log(2 pi) + 1) + d lambda_0`` and ``e^(2 lambda_T) ||x||^2 / 2``.
+    With the highest and the lowest ``lambda``: ``-d/2 (log(2 pi) + 1) + d lambda_0`` and
+    ``e^(2 lambda_T) ||x||^2 / 2``.
     """
     reconstruction = x.new_full((len(x),), x[0].numel() * (high - 0.5 * (math.log(2 * math.pi) + 1)))
     return reconstruction - 0.5 * math.exp(2 * low) * x.flatten(1).square().sum(1)

@@ -36,11 +36,11 @@ def _log_normal(x: Tensor, sigma: float) -> Tensor:
 
 
 State = tuple[Tensor, ...]
-"""What is integrated together: the state of an ODE, and integrals along its path."""
+"""The state of an ODE, and integrals along its path, which are solved together."""
 
 
 def runge_kutta(slope: Callable[[float, State], State], state: State, t: float, s: float) -> State:
-    """One step ``t -> s`` of the classical rule: ``x_s = x_t + h/6 (k_1 + 2 k_2 + 2 k_3 + k_4)``, ``h = s - t``; order four.
+    """One step ``t -> s`` of the classical rule: ``x_s = x_t + (s - t) (k_1 + 2 k_2 + 2 k_3 + k_4) / 6``.
 
     Kutta 1901, Beitrag zur näherungsweisen Integration totaler Differentialgleichungen (Zeitschrift für Mathematik und
     Physik 46, 435-453).
@@ -67,15 +67,17 @@ def runge_kutta(slope: Callable[[float, State], State], state: State, t: float, 
 @final
 @dataclass(frozen=True)
 class ProbabilityFlow(Likelihood):
-    """``log p(x) = log p_T(x_T) + integral of div v(x_t, t) dt`` along ``dx/dt = v``, by the classical Runge-Kutta rule.
+    """``log p(x) = log p_T(x_T) + integral of div v(x_t, t) dt`` along ``dx/dt = v``, by a Runge-Kutta rule.
 
-    The divergence is ``E_e[e^T (dv/dx) e]`` over random signs ``e``, drawn once for a trajectory (Grathwohl et al. 2019,
-    https://arxiv.org/abs/1810.01367); the variance is taken over the probes. The error of the solver is estimated on the
-    first ``FEW`` examples of a batch, by solving again in half the steps: for a rule of order four it is a fifteenth of the
-    difference (Richardson 1911, https://doi.org/10.1098/rsta.1911.0009). With far too few steps this is an underestimate.
+    The divergence is ``E_e[e^T (dv/dx) e]`` over random signs ``e``, drawn once for a trajectory (Grathwohl et al.
+    2019, https://arxiv.org/abs/1810.01367); the variance is taken over the probes. The error of the solver is
+    estimated on the first ``FEW`` examples of a batch, by solving again in half the steps: for a rule of order four it
+    is a fifteenth of the difference (Richardson 1911, https://doi.org/10.1098/rsta.1911.0009). With far too few steps
+    this is an underestimate.
 
-    For a :class:`~fourfold.estimands.Velocity` the density is that of the data with the noise of the path's first level, and
-    steps are even in log-SNR. For another field it is that of the data, and steps are those of the path's grid.
+    For a :class:`~fourfold.estimands.Velocity` the density is that of the data with the noise of the path's first
+    level, and steps are even in log-SNR. For another field it is that of the data, and steps are those of the path's
+    grid.
 
     Attributes:
         steps: solver steps, of four network evaluations each.

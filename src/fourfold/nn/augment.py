@@ -12,8 +12,8 @@ import math
 from typing import final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fourfold.core import Part
 
@@ -53,8 +53,8 @@ class Augment(Part, nn.Module):
     def _moved(self, x: Tensor) -> Tensor:
         """One affine map of the plane for each image, mirrored at the borders."""
         matrix = self._plane(len(x), *x.shape[2:]).to(x.device)
-        grid = functional.affine_grid(matrix, list(x.shape), align_corners=False)
-        return functional.grid_sample(x, grid.to(x.dtype), padding_mode="reflection", align_corners=False)
+        grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
+        return F.grid_sample(x, grid.to(x.dtype), padding_mode="reflection", align_corners=False)
 
     def _plane(self, n: int, height: int, width: int) -> Tensor:
         """The maps ``(n, 2, 3)`` from output to input, in coordinates of [-1, 1]."""

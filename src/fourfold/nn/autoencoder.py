@@ -11,8 +11,8 @@ from itertools import pairwise
 from typing import ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fourfold.core import Part
 from fourfold.nn.resnet import _GAIN, Residual, _conv, _phi, _sides
@@ -30,7 +30,7 @@ class _Pyramid:
     """Patch size and channels of every stage, finest first, between images and their codes.
 
     Raises:
-        ValueError: if ``factor`` is no power of 2.
+        ValueError: if ``factor`` is not a power of 2.
     """
 
     def __init__(self, shape: tuple[int, ...], factor: int, width: int) -> None:
@@ -45,13 +45,13 @@ class _Pyramid:
     def cut(self, x: Tensor) -> Tensor:
         """Images to patches, ``(B, C p p, H/p, W/p)``, extended by edge values to a multiple of the factor."""
         if any(self.short):
-            x = functional.pad(x, self.short, mode="replicate")
-        x = functional.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
+            x = F.pad(x, self.short, mode="replicate")
+        x = F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
         return x.contiguous(memory_format=torch.channels_last)
 
     def join(self, h: Tensor) -> Tensor:
         """Patches to images of the full size."""
-        x = functional.pixel_shuffle(h, self.patch) if self.patch > 1 else h
+        x = F.pixel_shuffle(h, self.patch) if self.patch > 1 else h
         return x[:, :, : self.height, : self.width]
 
     def stages(self, blocks: int, depth: int) -> nn.ModuleList:
@@ -86,7 +86,7 @@ class MapEncoder(Part, nn.Module):
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         h = self.stages[0](self.stem(self.plan.cut(x).to(self.stem.weight.dtype)))  # type: ignore[arg-type]
         for down, stage in zip(self.down, self.stages[1:], strict=True):
-            h = stage(down(functional.avg_pool2d(h, 2)))
+            h = stage(down(F.avg_pool2d(h, 2)))
         return self.exit(_phi(h)).float()
 
 
@@ -123,7 +123,7 @@ class MapDecoder(Part, nn.Module):
         u = u.to(self.entry.weight.dtype)  # type: ignore[arg-type]
         h = self.stages[-1](self.entry(u.contiguous(memory_format=torch.channels_last)))
         for i in reversed(range(len(self.up))):
-            h = functional.interpolate(self.up[i](h), scale_factor=2.0, mode="bilinear", align_corners=False)
+            h = F.interpolate(self.up[i](h), scale_factor=2.0, mode="bilinear", align_corners=False)
             h = self.stages[i](h)
         return self.plan.join(self.exit(_phi(h)).float())
 
@@ -154,10 +154,10 @@ class PatchCritic(Part, nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The critic's numbers, ``(B, h, w)`` float32, and the features of each layer."""
-        x = functional.pad(x, self.short, mode="replicate") if any(self.short) else x
-        x = functional.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
+        x = F.pad(x, self.short, mode="replicate") if any(self.short) else x
+        x = F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
         x = x.to(self.stem.weight.dtype)  # type: ignore[arg-type]
         features = [_phi(self.stem(x.contiguous(memory_format=torch.channels_last)))]
         for layer in self.layers:
-            features.append(_phi(layer(functional.avg_pool2d(features[-1], 2, ceil_mode=True))))
+            features.append(_phi(layer(F.avg_pool2d(features[-1], 2, ceil_mode=True))))
         return self.head(features[-1])[:, 0].float(), features

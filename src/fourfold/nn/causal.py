@@ -112,14 +112,14 @@ class PixelConv(Part, nn.Module):
 
 @final
 class PlaneCache:
-    """What :class:`CausalConvNet` remembers of the planes it is drawing.
+    """The memory of :class:`CausalConvNet` of the planes that it is drawing.
 
     Attributes:
         label: ``(N,)``.
         index: the position to be drawn next, in raster order.
         rows, pixels: memories of the two streams, block by block.
         matrices: kernels prepared once.
-        base: ``(N, H, W, C)``, what each position adds at the entry of the pixel stream.
+        base: ``(N, H, W, C)``, added at the entry of the pixel stream at each position.
         values: features of the plane so far, ``(N, H, W, F)``.
     """
 
@@ -257,7 +257,7 @@ class CausalConvNet(Part, nn.Module):
         return F.embedding(x, torch.cat([ends, angle.sin(), angle.cos()], 1).to(self.position.dtype))
 
     def cache(self, label: Tensor, known: Tensor | None = None) -> PlaneCache:
-        """What is remembered before the first pixel of the planes of these labels."""
+        """The memory before the first pixel of the planes of these labels."""
         n = len(label)
         pixels = [self.entry, *(block.conv for block in self._pixel_blocks())]
         rows = [self.stem, *(block.conv for block in self._row_blocks())]
@@ -311,7 +311,7 @@ class CausalConvNet(Part, nn.Module):
         return logits.float()
 
     def _next_row(self, label: Tensor, cache: PlaneCache, row: int) -> None:
-        """Run the upper stream over the row just finished, and add what it says to the next one."""
+        """Run the upper stream over the row just finished, and add its output to the next row."""
         v = self.stem.step(cache.values[:, row - 1 : row], cache.rows[0]) + self._broadcast(self.label_row, label)
         for block, memory in zip(self._row_blocks(), cache.rows[1:], strict=True):
             v = block.step(v, memory)

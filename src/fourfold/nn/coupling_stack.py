@@ -50,7 +50,7 @@ class CouplingStack(Part, nn.Module):
 
     @property
     def summary(self) -> str:
-        """What the couplings are made of, in plain English."""
+        """The maps of the couplings, in plain English."""
         return self.map.summary
 
     def forward(self, h: Tensor, cond: Tensor | None = None, to_noise: bool = False) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What every denoising network takes: time and label as one vector, and examples in full precision."""
+"""Inputs of every denoising network: time and label as one vector, and examples in full precision."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Condition(Part, nn.Module):
         return F.silu(h)
 
     def _said(self, text: TextEncoder, cond: Tensor | None) -> Tensor:
-        """What is added for captions, ``(B, width)``, or ``(width,)`` where all are unknown."""
+        """The vector added for captions, ``(B, width)``, or ``(width,)`` where all are unknown."""
         if cond is None or self.caption is None:
             return self.unknown
         said = self.caption(text(cond).to(self.caption.weight.dtype))

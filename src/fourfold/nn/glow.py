@@ -225,7 +225,7 @@ class Glow(Part, nn.Module):
         return x, log_det
 
     def _shapes(self) -> list[tuple[int, int, int]]:
-        """The shapes of what leaves at each level, and at last of what remains."""
+        """The shapes of the parts that leave at each level, and of the part that remains."""
         (C, H, W), shapes = self.shape, []
         for i, (p, q) in enumerate(self.plan):
             C, H, W = C * p * q, H // p, W // q

@@ -17,8 +17,8 @@ from itertools import pairwise
 from typing import ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fourfold.core import Part
 from fourfold.nn.resnet import _GAIN, Plan, Residual, _conv, _labels, _linear, _phi
@@ -92,7 +92,7 @@ class LadderDecoder(Part, nn.Module):
         for i, stage in enumerate(self.stages):
             if i > 0:
                 size = self.plan.sizes[-1 - i]
-                h = functional.interpolate(self.up[i - 1](h), size=size, mode="bilinear", align_corners=False)
+                h = F.interpolate(self.up[i - 1](h), size=size, mode="bilinear", align_corners=False)
             for layer in stage:  # type: ignore[attr-defined]
                 h = layer(h, lambda h, at=rung: noise(at, h))
                 rung += 1
@@ -143,7 +143,7 @@ class LadderEncoder(Part, nn.Module):
         h = self.stages[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
         maps = [h]
         for down, stage in zip(self.down, self.stages[1:], strict=True):
-            h = stage(down(functional.avg_pool2d(h, 2, ceil_mode=True)))
+            h = stage(down(F.avg_pool2d(h, 2, ceil_mode=True)))
             maps.append(h)
         top = self.hidden(_phi(self.thin(_phi(h))).flatten(1))
         if self.labels is not None:

@@ -1,4 +1,4 @@
-"""Increasing maps of single numbers whose parameters a network gives: what flows do to each coordinate.
+"""Increasing maps of single numbers whose parameters a network gives: flows apply one to each coordinate.
 
 A map takes ``x`` of any shape ``(*)`` and its parameters ``h`` of shape ``(*, values)``, and gives ``y`` and
 ``log dy/dx``; :class:`Triangular` also lets numbers see their neighbours. It starts as the identity at ``h = 0`` (the
@@ -31,7 +31,7 @@ class Monotone(Part, ABC):
     """``y = f(x; h)``, increasing in ``x``."""
 
     summary: str
-    """What maps they are, in plain English."""
+    """The kind of map, in plain English."""
 
     @property
     @abstractmethod

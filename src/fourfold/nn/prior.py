@@ -12,8 +12,8 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fourfold.core import Part
 
@@ -25,7 +25,7 @@ class Prior(Part, nn.Module, ABC):
 
     noise: tuple[int, ...]
     summary: str
-    """What distribution it is, in plain English."""
+    """The distribution, as a noun in plain English."""
 
     @abstractmethod
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -118,7 +118,7 @@ class Mixture(Prior):
         precision = (-2 * s).exp()
         square = u.square() @ precision.T - 2 * u @ (m * precision).T + (m.square() * precision).sum(1)
         parts = -square / 2 - s.sum(1) - self.dim / 2 * math.log(2 * math.pi)
-        return torch.logsumexp(functional.log_softmax(self.logits(cond, len(u)), 1) + parts, 1)
+        return torch.logsumexp(F.log_softmax(self.logits(cond, len(u)), 1) + parts, 1)
 
 
 @final
@@ -144,7 +144,7 @@ class IndependentCodes(Prior):
         return _chosen(self.logits(cond, len(z)), z)
 
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
-        logits = functional.log_softmax(self.logits(cond, len(u)), -1)
+        logits = F.log_softmax(self.logits(cond, len(u)), -1)
         return logits.gather(-1, u[..., None]).flatten(1).sum(1)
 
 

@@ -19,7 +19,7 @@ __all__ = ["Codebook", "FiniteScalars", "Quantised", "Quantiser"]
 
 
 class Quantised(NamedTuple):
-    """What a map of vectors ``(B, channels, h, w)`` becomes."""
+    """A quantised map of vectors ``(B, channels, h, w)``."""
 
     values: Tensor
     """The nearest representable vectors, ``(B, channels, h, w)`` float32; the gradient passes to the input."""

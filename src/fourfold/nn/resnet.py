@@ -17,8 +17,8 @@ from itertools import pairwise
 from typing import ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fourfold.core import Part
 
@@ -30,7 +30,7 @@ _GAIN = math.sqrt(2 / (1 + _SLOPE**2))
 
 def _phi(h: Tensor) -> Tensor:
     """The leaky rectifier."""
-    return functional.leaky_relu(h, _SLOPE)
+    return F.leaky_relu(h, _SLOPE)
 
 
 def _started(layer: nn.Conv2d | nn.Linear, gain: float) -> nn.Conv2d | nn.Linear:
@@ -131,12 +131,12 @@ class Plan:
         """Images to patches, ``(B, C p p, H/p, W/p)``, padded by edge values where ``p`` does not divide."""
         short = (self.sizes[0][1] * self.patch - self.width, self.sizes[0][0] * self.patch - self.height)
         if any(short):
-            x = functional.pad(x, (0, short[0], 0, short[1]), mode="replicate")
-        return functional.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
+            x = F.pad(x, (0, short[0], 0, short[1]), mode="replicate")
+        return F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
 
     def join(self, h: Tensor) -> Tensor:
         """Patches to images of the full size."""
-        x = functional.pixel_shuffle(h, self.patch) if self.patch > 1 else h
+        x = F.pixel_shuffle(h, self.patch) if self.patch > 1 else h
         return x[:, :, : self.height, : self.width]
 
 
@@ -162,7 +162,7 @@ class _Trunk(nn.Module):
         x = self.plan.cut(x).to(self.stem.weight.dtype)  # type: ignore[arg-type]
         h = self.stages[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
         for down, stage in zip(self.down, self.stages[1:], strict=True):
-            h = stage(down(functional.avg_pool2d(h, 2, ceil_mode=True)))
+            h = stage(down(F.avg_pool2d(h, 2, ceil_mode=True)))
         return _phi(self.thin(_phi(h))).flatten(1)
 
 
@@ -279,7 +279,7 @@ class ResNetDecoder(Part, nn.Module):
         h = self.entry(z).unflatten(1, (self.plan.widths[-1], *self.plan.sizes[-1]))
         h = self.stages[-1](h.contiguous(memory_format=torch.channels_last))
         for i in reversed(range(len(self.up))):
-            h = functional.interpolate(self.up[i](h), size=self.plan.sizes[i], mode="bilinear", align_corners=False)
+            h = F.interpolate(self.up[i](h), size=self.plan.sizes[i], mode="bilinear", align_corners=False)
             h = self.stages[i](h)
         return self.plan.join(self.exit(_phi(h)).float())
 

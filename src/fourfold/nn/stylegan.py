@@ -15,8 +15,8 @@ import math
 from typing import ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fourfold.core import Part
 from fourfold.nn.resnet import LabelEmbedding, Plan
@@ -26,7 +26,7 @@ __all__ = ["Equalised", "ModulatedConv", "StyleNetwork"]
 
 def _phi(h: Tensor) -> Tensor:
     """The leaky rectifier, with gain ``sqrt 2`` to keep the variance."""
-    return functional.leaky_relu(h, 0.2) * math.sqrt(2)
+    return F.leaky_relu(h, 0.2) * math.sqrt(2)
 
 
 @final
@@ -48,7 +48,7 @@ class Equalised(nn.Module):
         self.scale, self.multiplier = multiplier / math.sqrt(inputs), multiplier
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight * self.scale, self.bias * self.multiplier)
+        return F.linear(x, self.weight * self.scale, self.bias * self.multiplier)
 
 
 @final
@@ -70,7 +70,7 @@ class ModulatedConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         s = self.affine(w)
-        y = functional.conv2d(x * s[:, :, None, None], self.weight * self.scale, padding=self.padding)
+        y = F.conv2d(x * s[:, :, None, None], self.weight * self.scale, padding=self.padding)
         if not self.demodulate:
             return y
         power = s.float().square() @ (self.weight.float() * self.scale).square().sum((2, 3)).T
@@ -209,4 +209,4 @@ def _resized(h: Tensor, size: tuple[int, int]) -> Tensor:
     if h.shape[2:] == size:
         return h
     h = h.contiguous(memory_format=torch.channels_last)
-    return functional.interpolate(h, size=size, mode="bilinear", align_corners=False)
+    return F.interpolate(h, size=size, mode="bilinear", align_corners=False)

@@ -1,7 +1,7 @@
 """One file per paradigm: its estimands, objectives, default sampler and likelihood; and how a model is built by name.
 
-The cards stand in :mod:`fourfold.cards`, where :func:`cards` finds them without loading torch, and the recipes that they
-name in :mod:`fourfold.recipes`. Nothing else registers a paradigm. A third party joins by the entry-point group
+The cards stand in :mod:`fourfold.cards`, where :func:`cards` finds them without loading torch, and the recipes that
+they name in :mod:`fourfold.recipes`. Nothing else registers a paradigm. A third party joins by the entry-point group
 ``fourfold.paradigms``, whose points name a module or a :class:`~fourfold.vocabulary.Card`.
 """
 

@@ -5,11 +5,11 @@
 
 :class:`AdversarialGame` takes a :class:`Contest`, the pair ``(a, b)``, and a :class:`Penalty`. The default is the
 relativistic pairing of every generated example with a real one (Jolicoeur-Martineau 2019,
-https://arxiv.org/abs/1807.00734) with zero-centred penalties at both the data (R1) and the samples (R2), which make the
-game converge locally (Mescheder, Geiger, Nowozin 2018, https://arxiv.org/abs/1801.04406; Huang, Gokaslan, Kuleshov,
-Tompkin 2024, https://arxiv.org/abs/2501.05441), on residual networks without normalisation. The others are the
-non-saturating game with R1, the hinge, Wasserstein's distance with a penalty on the gradient's norm, and the generator of
-StyleGAN2 with or without adaptive augmentation.
+https://arxiv.org/abs/1807.00734) with zero-centred penalties at both the data (R1) and the samples (R2), which make
+the game converge locally (Mescheder, Geiger, Nowozin 2018, https://arxiv.org/abs/1801.04406; Huang, Gokaslan,
+Kuleshov, Tompkin 2024, https://arxiv.org/abs/2501.05441), on residual networks without normalisation. The others are
+the non-saturating game with R1, the hinge, Wasserstein's distance with a penalty on the gradient's norm, and the
+generator of StyleGAN2 with or without adaptive augmentation.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fourfold.core import (
     Batch,
@@ -85,7 +85,7 @@ class Generator(Pushforward):
 
 @final
 class StyleGenerator(Pushforward):
-    """``x = synthesis(mapping(z), z)``: the generator of StyleGAN2, whose styles can be mixed, truncated and regularised.
+    """``x = synthesis(mapping(z), z)``, the generator of StyleGAN2: styles can be mixed, truncated and regularised.
 
     Args:
         net: the network; see :class:`~fourfold.nn.stylegan.StyleNetwork`.
@@ -138,7 +138,7 @@ class Contest(ABC):
 
     @abstractmethod
     def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
-        """In [-1, 1]: how sure the critic is that training data is data; near 1 it has learned it by heart, ``(B,)``."""
+        """How sure the critic is that training data is data, in [-1, 1], ``(B,)``; near 1 it knows it by heart."""
 
 
 @final
@@ -200,8 +200,8 @@ class Hinge(Contest):
 class Wasserstein(Contest):
     """``a = f - r + drift r^2``, ``b = -f``: the dual of the earth mover's distance, if ``D`` is 1-Lipschitz.
 
-    Arjovsky, Chintala, Bottou 2017 (https://arxiv.org/abs/1701.07875). A small ``drift`` keeps ``D`` near 0, which nothing
-    else does (Karras et al. 2018, https://arxiv.org/abs/1710.10196).
+    Arjovsky, Chintala, Bottou 2017 (https://arxiv.org/abs/1701.07875). A small ``drift`` keeps ``D`` near 0, which
+    nothing else does (Karras et al. 2018, https://arxiv.org/abs/1710.10196).
     """
 
     summary = "the critic measures the earth mover's distance between data and samples (Wasserstein)"
@@ -264,7 +264,7 @@ class ZeroCentred(Penalty):
 @final
 @dataclass(frozen=True)
 class UnitNorm(Penalty):
-    """``weight (||grad D(u x + (1 - u) G(z))|| - 1)^2`` with ``u ~ U[0, 1]``: the optimal critic's slope is one between.
+    """``weight (||grad D(u x + (1 - u) G(z))|| - 1)^2``, ``u ~ U[0, 1]``: in between, the optimal critic has slope one.
 
     Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017 (https://arxiv.org/abs/1704.00028).
     """
@@ -293,8 +293,8 @@ def gradient_penalty(critic: nn.Module, x: Tensor, cond: Tensor | None = None) -
 class PathLength(Part, nn.Module):
     """``weight (||J_w^T y|| - a)^2`` with ``y ~ N(0, I / pixels)``: equal steps of the style change images equally.
 
-    ``J_w`` is the Jacobian of a :class:`StyleGenerator`'s synthesis in the styles and ``a`` the running mean of the length
-    (Karras et al. 2020, https://arxiv.org/abs/1912.04958).
+    ``J_w`` is the Jacobian of a :class:`StyleGenerator`'s synthesis in the styles and ``a`` the running mean of the
+    length (Karras et al. 2020, https://arxiv.org/abs/1912.04958).
 
     Args:
         weight: of the penalty.

@@ -2,9 +2,9 @@
 
     log p(x) = sum_i log p(x_i | x_<i)
 
-Text is modelled by a transformer over tokens, images by causal convolutions with a softmax over the levels of each pixel,
-vectors by a transformer over coordinates with mixtures of logistics. The likelihood is exact for all three. What a step
-of sampling needs of the earlier pieces is cached, so that a sample's cost grows with its length.
+Text is modelled by a transformer over tokens, images by causal convolutions with a softmax over the levels of each
+pixel, vectors by a transformer over coordinates with mixtures of logistics. The likelihood is exact for all three.
+What a step of sampling needs of the earlier pieces is cached, so that a sample's cost grows with its length.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Uniforms:
 
 
 def _categorical(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
-    """Draw from ``softmax(logits / temperature)``, ``(B, V)``, by inverting its distribution function at ``u``, ``(B,)``."""
+    """Draw from ``softmax(logits / temperature)``, ``(B, V)``, by the inverse of its distribution function at ``u``."""
     scaled = logits if temperature == 1.0 else logits / temperature
     steps = scaled.softmax(-1).cumsum(-1)
     # Rounding may leave the last step below 1: scaling u by it keeps every draw inside.
@@ -110,7 +110,8 @@ class TokenConditionals(Conditionals):
     its new half; it is drawn by the same rule: when the cache is full it is refilled from its last half.
 
     Args:
-        net: gives next-token logits; its first start symbol opens every window, or, of the label ``c``, symbol ``c + 1``.
+        net: gives next-token logits; its first start symbol opens every window, or, of the label ``c``, symbol
+            ``c + 1``.
         length: tokens of one example.
     """
 
@@ -295,7 +296,7 @@ class VectorConditionals(Conditionals):
 
 @final
 class _Likelihood(Term):
-    """``-sum_i log p(x_i | x_<i, c) / L``; a share of the labels is hidden so that the unconditional model is learned too."""
+    """``-sum_i log p(x_i | x_<i, c) / L``: the term of :class:`MaximumLikelihood`."""
 
     judges: ClassVar[bool] = True
 
@@ -316,7 +317,7 @@ class MaximumLikelihood(Objective):
     """
 
     learns: ClassVar[type[Estimand]] = Conditionals
-    principle: ClassVar[Principle] = Principle.LIKELIHOOD
+    principle = Principle.LIKELIHOOD
     summary = "maximise the log-likelihood of each piece given the earlier ones"
     formula = "min_θ −Σ_i log p_θ(x_i | x_<i)"
 

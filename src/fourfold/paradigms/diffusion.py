@@ -1,9 +1,9 @@
 """Diffusion: a denoiser of every noise level, and an ODE or SDE that follows it from noise to data.
 
-Several objectives learn the same thing in other coordinates. :class:`Denoising` regresses the clean example (Karras et al.
-2022, https://arxiv.org/abs/2206.00364), :class:`FlowMatching` the velocity of straight lines between data and noise (Lipman
-et al. 2023, https://arxiv.org/abs/2210.02747; Liu, Gong, Liu 2023, https://arxiv.org/abs/2209.03003), and
-:class:`NoisePrediction` the noise (Ho, Jain, Abbeel 2020, https://arxiv.org/abs/2006.11239).
+Several objectives learn the same thing in other coordinates. :class:`Denoising` regresses the clean example (Karras et
+al. 2022, https://arxiv.org/abs/2206.00364), :class:`FlowMatching` the velocity of straight lines between data and
+noise (Lipman et al. 2023, https://arxiv.org/abs/2210.02747; Liu, Gong, Liu 2023, https://arxiv.org/abs/2209.03003),
+and :class:`NoisePrediction` the noise (Ho, Jain, Abbeel 2020, https://arxiv.org/abs/2006.11239).
 :class:`DenoisingScoreMatching` regresses the score (Vincent 2011); :class:`ExplicitScoreMatching` (Hyvarinen 2005) and
 :class:`SlicedScoreMatching` (Song et al. 2019) learn it without a target.
 
@@ -53,8 +53,9 @@ UNIFORM = Uniform()
 class Denoising(Objective):
     """``E w(s) ||D(alpha x + sigma eps, t) - x||^2 / dims`` with ``s = sigma / alpha``, ``log s ~ N(mean, std^2)``.
 
-    ``w(s) = 1 / s^2 + 1 / sigma_data^2`` makes the loss of an untrained :class:`~fourfold.estimands.preconditioned.Preconditioned`
-    network one at every noise level (Karras et al. 2022, https://arxiv.org/abs/2206.00364).
+    ``w(s) = 1 / s^2 + 1 / sigma_data^2`` makes the loss of an untrained
+    :class:`~fourfold.estimands.preconditioned.Preconditioned` network one at every noise level (Karras et al. 2022,
+    https://arxiv.org/abs/2206.00364).
 
     Args:
         mean, std: of the logarithm of the relative noise level; its draws are stratified over the batch.
@@ -162,9 +163,9 @@ class Independent(Coupling):
 class OptimalTransport(Coupling):
     """The permutation of the noise that is nearest to the examples: least ``sum_i ||x_i - eps_pi(i)||^2``, exactly.
 
-    Lines between data and noise then hardly cross, so the field bends less and few steps follow it. Examples are assigned
-    among those of their own label, so that the noise is ``N(0, I)`` given the label too. Pooladian et al. 2023
-    (https://arxiv.org/abs/2304.14772); Tong et al. 2024 (https://arxiv.org/abs/2302.00482).
+    Lines between data and noise then hardly cross, so the field bends less and few steps follow it. Examples are
+    assigned among those of their own label, so that the noise is ``N(0, I)`` given the label too. Pooladian et al.
+    2023 (https://arxiv.org/abs/2304.14772); Tong et al. 2024 (https://arxiv.org/abs/2302.00482).
 
     Attributes:
         minibatch: the most examples that are assigned at once; the time grows with its cube.
@@ -191,8 +192,9 @@ class OptimalTransport(Coupling):
 class CoupledFlowMatching(Objective):
     """``E ||v(x_t, t) - (alpha'_t x + sigma'_t eps)||^2 / dims`` over pairs ``(x, eps)`` of a coupling.
 
-    ``v`` is the mean velocity of the lines through ``x_t``. Like the velocity of :class:`FlowMatching` it carries noise to
-    data, but where the noise depends on the data it tells no score. The objective therefore learns a vector field.
+    ``v`` is the mean velocity of the lines through ``x_t``. Like the velocity of :class:`FlowMatching` it carries
+    noise to data, but where the noise depends on the data it tells no score. The objective therefore learns a vector
+    field.
 
     Args:
         coupling: of the examples and the noise of a batch.
@@ -220,7 +222,7 @@ class CoupledFlowMatching(Objective):
 
 @final
 class FlowMatchingTerm(Term):
-    """The term of :class:`FlowMatching` and :class:`CoupledFlowMatching`; it watches the loss at low and at high noise."""
+    """The term of both objectives that match flows; it watches the loss at low and at high noise."""
 
     judges: ClassVar[bool] = True
 
@@ -289,7 +291,7 @@ class NoisePredictionTerm(Term):
 # --- the score --------------------------------------------------------------------------------------------------------
 
 Excess = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Maps the score at ``x_t``, ``x_t`` and ``eps / sigma_t`` to ``||s - grad log p_t||^2`` up to a constant, in expectation, ``(B,)``."""
+"""Maps ``s(x_t)``, ``x_t`` and ``eps / sigma_t`` to ``||s - grad log p_t||^2`` plus a constant, on average."""
 
 
 @final
@@ -320,8 +322,9 @@ class DenoisingScoreMatching(Objective):
 class ExplicitScoreMatching(Objective):
     """``E sigma_t^2 (||s||^2 + 2 tr ds/dx) / dims``: the squared error of the score by parts, without its target.
 
-    It takes one gradient per dimension and step, so it is for few dimensions. Hyvarinen 2005, Estimation of Non-Normalized
-    Statistical Models by Score Matching (https://www.jmlr.org/papers/v6/hyvarinen05a.html), at every noise level.
+    It takes one gradient per dimension and step, so it is for few dimensions. Hyvarinen 2005, Estimation of
+    Non-Normalized Statistical Models by Score Matching (https://www.jmlr.org/papers/v6/hyvarinen05a.html), at every
+    noise level.
 
     Args:
         label_dropout: share of labels that training hides, for classifier-free guidance.
@@ -346,8 +349,8 @@ class ExplicitScoreMatching(Objective):
 class SlicedScoreMatching(Objective):
     """``E sigma_t^2 (||s||^2 + 2 v^T (ds/dx) v) / dims`` with random signs ``v``: one gradient for any dimension.
 
-    Without ``reduced`` the first part is sliced too, ``(v^T s)^2``, which has the same mean and more variance. Song, Garg,
-    Shi, Ermon 2019, eq. 8 and 9 (https://arxiv.org/abs/1905.07088), at every noise level.
+    Without ``reduced`` the first part is sliced too, ``(v^T s)^2``, which has the same mean and more variance. Song,
+    Garg, Shi, Ermon 2019, eq. 8 and 9 (https://arxiv.org/abs/1905.07088), at every noise level.
 
     Args:
         reduced: take the form with less variance.
@@ -369,9 +372,9 @@ class SlicedScoreMatching(Objective):
 
 @final
 class ScoreTerm(Term):
-    """``sigma_t^2 excess(s, x_t, eps / sigma_t) / dims`` at times uniform on the path: the term of every objective that learns scores.
+    """``sigma_t^2 excess(s, x_t, eps / sigma_t) / dims`` at times uniform on the path.
 
-    It watches the loss at low and at high noise.
+    This is the term of every objective that learns scores. It watches the loss at low and at high noise.
 
     Args:
         estimand: the score.

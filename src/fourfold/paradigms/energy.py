@@ -3,12 +3,13 @@
     p(x) = exp(-E(x)) / Z,     E(x) = -log q(x) - f(x)     with a normalised reference q
 
 Four principles train an energy. :class:`NoiseContrastive` tells data from draws of the reference, and so learns its
-normaliser too (Gutmann, Hyvärinen 2010, https://proceedings.mlr.press/v9/gutmann10a.html). :class:`ContrastiveDivergence`
-follows the gradient of the likelihood with chains that are kept from step to step (Hinton 2002; Tieleman 2008,
-https://doi.org/10.1145/1390156.1390290; Du, Mordatch 2019, https://arxiv.org/abs/1903.08689).
-:class:`EnergyScoreMatching` and :class:`NoisedScoreMatching` fit the gradient of the energy of noised data (Vincent 2011,
-https://doi.org/10.1162/NECO_a_00142), and :class:`JointEnergy` trains a classifier whose logits are an energy (Grathwohl et
-al. 2020, https://arxiv.org/abs/1912.03263). The restricted Boltzmann machine is an energy of bits.
+normaliser too (Gutmann, Hyvärinen 2010, https://proceedings.mlr.press/v9/gutmann10a.html).
+:class:`ContrastiveDivergence` follows the gradient of the likelihood with chains that are kept from step to step
+(Hinton 2002; Tieleman 2008, https://doi.org/10.1145/1390156.1390290; Du, Mordatch 2019,
+https://arxiv.org/abs/1903.08689). :class:`EnergyScoreMatching` and :class:`NoisedScoreMatching` fit the gradient of
+the energy of noised data (Vincent 2011, https://doi.org/10.1162/NECO_a_00142), and :class:`JointEnergy` trains a
+classifier whose logits are an energy (Grathwohl et al. 2020, https://arxiv.org/abs/1912.03263). The restricted
+Boltzmann machine is an energy of bits.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ class Tilted(ContinuousEnergy):
 class ClassifierEnergy(ContinuousEnergy):
     """A classifier's logits read as an energy: ``E(x, y) = -log q(x) - f(x)_y``.
 
-    Summed over labels, ``E(x) = -log q(x) - logsumexp_y f(x)_y``, and for any ``q`` ``p(y | x) = softmax f(x)`` (Grathwohl et
-    al. 2020, https://arxiv.org/abs/1912.03263).
+    Summed over labels, ``E(x) = -log q(x) - logsumexp_y f(x)_y``, and for any ``q``
+    ``p(y | x) = softmax f(x)`` (Grathwohl et al. 2020, https://arxiv.org/abs/1912.03263).
 
     Args:
         net: ``f``, examples to logits ``(B, classes)``.
@@ -119,11 +120,12 @@ class ClassifierEnergy(ContinuousEnergy):
 
 @final
 class PreconditionedEnergy(NoisedEnergy):
-    """``E(x_t, t) = ||u||^2 / 2 - (alpha sigma_data / sigma) <u, F(u, tau)>`` with ``u = x_t / r``, for a denoising network ``F``.
+    """``E(x_t, t) = ||u||^2 / 2 - (alpha sigma_data / sigma) <u, F(u, tau)>`` with ``u = x_t / r``.
 
-    With ``r^2 = alpha^2 sigma_data^2 + sigma^2`` its denoiser is that of Karras et al. 2022 (table 1): ``D = c_skip x_t + c_out
-    grad_u <u, F(u, tau)>``. The inner product makes a scalar of any network that returns examples (after Salimans, Ho 2021,
-    Should EBMs model the energy or the score?, https://openreview.net/forum?id=9AS-TF2jRNb).
+    With ``r^2 = alpha^2 sigma_data^2 + sigma^2`` its denoiser is that of Karras et al. 2022 (table 1):
+    ``D = c_skip x_t + c_out grad_u <u, F(u, tau)>``. The inner product makes a scalar of any network that
+    returns examples (after Salimans, Ho 2021, Should EBMs model the energy or the score?,
+    https://openreview.net/forum?id=9AS-TF2jRNb).
 
     Args:
         net: ``F(u, tau, cond)``, float32 in and out.
@@ -154,8 +156,8 @@ class PreconditionedEnergy(NoisedEnergy):
 class RestrictedBoltzmann(Bipartite):
     """``E(v, h) = -b·v - c·h - v·W h`` of bits, with the free energy ``F(v) = -b·v - sum_j softplus(c_j + (v W)_j)``.
 
-    Biases may depend on a label. Smolensky 1986, Information Processing in Dynamical Systems; Hinton 2002, Training Products
-    of Experts by Minimizing Contrastive Divergence (https://doi.org/10.1162/089976602760128018).
+    Biases may depend on a label. Smolensky 1986, Information Processing in Dynamical Systems; Hinton 2002, Training
+    Products of Experts by Minimizing Contrastive Divergence (https://doi.org/10.1162/089976602760128018).
 
     Args:
         net: biases and weights.
@@ -212,8 +214,8 @@ def _noise(x: Tensor, rows: int | None = None) -> Noise:
 class ChainMonitor(nn.Module):
     """A few chains of the model in training, and the R-hat of their latest draws, which shows whether chains still mix.
 
-    The chains move once in ``every`` steps of training and never start anew. The R-hat is the largest over the energy and up
-    to seven coordinates. While the energy changes it also shows drift.
+    The chains move once in ``every`` steps of training and never start anew. The R-hat is the largest over the energy
+    and up to seven coordinates. While the energy changes it also shows drift.
 
     Args:
         event: shape of one encoded example.
@@ -285,7 +287,8 @@ def _with_reference(energy: Energy, terms: Mapping[str, Term]) -> Mapping[str, T
 class NoiseContrastiveTerm(Term):
     """The term of :class:`NoiseContrastive`.
 
-    It watches ``energy_gap``, the mean tilt of data minus that of noise, the ``accuracy`` of telling them apart, and ``rhat``.
+    It watches ``energy_gap``, the mean tilt of data minus that of noise, the ``accuracy`` of telling them apart, and
+    ``rhat``.
     """
 
     def __init__(self, energy: Tilted, objective: NoiseContrastive) -> None:
@@ -309,11 +312,11 @@ class NoiseContrastiveTerm(Term):
 
 @final
 class NoiseContrastive(Objective):
-    """``-log s(f(x) - log r) - sum_i log s(log r - f(y_i))`` for ``r`` draws ``y_i ~ q`` of the reference, ``s`` the sigmoid.
+    """``-log s(f(x) - log r) - sum_i log s(log r - f(y_i))`` for ``r`` draws ``y_i`` of the reference.
 
-    At its minimum ``f = log p - log q``, so that ``Z = 1`` without ever being computed (Gutmann, Hyvärinen 2010,
-    https://proceedings.mlr.press/v9/gutmann10a.html). The reference is fitted to the data at the same time. It serves where
-    data and reference overlap: in few dimensions.
+    ``s`` is the sigmoid. At its minimum ``f = log p - log q``, so that ``Z = 1`` without ever being computed
+    (Gutmann, Hyvärinen 2010, https://proceedings.mlr.press/v9/gutmann10a.html). The reference is fitted to the data at
+    the same time. It serves where data and reference overlap: in few dimensions.
 
     Args:
         event: shape of one encoded example.
@@ -324,7 +327,10 @@ class NoiseContrastive(Objective):
 
     learns: ClassVar[type[Estimand]] = Tilted
     principle = Principle.CONTRASTIVE
-    summary = "classify data against draws y of a reference distribution q that is fitted to it (noise-contrastive estimation)"
+    summary = (
+        "classify data against draws y of a reference distribution q that is fitted to it (noise-contrastive"
+        " estimation)"
+    )
 
     @property
     def formula(self) -> str:
@@ -351,7 +357,8 @@ class NoiseContrastive(Objective):
 class ContrastiveDivergenceTerm(Term):
     """The term of :class:`ContrastiveDivergence`.
 
-    It watches ``energy_gap``, the mean energy of samples minus that of data, the ``acceptance`` of the moves, and ``rhat``.
+    It watches ``energy_gap``, the mean energy of samples minus that of data, the ``acceptance`` of the moves, and
+    ``rhat``.
     """
 
     def __init__(self, energy: Energy, objective: ContrastiveDivergence) -> None:
@@ -379,9 +386,9 @@ class ContrastiveDivergenceTerm(Term):
 class ContrastiveDivergence(Objective):
     """``E(x) - E(y) + m (f(x)^2 + f(y)^2)`` for data ``x`` and the model's samples ``y``, drawn by chains that persist.
 
-    Once the chains have converged, its gradient is that of the negative log-likelihood. They live in a replay buffer: each
-    step takes some of them, moves them and puts them back. A share of them starts anew from the reference. Each label has its
-    own part of the buffer, and samples are drawn for the labels of the data. Tieleman 2008
+    Once the chains have converged, its gradient is that of the negative log-likelihood. They live in a replay buffer:
+    each step takes some of them, moves them and puts them back. A share of them starts anew from the reference. Each
+    label has its own part of the buffer, and samples are drawn for the labels of the data. Tieleman 2008
     (https://doi.org/10.1145/1390156.1390290); Du, Mordatch 2019 (https://arxiv.org/abs/1903.08689).
 
     Args:
@@ -391,7 +398,8 @@ class ContrastiveDivergence(Objective):
         classes: number of labels that the energy depends on, or ``None``.
         restart: share of the chains that start anew.
         magnitude: ``m``, of the penalty on the tilt ``f = -E - log q`` that keeps energies from drifting.
-        data_noise: standard deviation of noise that training adds to the data, so that a network can fit their distribution.
+        data_noise: standard deviation of noise that training adds to the data, so that a network can fit their
+            distribution.
         label_dropout: share of labels that training hides.
     """
 
@@ -454,7 +462,7 @@ class ContrastiveDivergence(Objective):
 
 @final
 class JointTerm(Term):
-    """The term of :class:`JointEnergy`; it watches ``accuracy``, that of the labels, beside what its divergence watches."""
+    """The term of :class:`JointEnergy`; it watches the ``accuracy`` of labels, and all that its divergence watches."""
 
     def __init__(self, energy: ClassifierEnergy, objective: JointEnergy, divergence: Term) -> None:
         super().__init__([_network(energy)])
@@ -531,7 +539,7 @@ class EnergyScoreMatchingTerm(Term):
 
 @final
 class EnergyScoreMatching(Objective):
-    """``||sigma grad E(x + sigma eps) - eps||^2 / dims``: at its minimum, ``E`` is the energy of data with noise ``sigma``.
+    """``||sigma grad E(x + sigma eps) - eps||^2 / dims``, least where ``E`` is the energy of data with noise ``sigma``.
 
     Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders (https://doi.org/10.1162/NECO_a_00142).
 
@@ -594,11 +602,11 @@ class NoisedScoreMatchingTerm(Term):
 
 @final
 class NoisedScoreMatching(Objective):
-    """``E w(s) ||D(x_t, t) - x||^2 / dims`` with ``D = (x_t - sigma^2 grad E) / alpha``: score matching at every noise level.
+    """``E w(s) ||D(x_t, t) - x||^2 / dims`` with ``D = (x_t - sigma^2 grad E) / alpha``, at every noise level.
 
-    The relative noise level ``s = sigma_t / alpha_t`` has ``log s ~ N(mean, std^2)``, stratified over the batch, and
-    ``w = 1 / s^2 + 1 / sigma_data^2`` (Vincent 2011; Song, Ermon 2019, https://arxiv.org/abs/1907.05600; weights of Karras et
-    al. 2022, https://arxiv.org/abs/2206.00364).
+    The relative noise level ``s = sigma_t / alpha_t`` has ``log s ~ N(mean, std^2)``, stratified over the
+    batch, and ``w = 1 / s^2 + 1 / sigma_data^2`` (Vincent 2011; Song, Ermon 2019,
+    https://arxiv.org/abs/1907.05600; weights of Karras et al. 2022, https://arxiv.org/abs/2206.00364).
 
     Args:
         event: shape of one encoded example.
@@ -636,7 +644,7 @@ class NoisedScoreMatching(Objective):
 @final
 @dataclass(frozen=True)
 class Unnormalised(Likelihood):
-    """``-E(x)``: the log-density up to ``log Z``, which :func:`fourfold.likelihoods.annealing.bracket_log_z` brackets."""
+    """``-E(x)``: the log-density up to ``log Z`` (see :func:`fourfold.likelihoods.annealing.bracket_log_z`)."""
 
     needs: ClassVar[type[Estimand]] = Energy
     kind = Kind.UNNORMALISED

@@ -1,16 +1,17 @@
 """Few steps: a network that jumps along the probability-flow ODE, so that one evaluation crosses any distance.
 
-The sampler of a diffusion model follows ``dx/dt = v(x, t)`` in small steps. Here the network learns where that path leads:
-the average velocity ``u(x_t, t, s)`` between any two of its times, or the consistency function ``f(x_t, t)``, its end.
+The sampler of a diffusion model follows ``dx/dt = v(x, t)`` in small steps. Here the network learns where that path
+leads: the average velocity ``u(x_t, t, s)`` between any two of its times, or the consistency function
+``f(x_t, t)``, its end.
 
 Three objectives learn them. :class:`MeanFlow` needs no other model: it holds ``u`` to the identity that its definition
-implies (Geng et al. 2025, https://arxiv.org/abs/2505.13447). :class:`ConsistencyDistillation` wants two neighbouring points
-of a teacher's path to have one end (Song et al. 2023, https://arxiv.org/abs/2303.01469). :class:`TrajectoryDistillation`
-solves the teacher's ODE, keeps the paths, and regresses any jump along them (Luhman and Luhman 2021,
-https://arxiv.org/abs/2101.02388; Zheng et al. 2023, https://arxiv.org/abs/2211.13449).
+implies (Geng et al. 2025, https://arxiv.org/abs/2505.13447). :class:`ConsistencyDistillation` wants two neighbouring
+points of a teacher's path to have one end (Song et al. 2023, https://arxiv.org/abs/2303.01469).
+:class:`TrajectoryDistillation` solves the teacher's ODE, keeps the paths, and regresses any jump along them (Luhman
+and Luhman 2021, https://arxiv.org/abs/2101.02388; Zheng et al. 2023, https://arxiv.org/abs/2211.13449).
 
-The price is the likelihood. The ODE of ``u(x_t, t, t)`` still has a density, but samples that were drawn by jumps follow
-another distribution, so these models have none.
+The price is the likelihood. The ODE of ``u(x_t, t, t)`` still has a density, but samples that were drawn by jumps
+follow another distribution, so these models have none.
 """
 
 from __future__ import annotations
@@ -103,13 +104,13 @@ def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
 class MeanFlow(Objective):
     """``E ||u(x_t, t, s) - sg(v + (s - t) (v · grad_x u + du/dt))||^2 / dims`` with ``v = alpha' x + sigma' eps``.
 
-    The derivative of ``(s - t) u = integral of v from t to s`` in ``t`` gives the identity that the loss enforces. The total
-    derivative is one Jacobian-vector product, and ``sg`` stops the gradient. Where ``s = t`` this is flow matching. Geng et
-    al. 2025 (https://arxiv.org/abs/2505.13447), equations 8 to 11.
+    The derivative of ``(s - t) u = integral of v from t to s`` in ``t`` gives the identity that the loss
+    enforces. The total derivative is one Jacobian-vector product, and ``sg`` stops the gradient. Where ``s = t``
+    this is flow matching. Geng et al. 2025 (https://arxiv.org/abs/2505.13447), equations 8 to 11.
 
-    The paper (section 4.3) also divides the loss of each example by a power of its own value, ``(loss + 10^-3)^power``, held
-    constant. The noise of the target is part of that value, so the minimum is then not a conditional mean: it leans towards
-    the more frequent of two modes. By default the power is 0.
+    The paper (section 4.3) also divides the loss of each example by a power of its own value,
+    ``(loss + 10^-3)^power``, held constant. The noise of the target is part of that value, so the minimum is then
+    not a conditional mean: it leans towards the more frequent of two modes. By default the power is 0.
 
     Args:
         mean, std: of the logit of a time.
@@ -221,10 +222,10 @@ class TrajectoryDistillationTerm(Term):
 class TrajectoryDistillation(Objective, Staged):
     """``E w(t, s) ||x_t + (s - t) u(x_t, t, s) - x_s||`` over pairs of times of a teacher's solved paths.
 
-    A few sets of paths are kept, each from noise to its end at ``steps`` evaluations of the teacher. Every ``every`` steps
-    of training the oldest set is solved anew, from other noise at other times. A step draws its pairs from all sets, so each
-    evaluation of the teacher serves many times. The targets are the solver's own, and not the student's guess at a later
-    time. Luhman, Luhman 2021 (https://arxiv.org/abs/2101.02388) for the whole path; Zheng et al. 2023
+    A few sets of paths are kept, each from noise to its end at ``steps`` evaluations of the teacher. Every ``every``
+    steps of training the oldest set is solved anew, from other noise at other times. A step draws its pairs from all
+    sets, so each evaluation of the teacher serves many times. The targets are the solver's own, and not the student's
+    guess at a later time. Luhman, Luhman 2021 (https://arxiv.org/abs/2101.02388) for the whole path; Zheng et al. 2023
     (https://arxiv.org/abs/2211.13449) and Kim et al. 2024 (https://arxiv.org/abs/2310.02279) for its parts.
 
     The norm is pseudo-Huber, ``sqrt(error + c^2) - c`` (Song and Dhariwal 2024, https://arxiv.org/abs/2310.14189).
@@ -315,8 +316,8 @@ class TrajectoryDistillation(Objective, Staged):
     def jumps(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         """``x_t, x_s, t, s, cond`` of ``n`` pairs from all sets, in order of ``t``.
 
-        ``s`` is the last time of its path, or any with even odds. ``t`` comes before it, with odds that favour the noise:
-        a jump from there is the hardest and the most used.
+        ``s`` is the last time of its path, or any with even odds. ``t`` comes before it, with odds that favour the
+        noise: a jump from there is the hardest and the most used.
         """
         device, sets = self.states.device, min(1 + (int(self.count) - 1) // self.every, self.kept)
         draw = [torch.rand(n, device=device) for _ in range(3)]
@@ -373,8 +374,8 @@ class ConsistencyDistillationTerm(Term):
 class ConsistencyDistillation(Objective, Staged):
     """``E ||f(x_t, t) - sg f(x_s, s)||`` for neighbouring times ``t > s`` of one path of a teacher's ODE.
 
-    ``x_t`` is a noised example, and ``x_s`` is one step of Heun's rule from it. The estimand holds the boundary ``f(x_0, 0) =
-    x_0`` exactly; training carries it from neighbour to neighbour to the noise. Song et al. 2023
+    ``x_t`` is a noised example, and ``x_s`` is one step of Heun's rule from it. The estimand holds the boundary
+    ``f(x_0, 0) = x_0`` exactly; training carries it from neighbour to neighbour to the noise. Song et al. 2023
     (https://arxiv.org/abs/2303.01469), algorithm 2, with the weights themselves as target network and the pseudo-Huber
     norm ``sqrt(error + c^2) - c`` of Song and Dhariwal 2024 (https://arxiv.org/abs/2310.14189).
 
@@ -470,7 +471,7 @@ class Jumps(Sampler):
 @final
 @dataclass(frozen=True)
 class Renoised(Sampler):
-    """To the end in one evaluation, back to a lower level by fresh noise, and again: ``x = f(alpha_s x + sigma_s eps, s)``.
+    """``x = f(x_t, t)``, then ``x_s = alpha_s x + sigma_s eps`` at a lower level, and again.
 
     Song et al. 2023 (https://arxiv.org/abs/2303.01469), algorithm 1.
 

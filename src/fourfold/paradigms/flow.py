@@ -1,4 +1,4 @@
-"""Normalizing flows: an invertible map between noise and data, trained by the likelihood that the change of variables gives.
+"""Normalizing flows: an invertible map between noise and data, trained by the change of variables.
 
     log p(x) = log N(g^-1(x); 0, I) + log |det d g^-1(x) / dx|
 
@@ -132,8 +132,8 @@ class CouplingFlow(Bijection):
 class TransformerFlow(Bijection):
     """``z_n = f(x_n; net(x_<n))`` for patches ``x_n`` of an image, in an order that turns round from layer to layer.
 
-    Towards the noise a layer is one parallel evaluation of a causal transformer; towards the data the patches follow one
-    another, with cached keys and values (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
+    Towards the noise a layer is one parallel evaluation of a causal transformer; towards the data the patches follow
+    one another, with cached keys and values (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
 
     Args:
         net: the transformers of the layers.
@@ -256,8 +256,8 @@ class ChangeOfVariables(Objective):
 
     Args:
         label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
-        noise: standard deviation of Gaussian noise that training adds. Samples get better once :class:`Denoised` has taken
-            it away again, but the learned density is that of noised examples (Zhai et al. 2024).
+        noise: standard deviation of Gaussian noise that training adds. Samples get better once :class:`Denoised` has
+            taken it away again, but the learned density is that of noised examples (Zhai et al. 2024).
     """
 
     learns: ClassVar[type[Estimand]] = Bijection
@@ -279,7 +279,7 @@ class ChangeOfVariables(Objective):
 
 @final
 class VariationalTerm(Term):
-    """The term of :class:`VariationalLikelihood`; it watches ``inverse_error`` and ``noise`` (``-log q(u | x)``, nats)."""
+    """The term of :class:`VariationalLikelihood`; it watches ``inverse_error`` and ``noise``, ``-log q(u | x)``."""
 
     judges: ClassVar[bool] = True
 
@@ -302,8 +302,9 @@ class VariationalTerm(Term):
 class VariationalLikelihood(Objective):
     """``min -E_q(u|x) [log p(x + u) - log q(u | x)]``: the noise between levels is learned together with the flow.
 
-    A flow then need not spread evenly over each cell, and the bound on the mass of the integers gets tighter. The uniform
-    noise of the codec is replaced and never modelled. Ho et al. 2019, Flow++ (https://arxiv.org/abs/1902.00275).
+    A flow then need not spread evenly over each cell, and the bound on the mass of the integers gets tighter. The
+    uniform noise of the codec is replaced and never modelled. Ho et al. 2019, Flow++
+    (https://arxiv.org/abs/1902.00275).
 
     Args:
         dequantiser: ``(x, eps) -> (u, log q(u | x))``.
@@ -460,7 +461,7 @@ class NoiseThenMap(Sampler):
 @final
 @dataclass(frozen=True)
 class Denoised(Sampler):
-    """``x = y + sigma^2 grad log p(y)`` for ``y = g(temperature · z)``: what a flow of noised examples says of clean ones.
+    """``x = y + sigma^2 grad log p(y)`` for ``y = g(temperature · z)``: clean examples by a flow of noised ones.
 
     The mean of the clean example given the noised one (Tweedie's formula), with the flow's own score (Zhai et al. 2024,
     section 3.3). One evaluation and its gradient more than :class:`NoiseThenMap`.

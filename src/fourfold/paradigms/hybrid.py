@@ -2,9 +2,9 @@
 
     log p(x) >= E_q(z|x)[ log p(z) + log p(x | z) - log q(z | x) ]
 
-A codec is trained first and then stays as it is; whatever models its codes gives ``log p(z)``, and what encoder and decoder
-add stands where another codec has its log-determinant. So a hybrid is sampled, scored, saved and resumed as any other model
-is, without a line of its own: this file only puts parts together.
+A codec is trained first and then stays as it is; whatever models its codes gives ``log p(z)``, and what encoder and
+decoder add stands where another codec has its log-determinant. So a hybrid is sampled, scored, saved and resumed as
+any other model is, without a line of its own: this file only puts parts together.
 
 =======================  ==========================================  =============================
 name                     generative step                             what comes from elsewhere
@@ -68,8 +68,8 @@ def behind(codec: Codec, step: GenerativeModel, space: Space) -> GenerativeModel
 class Student(Pushforward):
     """``x = D(sigma z, t)`` at the one time ``t`` whose noise is ``sigma``: a denoiser used as a generator.
 
-    At a moderate ``sigma`` a teacher's weights are a good start: its denoised noise is blurred, but varied (Zhou et al. 2024,
-    https://arxiv.org/abs/2404.04057).
+    At a moderate ``sigma`` a teacher's weights are a good start: its denoised noise is blurred, but varied (Zhou et
+    al. 2024, https://arxiv.org/abs/2404.04057).
 
     Args:
         denoiser: a network as the teacher's.
@@ -96,8 +96,8 @@ class DistilledGame(Objective, Staged):
 
         generator  b(D(x), D(G(z))) + weight · w(t) ||G(z) - sg(D_teacher(alpha_t G(z) + sigma_t eps, t))||^2 / dims
 
-    The teacher's denoiser moves a noised sample to where the data is likely; the critic sees what is left. With ``s = sigma_t
-    / alpha_t``: ``w = 1 / (s^2 + sigma_data^2)`` and ``log s ~ N(mean, std^2)``.
+    The teacher's denoiser moves a noised sample to where the data is likely; the critic sees what is left. With
+    ``s = sigma_t / alpha_t``: ``w = 1 / (s^2 + sigma_data^2)`` and ``log s ~ N(mean, std^2)``.
 
     Paper: Sauer, Lorenz, Blattmann, Rombach 2023, Adversarial Diffusion Distillation
     (https://arxiv.org/abs/2311.17042).

@@ -3,9 +3,9 @@
     log p(x) >= E_q(u|x)[ log p(x | u) + log p(u) - log q(u | x) ]
 
 (Kingma, Welling 2014, https://arxiv.org/abs/1312.6114; Rezende, Mohamed, Wierstra 2014,
-https://arxiv.org/abs/1401.4082). The prior of the code ``u`` is learned too: it is the image of ``z ~ N(0, I)`` under a map
-with a density (Chen et al. 2017, https://arxiv.org/abs/1611.02731), so that it draws codes like those that the encoder
-gives. To sample, draw ``z``, map it to a code and decode it, once.
+https://arxiv.org/abs/1401.4082). The prior of the code ``u`` is learned too: it is the image of ``z ~ N(0, I)``
+under a map with a density (Chen et al. 2017, https://arxiv.org/abs/1611.02731), so that it draws codes like those that
+the encoder gives. To sample, draw ``z``, map it to a code and decode it, once.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class PosteriorSample(NamedTuple):
     log_ratio: Tensor
     """``log q(code | x) - log p(code)`` at the draw, ``(B,)``."""
     divergences: list[Tensor]
-    """The divergence from the prior of each part of the code, ``(B,)`` each; in expectation they sum to ``log_ratio``."""
+    """The divergence of each part of the code from its prior, ``(B,)``; in expectation they sum to ``log_ratio``."""
     means: list[Tensor]
     """The posterior means of each part, ``(B, *)``."""
     penalty: Tensor | None = None
@@ -115,8 +115,8 @@ class CodedDecoder(Decoder):
 class CodeDecoder(CodedDecoder):
     """``p(x | z)`` through a vector or a map: ``u = prior(z)``, ``x ~ head(net(u))``.
 
-    ``z ~ N(0, I)`` as for every pushforward. The ``prior`` maps it to codes, with a density ``log p(u)`` of its own; without
-    one, the code is the noise.
+    ``z ~ N(0, I)`` as for every pushforward. The ``prior`` maps it to codes, with a density ``log p(u)`` of its
+    own; without one, the code is the noise.
 
     Args:
         net: codes (and labels) to the head's values.
@@ -159,7 +159,7 @@ class CodeDecoder(CodedDecoder):
 
 
 def gaussian_posterior(parameters: Tensor) -> Gaussians:
-    """``q(u | x)`` of an encoder's output, its means and scales side by side, with scales from ``exp(-7)`` to ``exp(2)``."""
+    """``q(u | x)`` by an encoder's output: means and scales, squashed to ``exp(-7) .. exp(2)``, side by side."""
     mu, raw = parameters.chunk(2, 1)
     return Gaussians(mu, 4.5 * torch.tanh(raw / 4.5) - 2.5)
 
@@ -292,11 +292,12 @@ class Inference(Objective):
 class VariationalBound(Inference):
     """``-E_q(u|x)[log p(x | u)] + beta_n · sum_l max(KL_l, free_nats)``, one draw of the code for each example.
 
-    The weight at step ``n`` is ``beta_n = beta · min(1, n / warm)``: a code that costs little at first is not given up
-    before the decoder has learned to read it (Bowman et al. 2016, https://arxiv.org/abs/1511.06349; Sonderby et al. 2016,
-    https://arxiv.org/abs/1602.02282). Below ``free_nats`` the divergence of a part of the code costs nothing (Kingma et al.
-    2016, https://arxiv.org/abs/1606.04934). ``beta`` other than 1 trains another trade between code and reconstruction
-    (Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl); the likelihoods always report the plain bound.
+    The weight at step ``n`` is ``beta_n = beta · min(1, n / warm)``: a code that costs little at first is not
+    given up before the decoder has learned to read it (Bowman et al. 2016, https://arxiv.org/abs/1511.06349; Sonderby
+    et al. 2016, https://arxiv.org/abs/1602.02282). Below ``free_nats`` the divergence of a part of the code costs
+    nothing (Kingma et al. 2016, https://arxiv.org/abs/1606.04934). ``beta`` other than 1 trains another trade between
+    code and reconstruction (Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl); the likelihoods always
+    report the plain bound.
 
     Args:
         encoder: examples (and labels) to the parameters of the posterior.
@@ -440,8 +441,8 @@ class Elbo(Likelihood):
 class ImportanceWeighted(Likelihood):
     """``log (1/K) sum_k p(x, u_k) / q(u_k | x)``: in expectation below ``log p(x)``, and tighter as ``K`` grows.
 
-    Its variance is that of the mean weight relative to it (the delta method). Burda, Grosse, Salakhutdinov 2016, Importance
-    Weighted Autoencoders (https://arxiv.org/abs/1509.00519).
+    Its variance is that of the mean weight relative to it (the delta method). Burda, Grosse, Salakhutdinov 2016,
+    Importance Weighted Autoencoders (https://arxiv.org/abs/1509.00519).
 
     Attributes:
         K: codes drawn for each example.

@@ -6,10 +6,10 @@
 Their codes are meant for other models to learn (Rombach, Blattmann, Lorenz, Esser, Ommer 2022, High-Resolution Image
 Synthesis with Latent Diffusion Models, https://arxiv.org/abs/2112.10752).
 
-The reconstruction ``x^`` is the centre of ``p(x | u)``. The features ``f_l`` are the critic's own, which need no weights from
-elsewhere (Larsen et al. 2016, https://arxiv.org/abs/1512.09300). ``lambda`` is ``adversarial`` times the ratio of the two
-gradients' norms at the reconstruction, so that neither part drowns the other (Esser, Rombach, Ommer 2021,
-https://arxiv.org/abs/2012.09841). The third part of the critic's loss approximates the penalty R1.
+The reconstruction ``x^`` is the centre of ``p(x | u)``. The features ``f_l`` are the critic's own, which need no
+weights from elsewhere (Larsen et al. 2016, https://arxiv.org/abs/1512.09300). ``lambda`` is ``adversarial`` times the
+ratio of the two gradients' norms at the reconstruction, so that neither part drowns the other (Esser, Rombach, Ommer
+2021, https://arxiv.org/abs/2012.09841). The third part of the critic's loss approximates the penalty R1.
 """
 
 from __future__ import annotations
@@ -81,7 +81,10 @@ class PerceptualBound(Inference):
 
 @final
 class PerceptualTerm(Term):
-    """The first term of :class:`PerceptualBound`; it watches what :class:`~fourfold.paradigms.latent.BoundTerm` does, and ``perceptual``, the bracket."""
+    """The first term of :class:`PerceptualBound`.
+
+    It watches what :class:`~fourfold.paradigms.latent.BoundTerm` does, and ``perceptual``, the bracket.
+    """
 
     def __init__(self, decoder: CodedDecoder, objective: PerceptualBound) -> None:
         super().__init__([decoder, objective.encoder])

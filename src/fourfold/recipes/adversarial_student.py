@@ -65,7 +65,7 @@ def _(space: Images, size: str) -> Lessons:
 
 @lessons.register
 def _(space: Vectors, size: str) -> Lessons:
-    """Of vectors a teacher is soon good, and its correction, which pulls samples to where data is densest, in the way."""
+    """A teacher of vectors is soon good; then its correction, which pulls samples to dense regions, is in the way."""
     critic = ResMLP(space.dim, 1, VECTOR_CRITIC[size].width, VECTOR_CRITIC[size].depth, space.classes)
     training = Training(256, 1e-3, warmup=0.05, betas=(0.0, 0.99), ema=0.05, clip=0.0)
     return Lessons(critic, every=1, weight=0.1, share=0.3, sigma=1.5, training=training)

@@ -243,7 +243,7 @@ def _classes(space: Images | Vectors) -> int:
 
 @singledispatch
 def rbm(space: Space, size: str) -> GenerativeModel:
-    """A restricted Boltzmann machine of the bits of pixels, by persistent contrastive divergence and block Gibbs sampling.
+    """A restricted Boltzmann machine of the bits of pixels, trained and sampled by block Gibbs chains.
 
     Raises:
         TypeError: for a space other than images.

@@ -176,15 +176,15 @@ def _(space: Images, size: str) -> tuple[Codec, Bijection]:
 def tarflow(space: Space, size: str) -> GenerativeModel:
     """Causal transformers over patches, on dequantised pixels (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
 
-    Maps are affine as in the paper, but triangular within a patch; the first one is a spline, so that it can stretch the
-    uniform noise of a pixel that stays at one level into a normal, which no affine map does.
+    Maps are affine as in the paper, but triangular within a patch; the first one is a spline, so that it can stretch
+    the uniform noise of a pixel that stays at one level into a normal, which no affine map does.
     """
     codec, estimand = patchwise(space, size)
     return GenerativeModel(space, codec, estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS)
 
 
 def tarflow_noised(space: Space, size: str) -> GenerativeModel:
-    """As :func:`tarflow`, trained on noised examples; samples lose their noise at the end, as in the paper, for looks."""
+    """As :func:`tarflow`, but trained on noised examples; samples lose that noise at the end, as in the paper."""
     (codec, estimand), noise = patchwise(space, size), 0.05
     objective, sampler = ChangeOfVariables(noise=noise), Denoised(noise)
     return GenerativeModel(space, codec, estimand, objective, sampler, NoDensity(NO_DENSITY), PIXELS)

@@ -70,7 +70,7 @@ def _mixture(codes: int, size: Size, classes: int | None) -> Prior:
 
 
 def convolutional(space: Space, size: str) -> GenerativeModel:
-    """A variational autoencoder: residual convolutions for images, residual perceptrons for vectors; a flow as prior."""
+    """A variational autoencoder of residual convolutions or perceptrons, with a flow as prior."""
     return coded(space, size, _flow)
 
 
@@ -218,7 +218,7 @@ def _(space: Images, size: str, outputs: int, inputs: int) -> Autoencoder:
 
 
 def kl(space: Space, size: str) -> GenerativeModel:
-    """An autoencoder whose codes are maps of Gaussians (:class:`PerceptualBound`), of which diffusion can be trained."""
+    """An autoencoder whose codes are maps of Gaussians, by a bound and a critic; diffusion can model its codes."""
     channels = CODE_CHANNELS[size]
     found = autoencoder(space, size, 2 * channels, channels)
     codes = (channels, *found.grid)

@@ -41,11 +41,11 @@ def named(name: str, estimand: Estimand, also: Sequence[str] = ()) -> Sampler:
 
     Args:
         name: the name of its class, in capitals or not.
-        estimand: what it is to run on.
+        estimand: the sampler has to run on it.
         also: other names to offer in place of one that there is not.
 
     Raises:
-        ValueError: for a name that there is not, listing those of samplers that run on the estimand.
+        ValueError: for an unknown name, listing the samplers that run on the estimand.
     """
     known = samplers()
     meant = {_spelling(other): other for other in known}.get(_spelling(name))
@@ -57,7 +57,7 @@ def named(name: str, estimand: Estimand, also: Sequence[str] = ()) -> Sampler:
 
 
 def _spelling(name: str) -> str:
-    """A name without what spellings differ in."""
+    """A name in lower case, without hyphens and underscores."""
     return name.lower().replace("-", "").replace("_", "")
 
 
@@ -65,7 +65,7 @@ def resampled(model: GenerativeModel, name: str) -> GenerativeModel:
     """The model with the sampler of a name, or with the way to show samples of a name (``AsDraw``).
 
     Raises:
-        ValueError: for a name that there is not, listing what the model can use.
+        ValueError: for an unknown name, listing those that the model can use.
         TypeError: for a sampler that does not run on the model.
     """
     ways = model.variants()
@@ -79,7 +79,7 @@ def _fitting(estimand: Estimand) -> list[str]:
 
 
 def _runs_on(kind: type[Sampler], estimand: Estimand) -> bool:
-    """Whether the estimand can be seen as what a sampler needs."""
+    """Whether the estimand has a view as the one that a sampler needs."""
     from fourfold.core import view
 
     try:

@@ -1,8 +1,8 @@
-"""What Markov chains report: acceptance, split R-hat and effective sample size.
+"""Diagnostics of Markov chains: acceptance, split R-hat and effective sample size.
 
 The rank-normalised estimators of Vehtari, Gelman, Simpson, Carpenter, Bürkner 2021 (Rank-normalization, folding, and
-localization: an improved R-hat, https://arxiv.org/abs/1903.08008). Draws come as ``(chains, draws, *)``; every number of
-``*`` is a quantity of its own.
+localization: an improved R-hat, https://arxiv.org/abs/1903.08008). Draws come as ``(chains, draws, *)``; every
+number of ``*`` is a quantity of its own.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ def _rhat(draws: Tensor) -> Tensor:
 def split_rhat(draws: Tensor) -> Tensor:
     """The larger of the split R-hats of the ranks and of the folded ranks, ``(*)``: 1 when all chains agree.
 
-    Folding, ``|x - median|``, sees chains of different spread; ranks make heavy tails harmless. Above 1.01 chains have not
-    mixed.
+    Folding, ``|x - median|``, sees chains of different spread; ranks make heavy tails harmless. Above 1.01 chains
+    have not mixed.
 
     Args:
         draws: ``(chains, draws, *)``.
@@ -87,8 +87,8 @@ def _ess(draws: Tensor) -> Tensor:
 def effective_sample_size(draws: Tensor) -> Tensor:
     """How many independent draws tell as much about the bulk of a quantity, ``(*)``.
 
-    ``ESS = S / (1 + 2 sum_t rho_t)`` of the rank-normalised split chains, the sum being cut by Geyer's rule (Geyer 1992,
-    https://doi.org/10.1214/ss/1177011137).
+    ``ESS = S / (1 + 2 sum_t rho_t)`` of the rank-normalised split chains, the sum being cut by Geyer's rule
+    (Geyer 1992, https://doi.org/10.1214/ss/1177011137).
 
     Args:
         draws: ``(chains, draws, *)``.
@@ -108,7 +108,7 @@ class Diagnostics:
         acceptance: mean probability with which proposals were accepted (1 for unadjusted chains).
         rhat: the largest split R-hat, over the energy and the kept coordinates.
         ess: the smallest effective sample size of all chains together, over the same.
-        chains, draws: what they rest on.
+        chains, draws: how many of each were used.
         step_size: mean over chains, after adaptation.
     """
 

@@ -19,7 +19,7 @@ __all__ = ["Bipartite", "BlockGibbs"]
 
 
 class Bipartite(Energy):
-    """The free energy of bits ``v`` beside hidden bits ``h`` that are independent given ``v``, as ``v`` is given ``h``."""
+    """The free energy of bits ``v`` with hidden bits ``h``: each block is independent given the other."""
 
     measure = Measure.COUNTING
     hidden: int
@@ -34,7 +34,7 @@ class Bipartite(Energy):
 
     @abstractmethod
     def tempered(self, b: float) -> Bipartite:
-        """What lies between the reference, ``b = 0``, whose energy is ``-log q``, and itself, ``b = 1``."""
+        """The energy between ``-log q`` of the reference, ``b = 0``, and this one, ``b = 1``."""
 
 
 @final
@@ -43,7 +43,7 @@ class BlockGibbs(Sampler):
     """``h ~ p(h | v)``, ``v ~ p(v | h)``, again and again; nothing is ever refused.
 
     Attributes:
-        steps: of both blocks.
+        steps: how often both blocks are drawn.
     """
 
     needs: ClassVar[type[Estimand]] = Bipartite

@@ -1,4 +1,4 @@
-"""Inverse problems: samples of ``p(x | y)`` for a measurement ``y = H x + sigma_y n``, with any trained diffusion model.
+"""Inverse problems: samples of ``p(x | y)`` for a measurement ``y = H x + sigma_y n``, by any diffusion model.
 
 The model is not trained for the task. Its denoiser ``D`` tells the mean of ``p(x_0 | x_t)`` and, by its derivative, the
 covariance (Tweedie's second formula), so that under the Gaussian of these two moments
@@ -6,12 +6,13 @@ covariance (Tweedie's second formula), so that under the Gaussian of these two m
     C_t = Cov[x_0 | x_t] = (sigma_t^2 / alpha_t) dD/dx_t
     D_y = E[x_0 | x_t, y] = D + C_t H^T (sigma_y^2 I + H C_t H^T)^-1 (y - H D)
 
-which is a denoiser of the posterior: any sampler of :mod:`fourfold.samplers` runs on it. For Gaussian data both moments
-are all there is, and the samples are those of the exact posterior up to the solver's error; for other data the
-approximation is that ``p(x_0 | x_t)`` is Gaussian, which holds better the lower the noise. Rozet, Andry, Lanusse, Louppe
-2024, Learning Diffusion Priors from Observations by Expectation Maximization (https://arxiv.org/abs/2405.13712); Boys et
-al. 2023, Tweedie Moment Projected Diffusions (https://arxiv.org/abs/2310.06721). With ``C_t`` a multiple of the identity
-it would be the method of Song et al. 2023, Pseudoinverse-Guided Diffusion Models (https://openreview.net/forum?id=9_gsMA8MRKQ).
+which is a denoiser of the posterior: any sampler of :mod:`fourfold.samplers` runs on it. For Gaussian data both
+moments are all there is, and the samples are those of the exact posterior up to the solver's error; for other data the
+approximation is that ``p(x_0 | x_t)`` is Gaussian, which holds better the lower the noise. Rozet, Andry, Lanusse,
+Louppe 2024, Learning Diffusion Priors from Observations by Expectation Maximization
+(https://arxiv.org/abs/2405.13712); Boys et al. 2023, Tweedie Moment Projected Diffusions
+(https://arxiv.org/abs/2310.06721). With ``C_t`` a multiple of the identity it would be the method of Song et al. 2023,
+Pseudoinverse-Guided Diffusion Models (https://openreview.net/forum?id=9_gsMA8MRKQ).
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ __all__ = ["Blur", "Conditioned", "Inpainting", "Matrix", "Operator", "Posterior
 class Operator(ABC):
     """A linear measurement ``H`` of encoded examples, with its adjoint: a frozen dataclass.
 
-    Encoded means as the model's codec encodes: images in [-1, 1], vectors standardised. ``model.encode(x).x`` makes a raw
-    example one.
+    Encoded means as the model's codec encodes: images in [-1, 1], vectors standardised. ``model.encode(x).x`` makes a
+    raw example one.
     """
 
     @abstractmethod
@@ -57,7 +58,7 @@ class Operator(ABC):
 @final
 @dataclass(frozen=True, eq=False)
 class Inpainting(Operator):
-    """The known part of an example; the rest is measured as 0, whatever it is.
+    """The known part of an example; the rest is always measured as 0.
 
     Attributes:
         mask: 1 where known, 0 elsewhere, of a shape that broadcasts to ``event``.
@@ -141,8 +142,8 @@ class Conditioned(Denoiser):
     """``D_y = D + C_t H^T (sigma_y^2 I + H C_t H^T)^-1 (y - H D)``: a denoiser of ``p(x | y)``.
 
     The system is solved by conjugate gradients, whose products with ``C_t`` are gradients through the denoiser: one
-    evaluation and ``iterations + 1`` gradients. A network's derivative is no exact covariance; directions in which it is
-    negative are left alone.
+    evaluation and ``iterations + 1`` gradients. The derivative of a network is not an exact covariance; directions
+    in which it is negative are left alone.
 
     Args:
         denoiser: of the prior ``p(x)``.
@@ -203,16 +204,16 @@ def _conjugate_gradients(system: Callable[[Tensor], Tensor], b: Tensor, least: f
 class Posterior(Sampler):
     """Samples of ``p(x | y)``: sample ``i`` belongs to measurement ``i mod len(y)``.
 
-    Used as any sampler, ``model.with_parts(sampler=Posterior(operator, y, sigma_y)).sample(n)``. The measurement is of
-    encoded examples, see :class:`Operator`.
+    Use it as any sampler: ``model.with_parts(sampler=Posterior(operator, y, sigma_y)).sample(n)``. The measurement is
+    of encoded examples, see :class:`Operator`.
 
     Attributes:
         operator: ``H``.
         y: measurements, ``(m, *measurement)``.
         sigma_y: standard deviation of their noise, in encoded units; positive.
-        sampler: what runs on the posterior's denoiser: of an ODE (:mod:`~fourfold.samplers.ode`) or with noise
-            (:mod:`~fourfold.samplers.sde`), which forgets the errors of the noisiest levels.
-        iterations: of conjugate gradients; more follow ``y`` more closely.
+        sampler: runs on the denoiser of the posterior: a solver of the ODE (:mod:`~fourfold.samplers.ode`) or with
+            noise (:mod:`~fourfold.samplers.sde`), which forgets the errors of the noisiest levels.
+        iterations: of conjugate gradients; with more of them samples follow ``y`` more closely.
 
     Raises:
         ValueError: for a noise level that is not positive.

@@ -1,7 +1,7 @@
 """Markov chains that follow the gradient of an energy: Langevin, MALA, HMC, and annealing between distributions.
 
-Every chain is one sample: its random numbers, its acceptance and its step size are its own, so that no sample depends on
-which others are drawn beside it.
+Every chain is one sample: its random numbers, its acceptance and its step size are its own, so that no sample depends
+on which others are drawn beside it.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class _Adaptation:
 
 @dataclass(frozen=True)
 class MarkovChain(Sampler):
-    """Chains started at the energy's reference, or where :meth:`run` is told to.
+    """Markov chains that start at the reference of an energy, or at states given to :meth:`run`.
 
     Attributes:
         steps: moves after the warm-up; the last state is the sample.
@@ -127,7 +127,7 @@ class MarkovChain(Sampler):
 
     @property
     def title(self) -> str:
-        """What kind of moves they are."""
+        """The kind of move, in plain English."""
         return type(self).__name__
 
     @property
@@ -145,7 +145,7 @@ class MarkovChain(Sampler):
 
     @abstractmethod
     def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
-        """One move of every chain with its step size ``(B,)``: the next state and the acceptance probability ``(B,)``."""
+        """One move of every chain with its step size ``(B,)``: the next state and the acceptance probability."""
 
     @final
     def __call__(self, estimand: Energy, noise: Noise, cond: Tensor | None = None) -> Tensor:
@@ -161,7 +161,7 @@ class MarkovChain(Sampler):
         step_size: Tensor | None = None,
         keep: int = 0,
     ) -> Chains:
-        """Run the chains and keep what tells how they did.
+        """Run the chains, and keep what diagnoses them.
 
         Args:
             energy: whose distribution is drawn from.
@@ -198,7 +198,7 @@ class MarkovChain(Sampler):
 
 
 class Metropolis(MarkovChain):
-    """A chain that accepts or refuses each move, so that it leaves ``exp(-E)`` invariant whatever its step size.
+    """A chain that accepts or refuses each move, so that it leaves ``exp(-E)`` invariant for any step size.
 
     ``target`` is the acceptance probability to which each chain adapts its step size while it warms up.
     """
@@ -207,7 +207,7 @@ class Metropolis(MarkovChain):
 
 
 def _decided(state: State, proposal: State, log_ratio: Tensor, noise: Noise) -> tuple[State, Tensor]:
-    """The Metropolis-Hastings rule: go where ``log u < log_ratio``; what is not finite is refused."""
+    """The Metropolis-Hastings rule: go where ``log u < log_ratio``; a ratio that is not finite is refused."""
     acceptance = torch.where(torch.isfinite(log_ratio), log_ratio, -math.inf).clamp(max=0).exp()
     return state.chosen(proposal, noise.uniform() < acceptance), acceptance
 
@@ -217,8 +217,8 @@ def _decided(state: State, proposal: State, log_ratio: Tensor, noise: Noise) -> 
 class Langevin(MarkovChain):
     """``x <- x - h grad E(x) + sqrt(2 h T) eps``, unadjusted: biased by the step size, cheap, never refused.
 
-    At ``T = 1`` it is the discretised Langevin diffusion (Roberts, Tweedie 1996, https://doi.org/10.2307/3318418). Training
-    on images often takes ``T`` far below 1 (Nijkamp et al. 2020, https://arxiv.org/abs/1903.12370).
+    At ``T = 1`` it is the discretised Langevin diffusion (Roberts, Tweedie 1996, https://doi.org/10.2307/3318418).
+    Training on images often takes ``T`` far below 1 (Nijkamp et al. 2020, https://arxiv.org/abs/1903.12370).
 
     Attributes:
         temperature: ``T``.
@@ -244,8 +244,8 @@ class Langevin(MarkovChain):
 class MALA(Metropolis):
     """A Langevin step as a proposal, accepted by the Metropolis-Hastings rule, which removes its bias.
 
-    ``log r = E(x) - E(y) + (||y - x + h grad E(x)||^2 - ||x - y + h grad E(y)||^2) / 4h``; the optimal acceptance in many
-    dimensions is 0.574 (Roberts, Rosenthal 1998, https://doi.org/10.1111/1467-9868.00123).
+    ``log r = E(x) - E(y) + (||y - x + h grad E(x)||^2 - ||x - y + h grad E(y)||^2) / 4h``; the optimal acceptance in
+    many dimensions is 0.574 (Roberts, Rosenthal 1998, https://doi.org/10.1111/1467-9868.00123).
     """
 
     target: ClassVar[float] = 0.574
@@ -262,10 +262,11 @@ class MALA(Metropolis):
 @final
 @dataclass(frozen=True)
 class HMC(Metropolis):
-    """Hamiltonian Monte Carlo: ``leaps`` leapfrog steps from a fresh momentum, accepted by the change of the total energy.
+    """Hamiltonian Monte Carlo: ``leaps`` leapfrog steps from a fresh momentum, accepted by the change of energy.
 
-    ``p <- p - h/2 grad E(x), x <- x + h p, p <- p - h/2 grad E(x)`` and ``log r = E(x) + |p|^2/2 - E(x') - |p'|^2/2`` (Duane et
-    al. 1987; Neal 2011, https://arxiv.org/abs/1206.1901); the optimal acceptance in many dimensions is 0.651.
+    ``p <- p - h/2 grad E(x), x <- x + h p, p <- p - h/2 grad E(x)`` and
+    ``log r = E(x) + |p|^2/2 - E(x') - |p'|^2/2`` (Duane et al. 1987; Neal 2011,
+    https://arxiv.org/abs/1206.1901); the optimal acceptance in many dimensions is 0.651.
 
     Attributes:
         leaps: leapfrog steps, hence evaluations, of a move.
@@ -294,7 +295,7 @@ class Bridge(ContinuousEnergy):
 
     Args:
         energy: whose reference it is.
-        b: inverse temperature of what lies between the two.
+        b: inverse temperature, from 0 to 1.
     """
 
     def __init__(self, energy: Energy, b: float) -> None:
@@ -316,8 +317,8 @@ class Annealed(Sampler):
     those of the temperature at which chains cease to cross. Jumps mend that where the reference overlaps with the
     modes, as it does in few dimensions: a fresh draw ``y`` of the reference is accepted with probability
     ``min(1, exp(E_b(x) - E_b(y)) q(x) / q(y))`` (the independence sampler: Tierney 1994,
-    https://doi.org/10.1214/aos/1176325750). Step sizes of a :class:`Metropolis` kernel follow the acceptance of the moves
-    before.
+    https://doi.org/10.1214/aos/1176325750). Step sizes of a :class:`Metropolis` kernel follow the acceptance of the
+    moves before.
 
     Attributes:
         chain: the moves; its ``steps`` after its ``warmup`` end the run at temperature 1.
@@ -339,8 +340,8 @@ class Annealed(Sampler):
     def summary(self) -> str:
         jumps = ", some of which jump to a fresh draw of the reference" if self.jumps else ""
         return (
-            f"draw from the reference distribution, anneal to the energy over {self.temperatures} temperatures, and end with"
-            f" {self.chain.steps} moves of a Markov chain ({self.chain.title}){jumps}"
+            f"draw from the reference distribution, anneal to the energy over {self.temperatures} temperatures, and end"
+            f" with {self.chain.steps} moves of a Markov chain ({self.chain.title}){jumps}"
         )
 
     @property
@@ -361,7 +362,7 @@ class Annealed(Sampler):
     def _rung(
         self, bridge: Energy, x: Tensor, step: Tensor, noise: Noise, cond: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The moves at one temperature; ``log h`` grows by a quarter of what the acceptance exceeds the target by."""
+        """The moves at one temperature; ``log h`` grows by a quarter of the acceptance's excess over the target."""
 
         def energy(z: Tensor) -> Tensor:
             return bridge(z, cond)
@@ -388,14 +389,14 @@ def _jumped(reference: Reference, energy: Potential, state: State, noise: Noise)
 class NoiseAnnealed(Sampler):
     """From noise to data through the noise levels of an energy's path, a few moves of a chain at each.
 
-    Between two levels ``t -> s`` the example moves by ``q(x_s | x_t, x_0 = D)`` with ``D = (x_t - sigma^2 grad E) / alpha``, and
-    at every level the chain corrects what that left, with steps of ``step_size sigma_t^2`` (Song, Ermon 2019,
-    https://arxiv.org/abs/1907.05600; an energy also allows the Metropolis rule: Du et al. 2023,
-    https://arxiv.org/abs/2302.11552).
+    Between two levels ``t -> s`` the example moves by ``q(x_s | x_t, x_0 = D)`` with
+    ``D = (x_t - sigma^2 grad E) / alpha``, and at every level the chain corrects what that left, with steps of
+    ``step_size sigma_t^2`` (Song, Ermon 2019, https://arxiv.org/abs/1907.05600; an energy also allows the Metropolis
+    rule: Du et al. 2023, https://arxiv.org/abs/2302.11552).
 
     Attributes:
-        chain: the moves; its ``step_size`` is in units of ``sigma_t^2``, its ``steps`` are those at the last level, and its
-            ``warmup`` is not used.
+        chain: the moves; its ``step_size`` is in units of ``sigma_t^2``, its ``steps`` are those at the last level,
+            and its ``warmup`` is not used.
         levels: noise levels.
         moves: of the chain at each level; none leaves ancestral sampling, at half the evaluations of one.
         clean: end at ``E[x_0 | x]`` instead of at ``x``, in which the noise of the last level remains.
@@ -409,7 +410,8 @@ class NoiseAnnealed(Sampler):
 
     @property
     def summary(self) -> str:
-        walk = f"draw noise and step down {self.levels} noise levels, each step towards what the energy's gradient denoises"
+        towards = "each step towards what the energy's gradient denoises"
+        walk = f"draw noise and step down {self.levels} noise levels, {towards}"
         chain = f", with {self.moves} moves of a Markov chain ({self.chain.title}) at each level"
         last = f", then {self.chain.steps} moves of a Markov chain ({self.chain.title}) at the last"
         end = "; end at the denoised example" if self.clean else ""

@@ -1,15 +1,16 @@
 """Deterministic samplers: solvers of the probability-flow ODE, from noise to data.
 
-All of them walk the grid of the estimand's own path and end clean, so that no noise of the last level remains: with the
-last evaluation's ``E[x_0 | x_t]``, an error of second order, or, above first order, with what it tends to (:func:`settled`).
-A solver's ``order`` holds up to that of the path's grid, :attr:`fourfold.paths.Path.highest_order`.
+All of them walk the grid of the estimand's own path and end clean, so that no noise of the last level remains: with
+the last evaluation's ``E[x_0 | x_t]``, an error of second order, or, above first order, with what it tends to
+(:func:`settled`). A solver's ``order`` holds up to that of the path's grid, :attr:`fourfold.paths.Path.highest_order`.
 
-:class:`Euler` and :class:`Heun` solve ``dx/dt = v`` for any vector field (see :func:`clean` for its end). The others are exponential integrators, which solve the linear part
-of that equation exactly and approximate the rest by a polynomial: of the denoiser in ``lambda = log(alpha / sigma)``
-(:class:`DDIM`, :class:`DPMSolver`, :class:`DPMSolver3`, :class:`UniPC`), or of the noise in ``rho = sigma / alpha``
-(:class:`DEIS`):
+:class:`Euler` and :class:`Heun` solve ``dx/dt = v`` for any vector field (see :func:`clean` for its end). The others
+are exponential integrators, which solve the linear part of that equation exactly and approximate the rest by a
+polynomial: of the denoiser in ``lambda = log(alpha / sigma)`` (:class:`DDIM`, :class:`DPMSolver`,
+:class:`DPMSolver3`, :class:`UniPC`), or of the noise in ``rho = sigma / alpha`` (:class:`DEIS`):
 
-    x_s = (sigma_s / sigma_t) x_t + sigma_s integral of e^lambda D d lambda = (alpha_s / alpha_t) x_t + alpha_s integral of eps_hat d rho
+    x_s = (sigma_s / sigma_t) x_t + sigma_s integral of e^lambda D d lambda
+        = (alpha_s / alpha_t) x_t + alpha_s integral of eps_hat d rho
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ def evaluate(estimand: Denoiser | VectorField, x_t: Tensor, t: float, cond: Tens
 def clean(path: Path, x_t: Tensor, v: Tensor, t: Knot) -> Tensor:
     """The clean end ``x_0 = (sigma' x_t - sigma v) / (alpha sigma' - alpha' sigma)`` of a straight step from ``x_t``.
 
-    The line ``alpha x_0 + sigma eps`` passes ``x_t`` with the velocity ``v``. On straight paths it is ``x_t - t v``, a plain last
-    step; of a :class:`~fourfold.estimands.Velocity` it is ``E[x_0 | x_t]``.
+    The line ``alpha x_0 + sigma eps`` passes ``x_t`` with the velocity ``v``. On straight paths it is
+    ``x_t - t v``, a plain last step; of a :class:`~fourfold.estimands.Velocity` it is ``E[x_0 | x_t]``.
     """
     at = torch.tensor(t.t, dtype=torch.float64)
     d_alpha, d_sigma = float(path.d_alpha(at)), float(path.d_sigma(at))
@@ -119,7 +120,7 @@ class Solver(Sampler):
 
 
 def stepped(sampler: Sampler) -> str:
-    """``in 20 steps of DPMSolver``: with what, and in how many steps."""
+    """How many steps of which solver, as ``in 20 steps of DPMSolver``."""
     return f"in {getattr(sampler, 'steps', 'some')} steps of {type(sampler).__name__}"
 
 
@@ -128,8 +129,9 @@ def settled(values: Sequence[tuple[Knot, Tensor]]) -> Tensor:
 
         x_0 = x_0(t) + (x_0(t) - x_0(r)) / (rho_r^2 / rho_t^2 - 1)
 
-    Along a trajectory of a density the denoised example is smooth in ``rho^2``, the time of the heat equation. So this leaves
-    an error of ``rho^4`` where the last value alone leaves one of ``rho^2``, and is exact for data without spread.
+    Along a trajectory of a density the denoised example is smooth in ``rho^2``, the time of the heat equation. So this
+    leaves an error of ``rho^4`` where the last value alone leaves one of ``rho^2``, and is exact for data without
+    spread.
     """
     (t, x_0), (r, before) = values[-1], values[max(len(values) - 2, 0)]
     return x_0 if r.t == t.t or r.alpha == 0 else x_0 + (x_0 - before) / ((r.relative / t.relative) ** 2 - 1)
@@ -213,7 +215,8 @@ class DPMSolver(Solver):
 
         x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) (D_t + (h / 2 h_last) (D_t - D_last))
 
-    with ``h = lambda_s - lambda_t``; the first step is of first order. Lu et al. 2022 (https://arxiv.org/abs/2211.01095).
+    with ``h = lambda_s - lambda_t``; the first step is of first order. Lu et al. 2022
+    (https://arxiv.org/abs/2211.01095).
 
     Attributes:
         steps: network evaluations.
@@ -234,7 +237,7 @@ class DPMSolver(Solver):
 
 
 def extrapolated(x_0: Tensor, last: Tensor, r: Knot, t: Knot, s: Knot) -> Tensor:
-    """``D_t + (h / 2 h_last) (D_t - D_r)``: the denoiser in the middle of ``t -> s``, by its line through ``r`` and ``t``."""
+    """``D_t + (h / 2 h_last) (D_t - D_r)``: the denoiser halfway from ``t`` to ``s``, by its line through ``r, t``."""
     ratio = 0.0 if r.t == t.t else (s.log_snr - t.log_snr) / (t.log_snr - r.log_snr)
     return x_0 + ratio / 2 * (x_0 - last)
 
@@ -244,7 +247,7 @@ def extrapolated(x_0: Tensor, last: Tensor, r: Knot, t: Knot, s: Knot) -> Tensor
 class DPMSolver3(Solver):
     """DPM-Solver++(3M): the denoiser is a parabola in ``lambda`` through its last three values, integrated exactly.
 
-        x_s = (sigma_s / sigma_t) x_t + alpha_s integral over (lambda_t, lambda_s) of e^(lambda - lambda_s) P(lambda) d lambda
+        x_s = (sigma_s / sigma_t) x_t + alpha_s integral from lambda_t to lambda_s of e^(l - lambda_s) P(l) dl
 
     The first two steps are of first and second order. Lu et al. 2022 (https://arxiv.org/abs/2211.01095), section 4.
 
@@ -335,7 +338,7 @@ def towards(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot) -> Tensor:
 
 
 def _multistep(estimand: Denoiser, noise: Noise, cond: Tensor | None, steps: int, order: int, corrects: bool) -> Tensor:
-    """Steps by the polynomial through the last ``order`` values, each repeated with its own end's value if it ``corrects``."""
+    """Steps by the polynomial through the last ``order`` values; if it ``corrects``, each twice, by its end's value."""
     grid = knots(estimand.path, steps)
     x = start(estimand, noise, grid[0])
     past = _Past([(grid[0], evaluate(estimand, x, grid[0].t, cond))], maxlen=max(order, 2))

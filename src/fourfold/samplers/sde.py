@@ -5,10 +5,10 @@ https://arxiv.org/abs/2011.13456)
 
     dx = (f_t x - g_t^2 grad log p_t(x)) dt + g_t dw = (v(x, t) - g_t^2 / 2 grad log p_t(x)) dt + g_t dw
 
-and has the marginals of the probability-flow ODE ``dx = v dt`` whatever ``g`` is. A sampler declares ``weak_order``: the
-power of the step size with which the mean and the covariance of its samples approach their limit, which
-:func:`fourfold.checks.check_order` measures without chance. Those that keep a bias declare none. Every sampler ends clean:
-the last evaluation's ``E[x_0 | x_t]`` is the sample.
+and for any ``g`` it has the marginals of the probability-flow ODE ``dx = v dt``. A sampler declares
+``weak_order``: the power of the step size with which the mean and the covariance of its samples approach their limit,
+which :func:`fourfold.checks.check_order` measures without chance. Those that keep a bias declare none. Every sampler
+ends clean: the last evaluation's ``E[x_0 | x_t]`` is the sample.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def _posterior(t: Knot, s: Knot) -> tuple[float, float, float]:
 
 
 def _forward(t: Knot, s: Knot) -> tuple[float, float]:
-    """``a = alpha_t / alpha_s`` and ``sigma_t|s^2 = sigma_t^2 - a^2 sigma_s^2`` of ``q(x_t | x_s) = N(a x_s, sigma_t|s^2)``."""
+    """``a`` and ``sigma_t|s^2 = sigma_t^2 - a^2 sigma_s^2`` of ``q(x_t | x_s) = N(a x_s, sigma_t|s^2)``."""
     a = t.alpha / s.alpha
     return a, max(t.sigma**2 - (a * s.sigma) ** 2, 0.0)
 
@@ -130,8 +130,8 @@ class EulerMaruyama(StochasticSolver):
 
         x_s = x_t - h v - (h g^2 / 2) eps_hat / sigma_t + sqrt(h) g z
 
-    Any ``g`` has the same marginals, so ``h g^2`` is held at ``sigma_t^2`` where a step would otherwise add more noise than
-    there is, as at the start of a path whose ``alpha`` begins at 0 and whose ``g`` is infinite there.
+    Any ``g`` has the same marginals, so ``h g^2`` is held at ``sigma_t^2`` where a step would otherwise add more
+    noise than there is, as at the start of a path whose ``alpha`` begins at 0 and whose ``g`` is infinite there.
 
     Attributes:
         steps: network evaluations.
@@ -171,14 +171,15 @@ class PredictorCorrector(StochasticSolver):
 
         x_s = (2 - a) x_t + sigma_t|s^2 s(x_t, t) + sigma_t|s z,  then  x_s <- x_s + e s(x_s, s) + sqrt(2 e) z
 
-    with ``a = alpha_t / alpha_s``. The rule for the step, ``e = 2 (r |z| / |s|)^2``, is taken with the norms that both
-    have on average in pure noise, ``sqrt(d)`` and ``sqrt(d) / sigma``: ``e = 2 (r sigma)^2``. A step that depended on the
-    state would bias the chain more, and one that depended on the batch would make samples depend on each other. Song et
-    al. 2021, algorithms 2 to 5 (https://arxiv.org/abs/2011.13456).
+    with ``a = alpha_t / alpha_s``. The rule for the step, ``e = 2 (r |z| / |s|)^2``, is taken with the norms
+    that both have on average in pure noise, ``sqrt(d)`` and ``sqrt(d) / sigma``: ``e = 2 (r sigma)^2``. A step
+    that depended on the state would bias the chain more, and one that depended on the batch would make samples depend
+    on each other. Song et al. 2021, algorithms 2 to 5 (https://arxiv.org/abs/2011.13456).
 
     Attributes:
         steps: levels; each takes ``1 + corrections`` network evaluations.
-        corrections: Langevin steps a level; they leave a bias of relative size ``r^2``, which no number of steps removes.
+        corrections: Langevin steps a level; they leave a bias of relative size ``r^2``, which no number of steps
+            removes.
         ratio: ``r``, the signal-to-noise ratio of a Langevin step.
     """
 
@@ -224,9 +225,10 @@ class AnnealedLangevin(StochasticSolver):
 
         x <- x + (delta sigma_t^2 / 2) s(x, t) + sqrt(delta) sigma_t z
 
-    Between levels ``x / alpha`` is kept. Where the noise is small beside the data a few moves no longer carry the chain to
-    the level's distribution, so samples are a little too wide for any number of levels. Song, Ermon 2019, algorithm 1 (https://arxiv.org/abs/1907.05600); the clean end
-    is that of Jolicoeur-Martineau et al. 2021 (https://arxiv.org/abs/2009.05475).
+    Between levels ``x / alpha`` is kept. Where the noise is small beside the data a few moves no longer carry the
+    chain to the level's distribution, so samples are a little too wide for any number of levels. Song, Ermon 2019,
+    algorithm 1 (https://arxiv.org/abs/1907.05600); the clean end is that of Jolicoeur-Martineau et al. 2021
+    (https://arxiv.org/abs/2009.05475).
 
     Attributes:
         steps: levels.
@@ -262,8 +264,8 @@ class StochasticHeun(StochasticSolver):
 
     Attributes:
         steps: times of the grid; there are ``2 steps - 1`` network evaluations.
-        churn: how much noise is renewed in all; 0 is :class:`~fourfold.samplers.ode.Heun`.
-        low, high: the relative noise levels between which it is.
+        churn: how much noise is renewed in all; 0 gives :class:`~fourfold.samplers.ode.Heun`.
+        low, high: the relative noise levels between which noise is renewed.
         inflation: factor of the added noise, slightly above 1 against denoisers that remove too much.
     """
 
