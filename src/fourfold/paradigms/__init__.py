@@ -65,11 +65,11 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
     Args:
         name: a paradigm (``"diffusion"``) or one of its recipes (``"diffusion/velocity"``). A paradigm alone is its
             first recipe that models the space; :func:`resolve` names it.
-        space: what one example is.
+        space: of the examples.
         size: ``"xs"``, ``"s"`` or ``"m"``.
 
     Raises:
-        ValueError: for an unknown name or size, listing what there is.
+        ValueError: for an unknown name or size, listing the choices.
         TypeError: for a space the recipe does not model.
     """
     return build_recipe(name, space, size)[1]
@@ -145,10 +145,10 @@ def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
 
 
 def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
-    """What holds for a recipe's models of ``images``, ``vectors`` and ``text``: an entry for each that it models.
+    """The facts of a recipe's models of ``images``, ``vectors`` and ``text``, as far as it models them.
 
     Everything is read off models that are built for small images, 16 columns and short texts; a model of other data can
-    differ in its settings, and :attr:`fourfold.core.GenerativeModel.facts` tells what holds for it.
+    differ in its settings, and :attr:`fourfold.core.GenerativeModel.facts` tells its own facts.
 
     Args:
         name: a recipe (``"flow/maf"``), or a paradigm for its default recipes.

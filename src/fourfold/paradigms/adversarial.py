@@ -1,4 +1,4 @@
-"""Adversarial: a generator and a critic in a game; what they play for, and what holds the critic back, are settings.
+"""Adversarial: a generator and a critic play a game, whose losses and whose restraint of the critic are settings.
 
     critic     min_D  E[ a(D(x), D(G(z))) ] + penalty(D)
     generator  min_G  E[ b(D(x), D(G(z))) ]
@@ -109,7 +109,7 @@ def _walled(x: Tensor) -> Tensor:
     return inside + 0.1 * (x - inside)
 
 
-# --- contests: what the two play for ----------------------------------------------------------------------------------
+# --- contests: the losses ---------------------------------------------------------------------------------------------
 
 
 class Contest(ABC):
@@ -120,7 +120,7 @@ class Contest(ABC):
 
     @property
     def summary(self) -> str:
-        """What it is called, in plain English."""
+        """The rule of the game, as a sentence in plain English."""
         return type(self).__name__
 
     @property
@@ -219,7 +219,7 @@ class Wasserstein(Contest):
         return torch.sign(real - fake)
 
 
-# --- penalties: what holds the critic back ----------------------------------------------------------------------------
+# --- penalties: the restraint of the critic ---------------------------------------------------------------------------
 
 
 class Penalty(ABC):
@@ -342,9 +342,9 @@ class AdversarialGame(Objective):
         penalty: on the critic's gradient, or ``None``. With augmentation it is taken at the augmented images.
         every: the penalty is taken at every ``every``-th example of a batch and weighted accordingly, which keeps its
             expectation and divides its cost.
-        label_dropout: share of labels hidden while training, so that the model can also be asked without one.
+        label_dropout: share of labels that training hides, so that the model also learns to generate without one.
         critic_rate: multiplies the critic's learning rate (two time scales).
-        augment: what data and samples go through before the critic sees them; its strength follows the contest.
+        augment: transforms data and samples before the critic sees them; its strength follows the contest.
         regulariser: of a :class:`StyleGenerator`.
     """
 
@@ -386,7 +386,7 @@ class AdversarialGame(Objective):
         return {"critic": CriticTerm(estimand, self), "generator": GeneratorTerm(estimand, self)}
 
     def seen(self, x: Tensor) -> Tensor:
-        """What the critic sees of encoded examples."""
+        """Encoded examples as the critic sees them."""
         return x if self.augment is None else self.augment(x)
 
     def numbers(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:

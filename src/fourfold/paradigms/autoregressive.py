@@ -3,8 +3,9 @@
     log p(x) = sum_i log p(x_i | x_<i)
 
 Text is modelled by a transformer over tokens, images by causal convolutions with a softmax over the levels of each
-pixel, vectors by a transformer over coordinates with mixtures of logistics. The likelihood is exact for all three.
-What a step of sampling needs of the earlier pieces is cached, so that a sample's cost grows with its length.
+pixel, vectors by a transformer over coordinates with mixtures of logistics. The likelihood is exact for all three. A
+step of sampling caches the parts of earlier pieces that later ones need, so the cost of a sample grows with its
+length.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ class TokenConditionals(Conditionals):
         return _Drawing(self.net.cache(batch), cond, start, [start])
 
     def prompt(self, state: _Drawing, ids: Tensor) -> _Drawing:
-        """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing; what is drawn next continues them."""
+        """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing; the next draws continue them."""
         kept = self._kept(ids.shape[1])
         state.past = [state.past[0], *ids[:, ids.shape[1] - kept :].unbind(1)]
         state.past[1:] = [token.unsqueeze(1) for token in state.past[1:]]
@@ -295,25 +296,11 @@ class VectorConditionals(Conditionals):
 
 
 @final
-class _Likelihood(Term):
-    """``-sum_i log p(x_i | x_<i, c) / L``: the term of :class:`MaximumLikelihood`."""
-
-    judges: ClassVar[bool] = True
-
-    def __init__(self, estimand: Conditionals, label_dropout: float) -> None:
-        super().__init__([estimand])
-        self.estimand, self.label_dropout = estimand, label_dropout
-
-    def forward(self, batch: Batch) -> Tensor:
-        return -self.estimand(batch.x, forgetful(batch.cond, self.label_dropout)).mean(1)
-
-
-@final
 class MaximumLikelihood(Objective):
     """``min_theta -E log p_theta(x | c) / L``, in nats per piece.
 
     Args:
-        label_dropout: probability with which a label is replaced by "unknown".
+        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
     """
 
     learns: ClassVar[type[Estimand]] = Conditionals
@@ -326,7 +313,21 @@ class MaximumLikelihood(Objective):
         self.label_dropout = label_dropout
 
     def terms(self, estimand: Conditionals) -> Mapping[str, Term]:
-        return {"likelihood": _Likelihood(estimand, self.label_dropout)}
+        return {"likelihood": LikelihoodTerm(estimand, self)}
+
+
+@final
+class LikelihoodTerm(Term):
+    """``-sum_i log p(x_i | x_<i, c) / L``, ``(B,)``: the term of :class:`MaximumLikelihood`."""
+
+    judges: ClassVar[bool] = True
+
+    def __init__(self, estimand: Conditionals, objective: MaximumLikelihood) -> None:
+        super().__init__([estimand])
+        self.estimand, self.objective = estimand, objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        return -self.estimand(batch.x, forgetful(batch.cond, self.objective.label_dropout)).mean(1)
 
 
 @final

@@ -156,7 +156,7 @@ def _inherit(student: Estimand, teacher: GenerativeModel) -> None:
 def _jittered(path: Path, steps: int) -> Tensor:
     """``steps + 1`` decreasing times from the path's last to its first; those between are shifted by one random part.
 
-    Over many draws every time between is met, so that what is learned on the grid holds off it.
+    Over many draws every time between is met, so that the student also learns times off the grid.
     """
     fine, parts = path.grid(64 * steps), 64
     shift = int(torch.randint(-parts // 2, parts // 2, ()))
@@ -168,7 +168,7 @@ def _jittered(path: Path, steps: int) -> Tensor:
 def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None = None) -> Tensor:
     """The states of the probability-flow ODE at decreasing times, by DPM-Solver++(2M), ``(len(times), B, *event)``.
 
-    The last step, to the clean end, goes to what the samplers return there.
+    The last step, to the clean end, ends where the samplers end.
 
     Args:
         denoiser: whose ODE it is.

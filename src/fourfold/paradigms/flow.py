@@ -184,7 +184,7 @@ class TransformerFlow(Bijection):
 class FreeVelocity(VectorField):
     """``dx/dt = net(x, t)``, bound to no noise process: from data at ``t = 0`` to ``N(0, I)`` at ``t = 1``.
 
-    Trained by the likelihood alone, it is no conditional mean and tells no score (Chen et al. 2018,
+    Trained by the likelihood alone, it is not a conditional mean and tells no score (Chen et al. 2018,
     https://arxiv.org/abs/1806.07366).
 
     Args:

@@ -2,18 +2,18 @@
 
     log p(x) >= E_q(z|x)[ log p(z) + log p(x | z) - log q(z | x) ]
 
-A codec is trained first and then stays as it is; whatever models its codes gives ``log p(z)``, and what encoder and
-decoder add stands where another codec has its log-determinant. So a hybrid is sampled, scored, saved and resumed as
-any other model is, without a line of its own: this file only puts parts together.
+A codec is trained first and is then frozen. The model of its codes gives ``log p(z)``; encoder and decoder add the
+rest, where another codec has its log-determinant. So a hybrid is sampled, scored, saved and resumed as any other model
+is, and this file only puts parts together.
 
-=======================  ==========================================  =============================
-name                     generative step                             what comes from elsewhere
-=======================  ==========================================  =============================
-``latent-diffusion``     diffusion of the codes                      an autoencoder of maps
-``latent-autoregressive``  a transformer of the codes, one by one    a tokenizer (FSQ or VQ)
-``latent-flow``          a normalizing flow of the codes             an autoencoder of vectors
-``adversarial-student``  one pass of a generator                     a diffusion teacher
-=======================  ==========================================  =============================
+=========================  ====================================  =======================
+name                       generative step                       inherited part
+=========================  ====================================  =======================
+``latent-diffusion``       diffusion of the codes                an autoencoder of maps
+``latent-autoregressive``  a transformer of the codes in order   a tokenizer (FSQ or VQ)
+``latent-flow``            a normalizing flow of the codes       an autoencoder
+``adversarial-student``    one pass of a generator               a diffusion teacher
+=========================  ====================================  =======================
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def behind(codec: Codec, step: GenerativeModel, space: Space) -> GenerativeModel
     """The model of ``space`` whose codes are modelled as ``step`` models its examples.
 
     Args:
-        codec: from raw examples to what ``step`` would call encoded ones.
+        codec: from raw examples to codes, which are the examples of ``step``.
         step: whose estimand, objective, sampler, likelihood and training are taken; its own codec is left out.
         space: of the raw examples.
 
@@ -68,8 +68,8 @@ def behind(codec: Codec, step: GenerativeModel, space: Space) -> GenerativeModel
 class Student(Pushforward):
     """``x = D(sigma z, t)`` at the one time ``t`` whose noise is ``sigma``: a denoiser used as a generator.
 
-    At a moderate ``sigma`` a teacher's weights are a good start: its denoised noise is blurred, but varied (Zhou et
-    al. 2024, https://arxiv.org/abs/2404.04057).
+    At a moderate ``sigma`` the weights of a teacher are a good start: its denoised noise is blurred, but varied (Zhou
+    et al. 2024, https://arxiv.org/abs/2404.04057).
 
     Args:
         denoiser: a network as the teacher's.
@@ -96,18 +96,18 @@ class DistilledGame(Objective, Staged):
 
         generator  b(D(x), D(G(z))) + weight · w(t) ||G(z) - sg(D_teacher(alpha_t G(z) + sigma_t eps, t))||^2 / dims
 
-    The teacher's denoiser moves a noised sample to where the data is likely; the critic sees what is left. With
+    The teacher's denoiser moves a noised sample to where data is likely, and the critic judges the details. With
     ``s = sigma_t / alpha_t``: ``w = 1 / (s^2 + sigma_data^2)`` and ``log s ~ N(mean, std^2)``.
 
     Paper: Sauer, Lorenz, Blattmann, Rombach 2023, Adversarial Diffusion Distillation
     (https://arxiv.org/abs/2311.17042).
 
     Args:
-        teacher: a diffusion model of the same space, with the same codec, trained first.
+        teacher: a diffusion model of the same space, with the same codec, which is trained first.
         game: critic, contest and penalty.
         weight: of the teacher's correction.
-        mean, std: of the logarithm of the noise at which the teacher is asked.
-        share: of the budget that the teacher is trained for.
+        mean, std: of the logarithm of the relative noise level at which the teacher corrects.
+        share: of the budget, for the teacher.
     """
 
     learns: ClassVar[type[Estimand]] = Pushforward

@@ -60,7 +60,7 @@ class PosteriorSample(NamedTuple):
     means: list[Tensor]
     """The posterior means of each part, ``(B, *)``."""
     penalty: Tensor | None = None
-    """What training adds to its loss, ``(B,)``."""
+    """An addition to the loss of training, ``(B,)``."""
     perplexity: Tensor | None = None
     """How many numbers a quantised code uses, in effect; a scalar."""
 
@@ -143,7 +143,7 @@ class CodeDecoder(CodedDecoder):
         return self.decode(z if self.prior is None else self.prior(z, cond), cond)
 
     def posterior(self, parameters: Tensor) -> Gaussians:
-        """``q(u | x)`` of what an encoder gives: its ``mu`` and ``log_scale`` have the shape ``(B, *codes)``."""
+        """``q(u | x)`` by the output of an encoder; ``mu`` and ``log_scale`` have the shape ``(B, *codes)``."""
         return gaussian_posterior(parameters)
 
     def decode(self, u: Tensor, cond: Tensor | None = None) -> Observation:
@@ -201,7 +201,7 @@ class QuantisedDecoder(CodedDecoder):
         return f"{prior} over numbered codes ({self.quantiser.summary}), and a decoder to a distribution over examples"
 
     def codes(self, parameters: Tensor) -> Tensor:
-        """The numbers of what an encoder gives: ``(B, h, w)`` int64 in ``[0, size)``."""
+        """The numbers of the output of an encoder, ``(B, h, w)`` int64 in ``[0, size)``."""
         return self.quantiser(parameters).codes
 
     def decode(self, codes: Tensor, cond: Tensor | None = None) -> Observation:
@@ -345,7 +345,7 @@ class VariationalBound(Inference):
 
 @final
 class BoundTerm(Term):
-    """The term of :class:`VariationalBound`; it watches what :meth:`PosteriorSample.watched` lists."""
+    """The term of :class:`VariationalBound`; it watches all that :meth:`PosteriorSample.watched` lists."""
 
     judges: ClassVar[bool] = True
 
@@ -369,7 +369,7 @@ class PriorThenDecode(Sampler):
     """``z ~ N(0, I)``, then ``x`` from ``p(x | z)``, in the way ``observe`` says.
 
     Attributes:
-        observe: what is shown of ``p(x | z)``: a draw, or its mean or median, which are not draws.
+        observe: how ``p(x | z)`` is shown: by a draw, or by its mean or median, which are not draws.
     """
 
     needs: ClassVar[type[Estimand]] = Decoder

@@ -83,7 +83,7 @@ class PerceptualBound(Inference):
 class PerceptualTerm(Term):
     """The first term of :class:`PerceptualBound`.
 
-    It watches what :class:`~fourfold.paradigms.latent.BoundTerm` does, and ``perceptual``, the bracket.
+    It watches all that :class:`~fourfold.paradigms.latent.BoundTerm` does, and ``perceptual``, the bracket.
     """
 
     def __init__(self, decoder: CodedDecoder, objective: PerceptualBound) -> None:

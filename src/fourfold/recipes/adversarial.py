@@ -60,7 +60,7 @@ class Players:
     """Who plays for a space, and how they are trained.
 
     Attributes:
-        codec: from raw examples to what the two see.
+        codec: from raw examples to those that the two see.
         generator: noise to encoded examples.
         critic: encoded examples to one number each.
         training: rates and batch size.
@@ -152,9 +152,9 @@ def style(space: Space, size: str, augment: Augment | None) -> GenerativeModel:
     """The generator of StyleGAN2 against the residual critic; another space registers its own.
 
     Args:
-        space: what one example is.
+        space: of the examples.
         size: ``"xs"``, ``"s"`` or ``"m"``.
-        augment: transforms what the critic sees.
+        augment: transforms examples before the critic sees them.
 
     Raises:
         TypeError: for a space that is not registered.

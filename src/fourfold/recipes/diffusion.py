@@ -1,4 +1,4 @@
-"""Presets of diffusion: what each recipe takes for images and for vectors, in sizes xs, s and m."""
+"""Presets of diffusion: networks and codecs by space, in sizes xs, s and m."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def parts(space: Space, size: str, times: int = 1) -> Parts:
     """Networks, codec, likelihood and training of a space; another space registers its own.
 
     Args:
-        space: what one example is.
+        space: of the examples.
         size: ``"xs"``, ``"s"`` or ``"m"``.
         times: how many times the network is given: two for jumps between any two of them.
 

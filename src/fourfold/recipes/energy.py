@@ -88,7 +88,7 @@ def _tilted(space: Vectors, size: str, reference: Reference) -> Tilted:
 
 @singledispatch
 def noise_contrastive(space: Space, size: str) -> GenerativeModel:
-    """Data told from draws of a mixture of Gaussians that is fitted to them; in images the two never overlap.
+    """A contrast of data with draws of a fitted mixture of Gaussians; for images the two would never overlap.
 
     Raises:
         TypeError: for a space other than vectors.

@@ -25,7 +25,7 @@ __all__ = ["Lessons", "consistency", "distilled", "lessons", "mean_flow"]
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a student learns from.
+    """The paths from which a student learns, and how many examples are in a batch.
 
     Attributes:
         paths: of the teacher's ODE in one set; few are learned by heart.

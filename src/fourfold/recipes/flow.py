@@ -61,7 +61,7 @@ def columns(space: Space, recipe: str, least: int = 1) -> Codec:
     """The codec that makes one vector of reals of an example; another space registers its own.
 
     Args:
-        space: what one example is.
+        space: of the examples.
         recipe: whose model it is, for the message.
         least: how many reals the recipe needs.
 

@@ -84,7 +84,7 @@ def coded(space: Space, size: str, prior: PriorOf) -> GenerativeModel:
     """A variational autoencoder whose code is a vector; another space registers its own.
 
     Args:
-        space: what one example is.
+        space: of the examples.
         size: ``"xs"``, ``"s"`` or ``"m"``.
         prior: of the codes.
 
@@ -161,7 +161,7 @@ class Autoencoder:
     """The networks of an autoencoder whose codes are maps.
 
     Attributes:
-        codec: from raw examples to what it sees.
+        codec: from raw examples to those that it sees.
         encoder: to maps of the parameters of a code.
         decoder: of maps of codes, to the head's values.
         head: values to an observation model.
@@ -194,7 +194,7 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int) -> Autoencod
     """The networks for a space; another space registers its own.
 
     Args:
-        space: what one example is.
+        space: of the examples.
         size: ``"xs"``, ``"s"`` or ``"m"``.
         outputs: channels that the encoder gives.
         inputs: channels of a code.
