@@ -74,7 +74,7 @@ class Condition(Part, nn.Module):
             nn.init.zeros_(self.caption.weight)
 
     def forward(self, tau: Tensor, cond: Tensor | None) -> Tensor:
-        """The vector, in the weights' dtype, of ``tau`` ``(B,)`` or ``(B, 2)``, labels ``(B,)`` or captions ``(B, L)``."""
+        """The vector of times, ``(B,)`` or ``(B, 2)``, and of labels ``(B,)`` or captions ``(B, L)``."""
         h = self.second(F.silu(self._times(tau)))
         if self.labels is not None:
             unknown = torch.zeros(len(tau), dtype=torch.long, device=tau.device)

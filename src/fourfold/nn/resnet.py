@@ -1,9 +1,8 @@
 """Residual networks without normalisation: encoder, decoder, critic, and a multilayer perceptron for vectors.
 
 Every block is ``h + W_2 phi(W_1 phi(h))`` with leaky rectifiers, ``W_2 = 0`` at the start and ``W_1`` scaled down by
-the
-square root of the number of blocks, so that a deep network starts as a shallow one and needs no normalisation (Zhang,
-Dauphin, Ma 2019, Fixup, https://arxiv.org/abs/1901.09321). Images are cut into 2 x 2 patches at the entry and
+the square root of the number of blocks, so that a deep network starts as a shallow one and needs no normalisation
+(Zhang, Dauphin, Ma 2019, Fixup, https://arxiv.org/abs/1901.09321). Images are cut into 2 x 2 patches at the entry and
 reassembled at the exit, so no layer works at full resolution; in between they are resampled by averages and bilinear
 interpolation (Karras et al. 2019, https://arxiv.org/abs/1812.04948).
 

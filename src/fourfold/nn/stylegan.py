@@ -3,9 +3,9 @@
     w = f(z / rms(z), e_c)          w'_oik = s_i w_oik          w''_oik = w'_oik / sqrt(sum_ik w'_oik^2 + eps)
 
 Karras, Laine, Aittala, Hellsten, Lehtinen, Aila 2020 (https://arxiv.org/abs/1912.04958). Kernels are not copied for
-every
-example: scaling the inputs by ``s_i`` and the outputs by the inverse norm gives the same result from one convolution.
-Images leave as 2 x 2 patches, so no layer works at full resolution; the sum of every stage's image is the result.
+every example: scaling the inputs by ``s_i`` and the outputs by the inverse norm gives the same result from one
+convolution. Images leave as 2 x 2 patches, so no layer works at full resolution; the sum of every stage's image is the
+result.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Captions as vectors, for networks that are conditioned on text: a frozen sentence encoder, or a small trained one.
 
-Captions come as bytes, ``(B, L)`` int64 padded with -1. What an encoder says of a row without bytes does not matter: to
-a
-network such a caption is unknown.
+Captions come as bytes, ``(B, L)`` int64 padded with -1. What an encoder says of a row without bytes does not matter:
+to a network such a caption is unknown.
 """
 
 from __future__ import annotations
