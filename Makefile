@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test docs env clean
+.PHONY: demo test docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -19,6 +19,9 @@ test: $(VENV)/test.stamp  ## the environment, then everything CI checks
 docs: $(VENV)/docs.stamp  ## run every page of the documentation, then build the site into site/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m pages --numprocesses auto --dist worksteal tests/pages
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+dist: $(VENV)/bin/python  ## a wheel, in dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 env: $(VENV)/test.stamp  ## the environment for development
 
@@ -39,4 +42,4 @@ $(VENV)/docs.stamp: $(VENV)/test.stamp
 	touch $@
 
 clean:
-	rm -rf $(VENV) site report.html results.json runs
+	rm -rf $(VENV) site dist report.html results.json runs
