@@ -1,7 +1,7 @@
 """Write docs/benchmarks.md from benchmarks/results/*.json: one table a file. ``--check`` only compares.
 
-A result holds ``rows``, which are lists beside ``columns`` or mappings, and as much of ``title``, ``order``, ``machine``, ``date``,
-``seeds``, ``command`` and ``notes`` as is known.
+A result holds ``rows``, which are lists beside ``columns`` or mappings, and as much of ``title``, ``order``,
+``machine``, ``date``, ``seeds``, ``command`` and ``notes`` as is known.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 PAGE = Path(__file__).with_name("benchmarks.md")
-HEAD = """# Benchmarks
-
-`docs/make_benchmarks.py` writes this page from `benchmarks/results/*.json`. `benchmarks/README.md` describes the protocols.
-"""
+HEAD = (
+    "# Benchmarks\n\n`docs/make_benchmarks.py` writes this page from `benchmarks/results/*.json`. "
+    "`benchmarks/README.md` describes the protocols.\n"
+)
 
 
 def section(name: str, result: dict[str, Any]) -> str:

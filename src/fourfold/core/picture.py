@@ -21,7 +21,8 @@ class Sheet:
 
     def _repr_html_(self) -> str:
         data = base64.b64encode(self.png).decode()
-        return f'<img alt="examples" style="width:100%;max-width:24em;image-rendering:pixelated" src="data:image/png;base64,{data}">'
+        style = "width:100%;max-width:24em;image-rendering:pixelated"
+        return f'<img alt="examples" style="{style}" src="data:image/png;base64,{data}">'
 
 
 @final
