@@ -16,7 +16,7 @@ import run_pages  # noqa: E402
 
 
 @pytest.mark.pages
-@pytest.mark.filterwarnings("ignore:__array__ implementation")  # numpy of torch, in matplotlib
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch, numpy and matplotlib about each other
 @pytest.mark.parametrize("page", run_pages.pages(), ids=lambda page: page.stem)
 def test_a_page_runs_and_prints_what_it_states(page, tmp_path):
     run_pages.run(page, tmp_path)
