@@ -70,6 +70,7 @@ def test_rounding_is_forgiven_and_dots_stand_for_lines(stated, printed):
 
 
 def test_a_page_that_lies_fails(tmp_path):
+    pytest.importorskip("matplotlib")
     page = tmp_path / "page.md"
     page.write_text("```python\nprint(1)\n```\n\n```text\n2\n```\n")
     with pytest.raises(AssertionError, match="1 states"):
