@@ -5,7 +5,8 @@ import pytest
 from fourfold.atlas import Cell, place_code
 from fourfold.atlas.code import read_code, read_statements
 from fourfold.atlas.evidence import Claim
-from fourfold.atlas.placement import decide, weigh
+from fourfold.atlas.placement import decide
+from fourfold.atlas.votes import weigh
 from fourfold.vocabulary import Cost, Kind
 
 NEXT_TOKEN = """

@@ -216,7 +216,7 @@ def test_an_answer_by_wording_says_so_and_quotes_the_text():
     assert BY_WORDING in placed.notes
     assert placed.confidence >= LEANT
     assert placed.evidence[0].claim is LEANS[Cell.LATENT_VARIABLE]
-    leans = [row for row in placed.evidence if MEANING[row.claim].aspect is Aspect.WORDING]
+    leans = [row for row in placed.evidence if row.claim.aspect is Aspect.WORDING]
     assert {row.claim for row in leans} == set(LEANS.values())
     flat = " ".join(CELLS_OF_TISSUE.split())
     assert all(quote in flat for row in leans for quote in row.quote.split(", "))

@@ -4,7 +4,9 @@ import pytest
 
 from fourfold.atlas import Cell, place_words
 from fourfold.atlas.evidence import MEANING, Claim
-from fourfold.atlas.placement import decide, tally, weigh
+from fourfold.atlas.placement import decide
+from fourfold.atlas.votes import by_claim as tally
+from fourfold.atlas.votes import weigh
 from fourfold.atlas.words import preamble, read_phrases, read_words
 from fourfold.atlas.words_hints import HINTS
 from fourfold.atlas.words_table import PARTS, WORDS
@@ -244,7 +246,7 @@ def test_a_cards_yaml_says_what_it_is_for(yaml, cell):
     text = f"---\nlicense: mit\n{yaml}\n---\n# My model\n\nEnjoy it."
     placed = place_words(text)
     assert placed.cell is cell
-    told = next(row for row in placed.evidence if MEANING[row.claim].cell is cell and not row.rule)
+    told = next(row for row in placed.evidence if row.claim.cell is cell and not row.rule)
     assert int(told.where.removeprefix("offset ")) < text.index("# My")
     assert place_words("# My model\n\nEnjoy it.").cell is None
 

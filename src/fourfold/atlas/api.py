@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fourfold.atlas.bounded import NOTEBOOK_BYTES, UnreadableError, read_text
-from fourfold.atlas.evidence import MEANING, Aspect
+from fourfold.atlas.evidence import Aspect
 from fourfold.atlas.placement import Placement, decide, stated, states, surely
 
 __all__ = ["place", "place_code", "place_files", "place_words"]
@@ -119,7 +119,7 @@ def _unknown(placed: Placement, name: str) -> Placement:
     """A name that is not known asks which is meant; words that say something keep the question that they leave open."""
     from fourfold.atlas.names import near, unknown
 
-    says = any(row.weight > 0 and MEANING[row.claim].aspect is not Aspect.WORDING for row in placed.evidence)
+    says = any(row.weight > 0 and row.claim.aspect is not Aspect.WORDING for row in placed.evidence)
     return placed if says and not near(name) else replace(placed, missing=unknown(name))
 
 

@@ -1,8 +1,4 @@
-"""The catalogue of systems: TOML files beside this module, loaded and validated without any dependency.
-
-``python -m fourfold.atlas.catalogue`` writes them as one JSON file, which loads seven times faster; it is used only while it stems from
-the files as they stand, so an entry that is added counts at once.
-"""
+"""The catalogue of systems: TOML files beside this module, loaded and validated without any dependency."""
 
 from __future__ import annotations
 
@@ -10,11 +6,10 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from fourfold.atlas.evidence import Cell
 
@@ -23,37 +18,21 @@ __all__ = [
     "MODALITIES",
     "CatalogueError",
     "Component",
+    "Entry",
     "System",
-    "build",
-    "built",
     "check",
+    "entries",
     "load",
+    "plain",
     "systems",
 ]
 
 MODALITIES = frozenset(
-    [
-        "text",
-        "image",
-        "video",
-        "audio",
-        "speech",
-        "music",
-        "table",
-        "molecule",
-        "protein",
-        "graph",
-        "time-series",
-        "robotics",
-        "3d",
-        "multimodal",
-        "classical",
-    ]
+    "text image video audio speech music table molecule protein graph time-series robotics 3d multimodal classical".split()  # noqa: SIM905
 )
 LIKELIHOODS = frozenset(["exact", "lower_bound", "estimate", "unnormalised", "none"])
 COSTS = frozenset(["constant", "length", "steps", "chain", "not_applicable"])
 FOLDER = Path(__file__).parent / "catalogue"
-BUILT = Path(__file__).parent / "catalogue.json"
 _LINK = re.compile(r"https?://[\w.-]+\.[a-z]{2,}(/\S*)?$")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*$")
 
@@ -123,12 +102,8 @@ class System:
             raise CatalogueError(f"{here}: an id is lower-case words joined by hyphens")
         if not lists["source"] or not all(isinstance(link, str) and _LINK.match(link) for link in lists["source"]):
             raise CatalogueError(f"{here}: source needs at least one link, each starting with https://")
-        return cls(
-            id=texts["id"], name=texts["name"], aliases=lists["aliases"], year=_field(row, "year", int, here), organisation=texts["organisation"],
-            modality=texts["modality"], paradigm=Cell(texts["paradigm"]), objective=texts["objective"], sampling=texts["sampling"],
-            conditioning=lists["conditioning"], likelihood=texts["likelihood"], cost=texts["cost"], components=parts,
-            inherited=lists["inherited"], source=lists["source"],
-        )  # fmt: skip
+        year = _field(row, "year", int, here)
+        return cls(**{**texts, **lists, "paradigm": Cell(texts["paradigm"]), "year": year, "components": parts})
 
 
 _TEXTS = ("id", "name", "organisation", "modality", "paradigm", "objective", "sampling", "likelihood", "cost")
@@ -193,46 +168,48 @@ def plain(name: str) -> str:
     return "-".join(re.findall(r"[^\W\d_]+|\d+(?:\.\d+)?|\++", name.lower()))
 
 
-def _stem(folder: Path) -> int:
-    """A checksum of the files that a built catalogue stems from."""
-    stem = 0
-    for path in sorted(folder.glob("*.toml")):
-        stem = crc32(path.read_bytes(), crc32(path.name.encode(), stem))
-    return stem
+@dataclass(frozen=True)
+class Entry:
+    """An entry as it stands in its file, with the fields that names are found by; the rest is parsed when it answers."""
+
+    file: str
+    text: str
+    id: str
+    names: tuple[str, ...]
+    paradigm: Cell
+    source: tuple[str, ...]
+
+    @property
+    def system(self) -> System:
+        """The whole entry.
+
+        Raises:
+            CatalogueError: it is not TOML, or breaks the schema.
+        """
+        try:
+            return System.of(tomllib.loads(self.text), self.file)
+        except tomllib.TOMLDecodeError as error:
+            raise CatalogueError(f"{self.file}: {self.id}: not TOML: {error}") from error
 
 
-def build(folder: Path = FOLDER, to: Path = BUILT) -> None:
-    """Write the validated catalogue as JSON, with the checksum of its files."""
-    rows = [json.dumps(list(asdict(system).values()), ensure_ascii=False) for system in load(folder)]
-    to.write_text(f'{{"stem": {_stem(folder)}, "systems": [\n' + ",\n".join(rows) + "\n]}\n", encoding="utf-8")
+#: the lines of an entry that names are found by
+_LINE = re.compile(r"(?m)^(id|name|aliases|paradigm|source) = (.+)$")
 
 
-def built(folder: Path = FOLDER, at: Path = BUILT) -> tuple[System, ...] | None:
-    """The catalogue from its JSON file, or ``None`` where that is missing or stems from other files."""
-    try:
-        value = json.loads(at.read_text(encoding="utf-8"))
-        if value["stem"] != _stem(folder):
-            return None
-        return tuple(_system(row) for row in value["systems"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+@lru_cache(maxsize=1)
+def entries() -> tuple[Entry, ...]:
+    """The catalogue that comes with the package, found by its names; a fraction of the time that parsing it takes."""
+    texts = ((path.name, path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.toml")))
+    return tuple(_entry(file, block) for file, text in texts for block in text.split("[[system]]\n")[1:])
 
 
-def _system(row: list[Any]) -> System:
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in zip(System.__dataclass_fields__, row, strict=True)
-    }
-    fields["paradigm"] = Cell(fields["paradigm"])
-    fields["components"] = tuple(Component(**part) for part in fields["components"])
-    return System(**fields)
+def _entry(file: str, text: str) -> Entry:
+    found = {key: json.loads(value) for key, value in _LINE.findall(text)}
+    names = (found["name"], *found["aliases"])
+    return Entry(file, text, found["id"], names, Cell(found["paradigm"]), tuple(found["source"]))
 
 
 @lru_cache(maxsize=1)
 def systems() -> tuple[System, ...]:
-    """The catalogue that comes with the package."""
-    return built() or load()
-
-
-if __name__ == "__main__":
-    build()
+    """The whole catalogue that comes with the package, by year and name."""
+    return load()

@@ -9,12 +9,9 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from zlib import crc32
 
-from fourfold.atlas.code_table import STATEMENTS
-from fourfold.atlas.dataflow import facts
-from fourfold.atlas.evidence import MEANING, Claim, Evidence, Form, Reader, shortened
+from fourfold.atlas.evidence import Claim, Evidence, Form, Reader, shortened
+from fourfold.atlas.rules import LOOP, SHIFTED, statement_rules
 from fourfold.atlas.wording import CODE
 from fourfold.atlas.words import MAX_PROSE, places, read_phrases, read_wording, unblobbed
 
@@ -35,8 +32,6 @@ _GROWS = re.compile(
 _CRITIC = re.compile(
     r"disc|\bdis[A-Z]|critic|advers|\bnet_?d|(?<![a-z])D(?![a-z])|(?<![a-z])d_|dis_|[a-z]_d\b|\bmpd\b|\bmsd\b|gan(?![a-z])|hinge|GAN"
 )
-#: a loss that holds what was made against a constant has a critic, whatever it is called
-_JUDGED = f"{Claim.GAME.value}@compared"
 _GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\(")
 _NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
 _REWRITES = re.compile(r"^(?P<x>[\w.]+(?:\.data)?) ?(?:=|[-+]=) ?.*")
@@ -63,14 +58,6 @@ class Statement:
     text: str
     line: int
     loop: str = ""
-
-
-@lru_cache(maxsize=1)
-def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str], str], ...]:
-    return tuple(
-        (claim, weight, re.compile(pattern), f"{claim.value}@{crc32(pattern.encode()):08x}")
-        for claim, weight, pattern in STATEMENTS
-    )
 
 
 def read_code(source: str, where: str = "code") -> list[Evidence]:
@@ -104,31 +91,11 @@ def read_statements(source: str, where: str = "code") -> list[Evidence]:
     source = source[:MAX_CODE]
     bare = source if _parse(source) else _undocumented(source)
     rows = statements(bare)
-    found = [*_lines(rows, where), *_loops(rows, where), *_compared(bare, where), *_shifted(rows, where)]
+    found = [*_lines(rows, where), *_loops(rows, where), *_shifted(rows, where)]
     if not _CRITIC.search(source):
-        found = [
-            replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME and row.rule != _JUDGED else row
-            for row in found
-        ]
-    said = sum(row.weight for row in found if MEANING[row.claim].cell is not None)
+        found = [replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME else row for row in found]
+    said = sum(row.weight for row in found if row.claim.cell is not None)
     return found + _comments(source, where, 0.3 if said >= 2 else 0.6)
-
-
-def _compared(source: str, where: str) -> list[Evidence]:
-    """What the losses compare, by the roles that names carry (see ``dataflow``)."""
-    return [
-        Evidence(
-            fact.quote,
-            f"{where}:{fact.line}",
-            fact.claim,
-            fact.weight,
-            Reader.CODE,
-            rule=f"{fact.claim.value}@compared",
-        )
-        for offset, block in _blocks(source)
-        if (tree := _parse(block)) is not None
-        for fact in facts(tree, offset)
-    ]
 
 
 def _undocumented(source: str) -> str:
@@ -149,9 +116,8 @@ def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
     for index, row in enumerate(rows):
         for found in _WITHOUT_FIRST.finditer(row.text):
             if 0 < index - seen.get(found.group(1), -9) <= 4:
-                yield Evidence(
-                    shortened(row.text), f"{where}:{row.line}", Claim.NEXT_PIECE, 2.5, Reader.CODE, rule="shifted"
-                )
+                place = f"{where}:{row.line}"
+                yield Evidence(shortened(row.text), place, Claim.NEXT_PIECE, 2.5, Reader.CODE, rule=SHIFTED)
         for found in _WITHOUT_LAST.finditer(row.text):
             if not _TIMES.search(found.group(1)):
                 seen[found.group(1)] = index
@@ -263,13 +229,11 @@ def _lines(rows: list[Statement], where: str) -> Iterator[Evidence]:
     for row in rows:
         if row.text.startswith(("import ", "from ", "print(", "logger.", "logging.", "assert ", "raise ", "parser.")):
             continue
-        for claim, weight, pattern, rule in _compiled():
-            found = pattern.search(row.text)
-            if found:
-                factor = 0.5 if row.text.startswith(("def ", "class ")) else 1.0
-                yield Evidence(
-                    shortened(row.text), f"{where}:{row.line}", claim, weight * factor, Reader.CODE, rule=rule
-                )
+        factor = 0.5 if row.text.startswith(("def ", "class ")) else 1.0
+        for rule in statement_rules():
+            if rule.pattern.search(row.text):
+                place, weight = f"{where}:{row.line}", rule.weight * factor
+                yield Evidence(shortened(row.text), place, rule.claim, weight, Reader.CODE, rule=rule.id)
 
 
 def _loops(rows: list[Statement], where: str) -> list[Evidence]:
@@ -279,9 +243,8 @@ def _loops(rows: list[Statement], where: str) -> list[Evidence]:
             continue
         quote = shortened(f"{row.text} … {_core(row.loop)}")
         for claim, weight in _loop_claims(row):
-            found.append(
-                Evidence(quote, f"{where}:{row.line}", claim, weight, Reader.CODE, Form.LOOP, f"{claim.value}@loop")
-            )
+            place, rule = f"{where}:{row.line}", f"{LOOP}{claim}"
+            found.append(Evidence(quote, place, claim, weight, Reader.CODE, Form.LOOP, rule))
     return found
 
 

@@ -13,6 +13,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib import resources
 
 from fourfold.atlas.catalogue import System, systems
 from fourfold.atlas.evidence import Cell
@@ -212,16 +213,20 @@ def html(placed: Iterable[Placement]) -> str:
     Names and quotes come from outside. They are put in by one pass over the page, escaped; and the page runs no script but its own.
     """
     rows = list(placed)
+    page, style, script = (
+        resources.files("fourfold.atlas").joinpath(f"map.{kind}").read_text(encoding="utf-8")
+        for kind in ("html", "css", "js")
+    )
     data = {"dots": [dot.card for dot in _dots(rows)], "cells": {cell.value: _facts_card(cell) for cell in Cell}}
     parts = {
         "MAP": svg(rows),
         "DATA": _in_script(json.dumps(data, ensure_ascii=False)),
         "COUNT": str(len(systems())),
-        "STYLE": _STYLE,
-        "SCRIPT": _SCRIPT,
-        "POLICY": f"default-src 'none'; style-src {_digest(_STYLE)}; script-src {_digest(_SCRIPT)}; base-uri 'none'; form-action 'none'",
+        "STYLE": style,
+        "SCRIPT": script,
+        "POLICY": f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; base-uri 'none'; form-action 'none'",
     }
-    return re.sub("%([A-Z]+)%", lambda found: parts[found.group(1)], _PAGE)
+    return re.sub("%([A-Z]+)%", lambda found: parts[found.group(1)], page)
 
 
 def _in_script(data: str) -> str:
@@ -232,63 +237,3 @@ def _in_script(data: str) -> str:
 def _digest(text: str) -> str:
     """How a Content-Security-Policy names an inline script or style."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-_STYLE = """
-body{margin:0;font:14px/1.45 system-ui,sans-serif;color:#222;background:#fbfaf7;display:flex;height:100vh}
-#left{flex:1;min-width:0;display:flex;flex-direction:column}#bar{padding:8px 14px;display:flex;gap:12px;align-items:baseline;border-bottom:1px solid #ddd}
-#bar h1{font-size:16px;margin:0}#find{font:inherit;padding:2px 8px;width:200px}#hold{flex:1;overflow:hidden;cursor:grab}
-#hold svg{width:100%;height:100%;display:block}#card{width:330px;padding:14px 18px;border-left:1px solid #ddd;overflow:auto;background:#fff}
-#card h2{margin:0 0 2px;font-size:19px}#card dt{font-weight:600;margin-top:9px}#card dd{margin:0}#card ul{margin:0;padding-left:18px}
-.dot,.title{cursor:pointer}.dot.dim{opacity:.12}.dot.on circle{stroke:#111;stroke-width:2}a{color:#2f6fb5;word-break:break-all}
-@media(max-width:800px){body{flex-direction:column}#card{width:auto;height:38vh;border-left:0;border-top:1px solid #ddd}}
-"""
-_SCRIPT = """
-"use strict";
-const data = JSON.parse(document.getElementById("data").textContent), map = document.getElementById("map"), card = document.getElementById("card");
-const make = (tag, text) => { const node = document.createElement(tag); if (text) node.textContent = text; return node; };
-function show(row) {
-  card.replaceChildren(make("h2", row.name), make("div", row.line));
-  const list = make("dl");
-  for (const [label, text] of [["paradigm", row.paradigm], ["objective", row.objective], ["sampling", row.sampling], ["likelihood", row.likelihood], ["inherited", row.inherited]])
-    if (text) list.append(make("dt", label), make("dd", text));
-  if (row.parts.length) { const items = make("ul"); row.parts.forEach(part => items.append(make("li", part))); list.append(make("dt", "parts and failure modes"), items); }
-  for (const link of row.source) { const a = make("a", link); a.href = link; const dd = make("dd"); dd.append(a); list.append(dd); }
-  card.append(list);
-}
-let chosen = null;
-map.addEventListener("click", event => {
-  const dot = event.target.closest(".dot"), title = event.target.closest(".title");
-  if (dot) { if (chosen) chosen.classList.remove("on"); chosen = dot; dot.classList.add("on"); show(data.dots[dot.dataset.i]); }
-  else if (title) show(data.cells[title.dataset.cell]);
-});
-const box = map.viewBox.baseVal;
-map.addEventListener("wheel", event => {
-  event.preventDefault();
-  const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(map.getScreenCTM().inverse()), k = Math.exp(event.deltaY * 0.0015);
-  box.x = at.x + (box.x - at.x) * k; box.y = at.y + (box.y - at.y) * k; box.width *= k; box.height *= k;
-}, { passive: false });
-let held = null;
-map.addEventListener("pointerdown", event => { held = [event.clientX, event.clientY]; });
-window.addEventListener("pointerup", () => { held = null; });
-window.addEventListener("pointermove", event => {
-  if (!held) return;
-  const k = 1 / map.getScreenCTM().a;
-  box.x -= (event.clientX - held[0]) * k; box.y -= (event.clientY - held[1]) * k; held = [event.clientX, event.clientY];
-});
-document.getElementById("find").addEventListener("input", event => {
-  const wanted = event.target.value.toLowerCase();
-  document.querySelectorAll(".dot").forEach(dot => dot.classList.toggle("dim", !data.dots[dot.dataset.i].name.toLowerCase().includes(wanted)));
-});
-"""
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="%POLICY%"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>The map of generative models</title>
-<style>%STYLE%</style></head><body>
-<div id="left"><div id="bar"><h1>The map of generative models</h1><span>%COUNT% systems</span><input id="find" placeholder="find a system" aria-label="find a system"></div>
-<div id="hold">%MAP%</div></div>
-<div id="card"><h2>Objective × sampling</h2><p>Two answers place a system: what is its training objective, and what is its sampling procedure?
-Bands are the objectives, columns the sampling procedures. Zoom with the wheel, drag to move, click a dot or a paradigm for its card.</p></div>
-<script type="application/json" id="data">%DATA%</script>
-<script>%SCRIPT%</script></body></html>
-"""

@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fourfold.vocabulary import Cost, Kind, Paradigm
+from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
 
 __all__ = [
+    "CLAIMS",
+    "DEFAULTS",
     "LEANS",
-    "MEANING",
     "OBJECTIVE_OF",
+    "SAMPLING_OF",
     "Aspect",
     "Cell",
     "Claim",
     "Evidence",
     "Form",
-    "Meaning",
     "Reader",
     "shortened",
 ]
-
 
 #: characters of a quote
 LONGEST_QUOTE = 160
@@ -45,18 +45,18 @@ class Cell(StrEnum):
 
 
 class Aspect(StrEnum):
-    """Which of the questions a claim answers."""
+    """The question that a claim answers."""
 
     OBJECTIVE = "objective"
     SAMPLING = "sampling"
     NAMED = "named"
-    PROPERTY = "property"
     WORDING = "wording"
+    PROPERTY = "property"
     PART = "part"
 
 
 class Reader(StrEnum):
-    """Who found a piece of evidence; ``NAME`` is prior knowledge and never mixes with the others."""
+    """The reader that found a piece of evidence; ``NAME`` is prior knowledge and never mixes with the others."""
 
     WORDS = "words"
     FILES = "files"
@@ -66,7 +66,7 @@ class Reader(StrEnum):
 
 
 class Form(StrEnum):
-    """What kind of thing was quoted: one passage or statement, a whole loop, or a comment beside code."""
+    """The kind of thing that was quoted: a passage or statement, a whole loop, or a comment beside code."""
 
     PASSAGE = "passage"
     LOOP = "loop"
@@ -74,75 +74,182 @@ class Form(StrEnum):
 
 
 class Claim(StrEnum):
-    """What one piece of evidence says about a system."""
+    """What one piece of evidence says about a system.
 
-    NEXT_PIECE = "next_piece"
-    BOUND = "bound"
-    EXACT_LATENT = "exact_latent"
-    GAME = "game"
-    DENOISE = "denoise"
-    VELOCITY = "velocity"
-    CONSISTENCY = "consistency"
-    MASKED_BOUND = "masked_bound"
-    CHANGE_OF_VARIABLES = "change_of_variables"
-    ENERGY_CONTRAST = "energy_contrast"
-    LABELS = "labels"
-    FEATURES = "features"
-    REBUILD = "rebuild"
-    REGRESSION = "regression"
-    REWARD = "reward"
-    ONE_BY_ONE = "one_by_one"
-    DECODE_LATENT = "decode_latent"
-    MAP_NOISE = "map_noise"
-    ITERATE = "iterate"
-    FILL_MASKS = "fill_masks"
-    INVERT = "invert"
-    CHAIN = "chain"
-    NOTHING_DRAWN = "nothing_drawn"
-    CALLED_AUTOREGRESSIVE = "called_autoregressive"
-    CALLED_LATENT = "called_latent_variable"
-    CALLED_ADVERSARIAL = "called_adversarial"
-    CALLED_DIFFUSION = "called_diffusion"
-    CALLED_FLOW = "called_flow"
-    CALLED_ENERGY = "called_energy"
-    LEANS_AUTOREGRESSIVE = "leans_autoregressive"
-    LEANS_LATENT = "leans_latent_variable"
-    LEANS_ADVERSARIAL = "leans_adversarial"
-    LEANS_DIFFUSION = "leans_diffusion"
-    LEANS_FLOW = "leans_flow"
-    LEANS_ENERGY = "leans_energy"
-    LEANS_NOTHING = "leans_not_generative"
-    GENERATES = "generates"
-    DISTILLED = "distilled"
-    ONE_STEP = "one_step"
-    DISCRETE = "discrete"
-    BITS = "bits"
-    SOLVES_ODE = "solves_ode"
-    SEQUENTIAL_INVERSE = "sequential_inverse"
-    SEQUENTIAL_DECODER = "sequential_decoder"
-    CODE_GAME = "code_game"
-    HEAD_PER_PIECE = "head_per_piece"
-    BLOCKS = "blocks"
-    PART_AUTOENCODER = "autoencoder"
-    PART_TOKENIZER = "tokenizer"
-    PART_TEXT_ENCODER = "text_encoder"
-    PART_VOCODER = "vocoder"
-    PART_TEACHER = "teacher"
-    PART_LANGUAGE_MODEL = "language_model"
-    PART_CLASSIFIER = "guiding_classifier"
-    PART_CONTROL = "control_adapter"
-    PART_ADAPTER = "adapter"
-    PART_NETWORK = "denoising_network"
-    PART_PREDICTOR = "pretrained_predictor"
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What a claim means: the question it answers, the cell it speaks for (if any), and a sentence."""
+    Attributes:
+        aspect: the question it answers.
+        cell: the cell it speaks for, or ``None`` where it only tells a property or a part.
+        says: the same in words.
+    """
 
     aspect: Aspect
     cell: Cell | None
     says: str
+
+    def __new__(cls, value: str, aspect: Aspect, cell: Cell | None, says: str) -> Claim:
+        claim = str.__new__(cls, value)
+        claim._value_ = value
+        claim.aspect, claim.cell, claim.says = aspect, cell, says
+        return claim
+
+    # objective
+    NEXT_PIECE = (
+        "next_piece",
+        Aspect.OBJECTIVE,
+        Cell.AUTOREGRESSIVE,
+        "trained on the likelihood of each piece given the earlier ones",
+    )
+    BOUND = "bound", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained on a bound: reconstruction and a KL to a prior"
+    EXACT_LATENT = (
+        "exact_latent",
+        Aspect.OBJECTIVE,
+        Cell.LATENT_VARIABLE,
+        "hidden variables summed out exactly, by EM or in closed form",
+    )
+    GAME = "game", Aspect.OBJECTIVE, Cell.ADVERSARIAL, "trained in a game against a discriminator or critic"
+    DENOISE = (
+        "denoise",
+        Aspect.OBJECTIVE,
+        Cell.DIFFUSION,
+        "trained to predict noise, score or the clean example from a noised one",
+    )
+    VELOCITY = "velocity", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to regress a velocity between noise and data"
+    CONSISTENCY = (
+        "consistency",
+        Aspect.OBJECTIVE,
+        Cell.DIFFUSION,
+        "trained to agree with itself or a teacher along a diffusion trajectory",
+    )
+    MASKED_BOUND = (
+        "masked_bound",
+        Aspect.OBJECTIVE,
+        Cell.DIFFUSION,
+        "trained to restore masked or randomised symbols at every corruption level",
+    )
+    CHANGE_OF_VARIABLES = (
+        "change_of_variables",
+        Aspect.OBJECTIVE,
+        Cell.FLOW,
+        "trained on the change-of-variables likelihood of an invertible map",
+    )
+    ENERGY_CONTRAST = (
+        "energy_contrast",
+        Aspect.OBJECTIVE,
+        Cell.ENERGY,
+        "trained to give data a low energy, by contrast with samples or by score matching",
+    )
+    LABELS = (
+        "labels",
+        Aspect.OBJECTIVE,
+        Cell.NOT_GENERATIVE,
+        "trained to predict labels or scores: a classifier or detector",
+    )
+    FEATURES = "features", Aspect.OBJECTIVE, Cell.NOT_GENERATIVE, "trained to represent its input: an encoder"
+    REBUILD = (
+        "rebuild",
+        Aspect.OBJECTIVE,
+        Cell.NOT_GENERATIVE,
+        "trained to rebuild its input: a codec or autoencoder without a prior",
+    )
+    REGRESSION = (
+        "regression",
+        Aspect.OBJECTIVE,
+        Cell.NOT_GENERATIVE,
+        "trained to a single best answer: a deterministic regression",
+    )
+    REWARD = "reward", Aspect.OBJECTIVE, Cell.NOT_GENERATIVE, "trained for reward, not to model data"
+    # sampling
+    ONE_BY_ONE = "one_by_one", Aspect.SAMPLING, Cell.AUTOREGRESSIVE, "draws piece after piece"
+    DECODE_LATENT = "decode_latent", Aspect.SAMPLING, Cell.LATENT_VARIABLE, "draws a latent from a prior and decodes it"
+    MAP_NOISE = "map_noise", Aspect.SAMPLING, Cell.ADVERSARIAL, "maps noise once through a generator"
+    ITERATE = "iterate", Aspect.SAMPLING, Cell.DIFFUSION, "walks from noise to data in steps"
+    FILL_MASKS = "fill_masks", Aspect.SAMPLING, Cell.DIFFUSION, "fills masked symbols in over several rounds"
+    INVERT = "invert", Aspect.SAMPLING, Cell.FLOW, "inverts the map on a draw from the base"
+    CHAIN = "chain", Aspect.SAMPLING, Cell.ENERGY, "runs a Markov chain on the energy"
+    NOTHING_DRAWN = "nothing_drawn", Aspect.SAMPLING, Cell.NOT_GENERATIVE, "nothing is drawn"
+    # named
+    CALLED_AUTOREGRESSIVE = (
+        "called_autoregressive",
+        Aspect.NAMED,
+        Cell.AUTOREGRESSIVE,
+        "its authors call it autoregressive or a language model",
+    )
+    CALLED_LATENT = (
+        "called_latent_variable",
+        Aspect.NAMED,
+        Cell.LATENT_VARIABLE,
+        "its authors call it a latent-variable model",
+    )
+    CALLED_ADVERSARIAL = "called_adversarial", Aspect.NAMED, Cell.ADVERSARIAL, "its authors call it adversarial"
+    CALLED_DIFFUSION = (
+        "called_diffusion",
+        Aspect.NAMED,
+        Cell.DIFFUSION,
+        "its authors call it diffusion, score-based or flow matching",
+    )
+    CALLED_FLOW = "called_flow", Aspect.NAMED, Cell.FLOW, "its authors call it a normalizing flow"
+    CALLED_ENERGY = "called_energy", Aspect.NAMED, Cell.ENERGY, "its authors call it energy-based"
+    # wording
+    LEANS_AUTOREGRESSIVE = (
+        "leans_autoregressive",
+        Aspect.WORDING,
+        Cell.AUTOREGRESSIVE,
+        "worded as autoregressive systems are",
+    )
+    LEANS_LATENT = (
+        "leans_latent_variable",
+        Aspect.WORDING,
+        Cell.LATENT_VARIABLE,
+        "worded as latent-variable systems are",
+    )
+    LEANS_ADVERSARIAL = "leans_adversarial", Aspect.WORDING, Cell.ADVERSARIAL, "worded as adversarial systems are"
+    LEANS_DIFFUSION = "leans_diffusion", Aspect.WORDING, Cell.DIFFUSION, "worded as diffusion systems are"
+    LEANS_FLOW = "leans_flow", Aspect.WORDING, Cell.FLOW, "worded as flows are"
+    LEANS_ENERGY = "leans_energy", Aspect.WORDING, Cell.ENERGY, "worded as energy-based systems are"
+    LEANS_NOTHING = (
+        "leans_not_generative",
+        Aspect.WORDING,
+        Cell.NOT_GENERATIVE,
+        "worded as systems are that draw nothing",
+    )
+    # property
+    GENERATES = "generates", Aspect.PROPERTY, None, "makes new examples"
+    DISTILLED = "distilled", Aspect.PROPERTY, None, "distilled to few steps"
+    ONE_STEP = "one_step", Aspect.PROPERTY, None, "one network evaluation suffices"
+    DISCRETE = "discrete", Aspect.PROPERTY, None, "its states are discrete"
+    BITS = "bits", Aspect.PROPERTY, None, "its objective is the bound itself"
+    SOLVES_ODE = "solves_ode", Aspect.PROPERTY, None, "an ODE is integrated for likelihood or samples"
+    SEQUENTIAL_INVERSE = "sequential_inverse", Aspect.PROPERTY, None, "the inverse runs dimension by dimension"
+    SEQUENTIAL_DECODER = "sequential_decoder", Aspect.PROPERTY, None, "its decoder or state runs step by step"
+    CODE_GAME = "code_game", Aspect.PROPERTY, None, "codes are matched to the prior by a discriminator or a kernel"
+    HEAD_PER_PIECE = "head_per_piece", Aspect.PROPERTY, None, "each piece is drawn by an inner sampler"
+    BLOCKS = "blocks", Aspect.PROPERTY, None, "block after block"
+    WASSERSTEIN = "wasserstein", Aspect.PROPERTY, None, "its critic estimates a Wasserstein distance"
+    HINGE = "hinge", Aspect.PROPERTY, None, "its critic has a hinge loss"
+    LEAST_SQUARES = "least_squares", Aspect.PROPERTY, None, "its critic has a least-squares loss"
+    GIBBS = "gibbs", Aspect.PROPERTY, None, "groups of variables are drawn in turn, each given the others"
+    NOISE_CONTRAST = "noise_contrast", Aspect.PROPERTY, None, "its energy is learned by telling data from noise"
+    # part
+    PART_AUTOENCODER = "autoencoder", Aspect.PART, None, "an autoencoder between data and latents"
+    PART_TOKENIZER = "tokenizer", Aspect.PART, None, "a tokenizer or codec between data and tokens"
+    PART_TEXT_ENCODER = "text_encoder", Aspect.PART, None, "a text encoder for conditioning"
+    PART_VOCODER = "vocoder", Aspect.PART, None, "a vocoder from features to waveform"
+    PART_TEACHER = "teacher", Aspect.PART, None, "a teacher it was distilled from"
+    PART_LANGUAGE_MODEL = "language_model", Aspect.PART, None, "a language model for conditioning"
+    PART_CLASSIFIER = "guiding_classifier", Aspect.PART, None, "a classifier that guides sampling"
+    PART_CONTROL = "control_adapter", Aspect.PART, None, "a control network"
+    PART_ADAPTER = "adapter", Aspect.PART, None, "a low-rank adapter"
+    PART_NETWORK = "denoising_network", Aspect.PART, None, "the denoising network"
+    PART_PREDICTOR = "pretrained_predictor", Aspect.PART, None, "a pretrained predictor it starts from"
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it speaks for a cell by a statement, and not by wording alone."""
+        return self.cell is not None and self.aspect is not Aspect.WORDING
+
+
+CLAIMS: Mapping[str, Claim] = {claim.value: claim for claim in Claim}
+"""Every claim by its name."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +258,13 @@ class Evidence:
 
     Attributes:
         quote: the words, key or line, at most 160 characters.
-        where: where it stands: ``file.md:12`` for a line, ``file.json: $.key``, ``file.ipynb: cell 3, line 2``, or ``offset 120`` of a bare text.
-        claim: what it supports.
+        where: its place: ``file.md:12`` for a line, ``file.json: $.key``, ``file.ipynb: cell 3, line 2``, or
+            ``offset 120`` of a bare text.
+        claim: the claim that it supports.
         weight: how strongly, in votes; zero for what was seen and set aside (a foil, a negation).
         kind: the reader that found it.
-        form: what kind of thing the quote is.
-        rule: which row of a table of phrases found it, where one did; a row keeps its name while its pattern stays.
+        form: the kind of thing that was quoted.
+        rule: the id of the rule that found it, where one did; for the wording as a whole the kind of text.
     """
 
     quote: str
@@ -174,115 +282,27 @@ def shortened(text: str, most: int = LONGEST_QUOTE) -> str:
     return words if len(words) <= most else words[: most + 1].rpartition(" ")[0] or words[:most]
 
 
-def _rows(aspect: Aspect, *rows: tuple[Claim, Cell | None, str]) -> dict[Claim, Meaning]:
-    return {claim: Meaning(aspect, cell, says) for claim, cell, says in rows}
-
-
-MEANING: Mapping[Claim, Meaning] = {
-    **_rows(
-        Aspect.OBJECTIVE,
-        (Claim.NEXT_PIECE, Cell.AUTOREGRESSIVE, "trained on the likelihood of each piece given the earlier ones"),
-        (Claim.BOUND, Cell.LATENT_VARIABLE, "trained on a bound: reconstruction and a KL to a prior"),
-        (Claim.EXACT_LATENT, Cell.LATENT_VARIABLE, "hidden variables summed out exactly, by EM or in closed form"),
-        (Claim.GAME, Cell.ADVERSARIAL, "trained in a game against a discriminator or critic"),
-        (Claim.DENOISE, Cell.DIFFUSION, "trained to predict noise, score or the clean example from a noised one"),
-        (Claim.VELOCITY, Cell.DIFFUSION, "trained to regress a velocity between noise and data"),
-        (Claim.CONSISTENCY, Cell.DIFFUSION, "trained to agree with itself or a teacher along a diffusion trajectory"),
-        (
-            Claim.MASKED_BOUND,
-            Cell.DIFFUSION,
-            "trained to restore masked or randomised symbols at every corruption level",
-        ),
-        (Claim.CHANGE_OF_VARIABLES, Cell.FLOW, "trained on the change-of-variables likelihood of an invertible map"),
-        (
-            Claim.ENERGY_CONTRAST,
-            Cell.ENERGY,
-            "trained to give data a low energy, by contrast with samples or by score matching",
-        ),
-        (Claim.LABELS, Cell.NOT_GENERATIVE, "trained to predict labels or scores: a classifier or detector"),
-        (Claim.FEATURES, Cell.NOT_GENERATIVE, "trained to represent its input: an encoder"),
-        (Claim.REBUILD, Cell.NOT_GENERATIVE, "trained to rebuild its input: a codec or autoencoder without a prior"),
-        (Claim.REGRESSION, Cell.NOT_GENERATIVE, "trained to a single best answer: a deterministic regression"),
-        (Claim.REWARD, Cell.NOT_GENERATIVE, "trained for reward, not to model data"),
-    ),
-    **_rows(
-        Aspect.SAMPLING,
-        (Claim.ONE_BY_ONE, Cell.AUTOREGRESSIVE, "draws piece after piece"),
-        (Claim.DECODE_LATENT, Cell.LATENT_VARIABLE, "draws a latent from a prior and decodes it"),
-        (Claim.MAP_NOISE, Cell.ADVERSARIAL, "maps noise once through a generator"),
-        (Claim.ITERATE, Cell.DIFFUSION, "walks from noise to data in steps"),
-        (Claim.FILL_MASKS, Cell.DIFFUSION, "fills masked symbols in over several rounds"),
-        (Claim.INVERT, Cell.FLOW, "inverts the map on a draw from the base"),
-        (Claim.CHAIN, Cell.ENERGY, "runs a Markov chain on the energy"),
-        (Claim.NOTHING_DRAWN, Cell.NOT_GENERATIVE, "nothing is drawn"),
-    ),
-    **_rows(
-        Aspect.NAMED,
-        (Claim.CALLED_AUTOREGRESSIVE, Cell.AUTOREGRESSIVE, "its authors call it autoregressive or a language model"),
-        (Claim.CALLED_LATENT, Cell.LATENT_VARIABLE, "its authors call it a latent-variable model"),
-        (Claim.CALLED_ADVERSARIAL, Cell.ADVERSARIAL, "its authors call it adversarial"),
-        (Claim.CALLED_DIFFUSION, Cell.DIFFUSION, "its authors call it diffusion, score-based or flow matching"),
-        (Claim.CALLED_FLOW, Cell.FLOW, "its authors call it a normalizing flow"),
-        (Claim.CALLED_ENERGY, Cell.ENERGY, "its authors call it energy-based"),
-    ),
-    **_rows(
-        Aspect.WORDING,
-        (Claim.LEANS_AUTOREGRESSIVE, Cell.AUTOREGRESSIVE, "worded as autoregressive systems are"),
-        (Claim.LEANS_LATENT, Cell.LATENT_VARIABLE, "worded as latent-variable systems are"),
-        (Claim.LEANS_ADVERSARIAL, Cell.ADVERSARIAL, "worded as adversarial systems are"),
-        (Claim.LEANS_DIFFUSION, Cell.DIFFUSION, "worded as diffusion systems are"),
-        (Claim.LEANS_FLOW, Cell.FLOW, "worded as flows are"),
-        (Claim.LEANS_ENERGY, Cell.ENERGY, "worded as energy-based systems are"),
-        (Claim.LEANS_NOTHING, Cell.NOT_GENERATIVE, "worded as systems are that draw nothing"),
-    ),
-    **_rows(
-        Aspect.PROPERTY,
-        (Claim.GENERATES, None, "makes new examples"),
-        (Claim.DISTILLED, None, "distilled to few steps"),
-        (Claim.ONE_STEP, None, "one network evaluation suffices"),
-        (Claim.DISCRETE, None, "its states are discrete"),
-        (Claim.BITS, None, "its objective is the bound itself"),
-        (Claim.SOLVES_ODE, None, "an ODE is integrated for likelihood or samples"),
-        (Claim.SEQUENTIAL_INVERSE, None, "the inverse runs dimension by dimension"),
-        (Claim.SEQUENTIAL_DECODER, None, "its decoder or state runs step by step"),
-        (Claim.CODE_GAME, None, "codes are matched to the prior by a discriminator or a kernel"),
-        (Claim.HEAD_PER_PIECE, None, "each piece is drawn by an inner sampler"),
-        (Claim.BLOCKS, None, "block after block"),
-    ),
-    **_rows(
-        Aspect.PART,
-        (Claim.PART_AUTOENCODER, None, "an autoencoder between data and latents"),
-        (Claim.PART_TOKENIZER, None, "a tokenizer or codec between data and tokens"),
-        (Claim.PART_TEXT_ENCODER, None, "a text encoder for conditioning"),
-        (Claim.PART_VOCODER, None, "a vocoder from features to waveform"),
-        (Claim.PART_TEACHER, None, "a teacher it was distilled from"),
-        (Claim.PART_LANGUAGE_MODEL, None, "a language model for conditioning"),
-        (Claim.PART_CLASSIFIER, None, "a classifier that guides sampling"),
-        (Claim.PART_CONTROL, None, "a control network"),
-        (Claim.PART_ADAPTER, None, "a low-rank adapter"),
-        (Claim.PART_NETWORK, None, "the denoising network"),
-        (Claim.PART_PREDICTOR, None, "a pretrained predictor it starts from"),
-    ),
-}
-
-#: The plainest objective of each cell, for what is known by its cell alone
 OBJECTIVE_OF: Mapping[Cell, Claim] = {
-    Cell.AUTOREGRESSIVE: Claim.NEXT_PIECE, Cell.LATENT_VARIABLE: Claim.BOUND, Cell.ADVERSARIAL: Claim.GAME, Cell.DIFFUSION: Claim.DENOISE,
-    Cell.FLOW: Claim.CHANGE_OF_VARIABLES, Cell.ENERGY: Claim.ENERGY_CONTRAST, Cell.NOT_GENERATIVE: Claim.NOTHING_DRAWN,
-}  # fmt: skip
-
-#: The claim that a text's wording as a whole leans to a cell
-LEANS: Mapping[Cell, Claim] = {
-    meaning.cell: claim for claim, meaning in MEANING.items() if meaning.aspect is Aspect.WORDING and meaning.cell
+    Cell.AUTOREGRESSIVE: Claim.NEXT_PIECE,
+    Cell.LATENT_VARIABLE: Claim.BOUND,
+    Cell.ADVERSARIAL: Claim.GAME,
+    Cell.DIFFUSION: Claim.DENOISE,
+    Cell.FLOW: Claim.CHANGE_OF_VARIABLES,
+    Cell.ENERGY: Claim.ENERGY_CONTRAST,
+    Cell.NOT_GENERATIVE: Claim.NOTHING_DRAWN,
 }
+"""The plainest objective of each cell, for a system that is known by its cell alone."""
 
-#: What holds for a cell when nothing read says otherwise: kind of likelihood, and cost of a sample.
+SAMPLING_OF: Mapping[Cell, Claim] = {
+    claim.cell: claim for claim in reversed(Claim) if claim.aspect is Aspect.SAMPLING and claim.cell
+}
+"""The plainest sampling procedure of each cell."""
+
+LEANS: Mapping[Cell, Claim] = {claim.cell: claim for claim in Claim if claim.aspect is Aspect.WORDING and claim.cell}
+"""The claim that a text's wording as a whole leans to a cell."""
+
 DEFAULTS: Mapping[Cell, tuple[Kind, Cost | None]] = {
-    Cell.AUTOREGRESSIVE: (Kind.EXACT, Cost.LENGTH),
-    Cell.LATENT_VARIABLE: (Kind.LOWER_BOUND, Cost.CONSTANT),
-    Cell.ADVERSARIAL: (Kind.NONE, Cost.CONSTANT),
-    Cell.DIFFUSION: (Kind.ESTIMATE, Cost.STEPS),
-    Cell.FLOW: (Kind.EXACT, Cost.CONSTANT),
-    Cell.ENERGY: (Kind.UNNORMALISED, Cost.CHAIN),
-    Cell.NOT_GENERATIVE: (Kind.NONE, None),
+    cell: (FACTS[cell.paradigm].likelihood, FACTS[cell.paradigm].cost) if cell.paradigm else (Kind.NONE, None)
+    for cell in Cell
 }
+"""The likelihood and the cost of a cell when nothing that was read says otherwise."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fourfold.atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_text
-from fourfold.atlas.evidence import MEANING
 from fourfold.atlas.placement import Placement, decide, surely
 from fourfold.atlas.sources import Notebook, read_notebook
 
@@ -158,7 +157,7 @@ def _by_settings(folder: Path, files: list[Path]) -> Iterator[Placement]:
     found = read_paths([path for path in files if not _beside(path, folder)], folder)
     rows = read_files(found)
     placed = decide(folder.name, rows, found.skipped)
-    said = {row.quote.lower() for row in rows if row.weight > 0 and MEANING[row.claim].cell is placed.cell}
+    said = {row.quote.lower() for row in rows if row.weight > 0 and row.claim.cell is placed.cell}
     if placed.cell is not None and len(said) == 1:
         placed = decide(folder.name, [replace(row, weight=LONE * row.weight) for row in rows], found.skipped)
     yield placed

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,18 +19,8 @@ from fourfold.atlas.bounded import (
     read_text,
     safetensors_names,
 )
-from fourfold.atlas.evidence import Claim, Evidence, Reader
-from fourfold.atlas.hub_table import (
-    ARCHITECTURES,
-    COMPONENTS,
-    KEYS,
-    MARKERS,
-    MODEL_TYPES,
-    PIPELINES,
-    SCHEDULERS,
-    TENSORS,
-    Row,
-)
+from fourfold.atlas.evidence import Claim, Evidence, Reader, shortened
+from fourfold.atlas.rules import file_rules
 
 __all__ = ["FileSet", "is_config", "is_model_file", "read_files", "read_paths", "split_documents"]
 
@@ -175,16 +164,16 @@ def _guess(value: Mapping[str, Any], count: int) -> str:
     return "config.json" if count == 0 else f"part{count}/config.json"
 
 
-@lru_cache(maxsize=16)
-def _table(rows: tuple[Row, ...]) -> tuple[tuple[re.Pattern[str], tuple[tuple[Claim, float], ...]], ...]:
-    return tuple((re.compile(pattern), claims) for pattern, claims in rows)
-
-
-def _first(rows: tuple[Row, ...], text: str, where: str, factor: float = 1.0) -> list[Evidence]:
-    for pattern, claims in _table(rows):
-        if pattern.search(text):
-            return [Evidence(text[:160], where, claim, weight * factor, Reader.FILES) for claim, weight in claims]
+def _first(section: str, text: str, where: str, factor: float = 1.0) -> list[Evidence]:
+    """The evidence of the first rule of a section that matches."""
+    for rule in file_rules(section):
+        if rule.pattern.search(text):
+            return [_row(text, where, claim, weight * factor) for claim, weight in rule.claims]
     return []
+
+
+def _row(quote: str, where: str, claim: Claim, weight: float) -> Evidence:
+    return Evidence(shortened(quote), where, claim, weight, Reader.FILES)
 
 
 def read_files(files: FileSet) -> list[Evidence]:
@@ -201,12 +190,13 @@ def read_files(files: FileSet) -> list[Evidence]:
         if name not in index and isinstance(value, dict):
             found += _component(name, value) if pipeline else _model(name, value)
     for name in files.texts:
-        found += _first(MARKERS, name, name)[:2]
+        found += _first("markers", name, name)[:2]
     if any(_POOLS.search(name) for name in files.texts):
         found = [replace(row, weight=0.2 * row.weight) if row.claim in _HEADS else row for row in found]
     decided = any(evidence.weight >= 3 and not evidence.claim.name.startswith("PART") for evidence in found)
     for name, text in files.texts.items():
-        found += _keys(name, text, 0.15 if decided else 1.0, part=pipeline and _is_part(name))
+        if not (pipeline and _is_part(name)):
+            found += _keys(name, text, 0.15 if decided else 1.0)
     for name, tensors in files.tensors.items():
         found += _tensors(name, tensors)
     for name, metadata in files.metadata.items():
@@ -218,9 +208,9 @@ def _metadata(name: str, metadata: Mapping[str, str | int]) -> list[Evidence]:
     """What a GGUF header says: the kind of model, and whether its states are pooled into one vector."""
     pooled = next((key for key, value in metadata.items() if key.endswith(".pooling_type") and value), None)
     if pooled:
-        return [Evidence(pooled[:160], f"{name}: header", Claim.FEATURES, 4.0, Reader.FILES)]
+        return [_row(pooled, f"{name}: header", Claim.FEATURES, 4.0)]
     kind = str(metadata.get("general.architecture", ""))
-    return _first(MODEL_TYPES, kind, f"{name}: general.architecture")
+    return _first("model_types", kind, f"{name}: general.architecture")
 
 
 #: states are pooled into one vector: the head that the architecture is named after is not used
@@ -248,33 +238,22 @@ def _is_part(name: str) -> bool:
 
 
 def _pipeline(name: str, index: Mapping[str, Any]) -> Iterator[Evidence]:
-    yield from _first(PIPELINES, str(index.get("_class_name", "")), f"{name}: $._class_name")
+    yield from _first("pipelines", str(index.get("_class_name", "")), f"{name}: $._class_name")
     for part, value in index.items():
         if isinstance(value, list) and len(value) >= 2 and isinstance(value[1], str):
             where = f"{name}: $.{part}"
             if "scheduler" in part:
-                yield from _first(SCHEDULERS, value[1], where)
+                yield from _first("schedulers", value[1], where)
             elif part != "safety_checker":
                 yield from _role(part, value[1], where)
 
 
 def _role(part: str, kind: str, where: str) -> list[Evidence]:
     """A component's evidence, by the role it plays in the pipeline and then by its class."""
-    roles = (
-        (
-            r"^(text_encoder|text_model|prior_text|tokenizer|image_encoder|language_model|projection_model|audio_encoder)",
-            Claim.PART_TEXT_ENCODER,
-        ),
-        (r"^(vae|vae_decoder|image_vae|video_vae|effnet|movq_vae)", Claim.PART_AUTOENCODER),
-        (r"^(vqgan|vqvae|movq|codec)", Claim.PART_TOKENIZER),
-        (r"^vocoder", Claim.PART_VOCODER),
-        (r"^controlnet|adapter", Claim.PART_CONTROL),
-        (r"^(unet|transformer|prior|decoder|denoiser)", Claim.PART_NETWORK),
-    )
-    for pattern, claim in roles:
-        if re.search(pattern, part):
-            return [Evidence(f"{part}: {kind}"[:160], where, claim, 1.0, Reader.FILES)]
-    return _first(COMPONENTS, kind, where)
+    for rule in file_rules("roles"):
+        if rule.pattern.search(part):
+            return [_row(f"{part}: {kind}", where, rule.claim, rule.weight)]
+    return _first("components", kind, where)
 
 
 def _component(name: str, config: Mapping[str, Any]) -> list[Evidence]:
@@ -282,7 +261,7 @@ def _component(name: str, config: Mapping[str, Any]) -> list[Evidence]:
     kind = str(config.get("_class_name", ""))
     folder = PurePosixPath(name).parent.name
     if "scheduler" in name or kind.endswith("Scheduler"):
-        return _first(SCHEDULERS, kind or "Scheduler", f"{name}: $._class_name")
+        return _first("schedulers", kind or "Scheduler", f"{name}: $._class_name")
     architectures = config.get("architectures")
     kind = kind or (str(architectures[0]) if isinstance(architectures, list) and architectures else folder)
     return _role(folder, kind, f"{name}: $._class_name") if folder else _alone(kind, name)
@@ -290,7 +269,7 @@ def _component(name: str, config: Mapping[str, Any]) -> list[Evidence]:
 
 def _alone(kind: str, name: str) -> list[Evidence]:
     where = f"{name}: $._class_name"
-    rows = _first(COMPONENTS, kind, where)
+    rows = _first("components", kind, where)
     meaning = {
         Claim.PART_NETWORK: ((Claim.DENOISE, 3.0), (Claim.ITERATE, 2.0)),
         Claim.PART_CONTROL: ((Claim.DENOISE, 2.0),),
@@ -301,11 +280,7 @@ def _alone(kind: str, name: str) -> list[Evidence]:
         Claim.PART_TEXT_ENCODER: ((Claim.FEATURES, 4.0),),
         Claim.PART_VOCODER: ((Claim.GAME, 3.0), (Claim.MAP_NOISE, 1.0)),
     }
-    extra = [
-        Evidence(kind[:160], where, claim, weight, Reader.FILES)
-        for row in rows
-        for claim, weight in meaning.get(row.claim, ())
-    ]
+    extra = [_row(kind, where, claim, weight) for row in rows for claim, weight in meaning.get(row.claim, ())]
     return extra if rows and rows[0].claim not in (Claim.PART_NETWORK, Claim.PART_CONTROL) else rows + extra
 
 
@@ -313,31 +288,25 @@ def _model(name: str, config: Mapping[str, Any]) -> list[Evidence]:
     """A single model's configuration."""
     kind = str(config.get("_class_name", ""))
     if kind:
-        return _first(SCHEDULERS, kind, f"{name}: $._class_name") if kind.endswith("Scheduler") else _alone(kind, name)
+        return (
+            _first("schedulers", kind, f"{name}: $._class_name") if kind.endswith("Scheduler") else _alone(kind, name)
+        )
     if PurePosixPath(name).name == "adapter_config.json":
         return _adapter(name, config)
     architectures = config.get("architectures")
     names = [item for item in architectures if isinstance(item, str)][:4] if isinstance(architectures, list) else []
     for architecture in names:
-        rows = _first(ARCHITECTURES, architecture, f"{name}: $.architectures")
+        rows = _first("architectures", architecture, f"{name}: $.architectures")
         if rows:
             return rows
     mapped = config.get("auto_map")
     if isinstance(mapped, dict):
         for key in mapped:
-            rows = _first(ARCHITECTURES, str(key).removeprefix("AutoModel"), f"{name}: $.auto_map", 0.8)
+            rows = _first("architectures", str(key).removeprefix("AutoModel"), f"{name}: $.auto_map", 0.8)
             if rows and key != "AutoConfig":
                 return rows
     if "architecture" in config and {"num_classes", "pretrained_cfg"} & set(config):
-        return [
-            Evidence(
-                f"num_classes: {config.get('num_classes')}"[:160],
-                f"{name}: $.num_classes",
-                Claim.LABELS,
-                3.0,
-                Reader.FILES,
-            )
-        ]
+        return [_row(f"num_classes: {config.get('num_classes')}", f"{name}: $.num_classes", Claim.LABELS, 3.0)]
     return _by_type(name, config, names)
 
 
@@ -345,21 +314,16 @@ def _by_type(name: str, config: Mapping[str, Any], names: list[str]) -> list[Evi
     """What is left when no class name decides: the absence of a head, the type of the model, a decoder."""
     decodes = config.get("is_encoder_decoder") is True
     if names and all(_HEADLESS.search(item) for item in names) and not decodes:
-        return [Evidence(names[0][:160], f"{name}: $.architectures", Claim.FEATURES, 2.6, Reader.FILES)]
-    rows = _first(MODEL_TYPES, str(config.get("model_type", "")), f"{name}: $.model_type")
+        return [_row(names[0], f"{name}: $.architectures", Claim.FEATURES, 2.6)]
+    rows = _first("model_types", str(config.get("model_type", "")), f"{name}: $.model_type")
     if not rows and decodes:
-        where = f"{name}: $.is_encoder_decoder"
-        rows = [Evidence("is_encoder_decoder: true", where, Claim.NEXT_PIECE, 2.0, Reader.FILES)]
+        rows = [_row("is_encoder_decoder: true", f"{name}: $.is_encoder_decoder", Claim.NEXT_PIECE, 2.0)]
     return rows
 
 
 def _adapter(name: str, config: Mapping[str, Any]) -> list[Evidence]:
     """An adapter is a part: it inherits the place of the model it adapts, as far as its task says."""
-    rows = [
-        Evidence(
-            f"peft_type: {config.get('peft_type')}"[:160], f"{name}: $.peft_type", Claim.PART_ADAPTER, 1.0, Reader.FILES
-        )
-    ]
+    rows = [_row(f"peft_type: {config.get('peft_type')}", f"{name}: $.peft_type", Claim.PART_ADAPTER, 1.0)]
     task = str(config.get("task_type", ""))
     votes = {
         "CAUSAL_LM": (Claim.NEXT_PIECE, 3.0),
@@ -370,37 +334,35 @@ def _adapter(name: str, config: Mapping[str, Any]) -> list[Evidence]:
         "QUESTION_ANS": (Claim.LABELS, 4.0),
     }
     if task in votes:
-        rows.append(Evidence(f"task_type: {task}", f"{name}: $.task_type", *votes[task], Reader.FILES))
+        rows.append(_row(f"task_type: {task}", f"{name}: $.task_type", *votes[task]))
     mapping = config.get("auto_mapping")
     base = str(mapping.get("base_model_class", "")) if isinstance(mapping, dict) else ""
     if base and task not in votes:
-        rows += _first(ARCHITECTURES, base, f"{name}: $.auto_mapping.base_model_class")
+        rows += _first("architectures", base, f"{name}: $.auto_mapping.base_model_class")
     modules = str(config.get("target_modules", ""))
     if re.search(r"to_[qkv]\b|to_out|proj_in|ff\.net", modules):
-        rows.append(Evidence(modules[:160], f"{name}: $.target_modules", Claim.DENOISE, 2.5, Reader.FILES))
+        rows.append(_row(modules, f"{name}: $.target_modules", Claim.DENOISE, 2.5))
     return rows
 
 
-def _keys(name: str, text: str, factor: float, *, part: bool) -> Iterator[Evidence]:
-    if part:
-        return
+def _keys(name: str, text: str, factor: float) -> Iterator[Evidence]:
     text = _DATA.sub(" ", text[:100_000])
-    for pattern, claims in _table(KEYS):
+    for rule in (*file_rules("keys"), *file_rules("tags")):
         seen: set[str] = set()
-        for found in pattern.finditer(text):
+        for found in rule.pattern.finditer(text):
             word = found.group()[:60].lower()
             if word in seen or len(seen) >= 6:
                 continue
             seen.add(word)
             line = text.count("\n", 0, found.start()) + 1
-            for claim, weight in claims:
-                yield Evidence(found.group()[:160], f"{name}:{line}", claim, round(weight * factor, 3), Reader.FILES)
+            for claim, weight in rule.claims:
+                yield _row(found.group(), f"{name}:{line}", claim, round(weight * factor, 3))
 
 
 def _tensors(name: str, tensors: Mapping[str, tuple[int, ...]]) -> Iterator[Evidence]:
-    names: Iterable[str] = list(tensors)[:MAX_TENSORS]
-    for pattern, claims in _table(TENSORS):
-        hit = next((tensor for tensor in names if pattern.search(tensor)), None)
+    names = list(tensors)[:MAX_TENSORS]
+    for rule in file_rules("tensors"):
+        hit = next((tensor for tensor in names if rule.pattern.search(tensor)), None)
         if hit is not None:
-            for claim, weight in claims:
-                yield Evidence(f"{hit} {list(tensors[hit])}"[:160], f"{name}: header", claim, weight, Reader.FILES)
+            for claim, weight in rule.claims:
+                yield _row(f"{hit} {list(tensors[hit])}", f"{name}: header", claim, weight)

@@ -1,4 +1,4 @@
-"""The reader of live objects: fourfold models, torch modules, diffusers pipelines, transformers models; by their class and configuration."""
+"""The reader of live objects (fourfold models, torch modules, pipelines) by their class and configuration."""
 
 from __future__ import annotations
 
@@ -6,29 +6,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fourfold.atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader
+from fourfold.atlas.evidence import OBJECTIVE_OF, SAMPLING_OF, Cell, Claim, Evidence, Reader
 from fourfold.atlas.hub import FileSet, read_files
 from fourfold.atlas.runs import PARTS
-from fourfold.vocabulary import Cost, Facts
+from fourfold.vocabulary import Facts
 
 __all__ = ["read_live", "stated_facts"]
 
-#: (estimand, principle) of a fourfold model -> what its two answers are
-_ESTIMANDS: Mapping[str, Claim] = {
-    "Conditionals": Claim.ONE_BY_ONE, "Decoder": Claim.DECODE_LATENT, "Pushforward": Claim.MAP_NOISE, "Bijection": Claim.INVERT, "Denoiser": Claim.ITERATE, "NoisePredictor": Claim.ITERATE,
-    "VectorField": Claim.ITERATE, "Score": Claim.ITERATE, "TokenDenoiser": Claim.FILL_MASKS, "Energy": Claim.CHAIN,
-}  # fmt: skip
-_PRINCIPLES: Mapping[tuple[str, str], Claim] = {
-    ("Conditionals", "likelihood"): Claim.NEXT_PIECE, ("Decoder", "bound"): Claim.BOUND, ("Pushforward", "bound"): Claim.BOUND,
-    ("Pushforward", "adversarial"): Claim.GAME, ("Decoder", "adversarial"): Claim.GAME, ("Bijection", "likelihood"): Claim.CHANGE_OF_VARIABLES,
-    ("Denoiser", "denoising"): Claim.DENOISE, ("NoisePredictor", "denoising"): Claim.DENOISE, ("VectorField", "denoising"): Claim.VELOCITY, ("VectorField", "likelihood"): Claim.CHANGE_OF_VARIABLES, ("Score", "denoising"): Claim.DENOISE,
-    ("TokenDenoiser", "denoising"): Claim.MASKED_BOUND, ("TokenDenoiser", "bound"): Claim.MASKED_BOUND, ("Energy", "contrastive"): Claim.ENERGY_CONTRAST,
-    ("AverageVelocity", "denoising"): Claim.CONSISTENCY, ("ConsistencyFunction", "denoising"): Claim.CONSISTENCY, ("Denoiser", "bound"): Claim.DENOISE, ("Decoder", "likelihood"): Claim.EXACT_LATENT,
-}  # fmt: skip
-
 
 def read_live(value: object) -> list[Evidence]:
-    """Evidence in an object that is already in memory; of a fourfold model its stages and its registered paradigm are asked for, else nothing is called."""
+    """Evidence in an object that is already in memory.
+
+    Of a fourfold model its registered paradigm and its stages are asked for; of any other object nothing is called but
+    ``config.to_dict`` and ``state_dict``.
+    """
     if hasattr(value, "objective") and hasattr(value, "estimand"):
         return _fourfold(value)
     config = _config(value)
@@ -52,37 +43,22 @@ def stated_facts(value: object) -> Facts | None:
 
 
 def _fourfold(model: Any) -> list[Evidence]:
-    learns = getattr(type(model.objective), "learns", type(model.estimand))
-    names = [kind.__name__ for kind in getattr(learns, "__mro__", ())]
-    principle = str(getattr(type(model.objective), "principle", ""))
-    rows = []
-    name = next((name for name in names if (name, principle) in _PRINCIPLES), "")
-    claim = _PRINCIPLES.get((name, principle)) or _registered(model, principle)
-    if claim:
-        quote = f"{type(model.objective).__name__}: {principle} of {name or names[0]}"
-        rows.append(Evidence(quote, "model.objective", claim, 4.0, Reader.LIVE))
-    if (name, principle) == ("VectorField", "likelihood"):
-        rows.append(Evidence(type(model.objective).__name__, "model.objective", Claim.SOLVES_ODE, 2.0, Reader.LIVE))
-    sampling = next((_ESTIMANDS[name] for name in names if name in _ESTIMANDS), None)
-    facts = stated_facts(model)
-    if sampling is Claim.CHAIN and facts is not None and facts.cost is Cost.STEPS:
-        sampling = Claim.ITERATE
-    if sampling:
-        rows.append(
-            Evidence(type(getattr(model, "sampler", None)).__name__, "model.sampler", sampling, 2.0, Reader.LIVE)
-        )
-    return rows + _stages(model)
-
-
-def _registered(model: Any, principle: str) -> Claim | None:
-    """The objective of a paradigm from outside: its cell is the one that its package registered."""
+    """The cell that its estimand and its principle are registered for; the model's own facts say the rest."""
     try:
         cell = Cell(str(model.paradigm))
     except (AttributeError, LookupError, ValueError):
-        return None
-    if cell is Cell.LATENT_VARIABLE and principle == "likelihood":
-        return Claim.EXACT_LATENT
-    return OBJECTIVE_OF[cell]
+        return _stages(model)
+    objective, sampler = type(model.objective), type(getattr(model, "sampler", None))
+    principle = str(getattr(objective, "principle", ""))
+    learns = getattr(objective, "learns", type(model.estimand))
+    quote = f"{objective.__name__}: {principle} of {getattr(learns, '__name__', learns)}"
+    exact = cell is Cell.LATENT_VARIABLE and principle == "likelihood"
+    claim = Claim.EXACT_LATENT if exact else OBJECTIVE_OF[cell]
+    return [
+        Evidence(quote, "model.objective", claim, 4.0, Reader.LIVE),
+        Evidence(sampler.__name__, "model.sampler", SAMPLING_OF[cell], 2.0, Reader.LIVE),
+        *_stages(model),
+    ]
 
 
 def _stages(model: Any) -> list[Evidence]:

@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
 
-from fourfold.atlas.catalogue import System, plain, systems
-from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, Cell, Claim, Evidence, Reader, shortened
-from fourfold.atlas.placement import _COST, Inherited, Placement, describe
-from fourfold.atlas.words import MAX_PROSE, preamble
+from fourfold.atlas.catalogue import Entry, System, entries, plain
+from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Evidence, Reader, shortened
+from fourfold.atlas.placement import Inherited, Placement, cost_note, describe
+from fourfold.atlas.votes import by_claim
+from fourfold.atlas.words import MAX_PROSE, preamble, read_phrases
 from fourfold.vocabulary import Cost, Kind
 
 __all__ = ["find", "mentioned", "near", "place_mention", "place_name", "unknown"]
@@ -67,25 +68,21 @@ _KIND = {
     "unnormalised": Kind.UNNORMALISED,
     "none": Kind.NONE,
 }
-_SAMPLING = {
-    Cell.AUTOREGRESSIVE: Claim.ONE_BY_ONE, Cell.LATENT_VARIABLE: Claim.DECODE_LATENT, Cell.ADVERSARIAL: Claim.MAP_NOISE, Cell.DIFFUSION: Claim.ITERATE,
-    Cell.FLOW: Claim.INVERT, Cell.ENERGY: Claim.CHAIN, Cell.NOT_GENERATIVE: Claim.NOTHING_DRAWN,
-}  # fmt: skip
 
 
 def find(name: str) -> tuple[System, float] | None:
     """The system of that name or alias, with 1; or by its version or size, with ``BY_VERSION``.
 
-    ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of what the catalogue has of their families. Where the versions that it has stand in
-    different places, as those of DALL-E do, a version that it has not is unknown.
+    ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of what the catalogue has of their families. Where the versions
+    that it has stand in different places, as those of DALL-E do, a version that it does not have is unknown.
     """
     wanted = plain(name)
     if wanted in _by_alias():
-        return _by_alias()[wanted], 1.0
+        return _by_alias()[wanted].system, 1.0
     family = _families().get(_unversioned(wanted), ())
-    if len({system.paradigm for _, system in family}) != 1:
+    if len({entry.paradigm for _, entry in family}) != 1:
         return None
-    return max(family, key=lambda row: _shared(wanted, row[0]))[1], BY_VERSION
+    return max(family, key=lambda row: _shared(wanted, row[0]))[1].system, BY_VERSION
 
 
 def _shared(one: str, other: str) -> int:
@@ -93,15 +90,16 @@ def _shared(one: str, other: str) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def near(name: str) -> list[System]:
-    """Systems whose names are spelled alike, or begin alike, the likeliest first: for a question, never for an answer."""
+def near(name: str) -> list[str]:
+    """Names of systems that are spelled alike, or begin alike, the likeliest first: for a question, never for an answer."""
     wanted = plain(name)
-    scores: dict[System, float] = {}
-    for alias, system in _by_alias().items():
+    scores: dict[Entry, float] = {}
+    for alias, entry in _by_alias().items():
         score = _alike(wanted, alias)
         if score >= ALIKE:
-            scores[system] = max(score, scores.get(system, 0.0))
-    return sorted(scores, key=lambda system: -scores[system])[:MOST_NEAR]
+            scores[entry] = max(score, scores.get(entry, 0.0))
+    order = sorted(scores, key=lambda entry: (-scores[entry], entry.system.year, entry.names[0]))
+    return [entry.names[0] for entry in order[:MOST_NEAR]]
 
 
 def _alike(wanted: str, alias: str) -> float:
@@ -120,27 +118,23 @@ def _unversioned(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _families() -> Mapping[str, tuple[tuple[str, System], ...]]:
-    """Aliases, and whose they are, by what is left of them without their versions."""
-    families: dict[str, list[tuple[str, System]]] = {}
-    for alias, system in _by_alias().items():
-        families.setdefault(_unversioned(alias), []).append((alias, system))
+def _families() -> Mapping[str, tuple[tuple[str, Entry], ...]]:
+    """Aliases and their entries, by what is left of the aliases without their versions."""
+    families: dict[str, list[tuple[str, Entry]]] = {}
+    for alias, entry in _by_alias().items():
+        families.setdefault(_unversioned(alias), []).append((alias, entry))
     return {family: tuple(rows) for family, rows in families.items()}
 
 
 @lru_cache(maxsize=1)
-def _by_alias() -> Mapping[str, System]:
-    return {alias: system for system in systems() for alias in _aliases(system)}
+def _by_alias() -> Mapping[str, Entry]:
+    return {alias: entry for entry in entries() for alias in {entry.id, *map(plain, entry.names)}}
 
 
 @lru_cache(maxsize=1)
-def _by_paper() -> Mapping[str, System]:
-    """Systems by the arXiv number of their papers."""
-    return {found.group(1): system for system in systems() for link in system.source if (found := _PAPER.search(link))}
-
-
-def _aliases(system: System) -> set[str]:
-    return {system.id, *(plain(text) for text in (system.name, *system.aliases))}
+def _by_paper() -> Mapping[str, Entry]:
+    """Entries by the arXiv number of their papers."""
+    return {found.group(1): entry for entry in entries() for link in entry.source if (found := _PAPER.search(link))}
 
 
 def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
@@ -157,21 +151,20 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
     begins = preamble(text)
     head, text = text[:begins], text[begins:]
     for part in _titles(text[:HEAD]):
-        if system := _known(part):
-            return system, f"its title, {part!r}"
+        if entry := _known(part):
+            return entry.system, f"its title, {part!r}"
     if not hints:
         return None
-    found = [(system, f"its opening, {part!r}") for part, system in _subjects(text[:OPENING])]
     found = (
-        found
-        or [(system, f"its link to arXiv {number}") for system, number in _papers(_PAPER.findall(text[:HEAD]))]
-        or [(system, f"its citation of arXiv {number}") for system, number in _papers(_cited(text[:MAX_PROSE]))]
+        [(entry.system, f"its opening, {part!r}") for part, entry in _subjects(text[:OPENING])]
+        or [(entry.system, f"its link to arXiv {number}") for entry, number in _papers(_PAPER.findall(text[:HEAD]))]
+        or [(entry.system, f"its citation of arXiv {number}") for entry, number in _papers(_cited(text[:MAX_PROSE]))]
         or [(known[0], f"its base model, {name!r}") for name in _BASE.findall(head) if (known := find(name))]
     )
     return found[0] if len({system.paradigm for system, _ in found}) == 1 else None
 
 
-def _papers(numbers: Iterable[str]) -> Iterator[tuple[System, str]]:
+def _papers(numbers: Iterable[str]) -> Iterator[tuple[Entry, str]]:
     return ((_by_paper()[number], number) for number in numbers if number in _by_paper())
 
 
@@ -180,8 +173,8 @@ def _cited(text: str) -> Iterator[str]:
     return (number for entry in _ENTRY.findall(text) for number in _CITED.findall(entry)[:1])
 
 
-def _known(part: str) -> System | None:
-    """The system of exactly that name, or of its plural; two letters are none unless one is a digit."""
+def _known(part: str) -> Entry | None:
+    """The entry of exactly that name, or of its plural; two letters are none unless one is a digit."""
     if len(part) < 2 or (len(part) == 2 and not part[1].isdigit()):
         return None
     return _by_alias().get(plain(part)) or _by_alias().get(plain(part.removesuffix("s")))
@@ -198,12 +191,12 @@ def _titles(head: str) -> Iterator[str]:
             yield from dict.fromkeys(text.strip(" .:-") for text in (part, bare, _SUBTITLE.split(bare)[0]))
 
 
-def _subjects(opening: str) -> Iterator[tuple[str, System]]:
+def _subjects(opening: str) -> Iterator[tuple[str, Entry]]:
     """Names that the opening says the text is about, of each the longest that is known."""
     for found in _ABOUT.finditer(opening):
         words = (found.group(1) or found.group(2)).split()
         parts = (" ".join(words[:n]).strip(" .") for n in range(len(words), 0, -1))
-        yield from [(part, system) for part in parts if len(part) > 3 and (system := _known(part))][:1]
+        yield from [(part, entry) for part in parts if len(part) > 3 and (entry := _known(part))][:1]
 
 
 def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placement | None:
@@ -240,33 +233,41 @@ def place_name(name: str) -> Placement | None:
 
 def unknown(name: str) -> str:
     """What is missing where a name is not known: which of those spelled alike is meant, or more than a name."""
-    alike = [system.name for system in near(name)]
+    alike = near(name)
     if alike:
         return f"which system is meant: did you mean {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}?"
     return (
-        f"more than a name: it is not among the {len(systems()):,} systems known; give its card, files or code, "
+        f"more than a name: it is not among the {len(entries()):,} systems known; give its card, files or code, "
         "or say what its training loss compares and how an example is drawn"
     )
 
 
 def _placed(name: str, system: System, score: float, note: str) -> Placement:
-    where = system.source[0]
-    rows = [
-        Evidence(shortened(system.objective), where, OBJECTIVE_OF[system.paradigm], 1.0, Reader.NAME),
-        Evidence(shortened(system.sampling), where, _SAMPLING[system.paradigm], 1.0, Reader.NAME),
-    ]
-    base = describe(name, system.paradigm, ((system.paradigm, round(score, 3)),), {}, [])
-    kind = _KIND[system.likelihood]
+    where, cell = system.source[0], system.paradigm
+    rows = (
+        Evidence(shortened(system.objective), where, OBJECTIVE_OF[cell], 1.0, Reader.NAME),
+        Evidence(shortened(system.sampling), where, SAMPLING_OF[cell], 1.0, Reader.NAME),
+    )
+    votes = by_claim(read_phrases(f"{system.objective} {system.sampling}"))
+    known = describe(name, cell, ((cell, round(score, 3)),), votes, [])
     cost = None if system.cost == "not_applicable" else Cost(system.cost)
-    parts = tuple(
+    parts = (
         Inherited(text, "a part from elsewhere, by the catalogue", system.name, where) for text in system.inherited
     )
-    return Placement(
-        subject=name, cell=system.paradigm, confidence=round(score, 3), ranked=base.ranked, inherited=parts, likelihood=kind,
-        likelihood_of=_variable(system), cost=cost, cost_note=_COST[cost], failure_modes=base.failure_modes, evidence=tuple(rows),
-        would_change=("its model card, files or code: they are evidence, a name is not",), prior=True, system=system.name,
+    return replace(
+        known,
+        also=None,
+        inherited=tuple(parts),
+        likelihood=_KIND[system.likelihood],
+        likelihood_of=_variable(system),
+        cost=cost,
+        cost_note=cost_note(cost),
+        evidence=rows,
+        would_change=("its model card, files or code: they are evidence, a name is not",),
+        prior=True,
+        system=system.name,
         notes=(note,),
-    )  # fmt: skip
+    )
 
 
 def _variable(system: System) -> str:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from fourfold import notebook
-from fourfold.atlas.evidence import MEANING, Aspect, Claim, Evidence, Reader, shortened
+from fourfold.atlas.evidence import Aspect, Claim, Evidence, Reader, shortened
 from fourfold.atlas.placement import Placement
+from fourfold.atlas.variants import variant_of
 from fourfold.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, Kind, Paradigm
 
@@ -84,8 +85,8 @@ def _cut(line: str, most: int) -> str:
 def _best(placed: Placement) -> Evidence | None:
     """The row that speaks most clearly for the answer: for its objective, else its sampling, its name, its wording."""
     order = (Aspect.OBJECTIVE, Aspect.SAMPLING, Aspect.NAMED, Aspect.WORDING)
-    rows = [row for row in placed.evidence if row.weight > 0 and MEANING[row.claim].cell is placed.cell is not None]
-    return min(rows, key=lambda row: (order.index(MEANING[row.claim].aspect), -row.weight), default=None)
+    rows = [row for row in placed.evidence if row.weight > 0 and row.claim.cell is placed.cell is not None]
+    return min(rows, key=lambda row: (order.index(row.claim.aspect), -row.weight), default=None)
 
 
 def _opening(placed: Placement, best: Evidence | None) -> list[str]:
@@ -113,6 +114,7 @@ def _follows(placed: Placement) -> list[_Row]:
     if paradigm is None:
         return [("refused", "nothing is drawn from a modelled distribution" + _because(placed))]
     facts = _facts(placed, paradigm)
+    told = facts if placed.facts else variant_of(placed.cell, placed.variant) or facts
     of = f" (of {placed.likelihood_of})" if placed.likelihood_of and placed.likelihood is not Kind.NONE else ""
     kind = KIND_WORDS[placed.likelihood] + of
     if placed.facts is not None:
@@ -120,10 +122,11 @@ def _follows(placed: Placement) -> list[_Row]:
     also = f"{placed.also.value}, by its sampling procedure; the objective decides" if placed.also else ""
     return [
         ("also", also),
-        ("objective", facts.objective),
-        ("", facts.objective_formula),
-        ("sampling", facts.sampling),
-        ("", facts.sampling_formula),
+        ("variant", "" if placed.facts else placed.variant),
+        ("objective", told.objective),
+        ("", told.objective_formula),
+        ("sampling", told.sampling),
+        ("", told.sampling_formula),
         ("likelihood", kind),
         ("cost", placed.cost_note),
         ("inherited", "; ".join(part.part.replace("_", " ") for part in placed.inherited)),
@@ -145,8 +148,8 @@ def _facts(placed: Placement, paradigm: Paradigm) -> Facts:
 
 
 def _because(placed: Placement) -> str:
-    first = next((row for row in placed.evidence if row.weight > 0 and MEANING[row.claim].cell is placed.cell), None)
-    return f": {MEANING[first.claim].says}" if first else ""
+    first = next((row for row in placed.evidence if row.weight > 0 and row.claim.cell is placed.cell), None)
+    return f": {first.claim.says}" if first else ""
 
 
 def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
@@ -154,30 +157,25 @@ def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
     likeliest = placed.cell or next((cell for cell, _ in placed.ranked), None)
     told: dict[Claim, Evidence] = {}
     for row in placed.evidence:
-        meaning = MEANING[row.claim]
-        elsewhere = meaning.aspect is Aspect.WORDING and meaning.cell is not likeliest
+        elsewhere = row.claim.aspect is Aspect.WORDING and row.claim.cell is not likeliest
         if row.weight > 0 and not elsewhere and (best is None or row.claim is not best.claim):
             told.setdefault(row.claim, row)
     rows = sorted(list(told.values())[:6], key=lambda row: _against(row, placed))
     lines = [_quoted("evidence" if i == 0 else "", row, placed) for i, row in enumerate(rows)]
-    aside = next((row for row in placed.evidence if row.weight == 0 and _speaks(row)), None)
+    aside = next((row for row in placed.evidence if row.weight == 0 and row.claim.speaks), None)
     return [*lines, _quoted("set aside", aside, placed)] if aside else lines
 
 
 def _against(row: Evidence, placed: Placement) -> bool:
-    return placed.cell is not None and MEANING[row.claim].cell not in (None, placed.cell)
-
-
-def _speaks(row: Evidence) -> bool:
-    meaning = MEANING[row.claim]
-    return meaning.cell is not None and meaning.aspect is not Aspect.WORDING
+    return placed.cell is not None and row.claim.cell not in (None, placed.cell)
 
 
 def _quoted(label: str, row: Evidence, placed: Placement) -> _Row:
-    meaning = MEANING[row.claim]
-    weak = meaning.cell is not None and 0 < row.weight < HINT and row.kind is not Reader.NAME
-    marks = ("against: " if row.weight > 0 and _against(row, placed) else "") + ("a hint: " if weak else "")
-    return label, f"“{row.quote}” [{row.where}] {marks}{meaning.says}"
+    """A quote with its place, marked for or against the answer, and as a hint where it weighs little."""
+    told = row.claim.cell is not None and row.weight > 0 and placed.cell is not None
+    side = ("against: " if _against(row, placed) else "for: ") if told else ""
+    hint = "a hint: " if told and row.weight < HINT and row.kind is not Reader.NAME else ""
+    return label, f"“{row.quote}” [{row.where}] {side}{hint}{row.claim.says}"
 
 
 def side_by_side(placed: list[Placement]) -> str:

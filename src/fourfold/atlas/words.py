@@ -6,30 +6,27 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from zlib import crc32
 
-from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader, shortened
-from fourfold.atlas.wording import CODE, PHRASE, PHRASE_WORDS, PROSE, Table, leaning
-from fourfold.atlas.words_hints import HINTS
-from fourfold.atlas.words_table import (
-    ASIDE,
-    ATTACKS,
-    FOIL,
-    FOIL_AFTER,
-    FOIL_NAME,
-    HOMONYMS,
-    PARTS,
-    QUIET,
-    WORDS,
-)
+from fourfold.atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader, shortened
+from fourfold.atlas.rules import cues, file_rules, part_rules, word_rules
+from fourfold.atlas.wording import CARD, CODE, LINE, LINE_WORDS, TextKind, leaning
 
-__all__ = ["MAX_PROSE", "meant", "preamble", "read_phrases", "read_wording", "read_words"]
+__all__ = [
+    "MAX_PROSE",
+    "kind_of",
+    "meant",
+    "places",
+    "preamble",
+    "read_phrases",
+    "read_wording",
+    "read_words",
+    "unblobbed",
+]
 
 MAX_PROSE = 60_000
 #: how far titles reach, the paper's below the repository's included
 TITLE = 250
-_NAMED = frozenset(claim for claim, meaning in MEANING.items() if meaning.aspect is Aspect.NAMED) | {Claim.GAME}
+_NAMED = frozenset(claim for claim in Claim if claim.aspect is Aspect.NAMED) | {Claim.GAME}
 _BOUNDARY = re.compile(
     r"[;:(]|—|\b(?:we|our|ours|but|this|here|it|its|by|using|is|instead)\b|, (?:which|the|an?|and then)\b", re.I
 )
@@ -43,6 +40,7 @@ _OWN = re.compile(
 )
 _NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
 _GENERATOR = re.compile(r"\bgenerators?\b|\bGANs?\b|\bdiscriminators?\b|\bcritics?\b", re.I)
+_TRAINING = re.compile(r"\badversarial(?:ly)?[- ](?:training|trained)\b", re.I)
 _MASK = re.compile(r"[\[<]mask[\]>]", re.I)
 _PARADIGM = re.compile(r"diffusion|adversarial(?:ly)?|energy", re.I)
 _SHORT = re.compile(r"no\b|not|without|avoid|is not|are not|do", re.I)
@@ -60,30 +58,6 @@ _BLOB = re.compile(r"[!-~]{400,}")
 QUOTED_BESIDE, LONGEST_WORD = 2, 40
 _AFTER = re.compile(rf"\S{{0,40}}(?:\s+\S{{1,40}}){{0,{QUOTED_BESIDE}}}(?!\S)")
 _HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
-
-
-@lru_cache(maxsize=1)
-def _compiled() -> tuple[tuple[Claim, float, re.Pattern[str], str], ...]:
-    return tuple(
-        (claim, weight, re.compile(pattern, re.I), f"{claim.value}#{crc32(pattern.encode()):08x}")
-        for claim, weight, pattern in (*WORDS, *HINTS)
-    )
-
-
-@lru_cache(maxsize=1)
-def _parts() -> tuple[tuple[Claim, re.Pattern[str]], ...]:
-    return tuple((claim, re.compile(pattern, re.I)) for claim, pattern in PARTS)
-
-
-@lru_cache(maxsize=1)
-def _cues() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    return re.compile(FOIL, re.I), re.compile(FOIL_NAME, re.I), re.compile(FOIL_AFTER, re.I)
-
-
-@lru_cache(maxsize=1)
-def _homonyms() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    training = r"\badversarial(?:ly)?[- ](?:training|trained)\b"
-    return re.compile(HOMONYMS, re.I), re.compile(training, re.I), re.compile(ATTACKS, re.I)
 
 
 @dataclass(frozen=True)
@@ -106,7 +80,7 @@ def _blank(match: re.Match[str]) -> str:
 
 
 def _prose(raw: str) -> _Prose:
-    text = re.sub(ASIDE, _blank, raw[:MAX_PROSE], flags=re.M)
+    text = cues("aside").sub(_blank, raw[:MAX_PROSE])
     text = re.sub(r"[*`_>]{1,3}(?=\w)|(?<=\w)[*`]{1,3}", lambda found: " " * len(found.group()), text)
     starts = [0, *(found.end() for found in _SENTENCE.finditer(text))]
     quiet = _quiet_spans(text)
@@ -120,7 +94,7 @@ def _prose(raw: str) -> _Prose:
 
 def _quiet_spans(text: str) -> list[tuple[int, bool]]:
     rows = [
-        (found.start(), bool(re.search(QUIET, found.group(1) or found.group(2) or "", re.I)))
+        (found.start(), bool(cues("quiet").search(found.group(1) or found.group(2) or "")))
         for found in _HEADING.finditer(text)
     ]
     return [(0, False), *rows]
@@ -145,7 +119,7 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
     begins = preamble(text)
     text = unblobbed(text[: begins + MAX_PROSE])
     body, place = text[begins:], places(text, where)
-    wording = read_wording(body, Reader.WORDS, lambda at: place(begins + at), _table_for(body))
+    wording = read_wording(body, Reader.WORDS, lambda at: place(begins + at), kind_of(body))
     return _read_header(text[:begins], place) + read_phrases(text, place, begins) + wording
 
 
@@ -166,13 +140,11 @@ def _read_header(head: str, place: Callable[[int], str]) -> list[Evidence]:
     """What a card's YAML says of it: its task, its library, its tags."""
     if not head.strip():
         return []
-    from fourfold.atlas.hub_table import LIBRARIES, TAGS
-
     told = [
         Evidence(shortened(found.group()), place(found.start()), claim, weight, Reader.WORDS)
-        for pattern, claims in (*TAGS, *LIBRARIES)
-        for found in re.finditer(pattern, head, re.I)
-        for claim, weight in claims
+        for rule in (*file_rules("tags"), *file_rules("libraries"))
+        for found in rule.pattern.finditer(head)
+        for claim, weight in rule.claims
     ]
     tagged = [row for tags in _TAGS.finditer(head) for row in read_phrases(head[: tags.end()], place, tags.start())]
     return told + [replace(row, weight=round(row.weight * TAGGED, 3), rule="") for row in tagged]
@@ -184,11 +156,11 @@ def meant(text: str, whole: str = "") -> str:
     A mask in the title (the first line of ``whole``, else of the text) stands for a name that was taken out, there and below; elsewhere it
     is a masked model's.
     """
-    homonyms, training, attacks = _homonyms()
     if _MASK.search((whole or text).lstrip().split("\n", 1)[0]):
         text = _MASK.sub(lambda found: "_" * len(found.group()), text)
-    text = homonyms.sub(_unnamed, text)
-    return training.sub(_unnamed, text) if attacks.search(text) and not _GENERATOR.search(text) else text
+    text = cues("homonyms").sub(_unnamed, text)
+    attacked = cues("attacks").search(text) and not _GENERATOR.search(text)
+    return _TRAINING.sub(_unnamed, text) if attacked else text
 
 
 def _unnamed(found: re.Match[str]) -> str:
@@ -201,11 +173,11 @@ def preamble(text: str) -> int:
     return found.end() if found else 0
 
 
-def _table_for(text: str) -> Table:
-    """A line that describes a mechanism is worded unlike a card."""
+def kind_of(text: str) -> TextKind:
+    """Whether a text is a card or a line that describes a mechanism: the two are worded unlike each other."""
     line = text.strip()
-    short = len(line) < 20 * PHRASE_WORDS and "\n" not in line and len(re.findall(r"\w+", line)) <= PHRASE_WORDS
-    return PHRASE if short else PROSE
+    short = len(line) < 20 * LINE_WORDS and "\n" not in line and len(re.findall(r"\w+", line)) <= LINE_WORDS
+    return LINE if short else CARD
 
 
 def read_phrases(text: str, place: Callable[[int], str] | None = None, begins: int = 0) -> list[Evidence]:
@@ -228,16 +200,16 @@ def read_phrases(text: str, place: Callable[[int], str] | None = None, begins: i
     return [row for row, _ in parts] + _fade_lists(list(_read_claims(prose, lambda at: named(begins + at))), prose)
 
 
-def read_wording(text: str, kind: Reader, place: Callable[[int], str], table: Table) -> list[Evidence]:
+def read_wording(text: str, kind: Reader, place: Callable[[int], str], text_kind: TextKind) -> list[Evidence]:
     """One row per cell: its log-odds above the least likely cell's, by the words as a whole.
 
     Args:
         text: prose or source.
         kind: the reader that asks.
-        place: where an offset stands.
-        table: the table for its kind of text, named in each row's ``rule``.
+        place: how the place at an offset is named.
+        text_kind: the kind of text, named in each row's ``rule``.
     """
-    rows = leaning(text, table) if table is CODE else leaning(meant(text), table, text)
+    rows = leaning(text if text_kind is CODE else meant(text), text_kind, text)
     least = min((row.logit for row in rows), default=0.0)
     return [
         Evidence(
@@ -246,46 +218,36 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], table: Ta
             LEANS[row.cell],
             round(row.logit - least, 3),
             kind,
-            rule=table.name,
+            rule=text_kind.name,
         )
         for row in rows
     ]
 
 
 def _read_parts(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, tuple[int, int]]]:
-    for claim, pattern in _parts():
-        for found in pattern.finditer(prose.text):
+    for rule in part_rules():
+        for found in rule.pattern.finditer(prose.text):
             weight = prose.sentence(found.start())[2]
-            yield (
-                Evidence(shortened(found.group()), place(found.start()), claim, weight, Reader.WORDS),
-                found.span(),
-            )
+            row = Evidence(_quote(prose.said, found), place(found.start()), rule.claim, weight, Reader.WORDS)
+            yield row, found.span()
 
 
 def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[Evidence, int]]:
-    for claim, weight, pattern, rule in _compiled():
-        for count, found in enumerate(pattern.finditer(prose.text)):
+    for rule in word_rules():
+        claim, weight = rule.claim, rule.weight
+        for count, found in enumerate(rule.pattern.finditer(prose.text)):
             if count == 40:
                 break
             start, end, here = prose.sentence(found.start())
             factor = here * _foil(prose.text, start, end, found, claim)
-            if count and weight < 1 and MEANING[claim].cell is not None:
+            if count and weight < 1 and claim.cell is not None:
                 factor *= 0.3  # a hint that is repeated is still one hint
             if claim is Claim.GENERATES and found.start() < TITLE:
                 factor *= 3  # a title says what the system is for
             if _OWN.search(prose.text, start, end):
                 factor *= 1.35 if start < 1500 else 1.2
-            yield (
-                Evidence(
-                    _quote(prose.said, found),
-                    place(found.start()),
-                    claim,
-                    round(weight * factor, 3),
-                    Reader.WORDS,
-                    rule=rule,
-                ),
-                start,
-            )
+            quote, votes = _quote(prose.said, found), round(weight * factor, 3)
+            yield Evidence(quote, place(found.start()), claim, votes, Reader.WORDS, rule=rule.id), start
 
 
 def _quote(text: str, found: re.Match[str]) -> str:
@@ -300,7 +262,7 @@ def _quote(text: str, found: re.Match[str]) -> str:
 
 def _foil(text: str, start: int, end: int, found: re.Match[str], claim: Claim) -> float:
     """0 behind a negation or a foil, 0.3 for background, else 1."""
-    before, names, after = _cues()
+    before, names, after = cues("foil"), cues("foil_name"), cues("foil_after")
     if _NON.search(text[max(start, found.start() - 5) : found.start()]):
         return -0.5 if claim is Claim.CALLED_AUTOREGRESSIVE else 0.0
     for pattern, factor in ((before, 0.0), (names, 0.2)):
@@ -324,8 +286,8 @@ def _fade_lists(rows: list[tuple[Evidence, int]], prose: _Prose) -> list[Evidenc
     """A sentence that names three paradigms or more speaks of none in particular."""
     cells: dict[int, set[object]] = {}
     for evidence, start in rows:
-        if MEANING[evidence.claim].aspect is Aspect.NAMED:
-            cells.setdefault(start, set()).add(MEANING[evidence.claim].cell)
+        if evidence.claim.aspect is Aspect.NAMED:
+            cells.setdefault(start, set()).add(evidence.claim.cell)
     return [
         replace(e, weight=round(e.weight * 0.3, 3)) if e.claim in _NAMED and len(cells.get(start, ())) >= 3 else e
         for e, start in rows

@@ -1,0 +1,110 @@
+"""The rules: patterns with the claims that they support, read from the TOML files in ``rules/``.
+
+Every rule has an id, ``words/next_piece.left-to-right`` or ``code/bound.log-var``, which stays while its pattern is mended: the
+learned weights are kept under it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+from fourfold.atlas.evidence import CLAIMS, Claim
+
+__all__ = ["LOOP", "SHIFTED", "Rule", "cues", "file_rules", "part_rules", "rule_ids", "statement_rules", "word_rules"]
+
+
+#: ids of what the code reader finds in a whole loop, before the claim, and in two statements that belong together
+LOOP, SHIFTED = "code/loop.", "code/next_piece.shifted"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A pattern, and the claims that it supports with their weights in votes."""
+
+    id: str
+    pattern: re.Pattern[str]
+    claims: tuple[tuple[Claim, float], ...]
+
+    @property
+    def claim(self) -> Claim:
+        """Its only claim, or its first."""
+        return self.claims[0][0]
+
+    @property
+    def weight(self) -> float:
+        """The weight of that claim."""
+        return self.claims[0][1]
+
+
+@lru_cache(maxsize=3)
+def _read(name: str) -> Mapping[str, Any]:
+    text = resources.files("fourfold.atlas").joinpath("rules", f"{name}.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def _pattern(table: Mapping[str, Any], pattern: str, flags: int = 0) -> re.Pattern[str]:
+    for name, macro in table.get("macros", {}).items():
+        pattern = pattern.replace(f"<{name}>", macro)
+    return re.compile(pattern, flags)
+
+
+def _rules(name: str, flags: int) -> Iterator[Rule]:
+    table = _read(name)
+    for claim, rows in table["rules"].items():
+        for id_, (weight, pattern) in rows.items():
+            yield Rule(f"{name}/{claim}.{id_}", _pattern(table, pattern, flags), ((CLAIMS[claim], float(weight)),))
+
+
+@lru_cache(maxsize=1)
+def word_rules() -> tuple[Rule, ...]:
+    """What prose says of a mechanism."""
+    return tuple(_rules("words", re.IGNORECASE))
+
+
+@lru_cache(maxsize=1)
+def statement_rules() -> tuple[Rule, ...]:
+    """What statements of Python say."""
+    return tuple(_rules("code", 0))
+
+
+@lru_cache(maxsize=1)
+def part_rules() -> tuple[Rule, ...]:
+    """What prose says of a system's parts."""
+    table = _read("words")
+    return tuple(
+        Rule(f"words/{claim}.{id_}", _pattern(table, pattern, re.IGNORECASE), ((CLAIMS[claim], 1.0),))
+        for claim, rows in table["parts"].items()
+        for id_, pattern in rows.items()
+    )
+
+
+@lru_cache(maxsize=16)
+def file_rules(section: str) -> tuple[Rule, ...]:
+    """What a section of ``files.toml`` (``schedulers``, ``keys``, ...) says of class names, keys or tensors."""
+    return tuple(
+        Rule(
+            f"files/{section}.{id_}",
+            re.compile(pattern, re.IGNORECASE if section in ("tags", "libraries") else 0),
+            tuple((CLAIMS[claim], float(weight)) for claim, weight in claims.items()),
+        )
+        for id_, (pattern, claims) in _read("files")[section].items()
+    )
+
+
+@lru_cache(maxsize=8)
+def cues(name: str) -> re.Pattern[str]:
+    """A pattern that sets words aside: ``foil``, ``homonyms``, ..."""
+    table = _read("words")
+    return _pattern(table, table["cues"][name], re.MULTILINE if name == "aside" else re.IGNORECASE)
+
+
+def rule_ids() -> list[str]:
+    """The id of every rule whose votes are weighed by learned weights."""
+    loops = [f"{LOOP}{claim}" for claim in (Claim.CHAIN, Claim.ONE_BY_ONE, Claim.ITERATE)]
+    return [*(rule.id for rule in (*word_rules(), *statement_rules())), *loops, SHIFTED]

@@ -1,0 +1,56 @@
+"""Which variant of its paradigm a system is, by the votes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fourfold.atlas.evidence import Cell, Claim
+from fourfold.vocabulary import VARIANTS, Variant
+
+__all__ = ["variant", "variant_of"]
+
+#: votes that tell a variant; a mere hint tells none
+TOLD = 1.5
+#: by cell and variant, the claims that tell it; of several the one with most votes counts
+_CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
+    Cell.AUTOREGRESSIVE: {
+        "token by token": (Claim.NEXT_PIECE,),
+        "an inner sampler for each piece": (Claim.HEAD_PER_PIECE,),
+    },
+    Cell.LATENT_VARIABLE: {
+        "evidence lower bound": (Claim.BOUND,),
+        "latents summed out": (Claim.EXACT_LATENT,),
+        "codes matched to the prior": (Claim.CODE_GAME,),
+    },
+    Cell.ADVERSARIAL: {
+        "Wasserstein": (Claim.WASSERSTEIN,),
+        "hinge": (Claim.HINGE,),
+        "least squares": (Claim.LEAST_SQUARES,),
+    },
+    Cell.DIFFUSION: {
+        "Gaussian noise": (Claim.DENOISE,),
+        "velocity": (Claim.VELOCITY,),
+        "masked or discrete": (Claim.MASKED_BOUND, Claim.FILL_MASKS, Claim.DISCRETE),
+        "consistency or distilled": (Claim.CONSISTENCY, Claim.DISTILLED),
+    },
+    Cell.FLOW: {
+        "continuous": (Claim.SOLVES_ODE,),
+        "autoregressive map": (Claim.SEQUENTIAL_INVERSE,),
+    },
+    Cell.ENERGY: {
+        "Gibbs sampling": (Claim.GIBBS,),
+        "noise contrast": (Claim.NOISE_CONTRAST,),
+    },
+}
+
+
+def variant(cell: Cell, votes: Mapping[Claim, float]) -> str:
+    """The name of the variant that the votes tell, or the empty string."""
+    told = {name: sum(votes.get(claim, 0.0) for claim in claims) for name, claims in _CLAIMS.get(cell, {}).items()}
+    best = max(told, key=lambda name: told[name], default="")
+    return best if told.get(best, 0.0) >= TOLD else ""
+
+
+def variant_of(cell: Cell | None, name: str) -> Variant | None:
+    """What holds for a variant by its name; ``None`` where it is told as its paradigm is."""
+    return VARIANTS[cell.paradigm].get(name) if cell is not None and cell.paradigm else None

@@ -1,0 +1,260 @@
+"""Collect the lessons of the atlas: read the texts that ``lessons/sources.tsv`` points to, and keep their words and votes.
+
+    python tools/collect_lessons.py --clones DIR
+
+A source is a file of a public repository at a commit, with the system it is about, the cell of that system, its kind (``card``,
+``abstract``, ``code``) and the names that are blanked in it. ``DIR`` holds clones, ordinary or bare, at ``DIR/owner+name`` or one
+folder below. To the sources come the lines of the catalogue, objective and sampling of each system.
+
+What is written, ``lessons/lessons.jsonl.xz``, holds no sentence: of each text the SHA-256 digest of its file, the set of its stems
+(those that occur in texts of ``SYSTEMS`` systems or more and name no paradigm, system, organisation or person), and the votes that the
+rules find, by claim and by rule. A card is read whole and by its head alone, as it stands and with names and paradigm words blanked.
+``tools/learn_atlas.py`` learns from that file alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import lzma
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fourfold.atlas.catalogue import systems
+from fourfold.atlas.code import read_statements
+from fourfold.atlas.evidence import Evidence
+from fourfold.atlas.sources import defining
+from fourfold.atlas.votes import by_claim, by_rule
+from fourfold.atlas.wording import stems
+from fourfold.atlas.words import MAX_PROSE, meant, preamble, read_phrases
+
+HERE = Path(__file__).parent / "lessons"
+SOURCES, LESSONS, NAMES, APART = (HERE / name for name in ("sources.tsv", "lessons.jsonl.xz", "names.txt", "apart.txt"))
+#: a card's head has so many characters
+HEAD = 900
+#: a stem counts from so many systems on
+SYSTEMS = 3
+#: a name of more words is a title, whose words are everybody's
+TITLE = 3
+#: words that name a paradigm
+PARADIGM_WORDS = (
+    r"auto-?regressi\w+|diffusion\w*|\bdiffus\w+|score-based|score matching|flow[- ]matching|rectified flows?|"
+    r"normali[sz]ing flows?|flow-based|\bflows?\b|\b\w*GANs?\b|adversarial\w*|\b\w*-?VAEs?\b|variational\w*|auto-?encoders?|"
+    r"latent[- ]variable|energy-based|\bEBMs?\b|\benergy\b|boltzmann|(?:large )?language models?|\bLLMs?\b|\bGPT[-\w]*|"
+    r"consistency models?|\bDDPM\b|\bDDIM\b|\bLDMs?\b"
+)
+_NAMING = re.compile(rf"{PARADIGM_WORDS}|diffus|adversari|autoregress|variation|auto-?encod", re.I)
+#: stems that stand in some name and are everybody's all the same
+_EVERYDAY_TEXT = """
+python self gpu prob efficient min custom reduce lambda idea com lightweight interactive arbitrary modular hat ground projection
+explanation uncertainty attn reuse biological offline conv exploration physic critical v3 international yourself multi-modal matter big
+sentiment lib multi-task fair recommender thin tab former quantizer disentanglement explainable genetic technolog industrial asymmetric
+model-bas adjustment revision pixel-level survival modulation atmospheric propagate sinusoidal electronic medicine personaliz
+personalization hyperbolic solid transducer dequantization data-dependent piecewise aligner stylization emerg inform
+rl gnn vq odes nmt rlhf wmt moe mrf mmd mm se mi sup vis cp db xi conformer speculative doubly tuner anatomy sleep rocket
+"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text to learn from: what it is about, and where it stands."""
+
+    system: str
+    cell: str
+    kind: str
+    repository: str
+    commit: str
+    path: str
+    names: tuple[str, ...]
+
+
+def read_sources(path: Path = SOURCES) -> list[Source]:
+    """The rows of the table of sources."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = csv.DictReader(stream, delimiter="\t")
+        return [Source(**{**row, "names": tuple(filter(None, row["names"].split("|")))}) for row in rows]
+
+
+def clone(folder: Path, repository: str) -> Path:
+    """The git directory of a repository.
+
+    Raises:
+        SystemExit: there is no clone of it.
+    """
+    base = folder / repository.replace("/", "+")
+    places = [place for below in (base, *sorted(base.glob("*/"))) for place in (below / ".git", below)]
+    found = next((place for place in places if (place / "objects").is_dir()), None)
+    if found is None:
+        raise SystemExit(f"{base}: no clone of https://github.com/{repository}; clone it there")
+    return found
+
+
+def content(source: Source, folder: Path) -> bytes:
+    """The bytes of a source's file at its commit.
+
+    Raises:
+        SystemExit: the clone does not hold it.
+    """
+    where = clone(folder, source.repository)
+    command = ["git", "--git-dir", str(where), "show", f"{source.commit}:{source.path}"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{where}: {source.commit}:{source.path} is missing; fetch that commit")
+    return done.stdout
+
+
+def hidden_stems() -> frozenset[str]:
+    """Stems that stand for people, organisations and catalogued systems, unless the catalogue uses them as plain words too."""
+    counts: dict[str, int] = defaultdict(int)
+    for system in systems():
+        for stem in stems(f"{system.objective} {system.sampling}"):
+            counts[stem] += 1
+    names = [name for system in systems() for name in (system.name, *system.aliases) if len(name.split()) <= TITLE]
+    names += [system.organisation for system in systems()]
+    acronyms = {stem for name in names if name.isalnum() and sum(map(str.isupper, name)) > 1 for stem in stems(name)}
+    tokens = {stem for name in names for stem in stems(f"{name} {re.sub(r'[0-9.]+', ' ', name)}")}
+    plain = ({stem for stem, count in counts.items() if count > 1} - acronyms) | set(_EVERYDAY_TEXT.split())
+    return frozenset((tokens | acronyms) - plain) | frozenset(NAMES.read_text(encoding="utf-8").split())
+
+
+def names_paradigm(stem: str) -> bool:
+    """Whether a stem names a paradigm: foils and negations would count with it, and the rules see to that."""
+    return bool(_NAMING.search(stem))
+
+
+def blanked(text: str, names: Iterable[str]) -> str:
+    """A card without its system's names, its links and the words that name a paradigm."""
+    parts = {part for name in names for part in (name, *re.split(r"[\s(),/]+", name)) if len(part) > 2}
+    pattern = "|".join(
+        [*(rf"(?<!\w){re.escape(name)}\w*" for name in sorted(parts, key=len, reverse=True)), PARADIGM_WORDS]
+    )
+    return re.sub(pattern, "____", re.sub(r"https?://[^\s)>\]]+", "____", text), flags=re.I)
+
+
+def abstract(text: str) -> str:
+    """Title and abstract of a page of proceedings, from its YAML."""
+    found = dict(re.findall(r"(?ms)^(title|abstract):[ \t]*(.*?)(?=^[a-z_]+:|\Z)", text))
+    title, words = (" ".join(found.get(key, "").split()).strip("'\"|>- ") for key in ("title", "abstract"))
+    return f"{title}\n\n{words}"
+
+
+def _votes(rows: list[Evidence]) -> dict[str, dict[str, float]]:
+    """Votes by claim and by rule, rounded."""
+    claims = {str(claim): round(vote, 2) for claim, vote in by_claim(rows).items() if round(vote, 2)}
+    rules = {rule: round(vote, 2) for rule, vote in by_rule(rows).items() if round(vote, 2)}
+    return {"claims": dict(sorted(claims.items())), "rules": dict(sorted(rules.items()))}
+
+
+def features(kind: str, text: str, names: Iterable[str]) -> list[dict[str, Any]]:
+    """What is kept of a text: of each part its stems, and its votes as it stands and, of cards, blanked."""
+    without = "|".join(
+        rf"(?<!\w){re.escape(name)}\w*" for name in sorted(names, key=len, reverse=True) if len(name) > 2
+    )
+    unnamed = re.sub(without, " ", text) if without else text
+    if kind == "code":
+        return [{"stems": [*stems(unnamed[:MAX_PROSE])], "votes": [_votes(read_statements(text))]}]
+    if kind == "line":
+        return [{"stems": [*stems(meant(unnamed))], "votes": [_votes(read_phrases(text))]}]
+    text = text[preamble(text) :]
+    hidden = blanked(text, names)
+    ends = (MAX_PROSE, HEAD) if len(text) > 1.5 * HEAD else (MAX_PROSE,)
+    return [
+        {"stems": [*stems(meant(hidden[:end]))], "votes": [_votes(read_phrases(part[:end])) for part in (text, hidden)]}
+        for end in ends
+    ]
+
+
+def read(source: Source, folder: Path) -> dict[str, Any]:
+    """The lesson of one source."""
+    raw = content(source, folder)
+    text = raw.decode("utf-8", "replace")
+    kind = "card" if source.kind == "abstract" else source.kind
+    if source.kind == "code":
+        text = re.sub(r"\n{3,}", "\n\n", defining(text)[1])
+    elif source.kind == "abstract":
+        text = abstract(text)
+    where = f"https://github.com/{source.repository}/blob/{source.commit}/{source.path}"
+    return _lesson(source.system, source.cell, kind, where, raw, features(kind, text, source.names))
+
+
+def _lesson(system: str, cell: str, kind: str, where: str, raw: bytes, texts: list[dict[str, Any]]) -> dict[str, Any]:
+    digest = hashlib.sha256(raw).hexdigest()
+    return {"system": system, "cell": cell, "kind": kind, "source": where, "digest": digest, "texts": texts}
+
+
+def read_line(row: tuple[str, str, str, str]) -> dict[str, Any]:
+    """The lesson of a line of the catalogue."""
+    id_, cell, name, text = row
+    return _lesson(id_, cell, "line", f"catalogue:{id_}", text.encode(), features("line", text, [name]))
+
+
+def lines(apart: frozenset[str]) -> list[tuple[str, str, str, str]]:
+    """What the catalogue says of each system, but for those that are kept apart as tests."""
+    return [
+        (system.id, system.paradigm.value, system.name, f"{system.objective}; {system.sampling}")
+        for system in systems()
+        if system.id not in apart
+    ]
+
+
+def kept_stems(lessons: list[dict[str, Any]]) -> list[str]:
+    """The stems that are kept, in order."""
+    of: dict[str, set[str]] = defaultdict(set)
+    for lesson in lessons:
+        for text in lesson["texts"]:
+            for stem in text["stems"]:
+                of[stem].add(lesson["system"])
+    hidden = hidden_stems()
+    return sorted(
+        stem for stem, found in of.items() if len(found) >= SYSTEMS and stem not in hidden and not names_paradigm(stem)
+    )
+
+
+def write(lessons: list[dict[str, Any]], path: Path = LESSONS) -> None:
+    """One line with the stems, then a line per lesson with the stems' numbers; the same bytes for the same lessons."""
+    kept = kept_stems(lessons)
+    number = {stem: i for i, stem in enumerate(kept)}
+    rows = [json.dumps({"stems": kept}, ensure_ascii=False)]
+    for lesson in sorted(lessons, key=lambda row: (row["kind"], row["source"], row["system"])):
+        texts = [
+            {**text, "stems": _gaps(sorted(number[s] for s in text["stems"] if s in number))}
+            for text in lesson["texts"]
+        ]
+        rows.append(json.dumps({**lesson, "texts": texts}, ensure_ascii=False, separators=(",", ":")))
+    data = ("\n".join(rows) + "\n").encode()
+    path.write_bytes(lzma.compress(data, format=lzma.FORMAT_XZ, check=lzma.CHECK_CRC32, preset=9 | lzma.PRESET_EXTREME))
+
+
+def _gaps(numbers: list[int]) -> list[int]:
+    """Ascending numbers by their differences, which compress better."""
+    return [number - before for before, number in zip([0, *numbers], numbers, strict=False)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clones", type=Path, required=True, help="folder of the clones")
+    parser.add_argument("--processes", type=int, default=None)
+    given = parser.parse_args()
+    apart = frozenset(APART.read_text(encoding="utf-8").split())
+    sources = read_sources()
+    if clash := {source.system for source in sources} & apart:
+        raise SystemExit(f"{SOURCES}: {sorted(clash)[0]} is kept apart as a test ({APART.name}); remove it")
+    with ProcessPoolExecutor(given.processes) as pool:
+        lessons = list(pool.map(partial(read, folder=given.clones), sources, chunksize=8))
+        lessons += pool.map(read_line, lines(apart), chunksize=32)
+    write(lessons)
+    print(f"{LESSONS}: {len(lessons)} lessons, {LESSONS.stat().st_size:,} bytes", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
