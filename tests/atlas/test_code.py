@@ -121,18 +121,6 @@ def test_what_is_called_fake_is_no_game_without_a_critic():
     assert place_code(source).cell is Cell.LATENT_VARIABLE
 
 
-def test_what_was_made_held_against_a_constant_is_a_game_whatever_judges_it_is_called():
-    judged = "".join(
-        f"fake_{x} = self.make_{x}(real)\nfake_{x}_logit = self.judge_{x}(fake_{x})\n"
-        f"loss_{x} = self.MSE_loss(fake_{x}_logit, torch.ones_like(fake_{x}_logit).to(dev))\n"
-        for x in "ab"
-    )
-    source = f"{judged}loss = loss_a + loss_b + 10 * self.L1_loss(self.back(fake_a), real)\n"
-    assert place_code(source).cell is Cell.ADVERSARIAL
-    without = source.replace("torch.ones_like(", "self.other(")
-    assert place_code(without).cell is not Cell.ADVERSARIAL
-
-
 KERNEL = """
 z = encoder(x)
 rebuilt = decoder(z)
@@ -163,12 +151,6 @@ for conditional in others:
     seen = torch.stack(X)
     X.append(conditional.sample(n, seen[:, -order:]))
 """
-POOLED = """
-logits = self.score(self.decoder(input_ids, past_key_values=past).last_hidden_state)
-pooled_logits = logits[rows, last_token]
-loss = loss_fct(pooled_logits.view(-1, self.num_labels), labels.view(-1))
-"""
-
 SPANS = """
 start_logits, end_logits = self.head(hidden).split(1, dim=-1)
 loss = (loss_fct(start_logits, start_positions) + loss_fct(end_logits, end_positions)) / 2
@@ -190,7 +172,6 @@ for t in range(nobs):
         (RANKED, Cell.NOT_GENERATIVE),
         (MIXTURE, Cell.LATENT_VARIABLE),
         (CHAINED, Cell.AUTOREGRESSIVE),
-        (POOLED, Cell.NOT_GENERATIVE),
     ],
 )
 def test_what_names_of_values_suggest(source, cell):

@@ -150,7 +150,7 @@ def test_code_is_found_by_what_it_defines_and_not_by_alphabet(tmp_path):
     placed = place(tmp_path)
     assert placed.cell is Cell.DIFFUSION
     stated = [row for row in placed.evidence if row.claim is Claim.DENOISE]
-    assert stated[0].where == "zz/models/last.py:11"
+    assert stated[0].where == "zz/models/last.py:10"
     assert DENOISING.split("\n")[10].strip() == "loss = ((self.model(x_t, self.t) - noise) ** 2).mean()"
 
 

@@ -1,56 +1,34 @@
-"""The wording as a whole: its features, its probabilities, what it may decide, and that its table knows no names."""
+"""The wording as a whole: its features, its probabilities, what it may decide; and the names that a text is about."""
 
-import json
 import math
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression
 
 from fourfold.atlas import Cell, Placement, place, place_code, place_words, show
-from fourfold.atlas import wording as wordings
 from fourfold.atlas.api import TITLED, UNSURE, _or_known
 from fourfold.atlas.catalogue import systems
 from fourfold.atlas.code import read_code, read_statements
-from fourfold.atlas.evidence import LEANS, MEANING, Aspect, Claim, Evidence, Reader
+from fourfold.atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader
 from fourfold.atlas.names import mentioned
-from fourfold.atlas.placement import (
-    AGAINST_PHRASES,
-    APART,
-    BY_WORDING,
-    ENOUGH,
-    LEANT,
-    _contradicted,
-    _shares,
-    _speaking,
-    decide,
-    lean,
-    tally,
-    weigh,
-)
+from fourfold.atlas.placement import AGAINST_VOTES, BY_WORDING, LEANT, decide, lean
+from fourfold.atlas.votes import by_claim, by_rule, weigh
 from fourfold.atlas.wording import (
-    BIAS,
+    CARD,
     CELLS,
     CODE,
-    FADE,
-    PHRASE,
-    PHRASE_WORDS,
-    PROSE,
-    _rows,
-    features,
+    LINE,
+    LINE_WORDS,
     leaning,
+    letters,
     mechanism,
     probabilities,
-    wording,
+    stems,
+    weights,
 )
 from fourfold.atlas.words import read_phrases, read_words
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import wording as learn
 
 #: written for this test: no phrase of these states a loss, a sampler or the name of a paradigm
 SPATIAL = (
@@ -96,112 +74,112 @@ def train_epoch(model, loader, optimizer, scheduler, device, vocab_size, clip=1.
 """
 
 
-def test_features_are_stems_pairs_and_the_title_with_true_offsets():
-    text = "# Molecular graphs\n\nWe generate molecular graphs, and decode the graphs. See https://example.org/molecular_walks"
-    found = wording(text)
-    assert {"molecular", "graph", "molecular graph", "t:molecular", "generate molecular", "decode graph"} <= set(found)
-    assert not any("walk" in word or word == "the" for word in found), "links and plain words are not wording"
-    assert "graph generate" not in found or "\n" not in text[slice(*found["graph generate"])], (
-        "pairs stay within a sentence"
+def test_features_are_stems_with_true_offsets():
+    text = (
+        "# Molecular graphs\n\nWe generate molecular graphs, and decode them. See https://example.org/molecular_walks"
     )
-    for word, (start, end) in found.items():
-        first, *_, last = word.removeprefix("t:").split() * 2
-        assert text[start:end].lower().startswith(first), word
-        assert last in text[start:end].lower(), word
+    found = stems(text)
+    assert {"molecular", "graph", "generate", "decode"} <= set(found)
+    assert not any("walk" in word or word == "the" for word in found), "links and plain words are not wording"
+    assert all(text[start:end].lower().startswith(word) for word, (start, end) in found.items())
+    assert "İİİ molecular"[slice(*stems("İİİ molecular")["molecular"])] == "molecular", "a longer lower case"
 
 
-def test_a_word_counts_for_the_title_only_at_the_head():
-    found = wording("alpha " * 200 + "omega")
-    assert "t:alpha" in found
-    assert "omega" in found
-    assert "t:omega" not in found
-
-
-def _expected(text, table):
-    """Log-odds of the words by a matrix product over the table's file."""
-    rows = _rows(table)
-    known = [name for name in features(text, table) if name in rows]
-    groups = [[name for name in known if name.startswith("l:") is letters] for letters in (False, True)]
+def _logits(text, kind):
+    """Log-odds of the words by a matrix product over the table's rows."""
+    groups = [set(stems(text)), letters(stems(text)) if kind.letters else set()]
+    known = [[weights()[name] for name in sorted(group) if name in weights()] for group in groups]
     return sum(
-        table.scale
-        * np.array([rows[name] for name in group]).reshape(-1, 7).sum(0)
-        / math.sqrt(max(len(group), table.floor))
-        for group in groups
+        kind.scale * np.array(rows).reshape(-1, 7).sum(0) / math.sqrt(max(len(rows), kind.floor)) for rows in known
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "table", "read", "state"),
+    ("text", "kind", "read", "state"),
     [
-        (SPATIAL, PROSE, read_words, read_phrases),
-        (PHRASED, PHRASE, read_words, read_phrases),
+        (SPATIAL, CARD, read_words, read_phrases),
+        (PHRASED, LINE, read_words, read_phrases),
         (CODED, CODE, read_code, read_statements),
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_log_odds_and_probabilities_against_a_matrix_product(text, table, read, state):
-    rows = leaning(text, table)
-    expected = _expected(text, table)
+def test_log_odds_and_probabilities_against_a_matrix_product(text, kind, read, state):
+    rows, expected = leaning(text, kind), _logits(text, kind)
     assert [row.cell for row in rows] == list(CELLS)
     np.testing.assert_allclose([row.logit for row in rows], expected, atol=1e-9)
 
-    stated = state(text)
-    votes = tally(stated)
-    scores = weigh(votes)
-    found = mechanism(stated, votes, scores, ENOUGH)
+    votes = by_claim(state(text))
+    found = mechanism(votes, by_rule(state(text)), weigh(votes))
     assert {name.split(":")[0] for name in found} >= {"claim", "cell", "rule"}
-    logits = (
-        expected
-        + np.array(_rows(table)[BIAS])
-        + sum(value * np.array(_rows(table).get(name, (0,) * 7)) for name, value in found.items())
-    )
+    nothing = (0.0,) * 7
+    stated = sum(value * np.array(weights().get(name, nothing)) for name, value in found.items())
+    logits = expected + np.array(weights()[f"kind:{kind.name}"]) + stated
     p = np.exp(logits - logits.max())
     p /= p.sum()
-    got = probabilities({row.cell: row.logit for row in rows}, found, table)
+    got = probabilities({row.cell: row.logit for row in rows}, found, kind)
     np.testing.assert_allclose([got[cell] for cell in CELLS], p, atol=1e-9)
 
-    kept = APART[table][0] if table in APART else 0.0
-    shares = dict(_shares(scores))
-    blended = [(1 - kept) * p[i] + kept * shares.get(cell, 0.0) for i, cell in enumerate(CELLS)]
     evidence = read(text)
-    leant = lean(evidence, votes, scores)
+    leant = lean(evidence, votes, weigh(votes))
+    np.testing.assert_allclose([leant[cell] for cell in CELLS], p, atol=2e-3)  # rows of evidence are rounded
     again = [row for row in evidence if row.claim in LEANS.values()]
-    assert lean(evidence + again * 2, votes, scores) == pytest.approx(leant), "read three times, one witness"
-    np.testing.assert_allclose([leant[cell] for cell in CELLS], blended, atol=2e-3)  # rows of evidence are rounded
+    assert lean(evidence + again * 2, votes, weigh(votes))[Cell.FLOW] == pytest.approx(leant[Cell.FLOW], abs=1e-9)
 
 
-def test_a_sentence_a_card_and_code_each_speak_by_their_own_table():
+def test_a_line_a_card_and_code_are_told_apart():
     def spoken(rows):
         return {row.rule for row in rows if row.claim in LEANS.values()}
 
-    assert spoken(read_words(PHRASED)) == {PHRASE.name}
-    assert spoken(read_words(SPATIAL)) == {PROSE.name}
+    assert spoken(read_words(PHRASED)) == {LINE.name}
+    assert spoken(read_words(SPATIAL)) == {CARD.name}
     assert spoken(read_code(CODED)) == {CODE.name}
     line = " ".join(SPATIAL.split())
-    assert len(line.split()) > PHRASE_WORDS
-    assert spoken(read_words(line)) == {PROSE.name}, "one line, but too long for a phrase"
-    mixed = read_words(SPATIAL) + read_code(CODED)
-    votes = tally(mixed)
-    card = [row for row in mixed if row.rule != CODE.name]
-    assert lean(mixed, votes, weigh(votes)) == lean(card, votes, weigh(votes)), "a card speaks before code"
+    assert len(line.split()) > LINE_WORDS
+    assert spoken(read_words(line)) == {CARD.name}, "one line, but too long for a line"
 
 
 def test_letters_let_a_word_never_seen_resemble_others():
-    found = features("The denoisingish network", PHRASE)
-    assert {"l:deno", "l:noisi", "l:<de", "l:sh>"} <= found.keys()
-    assert not any(name.startswith(("l:", "t:")) and PHRASE.letters is False for name in found)
-    assert not any(name.startswith("t:") for name in found), "a phrase has no title"
-    assert not any(name.startswith("l:") for name in features("The denoisingish network", PROSE))
+    assert {"l:deno", "l:noisi", "l:<de", "l:sh>"} <= letters(["denoisingish"])
 
 
-@pytest.mark.parametrize("table", [PROSE, PHRASE, CODE], ids=lambda table: table.name)
-def test_no_row_stands_twice(table):
-    """The constant once bore a word's name, and the word's row replaced it."""
-    path = Path(wordings.__file__).with_name(f"{table.name}.tsv")
-    names = [line.split("\t")[0] for line in path.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
-    assert len(names) == len(set(names))
-    assert names[0] == BIAS
-    assert BIAS not in features("A bias: the :bias of an estimator", table)
+def test_few_words_lean_to_nothing():
+    assert leaning("An agent plans in a latent space. Its latents are small.", CARD) == ()
+    assert leaning("", CARD) == ()
+    assert lean([], {}, weigh({})) == {}
+
+
+def test_of_reasons_why_nothing_is_drawn_the_strongest_counts_and_little_where_something_is_made():
+    refused = {Claim.LABELS: 3.0, Claim.FEATURES: 2.0}
+    assert weigh(refused)[Cell.NOT_GENERATIVE] == pytest.approx(3.0 + 0.4 * 2.0)
+    for made in ({Claim.GENERATES: 1.0}, {Claim.DENOISE: 4.0}):
+        assert weigh({**refused, **made})[Cell.NOT_GENERATIVE] == pytest.approx(0.4 * 3.8)
+    assert weigh({**refused, Claim.DENOISE: 3.9})[Cell.NOT_GENERATIVE] == pytest.approx(3.8)
+
+
+def _pushed(cell, kind=CARD):
+    """Wording that leans to a cell with all its might."""
+    return [
+        Evidence("w", "offset 0", claim, 40.0 if claim is LEANS[cell] else 0.0, Reader.WORDS, rule=kind.name)
+        for claim in LEANS.values()
+    ]
+
+
+def test_wording_alone_never_overrules_an_objective_that_is_stated_outright():
+    stated = Evidence("adds noise", "offset 0", Claim.DENOISE, 3.0, Reader.WORDS)
+    against = _pushed(Cell.FLOW)
+    placed = decide("", [stated, *against])
+    assert (placed.cell, placed.notes) == (Cell.DIFFUSION, ())
+    assert decide("", [replace(stated, weight=2.9), *against]).cell is Cell.FLOW, "a hint yields"
+    both = Evidence("a critic", "offset 9", Claim.GAME, 2.0, Reader.WORDS)
+    assert decide("", [stated, both, *_pushed(Cell.ADVERSARIAL)]).cell is Cell.ADVERSARIAL, "both are stated"
+
+
+def test_a_refusal_stands_in_a_line_and_yields_in_a_card():
+    refused = Evidence("class labels", "offset 0", Claim.LABELS, 3.0, Reader.WORDS)
+    assert decide("", [refused, *_pushed(Cell.FLOW, LINE)]).cell is Cell.NOT_GENERATIVE
+    placed = decide("", [refused, *_pushed(Cell.FLOW)])
+    assert placed.cell is Cell.FLOW
+    assert AGAINST_VOTES.format("phrases", "not-generative") in placed.notes
 
 
 @pytest.mark.parametrize(("text", "cell"), [(SPATIAL, Cell.DIFFUSION), (CHAT, Cell.AUTOREGRESSIVE)])
@@ -220,15 +198,6 @@ def test_an_answer_by_wording_says_so_and_quotes_the_text():
     assert {row.claim for row in leans} == set(LEANS.values())
     flat = " ".join(CELLS_OF_TISSUE.split())
     assert all(quote in flat for row in leans for quote in row.quote.split(", "))
-
-
-def test_prose_and_lines_answer_from_one_probability_on():
-    texts = [f"{system.objective}; {system.sampling}" for system in systems()]
-    answers = [decide("a system", read_words(text)) for text in texts + [f"{text}. " * 3 for text in texts[::9]]]
-    spoken = [placed for placed in answers if _speaking(placed.evidence)]
-    assert {placed.cell is None for placed in spoken} == {True, False}
-    assert all((placed.cell is None) == (placed.ranked[0][1] < LEANT) for placed in spoken)
-    assert all(placed.missing for placed in spoken if placed.cell is None)
 
 
 def test_stated_mechanisms_are_not_outvoted_by_a_topic():
@@ -268,28 +237,6 @@ def test_wording_never_overrules_what_code_does():
         * 3
     )
     assert place_code(latent + loop).cell is Cell.AUTOREGRESSIVE
-
-
-def test_few_words_lean_to_nothing():
-    assert leaning("An agent plans in a latent space. Its latents are small.") == ()
-    assert leaning("") == ()
-    assert lean([], {}, weigh({})) == {}
-
-
-@pytest.mark.parametrize("table", [PROSE, PHRASE, CODE], ids=lambda table: table.name)
-def test_no_table_holds_a_catalogued_name(table):
-    tokens = learn.hidden_tokens()
-    rows = [name for name in _rows(table) if ":" not in name.removeprefix("t:").removeprefix("l:")]
-    assert len(rows) > 1000
-    assert not [name for name in rows if learn.hides(name, tokens, table)]
-
-
-@pytest.mark.parametrize("table", [PROSE, PHRASE, CODE], ids=lambda table: table.name)
-def test_a_table_is_well_formed(table):
-    rows = _rows(table)
-    assert all(len(row) == len(CELLS) for row in rows.values())
-    centred = np.array(list(rows.values())).sum(1)
-    assert np.abs(centred).max() <= 5 * table.unit, "weights are centred over the cells: only differences matter"
 
 
 def test_a_title_or_a_link_is_prior_knowledge_when_the_text_says_nothing():
@@ -337,210 +284,10 @@ def test_where_words_leave_doubt_the_title_is_prior_knowledge_and_says_what_the_
     assert _or_known(doubtful, unnamed) is doubtful
 
 
-def _lessons(count, rng):
-    vocabulary = [f"zq{chr(97 + i)}x" for i in range(12)]
-    rows = []
-    for i in range(count):
-        cell = CELLS[i % len(CELLS)]
-        picked = {vocabulary[j] for j in rng.integers(0, 12, 4)} | {vocabulary[i % len(CELLS)]}
-        rows.append(learn.Example(frozenset(picked), {"claim:bound": float(rng.random())}, cell, 1.0 + i % 3))
-    return rows
-
-
-def test_the_table_folds_the_ratings_in_and_predicts_as_the_fit_did(tmp_path):
-    rng = np.random.default_rng(0)
-    rows = _lessons(210, rng)
-    ratings = {
-        "zqax": np.eye(7)[0] * 3,
-        "zqbx": np.eye(7)[1] * 2,
-        "zqcx": np.eye(7)[2] * 3,
-        "zqunseen": np.eye(7)[2] * 3 - np.eye(7)[3],
-    }
-    model = learn.Model(rows, ratings, keep=100)
-
-    words = sorted(set(ratings) | {word for row in rows for word in row.words})
-    assert sorted(model.words) == words
-    known = np.array([[word in row.words for word in words] for row in rows], float) / math.sqrt(PROSE.floor)
-    how = learn.FITS[PROSE]
-    stated = how.stated * np.array([[row.mechanism["claim:bound"]] for row in rows])
-    rated = known @ np.array([how.rated * ratings.get(word, np.zeros(7)) for word in words])
-    x, y = np.hstack([known, stated, rated]), np.array([CELLS.index(row.cell) for row in rows])
-    weight = np.array([row.weight for row in rows])  # cells are balanced here
-    fit = LogisticRegression(C=how.penalty, max_iter=500).fit(x, y, sample_weight=weight)
-    expected = np.exp(how.stretch * (x @ fit.coef_.T + fit.intercept_))
-    expected /= expected.sum(1, keepdims=True)
-    np.testing.assert_allclose(model.probabilities(rows), expected, atol=2e-3)
-
-    unseen = model.coefficients[:, model.words["zqunseen"]]
-    assert unseen.argmax() == 2, "a word that no lesson held speaks as it was rated"
-    model.write(tmp_path / "table.tsv", len(rows))
-    table = dict(line.split("\t", 1) for line in (tmp_path / "table.tsv").read_text().splitlines() if line[0] != "#")
-    written = np.array(table["zqax"].split("\t"), float) / 100
-    centred = model.coefficients[:, model.words["zqax"]] - model.coefficients[:, model.words["zqax"]].mean()
-    np.testing.assert_allclose(written, centred, atol=0.005)
-
-
-def test_a_table_of_even_shares_forgets_how_often_lessons_had_each_cell():
-    """Lessons that say nothing: the fit alone answers by their shares, the even table by none."""
-    rows = [
-        learn.Example(frozenset(), {"claim:bound": 0.0}, cell, 1.0)
-        for i, cell in enumerate(CELLS)
-        for _ in range(5 + 6 * i)
-    ]
-    blank = [learn.Example(frozenset(), {}, CELLS[0], 1.0)]
-    assert learn.FITS[CODE].even
-    assert not learn.FITS[PROSE].even
-    np.testing.assert_allclose(learn.Model(rows, {}, table=CODE).probabilities(blank), 1 / 7, atol=2e-3)
-    share = np.array([5 + 6 * i for i in range(7)]) ** (1 - learn.BALANCE)
-    odds = np.log(share / share.mean()) * learn.FITS[PROSE].stretch
-    expected = np.exp(odds) / np.exp(odds).sum()
-    np.testing.assert_allclose(learn.Model(rows, {}).probabilities(blank)[0], expected, atol=2e-3)
-
-
-def test_a_table_learned_onwards_moves_as_far_from_itself_as_new_lessons_are_worth(monkeypatch):
-    rng = np.random.default_rng(1)
-    rows = _lessons(210, rng)
-    nothing = (0.0,) * 7
-    monkeypatch.setattr(learn, "_rows", lambda table: {BIAS: nothing, "claim:bound": nothing, "zqax": nothing})
-    model, pull = learn.Onwards(rows, CODE, 0.3), 0.3
-    words = sorted({word for row in rows for word in row.words})
-    assert list(model.words) == words, "words it did not know are learned too"
-    known = np.array([[word in row.words for word in words] for row in rows], float)
-    known *= CODE.scale / math.sqrt(CODE.floor)
-    stated = np.array([[row.mechanism["claim:bound"], 1.0] for row in rows])
-    x, y = np.hstack([known, stated]), np.array([CELLS.index(row.cell) for row in rows])
-    fit = LogisticRegression(C=1 / pull, max_iter=2000, tol=1e-8, fit_intercept=False)
-    fit.fit(x, y, sample_weight=np.array([row.weight for row in rows]))
-    np.testing.assert_allclose(model.probabilities(rows), fit.predict_proba(x), atol=2e-3)
-
-    start = {name: tuple(rng.normal(size=7)) for name in (BIAS, "claim:bound", *words)}
-    monkeypatch.setattr(learn, "_rows", lambda table: start)
-    still = learn.Onwards(rows, CODE, 1e9)
-    np.testing.assert_allclose(still.coefficients.T, [start[name] for name in (*words, "claim:bound")], atol=1e-5)
-    np.testing.assert_allclose(still.bias, start[BIAS], atol=1e-5)
-
-
-def test_a_table_says_how_many_texts_it_was_learned_from(tmp_path):
-    for table in (PROSE, PHRASE, CODE):
-        assert learn.labelled(Path(wordings.__file__).with_name(f"{table.name}.tsv")) > 1000
-    (tmp_path / "other.tsv").write_text("# made by hand\n")
-    with pytest.raises(SystemExit, match="without --onwards"):
-        learn.labelled(tmp_path / "other.tsv")
-
-
-def test_no_row_of_a_fit_is_a_person_a_system_or_a_paradigm():
-    tokens = learn.hidden_tokens()
-    assert all(
-        learn.hides(word, tokens) for word in ("kingma", "t:tulyakov", "diffusion model", "stylegan", "vae loss")
-    )
-    assert not any(learn.hides(word, tokens) for word in ("beam search", "gibbs", "top-1"))
-
-
-def test_rated_words_are_well_formed_and_name_no_paradigm():
-    path = Path(__file__).parents[2] / "benchmarks" / "wording_ratings.tsv"
-    lines = path.read_text(encoding="utf-8").splitlines()[1:]
-    words = [line.split("\t")[0] for line in lines]
-    assert words == sorted(set(words))
-    assert all(re.fullmatch(r"[^\t]+\t(?:(?:AR|LV|AD|DI|FL|EN|NO)-?[123] ?)+", line) for line in lines)
-    assert not [
-        word for word in words if re.search(r"diffus|adversari|autoregress|variational|autoencod|\bgans?\b", word)
-    ]
-    table = _rows(PROSE)
-    assert sum(word in table for word in words) > 0.9 * len(words), "what was rated is in the table"
-
-
-def test_each_phrase_is_a_feature_of_its_own_and_repetition_fades():
-    once, thrice = (read_phrases("The evidence lower bound is maximised. " * n + "Latents are drawn.") for n in (1, 3))
-    rules = []
-    for rows in (once, thrice):
-        votes = tally(rows)
-        found = mechanism(rows, votes, weigh(votes), ENOUGH)
-        rules.append({name: value for name, value in found.items() if name.startswith("rule:bound#")})
-        assert rules[-1].keys() == {f"rule:{row.rule}" for row in rows if row.claim is Claim.BOUND}
-    first = max(row.weight for row in once if row.claim is Claim.BOUND)
-    weights = sorted((row.weight for row in thrice if row.claim is Claim.BOUND), reverse=True)
-    faded = weights[0] + FADE * weights[1] + FADE**2 * weights[2]
-    assert max(rules[0].values()) == pytest.approx(min(first, 4.0) / 2)
-    assert max(rules[1].values()) == pytest.approx(min(faded, 4.0) / 2)
-
-
-def test_a_card_contradicts_files_only_when_it_all_but_excludes_them_and_never_code():
-    leant = dict.fromkeys(Cell, 0.0) | {Cell.LATENT_VARIABLE: 0.75, Cell.DIFFUSION: 0.25}
-    assert _contradicted(leant, Cell.FLOW, {Reader.FILES, Reader.WORDS})
-    assert not _contradicted(leant, Cell.DIFFUSION, {Reader.FILES, Reader.WORDS})
-    assert not _contradicted(leant, Cell.FLOW, {Reader.CODE, Reader.WORDS})
-
-
 def test_what_authors_call_their_system_stands_against_its_topic():
     assert place_words(SPATIAL).cell is Cell.DIFFUSION
     named = "It is a normalizing flow: an invertible network, trained by exact likelihood. " + SPATIAL
     assert place_words(named).cell is Cell.FLOW
-
-
-def test_an_answer_against_a_phrase_says_what_the_phrase_said():
-    text = (
-        CELLS_OF_TISSUE + " Cells are classified; classification is shown for each, by class labels and bounding boxes."
-    )
-    evidence = [row for row in read_words(text) if row.claim not in LEANS.values()]
-    pushed = [
-        Evidence(
-            "w", "offset 0", claim, 40.0 if claim is LEANS[Cell.LATENT_VARIABLE] else 0.0, Reader.WORDS, rule=PROSE.name
-        )
-        for claim in LEANS.values()
-    ]
-    assert decide("", evidence).cell is Cell.NOT_GENERATIVE
-    placed = decide("", evidence + pushed)
-    assert placed.cell is Cell.LATENT_VARIABLE
-    assert AGAINST_PHRASES.format("phrases", "not-generative") in placed.notes
-    assert BY_WORDING not in placed.notes
-
-
-def _pushed(cell):
-    """Wording that leans to a cell with all its might."""
-    return [
-        Evidence("w", "offset 0", claim, 40.0 if claim is LEANS[cell] else 0.0, Reader.WORDS, rule=PROSE.name)
-        for claim in LEANS.values()
-    ]
-
-
-def test_wording_alone_never_overrules_an_objective_that_is_stated_outright():
-    stated = Evidence("adds noise", "offset 0", Claim.DENOISE, 3.0, Reader.WORDS)
-    against = _pushed(Cell.FLOW)
-    placed = decide("", [stated, *against])
-    assert (placed.cell, placed.notes) == (Cell.DIFFUSION, ())
-    hinted = replace(stated, weight=2.9)
-    assert decide("", [hinted, *against]).cell is Cell.FLOW, "a hint yields"
-    both = Evidence("a critic", "offset 9", Claim.GAME, 2.0, Reader.WORDS)
-    assert decide("", [stated, both, *_pushed(Cell.ADVERSARIAL)]).cell is Cell.ADVERSARIAL, (
-        "where both are stated, the wording has its say"
-    )
-
-
-def test_offsets_stay_true_where_lower_case_is_longer():
-    text = "İİİ molecular graph"
-    assert text[slice(*wording(text)["molecular graph"])] == "molecular graph"
-
-
-def test_foils_cannot_count_since_no_row_names_a_paradigm():
-    words = [
-        "diffusion",
-        "adversarial",
-        "gan",
-        "gans",
-        "vae",
-        "variational",
-        "autoencoder",
-        "autoregressive",
-        "energy",
-        "flow",
-        "flows",
-        "boltzmann",
-        "gpt",
-        "llm",
-    ]
-    named = {stem for word in words for stem in wording(word)}
-    assert not named & set(_rows(PROSE))
-    assert not [row for row in _rows(PROSE) if "language model" in row]
 
 
 @pytest.mark.parametrize(
@@ -645,58 +392,3 @@ def test_a_text_that_states_its_mechanism_is_evidence_whatever_its_title():
     )
     assert placed.cell is Cell.ADVERSARIAL
     assert not placed.prior
-
-
-def test_lessons_read_in_other_processes_are_read_by_their_table(tmp_path):
-    """A table sent to a worker is a copy; code was once read there as prose."""
-    label = {"paradigm": "autoregressive", "likelihood": "exact", "sampling": "sequential"}
-    cases = [
-        {"id": "a", "kind": "code", "name": "", "text": CODED, "label": label},
-        {"id": "b", "kind": "phrase", "name": "", "text": PHRASED, "label": label},
-        {"id": "c", "kind": "card", "name": "", "text": CHAT, "label": label},
-    ]
-    path = tmp_path / "cases.jsonl"
-    path.write_text("\n".join(map(json.dumps, cases)))
-
-    def stated(rows):
-        votes = tally(rows)
-        return mechanism(rows, votes, weigh(votes), ENOUGH)
-
-    (code,) = learn.read_cases([path], CODE)
-    assert code.whole.mechanism == stated(read_statements(CODED))
-    assert code.whole.words == features(CODED, CODE).keys()
-    (card,) = learn.read_cases([path])
-    assert card.whole.mechanism == stated(read_phrases(CHAT))
-    assert len(card.learned) == 2, "as it stands and blanked"
-    phrase, head = learn.read_cases([path], PHRASE)
-    assert phrase.whole.mechanism == stated(read_phrases(PHRASED))
-    assert head.learned[0].weight == learn.HEAD_WEIGHT < phrase.learned[0].weight
-
-
-def test_no_lesson_copies_a_test_or_is_of_its_system():
-    tests = [{"name": "Sea-Weed 2", "text": SPATIAL}]
-    copy = {
-        "name": "other",
-        "text": "New badge. " + " ".join(SPATIAL.split()[:40]) + " and more of its own " + "words here " * 30,
-    }
-    same = {"name": "seaweed2", "text": CHAT}
-    free = {"name": "free", "text": CHAT}
-    assert learn.apart([copy, same, free], tests) == [free]
-    assert learn.apart([copy, same, free], []) == [copy, same, free]
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ('{"kind": "card"}', "cases.jsonl:2: no labelled case"),
-        ("{", "cases.jsonl:2: no labelled case"),
-        ('{"id": "x", "kind": "card", "text": "a", "label": {"paradigm": "foo"}}', "case 'x' cannot be learned"),
-    ],
-)
-def test_a_broken_case_is_refused_with_its_place(tmp_path, line, says):
-    path = tmp_path / "cases.jsonl"
-    path.write_text(f"\n{line}\n")
-    with pytest.raises(SystemExit, match=re.escape(says)):
-        learn.read_cases([path])
-    with pytest.raises(SystemExit, match="cannot be read"):
-        learn.read_cases([tmp_path / "absent.jsonl"])

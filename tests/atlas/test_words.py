@@ -3,13 +3,12 @@
 import pytest
 
 from fourfold.atlas import Cell, place_words
-from fourfold.atlas.evidence import MEANING, Claim
+from fourfold.atlas.evidence import Claim
 from fourfold.atlas.placement import decide
+from fourfold.atlas.rules import part_rules, rule_ids, statement_rules, word_rules
 from fourfold.atlas.votes import by_claim as tally
 from fourfold.atlas.votes import weigh
 from fourfold.atlas.words import preamble, read_phrases, read_words
-from fourfold.atlas.words_hints import HINTS
-from fourfold.atlas.words_table import PARTS, WORDS
 from fourfold.vocabulary import Cost, Kind
 
 PLACED = [
@@ -91,9 +90,12 @@ def test_comments_links_and_references_are_not_prose():
     assert not [row for row in read_words(text) if row.weight > 0]
 
 
-def test_every_row_has_a_known_claim_and_a_sane_weight():
-    assert {claim for claim, _, _ in WORDS} | {claim for claim, _ in PARTS} <= set(MEANING)
-    assert all(0 < weight <= 3.5 for _, weight, _ in WORDS)
+def test_every_rule_has_an_id_of_its_own_and_a_sane_weight():
+    ids = rule_ids()
+    assert len(ids) == len(set(ids))
+    parts = [rule.id for rule in part_rules()]
+    assert len(parts) == len(set(parts))
+    assert all(0 < rule.weight <= 4 for rule in (*word_rules(), *statement_rules()))
 
 
 @pytest.mark.parametrize(
@@ -117,11 +119,6 @@ def test_a_mechanism_decides_where_no_paradigm_is_named(text, cell):
 def test_background_sentences_about_others_do_not_decide():
     text = "Autoregressive models (ARMs) are widely regarded as the standard. We train a network to predict masked tokens at random mask ratios."
     assert place_words(text).cell is Cell.DIFFUSION
-
-
-@pytest.mark.parametrize("row", HINTS, ids=lambda row: row[2][:30])
-def test_hints_lean_and_do_not_settle(row):
-    assert 0 < row[1] <= 3
 
 
 def test_a_hint_that_is_repeated_is_still_one_hint():
@@ -150,7 +147,6 @@ def test_a_title_says_what_a_system_is_for():
 
 
 def test_a_chain_alone_is_no_energy_and_restoration_is_no_denoising_model():
-    assert weigh({Claim.CHAIN: 3.0})[Cell.ENERGY] == 1.5
     assert weigh({Claim.CHAIN: 3.0, Claim.ENERGY_CONTRAST: 2.0})[Cell.ENERGY] == 5.0
     text = "Image restoration: denoising, deblurring and deraining, scored by PSNR and SSIM."
     assert place_words(text).cell is Cell.NOT_GENERATIVE
@@ -281,7 +277,7 @@ def test_a_paradigms_name_in_another_sense_names_no_paradigm(text):
 
 def test_what_is_set_aside_is_quoted_all_the_same():
     text = "A classifier under adversarial attacks: a U-Net segments diffusion MRI volumes, labels by experts, and a text encoder reads notes."
-    quotes = [row.quote for row in read_words(text) if row.rule.partition("#")[1]]
+    quotes = [row.quote for row in read_words(text) if row.rule.startswith("words/")]
     assert quotes
     assert all(quote in text for quote in quotes)
     assert any("diffusion" in quote or "adversarial" in quote for quote in quotes)

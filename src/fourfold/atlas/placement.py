@@ -107,7 +107,7 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     missing = _missing(scores) or _lone(rows, ranked)
     leant = lean(rows, votes, scores)
     told = None if missing else ranked[0][0]
-    if leant and (told is None or not _stands(told, rows, leant, scores)):
+    if leant and (told is None or not _stands(told, rows, leant)):
         voice = "statements" if all(row.kind is Reader.CODE for row in rows) else "phrases"
         ranked, missing = _by_wording(leant, ranked, missing, voice)
         if not missing and told is not ranked[0][0]:
@@ -150,22 +150,28 @@ def stated(placed: Placement, facts: Facts | None) -> Placement:
     )
 
 
-def _stands(told: Cell, rows: list[Evidence], leant: Mapping[Cell, float], scores: Mapping[Cell, float]) -> bool:
+def _stands(told: Cell, rows: list[Evidence], leant: Mapping[Cell, float]) -> bool:
     """Whether votes decide whatever the wording says.
 
-    An objective that is stated outright does not yield to a cell for which nothing is stated: wording alone never overrules.
+    A mechanism that is stated outright does not yield to a cell for which nothing (but comments beside code) is stated: wording
+    alone never overrules. Cards and code speak of labels and features beside what they make, so there a refusal yields; a line
+    has no room for that.
     """
     other = max(leant, key=lambda cell: leant[cell])
-    objective = sum(
-        row.weight for row in rows if row.weight > 0 and row.claim.cell is told and row.claim.aspect is Aspect.OBJECTIVE
-    )
-    return other is not told is not Cell.NOT_GENERATIVE and objective >= STATED and scores[other] < UNSTATED
+    firm = told is not Cell.NOT_GENERATIVE or _spoken(rows) is LINE
+    mechanism = sum(max(row.weight, 0.0) for row in rows if row.claim.cell is told and _of_mechanism(row.claim))
+    said = weigh(by_claim([row for row in rows if row.form is not Form.COMMENT]))
+    return other is not told and firm and mechanism >= STATED and said[other] < UNSTATED
+
+
+def _of_mechanism(claim: Claim) -> bool:
+    return claim.aspect in (Aspect.OBJECTIVE, Aspect.SAMPLING)
 
 
 def states(placed: Placement) -> bool:
     """Whether what was read states the objective or the sampling of the answer: that it is worded so is not enough."""
     told = (row.claim for row in placed.evidence if row.weight >= UNSTATED and row.claim.cell is placed.cell)
-    return any(claim.aspect in (Aspect.OBJECTIVE, Aspect.SAMPLING) for claim in told)
+    return any(_of_mechanism(claim) for claim in told)
 
 
 def surely(placed: Placement, least: float) -> Placement:
