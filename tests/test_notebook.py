@@ -102,7 +102,7 @@ def test_a_placement_shows_what_its_text_says():
     placed = fourfold.place("Stable Diffusion")
     shown = " ".join(read(placed._repr_html_()).texts)
     told = " ".join(fourfold.atlas.show.text(placed).split())
-    for words in ("by the catalogue alone", "one network evaluation per solver step", "text encoder"):
+    for words in ("by the catalogue alone", placed.cost_note, "text encoder"):
         assert words in shown
         assert words in told
     missing = read(fourfold.place("Our model creates stunning images.")._repr_html_())

@@ -625,7 +625,10 @@ VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
     Paradigm.ADVERSARIAL: {
         "Wasserstein": _of(
             Paradigm.ADVERSARIAL,
-            objective="play a game in which a critic of bounded slope estimates the Wasserstein distance that the generator reduces",
+            objective=(
+                "play a game in which a critic of bounded slope estimates the Wasserstein distance that the generator "
+                "reduces"
+            ),
             objective_formula="min_G max_‖D‖≤1 E[D(x)] − E[D(G(z))]",
         ),
         "hinge": _of(
@@ -688,7 +691,9 @@ VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
         ),
         "noise contrast": _of(
             Paradigm.ENERGY,
-            objective="tell data from draws of a known noise distribution by their energies (noise-contrastive estimation)",
+            objective=(
+                "tell data from draws of a known noise distribution by their energies (noise-contrastive estimation)"
+            ),
             objective_formula="max_θ E_data[log σ(u_θ)] + E_noise[log σ(−u_θ)],  u_θ = −E_θ(x) − log p_noise(x)",
         ),
     },
