@@ -23,7 +23,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -82,7 +82,12 @@ def read_sources(path: Path = SOURCES) -> list[Source]:
     """The rows of the table of sources."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = csv.DictReader(stream, delimiter="\t")
-        return [Source(**{**row, "names": tuple(filter(None, row["names"].split("|")))}) for row in rows]
+        return [_source(row) for row in rows]
+
+
+def _source(row: Mapping[str, str]) -> Source:
+    names = tuple(filter(None, row["names"].split("|")))
+    return Source(*(row[key] for key in ("system", "cell", "kind", "repository", "commit", "path")), names)
 
 
 def clone(folder: Path, repository: str) -> Path:

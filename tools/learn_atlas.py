@@ -19,7 +19,7 @@ import argparse
 import json
 import lzma
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,14 +34,12 @@ from sklearn.linear_model import LogisticRegression
 
 from fourfold.atlas.evidence import CLAIMS, Cell
 from fourfold.atlas.votes import weigh
-from fourfold.atlas.wording import CELLS, UNIT, TextKind, letters, mechanism, text_kind
+from fourfold.atlas.wording import CELLS, UNIT, TextKind, mechanism, text_kind
 
 HERE = Path(__file__).parent
 LESSONS, RATINGS = HERE / "lessons" / "lessons.jsonl.xz", HERE / "lessons" / "ratings.tsv"
 WEIGHTS = HERE.parent / "src" / "fourfold" / "atlas" / "weights.tsv"
 CODES = ("AR", "LV", "AD", "DI", "FL", "EN", "NO")
-#: a run of letters is a feature from so many systems on, and so many of the runs are kept
-SYSTEMS, RUNS = 3, 4000
 #: the gradient at which Newton's method ends
 EXACT = 1e-10
 
@@ -54,7 +52,6 @@ class Options:
 
     Attributes:
         words: whether the words count.
-        letters: whether runs of letters count in lines and code.
         rated: scale of the ratings, zero for none.
         votes: which votes count: any of ``claim``, ``rule``, ``cell``.
         stated: scale of the votes: the smaller, the more the penalty holds them back.
@@ -62,7 +59,6 @@ class Options:
     """
 
     words: bool = True
-    letters: bool = True
     rated: float = 0.3
     votes: tuple[str, ...] = ("claim", "rule", "cell")
     stated: float = 0.4
@@ -121,30 +117,15 @@ class Model:
     bias: Array = field(default_factory=lambda: np.zeros(0))
 
     def fit(self, examples: list[Example], ratings: Mapping[str, Array]) -> Model:
-        """Learn from examples; of the runs of letters those that weigh most are kept, and all is learned again.
+        """Learn from examples.
 
         Raises:
             SystemExit: a cell has no example.
         """
-        options = self.options
-        rated = ratings if options.rated else {}
-        known = sorted({word for example in examples for word in example.words} | rated.keys()) if options.words else []
+        rated = ratings if self.options.rated else {}
+        words = sorted({word for example in examples for word in example.words} | rated.keys())
+        self.words = {word: i for i, word in enumerate(words if self.options.words else [])}
         self.votes = {name: i for i, name in enumerate(sorted({name for e in examples for name in self._stated(e)}))}
-        runs = _frequent_runs(examples) if options.letters and options.words else []
-        self._fit(examples, [*known, *runs], rated)
-        if len(runs) > RUNS:
-            weight = np.abs(self.coefficients[:, [self.words[run] for run in runs]]).max(0)
-            chosen = np.argsort(-weight.round(6), kind="stable")[:RUNS]
-            self._fit(examples, [*known, *sorted(runs[i] for i in chosen)], rated)
-        return self
-
-    def _stated(self, example: Example) -> dict[str, float]:
-        """The votes that count, and the kind of text."""
-        found = {name: value for name, value in example.votes.items() if name.split(":")[0] in self.options.votes}
-        return {**found, f"kind:{example.kind.name}": 1.0}
-
-    def _fit(self, examples: list[Example], words: list[str], rated: Mapping[str, Array]) -> None:
-        self.words = {word: i for i, word in enumerate(words)}
         target = np.array([CELLS.index(example.cell) for example in examples])
         count = np.bincount(target, minlength=len(CELLS))
         if not count.all():
@@ -153,32 +134,33 @@ class Model:
         weight /= weight.mean()
         x = self.matrix(examples, self.options.stated)
         nothing = np.zeros(len(CELLS))
-        ratings = sp.csr_matrix(
-            [self.options.rated * rated.get(word, nothing) for word in words] + [nothing] * len(self.votes)
-        )
-        x = sp.hstack([x, x @ ratings]).tocsr()
-        fitted = _exact(x, target, weight)
-        own = fitted[:, : len(words) + len(self.votes)] + fitted[:, -len(CELLS) - 1 : -1] @ ratings.T.toarray()
-        own[:, len(words) :] *= self.options.stated
+        rows = [self.options.rated * rated.get(word, nothing) for word in self.words]
+        by_rating = sp.csr_matrix(np.array([*rows, *[nothing] * len(self.votes)]))
+        fitted = _exact(sp.hstack([x, x @ by_rating]).tocsr(), target, weight)
+        own = fitted[:, : x.shape[1]] + fitted[:, x.shape[1] : -1] @ by_rating.T.toarray()
+        own[:, len(self.words) :] *= self.options.stated
         self.coefficients, self.bias = own, fitted[:, -1]
+        return self
+
+    def _stated(self, example: Example) -> dict[str, float]:
+        """The votes that count, and the kind of text."""
+        found = {name: value for name, value in example.votes.items() if name.split(":")[0] in self.options.votes}
+        return {**found, f"kind:{example.kind.name}": 1.0}
 
     def matrix(self, examples: list[Example], stated: float = 1.0) -> sp.csr_matrix:
-        """A row per example: each group of known words scaled by how many there are, and the votes."""
+        """A row per example: its known words, scaled by how many there are, and its votes."""
         at: list[int] = []
         to: list[int] = []
         value: list[float] = []
         for i, example in enumerate(examples):
-            runs = letters(example.words) if example.kind.letters and self.options.letters else set()
-            for group in (example.words, runs):
-                known = sorted(self.words[word] for word in group if word in self.words)
-                at += [i] * len(known)
-                to += known
-                value += [example.kind.scale / np.sqrt(max(len(known), example.kind.floor))] * len(known)
-            for name, vote in sorted(self._stated(example).items()):
-                if name in self.votes:
-                    at.append(i)
-                    to.append(len(self.words) + self.votes[name])
-                    value.append(stated * vote)
+            known = sorted(self.words[word] for word in example.words if word in self.words)
+            votes = sorted(
+                (self.votes[name], vote) for name, vote in self._stated(example).items() if name in self.votes
+            )
+            at += [i] * (len(known) + len(votes))
+            to += [*known, *(len(self.words) + j for j, _ in votes)]
+            value += [example.kind.scale / np.sqrt(max(len(known), example.kind.floor))] * len(known)
+            value += [stated * vote for _, vote in votes]
         return sp.csr_matrix((value, (at, to)), shape=(len(examples), len(self.words) + len(self.votes)))
 
     def probabilities(self, examples: list[Example]) -> Array:
@@ -193,16 +175,6 @@ class Model:
         table = {name: row + self.bias if name.startswith("kind:") else row for name, row in table.items()}
         rows = {name: [str(round(weight / UNIT)) for weight in row - row.mean()] for name, row in table.items()}
         return ["\t".join([name, *row]) for name, row in sorted(rows.items()) if any(w not in ("0", "-0") for w in row)]
-
-
-def _frequent_runs(examples: list[Example]) -> list[str]:
-    """The runs of letters that occur in lines and code of enough systems."""
-    of: dict[str, set[str]] = defaultdict(set)
-    for example in examples:
-        if example.kind.letters:
-            for run in letters(example.words):
-                of[run].add(example.system)
-    return sorted(run for run, found in of.items() if len(found) >= SYSTEMS)
 
 
 def _exact(x: sp.csr_matrix, target: npt.NDArray[np.int64], weight: Array) -> Array:
@@ -302,7 +274,6 @@ def ablations(examples: list[Example], ratings: Mapping[str, Array]) -> None:
         "all": [full],
         "without words": [replace(full, words=False)],
         "without ratings": [replace(full, rated=0.0)],
-        "without letters": [replace(full, letters=False)],
         "without votes": [replace(full, votes=())],
         "without votes by rule": [replace(full, votes=("claim", "cell"))],
         "without votes by claim": [replace(full, votes=("rule", "cell"))],

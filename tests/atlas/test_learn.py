@@ -49,7 +49,7 @@ def test_every_weight_is_of_a_rule_a_claim_a_cell_or_a_word_that_exists():
     known = {"rule": set(rule_ids()), "claim": set(CLAIMS), "cell": set(Cell), "kind": {"card", "line", "code"}}
     for row in rows:
         head, colon, name = row.partition(":")
-        assert not colon or head == "l" or name in known[head], row
+        assert not colon or name in known[head], row
     assert all(len(row) == len(CELLS) for row in weights().values())
     assert max(abs(sum(row)) for row in weights().values()) <= 7 * UNIT / 2 + 1e-9, "only differences matter"
 
@@ -122,7 +122,7 @@ def test_held_out_systems_are_not_learned_from():
         for i, cell in enumerate(cell for cell in CELLS for _ in range(12))
     ]
     twice = [*examples, *(replace(example, head=True) for example in examples)]
-    options = learn.Options(letters=False, rated=0.0)
+    options = learn.Options(rated=0.0)
     found = learn.held_out(twice, options, {})
     right = np.mean([CELLS[p.argmax()] is e.cell for p, e in zip(found, twice, strict=True)])
     known = learn.Model(options).fit(twice, {}).probabilities(twice)

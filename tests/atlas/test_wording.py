@@ -22,7 +22,6 @@ from fourfold.atlas.wording import (
     LINE,
     LINE_WORDS,
     leaning,
-    letters,
     mechanism,
     probabilities,
     stems,
@@ -87,11 +86,8 @@ def test_features_are_stems_with_true_offsets():
 
 def _logits(text, kind):
     """Log-odds of the words by a matrix product over the table's rows."""
-    groups = [set(stems(text)), letters(stems(text)) if kind.letters else set()]
-    known = [[weights()[name] for name in sorted(group) if name in weights()] for group in groups]
-    return sum(
-        kind.scale * np.array(rows).reshape(-1, 7).sum(0) / math.sqrt(max(len(rows), kind.floor)) for rows in known
-    )
+    rows = [weights()[name] for name in sorted(stems(text)) if name in weights()]
+    return kind.scale * np.array(rows).sum(0) / math.sqrt(max(len(rows), kind.floor))
 
 
 @pytest.mark.parametrize(
@@ -136,10 +132,6 @@ def test_a_line_a_card_and_code_are_told_apart():
     line = " ".join(SPATIAL.split())
     assert len(line.split()) > LINE_WORDS
     assert spoken(read_words(line)) == {CARD.name}, "one line, but too long for a line"
-
-
-def test_letters_let_a_word_never_seen_resemble_others():
-    assert {"l:deno", "l:noisi", "l:<de", "l:sh>"} <= letters(["denoisingish"])
 
 
 def test_few_words_lean_to_nothing():

@@ -16,10 +16,9 @@ __all__ = ["place", "place_code", "place_files", "place_words"]
 NOTHING = "nothing to place; give a name, a text, a path or a model, or objective= and sampling="
 #: a text of no more characters may be a name, and of no more words is taken for one where it says nothing
 LONGEST_NAME, NAME_WORDS = 80, 6
-#: words that leave more doubt than this yield to what the catalogue knows of the system that the opening or a link names
-UNSURE = 0.75
-#: and to what it knows of the system in the title unless they state it, with more than this
-TITLED = 0.95
+#: words yield to what the catalogue knows of a system: below this confidence to one that the opening or a link names,
+#: and to one in the title unless they state their mechanism with more than that
+UNSURE, TITLED = 0.75, 0.95
 #: what is written like the name of a file means one
 _FILE = re.compile(r"\S+\.(?:txt|md|rst|json|ya?ml|toml|ini|cfg|py|ipynb|safetensors|ckpt|pth?|bin|onnx|html?)")
 
@@ -107,7 +106,9 @@ def _place_text(text: str) -> Placement:
     if line and (text.startswith(("./", "../", "/", "~/")) or _FILE.fullmatch(text)):
         raise UnreadableError(f"{text}: no such file or folder")
     name = len(text) < LONGEST_NAME and "\n" not in text.strip()
-    if name and (known := _place_name(text)) is not None:
+    from fourfold.atlas.names import place_name
+
+    if name and (known := place_name(text)) is not None:
         return known
     placed = _place_source(text) or place_words(text)
     if placed.cell is None and name and len(text.split()) <= NAME_WORDS:
@@ -133,12 +134,6 @@ def _path(text: str) -> Path | None:
         return path if path.exists() else None
     except OSError:
         return None
-
-
-def _place_name(text: str) -> Placement | None:
-    from fourfold.atlas.names import place_name
-
-    return place_name(text)
 
 
 def _place_source(text: str) -> Placement | None:

@@ -34,7 +34,6 @@ _CRITIC = re.compile(
 )
 _GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\(")
 _NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
-_REWRITES = re.compile(r"^(?P<x>[\w.]+(?:\.data)?) ?(?:=|[-+]=) ?.*")
 _WITHOUT_LAST = re.compile(r"(?<![-\w.])(\w+)\[(?:\.\.\., ?|:, ?)?:-1(?:, ?:)?\]")
 _WITHOUT_FIRST = re.compile(r"(?<![-\w.])(\w+)\[(?:\.\.\., ?|:, ?)?1:(?:, ?:)?\]")
 _QUOTES = re.compile(r"\"{3}|'{3}")

@@ -93,70 +93,25 @@ class Claim(StrEnum):
         return claim
 
     # objective
-    NEXT_PIECE = (
-        "next_piece",
-        Aspect.OBJECTIVE,
-        Cell.AUTOREGRESSIVE,
-        "trained on the likelihood of each piece given the earlier ones",
-    )
+    NEXT_PIECE = "next_piece", Aspect.OBJECTIVE, Cell.AUTOREGRESSIVE, "trained on each piece given the earlier ones"
     BOUND = "bound", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained on a bound: reconstruction and a KL to a prior"
     EXACT_LATENT = (
         "exact_latent",
         Aspect.OBJECTIVE,
         Cell.LATENT_VARIABLE,
-        "hidden variables summed out exactly, by EM or in closed form",
+        "trained with its latents summed out, as by EM",
     )
     GAME = "game", Aspect.OBJECTIVE, Cell.ADVERSARIAL, "trained in a game against a discriminator or critic"
-    DENOISE = (
-        "denoise",
-        Aspect.OBJECTIVE,
-        Cell.DIFFUSION,
-        "trained to predict noise, score or the clean example from a noised one",
-    )
+    DENOISE = "denoise", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to predict noise, score or clean example"
     VELOCITY = "velocity", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to regress a velocity between noise and data"
-    CONSISTENCY = (
-        "consistency",
-        Aspect.OBJECTIVE,
-        Cell.DIFFUSION,
-        "trained to agree with itself or a teacher along a diffusion trajectory",
-    )
-    MASKED_BOUND = (
-        "masked_bound",
-        Aspect.OBJECTIVE,
-        Cell.DIFFUSION,
-        "trained to restore masked or randomised symbols at every corruption level",
-    )
-    CHANGE_OF_VARIABLES = (
-        "change_of_variables",
-        Aspect.OBJECTIVE,
-        Cell.FLOW,
-        "trained on the change-of-variables likelihood of an invertible map",
-    )
-    ENERGY_CONTRAST = (
-        "energy_contrast",
-        Aspect.OBJECTIVE,
-        Cell.ENERGY,
-        "trained to give data a low energy, by contrast with samples or by score matching",
-    )
-    LABELS = (
-        "labels",
-        Aspect.OBJECTIVE,
-        Cell.NOT_GENERATIVE,
-        "trained to predict labels or scores: a classifier or detector",
-    )
+    CONSISTENCY = "consistency", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to agree along a diffusion trajectory"
+    MASKED_BOUND = "masked_bound", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to restore masked or random symbols"
+    CHANGE_OF_VARIABLES = "change_of_variables", Aspect.OBJECTIVE, Cell.FLOW, "trained by the change of variables"
+    ENERGY_CONTRAST = "energy_contrast", Aspect.OBJECTIVE, Cell.ENERGY, "trained to give data a low energy"
+    LABELS = "labels", Aspect.OBJECTIVE, Cell.NOT_GENERATIVE, "trained to predict labels or scores"
     FEATURES = "features", Aspect.OBJECTIVE, Cell.NOT_GENERATIVE, "trained to represent its input: an encoder"
-    REBUILD = (
-        "rebuild",
-        Aspect.OBJECTIVE,
-        Cell.NOT_GENERATIVE,
-        "trained to rebuild its input: a codec or autoencoder without a prior",
-    )
-    REGRESSION = (
-        "regression",
-        Aspect.OBJECTIVE,
-        Cell.NOT_GENERATIVE,
-        "trained to a single best answer: a deterministic regression",
-    )
+    REBUILD = "rebuild", Aspect.OBJECTIVE, Cell.NOT_GENERATIVE, "trained to rebuild its input, without a prior"
+    REGRESSION = "regression", Aspect.OBJECTIVE, Cell.NOT_GENERATIVE, "trained to give a single best answer"
     REWARD = "reward", Aspect.OBJECTIVE, Cell.NOT_GENERATIVE, "trained for reward, not to model data"
     # sampling
     ONE_BY_ONE = "one_by_one", Aspect.SAMPLING, Cell.AUTOREGRESSIVE, "draws piece after piece"
@@ -168,50 +123,25 @@ class Claim(StrEnum):
     CHAIN = "chain", Aspect.SAMPLING, Cell.ENERGY, "runs a Markov chain on the energy"
     NOTHING_DRAWN = "nothing_drawn", Aspect.SAMPLING, Cell.NOT_GENERATIVE, "nothing is drawn"
     # named
-    CALLED_AUTOREGRESSIVE = (
-        "called_autoregressive",
-        Aspect.NAMED,
-        Cell.AUTOREGRESSIVE,
-        "its authors call it autoregressive or a language model",
-    )
-    CALLED_LATENT = (
-        "called_latent_variable",
-        Aspect.NAMED,
-        Cell.LATENT_VARIABLE,
-        "its authors call it a latent-variable model",
-    )
-    CALLED_ADVERSARIAL = "called_adversarial", Aspect.NAMED, Cell.ADVERSARIAL, "its authors call it adversarial"
+    CALLED_AUTOREGRESSIVE = "called_autoregressive", Aspect.NAMED, Cell.AUTOREGRESSIVE, "called autoregressive"
+    CALLED_LATENT = "called_latent_variable", Aspect.NAMED, Cell.LATENT_VARIABLE, "called a latent-variable model"
+    CALLED_ADVERSARIAL = "called_adversarial", Aspect.NAMED, Cell.ADVERSARIAL, "called adversarial"
     CALLED_DIFFUSION = (
         "called_diffusion",
         Aspect.NAMED,
         Cell.DIFFUSION,
-        "its authors call it diffusion, score-based or flow matching",
+        "called diffusion, score-based or flow matching",
     )
-    CALLED_FLOW = "called_flow", Aspect.NAMED, Cell.FLOW, "its authors call it a normalizing flow"
-    CALLED_ENERGY = "called_energy", Aspect.NAMED, Cell.ENERGY, "its authors call it energy-based"
+    CALLED_FLOW = "called_flow", Aspect.NAMED, Cell.FLOW, "called a normalizing flow"
+    CALLED_ENERGY = "called_energy", Aspect.NAMED, Cell.ENERGY, "called energy-based"
     # wording
-    LEANS_AUTOREGRESSIVE = (
-        "leans_autoregressive",
-        Aspect.WORDING,
-        Cell.AUTOREGRESSIVE,
-        "worded as autoregressive systems are",
-    )
-    LEANS_LATENT = (
-        "leans_latent_variable",
-        Aspect.WORDING,
-        Cell.LATENT_VARIABLE,
-        "worded as latent-variable systems are",
-    )
-    LEANS_ADVERSARIAL = "leans_adversarial", Aspect.WORDING, Cell.ADVERSARIAL, "worded as adversarial systems are"
-    LEANS_DIFFUSION = "leans_diffusion", Aspect.WORDING, Cell.DIFFUSION, "worded as diffusion systems are"
-    LEANS_FLOW = "leans_flow", Aspect.WORDING, Cell.FLOW, "worded as flows are"
-    LEANS_ENERGY = "leans_energy", Aspect.WORDING, Cell.ENERGY, "worded as energy-based systems are"
-    LEANS_NOTHING = (
-        "leans_not_generative",
-        Aspect.WORDING,
-        Cell.NOT_GENERATIVE,
-        "worded as systems are that draw nothing",
-    )
+    LEANS_AUTOREGRESSIVE = "leans_autoregressive", Aspect.WORDING, Cell.AUTOREGRESSIVE, "autoregressive in its wording"
+    LEANS_LATENT = "leans_latent_variable", Aspect.WORDING, Cell.LATENT_VARIABLE, "latent-variable in its wording"
+    LEANS_ADVERSARIAL = "leans_adversarial", Aspect.WORDING, Cell.ADVERSARIAL, "adversarial in its wording"
+    LEANS_DIFFUSION = "leans_diffusion", Aspect.WORDING, Cell.DIFFUSION, "diffusion in its wording"
+    LEANS_FLOW = "leans_flow", Aspect.WORDING, Cell.FLOW, "a flow in its wording"
+    LEANS_ENERGY = "leans_energy", Aspect.WORDING, Cell.ENERGY, "energy-based in its wording"
+    LEANS_NOTHING = "leans_not_generative", Aspect.WORDING, Cell.NOT_GENERATIVE, "not generative in its wording"
     # property
     GENERATES = "generates", Aspect.PROPERTY, None, "makes new examples"
     DISTILLED = "distilled", Aspect.PROPERTY, None, "distilled to few steps"

@@ -36,16 +36,9 @@ _MODEL_FILE = re.compile(
     r"(^|/)(model_index|config|adapter_config|scheduler_config|config_sentence_transformers|sentence_bert_config|open_clip_config)\.json$|\.(safetensors|gguf)$"
 )
 #: what one of them says where it is a model library's own, and not a training script's of the same name
-_STANDARD = {
-    "architectures",
-    "model_type",
-    "_class_name",
-    "auto_map",
-    "pretrained_cfg",
-    "peft_type",
-    "__version__",
-    "model_cfg",
-}
+_STANDARD = frozenset(
+    "architectures model_type _class_name auto_map pretrained_cfg peft_type __version__ model_cfg".split()  # noqa: SIM905
+)
 #: a comment of YAML, TOML, INI or gin
 _REMARK = re.compile(r"(?m)(?:^|(?<=\s))#.*$|^[ \t]*;.*$")
 #: data in letters, not a name: patterns would look in vain for its end
@@ -65,7 +58,7 @@ def is_model_file(path: Path) -> bool:
         value = load_json(read_text(path), str(path))
     except UnreadableError:
         return False
-    return isinstance(value, dict) and bool(_STANDARD & set(value))
+    return isinstance(value, dict) and not _STANDARD.isdisjoint(value)
 
 
 def is_config(name: str) -> bool:
@@ -288,23 +281,19 @@ def _model(name: str, config: Mapping[str, Any]) -> list[Evidence]:
     """A single model's configuration."""
     kind = str(config.get("_class_name", ""))
     if kind:
-        return (
-            _first("schedulers", kind, f"{name}: $._class_name") if kind.endswith("Scheduler") else _alone(kind, name)
-        )
+        where = f"{name}: $._class_name"
+        return _first("schedulers", kind, where) if kind.endswith("Scheduler") else _alone(kind, name)
     if PurePosixPath(name).name == "adapter_config.json":
         return _adapter(name, config)
     architectures = config.get("architectures")
     names = [item for item in architectures if isinstance(item, str)][:4] if isinstance(architectures, list) else []
-    for architecture in names:
-        rows = _first("architectures", architecture, f"{name}: $.architectures")
-        if rows:
-            return rows
     mapped = config.get("auto_map")
-    if isinstance(mapped, dict):
-        for key in mapped:
-            rows = _first("architectures", str(key).removeprefix("AutoModel"), f"{name}: $.auto_map", 0.8)
-            if rows and key != "AutoConfig":
-                return rows
+    keys = [str(key) for key in mapped if key != "AutoConfig"] if isinstance(mapped, dict) else []
+    said = [(text, "$.architectures", 1.0) for text in names]
+    said += [(key.removeprefix("AutoModel"), "$.auto_map", 0.8) for key in keys]
+    for text, where, factor in said:
+        if rows := _first("architectures", text, f"{name}: {where}", factor):
+            return rows
     if "architecture" in config and {"num_classes", "pretrained_cfg"} & set(config):
         return [_row(f"num_classes: {config.get('num_classes')}", f"{name}: $.num_classes", Claim.LABELS, 3.0)]
     return _by_type(name, config, names)
@@ -324,21 +313,10 @@ def _by_type(name: str, config: Mapping[str, Any], names: list[str]) -> list[Evi
 def _adapter(name: str, config: Mapping[str, Any]) -> list[Evidence]:
     """An adapter is a part: it inherits the place of the model it adapts, as far as its task says."""
     rows = [_row(f"peft_type: {config.get('peft_type')}", f"{name}: $.peft_type", Claim.PART_ADAPTER, 1.0)]
-    task = str(config.get("task_type", ""))
-    votes = {
-        "CAUSAL_LM": (Claim.NEXT_PIECE, 3.0),
-        "SEQ_2_SEQ_LM": (Claim.NEXT_PIECE, 3.0),
-        "SEQ_CLS": (Claim.LABELS, 4.0),
-        "TOKEN_CLS": (Claim.LABELS, 4.0),
-        "FEATURE_EXTRACTION": (Claim.FEATURES, 4.0),
-        "QUESTION_ANS": (Claim.LABELS, 4.0),
-    }
-    if task in votes:
-        rows.append(_row(f"task_type: {task}", f"{name}: $.task_type", *votes[task]))
+    task = _first("tasks", str(config.get("task_type", "")), f"{name}: $.task_type")
     mapping = config.get("auto_mapping")
     base = str(mapping.get("base_model_class", "")) if isinstance(mapping, dict) else ""
-    if base and task not in votes:
-        rows += _first("architectures", base, f"{name}: $.auto_mapping.base_model_class")
+    rows += task or _first("architectures", base, f"{name}: $.auto_mapping.base_model_class")
     modules = str(config.get("target_modules", ""))
     if re.search(r"to_[qkv]\b|to_out|proj_in|ff\.net", modules):
         rows.append(_row(modules, f"{name}: $.target_modules", Claim.DENOISE, 2.5))

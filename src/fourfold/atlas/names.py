@@ -61,13 +61,6 @@ SHORTEST_FAMILY = 3
 BY_VERSION = 0.9
 #: similarity from which a name is suggested, and how many are
 ALIKE, MOST_NEAR = 0.8, 3
-_KIND = {
-    "exact": Kind.EXACT,
-    "lower_bound": Kind.LOWER_BOUND,
-    "estimate": Kind.ESTIMATE,
-    "unnormalised": Kind.UNNORMALISED,
-    "none": Kind.NONE,
-}
 
 
 def find(name: str) -> tuple[System, float] | None:
@@ -258,7 +251,7 @@ def _placed(name: str, system: System, score: float, note: str) -> Placement:
         known,
         also=None,
         inherited=tuple(parts),
-        likelihood=_KIND[system.likelihood],
+        likelihood=Kind(system.likelihood),
         likelihood_of=_variable(system),
         cost=cost,
         cost_note=cost_note(cost),

@@ -12,11 +12,7 @@ from fourfold.vocabulary import Facts
 __all__ = ["PARTS", "place_run"]
 
 #: what a stage of training is called -> the part that the finished model has from it
-PARTS = {
-    "autoencoder": Claim.PART_AUTOENCODER,
-    "tokenizer": Claim.PART_TOKENIZER,
-    "teacher": Claim.PART_TEACHER,
-}
+PARTS = {"autoencoder": Claim.PART_AUTOENCODER, "tokenizer": Claim.PART_TOKENIZER, "teacher": Claim.PART_TEACHER}
 
 
 def place_run(folder: Path) -> Placement | None:

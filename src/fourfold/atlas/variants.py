@@ -33,14 +33,8 @@ _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
         "masked or discrete": (Claim.MASKED_BOUND, Claim.FILL_MASKS, Claim.DISCRETE),
         "consistency or distilled": (Claim.CONSISTENCY, Claim.DISTILLED),
     },
-    Cell.FLOW: {
-        "continuous": (Claim.SOLVES_ODE,),
-        "autoregressive map": (Claim.SEQUENTIAL_INVERSE,),
-    },
-    Cell.ENERGY: {
-        "Gibbs sampling": (Claim.GIBBS,),
-        "noise contrast": (Claim.NOISE_CONTRAST,),
-    },
+    Cell.FLOW: {"continuous": (Claim.SOLVES_ODE,), "autoregressive map": (Claim.SEQUENTIAL_INVERSE,)},
+    Cell.ENERGY: {"Gibbs sampling": (Claim.GIBBS,), "noise contrast": (Claim.NOISE_CONTRAST,)},
 }
 
 

@@ -1,7 +1,6 @@
 """The words of a text as a whole, weighed together with the votes of the rules by one learned table.
 
-``log p(cell) = b + W x + U v + const`` with ``x`` the stems that occur (and, in lines and code, their runs of letters), each group
-scaled by ``scale / sqrt(max(n, floor))`` of ``n`` known ones, ``v`` the votes by rule, claim and cell, and ``b`` by the kind of text.
+``log p(cell) = b + W x + U v + const`` with ``x`` the stems that occur, scaled by ``scale / sqrt(max(n, floor))`` of ``n`` known ones, ``v`` the votes by rule, claim and cell, and ``b`` by the kind of text.
 ``tools/learn_atlas.py`` learns the table by multinomial logistic regression. No row holds a word that names a paradigm, a person,
 an organisation or a catalogued system: the first would count foils, the others would be prior knowledge.
 """
@@ -10,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -27,7 +26,6 @@ __all__ = [
     "Leaning",
     "TextKind",
     "leaning",
-    "letters",
     "mechanism",
     "probabilities",
     "stems",
@@ -51,7 +49,6 @@ very all any
 _PLAIN = frozenset(_PLAIN_TEXT.split())
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 _LINK = re.compile(r"https?://\S+|www\.\S+")
-_RUNS = (3, 4, 5)
 
 
 @dataclass(frozen=True)
@@ -60,22 +57,20 @@ class TextKind:
 
     Attributes:
         name: its name.
-        scale: of each group of words.
+        scale: of the words.
         floor: fewer known words than these are not scaled up.
         least: fewer known words than these lean to nothing.
-        letters: whether runs of letters count as well, so that a word never seen resembles others.
     """
 
     name: str
     scale: float
     floor: int
     least: int
-    letters: bool
 
 
-CARD = TextKind("card", 1.0, 40, 15, letters=False)
-LINE = TextKind("line", 4.0, 4, 6, letters=True)
-CODE = TextKind("code", 3.0, 40, 20, letters=True)
+CARD = TextKind("card", 1.0, 40, 15)
+LINE = TextKind("line", 4.0, 4, 6)
+CODE = TextKind("code", 3.0, 40, 20)
 
 
 def text_kind(name: str) -> TextKind:
@@ -106,17 +101,6 @@ def _stem(word: str) -> str:
         if word.endswith(ending) and len(word) - len(ending) >= 4:
             return word[: -len(ending)]
     return word
-
-
-def letters(words: Iterable[str]) -> set[str]:
-    """The runs of three to five letters within words, their ends marked: ``l:<den``."""
-    return {run for word in words for run in _runs(word)}
-
-
-@lru_cache(maxsize=20_000)
-def _runs(word: str) -> tuple[str, ...]:
-    marked = f"<{word[:40]}>"
-    return tuple({f"l:{marked[i : i + n]}" for n in _RUNS for i in range(len(marked) - n + 1)})
 
 
 def mechanism(
@@ -151,16 +135,15 @@ def leaning(text: str, kind: TextKind, said: str = "") -> tuple[Leaning, ...]:
         kind: its kind.
         said: the text to quote at the same offsets, where it is another one.
     """
-    table, found = weights(), stems(text)
-    words = [(row, span) for stem, span in found.items() if (row := table.get(stem))]
+    table = weights()
+    words = [(row, span) for stem, span in stems(text).items() if (row := table.get(stem))]
     if len(words) < kind.least:
         return ()
-    runs = [row for run in letters(found) if (row := table.get(run))] if kind.letters else []
-    sums = [0.0] * len(CELLS)
-    for group in ([row for row, _ in words], runs):
-        scale = kind.scale / math.sqrt(max(len(group), kind.floor))
-        sums = [total + scale * sum(row[i] for row in group) for i, total in enumerate(sums)]
-    return tuple(Leaning(cell, sums[i], *_quotes(said or text, i, words)) for i, cell in enumerate(CELLS))
+    scale = kind.scale / math.sqrt(max(len(words), kind.floor))
+    return tuple(
+        Leaning(cell, scale * sum(row[i] for row, _ in words), *_quotes(said or text, i, words))
+        for i, cell in enumerate(CELLS)
+    )
 
 
 def _quotes(text: str, i: int, known: list[tuple[tuple[float, ...], tuple[int, int]]]) -> tuple[tuple[str, ...], int]:
