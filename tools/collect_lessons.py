@@ -87,7 +87,7 @@ def read_sources(path: Path = SOURCES) -> list[Source]:
 
 def _source(row: Mapping[str, str]) -> Source:
     names = tuple(filter(None, row["names"].split("|")))
-    return Source(*(row[key] for key in ("system", "cell", "kind", "repository", "commit", "path")), names)
+    return Source(row["system"], row["cell"], row["kind"], row["repository"], row["commit"], row["path"], names)
 
 
 def clone(folder: Path, repository: str) -> Path:

@@ -53,14 +53,14 @@ class Options:
     Attributes:
         words: whether the words count.
         rated: scale of the ratings, zero for none.
-        votes: which votes count: any of ``claim``, ``rule``, ``cell``.
+        votes: which votes count: any of ``rule`` and ``cell``.
         stated: scale of the votes: the smaller, the more the penalty holds them back.
         balance: how far the weights of rare cells are raised, from 0 to 1.
     """
 
     words: bool = True
     rated: float = 0.3
-    votes: tuple[str, ...] = ("claim", "rule", "cell")
+    votes: tuple[str, ...] = ("rule", "cell")
     stated: float = 0.4
     balance: float = 0.4
 
@@ -90,7 +90,7 @@ def _examples(lesson: Mapping[str, Any], names: list[str]) -> Iterable[Example]:
         words = frozenset(names[i] for i in np.cumsum(text["stems"], dtype=int))
         for reading, votes in enumerate(text["votes"]):
             claims = {CLAIMS[claim]: vote for claim, vote in votes["claims"].items()}
-            found = mechanism(claims, votes["rules"], weigh(claims))
+            found = mechanism(votes["rules"], weigh(claims))
             kind, cell = text_kind(lesson["kind"]), Cell(lesson["cell"])
             yield Example(lesson["system"], kind, cell, words, found, reading == 1, part == 1)
 
@@ -271,17 +271,16 @@ def ablations(examples: list[Example], ratings: Mapping[str, Array]) -> None:
     """Print held-out figures with layers left out."""
     full = Options()
     rows = {
-        "all": [full],
-        "without words": [replace(full, words=False)],
-        "without ratings": [replace(full, rated=0.0)],
-        "without votes": [replace(full, votes=())],
-        "without votes by rule": [replace(full, votes=("claim", "cell"))],
-        "without votes by claim": [replace(full, votes=("rule", "cell"))],
-        "without votes by cell": [replace(full, votes=("claim", "rule"))],
+        "all": full,
+        "without words": replace(full, words=False),
+        "without ratings": replace(full, rated=0.0),
+        "without votes": replace(full, votes=()),
+        "without votes by rule": replace(full, votes=("cell",)),
+        "without votes by cell": replace(full, votes=("rule",)),
     }
     print(f"{'':<26}" + "".join(f"{name:>16}" for name in GROUPS))
     _print("votes, nothing learned", shares(examples, votes_alone(examples)))
-    for name, (options,) in rows.items():
+    for name, options in rows.items():
         _print(name, shares(examples, held_out(examples, options, ratings)))
     apart = np.zeros((len(examples), len(CELLS)))
     for kind in ("card", "line", "code"):

@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from fourfold.atlas.catalogue import systems
-from fourfold.atlas.evidence import CLAIMS, Cell
+from fourfold.atlas.evidence import Cell
 from fourfold.atlas.rules import rule_ids
 from fourfold.atlas.wording import CELLS, LINE, UNIT, weights
 
@@ -43,10 +43,10 @@ def test_the_fit_ends_at_the_minimum_wherever_it_starts(monkeypatch):
     np.testing.assert_allclose(gradient, 0, atol=1e-9)
 
 
-def test_every_weight_is_of_a_rule_a_claim_a_cell_or_a_word_that_exists():
+def test_every_weight_is_of_a_rule_a_cell_or_a_word_that_exists():
     rows = [line.split("\t")[0] for line in learn.WEIGHTS.read_text("utf-8").splitlines() if line[0] != "#"]
     assert len(rows) == len(set(rows)) == len(weights())
-    known = {"rule": set(rule_ids()), "claim": set(CLAIMS), "cell": set(Cell), "kind": {"card", "line", "code"}}
+    known = {"rule": set(rule_ids()), "cell": set(Cell), "kind": {"card", "line", "code"}}
     for row in rows:
         head, colon, name = row.partition(":")
         assert not colon or name in known[head], row

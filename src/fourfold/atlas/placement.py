@@ -105,7 +105,7 @@ def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = 
     scores = weigh(votes)
     ranked = _shares(scores)
     missing = _missing(scores) or _lone(rows, ranked)
-    leant = lean(rows, votes, scores)
+    leant = lean(rows, scores)
     told = None if missing else ranked[0][0]
     if leant and (told is None or not _stands(told, rows, leant)):
         voice = "statements" if all(row.kind is Reader.CODE for row in rows) else "phrases"
@@ -186,7 +186,7 @@ def surely(placed: Placement, least: float) -> Placement:
     return replace(left, inherited=placed.inherited, prior=placed.prior, system=placed.system)
 
 
-def lean(rows: Iterable[Evidence], votes: Mapping[Claim, float], scores: Mapping[Cell, float]) -> dict[Cell, float]:
+def lean(rows: Iterable[Evidence], scores: Mapping[Cell, float]) -> dict[Cell, float]:
     """The probability of each cell by wording and votes together; empty where no wording was read.
 
     Several texts of one system count as their mean: they repeat each other, and are no independent witnesses.
@@ -200,7 +200,7 @@ def lean(rows: Iterable[Evidence], votes: Mapping[Claim, float], scores: Mapping
         if row.rule == kind.name:
             weights.setdefault(row.claim, []).append(row.weight)
     words = {cell: sum(weights[claim]) / len(weights[claim]) for cell, claim in LEANS.items()}
-    return probabilities(words, mechanism(votes, by_rule(rows), scores), kind)
+    return probabilities(words, mechanism(by_rule(rows), scores), kind)
 
 
 def _spoken(rows: Iterable[Evidence]) -> TextKind | None:

@@ -1,6 +1,6 @@
 """The words of a text as a whole, weighed together with the votes of the rules by one learned table.
 
-``log p(cell) = b + W x + U v + const`` with ``x`` the stems that occur, scaled by ``scale / sqrt(max(n, floor))`` of ``n`` known ones, ``v`` the votes by rule, claim and cell, and ``b`` by the kind of text.
+``log p(cell) = b + W x + U v + const`` with ``x`` the stems that occur, scaled by ``scale / sqrt(max(n, floor))`` of ``n`` known ones, ``v`` the votes by rule and by cell, and ``b`` by the kind of text.
 ``tools/learn_atlas.py`` learns the table by multinomial logistic regression. No row holds a word that names a paradigm, a person,
 an organisation or a catalogued system: the first would count foils, the others would be prior knowledge.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-from fourfold.atlas.evidence import Cell, Claim
+from fourfold.atlas.evidence import Cell
 from fourfold.atlas.rules import cues
 
 __all__ = [
@@ -103,18 +103,10 @@ def _stem(word: str) -> str:
     return word
 
 
-def mechanism(
-    votes: Mapping[Claim, float], rules: Mapping[str, float], scores: Mapping[Cell, float]
-) -> dict[str, float]:
-    """The votes as features beside the words: by claim, rule and cell; bounded, so that no repetition decides alone."""
-    found = {f"claim:{claim}": min(vote, 6.0) / 4 for claim, vote in votes.items() if vote > 0 and not _worded(claim)}
-    found |= {f"cell:{cell}": min(score, 8.0) / 4 for cell, score in scores.items() if score > 0}
-    found |= {f"rule:{rule}": max(-1.0, min(vote, 4.0)) / 2 for rule, vote in rules.items()}
-    return found
-
-
-def _worded(claim: Claim) -> bool:
-    return claim.cell is not None and not claim.speaks
+def mechanism(rules: Mapping[str, float], scores: Mapping[Cell, float]) -> dict[str, float]:
+    """The votes as features beside the words, by rule and by cell; bounded, so that no repetition decides alone."""
+    found = {f"cell:{cell}": min(score, 8.0) / 4 for cell, score in scores.items() if score > 0}
+    return found | {f"rule:{rule}": max(-1.0, min(vote, 4.0)) / 2 for rule, vote in rules.items()}
 
 
 @dataclass(frozen=True)
