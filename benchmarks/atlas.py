@@ -197,7 +197,7 @@ def catalogue(errors: bool, half: int | None = None) -> None:
     cases = [
         {
             "id": system.id, "kind": "phrase", "text": f"{system.objective}; {system.sampling}",
-            "label": {"paradigm": system.paradigm.value.replace("-", "_"), "likelihood": system.likelihood, "sampling": {**COST, "not_applicable": "not_applicable"}[system.cost]},
+            "label": {"paradigm": system.paradigm.value.replace("-", "_"), "likelihood": KIND[system.likelihood], "sampling": {**COST, "not_applicable": "not_applicable"}[system.cost]},
         }
         for system in systems()
         if half is None or zlib.crc32(system.id.encode()) % 2 == half

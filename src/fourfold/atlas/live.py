@@ -15,11 +15,7 @@ __all__ = ["read_live", "stated_facts"]
 
 
 def read_live(value: object) -> list[Evidence]:
-    """Evidence in an object that is already in memory.
-
-    Of a fourfold model its registered paradigm and its stages are asked for; of any other object nothing is called but
-    ``config.to_dict`` and ``state_dict``.
-    """
+    """Evidence in an object in memory; of a foreign one only ``config.to_dict`` and ``state_dict`` are called."""
     if hasattr(value, "objective") and hasattr(value, "estimand"):
         return _fourfold(value)
     config = _config(value)

@@ -1,6 +1,7 @@
 """The words of a text as a whole, weighed together with the votes of the rules by one learned table.
 
-``log p(cell) = b + W x + U v + const`` with ``x`` the stems that occur, scaled by ``scale / sqrt(max(n, floor))`` of ``n`` known ones, ``v`` the votes by rule and by cell, and ``b`` by the kind of text.
+``log p(cell) = b + W x + U v + const`` with ``x`` the stems that occur, scaled by ``scale / sqrt(max(n, floor))`` of ``n`` known
+ones, ``v`` the votes by rule and by cell, and ``b`` by the kind of text.
 ``tools/learn_atlas.py`` learns the table by multinomial logistic regression. No row holds a word that names a paradigm, a person,
 an organisation or a catalogued system: the first would count foils, the others would be prior knowledge.
 """
