@@ -161,7 +161,7 @@ def _votes(rows: list[Evidence]) -> dict[str, dict[str, float]]:
 
 
 def features(kind: str, text: str, names: Iterable[str]) -> list[dict[str, Any]]:
-    """What is kept of a text: of each part its stems, and its votes as it stands and, of cards, blanked."""
+    """The features of a text: for each part its stems and its votes, as it stands and, for cards, blanked."""
     without = "|".join(
         rf"(?<!\w){re.escape(name)}\w*" for name in sorted(names, key=len, reverse=True) if len(name) > 2
     )
@@ -204,7 +204,7 @@ def read_line(row: tuple[str, str, str, str]) -> dict[str, Any]:
 
 
 def lines(apart: frozenset[str]) -> list[tuple[str, str, str, str]]:
-    """What the catalogue says of each system, but for those that are kept apart as tests."""
+    """The lines of the catalogue on each system, without those that are kept apart as tests."""
     return [
         (system.id, system.paradigm.value, system.name, f"{system.objective}; {system.sampling}")
         for system in systems()

@@ -48,7 +48,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Options:
-    """What is learned from, and how.
+    """Settings of the learner: the features that count, and their scales.
 
     Attributes:
         words: whether the words count.

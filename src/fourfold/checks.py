@@ -452,7 +452,7 @@ def check_evaluations(model: GenerativeModel, cost: Cost) -> None:
 
 
 def check_cost(model: GenerativeModel) -> None:
-    """As :func:`check_evaluations`, with the law of :attr:`fourfold.core.GenerativeModel.facts`."""
+    """Check the evaluations against the cost law of :attr:`fourfold.core.GenerativeModel.facts`."""
     check_evaluations(model, model.facts.cost)
 
 
@@ -753,7 +753,7 @@ _ORACLES: Sequence[tuple[type[Estimand], Callable[[Any], Estimand | None]]] = (
     (Decoder, lambda e: None),
     (Pushforward, lambda e: GaussianFlow(_MEAN, _COVARIANCE)),
 )
-"""What sits in an estimand's seat, by the first of these kinds that it is of."""
+"""Oracles that can take an estimand's seat: the first entry whose type matches counts."""
 
 
 def _oracle(estimand: Estimand) -> Estimand | None:
@@ -848,7 +848,7 @@ def _check_sampler(sampler: Sampler, oracle: Estimand, n: int) -> None:
 
 
 def _check_nats(likelihood: Likelihood, oracle: Estimand, n: int) -> None:
-    """What it says of draws of the Gaussian is their log-density, or a bound below it."""
+    """Its figures for draws of the Gaussian are their log-densities, or bounds below them."""
     x = GaussianFlow(_MEAN, _COVARIANCE)(Noise(1, 0, n).normal(2))
     try:
         result = likelihood(view(oracle, likelihood.needs), Batch(x), Noise(0, 0, n, "score"), _Unknown())

@@ -42,7 +42,7 @@ class Paradigm(StrEnum):
 
 
 class Principle(StrEnum):
-    """What a training objective rests on: the first of the two questions, answered in a word.
+    """The principle of a training objective: the answer to the first of the two questions, in a word.
 
     Score matching fits the gradient of the log-density. ``DENOISING`` is its most used form, a regression of what noise
     was added to; ``SCORE_MATCHING`` stands for the forms without a target, by integration by parts (explicit, sliced).
@@ -57,7 +57,7 @@ class Principle(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a number called "log-likelihood" is; two kinds are never ranked against each other unmarked.
+    """The kind of a number called "log-likelihood"; two kinds are never ranked against each other unmarked.
 
     ``ESTIMATED_BOUND`` estimates a lower bound: a solver or probes stand behind a codec that only bounds the likelihood
     of raw examples (dequantised integers, a learned code), so that it has the error of an estimate and the gap of a
@@ -117,7 +117,7 @@ class FailureMode:
 
 @dataclass(frozen=True)
 class Facts:
-    """What holds for a paradigm, or for one recipe of it: the two answers, and what follows from them.
+    """Facts of a paradigm, or of one recipe of it: the two answers, and their consequences.
 
     The clauses are plain English without a full stop. ``strengths`` and ``weaknesses`` are what :attr:`gives` and
     :attr:`drawbacks` say beyond what the kind of likelihood, the cost and the inherited ``parts`` imply.
@@ -157,7 +157,7 @@ class Facts:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Facts:
-        """What :meth:`record` wrote, with the failure modes and references of its paradigm.
+        """Read the value that :meth:`record` wrote, with the failure modes and references of its paradigm.
 
         Raises:
             KeyError, ValueError: for a record of another form.

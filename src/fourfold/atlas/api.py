@@ -72,7 +72,7 @@ def place_words(text: str, subject: str = "", where: str = "") -> Placement:
 
 
 def _or_known(placed: Placement, text: str) -> Placement:
-    """What words say, or what the catalogue knows of the system they are about, where words alone leave doubt; never both mixed."""
+    """Placement by words, or by the catalogued system that they are about where words leave doubt; never a mixture."""
     if placed.cell is not None and placed.confidence >= TITLED and states(placed):
         return placed
     from fourfold.atlas.names import place_mention

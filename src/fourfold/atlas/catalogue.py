@@ -145,7 +145,7 @@ def _rows(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def check(rows: tuple[System, ...]) -> list[str]:
-    """What the schema does not show: an id, name or alias that belongs to two systems; a year far from that of its paper."""
+    """Faults that the schema does not show: an id, name or alias of two systems; a year far from that of its paper."""
     owners: dict[str, str] = {}
     names = [
         (name, system.id)

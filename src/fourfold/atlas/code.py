@@ -257,7 +257,7 @@ def _core(loop: str) -> str:
 
 
 def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
-    """What a loop does: append a piece, step from t to s, or follow a gradient with noise."""
+    """The work of a loop: append a piece, step from t to s, or follow a gradient with noise."""
     trains = re.search(r"\.backward\(|optimi[sz]er|\.step\(\)|loader|epoch|enumerate\(", row.text + row.loop)
     gradient, noise = bool(_GRADIENT.search(row.loop)), bool(_NOISE.search(row.loop))
     if gradient and noise and not re.search(r"zero_grad|optimi[sz]er\.step|loader|epoch", row.loop + row.text):

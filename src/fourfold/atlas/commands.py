@@ -60,7 +60,7 @@ def place(
 
 
 def _standard_input() -> str:
-    """What is piped in, as text.
+    """Read standard input as text.
 
     Raises:
         UnreadableError: it is closed, or binary.

@@ -74,7 +74,7 @@ class Form(StrEnum):
 
 
 class Claim(StrEnum):
-    """What one piece of evidence says about a system.
+    """The statement that one piece of evidence makes about a system.
 
     Attributes:
         aspect: the question it answers.

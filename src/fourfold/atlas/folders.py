@@ -79,7 +79,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _by_model_files(folder: Path, files: list[Path]) -> Iterator[Placement]:
-    """What model libraries write: at the top of the folder, and then of its components one level below."""
+    """Files that model libraries write: at the top of the folder, then one level below, for its components."""
     from fourfold.atlas.hub import is_model_file, read_files, read_paths
 
     near = [path for path in files if len(path.relative_to(folder).parts) <= 2 and not _beside(path, folder)]

@@ -198,7 +198,7 @@ def read_files(files: FileSet) -> list[Evidence]:
 
 
 def _metadata(name: str, metadata: Mapping[str, str | int]) -> list[Evidence]:
-    """What a GGUF header says: the kind of model, and whether its states are pooled into one vector."""
+    """Evidence in a GGUF header: the kind of model, and whether its states are pooled into one vector."""
     pooled = next((key for key, value in metadata.items() if key.endswith(".pooling_type") and value), None)
     if pooled:
         return [_row(pooled, f"{name}: header", Claim.FEATURES, 4.0)]
@@ -300,7 +300,7 @@ def _model(name: str, config: Mapping[str, Any]) -> list[Evidence]:
 
 
 def _by_type(name: str, config: Mapping[str, Any], names: list[str]) -> list[Evidence]:
-    """What is left when no class name decides: the absence of a head, the type of the model, a decoder."""
+    """Evidence where no class name decides: the absence of a head, the type of the model, a decoder."""
     decodes = config.get("is_encoder_decoder") is True
     if names and all(_HEADLESS.search(item) for item in names) and not decodes:
         return [_row(names[0], f"{name}: $.architectures", Claim.FEATURES, 2.6)]

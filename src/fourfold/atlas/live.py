@@ -30,7 +30,7 @@ def read_live(value: object) -> list[Evidence]:
 
 
 def stated_facts(value: object) -> Facts | None:
-    """What a fourfold model states of itself."""
+    """The statements of a fourfold model about itself."""
     try:
         facts = getattr(value, "facts", None)
     except LookupError:

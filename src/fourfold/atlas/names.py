@@ -174,7 +174,7 @@ def _known(part: str) -> Entry | None:
 
 
 def _titles(head: str) -> Iterator[str]:
-    """What may be a name in the first line and in the first heading."""
+    """Candidates for a name in the first line and in the first heading."""
     first = next((line for line in head.splitlines() if _MARKUP.sub(r"\1", line).strip()), "")
     heading = _HEADING.search(head, 0, OPENING)
     for line in dict.fromkeys((first, heading.group(1) if heading else "")):
@@ -193,7 +193,7 @@ def _subjects(opening: str) -> Iterator[tuple[str, Entry]]:
 
 
 def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placement | None:
-    """What the catalogue knows of the system that a text is about; prior knowledge, labelled so.
+    """The catalogued system that a text is about: prior knowledge, and labelled so.
 
     Args:
         text: a card.
@@ -215,7 +215,7 @@ def place_mention(text: str, placed: Placement, doubtful: bool = True) -> Placem
 
 
 def place_name(name: str) -> Placement | None:
-    """What the catalogue knows of a name, exactly or by version, labelled as prior knowledge; ``None`` if it knows nothing."""
+    """Placement by a catalogued name, exact or by version, labelled as prior knowledge; ``None`` if there is none."""
     found = find(name)
     if found is None:
         return None
@@ -225,7 +225,7 @@ def place_name(name: str) -> Placement | None:
 
 
 def unknown(name: str) -> str:
-    """What is missing where a name is not known: which of those spelled alike is meant, or more than a name."""
+    """The missing fact where a name is unknown: which of the names spelled alike is meant, or more than a name."""
     alike = near(name)
     if alike:
         return f"which system is meant: did you mean {' or '.join(filter(None, (', '.join(alike[:-1]), alike[-1])))}?"

@@ -63,19 +63,19 @@ def _rules(name: str, flags: int) -> Iterator[Rule]:
 
 @lru_cache(maxsize=1)
 def word_rules() -> tuple[Rule, ...]:
-    """What prose says of a mechanism."""
+    """The rules that find statements of a mechanism in prose."""
     return tuple(_rules("words", re.IGNORECASE))
 
 
 @lru_cache(maxsize=1)
 def statement_rules() -> tuple[Rule, ...]:
-    """What statements of Python say."""
+    """The rules that read statements of Python."""
     return tuple(_rules("code", 0))
 
 
 @lru_cache(maxsize=1)
 def part_rules() -> tuple[Rule, ...]:
-    """What prose says of a system's parts."""
+    """The rules that find the parts of a system in prose."""
     table = _read("words")
     return tuple(
         Rule(f"words/{claim}.{id_}", _pattern(table, pattern, re.IGNORECASE), ((CLAIMS[claim], 1.0),))
@@ -86,7 +86,7 @@ def part_rules() -> tuple[Rule, ...]:
 
 @lru_cache(maxsize=16)
 def file_rules(section: str) -> tuple[Rule, ...]:
-    """What a section of ``files.toml`` (``schedulers``, ``keys``, ...) says of class names, keys or tensors."""
+    """The rules of a section of ``files.toml`` (``schedulers``, ``keys``, ...), which read class names, keys or tensors."""
     return tuple(
         Rule(
             f"files/{section}.{id_}",

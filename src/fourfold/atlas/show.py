@@ -61,7 +61,7 @@ _Row: TypeAlias = tuple[str, str]
 
 
 def _rows(placed: Placement, best: Evidence | None) -> list[_Row]:
-    """What stands below the answer and its best quote."""
+    """The rows below the answer and its best quote."""
     return [
         *_follows(placed),
         *_evidence(placed, best),
@@ -140,7 +140,7 @@ def _follows(placed: Placement) -> list[_Row]:
 
 
 def _facts(placed: Placement, paradigm: Paradigm) -> Facts:
-    """What the system states of itself, or what holds for its paradigm with the likelihood and the cost found."""
+    """The facts that the system states of itself, or those of its paradigm with the likelihood and cost found."""
     if placed.facts is not None:
         return placed.facts
     common = FACTS[paradigm]

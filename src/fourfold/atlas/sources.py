@@ -72,7 +72,7 @@ def _definitions(body: list[ast.stmt]) -> Iterator[_Definition]:
 
 
 def _strength(node: _Definition) -> int:
-    """What speaks for a definition: it trains, it holds losses, its name is that of a loss, or of a sampler that loops."""
+    """Signs of a loss or a sampler in a definition: it trains, it holds losses, its name says so, or it loops."""
     inside = list(ast.walk(node))
     name = getattr(node, "name", "")
     trains = any(isinstance(part, ast.Call) and _called(part) in _TRAINS for part in inside)

@@ -46,5 +46,5 @@ def variant(cell: Cell, votes: Mapping[Claim, float]) -> str:
 
 
 def variant_of(cell: Cell | None, name: str) -> Variant | None:
-    """What holds for a variant by its name; ``None`` where it is told as its paradigm is."""
+    """The facts of a variant by its name; ``None`` where the paradigm's own facts describe it."""
     return VARIANTS[cell.paradigm].get(name) if cell is not None and cell.paradigm else None

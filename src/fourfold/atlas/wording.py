@@ -112,7 +112,7 @@ def mechanism(rules: Mapping[str, float], scores: Mapping[Cell, float]) -> dict[
 
 @dataclass(frozen=True)
 class Leaning:
-    """What the words add to one cell's log-odds, and the words that set it most apart, in the order of the text."""
+    """The share of the words in one cell's log-odds, and the words that set it most apart, in the order of the text."""
 
     cell: Cell
     logit: float

@@ -137,7 +137,7 @@ def places(text: str, where: str) -> Callable[[int], str]:
 
 
 def _read_header(head: str, place: Callable[[int], str]) -> list[Evidence]:
-    """What a card's YAML says of it: its task, its library, its tags."""
+    """Evidence in a card's YAML: its task, its library, its tags."""
     if not head.strip():
         return []
     told = [
@@ -251,7 +251,7 @@ def _read_claims(prose: _Prose, place: Callable[[int], str]) -> Iterator[tuple[E
 
 
 def _quote(text: str, found: re.Match[str]) -> str:
-    """What was found among its neighbours, in whole words."""
+    """A find with its neighbours, in whole words."""
     begins = found.start()
     for _ in range(1 + QUOTED_BESIDE):
         before = text.rfind(" ", max(begins - LONGEST_WORD, 0), max(begins - 1, 0))

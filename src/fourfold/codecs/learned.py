@@ -96,7 +96,7 @@ class LearnedCodec(CachedCodec, Staged):
     are scaled (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
 
     Args:
-        autoencoder: an unconditional model of the raw space; its prior is no longer used.
+        autoencoder: an unconditional model of the raw space, whose prior the codec does not use.
         share: of the budget, for the autoencoder.
 
     Raises:
@@ -190,7 +190,7 @@ class QuantisedCodec(CachedCodec, Staged):
     https://arxiv.org/abs/1711.00937).
 
     Args:
-        autoencoder: an unconditional model of the raw space; its prior is no longer used.
+        autoencoder: an unconditional model of the raw space, whose prior the codec does not use.
         grid: height and width of a map of codes.
         share: of the budget, for the autoencoder.
 

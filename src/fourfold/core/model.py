@@ -119,7 +119,7 @@ class GenerativeModel(Part, nn.Module):
         return [part for part in (self.codec, self.objective) if isinstance(part, Staged)]
 
     def stages(self) -> list[Stage]:
-        """What is trained before this model, in order; what is left of the budget is its own."""
+        """The stages that are trained before this model, in order; the rest of the budget is its own."""
         return [stage for part in self.staged() for stage in part.stages()]
 
     def encode(self, x: Tensor, cond: Tensor | None = None) -> Batch:

@@ -72,4 +72,4 @@ class Excerpts:
 
 
 Picture: TypeAlias = Sheet | Cloud | Excerpts
-"""What :meth:`fourfold.core.Space.picture` returns."""
+"""The pictures that :meth:`fourfold.core.Space.picture` may return."""

@@ -1,4 +1,4 @@
-"""What one raw example is, and everything that depends on it."""
+"""Spaces: the definition of one raw example, and everything that depends on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ many examples for each, in order. Names and prompts may be empty."""
 
 
 class Space(ABC):
-    """What one raw example is. Nothing outside a space depends on which space it is.
+    """The definition of one raw example. Nothing outside a space depends on which space it is.
 
     Concrete spaces are frozen dataclasses, one file each: those of :mod:`fourfold.spaces`, and anyone's. A raw batch is
     one tensor ``(B, *shape)``. A space must define :attr:`shape`, :attr:`unit`, :meth:`check` and :meth:`examples`;
@@ -185,7 +185,7 @@ class Space(ABC):
         return None
 
     def writers(self) -> Mapping[str, Writer]:
-        """What writes files that only this space has, by suffix, the usual one first; "" stands for a folder.
+        """Writers of file formats that only this space has, by suffix, the usual one first; "" stands for a folder.
 
         Every space has ``.npy``, ``.npz``, ``.csv`` and ``.parquet``. A space whose usual suffix is ``.txt`` is printed
         where no file is named.

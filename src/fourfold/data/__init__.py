@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 Data: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | pd.DataFrame"
-"""What :func:`load` reads: a name, a path, or an array, tensor or table in memory."""
+"""Data that :func:`load` reads: a name, a path, or an array, tensor or table in memory."""
 IN_MEMORY = "<data in memory>"
 """The name of data that has neither a name nor a path."""
 

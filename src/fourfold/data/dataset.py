@@ -1,4 +1,4 @@
-"""What a data source becomes: a space, three seeded splits and a digest that names the data to the bit."""
+"""Data sets: a space, three seeded splits and a digest that names the data to the bit."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """What a run folder keeps about its data, as a JSON value."""
+        """The record of the data that a run folder keeps, as a JSON value."""
         return {
             "name": self.name,
             "source": self.source,
@@ -165,7 +165,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Source:
-    """What a reader returns, before splitting.
+    """The result of a reader, before splitting.
 
     Attributes:
         x: all examples in the order of the source.
@@ -199,7 +199,7 @@ class Source:
 
     @property
     def known(self) -> Tensor | None:
-        """What examples can be conditioned on: labels or captions."""
+        """The conditions of examples: labels or captions."""
         return self.captions if self.labels is None else self.labels
 
 

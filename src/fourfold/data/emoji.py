@@ -129,7 +129,7 @@ def _single(tone: str) -> bool:
 
 
 def _key(unified: str) -> str:
-    """What the variants of one emoji share: its codes without skin tone and sex."""
+    """The codes that all variants of one emoji share: those without skin tone and sex."""
     return "-".join(_SEXES.get(code, code) for code in unified.split("-") if code not in _MARKS)
 
 

@@ -51,7 +51,7 @@ SIDE = 64
 
 @dataclass(frozen=True)
 class _Format:
-    """What every image of a folder is, or is made into."""
+    """The format that every image of a folder has or is converted to."""
 
     mode: str
     height: int
@@ -65,7 +65,7 @@ class _Format:
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file says of its image before it is decoded, turned as EXIF says."""
+    """The format of an image, read from its header and turned as EXIF says."""
 
     mode: str
     height: int
@@ -171,7 +171,7 @@ def _limited(files: list[Path], options: Options) -> list[Path]:
 
 
 def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Path, _Header], dict[Path, str]]:
-    """What each file says of its image, and the reason where it cannot be read."""
+    """The format of each image, or the reason why its file cannot be read."""
     headers: dict[Path, _Header] = {}
     bad: dict[Path, str] = {}
     with ThreadPoolExecutor(_THREADS) as threads, warnings.catch_warnings():
@@ -190,7 +190,7 @@ def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Pa
 
 
 def _header(path: Path) -> _Header | str:
-    """What a file says of its image, or why it cannot be read."""
+    """The format of an image, or the reason why its file cannot be read."""
     if not path.is_file():
         return "is not a regular file"
     if not path.stat().st_size:
@@ -223,7 +223,7 @@ def _format(headers: list[_Header], options: Options) -> _Format:
 
 
 def _notes(headers: list[_Header], form: _Format, options: Options) -> Iterator[str]:
-    """What was done to the images without being asked for."""
+    """Remarks on conversions that nobody asked for."""
     resized = sum((header.height, header.width) != (form.height, form.width) for header in headers)
     known = ", as the model knows them" if options.space is not None else ""
     if resized and (options.size is None or known):

@@ -51,7 +51,7 @@ def _of_machine() -> int:
 
 
 def _of_groups() -> Iterator[int]:
-    """What every control group above this process leaves, where groups are of version 2."""
+    """Memory that every control group above this process leaves, where groups are of version 2."""
     found = re.search(r"^0::(/.*)$", _read(Path("/proc/self/cgroup")), re.MULTILINE)
     inner = GROUPS / (found[1] if found else "").strip("/")
     for group in (group for group in (inner, *inner.parents) if group.is_relative_to(GROUPS)):

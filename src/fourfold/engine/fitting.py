@@ -174,7 +174,7 @@ _T = TypeVar("_T")
 
 
 def _or(given: _T | None, before: _T) -> _T:
-    """What was given, else what holds without it."""
+    """The given value, or the default where none was given."""
     return before if given is None else given
 
 

@@ -127,7 +127,7 @@ class NotebookBar:
 def shown(
     label: str, observe: Callable[[Step], None] | None, say: Callable[[str], None] | None, bar: bool = True
 ) -> Iterator[tuple[Callable[[Step], None] | None, Callable[[str], None]]]:
-    """What is called with each step and each line: what was given; without either, in a notebook, a bar."""
+    """The callables for each step and each line: those given, else a bar in a notebook, else none."""
     if observe is None and say is None and bar and in_notebook():
         with NotebookBar(label) as cell:
             yield cell, cell.say

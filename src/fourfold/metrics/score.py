@@ -21,7 +21,7 @@ GROUPS = 10
 
 
 class Floor(NamedTuple):
-    """What examples of the data score themselves, with the ends of an interval; NaN where that is not known."""
+    """The score of examples of the data themselves, with the ends of an interval; NaN where unknown."""
 
     value: float = math.nan
     low: float = math.nan
@@ -83,7 +83,7 @@ class Measurement:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Measurement:
-        """What :meth:`record` wrote.
+        """Read the value that :meth:`record` wrote.
 
         Raises:
             TypeError, ValueError: for a record that :meth:`record` did not write.

@@ -26,7 +26,7 @@ class Quantised(NamedTuple):
     codes: Tensor
     """Their numbers, ``(B, h, w)`` int64 in ``[0, size)``."""
     penalty: Tensor
-    """What training adds to its loss so that input and codebook stay close, ``(B,)``."""
+    """The term that training adds to its loss to keep input and codebook close, ``(B,)``."""
 
 
 class Quantiser(Part, nn.Module, ABC):

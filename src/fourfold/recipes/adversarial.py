@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 IMAGES: Mapping[str, Size] = {"xs": Size(32, 1), "s": Size(48, 1), "m": Size(64, 2)}
-"""Of generator and critic alike."""
+"""The size of generator and critic alike."""
 VECTORS: Mapping[str, Size] = {"xs": Size(64, 2), "s": Size(128, 3), "m": Size(256, 4)}
 IMAGE_NOISE: Mapping[str, int] = {"xs": 32, "s": 64, "m": 64}
 VECTOR_NOISE: Mapping[str, int] = {"xs": 8, "s": 16, "m": 32}

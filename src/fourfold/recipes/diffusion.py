@@ -45,9 +45,9 @@ UNET: Mapping[str, tuple[Size, ...]] = {
 TRANSFORMER: Mapping[str, Size] = {"xs": Size(64, 2, 2), "s": Size(192, 6, 3), "m": Size(384, 10, 6)}
 PERCEPTRON: Mapping[str, Size] = {"xs": Size(64, 2), "s": Size(256, 3), "m": Size(384, 5)}
 SOLVER_STEPS: Mapping[str, int] = {"xs": 12, "s": 24, "m": 24}
-"""Of the likelihood."""
+"""Solver steps of the likelihood."""
 MUON_RATE: Mapping[str, float] = {"xs": 0.02, "s": 0.03, "m": 0.02}
-"""Of images."""
+"""Muon's rate for images."""
 
 
 @dataclass(frozen=True)

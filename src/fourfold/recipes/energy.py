@@ -46,7 +46,7 @@ __all__ = [
 
 PERCEPTRON: Mapping[str, Size] = {"xs": Size(32, 1), "s": Size(128, 3), "m": Size(256, 4)}
 CRITIC: Mapping[str, Size] = {"xs": Size(16, 1), "s": Size(48, 1), "m": Size(64, 2)}
-"""Of the convolutions that end in one number, or in one for each class."""
+"""The size of the convolutions that end in one number, or in one for each class."""
 UNET: Mapping[str, tuple[Size, ...]] = {
     "xs": (Size(16, 1), Size(16, 1)),
     "s": (Size(64, 1), Size(96, 1), Size(96, 1)),

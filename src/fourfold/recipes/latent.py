@@ -35,22 +35,22 @@ from fourfold.spaces import Images, Vectors
 __all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
 
 IMAGES: Mapping[str, Size] = {"xs": Size(32, 1), "s": Size(64, 1), "m": Size(96, 2)}
-"""Of encoder and decoder alike."""
+"""The size of encoder and decoder alike."""
 VECTORS: Mapping[str, Size] = {"xs": Size(64, 2), "s": Size(128, 2), "m": Size(256, 4)}
 IMAGE_CODES: Mapping[str, int] = {"xs": 32, "s": 64, "m": 128}
 """Length of a code that is a vector."""
 VECTOR_CODES: Mapping[str, int] = {"xs": 8, "s": 16, "m": 32}
 IMAGE_PRIOR: Mapping[str, Size] = {"xs": Size(128, 4), "s": Size(256, 6), "m": Size(512, 8)}
-"""Of the flow that is the prior; a mixture has twice as many components as a layer has features."""
+"""The size of the flow that is the prior; a mixture has twice as many components as a layer has features."""
 VECTOR_PRIOR: Mapping[str, Size] = {"xs": Size(64, 4), "s": Size(64, 6), "m": Size(128, 8)}
 
 MAPS: Mapping[str, Size] = {"xs": Size(16, 1), "s": Size(64, 1), "m": Size(96, 2)}
-"""Of encoder and decoder of codes that are maps."""
+"""The size of encoder and decoder of codes that are maps."""
 CRITIC_WIDTH: Mapping[str, int] = {"xs": 16, "s": 32, "m": 48}
 CODE_CHANNELS: Mapping[str, int] = {"xs": 2, "s": 4, "m": 4}
-"""Of a Gaussian code."""
+"""Numbers in a Gaussian code."""
 LEVELS: Mapping[str, tuple[int, ...]] = {"xs": (5, 5), "s": (8, 5, 5, 5), "m": (8, 5, 5, 5)}
-"""Of each number of a code by finite scalar quantisation."""
+"""Levels of each number of a code by finite scalar quantisation."""
 CODEBOOK: Mapping[str, int] = {"xs": 16, "s": 1024, "m": 1024}
 """Entries of a learned codebook."""
 

@@ -34,7 +34,7 @@ UNET: Mapping[str, tuple[Size, ...]] = {
 }
 TRANSFORMER: Mapping[str, Size] = {"xs": Size(32, 1, 2), "s": Size(256, 8, 4), "m": Size(384, 12, 6)}
 SOLVER_STEPS: Mapping[str, int] = {"xs": 6, "s": 24, "m": 24}
-"""Of the likelihood."""
+"""Solver steps of the likelihood."""
 MUON_RATE: Mapping[str, float] = {"xs": 0.02, "s": 0.03, "m": 0.02}
 
 

@@ -289,7 +289,7 @@ class UniPC(Solver):
 
     @property
     def order(self) -> int:
-        """Of the corrected step: ``p + 1``."""
+        """The order of the corrected step: ``p + 1``."""
         return self.predictor + 1
 
     def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:

@@ -1,0 +1,123 @@
+"""Variants of a paradigm: told by their own statements, and shown with their own formula."""
+
+import pytest
+
+from fourfold.atlas import place
+from fourfold.atlas.evidence import Cell
+from fourfold.atlas.show import text
+from fourfold.atlas.variants import _CLAIMS, variant, variant_of
+from fourfold.vocabulary import FACTS, VARIANTS
+
+TOLD = [
+    (
+        Cell.ADVERSARIAL,
+        "hinge",
+        (
+            "The discriminator is trained with the hinge loss max(0, 1 - D(x)) + max(0, 1 + D(G(z))) against "
+            "a generator that maps noise to images."
+        ),
+    ),
+    (
+        Cell.ADVERSARIAL,
+        "Wasserstein",
+        (
+            "We train a critic with the Wasserstein distance and a gradient penalty, against a generator "
+            "that maps noise to images."
+        ),
+    ),
+    (
+        Cell.ADVERSARIAL,
+        "least squares",
+        ("The discriminator regresses labels with the least-squares GAN loss; the generator maps noise to pictures."),
+    ),
+    (
+        Cell.ADVERSARIAL,
+        "",
+        "A generator is trained against a discriminator with the non-saturating loss.",
+    ),
+    (
+        Cell.DIFFUSION,
+        "masked or discrete",
+        (
+            "The model is trained to predict randomly masked tokens, weighted to a variational bound; at "
+            "sampling all tokens start masked and are unmasked in parallel over several steps."
+        ),
+    ),
+    (
+        Cell.DIFFUSION,
+        "Gaussian noise",
+        (
+            "We train a network to predict the Gaussian noise that was added to an image, and sample by "
+            "denoising step by step."
+        ),
+    ),
+    (
+        Cell.DIFFUSION,
+        "velocity",
+        "We regress the velocity field with flow matching, and integrate the ODE from noise to data.",
+    ),
+    (
+        Cell.LATENT_VARIABLE,
+        "evidence lower bound",
+        ("Encoder and decoder are trained by maximising the evidence lower bound with the reparameterisation trick."),
+    ),
+    (
+        Cell.LATENT_VARIABLE,
+        "latents summed out",
+        "A Gaussian mixture is fitted by expectation-maximisation; we draw a component, then a point.",
+    ),
+    (
+        Cell.FLOW,
+        "continuous",
+        (
+            "A continuous normalizing flow trained by maximum likelihood: the change of variables integrates "
+            "the trace of the Jacobian along an ODE solved by a solver."
+        ),
+    ),
+    (
+        Cell.ENERGY,
+        "Gibbs sampling",
+        ("A restricted Boltzmann machine trained by contrastive divergence and sampled by block Gibbs sampling."),
+    ),
+    (
+        Cell.ENERGY,
+        "noise contrast",
+        "An energy-based model trained by noise-contrastive estimation.",
+    ),
+    (
+        Cell.AUTOREGRESSIVE,
+        "token by token",
+        ("A transformer is trained with cross-entropy to predict the next token, and generates one token at a time."),
+    ),
+    (
+        Cell.DIFFUSION,
+        "consistency or distilled",
+        "A consistency model maps any point of the trajectory to its origin, and samples in one step.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("cell", "name", "words"), TOLD, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_variant_is_told_by_its_own_statement(cell, name, words):
+    placed = place(words)
+    assert (placed.cell, placed.variant) == (cell, name)
+    facts = variant_of(cell, name) or FACTS[cell.paradigm]
+    shown = " ".join(text(placed).split())
+    assert " ".join(facts.objective.split()) in shown
+    assert " ".join(facts.objective_formula.split()) in shown
+
+
+def test_every_variant_has_claims_and_no_claim_tells_two():
+    """A name without facts of its own, such as "token by token", is described by its paradigm's."""
+    named = {cell.paradigm: set(names) for cell, names in _CLAIMS.items()}
+    assert set(VARIANTS) <= set(named)
+    assert all(set(variants) <= named[paradigm] for paradigm, variants in VARIANTS.items())
+    claims = [claim for names in _CLAIMS.values() for told in names.values() for claim in told]
+    assert len(claims) == len(set(claims))
+
+
+def test_a_hint_tells_no_variant():
+    ((name, (claim, *_)), *_) = _CLAIMS[Cell.DIFFUSION].items()
+    assert variant(Cell.DIFFUSION, {claim: 1.4}) == ""
+    assert variant(Cell.DIFFUSION, {claim: 1.5}) == name
+    assert variant(Cell.NOT_GENERATIVE, {claim: 9.0}) == ""
