@@ -179,7 +179,7 @@ def test_an_interrupted_run_saves_and_is_resumed(finished: tuple[Comparison, Pat
     folder = job.folder(tmp_path)
     code = (
         "import sys, fourfold.tournament.jobs as j, pathlib, json; job = j.Job.from_record(json.loads(sys.argv[1]))\n"
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it\n"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background\n"
     )
     code += "j.run(job, pathlib.Path(sys.argv[2]), progress=False)"
     arguments = [sys.executable, "-c", code, json.dumps(asdict(job)), str(tmp_path)]
