@@ -7,9 +7,8 @@ import tomllib
 import pytest
 import typer
 
-from fourfold import cli
-from fourfold.cli import app
-from fourfold.configfile import SECTIONS, config_text, read_config, template
+from fourfold.cli import app, compare
+from fourfold.cli.configfile import SECTIONS, config_text, read_config, template
 from fourfold.main import run
 
 COMMANDS = typer.main.get_command(app).commands
@@ -102,8 +101,8 @@ def test_results_are_printed_as_json(tmp_path, capsys):
 
 
 def test_the_demo_names_the_report_and_what_to_try_next(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "DEMO", ("diffusion", "flow"))
-    monkeypatch.setattr(cli, "DEMO_BUDGET", "2 steps or 30s")
+    monkeypatch.setattr(compare, "DEMO", ("diffusion", "flow"))
+    monkeypatch.setattr(compare, "DEMO_BUDGET", "2 steps or 30s")
     report = tmp_path / "report.html"
     assert call("demo", "--out", report, "--runs-dir", tmp_path / "runs") == 0
     printed = capsys.readouterr().out

@@ -15,12 +15,12 @@ from PIL import Image
 
 import fourfold
 from fourfold.cli import app
+from fourfold.cli.options import DataOptions
 from fourfold.data import load, summaries
 from fourfold.data.writers import Labels, as_lines, write_examples
 from fourfold.engine import Run
 from fourfold.engine.hardware import find_device
 from fourfold.main import of_system, run
-from fourfold.options import DataOptions
 from fourfold.spaces import Images, Text, Vectors
 
 

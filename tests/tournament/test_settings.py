@@ -10,7 +10,7 @@ import pytest
 import typer
 
 import fourfold.cli
-from fourfold.options import DataOptions
+from fourfold.cli.options import DataOptions
 from fourfold.tournament import Settings, compare
 
 EVERY: dict[str, Any] = {

@@ -1,0 +1,46 @@
+"""Commands that explain: ``info`` shows runs and paradigms, ``init`` writes every option into a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fourfold.cli.configfile import SECTIONS, template
+from fourfold.cli.options import (
+    AsJson,
+)
+from fourfold.cli.printing import print_line, write_text
+
+__all__ = ["info", "init"]
+
+
+def info(
+    subject: Annotated[str | None, typer.Argument(help="The folder of a run, a paradigm or a recipe.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run, a paradigm or a recipe: how it is trained, sampled and scored.
+
+    Without a subject, list all paradigms and their recipes.
+    """
+    from fourfold import info
+
+    print_line(json.dumps(info.record(subject), indent=1) if as_json else info.text(subject))
+
+
+def init(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("fourfold.toml"),
+) -> None:
+    """Write a configuration file with every option of fit and compare, explained.
+
+    Remove the # before an option to set it. fit and compare read the file by
+    --config; options on the command line win.
+    """
+    if out.exists():
+        raise ValueError(f"{out}: exists already: choose another name with --out, or remove it")
+    program: Any = context.find_root().command
+    write_text(out, "\n".join(template(program.commands[name]) for name in SECTIONS))
+    print_line(f"{out}: edit it, then: fourfold fit --config {out}")

@@ -1,0 +1,176 @@
+"""Commands that compare paradigms: ``compare`` and ``demo``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fourfold.cli.configfile import Config
+from fourfold.cli.options import (
+    MEASURING,
+    AsJson,
+    Compile,
+    Data,
+    DataOptions,
+    Device,
+    Features,
+    PrecisionName,
+    Seed,
+    Threads,
+    with_data_options,
+)
+from fourfold.cli.printing import print_line, say, write_repeat
+from fourfold.threads import set_threads
+
+__all__ = ["compare", "demo"]
+
+
+@with_data_options
+def compare(
+    context: typer.Context,
+    options: DataOptions,
+    data: Data,
+    budget: Annotated[
+        str, typer.Option(help="Budget of each run: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.")
+    ] = "1m",
+    paradigms: Annotated[
+        str | None,
+        typer.Option(
+            help="Paradigms or recipes, separated by commas.", show_default="all paradigms that model the data"
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Number of runs of each paradigm.", min=1, metavar="N")] = 1,
+    seed: Seed = 0,
+    size: Annotated[str, typer.Option(help="Size of the models: xs, s or m.")] = "s",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The report. Its numbers are written beside it, as results.json.")
+    ] = Path("report.html"),
+    runs_dir: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("runs"),
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Continue earlier runs, or move them to NAME.old and start anew.")
+    ] = True,
+    device: Device = "auto",
+    threads: Threads = None,
+    features: Features = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    precision: PrecisionName = None,
+    compile: Compile = None,
+    n: Annotated[
+        int,
+        typer.Option(
+            "-n", "--n", help="The most samples and references.", min=16, metavar="N", rich_help_panel=MEASURING
+        ),
+    ] = 2000,
+    likelihood_examples: Annotated[
+        int,
+        typer.Option(help="The most test examples to score.", min=2, metavar="N", rich_help_panel=MEASURING),
+    ] = 1024,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            help="The most seconds of a run for sampling, and the most for scoring.",
+            show_default="half the budget, at least 5",
+            metavar="X",
+            rich_help_panel=MEASURING,
+        ),
+    ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep/--no-sweep", help="Also measure other numbers of sampling steps.", rich_help_panel=MEASURING
+        ),
+    ] = True,
+) -> None:
+    """Train every paradigm on the same data and budget, and write a report.
+
+    The exit code is 1 if a paradigm failed.
+    """
+    set_threads(threads)
+    from fourfold.engine import Interrupted
+    from fourfold.tournament import Settings, run_comparison
+
+    settings = Settings(
+        budget=budget,
+        paradigms=None if paradigms is None else tuple(name.strip() for name in paradigms.split(",")),
+        seeds=seeds,
+        seed=seed,
+        size=size,
+        n=n,
+        features=features,
+        likelihood_examples=likelihood_examples,
+        patience=patience,
+        sweep=sweep,
+        precision=precision,
+        compile=compile,
+        device=device,
+        data_options=options.given() or None,
+        out=str(out),
+        runs_dir=str(runs_dir),
+        resume=resume,
+    )
+    try:
+        comparison = run_comparison(data, settings, say=say)
+    except Interrupted as stopped:
+        say(stopped)
+        raise typer.Exit(130) from None
+    write_repeat(out.with_suffix(".toml"), context)
+    if as_json:
+        print_line(json.dumps(comparison.record(), indent=1))
+    else:
+        print_line(comparison)
+        print_line(f"report: {out}")
+    if comparison.failed:
+        raise typer.Exit(1)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The report.")] = Path("report.html"),
+    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+) -> None:
+    """Train a small model of every paradigm on digits, and write a report.
+
+    Each trains for 400 steps or 30 seconds, whichever ends first, so that the whole
+    takes at most six minutes.
+    """
+    set_threads()
+    from fourfold.engine import Interrupted
+    from fourfold.tournament import Settings, run_comparison
+
+    settings = Settings(
+        budget=DEMO_BUDGET,
+        paradigms=DEMO,
+        size="xs",
+        n=180,
+        likelihood_examples=180,
+        patience=5.0,
+        sweep=False,
+        out=str(out),
+        runs_dir=str(runs_dir),
+    )
+    try:
+        comparison = run_comparison("digits", settings, say=say)
+    except Interrupted as stopped:
+        say(f"{stopped}; go on with: fourfold demo")
+        raise typer.Exit(130) from None
+    folders = {entry.name: entry.outcomes[0].folder / "run" for entry in comparison.entries}
+    shown = folders.get("diffusion", runs_dir)
+    print_line(comparison)
+    print_line(f"""
+Look at {out}: samples of each paradigm, likelihoods with their kind,
+distances with intervals, and what may go wrong with each.
+
+Try next:
+  fourfold sample {shown} -n 100 --out new.png
+  fourfold compare YOUR_DATA --budget 2m      a folder of images, a table, a text
+  fourfold info diffusion                     the two answers of a paradigm
+  fourfold place "Stable Diffusion"           where a system stands on the map""")
+    if comparison.failed:
+        raise typer.Exit(1)
+
+
+DEMO_BUDGET = "400 steps or 30s"
+DEMO = ("autoregressive", "latent-variable", "adversarial", "diffusion", "flow", "energy", "latent-diffusion")

@@ -1,0 +1,226 @@
+"""Commands that use a run: ``sample``, ``score`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fourfold.cli.options import (
+    AsJson,
+    Device,
+    Features,
+    Folder,
+    Labels,
+    OtherData,
+    Seed,
+    SkipBad,
+)
+from fourfold.cli.printing import print_data, print_line, say, say_notes, write_text
+from fourfold.threads import set_threads
+
+if TYPE_CHECKING:
+    from fourfold.core import GenerativeModel
+    from fourfold.data import Split
+    from fourfold.engine import Run
+
+
+__all__ = ["evaluate", "sample", "score"]
+
+
+def sample(
+    run: Folder,
+    n: Annotated[
+        int, typer.Option("-n", "--n", help="Number of samples, or of samples per prompt.", min=1, metavar="N")
+    ] = 64,
+    cond: Annotated[
+        str | None, typer.Option(help="Class to draw, by name or number.", show_default="any class")
+    ] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="Caption to draw images for. It may be given several times.")
+    ] = None,
+    seed: Seed = 0,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write to a .png (a grid), .npy, .npz, .csv, .parquet or .txt, to a folder of PNGs, or to standard "
+            "output (-).",
+            show_default="a file in the run folder; text is printed",
+        ),
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="Another sampler, such as Heun, UniPC or EulerMaruyama. AsDraw draws samples of a model that shows "
+            "medians.",
+            show_default="the model's own",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of the sampler, if it has steps.", min=1, show_default="the model's own", metavar="N"),
+    ] = None,
+    guidance: Annotated[
+        float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none", metavar="X")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples drawn at once.", min=1, metavar="N")] = 256,
+    precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Draw samples from a run.
+
+    Only the run folder is needed, not the data it was trained on.
+    """
+    from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
+
+    set_threads()
+    from fourfold.engine import Run, inference
+    from fourfold.engine.drawing import class_names
+
+    loaded = Run.load(run, device)
+    space, prompts = loaded.model.space, prompt or []
+    _check_condition(loaded.model, prompts, cond)
+    each = [text for text in prompts for _ in range(n)]
+    with inference(loaded.model, precision):
+        drawn = loaded.sample(
+            len(each) or n, each or cond, seed, batch_size, sampler=sampler, steps=steps, guidance=guidance
+        )
+    known = class_names(loaded.model, cond, n)
+    labels = Labels(loaded.label_column or "label", known) if known else None
+    suffix = usual_suffix(space)
+    if out == "-" or (out is None and suffix == ".txt"):
+        print_data(as_lines(drawn, space, labels))
+        return
+    path = out or run / f"samples{suffix}"
+    written = write_examples(path, drawn, space, prompts, labels)
+    print_line(json.dumps({"samples": len(drawn), "written": str(written)}) if as_json else written)
+
+
+def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | None) -> None:
+    """Refuse prompts and classes that the model does not know."""
+    if prompts and model.space.caption is None:
+        way = (
+            "a class: give --cond"
+            if model.space.classes is not None
+            else "nothing: train with --conditional on captioned images"
+        )
+        raise ValueError(f"--prompt: this model is conditioned on {way}")
+    if cond is not None and model.space.caption is not None:
+        raise ValueError("--cond: this model is conditioned on captions: give --prompt")
+
+
+def score(
+    run: Folder,
+    data: OtherData = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Score only the train, validation or test split of the data.",
+            show_default="test for the run's data and built-in sets, everything for a file",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("-n", "--n", help="The most examples to score.", min=1, show_default="all", metavar="N"),
+    ] = None,
+    labels: Labels = None,
+    skip_bad: SkipBad = False,
+    seed: Seed = 0,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="Write one line per example to a .csv, or to standard output (-)."),
+    ] = None,
+    draws: Annotated[
+        int,
+        typer.Option(
+            help="Number of draws to average, for models that encode an example at random, as by dequantisation.",
+            min=1,
+            metavar="N",
+        ),
+    ] = 2,
+    batch_size: Annotated[int, typer.Option(help="Examples scored at once.", min=1, metavar="N")] = 256,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Score examples: their log-probability and its kind (exact, bound, ...).
+
+    Files are read as for training. Columns of a table are found by name.
+
+    A model of classes scores log p(x | class) if the data has classes.
+    """
+    set_threads()
+    from fourfold.engine import Run
+    from fourfold.engine.scores import score_record, score_table, summary, write_scores
+
+    if as_json and out == "-":
+        raise ValueError("--json and --out - both write to standard output: leave one out")
+    loaded = Run.load(run, device)
+    part, notes = loaded.examples(data, split, labels=labels, limit=limit, skip_bad=skip_bad)
+    for note in notes:
+        say(note)
+    result = loaded.log_prob(part.x, part.cond, seed, batch_size, draws)
+    unit, quantity = loaded.model.space.unit, _quantity(loaded, part, data)
+    tell = say if out == "-" else print_line
+    if as_json:
+        print_line(json.dumps({**score_record(result, unit), "quantity": quantity}, indent=1))
+    else:
+        tell(f"{summary(result, unit)}: {quantity}")
+        if result.note:
+            tell(result.told(unit))
+    if out == "-":
+        print_data(score_table(result, unit).rstrip())
+    elif out is not None:
+        (say if as_json else print_line)(write_scores(Path(out), result, unit))
+
+
+def _quantity(run: Run, part: Split, data: str | None) -> str:
+    """The probability that was computed, as a formula; a remark if the data lacks classes that the model knows."""
+    space = run.model.space
+    if not space.conditional:
+        return "log p(x)"
+    given = "caption" if space.caption is not None else "class"
+    if part.cond is not None:
+        return f"log p(x | {given})"
+    column = f" column {run.label_column!r}" if run.label_column else f" {given}"
+    return f"log p(x), since {data or 'the data'} has no{column}; with one it would be log p(x | {given})"
+
+
+def evaluate(
+    run: Folder,
+    data: OtherData = None,
+    n: Annotated[int, typer.Option("-n", "--n", help="The most samples and references.", min=2, metavar="N")] = 2000,
+    labels: Labels = None,
+    skip_bad: SkipBad = False,
+    seed: Seed = 0,
+    features: Features = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write the scores to this .json.", show_default=False)
+    ] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Measure a run: likelihood, quality, coverage, memorisation and cost.
+
+    Each score has an interval, and the floor that training examples reach. The
+    references are the test split of the data.
+
+    Files are read as for training. Columns of a table are found by name.
+    """
+    set_threads()
+    from fourfold.engine import Run
+
+    loaded = Run.load(run, device)
+    dataset = loaded.dataset(data, labels=labels, skip_bad=skip_bad)
+    say_notes(dataset)
+    scores = loaded.evaluate(dataset, n, seed, features=features)
+    records = json.dumps([found.record() for found in scores], indent=1)
+    for line in [records] if as_json else scores:
+        print_line(line)
+    if out is not None:
+        write_text(out, records + "\n")
+        (say if as_json else print_line)(out)

@@ -1,0 +1,167 @@
+"""The command that trains a model: ``fit``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fourfold.cli.configfile import Config
+from fourfold.cli.options import (
+    TRAINING,
+    AsJson,
+    Compile,
+    DataOptions,
+    PrecisionName,
+    Threads,
+    with_data_options,
+)
+from fourfold.cli.printing import print_line, say, write_repeat
+from fourfold.threads import set_threads
+
+__all__ = ["fit"]
+
+
+@with_data_options
+def fit(
+    context: typer.Context,
+    options: DataOptions,
+    paradigm: Annotated[
+        str | None, typer.Argument(help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'.")
+    ] = None,
+    data: Annotated[str | None, typer.Argument(help="A built-in set, a file, or a folder of images.")] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(help="When to stop: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.", show_default="1m"),
+    ] = None,
+    size: Annotated[str | None, typer.Option(help="Size of the model: xs, s or m.", show_default="s")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of every random draw.", min=0, metavar="N", show_default="0")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new folder in runs/")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu, cuda, cuda:0 or mps; auto takes a GPU if there is one.", show_default="auto"),
+    ] = None,
+    threads: Threads = None,
+    config: Config = None,
+    as_json: AsJson = False,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Examples per step.",
+            min=1,
+            show_default="depends on the recipe",
+            metavar="N",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate of AdamW.",
+            min=0,
+            show_default="depends on the recipe",
+            metavar="X",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    muon_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate of Muon; 0 trains everything with AdamW.",
+            min=0,
+            show_default="depends on the recipe",
+            metavar="X",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    precision: PrecisionName = None,
+    compile: Compile = None,
+    choose: Annotated[
+        bool | None,
+        typer.Option(
+            "--choose/--keep-last",
+            help="Keep the weights with the lowest held-out loss, or the last ones.",
+            show_default="choose",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds between two checkpoints.",
+            min=0,
+            metavar="X",
+            show_default="60",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+) -> None:
+    """Train a model of a paradigm on data, within a budget.
+
+    --resume continues a run under its own settings. Its budget, device,
+    precision, compiling, checkpoints and choice of weights may change. Other
+    options may be left out; if given, they must be those of the run.
+    """
+    if resume is None and (paradigm is None or data is None):
+        raise typer.BadParameter("give a paradigm and data, or --resume and the folder of a run")
+    if resume is not None and out not in (None, resume):
+        raise ValueError(f"out {out} contradicts {resume}, which has {resume}: leave it out, or begin another run")
+    set_threads(_threads_of(resume) if threads is None else threads)
+    from fourfold.engine import Interrupted, fit
+    from fourfold.engine.progress import Bar
+
+    folder = resume or out or _free(f"{paradigm}-{Path(data or '').stem}-{size or 's'}-{seed or 0}")
+    try:
+        with Bar(paradigm or str(folder)) as bar:
+            run = fit(
+                paradigm,
+                data,
+                budget=budget,
+                size=size,
+                seed=seed,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                muon_rate=muon_rate,
+                data_options=options.given(),
+                run_dir=folder,
+                resume=resume is not None,
+                precision=precision,
+                compile=compile,
+                device=device,
+                checkpoint_every=checkpoint_every,
+                choose=choose,
+                observe=bar,
+                say=bar.say,
+            )
+    except Interrupted as stopped:
+        say(f"{stopped}; go on with: fourfold fit --resume {folder}")
+        raise typer.Exit(130) from None
+    card = run.card
+    if resume is None:
+        write_repeat(folder / "run.toml", context)
+    if as_json:
+        print_line(json.dumps({"run": str(folder), **card}, indent=1))
+        return
+    print_line(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
+
+
+def _threads_of(folder: Path | None) -> int | None:
+    """The threads that a run was trained with: with others, sums are rounded in another way."""
+    try:
+        return int(json.loads(((folder or Path()) / "card.json").read_text(encoding="utf-8"))["hardware"]["threads"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _free(name: str) -> Path:
+    """The first run folder of a name that does not exist yet."""
+    stem = name.replace("/", "-")
+    numbered = (Path("runs") / (stem if i == 1 else f"{stem}-{i}") for i in range(1, 10_000))
+    return next(path for path in numbered if not path.exists())
