@@ -5,11 +5,26 @@ A third party adds a space as one class of its own, see :class:`fourfold.core.Sp
 
 from __future__ import annotations
 
+from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, Identifier, Numeric
 from fourfold.spaces.images import Images
+from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
 from fourfold.spaces.vectors import Vectors
 
-__all__ = ["Images", "Text", "Vectors"]
+__all__ = [
+    "Categorical",
+    "Column",
+    "Constant",
+    "DateTime",
+    "Identifier",
+    "Images",
+    "Numeric",
+    "Table",
+    "Text",
+    "Vectors",
+]
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
-Images.__module__ = Text.__module__ = Vectors.__module__ = __name__
+Images.__module__ = Text.__module__ = Vectors.__module__ = Table.__module__ = __name__
+for _column in (Categorical, Constant, DateTime, Identifier, Numeric):
+    _column.__module__ = __name__

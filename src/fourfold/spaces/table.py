@@ -1,0 +1,125 @@
+"""Tables of mixed columns: categories, numbers, dates, and missing values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core import Space
+from fourfold.printable import shortened
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Column, Modelled
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Table"]
+
+
+@dataclass(frozen=True)
+class Table(Space):
+    """Rows of a table: raw batches are int64 ``(B, C)``, the cells of the ``C`` modelled columns.
+
+    A category is the number of its level, a number or time its place on the grid of its column, a missing value
+    :data:`~fourfold.spaces.columns.MISSING`. Cells are counted, so every row has a mass, whatever models it.
+
+    Attributes:
+        schema: all columns in the order of the file; identifiers and constants among them are not modelled.
+        classes: number of class labels, or ``None``.
+        class_names: names of the labels, empty where they have none.
+    """
+
+    schema: tuple[Column, ...]
+    classes: int | None = None
+    class_names: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not self.modelled:
+            raise ValueError("a table needs a column that varies: all of its columns are constants or identifiers")
+        names = [column.name for column in self.schema]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two columns are called {twice[0]!r}: rename one")
+        self._check_classes()
+
+    @cached_property
+    def modelled(self) -> tuple[Modelled, ...]:
+        """The columns that are coordinates of raw examples, in order."""
+        return tuple(column for column in self.schema if isinstance(column, Modelled))
+
+    @property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the modelled columns."""
+        return tuple(column.name for column in self.modelled)
+
+    def __str__(self) -> str:
+        return f"rows of {len(self.modelled)} columns ({shortened(self.columns, 6)})"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.modelled),)
+
+    @property
+    def unit(self) -> str:
+        return "nats"
+
+    def check(self, x: Tensor) -> None:
+        self.check_shape(x)
+        if x.dtype != torch.int64:
+            raise ValueError(f"cells of a table are int64, not {x.dtype}: read them with Table.cells")
+        for i, column in enumerate(self.modelled):
+            missing, unseen = x[:, i] == MISSING, x[:, i] == UNSEEN
+            bad = missing & (not column.missing)
+            if isinstance(column, Categorical):
+                bad |= ~missing & ~unseen & ((x[:, i] < 0) | (x[:, i] >= len(column.levels)))
+            if bad.any():
+                row = int(bad.nonzero()[0])
+                what = "is missing, as in no row of the data" if missing[row] else f"has no level {x[row, i].item()}"
+                raise ValueError(f"row {row}, column {column.name}: {what}: give a row of the model's schema")
+
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        drawn = []
+        for column in self.modelled:
+            cells = torch.randint(column.span[0], column.span[1] + 1, (n,), generator=generator)
+            gap = torch.rand(n, generator=generator) < (0.2 if column.missing else 0.0)
+            drawn.append(torch.where(gap, MISSING, cells))
+        return torch.stack(drawn, 1)
+
+    def support(self, points: int, reach: float) -> tuple[Tensor, float]:
+        axes = [self._all_cells(column) for column in self.modelled]
+        if (rows := np.prod([float(len(axis)) for axis in axes])) > 1e5:
+            raise ValueError(f"a table of {rows:.0e} different rows cannot be gone through")
+        return torch.cartesian_prod(*axes).reshape(-1, len(axes)), 1.0
+
+    @staticmethod
+    def _all_cells(column: Modelled) -> Tensor:
+        cells = torch.arange(column.span[0], column.span[1] + 1)
+        return torch.cat([cells, torch.tensor([MISSING])]) if column.missing else cells
+
+    def fits(self, given: Space) -> bool:
+        return isinstance(given, Table) and given.schema == self.schema
+
+    def cells(self, frame: pd.DataFrame) -> Tensor:
+        """The raw examples ``(N, C)`` that the rows of a data frame are, found by the names of the columns.
+
+        Raises:
+            ValueError: for a column that is not there, or a value that no cell can hold.
+        """
+        gone = [name for name in self.columns if name not in frame.columns]
+        if gone:
+            raise ValueError(f"has no column {gone[0]!r}, which the model knows: it has {shortened(frame.columns)}")
+        return torch.from_numpy(np.stack([column.cells(frame[column.name]) for column in self.modelled], 1))
+
+    def table(self, x: Tensor) -> pd.DataFrame:
+        """The data frame of raw examples: all columns of the file, in its order, with its dtypes."""
+        import pandas as pd
+
+        place = {column.name: i for i, column in enumerate(self.modelled)}
+        rows = x.cpu().numpy()
+        blank: Any = np.zeros(len(rows), dtype=np.int64)
+        values = {c.name: c.values(rows[:, place[c.name]] if c.name in place else blank) for c in self.schema}
+        return pd.DataFrame(values)
