@@ -178,7 +178,7 @@ def mistakes(runs):
         (("fit", "diffusion", "nosuch"), "neither a built-in set nor a file"),
         (("fit", "dif", "digits"), "choose one of"),
         (("fit", "diffusion", "digits", "--budget", "3x"), "is not understood"),
-        (("fit", "diffusion", "digits", "--size", "q"), "choose xs, s or m"),
+        (("fit", "diffusion", "digits", "--size", "q"), "choose xs, s, m"),
         (("fit", "diffusion", "digits", "--precision", "int8", "--out", "unused"), "choose one of float32"),
         (("fit", "diffusion", "digits", "--out", runs / "images"), "holds a run already"),
         (("fit", "--resume", "nowhere"), "nowhere/card.json is missing"),

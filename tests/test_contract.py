@@ -86,5 +86,5 @@ def test_every_monitor_a_card_names_is_watched(name: str, space: str) -> None:
 def test_unknown_names_are_refused_with_the_choice() -> None:
     with pytest.raises(ValueError, match="choose one of"):
         build("gan", Vectors(2))
-    with pytest.raises(ValueError, match="choose xs, s or m"):
+    with pytest.raises(ValueError, match="choose xs, s, m"):
         build("diffusion", Vectors(2), "xl")

@@ -8,6 +8,7 @@ without loading torch.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -27,7 +28,23 @@ __all__ = [
     "Principle",
     "Recipe",
     "Variant",
+    "parse_size",
 ]
+
+
+_SIZE = re.compile(r"(xs|s|m)(?:/(2|4|8))?")
+
+
+def parse_size(text: str) -> tuple[str, int]:
+    """The preset that a size names, and the divisor of its widths: ``s/2`` is ``s`` at half the width.
+
+    Raises:
+        ValueError: for another text.
+    """
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"unknown size {text!r}: choose xs, s, m, or a narrower one such as s/2, s/4 or m/2")
+    return found[1], int(found[2] or 1)
 
 
 class Paradigm(StrEnum):

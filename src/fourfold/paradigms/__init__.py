@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from fourfold.vocabulary import Card, Facts
+from fourfold.vocabulary import Card, Facts, parse_size
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
@@ -66,7 +66,7 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
         name: a paradigm (``"diffusion"``) or one of its recipes (``"diffusion/velocity"``). A paradigm alone is its
             first recipe that models the space; :func:`resolve` names it.
         space: of the examples.
-        size: ``"xs"``, ``"s"`` or ``"m"``.
+        size: ``"xs"``, ``"s"`` or ``"m"``; ``"s/2"`` has half the width of ``"s"``, and so on to ``"s/8"``.
 
     Raises:
         ValueError: for an unknown name or size, listing the choices.
@@ -100,8 +100,7 @@ def check_names(name: str, size: str = "s") -> None:
         card = cards().get(name.partition("/")[0])
         choice = f"its recipes are {', '.join(card.recipes)}" if card else f"choose one of {', '.join(cards())}"
         raise ValueError(f"unknown paradigm {name!r}: {guess}{choice[0].upper() if guess else choice[0]}{choice[1:]}")
-    if size not in ("xs", "s", "m"):
-        raise ValueError(f"unknown size {size!r}: choose xs, s or m")
+    parse_size(size)
 
 
 def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, GenerativeModel]:

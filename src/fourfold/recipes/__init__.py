@@ -10,6 +10,6 @@ another space joins by registering a function of its own::
 A space that nobody registered is refused with a ``TypeError`` that names the spaces it models.
 """
 
-from fourfold.recipes.sizes import Size
+from fourfold.recipes.sizes import Size, Sizes
 
-__all__ = ["Size"]
+__all__ = ["Size", "Sizes"]

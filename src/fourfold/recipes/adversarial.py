@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
@@ -32,7 +31,7 @@ from fourfold.paradigms.adversarial import (
     ZeroCentred,
 )
 from fourfold.recipes.networks import sides
-from fourfold.recipes.sizes import Size
+from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Vectors
 
 __all__ = [
@@ -47,11 +46,11 @@ __all__ = [
     "wasserstein",
 ]
 
-IMAGES: Mapping[str, Size] = {"xs": Size(32, 1), "s": Size(48, 1), "m": Size(64, 2)}
+IMAGES: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(48, 1), "m": Size(64, 2)})
 """The size of generator and critic alike."""
-VECTORS: Mapping[str, Size] = {"xs": Size(64, 2), "s": Size(128, 3), "m": Size(256, 4)}
-IMAGE_NOISE: Mapping[str, int] = {"xs": 32, "s": 64, "m": 64}
-VECTOR_NOISE: Mapping[str, int] = {"xs": 8, "s": 16, "m": 32}
+VECTORS: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(128, 3), "m": Size(256, 4)})
+IMAGE_NOISE: Sizes[int] = Sizes({"xs": 32, "s": 64, "m": 64})
+VECTOR_NOISE: Sizes[int] = Sizes({"xs": 8, "s": 16, "m": 32})
 TRAINING = Training(batch_size=64, learning_rate=4e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0)
 
 
@@ -153,7 +152,7 @@ def style(space: Space, size: str, augment: Augment | None) -> GenerativeModel:
 
     Args:
         space: of the examples.
-        size: ``"xs"``, ``"s"`` or ``"m"``.
+        size: as of :func:`fourfold.build`.
         augment: transforms examples before the critic sees them.
 
     Raises:

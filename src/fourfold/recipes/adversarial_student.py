@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -16,13 +15,13 @@ from fourfold.paradigms.adversarial import NO_DENSITY, AdversarialGame, OnePass,
 from fourfold.paradigms.hybrid import DistilledGame, Student
 from fourfold.recipes.diffusion import denoising
 from fourfold.recipes.networks import sides
-from fourfold.recipes.sizes import Size
+from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Vectors
 
 __all__ = ["Lessons", "distilled", "lessons"]
 
-IMAGE_CRITIC: Mapping[str, Size] = {"xs": Size(16, 1), "s": Size(48, 1), "m": Size(64, 2)}
-VECTOR_CRITIC: Mapping[str, Size] = {"xs": Size(32, 2), "s": Size(96, 2), "m": Size(128, 4)}
+IMAGE_CRITIC: Sizes[Size] = Sizes({"xs": Size(16, 1), "s": Size(48, 1), "m": Size(64, 2)})
+VECTOR_CRITIC: Sizes[Size] = Sizes({"xs": Size(32, 2), "s": Size(96, 2), "m": Size(128, 4)})
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,20 @@ from fourfold.paradigms.autoregressive import (
     TokenConditionals,
     VectorConditionals,
 )
+from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Text, Vectors
 
 __all__ = ["likelihood"]
+
+TEXT: Sizes[Size] = Sizes({"xs": Size(64, 2, 1), "s": Size(128, 4, 2), "m": Size(256, 4, 4)})
+IMAGES: Sizes[tuple[Size, Size]] = Sizes(
+    {"xs": (Size(32, 3), Size(32, 1)), "s": (Size(96, 8), Size(64, 3)), "m": (Size(128, 12), Size(96, 4))}
+)
+"""Layers of all pixels before, and layers of the rows above."""
+VECTORS: Sizes[tuple[Size, int]] = Sizes(
+    {"xs": (Size(32, 1, 1), 8), "s": (Size(96, 2, 2), 24), "m": (Size(192, 4, 4), 32)}
+)
+"""The network, and the components of each conditional."""
 
 
 @singledispatch
@@ -34,24 +45,24 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
 
 @likelihood.register
 def _(space: Text, size: str) -> GenerativeModel:
-    width, depth, heads = {"xs": (64, 2, 1), "s": (128, 4, 2), "m": (256, 4, 4)}[size]
-    net = TokenTransformer(space.tokens, space.length, width, depth, heads)
+    chosen = TEXT[size]
+    net = TokenTransformer(space.tokens, space.length, chosen.width, chosen.depth, chosen.heads)
     training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
     return _model(space, TextTokens(space), TokenConditionals(net, space.length), training)
 
 
 @likelihood.register
 def _(space: Images, size: str) -> GenerativeModel:
-    channels, depth, upper, upper_depth = {"xs": (32, 3, 32, 1), "s": (96, 8, 64, 3), "m": (128, 12, 96, 4)}[size]
+    lower, upper = IMAGES[size]
     net = CausalConvNet(
         space.levels,
         space.height,
         space.width,
-        channels,
-        channels,
-        depth,
-        upper,
-        upper_depth,
+        lower.width,
+        lower.width,
+        lower.depth,
+        upper.width,
+        upper.depth,
         labels=space.channels * ((space.classes or 0) + 1),
         known=space.channels if space.channels > 1 else 0,
     )
@@ -61,8 +72,8 @@ def _(space: Images, size: str) -> GenerativeModel:
 
 @likelihood.register
 def _(space: Vectors, size: str) -> GenerativeModel:
-    width, depth, heads, components = {"xs": (32, 1, 1, 8), "s": (96, 2, 2, 24), "m": (192, 4, 4, 32)}[size]
-    net = ValueTransformer(space.dim, 3 * components, width, depth, heads, classes=space.classes)
+    (chosen, components), classes = VECTORS[size], space.classes
+    net = ValueTransformer(space.dim, 3 * components, chosen.width, chosen.depth, chosen.heads, classes=classes)
     training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
     return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
 

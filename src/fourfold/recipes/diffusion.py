@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -31,22 +30,24 @@ from fourfold.paradigms.diffusion import (
 )
 from fourfold.paths import EDM, VE, VP, RectifiedFlow, SubVP
 from fourfold.recipes.networks import sides, unet
-from fourfold.recipes.sizes import Size
+from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver, Heun, UniPC
 from fourfold.spaces import Images, Vectors
 
 __all__ = ["Parts", "denoising", "dit", "optimal_transport", "parts", "sliced", "subvp", "ve", "velocity", "vp"]
 
-UNET: Mapping[str, tuple[Size, ...]] = {
-    "xs": (Size(32, 1), Size(64, 1)),
-    "s": (Size(128, 1), Size(128, 2), Size(128, 2)),
-    "m": (Size(192, 2), Size(256, 3), Size(256, 3)),
-}
-TRANSFORMER: Mapping[str, Size] = {"xs": Size(64, 2, 2), "s": Size(192, 6, 3), "m": Size(384, 10, 6)}
-PERCEPTRON: Mapping[str, Size] = {"xs": Size(64, 2), "s": Size(256, 3), "m": Size(384, 5)}
-SOLVER_STEPS: Mapping[str, int] = {"xs": 12, "s": 24, "m": 24}
+UNET: Sizes[tuple[Size, ...]] = Sizes(
+    {
+        "xs": (Size(32, 1), Size(64, 1)),
+        "s": (Size(128, 1), Size(128, 2), Size(128, 2)),
+        "m": (Size(192, 2), Size(256, 3), Size(256, 3)),
+    }
+)
+TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(64, 2, 2), "s": Size(192, 6, 3), "m": Size(384, 10, 6)})
+PERCEPTRON: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(256, 3), "m": Size(384, 5)})
+SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24})
 """Solver steps of the likelihood."""
-MUON_RATE: Mapping[str, float] = {"xs": 0.02, "s": 0.03, "m": 0.02}
+MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02})
 """Muon's rate for images."""
 
 
@@ -77,7 +78,7 @@ def parts(space: Space, size: str, times: int = 1) -> Parts:
 
     Args:
         space: of the examples.
-        size: ``"xs"``, ``"s"`` or ``"m"``.
+        size: as of :func:`fourfold.build`.
         times: how many times the network is given: two for jumps between any two of them.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -29,7 +28,7 @@ from fourfold.paradigms.energy import (
 )
 from fourfold.paths import EDM
 from fourfold.recipes.networks import sides, unet
-from fourfold.recipes.sizes import Size
+from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import MALA, Annealed, Langevin, NoiseAnnealed
 from fourfold.spaces import Images, Vectors
@@ -44,21 +43,23 @@ __all__ = [
     "rbm",
 ]
 
-PERCEPTRON: Mapping[str, Size] = {"xs": Size(32, 1), "s": Size(128, 3), "m": Size(256, 4)}
-CRITIC: Mapping[str, Size] = {"xs": Size(16, 1), "s": Size(48, 1), "m": Size(64, 2)}
+PERCEPTRON: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(128, 3), "m": Size(256, 4)})
+CRITIC: Sizes[Size] = Sizes({"xs": Size(16, 1), "s": Size(48, 1), "m": Size(64, 2)})
 """The size of the convolutions that end in one number, or in one for each class."""
-UNET: Mapping[str, tuple[Size, ...]] = {
-    "xs": (Size(16, 1), Size(16, 1)),
-    "s": (Size(64, 1), Size(96, 1), Size(96, 1)),
-    "m": (Size(96, 1), Size(128, 2), Size(128, 2)),
-}
-HIDDEN: Mapping[str, int] = {"xs": 16, "s": 256, "m": 1024}
+UNET: Sizes[tuple[Size, ...]] = Sizes(
+    {
+        "xs": (Size(16, 1), Size(16, 1)),
+        "s": (Size(64, 1), Size(96, 1), Size(96, 1)),
+        "m": (Size(96, 1), Size(128, 2), Size(128, 2)),
+    }
+)
+HIDDEN: Sizes[Size] = Sizes({"xs": Size(16), "s": Size(256), "m": Size(1024)})
 """Hidden bits of a Boltzmann machine."""
-TEMPERATURES: Mapping[str, int] = {"xs": 6, "s": 60, "m": 100}
+TEMPERATURES: Sizes[int] = Sizes({"xs": 6, "s": 60, "m": 100})
 """Temperatures of annealing, or noise levels."""
-STEPS: Mapping[str, int] = {"xs": 4, "s": 100, "m": 200}
+STEPS: Sizes[int] = Sizes({"xs": 4, "s": 100, "m": 200})
 """Moves of the chain at the end of annealing."""
-BUFFER: Mapping[str, int] = {"xs": 64, "s": 2048, "m": 4096}
+BUFFER: Sizes[int] = Sizes({"xs": 64, "s": 2048, "m": 4096})
 """Chains that are kept for each label."""
 SHORT = Langevin(10, 0.01, temperature=0.05)
 """The chains of training on images: colder than the energy, hence fast, and biased."""
@@ -255,7 +256,7 @@ def rbm(space: Space, size: str) -> GenerativeModel:
 def _(space: Images, size: str) -> GenerativeModel:
     _without_captions("rbm", space)
     codec = BitPlanes(space)
-    net = BoltzmannMachine(math.prod(codec.event), HIDDEN[size], space.classes)
+    net = BoltzmannMachine(math.prod(codec.event), HIDDEN[size].width, space.classes)
     energy = RestrictedBoltzmann(net, codec.event, Bernoulli(codec.event))
     objective = ContrastiveDivergence(
         codec.event, BlockGibbs(2), size=BUFFER[size], classes=space.classes, restart=0.01

@@ -19,6 +19,7 @@ from fourfold.paradigms.few_step import (
 from fourfold.paths import EDM, RectifiedFlow
 from fourfold.recipes.diffusion import denoising, parts
 from fourfold.spaces import Vectors
+from fourfold.vocabulary import parse_size
 
 __all__ = ["Lessons", "consistency", "distilled", "lessons", "mean_flow"]
 
@@ -43,7 +44,7 @@ class Lessons:
 @singledispatch
 def lessons(space: Space, size: str) -> Lessons:
     """The lessons of a space: about 100 MB of paths at most, and little at xs."""
-    return Lessons(16, 3, 64) if size == "xs" else Lessons(max(min(128, 2**20 // space.dims), 16), 6, 64)
+    return Lessons(16, 3, 64) if parse_size(size)[0] == "xs" else Lessons(max(min(128, 2**20 // space.dims), 16), 6, 64)
 
 
 @lessons.register

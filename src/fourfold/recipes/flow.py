@@ -30,7 +30,7 @@ from fourfold.paradigms.flow import (
     VariationalLikelihood,
 )
 from fourfold.recipes.networks import sides
-from fourfold.recipes.sizes import Size
+from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import Heun
 from fourfold.spaces import Images, Vectors
 
@@ -48,6 +48,27 @@ __all__ = [
     "tarflow_noised",
     "variational",
 ]
+
+MIXTURE: Sizes[tuple[Size, int]] = Sizes({"xs": (Size(48, 1), 8), "s": (Size(384, 2), 32), "m": (Size(640, 3), 48)})
+"""The network, and the components of each map."""
+SPLINE: Sizes[tuple[Size, int, int]] = Sizes(
+    {"xs": (Size(32, 1), 2, 8), "s": (Size(256, 2), 2, 16), "m": (Size(384, 2), 3, 24)}
+)
+"""The network of a layer, the layers, the bins of each spline."""
+MAF: Sizes[tuple[Size, int]] = Sizes({"xs": (Size(32, 1), 2), "s": (Size(256, 1), 5), "m": (Size(384, 1), 6)})
+COUPLING: Sizes[tuple[Size, int, int]] = Sizes(
+    {"xs": (Size(32, 2), 4, 8), "s": (Size(192, 2), 8, 16), "m": (Size(320, 2), 8, 24)}
+)
+REAL_NVP: Sizes[tuple[Size, int]] = Sizes({"xs": (Size(32, 2), 4), "s": (Size(192, 2), 12), "m": (Size(320, 2), 12)})
+CONTINUOUS: Sizes[tuple[Size, int]] = Sizes({"xs": (Size(32, 1), 3), "s": (Size(128, 2), 6), "m": (Size(256, 3), 8)})
+"""The network, and the solver's steps in training."""
+PATCHES: Sizes[tuple[Size, int]] = Sizes(
+    {"xs": (Size(32, 1, 1), 2), "s": (Size(192, 2, 4), 4), "m": (Size(384, 3, 6), 6)}
+)
+"""The transformer of a layer, and the layers."""
+DEQUANTISER: Sizes[Size] = Sizes({"xs": Size(8, 2), "s": Size(32, 3), "m": Size(64, 4)})
+GLOW: Sizes[tuple[Size, int]] = Sizes({"xs": (Size(16, 1), 2), "s": (Size(96, 6), 3), "m": (Size(192, 10), 3)})
+"""The steps of one scale, and the scales."""
 
 PIXELS = Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2)
 """Training of flows of images."""
@@ -98,46 +119,46 @@ def _masked(space: Space, codec: Codec, map: Monotone, size: Size, layers: int, 
 def mixture(space: Space, size: str) -> GenerativeModel:
     """One autoregressive layer whose maps are mixtures of logistics, as in Flow++ (Ho et al. 2019)."""
     codec = columns(space, "flow/mixture")
-    net, components = {"xs": (Size(48, 1), 8), "s": (Size(384, 2), 32), "m": (Size(640, 3), 48)}[size]
+    net, components = MIXTURE[size]
     return _of_columns(space, codec, _masked(space, codec, LogisticMixture(components), net, layers=1))
 
 
 def spline(space: Space, size: str) -> GenerativeModel:
     """Autoregressive neural spline flow (Durkan et al. 2019, https://arxiv.org/abs/1906.04032)."""
     codec = columns(space, "flow/spline")
-    net, layers, bins = {"xs": (Size(32, 1), 2, 8), "s": (Size(256, 2), 2, 16), "m": (Size(384, 2), 3, 24)}[size]
+    net, layers, bins = SPLINE[size]
     return _of_columns(space, codec, _masked(space, codec, Spline(bins), net, layers))
 
 
 def maf(space: Space, size: str) -> GenerativeModel:
     """Masked autoregressive flow: affine maps (Papamakarios, Pavlakou, Murray 2017)."""
     codec = columns(space, "flow/maf")
-    net, layers = {"xs": (Size(32, 1), 2), "s": (Size(256, 1), 5), "m": (Size(384, 1), 6)}[size]
+    net, layers = MAF[size]
     return _of_columns(space, codec, _masked(space, codec, Affine(), net, layers, waves=0), 1e-3)
 
 
 def coupling(space: Space, size: str) -> GenerativeModel:
     """Neural spline flow of couplings: samples in one evaluation (Durkan et al. 2019)."""
     codec = columns(space, "flow/coupling", 2)
-    width, layers, bins = {"xs": (32, 4, 8), "s": (192, 8, 16), "m": (320, 8, 24)}[size]
-    net = CouplingStack(codec.event[0], Spline(bins), width, 2, layers, space.classes)
+    chosen, layers, bins = COUPLING[size]
+    net = CouplingStack(codec.event[0], Spline(bins), chosen.width, chosen.depth, layers, space.classes)
     return _of_columns(space, codec, CouplingFlow(net, codec.event))
 
 
 def realnvp(space: Space, size: str) -> GenerativeModel:
     """Real NVP: affine couplings (Dinh, Sohl-Dickstein, Bengio 2017)."""
     codec = columns(space, "flow/realnvp", 2)
-    width, layers = {"xs": (32, 4), "s": (192, 12), "m": (320, 12)}[size]
-    net = CouplingStack(codec.event[0], Affine(), width, 2, layers, space.classes)
+    chosen, layers = REAL_NVP[size]
+    net = CouplingStack(codec.event[0], Affine(), chosen.width, chosen.depth, layers, space.classes)
     return _of_columns(space, codec, CouplingFlow(net, codec.event), 1e-3)
 
 
 def continuous(space: Space, size: str) -> GenerativeModel:
     """FFJORD: a velocity trained by the likelihood of its own flow (Grathwohl et al. 2019)."""
     codec = columns(space, "flow/continuous")
-    width, blocks, steps = {"xs": (32, 1, 3), "s": (128, 2, 6), "m": (256, 3, 8)}[size]
+    chosen, steps = CONTINUOUS[size]
     (dim,) = codec.event
-    estimand = FreeVelocity(TimeMLP(dim, width, blocks, space.classes), codec.event)
+    estimand = FreeVelocity(TimeMLP(dim, chosen.width, chosen.depth, space.classes), codec.event)
     likelihood = ProbabilityFlow(4 * steps, None if dim <= 8 else 4)
     training = Training(batch_size=256, learning_rate=2e-3, smoothing=0.5)
     return GenerativeModel(space, codec, estimand, ContinuousLikelihood(steps), Heun(4 * steps), likelihood, training)
@@ -162,14 +183,12 @@ def patchwise(space: Space, size: str) -> tuple[Codec, Bijection]:
 
 @patchwise.register
 def _(space: Images, size: str) -> tuple[Codec, Bijection]:
-    net_size, layers = {"xs": (Size(32, 1, 1), 2), "s": (Size(192, 2, 4), 4), "m": (Size(384, 3, 6), 6)}[size]
+    chosen, layers = PATCHES[size]
     patch = (side(space.height, 4), side(space.width, 4))
     numbers = space.channels * patch[0] * patch[1]
     maps = [Triangular(numbers, Spline(8)), *[Triangular(numbers, Affine(7.0))] * (layers - 1)]
     values = [f.values for f in maps]
-    net = PatchStack(
-        numbers, values, space.dims // numbers, net_size.width, net_size.depth, net_size.heads, space.classes
-    )
+    net = PatchStack(numbers, values, space.dims // numbers, chosen.width, chosen.depth, chosen.heads, space.classes)
     return Dequantised(space), TransformerFlow(net, maps, space.shape, patch)
 
 
@@ -203,8 +222,8 @@ def variational(space: Space, size: str) -> GenerativeModel:
 @variational.register
 def _(space: Images, size: str) -> GenerativeModel:
     codec, estimand = patchwise(space, size)
-    width, layers = {"xs": (8, 2), "s": (32, 3), "m": (64, 4)}[size]
-    objective = VariationalLikelihood(ConvDequantiser(space.channels, width, layers), space.levels)
+    chosen = DEQUANTISER[size]
+    objective = VariationalLikelihood(ConvDequantiser(space.channels, chosen.width, chosen.depth), space.levels)
     return GenerativeModel(space, codec, estimand, objective, NoiseThenMap(), VariationalDequantisation(), PIXELS)
 
 
@@ -220,10 +239,10 @@ def glow(space: Space, size: str) -> GenerativeModel:
 
 @glow.register
 def _(space: Images, size: str) -> GenerativeModel:
-    width, steps, levels = {"xs": (16, 1, 2), "s": (96, 6, 3), "m": (192, 10, 3)}[size]
+    chosen, levels = GLOW[size]
     if space.channels == 1 and space.height % 2 and space.width % 2:
         raise TypeError(f"Glow couples channels, and {space} has one and odd sides, so none to couple")
-    estimand = CouplingFlow(Glow(sides(space), width, steps, levels, space.classes), space.shape)
+    estimand = CouplingFlow(Glow(sides(space), chosen.width, chosen.depth, levels, space.classes), space.shape)
     return GenerativeModel(
         space, Dequantised(space), estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, singledispatch
 
@@ -29,29 +29,29 @@ from fourfold.paradigms.latent import (
 )
 from fourfold.paradigms.perceptual import PerceptualBound
 from fourfold.recipes.networks import sides
-from fourfold.recipes.sizes import Size
+from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Vectors
 
 __all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
 
-IMAGES: Mapping[str, Size] = {"xs": Size(32, 1), "s": Size(64, 1), "m": Size(96, 2)}
+IMAGES: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(64, 1), "m": Size(96, 2)})
 """The size of encoder and decoder alike."""
-VECTORS: Mapping[str, Size] = {"xs": Size(64, 2), "s": Size(128, 2), "m": Size(256, 4)}
-IMAGE_CODES: Mapping[str, int] = {"xs": 32, "s": 64, "m": 128}
+VECTORS: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(128, 2), "m": Size(256, 4)})
+IMAGE_CODES: Sizes[int] = Sizes({"xs": 32, "s": 64, "m": 128})
 """Length of a code that is a vector."""
-VECTOR_CODES: Mapping[str, int] = {"xs": 8, "s": 16, "m": 32}
-IMAGE_PRIOR: Mapping[str, Size] = {"xs": Size(128, 4), "s": Size(256, 6), "m": Size(512, 8)}
+VECTOR_CODES: Sizes[int] = Sizes({"xs": 8, "s": 16, "m": 32})
+IMAGE_PRIOR: Sizes[Size] = Sizes({"xs": Size(128, 4), "s": Size(256, 6), "m": Size(512, 8)})
 """The size of the flow that is the prior; a mixture has twice as many components as a layer has features."""
-VECTOR_PRIOR: Mapping[str, Size] = {"xs": Size(64, 4), "s": Size(64, 6), "m": Size(128, 8)}
+VECTOR_PRIOR: Sizes[Size] = Sizes({"xs": Size(64, 4), "s": Size(64, 6), "m": Size(128, 8)})
 
-MAPS: Mapping[str, Size] = {"xs": Size(16, 1), "s": Size(64, 1), "m": Size(96, 2)}
+MAPS: Sizes[Size] = Sizes({"xs": Size(16, 1), "s": Size(64, 1), "m": Size(96, 2)})
 """The size of encoder and decoder of codes that are maps."""
-CRITIC_WIDTH: Mapping[str, int] = {"xs": 16, "s": 32, "m": 48}
-CODE_CHANNELS: Mapping[str, int] = {"xs": 2, "s": 4, "m": 4}
+CRITIC: Sizes[Size] = Sizes({"xs": Size(16), "s": Size(32), "m": Size(48)})
+CODE_CHANNELS: Sizes[int] = Sizes({"xs": 2, "s": 4, "m": 4})
 """Numbers in a Gaussian code."""
-LEVELS: Mapping[str, tuple[int, ...]] = {"xs": (5, 5), "s": (8, 5, 5, 5), "m": (8, 5, 5, 5)}
+LEVELS: Sizes[tuple[int, ...]] = Sizes({"xs": (5, 5), "s": (8, 5, 5, 5), "m": (8, 5, 5, 5)})
 """Levels of each number of a code by finite scalar quantisation."""
-CODEBOOK: Mapping[str, int] = {"xs": 16, "s": 1024, "m": 1024}
+CODEBOOK: Sizes[int] = Sizes({"xs": 16, "s": 1024, "m": 1024})
 """Entries of a learned codebook."""
 
 
@@ -85,7 +85,7 @@ def coded(space: Space, size: str, prior: PriorOf) -> GenerativeModel:
 
     Args:
         space: of the examples.
-        size: ``"xs"``, ``"s"`` or ``"m"``.
+        size: as of :func:`fourfold.build`.
         prior: of the codes.
 
     Raises:
@@ -195,7 +195,7 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int) -> Autoencod
 
     Args:
         space: of the examples.
-        size: ``"xs"``, ``"s"`` or ``"m"``.
+        size: as of :func:`fourfold.build`.
         outputs: channels that the encoder gives.
         inputs: channels of a code.
 
@@ -213,7 +213,7 @@ def _(space: Images, size: str, outputs: int, inputs: int) -> Autoencoder:
     head = LogisticHead(space.levels)
     encoder = MapEncoder(sides(space), outputs, width, depth, factor)
     decoder = MapDecoder(inputs, sides(space), head.values * space.channels, width, depth, factor)
-    critic = partial(PatchCritic, sides(space), CRITIC_WIDTH[size])
+    critic = partial(PatchCritic, sides(space), CRITIC[size].width)
     return Autoencoder(Centred(space), encoder, decoder, head, code_size(space.shape, factor), critic)
 
 

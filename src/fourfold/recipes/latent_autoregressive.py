@@ -6,7 +6,7 @@ van den Oord, Vinyals, Kavukcuoglu 2017 (https://arxiv.org/abs/1711.00937); Esse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import singledispatch
 
 from fourfold.codecs import QuantisedCodec
@@ -15,12 +15,12 @@ from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.paradigms.latent import QuantisedDecoder
 from fourfold.recipes import latent
-from fourfold.recipes.sizes import Size
+from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images
 
 __all__ = ["fsq", "tokenized", "vq"]
 
-TRANSFORMER: Mapping[str, Size] = {"xs": Size(32, 1, 1), "s": Size(256, 6, 4), "m": Size(384, 8, 6)}
+TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(32, 1, 1), "s": Size(256, 6, 4), "m": Size(384, 8, 6)})
 
 
 def fsq(space: Space, size: str) -> GenerativeModel:

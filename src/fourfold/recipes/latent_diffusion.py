@@ -5,7 +5,6 @@ Rombach, Blattmann, Lorenz, Esser, Ommer 2022 (https://arxiv.org/abs/2112.10752)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import singledispatch
 
@@ -21,21 +20,23 @@ from fourfold.nn.unet import UNet
 from fourfold.paradigms.diffusion import Denoising
 from fourfold.paths import EDM
 from fourfold.recipes.latent import kl
-from fourfold.recipes.sizes import Size
+from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images
 
 __all__ = ["dit", "unet"]
 
-UNET: Mapping[str, tuple[Size, ...]] = {
-    "xs": (Size(32, 1), Size(32, 1)),
-    "s": (Size(128, 2), Size(192, 3)),
-    "m": (Size(192, 2), Size(256, 3), Size(320, 3)),
-}
-TRANSFORMER: Mapping[str, Size] = {"xs": Size(32, 1, 2), "s": Size(256, 8, 4), "m": Size(384, 12, 6)}
-SOLVER_STEPS: Mapping[str, int] = {"xs": 6, "s": 24, "m": 24}
+UNET: Sizes[tuple[Size, ...]] = Sizes(
+    {
+        "xs": (Size(32, 1), Size(32, 1)),
+        "s": (Size(128, 2), Size(192, 3)),
+        "m": (Size(192, 2), Size(256, 3), Size(320, 3)),
+    }
+)
+TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(32, 1, 2), "s": Size(256, 8, 4), "m": Size(384, 12, 6)})
+SOLVER_STEPS: Sizes[int] = Sizes({"xs": 6, "s": 24, "m": 24})
 """Solver steps of the likelihood."""
-MUON_RATE: Mapping[str, float] = {"xs": 0.02, "s": 0.03, "m": 0.02}
+MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02})
 
 
 @singledispatch

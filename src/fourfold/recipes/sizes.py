@@ -1,10 +1,14 @@
-"""How large a network is."""
+"""How large a network is, and the tables of presets by size."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar, final
 
-__all__ = ["Size"]
+from fourfold.vocabulary import parse_size
+
+__all__ = ["Size", "Sizes"]
 
 
 @dataclass(frozen=True)
@@ -18,5 +22,38 @@ class Size:
     """
 
     width: int
-    depth: int
+    depth: int = 1
     heads: int = 1
+
+    def narrowed(self, divisor: int) -> Size:
+        """The same depth at a fraction of the width: a multiple of 8 features; heads keep their length if they can."""
+        width = max(round(self.width / divisor / 8), 1) * 8
+        heads = max(self.heads // divisor, 1)
+        while width % heads or width // heads % 2:
+            heads -= 1
+        return replace(self, width=width, heads=heads)
+
+
+_T = TypeVar("_T")
+
+
+@final
+class Sizes(Generic[_T]):
+    """A table of presets by size. At ``s/2`` every :class:`Size` of ``s`` is narrowed by 2; other numbers stay.
+
+    Args:
+        presets: a :class:`Size`, a number, or a tuple of these, for each of ``xs``, ``s`` and ``m``.
+    """
+
+    def __init__(self, presets: Mapping[str, _T]) -> None:
+        self.presets = presets
+
+    def __getitem__(self, size: str) -> _T:
+        name, divisor = parse_size(size)
+        return _narrowed(self.presets[name], divisor) if divisor > 1 else self.presets[name]
+
+
+def _narrowed(value: Any, divisor: int) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_narrowed(one, divisor) for one in value)
+    return value.narrowed(divisor) if isinstance(value, Size) else value

@@ -1,0 +1,44 @@
+"""Sizes: a fraction of a preset's widths, for every recipe and space."""
+
+import pytest
+import torch
+
+from fourfold import Images, Text, Vectors, build
+from fourfold.paradigms import recipes
+from fourfold.recipes import Size, Sizes
+from fourfold.vocabulary import parse_size
+
+SPACES = (Images(1, 28, 28, classes=10), Vectors(12, classes=3), Text("abc", 32))
+
+
+def test_a_size_is_a_preset_and_a_divisor_of_its_widths():
+    assert parse_size("s") == ("s", 1)
+    assert parse_size("m/4") == ("m", 4)
+    for wrong in ("l", "s/3", "s/", "auto", "s/2/2"):
+        with pytest.raises(ValueError, match="choose xs, s, m, or a narrower one"):
+            parse_size(wrong)
+
+
+def test_narrowing_keeps_depth_and_the_length_of_heads():
+    assert Size(192, 6, 3).narrowed(2) == Size(96, 6, 1)
+    assert Size(256, 8, 4).narrowed(2) == Size(128, 8, 2)
+    assert Size(96, 2).narrowed(8) == Size(16, 2)  # 12 is no multiple of 8
+    assert Size(16, 1).narrowed(8) == Size(8, 1)
+    table = Sizes({"xs": (Size(8, 1), 3), "s": (Size(64, 2), 9), "m": (Size(128, 4), 27)})
+    assert table["s/4"] == (Size(16, 2), 9)  # a number stays
+    assert table["m"] == (Size(128, 4), 27)
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_is_narrowed(name):
+    for space in SPACES:
+        numbers = []
+        for size in ("s/8", "s/4", "s/2", "s"):
+            try:
+                with torch.device("meta"):
+                    model = build(name, space, size)
+            except TypeError:
+                continue
+            numbers.append(sum(p.numel() for p in model.parameters()))
+        assert numbers == sorted(numbers)
+        assert not numbers or (len(numbers) == 4 and numbers[0] < 0.7 * numbers[-1]), (space, numbers)
