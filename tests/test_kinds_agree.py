@@ -21,8 +21,9 @@ from fourfold.engine import fit
 from fourfold.estimands import Bijection
 from fourfold.likelihoods import ProbabilityFlow
 from fourfold.likelihoods.annealing import LogZ, bracket_log_z
+from fourfold.paradigms.denoising_energy import EnergyScoreMatching
 from fourfold.paradigms.diffusion import Denoising
-from fourfold.paradigms.energy import EnergyScoreMatching, Tilted, Unnormalised
+from fourfold.paradigms.energy import Tilted, Unnormalised
 from fourfold.paradigms.flow import ChangeOfVariables, ExactDensity, NoiseThenMap
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted
 from fourfold.paths import EDM

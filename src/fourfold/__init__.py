@@ -91,7 +91,7 @@ def __getattr__(name: str) -> Any:
     if name == "atlas":
         return importlib.import_module("fourfold.atlas")
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'fourfold' has no attribute {name!r}")
+        return importlib.import_module("fourfold.renamed").earlier_names("fourfold")(name)
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 

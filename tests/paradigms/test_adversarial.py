@@ -18,14 +18,12 @@ from fourfold.paradigms.adversarial import (
     NonSaturating,
     OnePass,
     Pairing,
-    PathLength,
-    StyleTruncation,
     UnitNorm,
     Wasserstein,
     ZeroCentred,
     gradient_penalty,
-    path_lengths,
 )
+from fourfold.paradigms.stylegan import PathLength, StyleTruncation, path_lengths
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm
 
@@ -278,6 +276,11 @@ def test_two_time_scales():
 
 
 # --- StyleGAN2 --------------------------------------------------------------------------------------------------------
+
+
+def test_a_regulariser_refuses_a_generator_it_does_not_know():
+    with pytest.raises(TypeError, match="PathLength regularises a StyleGenerator, not a Affine"):
+        AdversarialGame(Quadratic(2), regulariser=PathLength()).terms(Affine(2))
 
 
 def style_model(**options):

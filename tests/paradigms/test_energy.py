@@ -10,25 +10,23 @@ from fourfold import checks
 from fourfold.core import Batch, Noise, view
 from fourfold.data.densities import GaussianMixture as Mixture
 from fourfold.distributions.references import Bernoulli, Normal
-from fourfold.estimands import Denoiser, Energy, Score
+from fourfold.estimands import Denoiser, Energy, NoisedEnergy, Score
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paradigms import cards
-from fourfold.paradigms import energy as module
+from fourfold.paradigms.denoising_energy import EnergyScoreMatching, NoisedScoreMatching, PreconditionedEnergy
 from fourfold.paradigms.energy import (
-    ChainMonitor,
     ClassifierEnergy,
     ContrastiveDivergence,
-    EnergyScoreMatching,
     JointEnergy,
     NoiseContrastive,
-    NoisedScoreMatching,
-    PreconditionedEnergy,
+    RestrictedBoltzmann,
     Tilted,
 )
 from fourfold.paths import EDM, VP, RectifiedFlow
 from fourfold.samplers.langevin import MALA
+from fourfold.samplers.monitor import ChainMonitor
 from fourfold.spaces import Text, Vectors
 from fourfold.vocabulary import Kind
 
@@ -120,7 +118,7 @@ def test_score_matching_of_every_level_is_stationary_at_the_true_energies():
             super().__init__()
             self.epsilon = torch.nn.Parameter(torch.zeros(()))
 
-    class Exact(module.NoisedEnergy):
+    class Exact(NoisedEnergy):
         event, path, reference = (1,), EDM(0.02, 20.0), Normal((1,), 20.0)
 
         def __init__(self, variance):
@@ -148,7 +146,7 @@ def test_score_matching_of_every_level_is_stationary_at_the_true_energies():
 def test_score_matching_of_every_level_draws_the_relative_noise_it_says_on_any_path(path):
     times = []
 
-    class Recording(module.NoisedEnergy):
+    class Recording(NoisedEnergy):
         event, reference = (1,), Normal((1,), 20.0)
 
         def __init__(self):
@@ -261,7 +259,7 @@ def test_a_classifier_learns_labels_it_is_given_and_ignores_unknown_ones():
 
 def test_the_free_energy_of_a_machine_is_the_sum_over_its_hidden_bits():
     net = shaken(BoltzmannMachine(4, 7, 2), 0.5)
-    energy = module.RestrictedBoltzmann(net, (1, 2, 2), Bernoulli((1, 2, 2)))
+    energy = RestrictedBoltzmann(net, (1, 2, 2), Bernoulli((1, 2, 2)))
     v, label = torch.tensor([[1.0, 0, 1, 1]]), torch.tensor([1])
     b, c, w = net.visible_bias.weight[2], net.hidden_bias.weight[2], net.weight
     total = [
@@ -309,7 +307,7 @@ def test_recipes_refuse_what_they_do_not_model():
 
 def test_training_chains_draw_from_the_generator_that_training_seeds():
     torch.manual_seed(3)
-    first = module._noise(torch.zeros(4, 2)).normal(2)
+    first = Noise.in_training(torch.zeros(4, 2)).normal(2)
     torch.manual_seed(3)
-    assert torch.equal(first, module._noise(torch.zeros(4, 2)).normal(2))
+    assert torch.equal(first, Noise.in_training(torch.zeros(4, 2)).normal(2))
     assert not torch.equal(first, Noise(3, 0, 4).normal(2))

@@ -13,7 +13,7 @@ from fourfold.estimands.preconditioned import ConsistencyNetwork, NetworkAverage
 from fourfold.paradigms import build, cards, few_step
 from fourfold.paths import EDM, VP, Cosine, RectifiedFlow, time_at
 from fourfold.recipes.diffusion import parts
-from fourfold.samplers.ode import DDIM, DPMSolver, Heun
+from fourfold.samplers.ode import DDIM, DPMSolver, Heun, trajectory
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind
 
@@ -214,7 +214,7 @@ def test_the_paths_of_a_teacher_are_its_solver_s():
     errors = []
     for steps in (20, 80):
         times = EDM().grid(steps)
-        states = few_step.trajectory(oracle, noise, times)
+        states = trajectory(oracle, noise, times)
         assert states.shape == (steps + 1, 16, 3)
         t = torch.full((16,), 80.0).double()
         jumps = torch.stack([noise + (s - t)[:, None] * exact(noise, t, s.expand(16)) for s in times])

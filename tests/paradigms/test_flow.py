@@ -19,11 +19,10 @@ from fourfold.nn.glow import Glow
 from fourfold.nn.monotone import Affine
 from fourfold.nn.tarflow import joined, patches, side
 from fourfold.paradigms import cards
+from fourfold.paradigms.continuous_flow import ContinuousLikelihood, FreeVelocity
 from fourfold.paradigms.flow import (
-    ContinuousLikelihood,
     Denoised,
     ExactDensity,
-    FreeVelocity,
     NoiseThenMap,
     TransformerFlow,
     VariationalDequantisation,

@@ -34,6 +34,11 @@ class Noise:
         first, last = start // self.BLOCK, max(stop - 1, start) // self.BLOCK
         self._generators = [_generator(f"{stream}/{seed}/{block}") for block in range(first, last + 1)]
 
+    @classmethod
+    def in_training(cls, x: Tensor, rows: int | None = None) -> Noise:
+        """A stream for each row of ``x``, or for ``rows``, seeded by torch's generator, which training controls."""
+        return cls(int(torch.randint(2**62, ())), 0, len(x) if rows is None else rows, "train", x.device)
+
     def __len__(self) -> int:
         return self.stop - self.start
 

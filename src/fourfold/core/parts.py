@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
-from fourfold.core.renamed import renamed_arguments, renamed_class
+from fourfold.renamed import renamed_arguments, renamed_class
 
 __all__ = ["Part", "classes", "configuration", "construct", "show", "strangers"]
 

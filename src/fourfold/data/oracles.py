@@ -353,6 +353,8 @@ class GaussianEnergy(ContinuousEnergy):
         covariance: ``(D, D)`` numbers, positive definite.
     """
 
+    net: _Affine
+
     def __init__(self, mean: Sequence[float], covariance: Sequence[Sequence[float]]) -> None:
         super().__init__()
         self.event, self.reference = (len(mean),), Normal((len(mean),), 2.0)

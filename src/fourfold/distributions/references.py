@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Noise, Part
-from fourfold.estimands import Reference
+from fourfold.core import Batch, Noise, Part, Term
+from fourfold.estimands import Energy, Reference
+from fourfold.renamed import earlier_names
 
-__all__ = ["Bernoulli", "FittedMixture", "Normal"]
+__all__ = ["Bernoulli", "FittedMixture", "Normal", "ReferenceTerm", "with_reference"]
+
+if not TYPE_CHECKING:
+    __getattr__ = earlier_names(__name__)
 
 
 @final
@@ -102,3 +107,21 @@ class Bernoulli(Part, Reference):
     @torch.no_grad()
     def draw(self, noise: Noise) -> Tensor:
         return (noise.uniform(*self.event) < torch.sigmoid(self.logits)).float()
+
+
+@final
+class ReferenceTerm(Term):
+    """``-log q(x)``: fits the reference distribution by maximum likelihood while the energy is trained."""
+
+    def __init__(self, energy: Energy, rate: float = 5.0) -> None:
+        super().__init__([energy.reference], rate)
+        self.reference = energy.reference
+
+    def forward(self, batch: Batch) -> Tensor:
+        return -self.reference.log_prob(batch.x)
+
+
+def with_reference(energy: Energy, terms: Mapping[str, Term]) -> Mapping[str, Term]:
+    """The terms, after one for the reference where it has something to learn."""
+    learned = any(True for _ in energy.reference.parameters())
+    return {"reference": ReferenceTerm(energy), **terms} if learned else terms

@@ -246,8 +246,12 @@ class Reference(nn.Module):
 
 
 class Energy(Estimand):
-    """``E(x)`` with ``p(x) proportional to exp(-E(x))``; ``reference`` is where its chains start."""
+    """``E(x)`` with ``p(x) proportional to exp(-E(x))``.
 
+    ``reference`` is where its chains start, and ``net`` is all the rest, which objectives train.
+    """
+
+    net: nn.Module
     reference: Reference
 
     @property

@@ -8,17 +8,16 @@ relativistic pairing of every generated example with a real one (Jolicoeur-Marti
 https://arxiv.org/abs/1807.00734) with zero-centred penalties at both the data (R1) and the samples (R2), which make
 the game converge locally (Mescheder, Geiger, Nowozin 2018, https://arxiv.org/abs/1801.04406; Huang, Gokaslan,
 Kuleshov, Tompkin 2024, https://arxiv.org/abs/2501.05441), on residual networks without normalisation. The others are
-the non-saturating game with R1, the hinge, Wasserstein's distance with a penalty on the gradient's norm, and the
-generator of StyleGAN2 with or without adaptive augmentation.
+the non-saturating game with R1, the hinge, and Wasserstein's distance with a penalty on the gradient's norm. The
+generator of StyleGAN2, which plays the same game, stands in :mod:`fourfold.paradigms.stylegan`.
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
 
 import torch
 import torch.nn.functional as F
@@ -29,14 +28,14 @@ from fourfold.core import (
     Estimand,
     Noise,
     Objective,
-    Part,
     Sampler,
     Term,
     forgetful,
 )
 from fourfold.estimands import Observation, Pushforward
 from fourfold.nn.augment import Augment
-from fourfold.nn.stylegan import StyleNetwork
+from fourfold.nn.walled import walled
+from fourfold.renamed import earlier_names
 from fourfold.vocabulary import Cost, Principle
 
 __all__ = [
@@ -49,15 +48,16 @@ __all__ = [
     "NonSaturating",
     "OnePass",
     "Pairing",
-    "PathLength",
     "Penalty",
-    "StyleGenerator",
-    "StyleTruncation",
+    "Regulariser",
     "UnitNorm",
     "Wasserstein",
     "ZeroCentred",
     "gradient_penalty",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = earlier_names(__name__)
 
 
 # --- generators -------------------------------------------------------------------------------------------------------
@@ -80,33 +80,7 @@ class Generator(Pushforward):
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         x = self.net(z, cond)
-        return _walled(x) if self.bounded else x
-
-
-@final
-class StyleGenerator(Pushforward):
-    """``x = synthesis(mapping(z), z)``, the generator of StyleGAN2: styles can be mixed, truncated and regularised.
-
-    Args:
-        net: the network; see :class:`~fourfold.nn.stylegan.StyleNetwork`.
-        event: shape of an encoded example, near [-1, 1].
-    """
-
-    def __init__(self, net: StyleNetwork, event: tuple[int, ...]) -> None:
-        super().__init__()
-        self.net, self.event, self.latent = net, tuple(event), (net.inputs,)
-
-    def forward(self, z: Tensor, cond: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        return _walled(self.net(z, cond, truncation))
-
-
-def _walled(x: Tensor) -> Tensor:
-    """``x`` within [-1, 1], a tenth of the excess beyond: almost bounded, and a gradient everywhere.
-
-    A ``tanh`` can be driven to where it has none, and the game is then over.
-    """
-    inside = x.clamp(-1, 1)
-    return inside + 0.1 * (x - inside)
+        return walled(x) if self.bounded else x
 
 
 # --- contests: the losses ---------------------------------------------------------------------------------------------
@@ -289,44 +263,14 @@ def gradient_penalty(critic: nn.Module, x: Tensor, cond: Tensor | None = None) -
     return gradient.float().square().flatten(1).sum(1)
 
 
-@final
-class PathLength(Part, nn.Module):
-    """``weight (||J_w^T y|| - a)^2`` with ``y ~ N(0, I / pixels)``: equal steps of the style change images equally.
+class Regulariser(Protocol):
+    """A penalty on the generator itself, such as :class:`fourfold.paradigms.stylegan.PathLength`."""
 
-    ``J_w`` is the Jacobian of a :class:`StyleGenerator`'s synthesis in the styles and ``a`` the running mean of the
-    length (Karras et al. 2020, https://arxiv.org/abs/1912.04958).
+    needs: ClassVar[type[Pushforward]]
+    """The generators that it knows."""
 
-    Args:
-        weight: of the penalty.
-        every: it is taken at every ``every``-th example of a batch and weighted accordingly.
-        decay: of the running mean, per step.
-    """
-
-    length: Tensor
-
-    def __init__(self, weight: float = 2.0, every: int = 8, decay: float = 0.99) -> None:
-        super().__init__()
-        self.weight, self.every, self.decay = weight, every, decay
-        self.register_buffer("length", torch.zeros(()))
-
-    def forward(self, generator: StyleGenerator, z: Tensor, cond: Tensor | None) -> Tensor:
-        """The penalty of each row of ``z``, ``(B,)``: 0 where it is not taken."""
-        index = torch.arange(0, len(z), self.every, device=z.device)
-        lengths = path_lengths(generator, z[index], None if cond is None else cond[index])
-        if self.training:
-            with torch.no_grad():
-                self.length.lerp_(lengths.detach().mean(), 1 - self.decay)
-        penalty = self.weight * (lengths - self.length).square() * (len(z) / len(index))
-        return z.new_zeros(len(z)).index_add(0, index, penalty)
-
-
-def path_lengths(generator: StyleGenerator, z: Tensor, cond: Tensor | None = None) -> Tensor:
-    """``||J_w^T y||`` for one random direction ``y`` of each image, root mean square over layers, ``(B,)``."""
-    w = generator.net.styles(z, cond)
-    x = generator.net.synthesis(w, z)
-    y = torch.randn_like(x) / math.sqrt(x[0, 0].numel())
-    (gradient,) = torch.autograd.grad((x * y).sum(), w, create_graph=True)
-    return gradient.float().square().sum(2).mean(1).sqrt()
+    def __call__(self, generator: Any, z: Tensor, cond: Tensor | None) -> Tensor:
+        """The penalty of each row of ``z``, ``(B,)``."""
 
 
 # --- the game ---------------------------------------------------------------------------------------------------------
@@ -345,7 +289,7 @@ class AdversarialGame(Objective):
         label_dropout: share of labels that training hides, so that the model also learns to generate without one.
         critic_rate: multiplies the critic's learning rate (two time scales).
         augment: transforms data and samples before the critic sees them; its strength follows the contest.
-        regulariser: of a :class:`StyleGenerator`.
+        regulariser: of the generator.
     """
 
     learns: ClassVar[type[Estimand]] = Pushforward
@@ -371,7 +315,7 @@ class AdversarialGame(Objective):
         label_dropout: float = 0.1,
         critic_rate: float = 1.0,
         augment: Augment | None = None,
-        regulariser: PathLength | None = None,
+        regulariser: Regulariser | None = None,
     ) -> None:
         super().__init__()
         if every < 1 or critic_rate <= 0:
@@ -381,8 +325,11 @@ class AdversarialGame(Objective):
         self.augment, self.regulariser = augment, regulariser
 
     def terms(self, estimand: Pushforward) -> Mapping[str, Term]:
-        if self.regulariser is not None and not isinstance(estimand, StyleGenerator):
-            raise TypeError(f"path lengths are of a StyleGenerator's styles, not of a {type(estimand).__name__}'s")
+        if self.regulariser is not None and not isinstance(estimand, self.regulariser.needs):
+            raise TypeError(
+                f"{type(self.regulariser).__name__} regularises a {self.regulariser.needs.__name__}, "
+                f"not a {type(estimand).__name__}"
+            )
         return {"critic": CriticTerm(estimand, self), "generator": GeneratorTerm(estimand, self)}
 
     def seen(self, x: Tensor) -> Tensor:
@@ -453,9 +400,7 @@ class GeneratorTerm(Term):
         fake = self.generator(z, cond)
         self.watched = {"diversity": diversity(fake, batch.x)}
         loss = game.contest.generator(*game.numbers(game.seen(batch.x), game.seen(fake), cond))
-        if game.regulariser is None or not isinstance(self.generator, StyleGenerator):
-            return loss
-        return loss + game.regulariser(self.generator, z, cond)
+        return loss if game.regulariser is None else loss + game.regulariser(self.generator, z, cond)
 
 
 def diversity(fake: Tensor, x: Tensor) -> Tensor:
@@ -497,32 +442,6 @@ class OnePass(Sampler):
     def __call__(self, estimand: Pushforward, noise: Noise, cond: Tensor | None = None) -> Tensor:
         x = estimand(self.truncation * noise.normal(*estimand.latent), cond)
         return x.draw(noise) if isinstance(x, Observation) else x
-
-
-@final
-@dataclass(frozen=True)
-class StyleTruncation(Sampler):
-    """``w' = E[w] + truncation (w - E[w])``, ``x = synthesis(w')``: below 1, fewer odd samples and less variety.
-
-    Karras, Laine, Aila 2019 (https://arxiv.org/abs/1812.04948), appendix B.
-    """
-
-    needs: ClassVar[type[Estimand]] = StyleGenerator
-    cost = Cost.CONSTANT
-    truncation: float = 1.0
-
-    @property
-    def summary(self) -> str:
-        pulled = "" if self.truncation == 1 else f", pull the style towards its mean by {self.truncation:g}"
-        return f"draw noise, map it to a style{pulled} and map the style to an image"
-
-    @property
-    def formula(self) -> str:
-        pulled = "" if self.truncation == 1 else f"E[w] + {self.truncation:g}·(w − E[w])"
-        return f"z ~ N(0, I),  w = mapping(z),  x = synthesis({pulled or 'w'})"
-
-    def __call__(self, estimand: StyleGenerator, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        return estimand(noise.normal(*estimand.latent), cond, self.truncation)
 
 
 NO_DENSITY = (

@@ -20,7 +20,7 @@ import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -43,7 +43,8 @@ from fourfold.distributions.times import LogitNormal, quantiles, watched_by_nois
 from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
 from fourfold.estimands.preconditioned import ConsistencyNetwork, NetworkAverage, Preconditioned, total_scale
 from fourfold.paths import Path, broadcast, time_at
-from fourfold.samplers.ode import Knot, evaluate, extrapolated, settled, towards
+from fourfold.renamed import earlier_names
+from fourfold.samplers.ode import trajectory
 from fourfold.vocabulary import Cost, Principle
 
 __all__ = [
@@ -52,8 +53,10 @@ __all__ = [
     "MeanFlow",
     "Renoised",
     "TrajectoryDistillation",
-    "trajectory",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = earlier_names(__name__)
 
 
 # --- MeanFlow ---------------------------------------------------------------------------------------------------------
@@ -162,32 +165,6 @@ def _jittered(path: Path, steps: int) -> Tensor:
     shift = int(torch.randint(-parts // 2, parts // 2, ()))
     inner = fine[parts + shift : parts * (steps - 1) + shift + 1 : parts]
     return torch.cat([fine[:1], inner, fine[-1:]])
-
-
-@torch.no_grad()
-def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None = None) -> Tensor:
-    """The states of the probability-flow ODE at decreasing times, by DPM-Solver++(2M), ``(len(times), B, *event)``.
-
-    The last step, to the clean end, ends where the samplers end.
-
-    Args:
-        denoiser: whose ODE it is.
-        x: states at the first time, ``(B, *event)``.
-        times: decreasing, ``(K + 1,)``.
-        cond: labels.
-    """
-    path, t64 = denoiser.path, times.double()
-    grid = [Knot(*row) for row in torch.stack([t64, path.alpha(t64), path.sigma(t64)], 1).tolist()]
-    states, before, last = [x], grid[0], x
-    for i, (t, s) in enumerate(itertools.pairwise(grid)):
-        x_0 = evaluate(denoiser, states[-1], t.t, cond)
-        if i == len(grid) - 2:
-            ahead = settled([(before, last), (t, x_0)])
-        else:
-            ahead = extrapolated(x_0, last, before, t, s) if i else x_0
-        states.append(towards(ahead, states[-1], t, s))
-        before, last = t, x_0
-    return torch.stack(states)
 
 
 @final

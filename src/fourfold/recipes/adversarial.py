@@ -22,14 +22,12 @@ from fourfold.paradigms.adversarial import (
     NonSaturating,
     OnePass,
     Pairing,
-    PathLength,
     Penalty,
-    StyleGenerator,
-    StyleTruncation,
     UnitNorm,
     Wasserstein,
     ZeroCentred,
 )
+from fourfold.paradigms.stylegan import PathLength, StyleGenerator, StyleTruncation
 from fourfold.recipes.networks import sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Vectors

@@ -15,13 +15,12 @@ from fourfold.estimands import Reference
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetEncoder
 from fourfold.nn.time_mlp import TimeMLP
+from fourfold.paradigms.denoising_energy import NoisedScoreMatching, PreconditionedEnergy
 from fourfold.paradigms.energy import (
     ClassifierEnergy,
     ContrastiveDivergence,
     JointEnergy,
     NoiseContrastive,
-    NoisedScoreMatching,
-    PreconditionedEnergy,
     RestrictedBoltzmann,
     Tilted,
     Unnormalised,

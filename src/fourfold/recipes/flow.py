@@ -15,15 +15,14 @@ from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Affine, LogisticMixture, Monotone, Spline, Triangular
 from fourfold.nn.tarflow import PatchStack, side
 from fourfold.nn.time_mlp import TimeMLP
+from fourfold.paradigms.continuous_flow import ContinuousLikelihood, FreeVelocity
 from fourfold.paradigms.flow import (
     NO_DENSITY,
     AutoregressiveFlow,
     ChangeOfVariables,
-    ContinuousLikelihood,
     CouplingFlow,
     Denoised,
     ExactDensity,
-    FreeVelocity,
     NoiseThenMap,
     TransformerFlow,
     VariationalDequantisation,

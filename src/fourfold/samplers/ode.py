@@ -47,6 +47,7 @@ __all__ = [
     "settled",
     "start",
     "towards",
+    "trajectory",
 ]
 
 
@@ -335,6 +336,32 @@ def towards(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot) -> Tensor:
     """``x_s`` on the ray from ``x_t`` to ``x_0``: the exact solution for a constant denoiser."""
     ratio = s.sigma / t.sigma
     return ratio * x_t + (s.alpha - t.alpha * ratio) * x_0
+
+
+@torch.no_grad()
+def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None = None) -> Tensor:
+    """The states of the probability-flow ODE at decreasing times, by DPM-Solver++(2M), ``(len(times), B, *event)``.
+
+    The last step, to the clean end, ends where the samplers end.
+
+    Args:
+        denoiser: whose ODE it is.
+        x: states at the first time, ``(B, *event)``.
+        times: decreasing, ``(K + 1,)``.
+        cond: labels.
+    """
+    path, t64 = denoiser.path, times.double()
+    grid = [Knot(*row) for row in torch.stack([t64, path.alpha(t64), path.sigma(t64)], 1).tolist()]
+    states, before, last = [x], grid[0], x
+    for i, (t, s) in enumerate(itertools.pairwise(grid)):
+        x_0 = evaluate(denoiser, states[-1], t.t, cond)
+        if i == len(grid) - 2:
+            ahead = settled([(before, last), (t, x_0)])
+        else:
+            ahead = extrapolated(x_0, last, before, t, s) if i else x_0
+        states.append(towards(ahead, states[-1], t, s))
+        before, last = t, x_0
+    return torch.stack(states)
 
 
 def _multistep(estimand: Denoiser, noise: Noise, cond: Tensor | None, steps: int, order: int, corrects: bool) -> Tensor:

@@ -1,0 +1,194 @@
+"""Energies trained by denoising score matching: the gradient of the energy tells the noise that was added to data.
+
+    grad E(x + sigma eps) = eps / sigma on average, where E is the energy of data with that noise
+
+(Vincent 2011, https://doi.org/10.1162/NECO_a_00142). No chain runs in training, and no normaliser is needed.
+:class:`EnergyScoreMatching` does so at one noise level, :class:`NoisedScoreMatching` at all of them, with an energy
+whose gradient is a well conditioned denoiser (Song, Ermon 2019, https://arxiv.org/abs/1907.05600; Karras et al. 2022,
+https://arxiv.org/abs/2206.00364).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core import Batch, Estimand, Noise, Objective, Term, forgetful, view
+from fourfold.distributions.references import Normal, with_reference
+from fourfold.distributions.times import log_normal
+from fourfold.estimands import Denoiser, Energy, NoisedEnergy
+from fourfold.estimands.preconditioned import noise_level, total_scale
+from fourfold.paths import Path, broadcast
+from fourfold.samplers.langevin import MALA, MarkovChain, reference_of
+from fourfold.samplers.monitor import ChainMonitor
+from fourfold.vocabulary import Principle
+
+__all__ = ["EnergyScoreMatching", "NoisedScoreMatching", "PreconditionedEnergy"]
+
+_MOVE, _SMALL_MOVE = MALA(1, 0.01), MALA(1, 1e-3)
+"""The chains that monitor mixing, of data with some noise and with the least."""
+
+
+@final
+class PreconditionedEnergy(NoisedEnergy):
+    """``E(x_t, t) = ||u||^2 / 2 - (alpha sigma_data / sigma) <u, F(u, tau)>`` with ``u = x_t / r``.
+
+    With ``r^2 = alpha^2 sigma_data^2 + sigma^2`` its denoiser is that of Karras et al. 2022 (table 1):
+    ``D = c_skip x_t + c_out grad_u <u, F(u, tau)>``. The inner product makes a scalar of any network that
+    returns examples (after Salimans, Ho 2021, Should EBMs model the energy or the score?,
+    https://openreview.net/forum?id=9AS-TF2jRNb).
+
+    Args:
+        net: ``F(u, tau, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process. The energy of data is that at its first time, so there must be some noise.
+        sigma_data: root mean square of the data.
+
+    Raises:
+        ValueError: for a path without noise at its first time.
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path, sigma_data: float = 0.5) -> None:
+        super().__init__()
+        if float(path.sigma(torch.tensor(path.t_min, dtype=torch.float64, device="cpu"))) == 0:
+            raise ValueError(f"{path} has no noise at t_min, where the energy of data is taken: set t_min above it")
+        self.net, self.event, self.path, self.sigma_data = net, tuple(event), path, sigma_data
+        last = torch.tensor(path.t_max, dtype=torch.float64, device="cpu")
+        self.reference = Normal(event, math.hypot(float(path.alpha(last)) * sigma_data, float(path.sigma(last))))
+
+    def at(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        alpha, sigma = self.path.alpha(t), self.path.sigma(t)
+        u = x_t * broadcast(1 / total_scale(self.path, t, self.sigma_data), x_t)
+        g = (u * self.net(u, noise_level(self.path, t), cond)).flatten(1).sum(1)
+        return u.flatten(1).square().sum(1) / 2 - (alpha * self.sigma_data / sigma).to(g.dtype) * g
+
+
+@final
+class EnergyScoreMatchingTerm(Term):
+    """The term of :class:`EnergyScoreMatching`.
+
+    It watches ``energy_gap``, the mean energy of draws of the reference minus that of data, and ``rhat``.
+    """
+
+    judges: ClassVar[bool] = True
+
+    def __init__(self, energy: Energy, objective: EnergyScoreMatching) -> None:
+        super().__init__([energy.net])
+        self.energy, self.objective = energy, objective
+
+    @torch.enable_grad()
+    def forward(self, batch: Batch) -> Tensor:
+        eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.objective.label_dropout)
+        x = (batch.x + self.objective.sigma * eps).requires_grad_()
+        energy = self.energy(x, cond)
+        (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
+        with torch.no_grad():
+            gap = self.energy(reference_of(self.energy, Noise.in_training(x, 64))).mean() - energy.mean()
+        self.watched = {"energy_gap": gap, "rhat": self.objective.monitor(self.energy)}
+        # a constant of the energy has no gradient, but a parameter must have one: 0 E gives it
+        return (self.objective.sigma * gradient - eps).float().square().flatten(1).mean(1) + 0 * energy
+
+
+@final
+class EnergyScoreMatching(Objective):
+    """``||sigma grad E(x + sigma eps) - eps||^2 / dims``, least where ``E`` is the energy of data with noise ``sigma``.
+
+    Vincent 2011, A Connection Between Score Matching and Denoising Autoencoders (https://doi.org/10.1162/NECO_a_00142).
+
+    Args:
+        event: shape of one encoded example.
+        sigma: standard deviation of the noise.
+        label_dropout: share of labels that training hides.
+        chain: moves the chains that monitor mixing.
+    """
+
+    learns: ClassVar[type[Estimand]] = Energy
+    principle = Principle.DENOISING
+    summary = (
+        "match the energy's gradient to the noise added to the data, at one noise level (denoising score matching)"
+    )
+    formula = "min_θ E_x,ε ‖σ·∇E_θ(x + σε) − ε‖²"
+
+    def __init__(
+        self, event: tuple[int, ...], sigma: float = 0.1, label_dropout: float = 0.1, chain: MarkovChain = _MOVE
+    ) -> None:
+        super().__init__()
+        self.sigma, self.label_dropout = sigma, label_dropout
+        self.monitor = ChainMonitor(tuple(event), chain)
+
+    def terms(self, estimand: Energy) -> Mapping[str, Term]:
+        return with_reference(estimand, {"score": EnergyScoreMatchingTerm(estimand, self)})
+
+
+@final
+class NoisedScoreMatchingTerm(Term):
+    """The term of :class:`NoisedScoreMatching`.
+
+    It watches ``rhat`` and ``energy_gap``, by how much as much noise again raises the energy, per dimension.
+    """
+
+    judges: ClassVar[bool] = True
+
+    def __init__(self, energy: NoisedEnergy, objective: NoisedScoreMatching) -> None:
+        super().__init__([energy.net])
+        self.energy, self.objective = energy, objective
+        self.denoiser = view(energy, Denoiser)
+
+    @torch.enable_grad()
+    def forward(self, batch: Batch) -> Tensor:
+        settings, path = self.objective, self.energy.path
+        log_sigma, t = log_normal(path, settings.mean, settings.std, len(batch.x), batch.x.device)
+        x_t = path.noised(batch.x, torch.randn_like(batch.x), t)
+        error = self.denoiser(x_t, t, forgetful(batch.cond, settings.label_dropout)) - batch.x
+        weight = settings.sigma_data**-2 + torch.exp(-2 * log_sigma)
+        self.watched = {"energy_gap": self._gap(x_t, t), "rhat": settings.monitor(self.energy)}
+        return weight * error.float().square().flatten(1).mean(1)
+
+    @torch.no_grad()
+    def _gap(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """The mean energy of data with twice the noise, minus that of noised data, per dimension; of 16 rows."""
+        x_t, t = x_t[:: -(-len(x_t) // 16) or 1], t[:: -(-len(t) // 16) or 1]
+        further = x_t + broadcast(self.energy.path.sigma(t), x_t) * torch.randn_like(x_t)
+        return (self.energy.at(further, t) - self.energy.at(x_t, t)).mean() / x_t[0].numel()
+
+
+@final
+class NoisedScoreMatching(Objective):
+    """``E w(s) ||D(x_t, t) - x||^2 / dims`` with ``D = (x_t - sigma^2 grad E) / alpha``, at every noise level.
+
+    The relative noise level ``s = sigma_t / alpha_t`` has ``log s ~ N(mean, std^2)``, stratified over the
+    batch, and ``w = 1 / s^2 + 1 / sigma_data^2`` (Vincent 2011; Song, Ermon 2019,
+    https://arxiv.org/abs/1907.05600; weights of Karras et al. 2022, https://arxiv.org/abs/2206.00364).
+
+    Args:
+        event: shape of one encoded example.
+        mean, std: of the logarithm of the relative noise level.
+        sigma_data: root mean square of the data.
+        label_dropout: share of labels that training hides.
+        chain: moves the chains that monitor mixing, at the least noise.
+    """
+
+    learns: ClassVar[type[Estimand]] = NoisedEnergy
+    principle = Principle.DENOISING
+    summary = "denoise noised data by the energy's gradient, at every noise level (denoising score matching)"
+    formula = "min_θ E_t,x,ε  w(t)·‖D_θ(x_t, t) − x‖²,  D_θ = x_t − σ_t²·∇E_θ(x_t, t)"
+
+    def __init__(
+        self,
+        event: tuple[int, ...],
+        mean: float = -1.2,
+        std: float = 1.2,
+        sigma_data: float = 0.5,
+        label_dropout: float = 0.1,
+        chain: MarkovChain = _SMALL_MOVE,
+    ) -> None:
+        super().__init__()
+        self.mean, self.std, self.sigma_data, self.label_dropout = mean, std, sigma_data, label_dropout
+        self.monitor = ChainMonitor(tuple(event), chain, every=16)
+
+    def terms(self, estimand: NoisedEnergy) -> Mapping[str, Term]:
+        return {"score": NoisedScoreMatchingTerm(estimand, self)}

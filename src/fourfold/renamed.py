@@ -1,0 +1,95 @@
+"""Earlier names: a ``model.json`` may hold them for ever, and imports may use them for a while. Torch-free."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["earlier_names", "renamed_arguments", "renamed_class"]
+
+_MODULES: Mapping[str, str] = {
+    "fourfold.samplers.likelihood": "fourfold.likelihoods.ode",
+    "fourfold.samplers.reference": "fourfold.distributions.references",
+    "fourfold.samplers.guidance": "fourfold.estimands.guidance",
+}
+"""Modules, as they were called and as they are."""
+_MOVED = (
+    ("adversarial", "likelihoods.none", "NoDensity"),
+    ("adversarial", "paradigms.stylegan", "PathLength StyleGenerator StyleTruncation"),
+    ("diffusion", "estimands.preconditioned", "NetworkField NetworkNoise NetworkScore NetworkVelocity Preconditioned"),
+    ("diffusion", "distributions.times", "LogitNormal Uniform"),
+    ("diffusion", "likelihoods.bound", "DiffusionBound"),
+    ("energy", "paradigms.denoising_energy", "EnergyScoreMatching NoisedScoreMatching PreconditionedEnergy"),
+    ("energy", "samplers.monitor", "ChainMonitor"),
+    ("few_step", "estimands.preconditioned", "ConsistencyNetwork NetworkAverage"),
+    ("few_step", "likelihoods.none", "NoDensity"),
+    ("few_step", "samplers.ode", "trajectory"),
+    ("flow", "likelihoods.none", "NoDensity"),
+    ("flow", "paradigms.continuous_flow", "ContinuousLikelihood FreeVelocity"),
+    ("latent", "distributions.observations", "AsDraw AsMean AsMedian GaussianHead LogisticHead"),
+    ("latent", "paradigms.perceptual", "PerceptualBound"),
+)
+"""The paradigm in whose file names stood, where they stand now, and the names."""
+_NAMES: Mapping[str, str] = {
+    "fourfold.distributions.references:GaussianMixture": "fourfold.distributions.references:FittedMixture",
+    **{
+        f"fourfold.paradigms.{paradigm}:{name}": f"fourfold.{room}:{name}"
+        for paradigm, room, names in _MOVED
+        for name in names.split()
+    },
+    "fourfold.paradigms.diffusion:VariationalBound": "fourfold.likelihoods.bound:DiffusionBound",
+    "fourfold.paradigms.energy:DenoisingScoreMatching": "fourfold.paradigms.denoising_energy:EnergyScoreMatching",
+    "fourfold.paradigms.flow:MaximumLikelihood": "fourfold.paradigms.flow:ChangeOfVariables",
+}
+"""``module:name``, as it was and as it is; the module by its present name."""
+_ARGUMENTS: Mapping[str, tuple[str, ...]] = {
+    "dropout": ("label_dropout",),
+    "hidden": ("label_dropout",),
+    "drop": ("label_dropout", "dropout"),
+}
+"""Arguments, as they were, and as they may be called now."""
+
+
+def renamed_class(name: str) -> str:
+    """The present ``module:Class`` of one that was written earlier; any other name stays as it is."""
+    module, _, kind = name.partition(":")
+    present = f"{_MODULES.get(module, module)}:{kind}"
+    return _NAMES.get(present, present)
+
+
+def renamed_arguments(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor, with the present names of those that it no longer knows."""
+    known = inspect.signature(kind).parameters
+    return {
+        key if key in known else next((new for new in _ARGUMENTS.get(key, ()) if new in known), key): value
+        for key, value in arguments.items()
+    }
+
+
+def earlier_names(module: str) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a module whose names have moved: it finds them where they stand now, and warns.
+
+    Args:
+        module: its full name.
+
+    Returns:
+        A function of a name. It warns with ``DeprecationWarning``, which says what to write instead, and raises
+        ``AttributeError`` for a name that never was in the module.
+    """
+
+    def find(name: str) -> Any:
+        present = _NAMES.get(f"{module}:{name}")
+        if present is None:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        home, _, kind = present.partition(":")
+        warnings.warn(
+            f"{module}.{name} will go with the next minor version: write {home}.{kind}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(importlib.import_module(home), kind)
+
+    return find
