@@ -209,6 +209,8 @@ def likelihood(
 ) -> Measurement:
     """The mean likelihood of test examples in the unit of the space, with its kind and a 95 % interval over examples.
 
+    Of a text of characters, the protocol also names it in bits per byte.
+
     A codec that draws is drawn from once for each example; its error is part of the spread over examples.
     """
     test = _examples(dataset, dataset.test)
@@ -219,12 +221,14 @@ def likelihood(
     better = "higher" if unit == "nats" else "lower"
     if result.kind is Kind.NONE:
         return Measurement("likelihood", math.nan, protocol=result.note, unit=unit, better=better, kind=Kind.NONE)
-    values = result.in_unit(unit).double()
-    n = len(values)
-    error = t_quantile(n) * values.std().item() / math.sqrt(n) if n > 1 else math.nan
-    mean = values.mean().item()
+    n = len(result)
+    mean, spread = result.mean_in(unit)
+    error = t_quantile(n) * spread if n > 1 else math.nan
     draws = f", {result.draws} draws each" if result.draws else ""
-    words = f"{n} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.told(unit)}"
+    per_byte = f"{result.mean_in('bits/byte')[0]:.4f} bits/byte; " if result.byte_counts is not None else ""
+    words = (
+        f"{per_byte}{n} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.told(unit)}"
+    )
     return Measurement(
         "likelihood",
         mean,

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["earlier_names", "renamed_arguments", "renamed_class"]
+__all__ = ["earlier_names", "renamed_arguments", "renamed_class", "renamed_options"]
 
 _MODULES: Mapping[str, str] = {
     "fourfold.samplers.likelihood": "fourfold.likelihoods.ode",
@@ -67,6 +67,13 @@ def renamed_arguments(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any
         key if key in known else next((new for new in _ARGUMENTS.get(key, ()) if new in known), key): value
         for key, value in arguments.items()
     }
+
+
+def renamed_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with which data was read, as they are called now."""
+    given = {"as_bytes": None, **options}
+    as_bytes = given.pop("as_bytes")
+    return given if as_bytes is None else {"tokens": "bytes" if as_bytes else "chars", **given}
 
 
 def earlier_names(module: str) -> Callable[[str], Any]:

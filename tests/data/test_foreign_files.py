@@ -179,7 +179,7 @@ def test_a_text_takes_one_byte_for_each_character(tmp_path):
 def test_more_characters_take_four_bytes(tmp_path):
     text = "".join(map(chr, range(200, 700))) * 100
     (tmp_path / "t.txt").write_text(text, encoding="utf-8")
-    data = load(tmp_path / "t.txt", as_bytes=False)
+    data = load(tmp_path / "t.txt", tokens="chars")
     assert data.train.x.dtype == torch.int32
     assert data.space.show(data.train.x) == text[: len(data.train)]
 

@@ -94,7 +94,7 @@ def test_too_few_examples_are_refused(tmp_path):
     assert min(map(len, (data.train, data.validation, data.test))) >= 1
 
 
-@pytest.mark.parametrize("setting", [{"size": 8}, {"labels": "y"}, {"channels": 1}, {"levels": 4}, {"as_bytes": True}])
+@pytest.mark.parametrize("setting", [{"size": 8}, {"labels": "y"}, {"channels": 1}, {"levels": 4}, {"tokens": "bytes"}])
 def test_settings_that_mean_nothing_are_refused(setting):
     with pytest.raises(DataError, match=f"{next(iter(setting))} means nothing for digits"):
         load("digits", **setting)

@@ -31,14 +31,14 @@ def test_ninety_ten_by_position(tmp_path):
 def test_bytes_when_asked_or_when_there_are_too_many_characters(tmp_path):
     path = tmp_path / "t.md"
     path.write_text(PROSE, encoding="utf-8")
-    data = load(path, as_bytes=True)
+    data = load(path, tokens="bytes")
     assert data.space == Text("", 256)
     assert bytes(whole(data).tolist()) == PROSE.encode()
     many = "".join(map(chr, range(0x4E00, 0x4E00 + 300))) * 30
     path.write_text(many, encoding="utf-8")
     assert load(path).space.vocabulary == ""
     assert bytes(whole(load(path)).tolist()) == many.encode()
-    assert load(path, as_bytes=False).space.tokens == 300
+    assert load(path, tokens="chars").space.tokens == 300
 
 
 def test_line_ends_are_kept_and_the_byte_order_mark_is_not(tmp_path):
@@ -59,7 +59,7 @@ def test_limit_takes_the_first_tokens(tmp_path):
         (b"", {}, "holds no text"),
         (b"  \n \n", {}, "holds no text"),
         (b"short", {}, "shorter than one window of 256: give a longer text or a smaller length"),
-        (b"ab\ncd\xff" * 2000, {}, "line 2, byte 5: is not UTF-8 .*iconv.*--as-bytes"),
+        (b"ab\ncd\xff" * 2000, {}, "line 2, byte 5: is not UTF-8 .*iconv.*--tokens bytes"),
         (b"text " * 2000, {"length": 0}, "length 0"),
         (b"text " * 2000, {"conditional": True}, "no labels"),
         (b"text " * 2000, {"fractions": (0.99, 0.005, 0.005)}, "shorter than one window"),

@@ -151,13 +151,21 @@ class DataOptions:
             help="Length of a window of text, in tokens.", min=2, show_default="256", rich_help_panel=PANEL, metavar="N"
         ),
     ] = None
-    as_bytes: Annotated[
-        bool | None,
+    tokens: Annotated[
+        str | None,
         typer.Option(
-            "--as-bytes/--as-characters",
-            help="Read a text as bytes or as characters.",
-            show_default="characters, if at most 256 differ",
+            help="Tokens of a text: chars, bytes, bpe:4096 (pieces of words), or the path of a tokenizer.json.",
+            show_default="chars, if at most 256 differ; else bytes",
             rich_help_panel=PANEL,
+        ),
+    ] = None
+    text: Annotated[
+        str | None,
+        typer.Option(
+            help="Field of a .jsonl, or column of a table, that holds the documents.",
+            show_default="text",
+            rich_help_panel=PANEL,
+            metavar="NAME",
         ),
     ] = None
     fractions: Annotated[

@@ -63,6 +63,8 @@ class LogProb:
             estimated from half the steps; NaN without a solver. ``std_error`` does not include it.
         half_steps: how much higher the same figures are at half the steps; the error is smaller if the solver
             converges.
+        byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, which "per byte" divides by; ``None``
+            elsewhere.
     """
 
     nats: Tensor
@@ -75,6 +77,7 @@ class LogProb:
     freedom: float = math.inf
     solver_error: float = math.nan
     half_steps: float = math.nan
+    byte_counts: Tensor | None = None
 
     @classmethod
     def of_draws(cls, draws: Tensor, kind: Kind, note: str = "") -> LogProb:
@@ -115,6 +118,24 @@ class LogProb:
         """``-log p(x) / dims``, ``(B,)``: for text, where a dimension is a token."""
         return -self.nats / self.dims
 
+    @property
+    def bits_per_byte(self) -> Tensor:
+        """``-log2 p(x) / bytes``, ``(B,)``: for text, whatever its tokens are."""
+        return self.bits_per_dim if self.byte_counts is None else -self.nats / (self.byte_counts * math.log(2.0))
+
+    def mean_in(self, unit: str) -> tuple[float, float]:
+        """The mean over examples in a unit and its standard error, NaN for one example.
+
+        Per byte, it is the ratio of all bits to all bytes, so examples weigh as much as they are long.
+        """
+        values, n = self.in_unit(unit).double(), len(self)
+        weights = torch.ones_like(values)
+        if unit == "bits/byte" and self.byte_counts is not None:
+            weights = self.byte_counts / self.byte_counts.mean()
+        mean = (weights * values).mean()
+        error = (weights * (values - mean)).std().item() / math.sqrt(n) if n > 1 else math.nan
+        return mean.item(), error
+
     def mean(self) -> tuple[float, float]:
         """The mean over examples in nats, and its standard error (spread of examples; estimation error included)."""
         nats = self.nats.double()
@@ -129,7 +150,7 @@ class LogProb:
         """
         table = {
             "bits/dim": "bits_per_dim",
-            "bits/byte": "bits_per_dim",
+            "bits/byte": "bits_per_byte",
             "nats/char": "nats_per_token",
             "nats": "nats",
         }
@@ -157,6 +178,7 @@ class LogProb:
         if len({part.kind for part in parts}) != 1:
             raise ValueError(f"log-probabilities of kinds {[str(part.kind) for part in parts]} cannot be joined")
         variances = [part.variance for part in parts if part.variance is not None]
+        counts = [part.byte_counts for part in parts if part.byte_counts is not None]
 
         def mean(name: str) -> float:
             return sum(getattr(part, name) * len(part) for part in parts) / max(sum(map(len, parts)), 1)
@@ -165,6 +187,7 @@ class LogProb:
             parts[0],
             nats=torch.cat([part.nats for part in parts]),
             variance=torch.cat(variances) if len(variances) == len(parts) else None,
+            byte_counts=torch.cat(counts) if len(counts) == len(parts) else None,
             evaluations=mean("evaluations"),
             freedom=mean("freedom"),
             solver_error=mean("solver_error"),

@@ -43,6 +43,7 @@ def score_block(model: GenerativeModel, x: Tensor, cond: Tensor | None, noise: N
         variance=None if result.variance is None else result.variance.cpu(),
         kind=kind,
         note=note,
+        byte_counts=model.space.byte_counts(x.cpu()),
         evaluations=count.rows / max(len(noise), 1),
     )
 

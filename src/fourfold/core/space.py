@@ -65,6 +65,10 @@ class Space(ABC):
     def unit(self) -> str:
         """The unit of likelihoods of this space: ``bits/dim``, ``nats/char``, ``bits/byte`` or ``nats``."""
 
+    def byte_counts(self, x: Tensor) -> Tensor | None:
+        """Bytes of UTF-8 in each raw example of a text, ``(B,)``, which "per byte" divides by; ``None`` elsewhere."""
+        return None
+
     def __str__(self) -> str:
         """The space in words; its ``repr`` is its configuration."""
         return f"examples of {type(self).__name__} of shape {self.shape}"

@@ -83,7 +83,8 @@ def load(
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
     levels: int | None = None,
-    as_bytes: bool | None = None,
+    tokens: str | os.PathLike[str] | None = None,
+    text: str | None = None,
     space: Space | None = None,
 ) -> Dataset:
     """Load a built-in set, a file, a folder or an array; refuse it with one clear line if it cannot be trained on.
@@ -91,7 +92,8 @@ def load(
     Args:
         data: a name of :func:`names`; a text file; a folder of PNG, JPEG or WebP images (sub-folders are classes);
             ``.npy`` or ``.npz`` (images uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; vectors ``(N, D)``);
-            ``.csv``, ``.tsv`` or ``.parquet`` of numbers; or such an array, tensor or ``DataFrame`` in memory.
+            ``.csv``, ``.tsv`` or ``.parquet`` of numbers; documents as a folder of ``.txt`` or as a ``.jsonl``; or such
+            an array, tensor or ``DataFrame`` in memory.
         seed: draws sampled sets and splits.
         data_dir: where the files of Fashion-MNIST or the packages of ``emoji`` are.
         conditional: give the splits their labels and the space its classes; or captions, where examples have those.
@@ -108,7 +110,10 @@ def load(
             default images of several sizes become one size, and ``dataset.notes`` says which.
         channels: convert images to grey (1) or colour (3).
         levels: how many values a pixel of an array takes, if fewer than 256.
-        as_bytes: read a text as bytes (``True``) or as characters (``False``) whatever it holds.
+        tokens: the tokens of a text: ``"chars"``, ``"bytes"``, ``"bpe:4096"`` (so many pieces of words, learned from
+            the training part), or the path of a published ``tokenizer.json``. By default characters where at most 256
+            differ, else bytes.
+        text: the field of a ``.jsonl``, or the column of a table, that holds a document.
         space: the space of a trained model that the data is for: columns are found by name, classes keep its numbers,
             and images and text become what it knows.
 
@@ -163,6 +168,8 @@ def _options(given: dict[str, Any]) -> Options:
     if limit is not None and limit < 1:
         raise DataError(f"limit {limit} leaves nothing: give at least 1")
     settings["size"] = (size, size) if isinstance(size, int) else size
+    if isinstance(settings.get("tokens"), os.PathLike):
+        settings["tokens"] = os.fspath(settings["tokens"])
     if isinstance(labels, os.PathLike):
         settings["labels"] = os.fspath(labels)
     elif labels is not None and not isinstance(labels, str):
@@ -189,7 +196,7 @@ def _read(data: Data, name: str, options: Options) -> Source:
     if not isinstance(data, (str, os.PathLike)):
         return _of_memory(data, options)
     if name in BUILTIN:
-        options.only(f"{name}, a built-in set", *(("as_bytes",) if name == "python-docs" else ()))
+        options.only(f"{name}, a built-in set", *(("tokens",) if name == "python-docs" else ()))
         return BUILTIN[name](options)
     path = Path(name).expanduser()
     if path.exists():

@@ -58,8 +58,6 @@ def flag(name: str, value: object = None) -> list[str] | None:
 
     Nothing is said of an argument that is switched off.
     """
-    if name == "as_bytes":
-        return ["--as-bytes" if value else "--as-characters"]
     if isinstance(value, bool):
         return [f"--{name.replace('_', '-')}"] if value else []
     if name == "size":
@@ -153,12 +151,13 @@ class Options:
     size: tuple[int, int] | None = None
     channels: int | None = None
     levels: int | None = None
-    as_bytes: bool | None = None
+    tokens: str | None = None
+    text: str | None = None
     space: Space | None = None
 
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
-        for name in ("labels", "size", "channels", "levels", "as_bytes"):
+        for name in ("labels", "size", "channels", "levels", "tokens", "text"):
             if getattr(self, name) is not None and name not in used:
                 raise DataError(f"{name} means nothing for {what}: leave out {option(name, getattr(self, name))}")
 

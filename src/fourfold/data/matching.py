@@ -10,7 +10,7 @@ from torch import Tensor
 from fourfold.core import Space
 from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.files import decoded
-from fourfold.data.text import beginning
+from fourfold.data.text import BETWEEN, beginning, documents, holds_documents
 from fourfold.printable import shortened
 
 __all__ = ["check_kind", "examples_of", "matched", "options_for", "stream_for"]
@@ -30,8 +30,11 @@ def stream_for(space: Space, path: Path, options: Options) -> Source:
     Raises:
         DataError: for what the space does not hold, such as a character outside the vocabulary.
     """
-    content = beginning(path, options.limit)
     try:
+        if holds_documents(path, options):
+            content = BETWEEN.join(documents(path, options)).encode()
+        else:
+            content = beginning(path, options.limit)
         x = space.parse_bytes(content, options.limit)
     except UnicodeDecodeError:
         decoded(path, content)  # refuses it with the line and the way out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fourfold.data.dataset import DataError, Options, Source
-from fourfold.data.text import read_text
+from fourfold.data.text import holds_documents, read_documents, read_text
 
 __all__ = ["read"]
 
@@ -16,6 +16,9 @@ def read(path: Path, options: Options) -> Source:
     Raises:
         DataError: if it is not of a kind that can be read, or holds bad data.
     """
+    if holds_documents(path, options):
+        options.only(f"{path}, documents", "tokens", "text")
+        return read_documents(path, options)
     if path.is_dir():
         from fourfold.data.images import read_folder
 
@@ -46,5 +49,5 @@ def _read_text(path: Path, options: Options) -> Source:
         raise DataError(f"{path}: is packed: unpack it first, and give {known}")
     if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle", ".xlsx", ".h5", ".hdf5", ".mat", ".safetensors"):
         raise DataError(f"{path}: files of this kind are not read: write it as {known}")
-    options.only(f"{path}, a text", "as_bytes")
+    options.only(f"{path}, a text", "tokens")
     return read_text(path, options)

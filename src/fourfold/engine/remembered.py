@@ -13,6 +13,7 @@ from fourfold.engine.budget import parse_budget
 from fourfold.engine.card import training_of
 from fourfold.engine.checkpoint import BrokenRun
 from fourfold.engine.settings import FitSettings
+from fourfold.renamed import renamed_options
 
 __all__ = ["check_agrees", "load_own", "settings_of"]
 
@@ -27,7 +28,7 @@ def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
     record = card["data"]
     place = record.get("path", record["name"])
     try:
-        return load(place, **record["options"])
+        return load(place, **renamed_options(record["options"]))
     except DataError:
         if place in (*names(), IN_MEMORY) or Path(place).expanduser().exists():
             raise
@@ -50,7 +51,7 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
             size=card["size"],
             seed=card["seed"],
             training=training_of(card, folder),
-            data_options={key: value for key, value in card["data"]["options"].items() if key != "seed"},
+            data_options={key: v for key, v in renamed_options(card["data"]["options"]).items() if key != "seed"},
             precision=asked.get("precision"),
             compile=asked.get("compile"),
             device=str(asked.get("device", FitSettings.device)),
@@ -97,7 +98,7 @@ def _pairs(
     training = training_of(card, folder)
     given = asdict(settings.applied_to(training))
     yield from ((name, was, given[name]) for name, was in asdict(training).items())
-    recorded, defaults = card["data"]["options"], inspect.signature(load).parameters
+    recorded, defaults = renamed_options(card["data"]["options"]), inspect.signature(load).parameters
     for name, value in settings.data_options.items():
         if not hasattr(value, "__array__"):  # labels in memory are not recorded: the digest of the data covers them
             default = defaults[name].default if name in defaults else None

@@ -18,7 +18,9 @@ def summary(result: LogProb, unit: str) -> str:
     """The mean over examples in a unit, its standard error, and the kind of likelihood, in one line."""
     mean, error = _mean(result, unit)
     interval = "" if math.isnan(error) else f" ± {error:.4f}"
-    number = "" if math.isnan(mean) else f"{mean:.4f}{interval} {unit}, "
+    other = result.byte_counts is not None and unit != "bits/byte"
+    also = f" ({_mean(result, 'bits/byte')[0]:.4f} bits/byte)" if other else ""
+    number = "" if math.isnan(mean) else f"{mean:.4f}{interval} {unit}{also}, "
     return f"{number}{result.kind.words}, {len(result)} example{'s' * (len(result) != 1)}"
 
 
@@ -38,11 +40,11 @@ def score_record(result: LogProb, unit: str) -> dict[str, Any]:
 
 def _mean(result: LogProb, unit: str) -> tuple[float, float]:
     """The mean over examples in a unit and its standard error; NaN where unknown."""
-    values, known = result.in_unit(unit).double(), result.std_error
-    if len(result) > 1:  # the spread between examples includes the error of each
-        return values.mean().item(), values.std().item() / math.sqrt(len(result))
-    error = math.nan if known is None else replace(result, nats=known).in_unit(unit).abs().max().item()
-    return values.mean().item(), error
+    known = result.std_error
+    mean, error = result.mean_in(unit)
+    if len(result) == 1 and known is not None:  # else the spread between examples includes the error of each
+        error = replace(result, nats=known).in_unit(unit).abs().max().item()
+    return mean, error
 
 
 def score_table(result: LogProb, unit: str) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, Identifier, Numeric
 from fourfold.spaces.images import Images
+from fourfold.spaces.pieces import Pieces
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
 from fourfold.spaces.vectors import Vectors
@@ -19,6 +20,7 @@ __all__ = [
     "Identifier",
     "Images",
     "Numeric",
+    "Pieces",
     "Table",
     "Text",
     "Vectors",
@@ -26,5 +28,5 @@ __all__ = [
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
 Images.__module__ = Text.__module__ = Vectors.__module__ = Table.__module__ = __name__
-for _column in (Categorical, Constant, DateTime, Identifier, Numeric):
+for _column in (Categorical, Constant, DateTime, Identifier, Numeric, Pieces):
     _column.__module__ = __name__

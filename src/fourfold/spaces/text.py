@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,6 +18,7 @@ from fourfold.core import Excerpts, Space, Writer
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
+from fourfold.spaces.pieces import Pieces
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,23 +35,34 @@ MOST = 20_000
 class Text(Space):
     """Text as token ids: raw batches are integers ``(B, length)``; an example is a window of a text.
 
+    Tokens are characters, bytes or pieces of words.
+
     Attributes:
-        vocabulary: the characters, in the order of their ids; empty for bytes (256 ids).
+        vocabulary: the characters, in the order of their ids; empty for bytes (256 ids) and for pieces.
         length: tokens in one window.
+        pieces: the tokenizer, or ``None``.
     """
 
     counted: ClassVar[str] = "tokens"
     vocabulary: str = ""
     length: int = 256
     classes: None = None
+    pieces: Pieces | None = None
 
     def __post_init__(self) -> None:
         if self.length < 1 or len(set(self.vocabulary)) != len(self.vocabulary):
             raise ValueError("text needs windows of at least one token and a vocabulary without repeated characters")
+        if self.vocabulary and self.pieces is not None:
+            raise ValueError("text is made of characters or of pieces: give a vocabulary or pieces, not both")
 
     def __str__(self) -> str:
-        kind = f"{self.tokens} characters" if self.vocabulary else "bytes"
-        return f"text over {kind}, in windows of {self.length}"
+        count = "" if self.token == "byte" else f"{self.tokens:,} "
+        return f"text over {count}{self.token}s, in windows of {self.length}"
+
+    @property
+    def token(self) -> str:
+        """The word for one token: character, byte or piece."""
+        return "character" if self.vocabulary else "byte" if self.pieces is None else "piece"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -62,11 +75,23 @@ class Text(Space):
     @property
     def tokens(self) -> int:
         """The number of distinct ids."""
-        return len(self.vocabulary) or 256
+        return len(self.vocabulary) or (256 if self.pieces is None else self.pieces.count)
 
     @property
     def unit(self) -> str:
         return "nats/char" if self.vocabulary else "bits/byte"
+
+    def byte_counts(self, x: Tensor) -> Tensor:
+        """Bytes of UTF-8 in each window, ``(B,)`` float64."""
+        if not self.vocabulary and self.pieces is None:
+            return torch.full((len(x),), float(x.shape[1]), dtype=torch.float64)
+        return self._sizes.to(x.device)[x.long()].sum(1)
+
+    @cached_property
+    def _sizes(self) -> Tensor:
+        """Bytes of each token, ``(V,)`` float64."""
+        sizes = [len(one.encode()) for one in self.vocabulary] if self.pieces is None else self.pieces.sizes
+        return torch.as_tensor(sizes, dtype=torch.float64)
 
     def check(self, x: Tensor) -> None:
         if x.ndim != 2 or x.is_floating_point() or x.dtype == torch.bool:
@@ -84,7 +109,7 @@ class Text(Space):
         Raises:
             ValueError: for a character outside the vocabulary, with its position.
         """
-        return self.ids(text if self.vocabulary else text.encode()).long()
+        return self.ids(text).long()
 
     def parse_bytes(self, content: bytes, most: int | None = None) -> Tensor:
         """The ids of a file's content, or of its first ``most`` characters or bytes: see :meth:`ids`.
@@ -93,17 +118,23 @@ class Text(Space):
             ValueError: for a character outside the vocabulary, with its position; ``UnicodeDecodeError`` where
                 characters are needed and the content is not UTF-8.
         """
-        text = content.decode("utf-8-sig") if self.vocabulary else content
-        return self.ids(text[:most])
+        if not self.vocabulary and self.pieces is None:
+            return self.ids(content[:most])
+        text = content.decode("utf-8-sig")
+        return self.ids(text[:most] if self.vocabulary else text)[:most]
 
     def ids(self, text: str | bytes) -> Tensor:
-        """The ids of characters or of bytes in as little memory as they need: ``(L,)`` uint8, or int32 above 256.
+        """The ids of a text in as little memory as they need: ``(L,)`` uint8, or int32 above 256.
 
         Raises:
             ValueError: for a character outside the vocabulary, with its position.
         """
-        if isinstance(text, bytes):
-            return torch.from_numpy(np.frombuffer(bytearray(text), dtype=np.uint8))
+        if self.pieces is not None:
+            return torch.from_numpy(self.pieces.ids(text if isinstance(text, str) else text.decode()))
+        if not self.vocabulary:
+            content = text.encode() if isinstance(text, str) else text
+            return torch.from_numpy(np.frombuffer(bytearray(content), dtype=np.uint8))
+        text = text if isinstance(text, str) else text.decode()
         found = np.empty(len(text), dtype=np.uint8 if self.tokens <= 256 else np.int32)
         table = np.full(sys.maxunicode + 1, -1, dtype=np.int32)
         table[_codes(self.vocabulary)] = np.arange(len(self.vocabulary))
@@ -120,6 +151,8 @@ class Text(Space):
 
     def show(self, ids: Tensor) -> str:
         """The text of ``(L,)`` ids; bytes that are not UTF-8 are replaced."""
+        if self.pieces is not None:
+            return self.pieces.text(ids.tolist())
         if not self.vocabulary:
             return bytes(ids.tolist()).decode(errors="replace")
         return "".join(self.vocabulary[i] for i in ids.tolist())
@@ -141,10 +174,8 @@ class Text(Space):
         """A text over another vocabulary is parsed anew; the length of windows does not matter to a stream."""
         if not isinstance(given, Text):  # only another text has characters that can be parsed anew
             return super().conform(x, given)
-        if given.vocabulary == self.vocabulary:
-            return x
-        text = given.show(x)
-        return self.ids(text if self.vocabulary else text.encode())
+        same = (given.vocabulary, given.pieces) == (self.vocabulary, self.pieces)
+        return x if same else self.ids(given.show(x))
 
     def table(self, x: Tensor) -> pd.DataFrame:
         """One column of texts."""
@@ -165,7 +196,7 @@ class Text(Space):
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         self.check_features(features)
-        unit, test = "characters" if self.vocabulary else "bytes", references.test
+        unit, test = f"{self.token}s", references.test
         for n in (4, 2, 1):
             if n <= x.shape[1]:
                 yield ngram_divergence(x, test, n, train=references.train, unit=unit)
