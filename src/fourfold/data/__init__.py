@@ -86,14 +86,19 @@ def load(
     tokens: str | os.PathLike[str] | None = None,
     text: str | None = None,
     space: Space | None = None,
+    as_table: bool | None = None,
+    schema: str | os.PathLike[str] | None = None,
+    header: bool | None = None,
+    query: str | None = None,
 ) -> Dataset:
     """Load a built-in set, a file, a folder or an array; refuse it with one clear line if it cannot be trained on.
 
     Args:
         data: a name of :func:`names`; a text file; a folder of PNG, JPEG or WebP images (sub-folders are classes);
             ``.npy`` or ``.npz`` (images uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; vectors ``(N, D)``);
-            ``.csv``, ``.tsv`` or ``.parquet`` of numbers; documents as a folder of ``.txt`` or as a ``.jsonl``; or such
-            an array, tensor or ``DataFrame`` in memory.
+            a table as ``.csv``, ``.tsv``, ``.parquet`` or ``.feather``, or in a ``.sqlite`` or ``.duckdb`` database;
+            documents as a folder of ``.txt`` or as a ``.jsonl``; or such an array or tensor in memory, or a data frame
+            of pandas or polars.
         seed: draws sampled sets and splits.
         data_dir: where the files of Fashion-MNIST or the packages of ``emoji`` are.
         conditional: give the splits their labels and the space its classes; or captions, where examples have those.
@@ -116,6 +121,12 @@ def load(
         text: the field of a ``.jsonl``, or the column of a table, that holds a document.
         space: the space of a trained model that the data is for: columns are found by name, classes keep its numbers,
             and images and text become what it knows.
+        as_table: read a table as mixed columns (``True``) or as vectors of numbers (``False``). By default complete
+            numbers are vectors; words, dates, true and false or gaps make a table.
+        schema: a file that says what columns are, where that should not be inferred: see
+            :func:`fourfold.data.schema.read_schema`.
+        header: whether the first row of a CSV file names its columns, if looking at it errs.
+        query: a query, or the name of a table, of a database that holds several.
 
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
@@ -174,8 +185,9 @@ def _options(given: dict[str, Any]) -> Options:
         settings["labels"] = os.fspath(labels)
     elif labels is not None and not isinstance(labels, str):
         settings["labels"] = np.asarray(labels)
-    if settings.get("data_dir") is not None:
-        settings["data_dir"] = os.fspath(settings["data_dir"])
+    for name in ("data_dir", "schema"):
+        if settings.get(name) is not None:
+            settings[name] = os.fspath(settings[name])
     return Options(**settings)
 
 
@@ -221,13 +233,11 @@ def _of_memory(data: object, options: Options) -> Source:
         array = data.detach().cpu().numpy() if isinstance(data, Tensor) else data
         hint = "give its labels (labels=)"
         return of_array(IN_MEMORY, array.copy(), options.labels, "labels", options, hint=hint)
-    import pandas as pd
+    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):
+        from fourfold.data.tables import of_memory
 
-    if isinstance(data, pd.DataFrame):
-        from fourfold.data.tables import of_frame, sampled
-
-        options.only("a table", "labels")
-        return of_frame(IN_MEMORY, sampled([data.reset_index(drop=True)], options), options)
+        options.only("a table", "labels", "as_table", "schema")
+        return of_memory(IN_MEMORY, data, options)
     raise DataError(
-        f"a {type(data).__name__} cannot be loaded: give a name, a path, a NumPy array, a tensor or a pandas DataFrame"
+        f"a {type(data).__name__} cannot be loaded: give a name, a path, a NumPy array, a tensor or a data frame"
     )

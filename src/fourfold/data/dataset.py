@@ -9,7 +9,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor
 
 from fourfold.core import Space, decode_captions
 from fourfold.printable import shortened
+
+if TYPE_CHECKING:
+    from fourfold.data.schema import Inferred
 
 __all__ = [
     "DataError",
@@ -46,6 +49,13 @@ class DataError(ValueError):
     """Data that cannot be used: one line with the file, the row or column, and the way out."""
 
 
+SWITCHES = {
+    "as_table": ("--table", "--vectors"),
+    "header": ("--header", "--no-header"),
+}
+"""Arguments of :func:`fourfold.data.load` that are true or false, as the command line says each."""
+
+
 def option(name: str, value: object = None) -> str:
     """How to give an argument of :func:`fourfold.data.load`, on the command line and in Python."""
     words = flag(name, value)
@@ -58,6 +68,8 @@ def flag(name: str, value: object = None) -> list[str] | None:
 
     Nothing is said of an argument that is switched off.
     """
+    if name in SWITCHES:
+        return [SWITCHES[name][0 if value else 1]]
     if isinstance(value, bool):
         return [f"--{name.replace('_', '-')}"] if value else []
     if name == "size":
@@ -106,6 +118,7 @@ class Dataset:
         class_names: names of the labels, also where the set was loaded unconditionally.
         seed: what the split was drawn with.
         notes: what reading changed (images that were resized or converted), and which columns hold tied values.
+        columns: what each column of a table was inferred to be, and why.
     """
 
     name: str
@@ -120,6 +133,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     seed: int = 0
     notes: tuple[str, ...] = ()
+    columns: tuple[Inferred, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The record of the data that a run folder keeps, as a JSON value."""
@@ -154,10 +168,15 @@ class Options:
     tokens: str | None = None
     text: str | None = None
     space: Space | None = None
+    as_table: bool | None = None
+    schema: str | None = None
+    header: bool | None = None
+    query: str | None = None
 
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
-        for name in ("labels", "size", "channels", "levels", "tokens", "text"):
+        tables = ("as_table", "schema", "header", "query")
+        for name in ("labels", "size", "channels", "levels", "tokens", "text", *tables):
             if getattr(self, name) is not None and name not in used:
                 raise DataError(f"{name} means nothing for {what}: leave out {option(name, getattr(self, name))}")
 
@@ -180,6 +199,7 @@ class Source:
         captions: bytes of a caption of each example, ``(N, L)`` int64 padded with -1, instead of labels.
         groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
         notes: what reading changed.
+        columns: what each column of a table was inferred to be, and why.
     """
 
     x: Tensor
@@ -195,6 +215,7 @@ class Source:
     captions: Tensor | None = None
     groups: Tensor | None = None
     notes: tuple[str, ...] = ()
+    columns: tuple[Inferred, ...] = ()
 
     @property
     def known(self) -> Tensor | None:
@@ -247,6 +268,7 @@ def assemble(name: str, source: Source, options: Options) -> Dataset:
         source.class_names,
         options.seed,
         (*source.notes, *space.notes(train.x)),
+        source.columns,
     )
 
 
@@ -375,22 +397,17 @@ def _take(source: Source, rows: Sequence[Tensor], conditional: bool) -> list[Spl
     sizes = [len(part) for part in rows]
     cond: Sequence[Tensor | None] = [None] * len(sizes) if known is None else torch.split(known, sizes)
     if len(order) == len(source.x) and source.x.nbytes > LARGE:
-        reorder(source.x.numpy(), order.tolist())
+        reorder(source.x.numpy(), order.numpy())
         return [Split(x, c) for x, c in zip(torch.split(source.x, sizes), cond, strict=True)]
     return [Split(source.x[part], c) for part, c in zip(rows, cond, strict=True)]
 
 
-def reorder(x: np.ndarray, order: list[int]) -> None:
-    """``x[:] = x[order]`` for a permutation, in place, with one row of memory: cycle by cycle."""
-    done = bytearray(len(order))
-    for start in range(len(order)):
-        if done[start] or order[start] == start:
-            continue
-        first, row = x[start].copy(), start
-        while not done[row]:
-            done[row], source = 1, order[row]
-            x[row] = first if source == start else x[source]
-            row = source
+def reorder(x: np.ndarray, order: np.ndarray) -> None:
+    """``x[:] = x[order]`` for a permutation, in place: so many columns at once that their copy stays small."""
+    flat = x.reshape(len(x), -1)
+    width = max(LARGE // max(flat[:, :1].nbytes, 1), 1)
+    for start in range(0, flat.shape[1], width):
+        flat[:, start : start + width] = flat[order, start : start + width]
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from fourfold.data.dataset import DataError
+from fourfold.printable import shortened
 
-__all__ = ["encode_labels"]
+__all__ = ["alike", "encode_labels"]
+
+
+def alike(wanted: str, columns: Iterable[str]) -> str:
+    """The column that may be meant, and those that there are."""
+    names = list(columns)
+    close = difflib.get_close_matches(wanted, names, 1)
+    guess = f"did you mean {close[0][:80]!r}? " if close else ""
+    return f"{guess}It has {shortened(names)}"
 
 
 def encode_labels(values: np.ndarray, n: int, where: str) -> tuple[Tensor, tuple[str, ...]]:

@@ -7,7 +7,13 @@ from pathlib import Path
 from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.text import holds_documents, read_documents, read_text
 
-__all__ = ["read"]
+__all__ = ["TABLES", "read"]
+
+TABLES = {
+    **dict.fromkeys((".csv", ".tsv", ".parquet", ".feather", ".arrow"), False),
+    **dict.fromkeys((".sqlite", ".sqlite3", ".db", ".duckdb"), True),
+}
+"""Endings of files that hold tables, and whether they are databases."""
 
 
 def read(path: Path, options: Options) -> Source:
@@ -32,17 +38,19 @@ def read(path: Path, options: Options) -> Source:
 
         options.only(f"{path}, an array", "labels", "levels")
         return read_array(path, options)
-    if suffix in (".csv", ".tsv", ".parquet"):
+    if suffix in TABLES:
         from fourfold.data.tables import read_table
 
-        options.only(f"{path}, a table", "labels")
+        database = TABLES[suffix]
+        used = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
+        options.only(f"{path}, {'a database' if database else 'a table'}", "labels", "as_table", "schema", *used)
         return read_table(path, options)
     return _read_text(path, options)
 
 
 def _read_text(path: Path, options: Options) -> Source:
     """A text file; other formats are refused by name."""
-    known = "text, .npy, .npz, .csv, .tsv, .parquet or a folder of images"
+    known = "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb or a folder of images"
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
         raise DataError(f"{path}: is one image: give the folder that holds the images")
     if path.suffix.lower() in (".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z"):

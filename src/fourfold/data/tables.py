@@ -1,13 +1,9 @@
-"""Tables of numbers: CSV, TSV and Parquet, with at most one label column."""
+"""Tables: CSV, TSV, Parquet, Feather and databases. Complete numbers become vectors, anything else a table."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import difflib
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +13,135 @@ import pyarrow
 import pyarrow.parquet
 
 from fourfold.data.arrays import finite_vectors
+from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
 from fourfold.data.dataset import DataError, Options, Source, option
-from fourfold.data.labels import encode_labels
+from fourfold.data.labels import alike, encode_labels
+from fourfold.data.layout import Layout, layout_of, plain
 from fourfold.data.memory import require
+from fourfold.data.mixed import (
+    Batches,
+    batches_of_csv,
+    batches_of_feather,
+    batches_of_frame,
+    batches_of_parquet,
+    table_of,
+)
 from fourfold.printable import shortened
-from fourfold.spaces import Vectors
+from fourfold.spaces import Table, Vectors
 from fourfold.spaces.vectors import numbered
 
-__all__ = ["of_frame", "read_table", "sampled"]
-
-_COMMA = re.compile(r"[-+]?\d+,\d+(e[-+]?\d+)?", re.IGNORECASE)
+__all__ = ["of_frame", "of_memory", "read_table", "sampled"]
 
 
 def read_table(path: Path, options: Options) -> Source:
-    """Read a table: numeric columns become vectors, ``options.labels`` names the class of each row.
+    """Read a table.
 
-    A first row with a cell that is not a number is the header. A nameless first column that counts the rows is left
-    out. With ``options.limit``, rows are drawn by the seed while the file is read, and no others are kept.
+    A table of complete numbers becomes vectors. One with words, dates, true and false or gaps becomes a
+    :class:`~fourfold.spaces.Table`; ``options.as_table`` decides otherwise, and so does the space of a model.
+    ``options.labels`` names the class of each row. A nameless first column that counts the rows is left out. With
+    ``options.limit``, rows are drawn by the seed while the file is read, and no others are kept.
 
     Raises:
-        DataError: for a text column among numbers, a missing value, rows of unequal length, no such label column.
+        DataError: for a value of another kind than its column, rows of unequal length, no such label column.
     """
-    parquet = path.suffix.lower() == ".parquet"
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return _read_csv(path, options)
+    if _as_table(options) is not True:
+        with _told(path):
+            frame = _numbers(path, options)
+        if frame is not None:
+            return of_frame(str(path), frame, options)
+    return table_of(str(path), _telling(path, lambda: _batches(path, options)), options)
+
+
+def _telling(path: Path, batches: Callable[[], Batches]) -> Iterator[pyarrow.RecordBatch]:
+    """The rows of a file, whose errors are told in one line."""
     with _told(path):
-        frame = sampled(_of_parquet(path, options) if parquet else _of_csv(path, options), options)
-    return of_frame(str(path), frame, options)
+        yield from batches()
+
+
+def of_memory(name: str, frame: Any, options: Options) -> Source:
+    """The source of a data frame of pandas or polars, or of another table that speaks Arrow's protocol.
+
+    Raises:
+        DataError: as :func:`read_table` does.
+    """
+    if not isinstance(frame, pd.DataFrame):
+        frame = pyarrow.table(frame)
+        if _as_table(options) is not True and all(_is_number(field.type) for field in frame.schema):
+            frame = frame.to_pandas()
+    as_table = _as_table(options)
+    if isinstance(frame, pd.DataFrame) and as_table is not True:
+        frame = frame.reset_index(drop=True)
+        if as_table is False or _complete(frame, options):
+            return of_frame(name, sampled([frame], options), options)
+    return table_of(name, batches_of_frame(frame), options, frame=frame)
+
+
+def _as_table(options: Options) -> bool | None:
+    """Whether mixed columns are wanted, as a model or the user says; ``None``: the data decides."""
+    if options.space is not None:
+        return isinstance(options.space, Table)
+    return True if options.schema is not None else options.as_table
+
+
+def _read_csv(path: Path, options: Options) -> Source:
+    """A CSV file. Its first rows tell whether it holds numbers; if they err, it is read as a table."""
+    layout = layout_of(path, options.header)
+    if options.limit is None:
+        require(CELLS * path.stat().st_size, path)
+    if not layout.names:
+        raise DataError(f"{path}: holds no table: give one with at least 20 rows")
+    asked = _as_table(options)
+    with _told(path):
+        numbers = asked is False or (asked is None and _complete(next(_of_csv(path, layout, first=1000)), options))
+        frame = sampled(_of_csv(path, layout, None if options.limit is None else CHUNK), options) if numbers else None
+    if frame is not None and (asked is False or _complete(frame, options)):
+        return of_frame(str(path), frame, options)
+    return table_of(str(path), _telling(path, lambda: batches_of_csv(path, layout)), options, layout)
+
+
+def _complete(frame: pd.DataFrame, options: Options) -> bool:
+    """Whether all columns but the labels hold numbers, and none is missing; a few words among them are mistakes."""
+    columns = [place for place, name in enumerate(frame.columns) if str(name) != str(options.labels)]
+    kinds = [frame.dtypes.iloc[place] for place in columns]
+    numeric = all(pd.api.types.is_numeric_dtype(k) and not pd.api.types.is_bool_dtype(k) for k in kinds)
+    return numeric and not frame.iloc[:, columns].isna().any(axis=None)
+
+
+def _batches(path: Path, options: Options) -> Batches:
+    """The rows of a file that is no CSV."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        return batches_of_parquet(path)
+    if suffix in (".feather", ".arrow"):
+        return batches_of_feather(path)
+    return (batches_of_duckdb if suffix == ".duckdb" else batches_of_sqlite)(path, options.query)
+
+
+def _numbers(path: Path, options: Options) -> pd.DataFrame | None:
+    """The data frame of a file whose columns are complete numbers, or must be; ``None`` if they are not."""
+    wanted = _as_table(options) is False
+    if path.suffix.lower() == ".parquet":
+        fields = list(pyarrow.parquet.read_schema(path))
+        if not wanted and not all(_is_number(field.type) for field in fields if field.name != str(options.labels)):
+            return None
+        frame = sampled(_of_parquet(path, options), options)
+    else:
+        frame = sampled(_frames(_batches(path, options)), options)
+    return frame if wanted or _complete(frame, options) else None
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind))
+
+
+def _frames(batches: Batches) -> Iterator[pd.DataFrame]:
+    start = 0
+    for batch in batches:
+        frame = batch.to_pandas()
+        frame.index = pd.RangeIndex(start, start := start + len(frame))
+        yield frame
 
 
 def of_frame(name: str, frame: pd.DataFrame, options: Options) -> Source:
@@ -63,7 +163,7 @@ def of_frame(name: str, frame: pd.DataFrame, options: Options) -> Source:
         column = _label_column(name, frame, str(options.labels))
         values = frame[column].to_numpy()
         if values.dtype == object:
-            values = np.array([_plain(cell) if isinstance(cell, str) else cell for cell in values], dtype=object)
+            values = np.array([plain(cell) if isinstance(cell, str) else cell for cell in values], dtype=object)
         labels, names = encode_labels(values, len(frame), f"{name}, column {column}")
         frame = frame.drop(columns=column)
     if wanted:
@@ -83,8 +183,6 @@ def of_frame(name: str, frame: pd.DataFrame, options: Options) -> Source:
 
 CHUNK = 1 << 16
 """Rows that are read at once."""
-LONGEST = 1 << 20
-"""Characters of the first lines of a table, at most: whatever has more in one line is not a table."""
 
 
 def sampled(chunks: Iterable[pd.DataFrame], options: Options) -> pd.DataFrame:
@@ -122,21 +220,8 @@ def _told(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: cannot be read as {kind} ({reason}): {way}") from None
 
 
-@dataclass(frozen=True)
-class _Layout:
-    """How a CSV file is laid out."""
-
-    separator: str
-    header: bool
-    comments: int
-    decimal: str = "."
-
-
-def _of_csv(path: Path, options: Options) -> Iterator[pd.DataFrame]:
-    """The cells of a CSV or TSV file, as numbers where a whole column is, so many rows at once."""
-    layout = _layout(path)
-    if options.limit is None:
-        require(CELLS * path.stat().st_size, path)
+def _of_csv(path: Path, layout: Layout, rows: int | None = None, first: int | None = None) -> Iterator[pd.DataFrame]:
+    """The cells of a CSV or TSV file, as numbers where a whole column is, so many rows at once; or only the first."""
     chunks = pd.read_csv(
         path,
         sep=layout.separator,
@@ -146,13 +231,14 @@ def _of_csv(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         skipinitialspace=True,
         low_memory=False,
         encoding="utf-8-sig",
-        chunksize=None if options.limit is None else CHUNK,
+        chunksize=rows,
+        nrows=first,
     )
     for frame in [chunks] if isinstance(chunks, pd.DataFrame) else chunks:
         if not isinstance(frame.index, pd.RangeIndex):
             raise DataError(f"{path}: its rows have more cells than its header: give every column a name")
         if layout.header:
-            frame.columns = pd.Index([_plain(str(name)) for name in frame.columns])
+            frame.columns = pd.Index([plain(str(name)) for name in frame.columns])
         else:
             frame.columns = pd.Index(numbered(frame.shape[1]))
             frame.attrs["headless"] = True
@@ -178,68 +264,6 @@ def _of_parquet(path: Path, options: Options) -> Iterator[pd.DataFrame]:
         yield frame
 
 
-def _plain(name: str) -> str:
-    """A name without the apostrophe that keeps spreadsheets from running it as a formula."""
-    return name[1:] if name.startswith("'") and name[1:2] in tuple("=+-@") else name
-
-
-def _layout(path: Path) -> _Layout:
-    """Look at the first rows: separator, header, decimal comma, leading ``#`` lines."""
-    comments, lines = _first_lines(path)
-    separator = "\t" if path.suffix.lower() == ".tsv" else _separator(lines)
-    rows = [line.split() for line in lines] if separator == r"\s+" else list(_cells(lines, separator))
-    comma = separator != "," and any(_COMMA.fullmatch(cell.strip()) for row in rows for cell in row)
-    first = [cell.replace(",", ".") if comma else cell for cell in rows[0]] if rows else []
-    header = any(cell.strip() and not _is_number(cell) for cell in first)
-    return _Layout(separator, header, comments, "," if comma else ".")
-
-
-def _separator(lines: list[str]) -> str:
-    """The first of tab, semicolon, bar that most lines hold equally often; else a comma, else white space."""
-    for mark in "\t;|":
-        counts = [line.count(mark) for line in lines]
-        if counts and counts[0] and counts.count(counts[0]) > 0.8 * len(counts):
-            return mark
-    spaced = lines and "," not in lines[0] and len(lines[0].split()) > 1
-    return r"\s+" if spaced else ","
-
-
-def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
-    """How many lines of comments or nothing come first, and the lines after them."""
-    lines: list[str] = []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            while len(lines) < 1000 and (line := file.readline(LONGEST)):
-                lines.append(line)
-                if len(line) >= LONGEST:
-                    raise DataError(
-                        f"{path}, line {len(lines)}: is longer than {LONGEST:,} characters: write a table so wide "
-                        "as .npy"
-                    )
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 at byte {error.start}: convert it (iconv -f latin1 -t utf-8)") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None
-    comments = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
-    return comments, lines[comments : comments + most]
-
-
-def _cells(lines: list[str], separator: str) -> Iterator[list[str]]:
-    """The rows of the first lines; a quoted cell may go on over several of them."""
-    try:
-        yield from csv.reader(lines, delimiter=separator, skipinitialspace=True)
-    except csv.Error:
-        yield from (line.split(separator) for line in lines)
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return cell.strip().lower() in ("na", "n/a", "null", "none")
-    return True
-
-
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
@@ -253,18 +277,10 @@ def _is_index(name: object, column: pd.Series, index: pd.Index) -> bool:
 def _label_column(name: str, frame: pd.DataFrame, label: str) -> Any:
     columns = {str(column): column for column in frame.columns}
     if label not in columns:
-        raise DataError(f"{name}: has no column {label!r} for labels: {_alike(label, columns)}")
+        raise DataError(f"{name}: has no column {label!r} for labels: {alike(label, columns)}")
     if len(columns) == 1:
         raise DataError(f"{name}: has no column beside the labels {label!r}: add the numbers to be modelled")
     return columns[label]
-
-
-def _alike(wanted: str, columns: Iterable[str]) -> str:
-    """The column that may be meant, and those that there are."""
-    names = list(columns)
-    close = difflib.get_close_matches(wanted, names, 1)
-    guess = f"did you mean {close[0][:80]!r}? " if close else ""
-    return f"{guess}It has {shortened(names)}"
 
 
 def _in_order(name: str, frame: pd.DataFrame, wanted: tuple[str, ...]) -> pd.DataFrame:
@@ -280,7 +296,7 @@ def _in_order(name: str, frame: pd.DataFrame, wanted: tuple[str, ...]) -> pd.Dat
     missing = [column for column in wanted if column not in columns]
     if missing:
         raise DataError(
-            f"{name}: has no column {missing[0][:80]!r}, which the model knows: {_alike(missing[0], columns)}"
+            f"{name}: has no column {missing[0][:80]!r}, which the model knows: {alike(missing[0], columns)}"
         )
     return frame[[columns[column] for column in wanted]]
 
@@ -299,5 +315,5 @@ def _check_numeric(name: str, label: object, column: pd.Series) -> None:
         raise DataError(f"{name}, column {label}: {cell}: correct it, or drop the row")
     raise DataError(
         f"{name}, column {label}: {cell}: if it holds the classes, name it with {option('labels', str(label))}; "
-        "otherwise drop it or encode it as numbers"
+        f"otherwise read mixed columns with {option('as_table', True)}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, final
@@ -30,6 +31,10 @@ MISSING = -(2**63)
 """The cell of a missing value: whether a value is missing is part of the distribution."""
 UNSEEN = MISSING + 1
 """The cell of a value that the schema does not hold: it has no mass, and no sample has it."""
+UNREADABLE = MISSING + 2
+"""What :meth:`Column.read` answers to a value that is not of the column's kind, such as a word among numbers."""
+EPOCHS = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000}
+"""Formats of times that are numbers since 1970, by their units in a second."""
 
 Cells: TypeAlias = npt.NDArray[np.int64]
 
@@ -46,17 +51,54 @@ class Column(ABC):
     name: str
     dtype: str = "str"
 
+    @property
     @abstractmethod
+    def blank(self) -> int:
+        """The cell of a value that is not there."""
+
+    @abstractmethod
+    def read(self, distinct: pd.Series) -> Cells:
+        """The cells of values that are there, each looked at once; ``UNREADABLE`` where one is of another kind."""
+
+    @abstractmethod
+    def values(self, cells: Cells) -> pd.Series:
+        """The values of cells, with the dtype of the data."""
+
+    @abstractmethod
+    def text(self, cells: Cells) -> pd.Series:
+        """The values of cells as the file writes them."""
+
+    @property
+    def wanted(self) -> str:
+        """What a value must be, in words that end a sentence with "is not"."""
+        return "a value of this column"
+
     def cells(self, values: pd.Series) -> Cells:
         """The cells ``(N,)`` of values as a file or a data frame holds them; :data:`MISSING` where there is none.
 
         Raises:
             ValueError: for a value that no cell of this kind can hold, with its row and the way out.
         """
+        import pandas as pd
 
-    @abstractmethod
-    def values(self, cells: Cells) -> pd.Series:
-        """The values of cells, with the dtype of the data."""
+        codes, distinct = pd.factorize(values)
+        return self.taken(codes, pd.Series(distinct))
+
+    def taken(self, codes: npt.NDArray[Any], distinct: pd.Series) -> Cells:
+        """The cells of rows that hold the distinct values of these numbers; -1 stands for no value.
+
+        Raises:
+            ValueError: as :meth:`cells` does.
+        """
+        found = np.append(self.read(distinct), self.blank).astype(np.int64)
+        wrong = np.flatnonzero(found == UNREADABLE)
+        if len(wrong):
+            row = int(np.isin(codes, wrong).argmax())
+            raise ValueError(
+                f"row {row + 1}, column {self.name}: {str(distinct.iloc[codes[row]])[:40]!r} is not {self.wanted}: "
+                "correct it, or say in a schema that it means a missing value, or that the column is a category"
+            )
+        return found[codes]
 
 
 @dataclass(frozen=True)
@@ -65,14 +107,63 @@ class Modelled(Column, ABC):
 
     Attributes:
         missing: whether a value may be missing.
+        gaps: texts that stand for a missing value in the file; the first is the one that samples have.
     """
 
     missing: bool = False
+    gaps: tuple[str, ...] = ("",)
+
+    @property
+    def blank(self) -> int:
+        return MISSING
 
     @property
     @abstractmethod
     def span(self) -> tuple[int, int]:
         """The first and the last cell of the data."""
+
+    @abstractmethod
+    def _read(self, distinct: pd.Series) -> Cells:
+        """As :meth:`read`, for values that are no gaps."""
+
+    @abstractmethod
+    def _values(self, cells: Cells) -> pd.Series:
+        """As :meth:`values`, for cells that hold a value."""
+
+    @abstractmethod
+    def _text(self, cells: Cells) -> npt.NDArray[Any]:
+        """As :meth:`text`, for cells that hold a value."""
+
+    def read(self, distinct: pd.Series) -> Cells:
+        import pandas as pd
+
+        text = distinct.astype(str).str.strip()
+        gap = text.isin(self.gaps).to_numpy(dtype=bool)
+        if pd.api.types.is_string_dtype(distinct.dtype):
+            distinct = text
+        cells = np.full(len(distinct), MISSING, dtype=np.int64)
+        if not gap.all():
+            cells[~gap] = self._read(distinct[~gap])
+        return cells
+
+    def values(self, cells: Cells) -> pd.Series:
+        import pandas as pd
+
+        distinct, place = np.unique(cells, return_inverse=True)
+        held = distinct >= UNREADABLE
+        found = self._values(distinct[held]).reset_index(drop=True)
+        kind: Any = _with_gaps(str(found.dtype)) if not held.all() and len(found) else found.dtype
+        whole = found.astype(kind).reindex(np.where(held, held.cumsum() - 1, -1))
+        return pd.Series(whole.array.take(place))
+
+    def text(self, cells: Cells) -> pd.Series:
+        import pandas as pd
+
+        distinct, place = np.unique(cells, return_inverse=True)
+        held = distinct >= UNREADABLE
+        words = np.full(len(distinct), self.gaps[0] if self.gaps else "", dtype=object)
+        words[held] = self._text(distinct[held])
+        return pd.Series(words[place], dtype=object)
 
 
 @final
@@ -92,18 +183,38 @@ class Categorical(Modelled):
     def span(self) -> tuple[int, int]:
         return 0, len(self.levels) - 1
 
-    def cells(self, values: pd.Series) -> Cells:
+    def _read(self, distinct: pd.Series) -> Cells:
         import pandas as pd
 
-        text = values.where(values.isna(), values.astype(str))
-        found = pd.Index(self.levels).get_indexer(pd.Index(text)).astype(np.int64)
-        return np.where(values.isna().to_numpy(), MISSING, np.where(found < 0, UNSEEN, found))
+        text, numbers = distinct.astype(str), self._numbers
+        found = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
+        if numbers is not None:  # 1 and 1.0 are one number, however they are written
+            given = pd.Index(pd.to_numeric(text, errors="coerce").astype(float))
+            found = np.where(found < 0, pd.Index(numbers).get_indexer(given), found)
+        elif self.dtype == "bool":
+            lower = pd.Index([level.lower() for level in self.levels], dtype=object)
+            found = lower.get_indexer(pd.Index(text.str.lower(), dtype=object)).astype(np.int64)
+        return np.where(found < 0, UNSEEN, found)
 
-    def values(self, cells: Cells) -> pd.Series:
+    @property
+    def _numbers(self) -> npt.NDArray[np.float64] | None:
+        """The levels as numbers, if the data holds numbers."""
+        return np.array(self.levels, dtype=np.float64) if self.dtype[0] in "iufIUF" else None
+
+    def _values(self, cells: Cells) -> pd.Series:
         import pandas as pd
 
-        text = np.array([*self.levels, None], dtype=object)[np.where(cells < 0, len(self.levels), cells)]
-        return _typed(pd.Series(text, dtype=object), self)
+        text, numbers = pd.Series(self._text(cells), dtype=object), self._numbers
+        if numbers is not None:
+            return _cast(pd.Series(numbers[cells]), self.dtype)
+        if self.dtype == "bool":
+            return text.str.lower().eq("true")
+        if self.dtype == "category":
+            return pd.Series(pd.Categorical(text, categories=list(self.levels), ordered=self.ordered))
+        return text.astype(str)
+
+    def _text(self, cells: Cells) -> npt.NDArray[Any]:
+        return np.array(self.levels, dtype=object)[cells]
 
 
 @dataclass(frozen=True)
@@ -130,32 +241,47 @@ class Numeric(Graded):
     """A number at its resolution, such as 0.01, 1 or 500: so it has a mass, which models can be compared by.
 
     Attributes:
-        decimals: digits behind the point in the file.
+        decimals: the most digits behind the point in the file.
+        least: the fewest digits behind the point in the file; zeros fill them up.
     """
 
     decimals: int = 0
+    least: int = 0
 
-    def cells(self, values: pd.Series) -> Cells:
+    @property
+    def wanted(self) -> str:
+        return "a number"
+
+    def _read(self, distinct: pd.Series) -> Cells:
         import pandas as pd
 
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        wrong = np.flatnonzero(np.isinf(numbers) | (np.isnan(numbers) & values.notna().to_numpy()))
-        if len(wrong):
-            row = int(wrong[0])
-            raise ValueError(
-                f"row {row + 1}, column {self.name}: {str(values.iloc[row])[:40]!r} is not a number: "
-                "correct it, or make the column categorical in the schema"
-            )
-        known = ~np.isnan(numbers)
-        cells = np.full(len(numbers), MISSING, dtype=np.int64)
-        cells[known] = np.rint(numbers[known] / self.resolution).astype(np.int64)
+        numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        places = numbers / self.resolution
+        readable = np.abs(places) < 2.0**62  # not where NaN
+        cells = np.full(len(numbers), UNREADABLE, dtype=np.int64)
+        cells[readable] = np.rint(places[readable]).astype(np.int64)
         return cells
 
-    def values(self, cells: Cells) -> pd.Series:
+    def _values(self, cells: Cells) -> pd.Series:
         import pandas as pd
 
-        numbers = np.where(cells == MISSING, np.nan, np.round(cells * self.resolution, self.decimals))
-        return _typed(pd.Series(numbers), self)
+        if self.resolution == int(self.resolution):
+            numbers: Any = cells * int(self.resolution)
+        else:
+            numbers = np.round(cells * self.resolution, self.decimals)
+        if self.dtype in ("str", "object"):
+            return pd.Series(self._text(cells), dtype=object).astype(str)
+        return _cast(pd.Series(numbers), self.dtype if self.dtype[0] in "iufIUF" else str(numbers.dtype))
+
+    def _text(self, cells: Cells) -> npt.NDArray[Any]:
+        import pandas as pd
+
+        if self.decimals == 0 and self.resolution == int(self.resolution):
+            return (cells * int(self.resolution)).astype(str).astype(object)
+        full = pd.Series([f"{number:.{self.decimals}f}" for number in cells * self.resolution], dtype=object)
+        if self.least < self.decimals and len(full):
+            full = full.str.replace(rf"0{{1,{self.decimals - self.least}}}$", "", regex=True).str.rstrip(".")
+        return full.to_numpy()
 
 
 @final
@@ -164,33 +290,61 @@ class DateTime(Graded):
     """A date or a time: cell ``k`` is ``resolution * k`` seconds after 1970-01-01 UTC.
 
     Attributes:
-        format: as the file writes it, in the letters of ``strftime``.
+        format: as the file writes it, in the letters of ``strftime``, or ``epoch s``, ``epoch ms``, ``epoch us``.
     """
 
     format: str = "%Y-%m-%d"
 
-    def cells(self, values: pd.Series) -> Cells:
+    @property
+    def wanted(self) -> str:
+        return f"a time like {self.format}"
+
+    @property
+    def _step(self) -> int:
+        """Microseconds from one cell to the next."""
+        return max(round(self.resolution * 1e6), 1)
+
+    def _read(self, distinct: pd.Series) -> Cells:
+        times = self.times(distinct, self.format)
+        ticks = times.to_numpy(dtype="datetime64[us]").astype(np.int64)
+        return np.where(times.isna().to_numpy(), UNREADABLE, (ticks + self._step // 2) // self._step)
+
+    @staticmethod
+    def times(distinct: pd.Series, form: str) -> pd.Series:
+        """Values as times in UTC; NaT for what is not written in a format."""
         import pandas as pd
 
-        times = pd.to_datetime(values, format=None if values.dtype.kind == "M" else self.format, errors="coerce")
-        wrong = np.flatnonzero((times.isna() & values.notna()).to_numpy())
-        if len(wrong):
-            row = int(wrong[0])
-            raise ValueError(
-                f"row {row + 1}, column {self.name}: {str(values.iloc[row])[:40]!r} is not a time like "
-                f"{self.format}: correct it, or change the column's format in the schema"
-            )
-        seconds = times.to_numpy(dtype="datetime64[s]").astype(np.int64)
-        cells = np.rint(seconds / self.resolution).astype(np.int64)
-        return np.where(values.isna().to_numpy(), MISSING, cells)
+        if distinct.dtype.kind == "M":
+            return distinct if getattr(distinct.dt, "tz", None) is None else distinct.dt.tz_convert(None)
+        if form in EPOCHS:
+            numbers = pd.to_numeric(distinct, errors="coerce") * (1_000_000 // EPOCHS[form])
+            return pd.Series(numbers.to_numpy(np.float64, na_value=np.nan)).astype("datetime64[us]")
+        text = distinct.astype(str)
+        times = pd.to_datetime(text, format=form.replace("%-", "%"), errors="coerce", utc="%z" in form)
+        return times.dt.tz_convert(None) if "%z" in form else times
 
-    def values(self, cells: Cells) -> pd.Series:
+    def _times(self, cells: Cells) -> pd.Series:
         import pandas as pd
 
-        known = cells != MISSING
-        seconds = np.where(known, np.rint(cells * self.resolution), 0).astype("datetime64[s]")
-        times = pd.Series(seconds).where(pd.Series(known))
-        return times if self.dtype.startswith("datetime") else times.dt.strftime(self.format)
+        return pd.Series((cells * self._step).astype("datetime64[us]"))
+
+    def _values(self, cells: Cells) -> pd.Series:
+        import pandas as pd
+
+        times = self._times(cells)
+        if self.dtype.startswith("datetime64") and "," in self.dtype:
+            return _cast(times.dt.tz_localize("UTC"), self.dtype)
+        if self.dtype.startswith(("datetime64", "date32", "timestamp")):
+            return _cast(times, self.dtype)
+        text = pd.Series(self._text(cells), dtype=object)
+        return _cast(text, self.dtype if self.dtype[0] in "iufIUF" else "str")
+
+    def _text(self, cells: Cells) -> npt.NDArray[Any]:
+        if self.format in EPOCHS:
+            return (cells * self._step // (1_000_000 // EPOCHS[self.format])).astype(str).astype(object)
+        times = self._times(cells)
+        times = times.dt.tz_localize("UTC") if "%z" in self.format else times
+        return times.dt.strftime(self.format).to_numpy(dtype=object)
 
 
 @final
@@ -199,19 +353,34 @@ class Identifier(Column):
     """A value that names its row: it is not modelled, and samples get fresh ones.
 
     Attributes:
-        pattern: what a fresh one looks like: each ``{}`` stands for its number.
+        pattern: what a fresh one looks like: ``{}`` stands for its number, and ``uuid`` alone for a random one.
+        width: digits of the number, at least; zeros fill them up.
+        first: the number of the first fresh one.
     """
 
     pattern: str = "{}"
+    width: int = 0
+    first: int = 1
 
-    def cells(self, values: pd.Series) -> Cells:
-        return np.zeros(len(values), dtype=np.int64)
+    @property
+    def blank(self) -> int:
+        return 0
 
-    def values(self, cells: Cells) -> pd.Series:
+    def read(self, distinct: pd.Series) -> Cells:
+        return np.zeros(len(distinct), dtype=np.int64)
+
+    def text(self, cells: Cells) -> pd.Series:
         import pandas as pd
 
-        fresh = [self.pattern.replace("{}", str(i + 1)) for i in range(len(cells))]
-        return _typed(pd.Series(fresh, dtype=object), self)
+        numbers = range(self.first, self.first + len(cells))
+        if self.pattern == "uuid":
+            words = [str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.name} {number}")) for number in numbers]
+        else:
+            words = [self.pattern.replace("{}", f"{number:0{self.width}d}") for number in numbers]
+        return pd.Series(words, dtype=object)
+
+    def values(self, cells: Cells) -> pd.Series:
+        return _cast(self.text(cells), self.dtype if self.dtype[0] in "iuIU" else "str")
 
 
 @final
@@ -225,25 +394,39 @@ class Constant(Column):
 
     value: str | None = None
 
-    def cells(self, values: pd.Series) -> Cells:
-        same = values.isna() if self.value is None else values.astype(str) == self.value
+    @property
+    def blank(self) -> int:
+        return 0 if self.value is None else UNSEEN
+
+    def read(self, distinct: pd.Series) -> Cells:
+        same = distinct.astype(str).str.strip() == (self.value or "")
         return np.where(same, 0, UNSEEN).astype(np.int64)
+
+    def text(self, cells: Cells) -> pd.Series:
+        import pandas as pd
+
+        return pd.Series([self.value or ""] * len(cells), dtype=object)
 
     def values(self, cells: Cells) -> pd.Series:
         import pandas as pd
 
-        return _typed(pd.Series([self.value] * len(cells), dtype=object), self)
+        if self.value is None:
+            return _cast(
+                pd.Series([None] * len(cells), dtype=object), self.dtype if self.dtype[0] in "fF" else "object"
+            )
+        if self.dtype == "bool":
+            return pd.Series([self.value.lower() == "true"] * len(cells), dtype=bool)
+        return _cast(pd.Series([self.value] * len(cells), dtype=object), self.dtype)
 
 
-def _typed(values: pd.Series, column: Column) -> pd.Series:
-    """Values with the dtype of the data where they have no gap that it cannot hold."""
-    import pandas as pd
+def _cast(values: pd.Series, dtype: Any) -> pd.Series:
+    """Values of another dtype, by its name."""
+    cast: pd.Series = values.astype(dtype)
+    return cast
 
-    dtype: Any = column.dtype
+
+def _with_gaps(dtype: str) -> str:
+    """The dtype of such values if some of them are missing."""
     if dtype == "bool":
-        values = values.map({"True": True, "False": False, "true": True, "false": False}, na_action="ignore")
-    elif not dtype.startswith(("str", "object", "category")) and values.dtype == object:
-        values = pd.to_numeric(values)
-    if values.isna().any() and dtype.startswith(("int", "uint", "bool")):
-        dtype = {"bool": "boolean"}.get(dtype, dtype.replace("int", "Int").replace("uInt", "UInt"))
-    return values.astype(dtype)
+        return "boolean"
+    return dtype.replace("uint", "UInt").replace("int", "Int") if dtype.startswith(("int", "uint")) else dtype

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fourfold.core import Space
+from fourfold.core.space import Writer
 from fourfold.printable import shortened
-from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Column, Modelled
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column, Modelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +84,18 @@ class Table(Space):
                 what = "is missing, as in no row of the data" if missing[row] else f"has no level {x[row, i].item()}"
                 raise ValueError(f"row {row}, column {column.name}: {what}: give a row of the model's schema")
 
+    def notes(self, x: Tensor) -> tuple[str, ...]:
+        """A line on each column with values that the schema does not hold: such rows have no mass."""
+        told = []
+        for column, cells in zip(self.modelled, x.T, strict=True):
+            rows = (cells == UNSEEN).nonzero().flatten().tolist()
+            if rows:
+                first = shortened([row + 1 for row in rows], 6)
+                told.append(
+                    f"column {column.name}: row {first}: a value that no row of the schema has, so the probability is 0"
+                )
+        return tuple(told)
+
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         drawn = []
         for column in self.modelled:
@@ -112,14 +127,49 @@ class Table(Space):
         gone = [name for name in self.columns if name not in frame.columns]
         if gone:
             raise ValueError(f"has no column {gone[0]!r}, which the model knows: it has {shortened(frame.columns)}")
-        return torch.from_numpy(np.stack([column.cells(frame[column.name]) for column in self.modelled], 1))
+        return torch.from_numpy(np.stack([self.known(c, c.cells(frame[c.name])) for c in self.modelled], 1))
+
+    @staticmethod
+    def known(column: Modelled, cells: Cells) -> Cells:
+        """Cells as a model of the schema takes them: a gap in a column without gaps is :data:`UNSEEN`."""
+        return cells if column.missing else np.where(cells == MISSING, UNSEEN, cells)
 
     def table(self, x: Tensor) -> pd.DataFrame:
         """The data frame of raw examples: all columns of the file, in its order, with its dtypes."""
         import pandas as pd
 
-        place = {column.name: i for i, column in enumerate(self.modelled)}
+        return pd.DataFrame({column.name: column.values(cells) for column, cells in self._by_column(x)})
+
+    def text(self, x: Tensor) -> pd.DataFrame:
+        """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
+        import pandas as pd
+
+        return pd.DataFrame({column.name: column.text(cells) for column, cells in self._by_column(x)})
+
+    def _by_column(self, x: Tensor) -> Iterator[tuple[Column, Cells]]:
+        """All columns of the file with their cells; those that are not modelled have none, so zeros stand there."""
         rows = x.cpu().numpy()
-        blank: Any = np.zeros(len(rows), dtype=np.int64)
-        values = {c.name: c.values(rows[:, place[c.name]] if c.name in place else blank) for c in self.schema}
-        return pd.DataFrame(values)
+        modelled, blank = iter(rows.T), np.zeros(len(rows), dtype=np.int64)
+        return ((c, next(modelled) if isinstance(c, Modelled) else blank) for c in self.schema)
+
+    def writers(self) -> Mapping[str, Writer]:
+        return {".csv": self._write_text(","), ".tsv": self._write_text("\t"), ".feather": self._write_feather}
+
+    def _write_text(self, separator: str) -> Writer:
+        def write(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
+            table = self.text(x)
+            if labels:
+                table["label" if "label" not in table else "label (class)"] = list(labels)
+            table.to_csv(path, index=False, sep=separator, lineterminator="\n")
+
+        return write
+
+    def _write_feather(self, path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
+        table = self.table(x)
+        if labels:
+            table["label" if "label" not in table else "label (class)"] = list(labels)
+        table.to_feather(path)
+
+    def lines(self, x: Tensor) -> str:
+        written: str = self.text(x).to_csv(index=False, lineterminator="\n")
+        return written.rstrip("\n")

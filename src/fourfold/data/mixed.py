@@ -1,0 +1,362 @@
+"""Tables of mixed columns, from a file, a data frame or a database, as cells: column by column, never row by row."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow
+import pyarrow.compute
+import pyarrow.csv
+import pyarrow.ipc
+import pyarrow.parquet
+import torch
+from torch import Tensor
+
+from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.labels import alike, encode_labels
+from fourfold.data.layout import Layout
+from fourfold.data.memory import require
+from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
+from fourfold.printable import shortened
+from fourfold.spaces import Table
+from fourfold.spaces.columns import UNSEEN, Column, Constant, Identifier, Modelled
+from fourfold.spaces.vectors import numbered
+
+__all__ = ["Batches", "batches_of_csv", "batches_of_feather", "batches_of_frame", "batches_of_parquet", "table_of"]
+
+BLOCK = 1 << 24
+"""Bytes of a CSV file that are read at once."""
+ROWS = 1 << 17
+"""Rows that are read at once."""
+
+Batches = Iterable[pyarrow.RecordBatch]
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+def batches_of_csv(path: Path, layout: Layout) -> Batches:
+    """The cells of a CSV file as texts, exactly as they stand there."""
+    if layout.separator == r"\s+" or layout.blank_before_quote:
+        return _of_csv_with_blanks(path, layout)
+    names = list(map(str, range(layout.width)))
+    return pyarrow.csv.open_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(
+            column_names=names,
+            skip_rows=layout.comments,
+            skip_rows_after_names=int(layout.header),
+            block_size=max(BLOCK, min(1 << 30, 200 * layout.longest)),
+        ),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=layout.separator, newlines_in_values=True, ignore_empty_lines=layout.width > 1
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pyarrow.string()), strings_can_be_null=False
+        ),
+    )
+
+
+def _of_csv_with_blanks(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
+    """A file that only a slower reader knows: separated by blanks, or with blanks before quotation marks."""
+    chunks = pd.read_csv(
+        path,
+        sep=layout.separator,
+        header=None,
+        names=list(range(layout.width)),
+        skiprows=layout.comments + layout.header,
+        skipinitialspace=True,
+        keep_default_na=False,
+        dtype="str",
+        encoding="utf-8-sig",
+        chunksize=ROWS,
+    )
+    for chunk in chunks:
+        arrays = [pyarrow.array(chunk[name].to_numpy(dtype=object), pyarrow.string()) for name in chunk]
+        yield pyarrow.RecordBatch.from_arrays(arrays, names=list(map(str, range(layout.width))))
+
+
+def batches_of_parquet(path: Path) -> Batches:
+    """The rows of a Parquet file."""
+    return pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=ROWS)
+
+
+def batches_of_feather(path: Path) -> Batches:
+    """The rows of a Feather or Arrow file."""
+    with contextlib.suppress(pyarrow.ArrowInvalid):
+        file = pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
+        return [file.get_batch(i) for i in range(file.num_record_batches)]
+    return pyarrow.ipc.open_stream(pyarrow.memory_map(str(path)))
+
+
+def batches_of_frame(frame: Any) -> Batches:
+    """The rows of a pandas frame, or of a polars frame or another object that speaks Arrow's protocol."""
+    if not isinstance(frame, pd.DataFrame):
+        return pyarrow.table(frame).to_batches()
+    arrays = [_of_series(frame.iloc[:, place]) for place in range(frame.shape[1])]
+    return [pyarrow.RecordBatch.from_arrays(arrays, names=[str(name) for name in frame.columns])]
+
+
+def _of_series(column: pd.Series) -> Any:
+    """A column of a data frame as Arrow knows it; of objects that have no common type, their texts."""
+    try:
+        array = pyarrow.array(column, from_pandas=True)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+        array = pyarrow.array(column.astype(str).where(column.notna()).to_numpy(dtype=object), pyarrow.string())
+    return array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
+
+
+def _drawn(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDArray[np.int64]]:
+    """So many rows drawn by the seed, in the order of the file, and their places in it; no others are kept."""
+    draw, keys, rows, seen = np.random.default_rng(seed), np.empty(0), np.empty(0, dtype=np.int64), 0
+    kept: list[Any] = []
+    for batch in batches:
+        keys = np.append(keys, draw.random(batch.num_rows))
+        rows = np.append(rows, np.arange(seen, seen := seen + batch.num_rows))
+        best = np.sort(keys.argsort(kind="stable")[:limit])
+        kept = [pyarrow.Table.from_batches([*kept, batch]).take(pyarrow.array(best)).combine_chunks()]
+        kept, keys, rows = kept[0].to_batches(), keys[best], rows[best]
+    return kept, rows
+
+
+# --- distinct values --------------------------------------------------------------------------------------------------
+
+
+def _coded(where: str, batches: Batches, options: Options, names: Sequence[str] | None, decimal: str) -> list[Coded]:
+    """Every column as the numbers of its distinct values, joined over all batches."""
+    rows = None
+    if options.limit is not None:
+        batches, rows = _drawn(batches, options.limit, options.seed)
+    parts: list[list[Any]] = []
+    for batch in batches:
+        names = names or batch.schema.names
+        parts = parts or [[] for _ in range(batch.num_columns)]
+        for name, column, array in zip(names, parts, batch.columns, strict=True):
+            column.append(_plain_array(where, name, array).dictionary_encode())
+        require(8.0 * sum(len(part) for part in parts[0]) * len(parts), where)
+    if not parts or not any(len(part) for part in parts[0]):
+        raise DataError(f"{where}: holds no rows: give a table with at least 20")
+    types = [None] * len(parts) if decimal else [_dtype(field.type) for field in batch.schema]
+    found = []
+    for i, name in enumerate(_different(names or ())):
+        joined = pyarrow.chunked_array(parts[i]).unify_dictionaries().combine_chunks()
+        parts[i] = []
+        distinct = joined.dictionary
+        if decimal == ",":
+            distinct = pyarrow.compute.replace_substring_regex(distinct, r"^([-+]?\d+),(\d+)$", r"\1.\2")
+        trimmed = pyarrow.compute.utf8_trim_whitespace(distinct) if decimal else distinct
+        padded = not trimmed.equals(distinct)
+        codes = joined.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        found.append(Coded(name, codes, trimmed.to_pandas(), types[i], where, rows, padded))
+    return found
+
+
+def _plain_array(where: str, name: str, array: Any) -> Any:
+    """An array of a type that columns are inferred from."""
+    kind = pyarrow.types
+    if kind.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if kind.is_nested(array.type) or kind.is_binary(array.type) or kind.is_large_binary(array.type):
+        raise DataError(f"{where}, column {name}: holds {array.type} values: write one value in each cell, or drop it")
+    if kind.is_date(array.type):
+        return array.cast(pyarrow.timestamp("s"))
+    if kind.is_duration(array.type):
+        return array.cast(pyarrow.duration("us")).cast(pyarrow.int64()).cast(pyarrow.float64())
+    if kind.is_integer(array.type) or kind.is_floating(array.type) or kind.is_boolean(array.type):
+        return array
+    return array if kind.is_timestamp(array.type) else array.cast(pyarrow.string())
+
+
+def _dtype(kind: Any) -> str:
+    """The dtype of a data frame for a type of Arrow."""
+    if pyarrow.types.is_dictionary(kind):
+        return "category"
+    if pyarrow.types.is_date(kind):
+        return "date32[day][pyarrow]"
+    if pyarrow.types.is_timestamp(kind):
+        return f"datetime64[{kind.unit}{', ' + kind.tz if kind.tz else ''}]"
+    if pyarrow.types.is_decimal(kind) or pyarrow.types.is_duration(kind):
+        return "float64"
+    known = {"double": "float64", "float": "float32", "halffloat": "float16", "bool": "bool"}
+    return str(kind) if pyarrow.types.is_integer(kind) else known.get(str(kind), "str")
+
+
+def _different(names: Sequence[str]) -> list[str]:
+    """Names of which no two are the same, and none is empty."""
+    taken: dict[str, int] = {}
+    different = []
+    for place, name in enumerate(names):
+        name = str(name) or f"column {place + 1}"
+        again = name
+        while again in taken:
+            again = f"{name}.{taken[name]}"
+            taken[name] += 1
+        taken.setdefault(again, 1)
+        different.append(again)
+    return different
+
+
+# --- the source -------------------------------------------------------------------------------------------------------
+
+
+def table_of(where: str, batches: Batches, options: Options, layout: Layout | None = None, frame: Any = None) -> Source:
+    """The source of a table of mixed columns.
+
+    Args:
+        where: the file, for messages.
+        batches: its rows.
+        options: may name the label column, a schema file, the space of a model.
+        layout: of a CSV file, whose cells are texts.
+        frame: the data frame that the rows are of, for its dtypes.
+
+    Raises:
+        DataError: for a value that is of another kind than its column, with row, column and way out.
+    """
+    names = None if layout is None else layout.names
+    columns = _coded(where, batches, options, names, "" if layout is None else layout.decimal)
+    notes = _notes(where, names, columns)
+    if isinstance(frame, pd.DataFrame):
+        columns = [_with_dtype(one, str(dtype)) for one, dtype in zip(columns, frame.dtypes, strict=True)]
+    first = columns[0]
+    if len(columns) > 1 and _counts_rows(first, names):
+        columns, where_read = columns[1:], f"file {where}, without its index column"
+    else:
+        where_read = f"file {where}"
+    labels, class_names = None, tuple[str, ...]()
+    known = {column.name: column for column in columns}
+    if options.labels is not None and (options.space is None or str(options.labels) in known):
+        labels, class_names = _labels(where, known, str(options.labels))
+        columns = [column for column in columns if column.name != str(options.labels)]
+    found: tuple[Inferred, ...] = ()
+    if options.space is None:
+        found, space, x = _inferred(where, columns, options)
+        notes += _told(found)
+    else:
+        assert isinstance(options.space, Table)
+        space = options.space
+        headless = layout is not None and not layout.header
+        x, more = _for_space(where, columns, space, headless)
+        notes += more
+    hint = f"name its label column: {option('labels')}"
+    return Source(x, space, where_read, labels, class_names, hint=hint, notes=notes, columns=found)
+
+
+def _with_dtype(column: Coded, dtype: str) -> Coded:
+    """A column of a data frame with the dtype that it has there."""
+    plain = {"object": column.dtype, "boolean": "bool"}.get(dtype, dtype)
+    return dataclasses.replace(column, dtype=plain)
+
+
+def _notes(where: str, names: Sequence[str] | None, columns: Sequence[Coded]) -> tuple[str, ...]:
+    """What reading changed: names, and blanks around cells."""
+    told = []
+    twice = sorted({name for name in names or () if name and list(names or ()).count(name) > 1})
+    if twice:
+        told.append(f"columns that share a name have a number now: {shortened(twice)}")
+    if names is not None:
+        blank = [column.name for column in columns if column.padded]
+        told += [f"blanks around cells do not count, as those of {shortened(blank, 3)}"] if blank else []
+    return tuple(told)
+
+
+def _counts_rows(column: Coded, names: Sequence[str] | None) -> bool:
+    """Whether a nameless column merely counts the rows, as pandas writes it."""
+    nameless = column.name.startswith("Unnamed: ") or (names is not None and not names[0])
+    if not nameless or len(column.distinct) < len(column.codes):
+        return False
+    numbers = as_numbers(column.distinct.astype(str))
+    rows = np.arange(len(column.codes)) if column.rows is None else column.rows
+    return bool((numbers[column.codes] == rows).all())
+
+
+def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, tuple[str, ...]]:
+    """The classes of the rows."""
+    if name not in columns:
+        raise DataError(f"{where}: has no column {name!r} for labels: {alike(name, columns)}")
+    if len(columns) == 1:
+        raise DataError(f"{where}: has no column beside the labels {name!r}: add what is to be modelled")
+    column = columns[name]
+    values: Any = column.distinct.to_numpy(dtype=object)
+    if column.dtype is None:
+        words = column.distinct.astype(str)
+        values = words.where(~words.str.lower().isin(GAPS), None).to_numpy(dtype=object)
+    numbers = as_numbers(column.distinct.astype(str))
+    if (column.codes < 0).any() or np.isnan(numbers).any():
+        values = np.append(values, np.array([None], dtype=object))
+    else:
+        values = numbers
+    return encode_labels(values[column.codes], len(column.codes), f"{where}, column {name}")
+
+
+def _inferred(where: str, columns: Sequence[Coded], options: Options) -> tuple[tuple[Inferred, ...], Table, Tensor]:
+    """The columns, the space and the cells of a table that no model knows yet."""
+    hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
+    unknown_columns(where, hints, [column.name for column in columns])
+    found = tuple(infer(column, hints.get(column.name)) for column in columns)
+    try:
+        space = Table(tuple(one.column for one in found))
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+    cells = np.empty((len(columns[0].codes), len(space.modelled)), dtype=np.int64)
+    place = 0
+    for coded, one in zip(columns, found, strict=True):
+        if isinstance(one.column, Modelled):
+            cells[:, place] = _cells(where, one.column, coded)
+            outside = cells[:, place] == UNSEEN
+            if outside.any():
+                row = int(outside.argmax())
+                value = coded.distinct.iloc[coded.codes[row]] if coded.codes[row] >= 0 else "nothing"
+                raise DataError(
+                    f"{where}, row {row + 1}, column {coded.name}: {str(value)[:40]!r} is not in the schema: add it to "
+                    "the levels, or to the texts that mean a missing value"
+                )
+            place += 1
+    return found, space, torch.from_numpy(cells)
+
+
+def _cells(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
+    try:
+        return column.taken(coded.codes, coded.distinct)
+    except ValueError as error:
+        raise DataError(f"{where}, {error}") from None
+
+
+def _told(found: Sequence[Inferred]) -> tuple[str, ...]:
+    """Remarks on columns that are not modelled."""
+    named = [one.column.name for one in found if isinstance(one.column, Identifier)]
+    fixed = [one.column.name for one in found if isinstance(one.column, Constant)]
+    told = [f"identifiers, not modelled; samples get fresh ones: {shortened(named)}"] if named else []
+    return (*told, *([f"constant or empty, not modelled; samples get them back: {shortened(fixed)}"] if fixed else []))
+
+
+def _for_space(where: str, columns: Sequence[Coded], space: Table, headless: bool) -> tuple[Tensor, tuple[str, ...]]:
+    """The cells of rows for a model: its columns by name, or by place where a file has no header; and remarks."""
+    by_name = {column.name: column for column in columns}
+    schema = [column.name for column in space.schema]
+    if headless and schema != list(numbered(len(schema))) and len(columns) == len(schema):
+        by_name = dict(zip(schema, columns, strict=True))
+    gone = [name for name in space.columns if name not in by_name]
+    if gone:
+        raise DataError(f"{where}: has no column {gone[0]!r}, which the model knows: {alike(gone[0], by_name)}")
+    spare = [name for name in by_name if name not in schema]
+    notes = [f"columns that the model does not know: {shortened(spare)}"] if spare else []
+    cells = np.empty((len(columns[0].codes), len(space.modelled)), dtype=np.int64)
+    for place, column in enumerate(space.modelled):
+        coded = by_name[column.name]
+        cells[:, place] = space.known(column, _cells(where, column, coded))
+        rows = np.flatnonzero(cells[:, place] == UNSEEN)
+        if len(rows):
+            value = coded.distinct.iloc[coded.codes[rows[0]]] if coded.codes[rows[0]] >= 0 else ""
+            more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+            notes.append(
+                f"row {rows[0] + 1}{more}, column {column.name}: {str(value)[:40]!r} is a value that the model never "
+                "saw: its probability is 0"
+            )
+    return torch.from_numpy(cells), tuple(notes)
