@@ -312,10 +312,11 @@ def _inferred(where: str, columns: Sequence[Coded], options: Options) -> tuple[t
             outside = cells[:, place] == UNSEEN
             if outside.any():
                 row = int(outside.argmax())
+                place_in_file = row if coded.rows is None else int(coded.rows[row])
                 value = coded.distinct.iloc[coded.codes[row]] if coded.codes[row] >= 0 else "nothing"
                 raise DataError(
-                    f"{where}, row {row + 1}, column {coded.name}: {str(value)[:40]!r} is not in the schema: add it to "
-                    "the levels, or to the texts that mean a missing value"
+                    f"{where}, row {place_in_file + 1}, column {coded.name}: {str(value)[:40]!r} is not in the schema: "
+                    "add it to the levels, or to the texts that mean a missing value"
                 )
             place += 1
     return found, space, torch.from_numpy(cells)
@@ -323,7 +324,7 @@ def _inferred(where: str, columns: Sequence[Coded], options: Options) -> tuple[t
 
 def _cells(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
     try:
-        return column.taken(coded.codes, coded.distinct)
+        return column.taken(coded.codes, coded.distinct, coded.rows)
     except ValueError as error:
         raise DataError(f"{where}, {error}") from None
 

@@ -84,8 +84,13 @@ class Column(ABC):
         codes, distinct = pd.factorize(values)
         return self.taken(codes, pd.Series(distinct))
 
-    def taken(self, codes: npt.NDArray[Any], distinct: pd.Series) -> Cells:
+    def taken(self, codes: npt.NDArray[Any], distinct: pd.Series, rows: npt.NDArray[Any] | None = None) -> Cells:
         """The cells of rows that hold the distinct values of these numbers; -1 stands for no value.
+
+        Args:
+            codes: ``(N,)``, one for each row.
+            distinct: the values that they number.
+            rows: the places of the rows in their file, from 0, for messages.
 
         Raises:
             ValueError: as :meth:`cells` does.
@@ -94,8 +99,9 @@ class Column(ABC):
         wrong = np.flatnonzero(found == UNREADABLE)
         if len(wrong):
             row = int(np.isin(codes, wrong).argmax())
+            place = 1 + (row if rows is None else int(rows[row]))
             raise ValueError(
-                f"row {row + 1}, column {self.name}: {str(distinct.iloc[codes[row]])[:40]!r} is not {self.wanted}: "
+                f"row {place}, column {self.name}: {str(distinct.iloc[codes[row]])[:40]!r} is not {self.wanted}: "
                 "correct it, or say in a schema that it means a missing value, or that the column is a category"
             )
         return found[codes]
