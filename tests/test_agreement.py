@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold import checks, core
+from fourfold.checks import agreement
 from fourfold.core import Batch, GenerativeModel, Likelihood, LogProb, Noise, Objective, edges
 from fourfold.data.oracles import GaussianFlow, GaussianTransport
 from fourfold.engine import fit
@@ -45,7 +46,7 @@ def trained(name: str, steps: int) -> GenerativeModel:
 
 def accepted(model: GenerativeModel) -> tuple[set[str], set[str]]:
     """Names of the samplers and of the likelihoods that the check finds."""
-    found = checks._accepted(model, model.sampler), checks._accepted(model, model.likelihood)
+    found = agreement._accepted(model, model.sampler), agreement._accepted(model, model.likelihood)
     return tuple({type(part).__name__ for part in parts} for parts in found)
 
 
@@ -58,7 +59,7 @@ def compares(model: GenerativeModel) -> bool:
 def seat(model: GenerativeModel) -> tuple[object, ...]:
     """What of a model an oracle in its network's seat depends on."""
     names = tuple(sorted(kinds) for kinds in accepted(model))
-    return type(checks._oracle(model.estimand)).__name__, getattr(model.estimand, "path", None), str(names)
+    return type(agreement._oracle(model.estimand)).__name__, getattr(model.estimand, "path", None), str(names)
 
 
 def distinct() -> list[str]:
@@ -123,13 +124,13 @@ def test_a_field_that_is_seen_as_a_velocity_is_found_out(monkeypatch: pytest.Mon
     monkeypatch.setitem(edges.VIEWS, (VectorField, Velocity), Pretended)
     with pytest.raises(checks.CheckFailed, match="GaussianTransport: mean or covariance is off by"):
         checks.check_samplers_agree(model)
-    oracle = GaussianTransport(model.estimand.path, checks._MEAN, checks._COVARIANCE)
+    oracle = GaussianTransport(model.estimand.path, agreement._MEAN, agreement._COVARIANCE)
     for solver in (Euler(), Heun()):
-        checks._check_sampler(solver, oracle, 1000)
+        agreement._check_sampler(solver, oracle, 1000)
     with pytest.raises(checks.CheckFailed, match="EulerMaruyama and Heun leave different samples"):
-        checks._check_own(model, [Heun(), EulerMaruyama()], [], 4000)
+        agreement._check_own(model, [Heun(), EulerMaruyama()], [], 4000)
     with pytest.raises(checks.CheckFailed, match="lower_bound is off by -"):
-        checks._check_nats(checks._accepted(model, model.likelihood)[1], oracle, 1000)
+        agreement._check_nats(agreement._accepted(model, model.likelihood)[1], oracle, 1000)
 
 
 @final
@@ -149,17 +150,17 @@ class Optimistic(Likelihood):
 @pytest.mark.parametrize(
     ("wrong", "on_oracle", "on_model"),
     [
-        (Optimistic(Kind.LOWER_BOUND, 0.5), "lower_bound is off by 0.5", "no bound: its mass is 1.6"),
-        (Optimistic(Kind.EXACT, -0.7), "exact is off by -0.7", "no density: its mass is 0.5"),
+        (Optimistic(Kind.LOWER_BOUND, 0.5), "lower_bound is off by 0.5", "not a bound: its mass is 1.6"),
+        (Optimistic(Kind.EXACT, -0.7), "exact is off by -0.7", "not a density: its mass is 0.5"),
         (Optimistic(Kind.UNNORMALISED, 3.0, 2.0), "more than a constant", ""),
         (Optimistic(Kind.EXACT, 0.0, 3.0), "exact is off by", "is no density"),
     ],
 )
 def test_a_likelihood_that_is_none_is_found_out(wrong: Likelihood, on_oracle: str, on_model: str) -> None:
     model = trained("flow/maf", 250)
-    oracle = checks._oracle(model.estimand)
+    oracle = agreement._oracle(model.estimand)
     with pytest.raises(checks.CheckFailed, match=on_oracle):
-        checks._check_nats(wrong, oracle, 1000)
+        agreement._check_nats(wrong, oracle, 1000)
     if on_model:
         with pytest.raises(checks.CheckFailed, match=on_model):
-            checks._check_own(model, [NoiseThenMap()], [wrong], 2000)
+            agreement._check_own(model, [NoiseThenMap()], [wrong], 2000)

@@ -48,7 +48,7 @@ def _work(rank, port, folder):
     torch.save({"gradient": gradient, "game": both.weights.flat.clone()}, f"{folder}/{rank}.pt")
     with contextlib.suppress(RuntimeError):  # the other may have passed it and be gone
         torch.distributed.barrier()
-    os._exit(0)  # see checks._rank: gloo's threads may abort a process that has done its work
+    os._exit(0)  # see checks.training._rank: gloo's threads may abort a process that has done its work
 
 
 @pytest.mark.filterwarnings("ignore")

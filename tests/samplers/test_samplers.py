@@ -39,8 +39,8 @@ def mixture(path):
     """Of two Gaussians, its ODE solved once from the starts of the check."""
     covariances = (((0.5, 0.1), (0.1, 0.3)), ((0.3, -0.1), (-0.1, 0.6)))
     oracle = MixtureDenoiser(path, (0.4, 0.6), ((-1.0, 0.3), (1.2, -0.5)), covariances)
-    with checks._double():
-        ends = checks._end(oracle)
+    with checks.samplers.double():
+        ends = checks.samplers._end(oracle)
     oracle.solved = lambda x_T: ends
     return oracle
 

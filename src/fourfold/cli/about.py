@@ -9,9 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from fourfold.cli.configfile import SECTIONS, template
-from fourfold.cli.options import (
-    AsJson,
-)
+from fourfold.cli.options import AsJson
 from fourfold.cli.printing import print_line, write_text
 
 __all__ = ["info", "init"]

@@ -9,12 +9,7 @@ from typing import Annotated
 
 import typer
 
-from fourfold.cli.options import (
-    AsJson,
-    DataOptions,
-    Seed,
-    with_data_options,
-)
+from fourfold.cli.options import AsJson, DataOptions, Seed, with_data_options
 from fourfold.cli.printing import print_data, print_line, say
 
 __all__ = ["data"]

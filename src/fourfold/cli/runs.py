@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourfold.cli.options import (
-    AsJson,
-    Device,
-    Features,
-    Folder,
-    Labels,
-    OtherData,
-    Seed,
-    SkipBad,
-)
+from fourfold.cli.options import AsJson, Device, Features, Folder, Labels, OtherData, Seed, SkipBad
 from fourfold.cli.printing import print_data, print_line, say, say_notes, write_text
 from fourfold.threads import set_threads
 

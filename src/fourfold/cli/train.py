@@ -9,15 +9,7 @@ from typing import Annotated
 import typer
 
 from fourfold.cli.configfile import Config
-from fourfold.cli.options import (
-    TRAINING,
-    AsJson,
-    Compile,
-    DataOptions,
-    PrecisionName,
-    Threads,
-    with_data_options,
-)
+from fourfold.cli.options import TRAINING, AsJson, Compile, DataOptions, PrecisionName, Threads, with_data_options
 from fourfold.cli.printing import print_line, say, write_repeat
 from fourfold.threads import set_threads
 

@@ -23,15 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import (
-    Batch,
-    Estimand,
-    Noise,
-    Objective,
-    Sampler,
-    Term,
-    forgetful,
-)
+from fourfold.core import Batch, Estimand, Noise, Objective, Sampler, Term, forgetful
 from fourfold.estimands import Observation, Pushforward
 from fourfold.nn.augment import Augment
 from fourfold.nn.walled import walled

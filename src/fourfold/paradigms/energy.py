@@ -22,16 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import (
-    Batch,
-    Estimand,
-    Likelihood,
-    LogProb,
-    Noise,
-    Objective,
-    Term,
-    forgetful,
-)
+from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Term, forgetful
 from fourfold.distributions.references import Bernoulli, with_reference
 from fourfold.estimands import ContinuousEnergy, Energy, Reference
 from fourfold.nn.boltzmann import BoltzmannMachine

@@ -18,17 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import (
-    Batch,
-    Estimand,
-    Likelihood,
-    LogProb,
-    Noise,
-    Objective,
-    Sampler,
-    Term,
-    forgetful,
-)
+from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, forgetful
 from fourfold.estimands import Bijection
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Monotone

@@ -25,18 +25,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import (
-    Batch,
-    Codec,
-    Estimand,
-    GenerativeModel,
-    Objective,
-    Space,
-    Stage,
-    Staged,
-    Term,
-    forgetful,
-)
+from fourfold.core import Batch, Codec, Estimand, GenerativeModel, Objective, Space, Stage, Staged, Term, forgetful
 from fourfold.estimands import Pushforward
 from fourfold.estimands.preconditioned import Preconditioned
 from fourfold.paradigms.adversarial import AdversarialGame, CriticTerm, diversity

@@ -1,0 +1,54 @@
+"""The failure of a check, and the examples that checks are run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import torch
+from torch import Tensor
+
+from fourfold.core import GenerativeModel
+
+__all__ = ["CheckFailed", "raw_examples", "refuses", "require", "some_label"]
+
+
+class CheckFailed(AssertionError):  # noqa: N818 (a failed check is what it is)
+    """A promise of the library does not hold for what was checked."""
+
+
+def require(holds: bool, message: str) -> None:
+    """Fail with a message unless something holds."""
+    if not holds:
+        raise CheckFailed(message)
+
+
+def raw_examples(model: GenerativeModel, n: int = 16, seed: int = 0) -> tuple[Tensor, Tensor | None]:
+    """Random raw examples of a model's space, and labels or captions where it has them: input for the checks."""
+    generator, space = torch.Generator().manual_seed(seed), model.space
+    x = space.examples(n, generator)
+    if space.caption is not None:
+        return x, _random_captions(n, space.caption, generator)
+    labels = None if space.classes is None else torch.randint(space.classes, (n,), generator=generator)
+    return x, labels
+
+
+def _random_captions(n: int, length: int, generator: torch.Generator) -> Tensor:
+    """Captions of a random number of lower-case letters, ``(n, length)``, padded by -1."""
+    letters = torch.randint(ord("a"), ord("z") + 1, (n, length), generator=generator)
+    used = torch.randint(1, length + 1, (n, 1), generator=generator)
+    return torch.where(torch.arange(length) < used, letters, -1)
+
+
+def some_label(model: GenerativeModel) -> int | str | None:
+    """A condition that the model knows, or ``None`` for a model without conditions."""
+    if model.space.caption is not None:
+        return "a red heart"[: model.space.caption]
+    return None if model.space.classes is None else 0
+
+
+def refuses(check: Callable[[Tensor], None], x: Tensor, what: str) -> None:
+    """Fail unless ``check`` raises ``ValueError`` for ``x``."""
+    with suppress(ValueError):
+        check(x)
+        raise CheckFailed(f"{what} was accepted")

@@ -1,0 +1,77 @@
+"""Checks of spaces."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from contextlib import suppress
+from pathlib import Path as FilePath
+
+import torch
+from torch import Tensor
+
+from fourfold.checks.base import CheckFailed, refuses, require
+from fourfold.core import LogProb, Picture, Space, configuration, construct
+from fourfold.vocabulary import Kind
+
+__all__ = ["check_space"]
+
+
+def check_space(space: Space, n: int = 64) -> None:
+    """A space accepts its own examples, is rebuilt from its configuration, and reads, writes and measures them.
+
+    A space without measures passes too; models of it are only trained, sampled and scored.
+
+    Args:
+        space: what is tested.
+        n: examples that are measured and written.
+    """
+    x, again = (space.examples(4 * n, torch.Generator().manual_seed(0)) for _ in range(2))
+    require(x.shape == (4 * n, *space.shape), f"examples have shape {tuple(x.shape)}, not {(4 * n, *space.shape)}")
+    require(torch.equal(x, again), "one generator gave other examples the second time")
+    space.check(x)
+    refuses(space.check, x.unsqueeze(1), f"a batch of shape {tuple(x.unsqueeze(1).shape)}")
+    require(construct(configuration(space)) == space, "the space changes in a round trip of its configuration")
+    bare = space.conditioned()
+    require(not bare.conditional and bare.fits(space), f"without conditions it is {bare!r}")
+    LogProb(torch.zeros(1), Kind.EXACT, space.dims).in_unit(space.unit)
+    raw = x if space.window is None else x.flatten()
+    require(torch.equal(space.rows(raw), x), "the rows of a raw set are not its examples")
+    require(
+        torch.equal(space.conform(raw), raw) and torch.equal(space.conform(raw, bare), raw), "conform changes examples"
+    )
+    _check_files(space, x[:n])
+    require(isinstance(space.picture(x[:n]), Picture), "picture returns neither a Sheet nor a Cloud nor Excerpts")
+    if type(space).measures is not Space.measures:
+        _check_measures(space, raw, x, n)
+
+
+def _check_files(space: Space, x: Tensor) -> None:
+    """Every format that the space has is written, and an array and a table of vectors are read as they were."""
+    from fourfold.data import read_all
+    from fourfold.data.writers import as_lines, write_examples
+
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in (".npy", ".npz", ".csv", ".parquet", *space.writers()):
+            path = write_examples(FilePath(folder) / f"examples{suffix}", x, space)
+            require(path.exists(), f"nothing was written as {suffix or 'a folder'}")
+            vectors = len(space.shape) == 1 and suffix in (".csv", ".parquet")
+            if space.window is None and (vectors or suffix in (".npy", ".npz")):
+                found = read_all(path, space)[0].x
+                require(found.dtype == x.dtype and torch.allclose(found, x), f"{suffix} is not read as it was written")
+    require(bool(as_lines(x[:2], space)), "nothing is written to standard output")
+
+
+def _check_measures(space: Space, raw: Tensor, x: Tensor, n: int) -> None:
+    """Each has a name and a finite value; a feature space that does not exist is refused before any measurement."""
+    from fourfold.metrics import References, choose_draws
+
+    references = References(choose_draws(x[n:], n), x[:n], None, x[n : 2 * n], raw)
+    found = list(space.measures(x[-n:], references))
+    require(len(found) > 0, "there are no measures")
+    for score in found:
+        require(math.isfinite(score.value) and bool(score.name and score.protocol), f"{score} is not a measurement")
+    require(found[0].better in ("lower", "higher"), f"the headline {found[0].name} does not say what is better")
+    with suppress(ValueError):
+        space.check_features("no-such-features")
+        raise CheckFailed("a feature space that does not exist was accepted")
