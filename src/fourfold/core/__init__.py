@@ -6,12 +6,13 @@ and refuses to exist when they do not fit.
 """
 
 from fourfold.core.codec import CachedCodec, Codec
-from fourfold.core.conditions import Batch, Condition, decode_captions, encode_captions, forgetful
+from fourfold.core.conditions import Batch, Condition, Conditioned, decode_captions, encode_captions, forgetful
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import Evaluations, count_evaluations
 from fourfold.core.likelihood import Likelihood, LogProb, no_likelihood
 from fourfold.core.measure import Measure
+from fourfold.core.measured import Measured
 from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
@@ -28,6 +29,7 @@ __all__ = [
     "Cloud",
     "Codec",
     "Condition",
+    "Conditioned",
     "Estimand",
     "Evaluations",
     "Excerpts",
@@ -35,6 +37,7 @@ __all__ = [
     "Likelihood",
     "LogProb",
     "Measure",
+    "Measured",
     "Noise",
     "Objective",
     "Part",

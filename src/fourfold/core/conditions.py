@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Self, TypeAlias
 
 import torch
 from torch import Tensor
 
-from fourfold.core.space import Space
-
-__all__ = ["Batch", "Condition", "decode_captions", "encode_captions", "forgetful"]
+__all__ = ["Batch", "Condition", "Conditioned", "decode_captions", "encode_captions", "forgetful"]
 
 
 class Batch(NamedTuple):
@@ -29,6 +28,45 @@ def forgetful(cond: Tensor | None, share: float) -> Tensor | None:
         return cond
     hidden = torch.rand(len(cond), *[1] * (cond.ndim - 1), device=cond.device) < share
     return torch.where(hidden, -1, cond)
+
+
+class Conditioned:
+    """The conditions of a space: examples may come with a class label or with a caption.
+
+    Attributes:
+        classes: number of class labels that examples are conditional on, or ``None``.
+        class_names: names of the labels, empty where they have none.
+        caption: the most bytes of a caption that examples are conditional on, or ``None``.
+    """
+
+    classes: int | None = None
+    class_names: tuple[str, ...] = ()
+    caption: int | None = None
+
+    @property
+    def conditional(self) -> bool:
+        """Whether examples come with a label or a caption."""
+        return self.classes is not None or self.caption is not None
+
+    def conditioned(self, class_names: tuple[str, ...] = (), caption: int | None = None) -> Self:
+        """The space of the same examples with a class, or with a caption of so many bytes; with neither by default.
+
+        Raises:
+            ValueError: for a condition that this space has no field for.
+        """
+        wanted = {"classes": len(class_names) or None, "class_names": class_names, "caption": caption}
+        known = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        foreign = next((name for name, value in wanted.items() if value and name not in known), None)
+        if foreign is not None:
+            raise ValueError(f"{type(self).__name__} has no field {foreign!r}: load it without conditional")
+        return dataclasses.replace(self, **{name: wanted[name] for name in known & wanted.keys()})  # type: ignore[type-var]
+
+    def _check_classes(self) -> None:
+        """Refuse a number of classes that does not fit their names (``ValueError``)."""
+        if (self.classes is not None and self.classes < 1) or (
+            self.class_names and len(self.class_names) != self.classes
+        ):
+            raise ValueError(f"{self.classes} classes cannot have {len(self.class_names)} names: name all or none")
 
 
 Condition: TypeAlias = int | str | Sequence[str] | Tensor | None
@@ -55,7 +93,7 @@ def decode_captions(codes: Tensor) -> list[str]:
     return [bytes(code for code in row if code >= 0).decode(errors="replace") for row in codes.tolist()]
 
 
-def condition_codes(space: Space, n: int, cond: Condition, device: torch.device) -> Tensor | None:
+def condition_codes(space: Conditioned, n: int, cond: Condition, device: torch.device) -> Tensor | None:
     """Encode the condition of ``n`` samples: labels ``(n,)``, bytes of captions ``(n, L)``, or ``None``.
 
     Raises:

@@ -122,8 +122,8 @@ def show(part: Any) -> str:
 def construct(value: Any, trust: Sequence[type] = ()) -> Any:
     """Build the part that :func:`configuration` wrote; sequences become tuples.
 
-    Only classes of fourfold, of packages registered under the entry-point group ``fourfold.paradigms``, and those of
-    ``trust`` are called, so a ``model.json`` from elsewhere runs no foreign code.
+    Only classes of fourfold, of packages registered under the entry-point groups ``fourfold.paradigms`` and
+    ``fourfold.spaces``, and those of ``trust`` are called, so a ``model.json`` from elsewhere runs no foreign code.
 
     Args:
         value: a JSON value.
@@ -157,8 +157,9 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
         )
     if not _may_be_imported(match[1]):
         raise ValueError(
-            f"{name!r} belongs neither to fourfold nor to a package that is registered under 'fourfold.paradigms': was "
-            "the file changed, or is a package missing? Pass a class of your own, as in Run.load(folder, trust=[Net])"
+            f"{name!r} belongs neither to fourfold nor to a package that is registered under 'fourfold.paradigms' or "
+            "'fourfold.spaces': was the file changed, or is a package missing? Pass a class of your own, as in "
+            "Run.load(folder, trust=[Net])"
         )
     found = getattr(importlib.import_module(match[1] + match[2]), match[3], None)
     if not (isinstance(found, type) and (issubclass(found, Part) or dataclasses.is_dataclass(found))):
@@ -188,5 +189,6 @@ def strangers(value: Any) -> list[str]:
 
 
 def _third_parties() -> set[str]:
-    """The top-level packages registered under the entry-point group ``fourfold.paradigms``."""
-    return {point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="fourfold.paradigms")}
+    """The top-level packages registered under one of the entry-point groups of fourfold."""
+    points = [*entry_points(group="fourfold.paradigms"), *entry_points(group="fourfold.spaces")]
+    return {point.value.partition(":")[0].partition(".")[0] for point in points}

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
 
-from fourfold.core.picture import Excerpts, Picture
+from fourfold.core.conditions import Conditioned
+from fourfold.core.measured import Measured
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from fourfold.metrics.references import References
-    from fourfold.metrics.score import Measurement
 
 __all__ = ["Space", "Writer"]
 
 Writer: TypeAlias = Callable[[Path, Tensor, Sequence[str], Sequence[str]], None]
-"""Writes raw examples to a file or folder, with the name of each one's class, and the prompts they were drawn for:
-equally
-many examples for each, in order. Names and prompts may be empty."""
+"""``writer(path, x, names, prompts)`` writes raw examples ``x``, ``(B, *shape)``, to a file or folder.
+
+``names`` has the class of each example. ``prompts`` are the captions that they were drawn for, in order and with
+equally many examples each. Both may be empty.
+"""
 
 
-class Space(ABC):
+class Space(Conditioned, Measured, ABC):
     """The definition of one raw example. Nothing outside a space depends on which space it is.
 
     Concrete spaces are frozen dataclasses, one file each: those of :mod:`fourfold.spaces`, and anyone's. A raw batch is
@@ -37,16 +37,10 @@ class Space(ABC):
     evaluated and compared. Every other method has an answer that suits most spaces.
 
     Attributes:
-        classes: number of class labels that examples are conditional on, or ``None``.
-        class_names: names of the labels, empty where they have none.
-        caption: the most bytes of a caption that examples are conditional on, or ``None``.
         columns: names of the values of an example, by which columns of a table are found; empty where they have none.
         counted: the unit in which a raw set is counted.
     """
 
-    classes: int | None = None
-    class_names: tuple[str, ...] = ()
-    caption: int | None = None
     columns: tuple[str, ...] = ()
     counted: ClassVar[str] = "examples"
 
@@ -97,26 +91,6 @@ class Space(ABC):
         """
         raise ValueError(f"{self} cannot be gone through: implement {type(self).__name__}.support(points, reach)")
 
-    # --- conditions ---------------------------------------------------------------------------------------------------
-
-    @property
-    def conditional(self) -> bool:
-        """Whether examples come with a label or a caption."""
-        return self.classes is not None or self.caption is not None
-
-    def conditioned(self, class_names: tuple[str, ...] = (), caption: int | None = None) -> Self:
-        """The space of the same examples with a class, or with a caption of so many bytes; with neither by default.
-
-        Raises:
-            ValueError: for a condition that this space has no field for.
-        """
-        wanted = {"classes": len(class_names) or None, "class_names": class_names, "caption": caption}
-        known = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
-        foreign = next((name for name, value in wanted.items() if value and name not in known), None)
-        if foreign is not None:
-            raise ValueError(f"{type(self).__name__} has no field {foreign!r}: load it without conditional")
-        return dataclasses.replace(self, **{name: wanted[name] for name in known & wanted.keys()})  # type: ignore[type-var]
-
     # --- sets of examples, and files ----------------------------------------------------------------------------------
 
     @property
@@ -147,6 +121,24 @@ class Space(ABC):
             ValueError: for content that is not of this space, with its position.
         """
         raise ValueError(f"{self} is not read from bytes: implement {type(self).__name__}.parse_bytes(content, most)")
+
+    @classmethod
+    def of(cls, found: Space, x: Tensor) -> Space:
+        """The space of this kind for data that was read as another, chosen by name (:func:`fourfold.load`).
+
+        A file of numbers is read as vectors with names of columns. A space of rows of numbers, such as angles, says
+        here how it takes them; :meth:`conform` then brings the examples into it.
+
+        Args:
+            found: the space that the data was read as.
+            x: all raw examples, ``(N, *found.shape)``, or a stream.
+
+        Raises:
+            ValueError: for data that is not of this kind.
+        """
+        if not isinstance(found, cls):
+            raise ValueError(f"holds {found}, which cannot be read as {cls.__name__}: choose another space")
+        return found
 
     def check_training(self, x: Tensor) -> None:
         """Refuse a training set that no model can learn, such as one with a constant column (``ValueError``)."""
@@ -195,47 +187,3 @@ class Space(ABC):
         where no file is named.
         """
         return {}
-
-    # --- measures and pictures ----------------------------------------------------------------------------------------
-
-    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
-        """Every measure of the quality of samples ``(n, *shape)``, one after the other; the first is the headline.
-
-        ``features`` is a feature space that :meth:`check_features` accepts; ``None`` is the usual one.
-        """
-        self.check_features(features)
-        return iter(())
-
-    def check_features(self, features: str | None) -> None:
-        """Refuse a feature space that :meth:`measures` does not know, and a space without measures.
-
-        Raises:
-            ValueError: for the feature space.
-            TypeError: where there are no measures.
-        """
-        name = type(self).__name__
-        if type(self).measures is Space.measures:
-            raise TypeError(
-                f"{name} has no measures of samples, so its models can be trained but neither evaluated nor compared: "
-                f"implement {name}.measures(x, references, features)"
-            )
-        if features is not None:
-            raise ValueError(f"{name} has no feature space {features!r}: leave features out")
-
-    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
-        """Samples ``(n, *shape)`` as a page shows them: of many only the first, in a grid of ``columns``.
-
-        ``references`` may set the scale or be shown behind; sample ``i`` then has the condition ``references.cond[i]``.
-        """
-        return Excerpts(tuple(map(str, x[:2])))
-
-    def nearest(self, x: Tensor, train: Tensor) -> Tensor | None:
-        """The training example nearest to each of a few samples, shown under it; ``None`` where that shows nothing."""
-        return None
-
-    def _check_classes(self) -> None:
-        """Refuse a number of classes that does not fit their names (``ValueError``)."""
-        if (self.classes is not None and self.classes < 1) or (
-            self.class_names and len(self.class_names) != self.classes
-        ):
-            raise ValueError(f"{self.classes} classes cannot have {len(self.class_names)} names: name all or none")
