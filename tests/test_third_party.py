@@ -2,6 +2,7 @@
 
 import math
 import os
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +24,19 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """What ``pip install ./examples/NAME`` leaves behind: the module and a record of its entry point, on the path of
+    """What ``pip install ./examples/NAME`` leaves behind: the module and a record of its entry points, on the path of
     this process and of those that it starts."""
 
     def leave(name):
         record = tmp_path / "site" / f"fourfold_{name}-0.1.dist-info"
         record.mkdir(parents=True)
         (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fourfold-{name}\nVersion: 0.1\n")
-        (record / "entry_points.txt").write_text(f"[fourfold.paradigms]\n{name} = fourfold_{name}\n")
+        project = tomllib.loads((EXAMPLES / name / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        points = "".join(
+            f"[{group}]\n" + "".join(f"{point} = {value}\n" for point, value in named.items())
+            for group, named in project["entry-points"].items()
+        )
+        (record / "entry_points.txt").write_text(points)
         paths = [str(tmp_path / "site"), str(EXAMPLES / name)]
         for path in paths:
             monkeypatch.syspath_prepend(path)
@@ -203,3 +209,50 @@ def test_angles_are_compared_sampled_scored_and_evaluated(angles, tmp_path, caps
     (tmp_path / "three.csv").write_text("a,b,c\n1,2,3\n")
     assert call("score", run, "three.csv") == 2
     assert "has no column 'phi', which the model knows" in capsys.readouterr().err
+
+
+def test_the_command_line_chooses_a_space_by_its_name(angles, tmp_path, capsys):
+    module, data = angles
+    raw = data.density.sample(400, 3)
+    np.savetxt("angles.csv", raw.numpy(), delimiter=",", header="phi,psi", comments="")
+    words = ("--budget", "3 steps", "--size", "xs", "--precision", "float32")
+    assert call("fit", "autoregressive", "angles.csv", "--space", "torus", *words, "--out", "run") == 0
+    run = fourfold.Run.load("run")
+    assert run.model.space == module.Torus(2, ("phi", "psi"))
+    assert run.card["data"]["options"]["space"] == "torus"
+    for words in (("fit", "--resume", "run", "--budget", "5 steps"), ("evaluate", "run", "-n", 16), ("score", "run")):
+        assert call(*words) == 0, words
+    assert len(run.dataset().train) + len(run.dataset().test) + len(run.dataset().validation) == 400
+    assert call("fit", "--resume", "run", "--space", "vectors") == 2
+    assert "space vectors contradicts run, which has torus" in capsys.readouterr().err
+    assert call("data", "angles.csv", "--space", "torus") == 0
+    assert "examples of Torus of shape (2,)" in capsys.readouterr().out
+
+
+def test_a_space_by_name_reads_what_it_can(angles):
+    module, data = angles
+    raw = data.density.sample(60, 3)
+    found = load(raw, space="torus")
+    assert torch.equal(
+        torch.cat([part.x for part in (found.train, found.validation, found.test)]).sort(0).values,
+        module.wrapped(raw).sort(0).values,
+    )
+    assert load("gaussian-mixture", limit=100, space="torus").density is None  # the wrapped points have another one
+    assert load("gaussian-mixture", limit=100, space="vectors").density is not None
+    labels = np.repeat([0, 1, 2], 20)
+    assert load(raw, labels=labels, space="vectors", conditional=True).space.classes == 3
+    with pytest.raises(ValueError, match="Torus has no field 'classes': load it without conditional"):
+        load(raw, labels=labels, space="torus", conditional=True)
+    with pytest.raises(ValueError, match=r"digits: holds grey images of 8 x 8 .*, which cannot be read as Torus"):
+        load("digits", space="torus")
+    with pytest.raises(ValueError, match=r"unknown space 'thorus': did you mean torus\? Known are images, .*torus"):
+        load(raw, space="thorus")
+
+
+def test_an_entry_point_that_is_not_a_space_is_refused(install, tmp_path):
+    install("torus")
+    (tmp_path / "site" / "fourfold_torus-0.1.dist-info" / "entry_points.txt").write_text(
+        "[fourfold.spaces]\nring = fourfold_torus:Angles\n"
+    )
+    with pytest.raises(ValueError, match=r"entry point 'ring' of 'fourfold.spaces' names fourfold_torus:Angles, which"):
+        load("wine", space="ring")

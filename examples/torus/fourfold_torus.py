@@ -1,15 +1,11 @@
 """A space in one file: angles, which are periodic, and two models that know it.
 
     pip install ./examples/torus
+    fourfold compare angles.csv --space torus --paradigms autoregressive,torus --budget 10s
 
-    data = fourfold.load("angles.csv", space=Torus(2))
-    fourfold.compare(data, paradigms=["autoregressive", "torus"], budget="10s", out="report.html")
-
-The recipe ``autoregressive`` accepts the space: ``p(x) = prod_i p(x_i | x_<i)``, each factor a mixture of wrapped
-normals
-``sum_j N(x + 2 pi j; m, s)``, an exact density without a seam between -pi and pi. The recipe ``torus`` is the same
-without
-``x_<i``, so it shows what the dependence of the angles is worth.
+The recipe ``autoregressive`` accepts the space: ``p(x) = prod_i p(x_i | x_<i)``. Each factor is a mixture of wrapped
+normals ``sum_j N(x + 2 pi j; m, s)``, an exact density without a seam between -pi and pi. The recipe ``torus`` is the
+same without ``x_<i``, so it shows what the dependence of the angles is worth.
 """
 
 import functools
@@ -25,6 +21,7 @@ from fourfold.estimands import Conditionals
 from fourfold.metrics import Features, Measurement, References, by_features
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
 from fourfold.recipes import autoregressive
+from fourfold.spaces import Vectors
 from fourfold.vocabulary import Card, Paradigm
 
 TURN = 2 * math.pi
@@ -59,6 +56,10 @@ class Torus(core.Space):
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         return wrapped(TURN * torch.rand(n, self.dim, generator=generator))
 
+    @classmethod
+    def of(cls, found: core.Space, x: Tensor) -> core.Space:
+        return cls(found.dim, found.columns) if isinstance(found, Vectors) else super().of(found, x)
+
     def conform(self, x: Tensor, given: core.Space | None = None) -> Tensor:
         if given is not None and given.shape != self.shape:  # any table of so many columns may hold angles
             self.require(given)
@@ -70,8 +71,7 @@ class Torus(core.Space):
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> core.Cloud:
         names, behind = self.columns or ("first angle", "last angle"), x[:0] if references is None else references.test
-        box = (-math.pi, math.pi, -math.pi, math.pi)
-        return core.Cloud(x[:800, [0, -1]], box, (names[0], names[-1]), behind[:800, [0, -1]])
+        return core.Cloud(x[:800, [0, -1]], (-math.pi, math.pi) * 2, (names[0], names[-1]), behind[:800, [0, -1]])
 
 
 class Angles(core.Codec):

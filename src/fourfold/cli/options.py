@@ -176,6 +176,14 @@ class DataOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
+    space: Annotated[
+        str | None,
+        typer.Option(
+            help="Read the data as this space: images, table, text, vectors, or one that is installed.",
+            show_default="the space that suits the file",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of Fashion-MNIST or emoji.", rich_help_panel=PANEL)
     ] = None

@@ -25,9 +25,10 @@ from fourfold.data.dataset import (
     describe_record,
 )
 from fourfold.data.densities import Checkerboard, GaussianMixture
-from fourfold.data.matching import examples_of, matched, options_for, stream_for
+from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.data.readers import read
+from fourfold.spaces.registry import space_named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +86,7 @@ def load(
     levels: int | None = None,
     tokens: str | os.PathLike[str] | None = None,
     text: str | None = None,
-    space: Space | None = None,
+    space: Space | str | None = None,
     as_table: bool | None = None,
     schema: str | os.PathLike[str] | None = None,
     header: bool | None = None,
@@ -119,8 +120,9 @@ def load(
             the training part), or the path of a published ``tokenizer.json``. By default characters where at most 256
             differ, else bytes.
         text: the field of a ``.jsonl``, or the column of a table, that holds a document.
-        space: the space of a trained model that the data is for: columns are found by name, classes keep its numbers,
-            and images and text become what it knows.
+        space: the name of the space to read the data as, such as that of an installed space; or the space of a trained
+            model that the data is for: columns are found by name, classes keep its numbers, and images and text become
+            what it knows.
         as_table: read a table as mixed columns (``True``) or as vectors of numbers (``False``). By default complete
             numbers are vectors; words, dates, true and false or gaps make a table.
         schema: a file that says what columns are, where that should not be inferred: see
@@ -131,9 +133,11 @@ def load(
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
     """
-    options = _options(locals())
+    kind = _named(space) if isinstance(space, str) else None
+    options = _options({**locals(), "space": None if kind else space})
     name = _name(data)
-    return assemble(name, _source(data, name, options), options)
+    source = _source(data, name, options)
+    return assemble(name, source if kind is None else read_as(name, source, kind), options)
 
 
 def read_all(
@@ -189,6 +193,13 @@ def _options(given: dict[str, Any]) -> Options:
         if settings.get(name) is not None:
             settings[name] = os.fspath(settings[name])
     return Options(**settings)
+
+
+def _named(space: str) -> type[Space]:
+    try:
+        return space_named(space)
+    except (ValueError, TypeError) as error:
+        raise DataError(str(error)) from None
 
 
 def _name(data: Data) -> str:

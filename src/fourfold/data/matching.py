@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from fourfold.core import Space
@@ -13,7 +14,7 @@ from fourfold.data.files import decoded
 from fourfold.data.text import BETWEEN, beginning, documents, holds_documents
 from fourfold.printable import shortened
 
-__all__ = ["check_kind", "examples_of", "matched", "options_for", "stream_for"]
+__all__ = ["check_kind", "examples_of", "matched", "options_for", "read_as", "stream_for"]
 
 
 def options_for(space: Space, path: Path, options: Options) -> Options:
@@ -74,6 +75,23 @@ def matched(name: str, source: Source, space: Space) -> Source:
     if source.labels is not None and space.classes is not None:
         return _classes(name, source, space)
     return dataclasses.replace(source, labels=None, captions=None)
+
+
+def read_as(name: str, source: Source, kind: type[Space]) -> Source:
+    """A source in a space of another kind, which was chosen by its name.
+
+    Raises:
+        DataError: for data that is not of this kind.
+    """
+    try:
+        space = kind.of(source.space, source.x)
+        x = space.conform(source.x, source.space)
+        if space.window is None:
+            space.check(x)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from None
+    density = source.density if torch.equal(x, source.x) else None
+    return dataclasses.replace(source, x=x, space=space, density=density)
 
 
 def check_kind(name: str, given: Space, space: Space) -> None:
