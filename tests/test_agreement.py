@@ -153,7 +153,7 @@ class Optimistic(Likelihood):
         (Optimistic(Kind.LOWER_BOUND, 0.5), "lower_bound is off by 0.5", "not a bound: its mass is 1.6"),
         (Optimistic(Kind.EXACT, -0.7), "exact is off by -0.7", "not a density: its mass is 0.5"),
         (Optimistic(Kind.UNNORMALISED, 3.0, 2.0), "more than a constant", ""),
-        (Optimistic(Kind.EXACT, 0.0, 3.0), "exact is off by", "is no density"),
+        (Optimistic(Kind.EXACT, 0.0, 3.0), "exact is off by", "is not a density"),
     ],
 )
 def test_a_likelihood_that_is_none_is_found_out(wrong: Likelihood, on_oracle: str, on_model: str) -> None:
