@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.core import GenerativeModel, LogProb, count_evaluations
+from fourfold.core import GenerativeModel, LogProb, count_evaluations, no_likelihood
 from fourfold.data import Dataset, Split
 from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 FIRST = 4
-"""How many examples are scored whatever the time limit."""
+"""How many examples are scored first under a time limit."""
 
 
 @final
@@ -246,15 +246,15 @@ def likelihood(
 def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int, seconds: float | None) -> LogProb:
     """Score examples in blocks until all are scored or the model turns out to have no likelihood.
 
-    With ``seconds``, the first block of :data:`FIRST` examples is always finished. A later block is at most four times
-    as large as the one before. It begins only if at least 16 examples should fit into the time, and is given up at its
-    end.
+    With ``seconds``, the first block has :data:`FIRST` examples, and a later one at most four times as many as the one
+    before. It begins only if at least 16 examples should fit into the time. A block is given up at the end of the time,
+    and if it was the first, nothing is scored.
     """
     start, done, size = time.perf_counter(), 0, 256 if seconds is None else FIRST
     parts: list[LogProb] = []
     while done < len(x) and size > 0:
         labels = None if cond is None else cond[done : done + size]
-        limit = math.inf if seconds is None or not parts else start + seconds
+        limit = math.inf if seconds is None else start + seconds
         try:
             with deadline(model, limit):
                 parts.append(model.log_prob(x[done : done + size], labels, seed=seed + done, draws=1))
@@ -266,7 +266,7 @@ def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int,
         used = max(time.perf_counter() - start, 1e-9)
         fits = 256 if seconds is None else int((seconds / used - 1) * done)
         size = min(fits, 256 if seconds is None else 4 * size, 256) if fits >= 16 else 0
-    return LogProb.cat(parts)
+    return LogProb.cat(parts or [no_likelihood(1, f"not scored: {FIRST} examples take more than {seconds:g} s")])
 
 
 # --- quality ----------------------------------------------------------------------------------------------------------

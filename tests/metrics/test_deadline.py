@@ -11,6 +11,7 @@ from fourfold.data import load
 from fourfold.metrics import likelihood
 from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.paradigms import build
+from fourfold.vocabulary import Kind
 
 
 @pytest.fixture
@@ -51,3 +52,14 @@ def test_without_a_limit_all_are_scored(clock: list[float]) -> None:
     dataset = load("two-moons", limit=1000)
     model = build("flow", dataset.space, "xs").eval()
     assert likelihood(model, dataset, 90).n == 90
+
+
+def test_where_the_first_block_takes_too_long_nothing_is_scored(clock: list[float]) -> None:
+    dataset = load("two-moons", limit=1000)
+    model = build("flow", dataset.space, "xs").eval()
+    for m in model.estimand.modules():
+        m.register_forward_pre_hook(lambda module, args: clock.__setitem__(0, clock[0] + 3))
+    score = likelihood(model, dataset, 100, seconds=10.0)
+    assert score.kind is Kind.NONE
+    assert score.protocol == "not scored: 4 examples take more than 10 s"
+    assert clock[0] <= 13  # one module more than fits

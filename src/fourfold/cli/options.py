@@ -54,7 +54,7 @@ PrecisionName = Annotated[
     str | None,
     typer.Option(
         help="float32, bf16 or autocast.",
-        show_default="the fastest stable one, measured at the start",
+        show_default="the fastest stable one",
         rich_help_panel=TRAINING,
     ),
 ]

@@ -17,7 +17,8 @@ class Progress:
 
     Attributes:
         steps: steps done.
-        seconds: seconds spent in steps; measuring, checkpoints and logging do not count.
+        seconds: of training: steps and, in :func:`fourfold.fit`, what was measured before the first, looks at held-out
+            examples, checkpoints and the log.
         last: seconds of the latest step.
         per_epoch: steps in one epoch.
         flops: floating-point operations of one step; counted only for a budget of such operations.

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,7 +111,7 @@ def fit(
         run_dir: the run folder; without one nothing is written.
         resume: go on from the last checkpoint in ``run_dir``.
         trust: classes of your own that the model of a resumed run is made of, as for :meth:`Run.load`.
-        precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable, measured at the start.
+        precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable.
         compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
             the budget is long enough to pay for compiling.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto``, the default, takes a GPU if there is one.
@@ -421,6 +422,7 @@ def _train_stages(request: Request, start: _Start, plan: StagePlan) -> list[dict
 def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
     """Train the model itself, its stages being trained."""
     settings, folder, checkpoint, budget = request.settings, request.folder, start.checkpoint, plan.own
+    begun = time.monotonic()
     loop = begin(
         start.model, request.dataset, start.training, settings.seed, processes=join(), fresh=checkpoint is None
     )
@@ -428,6 +430,7 @@ def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
     request.say(str(choice))
     loop = _prepared(loop, choice, budget)
     kept = HeldOut(loop, request.dataset, settings.choose)
+    loop.spend(time.monotonic() - begun - loop.progress.seconds)
     if checkpoint is not None:
         _load(loop, kept, checkpoint, folder)
         request.say(f"resumed at step {loop.progress.steps}")
@@ -474,18 +477,17 @@ LONG = 1800.0
 
 
 def _chosen(loop: Loop, budget: Budget, settings: FitSettings, recorded: Mapping[str, Any] | None) -> Choice:
-    """The precision that was given, or that of the run resumed, or the one that measures best."""
+    """The precision that was given, or that of the run resumed, or the fastest that is stable."""
     if settings.precision is not None:
-        return Choice(parse_precision(settings.precision, bool(settings.compile)), note="as asked")
+        return Choice(parse_precision(settings.precision, bool(settings.compile)), ["as asked"])
     if recorded is not None:
-        seconds = recorded.get("seconds", 0.0)
-        return Choice(parse_precision(recorded["name"], recorded["compiled"]), note="as before", seconds=seconds)
+        before = recorded.get("measured", ()), recorded.get("seconds", 0.0)
+        return Choice(parse_precision(recorded["name"], recorded["compiled"]), *before)
     seconds = budget.seconds if math.isfinite(budget.seconds) else 100.0
     if seconds < 2 or budget.share(loop.progress) > 0.01:
-        note = "the budget is too short to measure others"
-        return Choice(parse_precision("float32", bool(settings.compile)), note=note)
+        return Choice(parse_precision("float32", bool(settings.compile)), ["the budget is too short to try others"])
     compiled = seconds >= LONG if settings.compile is None else settings.compile
-    choice = choose(loop, min(0.05 * seconds, 6.0), compiled=compiled)
+    choice = choose(loop, compiled)
     return replace(choice, precision=loop.processes.same(choice.precision))
 
 

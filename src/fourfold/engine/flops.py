@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, final
 
-import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -39,6 +38,6 @@ def count_flops(loop: Loop) -> float:
     They are counted on a throw-away copy. Those of the optimizers are left out.
     """
     trial = loop.copy(FLOAT32)
-    with torch.random.fork_rng(devices=[]), _Counter() as counter:
+    with _Counter() as counter:
         trial.gradient_pass()
     return counter.total

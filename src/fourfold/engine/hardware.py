@@ -1,7 +1,4 @@
-"""The hardware of this machine: its devices, and the number formats that they multiply fast.
-
-Nothing here is timed, so a busy machine gives the same answers.
-"""
+"""The hardware of this machine: its devices and what they are."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["find_device", "machine", "multiplies_bf16"]
+__all__ = ["find_device", "machine"]
 
 
 def find_device(name: str = "auto") -> torch.device:
@@ -51,24 +48,6 @@ def _fault(device: torch.device) -> str:
     except (TypeError, RuntimeError) as error:
         return f"it does not compute in float64 ({' '.join(str(error).split())[:80]})"
     return ""
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether a device has hardware for products of bfloat16 matrices.
-
-    Without it they are emulated, and a batched product takes 5 to 100 times as long as in float32.
-
-    Args:
-        device: the device that would multiply.
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu":
-        return False
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return False
-    is_x86 = platform.machine().lower() in {"x86_64", "amd64"}
-    return not is_x86 or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def machine() -> dict[str, Any]:

@@ -108,6 +108,22 @@ class Loop:
             twin = copy.deepcopy(self.model)
         return self._like(twin, precision, ALONE)
 
+    def trial(self, rows: int) -> Loop:
+        """A throw-away copy in float32 that takes the first examples of each batch."""
+        twin = self.copy(FLOAT32)
+        whole = twin.batches
+
+        def first(step: int) -> Batch:
+            raw = whole(step)
+            return Batch(raw.x[:rows], None if raw.cond is None else raw.cond[:rows])
+
+        twin.batches = first
+        return twin
+
+    def spend(self, seconds: float) -> None:
+        """Count seconds as training that were not spent in steps."""
+        self.progress = replace(self.progress, seconds=self.progress.seconds + seconds)
+
     def again(self, precision: Precision) -> Loop:
         """A loop of the same model in another precision, with fresh optimizers, to be used instead of this one."""
         self.weights.show(self.weights.flat)
@@ -142,7 +158,7 @@ class Loop:
         losses: dict[str, float] = {}
         norms: dict[str, float] = {}
         with torch.random.fork_rng(devices=self._forked):
-            torch.manual_seed(_mix(self.seed, self.progress.steps, self.processes.rank))
+            self._seeded()
             batch = self._batch()
             if noise and batch.x.is_floating_point():
                 batch = batch._replace(x=batch.x + noise * torch.randn_like(batch.x))
@@ -156,11 +172,20 @@ class Loop:
         watched = self.watched() if watch else {}
         return Step(steps, 0.0, losses, norms, watched, rate, seconds)
 
-    def gradient_pass(self) -> None:
-        """The forward and backward pass of every term, without an update."""
-        batch = self._batch()
-        for name in self.terms:
-            self._backward(name, batch)
+    def gradient_pass(self) -> list[Tensor]:
+        """The gradient of every term on the next batch, flat. It updates and keeps nothing, so a second is equal."""
+        gradients = []
+        with self._unchanged():
+            self._seeded()
+            batch = self._batch()
+            for name in self.terms:
+                self._backward(name, batch)
+                gradients.append(self._gathered(name))
+        return gradients
+
+    def _seeded(self) -> None:
+        """Seed the draws of the next step."""
+        torch.manual_seed(_mix(self.seed, self.progress.steps, self.processes.rank))
 
     def _batch(self) -> Batch:
         """The encoded batch of the next step, on the model's device, images in channels-last."""
@@ -213,6 +238,12 @@ class Loop:
         runs = [o.runs for o in self.optimizers.values()]
         return [torch.cat([self.weights.gradient[run] for run in part]) for part in runs if part]
 
+    def _gathered(self, name: str) -> Tensor:
+        """A copy of the latest gradient of a term, flat."""
+        optimizer = self.optimizers[name]
+        self.weights.gather(optimizer.slots)
+        return torch.cat([self.weights.gradient[run] for run in optimizer.runs] or [torch.zeros(0)])
+
     def finish(self) -> None:
         """Give the model its averaged weights in float32 and evaluation mode."""
         self.weights.show(self.weights.average)
@@ -232,10 +263,7 @@ class Loop:
 
     def warm_up(self) -> None:
         """Compile the terms before the budget starts; no weight changes."""
-        with self._unchanged():
-            self.gradient_pass()
-        for slot in self.weights.slots:
-            slot.parameter.grad = None
+        self.gradient_pass()
 
     @contextmanager
     def judging(self) -> Iterator[None]:
@@ -365,23 +393,23 @@ def train(
     loop = loop or begin(model, data, training or model.training_defaults, seed, parse_precision(precision))
     loop.resume()
     try:
-        while not budget.spent(loop.progress):
+        while not _spent(loop, budget):
             at = min(budget.used(loop.progress) + budget.share(loop.progress) / 2, 1.0)
             watch = (loop.progress.steps + 1) % watch_every == 0
             noise = loop.training.noise(at) if loop.smooths else 0.0
             step = loop.step(loop.training.schedule(at), watch, noise)
-            _agree(loop, budget)
             yield replace(step, used=min(budget.used(loop.progress), 1.0))
     finally:
         loop.finish()
 
 
-def _agree(loop: Loop, budget: Budget) -> None:
-    """Let every process stop at the same step, by the clock of the first."""
+def _spent(loop: Loop, budget: Budget) -> bool:
+    """Whether the budget is spent; every process stops at the same step, by the clock of the first."""
     if loop.processes.world > 1 and math.isfinite(budget.seconds):
         times = torch.tensor([loop.progress.seconds, loop.progress.last], dtype=torch.float64)
         loop.processes.broadcast(times)
         loop.progress = replace(loop.progress, seconds=float(times[0]), last=float(times[1]))
+    return budget.spent(loop.progress)
 
 
 def begin(

@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.engine.hardware import multiplies_bf16
+from fourfold.engine.kernels import multiplies_bf16
 
 __all__ = ["Muon", "orthogonalised"]
 
@@ -53,8 +53,7 @@ class Muon:
         matrices: ``(start, stop, rows)`` of each matrix.
         weight_decay: decoupled weight decay, ``lambda``.
         momentum: mu.
-        dtype: dtype of the orthogonalisation; by default bfloat16 where the processor multiplies it in hardware, else
-            float32.
+        dtype: dtype of the orthogonalisation; by default bfloat16 where it is faster here, else float32.
     """
 
     def __init__(

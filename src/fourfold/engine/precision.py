@@ -1,26 +1,25 @@
-"""The dtype in which a step computes: measured at the start, and chosen by speed and stability."""
+"""The dtype in which a step computes: chosen by the speed of this machine's kernels, and by stability."""
 
 from __future__ import annotations
 
 import math
 import shutil
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from fourfold.engine.hardware import multiplies_bf16
+from fourfold.engine.kernels import bf16_gains, multiplies_bf16
 from fourfold.engine.weights import network_parameters
 
 if TYPE_CHECKING:
     from fourfold.engine.loop import Loop
 
-__all__ = ["FLOAT32", "PRECISIONS", "Choice", "Precision", "Timing", "choose", "inference", "parse_precision"]
+__all__ = ["FLOAT32", "PRECISIONS", "Choice", "Precision", "choose", "inference", "parse_precision"]
 
 
 @dataclass(frozen=True)
@@ -75,103 +74,101 @@ def has_compiler() -> bool:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """The measurement of a precision: typical seconds per step, cosine of its gradients with float32's, its failure."""
-
-    precision: Precision
-    seconds: float
-    cosine: float
-    failure: str = ""
-
-    @property
-    def stable(self) -> bool:
-        """Whether every loss was finite and the gradient points where float32's does."""
-        return not self.failure and self.cosine > 0.99
-
-    def __str__(self) -> str:
-        if self.failure:
-            return f"{self.precision} failed ({self.failure})"
-        return f"{self.precision} {self.seconds * 1e3:.3g} ms (gradient cosine {self.cosine:.4f})"
-
-
-@dataclass(frozen=True)
 class Choice:
-    """The chosen precision, the measurements behind it, and the seconds that they took, which no budget counts."""
+    """The precision that was chosen, and why.
+
+    Attributes:
+        precision: of the steps.
+        measured: what the choice rests on, in words.
+        seconds: that choosing took; they count in the budget.
+    """
 
     precision: Precision
-    measured: Sequence[Timing] = ()
-    note: str = ""
+    measured: Sequence[str] = ()
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        times = [f"{m.precision} {f'{m.seconds * 1e3:.3g} ms' if not m.failure else 'failed'}" for m in self.measured]
-        cosine = min((m.cosine for m in self.measured if m.precision == self.precision), default=1.0)
-        figures = f" ({', '.join(times)} a step; gradient cosine {cosine:.4f})" if times else ""
-        return f"precision {self.precision}{figures}" + (f"; {self.note}" if self.note else "")
+        return f"precision {self.precision}" + (f": {', '.join(self.measured)}" if self.measured else "")
 
     def record(self) -> dict[str, Any]:
         """The choice as ``card.json`` records it."""
         name, compiled = self.precision.name, self.precision.compiled
-        measured = [str(m) for m in self.measured]
-        return {"name": name, "compiled": compiled, "measured": measured, "seconds": round(self.seconds, 3)}
+        return {
+            "name": name,
+            "compiled": compiled,
+            "measured": list(self.measured),
+            "seconds": round(self.seconds, 3),
+        }
 
 
-def choose(loop: Loop, seconds: float = 4.0, compiled: bool = False) -> Choice:
-    """Measure every precision for a moment on throw-away copies, and take the fastest stable one.
+STABLE = 0.99
+"""The least cosine of a gradient in low precision with that in float32."""
+FEW = 16
+"""The examples of the batch on which gradients are held against each other."""
 
-    If one float32 step takes longer than the time for one precision, no other is tried.
+
+def choose(loop: Loop, compiled: bool = False) -> Choice:
+    """Take bfloat16 where this machine multiplies it faster and the gradients stay, else float32.
+
+    The kernels decide about speed, see :func:`~fourfold.engine.kernels.bf16_gains`. Only where they favour bfloat16,
+    a gradient of :data:`FEW` examples is held against that in float32, with weights in bfloat16, and if these are too
+    coarse, with autocast.
 
     Args:
         loop: the training, in any precision; it stays as it is.
-        seconds: the time of all steps together, beyond one step in each precision.
-        compiled: whether compiled steps are measured, too.
+        compiled: whether compiled steps are timed, too, and used if they are faster.
     """
-    emulated = not multiplies_bf16(loop.device)
-    candidates = [FLOAT32] if emulated else [parse_precision(name) for name in PRECISIONS]
-    if compiled and has_compiler():
-        candidates += [parse_precision(name, compiled=True) for name in ("float32", "bf16")[: 1 if emulated else 2]]
-    if len(candidates) == 1:
-        return Choice(FLOAT32, note="this processor multiplies no other precision faster")
-    note = "no C++ compiler, so nothing was compiled" if compiled and not has_compiler() else ""
-    start, share = time.monotonic(), seconds / len(candidates)
-    reference, first = _measure(loop, candidates[0], share, [])
-    if reference.seconds > share:
-        note = "no other was tried, because one step already took the time for that"
-        return Choice(FLOAT32, [reference], note, time.monotonic() - start)
-    measured = [reference] + [_measure(loop, candidate, share, first)[0] for candidate in candidates[1:]]
-    stable = [m for m in measured if m.stable] or [reference]
-    chosen = min(stable, key=lambda m: m.seconds).precision
-    return Choice(chosen, measured, note, time.monotonic() - start)
+    start = time.monotonic()
+    chosen, measured = _fastest(loop)
+    if compiled and not has_compiler():
+        measured.append("no C++ compiler, so nothing is compiled")
+    elif compiled:
+        faster = replace(chosen, compiled=True)
+        plain, other = _step_seconds(loop, chosen), _step_seconds(loop, faster)
+        measured.append(f"a step takes {plain * 1e3:.3g} ms, compiled {other * 1e3:.3g} ms")
+        chosen = faster if other < plain else chosen
+    return Choice(chosen, measured, time.monotonic() - start)
 
 
-def _measure(
-    loop: Loop, precision: Precision, seconds: float, reference: Sequence[Tensor]
-) -> tuple[Timing, list[Tensor]]:
-    """Run steps on a copy for some seconds, at least one; the first gives the gradients and is timed only if alone."""
-    times: list[float] = []
-    gradients: list[Tensor] = []
-    try:
-        trial = loop.copy(precision)
-        while not times or (len(times) < 20 and sum(times) < seconds):
-            times.append(trial.step(0.5).seconds)
-            gradients = gradients or trial.gradients()
-    except (
-        ArithmeticError,
-        RuntimeError,
-        TypeError,
-    ) as failure:  # such as an operation that does not support the dtype
-        return Timing(precision, math.inf, 0.0, str(failure).splitlines()[0][:80]), gradients
-    cosines = [_cosine(g, r) for g, r in zip(gradients, reference, strict=False)]
-    return Timing(precision, _typical(times[1:] or times), min(cosines, default=1.0)), gradients
+def _fastest(loop: Loop) -> tuple[Precision, list[str]]:
+    """The fastest stable precision of steps that are not compiled, and why."""
+    if not multiplies_bf16(loop.device):
+        return FLOAT32, [f"bf16 is no faster here{_gains(loop.device)}"]
+    measured = [f"bf16 is faster here{_gains(loop.device)}"]
+    trial = loop.trial(FEW)
+    trial.step(0.1)  # what a term solves before its first step is solved here, and a last layer of zeros moves
+    reference = trial.gradient_pass()
+    for precision in (PRECISIONS["bf16"], PRECISIONS["autocast"]):
+        try:
+            cosine = min(map(_cosine, trial.again(precision).gradient_pass(), reference), default=1.0)
+        except (ArithmeticError, RuntimeError, TypeError) as failure:  # such as an operation without this dtype
+            measured.append(f"{precision} fails ({str(failure).splitlines()[0][:80]})")
+            continue
+        measured.append(f"gradient cosine {cosine:.4f}" + ("" if cosine > STABLE else f" in {precision}: too coarse"))
+        if cosine > STABLE:
+            return precision, measured
+    return FLOAT32, measured
+
+
+def _gains(device: torch.device) -> str:
+    """The measured gains of a CPU, in words; other devices are asked, not timed."""
+    if device.type != "cpu":
+        return ""
+    return f" ({', '.join(f'{name} {gain:.2g}x' for name, gain in bf16_gains().items())})"
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
-    return float(torch.cosine_similarity(a.double(), b.double(), dim=0))
+    if not (a.any() or b.any()):  # a last layer of zeros gives the first layers no gradient
+        return 1.0
+    cosine = float(torch.cosine_similarity(a.double(), b.double(), dim=0))
+    return cosine if math.isfinite(cosine) else 0.0
 
 
-def _typical(times: Sequence[float]) -> float:
-    """The median of the faster half, since other work on the machine can only make a step slower."""
-    return statistics.median(sorted(times)[: (len(times) + 1) // 2])
+def _step_seconds(loop: Loop, precision: Precision) -> float:
+    """The shortest of a few whole steps on a throw-away copy; the first, which prepares or compiles, does not count."""
+    trial = loop.copy(precision)
+    trial.step(0.5)
+    return min(trial.step(0.5).seconds for _ in range(3))
 
 
 @contextmanager

@@ -74,7 +74,8 @@ class Recorder:
         return damaged
 
     def record(self, loop: Loop, step: Step) -> None:
-        """Observe a step; log and save if that is due."""
+        """Observe a step; log and save if that is due. All of it counts as training."""
+        start = time.monotonic()
         if self.observe is not None:
             self.observe(step)
         for name, value in step.losses.items() if self.folder else ():
@@ -85,6 +86,7 @@ class Recorder:
             self._log(loop, step, held_out)
         if now - self._saved >= self.every:
             self.save(loop)
+        loop.spend(time.monotonic() - start)
 
     def _log(self, loop: Loop, step: Step, held_out: Mapping[str, float]) -> None:
         """Write a line: the mean losses since the last line, and the latest values of everything else."""

@@ -27,7 +27,7 @@ class FitSettings:
         training: replaces the preset's settings of training; ``None`` keeps them.
         batch_size, learning_rate, muon_rate: replace single ones of these; a ``muon_rate`` of 0 trains all with AdamW.
         data_options: further arguments of :func:`fourfold.load`.
-        precision: of the steps; ``None`` measures which one is fastest.
+        precision: of the steps; ``None`` takes the fastest that is stable.
         compile: whether steps are compiled; ``None`` compiles where the budget is long enough.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
         checkpoint_every: seconds between checkpoints.
