@@ -47,7 +47,7 @@ class Located(Observation):
 
 
 def located(observation: Observation) -> Located:
-    """The observation model, if it has a location.
+    """The observation model, checked to have a location.
 
     Raises:
         TypeError: for one without.
@@ -89,10 +89,9 @@ class DiscretisedLogistics(Located):
 
         P(x = l) = sum_k pi_k [ F((x + d - mu_k) / s_k) - F((x - d - mu_k) / s_k) ],   F(a) = 1 / (1 + exp(-a)),
 
-    for levels at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``; the
-    lowest and the highest level take all that lies beyond them, so the masses sum to 1. Pixels and channels are
-    independent given ``z``. Differences are taken in logarithms, by
-    ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass underflows.
+    for levels at the points ``2 l / (levels - 1) - 1`` and half-width ``d = 1 / (levels - 1)``; the lowest and the
+    highest level take the mass beyond them, so the masses sum to 1. Pixels and channels are independent given ``z``.
+    Differences are computed in logarithms, by ``F(b) - F(a) = F(b) F(-a) (1 - exp(a - b))``, so no mass underflows.
 
     Paper: Salimans, Karpathy, Chen, Kingma 2017, PixelCNN++ (https://arxiv.org/abs/1701.05517).
 
@@ -172,7 +171,7 @@ class Head(Part, ABC):
     @property
     @abstractmethod
     def values(self) -> int:
-        """How many values for each scalar of an example the network has to give."""
+        """The number of values that the network has to give for each scalar of an example."""
 
     @abstractmethod
     def __call__(self, h: Tensor) -> Observation:
@@ -182,7 +181,7 @@ class Head(Part, ABC):
 @final
 @dataclass(frozen=True)
 class GaussianHead(Head):
-    """A mean and a scale for each value; scales stay above ``floor``, so no single point draws unbounded density."""
+    """A mean and a scale for each value; scales stay above ``floor``, so the density is bounded."""
 
     measure = Measure.LEBESGUE
     floor: float = 1e-3
@@ -248,7 +247,7 @@ class AsDraw(Observe):
 @final
 @dataclass(frozen=True)
 class AsMean(Observe):
-    """``E[x | z]``, without the decoder's noise: usually shown, but not a sample of ``p(x)``."""
+    """``E[x | z]``, without the decoder's noise: often shown, but not a sample of ``p(x)``."""
 
     summary: ClassVar[str] = "the mean given the code, which is not a draw (AsDraw gives one)"
     formula: ClassVar[str] = "x = E_θ[x | u]"

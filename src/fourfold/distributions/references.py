@@ -50,8 +50,8 @@ class FittedMixture(Part, Reference):
 
     Args:
         dim: length of the vectors.
-        components: learned ones.
-        wide: standard deviation of the fixed one.
+        components: number of learned components.
+        wide: standard deviation of the fixed component.
         share: its weight ``w``.
     """
 
@@ -122,6 +122,6 @@ class ReferenceTerm(Term):
 
 
 def with_reference(energy: Energy, terms: Mapping[str, Term]) -> Mapping[str, Term]:
-    """The terms, after one for the reference where it has something to learn."""
+    """The terms, preceded by one that fits the reference if it has parameters."""
     learned = any(True for _ in energy.reference.parameters())
     return {"reference": ReferenceTerm(energy), **terms} if learned else terms

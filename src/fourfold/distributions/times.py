@@ -1,7 +1,7 @@
 """Laws of the times and noise levels that training draws, stratified over a batch.
 
 All draws of a batch rise from the first example to the last, one in each equal part of the law. This has less variance
-than free draws, and it lets a term compare its loss at low and at high noise.
+than independent draws, and it lets a term compare its loss at low and at high noise.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def normal_quantile(u: Tensor) -> Tensor:
 def log_normal(path: Path, mean: float, std: float, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Noise levels with ``log(sigma_t / alpha_t) ~ N(mean, std^2)``.
 
-    Returns these logarithms and their times, ``(n,)`` float32 each. Karras et al. 2022
+    Returns the logarithms and their times, ``(n,)`` float32 each. Karras et al. 2022
     (https://arxiv.org/abs/2206.00364), section 5.
     """
     log_sigma = mean + std * normal_quantile(quantiles(n, device))
@@ -65,7 +65,7 @@ class LogitNormal(Times):
     Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
 
     Attributes:
-        mean, std: of the logit.
+        mean, std: mean and standard deviation of the logit.
     """
 
     mean: float = 0.0

@@ -1,4 +1,5 @@
-"""Likelihoods that several paradigms share; those of one paradigm stand in its file."""
+"""Likelihoods that several paradigms share; the file of a paradigm holds those that only it has.
+"""
 
 from fourfold.likelihoods.bound import DiffusionBound
 from fourfold.likelihoods.none import NoDensity

@@ -28,7 +28,8 @@ from fourfold.samplers.langevin import HMC, Annealed, Bridge, MarkovChain, Metro
 __all__ = ["LogZ", "bracket_log_z"]
 
 SETTLING = 20
-"""Moves at the reference in which a pilot run finds a step size, which may be wrong by powers of ten."""
+"""Moves of a pilot run at the reference to find a step size; the first guess may be wrong by powers of ten.
+"""
 
 
 @final
@@ -40,7 +41,7 @@ class LogZ:
         lower: log of the mean forward weight: at most ``log Z`` on average.
         upper: minus the log of the mean reverse weight: at least ``log Z`` on average, if the samples were exact.
         lower_error, upper_error: their standard errors over chains, by the delta method.
-        chains, temperatures: how many of each were used.
+        chains, temperatures: the numbers of both.
         note: where the reverse chains started.
     """
 
@@ -53,7 +54,7 @@ class LogZ:
     note: str = ""
 
     def interval(self, errors: float = 3.0) -> tuple[float, float]:
-        """The bracket, widened on each side by a number of standard errors."""
+        """The two bounds, widened on each side by ``errors`` standard errors."""
         return self.lower - errors * self.lower_error, self.upper + errors * self.upper_error
 
     def __str__(self) -> str:
@@ -100,9 +101,9 @@ class _Ladder:
         return state.x, total
 
     def pilot(self, x: Tensor, noise: Noise) -> None:
-        """Set the step size of every temperature; forward chains follow, and their acceptance leads it to the target.
+        """Set the step size of every temperature by forward chains, whose acceptance leads it to the target.
 
-        At the reference itself they first take as long as it takes from any step size to a fair one.
+        At the reference they first take enough moves to reach a fair step size from any.
         """
         if isinstance(self.chain, BlockGibbs):
             return
@@ -143,10 +144,11 @@ class _Level(ContinuousEnergy):
 
 
 def _bridges(energy: Energy, temperatures: int) -> list[Energy]:
-    """From the reference to the energy: the geometric bridge, where the energy knows no better one.
+    """The bridging distributions from the reference to the energy: geometric, unless the energy has better ones.
 
-    An energy of two blocks is tempered. One of noised data has its own noise levels: their modes part when the noise
-    does, each with its share of the mass, while a wide reference tempered towards data meets them all at once.
+    An energy of two blocks is tempered. An energy of noised data has its own noise levels, at which modes part one
+    after the other, each with its share of the mass; a wide reference tempered towards data would meet them all at
+    once.
     """
     if isinstance(energy, Bipartite):
         return [energy.tempered(k / temperatures) for k in range(temperatures + 1)]
@@ -177,13 +179,13 @@ def bracket_log_z(
     """Bracket the log-normaliser of an energy by annealing from its reference and back.
 
     Args:
-        energy: with a normalised reference.
-        chain: whose moves are taken; by default block Gibbs where the energy allows it, else HMC with steps that a
-            pilot run adapts at every temperature. Both bounds rest on moves that leave every bridge invariant.
-        chains: in each direction.
-        temperatures: bridging distributions, for an energy of noised data noise levels; more of them tighten the
-            bracket.
-        moves: at each temperature.
+        energy: an energy with a normalised reference.
+        chain: the kernel that moves the chains; by default block Gibbs where the energy allows it, else HMC with steps
+            that a pilot run adapts at every temperature. Both bounds rest on moves that leave every bridge invariant.
+        chains: number of chains in each direction.
+        temperatures: number of bridging distributions, or of noise levels for an energy of noised data; more of them
+            tighten the bracket.
+        moves: number of moves at each temperature.
         samples: exact samples of the energy, encoded, ``(chains, *event)``, if there are any.
         sampler: draws approximate ones otherwise; by default :class:`~fourfold.samplers.langevin.Annealed`. The upper
             bound then holds only as far as these are samples of the energy, and the note says so.
@@ -192,7 +194,7 @@ def bracket_log_z(
 
     Raises:
         TypeError: for a chain whose moves do not leave the energy's distribution invariant, such as Langevin.
-        ValueError: for fewer than two chains or no temperature, or samples of another number.
+        ValueError: for fewer than two chains, no temperature, or another number of samples than of chains.
     """
     if chains < 2 or temperatures < 1 or (samples is not None and len(samples) != chains):
         raise ValueError(f"give at least 2 chains, 1 temperature, and as many samples as chains, not {chains}")

@@ -29,9 +29,9 @@ class DiffusionBound(Likelihood):
     the variance, with the degrees of freedom of a sum of unequal parts (Satterthwaite 1946,
     https://doi.org/10.2307/3002019).
 
-    From each draw the same draw of the denoiser of ``N(0, I)`` is subtracted,
-    ``D_1 = (s x + s^(1/2) eps) / (1 + s)``, whose integral is known (a control variate). This keeps the
-    mean, and for data of variance 1 it leaves a third of the spread.
+    A control variate reduces the variance: from each draw, the same draw with the denoiser of ``N(0, I)``, ``D_1 = (s x
+    + s^(1/2) eps) / (1 + s)``, is subtracted, whose integral is known. This keeps the mean, and for data of variance 1
+    a third of the spread remains.
 
     Attributes:
         draws: noise levels drawn for each example, an even number.

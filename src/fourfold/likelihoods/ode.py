@@ -19,7 +19,7 @@ from fourfold.vocabulary import Kind
 __all__ = ["ProbabilityFlow", "State", "log_snr_range", "runge_kutta"]
 
 _CLEANEST, _NOISIEST = 7.0, -10.0
-"""The range of log-SNR that stands for a path's noiseless or dataless end."""
+"""The highest and the lowest log-SNR that are used where a path ends without noise or without data."""
 
 
 def log_snr_range(path: Path) -> tuple[float, float]:
@@ -36,7 +36,7 @@ def _log_normal(x: Tensor, sigma: float) -> Tensor:
 
 
 State = tuple[Tensor, ...]
-"""The state of an ODE, and integrals along its path, which are solved together."""
+"""The state of an ODE and integrals along its path, which are solved together."""
 
 
 def runge_kutta(slope: Callable[[float, State], State], state: State, t: float, s: float) -> State:
@@ -70,10 +70,10 @@ class ProbabilityFlow(Likelihood):
     """``log p(x) = log p_T(x_T) + integral of div v(x_t, t) dt`` along ``dx/dt = v``, by a Runge-Kutta rule.
 
     The divergence is ``E_e[e^T (dv/dx) e]`` over random signs ``e``, drawn once for a trajectory (Grathwohl et al.
-    2019, https://arxiv.org/abs/1810.01367); the variance is taken over the probes. The error of the solver is
+    2019, https://arxiv.org/abs/1810.01367); the variance is that over the probes. The error of the solver is
     estimated on the first ``FEW`` examples of a batch, by solving again in half the steps: for a rule of order four it
     is a fifteenth of the difference (Richardson 1911, https://doi.org/10.1098/rsta.1911.0009). With far too few steps
-    this is an underestimate.
+    the error is underestimated.
 
     For a :class:`~fourfold.estimands.Velocity` the density is that of the data with the noise of the path's first
     level, and steps are even in log-SNR. For another field it is that of the data, and steps are those of the path's
@@ -121,7 +121,7 @@ class ProbabilityFlow(Likelihood):
         return torch.stack([(noise.uniform(*x.shape[1:]) < 0.5) * 2.0 - 1 for _ in range(self.probes)])
 
     def _nats(self, estimand: VectorField, batch: Batch, signs: Tensor, steps: int) -> Tensor:
-        """The log-density by each probe, ``(k, B)``; by the exact trace, ``(1, B)``."""
+        """The log-density estimated by each probe, ``(k, B)``, or from the exact trace, ``(1, B)``."""
         grid, alpha = _grid(estimand, steps)
 
         def slope(t: float, state: State) -> State:

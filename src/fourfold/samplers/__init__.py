@@ -16,7 +16,7 @@ __all__ = ["named", "resampled", "samplers"]
 
 
 def samplers() -> Mapping[str, type[Sampler]]:
-    """Every sampler of this package by the name of its class, found by walking it; those that need no settings."""
+    """The samplers of this package that need no settings, by the names of their classes."""
     from fourfold.core import Sampler
 
     modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
@@ -29,7 +29,7 @@ def samplers() -> Mapping[str, type[Sampler]]:
 
 
 def _has_defaults(kind: Any) -> bool:
-    """Whether a dataclass can be made, and without arguments."""
+    """Whether a dataclass can be constructed without arguments."""
     missing = dataclasses.MISSING
     return not inspect.isabstract(kind) and all(
         field.default is not missing or field.default_factory is not missing for field in dataclasses.fields(kind)
@@ -37,12 +37,12 @@ def _has_defaults(kind: Any) -> bool:
 
 
 def named(name: str, estimand: Estimand, also: Sequence[str] = ()) -> Sampler:
-    """The sampler of a name, with its default settings.
+    """The sampler with a given name, with its default settings.
 
     Args:
-        name: the name of its class, in capitals or not.
-        estimand: the sampler has to run on it.
-        also: other names to offer in place of one that there is not.
+        name: the name of its class; case, hyphens and underscores do not matter.
+        estimand: the module that the sampler is to run on; the error lists the samplers that can.
+        also: other names that the error offers.
 
     Raises:
         ValueError: for an unknown name, listing the samplers that run on the estimand.
@@ -51,7 +51,7 @@ def named(name: str, estimand: Estimand, also: Sequence[str] = ()) -> Sampler:
     meant = {_spelling(other): other for other in known}.get(_spelling(name))
     if meant is None:
         fit = [*also, *_fitting(estimand)]
-        choice = f"choose one of {', '.join(fit)}" if fit else "no sampler of another name runs on this model"
+        choice = f"choose one of {', '.join(fit)}" if fit else "this model has only its own sampler"
         raise ValueError(f"unknown sampler {name!r}: {choice}")
     return known[meant]()
 
@@ -62,7 +62,7 @@ def _spelling(name: str) -> str:
 
 
 def resampled(model: GenerativeModel, name: str) -> GenerativeModel:
-    """The model with the sampler of a name, or with the way to show samples of a name (``AsDraw``).
+    """The model with another sampler, or with another way to show samples (``AsDraw``), by its name.
 
     Raises:
         ValueError: for an unknown name, listing those that the model can use.
@@ -79,7 +79,7 @@ def _fitting(estimand: Estimand) -> list[str]:
 
 
 def _runs_on(kind: type[Sampler], estimand: Estimand) -> bool:
-    """Whether the estimand has a view as the one that a sampler needs."""
+    """Whether the estimand has a view as the estimand that a sampler needs."""
     from fourfold.core import view
 
     try:

@@ -1,8 +1,8 @@
 """Diagnostics of Markov chains: acceptance, split R-hat and effective sample size.
 
 The rank-normalised estimators of Vehtari, Gelman, Simpson, Carpenter, Bürkner 2021 (Rank-normalization, folding, and
-localization: an improved R-hat, https://arxiv.org/abs/1903.08008). Draws come as ``(chains, draws, *)``; every
-number of ``*`` is a quantity of its own.
+localization: an improved R-hat, https://arxiv.org/abs/1903.08008). Draws have the shape ``(chains, draws, *)``; every
+entry of ``*`` is a quantity of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 __all__ = ["Chains", "Diagnostics", "effective_sample_size", "rank_normalised", "split_rhat"]
 
 FEWEST = 4
-"""Draws of a chain below which nothing can be said of it."""
+"""The fewest draws of a chain that can be diagnosed."""
 
 
 def rank_normalised(draws: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def rank_normalised(draws: Tensor) -> Tensor:
 
 
 def _split(draws: Tensor) -> Tensor:
-    """Each chain as two, its first and its second half; a middle draw is left out."""
+    """Each chain cut into its first and its second half; a middle draw is left out."""
     if draws.ndim < 2 or draws.shape[1] < FEWEST:
         raise ValueError(
             f"chains are (chains, draws, *) with at least {FEWEST} draws, not {tuple(draws.shape)}: run longer"
@@ -85,9 +85,9 @@ def _ess(draws: Tensor) -> Tensor:
 
 
 def effective_sample_size(draws: Tensor) -> Tensor:
-    """How many independent draws tell as much about the bulk of a quantity, ``(*)``.
+    """The number of independent draws that would determine the bulk of a quantity as well, ``(*)``.
 
-    ``ESS = S / (1 + 2 sum_t rho_t)`` of the rank-normalised split chains, the sum being cut by Geyer's rule
+    ``ESS = S / (1 + 2 sum_t rho_t)`` of the rank-normalised split chains, where Geyer's rule cuts the sum
     (Geyer 1992, https://doi.org/10.1214/ss/1177011137).
 
     Args:
@@ -102,12 +102,12 @@ def effective_sample_size(draws: Tensor) -> Tensor:
 @final
 @dataclass(frozen=True)
 class Diagnostics:
-    """A run of chains in a few numbers.
+    """The diagnosis of a run of chains.
 
     Attributes:
         acceptance: mean probability with which proposals were accepted (1 for unadjusted chains).
         rhat: the largest split R-hat, over the energy and the kept coordinates.
-        ess: the smallest effective sample size of all chains together, over the same.
+        ess: the smallest effective sample size of all chains together, over the same quantities.
         chains, draws: how many of each were used.
         step_size: mean over chains, after adaptation.
     """
@@ -127,15 +127,15 @@ class Diagnostics:
 @final
 @dataclass(frozen=True)
 class Chains:
-    """Chains that have run.
+    """The result of running Markov chains.
 
     Attributes:
-        x: where they ended, ``(B, *event)``.
-        energy: there, ``(B,)``.
+        x: their last states, ``(B, *event)``.
+        energy: the energy of the last states, ``(B,)``.
         acceptance: mean acceptance probability of each chain after warm-up, ``(B,)``.
         step_size: of each chain, ``(B,)``.
-        energies: after every step that followed the warm-up, ``(B, steps)``.
-        states: the kept states, flat, ``(B, draws, D)``; no draws where none were to be kept.
+        energies: the energy after every step that followed the warm-up, ``(B, steps)``.
+        states: the kept states, flat, ``(B, draws, D)``; empty where ``keep`` was 0.
     """
 
     x: Tensor

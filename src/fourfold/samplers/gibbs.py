@@ -40,10 +40,10 @@ class Bipartite(Energy):
 @final
 @dataclass(frozen=True)
 class BlockGibbs(Sampler):
-    """``h ~ p(h | v)``, ``v ~ p(v | h)``, again and again; nothing is ever refused.
+    """``h ~ p(h | v)``, ``v ~ p(v | h)``, repeatedly; no move is ever rejected.
 
     Attributes:
-        steps: how often both blocks are drawn.
+        steps: the number of times both blocks are drawn.
     """
 
     needs: ClassVar[type[Estimand]] = Bipartite
@@ -74,7 +74,7 @@ class BlockGibbs(Sampler):
         start: Tensor | None = None,
         keep: int = 0,
     ) -> Chains:
-        """Run the chains; arguments as of :meth:`fourfold.samplers.langevin.MarkovChain.run`.
+        """Run the chains; the arguments are those of :meth:`fourfold.samplers.langevin.MarkovChain.run`.
 
         Raises:
             TypeError: for an energy that does not fall into two blocks.
@@ -94,6 +94,6 @@ class BlockGibbs(Sampler):
 
     @staticmethod
     def step(energy: Bipartite, v: Tensor, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        """Both blocks once, ``(B, *event)``."""
+        """Draw both blocks once; returns the visible one, ``(B, *event)``."""
         h = (noise.uniform(energy.hidden) < energy.hidden_given(v, cond)).float()
         return (noise.uniform(*energy.event) < energy.visible_given(h, cond)).float()

@@ -1,18 +1,17 @@
 """Inverse problems: samples of ``p(x | y)`` for a measurement ``y = H x + sigma_y n``, by any diffusion model.
 
-The model is not trained for the task. Its denoiser ``D`` tells the mean of ``p(x_0 | x_t)`` and, by its derivative, the
-covariance (Tweedie's second formula), so that under the Gaussian of these two moments
+The model is not trained for the task. Its denoiser ``D`` is the mean of ``p(x_0 | x_t)``, and its derivative gives the
+covariance (Tweedie's second formula). So under the Gaussian with these two moments
 
     C_t = Cov[x_0 | x_t] = (sigma_t^2 / alpha_t) dD/dx_t
     D_y = E[x_0 | x_t, y] = D + C_t H^T (sigma_y^2 I + H C_t H^T)^-1 (y - H D)
 
-which is a denoiser of the posterior: any sampler of :mod:`fourfold.samplers` runs on it. For Gaussian data both
-moments are all there is, and the samples are those of the exact posterior up to the solver's error; for other data the
-approximation is that ``p(x_0 | x_t)`` is Gaussian, which holds better the lower the noise. Rozet, Andry, Lanusse,
-Louppe 2024, Learning Diffusion Priors from Observations by Expectation Maximization
-(https://arxiv.org/abs/2405.13712); Boys et al. 2023, Tweedie Moment Projected Diffusions
-(https://arxiv.org/abs/2310.06721). With ``C_t`` a multiple of the identity it would be the method of Song et al. 2023,
-Pseudoinverse-Guided Diffusion Models (https://openreview.net/forum?id=9_gsMA8MRKQ).
+which is a denoiser of the posterior: any sampler of :mod:`fourfold.samplers` runs on it. For Gaussian data the samples
+are those of the exact posterior up to the solver's error. For other data ``p(x_0 | x_t)`` is approximated by a
+Gaussian, which is more accurate the lower the noise. Rozet, Andry, Lanusse, Louppe 2024, Learning Diffusion Priors from
+Observations by Expectation Maximization (https://arxiv.org/abs/2405.13712); Boys et al. 2023, Tweedie Moment Projected
+Diffusions (https://arxiv.org/abs/2310.06721). With ``C_t`` a multiple of the identity it would be the method of Song et
+al. 2023, Pseudoinverse-Guided Diffusion Models (https://openreview.net/forum?id=9_gsMA8MRKQ).
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ __all__ = ["Blur", "Conditioned", "Inpainting", "Matrix", "Operator", "Posterior
 class Operator(ABC):
     """A linear measurement ``H`` of encoded examples, with its adjoint: a frozen dataclass.
 
-    Encoded means as the model's codec encodes: images in [-1, 1], vectors standardised. ``model.encode(x).x`` makes a
-    raw example one.
+    Examples are encoded by the model's codec: images in [-1, 1], vectors standardised. ``model.encode(x).x`` encodes
+    raw examples.
     """
 
     @abstractmethod
@@ -79,7 +78,7 @@ class SuperResolution(Operator):
     """Means of ``factor x factor`` pixels: ``(B, C, H, W)`` to ``(B, C, H / factor, W / factor)``.
 
     Attributes:
-        factor: it must divide height and width.
+        factor: number of pixels along each side of a block; it must divide height and width.
     """
 
     factor: int
@@ -97,7 +96,7 @@ class SuperResolution(Operator):
 @final
 @dataclass(frozen=True)
 class Blur(Operator):
-    """Convolution with a Gaussian, which is its own adjoint; outside of the image is 0.
+    """Convolution with a Gaussian, which is its own adjoint; outside the image values are 0.
 
     Attributes:
         width: standard deviation in pixels; the kernel is cut at three of them.
@@ -142,15 +141,15 @@ class Conditioned(Denoiser):
     """``D_y = D + C_t H^T (sigma_y^2 I + H C_t H^T)^-1 (y - H D)``: a denoiser of ``p(x | y)``.
 
     The system is solved by conjugate gradients, whose products with ``C_t`` are gradients through the denoiser: one
-    evaluation and ``iterations + 1`` gradients. The derivative of a network is not an exact covariance; directions
-    in which it is negative are left alone.
+    evaluation and ``iterations + 1`` gradients. The derivative of a network is not an exact covariance; directions in
+    which it is negative are left unchanged.
 
     Args:
         denoiser: of the prior ``p(x)``.
         operator: ``H``.
         y: the measurement of each row, ``(B, *measurement)``.
         sigma_y: standard deviation of its noise.
-        iterations: of conjugate gradients.
+        iterations: number of iterations of conjugate gradients.
     """
 
     def __init__(self, denoiser: Denoiser, operator: Operator, y: Tensor, sigma_y: float, iterations: int) -> None:
@@ -183,7 +182,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 def _conjugate_gradients(system: Callable[[Tensor], Tensor], b: Tensor, least: float, iterations: int) -> Tensor:
     """``u`` with ``system(u) = b`` for each row, of a symmetric system whose eigenvalues are at least ``least``.
 
-    A row stops where it has converged, or where the system shows a smaller eigenvalue than it can have.
+    A row stops when it has converged, or when the system shows an eigenvalue smaller than ``least``.
     """
     u, r, p = torch.zeros_like(b), b, b
     rr = _dot(r, r)
@@ -202,9 +201,9 @@ def _conjugate_gradients(system: Callable[[Tensor], Tensor], b: Tensor, least: f
 @final
 @dataclass(frozen=True, eq=False)
 class Posterior(Sampler):
-    """Samples of ``p(x | y)``: sample ``i`` belongs to measurement ``i mod len(y)``.
+    """Draws samples of ``p(x | y)``; sample ``i`` belongs to measurement ``i mod len(y)``.
 
-    Use it as any sampler: ``model.with_parts(sampler=Posterior(operator, y, sigma_y)).sample(n)``. The measurement is
+    Use it like any sampler: ``model.with_parts(sampler=Posterior(operator, y, sigma_y)).sample(n)``. The measurement is
     of encoded examples, see :class:`Operator`.
 
     Attributes:
@@ -213,7 +212,7 @@ class Posterior(Sampler):
         sigma_y: standard deviation of their noise, in encoded units; positive.
         sampler: runs on the denoiser of the posterior: a solver of the ODE (:mod:`~fourfold.samplers.ode`) or with
             noise (:mod:`~fourfold.samplers.sde`), which forgets the errors of the noisiest levels.
-        iterations: of conjugate gradients; with more of them samples follow ``y`` more closely.
+        iterations: number of iterations of conjugate gradients; with more, samples follow ``y`` more closely.
 
     Raises:
         ValueError: for a noise level that is not positive.

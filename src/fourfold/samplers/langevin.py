@@ -1,7 +1,7 @@
 """Markov chains that follow the gradient of an energy: Langevin, MALA, HMC, and annealing between distributions.
 
-Every chain is one sample: its random numbers, its acceptance and its step size are its own, so that no sample depends
-on which others are drawn beside it.
+Every chain is one sample and has its own random numbers, acceptance and step size. So no sample depends on the others
+that are drawn beside it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Potential = Callable[[Tensor], Tensor]
 
 
 class State(NamedTuple):
-    """Where chains are: ``x`` of shape ``(B, *event)``, the energy ``(B,)`` and its gradient there."""
+    """The states of chains, ``x`` of shape ``(B, *event)``, with their energy ``(B,)`` and its gradient."""
 
     x: Tensor
     energy: Tensor
@@ -55,7 +55,7 @@ class State(NamedTuple):
         return cls(x.detach(), value.detach(), gradient)
 
     def chosen(self, other: State, accept: Tensor) -> State:
-        """The other state where ``accept``, ``(B,)``."""
+        """The other state where ``accept``, ``(B,)``, is true; else this one."""
         wide = accept.reshape(-1, *(1,) * (self.x.ndim - 1))
         energy = torch.where(accept, other.energy, self.energy)
         return State(torch.where(wide, other.x, self.x), energy, torch.where(wide, other.gradient, self.gradient))
@@ -80,13 +80,13 @@ def reference_of(energy: Energy, noise: Noise) -> Tensor:
 class _Adaptation:
     """Dual averaging of each chain's log step size towards an acceptance probability (Nesterov 2009).
 
-    With ``H_m`` the running mean of ``target - acceptance``: ``log h = mu - sqrt(m) / gamma H_m``, and the mean
-    ``log h_bar`` with weights ``m^-kappa`` is what remains (Hoffman, Gelman 2014, section 3.2,
+    With ``H_m`` the running mean of ``target - acceptance``, ``log h = mu - sqrt(m) / gamma H_m``. The final step size
+    is the mean ``log h_bar`` with weights ``m^-kappa`` (Hoffman, Gelman 2014, section 3.2,
     https://arxiv.org/abs/1111.4246).
 
     Args:
         step: first step size of each chain, ``(B,)``.
-        target: the acceptance probability wanted.
+        target: the desired acceptance probability.
     """
 
     def __init__(self, step: Tensor, target: float) -> None:
@@ -114,9 +114,10 @@ class MarkovChain(Sampler):
     """Markov chains that start at the reference of an energy, or at states given to :meth:`run`.
 
     Attributes:
-        steps: moves after the warm-up; the last state is the sample.
-        step_size: of a move; the first one, where it is adapted.
-        warmup: moves before those that are recorded; in them a :class:`Metropolis` kernel adapts its step size.
+        steps: number of moves after the warm-up; the last state is the sample.
+        step_size: size of a move, or of the first move where it is adapted.
+        warmup: number of moves before the recorded ones; during these a :class:`Metropolis` kernel adapts its step
+            size.
     """
 
     needs: ClassVar[type[Estimand]] = ContinuousEnergy
@@ -136,7 +137,7 @@ class MarkovChain(Sampler):
         return f"draw from the reference distribution and run a Markov chain of {self.steps} moves ({self.title})"
 
     def __post_init__(self) -> None:
-        """Refuse settings that make no chain."""
+        """Refuse settings without a step or with a step size that is not positive."""
         if self.steps < 1 or self.warmup < 0 or not self.step_size > 0:
             raise ValueError(
                 f"a chain has at least 1 step of a positive size and no negative warm-up, not {self.steps} of "
@@ -161,14 +162,14 @@ class MarkovChain(Sampler):
         step_size: Tensor | None = None,
         keep: int = 0,
     ) -> Chains:
-        """Run the chains, and keep what diagnoses them.
+        """Run the chains, and keep the records that diagnose them.
 
         Args:
-            energy: whose distribution is drawn from.
+            energy: the energy of the distribution that the chains sample.
             noise: the chains' random numbers; one chain for each of its indices.
             cond: labels ``(B,)``.
             start: first states ``(B, *event)``; by default draws of the reference.
-            step_size: of each chain, ``(B,)``, instead of the setting.
+            step_size: the step size of each chain, ``(B,)``, instead of the setting.
             keep: keep every ``keep``-th state after the warm-up; 0 keeps none.
         """
         x = reference_of(energy, noise) if start is None else start
@@ -198,7 +199,7 @@ class MarkovChain(Sampler):
 
 
 class Metropolis(MarkovChain):
-    """A chain that accepts or refuses each move, so that it leaves ``exp(-E)`` invariant for any step size.
+    """A chain that accepts or rejects each move, so that it leaves ``exp(-E)`` invariant for any step size.
 
     ``target`` is the acceptance probability to which each chain adapts its step size while it warms up.
     """
@@ -207,7 +208,7 @@ class Metropolis(MarkovChain):
 
 
 def _decided(state: State, proposal: State, log_ratio: Tensor, noise: Noise) -> tuple[State, Tensor]:
-    """The Metropolis-Hastings rule: go where ``log u < log_ratio``; a ratio that is not finite is refused."""
+    """The Metropolis-Hastings rule: move where ``log u < log_ratio``; a ratio that is not finite is rejected."""
     acceptance = torch.where(torch.isfinite(log_ratio), log_ratio, -math.inf).clamp(max=0).exp()
     return state.chosen(proposal, noise.uniform() < acceptance), acceptance
 
@@ -215,7 +216,7 @@ def _decided(state: State, proposal: State, log_ratio: Tensor, noise: Noise) -> 
 @final
 @dataclass(frozen=True)
 class Langevin(MarkovChain):
-    """``x <- x - h grad E(x) + sqrt(2 h T) eps``, unadjusted: biased by the step size, cheap, never refused.
+    """``x <- x - h grad E(x) + sqrt(2 h T) eps``, unadjusted: cheap, but biased by the step size.
 
     At ``T = 1`` it is the discretised Langevin diffusion (Roberts, Tweedie 1996, https://doi.org/10.2307/3318418).
     Training on images often takes ``T`` far below 1 (Nijkamp et al. 2020, https://arxiv.org/abs/1903.12370).
@@ -269,7 +270,7 @@ class HMC(Metropolis):
     https://arxiv.org/abs/1206.1901); the optimal acceptance in many dimensions is 0.651.
 
     Attributes:
-        leaps: leapfrog steps, hence evaluations, of a move.
+        leaps: leapfrog steps of a move, each with one evaluation.
     """
 
     target: ClassVar[float] = 0.651
@@ -294,7 +295,7 @@ class Bridge(ContinuousEnergy):
     """``E_b(x) = (1 - b) (-log q(x)) + b E(x)``: from an energy's reference ``q``, ``b = 0``, to itself, ``b = 1``.
 
     Args:
-        energy: whose reference it is.
+        energy: an energy with a reference.
         b: inverse temperature, from 0 to 1.
     """
 
@@ -312,19 +313,19 @@ class Bridge(ContinuousEnergy):
 class Annealed(Sampler):
     """From the reference through bridging distributions to the energy, a few moves at each, then a chain at the end.
 
-    Annealing towards temperature 1 (Neal 2001, https://arxiv.org/abs/physics/9803008) shares modes out while the
-    distribution is still broad, which a chain at the end alone would take exponentially long to do; the shares are
-    those of the temperature at which chains cease to cross. Jumps mend that where the reference overlaps with the
-    modes, as it does in few dimensions: a fresh draw ``y`` of the reference is accepted with probability
-    ``min(1, exp(E_b(x) - E_b(y)) q(x) / q(y))`` (the independence sampler: Tierney 1994,
-    https://doi.org/10.1214/aos/1176325750). Step sizes of a :class:`Metropolis` kernel follow the acceptance of the
-    moves before.
+    Annealing towards temperature 1 (Neal 2001, https://arxiv.org/abs/physics/9803008) distributes chains over the modes
+    while the distribution is still broad; a chain at temperature 1 alone would take exponentially long. The modes keep
+    the shares that they have at the temperature at which chains cease to cross. Jumps correct this where the reference
+    overlaps with the modes, as it does in few dimensions: a fresh draw ``y`` of the reference is accepted with
+    probability ``min(1, exp(E_b(x) - E_b(y)) q(x) / q(y))`` (the independence sampler: Tierney 1994,
+    https://doi.org/10.1214/aos/1176325750). The step sizes of a :class:`Metropolis` kernel follow the acceptance of
+    earlier moves.
 
     Attributes:
         chain: the moves; its ``steps`` after its ``warmup`` end the run at temperature 1.
         temperatures: bridging distributions, ``b = (k / temperatures)^power``.
-        moves: at each of them, and at temperature 1 before the chain.
-        jumps: after the moves.
+        moves: number of moves at each of them, and at temperature 1 before the chain.
+        jumps: number of jumps after the moves of each temperature.
         power: above 1 puts more of them near the reference.
     """
 
@@ -390,7 +391,7 @@ class NoiseAnnealed(Sampler):
     """From noise to data through the noise levels of an energy's path, a few moves of a chain at each.
 
     Between two levels ``t -> s`` the example moves by ``q(x_s | x_t, x_0 = D)`` with
-    ``D = (x_t - sigma^2 grad E) / alpha``, and at every level the chain corrects what that left, with steps of
+    ``D = (x_t - sigma^2 grad E) / alpha``, and at every level the chain corrects the remaining error, with steps of
     ``step_size sigma_t^2`` (Song, Ermon 2019, https://arxiv.org/abs/1907.05600; an energy also allows the Metropolis
     rule: Du et al. 2023, https://arxiv.org/abs/2302.11552).
 
@@ -398,8 +399,8 @@ class NoiseAnnealed(Sampler):
         chain: the moves; its ``step_size`` is in units of ``sigma_t^2``, its ``steps`` are those at the last level,
             and its ``warmup`` is not used.
         levels: noise levels.
-        moves: of the chain at each level; none leaves ancestral sampling, at half the evaluations of one.
-        clean: end at ``E[x_0 | x]`` instead of at ``x``, in which the noise of the last level remains.
+        moves: moves of the chain at each level; 0 is ancestral sampling, at half the evaluations of 1.
+        clean: end at ``E[x_0 | x]`` instead of at ``x``, which still has the noise of the last level.
     """
 
     needs: ClassVar[type[Estimand]] = NoisedEnergy

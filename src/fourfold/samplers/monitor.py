@@ -27,7 +27,7 @@ class ChainMonitor(nn.Module):
     Args:
         event: shape of one encoded example.
         sampler: makes the moves.
-        chains: how many.
+        chains: number of chains.
         draws: the latest draws of each chain, over which the R-hat is taken.
         every: steps of training between two draws.
     """
@@ -53,7 +53,7 @@ class ChainMonitor(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.long), persistent=False)
 
     def forward(self, energy: Energy) -> Tensor:
-        """Move if it is time to, and return the R-hat (NaN before the trace is full)."""
+        """Move if a move is due, and return the R-hat (NaN before the trace is full)."""
         count = int(self.count)
         draw, rest = divmod(count, self.every)
         if count == 0:

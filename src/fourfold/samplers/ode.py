@@ -1,8 +1,9 @@
 """Deterministic samplers: solvers of the probability-flow ODE, from noise to data.
 
-All of them walk the grid of the estimand's own path and end clean, so that no noise of the last level remains: with
-the last evaluation's ``E[x_0 | x_t]``, an error of second order, or, above first order, with what it tends to
-(:func:`settled`). A solver's ``order`` holds up to that of the path's grid, :attr:`fourfold.paths.Path.highest_order`.
+All of them walk the grid of the estimand's own path and end clean, so that no noise of the last level remains. The end
+is the last evaluation's ``E[x_0 | x_t]``, with an error of second order; solvers above first order take its limit
+instead (:func:`settled`). A solver's ``order`` holds up to the order of the path's grid,
+:attr:`fourfold.paths.Path.highest_order`.
 
 :class:`Euler` and :class:`Heun` solve ``dx/dt = v`` for any vector field (see :func:`clean` for its end). The others
 are exponential integrators, which solve the linear part of that equation exactly and approximate the rest by a
@@ -70,10 +71,10 @@ class Knot(NamedTuple):
 
 
 _Past = deque[tuple[Knot, Tensor]]
-"""The latest values of the denoiser or of the noise, with the times they belong to, oldest first."""
+"""The latest values of the denoiser or of the noise with their times, oldest first."""
 
 _CLEAN = Knot(0.0, 1.0, 0.0)
-"""Where the noise ends; its time has no meaning."""
+"""The clean end, where there is no noise; its time has no meaning."""
 
 
 def knots(path: Path, steps: int) -> list[Knot]:
@@ -101,8 +102,8 @@ def evaluate(estimand: Denoiser | VectorField, x_t: Tensor, t: float, cond: Tens
 def clean(path: Path, x_t: Tensor, v: Tensor, t: Knot) -> Tensor:
     """The clean end ``x_0 = (sigma' x_t - sigma v) / (alpha sigma' - alpha' sigma)`` of a straight step from ``x_t``.
 
-    The line ``alpha x_0 + sigma eps`` passes ``x_t`` with the velocity ``v``. On straight paths it is
-    ``x_t - t v``, a plain last step; of a :class:`~fourfold.estimands.Velocity` it is ``E[x_0 | x_t]``.
+    The line ``alpha x_0 + sigma eps`` passes ``x_t`` with the velocity ``v``. On straight paths it is ``x_t - t v``, a
+    plain last step. For a :class:`~fourfold.estimands.Velocity` it is ``E[x_0 | x_t]``.
     """
     at = torch.tensor(t.t, dtype=torch.float64)
     d_alpha, d_sigma = float(path.d_alpha(at)), float(path.d_sigma(at))
@@ -121,7 +122,7 @@ class Solver(Sampler):
 
 
 def stepped(sampler: Sampler) -> str:
-    """How many steps of which solver, as ``in 20 steps of DPMSolver``."""
+    """The number of steps and the solver in words: ``in 20 steps of DPMSolver``."""
     return f"in {getattr(sampler, 'steps', 'some')} steps of {type(sampler).__name__}"
 
 
@@ -130,9 +131,9 @@ def settled(values: Sequence[tuple[Knot, Tensor]]) -> Tensor:
 
         x_0 = x_0(t) + (x_0(t) - x_0(r)) / (rho_r^2 / rho_t^2 - 1)
 
-    Along a trajectory of a density the denoised example is smooth in ``rho^2``, the time of the heat equation. So this
-    leaves an error of ``rho^4`` where the last value alone leaves one of ``rho^2``, and is exact for data without
-    spread.
+    Along a trajectory of a density the denoised example is smooth in ``rho^2``, the time of the heat equation. So the
+    error is of the order ``rho^4``, and not ``rho^2`` as that of the last value alone; for data without spread there is
+    none.
     """
     (t, x_0), (r, before) = values[-1], values[max(len(values) - 2, 0)]
     return x_0 if r.t == t.t or r.alpha == 0 else x_0 + (x_0 - before) / ((r.relative / t.relative) ** 2 - 1)
@@ -269,10 +270,10 @@ class DPMSolver3(Solver):
 class UniPC(Solver):
     """A predictor of order ``p`` and a corrector of order ``p + 1`` with one evaluation a step.
 
-    The predictor integrates the polynomial of the denoiser in ``lambda`` through its last ``p`` values; the corrector
-    repeats the step with the value at the predicted ``x_s`` as one more node, and that value is kept as the next step's
-    newest, so nothing is evaluated twice. The order conditions of the paper are met exactly, by which its function
-    ``B(h)`` drops out. Zhao et al. 2023 (https://arxiv.org/abs/2302.04867).
+    The predictor integrates the polynomial of the denoiser in ``lambda`` through its last ``p`` values. The corrector
+    repeats the step with the value at the predicted ``x_s`` as one more node. The next step reuses that value, so
+    nothing is evaluated twice. The order conditions of the paper are met exactly, so its function ``B(h)`` drops out.
+    Zhao et al. 2023 (https://arxiv.org/abs/2302.04867).
 
     Attributes:
         steps: network evaluations.
@@ -304,12 +305,12 @@ class DEIS(Solver):
 
         x_s = (alpha_s / alpha_t) x_t + alpha_s integral over (rho_t, rho_s) of P(rho) d rho
 
-    which is the rule of Adams and Bashforth on a free grid. Zhang, Chen 2023, rho-AB-DEIS
+    This is the rule of Adams and Bashforth on an arbitrary grid. Zhang, Chen 2023, rho-AB-DEIS
     (https://arxiv.org/abs/2204.13902).
 
     Attributes:
         steps: network evaluations.
-        order: values the polynomial goes through, 1 (:class:`DDIM`) to 4; the first steps have fewer.
+        order: number of values that the polynomial goes through, 1 (:class:`DDIM`) to 4; the first steps have fewer.
     """
 
     needs: ClassVar[type[Estimand]] = Denoiser
@@ -342,10 +343,10 @@ def towards(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot) -> Tensor:
 def trajectory(denoiser: Denoiser, x: Tensor, times: Tensor, cond: Tensor | None = None) -> Tensor:
     """The states of the probability-flow ODE at decreasing times, by DPM-Solver++(2M), ``(len(times), B, *event)``.
 
-    The last step, to the clean end, ends where the samplers end.
+    The last step leads to the clean end, as in the samplers.
 
     Args:
-        denoiser: whose ODE it is.
+        denoiser: the denoiser whose ODE is solved.
         x: states at the first time, ``(B, *event)``.
         times: decreasing, ``(K + 1,)``.
         cond: labels.

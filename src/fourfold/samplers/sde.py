@@ -7,7 +7,7 @@ https://arxiv.org/abs/2011.13456)
 
 and for any ``g`` it has the marginals of the probability-flow ODE ``dx = v dt``. A sampler declares
 ``weak_order``: the power of the step size with which the mean and the covariance of its samples approach their limit,
-which :func:`fourfold.checks.check_order` measures without chance. Those that keep a bias declare none. Every sampler
+which :func:`fourfold.checks.check_order` measures without chance. Samplers that keep a bias declare none. Every sampler
 ends clean: the last evaluation's ``E[x_0 | x_t]`` is the sample.
 """
 
@@ -130,8 +130,8 @@ class EulerMaruyama(StochasticSolver):
 
         x_s = x_t - h v - (h g^2 / 2) eps_hat / sigma_t + sqrt(h) g z
 
-    Any ``g`` has the same marginals, so ``h g^2`` is held at ``sigma_t^2`` where a step would otherwise add more
-    noise than there is, as at the start of a path whose ``alpha`` begins at 0 and whose ``g`` is infinite there.
+    The marginals are the same for any ``g``. So ``h g^2`` is at most ``sigma_t^2``, where a step would otherwise add
+    more noise than there is, as at the start of a path whose ``alpha`` begins at 0 and whose ``g`` is infinite there.
 
     Attributes:
         steps: network evaluations.
@@ -171,10 +171,10 @@ class PredictorCorrector(StochasticSolver):
 
         x_s = (2 - a) x_t + sigma_t|s^2 s(x_t, t) + sigma_t|s z,  then  x_s <- x_s + e s(x_s, s) + sqrt(2 e) z
 
-    with ``a = alpha_t / alpha_s``. The rule for the step, ``e = 2 (r |z| / |s|)^2``, is taken with the norms
-    that both have on average in pure noise, ``sqrt(d)`` and ``sqrt(d) / sigma``: ``e = 2 (r sigma)^2``. A step
-    that depended on the state would bias the chain more, and one that depended on the batch would make samples depend
-    on each other. Song et al. 2021, algorithms 2 to 5 (https://arxiv.org/abs/2011.13456).
+    with ``a = alpha_t / alpha_s``. The rule for the step, ``e = 2 (r |z| / |s|)^2``, is applied with the average norms
+    of both in pure noise, ``sqrt(d)`` and ``sqrt(d) / sigma``: ``e = 2 (r sigma)^2``. A step that depended on the state
+    would bias the chain more, and one that depended on the batch would make samples depend on each other. Song et al.
+    2021, algorithms 2 to 5 (https://arxiv.org/abs/2011.13456).
 
     Attributes:
         steps: levels; each takes ``1 + corrections`` network evaluations.
@@ -264,7 +264,7 @@ class StochasticHeun(StochasticSolver):
 
     Attributes:
         steps: times of the grid; there are ``2 steps - 1`` network evaluations.
-        churn: how much noise is renewed in all; 0 gives :class:`~fourfold.samplers.ode.Heun`.
+        churn: total amount of noise that is renewed; 0 gives :class:`~fourfold.samplers.ode.Heun`.
         low, high: the relative noise levels between which noise is renewed.
         inflation: factor of the added noise, slightly above 1 against denoisers that remove too much.
     """
