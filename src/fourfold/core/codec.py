@@ -20,10 +20,12 @@ class Codec(Part, nn.Module, ABC):
     """A map between raw examples and the codes that a network models: the only place where data is rescaled.
 
     Attributes:
-        measure: whether codes have masses or densities; a model that gives the other kind is refused.
-        bound: why an exact likelihood of codes only bounds that of raw examples from below; empty where it does not.
-        rms: root mean square of codes of the training data, roughly.
-        event: shape of one code; recipes read it, a codec of a third party may leave it out.
+        measure: the measure of the codes: their probabilities are masses or densities. An estimand of the other kind is
+            refused.
+        bound: the reason why an exact likelihood of codes is only a lower bound for raw examples; empty where it stays
+            exact.
+        rms: approximate root mean square of the codes of training data.
+        event: shape of one code; recipes read it, and a third party's codec may leave it out.
     """
 
     measure: ClassVar[Measure]
@@ -33,7 +35,7 @@ class Codec(Part, nn.Module, ABC):
 
     @property
     def decoding(self) -> str:
-        """How a learned codec decodes, as a clause in plain English; empty for a map that is its own inverse."""
+        """How a learned codec decodes, as a clause in plain English; empty for a codec that is not learned."""
         return ""
 
     @property
@@ -47,11 +49,11 @@ class Codec(Part, nn.Module, ABC):
 
     @property
     def random(self) -> bool:
-        """Whether :meth:`encode` draws: a likelihood is then drawn several times whole, codec included."""
+        """Whether :meth:`encode` draws random numbers; likelihoods are then averaged over several draws."""
         return False
 
     def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
-        """The kind for raw examples of a likelihood of codes: an exact one may only bound theirs."""
+        """The kind that a likelihood of codes has for raw examples: an exact one may only be a bound for them."""
         if not self.bound or kind in (Kind.NONE, Kind.UNNORMALISED):
             return kind, note
         return kind.bounded, f"{note}; {self.bound}".lstrip("; ")
@@ -72,15 +74,15 @@ class Codec(Part, nn.Module, ABC):
         """
 
     def fit(self, x: Tensor) -> None:
-        """Set the codec's own statistics from raw training data; most codecs have none."""
+        """Set the codec's statistics from raw training data; most codecs have none."""
 
 
 class CachedCodec(Codec):
-    """A codec whose costly part is the same each time an example is seen, so training computes it once and keeps it."""
+    """A codec whose costly part is a fixed function of the example, so that training computes it once and keeps it."""
 
     @abstractmethod
     def analyse(self, x: Tensor) -> Tensor:
-        """The part to keep, ``(B, *)``: a function of ``x`` alone, such as a posterior's parameters."""
+        """The part that is kept, ``(B, *)``: a function of ``x`` alone, such as a posterior's parameters."""
 
     @abstractmethod
     def draw(self, kept: Tensor) -> Tensor:

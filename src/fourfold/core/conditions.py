@@ -23,7 +23,7 @@ class Batch(NamedTuple):
 
 
 def forgetful(cond: Tensor | None, share: float) -> Tensor | None:
-    """Hide each label or caption (-1) with probability ``share``, so that one network learns both models."""
+    """Hide each label or caption (-1) with probability ``share``, so that one network learns two models."""
     if cond is None or share == 0:
         return cond
     hidden = torch.rand(len(cond), *[1] * (cond.ndim - 1), device=cond.device) < share
@@ -49,10 +49,10 @@ class Conditioned:
         return self.classes is not None or self.caption is not None
 
     def conditioned(self, class_names: tuple[str, ...] = (), caption: int | None = None) -> Self:
-        """The space of the same examples with a class, or with a caption of so many bytes; with neither by default.
+        """The space of the same examples with classes or with captions of some bytes; by default with neither.
 
         Raises:
-            ValueError: for a condition that this space has no field for.
+            ValueError: for a condition for which this space has no field.
         """
         wanted = {"classes": len(class_names) or None, "class_names": class_names, "caption": caption}
         known = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]

@@ -49,10 +49,10 @@ def route(source: type, target: type) -> list[Callable[[Any], Estimand]] | None:
 
 
 def view(estimand: Estimand, needs: type[E]) -> E:
-    """Return ``estimand`` seen as what is needed: itself, or a module that wraps it and shares its weights.
+    """Return ``estimand`` seen as another kind: itself, or a module that wraps it and shares its weights.
 
     Raises:
-        TypeError: if no chain of registered views leads there; both names are in the message.
+        TypeError: if no chain of registered views leads there, with both names.
     """
     chain = route(type(estimand), needs)
     if chain is None:

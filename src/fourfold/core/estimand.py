@@ -20,9 +20,9 @@ E = TypeVar("E", bound="Estimand")
 class Estimand(Part, nn.Module, ABC):
     """A module with a mathematical meaning, independent of how it was learned.
 
-    It reaches its network through a child module named ``net``, whose calls :func:`count_evaluations` counts, and
-    ``event`` is the shape of one encoded example. Time ``t`` and labels have the shape ``(B,)``. ``cost`` overrides the
-    sampler's cost law where drawing a sample obeys another one; both are checked by counting.
+    Its network is a child module named ``net``, whose calls :func:`count_evaluations` counts. ``event`` is the shape of
+    one encoded example. Times ``t`` and labels have the shape ``(B,)``. ``cost`` overrides the sampler's cost law where
+    drawing a sample follows another law; both are checked by counting.
     """
 
     event: tuple[int, ...]
@@ -30,10 +30,10 @@ class Estimand(Part, nn.Module, ABC):
 
     @property
     def measure(self) -> Measure | None:
-        """Whether a likelihood of it gives masses or densities; ``None``: neither, or it is not known."""
+        """The measure of its likelihood (masses or densities); ``None``: it has none, or the measure is not known."""
         return None
 
     @property
     def summary(self) -> str:
-        """Its meaning as a noun in plain English: "the score of ..."; empty means that of its paradigm."""
+        """Its meaning as a noun phrase: "the score of ..."; if empty, the words of its paradigm are used."""
         return ""

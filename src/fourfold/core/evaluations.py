@@ -16,7 +16,7 @@ __all__ = ["Evaluations", "count_evaluations", "evaluating"]
 class Evaluations:
     """Counts of rows sent through an estimand's network; divided by samples, the network evaluations of one sample.
 
-    A network that runs only a part of itself in a call says how much, by an attribute ``share`` in (0, 1].
+    A network that runs only a part of itself in a call gives this part as an attribute ``share`` in (0, 1].
     """
 
     def __init__(self) -> None:

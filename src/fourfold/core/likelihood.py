@@ -23,13 +23,13 @@ __all__ = ["Likelihood", "LogProb", "no_likelihood"]
 
 
 class Likelihood(ABC):
-    """How to obtain p(x): a frozen dataclass of settings."""
+    """A way to obtain p(x): a frozen dataclass of settings."""
 
     needs: ClassVar[type[Estimand]]
 
     @property
     def kind(self) -> Kind | None:
-        """The kind of number with respect to the codec's measure; ``None`` means that of its paradigm."""
+        """The kind of number with respect to the codec's measure; ``None``: the kind of its paradigm."""
         return None
 
     @property
@@ -54,15 +54,15 @@ class LogProb:
         kind: exact, lower bound, estimate, estimated bound, unnormalised, none.
         dims: scalar values per example, the divisor of "per dimension".
         variance: ``(B,)`` unbiased estimate of the variance of each figure, from its own draws; ``None`` where nothing
-            random remains, NaN where it is unknown (one draw).
+            is random, NaN where it is unknown (one draw).
         draws: how many probes, codes or noises were drawn for each example (0 if none).
         evaluations: network evaluations per example.
         note: one line that says how the figures were computed and how the codec changed the kind.
         freedom: degrees of freedom of ``variance``; infinite where it is known.
-        solver_error: how much too high the solver's steps make the figures, in nats: the mean over a few examples,
-            estimated from half the steps; NaN without a solver. ``std_error`` does not include it.
-        half_steps: how much higher the same figures are at half the steps; the error is smaller if the solver
-            converges.
+        solver_error: the amount by which the solver's steps make the figures too high, in nats: the mean over a few
+            examples, estimated from half the steps; NaN without a solver. ``std_error`` does not include it.
+        half_steps: the amount by which the same figures are higher at half the steps; the error is smaller if the
+            solver converges.
         byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, which "per byte" divides by; ``None``
             elsewhere.
     """
@@ -88,7 +88,7 @@ class LogProb:
 
     @classmethod
     def of_whole_draws(cls, draws: Sequence[LogProb]) -> LogProb:
-        """The mean of likelihoods, each drawn whole, codec included: their spread alone is the error."""
+        """The mean of likelihoods that were drawn with their codec; their spread alone is the error."""
         n, first = len(draws), draws[0]
         mean = cls.of_draws(torch.stack([draw.nats for draw in draws]), first.kind)
         note = f"{first.note}; {n} draw{'s' * (n > 1)} of the codec for each example".lstrip("; ")
@@ -97,10 +97,10 @@ class LogProb:
 
     @property
     def std_error(self) -> Tensor | None:
-        """``(B,)``: two of these on either side hold 95 % of cases; ``None`` where nothing random remains.
+        """``(B,)``: two standard errors on either side hold 95 % of cases; ``None`` where nothing is random.
 
-        A few draws say little about their own spread. So variances are pooled over all examples of this object, and
-        Student's t widens the error (:func:`fourfold.uncertainty.pooled_error`): it exceeds the root of ``variance``
+        A few draws determine their own spread poorly. So variances are pooled over all examples of this object, and
+        Student's t widens the error (:func:`fourfold.uncertainty.pooled_error`). It exceeds the root of ``variance``
         where examples are few.
         """
         return None if self.variance is None else pooled_error(self.variance, self.freedom)
@@ -126,7 +126,7 @@ class LogProb:
     def mean_in(self, unit: str) -> tuple[float, float]:
         """The mean over examples in a unit and its standard error, NaN for one example.
 
-        Per byte, it is the ratio of all bits to all bytes, so examples weigh as much as they are long.
+        Per byte, it is the ratio of all bits to all bytes, so that each example is weighted by its length.
         """
         values, n = self.in_unit(unit).double(), len(self)
         weights = torch.ones_like(values)
@@ -196,5 +196,5 @@ class LogProb:
 
 
 def no_likelihood(n: int, reason: str) -> LogProb:
-    """The answer of a model without a density: NaN for each of ``n`` examples, kind ``none``, and the reason."""
+    """The result of a model without a density: NaN for each of ``n`` examples, kind ``none``, and the reason."""
     return LogProb(torch.full((n,), math.nan), Kind.NONE, note=reason)

@@ -19,5 +19,5 @@ class Measure(StrEnum):
 
     @property
     def words(self) -> str:
-        """The word for probabilities with respect to it, in plain English."""
+        """The word for probabilities with respect to this measure."""
         return "masses" if self is Measure.COUNTING else "densities"

@@ -32,7 +32,7 @@ class Measured:
 
         Raises:
             ValueError: for the feature space.
-            TypeError: where there are no measures.
+            TypeError: for a space without measures.
         """
         name = type(self).__name__
         if type(self).measures is Measured.measures:
@@ -44,9 +44,9 @@ class Measured:
             raise ValueError(f"{name} has no feature space {features!r}: leave features out")
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
-        """Samples ``(n, *shape)`` as a page shows them: of many only the first, in a grid of ``columns``.
+        """Samples ``(n, *shape)`` as a page shows them: the first of them, in a grid of ``columns``.
 
-        ``references`` may set the scale or be shown behind; sample ``i`` then has the condition ``references.cond[i]``.
+        ``references`` may set the scale or be drawn behind; sample ``i`` then has the condition ``references.cond[i]``.
         """
         return Excerpts(tuple(map(str, x[:2])))
 

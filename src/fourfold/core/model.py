@@ -37,9 +37,9 @@ class GenerativeModel(Part, nn.Module):
     """Space, codec, estimand, objective, sampler and likelihood: a system, identified by its parts.
 
     Raises:
-        TypeError: when what the objective learns is not what the estimand is, or not what the sampler or the
-            likelihood needs after views; both names are in the message. An estimand may not claim to be more than what
-            the objective learns either, since its views would then show what was never learned.
+        TypeError: if the estimand is not of the kind that the objective learns, or has no view as the kind that sampler
+            or likelihood need, with both names. An estimand of a more special kind than the objective learns is refused
+            too, since its views would show something that was never learned.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class GenerativeModel(Part, nn.Module):
 
     @property
     def paradigm(self) -> Paradigm:
-        """Where this model stands on the map: it follows from (estimand, principle of the objective).
+        """The paradigm of this model, which follows from its estimand and the principle of its objective.
 
         Raises:
             LookupError: if that cell of the table is empty.
@@ -69,9 +69,7 @@ class GenerativeModel(Part, nn.Module):
 
     @property
     def facts(self) -> Facts:
-        """The two answers and what follows from them, each in the words of the part that it is about.
-
-        Where a part says nothing, the words of its paradigm stand.
+        """The two answers and what follows from them, each in the words of its part, else of its paradigm.
 
         Raises:
             LookupError: if the parts belong to no known paradigm.
@@ -90,11 +88,11 @@ class GenerativeModel(Part, nn.Module):
         return GenerativeModel(**self.arguments() | parts).train(self.training)
 
     def with_parts(self, *, sampler: Sampler | None = None, likelihood: Likelihood | None = None) -> GenerativeModel:
-        """The same weights with another sampler or likelihood."""
+        """The same model with another sampler or likelihood; weights are shared."""
         return self._with(sampler=sampler or self.sampler, likelihood=likelihood or self.likelihood)
 
     def variants(self) -> Mapping[str, GenerativeModel]:
-        """The same weights with other ways to show what is drawn, by name.
+        """The same model with other ways to show samples, by name; weights are shared.
 
         A model that shows medians (``AsMedian``) can draw (``AsDraw``) or show means (``AsMean``) instead.
         """
@@ -105,7 +103,7 @@ class GenerativeModel(Part, nn.Module):
         }
 
     def drawing(self) -> GenerativeModel | None:
-        """The variant that draws from the distribution that the likelihood scores; ``None`` if this model does so."""
+        """The variant that draws from the distribution that the likelihood scores; ``None`` if this model does."""
         if self.sampler.faithful and self.codec.faithful:
             return None
         return next((one for one in self.variants().values() if one.sampler.faithful and one.codec.faithful), None)
@@ -115,7 +113,7 @@ class GenerativeModel(Part, nn.Module):
         return self.objective.terms(self.estimand)
 
     def staged(self) -> list[Staged]:
-        """The parts that hold a model which is trained before this one: the codec first, then the objective."""
+        """The parts that hold a model that is trained before this one: the codec first, then the objective."""
         return [part for part in (self.codec, self.objective) if isinstance(part, Staged)]
 
     def stages(self) -> list[Stage]:
@@ -131,7 +129,7 @@ class GenerativeModel(Part, nn.Module):
         """Draw raw examples ``(n, *shape)``.
 
         Args:
-            n: how many.
+            n: number of samples.
             cond: a class label for all, or one per sample ``(n,)``; where the space has captions, a caption for all, or
                 a sequence of ``n``, or their bytes ``(n, L)``; ``None`` is unconditional.
             seed: with a sample's index, it fixes that sample.

@@ -24,8 +24,9 @@ class Term(nn.Module, ABC):
     the learning rates of :class:`Training` for this term alone (two time scales: Heusel et al. 2017,
     https://arxiv.org/abs/1706.08500).
 
-    ``judges`` says whether the loss on held-out examples tells how good the weights are at any step. It does where the
-    target is fixed. It does not where the target moves with the weights, as in a game or a contrast with own samples.
+    ``judges`` says whether the loss on held-out examples measures the quality of the weights. It does where the target
+    is fixed. It does not where the target moves with the weights, as in a game or in a contrast with the model's own
+    samples.
     """
 
     judges: ClassVar[bool] = False
@@ -52,7 +53,7 @@ class Objective(Part, nn.Module, ABC):
 
     @property
     def summary(self) -> str:
-        """The training procedure as an imperative in plain English: "regress the clean example ..."."""
+        """The training procedure as an imperative: "regress the clean example ..."."""
         return ""
 
     @property

@@ -21,10 +21,10 @@ MODE = "training"
 
 
 class Part:
-    """Remembers the arguments of its constructor: they are its whole configuration.
+    """An object that remembers the arguments of its constructor, which are its whole configuration.
 
-    After construction, setting an attribute with the name of an argument raises: the configuration would no longer be
-    that of the part (see :func:`configuration`).
+    After construction, setting an attribute that has the name of an argument raises ``AttributeError``: the
+    configuration would no longer describe the part (see :func:`configuration`).
     """
 
     def __init_subclass__(cls, **options: Any) -> None:

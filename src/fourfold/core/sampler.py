@@ -16,13 +16,13 @@ __all__ = ["Sampler"]
 
 
 class Sampler(ABC):
-    """How a sample is drawn: a frozen dataclass of settings, without weights and without a device."""
+    """A way to draw samples: a frozen dataclass of settings, without weights and without a device."""
 
     needs: ClassVar[type[Estimand]]
 
     @property
     def summary(self) -> str:
-        """How a sample is drawn, as an imperative in plain English: "draw noise and map it once"."""
+        """How a sample is drawn, as an imperative: "draw noise and map it once"."""
         return ""
 
     @property
@@ -32,7 +32,7 @@ class Sampler(ABC):
 
     @property
     def cost(self) -> Cost | None:
-        """How the network evaluations of one sample grow; ``None``: as in its paradigm. Checked by counting."""
+        """The law by which network evaluations of one sample grow; ``None``: that of its paradigm. Counts check it."""
         return None
 
     @property

@@ -22,14 +22,14 @@ __all__ = ["score_block"]
 
 
 def score_block(model: GenerativeModel, x: Tensor, cond: Tensor | None, noise: Noise, draws: int) -> LogProb:
-    """The log-probability of raw examples ``(B, *shape)``, the mean of whole draws where the codec draws.
+    """The log-probability of raw examples ``(B, *shape)``; where the codec draws, the mean over draws.
 
     Args:
         model: in evaluation mode.
         x: raw examples on the model's device.
         cond: their labels ``(B,)`` or captions ``(B, L)``.
         noise: the stream of these examples.
-        draws: how often to draw from a codec that draws.
+        draws: number of draws, where the codec draws.
     """
     with count_evaluations(model.estimand) as count:
         result = _draw(model, x, cond, noise)
@@ -49,7 +49,7 @@ def score_block(model: GenerativeModel, x: Tensor, cond: Tensor | None, noise: N
 
 
 def _draw(model: GenerativeModel, x: Tensor, cond: Tensor | None, noise: Noise) -> LogProb:
-    """One draw of the codec, and of the likelihood of the code that it gave."""
+    """One draw of the codec, and the likelihood of its code."""
     with torch.no_grad():
         z, log_det = model.codec.encode(x, noise)
     likelihood = model.likelihood

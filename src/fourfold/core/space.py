@@ -37,7 +37,8 @@ class Space(Conditioned, Measured, ABC):
     evaluated and compared. Every other method has an answer that suits most spaces.
 
     Attributes:
-        columns: names of the values of an example, by which columns of a table are found; empty where they have none.
+        columns: names of the values of an example, by which columns of a table are found; empty where values have no
+            names.
         counted: the unit in which a raw set is counted.
     """
 
@@ -51,7 +52,7 @@ class Space(Conditioned, Measured, ABC):
 
     @property
     def dims(self) -> int:
-        """The number of scalar values in one raw example, by which "per dimension" divides."""
+        """The number of scalar values in one raw example, the divisor of "per dimension"."""
         return math.prod(self.shape)
 
     @property
@@ -82,14 +83,16 @@ class Space(Conditioned, Measured, ABC):
         """``n`` random examples that :meth:`check` accepts, for conformance checks; they should spread widely."""
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
-        """Points all over the space, ``(N, *shape)``, and the volume of each: 1 where examples are counted.
+        """Points that cover the space, ``(N, *shape)``, and the volume of each: 1 where examples are counted.
 
-        A grid has so many ``points`` along each axis, from ``-reach`` to ``reach`` where that is unbounded.
+        Args:
+            points: number of points along each axis of a grid.
+            reach: the grid goes from ``-reach`` to ``reach`` where the space is unbounded.
 
         Raises:
-            ValueError: where the space is too large to be gone through.
+            ValueError: for a space that is too large to be covered.
         """
-        raise ValueError(f"{self} cannot be gone through: implement {type(self).__name__}.support(points, reach)")
+        raise ValueError(f"{self} cannot be covered by points: implement {type(self).__name__}.support(points, reach)")
 
     # --- sets of examples, and files ----------------------------------------------------------------------------------
 
@@ -115,7 +118,7 @@ class Space(Conditioned, Measured, ABC):
         return x[: len(x) // self.window * self.window].reshape(-1, self.window)
 
     def parse_bytes(self, content: bytes, most: int | None = None) -> Tensor:
-        """The stream that a file holds, or its first ``most`` values; asked only of a space with a :attr:`window`.
+        """The stream that a file holds, or its first ``most`` values; needed only for a space with a :attr:`window`.
 
         Raises:
             ValueError: for content that is not of this space, with its position.
@@ -124,10 +127,10 @@ class Space(Conditioned, Measured, ABC):
 
     @classmethod
     def of(cls, found: Space, x: Tensor) -> Space:
-        """The space of this kind for data that was read as another, chosen by name (:func:`fourfold.load`).
+        """The space of this class for data that was read as another. It is called for a space chosen by name.
 
-        A file of numbers is read as vectors with names of columns. A space of rows of numbers, such as angles, says
-        here how it takes them; :meth:`conform` then brings the examples into it.
+        A file of numbers is read as vectors with names of columns. A space of rows of numbers, such as angles, makes
+        itself from these; :meth:`conform` then brings the examples into it.
 
         Args:
             found: the space that the data was read as.
@@ -152,15 +155,16 @@ class Space(Conditioned, Measured, ABC):
         return type(given) is type(self) and given.shape == self.shape
 
     def require(self, given: Space) -> None:
-        """Refuse a space that does not fit (``ValueError`` with both in words)."""
+        """Refuse another space that does not fit (``ValueError`` with both in words)."""
         if not self.fits(given):
             raise ValueError(f"holds {given}, but the model knows {self}: give data of the same kind, size and columns")
 
     def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
-        """Raw examples from elsewhere, or a stream, as of this space.
+        """Raw examples from elsewhere, or a stream, brought into this space.
 
-        They were read as the space ``given``; without one, they are an array or tensor that is laid out as this space
-        is.
+        Args:
+            x: the examples or the stream.
+            given: the space that they were read as; ``None`` for an array or tensor in the layout of this space.
 
         Raises:
             ValueError: for examples of another kind.
@@ -181,7 +185,7 @@ class Space(Conditioned, Measured, ABC):
         return None
 
     def writers(self) -> Mapping[str, Writer]:
-        """Writers of file formats that only this space has, by suffix, the usual one first; "" stands for a folder.
+        """Writers of formats that only this space has, by suffix, the usual one first; "" stands for a folder.
 
         Every space has ``.npy``, ``.npz``, ``.csv`` and ``.parquet``. A space whose usual suffix is ``.txt`` is printed
         where no file is named.

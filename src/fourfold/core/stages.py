@@ -1,4 +1,4 @@
-"""Parts that hold a model which is trained first."""
+"""Parts that hold a model that is trained first."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Stage(NamedTuple):
 
 
 class Staged(ABC):
-    """A codec or an objective that holds a model which is trained first: a learned codec, a teacher.
+    """A codec or an objective that holds a model that is trained first, such as a learned codec or a teacher.
 
     Later stages do not change the weights of an earlier one.
     """
 
     @abstractmethod
     def stages(self) -> Sequence[Stage]:
-        """The stages in their order; they are trained on the raw examples of the model that holds them."""
+        """The stages in the order of training, each on the raw examples of the model that holds them."""
 
     @abstractmethod
     def ready(self, estimand: Estimand) -> None:
-        """Prepare once, after the stages and before ``estimand`` trains: a student may take its teacher's weights."""
+        """Called once between the stages and the training of ``estimand``: a student may take its teacher's weights."""

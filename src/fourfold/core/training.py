@@ -10,7 +10,7 @@ __all__ = ["Training"]
 
 @dataclass(frozen=True)
 class Training:
-    """How to train a preset; every field can be overridden when fitting. It knows no paradigm.
+    """How to train a preset; every field can be overridden when fitting.
 
     Attributes:
         batch_size: examples per step.
@@ -18,8 +18,8 @@ class Training:
         muon_rate: peak rate of Muon for hidden matrices and kernels; ``None`` trains all with AdamW. A network lists
             its other layers (first, last, positions, tables) in ``for_adamw``, see
             :class:`~fourfold.engine.weights.Weights`.
-        betas: AdamW's.
-        weight_decay: decoupled, for matrices only.
+        betas: decay rates of AdamW's two averages.
+        weight_decay: decoupled weight decay of matrices.
         warmup: fraction of the budget in which the rate rises linearly from 0.
         cooldown: last fraction of the budget in which the rate falls to ``floor`` (1: cosine from the start).
         floor: final rate as a fraction of the peak.
@@ -50,7 +50,7 @@ class Training:
             )
 
     def schedule(self, used: float) -> float:
-        """The rate's factor when the fraction ``used`` of the budget is used: up, flat, then half a cosine down."""
+        """The factor of the rate at the fraction ``used`` of the budget: rising, flat, then half a cosine down."""
         if used < self.warmup:
             return used / self.warmup
         start = max(1 - self.cooldown, self.warmup)
@@ -60,8 +60,8 @@ class Training:
     def noise(self, used: float) -> float:
         """The noise's standard deviation at the fraction ``used`` of the budget: ``smoothing 25^(-used / 0.8)``.
 
-        The density of noised examples is smoothed by a kernel. With as much noise as a kernel density estimate of few
-        examples wants, no training overfits them (Bishop 1995, https://doi.org/10.1162/neco.1995.7.1.108). The right
-        amount depends on the data: falling noise tries every amount, and the held-out loss chooses.
+        Noise smooths the density of examples by a kernel. With the noise of a good kernel density estimate, no training
+        overfits few examples (Bishop 1995, https://doi.org/10.1162/neco.1995.7.1.108). The right amount depends on the
+        data: falling noise tries every amount, and the held-out loss chooses.
         """
         return self.smoothing * 25 ** (-used / 0.8) if used < 0.8 else 0.0

@@ -1,4 +1,4 @@
-"""The estimands, which are the things that can be learned of a distribution, and the exact views between them.
+"""The estimands, the quantities of a distribution that can be learned, and the exact views between them.
 
 For a path ``x_t = alpha_t x_0 + sigma_t eps`` the denoiser ``D = E[x_0 | x_t]``, the noise
 ``eps_hat = E[eps | x_t]``, the velocity ``v = E[dx_t/dt | x_t]`` and the score ``s = grad log p_t(x_t)``
@@ -8,11 +8,11 @@ are affine in each other:
 
 so a model of one is a model of all (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma and Gao 2023,
 https://arxiv.org/abs/2303.00848). This needs ``eps`` to be independent of ``x_0``. A :class:`VectorField` that carries
-noise to data in any other way tells no score and no denoiser, and has none of these views.
+noise to data in any other way determines neither score nor denoiser, and has none of these views.
 
-At the ends of a path not every view exists. Where ``sigma_t = 0`` the score is not determined by the others; where
-``alpha_t = 0`` the noise and the score say nothing of the example. There the coefficients are held at ``SMALLEST``: the
-noise is then 0 at ``sigma_t = 0``, which is its limit, and the example 0 at ``alpha_t = 0``, the mean of centred data.
+At the ends of a path not every view exists. Where ``sigma_t = 0`` the others do not determine the score; where
+``alpha_t = 0`` noise and score do not determine the example. There the coefficients are held at ``SMALLEST``: the noise
+is then 0 at ``sigma_t = 0``, which is its limit, and the example is 0 at ``alpha_t = 0``, the mean of centred data.
 """
 
 from fourfold.estimands.base import (

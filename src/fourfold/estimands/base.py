@@ -1,4 +1,4 @@
-"""The estimands, which are the things that can be learned of a distribution, and the table of paradigms."""
+"""The estimands, the quantities of a distribution that can be learned, and the table of paradigms."""
 
 from __future__ import annotations
 
@@ -153,9 +153,9 @@ class NoisePredictor(Estimand):
 class VectorField(Estimand):
     """``v(x, t)``: the ODE ``dx/dt = v(x, t)`` carries noise to data.
 
-    The path is the ODE's time axis: ``x`` is ``N(0, sigma_T^2 I)`` at its last time and data at its first. Nothing
-    is claimed of the states between, so a solver of the ODE and its density need a field, and a sampler that adds
-    noise, which needs the score, must not have one.
+    The path is the ODE's time axis: ``x`` is ``N(0, sigma_T^2 I)`` at its last time and data at its first. The field
+    says nothing about the distribution of states between. So a field is enough for a solver of the ODE and for its
+    density, but not for a sampler that adds noise, which needs the score.
     """
 
     measure = Measure.LEBESGUE
@@ -173,7 +173,7 @@ class VectorField(Estimand):
 class Velocity(VectorField):
     """``v(x_t, t) = E[dx_t/dt | x_t]`` for noise independent of the data: the field of the probability-flow ODE.
 
-    Only this field tells the denoiser, the noise and the score.
+    Only this field determines the denoiser, the noise and the score.
     """
 
     @property
@@ -184,8 +184,8 @@ class Velocity(VectorField):
 class AverageVelocity(Estimand):
     """``u(x_t, t, s) = 1 / (s - t) · integral from t to s of v(x_tau, tau) d tau`` along the ODE through ``x_t``.
 
-    So ``x_s = x_t + (s - t) u(x_t, t, s)`` in one evaluation, however far ``s`` is, and ``u(x_t, t, t) = v(x_t, t)``
-    (Geng et al. 2025, https://arxiv.org/abs/2505.13447).
+    So ``x_s = x_t + (s - t) u(x_t, t, s)`` takes one evaluation, whatever the distance, and ``u(x_t, t, t) = v(x_t,
+    t)`` (Geng et al. 2025, https://arxiv.org/abs/2505.13447).
     """
 
     measure = Measure.LEBESGUE
@@ -201,7 +201,7 @@ class AverageVelocity(Estimand):
 
 
 class ConsistencyFunction(Estimand):
-    """``f(x_t, t)``: where the probability-flow ODE through ``x_t`` ends, at the path's first time.
+    """``f(x_t, t)``: the end of the probability-flow ODE through ``x_t``, at the path's first time.
 
     It is the same for every point of one trajectory (Song et al. 2023, https://arxiv.org/abs/2303.01469).
     """
@@ -234,7 +234,7 @@ class Score(Estimand):
 
 
 class Reference(nn.Module):
-    """A normalised distribution near that of an energy: chains and annealing start there, and contrast data with it."""
+    """A normalised distribution near that of an energy: chains start there, and objectives contrast data with it."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -275,11 +275,11 @@ class ContinuousEnergy(Energy):
 class NoisedEnergy(Energy):
     """``E(x_t, t)`` with ``p_t(x_t) proportional to exp(-E(x_t, t))`` along a path; an :class:`Energy` at ``t_min``.
 
-    It is learned where examples with that much noise are, so a chain at ``t_min`` finds no way from the reference to
-    the data. So it is not a :class:`ContinuousEnergy`, and chains go through the noise levels.
+    Training sees only examples with the noise of their level, so a chain at ``t_min`` does not find the way from the
+    reference to the data. That is why it is not a :class:`ContinuousEnergy`, and chains go through the noise levels.
 
-    Its view as a :class:`Score` is exact, by autograd. A plain energy has no such view: it knows its score at no other
-    noise than its own, and a sampler that follows a path would go astray without a word.
+    Its view as a :class:`Score` is exact, by autograd. A plain energy has no such view: it knows its score at one noise
+    level only, and a sampler that follows a path would silently go astray.
     """
 
     measure = Measure.LEBESGUE

@@ -1,15 +1,14 @@
-"""Guidance: estimands that wrap one and push its samples towards a condition.
+"""Guidance: estimands that wrap another one and push its samples towards a condition.
 
-Every form adds to a denoiser a multiple of a difference of scores; all are exact where the multiple is one:
+Every form adds to a denoiser a multiple of a difference of scores; with the multiple 1 all are exact:
 
-* :class:`Guided`, classifier-free: ``D(unknown) + w (D(c) - D(unknown))``, over all noise levels or an interval
-of them;
-* :class:`AutoGuided`: ``D_weak + w (D - D_weak)`` with a weaker model of the same data;
-* :class:`ClassifierGuided`: ``D + w (sigma^2 / alpha) grad log p(c | x_t)`` with a classifier of noised examples.
+* :class:`Guided`, classifier-free: ``D(unknown) + w (D(c) - D(unknown))``, at all noise levels or in an interval; *
+:class:`AutoGuided`: ``D_weak + w (D - D_weak)`` with a weaker model of the same data; * :class:`ClassifierGuided`: ``D
++ w (sigma^2 / alpha) grad log p(c | x_t)`` with a classifier of noised examples.
 
-:func:`guided` wraps the estimand of a whole model, whichever of denoiser, noise, velocity and score it is. A vector
-field that is not a velocity has none of these; :class:`GuidedField` extrapolates it as it stands.
-:func:`classifier_free` chooses between the two.
+:func:`guided` wraps the estimand of a whole model, be it a denoiser, noise, velocity or score. A vector field that is
+not a velocity has none of these; :class:`GuidedField` extrapolates the field itself. :func:`classifier_free` chooses
+between the two.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def _extrapolated(
     t: Tensor,
     cond: Tensor | None,
 ) -> Tensor:
-    """``f(unknown) + w (f(c) - f(unknown))`` by one call with a doubled batch; ``f(c)`` where nothing is guided."""
+    """``f(unknown) + w (f(c) - f(unknown))`` by one call with a doubled batch; ``f(c)`` at times without guidance."""
     inside = _inside(estimand.path, interval, t)
     if cond is None or scale == 1 or not bool(inside.any()):
         return estimand(x_t, t, cond)
@@ -46,7 +45,7 @@ def _extrapolated(
 
 
 def _inside(path: Path, interval: tuple[float, float] | None, t: Tensor) -> Tensor:
-    """Which times have a relative noise level ``sigma / alpha`` within ``(low, high]``, ``(B,)`` booleans."""
+    """Whether the relative noise level ``sigma / alpha`` of each time is within ``(low, high]``, ``(B,)`` booleans."""
     if interval is None:
         return torch.ones_like(t, dtype=torch.bool)
     low, high = (math.log(level) if level > 0 else -math.inf for level in interval)
@@ -65,15 +64,15 @@ def _checked(interval: tuple[float, float] | None) -> tuple[float, float] | None
 class Guided(Denoiser):
     """``D_w(x_t, t, c) = D(x_t, t, unknown) + w (D(x_t, t, c) - D(x_t, t, unknown))``.
 
-    Ho, Salimans 2022, Classifier-Free Diffusion Guidance (https://arxiv.org/abs/2207.12598). Limited to an interval of
-    noise levels it leaves the variety of the noisiest levels and costs nothing elsewhere: Kynkaanniemi et al. 2024
-    (https://arxiv.org/abs/2404.07724).
+    Ho, Salimans 2022, Classifier-Free Diffusion Guidance (https://arxiv.org/abs/2207.12598). Guidance in an interval of
+    noise levels keeps the variety that the noisiest levels decide, and costs nothing outside it (Kynkäänniemi et al.
+    2024, https://arxiv.org/abs/2404.07724).
 
     Args:
-        denoiser: trained with label dropout.
+        denoiser: a denoiser trained with label dropout.
         scale: ``w``; 0 is unconditional, 1 conditional, more exaggerates the condition.
-        interval: the relative noise levels ``sigma / alpha``, above the first and up to the second, that are guided;
-            outside the model is conditional. By default all are.
+        interval: relative noise levels ``sigma / alpha``; those above the first and up to the second are guided, and
+            the model is conditional at the others. By default all are guided.
     """
 
     def __init__(self, denoiser: Denoiser, scale: float = 2.0, interval: tuple[float, float] | None = None) -> None:
@@ -92,10 +91,10 @@ class Guided(Denoiser):
 
 @final
 class GuidedVelocity(Velocity):
-    """A velocity guided by its own condition, as :class:`Guided`; the two agree, since the view between them is affine.
+    """A velocity guided by its own condition. It agrees with :class:`Guided`, since the view between them is affine.
 
     Args:
-        velocity: trained with label dropout.
+        velocity: a velocity trained with label dropout.
         scale: ``w``.
         interval: as in :class:`Guided`.
     """
@@ -116,10 +115,10 @@ class GuidedVelocity(Velocity):
 
 @final
 class GuidedField(VectorField):
-    """A vector field guided by its own condition, as :class:`Guided`; it stays a field and tells no score.
+    """A vector field guided by its own condition, like :class:`Guided`; it remains a field without a score.
 
     Args:
-        field: trained with label dropout.
+        field: a vector field trained with label dropout.
         scale: ``w``.
         interval: as in :class:`Guided`.
     """
@@ -137,13 +136,13 @@ class GuidedField(VectorField):
 class AutoGuided(Denoiser):
     """``D_w(x_t, t, c) = D_weak(x_t, t, c) + w (D(x_t, t, c) - D_weak(x_t, t, c))``.
 
-    The weak model errs as the good one does, only more, so their difference points away from both errors and towards
-    no class: it sharpens without losing variety, and needs no labels. Karras et al. 2024, Guiding a Diffusion Model
-    with a Bad Version of Itself (https://arxiv.org/abs/2406.02507).
+    The weak model makes the errors of the good one, only larger. So their difference points away from the errors and
+    towards no class: it sharpens samples without a loss of variety, and needs no labels. Karras et al. 2024, Guiding a
+    Diffusion Model with a Bad Version of Itself (https://arxiv.org/abs/2406.02507).
 
     Args:
         denoiser: the good model.
-        weak: a smaller or shorter trained one of the same data, along the same path.
+        weak: a model of the same data along the same path that is smaller or was trained for a shorter time.
         scale: ``w``; 0 is the weak model, 1 the good one.
 
     Raises:
@@ -176,7 +175,7 @@ class ClassifierGuided(Denoiser):
     Dhariwal, Nichol 2021, Diffusion Models Beat GANs on Image Synthesis, section 4 (https://arxiv.org/abs/2105.05233).
 
     Args:
-        denoiser: of the data without labels.
+        denoiser: a denoiser of the data without labels.
         classifier: a :class:`~fourfold.core.Part` that maps ``(x_t, t)`` to logits ``(B, classes)``, trained on noised
             examples.
         scale: ``w``.
@@ -204,14 +203,15 @@ class ClassifierGuided(Denoiser):
 
 
 def guided(model: GenerativeModel, wrap: Callable[[Denoiser], Denoiser]) -> GenerativeModel:
-    """The same weights under guidance, for a model of any estimand that can be seen as a denoiser.
+    """The same model under guidance, if its estimand can be seen as a denoiser; weights are shared.
 
     Args:
-        model: of a denoiser, a noise predictor, a velocity or a score.
-        wrap: from its view as a denoiser to the guided one: ``lambda d: AutoGuided(d, weak)``.
+        model: a model whose estimand is a denoiser, a noise predictor, a velocity or a score.
+        wrap: maps the denoiser to the guided one: ``lambda d: AutoGuided(d, weak)``.
 
     Raises:
-        TypeError: for a model whose estimand cannot be seen as a denoiser, or not again as its former kind.
+        TypeError: for a model whose estimand cannot be seen as a denoiser, or the guided denoiser not as the estimand's
+            kind.
     """
     return _with_estimand(model, view(wrap(view(model.estimand, Denoiser)), model.objective.learns))
 
@@ -219,10 +219,10 @@ def guided(model: GenerativeModel, wrap: Callable[[Denoiser], Denoiser]) -> Gene
 def classifier_free(
     model: GenerativeModel, scale: float = 2.0, interval: tuple[float, float] | None = None
 ) -> GenerativeModel:
-    """The same weights under classifier-free guidance: of the denoiser, or of a vector field that has none.
+    """The same model under classifier-free guidance of its denoiser, or of its vector field where it has no denoiser.
 
     Args:
-        model: trained with label dropout.
+        model: a model trained with label dropout.
         scale: ``w``.
         interval: as in :class:`Guided`.
 
@@ -235,6 +235,6 @@ def classifier_free(
 
 
 def _with_estimand(model: GenerativeModel, estimand: Estimand) -> GenerativeModel:
-    """The same other parts round another estimand."""
+    """The model with another estimand and the same other parts."""
     parts = (model.space, model.codec, estimand, model.objective, model.sampler, model.likelihood)
     return GenerativeModel(*parts, model.training_defaults).train(model.training)

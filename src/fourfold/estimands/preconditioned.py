@@ -1,9 +1,9 @@
 """Networks as estimands of noised examples: inputs and targets of order one at every noise level.
 
-For ``x_t = alpha_t x_0 + sigma_t eps`` and data of root mean square ``sigma_data``, the network ``F`` is given
-``x_t / r``, with ``r^2 = alpha^2 sigma_data^2 + sigma^2``, and ``c_noise = log(sigma / alpha) / 4``. Its
-output is scaled so that what it has to learn is of order one too (Karras et al. 2022,
-https://arxiv.org/abs/2206.00364, table 1, here for any path).
+For ``x_t = alpha_t x_0 + sigma_t eps`` and data of root mean square ``sigma_data``, the inputs of the network ``F`` are
+``x_t / r``, with ``r^2 = alpha^2 sigma_data^2 + sigma^2``, and ``c_noise = log(sigma / alpha) / 4``. Its output is
+scaled so that its target is of order one too (Karras et al. 2022, https://arxiv.org/abs/2206.00364, table 1, here for
+any path).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 
 def noise_level(path: Path, t: Tensor) -> Tensor:
-    """``c_noise = log(sigma_t / alpha_t) / 4``: the time as networks are given it, of order one, ``(B,)``."""
+    """``c_noise = log(sigma_t / alpha_t) / 4``: the time as an input of networks, of order one, ``(B,)``."""
     return -path.log_snr(t).clamp(-10, 10) / 4
 
 
@@ -62,7 +62,7 @@ def preconditioned(
         sigma_data: root mean square of the data.
         x_t: noised examples, ``(B, *event)``.
         t: their times, ``(B,)``.
-        tau: what the network is given for them, ``(B,)`` or ``(B, times)``.
+        tau: the times as the network's input, ``(B,)`` or ``(B, times)``.
         cond: labels or captions.
     """
     r = total_scale(path, t, sigma_data)
@@ -134,7 +134,7 @@ class NetworkField(VectorField):
 class NetworkNoise(NoisePredictor):
     """``eps_hat(x_t, t) = (sigma / r^2) x_t + (alpha sigma_data / r) F(x_t / r, c_noise)``.
 
-    The first part is the best linear guess, and the second is of the size of what it leaves. It is the noise of a
+    The first part is the best linear guess, and the second has the size of its error. It is the noise of a
     :class:`Preconditioned` denoiser, up to the sign of ``F``.
 
     Args:
@@ -194,9 +194,9 @@ class NetworkAverage(AverageVelocity):
     """``x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) G``, and ``G`` averages the denoiser.
 
     ``G = c_skip x_t + c_out F(c_in x_t, c_noise(t), c_noise(s))`` has the preconditioning of :class:`Preconditioned`,
-    so it can start from the weights of one. With a network that ignores its second time, ``G`` is a denoiser and one
-    jump is a step of DDIM. In terms of ``u``, with the divided difference
-    ``sigma[t, s] = (sigma_s - sigma_t) / (s - t)`` and likewise ``alpha[t, s]``:
+    so it can start from the weights of such a denoiser. With a network that ignores its second time, ``G`` is a
+    denoiser and one jump is a step of DDIM. In terms of ``u``, with the divided difference ``sigma[t, s] = (sigma_s -
+    sigma_t) / (s - t)`` and likewise ``alpha[t, s]``:
 
         u = (sigma[t, s] / sigma_t) x_t + (alpha[t, s] - alpha_t sigma[t, s] / sigma_t) G
 

@@ -108,7 +108,7 @@ _Diffused = Denoiser | NoisePredictor | Velocity | Score
 
 
 def _kind(source: _Diffused) -> type[Estimand]:
-    """Which of the four an estimand is."""
+    """The one of the four types that an estimand is."""
     return next(kind for kind in (Denoiser, NoisePredictor, Velocity, Score) if isinstance(source, kind))
 
 
@@ -202,7 +202,7 @@ class EnergyAsScore(Score):
     """``s(x_t, t) = -grad_x E(x_t, t)`` by autograd; differentiable itself wherever gradients are recorded.
 
     Args:
-        energy: of every noise level of its path.
+        energy: an energy at every noise level of its path.
     """
 
     def __init__(self, energy: NoisedEnergy) -> None:

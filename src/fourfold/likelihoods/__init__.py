@@ -1,5 +1,4 @@
-"""Likelihoods that several paradigms share; the file of a paradigm holds those that only it has.
-"""
+"""Likelihoods that several paradigms share; those of one paradigm are in its file."""
 
 from fourfold.likelihoods.bound import DiffusionBound
 from fourfold.likelihoods.none import NoDensity
