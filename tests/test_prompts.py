@@ -64,7 +64,7 @@ def test_refusals(made, capsys):
     data = ["--conditional", "--size", "xs", "--budget", "1 steps", "--precision", "float32"]
     code, said = run(["fit", "autoregressive", f"{made}/images", *data, "--out", f"{made}/other"], capsys)
     assert code == 2
-    assert "models no images given captions: choose one of" in said
+    assert "does not model images with captions: choose one of" in said
     assert "'get' fetches emoji, not 'wine'" in run(["data", "get", "wine"], capsys)[1]
     assert "one argument too many" in run(["data", "wine", "emoji"], capsys)[1]
 

@@ -87,7 +87,7 @@ def test_other_refusals():
 
 def test_recipes_without_captions_say_which_have_them():
     with pytest.raises(
-        TypeError, match=r"autoregressive models no images given captions: choose one of .*diffusion/dit"
+        TypeError, match=r"autoregressive does not model images with captions: choose one of .*diffusion/dit"
     ):
         build("autoregressive", SPACE, "xs")
     able = []

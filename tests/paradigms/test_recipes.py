@@ -59,7 +59,7 @@ def test_one_name_means_one_objective_for_every_space(name):
 def test_a_space_that_no_recipe_models_is_refused_in_the_words_of_the_default():
     with pytest.raises(TypeError, match="noise-contrastive models vectors, not Text"):
         build("energy", Text("ab", 4))
-    with pytest.raises(TypeError, match="models no images given captions: choose one of diffusion"):
+    with pytest.raises(TypeError, match="does not model images with captions: choose one of diffusion"):
         build("energy", Images(3, 8, 8, caption=8))
 
 

@@ -1,7 +1,7 @@
-"""One file per paradigm: its estimands, objectives, default sampler and likelihood; and how a model is built by name.
+"""The mathematics of each paradigm (estimands, objectives, samplers, likelihoods), and how a model is built by name.
 
-The cards stand in :mod:`fourfold.cards`, where :func:`cards` finds them without loading torch, and the recipes that
-they name in :mod:`fourfold.recipes`. Nothing else registers a paradigm. A third party joins by the entry-point group
+The cards are in :mod:`fourfold.cards`, where :func:`cards` finds them without loading torch, and their recipes are in
+:mod:`fourfold.recipes`. Nothing else registers a paradigm. A third party joins by the entry-point group
 ``fourfold.paradigms``, whose points name a module or a :class:`~fourfold.vocabulary.Card`.
 """
 
@@ -26,7 +26,7 @@ __all__ = ["build", "build_recipe", "cards", "check_names", "defaults", "facts",
 
 @functools.cache
 def cards() -> Mapping[str, Card]:
-    """Every card by name: of the modules of :mod:`fourfold.cards`, then of installed third parties. It loads no torch.
+    """Every card by name: those of :mod:`fourfold.cards`, then those of installed third parties. This loads no torch.
 
     Raises:
         ValueError: if two cards have one name.
@@ -65,7 +65,7 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
     Args:
         name: a paradigm (``"diffusion"``) or one of its recipes (``"diffusion/velocity"``). A paradigm alone is its
             first recipe that models the space; :func:`resolve` names it.
-        space: of the examples.
+        space: the space of the examples.
         size: ``"xs"``, ``"s"`` or ``"m"``; ``"s/2"`` has half the width of ``"s"``, and so on to ``"s/8"``.
 
     Raises:
@@ -79,7 +79,7 @@ def resolve(name: str, space: Space) -> str:
     """The full name of the recipe that :func:`build` takes: ``"energy"`` is ``"energy/denoising"`` for images.
 
     Raises:
-        ValueError, TypeError: as :func:`build`.
+        ValueError, TypeError: like :func:`build`.
     """
     import torch
 
@@ -91,7 +91,7 @@ def check_names(name: str, size: str = "s") -> None:
     """Refuse a paradigm, recipe or size that does not exist.
 
     Raises:
-        ValueError: with the name that may be meant.
+        ValueError: for an unknown name, with the closest known one.
     """
     known = {*cards(), *(f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes)}
     if name not in known:
@@ -107,13 +107,13 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     """The full name of the recipe that :func:`build` takes, and its model.
 
     Raises:
-        ValueError, TypeError: as :func:`build`.
+        ValueError, TypeError: like :func:`build`.
     """
     from fourfold.core import Space
 
     check_names(name, size)
     if not isinstance(space, Space):
-        raise TypeError(f"{name} models a space, such as Vectors(2), and no {type(space).__name__}: give one")
+        raise TypeError(f"{name} models a space, such as Vectors(2), not a {type(space).__name__}: give a space")
     card_name, _, recipe = name.partition("/")
     card = cards()[card_name]
     refusals: list[TypeError] = []
@@ -127,7 +127,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
 
 
 def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
-    """Refuse images given captions for a recipe that does not read them.
+    """Refuse images with captions for a recipe that does not read captions.
 
     Raises:
         TypeError: naming the recipes that do.
@@ -140,18 +140,20 @@ def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
         for i, known in enumerate(other.recipes)
         if known in other.captioned
     ]
-    raise TypeError(f"{name} models no images given captions: choose one of {', '.join(able)}, or leave captions out")
+    raise TypeError(
+        f"{name} does not model images with captions: choose one of {', '.join(able)}, or leave captions out"
+    )
 
 
 def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
-    """The facts of a recipe's models of ``images``, ``vectors`` and ``text``, as far as it models them.
+    """The facts of a recipe's models of ``images``, ``vectors`` and ``text``, for those that it models.
 
-    Everything is read off models that are built for small images, 16 columns and short texts; a model of other data can
-    differ in its settings, and :attr:`fourfold.core.GenerativeModel.facts` tells its own facts.
+    The facts are those of models for small images, 16 columns and short texts. A model of other data can have other
+    settings; :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
 
     Args:
         name: a recipe (``"flow/maf"``), or a paradigm for its default recipes.
-        size: of the presets.
+        size: size of the presets.
 
     Raises:
         ValueError: for an unknown name or size.
@@ -161,7 +163,7 @@ def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
 
 
 def defaults(name: str) -> Mapping[str, str]:
-    """The full name of a paradigm's default recipe for ``images``, ``vectors`` and ``text``, as far as it models them.
+    """The full name of a paradigm's default recipe for each of ``images``, ``vectors`` and ``text`` that it models.
 
     Raises:
         ValueError: for an unknown paradigm.

@@ -1,4 +1,4 @@
-"""Adversarial: a generator and a critic play a game, whose losses and whose restraint of the critic are settings.
+"""Adversarial models: a generator and a critic play a game with a choice of losses and of penalties on the critic.
 
     critic     min_D  E[ a(D(x), D(G(z))) ] + penalty(D)
     generator  min_G  E[ b(D(x), D(G(z))) ]
@@ -9,7 +9,7 @@ https://arxiv.org/abs/1807.00734) with zero-centred penalties at both the data (
 the game converge locally (Mescheder, Geiger, Nowozin 2018, https://arxiv.org/abs/1801.04406; Huang, Gokaslan,
 Kuleshov, Tompkin 2024, https://arxiv.org/abs/2501.05441), on residual networks without normalisation. The others are
 the non-saturating game with R1, the hinge, and Wasserstein's distance with a penalty on the gradient's norm. The
-generator of StyleGAN2, which plays the same game, stands in :mod:`fourfold.paradigms.stylegan`.
+generator of StyleGAN2, which plays the same game, is in :mod:`fourfold.paradigms.stylegan`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Generator(Pushforward):
     """``x = g(z)`` by one network evaluation; ``bounded`` keeps it near [-1, 1], where the data is.
 
     Args:
-        net: noise (and labels) to examples.
+        net: maps noise (and labels) to examples.
         event: shape of an encoded example.
         noise: length of ``z``.
         bounded: pull values beyond [-1, 1] back to a tenth of the excess.
@@ -79,14 +79,14 @@ class Generator(Pushforward):
 
 
 class Contest(ABC):
-    """The losses ``a`` of the critic and ``b`` of the generator, of the critic's numbers for data and for samples.
+    """The losses ``a`` of the critic and ``b`` of the generator, given the critic's numbers for data and samples.
 
     Numbers come in pairs, ``(B,)`` each. Concrete contests are frozen dataclasses.
     """
 
     @property
     def summary(self) -> str:
-        """The rule of the game, as a sentence in plain English."""
+        """The rule of the game, as a sentence."""
         return type(self).__name__
 
     @property
@@ -104,7 +104,7 @@ class Contest(ABC):
 
     @abstractmethod
     def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
-        """How sure the critic is that training data is data, in [-1, 1], ``(B,)``; near 1 it knows it by heart."""
+        """The critic's confidence that training data is data, in [-1, 1], ``(B,)``; near 1 it has memorised it."""
 
 
 @final
@@ -230,7 +230,7 @@ class ZeroCentred(Penalty):
 @final
 @dataclass(frozen=True)
 class UnitNorm(Penalty):
-    """``weight (||grad D(u x + (1 - u) G(z))|| - 1)^2``, ``u ~ U[0, 1]``: in between, the optimal critic has slope one.
+    """``weight (||grad D(u x + (1 - u) G(z))|| - 1)^2``, ``u ~ U[0, 1]``: between both, an optimal critic has slope 1.
 
     Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville 2017 (https://arxiv.org/abs/1704.00028).
     """
@@ -256,10 +256,10 @@ def gradient_penalty(critic: nn.Module, x: Tensor, cond: Tensor | None = None) -
 
 
 class Regulariser(Protocol):
-    """A penalty on the generator itself, such as :class:`fourfold.paradigms.stylegan.PathLength`."""
+    """A penalty on the generator, such as :class:`fourfold.paradigms.stylegan.PathLength`."""
 
     needs: ClassVar[type[Pushforward]]
-    """The generators that it knows."""
+    """The type of generators that it can regularise."""
 
     def __call__(self, generator: Any, z: Tensor, cond: Tensor | None) -> Tensor:
         """The penalty of each row of ``z``, ``(B,)``."""
@@ -270,18 +270,19 @@ class Regulariser(Protocol):
 
 @final
 class AdversarialGame(Objective):
-    """A contest of generator and critic, one step each in turn, with exact gradients by double backward.
+    """A contest of generator and critic, which take one step each in turn; penalties are differentiated exactly.
 
     Args:
-        critic: examples (and labels) to one number each, ``(B,)`` or ``(B, 1)``.
+        critic: maps examples (and labels) to one number each, ``(B,)`` or ``(B, 1)``.
         contest: the losses.
-        penalty: on the critic's gradient, or ``None``. With augmentation it is taken at the augmented images.
+        penalty: the penalty on the critic's gradient, or ``None``. With augmentation it is taken at the augmented
+            images.
         every: the penalty is taken at every ``every``-th example of a batch and weighted accordingly, which keeps its
             expectation and divides its cost.
         label_dropout: share of labels that training hides, so that the model also learns to generate without one.
         critic_rate: multiplies the critic's learning rate (two time scales).
         augment: transforms data and samples before the critic sees them; its strength follows the contest.
-        regulariser: of the generator.
+        regulariser: a penalty on the generator, or ``None``.
     """
 
     learns: ClassVar[type[Estimand]] = Pushforward
@@ -337,9 +338,9 @@ class AdversarialGame(Objective):
 
 @final
 class CriticTerm(Term):
-    """``a(D(x), D(G(z))) + penalty``; the generator stands still.
+    """``a(D(x), D(G(z))) + penalty``, with a fixed generator.
 
-    Watches ``critic_accuracy`` (share of pairs that are ranked rightly), ``critic_margin`` (mean ``D(x) - D(G(z))``),
+    It watches ``critic_accuracy`` (share of correctly ranked pairs), ``critic_margin`` (mean ``D(x) - D(G(z))``),
     ``penalty`` (its mean) and, with augmentation, its strength ``augmentation``.
     """
 
@@ -379,7 +380,7 @@ class CriticTerm(Term):
 
 @final
 class GeneratorTerm(Term):
-    """``b(D(x), D(G(z)))`` and the generator's own regulariser; the critic stands still. It watches ``diversity``."""
+    """``b(D(x), D(G(z)))`` and the regulariser, with a fixed critic. It watches ``diversity``."""
 
     def __init__(self, generator: Pushforward, objective: AdversarialGame) -> None:
         super().__init__([generator])
@@ -398,7 +399,7 @@ class GeneratorTerm(Term):
 def diversity(fake: Tensor, x: Tensor) -> Tensor:
     """The root of the total variance of a generated batch over that of the data, a scalar without a gradient.
 
-    It is near 1 where samples spread as the data does, and near 0 where they are all alike.
+    It is near 1 where samples spread like the data, and near 0 where they are all alike.
     """
     spread = [values.detach().var(0, correction=0).sum() for values in (fake, x)]
     return (spread[0] / spread[1].clamp(min=1e-12)).sqrt()
@@ -412,7 +413,7 @@ def diversity(fake: Tensor, x: Tensor) -> Tensor:
 class OnePass(Sampler):
     """``z ~ N(0, I)``, ``x = g(z)``; ``truncation`` below 1 shrinks ``z``: fewer odd samples, less variety.
 
-    Where ``g(z)`` is a distribution, as of a decoder, ``x`` is drawn from it.
+    Where ``g(z)`` is a distribution, such as that of a decoder, ``x`` is drawn from it.
 
     Truncation: Brock, Donahue, Simonyan 2019 (https://arxiv.org/abs/1809.11096), here by scaling.
     """
@@ -440,4 +441,4 @@ NO_DENSITY = (
     "a generator defines no density: judge its samples by distances to held-out data "
     "(Frechet distance, precision and recall, coverage) instead"
 )
-"""Why such a model has no likelihood."""
+"""The reason why these models have no likelihood."""

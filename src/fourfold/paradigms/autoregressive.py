@@ -3,9 +3,8 @@
     log p(x) = sum_i log p(x_i | x_<i)
 
 Text is modelled by a transformer over tokens, images by causal convolutions with a softmax over the levels of each
-pixel, vectors by a transformer over coordinates with mixtures of logistics. The likelihood is exact for all three. A
-step of sampling caches the parts of earlier pieces that later ones need, so the cost of a sample grows with its
-length.
+pixel, vectors by a transformer over coordinates with mixtures of logistics. The likelihood is exact for all three.
+Sampling caches what later pieces need from earlier ones, so the cost of a sample is proportional to its length.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ __all__ = [
 
 @final
 class _Uniforms:
-    """Uniform numbers piece by piece, taken from a :class:`Noise` in chunks of fixed size."""
+    """Uniform numbers for one piece after the other, taken from a :class:`Noise` in chunks of fixed size."""
 
     CHUNK: ClassVar[int] = 64
 
@@ -107,13 +106,13 @@ class _Drawing:
 class TokenConditionals(Conditionals):
     """``softmax(net(start, x_1, ..., x_{i-1}))`` over tokens.
 
-    A text longer than the network's context is scored in windows that overlap by half, each but the first counting only
-    its new half; it is drawn by the same rule: when the cache is full it is refilled from its last half.
+    A text longer than the network's context is scored in windows that overlap by half; each but the first counts only
+    its new half. Drawing follows the same rule: a full cache is refilled from its last half.
 
     Args:
-        net: gives next-token logits; its first start symbol opens every window, or, of the label ``c``, symbol
-            ``c + 1``.
-        length: tokens of one example.
+        net: gives the logits of the next token. Every window begins with its first start symbol, or with symbol ``c +
+            1`` for the label ``c``.
+        length: number of tokens of one example.
     """
 
     measure = Measure.COUNTING
@@ -157,7 +156,7 @@ class TokenConditionals(Conditionals):
         return state
 
     def _kept(self, count: int) -> int:
-        """How many of ``count`` earlier tokens the next one's window holds."""
+        """The number of the ``count`` earlier tokens that are in the window of the next one."""
         context = self.net.length
         half = context - context // 2
         return count if count < context else context // 2 + (count - context) % half
@@ -185,11 +184,11 @@ class TokenConditionals(Conditionals):
 class PixelConditionals(Conditionals):
     """``softmax(net(x_<i))`` over the levels of each pixel; planes (channels) follow one another, each in raster order.
 
-    The network models one plane given the planes before it, which it sees whole.
+    The network models one plane at a time, given all of the planes before it.
 
     Args:
         net: with ``labels = channels · (classes + 1)`` and, where there are several channels, ``known = channels``.
-        channels, classes: as of the space.
+        channels, classes: those of the space.
     """
 
     measure = Measure.COUNTING
@@ -209,7 +208,7 @@ class PixelConditionals(Conditionals):
         return -nats.view(len(x), -1)
 
     def _label(self, batch: int, plane: int, cond: Tensor | None, device: torch.device) -> Tensor:
-        """The network's label of a plane: one per (channel, class or unknown)."""
+        """The network's label for a plane: one for each pair of a channel and a class, or "unknown"."""
         known = torch.zeros(batch, dtype=torch.long, device=device) if cond is None else cond + 1
         return known + plane * self.labels
 
@@ -252,7 +251,7 @@ class VectorConditionals(Conditionals):
     """``p(x_i | x_<i, c) = sum_k w_k logistic((x_i - m_k) / s_k) / s_k``, a mixture of logistics per coordinate.
 
     Args:
-        net: with three numbers per component and coordinate: log-weight, mean, log-scale.
+        net: gives three numbers per component and coordinate: log-weight, mean, log-scale.
         dim: length of the vectors.
         components: number of components.
     """
@@ -392,9 +391,10 @@ def _tokens(model: GenerativeModel) -> TokenConditionals:
 
 @torch.no_grad()
 def score_text(model: GenerativeModel, ids: Tensor, stride: int | None = None, batch_size: int = 64) -> Tensor:
-    """Nats of every token of one long text, each counted once with at least ``context - stride`` earlier ones.
+    """Nats of every token of one long text; each is scored once, given at least ``context - stride`` earlier tokens.
 
-    Windows of the network's context advance by ``stride``; the first counts whole, each later one its last ``stride``.
+    Windows of the network's context advance by ``stride``. All tokens of the first count, and the last ``stride`` of
+    each later one.
 
     Args:
         model: a text model.
@@ -441,8 +441,8 @@ def continue_text(
         model: a text model.
         length: tokens to draw; more than the network's context is allowed.
         prompt: ids ``(T,)`` that come before them.
-        n: how many continuations.
-        seed: fixes them.
+        n: number of continuations.
+        seed: fixes every random number.
         temperature: see :class:`Ancestral`.
 
     Raises:

@@ -27,9 +27,9 @@ __all__ = ["ContinuousLikelihood", "FreeVelocity"]
 
 @final
 class FreeVelocity(VectorField):
-    """``dx/dt = net(x, t)``, bound to no noise process: from data at ``t = 0`` to ``N(0, I)`` at ``t = 1``.
+    """``dx/dt = net(x, t)`` without a noise process: from data at ``t = 0`` to ``N(0, I)`` at ``t = 1``.
 
-    Trained by the likelihood alone, it is not a conditional mean and tells no score (Chen et al. 2018,
+    The likelihood does not make it a conditional mean, so it does not determine a score (Chen et al. 2018,
     https://arxiv.org/abs/1806.07366).
 
     Args:
@@ -75,7 +75,7 @@ class ContinuousTerm(Term):
         return (settings.kinetic * energy - nats) / math.prod(self.estimand.event)
 
     def _solved(self, x: Tensor, cond: Tensor | None, signs: Tensor) -> State:
-        """``x_1``, the integral of the divergence and that of ``||v||^2``, from ``x_0 = x``; differentiable."""
+        """``x_1`` and the integrals of the divergence and of ``||v||^2`` from ``x_0 = x``; differentiable."""
 
         def slope(t: float, state: State) -> State:
             v = self.estimand(state[0], torch.full((len(x),), t, device=x.device), cond)
@@ -90,7 +90,7 @@ class ContinuousTerm(Term):
 
     @torch.no_grad()
     def _inverse_error(self, x: Tensor, cond: Tensor | None) -> Tensor:
-        """The root mean square by which the way to noise and back misses ``x``, a scalar."""
+        """The root mean square error of ``x`` after the way to noise and back, a scalar."""
 
         def slope(t: float, state: State) -> State:
             return (self.estimand(state[0], torch.full((len(x),), t, device=x.device), cond),)

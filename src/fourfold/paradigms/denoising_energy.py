@@ -1,9 +1,9 @@
-"""Energies trained by denoising score matching: the gradient of the energy tells the noise that was added to data.
+"""Energies trained by denoising score matching: the gradient of the energy predicts the noise that was added to data.
 
     grad E(x + sigma eps) = eps / sigma on average, where E is the energy of data with that noise
 
-(Vincent 2011, https://doi.org/10.1162/NECO_a_00142). No chain runs in training, and no normaliser is needed.
-:class:`EnergyScoreMatching` does so at one noise level, :class:`NoisedScoreMatching` at all of them, with an energy
+(Vincent 2011, https://doi.org/10.1162/NECO_a_00142). Training needs neither chains nor a normaliser.
+:class:`EnergyScoreMatching` takes one noise level, and :class:`NoisedScoreMatching` takes all of them, with an energy
 whose gradient is a well conditioned denoiser (Song, Ermon 2019, https://arxiv.org/abs/1907.05600; Karras et al. 2022,
 https://arxiv.org/abs/2206.00364).
 """
@@ -38,14 +38,14 @@ class PreconditionedEnergy(NoisedEnergy):
     """``E(x_t, t) = ||u||^2 / 2 - (alpha sigma_data / sigma) <u, F(u, tau)>`` with ``u = x_t / r``.
 
     With ``r^2 = alpha^2 sigma_data^2 + sigma^2`` its denoiser is that of Karras et al. 2022 (table 1):
-    ``D = c_skip x_t + c_out grad_u <u, F(u, tau)>``. The inner product makes a scalar of any network that
-    returns examples (after Salimans, Ho 2021, Should EBMs model the energy or the score?,
+    ``D = c_skip x_t + c_out grad_u <u, F(u, tau)>``. The inner product turns any network that returns examples into a
+    scalar (after Salimans, Ho 2021, Should EBMs model the energy or the score?,
     https://openreview.net/forum?id=9AS-TF2jRNb).
 
     Args:
         net: ``F(u, tau, cond)``, float32 in and out.
         event: shape of one encoded example.
-        path: the noise process. The energy of data is that at its first time, so there must be some noise.
+        path: the noise process. The energy of data is that at the first time, where there must be some noise.
         sigma_data: root mean square of the data.
 
     Raises:
@@ -71,7 +71,7 @@ class PreconditionedEnergy(NoisedEnergy):
 class EnergyScoreMatchingTerm(Term):
     """The term of :class:`EnergyScoreMatching`.
 
-    It watches ``energy_gap``, the mean energy of draws of the reference minus that of data, and ``rhat``.
+    It watches ``rhat`` and ``energy_gap``, the mean energy of draws of the reference minus that of data.
     """
 
     judges: ClassVar[bool] = True
@@ -128,7 +128,8 @@ class EnergyScoreMatching(Objective):
 class NoisedScoreMatchingTerm(Term):
     """The term of :class:`NoisedScoreMatching`.
 
-    It watches ``rhat`` and ``energy_gap``, by how much as much noise again raises the energy, per dimension.
+    It watches ``rhat`` and ``energy_gap``, the rise of the energy, per dimension, when the noise is added a second
+    time.
     """
 
     judges: ClassVar[bool] = True
@@ -150,7 +151,7 @@ class NoisedScoreMatchingTerm(Term):
 
     @torch.no_grad()
     def _gap(self, x_t: Tensor, t: Tensor) -> Tensor:
-        """The mean energy of data with twice the noise, minus that of noised data, per dimension; of 16 rows."""
+        """The mean energy of data with twice the noise, minus that of noised data, per dimension, over 16 rows."""
         x_t, t = x_t[:: -(-len(x_t) // 16) or 1], t[:: -(-len(t) // 16) or 1]
         further = x_t + broadcast(self.energy.path.sigma(t), x_t) * torch.randn_like(x_t)
         return (self.energy.at(further, t) - self.energy.at(x_t, t)).mean() / x_t[0].numel()
@@ -166,7 +167,7 @@ class NoisedScoreMatching(Objective):
 
     Args:
         event: shape of one encoded example.
-        mean, std: of the logarithm of the relative noise level.
+        mean, std: mean and standard deviation of the logarithm of the relative noise level.
         sigma_data: root mean square of the data.
         label_dropout: share of labels that training hides.
         chain: moves the chains that monitor mixing, at the least noise.

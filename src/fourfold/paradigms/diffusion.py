@@ -1,16 +1,17 @@
-"""Diffusion: a denoiser of every noise level, and an ODE or SDE that follows it from noise to data.
+"""Diffusion: a denoiser for every noise level, and an ODE or SDE that follows it from noise to data.
 
-Several objectives learn the same thing in other coordinates. :class:`Denoising` regresses the clean example (Karras et
-al. 2022, https://arxiv.org/abs/2206.00364), :class:`FlowMatching` the velocity of straight lines between data and
-noise (Lipman et al. 2023, https://arxiv.org/abs/2210.02747; Liu, Gong, Liu 2023, https://arxiv.org/abs/2209.03003),
-and :class:`NoisePrediction` the noise (Ho, Jain, Abbeel 2020, https://arxiv.org/abs/2006.11239).
-:class:`DenoisingScoreMatching` regresses the score (Vincent 2011); :class:`ExplicitScoreMatching` (Hyvarinen 2005) and
-:class:`SlicedScoreMatching` (Song et al. 2019) learn it without a target.
+Several objectives learn the same function in different coordinates. :class:`Denoising` regresses the clean example
+(Karras et al. 2022, https://arxiv.org/abs/2206.00364), :class:`FlowMatching` the velocity of straight lines between
+data and noise (Lipman et al. 2023, https://arxiv.org/abs/2210.02747; Liu, Gong, Liu 2023,
+https://arxiv.org/abs/2209.03003), and :class:`NoisePrediction` the noise (Ho, Jain, Abbeel 2020,
+https://arxiv.org/abs/2006.11239). :class:`DenoisingScoreMatching` regresses the score (Vincent 2011);
+:class:`ExplicitScoreMatching` (Hyvarinen 2005) and :class:`SlicedScoreMatching` (Song et al. 2019) learn it without a
+target.
 
 Through the views of :mod:`fourfold.estimands` every sampler runs on each of them, on any path: the VP, sub-VP and VE
 equations of Song et al. 2021 (https://arxiv.org/abs/2011.13456) are recipes. The exception is
-:class:`CoupledFlowMatching`, whose vector field tells no score. Two likelihoods stand in :mod:`fourfold.likelihoods`:
-``ProbabilityFlow``, an estimate along the ODE, and ``DiffusionBound``, a lower bound.
+:class:`CoupledFlowMatching`, whose vector field does not determine a score. Two likelihoods are in
+:mod:`fourfold.likelihoods`: ``ProbabilityFlow``, an estimate along the ODE, and ``DiffusionBound``, a lower bound.
 """
 
 from __future__ import annotations
@@ -58,11 +59,12 @@ class Denoising(Objective):
     """``E w(s) ||D(alpha x + sigma eps, t) - x||^2 / dims`` with ``s = sigma / alpha``, ``log s ~ N(mean, std^2)``.
 
     ``w(s) = 1 / s^2 + 1 / sigma_data^2`` makes the loss of an untrained
-    :class:`~fourfold.estimands.preconditioned.Preconditioned` network one at every noise level (Karras et al. 2022,
+    :class:`~fourfold.estimands.preconditioned.Preconditioned` network 1 at every noise level (Karras et al. 2022,
     https://arxiv.org/abs/2206.00364).
 
     Args:
-        mean, std: of the logarithm of the relative noise level; its draws are stratified over the batch.
+        mean, std: mean and standard deviation of the logarithm of the relative noise level, which is stratified over
+            the batch.
         sigma_data: root mean square of the data.
         label_dropout: share of labels that training hides, for classifier-free guidance.
     """
@@ -114,7 +116,7 @@ class FlowMatching(Objective):
     (https://arxiv.org/abs/2210.02747); times of Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
 
     Args:
-        mean, std: of the logit of the time; its draws are stratified over the batch.
+        mean, std: mean and standard deviation of the logit of the time, which is stratified over the batch.
         label_dropout: share of labels that training hides, for classifier-free guidance.
     """
 
@@ -142,7 +144,7 @@ class FlowMatching(Objective):
 
 
 class Coupling(ABC):
-    """Decides which noise goes with which example of a batch: a frozen dataclass."""
+    """A rule that pairs the examples of a batch with noise: a frozen dataclass."""
 
     summary: ClassVar[str] = ""
 
@@ -165,14 +167,14 @@ class Independent(Coupling):
 @final
 @dataclass(frozen=True)
 class OptimalTransport(Coupling):
-    """The permutation of the noise that is nearest to the examples: least ``sum_i ||x_i - eps_pi(i)||^2``, exactly.
+    """The permutation ``pi`` of the noise with the least ``sum_i ||x_i - eps_pi(i)||^2``, exactly.
 
-    Lines between data and noise then hardly cross, so the field bends less and few steps follow it. Examples are
-    assigned among those of their own label, so that the noise is ``N(0, I)`` given the label too. Pooladian et al.
-    2023 (https://arxiv.org/abs/2304.14772); Tong et al. 2024 (https://arxiv.org/abs/2302.00482).
+    Lines between data and noise then hardly cross, so the field bends less and a solver needs fewer steps. Examples are
+    assigned within their label, so that the noise is ``N(0, I)`` given the label too. Pooladian et al. 2023
+    (https://arxiv.org/abs/2304.14772); Tong et al. 2024 (https://arxiv.org/abs/2302.00482).
 
     Attributes:
-        minibatch: the most examples that are assigned at once; the time grows with its cube.
+        minibatch: the largest number of examples that are assigned at once; the time grows with its cube.
     """
 
     summary: ClassVar[str] = "the noise that optimal transport assigns to them within a batch"
@@ -196,13 +198,13 @@ class OptimalTransport(Coupling):
 class CoupledFlowMatching(Objective):
     """``E ||v(x_t, t) - (alpha'_t x + sigma'_t eps)||^2 / dims`` over pairs ``(x, eps)`` of a coupling.
 
-    ``v`` is the mean velocity of the lines through ``x_t``. Like the velocity of :class:`FlowMatching` it carries
-    noise to data, but where the noise depends on the data it tells no score. The objective therefore learns a vector
-    field.
+    ``v`` is the mean velocity of the lines through ``x_t``. Like the velocity of :class:`FlowMatching` it carries noise
+    to data. But where the noise depends on the data it does not determine the score, so the objective learns a vector
+    field only.
 
     Args:
-        coupling: of the examples and the noise of a batch.
-        times: their law.
+        coupling: pairs the examples and the noise of a batch.
+        times: the law of the times.
         label_dropout: share of labels that training hides, for classifier-free guidance.
     """
 
@@ -295,7 +297,9 @@ class NoisePredictionTerm(Term):
 # --- the score --------------------------------------------------------------------------------------------------------
 
 Excess = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Maps ``s(x_t)``, ``x_t`` and ``eps / sigma_t`` to ``||s - grad log p_t||^2`` plus a constant, on average."""
+"""Maps ``s(x_t)``, ``x_t`` and ``eps / sigma_t`` to a number whose mean is that of ``||s - grad log p_t||^2`` plus a
+constant.
+"""
 
 
 @final
@@ -324,9 +328,9 @@ class DenoisingScoreMatching(Objective):
 
 @final
 class ExplicitScoreMatching(Objective):
-    """``E sigma_t^2 (||s||^2 + 2 tr ds/dx) / dims``: the squared error of the score by parts, without its target.
+    """``E sigma_t^2 (||s||^2 + 2 tr ds/dx) / dims``: the error of the score, by partial integration.
 
-    It takes one gradient per dimension and step, so it is for few dimensions. Hyvarinen 2005, Estimation of
+    It takes one gradient per dimension and step, so it suits few dimensions. Hyvarinen 2005, Estimation of
     Non-Normalized Statistical Models by Score Matching (https://www.jmlr.org/papers/v6/hyvarinen05a.html), at every
     noise level.
 
@@ -357,7 +361,7 @@ class SlicedScoreMatching(Objective):
     Garg, Shi, Ermon 2019, eq. 8 and 9 (https://arxiv.org/abs/1905.07088), at every noise level.
 
     Args:
-        reduced: take the form with less variance.
+        reduced: whether to take the form with less variance.
         label_dropout: share of labels that training hides, for classifier-free guidance.
     """
 
@@ -378,12 +382,12 @@ class SlicedScoreMatching(Objective):
 class ScoreTerm(Term):
     """``sigma_t^2 excess(s, x_t, eps / sigma_t) / dims`` at times uniform on the path.
 
-    This is the term of every objective that learns scores. It watches the loss at low and at high noise.
+    Every objective that learns scores has this term. It watches the loss at low and at high noise.
 
     Args:
         estimand: the score.
         objective: its settings.
-        excess: is least in expectation at the true score.
+        excess: a function whose mean is least at the true score.
     """
 
     judges: ClassVar[bool] = True

@@ -1,14 +1,14 @@
-"""Energy-based: a network gives an unnormalised log-density, and Markov chains draw from it.
+"""Energy-based models: a network gives an unnormalised log-density, and Markov chains draw from it.
 
     p(x) = exp(-E(x)) / Z,     E(x) = -log q(x) - f(x)     with a normalised reference q
 
-Here an energy is trained by contrast. :class:`NoiseContrastive` tells data from draws of the reference, and so learns
-its normaliser too (Gutmann, Hyvärinen 2010, https://proceedings.mlr.press/v9/gutmann10a.html).
+The objectives here contrast data with other examples. :class:`NoiseContrastive` distinguishes data from draws of the
+reference, and so learns the normaliser too (Gutmann, Hyvärinen 2010, https://proceedings.mlr.press/v9/gutmann10a.html).
 :class:`ContrastiveDivergence` follows the gradient of the likelihood with chains that are kept from step to step
 (Hinton 2002; Tieleman 2008, https://doi.org/10.1145/1390156.1390290; Du, Mordatch 2019,
 https://arxiv.org/abs/1903.08689), and :class:`JointEnergy` does so with a classifier whose logits are an energy
 (Grathwohl et al. 2020, https://arxiv.org/abs/1912.03263). The restricted Boltzmann machine is an energy of bits.
-Energies trained by score matching stand in :mod:`fourfold.paradigms.denoising_energy`.
+Energies trained by score matching are in :mod:`fourfold.paradigms.denoising_energy`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Tilted(ContinuousEnergy):
     """``E(x, c) = -log q(x) - f(x, c)``: a reference distribution, tilted by a network.
 
     Args:
-        net: ``f(x, cond)``, examples (and labels) to ``(B,)`` or ``(B, 1)``.
+        net: ``f(x, cond)``, maps examples (and labels) to ``(B,)`` or ``(B, 1)``.
         event: shape of one encoded example.
         reference: ``q``.
     """
@@ -157,7 +157,7 @@ _MOVE, _MOVES = MALA(1, 0.01), MALA(10, 0.01)
 class NoiseContrastiveTerm(Term):
     """The term of :class:`NoiseContrastive`.
 
-    It watches ``energy_gap``, the mean tilt of data minus that of noise, the ``accuracy`` of telling them apart, and
+    It watches ``energy_gap``, the mean tilt of data minus that of noise, the ``accuracy`` of the classification, and
     ``rhat``.
     """
 
@@ -186,7 +186,7 @@ class NoiseContrastive(Objective):
 
     ``s`` is the sigmoid. At its minimum ``f = log p - log q``, so that ``Z = 1`` without ever being computed
     (Gutmann, Hyvärinen 2010, https://proceedings.mlr.press/v9/gutmann10a.html). The reference is fitted to the data at
-    the same time. It serves where data and reference overlap: in few dimensions.
+    the same time. It needs data and reference that overlap, as they do in few dimensions.
 
     Args:
         event: shape of one encoded example.
@@ -256,17 +256,18 @@ class ContrastiveDivergenceTerm(Term):
 class ContrastiveDivergence(Objective):
     """``E(x) - E(y) + m (f(x)^2 + f(y)^2)`` for data ``x`` and the model's samples ``y``, drawn by chains that persist.
 
-    Once the chains have converged, its gradient is that of the negative log-likelihood. They live in a replay buffer:
-    each step takes some of them, moves them and puts them back. A share of them starts anew from the reference. Each
-    label has its own part of the buffer, and samples are drawn for the labels of the data. Tieleman 2008
+    Once the chains have converged, its gradient is that of the negative log-likelihood. They are kept in a replay
+    buffer: each step takes some of them, moves them and puts them back. A share of them restarts from the reference.
+    Each label has its own part of the buffer, and samples are drawn for the labels of the data. Tieleman 2008
     (https://doi.org/10.1145/1390156.1390290); Du, Mordatch 2019 (https://arxiv.org/abs/1903.08689).
 
     Args:
         event: shape of one encoded example.
         sampler: the moves of one step.
-        size: chains kept for each label; 0 keeps none and starts at the data (contrastive divergence: Hinton 2002).
+        size: number of chains kept for each label; 0 keeps none and starts at the data (contrastive divergence: Hinton
+            2002).
         classes: number of labels that the energy depends on, or ``None``.
-        restart: share of the chains that start anew.
+        restart: share of the chains that restart from the reference.
         magnitude: ``m``, of the penalty on the tilt ``f = -E - log q`` that keeps energies from drifting.
         data_noise: standard deviation of noise that training adds to the data, so that a network can fit their
             distribution.
@@ -332,7 +333,7 @@ class ContrastiveDivergence(Objective):
 
 @final
 class JointTerm(Term):
-    """The term of :class:`JointEnergy`; it watches the ``accuracy`` of labels, and all that its divergence watches."""
+    """The term of :class:`JointEnergy`; it watches the ``accuracy`` of labels and what its divergence watches."""
 
     def __init__(self, energy: ClassifierEnergy, objective: JointEnergy, divergence: Term) -> None:
         super().__init__([energy.net])
@@ -358,7 +359,7 @@ class JointEnergy(Objective):
 
     Args:
         divergence: trains the energy without labels.
-        weight: of its loss.
+        weight: weight of the divergence.
     """
 
     learns: ClassVar[type[Estimand]] = ClassifierEnergy

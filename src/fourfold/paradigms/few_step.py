@@ -1,17 +1,16 @@
-"""Few steps: a network that jumps along the probability-flow ODE, so that one evaluation crosses any distance.
+"""Few steps: a network that jumps along the probability-flow ODE, over any distance by one evaluation.
 
-The sampler of a diffusion model follows ``dx/dt = v(x, t)`` in small steps. Here the network learns where that path
-leads: the average velocity ``u(x_t, t, s)`` between any two of its times, or the consistency function
-``f(x_t, t)``, its end.
+The sampler of a diffusion model follows ``dx/dt = v(x, t)`` in small steps. Here the network learns the path itself:
+the average velocity ``u(x_t, t, s)`` between any two of its times, or its end, the consistency function ``f(x_t, t)``.
 
 Three objectives learn them. :class:`MeanFlow` needs no other model: it holds ``u`` to the identity that its definition
-implies (Geng et al. 2025, https://arxiv.org/abs/2505.13447). :class:`ConsistencyDistillation` wants two neighbouring
-points of a teacher's path to have one end (Song et al. 2023, https://arxiv.org/abs/2303.01469).
-:class:`TrajectoryDistillation` solves the teacher's ODE, keeps the paths, and regresses any jump along them (Luhman
-and Luhman 2021, https://arxiv.org/abs/2101.02388; Zheng et al. 2023, https://arxiv.org/abs/2211.13449).
+implies (Geng et al. 2025, https://arxiv.org/abs/2505.13447). :class:`ConsistencyDistillation` makes two neighbouring
+points of a teacher's path predict one end (Song et al. 2023, https://arxiv.org/abs/2303.01469).
+:class:`TrajectoryDistillation` solves the teacher's ODE, keeps the paths, and regresses any jump along them (Luhman and
+Luhman 2021, https://arxiv.org/abs/2101.02388; Zheng et al. 2023, https://arxiv.org/abs/2211.13449).
 
-The price is the likelihood. The ODE of ``u(x_t, t, t)`` still has a density, but samples that were drawn by jumps
-follow another distribution, so these models have none.
+The price is the likelihood. The ODE of ``u(x_t, t, t)`` still has a density, but jumps draw samples from another
+distribution, so these models have no likelihood.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class MeanFlowTerm(Term):
         return error / (error.detach() + 1e-3) ** self.objective.power
 
     def _times(self, path: Path, n: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """``t >= s``, each ``(n,)``: the larger and the smaller of two logit-normal draws, or one and the same."""
+        """``t >= s``, each ``(n,)``: the larger and the smaller of two logit-normal draws, or twice the same draw."""
         law, apart = LogitNormal(self.objective.mean, self.objective.std), self.objective.apart
         t, s = law(path, n, device), law(path, n, device)
         s = torch.where(torch.rand(n, device=device) < apart, s[torch.randperm(n, device=device)], t)
@@ -97,7 +96,7 @@ class MeanFlowTerm(Term):
 
 
 def _dual(primal: Tensor, tangent: Tensor) -> Tensor:
-    """A dual number; torch's first one loads formulas through a deprecated function of its own and says so."""
+    """A dual number, without the warning of torch about its own deprecated function when it makes the first."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return forward_ad.make_dual(primal, tangent)  # type: ignore[no-untyped-call]
@@ -112,13 +111,13 @@ class MeanFlow(Objective):
     this is flow matching. Geng et al. 2025 (https://arxiv.org/abs/2505.13447), equations 8 to 11.
 
     The paper (section 4.3) also divides the loss of each example by a power of its own value,
-    ``(loss + 10^-3)^power``, held constant. The noise of the target is part of that value, so the minimum is then
-    not a conditional mean: it leans towards the more frequent of two modes. By default the power is 0.
+    ``(loss + 10^-3)^power``, held constant. The noise of the target is part of that value, so the minimum is not a
+    conditional mean: it is drawn towards the more frequent of two modes. By default the power is 0.
 
     Args:
-        mean, std: of the logit of a time.
+        mean, std: mean and standard deviation of the logit of a time.
         apart: share of examples with ``s < t``.
-        power: of the adaptive weight; only 0, the plain mean square, is unbiased.
+        power: power of the adaptive weight; only 0, the plain mean square, is unbiased.
         label_dropout: share of labels that training hides.
     """
 
@@ -145,9 +144,9 @@ class MeanFlow(Objective):
 
 
 def _inherit(student: Estimand, teacher: GenerativeModel) -> None:
-    """Start a student with the weights of its teacher, where both are preconditioned in one way along one path.
+    """Start a student with the weights of its teacher, if both have the same preconditioning and path.
 
-    A student's second time, which the teacher does not know, starts at zero weight.
+    The student's second time, which the teacher does not know, has zero weight at first.
     """
     source = teacher.estimand
     if not (isinstance(source, Preconditioned) and isinstance(student, (NetworkAverage, ConsistencyNetwork))):
@@ -157,10 +156,7 @@ def _inherit(student: Estimand, teacher: GenerativeModel) -> None:
 
 
 def _jittered(path: Path, steps: int) -> Tensor:
-    """``steps + 1`` decreasing times from the path's last to its first; those between are shifted by one random part.
-
-    Over many draws every time between is met, so that the student also learns times off the grid.
-    """
+    """``steps + 1`` decreasing times from the path's last to its first, those between shifted by a random amount."""
     fine, parts = path.grid(64 * steps), 64
     shift = int(torch.randint(-parts // 2, parts // 2, ()))
     inner = fine[parts + shift : parts * (steps - 1) + shift + 1 : parts]
@@ -199,20 +195,20 @@ class TrajectoryDistillationTerm(Term):
 class TrajectoryDistillation(Objective, Staged):
     """``E w(t, s) ||x_t + (s - t) u(x_t, t, s) - x_s||`` over pairs of times of a teacher's solved paths.
 
-    A few sets of paths are kept, each from noise to its end at ``steps`` evaluations of the teacher. Every ``every``
-    steps of training the oldest set is solved anew, from other noise at other times. A step draws its pairs from all
-    sets, so each evaluation of the teacher serves many times. The targets are the solver's own, and not the student's
-    guess at a later time. Luhman, Luhman 2021 (https://arxiv.org/abs/2101.02388) for the whole path; Zheng et al. 2023
-    (https://arxiv.org/abs/2211.13449) and Kim et al. 2024 (https://arxiv.org/abs/2310.02279) for its parts.
+    A few sets of paths are kept, each solved from noise to its end by ``steps`` evaluations of the teacher. Every
+    ``every`` steps of training the oldest set is replaced, from other noise at other times. A step draws its pairs from
+    all sets, so each evaluation of the teacher is used many times. The targets are those of the solver, not the
+    student's own predictions. Luhman, Luhman 2021 (https://arxiv.org/abs/2101.02388) for the whole path; Zheng et al.
+    2023 (https://arxiv.org/abs/2211.13449) and Kim et al. 2024 (https://arxiv.org/abs/2310.02279) for its parts.
 
     The norm is pseudo-Huber, ``sqrt(error + c^2) - c`` (Song and Dhariwal 2024, https://arxiv.org/abs/2310.14189).
 
     Args:
         teacher: a diffusion model, which is trained first.
-        share: of the whole budget, for the teacher.
-        steps: of the teacher's solver.
-        paths: in one set.
-        kept: how many sets are kept.
+        share: the teacher's share of the whole budget.
+        steps: number of steps of the teacher's solver.
+        paths: number of paths in one set.
+        kept: number of sets that are kept.
         every: steps of training after which one set is replaced.
         whole: share of pairs whose jump goes to the end of the path.
         sigma_data: root mean square of the data.
@@ -274,7 +270,7 @@ class TrajectoryDistillation(Objective, Staged):
 
     @torch.no_grad()
     def advance(self, batch: Batch) -> None:
-        """Count a step, and solve a set of paths anew where it is time to; labels are drawn from the batch's."""
+        """Count a step, and replace a set of paths when it is due; labels are drawn from those of the batch."""
         done, rest = divmod(int(self.count), self.every)
         self.count += 1
         if rest:
@@ -293,8 +289,8 @@ class TrajectoryDistillation(Objective, Staged):
     def jumps(self, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
         """``x_t, x_s, t, s, cond`` of ``n`` pairs from all sets, in order of ``t``.
 
-        ``s`` is the last time of its path, or any with even odds. ``t`` comes before it, with odds that favour the
-        noise: a jump from there is the hardest and the most used.
+        ``s`` is the last time of its path, or uniform over its times. ``t`` comes before it, and is more often near the
+        noise: jumps from there are the hardest and the most used.
         """
         device, sets = self.states.device, min(1 + (int(self.count) - 1) // self.every, self.kept)
         draw = [torch.rand(n, device=device) for _ in range(3)]
@@ -309,7 +305,7 @@ class TrajectoryDistillation(Objective, Staged):
 
 
 def _as_batch(x: Tensor) -> Tensor:
-    """Images in channels-last memory; anything else as it is."""
+    """Images in channels-last memory; other tensors unchanged."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
@@ -358,8 +354,8 @@ class ConsistencyDistillation(Objective, Staged):
 
     Args:
         teacher: a diffusion model, which is trained first.
-        share: of the whole budget, for the teacher.
-        steps: of the grid.
+        share: the teacher's share of the whole budget.
+        steps: number of steps of the grid.
         huber: ``c``.
         label_dropout: share of labels that training hides.
     """
@@ -448,7 +444,7 @@ class Jumps(Sampler):
 @final
 @dataclass(frozen=True)
 class Renoised(Sampler):
-    """``x = f(x_t, t)``, then ``x_s = alpha_s x + sigma_s eps`` at a lower level, and again.
+    """``x = f(x_t, t)``, then ``x_s = alpha_s x + sigma_s eps`` at a lower level, repeatedly.
 
     Song et al. 2023 (https://arxiv.org/abs/2303.01469), algorithm 1.
 
@@ -476,4 +472,4 @@ class Renoised(Sampler):
 
 
 NO_DENSITY = "few-step samples have no tractable density; the density of the many-step ODE is that of a different model"
-"""Why such a model has no likelihood."""
+"""The reason why these models have no likelihood."""

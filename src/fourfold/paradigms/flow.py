@@ -1,10 +1,10 @@
-"""Normalizing flows: an invertible map between noise and data, trained by the change of variables.
+"""Normalizing flows: an invertible map between noise and data, trained by maximum likelihood.
 
     log p(x) = log N(g^-1(x); 0, I) + log |det d g^-1(x) / dx|
 
 (Papamakarios et al. 2021, https://arxiv.org/abs/1912.02762). Vectors are mapped one coordinate after the other
 (:class:`AutoregressiveFlow`: best densities, one evaluation per coordinate to sample) or half by half
-(:class:`CouplingFlow`: one evaluation each way). Flows in continuous time stand in
+(:class:`CouplingFlow`: one evaluation each way). Flows in continuous time are in
 :mod:`fourfold.paradigms.continuous_flow`.
 """
 
@@ -49,8 +49,8 @@ if not TYPE_CHECKING:
 class AutoregressiveFlow(Bijection):
     """``z_i = f(x_i; net(x_<i))`` in each layer, with the order of the coordinates reversed from layer to layer.
 
-    Towards the noise a layer is one network evaluation, towards the data one per coordinate (Papamakarios, Pavlakou,
-    Murray 2017, https://arxiv.org/abs/1705.07057).
+    A layer takes one network evaluation towards the noise, and one per coordinate towards the data (Papamakarios,
+    Pavlakou, Murray 2017, https://arxiv.org/abs/1705.07057).
 
     Args:
         net: the networks of the layers.
@@ -120,10 +120,10 @@ class CouplingFlow(Bijection):
 
 @final
 class TransformerFlow(Bijection):
-    """``z_n = f(x_n; net(x_<n))`` for patches ``x_n`` of an image, in an order that turns round from layer to layer.
+    """``z_n = f(x_n; net(x_<n))`` for patches ``x_n`` of an image, whose order is reversed from layer to layer.
 
-    Towards the noise a layer is one parallel evaluation of a causal transformer; towards the data the patches follow
-    one another, with cached keys and values (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
+    Towards the noise a layer is one parallel evaluation of a causal transformer. Towards the data the patches are
+    computed one after the other, with cached keys and values (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
 
     Args:
         net: the transformers of the layers.
@@ -201,7 +201,7 @@ def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -
 
 @final
 class LikelihoodTerm(Term):
-    """The term of :class:`ChangeOfVariables`; now and then it watches ``inverse_error`` on a few examples."""
+    """The term of :class:`ChangeOfVariables`; it watches ``inverse_error`` on a few examples, every 500 steps."""
 
     judges: ClassVar[bool] = True
 
@@ -224,8 +224,8 @@ class ChangeOfVariables(Objective):
 
     Args:
         label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
-        noise: standard deviation of Gaussian noise that training adds. Samples get better once :class:`Denoised` has
-            taken it away again, but the learned density is that of noised examples (Zhai et al. 2024).
+        noise: standard deviation of Gaussian noise that training adds. It improves samples from which :class:`Denoised`
+            removes it again, but the learned density is that of noised examples (Zhai et al. 2024).
     """
 
     learns: ClassVar[type[Estimand]] = Bijection
@@ -270,13 +270,12 @@ class VariationalTerm(Term):
 class VariationalLikelihood(Objective):
     """``min -E_q(u|x) [log p(x + u) - log q(u | x)]``: the noise between levels is learned together with the flow.
 
-    A flow then need not spread evenly over each cell, and the bound on the mass of the integers gets tighter. The
-    uniform noise of the codec is replaced and never modelled. Ho et al. 2019, Flow++
-    (https://arxiv.org/abs/1902.00275).
+    A flow then need not be uniform within each cell, and the bound on the mass of the integers is tighter. The uniform
+    noise of the codec is replaced, so it is not modelled. Ho et al. 2019, Flow++ (https://arxiv.org/abs/1902.00275).
 
     Args:
-        dequantiser: ``(x, eps) -> (u, log q(u | x))``.
-        levels: of the images.
+        dequantiser: maps ``(x, eps)`` to ``(u, log q(u | x))``.
+        levels: number of levels of a pixel.
         label_dropout: share of labels that training hides.
     """
 
@@ -295,7 +294,7 @@ class VariationalLikelihood(Objective):
     def requantised(self, z: Tensor, eps: Tensor) -> tuple[Tensor, Tensor]:
         """The same levels with noise that the dequantiser draws from ``eps``, and ``log q(u | x)``, ``(B,)``.
 
-        ``z = 2 (x + u) / levels - 1`` tells its levels ``x``, whatever noise ``u`` it was made with.
+        The levels ``x`` follow from ``z = 2 (x + u) / levels - 1``, whatever the noise ``u``.
         """
         x = ((z + 1) * (self.levels / 2)).floor().clamp(0, self.levels - 1)
         u, log_q = self.dequantiser((2 * x + 1) / self.levels - 1, eps)
@@ -348,8 +347,8 @@ class NoiseThenMap(Sampler):
 class Denoised(Sampler):
     """``x = y + sigma^2 grad log p(y)`` for ``y = g(temperature · z)``: clean examples by a flow of noised ones.
 
-    The mean of the clean example given the noised one (Tweedie's formula), with the flow's own score (Zhai et al. 2024,
-    section 3.3). One evaluation and its gradient more than :class:`NoiseThenMap`.
+    This is the mean of the clean example given the noised one (Tweedie's formula), with the flow's own score (Zhai et
+    al. 2024, section 3.3). It takes one evaluation and its gradient more than :class:`NoiseThenMap`.
 
     Attributes:
         sigma: standard deviation of the noise that training added.
@@ -395,10 +394,10 @@ class ExactDensity(Likelihood):
 @final
 @dataclass(frozen=True)
 class VariationalDequantisation(Likelihood):
-    """``log P(x) >= E_q(u|x) [log p(x + u) - log q(u | x)]`` with the dequantiser that training left in its objective.
+    """``log P(x) >= E_q(u|x) [log p(x + u) - log q(u | x)]`` with the dequantiser of the objective.
 
     Attributes:
-        draws: noises drawn for each example; from two on their error is known.
+        draws: number of noises drawn for each example; with two or more their error is known.
     """
 
     needs: ClassVar[type[Estimand]] = Bijection
@@ -422,5 +421,5 @@ class VariationalDequantisation(Likelihood):
         return LogProb.of_draws(torch.stack(draws), Kind.LOWER_BOUND, f"learned dequantisation, {self.draws} draws")
 
 
-NO_DENSITY = "the model is trained on noised examples, so its density is theirs and not the data's"
-"""Why such a model has no likelihood."""
+NO_DENSITY = "the model is trained on noised examples, so its density is that of noised examples, not that of the data"
+"""The reason why these models have no likelihood."""

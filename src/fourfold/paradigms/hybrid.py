@@ -3,8 +3,8 @@
     log p(x) >= E_q(z|x)[ log p(z) + log p(x | z) - log q(z | x) ]
 
 A codec is trained first and is then frozen. The model of its codes gives ``log p(z)``; encoder and decoder add the
-rest, where another codec has its log-determinant. So a hybrid is sampled, scored, saved and resumed as any other model
-is, and this file only puts parts together.
+rest, where another codec has its log-determinant. So a hybrid is sampled, scored, saved and resumed like any other
+model, and this file only combines parts.
 
 =========================  ====================================  =======================
 name                       generative step                       inherited part
@@ -36,12 +36,12 @@ __all__ = ["DistilledGame", "Student", "behind"]
 
 
 def behind(codec: Codec, step: GenerativeModel, space: Space) -> GenerativeModel:
-    """The model of ``space`` whose codes are modelled as ``step`` models its examples.
+    """A model of ``space`` that models the codes of a codec with the parts of ``step``.
 
     Args:
-        codec: from raw examples to codes, which are the examples of ``step``.
-        step: whose estimand, objective, sampler, likelihood and training are taken; its own codec is left out.
-        space: of the raw examples.
+        codec: maps raw examples to codes, which are the examples of ``step``.
+        step: gives estimand, objective, sampler, likelihood and training; its codec is not used.
+        space: the space of the raw examples.
 
     Raises:
         TypeError: if the parts do not fit.
@@ -57,12 +57,12 @@ def behind(codec: Codec, step: GenerativeModel, space: Space) -> GenerativeModel
 class Student(Pushforward):
     """``x = D(sigma z, t)`` at the one time ``t`` whose noise is ``sigma``: a denoiser used as a generator.
 
-    At a moderate ``sigma`` the weights of a teacher are a good start: its denoised noise is blurred, but varied (Zhou
-    et al. 2024, https://arxiv.org/abs/2404.04057).
+    At a moderate ``sigma`` the weights of a teacher are a good start: the noise that it denoises gives blurred but
+    varied examples (Zhou et al. 2024, https://arxiv.org/abs/2404.04057).
 
     Args:
-        denoiser: a network as the teacher's.
-        sigma: the noise, in terms of the data's own scale.
+        denoiser: a denoiser with a network like the teacher's.
+        sigma: the noise level, relative to the scale of the data.
     """
 
     summary = "a map from noise to examples, without a density: the network of a denoiser, used once"
@@ -94,9 +94,10 @@ class DistilledGame(Objective, Staged):
     Args:
         teacher: a diffusion model of the same space, with the same codec, which is trained first.
         game: critic, contest and penalty.
-        weight: of the teacher's correction.
-        mean, std: of the logarithm of the relative noise level at which the teacher corrects.
-        share: of the budget, for the teacher.
+        weight: weight of the teacher's correction.
+        mean, std: mean and standard deviation of the logarithm of the relative noise level at which the teacher
+            corrects.
+        share: the teacher's share of the budget.
     """
 
     learns: ClassVar[type[Estimand]] = Pushforward
@@ -128,7 +129,7 @@ class DistilledGame(Objective, Staged):
         return [Stage("teacher", self.teacher, self.share)]
 
     def ready(self, estimand: Estimand) -> None:
-        """Start the student with the teacher's weights, where it has the teacher's network."""
+        """Start the student with the teacher's weights, if it has the teacher's network."""
         if isinstance(estimand, Student):
             estimand.denoiser.load_state_dict(self.teacher.estimand.state_dict())
 

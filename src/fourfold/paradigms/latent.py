@@ -1,11 +1,11 @@
-"""Latent variables: a bound on the likelihood of a decoder, trained through an encoder.
+"""Latent-variable models: a bound on the likelihood of a decoder, trained through an encoder.
 
     log p(x) >= E_q(u|x)[ log p(x | u) + log p(u) - log q(u | x) ]
 
 (Kingma, Welling 2014, https://arxiv.org/abs/1312.6114; Rezende, Mohamed, Wierstra 2014,
 https://arxiv.org/abs/1401.4082). The prior of the code ``u`` is learned too: it is the image of ``z ~ N(0, I)``
-under a map with a density (Chen et al. 2017, https://arxiv.org/abs/1611.02731), so that it draws codes like those that
-the encoder gives. To sample, draw ``z``, map it to a code and decode it, once.
+under a map with a density (Chen et al. 2017, https://arxiv.org/abs/1611.02731), so that it draws codes like those of
+the encoder. To sample, draw ``z``, map it to a code and decode the code, once.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class PosteriorSample(NamedTuple):
     penalty: Tensor | None = None
     """An addition to the loss of training, ``(B,)``."""
     perplexity: Tensor | None = None
-    """How many numbers a quantised code uses, in effect; a scalar."""
+    """The effective number of numbers that a quantised code uses; a scalar."""
 
     def negative_bound(self, log_likelihood: Tensor, beta: float, free_nats: float) -> Tensor:
         """``beta · sum_l max(KL_l, free_nats) - log p(x | u)`` and the penalty, ``(B,)``."""
@@ -108,8 +108,8 @@ class CodedDecoder(Decoder):
         """Draw a code from ``q(· | x)``.
 
         Args:
-            parameters: of the posterior, ``encoder(x, cond)``.
-            encoder: gives those of the parts of a code that depend on other parts.
+            parameters: the parameters of the posterior, ``encoder(x, cond)``.
+            encoder: gives the parameters of those parts of a code that depend on other parts.
             cond: labels.
             normal: draws the noise, ``(B, *event)``.
         """
@@ -119,12 +119,12 @@ class CodedDecoder(Decoder):
 class CodeDecoder(CodedDecoder):
     """``p(x | z)`` through a vector or a map: ``u = prior(z)``, ``x ~ head(net(u))``.
 
-    ``z ~ N(0, I)`` as for every pushforward. The ``prior`` maps it to codes, with a density ``log p(u)`` of its
-    own; without one, the code is the noise.
+    ``z ~ N(0, I)`` as for every pushforward. The ``prior`` maps it to codes and has a density ``log p(u)``; without a
+    prior, the code is the noise.
 
     Args:
-        net: codes (and labels) to the head's values.
-        head: values to an observation model.
+        net: maps codes (and labels) to the head's values.
+        head: maps values to an observation model.
         event: shape of an encoded example.
         codes: length of a code that is a vector, or ``(channels, h, w)`` of one that is a map.
         prior: the map from noise to codes.
@@ -147,7 +147,7 @@ class CodeDecoder(CodedDecoder):
         return self.decode(z if self.prior is None else self.prior(z, cond), cond)
 
     def posterior(self, parameters: Tensor) -> Gaussians:
-        """``q(u | x)`` by the output of an encoder; ``mu`` and ``log_scale`` have the shape ``(B, *codes)``."""
+        """``q(u | x)`` given the output of an encoder; ``mu`` and ``log_scale`` have the shape ``(B, *codes)``."""
         return gaussian_posterior(parameters)
 
     def decode(self, u: Tensor, cond: Tensor | None = None) -> Observation:
@@ -163,7 +163,7 @@ class CodeDecoder(CodedDecoder):
 
 
 def gaussian_posterior(parameters: Tensor) -> Gaussians:
-    """``q(u | x)`` by an encoder's output: means and scales, squashed to ``exp(-7) .. exp(2)``, side by side."""
+    """``q(u | x)`` given an encoder's output: means beside scales, which are squashed to ``exp(-7) .. exp(2)``."""
     mu, raw = parameters.chunk(2, 1)
     return Gaussians(mu, 4.5 * torch.tanh(raw / 4.5) - 2.5)
 
@@ -172,7 +172,7 @@ def gaussian_posterior(parameters: Tensor) -> Gaussians:
 class QuantisedDecoder(CodedDecoder):
     """``p(x | k)`` through a map of whole numbers ``k``: ``k = prior(z)``, ``x ~ head(net(quantiser.embed(k)))``.
 
-    The posterior is all on one map, the quantised output of the encoder, so that
+    All of the posterior is on one map, the quantised output of the encoder, so that
 
         log p(x) = log sum_k P(k) p(x | k) >= log P(k(x)) + log p(x | k(x)),
 
@@ -180,11 +180,11 @@ class QuantisedDecoder(CodedDecoder):
     https://arxiv.org/abs/1711.00937).
 
     Args:
-        net: maps of vectors (and labels) to the head's values.
-        head: values to an observation model.
+        net: maps grids of vectors (and labels) to the head's values.
+        head: maps values to an observation model.
         event: shape of an encoded example.
-        quantiser: vectors to numbers and back.
-        prior: the map from noise to maps of numbers ``(h, w)``.
+        quantiser: maps vectors to numbers and back.
+        prior: maps noise to grids of numbers ``(h, w)``.
     """
 
     prior: IndependentCodes
@@ -223,12 +223,12 @@ class QuantisedDecoder(CodedDecoder):
 class RungDecoder(CodedDecoder):
     """``p(x | z)`` through a vector and the noises of a top-down network: ``z = (z_u, eps_1, ..., eps_L)``.
 
-    ``u = prior(z_u)``, ``x ~ head(net(u; eps))``. The posterior of ``eps_l`` given ``x`` and all that is above it is
-    ``N(m_l, diag exp(s_l)^2)``, whose divergence from its prior ``N(0, I)`` is taken in closed form.
+    ``u = prior(z_u)``, ``x ~ head(net(u; eps))``. The posterior of ``eps_l`` given ``x`` and the layers above is
+    ``N(m_l, diag exp(s_l)^2)``, whose divergence from its prior ``N(0, I)`` has a closed form.
 
     Args:
         net: the top-down network.
-        head: values to an observation model.
+        head: maps values to an observation model.
         event: shape of an encoded example.
         codes: length of the vector.
         prior: the map from noise to vectors.
@@ -282,7 +282,7 @@ class Inference(Objective):
     learns: ClassVar[type[Estimand]] = CodedDecoder
     principle = Principle.BOUND
     encoder: nn.Module
-    """Examples (and labels) to the parameters of the posterior."""
+    """Maps examples (and labels) to the parameters of the posterior."""
     label_dropout: float
 
     def infer(self, decoder: CodedDecoder, batch: Batch) -> PosteriorSample:
@@ -296,19 +296,19 @@ class Inference(Objective):
 class VariationalBound(Inference):
     """``-E_q(u|x)[log p(x | u)] + beta_n · sum_l max(KL_l, free_nats)``, one draw of the code for each example.
 
-    The weight at step ``n`` is ``beta_n = beta · min(1, n / warm)``: a code that costs little at first is not
-    given up before the decoder has learned to read it (Bowman et al. 2016, https://arxiv.org/abs/1511.06349; Sonderby
-    et al. 2016, https://arxiv.org/abs/1602.02282). Below ``free_nats`` the divergence of a part of the code costs
-    nothing (Kingma et al. 2016, https://arxiv.org/abs/1606.04934). ``beta`` other than 1 trains another trade between
-    code and reconstruction (Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl); the likelihoods always
-    report the plain bound.
+    The weight at step ``n`` is ``beta_n = beta · min(1, n / warm)``: a code that costs little at first is not abandoned
+    before the decoder has learned to use it (Bowman et al. 2016, https://arxiv.org/abs/1511.06349; Sonderby et al.
+    2016, https://arxiv.org/abs/1602.02282). Below ``free_nats`` the divergence of a part of the code costs nothing
+    (Kingma et al. 2016, https://arxiv.org/abs/1606.04934). ``beta`` other than 1 trains another trade between code and
+    reconstruction (Higgins et al. 2017, https://openreview.net/forum?id=Sy2fzU9gl); the likelihoods always report the
+    plain bound.
 
     Args:
-        encoder: examples (and labels) to the parameters of the posterior.
-        free_nats: divergence of each part of the code of each example that costs nothing.
+        encoder: maps examples (and labels) to the parameters of the posterior.
+        free_nats: the divergence, for each part of the code of each example, that costs nothing.
         beta: weight of the divergence.
         label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
-        warm: steps in which the weight rises.
+        warm: number of steps in which the weight rises.
     """
 
     steps: Tensor
@@ -349,7 +349,7 @@ class VariationalBound(Inference):
 
 @final
 class BoundTerm(Term):
-    """The term of :class:`VariationalBound`; it watches all that :meth:`PosteriorSample.watched` lists."""
+    """The term of :class:`VariationalBound`; it watches the quantities of :meth:`PosteriorSample.watched`."""
 
     judges: ClassVar[bool] = True
 
@@ -373,7 +373,7 @@ class PriorThenDecode(Sampler):
     """``z ~ N(0, I)``, then ``x`` from ``p(x | z)``, in the way ``observe`` says.
 
     Attributes:
-        observe: how ``p(x | z)`` is shown: by a draw, or by its mean or median, which are not draws.
+        observe: the way to show ``p(x | z)``: by a draw, or by its mean or median, which are not draws.
     """
 
     needs: ClassVar[type[Estimand]] = Decoder
@@ -393,7 +393,7 @@ class PriorThenDecode(Sampler):
         return isinstance(self.observe, AsDraw)
 
     def variants(self) -> Mapping[str, PriorThenDecode]:
-        """By the names of the ways to observe."""
+        """The same sampler with each way to observe, by its name."""
         return {type(way).__name__: replace(self, observe=way) for way in (AsDraw(), AsMean(), AsMedian())}
 
     def __call__(self, estimand: Decoder, noise: Noise, cond: Tensor | None = None) -> Tensor:
@@ -421,7 +421,7 @@ class Elbo(Likelihood):
     """``E_q[log p(x, u) - log q(u | x)] <= log p(x)``, the evidence lower bound.
 
     Attributes:
-        draws: codes drawn for each example; from two on the error of their average is known.
+        draws: number of codes drawn for each example; with two or more the error of their average is known.
     """
 
     needs: ClassVar[type[Estimand]] = CodedDecoder
@@ -449,7 +449,7 @@ class ImportanceWeighted(Likelihood):
     Importance Weighted Autoencoders (https://arxiv.org/abs/1509.00519).
 
     Attributes:
-        K: codes drawn for each example.
+        K: number of codes drawn for each example.
     """
 
     needs: ClassVar[type[Estimand]] = CodedDecoder
@@ -471,7 +471,7 @@ class ImportanceWeighted(Likelihood):
 @final
 @dataclass(frozen=True)
 class CodeBound(Likelihood):
-    """``log P(k(x)) + log p(x | k(x)) <= log p(x)`` for the quantised code of an example; nothing random remains."""
+    """``log P(k(x)) + log p(x | k(x)) <= log p(x)`` for the quantised code of an example; nothing is random."""
 
     needs: ClassVar[type[Estimand]] = QuantisedDecoder
     kind = Kind.LOWER_BOUND

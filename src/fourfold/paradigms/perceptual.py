@@ -3,12 +3,12 @@
     bound   beta · KL - log p(x | u) + lambda · [ -D(x^) + feature · sum_l ||f_l(x^) - f_l(x)||^2 / E ||f_l||^2 ]
     critic  max(0, 1 - D(x)) + max(0, 1 + D(x^)) + gamma · (D(x) - D(x + noise))^2
 
-Their codes are meant for other models to learn (Rombach, Blattmann, Lorenz, Esser, Ommer 2022, High-Resolution Image
+Other models are then trained on their codes (Rombach, Blattmann, Lorenz, Esser, Ommer 2022, High-Resolution Image
 Synthesis with Latent Diffusion Models, https://arxiv.org/abs/2112.10752).
 
-The reconstruction ``x^`` is the centre of ``p(x | u)``. The features ``f_l`` are the critic's own, which need no
-weights from elsewhere (Larsen et al. 2016, https://arxiv.org/abs/1512.09300). ``lambda`` is ``adversarial`` times the
-ratio of the two gradients' norms at the reconstruction, so that neither part drowns the other (Esser, Rombach, Ommer
+The reconstruction ``x^`` is the centre of ``p(x | u)``. The features ``f_l`` are the critic's own, so no weights from
+elsewhere are needed (Larsen et al. 2016, https://arxiv.org/abs/1512.09300). ``lambda`` is ``adversarial`` times the
+ratio of the two gradients' norms at the reconstruction, so that neither part dominates the other (Esser, Rombach, Ommer
 2021, https://arxiv.org/abs/2012.09841). The third part of the critic's loss approximates the penalty R1.
 """
 
@@ -31,16 +31,16 @@ __all__ = ["PerceptualBound"]
 
 @final
 class PerceptualBound(Inference):
-    """The bound, and from step ``start`` on the critic and its features: see the formulas of this module.
+    """The bound and, from step ``start`` on, the critic and its features; the module's docstring has the formulas.
 
     Args:
-        encoder: examples (and labels) to the parameters of the posterior.
-        critic: images to numbers of patches and features.
+        encoder: maps examples (and labels) to the parameters of the posterior.
+        critic: maps images to numbers of patches and to features.
         beta, free_nats, label_dropout: as in :class:`~fourfold.paradigms.latent.VariationalBound`.
         adversarial: the weight of critic and features against the likelihood, as a ratio of gradients.
         feature: weight of the features against the critic's numbers.
         gamma: weight of the critic's penalty.
-        start: steps before critic and features count.
+        start: number of steps before critic and features count.
     """
 
     steps: Tensor
@@ -83,7 +83,7 @@ class PerceptualBound(Inference):
 class PerceptualTerm(Term):
     """The first term of :class:`PerceptualBound`.
 
-    It watches all that :class:`~fourfold.paradigms.latent.BoundTerm` does, and ``perceptual``, the bracket.
+    It watches what :class:`~fourfold.paradigms.latent.BoundTerm` watches, and ``perceptual``, the bracket.
     """
 
     def __init__(self, decoder: CodedDecoder, objective: PerceptualBound) -> None:
@@ -133,7 +133,7 @@ class PerceptualTerm(Term):
 class PatchTerm(Term):
     """The critic's term of :class:`PerceptualBound`, on the reconstructions that the first term has just made.
 
-    It watches ``critic_accuracy``, the share of patches that are ranked rightly.
+    It watches ``critic_accuracy``, the share of correctly ranked patches.
     """
 
     def __init__(self, bound: PerceptualTerm, objective: PerceptualBound) -> None:
@@ -152,7 +152,7 @@ class PatchTerm(Term):
 
     @torch.no_grad()
     def _reconstructed(self, batch: Batch) -> Tensor:
-        """The reconstructions of this very batch: remembered, or made."""
+        """The reconstructions of this batch, which the first term kept, or new ones."""
         if self.bound.latest is not None and self.bound.latest[0] is batch.x:
             return self.bound.latest[1]
         return located(self.objective.infer(self.bound.decoder, batch).observation).centre()
