@@ -133,7 +133,7 @@ def test_a_fault_in_a_part_is_named_by_its_row_in_the_file(tmp_path, monkeypatch
     assert "'x' in row 45" in refusal(tmp_path / "t.csv", limit=59)
     lines[44] = "3,1"
     (tmp_path / "t.csv").write_text("\n".join(["a,b", *lines]))
-    assert "row 51, column b: is missing" in refusal(tmp_path / "t.csv", limit=59, as_table=False)
+    assert "row 51, column b: is missing" in refusal(tmp_path / "t.csv", limit=59, space="vectors")
 
 
 def test_large_tables_are_refused_before_they_are_read(tmp_path, little):

@@ -93,12 +93,12 @@ def test_parquet_of_many_types(tmp_path):
     frame.loc[6, "n"] = None
     frame.to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match="row 7, column n: is missing"):
-        load(tmp_path / "t.parquet", as_table=False)
+        load(tmp_path / "t.parquet", space="vectors")
     assert isinstance(load(tmp_path / "t.parquet").space, Table)
     frame["when"] = pd.Timestamp("2020-01-01")
     frame.to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match="column when"):
-        load(tmp_path / "t.parquet", as_table=False)
+        load(tmp_path / "t.parquet", space="vectors")
 
 
 @pytest.mark.parametrize(
@@ -134,16 +134,16 @@ def test_bad_tables_are_refused(tmp_path, content, message):
 )
 def test_vectors_have_no_gaps(tmp_path, content, message):
     with pytest.raises(DataError, match=message):
-        load(write(tmp_path / "t.csv", content), as_table=False)
+        load(write(tmp_path / "t.csv", content), space="vectors")
 
 
 def test_vectors_have_no_words(tmp_path):
     FRAME.to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(DataError, match=r"column kind: 'u' in row 1 .*labels='kind'.*--table"):
-        load(tmp_path / "t.csv", as_table=False)
+    with pytest.raises(DataError, match=r"column kind: 'u' in row 1 .*labels='kind'.*--space table"):
+        load(tmp_path / "t.csv", space="vectors")
     FRAME.to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match=r"column kind: 'u' in row 1"):
-        load(tmp_path / "t.parquet", as_table=False)
+        load(tmp_path / "t.parquet", space="vectors")
 
 
 @pytest.mark.parametrize(

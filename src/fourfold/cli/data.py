@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fourfold import __version__
 from fourfold.cli.options import AsJson, DataOptions, Seed, with_data_options
-from fourfold.cli.printing import print_data, print_line, say
+from fourfold.cli.printing import print_data, print_line, say, write_text
+from fourfold.printable import printable
+
+if TYPE_CHECKING:
+    from fourfold.data.schema import Inferred
 
 __all__ = ["data"]
 
@@ -40,8 +47,13 @@ def data(
     """Check and describe a data set.
 
     Without a name, list the built-in sets. 'fourfold data get emoji' downloads one.
+
+    Of a table, every column is shown with what it was inferred to be, and why.
+    --schema FILE.toml writes this down if there is no such file yet. Edit it, and
+    give it to data, fit or compare by --schema.
     """
     from fourfold.data import describe, describe_record, load, summaries
+    from fourfold.data.schema import schema_text
     from fourfold.data.writers import as_lines, write_examples
 
     if name == "get" or fetched is not None:
@@ -57,14 +69,48 @@ def data(
             )
         )
         return
-    dataset = load(name, seed=seed, **options.given())
-    about = json.dumps(describe_record(dataset), indent=1) if as_json else describe(dataset)
-    (say if out == "-" else print_line)(about)
+    given = options.given()
+    new = options.schema if options.schema is not None and not options.schema.exists() else None
+    if new is not None:
+        given = {key: value for key, value in given.items() if key != "schema"} | {"space": "table"}
+    dataset = load(name, seed=seed, **given)
+    tell = say if out == "-" else print_line
+    if as_json:
+        tell(json.dumps(describe_record(dataset), indent=1))
+    else:
+        tell(describe(dataset))
+        if dataset.columns:
+            tell(_columns(dataset.columns))
+    if new is not None:
+        head = f"Columns of {name}, by fourfold {__version__}: edit, and give back by --schema {new}"
+        write_text(new, schema_text(dataset.columns, head))
+        say(f"{new}: edit it, then: fourfold data {name} --schema {new}")
     if out is not None:
         x = dataset.space.rows(dataset.train.x)
         print_data(as_lines(x[:64], dataset.space)) if out == "-" else print_line(
             write_examples(out, x[:64], dataset.space)
         )
+
+
+def _columns(columns: Sequence[Inferred], most: int = 200) -> str:
+    """The columns of a table, with their kinds, values and reasons, 80 characters wide."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, width=80)
+    for title, share in (("column", 3), ("kind", None), ("missing", None), ("values", 4), ("why", 5)):
+        table.add_column(title, ratio=share, justify="right" if title == "missing" else "left", overflow="fold")
+    for one in columns[:most]:
+        missing = f"{100 * one.missing:.1f} %" if one.missing else ""
+        cells = (one.column.name, one.kind, missing, one.detail, one.reason)
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console = Console(width=80, file=io.StringIO(), no_color=True)
+    console.print(table)
+    file: Any = console.file
+    more = f"\nand {len(columns) - most:,} more: --schema FILE.toml writes them all" if len(columns) > most else ""
+    return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines()) + more
 
 
 def _get(name: str | None, fetched: str | None, data_dir: Path | None) -> None:

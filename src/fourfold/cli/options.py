@@ -184,6 +184,27 @@ class DataOptions:
             rich_help_panel=PANEL,
         ),
     ] = None
+    schema: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .toml that says what the columns of a table are; 'fourfold data' writes one.",
+            show_default="inferred",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    header: Annotated[
+        bool | None,
+        typer.Option(
+            "--header/--no-header",
+            help="Whether the first row of a .csv names the columns.",
+            show_default="by its look",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    query: Annotated[
+        str | None,
+        typer.Option(help="A query, or the name of a table, of a .sqlite or .duckdb.", rich_help_panel=PANEL),
+    ] = None
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of Fashion-MNIST or emoji.", rich_help_panel=PANEL)
     ] = None
@@ -198,8 +219,7 @@ class DataOptions:
         changed = {name: value for name, value in changed.items() if value is not None}
         if self.image_size is not None:
             changed["size"] = changed.pop("image_size")
-        if self.data_dir is not None:
-            changed["data_dir"] = str(self.data_dir)
+        changed |= {name: str(value) for name, value in changed.items() if isinstance(value, Path)}
         if self.fractions is not None:
             try:
                 changed["fractions"] = [float(share) for share in self.fractions.split(",")]

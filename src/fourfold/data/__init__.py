@@ -28,6 +28,7 @@ from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.data.readers import read
+from fourfold.spaces import Table, Vectors
 from fourfold.spaces.registry import space_named
 
 if TYPE_CHECKING:
@@ -87,7 +88,6 @@ def load(
     tokens: str | os.PathLike[str] | None = None,
     text: str | None = None,
     space: Space | str | None = None,
-    as_table: bool | None = None,
     schema: str | os.PathLike[str] | None = None,
     header: bool | None = None,
     query: str | None = None,
@@ -122,9 +122,8 @@ def load(
         text: the field of a ``.jsonl``, or the column of a table, that holds a document.
         space: the name of the space to read the data as, such as that of an installed space; or the space of a trained
             model that the data is for: columns are found by name, classes keep its numbers, and images and text become
-            what it knows.
-        as_table: read a table as mixed columns (``True``) or as vectors of numbers (``False``). By default complete
-            numbers are vectors; words, dates, true and false or gaps make a table.
+            what it knows. By default a table of complete numbers is ``"vectors"``, and one with words, dates, true and
+            false or gaps is a ``"table"``.
         schema: a file that says what columns are, where that should not be inferred: see
             :func:`fourfold.data.schema.read_schema`.
         header: whether the first row of a CSV file names its columns, if looking at it errs.
@@ -134,6 +133,7 @@ def load(
         DataError: naming the file, row, column or argument, and the way out.
     """
     kind = _named(space) if isinstance(space, str) else None
+    as_table = True if kind is Table else False if kind is Vectors else None
     options = _options({**locals(), "space": None if kind else space})
     name = _name(data)
     source = _source(data, name, options)
@@ -247,7 +247,7 @@ def _of_memory(data: object, options: Options) -> Source:
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):
         from fourfold.data.tables import of_memory
 
-        options.only("a table", "labels", "as_table", "schema")
+        options.only("a table", "labels", "schema")
         return of_memory(IN_MEMORY, data, options)
     raise DataError(
         f"a {type(data).__name__} cannot be loaded: give a name, a path, a NumPy array, a tensor or a data frame"

@@ -49,13 +49,6 @@ class DataError(ValueError):
     """Data that cannot be used: one line with the file, the row or column, and the way out."""
 
 
-SWITCHES = {
-    "as_table": ("--table", "--vectors"),
-    "header": ("--header", "--no-header"),
-}
-"""Arguments of :func:`fourfold.data.load` that are true or false, as the command line says each."""
-
-
 def option(name: str, value: object = None) -> str:
     """How to give an argument of :func:`fourfold.data.load`, on the command line and in Python."""
     words = flag(name, value)
@@ -68,8 +61,8 @@ def flag(name: str, value: object = None) -> list[str] | None:
 
     Nothing is said of an argument that is switched off.
     """
-    if name in SWITCHES:
-        return [SWITCHES[name][0 if value else 1]]
+    if name == "header":
+        return ["--header" if value else "--no-header"]
     if isinstance(value, bool):
         return [f"--{name.replace('_', '-')}"] if value else []
     if name == "size":
@@ -175,7 +168,7 @@ class Options:
 
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
-        tables = ("as_table", "schema", "header", "query")
+        tables = ("schema", "header", "query")
         for name in ("labels", "size", "channels", "levels", "tokens", "text", *tables):
             if getattr(self, name) is not None and name not in used:
                 raise DataError(f"{name} means nothing for {what}: leave out {option(name, getattr(self, name))}")
@@ -446,6 +439,7 @@ def describe_record(dataset: Dataset) -> dict[str, Any]:
         "unit": dataset.space.unit,
         "sha256": dataset.digest,
         "notes": list(dataset.notes),
+        **({"columns": [one.record() for one in dataset.columns]} if dataset.columns else {}),
         "skipped": [str(file) for file in dataset.skipped],
     }
 

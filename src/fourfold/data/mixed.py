@@ -286,7 +286,7 @@ def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, t
     values: Any = column.distinct.to_numpy(dtype=object)
     if column.dtype is None:
         words = column.distinct.astype(str)
-        values = words.where(~words.str.lower().isin(GAPS), None).to_numpy(dtype=object)
+        values = words.where(~words.isin(GAPS), None).to_numpy(dtype=object)
     numbers = as_numbers(column.distinct.astype(str))
     if (column.codes < 0).any() or np.isnan(numbers).any():
         values = np.append(values, np.array([None], dtype=object))

@@ -26,8 +26,9 @@ from fourfold.spaces.columns import EPOCHS, Categorical, Column, Constant, DateT
 
 __all__ = ["Coded", "Hint", "Inferred", "as_numbers", "infer", "read_schema", "schema_text"]
 
-GAPS = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "<na>", "#n/a", "nat"})
-"""Texts that mean a missing value in any column, in small letters."""
+GAPS = frozenset({"", "NA", "N/A", "n/a", "na", "NaN", "nan", "null", "NULL", "Null", "None", "none", "NONE", "?"})
+GAPS |= {"<NA>", "#N/A", "NaT"}
+"""Texts that mean a missing value in any column."""
 NUMBER_GAPS = frozenset({"-", "--", "."})
 """Texts that mean a missing value among numbers and times."""
 FEW = 10
@@ -92,6 +93,11 @@ class Inferred:
     reason: str
     missing: float = 0.0
 
+    def record(self) -> dict[str, Any]:
+        """The same as a JSON value."""
+        about = {"name": self.column.name, "kind": self.kind, "values": self.detail, "why": self.reason}
+        return {**about, "missing": self.missing, "dtype": self.column.dtype}
+
 
 @dataclass(frozen=True)
 class _Values:
@@ -153,13 +159,24 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
         found = builders[kind](values)
         if found is None:
             raise DataError(
-                f"{coded.where}, column {coded.name}: is no {kind}, as the schema says: choose another kind"
+                f"{coded.where}, column {coded.name}: cannot be a {kind}: choose another kind in the schema"
             )
         told = "the schema says so" + "".join(f"; {part}" for part in found.reason.split("; ")[1:])
         return dataclasses.replace(found, reason=told)
     order = (_constant, _boolean, _own_levels, _number, _time, _identifier, _category)
     found = next(found for build in order if (found := build(values)) is not None)
     return found
+
+
+def _gaps(text: pd.Series, hint: Hint) -> npt.NDArray[np.bool_]:
+    """Which texts mean a missing value; dashes and points do among numbers alone."""
+    if "missing" in hint:
+        return text.isin(hint["missing"]).to_numpy(dtype=bool)
+    gap = text.isin(GAPS | NUMBER_GAPS).to_numpy(dtype=bool, copy=True)
+    dashes = text[gap].isin(NUMBER_GAPS).to_numpy(dtype=bool)
+    if dashes.any() and not gap.all() and np.isnan(as_numbers(text[~gap])).mean() > 0.1:
+        gap[gap] = ~dashes
+    return gap
 
 
 def as_numbers(text: pd.Series) -> npt.NDArray[np.float64]:
@@ -176,20 +193,11 @@ def _values(coded: Coded, hint: Hint) -> _Values:
     counts = np.bincount(coded.codes[coded.codes >= 0], minlength=len(coded.distinct)).astype(np.int64)
     typed = coded.dtype is not None and not pd.api.types.is_string_dtype(coded.distinct.dtype)
     text = coded.distinct.astype(str)
-    if "missing" in hint:
-        gap = text.isin(hint["missing"]).to_numpy(dtype=bool, copy=True)
-    else:
-        lower = text.where(text.str.len() < 5, "x").str.lower()
-        gap = lower.isin(GAPS).to_numpy(dtype=bool, copy=True)
-        dashes = lower.isin(NUMBER_GAPS).to_numpy(dtype=bool)
-        if dashes.any() and not gap.all():
-            rest = as_numbers(text[~gap & ~dashes])
-            gap |= dashes & (len(rest) > 0 and np.isnan(rest).mean() < 0.1)
-    gap &= counts > 0
+    gap = _gaps(text, hint) & (counts > 0)
     held = ~gap & (counts > 0)
-    by_text = pd.Series(counts[gap], index=text[gap]).groupby(level=0).sum().sort_values(ascending=False)
     gone = len(coded.codes) - int(counts[held].sum())
-    gaps = tuple(map(str, hint.get("missing") or ([] if typed else by_text.index))) or ("",)
+    found = text[gap].iloc[(-counts[gap]).argsort(kind="stable")] if gap.any() and not typed else ()
+    gaps = tuple(map(str, hint.get("missing") or dict.fromkeys(found))) or ("",)
     told = (f"{shortened(map(repr, gaps), 4)} is missing",) if gone and gaps != ("",) else ()
     text, counts = text[held], counts[held]
     if coded.padded and text.duplicated().any():  # blanks around a word do not make another word
@@ -244,17 +252,19 @@ def _category(values: _Values) -> Inferred:
         levels = tuple(sorted(values.text))
     else:
         levels = tuple(values.text.iloc[numbers.argsort(kind="stable")])
-    dtype = _plain_dtype(values.text)
+    dtype = "bool" if {level.lower() for level in levels} == {"true", "false"} else _plain_dtype(values.text)
     rare = int((values.counts < 10).sum())
-    told = [f"{len(levels):,} different values"]
+    told = ["words that occur again" if dtype in ("str", "bool") else f"{len(levels):,} different numbers"]
     told += [f"{rare:,} of them in fewer than 10 rows"] if rare and values.rows > 100 else []
-    column = values.column(Categorical, dtype, levels=levels, ordered=dtype != "str")
+    column = values.column(Categorical, dtype, levels=levels, ordered=dtype not in ("str", "bool"))
     return _inferred(values, column, "category", "; ".join(told))
 
 
 def _number(values: _Values) -> Inferred | None:
     numbers = as_numbers(values.text)
     asked = values.hint.get("kind") == "number"
+    if not asked and _epoch(values.coded.name, numbers) is not None:
+        return None
     leading = values.text.str.match(r"[+-]?0\d").any()
     if not len(numbers) or (not asked and (leading or not _most(values, ~np.isnan(numbers), "a number"))):
         return None
@@ -364,7 +374,7 @@ def _decimals(values: _Values, numbers: npt.NDArray[Any], counts: npt.NDArray[An
     digits = np.where(power, 15, digits)
     order = digits.argsort(kind="stable")
     up_to = values.counts[order].cumsum()
-    usual = int(digits[order][np.searchsorted(up_to, 0.999 * up_to[-1])])
+    usual = int(digits[order][np.searchsorted(up_to, 0.99 * up_to[-1])])
     before = math.floor(math.log10(max(abs(_quantile(numbers, counts, 0.9)), abs(_quantile(numbers, counts, 0.1)), 1)))
     exact = usual == 0 or usual + before + 1 <= DIGITS
     return usual, int(digits[~power].min(initial=usual)), exact
@@ -377,7 +387,8 @@ def _needed(resolution: float) -> int:
 
 def _coarse(numbers: npt.NDArray[Any], counts: npt.NDArray[Any]) -> float:
     """A power of ten that cuts the middle four fifths of the values into 1,000 cells or more."""
-    spread = _quantile(numbers, counts, 0.9) - _quantile(numbers, counts, 0.1) or float(numbers[-1] - numbers[0])
+    low, high = (_quantile(numbers, counts, share) for share in (0.1, 0.9))
+    spread = high - low or float(numbers[-1] - numbers[0])
     return float(f"1e{math.floor(math.log10(spread / 1000))}")
 
 
@@ -403,7 +414,7 @@ def _shape(numbers: npt.NDArray[Any], counts: npt.NDArray[Any]) -> list[str]:
 _DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y")
 _MORE = ("%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y.%m.%d")
 _HOURS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
-_ZONES = ("", "%z")
+_ZONES = ("", "Z", "%z")
 FORMATS = (
     *_DAYS,
     *_MORE,
@@ -431,9 +442,10 @@ def _time(values: _Values) -> Inferred | None:
     elif not _most(values, times.notna().to_numpy(), f"a time like {form}"):
         return None
     few = values.text.iloc[:: max(len(values.text) // 500, 1)].reset_index(drop=True)
-    column = _times(values, times, form, "").column
-    if not (column.text(column.read(few)) == few).all():  # 1/2/2020, without zeros
-        form = re.sub(r"%([dmHI])", r"%-\1", form)
+    bare = re.sub(r"%([dmHI])", r"%-\1", form)  # 1/2/2020, without zeros
+    columns = [_times(values, times, written, "").column for written in (form, bare)]
+    exact = [bool((column.text(column.read(few)) == few).all()) for column in columns]
+    form = bare if exact == [False, True] else form
     reason = f"written like {form}"
     other = form.translate(str.maketrans("dm", "md"))
     if "%d" in form and other in FORMATS and other != form and DateTime.times(values.text, other).notna().all():
@@ -448,15 +460,13 @@ def _date_only(times: pd.Series) -> bool:
 def _format(values: _Values) -> str | None:
     """The first format that a few values are written in, then all but a few."""
     text, name = values.text, values.coded.name
-    numbers = pd.Series(as_numbers(text))
-    if values.hint.get("kind") == "time" or AS_TIME.search(name):
-        for form, unit in EPOCHS.items():
-            if numbers.between(946684800 * unit, 2524608000 * unit).all():
-                return form
+    numbers = as_numbers(text)
+    if (epoch := _epoch("time" if values.hint.get("kind") == "time" else name, numbers)) is not None:
+        return epoch
     few = text.iloc[np.linspace(0, len(text) - 1, min(len(text), 50)).astype(int)] if len(text) else text
     if not len(few) or few.str.contains(r"\d").mean() < 0.9 or few.str.len().max() > 40:
         return None
-    if numbers.notna().all() and not AS_TIME.search(name):
+    if not np.isnan(numbers).any() and not AS_TIME.search(name):
         return None
     marks = _marks(few.iloc[0])
     for form in FORMATS:
@@ -467,6 +477,14 @@ def _format(values: _Values) -> str | None:
             if values.counts[times.notna().to_numpy()].sum() >= (1 - ODD) * values.rows:
                 return form
     return None
+
+
+def _epoch(name: str, numbers: npt.NDArray[np.float64]) -> str | None:
+    """The unit of numbers that are seconds, or parts of them, from 2000 to 2050, if their name is one of times."""
+    if AS_TIME.search(name) is None or not len(numbers):
+        return None
+    low, high = numbers.min(), numbers.max()
+    return next((form for form, unit in EPOCHS.items() if low >= 946684800 * unit and high <= 2524608000 * unit), None)
 
 
 def _marks(text: str) -> str:

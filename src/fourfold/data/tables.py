@@ -315,5 +315,5 @@ def _check_numeric(name: str, label: object, column: pd.Series) -> None:
         raise DataError(f"{name}, column {label}: {cell}: correct it, or drop the row")
     raise DataError(
         f"{name}, column {label}: {cell}: if it holds the classes, name it with {option('labels', str(label))}; "
-        f"otherwise read mixed columns with {option('as_table', True)}"
+        f"otherwise read mixed columns with {option('space', 'table')}"
     )

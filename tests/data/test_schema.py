@@ -1,0 +1,394 @@
+"""What a table's columns are inferred to be, on columns made so that the answer is known; and schema files."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fourfold.data import DataError, load, read_all
+from fourfold.spaces import Table
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Constant, DateTime, Identifier, Numeric
+
+rng = np.random.default_rng(0)
+N = 400
+
+
+def columns(path, **options):
+    """The columns of a file by name, and the reasons."""
+    found = load(path, space="table", **options).columns
+    return {one.column.name: one.column for one in found}, {one.column.name: one.reason for one in found}
+
+
+def one(tmp_path, values, name="x", **options):
+    """The column that texts are, beside a column of two words."""
+    lines = [f'{"uv"[i % 2]},"{value}"' for i, value in enumerate(values)]
+    (tmp_path / "t.csv").write_text("\n".join([f"kind,{name}", *lines]) + "\n", encoding="utf-8")
+    found, reasons = columns(tmp_path / "t.csv", **options)
+    return found[name], reasons[name]
+
+
+def times(form, step="h"):
+    return list(pd.date_range("2020-01-03 10:20:30", periods=N, freq=step).strftime(form))
+
+
+@pytest.mark.parametrize(
+    ("values", "resolution", "decimals", "reason"),
+    [
+        (np.round(rng.normal(size=N), 2), 0.01, 2, "multiples of 0.01"),
+        (rng.integers(0, 1000, N), 1, 0, "whole numbers"),
+        (500 * rng.integers(0, 200, N), 500, 0, "multiples of 500"),
+        (rng.normal(size=N), 0.001, 3, "digits behind the point are more than a model can learn"),
+        (1e6 * rng.normal(size=N), 1000, 0, "kept to 1000"),
+        (np.where(rng.random(N) < 0.5, 0, rng.integers(1, 10**6, N)), 1, 0, " % are 0"),
+        (np.round(np.exp(3 * rng.normal(size=N)), 1), 0.1, 1, "a long tail"),
+        ([f"{x:.2f}" for x in 0.25 * rng.integers(0, 400, N)], 0.25, 2, "multiples of 0.25"),
+        (np.append(rng.integers(0, 90, N - 1), 150), 1, 0, "whole numbers"),
+    ],
+)
+def test_numbers_have_their_resolution(tmp_path, values, resolution, decimals, reason):
+    column, why = one(tmp_path, values)
+    assert isinstance(column, Numeric)
+    assert (column.resolution, column.decimals) == (resolution, decimals)
+    assert reason in why
+
+
+@pytest.mark.parametrize(
+    ("values", "levels", "reason"),
+    [
+        (["a", "b", "c", "c"] * 100, ("a", "b", "c"), "words"),
+        ([0, 1, 2, 2] * 100, ("0", "1", "2"), "only 3 different numbers"),
+        ([0.5, 1.5] * 200, ("0.5", "1.5"), "only 2 different numbers"),
+        ([10, 9, 2, 2] * 100, ("2", "9", "10"), "only 3 different numbers"),
+        (["01", "02", "10", "02"] * 100, ("01", "02", "10"), "words"),
+        ([f"w{i % 150}" for i in range(N)], 150, "150 of them in fewer than 10 rows"),
+        (np.repeat(np.arange(40), 10 * (1 + 9 * (np.arange(40) % 2))), 40, "frequencies jump"),
+    ],
+)
+def test_categories(tmp_path, values, levels, reason):
+    column, why = one(tmp_path, values)
+    assert isinstance(column, Categorical)
+    assert column.levels == levels or len(column.levels) == levels
+    assert reason in why
+
+
+@pytest.mark.parametrize(
+    ("values", "form", "resolution"),
+    [
+        (times("%Y-%m-%d", "D"), "%Y-%m-%d", 86400),
+        (times("%d/%m/%Y", "D"), "%d/%m/%Y", 86400),
+        (times("%m/%d/%Y", "D"), "%m/%d/%Y", 86400),
+        (times("%-d.%-m.%Y", "D"), "%-d.%-m.%Y", 86400),
+        (times("%Y-%m-%d %H:%M:%S"), "%Y-%m-%d %H:%M:%S", 1),
+        (times("%Y-%m-%dT%H:00:00Z"), "%Y-%m-%dT%H:%M:%SZ", 3600),
+        (times("%d %b %Y", "D"), "%d %b %Y", 86400),
+        (times("%H:%M", "min"), "%H:%M", 60),
+    ],
+)
+def test_times_come_back_as_they_were_written(tmp_path, values, form, resolution):
+    column, _ = one(tmp_path, values, "x")
+    assert isinstance(column, DateTime)
+    assert (column.format, column.resolution) == (form, resolution)
+    assert column.text(column.cells(pd.Series(values))).tolist() == values
+
+
+def test_seconds_since_1970_are_times_if_the_name_says_so(tmp_path):
+    seconds = 1_600_000_000 + rng.integers(0, 10**6, N)
+    assert isinstance(one(tmp_path, seconds, "amount")[0], Numeric)
+    column, _ = one(tmp_path, seconds, "created_at")
+    assert column.format == "epoch s"
+    assert column.text(column.cells(pd.Series(seconds))).tolist() == [str(s) for s in seconds]
+
+
+def test_days_and_months_that_may_be_swapped_are_told(tmp_path):
+    assert "the month could come first" in one(tmp_path, [f"0{1 + i % 9}/0{1 + i % 7}/2020" for i in range(N)])[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "fresh"),
+    [
+        ("user_id", 17 + 3 * np.arange(N), str(17 + 3 * N - 2)),
+        ("x", 5 + np.arange(N), str(5 + N)),
+        ("x", [f"U{i:05d}" for i in range(N)], f"U{N:05d}"),
+        ("x", [f"{a}{b}" for a, b in zip(rng.integers(0, 1 << 40, N), "xyz" * N, strict=False)], "x 1"),
+    ],
+)
+def test_identifiers_are_replaced_by_fresh_ones(tmp_path, name, values, fresh):
+    column, _ = one(tmp_path, values, name)
+    assert isinstance(column, Identifier)
+    assert column.text(np.zeros(3, dtype=np.int64)).iloc[0] == fresh
+    assert not set(column.text(np.zeros(50, dtype=np.int64))) & set(map(str, values))
+
+
+def test_numbers_that_merely_differ_are_no_identifiers(tmp_path):
+    assert isinstance(one(tmp_path, 3 * np.arange(N))[0], Numeric)
+    assert isinstance(one(tmp_path, 1900 + np.arange(100), "year")[0], Numeric)
+    assert isinstance(one(tmp_path, rng.normal(size=N))[0], Numeric)
+
+
+@pytest.mark.parametrize("gap", ["", "NA", "?", "nan", "None", "null", "N/A"])
+def test_missing_values_are_values(tmp_path, gap):
+    for values in (rng.integers(0, 1000, N), rng.choice(["u", "v", "w"], N)):
+        column, _ = one(tmp_path, [gap if i % 5 == 0 else value for i, value in enumerate(values)])
+        assert column.missing
+        assert column.gaps == (gap,)
+        assert column.text(np.array([MISSING])).tolist() == [gap]
+        assert column.cells(pd.Series([gap, str(values[0])])).tolist()[0] == MISSING
+
+
+def test_a_column_that_is_nearly_empty(tmp_path):
+    column, _ = one(tmp_path, ["3.5" if i == 7 else "4" if i == 9 else "" for i in range(N)])
+    assert isinstance(column, Numeric)
+    assert column.missing
+    only, _ = one(tmp_path, ["yes" if i == 7 else "" for i in range(N)])
+    assert only == Categorical("x", "str", True, ("",), ("yes",))
+
+
+@pytest.mark.parametrize(("values", "value"), [([""] * N, None), (["NO"] * N, "NO"), (["?"] * N, "?")])
+def test_constants_are_given_back(tmp_path, values, value):
+    column, _ = one(tmp_path, values)
+    assert isinstance(column, Constant)
+    assert column.value == value
+    assert column.text(np.zeros(2, dtype=np.int64)).tolist() == [values[0]] * 2
+
+
+@pytest.mark.parametrize(("true", "false"), [("True", "False"), ("true", "false"), ("TRUE", "FALSE")])
+def test_true_and_false(tmp_path, true, false):
+    column, _ = one(tmp_path, [true, true, false, true] * 100)
+    assert (column.dtype, column.levels) == ("bool", (false, true))
+    assert column.values(np.array([0, 1])).tolist() == [False, True]
+
+
+def test_a_mistake_among_numbers_is_refused_with_the_way_out(tmp_path):
+    values = [str(value) for value in rng.integers(0, 1000, N)]
+    values[41] = "x1"
+    with pytest.raises(DataError, match=r"column x: 'x1' in row 42 is not a number: .*missing = \[\"x1\"\]"):
+        one(tmp_path, values)
+    (tmp_path / "s.toml").write_text('[x]\nmissing = ["x1"]\n')
+    column, _ = one(tmp_path, values, schema=tmp_path / "s.toml")
+    assert column.cells(pd.Series(["x1", "4"])).tolist() == [MISSING, 4]
+    (tmp_path / "s.toml").write_text('[x]\nkind = "category"\n')
+    assert isinstance(one(tmp_path, values, schema=tmp_path / "s.toml")[0], Categorical)
+
+
+def test_numbers_and_words_in_equal_parts_are_a_category(tmp_path):
+    column, _ = one(tmp_path, ["a", "1", "2", "b"] * 100)
+    assert column.levels == ("1", "2", "a", "b")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_schema_file_says_again_what_was_inferred(tmp_path):
+    from fourfold.data.schema import schema_text
+
+    frame = pd.DataFrame(
+        {
+            "id": np.arange(N),
+            'a "b"': rng.choice(["x, y", 'q"r', "ü"], N),
+            "price": np.round(rng.lognormal(size=N), 2),
+            "day": pd.date_range("2020-01-01", periods=N).strftime("%d/%m/%Y"),
+            "hole": np.where(rng.random(N) < 0.3, np.nan, rng.integers(0, 99, N)),
+            "same": "s",
+            "yes": rng.random(N) < 0.5,
+        }
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    first = load(tmp_path / "t.csv")
+    (tmp_path / "s.toml").write_text(schema_text(first.columns, "head"), encoding="utf-8")
+    again = load(tmp_path / "t.csv", schema=tmp_path / "s.toml")
+    assert again.space == first.space
+    assert again.digest == first.digest
+
+
+def test_a_schema_file_decides(tmp_path):
+    (tmp_path / "s.toml").write_text('[x]\nkind = "number"\nresolution = 0.5\n[kind]\nlevels = ["v", "u", "w"]\n')
+    lines = [f"{'uv'[i % 2]},{i % 3}" for i in range(N)]
+    (tmp_path / "t.csv").write_text("\n".join(["kind,x", *lines]))
+    found, reasons = columns(tmp_path / "t.csv", schema=tmp_path / "s.toml")
+    assert (found["x"].resolution, found["x"].span) == (0.5, (0, 4))
+    assert found["kind"].levels == ("v", "u", "w")
+    assert "the schema says so" in reasons["x"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        ("[x", "is not TOML"),
+        ("x = 1", r"\[x\]: is not a section"),
+        ('[x]\nkind = "numbr"', "unknown kind 'numbr': choose number, category"),
+        ('[x]\nkind = "number"\nlevels = ["1"]', "unknown key 'levels'"),
+        ("[x]\nresolutoin = 1", "did you mean 'resolution'"),
+        ("[x]\nresolution = -1", "not a positive number"),
+        ('[x]\nresolution = "1"', "another type"),
+        ("[x]\nmissing = [9]", "list of texts"),
+        ('[x]\nlevels = ["1", "1"]', "stands there twice"),
+        ("[y]\n", "no column 'y', as the schema says"),
+        ('[kind]\nlevels = ["u"]', "row 2, column kind: 'v' is not in the schema"),
+        ('[kind]\nkind = "number"', "'u' in row 1 is not a number"),
+        ('[kind]\nkind = "time"\nformat = "%Y"', "'u' in row 1 is not a time like %Y"),
+        ('[kind]\nkind = "time"', "cannot be a time"),
+    ],
+)
+def test_bad_schemas_are_refused(tmp_path, schema, message):
+    (tmp_path / "s.toml").write_text(schema)
+    (tmp_path / "t.csv").write_text("\n".join(["kind,x", *(f"{'uv'[i % 2]},{i % 30}" for i in range(N))]))
+    with pytest.raises(DataError, match=message):
+        load(tmp_path / "t.csv", schema=tmp_path / "s.toml")
+    with pytest.raises(DataError, match="cannot be read"):
+        load(tmp_path / "t.csv", schema=tmp_path / "none.toml")
+
+
+# --- whole tables -----------------------------------------------------------------------------------------------------
+
+
+def census_like(n=N):
+    rows = [
+        f"{a}, Not in universe, {c}, Not in universe, {w:.2f}, ?"
+        for a, c, w in zip(rng.integers(0, 90, n), rng.choice(["x y", "z"], n), rng.lognormal(7, 1, n), strict=True)
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def test_a_table_without_a_header_and_with_blanks(tmp_path):
+    (tmp_path / "t.csv").write_text(census_like())
+    data = load(tmp_path / "t.csv")
+    assert [one.column.name for one in data.columns] == [f"column {i}" for i in range(1, 7)]
+    assert data.columns[2].column.levels == ("x y", "z")
+    assert any("blanks around cells" in note for note in data.notes)
+    assert sum(len(split) for split in (data.train, data.validation, data.test)) == N
+
+
+@pytest.mark.parametrize(
+    ("first", "header"),
+    [("name,2019,2020", True), ("a,b,c", True), ("u,3,4", False), ("1,2,3", False), ("u,v,w", True)],
+)
+def test_the_first_row_is_a_header_or_not(tmp_path, first, header):
+    from fourfold.data.layout import layout_of
+
+    (tmp_path / "t.csv").write_text("\n".join([first, *(f"n{i},{i},{i}" for i in range(30))]))
+    assert layout_of(tmp_path / "t.csv").header is header
+    assert layout_of(tmp_path / "t.csv", not header).header is not header
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace(",", ";"),
+        lambda text: text.replace(",", "\t"),
+        lambda text: text.replace(",", " , "),
+        lambda text: re.sub(r",([^,\n]*)", r', "\1"', text),
+        lambda text: "\ufeff" + text,
+        lambda text: "# by hand\n\n" + text,
+        lambda text: text.rstrip("\n"),
+    ],
+)
+def test_many_ways_to_write_the_same_table(tmp_path, change):
+    text = "\n".join(["k,x,g", *(f"{'uvw'[i % 3]},{i % 47},{'' if i % 4 else i % 31}" for i in range(N))]) + "\n"
+    digests = set()
+    for content in (text, change(text)):
+        (tmp_path / "t.csv").write_text(content, encoding="utf-8", newline="")
+        digests.add(load(tmp_path / "t.csv").digest)
+    assert len(digests) == 1
+
+
+def test_quoted_cells_may_hold_anything(tmp_path):
+    frame = pd.DataFrame({"k": ["a,b", 'say "c"', "two\nlines", "d"] * 100, "x": rng.integers(0, 99, N)})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert set(load(tmp_path / "t.csv").columns[0].column.levels) == set(frame["k"])
+
+
+def test_two_columns_of_one_name(tmp_path):
+    (tmp_path / "t.csv").write_text("\n".join(["a,a,", *(f"u{i % 3},{i % 40},{i % 35}" for i in range(N))]))
+    data = load(tmp_path / "t.csv")
+    assert data.space.columns == ("a", "a.1", "column 3")
+    assert any("share a name" in note for note in data.notes)
+
+
+def test_hundreds_of_columns(tmp_path):
+    row = ",".join(["u", *["1.5"] * 499])
+    (tmp_path / "t.csv").write_text(
+        "\n".join([",".join(f"c{i}" for i in range(500)), *[row, row.replace("u", "v")] * 15])
+    )
+    with pytest.raises(DataError, match="too few"):
+        load(tmp_path / "t.csv", limit=3)
+    data = load(tmp_path / "t.csv")
+    assert data.space.columns == ("c0",)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather", ".sqlite", "pandas", "arrow"])
+def test_every_source_gives_the_same_table(tmp_path, suffix):
+    import sqlite3
+
+    import pyarrow
+
+    frame = pd.DataFrame(
+        {"k": rng.choice(["u", "v"], N), "x": rng.integers(0, 99, N), "y": np.round(rng.normal(size=N), 2)}
+    )
+    frame.loc[3, "k"] = None
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".csv":
+        frame.to_csv(path, index=False)
+    elif suffix == ".parquet":
+        frame.to_parquet(path)
+    elif suffix == ".feather":
+        frame.to_feather(path)
+    elif suffix == ".sqlite":
+        base = sqlite3.connect(path)
+        frame.to_sql("t", base, index=False)
+        base.close()
+    data = load({"pandas": frame, "arrow": pyarrow.table(frame)}.get(suffix, path))
+    assert isinstance(data.space, Table)
+    whole = torch.cat([data.train.x, data.validation.x, data.test.x])
+    expected = torch.from_numpy(np.stack([column.cells(frame[column.name]) for column in data.space.modelled], 1))
+    assert torch.equal(torch.unique(whole, dim=0), torch.unique(expected, dim=0))
+
+
+def test_a_query_chooses_from_a_database(tmp_path):
+    import sqlite3
+
+    base = sqlite3.connect(tmp_path / "t.db")
+    for name in ("one", "two"):
+        pd.DataFrame({"k": ["u", "v"] * 20, "x": range(40)}).to_sql(name, base, index=False)
+    base.close()
+    with pytest.raises(DataError, match=r"2 tables .*choose one with --query"):
+        load(tmp_path / "t.db")
+    assert load(tmp_path / "t.db", query="select k, x % 7 as y from two").space.columns == ("k", "y")
+    with pytest.raises(DataError, match="no table 'three'"):
+        load(tmp_path / "t.db", query="three")
+    with pytest.raises(DataError, match="no such column"):
+        load(tmp_path / "t.db", query="select z from one")
+
+
+def test_rows_for_a_model(tmp_path):
+    (tmp_path / "t.csv").write_text("\n".join(["k,x", *(f"{'uv'[i % 2]},{i % 40}" for i in range(N))]))
+    space = load(tmp_path / "t.csv").space
+    (tmp_path / "new.csv").write_text("x,k,extra\n3,v,1\n4,w,1\n,u,1\n")
+    split, notes = read_all(tmp_path / "new.csv", space)
+    assert split.x.tolist() == [[1, 3], [UNSEEN, 4], [0, UNSEEN]]
+    assert any("row 2, column k: 'w' is a value that the model never saw" in note for note in notes)
+    assert any("row 3, column x: ''" in note for note in notes)
+    (tmp_path / "new.csv").write_text("x,k\nz,v\n")
+    with pytest.raises(DataError, match=r"new.csv, row 1, column x: 'z' is not a number"):
+        read_all(tmp_path / "new.csv", space)
+    (tmp_path / "new.csv").write_text("k\nv\n")
+    with pytest.raises(DataError, match="no column 'x', which the model knows"):
+        read_all(tmp_path / "new.csv", space)
+
+
+def test_rows_are_drawn_by_the_seed(tmp_path, monkeypatch):
+    from fourfold.data import mixed
+
+    (tmp_path / "t.csv").write_text("\n".join(["k,x", *(f"{'uv'[i % 2]},{i}" for i in range(5000))]))
+    monkeypatch.setattr(mixed, "BLOCK", 1000)
+    few = [load(tmp_path / "t.csv", limit=300, seed=seed) for seed in (0, 0, 1)]
+    assert few[0].digest == few[1].digest != few[2].digest
+    assert sum(len(split) for split in (few[0].train, few[0].validation, few[0].test)) == 300
+
+
+def test_types_that_are_no_values_are_refused(tmp_path):
+    pd.DataFrame({"k": ["u", "v"] * 20, "l": [[1, 2]] * 40}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="column l: holds list"):
+        load(tmp_path / "t.parquet")
