@@ -42,7 +42,7 @@ OtherData = Annotated[
     str | None,
     typer.Argument(help="A built-in set, a file or a folder of images.", show_default="the run's training data"),
 ]
-Folder = Annotated[Path, typer.Argument(help="The folder of a run.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(help="The folder of a run, or a published language model.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="Seed of every random draw.", min=0, metavar="N")]
 Size = Annotated[str, typer.Option(help="Size of the model: xs, s or m.")]
 Labels = Annotated[

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
     from fourfold.data import Split
     from fourfold.engine import Run
+    from fourfold.language import Shaping
 
 
 __all__ = ["evaluate", "sample", "score"]
+
+TEXT = "Text"
 
 
 def sample(
@@ -30,7 +33,8 @@ def sample(
         str | None, typer.Option(help="Class to draw, by name or number.", show_default="any class")
     ] = None,
     prompt: Annotated[
-        list[str] | None, typer.Option(help="Caption to draw images for. It may be given several times.")
+        list[str] | None,
+        typer.Option(help="Caption to draw images for, or beginning of a text. It may be given several times."),
     ] = None,
     seed: Seed = 0,
     out: Annotated[
@@ -59,22 +63,71 @@ def sample(
         float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none", metavar="X")
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples drawn at once.", min=1, metavar="N")] = 256,
+    length: Annotated[
+        int | None,
+        typer.Option(
+            help="The most tokens of a text.", min=1, show_default="a window", metavar="N", rich_help_panel=TEXT
+        ),
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Logits are divided by it.", metavar="X", rich_help_panel=TEXT)
+    ] = 1.0,
+    top_k: Annotated[
+        int | None,
+        typer.Option(help="Draw among the N likeliest tokens.", show_default="all", metavar="N", rich_help_panel=TEXT),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            help="Draw among the likeliest tokens up to this mass.",
+            show_default="all",
+            metavar="X",
+            rich_help_panel=TEXT,
+        ),
+    ] = None,
+    min_p: Annotated[
+        float | None,
+        typer.Option(
+            help="Draw among tokens of at least this share of the likeliest one's mass.",
+            show_default="all",
+            metavar="X",
+            rich_help_panel=TEXT,
+        ),
+    ] = None,
+    repetition_penalty: Annotated[
+        float,
+        typer.Option(help="Make tokens less likely that are in the text already.", metavar="X", rich_help_panel=TEXT),
+    ] = 1.0,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(help="String that ends a text. It may be given several times.", rich_help_panel=TEXT),
+    ] = None,
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Draw samples from a run.
 
-    Only the run folder is needed, not the data it was trained on.
+    Only the run folder is needed, not the data it was trained on. A published
+    language model serves as well: a folder of transformers, or a GGUF file.
     """
     from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
 
     set_threads()
     from fourfold.engine import Run, inference
     from fourfold.engine.drawing import class_names
+    from fourfold.language import Shaping
 
     loaded = Run.load(run, device)
     space, prompts = loaded.model.space, prompt or []
+    shaping = Shaping(repetition_penalty, temperature, top_k, top_p, min_p)
+    if space.window is not None and (prompts or stop or length or shaping != Shaping()):
+        with inference(loaded.model, precision):
+            texts = _continued(loaded.model, prompts, n, length or space.window, seed, shaping, stop or [])
+        _give_texts(texts, out, as_json)
+        return
+    if shaping != Shaping() or stop or length:
+        raise ValueError(f"the rules of drawing tokens are for models of text, not of {space}: leave them out")
     _check_condition(loaded.model, prompts, cond)
     each = [text for text in prompts for _ in range(n)]
     with inference(loaded.model, precision):
@@ -90,6 +143,31 @@ def sample(
     path = out or run / f"samples{suffix}"
     written = write_examples(path, drawn, space, prompts, labels)
     print_line(json.dumps({"samples": len(drawn), "written": str(written)}) if as_json else written)
+
+
+def _continued(
+    model: GenerativeModel, prompts: list[str], n: int, length: int, seed: int, shaping: Shaping, stop: list[str]
+) -> list[str]:
+    """Texts that go on after each prompt, with the prompt."""
+    from fourfold.language import generate
+
+    if shaping.words:
+        say(shaping.words)
+    return [
+        start + text
+        for start in prompts or [""]
+        for text in generate(model, start, n=n, length=length, seed=seed, shaping=shaping, stop=stop)
+    ]
+
+
+def _give_texts(texts: list[str], out: str | None, as_json: bool) -> None:
+    """Print texts, or write them to a file."""
+    whole = json.dumps(texts, indent=1, ensure_ascii=False) if as_json else "\n\n".join(texts)
+    if out in (None, "-"):
+        print_data(whole)
+        return
+    write_text(Path(str(out)), whole + "\n")
+    print_line(out)
 
 
 def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | None) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from fourfold import notebook
+from fourfold.adapters import is_published, open_published
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import Data, Dataset, Split, examples_of, load, names, read_all
 from fourfold.engine.card import read_card
@@ -49,6 +50,8 @@ class Run:
     def load(cls, folder: Path | str, device: str = "auto", trust: Sequence[type] = ()) -> Run:
         """Load a run folder. Neither the data nor the code that trained the model is needed.
 
+        A published language model is loaded too: a folder of ``transformers`` or a GGUF file.
+
         Args:
             folder: may come from anywhere: nothing in it is executed, and it cannot ask for more memory than it has.
             device: device of the model: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
@@ -59,6 +62,8 @@ class Run:
             ValueError: for a device that this machine does not have.
         """
         folder, place = Path(folder), find_device(device)
+        if is_published(folder):
+            return cls(open_published(folder).to(place), folder)
         return cls(load_model(folder, trust).to(place), folder, read_card(folder))
 
     def __repr__(self) -> str:
@@ -253,6 +258,8 @@ class Run:
             )
         if self.data is not None:
             return self.data
+        if "data" not in self.card:
+            raise ValueError(f"{self.folder or 'this model'} was not trained here, so its data is unknown: name some")
         record = self.card["data"]
         own = load_own(self.card, self.folder)
         if own.digest != record["digest"]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, final
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 
-__all__ = ["Cache", "TokenTransformer", "Transformer", "ValueTransformer"]
+__all__ = ["Cache", "NextToken", "TokenTransformer", "Transformer", "ValueTransformer"]
 
 
 @final
@@ -224,7 +225,7 @@ class Transformer(Part, nn.Module):
         if h.shape[1] == 1:
             h = h.squeeze(1)
             cos, sin = _turning(self.length, self.width // self.heads, cache.used, h.dtype, h.device)
-            for block, memory in zip(self._typed_blocks(), cache.blocks, strict=True):
+            for block, memory in zip(self.typed_blocks(), cache.blocks, strict=True):
                 h = block.step(h, memory, cache.used, cos, sin)
             h = h.unsqueeze(1)
         else:
@@ -233,12 +234,36 @@ class Transformer(Part, nn.Module):
         cache.used += h.shape[1]
         return h
 
-    def _typed_blocks(self) -> list[Block]:
+    def typed_blocks(self) -> list[Block]:
+        """The blocks in order."""
         return [block for block in self.blocks if isinstance(block, Block)]
 
 
+class NextToken(Part, nn.Module, ABC):
+    """A network of next-token logits, which remembers earlier positions in a cache.
+
+    Attributes:
+        tokens: number of tokens; ids from there on are start symbols.
+        length: the longest input, start symbol included.
+    """
+
+    tokens: int
+    length: int
+
+    @abstractmethod
+    def cache(self, batch: int) -> Any:
+        """An empty cache for ``batch`` sequences: ``used`` counts its positions, ``clear()`` forgets them."""
+
+    @abstractmethod
+    def forward(self, ids: Tensor, cache: Any = None) -> Tensor:
+        """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``, float32.
+
+        With a cache the positions follow those it holds.
+        """
+
+
 @final
-class TokenTransformer(Part, nn.Module):
+class TokenTransformer(NextToken):
     """Next-token logits.
 
     Ids below ``tokens`` are tokens; ``tokens + i`` is the ``i``-th start symbol.

@@ -34,7 +34,7 @@ from fourfold.core import (
 )
 from fourfold.estimands import Conditionals
 from fourfold.nn.causal import CausalConvNet, PlaneCache
-from fourfold.nn.transformer import TokenTransformer, ValueTransformer
+from fourfold.nn.transformer import NextToken, ValueTransformer
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "PixelConditionals",
     "TokenConditionals",
     "VectorConditionals",
+    "categorical",
     "continue_text",
     "score_text",
 ]
@@ -70,7 +71,7 @@ class _Uniforms:
         return self._left.pop()
 
 
-def _categorical(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
+def categorical(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
     """Draw from ``softmax(logits / temperature)``, ``(B, V)``, by the inverse of its distribution function at ``u``."""
     scaled = logits if temperature == 1.0 else logits / temperature
     steps = scaled.softmax(-1).cumsum(-1)
@@ -99,6 +100,10 @@ class _Drawing:
         return self.uniforms.next()
 
 
+LOGITS = 1 << 28
+"""Logits that are held at once outside of training, at most: a vocabulary may have 262,144 tokens."""
+
+
 # --- the conditionals -------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +122,7 @@ class TokenConditionals(Conditionals):
 
     measure = Measure.COUNTING
 
-    def __init__(self, net: TokenTransformer, length: int) -> None:
+    def __init__(self, net: NextToken, length: int) -> None:
         super().__init__()
         self.net = net
         self.event = (length,)
@@ -133,7 +138,11 @@ class TokenConditionals(Conditionals):
         return torch.cat(parts, 1)
 
     def _window(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """Log-probabilities within one window, ``(B, L)``."""
+        """Log-probabilities within one window, ``(B, L)``, of as many rows at once as their logits leave memory for."""
+        rows = max(LOGITS // (x.shape[1] * self.net.tokens), 1)
+        if len(x) > rows and not torch.is_grad_enabled():
+            conds = [None] * len(x) if cond is None else torch.split(cond, rows)
+            return torch.cat([self._window(part, c) for part, c in zip(torch.split(x, rows), conds, strict=False)])
         logits = self.net(torch.cat([self._start(len(x), x.device, cond), x[:, :-1]], 1))
         return -F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view(x.shape)
 
@@ -142,7 +151,7 @@ class TokenConditionals(Conditionals):
         return unknown if cond is None else unknown + 1 + cond[:, None]
 
     def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
-        start = self._start(batch, self.net.head.weight.device, cond)
+        start = self._start(batch, next(self.net.parameters()).device, cond)
         return _Drawing(self.net.cache(batch), cond, start, [start])
 
     def prompt(self, state: _Drawing, ids: Tensor) -> _Drawing:
@@ -161,13 +170,21 @@ class TokenConditionals(Conditionals):
         half = context - context // 2
         return count if count < context else context // 2 + (count - context) % half
 
-    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+    def logits(self, state: _Drawing) -> Tensor:
+        """Logits of the next token of every example, ``(B, V)``; :meth:`take` must follow."""
         if state.cache.used == self.net.length:
             self._refill(state)
-        logits = self.net(state.last, state.cache)[:, -1]
-        token = _categorical(logits, state.next_uniforms(noise)[0], temperature)
+        logits: Tensor = self.net(state.last, state.cache)[:, -1]
+        return logits
+
+    def take(self, state: _Drawing, token: Tensor) -> None:
+        """Make ``(B,)`` the next token of every example."""
         state.last = token.unsqueeze(1)
         state.past.append(state.last)
+
+    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+        token = categorical(self.logits(state), state.next_uniforms(noise)[0], temperature)
+        self.take(state, token)
         return token, state
 
     def _refill(self, state: _Drawing) -> None:
@@ -227,7 +244,7 @@ class PixelConditionals(Conditionals):
         if state.cache is None or state.cache.index == height * width:
             state.cache = self._plane(state)
         label = state.cache.label
-        state.last = _categorical(
+        state.last = categorical(
             self.net(state.last, label, None, state.cache), state.next_uniforms(noise)[0], temperature
         )
         state.past.append(state.last)
@@ -284,7 +301,7 @@ class VectorConditionals(Conditionals):
         parameters = self.net(state.last.unsqueeze(1), state.cond, state.cache)[:, 0]
         logits, means, log_scales = self._mixture(parameters)
         u = state.next_uniforms(noise, 2)
-        chosen = _categorical(logits, u[0], temperature).unsqueeze(1)
+        chosen = categorical(logits, u[0], temperature).unsqueeze(1)
         quantile = torch.logit(u[1], eps=1e-7)
         scale = temperature * log_scales.gather(1, chosen).squeeze(1).exp()
         state.last = means.gather(1, chosen).squeeze(1) + scale * quantile

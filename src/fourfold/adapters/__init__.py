@@ -1,0 +1,45 @@
+"""Adapters: published checkpoints of other libraries as models whose parts are those of this one.
+
+Nothing is fetched, nothing is unpickled, and no code of a checkpoint runs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fourfold.core import GenerativeModel
+
+__all__ = ["is_published", "open_published"]
+
+
+def is_published(path: Path | str) -> bool:
+    """Whether a path looks like a published language model: a GGUF file, or a folder with its ``config.json``."""
+    path = Path(path)
+    if path.suffix.lower() == ".gguf":
+        return path.is_file()
+    config = path / "config.json"
+    if (path / "model.json").exists() or not config.is_file() or config.stat().st_size > 1 << 24:
+        return False
+    try:
+        found = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and "model_type" in found
+
+
+def open_published(path: Path | str, length: int | None = None) -> GenerativeModel:
+    """A published language model as a generative model: it samples, scores, and can be trained on.
+
+    Args:
+        path: a folder as Hugging Face's ``transformers`` writes it, or a GGUF file.
+        length: tokens in one window; by default 256, or the context of the model if that is shorter.
+
+    Raises:
+        ValueError: naming the file and the way out, for what cannot be opened.
+    """
+    from fourfold.adapters.transformers import open_language_model
+
+    return open_language_model(Path(path), length)

@@ -1,0 +1,328 @@
+"""Causal language models of Hugging Face's ``transformers``: opened as models of this library, and written for theirs.
+
+Their network sits in the seat of :class:`~fourfold.nn.transformer.TokenTransformer`, so everything that a text model
+does here works for them: exact scores, streams of windows, prompts, comparison with models that were trained here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from fourfold.codecs import TextTokens
+from fourfold.core import GenerativeModel, Training
+from fourfold.nn.transformer import NextToken, TokenTransformer
+from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
+from fourfold.spaces import Pieces, Text
+
+__all__ = ["PublishedTransformer", "open_language_model", "write_language_model"]
+
+WINDOW = 256
+"""Tokens of a window, where nothing else is asked for."""
+
+
+@final
+class _Past:
+    """Keys and values of the positions seen so far, as the other library keeps them."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every position."""
+        self.values, self.used = _library().DynamicCache(config=self._config), 0
+
+
+@final
+class PublishedTransformer(NextToken):
+    """Next-token logits of a causal language model of ``transformers``.
+
+    Ids from ``tokens`` on stand for the symbol that begins a text.
+
+    Args:
+        config: the content of its ``config.json``.
+        length: the longest input, start symbol included.
+        start: id of the symbol that begins a text.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: str, length: int, start: int) -> None:
+        super().__init__()
+        library = _library()
+        settings = json.loads(config)
+        made = library.AutoConfig.for_model(**settings)
+        self.inner = library.AutoModelForCausalLM.from_config(made, dtype=torch.float32)
+        self.tokens, self.length, self.start = int(self.inner.get_input_embeddings().num_embeddings), length, start
+
+    def cache(self, batch: int) -> _Past:
+        """An empty cache."""
+        return _Past(self.inner.config)
+
+    def forward(self, ids: Tensor, cache: _Past | None = None) -> Tensor:
+        """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``, float32.
+
+        Raises:
+            ValueError: if the positions do not fit into ``length``.
+        """
+        used = 0 if cache is None else cache.used
+        if used + ids.shape[1] > self.length:
+            raise ValueError(f"{ids.shape[1]} positions after {used} cached do not fit into a context of {self.length}")
+        ids = ids.masked_fill(ids >= self.tokens, self.start)
+        if cache is None:
+            return torch.as_tensor(self.inner(input_ids=ids, use_cache=False).logits).float()
+        logits = self.inner(input_ids=ids, use_cache=True, **{self._cache_argument: cache.values}).logits
+        cache.used = used + ids.shape[1]
+        return torch.as_tensor(logits).float()
+
+    @functools.cached_property
+    def _cache_argument(self) -> str:
+        """The name under which this version of the library takes a cache."""
+        known = inspect.signature(self.inner.forward).parameters
+        return "cache" if "cache" in known else "past_key_values"
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+def open_language_model(path: Path, length: int | None = None) -> GenerativeModel:
+    """A folder or a GGUF file of a causal language model, with its tokenizer, as a generative model.
+
+    Args:
+        path: the folder, which holds ``config.json`` and ``*.safetensors``, or the file.
+        length: tokens in one window.
+
+    Raises:
+        ValueError: for other weights than safetensors, missing, extra or misshapen tensors, code of its own, no
+            tokenizer, or a window longer than the context.
+    """
+    inner, tokenizer = _loaded(path)
+    config, pieces = inner.config, Pieces(_tokenizer_file(path, tokenizer))
+    context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
+    if length is not None and length > context:
+        raise ValueError(f"{path}: a window of {length} tokens is longer than its context of {context}: shorten it")
+    window = length or min(WINDOW, context)
+    embedded = int(inner.get_input_embeddings().num_embeddings)
+    if pieces.count > embedded:
+        raise ValueError(
+            f"{path}: its tokenizer has {pieces.count:,} tokens and its network {embedded:,}: they are of two models"
+        )
+    start = next((i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), None)
+    if start is None:
+        raise ValueError(f"{path}: its tokenizer has no symbol that begins a text: add a bos_token to it")
+    with torch.device("meta"):
+        net = PublishedTransformer(json.dumps(_plain(config)), context, int(start))
+    net.inner = inner
+    space = Text("", window, pieces=pieces)
+    training = Training(batch_size=8, learning_rate=1e-4, muon_rate=1e-4)
+    estimand = TokenConditionals(net, window)
+    parts = (space, TextTokens(space), estimand, MaximumLikelihood(), Ancestral(), ChainRule(), training)
+    return GenerativeModel(*parts).eval()
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A configuration as a JSON value, without what only names a file or a version."""
+    drop = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "quantization_config")
+    return {key: value for key, value in config.to_dict().items() if key not in drop}
+
+
+def _loaded(path: Path) -> tuple[Any, Any]:
+    """The network in float32 and the tokenizer, from files alone."""
+    library = _library()
+    gguf = path.suffix.lower() == ".gguf"
+    folder, file = (path.parent, {"gguf_file": path.name}) if gguf else (path, {})
+    if not gguf:
+        _check_folder(path)
+    given = {"local_files_only": True, "trust_remote_code": False, **file}
+    with _told(path), _quiet():
+        safe = {} if gguf else {"use_safetensors": True}
+        inner, found = library.AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, **given, **safe
+        )
+        tokenizer = library.AutoTokenizer.from_pretrained(folder, **given)
+    for kind, words in (("missing_keys", "lacks"), ("mismatched_keys", "has another shape of")):
+        if found.get(kind):
+            first = min(map(str, found[kind]))
+            more = f" and {len(found[kind]) - 1} more" if len(found[kind]) > 1 else ""
+            raise ValueError(f"{path}: {words} the tensor {first}{more}: fetch its weights again")
+    if found.get("unexpected_keys"):
+        raise ValueError(
+            f"{path}: holds the tensor {min(map(str, found['unexpected_keys']))}, which its configuration does not "
+            "know: are config.json and weights of one model?"
+        )
+    return inner.eval().requires_grad_(True), tokenizer
+
+
+def _check_folder(path: Path) -> None:
+    """Refuse a folder that needs foreign code or unpickling, with the way out."""
+    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    if (
+        "auto_map" in config
+        and config.get("model_type") not in _library().models.auto.configuration_auto.CONFIG_MAPPING
+    ):
+        raise ValueError(f"{path}: its network is code of its own, which is not run here: give a model of transformers")
+    if not any(path.glob("*.safetensors")):
+        pickled = next((file.name for file in sorted([*path.glob("*.bin"), *path.glob("*.pt")])), None)
+        way = "save it again with save_pretrained" if pickled else "fetch its weights"
+        held = f"its weights, {pickled}, are pickled, and could run code" if pickled else "holds no .safetensors"
+        raise ValueError(f"{path}: {held}: {way}")
+
+
+def _tokenizer_file(path: Path, tokenizer: Any) -> str:
+    """The content of a ``tokenizer.json``."""
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise ValueError(f"{path}: its tokenizer is not one of the library 'tokenizers': convert it to tokenizer.json")
+    return str(tokenizer.backend_tokenizer.to_str())
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
+    """Write a text model that was trained here as a folder that ``transformers`` opens, with equal logits.
+
+    Its blocks are those of GPT-NeoX with normalisations that scale by one. The bias of the head, which GPT-NeoX does
+    not have, moves into its final normalisation: normalised features sum to zero, so a column that is the same for all
+    of them adds nothing but the bias. The start symbol becomes the token ``<|start|>``, which has no mass.
+
+    Raises:
+        TypeError: for a model of something else than text.
+        ValueError: if the folder cannot be written.
+    """
+    estimand = model.estimand
+    if not isinstance(estimand, TokenConditionals):
+        raise TypeError(f"only text models are written for transformers, not one of {type(model.space).__name__}")
+    folder = Path(folder)
+    if isinstance(estimand.net, PublishedTransformer):
+        estimand.net.inner.save_pretrained(folder)
+    else:
+        assert isinstance(estimand.net, TokenTransformer)
+        _neox(estimand.net).save_pretrained(folder)
+    assert isinstance(model.space, Text)
+    (folder / "tokenizer.json").write_text(_tokenizer_of(model.space), encoding="utf-8")
+    start = "<|start|>" if isinstance(estimand.net, TokenTransformer) else None
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "bos_token": start}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    return folder
+
+
+@torch.no_grad()
+def _neox(net: TokenTransformer) -> Any:
+    """The network as a GPT-NeoX."""
+    library, trunk = _library(), net.trunk
+    blocks = trunk.typed_blocks()
+    config = library.GPTNeoXConfig(
+        vocab_size=net.tokens + 1,
+        hidden_size=trunk.width,
+        num_hidden_layers=len(blocks),
+        num_attention_heads=trunk.heads,
+        intermediate_size=blocks[0].up.shape[0],
+        max_position_embeddings=net.length,
+        hidden_act="gelu",
+        rotary_pct=1.0,
+        use_parallel_residual=False,
+        bos_token_id=net.tokens,
+        eos_token_id=None,
+        tie_word_embeddings=False,
+    )
+    made = library.GPTNeoXForCausalLM(config)
+    for name, value in made.named_parameters():
+        value.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    inner, heads, width = made.gpt_neox, trunk.heads, trunk.width
+    inner.embed_in.weight.copy_(net.embedding.weight[: net.tokens + 1])
+    for block, layer in zip(blocks, inner.layers, strict=True):
+        qkv = block.qkv.view(3, heads, width // heads, width).transpose(0, 1)
+        layer.attention.query_key_value.weight.copy_(qkv.reshape(3 * width, width))
+        layer.attention.dense.weight.copy_(block.out)
+        layer.mlp.dense_h_to_4h.weight.copy_(block.up)
+        layer.mlp.dense_4h_to_h.weight.copy_(block.down)
+    inner.final_layer_norm.bias.fill_(1.0)
+    weight = torch.cat([net.head.weight, net.head.weight.new_zeros(1, width)])
+    bias = torch.cat([net.head.bias, net.head.bias.new_full((1,), -1e4)])
+    made.get_output_embeddings().weight.copy_(weight + ((bias - weight.sum(1)) / width)[:, None])
+    return made
+
+
+def _tokenizer_of(space: Text) -> str:
+    """The tokenizer of a space as the content of a ``tokenizer.json``, with ``<|start|>`` behind its tokens."""
+    import tokenizers
+
+    if space.pieces is not None:
+        made = tokenizers.Tokenizer.from_str(space.pieces.file)
+    elif space.vocabulary:
+        made = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(space.vocabulary)}, []))
+        made.decoder = tokenizers.decoders.Fuse()
+    else:
+        made = tokenizers.Tokenizer(tokenizers.models.BPE(_byte_ids(), []))
+        made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        made.decoder = tokenizers.decoders.ByteLevel()
+    if made.token_to_id("<|start|>") is None and made.get_vocab_size() == space.tokens:
+        made.add_special_tokens(["<|start|>"])
+    return str(made.to_str())
+
+
+def _byte_ids() -> dict[str, int]:
+    """The letter that byte-level tokenizers write for each byte, with the byte as its id.
+
+    Printable bytes stand for themselves, the others follow from code point 256 on, in order.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+
+
+# --- the library ------------------------------------------------------------------------------------------------------
+
+
+def _library() -> Any:
+    """``transformers``, imported where it is used.
+
+    Raises:
+        ValueError: where it is not installed, with the way out.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise ValueError("published language models need the extra 'hf': pip install 'fourfold[hf]'") from None
+    return transformers
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever the library raises inside as one line with the file and the way out."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: cannot be opened ({_line(error)}): is it a causal language model?") from None
+    except Exception as error:  # its readers raise their own kinds for damaged files
+        raise ValueError(
+            f"{path}: is damaged, or of a kind that is not read ({_line(error)}): fetch it again"
+        ) from None
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:150] or type(error).__name__
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's progress bars and advice on standard error."""
+    logging = _library().utils.logging
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(before)

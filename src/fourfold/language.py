@@ -1,0 +1,205 @@
+"""What people do with a text model: go on with a prompt, one token after the other, under rules of their own."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import GenerativeModel, Noise
+from fourfold.paradigms.autoregressive import TokenConditionals, categorical
+from fourfold.spaces import Text
+
+__all__ = ["Shaping", "generate", "stream", "text_parts"]
+
+
+@final
+@dataclass(frozen=True)
+class Shaping:
+    """How the next token's distribution is changed before it is drawn from; by default it is not.
+
+    The rules apply in the order of the arguments. Each but a temperature of 1 makes samples follow another distribution
+    than the one that is scored.
+
+    Args:
+        repetition_penalty: logits of tokens that are in the text are divided by it where positive, multiplied where
+            negative (Keskar et al. 2019, https://arxiv.org/abs/1909.05858).
+        temperature: logits are divided by it.
+        top_k: only so many of the likeliest tokens remain (Fan, Lewis, Dauphin 2018, https://arxiv.org/abs/1805.04833).
+        top_p: only the fewest likeliest tokens whose mass reaches it (Holtzman et al. 2019,
+            https://arxiv.org/abs/1904.09751).
+        min_p: only tokens of at least this share of the likeliest one's mass (Nguyen et al. 2024,
+            https://arxiv.org/abs/2407.01082).
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    repetition_penalty: float = 1.0
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    min_p: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("repetition_penalty", "temperature"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
+        for name in ("top_p", "min_p"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"{name} must lie above 0 and not above 1, not {value}")
+
+    @property
+    def faithful(self) -> bool:
+        """Whether samples follow the distribution that is scored."""
+        return self == Shaping() or self == Shaping(top_p=1.0)
+
+    @property
+    def words(self) -> str:
+        """What the rules do to the distribution, as one line; empty where they do nothing."""
+        if self.faithful:
+            return ""
+        rules = [
+            (self.repetition_penalty != 1, f"repetition penalty {self.repetition_penalty:g}"),
+            (self.temperature != 1, f"temperature {self.temperature:g}"),
+            (self.top_k is not None, f"the {self.top_k} likeliest tokens"),
+            (self.top_p is not None, f"the likeliest tokens up to a mass of {self.top_p}"),
+            (self.min_p is not None, f"tokens of at least {self.min_p} of the likeliest one's mass"),
+        ]
+        kept = ", ".join(rule for used, rule in rules if used)
+        return f"drawn with {kept}: such text does not follow the distribution that the model's likelihood is about"
+
+    def __call__(self, logits: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Logits ``(B, V)`` after the rules, minus infinity where a token is ruled out.
+
+        Args:
+            logits: of the model, ``(B, V)``.
+            seen: ids of the text so far, ``(B, T)``.
+        """
+        if self.repetition_penalty != 1 and seen is not None and seen.shape[1]:
+            old = logits.gather(1, seen)
+            new = torch.where(old > 0, old / self.repetition_penalty, old * self.repetition_penalty)
+            logits = logits.scatter(1, seen, new)
+        if self.temperature != 1:
+            logits = logits / self.temperature
+        if self.top_k is not None and self.top_k < logits.shape[1]:
+            logits = logits.masked_fill(logits < logits.topk(self.top_k).values[:, -1:], -math.inf)
+        if self.top_p is not None and self.top_p < 1:
+            logits = self._nucleus(logits)
+        if self.min_p is not None:
+            floor = logits.amax(1, keepdim=True) + math.log(self.min_p)
+            logits = logits.masked_fill(logits < floor, -math.inf)
+        return logits
+
+    def _nucleus(self, logits: Tensor) -> Tensor:
+        """Without the tokens that come, by falling mass, after ``top_p`` is reached."""
+        assert self.top_p is not None
+        ordered, order = logits.sort(1, descending=True)
+        before = ordered.softmax(1).cumsum(1) - ordered.softmax(1)
+        return logits.masked_fill((before >= self.top_p).gather(1, order.argsort(1)), -math.inf)
+
+
+def text_parts(model: GenerativeModel) -> tuple[Text, TokenConditionals]:
+    """Space and estimand of a model of text that is drawn token by token.
+
+    Raises:
+        TypeError: for another model.
+    """
+    if not isinstance(model.space, Text) or not isinstance(model.estimand, TokenConditionals):
+        raise TypeError(f"this needs a model of text that is drawn token by token, not of {model.space}")
+    return model.space, model.estimand
+
+
+@torch.no_grad()
+def stream(
+    model: GenerativeModel, prompt: str = "", n: int = 1, seed: int = 0, shaping: Shaping | None = None
+) -> Iterator[Tensor]:
+    """Draw text token by token after a prompt, without end: ``(n,)`` ids at each step.
+
+    A text longer than the context goes on from its last half.
+
+    Args:
+        model: of text.
+        prompt: what the text begins with.
+        n: number of texts, drawn together.
+        seed: fixes them.
+        shaping: the rules.
+
+    Raises:
+        TypeError: for a model of something else.
+        ValueError: for a character of the prompt that the model does not know.
+    """
+    space, estimand = text_parts(model)
+    rules, noise = shaping or Shaping(), Noise(seed, 0, n, device=model.device)
+    state: Any = estimand.begin(n)
+    ids = space.parse(prompt).to(model.device) if prompt else None
+    if ids is not None:
+        state = estimand.prompt(state, ids.expand(n, -1))
+    seen = torch.zeros(n, 0, dtype=torch.long, device=model.device) if ids is None else ids.expand(n, -1)
+    while True:
+        logits = rules(estimand.logits(state), seen)
+        token = categorical(logits, state.next_uniforms(noise)[0], 1.0)
+        estimand.take(state, token)
+        if rules.repetition_penalty != 1:
+            seen = torch.cat([seen, token.unsqueeze(1)], 1)
+        yield token
+
+
+def generate(
+    model: GenerativeModel,
+    prompt: str = "",
+    *,
+    n: int = 1,
+    length: int = 256,
+    seed: int = 0,
+    shaping: Shaping | None = None,
+    stop: Sequence[str] = (),
+) -> list[str]:
+    """Draw ``n`` texts that go on after a prompt: at most ``length`` tokens, up to the end or a stop string.
+
+    Args:
+        model: of text.
+        prompt: what the texts begin with; it is not part of the result.
+        n: number of texts.
+        length: the most tokens of each.
+        seed: fixes them.
+        shaping: see :class:`Shaping`.
+        stop: strings before which a text ends.
+
+    Raises:
+        TypeError: for a model of something else.
+        ValueError: for a length or a number below 1, or a foreign character in the prompt.
+    """
+    if length < 1 or n < 1:
+        raise ValueError(f"length and n must be at least 1, not {length} and {n}")
+    space, _ = text_parts(model)
+    end = None if space.pieces is None else space.pieces.end
+    drawn: list[list[int]] = [[] for _ in range(n)]
+    done = [False] * n
+    for step in itertools.islice(stream(model, prompt, n, seed, shaping), length):
+        for i, token in enumerate(step.tolist()):
+            if done[i]:
+                continue
+            if token == end:
+                done[i] = True
+                continue
+            drawn[i].append(token)
+            recent = space.show(torch.tensor(drawn[i][-64:])) if stop else ""
+            done[i] = any(one in recent for one in stop)
+        if all(done):
+            break
+    return [_before(space.show(torch.tensor(ids, dtype=torch.long)), stop) for ids in drawn]
+
+
+def _before(text: str, stop: Sequence[str]) -> str:
+    """A text up to the first stop string."""
+    ends = [at for one in stop if (at := text.find(one)) >= 0]
+    return text[: min(ends)] if ends else text

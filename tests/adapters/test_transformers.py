@@ -1,0 +1,140 @@
+"""Published language models: the library's own loss is the oracle, and its own models are the data."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from fourfold import build
+from fourfold.adapters import is_published, open_published
+from fourfold.adapters.transformers import write_language_model
+from fourfold.paradigms.autoregressive import continue_text, score_text
+from fourfold.spaces import Pieces, Text
+
+transformers = pytest.importorskip("transformers")
+
+TEXT = "It was the best of times, it was the worst of times.\nIt was the age of wisdom. " * 40
+
+
+def _save(folder, config, **changes):
+    torch.manual_seed(0)
+    pieces = Pieces.learn(TEXT, 300)
+    model = getattr(transformers, config[0])(config[1])
+    for parameter in model.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(pieces.file, encoding="utf-8")
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|end|>", "eos_token": "<|end|>"} | changes
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    return model.eval()
+
+
+GPT2 = transformers.GPT2Config(vocab_size=320, n_embd=32, n_layer=2, n_head=2, n_positions=64, bos_token_id=0)
+LLAMA = transformers.LlamaConfig(
+    vocab_size=300,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=64,
+    tie_word_embeddings=True,
+)
+
+
+@pytest.mark.parametrize("config", [("GPT2LMHeadModel", GPT2), ("LlamaForCausalLM", LLAMA)], ids=["gpt2", "llama"])
+def test_scores_are_the_library_s_own_loss(tmp_path, config):
+    theirs = _save(tmp_path, config)
+    assert is_published(tmp_path)
+    model = open_published(tmp_path, length=48)
+    ids = model.space.ids(TEXT).long()[: 5 * 48].view(5, 48)
+    start = torch.zeros(5, 1, dtype=torch.long)
+    labels = torch.cat([torch.full_like(start, -100), ids], 1)
+    with torch.no_grad():
+        loss = theirs(input_ids=torch.cat([start, ids], 1), labels=labels).loss
+    scored = model.log_prob(ids)
+    assert scored.kind == "exact"
+    assert -scored.nats.sum().item() / ids.numel() == pytest.approx(loss.item(), abs=1e-4)
+
+
+def test_samples_have_the_distribution_that_is_scored(tmp_path):
+    _save(tmp_path, ("GPT2LMHeadModel", GPT2))
+    model = open_published(tmp_path, length=4)
+    x = model.sample(2000, seed=1)
+    with torch.no_grad():
+        logits = model.estimand.net(torch.zeros(1, 1, dtype=torch.long))[0, -1]
+    expected = logits.softmax(0)
+    seen = torch.bincount(x[:, 0], minlength=len(expected)) / len(x)
+    assert (seen - expected).abs().max() < 5 * (expected.max() / len(x)).sqrt()
+
+
+def test_a_long_text_is_scored_and_continued_beyond_the_context(tmp_path):
+    _save(tmp_path, ("GPT2LMHeadModel", GPT2))
+    model = open_published(tmp_path)
+    ids = model.space.ids(TEXT).long()[:300]
+    assert torch.isfinite(score_text(model, ids)).all()
+    assert continue_text(model, 100, ids[:90], n=2).shape == (2, 100)
+
+
+def test_a_prompt_gives_the_same_next_token_as_a_whole_evaluation(tmp_path):
+    _save(tmp_path, ("LlamaForCausalLM", LLAMA))
+    model = open_published(tmp_path)
+    ids = model.space.ids(TEXT).long()[None, :20]
+    state = model.estimand.prompt(model.estimand.begin(1), ids)
+    with torch.no_grad():
+        cached = model.estimand.net(state.last, state.cache)[:, -1]
+        whole = model.estimand.net(torch.cat([torch.zeros(1, 1, dtype=torch.long), ids], 1))[:, -1]
+    torch.testing.assert_close(cached, whole, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("space", [Text("", 24), Text("ab cdefghi", 24), Text("", 24, pieces=Pieces.learn(TEXT, 290))])
+def test_a_model_trained_here_has_the_same_logits_there(tmp_path, space):
+    torch.manual_seed(1)
+    model = build("autoregressive", space, size="xs")
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    write_language_model(model, tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    x = space.examples(3, torch.Generator().manual_seed(0))
+    ids = torch.cat([torch.full((3, 1), space.tokens), x[:, :-1]], 1)
+    with torch.no_grad():
+        expected = model.estimand.net(ids).log_softmax(-1)
+        found = theirs(input_ids=ids).logits.log_softmax(-1)
+    torch.testing.assert_close(found[..., : space.tokens], expected, atol=1e-4, rtol=1e-4)
+    opened = open_published(tmp_path, length=24)
+    torch.testing.assert_close(opened.log_prob(x).nats, model.log_prob(x).nats, atol=1e-3, rtol=1e-4)
+    text = "abba dig" if space.vocabulary else "Ægir 🙂 it was"
+    assert opened.space.parse(text).tolist() == space.parse(text).tolist()
+
+
+def test_what_cannot_be_opened_is_refused_with_the_way_out(tmp_path):
+    whole = tmp_path / "whole"
+    _save(whole, ("LlamaForCausalLM", LLAMA))
+    weights = (whole / "model.safetensors").read_bytes()
+
+    def refused(words, length=None):
+        with pytest.raises(ValueError, match=words) as caught:
+            open_published(whole, length=length)
+        assert "\n" not in str(caught.value)
+
+    refused("longer than its context of 64", length=100)
+    (whole / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    refused("is damaged, or of a kind that is not read|cannot be opened")
+    (whole / "model.safetensors").unlink()
+    refused("holds no .safetensors")
+    (whole / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    refused("pytorch_model.bin, are pickled")
+    (whole / "pytorch_model.bin").unlink()
+    from safetensors.torch import load, save
+
+    tensors = load(weights)
+    name = "model.layers.1.mlp.up_proj.weight"
+    (whole / "model.safetensors").write_bytes(save({k: v for k, v in tensors.items() if k != name}, {"format": "pt"}))
+    refused(f"lacks the tensor {name}")
+    (whole / "model.safetensors").write_bytes(save(tensors | {"model.extra": torch.zeros(2)}, {"format": "pt"}))
+    refused("holds the tensor model.extra")
+    (whole / "model.safetensors").write_bytes(weights)
+    (whole / "tokenizer.json").write_text(Pieces.learn(TEXT * 3 + "".join(map(chr, range(300, 900))), 700).file)
+    refused("are of two models")
