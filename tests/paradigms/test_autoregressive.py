@@ -244,7 +244,7 @@ def test_a_low_temperature_takes_the_mode() -> None:
 
 def test_what_is_not_a_space_is_refused() -> None:
     for name in recipes():
-        with pytest.raises(TypeError, match=f"{name} models a space.*and no object"):
+        with pytest.raises(TypeError, match=f"{name} models a space.*and object is none"):
             build(name, object(), "xs")  # type: ignore[arg-type]
 
 

@@ -113,7 +113,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
 
     check_names(name, size)
     if not isinstance(space, Space):
-        raise TypeError(f"{name} models a space, such as Vectors(2), not a {type(space).__name__}: give a space")
+        raise TypeError(f"{name} models a space, such as Vectors(2), and {type(space).__name__} is none: give a space")
     card_name, _, recipe = name.partition("/")
     card = cards()[card_name]
     refusals: list[TypeError] = []
