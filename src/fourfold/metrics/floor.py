@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.metrics.score import Floor, t_quantile
 
-__all__ = ["Draws", "choose_draws", "floor_of"]
+__all__ = ["Draws", "choose_draws", "floor_of", "floors_of"]
 
 TIMES = 10
 """Draws of a floor."""
@@ -55,17 +55,20 @@ def floor_of(train: Tensor | Draws | None, n: int, statistic: Callable[[Tensor],
 
     Reference: Cochran 1977, Sampling Techniques, chapter 2 (the finite population correction).
     """
-    if train is None:
-        return Floor()
+    return Floor() if train is None else floors_of(train, n, lambda x: torch.tensor([statistic(x)]))[0]
+
+
+def floors_of(train: Tensor | Draws, n: int, statistic: Callable[[Tensor], Tensor]) -> list[Floor]:
+    """:func:`floor_of` of several statistics ``(S,)`` that are computed together."""
     if not isinstance(train, Draws):
-        return Floor(statistic(train[:n]))
-    values = torch.tensor([statistic(train.pool[rows[:n]]) for rows in train.rows], dtype=torch.float64)
-    mean, times, part = values.mean().item(), len(values), min(n, train.rows.shape[1]) / len(train.pool)
+        return [Floor(value) for value in statistic(train[:n]).tolist()]
+    values = torch.stack([statistic(train.pool[rows[:n]]).double() for rows in train.rows])
+    mean, times, part = values.mean(0), len(values), min(n, train.rows.shape[1]) / len(train.pool)
     if times < 2 or part > MOST:
-        return Floor(mean)
-    deviation = values.std().item() / math.sqrt(1 - part)
+        return [Floor(value) for value in mean.tolist()]
+    deviation = values.std(0) / math.sqrt(1 - part)
     half = t_quantile(times) * deviation * math.sqrt(1 + part + (1 - part) / times)
-    return Floor(mean, mean - half, mean + half)
+    return [Floor(*ends) for ends in zip(mean.tolist(), (mean - half).tolist(), (mean + half).tolist(), strict=True)]
 
 
 def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, wanted: Tensor | None = None) -> Draws:

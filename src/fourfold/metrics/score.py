@@ -14,7 +14,7 @@ from torch import Tensor
 from fourfold.uncertainty import student_t
 from fourfold.vocabulary import Kind
 
-__all__ = ["GROUPS", "Floor", "Measurement", "bootstrap", "jackknife", "t_quantile"]
+__all__ = ["GROUPS", "Floor", "Measurement", "bootstrap", "jackknife", "jackknives", "mean_interval", "t_quantile"]
 
 GROUPS = 10
 """Groups of a jackknife."""
@@ -114,13 +114,39 @@ def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS
 
     Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
     """
-    value = statistic(torch.ones(n, dtype=torch.bool))
+    value, low, high = jackknives(lambda keep: torch.tensor([statistic(keep)]), n, groups)[0]
+    return value, low, high
+
+
+def jackknives(statistic: Callable[[Tensor], Tensor], n: int, groups: int = GROUPS) -> list[tuple[float, float, float]]:
+    """:func:`jackknife` of several statistics ``(S,)`` that are computed together."""
+    values = statistic(torch.ones(n, dtype=torch.bool)).double()
     if n < 2 * groups:
-        return value, math.nan, math.nan
+        return [(value, math.nan, math.nan) for value in values.tolist()]
     member = torch.arange(n) % groups
-    left = torch.tensor([statistic(member != g) for g in range(groups)], dtype=torch.float64)
-    error = ((left - left.mean()).square().sum() * (groups - 1) / groups).sqrt().item()
-    return value, value - t_quantile(groups) * error, value + t_quantile(groups) * error
+    left = torch.stack([statistic(member != g).double() for g in range(groups)])
+    half = t_quantile(groups) * ((left - left.mean(0)).square().sum(0) * (groups - 1) / groups).sqrt()
+    return list(zip(values.tolist(), (values - half).tolist(), (values + half).tolist(), strict=True))
+
+
+def mean_interval(values: Tensor, share: bool = False) -> tuple[float, float, float]:
+    """The mean of many independent values and its 95 % interval, ``mean ± 1.96 s / sqrt(n)``.
+
+    Args:
+        values: ``(n,)``.
+        share: whether they are hits and misses. Two of each are then added for the interval, so that a share of 0 or 1
+            has one too.
+
+    Reference: Agresti, Coull 1998, https://doi.org/10.1080/00031305.1998.10480550
+    """
+    values = values.double()
+    mean, n = values.mean().item(), len(values)
+    if not share:
+        half = 1.96 * values.std().item() / math.sqrt(n) if n > 1 else math.nan
+        return mean, mean - half, mean + half
+    centre = (n * mean + 2) / (n + 4)
+    half = 1.96 * math.sqrt(centre * (1 - centre) / (n + 4))
+    return mean, max(min(centre - half, mean), 0.0), min(max(centre + half, mean), 1.0)
 
 
 def t_quantile(groups: int) -> float:

@@ -14,8 +14,13 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.core.space import Writer
+from fourfold.metrics.floor import Draws
+from fourfold.metrics.references import References
+from fourfold.metrics.rows import Columns
+from fourfold.metrics.score import Measurement
+from fourfold.metrics.tables import by_rows
 from fourfold.printable import shortened
-from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column, Modelled
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column, DateTime, Graded, Modelled, Numeric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +39,13 @@ class Table(Space):
         schema: all columns in the order of the file; identifiers and constants among them are not modelled.
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
+        target: the column that models are judged by predicting, or ``None``; with labels, these are predicted.
     """
 
     schema: tuple[Column, ...]
     classes: int | None = None
     class_names: tuple[str, ...] = field(default=())
+    target: str | None = None
 
     def __post_init__(self) -> None:
         if not self.modelled:
@@ -47,6 +54,8 @@ class Table(Space):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two columns are called {twice[0]!r}: rename one")
+        if self.target is not None and self.target not in self.columns:
+            raise ValueError(f"there is no column {self.target!r} to predict: choose one of {shortened(self.columns)}")
         self._check_classes()
 
     @cached_property
@@ -114,6 +123,39 @@ class Table(Space):
     def _all_cells(column: Modelled) -> Tensor:
         cells = torch.arange(column.span[0], column.span[1] + 1)
         return torch.cat([cells, torch.tensor([MISSING])]) if column.missing else cells
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        self.check_features(features)
+        train = references.train
+        seen = References(
+            Draws(self.numbers(train.pool), train.rows),
+            self.numbers(references.test),
+            references.cond,
+            self.numbers(references.fresh),
+            self.numbers(references.all_train),
+        )
+        yield from by_rows(self.numbers(x), seen, self.meaning)
+
+    @cached_property
+    def meaning(self) -> Columns:
+        """What the values of :meth:`numbers` mean."""
+        units = tuple("time" if isinstance(column, DateTime) else "number" for column in self.modelled)
+        levels = tuple(isinstance(column, Categorical) for column in self.modelled)
+        target = self.columns.index(self.target) if self.target is not None else None
+        return Columns(self.columns, levels, units, target)
+
+    def numbers(self, x: Tensor) -> Tensor:
+        """Raw examples as float64 ``(B, C)``: quantities in their unit, categories as their level, gaps as NaN.
+
+        A level that the schema lacks is -1.
+        """
+        found = x.double()
+        for i, column in enumerate(self.modelled):
+            if isinstance(column, Graded):
+                found[:, i] *= column.resolution
+            if isinstance(column, Numeric):
+                found[:, i] = found[:, i].round(decimals=column.decimals)
+        return found.masked_fill(x == UNSEEN, -1).masked_fill(x == MISSING, torch.nan)
 
     def fits(self, given: Space) -> bool:
         return isinstance(given, Table) and given.schema == self.schema

@@ -1,0 +1,135 @@
+"""Rows of mixed columns as the measures see them: numbers ``(n, C)``, a category being the number of its level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+__all__ = ["Array", "Columns", "Metric", "digests", "joined"]
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True)
+class Columns:
+    """What the numbers of a row mean; a missing value is NaN.
+
+    Attributes:
+        names: of the columns.
+        categorical: whether a number stands for a level.
+        units: what a quantity is measured in: only quantities of one unit are compared with each other.
+        target: the column that is predicted from the others; ``None``: none is.
+    """
+
+    names: tuple[str, ...]
+    categorical: tuple[bool, ...]
+    units: tuple[str, ...] = ()
+    target: int | None = None
+
+    @cached_property
+    def levels(self) -> list[int]:
+        """Places of the categories."""
+        return [i for i, level in enumerate(self.categorical) if level]
+
+    @cached_property
+    def quantities(self) -> list[int]:
+        """Places of the quantities."""
+        return [i for i, level in enumerate(self.categorical) if not level]
+
+    def labelled(self, name: str) -> Columns:
+        """The same columns and a category behind them, the target."""
+        return Columns((*self.names, name), (*self.categorical, True), (*self.units, ""), len(self.names))
+
+
+def joined(x: Tensor, labels: Tensor) -> Tensor:
+    """Rows with their labels as a last column."""
+    return torch.cat([x, labels[:, None].to(x)], 1)
+
+
+def digests(x: Tensor) -> npt.NDArray[np.int64]:
+    """A number of 64 bits for each row: the same for equal rows, gaps included, and else the same by chance alone.
+
+    Each value is mixed by the finaliser of SplitMix64, and the sum of odd multiples is taken modulo 2^64.
+
+    Reference: Steele, Lea, Flood 2014, Fast Splittable Pseudorandom Number Generators,
+    https://doi.org/10.1145/2660193.2660195
+    """
+    odd = np.random.default_rng(0).integers(0, 2**63, x.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    return np.concatenate([_mixed(part, odd) for part in torch.split(x, 65536)])
+
+
+def _mixed(x: Tensor, odd: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    values = x.double().numpy() + 0.0  # -0.0 becomes 0.0
+    z = np.where(np.isnan(values), 0.5e300, values).view(np.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return ((z ^ (z >> np.uint64(31))) * odd).sum(1, dtype=np.uint64).view(np.int64)
+
+
+@final
+class Metric:
+    """Distances between rows: the squares add up over columns, and each column adds at most 1.
+
+    Two categories are 0 or 1 apart. Two quantities are apart by the share of the data between them, so that heavy
+    tails and units do not matter. A gap is 1 apart from a category, and at least 0.87 from a quantity.
+
+    Args:
+        data: rows that the shares are taken from, ``(N, C)``.
+        columns: of the rows.
+    """
+
+    QUANTILES = 1024
+    """Points of a distribution function."""
+    BLOCK = 2048
+    """Rows that are measured at once."""
+
+    def __init__(self, data: Tensor, columns: Columns) -> None:
+        self.columns = columns
+        rows = data.double().numpy()
+        self.grids = {j: _grid(rows[:, j], self.QUANTILES) for j in columns.quantities}
+        self.counts = {j: int(np.nan_to_num(rows[:, j], nan=-1).max(initial=0)) + 2 for j in columns.levels}
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Points ``(n, D)`` float32 whose squared Euclidean distances are those of the rows."""
+        parts = []
+        for j in range(x.shape[1]):
+            value, gap = x[:, j].double(), x[:, j].isnan()
+            if self.columns.categorical[j]:
+                last = self.counts[j] - 1  # a level that the data lack
+                code = torch.where(gap, last + 1, value.nan_to_num(0).clamp(-1, last).where(value >= 0, last))
+                parts.append(torch.nn.functional.one_hot(code.long(), last + 2) * 0.5**0.5)
+            else:
+                place = torch.from_numpy(np.interp(value.nan_to_num(0).numpy(), *self.grids[j]))
+                parts += [place.where(~gap, 0.5)[:, None], gap[:, None] * 0.75**0.5]
+        return torch.cat([part.float() for part in parts], 1)
+
+    def nearest(self, x: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances to the nearest of other points, and its place; both ``(n,)``. Points are from :meth:`embed`.
+
+        Places are found in float32, and the distances are measured in float64.
+        """
+        parts = [(part, part.square().sum(1)) for part in torch.split(others, 4 * self.BLOCK)]
+        found = []
+        for block in torch.split(x, self.BLOCK):
+            best = [torch.addmm(norm[None], block, part.T, alpha=-2).min(1) for part, norm in parts]
+            which = torch.stack([b.values for b in best]).argmin(0)
+            found.append(torch.stack([b.indices for b in best]).gather(0, which[None])[0] + 4 * self.BLOCK * which)
+        places = torch.cat(found)
+        return (x.double() - others[places].double()).norm(dim=1), places
+
+
+def _grid(values: Array, points: int) -> tuple[Array, Array]:
+    """Values of a quantity and the share of the data below each, ties at their middle."""
+    known = np.sort(values[~np.isnan(values)])
+    if not len(known):
+        return np.zeros(1), np.zeros(1)
+    at = np.unique(known[np.linspace(0, len(known) - 1, points).round().astype(np.int64)])
+    share = (np.searchsorted(known, at, "left") + np.searchsorted(known, at, "right")) / (2 * len(known))
+    return at, share

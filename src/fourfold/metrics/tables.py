@@ -1,0 +1,83 @@
+"""Every measure of samples of a table, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fourfold.metrics.floor import Draws, floor_of
+from fourfold.metrics.records import Records
+from fourfold.metrics.references import References
+from fourfold.metrics.rows import Columns, joined
+from fourfold.metrics.rules import find_rules, rare_levels, violations
+from fourfold.metrics.score import Measurement, jackknife
+from fourfold.metrics.shapes import quality
+from fourfold.metrics.twosample import two_sample_auc, utility
+
+__all__ = ["by_rows", "gaps"]
+
+
+def by_rows(x: Tensor, references: References, columns: Columns, label: str = "label") -> Iterator[Measurement]:
+    """The two-sample test first, then quality, use, rare levels, gaps, rules, and what the samples give away.
+
+    Args:
+        x: samples ``(n, C)`` as numbers, gaps as NaN; so are all rows of ``references``.
+        references: test, training and fresh rows. With labels, these are one more column, the target.
+        columns: of the rows.
+        label: the name of that column.
+    """
+    y, train, seen = references.test, references.train, columns
+    a = x
+    if references.cond is not None:
+        labels = references.cond.double()
+        a, y, seen = joined(x, labels[: len(x)]), joined(y, labels), columns.labelled(label)
+        train = _labelled(train, labels)
+    yield two_sample_auc(a, y, seen)
+    yield from quality(a, y, seen, train)
+    if seen.target is not None:
+        yield utility(a, y, seen, train)
+    yield rare_levels(x, references.test, columns, references.all_train, references.train)
+    if references.all_train.isnan().any():
+        yield gaps(x, references.test, references.train)
+    held = torch.cat([references.test, references.fresh])
+    yield violations(x, held, find_rules(references.all_train, columns), columns)
+    records = Records(x, references.all_train, references.test, references.fresh, columns)
+    yield records.closer()
+    yield records.closest()
+    yield records.copies()
+    yield records.attack()
+
+
+def _labelled(train: Draws, labels: Tensor) -> Draws:
+    """Draws whose rows have the labels that they were drawn for."""
+    known = torch.zeros(len(train.pool), dtype=labels.dtype)
+    for rows in train.rows:
+        known[rows] = labels[: len(rows)]
+    return Draws(joined(train.pool, known), train.rows)
+
+
+def gaps(x: Tensor, y: Tensor, train: Draws | None = None) -> Measurement:
+    """How far the patterns of missing values are from those of the data: the total variation ``1/2 Σ |p - q|``.
+
+    A pattern says which columns of a row are missing.
+
+    Args:
+        x: samples.
+        y: test rows.
+        train: training rows that stand in the samples' place for the floor.
+    """
+    value, low, high = jackknife(lambda keep: _patterns_apart(x[keep], y), len(x))
+    words = (
+        f"total variation of the patterns of missing values, {len(x)} samples against {len(y)} test rows; "
+        "interval over samples: jackknife"
+    )
+    score = Measurement("missing[patterns]", value, max(low, 0.0), high, n=len(x), protocol=words, better="lower")
+    return score.beside(floor_of(train, len(x), lambda rows: _patterns_apart(rows, y)))
+
+
+def _patterns_apart(x: Tensor, y: Tensor) -> float:
+    every, place = torch.unique(torch.cat([x, y]).isnan(), dim=0, return_inverse=True)
+    p, q = (torch.bincount(part, minlength=len(every)) / len(part) for part in (place[: len(x)], place[len(x) :]))
+    return (p - q).abs().sum().item() / 2
