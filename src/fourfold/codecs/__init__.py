@@ -8,11 +8,13 @@ https://arxiv.org/abs/1511.01844).
 
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec
+from fourfold.codecs.table import CellTokens
 from fourfold.codecs.text import TextTokens
 from fourfold.codecs.vectors import Standardised
 
 __all__ = [
     "BitPlanes",
+    "CellTokens",
     "Centred",
     "Dequantised",
     "LearnedCodec",

@@ -5,7 +5,8 @@ A generative system is identified by two answers: its training objective (:class
 and refuses to exist when they do not fit.
 """
 
-from fourfold.core.codec import CachedCodec, Codec
+from fourfold.core.codec import CachedCodec, Codec, PiecewiseCodec
+from fourfold.core.completion import ArbitraryConditionals, draw
 from fourfold.core.conditions import Batch, Condition, Conditioned, decode_captions, encode_captions, forgetful
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
@@ -24,6 +25,7 @@ from fourfold.core.stages import Stage, Staged
 from fourfold.core.training import Training
 
 __all__ = [
+    "ArbitraryConditionals",
     "Batch",
     "CachedCodec",
     "Cloud",
@@ -42,6 +44,7 @@ __all__ = [
     "Objective",
     "Part",
     "Picture",
+    "PiecewiseCodec",
     "Sampler",
     "Sheet",
     "Space",
@@ -55,6 +58,7 @@ __all__ = [
     "construct",
     "count_evaluations",
     "decode_captions",
+    "draw",
     "encode_captions",
     "forgetful",
     "no_likelihood",

@@ -13,7 +13,7 @@ from fourfold.core.noise import Noise
 from fourfold.core.parts import Part
 from fourfold.vocabulary import Kind
 
-__all__ = ["CachedCodec", "Codec"]
+__all__ = ["CachedCodec", "Codec", "PiecewiseCodec"]
 
 
 class Codec(Part, nn.Module, ABC):
@@ -87,3 +87,32 @@ class CachedCodec(Codec):
     @abstractmethod
     def draw(self, kept: Tensor) -> Tensor:
         """Codes ``(B, *event)`` from the kept part, at little cost; random numbers come from torch's generator."""
+
+
+class PiecewiseCodec(Codec):
+    """A codec of one token for each value of a raw example, so that some values can be given and others drawn.
+
+    Attributes:
+        sizes: the number of tokens of each value, in the order of the flattened example.
+    """
+
+    sizes: tuple[int, ...]
+
+    @abstractmethod
+    def pieces(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of raw ``(B, *shape)`` and ``log p(value | token)`` in nats, both ``(B, L)``.
+
+        A value that no token stands for has the log-mass ``-inf``, and any token.
+        """
+
+    @abstractmethod
+    def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
+        """As :meth:`Codec.decode`; the values at the places ``allowed`` are drawn among those allowed alone."""
+
+    @abstractmethod
+    def log_shares(self, piece: int, allowed: Tensor) -> Tensor:
+        """``log P(value is allowed | token)`` of each token of one place, ``(sizes[piece],)`` float64."""
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        z, log_mass = self.pieces(x)
+        return z, log_mass.double().sum(1).float()

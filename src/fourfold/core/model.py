@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core.codec import Codec
+from fourfold.core.completing import Completing
 from fourfold.core.conditions import Batch, Condition, condition_codes
 from fourfold.core.edges import check_edges, paradigm_of, view
 from fourfold.core.estimand import Estimand
@@ -33,7 +34,7 @@ __all__ = ["GenerativeModel"]
 DEFAULT = Training()
 
 
-class GenerativeModel(Part, nn.Module):
+class GenerativeModel(Completing, Part, nn.Module):
     """Space, codec, estimand, objective, sampler and likelihood: a system, identified by its parts.
 
     Raises:

@@ -16,6 +16,7 @@ is then 0 at ``sigma_t = 0``, which is its limit, and the example is 0 at ``alph
 """
 
 from fourfold.estimands.base import (
+    AnyOrderConditionals,
     AverageVelocity,
     Bijection,
     Conditionals,
@@ -38,6 +39,7 @@ from fourfold.estimands.views import SMALLEST, AsDenoiser, AsNoisePredictor, AsS
 
 __all__ = [
     "SMALLEST",
+    "AnyOrderConditionals",
     "AsDenoiser",
     "AsNoisePredictor",
     "AsScore",

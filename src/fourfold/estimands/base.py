@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import Estimand, Measure, Noise, register_paradigm
+from fourfold.core import ArbitraryConditionals, Estimand, Measure, Noise, register_paradigm
 from fourfold.paths import Path
 from fourfold.vocabulary import Paradigm, Principle
 
 __all__ = [
+    "AnyOrderConditionals",
     "AverageVelocity",
     "Bijection",
     "Conditionals",
@@ -62,6 +63,22 @@ class Conditionals(Estimand):
     @abstractmethod
     def draw(self, state: Any, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Any]:
         """Draw the next piece of every example; return it, ``(B,)``, and the advanced state."""
+
+
+class AnyOrderConditionals(Conditionals, ArbitraryConditionals):
+    """``p(x_i | x_S, c)`` for every piece ``i`` and every set ``S`` of others: a chain rule in each order.
+
+    Each order makes an exact distribution; those of two orders agree as well as they were learned (Uria, Murray,
+    Larochelle 2014, https://arxiv.org/abs/1310.1757).
+    """
+
+    @property
+    def summary(self) -> str:
+        return "the conditional distribution of each piece of the example given any set of the others"
+
+    @abstractmethod
+    def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x_i | those before i in the order, c)`` of each piece, ``(B, L)``, for an order ``(L,)``."""
 
 
 class Pushforward(Estimand):

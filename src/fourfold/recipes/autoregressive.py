@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from fourfold.codecs import Standardised, TextTokens, Tokens
+from fourfold.codecs import CellTokens, Standardised, TextTokens, Tokens
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
 from fourfold.nn.causal import CausalConvNet
+from fourfold.nn.columns import ColumnNetwork
 from fourfold.nn.transformer import TokenTransformer, ValueTransformer
+from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
 from fourfold.paradigms.autoregressive import (
     Ancestral,
     ChainRule,
@@ -18,7 +20,7 @@ from fourfold.paradigms.autoregressive import (
     VectorConditionals,
 )
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Images, Table, Text, Vectors
 
 __all__ = ["likelihood"]
 
@@ -32,6 +34,11 @@ VECTORS: Sizes[tuple[Size, int]] = Sizes(
 )
 """The network, and the components of each conditional."""
 
+TABLES: Sizes[tuple[int, int, Size]] = Sizes(
+    {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
+)
+"""Bins of a number, length of a token's vector, and hidden units and layers of each column."""
+
 
 @singledispatch
 def likelihood(space: Space, size: str) -> GenerativeModel:
@@ -40,7 +47,7 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"autoregressive models know text, images and vectors, not {type(space).__name__}")
+    raise TypeError(f"autoregressive models know text, images, vectors and tables, not {type(space).__name__}")
 
 
 @likelihood.register
@@ -76,6 +83,17 @@ def _(space: Vectors, size: str) -> GenerativeModel:
     net = ValueTransformer(space.dim, 3 * components, chosen.width, chosen.depth, chosen.heads, classes=classes)
     training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
     return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
+
+
+@likelihood.register
+def _(space: Table, size: str) -> GenerativeModel:
+    """Batches are scored in the order of the columns and in random orders by turns."""
+    bins, embedding, chosen = TABLES[size]
+    codec = CellTokens(space, bins)
+    net = ColumnNetwork(codec.sizes, embedding, chosen.width, chosen.depth, codec.graded, space.classes)
+    estimand, objective = ColumnConditionals(net, space.dims), AnyOrderLikelihood()
+    training = Training(batch_size=256, learning_rate=1e-2)
+    return GenerativeModel(space, codec, estimand, objective, Ancestral(), ChainRule(), training)
 
 
 def _model(space: Space, codec: Codec, estimand: Conditionals, training: Training) -> GenerativeModel:

@@ -1,0 +1,217 @@
+"""Networks of tables: log-masses of each column's tokens, given any set of the other columns.
+
+One masked layer leads from the embeddings of all columns to a hidden layer of each (Germain, Gregor, Murray, Larochelle
+2015, https://arxiv.org/abs/1502.03509), and the order of the columns is drawn anew in training, so that one network
+knows every order (Uria, Murray, Larochelle 2014, https://arxiv.org/abs/1310.1757). A hidden layer for each column is
+what models of tables want: Tiwald et al. 2025 (https://arxiv.org/abs/2501.12012).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+
+__all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "waves"]
+
+
+def waves(tokens: int, count: int = 16) -> Tensor:
+    """Smooth functions of an ordered token, ``(tokens, 2 count)``: sines and cosines of 1/4, 1/2, ... cycles in all."""
+    place = (torch.arange(tokens) + 0.5) / tokens
+    phase = 2 * math.pi * place[:, None] * torch.logspace(-2, math.log2(max(tokens, 2)) - 2, count, base=2.0)
+    return torch.cat([phase.sin(), phase.cos()], 1)
+
+
+@final
+class CellEmbedding(nn.Module):
+    """A vector of each token of each column; those of neighbouring tokens are alike where tokens are ordered.
+
+    Args:
+        sizes: tokens of each column.
+        width: length of a vector.
+        ordered: the columns whose tokens are ordered.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, sizes: Sequence[int], width: int, ordered: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.register_buffer("offsets", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
+        self.table = nn.Embedding(sum(sizes), width)
+        nn.init.normal_(self.table.weight)
+        with torch.no_grad():
+            for rows, i in zip(torch.split(self.table.weight, list(sizes)), range(len(sizes)), strict=True):
+                if i in set(ordered):
+                    rows.mul_(0.3).add_(waves(sizes[i]) @ torch.randn(32, width) * (0.95 / 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C)`` tokens to ``(B, C, width)``."""
+        return self.table(x + self.offsets)
+
+
+@final
+class ColumnHeads(nn.Module):
+    """``log softmax(W_i h_i + b_i)`` over the tokens of each column, columns of like sizes in one product.
+
+    Where tokens are ordered, ``W_i`` has a smooth part: a learned matrix times :func:`waves`. So neighbours learn from
+    each other.
+
+    Args:
+        sizes: tokens of each column.
+        width: length of ``h_i``.
+        ordered: the columns whose tokens are ordered.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("matrix", "smooth", "bias")
+
+    def __init__(self, sizes: Sequence[int], width: int, ordered: Sequence[int] = ()) -> None:
+        super().__init__()
+        self.groups = [*_groups(sizes, set(range(len(sizes))) - set(ordered)), *_groups(sizes, set(ordered))]
+        self.waved = [group[0] in set(ordered) for group in self.groups]
+        most = [max(sizes[i] for i in group) for group in self.groups]
+        shapes = list(zip(map(len, self.groups), most, strict=True))
+        self.matrix = nn.ParameterList(nn.Parameter(torch.zeros(g, width, k)) for g, k in shapes)
+        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(g, 1, k)) for g, k in shapes)
+        smooth = [
+            nn.Parameter(torch.zeros(g, width, 32)) for (g, _), waved in zip(shapes, self.waved, strict=True) if waved
+        ]
+        self.smooth = nn.ParameterList(smooth)
+        self.place = {i: (g, j) for g, group in enumerate(self.groups) for j, i in enumerate(group)}
+        self.sizes = tuple(sizes)
+        for g, (group, k) in enumerate(zip(self.groups, most, strict=True)):
+            size = torch.tensor([sizes[i] for i in group])
+            beyond = torch.arange(k) >= size[:, None]
+            self.register_buffer(f"beyond_{g}", beyond[:, None], persistent=False)
+            if self.waved[g]:
+                table = torch.stack([F.pad(waves(sizes[i]), (0, 0, 0, k - sizes[i])) for i in group])
+                self.register_buffer(f"waves_{g}", table.mT.contiguous(), persistent=False)
+
+    def _weights(self, g: int) -> Tensor:
+        """``W`` of a group, ``(columns, width, tokens)``."""
+        if not self.waved[g]:
+            return self.matrix[g]
+        smooth = self.smooth[g - self.waved.index(True)]
+        return torch.baddbmm(self.matrix[g], smooth, getattr(self, f"waves_{g}").to(smooth.dtype))
+
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        """``log p(x_i)`` of tokens ``(B, C)`` from features ``(C, B, width)``, ``(B, C)`` float32."""
+        parts = []
+        for g, group in enumerate(self.groups):
+            logits = torch.baddbmm(self.bias[g], h[group], self._weights(g)).float()
+            logits = logits.masked_fill(getattr(self, f"beyond_{g}"), -math.inf)
+            nats = F.cross_entropy(logits.flatten(0, 1), x[:, group].T.flatten(), reduction="none")
+            parts.append(nats.view(len(group), -1))
+        order = torch.tensor([i for group in self.groups for i in group], device=x.device)
+        return -torch.cat(parts)[order.argsort()].T
+
+    def column(self, h: Tensor, i: int) -> Tensor:
+        """``log p(x_i = k)`` of each token of one column from its features ``(B, width)``, ``(B, sizes[i])``."""
+        g, j = self.place[i]
+        k = self.sizes[i]
+        logits = torch.addmm(self.bias[g][j, :, :k], h, self._weights(g)[j, :, :k])
+        return logits.float().log_softmax(1)
+
+
+def _groups(sizes: Sequence[int], columns: set[int]) -> list[list[int]]:
+    """Columns in groups, so that the largest size of each is at most twice the smallest, roughly."""
+    groups: list[list[int]] = []
+    for i in sorted(columns, key=lambda i: (sizes[i], i)):
+        if groups and sizes[i] <= max(2 * sizes[groups[-1][0]], 8):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+@final
+class ColumnNetwork(Part, nn.Module):
+    """Log-masses of each column's tokens given any set of the other columns.
+
+    The embeddings of the columns that column ``i`` sees, and the label's, enter its hidden layer; ``depth`` residual
+    layers of its own follow. Returns float32.
+
+    Args:
+        sizes: tokens of each column.
+        embedding: length of a token's vector.
+        width: hidden units of each column.
+        depth: residual layers of each column.
+        ordered: the columns whose tokens are ordered.
+        classes: number of labels, or ``None``.
+        dropout: share of the hidden units that are dropped in training.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "inner", "inner_bias")
+    CHUNKS: ClassVar[int] = 4
+    """Runs of an order whose hidden layers are computed together, from no more columns than they may see."""
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        embedding: int = 16,
+        width: int = 64,
+        depth: int = 1,
+        ordered: Sequence[int] = (),
+        classes: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.columns, self.embedding, self.width, self.dropout = len(sizes), embedding, width, dropout
+        self.cells = CellEmbedding(sizes, embedding, ordered)
+        scale = 1 / math.sqrt(embedding * max(self.columns / 2, 1))
+        self.entry = nn.Parameter(torch.randn(self.columns * embedding, self.columns * width) * scale)
+        self.labels = nn.Embedding((classes or 0) + 1, self.columns * width)
+        nn.init.normal_(self.labels.weight, std=0.1)
+        layers = [torch.randn(self.columns, width, width) / math.sqrt(width) for _ in range(depth)]
+        self.inner = nn.ParameterList(map(nn.Parameter, layers))
+        self.inner_bias = nn.ParameterList(nn.Parameter(torch.zeros(self.columns, 1, width)) for _ in range(depth))
+        self.heads = ColumnHeads(sizes, width, ordered)
+
+    def forward(self, x: Tensor, sees: Tensor, cond: Tensor | None = None, piece: int | None = None) -> Tensor:
+        """Log-masses of the tokens of all columns, or of every token of one.
+
+        Args:
+            x: tokens ``(B, C)``.
+            sees: an order ``(C,)``, in which each column sees those before it; with a ``piece``, the columns that it
+                sees, bool ``(B, C)``.
+            cond: labels ``(B,)``.
+            piece: the column asked for.
+
+        Returns:
+            ``log p(x_i | earlier)``, ``(B, C)``; with a ``piece``, ``log p(x_piece = k | seen)``, ``(B, K)``.
+        """
+        labels = self.labels.weight[:1] if cond is None else self.labels(cond + 1)
+        labels = labels.view(-1, self.columns, self.width).transpose(0, 1)
+        if piece is None:
+            return self.heads(self._deep(self._in_order(x, sees) + labels, slice(None)), x)
+        seen = (self.cells(x) * sees.unsqueeze(2)).flatten(1)
+        h = seen @ self.entry[:, piece * self.width : (piece + 1) * self.width]
+        return self.heads.column(self._deep(h + labels[piece : piece + 1], slice(piece, piece + 1))[0], piece)
+
+    def _in_order(self, x: Tensor, order: Tensor) -> Tensor:
+        """The hidden layers before their nonlinearity, ``(C, B, width)``, each from the columns before its own."""
+        e = self.cells(x).index_select(1, order).flatten(1)
+        step = -(-self.columns // self.CHUNKS)
+        parts = []
+        for low in range(0, self.columns, step):
+            high = min(low + step, self.columns)
+            weight = self.entry.view(self.columns, self.embedding, self.columns, self.width)
+            weight = weight.index_select(0, order[:high]).index_select(2, order[low:high])
+            earlier = torch.arange(high, device=x.device)[:, None] < torch.arange(low, high, device=x.device)
+            weight = (weight * earlier[:, None, :, None]).flatten(2).flatten(0, 1)
+            parts.append(e[:, : high * self.embedding] @ weight)
+        h = torch.cat(parts, 1).view(len(x), self.columns, self.width)
+        return h.transpose(0, 1).index_select(0, order.argsort())
+
+    def _deep(self, h: Tensor, columns: slice) -> Tensor:
+        """The residual layers of some columns, ``(columns, B, width)``."""
+        h = F.dropout(F.silu(h), self.dropout, self.training)
+        for matrix, bias in zip(self.inner, self.inner_bias, strict=True):
+            u = F.silu(torch.baddbmm(bias[columns], h, matrix[columns]))
+            h = h + F.dropout(u, self.dropout, self.training)
+        return h

@@ -1,0 +1,113 @@
+"""Autoregressive models in any order: the conditional of each piece given any set of the others, in one network.
+
+    log p(x) = sum_i log p(x_sigma(i) | x_sigma(<i))
+
+for every order ``sigma``. Rows of tables are scored and drawn in the order of their columns. Given some of the values,
+the others are drawn and scored exactly, known ones first (Uria, Murray, Larochelle 2014,
+https://arxiv.org/abs/1310.1757).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, draw, forgetful
+from fourfold.estimands import AnyOrderConditionals
+from fourfold.nn.columns import ColumnNetwork
+from fourfold.vocabulary import Principle
+
+__all__ = ["AnyOrderLikelihood", "ColumnConditionals"]
+
+
+@dataclass
+class _Row:
+    """Rows being drawn: the first ``drawn`` columns of ``x``."""
+
+    x: Tensor
+    cond: Tensor | None
+    drawn: int = 0
+
+
+@final
+class ColumnConditionals(AnyOrderConditionals):
+    """``p(x_i | x_S, c)`` of the columns of a table; examples are drawn and scored in the order of the columns.
+
+    Args:
+        net: gives the log-masses of each column's tokens, given those that it sees.
+        columns: how many there are.
+    """
+
+    measure = Measure.COUNTING
+
+    def __init__(self, net: ColumnNetwork, columns: int) -> None:
+        super().__init__()
+        self.net, self.event = net, (columns,)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.in_order(x, torch.arange(x.shape[1], device=x.device), cond)
+
+    def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net(x, order, cond)
+
+    def conditional(self, x: Tensor, known: Tensor, piece: int, cond: Tensor | None = None) -> Tensor:
+        return self.net(x, known, cond, piece)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> _Row:
+        return _Row(torch.zeros(batch, *self.event, dtype=torch.long, device=self.net.entry.device), cond)
+
+    def draw(self, state: _Row, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Row]:
+        i = state.drawn
+        known = (torch.arange(*self.event, device=state.x.device) < i).expand(state.x.shape)
+        state.x[:, i] = draw(self.conditional(state.x, known, i, state.cond) / temperature, noise.uniform())
+        state.drawn += 1
+        return state.x[:, i], state
+
+
+@final
+class AnyOrderLikelihood(Objective):
+    """``min_theta -E log p_theta(x | c) / L`` in the order of the pieces, and in orders drawn at random.
+
+    Args:
+        shuffled: share of the batches that are scored in a random order.
+        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
+
+    Paper: Uria, Murray, Larochelle 2014 (https://arxiv.org/abs/1310.1757).
+    """
+
+    learns: ClassVar[type[Estimand]] = AnyOrderConditionals
+    principle = Principle.LIKELIHOOD
+    summary = "maximise the log-likelihood of each piece given the earlier ones, in a fixed order and in random ones"
+    formula = "min_θ −E_σ Σ_i log p_θ(x_σ(i) | x_σ(<i))"
+
+    def __init__(self, shuffled: float = 0.5, label_dropout: float = 0.1) -> None:
+        super().__init__()
+        self.shuffled, self.label_dropout = shuffled, label_dropout
+
+    def terms(self, estimand: AnyOrderConditionals) -> Mapping[str, Term]:
+        return {"likelihood": AnyOrderTerm(estimand, self)}
+
+
+@final
+class AnyOrderTerm(Term):
+    """``-sum_i log p(x_i | earlier, c) / L``, ``(B,)``, in one order for the batch; held-out examples see two."""
+
+    judges: ClassVar[bool] = True
+
+    def __init__(self, estimand: AnyOrderConditionals, objective: AnyOrderLikelihood) -> None:
+        super().__init__([estimand])
+        self.estimand, self.objective = estimand, objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        x, share = batch.x, self.objective.shuffled
+        cond = forgetful(batch.cond, self.objective.label_dropout)
+        shuffled = torch.randperm(x.shape[1]).to(x.device)
+        if self.training:
+            order = shuffled if float(torch.rand(())) < share else torch.arange(x.shape[1], device=x.device)
+            return -self.estimand.in_order(x, order, cond).mean(1)
+        fixed, other = self.estimand(x, cond).mean(1), self.estimand.in_order(x, shuffled, cond).mean(1)
+        return -(1 - share) * fixed - share * other

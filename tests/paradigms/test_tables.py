@@ -1,0 +1,139 @@
+"""Models of tables: masses that sum to 1, and conditionals held against all rows of a small table."""
+
+import pytest
+import torch
+
+from fourfold import checks
+from fourfold.core import GenerativeModel
+from fourfold.paradigms import build
+from fourfold.spaces import Categorical, Numeric, Table, Vectors
+from fourfold.spaces.columns import MISSING, UNSEEN
+from fourfold.vocabulary import Kind
+
+SMALL = Table(
+    (
+        Categorical("kind", levels=("x", "y", "z"), missing=True),
+        Numeric("price", low=-5, high=40, missing=True),
+        Categorical("member", levels=("no", "yes")),
+    )
+)
+
+
+def shaken(name: str, space: Table = SMALL, scale: float = 0.5) -> GenerativeModel:
+    """An untrained model whose columns depend on each other."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build(name, space, "xs").eval()
+        for p in model.parameters():
+            p.data.add_(scale * torch.randn_like(p))
+        model.codec.fit(space.examples(300, torch.Generator().manual_seed(1)))
+    return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return shaken("autoregressive")
+
+
+def all_masses(model):
+    x = SMALL.support(0, 0.0)[0]
+    return x, model.log_prob(x, batch_size=4096).nats.double().exp()
+
+
+def test_masses_of_all_rows_sum_to_one(model):
+    _, mass = all_masses(model)
+    assert float(mass.sum()) == pytest.approx(1, abs=1e-5)
+    assert model.log_prob(SMALL.support(0, 0.0)[0][:2]).kind is Kind.EXACT
+
+
+def test_masses_sum_to_one_in_every_order(model):
+    x = SMALL.support(0, 0.0)[0]
+    z, log_mass = model.codec.encode(x)
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        with torch.no_grad():
+            nats = model.estimand.in_order(z, torch.tensor(order)).sum(1) + log_mass
+        assert float(nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_samples_follow_their_masses(model):
+    x, mass = all_masses(model)
+    drawn = model.sample(2000, batch_size=4096)
+    for i, column in enumerate(SMALL.modelled):
+        for cell in x[:, i].unique():
+            p, share = float(mass[x[:, i] == cell].sum()), float((drawn[:, i] == cell).double().mean())
+            assert abs(share - p) < 5 * (p * (1 - p) / 2000) ** 0.5 + 1e-3, (column.name, cell)
+
+
+def test_a_row_is_completed_from_its_conditional(model):
+    """The first column given the last two unknown is p(x_2, x_3 | x_1): that of all rows, since it comes first."""
+    x, mass = all_masses(model)
+    row = torch.tensor([[1, 0, 0]]).repeat(2000, 1)
+    drawn = model.complete(row, torch.tensor([True, False, False]))
+    assert (drawn[:, 0] == 1).all()
+    given = mass * (x[:, 0] == 1)
+    for i in (1, 2):
+        for cell in x[:, i].unique():
+            p = float(given[x[:, i] == cell].sum() / given.sum())
+            share = float((drawn[:, i] == cell).double().mean())
+            assert abs(share - p) < 5 * (p * (1 - p) / 2000) ** 0.5 + 1e-3
+
+
+def test_restricted_columns_are_drawn_exactly(model):
+    x, mass = all_masses(model)
+    allowed = {0: torch.tensor([0, MISSING]), 1: torch.arange(3, 30), 2: torch.tensor([1])}
+    inside = torch.stack([torch.isin(x[:, i], cells) for i, cells in allowed.items()]).all(0)
+    given = mass * inside / mass[inside].sum()
+    drawn = model.complete(torch.zeros(2000, 3).long(), torch.zeros(3, dtype=torch.bool), allowed)
+    assert all(torch.isin(drawn[:, i], cells).all() for i, cells in allowed.items())
+    for i in allowed:
+        for cell in x[:, i].unique():
+            p, share = float(given[x[:, i] == cell].sum()), float((drawn[:, i] == cell).double().mean())
+            assert abs(share - p) < 5 * (p * (1 - p) / 2000) ** 0.5 + 1e-3
+
+
+def test_rows_may_know_different_columns(model):
+    x = SMALL.examples(200, torch.Generator().manual_seed(2))
+    known = torch.rand(200, 3, generator=torch.Generator().manual_seed(3)) < 0.5
+    drawn = model.complete(x, known, seed=5)
+    SMALL.check(drawn)
+    assert torch.equal(drawn[known], x[known])
+    parts = torch.cat([model.complete(x[:128], known[:128], seed=5), model.complete(x, known, seed=5)[128:]])
+    assert (drawn == parts).double().mean() > 0.99, "a row is drawn the same whatever its neighbours"
+
+
+def test_a_value_never_seen_says_nothing_and_stays(model):
+    x = torch.tensor([[UNSEEN, 3, 0]])
+    known = torch.tensor([[True, False, False]])
+    same = [model.complete(x, known, seed=s)[0, 1:] for s in range(5)]
+    blind = [model.complete(x, torch.tensor([[False, False, False]]), seed=s) for s in range(5)]
+    assert all(model.complete(x, known, seed=s)[0, 0] == UNSEEN for s in range(5))
+    assert len(same) == len(blind)
+    nats = model.log_prob_given(x, known).nats
+    assert torch.isfinite(nats).all()
+
+
+def test_conditional_log_probabilities_obey_the_chain_rule(model):
+    """log p(x) = log p(x_1) + log p(x_2, x_3 | x_1), and each conditional sums to 1."""
+    x = SMALL.support(0, 0.0)[0]
+    none, first = torch.zeros(3, dtype=torch.bool), torch.tensor([True, False, False])
+    alone = model.conditional(x, none, 0).gather(1, model.codec.encode(x)[0][:, :1])[:, 0]
+    torch.testing.assert_close(model.log_prob(x).nats, alone + model.log_prob_given(x, first).nats, atol=1e-4, rtol=0)
+    torch.testing.assert_close(model.log_prob(x).nats, model.log_prob_given(x, none).nats, atol=1e-4, rtol=0)
+    rest = model.conditional(x, ~torch.tensor([False, False, True]), 2).exp().sum(1)
+    torch.testing.assert_close(rest, torch.ones(len(x)), atol=1e-5, rtol=0)
+
+
+def test_what_cannot_be_completed_is_refused(model):
+    x, none = torch.zeros(4, 3).long(), torch.zeros(3, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"give bool of shape \(4, 3\)"):
+        model.complete(x, none.long())
+    with pytest.raises(ValueError, match="price: the model knows none"):
+        model.complete(x, none, {1: torch.tensor([99])})
+    with pytest.raises(TypeError, match="use a model that does"):
+        build("flow", Vectors(3), "xs").complete(torch.zeros(4, 3), none)
+
+
+@pytest.mark.parametrize("check", checks.MODEL_CHECKS)
+def test_contract(check):
+    space = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution=0.001)), classes=3)
+    checks.MODEL_CHECKS[check](shaken("autoregressive", space, 0.02))
