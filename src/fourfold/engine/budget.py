@@ -1,4 +1,4 @@
-"""Budgets: how long to train, and which fraction of that is used. Torch-free."""
+"""Budgets: the amount of training, and the fraction of it that is used. Torch-free."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Budget(ABC):
 
     @property
     def seconds(self) -> float:
-        """The most seconds it allows; infinite where it does not look at the clock."""
+        """The most seconds that it allows; infinite for a budget without a clock."""
         return math.inf
 
     @property
     def operations(self) -> float:
-        """The most floating-point operations it allows; infinite where it does not count them."""
+        """The most floating-point operations that it allows; infinite for a budget that does not count them."""
         return math.inf
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Budget(ABC):
         return self.used(progress) + self.share(progress) / 2 >= 1
 
     def overshot(self, progress: Progress) -> bool:
-        """Whether more than 1.2 times the budget was used: a step is never cut, however long it turns out to take."""
+        """Whether more than 1.2 times the budget was used, since no step is cut short."""
         return self.used(progress) > 1.2
 
 
@@ -158,13 +158,13 @@ class Flops(Budget):
 @final
 @dataclass(frozen=True)
 class FirstOf(Budget):
-    """Several budgets, of which the one that is used up first ends the training: ``400 steps or 30s``."""
+    """Several budgets; the first one that is used up ends the training: ``400 steps or 30s``."""
 
     budgets: tuple[Budget, ...]
 
     @property
     def amount(self) -> float:  # type: ignore[override]
-        """That of the first budget."""
+        """The amount of the first budget."""
         return self.budgets[0].amount
 
     @property
@@ -192,7 +192,7 @@ class FirstOf(Budget):
 
 
 def _exactly(amount: float) -> str:
-    """The fewest digits that are read back as the same number, so that a resumed run has its budget to the bit."""
+    """The number in the fewest digits that are read back exactly, so that a resumed run has the same budget."""
     short = f"{amount:g}"
     return short if float(short) == amount else repr(float(amount)).removesuffix(".0")
 

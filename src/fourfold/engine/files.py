@@ -1,4 +1,4 @@
-"""Files of a run folder, written so that a process may die or a disk fill at any moment."""
+"""Writes the files of a run folder so that a process may die or a disk fill at any moment."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_lines(path: Path, parts: Iterable[bytes]) -> None:
 
 
 def _keep_name(folder: Path) -> None:
-    """Let the new name of a file survive a loss of power, where the system can promise that."""
+    """Make the new name of a file survive a loss of power, where the system can."""
     with contextlib.suppress(OSError):
         file = os.open(folder, os.O_RDONLY)
         try:
@@ -87,7 +87,7 @@ def sweep(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Add the name of the file to errors of the system that lack it, as those of writing do."""
+    """Add the name of the file to errors of the system that lack it, such as those of writing."""
     try:
         yield
     except OSError as error:

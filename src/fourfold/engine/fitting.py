@@ -90,37 +90,37 @@ def fit(
     observe: Callable[[Step], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Run:
-    """Train a model of a paradigm on data within a budget, or go on with a run.
+    """Train a model of a paradigm on data within a budget, or continue a run.
 
-    ``fit(run_dir=folder, resume=True)`` goes on with a run under the settings that it recorded. Other values may be
-    given for ``budget``, ``precision``, ``compile``, ``device``, ``checkpoint_every`` and ``choose``, and for ``data``
-    if the same data now lies elsewhere. Everything else may be left out, or must be as it was.
+    ``fit(run_dir=folder, resume=True)`` continues a run under the settings that it recorded. Other values are allowed
+    for ``budget``, ``precision``, ``compile``, ``device``, ``checkpoint_every`` and ``choose``, and for ``data`` if the
+    same data has moved. All other settings may be left out; if given, they must be those of the run.
 
     Args:
-        paradigm: a name that :func:`fourfold.build` takes, or a model, which is trained in place.
-        data: what :func:`fourfold.load` takes, or a data set.
+        paradigm: a name for :func:`fourfold.build`, or a model, which is trained in place.
+        data: data for :func:`fourfold.load`, or a data set.
         budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds; by
             default ``1m``.
         size: of the preset: ``xs``, ``s`` (the default) or ``m``.
-        seed: of weights, order of the data and every draw; by default 0.
+        seed: seed of the weights, the order of the data and every draw; by default 0.
         batch_size: examples per step, instead of the preset's.
         learning_rate: peak rate of AdamW, instead of the preset's.
         muon_rate: peak rate of Muon, instead of the preset's; 0 trains everything with AdamW.
         training: all settings of training, instead of the preset's.
         data_options: further arguments of :func:`fourfold.load`.
         run_dir: the run folder; without one nothing is written.
-        resume: go on from the last checkpoint in ``run_dir``.
-        trust: classes of your own that the model of a resumed run is made of, as for :meth:`Run.load`.
+        resume: continue from the last checkpoint in ``run_dir``.
+        trust: classes of your own in the model of a resumed run, as for :meth:`Run.load`.
         precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable.
         compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
             the budget is long enough to pay for compiling.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto``, the default, takes a GPU if there is one.
         checkpoint_every: seconds between checkpoints; by default 60.
-        choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, see
-            :class:`~fourfold.engine.heldout.HeldOut`; it does by default. Otherwise the whole budget is spent and the
-            last weights are kept.
-        observe: is called with each step.
-        say: is called with each line worth telling. Without ``observe`` and ``say`` a notebook shows a bar.
+        choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, as it does
+            by default (see :class:`~fourfold.engine.heldout.HeldOut`). Otherwise the whole budget is spent and the last
+            weights are kept.
+        observe: a function that is called with each step.
+        say: a function that is called with each message. Without ``observe`` and ``say`` a notebook shows a bar.
 
     Raises:
         DataError: for data that cannot be trained on, before any training.
@@ -180,7 +180,7 @@ def _or(given: _T | None, before: _T) -> _T:
 
 
 def _card_of(folder: Path | None) -> dict[str, Any]:
-    """The card of the run to go on with."""
+    """The card of the run to continue."""
     if folder is None:
         raise ValueError("resume needs the folder of a run: give run_dir")
     return read_card(folder)
@@ -194,7 +194,7 @@ def _dataset(
     folder: Path | None,
     say: Callable[[str], None],
 ) -> Dataset:
-    """The data to train on; what reading it changed or left out is said.
+    """The data to train on; messages say what reading changed or left out.
 
     Raises:
         ValueError: if nothing says what to train, or on what.
@@ -219,10 +219,10 @@ class _Start:
     """A run before the steps that this process trains.
 
     Attributes:
-        name: of its paradigm.
+        name: name of its paradigm.
         recipe: the full name of its preset; empty for a model that was given.
-        model: with the weights that it begins or goes on with.
-        training: how it is trained.
+        model: the model with the weights from which it continues.
+        training: its settings of training.
         written: whether the run folder describes the run already.
         checkpoint: state and progress of the model's own training, if that has begun.
         stages: the records of its stages, if they are all trained.
@@ -240,7 +240,7 @@ class _Start:
 
 
 def _fit(request: Request) -> Run:
-    """Train in the run folder, which no other process may work in meanwhile."""
+    """Train in the run folder, in which no other process may work meanwhile."""
     with _alone_in(request.folder):
         start = _resumed(request, request.folder) if request.resume and request.folder else _fresh(request)
         join().largest(0)  # no process writes before all have read
@@ -252,7 +252,7 @@ def _fit(request: Request) -> Run:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path | None) -> Iterator[None]:
-    """Lock a run folder in the first process; where it may not, every process stops, and none waits for it."""
+    """Lock a run folder in the first process. If it is locked already, every process stops, and none waits."""
     with contextlib.ExitStack() as stack:
         refused = None
         if folder is not None and join().rank == 0:
@@ -308,10 +308,10 @@ def _from_the_beginning(request: Request, paradigm: str | GenerativeModel | None
 
 
 def _resumed(request: Request, folder: Path) -> _Start:
-    """A run that goes on from its last checkpoint.
+    """A run that continues from its last checkpoint.
 
     Raises:
-        BrokenRun: if the folder holds no run that can go on.
+        BrokenRun: if the folder holds no run that can be continued.
         ValueError: for other data.
     """
     card = read_card(folder)
@@ -343,7 +343,7 @@ def _begun_again(request: Request, card: Mapping[str, Any], folder: Path) -> _St
     """A run that was stopped before it wrote its first checkpoint.
 
     Raises:
-        BrokenRun: if its checkpoint was removed, or only a model of the caller's own can tell what it trained.
+        BrokenRun: if its checkpoint was removed, or if it trained a model of the caller's own, which is needed again.
     """
     if has_weights(folder):
         raise BrokenRun(
@@ -358,7 +358,7 @@ def _begun_again(request: Request, card: Mapping[str, Any], folder: Path) -> _St
 
 
 def _recorded(request: Request, folder: Path, source: Path) -> GenerativeModel:
-    """The model of a resumed run, with weights to come: the one that is given, which must be the run's, or a new one.
+    """The model of a resumed run, before its weights are loaded: the given one, which must be the same, or a new one.
 
     Raises:
         ValueError: if another model is given.
@@ -374,7 +374,7 @@ def _recorded(request: Request, folder: Path, source: Path) -> GenerativeModel:
 
 
 def _difference(recorded: Any, given: Any, name: str) -> str:
-    """Where two JSON values differ, in words; what an older version did not record does not count."""
+    """The place where two JSON values differ, in words; values that an older version did not record do not count."""
     if isinstance(recorded, dict) and isinstance(given, dict):
         inner = (_difference(recorded[key], given[key], f"{name}.{key}") for key in given if key in recorded)
         return next(filter(None, inner), "")
@@ -420,7 +420,7 @@ def _train_stages(request: Request, start: _Start, plan: StagePlan) -> list[dict
 
 
 def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
-    """Train the model itself, its stages being trained."""
+    """Train the model itself, after its stages."""
     settings, folder, checkpoint, budget = request.settings, request.folder, start.checkpoint, plan.own
     begun = time.monotonic()
     loop = begin(
@@ -459,10 +459,10 @@ def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
 
 
 def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None) -> None:
-    """Give a loop and the choice of its weights their checkpoint.
+    """Load the checkpoint of a loop and of the choice of its weights.
 
     Raises:
-        BrokenRun: if that is of another model, or was changed.
+        BrokenRun: if the checkpoint is that of another model, or was changed.
     """
     try:
         loop.load(checkpoint.state, checkpoint.progress)

@@ -1,4 +1,4 @@
-"""The hardware of this machine: its devices and what they are."""
+"""The hardware of this machine."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["find_device", "machine"]
 
 
 def find_device(name: str = "auto") -> torch.device:
-    """The device of a name; ``auto`` is the first of CUDA, MPS and the CPU that can be used here.
+    """The device with a given name; ``auto`` is the first of CUDA, MPS and the CPU that can be used here.
 
-    Schedules and likelihoods are computed in float64, so a device without it cannot be used. MPS has none so far.
+    Schedules and likelihoods are computed in float64, so a device without float64, such as MPS so far, cannot be used.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ... or ``mps``.
@@ -35,7 +35,7 @@ def find_device(name: str = "auto") -> torch.device:
 
 
 def _fault(device: torch.device) -> str:
-    """Why a device cannot be used here; empty if it can."""
+    """The reason why a device cannot be used here; empty if it can."""
     if device.type == "cuda" and not torch.cuda.is_available():
         built = "" if torch.version.cuda else ", and this torch was built without CUDA"
         return f"there is no CUDA device here{built}"

@@ -55,7 +55,7 @@ class HeldOut:
     Weights are worse than the best if their loss is higher by more than ``NOISE`` standard errors of the difference,
     paired by example. The last weights are kept unless they are worse. Training is over after ``PATIENCE`` worse
     measurements in a row, but not before it has taken twice the steps of the best weights, ``LEAST`` steps and two
-    passes over the data: a loss that rises earlier than that is no sign of overfitting.
+    passes over the data: a loss that rises earlier is not a sign of overfitting.
 
     Args:
         loop: the training.

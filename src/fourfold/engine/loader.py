@@ -1,4 +1,4 @@
-"""Batches as a function of the step: data that fits is one tensor, indexed, without worker processes."""
+"""Batches as a function of the step, by indexing one tensor, without worker processes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from fourfold.data import Split
 __all__ = ["Batches", "Loader", "Stream", "raw_examples"]
 
 Batches = Callable[[int], Batch]
-"""Maps the index of a step to a raw batch; training knows nothing else of the data."""
+"""Maps the index of a step to a raw batch; training sees nothing else of the data."""
 
 
 @final
 class Loader:
     """Random batches of raw examples, so that the position in the data is a function of the step.
 
-    Epoch ``e`` is a permutation drawn from ``(seed, e)``, cut into batches, the ragged last one dropped. Of a stream,
-    such as a text, the batch of step ``i`` is windows whose starts are drawn from ``(seed, i)``.
+    Epoch ``e`` is a permutation drawn from ``(seed, e)``, cut into batches, the ragged last one dropped. For a stream,
+    such as a text, the batch of step ``i`` consists of windows whose starts are drawn from ``(seed, i)``.
 
     Args:
         split: raw examples and labels.

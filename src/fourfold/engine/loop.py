@@ -250,7 +250,7 @@ class Loop:
         self.model.eval()
 
     def resume(self) -> None:
-        """Give the model its weights of training and training mode."""
+        """Give the model the weights that are in training, and training mode."""
         self.weights.lower()
         self.training_mode()
 
@@ -267,9 +267,9 @@ class Loop:
 
     @contextmanager
     def judging(self) -> Iterator[None]:
-        """Inside, the model has its averaged weights and evaluation mode, without gradients; then training goes on.
+        """Inside, the model has its averaged weights, evaluation mode and no gradients; afterwards training continues.
 
-        Whatever terms count or keep inside is forgotten, so looking at a model never changes its training.
+        Anything that terms count or keep inside is forgotten, so looking at a model never changes its training.
         """
         with self._unchanged(), self.weights.shown(self.weights.average), torch.no_grad(), self._in_low_precision():
             for part in (self.model, *self.terms.values()):
@@ -362,7 +362,7 @@ def train(
     loop: Loop | None = None,
     watch_every: int = 50,
 ) -> Iterator[Step]:
-    """Train a model, yielding after each step; you own the loop.
+    """Train a model in a loop of your own: a generator that yields after each step.
 
     When the generator ends or is closed, the model has its averaged weights in float32 and is in evaluation mode.
     Nothing is held out here: :func:`fourfold.fit` chooses which weights to keep.
@@ -371,10 +371,10 @@ def train(
     first training on (``mallopt``), instead of going back to the system after each operation.
 
     Args:
-        model: is trained in place.
+        model: the model, which is trained in place.
         data: a data set or split; a tensor or array of raw examples; an iterable of batches, with or without labels,
             that can be iterated again, such as a torch ``DataLoader``; or a function from the step to a raw ``Batch``.
-            With a function, the codec must have its statistics already.
+            With a function, the codec's statistics must be set before.
         budget: when training ends; the learning rate follows the used fraction of it.
         training: settings of training; by default those of the model's preset.
         seed: seed of the order of the data and of every draw.

@@ -44,7 +44,7 @@ class Bar:
 
     Args:
         console: where to; standard error by default, so that output can be piped.
-        label: the name of what is trained.
+        label: the name of the training.
     """
 
     def __init__(self, label: str, console: Console | None = None) -> None:
@@ -85,7 +85,7 @@ class NotebookBar:
     """Shows the steps it is called with, and lines, in the output of a notebook's cell; use as a context manager.
 
     Args:
-        label: the name of what is trained.
+        label: the name of the training.
     """
 
     EVERY = 0.25
@@ -127,7 +127,7 @@ class NotebookBar:
 def shown(
     label: str, observe: Callable[[Step], None] | None, say: Callable[[str], None] | None, bar: bool = True
 ) -> Iterator[tuple[Callable[[Step], None] | None, Callable[[str], None]]]:
-    """The callables for each step and each line: those given, else a bar in a notebook, else none."""
+    """The functions for each step and each message: the given ones, else a bar in a notebook, else none."""
     if observe is None and say is None and bar and in_notebook():
         with NotebookBar(label) as cell:
             yield cell, cell.say

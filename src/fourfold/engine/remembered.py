@@ -1,4 +1,4 @@
-"""The settings that a run recorded, for going on with it, and the data that it was trained on."""
+"""The settings that a run recorded, which a continued run takes, and the data that it was trained on."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["check_agrees", "load_own", "settings_of"]
 
 
 def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
-    """Load the data that a run was trained on, from where it was.
+    """Load the data that a run was trained on, from its recorded place.
 
     Raises:
-        DataError: if it is not there any more, saying where it was looked for and how to give it; or if it cannot be
+        DataError: if it is missing, with the places where it was looked for and the way to give it, or if it cannot be
             read.
     """
     record = card["data"]
@@ -65,14 +65,14 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
 
 
 def check_agrees(settings: FitSettings, card: Mapping[str, Any], folder: Path, paradigm: str | None) -> None:
-    """Refuse to go on with a run under settings that contradict what it is.
+    """Refuse to continue a run under settings that contradict it.
 
     Budget, precision, compiling, device, checkpoints and the choice of weights may change; all else may not.
 
     Args:
-        settings: with which the run shall go on: those given, else those of the run.
-        card: of the run.
-        folder: of the run.
+        settings: the settings of the continued run: those given, else those of the run.
+        card: the card of the run.
+        folder: the folder of the run.
         paradigm: the name that was given.
 
     Raises:
@@ -90,7 +90,7 @@ def check_agrees(settings: FitSettings, card: Mapping[str, Any], folder: Path, p
 def _pairs(
     settings: FitSettings, card: Mapping[str, Any], folder: Path, paradigm: str | None
 ) -> Iterator[tuple[str, Any, Any]]:
-    """Everything that must not change: its name, the run's value and the one that was given."""
+    """Everything that must not change: the name, the run's value and the given value."""
     if paradigm not in (None, card.get("recipe")):
         yield "paradigm", card["paradigm"], paradigm
     yield "size", card["size"], settings.size

@@ -1,4 +1,4 @@
-"""A training that is asked for, and the content of ``card.json`` that follows from it."""
+"""The request of a training, and the content of ``card.json`` that follows from it."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = ["Request", "describe", "parameters"]
 @final
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One training: of what, on what, where and how; of a whole run, or of one of its stages.
+    """The parsed arguments of :func:`fourfold.fit`, or of the training of one stage.
 
     Attributes:
-        paradigm: the name of a preset, or a model; ``None`` goes on with what the run folder holds.
-        dataset: what is trained on.
-        settings: how.
+        paradigm: the name of a preset, or a model; ``None``: the model of the run folder.
+        dataset: the data set.
+        settings: the settings of training.
         folder: the run folder, if there is one.
         resume: whether the folder holds a run that goes on.
-        trust: classes of one's own that the recorded model is made of.
-        observe: is called with each step.
-        say: is called with each line worth telling.
-        stage: the name of the stage, behind those of the stages that hold it; empty for the whole run.
+        trust: the caller's own classes in the recorded model.
+        observe: a function that is called with each step.
+        say: a function that is called with each message.
+        stage: the name of the stage, after those of the stages that hold it; empty for the whole run.
     """
 
     paradigm: str | GenerativeModel | None
@@ -51,7 +51,7 @@ class Request:
 
 
 def parameters(model: GenerativeModel) -> int:
-    """Numbers that sampling needs: those of the estimand, and of the estimands that a learned codec holds."""
+    """The number of parameters that sampling needs: those of the estimand, and of the estimands in a learned codec."""
     codec = model.codec
     held = [stage.model for stage in codec.stages()] if isinstance(codec, Staged) else []
     return sum(p.numel() for p in model.estimand.parameters()) + sum(parameters(one) for one in held)
@@ -61,10 +61,10 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
     """The content of ``card.json`` before the model itself is trained.
 
     Args:
-        request: what is trained, on what and how.
-        name: of the paradigm; of a model that was given, that of its objective.
+        request: the training.
+        name: name of the paradigm, or of the objective of a given model.
         recipe: the full name of the preset; empty for a model that was given.
-        model: with its weights of the beginning.
+        model: the model with its initial weights.
         training: its settings of training.
     """
     settings = request.settings
@@ -92,7 +92,7 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
 
 
 def _place(request: Request) -> dict[str, str]:
-    """Where the data is, if it is a file or a folder: a run is also used from elsewhere."""
+    """The absolute path of the data, if it is a file or a folder, since a run is also used from other folders."""
     path = Path(request.dataset.name).expanduser()
     return {"path": str(path.absolute())} if request.dataset.name not in names() and path.exists() else {}
 

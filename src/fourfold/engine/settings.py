@@ -18,16 +18,16 @@ MINUTE = Seconds(60)
 @final
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """The settings of :func:`fourfold.fit`: its defaults, what its caller gave, or what a run recorded.
+    """The settings of :func:`fourfold.fit`: its defaults, those of its caller, or those that a run recorded.
 
     Attributes:
         budget: when training ends.
-        size: of the preset.
-        seed: of weights, order of the data and every draw.
+        size: size of the preset.
+        seed: seed of weights, order of the data and every draw.
         training: replaces the preset's settings of training; ``None`` keeps them.
         batch_size, learning_rate, muon_rate: replace single ones of these; a ``muon_rate`` of 0 trains all with AdamW.
         data_options: further arguments of :func:`fourfold.load`.
-        precision: of the steps; ``None`` takes the fastest that is stable.
+        precision: precision of the steps; ``None`` takes the fastest that is stable.
         compile: whether steps are compiled; ``None`` compiles where the budget is long enough.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
         checkpoint_every: seconds between checkpoints.
@@ -60,7 +60,7 @@ class FitSettings:
         self.applied_to(Training())
 
     def applied_to(self, preset: Training) -> Training:
-        """The settings of training of a model whose preset has these."""
+        """The settings of training for a preset's settings."""
         given = self.training or preset
         muon_rate = given.muon_rate if self.muon_rate is None else self.muon_rate or None
         return replace(
@@ -71,5 +71,5 @@ class FitSettings:
         )
 
     def of_stage(self, budget: Budget) -> FitSettings:
-        """The settings of a stage: each stage's model is trained as its own preset says."""
+        """The settings of a stage, whose model is trained by the settings of its own preset."""
         return replace(self, budget=budget, training=None, batch_size=None, learning_rate=None, muon_rate=None)

@@ -31,7 +31,7 @@ from fourfold.metrics.score import Floor, Measurement, bootstrap, jackknife
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, ngrams, repetition
 
 _OF_MODELS = ("Drawn", "draw", "evaluate", "examples", "headline", "likelihood", "peak_memory", "quality")
-"""Functions that measure models on data sets stand in :mod:`fourfold.evaluation`; they are importable here too."""
+"""Functions that measure models on data sets are in :mod:`fourfold.evaluation`; they can be imported from here too."""
 __all__ = [
     "Drawn",
     "Draws",

@@ -1,4 +1,4 @@
-"""A time limit on what a network computes."""
+"""A time limit on the computation of a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["TimeUp", "deadline"]
 
 
 class TimeUp(Exception):  # noqa: N818 (what happened)
-    """The time is over."""
+    """The time limit has passed."""
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def deadline(model: nn.Module, end: float) -> Iterator[None]:
     """Raise :class:`TimeUp` at the first call of any part of the model after ``end``, while the context is open.
 
     Args:
-        model: whose modules are watched by hooks; nothing else of it changes.
+        model: the model; hooks watch its modules, and nothing else of it changes.
         end: a time of :func:`time.perf_counter`.
     """
 

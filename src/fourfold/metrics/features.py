@@ -50,7 +50,7 @@ class Pixels(Features):
 
 @final
 class StandardisedColumns(Features):
-    """Columns with the mean and standard deviation of training examples taken out."""
+    """Columns standardised by the mean and standard deviation of training examples."""
 
     name = "standardised"
     protocol = "columns standardised by the training examples"
@@ -104,7 +104,7 @@ class Inception(Features):
 
     Raises:
         ModuleNotFoundError: naming the extra, if torch-fidelity is not installed.
-        RuntimeError: if the weights are not there and cannot be downloaded, with the ways out.
+        RuntimeError: if the weights are neither at hand nor can be downloaded, with the ways out.
     """
 
     name = "inception"
@@ -126,7 +126,7 @@ def image_features(name: str, levels: int = 256) -> Features:
     """A feature space of images by its name.
 
     Raises:
-        ValueError: for an unknown name, listing what there is.
+        ValueError: for an unknown name, listing the choices.
     """
     table: dict[str, Any] = {"pixels": Pixels, "efficientnet-lite0": EfficientNetLite0, "inception": Inception}
     if name not in table:
@@ -157,14 +157,14 @@ def cached(features: Features, x: Tensor, folder: Path | None = None) -> Tensor:
 
 
 def _key(features: Features, x: Tensor) -> str:
-    """A name for features of these very examples by this very protocol."""
+    """A name for the features of these examples by this protocol."""
     sha = hashlib.sha256(f"1 {features.protocol} {getattr(features, 'levels', '')} {x.dtype} {tuple(x.shape)}".encode())
     sha.update(x.contiguous().numpy().tobytes())
     return f"{features.name}-{sha.hexdigest()[:24]}"
 
 
 def _rgb(x: Tensor) -> Tensor:
-    """Three channels: of one, copies; of more than three, the first three."""
+    """Images with three channels: a single one is copied, and of more than three the first three are taken."""
     return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x[:, :3]
 
 
@@ -249,7 +249,7 @@ def _inception(weights: str | os.PathLike[str] | None) -> nn.Module:
             net: nn.Module = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=path)
     except OSError as error:
         raise RuntimeError(
-            f"the weights of Inception cannot be had ({error}): download pt_inception-2015-12-05-6726825d.pth from "
+            f"the weights of Inception are missing ({error}): download pt_inception-2015-12-05-6726825d.pth from "
             "github.com/toshas/torch-fidelity/releases where there is a network and give its path as weights=, or use "
             "features='efficientnet-lite0', which needs no download"
         ) from error

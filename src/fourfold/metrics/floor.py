@@ -1,4 +1,4 @@
-"""The floor of a score: what training examples score in the samples' place, drawn several times."""
+"""The floor of a score: the score of training examples in the place of samples, drawn several times."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from fourfold.metrics.score import Floor, t_quantile
 __all__ = ["Draws", "choose_draws", "floor_of", "floors_of"]
 
 TIMES = 10
-"""Draws of a floor."""
+"""The number of draws of a floor."""
 POOL = 3
-"""Training examples that draws are made of, as a multiple of the size of one draw."""
+"""The number of training examples to draw from, as a multiple of the size of one draw."""
 MOST = 0.8
-"""The largest part of its pool that a draw may be, for the spread of the draws to tell that of new examples."""
+"""The largest share of its pool that a draw may be; beyond it the spread of the draws says too little about new
+examples.
+"""
 
 
 @final
@@ -29,8 +31,8 @@ class Draws:
 
     Attributes:
         pool: ``(P, ...)``.
-        rows: of the pool, one draw a row: ``(K, n)`` int64. Where samples have labels, column ``i`` has that of sample
-            ``i``.
+        rows: indices into the pool, one draw in each row: ``(K, n)`` int64. Where samples have labels, column ``i`` has
+            the label of sample ``i``.
     """
 
     pool: Tensor
@@ -49,9 +51,10 @@ def floor_of(train: Tensor | Draws | None, n: int, statistic: Callable[[Tensor],
     ± t_{K-1} σ sqrt(1 + n/P + (1 - n/P)/K)``: exact in the second moment where the statistic is a mean.
 
     Args:
-        train: draws; or one draw of at least ``n`` examples, whose floor has no interval; ``None``: there is no floor.
-        n: how many of each draw are used, which is the number of samples.
-        statistic: of examples, ``(n, ...)``.
+        train: several draws, or one draw of at least ``n`` examples, whose floor has no interval; ``None``: there is no
+            floor.
+        n: number of examples of each draw that are used; the number of samples.
+        statistic: maps examples ``(n, ...)`` to a number.
 
     Reference: Cochran 1977, Sampling Techniques, chapter 2 (the finite population correction).
     """
@@ -77,9 +80,9 @@ def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, wanted: Tensor
     Args:
         x: training examples, ``(N, ...)``, ``N >= n``.
         n: the size of a draw.
-        labels: of the training examples, ``(N,)`` or captions ``(N, L)``.
-        wanted: those of the samples, ``(n, ...)``: a draw then has the same labels in the same order, as far as
-            training examples have them.
+        labels: labels of the training examples, ``(N,)``, or captions ``(N, L)``.
+        wanted: labels or captions of the samples, ``(n, ...)``: a draw then has the same labels in the same order, as
+            far as training examples have them.
     """
     generator = torch.Generator().manual_seed(0)
     if labels is None or wanted is None:
@@ -98,10 +101,7 @@ def choose_draws(x: Tensor, n: int, labels: Tensor | None = None, wanted: Tensor
 
 
 def _groups(labels: Tensor, wanted: Tensor, generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-    """The columns of each label that is wanted, with the training examples that may stand there.
-
-    A label that no training example has is stood in for by any example.
-    """
+    """The columns of each wanted label, with the training examples that may fill them; any, if none has the label."""
     values, which = torch.unique(wanted, dim=0, return_inverse=True)
     found = []
     for i, value in enumerate(values):
@@ -113,6 +113,6 @@ def _groups(labels: Tensor, wanted: Tensor, generator: torch.Generator) -> list[
 
 
 def _some(many: int, n: int, generator: torch.Generator) -> Tensor:
-    """``n`` of so many, none twice while there are enough."""
+    """``n`` of several rows, none of them twice if there are enough."""
     rounds = [torch.randperm(many, generator=generator) for _ in range(-(-n // many))]
     return torch.cat(rounds)[:n]

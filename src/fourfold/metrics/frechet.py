@@ -45,8 +45,8 @@ def frechet_distance(
         y: features of references, ``(m, D)``.
         features: the name of the feature space; only ``inception`` makes it the FID of the literature.
         train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
-        groups: of the jackknife.
-        protocol: what the feature space is, in words.
+        groups: number of groups of the jackknife.
+        protocol: the feature space in words.
 
     Reference: Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, https://arxiv.org/abs/1706.08500
     """
@@ -67,7 +67,7 @@ def frechet_distance(
 
 
 class _Reference:
-    """The Gaussian of the references, with the root of its covariance found once."""
+    """The Gaussian of the references, with the root of its covariance, which is computed once."""
 
     def __init__(self, y: Tensor) -> None:
         y = y.double()

@@ -1,4 +1,4 @@
-"""A measure of images that needs no network: how much fine detail they hold."""
+"""A measure of images that needs no network: the amount of fine detail."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ __all__ = ["detail_ratio"]
 def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Draws | None = None) -> Measurement:
     """The energy of fine detail in samples over that in references: below 1 is blur, above 1 residual noise.
 
-    Detail is what a 3 x 3 box blur takes away; its energy is the mean square per image.
+    Detail is the difference of an image from its 3 x 3 box blur; its energy is the mean square per image.
 
     Args:
         x: raw samples, ``(n, C, H, W)``.
         y: raw references, ``(m, C, H, W)``.
-        levels: of a pixel.
+        levels: number of levels of a pixel.
         train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
     """
     reference = _detail(y, levels).mean().clamp(min=1e-12)

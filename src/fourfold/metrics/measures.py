@@ -23,7 +23,7 @@ def by_features(x: Tensor, references: References, features: Features) -> Iterat
     Args:
         x: samples, ``(n, *shape)``.
         references: the data's own examples.
-        features: in which Euclidean distances mean something.
+        features: a feature space in which Euclidean distances are meaningful.
     """
     a, b, base = features(x), features(references.test), references.train.features(features(references.train.pool))
     yield mmd(a, b, features=features.name, train=base)
@@ -34,13 +34,13 @@ def by_features(x: Tensor, references: References, features: Features) -> Iterat
 
 
 def by_neighbours(x: Tensor, y: Tensor, train: Draws, name: str) -> list[Measurement]:
-    """Precision, recall, density and coverage, where there are examples enough for a fifth neighbour.
+    """Precision, recall, density and coverage, if there are enough examples for a fifth neighbour.
 
     Args:
         x: features of samples, ``(n, D)``.
         y: features of references, ``(m, D)``.
         train: features of training examples, for the floors.
-        name: of the feature space.
+        name: name of the feature space.
     """
     if min(len(x), len(y)) <= 5:
         return []

@@ -32,8 +32,8 @@ def mmd(
     """The unbiased estimate of the squared maximum mean discrepancy; it may be negative.
 
     ``MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean_{ij} k(x_i, y_j)`` with
-    ``k(a, b) = mean_h exp(-|a - b|² / 2 h²)``. The interval is over samples by a jackknife: drawn twice, an example
-    would meet itself in the first mean.
+    ``k(a, b) = mean_h exp(-|a - b|² / 2 h²)``. The interval is over samples, by a jackknife: a bootstrap would draw
+    examples twice and compare them with themselves in the first mean.
 
     Args:
         x: features of samples, ``(n, D)``, n at least 2.
@@ -41,7 +41,7 @@ def mmd(
         features: the name of the feature space.
         train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
         bandwidths: each ``h``; by default 1/4, 1/2 and 1 times :func:`median_bandwidth` of the references.
-        groups: of the jackknife.
+        groups: number of groups of the jackknife.
 
     Reference: Gretton et al. 2012, A Kernel Two-Sample Test, https://jmlr.org/papers/v13/gretton12a.html
     """

@@ -14,7 +14,7 @@ from fourfold.metrics.score import GROUPS, Floor, Measurement, bootstrap, t_quan
 __all__ = ["coverage", "density", "memorisation_ratio", "precision", "recall"]
 
 SPLITS = 20
-"""Times that samples and references are cut in halves for an interval over both."""
+"""The number of random splits of samples and references into halves for an interval over both."""
 _PLUS_FOUR = torch.tensor([[0.0], [0.0], [1.0], [1.0]], dtype=torch.float64)
 
 
@@ -26,7 +26,7 @@ def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | No
         y: features of references, ``(m, D)``, ``m > k``.
         features: the name of the feature space.
         train: features of training examples for the floor: several draws, or one, whose first ``n`` are used.
-        k: which neighbour sets a ball's radius.
+        k: the radius of a ball is the distance to the ``k``-th neighbour.
 
     Reference: Kynkaanniemi, Karras, Laine, Lehtinen, Aila 2019, https://arxiv.org/abs/1904.06991
     """
@@ -38,7 +38,7 @@ def precision(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | No
 
 
 def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 3) -> Measurement:
-    """The share of references within the k-th-neighbour ball of some sample; arguments as in :func:`precision`.
+    """The share of references within the k-th-neighbour ball of some sample; arguments are those of :func:`precision`.
 
     One sample's ball may hold many references: the interval is over samples and references (:func:`_of_references`).
 
@@ -55,9 +55,9 @@ def recall(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None 
 
 
 def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Measurement:
-    """How many reference balls a sample lies in, divided by ``k``: precision that one outlier cannot raise.
+    """The mean number of reference balls around a sample, divided by ``k``: precision that one outlier cannot raise.
 
-    ``1/(k n) Σ_j Σ_i 1[|x_j - y_i| ≤ r_k(y_i)]``; it may exceed 1. Arguments as in :func:`precision`.
+    ``1/(k n) Σ_j Σ_i 1[|x_j - y_i| ≤ r_k(y_i)]``; it may exceed 1. Arguments are those of :func:`precision`.
 
     Reference: Naeem, Oh, Uh, Choi, Yoo 2020, https://arxiv.org/abs/2002.09797
     """
@@ -68,7 +68,7 @@ def density(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None
 
 
 def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | None = None, k: int = 5) -> Measurement:
-    """The share of references whose k-th-neighbour ball (among references) holds a sample; arguments as before.
+    """The share of references whose k-th-neighbour ball holds a sample; arguments are those of :func:`precision`.
 
     The interval is over samples and references (:func:`_of_references`).
 
@@ -87,12 +87,11 @@ def coverage(x: Tensor, y: Tensor, *, features: str, train: Tensor | Draws | Non
 def memorisation_ratio(
     x: Tensor, train: Tensor, held_out: Tensor, *, features: str, fresh: Tensor | None = None
 ) -> Measurement:
-    """How far samples lie from their nearest training example, against their nearest held-out example.
+    """The distance of samples to the nearest training example, relative to that to the nearest held-out example.
 
-    ``Σ_j min_i |x_j - train_i| / Σ_j min_i |x_j - held_out_i|``: 0 where every sample is a copy. New examples of the
-    data
-    are the yardstick: their own ratio is the floor (below 1 where the training set is the denser one), and samples well
-    below it are nearer to the training set than new examples are.
+    ``Σ_j min_i |x_j - train_i| / Σ_j min_i |x_j - held_out_i|``: 0 where every sample is a copy. The floor is the ratio
+    of new examples of the data (below 1 where the training set is the denser one). Samples well below it are nearer to
+    the training set than new examples are.
 
     Args:
         x: features of samples, ``(n, D)``.
@@ -124,19 +123,19 @@ def _plus_four(hits: Tensor) -> tuple[float, float]:
 def _of_references(
     name: str, hits: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, k: int, floor: Floor
 ) -> Measurement:
-    """A share of references ``θ``, with an interval over the draw of samples and of references.
+    """A share ``θ`` of references, with an interval over the draws of samples and of references.
 
     Both are cut in halves at random, ``A`` and ``B``, whose shares are independent: ``Var θ = mean (θ(A) - θ(B))² /
-    4``. In half of both, neighbours are as many as before, so the variance is that of the same regime. The interval is
-    ``θ ± t_9 sd``, and never narrower than the bootstrap over references (:func:`_plus_four`).
+    4``. The ratio of both numbers is the same in the halves, so the variance is that of the same regime. The interval
+    is ``θ ± t_9 sd``, and never narrower than the bootstrap over references (:func:`_plus_four`).
 
     Args:
-        name: of the score.
-        hits: of rows of samples and rows of references: which of these references are hit.
+        name: name of the score.
+        hits: maps rows of samples and rows of references to booleans: the references that are hit.
         x: features of samples, ``(n, D)``.
         y: features of references, ``(m, D)``.
-        k: which neighbour.
-        floor: of the score.
+        k: number of the neighbour.
+        floor: floor of the score.
 
     Reference: McCarthy 1969, Pseudo-Replication: Half Samples, https://doi.org/10.2307/1402116
     """
@@ -166,7 +165,7 @@ def _half_sample_error(hits: Callable[[Tensor, Tensor], Tensor], n: int, m: int)
 
 
 def _share(name: str, value: float, low: float, high: float, n: int, m: int, words: str, floor: Floor) -> Measurement:
-    """A share of ``n`` samples or ``m`` references, of which no interval leaves 0 to 1."""
+    """A share of ``n`` samples or ``m`` references; its interval is cut to [0, 1]."""
     low, high = max(min(low, value), 0.0), min(max(high, value), 1.0)
     score = Measurement(name, value, low, high, n=n, protocol=words, better="higher", references=m)
     return score.beside(Floor(floor.value, max(floor.low, 0.0), min(floor.high, 1.0)))
@@ -185,7 +184,7 @@ def _ratio(means: Tensor) -> Tensor:
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances ``(len(a), len(b))``, in float64 and about the mean of ``b``, so that little cancels."""
+    """Euclidean distances ``(len(a), len(b))``, in float64 and about the mean of ``b``, against cancellation."""
     centre = b.double().mean(0)
     return torch.cdist(a.double() - centre, b.double() - centre)
 
@@ -209,17 +208,17 @@ def _radii(points: Tensor, k: int) -> Tensor:
 
 
 def _inside(a: Tensor, b: Tensor, k: int) -> Tensor:
-    """For each of ``a``: does it lie in some ball of ``b``? ``(len(a),)``."""
+    """Whether each of ``a`` lies in some ball of ``b``, ``(len(a),)``."""
     return (_distances(a, b) <= _radii(b, k)).any(1)
 
 
 def _depth(x: Tensor, y: Tensor, k: int) -> Tensor:
-    """In how many balls of ``y`` each of ``x`` lies, over ``k``: ``(n, 1)``."""
+    """The number of balls of ``y`` in which each of ``x`` lies, over ``k``: ``(n, 1)``."""
     return (_distances(x, y) <= _radii(y, k)).double().sum(1, keepdim=True) / k
 
 
 def _covered(x: Tensor, y: Tensor, k: int) -> Tensor:
-    """For each of ``y``: does its ball hold one of ``x``? ``(m,)``."""
+    """Whether the ball of each of ``y`` holds one of ``x``, ``(m,)``."""
     return _distances(x, y).amin(0) <= _radii(y, k)
 
 

@@ -1,4 +1,4 @@
-"""The examples that samples are judged by."""
+"""The examples with which samples are compared."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["References"]
 @final
 @dataclass(frozen=True)
 class References:
-    """The raw examples a model is judged by: the same ones whatever the model and the seed.
+    """The raw examples with which samples are compared; they depend neither on the model nor on the seed.
 
     Attributes:
-        train: draws of ``n`` training examples, for floors; with ``cond``, of the same labels as ``test``.
+        train: draws of ``n`` training examples for floors; with ``cond``, they have the same labels as ``test``.
         test: ``n`` test examples.
-        cond: the labels or captions of ``test``, which samples are drawn for; ``None`` where unconditional.
-        fresh: validation examples, the floor of memorisation.
-        all_train: all training examples; of a stream, such as a text, the stream.
+        cond: the labels or captions of ``test``, for which samples are drawn; ``None`` for unconditional models.
+        fresh: validation examples, for the floor of memorisation.
+        all_train: all training examples, or the whole stream of a space such as text.
     """
 
     train: Draws

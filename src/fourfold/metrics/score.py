@@ -1,4 +1,4 @@
-"""A score with its protocol, its interval and its floor, and the two ways intervals are made."""
+"""A score with its protocol, interval and floor, and the two ways to compute an interval."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fourfold.vocabulary import Kind
 __all__ = ["GROUPS", "Floor", "Measurement", "bootstrap", "jackknife", "jackknives", "mean_interval", "t_quantile"]
 
 GROUPS = 10
-"""Groups of a jackknife."""
+"""The number of groups of a jackknife."""
 
 
 class Floor(NamedTuple):
-    """The score of examples of the data themselves, with the ends of an interval; NaN where unknown."""
+    """The score of examples of the data, with the ends of an interval; NaN where unknown."""
 
     value: float = math.nan
     low: float = math.nan
@@ -34,19 +34,19 @@ class Measurement:
     """One measured number and everything needed to read it.
 
     Attributes:
-        name: what was measured, with the feature space in brackets.
-        value: the score; NaN where there is none (the protocol then says why).
-        low, high: a 95 % interval; the protocol says over what and how.
-        floor: the same score of training examples against test examples at the same ``n`` (NaN: has none).
-        n: how many samples, or examples, it rests on.
+        name: the measured quantity, with the feature space in brackets.
+        value: the score; NaN if it could not be measured (the protocol then says why).
+        low, high: a 95 % interval; the protocol says how it was computed, and over which draws.
+        floor: the same score of training examples against test examples at the same ``n``; NaN if there is none.
+        n: number of samples or examples behind the score.
         protocol: features, references, estimator and interval, in words.
-        unit: of ``value``, where it has one.
+        unit: unit of ``value``, if it has one.
         better: ``"lower"``, ``"higher"`` or ``""`` (neither: nearer to the floor).
-        kind: what kind of number a likelihood is; ``None`` for all else.
+        kind: the kind of a likelihood; ``None`` for other scores.
         floor_low, floor_high: the interval that holds the score of ``n`` new examples of the data in 95 % of cases; NaN
             where the floor was drawn once. A score in it, or beyond it on the better side, is as good as the data's
             own.
-        references: how many examples of the data the samples were held against, where the score is a share of either.
+        references: number of examples of the data, where the score is a share of these or of samples.
     """
 
     name: str
@@ -102,10 +102,10 @@ def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS
 
     ``se² = (G-1)/G Σ_g (θ_(-g) - mean)²`` and the interval is ``θ ± t_{G-1} se``. Resampling with replacement would
     bias every statistic that is sensitive to duplicates (a Frechet distance, a kernel's diagonal, a nearest neighbour);
-    leaving out a group shifts all ``θ_(-g)`` alike, and that shift cancels.
+    leaving out a group shifts all ``θ_(-g)`` equally, and the shift cancels.
 
     Args:
-        statistic: of the kept rows, given as a boolean mask ``(n,)``.
+        statistic: maps a boolean mask of the kept rows, ``(n,)``, to a number.
         n: number of examples, taken to be in random order.
         groups: ``G``; every G-th example forms a group.
 
@@ -160,10 +160,10 @@ def bootstrap(
     """A smooth function of the mean of per-example terms, and its 95 % percentile bootstrap interval.
 
     Args:
-        statistic: of the means, ``(draws, columns) -> (draws,)``.
+        statistic: maps means ``(draws, columns)`` to ``(draws,)``.
         terms: ``(n, columns)`` float64; independent rows given everything they were compared with.
-        draws: bootstrap samples.
-        seed: of the resampling.
+        draws: number of bootstrap samples.
+        seed: seed of the resampling.
 
     Reference: Efron 1979, Bootstrap Methods, https://doi.org/10.1214/aos/1176344552
     """

@@ -1,4 +1,4 @@
-"""Measures of text, by counting: no judge model, so they see spelling and phrases, not sense."""
+"""Measures of text by counting, without a judge model; so they see spelling and phrases, not meaning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _MULTIPLIER = 6364136223846793005
 
 
 def ngrams(windows: Tensor, n: int) -> Tensor:
-    """A 64-bit code of every n-gram: ``(B, L) -> (B, L - n + 1)``. Codes of different n-grams differ but for hash luck.
+    """A 64-bit code of every n-gram: ``(B, L) -> (B, L - n + 1)``. Different n-grams differ in their codes, but for
+    collisions.
 
     Raises:
         ValueError: if a window is shorter than ``n``.
@@ -43,8 +44,8 @@ def ngram_divergence(
         y: windows of reference ids, ``(B', L)``.
         n: tokens in an n-gram.
         train: windows of training ids for the floor: several draws, or one, whose first ``B`` are used.
-        unit: what a token is.
-        groups: of the jackknife.
+        unit: the name of a token.
+        groups: number of groups of the jackknife.
 
     Reference: Lin 1991, Divergence Measures Based on the Shannon Entropy, https://doi.org/10.1109/18.61115
     """
@@ -60,13 +61,13 @@ def ngram_divergence(
 
 
 def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") -> Measurement:
-    """The share of n-grams in a sample that already occurred in it; the floor is that of references.
+    """The share of n-grams of a sample that occurred earlier in it; the floor is that of references.
 
     Args:
         x: windows of sampled ids, ``(B, L)``.
         y: windows of reference ids, ``(B', L)``.
         n: tokens in an n-gram.
-        unit: what a token is.
+        unit: the name of a token.
 
     Reference: Welleck et al. 2020, Neural Text Generation with Unlikelihood Training, https://arxiv.org/abs/1908.04319
     """
@@ -84,7 +85,7 @@ def copied_ngrams(x: Tensor, stream: Tensor, y: Tensor, n: int = 32, *, unit: st
         stream: the training text, ``(N,)``.
         y: windows of held-out ids, ``(B', L)``.
         n: tokens in an n-gram: long enough not to recur by chance.
-        unit: what a token is.
+        unit: the name of a token.
     """
     known = ngrams(stream[None], n).flatten()
     value, low, high = bootstrap(_first, _known(x, known, n))

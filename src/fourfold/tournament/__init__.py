@@ -1,4 +1,4 @@
-"""Every paradigm on the same data under the same budget, and a report of it: :func:`fourfold.compare` and its parts."""
+"""Trains every paradigm on the same data and budget, and reports: :func:`fourfold.compare` and its parts."""
 
 from __future__ import annotations
 

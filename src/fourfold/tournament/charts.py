@@ -230,7 +230,7 @@ class Curve:
 def curves(lines: Sequence[Curve], x_label: str, width: int = 262, height: int = 160) -> Markup:
     """Lines over a common axis. The vertical range leaves out the outer hundredths, so that spikes do not flatten it.
 
-    Empty where no line has two points: there is no course to show.
+    Empty if no line has two points.
     """
     ys = sorted(y for line in lines for y in line.ys if math.isfinite(y))
     if max((len(line.ys) for line in lines), default=0) < 2 or not ys:

@@ -33,7 +33,7 @@ FORMAT = 2
 @final
 @dataclass(frozen=True)
 class Job:
-    """One paradigm, one seed. The first fields decide what is trained, ``evaluation`` how it is measured.
+    """One paradigm with one seed. The first fields define the training, and ``evaluation`` the measurement.
 
     Attributes:
         paradigm: a name that :func:`fourfold.build` takes.

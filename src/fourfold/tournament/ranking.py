@@ -19,7 +19,7 @@ class Lead:
 
     Attributes:
         leaders: the best model or, if several are :func:`at_floor`, all of these; empty if no winner is named.
-        near: other models that cannot be told apart from the best.
+        near: other models that cannot be distinguished from the best.
         reason: the reason why no winner is named.
         floor: whether the leaders are at the floor.
     """
@@ -41,9 +41,9 @@ def at_floor(score: Measurement) -> bool:
 
 
 def lead(scores: Mapping[str, Measurement]) -> Lead:
-    """The best of several models by one score, and the models that cannot be told apart from it.
+    """The best of several models by one score, and the models that cannot be distinguished from it.
 
-    All models that are :func:`at_floor` are equal. Two others are told apart if their intervals do not overlap.
+    All models that are :func:`at_floor` are equal. Two others are distinguished if their intervals do not overlap.
 
     Args:
         scores: the score of each model, by name; a score without a value is left out.

@@ -23,7 +23,7 @@ class Protocol:
 
     Attributes:
         n: the most samples and references.
-        features: of images, see :func:`fourfold.metrics.evaluate`.
+        features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
         likelihood_examples: the most test examples that are scored.
         sweep: whether quality is also measured at other numbers of sampling steps.
         patience: the most seconds for sampling, and the most for scoring.

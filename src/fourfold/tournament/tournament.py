@@ -64,14 +64,14 @@ def compare(
     progress: bool = True,
     say: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Train every paradigm on the same data under the same budget, one after the other, and measure all alike.
+    """Train every paradigm on the same data under the same budget, one after the other, and measure all equally.
 
     Each run has its own process and folder: a crash is reported and does not affect the others, peak memory is that of
-    one run, and finished runs are kept. Another call with the same arguments takes the finished runs and continues with
-    the rest. All models are judged by the same number of samples: the largest that every one of them has.
+    one run, and finished runs are kept. Another call with the same arguments reuses the finished runs and continues
+    with the rest. All models are judged by the same number of samples: the largest that every one of them has.
 
     Args:
-        data: what :func:`fourfold.load` takes, or a data set.
+        data: data for :func:`fourfold.load`, or a data set.
         budget: the budget of each run: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or
             seconds.
         paradigms: names of paradigms or recipes, each once; by default every paradigm that models this kind of data.
@@ -92,7 +92,7 @@ def compare(
         device: device of all runs, see :func:`fourfold.fit`.
         data_options: further arguments of :func:`fourfold.load`.
         progress: whether progress bars are shown.
-        say: is called with each line worth telling.
+        say: a function that is called with each message.
 
     Raises:
         DataError: for data that cannot be trained on.
@@ -161,7 +161,7 @@ def run_comparison(
 
 
 def _stopped(comparison: Comparison, stop: KeyboardInterrupt) -> str:
-    """Write a report of the finished runs, and say how to go on."""
+    """Write a report of the finished runs, and say how to continue."""
     settings, ended = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
     by = f" by {stop}" if str(stop) else ""
     report = ""
@@ -174,7 +174,7 @@ def _stopped(comparison: Comparison, stop: KeyboardInterrupt) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP interrupt as SIGINT does; an ignored SIGHUP, as under ``nohup``, stays ignored."""
+    """Inside, SIGTERM and SIGHUP interrupt like SIGINT; a SIGHUP that is ignored, as under ``nohup``, stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -329,7 +329,7 @@ def _combined(results: Sequence[Sequence[Measurement]]) -> tuple[Measurement, ..
 
 
 def _has(scores: Sequence[Measurement], wanted: Measurement) -> bool:
-    """Whether a score of that name is among them. A score that a busy machine skipped in one run is left out in all."""
+    """Whether there is a score of that name. A score that a busy machine skipped in one run is left out in all."""
     return any(score.name == wanted.name for score in scores)
 
 

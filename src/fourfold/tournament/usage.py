@@ -41,7 +41,7 @@ class Usage:
 
     @property
     def share(self) -> float:
-        """The part of the time that threads ran, of the time that they were ready to run: 1 on an idle machine.
+        """The time that threads ran, as a share of the time that they were ready to run: 1 on an idle machine.
 
         It is ``processor / (processor + waiting)``, which does not depend on how many threads a small model keeps busy.
         Where waiting is unknown, it is ``processor / wall``, at most 1: then only a share below one thread's is seen.

@@ -81,7 +81,7 @@ def _marked(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
 
 
 def _best(title: str, done: Sequence[Entry], pick: Callable[[Entry], Measurement | None], seeds: str) -> Line | None:
-    """The leader by a score, and the models that cannot be told apart from it."""
+    """The leader by a score, and the models that cannot be distinguished from it."""
     scores = {entry.name: score for entry in done if (score := pick(entry)) is not None}
     if not scores:
         return None

@@ -245,7 +245,7 @@ def _own_likelihood(
 ) -> list[Measurement]:
     """The likelihood of training examples and of own samples, minus that of test examples: overfitting and drift.
 
-    Only where there is a likelihood and it was cheap.
+    It is measured only if the model has a likelihood and scoring is cheap.
     """
     if scored.kind is Kind.NONE or 4 * seconds > patience or len(drawn.x) < 2:
         return []
