@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 import torch
+import typer
 from PIL import Image
 
 from fourfold.cli import app
@@ -238,3 +239,10 @@ def test_a_signal_saves_and_names_the_way_back(tmp_path, number):
     assert call("fit", "--resume", tmp_path / "r", "--budget", f"{steps + 2} steps") == 0
     assert Run.load(tmp_path / "r").card["steps"] == steps + 2
     assert torch.isfinite(Run.load(tmp_path / "r").sample(2)).all()
+
+
+@pytest.mark.parametrize("command", sorted(typer.main.get_command(app).commands))
+def test_a_paragraph_of_help_that_is_wrapped_by_hand_fits_into_80_columns(command):
+    """The lines of a paragraph are printed as they are: a longer one is broken again, at an odd place."""
+    paragraphs = typer.main.get_command(app).commands[command].help.split("\n\n")
+    assert max([len(line) for text in paragraphs if "\n" in text for line in text.splitlines()], default=0) <= 78

@@ -72,7 +72,7 @@ def compare(
     patience: Annotated[
         float | None,
         typer.Option(
-            help="The most seconds of a run for sampling, and the most for scoring.",
+            help="The most seconds that a run may take to sample, and again to score.",
             show_default="half the budget, at least 5",
             metavar="X",
             rich_help_panel=MEASURING,
@@ -129,11 +129,11 @@ def compare(
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="The report.")] = Path("report.html"),
-    runs_dir: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("runs"),
+    runs_dir: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("runs"),
 ) -> None:
     """Train a small model of every paradigm on digits, and write a report.
 
-    Each trains for 400 steps or 30 seconds, whichever ends first, so that the whole
+    Each model trains for 400 steps or 30 seconds, whichever ends first. All of it
     takes at most six minutes.
     """
     set_threads()

@@ -17,7 +17,7 @@ __all__ = ["Config", "config_text", "read_config", "template"]
 SECTIONS = ("fit", "compare")
 """The commands that take a configuration file; each has a section of its name."""
 LEFT_OUT = frozenset({"config", "as_json", "resume", "help"})
-"""Options that a file does not hold: they are about this call alone."""
+"""Options that belong to one call and not into a file."""
 
 
 def read_config(path: Path, command: Any) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def read_config(path: Path, command: Any) -> dict[str, Any]:
 
 
 def _checked(path: Path, section: str, name: str, value: Any) -> Any:
-    """A value that an option can take: lists become texts with commas."""
+    """A value in the form of an option: lists become texts with commas."""
     if isinstance(value, list):
         return ",".join(map(str, value))
     if not isinstance(value, (str, int, float, bool)):
@@ -55,7 +55,7 @@ def _checked(path: Path, section: str, name: str, value: Any) -> Any:
 
 
 def _use(context: typer.Context, path: Path | None) -> Path | None:
-    """Let a file answer for options that the command line leaves out."""
+    """Take options that the command line leaves out from a file."""
     if path is not None:
         context.default_map = {**(context.default_map or {}), **read_config(path, context.command)}
     return path
@@ -74,7 +74,7 @@ Config = Annotated[
 
 
 def template(command: Any) -> str:
-    """A section with every option of a command, commented out, below its help and default."""
+    """A section with every option of a command, commented out, each below its help and default."""
     params = [param for param in command.params if param.name not in LEFT_OUT]
     return "\n\n".join([f"[{command.name}]", *(_entry(param) for param in params)]) + "\n"
 
@@ -90,7 +90,7 @@ def _entry(param: Any) -> str:
 
 
 def _example(param: Any) -> str:
-    """A value to edit: the default where there is one."""
+    """A value to edit: the default if there is one."""
     if param.default is not None and not callable(param.default):
         return _toml(param.default)
     if getattr(param, "is_bool_flag", False):
@@ -106,7 +106,7 @@ def _toml(value: Any) -> str:
 
 
 def config_text(command: Any, values: Mapping[str, Any], head: str) -> str:
-    """The file that repeats a call of a command in another place: the values that were given, after a comment."""
+    """The file that repeats a call of a command: a comment, then the given values."""
     names = [param.name for param in command.params if param.name not in LEFT_OUT | {"out"}]
     rows = [f"{name.replace('_', '-')} = {_toml(values[name])}" for name in names if values.get(name) is not None]
     return "\n".join([f"# {head}", f"[{command.name}]", *rows]) + "\n"

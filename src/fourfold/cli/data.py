@@ -114,7 +114,7 @@ def _columns(columns: Sequence[Inferred], most: int = 200) -> str:
 
 
 def _get(name: str | None, fetched: str | None, data_dir: Path | None) -> None:
-    """Download a set through the tool that has it."""
+    """Download a set through the package manager that has it."""
     from fourfold.data import describe, load
     from fourfold.data.emoji import fetch_emoji
 

@@ -78,7 +78,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps; auto 
 
 Threads = Annotated[
     int | None,
-    typer.Option(help="Threads to compute with.", min=1, metavar="N", show_default="as many as there are free cores"),
+    typer.Option(help="Number of threads.", min=1, metavar="N", show_default="as many as there are free cores"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -86,7 +86,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 @final
 @dataclass(frozen=True)
 class DataOptions:
-    """How data is read: the arguments of :func:`fourfold.load` on the command line; ``None`` for those not given."""
+    """The arguments of :func:`fourfold.load` as options of the command line; ``None`` for those not given."""
 
     labels: Annotated[
         str | None,
@@ -102,7 +102,7 @@ class DataOptions:
     limit: Annotated[
         int | None,
         typer.Option(
-            help="The most examples to use, or tokens of a text.",
+            help="The most examples, or tokens of a text, to use.",
             min=1,
             show_default="all",
             rich_help_panel=PANEL,
@@ -179,7 +179,7 @@ class DataOptions:
     space: Annotated[
         str | None,
         typer.Option(
-            help="Read the data as this space: images, table, text, vectors, or one that is installed.",
+            help="Read the data as an installed space of this name.",
             show_default="the space that suits the file",
             rich_help_panel=PANEL,
         ),
@@ -229,7 +229,7 @@ class DataOptions:
 
 
 def with_data_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of :class:`DataOptions`; it takes all of them as ``options``."""
+    """Give a command one option for each field of :class:`DataOptions`; it gets them all as ``options``."""
     signature, hints = inspect.signature(command), get_type_hints(command, include_extras=True)
     own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values() if p.name != "options"]
     types = get_type_hints(DataOptions, include_extras=True)

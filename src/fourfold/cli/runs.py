@@ -27,14 +27,14 @@ TEXT = "Text"
 def sample(
     run: Folder,
     n: Annotated[
-        int, typer.Option("-n", "--n", help="Number of samples, or of samples per prompt.", min=1, metavar="N")
+        int, typer.Option("-n", "--n", help="Number of samples; with prompts, of each prompt.", min=1, metavar="N")
     ] = 64,
     cond: Annotated[
-        str | None, typer.Option(help="Class to draw, by name or number.", show_default="any class")
+        str | None, typer.Option(help="Class of the samples, by name or number.", show_default="any class")
     ] = None,
     prompt: Annotated[
         list[str] | None,
-        typer.Option(help="Caption to draw images for, or beginning of a text. It may be given several times."),
+        typer.Option(help="Caption of the images, or beginning of the text. It may be given several times."),
     ] = None,
     seed: Seed = 0,
     out: Annotated[
@@ -207,7 +207,7 @@ def score(
     draws: Annotated[
         int,
         typer.Option(
-            help="Number of draws to average, for models that encode an example at random, as by dequantisation.",
+            help="Encodings of each example to average, for models that encode at random (dequantisation).",
             min=1,
             metavar="N",
         ),
@@ -220,7 +220,7 @@ def score(
 
     Files are read as for training. Columns of a table are found by name.
 
-    A model of classes scores log p(x | class) if the data has classes.
+    A class-conditional model scores log p(x | class) if the data has classes.
     """
     set_threads()
     from fourfold.engine import Run
@@ -275,7 +275,7 @@ def evaluate(
 ) -> None:
     """Measure a run: likelihood, quality, coverage, memorisation and cost.
 
-    Each score has an interval, and the floor that training examples reach. The
+    Each score has an interval and a floor, the score of training examples. The
     references are the test split of the data.
 
     Files are read as for training. Columns of a table are found by name.

@@ -145,7 +145,7 @@ def fit(
 
 
 def _threads_of(folder: Path | None) -> int | None:
-    """The threads that a run was trained with: with others, sums are rounded in another way."""
+    """The number of threads that a run was trained with; another number would round sums differently."""
     try:
         return int(json.loads(((folder or Path()) / "card.json").read_text(encoding="utf-8"))["hardware"]["threads"])
     except (OSError, ValueError, LookupError, TypeError):

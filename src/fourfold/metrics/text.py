@@ -16,8 +16,7 @@ _MULTIPLIER = 6364136223846793005
 
 
 def ngrams(windows: Tensor, n: int) -> Tensor:
-    """A 64-bit code of every n-gram: ``(B, L) -> (B, L - n + 1)``. Different n-grams differ in their codes, but for
-    collisions.
+    """A 64-bit code of every n-gram: ``(B, L) -> (B, L - n + 1)``. Codes of different n-grams rarely collide.
 
     Raises:
         ValueError: if a window is shorter than ``n``.

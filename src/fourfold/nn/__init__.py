@@ -1,1 +1,1 @@
-"""Networks: they know no paradigm, compute in the dtype of their weights, and take and return float32."""
+"""Networks. They know nothing of paradigms, compute in the dtype of their weights, and take and return float32."""

@@ -1,9 +1,9 @@
-"""Augmentation that a critic sees through, at a strength that follows its overfitting.
+"""Augmentation of the examples that a critic sees, whose strength follows its overfitting.
 
-Every image is transformed with probability ``p`` by each of a list of differentiable, invertible transformations, data
-and samples alike; as long as ``p`` stays below 0.8 or so the game still rests only where samples are data. The strength
-rises while the critic is surer of the training data than ``target`` and falls otherwise (Karras, Aittala, Hellsten,
-Laine, Lehtinen, Aila 2020, https://arxiv.org/abs/2006.06676).
+Every image, of data and samples, is transformed with probability ``p`` by each of a list of differentiable, invertible
+transformations. As long as ``p`` stays below about 0.8, the only equilibrium of the game is that samples are
+distributed like the data. The strength rises while the critic's confidence in training data exceeds ``target`` and
+falls otherwise (Karras, Aittala, Hellsten, Laine, Lehtinen, Aila 2020, https://arxiv.org/abs/2006.06676).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Augment(Part, nn.Module):
     """Images ``(B, C, H, W)`` in [-1, 1], transformed at random: flip, quarter turns, shift, scale, turn, colour.
 
     Args:
-        target: value of the critic's confidence (between -1 and 1) that the strength is steered to.
-        images: after how many images seen the strength may have gone from 0 to 1.
+        target: the critic's confidence (between -1 and 1) to which the strength is adapted.
+        images: number of images after which the strength may have risen from 0 to 1.
         flip: whether mirror images and quarter turns are among the transformations.
     """
 
@@ -39,7 +39,7 @@ class Augment(Part, nn.Module):
         self.register_buffer("p", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same images, each through its own transformations."""
+        """The images, each changed by its own random transformations."""
         if float(self.p) == 0:
             return x
         return self._coloured(self._moved(x))

@@ -1,7 +1,7 @@
 """Networks between images and maps of codes, ``factor`` times smaller in each direction, and a critic of patches.
 
-Images whose sides ``factor`` does not divide are extended by their edge values before they are encoded, and what is
-decoded is cut to size. Blocks are those of :mod:`fourfold.nn.resnet`, without normalisation.
+Images whose sides ``factor`` does not divide are extended by their edge values before encoding, and decoded images are
+cut to size. Blocks are those of :mod:`fourfold.nn.resnet`, without normalisation.
 """
 
 from __future__ import annotations
@@ -61,14 +61,14 @@ class _Pyramid:
 
 @final
 class MapEncoder(Part, nn.Module):
-    """Images to maps: ``(B, C, H, W)`` to ``(B, outputs, H/factor, W/factor)``, float32; labels are not looked at.
+    """Images to maps: ``(B, C, H, W)`` to ``(B, outputs, H/factor, W/factor)``, float32; labels are ignored.
 
     Args:
         shape: ``(C, H, W)`` of an image.
         outputs: channels of the map.
         width: channels of the finest stage; they double with every halving, up to four times.
         blocks: residual blocks of each stage.
-        factor: how many pixels a code stands for in each direction, a power of 2.
+        factor: number of pixels along each side that one code represents, a power of 2.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("stem", "exit")
@@ -92,13 +92,13 @@ class MapEncoder(Part, nn.Module):
 
 @final
 class MapDecoder(Part, nn.Module):
-    """Maps to images: ``(B, inputs, H/factor, W/factor)`` to ``(B, outputs, H, W)``, float32; labels are not looked at.
+    """Maps to images: ``(B, inputs, H/factor, W/factor)`` to ``(B, outputs, H, W)``, float32; labels are ignored.
 
     Args:
         inputs: channels of the map.
         shape: ``(C, H, W)`` of an image; only height and width matter.
         outputs: values for each pixel.
-        width, blocks, factor: as the encoder's.
+        width, blocks, factor: those of the encoder.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
@@ -130,14 +130,14 @@ class MapDecoder(Part, nn.Module):
 
 @final
 class PatchCritic(Part, nn.Module):
-    """One number for each patch of an image, and the features it is read from (Isola et al. 2017).
+    """One number for each patch of an image, and the features behind it (Isola et al. 2017).
 
     Reference: Image-to-Image Translation with Conditional Adversarial Networks (https://arxiv.org/abs/1611.07004).
 
     Args:
         shape: ``(C, H, W)`` of an image.
         width: channels of the finest layer; they double with every halving, up to four times.
-        layers: convolutions, each but the first after a halving; as many as the image allows.
+        layers: number of convolutions, each but the first after a halving; fewer if the image is too small.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")

@@ -43,7 +43,7 @@ class BoltzmannMachine(Part, nn.Module):
         return (h.to(self.weight.dtype) @ self.weight.T + self.visible_bias(self._rows(cond, h))).float()
 
     def _rows(self, cond: Tensor | None, like: Tensor) -> Tensor:
-        """The rows of the tables that labels choose."""
+        """The rows of the tables for given labels."""
         if cond is None or self.classes is None:
             return torch.zeros(len(like), dtype=torch.long, device=like.device)
         return cond + 1

@@ -1,10 +1,10 @@
 """Causal convolutions over images: logits of each pixel given those above it and to its left, and a cached step.
 
 Two streams, as in Gated PixelCNN, leave no blind spot: one sees all rows above (van den Oord, Kalchbrenner, Vinyals,
-Espeholt, Graves, Kavukcuoglu 2016, https://arxiv.org/abs/1606.05328), the other continues within the row; both are
-residual and use shifted rather than masked kernels where they can (Salimans, Karpathy, Chen, Kingma 2017, PixelCNN++,
-https://arxiv.org/abs/1701.05517). Tensors are ``(N, H, W, C)``, which is torch's channels-last.
-A network computes in the dtype of its weights and returns float32.
+Espeholt, Graves, Kavukcuoglu 2016, https://arxiv.org/abs/1606.05328), and the other continues within the row. Both are
+residual, and use shifted instead of masked kernels where possible (Salimans, Karpathy, Chen, Kingma 2017, PixelCNN++,
+https://arxiv.org/abs/1701.05517). Tensors are ``(N, H, W, C)``, which is torch's channels-last. A network computes in
+the dtype of its weights and returns float32.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def _kernel(outputs: int, inputs: int, rows: int, columns: int, taps: int, gain:
 
 @final
 class RowConv(Part, nn.Module):
-    """A convolution that sees its own row, whole, and the ``rows - 1`` rows above.
+    """A convolution that sees all of its own row and the ``rows - 1`` rows above.
 
     Args:
         inputs, outputs: channels.
         rows: height of the kernel.
-        reach: columns seen to either side.
+        reach: number of columns that it sees on either side.
         gain: scale of the weights at the start.
     """
 
@@ -62,12 +62,12 @@ class RowConv(Part, nn.Module):
 
 @final
 class PixelConv(Part, nn.Module):
-    """A convolution that sees ``rows - 1`` rows above and, in its own row, only the left (or its own place).
+    """A convolution that sees ``rows - 1`` rows above and, in its own row, only positions to the left, or its own too.
 
     Args:
         inputs, outputs: channels.
         rows: height of the kernel.
-        reach: columns seen to either side.
+        reach: number of columns that it sees on either side.
         own: whether a position sees itself.
         gain: scale of the weights at the start.
     """
@@ -104,7 +104,7 @@ class PixelConv(Part, nn.Module):
         return (self.weight * self.mask.to(self.weight)).permute(2, 3, 1, 0).reshape(-1, len(self.bias)).contiguous()
 
     def step(self, x: Tensor, memory: Tensor, matrix: Tensor, row: int, column: int) -> Tensor:
-        """The output at one position, ``(N, outputs)``, given its input ``(N, inputs)`` and those remembered."""
+        """The output at one position, ``(N, outputs)``, given its input ``(N, inputs)`` and the remembered ones."""
         memory[:, row + self.rows - 1, column + self.reach] = x
         patch = memory[:, row : row + self.rows, column : column + 2 * self.reach + 1]
         return torch.addmm(self.bias, patch.reshape(len(x), -1), matrix)
@@ -112,13 +112,13 @@ class PixelConv(Part, nn.Module):
 
 @final
 class PlaneCache:
-    """The memory of :class:`CausalConvNet` of the planes that it is drawing.
+    """The memory of :class:`CausalConvNet` for the planes that it is drawing.
 
     Attributes:
         label: ``(N,)``.
-        index: the position to be drawn next, in raster order.
+        index: the next position to draw, in raster order.
         rows, pixels: memories of the two streams, block by block.
-        matrices: kernels prepared once.
+        matrices: the prepared kernels.
         base: ``(N, H, W, C)``, added at the entry of the pixel stream at each position.
         values: features of the plane so far, ``(N, H, W, F)``.
     """
@@ -179,14 +179,14 @@ class CausalConvNet(Part, nn.Module):
     """Logits of every pixel of a plane given the earlier ones in raster order, the known planes and a label.
 
     Args:
-        levels: how many values a pixel takes.
+        levels: number of values that a pixel takes.
         height, width: size of a plane.
         channels, hidden: width of the pixel stream and of its blocks.
-        depth: number of its blocks.
+        depth: number of blocks of the pixel stream.
         upper, upper_depth: width and number of blocks of the stream that sees whole rows.
         reach: columns that the pixel stream's kernels see to either side.
         labels: number of labels.
-        known: number of other planes that may be known.
+        known: number of other planes that may be given.
         waves: Fourier features of a pixel's value.
     """
 
@@ -229,10 +229,11 @@ class CausalConvNet(Part, nn.Module):
         """Logits, float32.
 
         Args:
-            x: levels of whole planes ``(N, H, W)``; with a cache, those just drawn ``(N,)`` (ignored at the start).
+            x: levels of whole planes ``(N, H, W)``; with a cache, the levels just drawn, ``(N,)``, which are ignored at
+                the start.
             label: ``(N,)``.
             known: levels of other planes, ``(N, known, H, W)``, -1 where a plane is not known.
-            cache: of :meth:`cache`; advanced by one position.
+            cache: a memory of :meth:`cache`, which is advanced by one position.
 
         Returns:
             ``(N, H, W, levels)``, or ``(N, levels)`` of the next position.
@@ -257,7 +258,7 @@ class CausalConvNet(Part, nn.Module):
         return F.embedding(x, torch.cat([ends, angle.sin(), angle.cos()], 1).to(self.position.dtype))
 
     def cache(self, label: Tensor, known: Tensor | None = None) -> PlaneCache:
-        """The memory before the first pixel of the planes of these labels."""
+        """The memory before the first pixel of planes with these labels."""
         n = len(label)
         pixels = [self.entry, *(block.conv for block in self._pixel_blocks())]
         rows = [self.stem, *(block.conv for block in self._row_blocks())]

@@ -1,4 +1,4 @@
-"""Couplings of vectors with any increasing map: one half of the coordinates moves as the other half says.
+"""Couplings of vectors with any increasing map: one half of the coordinates moves the other.
 
 Dinh, Sohl-Dickstein, Bengio 2017 (https://arxiv.org/abs/1605.08803); with splines Durkan et al. 2019
 (https://arxiv.org/abs/1906.04032).
@@ -22,7 +22,7 @@ __all__ = ["CouplingStack"]
 class CouplingStack(Part, nn.Module):
     """An invertible map of vectors: in each layer ``(a, b) -> (a, f(b; net(a)))`` after a fixed shuffle.
 
-    Only the small networks inside compute in low precision; what they condition is float32 or wider.
+    Only the small networks inside compute in low precision; the coordinates are float32 or wider.
 
     Args:
         dim: length of the vectors, at least 2.
@@ -50,11 +50,11 @@ class CouplingStack(Part, nn.Module):
 
     @property
     def summary(self) -> str:
-        """The maps of the couplings, in plain English."""
+        """The kind of the couplings' maps, as a noun phrase."""
         return self.map.summary
 
     def forward(self, h: Tensor, cond: Tensor | None = None, to_noise: bool = False) -> tuple[Tensor, Tensor]:
-        """Noise to data, or the other way round, ``(B, dim)``; and the log-determinant of that way, ``(B,)``."""
+        """Noise to data or back, ``(B, dim)``, and the log-determinant in that direction, ``(B,)``."""
         log_det = h.new_zeros(len(h))
         for i in range(len(self.nets)) if to_noise else reversed(range(len(self.nets))):
             h, change = self._layer(i, h, cond) if to_noise else self._back(i, h, cond)
@@ -81,7 +81,7 @@ class CouplingStack(Part, nn.Module):
 
 
 def _shuffle(dim: int, layer: int) -> list[int]:
-    """The order in which a layer takes the coordinates: a random one, drawn once for all, or the two halves swapped."""
+    """The order in which a layer takes the coordinates: a fixed random one, or the two halves swapped."""
     if dim <= 3 or layer % 2:
         return [*range(dim - dim // 2, dim), *range(dim - dim // 2)]
     generator = torch.Generator().manual_seed(layer)

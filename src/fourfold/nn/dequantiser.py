@@ -18,13 +18,13 @@ __all__ = ["ConvDequantiser"]
 
 @final
 class ConvDequantiser(Part, nn.Module):
-    """``u = Phi(f(eps; x))`` in (0, 1) for each pixel, by affine couplings on alternating fields of a chessboard.
+    """``u = Phi(f(eps; x))`` in (0, 1) for each pixel, by affine couplings on a chessboard.
 
-    The first layer moves every pixel as the image says, each later one half of them as image and the other half say. At
-    the start ``f`` is the identity, so ``u`` is uniform.
+    The first layer moves every pixel by parameters from the image. Each later layer moves half of the pixels by
+    parameters from the image and the other half. At the start ``f`` is the identity, so ``u`` is uniform.
 
     Args:
-        channels: of the images.
+        channels: number of channels of the images.
         width: channels of the networks.
         layers: number of layers.
     """
@@ -46,7 +46,7 @@ class ConvDequantiser(Part, nn.Module):
 
 
 def _chessboard(x: Tensor, layer: int) -> Tensor:
-    """Which pixels a layer leaves, as ones: none for the first, black or white fields for the others."""
+    """A mask of the pixels that a layer leaves unchanged: none for the first, black or white fields for the others."""
     H, W = x.shape[-2:]
     fields = (torch.arange(H, device=x.device)[:, None] + torch.arange(W, device=x.device) + layer) % 2
     return fields.to(x.dtype) if layer else torch.zeros_like(fields, dtype=x.dtype)
@@ -54,7 +54,7 @@ def _chessboard(x: Tensor, layer: int) -> Tensor:
 
 @final
 class _Convolutions(nn.Module):
-    """Three convolutions; silent at the start."""
+    """Three convolutions, whose output is 0 at the start."""
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 

@@ -60,7 +60,7 @@ class DiT(Part, nn.Module):
         patch: side of a patch.
         classes: number of labels, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.
-        text: an encoder of captions ``(B, L)``, which then come instead of labels.
+        text: an encoder of captions ``(B, L)``, which then replace labels.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "positions", "exit")

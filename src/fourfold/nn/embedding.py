@@ -1,4 +1,4 @@
-"""Inputs of every denoising network: time and label as one vector, and examples in full precision."""
+"""Inputs of denoising networks: time and label as one vector, and examples in full precision."""
 
 from __future__ import annotations
 
@@ -43,15 +43,14 @@ class FourierTime(Part, nn.Module):
 class Condition(Part, nn.Module):
     """Time and label as one vector: ``phi(W_2 phi(W_1 fourier(tau)) + e_c)``, ``(B, width)``, with ``phi`` = SiLU.
 
-    With two times, ``W_1 fourier(tau) + V fourier(tau')`` stands within, and ``V`` is zero at the start: weights of one
-    time are weights of two, which ignore the second.
+    With two times, ``W_1 fourier(tau) + V fourier(tau')`` takes the place of ``W_1 fourier(tau)``. ``V`` is zero at the
+    start, so that weights for one time are weights for two that ignore the second.
 
     Args:
         width: length of the vector.
         classes: number of labels, or ``None``; label -1 is "unknown" and has a row of its own.
         times: 1 or 2.
-        text: an encoder of captions, which then stand in the label's place: ``e_c = W text(c)``, or one vector for
-            "unknown".
+        text: an encoder of captions, which then replace labels: ``e_c = W text(c)``, or one vector for "unknown".
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("caption",)
@@ -102,7 +101,7 @@ class Condition(Part, nn.Module):
 def with_detail(x: Tensor) -> Tensor:
     """``x``, ``sin 8 x`` and ``cos 8 x`` side by side, ``(B, C, *)`` to ``(B, 3 C, *)``, computed in float32.
 
-    A network of bfloat16 weights is blind to noise fainter than 2^-9 of what it sees, and would leave it in; the waves
+    A network with bfloat16 weights cannot see noise fainter than 2^-9 of its input, and would not remove it; the waves
     magnify it (Kingma et al. 2021, appendix C, https://arxiv.org/abs/2107.00630).
     """
     return torch.cat([x, torch.sin(8 * x), torch.cos(8 * x)], 1)

@@ -134,7 +134,7 @@ class _Step(nn.Module):
 
 
 def _plan(channels: int, height: int, width: int, most: int) -> list[tuple[int, int]]:
-    """How each level is squeezed: by 2 along the sides that are even, until none is or ``most`` levels are made."""
+    """The squeeze of each level, by 2 along even sides, until no side is even or there are ``most`` levels."""
     levels: list[tuple[int, int]] = []
     while len(levels) < most:
         p, q = 2 - height % 2, 2 - width % 2
@@ -150,13 +150,13 @@ def _plan(channels: int, height: int, width: int, most: int) -> list[tuple[int, 
 class Glow(Part, nn.Module):
     """An invertible map of images; at each level half of the channels leave as noise, given the other half.
 
-    Sides that are odd are not squeezed, for an invertible map cannot pad.
+    Odd sides are not squeezed, since an invertible map cannot pad.
 
     Args:
         shape: channels, height and width.
         width: channels of the networks in couplings.
         steps: steps of flow in each level.
-        levels: at most so many.
+        levels: largest number of levels.
         classes: number of labels, or ``None``.
 
     Raises:
@@ -187,7 +187,7 @@ class Glow(Part, nn.Module):
                 channels -= channels // 2
 
     def forward(self, h: Tensor, cond: Tensor | None = None, to_noise: bool = False) -> tuple[Tensor, Tensor]:
-        """Noise to images, or the other way round, ``(B, *shape)``; and the log-determinant of that way, ``(B,)``."""
+        """Noise to images or back, ``(B, *shape)``, and the log-determinant in that direction, ``(B,)``."""
         return self._to_noise(h, cond) if to_noise else self._to_data(h, cond)
 
     def _to_noise(self, x: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,11 @@
 """A top-down network of images with a little noise entering at every stage, and the bottom-up network that infers it.
 
-The map from noise to images is one residual decoder. At several points ``l`` of the way down it reads standard normal
-noise of its own, as a map of a few channels scaled and shifted by what is already there:
+The map from noise to images is one residual decoder. At several points ``l`` on the way down it reads fresh standard
+normal noise, a map of a few channels that is scaled and shifted by functions of the current features:
 
     z_l = m_l(h) + exp(s_l(h)) · eps_l,    h <- h + W_l z_l
 
-so coarse noise decides what the image is, and fine noise how its details fall (Sonderby et al. 2016, Ladder Variational
+So coarse noise decides the content of the image, and fine noise its details (Sonderby et al. 2016, Ladder Variational
 Autoencoders, https://arxiv.org/abs/1602.02282; Child 2021, Very Deep VAEs, https://arxiv.org/abs/2011.10650).
 """
 
@@ -52,7 +52,7 @@ class LadderDecoder(Part, nn.Module):
         shape: ``(C, H, W)`` of an image; only height and width matter.
         outputs: values for each pixel.
         width: channels of the finest stage; they double with every halving, up to four times.
-        rungs: noises of each stage, after one residual block each.
+        rungs: number of noises of each stage, each after one residual block.
         channels: channels of each rung's noise.
         classes: number of labels, or ``None``.
     """
@@ -106,7 +106,7 @@ class LadderEncoder(Part, nn.Module):
     Args:
         shape: ``(C, H, W)`` of an image.
         outputs: length of the vector.
-        width, rungs, channels, classes: as the decoder's.
+        width, rungs, channels, classes: those of the decoder.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")

@@ -1,4 +1,4 @@
-"""Masked residual perceptrons: for each coordinate, numbers that depend on the earlier ones alone.
+"""Masked residual perceptrons: for each coordinate, numbers that depend only on earlier coordinates.
 
 Germain, Gregor, Murray, Larochelle 2015, MADE (https://arxiv.org/abs/1502.03509); residual blocks as in Durkan and Nash
 2019 (https://arxiv.org/abs/1911.01361).
@@ -20,7 +20,7 @@ __all__ = ["MaskedMLP", "MaskedStack"]
 
 @final
 class Masked(nn.Module):
-    """``x (W * M)^T + b``, where ``M`` says which input an output may see.
+    """``x (W * M)^T + b``, where ``M`` marks the inputs that each output may see.
 
     Args:
         sees: ``M``, ``(outputs, inputs)`` of booleans.
@@ -57,15 +57,15 @@ class _Block(nn.Module):
 class MaskedMLP(Part, nn.Module):
     """``values`` numbers for each of ``dim`` coordinates that depend on the coordinates of lower rank and the label.
 
-    Inputs are shown as they are and as sines and cosines of ``2^i`` cycles per unit, so that sharp dependences are
-    learned early. Zero at the start. Returns float32, or float64 if the weights are.
+    The network sees inputs as they are and as sines and cosines of ``2^i`` cycles per unit, so that it learns sharp
+    dependences early. Zero at the start. Returns float32, or float64 if the weights are.
 
     Args:
         dim: number of coordinates.
-        values: numbers for each.
+        values: number of outputs for each coordinate.
         width, blocks: size of the residual network.
-        reverse: rank the coordinates from last to first.
-        waves: how many frequencies, from 1/4 cycle per unit on.
+        reverse: whether coordinates are ranked from last to first.
+        waves: number of frequencies, from 1/4 cycle per unit on.
         classes: number of labels, or ``None``.
         dropout: share of hidden units dropped in training.
     """
@@ -111,7 +111,8 @@ class MaskedStack(Part, nn.Module):
     """Masked networks of alternating order; one call runs one of them, so it counts as ``1 / layers`` of an evaluation.
 
     Args:
-        dim, values, width, blocks, waves, classes, dropout: as for :class:`MaskedMLP`; the waves are the first layer's.
+        dim, values, width, blocks, waves, classes, dropout: those of :class:`MaskedMLP`; only the first layer has
+            waves.
         layers: number of networks.
     """
 

@@ -1,8 +1,8 @@
-"""Increasing maps of single numbers whose parameters a network gives: flows apply one to each coordinate.
+"""Increasing maps of single numbers, with parameters from a network; flows apply one to each coordinate.
 
 A map takes ``x`` of any shape ``(*)`` and its parameters ``h`` of shape ``(*, values)``, and gives ``y`` and
-``log dy/dx``; :class:`Triangular` also lets numbers see their neighbours. It starts as the identity at ``h = 0`` (the
-mixture: as the map from a broad mixture to the normal).
+``log dy/dx``; :class:`Triangular` also lets numbers see their neighbours. At ``h = 0`` it is the identity (the mixture:
+the map from a broad mixture to the normal).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Monotone(Part, ABC):
     """``y = f(x; h)``, increasing in ``x``."""
 
     summary: str
-    """The kind of map, in plain English."""
+    """The kind of map, as a noun phrase."""
 
     @property
     @abstractmethod
     def values(self) -> int:
-        """How many parameters one number takes."""
+        """The number of parameters for one number."""
 
     @abstractmethod
     def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -48,7 +48,7 @@ class Monotone(Part, ABC):
 
 
 def _bounded(s: Tensor, bound: float) -> Tensor:
-    """``bound tanh(s / bound)``: a log-scale that cannot run away."""
+    """``bound tanh(s / bound)``: a bounded log-scale."""
     return bound * torch.tanh(s / bound)
 
 
@@ -82,12 +82,12 @@ class Affine(Monotone):
 class Spline(Monotone):
     """``y = spline((x - m) exp(s))``: an affine map, then a rational-quadratic spline on ``[-reach, reach]``.
 
-    Durkan et al. 2019 (https://arxiv.org/abs/1906.04032). Inverses that do not lead back are computed again in float64.
+    Durkan et al. 2019 (https://arxiv.org/abs/1906.04032). Inaccurate inverses are computed again in float64.
 
     Attributes:
-        bins: bins of the spline.
+        bins: number of bins of the spline.
         reach: half the width of its interval; outside it is the identity.
-        bound: of the log-scale.
+        bound: largest absolute log-scale.
     """
 
     summary = "splines"
@@ -191,12 +191,12 @@ class LogisticMixture(Monotone):
 class Triangular(Monotone):
     """``y_j = f(x_j - sum_{i < j} a_ji x_i; h_j)``: each of a group's numbers also sees those before it.
 
-    Takes ``(*, size)``. With :class:`Affine`, the normal pushed back is a normal of any covariance, where the affine
-    map alone leaves the group independent given what the network saw (Papamakarios et al. 2021, section 3.1.1,
+    Takes ``(*, size)``. With :class:`Affine`, the normal pushed back is a normal of any covariance, whereas with the
+    affine map alone the group is independent given the network's inputs (Papamakarios et al. 2021, section 3.1.1,
     https://arxiv.org/abs/1912.02762).
 
     Attributes:
-        size: numbers in a group.
+        size: number of numbers in a group.
         map: ``f``.
     """
 

@@ -1,8 +1,8 @@
 """Priors of codes: images of standard normal noise with a density (or a mass) of their own.
 
-A prior is sampled as every pushforward is, from ``z ~ N(0, I)``: a flow moves the noise, a mixture spends one extra
-coordinate on the choice of its component, a table of probabilities reads ``Phi(z)`` as a uniform number. Nothing that
-draws needs to know which prior it has.
+A prior is sampled like every pushforward, from ``z ~ N(0, I)``: a flow moves the noise, a mixture takes one more
+coordinate to choose its component, and a table of probabilities reads ``Phi(z)`` as a uniform number. So samplers need
+not know the kind of prior.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Prior(Part, nn.Module, ABC):
 
     noise: tuple[int, ...]
     summary: str
-    """The distribution, as a noun in plain English."""
+    """The distribution, as a noun phrase."""
 
     @abstractmethod
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -63,7 +63,7 @@ class IndependentGaussians(Prior):
     """``u_i ~ N(m_i, exp(s_i)^2)`` with means and scales learned for each place and each label.
 
     Args:
-        shape: of the codes.
+        shape: shape of the codes.
         classes: number of labels, or ``None``.
     """
 
@@ -91,7 +91,7 @@ class Mixture(Prior):
 
     Args:
         dim: length of the codes.
-        components: how many; they start at random places with scale ``spread``.
+        components: number of components; they start at random places with scale ``spread``.
         classes: number of labels, or ``None``; a label changes the weights.
         spread: scale of every component at the start.
     """
@@ -125,11 +125,11 @@ class Mixture(Prior):
 class IndependentCodes(Prior):
     """``P(k) = prod_i p_i(k_i)``: whole numbers, with probabilities learned for each place and each label.
 
-    All numbers are alike at the start; ``k_i`` is the quantile ``Phi(z_i)`` of ``p_i``.
+    All numbers have the same probability at the start; ``k_i`` is the quantile ``Phi(z_i)`` of ``p_i``.
 
     Args:
         shape: ``(h, w)`` of a map of codes.
-        size: how many codes there are.
+        size: number of different codes.
         classes: number of labels, or ``None``.
     """
 

@@ -26,18 +26,18 @@ class Quantised(NamedTuple):
     codes: Tensor
     """Their numbers, ``(B, h, w)`` int64 in ``[0, size)``."""
     penalty: Tensor
-    """The term that training adds to its loss to keep input and codebook close, ``(B,)``."""
+    """An addition to the loss that keeps input and codebook close, ``(B,)``."""
 
 
 class Quantiser(Part, nn.Module, ABC):
     """A finite set of vectors, numbered."""
 
     size: int
-    """How many vectors there are."""
+    """The number of vectors."""
     channels: int
-    """The length of each."""
+    """The length of a vector."""
     summary: str
-    """How they come about, in plain English."""
+    """The way to quantise, as a noun phrase."""
 
     @abstractmethod
     def forward(self, e: Tensor) -> Quantised:
@@ -49,7 +49,7 @@ class Quantiser(Part, nn.Module, ABC):
 
 
 def perplexity(codes: Tensor, size: int) -> Tensor:
-    """``exp`` of the entropy of the codes in use, between 1 and ``size``: how many codes are used, in effect."""
+    """``exp`` of the entropy of the codes in use, between 1 and ``size``: the effective number of codes."""
     p = torch.bincount(codes.reshape(-1), minlength=size).float() / codes.numel()
     return torch.special.entr(p).sum().exp()
 
@@ -114,18 +114,18 @@ class Codebook(Quantiser):
         penalty = dims · ( ||sg(e) - v||^2 + commitment · ||e - sg(v)||^2 ) / mean square
 
     summed over the map, by gradients rather than moving averages, so that any optimizer and any number of processes
-    train it. A vector that is used less than ``rare`` times as often as it would be if all were used alike is drawn to
-    random inputs until it is used, so that none stays dead.
+    train it. A vector whose use is less than ``rare`` times the average is pulled to random inputs until it is used, so
+    that none stays dead.
 
     Reference: van den Oord, Vinyals, Kavukcuoglu 2017, Neural Discrete Representation Learning
     (https://arxiv.org/abs/1711.00937).
 
     Args:
-        size: how many vectors.
-        channels: the length of each.
-        commitment: how much the input is drawn to its vector, against how much the vector is drawn to its inputs.
-        weight: of the penalty, in nats for each code.
-        rare: share of an even use below which a vector counts as dead.
+        size: number of vectors.
+        channels: length of a vector.
+        commitment: the pull of an input to its vector, relative to the pull of the vector to its inputs.
+        weight: weight of the penalty, in nats for each code.
+        rare: share of the average use below which a vector counts as dead.
     """
 
     summary = "a learned codebook, with a loss of its own"

@@ -33,7 +33,7 @@ def _phi(h: Tensor) -> Tensor:
 
 
 def _started(layer: nn.Conv2d | nn.Linear, gain: float) -> nn.Conv2d | nn.Linear:
-    """A layer with normal weights of variance ``gain^2 / fan_in`` and no bias; gain 0 makes it silent."""
+    """A layer with normal weights of variance ``gain^2 / fan_in`` and no bias; with gain 0 its output is 0."""
     nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -84,7 +84,7 @@ class Residual(nn.Module):
         width: channels of ``h``.
         hidden: channels between the two.
         depth: residual blocks in the entire network; ``W_1`` starts ``sqrt(depth)`` times smaller.
-        spatial: convolve ``(B, width, H, W)`` rather than multiply ``(B, width)``.
+        spatial: whether to convolve ``(B, width, H, W)`` or to multiply ``(B, width)``.
     """
 
     def __init__(self, width: int, hidden: int, depth: int, spatial: bool = True) -> None:
@@ -290,7 +290,7 @@ class ResMLP(Part, nn.Module):
     Args:
         inputs, outputs: lengths of the vectors.
         width: length of the residual stream.
-        blocks: residual blocks.
+        blocks: number of residual blocks.
         classes: number of labels, or ``None``.
         gain: scale of the last layer at the start; 0 starts with the zero function.
     """

@@ -29,7 +29,7 @@ class Knots(NamedTuple):
 def knots_of(widths: Tensor, heights: Tensor, slopes: Tensor, reach: float) -> Knots:
     """Knots from free numbers: ``K`` widths, ``K`` heights, ``K - 1`` inner slopes; all zeros give the identity.
 
-    The slopes at both ends are one, so that the spline goes on smoothly as the identity.
+    The slopes at both ends are 1, so that the spline continues smoothly as the identity.
     """
     shift = math.log(math.expm1(1 - _SMALLEST))
     d = F.pad(_SMALLEST + F.softplus(slopes + shift), (1, 1), value=1.0)
@@ -77,7 +77,7 @@ def _value(b: _Bin, t: Tensor) -> Tensor:
 
 
 def spline(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, Tensor]:
-    """``y`` and ``log dy/dx`` of points of any shape; outside of the interval the spline is the identity."""
+    """``y`` and ``log dy/dx`` of points of any shape; outside the interval the spline is the identity."""
     inside = x.abs() < reach
     x_in = torch.where(inside, x, 0.0)
     b = _bin(knots, x_in, knots.x)

@@ -4,8 +4,8 @@
 
 Karras, Laine, Aittala, Hellsten, Lehtinen, Aila 2020 (https://arxiv.org/abs/1912.04958). Kernels are not copied for
 every example: scaling the inputs by ``s_i`` and the outputs by the inverse norm gives the same result from one
-convolution. Images leave as 2 x 2 patches, so no layer works at full resolution; the sum of every stage's image is the
-result.
+convolution. Outputs are 2 x 2 patches, so no layer works at full resolution. The result is the sum of the images of all
+stages.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def _phi(h: Tensor) -> Tensor:
 
 @final
 class Equalised(nn.Module):
-    """A full matrix whose weights are unit normals, scaled when used: every layer learns at one rate.
+    """A full matrix whose weights are unit normals, scaled when used, so that all layers learn at one rate.
 
     ``y = x W^T m / sqrt(inputs) + m b`` (Karras, Aila, Laine, Lehtinen 2018, https://arxiv.org/abs/1710.10196).
 
     Args:
         inputs, outputs: lengths.
-        multiplier: ``m``, of the rate at which it learns.
-        bias: of every output at the start.
+        multiplier: ``m``, the factor of its learning rate.
+        bias: bias of every output at the start.
     """
 
     def __init__(self, inputs: int, outputs: int, multiplier: float = 1.0, bias: float = 0.0) -> None:
@@ -58,8 +58,8 @@ class ModulatedConv(nn.Module):
     Args:
         inputs, outputs: channels.
         style: length of ``w``.
-        size: of the kernel.
-        demodulate: bring every output back to the variance that unit inputs would give.
+        size: side of the kernel.
+        demodulate: whether outputs are scaled to unit variance for unit inputs.
     """
 
     def __init__(self, inputs: int, outputs: int, style: int, size: int = 3, demodulate: bool = True) -> None:
@@ -118,13 +118,13 @@ def _normalised(z: Tensor) -> Tensor:
 class StyleNetwork(Part, nn.Module):
     """``z`` (and labels) to images: ``(B, inputs)`` to ``(B, C, H, W)``, float32.
 
-    ``z`` holds the noise that styles come from, ``noise`` numbers, and then the noise added to every layer's map. While
+    ``z`` holds ``noise`` numbers that give the styles, and then the noise that is added to every layer's map. While
     training, a share of the examples takes the styles of its later layers from a neighbour in the batch (style mixing:
     Karras, Laine, Aila 2019, https://arxiv.org/abs/1812.04948).
 
     Args:
         shape: ``(C, H, W)`` of an image.
-        noise: numbers that styles come from.
+        noise: number of inputs of the styles.
         style: length of ``w``.
         depth: layers of the mapping network.
         width: channels of the finest stage; they double with every halving, up to four times.
@@ -135,7 +135,7 @@ class StyleNetwork(Part, nn.Module):
     for_adamw: ClassVar[tuple[str, ...]] = ("entry",)
 
     mean: Tensor
-    """Running mean of ``w``, ``(style,)``: where truncation leads."""
+    """Running mean of ``w``, ``(style,)``, the target of truncation."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class StyleNetwork(Part, nn.Module):
         self.register_buffer("mean", torch.zeros(style))
 
     def forward(self, z: Tensor, cond: Tensor | None = None, truncation: float = 1.0) -> Tensor:
-        """The images; ``truncation`` below 1 draws every ``w`` towards the mean one."""
+        """The images; ``truncation`` below 1 pulls every ``w`` towards the mean."""
         w = self.styles(z, cond)
         if truncation != 1:
             w = self.mean.to(w) + truncation * (w - self.mean.to(w))
@@ -205,7 +205,7 @@ class StyleNetwork(Part, nn.Module):
 
 
 def _resized(h: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map at another size; doubling so is upsampling with the filter (1, 3, 3, 1)."""
+    """A map at another size; doubling is upsampling with the filter (1, 3, 3, 1)."""
     if h.shape[2:] == size:
         return h
     h = h.contiguous(memory_format=torch.channels_last)

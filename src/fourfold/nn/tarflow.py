@@ -19,7 +19,7 @@ __all__ = ["PatchStack", "joined", "patches", "side"]
 
 
 def side(length: int, most: int) -> int:
-    """The largest divisor of a length that is at most ``most``: patches of an invertible map cannot be padded."""
+    """The largest divisor of a length that is at most ``most``, since patches of an invertible map cannot be padded."""
     return max(p for p in range(1, max(most, 1) + 1) if length % p == 0)
 
 
@@ -54,7 +54,7 @@ class _Block(nn.Module):
         nn.init.zeros_(self.exit.bias)
 
     def forward(self, before: Tensor, cond: Tensor | None, cache: Cache | None) -> Tensor:
-        """The numbers of ``T`` patches given the patch before each, ``(B, T, size)``; those before are in the cache."""
+        """The numbers of ``T`` patches given the patch before each, ``(B, T, size)``; earlier ones are in the cache."""
         at = 0 if cache is None else cache.used
         h = self.entry(before.to(self.entry.weight.dtype)) + self.position[at : at + before.shape[1]]
         if self.embedding is not None:
@@ -69,10 +69,10 @@ class PatchStack(Part, nn.Module):
     """One causal transformer for each layer of a flow; one call runs one of them, or one patch of one of them.
 
     Args:
-        size: numbers in one patch.
-        values: parameters that the map of one number takes, for each layer.
+        size: number of values in one patch.
+        values: number of parameters of the map of one number, for each layer.
         length: number of patches.
-        width, depth, heads: of each transformer.
+        width, depth, heads: size of each transformer.
         classes: number of labels, or ``None``.
     """
 
@@ -99,8 +99,8 @@ class PatchStack(Part, nn.Module):
     def forward(self, x: Tensor, layer: int, cond: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """The parameters of patches, ``(B, T, size, values)``.
 
-        Without a cache ``x`` are all patches ``(B, T, size)``, each seen by the later ones; with one it is the latest
-        patch alone (zeros before the first), and the parameters are those of the next.
+        Without a cache ``x`` holds all patches ``(B, T, size)``, each seen by the later ones. With a cache it is the
+        latest patch alone (zeros before the first), and the parameters are those of the next patch.
         """
         before = F.pad(x[:, :-1], (0, 0, 1, 0)) if cache is None else x
         return self.layers[layer](before, cond, cache).view(len(x), -1, self.size, self.values[layer])

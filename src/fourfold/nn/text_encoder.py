@@ -1,7 +1,7 @@
 """Captions as vectors, for networks that are conditioned on text: a frozen sentence encoder, or a small trained one.
 
-Captions come as bytes, ``(B, L)`` int64 padded with -1. What an encoder says of a row without bytes does not matter:
-to a network such a caption is unknown.
+Captions are bytes, ``(B, L)`` int64 padded with -1. The output for a row without bytes does not matter, since networks
+treat such a caption as unknown.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class TextEncoder(Part, nn.Module, ABC):
 
 
 class MissingEncoder(ImportError):  # noqa: N818 (it says what is missing)
-    """A model needs a sentence encoder that is not installed, or not in this version."""
+    """A model needs a sentence encoder that is not installed, or is installed in another version."""
 
 
 def text_encoder(caption: int | None) -> TextEncoder | None:
-    """The encoder for captions of at most so many bytes: the frozen one where it is installed, else a trained one."""
+    """The encoder for captions of at most ``length`` bytes: the frozen one if it is installed, else a trained one."""
     if caption is None:
         return None
     return SentenceEncoder.installed() if SentenceEncoder.available() else ByteEncoder(caption)
@@ -49,18 +49,18 @@ def text_encoder(caption: int | None) -> TextEncoder | None:
 # --- frozen -----------------------------------------------------------------------------------------------------------
 
 _MOST = 100_000
-"""So many captions are remembered at most."""
+"""The most captions that are remembered."""
 
 
 @final
 class SentenceEncoder(TextEncoder):
     """MiniLM's mean over tokens, scaled to ``sqrt(width)``; frozen and not saved; it reads each caption once.
 
-    The run folder names package, version and digest; whoever samples with a caption needs them installed.
+    The run folder names package, version and digest; sampling with a caption needs them installed.
 
     Args:
         package: the distribution whose folder ``model`` holds the network.
-        version: of that distribution.
+        version: version of the distribution.
         digest: SHA-256 of the weights, in hexadecimal.
 
     References:
@@ -79,7 +79,7 @@ class SentenceEncoder(TextEncoder):
 
     @classmethod
     def available(cls) -> bool:
-        """Whether the default package, and what reads its tokens, are installed."""
+        """Whether the default package and the tokenizer are installed."""
         return _folder(cls.PACKAGE) is not None and importlib.util.find_spec("tokenizers") is not None
 
     @classmethod
@@ -165,8 +165,8 @@ class _Sentences:
     """BERT's encoder (Devlin et al. 2019, https://arxiv.org/abs/1810.04805); the mean of its last layer, normed.
 
     Args:
-        tokenizer: texts to padded ids.
-        weights: by their names in the file.
+        tokenizer: maps texts to padded ids.
+        weights: the weights by their names in the file.
     """
 
     HEADS = 12
@@ -217,9 +217,9 @@ class ByteEncoder(TextEncoder):
 
     Args:
         length: the most bytes of a caption.
-        width: of every layer.
+        width: width of every layer.
         depth: layers.
-        heads: of attention; must divide ``width``.
+        heads: number of attention heads; must divide ``width``.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("positions",)

@@ -46,8 +46,8 @@ class TimeMLP(Part, nn.Module):
         blocks: number of residual blocks.
         classes: number of labels, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.
-        detail: whether to see waves of the vector too; a loss of derivatives learns better without, as they are 8 times
-            as steep.
+        detail: whether the network also sees waves of the vector; losses of derivatives are better without them, since
+            waves are 8 times as steep.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")

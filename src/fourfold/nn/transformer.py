@@ -1,10 +1,9 @@
 """A causal transformer with rotary positions and a preallocated cache, for tokens and for real values.
 
 Blocks normalise before each branch and start as the identity (output matrices are zero). Attention is causal, with
-rotary
-positions (Su, Lu, Pan, Murtadha, Wen, Liu 2021, https://arxiv.org/abs/2104.09864); the transformer is that of Vaswani
-et
-al. 2017 (https://arxiv.org/abs/1706.03762). A network computes in the dtype of its weights and returns float32.
+rotary positions (Su, Lu, Pan, Murtadha, Wen, Liu 2021, https://arxiv.org/abs/2104.09864); the transformer is that of
+Vaswani et al. 2017 (https://arxiv.org/abs/1706.03762). A network computes in the dtype of its weights and returns
+float32.
 """
 
 from __future__ import annotations
@@ -83,8 +82,8 @@ class _RotaryAttention(torch.autograd.Function):
     """Causal attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``.
 
     On a CPU and for short contexts, large matrix products over materialised weights are faster than the fused kernel,
-    whose backward pass is slow there; what is left of the time is copies, so queries, keys and values are turned and
-    laid out in one go, and so are their gradients.
+    whose backward pass is slow there. Copies take most of the remaining time, so queries, keys and values are rotated
+    and laid out in one pass, and so are their gradients.
     """
 
     @staticmethod
@@ -165,8 +164,8 @@ class Block(Part, nn.Module):
     def step(self, h: Tensor, cache: Tensor, at: int, cos: Tensor, sin: Tensor) -> Tensor:
         """One position of every row, ``(B, width)``, given the cached ones before ``at``; writes its keys and values.
 
-        ``cos`` and ``sin``, ``(3, 1, D)``, turn queries and keys and leave values: few operations, for they are what
-        one position costs.
+        ``cos`` and ``sin``, ``(3, 1, D)``, rotate queries and keys and leave values unchanged, in few operations, since
+        these are the cost of one position.
         """
         B, C = h.shape
         qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, 3, self.heads, self.size)
@@ -205,7 +204,7 @@ class Transformer(Part, nn.Module):
     def forward(self, h: Tensor, cache: Cache | None = None) -> Tensor:
         """Mix ``(B, T, width)`` causally; return the normalised features of the same shape.
 
-        With a cache the ``T`` positions follow those it holds: one at a time, or any number into an empty cache.
+        With a cache the ``T`` positions follow the cached ones: one at a time, or any number into an empty cache.
 
         Raises:
             ValueError: if the positions do not fit into ``length`` or the cache.
@@ -307,7 +306,7 @@ class ValueTransformer(Part, nn.Module):
 
     Args:
         dim: length of the vectors.
-        outputs: numbers per coordinate.
+        outputs: number of outputs per coordinate.
         width, depth, heads, ratio: its size, see :class:`Block`.
         classes: number of labels, or ``None``.
         waves: number of wave lengths, ``8, 4, 2, ...``.
@@ -344,7 +343,7 @@ class ValueTransformer(Part, nn.Module):
     def forward(self, previous: Tensor, cond: Tensor | None = None, cache: Cache | None = None) -> Tensor:
         """``(B, T, outputs)`` for the coordinates after ``previous``, ``(B, T)``, float32.
 
-        ``previous[:, 0]`` of the first coordinate is ignored. With a cache the coordinates follow those it holds.
+        ``previous[:, 0]`` of the first coordinate is ignored. With a cache the coordinates follow the cached ones.
         """
         first = 0 if cache is None else cache.used
         at = torch.arange(first, first + previous.shape[1], device=previous.device)

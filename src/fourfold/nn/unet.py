@@ -1,8 +1,8 @@
 """A small U-Net without normalisation, for images of any height, width and number of channels.
 
 After Ronneberger, Fischer, Brox 2015 (https://arxiv.org/abs/1505.04597) and Ho, Jain, Abbeel 2020
-(https://arxiv.org/abs/2006.11239), with two changes that suit processors on which products are cheap and passes over
-memory dear. Images enter as patches, so no layer works at full resolution; and nothing is normalised: the second
+(https://arxiv.org/abs/2006.11239), with two changes for processors on which products are cheap and passes over memory
+are expensive. Images enter as patches, so no layer works at full resolution. Nothing is normalised; instead, the second
 convolution of every residual block starts at zero (Zhang, Dauphin, Ma 2019, https://arxiv.org/abs/1901.09321).
 """
 
@@ -72,18 +72,18 @@ class Level(nn.Module):
 class UNet(Part, nn.Module):
     """Images, times and labels to images: ``(B, C, H, W), (B,), (B,)`` to ``(B, C, H, W)``, float32.
 
-    Each stage halves height and width; the way up adds what the way down left at the same resolution. Sizes that the
-    strides do not divide are padded by edge values and cut back. The last layer starts at zero.
+    Each stage halves height and width; the way up adds the features of the way down at the same resolution. Sizes that
+    the strides do not divide are padded by edge values and cut back. The last layer starts at zero.
 
     Args:
-        channels: of an image.
+        channels: number of channels of an image.
         widths: channels of every stage, finest first.
         blocks: residual blocks of every stage, on the way down and again on the way up (once in the coarsest).
         patch: side of the square patches that images are cut into.
         classes: number of labels, or ``None``.
         condition: length of the vector of time and label.
         times: 1, or 2 for times ``(B, 2)``.
-        text: an encoder of captions ``(B, L)``, which then come instead of labels.
+        text: an encoder of captions ``(B, L)``, which then replace labels.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")

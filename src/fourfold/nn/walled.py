@@ -1,4 +1,4 @@
-"""Outputs of a network that are almost bounded."""
+"""Almost bounded outputs of a network."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ __all__ = ["walled"]
 
 
 def walled(x: Tensor) -> Tensor:
-    """``x`` within [-1, 1], a tenth of the excess beyond: almost bounded, and a gradient everywhere.
+    """``x`` within [-1, 1], and a tenth of the excess beyond: almost bounded, with a gradient everywhere.
 
-    A ``tanh`` can be driven to where it has none, and the game is then over.
+    A ``tanh`` loses its gradient where it saturates, and the game is then over.
     """
     inside = x.clamp(-1, 1)
     return inside + 0.1 * (x - inside)
