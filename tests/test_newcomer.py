@@ -99,7 +99,7 @@ def test_options_of_data_are_those_of_load():
     assert given == {"size": 8, "limit": 5, "fractions": [0.5, 0.25, 0.25], "tokens": "chars", "skip_bad": True}
     assert set(given) <= set(known)
     every = {"size" if name == "image_size" else name for name in DataOptions.__dataclass_fields__}
-    assert set(known) - every == {"data", "seed", "space"}
+    assert set(known) - every == {"data", "seed"}
     assert DataOptions().given() == {}
 
 
