@@ -179,7 +179,7 @@ class DataOptions:
     space: Annotated[
         str | None,
         typer.Option(
-            help="Read the data as an installed space of this name.",
+            help="Read the data as this space: table, vectors, or one that is installed.",
             show_default="the space that suits the file",
             rich_help_panel=PANEL,
         ),
