@@ -4,14 +4,11 @@
     python benchmarks/energy.py images [fashion-mnist] [--recipe energy] [--budget 120s] [--n 2000] [--plot FILE]
 
 ``vectors`` prints MMD^2 x 1000 of 2,000 samples to 2,000 test examples, in raw coordinates, with its kernel, its
-interval and
-its floor (as many training examples against the same); the acceptance, split R-hat and effective sample size of chains
-at the
-end of sampling; log Z between forward and reverse annealing, and so the test log-likelihood between two numbers; in two
-dimensions also both by quadrature, which the bracket must hold. ``images`` prints the Frechet distance in the features
-that
-the data allow (samples drawn with networks in bfloat16), the cost of a sample, and of a classifier the accuracy of its
-logits on all test examples.
+interval and its floor (as many training examples against the same); the acceptance, split R-hat and effective sample
+size of chains at the end of sampling; log Z between forward and reverse annealing, and so the test log-likelihood
+between two numbers; in two dimensions also both by quadrature, which the bracket must hold. ``images`` prints the
+Frechet distance in the features that the data allow (samples drawn with networks in bfloat16), the cost of a sample,
+and of a classifier the accuracy of its logits on all test examples.
 """
 
 from __future__ import annotations
@@ -42,9 +39,8 @@ def vectors(run: Run, data: Dataset, seed: int, plot: Path | None) -> None:
     score = mmd(drawn.x, chosen.test, features="raw", train=chosen.train)
     print(
         f"  MMD^2 x 1000 = {1e3 * score.value:.3f} [{1e3 * score.low:.3f}, {1e3 * score.high:.3f}], floor "
-        f"{1e3 * score.floor:.3f}; {drawn.evaluations:.0f} evaluations, {1e3 * drawn.seconds / len(drawn.x):.2f} "
-        "ms/sample"
-        f"\n  ({score.protocol})"
+        f"{1e3 * score.floor:.3f}; {drawn.evaluations:.0f} evaluations, "
+        f"{1e3 * drawn.seconds / len(drawn.x):.2f} ms/sample\n  ({score.protocol})"
     )
     if plot is not None:
         scatter(drawn.x, chosen.test, plot)

@@ -3,9 +3,8 @@
     python benchmarks/flow.py [--recipe flow] [--size s] [--budget 300s] [--test 2000] [--grid samples.png]
 
 Prints the mean of ``-log2`` of the density of the dequantised image per pixel, one uniform draw for each image: an
-upper
-bound of the bits (``lower_bound`` of the log-probability), with its standard error over images. Run it alone on the
-machine.
+upper bound of the bits (``lower_bound`` of the log-probability), with its standard error over images. Run it alone on
+the machine.
 """
 
 from __future__ import annotations

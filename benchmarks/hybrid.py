@@ -6,12 +6,10 @@ reconstructions.
     --out runs
 
 Each recipe is trained for the budget, all its stages included; then as many samples as there are test images (at most
-2,000)
-are drawn and held against the test images. The floor is what training images reach at the same number. For a model
-behind a
-learned codec the test images are also encoded and decoded: their distance is the ceiling of whatever models the codes.
-With ``--conditional`` a recipe is trained with the labels or captions, and samples are drawn for those of the test
-images.
+2,000) are drawn and held against the test images. The floor is what training images reach at the same number. For a
+model behind a learned codec the test images are also encoded and decoded: their distance is the ceiling of whatever
+models the codes. With ``--conditional`` a recipe is trained with the labels or captions, and samples are drawn for
+those of the test images.
 """
 
 from __future__ import annotations

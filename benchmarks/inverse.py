@@ -4,10 +4,8 @@ Usage: python benchmarks/inverse.py RUN [--n 16] [--draws 4] [--steps 40] [--sig
 inverse.png]
 
 RUN is the folder of a run, for example of ``fourfold fit diffusion fashion-mnist --budget 120s --out RUN``. For each
-task
-test images are measured with noise, and ``draws`` samples of the posterior drawn for each. Printed, in encoded units
-where
-images span [-1, 1]:
+task test images are measured with noise, and ``draws`` samples of the posterior drawn for each. Printed, in encoded
+units where images span [-1, 1]:
 
 * residual: root mean square of ``(y - H x) / sigma_y`` of the samples; 1 where they explain the measurement,
 * error of the mean of the draws and of one draw, root mean square over pixels; of exact samples the ratio is

@@ -3,15 +3,11 @@
 Usage: python benchmarks/known.py [--only bounds,diffusion,...] [--seeds 40] [--out benchmarks/results/known.json]
 
 Nothing is trained. A denoiser, a decoder, a flow or an energy in closed form stands in a network's seat, and each
-figure is
-drawn again with many seeds. A row says what it is, the truth, the mean figure, the standard deviation over seeds as a
-multiple of the mean standard error, and the share of cases that lie within two standard errors of their own mean over
-seeds
-(of intervals: the share that holds the mean, or the truth where it is known). 95 % is right; 'none' says that figures
-vary
-and no error is given. Between them stands the error that an ODE solver reports of itself. What the first two columns
-differ
-by beyond all of this is the gap of a bound, which is no error.
+figure is drawn again with many seeds. A row says what it is, the truth, the mean figure, the standard deviation over
+seeds as a multiple of the mean standard error, and the share of cases that lie within two standard errors of their own
+mean over seeds (of intervals: the share that holds the mean, or the truth where it is known). 95 % is right; 'none'
+says that figures vary and no error is given. Between them stands the error that an ODE solver reports of itself. What
+the first two columns differ by beyond all of this is the gap of a bound, which is no error.
 """
 
 from __future__ import annotations

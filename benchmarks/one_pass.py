@@ -44,10 +44,9 @@ def measure(name: str, data: Dataset, budget: str, size: str, seed: int, grid: P
         else f"{likelihood.bits_per_dim.mean():.3f} bits/dim ({likelihood.kind})"
     )
     return (
-        f"{name} ({size}): {run.card['steps']} steps in {run.card['seconds']:.0f} s of training ({seconds:.0f} s "
-        "in all, "
-        f"{run.card['precision']['name']}), {1e3 * drawn.seconds / 2000:.2f} ms/sample, {score.name} {score.value:.1f} "
-        f"[{score.low:.1f}, {score.high:.1f}], floor {score.floor:.1f}, {bits}"
+        f"{name} ({size}): {run.card['steps']} steps in {run.card['seconds']:.0f} s of training "
+        f"({seconds:.0f} s in all, {run.card['precision']['name']}), {1e3 * drawn.seconds / 2000:.2f} ms/sample, "
+        f"{score.name} {score.value:.1f} [{score.low:.1f}, {score.high:.1f}], floor {score.floor:.1f}, {bits}"
     )
 
 

@@ -3,9 +3,8 @@
 Usage: python benchmarks/samplers.py RUN [--n 2000] [--evaluations 5,10,20,40] [--samplers DDIM,Heun,...] [--seed 0]
 
 RUN is the folder of a run, for example of ``fourfold fit diffusion fashion-mnist --budget 120s --out RUN``. Each
-sampler
-gets as many steps as the evaluations pay for; the count printed is the one measured by a hook. Figures are Frechet
-distances of ``n`` samples to as many test images in efficientnet-lite0 features, the floor beside them.
+sampler gets as many steps as the evaluations pay for; the count printed is the one measured by a hook. Figures are
+Frechet distances of ``n`` samples to as many test images in efficientnet-lite0 features, the floor beside them.
 """
 
 from __future__ import annotations

@@ -3,11 +3,10 @@
     python benchmarks/tables.py [--seconds 60] [--recipe flow] [--size s] [--seed 0] [--zuko]
 
 Protocol: the seven numeric columns; to each is added uniform noise within its resolution (carat, x, y, z 0.01; depth
-0.1;
-table, price 1), drawn once; 80/10/10 split by the seed; columns standardised by the training rows. The figure is the
-mean
-log-density of the standardised test rows in nats (higher is better; its negative is the usual negative log-likelihood),
-which is the log-density of the raw row plus the sum of the logarithms of the columns' standard deviations.
+0.1; table, price 1), drawn once; 80/10/10 split by the seed; columns standardised by the training rows. The figure is
+the mean log-density of the standardised test rows in nats (higher is better; its negative is the usual negative
+log-likelihood), which is the log-density of the raw row plus the sum of the logarithms of the columns' standard
+deviations.
 
 With ``--zuko`` the script also trains zuko's neural spline flow by a plain loop under the same protocol. Needs plotnine
 for its data, and zuko where asked for. Run it alone on the machine.

@@ -5,12 +5,9 @@
     python benchmarks/text_to_image.py show runs/emoji --out prompts.png
 
 Agreement needs no model of text and images: it is the share of pairs in which the image drawn for a caption is nearer,
-in
-features, to the caption's true image than to that of another caption of the same split. Blind samples score 0.5. Both
-vendors
-draw each emoji and most people come in several tones, so the other image is one of another group of captions: nothing
-that
-shares the first words. Run it alone on the machine.
+in features, to the caption's true image than to that of another caption of the same split. Blind samples score 0.5.
+Both vendors draw each emoji and most people come in several tones, so the other image is one of another group of
+captions: nothing that shares the first words. Run it alone on the machine.
 """
 
 from __future__ import annotations

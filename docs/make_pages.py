@@ -77,9 +77,9 @@ def _lines(facts: Facts) -> list[str]:
 def page() -> str:
     """The whole page."""
     head = (
-        "# The paradigms of fourfold\n\nWritten by `docs/make_pages.py` from the parts of each recipe at size s; "
-        "do not edit"
-        " by hand. The default recipes of each paradigm are told in full, of the others only what differs.\n"
+        "# The paradigms of fourfold\n\nWritten by `docs/make_pages.py` from the parts of each recipe at size s; do "
+        "not edit by hand. The default recipes of each paradigm are described in full, other recipes where they "
+        "differ.\n"
     )
     return "\n".join([head, *(section(card) for card in cards().values())])
 

@@ -5,8 +5,7 @@ A page is run top to bottom. Every ``python`` block runs in one namespace; of a 
 saved.
 
 ``python docs/run_pages.py [PAGE ...]`` runs the pages and writes their pictures to ``docs/pictures/course``. The tests
-run
-every page in a folder that they throw away.
+run every page in a folder that they throw away.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 
 Each kind is asked twice: of an oracle, where the answer is the density the data were drawn from, and of a small trained
 model, where it is the model's own density by brute-force quadrature. No trained model may beat the truth on average,
-since
-``E_p log p - E_p log q = KL(p || q) >= 0``.
+since ``E_p log p - E_p log q = KL(p || q) >= 0``.
 """
 
 import math

@@ -185,9 +185,8 @@ class LearnedCodec(CachedCodec, Staged):
 class QuantisedCodec(CachedCodec, Staged):
     """Codes that are whole numbers: ``(B, h w)`` tokens in raster order, one sequence ``k(x)`` for each example.
 
-    ``log p(x | k(x))`` takes the place of a log-determinant. With a mass of sequences,
-    ``log p(x) >= log P(k(x)) + log p(x | k(x))`` (van den Oord, Vinyals, Kavukcuoglu 2017,
-    https://arxiv.org/abs/1711.00937).
+    ``log p(x | k(x))`` takes the place of a log-determinant. With a mass of sequences, ``log p(x) >= log P(k(x)) + log
+    p(x | k(x))`` (van den Oord, Vinyals, Kavukcuoglu 2017, https://arxiv.org/abs/1711.00937).
 
     Args:
         autoencoder: an unconditional model of the raw space, whose prior the codec does not use.

@@ -1,9 +1,8 @@
 """Emoji with their names: the pictures of two vendors, from two npm packages.
 
-Cal Henderson's packages ``emoji-datasource-google`` and ``emoji-datasource-twitter`` (MIT, https://github.com/iamcal/emoji-data)
-carry the pictures of Noto Emoji (Google; Apache-2.0, its fonts OFL-1.1) and of Twemoji (CC BY 4.0: whoever shows or
-shares them
-names "Twemoji, Copyright Twitter, Inc. and other contributors").
+Cal Henderson's packages ``emoji-datasource-google`` and ``emoji-datasource-twitter`` (MIT,
+https://github.com/iamcal/emoji-data) carry the pictures of Noto Emoji (Google; Apache-2.0, its fonts OFL-1.1) and of
+Twemoji (CC BY 4.0: whoever shows or shares them names "Twemoji, Copyright Twitter, Inc. and other contributors").
 """
 
 from __future__ import annotations

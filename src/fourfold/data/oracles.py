@@ -8,12 +8,10 @@ For ``x_0 ~ sum_k w_k N(mu_k, S_k)`` and ``x_t = alpha x_0 + sigma eps`` everyth
     E[x_0 | x]     = sum_k p(k | x) E[x_0 | x, k]
 
 For one Gaussian the probability-flow ODE is solved too: ``x_s = alpha_s mu + U diag((c_s / c_t)^(1/2)) U^T (x_t -
-alpha_t mu)``
-with ``c_t = alpha_t^2 l + sigma_t^2``.
+alpha_t mu)`` with ``c_t = alpha_t^2 l + sigma_t^2``.
 
 All of these couple ``x_0`` with independent noise. :class:`GaussianTransport` couples it with the nearest noise
-instead: its
-vector field leads to the same data, and is not the velocity of a noise process.
+instead: its vector field leads to the same data, and is not the velocity of a noise process.
 """
 
 from __future__ import annotations

@@ -94,8 +94,7 @@ class Stream:
             raise TypeError(
                 f"{type(batches).__name__} cannot be trained on: give a data set, a tensor or array of raw examples, "
                 "something that yields batches and can be iterated again (a DataLoader, a list), or a function from "
-                "the "
-                "step to a Batch"
+                "the step to a Batch"
             )
         self.batches, self.space = batches, space
         self._rest = iter(batches)

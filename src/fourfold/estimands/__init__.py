@@ -1,8 +1,7 @@
 """The estimands, the quantities of a distribution that can be learned, and the exact views between them.
 
-For a path ``x_t = alpha_t x_0 + sigma_t eps`` the denoiser ``D = E[x_0 | x_t]``, the noise
-``eps_hat = E[eps | x_t]``, the velocity ``v = E[dx_t/dt | x_t]`` and the score ``s = grad log p_t(x_t)``
-are affine in each other:
+For a path ``x_t = alpha_t x_0 + sigma_t eps`` the denoiser ``D = E[x_0 | x_t]``, the noise ``eps_hat = E[eps | x_t]``,
+the velocity ``v = E[dx_t/dt | x_t]`` and the score ``s = grad log p_t(x_t)`` are affine in each other:
 
     x_t = alpha_t D + sigma_t eps_hat        v = alpha'_t D + sigma'_t eps_hat        s = -eps_hat / sigma_t
 

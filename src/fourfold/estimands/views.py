@@ -1,18 +1,9 @@
 """The exact views between estimands along a path.
 
-For a path ``x_t = alpha_t x_0 + sigma_t eps`` the denoiser ``D = E[x_0 | x_t]``, the noise
-``eps_hat = E[eps | x_t]``, the velocity ``v = E[dx_t/dt | x_t]`` and the score ``s = grad log p_t(x_t)``
-are affine in each other:
+Denoiser ``D``, noise ``eps_hat``, velocity ``v`` and score ``s`` are affine in each other, see
+:mod:`fourfold.estimands`:
 
     x_t = alpha_t D + sigma_t eps_hat        v = alpha'_t D + sigma'_t eps_hat        s = -eps_hat / sigma_t
-
-so a model of one is a model of all (Song et al. 2021, https://arxiv.org/abs/2011.13456; Kingma and Gao 2023,
-https://arxiv.org/abs/2303.00848). This needs ``eps`` to be independent of ``x_0``. A :class:`VectorField` that carries
-noise to data in any other way tells no score and no denoiser, and has none of these views.
-
-At the ends of a path not every view exists. Where ``sigma_t = 0`` the score is not determined by the others; where
-``alpha_t = 0`` the noise and the score say nothing of the example. There the coefficients are held at ``SMALLEST``: the
-noise is then 0 at ``sigma_t = 0``, which is its limit, and the example 0 at ``alpha_t = 0``, the mean of centred data.
 """
 
 from __future__ import annotations

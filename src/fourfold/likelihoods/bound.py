@@ -86,8 +86,8 @@ class DiffusionBound(Likelihood):
 def _ends(x: Tensor, low: float, high: float) -> Tensor:
     """``E log p(x | x_0) - KL(q(x_T | x) || p(x_T))``, ``(B,)``.
 
-    With the highest and the lowest ``lambda``: ``-d/2 (log(2 pi) + 1) + d lambda_0`` and
-    ``e^(2 lambda_T) ||x||^2 / 2``.
+    With the highest and the lowest ``lambda``: ``-d/2 (log(2 pi) + 1) + d lambda_0`` and ``e^(2 lambda_T) ||x||^2 /
+    2``.
     """
     reconstruction = x.new_full((len(x),), x[0].numel() * (high - 0.5 * (math.log(2 * math.pi) + 1)))
     return reconstruction - 0.5 * math.exp(2 * low) * x.flatten(1).square().sum(1)

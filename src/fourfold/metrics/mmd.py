@@ -31,9 +31,9 @@ def mmd(
 ) -> Measurement:
     """The unbiased estimate of the squared maximum mean discrepancy; it may be negative.
 
-    ``MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean_{ij} k(x_i, y_j)`` with
-    ``k(a, b) = mean_h exp(-|a - b|² / 2 h²)``. The interval is over samples, by a jackknife: a bootstrap would draw
-    examples twice and compare them with themselves in the first mean.
+    ``MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean_{ij} k(x_i, y_j)`` with ``k(a, b) = mean_h exp(-|a
+    - b|² / 2 h²)``. The interval is over samples, by a jackknife: a bootstrap would draw examples twice and compare
+    them with themselves in the first mean.
 
     Args:
         x: features of samples, ``(n, D)``, n at least 2.
@@ -56,8 +56,7 @@ def mmd(
     shown = ", ".join(f"{value:.4g}" for value in h)
     words = (
         f"{features}; unbiased MMD², mean of Gaussian kernels of bandwidth {shown} ({rule}); {len(x)} samples "
-        f"against {len(y)} "
-        f"references; interval over samples: jackknife of {groups} groups"
+        f"against {len(y)} references; interval over samples: jackknife of {groups} groups"
     )
     name = f"mmd²[{features}, gaussian]"
     return Measurement(name, value, low, high, n=len(x), protocol=words, better="lower").beside(floor)

@@ -77,8 +77,8 @@ class Tilted(ContinuousEnergy):
 class ClassifierEnergy(ContinuousEnergy):
     """A classifier's logits read as an energy: ``E(x, y) = -log q(x) - f(x)_y``.
 
-    Summed over labels, ``E(x) = -log q(x) - logsumexp_y f(x)_y``, and for any ``q``
-    ``p(y | x) = softmax f(x)`` (Grathwohl et al. 2020, https://arxiv.org/abs/1912.03263).
+    Summed over labels, ``E(x) = -log q(x) - logsumexp_y f(x)_y``, and for any ``q`` ``p(y | x) = softmax f(x)``
+    (Grathwohl et al. 2020, https://arxiv.org/abs/1912.03263).
 
     Args:
         net: ``f``, examples to logits ``(B, classes)``.
@@ -198,8 +198,8 @@ class NoiseContrastive(Objective):
     learns: ClassVar[type[Estimand]] = Tilted
     principle = Principle.CONTRASTIVE
     summary = (
-        "classify data against draws y of a reference distribution q that is fitted to it (noise-contrastive"
-        " estimation)"
+        "classify data against draws y of a reference distribution q that is fitted to it "
+        "(noise-contrastive estimation)"
     )
 
     @property

@@ -110,9 +110,9 @@ class MeanFlow(Objective):
     enforces. The total derivative is one Jacobian-vector product, and ``sg`` stops the gradient. Where ``s = t``
     this is flow matching. Geng et al. 2025 (https://arxiv.org/abs/2505.13447), equations 8 to 11.
 
-    The paper (section 4.3) also divides the loss of each example by a power of its own value,
-    ``(loss + 10^-3)^power``, held constant. The noise of the target is part of that value, so the minimum is not a
-    conditional mean: it is drawn towards the more frequent of two modes. By default the power is 0.
+    The paper (section 4.3) also divides the loss of each example by a power of its own value, ``(loss + 10^-3)^power``,
+    held constant. The noise of the target is part of that value, so the minimum is not a conditional mean: it is drawn
+    towards the more frequent of two modes. By default the power is 0.
 
     Args:
         mean, std: mean and standard deviation of the logit of a time.

@@ -265,9 +265,8 @@ class MALA(Metropolis):
 class HMC(Metropolis):
     """Hamiltonian Monte Carlo: ``leaps`` leapfrog steps from a fresh momentum, accepted by the change of energy.
 
-    ``p <- p - h/2 grad E(x), x <- x + h p, p <- p - h/2 grad E(x)`` and
-    ``log r = E(x) + |p|^2/2 - E(x') - |p'|^2/2`` (Duane et al. 1987; Neal 2011,
-    https://arxiv.org/abs/1206.1901); the optimal acceptance in many dimensions is 0.651.
+    ``p <- p - h/2 grad E(x), x <- x + h p, p <- p - h/2 grad E(x)`` and ``log r = E(x) + |p|^2/2 - E(x') - |p'|^2/2``
+    (Duane et al. 1987; Neal 2011, https://arxiv.org/abs/1206.1901); the optimal acceptance in many dimensions is 0.651.
 
     Attributes:
         leaps: leapfrog steps of a move, each with one evaluation.
@@ -390,10 +389,10 @@ def _jumped(reference: Reference, energy: Potential, state: State, noise: Noise)
 class NoiseAnnealed(Sampler):
     """From noise to data through the noise levels of an energy's path, a few moves of a chain at each.
 
-    Between two levels ``t -> s`` the example moves by ``q(x_s | x_t, x_0 = D)`` with
-    ``D = (x_t - sigma^2 grad E) / alpha``, and at every level the chain corrects the remaining error, with steps of
-    ``step_size sigma_t^2`` (Song, Ermon 2019, https://arxiv.org/abs/1907.05600; an energy also allows the Metropolis
-    rule: Du et al. 2023, https://arxiv.org/abs/2302.11552).
+    Between two levels ``t -> s`` the example moves by ``q(x_s | x_t, x_0 = D)`` with ``D = (x_t - sigma^2 grad E) /
+    alpha``, and at every level the chain corrects the remaining error, with steps of ``step_size sigma_t^2`` (Song,
+    Ermon 2019, https://arxiv.org/abs/1907.05600; an energy also allows the Metropolis rule: Du et al. 2023,
+    https://arxiv.org/abs/2302.11552).
 
     Attributes:
         chain: the moves; its ``step_size`` is in units of ``sigma_t^2``, its ``steps`` are those at the last level,

@@ -110,8 +110,8 @@ def _ancestor(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot, noise: Noise) -> Tenso
 def _posterior(t: Knot, s: Knot) -> tuple[float, float, float]:
     """Coefficients of ``x_t`` and ``x_0`` and the standard deviation of ``q(x_s | x_t, x_0)``.
 
-    With ``a = alpha_t / alpha_s`` and ``sigma_t|s^2 = sigma_t^2 - a^2 sigma_s^2``:
-    ``a sigma_s^2 / sigma_t^2``, ``alpha_s sigma_t|s^2 / sigma_t^2``, ``sigma_s sigma_t|s / sigma_t``.
+    With ``a = alpha_t / alpha_s`` and ``sigma_t|s^2 = sigma_t^2 - a^2 sigma_s^2``: ``a sigma_s^2 / sigma_t^2``,
+    ``alpha_s sigma_t|s^2 / sigma_t^2``, ``sigma_s sigma_t|s / sigma_t``.
     """
     a, step = _forward(t, s)
     return a * (s.sigma / t.sigma) ** 2, s.alpha * step / t.sigma**2, s.sigma * math.sqrt(step) / t.sigma

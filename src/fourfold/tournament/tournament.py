@@ -210,8 +210,7 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
     if own:
         raise TypeError(
             f"{own[0]}: the processes of a comparison cannot import this space: put it into a package that is "
-            "registered "
-            "under 'fourfold.paradigms'"
+            "registered under 'fourfold.paradigms' or 'fourfold.spaces'"
         )
     refused: dict[str, str] = {}
     if settings.paradigms is not None:
