@@ -8,7 +8,7 @@ import typer
 
 from fourfold import __version__
 from fourfold.atlas import commands as atlas
-from fourfold.cli import about, compare, data, runs, train
+from fourfold.cli import about, compare, data, runs, tables, train
 
 __all__ = ["app"]
 
@@ -42,6 +42,8 @@ app.command("fit")(train.fit)
 app.command("sample")(runs.sample)
 app.command("score")(runs.score)
 app.command("evaluate")(runs.evaluate)
+app.command("impute")(tables.impute)
+app.command("classify")(tables.classify)
 app.command("compare")(compare.compare)
 app.command("demo")(compare.demo)
 app.command("info")(about.info)

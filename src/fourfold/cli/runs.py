@@ -13,6 +13,8 @@ from fourfold.cli.printing import print_data, print_line, say, say_notes, write_
 from fourfold.threads import set_threads
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from fourfold.core import GenerativeModel
     from fourfold.data import Split
     from fourfold.engine import Run
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "sample", "score"]
 
 TEXT = "Text"
+TABLES = "Options for tables"
 
 
 def sample(
@@ -35,6 +38,24 @@ def sample(
     prompt: Annotated[
         list[str] | None,
         typer.Option(help="Caption of the images, or beginning of the text. It may be given several times."),
+    ] = None,
+    given: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What a column of a table must have: education=Masters or age=30..40. It may be given several times.",
+            rich_help_panel=TABLES,
+        ),
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(help="A column of a table whose levels get equal shares.", rich_help_panel=TABLES),
+    ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A condition that every sample fulfils, such as 'start <= end'. It may be given several times.",
+            rich_help_panel=TABLES,
+        ),
     ] = None,
     seed: Seed = 0,
     out: Annotated[
@@ -110,6 +131,10 @@ def sample(
 
     Only the run folder is needed, not the data it was trained on. A published
     language model serves as well: a folder of transformers, or a GGUF file.
+
+    Samples of a table have its columns, formats and levels. They may have given
+    values (--given), equal shares of levels (--balance), and fulfil conditions
+    (--require), whose acceptance rate is told.
     """
     from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
 
@@ -131,9 +156,12 @@ def sample(
     _check_condition(loaded.model, prompts, cond)
     each = [text for text in prompts for _ in range(n)]
     with inference(loaded.model, precision):
-        drawn = loaded.sample(
-            len(each) or n, each or cond, seed, batch_size, sampler=sampler, steps=steps, guidance=guidance
-        )
+        if given or balance is not None or require:
+            drawn = _drawn(loaded, n, cond, seed, batch_size, given or [], balance, require or [])
+        else:
+            drawn = loaded.sample(
+                len(each) or n, each or cond, seed, batch_size, sampler=sampler, steps=steps, guidance=guidance
+            )
     known = class_names(loaded.model, cond, n)
     labels = Labels(loaded.label_column or "label", known) if known else None
     suffix = usual_suffix(space)
@@ -168,6 +196,40 @@ def _give_texts(texts: list[str], out: str | None, as_json: bool) -> None:
         return
     write_text(Path(str(out)), whole + "\n")
     print_line(out)
+
+
+def _drawn(
+    run: Run,
+    n: int,
+    cond: str | None,
+    seed: int,
+    batch_size: int,
+    given: list[str],
+    balance: str | None,
+    require: list[str],
+) -> Tensor:
+    """Samples of a table with given values, equal shares and requirements; says how many draws they took."""
+    from fourfold.engine.drawing import condition
+    from fourfold.engine.given import draw, parse_given
+    from fourfold.spaces import Table
+
+    space = run.model.space
+    if (given or balance is not None) and not isinstance(space, Table):
+        raise ValueError(f"--given and --balance are for tables, and this model knows {space}")
+    wanted = run.requirements(require)
+    found = draw(
+        run.model,
+        n,
+        condition(run.model, cond),
+        seed,
+        batch_size,
+        given=parse_given(given, space) if isinstance(space, Table) else None,
+        balance=balance,
+        requirements=wanted,
+    )
+    if wanted:
+        say(found.told(wanted))
+    return found.x
 
 
 def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | None) -> None:
@@ -221,10 +283,15 @@ def score(
     Files are read as for training. Columns of a table are found by name.
 
     A class-conditional model scores log p(x | class) if the data has classes.
+
+    The file of --out has the log-probability of each row. For the 1,000 least
+    likely rows of a table, it names the columns that make them unusual, if the
+    model tells the distribution of one column given all others.
     """
     set_threads()
     from fourfold.engine import Run
     from fourfold.engine.scores import score_record, score_table, summary, write_scores
+    from fourfold.engine.unusual import unusual_columns
 
     if as_json and out == "-":
         raise ValueError("--json and --out - both write to standard output: leave one out")
@@ -241,10 +308,11 @@ def score(
         tell(f"{summary(result, unit)}: {quantity}")
         if result.note:
             tell(result.told(unit))
+    unusual = None if out is None else unusual_columns(loaded.model, part.x, result.nats)
     if out == "-":
-        print_data(score_table(result, unit).rstrip())
+        print_data(score_table(result, unit, unusual).rstrip())
     elif out is not None:
-        (say if as_json else print_line)(write_scores(Path(out), result, unit))
+        (say if as_json else print_line)(write_scores(Path(out), result, unit, unusual))
 
 
 def _quantity(run: Run, part: Split, data: str | None) -> str:

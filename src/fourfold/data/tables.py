@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from fourfold.printable import shortened
 from fourfold.spaces import Table, Vectors
 from fourfold.spaces.vectors import numbered
 
-__all__ = ["of_frame", "of_memory", "read_table", "sampled"]
+__all__ = ["of_frame", "of_memory", "raw_frame", "read_table", "sampled"]
 
 
 def read_table(path: Path, options: Options) -> Source:
@@ -76,6 +77,33 @@ def of_memory(name: str, frame: Any, options: Options) -> Source:
         if as_table is False or _complete(frame, options):
             return of_frame(name, sampled([frame], options), options)
     return table_of(name, batches_of_frame(frame), options, frame=frame)
+
+
+def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
+    """A table as it stands, the cells of a CSV file as texts; and whether its first row names the columns.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    if not isinstance(data, (str, os.PathLike)):
+        return (data if isinstance(data, pd.DataFrame) else pyarrow.table(data).to_pandas()).copy(), True
+    path = Path(data).expanduser()
+    with _told(path):
+        if path.suffix.lower() not in (".csv", ".tsv"):
+            return pyarrow.Table.from_batches(list(_batches(path, Options()))).to_pandas(), True
+        layout = layout_of(path)
+        frame = pd.read_csv(
+            path,
+            sep=layout.separator,
+            header=None,
+            skiprows=layout.comments + layout.header,
+            skipinitialspace=True,
+            keep_default_na=False,
+            dtype="str",
+            encoding="utf-8-sig",
+        )
+    frame.columns = pd.Index(layout.names)
+    return frame, layout.header
 
 
 def _as_table(options: Options) -> bool | None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Batch, Space
-from fourfold.data import Split
+from fourfold.data import Split, read_all
 
 __all__ = ["Batches", "Loader", "Stream", "raw_examples"]
 
@@ -133,15 +133,17 @@ class Stream:
 
 
 def raw_examples(x: Any, space: Space) -> Tensor:
-    """An array or a tensor as raw examples of a space, see :meth:`fourfold.core.Space.conform`.
+    """An array, a tensor or rows of a data frame as raw examples of a space, see :meth:`fourfold.core.Space.conform`.
 
     Raises:
         TypeError: for anything else.
     """
+    if hasattr(x, "columns"):
+        return read_all(x, space)[0].x
     if isinstance(x, np.ndarray):
         x = torch.from_numpy(np.array(x))
     if not isinstance(x, Tensor):
-        raise TypeError(f"{type(x).__name__} is neither a tensor nor an array of raw examples")
+        raise TypeError(f"{type(x).__name__} is neither a tensor, nor an array, nor a data frame of raw examples")
     return space.conform(x)
 
 

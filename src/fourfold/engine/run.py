@@ -17,11 +17,15 @@ from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import Data, Dataset, Split, examples_of, load, names, read_all
 from fourfold.engine.card import read_card
 from fourfold.engine.checkpoint import load_model
+from fourfold.engine.classifying import classify, target_of
 from fourfold.engine.distributed import join
 from fourfold.engine.drawing import adjusted, condition
+from fourfold.engine.given import Given, draw
 from fourfold.engine.hardware import find_device
+from fourfold.engine.imputing import Imputed, impute
 from fourfold.engine.loader import raw_examples
 from fourfold.engine.remembered import load_own
+from fourfold.engine.requirement import Requirement
 
 if TYPE_CHECKING:
     from fourfold.metrics import Measurement
@@ -99,8 +103,11 @@ class Run:
         sampler: Sampler | str | None = None,
         steps: int | None = None,
         guidance: float | None = None,
+        given: Given | None = None,
+        balance: str | None = None,
+        require: str | Sequence[str] = (),
     ) -> Tensor:
-        """Draw raw examples ``(n, *shape)``, on the CPU.
+        """Draw raw examples ``(n, *shape)``, on the CPU. ``run.model.space.table`` makes a data frame of them.
 
         Under ``torchrun`` every process draws its part of the indices and returns all samples.
 
@@ -112,12 +119,20 @@ class Run:
             sampler: another sampler, or its name.
             steps: another number of steps of the sampler.
             guidance: scale of classifier-free guidance.
+            given: values that columns of a table must have: ``{"education": "Masters", "age": (30, 40)}``, where a
+                tuple is a range, and a list holds alternatives.
+            balance: a column of levels, each of which gets the same share of the samples.
+            require: conditions such as ``"a <= b"`` that every sample fulfils: see
+                :class:`fourfold.engine.requirement.Requirement`.
 
         Raises:
             ValueError: for n < 1, an unknown class or caption, or an option that the model does not have.
             TypeError: for a sampler that does not fit the model.
         """
         model, cond = adjusted(self.model, sampler, steps, guidance), condition(self.model, cond)
+        if given or balance is not None or require:
+            wanted = self.requirements(require)
+            return draw(model, n, cond, seed, batch_size, given=given, balance=balance, requirements=wanted).x
         processes = join()
         start, stop = processes.share(n)
         if n < processes.world or processes.world == 1:
@@ -125,6 +140,31 @@ class Run:
         each = (isinstance(cond, Tensor) and cond.ndim) or (isinstance(cond, Sequence) and not isinstance(cond, str))
         labels = cond[start:stop] if each else cond  # type: ignore[index]
         return processes.gather(model.sample(stop - start, labels, seed, batch_size, start)).cpu()
+
+    def requirements(self, texts: str | Sequence[str]) -> list[Requirement]:
+        """Conditions on samples, such as ``"a <= b"``.
+
+        Raises:
+            ValueError: for a text that is no condition, or a column that is not there.
+        """
+        texts = [texts] if isinstance(texts, str) else texts
+        return [Requirement(text, self.model.space, lambda: self.dataset().train.x) for text in texts]
+
+    def impute(self, data: Data, seed: int = 0) -> Imputed:
+        """Fill the missing values of a table by a draw given its other values: see :func:`.imputing.impute`."""
+        return impute(self.model, data, seed)
+
+    def classify(self, x: Any, target: str, seed: int = 0) -> Tensor:
+        """Probabilities ``(B, K)`` of the levels of a column given all others: see :func:`.classifying.classify`.
+
+        Args:
+            x: rows as cells ``(B, C)``, or as a data frame, which may lack the column.
+            target: the column.
+            seed: seed of a likelihood that draws.
+        """
+        if hasattr(x, "columns") and target not in x.columns:
+            x = x.assign(**{target: target_of(self.model, target)[0].levels[0]})
+        return classify(self.model, raw_examples(x, self.model.space), target, seed)
 
     def show(self, x: Tensor | None = None, n: int = 36, cond: Condition = None, seed: int = 0) -> Picture:
         """Return a picture of examples, which a notebook displays: ``run.show()``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,20 +48,24 @@ def _mean(result: LogProb, unit: str) -> tuple[float, float]:
     return mean, error
 
 
-def score_table(result: LogProb, unit: str) -> str:
-    """CSV with a row per example: nats, their standard error (empty if nothing is random), the unit, the kind."""
+def score_table(result: LogProb, unit: str, unusual: Mapping[int, str] | None = None) -> str:
+    """CSV with a row per example: nats, their standard error (empty if nothing is random), the unit, the kind.
+
+    ``unusual`` names the columns that make a row unusual, with the nats that each lies below its median.
+    """
     others = {} if unit == "nats" else {unit: result.in_unit(unit).tolist()}
     errors = [math.nan] * len(result) if result.std_error is None else result.std_error.tolist()
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["index", "nats", "std_error", *others, "kind"])
+    writer.writerow(["index", "nats", "std_error", *others, "kind", *(["unusual"] if unusual is not None else [])])
     for i, nats in enumerate(result.nats.tolist()):
+        more = [] if unusual is None else [unusual.get(i, "")]
         numbers = (nats, errors[i], *(values[i] for values in others.values()))
-        writer.writerow([i, *("" if math.isnan(value) else f"{value:.6f}" for value in numbers), result.kind])
+        writer.writerow([i, *("" if math.isnan(value) else f"{value:.6f}" for value in numbers), result.kind, *more])
     return file.getvalue()
 
 
-def write_scores(path: Path, result: LogProb, unit: str) -> Path:
+def write_scores(path: Path, result: LogProb, unit: str, unusual: Mapping[int, str] | None = None) -> Path:
     """Write :func:`score_table` to a ``.csv``.
 
     Raises:
@@ -70,7 +75,7 @@ def write_scores(path: Path, result: LogProb, unit: str) -> Path:
         raise ValueError(f"{path}: scores are written as .csv: choose a name that ends so")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(score_table(result, unit), encoding="utf-8")
+        path.write_text(score_table(result, unit, unusual), encoding="utf-8")
     except OSError as error:
         raise ValueError(f"{path}: cannot be written ({error.strerror or error}): choose another name") from None
     return path

@@ -192,7 +192,7 @@ class Categorical(Modelled):
     def _read(self, distinct: pd.Series) -> Cells:
         import pandas as pd
 
-        text, numbers = distinct.astype(str), self._numbers
+        text, numbers = distinct.astype(str), self.numbers
         found = pd.Index(self.levels, dtype=object).get_indexer(pd.Index(text, dtype=object)).astype(np.int64)
         if numbers is not None:  # 1 and 1.0 are one number, however they are written
             given = pd.Index(pd.to_numeric(text, errors="coerce").astype(float))
@@ -203,14 +203,14 @@ class Categorical(Modelled):
         return np.where(found < 0, UNSEEN, found)
 
     @property
-    def _numbers(self) -> npt.NDArray[np.float64] | None:
+    def numbers(self) -> npt.NDArray[np.float64] | None:
         """The levels as numbers, if the data holds numbers."""
         return np.array(self.levels, dtype=np.float64) if self.dtype[0] in "iufIUF" else None
 
     def _values(self, cells: Cells) -> pd.Series:
         import pandas as pd
 
-        text, numbers = pd.Series(self._text(cells), dtype=object), self._numbers
+        text, numbers = pd.Series(self._text(cells), dtype=object), self.numbers
         if numbers is not None:
             return _cast(pd.Series(numbers[cells]), self.dtype)
         if self.dtype == "bool":
@@ -329,7 +329,8 @@ class DateTime(Graded):
         times = pd.to_datetime(text, format=form.replace("%-", "%"), errors="coerce", utc="%z" in form)
         return times.dt.tz_convert(None) if "%z" in form else times
 
-    def _times(self, cells: Cells) -> pd.Series:
+    def times_of(self, cells: Cells) -> pd.Series:
+        """The times of cells, in UTC."""
         import pandas as pd
 
         return pd.Series((cells * self._step).astype("datetime64[us]"))
@@ -337,7 +338,7 @@ class DateTime(Graded):
     def _values(self, cells: Cells) -> pd.Series:
         import pandas as pd
 
-        times = self._times(cells)
+        times = self.times_of(cells)
         if self.dtype.startswith("datetime64") and "," in self.dtype:
             return _cast(times.dt.tz_localize("UTC"), self.dtype)
         if self.dtype.startswith(("datetime64", "date32", "timestamp")):
@@ -348,7 +349,7 @@ class DateTime(Graded):
     def _text(self, cells: Cells) -> npt.NDArray[Any]:
         if self.format in EPOCHS:
             return (cells * self._step // (1_000_000 // EPOCHS[self.format])).astype(str).astype(object)
-        times = self._times(cells)
+        times = self.times_of(cells)
         times = times.dt.tz_localize("UTC") if "%z" in self.format else times
         return times.dt.strftime(self.format).to_numpy(dtype=object)
 

@@ -1,0 +1,236 @@
+"""What samples of a table must have: values of columns, equal shares of a column's levels, and requirements."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from fourfold.core import Condition, GenerativeModel
+from fourfold.engine.requirement import Requirement
+from fourfold.printable import shortened
+from fourfold.spaces import Table
+from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, Graded, Modelled
+
+__all__ = ["Drawn", "Given", "allowed_cells", "column_at", "draw", "parse_given"]
+
+Given: TypeAlias = Mapping[str, Any]
+"""For each column a value, a tuple of the two ends of a range (``None`` is open), or a list of values or ranges."""
+TRIES = 50
+"""How often a row may be drawn on average until it fulfils the requirements."""
+LEAST = 10_000
+"""As many draws are made in any case before giving up."""
+AT_ONCE = 1 << 16
+"""Rows that are drawn at once, at most."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples, and how many draws they took.
+
+    Attributes:
+        x: raw examples ``(n, *shape)``.
+        draws: how many were drawn until all fulfilled the requirements.
+        accepted: how many of the draws did.
+    """
+
+    x: Tensor
+    draws: int
+    accepted: int
+
+    def told(self, requirements: Sequence[Requirement]) -> str:
+        """The acceptance rate in words."""
+        words = " and ".join(str(one) for one in requirements)
+        return f"{self.accepted:,} of {self.draws:,} draws fulfil {words} ({_percent(self.accepted, self.draws)})"
+
+
+def parse_given(texts: Sequence[str], space: Table) -> dict[str, list[Any]]:
+    """What ``column=value`` and ``column=low..high`` say; several of one column are alternatives.
+
+    Raises:
+        ValueError: for a text without ``=``, or a column that the model does not know.
+    """
+    given: dict[str, list[Any]] = {}
+    for text in texts:
+        names = [name for name in space.columns if text.startswith(f"{name}=")]
+        if not names:
+            name = text.partition("=")[0]
+            if "=" not in text:
+                raise ValueError(f"--given {text!r}: write column=value or column=low..high")
+            column_at(space, name)
+        name = max(names, key=len)
+        value = text[len(name) + 1 :]
+        low, dots, high = value.partition("..")
+        graded = isinstance(space.modelled[space.columns.index(name)], Graded)
+        given.setdefault(name, []).append((low or None, high or None) if dots and graded else value)
+    return given
+
+
+def column_at(space: Table, name: str) -> int:
+    """The place of a column among those that a model knows.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest one.
+    """
+    if name in space.columns:
+        return space.columns.index(name)
+    others = [column.name for column in space.schema]
+    if name in others:
+        raise ValueError(f"column {name!r} is a constant or an identifier, which the model does not know")
+    close = difflib.get_close_matches(name, space.columns, 1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    raise ValueError(f"no column {name!r}: {guess}the model knows {shortened(space.columns)}")
+
+
+def allowed_cells(column: Modelled, given: Any) -> Tensor:
+    """The cells of a column that a value, a range or a list of both allows.
+
+    Raises:
+        ValueError: for a value that the column cannot have, with the values that it can have.
+    """
+    if isinstance(given, list):
+        return torch.unique(torch.cat([allowed_cells(column, one) for one in given]))
+    if not isinstance(given, tuple):
+        return torch.tensor([_cell(column, given)])
+    if not isinstance(column, Graded):
+        raise ValueError(f"column {column.name} has levels, not a range: give {shortened(_levels(column))}")
+    low, high = column.span
+    first = low if given[0] is None else max(_cell(column, given[0], math.ceil), low)
+    last = high if given[1] is None else min(_cell(column, given[1], math.floor), high)
+    if first > last:
+        ends = column.text(np.array(column.span, dtype=np.int64))
+        asked = "..".join("" if end is None else str(end) for end in given)
+        raise ValueError(f"column {column.name} has no value in {asked}: it goes from {ends.iloc[0]} to {ends.iloc[1]}")
+    return torch.arange(first, last + 1)
+
+
+def _cell(column: Modelled, value: Any, rounded: Callable[[float], int] | None = None) -> int:
+    """The cell of a value; that of the end of a range is rounded inwards."""
+    gap = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    if gap or (isinstance(value, str) and value.strip() in column.gaps):
+        if not column.missing:
+            raise ValueError(f"column {column.name} is never missing: give a value")
+        return MISSING
+    if rounded is not None and hasattr(column, "decimals") and _is_number(value):
+        return rounded(round(float(value) / column.resolution, 6))  # type: ignore[attr-defined]
+    cell = int(column.read(pd.Series([value]))[0])
+    if cell == UNREADABLE:
+        raise ValueError(f"column {column.name}: {str(value)[:40]!r} is not {column.wanted}")
+    if cell == UNSEEN:
+        close = difflib.get_close_matches(str(value), _levels(column), 1)
+        guess = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"column {column.name} has no level {str(value)[:40]!r}: {guess}{shortened(_levels(column))}")
+    return cell
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _levels(column: Modelled) -> Sequence[str]:
+    return column.levels if isinstance(column, Categorical) else ()
+
+
+def draw(
+    model: GenerativeModel,
+    n: int,
+    cond: Condition = None,
+    seed: int = 0,
+    batch_size: int = 256,
+    *,
+    given: Given | None = None,
+    balance: str | None = None,
+    requirements: Sequence[Requirement] = (),
+) -> Drawn:
+    """Draw samples with given values, with equal shares of the levels of a column, and that fulfil requirements.
+
+    Given values and shares are conditions, ``p(. | given)``: see :meth:`fourfold.core.GenerativeModel.complete`. Rows
+    that fail a requirement are drawn again (rejection), so that those returned are of ``p(. | given, requirements)``.
+
+    Args:
+        model: of a table; requirements alone suit every model of columns with names.
+        n: how many.
+        cond: their class.
+        seed: of the samples.
+        batch_size: rows per network call.
+        given: values of columns.
+        balance: a column of levels, each of which gets the same share.
+        requirements: what every row fulfils.
+
+    Raises:
+        ValueError: for a column or a value that the model does not know, or if too few draws fulfil the requirements.
+        TypeError: for given values where the space is no table, or of a model that cannot be conditioned.
+    """
+    propose = _proposals(model, n, cond, seed, batch_size, given or {}, balance)
+    rows, x = torch.arange(n), None
+    draws = accepted = 0
+    repeat, attempt = 1, 0
+    while len(rows):
+        asked = rows.repeat_interleave(repeat)
+        drawn = propose(asked, attempt)
+        fulfilled = torch.ones(len(asked), dtype=torch.bool)
+        for requirement in requirements:
+            fulfilled &= torch.from_numpy(requirement(drawn))
+        draws, accepted = draws + len(asked), accepted + int(fulfilled.sum())
+        x = drawn.new_empty(n, *drawn.shape[1:]) if x is None else x
+        found, first = np.unique(asked[fulfilled].numpy(), return_index=True)
+        x[torch.from_numpy(found)] = drawn[fulfilled][torch.from_numpy(first)]
+        rows = rows[~torch.isin(rows, torch.from_numpy(found))]
+        if len(rows) and draws >= max(TRIES * n, LEAST):
+            words = " and ".join(str(one) for one in requirements)
+            raise ValueError(
+                f"only {accepted:,} of {draws:,} draws fulfil {words} ({_percent(accepted, draws)}), too few for {n:,} "
+                "rows: ask for fewer rows, or for less"
+            )
+        rate = max(accepted / draws, 1 / TRIES)
+        repeat, attempt = max(1, min(math.ceil(1.2 / rate), AT_ONCE // max(len(rows), 1))), attempt + 1
+    assert x is not None
+    return Drawn(x, draws, accepted)
+
+
+def _proposals(
+    model: GenerativeModel, n: int, cond: Condition, seed: int, batch_size: int, given: Given, balance: str | None
+) -> Callable[[Tensor, int], Tensor]:
+    """What draws rows, by their numbers and that of the attempt; the condition of a row stays the same."""
+    if not given and balance is None:
+        return lambda rows, attempt: model.sample(len(rows), cond, seed + (attempt << 20), batch_size).cpu()
+    space = model.space
+    if not isinstance(space, Table):
+        raise TypeError(f"values are given to tables, and this model knows {space}: train on a table (--space table)")
+    x = torch.zeros(n, len(space.modelled), dtype=torch.int64)
+    known = torch.zeros(len(space.modelled), dtype=torch.bool)
+    allowed = {}
+    for name, value in given.items():
+        place = column_at(space, name)
+        cells = allowed_cells(space.modelled[place], value)
+        x[:, place], known[place] = cells[0], len(cells) == 1
+        if len(cells) > 1:
+            allowed[place] = cells
+    if balance is not None:
+        place = column_at(space, balance)
+        column = space.modelled[place]
+        if not isinstance(column, Categorical):
+            raise ValueError(f"column {balance} holds quantities: balance a column of levels, or give a range of it")
+        levels = allowed.pop(place, torch.arange(len(column.levels)))
+        x[:, place], known[place] = levels[torch.arange(n) % len(levels)], True
+
+    def propose(rows: Tensor, attempt: int) -> Tensor:
+        each = known.expand(len(rows), -1)
+        return model.complete(x[rows], each, allowed, cond, seed + (attempt << 20), max(batch_size, 1024)).cpu()
+
+    return propose
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(whole, 1):.2g} %"

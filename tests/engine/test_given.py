@@ -1,0 +1,287 @@
+"""Rows with given values, requirements, imputation and classification, against all rows of a table gone through."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fourfold import build
+from fourfold.engine import Run
+from fourfold.engine.given import draw, parse_given
+from fourfold.engine.requirement import Requirement
+from fourfold.engine.unusual import unusual_columns
+from fourfold.spaces import Categorical, DateTime, Identifier, Numeric, Table, Vectors
+from fourfold.spaces.columns import MISSING
+
+TABLE = Table(
+    (
+        Identifier("id", "int64"),
+        Categorical("kind", levels=("a", "b b", "c"), missing=True),
+        Numeric("low end", "float64", resolution=0.5, low=-1, high=3, decimals=1),
+        Numeric("high", "int64", resolution=1, low=0, high=2, missing=True),
+        Categorical("yes", "bool", levels=("False", "True")),
+    )
+)
+
+
+def model():
+    """A random distribution over the rows of the table, of independent columns: whatever is given, it is consistent."""
+    torch.manual_seed(3)
+    made = build("autoregressive", TABLE, size="xs")
+    for weight in made.parameters():
+        torch.nn.init.normal_(weight, std=0.4) if weight.ndim == 1 else torch.nn.init.zeros_(weight)
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def run():
+    return Run(model())
+
+
+@pytest.fixture(scope="module")
+def rows(run):
+    """Every row there is, and its probability."""
+    x, _ = TABLE.support(0, 0.0)
+    p = run.log_prob(x).nats.double().exp()
+    assert p.sum() == pytest.approx(1, abs=1e-4)
+    return x, p
+
+
+def same(drawn, x, p):
+    """Samples have the frequencies of a distribution over rows: a chi-square test at about five standard errors."""
+    p = p / p.sum()
+    counts = (drawn[:, None] == x[None]).all(2).double().sum(0)
+    assert counts.sum() == len(drawn)
+    assert (counts[p == 0] == 0).all()
+    common = p * len(drawn) >= 5
+    rest = torch.cat([counts[common], counts[~common].sum()[None]])
+    expected = len(drawn) * torch.cat([p[common], p[~common].sum()[None]])
+    expected, rest = expected[expected > 0], rest[expected > 0]
+    statistic, freedom = ((rest - expected) ** 2 / expected).sum().item(), max(len(expected) - 1, 1)
+    assert statistic < freedom + 5 * (2 * freedom) ** 0.5 + 5
+
+
+def test_given_values_are_conditions(run, rows):
+    x, p = rows
+    given = parse_given(["kind=a", "kind=c", "low end=0..1", "yes=True"], TABLE)
+    drawn = run.sample(4000, given=given)
+    inside = ((x[:, 0] == 0) | (x[:, 0] == 2)) & (x[:, 1] >= 0) & (x[:, 1] <= 2) & (x[:, 3] == 1)
+    same(drawn, x[inside], p[inside])
+
+
+def test_given_values_in_python_are_those_of_the_command_line(run):
+    first = run.sample(20, given={"kind": "b b", "low end": (None, 0.7), "high": [1, None]}, seed=4)
+    second = run.sample(20, given=parse_given(["kind=b b", "low end=..0.7", "high=1", "high="], TABLE), seed=4)
+    assert torch.equal(first, second)
+    assert (first[:, 1] <= 1).all()
+    assert set(first[:, 2].tolist()) == {1, MISSING}
+
+
+def test_requirements_are_conditions(run, rows):
+    x, p = rows
+    requirement = Requirement("`low end` < high and kind != 'c'", TABLE)
+    found = draw(run.model, 3000, requirements=[requirement])
+    fulfilled = torch.from_numpy(requirement(x))
+    same(found.x, x[fulfilled], p[fulfilled])
+    assert found.accepted / found.draws == pytest.approx(p[fulfilled].sum().item(), abs=0.03)
+
+
+def test_given_values_and_requirements_together(run, rows):
+    x, p = rows
+    drawn = run.sample(3000, given={"yes": False}, require="high >= 1 or kind == 'a'")
+    inside = (x[:, 3] == 0) & torch.from_numpy(Requirement("high >= 1 or kind == 'a'", TABLE)(x))
+    same(drawn, x[inside], p[inside])
+
+
+def test_levels_get_equal_shares(run, rows):
+    x, p = rows
+    drawn = run.sample(3000, balance="kind", require="high != 0")
+    assert [(drawn[:, 0] == level).sum().item() for level in range(3)] == [1000] * 3
+    inside = torch.from_numpy(Requirement("high != 0", TABLE)(x)) & (x[:, 0] == 1)
+    same(drawn[drawn[:, 0] == 1], x[inside], p[inside])
+    only = run.sample(10, balance="kind", given={"kind": ["a", "c"]})
+    assert (only[:, 0] == 0).sum() == (only[:, 0] == 2).sum() == 5
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["knd=a"], "no column 'knd': did you mean 'kind'"),
+        (["kind"], "write column=value"),
+        (["kind=d"], "no level 'd': .*a, b b, c"),
+        (["kind=a..c"], "no level 'a..c'"),
+        (["high=x"], "'x' is not a number"),
+        (["low end=5..9"], r"no value in 5..9: it goes from -0.5 to 1.5"),
+        (["low end="], "never missing"),
+        (["id=3"], "a constant or an identifier"),
+    ],
+)
+def test_bad_conditions_are_refused(run, texts, message):
+    with pytest.raises(ValueError, match=message):
+        run.sample(3, given=parse_given(texts, TABLE))
+
+
+def test_conditions_that_cannot_hold_are_refused(run):
+    with pytest.raises(ValueError, match=r"only 0 of .* draws fulfil '`low end` > 5' \(0 %\), too few for 4 rows"):
+        run.sample(4, require="`low end` > 5")
+    with pytest.raises(ValueError, match="holds quantities"):
+        run.sample(4, balance="high")
+    vectors = Run(build("flow", Vectors(2), size="xs").eval())
+    with pytest.raises(TypeError, match="values are given to tables"):
+        vectors.sample(2, given={"a": 1})
+    with pytest.raises(ValueError, match="columns with names"):
+        vectors.sample(2, require="a < b")
+
+
+def test_vectors_have_requirements_too():
+    drawn = Run(build("flow", Vectors(2, ("a", "b")), size="xs").eval()).sample(50, require="a <= b")
+    assert (drawn[:, 0] <= drawn[:, 1]).all()
+
+
+# --- the language of requirements -------------------------------------------------------------------------------------
+
+DATED = Table(
+    (
+        Numeric("a", "float64", resolution=0.1, low=0, high=20, decimals=1, missing=True),
+        Numeric("b", "float64", resolution=0.1, low=0, high=20, decimals=1),
+        Categorical("k", levels=("u", "v")),
+        DateTime("day", low=0, high=20000, resolution=86400, missing=True),
+        DateTime("end", low=0, high=20000, resolution=86400),
+        Categorical("n", "int64", levels=("1", "2", "10"), ordered=True),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("a <= b", lambda t: ~(t.a > t.b)),
+        ("a + 0.1 == b", lambda t: t.a.isna() | ((t.a + 0.1 - t.b).abs() < 1e-6)),
+        ("0.5 < b <= 1.5", lambda t: (t.b > 0.5 + 1e-9) & (t.b <= 1.5 + 1e-9)),
+        ("not k == 'u'", lambda t: t.k != "u"),
+        ("k in ('u', 'w')", lambda t: t.k == "u"),
+        ("k not in ('u', 'w')", lambda t: t.k != "u"),
+        ("day < end", lambda t: t.day.isna() | (t.day < t.end)),
+        ("end >= '2000-01-01'", lambda t: t.end >= "2000-01-01"),
+        ("n >= 2", lambda t: t.n >= 2),
+        ("-n + 3 * 2 > b / 2", lambda t: 6 - t.n > t.b / 2),
+        ("a > 1 or k == 'u'", lambda t: t.a.isna() | (t.a > 1 + 1e-9) | (t.k == "u")),
+        ("a > 1 and k == 'u'", lambda t: (t.a.isna() | (t.a > 1 + 1e-9)) & (t.k == "u")),
+        ("not (a > 1)", lambda t: t.a.isna() | ~(t.a > 1 + 1e-9)),
+        ("seen(k, n)", lambda t: (t.k == "u") & (t.n == 1)),
+    ],
+)
+def test_requirements_mean_what_they_say(text, plain):
+    x = DATED.examples(500, torch.Generator().manual_seed(0))
+    train = torch.tensor([[0, 0, 0, 0, 0, 0]])
+    found = Requirement(text, DATED, lambda: train)(x)
+    assert np.array_equal(found, plain(DATED.table(x)).to_numpy(dtype=bool))
+    assert 0 < found.sum() < 500
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a <=", "cannot be read"),
+        ("a + 1", "where a comparison should stand"),
+        ("c < 1", "names 'c', which is no column"),
+        ("a < 'x'", "compares a number with a text"),
+        ("day < 3", "compares a time|times like"),
+        ("day < 'soon'", "write times like"),
+        ("__import__('os').system('true')", "only seen"),
+        ("a.real < 1", "which is no column, number"),
+        ("a ** 9 < 1", "which is no column, number"),
+        ("[x for x in a] == 1", "which is no column, number"),
+        ("(lambda: 1)() == 1", "which is no column, number"),
+        ("k + 1 == 2", "computes with 'k'"),
+        ("a is b", "other than"),
+        ("k in 'u'", "without a list"),
+        ("seen('a')", "only seen"),
+        ("(" * 500, "cannot be read"),
+        ("a < 1 and " * 5000 + "a < 1", "cannot be read"),
+    ],
+)
+def test_nothing_else_is_a_requirement(text, message):
+    with pytest.raises(ValueError, match=message):
+        Requirement(text, DATED)
+
+
+# --- imputation, classification, unusual columns ----------------------------------------------------------------------
+
+
+def test_holes_are_drawn_given_the_rest(run, rows):
+    x, p = rows
+    frame = pd.DataFrame({"kind": ["a", None] * 1500, "yes": True, "low end": 0.5, "high": None, "note": "kept"})
+    found = run.impute(frame)
+    assert found.filled == {"kind": 1500, "high": 3000}
+    assert (found.table["note"] == "kept").all()
+    assert (found.table.loc[::2, "kind"] == "a").all()
+    assert not found.table.isna().any(axis=None)
+    drawn = TABLE.cells(found.table)[1::2]
+    inside = (x[:, 1] == 1) & (x[:, 3] == 1) & (x[:, 0] != MISSING) & (x[:, 2] != MISSING)
+    same(drawn, x[inside], p[inside])
+
+
+def test_a_file_keeps_everything_but_its_holes(run, tmp_path):
+    text = 'high,"low end",kind,yes,extra\n1,0.50,b b,true,07\n,-0.5,a,False,x\n2,,?,TRUE,"q,r"\n'
+    (tmp_path / "t.csv").write_text(text.replace("?", ""))
+    found = run.impute(tmp_path / "t.csv")
+    assert found.filled == {"kind": 1, "low end": 1, "high": 1}
+    assert found.table.iloc[0].tolist() == ["1", "0.50", "b b", "true", "07"]
+    assert found.table["extra"].tolist() == ["07", "x", "q,r"]
+    assert not (found.table == "").any(axis=None)
+
+
+def test_classes_have_the_probabilities_of_bayes_rule(run, rows):
+    x, p = rows
+    given = run.classify(x, "kind")
+    table = dict(zip(map(tuple, x.tolist()), p.tolist(), strict=True))
+    joint = torch.tensor([[table[(level, *row[1:])] for level in range(3)] for row in x.tolist()]).double()
+    assert torch.allclose(given, joint / joint.sum(1, keepdim=True), atol=1e-5)
+    frame = TABLE.table(x[:7])
+    assert torch.equal(run.classify(frame.drop(columns="kind"), "kind"), run.classify(x[:7], "kind"))
+    with pytest.raises(ValueError, match="no levels to choose from: choose one of kind, yes"):
+        run.classify(x, "high")
+
+
+def test_the_figures_of_classifiers_are_those_of_scikit_learn():
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    from fourfold.engine.classifying import judge
+
+    rng = np.random.default_rng(0)
+    for classes in (2, 4):
+        p, y = rng.dirichlet(np.ones(classes), 300), rng.integers(0, classes, 300)
+        judged = judge("x", torch.from_numpy(p), torch.from_numpy(y))
+        area = roc_auc_score(y, p[:, 1]) if classes == 2 else roc_auc_score(y, p, multi_class="ovr")
+        for value, (mean, low, high) in (
+            ((p.argmax(1) == y).mean(), judged.accuracy),
+            (log_loss(y, p), judged.log_loss),
+            (area, judged.auc),
+        ):
+            assert mean == pytest.approx(value)
+            assert low < mean < high
+
+
+def test_other_classifiers_learn_what_there_is_to_learn():
+    from fourfold.engine.classifying import judge, rivals
+
+    x = TABLE.examples(3000, torch.Generator().manual_seed(0))
+    x[:, 3] = (x[:, 0] == 1) | (x[:, 2] == MISSING)
+    for name, p in rivals(TABLE, x[:2000], x[2000:], 3):
+        judged = judge(name, p, x[2000:, 3])
+        assert judged.accuracy[0] > 0.95
+
+
+def test_the_column_that_is_unusual_is_named():
+    table = Table((Categorical("a", levels=tuple("uvwxyz")), Categorical("b", levels=tuple("uvwxyz"))))
+    torch.manual_seed(0)
+    a = torch.randint(0, 6, (4000, 1))
+    from fourfold import fit
+
+    frame = table.table(torch.cat([a, a], 1))
+    run = fit("autoregressive", frame, budget="300 steps", size="xs", device="cpu")
+    x = torch.tensor([[0, 0]] * 300 + [[2, 5]])
+    found = unusual_columns(run.model, x, run.log_prob(x).nats, most=1)
+    assert list(found) == [300]
+    assert found[300].startswith(("a (", "b ("))
