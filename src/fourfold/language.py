@@ -120,7 +120,11 @@ def text_parts(model: GenerativeModel) -> tuple[Text, TokenConditionals]:
 
 @torch.no_grad()
 def stream(
-    model: GenerativeModel, prompt: str = "", n: int = 1, seed: int = 0, shaping: Shaping | None = None
+    model: GenerativeModel,
+    prompt: str | Sequence[int] = "",
+    n: int = 1,
+    seed: int = 0,
+    shaping: Shaping | None = None,
 ) -> Iterator[Tensor]:
     """Draw text token by token after a prompt, without end: ``(n,)`` ids at each step.
 
@@ -128,7 +132,7 @@ def stream(
 
     Args:
         model: of text.
-        prompt: what the text begins with.
+        prompt: what the text begins with, or its ids.
         n: number of texts, drawn together.
         seed: fixes them.
         shaping: the rules.
@@ -140,7 +144,10 @@ def stream(
     space, estimand = text_parts(model)
     rules, noise = shaping or Shaping(), Noise(seed, 0, n, device=model.device)
     state: Any = estimand.begin(n)
-    ids = space.parse(prompt).to(model.device) if prompt else None
+    ids = None
+    if prompt:
+        ids = space.parse(prompt) if isinstance(prompt, str) else torch.tensor(prompt)
+        ids = ids.to(model.device)
     if ids is not None:
         state = estimand.prompt(state, ids.expand(n, -1))
     seen = torch.zeros(n, 0, dtype=torch.long, device=model.device) if ids is None else ids.expand(n, -1)

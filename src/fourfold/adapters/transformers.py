@@ -7,6 +7,7 @@ does here works for them: exact scores, streams of windows, prompts, comparison 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 import io
@@ -23,8 +24,9 @@ from fourfold.core import GenerativeModel, Training
 from fourfold.nn.transformer import NextToken, TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.spaces import Pieces, Text
+from fourfold.spaces.pieces import letters_of_bytes
 
-__all__ = ["PublishedTransformer", "open_language_model", "write_language_model"]
+__all__ = ["PublishedTransformer", "open_language_model", "open_tokenizer", "write_language_model"]
 
 WINDOW = 256
 """Tokens of a window, where nothing else is asked for."""
@@ -37,6 +39,13 @@ class _Past:
     def __init__(self, config: Any) -> None:
         self._config = config
         self.clear()
+
+    def select(self, rows: Tensor) -> _Past:
+        """A copy of some rows ``(B',)``, in that order."""
+        chosen = _Past(self._config)
+        chosen.values, chosen.used = copy.deepcopy(self.values), self.used
+        chosen.values.batch_select_indices(rows)
+        return chosen
 
     def clear(self) -> None:
         """Forget every position."""
@@ -136,6 +145,20 @@ def _plain(config: Any) -> dict[str, Any]:
     return {key: value for key, value in config.to_dict().items() if key not in drop}
 
 
+def open_tokenizer(path: Path) -> Any:
+    """The library's tokenizer of a folder or a GGUF file.
+
+    Raises:
+        ValueError: if there is none that can be read.
+    """
+    gguf = path.suffix.lower() == ".gguf"
+    file = {"gguf_file": path.name} if gguf else {}
+    with _told(path), _quiet():
+        return _library().AutoTokenizer.from_pretrained(
+            path.parent if gguf else path, local_files_only=True, trust_remote_code=False, **file
+        )
+
+
 def _loaded(path: Path) -> tuple[Any, Any]:
     """The network in float32 and the tokenizer, from files alone."""
     library = _library()
@@ -149,7 +172,6 @@ def _loaded(path: Path) -> tuple[Any, Any]:
         inner, found = library.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True, **given, **safe
         )
-        tokenizer = library.AutoTokenizer.from_pretrained(folder, **given)
     for kind, words in (("missing_keys", "lacks"), ("mismatched_keys", "has another shape of")):
         if found.get(kind):
             first = min(map(str, found[kind]))
@@ -160,7 +182,7 @@ def _loaded(path: Path) -> tuple[Any, Any]:
             f"{path}: holds the tensor {min(map(str, found['unexpected_keys']))}, which its configuration does not "
             "know: are config.json and weights of one model?"
         )
-    return inner.eval().requires_grad_(True), tokenizer
+    return inner.eval().requires_grad_(True), open_tokenizer(path)
 
 
 def _check_folder(path: Path) -> None:
@@ -203,11 +225,11 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
     if not isinstance(estimand, TokenConditionals):
         raise TypeError(f"only text models are written for transformers, not one of {type(model.space).__name__}")
     folder = Path(folder)
-    if isinstance(estimand.net, PublishedTransformer):
-        estimand.net.inner.save_pretrained(folder)
-    else:
-        assert isinstance(estimand.net, TokenTransformer)
-        _neox(estimand.net).save_pretrained(folder)
+    net = estimand.net
+    if not isinstance(net, (PublishedTransformer, TokenTransformer)):
+        raise TypeError(f"{type(net).__name__} has no counterpart in transformers: only transformers are written")
+    with _quiet():
+        (net.inner if isinstance(net, PublishedTransformer) else _neox(net)).save_pretrained(folder)
     assert isinstance(model.space, Text)
     (folder / "tokenizer.json").write_text(_tokenizer_of(model.space), encoding="utf-8")
     start = "<|start|>" if isinstance(estimand.net, TokenTransformer) else None
@@ -263,22 +285,12 @@ def _tokenizer_of(space: Text) -> str:
         made = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(space.vocabulary)}, []))
         made.decoder = tokenizers.decoders.Fuse()
     else:
-        made = tokenizers.Tokenizer(tokenizers.models.BPE(_byte_ids(), []))
+        made = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(letters_of_bytes())}, []))
         made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         made.decoder = tokenizers.decoders.ByteLevel()
     if made.token_to_id("<|start|>") is None and made.get_vocab_size() == space.tokens:
         made.add_special_tokens(["<|start|>"])
     return str(made.to_str())
-
-
-def _byte_ids() -> dict[str, int]:
-    """The letter that byte-level tokenizers write for each byte, with the byte as its id.
-
-    Printable bytes stand for themselves, the others follow from code point 256 on, in order.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
 
 
 # --- the library ------------------------------------------------------------------------------------------------------

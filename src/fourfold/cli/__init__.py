@@ -8,7 +8,7 @@ import typer
 
 from fourfold import __version__
 from fourfold.atlas import commands as atlas
-from fourfold.cli import about, compare, data, runs, tables, train
+from fourfold.cli import about, compare, data, language, runs, tables, train
 
 __all__ = ["app"]
 
@@ -44,6 +44,9 @@ app.command("score")(runs.score)
 app.command("evaluate")(runs.evaluate)
 app.command("impute")(tables.impute)
 app.command("classify")(tables.classify)
+app.command("chat")(language.chat)
+app.command("complete")(language.complete)
+app.command("export")(language.export)
 app.command("compare")(compare.compare)
 app.command("demo")(compare.demo)
 app.command("info")(about.info)

@@ -36,6 +36,13 @@ class Cache:
         self.blocks = [like.new_zeros(batch, 2, heads, length, size) for _ in range(depth)]
         self.used, self.length = 0, length
 
+    def select(self, rows: Tensor) -> Cache:
+        """A copy of some rows ``(B',)``, in that order; a row may be there several times."""
+        chosen = object.__new__(Cache)
+        chosen.blocks = [block.index_select(0, rows) for block in self.blocks]
+        chosen.used, chosen.length = self.used, self.length
+        return chosen
+
     def clear(self) -> None:
         """Forget every position; the memory stays."""
         self.used = 0
@@ -251,7 +258,10 @@ class NextToken(Part, nn.Module, ABC):
 
     @abstractmethod
     def cache(self, batch: int) -> Any:
-        """An empty cache for ``batch`` sequences: ``used`` counts its positions, ``clear()`` forgets them."""
+        """An empty cache for ``batch`` sequences.
+
+        It counts its positions in ``used``, forgets them by ``clear()``, and copies rows by ``select(rows)``.
+        """
 
     @abstractmethod
     def forward(self, ids: Tensor, cache: Any = None) -> Tensor:

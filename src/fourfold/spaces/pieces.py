@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, final
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from torch import Tensor
 
-__all__ = ["END", "Pieces"]
+__all__ = ["END", "Pieces", "letters_of_bytes"]
 
 END = "<|end|>"
 """The token that ends a document, in a tokenizer that is trained here."""
-_ENDS = (END, "<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", "<end_of_turn>")
+_ENDS = (END, "<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", "<end_of_turn>", "<|im_end|>")
 _STRIDE = 1 << 16
 """Characters that are tokenised at once: cut between lines, so that memory stays flat."""
 
@@ -91,29 +93,45 @@ class Pieces:
         return max(self._tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
     @functools.cached_property
+    def ends(self) -> tuple[int, ...]:
+        """The ids that end a document or a turn."""
+        known = self._tokenizer.get_vocab(with_added_tokens=True)
+        return tuple(known[name] for name in _ENDS if name in known)
+
+    @property
     def end(self) -> int | None:
         """The id that ends a document; ``None`` where the tokenizer has none."""
-        known = self._tokenizer.get_vocab(with_added_tokens=True)
-        return next((known[name] for name in _ENDS if name in known), None)
+        return self.ends[0] if self.ends else None
+
+    def marked_ids(self, text: str) -> list[int]:
+        """The ids of a text in which special tokens are written out, such as a chat template."""
+        self._tokenizer.encode_special_tokens = False
+        try:
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        finally:
+            self._tokenizer.encode_special_tokens = True
 
     @functools.cached_property
     def sizes(self) -> npt.NDArray[np.int64]:
         """Bytes of UTF-8 that each token stands for, ``(V,)``; a special token stands for none."""
+        return np.array([len(token) for token in self.token_bytes()], dtype=np.int64)
+
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of UTF-8 that each token stands for; none for a special token."""
         known = self._tokenizer.get_vocab(with_added_tokens=True)
         special = {token.content for token in self._tokenizer.get_added_tokens_decoder().values() if token.special}
-        alphabet = set(_library().pre_tokenizers.ByteLevel.alphabet())
-        by_bytes = '"ByteLevel"' in self.file
-        sizes = np.zeros(self.count, dtype=np.int64)
+        letters = _bytes_of_letters() if '"ByteLevel"' in self.file else {}
+        found = [b""] * self.count
         for token, i in known.items():
             if token in special:
                 continue
-            if by_bytes and set(token) <= alphabet:
-                sizes[i] = len(token)
-            elif len(token) == 6 and token.startswith("<0x"):
-                sizes[i] = 1
+            if letters and all(letter in letters for letter in token):
+                found[i] = bytes(letters[letter] for letter in token)
+            elif match := re.fullmatch(r"<0x([0-9A-F]{2})>", token):
+                found[i] = bytes.fromhex(match[1])
             else:
-                sizes[i] = len(token.replace("\u2581", " ").encode())
-        return sizes
+                found[i] = token.replace("\u2581", " ").encode()
+        return found
 
     def ids(self, text: str) -> npt.NDArray[np.int32]:
         """The ids of a text, ``(L,)``; no special token is added, and none is read from the text.
@@ -139,6 +157,20 @@ class Pieces:
             parts.append(self._tokenizer.decode(ids[start:at], skip_special_tokens=True))
             start = at + 1
         return "\n\n".join(parts)
+
+
+def letters_of_bytes() -> list[str]:
+    """The letter that byte-level tokenizers write for each byte, in order.
+
+    Printable bytes stand for themselves, the others follow from code point 256 on.
+    """
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = itertools.count(256)
+    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
+
+
+def _bytes_of_letters() -> dict[str, int]:
+    return {letter: byte for byte, letter in enumerate(letters_of_bytes())}
 
 
 def _portions(text: str) -> Iterator[str]:

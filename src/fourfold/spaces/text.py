@@ -103,6 +103,12 @@ class Text(Space):
                 f"ids must lie between 0 and {self.tokens - 1}: was the text parsed with another vocabulary?"
             )
 
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of UTF-8 that each token stands for; none for a special token."""
+        if self.pieces is not None:
+            return self.pieces.token_bytes()
+        return [c.encode() for c in self.vocabulary] or [bytes([i]) for i in range(256)]
+
     def parse(self, text: str) -> Tensor:
         """The ids of a text, ``(L,)`` int64.
 

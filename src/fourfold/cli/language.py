@@ -1,0 +1,170 @@
+"""Commands for models of text: ``chat``, ``complete`` and ``export``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fourfold.cli.options import AsJson, Device, Folder, Seed
+from fourfold.cli.printing import print_line, say
+from fourfold.printable import printable
+from fourfold.threads import set_threads
+
+if TYPE_CHECKING:
+    from fourfold.dialogue import Dialogue
+    from fourfold.words import Completer
+
+__all__ = ["chat", "complete", "export"]
+
+
+def chat(
+    run: Folder,
+    temperature: Annotated[float, typer.Option(help="Logits are divided by it.", metavar="X")] = 1.0,
+    top_k: Annotated[
+        int | None, typer.Option(help="Draw among the N likeliest tokens.", show_default="all", metavar="N")
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Draw among the likeliest tokens up to this mass.", show_default="all", metavar="X"),
+    ] = None,
+    length: Annotated[int, typer.Option(help="Tokens of an answer, at most.", min=1, metavar="N")] = 256,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Talk with a model of text.
+
+    A published model is asked in its own chat template. A model without one gets
+    the dialogue as plain text, which it goes on with.
+
+    Ctrl-C stops an answer. /score shows the nats of the last answer, /reset
+    begins anew, /quit ends.
+    """
+    set_threads()
+    from fourfold.dialogue import Dialogue, chat_template
+    from fourfold.engine import Run
+    from fourfold.language import Shaping, text_parts
+
+    loaded = Run.load(run, device)
+    text_parts(loaded.model)
+    template = None if (run / "model.json").exists() else chat_template(run)
+    shaping = Shaping(temperature=temperature, top_k=top_k, top_p=top_p)
+    if template is None:
+        say("This model has no chat template: it goes on with the dialogue as plain text.")
+    talk = Dialogue(loaded.model, template, shaping, length, seed=seed)
+    while (line := _line("you: ")) is not None:
+        if line == "/quit":
+            break
+        _respond(talk, line.strip())
+
+
+def _line(prompt: str) -> str | None:
+    """A line of the user; ``None`` at the end of the input."""
+    try:
+        return input(prompt if sys.stdin.isatty() else "")
+    except (EOFError, KeyboardInterrupt):
+        return None
+
+
+def _respond(talk: Dialogue, line: str) -> None:
+    """Do what a line asks for: a command, or an answer that is printed as it comes."""
+    if not line:
+        return
+    if line == "/reset":
+        talk.turns.clear()
+        say("begun anew")
+        return
+    try:
+        if line == "/score":
+            nats, tokens = talk.score()
+            print_line(f"log p(answer | dialogue) = {nats:.2f} nats, {tokens} tokens, {nats / max(tokens, 1):.2f} each")
+            return
+        talk.ask(line)
+        dropped = talk.context()[1]
+    except ValueError as error:
+        say(error)
+        if talk.turns and talk.turns[-1]["role"] == "user":
+            talk.turns.pop()
+        return
+    if dropped:
+        say(f"the first {dropped} turns no longer fit into the context and are left out")
+    answer = talk.answer()
+    try:
+        for piece in answer:
+            sys.stdout.write(printable(piece, keep="\n\t"))
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        answer.close()
+        sys.stdout.write(" ...")
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def complete(
+    run: Folder,
+    text: Annotated[
+        str | None, typer.Argument(help="What was written so far.", show_default="lines of standard input")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", "--n", help="Number of words.", min=1, metavar="N")] = 3,
+    measure: Annotated[
+        Path | None,
+        typer.Option(help="Type this text with three suggestions, and print what they save.", show_default=False),
+    ] = None,
+    words: Annotated[int, typer.Option(help="Words that --measure types.", min=1, metavar="N")] = 200,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Suggest the likeliest next words, as a phone's keyboard does.
+
+    Letters at the end of the text begin the word. The mass of a word is that of
+    all ways to spell it in tokens.
+    """
+    set_threads()
+    from fourfold.engine import Run
+    from fourfold.words import Completer
+
+    keyboard = Completer(Run.load(run, device).model)
+    if measure is not None:
+        _measure(keyboard, measure, words, as_json)
+        return
+    for line in [text] if text is not None else map(str.rstrip, sys.stdin):
+        found = keyboard.suggest(line.rstrip("\r\n"), n)
+        told = "  ".join(f"{word} {mass:.0%}" for word, mass in found)
+        print_line(json.dumps(found, ensure_ascii=False) if as_json else told or "no word")
+
+
+def _measure(keyboard: Completer, path: Path, most: int, as_json: bool) -> None:
+    """Print what the suggestions save on a text."""
+    from dataclasses import asdict
+
+    from fourfold.words import keystrokes
+
+    text = path.read_text(encoding="utf-8")
+    found = keystrokes(lambda written: [word for word, _ in keyboard.suggest(written)], text, most)
+    if as_json:
+        print_line(json.dumps(asdict(found)))
+        return
+    print_line(f"{found.words} words: {found.saved:.1%} of the keystrokes saved")
+    print_line(f"first suggestion right {found.top1:.1%}, one of three {found.top3:.1%}, before a letter is typed")
+    print_line(f"95 % of the suggestions within {1000 * found.p95:.1f} ms")
+
+
+def export(
+    run: Folder,
+    folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
+) -> None:
+    """Write a model of text as a folder that transformers opens.
+
+    Its logits are those of the run, and its tokenizer is beside them.
+    """
+    set_threads()
+    from fourfold.adapters.transformers import write_language_model
+    from fourfold.engine import Run
+
+    if folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"{folder} is not empty: give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    print_line(write_language_model(Run.load(run, "cpu").model, folder))

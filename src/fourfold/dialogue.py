@@ -1,0 +1,175 @@
+"""Dialogues: turns as the tokens that a model of text goes on from, and the tokens of its answers as they come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, final
+
+import torch
+
+from fourfold.core import GenerativeModel
+from fourfold.language import Shaping, stream, text_parts
+
+__all__ = ["Dialogue", "chat_template"]
+
+PLAIN = ("You: ", "\nModel: ", "\n")
+"""Before a question, before an answer and after it, for a model without a template of its own."""
+MARK = "\u2063{}\u2063"
+"""Stands for the words of turn ``{}`` in a template: invisible, and in no text that people write."""
+
+
+def chat_template(path: Path) -> tuple[str, dict[str, str]] | None:
+    """The chat template of a published model and its special tokens, or ``None`` where it has none.
+
+    Args:
+        path: a folder of ``transformers`` or a GGUF file.
+    """
+    if path.is_file():
+        from fourfold.adapters.transformers import open_tokenizer
+
+        tokenizer = open_tokenizer(path)
+        found = getattr(tokenizer, "chat_template", None)
+        named = {"bos_token": tokenizer.bos_token or "", "eos_token": tokenizer.eos_token or ""}
+        return (found, named) if isinstance(found, str) else None
+    settings, alone = path / "tokenizer_config.json", path / "chat_template.jinja"
+    about = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
+    found = alone.read_text(encoding="utf-8") if alone.is_file() else about.get("chat_template")
+    if not isinstance(found, str):
+        return None
+    given = {name: about.get(name) or "" for name in ("bos_token", "eos_token")}
+    return found, {name: one["content"] if isinstance(one, dict) else str(one) for name, one in given.items()}
+
+
+@final
+@dataclass
+class Dialogue:
+    """A conversation with a model of text.
+
+    Words of the turns are never read as special tokens: only those of the template are.
+
+    Attributes:
+        model: of text.
+        template: the model's own chat template with its special tokens, or ``None``.
+        shaping: the rules of drawing.
+        length: tokens of an answer, at most.
+        turns: who said what.
+    """
+
+    model: GenerativeModel
+    template: tuple[str, dict[str, str]] | None = None
+    shaping: Shaping = field(default_factory=Shaping)
+    length: int = 256
+    turns: list[dict[str, str]] = field(default_factory=list)
+    seed: int = 0
+
+    def ask(self, question: str) -> None:
+        """Add a turn of the user."""
+        self.turns.append({"role": "user", "content": question})
+
+    def context(self) -> tuple[list[int], int]:
+        """The tokens that the answer goes on from, and how many of the oldest turns did not fit into the context.
+
+        Raises:
+            ValueError: for a last turn that alone is too long.
+        """
+        _, estimand = text_parts(self.model)
+        room = estimand.net.length - min(self.length, estimand.net.length // 2)
+        for dropped in range(0, len(self.turns), 2):
+            ids = self._ids(self.turns[dropped:])
+            if len(ids) <= room:
+                return ids, dropped
+        raise ValueError(f"this is longer than the context of {estimand.net.length} tokens: shorten it")
+
+    def answer(self) -> Generator[str, None, None]:
+        """The answer, piece by piece as it is drawn; what was given until the caller stops is kept as a turn."""
+        space, _ = text_parts(self.model)
+        ids, _ = self.context()
+        ends = self._ends()
+        drawn: list[int] = []
+        shown = ""
+        try:
+            for token in stream(self.model, ids, 1, self.seed + len(self.turns), self.shaping):
+                drawn.append(int(token))
+                text = space.show(torch.tensor(drawn))
+                stop = next((at for one in ends if (at := text.find(one)) >= 0), None)
+                over = drawn[-1] in self._end_tokens() or stop is not None or len(drawn) == self.length
+                text = text[:stop].rstrip("\n") if over else _sure(text, ends)
+                new, shown = text[len(shown) :], max(shown, text, key=len)
+                yield new
+                if over:
+                    break
+        finally:
+            self.turns.append({"role": "assistant", "content": shown})
+
+    def score(self) -> tuple[float, int]:
+        """Nats of the last answer given what came before it, by the model's own distribution, and its tokens.
+
+        Raises:
+            ValueError: where nothing was answered yet.
+        """
+        if not self.turns or self.turns[-1]["role"] != "assistant":
+            raise ValueError("there is no answer to score yet: ask something first")
+        space, estimand = text_parts(self.model)
+        said = space.parse(self.turns[-1]["content"]).tolist()
+        before = self._ids(self.turns[:-1])
+        ids = torch.tensor([[*before, *said][-estimand.net.length :]], device=self.model.device)
+        with torch.no_grad():
+            nats = estimand(ids)[0, ids.shape[1] - len(said) :]
+        return float(nats.sum()), len(said)
+
+    # --- tokens -------------------------------------------------------------------------------------------------------
+
+    def _ids(self, turns: list[dict[str, str]]) -> list[int]:
+        """The tokens of turns, up to where the answer begins."""
+        space, _ = text_parts(self.model)
+        if self.template is None or space.pieces is None:
+            before, between, after = PLAIN
+            words = [
+                (before if turn["role"] == "user" else between) + turn["content"] + (after if i % 2 else "")
+                for i, turn in enumerate(turns)
+            ]
+            return space.parse("".join(words) + between.rstrip(" ")).tolist()
+        marked = [turn | {"content": MARK.format(i)} for i, turn in enumerate(turns)]
+        text = self._render(marked)
+        ids: list[int] = []
+        for i, turn in enumerate(turns):
+            start, _, text = text.partition(MARK.format(i))
+            ids += [*space.pieces.marked_ids(start), *space.pieces.ids(turn["content"]).tolist()]
+        return ids + space.pieces.marked_ids(text)
+
+    def _render(self, turns: list[dict[str, str]]) -> str:
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        assert self.template is not None
+        template, named = self.template
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        environment.globals["raise_exception"] = _refuse
+        environment.globals["strftime_now"] = lambda form: ""
+        given: dict[str, Any] = {"messages": turns, "add_generation_prompt": True, **named}
+        rendered = environment.from_string(template).render(**given)
+        return rendered.removeprefix(named.get("bos_token", ""))  # the start symbol is given by the model itself
+
+    def _ends(self) -> list[str]:
+        """Strings that end an answer of a model without a template."""
+        return [] if self.template is not None else ["\nYou:", "\nModel:"]
+
+    def _end_tokens(self) -> set[int]:
+        space, _ = text_parts(self.model)
+        return set() if space.pieces is None else set(space.pieces.ends)
+
+
+def _refuse(message: str) -> None:
+    raise ValueError(f"the chat template refuses this dialogue ({message}): begin anew with /reset")
+
+
+def _sure(text: str, ends: list[str]) -> str:
+    """A text without what may still change: half a character, or the beginning of a string that ends the answer."""
+    text = text.rstrip("\ufffd")
+    for one in ends:
+        for size in range(min(len(one) - 1, len(text)), 0, -1):
+            if text.endswith(one[:size]):
+                return text[:-size]
+    return text

@@ -1,0 +1,310 @@
+"""Words that may come next, as a phone's keyboard offers them: masses of words, whatever the tokens of the model."""
+
+from __future__ import annotations
+
+import bisect
+import heapq
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias, final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fourfold.core import GenerativeModel
+from fourfold.language import text_parts
+from fourfold.spaces import Text
+
+__all__ = ["Completer", "Saved", "keystrokes", "words_of"]
+
+_LETTER = rb"[A-Za-z0-9'\x80-\xff]"
+_HEAD = re.compile(rb"%s*" % _LETTER)
+_BLANK = b" \t\r\n"
+LONGEST = 24
+"""Tokens of a word, at most."""
+
+Masses: TypeAlias = npt.NDArray[np.float64]
+
+
+class _Path(NamedTuple):
+    """Tokens after the context: their mass, the row of the cache that holds them, the last one, and their bytes."""
+
+    mass: float
+    row: int
+    token: int
+    written: bytes
+
+
+@final
+class _Tokens:
+    """The bytes of every token, and what each does at the beginning of a word and within one.
+
+    The head of a token is what still belongs to the word; a token ends the word where something follows its head.
+    """
+
+    def __init__(self, space: Text) -> None:
+        self.bytes = space.token_bytes()
+        self.order = sorted(range(len(self.bytes)), key=self.bytes.__getitem__)
+        self.sorted = [self.bytes[i] for i in self.order]
+        self.within = _Heads(self.bytes)
+        self.before = _Heads([token.lstrip(_BLANK) for token in self.bytes])
+        self.before.blank = np.array([bool(token) and not token.strip(_BLANK) for token in self.bytes])
+
+    def beginning_with(self, start: bytes) -> list[int]:
+        """The tokens that begin with some bytes."""
+        first = bisect.bisect_left(self.sorted, start)
+        last = bisect.bisect_left(self.sorted, start + b"\xff" * 8)
+        return [i for i in self.order[first:last] if self.bytes[i].startswith(start)]
+
+    def beginnings_of(self, whole: bytes) -> list[int]:
+        """The tokens that some bytes begin with and go on after."""
+        found = []
+        for length in range(1, len(whole)):
+            at = bisect.bisect_left(self.sorted, whole[:length])
+            while at < len(self.sorted) and self.sorted[at] == whole[:length]:
+                found.append(self.order[at])
+                at += 1
+        return found
+
+
+@final
+class _Heads:
+    """The heads of tokens, numbered: which tokens end a word, and which go on with it."""
+
+    def __init__(self, tokens: list[bytes]) -> None:
+        heads = [_head(token) for token in tokens]
+        self.names = sorted(set(heads))
+        number = {name: i for i, name in enumerate(self.names)}
+        self.number = np.array([number[head] for head in heads])
+        self.goes_on = np.array([head == token and len(token) > 0 for head, token in zip(heads, tokens, strict=True)])
+        self.blank = np.zeros(len(tokens), dtype=bool)
+
+    def finished(self, masses: Masses) -> Iterable[tuple[bytes, float]]:
+        """The heads that end a word and the mass of each, without those that have next to none."""
+        sums = np.bincount(self.number, masses * ~self.goes_on, len(self.names))
+        for i in np.flatnonzero(sums > 1e-6 * masses.sum()):
+            yield self.names[i], float(sums[i])
+
+
+def _head(token: bytes) -> bytes:
+    """The letters at the beginning of a token."""
+    found = _HEAD.match(token)
+    assert found is not None
+    return found[0]
+
+
+@final
+class Completer:
+    """The likeliest next words given a text and the letters of the word that has begun.
+
+    ``p(w | text)`` is the mass of all token sequences that spell ``w`` and then something that ends a word, over all
+    tokenisations. Sequences are followed by falling mass, ``beams`` at a time: with as many as there are, and without
+    tolerance, the sum is exact.
+
+    Args:
+        model: of text, drawn token by token.
+        beams: sequences that are followed at once.
+        tolerance: the search ends when what it still follows has less than this share of the mass that it has found.
+
+    Raises:
+        TypeError: for another model.
+    """
+
+    def __init__(self, model: GenerativeModel, beams: int = 12, tolerance: float = 0.05) -> None:
+        self.space, self.estimand = text_parts(model)
+        self.model, self.beams, self.tolerance = model, beams, tolerance
+        self._tokens = _Tokens(self.space)
+        self._context: tuple[list[int], Any, Masses] | None = None
+
+    def suggest(self, text: str, k: int = 3) -> list[tuple[str, float]]:
+        """The ``k`` likeliest words, whole, each with its mass among those that the search found.
+
+        Args:
+            text: what was written; letters at its end begin the word. Without any, the next word is meant.
+            k: number of words.
+        """
+        masses = self.masses(text)
+        total = sum(masses.values())
+        best = heapq.nlargest(k, masses.items(), key=lambda item: (item[1], item[0]))
+        return [(word.decode(errors="replace"), mass / total) for word, mass in best]
+
+    @torch.no_grad()
+    def masses(self, text: str) -> dict[bytes, float]:
+        """``p(w | text before the word)`` of every word that was found and agrees with the letters typed."""
+        content = text.encode()
+        typed = _typed(content)
+        before = content[: len(content) - len(typed)].decode()
+        lead = ""
+        if typed and self.space.pieces is not None and before.endswith(" "):  # a piece holds the space before its word
+            before, lead = before[:-1], " "
+        if not typed and self.space.pieces is not None:
+            before = before.rstrip(" ")
+        return self._search(before, lead.encode(), typed)
+
+    def _search(self, before: str, lead: bytes, typed: bytes) -> dict[bytes, float]:
+        words: dict[bytes, float] = defaultdict(float)
+        cache, next_masses = self._after(before)
+        paths, masses = [_Path(1.0, 0, -1, b"")], next_masses
+        for _ in range(min(LONGEST, self.estimand.net.length // 2)):
+            found: list[_Path] = []
+            for row, path in enumerate(paths):
+                self._follow(path, row, path.mass * masses[row], lead, typed, words, found)
+            paths = heapq.nlargest(self.beams, found)
+            if sum(path.mass for path in paths) <= self.tolerance * sum(words.values()):
+                break
+            cache = cache.select(torch.tensor([path.row for path in paths], device=self.model.device))
+            masses = self._masses(torch.tensor([[path.token] for path in paths], device=self.model.device), cache)
+        return words
+
+    def _follow(
+        self,
+        path: _Path,
+        row: int,
+        masses: Masses,
+        lead: bytes,
+        typed: bytes,
+        words: dict[bytes, float],
+        found: list[_Path],
+    ) -> None:
+        """Give to ``words`` what ends a word after a path, and to ``found`` what goes on with it."""
+        left = (lead + typed)[len(path.written) :]
+        if left:
+            self._spell(path, row, masses, left, len(lead), words, found)
+            return
+        word = path.written[len(lead) :] if typed else path.written.lstrip(_BLANK)
+        heads = self._tokens.within if word else self._tokens.before
+        for head, mass in heads.finished(masses):
+            if word + head:
+                words[word + head] += mass
+        on = masses * (heads.goes_on if word else heads.goes_on | heads.blank)
+        best = np.argpartition(on, -self.beams)[-self.beams :] if self.beams < len(on) else np.arange(len(on))
+        found += [_Path(float(on[t]), row, int(t), path.written + self._tokens.bytes[t]) for t in best if on[t] > 0]
+
+    def _spell(
+        self,
+        path: _Path,
+        row: int,
+        masses: Masses,
+        left: bytes,
+        lead: int,
+        words: dict[bytes, float],
+        found: list[_Path],
+    ) -> None:
+        """Follow only tokens that agree with the letters that were typed and are not spelled yet."""
+        parts = self._tokens.beginnings_of(left)
+        found += [_Path(float(masses[t]), row, t, path.written + self._tokens.bytes[t]) for t in parts]
+        for t in self._tokens.beginning_with(left):
+            written = path.written + self._tokens.bytes[t]
+            rest = self._tokens.bytes[t][len(left) :]
+            head = _head(rest)
+            if head == rest:
+                found.append(_Path(float(masses[t]), row, t, written))
+            else:
+                words[(path.written + left)[lead:] + head] += float(masses[t])
+
+    # --- the network --------------------------------------------------------------------------------------------------
+
+    def _after(self, before: str) -> tuple[Any, Masses]:
+        """The cache after a text and the masses of the token that follows, ``(1, V)``; the last text is remembered."""
+        net, device = self.estimand.net, self.model.device
+        room = net.length - min(LONGEST, net.length // 2) - 1
+        ids = self.space.parse(before).tolist() if before else []
+        if self._context is not None:
+            known, cache, masses = self._context
+            new = ids[len(known) :]
+            if ids[: len(known)] == known and len(ids) <= room and len(new) <= 4:
+                for token in new:
+                    masses = self._masses(torch.tensor([[token]], device=device), cache)
+                self._context = ids, cache, masses
+                return cache, masses
+        ids = ids if len(ids) <= room else ids[-(room // 2) :]
+        cache = net.cache(1)
+        masses = self._masses(torch.tensor([[net.tokens, *ids]], device=device), cache)
+        self._context = ids, cache, masses
+        return cache, masses
+
+    def _masses(self, ids: Tensor, cache: Any) -> Masses:
+        """Masses of the token after each row of ids, ``(B, V)`` float64; the cache advances."""
+        logits = self.estimand.net(ids, cache)[:, -1, : len(self._tokens.bytes)]
+        return logits.double().softmax(1).cpu().numpy()
+
+
+def _typed(content: bytes) -> bytes:
+    """The letters at the end of a text."""
+    found = re.search(rb"%s*\Z" % _LETTER, content)
+    assert found is not None
+    return found[0]
+
+
+# --- how much a keyboard saves ----------------------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True)
+class Saved:
+    """What a keyboard with three suggestions would have saved on a text.
+
+    Attributes:
+        saved: share of keystrokes; a word costs its letters and a space, or, once it is offered, the letters typed so
+            far and one touch.
+        top1, top3: share of words that were first, or among the three, before a letter was typed.
+        p95: seconds that 95 % of the suggestions took at most.
+        words: number of words.
+    """
+
+    saved: float
+    top1: float
+    top3: float
+    p95: float
+    words: int
+
+
+def words_of(text: str) -> list[tuple[int, str]]:
+    """The words of a text that a blank ends or begins, each with the place where it begins."""
+    pattern = rb"(?<=[ \t\r\n])%s+" % _LETTER
+    content = text.encode()
+    return [(len(content[: m.start()].decode()), m[0].decode()) for m in re.finditer(pattern, content)]
+
+
+def keystrokes(
+    suggest: Callable[[str], list[str]], text: str, most: int = 200, clock: Callable[[], float] | None = None
+) -> Saved:
+    """Type the first words of a text with a keyboard that offers up to three words at each letter.
+
+    Args:
+        suggest: the offers for what was written so far.
+        text: held-out text.
+        most: number of words.
+        clock: seconds, for the latency.
+
+    Raises:
+        ValueError: for a text without words.
+    """
+    import time
+
+    now = clock or time.perf_counter
+    words = words_of(text)[:most]
+    if not words:
+        raise ValueError("the text has no words to type: give a longer one")
+    typed = total = first = three = 0
+    laps: list[float] = []
+    for start, word in words:
+        total += len(word) + 1
+        cost = len(word) + 1
+        for letters in range(len(word)):
+            begun = now()
+            offers = suggest(text[:start] + word[:letters])
+            laps.append(now() - begun)
+            if letters == 0:
+                first, three = first + (offers[:1] == [word]), three + (word in offers[:3])
+            if word in offers[:3]:
+                cost = letters + 1
+                break
+        typed += cost
+    p95 = sorted(laps)[math.ceil(0.95 * len(laps)) - 1]
+    return Saved(1 - typed / total, first / len(words), three / len(words), p95, len(words))

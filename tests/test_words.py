@@ -1,0 +1,102 @@
+"""Next words: the masses of a search against the sum over every sequence of tokens."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+
+import pytest
+import torch
+
+from fourfold import build
+from fourfold.spaces import Pieces, Text
+from fourfold.words import Completer, keystrokes, words_of
+
+OVERLAPPING = ("a", "b", "ab", "ba", " ", "a.", ".", " a")
+"""Tokens of which "ab" can be made in three ways."""
+
+
+def _model(space):
+    torch.manual_seed(0)
+    made = build("autoregressive", space, size="xs").eval()
+    for parameter in made.parameters():
+        parameter.data += 0.15 * torch.randn_like(parameter)
+    return made
+
+
+def _overlapping():
+    vocabulary = {token: i for i, token in enumerate(OVERLAPPING)}
+    return Pieces(json.dumps({"version": "1.0", "model": {"type": "BPE", "vocab": vocabulary, "merges": []}}))
+
+
+@torch.no_grad()
+def _masses(model, tokens, before, word, length):
+    """Masses of the words that end with one of the first ``length`` tokens after a text, by going through all."""
+    ids, net = model.space.parse(before).tolist(), model.estimand.net
+    sums = {}
+    for n in range(1, length + 1):
+        every = torch.tensor(list(itertools.product(range(len(tokens)), repeat=n)))
+        start = torch.tensor([net.tokens, *ids]).expand(len(every), -1)
+        log_p = net(torch.cat([start, every], 1))[:, len(ids) : -1].double().log_softmax(-1)
+        mass = log_p.gather(2, every[..., None]).sum((1, 2)).exp().tolist()
+        for row, m in zip(every.tolist(), mass, strict=True):
+            texts = ["".join(tokens[i] for i in part) for part in (row, row[:-1])]
+            found, earlier = (re.match(word + "([^ab])", text) for text in texts)
+            if found and not earlier:
+                sums[found[1].encode()] = sums.get(found[1].encode(), 0.0) + m
+    return sums
+
+
+@pytest.mark.parametrize(
+    ("typed", "word", "letters"), [("", " *([ab]+)", 1), ("a", "(a[ab]*)", 4), ("ab", "(ab[ab]*)", 4)]
+)
+def test_words_of_characters(typed, word, letters):
+    model = _model(Text("ab .", 16))
+    expected = _masses(model, "ab .", "b a. ", word, 5)
+    found = Completer(model, beams=10_000, tolerance=0.0).masses("b a. " + typed)
+    checked = [w for w in expected if len(w) <= letters]
+    assert len(checked) >= 2
+    for w in checked:  # without letters, blanks may come first, as many as there are tokens to write
+        assert found[w] == pytest.approx(expected[w], rel=1e-5 if typed else 0.1)
+
+
+def test_a_word_has_the_mass_of_all_its_tokenisations():
+    model = _model(Text("", 16, pieces=_overlapping()))
+    expected = _masses(model, OVERLAPPING, "b", " (ab[ab]*)", 5)
+    found = Completer(model, beams=100_000, tolerance=0.0).masses("b ab")
+    checked = [w for w in expected if len(w) <= 3]
+    assert len(checked) == 3
+    for w in checked:
+        assert found[w] == pytest.approx(expected[w], rel=1e-5)
+
+
+def test_few_beams_find_the_likeliest_words():
+    model = _model(Text("ab .", 32))
+    exact = Completer(model, beams=10_000, tolerance=0.0).masses("b a. a")
+    found = Completer(model, beams=6).suggest("b a. a")
+    best = sorted(exact, key=exact.get, reverse=True)[:3]
+    assert [word.encode() for word, _ in found] == best
+
+
+def test_writing_on_gives_what_a_new_keyboard_gives():
+    model = _model(Text("ab .", 32))
+    keyboard = Completer(model)
+    for end in range(1, 40):
+        text = "ab a. bab aab b. ab a bb aab b. ab. a b"[:end]
+        fresh = Completer(model).suggest(text)
+        assert [(w, pytest.approx(p, rel=1e-4)) for w, p in keyboard.suggest(text)] == fresh
+
+
+def test_keystrokes_are_counted_as_a_hand_does():
+    text = "we saw the sea and the sun"
+    offers = {"we saw ": ["the"], "we saw the s": ["sun", "sea"]}
+    saved = keystrokes(lambda written: offers.get(written, []), text)
+    assert [word for _, word in words_of(text)] == ["saw", "the", "sea", "and", "the", "sun"]
+    # six words of 3 letters and a space make 24; "the" is offered at once (1), "sea" after one letter (2)
+    assert saved.words == 6
+    assert saved.saved == pytest.approx((3 + 2) / 24)
+    assert saved.top3 == pytest.approx(1 / 6)
+    offers = {"we saw ": ["a", "the"], "we ": ["saw"]}
+    saved = keystrokes(lambda written: offers.get(written, []), text)
+    assert (saved.top1, saved.top3) == (pytest.approx(1 / 6), pytest.approx(2 / 6))
