@@ -106,7 +106,7 @@ def test_samplers_by_name(runs, tmp_path, capsys):
     assert call("sample", runs / "vectors", "--sampler", "UniPC") == 2
     assert "UniPC needs a Denoiser" in capsys.readouterr().err
     assert call("sample", runs / "vectors", "--sampler", "nonsense") == 2
-    assert "no sampler of another name runs on this model" in capsys.readouterr().err
+    assert "this model has only its own sampler" in capsys.readouterr().err
 
 
 def test_every_sampler_offered_is_made_by_its_name():

@@ -102,9 +102,15 @@ def _published(path: Path) -> Pieces:
 
 
 def holds_documents(path: Path, options: Options) -> bool:
-    """Whether a path is a set of documents: a folder of ``.txt``, a ``.jsonl``, or a table with a column of texts."""
+    """Whether a path is a set of documents: a folder of ``.txt``, a ``.jsonl``, or a table with a column of texts.
+
+    In a folder of images, a ``.txt`` holds captions.
+    """
     if path.is_dir():
-        return next(path.rglob("*.txt"), None) is not None
+        from fourfold.data.images import SUFFIXES
+
+        images = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        return next(images, None) is None and next(path.rglob("*.txt"), None) is not None
     return path.suffix.lower() == ".jsonl" or options.text is not None
 
 
