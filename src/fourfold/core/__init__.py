@@ -7,18 +7,18 @@ and refuses to exist when they do not fit.
 
 from fourfold.core.codec import CachedCodec, Codec, PiecewiseCodec
 from fourfold.core.completion import ArbitraryConditionals, draw
-from fourfold.core.conditions import Batch, Condition, Conditioned, decode_captions, encode_captions, forgetful
+from fourfold.core.conditions import Batch, Condition, Conditions, decode_captions, encode_captions, forgetful
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import Evaluations, count_evaluations
 from fourfold.core.likelihood import Likelihood, LogProb, no_likelihood
 from fourfold.core.measure import Measure
-from fourfold.core.measured import Measured
 from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.picture import Cloud, Excerpts, Picture, Sheet
+from fourfold.core.quality import Quality
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Space, Writer
 from fourfold.core.stages import Stage, Staged
@@ -31,7 +31,7 @@ __all__ = [
     "Cloud",
     "Codec",
     "Condition",
-    "Conditioned",
+    "Conditions",
     "Estimand",
     "Evaluations",
     "Excerpts",
@@ -39,12 +39,12 @@ __all__ = [
     "Likelihood",
     "LogProb",
     "Measure",
-    "Measured",
     "Noise",
     "Objective",
     "Part",
     "Picture",
     "PiecewiseCodec",
+    "Quality",
     "Sampler",
     "Sheet",
     "Space",

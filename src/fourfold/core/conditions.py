@@ -9,7 +9,7 @@ from typing import NamedTuple, Self, TypeAlias
 import torch
 from torch import Tensor
 
-__all__ = ["Batch", "Condition", "Conditioned", "decode_captions", "encode_captions", "forgetful"]
+__all__ = ["Batch", "Condition", "Conditions", "decode_captions", "encode_captions", "forgetful"]
 
 
 class Batch(NamedTuple):
@@ -30,7 +30,7 @@ def forgetful(cond: Tensor | None, share: float) -> Tensor | None:
     return torch.where(hidden, -1, cond)
 
 
-class Conditioned:
+class Conditions:
     """The conditions of a space: examples may come with a class label or with a caption.
 
     Attributes:
@@ -93,7 +93,7 @@ def decode_captions(codes: Tensor) -> list[str]:
     return [bytes(code for code in row if code >= 0).decode(errors="replace") for row in codes.tolist()]
 
 
-def condition_codes(space: Conditioned, n: int, cond: Condition, device: torch.device) -> Tensor | None:
+def condition_codes(space: Conditions, n: int, cond: Condition, device: torch.device) -> Tensor | None:
     """Encode the condition of ``n`` samples: labels ``(n,)``, bytes of captions ``(n, L)``, or ``None``.
 
     Raises:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 import torch
 from torch import Tensor
 
-from fourfold.core.conditions import Conditioned
-from fourfold.core.measured import Measured
+from fourfold.core.conditions import Conditions
+from fourfold.core.quality import Quality
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ equally many examples each. Both may be empty.
 """
 
 
-class Space(Conditioned, Measured, ABC):
+class Space(Conditions, Quality, ABC):
     """The definition of one raw example. Nothing outside a space depends on which space it is.
 
     Concrete spaces are frozen dataclasses, one file each: those of :mod:`fourfold.spaces`, and anyone's. A raw batch is

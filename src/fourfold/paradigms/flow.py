@@ -200,7 +200,7 @@ def inverse_error(bijection: Bijection, x: Tensor, cond: Tensor | None = None) -
 
 
 @final
-class LikelihoodTerm(Term):
+class ChangeOfVariablesTerm(Term):
     """The term of :class:`ChangeOfVariables`; it watches ``inverse_error`` on a few examples, every 500 steps."""
 
     judges: ClassVar[bool] = True
@@ -242,7 +242,7 @@ class ChangeOfVariables(Objective):
         self.label_dropout, self.noise = label_dropout, noise
 
     def terms(self, estimand: Bijection) -> Mapping[str, Term]:
-        return {"likelihood": LikelihoodTerm(estimand, self)}
+        return {"likelihood": ChangeOfVariablesTerm(estimand, self)}
 
 
 @final

@@ -18,14 +18,14 @@ from fourfold.recipes.networks import sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Vectors
 
-__all__ = ["Lessons", "distilled", "lessons"]
+__all__ = ["GameLessons", "distilled", "lessons"]
 
 IMAGE_CRITIC: Sizes[Size] = Sizes({"xs": Size(16, 1), "s": Size(48, 1), "m": Size(64, 2)})
 VECTOR_CRITIC: Sizes[Size] = Sizes({"xs": Size(32, 2), "s": Size(96, 2), "m": Size(128, 4)})
 
 
 @dataclass(frozen=True)
-class Lessons:
+class GameLessons:
     """How a student is taught.
 
     Attributes:
@@ -46,7 +46,7 @@ class Lessons:
 
 
 @singledispatch
-def lessons(space: Space, size: str) -> Lessons:
+def lessons(space: Space, size: str) -> GameLessons:
     """Critic, weights and training for a space; another space registers its own.
 
     Raises:
@@ -56,18 +56,18 @@ def lessons(space: Space, size: str) -> Lessons:
 
 
 @lessons.register
-def _(space: Images, size: str) -> Lessons:
+def _(space: Images, size: str) -> GameLessons:
     critic = ResNetCritic(sides(space), IMAGE_CRITIC[size].width, IMAGE_CRITIC[size].depth, 256, space.classes)
     training = Training(64, 3e-4, warmup=0.05, betas=(0.0, 0.99), ema=0.1, clip=0.0)
-    return Lessons(critic, every=4, weight=1.0, share=0.5, sigma=5.0, training=training)
+    return GameLessons(critic, every=4, weight=1.0, share=0.5, sigma=5.0, training=training)
 
 
 @lessons.register
-def _(space: Vectors, size: str) -> Lessons:
+def _(space: Vectors, size: str) -> GameLessons:
     """A teacher of vectors is soon good; then its correction, which pulls samples to dense regions, is in the way."""
     critic = ResMLP(space.dim, 1, VECTOR_CRITIC[size].width, VECTOR_CRITIC[size].depth, space.classes)
     training = Training(256, 1e-3, warmup=0.05, betas=(0.0, 0.99), ema=0.05, clip=0.0)
-    return Lessons(critic, every=1, weight=0.1, share=0.3, sigma=1.5, training=training)
+    return GameLessons(critic, every=1, weight=0.1, share=0.3, sigma=1.5, training=training)
 
 
 def distilled(space: Space, size: str) -> GenerativeModel:

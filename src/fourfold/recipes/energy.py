@@ -33,7 +33,7 @@ from fourfold.samplers.langevin import MALA, Annealed, Langevin, NoiseAnnealed
 from fourfold.spaces import Images, Vectors
 
 __all__ = [
-    "Denoised",
+    "DenoisingParts",
     "denoised",
     "denoising",
     "jem",
@@ -108,7 +108,7 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 
 
 @dataclass(frozen=True)
-class Denoised:
+class DenoisingParts:
     """The parts that score matching at every noise level takes for a space.
 
     Attributes:
@@ -125,7 +125,7 @@ class Denoised:
 
 
 @singledispatch
-def denoised(space: Space, size: str) -> Denoised:
+def denoised(space: Space, size: str) -> DenoisingParts:
     """Network, codec, sampler and training of a space; another space registers its own.
 
     Raises:
@@ -135,17 +135,17 @@ def denoised(space: Space, size: str) -> Denoised:
 
 
 @denoised.register
-def _(space: Images, size: str) -> Denoised:
+def _(space: Images, size: str) -> DenoisingParts:
     _without_captions("denoising", space)
     sampler = NoiseAnnealed(Langevin(1, 0.1), TEMPERATURES[size], moves=0, clean=True)
-    return Denoised(unet(space, UNET[size]), Dequantised(space), sampler, Training(64, 2e-3, muon_rate=0.02))
+    return DenoisingParts(unet(space, UNET[size]), Dequantised(space), sampler, Training(64, 2e-3, muon_rate=0.02))
 
 
 @denoised.register
-def _(space: Vectors, size: str) -> Denoised:
+def _(space: Vectors, size: str) -> DenoisingParts:
     net = TimeMLP(space.dim, PERCEPTRON[size].width, PERCEPTRON[size].depth, space.classes)
     sampler = NoiseAnnealed(MALA(10, 0.2), TEMPERATURES[size])
-    return Denoised(net, Standardised(space), sampler, Training(512, 2e-3))
+    return DenoisingParts(net, Standardised(space), sampler, Training(512, 2e-3))
 
 
 def denoising(space: Space, size: str) -> GenerativeModel:

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     from fourfold.metrics.references import References
     from fourfold.metrics.score import Measurement
 
-__all__ = ["Measured"]
+__all__ = ["Quality"]
 
 
-class Measured:
-    """The measures and pictures of a space. Without :meth:`measures`, its models are neither evaluated nor compared."""
+class Quality:
+    """The measures of samples of a space, and its pictures.
+
+    Models of a space without :meth:`measures` are neither evaluated nor compared.
+    """
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         """Every measure of the quality of samples ``(n, *shape)``, one after the other; the first is the headline.
@@ -35,7 +38,7 @@ class Measured:
             TypeError: for a space without measures.
         """
         name = type(self).__name__
-        if type(self).measures is Measured.measures:
+        if type(self).measures is Quality.measures:
             raise TypeError(
                 f"{name} has no measures of samples, so its models can be trained but neither evaluated nor compared: "
                 f"implement {name}.measures(x, references, features)"
