@@ -246,3 +246,22 @@ def test_a_paragraph_of_help_that_is_wrapped_by_hand_fits_into_80_columns(comman
     """The lines of a paragraph are printed as they are: a longer one is broken again, at an odd place."""
     paragraphs = typer.main.get_command(app).commands[command].help.split("\n\n")
     assert max([len(line) for text in paragraphs if "\n" in text for line in text.splitlines()], default=0) <= 78
+
+
+def test_models_of_text_write_complete_and_export(tmp_path, capsys):
+    pytest.importorskip("tokenizers")
+    (tmp_path / "t.txt").write_text("the cat sat on the mat. the dog sat on the cat.\n" * 300)
+    run = tmp_path / "run"
+    options = ("--tokens", "bpe:280", "--length", "32", "--size", "xs", "--budget", "30 steps", "--out", run)
+    assert call("fit", "autoregressive", tmp_path / "t.txt", *options) == 0
+    capsys.readouterr()
+    assert call("sample", run, "--prompt", "the cat", "-n", "2", "--length", "8", "--top-k", "5", "--stop", ".") == 0
+    told = capsys.readouterr()
+    assert told.out.count("the cat") >= 2
+    assert "does not follow the distribution" in told.err
+    assert call("complete", run, "the c", "--json") == 0
+    assert json.loads(capsys.readouterr().out)[0][0].startswith("c")
+    assert call("complete", run, "--measure", tmp_path / "t.txt", "--words", "10", "--json") == 0
+    assert 0 < json.loads(capsys.readouterr().out)["saved"] < 1
+    assert call("sample", run, "--top-p", "2") == 2
+    assert "top_p must lie above 0" in capsys.readouterr().err

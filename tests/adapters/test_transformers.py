@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from fourfold import build
+from fourfold import Run, build, fit
 from fourfold.adapters import is_published, open_published
 from fourfold.adapters.transformers import write_language_model
 from fourfold.paradigms.autoregressive import continue_text, score_text
@@ -138,3 +138,40 @@ def test_what_cannot_be_opened_is_refused_with_the_way_out(tmp_path):
     (whole / "model.safetensors").write_bytes(weights)
     (whole / "tokenizer.json").write_text(Pieces.learn(TEXT * 3 + "".join(map(chr, range(300, 900))), 700).file)
     refused("are of two models")
+
+
+@pytest.mark.parametrize("lora", [None, 4])
+def test_a_published_model_is_tuned_saved_and_written(tmp_path, lora):
+    if lora is not None:
+        pytest.importorskip("peft")
+    whole, text = tmp_path / "whole", tmp_path / "t.txt"
+    theirs = _save(whole, ("LlamaForCausalLM", LLAMA))
+    text.write_text(TEXT * 4)
+    run = fit(
+        str(whole),
+        text,
+        budget="6 steps",
+        lora=lora,
+        learning_rate=3e-3,
+        run_dir=tmp_path / "run",
+        data_options={"length": 32},
+        precision="float32",
+    )
+    before, dataset = open_published(whole, length=32), run.dataset()
+    x = dataset.space.rows(dataset.test.x).long()
+    assert run.log_prob(x).nats.mean() > before.log_prob(x).nats.mean() + 1
+    again = Run.load(tmp_path / "run")
+    torch.testing.assert_close(again.log_prob(x).nats, run.log_prob(x).nats)
+    moved = [n for n, p in theirs.named_parameters() if not torch.equal(p, _own(again, n, lora))]
+    assert bool(moved) == (lora is None)
+    write_language_model(run.model, tmp_path / "out")
+    written = open_published(tmp_path / "out", length=32)
+    torch.testing.assert_close(written.log_prob(x).nats, run.log_prob(x).nats, atol=1e-3, rtol=1e-4)
+
+
+def _own(run, name, lora):
+    parameters = dict(run.model.estimand.net.inner.named_parameters())
+    if lora is None:
+        return parameters[name]
+    head, _, tail = name.rpartition(".")
+    return parameters.get(f"base_model.model.{head}.base_layer.{tail}", parameters.get(f"base_model.model.{name}"))

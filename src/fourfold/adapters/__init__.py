@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
 
-__all__ = ["is_published", "open_published"]
+__all__ = ["is_published", "open_published", "published_tokenizer"]
 
 
 def is_published(path: Path | str) -> bool:
@@ -30,16 +30,34 @@ def is_published(path: Path | str) -> bool:
     return isinstance(found, dict) and "model_type" in found
 
 
-def open_published(path: Path | str, length: int | None = None) -> GenerativeModel:
+def open_published(path: Path | str, length: int | None = None, lora: int | None = None) -> GenerativeModel:
     """A published language model as a generative model: it samples, scores, and can be trained on.
 
     Args:
         path: a folder as Hugging Face's ``transformers`` writes it, or a GGUF file.
         length: tokens in one window; by default 256, or the context of the model if that is shorter.
+        lora: rank of the matrices that training adds and changes instead of the model's own; ``None``: all are trained.
 
     Raises:
         ValueError: naming the file and the way out, for what cannot be opened.
     """
     from fourfold.adapters.transformers import open_language_model
 
-    return open_language_model(Path(path), length)
+    return open_language_model(Path(path), length, lora)
+
+
+def published_tokenizer(path: Path | str) -> str:
+    """The content of the ``tokenizer.json`` of a published model.
+
+    Raises:
+        ValueError: where it has none that can be read.
+    """
+    file = Path(path) / "tokenizer.json"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    from fourfold.adapters.transformers import open_tokenizer
+
+    tokenizer = open_tokenizer(Path(path))
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise ValueError(f"{path}: its tokenizer is not one of the library 'tokenizers': convert it to tokenizer.json")
+    return str(tokenizer.backend_tokenizer.to_str())

@@ -12,6 +12,7 @@ import functools
 import inspect
 import io
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -19,6 +20,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
+from fourfold.adapters import published_tokenizer
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.nn.transformer import NextToken, TokenTransformer
@@ -28,6 +30,8 @@ from fourfold.spaces.pieces import letters_of_bytes
 
 __all__ = ["PublishedTransformer", "open_language_model", "open_tokenizer", "write_language_model"]
 
+START = "<|start|>"
+"""The symbol that begins a text in a folder that is written here."""
 WINDOW = 256
 """Tokens of a window, where nothing else is asked for."""
 
@@ -62,16 +66,19 @@ class PublishedTransformer(NextToken):
         config: the content of its ``config.json``.
         length: the longest input, start symbol included.
         start: id of the symbol that begins a text.
+        lora: rank of the matrices that are added to those of the linear layers and trained instead of them (Hu et al.
+            2021, https://arxiv.org/abs/2106.09685); ``None``: there are none, and all is trained.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, config: str, length: int, start: int) -> None:
+    def __init__(self, config: str, length: int, start: int, lora: int | None = None) -> None:
         super().__init__()
         library = _library()
         settings = json.loads(config)
         made = library.AutoConfig.for_model(**settings)
         self.inner = library.AutoModelForCausalLM.from_config(made, dtype=torch.float32)
+        self.inner = self.inner if lora is None else _with_lora(self.inner, lora)
         self.tokens, self.length, self.start = int(self.inner.get_input_embeddings().num_embeddings), length, start
 
     def cache(self, batch: int) -> _Past:
@@ -101,22 +108,41 @@ class PublishedTransformer(NextToken):
         return "cache" if "cache" in known else "past_key_values"
 
 
+def _with_lora(inner: Any, rank: int) -> Any:
+    """A network with low-rank matrices beside those of its linear layers, which alone are trained.
+
+    Raises:
+        ValueError: where the library is not installed, or for a rank below 1.
+    """
+    if rank < 1:
+        raise ValueError(f"the rank of lora must be at least 1, not {rank}")
+    try:
+        import peft
+    except ImportError:
+        raise ValueError("lora needs the extra 'hf': pip install 'fourfold[hf]'") from None
+    settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the two libraries' versions of each other
+        return peft.get_peft_model(inner, settings)
+
+
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
-def open_language_model(path: Path, length: int | None = None) -> GenerativeModel:
+def open_language_model(path: Path, length: int | None = None, lora: int | None = None) -> GenerativeModel:
     """A folder or a GGUF file of a causal language model, with its tokenizer, as a generative model.
 
     Args:
         path: the folder, which holds ``config.json`` and ``*.safetensors``, or the file.
         length: tokens in one window.
+        lora: rank of the matrices that training adds, see :class:`PublishedTransformer`.
 
     Raises:
         ValueError: for other weights than safetensors, missing, extra or misshapen tensors, code of its own, no
             tokenizer, or a window longer than the context.
     """
     inner, tokenizer = _loaded(path)
-    config, pieces = inner.config, Pieces(_tokenizer_file(path, tokenizer))
+    config, pieces = inner.config, Pieces(published_tokenizer(path))
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
     if length is not None and length > context:
         raise ValueError(f"{path}: a window of {length} tokens is longer than its context of {context}: shorten it")
@@ -130,10 +156,10 @@ def open_language_model(path: Path, length: int | None = None) -> GenerativeMode
     if start is None:
         raise ValueError(f"{path}: its tokenizer has no symbol that begins a text: add a bos_token to it")
     with torch.device("meta"):
-        net = PublishedTransformer(json.dumps(_plain(config)), context, int(start))
-    net.inner = inner
+        net = PublishedTransformer(json.dumps(_plain(config)), context, int(start), lora)
+    net.inner = inner if lora is None else _with_lora(inner, lora)
     space = Text("", window, pieces=pieces)
-    training = Training(batch_size=8, learning_rate=1e-4, muon_rate=1e-4)
+    training = Training(batch_size=8, learning_rate=2e-5 if lora is None else 5e-4, muon_rate=None)
     estimand = TokenConditionals(net, window)
     parts = (space, TextTokens(space), estimand, MaximumLikelihood(), Ancestral(), ChainRule(), training)
     return GenerativeModel(*parts).eval()
@@ -200,13 +226,6 @@ def _check_folder(path: Path) -> None:
         raise ValueError(f"{path}: {held}: {way}")
 
 
-def _tokenizer_file(path: Path, tokenizer: Any) -> str:
-    """The content of a ``tokenizer.json``."""
-    if not hasattr(tokenizer, "backend_tokenizer"):
-        raise ValueError(f"{path}: its tokenizer is not one of the library 'tokenizers': convert it to tokenizer.json")
-    return str(tokenizer.backend_tokenizer.to_str())
-
-
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
@@ -229,10 +248,14 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
     if not isinstance(net, (PublishedTransformer, TokenTransformer)):
         raise TypeError(f"{type(net).__name__} has no counterpart in transformers: only transformers are written")
     with _quiet():
-        (net.inner if isinstance(net, PublishedTransformer) else _neox(net)).save_pretrained(folder)
+        whole = net.inner if isinstance(net, PublishedTransformer) else _neox(net)
+        merged = copy.deepcopy(whole).merge_and_unload() if hasattr(whole, "merge_and_unload") else whole
+        merged.save_pretrained(folder)
     assert isinstance(model.space, Text)
     (folder / "tokenizer.json").write_text(_tokenizer_of(model.space), encoding="utf-8")
-    start = "<|start|>" if isinstance(estimand.net, TokenTransformer) else None
+    start = (
+        model.space.pieces.name(net.start) if isinstance(net, PublishedTransformer) and model.space.pieces else START
+    )
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False, "bos_token": start}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
     return folder
@@ -288,8 +311,8 @@ def _tokenizer_of(space: Text) -> str:
         made = tokenizers.Tokenizer(tokenizers.models.BPE({c: i for i, c in enumerate(letters_of_bytes())}, []))
         made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
         made.decoder = tokenizers.decoders.ByteLevel()
-    if made.token_to_id("<|start|>") is None and made.get_vocab_size() == space.tokens:
-        made.add_special_tokens(["<|start|>"])
+    if made.token_to_id(START) is None and made.get_vocab_size() == space.tokens:
+        made.add_special_tokens([START])
     return str(made.to_str())
 
 

@@ -21,7 +21,11 @@ def fit(
     context: typer.Context,
     options: DataOptions,
     paradigm: Annotated[
-        str | None, typer.Argument(help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'.")
+        str | None,
+        typer.Argument(
+            help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'; or a published language model to "
+            "tune: a folder of transformers or a GGUF file."
+        ),
     ] = None,
     data: Annotated[str | None, typer.Argument(help="A built-in set, a file, or a folder of images.")] = None,
     budget: Annotated[
@@ -84,6 +88,16 @@ def fit(
             rich_help_panel=TRAINING,
         ),
     ] = None,
+    lora: Annotated[
+        int | None,
+        typer.Option(
+            help="Rank of the matrices that tune a published model.",
+            min=1,
+            show_default="all weights are tuned",
+            metavar="N",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     checkpoint_every: Annotated[
         float | None,
         typer.Option(
@@ -109,7 +123,7 @@ def fit(
     from fourfold.engine import Interrupted, fit
     from fourfold.engine.progress import Bar
 
-    folder = resume or out or _free(f"{paradigm}-{Path(data or '').stem}-{size or 's'}-{seed or 0}")
+    folder = resume or out or _free(f"{_name(paradigm)}-{Path(data or '').stem}-{size or 's'}-{seed or 0}")
     try:
         with Bar(paradigm or str(folder)) as bar:
             run = fit(
@@ -129,6 +143,7 @@ def fit(
                 device=device,
                 checkpoint_every=checkpoint_every,
                 choose=choose,
+                lora=lora,
                 observe=bar,
                 say=bar.say,
             )
@@ -142,6 +157,12 @@ def fit(
         print_line(json.dumps({"run": str(folder), **card}, indent=1))
         return
     print_line(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
+
+
+def _name(paradigm: str | None) -> str:
+    """A paradigm in the name of a folder; of a published model, the name of its folder or file."""
+    published = paradigm is not None and Path(paradigm).exists()
+    return Path(str(paradigm)).resolve().stem if published else str(paradigm)
 
 
 def _threads_of(folder: Path | None) -> int | None:

@@ -307,9 +307,10 @@ def _by_position(name: str, source: Source, options: Options) -> tuple[Split, Sp
     x = source.x[: options.limit]
     parts = [Split(x[part]) for part in _cut(len(x), _fractions(options, (0.9, 0.05, 0.05)))]
     shortest = min(map(len, parts))
-    if shortest < options.length:
+    window = source.space.window or 1
+    if shortest < window:
         raise DataError(
-            f"{name}: {len(x)} tokens leave a split of {shortest}, shorter than one window of {options.length}: "
+            f"{name}: {len(x)} tokens leave a split of {shortest}, shorter than one window of {window}: "
             "give a longer text or a smaller length"
         )
     return parts[0], parts[1], parts[-1]

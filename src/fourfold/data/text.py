@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from fourfold.adapters import is_published, published_tokenizer
 from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.files import content_of, decoded
 from fourfold.spaces import Pieces, Text
@@ -82,15 +83,18 @@ def _space_of(text: str, options: Options) -> Text:
 
 
 def _published(path: Path) -> Pieces:
-    """The tokenizer of a file, or of a folder that holds ``tokenizer.json``.
+    """The tokenizer of a file, of a folder that holds ``tokenizer.json``, or of a published model.
 
     Raises:
         ValueError: if there is none, or it is not one.
     """
     file = path / "tokenizer.json" if path.is_dir() else path
-    if not file.is_file():
+    if is_published(path):
+        pieces = Pieces(published_tokenizer(path))
+    elif file.is_file():
+        pieces = Pieces(decoded(file, content_of(file)))
+    else:
         raise ValueError("is none of chars, bytes, bpe:COUNT and the path of a tokenizer.json: give one of them")
-    pieces = Pieces(decoded(file, content_of(file)))
     try:
         pieces.count  # noqa: B018  # reads it
     except Exception as error:  # the library raises its own kind

@@ -19,6 +19,7 @@ from typing import Any, TypeVar, final
 
 import torch
 
+from fourfold.adapters import is_published, open_published
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Data, Dataset, load
 from fourfold.engine.blueprint import check_loadable
@@ -87,6 +88,7 @@ def fit(
     device: str | None = None,
     checkpoint_every: float | None = None,
     choose: bool | None = None,
+    lora: int | None = None,
     observe: Callable[[Step], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Run:
@@ -97,7 +99,8 @@ def fit(
     same data has moved. All other settings may be left out; if given, they must be those of the run.
 
     Args:
-        paradigm: a name for :func:`fourfold.build`, or a model, which is trained in place.
+        paradigm: a name for :func:`fourfold.build`, the folder of a published language model, which is tuned, or a
+            model, which is trained in place.
         data: data for :func:`fourfold.load`, or a data set.
         budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds; by
             default ``1m``.
@@ -119,6 +122,7 @@ def fit(
         choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, as it does
             by default (see :class:`~fourfold.engine.heldout.HeldOut`). Otherwise the whole budget is spent and the last
             weights are kept.
+        lora: rank of the matrices that are added to those of a published model and trained instead of them.
         observe: a function that is called with each step.
         say: a function that is called with each message. Without ``observe`` and ``say`` a notebook shows a bar.
 
@@ -150,6 +154,15 @@ def fit(
         choose=_or(choose, before.choose),
     )
     find_device(settings.device)
+    if isinstance(paradigm, str) and is_published(paradigm):
+        if lora is None and card is not None:
+            raise ValueError("resume knows the model that it tunes: leave its folder out")
+        known: dict[str, Any] = {"tokens": os.path.abspath(paradigm)}
+        paradigm = open_published(paradigm, settings.data_options.get("length"), lora)
+        known["length"] = paradigm.space.window
+        settings = replace(settings, data_options={**settings.data_options, **known})
+    elif lora is not None:
+        raise ValueError("lora tunes a published language model: give its folder in place of a paradigm")
     if isinstance(paradigm, str):
         check_names(paradigm, settings.size)
     if card is not None and folder is not None:

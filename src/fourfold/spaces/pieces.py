@@ -103,6 +103,10 @@ class Pieces:
         """The id that ends a document; ``None`` where the tokenizer has none."""
         return self.ends[0] if self.ends else None
 
+    def name(self, token: int) -> str:
+        """The name of a token in the tokenizer's file."""
+        return str(self._tokenizer.id_to_token(token))
+
     def marked_ids(self, text: str) -> list[int]:
         """The ids of a text in which special tokens are written out, such as a chat template."""
         self._tokenizer.encode_special_tokens = False
