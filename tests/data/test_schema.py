@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fourfold.data import DataError, load, read_all
+from fourfold.data.writers import write_examples
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Constant, DateTime, Identifier, Numeric
 
@@ -45,6 +46,8 @@ def times(form, step="h"):
         (np.round(np.exp(3 * rng.normal(size=N)), 1), 0.1, 1, "a long tail"),
         ([f"{x:.2f}" for x in 0.25 * rng.integers(0, 400, N)], 0.25, 2, "multiples of 0.25"),
         (np.append(rng.integers(0, 90, N - 1), 150), 1, 0, "whole numbers"),
+        (np.append(rng.integers(0, 90, N - 1), 0.25), 0.25, 2, "multiples of 0.25"),
+        (np.append(rng.integers(0, 90, N - 1), 0.30000000000000004), 0.1, 1, "multiples of 0.1"),
     ],
 )
 def test_numbers_have_their_resolution(tmp_path, values, resolution, decimals, reason):
@@ -392,3 +395,81 @@ def test_types_that_are_no_values_are_refused(tmp_path):
     pd.DataFrame({"k": ["u", "v"] * 20, "l": [[1, 2]] * 40}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(DataError, match="column l: holds list"):
         load(tmp_path / "t.parquet")
+
+
+def test_frames_of_polars_are_read():
+    polars = pytest.importorskip("polars")
+    columns = {"k": ["u", None, "w", "v"] * 20, "x": rng.integers(0, 99, 80).tolist()}
+    frame, table = pd.DataFrame(columns), polars.DataFrame(columns)
+    assert load(table).digest == load(frame).digest
+    assert load(table.with_columns(polars.col("k").cast(polars.Categorical))).digest == load(frame).digest
+
+
+def test_a_database_of_duckdb_is_read(tmp_path):
+    duckdb = pytest.importorskip("duckdb")
+    base = duckdb.connect(str(tmp_path / "t.duckdb"))
+    base.execute("create table one as select range as a, range % 3 as b, 'w' || (range % 7) as k from range(60)")
+    base.close()
+    assert load(tmp_path / "t.duckdb").space.columns == ("b", "k")
+    assert load(tmp_path / "t.duckdb", query="select k, a * a as c from one").space.columns == ("k", "c")
+    with pytest.raises(DataError, match="not read as DuckDB"):
+        load(tmp_path / "t.duckdb", query="select z from one")
+    (tmp_path / "bad.duckdb").write_text("x" * 5000)
+    with pytest.raises(DataError, match="not read as DuckDB"):
+        load(tmp_path / "bad.duckdb")
+
+
+# --- back to files ----------------------------------------------------------------------------------------------------
+
+
+def test_rows_come_back_as_the_file_wrote_them(tmp_path):
+    """Every row of a file, written from its cells: the same header, texts, decimals, dates and gaps."""
+    table = pd.DataFrame(
+        {
+            "first, name": rng.choice(["Ann", 'B. "Bo"', "Chloé"], N),
+            "price": [f"{p:.2f}" for p in rng.lognormal(3, 1, N)],
+            "short": [f"{p:.1f}".removesuffix(".0") for p in rng.uniform(0, 50, N)],
+            "whole": rng.integers(-500, 500, N),
+            "age": [str(a) if a % 5 else "NA" for a in rng.integers(18, 90, N)],
+            "day": pd.date_range("2001-02-03", periods=N).strftime("%d.%m.%Y"),
+            "at": pd.date_range("2001-02-03", periods=N, freq="7min").strftime("%Y-%m-%dT%H:%M:%S"),
+            "code": rng.choice(["007", "042", "100"], N),
+            "ok": rng.choice(["true", "false"], N),
+            "unit": "kg",
+            "note": "",
+        }
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    data = load(tmp_path / "t.csv")
+    x = torch.cat([data.train.x, data.validation.x, data.test.x])
+    write_examples(tmp_path / "new.csv", x, data.space)
+    lines = [(tmp_path / name).read_text().splitlines() for name in ("t.csv", "new.csv")]
+    assert lines[0][0] == lines[1][0]
+    assert sorted(lines[0]) == sorted(lines[1])
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".feather"])
+def test_a_data_frame_keeps_its_types(tmp_path, suffix):
+    frame = pd.DataFrame(
+        {
+            "i8": rng.integers(0, 99, N).astype("int8"),
+            "u16": rng.integers(0, 60_000, N).astype("uint16"),
+            "f4": np.round(rng.normal(size=N), 1).astype("float32"),
+            "gap": pd.array(np.where(rng.random(N) < 0.2, None, rng.integers(0, 99, N)), dtype="Int64"),
+            "ok": rng.random(N) < 0.5,
+            "level": pd.Categorical(rng.choice(["low", "high"], N)),
+            "word": rng.choice(["a", "b"], N),
+            "at": pd.date_range("2020-01-01", periods=N, freq="h"),
+            "zone": pd.date_range("2020-01-01", periods=N, freq="h", tz="Europe/Oslo"),
+        }
+    )
+    data = load(frame)
+    x = torch.cat([data.train.x, data.validation.x, data.test.x])
+    again = data.space.table(x)
+    assert [str(dtype) for dtype in again.dtypes] == [str(dtype) for dtype in frame.dtypes]
+    by = ["at"]
+    pd.testing.assert_frame_equal(
+        again.sort_values(by).reset_index(drop=True), frame.sort_values(by), check_categorical=False
+    )
+    write_examples(tmp_path / f"t{suffix}", x, data.space)
+    assert torch.equal(read_all(tmp_path / f"t{suffix}", data.space)[0].x, x)

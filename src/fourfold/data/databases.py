@@ -37,13 +37,11 @@ def batches_of_sqlite(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
                 arrays = [_array(column) for column in zip(*rows, strict=True)]
                 yield pyarrow.RecordBatch.from_arrays(arrays, names=names)
     except sqlite3.Error as error:
-        raise DataError(
-            f"{path}: cannot be read as a SQLite database ({error}): check the file and the query"
-        ) from None
+        raise DataError(f"{path}: is not read as SQLite ({error}): check the file and the query") from None
 
 
 def _array(values: Sequence[Any]) -> Any:
-    """The values of a column as texts, since a column of SQLite may hold values of every type."""
+    """The values of a column as texts, since a column of SQLite may hold values of several types."""
     return pyarrow.array([None if value is None else str(value) for value in values], pyarrow.string())
 
 
@@ -62,12 +60,10 @@ def batches_of_duckdb(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
     try:
         with contextlib.closing(duckdb.connect(str(path), read_only=True)) as base:
             tables = [name for (name,) in base.execute("select table_name from information_schema.tables").fetchall()]
-            yield from base.execute(_sql(path, query, tables)).fetch_record_batch(ROWS)
+            yield from pyarrow.RecordBatchReader.from_stream(base.sql(_sql(path, query, tables)))
     except duckdb.Error as error:
         reason = str(error).partition("\n")[0]
-        raise DataError(
-            f"{path}: cannot be read as a DuckDB database ({reason}): check the file and the query"
-        ) from None
+        raise DataError(f"{path}: is not read as DuckDB ({reason}): check the file and the query") from None
 
 
 def _sql(path: Path, query: str | None, tables: Sequence[str]) -> str:

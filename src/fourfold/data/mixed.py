@@ -162,7 +162,8 @@ def _plain_array(where: str, name: str, array: Any) -> Any:
     """An array of a type that columns are inferred from."""
     kind = pyarrow.types
     if kind.is_dictionary(array.type):
-        array = array.dictionary_decode()
+        levels = _plain_array(where, name, array.dictionary)
+        return pyarrow.DictionaryArray.from_arrays(array.indices, levels).dictionary_decode()
     if kind.is_nested(array.type) or kind.is_binary(array.type) or kind.is_large_binary(array.type):
         raise DataError(f"{where}, column {name}: holds {array.type} values: write one value in each cell, or drop it")
     if kind.is_date(array.type):

@@ -37,6 +37,8 @@ CODES = 100
 """A column of so few different whole numbers is a category if their frequencies jump, as those of codes do."""
 DIGITS = 7
 """Numbers of more significant digits have a resolution coarser than their last digit."""
+NOISE = 9
+"""Numbers with more digits behind the point owe them to the arithmetic of floats, if they are rare."""
 UNIQUE = 0.95
 """A column of words of which at least this share differ names its rows."""
 ODD = 0.05
@@ -372,9 +374,9 @@ def _decimals(values: _Values, numbers: npt.NDArray[Any], counts: npt.NDArray[An
     digits = np.where(point < 0, 0, pyarrow.compute.utf8_length(text).to_numpy() - point - 1)
     power = pyarrow.compute.match_substring_regex(text, "[eE]").to_numpy(zero_copy_only=False)
     digits = np.where(power, 15, digits)
-    order = digits.argsort(kind="stable")
-    up_to = values.counts[order].cumsum()
-    usual = int(digits[order][np.searchsorted(up_to, 0.99 * up_to[-1])])
+    noise = digits > NOISE  # 0.30000000000000004 among 0.1 and 0.2 says nothing of their resolution
+    rare = values.counts[noise].sum() <= 0.01 * values.rows
+    usual = int(digits[~noise].max() if rare else digits.max())
     before = math.floor(math.log10(max(abs(_quantile(numbers, counts, 0.9)), abs(_quantile(numbers, counts, 0.1)), 1)))
     exact = usual == 0 or usual + before + 1 <= DIGITS
     return usual, int(digits[~power].min(initial=usual)), exact

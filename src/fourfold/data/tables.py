@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -156,7 +157,11 @@ def _numbers(path: Path, options: Options) -> pd.DataFrame | None:
             return None
         frame = sampled(_of_parquet(path, options), options)
     else:
-        frame = sampled(_frames(_batches(path, options)), options)
+        batches = iter(_batches(path, options))
+        first = next(batches, None)
+        if first is None or not (wanted or all(_is_number(field.type) for field in first.schema)):
+            return None
+        frame = sampled(_frames(itertools.chain([first], batches)), options)
     return frame if wanted or _complete(frame, options) else None
 
 
