@@ -44,7 +44,7 @@ def _summary(card: Card) -> str:
 
 
 def of_recipe(name: str) -> str:
-    """The page of a recipe, or of a paradigm: its default recipes, and what all its recipes share.
+    """The page of a recipe; or that of a paradigm, with its default recipes and what all its recipes share.
 
     Raises:
         ValueError: for an unknown name.
@@ -100,7 +100,7 @@ def _answers(facts: Facts) -> list[tuple[str, str]]:
 
 
 def _rows(rows: Iterable[tuple[str, str]]) -> list[str]:
-    """Rows wrapped behind their names; a row without a name is a formula, which is broken at double spaces."""
+    """Rows wrapped beside their names; a row without a name is a formula, which is broken at double spaces."""
     return [_row(name, text) if name else _formula(text) for name, text in rows]
 
 
@@ -141,7 +141,7 @@ def of_run(folder: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Read a JSON object from a run folder, which may come from anywhere."""
+    """Read a JSON object from a run folder, whose origin is not trusted."""
     try:
         if path.exists() and not (path.is_file() and path.stat().st_size <= LONGEST):
             raise ValueError(f"it is not a file of at most {LONGEST:,} bytes")

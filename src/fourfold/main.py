@@ -12,14 +12,14 @@ from fourfold.printable import printable
 __all__ = ["main", "run"]
 
 MISTAKES = (ValueError, TypeError, LookupError, OSError, ImportError)
-"""Errors that a wrong input raises: exit code 2."""
+"""Errors because of a wrong input: exit code 2."""
 
 FAILURES = (ArithmeticError, RuntimeError, MemoryError, AssertionError)
-"""Errors that are raised although the input was right: exit code 1."""
+"""Errors in spite of a right input: exit code 1."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. Every error is one line on standard error; ``--debug`` shows its trace, too."""
+    """Run the command line. Every error is one line on standard error; ``--debug`` also shows its trace."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     sys.exit(run([word for word in given if word != "--debug"], debug))
@@ -45,7 +45,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
 
 
 def _answer(arguments: list[str]) -> int:
-    """Run a command. ``info`` without options is answered before the parser of options, which loads slowly."""
+    """Run a command. ``info`` without options runs without the parser of options, which loads slowly."""
     if arguments[:1] == ["info"] and len(arguments) <= 2 and not arguments[-1].startswith("-"):
         from fourfold.info import text
 
@@ -57,12 +57,12 @@ def _answer(arguments: list[str]) -> int:
 
 
 def _is_usage(error: Any) -> bool:
-    """Whether the parser of options raised an error; its message is made by ``format_message``."""
+    """Whether the parser of options raised the error, whose ``format_message`` gives the message."""
     return hasattr(error, "format_message")
 
 
 def _tell(error: BaseException, code: int, debug: bool) -> int:
-    """Print an error as one line that stays short, and its trace if wanted."""
+    """Print an error as one short line, and its trace if wanted."""
     if debug:
         import traceback
 

@@ -1,4 +1,4 @@
-"""How results show themselves in a notebook: HTML that needs no script, no widget and no file beside it."""
+"""HTML of results in notebooks, without scripts, widgets or other files."""
 
 from __future__ import annotations
 

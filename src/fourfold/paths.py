@@ -1,7 +1,7 @@
 """Paths from data to noise: ``x_t = alpha_t x_0 + sigma_t eps`` with ``eps ~ N(0, I)``.
 
-A path gives ``alpha_t``, ``sigma_t``, their derivatives in ``t`` and a grid of times from noise to data. Everything a
-sampler or an objective needs to know about a noise process is here, so samplers know no schedule.
+A path gives ``alpha_t``, ``sigma_t``, their derivatives in ``t`` and a grid of times from noise to data. Samplers and
+objectives get everything about a noise process from its path, so they know no schedule.
 
 A stochastic differential equation and an ordinary one have the same marginals,
 
@@ -45,11 +45,11 @@ class Path(ABC):
 
     @abstractmethod
     def alpha(self, t: Tensor) -> Tensor:
-        """The signal's coefficient, same shape as ``t``."""
+        """The coefficient of the signal, in the shape of ``t``."""
 
     @abstractmethod
     def sigma(self, t: Tensor) -> Tensor:
-        """The noise's coefficient, same shape as ``t``."""
+        """The coefficient of the noise, in the shape of ``t``."""
 
     @abstractmethod
     def d_alpha(self, t: Tensor) -> Tensor:
@@ -231,7 +231,7 @@ class SubVP(Path):
         return -2 * self.alpha(t) * self.d_alpha(t)
 
     def grid(self, steps: int) -> Tensor:
-        """As :meth:`VP.grid`."""
+        """Like :meth:`VP.grid`."""
         return self._vp.grid(steps)
 
 

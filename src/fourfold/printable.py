@@ -1,4 +1,4 @@
-"""Text from outside, made safe to print: a file, a name or a cell must not steer the terminal that shows it."""
+"""Makes text from outside safe to print: a file, a name or a cell must not control the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _JOINERS = "\u200c\u200d"
 
 
 def printable(text: str, keep: str = "") -> str:
-    r"""The text with every character that a terminal would obey written as its escape, such as ``\u001b``.
+    r"""The text with each control character written as its escape, such as ``\u001b``.
 
     The escapes are those of JSON, so a JSON document keeps its meaning.
 
@@ -28,7 +28,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def shortened(names: Iterable[object], most: int = 12, characters: int = 200) -> str:
-    """The first names of a list, and how many more there are, in a line that stays short."""
+    """The first names of a list and the number of the others, in a short line."""
     words = [str(name) for name in names]
     shown: list[str] = []
     for word in words[:most]:

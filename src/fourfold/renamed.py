@@ -1,4 +1,4 @@
-"""Earlier names: a ``model.json`` may hold them for ever, and imports may use them for a while. Torch-free."""
+"""Earlier names, which a ``model.json`` may hold for ever and imports may use for a while. Torch-free."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MODULES: Mapping[str, str] = {
     "fourfold.samplers.reference": "fourfold.distributions.references",
     "fourfold.samplers.guidance": "fourfold.estimands.guidance",
 }
-"""Modules, as they were called and as they are."""
+"""Earlier names of modules, and their present names."""
 _MOVED = (
     ("adversarial", "likelihoods.none", "NoDensity"),
     ("adversarial", "paradigms.stylegan", "PathLength StyleGenerator StyleTruncation"),
@@ -32,7 +32,7 @@ _MOVED = (
     ("latent", "distributions.observations", "AsDraw AsMean AsMedian GaussianHead LogisticHead"),
     ("latent", "paradigms.perceptual", "PerceptualBound"),
 )
-"""The paradigm in whose file names stood, where they stand now, and the names."""
+"""The paradigm from whose file names have moved, their present module, and the names."""
 _NAMES: Mapping[str, str] = {
     "fourfold.distributions.references:GaussianMixture": "fourfold.distributions.references:FittedMixture",
     **{
@@ -44,13 +44,13 @@ _NAMES: Mapping[str, str] = {
     "fourfold.paradigms.energy:DenoisingScoreMatching": "fourfold.paradigms.denoising_energy:EnergyScoreMatching",
     "fourfold.paradigms.flow:MaximumLikelihood": "fourfold.paradigms.flow:ChangeOfVariables",
 }
-"""``module:name``, as it was and as it is; the module by its present name."""
+"""The earlier and the present ``module:name``; modules by their present names."""
 _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "dropout": ("label_dropout",),
     "hidden": ("label_dropout",),
     "drop": ("label_dropout", "dropout"),
 }
-"""Arguments, as they were, and as they may be called now."""
+"""Earlier names of arguments, and their possible present names."""
 
 
 def renamed_class(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Threads: how many there are and how they wait. Torch-free, since torch reads these settings when it is loaded."""
+"""The number of threads, and the way they wait. Torch-free, since torch reads these settings when it is loaded."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LOAD = Path("/proc/loadavg")
 
 
 def waiting() -> dict[str, str]:
-    """The environment in which threads that wait sleep, unless the user has set another one.
+    """The environment that lets waiting threads sleep, unless the user has set it otherwise.
 
-    By default they spin. On a machine that does other work too, each barrier then burns the time that the other thread
-    needs: training beside other jobs took six times as long as with one thread, and with sleeping threads twice.
+    By default they spin. On a machine with other work, each barrier then burns the time that the other thread needs:
+    beside other jobs, training took six times as long as with one thread, and twice as long with sleeping threads.
     """
     return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
 
@@ -25,7 +25,7 @@ def set_threads(number: int | None = None) -> None:
     """Set the number of threads to compute with, before torch is loaded.
 
     Args:
-        number: of threads; ``None`` takes ``OMP_NUM_THREADS``, or as many as there are free cores.
+        number: number of threads; ``None`` takes ``OMP_NUM_THREADS``, else the number of free cores.
     """
     os.environ.update(waiting())
     if number is not None or "OMP_NUM_THREADS" not in os.environ:
@@ -36,7 +36,7 @@ def free_cores(samples: int = 7, pause: float = 0.015) -> int:
     """The physical cores that this process may use, less the tasks of others that run now; at least 1.
 
     Args:
-        samples: how often to look; the median counts.
+        samples: number of looks at the load; the median counts.
         pause: seconds between two looks.
     """
     running = []
@@ -47,7 +47,7 @@ def free_cores(samples: int = 7, pause: float = 0.015) -> int:
 
 
 def _running() -> int:
-    """Tasks that run or wait for a processor, without this one; 0 where the system does not tell."""
+    """The number of other tasks that run or wait for a processor; 0 if the system does not report it."""
     try:
         return max(int(LOAD.read_text(encoding="ascii").split()[3].partition("/")[0]) - 1, 0)
     except (OSError, ValueError, IndexError):

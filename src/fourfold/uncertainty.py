@@ -28,20 +28,19 @@ def student_t(freedom: float) -> float:
 
 
 def pooled_error(variance: Tensor, freedom: float) -> Tensor:
-    """Standard errors ``(B,)`` of which two hold 95 %, although each variance ``v_i`` is itself an estimate.
+    """Standard errors ``(B,)``, two of which hold 95 %, although each variance ``v_i`` is itself an estimate.
 
-    A variance from two draws says little, so the variances of all examples are weighed together. The true ones are
-    assumed to vary around their mean ``m`` by an inverse gamma law of ``f_0`` degrees of freedom; each estimate has
-    ``f``:
+    A variance from two draws is a poor estimate, so the variances of all examples are combined. The true variances are
+    assumed to follow an inverse gamma law with mean ``m`` and ``f_0`` degrees of freedom; each estimate has ``f``:
 
         f_0 = 4 + 4 / c,   c = mean(v^2) / ((1 + 2 / f) m^2) - 1
         s_i^2 = ((f_0 - 2) m + f v_i) / (f_0 + f)
         error_i = s_i t(F) / 1.96,   F = min(f_0 + f, B f)
 
-    with the 97.5 % point ``t`` of Student's distribution. One example alone has ``s = v`` and ``F = f``; many equal
-    ones have ``s = m``, and ``F`` grows to infinity. For normal draws ``c`` would be the squared coefficient of
-    variation of the true variances, and ``f_0 = 4 + 2 / c``. Half of ``c`` is attributed to heavier tails instead,
-    because this gives the best coverage in ``benchmarks/known.py``.
+    with the 97.5 % point ``t`` of Student's distribution. For a single example ``s = v`` and ``F = f``; for many equal
+    ones ``s = m``, and ``F`` grows to infinity. For normal draws ``c`` would be the squared coefficient of variation of
+    the true variances, and ``f_0 = 4 + 2 / c``. Half of ``c`` is attributed to heavier tails instead, because this
+    gives the best coverage in ``benchmarks/known.py``.
 
     Args:
         variance: ``(B,)`` unbiased estimates of the variance of each figure; NaN where unknown.

@@ -1,6 +1,6 @@
 """The words of the field, without torch: paradigms, principles, kinds of likelihood, cost laws, failure modes.
 
-:data:`FACTS` says what is common to a paradigm. What a recipe does differently is said by the parts it is built of: see
+:data:`FACTS` has the facts that are common to a paradigm. The parts of a recipe's models state their own: see
 :attr:`fourfold.core.GenerativeModel.facts`. This module imports nothing heavy, so the atlas and the command line answer
 without loading torch.
 """
@@ -61,8 +61,9 @@ class Paradigm(StrEnum):
 class Principle(StrEnum):
     """The principle of a training objective: the answer to the first of the two questions, in a word.
 
-    Score matching fits the gradient of the log-density. ``DENOISING`` is its most used form, a regression of what noise
-    was added to; ``SCORE_MATCHING`` stands for the forms without a target, by integration by parts (explicit, sliced).
+    Score matching fits the gradient of the log-density. ``DENOISING`` is its most common form, a regression of the
+    clean example or the noise; ``SCORE_MATCHING`` means the forms without a target, by partial integration (explicit,
+    sliced).
     """
 
     LIKELIHOOD = "likelihood"
@@ -74,7 +75,7 @@ class Principle(StrEnum):
 
 
 class Kind(StrEnum):
-    """The kind of a number called "log-likelihood"; two kinds are never ranked against each other unmarked.
+    """The kind of a number called "log-likelihood"; different kinds are never ranked against each other without a mark.
 
     ``ESTIMATED_BOUND`` estimates a lower bound: a solver or probes stand behind a codec that only bounds the likelihood
     of raw examples (dequantised integers, a learned code), so that it has the error of an estimate and the gap of a
@@ -90,17 +91,17 @@ class Kind(StrEnum):
 
     @property
     def bounded(self) -> Kind:
-        """The kind for raw examples if this one is that of codes that only bound their likelihood."""
+        """The kind for raw examples, if this is the kind for codes that only bound their likelihood."""
         return {Kind.EXACT: Kind.LOWER_BOUND, Kind.ESTIMATE: Kind.ESTIMATED_BOUND}.get(self, self)
 
     @property
     def words(self) -> str:
-        """As a person reads it: ``lower bound``."""
+        """The kind in words: ``lower bound``."""
         return self.value.replace("_", " ")
 
 
 class Cost(StrEnum):
-    """How the network evaluations of one sample grow."""
+    """The law by which the network evaluations of one sample grow."""
 
     CONSTANT = "constant"
     LENGTH = "length"
@@ -110,7 +111,7 @@ class Cost(StrEnum):
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper: who, when, what, where."""
+    """A paper: authors, year, title, address."""
 
     authors: str
     year: int

@@ -1,4 +1,4 @@
-"""Checks that all samplers and likelihoods of a model tell of one distribution."""
+"""Checks that all samplers and likelihoods of a model describe one distribution."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def check_samplers_agree(model: GenerativeModel, n: int = 1000) -> None:
     Sampling errors, four of them, are allowed on top.
 
     Args:
-        model: what is tested.
+        model: the model.
         n: samples of each sampler, and points of each integral.
 
     Raises:
@@ -86,7 +86,7 @@ def check_samplers_agree(model: GenerativeModel, n: int = 1000) -> None:
             _check_sampler(_default(sampler), oracle, n)
         for likelihood in likelihoods:
             _check_nats(_default(likelihood), oracle, n)
-    # mean and covariance tell distributions of real vectors apart, and no others
+    # mean and covariance distinguish distributions of real vectors only
     if isinstance(model.space, Vectors) and model.space.dim <= 4:
         _check_own(model, samplers, likelihoods, n)
 
@@ -179,7 +179,7 @@ def _difference(found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -
 
 
 def _check_sampler(sampler: Sampler, oracle: Estimand, n: int) -> None:
-    """Its samples of the oracle have the Gaussian's mean and covariance: exactly where they are affine in the noise."""
+    """Samples of the oracle have the Gaussian's mean and covariance, exactly if they are affine in the noise."""
     try:
         estimand = view(oracle, sampler.needs)
     except TypeError:  # it needs more than the oracle's kind, as a sampler of one network's inside does
@@ -199,7 +199,7 @@ def _check_sampler(sampler: Sampler, oracle: Estimand, n: int) -> None:
 
 
 def _check_nats(likelihood: Likelihood, oracle: Estimand, n: int) -> None:
-    """Its figures for draws of the Gaussian are their log-densities, or bounds below them."""
+    """The figures for draws of the Gaussian are their log-densities, or lower bounds."""
     x = GaussianFlow(_MEAN, _COVARIANCE)(Noise(1, 0, n).normal(2))
     try:
         result = likelihood(view(oracle, likelihood.needs), Batch(x), Noise(0, 0, n, "score"), _Unknown())

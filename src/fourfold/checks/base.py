@@ -1,4 +1,4 @@
-"""The failure of a check, and the examples that checks are run on."""
+"""The failure of a check, and examples for checks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def require(holds: bool, message: str) -> None:
 
 
 def raw_examples(model: GenerativeModel, n: int = 16, seed: int = 0) -> tuple[Tensor, Tensor | None]:
-    """Random raw examples of a model's space, and labels or captions where it has them: input for the checks."""
+    """Random raw examples of a model's space, with labels or captions where it has them."""
     generator, space = torch.Generator().manual_seed(seed), model.space
     x = space.examples(n, generator)
     if space.caption is not None:

@@ -42,10 +42,10 @@ def check_known_density(model: GenerativeModel, x: Tensor, truth: Tensor, bias: 
     the difference over examples.
 
     Args:
-        model: whose estimand is exact, or trained to be.
+        model: a model with an exact or well trained estimand.
         x: raw examples, ``(B, *shape)``.
         truth: their exact log-densities in nats, ``(B,)``.
-        bias: what a solver may be off by, in nats.
+        bias: the error that a solver may have, in nats.
 
     Raises:
         CheckFailed: if the likelihood's kind is not one that can be checked, or the difference is too large.
@@ -64,14 +64,14 @@ def check_integrates(model: GenerativeModel, reach: float = 8.0, points: int = 4
     """An exact density of 1- or 2-dimensional vectors integrates to 1, a small table of masses sums to 1.
 
     Args:
-        model: of a space that can be gone through (:meth:`fourfold.core.Space.support`): ``Vectors(1)``,
+        model: a model of a space that can be covered by points (:meth:`fourfold.core.Space.support`): ``Vectors(1)``,
             ``Vectors(2)``, or images or text with at most 20,000 possible examples.
         reach: half-width of the grid where the space is unbounded.
         points: grid points per axis.
         tolerance: largest deviation from 1.
 
     Raises:
-        CheckFailed: if it does not.
+        CheckFailed: if the total is not 1.
         ValueError: for a space that is too large.
     """
     grid, cell = model.space.support(points, reach)

@@ -1,4 +1,4 @@
-"""Checks of what is written to a run folder."""
+"""Checks of the files of a run folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of objectives: their terms, their gradients, and that the truth is where they end."""
+"""Checks of objectives: terms, gradients, and stationarity at the truth."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check_loss(model: GenerativeModel) -> None:
 
 
 def check_gradients(model: GenerativeModel, batches: int = 3) -> None:
-    """Every parameter a term updates gets a finite gradient from it, and the estimand's are all updated.
+    """Every parameter that a term updates gets a finite gradient from it, and some term updates each of the estimand's.
 
     A zero gradient is allowed (zero-initialised layers start there); a missing one is not.
     """
@@ -65,11 +65,11 @@ def check_stationary(
     of its output. It must be within 5 standard errors of zero over ``batches`` batches.
 
     Args:
-        objective: what is tested.
+        objective: the objective.
         oracle: the exact estimand of the distribution that ``draw`` samples.
         draw: maps a seed to an encoded batch ``(B, *event)``.
-        batches: how many batches the slope is averaged over.
-        directions: how many random directions are tried.
+        batches: number of batches over which the slope is averaged.
+        directions: number of random directions.
     """
     for direction in range(directions):
         slopes = torch.tensor([_slope(objective, oracle, draw(seed), seed, direction) for seed in range(batches)])

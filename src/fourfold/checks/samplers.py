@@ -97,9 +97,9 @@ def check_order(
 ) -> None:
     """The error of a sampler on an exact denoiser falls with the power of the step size that it declares.
 
-    For a solver of the ODE, which declares ``order``, the error is that of samples from given noise, held against the
-    end of the ODE that :meth:`~fourfold.data.oracles.SolvedDenoiser.solved` tells by other means, so that a bias is
-    seen. The order is expected up to the ``highest_order`` of the oracle's path.
+    For a solver of the ODE, which declares ``order``, it is the error of samples from given noise against the end of
+    the ODE, which :meth:`~fourfold.data.oracles.SolvedDenoiser.solved` computes by other means, so that a bias is seen.
+    The order is expected up to the ``highest_order`` of the oracle's path.
 
     For a sampler that adds noise, which declares ``weak_order``, it is the error of the mean and the covariance of all
     samples. They are computed, not estimated: the oracle must be of a Gaussian, so that a sample is an affine function
@@ -137,12 +137,12 @@ def check_order(
 
 
 def _end(oracle: SolvedDenoiser) -> Tensor:
-    """Where the ODE leads from the 32 starts of :func:`_samples`."""
+    """The end of the ODE from the 32 starts of :func:`_samples`."""
     return oracle.solved(Noise(0, 0, 32).normal(*oracle.event) * _last_sigma(oracle.path))
 
 
 def _limit(finest: Sampler, oracle: SolvedDenoiser) -> Tensor:
-    """Mean and covariance of a sampler with many steps, which must be those that the ODE leads to."""
+    """Mean and covariance of a sampler with many steps, which must be those at the end of the ODE."""
     found = _moments(finest, view(oracle, finest.needs))
     starts = torch.cat([torch.zeros(1, *oracle.event), _last_sigma(oracle.path) * torch.eye(*oracle.event)])
     ends = oracle.solved(starts)
@@ -162,7 +162,7 @@ def _last_sigma(path: Path) -> float:
 
 @contextmanager
 def double() -> Iterator[None]:
-    """Inside, noise is drawn and sums are made in float64."""
+    """Inside, random draws and sums are in float64."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -184,8 +184,8 @@ def moments(sampler: Sampler, estimand: Estimand) -> tuple[Tensor, Tensor]:
     ``A_k``.
 
     Args:
-        sampler: whose settings, not states, fix its coefficients.
-        estimand: affine in its input, as that of a Gaussian is.
+        sampler: a sampler whose coefficients depend on settings, not on states.
+        estimand: an estimand that is affine in its input, such as that of a Gaussian.
     """
     dim = math.prod(estimand.event)
     counter = _Impulses(1)
@@ -207,7 +207,7 @@ class NotAffine(Exception):  # noqa: N818 (it says what the sampler is)
 
 @final
 class _Impulses:
-    """Stands in for :class:`~fourfold.core.Noise`: each row but the first has one single 1 among all its draws."""
+    """A stand-in for :class:`~fourfold.core.Noise`: each row but the first has a single 1 among all its draws."""
 
     def __init__(self, rows: int) -> None:
         self.start, self.stop, self.device, self.drawn = 0, rows, "cpu", 0

@@ -23,8 +23,8 @@ def check_space(space: Space, n: int = 64) -> None:
     A space without measures passes too; models of it are only trained, sampled and scored.
 
     Args:
-        space: what is tested.
-        n: examples that are measured and written.
+        space: the space.
+        n: number of examples that are measured and written.
     """
     x, again = (space.examples(4 * n, torch.Generator().manual_seed(0)) for _ in range(2))
     require(x.shape == (4 * n, *space.shape), f"examples have shape {tuple(x.shape)}, not {(4 * n, *space.shape)}")
@@ -67,7 +67,7 @@ def _check_files(space: Space, x: Tensor) -> None:
 
 
 def _check_measures(space: Space, raw: Tensor, x: Tensor, n: int) -> None:
-    """Each has a name and a finite value; a feature space that does not exist is refused before any measurement."""
+    """Each measure has a name and a finite value; an unknown feature space is refused before any measurement."""
     from fourfold.metrics import References, choose_draws
 
     references = References(choose_draws(x[n:], n), x[:n], None, x[n : 2 * n], raw)

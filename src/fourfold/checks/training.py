@@ -1,4 +1,4 @@
-"""Checks of training: resumed, watched and shared between processes, it goes the same way."""
+"""Checks of training: it is the same when it is resumed, watched, or shared between processes."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def _loop(model: GenerativeModel, rank: int = 0, world: int = 1, together: bool 
 
 
 def check_resume(model: GenerativeModel, steps: int = 4, at: int = 2) -> None:
-    """Stopped at a step, saved and resumed, training reaches the same weights to the bit.
+    """Training that is stopped, saved and resumed reaches the same weights to the bit.
 
     Args:
-        model: untrained; it is trained by the check.
-        steps: of the uninterrupted run.
+        model: an untrained model, which the check trains.
+        steps: number of steps of the uninterrupted run.
         at: the step at which the other run is cut.
     """
     whole, first = _loop(copy.deepcopy(model)), _loop(copy.deepcopy(model))
@@ -60,11 +60,11 @@ def check_resume(model: GenerativeModel, steps: int = 4, at: int = 2) -> None:
 
 
 def check_watching(model: GenerativeModel, steps: int = 3) -> None:
-    """Training goes on to the bit as if nobody had looked at its losses between the steps.
+    """Looking at the losses between steps does not change training by a bit.
 
     Args:
-        model: untrained; it is trained by the check.
-        steps: after each of which every term is evaluated.
+        model: an untrained model, which the check trains.
+        steps: number of steps; every term is evaluated after each.
     """
     alone, watched = _loop(copy.deepcopy(model)), _loop(model)
     with torch.random.fork_rng(devices=[]):
@@ -83,8 +83,8 @@ def check_watching(model: GenerativeModel, steps: int = 3) -> None:
 def check_ranks(*models: GenerativeModel) -> None:
     """Two processes compute the gradient that one process computes from both halves of the batch.
 
-    The two halves are computed with the seeds of their ranks and averaged, in float32; two real processes that talk
-    through gloo are compared with that. Several models share the two processes.
+    One process computes both halves with the seeds of their ranks and averages them, in float32. Two real processes
+    that communicate through gloo are compared with it. Several models share the two processes.
     """
     from torch import multiprocessing
 

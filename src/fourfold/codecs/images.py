@@ -90,7 +90,7 @@ class Dequantised(Codec):
     measure = Measure.LEBESGUE
     rms = 0.5
     random = True
-    bound = "with dequantisation it bounds the log-mass of the integers from below"
+    bound = "with dequantisation it is a lower bound on the log-mass of the integers"
 
     def __init__(self, space: Images) -> None:
         super().__init__()

@@ -65,14 +65,14 @@ def _parameters(autoencoder: GenerativeModel, y: Tensor) -> Tensor:
 
 
 def _raw(autoencoder: GenerativeModel, observation: Observation, noise: Noise | None) -> Tensor:
-    """Raw examples of ``p(y | u)``, as the autoencoder's sampler shows them; without noise their mean."""
+    """Raw examples of ``p(y | u)`` in the way of the autoencoder's sampler; without noise, the mean."""
     observe: Any = getattr(autoencoder.sampler, "observe", None)
     y = observation.mean() if noise is None or observe is None else observe(observation, noise)
     return autoencoder.codec.decode(y, noise)
 
 
 def _decoding(autoencoder: GenerativeModel) -> str:
-    """How :func:`_raw` decodes, as a clause in plain English."""
+    """How :func:`_raw` decodes, as a clause."""
     observe: Any = getattr(autoencoder.sampler, "observe", None)
     return f"decode the code and show {'the mean given the code' if observe is None else observe.summary}"
 
@@ -90,14 +90,14 @@ class LearnedCodec(CachedCodec, Staged):
 
         log p(x) >= E_q[ log p(z) + log p(x | z) - log q(z | x) ],
 
-    the evidence lower bound of the two models together, which is equal where ``q`` is the true posterior (Vahdat,
+    the evidence lower bound of the two models together, with equality where ``q`` is the true posterior (Vahdat,
     Kreis, Kautz 2021, https://arxiv.org/abs/2106.05931). ``mean`` and ``scale`` of each channel (of each number, where
     codes are vectors) bring the codes of the training data to mean 0 and variance 1. This is the one place where they
     are scaled (Rombach et al. 2022, https://arxiv.org/abs/2112.10752).
 
     Args:
         autoencoder: an unconditional model of the raw space, whose prior the codec does not use.
-        share: of the budget, for the autoencoder.
+        share: the autoencoder's share of the budget.
 
     Raises:
         TypeError: for a model without an encoder, or without codes that are real numbers.
@@ -105,12 +105,12 @@ class LearnedCodec(CachedCodec, Staged):
 
     measure = Measure.LEBESGUE
     random = True
-    bound = "with a code drawn for each example it bounds log p(x) from below, in expectation"
+    bound = "with a code drawn for each example it is, in expectation, a lower bound on log p(x)"
     mean: Tensor
     scale: Tensor
 
     FITTED = 4096
-    """Examples from which mean and scale are taken."""
+    """The number of examples from which mean and scale are computed."""
 
     def __init__(self, autoencoder: GenerativeModel, share: float = 0.4) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class LearnedCodec(CachedCodec, Staged):
         return _faithful(self.autoencoder)
 
     def variants(self) -> Mapping[str, LearnedCodec]:
-        """By the names of the ways to observe ``p(x | z)``; weights, mean and scale are shared."""
+        """The same codec with each way to observe ``p(x | z)``, by its name; weights, mean and scale are shared."""
         found = {}
         for name, autoencoder in self.autoencoder.variants().items():
             found[name] = LearnedCodec(autoencoder, self.share)
@@ -145,11 +145,11 @@ class LearnedCodec(CachedCodec, Staged):
         return [Stage("autoencoder", self.autoencoder, self.share)]
 
     def ready(self, estimand: Estimand) -> None:
-        """Nothing to do: mean and scale are taken by :meth:`fit`."""
+        """Nothing to do: :meth:`fit` computes mean and scale."""
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Take mean and standard deviation of the codes of the data, the posteriors' own spread included."""
+        """Set mean and scale to those of the codes of the data, including the spread of the posteriors."""
         some = x[:: max(len(x) // self.FITTED, 1)][: self.FITTED]
         kept = torch.cat([self.analyse(part.to(self.mean.device)) for part in torch.split(some, 256)])
         q, over = self._decoder.posterior(kept), [0, *range(2, kept.ndim)]
@@ -191,14 +191,14 @@ class QuantisedCodec(CachedCodec, Staged):
     Args:
         autoencoder: an unconditional model of the raw space, whose prior the codec does not use.
         grid: height and width of a map of codes.
-        share: of the budget, for the autoencoder.
+        share: the autoencoder's share of the budget.
 
     Raises:
         TypeError: for a model without an encoder, or without codes that are numbered.
     """
 
     measure = Measure.COUNTING
-    bound = "with the one code of each example it bounds log p(x) from below"
+    bound = "with the one code of each example it is a lower bound on log p(x)"
 
     def __init__(self, autoencoder: GenerativeModel, grid: tuple[int, int], share: float = 0.4) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class QuantisedCodec(CachedCodec, Staged):
         return _faithful(self.autoencoder)
 
     def variants(self) -> Mapping[str, QuantisedCodec]:
-        """By the names of the ways to observe ``p(x | k)``; weights are shared."""
+        """The same codec with each way to observe ``p(x | k)``, by its name; weights are shared."""
         found = self.autoencoder.variants()
         return {name: QuantisedCodec(one, (self.grid[0], self.grid[1]), self.share) for name, one in found.items()}
 
@@ -225,7 +225,7 @@ class QuantisedCodec(CachedCodec, Staged):
 
     @property
     def random(self) -> bool:
-        """Whether the autoencoder's own codec draws; the code itself is a function of the example."""
+        """Whether the autoencoder's own codec draws; the code is a function of the example."""
         return self.autoencoder.codec.random
 
     def stages(self) -> list[Stage]:

@@ -38,7 +38,7 @@ class Standardised(Codec):
         return z.float() * self.scale + self.mean
 
     def fit(self, x: Tensor) -> None:
-        """Take mean and standard deviation of each column, in float64.
+        """Set mean and scale to the mean and standard deviation of each column, in float64.
 
         Raises:
             ValueError: for a constant column, by name.

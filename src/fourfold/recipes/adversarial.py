@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 IMAGES: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(48, 1), "m": Size(64, 2)})
-"""The size of generator and critic alike."""
+"""The size of generator and critic."""
 VECTORS: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(128, 3), "m": Size(256, 4)})
 IMAGE_NOISE: Sizes[int] = Sizes({"xs": 32, "s": 64, "m": 64})
 VECTOR_NOISE: Sizes[int] = Sizes({"xs": 8, "s": 16, "m": 32})
@@ -54,12 +54,12 @@ TRAINING = Training(batch_size=64, learning_rate=4e-4, warmup=0.05, betas=(0.0, 
 
 @dataclass(frozen=True)
 class Players:
-    """Who plays for a space, and how they are trained.
+    """The players of a game for a space, and the settings of their training.
 
     Attributes:
-        codec: from raw examples to those that the two see.
-        generator: noise to encoded examples.
-        critic: encoded examples to one number each.
+        codec: maps raw examples to those that both players see.
+        generator: maps noise to encoded examples.
+        critic: maps encoded examples to one number each.
         training: rates and batch size.
         every: the critic's penalty is taken at every ``every``-th example.
         unit_norm: weight of Wasserstein's penalty.
@@ -129,7 +129,7 @@ def wasserstein(space: Space, size: str) -> GenerativeModel:
 def _played(
     space: Space, found: Players, contest: Contest, penalty: Penalty, critic_rate: float = 1.0
 ) -> GenerativeModel:
-    """The game of two players under given rules."""
+    """The game of two players with given losses and penalties."""
     game = AdversarialGame(found.critic, contest, penalty, found.every, critic_rate=critic_rate)
     return GenerativeModel(space, found.codec, found.generator, game, OnePass(), NoDensity(NO_DENSITY), found.training)
 
@@ -140,7 +140,7 @@ def stylegan2(space: Space, size: str) -> GenerativeModel:
 
 
 def stylegan2_ada(space: Space, size: str) -> GenerativeModel:
-    """As :func:`stylegan2`, with adaptive augmentation (Karras et al. 2020, https://arxiv.org/abs/2006.06676)."""
+    """:func:`stylegan2` with adaptive augmentation (Karras et al. 2020, https://arxiv.org/abs/2006.06676)."""
     return style(space, size, Augment())
 
 
@@ -149,8 +149,8 @@ def style(space: Space, size: str, augment: Augment | None) -> GenerativeModel:
     """The generator of StyleGAN2 against the residual critic; another space registers its own.
 
     Args:
-        space: of the examples.
-        size: as of :func:`fourfold.build`.
+        space: the space of the examples.
+        size: a size of :func:`fourfold.build`.
         augment: transforms examples before the critic sees them.
 
     Raises:

@@ -26,13 +26,13 @@ VECTOR_CRITIC: Sizes[Size] = Sizes({"xs": Size(32, 2), "s": Size(96, 2), "m": Si
 
 @dataclass(frozen=True)
 class GameLessons:
-    """How a student is taught.
+    """The settings of a student's training.
 
     Attributes:
-        critic: encoded examples to one number each.
+        critic: maps encoded examples to one number each.
         every: the critic's penalty is taken at every ``every``-th example.
-        weight: of the teacher's correction.
-        share: of the budget that the teacher is trained for.
+        weight: weight of the teacher's correction.
+        share: the teacher's share of the budget.
         sigma: the noise at which the student uses the denoiser.
         training: rates and batch size.
     """
@@ -64,7 +64,7 @@ def _(space: Images, size: str) -> GameLessons:
 
 @lessons.register
 def _(space: Vectors, size: str) -> GameLessons:
-    """A teacher of vectors is soon good; then its correction, which pulls samples to dense regions, is in the way."""
+    """A teacher of vectors is good early; later its correction, which pulls samples to dense regions, does harm."""
     critic = ResMLP(space.dim, 1, VECTOR_CRITIC[size].width, VECTOR_CRITIC[size].depth, space.classes)
     training = Training(256, 1e-3, warmup=0.05, betas=(0.0, 0.99), ema=0.05, clip=0.0)
     return GameLessons(critic, every=1, weight=0.1, share=0.3, sigma=1.5, training=training)

@@ -57,8 +57,8 @@ class Parts:
 
     Attributes:
         net: ``F(x, tau, cond)`` of encoded examples, for one time or two.
-        codec: from raw examples to reals.
-        likelihood: of any of the models.
+        codec: maps raw examples to reals.
+        likelihood: the likelihood of all recipes.
         training: rates and batch size.
     """
 
@@ -68,7 +68,7 @@ class Parts:
     training: Training
 
     def model(self, space: Space, estimand: Estimand, objective: Objective, sampler: Sampler) -> GenerativeModel:
-        """The model of these parts and of those that distinguish the recipes."""
+        """A model of these parts and the parts of a recipe."""
         return GenerativeModel(space, self.codec, estimand, objective, sampler, self.likelihood, self.training)
 
 
@@ -77,9 +77,9 @@ def parts(space: Space, size: str, times: int = 1) -> Parts:
     """Networks, codec, likelihood and training of a space; another space registers its own.
 
     Args:
-        space: of the examples.
-        size: as of :func:`fourfold.build`.
-        times: how many times the network is given: two for jumps between any two of them.
+        space: the space of the examples.
+        size: a size of :func:`fourfold.build`.
+        times: number of times that are inputs of the network: two for jumps between any two of them.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -104,7 +104,7 @@ def _of_images(space: Images, size: str, net: nn.Module) -> Parts:
 
 
 def _of_vectors(space: Vectors, size: str, net: nn.Module) -> Parts:
-    """Vectors are cheap: larger batches of them, and AdamW alone."""
+    """Parts for vectors, which are cheap: large batches, and AdamW alone."""
     return Parts(net, Standardised(space), _likelihood(space, size, 4), Training(512, 2e-3))
 
 
@@ -120,7 +120,7 @@ def denoising(space: Space, size: str) -> GenerativeModel:
 
 @singledispatch
 def dit(space: Space, size: str) -> GenerativeModel:
-    """As :func:`denoising`, by a transformer of patches.
+    """:func:`denoising` with a transformer of patches.
 
     Raises:
         TypeError: for a space other than images.
@@ -191,7 +191,7 @@ def sliced(space: Space, size: str) -> GenerativeModel:
 @sliced.register
 def _(space: Vectors, size: str) -> GenerativeModel:
     width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
-    # no waves of the input: the loss is linear in their derivatives, whose noise would drown the rest
+    # no waves of the input: the loss is linear in their derivatives, whose noise would exceed the rest
     found = _of_vectors(space, size, TimeMLP(space.dim, width, depth, space.classes, detail=False))
     estimand = NetworkScore(found.net, found.codec.event, VP(), found.codec.rms)
     return found.model(space, estimand, SlicedScoreMatching(), DPMSolver())

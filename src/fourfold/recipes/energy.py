@@ -44,7 +44,7 @@ __all__ = [
 
 PERCEPTRON: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(128, 3), "m": Size(256, 4)})
 CRITIC: Sizes[Size] = Sizes({"xs": Size(16, 1), "s": Size(48, 1), "m": Size(64, 2)})
-"""The size of the convolutions that end in one number, or in one for each class."""
+"""The size of convolutions with one output, or with one for each class."""
 UNET: Sizes[tuple[Size, ...]] = Sizes(
     {
         "xs": (Size(16, 1), Size(16, 1)),
@@ -113,8 +113,8 @@ class DenoisingParts:
 
     Attributes:
         net: ``F(x, tau, cond)`` of encoded examples.
-        codec: from raw examples to reals.
-        sampler: takes the noise away.
+        codec: maps raw examples to reals.
+        sampler: removes the noise.
         training: rates and batch size.
     """
 

@@ -29,10 +29,10 @@ class Lessons:
     """The paths from which a student learns, and how many examples are in a batch.
 
     Attributes:
-        paths: of the teacher's ODE in one set; few are learned by heart.
-        kept: sets.
+        paths: number of paths of the teacher's ODE in one set; few paths would be memorised.
+        kept: number of sets.
         batch_size: the most examples in a batch.
-        steps: of the solver that draws the paths; fewer leave its error in the targets.
+        steps: number of steps of the solver that draws the paths; with few steps its error is in the targets.
     """
 
     paths: int
@@ -43,7 +43,7 @@ class Lessons:
 
 @singledispatch
 def lessons(space: Space, size: str) -> Lessons:
-    """The lessons of a space: about 100 MB of paths at most, and little at xs."""
+    """The lessons of a space: at most about 100 MB of paths, and few at xs."""
     return Lessons(16, 3, 64) if parse_size(size)[0] == "xs" else Lessons(max(min(128, 2**20 // space.dims), 16), 6, 64)
 
 

@@ -78,12 +78,12 @@ PIXELS = Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2)
 
 @singledispatch
 def columns(space: Space, recipe: str, least: int = 1) -> Codec:
-    """The codec that makes one vector of reals of an example; another space registers its own.
+    """The codec that turns an example into one vector of reals; another space registers its own.
 
     Args:
-        space: of the examples.
-        recipe: whose model it is, for the message.
-        least: how many reals the recipe needs.
+        space: the space of the examples.
+        recipe: name of the recipe, for the message.
+        least: the fewest reals that the recipe needs.
 
     Raises:
         TypeError: for a space that is not registered, or one of fewer columns.
@@ -202,7 +202,7 @@ def tarflow(space: Space, size: str) -> GenerativeModel:
 
 
 def tarflow_noised(space: Space, size: str) -> GenerativeModel:
-    """As :func:`tarflow`, but trained on noised examples; samples lose that noise at the end, as in the paper."""
+    """:func:`tarflow` trained on noised examples; samples are denoised at the end, as in the paper."""
     (codec, estimand), noise = patchwise(space, size), 0.05
     objective, sampler = ChangeOfVariables(noise=noise), Denoised(noise)
     return GenerativeModel(space, codec, estimand, objective, sampler, NoDensity(NO_DENSITY), PIXELS)

@@ -35,7 +35,7 @@ from fourfold.spaces import Images, Vectors
 __all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
 
 IMAGES: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(64, 1), "m": Size(96, 2)})
-"""The size of encoder and decoder alike."""
+"""The size of encoder and decoder."""
 VECTORS: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(128, 2), "m": Size(256, 4)})
 IMAGE_CODES: Sizes[int] = Sizes({"xs": 32, "s": 64, "m": 128})
 """Length of a code that is a vector."""
@@ -75,7 +75,7 @@ def convolutional(space: Space, size: str) -> GenerativeModel:
 
 
 def mixture(space: Space, size: str) -> GenerativeModel:
-    """As :func:`convolutional`, with a mixture of Gaussians as prior."""
+    """:func:`convolutional` with a mixture of Gaussians as prior."""
     return coded(space, size, _mixture)
 
 
@@ -84,9 +84,9 @@ def coded(space: Space, size: str, prior: PriorOf) -> GenerativeModel:
     """A variational autoencoder whose code is a vector; another space registers its own.
 
     Args:
-        space: of the examples.
-        size: as of :func:`fourfold.build`.
-        prior: of the codes.
+        space: the space of the examples.
+        size: a size of :func:`fourfold.build`.
+        prior: the prior of the codes.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -161,10 +161,10 @@ class Autoencoder:
     """The networks of an autoencoder whose codes are maps.
 
     Attributes:
-        codec: from raw examples to those that it sees.
-        encoder: to maps of the parameters of a code.
-        decoder: of maps of codes, to the head's values.
-        head: values to an observation model.
+        codec: maps raw examples to those that the encoder sees.
+        encoder: maps examples to the parameters of codes.
+        decoder: maps codes to the head's values.
+        head: maps values to an observation model.
         grid: height and width of a code.
         critic: makes the critic of patches.
     """
@@ -194,10 +194,10 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int) -> Autoencod
     """The networks for a space; another space registers its own.
 
     Args:
-        space: of the examples.
-        size: as of :func:`fourfold.build`.
-        outputs: channels that the encoder gives.
-        inputs: channels of a code.
+        space: the space of the examples.
+        size: a size of :func:`fourfold.build`.
+        outputs: number of channels of the encoder's output.
+        inputs: number of channels of a code.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -207,7 +207,7 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int) -> Autoencod
 
 @autoencoder.register
 def _(space: Images, size: str, outputs: int, inputs: int) -> Autoencoder:
-    """A code stands for 2 pixels in each direction, from 17 pixels on for 4, from 65 on for 8."""
+    """A code represents 2 pixels along each side; 4 for images of 17 pixels or more, and 8 from 65 on."""
     side, width, depth = max(space.height, space.width), MAPS[size].width, MAPS[size].depth
     factor = 2 if side <= 16 else 4 if side <= 64 else 8
     head = LogisticHead(space.levels)

@@ -30,15 +30,16 @@ if TYPE_CHECKING:
 __all__ = ["Images", "montage", "prompted"]
 
 SMALLEST = 16
-"""Images with a shorter side are judged by their pixels: a network trained on photographs knows nothing of them."""
+"""Images with a shorter side are measured by their pixels, since a network trained on photographs does not suit them.
+"""
 SHOWN = 64
-"""Images of a picture, at most."""
+"""The most images in a picture."""
 MOST_BYTES = 300_000
-"""Bytes of a picture above which it holds fewer images, so that a page can hold many pictures."""
+"""The most bytes of a picture; a larger one shows fewer images, so that a page can hold many pictures."""
 GAP = 2
-"""Pixels between the images of a grid in a file."""
+"""Number of pixels between the images of a grid in a file."""
 MOST = 20_000
-"""Images that are enumerated, at most."""
+"""The most images that are enumerated."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Images(Space):
 
     Attributes:
         channels, height, width: the size of one image.
-        levels: how many values a pixel can take (256 for 8 bits, 17 for scikit-learn's digits).
+        levels: number of values that a pixel can take (256 for 8 bits, 17 for scikit-learn's digits).
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
         caption: the most bytes of a caption, where images are conditional on captions.
@@ -97,7 +98,7 @@ class Images(Space):
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         if self.levels**self.dims > MOST:
-            raise ValueError(f"{self.levels}^{self.dims} images are too many to be gone through")
+            raise ValueError(f"{self.levels}^{self.dims} images are too many to be enumerated")
         everything = torch.tensor(list(itertools.product(range(self.levels), repeat=self.dims)))
         return everything.reshape(-1, *self.shape).to(torch.uint8), 1.0
 
@@ -111,7 +112,7 @@ class Images(Space):
         (prompted(x, self, prompts) if prompts else montage(x, self)).save(path, "PNG")
 
     def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
-        """Captions stand in a list beside the images."""
+        """Write images and, beside them, a list of captions."""
         if path.exists() and any(path.iterdir()):
             raise ValueError(f"{path}: is a folder that is not empty: choose another")
         width, lines = len(str(len(x) - 1)), []
@@ -152,10 +153,7 @@ class Images(Space):
         yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Sheet:
-        """A grid, by default of six columns and no more rows, those of classes in the order of the classes.
-
-        Rows are left out until the file is small enough to put many of them into one page.
-        """
+        """A grid, by default of at most six columns and rows; images of classes are in the order of the classes."""
         if columns is not None:
             return Sheet(_png(_grid(x, self, min(columns, len(x)), _gap(self))))
         columns, labels = min(6, len(x)), None if references is None else references.cond
@@ -170,7 +168,7 @@ class Images(Space):
             rows = max(rows // 2, 1)
 
     def nearest(self, x: Tensor, train: Tensor) -> Tensor:
-        """By the Euclidean distance of pixels."""
+        """The nearest by the Euclidean distance of pixels."""
         pixels = Pixels(self.levels)
         return train[torch.cdist(pixels(x), pixels(train)).argmin(1)]
 
@@ -206,7 +204,7 @@ def _grid(x: Tensor, space: Images, columns: int, gap: int) -> Image.Image:
 
 
 def _gap(space: Images) -> int:
-    """Pixels between the images of a page: a twelfth of their height."""
+    """Number of pixels between the images of a page: a twelfth of their height."""
     return max(1, space.height // 12)
 
 
@@ -248,7 +246,7 @@ def prompted(x: Tensor, space: Images, prompts: Sequence[str], columns: int | No
 
 
 def _lines(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Iterator[str]:
-    """A text broken between words into lines that are no wider than ``width``, where words allow it."""
+    """A text broken between words into lines of at most ``width``, unless a word is wider."""
     line = ""
     for word in text.split():
         if line and font.getlength(f"{line} {word}") > width:

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Text"]
 
 SHOWN, LONGEST = 2, 400
-"""Excerpts of a picture, and the characters of each, at most."""
+"""The most excerpts in a picture, and the most characters of each."""
 MOST = 20_000
-"""Texts that are enumerated, at most."""
+"""The most texts that are enumerated."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Text(Space):
         return self.ids(text[:most] if self.vocabulary else text)[:most]
 
     def ids(self, text: str | bytes) -> Tensor:
-        """The ids of a text in as little memory as they need: ``(L,)`` uint8, or int32 above 256.
+        """The ids of a text in the smallest dtype that holds them: ``(L,)`` uint8, or int32 above 256.
 
         Raises:
             ValueError: for a character outside the vocabulary, with its position.
@@ -168,7 +168,7 @@ class Text(Space):
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         if self.tokens**self.length > MOST:
-            raise ValueError(f"{self.tokens}^{self.length} texts are too many to be gone through")
+            raise ValueError(f"{self.tokens}^{self.length} texts are too many to be enumerated")
         return torch.tensor(list(itertools.product(range(self.tokens), repeat=self.length))), 1.0
 
     # --- files --------------------------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ from fourfold.printable import shortened
 __all__ = ["Plane", "Vectors", "numbered"]
 
 SHOWN = 800
-"""Points of a picture, at most."""
+"""The most points in a picture."""
 FEWEST = 20
-"""Rows in which ties are looked for, at least."""
+"""The fewest rows in which ties are looked for."""
 
 
 def numbered(count: int) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ class Vectors(Space):
 
     Attributes:
         dim: number of columns.
-        columns: their names, empty where they have none.
+        columns: names of the columns, empty where they have none.
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
     """
@@ -93,10 +93,10 @@ class Vectors(Space):
             )
 
     def notes(self, x: Tensor) -> tuple[str, ...]:
-        """A line that names the columns in which one value in twenty or more occurs again, if there are any.
+        """A line that names the columns in which one value in twenty or more is repeated, if there are any.
 
-        A density can grow without bound where values repeat, so "exact" log-likelihoods of such columns compare
-        nothing. At most 2,000 rows are looked at; fewer than 20 tell nothing.
+        A density can grow without bound where values repeat, so "exact" log-likelihoods of such columns are not
+        comparable. At most 2,000 rows are examined; fewer than 20 are too few.
         """
         if len(x) < FEWEST:
             return ()
