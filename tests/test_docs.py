@@ -31,3 +31,9 @@ def test_the_python_of_the_readme_runs() -> None:
 def test_import_and_help_load_no_torch() -> None:
     code = "import sys, fourfold; from fourfold import cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_two_test_files_have_one_name():
+    """Test files without a package are modules at the top: two of one name stop the whole suite."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
+    assert sorted(names) == sorted(set(names))

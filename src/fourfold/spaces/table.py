@@ -116,7 +116,7 @@ class Table(Space):
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
         axes = [self._all_cells(column) for column in self.modelled]
         if (rows := np.prod([float(len(axis)) for axis in axes])) > 1e5:
-            raise ValueError(f"a table of {rows:.0e} different rows cannot be gone through")
+            raise ValueError(f"a table of {rows:.0e} different rows cannot be enumerated")
         return torch.cartesian_prod(*axes).reshape(-1, len(axes)), 1.0
 
     @staticmethod
