@@ -61,7 +61,7 @@ def read_array(path: Path, options: Options) -> Source:
 
 @final
 class _Members:
-    """The arrays of an ``.npz``, each read when it is asked for, if it fits into memory."""
+    """The arrays of an ``.npz``, each read when it is needed, if it fits into memory."""
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
         self.path, self.file = path, file

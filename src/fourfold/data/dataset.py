@@ -188,7 +188,7 @@ class Source:
         held_out: the validation share of everything else, where there is an official test set.
         skipped: files left out.
         density: exact density, if known.
-        hint: the way out when labels are asked for and there are none.
+        hint: the way out if labels are needed and missing.
         captions: bytes of a caption of each example, ``(N, L)`` int64 padded with -1, instead of labels.
         groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
         notes: what reading changed.
@@ -234,10 +234,10 @@ def digest(x: Tensor, labels: Tensor | None = None) -> str:
 
 
 def assemble(name: str, source: Source, options: Options) -> Dataset:
-    """Check a source, split it by its seed, and name its classes in the space where labels are asked for.
+    """Check a source, split it by its seed, and, for conditional data, name its classes in the space.
 
     Raises:
-        DataError: for labels that are asked for and missing, too few examples, or values outside the space.
+        DataError: for missing labels of conditional data, too few examples, or values outside the space.
     """
     _check_labels(name, source, options)
     sha = digest(source.x, source.known)
@@ -303,7 +303,7 @@ def _cut(n: int, shares: Sequence[float]) -> list[slice]:
 
 
 def _by_position(name: str, source: Source, options: Options) -> tuple[Split, Split, Split]:
-    """Cut a stream by position: what is held out comes after what is trained on."""
+    """Cut a stream by position: held-out parts come after the training part."""
     x = source.x[: options.limit]
     parts = [Split(x[part]) for part in _cut(len(x), _fractions(options, (0.9, 0.05, 0.05)))]
     shortest = min(map(len, parts))
@@ -348,7 +348,7 @@ def chosen_rows(n: int, options: Options, labels: Tensor | None = None) -> np.nd
 
 
 def _stratified(n: int, labels: Tensor | None, generator: torch.Generator) -> Tensor:
-    """An order of ``range(n)`` of which every contiguous part holds each class in its share."""
+    """An order of ``range(n)`` in which every contiguous part holds each class in its share."""
     order = torch.randperm(n, generator=generator)
     if labels is None:
         return order

@@ -93,7 +93,9 @@ def _read_vendor(folder: Path, vendor: str) -> tuple[np.ndarray, list[_Picture]]
         pixels = _on_white(sheet)
     except _UNREADABLE as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{folder}: is no such package ({reason}): fetch it again (fourfold data get emoji)") from None
+        raise DataError(
+            f"{folder}: is not such a package ({reason}): fetch it again (fourfold data get emoji)"
+        ) from None
     step = SIDE + 2 * _FRAME
     far = max(max(picture.column, picture.row) for picture in pictures)
     if min(pixels.shape[:2]) < (far + 1) * step:
@@ -151,7 +153,7 @@ def captioned(entry: Mapping[str, Any]) -> str:
 
 
 def _words(name: str) -> str:
-    """A short name as words, without numbers that only tell variants apart."""
+    """A short name as words, without numbers that only distinguish variants."""
     return " ".join(word for word in re.split(r"[^a-z0-9.]+", name.lower()) if word and word not in "23")
 
 
@@ -216,7 +218,7 @@ def _version(folder: Path) -> str:
 
 
 def fetch_emoji(folder: Path | None = None, npm: str = "npm") -> Path:
-    """Fetch both packages through npm and unpack what is needed of them.
+    """Fetch both packages through npm and unpack the needed files.
 
     Args:
         folder: where they are put; by default :data:`CACHE`, where ``load`` looks for them.
@@ -260,7 +262,7 @@ def _packed(npm: str, package: str, folder: Path) -> Path:
 
 
 def _unpack(archive: Path, vendor: str, target: Path) -> None:
-    """Take what is needed out of a package's archive, and put it in place at once."""
+    """Unpack the needed files of a package's archive, and put them in place at once."""
     wanted = ["emoji.json", "package.json", "LICENSE", "README.md", f"img/{vendor}/sheets/{SIDE}.png"]
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
@@ -269,8 +271,6 @@ def _unpack(archive: Path, vendor: str, target: Path) -> None:
                 members = [packed.getmember(f"package/{name}") for name in wanted]
                 packed.extractall(scratch, members, filter="data")
         except (tarfile.TarError, KeyError, OSError) as error:
-            raise DataError(
-                f"{archive.name}: is not the package that was asked for ({error}): fetch it again"
-            ) from None
+            raise DataError(f"{archive.name}: is not the requested package ({error}): fetch it again") from None
         shutil.rmtree(target, ignore_errors=True)
         (Path(scratch) / "package").rename(target)

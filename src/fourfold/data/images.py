@@ -76,7 +76,7 @@ def read_folder(folder: Path, options: Options) -> Source:
     """Read all images of a folder into one uint8 tensor.
 
     Images of several sizes become one size: that of most of them, or else a square as wide as the smallest, at most
-    :data:`SIDE`. Grey images among coloured ones become coloured, and what is transparent becomes white.
+    :data:`SIDE`. Grey images among coloured ones become coloured, and transparent pixels become white.
     ``Source.notes`` says so. A flat folder may hold captions, see :func:`~fourfold.data.captions.folder_captions`.
     Palettes become colours; EXIF orientation is applied; of an animation the first picture counts.
 
@@ -223,7 +223,7 @@ def _format(headers: list[_Header], options: Options) -> _Format:
 
 
 def _notes(headers: list[_Header], form: _Format, options: Options) -> Iterator[str]:
-    """Remarks on conversions that nobody asked for."""
+    """Remarks on conversions that no option asked for."""
     resized = sum((header.height, header.width) != (form.height, form.width) for header in headers)
     known = ", as the model knows them" if options.space is not None else ""
     if resized and (options.size is None or known):
@@ -304,7 +304,7 @@ def _decode(path: Path, form: _Format) -> np.ndarray:
 
 
 def _converted(image: Image.Image, wanted: str) -> Image.Image:
-    """The image in a mode; what is transparent is seen on white where that mode has no transparency."""
+    """The image in a mode; if the mode has no transparency, the image is shown on white."""
     mode = _mode(image)
     if mode == wanted:
         return image if image.mode == mode else image.convert(mode)
