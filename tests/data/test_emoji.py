@@ -135,7 +135,7 @@ def test_refusals_name_the_way_out(nowhere):
     with pytest.raises(DataError, match="emoji-datasource-twitter is missing"):
         load("emoji", data_dir=folder)
     (folder / "emoji-datasource-twitter" / "emoji.json").write_text("[{}]")
-    with pytest.raises(DataError, match=r"no such package.*fetch it again"):
+    with pytest.raises(DataError, match=r"not such a package.*fetch it again"):
         load("emoji", data_dir=folder)
     (folder / "emoji-datasource-twitter" / "emoji.json").write_text(json.dumps([entry(640, "FAR", "far", "1F600")]))
     with pytest.raises(DataError, match="do not hold 81 rows"):
