@@ -178,7 +178,7 @@ def test_failures_to_fetch_are_clear(nowhere):
         emoji.fetch_emoji(npm=str(nowhere / "npm-absent"))
     with pytest.raises(DataError, match=r"could not fetch.*ENOTFOUND.*network"):
         emoji.fetch_emoji(npm=npm(nowhere, "echo ENOTFOUND >&2; exit 1"))
-    with pytest.raises(DataError, match="is not the package"):
+    with pytest.raises(DataError, match="is not the requested package"):
         emoji.fetch_emoji(npm=npm(nowhere, f"echo x > emoji-datasource-google-{emoji.VERSION}.tgz"))
     with pytest.raises(DataError, match="fourfold data get emoji"):
         load("emoji")
