@@ -117,7 +117,9 @@ def test_quotes_are_whole_words(tmp_path):
 
 
 def test_a_hostile_name_puts_nothing_into_the_map(tmp_path):
-    """The page was once built by replacing one mark after the other: a system named like a mark had the next part put into it."""
+    """The page was once built by replacing one mark after the other: a system named like a mark had the next
+    part put into it.
+    """
     attack = "<img src=x onerror=document.title=1337>"
     for name in ("%DATA%", attack, "%MAP%", "</script><script>alert(1)</script>"):
         system = tmp_path / name.replace("/", "")

@@ -85,7 +85,10 @@ def test_an_adapter_without_a_task_is_placed_by_the_class_it_adapts():
 
 
 def test_configurations_in_yaml():
-    text = "model:\n  target: some.models.ddpm.LatentDiffusion\n  params:\n    linear_start: 0.001\n    beta_schedule: linear\n"
+    text = (
+        "model:\n  target: some.models.ddpm.LatentDiffusion\n  params:\n    linear_start: 0.001\n"
+        "    beta_schedule: linear\n"
+    )
     assert place_files({"model.yaml": text}).cell is Cell.DIFFUSION
 
 
@@ -164,12 +167,18 @@ def test_files_pasted_into_one_text_come_apart_again():
 
 
 def test_a_trailing_comma_does_not_hide_a_pipeline():
-    text = '{"_class_name": "SomePipeline", "scheduler": ["diffusers", "DDIMScheduler"], "unet": ["diffusers", "UNet2DModel"],}'
+    text = (
+        '{"_class_name": "SomePipeline", "scheduler": ["diffusers", "DDIMScheduler"], "unet": ["diffusers", '
+        '"UNet2DModel"],}'
+    )
     assert place_files({"model_index.json": text}).cell is Cell.DIFFUSION
 
 
 def test_components_with_hints_of_their_type_are_read():
-    index = '{"scheduler": ["lib", "SomeScheduler", {"subfolder": "scheduler"}], "transformer": ["lib", "SomeTransformer3DModel", {}]}'
+    index = (
+        '{"scheduler": ["lib", "SomeScheduler", {"subfolder": "scheduler"}], "transformer": ["lib", '
+        '"SomeTransformer3DModel", {}]}'
+    )
     assert place_files({"model_index.json": index}).cell is Cell.DIFFUSION
 
 

@@ -84,9 +84,17 @@ def test_a_training_scripts_config_is_no_model_librarys(tmp_path):
 @pytest.mark.parametrize(
     "name",
     [
-        "tests/critics.py", "test_game.py", "data/game.py", "third_party/game.py", ".ci/game.py", "evaluation/game.py", "docs/game.py", "game_test.py", "metrics/game.py",
+        "tests/critics.py",
+        "test_game.py",
+        "data/game.py",
+        "third_party/game.py",
+        ".ci/game.py",
+        "evaluation/game.py",
+        "docs/game.py",
+        "game_test.py",
+        "metrics/game.py",
     ],
-)  # fmt: skip
+)
 def test_tests_data_and_other_peoples_code_say_nothing(tmp_path, name):
     write(tmp_path, {"README.md": UNTOLD, name: GAME})
     assert place(tmp_path).cell is None
@@ -98,7 +106,10 @@ def test_tests_data_and_other_peoples_code_say_nothing(tmp_path, name):
     ("name", "text"),
     [
         ("eval.yaml", "tasks:\n  - glue\n  - adv_glue\n"),
-        ("CODE_OF_CONDUCT.md", "# Our Responsibilities\n\nWe train a GAN with a discriminator; the generator fools it.\n"),
+        (
+            "CODE_OF_CONDUCT.md",
+            "# Our Responsibilities\n\nWe train a GAN with a discriminator; the generator fools it.\n",
+        ),
         ("CHANGELOG.md", "# Changes\n\nThe denoiser now predicts the noise; sampling removes noise in 50 steps.\n"),
         ("LICENSE.md", "# License\n\nA GAN with a discriminator; the generator fools it.\n"),
         ("requirements.txt", "pytorch-gan\nscore_sde\nddpm\nnormflows\nconsistency-models\n"),
@@ -109,7 +120,7 @@ def test_tests_data_and_other_peoples_code_say_nothing(tmp_path, name):
         ("broken.py", GAME + "\nprint 'python 2'\n"),
         ("train.py", "# loss_D = bce(D(real), ones) + bce(D(fake), zeros)\n# loss_D.backward()\n"),
     ],
-)  # fmt: skip
+)
 def test_what_is_beside_a_system_says_nothing(tmp_path, name, text):
     write(tmp_path, {"README.md": UNTOLD, name: text})
     assert place(tmp_path).cell is None
@@ -174,8 +185,12 @@ def notebook(*cells):
 def test_a_notebook_is_its_code_cells(tmp_path):
     path = tmp_path / "train.ipynb"
     path.write_text(
-        notebook(("markdown", "# A GAN with a discriminator"), ("code", "%matplotlib inline\n!pip install x\nimport torch"), ("code", DENOISING))
-    )  # fmt: skip
+        notebook(
+            ("markdown", "# A GAN with a discriminator"),
+            ("code", "%matplotlib inline\n!pip install x\nimport torch"),
+            ("code", DENOISING),
+        )
+    )
     placed = place(path)
     assert placed.cell is Cell.DIFFUSION
     assert {row.kind for row in placed.evidence} == {Reader.CODE}
@@ -203,10 +218,18 @@ def test_cells_are_counted_as_a_reader_sees_them():
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("loss = mse(eps, model(x_t, t))", True), ("loss.backward()", True), ("def f(x):\n    return x", True), ("    x = 1\n    y = 2", True),
-        ("GAN (adversarial)", False), ("VAE", False), ("predict the noise", False), ("GAN, VAE", False), ("", False), ("3.5", False),
+        ("loss = mse(eps, model(x_t, t))", True),
+        ("loss.backward()", True),
+        ("def f(x):\n    return x", True),
+        ("    x = 1\n    y = 2", True),
+        ("GAN (adversarial)", False),
+        ("VAE", False),
+        ("predict the noise", False),
+        ("GAN, VAE", False),
+        ("", False),
+        ("3.5", False),
     ],
-)  # fmt: skip
+)
 def test_code_is_told_from_prose(text, code):
     assert is_code(text) is code
 
@@ -299,10 +322,18 @@ def test_broken_json_and_comments_say_nothing_in_files_given_as_text():
 @pytest.mark.parametrize(
     "text",
     [
-        "<!--" * 7_500, "<!-- " * 6_000, "@article{" * 3_000, "@article{ a\n" * 2_500, "<a " * 10_000, "<img " * 6_000, "a-" * 15_000, "```@article" * 2_500, "no " * 10_000,
+        "<!--" * 7_500,
+        "<!-- " * 6_000,
+        "@article{" * 3_000,
+        "@article{ a\n" * 2_500,
+        "<a " * 10_000,
+        "<img " * 6_000,
+        "a-" * 15_000,
+        "```@article" * 2_500,
+        "no " * 10_000,
     ],
     ids=["comment", "comments", "entry", "entries", "link", "image", "word", "fence", "negation"],
-)  # fmt: skip
+)
 def test_hostile_texts_take_linear_time(text):
     """Each of these took from 3 to 27 s when patterns looked for an end that never comes."""
     place(f"# Title\n\n{text}")

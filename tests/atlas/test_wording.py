@@ -32,26 +32,36 @@ from fourfold.atlas.words import read_phrases, read_words
 #: written for this test: no phrase of these states a loss, a sampler or the name of a paradigm
 SPATIAL = (
     "# Adding spatial control to text-to-image models\n\n"
-    "A small network steers large pretrained models with edge maps and key points. Training is robust when the data set is small, "
-    "and large text-to-image models gain conditional inputs such as edge maps. Checkpoints, prompts, seeds and example images are in the "
+    "A small network steers large pretrained models with edge maps and key points. Training is robust when the "
+    "data set is small, "
+    "and large text-to-image models gain conditional inputs such as edge maps. Checkpoints, prompts, seeds and "
+    "example images are in the "
     "repository, together with a pipeline for image editing and high-resolution image generation from a text prompt."
 )
 CHAT = (
     "# An open assistant\n\n"
-    "The weights come in two sizes, a base and an instruct version, and were pretrained on a large corpus of web text and code before "
-    "fine-tuning on instructions and human preferences. Use the chat template with the tokenizer; the context is long, tool use "
-    "and reasoning are supported, and the model answers questions, writes code and follows instructions in many languages."
+    "The weights come in two sizes, a base and an instruct version, and were pretrained on a large corpus of web "
+    "text and code before "
+    "fine-tuning on instructions and human preferences. Use the chat template with the tokenizer; the context is "
+    "long, tool use "
+    "and reasoning are supported, and the model answers questions, writes code and follows instructions in many "
+    "languages."
 )
 
 CELLS_OF_TISSUE = (
     "# Latent space of cells\n\n"
-    "Deep models of single-cell counts. The package corrects batch effects, imputes missing counts and gives a low-dimensional "
-    "representation of each cell, from which interpolation and differential expression follow. It works on AnnData objects, scales to a "
+    "Deep models of single-cell counts. The package corrects batch effects, imputes missing counts and gives a "
+    "low-dimensional "
+    "representation of each cell, from which interpolation and differential expression follow. It works on "
+    "AnnData objects, scales to a "
     "million cells on a GPU, and handles dropout, library size and covariates of each sample."
 )
 
 #: a phrase or two, and code, as no test or lesson has them
-PHRASED = "Two nets in turn: a judge scores true and made-up rows, and the maker is updated so that the judge errs; a single call on a random vector gives a row."
+PHRASED = (
+    "Two nets in turn: a judge scores true and made-up rows, and the maker is updated so that the judge "
+    "errs; a single call on a random vector gives a row."
+)
 CODED = """
 def train_epoch(model, loader, optimizer, scheduler, device, vocab_size, clip=1.0):
     model.train()
@@ -203,7 +213,8 @@ def test_stated_mechanisms_are_not_outvoted_by_a_topic():
 def test_names_in_code_lean_where_its_statements_say_nothing():
     source = """
 class PriorModule(BaseModule):
-    # single-cell counts: a decoder from the latent space back to gene expression, with batch effects and library size as covariates
+    # single-cell counts: a decoder from the latent space back to gene expression,
+    # with batch effects and library size as covariates
     def configure(self, latent_dim, posterior_network, gene_dispersion, library_size, covariates):
         self.posterior_network = posterior_network
         self.latent_space = LatentSpace(latent_dim, dropout_rate=0.1)
@@ -223,10 +234,13 @@ class PriorModule(BaseModule):
 
 
 def test_wording_never_overrules_what_code_does():
-    loop = "for step in range(n):\n    logits = model(tokens)[:, -1]\n    tokens = torch.cat([tokens, torch.multinomial(logits.softmax(-1), 1)], 1)\n"
+    loop = (
+        "for step in range(n):\n    logits = model(tokens)[:, -1]\n"
+        "    tokens = torch.cat([tokens, torch.multinomial(logits.softmax(-1), 1)], 1)\n"
+    )
     latent = (
-        "# posterior mean, latent space, decoder prior, single-cell counts, batch effects, posterior network, latent traversal\n"
-        * 3
+        "# posterior mean, latent space, decoder prior, single-cell counts, batch effects, posterior network, "
+        "latent traversal\n" * 3
     )
     assert place_code(latent + loop).cell is Cell.AUTOREGRESSIVE
 
@@ -323,7 +337,10 @@ def test_an_opening_does_not_outweigh_words_that_leave_little_doubt():
     assert _or_known(replace(likely, confidence=UNSURE - 0.01), card).cell is Cell.AUTOREGRESSIVE
 
 
-_CITATION = "# A vocoder of ours\n\nInstall it with pip.\n\n## Citation\n```\n@article{{a,\n  title={{A title}},\n  {}\n}}\n```\n"
+_CITATION = (
+    "# A vocoder of ours\n\nInstall it with pip.\n\n## Citation\n```\n@article{{a,\n  title={{A title}},\n"
+    "  {}\n}}\n```\n"
+)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""The atlas: what is its training objective, what is its sampling procedure, therefore where does it stand?
+"""The atlas places a generative system on the map by its training objective and its sampling procedure.
 
-It knows only the vocabulary, loads no torch and needs no network. Names are imported when first used; ``systems`` is the catalogue, a tuple
-of ``System`` by year and name.
+It knows only the vocabulary, loads no torch and needs no network. Names are imported when first used; ``systems`` is
+the catalogue, a tuple of ``System`` by year and name.
 """
 
 from __future__ import annotations

@@ -16,10 +16,10 @@ __all__ = ["place", "place_code", "place_files", "place_words"]
 NOTHING = "nothing to place; give a name, a text, a path or a model, or objective= and sampling="
 #: a text of no more characters may be a name, and of no more words is taken for one where it says nothing
 LONGEST_NAME, NAME_WORDS = 80, 6
-#: words yield to what the catalogue knows of a system: below this confidence to one that the opening or a link names,
-#: and to one in the title unless they state their mechanism with more than that
+#: words yield to the catalogue below this confidence where the opening or a link names a system; where the title names
+#: one, they yield unless they state their mechanism with more than that
 UNSURE, TITLED = 0.75, 0.95
-#: what is written like the name of a file means one
+#: a text that is written like the name of a file means a file
 _FILE = re.compile(r"\S+\.(?:txt|md|rst|json|ya?ml|toml|ini|cfg|py|ipynb|safetensors|ckpt|pth?|bin|onnx|html?)")
 
 
@@ -30,12 +30,12 @@ def place(subject: object = None, *, objective: str = "", sampling: str = "", su
         subject: a name, a title or sentence, a path to a file or folder, or a live model.
         objective: what the training loss compares, in words.
         sampling: how an example is drawn, in words.
-        sure: answer only from this confidence on, between 0 and 1; below it the missing fact is named instead. It raises what the
-            engine asks for by itself (0.35 to 0.4 where wording is weighed), and never lowers it.
+        sure: answer only from this confidence on, between 0 and 1; below it the missing fact is named instead. It
+            raises what the engine asks for by itself (0.4 where wording is weighed), and never lowers it.
 
     Raises:
         UnreadableError: a path that cannot be read, or no input at all.
-        ValueError: ``sure`` is no share.
+        ValueError: ``sure`` lies outside 0 and 1.
     """
     if not 0 <= sure <= 1:
         raise ValueError(f"sure is a confidence between 0 and 1, not {sure}")
@@ -59,7 +59,9 @@ def _place(subject: object, objective: str, sampling: str) -> Placement:
 
 
 def place_words(text: str, subject: str = "", where: str = "") -> Placement:
-    """Place by prose; where it leaves doubt, by the catalogued system that its title or its links name, as prior knowledge.
+    """Place by prose; where it leaves doubt, by the catalogued system that its title or its links name.
+
+    An answer by a name is prior knowledge and says so.
 
     Args:
         text: a card, an abstract, a sentence.

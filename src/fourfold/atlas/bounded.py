@@ -1,4 +1,4 @@
-"""Reading without surprises: sizes, counts and depths are bounded, binary and broken input is named."""
+"""Bounded reading: sizes, counts and depths have limits, and errors name binary or broken input."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BRACKET = re.compile(r"[\[\]{}]")
 
 
 class UnreadableError(ValueError):
-    """Input that cannot be read: says which, why, and the way out."""
+    """Input that cannot be read; the message says which, why, and the way out."""
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -48,7 +48,8 @@ def open_regular(path: Path) -> BinaryIO:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UnreadableError(f"{path}: not a regular file; give a text, Python or JSON file, or a folder")
-        # what takes its place in between must not block either; nor may the few regular files that wait, such as kernel logs
+        # a file that takes its place in between must not block either, nor may a regular file that waits, such as a
+        # kernel log
         return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
     except (OSError, ValueError) as error:
         if isinstance(error, UnreadableError):
@@ -205,7 +206,7 @@ class _Bytes:
         return self.take(self.number(8)).decode("utf-8", "replace")
 
     def value(self, kind: int) -> str | int | None:
-        """One metadata value; an array is stepped over."""
+        """One metadata value; the cursor steps over an array."""
         if kind == _GGUF_STRING:
             return self.text()
         if kind in _GGUF_SIZES:
@@ -221,8 +222,9 @@ class _Bytes:
 
 
 def gguf_header(path: Path) -> tuple[Mapping[str, str | int], Shapes]:
-    """The metadata (arrays left out) of a GGUF file, and the names and shapes of its tensors; the weights are never read.
+    """The metadata (arrays left out) of a GGUF file, and the names and shapes of its tensors.
 
+    The weights are never read.
     Of a header longer than ``HEADER_BYTES`` only what its first bytes hold is returned.
 
     Raises:

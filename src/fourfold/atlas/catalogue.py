@@ -28,7 +28,10 @@ __all__ = [
 ]
 
 MODALITIES = frozenset(
-    "text image video audio speech music table molecule protein graph time-series robotics 3d multimodal classical".split()  # noqa: SIM905
+    (
+        *("text", "image", "video", "audio", "speech", "music", "table", "molecule", "protein", "graph"),
+        *("time-series", "robotics", "3d", "multimodal", "classical"),
+    )
 )
 LIKELIHOODS = frozenset(["exact", "lower_bound", "estimate", "unnormalised", "none"])
 COSTS = frozenset(["constant", "length", "steps", "chain", "not_applicable"])
@@ -170,7 +173,10 @@ def plain(name: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry as it stands in its file, with the fields that names are found by; the rest is parsed when it answers."""
+    """An entry as it stands in its file, with the fields that names are found by.
+
+    The rest is parsed when it answers.
+    """
 
     file: str
     text: str

@@ -1,4 +1,4 @@
-"""The map, as text and as one self-contained page: paradigms by how an example is drawn, every system a dot with its card.
+"""The map, as text and as one self-contained page: bands are paradigms, columns are costs, dots are systems.
 
 Both are derived from ``vocabulary.FACTS`` and the catalogue; nothing about a paradigm is written here.
 """
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 
-from fourfold.atlas.catalogue import System, systems
+from fourfold.atlas.catalogue import Component, System, systems
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import Placement
 from fourfold.printable import printable
@@ -39,12 +39,15 @@ COLOURS: Mapping[Cell, str] = {
     Cell.ENERGY: "#a83279",
     Cell.NOT_GENERATIVE: "#6b7280",
 }
-BORDER = "Beyond the border: p(y given x), vectors, codes or one best answer. A generative model has p(x) or p(x given c), and draws from it."
+BORDER = (
+    "Beyond the border: p(y given x), vectors, codes or one best answer. "
+    "A generative model has p(x) or p(x given c), and draws from it."
+)
 GAP, PAD, LEFT, TOP, WIDTH = 19, 14, 250, 64, 20
 
 
 def as_text() -> str:
-    """The map in 80 columns: each paradigm's two answers, what follows, what to watch, and how many systems stand there."""
+    """The map in 80 columns: each paradigm's two answers, what follows, what to watch, the number of systems."""
     counts = {cell: sum(system.paradigm is cell for system in systems()) for cell in Cell}
     parts = [_paradigm_text(cell, FACTS[cell.paradigm], counts[cell]) for cell in Cell if cell.paradigm]
     parts.append(
@@ -55,17 +58,32 @@ def as_text() -> str:
 
 def _paradigm_text(cell: Cell, facts: Facts, count: int) -> str:
     rows = [
-        ("represents", facts.represents), ("objective", facts.objective), ("", facts.objective_formula), ("sampling", facts.sampling),
-        ("", facts.sampling_formula), ("likelihood", f"{facts.likelihood.value.replace('_', ' ')}: {facts.likelihood_note}"),
-        ("cost", f"{facts.cost.value}: {facts.cost_note}"), ("gives", facts.gives), ("drawbacks", facts.drawbacks),
-        *(("watch" if i == 0 else "", f"{mode.name}: {mode.measurement}") for i, mode in enumerate(facts.failure_modes)),
-        *(("papers" if i == 0 else "", f"{paper.authors} {paper.year}, {paper.link}") for i, paper in enumerate(facts.references)),
-    ]  # fmt: skip
+        ("represents", facts.represents),
+        ("objective", facts.objective),
+        ("", facts.objective_formula),
+        ("sampling", facts.sampling),
+        ("", facts.sampling_formula),
+        ("likelihood", _likelihood(facts)),
+        ("cost", f"{facts.cost.value}: {facts.cost_note}"),
+        ("gives", facts.gives),
+        ("drawbacks", facts.drawbacks),
+        *_labelled("watch", (f"{mode.name}: {mode.measurement}" for mode in facts.failure_modes)),
+        *_labelled("papers", (f"{paper.authors} {paper.year}, {paper.link}" for paper in facts.references)),
+    ]
     body = [
         textwrap.fill(text, 80, initial_indent=f"  {label:<12}", subsequent_indent=" " * 14, break_long_words=False)
         for label, text in rows
     ]
     return "\n".join([cell.value.upper() + f"({count} systems)".rjust(80 - len(cell.value)), *body])
+
+
+def _labelled(label: str, texts: Iterable[str]) -> list[tuple[str, str]]:
+    """Texts below one label."""
+    return [(label if i == 0 else "", text) for i, text in enumerate(texts)]
+
+
+def _likelihood(facts: Facts) -> str:
+    return f"{facts.likelihood.value.replace('_', ' ')}: {facts.likelihood_note}"
 
 
 @dataclass(frozen=True)
@@ -89,20 +107,35 @@ def _column(cost: Cost | None) -> str:
 
 def _card(system: System) -> dict[str, object]:
     return {
-        "name": system.name, "line": f"{system.year}, {system.organisation}, {system.modality}", "paradigm": system.paradigm.value,
-        "objective": system.objective, "sampling": system.sampling, "likelihood": system.likelihood.replace("_", " "),
-        "inherited": ", ".join(system.inherited), "parts": [f"{part.name}: {part.role}" + (f" ({part.trained})" if part.trained else "") for part in system.components],
+        "name": system.name,
+        "line": f"{system.year}, {system.organisation}, {system.modality}",
+        "paradigm": system.paradigm.value,
+        "objective": system.objective,
+        "sampling": system.sampling,
+        "likelihood": system.likelihood.replace("_", " "),
+        "inherited": ", ".join(system.inherited),
+        "parts": [_part(part) for part in system.components],
         "source": list(system.source),
-    }  # fmt: skip
+    }
+
+
+def _part(part: Component) -> str:
+    return f"{part.name}: {part.role}" + (f" ({part.trained})" if part.trained else "")
 
 
 def _placed_card(row: Placement) -> dict[str, object]:
     quotes = [f"“{evidence.quote}” [{evidence.where}]" for evidence in row.evidence[:5] if evidence.weight > 0]
     return {
-        "name": row.subject, "line": "prior knowledge" if row.prior else f"placed with confidence {row.confidence:.0%}", "paradigm": str(row.cell),
-        "objective": "; ".join(quotes[:3]), "sampling": row.cost_note, "likelihood": row.likelihood.value.replace("_", " "),
-        "inherited": ", ".join(part.part for part in row.inherited), "parts": [], "source": [],
-    }  # fmt: skip
+        "name": row.subject,
+        "line": "prior knowledge" if row.prior else f"placed with confidence {row.confidence:.0%}",
+        "paradigm": str(row.cell),
+        "objective": "; ".join(quotes[:3]),
+        "sampling": row.cost_note,
+        "likelihood": row.likelihood.value.replace("_", " "),
+        "inherited": ", ".join(part.part for part in row.inherited),
+        "parts": [],
+        "source": [],
+    }
 
 
 def _facts_card(cell: Cell) -> dict[str, object]:
@@ -110,11 +143,16 @@ def _facts_card(cell: Cell) -> dict[str, object]:
         return {"name": cell.value, "line": BORDER, "paradigm": cell.value, "parts": [], "source": []}
     facts = FACTS[cell.paradigm]
     return {
-        "name": cell.value, "line": facts.represents, "paradigm": cell.value, "objective": f"{facts.objective}. {facts.objective_formula}",
-        "sampling": f"{facts.sampling}. {facts.sampling_formula}", "likelihood": f"{facts.likelihood.value.replace('_', ' ')}: {facts.likelihood_note}",
-        "inherited": facts.drawbacks, "parts": [f"{mode.name}: {mode.meaning}; seen by {mode.measurement}" for mode in facts.failure_modes],
+        "name": cell.value,
+        "line": facts.represents,
+        "paradigm": cell.value,
+        "objective": f"{facts.objective}. {facts.objective_formula}",
+        "sampling": f"{facts.sampling}. {facts.sampling_formula}",
+        "likelihood": _likelihood(facts),
+        "inherited": facts.drawbacks,
+        "parts": [f"{mode.name}: {mode.meaning}; seen by {mode.measurement}" for mode in facts.failure_modes],
         "source": [paper.link for paper in facts.references],
-    }  # fmt: skip
+    }
 
 
 def _layout(
@@ -167,7 +205,8 @@ def svg(placed: Iterable[Placement]) -> str:
     dots = _dots(placed)
     bands, columns, points, width, height = _layout(dots)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" id="map" viewBox="0 0 {width:.0f} {height:.0f}" font-family="system-ui, sans-serif">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" id="map" viewBox="0 0 {width:.0f} {height:.0f}" '
+        'font-family="system-ui, sans-serif">'
     ]
     parts.append(f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fbfaf7"/>')
     parts += [
@@ -187,8 +226,10 @@ def _band(cell: Cell, y: float, tall: float, width: float) -> list[str]:
     paradigm = cell.paradigm
     lines = textwrap.wrap(FACTS[paradigm].objective if paradigm else "labels, vectors, codes, one best answer", 36)[:3]
     rows = [
-        f'<rect x="4" y="{y:.0f}" width="{width - 8:.0f}" height="{tall:.0f}" rx="8" fill="{colour}" fill-opacity="0.10" stroke="{colour}" stroke-opacity="0.5"/>',
-        f'<text class="title" data-cell="{cell.value}" x="16" y="{y + 28:.0f}" font-size="19" font-weight="600" fill="{colour}">{cell.value}</text>',
+        f'<rect x="4" y="{y:.0f}" width="{width - 8:.0f}" height="{tall:.0f}" rx="8" '
+        f'fill="{colour}" fill-opacity="0.10" stroke="{colour}" stroke-opacity="0.5"/>',
+        f'<text class="title" data-cell="{cell.value}" x="16" y="{y + 28:.0f}" '
+        f'font-size="19" font-weight="600" fill="{colour}">{cell.value}</text>',
     ]
     return rows + [
         f'<text x="16" y="{y + 48 + 15 * i:.0f}" font-size="11.5" fill="#444">{escape.escape(line)}</text>'
@@ -202,15 +243,17 @@ def _dot(index: int, dot: _Dot, point: tuple[float, float]) -> str:
     ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="#111" stroke-width="2"/>' if dot.placed else ""
     label = name if len(dot.name) <= 16 else escape.escape(printable(dot.name[:15]) + "…")
     return (
-        f'<g class="dot" data-i="{index}">{ring}<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{COLOURS[dot.cell]}"><title>{name}</title></circle>'
+        f'<g class="dot" data-i="{index}">{ring}'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{COLOURS[dot.cell]}"><title>{name}</title></circle>'
         f'<text x="{x:.1f}" y="{y + 8.2:.1f}" font-size="2.1" text-anchor="middle" fill="#222">{label}</text></g>'
     )
 
 
 def html(placed: Iterable[Placement]) -> str:
-    """The map as one page: zoom with the wheel, drag to move, click a dot or a paradigm for its card, type to find a system.
+    """The map as one page: the wheel zooms, dragging moves, a click shows a card, typing finds a system.
 
-    Names and quotes come from outside. They are put in by one pass over the page, escaped; and the page runs no script but its own.
+    Names and quotes come from outside. They are put in by one pass over the page, escaped; and the page runs no script
+    but its own.
     """
     rows = list(placed)
     page, style, script = (
@@ -224,7 +267,8 @@ def html(placed: Iterable[Placement]) -> str:
         "COUNT": str(len(systems())),
         "STYLE": style,
         "SCRIPT": script,
-        "POLICY": f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; base-uri 'none'; form-action 'none'",
+        "POLICY": f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
+        "base-uri 'none'; form-action 'none'",
     }
     return re.sub("%([A-Z]+)%", lambda found: parts[found.group(1)], page)
 
@@ -235,5 +279,5 @@ def _in_script(data: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """How a Content-Security-Policy names an inline script or style."""
+    """The name of an inline script or style in a Content-Security-Policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

@@ -94,7 +94,7 @@ class Claim(StrEnum):
 
     # objective
     NEXT_PIECE = "next_piece", Aspect.OBJECTIVE, Cell.AUTOREGRESSIVE, "trained on each piece given the earlier ones"
-    BOUND = "bound", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained on a bound: reconstruction and a KL to a prior"
+    BOUND = "bound", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained on a bound (reconstruction and a KL to a prior)"
     EXACT_LATENT = (
         "exact_latent",
         Aspect.OBJECTIVE,

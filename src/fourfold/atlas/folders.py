@@ -1,4 +1,4 @@
-"""The reader of folders: what a person would open first speaks first."""
+"""The reader of folders: the files that a person would open first speak first."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ __all__ = ["place_folder"]
 MODEL_FILES_ANSWER = 0.6
 #: code beside a card that leaves the question open answers where it is more likely right than wrong
 CODE_ANSWERS = 0.5
-#: what a setting counts that no other supports
+#: a setting that no other supports counts so much
 LONE = 0.5
 #: sources that are parsed, those that are read, and how much of them all
 MAX_PARSED, MAX_READ, MAX_SOURCE = 300, 8, 4_000_000
 MAX_CARDS = 3
-#: folders and files that say nothing of what a system is: tests, data, documents, licences, other people's code, evaluation, installation
+#: folders and files that say nothing of what a system is: tests, data, documents, licences, other people's code,
+#: evaluation, installation
 _BESIDE = re.compile(
     r"^(?:\..*|tests?|testing|test_\w+|\w+_test|conftest|data|datasets?|docs?|third_?party|vendor|external|node_modules|"
     r"eval\w*|metrics?|bench\w*|fid\w*|\w+_fid|inception\w*|setup|licen[cs]es?|assets|requirements?)$",
@@ -39,7 +40,7 @@ _PROSE = (".md", ".markdown", ".rst", ".txt", "")
 
 
 def place_folder(folder: Path) -> Placement:
-    """Place by model files, then title and card, then the code that defines a loss or a sampling loop, then other settings.
+    """Place by model files, then title and card, then code of a loss or a sampling loop, then other settings.
 
     Each is asked only where those before it leave the question open; what they say is never mixed.
 
@@ -62,7 +63,7 @@ def place_folder(folder: Path) -> Placement:
 
 
 def _unwrapped(folder: Path) -> Path:
-    """Where an archive was unpacked into a folder of its own, that folder."""
+    """The folder below, where an archive was unpacked into a folder of its own."""
     for _ in range(2):
         entries = [path for path in _listed(folder) if not path.name.startswith(".")]
         if len(entries) != 1 or not entries[0].is_dir() or entries[0].is_symlink():
@@ -115,7 +116,7 @@ def _rank(path: Path) -> tuple[bool, int, str]:
 
 
 def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
-    """The sources that define a loss or a sampling loop most clearly, and of those the definitions."""
+    """The definitions in the sources that define a loss or a sampling loop most clearly."""
     from fourfold.atlas.code import read_definitions
     from fourfold.atlas.sources import defining
 
@@ -151,7 +152,7 @@ def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:
 
 
 def _by_settings(folder: Path, files: list[Path]) -> Iterator[Placement]:
-    """Every other configuration; a key that stands alone is a hint, for anything may be called so."""
+    """Every other configuration; a key that stands alone is a hint, since anything may have that name."""
     from fourfold.atlas.hub import read_files, read_paths
 
     found = read_paths([path for path in files if not _beside(path, folder)], folder)

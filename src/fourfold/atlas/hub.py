@@ -27,17 +27,29 @@ __all__ = ["FileSet", "is_config", "is_model_file", "read_files", "read_paths", 
 CONFIG_NAMES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|gin)$", re.I)
 #: settings of a tokenizer, a package, an environment, a service or a linter
 _NOISE = re.compile(
-    r"^\.|tokenizer|vocab|merges|special_tokens|added_tokens|\.index\.json|preprocessor|package(-lock)?\.json|\.lock|processor_config|feature_extractor|"
-    r"quantize_config|dataset_infos|pyproject|setup\.cfg|(^|[-_.])(env|environment|conda|docker|compose|codecov|mkdocs|_config|pipelines|readthedocs|tox|mypy|pytest|pylint|flake8)",
+    r"^\.|tokenizer|vocab|merges|special_tokens|added_tokens|\.index\.json|preprocessor|package(-lock)?\.json|"
+    r"\.lock|processor_config|feature_extractor|quantize_config|dataset_infos|pyproject|setup\.cfg|"
+    r"(^|[-_.])(env|environment|conda|docker|compose|codecov|mkdocs|_config|pipelines|readthedocs|tox|mypy|"
+    r"pytest|pylint|flake8)",
     re.I,
 )
 #: the files that model libraries write beside their weights
 _MODEL_FILE = re.compile(
-    r"(^|/)(model_index|config|adapter_config|scheduler_config|config_sentence_transformers|sentence_bert_config|open_clip_config)\.json$|\.(safetensors|gguf)$"
+    r"(^|/)(model_index|config|adapter_config|scheduler_config|config_sentence_transformers|sentence_bert_config|"
+    r"open_clip_config)\.json$|\.(safetensors|gguf)$"
 )
-#: what one of them says where it is a model library's own, and not a training script's of the same name
+#: keys of a model library's own ``config.json``; a training script's file of the same name lacks them
 _STANDARD = frozenset(
-    "architectures model_type _class_name auto_map pretrained_cfg peft_type __version__ model_cfg".split()  # noqa: SIM905
+    (
+        "architectures",
+        "model_type",
+        "_class_name",
+        "auto_map",
+        "pretrained_cfg",
+        "peft_type",
+        "__version__",
+        "model_cfg",
+    )
 )
 #: a comment of YAML, TOML, INI or gin
 _REMARK = re.compile(r"(?m)(?:^|(?<=\s))#.*$|^[ \t]*;.*$")
@@ -49,7 +61,7 @@ MAX_TENSORS = 20_000
 
 
 def is_model_file(path: Path) -> bool:
-    """Whether a file is one that model libraries write beside their weights: by its name, and a ``config.json`` by its keys."""
+    """Whether model libraries write such a file beside their weights: by its name, a ``config.json`` by its keys."""
     if not _MODEL_FILE.search(path.name):
         return False
     if path.name != "config.json":
@@ -68,7 +80,7 @@ def is_config(name: str) -> bool:
 
 @dataclass(frozen=True)
 class FileSet:
-    """Configuration files by their relative path, parsed where they are JSON; headers of weights; and what could not be read."""
+    """Configuration files by their relative path, parsed where they are JSON; headers of weights; unreadable files."""
 
     texts: Mapping[str, str]
     values: Mapping[str, Any]
@@ -84,7 +96,7 @@ class FileSet:
         skipped: tuple[str, ...] = (),
         metadata: Mapping[str, Mapping[str, str | int]] | None = None,
     ) -> FileSet:
-        """Parse what is JSON; broken files are named in ``skipped`` and say nothing, and neither do comments."""
+        """Parse JSON; ``skipped`` names broken files, which say nothing; comments say nothing either."""
         values: dict[str, Any] = {}
         said: dict[str, str] = {}
         broken = list(skipped)

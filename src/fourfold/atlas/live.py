@@ -15,7 +15,7 @@ __all__ = ["read_live", "stated_facts"]
 
 
 def read_live(value: object) -> list[Evidence]:
-    """Evidence in an object in memory; of a foreign one only ``config.to_dict`` and ``state_dict`` are called."""
+    """Evidence in an object in memory; only ``config.to_dict`` and ``state_dict`` of a foreign one are called."""
     if hasattr(value, "objective") and hasattr(value, "estimand"):
         return _fourfold(value)
     config = _config(value)
@@ -58,7 +58,7 @@ def _fourfold(model: Any) -> list[Evidence]:
 
 
 def _stages(model: Any) -> list[Evidence]:
-    """The parts of a hybrid: models that are trained before it, by the names of their stages, and what reads its captions."""
+    """The parts of a hybrid: models trained before it, by the names of their stages, and what reads its captions."""
     stages = getattr(model, "stages", None)
     rows = [
         Evidence(

@@ -18,7 +18,7 @@ from fourfold.vocabulary import Cost, Kind
 
 __all__ = ["find", "mentioned", "near", "place_mention", "place_name", "unknown"]
 
-#: how far into a text a link to the system's own paper is looked for
+#: links to the system's own paper count within so many characters
 HEAD = 2_000
 _PAPER = re.compile(r"arxiv\.org/(?:abs|pdf|html)/(\d{4}\.\d{4,5})", re.I)
 #: the model that a card's YAML says it was made from
@@ -32,32 +32,36 @@ _BREAK = re.compile(r"<br|</h\d")
 _HEADING = re.compile(r"(?m)^\s*(?:#{1,3}\s+|<h[1-3][^>]*>\s*)(.+)$")
 _LAST = re.compile(r"\(([^()]+)\)\W*$")
 _QUOTED = re.compile(r"[\"“`]([^\"”`]{2,60})[\"”`]")
-#: what a title says besides the name
+#: words in a title beside the name
 _BEFORE = re.compile(
-    r"^(?:(?:the|an?|our|un-?official|official|simple|minimal|py-?torch|tensorflow|jax|keras|flax|paper|source|re-?implementation|implementation|"
+    r"^(?:(?:the|an?|our|un-?official|official|simple|minimal|py-?torch|tensorflow|jax|keras|flax|paper|source|"
+    r"re-?implementation|implementation|"
     r"code(?:base)?|repo(?:sitory)?|model card|introduction|of|for|to|and|in)\b[\s:-]*)+",
     re.I,
 )
 _AFTER = re.compile(
-    r"(?:[\s,-]*\b(?:model card|models?|(?:in|with|for) (?:py-?torch|tensorflow|jax|keras)|py-?torch|tensorflow|jax|keras|official|implementation|code))+\W*$",
+    r"(?:[\s,-]*\b(?:model card|models?|(?:(?:in|with|for) )?(?:py-?torch|tensorflow|jax|keras)|"
+    r"official|implementation|code))+\W*$",
     re.I,
 )
 _CAPITAL = r"[A-Z0-9][\w.+-]*"
 #: the sentence that says what a text is about
 _ABOUT = re.compile(
     rf"(?m)^[*_`\"“]*({_CAPITAL}(?: {_CAPITAL}){{0,3}})[*_`\"”]*(?: \([^)]*\))?,? (?:is|are|was|aims|consists)\b"
-    rf"|\b(?:[Ww]e|[Pp]aper|[Ww]ork|[Rr]eport|[Pp]age|[Ss]ection) (?:present|introduce|propose|release)s? (?:the )?[*_`]*({_CAPITAL}(?: {_CAPITAL}){{0,3}})"
+    r"|\b(?:[Ww]e|[Pp]aper|[Ww]ork|[Rr]eport|[Pp]age|[Ss]ection) (?:present|introduce|propose|release)s? "
+    rf"(?:the )?[*_`]*({_CAPITAL}(?: {_CAPITAL}){{0,3}})"
 )
-#: how far into a text that sentence is looked for
+#: that sentence counts within so many characters
 OPENING = 1_000
-#: versions and sizes at the end of a plain name, letters and digits apart: ``-3.5``, ``-v-2``, ``-7-b``, ``-4-o-mini``, ``-xl-2``
+#: versions and sizes at the end of a plain name, letters and digits apart: ``-3.5``, ``-v-2``, ``-7-b``, ``-4-o-mini``,
+#: ``-xl-2``
 _VERSION = re.compile(
     r"(?:-(?:v-)?\d+(?:\.\d+)?(?:-[a-z])?(?![^-])|-(?:[bsmlhg]|xx?s|x{1,3}l|nano|micro|mini|tiny|small|base|medium|large|huge|giant|ultra|max|pro|plus|"
     r"lite|light|turbo|fast|flash|chat|instruct|it|hf|preview|dev|schnell|open)(?![^-]))+$"
 )
 #: letters of a family's name, that fewer would name anything
 SHORTEST_FAMILY = 3
-#: how sure a version of a known family is
+#: the confidence in a version of a known family
 BY_VERSION = 0.9
 #: similarity from which a name is suggested, and how many are
 ALIKE, MOST_NEAR = 0.8, 3
@@ -66,8 +70,8 @@ ALIKE, MOST_NEAR = 0.8, 3
 def find(name: str) -> tuple[System, float] | None:
     """The system of that name or alias, with 1; or by its version or size, with ``BY_VERSION``.
 
-    ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of what the catalogue has of their families. Where the versions
-    that it has stand in different places, as those of DALL-E do, a version that it does not have is unknown.
+    ``GPT-4o mini`` and ``Stable Diffusion 3.5`` are versions of what the catalogue has of their families. Where the
+    versions that it has stand in different places, as those of DALL-E do, a version that it does not have is unknown.
     """
     wanted = plain(name)
     if wanted in _by_alias():
@@ -79,12 +83,12 @@ def find(name: str) -> tuple[System, float] | None:
 
 
 def _shared(one: str, other: str) -> int:
-    """How many characters two names begin with alike."""
+    """The number of characters with which two names begin alike."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def near(name: str) -> list[str]:
-    """Names of systems that are spelled alike, or begin alike, the likeliest first: for a question, never for an answer."""
+    """Names of systems that are spelled alike, or begin alike, the likeliest first: to ask with, never to answer."""
     wanted = plain(name)
     scores: dict[Entry, float] = {}
     for alias, entry in _by_alias().items():
@@ -133,9 +137,10 @@ def _by_paper() -> Mapping[str, Entry]:
 def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
     """The catalogued system that a text is about, and where that stands.
 
-    A title counts when it is a catalogued name: whole, up to its subtitle, in its last brackets or quotes, or but for words such as "official
-    implementation of". Hints count when all that are known lead to one cell: "NAME is" or "we present NAME" in the opening, else links to papers,
-    else the papers whose BibTeX it gives, else the base model of its YAML.
+    A title counts when it is a catalogued name: whole, up to its subtitle, in its last brackets or quotes, or but for
+    words such as "official implementation of". Hints count when all that are known lead to one cell: "NAME is" or "we
+    present NAME" in the opening, else links to papers, else the papers whose BibTeX it gives, else the base model of
+    its YAML.
 
     Args:
         text: a card; its first ``HEAD`` characters are read, and BibTeX in its first ``MAX_PROSE``.

@@ -1,4 +1,7 @@
-"""From evidence to a place on the map: votes, weighed together with the wording where there is one, or the missing fact."""
+"""From evidence to a place on the map: votes, weighed together with the wording where there is one.
+
+Where they do not suffice, the answer is the missing fact.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from fourfold.atlas.evidence import DEFAULTS, LEANS, Aspect, Cell, Claim, Evidence, Form, Reader
+from fourfold.atlas.evidence import DEFAULTS, LEANS, OBJECTIVE_OF, Aspect, Cell, Claim, Evidence, Form, Reader
 from fourfold.atlas.variants import variant
 from fourfold.atlas.votes import by_claim, by_rule, weigh
 from fourfold.atlas.wording import CARD, CODE, LINE, TextKind, mechanism, probabilities
@@ -24,8 +27,9 @@ LEANT = 0.4
 #: votes of an objective that is stated outright, and below which nothing is stated for a cell
 STATED, UNSTATED = 3.0, 1.5
 SHOWN = 0.05
-AGAINST_VOTES = "{} alone would say {}; weighed with the wording as a whole they do not: its loss or its sampling loop would settle it"
-BY_WORDING = "no stated mechanism decides: it is worded as such systems usually are; its loss or its sampling loop would settle it"
+_SETTLE = "its loss or its sampling loop would settle it"
+AGAINST_VOTES = f"{{}} alone would say {{}}; weighed with the wording as a whole they do not: {_SETTLE}"
+BY_WORDING = f"no stated mechanism decides: it is worded as such systems usually are; {_SETTLE}"
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Inherited:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a system stands on the map, and why.
+    """The place of a system on the map, and the reasons.
 
     Attributes:
         subject: what was placed.
@@ -153,9 +157,9 @@ def stated(placed: Placement, facts: Facts | None) -> Placement:
 def _stands(told: Cell, rows: list[Evidence], leant: Mapping[Cell, float]) -> bool:
     """Whether votes decide whatever the wording says.
 
-    A mechanism that is stated outright does not yield to a cell for which nothing (but comments beside code) is stated: wording
-    alone never overrules. Cards and code speak of labels and features beside what they make, so there a refusal yields; a line
-    has no room for that.
+    A mechanism that is stated outright does not yield to a cell for which nothing (but comments beside code) is stated:
+    wording alone never overrules. Cards and code speak of labels and features beside what they make, so there a refusal
+    yields; a line has no room for that.
     """
     other = max(leant, key=lambda cell: leant[cell])
     firm = told is not Cell.NOT_GENERATIVE or _spoken(rows) is LINE
@@ -169,7 +173,7 @@ def _of_mechanism(claim: Claim) -> bool:
 
 
 def states(placed: Placement) -> bool:
-    """Whether what was read states the objective or the sampling of the answer: that it is worded so is not enough."""
+    """Whether the evidence states the objective or the sampling of the answer; wording like it is not enough."""
     told = (row.claim for row in placed.evidence if row.weight >= UNSTATED and row.claim.cell is placed.cell)
     return any(_of_mechanism(claim) for claim in told)
 
@@ -178,10 +182,12 @@ def surely(placed: Placement, least: float) -> Placement:
     """The placement, or the missing fact where its confidence is below ``least``."""
     if placed.cell is None or placed.confidence >= least:
         return placed
-    question = _QUESTION.get(frozenset(cell for cell, _ in placed.ranked[:2]), "what its training loss compares")
-    missing = f"{question}: {placed.cell.value} with {placed.confidence:.2f} only"
+    other = next((cell for cell, _ in placed.ranked if cell is not placed.cell), None)
+    question = _question(placed.cell, other) if other else "what its training loss compares"
+    missing = f"{question}; {placed.cell.value} has {placed.confidence:.2f} only"
     if placed.prior:
-        missing = f"which system the name means: it is a version of {placed.system}, which answers with {placed.confidence:.2f} only"
+        version = f"it is a version of {placed.system}, which answers with {placed.confidence:.2f} only"
+        missing = f"which system the name means: {version}"
     left = _open(placed.subject, placed.ranked, list(placed.evidence), missing, placed.notes)
     return replace(left, inherited=placed.inherited, prior=placed.prior, system=placed.system)
 
@@ -238,15 +244,12 @@ def _missing(scores: Mapping[Cell, float]) -> str:
         return f"what its training loss compares: only a hint of {best.value} was found"
     if order[1] > CONTESTED * order[0]:
         second = sorted(scores, key=lambda cell: -scores[cell])[1]
-        return _QUESTION.get(
-            frozenset((best, second)),
-            f"its training loss: the evidence is split between {best.value} and {second.value}",
-        )
+        return _question(best, second)
     return ""
 
 
 def _lone(rows: list[Evidence], ranked: tuple[tuple[Cell, float], ...]) -> str:
-    """One line of code that looks like a sampler is not enough, nor is one comment: loops and draws occur in every kind of program."""
+    """The missing fact where code offers one line like a sampler's, or one comment; every program has loops."""
     of = [row for row in rows if row.claim.cell is ranked[0][0] and row.weight >= 0.7]
     if len(of) != 1 or of[0].kind is not Reader.CODE:
         return ""
@@ -257,17 +260,10 @@ def _lone(rows: list[Evidence], ranked: tuple[tuple[Cell, float], ...]) -> str:
     return ""
 
 
-_QUESTION: Mapping[frozenset[Cell], str] = {
-    frozenset((Cell.AUTOREGRESSIVE, Cell.DIFFUSION)): "whether pieces are drawn one after the other or all are refined together",
-    frozenset((Cell.AUTOREGRESSIVE, Cell.NOT_GENERATIVE)): "whether anything is drawn piece by piece, or only a label or a vector comes out",
-    frozenset((Cell.DIFFUSION, Cell.NOT_GENERATIVE)): "whether noise is turned into examples, or one best answer is regressed",
-    frozenset((Cell.DIFFUSION, Cell.ENERGY)): "whether the loss regresses a score or contrasts energies of data and samples",
-    frozenset((Cell.DIFFUSION, Cell.FLOW)): "whether the loss is a regression of a velocity or a likelihood with a log-determinant",
-    frozenset((Cell.LATENT_VARIABLE, Cell.NOT_GENERATIVE)): "whether the code has a prior that is drawn from",
-    frozenset((Cell.ADVERSARIAL, Cell.NOT_GENERATIVE)): "whether the training loss has a discriminator",
-    frozenset((Cell.ADVERSARIAL, Cell.LATENT_VARIABLE)): "whether a bound or a discriminator trains the decoder",
-    frozenset((Cell.ADVERSARIAL, Cell.DIFFUSION)): "whether noise is mapped once by a generator or removed in steps",
-}  # fmt: skip
+def _question(first: Cell, second: Cell) -> str:
+    """The fact that decides between two cells: for which of two objectives it is trained."""
+    one, other = (OBJECTIVE_OF[cell].says for cell in Cell if cell in (first, second))
+    return f"whether it is {one}, or {other.removeprefix('trained ')}"
 
 
 def describe(
@@ -301,7 +297,7 @@ def describe(
 
 
 def cost_note(cost: Cost | None) -> str:
-    """How the evaluations per sample grow, in words."""
+    """The growth of the evaluations per sample, in words."""
     return COSTS[cost] if cost else "not applicable: nothing is drawn"
 
 
@@ -329,7 +325,7 @@ def likelihood(cell: Cell, votes: Mapping[Claim, float]) -> Kind:
 
 
 def sampling(cell: Cell, votes: Mapping[Claim, float]) -> Cost | None:
-    """How the number of network evaluations of one sample grows."""
+    """The growth of the number of network evaluations of one sample."""
     v = {claim: votes.get(claim, 0.0) for claim in Claim}
     pieces = max(v[C.SEQUENTIAL_DECODER], v[C.ONE_BY_ONE] - 0.9)
     few = v[C.CONSISTENCY] + v[C.DISTILLED] + v[C.VELOCITY]
@@ -381,7 +377,11 @@ _CEILING = FailureMode(
     "no sample is better than what the frozen autoencoder or tokenizer can rebuild",
     "reconstruction error of held-out data",
 )
-_NARROW = FailureMode("loss of diversity against the teacher", "a student of few steps covers less than its teacher", "recall of student against teacher samples")  # fmt: skip
+_NARROW = FailureMode(
+    "loss of diversity against the teacher",
+    "a student of few steps covers less than its teacher",
+    "recall of student against teacher samples",
+)
 
 
 def _failures(cell: Cell, inherited: tuple[Inherited, ...], votes: Mapping[Claim, float]) -> tuple[FailureMode, ...]:

@@ -1,4 +1,4 @@
-"""The reader of fourfold's own run folders: what the card states is what the model's parts said when it was trained."""
+"""The reader of fourfold's own run folders: the card states what the model's parts said when it was trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fourfold.vocabulary import Facts
 
 __all__ = ["PARTS", "place_run"]
 
-#: what a stage of training is called -> the part that the finished model has from it
+#: by the name of a stage of training, the part that the finished model has from it
 PARTS = {"autoencoder": Claim.PART_AUTOENCODER, "tokenizer": Claim.PART_TOKENIZER, "teacher": Claim.PART_TEACHER}
 
 

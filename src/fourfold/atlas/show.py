@@ -1,4 +1,4 @@
-"""Placements as text of 80 columns, one in full, several side by side, or many in a table; and as HTML for notebooks."""
+"""Placements as text of 80 columns: one in full, several side by side, many in a table; and as HTML for notebooks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fourfold.vocabulary import FACTS, Cost, Facts, Kind, Paradigm
 __all__ = ["html", "side_by_side", "table", "text"]
 
 WIDTH = 80
-#: what weighs less only hints at a mechanism
+#: evidence that weighs less only hints at a mechanism
 HINT = 1.5
 KIND_WORDS = {
     Kind.EXACT: "exact",
@@ -41,7 +41,7 @@ def _wrap(label: str, body: str) -> str:
 
 
 def text(placed: Placement) -> str:
-    """A placement in full: the answer and its best quote in three lines, what follows from it, more evidence, and what would change it."""
+    """A placement in full: answer and best quote in three lines, what follows, more evidence, what would change it."""
     best, verdict = _best(placed), _verdict(placed)
     title = f"{_cut(printable(placed.subject), WIDTH - 2 - len(verdict))}: {verdict}"
     below = (_wrap(label, body) for label, body in _rows(placed, best))

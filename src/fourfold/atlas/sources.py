@@ -1,4 +1,4 @@
-"""Where in a source a loss or a sampling loop is defined, found by parsing; and the code of a notebook."""
+"""The definitions of losses and sampling loops in a source, found by parsing; and the code of a notebook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fourfold.atlas.evidence import Evidence
 
 __all__ = ["Notebook", "defining", "is_code", "parsed", "read_notebook"]
 
-#: names that hold or compute what is minimised
+#: names that hold or compute the minimised quantity
 _LOSS = re.compile(
     r"(?:^|_)(?:loss(?:es)?|elbo|nll|kld?|objective|bpd|log_?det\w*|log_prob|log_likelihood|energy)(?:_|\d|$)|[lL]oss$",
     re.I,
@@ -40,9 +40,9 @@ def parsed(source: str) -> ast.Module | None:
 
 
 def defining(source: str) -> tuple[float, str]:
-    """How clearly a source defines a loss or a sampling loop, and the source with everything else blanked; lines stay where they are.
+    """A measure of how clearly a source defines a loss or a sampling loop, and the source with all else blanked.
 
-    Zero and nothing where it defines neither, or does not parse.
+    Lines stay where they are. Zero and nothing where it defines neither, or does not parse.
     """
     tree = parsed(source) if _MAY_DEFINE.search(source) else None
     if tree is None:
@@ -103,7 +103,10 @@ def _held(node: ast.AST) -> Iterator[str]:
 
 
 def is_code(text: str) -> bool:
-    """Whether a text is Python: it parses, and holds a statement or calls a method; ``GAN (adversarial)`` would call a function."""
+    """Whether a text is Python: it parses, and holds a statement or calls a method.
+
+    ``GAN (adversarial)`` would call a function.
+    """
     tree = parsed(text) or parsed(f"if True:\n{text}")
     return tree is not None and any(
         not isinstance(node, ast.Expr | ast.If)
@@ -115,7 +118,7 @@ def is_code(text: str) -> bool:
 
 @dataclass(frozen=True)
 class Notebook:
-    """Code, and where in it each cell begins that it stands in, with its number; of a plain source none."""
+    """Code, and the place where each of its cells begins, with the cell's number; a plain source has none."""
 
     code: str
     starts: tuple[tuple[int, int], ...] = ()
@@ -126,7 +129,7 @@ class Notebook:
         return f"cell {cell}, line {line - first + 1}"
 
     def placed(self, rows: list[Evidence], name: str) -> list[Evidence]:
-        """Evidence, with lines of the file of that name given by cell."""
+        """Evidence whose lines are named by their cell of the file."""
         lines = [row.where.removeprefix(f"{name}:") if self.starts else "" for row in rows]
         return [
             replace(row, where=f"{name}: {self.place(int(line))}") if line.isdecimal() else row

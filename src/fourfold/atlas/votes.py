@@ -10,7 +10,8 @@ __all__ = ["by_claim", "by_rule", "weigh"]
 
 #: each repetition counts so much of the one before
 FADE = 0.6
-#: words about labels and features count so much where the text says that something is made, by a word or by so many votes for one cell
+#: words about labels and features count so much where the text says that something is made, by a word or by so many
+#: votes for one cell
 BESIDE, MADE = 0.4, 4.0
 #: of several reasons why nothing is drawn, the weaker ones count so much
 FURTHER = 0.4
