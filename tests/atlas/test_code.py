@@ -112,12 +112,18 @@ def test_anything_is_survived(source):
 
 
 def test_a_schedule_of_learning_rates_is_no_sampler():
-    source = "for x, y in loader:\n    loss = F.cross_entropy(model(x), y)\n    loss.backward()\nlr_scheduler.step()\nscheduler.step(epoch)\n"
+    source = (
+        "for x, y in loader:\n    loss = F.cross_entropy(model(x), y)\n    loss.backward()\nlr_scheduler.step()\n"
+        "scheduler.step(epoch)\n"
+    )
     assert place_code(source).cell is Cell.NOT_GENERATIVE
 
 
 def test_what_is_called_fake_is_no_game_without_a_critic():
-    source = "fake_images = decoder(mu + eps * std)\nkl = -0.5 * torch.sum(1 + logvar - mu ** 2 - logvar.exp())\nloss = mse(fake_images, x) + kl\n"
+    source = (
+        "fake_images = decoder(mu + eps * std)\nkl = -0.5 * torch.sum(1 + logvar - mu ** 2 - logvar.exp())\n"
+        "loss = mse(fake_images, x) + kl\n"
+    )
     assert place_code(source).cell is Cell.LATENT_VARIABLE
 
 
@@ -199,7 +205,10 @@ def test_inputs_and_targets_of_a_next_piece_loss_may_stand_on_two_lines():
     assert place_code(steps).cell is None
 
 
-CUT = '    def step(self, batch):\n        """A step.\n\n        Returns:\n            what one returns from a rollout, rewards included\n'
+CUT = (
+    '    def step(self, batch):\n        """A step.\n\n        Returns:\n'
+    "            what one returns from a rollout, rewards included\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -283,3 +292,83 @@ def test_a_chain_that_is_named_throughout_outweighs_a_descriptors_losses():
     assert max(scores, key=lambda cell: scores[cell]) is Cell.ENERGY
     named = weigh(votes | {Claim.CALLED_ADVERSARIAL: 3.0})
     assert max(named, key=lambda cell: named[cell]) is Cell.ADVERSARIAL, "unless authors call it adversarial"
+
+
+def _judged(constant):
+    """Two translators and two judges, as no word says what they are."""
+    return "".join(
+        f"fake_{x} = self.make_{x}(real)\nfake_{x}_logit = self.judge_{x}(fake_{x})\n"
+        f"loss_{x} = self.MSE_loss(fake_{x}_logit, {constant}(fake_{x}_logit).to(dev))\n"
+        for x in "ab"
+    )
+
+
+def test_a_verdict_held_against_a_constant_is_a_game_whatever_judges_it_is_called():
+    back = "loss = loss_a + loss_b + 10 * self.L1_loss(self.back(fake_a), real)\n"
+    source = _judged("torch.ones_like") + back
+    assert "code/game.held-constant" in {row.rule for row in read_statements(source)}
+    assert place_code(source).cell is Cell.ADVERSARIAL
+    assert place_code(_judged("self.other") + back).cell is not Cell.ADVERSARIAL
+
+
+def test_pooled_logits_are_labels_even_beside_a_cache_of_a_decoder():
+    source = """
+logits = self.score(self.decoder(input_ids, past_key_values=past).last_hidden_state)
+pooled_logits = logits[rows, last_token]
+loss = loss_fct(pooled_logits.view(-1, self.num_labels), labels.view(-1))
+"""
+    assert place_code(source).cell is Cell.NOT_GENERATIVE
+    assert place_code(source.replace("self.num_labels", "self.vocab")).cell is Cell.AUTOREGRESSIVE
+
+
+NOISED = """
+def loss(net, images):
+    sigma = torch.rand(len(images)).exp()
+    n = torch.randn_like(images) * sigma
+    answer = net(images + n, sigma)
+    return (answer - images) ** 2
+"""
+LABELLED = (
+    "criterion = nn.MSELoss()\nfor i, (a, b) in enumerate(loader):\n    out = net(a)\n    loss = criterion(out, b)\n"
+)
+REBUILT = "for img, _ in loader:\n    out = net(img)\n    loss = F.mse_loss(out, img)\n"
+HELPED = """
+def batch(source, i):
+    return source[i:i + n], source[i + 1:i + 1 + n].view(-1)
+def train():
+    data, goal = batch(corpus, 0)
+    out = model(data)
+    loss = nn.CrossEntropyLoss()(out.view(-1, k), goal)
+"""
+TWO = "for x, _ in loader:\n    z = torch.randn(8, 2)\n    made = first(z)\n    a, b = second(x), second(made)\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "claim"),
+    [
+        (NOISED, Claim.DENOISE),
+        (VELOCITY, Claim.VELOCITY),
+        (LABELLED, Claim.REGRESSION),
+        (LABELLED.replace("criterion(out, b)", "criterion(net(a), b)"), Claim.REGRESSION),
+        (REBUILT, Claim.REBUILD),
+        (HELPED, Claim.NEXT_PIECE),
+        (TWO, Claim.GAME),
+    ],
+)
+def test_what_a_loss_compares_counts_and_not_what_names_say(source, claim):
+    assert max(read_statements(source), key=lambda row: row.weight).claim is claim
+
+
+@pytest.mark.parametrize(
+    ("source", "claim"),
+    [
+        (LABELLED.replace("a, b", "a, _"), Claim.REGRESSION),
+        (REBUILT.replace("out, img", "out, goal"), Claim.REBUILD),
+        ("z = mu + eps * std\nx_hat = decoder(z)\nloss = F.mse_loss(x_hat, x)\n", Claim.REGRESSION),
+        (TWO.replace("second(made)", "third(made)"), Claim.GAME),
+        (TWO.replace("first(z)", "langevin(z)"), Claim.GAME),
+        (TWO.replace("torch.randn(8, 2)", "encode(x)"), Claim.GAME),
+    ],
+)
+def test_what_is_compared_must_come_from_one_batch_or_from_noise(source, claim):
+    assert claim not in {row.claim for row in read_statements(source)}

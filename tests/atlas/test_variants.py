@@ -121,3 +121,24 @@ def test_a_hint_tells_no_variant():
     assert variant(Cell.DIFFUSION, {claim: 1.4}) == ""
     assert variant(Cell.DIFFUSION, {claim: 1.5}) == name
     assert variant(Cell.NOT_GENERATIVE, {claim: 9.0}) == ""
+
+
+@pytest.mark.parametrize("name", ["SEDD", "D3PM", "MDLM", "LLaDA", "Mercury", "Multinomial Diffusion", "VQ-Diffusion"])
+def test_discrete_systems_are_of_the_discrete_variant_though_noise_is_told_of_them(name):
+    assert place(name).variant == "masked or discrete"
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [
+        *((name, "diffusion") for name in ("TabDDPM", "TabSyn", "WaveGrad", "MDLM", "LLaDA", "Transfusion")),
+        *((name, "adversarial") for name in ("CTGAN", "HiFi-GAN")),
+        *((name, "latent-variable") for name in ("TVAE", "ARF")),
+        *((name, "autoregressive") for name in ("TabularARGN", "Whisper", "VALL-E", "MusicGen", "Chameleon")),
+        ("EnCodec", "not-generative"),
+    ],
+)
+def test_systems_for_tables_speech_and_text_are_catalogued(name, cell):
+    placed = place(name)
+    assert placed.prior
+    assert placed.cell == cell

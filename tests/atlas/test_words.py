@@ -8,27 +8,104 @@ from fourfold.atlas.placement import decide
 from fourfold.atlas.rules import part_rules, rule_ids, statement_rules, word_rules
 from fourfold.atlas.votes import by_claim as tally
 from fourfold.atlas.votes import weigh
-from fourfold.atlas.words import preamble, read_phrases, read_words
+from fourfold.atlas.words import preamble, read_phrases, read_words, unfoiled
 from fourfold.vocabulary import Cost, Kind
 
 PLACED = [
-    ("softmax over the next character given the earlier ones; feed each draw back in", Cell.AUTOREGRESSIVE, Kind.EXACT, Cost.LENGTH),
-    ("count word pairs, back off when unseen; draw one word after another", Cell.AUTOREGRESSIVE, Kind.EXACT, Cost.LENGTH),
-    ("reconstruction plus a KL to a standard normal; push a normal draw through the decoder", Cell.LATENT_VARIABLE, Kind.LOWER_BOUND, Cost.CONSTANT),
-    ("mixture of Gaussians fitted by EM; pick a component, then draw from it", Cell.LATENT_VARIABLE, Kind.EXACT, Cost.CONSTANT),
-    ("assign points softly to clusters: soft-assign, re-estimate the means, until it stalls; draw a cluster, then a point", Cell.LATENT_VARIABLE, Kind.EXACT, Cost.CONSTANT),
-    ("linear map of a normal latent plus isotropic noise, fitted in closed form by eigenvectors; draw the latent, map it", Cell.LATENT_VARIABLE, Kind.EXACT, Cost.CONSTANT),
-    ("a discriminator tells real from fake rows, the generator tries to fool it; one generator pass from noise", Cell.ADVERSARIAL, Kind.NONE, Cost.CONSTANT),
-    ("regress the noise that was added at a random level; remove it in fifty steps", Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS),
-    ("regress the straight-line velocity between noise and data; integrate the ODE from noise", Cell.DIFFUSION, Kind.ESTIMATE, Cost.STEPS),
-    ("consistency distillation from a diffusion teacher; a single network call from noise", Cell.DIFFUSION, Kind.NONE, Cost.CONSTANT),
-    ("cross-entropy on tokens masked at a random rate; unmask the most confident tokens over several rounds", Cell.DIFFUSION, Kind.LOWER_BOUND, Cost.STEPS),
-    ("change of variables with the log-determinant of coupling layers; invert the map on a normal draw", Cell.FLOW, Kind.EXACT, Cost.CONSTANT),
-    ("log-determinant of masked autoregressive layers; the inverse needs one pass per dimension", Cell.FLOW, Kind.EXACT, Cost.LENGTH),
-    ("lower the energy of data, raise it for negatives drawn by Langevin steps", Cell.ENERGY, Kind.UNNORMALISED, Cost.CHAIN),
-    ("cross-entropy of the class label given the image; report a probability per class", Cell.NOT_GENERATIVE, Kind.NONE, None),
+    (
+        "softmax over the next character given the earlier ones; feed each draw back in",
+        Cell.AUTOREGRESSIVE,
+        Kind.EXACT,
+        Cost.LENGTH,
+    ),
+    (
+        "count word pairs, back off when unseen; draw one word after another",
+        Cell.AUTOREGRESSIVE,
+        Kind.EXACT,
+        Cost.LENGTH,
+    ),
+    (
+        "reconstruction plus a KL to a standard normal; push a normal draw through the decoder",
+        Cell.LATENT_VARIABLE,
+        Kind.LOWER_BOUND,
+        Cost.CONSTANT,
+    ),
+    (
+        "mixture of Gaussians fitted by EM; pick a component, then draw from it",
+        Cell.LATENT_VARIABLE,
+        Kind.EXACT,
+        Cost.CONSTANT,
+    ),
+    (
+        "assign points softly to clusters: soft-assign, re-estimate the means, until it stalls; draw a cluster, "
+        "then a point",
+        Cell.LATENT_VARIABLE,
+        Kind.EXACT,
+        Cost.CONSTANT,
+    ),
+    (
+        "linear map of a normal latent plus isotropic noise, fitted in closed form by eigenvectors; draw the "
+        "latent, map it",
+        Cell.LATENT_VARIABLE,
+        Kind.EXACT,
+        Cost.CONSTANT,
+    ),
+    (
+        "a discriminator tells real from fake rows, the generator tries to fool it; one generator pass from noise",
+        Cell.ADVERSARIAL,
+        Kind.NONE,
+        Cost.CONSTANT,
+    ),
+    (
+        "regress the noise that was added at a random level; remove it in fifty steps",
+        Cell.DIFFUSION,
+        Kind.ESTIMATE,
+        Cost.STEPS,
+    ),
+    (
+        "regress the straight-line velocity between noise and data; integrate the ODE from noise",
+        Cell.DIFFUSION,
+        Kind.ESTIMATE,
+        Cost.STEPS,
+    ),
+    (
+        "consistency distillation from a diffusion teacher; a single network call from noise",
+        Cell.DIFFUSION,
+        Kind.NONE,
+        Cost.CONSTANT,
+    ),
+    (
+        "cross-entropy on tokens masked at a random rate; unmask the most confident tokens over several rounds",
+        Cell.DIFFUSION,
+        Kind.LOWER_BOUND,
+        Cost.STEPS,
+    ),
+    (
+        "change of variables with the log-determinant of coupling layers; invert the map on a normal draw",
+        Cell.FLOW,
+        Kind.EXACT,
+        Cost.CONSTANT,
+    ),
+    (
+        "log-determinant of masked autoregressive layers; the inverse needs one pass per dimension",
+        Cell.FLOW,
+        Kind.EXACT,
+        Cost.LENGTH,
+    ),
+    (
+        "lower the energy of data, raise it for negatives drawn by Langevin steps",
+        Cell.ENERGY,
+        Kind.UNNORMALISED,
+        Cost.CHAIN,
+    ),
+    (
+        "cross-entropy of the class label given the image; report a probability per class",
+        Cell.NOT_GENERATIVE,
+        Kind.NONE,
+        None,
+    ),
     ("pull two augmented views of an image together; embeddings for retrieval", Cell.NOT_GENERATIVE, Kind.NONE, None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "cell", "kind", "cost"), PLACED)
@@ -61,7 +138,8 @@ def test_conditioners_never_vote():
 
 def test_a_hybrid_is_placed_by_its_generative_step():
     placed = place_words(
-        "Predict the added noise in the latent space of a frozen VAE, given T5 text embeddings; 50 sampling steps, then decode."
+        "Predict the added noise in the latent space of a frozen VAE, given T5 text embeddings; 50 sampling "
+        "steps, then decode."
     )
     assert placed.cell is Cell.DIFFUSION
     assert {part.part for part in placed.inherited} >= {"autoencoder", "text_encoder"}
@@ -86,7 +164,10 @@ def test_quotes_stand_where_they_say():
 
 
 def test_comments_links_and_references_are_not_prose():
-    text = "<!-- a GAN -->\nhttps://example.org/diffusion-model\n\n```bibtex\n@article{a, title={Normalizing flows}}\n```\n"
+    text = (
+        "<!-- a GAN -->\nhttps://example.org/diffusion-model\n\n```bibtex\n"
+        "@article{a, title={Normalizing flows}}\n```\n"
+    )
     assert not [row for row in read_words(text) if row.weight > 0]
 
 
@@ -101,23 +182,48 @@ def test_every_rule_has_an_id_of_its_own_and_a_sane_weight():
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
-        ("Series values are tokenized into a fixed vocabulary and a transformer is trained on the tokens with a cross-entropy loss.", Cell.AUTOREGRESSIVE),
-        ("The tracks are trained to be restored at variable mask rates; it generates by iteratively sampling masked positions.", Cell.DIFFUSION),
-        ("We improve sample quality with classifier guidance, trading diversity for fidelity by gradients from a classifier.", Cell.DIFFUSION),
+        (
+            "Series values are tokenized into a fixed vocabulary and a transformer is trained on the tokens with "
+            "a cross-entropy loss.",
+            Cell.AUTOREGRESSIVE,
+        ),
+        (
+            "The tracks are trained to be restored at variable mask rates; it generates by iteratively sampling "
+            "masked positions.",
+            Cell.DIFFUSION,
+        ),
+        (
+            "We improve sample quality with classifier guidance, trading diversity for fidelity by gradients "
+            "from a classifier.",
+            Cell.DIFFUSION,
+        ),
         ("A model that learns to transform noise into pictures with few neural network passes.", Cell.DIFFUSION),
-        ("Real-valued non-volume preserving transformations give exact log-likelihood computation and exact sampling.", Cell.FLOW),
+        (
+            "Real-valued non-volume preserving transformations give exact log-likelihood computation and exact "
+            "sampling.",
+            Cell.FLOW,
+        ),
         ("Data-dependent expectations are approximated with persistent Markov chains over visible units.", Cell.ENERGY),
-        ("An image-to-image translation model whose generator and discriminators see unpaired pictures.", Cell.ADVERSARIAL),
+        (
+            "An image-to-image translation model whose generator and discriminators see unpaired pictures.",
+            Cell.ADVERSARIAL,
+        ),
         ("Its error on the ImageNet test set won the ILSVRC classification task.", Cell.NOT_GENERATIVE),
-        ("Representations of raw audio, optimized by a noise contrastive binary classification task.", Cell.NOT_GENERATIVE),
+        (
+            "Representations of raw audio, optimized by a noise contrastive binary classification task.",
+            Cell.NOT_GENERATIVE,
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_mechanism_decides_where_no_paradigm_is_named(text, cell):
     assert place_words(text).cell is cell
 
 
 def test_background_sentences_about_others_do_not_decide():
-    text = "Autoregressive models (ARMs) are widely regarded as the standard. We train a network to predict masked tokens at random mask ratios."
+    text = (
+        "Autoregressive models (ARMs) are widely regarded as the standard. We train a network to predict masked "
+        "tokens at random mask ratios."
+    )
     assert place_words(text).cell is Cell.DIFFUSION
 
 
@@ -130,12 +236,22 @@ def test_a_hint_that_is_repeated_is_still_one_hint():
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
-        ("Model-based clustering and classification with finite normal mixtures, fitted by the EM algorithm.", Cell.LATENT_VARIABLE),
+        (
+            "Model-based clustering and classification with finite normal mixtures, fitted by the EM algorithm.",
+            Cell.LATENT_VARIABLE,
+        ),
         ("We predict corners and sides sequentially with a transformer.", Cell.AUTOREGRESSIVE),
-        ("Clips become short grids of codes, and a transformer is used to model the discrete latents.", Cell.AUTOREGRESSIVE),
-        ("Its vocabulary is widened by visual tokens; it generates a draft of about 256 tokens. Later, reinforcement learning sharpens this image generation model.", Cell.AUTOREGRESSIVE),
+        (
+            "Clips become short grids of codes, and a transformer is used to model the discrete latents.",
+            Cell.AUTOREGRESSIVE,
+        ),
+        (
+            "Its vocabulary is widened by visual tokens; it generates a draft of about 256 tokens. Later, "
+            "reinforcement learning sharpens this image generation model.",
+            Cell.AUTOREGRESSIVE,
+        ),
     ],
-)  # fmt: skip
+)
 def test_pieces_and_mixtures_without_their_names(text, cell):
     assert place_words(text).cell is cell
 
@@ -191,8 +307,14 @@ def test_residual_quantisers_are_parts():
 
 def test_a_block_of_code_without_an_end_is_still_code():
     code = "```python\nvae = get_vae()\n"
-    open_, closed = (max(row.weight for row in read_phrases(f"# Images\n\nText here.\n\n{code}{end}")
-                         if row.claim is Claim.CALLED_LATENT) for end in ("", "```\n"))  # fmt: skip
+    open_, closed = (
+        max(
+            row.weight
+            for row in read_phrases(f"# Images\n\nText here.\n\n{code}{end}")
+            if row.claim is Claim.CALLED_LATENT
+        )
+        for end in ("", "```\n")
+    )
     assert open_ == closed < 2.5
 
 
@@ -265,7 +387,8 @@ def test_what_yaml_says_of_something_else_is_no_tag():
         "A U-Net segments white matter in diffusion MRI volumes; Dice loss against expert masks",
         "anisotropic diffusion smooths a photograph while its edges stay",
         "a graph network regresses how far information diffusion carries each story, mean squared error",
-        "adversarial training of an image classifier: perturb inputs by projected gradient ascent, minimise cross-entropy on them",
+        "adversarial training of an image classifier: perturb inputs by projected gradient ascent, minimise "
+        "cross-entropy on them",
         "gradient boosting predicts household energy consumption of the next day, squared error",
     ],
 )
@@ -276,7 +399,10 @@ def test_a_paradigms_name_in_another_sense_names_no_paradigm(text):
 
 
 def test_what_is_set_aside_is_quoted_all_the_same():
-    text = "A classifier under adversarial attacks: a U-Net segments diffusion MRI volumes, labels by experts, and a text encoder reads notes."
+    text = (
+        "A classifier under adversarial attacks: a U-Net segments diffusion MRI volumes, labels by experts, and "
+        "a text encoder reads notes."
+    )
     quotes = [row.quote for row in read_words(text) if row.rule.startswith("words/")]
     assert quotes
     assert all(quote in text for quote in quotes)
@@ -299,3 +425,50 @@ def test_adversarial_training_beside_a_generator_is_a_game():
         "adversarial training of a generator and a discriminator; robust against perturbed images; one pass from noise"
     )
     assert place_words(text).cell is Cell.ADVERSARIAL
+
+
+@pytest.mark.parametrize(
+    "foil",
+    [
+        "faster and sharper than any {}",
+        "unlike {}",
+        "in contrast to every {}",
+        "instead of a {}",
+        "contrary to a {}",
+        "a tool that does away with the {}",
+        "ahead of the best {}",
+        "in place of a {}",
+        "an improvement over the {}",
+    ],
+)
+@pytest.mark.parametrize("other", ["diffusion model", "GAN", "normalizing flow", "VAE"])
+def test_a_comparison_counts_for_nothing_whatever_it_names(foil, other):
+    rows = read_phrases(f"A model for beautiful pictures, {foil.format(other)}.")
+    assert not [row for row in rows if row.weight > 0 and row.claim.cell is not None]
+    assert [row for row in rows if row.weight == 0], "it is quoted as set aside"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A diffusion model with fewer than 10 steps",
+        "trained on more than a million molecules with a diffusion model",
+        "in less than a second by a diffusion model",
+    ],
+)
+def test_a_number_behind_than_is_no_foil(text):
+    assert Claim.CALLED_DIFFUSION in {row.claim for row in read_phrases(text) if row.weight > 0}
+
+
+def test_the_words_of_a_foil_do_not_lean():
+    text = "Ours draws a picture in one call, unlike models that denoise in steps; it is fast."
+    blank = unfoiled(text)
+    assert len(blank) == len(text)
+    assert " ".join(blank.split()) == "Ours draws a picture in one call, unlike ; it is fast."
+    assert unfoiled("Nothing is compared.") == "Nothing is compared."
+    assert unfoiled("It beats") == "It beats"
+
+
+def test_a_model_that_only_compares_itself_is_not_placed_among_the_others():
+    placed = place_words("A model for beautiful pictures, faster and sharper than any diffusion model or GAN.")
+    assert placed.cell is None or placed.confidence < 0.5

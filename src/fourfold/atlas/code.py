@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fourfold.atlas.evidence import Claim, Evidence, Form, Reader, shortened
-from fourfold.atlas.rules import LOOP, SHIFTED, statement_rules
+from fourfold.atlas.rules import COMPARED, LOOP, SHIFTED, statement_rules
 from fourfold.atlas.wording import CODE
 from fourfold.atlas.words import MAX_PROSE, places, read_phrases, read_wording, unblobbed
 
@@ -27,7 +27,8 @@ _SAMPLED = re.compile(
     re.I,
 )
 _GROWS = re.compile(
-    r"\.append\(|\bcat\(|concat\w*\(|hstack|\w+\[[^\]=]*\b(?:i|t|step|pos|j|cur\w*|idx|k|r|c|row|col)\b[^\]=]*\] ?=|\+= ?\[|_index_put|\.extend\("
+    r"\.append\(|\.extend\(|\bcat\(|concat\w*\(|hstack|\+= ?\[|_index_put|"
+    r"\w+\[[^\]=]*\b(?:i|t|step|pos|j|cur\w*|idx|k|r|c|row|col)\b[^\]=]*\] ?="
 )
 _CRITIC = re.compile(
     r"disc|\bdis[A-Z]|critic|advers|\bnet_?d|(?<![a-z])D(?![a-z])|(?<![a-z])d_|dis_|[a-z]_d\b|\bmpd\b|\bmsd\b|gan(?![a-z])|hinge|GAN"
@@ -36,14 +37,27 @@ _GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\
 _NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
 _WITHOUT_LAST = re.compile(r"(?<![-\w.])(\w+)\[(?:\.\.\., ?|:, ?)?:-1(?:, ?:)?\]")
 _WITHOUT_FIRST = re.compile(r"(?<![-\w.])(\w+)\[(?:\.\.\., ?|:, ?)?1:(?:, ?:)?\]")
+#: a name that noise is drawn into; a network's answer to a name, with the name it is given to; a loop over batches
+_DRAWN = re.compile(r"(\w+) = [\w.]*(?:randn|normal|rand|uniform)\(")
+_CALL = re.compile(r"(?:^(?P<name>\w+) = )?(?<![\w.])(?P<net>[\w.]+)\((?P<given>\w+)(?:\.detach\(\))?\)")
+_BATCH = re.compile(r"for (.*?) in .*(?:load|data|batch|iter)")
+#: a squared or absolute error that is given a name
+_ERROR = re.compile(r"([\w.]+) = [\w.]*(?:MSE|L1|SmoothL1|Huber)Loss\(")
+#: calls that make an example of noise in many steps, and calls that make nothing
+_SAMPLER = re.compile(r"langevin|sampl|chain|step|solve|ode|denois|diffus|len|range|print|float|int|str", re.I)
+#: finds that tell a game without a critic's name
+_JUDGED = ("code/game.held-constant", f"{COMPARED}{Claim.GAME}")
 _QUOTES = re.compile(r"\"{3}|'{3}")
-#: what no docstring says: a definition, or something assigned or called
+#: a line that no docstring holds: a definition, or something assigned or called
 _BEGUN = re.compile(
-    r"(?m)^[ \t]*(?:(?:async )?def|class|@|for|while|with|import|from|return) ?\w|^[ \t]*[\w.]+(?:\[[^\]]*\])? ?(?:[-+*]?=[^=]|\()"
+    r"(?m)^[ \t]*(?:(?:async )?def|class|@|for|while|with|import|from|return) ?\w|"
+    r"^[ \t]*[\w.]+(?:\[[^\]]*\])? ?(?:[-+*]?=[^=]|\()"
 )
 #: from its opening quotes to its closing ones, or to the next definition where an excerpt cuts it
+_DEFINITION = r"^[ \t]*(?:async )?(?:def|class) \w+[(:]"
 _DOCSTRING = re.compile(
-    r"(?ms)^(?P<indent>[ \t]*)[rRuU]?(?P<mark>\"{3}|'{3})(?:(?!^[ \t]*(?:async )?(?:def|class) \w+[(:]).)*?(?:(?P=mark)[ \t]*$|(?=^[ \t]*(?:async )?(?:def|class) \w+[(:])|\Z)"
+    r"(?ms)^(?P<indent>[ \t]*)[rRuU]?(?P<mark>\"{3}|'{3})"
+    rf"(?:(?!{_DEFINITION}).)*?(?:(?P=mark)[ \t]*$|(?={_DEFINITION})|\Z)"
 )
 _TIMES = re.compile(
     r"timesteps?|reversed|sigmas|time_|steps|schedule|t_span|\bts\b|linspace|alphas|betas|num_steps|\bT\b", re.I
@@ -91,7 +105,8 @@ def read_statements(source: str, where: str = "code") -> list[Evidence]:
     bare = source if _parse(source) else _undocumented(source)
     rows = statements(bare)
     found = [*_lines(rows, where), *_loops(rows, where), *_shifted(rows, where)]
-    if not _CRITIC.search(source):
+    found += [*_judged(rows, where), *_regressed(rows, where)]
+    if not _CRITIC.search(source) and not any(row.rule in _JUDGED for row in found):
         found = [replace(row, weight=row.weight * 0.3) if row.claim is Claim.GAME else row for row in found]
     said = sum(row.weight for row in found if row.claim.cell is not None)
     return found + _comments(source, where, 0.3 if said >= 2 else 0.6)
@@ -110,7 +125,7 @@ def _undocumented(source: str) -> str:
 
 
 def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
-    """A sequence without its last piece and, a few statements on, without its first: inputs and targets of a next-piece loss."""
+    """A sequence without its last piece, then without its first: inputs and targets of a next-piece loss."""
     seen: dict[str, int] = {}
     for index, row in enumerate(rows):
         for found in _WITHOUT_FIRST.finditer(row.text):
@@ -120,6 +135,46 @@ def _shifted(rows: list[Statement], where: str) -> Iterator[Evidence]:
         for found in _WITHOUT_LAST.finditer(row.text):
             if not _TIMES.search(found.group(1)):
                 seen[found.group(1)] = index
+
+
+def _judged(rows: list[Statement], where: str) -> Iterator[Evidence]:
+    """One judge of examples and of what another network made of noise, under any names."""
+    noise: set[str] = set()
+    made: dict[str, str] = {}
+    judged: dict[str, set[bool]] = {}
+    for row in rows:
+        if drawn := _DRAWN.match(row.text):
+            noise.add(drawn[1])
+        for call in _CALL.finditer(row.text):
+            net, given = call["net"], call["given"]
+            if given in noise and call["name"] and not _SAMPLER.search(net):
+                made[call["name"]] = net
+            elif given not in noise and made and made.get(given) != net:
+                judged.setdefault(net, set()).add(given in made)
+        if twice := next((net for net, of in judged.items() if len(of) == 2), None):
+            del judged[twice]
+            place, rule = f"{where}:{row.line}", f"{COMPARED}{Claim.GAME}"
+            yield Evidence(shortened(row.text), place, Claim.GAME, 2.5, Reader.CODE, rule=rule)
+
+
+def _regressed(rows: list[Statement], where: str) -> Iterator[Evidence]:
+    """A squared or absolute error between what a network makes of one member of a batch, and that member or another."""
+    named = [found[1] for row in rows if (found := _ERROR.match(row.text))]
+    error = re.compile(
+        rf"\b(?:(?:mse|l1|smooth_l1|huber)_loss|{'|'.join(named) or '(?!)'})\((\w+)(?:\((\w+)\))?, (\w+)\)"
+    )
+    batch: set[str] = set()
+    of: dict[str, str] = {}
+    for row in rows:
+        if loop := _BATCH.match(row.text):
+            batch = set(re.findall(r"\w+", loop[1]))
+        of |= {call["name"]: call["given"] for call in _CALL.finditer(row.text) if call["name"]}
+        for found in error.finditer(row.text):
+            given, target = found[2] or of.get(found[1]), found[3]
+            if given in batch and target in batch:
+                claim = Claim.REBUILD if given == target else Claim.REGRESSION
+                place, rule = f"{where}:{row.line}", f"{COMPARED}{claim}"
+                yield Evidence(shortened(row.text), place, claim, 2.0, Reader.CODE, rule=rule)
 
 
 def statements(source: str) -> list[Statement]:
@@ -276,9 +331,10 @@ def _loop_claims(row: Statement) -> Iterator[tuple[Claim, float]]:
 
 
 def _feeds_back(loop: str) -> bool:
-    """Whether what a loop grows, or the piece it adds, is read again in the loop."""
+    """Whether the loop reads again the value that it grows, or the piece that it adds."""
     grown = re.findall(
-        r"(?m)^\s*([\w.]+)(?:\.(?:append|extend)\((\w+)| ?= ?[\w.]*(?:cat|concat\w*|append|hstack)\(|\[[^\]=]+\] ?= ?(\w+)?)",
+        r"(?m)^\s*([\w.]+)(?:\.(?:append|extend)\((\w+)|"
+        r" ?= ?[\w.]*(?:cat|concat\w*|append|hstack)\(|\[[^\]=]+\] ?= ?(\w+)?)",
         loop,
     )
     for name, added, stored in grown:

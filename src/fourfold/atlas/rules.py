@@ -1,7 +1,7 @@
 """The rules: patterns with the claims that they support, read from the TOML files in ``rules/``.
 
-Every rule has an id, ``words/next_piece.left-to-right`` or ``code/bound.log-var``, which stays while its pattern is mended: the
-learned weights are kept under it.
+Every rule has an id, ``words/next_piece.left-to-right`` or ``code/bound.log-var``, which stays while its pattern is
+mended: the learned weights are kept under it.
 """
 
 from __future__ import annotations
@@ -16,11 +16,22 @@ from typing import Any
 
 from fourfold.atlas.evidence import CLAIMS, Claim
 
-__all__ = ["LOOP", "SHIFTED", "Rule", "cues", "file_rules", "part_rules", "rule_ids", "statement_rules", "word_rules"]
+__all__ = [
+    "COMPARED",
+    "LOOP",
+    "SHIFTED",
+    "Rule",
+    "cues",
+    "file_rules",
+    "part_rules",
+    "rule_ids",
+    "statement_rules",
+    "word_rules",
+]
 
 
-#: ids of what the code reader finds in a whole loop, before the claim, and in two statements that belong together
-LOOP, SHIFTED = "code/loop.", "code/next_piece.shifted"
+#: ids of what the code reader finds in a whole loop, before the claim, and in statements that belong together
+LOOP, SHIFTED, COMPARED = "code/loop.", "code/next_piece.shifted", "code/compared."
 
 
 @dataclass(frozen=True)
@@ -86,7 +97,7 @@ def part_rules() -> tuple[Rule, ...]:
 
 @lru_cache(maxsize=16)
 def file_rules(section: str) -> tuple[Rule, ...]:
-    """The rules of a section of ``files.toml`` (``schedulers``, ``keys``, ...), which read class names, keys or tensors."""
+    """The rules of a section of ``files.toml`` (``schedulers``, ``keys``, ...): by class names, keys, tensors."""
     return tuple(
         Rule(
             f"files/{section}.{id_}",
@@ -107,4 +118,5 @@ def cues(name: str) -> re.Pattern[str]:
 def rule_ids() -> list[str]:
     """The id of every rule whose votes are weighed by learned weights."""
     loops = [f"{LOOP}{claim}" for claim in (Claim.CHAIN, Claim.ONE_BY_ONE, Claim.ITERATE)]
-    return [*(rule.id for rule in (*word_rules(), *statement_rules())), *loops, SHIFTED]
+    compared = [f"{COMPARED}{claim}" for claim in (Claim.GAME, Claim.REBUILD, Claim.REGRESSION)]
+    return [*(rule.id for rule in (*word_rules(), *statement_rules())), *loops, *compared, SHIFTED]

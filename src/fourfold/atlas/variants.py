@@ -1,4 +1,4 @@
-"""Which variant of its paradigm a system is, by the votes."""
+"""The variant of its paradigm that a system is, by the votes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ __all__ = ["variant", "variant_of"]
 
 #: votes that tell a variant; a mere hint tells none
 TOLD = 1.5
+#: a variant that stands once it is told: noise and velocities are told of discrete states too
+DECISIVE = "masked or discrete"
 #: by cell and variant, the claims that tell it; of several the one with most votes counts
 _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
     Cell.AUTOREGRESSIVE: {
@@ -41,7 +43,7 @@ _CLAIMS: Mapping[Cell, Mapping[str, tuple[Claim, ...]]] = {
 def variant(cell: Cell, votes: Mapping[Claim, float]) -> str:
     """The name of the variant that the votes tell, or the empty string."""
     told = {name: sum(votes.get(claim, 0.0) for claim in claims) for name, claims in _CLAIMS.get(cell, {}).items()}
-    best = max(told, key=lambda name: told[name], default="")
+    best = max(told, key=lambda name: (name == DECISIVE and told[name] >= TOLD, told[name]), default="")
     return best if told.get(best, 0.0) >= TOLD else ""
 
 

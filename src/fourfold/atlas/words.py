@@ -21,21 +21,24 @@ __all__ = [
     "read_wording",
     "read_words",
     "unblobbed",
+    "unfoiled",
 ]
 
 MAX_PROSE = 60_000
-#: how far titles reach, the paper's below the repository's included
+#: titles reach so far, the paper's below the repository's included
 TITLE = 250
 _NAMED = frozenset(claim for claim in Claim if claim.aspect is Aspect.NAMED) | {Claim.GAME}
 _BOUNDARY = re.compile(
     r"[;:(]|—|\b(?:we|our|ours|but|this|here|it|its|by|using|is|instead)\b|, (?:which|the|an?|and then)\b", re.I
 )
 _CONTRIBUTION = re.compile(
-    r"\b(?:in this (?:paper|work|report)|this (?:paper|work) (?:proposes|presents|introduces|describes)|we (?:propose|present|introduce|develop|describe|show|seek))\b",
+    r"\b(?:in this (?:paper|work|report)|this (?:paper|work) (?:proposes|presents|introduces|describes)|"
+    r"we (?:propose|present|introduce|develop|describe|show|seek))\b",
     re.I,
 )
 _OWN = re.compile(
-    r"\b(?:we|our|this (?:paper|work|model|repo\w*)|is an?|are|based on|trained|proposed?|propose[sd]?|present|introduc\w+)\b",
+    r"\b(?:we|our|this (?:paper|work|model|repo\w*)|is an?|are|"
+    r"based on|trained|proposed?|propose[sd]?|present|introduc\w+)\b",
     re.I,
 )
 _NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
@@ -43,14 +46,16 @@ _GENERATOR = re.compile(r"\bgenerators?\b|\bGANs?\b|\bdiscriminators?\b|\bcritic
 _TRAINING = re.compile(r"\badversarial(?:ly)?[- ](?:training|trained)\b", re.I)
 _MASK = re.compile(r"[\[<]mask[\]>]", re.I)
 _PARADIGM = re.compile(r"diffusion|adversarial(?:ly)?|energy", re.I)
-_SHORT = re.compile(r"no\b|not|without|avoid|is not|are not|do", re.I)
+#: cues, their reach in characters, and the share of its votes that a find behind one keeps
+_FOILS = (("foil", 90, 0.0), ("negation", 40, 0.0), ("foil_name", 40, 0.2))
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[^a-z])|\n\s*\n|\n(?=\s*(?:[#*|-]|\d+\. ))|\n(?=.*\n[=-]{3})")
 #: a tag counts so much of what a sentence would
 TAGGED = 0.5
 _TAGS = re.compile(r"(?m)^tags:[ \t\r]*(?:\[[^\]]*\]|(?:\n[ \t]*-.*)+)")
 #: comments, such as a licence, and YAML before the text itself
 _PREAMBLE = re.compile(
-    r"\A\ufeff?(?:---[ \t]*\r?\n(?=[ \t]*[\w-]+[ \t]*:)(?:(?!---)[^\n]*\n){1,2000}?---[ \t]*\r?(?=\n|\Z)|\s*<!--(?:(?!-->)[\s\S]){0,8000}-->)*\s*"
+    r"\A\ufeff?(?:---[ \t]*\r?\n(?=[ \t]*[\w-]+[ \t]*:)(?:(?!---)[^\n]*\n){1,2000}?---[ \t]*\r?(?=\n|\Z)|"
+    r"\s*<!--(?:(?!-->)[\s\S]){0,8000}-->)*\s*"
 )
 #: data in letters, a rule of one sign: no language has words of so many signs
 _BLOB = re.compile(r"[!-~]{400,}")
@@ -62,7 +67,7 @@ _HEADING = re.compile(r"(?m)^(?:#{1,6}\s*(.+)|(.{3,60})\n[=-]{3,}\s*)$")
 
 @dataclass(frozen=True)
 class _Prose:
-    """Text with asides and homonyms blanked in place (offsets stay true), the text to quote, its sentences and the weight of each."""
+    """Text with asides and homonyms blanked in place, the text to quote at the same offsets, its sentences' weights."""
 
     text: str
     said: str
@@ -124,12 +129,12 @@ def read_words(text: str, where: str = "") -> list[Evidence]:
 
 
 def unblobbed(text: str) -> str:
-    """Text without what no language writes, and patterns would search in vain: encoded data, a rule of one sign; offsets stay true."""
+    """Text with encoded data and rules of one sign blanked in place: no language writes them."""
     return _BLOB.sub(lambda found: " " * len(found.group()), text)
 
 
 def places(text: str, where: str) -> Callable[[int], str]:
-    """How a place in a text is named: by the line of its file, else by its offset."""
+    """A function that names a place in a text: by the line of its file, else by its offset."""
     if not where:
         return lambda at: f"offset {at}"
     starts = [0, *(found.end() for found in re.finditer("\n", text))]
@@ -151,10 +156,10 @@ def _read_header(head: str, place: Callable[[int], str]) -> list[Evidence]:
 
 
 def meant(text: str, whole: str = "") -> str:
-    """Text whose paradigm words in another sense are blanked, so that offsets stay true: diffusion MRI, adversarial attacks, energy prices.
+    """Text without paradigm words in another sense, in place: diffusion MRI, adversarial attacks, energy prices.
 
-    A mask in the title (the first line of ``whole``, else of the text) stands for a name that was taken out, there and below; elsewhere it
-    is a masked model's.
+    A mask in the title (the first line of ``whole``, else of the text) stands for a name that was taken out, there and
+    below; elsewhere it is a masked model's.
     """
     if _MASK.search((whole or text).lstrip().split("\n", 1)[0]):
         text = _MASK.sub(lambda found: "_" * len(found.group()), text)
@@ -163,18 +168,27 @@ def meant(text: str, whole: str = "") -> str:
     return _TRAINING.sub(_unnamed, text) if attacked else text
 
 
+def unfoiled(text: str) -> str:
+    """Text without what its foils say of others, in place: "unlike models that denoise, ours ..."."""
+    ends = [*(found.start() for found in _SENTENCE.finditer(text)), len(text)]
+    for begins, stop in list(_reaches(text, "foil", 90, 0, len(text))):
+        stop = min(stop, ends[min(bisect_right(ends, begins), len(ends) - 1)])
+        text = text[:begins] + " " * (stop - begins) + text[stop:]
+    return text
+
+
 def _unnamed(found: re.Match[str]) -> str:
     return _PARADIGM.sub(_blank, found.group())
 
 
 def preamble(text: str) -> int:
-    """Where a text itself begins, behind comments and YAML at its head."""
+    """The offset at which a text itself begins, behind comments and YAML at its head."""
     found = _PREAMBLE.match(text[:MAX_PROSE])
     return found.end() if found else 0
 
 
 def kind_of(text: str) -> TextKind:
-    """Whether a text is a card or a line that describes a mechanism: the two are worded unlike each other."""
+    """The kind of a text, card or line: the two are worded differently."""
     line = text.strip()
     short = len(line) < 20 * LINE_WORDS and "\n" not in line and len(re.findall(r"\w+", line)) <= LINE_WORDS
     return LINE if short else CARD
@@ -209,7 +223,7 @@ def read_wording(text: str, kind: Reader, place: Callable[[int], str], text_kind
         place: how the place at an offset is named.
         text_kind: the kind of text, named in each row's ``rule``.
     """
-    rows = leaning(text if text_kind is CODE else meant(text), text_kind, text)
+    rows = leaning(text if text_kind is CODE else unfoiled(meant(text)), text_kind, text)
     least = min((row.logit for row in rows), default=0.0)
     return [
         Evidence(
@@ -262,24 +276,21 @@ def _quote(text: str, found: re.Match[str]) -> str:
 
 def _foil(text: str, start: int, end: int, found: re.Match[str], claim: Claim) -> float:
     """0 behind a negation or a foil, 0.3 for background, else 1."""
-    before, names, after = cues("foil"), cues("foil_name"), cues("foil_after")
     if _NON.search(text[max(start, found.start() - 5) : found.start()]):
         return -0.5 if claim is Claim.CALLED_AUTOREGRESSIVE else 0.0
-    for pattern, factor in ((before, 0.0), (names, 0.2)):
-        if pattern is names and claim not in _NAMED:
-            continue
-        last = None
-        for cue in pattern.finditer(text, max(start, found.start() - 140), found.start() + 4):
-            if cue.end() <= found.start() + 1:
-                last = cue
-        if last is None:
-            continue
-        reach = 40 if pattern is names or _SHORT.match(last.group()) else 90
-        if found.start() - last.end() <= reach and not _BOUNDARY.search(text, last.end(), found.start()):
-            return factor
-    if claim in _NAMED and after.search(text[found.end() : min(end, found.end() + 60)]):
-        return 0.3
-    return 1.0
+    named = claim in _NAMED
+    for cue, reach, kept in _FOILS if named else _FOILS[:2]:
+        behind = _reaches(text, cue, reach, max(start, found.start() - 140), found.start() + 4)
+        if any(begins <= found.start() + 1 and found.start() <= stop for begins, stop in behind):
+            return kept
+    return 0.3 if named and cues("foil_after").search(text[found.end() : min(end, found.end() + 60)]) else 1.0
+
+
+def _reaches(text: str, cue: str, reach: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The stretches that a cue sets aside: up to a word with which something else begins, or so far on."""
+    for found in cues(cue).finditer(text, start, end):
+        stop = _BOUNDARY.search(text, found.end(), found.end() + reach)
+        yield found.end(), stop.start() if stop else found.end() + reach
 
 
 def _fade_lists(rows: list[tuple[Evidence, int]], prose: _Prose) -> list[Evidence]:
