@@ -5,12 +5,14 @@
     python benchmarks/atlas.py --catalogue
     python benchmarks/atlas.py --fuzz 10000
 
-A case is a JSON object on a line: ``id``, ``kind`` (``card``, ``hf_config``, ``code``, ``phrase``), ``label`` (``paradigm``,
-``likelihood``, ``sampling``, ``accept``), and its input in ``text`` or ``files`` (a table of path to content, or paths below ``--folder``/``id``).
-Cases without an input are counted and left out. Alternatives in ``accept`` count as right.
+A case is a JSON object on a line: ``id``, ``kind`` (``card``, ``hf_config``, ``code``, ``phrase``), ``label``
+(``paradigm``, ``likelihood``, ``sampling``, ``accept``), and its input in ``text`` or ``files`` (a table of path to
+content, or paths below ``--folder``/``id``). Cases without an input are counted and left out. Alternatives in
+``accept`` count as right. A case whose ``evidence`` is ``weak`` states no mechanism of its own: to abstain is right.
 
-``--clones`` scores repositories laid out as folders, ``DIR/owner+name`` for ``owner/name``, each as a whole and by its README alone. A case then
-holds ``repository``, ``commit``, ``part`` (``development`` or ``kept``) and ``label``. Lay one out at its commit: a later one may say something else.
+``--clones`` scores repositories laid out as folders, ``DIR/owner+name`` for ``owner/name``, each as a whole and by
+its README alone. A case then holds ``repository``, ``commit``, ``part`` (``development`` or ``kept``) and ``label``.
+Lay one out at its commit: a later one may say something else.
 """
 
 from __future__ import annotations
@@ -44,8 +46,9 @@ COST = {"constant": "one_pass", "length": "sequential", "steps": "multi_step", "
 
 #: words that name a paradigm, for cards with names and paradigm words blanked
 PARADIGM_WORDS = (
-    r"auto-?regressi\w+|diffusion\w*|\bdiffus\w+|score-based|score matching|flow[- ]matching|rectified flows?|normali[sz]ing flows?|flow-based|\bflows?\b|"
-    r"\b\w*GANs?\b|adversarial\w*|generative adversarial\w*|\b\w*-?VAEs?\b|variational\w*|auto-?encoders?|latent[- ]variable|energy-based|\bEBMs?\b|\benergy\b|boltzmann|"
+    r"auto-?regressi\w+|diffusion\w*|\bdiffus\w+|score-based|score matching|flow[- ]matching|rectified flows?|"
+    r"normali[sz]ing flows?|flow-based|\bflows?\b|\b\w*GANs?\b|adversarial\w*|generative adversarial\w*|"
+    r"\b\w*-?VAEs?\b|variational\w*|auto-?encoders?|latent[- ]variable|energy-based|\bEBMs?\b|\benergy\b|boltzmann|"
     r"(?:large )?language models?|\bLLMs?\b|\bGPT[-\w]*|consistency models?|\bDDPM\b|\bDDIM\b|\bLDMs?\b"
 )
 
@@ -143,12 +146,14 @@ def score(cases: list[dict[str, Any]], folder: Path | None, blank: bool, errors:
     print(f"{'kind':<10} {'n':>4} {'paradigm':>9} {'macro':>6} {'+lik+samp':>9} {'wrong':>6} {'abstain':>8}")
     for kind, group in [*sorted(by_kind.items()), ("all", rows)]:
         print(
-            f"{kind:<10} {len(group):>4} {_mean(group, 'paradigm'):>9.3f} {macro(group):>6.3f} {_mean(group, 'all'):>9.3f} {sum(r['wrong'] for r in group):>6} {sum(r['abstained'] for r in group):>8}"
+            f"{kind:<10} {len(group):>4} {_mean(group, 'paradigm'):>9.3f} {macro(group):>6.3f} "
+            f"{_mean(group, 'all'):>9.3f} {sum(r['wrong'] for r in group):>6} {sum(r['abstained'] for r in group):>8}"
         )
     failed = sum(not row["paradigm"] for row in rows)
     wrong = sum(row["wrong"] for row in rows)
     print(
-        f"wrong among errors: {wrong}/{failed}; slowest {max(row['seconds'] for row in rows):.2f} s; without input: {absent}"
+        f"wrong among errors: {wrong}/{failed}; slowest {max(row['seconds'] for row in rows):.2f} s; "
+        f"without input: {absent}"
     )
 
 
@@ -157,14 +162,18 @@ def judge(case: Mapping[str, Any], placed: Placement, seconds: float) -> dict[st
     cell = placed.cell.value.replace("-", "_") if placed.cell else None
     abstaining_right = cell is None and case.get("evidence") == "weak"
     paradigm = abstaining_right or right("paradigm", cell, label)
-    rest = "likelihood" in label and (
+    rest = "likelihood" not in label or (
         right("likelihood", KIND[placed.likelihood.value], label)
         and right("sampling", COST[placed.cost.value if placed.cost else None], label)
     )
     return {
-        "paradigm": paradigm, "all": abstaining_right or (paradigm and rest), "wrong": not paradigm and cell is not None,
-        "abstained": cell is None, "label": label["paradigm"], "seconds": seconds,
-    }  # fmt: skip
+        "paradigm": paradigm,
+        "all": abstaining_right or (paradigm and rest),
+        "wrong": not paradigm and cell is not None,
+        "abstained": cell is None,
+        "label": label["paradigm"],
+        "seconds": seconds,
+    }
 
 
 def _mean(rows: list[dict[str, Any]], key: str) -> float:
@@ -182,7 +191,8 @@ def macro(rows: list[dict[str, Any]]) -> float:
 def explain(case: Mapping[str, Any], placed: Placement) -> None:
     label = case["label"]
     print(
-        f"- {case['id']}: {label['paradigm']} {label['likelihood']} {label['sampling']} -> {placed.cell or 'abstains'} {placed.likelihood} {placed.cost}  {placed.missing}"
+        f"- {case['id']}: {label['paradigm']} {label.get('likelihood')} {label.get('sampling')} -> "
+        f"{placed.cell or 'abstains'} {placed.likelihood} {placed.cost}  {placed.missing}"
     )
     votes: Counter[str] = Counter()
     for row in placed.evidence:
@@ -194,14 +204,21 @@ def explain(case: Mapping[str, Any], placed: Placement) -> None:
 
 def catalogue(errors: bool, half: int | None = None) -> None:
     """The engine, given only an entry's objective and sampling, against the entry's paradigm."""
+    costs = {**COST, "not_applicable": "not_applicable"}
     cases = [
         {
-            "id": system.id, "kind": "phrase", "text": f"{system.objective}; {system.sampling}",
-            "label": {"paradigm": system.paradigm.value.replace("-", "_"), "likelihood": KIND[system.likelihood], "sampling": {**COST, "not_applicable": "not_applicable"}[system.cost]},
+            "id": system.id,
+            "kind": "phrase",
+            "text": f"{system.objective}; {system.sampling}",
+            "label": {
+                "paradigm": system.paradigm.value.replace("-", "_"),
+                "likelihood": KIND[system.likelihood],
+                "sampling": costs[system.cost],
+            },
         }
         for system in systems()
         if half is None or zlib.crc32(system.id.encode()) % 2 == half
-    ]  # fmt: skip
+    ]
     score(cases, None, False, errors)
 
 
@@ -230,12 +247,13 @@ def clones(cases: list[dict[str, Any]], below: Path, errors: bool) -> None:
             if rows:
                 wrong, abstained = (sum(row[key] for row in rows) for key in ("wrong", "abstained"))
                 print(
-                    f"{part:<12} {kind:<7} {len(rows):>4} {_mean(rows, 'paradigm'):>9.3f} {macro(rows):>6.3f} {wrong:>6} {abstained:>8}"
+                    f"{part:<12} {kind:<7} {len(rows):>4} {_mean(rows, 'paradigm'):>9.3f} {macro(rows):>6.3f} "
+                    f"{wrong:>6} {abstained:>8}"
                 )
 
 
 def _placed(path: Path | None) -> Placement:
-    """Where a path is placed; what cannot be read is left open."""
+    """The placement of a path; an unreadable one is left open."""
     with contextlib.suppress(UnreadableError):
         if path is not None:
             return place(path)
@@ -271,17 +289,24 @@ def mutations(seed: bytes, count: int, randomness: random.Random) -> Iterator[by
 
 
 SEEDS: Mapping[str, bytes] = {
-    "card.md": b"# A model\n\nWe train a denoiser to predict the noise. Unlike GANs, it has no discriminator.\n\n```bibtex\n@article{x}\n```\n| a | b |\n",
-    "model_index.json": b'{"_class_name": "APipeline", "scheduler": ["diffusers", "DDIMScheduler"], "vae": ["diffusers", "AutoencoderKL"], "n": [1, 2.5e300]}',
-    "config.json": b'{"architectures": ["AForCausalLM"], "auto_map": {"AutoModel": "x"}, "vocab_size": 32000, "is_encoder_decoder": false}',
+    "card.md": b"# A model\n\nWe train a denoiser to predict the noise. Unlike GANs, it has no discriminator.\n\n"
+    b"```bibtex\n@article{x}\n```\n| a | b |\n",
+    "model_index.json": b'{"_class_name": "APipeline", "scheduler": ["diffusers", "DDIMScheduler"], '
+    b'"vae": ["diffusers", "AutoencoderKL"], "n": [1, 2.5e300]}',
+    "config.json": b'{"architectures": ["AForCausalLM"], "auto_map": {"AutoModel": "x"}, "vocab_size": 32000, '
+    b'"is_encoder_decoder": false}',
     "config.yaml": b"model:\n  target: a.b.DDPM\n  params:\n    beta_schedule: linear\n    discriminator: null\n",
-    "train.py": b"for x, _ in loader:\n    z = torch.randn(4, 8)\n    loss_D = bce(D(x), real) + bce(D(G(z)), fake)\n    loss_D.backward()\n",
+    "train.py": b"for x, _ in loader:\n    z = torch.randn(4, 8)\n    loss_D = bce(D(x), real) + bce(D(G(z)), fake)\n"
+    b"    loss_D.backward()\n",
     "weights.safetensors": (60).to_bytes(8, "little") + b'{"lm_head.weight": {"dtype": "F32", "shape": [2, 3]}}       ',
 }
 
 
 def fuzz(count: int, seed: int = 0) -> float:
-    """Place ``count`` mutated inputs per reader; anything but a placement or a clear error is raised. Returns the slowest, in seconds of processor time."""
+    """The seconds of processor time of the slowest of ``count`` mutated inputs per reader.
+
+    Anything but a placement or a clear error is raised.
+    """
     randomness = random.Random(seed)
     slowest = 0.0
     with tempfile.TemporaryDirectory() as folder:

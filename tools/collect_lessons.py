@@ -1,15 +1,16 @@
-"""Collect the lessons of the atlas: read the texts that ``lessons/sources.tsv`` points to, and keep their words and votes.
+"""Collect the lessons of the atlas: read the texts of ``lessons/sources.tsv``, and keep their words and votes.
 
     python tools/collect_lessons.py --clones DIR
 
-A source is a file of a public repository at a commit, with the system it is about, the cell of that system, its kind (``card``,
-``abstract``, ``code``) and the names that are blanked in it. ``DIR`` holds clones, ordinary or bare, at ``DIR/owner+name`` or one
-folder below. To the sources come the lines of the catalogue, objective and sampling of each system.
+A source is a file of a public repository at a commit, with the system it is about, the cell of that system, its kind
+(``card``, ``abstract``, ``code``) and the names that are blanked in it. ``DIR`` holds clones, ordinary or bare, at
+``DIR/owner+name`` or one folder below. To the sources come lines in our own words: the catalogue's on each system
+(objective and sampling; its parts) and those of ``lessons/lines.tsv``.
 
-What is written, ``lessons/lessons.jsonl.xz``, holds no sentence: of each text the SHA-256 digest of its file, the set of its stems
-(those that occur in texts of ``SYSTEMS`` systems or more and name no paradigm, system, organisation or person), and the votes that the
-rules find, by claim and by rule. A card is read whole and by its head alone, as it stands and with names and paradigm words blanked.
-``tools/learn_atlas.py`` learns from that file alone.
+What is written, ``lessons/lessons.jsonl.xz``, holds no sentence: of each text the SHA-256 digest of its file, the set
+of its stems (those that occur in texts of ``SYSTEMS`` systems or more and name no paradigm, system, organisation or
+person), and the votes that the rules find, by claim and by rule. A card is read whole and by its head alone, as it
+stands and with names and paradigm words blanked. ``tools/learn_atlas.py`` learns from that file alone.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fourfold.atlas.catalogue import systems
+from fourfold.atlas.catalogue import Component, systems
 from fourfold.atlas.code import read_statements
 from fourfold.atlas.evidence import Evidence
 from fourfold.atlas.sources import defining
 from fourfold.atlas.votes import by_claim, by_rule
 from fourfold.atlas.wording import stems
-from fourfold.atlas.words import MAX_PROSE, meant, preamble, read_phrases
+from fourfold.atlas.words import MAX_PROSE, meant, preamble, read_phrases, unfoiled
 
 HERE = Path(__file__).parent / "lessons"
-SOURCES, LESSONS, NAMES, APART = (HERE / name for name in ("sources.tsv", "lessons.jsonl.xz", "names.txt", "apart.txt"))
+SOURCES, LINES, LESSONS = HERE / "sources.tsv", HERE / "lines.tsv", HERE / "lessons.jsonl.xz"
+NAMES, APART = HERE / "names.txt", HERE / "apart.txt"
 #: a card's head has so many characters
 HEAD = 900
 #: a stem counts from so many systems on
@@ -49,19 +51,21 @@ TITLE = 3
 #: words that name a paradigm
 PARADIGM_WORDS = (
     r"auto-?regressi\w+|diffusion\w*|\bdiffus\w+|score-based|score matching|flow[- ]matching|rectified flows?|"
-    r"normali[sz]ing flows?|flow-based|\bflows?\b|\b\w*GANs?\b|adversarial\w*|\b\w*-?VAEs?\b|variational\w*|auto-?encoders?|"
+    r"normali[sz]ing flows?|flow-based|\bflows?\b|\b\w*GANs?\b|adversarial\w*|"
+    r"\b\w*-?VAEs?\b|variational\w*|auto-?encoders?|"
     r"latent[- ]variable|energy-based|\bEBMs?\b|\benergy\b|boltzmann|(?:large )?language models?|\bLLMs?\b|\bGPT[-\w]*|"
     r"consistency models?|\bDDPM\b|\bDDIM\b|\bLDMs?\b"
 )
 _NAMING = re.compile(rf"{PARADIGM_WORDS}|diffus|adversari|autoregress|variation|auto-?encod", re.I)
 #: stems that stand in some name and are everybody's all the same
 _EVERYDAY_TEXT = """
-python self gpu prob efficient min custom reduce lambda idea com lightweight interactive arbitrary modular hat ground projection
-explanation uncertainty attn reuse biological offline conv exploration physic critical v3 international yourself multi-modal matter big
-sentiment lib multi-task fair recommender thin tab former quantizer disentanglement explainable genetic technolog industrial asymmetric
-model-bas adjustment revision pixel-level survival modulation atmospheric propagate sinusoidal electronic medicine personaliz
-personalization hyperbolic solid transducer dequantization data-dependent piecewise aligner stylization emerg inform
-rl gnn vq odes nmt rlhf wmt moe mrf mmd mm se mi sup vis cp db xi conformer speculative doubly tuner anatomy sleep rocket
+python self gpu prob efficient min custom reduce lambda idea com lightweight interactive arbitrary modular hat ground
+projection explanation uncertainty attn reuse biological offline conv exploration physic critical v3 international
+yourself multi-modal matter big sentiment lib multi-task fair recommender thin tab former quantizer disentanglement
+explainable genetic technolog industrial asymmetric model-bas adjustment revision pixel-level survival modulation
+atmospheric propagate sinusoidal electronic medicine personaliz personalization hyperbolic solid transducer
+dequantization data-dependent piecewise aligner stylization emerg inform rl gnn vq odes nmt rlhf wmt moe mrf mmd mm se
+mi sup vis cp db xi conformer speculative doubly tuner anatomy sleep rocket
 """
 
 
@@ -76,6 +80,17 @@ class Source:
     commit: str
     path: str
     names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line to learn from; ``name`` is that of its system, and empty where it is about none in particular."""
+
+    system: str
+    cell: str
+    source: str
+    text: str
+    name: str
 
 
 def read_sources(path: Path = SOURCES) -> list[Source]:
@@ -119,7 +134,7 @@ def content(source: Source, folder: Path) -> bytes:
 
 
 def hidden_stems() -> frozenset[str]:
-    """Stems that stand for people, organisations and catalogued systems, unless the catalogue uses them as plain words too."""
+    """Stems of people, organisations and catalogued systems, unless the catalogue uses them as plain words too."""
     counts: dict[str, int] = defaultdict(int)
     for system in systems():
         for stem in stems(f"{system.objective} {system.sampling}"):
@@ -169,12 +184,15 @@ def features(kind: str, text: str, names: Iterable[str]) -> list[dict[str, Any]]
     if kind == "code":
         return [{"stems": [*stems(unnamed[:MAX_PROSE])], "votes": [_votes(read_statements(text))]}]
     if kind == "line":
-        return [{"stems": [*stems(meant(unnamed))], "votes": [_votes(read_phrases(text))]}]
+        return [{"stems": [*stems(unfoiled(meant(unnamed)))], "votes": [_votes(read_phrases(text))]}]
     text = text[preamble(text) :]
     hidden = blanked(text, names)
     ends = (MAX_PROSE, HEAD) if len(text) > 1.5 * HEAD else (MAX_PROSE,)
     return [
-        {"stems": [*stems(meant(hidden[:end]))], "votes": [_votes(read_phrases(part[:end])) for part in (text, hidden)]}
+        {
+            "stems": [*stems(unfoiled(meant(hidden[:end])))],
+            "votes": [_votes(read_phrases(part[:end])) for part in (text, hidden)],
+        }
         for end in ends
     ]
 
@@ -197,19 +215,40 @@ def _lesson(system: str, cell: str, kind: str, where: str, raw: bytes, texts: li
     return {"system": system, "cell": cell, "kind": kind, "source": where, "digest": digest, "texts": texts}
 
 
-def read_line(row: tuple[str, str, str, str]) -> dict[str, Any]:
-    """The lesson of a line of the catalogue."""
-    id_, cell, name, text = row
-    return _lesson(id_, cell, "line", f"catalogue:{id_}", text.encode(), features("line", text, [name]))
+def read_line(row: Line) -> dict[str, Any]:
+    """The lesson of a line."""
+    names = [row.name] if row.name else []
+    return _lesson(row.system, row.cell, "line", row.source, row.text.encode(), features("line", row.text, names))
 
 
-def lines(apart: frozenset[str]) -> list[tuple[str, str, str, str]]:
-    """The lines of the catalogue on each system, without those that are kept apart as tests."""
-    return [
-        (system.id, system.paradigm.value, system.name, f"{system.objective}; {system.sampling}")
-        for system in systems()
-        if system.id not in apart
-    ]
+def lines(apart: frozenset[str]) -> list[Line]:
+    """Lines in our own words: the catalogue's on each system and its parts, and those of ``lines.tsv``.
+
+    Systems that are kept apart as tests have none.
+
+    Raises:
+        SystemExit: a line is about a system that is kept apart, or that the catalogue does not have.
+    """
+    known = {system.id: system for system in systems() if system.id not in apart}
+    found: list[Line] = []
+    for system in known.values():
+        told = {"": f"{system.objective}; {system.sampling}", "#parts": "; ".join(map(_told, system.components))}
+        found += [
+            Line(system.id, system.paradigm.value, f"catalogue:{system.id}{part}", text, system.name)
+            for part, text in told.items()
+            if text
+        ]
+    for row in LINES.read_text(encoding="utf-8").splitlines()[1:]:
+        cell, id_, text = row.split("\t")
+        if id_ and id_ not in known:
+            raise SystemExit(f"{LINES}: {id_} is kept apart as a test, or is not in the catalogue; remove its line")
+        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+        found.append(Line(id_ or f"line-{digest}", cell, f"lines:{digest}", text, known[id_].name if id_ else ""))
+    return found
+
+
+def _told(part: Component) -> str:
+    return f"{part.name}: {part.role}" + (f", {part.trained}" if part.trained else "")
 
 
 def kept_stems(lessons: list[dict[str, Any]]) -> list[str]:

@@ -3,14 +3,15 @@
     python tools/learn_atlas.py                 # writes src/fourfold/atlas/weights.tsv
     python tools/learn_atlas.py --ablations     # held-out figures of each layer, by system
 
-``log p(cell) = b + W x + U v + A (x R)``: words ``x`` and votes ``v`` as in ``fourfold.atlas.wording``, and ``R`` the words rated by
-hand for what they tell (``lessons/ratings.tsv``: ``AR2`` speaks for autoregressive, ``DI-1`` against diffusion), so that a word that few
-lessons hold has a weight all the same. The table holds ``W + R A``. Multinomial logistic regression with an L2 penalty
-(scikit-learn).
+``log p(cell) = b + W x + U v + A (x R)``: words ``x`` and votes ``v`` as in ``fourfold.atlas.wording``, and ``R`` the
+words rated by hand for what they tell (``lessons/ratings.tsv``: ``AR2`` speaks for autoregressive, ``DI-1`` against
+diffusion), so that a word that few lessons hold has a weight all the same. The table holds ``W + R A``. Multinomial
+logistic regression with an L2 penalty (scikit-learn).
 
-The bytes do not depend on the machine. Lessons and features have a fixed order; numbers are float64; Newton steps follow
-scikit-learn's fit until the gradient is below ``EXACT``. The penalised loss is strongly convex with modulus one, so every weight is
-then within ``EXACT`` of the optimum, and it is written as a multiple of ``UNIT``, which is ten orders of magnitude larger.
+The bytes do not depend on the machine. Lessons and features have a fixed order; numbers are float64; Newton steps
+follow scikit-learn's fit until the gradient is below ``EXACT``. The penalised loss is strongly convex with modulus
+one, so every weight is then within ``EXACT`` of the optimum, and it is written as a multiple of ``UNIT``, which is
+ten orders of magnitude larger.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from sklearn.linear_model import LogisticRegression
 
 from fourfold.atlas.evidence import CLAIMS, Cell
 from fourfold.atlas.votes import weigh
-from fourfold.atlas.wording import CELLS, UNIT, TextKind, mechanism, text_kind
+from fourfold.atlas.wording import CELLS, LINE, UNIT, TextKind, mechanism, text_kind
 
 HERE = Path(__file__).parent
 LESSONS, RATINGS = HERE / "lessons" / "lessons.jsonl.xz", HERE / "lessons" / "ratings.tsv"
@@ -56,6 +57,7 @@ class Options:
         votes: which votes count: any of ``rule`` and ``cell``.
         stated: scale of the votes: the smaller, the more the penalty holds them back.
         balance: how far the weights of rare cells are raised, from 0 to 1.
+        lines: the weight of a line beside a reading of a card or a piece of code.
     """
 
     words: bool = True
@@ -63,6 +65,7 @@ class Options:
     votes: tuple[str, ...] = ("rule", "cell")
     stated: float = 0.4
     balance: float = 0.4
+    lines: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Example:
     cell: Cell
     words: frozenset[str]
     votes: Mapping[str, float]
+    source: str = ""
     blanked: bool = False
     head: bool = False
 
@@ -92,7 +96,7 @@ def _examples(lesson: Mapping[str, Any], names: list[str]) -> Iterable[Example]:
             claims = {CLAIMS[claim]: vote for claim, vote in votes["claims"].items()}
             found = mechanism(votes["rules"], weigh(claims))
             kind, cell = text_kind(lesson["kind"]), Cell(lesson["cell"])
-            yield Example(lesson["system"], kind, cell, words, found, reading == 1, part == 1)
+            yield Example(lesson["system"], kind, cell, words, found, lesson["source"], reading == 1, part == 1)
 
 
 def read_ratings(path: Path = RATINGS) -> dict[str, Array]:
@@ -132,6 +136,7 @@ class Model:
             raise SystemExit(f"no {CELLS[int(count.argmin())]} lesson to learn from")
         weight = (len(examples) / len(CELLS) / count[target]) ** self.options.balance
         weight /= weight.mean()
+        weight *= [self.options.lines if example.kind is LINE else 1.0 for example in examples]
         x = self.matrix(examples, self.options.stated)
         nothing = np.zeros(len(CELLS))
         rows = [self.options.rated * rated.get(word, nothing) for word in self.words]
@@ -178,7 +183,10 @@ class Model:
 
 
 def _exact(x: sp.csr_matrix, target: npt.NDArray[np.int64], weight: Array) -> Array:
-    """The minimum of the penalised loss, (cells, features + 1): scikit-learn's fit, then Newton steps; the last column is the bias."""
+    """The minimum of the penalised loss, (cells, features + 1): scikit-learn's fit, then Newton steps.
+
+    The last column is the bias.
+    """
     cells = len(CELLS)
     start = LogisticRegression(C=1.0, max_iter=2000, tol=1e-6).fit(x, target, sample_weight=weight)
     w = np.hstack([start.coef_, start.intercept_[:, None]])
@@ -249,7 +257,8 @@ def held_out(examples: list[Example], options: Options, ratings: Mapping[str, Ar
 GROUPS: Mapping[str, Any] = {
     "cards": lambda e: e.kind.name == "card" and not e.blanked and not e.head,
     "cards, blanked": lambda e: e.kind.name == "card" and e.blanked and not e.head,
-    "lines": lambda e: e.kind.name == "line",
+    "catalogue": lambda e: e.source.startswith("catalogue:") and "#" not in e.source,
+    "lines": lambda e: e.source.startswith("lines:"),
     "code": lambda e: e.kind.name == "code",
 }
 
@@ -277,6 +286,7 @@ def ablations(examples: list[Example], ratings: Mapping[str, Array]) -> None:
         "without votes": replace(full, votes=()),
         "without votes by rule": replace(full, votes=("cell",)),
         "without votes by cell": replace(full, votes=("rule",)),
+        "lines as other texts": replace(full, lines=1.0),
     }
     print(f"{'':<26}" + "".join(f"{name:>16}" for name in GROUPS))
     _print("votes, nothing learned", shares(examples, votes_alone(examples)))

@@ -1,5 +1,6 @@
 """The learned weights: rebuilt to the byte from the lessons, keyed by rules that exist, without names."""
 
+import hashlib
 import json
 import lzma
 import re
@@ -73,7 +74,7 @@ def test_a_lesson_holds_no_sentence_and_is_of_no_system_that_is_kept_apart():
     for row in map(json.loads, rows):
         assert row["system"] not in apart
         assert re.fullmatch(r"[0-9a-f]{64}", row["digest"])
-        assert re.match(r"https://github\.com/[^/]+/[^/]+/blob/[0-9a-f]{40}/|catalogue:", row["source"])
+        assert re.match(r"https://github\.com/[^/]+/[^/]+/blob/[0-9a-f]{40}/|catalogue:|lines:", row["source"])
         assert all(
             set(text) == {"stems", "votes"} and all(gap > 0 for gap in text["stems"][1:]) for text in row["texts"]
         )
@@ -88,20 +89,46 @@ def test_no_lesson_is_of_a_repository_that_is_a_test():
 
 
 def test_what_is_collected_of_a_line_is_what_the_lessons_hold():
-    """The catalogue's lines need no clone, so a few are read again."""
+    """Lines need no clone, so a few are read again; a reworded entry becomes a lesson with the next collection."""
     first, *rows = lzma.decompress(learn.LESSONS.read_bytes()).decode().splitlines()
     stems = json.loads(first)["stems"]
     kept = {row["source"]: row for row in map(json.loads, rows) if row["kind"] == "line"}
-    for system in systems()[::200]:
-        if (row := kept.get(f"catalogue:{system.id}")) is None:
-            continue
-        again = collect.read_line(
-            (system.id, system.paradigm.value, system.name, f"{system.objective}; {system.sampling}")
-        )
-        assert (row["digest"], row["texts"][0]["votes"]) == (again["digest"], again["texts"][0]["votes"])
+    lines = {line.source: line for line in collect.lines(frozenset(collect.APART.read_text().split()))}
+    same = [
+        line
+        for line in lines.values()
+        if line.source in kept and hashlib.sha256(line.text.encode()).hexdigest() == kept[line.source]["digest"]
+    ]
+    assert len(same) > 0.9 * len(lines)
+    assert {source for source in lines if source.startswith("lines:")} <= {line.source for line in same}
+    for line in same[::150]:
+        row, again = kept[line.source], collect.read_line(line)
+        assert row["texts"][0]["votes"] == again["texts"][0]["votes"]
         assert [stems[i] for i in np.cumsum(row["texts"][0]["stems"])] == sorted(
             {*again["texts"][0]["stems"]} & set(stems)
         )
+
+
+def test_no_lesson_of_our_own_shares_five_words_in_a_row_with_a_test():
+    def runs(text):
+        words = re.findall(r"\w+", text.lower())
+        return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
+
+    benchmarks = Path(__file__).parents[2] / "benchmarks"
+    files = ("atlas_phrases.jsonl", "atlas_lines.jsonl", "atlas_foils.jsonl")
+    cases = [json.loads(case)["text"] for file in files for case in (benchmarks / file).read_text().splitlines()]
+    tests = set().union(*map(runs, cases))
+    rows = [row.split("\t") for row in collect.LINES.read_text("utf-8").splitlines()[1:]]
+    assert len(rows) == len({text for _, _, text in rows}) > 900
+    assert {cell for cell, _, _ in rows} == set(Cell)
+    assert not [text for _, _, text in rows if runs(text) & tests]
+
+
+def test_a_line_about_a_system_that_is_a_test_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "lines.tsv").write_text("cell\tsystem\ttext\nflow\tglow\tlog-determinants add up\n")
+    monkeypatch.setattr(collect, "LINES", tmp_path / "lines.tsv")
+    with pytest.raises(SystemExit, match="glow is kept apart as a test"):
+        collect.lines(frozenset({"glow"}))
 
 
 def test_a_source_is_read_from_a_clone_or_refused(tmp_path):

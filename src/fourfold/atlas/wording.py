@@ -1,9 +1,9 @@
 """The words of a text as a whole, weighed together with the votes of the rules by one learned table.
 
-``log p(cell) = b + W x + U v + const`` with ``x`` the stems that occur, scaled by ``scale / sqrt(max(n, floor))`` of ``n`` known
-ones, ``v`` the votes by rule and by cell, and ``b`` by the kind of text.
-``tools/learn_atlas.py`` learns the table by multinomial logistic regression. No row holds a word that names a paradigm, a person,
-an organisation or a catalogued system: the first would count foils, the others would be prior knowledge.
+``log p(cell) = b + W x + U v + const`` with ``x`` the stems that occur, scaled by ``scale / sqrt(max(n, floor))`` of
+``n`` known ones, ``v`` the votes by rule and by cell, and ``b`` by the kind of text.
+``tools/learn_atlas.py`` learns the table by multinomial logistic regression. No row holds a word that names a paradigm,
+a person, an organisation or a catalogued system: the first would count foils, the others would be prior knowledge.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ QUOTED = 4
 LINE_WORDS = 45
 #: words that every prose has
 _PLAIN_TEXT = """
-a an the of to in on at by for with from as and or is are was were be been it its this that these those we our you your can
-will may not no than then there here which who has have had do does using used use via into over under such also more most
-very all any
+a an the of to in on at by for with from as and or is are was were be been it its this that these those we our you
+your can will may not no than then there here which who has have had do does using used use via into over under such
+also more most very all any
 """
 _PLAIN = frozenset(_PLAIN_TEXT.split())
 _WORD = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
@@ -70,7 +70,7 @@ class TextKind:
 
 
 CARD = TextKind("card", 1.0, 40, 15)
-LINE = TextKind("line", 4.0, 4, 6)
+LINE = TextKind("line", 2.0, 4, 6)
 CODE = TextKind("code", 3.0, 40, 20)
 
 
