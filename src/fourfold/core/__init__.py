@@ -5,6 +5,7 @@ A generative system is identified by two answers: its training objective (:class
 and refuses to exist when they do not fit.
 """
 
+from fourfold.core.baseline import Baseline
 from fourfold.core.codec import CachedCodec, Codec, PiecewiseCodec
 from fourfold.core.completion import ArbitraryConditionals, draw
 from fourfold.core.conditions import Batch, Condition, Conditions, decode_captions, encode_captions, forgetful
@@ -26,6 +27,7 @@ from fourfold.core.training import Training
 
 __all__ = [
     "ArbitraryConditionals",
+    "Baseline",
     "Batch",
     "CachedCodec",
     "Cloud",

@@ -1,0 +1,86 @@
+"""Baselines: models in closed form that stand in every report beside those that are trained.
+
+A space registers its own: ``@baselines_of.register`` on a function of the space.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import final
+
+import torch
+from torch import Tensor
+
+from fourfold.baselines.tables import GaussianCopula, IndependentColumns
+from fourfold.core import Baseline, LogProb, Space
+from fourfold.spaces import Table
+
+__all__ = ["Baseline", "Fitted", "GaussianCopula", "IndependentColumns", "baselines_of", "fit_baseline"]
+
+FEWEST = 50
+"""Examples of a label that have a model of their own."""
+
+
+@singledispatch
+def baselines_of(space: Space) -> tuple[type[Baseline], ...]:
+    """The baselines of a space; most spaces have none."""
+    return ()
+
+
+@baselines_of.register
+def _(space: Table) -> tuple[type[Baseline], ...]:
+    return IndependentColumns, GaussianCopula
+
+
+@final
+@dataclass(frozen=True)
+class Fitted:
+    """A baseline that knows the data: one model for each label, and one for the labels that are rare.
+
+    Attributes:
+        every: the model of all training examples.
+        of_label: the models of the labels of at least :data:`FEWEST` training examples.
+    """
+
+    every: Baseline
+    of_label: dict[int, Baseline]
+
+    def sample(self, n: int, cond: Tensor | None = None, seed: int = 0) -> Tensor:
+        """``n`` raw examples, of the labels ``cond`` ``(n,)`` where there are any."""
+        parts = [(rows, model.sample(len(rows), seed + i)) for i, (rows, model) in enumerate(self._groups(n, cond))]
+        x = torch.empty(n, *parts[0][1].shape[1:], dtype=parts[0][1].dtype)
+        for rows, drawn in parts:
+            x[rows] = drawn
+        return x
+
+    def log_prob(self, x: Tensor, cond: Tensor | None = None, seed: int = 0) -> LogProb:
+        """The typed log-probability of raw examples given their labels."""
+        groups = self._groups(len(x), cond)
+        scored = LogProb.cat([model.log_prob(x[rows], seed) for rows, model in groups])
+        order = torch.cat([rows for rows, _ in groups]).argsort()
+        variance = None if scored.variance is None else scored.variance[order]
+        return dataclasses.replace(scored, nats=scored.nats[order], variance=variance)
+
+    def _groups(self, n: int, cond: Tensor | None) -> list[tuple[Tensor, Baseline]]:
+        """Rows, and the model of their label."""
+        if cond is None:
+            return [(torch.arange(n), self.every)]
+        own = [((cond == label).nonzero().flatten(), model) for label, model in self.of_label.items()]
+        rest = ~torch.isin(cond, torch.tensor(list(self.of_label), dtype=cond.dtype))
+        return [group for group in (*own, (rest.nonzero().flatten(), self.every)) if len(group[0])]
+
+
+def fit_baseline(kind: type[Baseline], space: Space, x: Tensor, cond: Tensor | None = None) -> Fitted:
+    """The baseline of raw training examples and, if they have labels, one for each label.
+
+    Args:
+        kind: of :func:`baselines_of`.
+        space: of the examples.
+        x: ``(N, *shape)``.
+        cond: labels ``(N,)``, or ``None``.
+    """
+    labels, counts = (torch.empty(0), torch.empty(0)) if cond is None else torch.unique(cond, return_counts=True)
+    often = [int(label) for label, count in zip(labels, counts, strict=True) if count >= FEWEST]
+    return Fitted(kind.fit(space, x), {} if cond is None else {y: kind.fit(space, x[cond == y]) for y in often})
