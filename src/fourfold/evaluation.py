@@ -29,8 +29,10 @@ __all__ = [
     "examples",
     "headline",
     "likelihood",
+    "mean_likelihood",
     "peak_memory",
     "quality",
+    "scored_examples",
 ]
 
 FIRST = 4
@@ -213,11 +215,20 @@ def likelihood(
 
     A codec that draws is drawn from once for each example; its error is part of the spread over examples.
     """
+    test = scored_examples(dataset, n)
+    return mean_likelihood(_log_prob(model, test.x, test.cond, seed, seconds), dataset.space.unit)
+
+
+def scored_examples(dataset: Dataset, n: int) -> Split:
+    """The test examples whose likelihood is measured: the same ones whatever the model and the seed."""
     test = _examples(dataset, dataset.test)
     rows = _permutation(len(test))[:n]
     cond = test.cond[rows] if dataset.space.conditional and test.cond is not None else None
-    result = _log_prob(model, test.x[rows], cond, seed, seconds)
-    unit = dataset.space.unit
+    return Split(test.x[rows], cond)
+
+
+def mean_likelihood(result: LogProb, unit: str) -> Measurement:
+    """The mean of scored examples in a unit, with its kind and a 95 % interval over examples."""
     better = "higher" if unit == "nats" else "lower"
     if result.kind is Kind.NONE:
         return Measurement("likelihood", math.nan, protocol=result.note, unit=unit, better=better, kind=Kind.NONE)

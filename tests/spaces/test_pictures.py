@@ -3,12 +3,14 @@
 import io
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from fourfold.core import Cloud, Excerpts, Sheet, Space
-from fourfold.metrics import Draws, References
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.metrics import Draws, References, choose_draws
+from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces.columns import MISSING
 from fourfold.spaces.images import MOST_BYTES
 from fourfold.spaces.vectors import SHOWN, Plane
 
@@ -86,3 +88,53 @@ def test_texts_are_excerpts_and_any_other_space_shows_its_numbers() -> None:
     assert space.picture(torch.tensor([[0, 1, 1], [1, 1, 0], [0, 0, 0]])) == Excerpts(("abb", "bba"))
     assert Space.picture(space, torch.tensor([[0, 1, 1]])) == Excerpts(("tensor([0, 1, 1])",))
     assert isinstance(Images(1, 2, 2).picture(torch.zeros(1, 1, 2, 2, dtype=torch.uint8)), Sheet)
+
+
+def test_a_table_shows_columns_beside_the_data_and_says_what_is_wrong():
+    space = Table(
+        (
+            Categorical("kind", levels=tuple("abcdefghijklmnop<"), missing=True),
+            Numeric("low", "int64", low=0, high=90),
+            Numeric("high", "int64", low=0, high=99),
+            Numeric("zeros", "float64", resolution=0.01, low=0, high=10**6, decimals=2),
+        )
+    )
+    g = torch.Generator().manual_seed(0)
+
+    def rows(n: int) -> torch.Tensor:
+        kind = (17 * torch.rand(n, generator=g) ** 3).long()
+        low = torch.randint(91, (n,), generator=g)
+        high = low + torch.randint(10, (n,), generator=g)
+        zeros = torch.where(torch.rand(n, generator=g) < 0.8, 0, torch.randint(10**6, (n,), generator=g))
+        return torch.stack([torch.where(low > 80, MISSING, kind), low, high, zeros], 1)
+
+    train, test, fresh = rows(600), rows(200), rows(100)
+    of = References(choose_draws(train, 200), test, None, fresh, train)
+    shuffled = torch.stack([column[torch.randperm(200, generator=g)] for column in rows(200).T], 1)
+    x = torch.cat([shuffled[:150], train[:50]])
+    told = {title.partition(":")[0]: picture for title, picture in space.details(x, of)}
+    bars = told["Columns"].bars
+    assert [bar.name for bar in bars] == ["kind", "low", "high", "zeros"]
+    for bar in bars:
+        assert sum(bar.made) == pytest.approx(1)
+        assert sum(bar.data) == pytest.approx(1)
+        assert len(bar.labels) == len(bar.made) == len(bar.data)
+    assert bars[0].labels[-2:] == ("6 other levels", "missing")
+    assert bars[3].data[0] > 0.7
+    assert bars[3].labels[0].startswith("0.0")
+    matrices = dict(told["Association of columns"].matrices)
+    assert matrices["data"][1][2] > 0.9 > 0.5 > matrices["samples"][1][2] > 0
+    assert told["Rules of all training rows that samples break most"].rows[0][0] == "low ≤ high"
+    leaks = told["Samples (first) closest to a training row (second), closer than to any test row"]
+    assert leaks.rows[0] == leaks.rows[1]
+    assert "low and high" in told
+    for picture in told.values():
+        page = picture._repr_html_()
+        assert "nan" not in page
+        assert "<script" not in page
+        assert "<</" not in page
+    card = space.picture(x, of)
+    assert [bar.name for bar in card.bars] == [bar.name for bar in sorted(bars, key=lambda b: b.score)]
+    assert space.picture(x[:3]).rows[0][1] == str(x[0, 1].item())
+    alone = space.picture(of.test, of)
+    assert all(not bar.data for bar in alone.bars)

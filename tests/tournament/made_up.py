@@ -1,5 +1,6 @@
 """Comparisons made up from samples, without any training, and the fixtures that make them."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -87,15 +88,17 @@ def moons() -> Dataset:
 def made(tmp_path: Path, moons: Dataset) -> Callable[..., Comparison]:
     """Makes up a comparison: fakes by paradigm, or lists of them, one for each seed."""
 
-    def make(fakes: Mapping[str, Fake | list[Fake]], **settings: Any) -> Comparison:
-        lists = {name: fake if isinstance(fake, list) else [fake] for name, fake in fakes.items()}
-        seeds = len(next(iter(lists.values())))
-        asked = Settings(**{"budget": "15s", "runs_dir": str(tmp_path / "runs"), "seeds": seeds, "n": 200, **settings})
-        jobs = _jobs(asked, list(fakes), moons)
-        outcomes = [outcome(j, lists[j.paradigm][j.seed], moons, Path(asked.runs_dir)) for j in jobs]
-        return replace(_comparison(asked, moons, list(fakes), outcomes, "two-moons"), planned=len(jobs))
+    return functools.partial(make_up, moons, tmp_path)
 
-    return make
+
+def make_up(dataset: Dataset, folder: Path, fakes: Mapping[str, Fake | list[Fake]], **settings: Any) -> Comparison:
+    """A comparison on a data set out of fakes by paradigm, or lists of them, one for each seed."""
+    lists = {name: fake if isinstance(fake, list) else [fake] for name, fake in fakes.items()}
+    seeds = len(next(iter(lists.values())))
+    asked = Settings(**{"budget": "15s", "runs_dir": str(folder / "runs"), "seeds": seeds, "n": 200, **settings})
+    jobs = _jobs(asked, list(fakes), dataset)
+    outcomes = [outcome(j, lists[j.paradigm][j.seed], dataset, Path(asked.runs_dir)) for j in jobs]
+    return replace(_comparison(asked, dataset, list(fakes), outcomes, dataset.name), planned=len(jobs))
 
 
 def near(dataset: Dataset, n: int, noise: float, seed: int = 0) -> Tensor:

@@ -17,6 +17,7 @@ from fourfold.core.measure import Measure
 from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
+from fourfold.core.panels import Bars, Matrices, Panels, Rows
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.picture import Cloud, Excerpts, Picture, Sheet
 from fourfold.core.quality import Quality
@@ -27,6 +28,7 @@ from fourfold.core.training import Training
 
 __all__ = [
     "ArbitraryConditionals",
+    "Bars",
     "Baseline",
     "Batch",
     "CachedCodec",
@@ -40,13 +42,16 @@ __all__ = [
     "GenerativeModel",
     "Likelihood",
     "LogProb",
+    "Matrices",
     "Measure",
     "Noise",
     "Objective",
+    "Panels",
     "Part",
     "Picture",
     "PiecewiseCodec",
     "Quality",
+    "Rows",
     "Sampler",
     "Sheet",
     "Space",

@@ -9,6 +9,8 @@ from typing import TypeAlias, final
 
 from torch import Tensor
 
+from fourfold.core.panels import Matrices, Panels, Rows
+
 __all__ = ["Cloud", "Excerpts", "Picture", "Sheet"]
 
 
@@ -71,5 +73,5 @@ class Excerpts:
         return "".join(f'<pre style="{style}">{html.escape(text)}</pre>' for text in self.texts)
 
 
-Picture: TypeAlias = Sheet | Cloud | Excerpts
+Picture: TypeAlias = Sheet | Cloud | Excerpts | Panels | Matrices | Rows
 """The pictures that :meth:`fourfold.core.Space.picture` may return."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -52,6 +52,13 @@ class Quality:
         ``references`` may set the scale or be drawn behind; sample ``i`` then has the condition ``references.cond[i]``.
         """
         return Excerpts(tuple(map(str, x[:2])))
+
+    def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
+        """Pictures of how samples ``(n, *shape)`` differ from the data, each with a title, for a section of a report.
+
+        Most spaces have none.
+        """
+        return ()
 
     def nearest(self, x: Tensor, train: Tensor) -> Tensor | None:
         """The training example nearest to each of a few samples, shown under it; ``None`` where that shows nothing."""

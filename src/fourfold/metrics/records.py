@@ -112,12 +112,13 @@ class Records:
     def leaks(self, most: int) -> tuple[Tensor, Tensor]:
         """The places of the samples that come closest to a training row, and the places of these rows.
 
-        Only samples that no held-out row comes as close to count, since common rows give nobody away. Those that a
-        held-out row is farthest from come first.
+        Only samples that no held-out row comes as close to count, since common rows give nobody away. They are in order
+        of the ratio of both distances, and copies in that of the distance to a held-out row, the farthest first.
         """
         distance, place = self._distances(self.x[:FEW])
         held = self.metric.nearest(self.metric.embed(self.x[:FEW]), self.unknown)[0]
-        order = (distance - held).argsort(stable=True)[:most]
+        far = held.argsort(descending=True, stable=True)
+        order = far[(distance / held)[far].argsort(stable=True)][:most]
         order = order[distance[order] < held[order]]
         return order, place[order]
 

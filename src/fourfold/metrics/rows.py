@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias, final
@@ -42,6 +43,11 @@ class Columns:
     def quantities(self) -> list[int]:
         """Places of the quantities."""
         return [i for i, level in enumerate(self.categorical) if not level]
+
+    def part(self, places: Sequence[int]) -> Columns:
+        """Some of the columns, without a target."""
+        names, units = (tuple(of[i] for i in places) for of in (self.names, self.units))
+        return Columns(names, tuple(self.categorical[i] for i in places), units)
 
     def labelled(self, name: str) -> Columns:
         """The same columns and a category behind them, the target."""

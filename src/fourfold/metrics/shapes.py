@@ -15,7 +15,7 @@ from fourfold.metrics.floor import Draws, floors_of
 from fourfold.metrics.rows import Array, Columns
 from fourfold.metrics.score import Floor, Measurement, jackknives
 
-__all__ = ["Trends", "quality", "shapes"]
+__all__ = ["Trends", "associations", "correlations", "quality", "shapes"]
 
 MOST_PAIRS = 5000
 """Pairs of columns that are looked at; of more, so many are drawn."""
@@ -64,12 +64,13 @@ class Trends:
     Args:
         y: references, ``(m, C)``.
         columns: of the rows.
+        least: association of a pair that counts; by default as in sdmetrics.
 
     Reference: https://docs.sdv.dev/sdmetrics (CorrelationSimilarity, ContingencySimilarity); Cramér 1946,
     Mathematical Methods of Statistics, chapter 21.
     """
 
-    def __init__(self, y: Tensor, columns: Columns) -> None:
+    def __init__(self, y: Tensor, columns: Columns, least: float = LEAST_ASSOCIATION) -> None:
         self.columns = columns
         pairs = np.array(list(itertools.combinations(range(len(columns.names)), 2)), dtype=np.int64).reshape(-1, 2)
         if len(pairs) > MOST_PAIRS:
@@ -83,7 +84,7 @@ class Trends:
         i, j = self.linear.T
         self.linear = self.linear[np.abs(self.correlations[i, j]) > LEAST_CORRELATION]
         tables = [((i, j), self._table(codes, i, j) / len(rows)) for i, j in self.tables]
-        kept = [(pair, table) for pair, table in tables if self._association(table, *pair) > LEAST_ASSOCIATION]
+        kept = [(pair, table) for pair, table in tables if self.association(table, *pair) > least]
         self.tables = np.array([pair for pair, _ in kept], dtype=np.int64).reshape(-1, 2)
         self.counts = [table for _, table in kept]
 
@@ -119,7 +120,7 @@ class Trends:
         """The number of codes of a column."""
         return self.sizes[column] if self.columns.categorical[column] else BINS + 2
 
-    def _association(self, table: Array, i: int, j: int) -> float:
+    def association(self, table: Array, i: int, j: int) -> float:
         """Cramér's V of a table of shares."""
         p = table.reshape(self._size(i), self._size(j))
         p = p[p.sum(1) > 0][:, p.sum(0) > 0]
@@ -143,6 +144,15 @@ def _levels(values: Array, size: int) -> npt.NDArray[np.int64]:
 def _intervals(values: Array) -> npt.NDArray[np.int64]:
     """Ten intervals between the extremes; the largest value and gaps come eleventh, as ``numpy.digitize`` counts."""
     return np.digitize(values, np.histogram_bin_edges(values[~np.isnan(values)], BINS)).astype(np.int64)
+
+
+def associations(x: Tensor, columns: Columns) -> Array:
+    """Pearson's correlation of each pair of quantities, and Cramér's V of every other pair; ``(C, C)``."""
+    tables = Trends(x, columns, least=-1.0)
+    found = tables.correlations.copy()
+    for (i, j), table in zip(tables.tables, tables.counts, strict=True):
+        found[i, j] = found[j, i] = tables.association(table, i, j)
+    return found
 
 
 def correlations(rows: Array) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Space
+from fourfold.core import Picture, Space
 from fourfold.core.space import Writer
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.references import References
@@ -21,11 +21,15 @@ from fourfold.metrics.score import Measurement
 from fourfold.metrics.tables import by_rows
 from fourfold.printable import shortened
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column, DateTime, Graded, Modelled, Numeric
+from fourfold.spaces.table_pictures import details, panels, some_rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["Table"]
+
+SHOWN = 8
+"""Columns, or rows, of a picture."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,14 @@ class Table(Space):
             self.numbers(references.all_train),
         )
         yield from by_rows(self.numbers(x), seen, self.meaning)
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
+        if references is None:
+            return some_rows(self, x[:SHOWN])
+        return panels(self, x, None if x is references.test else references.test, SHOWN)
+
+    def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
+        return details(self, x, references)
 
     @cached_property
     def meaning(self) -> Columns:

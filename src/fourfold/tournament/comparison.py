@@ -14,6 +14,7 @@ from fourfold import notebook
 from fourfold.data import Dataset
 from fourfold.engine.files import write_json
 from fourfold.metrics import Measurement
+from fourfold.tournament.baselines import Rated, losses
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.outputs import check_outputs, results_path
 from fourfold.tournament.settings import Settings
@@ -44,6 +45,7 @@ class Comparison:
         truth: the mean log-density of the test examples under the density they were drawn from, if it is known.
         date: the time of the comparison.
         left_out: the paradigms that do not model this kind of data, each with the reason.
+        baselines: models in closed form, with their scores; most spaces have none.
     """
 
     entries: tuple[Entry, ...]
@@ -58,6 +60,7 @@ class Comparison:
     truth: float = math.nan
     date: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
+    baselines: tuple[Rated, ...] = field(default=(), repr=False)
 
     @property
     def command(self) -> str:
@@ -102,7 +105,13 @@ class Comparison:
             "marked": {entry.name: entry.marks for entry in self.entries if entry.marks},
             "verdict": [str(line) for line in self.verdict],
         }
-        return {"format": 2, **about, "paradigms": [entry.record() for entry in self.entries]}
+        baselines = [rated.entry.record() | {"seconds": rated.seconds} for rated in self.baselines]
+        return {
+            "format": 2,
+            **about,
+            "paradigms": [entry.record() | {"loses": losses(entry, self.baselines)} for entry in self.entries],
+            "baselines": baselines,
+        }
 
     def __str__(self) -> str:
         """Warnings, a table with likelihoods by kind, and the verdict, in at most 80 columns."""
@@ -132,6 +141,7 @@ class Comparison:
         quality = head.name.partition("[")[0].replace("_distance", "") if head else "quality"
         rows: list[tuple[str, ...]] = [("paradigm", "likelihood", quality, "coverage", "evals", "ms")]
         rows += [row for entry in self.entries for row in (_row(entry), *_of_draws(entry))]
+        rows += [_row(rated.entry) for rated in self.baselines]
         rows.append(("floor", "", *map(_floor, (head, covered)), "", ""))
         return rows
 

@@ -60,8 +60,8 @@ class Entry:
 
     @property
     def finished(self) -> bool:
-        """Whether at least one seed has a result."""
-        return bool(self.results)
+        """Whether at least one seed has a result, or a model in closed form has its scores."""
+        return bool(self.results or self.scores)
 
     @property
     def health(self) -> list[Health]:

@@ -17,13 +17,14 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from torch import Tensor
 
-from fourfold.core import Cloud, Excerpts, Picture, Sheet, Space
+from fourfold.core import Cloud, Excerpts, Matrices, Panels, Picture, Rows, Sheet, Space
 from fourfold.engine import parse_budget
 from fourfold.engine.budget import Seconds
 from fourfold.evaluation import examples
 from fourfold.metrics import Floor, Measurement, References
 from fourfold.paradigms import build, cards, resolve
 from fourfold.tournament import modes
+from fourfold.tournament.baselines import Rated, losses
 from fourfold.tournament.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.modes import Measured, read_log
@@ -39,7 +40,7 @@ __all__ = ["write_report"]
 
 COLOURS = 12
 """The number of colours in the page's style sheet."""
-SHOWN = 1000
+SHOWN = 2000
 """The most samples in a picture; a space may show fewer."""
 LONGEST = 400
 """The most characters of an example that is shown as text."""
@@ -70,15 +71,20 @@ def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
     done = [view for view in views if view.entry.finished]
     for view in done:
         view.teacher = next((other for other in done if view.taught and other.entry.name == "diffusion"), None)
+    rows = [*(view.entry for view in done), *(rated.entry for rated in comparison.baselines)]
     return {
         "c": comparison,
         "views": views,
         "done": done,
+        "baselines": [
+            _BaselineView(rated, f"c{COLOURS - 1 - i}", space, references)
+            for i, rated in enumerate(comparison.baselines)
+        ],
         "by_name": {view.entry.name: view for view in views},
         "used": _used(done, comparison.settings.budget),
         "kinds": _kind_groups(done),
-        "quality": _Column([v.entry.headline for v in done]),
-        "coverage": _Column([v.entry.score("coverage") or v.entry.score("repetition") for v in done]),
+        "quality": _Column([entry.headline for entry in rows]),
+        "coverage": _Column([entry.score("coverage") or entry.score("repetition") for entry in rows]),
         "trade": _trade(done, 1130, 430),
         "narrow_trade": _trade(done, 380, 400),
         "data_picture": _picture(space, references.test, references, "behind"),
@@ -198,6 +204,44 @@ class _Mode:
 
 
 @final
+@dataclass(frozen=True)
+class _BaselineView:
+    """A baseline as the page shows it."""
+
+    rated: Rated
+    css: str
+    space: Space
+    references: References
+
+    @property
+    def entry(self) -> Entry:
+        """Its name and scores."""
+        return self.rated.entry
+
+    @property
+    def likelihood(self) -> str:
+        """The likelihood with the mark of its kind."""
+        return _likelihood(self.entry)
+
+    def picture(self) -> Markup:
+        """The picture of its samples."""
+        return _picture(self.space, self.rated.x[:SHOWN], self.references, self.css)
+
+    def details(self) -> list[tuple[str, Markup]]:
+        """Pictures of how its samples differ from the data, each with a title."""
+        return _details(self.space, self.rated.x[:SHOWN], self.references, self.css)
+
+
+def _likelihood(entry: Entry) -> str:
+    """A likelihood with the mark of its kind."""
+    score = entry.likelihood
+    if score is None or not math.isfinite(score.value):
+        return "none"
+    sign = mark(score)
+    return f"{'' if sign == '=' else f'{sign} '}{number(score.value)}"
+
+
+@final
 class _View:
     """An entry as the page shows it."""
 
@@ -276,11 +320,7 @@ class _View:
     @property
     def likelihood(self) -> str:
         """The likelihood with the mark of its kind."""
-        score = self.entry.likelihood
-        if score is None or not math.isfinite(score.value):
-            return "none"
-        sign = mark(score)
-        return f"{'' if sign == '=' else f'{sign} '}{number(score.value)}"
+        return _likelihood(self.entry)
 
     @property
     def half_width(self) -> str:
@@ -313,6 +353,16 @@ class _View:
         """The picture of its samples."""
         x = None if self.folder is None else kept(self.folder, "samples", SHOWN)
         return Markup("") if x is None else _picture(self.comparison.dataset.space, x, self.references, self.css)
+
+    @property
+    def losses_to(self) -> list[str]:
+        """The baselines that it loses to, with the scores that show it."""
+        return losses(self.entry, self.comparison.baselines)
+
+    def details(self) -> list[tuple[str, Markup]]:
+        """Pictures of how its samples differ from the data, each with a title."""
+        x = None if self.folder is None else kept(self.folder, "samples", SHOWN)
+        return [] if x is None else _details(self.comparison.dataset.space, x, self.references, self.css)
 
     def nearest(self) -> Markup:
         """A few samples above their nearest training examples; empty if the space does not show these."""
@@ -408,6 +458,15 @@ def _picture(space: Space, x: Tensor, references: References | None, css: str, c
         return _drawn(Excerpts(tuple(map(str, x[:2]))), css, "") + why
 
 
+def _details(space: Space, x: Tensor, references: References, css: str) -> list[tuple[str, Markup]]:
+    """The pictures of a space that compare samples with the data. If a third party's space fails, it is said."""
+    try:
+        return [(title, _drawn(picture, css, "pairs")) for title, picture in space.details(x, references)]
+    except Exception as error:
+        why = Markup('<p class="small-print">{}: {}</p>').format(type(error).__name__, str(error)[:LONGEST])
+        return [("No details", why)]
+
+
 def _drawn(picture: Picture, css: str, role: str) -> Markup:
     """A picture as HTML."""
     match picture:
@@ -417,5 +476,7 @@ def _drawn(picture: Picture, css: str, role: str) -> Markup:
             return Markup('<img class="{}" alt="{}" src="{}">').format(role, alt, data)
         case Cloud(points, box, names, behind):
             return cloud(points.tolist(), [] if css == "behind" else behind.tolist(), box, names, css)
+        case Panels() | Matrices() | Rows():
+            return Markup('<div class="{}">{}</div>').format(css, Markup(picture._repr_html_()))
         case Excerpts(texts):
             return Markup("").join(Markup("<pre>{}</pre>").format(text[:LONGEST]) for text in texts)

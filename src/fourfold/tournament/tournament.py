@@ -27,6 +27,7 @@ from fourfold.evaluation import examples
 from fourfold.metrics import Measurement, References
 from fourfold.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
+from fourfold.tournament.baselines import rate
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
 from fourfold.tournament.jobs import Job, Outcome, run
@@ -305,6 +306,7 @@ def _comparison(
         n=n,
         source=source,
         truth=_truth(dataset),
+        baselines=rate(dataset, n, chosen, settings.protocol, settings.seed) if n else (),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
 from fourfold.metrics import Measurement
+from fourfold.tournament.baselines import losses
 from fourfold.tournament.charts import number
 from fourfold.tournament.entries import Entry
 from fourfold.tournament.health import LEAST_SHARE, advice, causes
@@ -37,7 +38,8 @@ class Line:
 def verdict(comparison: Comparison) -> list[Line]:
     """The lines, warnings first. If a model was trained too little, or disturbed, no winner is named."""
     done = [entry for entry in comparison.entries if entry.finished]
-    warnings = [*_marked(comparison, done), *_stopped(comparison), *_failures(comparison.entries)]
+    lost = _lost(comparison, done)
+    warnings = [*_marked(comparison, done), *_stopped(comparison), *_failures(comparison.entries), *lost]
     if not done or any(entry.marks for entry in done):
         return [*warnings, *_next(comparison, done)]
     seeds = "" if comparison.settings.seeds > 1 else "one seed"
@@ -45,10 +47,22 @@ def verdict(comparison: Comparison) -> list[Line]:
         _best("For look", done, lambda e: e.headline, seeds),
         _best("For coverage", done, lambda e: e.score("coverage"), seeds),
         _likelihoods(done, seeds),
+        None if lost else _baselines(comparison),
         _speeds(done),
         _confidence(comparison),
     ]
     return [*warnings, *(line for line in found if line is not None), *_next(comparison, done)]
+
+
+def _lost(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
+    """The models that lose to a model that needs no training."""
+    lost = [(entry, words) for entry in done if (words := losses(entry, comparison.baselines))]
+    return [Line("Loses", (entry, f" {'; '.join(words)}"), True) for entry, words in lost]
+
+
+def _baselines(comparison: Comparison) -> Line | None:
+    names = listed([rated.entry.name for rated in comparison.baselines])
+    return Line("Baselines", (f"no model loses to {names}, which need no training",)) if names else None
 
 
 def _stopped(comparison: Comparison) -> list[Line]:

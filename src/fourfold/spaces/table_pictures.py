@@ -1,0 +1,209 @@
+"""How a table and its samples look side by side: columns, pairs, gaps, and rows that leak."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core.panels import Bars, Matrices, Panels, Rows
+from fourfold.core.picture import Cloud, Picture
+from fourfold.metrics.records import Records
+from fourfold.metrics.references import References
+from fourfold.metrics.rules import find_rules
+from fourfold.metrics.shapes import Trends, associations, shapes
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Modelled
+
+if TYPE_CHECKING:
+    from fourfold.spaces.table import Table
+
+__all__ = ["details", "panels", "some_rows"]
+
+LEVELS = 12
+"""Bars of a category at most; the rarer levels share the last."""
+BINS = 20
+"""Bars of a quantity."""
+MOST_COLUMNS = 60
+"""Columns that are drawn: the first ones, and of a card those that differ most."""
+MOST_PAIRS = 8
+"""Pairs, patterns and rules that are listed."""
+LEAST_TIE = 0.3
+"""Correlation of two quantities that are worth a picture."""
+LEAKS = 6
+"""Samples that are shown with the training row they come closest to."""
+
+
+def panels(table: Table, x: Tensor, y: Tensor | None, most: int) -> Panels:
+    """The ``most`` columns that differ most from the data ``y``, or the first ones if there are no data."""
+    columns, a = table.modelled, x.numpy()
+    if y is None:
+        return Panels(tuple(bars(column, a[:, i], None) for i, column in enumerate(columns[:most])))
+    scores = shapes(table.numbers(x), table.numbers(y), table.meaning)
+    order = scores.nan_to_num(2).argsort(stable=True)[:most].tolist() if most < len(columns) else range(len(columns))
+    b = y.numpy()
+    return Panels(tuple(bars(columns[i], a[:, i], b[:, i], scores[i].item()) for i in order))
+
+
+def bars(column: Modelled, made: Cells, data: Cells | None, score: float = float("nan")) -> Bars:
+    """One column of samples beside the data."""
+    known = made if data is None else data
+    if isinstance(column, Categorical):
+        labels, groups = _levels(column, known)
+        ends = ("", f"+ {labels[-1]}" if len(labels) < len(column.levels) else "")
+    else:
+        labels, groups, ends = _intervals(column, known)
+    parts = [_shares(groups, cells, column.missing, len(labels)) for cells in (made, data) if cells is not None]
+    labels = (*labels, "missing") if column.missing else labels
+    return Bars(column.name, labels, parts[1] if data is not None else (), parts[0], ends, column.missing, score)
+
+
+def _shares(groups: _Groups, cells: Cells, missing: bool, count: int) -> tuple[float, ...]:
+    place = np.where(cells == MISSING, count, groups(cells))
+    shares = np.bincount(place, minlength=count + 1) / max(len(cells), 1)
+    return tuple(shares[: count + missing].tolist())
+
+
+def _levels(column: Categorical, known: Cells) -> tuple[tuple[str, ...], _Groups]:
+    """The most frequent levels, or all in their order where that means something and they are few."""
+    counts = np.bincount(known[known >= 0], minlength=len(column.levels))
+    order = np.arange(len(counts)) if column.ordered else np.argsort(-counts, kind="stable")
+    few = order if len(order) <= LEVELS else order[: LEVELS - 1]
+    place = np.full(len(counts) + 1, len(few))
+    place[few] = np.arange(len(few))
+    rest = (f"{len(order) - len(few)} other levels",) if len(few) < len(order) else ()
+    labels = (*(column.levels[k] for k in few), *rest)
+    return labels, _Groups(place=np.minimum(place, len(labels) - 1))
+
+
+def _intervals(column: Modelled, known: Cells) -> tuple[tuple[str, ...], _Groups, tuple[str, str]]:
+    """Each value where they are few, else intervals: of one width, or of equal shares beside a frequent value."""
+    known = known[(known != MISSING) & (known != UNSEEN)]
+    known = known if len(known) else np.array(column.span, dtype=np.int64)
+    values, counts = np.unique(known, return_counts=True)
+    if len(values) <= BINS:
+        edges = values
+    else:
+        low, high = np.quantile(known, [0.01, 0.99]).astype(np.int64)
+        edges = np.unique(np.linspace(low, high + 1, BINS + 1).astype(np.int64)[:-1])
+        most = np.bincount(np.searchsorted(edges, known, "right").clip(min=1) - 1).max() / len(known)
+        if most > 0.6:
+            often = values[counts.argmax()]
+            rest = known[known != often]
+            edges = np.unique([often, often + 1, *np.quantile(rest, np.linspace(0, 1, BINS - 2)).astype(np.int64)[:-1]])
+    written = [str(value) for value in column.values(np.append(edges, known.max()))]
+    lasts = column.values(np.append(edges[1:] - 1, known.max()))
+    labels = tuple(a if a == str(b) else f"{a} to {b}" for a, b in zip(written[:-1], lasts, strict=True))
+    return labels, _Groups(edges=edges), (written[0], written[-1])
+
+
+class _Groups:
+    """Which bar a cell belongs to: that of its level, or of the interval it lies in."""
+
+    def __init__(self, place: Cells | None = None, edges: Cells | None = None) -> None:
+        self.place, self.edges = place, edges
+
+    def __call__(self, cells: Cells) -> Cells:
+        if self.place is not None:
+            return self.place[np.where((cells < 0) | (cells >= len(self.place) - 1), len(self.place) - 1, cells)]
+        assert self.edges is not None
+        return np.searchsorted(self.edges, cells, "right").clip(min=1) - 1
+
+
+def some_rows(table: Table, x: Tensor) -> Rows:
+    """A few rows as a file writes them."""
+    frame = table.table(x)
+    return Rows(tuple(frame.columns), tuple(tuple(_text(v) for v in row) for row in frame.itertuples(index=False)))
+
+
+def _text(value: object) -> str:
+    return "" if value is None or value != value else str(value)  # noqa: PLR0124 (NaN)
+
+
+def details(table: Table, x: Tensor, references: References) -> list[tuple[str, Picture]]:
+    """Columns, matrices of association, pairs, patterns of gaps, rules, and rows that leak, where there are any."""
+    a, b, meaning = table.numbers(x), table.numbers(references.test), table.meaning
+    found: list[tuple[str, Picture]] = [
+        ("Columns: data grey, samples in colour", panels(table, x, references.test, MOST_COLUMNS))
+    ]
+    if len(meaning.names) > 1:
+        found += _pairs(table, a, b)
+    if references.all_train.eq(MISSING).any():
+        found.append(("Which columns are missing together", _patterns(table, a, b)))
+    rules = find_rules(table.numbers(references.all_train), meaning)
+    broken = sorted(
+        ((rule.broken(a).double().mean().item(), rule.words(meaning.names)) for rule in rules), reverse=True
+    )
+    if broken and broken[0][0] > 0:
+        rows = tuple((words, f"{100 * share:.1f} %") for share, words in broken[:MOST_PAIRS] if share > 0)
+        found.append(
+            ("Rules of all training rows that samples break most", Rows(("rule", "samples that break it"), rows))
+        )
+    leaks = _leaks(table, x, references)
+    if leaks.rows:
+        found.append(("Samples (first) closest to a training row (second), closer than to any test row", leaks))
+    return found
+
+
+def _pairs(table: Table, a: Tensor, b: Tensor) -> list[tuple[str, Picture]]:
+    """Matrices of association, the pairs that differ most, and the two quantities that are tied most."""
+    meaning = table.meaning
+    shown = list(range(min(len(meaning.names), MOST_COLUMNS)))
+    real, made = (associations(rows[:, shown], meaning.part(shown)) for rows in (b, a))
+    names = tuple(meaning.names[i] for i in shown)
+    matrices = tuple(
+        (title, tuple(tuple(None if np.isnan(v) else float(v) for v in row) for row in matrix))
+        for title, matrix in (("data", real), ("samples", made), ("samples less data", made - real))
+    )
+    title = "Association of columns: correlation of two quantities, else Cramér's V"
+    found: list[tuple[str, Picture]] = [(title, Matrices(names, matrices))]
+    trends = Trends(b, meaning)
+    scores = trends(a)
+    order = scores.nan_to_num(2).argsort(stable=True)[:MOST_PAIRS].tolist()
+    rows = tuple((*(meaning.names[k] for k in trends.pairs[i]), f"{scores[i].item():.2f}") for i in order)
+    if rows:
+        found.append(("Pairs that belong together, the least alike first", Rows(("column", "column", "alike"), rows)))
+    tied = [(abs(real[i, j]), i, j) for i in shown for j in shown if i < j and not np.isnan(real[i, j])]
+    tied = [pair for pair in tied if {pair[1], pair[2]} <= set(meaning.quantities)]
+    if tied and max(tied)[0] >= LEAST_TIE:
+        _, i, j = max(tied)
+        found.append(
+            (
+                f"{names[i]} and {names[j]}: data grey, samples in colour",
+                _cloud(a[:, [i, j]], b[:, [i, j]], (names[i], names[j])),
+            )
+        )
+    return found
+
+
+def _cloud(a: Tensor, b: Tensor, names: tuple[str, str]) -> Cloud:
+    a, b = (rows[~rows.isnan().any(1)][:800] for rows in (a, b))
+    low, high = (b.quantile(q, dim=0) if len(b) else torch.tensor([q, q]) for q in (0.005, 0.995))
+    pad = 0.06 * (high - low).clamp(min=1e-9)
+    low, high = low - pad, high + pad
+    return Cloud(a, (low[0].item(), high[0].item(), low[1].item(), high[1].item()), names, b)
+
+
+def _patterns(table: Table, a: Tensor, b: Tensor) -> Rows:
+    """Patterns of missing values by their share of the data, then of the samples."""
+    every, place = torch.unique(torch.cat([b, a]).isnan(), dim=0, return_inverse=True)
+    data, made = (torch.bincount(part, minlength=len(every)) / len(part) for part in (place[: len(b)], place[len(b) :]))
+    rows = []
+    for k in torch.maximum(data, made).argsort(descending=True, stable=True)[:MOST_PAIRS].tolist():
+        gone = [name for name, missing in zip(table.columns, every[k].tolist(), strict=True) if missing]
+        words = "none" if not gone else ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+        rows.append((words, f"{100 * data[k]:.1f} %", f"{100 * made[k]:.1f} %"))
+    return Rows(("missing", "data", "samples"), tuple(rows))
+
+
+def _leaks(table: Table, x: Tensor, references: References) -> Rows:
+    a, train, test, fresh = map(table.numbers, (x, references.all_train, references.test, references.fresh))
+    places, found = Records(a, train, test, fresh, table.meaning).leaks(LEAKS)
+    own, known = x[places], references.all_train[found]
+    both = torch.stack([own, known], 1).flatten(0, 1)
+    differ = (own != known).nonzero().tolist()
+    shown = [column.name for column in table.modelled]
+    frame = table.table(both)[shown]
+    rows = tuple(tuple(_text(v) for v in row) for row in frame.itertuples(index=False))
+    return Rows(tuple(shown), rows, frozenset((2 * i, j) for i, j in differ))

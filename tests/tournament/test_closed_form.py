@@ -1,0 +1,82 @@
+"""Baselines stand beside the models, and a model that loses to one is shown to lose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from made_up import Fake, make_up
+from torch import Tensor
+
+from fourfold.data import Dataset, load
+from fourfold.metrics import Measurement
+from fourfold.tournament.baselines import Rated, losses
+from fourfold.tournament.entries import Entry
+from fourfold.vocabulary import Kind
+
+
+@pytest.fixture(scope="module")
+def people() -> Dataset:
+    """A table whose columns belong together."""
+    g = np.random.default_rng(0)
+    age = g.integers(18, 80, 4000)
+    work = np.where(age > 65, "retired", g.choice(["office", "field"], 4000))
+    pay = np.where(work == "retired", 0, 500 * (age // 3) + 500 * g.integers(0, 9, 4000))
+    return load(pd.DataFrame({"age": age, "work": work, "pay": pay}))
+
+
+def test_every_table_report_has_two_baselines_and_says_who_loses(people: Dataset, tmp_path: Path):
+    one = people.train.x[:1].repeat(300, 1)
+    comparison = make_up(people, tmp_path, {"autoregressive": Fake(one, likelihood=-30.0)}, n=300)
+    assert [rated.entry.name for rated in comparison.baselines] == ["independent columns", "Gaussian copula"]
+    independent = comparison.baselines[0].entry
+    assert independent.likelihood.kind is Kind.EXACT
+    assert independent.headline.n == comparison.n == 300
+    lost = losses(comparison.entries[0], comparison.baselines)
+    assert lost[0] == "loses to independent columns: two-sample AUC, likelihood"
+    (line,) = [line for line in comparison.verdict if line.title == "Loses"]
+    assert line.warning
+    assert "autoregressive loses to independent columns" in str(comparison)
+    assert "independent columns  =" in str(comparison)
+    record = comparison.record()
+    assert record["paradigms"][0]["loses"] == lost
+    assert [b["name"] for b in record["baselines"]] == ["independent columns", "Gaussian copula"]
+    page = comparison.save(tmp_path / "report.html").read_text(encoding="utf-8")
+    assert page.count('<span class="sub failed">loses to') == len(lost)
+    assert "Columns: data grey, samples in colour" in page
+    assert "in closed form" in page
+    assert "<script" not in page
+    assert "no picture" not in page
+    assert "No details" not in page
+
+
+def test_a_model_that_draws_the_data_loses_to_nobody(people: Dataset, tmp_path: Path):
+    comparison = make_up(people, tmp_path, {"autoregressive": Fake(people.train.x[:300], likelihood=-8.0)}, n=300)
+    assert losses(comparison.entries[0], comparison.baselines) == []
+    assert "no model loses to independent columns and Gaussian copula" in str(comparison).replace("\n", " ")
+
+
+def rated(value: float, low: float, high: float, kind: Kind | None, x: Tensor) -> Rated:
+    likelihood = Measurement("likelihood", -5.0, -5.1, -4.9, better="higher", kind=kind)
+    head = Measurement("two_sample_auc[trees]", value, low, high, better="lower")
+    return Rated(Entry("base", (), (likelihood, head)), "", x, 0.1)
+
+
+def test_only_what_is_told_apart_and_of_one_kind_is_a_loss():
+    x = torch.zeros(1)
+    own = rated(0.8, 0.75, 0.85, Kind.LOWER_BOUND, x).entry
+    assert losses(own, [rated(0.7, 0.6, 0.78, Kind.EXACT, x)]) == []  # intervals meet
+    assert losses(own, [rated(0.7, 0.6, 0.74, Kind.EXACT, x)]) == ["loses to base: two-sample AUC"]
+    worse = Measurement("likelihood", -9.0, -9.1, -8.9, better="higher", kind=Kind.LOWER_BOUND)
+    bound = Entry("bound", (), (worse, *own.scores[1:]))
+    assert losses(bound, [rated(0.9, 0.8, 0.95, Kind.EXACT, x)]) == []  # a bound below a likelihood tells nothing
+
+
+def test_a_space_without_baselines_says_nothing_of_them(tmp_path: Path):
+    moons = load("two-moons", limit=1000)
+    comparison = make_up(moons, tmp_path, {"flow": Fake(moons.train.x[:100])}, n=100)
+    assert comparison.baselines == ()
+    assert not any(line.title in ("Baselines", "Loses") for line in comparison.verdict)
