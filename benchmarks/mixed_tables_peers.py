@@ -1,0 +1,101 @@
+"""One peer of ``mixed_tables.py`` in its own environment: it reads train.csv, trains, and writes made.csv, about.json.
+
+    python mixed_tables_peers.py NAME FOLDER SECONDS ROWS
+
+Each peer is used as its documentation shows, with its own defaults. Where it takes epochs and no seconds, one epoch is
+timed first, and as many are run as fit. Nothing of fourfold is imported.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+
+def processor() -> float:
+    """Seconds of processor time so far, of this process and of those it waited for."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, kinds))
+
+
+def argn(train: pd.DataFrame, seconds: float, folder: Path) -> tuple[Callable[[int], pd.DataFrame], str]:
+    """TabularARGN; its time is given in minutes."""
+    from mostlyai.engine import TabularARGN
+
+    model = TabularARGN(
+        max_training_time=seconds / 60, workspace_dir=folder / "argn", value_protection=False, device="cpu"
+    )
+    model.fit(train)
+    return lambda n: model.sample(n_samples=n), "value protection off"
+
+
+def sdv(kind: str, train: pd.DataFrame, seconds: float) -> tuple[Callable[[int], pd.DataFrame], str]:
+    """CTGAN, TVAE, or the copula of SDV."""
+    from sdv.metadata import Metadata
+    from sdv.single_table import CTGANSynthesizer, GaussianCopulaSynthesizer, TVAESynthesizer
+
+    kinds = {n: "numerical" if pd.api.types.is_numeric_dtype(train[n]) else "categorical" for n in train}
+    columns = {name: {"sdtype": sdtype} for name, sdtype in kinds.items()}
+    metadata = Metadata.load_from_dict({"tables": {"table": {"columns": columns}}})
+    if kind == "copula":
+        copula = GaussianCopulaSynthesizer(metadata)
+        copula.fit(train)
+        return copula.sample, ""
+    made = CTGANSynthesizer if kind == "CTGAN" else TVAESynthesizer
+    start = time.perf_counter()
+    first = made(metadata, epochs=1, cuda=False)
+    first.fit(train)
+    whole = time.perf_counter() - start
+    start = time.perf_counter()
+    model = made(metadata, epochs=2, cuda=False)
+    model.fit(train)
+    epoch = max(time.perf_counter() - start - whole, 1e-3)
+    ready = max(whole - epoch, 0.0)  # of its own preparation, which no epoch repeats
+    epochs = max(round((seconds - ready) / epoch), 1)
+    model = made(metadata, epochs=epochs, cuda=False)
+    model.fit(train)
+    return model.sample, f"{epochs} epochs of {epoch:.1f} s, {ready:.1f} s of preparation"
+
+
+def forest(train: pd.DataFrame) -> tuple[Callable[[int], pd.DataFrame], str]:
+    """Adversarial random forest; it cannot be given seconds. Gaps become a level, or the median of a number."""
+    from arfpy import arf
+
+    filled = train.copy()
+    for name in filled:
+        number = pd.api.types.is_numeric_dtype(filled[name])
+        filled[name] = (
+            filled[name].fillna(filled[name].median() if number else "gap").astype(float if number else "category")
+        )
+    model = arf.arf(x=filled, num_trees=20, verbose=False)
+    model.forde()
+    return lambda n: model.forge(n=n).replace("gap", None), "20 trees; gaps filled for it"
+
+
+def main() -> None:
+    """Train, draw and write."""
+    name, folder, seconds, n = sys.argv[1], Path(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    train = pd.read_csv(folder / "train.csv")
+    start, used = time.perf_counter(), processor()
+    if name == "TabularARGN":
+        draw, note = argn(train, seconds, folder)
+    elif name == "adversarial random forest":
+        draw, note = forest(train)
+    else:
+        draw, note = sdv("copula" if "copula" in name else name, train, seconds)
+    trained, spent = time.perf_counter() - start, processor() - used
+    start = time.perf_counter()
+    made = draw(n)
+    about = {"seconds": trained, "processor": spent, "drawing": time.perf_counter() - start, "note": note}
+    made.to_csv(folder / "made.csv", index=False)
+    (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
