@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "AUTO",
     "COSTS",
     "FACTS",
     "VARIANTS",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 
+AUTO = "auto"
+"""The size that suits the machine, the data and the budget."""
 _SIZE = re.compile(r"(xs|s|m)(?:/(2|4|8))?")
 
 

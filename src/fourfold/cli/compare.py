@@ -44,7 +44,7 @@ def compare(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of runs of each paradigm.", min=1, metavar="N")] = 1,
     seed: Seed = 0,
-    size: Annotated[str, typer.Option(help="Size of the models: xs, s or m.")] = "s",
+    size: Annotated[str, typer.Option(help="Size of the models: auto, xs, s, m, or narrower, as s/2.")] = "auto",
     out: Annotated[
         Path, typer.Option("--out", "-o", help="The report. Its numbers are written beside it, as results.json.")
     ] = Path("report.html"),

@@ -32,7 +32,9 @@ def fit(
         str | None,
         typer.Option(help="When to stop: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.", show_default="1m"),
     ] = None,
-    size: Annotated[str | None, typer.Option(help="Size of the model: xs, s or m.", show_default="s")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Size of the model: auto, xs, s, m, or narrower, as s/2.", show_default="auto")
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of every random draw.", min=0, metavar="N", show_default="0")
     ] = None,
@@ -123,7 +125,7 @@ def fit(
     from fourfold.engine import Interrupted, fit
     from fourfold.engine.progress import Bar
 
-    folder = resume or out or _free(f"{_name(paradigm)}-{Path(data or '').stem}-{size or 's'}-{seed or 0}")
+    folder = resume or out or _free(f"{_name(paradigm)}-{Path(data or '').stem}-{size or 'auto'}-{seed or 0}")
     try:
         with Bar(paradigm or str(folder)) as bar:
             run = fit(

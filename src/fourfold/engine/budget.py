@@ -46,6 +46,11 @@ class Budget(ABC):
         """The most floating-point operations that it allows; infinite for a budget that does not count them."""
         return math.inf
 
+    @property
+    def steps(self) -> float:
+        """The most steps it allows; infinite where it does not count them."""
+        return math.inf
+
     @abstractmethod
     def used(self, progress: Progress) -> float:
         """The fraction of the budget that is used, 0 to 1."""
@@ -97,6 +102,10 @@ class Steps(Budget):
     """Optimizer steps."""
 
     amount: float
+
+    @property
+    def steps(self) -> float:
+        return self.amount
 
     def used(self, progress: Progress) -> float:
         return progress.steps / self.amount
@@ -174,6 +183,10 @@ class FirstOf(Budget):
     @property
     def operations(self) -> float:
         return min(budget.operations for budget in self.budgets)
+
+    @property
+    def steps(self) -> float:
+        return min(budget.steps for budget in self.budgets)
 
     def used(self, progress: Progress) -> float:
         return self._nearest(progress).used(progress)

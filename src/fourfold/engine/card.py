@@ -29,7 +29,8 @@ _FORM: Mapping[str, Any] = {
 }
 """The keys of every card, each with the type of its value."""
 _STAGE = {"name": str, "share": float, "budget": str, "parameters": int}
-_LATER: Mapping[str, Any] = {"precision": {"name": str, "compiled": bool}, "stages": [_STAGE], "recipe": str}
+_LATER: dict[str, Any] = {"precision": {"name": str, "compiled": bool}, "stages": [_STAGE], "recipe": str}
+_LATER |= {"sizing": {"size": str, "part": int, "why": str, "seconds": float}}
 """Keys that only newer cards hold, or that a card gets in the course of training."""
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
 

@@ -22,6 +22,7 @@ import torch
 from fourfold.adapters import is_published, open_published
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Data, Dataset, load
+from fourfold.engine.auto import FALLBACK, Sizing, choose_size
 from fourfold.engine.blueprint import check_loadable
 from fourfold.engine.budget import Budget, parse_budget
 from fourfold.engine.card import read_card, training_of
@@ -64,6 +65,7 @@ from fourfold.engine.stages import (
     watched,
 )
 from fourfold.paradigms import build_recipe, check_names
+from fourfold.vocabulary import AUTO
 
 __all__ = ["Interrupted", "fit"]
 
@@ -104,7 +106,8 @@ def fit(
         data: data for :func:`fourfold.load`, or a data set.
         budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds; by
             default ``1m``.
-        size: of the preset: ``xs``, ``s`` (the default) or ``m``.
+        size: size of the preset: ``xs``, ``s``, ``m``, or narrower, as ``s/2``; by default ``auto``, the size and the
+            batch that suit this machine, the data and a budget in seconds, and ``s`` for another budget.
         seed: seed of the weights, the order of the data and every draw; by default 0.
         batch_size: examples per step, instead of the preset's.
         learning_rate: peak rate of AdamW, instead of the preset's.
@@ -140,7 +143,7 @@ def fit(
     before = FitSettings() if card is None or folder is None else settings_of(card, folder)
     settings = FitSettings(
         budget=before.budget if budget is None else parse_budget(budget),
-        size=_or(size, before.size),
+        size=before.size if size in (None, AUTO) else size,
         seed=_or(seed, before.seed),
         training=_or(training, before.training),
         batch_size=batch_size,
@@ -164,7 +167,7 @@ def fit(
     elif lora is not None:
         raise ValueError("lora tunes a published language model: give its folder in place of a paradigm")
     if isinstance(paradigm, str):
-        check_names(paradigm, settings.size)
+        check_names(paradigm)
     if card is not None and folder is not None:
         check_agrees(settings, card, folder, paradigm if isinstance(paradigm, str) else None)
     from fourfold.engine.progress import shown
@@ -255,12 +258,41 @@ class _Start:
 def _fit(request: Request) -> Run:
     """Train in the run folder, in which no other process may work meanwhile."""
     with _alone_in(request.folder):
+        request = _sized(request)
         start = _resumed(request, request.folder) if request.resume and request.folder else _fresh(request)
         join().largest(0)  # no process writes before all have read
         plan = plan_of(start.model, request.settings.budget)
         if plan.stages and start.checkpoint is None:
             start = replace(start, stages=_train_stages(request, start, plan))
         return _train(request, start, plan)
+
+
+def _sized(request: Request) -> Request:
+    """The request with a size: the one that was chosen when the run began, or the one that suits this machine now."""
+    settings, paradigm = request.settings, request.paradigm
+    if request.resume and request.folder is not None and not request.stage:
+        return replace(request, sizing=_sizing_of(read_card(request.folder), request.folder))
+    if settings.size != AUTO:
+        return request
+    if not isinstance(paradigm, str):
+        return replace(request, settings=replace(settings, size=FALLBACK))
+    chosen = join().same(choose_size(paradigm, request.dataset, settings.budget, settings.device, settings.seed))
+    request.say(str(chosen))
+    return replace(request, settings=replace(settings, size=chosen.size), sizing=chosen, spent=chosen.seconds)
+
+
+def _sizing_of(card: Mapping[str, Any], folder: Path) -> Sizing | None:
+    """The size that was chosen when a run began, if it was chosen.
+
+    Raises:
+        BrokenRun: if it cannot be.
+    """
+    if "sizing" not in card:
+        return None
+    try:
+        return Sizing(**card["sizing"])
+    except (TypeError, ValueError) as error:
+        raise BrokenRun(f"{folder / 'card.json'}: its sizing is damaged ({error})") from None
 
 
 @contextlib.contextmanager
@@ -312,6 +344,8 @@ def _from_the_beginning(request: Request, paradigm: str | GenerativeModel | None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             recipe, model = build_recipe(paradigm, request.dataset.space, settings.size)
+        if request.sizing is not None:
+            request.sizing.applied_to(model)
         name = paradigm
     model = model.to(find_device(settings.device))
     return _Start(name=name, recipe=recipe, model=model, training=settings.applied_to(model.training_defaults))
@@ -404,7 +438,7 @@ def _train_stages(request: Request, start: _Start, plan: StagePlan) -> list[dict
         write_json(request.folder / "model.json", start.model.configuration())
         write_json(request.folder / "card.json", about)
         save_start(start.model, request.folder)
-    records = []
+    records: list[dict[str, Any]] = []
     for planned in plan.stages:
         stage, folder = planned.stage, folder_of(request.folder, planned.stage)
         request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {planned.budget}")
@@ -420,6 +454,7 @@ def _train_stages(request: Request, start: _Start, plan: StagePlan) -> list[dict
                 observe=watched(request.observe, stage.name, planned.start, stage.share),
                 say=request.say,
                 stage=f"{request.stage}/{stage.name}".lstrip("/"),
+                spent=0.0 if records else request.spent,
             )
             run = _fit(part)
             stage.model.load_state_dict(run.model.state_dict())
@@ -443,7 +478,8 @@ def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
     request.say(str(choice))
     loop = _prepared(loop, choice, budget)
     kept = HeldOut(loop, request.dataset, settings.choose)
-    loop.spend(time.monotonic() - begun - loop.progress.seconds)
+    spent = 0.0 if plan.stages else request.spent
+    loop.spend(spent + time.monotonic() - begun - loop.progress.seconds)
     if checkpoint is not None:
         _load(loop, kept, checkpoint, folder)
         request.say(f"resumed at step {loop.progress.steps}")

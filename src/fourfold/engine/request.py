@@ -13,6 +13,7 @@ from typing import Any, final
 
 from fourfold.core import GenerativeModel, Staged, Training
 from fourfold.data import Dataset, names
+from fourfold.engine.auto import Sizing
 from fourfold.engine.distributed import join
 from fourfold.engine.hardware import machine
 from fourfold.engine.loop import Step
@@ -37,6 +38,8 @@ class Request:
         observe: a function that is called with each step.
         say: a function that is called with each message.
         stage: the name of the stage, after those of the stages that hold it; empty for the whole run.
+        sizing: the choice of the size, unless the size was given.
+        spent: seconds of training before this training begins.
     """
 
     paradigm: str | GenerativeModel | None
@@ -48,6 +51,8 @@ class Request:
     observe: Callable[[Step], None] | None
     say: Callable[[str], None]
     stage: str = ""
+    sizing: Sizing | None = None
+    spent: float = 0.0
 
 
 def parameters(model: GenerativeModel) -> int:
@@ -75,6 +80,7 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
         "recipe": recipe,
         "facts": _facts(name, model),
         "size": settings.size,
+        **({} if request.sizing is None else {"sizing": request.sizing.record()}),
         "parameters": parameters(model),
         "data": {**request.dataset.record(), **_place(request), "options": {"seed": request.dataset.seed} | options},
         "seed": settings.seed,

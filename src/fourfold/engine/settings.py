@@ -9,6 +9,7 @@ from typing import Any, final
 from fourfold.core import Training
 from fourfold.engine.budget import Budget, Seconds
 from fourfold.engine.precision import parse_precision
+from fourfold.vocabulary import AUTO, parse_size
 
 __all__ = ["FitSettings"]
 
@@ -22,7 +23,7 @@ class FitSettings:
 
     Attributes:
         budget: when training ends.
-        size: size of the preset.
+        size: size of the preset; ``auto`` suits this machine, the data and the budget.
         seed: seed of weights, order of the data and every draw.
         training: replaces the preset's settings of training; ``None`` keeps them.
         batch_size, learning_rate, muon_rate: replace single ones of these; a ``muon_rate`` of 0 trains all with AdamW.
@@ -38,7 +39,7 @@ class FitSettings:
     """
 
     budget: Budget = MINUTE
-    size: str = "s"
+    size: str = AUTO
     seed: int = 0
     training: Training | None = None
     batch_size: int | None = None
@@ -56,6 +57,8 @@ class FitSettings:
             raise ValueError(
                 f"seed {self.seed}, a checkpoint every {self.checkpoint_every} s: give numbers that are not negative"
             )
+        if self.size != AUTO:
+            parse_size(self.size)
         parse_precision(self.precision or "float32", bool(self.compile))
         self.applied_to(Training())
 

@@ -7,7 +7,6 @@ operation instead of one per parameter.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import Codec, Estimand, GenerativeModel, Objective, Part, Staged, Term, Training
+from fourfold.engine.adamw import AdamW
 from fourfold.engine.muon import Muon
 from fourfold.estimands import Reference
 
@@ -230,11 +230,9 @@ class TermOptimizer:
         own = set(term.trainable())
         self.slots = [slot for slot in weights.slots if slot.parameter in own]
         self.runs = _runs(self.slots)
-        groups = []
-        for kind, decay in ((Update.DECAYED, training.weight_decay), (Update.PLAIN, 0.0)):
-            parts = [self._leaf(run) for run in _runs([s for s in self.slots if s.update is kind])]
-            groups += [{"params": parts, "weight_decay": decay}] if parts else []
-        self.adamw = torch.optim.AdamW(groups, betas=training.betas, fused=True) if groups else None
+        decays = ((Update.DECAYED, training.weight_decay), (Update.PLAIN, 0.0))
+        groups = [(_runs([s for s in self.slots if s.update is kind]), decay) for kind, decay in decays]
+        self.adamw = AdamW(weights.flat, weights.gradient, groups, training.betas)
         hidden = [slot for slot in self.slots if slot.update is Update.MUON]
         self.muon = Muon(
             weights.flat,
@@ -242,11 +240,6 @@ class TermOptimizer:
             [(slot.start, slot.stop, slot.parameter.shape[0]) for slot in hidden],
             training.weight_decay,
         )
-
-    def _leaf(self, run: slice) -> Tensor:
-        leaf = self.weights.flat[run]
-        leaf.grad = self.weights.gradient[run]
-        return leaf
 
     def clip(self) -> float:
         """Scale the term's gradient to the largest allowed norm; return the norm it had."""
@@ -261,29 +254,17 @@ class TermOptimizer:
     def step(self, factor: float) -> None:
         """Update the masters, with all rates multiplied by ``factor`` and by the rate of the term."""
         factor *= self.rate
-        if self.adamw is not None:
-            for group in self.adamw.param_groups:
-                group["lr"] = self.training.learning_rate * factor
-            self.adamw.step()
+        self.adamw.step(self.training.learning_rate * factor)
         if self.training.muon_rate is not None:
             self.muon.step(self.training.muon_rate * factor)
 
     def state(self) -> dict[str, Tensor]:
         """The state of the optimizers: their tensors by name."""
         found = {"muon.momentum": self.muon.momentum, "muon.dtype": torch.empty(0, dtype=self.muon.dtype)}
-        if self.adamw is not None:
-            parameters = itertools.chain.from_iterable(group["params"] for group in self.adamw.param_groups)
-            for i, p in enumerate(parameters):
-                found |= {f"adamw.{i}.{key}": value for key, value in self.adamw.state[p].items()}
-        return found
+        return found | {f"adamw.{key}": value for key, value in self.adamw.state().items()}
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a :meth:`state`."""
         self.muon.momentum.copy_(state["muon.momentum"])
         self.muon.dtype = state["muon.dtype"].dtype if "muon.dtype" in state else torch.bfloat16  # runs before 0.2
-        if self.adamw is None:
-            return
-        parameters = itertools.chain.from_iterable(group["params"] for group in self.adamw.param_groups)
-        for i, p in enumerate(parameters):
-            keys = [key for key in state if key.startswith(f"adamw.{i}.")]
-            self.adamw.state[p] = {key.rpartition(".")[2]: state[key].clone() for key in keys}
+        self.adamw.load({k.removeprefix("adamw."): v for k, v in state.items() if k.startswith("adamw.")})

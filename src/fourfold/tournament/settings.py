@@ -12,6 +12,7 @@ from fourfold.data.dataset import flag
 from fourfold.engine import parse_budget
 from fourfold.engine.hardware import find_device
 from fourfold.engine.precision import parse_precision
+from fourfold.vocabulary import AUTO, parse_size
 
 __all__ = ["Protocol", "Settings"]
 
@@ -48,7 +49,7 @@ class Settings:
     paradigms: tuple[str, ...] | None = None
     seeds: int = 1
     seed: int = 0
-    size: str = "s"
+    size: str = AUTO
     n: int = field(default=2000, metadata={"flag": "-n"})
     features: str | None = None
     likelihood_examples: int = 1024
@@ -64,6 +65,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         parse_budget(self.budget)
+        if self.size != AUTO:
+            parse_size(self.size)
         parse_precision(self.precision or "float32", bool(self.compile))
         find_device(self.device)
         least = {"seeds": 1, "n": 16, "likelihood_examples": 2}

@@ -78,7 +78,7 @@ def compare(
         paradigms: names of paradigms or recipes, each once; by default every paradigm that models this kind of data.
         seeds: number of runs of each paradigm; with several, intervals are over seeds.
         seed: the first seed; it also splits the data, in the same way for all runs.
-        size: size of the presets: ``xs``, ``s`` or ``m``.
+        size: of the models, as :func:`fourfold.fit` takes it; ``auto`` chooses for each paradigm.
         out: the file of the report; its numbers are written beside it (``results.json`` for ``report.html``).
         runs_dir: the folder of all runs.
         resume: whether runs of earlier calls are continued; otherwise they are moved to ``NAME.old``.
@@ -222,7 +222,7 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
         names = [name for name in cards() if name not in refused]
     if not names:
         raise ValueError(f"no paradigm models {type(space).__name__}")
-    check_names(names[0], settings.size)
+    check_names(names[0])
     return names, refused
 
 

@@ -1,0 +1,198 @@
+"""``--size auto``: the size and the batch that suit this machine, the data and a budget in seconds.
+
+A wide network is better than a narrow one after equally many steps, and takes fewer of them in equal time. The scaling
+study (``benchmarks/scaling.py``) says after how many steps a size has overtaken the next narrower one in equal time.
+:func:`choose_size` times a few steps of the narrowest size and climbs, as long as the next size can take its steps
+within the budget. Where even the narrowest takes few steps, smaller batches make more of them.
+
+A budget that no clock ends, such as 400 steps, gets :data:`FALLBACK` on every machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, final
+
+import torch
+
+from fourfold.core import GenerativeModel
+from fourfold.data import Dataset, Split
+from fourfold.engine.budget import Budget
+from fourfold.engine.hardware import find_device
+from fourfold.engine.kernels import multiplies_bf16
+from fourfold.engine.loop import begin
+from fourfold.engine.precision import PRECISIONS
+from fourfold.engine.stages import data_of, make_ready
+from fourfold.paradigms import build_recipe
+
+__all__ = ["FALLBACK", "Sizing", "choose_size"]
+
+FALLBACK = "s"
+NEEDED: Mapping[str, int] = {"s/8": 0, "s/4": 100, "s/2": 150, "s": 350, "m": 1500}
+"""The sizes from narrow to wide, and the steps from which each is better than the one before in equal time."""
+ENOUGH = 200
+"""With fewer steps than these, a smaller batch is better."""
+PARTS = (1, 2, 4)
+"""Divisors of a preset's batch."""
+SHARE = 0.1
+"""The most of the budget that timing may take."""
+TRAINED = 0.9
+"""The part of the budget that is left for steps: looks at held-out examples and checkpoints take the rest."""
+GROWTH = 1.2
+"""Steps of a size take at least this multiple of the time of the next narrower one."""
+
+
+@final
+@dataclass(frozen=True)
+class Sizing:
+    """A size and a batch, and why.
+
+    Attributes:
+        size: as :func:`fourfold.build` takes it.
+        part: divisor of the batches of the preset.
+        why: in words.
+        seconds: that timing took; they count in the budget.
+    """
+
+    size: str
+    part: int = 1
+    why: str = ""
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.part < 1:
+            raise ValueError(f"a batch is not divided by {self.part}: give 1 or more")
+
+    def applied_to(self, model: GenerativeModel) -> None:
+        """Divide the batches of a model and of its stages."""
+        for one, _ in _parts(model):
+            training = one.training_defaults
+            one.training_defaults = replace(training, batch_size=max(training.batch_size // self.part, 1))
+
+    def record(self) -> dict[str, Any]:
+        """The same as ``card.json`` records it."""
+        return asdict(self) | {"seconds": round(self.seconds, 3)}
+
+    def __str__(self) -> str:
+        batch = "" if self.part == 1 else f", batches of 1/{self.part}"
+        return f"size {self.size}{batch}: {self.why}"
+
+
+@final
+@dataclass(frozen=True)
+class _Timed:
+    """A size that was timed.
+
+    Attributes:
+        size: its name.
+        step: seconds of a step, divided by the share of the budget that is for such steps.
+        parameters: of the model and its stages.
+        seconds: of the steps that were timed.
+    """
+
+    size: str
+    step: float
+    parameters: int
+    seconds: float
+
+    def steps(self, budget: Budget) -> float:
+        """The steps within a budget."""
+        return min(TRAINED * budget.seconds / self.step, budget.steps)
+
+    def wider(self, size: str, parameters: int) -> _Timed:
+        """A wider size by the ratio of parameters, which is the most by which it takes longer."""
+        ratio = max(parameters / max(self.parameters, 1), 1.0)
+        return _Timed(size, ratio * self.step, parameters, ratio * self.seconds)
+
+
+def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: int = 0) -> Sizing:
+    """The size for a recipe on this machine.
+
+    Timing takes at most about :data:`SHARE` of the budget: a size is timed only if that can be afforded, and neither
+    certain to fit nor hopeless, by the time of the size before and the ratio of parameters.
+
+    Args:
+        name: of the recipe.
+        dataset: to train on.
+        budget: of the whole training.
+        device: as in :func:`fourfold.fit`.
+        seed: of the weights that are timed.
+    """
+    if not math.isfinite(budget.seconds):
+        return Sizing(FALLBACK, why="the size for budgets without seconds")
+    start, chosen, refused = time.monotonic(), None, ""
+    for size, most in NEEDED.items():
+        needed = min(most, budget.steps)
+        if chosen is not None and chosen.step * GROWTH * needed > TRAINED * budget.seconds:
+            refused = f"{size} would need {needed:g}"
+            break
+        model = _built(name, dataset, size, device, seed)
+        if model is None:
+            continue
+        if size == "m" and _count(model) > math.prod(dataset.train.x.shape):
+            refused = f"{size} has more parameters than there are values"
+            break
+        tried = None if chosen is None else chosen.wider(size, _count(model))
+        if tried is None or tried.steps(budget) < needed:
+            if tried is not None and time.monotonic() - start + tried.seconds > SHARE * budget.seconds:
+                refused = f"{size} would take too long to time"
+                break
+            tried = _timed(size, model, dataset, seed)
+        if chosen is not None and tried.steps(budget) < needed:
+            refused = f"{size} takes {tried.steps(budget):.0f} of {needed:g}"
+            break
+        chosen = tried
+    assert chosen is not None
+    steps = chosen.steps(budget)
+    part = next((part for part in PARTS if part * steps >= min(ENOUGH, budget.steps)), PARTS[-1])
+    why = f"about {_rounded(part * steps)} steps in {budget}" + (f"; {refused}" if refused else "")
+    return Sizing(chosen.size, part, why, time.monotonic() - start)
+
+
+def _rounded(steps: float) -> str:
+    """About how many steps: two digits."""
+    return f"{float(f'{steps:.2g}'):,.0f}"
+
+
+def _built(name: str, dataset: Dataset, size: str, device: str, seed: int) -> GenerativeModel | None:
+    """A throw-away model; ``None`` for a recipe with presets of its own that lacks the size."""
+    with torch.random.fork_rng(devices=[]), contextlib.suppress(LookupError):
+        torch.manual_seed(seed)
+        return build_recipe(name, dataset.space, size)[1].to(find_device(device))
+    return None
+
+
+def _count(model: GenerativeModel) -> int:
+    """The parameters of a model and of its stages."""
+    return sum(p.numel() for p in {p for one, _ in _parts(model) for p in one.parameters()})
+
+
+def _parts(model: GenerativeModel, share: float = 1.0) -> Iterator[tuple[GenerativeModel, float]]:
+    """The models that are trained one after the other, each with its share of the budget."""
+    stages = model.stages()
+    for stage in stages:
+        yield from _parts(stage.model, share * stage.share)
+    yield model, share * (1 - sum(stage.share for stage in stages))
+
+
+def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int) -> _Timed:
+    """Take a few steps of every stage on a few examples; the slowest stage counts."""
+    make_ready(model, seed)
+    steps = [(_steps(one, data_of(dataset, one), seed), share) for one, share in _parts(model)]
+    slowest = max(statistics.median(times[1:]) / share for times, share in steps)
+    return _Timed(size, slowest, _count(model), sum(sum(times) for times, _ in steps))
+
+
+def _steps(model: GenerativeModel, dataset: Dataset, seed: int) -> list[float]:
+    """The seconds of a few steps; the first prepares, and may solve or fill something."""
+    precision = PRECISIONS["bf16" if multiplies_bf16(model.device) else "float32"]
+    rows = 2 * model.training_defaults.batch_size * (dataset.space.window or 1)
+    x, cond = dataset.train.x[:rows], dataset.train.cond
+    few = Split(x, None if cond is None else cond[: len(x)])
+    loop = begin(model, few, model.training_defaults, seed, precision)
+    return [loop.step(0.0).seconds for _ in range(4)]

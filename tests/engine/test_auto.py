@@ -1,0 +1,120 @@
+"""``--size auto``: the size follows the speed, the budget and the data, and a run remembers it."""
+
+import json
+import math
+
+import pytest
+
+from fourfold import fit
+from fourfold.data import load
+from fourfold.engine import auto
+from fourfold.engine.auto import ENOUGH, NEEDED, TRAINED, Sizing, choose_size
+from fourfold.engine.budget import parse_budget
+from fourfold.paradigms import build
+
+MOONS = load("two-moons", limit=2000)
+DIGITS = load("digits")
+ORDER = list(NEEDED)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine whose steps take their parameters' number times a constant, plus an overhead."""
+    speed = {"parameter": 1e-7, "overhead": 1e-3, "timed": 0.0}
+
+    def steps(model, dataset, seed):
+        seconds = speed["overhead"] + speed["parameter"] * sum(p.numel() for p in model.estimand.parameters())
+        speed["timed"] += 4 * seconds
+        return [seconds] * 4
+
+    monkeypatch.setattr(auto, "_steps", steps)
+    return speed
+
+
+def chosen(budget, name="diffusion", data=DIGITS):
+    return choose_size(name, data, parse_budget(budget), "cpu")
+
+
+@pytest.mark.parametrize("name", ["diffusion", "latent-diffusion", "few-step", "adversarial"])
+def test_more_time_or_a_faster_machine_gives_a_wider_model(machine, name):
+    sizes = [ORDER.index(chosen(budget, name).size) for budget in ("1s", "10s", "100s", "1000s")]
+    assert sizes == sorted(sizes)
+    assert sizes[0] == 0
+    assert sizes[-1] > sizes[0]
+    machine["parameter"] *= 100
+    assert ORDER.index(chosen("100s", name).size) < sizes[2]
+
+
+def test_the_chosen_size_can_take_the_steps_it_needs_and_the_next_cannot(machine):
+    budget = parse_budget("60s")
+    found = ORDER.index(chosen("60s").size)
+    fits = [
+        TRAINED
+        * budget.seconds
+        / (1e-3 + 1e-7 * sum(p.numel() for p in build("diffusion", DIGITS.space, s).parameters()))
+        >= NEEDED[s]
+        for s in ORDER[: found + 2]
+    ]
+    assert all(fits[:-1])
+    assert not fits[-1]
+
+
+def test_timing_takes_at_most_a_tenth_and_a_narrowest_model_more(machine):
+    for speed in (1e-6, 1e-5, 1e-4):
+        machine |= {"parameter": speed, "timed": 0.0}
+        chosen("15s")
+        narrowest = 4 * (1e-3 + speed * sum(p.numel() for p in build("diffusion", DIGITS.space, "s/8").parameters()))
+        assert machine["timed"] <= 1.5 + narrowest
+
+
+def test_where_steps_are_few_the_batch_is_smaller(machine):
+    machine["parameter"] = 5e-6
+    found = chosen("15s")
+    assert found.size == "s/8"
+    assert found.part > 1
+    model = build("latent-diffusion", DIGITS.space, "s")
+    before = [one.training_defaults.batch_size for one, _ in auto._parts(model)]
+    Sizing("s", 4).applied_to(model)
+    assert [one.training_defaults.batch_size for one, _ in auto._parts(model)] == [b // 4 for b in before]
+    assert ENOUGH > 0
+
+
+def test_a_wide_model_needs_data(machine):
+    machine["parameter"] = 1e-12
+    assert chosen("1000s").size == "s"  # 1,437 digits of 64 pixels are fewer numbers than size m has
+    assert "more parameters than there are values" in chosen("1000s").why
+
+
+@pytest.mark.parametrize("budget", ["400 steps", "2 epochs", "1e15 flops"])
+def test_without_seconds_nothing_is_timed(monkeypatch, budget):
+    monkeypatch.setattr(auto, "_steps", None)
+    assert chosen(budget) == Sizing("s", why="the size for budgets without seconds")
+
+
+def test_steps_beside_seconds_limit_what_is_needed(machine):
+    machine["parameter"] = 1e-6
+    assert ORDER.index(chosen("50 steps or 30s").size) > ORDER.index(chosen("30s").size)
+
+
+@pytest.mark.parametrize("name", ["diffusion", "latent-flow"])
+def test_a_run_remembers_its_size(tmp_path, monkeypatch, name):
+    said = []
+    run = fit(name, MOONS, budget="2s", run_dir=tmp_path / "run", say=said.append)
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    assert card["size"] == card["sizing"]["size"]
+    assert any(line.startswith(f"size {card['size']}") for line in said)
+    assert all(len(line) <= 80 for line in said if line.startswith("size"))
+    assert run.card["seconds"] >= card["sizing"]["seconds"]
+    monkeypatch.setattr("fourfold.engine.fitting.choose_size", None)
+    again = fit(data=MOONS, run_dir=tmp_path / "run", resume=True, size="auto", budget="3s")
+    assert again.card["size"] == card["size"]
+    assert again.card["sizing"] == card["sizing"]
+    assert math.isfinite(again.card["seconds"])
+
+
+def test_a_given_size_is_kept(tmp_path):
+    run = fit("diffusion", MOONS, size="s/4", budget="3 steps", run_dir=tmp_path / "run")
+    assert run.card["size"] == "s/4"
+    assert "sizing" not in run.card
+    with pytest.raises(ValueError, match="size s contradicts"):
+        fit(run_dir=tmp_path / "run", resume=True, size="s")
