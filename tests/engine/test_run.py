@@ -299,7 +299,7 @@ def test_a_step_longer_than_the_budget_is_said_and_recorded(tmp_path, monkeypatc
 
     monkeypatch.setattr(Loop, "step", slow)
     card = run(tmp_path, "7s", precision="float32", say=lines.append).card
-    assert (card["steps"], card["seconds"]) == (1, 30.0)
+    assert (card["steps"], card["seconds"]) == (1, pytest.approx(30.0, abs=1.0))
     assert lines[-1] == "training took 30 s of a budget of 7s: its last step alone took 30 s"
 
 
