@@ -33,7 +33,7 @@ from fourfold.paradigms import build_recipe
 __all__ = ["FALLBACK", "Sizing", "choose_size"]
 
 FALLBACK = "s"
-NEEDED: Mapping[str, int] = {"s/8": 0, "s/4": 100, "s/2": 150, "s": 350, "m": 1500}
+NEEDED: Mapping[str, int] = {"s/8": 0, "s/4": 50, "s/2": 150, "s": 500, "m": 2000}
 """The sizes from narrow to wide, and the steps from which each is better than the one before in equal time."""
 ENOUGH = 200
 """With fewer steps than these, a smaller batch is better."""
