@@ -108,7 +108,7 @@ def test_held_out_losses_are_drawn_and_one_step_has_no_frame(made: Made, moons: 
     once = log([{"seconds": 1.0, "a/loss": 1.0}])
     page = saved(made({"flow": Fake(x, log=course), "diffusion": Fake(x, log=once)}), tmp_path)
     assert "loss: training solid, held out dashed" in page
-    assert page.count("too few steps for a course") == 1
+    assert page.count("too few steps for a curve") == 1
     assert page.count(">seconds of training</text>") == 1
 
 
