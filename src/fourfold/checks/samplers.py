@@ -30,7 +30,11 @@ __all__ = [
 
 
 def check_samples(model: GenerativeModel, n: int = 5) -> None:
-    """Samples belong to the space, conditional ones too, and a foreign label is refused."""
+    """Samples belong to the space, conditional ones too, and a foreign label is refused.
+
+    Raises:
+        CheckFailed: for samples outside the space, or an accepted foreign label.
+    """
     for cond in {None, some_label(model)}:
         x = model.sample(n, cond=cond)
         require(
@@ -115,6 +119,9 @@ def check_order(
         make: builds it for a number of steps.
         oracle: an exact denoiser.
         steps: numbers of steps.
+
+    Raises:
+        CheckFailed: for a sampler that declares no order, or whose error falls at another rate.
     """
     weak = getattr(make(steps[0]), "weak_order", None)
     order: int | None = getattr(make(steps[0]), "order", None) if weak is None else weak

@@ -37,6 +37,15 @@ DEFAULT = Training()
 class GenerativeModel(Completing, Part, nn.Module):
     """Space, codec, estimand, objective, sampler and likelihood: a system, identified by its parts.
 
+    Args:
+        space: the space of raw examples.
+        codec: maps raw examples to the codes that the estimand models.
+        estimand: what is learned, with its network.
+        objective: trains the estimand.
+        sampler: draws codes by the estimand.
+        likelihood: scores codes by the estimand.
+        training: settings of training of the preset.
+
     Raises:
         TypeError: if the estimand is not of the kind that the objective learns, or has no view as the kind that sampler
             or likelihood need, with both names. An estimand of a more special kind than the objective learns is refused

@@ -27,6 +27,10 @@ class Term(nn.Module, ABC):
     ``judges`` says whether the loss on held-out examples measures the quality of the weights. It does where the target
     is fixed. It does not where the target moves with the weights, as in a game or in a contrast with the model's own
     samples.
+
+    Args:
+        updates: the modules whose parameters the term trains.
+        rate: multiplies the learning rates of :class:`Training` for this term.
     """
 
     judges: ClassVar[bool] = False

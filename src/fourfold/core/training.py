@@ -27,6 +27,9 @@ class Training:
         clip: largest norm of a term's gradient; 0 clips nothing.
         smoothing: standard deviation of the Gaussian noise on encoded vectors at the start of training, for small data.
             It falls to a 25th in the first four fifths of the budget and then ends (see :meth:`noise`).
+
+    Raises:
+        ValueError: for a learning rate or a batch size that is not positive.
     """
 
     batch_size: int = 128

@@ -61,7 +61,12 @@ def located(observation: Observation) -> Located:
 
 @final
 class Gaussians(Located):
-    """``p(x | z) = prod_i N(x_i; mu_i, exp(log_scale_i)^2)``, for ``mu, log_scale`` of shape ``(B, *event)``."""
+    """``p(x | z) = prod_i N(x_i; mu_i, exp(log_scale_i)^2)``, for ``mu, log_scale`` of shape ``(B, *event)``.
+
+    Args:
+        mu: means, ``(B, *event)``.
+        log_scale: logarithms of the standard deviations, ``(B, *event)``.
+    """
 
     def __init__(self, mu: Tensor, log_scale: Tensor) -> None:
         self.mu, self.log_scale = mu, log_scale

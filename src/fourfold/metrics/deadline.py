@@ -23,6 +23,9 @@ def deadline(model: nn.Module, end: float) -> Iterator[None]:
     Args:
         model: the model; hooks watch its modules, and nothing else of it changes.
         end: a time of :func:`time.perf_counter`.
+
+    Raises:
+        TimeUp: at the first call after the end.
     """
 
     def check(module: nn.Module, args: tuple[Any, ...]) -> None:

@@ -69,6 +69,10 @@ class EfficientNetLite0(Features):
     Grey becomes RGB, levels become [0, 1], images are resized bilinearly to 160 x 160 and normalised by ImageNet's mean
     and standard deviation; batch norms are folded into the convolutions.
 
+    Args:
+        levels: number of levels of a pixel.
+        batch_size: images per call of the network.
+
     Raises:
         ModuleNotFoundError: naming the extra, if the packages are not installed.
 
@@ -101,6 +105,11 @@ class EfficientNetLite0(Features):
 @final
 class Inception(Features):
     """The 2048 pooled features of the Inception network whose Frechet distance is called FID, through torch-fidelity.
+
+    Args:
+        levels: number of levels of a pixel.
+        batch_size: images per call of the network.
+        weights: file of the weights; ``None`` downloads them.
 
     Raises:
         ModuleNotFoundError: naming the extra, if torch-fidelity is not installed.

@@ -44,6 +44,9 @@ def mmd(
         groups: number of groups of the jackknife.
 
     Reference: Gretton et al. 2012, A Kernel Two-Sample Test, https://jmlr.org/papers/v13/gretton12a.html
+
+    Raises:
+        ValueError: for fewer than 2 samples or 2 references.
     """
     if min(len(x), len(y)) < 2:
         raise ValueError(f"MMD needs at least 2 samples and 2 references, not {len(x)} and {len(y)}: draw more")

@@ -30,6 +30,9 @@ class Couplings(Prior):
         layers: number of couplings; an even number starts as the identity where ``dim`` is even.
         classes: number of labels, or ``None``.
         bound: largest absolute log-scale of a layer.
+
+    Raises:
+        ValueError: for fewer than 2 dimensions.
     """
 
     summary = "a coupling flow"

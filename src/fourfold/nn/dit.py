@@ -61,6 +61,9 @@ class DiT(Part, nn.Module):
         classes: number of labels, or ``None``.
         times: 1, or 2 for times ``(B, 2)``.
         text: an encoder of captions ``(B, L)``, which then replace labels.
+
+    Raises:
+        ValueError: if ``heads`` does not divide ``width``.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "positions", "exit")

@@ -24,6 +24,9 @@ class FourierTime(Part, nn.Module):
 
     Args:
         width: length of the vector, even.
+
+    Raises:
+        ValueError: for an odd width, or one below 4.
     """
 
     frequencies: Tensor
@@ -51,6 +54,9 @@ class Condition(Part, nn.Module):
         classes: number of labels, or ``None``; label -1 is "unknown" and has a row of its own.
         times: 1 or 2.
         text: an encoder of captions, which then replace labels: ``e_c = W text(c)``, or one vector for "unknown".
+
+    Raises:
+        ValueError: for another number of times than 1 or 2.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("caption",)

@@ -67,6 +67,9 @@ class FiniteScalars(Quantiser):
 
     Args:
         levels: the number of levels of each channel, each at least 2.
+
+    Raises:
+        ValueError: for no levels, or fewer than 2.
     """
 
     summary = "a fixed grid of numbers, by rounding"
@@ -126,6 +129,9 @@ class Codebook(Quantiser):
         commitment: the pull of an input to its vector, relative to the pull of the vector to its inputs.
         weight: weight of the penalty, in nats for each code.
         rare: share of the average use below which a vector counts as dead.
+
+    Raises:
+        ValueError: for fewer than 2 vectors.
     """
 
     summary = "a learned codebook, with a loss of its own"

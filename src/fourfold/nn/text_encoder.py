@@ -220,6 +220,9 @@ class ByteEncoder(TextEncoder):
         width: width of every layer.
         depth: layers.
         heads: number of attention heads; must divide ``width``.
+
+    Raises:
+        ValueError: if ``heads`` does not divide ``width``.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("positions",)

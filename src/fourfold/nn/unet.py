@@ -84,6 +84,9 @@ class UNet(Part, nn.Module):
         condition: length of the vector of time and label.
         times: 1, or 2 for times ``(B, 2)``.
         text: an encoder of captions ``(B, L)``, which then replace labels.
+
+    Raises:
+        ValueError: for different numbers of widths and blocks.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")

@@ -283,6 +283,9 @@ class AdversarialGame(Objective):
         critic_rate: multiplies the critic's learning rate (two time scales).
         augment: transforms data and samples before the critic sees them; its strength follows the contest.
         regulariser: a penalty on the generator, or ``None``.
+
+    Raises:
+        ValueError: for ``every`` below 1 or a ``critic_rate`` that is not positive.
     """
 
     learns: ClassVar[type[Estimand]] = Pushforward

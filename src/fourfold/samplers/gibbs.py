@@ -44,6 +44,9 @@ class BlockGibbs(Sampler):
 
     Attributes:
         steps: the number of times both blocks are drawn.
+
+    Raises:
+        ValueError: for fewer than one step.
     """
 
     needs: ClassVar[type[Estimand]] = Bipartite

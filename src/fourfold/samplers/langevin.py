@@ -118,6 +118,9 @@ class MarkovChain(Sampler):
         step_size: size of a move, or of the first move where it is adapted.
         warmup: number of moves before the recorded ones; during these a :class:`Metropolis` kernel adapts its step
             size.
+
+    Raises:
+        ValueError: for fewer than one step, a step size that is not positive, or a negative warm-up.
     """
 
     needs: ClassVar[type[Estimand]] = ContinuousEnergy

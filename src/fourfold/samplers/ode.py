@@ -278,6 +278,9 @@ class UniPC(Solver):
     Attributes:
         steps: network evaluations.
         predictor: ``p``, 1 to 3.
+
+    Raises:
+        ValueError: for a predictor of another order than 1, 2 or 3.
     """
 
     needs: ClassVar[type[Estimand]] = Denoiser
@@ -311,6 +314,9 @@ class DEIS(Solver):
     Attributes:
         steps: network evaluations.
         order: number of values that the polynomial goes through, 1 (:class:`DDIM`) to 4; the first steps have fewer.
+
+    Raises:
+        ValueError: for another order than 1 to 4.
     """
 
     needs: ClassVar[type[Estimand]] = Denoiser

@@ -52,6 +52,9 @@ class Images(Space):
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
         caption: the most bytes of a caption, where images are conditional on captions.
+
+    Raises:
+        ValueError: for sizes below 1, levels outside 2 .. 256, or classes and captions together.
     """
 
     channels: int

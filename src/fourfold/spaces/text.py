@@ -41,6 +41,9 @@ class Text(Space):
         vocabulary: the characters, in the order of their ids; empty for bytes (256 ids) and for pieces.
         length: tokens in one window.
         pieces: the tokenizer, or ``None``.
+
+    Raises:
+        ValueError: for an empty window, or a vocabulary with a repeated character.
     """
 
     counted: ClassVar[str] = "tokens"

@@ -38,6 +38,9 @@ class Vectors(Space):
         columns: names of the columns, empty where they have none.
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
+
+    Raises:
+        ValueError: for another number of names than columns, or than classes.
     """
 
     dim: int
