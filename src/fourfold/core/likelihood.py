@@ -63,8 +63,7 @@ class LogProb:
             examples, estimated from half the steps; NaN without a solver. ``std_error`` does not include it.
         half_steps: the amount by which the same figures are higher at half the steps; the error is smaller if the
             solver converges.
-        byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, which "per byte" divides by; ``None``
-            elsewhere.
+        byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, the divisor of "per byte"; else ``None``.
     """
 
     nats: Tensor

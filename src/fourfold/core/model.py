@@ -30,7 +30,6 @@ from fourfold.vocabulary import Facts, Paradigm
 
 __all__ = ["GenerativeModel"]
 
-
 DEFAULT = Training()
 
 
@@ -38,13 +37,8 @@ class GenerativeModel(Completing, Part, nn.Module):
     """Space, codec, estimand, objective, sampler and likelihood: a system, identified by its parts.
 
     Args:
-        space: the space of raw examples.
-        codec: maps raw examples to the codes that the estimand models.
-        estimand: what is learned, with its network.
-        objective: trains the estimand.
-        sampler: draws codes by the estimand.
-        likelihood: scores codes by the estimand.
-        training: settings of training of the preset.
+        space, codec, estimand, objective, sampler, likelihood: the parts, as their classes describe them.
+        training: the preset's settings of training.
 
     Raises:
         TypeError: if the estimand is not of the kind that the objective learns, or has no view as the kind that sampler
