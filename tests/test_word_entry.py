@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from fourfold import build
+from fourfold.baselines import KneserNey
 from fourfold.spaces import Pieces, Text
 from fourfold.words import Completer, keystrokes, words_of
 
@@ -100,3 +101,13 @@ def test_keystrokes_are_counted_as_a_hand_does():
     offers = {"we saw ": ["a", "the"], "we ": ["saw"]}
     saved = keystrokes(lambda written: offers.get(written, []), text)
     assert (saved.top1, saved.top3) == (pytest.approx(1 / 6), pytest.approx(2 / 6))
+
+
+def test_counted_n_grams_suggest_too():
+    text = "the cat sat. the cat ate. the cow ran. a hen sat. " * 40
+    space = Text("".join(sorted(set(text))), 32)
+    keyboard = Completer(KneserNey.fit(space, space.ids(text)))
+    assert [word for word, _ in keyboard.suggest("sat. the c", 2)] == ["cat", "cow"]
+    (first, mass), *_ = keyboard.suggest("sat. the ", 1)
+    assert first == "cat"
+    assert mass == pytest.approx(2 / 3, abs=0.05)

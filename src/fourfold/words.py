@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fourfold.baselines import KneserNey
 from fourfold.core import GenerativeModel
 from fourfold.language import text_parts
 from fourfold.spaces import Text
@@ -107,7 +108,7 @@ class Completer:
     tolerance, the sum is exact.
 
     Args:
-        model: of text, drawn token by token.
+        model: of text, drawn token by token; or counted n-grams.
         beams: sequences that are followed at once.
         tolerance: the search ends when what it still follows has less than this share of the mass that it has found.
 
@@ -115,9 +116,9 @@ class Completer:
         TypeError: for another model.
     """
 
-    def __init__(self, model: GenerativeModel, beams: int = 12, tolerance: float = 0.05) -> None:
-        self.space, self.estimand = text_parts(model)
-        self.model, self.beams, self.tolerance = model, beams, tolerance
+    def __init__(self, model: GenerativeModel | KneserNey, beams: int = 12, tolerance: float = 0.05) -> None:
+        self.space, self._net, self._device = _network(model)
+        self.beams, self.tolerance = beams, tolerance
         self._tokens = _Tokens(self.space)
         self._context: tuple[list[int], Any, Masses] | None = None
 
@@ -150,15 +151,15 @@ class Completer:
         words: dict[bytes, float] = defaultdict(float)
         cache, next_masses = self._after(before)
         paths, masses = [_Path(1.0, 0, -1, b"")], next_masses
-        for _ in range(min(LONGEST, self.estimand.net.length // 2)):
+        for _ in range(min(LONGEST, self._net.length // 2)):
             found: list[_Path] = []
             for row, path in enumerate(paths):
                 self._follow(path, row, path.mass * masses[row], lead, typed, words, found)
             paths = heapq.nlargest(self.beams, found)
             if sum(path.mass for path in paths) <= self.tolerance * sum(words.values()):
                 break
-            cache = cache.select(torch.tensor([path.row for path in paths], device=self.model.device))
-            masses = self._masses(torch.tensor([[path.token] for path in paths], device=self.model.device), cache)
+            cache = cache.select(torch.tensor([path.row for path in paths], device=self._device))
+            masses = self._masses(torch.tensor([[path.token] for path in paths], device=self._device), cache)
         return words
 
     def _follow(
@@ -211,7 +212,7 @@ class Completer:
 
     def _after(self, before: str) -> tuple[Any, Masses]:
         """The cache after a text and the masses of the token that follows, ``(1, V)``; the last text is remembered."""
-        net, device = self.estimand.net, self.model.device
+        net, device = self._net, self._device
         room = net.length - min(LONGEST, net.length // 2) - 1
         ids = self.space.parse(before).tolist() if before else []
         if self._context is not None:
@@ -230,8 +231,43 @@ class Completer:
 
     def _masses(self, ids: Tensor, cache: Any) -> Masses:
         """Masses of the token after each row of ids, ``(B, V)`` float64; the cache advances."""
-        logits = self.estimand.net(ids, cache)[:, -1, : len(self._tokens.bytes)]
+        logits = self._net(ids, cache)[:, -1, : len(self._tokens.bytes)]
         return logits.double().softmax(1).cpu().numpy()
+
+
+@final
+class _Counted:
+    """Counted n-grams in the seat of a network: its cache is the text so far."""
+
+    def __init__(self, ngrams: KneserNey) -> None:
+        self.ngrams, self.tokens, self.length = ngrams, ngrams.tokens, 1 << 20
+
+    def cache(self, batch: int) -> _Written:
+        return _Written(torch.zeros(batch, 0, dtype=torch.long))
+
+    def __call__(self, ids: Tensor, cache: _Written) -> Tensor:
+        """Logits of the token after each row, ``(B, 1, V)``; start symbols are not part of the text."""
+        cache.ids = torch.cat([cache.ids, ids[:, int(ids[0, 0] == self.tokens) :]], 1)
+        return self.ngrams.next_masses(cache.ids).log()[:, None]
+
+
+@final
+@dataclass
+class _Written:
+    """The text so far, ``(B, T)``."""
+
+    ids: Tensor
+
+    def select(self, rows: Tensor) -> _Written:
+        return _Written(self.ids[rows])
+
+
+def _network(model: GenerativeModel | KneserNey) -> tuple[Text, Any, torch.device]:
+    """Space, network of next-token logits, and device."""
+    if isinstance(model, KneserNey):
+        return model.space, _Counted(model), torch.device("cpu")
+    space, estimand = text_parts(model)
+    return space, estimand.net, model.device
 
 
 def _typed(content: bytes) -> bytes:

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from fourfold.baselines.tables import GaussianCopula, IndependentColumns
+from fourfold.baselines.text import KneserNey
 from fourfold.core import Baseline, LogProb, Space
-from fourfold.spaces import Table
+from fourfold.spaces import Table, Text
 
-__all__ = ["Baseline", "Fitted", "GaussianCopula", "IndependentColumns", "baselines_of", "fit_baseline"]
+__all__ = ["Baseline", "Fitted", "GaussianCopula", "IndependentColumns", "KneserNey", "baselines_of", "fit_baseline"]
 
 FEWEST = 50
 """Examples of a label that have a model of their own."""
@@ -32,6 +33,11 @@ def baselines_of(space: Space) -> tuple[type[Baseline], ...]:
 @baselines_of.register
 def _(space: Table) -> tuple[type[Baseline], ...]:
     return IndependentColumns, GaussianCopula
+
+
+@baselines_of.register
+def _(space: Text) -> tuple[type[Baseline], ...]:
+    return (KneserNey,)
 
 
 @final

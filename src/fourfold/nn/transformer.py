@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 
-__all__ = ["Cache", "NextToken", "TokenTransformer", "Transformer", "ValueTransformer"]
+__all__ = ["Cache", "MaskedTransformer", "NextToken", "TokenTransformer", "Transformer", "ValueTransformer"]
 
 
 @final
@@ -123,15 +123,15 @@ class _RotaryAttention(torch.autograd.Function):
         return out
 
 
-def _attend(qkv: Tensor) -> Tensor:
-    """Causal attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``."""
+def _attend(qkv: Tensor, causal: bool = True) -> Tensor:
+    """Attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``; causal, or to all positions."""
     _, L, _, _, D = qkv.shape
-    if qkv.device.type == "cpu" and L <= 512 and not torch.compiler.is_compiling():
+    if causal and qkv.device.type == "cpu" and L <= 512 and not torch.compiler.is_compiling():
         mixed: Tensor = _RotaryAttention.apply(qkv)  # type: ignore[no-untyped-call]
         return mixed
     x = qkv.permute(2, 0, 3, 1, 4)
     q, k = _rotated(x[:2], *_rotary(L, D, qkv.dtype, qkv.device))
-    return F.scaled_dot_product_attention(q, k, x[2], is_causal=True).transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k, x[2], is_causal=causal).transpose(1, 2)
 
 
 def _matrix(outputs: int, inputs: int, gain: float) -> nn.Parameter:
@@ -147,11 +147,12 @@ class Block(Part, nn.Module):
         width: size of ``h``.
         heads: number of attention heads; ``width / heads`` is even.
         ratio: hidden units of the second branch per unit of ``width``.
+        causal: whether a position sees only those before it and itself; otherwise it sees all.
     """
 
-    def __init__(self, width: int, heads: int, ratio: int = 4) -> None:
+    def __init__(self, width: int, heads: int, ratio: int = 4, causal: bool = True) -> None:
         super().__init__()
-        self.heads, self.size = heads, width // heads
+        self.heads, self.size, self.causal = heads, width // heads, causal
         self.qkv = _matrix(3 * width, width, 1.0)
         self.out = _matrix(width, width, 0.0)
         self.up = _matrix(ratio * width, width, 1.0)
@@ -164,7 +165,7 @@ class Block(Part, nn.Module):
         if cache is not None:
             k = _rotated(qkv[:, :, 1].transpose(1, 2), *_rotary(L, self.size, h.dtype, h.device))
             cache[:, 0, :, :L], cache[:, 1, :, :L] = k, qkv[:, :, 2].transpose(1, 2)
-        mixed = _attend(qkv).reshape(B, L, C)
+        mixed = _attend(qkv, self.causal).reshape(B, L, C)
         h = h + F.linear(mixed, self.out)
         return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
 
@@ -305,6 +306,47 @@ class TokenTransformer(NextToken):
     def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
         """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``; see :meth:`Transformer.forward`."""
         logits: Tensor = self.head(self.trunk(self.embedding(ids), cache))
+        return logits.float()
+
+
+@final
+class MaskedTransformer(Part, nn.Module):
+    """Logits of every token, given those that are not masked, before and after it.
+
+    Args:
+        tokens: number of tokens; the id ``tokens`` is the mask.
+        width, depth, heads, ratio: its size, see :class:`Block`.
+        classes: number of labels, or ``None``.
+
+    Raises:
+        ValueError: if ``width`` is not a multiple of ``2 · heads``.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("head",)
+
+    def __init__(
+        self, tokens: int, width: int, depth: int, heads: int, ratio: int = 4, classes: int | None = None
+    ) -> None:
+        super().__init__()
+        if width % (2 * heads):
+            raise ValueError(f"width must be a multiple of 2 · heads, but {width} is none of {2 * heads}")
+        self.tokens, self.width = tokens, width
+        self.embedding = nn.Embedding(tokens + 1, width)
+        self.label = nn.Embedding((classes or 0) + 1, width)
+        self.blocks = nn.ModuleList(Block(width, heads, ratio, causal=False) for _ in range(depth))
+        self.head = nn.Linear(width, tokens)
+        for table in (self.embedding, self.label):
+            nn.init.normal_(table.weight, std=0.5)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, ids: Tensor, cond: Tensor | None = None) -> Tensor:
+        """Logits ``(B, L, tokens)`` of ids ``(B, L)``, some of which are masks, float32."""
+        labels = ids.new_zeros(len(ids)) if cond is None else cond + 1
+        h = self.embedding(ids) + self.label(labels).unsqueeze(1)
+        for block in self.blocks:
+            h = block(h)
+        logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
         return logits.float()
 
 

@@ -1,0 +1,70 @@
+"""The n-gram baseline of text against sums, and against a plain implementation with dictionaries."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from fourfold.baselines.text import KneserNey, _discounts
+from fourfold.spaces import Text
+
+SPACE = Text("ab cd", 12)
+TEXT = "abc abd dab cab bad add cad dad a bacca " * 30 + "ddcc bb aa " * 7
+
+
+@pytest.fixture(scope="module")
+def ngrams():
+    return KneserNey.fit(SPACE, SPACE.ids(TEXT))
+
+
+def test_masses_of_the_next_token_sum_to_one(ngrams):
+    past = SPACE.examples(200, torch.Generator().manual_seed(0))
+    for length in (0, 1, 5, 12):
+        torch.testing.assert_close(ngrams.next_masses(past[:, :length]).sum(1), torch.ones(200, dtype=torch.float64))
+
+
+def _plain(ids, history, word, longest):
+    """The same by the definition: counts in dictionaries, one n-gram at a time."""
+    grams = {k: Counter(tuple(ids[i : i + k]) for i in range(len(ids) - k + 1)) for k in range(1, longest + 2)}
+    p = 1 / SPACE.tokens
+    for k in range(1, min(longest, len(history) + 1) + 1):
+        counts = grams[k] if k == longest else Counter(gram[1:] for gram in grams[k + 1])
+        h = tuple(history[len(history) - k + 1 :])
+        after = {gram[-1]: c for gram, c in counts.items() if gram[:-1] == h}
+        if not after:
+            return p
+        d = _discounts(np.array(list(counts.values())))
+        taken = sum(d[min(c, 3)] for c in after.values())
+        c = after.get(word, 0)
+        p = (max(c - d[min(c, 3)], 0) + taken * p) / sum(after.values())
+    return p
+
+
+def test_masses_are_those_of_the_definition(ngrams):
+    ids = SPACE.ids(TEXT).tolist()
+    windows = SPACE.rows(SPACE.ids(TEXT).long())[:3]
+    windows = torch.cat([windows, SPACE.examples(3, torch.Generator().manual_seed(1))])
+    found = ngrams.masses(windows)
+    for row, masses in zip(windows.tolist(), found, strict=True):
+        for i, mass in enumerate(masses.tolist()):
+            assert mass == pytest.approx(_plain(ids, row[max(0, i - 7) : i], row[i], 8), rel=1e-9)
+
+
+def test_samples_have_the_masses_that_are_scored(ngrams):
+    x = ngrams.sample(20_000, seed=3)
+    for start in ("", "a", "da"):
+        given = SPACE.ids(start).long()
+        rows = x[(x[:, : len(given)] == given).all(1)]
+        expected = ngrams.next_masses(given[None])[0]
+        seen = torch.bincount(rows[:, len(given)], minlength=SPACE.tokens) / len(rows)
+        assert (seen - expected).abs().max() < 5 * (0.25 / len(rows)) ** 0.5
+
+
+def test_a_text_it_knows_is_likelier_than_noise(ngrams):
+    known = SPACE.rows(SPACE.ids(TEXT).long())
+    noise = SPACE.examples(len(known), torch.Generator().manual_seed(2))
+    assert ngrams.log_prob(known).nats.mean() > ngrams.log_prob(noise).nats.mean() + 10
+    assert ngrams.log_prob(known).kind == "exact"
