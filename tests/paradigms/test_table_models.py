@@ -1,11 +1,15 @@
 """Models of tables: masses that sum to 1, and conditionals held against all rows of a small table."""
 
+from itertools import permutations
+
 import pytest
 import torch
 
+import fourfold
 from fourfold import checks
 from fourfold.core import GenerativeModel
 from fourfold.paradigms import build
+from fourfold.paradigms.masked import MaskedBound, Unmasking
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
 from fourfold.vocabulary import Kind
@@ -133,7 +137,66 @@ def test_what_cannot_be_completed_is_refused(model):
         build("flow", Vectors(3), "xs").complete(torch.zeros(4, 3), none)
 
 
+def test_unmasking_draws_from_the_mixture_of_all_orders_and_its_bound_lies_below():
+    model = shaken("diffusion/masked")
+    x = SMALL.support(0, 0.0)[0]
+    z, log_mass = model.codec.encode(x)
+    by_order = []
+    with torch.no_grad():
+        for order in permutations(range(3)):
+            known, nats = torch.zeros(len(x), 3, dtype=torch.bool), log_mass.double()
+            for i in order:
+                nats = nats + model.estimand.conditional(z, known, i).gather(1, z[:, [i]])[:, 0]
+                known[:, i] = True
+            by_order.append(nats)
+    mass = torch.stack(by_order).exp().mean(0)
+    assert float(mass.sum()) == pytest.approx(1, abs=1e-5)
+    bound = model.with_parts(likelihood=MaskedBound(96)).log_prob(x, batch_size=4096)
+    assert bound.kind is Kind.LOWER_BOUND
+    off = (bound.nats - torch.stack(by_order).mean(0)) / bound.std_error
+    assert float(off.square().mean()) < 2, "the draws' mean is the mean of log-masses over the orders"
+    assert float((bound.nats - mass.log()).mean()) < 0
+    drawn = model.sample(2000, batch_size=2048)
+    SMALL.check(drawn)
+    for i in range(3):
+        for cell in x[:, i].unique():
+            p, share = float(mass[x[:, i] == cell].sum()), float((drawn[:, i] == cell).double().mean())
+            assert abs(share - p) < 5 * (p * (1 - p) / 2000) ** 0.5 + 1e-3
+
+
+def test_fewer_steps_of_unmasking_are_said_to_be_an_approximation():
+    assert Unmasking().faithful
+    assert not Unmasking(2).faithful
+    assert shaken("diffusion/masked").with_parts(sampler=Unmasking(2)).sample(5).shape == (5, 3)
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        Unmasking(-1)
+
+
+def test_a_denoiser_completes_rows_as_an_autoregressive_model_does():
+    model = shaken("diffusion/masked")
+    x, known = SMALL.examples(300, torch.Generator().manual_seed(2)), torch.tensor([False, True, False])
+    drawn = model.complete(x, known, {2: torch.tensor([1])})
+    assert torch.equal(drawn[:, 1], x[:, 1])
+    assert (drawn[:, 2] == 1).all()
+
+
+CONTRACT = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution=0.001)), classes=3)
+
+
 @pytest.mark.parametrize("check", checks.MODEL_CHECKS)
-def test_contract(check):
-    space = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution=0.001)), classes=3)
-    checks.MODEL_CHECKS[check](shaken("autoregressive", space, 0.02))
+@pytest.mark.parametrize("name", ["autoregressive", "diffusion/masked"])
+def test_contract(name, check):
+    checks.MODEL_CHECKS[check](shaken(name, CONTRACT, 0.02))
+
+
+@pytest.mark.parametrize("name", ["autoregressive", "diffusion"])
+def test_tables_learn(name):
+    """One column copies another, and a number follows it: held-out nats fall to nearly those of the truth."""
+    generator = torch.Generator().manual_seed(0)
+    kind = torch.randint(3, (3000, 1), generator=generator)
+    x = torch.cat([kind, 10 * kind + torch.randint(5, kind.shape, generator=generator), kind % 2], 1)
+    model = build(name, SMALL, "xs")
+    for _ in fourfold.train(model, x[:2500], budget="300 steps"):
+        pass
+    truth = -float(torch.tensor(15.0).log())
+    assert truth - 0.15 < model.log_prob(x[2500:]).mean()[0] < truth + 0.02

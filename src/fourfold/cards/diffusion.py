@@ -17,6 +17,7 @@ CARD = Card(
         "ve",
         "subvp",
         "sliced",
+        "masked",
     ),
     summary="A network that removes noise at every level, sampled by a solver from noise to data.",
     captioned=("denoising", "velocity", "dit"),

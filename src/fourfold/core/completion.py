@@ -25,7 +25,7 @@ DRAWS = 1000
 """How many samples are drawn for each row that :func:`reject` is to find, at most."""
 LEAST = 100_000
 """As many samples are drawn in any case before :func:`reject` gives up."""
-ABLE = "autoregressive"
+ABLE = "autoregressive, diffusion/masked"
 """The recipes whose models tell arbitrary conditionals."""
 DISTINCT = 64
 """How many different sets of given values :func:`reject` searches for at once."""

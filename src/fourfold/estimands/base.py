@@ -314,14 +314,29 @@ class NoisedEnergy(Energy):
         return self.at(x, torch.full((len(x),), self.path.t_min, device=x.device), cond)
 
 
-class TokenDenoiser(Estimand):
-    """``p(x_0 | x_t)`` of each token of a corrupted sequence (masked or uniform corruption)."""
+class TokenDenoiser(ArbitraryConditionals, Estimand):
+    """``p(x_i | x_S, c)`` of each masked token on its own, given the tokens ``S`` that are not masked.
+
+    With masks as the noise, the denoiser at a time is that of the tokens left, whatever the time (Ou et al. 2024,
+    https://arxiv.org/abs/2406.03736).
+    """
 
     measure = Measure.COUNTING
 
+    @property
+    def summary(self) -> str:
+        return "the distribution of each masked piece given the pieces that are not masked, for every set of them"
+
     @abstractmethod
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        """Logits, ``(B, L, V)``."""
+    def forward(self, x: Tensor, known: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x_i | x_S, c)`` of each piece of ``(B, L)``, ``(B, L)`` in nats, where ``i`` is not in ``S``.
+
+        Pieces that are not ``known``, ``(B, L)``, are masked; at known ones the result means nothing.
+        """
+
+    @abstractmethod
+    def draw(self, x: Tensor, known: Tensor, wanted: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``x`` with its ``wanted`` pieces, ``(B, L)``, drawn given the known ones by uniform ``u``, ``(B, L)``."""
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

@@ -177,19 +177,22 @@ class ColumnNetwork(Part, nn.Module):
 
         Args:
             x: tokens ``(B, C)``.
-            sees: an order ``(C,)``, in which each column sees those before it; with a ``piece``, the columns that it
-                sees, bool ``(B, C)``.
+            sees: an order ``(C,)``, in which each column sees those before it; or the columns that all others see,
+                bool ``(B, C)``, as with a ``piece``.
             cond: labels ``(B,)``.
             piece: the column asked for.
 
         Returns:
-            ``log p(x_i | earlier)``, ``(B, C)``; with a ``piece``, ``log p(x_piece = k | seen)``, ``(B, K)``.
+            ``log p(x_i | seen)``, ``(B, C)``; with a ``piece``, ``log p(x_piece = k | seen)``, ``(B, K)``.
         """
         labels = self.labels.weight[:1] if cond is None else self.labels(cond + 1)
         labels = labels.view(-1, self.columns, self.width).transpose(0, 1)
-        if piece is None:
+        if piece is None and sees.ndim == 1:
             return self.heads(self._deep(self._in_order(x, sees) + labels, slice(None)), x)
         seen = (self.cells(x) * sees.unsqueeze(2)).flatten(1)
+        if piece is None:
+            h = (seen @ self.entry).view(len(x), self.columns, self.width).transpose(0, 1)
+            return self.heads(self._deep(h + labels, slice(None)), x)
         h = seen @ self.entry[:, piece * self.width : (piece + 1) * self.width]
         return self.heads.column(self._deep(h + labels[piece : piece + 1], slice(piece, piece + 1))[0], piece)
 

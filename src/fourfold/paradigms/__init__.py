@@ -148,8 +148,8 @@ def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
 def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
     """The facts of a recipe's models of ``images``, ``vectors`` and ``text``, for those that it models.
 
-    The facts are those of models for small images, 16 columns and short texts. A model of other data can have other
-    settings; :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
+    The facts are those of models for small images, 16 columns, short texts and a small table. A model of other data can
+    have other settings; :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
 
     Args:
         name: a recipe (``"flow/maf"``), or a paradigm for its default recipes.
@@ -163,7 +163,7 @@ def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
 
 
 def defaults(name: str) -> Mapping[str, str]:
-    """The full name of a paradigm's default recipe for each of ``images``, ``vectors`` and ``text`` that it models.
+    """The full name of a paradigm's default recipe for each kind of data that it models: ``images``, ``tables``, ...
 
     Raises:
         ValueError: for an unknown paradigm.
@@ -175,12 +175,13 @@ def _models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
     """A kind of data, the full name of a recipe, and its model, for the first space of each kind that it models."""
     import torch
 
-    from fourfold.spaces import Images, Text, Vectors
+    from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
 
     spaces: dict[str, tuple[Space, ...]] = {
         "images": (Images(1, 16, 16), Images(1, 16, 16, classes=10)),
         "vectors": (Vectors(16), Vectors(16, classes=10)),
         "text": (Text("abc", 64),),
+        "tables": (Table((Categorical("kind", levels=("a", "b", "c")), Numeric("price", low=0, high=999))),),
     }
     for data, several in spaces.items():
         for space in several:

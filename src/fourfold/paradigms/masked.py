@@ -1,0 +1,190 @@
+"""Masked diffusion: the noise hides pieces, and the model draws what is hidden given what is left.
+
+    log p(x) >= E_n E_S [ L / n · sum_{i not in S} log p(x_i | x_S) ],   |S| = L - n,   n uniform on 1 .. L
+
+(Sahoo et al. 2024, https://arxiv.org/abs/2406.07524, for masks of a linear schedule; in this form, with the number of
+hidden pieces in place of a time, Hoogeboom et al. 2021, https://arxiv.org/abs/2110.02037). To sample, everything is
+hidden, and pieces are drawn in a random order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, draw, forgetful
+from fourfold.distributions.times import quantiles, watched_by_noise
+from fourfold.estimands import TokenDenoiser
+from fourfold.nn.columns import ColumnNetwork
+from fourfold.vocabulary import Cost, Kind, Principle
+
+__all__ = ["ColumnDenoiser", "MaskedBound", "MaskedDenoising", "Unmasking"]
+
+
+@final
+class ColumnDenoiser(TokenDenoiser):
+    """``p(x_i | x_S, c)`` of the columns of a table.
+
+    Args:
+        net: gives the log-masses of each column's tokens, given those that it sees.
+        columns: how many there are.
+    """
+
+    def __init__(self, net: ColumnNetwork, columns: int) -> None:
+        super().__init__()
+        self.net, self.event = net, (columns,)
+
+    def forward(self, x: Tensor, known: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net(x, known, cond)
+
+    def conditional(self, x: Tensor, known: Tensor, piece: int, cond: Tensor | None = None) -> Tensor:
+        return self.net(x, known, cond, piece)
+
+    def draw(self, x: Tensor, known: Tensor, wanted: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
+        drawn = x.clone()
+        for i in wanted.any(0).nonzero().flatten().tolist():
+            rows = wanted[:, i].nonzero().flatten()
+            log_p = self.conditional(x[rows], known[rows], i, None if cond is None else cond[rows])
+            drawn[rows, i] = draw(log_p, u[rows, i])
+        return drawn
+
+
+# --- the two answers --------------------------------------------------------------------------------------------------
+
+
+@final
+class MaskedDenoising(Objective):
+    """``min_theta -E_n E_S sum_{i not in S} log p_theta(x_i | x_S, c) / n``: the bound, in nats per piece.
+
+    The number ``n`` of hidden pieces is stratified over the batch.
+
+    Args:
+        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
+    """
+
+    learns: ClassVar[type[Estimand]] = TokenDenoiser
+    principle = Principle.BOUND
+    summary = "hide any number of pieces and maximise the log-likelihood of each given those left (masked diffusion)"
+    formula = "min_θ −E_n,S (1/n)·Σ_{i∉S} log p_θ(x_i | x_S),  n ~ U{1 … L}"
+
+    def __init__(self, label_dropout: float = 0.1) -> None:
+        super().__init__()
+        self.label_dropout = label_dropout
+
+    def terms(self, estimand: TokenDenoiser) -> Mapping[str, Term]:
+        return {"masked": MaskedTerm(estimand, self)}
+
+
+@final
+class MaskedTerm(Term):
+    """The term of :class:`MaskedDenoising`; it watches the loss at low and at high noise."""
+
+    judges: ClassVar[bool] = True
+
+    def __init__(self, estimand: TokenDenoiser, objective: MaskedDenoising) -> None:
+        super().__init__([estimand])
+        self.estimand, self.objective = estimand, objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        share, places = quantiles(len(batch.x), batch.x.device), torch.rand(batch.x.shape, device=batch.x.device)
+        hidden, n = hide(share, places)
+        nats = self.estimand(batch.x, ~hidden, forgetful(batch.cond, self.objective.label_dropout))
+        loss = -(nats * hidden).sum(1) / n
+        self.watched = watched_by_noise(loss)
+        return loss
+
+
+def hide(share: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Which pieces are hidden, bool ``(B, L)``, and how many, ``(B,)``.
+
+    Uniform numbers ``share`` in (0, 1) choose how many, ``n = 1 .. L``, and ``places``, ``(B, L)``, choose which.
+    """
+    length = places.shape[1]
+    n = (share * length).ceil().clamp(1, length)
+    return places.argsort(1).argsort(1) < n[:, None], n
+
+
+@final
+@dataclass(frozen=True)
+class Unmasking(Sampler):
+    """Draw the pieces in a random order, given those drawn before: one at a time, or several at once.
+
+    Pieces drawn at once are drawn as if they were independent, so that fewer steps are an approximation.
+
+    Attributes:
+        steps: in how many steps all pieces are drawn; 0, or more than there are pieces: one at a time.
+
+    Raises:
+        ValueError: for a negative number of steps.
+    """
+
+    needs: ClassVar[type[Estimand]] = TokenDenoiser
+    formula = "x_σ(k) ~ p_θ(· | x_σ(<k)),  σ a random order"
+    cost = Cost.LENGTH
+    steps: int = 0
+
+    @property
+    def summary(self) -> str:
+        how = "one at a time" if self.faithful else f"in {self.steps} steps, those of one step independently"
+        return f"hide everything, then draw the pieces in a random order given those drawn before, {how}"
+
+    @property
+    def faithful(self) -> bool:
+        return self.steps == 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"steps must be at least 1, or 0 for one piece at a time, not {self.steps}")
+
+    def __call__(self, estimand: TokenDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        (length,) = estimand.event
+        rank, u = noise.uniform(length).argsort(1).argsort(1), noise.uniform(length)
+        steps = min(self.steps or length, length)
+        step = rank * steps // length  # at which a piece is drawn
+        x = torch.zeros_like(rank)
+        for k in range(steps):
+            x = estimand.draw(x, step < k, step == k, u, cond)
+        return x
+
+
+@final
+@dataclass(frozen=True)
+class MaskedBound(Likelihood):
+    """``log p(x) >= E_n E_S [L / n · sum_{i not in S} log p(x_i | x_S)]``, by draws of the hidden set ``S``.
+
+    It bounds the distribution of pieces drawn one at a time. The numbers of hidden pieces are stratified over the
+    draws, so that the error, which is taken from their spread, is at most what is said.
+
+    Attributes:
+        draws: hidden sets of each example.
+
+    Raises:
+        ValueError: for fewer than two draws.
+    """
+
+    needs: ClassVar[type[Estimand]] = TokenDenoiser
+    kind = Kind.LOWER_BOUND
+    draws: int = 16
+
+    @property
+    def summary(self) -> str:
+        return f"the variational bound of the masking process, estimated with {self.draws} random sets of hidden pieces"
+
+    def __post_init__(self) -> None:
+        if self.draws < 2:
+            raise ValueError(f"draws must be at least 2, not {self.draws}")
+
+    @torch.no_grad()
+    def __call__(self, estimand: TokenDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        length, found = batch.x.shape[1], []
+        for k in range(self.draws):
+            share = (k + noise.uniform().clamp(1e-6, 1)) / self.draws
+            hidden, n = hide(share, noise.uniform(length))
+            nats = estimand(batch.x, ~hidden, batch.cond)
+            found.append((nats.double() * hidden).sum(1) * length / n)
+        note = f"variational bound, {self.draws} sets of hidden pieces"
+        return LogProb.of_draws(torch.stack(found).float(), Kind.LOWER_BOUND, note)
