@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fourfold.codecs import CellTokens
+from fourfold.codecs import CellTokens, GaussianCells
 from fourfold.codecs.table import _bins
 from fourfold.core import Noise
 from fourfold.spaces import Categorical, Numeric, Table
@@ -91,3 +91,27 @@ def test_shares_count_the_allowed_cells_of_each_bin():
     z = torch.tensor([[0, int(share[:-1].argmax()), 0]]).repeat(500, 1)
     drawn = codec.decode(z, Noise(0, 0, 500), {1: allowed})[:, 1]
     assert torch.isin(drawn, allowed).all()
+
+
+def test_columns_of_reals_are_normal_and_decode_to_their_cells():
+    x = TABLE.examples(5000, torch.Generator().manual_seed(0))
+    codec = GaussianCells(TABLE, 6)
+    codec.fit(x)
+    z, log_det = codec.encode(x, Noise(0, 0, 5000))
+    assert z.dtype == torch.float32
+    assert torch.equal(codec.decode(z), x)
+    assert z.mean(0).abs().max() < 0.06
+    assert (z.std(0) - 1).abs().max() < 0.05
+    cells = [(x[:, i] == v).double().mean().log() for i, v in enumerate(x[0])]
+    standard = -(z.square() + np.log(2 * np.pi)).sum(1) / 2
+    independent = float((standard + log_det)[0])
+    assert independent == pytest.approx(float(sum(cells)), abs=0.6), "the mass of independent columns, by their bins"
+
+
+def test_masses_of_reals_sum_to_one():
+    codec, _ = GaussianCells(TABLE, 6), None
+    codec.fit(TABLE.examples(300, torch.Generator().manual_seed(0)))
+    x, _ = TABLE.support(0, 0.0)
+    z, log_det = codec.encode(x, Noise(0, 0, len(x)))
+    nats = -(z.square() + np.log(2 * np.pi)).sum(1) / 2 + log_det
+    assert float(nats.double().exp().sum()) == pytest.approx(1, abs=1e-4)

@@ -180,11 +180,40 @@ def test_a_denoiser_completes_rows_as_an_autoregressive_model_does():
     assert (drawn[:, 2] == 1).all()
 
 
+def test_a_decoders_bound_lies_below_its_mass():
+    """The mass of a row is its mean over codes of the prior; over all rows it sums to 1."""
+    model = shaken("latent-variable", scale=0.1)
+    x = SMALL.support(0, 0.0)[0]
+    bound = model.log_prob(x, batch_size=4096)
+    assert bound.kind is Kind.LOWER_BOUND
+    tokens, log_mass = model.codec.encode(x)
+    with torch.no_grad():
+        given = model.estimand(torch.randn(1000, *model.estimand.latent, generator=torch.Generator().manual_seed(0)))
+        nats = torch.stack([given.log_prob(row.expand(1000, 3)) for row in tokens]).double()
+    log_p = nats.logsumexp(1) - torch.tensor(1000.0).log() + log_mass
+    assert float(log_p.exp().sum()) == pytest.approx(1, abs=1e-4)
+    assert float(bound.nats.mean()) < float(log_p.mean())
+
+
+@pytest.mark.parametrize("name", ["flow", "flow/coupling"])
+def test_a_flows_bound_lies_below_the_mass(name):
+    """The masses of cells are the flow's over their boxes: they sum to 1, and what is drawn of them to less."""
+    model = shaken(name, scale=0.03)
+    x = SMALL.support(0, 0.0)[0]
+    draws = torch.stack([model.log_prob(x, seed=s, batch_size=4096, draws=1).nats for s in range(60)]).double()
+    assert model.log_prob(x[:2]).kind is Kind.LOWER_BOUND
+    mass = draws.exp().mean(0).sum()
+    assert float(mass) == pytest.approx(1, abs=0.1)
+    assert float(draws.mean(0).exp().sum()) < float(mass)
+
+
 CONTRACT = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution=0.001)), classes=3)
 
 
 @pytest.mark.parametrize("check", checks.MODEL_CHECKS)
-@pytest.mark.parametrize("name", ["autoregressive", "diffusion/masked"])
+@pytest.mark.parametrize(
+    "name", ["autoregressive", "diffusion/masked", "latent-variable", "adversarial", "flow", "latent-flow", "energy"]
+)
 def test_contract(name, check):
     checks.MODEL_CHECKS[check](shaken(name, CONTRACT, 0.02))
 

@@ -8,7 +8,7 @@ https://arxiv.org/abs/1511.01844).
 
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec
-from fourfold.codecs.table import CellTokens
+from fourfold.codecs.table import CellTokens, GaussianCells
 from fourfold.codecs.text import TextTokens
 from fourfold.codecs.vectors import Standardised
 
@@ -17,6 +17,7 @@ __all__ = [
     "CellTokens",
     "Centred",
     "Dequantised",
+    "GaussianCells",
     "LearnedCodec",
     "QuantisedCodec",
     "Standardised",

@@ -1,8 +1,9 @@
-"""Codecs of tables: every cell as a token."""
+"""Codecs of tables: every cell as a token, or as a real number."""
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Mapping
 from typing import final
 
@@ -11,11 +12,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fourfold.core import Measure, Noise, PiecewiseCodec
+from fourfold.core import Codec, Measure, Noise, PiecewiseCodec
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Graded
 
-__all__ = ["CellTokens"]
+__all__ = ["CellTokens", "GaussianCells"]
 
 ROWS = 200_000
 """Rows from which a codec takes its statistics, at most."""
@@ -41,6 +42,7 @@ class CellTokens(PiecewiseCodec):
 
     measure = Measure.COUNTING
     starts: Tensor
+    gaps: Tensor
 
     def __init__(self, space: Table, bins: int = 512) -> None:
         super().__init__()
@@ -49,6 +51,8 @@ class CellTokens(PiecewiseCodec):
         self.graded = tuple(i for i, column in enumerate(space.modelled) if isinstance(column, Graded))
         columns = [space.modelled[i] for i in self.graded]
         self.binned = tuple(self.sizes[i] - column.missing for i, column in zip(self.graded, columns, strict=True))
+        gaps = [size - 1 if column.missing else -1 for size, column in zip(self.sizes, space.modelled, strict=True)]
+        self.register_buffer("gaps", torch.tensor(gaps), persistent=False)
         evenly = [_even(column.span, count) for column, count in zip(columns, self.binned, strict=True)]
         self.register_buffer("starts", torch.tensor(_padded(evenly), dtype=torch.int64))
 
@@ -64,32 +68,39 @@ class CellTokens(PiecewiseCodec):
     def pieces(self, x: Tensor) -> tuple[Tensor, Tensor]:
         last = torch.tensor(self.sizes, device=x.device) - 1
         gap, foreign = x == MISSING, x == UNSEEN
-        z, width = torch.where(gap, last, x.clamp(min=0).minimum(last)), torch.ones_like(x)
+        z = torch.where(gap, last, x.clamp(min=0).minimum(last))
         if self.graded:
-            columns, count = list(self.graded), torch.tensor(self.binned, device=x.device)
+            columns, most = list(self.graded), torch.tensor(self.binned, device=x.device) - 1
             token = torch.searchsorted(self.starts, x[:, columns].T.contiguous(), right=True).T - 1
-            foreign[:, columns] |= ~gap[:, columns] & ((token < 0) | (token >= count))
-            token = token.clamp(min=0).minimum(count - 1)
-            z[:, columns] = torch.where(gap[:, columns], last[columns], token)
-            width[:, columns] = torch.gather(self.starts.diff(dim=1), 1, token.T).T.masked_fill(gap[:, columns], 1)
-        return z, -width.double().log().float().masked_fill(foreign, torch.inf)
+            foreign[:, columns] |= ~gap[:, columns] & ((token < 0) | (token > most))
+            z[:, columns] = torch.where(gap[:, columns], last[columns], token.clamp(min=0).minimum(most))
+        return z, -self.cells(z)[1].double().log().float().masked_fill(foreign, torch.inf)
+
+    def cells(self, token: Tensor) -> tuple[Tensor, Tensor]:
+        """The first raw cell of each token ``(B, C)``, and how many cells it stands for."""
+        first, width = token.clone(), torch.ones_like(token)
+        if self.graded:
+            columns = list(self.graded)
+            k = token[:, columns].minimum(torch.tensor(self.binned, device=token.device) - 1).T
+            first[:, columns] = torch.gather(self.starts, 1, k).T
+            width[:, columns] = torch.gather(self.starts.diff(dim=1), 1, k).T
+        gap = token == self.gaps
+        return first.masked_fill(gap, MISSING), width.masked_fill(gap, 1)
+
+    def at(self, token: Tensor, place: Tensor) -> Tensor:
+        """The raw cell at a ``place`` in [0, 1) of each token's cells, ``(B, C)`` both."""
+        first, width = self.cells(token)
+        return first + (place.double() * width).long().minimum(width - 1)
 
     def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
         """Raw rows; the cells of the columns ``allowed`` are drawn among those allowed alone."""
-        x, allowed = z.clone(), allowed or {}
-        graded = len(self.graded)
-        u = torch.rand(len(z), graded) if noise is None else noise.uniform(graded) if graded else z.new_zeros(len(z), 0)
-        for g, i in enumerate(self.graded):
-            token = z[:, i].clamp(max=self.binned[g] - 1)
-            first, end = self.starts[g, token], self.starts[g, token + 1]
-            if i in allowed:
-                cells = allowed[i].to(z.device).sort().values
-                first, end = torch.searchsorted(cells, first), torch.searchsorted(cells, end)
-            place = first + (u[:, g].double() * (end - first)).long()
-            x[:, i] = cells[place.clamp(max=len(cells) - 1)] if i in allowed else place
-        for i, column in enumerate(self.space.modelled):
-            if column.missing:
-                x[:, i].masked_fill_(z[:, i] == self.sizes[i] - 1, MISSING)
+        u = torch.rand(z.shape, device=z.device) if noise is None else noise.uniform(*self.event)
+        x = self.at(z, u)
+        for i, some in (allowed or {}).items():
+            known, (first, width) = torch.unique(some).to(z.device), self.cells(z)
+            low = torch.searchsorted(known, first[:, i].contiguous())
+            count = torch.searchsorted(known, (first + width)[:, i].contiguous()) - low
+            x[:, i] = known[(low + (u[:, i].double() * count).long()).clamp(max=len(known) - 1)]
         return x
 
     def log_shares(self, piece: int, allowed: Tensor) -> Tensor:
@@ -106,6 +117,65 @@ class CellTokens(PiecewiseCodec):
             share = torch.cat([share, (allowed == MISSING).any().double()[None].to(share.device)])
         assert len(share) == size
         return share.log()
+
+
+@final
+class GaussianCells(Codec):
+    """Each cell of a row as a normal real, ``(B, C)``: ``z = Phi^-1(F(x-) + u p(x))`` with ``u ~ U[0, 1)``.
+
+    ``F`` is the distribution function of each column's cells in the training data, by the bins of :class:`CellTokens`,
+    so every column of codes is standard normal. With ``log |det| = sum_i log p(x_i) - log phi(z_i)``, whose exponent is
+    the width of a cell's interval, ``E_u[log p(z)] + log |det| <= log P(x)``. Levels and "missing" are intervals like
+    numbers: a model of codes has to learn what is in them, but their shares are right from the start.
+
+    Args:
+        space: of the rows.
+        bins: the most bins of a number.
+    """
+
+    measure = Measure.LEBESGUE
+    random = True
+    bound = "with dequantisation it bounds the log-mass of the cells from below"
+    below: Tensor
+
+    def __init__(self, space: Table, bins: int = 512) -> None:
+        super().__init__()
+        self.space, self.event, self.tokens = space, space.shape, CellTokens(space, bins)
+        even = [[k / size for k in range(size + 1)] for size in self.tokens.sizes]
+        longest = max(map(len, even))
+        table = torch.tensor([row + [2.0] * (longest - len(row)) for row in even], dtype=torch.float64)
+        self.register_buffer("below", table)
+
+    def fit(self, x: Tensor) -> None:
+        """Take the shares of the tokens; half an example more for each leaves none without mass."""
+        self.tokens.fit(x)
+        z = self.tokens.pieces(x[:: -(-len(x) // ROWS)])[0]
+        for i, size in enumerate(self.tokens.sizes):
+            counts = torch.bincount(z[:, i], minlength=size).double() + 0.5
+            self.below[i, 1 : size + 1] = counts.cumsum(0) / counts.sum()
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        token, log_mass = self.tokens.pieces(x)
+        u = torch.rand(x.shape, device=x.device) if noise is None else noise.uniform(*self.event)
+        low, share = self._interval(token)
+        first, width = self.tokens.cells(token)
+        place = (((x - first).double() + u) / width).clamp(0, 1)  # within the interval of the token
+        z = math.sqrt(2) * torch.erfinv((2 * (low + share * place) - 1).clamp(-1 + 1e-12, 1 - 1e-12))
+        log_phi = -(z.square() + math.log(2 * math.pi)) / 2
+        return z.float(), (share.log() + log_mass - log_phi).sum(1).float()
+
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        v = torch.special.ndtr(z.double()).clamp(0, 1 - 1e-12)
+        last = torch.tensor(self.tokens.sizes, device=z.device) - 1
+        token = torch.searchsorted(self.below, v.T.contiguous(), right=True).T - 1
+        token = token.clamp(min=0).minimum(last)
+        low, share = self._interval(token)
+        return self.tokens.at(token, ((v - low) / share).clamp(0, 1 - 1e-12))
+
+    def _interval(self, token: Tensor) -> tuple[Tensor, Tensor]:
+        """Lower end and length of the interval of each token, ``(B, C)`` float64 both."""
+        low, high = (torch.gather(self.below, 1, token.T + k).T for k in (0, 1))
+        return low, high - low
 
 
 def token_sizes(space: Table, bins: int) -> tuple[int, ...]:

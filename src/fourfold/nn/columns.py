@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.resnet import ResMLP
 
-__all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "waves"]
+__all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "waves"]
 
 
 def waves(tokens: int, count: int = 16) -> Tensor:
@@ -218,3 +219,35 @@ class ColumnNetwork(Part, nn.Module):
             u = F.silu(torch.baddbmm(bias[columns], h, matrix[columns]))
             h = h + F.dropout(u, self.dropout, self.training)
         return h
+
+
+@final
+class TableEncoder(Part, nn.Module):
+    """Tokens of a row (and labels) to a vector: ``(B, C)`` to ``(B, outputs)``, float32.
+
+    Args:
+        sizes: tokens of each column.
+        outputs: length of the vector.
+        embedding: length of a token's vector.
+        width: length of the residual stream.
+        blocks: residual blocks.
+        ordered: the columns whose tokens are ordered.
+        classes: number of labels, or ``None``.
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        outputs: int,
+        embedding: int = 8,
+        width: int = 128,
+        blocks: int = 2,
+        ordered: Sequence[int] = (),
+        classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.cells = CellEmbedding(sizes, embedding, ordered)
+        self.net = ResMLP(len(sizes) * embedding, outputs, width, blocks, classes)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.net(self.cells(x).flatten(1), cond)

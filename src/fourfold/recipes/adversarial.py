@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Centred, Standardised
+from fourfold.codecs import Centred, GaussianCells, Standardised
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.likelihoods import NoDensity
 from fourfold.nn.augment import Augment
@@ -30,7 +30,7 @@ from fourfold.paradigms.adversarial import (
 from fourfold.paradigms.stylegan import PathLength, StyleGenerator, StyleTruncation
 from fourfold.recipes.networks import sides
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Images, Table, Vectors
 
 __all__ = [
     "Players",
@@ -80,7 +80,7 @@ def players(space: Space, size: str) -> Players:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"the adversarial model is of images or vectors, not of {type(space).__name__}")
+    raise TypeError(f"the adversarial model is of images, vectors or tables, not of {type(space).__name__}")
 
 
 @players.register
@@ -99,6 +99,12 @@ def _(space: Vectors, size: str) -> Players:
     training = replace(TRAINING, batch_size=256, learning_rate=5e-4, warmup=0.02)
     generator = Generator(net, space.shape, noise, bounded=False)
     return Players(Standardised(space), generator, critic, training, unit_norm=1.0)
+
+
+@players.register
+def _(space: Table, size: str) -> Players:
+    """As for vectors, of columns that are normal by their codec."""
+    return replace(players(Vectors(space.dims, classes=space.classes), size), codec=GaussianCells(space))
 
 
 def _critic(space: Images, size: str) -> ResNetCritic:

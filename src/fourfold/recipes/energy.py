@@ -8,7 +8,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import BitPlanes, Dequantised, Standardised
+from fourfold.codecs import BitPlanes, Dequantised, GaussianCells, Standardised
 from fourfold.core import Codec, GenerativeModel, Sampler, Space, Training
 from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
 from fourfold.estimands import Reference
@@ -25,12 +25,13 @@ from fourfold.paradigms.energy import (
     Tilted,
     Unnormalised,
 )
+from fourfold.paradigms.hybrid import behind
 from fourfold.paths import EDM
 from fourfold.recipes.networks import sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import MALA, Annealed, Langevin, NoiseAnnealed
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Images, Table, Vectors
 
 __all__ = [
     "DenoisingParts",
@@ -93,7 +94,7 @@ def noise_contrastive(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space other than vectors.
     """
-    raise _refusal("noise-contrastive", "vectors", space)
+    raise _refusal("noise-contrastive", "vectors and tables", space)
 
 
 @noise_contrastive.register
@@ -102,6 +103,13 @@ def _(space: Vectors, size: str) -> GenerativeModel:
     training = Training(batch_size=1024, learning_rate=2e-3, ema=0.05, clip=1.0)
     objective = NoiseContrastive(space.shape, ratio=4)
     return GenerativeModel(space, Standardised(space), energy, objective, _annealed(size), Unnormalised(), training)
+
+
+@noise_contrastive.register
+def _(space: Table, size: str) -> GenerativeModel:
+    """As for vectors, of columns that are normal by their codec."""
+    found = noise_contrastive(Vectors(space.dims, classes=space.classes), size)
+    return behind(GaussianCells(space), found, space)
 
 
 # --- score matching ---------------------------------------------------------------------------------------------------

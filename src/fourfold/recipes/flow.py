@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from fourfold.codecs import Dequantised, Standardised
+from fourfold.codecs import Dequantised, GaussianCells, Standardised
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Bijection
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
@@ -31,7 +31,7 @@ from fourfold.paradigms.flow import (
 from fourfold.recipes.networks import sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import Heun
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Images, Table, Vectors
 
 __all__ = [
     "columns",
@@ -98,9 +98,16 @@ def _(space: Vectors, recipe: str, least: int = 1) -> Codec:
     return Standardised(space)
 
 
+@columns.register
+def _(space: Table, recipe: str, least: int = 1) -> Codec:
+    if space.dims < least:
+        raise _no_columns(space, recipe, least)
+    return GaussianCells(space)
+
+
 def _no_columns(space: Space, recipe: str, least: int) -> TypeError:
     at_least = f" of at least {least} columns" if least > 1 else ""
-    return TypeError(f"{recipe} models vectors{at_least}, not {space}")
+    return TypeError(f"{recipe} models vectors and tables{at_least}, not {space}")
 
 
 def _of_columns(space: Space, codec: Codec, estimand: Bijection, learning_rate: float = 2e-3) -> GenerativeModel:

@@ -8,10 +8,12 @@ from functools import partial, singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Centred, Standardised
+from fourfold.codecs import CellTokens, Centred, Standardised
 from fourfold.core import Codec, GenerativeModel, Likelihood, Space, Training
 from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, Head, LogisticHead
+from fourfold.distributions.tokens import TokenHead
 from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_size
+from fourfold.nn.columns import TableEncoder
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
 from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture, Prior
@@ -30,7 +32,7 @@ from fourfold.paradigms.latent import (
 from fourfold.paradigms.perceptual import PerceptualBound
 from fourfold.recipes.networks import sides
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Images, Table, Vectors
 
 __all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
 
@@ -40,6 +42,9 @@ VECTORS: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(128, 2), "m": Size(25
 IMAGE_CODES: Sizes[int] = Sizes({"xs": 32, "s": 64, "m": 128})
 """Length of a code that is a vector."""
 VECTOR_CODES: Sizes[int] = Sizes({"xs": 8, "s": 16, "m": 32})
+TABLES: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(256, 2), "m": Size(384, 4)})
+TABLE_CODES: Sizes[tuple[int, int]] = Sizes({"xs": (32, 8), "s": (256, 32), "m": (512, 64)})
+"""Bins of a number, and length of a code."""
 IMAGE_PRIOR: Sizes[Size] = Sizes({"xs": Size(128, 4), "s": Size(256, 6), "m": Size(512, 8)})
 """The size of the flow that is the prior; a mixture has twice as many components as a layer has features."""
 VECTOR_PRIOR: Sizes[Size] = Sizes({"xs": Size(64, 4), "s": Size(64, 6), "m": Size(128, 8)})
@@ -91,7 +96,7 @@ def coded(space: Space, size: str, prior: PriorOf) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"the latent-variable model is of images or vectors, not of {type(space).__name__}")
+    raise TypeError(f"the latent-variable model is of images, vectors or tables, not of {type(space).__name__}")
 
 
 @coded.register
@@ -119,6 +124,20 @@ def _(space: Vectors, size: str, prior: PriorOf) -> GenerativeModel:
         Elbo(),
         Training(batch_size=256, learning_rate=2e-3, warmup=0.1, smoothing=0.5),
     )
+
+
+@coded.register
+def _(space: Table, size: str, prior: PriorOf) -> GenerativeModel:
+    """Encoder and decoder see tokens; those of a row are independent given the code."""
+    (bins, codes), chosen, classes = TABLE_CODES[size], TABLES[size], space.classes
+    codec = CellTokens(space, bins)
+    head = TokenHead(codec.sizes)
+    net = ResMLP(codes, sum(codec.sizes), chosen.width, chosen.depth, classes)
+    encoder = TableEncoder(codec.sizes, 2 * codes, 8, chosen.width, chosen.depth, codec.graded, classes)
+    decoder = CodeDecoder(net, head, space.shape, codes, prior(codes, VECTOR_PRIOR[size], classes))
+    training = Training(batch_size=256, learning_rate=2e-3, warmup=0.05)
+    parts = (decoder, VariationalBound(encoder), PriorThenDecode(AsDraw()), Elbo())
+    return GenerativeModel(space, codec, *parts, training)
 
 
 @singledispatch
