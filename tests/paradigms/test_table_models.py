@@ -207,6 +207,19 @@ def test_a_flows_bound_lies_below_the_mass(name):
     assert float(draws.mean(0).exp().sum()) < float(mass)
 
 
+def wide(columns):
+    return Table(tuple(Categorical(f"c{i}", levels=("a", "b")) for i in range(columns)))
+
+
+def test_networks_of_wide_tables_grow_with_their_width_alone():
+    """Twice the columns need about twice the weights; what does not fit is refused."""
+    weights = [sum(p.numel() for p in build("autoregressive", wide(c), "s").parameters()) for c in (200, 400)]
+    assert 1.7 < weights[1] / weights[0] < 2.6
+    with pytest.raises(TypeError, match="2,001 columns are more than the 2,000 that fit"):
+        build("autoregressive", wide(2001), "s")
+    assert build("latent-variable", wide(2001), "xs").sample(2).shape == (2, 2001)
+
+
 CONTRACT = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution=0.001)), classes=3)
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from fourfold.codecs import CellTokens, Standardised, TextTokens, Tokens
+from fourfold.codecs import Standardised, TextTokens, Tokens
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
 from fourfold.nn.causal import CausalConvNet
-from fourfold.nn.columns import ColumnNetwork
 from fourfold.nn.transformer import TokenTransformer, ValueTransformer
 from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
 from fourfold.paradigms.autoregressive import (
@@ -19,6 +18,7 @@ from fourfold.paradigms.autoregressive import (
     TokenConditionals,
     VectorConditionals,
 )
+from fourfold.recipes.networks import column_network
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Table, Text, Vectors
 
@@ -33,11 +33,6 @@ VECTORS: Sizes[tuple[Size, int]] = Sizes(
     {"xs": (Size(32, 1, 1), 8), "s": (Size(96, 2, 2), 24), "m": (Size(192, 4, 4), 32)}
 )
 """The network, and the components of each conditional."""
-
-TABLES: Sizes[tuple[int, int, Size]] = Sizes(
-    {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
-)
-"""Bins of a number, length of a token's vector, and hidden units and layers of each column."""
 
 
 @singledispatch
@@ -88,9 +83,7 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 @likelihood.register
 def _(space: Table, size: str) -> GenerativeModel:
     """Batches are scored in the order of the columns and in random orders by turns."""
-    bins, embedding, chosen = TABLES[size]
-    codec = CellTokens(space, bins)
-    net = ColumnNetwork(codec.sizes, embedding, chosen.width, chosen.depth, codec.graded, space.classes)
+    codec, net = column_network(space, size)
     estimand, objective = ColumnConditionals(net, space.dims), AnyOrderLikelihood()
     training = Training(batch_size=256, learning_rate=1e-2)
     return GenerativeModel(space, codec, estimand, objective, Ancestral(), ChainRule(), training)

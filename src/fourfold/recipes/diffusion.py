@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import CellTokens, Dequantised, Standardised
+from fourfold.codecs import Dequantised, Standardised
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
 from fourfold.estimands.preconditioned import (
     NetworkField,
@@ -17,7 +17,6 @@ from fourfold.estimands.preconditioned import (
     Preconditioned,
 )
 from fourfold.likelihoods import ProbabilityFlow
-from fourfold.nn.columns import ColumnNetwork
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
@@ -31,7 +30,7 @@ from fourfold.paradigms.diffusion import (
 )
 from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, Unmasking
 from fourfold.paths import EDM, VE, VP, RectifiedFlow, SubVP
-from fourfold.recipes.networks import sides, unet
+from fourfold.recipes.networks import column_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver, Heun, UniPC
 from fourfold.spaces import Images, Table, Vectors
@@ -61,10 +60,6 @@ TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(64, 2, 2), "s": Size(192, 6, 3), "m
 PERCEPTRON: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(256, 3), "m": Size(384, 5)})
 SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24})
 """Solver steps of the likelihood."""
-TABLES: Sizes[tuple[int, int, Size]] = Sizes(
-    {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
-)
-"""Bins of a number, length of a token's vector, and hidden units and layers of each column."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02})
 """Muon's rate for images."""
 
@@ -227,8 +222,6 @@ def masked(space: Space, size: str) -> GenerativeModel:
 
 @masked.register
 def _(space: Table, size: str) -> GenerativeModel:
-    bins, embedding, chosen = TABLES[size]
-    codec = CellTokens(space, bins)
-    net = ColumnNetwork(codec.sizes, embedding, chosen.width, chosen.depth, codec.graded, space.classes)
+    codec, net = column_network(space, size)
     estimand, training = ColumnDenoiser(net, space.dims), Training(batch_size=256, learning_rate=1e-2)
     return GenerativeModel(space, codec, estimand, MaskedDenoising(), Unmasking(), MaskedBound(), training)

@@ -18,13 +18,16 @@ from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.unet import UNet
 from fourfold.paradigms.diffusion import Denoising
+from fourfold.paradigms.hybrid import behind
 from fourfold.paths import EDM
+from fourfold.recipes.diffusion import denoising
 from fourfold.recipes.latent import kl
+from fourfold.recipes.latent_flow import vector_codes
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver
-from fourfold.spaces import Images
+from fourfold.spaces import Images, Table, Vectors
 
-__all__ = ["dit", "unet"]
+__all__ = ["dit", "perceptron", "unet"]
 
 UNET: Sizes[tuple[Size, ...]] = Sizes(
     {
@@ -81,8 +84,26 @@ def _(space: Images, size: str) -> GenerativeModel:
     return _diffused(space, codec, net, size)
 
 
+@singledispatch
+def perceptron(space: Space, size: str) -> GenerativeModel:
+    """A perceptron that denoises codes that are vectors (Zhang et al. 2023, https://arxiv.org/abs/2310.09656).
+
+    Raises:
+        TypeError: for a space other than tables.
+    """
+    raise TypeError(f"this recipe of latent diffusion models tables, not {type(space).__name__}")
+
+
+@perceptron.register
+def _(space: Table, size: str) -> GenerativeModel:
+    codec = vector_codes(space, size)
+    return behind(codec, denoising(Vectors(codec.event[0], classes=space.classes), size), space)
+
+
 def _refusal(space: Space) -> TypeError:
-    return TypeError(f"latent diffusion is of images, not of {type(space).__name__}: use latent-flow for vectors")
+    return TypeError(
+        f"latent diffusion is of images and tables, not of {type(space).__name__}: use latent-flow for vectors"
+    )
 
 
 def _codec(space: Images, size: str) -> LearnedCodec:

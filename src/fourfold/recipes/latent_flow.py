@@ -13,16 +13,21 @@ from fourfold.recipes import flow
 from fourfold.recipes.latent import convolutional
 from fourfold.spaces import Vectors
 
-__all__ = ["coupling"]
+__all__ = ["coupling", "vector_codes"]
 
 
 def coupling(space: Space, size: str) -> GenerativeModel:
     """A coupling flow of the codes of :func:`fourfold.recipes.latent.convolutional`."""
+    codec = vector_codes(space, size)
+    return behind(codec, flow.coupling(Vectors(codec.event[0], classes=space.classes), size), space)
+
+
+def vector_codes(space: Space, size: str) -> LearnedCodec:
+    """The autoencoder of :func:`fourfold.recipes.latent.convolutional`, without labels and without its prior."""
     bare = space.conditioned()
     learned = convolutional(bare, size)
     decoder = learned.estimand
     assert isinstance(decoder, CodeDecoder)
     plain = CodeDecoder(decoder.net, decoder.head, decoder.event, decoder.codes)
     parts = (learned.objective, learned.sampler, learned.likelihood, learned.training_defaults)
-    codec = LearnedCodec(GenerativeModel(bare, learned.codec, plain, *parts))
-    return behind(codec, flow.coupling(Vectors(codec.event[0], classes=space.classes), size), space)
+    return LearnedCodec(GenerativeModel(bare, learned.codec, plain, *parts))
