@@ -104,8 +104,8 @@ class ColumnHeads(nn.Module):
         """``log p(x_i)`` of tokens ``(B, C)`` from features ``(C, B, width)``, ``(B, C)`` float32."""
         parts = []
         for g, group in enumerate(self.groups):
-            logits = torch.baddbmm(self.bias[g], h[group], self._weights(g)).float()
-            logits = logits.masked_fill(getattr(self, f"beyond_{g}"), -math.inf)
+            bias = self.bias[g].masked_fill(getattr(self, f"beyond_{g}"), -math.inf)
+            logits = torch.baddbmm(bias, h[group], self._weights(g)).float()
             nats = F.cross_entropy(logits.flatten(0, 1), x[:, group].T.flatten(), reduction="none")
             parts.append(nats.view(len(group), -1))
         order = torch.tensor([i for group in self.groups for i in group], device=x.device)
