@@ -1,0 +1,43 @@
+"""The words of the field, without torch: paradigms, principles, kinds of likelihood, cost laws, failure modes.
+
+:data:`FACTS` has the facts that are common to a paradigm. The parts of a recipe's models state their own: see
+:attr:`fourfold.core.GenerativeModel.facts`. This module imports nothing heavy, so the atlas and the command line answer
+without loading torch.
+"""
+
+from __future__ import annotations
+
+from fourfold.vocabulary.facts import FACTS
+from fourfold.vocabulary.terms import (
+    AUTO,
+    COSTS,
+    Card,
+    Cost,
+    Facts,
+    FailureMode,
+    Kind,
+    Paper,
+    Paradigm,
+    Principle,
+    Recipe,
+    parse_size,
+)
+from fourfold.vocabulary.variants import VARIANTS, Variant
+
+__all__ = [
+    "AUTO",
+    "COSTS",
+    "FACTS",
+    "VARIANTS",
+    "Card",
+    "Cost",
+    "Facts",
+    "FailureMode",
+    "Kind",
+    "Paper",
+    "Paradigm",
+    "Principle",
+    "Recipe",
+    "Variant",
+    "parse_size",
+]

@@ -1,0 +1,292 @@
+"""The types of the vocabulary: paradigms, principles, kinds, cost laws, failure modes, facts and cards."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+__all__ = [
+    "AUTO",
+    "COSTS",
+    "Card",
+    "Cost",
+    "Facts",
+    "FailureMode",
+    "Kind",
+    "Paper",
+    "Paradigm",
+    "Principle",
+    "Recipe",
+    "parse_size",
+]
+
+AUTO = "auto"
+"""The size that suits the machine, the data and the budget."""
+_SIZE = re.compile(r"(xs|s|m)(?:/(2|4|8))?")
+
+
+def parse_size(text: str) -> tuple[str, int]:
+    """The preset that a size names, and the divisor of its widths: ``s/2`` is ``s`` at half the width.
+
+    Raises:
+        ValueError: for another text.
+    """
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"unknown size {text!r}: choose xs, s, m, or a narrower one such as s/2, s/4 or m/2")
+    return found[1], int(found[2] or 1)
+
+
+class Paradigm(StrEnum):
+    """The four ways of learning to sample, and the two neighbours on the map."""
+
+    AUTOREGRESSIVE = "autoregressive"
+    LATENT_VARIABLE = "latent-variable"
+    ADVERSARIAL = "adversarial"
+    DIFFUSION = "diffusion"
+    FLOW = "flow"
+    ENERGY = "energy"
+
+
+class Principle(StrEnum):
+    """The principle of a training objective: the answer to the first of the two questions, in a word.
+
+    Score matching fits the gradient of the log-density. ``DENOISING`` is its most common form, a regression of the
+    clean example or the noise; ``SCORE_MATCHING`` means the forms without a target, by partial integration (explicit,
+    sliced).
+    """
+
+    LIKELIHOOD = "likelihood"
+    BOUND = "bound"
+    ADVERSARIAL = "adversarial"
+    DENOISING = "denoising"
+    SCORE_MATCHING = "score matching"
+    CONTRASTIVE = "contrastive"
+
+
+class Kind(StrEnum):
+    """The kind of a number called "log-likelihood"; different kinds are never ranked against each other without a mark.
+
+    ``ESTIMATED_BOUND`` estimates a lower bound: a solver or probes stand behind a codec that only bounds the likelihood
+    of raw examples (dequantised integers, a learned code), so that it has the error of an estimate and the gap of a
+    bound.
+    """
+
+    EXACT = "exact"
+    LOWER_BOUND = "lower_bound"
+    ESTIMATE = "estimate"
+    ESTIMATED_BOUND = "estimated_bound"
+    UNNORMALISED = "unnormalised"
+    NONE = "none"
+
+    @property
+    def bounded(self) -> Kind:
+        """The kind for raw examples, if this is the kind for codes that only bound their likelihood."""
+        return {Kind.EXACT: Kind.LOWER_BOUND, Kind.ESTIMATE: Kind.ESTIMATED_BOUND}.get(self, self)
+
+    @property
+    def words(self) -> str:
+        """The kind in words: ``lower bound``."""
+        return self.value.replace("_", " ")
+
+
+class Cost(StrEnum):
+    """The law by which the network evaluations of one sample grow."""
+
+    CONSTANT = "constant"
+    LENGTH = "length"
+    STEPS = "steps"
+    CHAIN = "chain"
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper: authors, year, title, address."""
+
+    authors: str
+    year: int
+    title: str
+    link: str
+
+
+@dataclass(frozen=True)
+class FailureMode:
+    """A way a paradigm goes wrong, and the measurement that reveals it.
+
+    ``monitor`` is the name under which training logs that measurement (the last part of the key in ``log.jsonl``), or
+    the empty string where only finished samples reveal it (a comparison then measures it).
+    """
+
+    name: str
+    meaning: str
+    measurement: str
+    monitor: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts of a paradigm, or of one recipe of it: the two answers, and their consequences.
+
+    The clauses are plain English without a full stop. ``strengths`` and ``weaknesses`` are what :attr:`gives` and
+    :attr:`drawbacks` say beyond what the kind of likelihood, the cost and the inherited ``parts`` imply.
+    """
+
+    represents: str
+    objective: str
+    objective_formula: str
+    sampling: str
+    sampling_formula: str
+    likelihood: Kind
+    likelihood_note: str
+    cost: Cost
+    cost_note: str
+    strengths: str
+    weaknesses: str
+    failure_modes: tuple[FailureMode, ...]
+    references: tuple[Paper, ...]
+    parts: tuple[str, ...] = ()
+
+    @property
+    def gives(self) -> str:
+        """The advantages, separated by commas."""
+        return _listed(_LIKELIHOOD_GIVES.get(self.likelihood), _COST_GIVES.get(self.cost), self.strengths)
+
+    @property
+    def drawbacks(self) -> str:
+        """The disadvantages, separated by commas."""
+        inherited = [_PART_LIMITS.get(part, f"the errors of its {part}") for part in self.parts]
+        return _listed(_LIKELIHOOD_LACKS.get(self.likelihood), _COST_LACKS.get(self.cost), self.weaknesses, *inherited)
+
+    def record(self, paradigm: Paradigm) -> dict[str, Any]:
+        """A JSON value; failure modes and references are left to the paradigm, which it names."""
+        texts = {name: getattr(self, name) for name in _TEXTS}
+        words = {"likelihood": self.likelihood.value, "cost": self.cost.value, "parts": list(self.parts)}
+        return {"paradigm": paradigm.value, **texts, **words}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Facts:
+        """Read the value that :meth:`record` wrote, with the failure modes and references of its paradigm.
+
+        Raises:
+            KeyError, ValueError: for a record of another form.
+        """
+        texts: dict[str, Any] = {name: _printable(record[name]) for name in _TEXTS}
+        kind, cost, parts = Kind(record["likelihood"]), Cost(record["cost"]), tuple(map(_printable, record["parts"]))
+        from fourfold.vocabulary.facts import FACTS
+
+        return replace(FACTS[Paradigm(record["paradigm"])], **texts, likelihood=kind, cost=cost, parts=parts)
+
+
+_TEXTS = (
+    "represents", "objective", "objective_formula", "sampling", "sampling_formula", "likelihood_note", "cost_note",
+    "strengths", "weaknesses",
+)  # fmt: skip
+
+
+def _printable(text: object) -> str:
+    """A text of a file, without what could steer a terminal."""
+    return "".join(sign for sign in str(text) if sign.isprintable())
+
+
+def _listed(*clauses: str | None) -> str:
+    """The clauses that are not empty, separated by commas."""
+    return ", ".join(clause for clause in clauses if clause)
+
+
+COSTS: Mapping[Cost, str] = {
+    Cost.CONSTANT: "one network evaluation per sample",
+    Cost.LENGTH: "one network evaluation per piece of the example, so the cost grows with its length",
+    Cost.STEPS: "one or two network evaluations per step; the number of steps is a setting, not the example's size",
+    Cost.CHAIN: "one network evaluation per move of a Markov chain; how many moves are enough is not known beforehand",
+}
+"""How the network evaluations of one sample grow, in words."""
+
+_LIKELIHOOD_GIVES = {
+    Kind.EXACT: "an exact likelihood",
+    Kind.LOWER_BOUND: "a lower bound on the likelihood",
+    Kind.ESTIMATE: "an estimate of the likelihood",
+    Kind.ESTIMATED_BOUND: "an estimate of a lower bound on the likelihood",
+}
+_LIKELIHOOD_LACKS = {
+    Kind.LOWER_BOUND: "an unknown gap between the bound and the likelihood",
+    Kind.ESTIMATED_BOUND: "an unknown gap between the bound and the likelihood",
+    Kind.UNNORMALISED: "an unknown normaliser",
+    Kind.NONE: "no likelihood",
+}
+_COST_GIVES = {Cost.CONSTANT: "a sample in one network evaluation"}
+_COST_LACKS = {
+    Cost.LENGTH: "slow sampling (one piece after the other)",
+    Cost.STEPS: "several network evaluations per sample",
+    Cost.CHAIN: "slow Markov chains",
+}
+_PART_LIMITS = {
+    "autoencoder": "samples no better than what its autoencoder can reconstruct",
+    "tokenizer": "samples no better than what its tokenizer can reconstruct",
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A function ``(space, size) -> GenerativeModel`` by its address, which is imported when it is first called.
+
+    A card can so name its recipes without loading the networks that they build.
+
+    Attributes:
+        address: ``"module:function"``.
+    """
+
+    address: str
+
+    def __call__(self, space: Any, size: str) -> Any:
+        module, _, function = self.address.partition(":")
+        return getattr(importlib.import_module(module), function)(space, size)
+
+    @classmethod
+    def of(cls, module: str, *names: str) -> dict[str, Recipe]:
+        """The functions of a module by the names of their recipes: ``mean-flow`` is the function ``mean_flow``."""
+        return {name: cls(f"{module}:{name.replace('-', '_')}") for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """The declaration of a paradigm: found by the walk, it gets checks, a name, a page and a row in reports.
+
+    The cards of fourfold stand in :mod:`fourfold.cards`, those of third parties in the modules that they register.
+
+    What a recipe trains, how it samples and what its likelihood is are said by the parts of its models. ``strengths``,
+    ``weaknesses`` and ``references`` replace those of the paradigm where they are given.
+
+    Attributes:
+        name: of the paradigm on the command line.
+        paradigm: where it stands on the map.
+        recipes: by name, functions ``(space, size) -> GenerativeModel`` or their addresses (:class:`Recipe`). A recipe
+            raises ``TypeError`` for a space that it does not model; the name of the card alone means its first recipe
+            that models the space.
+        summary: one sentence.
+        captioned: the recipes that model images given captions; :func:`fourfold.paradigms.build` refuses such a space
+            to the others.
+        strengths, weaknesses: clauses in plain English, separated by commas.
+        references: papers.
+    """
+
+    name: str
+    paradigm: Paradigm
+    recipes: Mapping[str, Callable[[Any, str], Any]] = field(repr=False)
+    summary: str = ""
+    captioned: tuple[str, ...] = ()
+    strengths: str = ""
+    weaknesses: str = ""
+    references: tuple[Paper, ...] = ()
+
+    def facts(self, facts: Facts) -> Facts:
+        """The facts of one of its models, with what this card says in place of its paradigm."""
+        return replace(
+            facts,
+            strengths=self.strengths or facts.strengths,
+            weaknesses=self.weaknesses or facts.weaknesses,
+            references=self.references or facts.references,
+        )
