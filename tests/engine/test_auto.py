@@ -22,7 +22,7 @@ def machine(monkeypatch):
     """A machine whose steps take their parameters' number times a constant, plus an overhead."""
     speed = {"parameter": 1e-7, "overhead": 1e-3, "timed": 0.0}
 
-    def steps(model, dataset, seed):
+    def steps(model, dataset, seed, most):
         seconds = speed["overhead"] + speed["parameter"] * sum(p.numel() for p in model.estimand.parameters())
         speed["timed"] += 4 * seconds
         return [seconds] * 4

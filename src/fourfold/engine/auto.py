@@ -29,12 +29,15 @@ from fourfold.engine.loop import begin
 from fourfold.engine.precision import PRECISIONS
 from fourfold.engine.stages import data_of, make_ready
 from fourfold.paradigms import build_recipe
+from fourfold.vocabulary import Paradigm
 
 __all__ = ["FALLBACK", "Sizing", "choose_size"]
 
 FALLBACK = "s"
-NEEDED: Mapping[str, int] = {"s/8": 0, "s/4": 50, "s/2": 150, "s": 500, "m": 2000}
+NEEDED: Mapping[str, int] = {"s/8": 0, "s/4": 100, "s/2": 200, "s": 500, "m": 2000}
 """The sizes from narrow to wide, and the steps from which each is better than the one before in equal time."""
+GAME = 3
+"""An adversarial game needs this multiple of steps: at up to 350 steps, width gives it nothing."""
 ENOUGH = 200
 """With fewer steps than these, a smaller batch is better."""
 PARTS = (1, 2, 4)
@@ -50,13 +53,13 @@ GROWTH = 1.2
 @final
 @dataclass(frozen=True)
 class Sizing:
-    """A size and a batch, and why.
+    """A size and a batch, and the reason.
 
     Attributes:
-        size: as :func:`fourfold.build` takes it.
+        size: size for :func:`fourfold.build`.
         part: divisor of the batches of the preset.
-        why: in words.
-        seconds: that timing took; they count in the budget.
+        why: reason in words.
+        seconds: seconds of timing; they count in the budget.
     """
 
     size: str
@@ -89,10 +92,10 @@ class _Timed:
     """A size that was timed.
 
     Attributes:
-        size: its name.
+        size: name of the size.
         step: seconds of a step, divided by the share of the budget that is for such steps.
-        parameters: of the model and its stages.
-        seconds: of the steps that were timed.
+        parameters: number of parameters of the model and its stages.
+        seconds: seconds of all steps that were timed.
     """
 
     size: str
@@ -117,23 +120,24 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
     certain to fit nor hopeless, by the time of the size before and the ratio of parameters.
 
     Args:
-        name: of the recipe.
-        dataset: to train on.
-        budget: of the whole training.
-        device: as in :func:`fourfold.fit`.
-        seed: of the weights that are timed.
+        name: name of the recipe.
+        dataset: data to train on.
+        budget: budget of the whole training.
+        device: device for :func:`fourfold.fit`.
+        seed: seed of the weights of the timed models.
     """
     if not math.isfinite(budget.seconds):
         return Sizing(FALLBACK, why="the size for budgets without seconds")
-    start, chosen, refused = time.monotonic(), None, ""
+    start, chosen, refused, factor = time.monotonic(), None, "", 1
     for size, most in NEEDED.items():
-        needed = min(most, budget.steps)
+        needed = min(factor * most, budget.steps)
         if chosen is not None and chosen.step * GROWTH * needed > TRAINED * budget.seconds:
             refused = f"{size} would need {needed:g}"
             break
         model = _built(name, dataset, size, device, seed)
         if model is None:
             continue
+        factor = GAME if model.paradigm is Paradigm.ADVERSARIAL else 1
         if size == "m" and _count(model) > math.prod(dataset.train.x.shape):
             refused = f"{size} has more parameters than there are values"
             break
@@ -142,7 +146,7 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
             if tried is not None and time.monotonic() - start + tried.seconds > SHARE * budget.seconds:
                 refused = f"{size} would take too long to time"
                 break
-            tried = _timed(size, model, dataset, seed)
+            tried = _timed(size, model, dataset, seed, SHARE * budget.seconds)
         if chosen is not None and tried.steps(budget) < needed:
             refused = f"{size} takes {tried.steps(budget):.0f} of {needed:g}"
             break
@@ -180,19 +184,22 @@ def _parts(model: GenerativeModel, share: float = 1.0) -> Iterator[tuple[Generat
     yield model, share * (1 - sum(stage.share for stage in stages))
 
 
-def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int) -> _Timed:
-    """Take a few steps of every stage on a few examples; the slowest stage counts."""
+def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> _Timed:
+    """Take a few steps of every stage on a few examples, within ``most`` seconds if they allow; the slowest counts."""
     make_ready(model, seed)
-    steps = [(_steps(one, data_of(dataset, one), seed), share) for one, share in _parts(model)]
+    steps = [(_steps(one, data_of(dataset, one), seed, share * most), share) for one, share in _parts(model)]
     slowest = max(statistics.median(times[1:]) / share for times, share in steps)
     return _Timed(size, slowest, _count(model), sum(sum(times) for times, _ in steps))
 
 
-def _steps(model: GenerativeModel, dataset: Dataset, seed: int) -> list[float]:
-    """The seconds of a few steps; the first prepares, and may solve or fill something."""
+def _steps(model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> list[float]:
+    """The seconds of two to four steps; the first prepares, and may solve or fill something."""
     precision = PRECISIONS["bf16" if multiplies_bf16(model.device) else "float32"]
     rows = 2 * model.training_defaults.batch_size * (dataset.space.window or 1)
     x, cond = dataset.train.x[:rows], dataset.train.cond
     few = Split(x, None if cond is None else cond[: len(x)])
     loop = begin(model, few, model.training_defaults, seed, precision)
-    return [loop.step(0.0).seconds for _ in range(4)]
+    times: list[float] = []
+    while len(times) < 2 or (len(times) < 4 and sum(times) < most):
+        times.append(loop.step(0.0).seconds)
+    return times

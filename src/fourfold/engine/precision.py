@@ -78,9 +78,9 @@ class Choice:
     """The precision that was chosen, and why.
 
     Attributes:
-        precision: of the steps.
-        measured: what the choice rests on, in words.
-        seconds: that choosing took; they count in the budget.
+        precision: precision of the steps.
+        measured: reasons in words.
+        seconds: seconds of the choice; they count in the budget.
     """
 
     precision: Precision

@@ -164,6 +164,7 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
         "facts": card.get("facts"),  # runs of earlier versions state none
         "seed": job.seed,
         "parameters": card["parameters"],
+        "size": card["size"],
         "steps": card["steps"],
         "epochs": steps * batch_size * (dataset.space.window or 1) / len(dataset.train),
         "seconds": card["seconds"],
