@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -11,11 +12,11 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from fourfold.core import GenerativeModel, Noise
+from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
 from fourfold.paradigms.autoregressive import TokenConditionals, categorical
 from fourfold.spaces import Text
 
-__all__ = ["Shaping", "generate", "stream", "text_parts"]
+__all__ = ["Shaping", "fill", "generate", "stream", "text_parts"]
 
 
 @final
@@ -187,6 +188,10 @@ def generate(
     """
     if length < 1 or n < 1:
         raise ValueError(f"length and n must be at least 1, not {length} and {n}")
+    if isinstance(model.estimand, ArbitraryConditionals):
+        if stop or (shaping or Shaping()) != Shaping():
+            raise ValueError("a masked diffusion draws tokens in no order: leave the rules and stop strings out")
+        return _filled_after(model, prompt, n, length, seed)
     space, _ = text_parts(model)
     end = None if space.pieces is None else space.pieces.end
     drawn: list[list[int]] = [[] for _ in range(n)]
@@ -204,6 +209,52 @@ def generate(
         if all(done):
             break
     return [_before(space.show(torch.tensor(ids, dtype=torch.long)), stop) for ids in drawn]
+
+
+def _filled_after(model: GenerativeModel, prompt: str, n: int, length: int, seed: int) -> list[str]:
+    """What a masked diffusion fills in after a prompt, up to the end of its window."""
+    assert isinstance(model.space, Text)
+    ids = model.space.parse(prompt).tolist() if prompt else []
+    most = min(length, model.space.length - len(ids))
+    if most < 1:
+        raise ValueError(f"the prompt has {len(ids)} tokens and fills a window of {model.space.length}: shorten it")
+    return [model.space.show(row[len(ids) : len(ids) + most]) for row in _completed(model, ids, len(ids), n, seed)]
+
+
+def _completed(model: GenerativeModel, ids: Sequence[int], known: int | Sequence[bool], n: int, seed: int) -> Tensor:
+    """Windows ``(n, L)`` that begin with ids, of which the known ones stay."""
+    length = model.space.shape[0]
+    given = [i < known for i in range(length)] if isinstance(known, int) else [*known, *[False] * (length - len(ids))]
+    x = torch.tensor([*ids, *[0] * (length - len(ids))])
+    return model.complete(x.expand(n, -1), torch.tensor(given).expand(n, -1), seed=seed)
+
+
+def fill(model: GenerativeModel, text: str, n: int = 1, seed: int = 0) -> list[str]:
+    """Fill the gaps of a text, each written ``{8}`` for so many tokens: ``n`` draws given all that stands around them.
+
+    Args:
+        model: of text, which tells the tokens of any place given any others: a masked diffusion.
+        text: with gaps, no longer than a window.
+        n: number of draws.
+        seed: fixes them.
+
+    Raises:
+        TypeError: for a model of something else, or one that only goes on after a text.
+        ValueError: for a text without gaps, or longer than a window.
+    """
+    space = model.space
+    if not isinstance(space, Text) or not isinstance(model.estimand, ArbitraryConditionals):
+        raise TypeError("gaps are filled by a masked diffusion of text: train one with fourfold fit diffusion/masked")
+    ids: list[int] = []
+    known: list[bool] = []
+    for i, part in enumerate(re.split(r"\{(\d+)\}", text)):
+        found = [0] * int(part) if i % 2 else space.parse(part).tolist() if part else []
+        ids, known = ids + found, known + [not i % 2] * len(found)
+    if all(known):
+        raise ValueError("there is no gap to fill: write {8} for eight tokens")
+    if len(ids) > space.length:
+        raise ValueError(f"the text has {len(ids)} tokens, more than a window of {space.length}: shorten it")
+    return [space.show(row[: len(ids)]) for row in _completed(model, ids, known, n, seed)]
 
 
 def _before(text: str, stop: Sequence[str]) -> str:

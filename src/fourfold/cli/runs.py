@@ -123,6 +123,14 @@ def sample(
         list[str] | None,
         typer.Option(help="String that ends a text. It may be given several times.", rich_help_panel=TEXT),
     ] = None,
+    fill: Annotated[
+        str | None,
+        typer.Option(
+            help="Text with gaps such as {8}, which stands for 8 tokens, for a masked diffusion of text.",
+            show_default=False,
+            rich_help_panel=TEXT,
+        ),
+    ] = None,
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
     device: Device = "auto",
     as_json: AsJson = False,
@@ -139,6 +147,7 @@ def sample(
     from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
 
     set_threads()
+    from fourfold import language
     from fourfold.engine import Run, inference
     from fourfold.engine.drawing import class_names
     from fourfold.language import Shaping
@@ -146,6 +155,10 @@ def sample(
     loaded = Run.load(run, device)
     space, prompts = loaded.model.space, prompt or []
     shaping = Shaping(repetition_penalty, temperature, top_k, top_p, min_p)
+    if fill is not None:
+        with inference(loaded.model, precision):
+            _give_texts(language.fill(loaded.model, fill, n, seed), out, as_json)
+        return
     if space.window is not None and (prompts or stop or length or shaping != Shaping()):
         with inference(loaded.model, precision):
             texts = _continued(loaded.model, prompts, n, length or space.window, seed, shaping, stop or [])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import final
 
 import torch
 from torch import Tensor
 
-from fourfold.core import Codec, Measure, Noise
+from fourfold.core import Measure, Noise, PiecewiseCodec
 from fourfold.spaces import Text
 
 __all__ = ["TextTokens"]
 
 
 @final
-class TextTokens(Codec):
+class TextTokens(PiecewiseCodec):
     """Text ids as they are."""
 
     measure = Measure.COUNTING
@@ -23,8 +25,20 @@ class TextTokens(Codec):
         super().__init__()
         self.space, self.event = space, space.shape
 
+    @property
+    def sizes(self) -> tuple[int, ...]:  # type: ignore[override]
+        return (self.space.tokens,) * self.space.length
+
+    def pieces(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.long(), torch.zeros(x.shape, device=x.device)
+
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x.long(), torch.zeros(len(x), device=x.device)
 
-    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+    def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
         return z
+
+    def log_shares(self, piece: int, allowed: Tensor) -> Tensor:
+        shares = torch.full((self.space.tokens,), -math.inf, dtype=torch.float64)
+        shares[allowed] = 0.0
+        return shares

@@ -20,9 +20,10 @@ from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective
 from fourfold.distributions.times import quantiles, watched_by_noise
 from fourfold.estimands import TokenDenoiser
 from fourfold.nn.columns import ColumnNetwork
+from fourfold.nn.transformer import MaskedTransformer
 from fourfold.vocabulary import Cost, Kind, Principle
 
-__all__ = ["ColumnDenoiser", "MaskedBound", "MaskedDenoising", "Unmasking"]
+__all__ = ["ColumnDenoiser", "MaskedBound", "MaskedDenoising", "TextDenoiser", "Unmasking"]
 
 
 @final
@@ -50,6 +51,35 @@ class ColumnDenoiser(TokenDenoiser):
             rows = wanted[:, i].nonzero().flatten()
             log_p = self.conditional(x[rows], known[rows], i, None if cond is None else cond[rows])
             drawn[rows, i] = draw(log_p, u[rows, i])
+        return drawn
+
+
+@final
+class TextDenoiser(TokenDenoiser):
+    """``p(x_i | x_S, c)`` of the tokens of a text, all of them in one evaluation.
+
+    Args:
+        net: gives logits of every token, given those that are not masks.
+        length: tokens of one window.
+    """
+
+    def __init__(self, net: MaskedTransformer, length: int) -> None:
+        super().__init__()
+        self.net, self.event = net, (length,)
+
+    def _log_p(self, x: Tensor, known: Tensor, cond: Tensor | None) -> Tensor:
+        """``log p(x_i | x_S, c)`` of every token at every place, ``(B, L, V)``."""
+        return self.net(x.masked_fill(~known, self.net.tokens), cond).log_softmax(-1)
+
+    def forward(self, x: Tensor, known: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self._log_p(x, known, cond).gather(2, x.unsqueeze(2)).squeeze(2)
+
+    def conditional(self, x: Tensor, known: Tensor, piece: int, cond: Tensor | None = None) -> Tensor:
+        return self._log_p(x, known, cond)[:, piece]
+
+    def draw(self, x: Tensor, known: Tensor, wanted: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
+        drawn = x.clone()
+        drawn[wanted] = draw(self._log_p(x, known, cond)[wanted], u[wanted])
         return drawn
 
 

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Dequantised, Standardised
+from fourfold.codecs import Dequantised, Standardised, TextTokens
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
 from fourfold.estimands.preconditioned import (
     NetworkField,
@@ -20,6 +20,7 @@ from fourfold.likelihoods import ProbabilityFlow
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
+from fourfold.nn.transformer import MaskedTransformer
 from fourfold.paradigms.diffusion import (
     CoupledFlowMatching,
     Denoising,
@@ -28,12 +29,13 @@ from fourfold.paradigms.diffusion import (
     NoisePrediction,
     SlicedScoreMatching,
 )
-from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, Unmasking
+from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, TextDenoiser, Unmasking
 from fourfold.paths import EDM, VE, VP, RectifiedFlow, SubVP
+from fourfold.recipes.autoregressive import TEXT
 from fourfold.recipes.networks import column_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver, Heun, UniPC
-from fourfold.spaces import Images, Table, Vectors
+from fourfold.spaces import Images, Table, Text, Vectors
 
 __all__ = [
     "Parts",
@@ -60,6 +62,8 @@ TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(64, 2, 2), "s": Size(192, 6, 3), "m
 PERCEPTRON: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(256, 3), "m": Size(384, 5)})
 SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24})
 """Solver steps of the likelihood."""
+TEXT_STEPS = 64
+"""Steps in which a longer text is drawn: several tokens at once."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02})
 """Muon's rate for images."""
 
@@ -212,12 +216,12 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 
 @singledispatch
 def masked(space: Space, size: str) -> GenerativeModel:
-    """Masked diffusion of tokens; another space registers its own.
+    """Masked diffusion of the tokens of tables and texts; another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"masked diffusion is of tables, not of {type(space).__name__}")
+    raise TypeError(f"masked diffusion is of tables and texts, not of {type(space).__name__}")
 
 
 @masked.register
@@ -225,3 +229,13 @@ def _(space: Table, size: str) -> GenerativeModel:
     codec, net = column_network(space, size)
     estimand, training = ColumnDenoiser(net, space.dims), Training(batch_size=256, learning_rate=1e-2)
     return GenerativeModel(space, codec, estimand, MaskedDenoising(), Unmasking(), MaskedBound(), training)
+
+
+@masked.register
+def _(space: Text, size: str) -> GenerativeModel:
+    chosen = TEXT[size]
+    net = MaskedTransformer(space.tokens, chosen.width, chosen.depth, chosen.heads, classes=space.classes)
+    sampler = Unmasking(0 if space.length <= TEXT_STEPS else TEXT_STEPS)
+    training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
+    parts = (TextTokens(space), TextDenoiser(net, space.length), MaskedDenoising(), sampler, MaskedBound(), training)
+    return GenerativeModel(space, *parts)
