@@ -40,7 +40,7 @@ def times(form, step="h"):
         (np.round(rng.normal(size=N), 2), 0.01, 2, "multiples of 0.01"),
         (rng.integers(0, 1000, N), 1, 0, "whole numbers"),
         (500 * rng.integers(0, 200, N), 500, 0, "multiples of 500"),
-        (rng.normal(size=N), 0.001, 3, "digits behind the point are more than a model can learn"),
+        (rng.normal(size=N), 0.001, 3, "decimals are finer than a model can learn"),
         (1e6 * rng.normal(size=N), 1000, 0, "kept to 1000"),
         (np.where(rng.random(N) < 0.5, 0, rng.integers(1, 10**6, N)), 1, 0, " % are 0"),
         (np.round(np.exp(3 * rng.normal(size=N)), 1), 0.1, 1, "a long tail"),
@@ -297,9 +297,11 @@ def test_many_ways_to_write_the_same_table(tmp_path, change):
     assert len(digests) == 1
 
 
-def test_quoted_cells_may_hold_anything(tmp_path):
-    frame = pd.DataFrame({"k": ["a,b", 'say "c"', "two\nlines", "d"] * 100, "x": rng.integers(0, 99, N)})
-    frame.to_csv(tmp_path / "t.csv", index=False)
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_quoted_cells_may_hold_anything(tmp_path, separator):
+    words = [f"a{separator}b", 'say "c"', "two\nlines", "d"]
+    frame = pd.DataFrame({"k": words * 100, "x": rng.integers(0, 99, N)})
+    frame.to_csv(tmp_path / "t.csv", index=False, sep=separator)
     assert set(load(tmp_path / "t.csv").columns[0].column.levels) == set(frame["k"])
 
 

@@ -100,10 +100,10 @@ def classify(
 ) -> None:
     """Predict a column of a table by Bayes' rule, from the joint distribution.
 
-    p(y | x) is p(x, y) / sum of p(x, y') over all levels y'. If the data holds the
-    column, accuracy, log-loss and the area under the curve are told, beside those
-    of classifiers that are trained on the same rows. Without data, the test split
-    of the run's own data is classified.
+    p(y | x) is p(x, y) / sum of p(x, y') over all levels y'. If the data holds
+    the column, accuracy, log-loss and the area under the curve are told, beside
+    those of classifiers that are trained on the same rows. Without data, the test
+    split of the run's own data is classified.
     """
     if not target:
         raise typer.BadParameter("give the column to predict: --target COLUMN")

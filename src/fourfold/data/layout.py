@@ -97,7 +97,7 @@ def plain(name: str) -> str:
 def _separator(lines: list[str]) -> str:
     """The first of tab, semicolon, bar that most lines hold equally often; else a comma, else white space."""
     for mark in "\t;|":
-        counts = [line.count(mark) for line in lines]
+        counts = [len(row) - 1 for row in _cells(lines, mark)]
         if counts and counts[0] and counts.count(counts[0]) > 0.8 * len(counts):
             return mark
     spaced = bool(lines) and not any("," in line for line in lines) and len(lines[0].split()) > 1

@@ -300,7 +300,7 @@ def _quantity(values: _Values, numbers: npt.NDArray[Any], counts: npt.NDArray[An
         resolution = _coarse(numbers, counts)
         most, digits = digits, max(0, round(-math.log10(resolution)))
         least = min(least, digits)
-        told.append(f"kept to {resolution:g}, since {most} digits behind the point are more than a model can learn")
+        told.append(f"kept to {resolution:g}, since {most} decimals are finer than a model can learn")
     digits = int(values.hint.get("decimals", max(digits, _needed(resolution))))
     least = min(int(values.hint.get("least", least)), digits)
     plain = "int64" if whole and digits == 0 and values.coded.dtype is None else "float64"
