@@ -84,7 +84,7 @@ def test_the_engine_agrees_with_the_catalogue_given_only_its_words():
 
 @pytest.mark.parametrize(
     ("file", "cases", "paradigm", "together"),
-    [("atlas_phrases", 120, 0.94, 0.9), ("atlas_lines", 150, 0.84, 0.7), ("atlas_foils", 30, 0.75, 0.75)],
+    [("atlas_phrases", 120, 0.94, 0.9), ("atlas_lines", 150, 0.84, 0.7), ("atlas_foils", 30, 0.8, 0.8)],
 )
 def test_lines_that_no_table_has_learned_from_are_placed(file, cases, paradigm, together):
     """`tools/lessons/apart.txt` keeps these systems from the lessons."""

@@ -28,8 +28,14 @@ MAX_PROSE = 60_000
 #: titles reach so far, the paper's below the repository's included
 TITLE = 250
 _NAMED = frozenset(claim for claim in Claim if claim.aspect is Aspect.NAMED) | {Claim.GAME}
-_BOUNDARY = re.compile(
-    r"[;:(]|—|\b(?:we|our|ours|but|this|here|it|its|by|using|is|instead)\b|, (?:which|the|an?|and then)\b", re.I
+#: words with which something else begins
+_ELSE = r"[;:(]|—|\b(?:we|our|ours|but|this|here|it|its|by|using|is|instead|in favou?r of)\b|, (?:the|an?|and then)\b"
+_BOUNDARY = re.compile(rf"{_ELSE}|, which\b", re.I)
+#: a comma ends a foil unless it goes on with a relative clause or with the next of several paradigms
+_END_OF_FOIL = re.compile(
+    rf"{_ELSE}|,(?! (?:which|who|that|whose|and (?:at|with|without|for|from))\b| (?:and |or )?(?:[\w-]+ ){{0,2}}[\w-]*"
+    r"(?:GANs?\b|VAEs?\b|flows?\b|diffusion|score|energy|auto-?regress|adversarial|variational|normali[sz]ing|masked))",
+    re.I,
 )
 _CONTRIBUTION = re.compile(
     r"\b(?:in this (?:paper|work|report)|this (?:paper|work) (?:proposes|presents|introduces|describes)|"
@@ -289,7 +295,8 @@ def _foil(text: str, start: int, end: int, found: re.Match[str], claim: Claim) -
 def _reaches(text: str, cue: str, reach: int, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The stretches that a cue sets aside: up to a word with which something else begins, or so far on."""
     for found in cues(cue).finditer(text, start, end):
-        stop = _BOUNDARY.search(text, found.end(), found.end() + reach)
+        boundary = _END_OF_FOIL if cue == "foil" else _BOUNDARY
+        stop = boundary.search(text, found.end(), found.end() + reach)
         yield found.end(), stop.start() if stop else found.end() + reach
 
 
