@@ -142,7 +142,7 @@ def test_the_end_to_end_bound_is_the_exact_answer_less_the_divergence_of_the_pos
     model, x = hybrid_model(spread), draws(4000)
     result = model.log_prob(x)
     assert result.kind is Kind.LOWER_BOUND
-    assert "bounds log p(x) from below" in result.note
+    assert "a lower bound on log p(x)" in result.note
     difference = result.nats - exact(x)
     error = float(difference.std()) / math.sqrt(len(x))
     assert float(difference.mean()) == pytest.approx(-gap(spread), abs=4 * error)

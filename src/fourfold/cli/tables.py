@@ -101,7 +101,7 @@ def classify(
     """Predict a column of a table by Bayes' rule, from the joint distribution.
 
     p(y | x) is p(x, y) / sum of p(x, y') over all levels y'. If the data holds
-    the column, accuracy, log-loss and the area under the curve are told, beside
+    the column, accuracy, log-loss and the area under the curve are shown, beside
     those of classifiers that are trained on the same rows. Without data, the test
     split of the run's own data is classified.
     """

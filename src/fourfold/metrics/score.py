@@ -114,7 +114,7 @@ def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS
 
     Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
     """
-    value, low, high = jackknives(lambda keep: torch.tensor([statistic(keep)]), n, groups)[0]
+    value, low, high = jackknives(lambda keep: torch.tensor([statistic(keep)], dtype=torch.float64), n, groups)[0]
     return value, low, high
 
 
