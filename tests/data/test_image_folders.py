@@ -206,13 +206,13 @@ def test_empty_and_mixed_folders_are_refused(tmp_path):
     folder.mkdir()
     with pytest.raises(DataError, match="holds no PNG"):
         load(folder)
-    (folder / "notes.txt").write_text("x")
-    with pytest.raises(DataError, match=r"only files like notes.txt"):
+    (folder / "notes.pdf").write_text("x")
+    with pytest.raises(DataError, match=r"only files like notes.pdf"):
         load(folder)
     fill(folder)
-    with pytest.raises(DataError, match=r"notes.txt: is not an image"):
+    with pytest.raises(DataError, match=r"notes.pdf: is not an image"):
         load(folder)
-    assert "notes.txt" in load(folder, skip_bad=True).skipped[0]
+    assert "notes.pdf" in load(folder, skip_bad=True).skipped[0]
     (folder / "sub").mkdir()
     with pytest.raises(DataError, match="beside folders"):
         load(folder)
