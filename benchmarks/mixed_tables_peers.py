@@ -45,22 +45,27 @@ def sdv(kind: str, train: pd.DataFrame, seconds: float) -> tuple[Callable[[int],
     metadata = Metadata.load_from_dict({"tables": {"table": {"columns": columns}}})
     if kind == "copula":
         copula = GaussianCopulaSynthesizer(metadata)
-        copula.fit(train)
-        return copula.sample, ""
+        copula.fit({"table": train})
+        return lambda n: _frame(copula.sample(n)), ""
     made = CTGANSynthesizer if kind == "CTGAN" else TVAESynthesizer
     start = time.perf_counter()
-    first = made(metadata, epochs=1, cuda=False)
-    first.fit(train)
+    first = made(metadata, epochs=1, enable_gpu=False)
+    first.fit({"table": train})
     whole = time.perf_counter() - start
     start = time.perf_counter()
-    model = made(metadata, epochs=2, cuda=False)
-    model.fit(train)
+    model = made(metadata, epochs=2, enable_gpu=False)
+    model.fit({"table": train})
     epoch = max(time.perf_counter() - start - whole, 1e-3)
     ready = max(whole - epoch, 0.0)  # of its own preparation, which no epoch repeats
     epochs = max(round((seconds - ready) / epoch), 1)
-    model = made(metadata, epochs=epochs, cuda=False)
-    model.fit(train)
-    return model.sample, f"{epochs} epochs of {epoch:.1f} s, {ready:.1f} s of preparation"
+    model = made(metadata, epochs=epochs, enable_gpu=False)
+    model.fit({"table": train})
+    return lambda n: _frame(model.sample(n)), f"{epochs} epochs of {epoch:.1f} s, {ready:.1f} s of preparation"
+
+
+def _frame(drawn: dict[str, pd.DataFrame] | pd.DataFrame) -> pd.DataFrame:
+    """The one table of what was drawn."""
+    return drawn if isinstance(drawn, pd.DataFrame) else next(iter(drawn.values()))
 
 
 def forest(train: pd.DataFrame) -> tuple[Callable[[int], pd.DataFrame], str]:

@@ -29,6 +29,7 @@ __all__ = [
     "examples",
     "headline",
     "likelihood",
+    "log_prob",
     "mean_likelihood",
     "peak_memory",
     "quality",
@@ -215,8 +216,15 @@ def likelihood(
 
     A codec that draws is drawn from once for each example; its error is part of the spread over examples.
     """
+    return mean_likelihood(log_prob(model, dataset, n, seed, seconds), dataset.space.unit)
+
+
+def log_prob(
+    model: GenerativeModel, dataset: Dataset, n: int = 1024, seed: int = 0, seconds: float | None = None
+) -> LogProb:
+    """The log-probability of each of ``n`` test examples, or of as many as the seconds allow."""
     test = scored_examples(dataset, n)
-    return mean_likelihood(_log_prob(model, test.x, test.cond, seed, seconds), dataset.space.unit)
+    return _log_prob(model, test.x, test.cond, seed, seconds)
 
 
 def scored_examples(dataset: Dataset, n: int) -> Split:

@@ -20,6 +20,7 @@ _LABELS = {
     "closest_record": "closer than held-out rows",
     "copies": "copies",
     "membership": "membership attack",
+    "membership_by_likelihood": "membership attack by likelihood",
     "ngram_divergence": "n-gram divergence",
     "copied": "copied from training",
     "likelihood_gap": "training less test likelihood",

@@ -26,12 +26,13 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeE
 from rich.table import Column
 from torch import Tensor
 
-from fourfold.core import GenerativeModel
+from fourfold.core import GenerativeModel, LogProb
 from fourfold.data import Dataset, Split
 from fourfold.engine import Run, Step, fit, resumable
 from fourfold.engine.files import write_json
-from fourfold.evaluation import Drawn, draw, examples, headline, likelihood, peak_memory, quality
+from fourfold.evaluation import Drawn, draw, examples, headline, log_prob, mean_likelihood, peak_memory, quality
 from fourfold.metrics import Measurement, References
+from fourfold.metrics.records import membership
 from fourfold.tournament.jobs import FORMAT, Job, read_job
 from fourfold.tournament.samples import keep
 from fourfold.tournament.snapshot import load_snapshot
@@ -200,8 +201,9 @@ def _measure(
     clock.lap("quality")
     bar.update(task, advance=1, note="likelihood")
     start = time.perf_counter()
-    scored = likelihood(model, dataset, protocol.likelihood_examples, job.seed, patience)
-    extra = _own_likelihood(model, dataset, draws or drawn, chosen, scored, time.perf_counter() - start, patience)
+    test = log_prob(model, dataset, protocol.likelihood_examples, job.seed, patience)
+    scored = mean_likelihood(test, dataset.space.unit)
+    extra = _own_likelihood(model, dataset, draws or drawn, chosen, test, time.perf_counter() - start, patience)
     clock.lap("likelihood")
     bar.update(task, advance=1, note="sampling steps")
     swept = _sweep(model, dataset, chosen, job, drawn) if protocol.sweep else []
@@ -240,24 +242,28 @@ def _own_likelihood(
     dataset: Dataset,
     drawn: Drawn,
     chosen: References,
-    scored: Measurement,
+    test: LogProb,
     seconds: float,
     patience: float,
 ) -> list[Measurement]:
     """The likelihood of training examples and of own samples, minus that of test examples: overfitting and drift.
 
-    It is measured only if the model has a likelihood and scoring is cheap.
+    Whoever knows the likelihood of an example may guess from it whether the model was trained on it: that attack is
+    measured too. All of it only if the model has a likelihood and scoring is cheap.
     """
-    if scored.kind is Kind.NONE or 4 * seconds > patience or len(drawn.x) < 2:
+    if test.kind is Kind.NONE or 4 * seconds > patience or len(drawn.x) < 2:
         return []
     known = dataclasses.replace(dataset, test=dataset.train)
     x = drawn.x if dataset.space.window is None else drawn.x.flatten()
     labels = None if chosen.cond is None else chosen.cond[: len(x)]
     drawn_ones = dataclasses.replace(dataset, test=Split(x, labels))
-    train, own = (likelihood(model, part, scored.n, 0, patience / 2) for part in (known, drawn_ones))
+    train, own = (log_prob(model, part, len(test), 0, patience / 2) for part in (known, drawn_ones))
+    trained, drawn_mean, held = (mean_likelihood(p, dataset.space.unit) for p in (train, own, test))
+    attack = membership(train.nats, test.nats, "likelihood", "log p(x)")
     return [
-        _difference("likelihood_gap", train, scored, "training less test examples"),
-        _difference("drift", own, scored, "own samples less test examples"),
+        _difference("likelihood_gap", trained, held, "training less test examples"),
+        _difference("drift", drawn_mean, held, "own samples less test examples"),
+        dataclasses.replace(attack, name="membership_by_likelihood"),
     ]
 
 
