@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fourfold.data import Dataset, load
 from fourfold.metrics import Measurement
+from fourfold.spaces import Table
 from fourfold.tournament.baselines import Rated, losses
 from fourfold.tournament.entries import Entry
 from fourfold.vocabulary import Kind
@@ -57,6 +58,19 @@ def test_a_model_that_draws_the_data_loses_to_nobody(people: Dataset, tmp_path: 
     comparison = make_up(people, tmp_path, {"autoregressive": Fake(people.train.x[:300], likelihood=-8.0)}, n=300)
     assert losses(comparison.entries[0], comparison.baselines) == []
     assert "no model loses to independent columns and Gaussian copula" in str(comparison).replace("\n", " ")
+
+
+def test_a_target_is_named_where_data_are_loaded(tmp_path: Path):
+    frame = pd.DataFrame({"a": np.arange(200) % 7, "b": np.arange(200) % 3})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    for data in (frame, tmp_path / "t.csv"):
+        space = load(data, target="b").space
+        assert isinstance(space, Table)
+        assert space.target == "b"
+    with pytest.raises(ValueError, match="no column 'c' to predict"):
+        load(frame, target="c")
+    with pytest.raises(ValueError, match="target means nothing"):
+        load("two-moons", target="x")
 
 
 def rated(value: float, low: float, high: float, kind: Kind | None, x: Tensor) -> Rated:

@@ -205,6 +205,10 @@ class DataOptions:
         str | None,
         typer.Option(help="A query, or the name of a table, of a .sqlite or .duckdb.", rich_help_panel=PANEL),
     ] = None
+    target: Annotated[
+        str | None,
+        typer.Option(help="The column of a table that models are judged by predicting.", rich_help_panel=PANEL),
+    ] = None
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of Fashion-MNIST or emoji.", rich_help_panel=PANEL)
     ] = None

@@ -91,6 +91,7 @@ def load(
     schema: str | os.PathLike[str] | None = None,
     header: bool | None = None,
     query: str | None = None,
+    target: str | None = None,
 ) -> Dataset:
     """Load a built-in set, a file, a folder or an array; refuse it with one clear line if it cannot be trained on.
 
@@ -128,6 +129,7 @@ def load(
             :func:`fourfold.data.schema.read_schema`.
         header: whether the first row of a CSV file names its columns, if looking at it errs.
         query: a query, or the name of a table, of a database that holds several.
+        target: the column of a table of mixed columns that models are judged by predicting.
 
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
@@ -247,7 +249,7 @@ def _of_memory(data: object, options: Options) -> Source:
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):
         from fourfold.data.tables import of_memory
 
-        options.only("a table", "labels", "schema")
+        options.only("a table", "labels", "schema", "target")
         return of_memory(IN_MEMORY, data, options)
     raise DataError(
         f"a {type(data).__name__} cannot be loaded: give a name, a path, a NumPy array, a tensor or a data frame"

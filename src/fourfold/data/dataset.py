@@ -165,10 +165,11 @@ class Options:
     schema: str | None = None
     header: bool | None = None
     query: str | None = None
+    target: str | None = None
 
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
-        tables = ("schema", "header", "query")
+        tables = ("schema", "header", "query", "target")
         for name in ("labels", "size", "channels", "levels", "tokens", "text", *tables):
             if getattr(self, name) is not None and name not in used:
                 raise DataError(f"{name} means nothing for {what}: leave out {option(name, getattr(self, name))}")

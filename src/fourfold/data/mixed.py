@@ -302,7 +302,7 @@ def _inferred(where: str, columns: Sequence[Coded], options: Options) -> tuple[t
     unknown_columns(where, hints, [column.name for column in columns])
     found = tuple(infer(column, hints.get(column.name)) for column in columns)
     try:
-        space = Table(tuple(one.column for one in found))
+        space = Table(tuple(one.column for one in found), target=options.target)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
     cells = np.empty((len(columns[0].codes), len(space.modelled)), dtype=np.int64)

@@ -43,7 +43,7 @@ def read(path: Path, options: Options) -> Source:
 
         database = TABLES[suffix]
         used = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
-        options.only(f"{path}, {'a database' if database else 'a table'}", "labels", "schema", *used)
+        options.only(f"{path}, {'a database' if database else 'a table'}", "labels", "schema", "target", *used)
         return read_table(path, options)
     return _read_text(path, options)
 

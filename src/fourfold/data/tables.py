@@ -111,7 +111,7 @@ def _as_table(options: Options) -> bool | None:
     """Whether mixed columns are wanted, as a model or the user says; ``None``: the data decides."""
     if options.space is not None:
         return isinstance(options.space, Table)
-    return True if options.schema is not None else options.as_table
+    return True if options.schema is not None or options.target is not None else options.as_table
 
 
 def _read_csv(path: Path, options: Options) -> Source:
