@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fourfold.baselines import GaussianCopula, IndependentColumns, baselines_of, fit_baseline
 from fourfold.baselines.cells import Marginal
+from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
 from fourfold.vocabulary import Kind
@@ -106,6 +107,23 @@ def test_the_copula_knows_what_belongs_together_and_its_samples_follow_its_masse
         shares = torch.stack([model.log_prob(rows[often], seed).nats.exp() for seed in range(30)]).mean(0)
         assert torch.allclose(shares, counts[often].double() / len(drawn), rtol=0.25), model.name
     assert torch.equal(copula.log_prob(test, 3).nats, copula.log_prob(test, 3).nats)
+
+
+def test_nats_of_columns_add_up_to_those_of_rows():
+    x = data(300)
+    scored = IndependentColumns.fit(TABLE, x).log_prob(x)
+    assert torch.allclose(scored.pieces.sum(1), scored.nats)
+    alone = Marginal(TABLE.modelled[2], x[:, 2].numpy()).mass(x[:, 2].numpy())
+    assert torch.allclose(scored.pieces[:, 2].exp(), torch.from_numpy(alone))
+    cond = x[:, 2]
+    given = fit_baseline(IndependentColumns, TABLE, x, cond).log_prob(x, cond)
+    assert torch.allclose(given.pieces.sum(1), given.nats)
+    model = build("autoregressive", TABLE, "xs")
+    model.codec.fit(x)
+    told = model.log_prob_given(x, torch.zeros_like(x, dtype=torch.bool))
+    assert told.pieces.shape == x.shape
+    assert torch.allclose(told.pieces.sum(1).float(), told.nats, atol=1e-4)
+    assert torch.allclose(told.nats, model.log_prob(x).nats, atol=1e-3)
 
 
 def test_labels_have_models_of_their_own():

@@ -31,7 +31,9 @@ def people() -> Dataset:
 
 def test_every_table_report_has_two_baselines_and_says_who_loses(people: Dataset, tmp_path: Path):
     one = people.train.x[:1].repeat(300, 1)
-    comparison = make_up(people, tmp_path, {"autoregressive": Fake(one, likelihood=-30.0)}, n=300)
+    told = {"nats_of_columns": [-1.0, -25.0, -4.0]}
+    comparison = make_up(people, tmp_path, {"autoregressive": Fake(one, likelihood=-30.0, result=told)}, n=300)
+    assert sum(comparison.baselines[0].columns) == pytest.approx(comparison.baselines[0].entry.likelihood.value)
     assert [rated.entry.name for rated in comparison.baselines] == ["independent columns", "Gaussian copula"]
     independent = comparison.baselines[0].entry
     assert independent.likelihood.kind is Kind.EXACT
@@ -49,6 +51,7 @@ def test_every_table_report_has_two_baselines_and_says_who_loses(people: Dataset
     assert page.count('<span class="sub failed">loses to') == len(lost)
     assert "Columns: data grey, samples in colour" in page
     assert "in closed form" in page
+    assert page.index("-25.000") < page.index("-4.000")  # the most surprising first
     assert "<script" not in page
     assert "no picture" not in page
     assert "No details" not in page

@@ -66,8 +66,8 @@ class Fitted:
         groups = self._groups(len(x), cond)
         scored = LogProb.cat([model.log_prob(x[rows], seed) for rows, model in groups])
         order = torch.cat([rows for rows, _ in groups]).argsort()
-        variance = None if scored.variance is None else scored.variance[order]
-        return dataclasses.replace(scored, nats=scored.nats[order], variance=variance)
+        variance, pieces = (None if part is None else part[order] for part in (scored.variance, scored.pieces))
+        return dataclasses.replace(scored, nats=scored.nats[order], variance=variance, pieces=pieces)
 
     def _groups(self, n: int, cond: Tensor | None) -> list[tuple[Tensor, Baseline]]:
         """Rows, and the model of their label."""

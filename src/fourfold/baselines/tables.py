@@ -54,12 +54,9 @@ class IndependentColumns(Baseline):
         u = np.random.default_rng(seed).random((n, len(self.marginals)))
         return torch.from_numpy(np.stack([m.quantile(u[:, j]) for j, m in enumerate(self.marginals)], 1))
 
-    def column_nats(self, x: Tensor) -> Tensor:
-        """``log p(x_j)`` of each column, ``(B, C)``."""
-        return _log_masses(self.marginals, x)
-
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
-        return LogProb(self.column_nats(x).sum(1), Kind.EXACT, len(self.marginals), note="masses of counted columns")
+        pieces = _log_masses(self.marginals, x)
+        return LogProb(pieces.sum(1), Kind.EXACT, len(self.marginals), note="masses of counted columns", pieces=pieces)
 
 
 @final

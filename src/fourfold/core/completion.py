@@ -131,15 +131,16 @@ def score_given(
 ) -> LogProb:
     """``log p(unknown | known)`` of raw rows; see :meth:`fourfold.core.GenerativeModel.log_prob_given`."""
     z, log_mass = codec.pieces(x)
-    seen, total = known & torch.isfinite(log_mass), torch.zeros(len(x), dtype=torch.float64, device=x.device)
+    seen, nats = known & torch.isfinite(log_mass), torch.zeros(z.shape, dtype=torch.float64, device=x.device)
     for i in range(z.shape[1]):
         rows = (~known[:, i]).nonzero().squeeze(1)
         if len(rows):
             labels = None if cond is None else cond[rows]
             log_p = estimand.conditional(z[rows], seen[rows], i, labels)
-            total[rows] += log_p.gather(1, z[rows, i, None]).squeeze(1).double() + log_mass[rows, i]
+            nats[rows, i] = log_p.gather(1, z[rows, i, None]).squeeze(1).double() + log_mass[rows, i]
             seen[rows, i] = torch.isfinite(log_mass[rows, i])
-    return LogProb(total.float(), Kind.EXACT, note="chain rule over the unknown pieces, in their order")
+    note = "chain rule over the unknown pieces, in their order"
+    return LogProb(nats.sum(1).float(), Kind.EXACT, note=note, pieces=nats)
 
 
 def arbitrary(model: GenerativeModel) -> tuple[ArbitraryConditionals, PiecewiseCodec]:

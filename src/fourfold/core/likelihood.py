@@ -64,6 +64,7 @@ class LogProb:
         half_steps: the amount by which the same figures are higher at half the steps; the error is smaller if the
             solver converges.
         byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, the divisor of "per byte"; else ``None``.
+        pieces: ``(B, L)`` nats of each value given the earlier ones, which add up to ``nats``, where they are known.
     """
 
     nats: Tensor
@@ -77,6 +78,7 @@ class LogProb:
     solver_error: float = math.nan
     half_steps: float = math.nan
     byte_counts: Tensor | None = None
+    pieces: Tensor | None = None
 
     @classmethod
     def of_draws(cls, draws: Tensor, kind: Kind, note: str = "") -> LogProb:
@@ -176,8 +178,10 @@ class LogProb:
         """
         if len({part.kind for part in parts}) != 1:
             raise ValueError(f"log-probabilities of kinds {[str(part.kind) for part in parts]} cannot be joined")
-        variances = [part.variance for part in parts if part.variance is not None]
-        counts = [part.byte_counts for part in parts if part.byte_counts is not None]
+
+        def joined(name: str) -> Tensor | None:
+            found = [value for part in parts if (value := getattr(part, name)) is not None]
+            return torch.cat(found) if len(found) == len(parts) else None
 
         def mean(name: str) -> float:
             return sum(getattr(part, name) * len(part) for part in parts) / max(sum(map(len, parts)), 1)
@@ -185,8 +189,9 @@ class LogProb:
         return dataclasses.replace(
             parts[0],
             nats=torch.cat([part.nats for part in parts]),
-            variance=torch.cat(variances) if len(variances) == len(parts) else None,
-            byte_counts=torch.cat(counts) if len(counts) == len(parts) else None,
+            variance=joined("variance"),
+            byte_counts=joined("byte_counts"),
+            pieces=joined("pieces"),
             evaluations=mean("evaluations"),
             freedom=mean("freedom"),
             solver_error=mean("solver_error"),

@@ -31,12 +31,14 @@ class Rated:
         summary: the model in one sentence.
         x: its samples.
         seconds: to fit it.
+        columns: nats of each column, where it can tell.
     """
 
     entry: Entry
     summary: str
     x: Tensor
     seconds: float
+    columns: tuple[float, ...] = ()
 
 
 def rate(dataset: Dataset, n: int, chosen: References, protocol: Protocol, seed: int) -> tuple[Rated, ...]:
@@ -49,10 +51,12 @@ def rate(dataset: Dataset, n: int, chosen: References, protocol: Protocol, seed:
         x = fitted.sample(n, None if chosen.cond is None else chosen.cond[:n], seed)
         drawing = 1e3 * (time.perf_counter() - start - seconds) / n
         test = scored_examples(dataset, protocol.likelihood_examples)
-        likelihood = mean_likelihood(fitted.log_prob(test.x, test.cond, seed), dataset.space.unit)
+        scored = fitted.log_prob(test.x, test.cond, seed)
+        likelihood = mean_likelihood(scored, dataset.space.unit)
+        columns = () if scored.pieces is None else tuple(scored.pieces.double().mean(0).tolist())
         time_of_one = Measurement("milliseconds_per_sample", drawing, n=n, protocol="once", unit="ms", better="lower")
         scores = (likelihood, *quality(x, dataset, chosen, protocol.features), time_of_one)
-        found.append(Rated(Entry(kind.name, (), scores), kind.summary, x, seconds))
+        found.append(Rated(Entry(kind.name, (), scores), kind.summary, x, seconds, columns))
     return tuple(found)
 
 

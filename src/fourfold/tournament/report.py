@@ -42,6 +42,8 @@ COLOURS = 12
 """The number of colours in the page's style sheet."""
 SHOWN = 2000
 """The most samples in a picture; a space may show fewer."""
+MOST_COLUMNS = 60
+"""The most columns in a table of their likelihoods."""
 LONGEST = 400
 """The most characters of an example that is shown as text."""
 
@@ -362,7 +364,25 @@ class _View:
     def details(self) -> list[tuple[str, Markup]]:
         """Pictures of how its samples differ from the data, each with a title."""
         x = None if self.folder is None else kept(self.folder, "samples", SHOWN)
-        return [] if x is None else _details(self.comparison.dataset.space, x, self.references, self.css)
+        if x is None:
+            return []
+        return [*self._nats_of_columns(), *_details(self.comparison.dataset.space, x, self.references, self.css)]
+
+    def _nats_of_columns(self) -> list[tuple[str, Markup]]:
+        """Nats of each column given the earlier ones, beside those of the first baseline that can tell."""
+        own: list[float] = self.result.get("nats_of_columns") or []
+        names, others = self.comparison.dataset.space.columns, self.comparison.baselines
+        if not own or not all(map(math.isfinite, own)):
+            return []
+        beside = next((rated.columns for rated in others if rated.columns), ())
+        rows = [
+            (name, f"{mine:.3f}", *((f"{beside[i]:.3f}", f"{mine - beside[i]:+.3f}") if beside else ()))
+            for i, (name, mine) in enumerate(zip(names, own, strict=True))
+        ]
+        rows.sort(key=lambda row: float(row[1]))
+        head = ("column", "given the earlier ones", *(("by itself (counted)", "gain") if beside else ()))
+        title = "Nats of each column of test rows, the most surprising first; they add up to the likelihood"
+        return [(title, _drawn(Rows(head, tuple(rows[:MOST_COLUMNS])), self.css, ""))]
 
     def nearest(self) -> Markup:
         """A few samples above their nearest training examples; empty if the space does not show these."""

@@ -30,7 +30,17 @@ from fourfold.core import GenerativeModel, LogProb
 from fourfold.data import Dataset, Split
 from fourfold.engine import Run, Step, fit, resumable
 from fourfold.engine.files import write_json
-from fourfold.evaluation import Drawn, draw, examples, headline, log_prob, mean_likelihood, peak_memory, quality
+from fourfold.evaluation import (
+    Drawn,
+    draw,
+    examples,
+    headline,
+    log_prob,
+    mean_likelihood,
+    peak_memory,
+    quality,
+    scored_examples,
+)
 from fourfold.metrics import Measurement, References
 from fourfold.metrics.records import membership
 from fourfold.tournament.jobs import FORMAT, Job, read_job
@@ -41,6 +51,8 @@ from fourfold.vocabulary import Kind
 
 __all__ = ["main"]
 
+COLUMNS_OF = 256
+"""Test rows whose likelihood is split into columns."""
 NEIGHBOURS = 8
 """The number of samples that are shown with their nearest training example."""
 
@@ -204,6 +216,7 @@ def _measure(
     test = log_prob(model, dataset, protocol.likelihood_examples, job.seed, patience)
     scored = mean_likelihood(test, dataset.space.unit)
     extra = _own_likelihood(model, dataset, draws or drawn, chosen, test, time.perf_counter() - start, patience)
+    columns = _of_columns(model, dataset)
     clock.lap("likelihood")
     bar.update(task, advance=1, note="sampling steps")
     swept = _sweep(model, dataset, chosen, job, drawn) if protocol.sweep else []
@@ -214,6 +227,7 @@ def _measure(
     return {
         "scores": [score.record() for score in (scored, *scores, *extra, *drawn.scores())],
         "draws": [score.record() for score in beside],
+        "nats_of_columns": columns,
         "sampling_memory": sampling_memory,
         "sampling_usage": usage.record(),
         "sampler": repr(model.sampler),
@@ -265,6 +279,18 @@ def _own_likelihood(
         _difference("drift", drawn_mean, held, "own samples less test examples"),
         dataclasses.replace(attack, name="membership_by_likelihood"),
     ]
+
+
+def _of_columns(model: GenerativeModel, dataset: Dataset) -> list[float] | None:
+    """The mean nats of each column given the earlier ones, where columns have names and the model can tell."""
+    test = scored_examples(dataset, COLUMNS_OF)
+    if not dataset.space.columns:
+        return None
+    try:
+        found = model.log_prob_given(test.x, torch.zeros_like(test.x, dtype=torch.bool), test.cond).pieces
+    except TypeError:
+        return None
+    return None if found is None else found.double().mean(0).tolist()
 
 
 def _difference(name: str, a: Measurement, b: Measurement, words: str) -> Measurement:
