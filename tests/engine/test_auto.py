@@ -10,7 +10,7 @@ from fourfold.data import load
 from fourfold.engine import auto
 from fourfold.engine.auto import ENOUGH, NEEDED, TRAINED, Sizing, choose_size
 from fourfold.engine.budget import parse_budget
-from fourfold.paradigms import build
+from fourfold.paradigms import build, build_recipe
 
 MOONS = load("two-moons", limit=2000)
 DIGITS = load("digits")
@@ -81,7 +81,7 @@ def test_where_steps_are_few_the_batch_is_smaller(machine):
 def test_a_wide_model_needs_data(machine):
     machine["parameter"] = 1e-12
     assert chosen("1000s").size == "s"  # 1,437 digits of 64 pixels are fewer numbers than size m has
-    assert "more parameters than there are values" in chosen("1000s").why
+    assert chosen("1000s").why.endswith("too few data for m")
 
 
 @pytest.mark.parametrize("budget", ["400 steps", "2 epochs", "1e15 flops"])
@@ -109,6 +109,15 @@ def test_a_run_remembers_its_size(tmp_path, monkeypatch, name):
     assert again.card["size"] == card["size"]
     assert again.card["sizing"] == card["sizing"]
     assert math.isfinite(again.card["seconds"])
+
+
+@pytest.mark.parametrize(("known", "size"), [({"xs", "s", "m"}, "s"), (set(), "s")])
+def test_a_recipe_with_presets_of_its_own_need_not_know_narrower_ones(machine, monkeypatch, known, size):
+    def own(name, space, size):
+        return {size: build_recipe(name, space, size) for size in known}[size]
+
+    monkeypatch.setattr(auto, "build_recipe", own)
+    assert chosen("100s").size == size
 
 
 def test_a_given_size_is_kept(tmp_path):

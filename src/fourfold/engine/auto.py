@@ -132,14 +132,14 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
     for size, most in NEEDED.items():
         needed = min(factor * most, budget.steps)
         if chosen is not None and chosen.step * GROWTH * needed > TRAINED * budget.seconds:
-            refused = f"{size} would need {needed:g}"
+            refused = f"{size} needs {needed:g} of its own"
             break
         model = _built(name, dataset, size, device, seed)
         if model is None:
             continue
         factor = GAME if model.paradigm is Paradigm.ADVERSARIAL else 1
         if size == "m" and _count(model) > math.prod(dataset.train.x.shape):
-            refused = f"{size} has more parameters than there are values"
+            refused = f"too few data for {size}"
             break
         tried = None if chosen is None else chosen.wider(size, _count(model))
         if tried is None or tried.steps(budget) < needed:
@@ -148,13 +148,14 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
                 break
             tried = _timed(size, model, dataset, seed, SHARE * budget.seconds)
         if chosen is not None and tried.steps(budget) < needed:
-            refused = f"{size} takes {tried.steps(budget):.0f} of {needed:g}"
+            refused = f"{size} would take {tried.steps(budget):.0f} of {needed:g}"
             break
         chosen = tried
-    assert chosen is not None
+    if chosen is None:
+        return Sizing(FALLBACK, why="the recipe has none of the sizes")
     steps = chosen.steps(budget)
     part = next((part for part in PARTS if part * steps >= min(ENOUGH, budget.steps)), PARTS[-1])
-    why = f"about {_rounded(part * steps)} steps in {budget}" + (f"; {refused}" if refused else "")
+    why = f"about {_rounded(part * steps)} steps in {budget.seconds:g}s" + (f"; {refused}" if refused else "")
     return Sizing(chosen.size, part, why, time.monotonic() - start)
 
 
