@@ -23,10 +23,14 @@ __all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "wav
 
 
 def waves(tokens: int, count: int = 16) -> Tensor:
-    """Smooth functions of an ordered token, ``(tokens, 2 count)``: sines and cosines of 1/4, 1/2, ... cycles in all."""
+    """Smooth functions of an ordered token, ``(tokens, 2 count)``: sines and cosines of 1/4 cycle in all, and of more.
+
+    The amplitude falls with the fourth root of the frequency: what is learned of them is coarse before it is fine.
+    """
     place = (torch.arange(tokens) + 0.5) / tokens
-    phase = 2 * math.pi * place[:, None] * torch.logspace(-2, math.log2(max(tokens, 2)) - 2, count, base=2.0)
-    return torch.cat([phase.sin(), phase.cos()], 1)
+    cycles = torch.logspace(-2, math.log2(max(tokens, 2)) - 2, count, base=2.0)
+    phase, amplitude = 2 * math.pi * place[:, None] * cycles, (4 * cycles) ** -0.25
+    return torch.cat([phase.sin() * amplitude, phase.cos() * amplitude], 1)
 
 
 @final
@@ -49,7 +53,8 @@ class CellEmbedding(nn.Module):
         with torch.no_grad():
             for rows, i in zip(torch.split(self.table.weight, list(sizes)), range(len(sizes)), strict=True):
                 if i in set(ordered):
-                    rows.mul_(0.3).add_(waves(sizes[i]) @ torch.randn(32, width) * (0.95 / 4))
+                    smooth = waves(sizes[i])
+                    rows.mul_(0.3).add_(0.95 * smooth / smooth.norm(dim=1, keepdim=True) @ torch.randn(32, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C)`` tokens to ``(B, C, width)``."""
@@ -61,7 +66,8 @@ class ColumnHeads(nn.Module):
     """``log softmax(W_i h_i + b_i)`` over the tokens of each column, columns of like sizes in one product.
 
     Where tokens are ordered, ``W_i`` has a smooth part: a learned matrix times :func:`waves`. So neighbours learn from
-    each other.
+    each other. The free part is scaled by ``FREE`` and so learned late: few rows are not learned by heart before the
+    held-out loss ends the training.
 
     Args:
         sizes: tokens of each column.
@@ -70,6 +76,7 @@ class ColumnHeads(nn.Module):
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("matrix", "smooth", "bias")
+    FREE: ClassVar[float] = 0.3
 
     def __init__(self, sizes: Sequence[int], width: int, ordered: Sequence[int] = ()) -> None:
         super().__init__()
@@ -98,7 +105,7 @@ class ColumnHeads(nn.Module):
         if not self.waved[g]:
             return self.matrix[g]
         smooth = self.smooth[g - self.waved.index(True)]
-        return torch.baddbmm(self.matrix[g], smooth, getattr(self, f"waves_{g}").to(smooth.dtype))
+        return torch.baddbmm(self.FREE * self.matrix[g], smooth, getattr(self, f"waves_{g}").to(smooth.dtype))
 
     def forward(self, h: Tensor, x: Tensor) -> Tensor:
         """``log p(x_i)`` of tokens ``(B, C)`` from features ``(C, B, width)``, ``(B, C)`` float32."""

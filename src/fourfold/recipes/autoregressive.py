@@ -85,7 +85,7 @@ def _(space: Table, size: str) -> GenerativeModel:
     """Batches are scored in the order of the columns and in random orders by turns."""
     codec, net = column_network(space, size)
     estimand, objective = ColumnConditionals(net, space.dims), AnyOrderLikelihood(0.3)
-    training = Training(batch_size=256, learning_rate=1e-2)
+    training = Training(batch_size=256, learning_rate=1e-2, weight_decay=0.1)
     return GenerativeModel(space, codec, estimand, objective, Ancestral(), ChainRule(), training)
 
 

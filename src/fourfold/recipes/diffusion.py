@@ -227,7 +227,7 @@ def masked(space: Space, size: str) -> GenerativeModel:
 @masked.register
 def _(space: Table, size: str) -> GenerativeModel:
     codec, net = column_network(space, size)
-    estimand, training = ColumnDenoiser(net, space.dims), Training(batch_size=256, learning_rate=1e-2)
+    estimand, training = ColumnDenoiser(net, space.dims), Training(batch_size=256, learning_rate=1e-2, weight_decay=0.1)
     return GenerativeModel(space, codec, estimand, MaskedDenoising(), Unmasking(), MaskedBound(), training)
 
 
