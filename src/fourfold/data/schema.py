@@ -253,11 +253,13 @@ def _category(values: _Values) -> Inferred:
     elif np.isnan(numbers).any():
         levels = tuple(sorted(values.text))
     else:
-        levels = tuple(values.text.iloc[numbers.argsort(kind="stable")])
+        _, first = np.unique(numbers, return_index=True)  # 0 and -0.0 are one level
+        levels = tuple(values.text.iloc[first])
     dtype = "bool" if {level.lower() for level in levels} == {"true", "false"} else _plain_dtype(values.text)
-    rare = int((values.counts < 10).sum())
+    rare = int((values.counts < 10).sum()) if len(levels) == len(values.counts) else 0
     told = ["words that occur again" if dtype in ("str", "bool") else f"{len(levels):,} different numbers"]
     told += [f"{rare:,} of them in fewer than 10 rows"] if rare and values.rows > 100 else []
+    told += _amounts(values.text)
     column = values.column(Categorical, dtype, levels=levels, ordered=dtype not in ("str", "bool"))
     return _inferred(values, column, "category", "; ".join(told))
 
@@ -508,7 +510,6 @@ def _times(values: _Values, times: pd.Series, form: str, reason: str) -> Inferre
     return _inferred(values, column, "time", f"{reason}; {word}")
 
 
-_NUMBERED = re.compile(r"(\D*)(\d+)(\D*)")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -525,9 +526,15 @@ def _identifier(values: _Values) -> Inferred | None:
         width, first = (int(lengths.max()) if lengths.nunique() == 1 else 0), int(parts[1].astype("int64").max()) + 1
     elif len(text) and text.str.fullmatch(_UUID.pattern).all():
         pattern = "uuid"
-    differ = f"{len(text):,} of {values.rows:,} values differ"
+    differ = "; ".join([f"{len(text):,} of {values.rows:,} values differ", *_amounts(text)])
     dtype = "int64" if pattern == "{}" and width == 0 else "str"
     return _fresh(values, dtype, values.hint.get("pattern", pattern), width, first, f"names its row: {differ}")
+
+
+def _amounts(text: pd.Series) -> list[str]:
+    """A remark on words that are amounts with a sign, such as ``$1,200.50`` or ``45 %``."""
+    signed = text.str.contains(r"[$€£¥%]").all() and text.str.fullmatch(r"[$€£¥]?\s*-?[\d.,]+\s*[$€£¥%]?").all()
+    return ["amounts with a sign are words: write plain numbers to have quantities"] if len(text) and signed else []
 
 
 def _fresh(values: _Values, dtype: str, pattern: str, width: int, first: int, reason: str) -> Inferred:
