@@ -19,10 +19,17 @@ from fourfold.paradigms.flow import ExactDensity, NoiseThenMap
 from fourfold.samplers.langevin import HMC, MALA, Annealed, Langevin
 from fourfold.samplers.ode import Euler, Heun
 from fourfold.samplers.sde import EulerMaruyama
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
-SPACES = (Vectors(2), Images(1, 8, 8, levels=17), Images(1, 8, 8, levels=17, classes=3), Text("abcdef", length=24))
+HEIGHT = Numeric("height", "float64", resolution=0.5, high=40, decimals=1)
+SPACES = (
+    Vectors(2),
+    Images(1, 8, 8, levels=17),
+    Images(1, 8, 8, levels=17, classes=3),
+    Text("abcdef", length=24),
+    Table((HEIGHT, Categorical("colour", levels=("a", "b")))),
+)
 
 
 def made(name: str) -> GenerativeModel:
