@@ -282,6 +282,20 @@ def test_codes_of_the_training_data_are_encoded_once():
         assert len(loop.batches.split) == len(data.train)
 
 
+def test_where_encoding_all_takes_too_long_batches_are_encoded_one_by_one():
+    from fourfold.engine.loop import begin
+
+    data = load("digits", limit=200)
+    losses = []
+    for patience in (math.inf, 0.0):
+        torch.manual_seed(0)
+        model = build("latent-diffusion", data.space, "xs")
+        loop = begin(model, data, model.training_defaults, patience=patience)
+        assert loop.encoded == (patience > 0)
+        losses.append([loop.step(0.1).losses["denoising"] for _ in range(3)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
 def test_the_weights_of_a_stage_are_written_once(tmp_path):
     model = build("latent-diffusion", Images(1, 8, 8, levels=17), "xs")
     save_model(model, tmp_path)

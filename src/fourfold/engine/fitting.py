@@ -472,7 +472,13 @@ def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
     settings, folder, checkpoint, budget = request.settings, request.folder, start.checkpoint, plan.own
     begun = time.monotonic()
     loop = begin(
-        start.model, request.dataset, start.training, settings.seed, processes=join(), fresh=checkpoint is None
+        start.model,
+        request.dataset,
+        start.training,
+        settings.seed,
+        processes=join(),
+        fresh=checkpoint is None,
+        patience=0.1 * budget.seconds,
     )
     choice = _chosen(loop, budget, settings, start.precision)
     request.say(str(choice))

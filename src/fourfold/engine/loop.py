@@ -420,11 +420,13 @@ def begin(
     precision: Precision = FLOAT32,
     processes: Processes = ALONE,
     fresh: bool = True,
+    patience: float = math.inf,
 ) -> Loop:
     """Make the loop of a model. If training is ``fresh``, the codec first takes its statistics from the training data.
 
-    The time in which a learned codec encodes the data counts as training. On a CPU the process keeps large blocks of
-    memory from here on (see :func:`~fourfold.engine.memory.keep_memory`).
+    The time in which a learned codec encodes the data counts as training. If that would take more seconds than
+    ``patience``, each batch is encoded when its step comes. On a CPU the process keeps large blocks of memory from here
+    on (see :func:`~fourfold.engine.memory.keep_memory`).
     """
     if model.device.type == "cpu":
         keep_memory()
@@ -442,7 +444,7 @@ def begin(
     start = time.monotonic()
     if fresh:
         _fit_codec(model, split.x, seed)
-    codes = _codes(model, split.x)
+    codes = _codes(model, split.x, patience)
     seconds = time.monotonic() - start if fresh and isinstance(model.codec, Staged) else 0.0
     loader = Loader(
         split if codes is None else Split(codes, split.cond),
@@ -474,8 +476,8 @@ MOST_CODES = 2**31
 
 
 @torch.no_grad()
-def _codes(model: GenerativeModel, x: Tensor) -> Tensor | None:
-    """All codes of a learned codec, or what it keeps of each example, if that is not random and fits; else ``None``."""
+def _codes(model: GenerativeModel, x: Tensor, patience: float) -> Tensor | None:
+    """All codes of a learned codec, or what it keeps of each example; ``None`` if that is random, large or slow."""
     codec = model.codec
     if not any(True for _ in codec.parameters()) or model.space.window is not None:
         return None
@@ -485,4 +487,9 @@ def _codes(model: GenerativeModel, x: Tensor) -> Tensor | None:
         one, other = (encode(x[:2].to(model.device)) for _ in range(2))
         if not torch.equal(one, other) or one[0].numel() * one.element_size() * len(x) > MOST_CODES:
             return None
-        return torch.cat([encode(part.to(model.device)).cpu() for part in torch.split(x, 256)])
+        parts, start, chunks = list[Tensor](), time.monotonic(), torch.split(x, 256)
+        for chunk in chunks:
+            parts.append(encode(chunk.to(model.device)).cpu())
+            if (time.monotonic() - start) * len(chunks) / len(parts) > patience:
+                return None
+        return torch.cat(parts)
