@@ -15,6 +15,7 @@ from fourfold import notebook
 from fourfold.adapters import is_published, open_published
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import Data, Dataset, Split, examples_of, load, names, read_all
+from fourfold.data.readers import TABLES
 from fourfold.engine.card import read_card
 from fourfold.engine.checkpoint import load_model
 from fourfold.engine.classifying import classify, target_of
@@ -312,7 +313,7 @@ class Run:
     def _labels(self, data: Data) -> str | None:
         """The name of the training data's labels, if such data can have a column or array of that name."""
         suffix = Path(data).suffix.lower() if isinstance(data, (str, os.PathLike)) else ""
-        named = suffix in (".csv", ".tsv", ".parquet", ".npz") or hasattr(data, "columns")
+        named = suffix in (*TABLES, ".npz") or hasattr(data, "columns")
         return self.label_column if named else None
 
     @property
