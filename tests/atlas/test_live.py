@@ -12,7 +12,7 @@ from fourfold.atlas import Cell, place
 from fourfold.atlas.show import text
 from fourfold.core import count_evaluations
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Cost, Kind
 
 
@@ -90,8 +90,11 @@ SPACES = (Images(1, 8, 8), Images(3, 8, 8, classes=3), Vectors(2))
 STAGED = [name for name in recipes() if any(_stages(name, space) for space in SPACES)]
 
 
+TABLE = Table((Numeric("price", low=-5, high=40), Categorical("member", levels=("no", "yes"))))
+
+
 def _first(name):
-    for space in (Vectors(2), Images(1, 8, 8), Images(3, 8, 8, classes=3), Text("abc", 8)):
+    for space in (Vectors(2), Images(1, 8, 8), Images(3, 8, 8, classes=3), Text("abc", 8), TABLE):
         try:
             return build(name, space, "xs")
         except (TypeError, ValueError):

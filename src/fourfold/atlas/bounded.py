@@ -222,9 +222,8 @@ class _Bytes:
 
 
 def gguf_header(path: Path) -> tuple[Mapping[str, str | int], Shapes]:
-    """The metadata (arrays left out) of a GGUF file, and the names and shapes of its tensors.
+    """The metadata (arrays left out) of a GGUF file, and its tensors' names and shapes; weights are never read.
 
-    The weights are never read.
     Of a header longer than ``HEADER_BYTES`` only what its first bytes hold is returned.
 
     Raises:

@@ -13,19 +13,8 @@ from typing import Any
 
 from fourfold.atlas.evidence import Cell
 
-__all__ = [
-    "LIKELIHOODS",
-    "MODALITIES",
-    "CatalogueError",
-    "Component",
-    "Entry",
-    "System",
-    "check",
-    "entries",
-    "load",
-    "plain",
-    "systems",
-]
+__all__ = ["LIKELIHOODS", "MODALITIES", "CatalogueError", "Component", "Entry", "System"]
+__all__ += ["check", "entries", "load", "plain", "systems"]
 
 MODALITIES = frozenset(
     (
@@ -38,8 +27,6 @@ COSTS = frozenset(["constant", "length", "steps", "chain", "not_applicable"])
 FOLDER = Path(__file__).parent / "catalogue"
 _LINK = re.compile(r"https?://[\w.-]+\.[a-z]{2,}(/\S*)?$")
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*$")
-
-
 #: the year in the number of an arXiv paper
 _ARXIV = re.compile(r"arxiv\.org/\w+/(\d{2})\d{2}\.")
 
@@ -173,10 +160,7 @@ def plain(name: str) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry as it stands in its file, with the fields that names are found by.
-
-    The rest is parsed when it answers.
-    """
+    """An entry as it stands in its file, with the fields that names are found by; it is parsed when it answers."""
 
     file: str
     text: str

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from fourfold.atlas.evidence import Claim, Evidence, Form, Reader, shortened
-from fourfold.atlas.rules import COMPARED, LOOP, SHIFTED, statement_rules
+from fourfold.atlas.rules import COMPARED, LOOP, SHIFTED, finder, statement_rules
 from fourfold.atlas.wording import CODE
 from fourfold.atlas.words import MAX_PROSE, places, read_phrases, read_wording, unblobbed
 
@@ -22,17 +22,9 @@ MAX_STATEMENTS = 3_000
 MAX_LINE = 400
 #: so much of its comments is read, and of its docstrings
 MAX_REMARKS = 20_000
-_SAMPLED = re.compile(
-    r"multinomial|argmax|categorical\(|gumbel|topk|choices?\(|\bnext_\w+|sample_\w*(?:logit|top|token|next)|bisect|\.sample\(",
-    re.I,
-)
-_GROWS = re.compile(
-    r"\.append\(|\.extend\(|\bcat\(|concat\w*\(|hstack|\+= ?\[|_index_put|"
-    r"\w+\[[^\]=]*\b(?:i|t|step|pos|j|cur\w*|idx|k|r|c|row|col)\b[^\]=]*\] ?="
-)
-_CRITIC = re.compile(
-    r"disc|\bdis[A-Z]|critic|advers|\bnet_?d|(?<![a-z])D(?![a-z])|(?<![a-z])d_|dis_|[a-z]_d\b|\bmpd\b|\bmsd\b|gan(?![a-z])|hinge|GAN"
-)
+_SAMPLED = finder("code", "sampled")
+_GROWS = finder("code", "grows")
+_CRITIC = finder("code", "critic")
 _GRADIENT = re.compile(r"autograd\.grad|\.grad\b|\bgrad\(|gradients?\(|backward\(")
 _NOISE = re.compile(r"randn|normal_?\(|random_normal|noise|gauss", re.I)
 _WITHOUT_LAST = re.compile(r"(?<![-\w.])(\w+)\[(?:\.\.\., ?|:, ?)?:-1(?:, ?:)?\]")
@@ -48,20 +40,10 @@ _SAMPLER = re.compile(r"langevin|sampl|chain|step|solve|ode|denois|diffus|len|ra
 #: finds that tell a game without a critic's name
 _JUDGED = ("code/game.held-constant", f"{COMPARED}{Claim.GAME}")
 _QUOTES = re.compile(r"\"{3}|'{3}")
-#: a line that no docstring holds: a definition, or something assigned or called
-_BEGUN = re.compile(
-    r"(?m)^[ \t]*(?:(?:async )?def|class|@|for|while|with|import|from|return) ?\w|"
-    r"^[ \t]*[\w.]+(?:\[[^\]]*\])? ?(?:[-+*]?=[^=]|\()"
-)
+_BEGUN = finder("code", "begun")
 #: from its opening quotes to its closing ones, or to the next definition where an excerpt cuts it
-_DEFINITION = r"^[ \t]*(?:async )?(?:def|class) \w+[(:]"
-_DOCSTRING = re.compile(
-    r"(?ms)^(?P<indent>[ \t]*)[rRuU]?(?P<mark>\"{3}|'{3})"
-    rf"(?:(?!{_DEFINITION}).)*?(?:(?P=mark)[ \t]*$|(?={_DEFINITION})|\Z)"
-)
-_TIMES = re.compile(
-    r"timesteps?|reversed|sigmas|time_|steps|schedule|t_span|\bts\b|linspace|alphas|betas|num_steps|\bT\b", re.I
-)
+_DOCSTRING = finder("code", "docstring")
+_TIMES = finder("code", "times")
 
 
 @dataclass(frozen=True)

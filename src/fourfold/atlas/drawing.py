@@ -14,8 +14,9 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from typing import TypeAlias
 
-from fourfold.atlas.catalogue import Component, System, systems
+from fourfold.atlas.catalogue import System, systems
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.placement import Placement
 from fourfold.printable import printable
@@ -30,15 +31,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("chain", "Markov chain"),
     ("not_applicable", "nothing is drawn"),
 )
-COLOURS: Mapping[Cell, str] = {
-    Cell.AUTOREGRESSIVE: "#2f6fb5",
-    Cell.LATENT_VARIABLE: "#2e8b57",
-    Cell.ADVERSARIAL: "#c2452d",
-    Cell.DIFFUSION: "#7b4fb3",
-    Cell.FLOW: "#b8860b",
-    Cell.ENERGY: "#a83279",
-    Cell.NOT_GENERATIVE: "#6b7280",
-}
+COLOURS = dict(zip(Cell, ("#2f6fb5", "#2e8b57", "#c2452d", "#7b4fb3", "#b8860b", "#a83279", "#6b7280"), strict=True))
 BORDER = (
     "Beyond the border: p(y given x), vectors, codes or one best answer. "
     "A generative model has p(x) or p(x given c), and draws from it."
@@ -114,13 +107,9 @@ def _card(system: System) -> dict[str, object]:
         "sampling": system.sampling,
         "likelihood": system.likelihood.replace("_", " "),
         "inherited": ", ".join(system.inherited),
-        "parts": [_part(part) for part in system.components],
+        "parts": [f"{p.name}: {p.role}" + (f" ({p.trained})" if p.trained else "") for p in system.components],
         "source": list(system.source),
     }
-
-
-def _part(part: Component) -> str:
-    return f"{part.name}: {part.role}" + (f" ({part.trained})" if part.trained else "")
 
 
 def _placed_card(row: Placement) -> dict[str, object]:
@@ -155,9 +144,11 @@ def _facts_card(cell: Cell) -> dict[str, object]:
     }
 
 
-def _layout(
-    dots: list[_Dot],
-) -> tuple[dict[Cell, tuple[float, float]], dict[str, tuple[float, float]], list[tuple[float, float]], float, float]:
+_Span: TypeAlias = tuple[float, float]
+"""Two coordinates, or where something begins and how long it is."""
+
+
+def _layout(dots: list[_Dot]) -> tuple[dict[Cell, _Span], dict[str, _Span], list[_Span], float, float]:
     """Bands per paradigm (y, height), columns (x, width), a point per dot, and the whole size."""
     counts: dict[tuple[Cell, str], int] = {}
     for dot in dots:
@@ -165,7 +156,7 @@ def _layout(
     across = {
         key: max((min(WIDTH, n) for (_, column), n in counts.items() if column == key), default=0) for key, _ in COLUMNS
     }
-    columns: dict[str, tuple[float, float]] = {}
+    columns: dict[str, _Span] = {}
     x = float(LEFT)
     for key, _ in COLUMNS:
         width = max(across[key], 6) * GAP + 2 * PAD
@@ -183,11 +174,8 @@ def _layout(
 
 
 def _points(
-    dots: list[_Dot],
-    bands: Mapping[Cell, tuple[float, float]],
-    columns: Mapping[str, tuple[float, float]],
-    across: Mapping[str, int],
-) -> list[tuple[float, float]]:
+    dots: list[_Dot], bands: Mapping[Cell, _Span], columns: Mapping[str, _Span], across: Mapping[str, int]
+) -> list[_Span]:
     seen: dict[tuple[Cell, str], int] = {}
     points = []
     for dot in dots:
@@ -237,7 +225,7 @@ def _band(cell: Cell, y: float, tall: float, width: float) -> list[str]:
     ]
 
 
-def _dot(index: int, dot: _Dot, point: tuple[float, float]) -> str:
+def _dot(index: int, dot: _Dot, point: _Span) -> str:
     x, y = point
     name = escape.escape(printable(dot.name))
     ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="#111" stroke-width="2"/>' if dot.placed else ""

@@ -8,20 +8,8 @@ from enum import StrEnum
 
 from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
 
-__all__ = [
-    "CLAIMS",
-    "DEFAULTS",
-    "LEANS",
-    "OBJECTIVE_OF",
-    "SAMPLING_OF",
-    "Aspect",
-    "Cell",
-    "Claim",
-    "Evidence",
-    "Form",
-    "Reader",
-    "shortened",
-]
+__all__ = ["CLAIMS", "DEFAULTS", "LEANS", "OBJECTIVE_OF", "SAMPLING_OF", "Aspect"]
+__all__ += ["Cell", "Claim", "Evidence", "Form", "Reader", "shortened"]
 
 #: characters of a quote
 LONGEST_QUOTE = 160
@@ -95,12 +83,7 @@ class Claim(StrEnum):
     # objective
     NEXT_PIECE = "next_piece", Aspect.OBJECTIVE, Cell.AUTOREGRESSIVE, "trained on each piece given the earlier ones"
     BOUND = "bound", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained on a bound (reconstruction and a KL to a prior)"
-    EXACT_LATENT = (
-        "exact_latent",
-        Aspect.OBJECTIVE,
-        Cell.LATENT_VARIABLE,
-        "trained with its latents summed out, as by EM",
-    )
+    EXACT_LATENT = "exact_latent", Aspect.OBJECTIVE, Cell.LATENT_VARIABLE, "trained with latents summed out, as by EM"
     GAME = "game", Aspect.OBJECTIVE, Cell.ADVERSARIAL, "trained in a game against a discriminator or critic"
     DENOISE = "denoise", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to predict noise, score or clean example"
     VELOCITY = "velocity", Aspect.OBJECTIVE, Cell.DIFFUSION, "trained to regress a velocity between noise and data"

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from fourfold.atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_text
 from fourfold.atlas.placement import Placement, decide, surely
+from fourfold.atlas.rules import finder
 from fourfold.atlas.sources import Notebook, read_notebook
 
 __all__ = ["place_folder"]
@@ -22,19 +23,8 @@ LONE = 0.5
 #: sources that are parsed, those that are read, and how much of them all
 MAX_PARSED, MAX_READ, MAX_SOURCE = 300, 8, 4_000_000
 MAX_CARDS = 3
-#: folders and files that say nothing of what a system is: tests, data, documents, licences, other people's code,
-#: evaluation, installation
-_BESIDE = re.compile(
-    r"^(?:\..*|tests?|testing|test_\w+|\w+_test|conftest|data|datasets?|docs?|third_?party|vendor|external|node_modules|"
-    r"eval\w*|metrics?|bench\w*|fid\w*|\w+_fid|inception\w*|setup|licen[cs]es?|assets|requirements?)$",
-    re.I,
-)
-#: prose at the top of a folder about something else than the system
-_OTHER_PROSE = re.compile(
-    r"licen[cs]e|change_?log|changes|history|news|release|code_of_conduct|contribut|security|requirement|authors|citation|notice|install|"
-    r"todo|road_?map|maintain|governance|support|agents|claude|copying|third_?party|dataset",
-    re.I,
-)
+_BESIDE = finder("folders", "beside")
+_OTHER_PROSE = finder("folders", "other_prose")
 _CARD = re.compile(r"^(read_?me|model[-_ ]?card)\b", re.I)
 _PROSE = (".md", ".markdown", ".rst", ".txt", "")
 

@@ -20,36 +20,16 @@ from fourfold.atlas.bounded import (
     safetensors_names,
 )
 from fourfold.atlas.evidence import Claim, Evidence, Reader, shortened
-from fourfold.atlas.rules import file_rules
+from fourfold.atlas.rules import file_rules, finder
 
 __all__ = ["FileSet", "is_config", "is_model_file", "read_files", "read_paths", "split_documents"]
 
 CONFIG_NAMES = re.compile(r"\.(json|ya?ml|toml|ini|cfg|gin)$", re.I)
-#: settings of a tokenizer, a package, an environment, a service or a linter
-_NOISE = re.compile(
-    r"^\.|tokenizer|vocab|merges|special_tokens|added_tokens|\.index\.json|preprocessor|package(-lock)?\.json|"
-    r"\.lock|processor_config|feature_extractor|quantize_config|dataset_infos|pyproject|setup\.cfg|"
-    r"(^|[-_.])(env|environment|conda|docker|compose|codecov|mkdocs|_config|pipelines|readthedocs|tox|mypy|"
-    r"pytest|pylint|flake8)",
-    re.I,
-)
-#: the files that model libraries write beside their weights
-_MODEL_FILE = re.compile(
-    r"(^|/)(model_index|config|adapter_config|scheduler_config|config_sentence_transformers|sentence_bert_config|"
-    r"open_clip_config)\.json$|\.(safetensors|gguf)$"
-)
+_NOISE = finder("hub", "noise")
+_MODEL_FILE = finder("hub", "model_file")
 #: keys of a model library's own ``config.json``; a training script's file of the same name lacks them
 _STANDARD = frozenset(
-    (
-        "architectures",
-        "model_type",
-        "_class_name",
-        "auto_map",
-        "pretrained_cfg",
-        "peft_type",
-        "__version__",
-        "model_cfg",
-    )
+    "architectures model_type _class_name auto_map pretrained_cfg peft_type __version__ model_cfg".split()  # noqa: SIM905
 )
 #: a comment of YAML, TOML, INI or gin
 _REMARK = re.compile(r"(?m)(?:^|(?<=\s))#.*$|^[ \t]*;.*$")

@@ -12,6 +12,7 @@ from itertools import takewhile
 from fourfold.atlas.catalogue import Entry, System, entries, plain
 from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Evidence, Reader, shortened
 from fourfold.atlas.placement import Inherited, Placement, cost_note, describe
+from fourfold.atlas.rules import finder
 from fourfold.atlas.votes import by_claim
 from fourfold.atlas.words import MAX_PROSE, preamble, read_phrases
 from fourfold.vocabulary import Cost, Kind
@@ -32,33 +33,12 @@ _BREAK = re.compile(r"<br|</h\d")
 _HEADING = re.compile(r"(?m)^\s*(?:#{1,3}\s+|<h[1-3][^>]*>\s*)(.+)$")
 _LAST = re.compile(r"\(([^()]+)\)\W*$")
 _QUOTED = re.compile(r"[\"“`]([^\"”`]{2,60})[\"”`]")
-#: words in a title beside the name
-_BEFORE = re.compile(
-    r"^(?:(?:the|an?|our|un-?official|official|simple|minimal|py-?torch|tensorflow|jax|keras|flax|paper|source|"
-    r"re-?implementation|implementation|"
-    r"code(?:base)?|repo(?:sitory)?|model card|introduction|of|for|to|and|in)\b[\s:-]*)+",
-    re.I,
-)
-_AFTER = re.compile(
-    r"(?:[\s,-]*\b(?:model card|models?|(?:(?:in|with|for) )?(?:py-?torch|tensorflow|jax|keras)|"
-    r"official|implementation|code))+\W*$",
-    re.I,
-)
-_CAPITAL = r"[A-Z0-9][\w.+-]*"
-#: the sentence that says what a text is about
-_ABOUT = re.compile(
-    rf"(?m)^[*_`\"“]*({_CAPITAL}(?: {_CAPITAL}){{0,3}})[*_`\"”]*(?: \([^)]*\))?,? (?:is|are|was|aims|consists)\b"
-    r"|\b(?:[Ww]e|[Pp]aper|[Ww]ork|[Rr]eport|[Pp]age|[Ss]ection) (?:present|introduce|propose|release)s? "
-    rf"(?:the )?[*_`]*({_CAPITAL}(?: {_CAPITAL}){{0,3}})"
-)
+_BEFORE = finder("names", "before")
+_AFTER = finder("names", "after")
+_ABOUT = finder("names", "about")
 #: that sentence counts within so many characters
 OPENING = 1_000
-#: versions and sizes at the end of a plain name, letters and digits apart: ``-3.5``, ``-v-2``, ``-7-b``, ``-4-o-mini``,
-#: ``-xl-2``
-_VERSION = re.compile(
-    r"(?:-(?:v-)?\d+(?:\.\d+)?(?:-[a-z])?(?![^-])|-(?:[bsmlhg]|xx?s|x{1,3}l|nano|micro|mini|tiny|small|base|medium|large|huge|giant|ultra|max|pro|plus|"
-    r"lite|light|turbo|fast|flash|chat|instruct|it|hf|preview|dev|schnell|open)(?![^-]))+$"
-)
+_VERSION = finder("names", "version")
 #: letters of a family's name, that fewer would name anything
 SHORTEST_FAMILY = 3
 #: the confidence in a version of a known family

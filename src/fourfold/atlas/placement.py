@@ -1,7 +1,4 @@
-"""From evidence to a place on the map: votes, weighed together with the wording where there is one.
-
-Where they do not suffice, the answer is the missing fact.
-"""
+"""From evidence to a place on the map: votes, weighed together with the wording, or the missing fact."""
 
 from __future__ import annotations
 

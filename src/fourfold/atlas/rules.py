@@ -16,18 +16,8 @@ from typing import Any
 
 from fourfold.atlas.evidence import CLAIMS, Claim
 
-__all__ = [
-    "COMPARED",
-    "LOOP",
-    "SHIFTED",
-    "Rule",
-    "cues",
-    "file_rules",
-    "part_rules",
-    "rule_ids",
-    "statement_rules",
-    "word_rules",
-]
+__all__ = ["COMPARED", "LOOP", "SHIFTED", "Rule", "cues", "file_rules", "finder", "part_rules", "rule_ids"]
+__all__ += ["statement_rules", "word_rules"]
 
 
 #: ids of what the code reader finds in a whole loop, before the claim, and in statements that belong together
@@ -53,7 +43,7 @@ class Rule:
         return self.claims[0][1]
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=4)
 def _read(name: str) -> Mapping[str, Any]:
     text = resources.files("fourfold.atlas").joinpath("rules", f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
@@ -113,6 +103,11 @@ def cues(name: str) -> re.Pattern[str]:
     """A pattern that sets words aside: ``foil``, ``homonyms``, ..."""
     table = _read("words")
     return _pattern(table, table["cues"][name], re.MULTILINE if name == "aside" else re.IGNORECASE)
+
+
+def finder(module: str, name: str) -> re.Pattern[str]:
+    """A pattern by which a reader finds its way, from ``finders.toml``."""
+    return re.compile(_read("finders")[module][name])
 
 
 def rule_ids() -> list[str]:

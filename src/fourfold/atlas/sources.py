@@ -11,14 +11,11 @@ from typing import Any
 
 from fourfold.atlas.bounded import load_json
 from fourfold.atlas.evidence import Evidence
+from fourfold.atlas.rules import finder
 
 __all__ = ["Notebook", "defining", "is_code", "parsed", "read_notebook"]
 
-#: names that hold or compute the minimised quantity
-_LOSS = re.compile(
-    r"(?:^|_)(?:loss(?:es)?|elbo|nll|kld?|objective|bpd|log_?det\w*|log_prob|log_likelihood|energy)(?:_|\d|$)|[lL]oss$",
-    re.I,
-)
+_LOSS = finder("sources", "loss")
 #: functions that draw
 _DRAWS = re.compile(r"sampl|generat|decod|translat|langevin|sgld|gibbs|mcmc|hmc|revers|invers|infer|euler|heun", re.I)
 _TRAINS = frozenset({"backward", "minimize", "value_and_grad", "apply_gradients"})
@@ -103,10 +100,7 @@ def _held(node: ast.AST) -> Iterator[str]:
 
 
 def is_code(text: str) -> bool:
-    """Whether a text is Python: it parses, and holds a statement or calls a method.
-
-    ``GAN (adversarial)`` would call a function.
-    """
+    """Whether a text is Python: it parses, and holds a statement or calls a method; ``GAN (x)`` calls a function."""
     tree = parsed(text) or parsed(f"if True:\n{text}")
     return tree is not None and any(
         not isinstance(node, ast.Expr | ast.If)

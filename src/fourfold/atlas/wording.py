@@ -18,21 +18,8 @@ from importlib import resources
 from fourfold.atlas.evidence import Cell
 from fourfold.atlas.rules import cues
 
-__all__ = [
-    "CARD",
-    "CELLS",
-    "CODE",
-    "LINE",
-    "UNIT",
-    "Leaning",
-    "TextKind",
-    "leaning",
-    "mechanism",
-    "probabilities",
-    "stems",
-    "text_kind",
-    "weights",
-]
+__all__ = ["CARD", "CELLS", "CODE", "LINE", "UNIT", "Leaning", "TextKind"]
+__all__ += ["leaning", "mechanism", "probabilities", "stems", "text_kind", "weights"]
 
 CELLS = tuple(Cell)
 #: weights are whole multiples of it

@@ -8,45 +8,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from fourfold.atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader, shortened
-from fourfold.atlas.rules import cues, file_rules, part_rules, word_rules
+from fourfold.atlas.rules import cues, file_rules, finder, part_rules, word_rules
 from fourfold.atlas.wording import CARD, CODE, LINE, LINE_WORDS, TextKind, leaning
 
-__all__ = [
-    "MAX_PROSE",
-    "kind_of",
-    "meant",
-    "places",
-    "preamble",
-    "read_phrases",
-    "read_wording",
-    "read_words",
-    "unblobbed",
-    "unfoiled",
-]
+__all__ = ["MAX_PROSE", "kind_of", "meant", "places", "preamble"]
+__all__ += ["read_phrases", "read_wording", "read_words", "unblobbed", "unfoiled"]
 
 MAX_PROSE = 60_000
 #: titles reach so far, the paper's below the repository's included
 TITLE = 250
 _NAMED = frozenset(claim for claim in Claim if claim.aspect is Aspect.NAMED) | {Claim.GAME}
-#: words with which something else begins
-_ELSE = r"[;:(]|—|\b(?:we|our|ours|but|this|here|it|its|by|using|is|instead|in favou?r of)\b|, (?:the|an?|and then)\b"
-_BOUNDARY = re.compile(rf"{_ELSE}|, which\b", re.I)
-#: a comma ends a foil unless it goes on with a relative clause or with the next of several paradigms
-_END_OF_FOIL = re.compile(
-    rf"{_ELSE}|,(?! (?:which|who|that|whose|and (?:at|with|without|for|from))\b| (?:and |or )?(?:[\w-]+ ){{0,2}}[\w-]*"
-    r"(?:GANs?\b|VAEs?\b|flows?\b|diffusion|score|energy|auto-?regress|adversarial|variational|normali[sz]ing|masked))",
-    re.I,
-)
-_CONTRIBUTION = re.compile(
-    r"\b(?:in this (?:paper|work|report)|this (?:paper|work) (?:proposes|presents|introduces|describes)|"
-    r"we (?:propose|present|introduce|develop|describe|show|seek))\b",
-    re.I,
-)
-_OWN = re.compile(
-    r"\b(?:we|our|this (?:paper|work|model|repo\w*)|is an?|are|"
-    r"based on|trained|proposed?|propose[sd]?|present|introduc\w+)\b",
-    re.I,
-)
+#: words with which something else begins, and the end of a foil
+_BOUNDARY = finder("words", "boundary")
+_END_OF_FOIL = finder("words", "end_of_foil")
+_CONTRIBUTION = finder("words", "contribution")
+_OWN = finder("words", "own")
 _NON = re.compile(r"\b(?:non|un)[- ]?$", re.I)
 _GENERATOR = re.compile(r"\bgenerators?\b|\bGANs?\b|\bdiscriminators?\b|\bcritics?\b", re.I)
 _TRAINING = re.compile(r"\badversarial(?:ly)?[- ](?:training|trained)\b", re.I)
@@ -58,11 +34,7 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+(?=[^a-z])|\n\s*\n|\n(?=\s*(?:[#*|-]|\d+\
 #: a tag counts so much of what a sentence would
 TAGGED = 0.5
 _TAGS = re.compile(r"(?m)^tags:[ \t\r]*(?:\[[^\]]*\]|(?:\n[ \t]*-.*)+)")
-#: comments, such as a licence, and YAML before the text itself
-_PREAMBLE = re.compile(
-    r"\A\ufeff?(?:---[ \t]*\r?\n(?=[ \t]*[\w-]+[ \t]*:)(?:(?!---)[^\n]*\n){1,2000}?---[ \t]*\r?(?=\n|\Z)|"
-    r"\s*<!--(?:(?!-->)[\s\S]){0,8000}-->)*\s*"
-)
+_PREAMBLE = finder("words", "preamble")
 #: data in letters, a rule of one sign: no language has words of so many signs
 _BLOB = re.compile(r"[!-~]{400,}")
 #: so many words on either side of what was found are quoted with it, and so far a word reaches
