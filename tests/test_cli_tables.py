@@ -110,7 +110,7 @@ def test_holes_are_filled(folder, capsys):
 def test_a_column_is_predicted(folder, capsys):
     assert call("classify", folder / "run", "--target", "ok", "--out", folder / "p.csv") == 0
     shown = capsys.readouterr().out
-    for name in ("this run (autoregressive)", "logistic regression", "gradient boosting"):
+    for name in ("this run, autoregressive", "logistic regression", "gradient boosting"):
         assert name in shown
     p = pd.read_csv(folder / "p.csv")
     assert list(p.columns) == ["row", "true", "predicted", "p(False)", "p(True)"]

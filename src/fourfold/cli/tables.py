@@ -120,7 +120,7 @@ def classify(
     labelled = x[:, place] >= 0 if known else x[:, place] < 0
     judged = []
     if known and bool(labelled.any()):
-        name = f"this run ({loaded.model.paradigm})"
+        name = f"this run, {loaded.model.paradigm}"
         judged = [judge(name, p[labelled], x[labelled, place], seed)]
         if beside:
             judged += list(_others(loaded, x[labelled], place, seed))
