@@ -7,7 +7,7 @@ import torch
 
 import fourfold
 from fourfold import checks
-from fourfold.core import GenerativeModel
+from fourfold.core import GenerativeModel, completion
 from fourfold.paradigms import build
 from fourfold.paradigms.masked import MaskedBound, Unmasking
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
@@ -205,6 +205,25 @@ def test_a_flows_bound_lies_below_the_mass(name):
     mass = draws.exp().mean(0).sum()
     assert float(mass) == pytest.approx(1, abs=0.1)
     assert float(draws.mean(0).exp().sum()) < float(mass)
+
+
+def test_other_models_are_searched_for_rows_that_agree_within_a_limit(monkeypatch):
+    model = shaken("adversarial", scale=0.05)
+    x, known = torch.tensor([[1, 0, 0], [2, 0, 0]]).repeat(20, 1), torch.tensor([True, False, False])
+    drawn = model.complete(x, known, {2: torch.tensor([1])})
+    SMALL.check(drawn)
+    assert torch.equal(drawn[:, 0], x[:, 0])
+    assert (drawn[:, 2] == 1).all()
+    assert len(drawn[:, 1].unique()) > 5
+    monkeypatch.setattr(completion, "LEAST", 2048)
+    monkeypatch.setattr(completion, "DRAWS", 10)
+    with pytest.raises(ValueError, match=r"only 0 of 1 rows .* 2,048 samples .*\(autoregressive, diffusion"):
+        model.complete(x[:1], known, {1: torch.tensor([999])})
+    rows = SMALL.examples(100, torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match="different sets of given values are too many"):
+        model.complete(rows, torch.tensor([True, True, False]))
+    with pytest.raises(TypeError, match="use a model that does"):
+        model.log_prob_given(rows, known)
 
 
 def wide(columns):

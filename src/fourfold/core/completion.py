@@ -183,8 +183,13 @@ def reject(
     """Completion by a model that can only sample: whole samples, of which those are kept that agree with what is given.
 
     Raises:
-        ValueError: if too few are found, with how many there were, and the models that need no search.
+        ValueError: if too few are found, with how many there were, and the models that need no search; for several
+            labels.
     """
+    if cond is not None and bool((cond != cond[0]).any()):
+        raise ValueError(
+            f"this {model.paradigm} model draws whole samples, of one label at a time: give one for all rows"
+        )
     given = torch.cat([torch.where(known, x, 0), known.long()], 1).cpu()
     distinct, group = torch.unique(given, dim=0, return_inverse=True)
     conditions, masks = distinct.chunk(2, 1)
