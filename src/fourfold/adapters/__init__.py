@@ -16,10 +16,12 @@ __all__ = ["is_published", "open_published", "published_tokenizer"]
 
 
 def is_published(path: Path | str) -> bool:
-    """Whether a path looks like a published language model: a GGUF file, or a folder with its ``config.json``."""
+    """Whether a path looks like a published model: a GGUF file, a folder of ``transformers``, or a pipeline's."""
     path = Path(path)
     if path.suffix.lower() == ".gguf":
         return path.is_file()
+    if (path / "model_index.json").is_file():
+        return True
     config = path / "config.json"
     if (path / "model.json").exists() or not config.is_file() or config.stat().st_size > 1 << 24:
         return False
@@ -31,16 +33,23 @@ def is_published(path: Path | str) -> bool:
 
 
 def open_published(path: Path | str, length: int | None = None, lora: int | None = None) -> GenerativeModel:
-    """A published language model as a generative model: it samples, scores, and can be trained on.
+    """A published model as a generative model: it samples, scores, and can be trained on.
 
     Args:
-        path: a folder as Hugging Face's ``transformers`` writes it, or a GGUF file.
+        path: a language model, as a folder of Hugging Face's ``transformers`` or a GGUF file; or the folder of a
+            pipeline of ``diffusers``.
         length: tokens in one window; by default 256, or the context of the model if that is shorter.
         lora: rank of the matrices that training adds and changes instead of the model's own; ``None``: all are trained.
 
     Raises:
         ValueError: naming the file and the way out, for what cannot be opened.
     """
+    if (Path(path) / "model_index.json").is_file():
+        from fourfold.adapters.diffusers import open_pipeline
+
+        if lora is not None or length is not None:
+            raise ValueError(f"{path}: is a pipeline of images: length and lora are for language models")
+        return open_pipeline(Path(path))
     from fourfold.adapters.transformers import open_language_model
 
     return open_language_model(Path(path), length, lora)

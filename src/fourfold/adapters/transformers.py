@@ -6,14 +6,11 @@ does here works for them: exact scores, streams of windows, prompts, comparison 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import inspect
-import io
 import json
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -21,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fourfold.adapters import published_tokenizer
+from fourfold.adapters.reading import quiet, told
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.nn.transformer import NextToken, TokenTransformer
@@ -179,7 +177,7 @@ def open_tokenizer(path: Path) -> Any:
     """
     gguf = path.suffix.lower() == ".gguf"
     file = {"gguf_file": path.name} if gguf else {}
-    with _told(path), _quiet():
+    with told(path), quiet():
         return _library().AutoTokenizer.from_pretrained(
             path.parent if gguf else path, local_files_only=True, trust_remote_code=False, **file
         )
@@ -193,7 +191,7 @@ def _loaded(path: Path) -> tuple[Any, Any]:
     if not gguf:
         _check_folder(path)
     given = {"local_files_only": True, "trust_remote_code": False, **file}
-    with _told(path), _quiet():
+    with told(path), quiet():
         safe = {} if gguf else {"use_safetensors": True}
         inner, found = library.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True, **given, **safe
@@ -247,7 +245,7 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
     net = estimand.net
     if not isinstance(net, (PublishedTransformer, TokenTransformer)):
         raise TypeError(f"{type(net).__name__} has no counterpart in transformers: only transformers are written")
-    with _quiet():
+    with quiet():
         whole = net.inner if isinstance(net, PublishedTransformer) else _neox(net)
         merged = copy.deepcopy(whole).merge_and_unload() if hasattr(whole, "merge_and_unload") else whole
         merged.save_pretrained(folder)
@@ -330,34 +328,3 @@ def _library() -> Any:
     except ImportError:
         raise ValueError("published language models need the extra 'hf': pip install 'fourfold[hf]'") from None
     return transformers
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Whatever the library raises inside as one line with the file and the way out."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}: cannot be opened ({_line(error)}): is it a causal language model?") from None
-    except Exception as error:  # its readers raise their own kinds for damaged files
-        raise ValueError(
-            f"{path}: is damaged, or of a kind that is not read ({_line(error)}): fetch it again"
-        ) from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:150] or type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's progress bars and advice on standard error."""
-    logging = _library().utils.logging
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(before)
