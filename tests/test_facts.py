@@ -79,7 +79,7 @@ def test_a_card_says_what_its_model_does(name, small, large):
 def test_the_number_of_steps_that_a_card_says_is_the_number_it_takes(name, small, large):
     model = build(name, small, "xs")
     said = re.search(r"in (\d+) steps of|, (\d+) jumps? in all|chain of (\d+) moves", model.facts.sampling)
-    steps = getattr(model.sampler, "steps", None)
+    steps = getattr(model.sampler, "steps", None) or None  # 0: one piece at a time
     assert (said is None) == (steps is None)
     if said is not None:
         assert int(next(filter(None, said.groups()))) == steps
@@ -156,7 +156,7 @@ def test_a_record_is_read_back_and_cannot_steer_a_terminal():
 
 
 def test_defaults_are_named_by_kind_of_data():
-    assert defaults("flow") == {"images": "flow/tarflow", "vectors": "flow/spline"}
+    assert defaults("flow") == {"images": "flow/tarflow", "tables": "flow/spline", "vectors": "flow/spline"}
     assert defaults("autoregressive")["text"] == "autoregressive/likelihood"
 
 

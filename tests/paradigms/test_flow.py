@@ -111,7 +111,7 @@ def test_labels_condition_densities():
 
 
 def test_refusals():
-    with pytest.raises(TypeError, match="models vectors, not text"):
+    with pytest.raises(TypeError, match="models vectors and tables, not text"):
         cards()["flow"].recipes["spline"](Text(), "xs")
     with pytest.raises(TypeError, match="at least 2"):
         cards()["flow"].recipes["coupling"](Vectors(1), "xs")

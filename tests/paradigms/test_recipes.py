@@ -12,7 +12,7 @@ from fourfold.likelihoods import ProbabilityFlow
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paradigms import build, cards, recipes, resolve
 from fourfold.recipes import diffusion, flow
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
 
@@ -43,12 +43,15 @@ def test_resolving_draws_no_random_number():
     assert torch.rand(()) == expected
 
 
+TABLE = Table((Categorical("kind", levels=("a", "b")), Numeric("size", "int64", low=0, high=9)))
+
+
 @pytest.mark.parametrize("name", sorted(cards()))
 def test_one_name_means_one_objective_for_every_space(name):
     """But for a card's bare name, which :func:`resolve` spells out."""
     for recipe in cards()[name].recipes:
         found = set()
-        for space in (Images(1, 8, 8, classes=2), Vectors(3, classes=2), Text("ab", 4)):
+        for space in (Images(1, 8, 8, classes=2), Vectors(3, classes=2), Text("ab", 4), TABLE):
             try:
                 found.add(type(build(f"{name}/{recipe}", space, "xs").objective))
             except TypeError:
@@ -57,7 +60,7 @@ def test_one_name_means_one_objective_for_every_space(name):
 
 
 def test_a_space_that_no_recipe_models_is_refused_in_the_words_of_the_default():
-    with pytest.raises(TypeError, match="noise-contrastive models vectors, not Text"):
+    with pytest.raises(TypeError, match="noise-contrastive models vectors and tables, not Text"):
         build("energy", Text("ab", 4))
     with pytest.raises(TypeError, match="does not model images with captions: choose one of diffusion"):
         build("energy", Images(3, 8, 8, caption=8))

@@ -235,7 +235,7 @@ def test_networks_of_wide_tables_grow_with_their_width_alone():
     weights = [sum(p.numel() for p in build("autoregressive", wide(c), "s").parameters()) for c in (200, 400)]
     assert 1.7 < weights[1] / weights[0] < 2.6
     with pytest.raises(TypeError, match="2,001 columns are more than the 2,000 that fit"):
-        build("autoregressive", wide(2001), "s")
+        build("autoregressive/any-order", wide(2001), "s")
     assert build("latent-variable", wide(2001), "xs").sample(2).shape == (2, 2001)
 
 

@@ -22,7 +22,7 @@ from fourfold.recipes.networks import column_network
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Table, Text, Vectors
 
-__all__ = ["likelihood"]
+__all__ = ["any_order", "likelihood"]
 
 TEXT: Sizes[Size] = Sizes({"xs": Size(64, 2, 1), "s": Size(128, 4, 2), "m": Size(256, 4, 4)})
 IMAGES: Sizes[tuple[Size, Size]] = Sizes(
@@ -42,7 +42,8 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"autoregressive models know text, images, vectors and tables, not {type(space).__name__}")
+    known = "text, images and vectors (tables of up to 2,000 columns: autoregressive/any-order)"
+    raise TypeError(f"autoregressive models know {known}, not {type(space).__name__}")
 
 
 @likelihood.register
@@ -80,7 +81,17 @@ def _(space: Vectors, size: str) -> GenerativeModel:
     return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
 
 
-@likelihood.register
+@singledispatch
+def any_order(space: Space, size: str) -> GenerativeModel:
+    """One model of every order of the values; another space registers its own.
+
+    Raises:
+        TypeError: for a space that is not registered.
+    """
+    raise TypeError(f"models of any order know tables, not {type(space).__name__}")
+
+
+@any_order.register
 def _(space: Table, size: str) -> GenerativeModel:
     """Batches are scored in the order of the columns and in random orders by turns."""
     codec, net = column_network(space, size)
