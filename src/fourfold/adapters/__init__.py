@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
 
-__all__ = ["is_published", "open_published", "published_tokenizer"]
+__all__ = ["is_language_model", "is_published", "open_published", "published_tokenizer"]
 
 
 def is_published(path: Path | str) -> bool:
@@ -20,7 +20,7 @@ def is_published(path: Path | str) -> bool:
     path = Path(path)
     if path.suffix.lower() == ".gguf":
         return path.is_file()
-    if (path / "model_index.json").is_file():
+    if not is_language_model(path):
         return True
     config = path / "config.json"
     if (path / "model.json").exists() or not config.is_file() or config.stat().st_size > 1 << 24:
@@ -30,6 +30,11 @@ def is_published(path: Path | str) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(found, dict) and "model_type" in found
+
+
+def is_language_model(path: Path | str) -> bool:
+    """Whether a published model is one of language; otherwise it is a pipeline of images."""
+    return not (Path(path) / "model_index.json").is_file()
 
 
 def open_published(path: Path | str, length: int | None = None, lora: int | None = None) -> GenerativeModel:
@@ -44,7 +49,7 @@ def open_published(path: Path | str, length: int | None = None, lora: int | None
     Raises:
         ValueError: naming the file and the way out, for what cannot be opened.
     """
-    if (Path(path) / "model_index.json").is_file():
+    if not is_language_model(path):
         from fourfold.adapters.diffusers import open_pipeline
 
         if lora is not None or length is not None:

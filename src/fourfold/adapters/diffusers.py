@@ -149,14 +149,24 @@ class PublishedNoise(NoisePredictor):
         if self.text is not None:
             given["encoder_hidden_states"] = self.text(cond, len(x_t), x_t.device)
         elif self.labelled:
-            unknown = int(getattr(self.inner.config, "num_embeds_ada_norm", 0) or 0)
-            labels = torch.full((len(x_t),), -1, device=x_t.device) if cond is None else cond
-            given[self.labelled] = labels.masked_fill(labels < 0, unknown)
+            given[self.labelled] = self._labels(cond, len(x_t), x_t.device)
         out = self.inner(x_t, timestep=t - 1, **given).sample[:, : self.event[0]]  # a learned variance may follow
         alpha, sigma = broadcast(self.path.alpha(t), x_t), broadcast(self.path.sigma(t), x_t)
         if self.predicts == "v_prediction":
             return alpha * out + sigma * x_t
         return (x_t - alpha * out) / sigma if self.predicts == "sample" else out
+
+    def _labels(self, cond: Tensor | None, batch: int, device: torch.device) -> Tensor:
+        """Class labels ``(B,)``, in which the network's own label for "unknown" stands for -1.
+
+        Raises:
+            ValueError: for an unknown class, where the network has no label for it.
+        """
+        labels = torch.full((batch,), -1, device=device) if cond is None else cond
+        unknown = getattr(self.inner.config, "num_embeds_ada_norm", None)
+        if unknown is None and bool((labels < 0).any()):
+            raise ValueError("this network always needs a class, and has no guidance: give one with --cond")
+        return labels if unknown is None else labels.masked_fill(labels < 0, int(unknown))
 
 
 @final

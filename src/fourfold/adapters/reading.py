@@ -1,4 +1,4 @@
-"""What the adapters share: errors of other libraries in one line, and silence while they read."""
+"""The adapters share this: errors of other libraries become one line, and the libraries keep silent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["quiet", "told"]
 
 @contextlib.contextmanager
 def told(path: Path) -> Iterator[None]:
-    """Whatever a library raises inside as one line with the file and the way out."""
+    """Turn any error of a library into one line that names the file and the way out."""
     try:
         yield
     except ValueError as error:
@@ -29,7 +29,7 @@ def _line(error: Exception) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without the libraries' progress bars and advice on standard error."""
+    """Silence the libraries' progress bars and advice on standard error."""
     import transformers
 
     logging: Any = transformers.utils.logging

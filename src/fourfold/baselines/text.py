@@ -43,7 +43,7 @@ class _Order:
         grams: codes of the n-grams, ascending, ``(G,)``.
         places: where each of them stands among those sorted by context.
         last: last tokens of the n-grams, sorted by context.
-        kept: what is left of their counts after the discount, over the count of their context.
+        kept: discounted counts of the n-grams, divided by the count of their context.
         sums: sums of ``kept``, ``(G + 1,)``.
         passed: the share of each context that goes to shorter n-grams.
     """
@@ -78,7 +78,7 @@ class _Order:
         return at.astype(np.int64), self.contexts[at] == codes
 
     def mass(self, codes: npt.NDArray[np.uint64]) -> Floats:
-        """What is kept of n-grams by their codes; 0 where there is none."""
+        """The discounted shares of n-grams, found by their codes; 0 for an unknown n-gram."""
         at = np.searchsorted(self.grams, codes).clip(max=len(self.grams) - 1)
         return np.where(self.grams[at] == codes, self.kept[self.places[at]], 0.0)
 

@@ -30,7 +30,9 @@ def check_likelihood(model: GenerativeModel, kind: Kind | None = None) -> None:
     require(bool(torch.isfinite(first.nats).all()), "log-probabilities are not finite")
     require(torch.allclose(first.nats, again.nats), "the same seed scores differently")
     drawn = not torch.allclose(first.nats, other.nats)
-    require(not drawn or first.std_error is not None, "numbers are random, but there is no standard error")
+    require(
+        not drawn or first.std_error is not None, "the numbers are random, and no standard error is given with them"
+    )
     require(first.dims == math.prod(x.shape[1:]), f"dims is {first.dims}, not {math.prod(x.shape[1:])}")
 
 

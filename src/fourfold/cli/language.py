@@ -105,9 +105,7 @@ def _respond(talk: Dialogue, line: str) -> None:
 
 def complete(
     run: Folder,
-    text: Annotated[
-        str | None, typer.Argument(help="What was written so far.", show_default="lines of standard input")
-    ] = None,
+    text: Annotated[str | None, typer.Argument(help="The text so far.", show_default="lines of standard input")] = None,
     n: Annotated[int, typer.Option("-n", "--n", help="Number of words.", min=1, metavar="N")] = 3,
     measure: Annotated[
         Path | None,

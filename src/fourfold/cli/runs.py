@@ -42,7 +42,7 @@ def sample(
     given: Annotated[
         list[str] | None,
         typer.Option(
-            help="What a column of a table must have: education=Masters or age=30..40. It may be given several times.",
+            help="Value or range of a column: education=Masters or age=30..40. It may be given several times.",
             rich_help_panel=TABLES,
         ),
     ] = None,

@@ -93,7 +93,7 @@ class CellTokens(PiecewiseCodec):
         return first + (place.double() * width).long().minimum(width - 1)
 
     def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
-        """Raw rows; the cells of the columns ``allowed`` are drawn among those allowed alone."""
+        """Raw rows; a column that ``allowed`` names is drawn among its allowed cells only."""
         u = torch.rand(z.shape, device=z.device) if noise is None else noise.uniform(*self.event)
         x = self.at(z, u)
         for i, some in (allowed or {}).items():

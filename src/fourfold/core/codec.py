@@ -107,7 +107,7 @@ class PiecewiseCodec(Codec):
 
     @abstractmethod
     def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
-        """As :meth:`Codec.decode`; the values at the places ``allowed`` are drawn among those allowed alone."""
+        """As :meth:`Codec.decode`; a value at a place that ``allowed`` names is drawn among the allowed ones only."""
 
     @abstractmethod
     def log_shares(self, piece: int, allowed: Tensor) -> Tensor:

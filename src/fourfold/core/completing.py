@@ -1,4 +1,4 @@
-"""What a model can do with examples of which some values are given."""
+"""The use of a model where some values of an example are given: complete it, score it, classify it."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Completing:
 
     @staticmethod
     def _checked(x: Tensor, known: Tensor) -> Tensor:
-        """What is known of each row.
+        """The known values of each row.
 
         Raises:
             ValueError: for a shape or a dtype that does not fit.

@@ -24,7 +24,7 @@ TRIES = 20_000
 DRAWS = 1000
 """How many samples are drawn for each row that :func:`reject` is to find, at most."""
 LEAST = 100_000
-"""As many samples are drawn in any case before :func:`reject` gives up."""
+"""Before :func:`reject` gives up, it draws at least so many samples."""
 ABLE = "autoregressive, diffusion/masked"
 """The recipes whose models tell arbitrary conditionals."""
 DISTINCT = 64

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, final
 
 import torch
 
-from fourfold.adapters import is_published, open_published
+from fourfold.adapters import is_language_model, is_published, open_published
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Data, Dataset, load
 from fourfold.engine.auto import FALLBACK, Sizing, choose_size
@@ -160,6 +160,8 @@ def fit(
     if isinstance(paradigm, str) and is_published(paradigm):
         if lora is None and card is not None:
             raise ValueError("resume knows the model that it tunes: leave its folder out")
+        if not is_language_model(paradigm):
+            raise ValueError(f"{paradigm} is a pipeline of images, and only language models are tuned: name a paradigm")
         known: dict[str, Any] = {"tokens": os.path.abspath(paradigm)}
         paradigm = open_published(paradigm, settings.data_options.get("length"), lora)
         known["length"] = paradigm.space.window
