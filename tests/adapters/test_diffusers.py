@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from fourfold import Run
+from fourfold import Run, fit
 from fourfold.adapters import is_published, open_published
 from fourfold.adapters.diffusers import Tabulated
 from fourfold.core import Noise, view
@@ -70,18 +70,75 @@ def test_ddim_takes_the_steps_of_the_library(tmp_path, schedule):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_dpm_solver_takes_the_steps_of_the_library(tmp_path):
+def test_dpm_solver_visits_the_points_of_the_library(tmp_path):
+    """All points at which the network is asked; the two differ in how the last step leaves the noise."""
     unet = _unconditional(tmp_path, beta_schedule="linear", timestep_spacing="trailing")
     model = open_published(tmp_path)
+    ours, theirs = [], []
+    handle = model.estimand.inner.register_forward_pre_hook(lambda net, given: ours.append(given[0].clone()))
     with torch.no_grad():
-        found = DPMSolver(12)(view(model.estimand, Denoiser), Noise(0, 0, 4))
+        DPMSolver(12)(view(model.estimand, Denoiser), Noise(0, 0, 4))
+    handle.remove()
     path = model.estimand.path
     start = Noise(0, 0, 4).normal(3, 8, 8) * path.sigma(path.grid(12)[:1]).float()
     scheduler = diffusers.DPMSolverMultistepScheduler.from_pretrained(
         tmp_path / "scheduler", timestep_spacing="trailing", final_sigmas_type="zero", lower_order_final=True
     )
-    expected = _theirs(lambda x, t: unet(x, t).sample, scheduler, start, 12)
-    torch.testing.assert_close(found, expected, atol=2e-2, rtol=1e-2)
+
+    def network(x, t):
+        theirs.append(x.clone())
+        return unet(x, t).sample
+
+    _theirs(network, scheduler, start, 12)
+    assert len(ours) == len(theirs) == 12
+    for found, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_latent_diffusion_by_class_takes_the_steps_of_the_library(tmp_path):
+    torch.manual_seed(0)
+    transformer = diffusers.DiTTransformer2DModel(
+        num_attention_heads=2, attention_head_dim=8, in_channels=4, out_channels=8, num_layers=1, sample_size=4,
+        num_embeds_ada_norm=5, norm_num_groups=4,
+    ).eval()  # fmt: skip
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(8, 16),
+        norm_num_groups=4,
+        latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+    )
+    scheduler = diffusers.DDIMScheduler(clip_sample=False, set_alpha_to_one=True)
+    diffusers.DiTPipeline(transformer, vae, scheduler).save_pretrained(tmp_path)
+    model = open_published(tmp_path)
+    assert model.space.classes == 5
+    labels = torch.tensor([1, 4, 0])
+    with torch.no_grad():
+        found = DDIM(8)(view(model.estimand, Denoiser), Noise(0, 0, 3), labels)
+    path = model.estimand.path
+    start = Noise(0, 0, 3).normal(4, 4, 4) * path.sigma(path.grid(8)[:1]).float()
+
+    def network(x, t):
+        return transformer(x, timestep=t.expand(3), class_labels=labels).sample[:, :4]
+
+    expected = _theirs(network, diffusers.DDIMScheduler.from_pretrained(tmp_path / "scheduler"), start, 8)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=1e-4)
+
+
+def test_a_network_of_classes_without_a_label_for_unknown_says_so(tmp_path):
+    unet = diffusers.UNet2DModel(**UNET, num_class_embeds=3)
+    diffusers.DDPMPipeline(unet, diffusers.DDIMScheduler()).save_pretrained(tmp_path)
+    run = Run.load(tmp_path)
+    assert run.sample(2, 1, steps=2).shape == (2, 3, 8, 8)
+    with pytest.raises(ValueError, match="always needs a class"):
+        run.sample(2, steps=2)
+
+
+def test_a_pipeline_is_not_tuned(tmp_path):
+    _unconditional(tmp_path, beta_schedule="linear")
+    with pytest.raises(ValueError, match="only language models are tuned"):
+        fit(str(tmp_path), "digits", budget="2 steps")
 
 
 def test_a_tabulated_path_is_consistent():

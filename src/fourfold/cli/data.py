@@ -48,9 +48,9 @@ def data(
 
     Without a name, list the built-in sets. 'fourfold data get emoji' downloads one.
 
-    Of a table, every column is shown with what it was inferred to be, and why.
-    --schema FILE.toml writes this down if there is no such file yet. Edit it, and
-    give it to data, fit or compare by --schema.
+    For a table, it shows the kind of every column and the reason for it.
+    --schema FILE.toml writes these kinds to a new file. Edit the file, and give
+    it to data, fit or compare by --schema.
     """
     from fourfold.data import describe, describe_record, load, summaries
     from fourfold.data.schema import schema_text

@@ -24,8 +24,8 @@ def batches_of_sqlite(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
     """The rows of a query, or of a table, of a SQLite database that is only read.
 
     Raises:
-        DataError: if the file is not such a database, if it cannot answer the query, or if it holds several tables and there
-            is no query.
+        DataError: if the file is not such a database, if it cannot answer the query, or if it holds several
+            tables and no query is given.
     """
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
