@@ -42,6 +42,8 @@ ENOUGH = 200
 """With fewer steps than these, a smaller batch is better."""
 PARTS = (1, 2, 4)
 """Divisors of a preset's batch."""
+TIMED = 12
+"""Steps that are timed, at most; the later half counts."""
 SHARE = 0.1
 """The most of the budget that timing may take."""
 TRAINED = 0.9
@@ -116,8 +118,8 @@ class _Timed:
 def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: int = 0) -> Sizing:
     """The size for a recipe on this machine.
 
-    Timing takes at most about :data:`SHARE` of the budget: a size is timed only if that can be afforded, and neither
-    certain to fit nor hopeless, by the time of the size before and the ratio of parameters.
+    Timing takes at most about :data:`SHARE` of the budget: a size is timed only if that can be afforded and it is not
+    hopeless, by the time of the size before and the ratio of parameters.
 
     Args:
         name: name of the recipe.
@@ -142,11 +144,12 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
             refused = f"too few data for {size}"
             break
         tried = None if chosen is None else chosen.wider(size, _count(model))
-        if tried is None or tried.steps(budget) < needed:
-            if tried is not None and time.monotonic() - start + tried.seconds > SHARE * budget.seconds:
-                refused = f"{size} would take too long to time"
-                break
+        # An estimate is the most that a step can take: what follows from it would be too narrow, so time what one can.
+        if tried is None or time.monotonic() - start + tried.seconds <= SHARE * budget.seconds:
             tried = _timed(size, model, dataset, seed, SHARE * budget.seconds)
+        elif tried.steps(budget) < needed:
+            refused = f"{size} would take too long to time"
+            break
         if chosen is not None and tried.steps(budget) < needed:
             refused = f"{size} would take {tried.steps(budget):.0f} of {needed:g}"
             break
@@ -189,18 +192,18 @@ def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most:
     """Take a few steps of every stage on a few examples, within ``most`` seconds if they allow; the slowest counts."""
     make_ready(model, seed)
     steps = [(_steps(one, data_of(dataset, one), seed, share * most), share) for one, share in _parts(model)]
-    slowest = max(statistics.median(times[1:]) / share for times, share in steps)
+    slowest = max(statistics.median(times[len(times) // 2 :]) / share for times, share in steps)
     return _Timed(size, slowest, _count(model), sum(sum(times) for times, _ in steps))
 
 
 def _steps(model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> list[float]:
-    """The seconds of two to four steps; the first prepares, and may solve or fill something."""
+    """The seconds of two to twelve steps: the first ones prepare kernels, and may solve or fill something."""
     precision = PRECISIONS["bf16" if multiplies_bf16(model.device) else "float32"]
     rows = 2 * model.training_defaults.batch_size * (dataset.space.window or 1)
     x, cond = dataset.train.x[:rows], dataset.train.cond
     few = Split(x, None if cond is None else cond[: len(x)])
     loop = begin(model, few, model.training_defaults, seed, precision)
     times: list[float] = []
-    while len(times) < 2 or (len(times) < 4 and sum(times) < most):
+    while len(times) < 2 or (len(times) < TIMED and sum(times) < most / 4):
         times.append(loop.step(0.0).seconds)
     return times
