@@ -97,13 +97,11 @@ class _Timed:
         size: name of the size.
         step: seconds of a step, divided by the share of the budget that is for such steps.
         parameters: number of parameters of the model and its stages.
-        seconds: seconds of all steps that were timed.
     """
 
     size: str
     step: float
     parameters: int
-    seconds: float
 
     def steps(self, budget: Budget) -> float:
         """The steps within a budget."""
@@ -112,7 +110,7 @@ class _Timed:
     def wider(self, size: str, parameters: int) -> _Timed:
         """A wider size by the ratio of parameters, which is the most by which it takes longer."""
         ratio = max(parameters / max(self.parameters, 1), 1.0)
-        return _Timed(size, ratio * self.step, parameters, ratio * self.seconds)
+        return _Timed(size, ratio * self.step, parameters)
 
 
 def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: int = 0) -> Sizing:
@@ -145,7 +143,7 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
             break
         tried = None if chosen is None else chosen.wider(size, _count(model))
         # An estimate is the most that a step can take: what follows from it would be too narrow, so time what one can.
-        if tried is None or time.monotonic() - start + tried.seconds <= SHARE * budget.seconds:
+        if tried is None or time.monotonic() - start + 2 * tried.step <= SHARE * budget.seconds:
             tried = _timed(size, model, dataset, seed, SHARE * budget.seconds)
         elif tried.steps(budget) < needed:
             refused = f"{size} would take too long to time"
@@ -193,7 +191,7 @@ def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most:
     make_ready(model, seed)
     steps = [(_steps(one, data_of(dataset, one), seed, share * most), share) for one, share in _parts(model)]
     slowest = max(statistics.median(times[len(times) // 2 :]) / share for times, share in steps)
-    return _Timed(size, slowest, _count(model), sum(sum(times) for times, _ in steps))
+    return _Timed(size, slowest, _count(model))
 
 
 def _steps(model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> list[float]:
