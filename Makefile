@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test docs dist env clean
+.PHONY: demo test adapters docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -15,6 +15,9 @@ test: $(VENV)/test.stamp  ## the environment, then everything CI checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+adapters: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/adapters
 
 docs: $(VENV)/docs.stamp  ## run every page of the documentation, then build the site into site/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m pages --numprocesses auto --dist worksteal tests/pages
@@ -36,6 +39,10 @@ $(VENV)/demo.stamp: pyproject.toml $(VENV)/bin/python
 $(VENV)/test.stamp: pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev,metrics]'
 	touch $@ $(VENV)/demo.stamp
+
+$(VENV)/hf.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --editable '.[hf]'
+	touch $@
 
 $(VENV)/docs.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

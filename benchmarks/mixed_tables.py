@@ -34,6 +34,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -286,11 +287,10 @@ def contest(task: str, frame: pd.DataFrame, target: str, options: argparse.Names
     systems: list[tuple[str, Callable[[], dict[str, Any]]]] = []
     for recipe in filter(None, options.recipes.split(",")):
         name = f"fourfold {recipe}"
-        systems.append((name, lambda r=recipe: own(data, r, options.seconds, options.size, n, options.seed)))  # type: ignore[misc]
+        systems.append((name, partial(own, data, recipe, options.seconds, options.size, n, options.seed)))
     if options.peers:
         for name in options.only_peers.split(",") if options.only_peers else PEERS:
-            call = lambda p=name: peer(p, train, data.space, options.seconds, n, options.peers_env)  # noqa: E731
-            systems.append((name, call))
+            systems.append((name, partial(peer, name, train, data.space, options.seconds, n, options.peers_env)))
     for name, found in [] if options.no_baselines else baselines(data, n, options.seed):
         yield told(row(task, name, found, judged(data, found["x"], n)))
     for name, call in systems:

@@ -243,7 +243,7 @@ def fill(model: GenerativeModel, text: str, n: int = 1, seed: int = 0) -> list[s
         ValueError: for a text without gaps, or longer than a window.
     """
     space = model.space
-    if not isinstance(space, Text) or not isinstance(model.estimand, ArbitraryConditionals):
+    if not isinstance(space, Text) or not isinstance(model.estimand, ArbitraryConditionals):  # gaps are of texts
         raise TypeError("gaps are filled by a masked diffusion of text: train one with fourfold fit diffusion/masked")
     ids: list[int] = []
     known: list[bool] = []

@@ -227,7 +227,7 @@ def _drawn(
     from fourfold.spaces import Table
 
     space = run.model.space
-    if (given or balance is not None) and not isinstance(space, Table):
+    if (given or balance is not None) and not isinstance(space, Table):  # only columns can be given
         raise ValueError(f"--given and --balance are for tables, and this model knows {space}")
     wanted = run.requirements(require)
     found = draw(

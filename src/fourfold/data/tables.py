@@ -110,7 +110,7 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
 def _as_table(options: Options) -> bool | None:
     """Whether mixed columns are wanted, as a model or the user says; ``None``: the data decides."""
     if options.space is not None:
-        return isinstance(options.space, Table)
+        return isinstance(options.space, Table)  # the model was trained on one
     return True if options.schema is not None or options.target is not None else options.as_table
 
 

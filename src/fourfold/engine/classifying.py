@@ -84,7 +84,7 @@ def target_of(model: GenerativeModel, target: str) -> tuple[Categorical, int]:
         TypeError: for a model that is of no table.
     """
     space = model.space
-    if not isinstance(space, Table):
+    if not isinstance(space, Table):  # only a table has a column to be told from the others
         raise TypeError(f"classification is for tables, and this model knows {space}: train on a table (--space table)")
     place = column_at(space, target)
     column = space.modelled[place]
@@ -137,7 +137,7 @@ def rivals(space: Table, train: Tensor, x: Tensor, place: int, seed: int = 0) ->
     }
     for name, classifier in classifiers.items():
         classifier.fit(seen, y)
-        found = torch.zeros(len(x), len(space.modelled[place].levels), dtype=torch.float64)  # type: ignore[attr-defined]
+        found = torch.zeros(len(x), space.modelled[place].span[1] + 1, dtype=torch.float64)
         found[:, classifier.classes_] = torch.from_numpy(classifier.predict_proba(np.stack(new, 1)))
         yield name, found
 

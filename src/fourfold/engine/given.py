@@ -206,7 +206,7 @@ def _proposals(
     if not given and balance is None:
         return lambda rows, attempt: model.sample(len(rows), cond, seed + (attempt << 20), batch_size).cpu()
     space = model.space
-    if not isinstance(space, Table):
+    if not isinstance(space, Table):  # only the columns of a table have names and values
         raise TypeError(f"values are given to tables, and this model knows {space}: train on a table (--space table)")
     x = torch.zeros(n, len(space.modelled), dtype=torch.int64)
     known = torch.zeros(len(space.modelled), dtype=torch.bool)

@@ -53,7 +53,7 @@ def impute(model: GenerativeModel, data: Data, seed: int = 0, batch_size: int = 
         TypeError: for a model that is of no table, or cannot be conditioned.
     """
     space = model.space
-    if not isinstance(space, Table):
+    if not isinstance(space, Table):  # only a table has gaps between its columns
         raise TypeError(f"imputation is for tables, and this model knows {space}: train on a table (--space table)")
     gaps = tuple(
         dataclasses.replace(column, missing=True) if isinstance(column, Modelled) else column for column in space.schema

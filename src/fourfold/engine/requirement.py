@@ -130,7 +130,10 @@ class Requirement:
         kinds = {np.asarray(side).dtype.kind for side in (a, b)}
         if "M" in kinds:
             try:
-                return tuple(side if _kind(side) == "M" else np.datetime64(pd.Timestamp(str(side))) for side in (a, b))  # type: ignore[return-value]
+                first, second = (
+                    side if _kind(side) == "M" else np.datetime64(pd.Timestamp(str(side))) for side in (a, b)
+                )
+                return first, second
             except (ValueError, TypeError):
                 raise self._wrong("compares a time with something else: write times like '2020-12-31'") from None
         if kinds <= {"f", "i", "b"}:
@@ -166,7 +169,7 @@ class Requirement:
     def _column(self, name: str, x: Tensor) -> _Value:
         """The values of a column: numbers, times, or texts."""
         place = self._place(name)
-        if not isinstance(self.space, Table):
+        if not isinstance(self.space, Table):  # only cells must be read as values first
             return _Value(x[:, place].double().numpy(), np.zeros(len(x), dtype=bool))
         column, cells = self.space.modelled[place], x[:, place].numpy()
         unknown = cells == MISSING

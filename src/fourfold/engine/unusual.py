@@ -35,7 +35,7 @@ def unusual_columns(model: GenerativeModel, x: Tensor, nats: Tensor, most: int =
         cannot tell.
     """
     space = model.space
-    if not isinstance(space, Table):
+    if not isinstance(space, Table):  # only a row of a table has columns to be blamed
         return None
     worst = nats.argsort()[:most]
     typical = torch.linspace(0, len(x) - 1, min(TYPICAL, len(x))).long()
