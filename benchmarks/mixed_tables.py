@@ -289,8 +289,9 @@ def contest(task: str, frame: pd.DataFrame, target: str, options: argparse.Names
         name = f"fourfold {recipe}"
         systems.append((name, partial(own, data, recipe, options.seconds, options.size, n, options.seed)))
     if options.peers:
-        for name in options.only_peers.split(",") if options.only_peers else PEERS:
-            systems.append((name, partial(peer, name, train, data.space, options.seconds, n, options.peers_env)))
+        names = options.only_peers.split(",") if options.only_peers else PEERS
+        given = (train, data.space, options.seconds, n, options.peers_env)
+        systems += [(name, partial(peer, name, *given)) for name in names]
     for name, found in [] if options.no_baselines else baselines(data, n, options.seed):
         yield told(row(task, name, found, judged(data, found["x"], n)))
     for name, call in systems:
