@@ -233,6 +233,7 @@ def plot(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     mpl.use("svg")
     mpl.rcParams |= {"svg.fonttype": "none", "svg.hashsalt": "fourfold", "font.size": 9}
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import FixedLocator, NullLocator
 
     figure, axes = plt.subplots(1, len(MEASURES), figsize=(8.4, 2.8), layout="constrained")
     colours = dict(zip(SIZES, ("#9ecae1", "#4292c6", "#08519c", "#a63603"), strict=True))
@@ -240,14 +241,16 @@ def plot(records: Sequence[Mapping[str, Any]], path: Path) -> None:
         for r in sorted(first_parts(records, paradigm), key=lambda r: SIZES.index(r["size"])):
             time_of = {entry["step"]: entry["cpu"] for entry in r["curve"]}
             found = points(r["curve"], measure)
-            axis.plot(
-                [time_of[s] for s, _ in found], [v for _, v in found], "o-", ms=3, c=colours[r["size"]], label=r["size"]
-            )
+            axis.plot([time_of[s] for s, _ in found], [v for _, v in found], "o-", ms=3, c=colours[r["size"]])
         axis.set(xscale="log", yscale="log", title=paradigm, xlabel="seconds of one core")
-        axis.yaxis.set_major_formatter("{x:.0f}")
-        axis.yaxis.set_minor_formatter("{x:.0f}")
+        axis.xaxis.set_major_locator(FixedLocator([3, 10, 30, 100]))
+        axis.yaxis.set_major_locator(FixedLocator([300, 400, 500]))
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_formatter("{x:g}")
+            side.set_minor_locator(NullLocator())
     axes[0].set_ylabel("Frechet distance, 200 samples")
-    axes[-1].legend(title="size", frameon=False)
+    lines = [plt.Line2D([], [], color=colours[size], marker="o", markersize=3) for size in SIZES]
+    axes[-1].legend(lines, SIZES, title="size", frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 
