@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,14 @@ def test_every_table_report_has_two_baselines_and_says_who_loses(people: Dataset
     assert "<script" not in page
     assert "no picture" not in page
     assert "No details" not in page
+
+
+def test_a_baseline_has_a_colour_of_its_own(people: Dataset, tmp_path: Path):
+    x = people.train.x[:200]
+    comparison = make_up(people, tmp_path, {"latent-variable": Fake(x), "latent-flow": Fake(x)}, n=200)
+    page = comparison.save(tmp_path / "report.html").read_text(encoding="utf-8")
+    colours = re.findall(r'class="card (c\d+)"', page)
+    assert len(colours) == len(set(colours)) == 4
 
 
 def test_a_model_that_draws_the_data_loses_to_nobody(people: Dataset, tmp_path: Path):

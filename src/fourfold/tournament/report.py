@@ -67,7 +67,8 @@ def write_report(comparison: Comparison, path: Path) -> None:
 
 
 def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
-    colours = _colours([entry.name for entry in comparison.entries])
+    shown = [*comparison.entries, *(rated.entry for rated in comparison.baselines)]
+    colours = _colours([entry.name for entry in shown])
     space, references = comparison.dataset.space, examples(comparison.dataset, comparison.data["references"])
     views = [_View(entry, colours[entry.name], comparison, references) for entry in comparison.entries]
     done = [view for view in views if view.entry.finished]
@@ -79,8 +80,7 @@ def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
         "views": views,
         "done": done,
         "baselines": [
-            _BaselineView(rated, f"c{COLOURS - 1 - i}", space, references)
-            for i, rated in enumerate(comparison.baselines)
+            _BaselineView(rated, colours[rated.entry.name], space, references) for rated in comparison.baselines
         ],
         "by_name": {view.entry.name: view for view in views},
         "used": _used(done, comparison.settings.budget),
