@@ -259,6 +259,8 @@ def test_models_of_text_write_complete_and_export(tmp_path, capsys):
     told = capsys.readouterr()
     assert told.out.count("the cat") >= 2
     assert "does not follow the distribution" in told.err
+    assert call("sample", run, "--prompt", "the cat", "--prompt", "a dog", "--length", "4", "--json") == 0
+    assert [text[:5] for text in json.loads(capsys.readouterr().out)] == ["the c", "a dog"]
     assert call("complete", run, "the c", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0][0].startswith("c")
     assert call("complete", run, "--measure", tmp_path / "t.txt", "--words", "10", "--json") == 0

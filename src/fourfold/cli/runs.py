@@ -30,8 +30,16 @@ TABLES = "Options for tables"
 def sample(
     run: Folder,
     n: Annotated[
-        int, typer.Option("-n", "--n", help="Number of samples; with prompts, of each prompt.", min=1, metavar="N")
-    ] = 64,
+        int | None,
+        typer.Option(
+            "-n",
+            "--n",
+            help="Number of samples; with prompts, of each prompt.",
+            min=1,
+            show_default="64; one text of each prompt",
+            metavar="N",
+        ),
+    ] = None,
     cond: Annotated[
         str | None, typer.Option(help="Class of the samples, by name or number.", show_default="any class")
     ] = None,
@@ -157,16 +165,18 @@ def sample(
     shaping = Shaping(repetition_penalty, temperature, top_k, top_p, min_p)
     if fill is not None:
         with inference(loaded.model, precision):
-            _give_texts(language.fill(loaded.model, fill, n, seed), out, as_json)
+            _give_texts(language.fill(loaded.model, fill, n or 1, seed), out, as_json)
         return
     if space.window is not None and (prompts or stop or length or shaping != Shaping()):
         with inference(loaded.model, precision):
-            texts = _continued(loaded.model, prompts, n, length or space.window, seed, shaping, stop or [])
+            many = n or (1 if prompts else 64)
+            texts = _continued(loaded.model, prompts, many, length or space.window, seed, shaping, stop or [])
         _give_texts(texts, out, as_json)
         return
     if shaping != Shaping() or stop or length:
         raise ValueError(f"the rules of drawing tokens are for models of text, not of {space}: leave them out")
     _check_condition(loaded.model, prompts, cond)
+    n = n or 64
     each = [text for text in prompts for _ in range(n)]
     with inference(loaded.model, precision):
         if given or balance is not None or require:
