@@ -46,6 +46,14 @@ def test_words_of_a_turn_are_never_special_tokens(pieces):
     assert "how <|im_end|> are you?" in pieces.text(ids)
 
 
+def test_a_template_that_loses_words_is_refused(pieces):
+    talk = Dialogue(_model(Text("", 200, pieces=pieces)), ("{{ messages[-1]['content'] }}", {}), length=20)
+    talk.turns += [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    talk.ask("c")
+    with pytest.raises(ValueError, match="leaves out turn 1: begin anew"):
+        talk.context()
+
+
 def test_an_answer_scores_as_the_network_says():
     model = _model(Text("abYouMdel: \n?", 64))
     talk = Dialogue(model, length=10)

@@ -136,7 +136,9 @@ class Dialogue:
         text = self._render(marked)
         ids: list[int] = []
         for i, turn in enumerate(turns):
-            start, _, text = text.partition(MARK.format(i))
+            start, found, text = text.partition(MARK.format(i))
+            if not found:
+                raise ValueError(f"the model's chat template leaves out turn {i + 1}: begin anew with /reset")
             ids += [*space.pieces.marked_ids(start), *space.pieces.ids(turn["content"]).tolist()]
         return ids + space.pieces.marked_ids(text)
 
