@@ -114,7 +114,7 @@ def text_parts(model: GenerativeModel) -> tuple[Text, TokenConditionals]:
     Raises:
         TypeError: for another model.
     """
-    if not isinstance(model.space, Text) or not isinstance(model.estimand, TokenConditionals):
+    if not isinstance(model.space, Text) or not isinstance(model.estimand, TokenConditionals):  # prompts are texts
         raise TypeError(f"this needs a model of text that is drawn token by token, not of {model.space}")
     return model.space, model.estimand
 
@@ -213,7 +213,7 @@ def generate(
 
 def _filled_after(model: GenerativeModel, prompt: str, n: int, length: int, seed: int) -> list[str]:
     """What a masked diffusion fills in after a prompt, up to the end of its window."""
-    assert isinstance(model.space, Text)
+    assert isinstance(model.space, Text)  # a prompt is a text
     ids = model.space.parse(prompt).tolist() if prompt else []
     most = min(length, model.space.length - len(ids))
     if most < 1:

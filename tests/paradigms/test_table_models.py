@@ -7,7 +7,7 @@ import torch
 
 import fourfold
 from fourfold import checks
-from fourfold.core import GenerativeModel, completion
+from fourfold.core import GenerativeModel, rejection
 from fourfold.paradigms import build
 from fourfold.paradigms.masked import MaskedBound, Unmasking
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
@@ -215,8 +215,8 @@ def test_other_models_are_searched_for_rows_that_agree_within_a_limit(monkeypatc
     assert torch.equal(drawn[:, 0], x[:, 0])
     assert (drawn[:, 2] == 1).all()
     assert len(drawn[:, 1].unique()) > 5
-    monkeypatch.setattr(completion, "LEAST", 2048)
-    monkeypatch.setattr(completion, "DRAWS", 10)
+    monkeypatch.setattr(rejection, "LEAST", 2048)
+    monkeypatch.setattr(rejection, "DRAWS", 10)
     with pytest.raises(ValueError, match=r"only 0 of 1 rows .* 2,048 samples .*\(autoregressive, diffusion"):
         model.complete(x[:1], known, {1: torch.tensor([999])})
     rows = SMALL.examples(100, torch.Generator().manual_seed(0))

@@ -249,7 +249,7 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
         whole = net.inner if isinstance(net, PublishedTransformer) else _neox(net)
         merged = copy.deepcopy(whole).merge_and_unload() if hasattr(whole, "merge_and_unload") else whole
         merged.save_pretrained(folder)
-    assert isinstance(model.space, Text)
+    assert isinstance(model.space, Text)  # token conditionals are of texts
     (folder / "tokenizer.json").write_text(_tokenizer_of(model.space), encoding="utf-8")
     start = (
         model.space.pieces.name(net.start) if isinstance(net, PublishedTransformer) and model.space.pieces else START

@@ -13,7 +13,7 @@ from typing import Any
 
 from fourfold.atlas.evidence import Cell
 
-__all__ = ["LIKELIHOODS", "MODALITIES", "CatalogueError", "Component", "Entry", "System"]
+__all__ = ["LIKELIHOODS", "MODALITIES", "CatalogueEntry", "CatalogueError", "Component", "System"]
 __all__ += ["check", "entries", "load", "plain", "systems"]
 
 MODALITIES = frozenset(
@@ -159,7 +159,7 @@ def plain(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CatalogueEntry:
     """An entry as it stands in its file, with the fields that names are found by; it is parsed when it answers."""
 
     file: str
@@ -187,16 +187,16 @@ _LINE = re.compile(r"(?m)^(id|name|aliases|paradigm|source) = (.+)$")
 
 
 @lru_cache(maxsize=1)
-def entries() -> tuple[Entry, ...]:
+def entries() -> tuple[CatalogueEntry, ...]:
     """The catalogue that comes with the package, found by its names; a fraction of the time that parsing it takes."""
     texts = ((path.name, path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.toml")))
     return tuple(_entry(file, block) for file, text in texts for block in text.split("[[system]]\n")[1:])
 
 
-def _entry(file: str, text: str) -> Entry:
+def _entry(file: str, text: str) -> CatalogueEntry:
     found = {key: json.loads(value) for key, value in _LINE.findall(text)}
     names = (found["name"], *found["aliases"])
-    return Entry(file, text, found["id"], names, Cell(found["paradigm"]), tuple(found["source"]))
+    return CatalogueEntry(file, text, found["id"], names, Cell(found["paradigm"]), tuple(found["source"]))
 
 
 @lru_cache(maxsize=1)

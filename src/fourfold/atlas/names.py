@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
 
-from fourfold.atlas.catalogue import Entry, System, entries, plain
+from fourfold.atlas.catalogue import CatalogueEntry, System, entries, plain
 from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Evidence, Reader, shortened
 from fourfold.atlas.placement import Inherited, Placement, cost_note, describe
 from fourfold.atlas.rules import finder
@@ -70,7 +70,7 @@ def _shared(one: str, other: str) -> int:
 def near(name: str) -> list[str]:
     """Names of systems that are spelled alike, or begin alike, the likeliest first: to ask with, never to answer."""
     wanted = plain(name)
-    scores: dict[Entry, float] = {}
+    scores: dict[CatalogueEntry, float] = {}
     for alias, entry in _by_alias().items():
         score = _alike(wanted, alias)
         if score >= ALIKE:
@@ -95,21 +95,21 @@ def _unversioned(name: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _families() -> Mapping[str, tuple[tuple[str, Entry], ...]]:
+def _families() -> Mapping[str, tuple[tuple[str, CatalogueEntry], ...]]:
     """Aliases and their entries, by what is left of the aliases without their versions."""
-    families: dict[str, list[tuple[str, Entry]]] = {}
+    families: dict[str, list[tuple[str, CatalogueEntry]]] = {}
     for alias, entry in _by_alias().items():
         families.setdefault(_unversioned(alias), []).append((alias, entry))
     return {family: tuple(rows) for family, rows in families.items()}
 
 
 @lru_cache(maxsize=1)
-def _by_alias() -> Mapping[str, Entry]:
+def _by_alias() -> Mapping[str, CatalogueEntry]:
     return {alias: entry for entry in entries() for alias in {entry.id, *map(plain, entry.names)}}
 
 
 @lru_cache(maxsize=1)
-def _by_paper() -> Mapping[str, Entry]:
+def _by_paper() -> Mapping[str, CatalogueEntry]:
     """Entries by the arXiv number of their papers."""
     return {found.group(1): entry for entry in entries() for link in entry.source if (found := _PAPER.search(link))}
 
@@ -142,7 +142,7 @@ def mentioned(text: str, hints: bool = True) -> tuple[System, str] | None:
     return found[0] if len({system.paradigm for system, _ in found}) == 1 else None
 
 
-def _papers(numbers: Iterable[str]) -> Iterator[tuple[Entry, str]]:
+def _papers(numbers: Iterable[str]) -> Iterator[tuple[CatalogueEntry, str]]:
     return ((_by_paper()[number], number) for number in numbers if number in _by_paper())
 
 
@@ -151,7 +151,7 @@ def _cited(text: str) -> Iterator[str]:
     return (number for entry in _ENTRY.findall(text) for number in _CITED.findall(entry)[:1])
 
 
-def _known(part: str) -> Entry | None:
+def _known(part: str) -> CatalogueEntry | None:
     """The entry of exactly that name, or of its plural; two letters are none unless one is a digit."""
     if len(part) < 2 or (len(part) == 2 and not part[1].isdigit()):
         return None
@@ -169,7 +169,7 @@ def _titles(head: str) -> Iterator[str]:
             yield from dict.fromkeys(text.strip(" .:-") for text in (part, bare, _SUBTITLE.split(bare)[0]))
 
 
-def _subjects(opening: str) -> Iterator[tuple[str, Entry]]:
+def _subjects(opening: str) -> Iterator[tuple[str, CatalogueEntry]]:
     """Names that the opening says the text is about, of each the longest that is known."""
     for found in _ABOUT.finditer(opening):
         words = (found.group(1) or found.group(2)).split()

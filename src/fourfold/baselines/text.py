@@ -114,7 +114,7 @@ class KneserNey(Baseline):
 
     @classmethod
     def fit(cls, space: Space, x: Tensor) -> Self:
-        assert isinstance(space, Text)
+        assert isinstance(space, Text)  # this baseline is registered for texts
         ids = x.numpy().astype(np.int64)
         orders = []
         longest = min(ORDERS[space.token], len(ids) - 1, space.length)

@@ -246,7 +246,7 @@ def _drawn(
         condition(run.model, cond),
         seed,
         batch_size,
-        given=parse_given(given, space) if isinstance(space, Table) else None,
+        given=parse_given(given, space) if isinstance(space, Table) else None,  # only columns can be given
         balance=balance,
         requirements=wanted,
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from fourfold.engine import Run
-    from fourfold.engine.classifying import Judged
+    from fourfold.engine.classifying import ClassifierScores
 
 __all__ = ["classify", "impute"]
 
@@ -158,7 +158,7 @@ def _rows(run: Run, data: str | None, target: str, place: int, limit: int | None
     return part.x, True
 
 
-def _others(run: Run, x: Tensor, place: int, seed: int) -> Iterator[Judged]:
+def _others(run: Run, x: Tensor, place: int, seed: int) -> Iterator[ClassifierScores]:
     """The same figures of other classifiers, if the training data is at hand."""
     from fourfold.data import DataError
     from fourfold.engine.classifying import judge, rivals
@@ -185,7 +185,7 @@ def _probabilities(p: Tensor, levels: Sequence[str], truth: list[int] | None) ->
     return table
 
 
-def _scores(judged: Sequence[Judged], rows: int, target: str) -> str:
+def _scores(judged: Sequence[ClassifierScores], rows: int, target: str) -> str:
     lines = [f"{target} of {rows:,} rows, with 95 % intervals over rows (bootstrap)"]
     lines += [f"{'':<26}{'accuracy':<21}{'log-loss, nats':<21}AUC"]
     for one in judged:

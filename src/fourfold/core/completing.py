@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from fourfold.core.codec import PiecewiseCodec
-from fourfold.core.completion import ArbitraryConditionals, arbitrary, complete_block, reject, score_given
+from fourfold.core.completion import ArbitraryConditionals, arbitrary, complete_block, score_given
 from fourfold.core.conditions import Condition, condition_codes
 from fourfold.core.evaluations import evaluating
 from fourfold.core.likelihood import LogProb
 from fourfold.core.noise import Noise
+from fourfold.core.rejection import reject
 
 if TYPE_CHECKING:
     from fourfold.core.model import GenerativeModel

@@ -17,18 +17,12 @@ from fourfold.vocabulary import Kind
 if TYPE_CHECKING:
     from fourfold.core.model import GenerativeModel
 
-__all__ = ["ArbitraryConditionals", "arbitrary", "complete_block", "reject", "score_given"]
+__all__ = ["ArbitraryConditionals", "arbitrary", "complete_block", "score_given"]
 
 TRIES = 20_000
 """How often a row is drawn until all of its restricted values are allowed, at most."""
-DRAWS = 1000
-"""How many samples are drawn for each row that :func:`reject` is to find, at most."""
-LEAST = 100_000
-"""Before :func:`reject` gives up, it draws at least so many samples."""
 ABLE = "autoregressive, diffusion/masked"
 """The recipes whose models tell arbitrary conditionals."""
-DISTINCT = 64
-"""How many different sets of given values :func:`reject` searches for at once."""
 
 
 class ArbitraryConditionals(ABC):
@@ -175,49 +169,6 @@ def _proposed(
         log_accept[at] += log_p.logsumexp(1).masked_fill(first[at], 0.0)
         z[at, i], seen[at, i], first[at] = draw(log_p, u[at, k]), True, False
     return z, seen, log_accept
-
-
-def reject(
-    model: GenerativeModel, x: Tensor, known: Tensor, allowed: Mapping[int, Tensor], cond: Tensor | None, seed: int
-) -> Tensor:
-    """Completion by a model that can only sample: whole samples, of which those are kept that agree with what is given.
-
-    Raises:
-        ValueError: if too few are found, with how many there were, and the models that need no search; for several
-            labels.
-    """
-    if cond is not None and bool((cond != cond[0]).any()):
-        raise ValueError(
-            f"this {model.paradigm} model draws whole samples, of one label at a time: give one for all rows"
-        )
-    given = torch.cat([torch.where(known, x, 0), known.long()], 1).cpu()
-    distinct, group = torch.unique(given, dim=0, return_inverse=True)
-    conditions, masks = distinct.chunk(2, 1)
-    if len(conditions) > DISTINCT:
-        raise ValueError(
-            f"{len(conditions)} different sets of given values are too many to find by drawing whole samples, which "
-            f"is all that this {model.paradigm} model can do; a model of arbitrary conditionals can: {ABLE}"
-        )
-    out, left = torch.where(known, x, 0), [(group == g).nonzero().squeeze(1) for g in range(len(conditions))]
-    drawn = 0
-    while any(map(len, left)):
-        if drawn >= max(LEAST, DRAWS * len(x)):
-            found = len(x) - sum(map(len, left))
-            raise ValueError(
-                f"only {found} of {len(x)} rows were found among {drawn:,} samples of this {model.paradigm} model, "
-                f"which can only draw whole rows: ask for less, or use a model of arbitrary conditionals ({ABLE})"
-            )
-        samples = model.sample(1024, cond=None if cond is None else int(cond[0]), seed=seed, start=drawn)
-        drawn += len(samples)
-        fits = torch.ones(len(samples), dtype=torch.bool)
-        for i, cells in allowed.items():
-            fits &= torch.isin(samples[:, i].cpu(), cells.cpu())
-        for g, rows in enumerate(left):
-            same = ((samples.cpu() == conditions[g]) | (masks[g] == 0)).all(1)
-            hits = (fits & same).nonzero().squeeze(1)[: len(rows)]
-            out[rows[: len(hits)]] = samples[hits].to(out.device)
-            left[g] = rows[len(hits) :]
-    return out
 
 
 def _name(model: GenerativeModel, piece: int) -> str:

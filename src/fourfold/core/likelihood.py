@@ -21,6 +21,8 @@ from fourfold.vocabulary import Kind
 
 __all__ = ["Likelihood", "LogProb", "no_likelihood"]
 
+_UNITS = {"bits/dim": "bits_per_dim", "bits/byte": "bits_per_byte", "nats/char": "nats_per_token", "nats": "nats"}
+
 
 class Likelihood(ABC):
     """A way to obtain p(x): a frozen dataclass of settings."""
@@ -139,9 +141,7 @@ class LogProb:
 
     def mean(self) -> tuple[float, float]:
         """The mean over examples in nats, and its standard error (spread of examples; estimation error included)."""
-        nats = self.nats.double()
-        spread = nats.std().item() / math.sqrt(len(nats)) if len(nats) > 1 else math.nan
-        return nats.mean().item(), spread
+        return self.mean_in("nats")
 
     def in_unit(self, unit: str) -> Tensor:
         """Per-example values in ``bits/dim``, ``nats/char``, ``bits/byte`` or ``nats``.
@@ -149,15 +149,9 @@ class LogProb:
         Raises:
             ValueError: for another unit.
         """
-        table = {
-            "bits/dim": "bits_per_dim",
-            "bits/byte": "bits_per_byte",
-            "nats/char": "nats_per_token",
-            "nats": "nats",
-        }
-        if unit not in table:
-            raise ValueError(f"unknown unit {unit!r}: choose one of {', '.join(table)}")
-        value: Tensor = getattr(self, table[unit])
+        if unit not in _UNITS:
+            raise ValueError(f"unknown unit {unit!r}: choose one of {', '.join(_UNITS)}")
+        value: Tensor = getattr(self, _UNITS[unit])
         return value
 
     def told(self, unit: str = "nats") -> str:

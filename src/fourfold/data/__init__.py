@@ -134,7 +134,7 @@ def load(
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
     """
-    kind = _named(space) if isinstance(space, str) else None
+    kind = _named(space) if isinstance(space, str) else None  # a space by name, or a space
     as_table = True if kind is Table else False if kind is Vectors else None
     options = _options({**locals(), "space": None if kind else space})
     name = _name(data)

@@ -240,7 +240,7 @@ def table_of(where: str, batches: Batches, options: Options, layout: Layout | No
         found, space, x = _inferred(where, columns, options)
         notes += _told(found)
     else:
-        assert isinstance(options.space, Table)
+        assert isinstance(options.space, Table)  # `_as_table` has looked
         space = options.space
         headless = layout is not None and not layout.header
         x, more = _for_space(where, columns, space, headless)

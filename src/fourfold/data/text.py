@@ -130,7 +130,7 @@ def read_documents(path: Path, options: Options) -> Source:
     where = f"{len(texts):,} documents of {path}"
     joined = text_source(str(path), BETWEEN.join(texts).encode(), options, where)
     space = joined.space
-    assert isinstance(space, Text)
+    assert isinstance(space, Text)  # the space of `text_source`
     if space.pieces is None or space.pieces.end is None:
         return joined
     ids = space.pieces.documents(texts)

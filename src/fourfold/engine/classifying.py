@@ -19,7 +19,7 @@ from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Categorical, Cells, Graded
 from fourfold.vocabulary import Kind
 
-__all__ = ["Judged", "classify", "judge", "rivals"]
+__all__ = ["ClassifierScores", "classify", "judge", "rivals"]
 
 DRAWS = 200
 """Bootstrap draws of an interval."""
@@ -30,7 +30,7 @@ LEVELS = 255
 
 
 @dataclass(frozen=True)
-class Judged:
+class ClassifierScores:
     """How well probabilities of classes fit the truth.
 
     Attributes:
@@ -158,7 +158,7 @@ def _frequent(known: npt.NDArray[Any], new: npt.NDArray[Any]) -> tuple[npt.NDArr
     return rank[np.searchsorted(levels, known)], np.where(levels[place] == new, rank[place], rank.max())
 
 
-def judge(name: str, p: Tensor, y: Tensor, seed: int = 0) -> Judged:
+def judge(name: str, p: Tensor, y: Tensor, seed: int = 0) -> ClassifierScores:
     """Accuracy, log-loss and area under the curve of probabilities ``(B, K)``, with bootstrap intervals over rows.
 
     Args:
@@ -172,7 +172,7 @@ def judge(name: str, p: Tensor, y: Tensor, seed: int = 0) -> Judged:
     draw = np.random.default_rng(seed)
     chosen = [draw.integers(0, len(y), len(y)) for _ in range(DRAWS)]
     scores, truth = p.numpy(), y.numpy()
-    return Judged(
+    return ClassifierScores(
         name,
         _interval(right.mean(), [right[rows].mean() for rows in chosen]),
         _interval(loss.mean(), [loss[rows].mean() for rows in chosen]),

@@ -19,7 +19,7 @@ from fourfold.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, Graded, Modelled
 
-__all__ = ["Drawn", "Given", "allowed_cells", "column_at", "draw", "parse_given"]
+__all__ = ["Accepted", "Given", "allowed_cells", "column_at", "draw", "parse_given"]
 
 Given: TypeAlias = Mapping[str, Any]
 """For each column a value, a tuple of the two ends of a range (``None`` is open), or a list of values or ranges."""
@@ -32,7 +32,7 @@ AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Accepted:
     """Samples, and how many draws they took.
 
     Attributes:
@@ -152,7 +152,7 @@ def draw(
     given: Given | None = None,
     balance: str | None = None,
     requirements: Sequence[Requirement] = (),
-) -> Drawn:
+) -> Accepted:
     """Draw samples with given values, with equal shares of the levels of a column, and that fulfil requirements.
 
     Given values and shares are conditions, ``p(. | given)``: see :meth:`fourfold.core.GenerativeModel.complete`. Rows
@@ -196,7 +196,7 @@ def draw(
         rate = max(accepted / draws, 1 / TRIES)
         repeat, attempt = max(1, min(math.ceil(1.2 / rate), AT_ONCE // max(len(rows), 1))), attempt + 1
     assert x is not None
-    return Drawn(x, draws, accepted)
+    return Accepted(x, draws, accepted)
 
 
 def _proposals(
