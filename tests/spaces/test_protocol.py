@@ -17,7 +17,7 @@ from fourfold.data.writers import usual_suffix
 from fourfold.evaluation import evaluate
 from fourfold.metrics import Draws, References
 from fourfold.paradigms import build
-from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors, Video
 
 SPACES = [
     Vectors(1),
@@ -25,6 +25,7 @@ SPACES = [
     Images(1, 8, 8, 17, 10, tuple("0123456789")),
     Images(3, 4, 5, caption=9),
     Images(4, 4, 4),
+    Video(6, 5, 4, 17, frames=2),
     Text("abc\n", 40),
     Text("", 9),
     Table(
@@ -86,6 +87,7 @@ def test_the_check_of_spaces_can_fail(monkeypatch: pytest.MonkeyPatch, break_: d
     [
         (Vectors(2), "examples", None, ".csv", None),
         (Images(1, 2, 2), "examples", None, ".png", None),
+        (Video(2, 2, 2, frames=2), "examples", None, ".png", None),
         (Text("ab", 2), "tokens", 2, ".txt", "ab\n\nbb"),
     ],
     ids=repr,
@@ -117,6 +119,10 @@ def test_conditions_are_fields() -> None:
         (Vectors(4), Images(1, 2, 2), False),
         (Images(1, 2, 2), Images(1, 2, 2, 17, 3), True),
         (Images(1, 2, 2), Images(1, 2, 3), False),
+        (Video(6, 2, 2, frames=2), Video(6, 2, 2, 9, frames=2), True),
+        (Video(6, 2, 2, frames=2), Video(6, 2, 2, frames=6), False),
+        (Video(6, 2, 2, frames=2), Images(6, 2, 2), True),
+        (Video(6, 2, 2, frames=2), Images(6, 2, 3), False),
         (Text("ab", 4), Text("ab", 4), True),
         (Text("ab", 4), Text("ba", 4), False),
         (Text("ab", 4), Vectors(4), False),
@@ -189,7 +195,7 @@ def data_of(space: Space, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     return (wrong.double().mean((2, 3), keepdim=True).expand(wrong.shape) + wrong % 3).to(torch.uint8), wrong
 
 
-@pytest.mark.parametrize("space", [Vectors(2), Images(1, 8, 8), Text("abcd", 40)], ids=repr)
+@pytest.mark.parametrize("space", [Vectors(2), Images(1, 8, 8), Video(3, 8, 8, frames=3), Text("abcd", 40)], ids=repr)
 def test_the_headline_tells_a_wrong_sample_from_a_right_one(space: Space) -> None:
     n = 100
     good, wrong = data_of(space, 5 * n)
@@ -206,6 +212,10 @@ def test_the_headline_tells_a_wrong_sample_from_a_right_one(space: Space) -> Non
             Images: [
                 *("frechet_distance", "precision", "recall", "density", "coverage"),
                 *("mmd²", "detail_ratio", "memorisation_ratio"),
+            ],
+            Video: [
+                *("frechet_distance", "precision", "recall", "density", "coverage"),
+                *("frechet_distance", "detail_ratio", "motion_ratio", "memorisation_ratio"),
             ],
             Text: ["ngram_divergence", "ngram_divergence", "ngram_divergence", "repetition", "copied"],
         }[type(space)]

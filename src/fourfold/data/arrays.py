@@ -19,7 +19,7 @@ from fourfold.data.dataset import DataError, Options, Source, chosen_rows, optio
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import require
 from fourfold.printable import shortened
-from fourfold.spaces import Images, Vectors
+from fourfold.spaces import Images, Vectors, Video
 
 __all__ = ["finite_vectors", "of_array", "read_array"]
 
@@ -170,24 +170,25 @@ def of_array(
 
     Args:
         name: the file, for messages.
-        x: ``(N, D)`` numbers, or uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``.
+        x: ``(N, D)`` numbers; uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; or clips of the latter two,
+            ``(N, T, ...)``.
         y: ``(N,)`` labels, or ``None``.
         where: the file or key of the labels, for messages.
         options: the limit, and how many levels a pixel has.
         test: how many examples at the end are an official test set.
         hint: the way out when labels are asked for and there are none.
     """
-    if x.ndim not in (2, 3, 4):
+    if x.ndim not in (2, 3, 4, 5):
         raise DataError(
-            f"{name}: shape {x.shape} is neither vectors (N, D) nor images (N, H, W[, C]): reshape it, "
-            "one example per row"
+            f"{name}: shape {x.shape} is neither vectors (N, D), images (N, H, W[, C]) nor clips (N, T, H, W, C): "
+            "reshape it, one example per row"
         )
     labels, names = (None, tuple[str, ...]()) if y is None else encode_labels(y, len(x), where)
     if options.limit is not None and options.limit < len(x) and not test:
         rows = chosen_rows(len(x), options, labels)
         x, labels = x[rows], None if labels is None else labels[rows]
     if x.ndim > 2:
-        images, space = _images(name, x, options)
+        images, space = _clips(name, x, options) if x.ndim == 5 else _images(name, x, options)
         return Source(images, space, f"file {name}", labels, names, test, hint=hint)
     require(12 * x.size, name)  # float32, and float64 while the statistics of the columns are taken
     vectors = finite_vectors(x, name, [str(i) for i in range(x.shape[1])])
@@ -215,6 +216,19 @@ def _images(name: str, x: np.ndarray, options: Options) -> tuple[torch.Tensor, I
         )
     channels, height, width = channels_first.shape[1:]
     return torch.from_numpy(channels_first), Images(channels, height, width, levels)
+
+
+def _clips(name: str, x: np.ndarray, options: Options) -> tuple[torch.Tensor, Video]:
+    """uint8 clips ``(N, T, H, W, C)`` or ``(N, T, C, H, W)`` as ``(N, T C, H, W)``."""
+    n, frames = x.shape[:2]
+    if frames < 2 or not n:
+        raise DataError(f"{name}: shape {x.shape} holds no clips of at least 2 frames")
+    stills, space = _images(name, x.reshape(n * frames, *x.shape[2:]), options)
+    if space.channels not in (1, 3):
+        raise DataError(f"{name}: shape {x.shape} has frames of {space.channels} channels: give 1 or 3")
+    planes = frames * space.channels
+    clips = stills.reshape(n, planes, space.height, space.width)
+    return clips, Video(planes, space.height, space.width, space.levels, frames=frames)
 
 
 def _channels_first(name: str, shape: tuple[int, ...], options: Options) -> bool:

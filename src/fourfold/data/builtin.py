@@ -17,6 +17,7 @@ from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.emoji import emoji
 from fourfold.data.text import text_source
+from fourfold.data.video import moving_digits
 from fourfold.spaces import Images, Vectors
 
 __all__ = ["BUILTIN"]
@@ -235,6 +236,7 @@ BUILTIN: Mapping[str, Callable[[Options], Source]] = {
     "digits": digits,
     "fashion-mnist": fashion_mnist,
     "emoji": emoji,
+    "moving-digits": moving_digits,
     "two-moons": two_moons,
     "eight-gaussians": eight_gaussians,
     "pinwheel": pinwheel,

@@ -21,12 +21,12 @@ from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.memory import require
 from fourfold.spaces import Images
 
-__all__ = ["read_folder"]
+__all__ = ["UNREADABLE", "entries", "fault", "in_mode", "limited", "members", "read_folder"]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _FORMATS = ("PNG", "JPEG", "WEBP")
 _LITTER = ("thumbs.db", "desktop.ini")
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     ValueError,
     SyntaxError,
@@ -88,7 +88,7 @@ def read_folder(folder: Path, options: Options) -> Source:
     if options.size is not None and min(options.size) < 1:
         raise DataError(f"size {options.size}: give a height and a width of at least 1")
     files, skipped, captions = _files(folder, options)
-    files = _limited(files, options)
+    files = limited(files, options)
     headers, bad = _headers(folder, files, options)
     form = _format(list(headers.values()), options)
     x, undecoded = _decode_all(folder, headers, form, options)
@@ -115,13 +115,13 @@ def read_folder(folder: Path, options: Options) -> Source:
 
 def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[Path, str]]:
     """The images in order of class and name, what else was passed over, and the captions of a flat folder."""
-    files, folders = _entries(folder)
+    files, folders = entries(folder)
     if files and folders:
         raise DataError(
             f"{folder}: holds files ({files[0].name}) beside folders ({folders[0].name}): "
             "put all images into it, or all into sub-folders, one per class"
         )
-    groups = [files] if not folders else [_members(sub) for sub in folders]
+    groups = [files] if not folders else [members(sub) for sub in folders]
     other = [path for group in groups for path in group if path.suffix.lower() not in SUFFIXES]
     images = [path for group in groups for path in group if path.suffix.lower() in SUFFIXES]
     if not images:
@@ -139,7 +139,7 @@ def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[
     return [path for path in images if path not in bare], skipped, captions
 
 
-def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
+def entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """Files and folders in a folder, sorted, without hidden ones and litter."""
     try:
         entries = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
@@ -148,9 +148,9 @@ def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
     return [p for p in entries if not p.is_dir()], [p for p in entries if p.is_dir()]
 
 
-def _members(folder: Path) -> list[Path]:
+def members(folder: Path) -> list[Path]:
     """The files of one class."""
-    files, folders = _entries(folder)
+    files, folders = entries(folder)
     if folders:
         raise DataError(f"{folders[0]}: is a folder within a class: put the images directly into {folder}")
     if not files:
@@ -158,7 +158,7 @@ def _members(folder: Path) -> list[Path]:
     return files
 
 
-def _limited(files: list[Path], options: Options) -> list[Path]:
+def limited(files: list[Path], options: Options) -> list[Path]:
     """A seeded choice of files in their order, so that only those are decoded."""
     if options.limit is None or options.limit >= len(files):
         return files
@@ -201,8 +201,8 @@ def _header(path: Path) -> _Header | str:
             exif.load(image.info.get("exif") or b"")  # getexif() would decode a PNG
             mode, (width, height) = _mode(image), image.size
             turned = exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-    except _UNREADABLE as error:
-        return _reason(error)
+    except UNREADABLE as error:
+        return fault(error)
     if width * height > LARGEST:
         return f"has {width * height / 1e6:.0f} million pixels, more than {LARGEST / 1e6:.0f} million"
     return _Header(mode, width, height) if turned else _Header(mode, height, width)
@@ -275,11 +275,11 @@ def _decode_chunk(rows: Iterable[int], files: list[Path], x: np.ndarray, form: _
     for i in rows:
         try:
             x[i] = _decode(files[i], form)
-        except _UNREADABLE as error:
-            yield i, _reason(error)
+        except UNREADABLE as error:
+            yield i, fault(error)
 
 
-def _reason(error: BaseException) -> str:
+def fault(error: BaseException) -> str:
     if "cannot identify" in str(error):
         return "cannot be read as PNG, JPEG or WebP"
     return f"cannot be read ({' '.join(str(error).split())[:100] or type(error).__name__})"
@@ -294,7 +294,7 @@ def _decode(path: Path, form: _Format) -> np.ndarray:
     with Image.open(path, formats=_FORMATS) as opened:
         if form.resize:
             opened.draft(None, (form.width, form.height))
-        image = _converted(ImageOps.exif_transpose(opened), form.mode)
+        image = in_mode(ImageOps.exif_transpose(opened), form.mode)
         if form.resize and image.size != (form.width, form.height):
             image = ImageOps.fit(image, (form.width, form.height), Image.Resampling.BICUBIC)
     if image.size != (form.width, form.height):
@@ -303,7 +303,7 @@ def _decode(path: Path, form: _Format) -> np.ndarray:
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
 
-def _converted(image: Image.Image, wanted: str) -> Image.Image:
+def in_mode(image: Image.Image, wanted: str) -> Image.Image:
     """The image in a mode; if the mode has no transparency, the image is shown on white."""
     mode = _mode(image)
     if mode == wanted:

@@ -27,7 +27,11 @@ def read(path: Path, options: Options) -> Source:
         return read_documents(path, options)
     if path.is_dir():
         from fourfold.data.images import read_folder
+        from fourfold.data.video import holds_clips, read_clips
 
+        if holds_clips(path):
+            options.only(f"{path}, a folder of clips", "size", "channels")
+            return read_clips(path, options)
         options.only(f"{path}, a folder of images", "size", "channels")
         return read_folder(path, options)
     if not path.is_file():

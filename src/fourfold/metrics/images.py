@@ -1,6 +1,8 @@
-"""A measure of images that needs no network: the amount of fine detail."""
+"""Measures of images and clips that need no network: the amounts of fine detail and of motion."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from torch import Tensor
 from torch.nn import functional
@@ -8,7 +10,7 @@ from torch.nn import functional
 from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.score import Measurement, bootstrap
 
-__all__ = ["detail_ratio"]
+__all__ = ["detail_ratio", "motion_ratio"]
 
 
 def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Draws | None = None) -> Measurement:
@@ -22,14 +24,47 @@ def detail_ratio(x: Tensor, y: Tensor, *, levels: int = 256, train: Tensor | Dra
         levels: number of levels of a pixel.
         train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
     """
-    reference = _detail(y, levels).mean().clamp(min=1e-12)
-    value, low, high = bootstrap(lambda means: means[:, 0], _detail(x, levels) / reference)
-    floor = floor_of(train, len(x), lambda base: (_detail(base, levels).mean() / reference).item())
-    words = (
-        f"energy outside of a 3 x 3 box blur, {len(x)} samples against {len(y)} references; "
-        "interval over samples: bootstrap"
-    )
-    return Measurement("detail_ratio[pixels]", value, low, high, n=len(x), protocol=words).beside(floor)
+    words = f"energy outside of a 3 x 3 box blur, {len(x)} samples against {len(y)} references"
+    return _energy_ratio("detail_ratio[pixels]", lambda part: _detail(part, levels), x, y, words, train)
+
+
+def motion_ratio(
+    x: Tensor, y: Tensor, *, colours: int = 1, levels: int = 256, train: Tensor | Draws | None = None
+) -> Measurement:
+    """The energy of motion in sampled clips over that in references: below 1 is too still, above 1 flickers or jumps.
+
+    Motion is the difference of a frame from the one before; its energy is the mean square per clip.
+
+    Args:
+        x: raw samples, ``(n, frames · colours, H, W)``.
+        y: raw references, ``(m, frames · colours, H, W)``.
+        colours: channels of a frame.
+        levels: number of levels of a pixel.
+        train: raw training examples for the floor: several draws, or one, whose first ``n`` are used.
+    """
+
+    def energy(part: Tensor) -> Tensor:
+        z = part.double() / (levels - 1)
+        return (z[:, colours:] - z[:, :-colours]).square().flatten(1).mean(1, keepdim=True)
+
+    words = f"energy of the changes between frames, {len(x)} samples against {len(y)} references"
+    return _energy_ratio("motion_ratio[pixels]", energy, x, y, words, train)
+
+
+def _energy_ratio(
+    name: str,
+    energy: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    words: str,
+    train: Tensor | Draws | None,
+) -> Measurement:
+    """The mean energy of samples over that of references; ``energy`` gives that of each example, ``(B, 1)``."""
+    reference = energy(y).mean().clamp(min=1e-12)
+    value, low, high = bootstrap(lambda means: means[:, 0], energy(x) / reference)
+    floor = floor_of(train, len(x), lambda base: (energy(base).mean() / reference).item())
+    words += "; interval over samples: bootstrap"
+    return Measurement(name, value, low, high, n=len(x), protocol=words).beside(floor)
 
 
 def _detail(x: Tensor, levels: int) -> Tensor:

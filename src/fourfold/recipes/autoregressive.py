@@ -29,6 +29,8 @@ IMAGES: Sizes[tuple[Size, Size]] = Sizes(
     {"xs": (Size(32, 3), Size(32, 1)), "s": (Size(96, 8), Size(64, 3)), "m": (Size(128, 12), Size(96, 4))}
 )
 """Layers of all pixels before, and layers of the rows above."""
+PLANES = 64
+"""Planes of images, or of clips, in a batch, at most."""
 VECTORS: Sizes[tuple[Size, int]] = Sizes(
     {"xs": (Size(32, 1, 1), 8), "s": (Size(96, 2, 2), 24), "m": (Size(192, 4, 4), 32)}
 )
@@ -69,7 +71,8 @@ def _(space: Images, size: str) -> GenerativeModel:
         labels=space.channels * ((space.classes or 0) + 1),
         known=space.channels if space.channels > 1 else 0,
     )
-    training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
+    batch = max(2, min(16, PLANES // space.channels))
+    training = Training(batch_size=batch, learning_rate=2e-3, muon_rate=2e-2)
     return _model(space, Tokens(space), PixelConditionals(net, space.channels, space.classes), training)
 
 

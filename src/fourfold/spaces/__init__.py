@@ -11,6 +11,7 @@ from fourfold.spaces.pieces import Pieces
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
 from fourfold.spaces.vectors import Vectors
+from fourfold.spaces.video import Video
 
 __all__ = [
     "Categorical",
@@ -24,9 +25,10 @@ __all__ = [
     "Table",
     "Text",
     "Vectors",
+    "Video",
 ]
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
-Images.__module__ = Text.__module__ = Vectors.__module__ = Table.__module__ = __name__
+Images.__module__ = Text.__module__ = Vectors.__module__ = Table.__module__ = Video.__module__ = __name__
 for _column in (Categorical, Constant, DateTime, Identifier, Numeric, Pieces):
     _column.__module__ = __name__

@@ -27,7 +27,7 @@ from fourfold.metrics.score import Measurement
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-__all__ = ["Images", "montage", "prompted"]
+__all__ = ["Images", "drawn", "grid", "montage", "prompted"]
 
 SMALLEST = 16
 """Images with a shorter side are measured by their pixels, since a network trained on photographs does not suit them.
@@ -123,7 +123,7 @@ class Images(Space):
             name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
             place = path / name / f"{i:0{width}}.png"
             place.parent.mkdir(parents=True, exist_ok=True)
-            _single(image, self).save(place, "PNG")
+            drawn(image, self).save(place, "PNG")
             if prompts:
                 lines.append(f"{place.name}\t{prompts[i * len(prompts) // len(x)]}\n")
         if lines:
@@ -158,14 +158,14 @@ class Images(Space):
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Sheet:
         """A grid, by default of at most six columns and rows; images of classes are in the order of the classes."""
         if columns is not None:
-            return Sheet(_png(_grid(x, self, min(columns, len(x)), _gap(self))))
+            return Sheet(_png(grid(x, self, min(columns, len(x)), _gap(self))))
         columns, labels = min(6, len(x)), None if references is None else references.cond
         rows = min(math.ceil(min(len(x), SHOWN) / columns), columns)
         while True:
             shown = x[: rows * columns]
             if labels is not None and labels.ndim == 1:
                 shown = shown[labels[: len(shown)].argsort(stable=True)]
-            png = _png(_grid(shown, self, columns, _gap(self)))
+            png = _png(grid(shown, self, columns, _gap(self)))
             if len(png) <= MOST_BYTES or rows == 1:
                 return Sheet(png)
             rows = max(rows // 2, 1)
@@ -183,14 +183,14 @@ def montage(x: Tensor, space: Images, columns: int | None = None) -> Image.Image
     """Images ``(n, C, H, W)`` as one picture, row by row; a near-square grid unless ``columns`` is given."""
     from PIL import Image
 
-    grid = _grid(x, space, columns or max(1, math.ceil(math.sqrt(len(x)))), GAP)
-    white = Image.new("RGBA", grid.size, "white")
-    white.alpha_composite(grid)
+    sheet = grid(x, space, columns or max(1, math.ceil(math.sqrt(len(x)))), GAP)
+    white = Image.new("RGBA", sheet.size, "white")
+    white.alpha_composite(sheet)
     scale = max(1, 64 // max(space.height, space.width))
-    return white.convert("RGB").resize((grid.width * scale, grid.height * scale), Image.Resampling.NEAREST)
+    return white.convert("RGB").resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST)
 
 
-def _grid(x: Tensor, space: Images, columns: int, gap: int) -> Image.Image:
+def grid(x: Tensor, space: Images, columns: int, gap: int) -> Image.Image:
     """Images side by side, pixel by pixel, with transparent gaps."""
     from PIL import Image
 
@@ -217,7 +217,7 @@ def _png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _single(x: Tensor, space: Images) -> Image.Image:
+def drawn(x: Tensor, space: Images) -> Image.Image:
     """One image ``(C, H, W)``, pixel by pixel: grey, colour, or colour with transparency."""
     from PIL import Image
 

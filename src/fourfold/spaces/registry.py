@@ -10,6 +10,7 @@ from fourfold.spaces.images import Images
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
 from fourfold.spaces.vectors import Vectors
+from fourfold.spaces.video import Video
 
 __all__ = ["space_named"]
 
@@ -23,7 +24,7 @@ def space_named(name: str) -> type[Space]:
         ValueError: for an unknown name, listing the choices.
         TypeError: for an entry point that names anything else.
     """
-    own: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in (Images, Table, Text, Vectors)}
+    own: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in (Images, Table, Text, Vectors, Video)}
     if name in own:
         return own[name]
     points = {point.name: point for point in entry_points(group=GROUP)}

@@ -1,0 +1,172 @@
+"""Clips: folders of animations, and digits that move."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, ImageSequence
+from torch import Tensor
+
+from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.images import UNREADABLE, entries, fault, in_mode, limited, members
+from fourfold.data.memory import require
+from fourfold.spaces import Video
+
+__all__ = ["holds_clips", "moving_digits", "read_clips"]
+
+SUFFIX = ".gif"
+_FORMATS = ("GIF", "PNG", "WEBP")
+CLIPS, FRAMES, SIDE = 4000, 16, 32
+"""Number of clips of :func:`moving_digits`, their frames, and the height and width of a frame."""
+
+
+def holds_clips(folder: Path) -> bool:
+    """Whether the first file of a folder, or of its first sub-folder, is a GIF, or a PNG or WebP of several frames."""
+    files, folders = entries(folder)
+    if not files and folders:
+        files = entries(folders[0])[0]
+    if not files or files[0].suffix.lower() not in (SUFFIX, ".png", ".webp"):
+        return False
+    try:
+        with Image.open(files[0], formats=_FORMATS) as image:
+            return image.format == "GIF" or getattr(image, "n_frames", 1) > 1
+    except UNREADABLE:
+        return files[0].suffix.lower() == SUFFIX
+
+
+def read_clips(folder: Path, options: Options) -> Source:
+    """Read all animations of a folder, in sub-folders by class or in one flat folder, into one uint8 tensor.
+
+    Clips are cut to the shortest. Frames become the size of most clips, grey ones among coloured ones become coloured,
+    and transparent pixels become white. ``Source.notes`` says so.
+
+    Raises:
+        DataError: for files that are not animations, or one that cannot be read (unless ``skip_bad``), or more than
+            fits into memory.
+    """
+    if options.channels not in (None, 1, 3):
+        raise DataError(f"channels {options.channels}: clips are converted to grey (1) or colour (3)")
+    files, folders = entries(folder)
+    if files and folders:
+        raise DataError(f"{folder}: holds files ({files[0].name}) beside folders ({folders[0].name}): keep one kind")
+    files = limited([path for one in folders for path in members(one)] or files, options)
+    clips: dict[Path, list[Image.Image]] = {}
+    bad: dict[Path, str] = {}
+    room = 0
+    for path in files:
+        try:
+            clips[path] = _frames(path)
+        except UNREADABLE as error:
+            bad[path] = str(error) if isinstance(error, DataError) else fault(error)
+            if not options.skip_bad:
+                way = f"replace or remove it, or skip it with {option('skip_bad', True)}"
+                raise DataError(f"{path}: {bad[path]}: {way}") from None
+        else:
+            room += sum(len(frame.mode) * frame.width * frame.height for frame in clips[path])
+            require(2 * room, folder, "give --limit")
+    if not clips:
+        raise DataError(f"{folder}: not one of its {len(files)} files is an animation: give GIFs, or animated PNGs")
+    return _source(folder, clips, bad, options, by_class=bool(folders))
+
+
+def _frames(path: Path) -> list[Image.Image]:
+    """The frames of an animation, grey or coloured, on white."""
+    with Image.open(path, formats=_FORMATS) as animation:
+        if getattr(animation, "n_frames", 1) < 2:
+            raise DataError("holds one picture, not an animation")
+        frames = [in_mode(frame.copy(), "RGB") for frame in ImageSequence.Iterator(animation)]
+    if all(_is_grey(frame) for frame in frames):
+        frames = [frame.convert("L") for frame in frames]
+    return frames
+
+
+def _is_grey(frame: Image.Image) -> bool:
+    """Whether the three colours of every pixel are one."""
+    pixels = np.asarray(frame)
+    return bool((pixels == pixels[..., :1]).all())
+
+
+def _source(
+    folder: Path, clips: dict[Path, list[Image.Image]], bad: dict[Path, str], options: Options, by_class: bool
+) -> Source:
+    """Clips of one length, size and number of colours."""
+    lengths = [len(frames) for frames in clips.values()]
+    sizes = Counter((frames[0].height, frames[0].width) for frames in clips.values())
+    height, width = options.size or min(sizes.items(), key=lambda item: (-item[1], item[0]))[0]
+    grey = all(frames[0].mode == "L" for frames in clips.values())
+    mode, colours = ("L", 1) if options.channels == 1 or (grey and options.channels is None) else ("RGB", 3)
+    frames = min(lengths)
+    if isinstance(options.space, Video):  # the model's own length and colours
+        frames, colours = options.space.frames, options.space.colours
+        mode, height, width = "L" if colours == 1 else "RGB", options.space.height, options.space.width
+        if min(lengths) < frames:
+            short = next(path for path, own in clips.items() if len(own) < frames)
+            raise DataError(f"{short}: has {min(lengths)} frames, but the model knows clips of {frames}")
+    x = np.empty((len(clips), frames, colours, height, width), dtype=np.uint8)
+    for i, own in enumerate(clips.values()):
+        for t, frame in enumerate(own[:frames]):
+            fitted = frame if frame.size == (width, height) else ImageOps.fit(frame, (width, height), 3)
+            pixels = np.asarray(fitted.convert(mode))
+            x[i, t] = pixels[None] if colours == 1 else pixels.transpose(2, 0, 1)
+    notes = []
+    cut = sum(length > frames for length in lengths)
+    if cut:
+        notes.append(f"cut {cut:,} of {len(clips):,} clips to {frames} frames, the length of the shortest")
+    other = len(clips) - sizes[(height, width)]
+    if other and options.size is None:
+        notes.append(f"resized {other:,} of {len(clips):,} clips to {height} x {width}: see {option('size', 32)}")
+    labels, names = None, tuple[str, ...]()
+    if by_class:
+        names = tuple(sorted({path.parent.name for path in clips}))
+        labels = torch.tensor([names.index(path.parent.name) for path in clips])
+    return Source(
+        torch.from_numpy(x.reshape(len(x), frames * colours, height, width)),
+        Video(frames * colours, height, width, frames=frames),
+        f"folder {folder}",
+        labels,
+        names,
+        skipped=tuple(f"{path}: {why}" for path, why in bad.items()),
+        hint="put the clips of each class into a sub-folder of its own",
+        notes=tuple(notes),
+    )
+
+
+def moving_digits(options: Options) -> Source:
+    """4,000 grey clips of a moving handwritten digit: 16 frames of 32 x 32 pixels with 17 levels, in ten classes.
+
+    A digit of scikit-learn, enlarged twice, bounces off the walls. All clips of one are in one split. Positions and
+    velocities are drawn with the seed: a speed of 1 to 3 pixels a frame in any direction.
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    small = torch.from_numpy(bunch.images.astype(np.uint8))
+    n, generator = options.limit or CLIPS, torch.Generator().manual_seed(options.seed)
+    which = torch.randint(len(small), (n,), generator=generator)
+    digits = small[which].repeat_interleave(2, 1).repeat_interleave(2, 2)
+    room = SIDE - digits.shape[1]
+    start = room * torch.rand(n, 2, generator=generator, dtype=torch.float64)
+    angle = 2 * torch.pi * torch.rand(n, generator=generator, dtype=torch.float64)
+    speed = 1 + 2 * torch.rand(n, 1, generator=generator, dtype=torch.float64)
+    time = torch.arange(FRAMES, dtype=torch.float64)
+    path = start[:, None] + time[:, None] * (speed * torch.stack([angle.cos(), angle.sin()], 1))[:, None]
+    corner = (room - (path % (2 * room) - room).abs()).round().long()  # reflected at both walls
+    x = _pasted(digits, corner)
+    labels = torch.from_numpy(bunch.target.astype(np.int64))[which]
+    where = f"scikit-learn, load_digits, moved with seed {options.seed}"
+    space = Video(FRAMES, SIDE, SIDE, levels=17, frames=FRAMES)
+    return Source(x, space, where, labels, tuple(map(str, range(10))), groups=which)
+
+
+def _pasted(digits: Tensor, corner: Tensor) -> Tensor:
+    """Pictures ``(n, s, s)`` at the corners ``(n, T, 2)`` of empty frames, ``(n, T, SIDE, SIDE)``."""
+    n, frames, side = len(digits), corner.shape[1], torch.arange(digits.shape[1])
+    x = torch.zeros(n, frames, SIDE, SIDE, dtype=torch.uint8)
+    rows = (corner[..., 0, None] + side)[..., :, None]
+    columns = (corner[..., 1, None] + side)[..., None, :]
+    clip, time = torch.arange(n)[:, None, None, None], torch.arange(frames)[:, None, None]
+    x[clip, time, rows, columns] = digits[:, None].expand(-1, frames, -1, -1)
+    return x

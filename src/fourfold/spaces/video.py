@@ -1,0 +1,188 @@
+"""Video: short clips of small frames. A clip is an image whose planes are its frames, one after the other."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fourfold.core import Sheet, Space, Writer
+from fourfold.metrics.features import Features, Pixels
+from fourfold.metrics.frechet import frechet_distance
+from fourfold.metrics.images import detail_ratio, motion_ratio
+from fourfold.metrics.measures import by_neighbours
+from fourfold.metrics.neighbours import memorisation_ratio
+from fourfold.metrics.references import References
+from fourfold.metrics.score import Measurement
+from fourfold.spaces.images import GAP, MOST_BYTES, Images, drawn, grid
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["Video"]
+
+CELLS = 4
+"""Height and width that frames are averaged to before clips are compared as wholes."""
+MILLISECONDS = 100
+"""How long a frame is shown."""
+SHOWN = 6
+"""The most columns and rows of clips in a picture."""
+
+
+@dataclass(frozen=True)
+class Video(Images):
+    """Clips of frames: raw batches are uint8 ``(B, channels, height, width)`` with ``channels = frames · colours``.
+
+    Frame ``t`` is ``x[:, colours · t : colours · (t + 1)]``. Whatever models images so models clips: networks mix
+    frames as they mix channels, and an autoregressive model draws plane after plane, given all earlier ones.
+
+    Attributes:
+        frames: number of frames of a clip, at least 2.
+
+    Raises:
+        ValueError: for fewer frames, or channels that the frames do not divide into 1 or 3 colours.
+    """
+
+    frames: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames < 2 or self.channels not in (self.frames, 3 * self.frames):
+            raise ValueError(
+                f"{self.channels} channels of {self.frames} frames: give at least 2 frames of 1 or 3 channels each"
+            )
+
+    def __str__(self) -> str:
+        kind = {1: "grey", 3: "colour"}[self.colours]
+        size = f"{self.height} x {self.width} pixels with {self.levels} levels"
+        return f"{kind} clips of {self.frames} frames of {size}"
+
+    @property
+    def colours(self) -> int:
+        """Channels of a frame."""
+        return self.channels // self.frames
+
+    def fits(self, given: Space) -> bool:
+        """Clips of as many frames, or an array in the same layout, which is read as images of many channels."""
+        if not isinstance(given, Images) or given.shape != self.shape:
+            return False
+        return not isinstance(given, Video) or given.frames == self.frames
+
+    def still(self) -> Images:
+        """The space of one frame."""
+        return Images(self.colours, self.height, self.width, self.levels)
+
+    def stills(self, x: Tensor) -> Tensor:
+        """The frames of clips, ``(B, frames, colours, height, width)``."""
+        return x.reshape(len(x), self.frames, self.colours, self.height, self.width)
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def writers(self) -> Mapping[str, Writer]:
+        """An animated grid, lossless as PNG, or as GIF; and a folder of animated PNGs, one sub-folder a class."""
+        return {".png": self._write_grid, ".gif": self._write_grid, "": self._write_folder}
+
+    def _write_grid(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+        columns = max(1, math.ceil(math.sqrt(len(x))))
+        path.write_bytes(_animated(self._sheets(x, columns, GAP), path.suffix[1:].upper()))
+
+    def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+        if path.exists() and any(path.iterdir()):
+            raise ValueError(f"{path}: is a folder that is not empty: choose another")
+        width = len(str(len(x) - 1))
+        for i, clip in enumerate(x):
+            name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
+            place = path / name / f"{i:0{width}}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(_animated([drawn(frame, self.still()) for frame in self.stills(clip[None])[0]], "PNG"))
+
+    def _sheets(self, x: Tensor, columns: int, gap: int) -> list[Image.Image]:
+        """A grid of clips, frame by frame."""
+        sheets = [grid(self.stills(x)[:, t], self.still(), columns, gap) for t in range(self.frames)]
+        scale = max(1, 64 // max(self.height, self.width))
+        return [sheet.resize((sheet.width * scale, sheet.height * scale), 0) for sheet in sheets]
+
+    # --- measures and pictures ----------------------------------------------------------------------------------------
+
+    @property
+    def default_features(self) -> str:
+        """Clips as wholes, see :class:`Clips`."""
+        return Clips.name
+
+    def check_features(self, features: str | None) -> None:
+        """Refuse any other feature space (``ValueError``)."""
+        if features not in (None, Clips.name):
+            raise ValueError(f"clips have the feature space {Clips.name!r} alone: leave features out")
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        """Whole clips first; then single frames, the amounts of detail and of motion, and memorisation."""
+        self.check_features(features)
+        test, train = references.test, references.train
+        clips = Clips(self)
+        a, b, base = clips(x), clips(test), train.features(clips(train.pool))
+        yield frechet_distance(a, b, features=clips.name, train=base, protocol=clips.protocol)
+        yield from by_neighbours(a, b, base, clips.name)
+        frame = Frame(self)
+        yield frechet_distance(
+            frame(x), frame(test), features=frame.name, train=train.features(frame(train.pool)), protocol=frame.protocol
+        )
+        yield detail_ratio(x, test, levels=self.levels, train=train)
+        yield motion_ratio(x, test, colours=self.colours, levels=self.levels, train=train)
+        flat = [Pixels(self.levels)(part) for part in (x, references.all_train, test, references.fresh)]
+        yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Sheet:
+        """An animated grid, by default of at most six columns and rows."""
+        columns = min(columns or SHOWN, len(x))
+        rows = max(min(math.ceil(len(x) / columns), SHOWN), 1)
+        while True:
+            png = _animated(self._sheets(x[: rows * columns], columns, max(1, self.height // 12)), "PNG")
+            if len(png) <= MOST_BYTES or rows == 1:
+                return Sheet(png)
+            rows = max(rows // 2, 1)
+
+
+@final
+class Clips(Features):
+    """Every frame averaged to at most 4 x 4 cells in [0, 1], frame after frame, ``(N, channels · 16)``."""
+
+    name = "clips"
+    protocol = f"frames averaged to {CELLS} x {CELLS} cells in [0, 1], all frames as one vector"
+
+    def __init__(self, space: Video) -> None:
+        self.space = space
+
+    def __call__(self, x: Tensor) -> Tensor:
+        size = (min(self.space.height, CELLS), min(self.space.width, CELLS))
+        parts = [functional.adaptive_avg_pool2d(part.float(), size).flatten(1) for part in torch.split(x, 1024)]
+        return torch.cat(parts) / (self.space.levels - 1)
+
+
+@final
+class Frame(Features):
+    """One frame of each clip: that of clip ``i`` is frame ``i`` modulo their number; pixels in [0, 1]."""
+
+    name = "frames"
+    protocol = "one frame of each clip, the first of the first and so on; pixels in [0, 1]"
+
+    def __init__(self, space: Video) -> None:
+        self.space = space
+
+    def __call__(self, x: Tensor) -> Tensor:
+        clips = torch.arange(len(x))
+        return Pixels(self.space.levels)(self.space.stills(x)[clips, clips % self.space.frames])
+
+
+def _animated(frames: Sequence[Image.Image], form: str) -> bytes:
+    """Pictures as one animation that begins again at its end."""
+    buffer = io.BytesIO()
+    shown = [frame.convert("RGB") for frame in frames] if form == "GIF" else frames
+    shown[0].save(buffer, form, save_all=True, append_images=shown[1:], duration=MILLISECONDS, loop=0)
+    return buffer.getvalue()
