@@ -3,6 +3,7 @@
     python benchmarks/text_to_image.py train --data-dir FOLDER [--paradigm diffusion] [--seconds 600] --out runs/emoji
     python benchmarks/text_to_image.py measure runs/emoji [--n 696] [--weights 1 2 4]
     python benchmarks/text_to_image.py show runs/emoji --out prompts.png
+    python benchmarks/text_to_image.py tell runs/emoji    (of latent-autoregressive/multimodal: captions of pictures)
 
 Agreement needs no model of text and images: it is the share of pairs in which the image drawn for a caption is nearer,
 in features, to the caption's true image than to that of another caption of the same split. Blind samples score 0.5.
@@ -34,7 +35,7 @@ PROMPTS = ["red heart", "smiling cat", "flag of Japan", "green apple", "blue car
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=("train", "measure", "show"))
+    parser.add_argument("work", choices=("train", "measure", "show", "tell"))
     parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("--data-dir")
     parser.add_argument("--paradigm", default="diffusion")
@@ -48,7 +49,32 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--prompts", nargs="+", default=PROMPTS)
     options = parser.parse_args()
-    {"train": train, "measure": measure, "show": show}[options.work](options)
+    {"train": train, "measure": measure, "show": show, "tell": tell}[options.work](options)
+
+
+def tell(options: argparse.Namespace) -> None:
+    """Captions of test pictures: nats given the picture and without it, and the right one among ten of other groups."""
+    from fourfold.engine.captioning import caption_nats
+
+    run = Run.load(options.run)
+    test = run.dataset(options.data_dir).test
+    assert test.cond is not None
+    x, names = test.x[: options.n], decode_captions(test.cond[: options.n])
+    generator = torch.Generator().manual_seed(0)
+    hits = gain = 0.0
+    for i, name in enumerate(names):
+        others = [names[j] for j in torch.randperm(len(names), generator=generator) if names[j][:8] != name[:8]][:9]
+        # the caption's own mass, over many pictures, is the mean of its masses given each: how common it is
+        nats = caption_nats(run.model, torch.stack([x[i], x[(i + len(x) // 2) % len(x)]]), [name, *others])
+        difference = nats[0] - nats[1]
+        gain += difference[0].item()
+        hits += float(difference.argmax() == 0)
+    n = len(names)
+    error = math.sqrt(hits / n * (1 - hits / n) / n)
+    print(f"{n} pictures: right caption among ten {hits / n:.3f} ± {error:.3f} (chance 0.100)")
+    print(f"a caption gains {gain / n:.2f} nats given its picture rather than another's")
+    for one, name in list(zip(run.caption(x[:12]), names, strict=False)):
+        print(f"  {name!r:>60}: {one.text!r} ({one.nats:.1f} nats)")
 
 
 def train(options: argparse.Namespace) -> None:

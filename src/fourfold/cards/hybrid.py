@@ -76,8 +76,9 @@ CARDS = (
     Card(
         name="latent-autoregressive",
         paradigm=Paradigm.AUTOREGRESSIVE,
-        recipes=Recipe.of("fourfold.recipes.latent_autoregressive", "fsq", "vq"),
+        recipes=Recipe.of("fourfold.recipes.latent_autoregressive", "fsq", "vq", "multimodal"),
         summary="A causal transformer of the codes of a tokenizer that is trained first.",
+        captioned=("multimodal",),
         strengths="one sequence model for any data that can be tokenised, sequences far shorter than the data",
         weaknesses="a fixed order, errors that feed back into later codes",
         references=_PREDICTED_CODES,

@@ -1,4 +1,4 @@
-"""Commands for models of text: ``chat``, ``complete`` and ``export``."""
+"""Commands for models of text: ``caption``, ``chat``, ``complete`` and ``export``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourfold.cli.options import AsJson, Device, Folder, Seed
+from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed
 from fourfold.cli.printing import print_line, say
 from fourfold.printable import printable
 from fourfold.threads import set_threads
@@ -18,7 +18,47 @@ if TYPE_CHECKING:
     from fourfold.dialogue import Dialogue
     from fourfold.words import Completer
 
-__all__ = ["chat", "complete", "export"]
+__all__ = ["caption", "chat", "complete", "export"]
+
+
+def caption(
+    run: Folder,
+    data: OtherData = None,
+    n: Annotated[int, typer.Option("-n", "--n", help="The most pictures.", min=1, metavar="N")] = 16,
+    among: Annotated[
+        list[str] | None,
+        typer.Option(help="Tell which of these captions fits best (repeatable).", metavar="TEXT", show_default=False),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="Captions that are drawn; the likeliest is told.", min=1, metavar="N")] = 8,
+    temperature: Annotated[float, typer.Option(help="Logits are divided by it.", metavar="X")] = 0.5,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Describe pictures, by a model of pictures and their captions.
+
+    Each line has the number of the picture, a caption, and its log-mass given
+    the picture. With --among, each has the share of every given caption in
+    the mass of all of them.
+    """
+    set_threads()
+    from fourfold.engine import Run
+    from fourfold.engine.captioning import caption_nats
+
+    loaded = Run.load(run, device)
+    part, notes = loaded.examples(data, limit=n)
+    for note in notes:
+        say(note)
+    if among:
+        shares = caption_nats(loaded.model, part.x, among).softmax(1).tolist()
+        rows = [dict(zip(among, row, strict=True)) for row in shares]
+        told = ["  ".join(f"{text} {share:.0%}" for text, share in row.items()) for row in rows]
+    else:
+        found = loaded.caption(part.x, draws, temperature, seed)
+        rows = [{"caption": one.text, "nats": one.nats} for one in found]
+        told = [f"{one.text}  ({one.nats:.1f} nats)" for one in found]
+    for i, line in enumerate(json.dumps(row, ensure_ascii=False) for row in rows) if as_json else enumerate(told):
+        print_line(line if as_json else f"{i}: {line}")
 
 
 def chat(

@@ -47,7 +47,7 @@ def read_clips(folder: Path, options: Options) -> Source:
         DataError: for files that are not animations, or one that cannot be read (unless ``skip_bad``), or more than
             fits into memory.
     """
-    if options.channels not in (None, 1, 3):
+    if options.channels not in (None, 1, 3) and options.space is None:
         raise DataError(f"channels {options.channels}: clips are converted to grey (1) or colour (3)")
     files, folders = entries(folder)
     if files and folders:

@@ -16,6 +16,7 @@ from fourfold.adapters import is_published, open_published
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import Data, Dataset, Split, examples_of, load, names, read_all
 from fourfold.data.readers import TABLES
+from fourfold.engine.captioning import Caption, caption
 from fourfold.engine.card import read_card
 from fourfold.engine.checkpoint import load_model
 from fourfold.engine.classifying import classify, target_of
@@ -166,6 +167,10 @@ class Run:
         if hasattr(x, "columns") and target not in x.columns:
             x = x.assign(**{target: target_of(self.model, target)[0].levels[0]})
         return classify(self.model, raw_examples(x, self.model.space), target, seed)
+
+    def caption(self, x: Any, draws: int = 8, temperature: float = 0.5, seed: int = 0) -> list[Caption]:
+        """A caption of each picture and its log-mass: see :func:`.captioning.caption`."""
+        return caption(self.model, raw_examples(x, self.model.space), draws, temperature, seed)
 
     def show(self, x: Tensor | None = None, n: int = 36, cond: Condition = None, seed: int = 0) -> Picture:
         """Return a picture of examples, which a notebook displays: ``run.show()``.

@@ -14,12 +14,14 @@ from fourfold.core import GenerativeModel, Space, Training
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.paradigms.latent import QuantisedDecoder
+from fourfold.paradigms.multimodal import BYTES, BothOrders, PairConditionals
 from fourfold.recipes import latent
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images
 
-__all__ = ["fsq", "tokenized", "vq"]
+__all__ = ["fsq", "multimodal", "tokenized", "vq"]
 
+TRAINING = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
 TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(32, 1, 1), "s": Size(256, 6, 4), "m": Size(384, 8, 6)})
 
 
@@ -46,12 +48,39 @@ def tokenized(space: Space, size: str, tokenizer: Callable[[Space, str], Generat
 
 @tokenized.register
 def _(space: Images, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
-    autoencoder, chosen = tokenizer(space.conditioned(), size), TRANSFORMER[size]
+    codec, chosen = _codes(space, size, tokenizer), TRANSFORMER[size]
+    starts, (length,) = 1 + (space.classes or 0), codec.event
+    net = TokenTransformer(codec.size, length, chosen.width, chosen.depth, chosen.heads, starts=starts)
+    estimand = TokenConditionals(net, length)
+    return GenerativeModel(space, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), TRAINING)
+
+
+@singledispatch
+def multimodal(space: Space, size: str) -> GenerativeModel:
+    """One transformer of the tokens of captioned images and the bytes of their captions, in both orders.
+
+    Raises:
+        TypeError: for images without captions, and for another space.
+    """
+    raise TypeError(f"a multimodal model is of images with captions, not of {type(space).__name__}")
+
+
+@multimodal.register
+def _(space: Images, size: str) -> GenerativeModel:
+    if space.caption is None:
+        raise TypeError("a multimodal model is of images with captions: load captioned images, conditional on them")
+    codec, chosen = _codes(space, size, latent.fsq), TRANSFORMER[size]
+    (pieces,) = codec.event
+    longest = pieces + space.caption + 3
+    net = TokenTransformer(codec.size + BYTES, longest, chosen.width, chosen.depth, chosen.heads, starts=2)
+    estimand = PairConditionals(net, codec.size, pieces, space.caption)
+    return GenerativeModel(space, codec, estimand, BothOrders(), Ancestral(), ChainRule(), TRAINING)
+
+
+def _codes(space: Images, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> QuantisedCodec:
+    """The codec of a tokenizer that is trained first."""
+    autoencoder = tokenizer(space.conditioned(), size)
     decoder = autoencoder.estimand
     assert isinstance(decoder, QuantisedDecoder)
     height, width = decoder.latent
-    codec, length = QuantisedCodec(autoencoder, (height, width)), height * width
-    starts = 1 + (space.classes or 0)
-    net = TokenTransformer(decoder.size, length, chosen.width, chosen.depth, chosen.heads, starts=starts)
-    estimand, training = TokenConditionals(net, length), Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
-    return GenerativeModel(space, codec, estimand, MaximumLikelihood(), Ancestral(), ChainRule(), training)
+    return QuantisedCodec(autoencoder, (height, width))

@@ -1,0 +1,107 @@
+import itertools
+
+import pytest
+import torch
+
+import fourfold
+from fourfold import checks
+from fourfold.core import Noise, encode_captions
+from fourfold.engine.captioning import caption_nats
+from fourfold.nn.transformer import TokenTransformer
+from fourfold.paradigms import build
+from fourfold.paradigms.multimodal import BothOrders, PairConditionals
+from fourfold.spaces import Images
+
+SIZE, PIECES, LONGEST = 2, 2, 1
+
+
+@pytest.fixture
+def pair() -> PairConditionals:
+    torch.manual_seed(0)
+    net = TokenTransformer(SIZE + 257, PIECES + LONGEST + 3, 16, 1, 1, starts=2)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return PairConditionals(net, SIZE, PIECES, LONGEST).eval()
+
+
+PICTURES = torch.tensor(list(itertools.product(range(SIZE), repeat=PIECES)))
+CAPTIONS = torch.arange(256)[:, None]
+
+
+@pytest.mark.parametrize("cond", [None, CAPTIONS[65:66], -torch.ones(1, 1, dtype=torch.long)], ids=["no", "A", "empty"])
+def test_masses_of_all_pictures_sum_to_one(pair, cond):
+    given = None if cond is None else cond.expand(len(PICTURES), -1)
+    assert pair(PICTURES, given).sum(1).exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("given_picture", [True, False])
+def test_masses_of_all_captions_sum_to_one(pair, given_picture):
+    nats = pair.log_caption(PICTURES[2:3].expand(256, -1), CAPTIONS, given_picture)
+    assert nats.exp().sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_an_unknown_caption_has_no_mass_to_tell(pair):
+    empty = torch.full((4, 1), -1)
+    assert torch.equal(pair.log_caption(PICTURES, empty), torch.zeros(4))
+    assert torch.equal(pair(PICTURES, empty), pair(PICTURES))
+
+
+def test_what_is_drawn_is_of_the_masses(pair):
+    n = 4000
+    cond = CAPTIONS[65:66].expand(n, -1)
+    state, noise, drawn = pair.begin(n, cond), Noise(0, 0, n), []
+    with torch.no_grad():
+        for _ in range(PIECES):
+            token, state = pair.draw(state, noise)
+            drawn.append(token)
+        share = torch.bincount(torch.stack(drawn, 1) @ torch.tensor([2, 1]), minlength=4) / n
+        mass = pair(PICTURES, cond[:4]).sum(1).exp()
+        told = pair.describe(PICTURES[1:2].expand(n, -1), Noise(1, 0, n))
+        letters = torch.bincount(told[:, 0], minlength=256) / n
+        expected = pair.log_caption(PICTURES[1:2].expand(256, -1), CAPTIONS).exp()
+    assert (share - mass).abs().max() < 4 * (0.25 / n) ** 0.5
+    assert (letters - expected).abs().max() < 4 * (expected.max() / n) ** 0.5
+
+
+def test_the_objective_is_the_mean_of_both_orders(pair):
+    from fourfold.core import Batch
+
+    cond = torch.tensor([[65], [66], [67], [-1]])
+    (term,) = BothOrders(label_dropout=0.0).terms(pair).values()
+    loss = term(Batch(PICTURES, cond))
+    for i, first in enumerate((True, False, True, False)):
+        picture, text = pair.in_order(PICTURES[i : i + 1], cond[i : i + 1], first)
+        assert loss[i].item() == pytest.approx(-(picture.sum() + text.sum()).item() / PIECES, rel=1e-5)
+
+
+def test_colours_are_named_and_names_are_drawn(tmp_path):
+    """Red and blue squares with their names: each is told from the other in both directions."""
+    generator = torch.Generator().manual_seed(0)
+    blue = torch.randint(2, (200,), generator=generator)
+    x = torch.randint(40, (200, 3, 8, 8), generator=generator).to(torch.uint8)
+    x[blue == 0, 0] += 200
+    x[blue == 1, 2] += 200
+    names = ["red", "blue"]
+    space = Images(3, 8, 8, caption=4)
+    parts = fourfold.data.Split(x, encode_captions([names[i] for i in blue.tolist()], 4))
+    cut = [fourfold.data.Split(part.x, part.cond) for part in (parts, parts, parts)]
+    data = fourfold.data.Dataset("squares", space, *cut, digest="0", source="made")
+    run = fourfold.fit("latent-autoregressive/multimodal", data, budget="300 steps", size="xs", choose=False)
+    shares = caption_nats(run.model, x[:50], names).softmax(1)
+    assert (shares.argmax(1) == blue[:50]).double().mean() > 0.9
+    told = [one.text for one in run.caption(x[:20])]
+    assert sum(a == names[i] for a, i in zip(told, blue[:20].tolist(), strict=True)) >= 16
+    drawn = run.sample(20, cond=["red"] * 10 + ["blue"] * 10).double().mean((2, 3))
+    assert ((drawn[:10, 0] > drawn[:10, 2]).sum() + (drawn[10:, 0] < drawn[10:, 2]).sum()) >= 16
+
+
+def test_a_model_without_captions_is_told_so():
+    with pytest.raises(TypeError, match="load captioned images, conditional on them"):
+        build("latent-autoregressive/multimodal", Images(3, 8, 8), size="xs")
+    model = build("diffusion", Images(1, 8, 8), size="xs")
+    with pytest.raises(TypeError, match="train latent-autoregressive/multimodal on captioned images"):
+        caption_nats(model, torch.zeros(1, 1, 8, 8, dtype=torch.uint8), ["red"])
+
+
+def test_the_model_keeps_its_promises():
+    checks.check_model(build("latent-autoregressive/multimodal", Images(3, 8, 8, caption=5), size="xs"))
