@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from fourfold.paths import EDM, VE, VP, Cosine, Path, RectifiedFlow, SubVP, broadcast
+from fourfold.paths import EDM, VE, VP, Cosine, LinearLogSNR, Path, RectifiedFlow, SubVP, broadcast
 
-PATHS = [RectifiedFlow(), EDM(), VE(), VP(), SubVP(), Cosine(), VP(0.5, 10.0), EDM(0.01, 10.0, 3.0)]
+PATHS = [RectifiedFlow(), EDM(), VE(), VP(), SubVP(), Cosine(), LinearLogSNR(), VP(0.5, 10.0), EDM(0.01, 10.0, 3.0)]
 each_path = pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{type(p).__name__}-{p.t_max}")
 
 

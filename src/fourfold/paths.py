@@ -27,7 +27,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["EDM", "VE", "VP", "Cosine", "Path", "RectifiedFlow", "SubVP", "broadcast", "time_at"]
+__all__ = ["EDM", "VE", "VP", "Cosine", "LinearLogSNR", "Path", "RectifiedFlow", "SubVP", "broadcast", "time_at"]
 
 
 class Path(ABC):
@@ -253,3 +253,33 @@ class Cosine(Path):
 
     def d_sigma(self, t: Tensor) -> Tensor:
         return math.pi / 2 * torch.cos(t * math.pi / 2)
+
+
+@dataclass(frozen=True)
+class LinearLogSNR(Path):
+    """``lambda_t = high + (low - high) t`` on [0, 1], variance preserving: ``alpha_t^2 = 1 / (1 + exp(-2 lambda_t))``.
+
+    Times drawn evenly are then noise levels drawn evenly in ``lambda``, in which the diffusion bound is an integral
+    (Kingma et al. 2021, https://arxiv.org/abs/2107.00630).
+    """
+
+    highest_order: ClassVar[int] = 4
+    high: float = 7.0
+    low: float = -5.0
+    t_min: float = 0.0
+    t_max: float = 1.0
+
+    def _lambda(self, t: Tensor) -> Tensor:
+        return self.high + (self.low - self.high) * t
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.sigmoid(2 * self._lambda(t)).sqrt()
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return torch.sigmoid(-2 * self._lambda(t)).sqrt()
+
+    def d_alpha(self, t: Tensor) -> Tensor:
+        return (self.low - self.high) * self.alpha(t) * self.sigma(t) ** 2
+
+    def d_sigma(self, t: Tensor) -> Tensor:
+        return (self.high - self.low) * self.sigma(t) * self.alpha(t) ** 2

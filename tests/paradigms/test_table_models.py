@@ -244,14 +244,24 @@ CONTRACT = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution
 
 @pytest.mark.parametrize("check", checks.MODEL_CHECKS)
 @pytest.mark.parametrize(
-    "name", ["autoregressive", "diffusion/masked", "latent-variable", "adversarial", "flow", "latent-flow", "energy"]
+    "name",
+    [
+        "autoregressive",
+        "diffusion/masked",
+        "diffusion/joint",
+        "latent-variable",
+        "adversarial",
+        "flow",
+        "latent-flow",
+        "energy",
+    ],
 )
 def test_contract(name, check):
     checks.MODEL_CHECKS[check](shaken(name, CONTRACT, 0.02))
 
 
-@pytest.mark.parametrize("name", ["autoregressive", "diffusion"])
-def test_tables_learn(name):
+@pytest.mark.parametrize(("name", "slack"), [("autoregressive", 0.15), ("diffusion", 0.15), ("diffusion/joint", 0.5)])
+def test_tables_learn(name, slack):
     """One column copies another, and a number follows it: held-out nats fall to nearly those of the truth."""
     generator = torch.Generator().manual_seed(0)
     kind = torch.randint(3, (3000, 1), generator=generator)
@@ -260,4 +270,4 @@ def test_tables_learn(name):
     for _ in fourfold.train(model, x[:2500], budget="300 steps"):
         pass
     truth = -float(torch.tensor(15.0).log())
-    assert truth - 0.15 < model.log_prob(x[2500:]).mean()[0] < truth + 0.02
+    assert truth - slack < model.log_prob(x[2500:]).mean()[0] < truth + 0.02

@@ -18,6 +18,7 @@ CARD = Card(
         "subvp",
         "sliced",
         "masked",
+        "joint",
     ),
     summary="A network that removes noise at every level, sampled by a solver from noise to data.",
     captioned=("denoising", "velocity", "dit"),

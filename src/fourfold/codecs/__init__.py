@@ -8,7 +8,7 @@ https://arxiv.org/abs/1511.01844).
 
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec
-from fourfold.codecs.table import CellTokens, GaussianCells
+from fourfold.codecs.table import CellTokens, GaussianCells, MixedCells
 from fourfold.codecs.text import TextTokens
 from fourfold.codecs.vectors import Standardised
 
@@ -19,6 +19,7 @@ __all__ = [
     "Dequantised",
     "GaussianCells",
     "LearnedCodec",
+    "MixedCells",
     "QuantisedCodec",
     "Standardised",
     "TextTokens",

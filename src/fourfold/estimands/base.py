@@ -22,6 +22,7 @@ __all__ = [
     "Decoder",
     "Denoiser",
     "Energy",
+    "MixedDenoiser",
     "NoisePredictor",
     "NoisedEnergy",
     "Observation",
@@ -339,6 +340,49 @@ class TokenDenoiser(ArbitraryConditionals, Estimand):
         """``x`` with its ``wanted`` pieces, ``(B, L)``, drawn given the known ones by uniform ``u``, ``(B, L)``."""
 
 
+class MixedDenoiser(Estimand):
+    """``p(k_i | k_S, z_t, c)`` of each masked token, and ``E[z | k_S, z_t, c]`` of the reals, along a path.
+
+    A code is ``(k, z)``: tokens ``k``, ``(B, K)``, of which those in ``S`` are not masked, and reals ``z``, ``(B, R)``,
+    with the noise of ``t``. Tokens lose their masks and reals their noise together (Shi et al. 2024,
+    https://arxiv.org/abs/2410.20626).
+
+    Attributes:
+        sizes: the number of tokens of each discrete value.
+        reals: the number of reals.
+        path: the noise of the reals.
+    """
+
+    measure = Measure.MIXED
+    sizes: tuple[int, ...]
+    reals: int
+    path: Path
+
+    @property
+    def summary(self) -> str:
+        return (
+            "the distribution of each masked category, and the denoiser E[z | ·] of the numbers, "
+            "given the categories that are not masked and the noised numbers"
+        )
+
+    @abstractmethod
+    def forward(
+        self, k: Tensor, known: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """``log p(k_i = j | k_S, z_t, c)`` of each token of each discrete value, and the denoised reals.
+
+        Args:
+            k: tokens ``(B, K)``.
+            known: which of them are not masked, bool ``(B, K)``.
+            z_t: noised reals ``(B, R)``.
+            t: times of the path, ``(B,)``.
+            cond: labels ``(B,)``.
+
+        Returns:
+            ``(B, sizes[i])`` in nats for each discrete value, and ``(B, R)``.
+        """
+
+
 # --- the table --------------------------------------------------------------------------------------------------------
 
 register_paradigm(Conditionals, Principle.LIKELIHOOD, Paradigm.AUTOREGRESSIVE)
@@ -352,6 +396,7 @@ register_paradigm(Score, Principle.SCORE_MATCHING, Paradigm.DIFFUSION)
 register_paradigm(AverageVelocity, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(ConsistencyFunction, Principle.DENOISING, Paradigm.DIFFUSION)
 register_paradigm(TokenDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
+register_paradigm(MixedDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
 register_paradigm(Bijection, Principle.LIKELIHOOD, Paradigm.FLOW)
 register_paradigm(VectorField, Principle.LIKELIHOOD, Paradigm.FLOW)
 register_paradigm(Energy, Principle.CONTRASTIVE, Paradigm.ENERGY)

@@ -15,7 +15,7 @@ from fourfold.likelihoods.ode import log_snr_range
 from fourfold.paths import broadcast, time_at
 from fourfold.vocabulary import Kind
 
-__all__ = ["DiffusionBound"]
+__all__ = ["DiffusionBound", "ends", "standard_integral"]
 
 
 @final
@@ -58,12 +58,12 @@ class DiffusionBound(Likelihood):
         strata = self.draws // 2
         excess = [self._excess(estimand, batch, noise, low, high, i // 2 / strata) for i in range(self.draws)]
         pairs = torch.stack(excess, 1).reshape(-1, strata, 2) * (high - low)
-        integral = pairs.mean((1, 2)) + _standard_integral(batch.x, low, high)
+        integral = pairs.mean((1, 2)) + standard_integral(batch.x, low, high)
         spread = (pairs[..., 0] - pairs[..., 1]).square() / (4 * strata**2)
         parts = spread.double().mean(0)
         freedom = float(parts.sum().square() / parts.square().sum()) if bool(parts.sum() > 0) else float(strata)
         return LogProb(
-            (_ends(batch.x, low, high) - integral).float(),
+            (ends(batch.x, low, high) - integral).float(),
             Kind.LOWER_BOUND,
             variance=spread.sum(1).float(),
             draws=self.draws,
@@ -83,7 +83,7 @@ class DiffusionBound(Likelihood):
         return ((root * error).square() - (root * standard).square()).flatten(1).double().sum(1)
 
 
-def _ends(x: Tensor, low: float, high: float) -> Tensor:
+def ends(x: Tensor, low: float, high: float) -> Tensor:
     """``E log p(x | x_0) - KL(q(x_T | x) || p(x_T))``, ``(B,)``.
 
     With the highest and the lowest ``lambda``: ``-d/2 (log(2 pi) + 1) + d lambda_0`` and ``e^(2 lambda_T) ||x||^2 /
@@ -93,7 +93,7 @@ def _ends(x: Tensor, low: float, high: float) -> Tensor:
     return reconstruction - 0.5 * math.exp(2 * low) * x.flatten(1).square().sum(1)
 
 
-def _standard_integral(x: Tensor, low: float, high: float) -> Tensor:
+def standard_integral(x: Tensor, low: float, high: float) -> Tensor:
     """The integral of ``E[s ||x - D_1||^2] = (s ||x||^2 + d s^2) / (1 + s)^2`` over ``lambda``, ``(B,)``."""
     a, b = 1 / (1 + math.exp(2 * low)), 1 / (1 + math.exp(2 * high))
     return (x.flatten(1).square().sum(1) * (a - b) + x[0].numel() * (math.log(a / b) + b - a)) / 2

@@ -38,7 +38,7 @@ class _Block(nn.Module):
 
 @final
 class TimeMLP(Part, nn.Module):
-    """Vectors, times and labels to vectors: ``(B, dim), (B,), (B,)`` to ``(B, dim)``, float32; zero at the start.
+    """Vectors, times and labels to vectors: ``(B, dim), (B,), (B,)`` to ``(B, outputs)``, float32; zero at the start.
 
     Args:
         dim: length of the vectors.
@@ -48,6 +48,7 @@ class TimeMLP(Part, nn.Module):
         times: 1, or 2 for times ``(B, 2)``.
         detail: whether the network also sees waves of the vector; losses of derivatives are better without them, since
             waves are 8 times as steep.
+        outputs: length of the output; by default ``dim``.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
@@ -60,13 +61,14 @@ class TimeMLP(Part, nn.Module):
         classes: int | None = None,
         times: int = 1,
         detail: bool = True,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         self.condition, self.detail = Condition(width, classes, times), detail
         self.entry = nn.Linear(3 * dim if detail else dim, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.exit = nn.Linear(width, dim)
+        self.exit = nn.Linear(width, dim if outputs is None else outputs)
         nn.init.zeros_(self.exit.weight)
         nn.init.zeros_(self.exit.bias)
 

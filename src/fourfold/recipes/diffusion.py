@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Dequantised, Standardised, TextTokens
+from fourfold.codecs import Dequantised, MixedCells, Standardised, TextTokens
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
 from fourfold.estimands.preconditioned import (
     NetworkField,
@@ -29,8 +29,9 @@ from fourfold.paradigms.diffusion import (
     NoisePrediction,
     SlicedScoreMatching,
 )
+from fourfold.paradigms.joint import JointBound, JointDenoising, JointSteps, RowDenoiser
 from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, TextDenoiser, Unmasking
-from fourfold.paths import EDM, VE, VP, RectifiedFlow, SubVP
+from fourfold.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.recipes.autoregressive import TEXT
 from fourfold.recipes.networks import column_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
@@ -41,6 +42,7 @@ __all__ = [
     "Parts",
     "denoising",
     "dit",
+    "joint",
     "masked",
     "optimal_transport",
     "parts",
@@ -60,6 +62,8 @@ UNET: Sizes[tuple[Size, ...]] = Sizes(
 )
 TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(64, 2, 2), "s": Size(192, 6, 3), "m": Size(384, 10, 6)})
 PERCEPTRON: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(256, 3), "m": Size(384, 5)})
+ROWS: Sizes[tuple[int, Size]] = Sizes({"xs": (4, Size(64, 2)), "s": (8, Size(256, 4)), "m": (16, Size(512, 6))})
+"""Length of a token's vector, and the network of all columns."""
 SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24})
 """Solver steps of the likelihood."""
 TEXT_STEPS = 64
@@ -239,3 +243,24 @@ def _(space: Text, size: str) -> GenerativeModel:
     training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
     parts = (TextTokens(space), TextDenoiser(net, space.length), MaskedDenoising(), sampler, MaskedBound(), training)
     return GenerativeModel(space, *parts)
+
+
+@singledispatch
+def joint(space: Space, size: str) -> GenerativeModel:
+    """Masked diffusion of the categories and Gaussian diffusion of the numbers of a table, in one process.
+
+    Raises:
+        TypeError: for a space other than tables.
+    """
+    raise TypeError(f"joint diffusion of categories and numbers is of tables, not of {type(space).__name__}")
+
+
+@joint.register
+def _(space: Table, size: str) -> GenerativeModel:
+    codec, (embedding, chosen) = MixedCells(space), ROWS[size]
+    sizes, reals = codec.sizes, len(codec.graded)
+    inputs, outputs = embedding * len(sizes) + 3 * reals, sum(sizes) + reals
+    net = TimeMLP(inputs, chosen.width, chosen.depth, space.classes, detail=False, outputs=outputs)
+    estimand = RowDenoiser(net, sizes, reals, embedding, LinearLogSNR())
+    training = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.01)
+    return GenerativeModel(space, codec, estimand, JointDenoising(), JointSteps(), JointBound(), training)
