@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # the public names for type checkers, editors and the documen
     from fourfold.data import Dataset, load
     from fourfold.engine import Run, fit, train
     from fourfold.paradigms import build
-    from fourfold.spaces import Images, Text, Vectors
+    from fourfold.spaces import Audio, Images, Text, Vectors
     from fourfold.tournament import Comparison, compare
     from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
@@ -42,7 +42,7 @@ _WHERE = {
         "view"
     ),
     "fourfold.vocabulary": "Card Kind Paradigm Principle",
-    "fourfold.spaces": "Images Text Vectors",
+    "fourfold.spaces": "Audio Images Text Vectors",
     "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
@@ -52,6 +52,7 @@ _WHERE = {
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
 
 __all__ = [
+    "Audio",
     "Batch",
     "Card",
     "Codec",

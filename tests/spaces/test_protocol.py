@@ -17,7 +17,7 @@ from fourfold.data.writers import usual_suffix
 from fourfold.evaluation import evaluate
 from fourfold.metrics import Draws, References
 from fourfold.paradigms import build
-from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors, Video
+from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors, Video
 
 SPACES = [
     Vectors(1),
@@ -28,6 +28,8 @@ SPACES = [
     Video(6, 5, 4, 17, frames=2),
     Text("abc\n", 40),
     Text("", 9),
+    Audio(900, 8000, 2, ("low", "high")),
+    Audio(300, 16000, caption=9),
     Table(
         (
             Numeric("height", "float64", resolution=0.5, low=0, high=40, decimals=1),

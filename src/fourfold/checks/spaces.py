@@ -41,7 +41,7 @@ def check_space(space: Space, n: int = 64) -> None:
         torch.equal(space.conform(raw), raw) and torch.equal(space.conform(raw, bare), raw), "conform changes examples"
     )
     _check_files(space, x[:n])
-    require(isinstance(space.picture(x[:n]), Picture), "picture returns neither a Sheet nor a Cloud nor Excerpts")
+    require(isinstance(space.picture(x[:n]), Picture), "picture returns neither a Sheet, a Cloud, Excerpts nor Clips")
     if type(space).measures is not Space.measures:
         _check_measures(space, raw, x, n)
 

@@ -27,7 +27,7 @@ def data(
     options: DataOptions,
     name: Annotated[
         str | None,
-        typer.Argument(help="A built-in set, a file, a folder of images, or 'get'.", show_default="all sets"),
+        typer.Argument(help="A built-in set, a file, a folder of images or sounds, or 'get'.", show_default="all sets"),
     ] = None,
     fetched: Annotated[
         str | None, typer.Argument(metavar="set", help="After 'get': the set to fetch from the network (emoji).")
@@ -38,7 +38,7 @@ def data(
         typer.Option(
             "--out",
             "-o",
-            help="Write 64 training examples to a .png, .npy, .npz, .csv, .parquet or .txt, to a folder, or to "
+            help="Write 64 training examples to a .png, .wav, .npy, .npz, .csv, .parquet or .txt, to a folder, or to "
             "standard output (-).",
         ),
     ] = None,

@@ -36,11 +36,16 @@ MEASURING = "Measuring options"
 PANEL = "Data options"
 
 Data = Annotated[
-    str, typer.Argument(help="A built-in set (see 'fourfold data'), a file, or a folder of images.", show_default=False)
+    str,
+    typer.Argument(
+        help="A built-in set (see 'fourfold data'), a file, or a folder of images or sounds.", show_default=False
+    ),
 ]
 OtherData = Annotated[
     str | None,
-    typer.Argument(help="A built-in set, a file or a folder of images.", show_default="the run's training data"),
+    typer.Argument(
+        help="A built-in set, a file, or a folder of images or sounds.", show_default="the run's training data"
+    ),
 ]
 Folder = Annotated[Path, typer.Argument(help="The folder of a run, or a published language model.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="Seed of every random draw.", min=0, metavar="N")]
@@ -49,7 +54,9 @@ Labels = Annotated[
     str | None,
     typer.Option(help="Where the classes are: a column of a table, an array of an .npz, or a file for an .npy."),
 ]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out images and sounds that cannot be read, and list them.")
+]
 PrecisionName = Annotated[
     str | None,
     typer.Option(
@@ -130,6 +137,24 @@ class DataOptions:
             metavar="N",
         ),
     ] = None
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            help="Resample sounds to so many samples in a second.",
+            show_default="that of most files, at most 8000",
+            rich_help_panel=PANEL,
+            metavar="HZ",
+        ),
+    ] = None
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Length of a clip of sound; longer files are cut into pieces.",
+            show_default="the longest file, at most 2; all of it with transcripts",
+            rich_help_panel=PANEL,
+            metavar="X",
+        ),
+    ] = None
     levels: Annotated[
         int | None,
         typer.Option(
@@ -143,7 +168,9 @@ class DataOptions:
     ] = None
     skip_bad: Annotated[
         bool | None,
-        typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.", rich_help_panel=PANEL),
+        typer.Option(
+            "--skip-bad", help="Leave out images and sounds that cannot be read, and list them.", rich_help_panel=PANEL
+        ),
     ] = None
     length: Annotated[
         int | None,

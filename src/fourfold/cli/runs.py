@@ -45,7 +45,9 @@ def sample(
     ] = None,
     prompt: Annotated[
         list[str] | None,
-        typer.Option(help="Caption of the images, or beginning of the text. It may be given several times."),
+        typer.Option(
+            help="Caption of the images, words of the sound, or beginning of the text. It may be given several times."
+        ),
     ] = None,
     given: Annotated[
         list[str] | None,
@@ -71,8 +73,8 @@ def sample(
         typer.Option(
             "--out",
             "-o",
-            help="Write to a .png (a grid), .npy, .npz, .csv, .parquet or .txt, to a folder of PNGs, or to standard "
-            "output (-).",
+            help="Write to a .png (a grid), .wav, .npy, .npz, .csv, .parquet or .txt, to a folder of PNGs or "
+            "WAVs, or to standard output (-).",
             show_default="a file in the run folder; text is printed",
         ),
     ] = None,

@@ -27,7 +27,7 @@ def fit(
             "tune: a folder of transformers or a GGUF file."
         ),
     ] = None,
-    data: Annotated[str | None, typer.Argument(help="A built-in set, a file, or a folder of images.")] = None,
+    data: Annotated[str | None, typer.Argument(help="A built-in set, a file, or a folder of images or sounds.")] = None,
     budget: Annotated[
         str | None,
         typer.Option(help="When to stop: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.", show_default="1m"),

@@ -20,7 +20,7 @@ from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.panels import Bars, Matrices, Panels, Rows
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
-from fourfold.core.picture import Cloud, Excerpts, Picture, Sheet
+from fourfold.core.picture import Clips, Cloud, Excerpts, Picture, Sheet
 from fourfold.core.quality import Quality
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Space, Writer
@@ -33,6 +33,7 @@ __all__ = [
     "Baseline",
     "Batch",
     "CachedCodec",
+    "Clips",
     "Cloud",
     "Codec",
     "Completing",

@@ -21,7 +21,13 @@ from fourfold.vocabulary import Kind
 
 __all__ = ["Likelihood", "LogProb", "no_likelihood"]
 
-_UNITS = {"bits/dim": "bits_per_dim", "bits/byte": "bits_per_byte", "nats/char": "nats_per_token", "nats": "nats"}
+_UNITS = {
+    "bits/dim": "bits_per_dim",
+    "bits/sample": "bits_per_dim",
+    "bits/byte": "bits_per_byte",
+    "nats/char": "nats_per_token",
+    "nats": "nats",
+}
 
 
 class Likelihood(ABC):
@@ -144,7 +150,7 @@ class LogProb:
         return self.mean_in("nats")
 
     def in_unit(self, unit: str) -> Tensor:
-        """Per-example values in ``bits/dim``, ``nats/char``, ``bits/byte`` or ``nats``.
+        """Per-example values in ``bits/dim``, ``bits/sample``, ``nats/char``, ``bits/byte`` or ``nats``.
 
         Raises:
             ValueError: for another unit.

@@ -1,4 +1,4 @@
-"""How examples are shown: as an image, as points in a plane, or as texts. A notebook displays each."""
+"""How examples are shown: as an image, as points in a plane, as texts, or as sounds. A notebook displays each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fourfold.core.panels import Matrices, Panels, Rows
 
-__all__ = ["Cloud", "Excerpts", "Picture", "Sheet"]
+__all__ = ["Clips", "Cloud", "Excerpts", "Picture", "Sheet"]
 
 
 @final
@@ -73,5 +73,32 @@ class Excerpts:
         return "".join(f'<pre style="{style}">{html.escape(text)}</pre>' for text in self.texts)
 
 
-Picture: TypeAlias = Sheet | Cloud | Excerpts | Panels | Matrices | Rows
+@final
+@dataclass(frozen=True)
+class Clips:
+    """Sounds: each with a player and a picture, such as its spectrogram.
+
+    Attributes:
+        sounds: the contents of WAV files.
+        pictures: the contents of PNG files, one for each sound.
+        columns: how many stand side by side.
+    """
+
+    sounds: tuple[bytes, ...]
+    pictures: tuple[bytes, ...]
+    columns: int = 3
+
+    def _repr_html_(self) -> str:
+        style = f"display:grid;grid-template-columns:repeat({self.columns},minmax(0,1fr));gap:10px;margin:8px 0"
+        cells = "".join(map(self._one, self.sounds, self.pictures))
+        return f'<div class="clips" style="{style}">{cells}</div>'
+
+    def _one(self, sound: bytes, picture: bytes) -> str:
+        png, wav = (base64.b64encode(content).decode() for content in (picture, sound))
+        image = f'<img alt="spectrogram" style="width:100%;display:block" src="data:image/png;base64,{png}">'
+        style = "width:100%;height:28px;display:block;margin-top:3px"
+        return f'<div>{image}<audio controls style="{style}" src="data:audio/wav;base64,{wav}"></audio></div>'
+
+
+Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Panels | Matrices | Rows
 """The pictures that :meth:`fourfold.core.Space.picture` may return."""

@@ -58,7 +58,7 @@ class Space(Conditions, Quality, ABC):
     @property
     @abstractmethod
     def unit(self) -> str:
-        """The unit of likelihoods of this space: ``bits/dim``, ``nats/char``, ``bits/byte`` or ``nats``."""
+        """The unit of likelihoods: ``bits/dim``, ``bits/sample``, ``nats/char``, ``bits/byte`` or ``nats``."""
 
     def byte_counts(self, x: Tensor) -> Tensor | None:
         """Bytes of UTF-8 in each raw example of a text, ``(B,)``, which "per byte" divides by; ``None`` elsewhere."""

@@ -84,6 +84,8 @@ def load(
     fractions: tuple[float, ...] | None = None,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
+    rate: int | None = None,
+    seconds: float | None = None,
     levels: int | None = None,
     tokens: str | os.PathLike[str] | None = None,
     text: str | None = None,
@@ -99,12 +101,12 @@ def load(
         data: a name of :func:`names`; a text file; a folder of PNG, JPEG or WebP images (sub-folders are classes);
             ``.npy`` or ``.npz`` (images uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; vectors ``(N, D)``);
             a table as ``.csv``, ``.tsv``, ``.parquet`` or ``.feather``, or in a ``.sqlite`` or ``.duckdb`` database;
-            documents as a folder of ``.txt`` or as a ``.jsonl``; or such an array or tensor in memory, or a data frame
-            of pandas or polars.
+            a recording, or a folder of WAV, FLAC, OGG or MP3 files (sub-folders are classes); documents as a folder of
+            ``.txt`` or as a ``.jsonl``; or such an array or tensor in memory, or a data frame of pandas or polars.
         seed: draws sampled sets and splits.
         data_dir: where the files of Fashion-MNIST or the packages of ``emoji`` are.
         conditional: give the splits their labels and the space its classes; or captions, where examples have those.
-        skip_bad: leave out images that cannot be read, and list them in ``dataset.skipped``.
+        skip_bad: leave out images and sounds that cannot be read, and list them in ``dataset.skipped``.
         limit: use at most this many examples, or the first so many tokens of a text; of an ``.npy``, a table or a text
             no more than that is kept in memory.
         labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``, or the
@@ -116,6 +118,9 @@ def load(
         size: resize images to this height and width (the shorter side is scaled, the rest is cut off evenly). By
             default images of several sizes become one size, and ``dataset.notes`` says which.
         channels: convert images to grey (1) or colour (3).
+        rate: resample sounds to so many samples in a second. By default the rate of most files, at most 8,000.
+        seconds: length of a clip of sound. Longer files are cut into pieces, or left out where they have transcripts;
+            shorter ones are padded. By default the length of the longest file, at most 2 s without transcripts.
         levels: how many values a pixel of an array takes, if fewer than 256.
         tokens: the tokens of a text: ``"chars"``, ``"bytes"``, ``"bpe:4096"`` (so many pieces of words, learned from
             the training part), or the path of a published ``tokenizer.json``. By default characters where at most 256
@@ -159,7 +164,7 @@ def read_all(
         space: the space of the model. A stream, such as a text, is cut into windows.
         limit: read at most this many examples.
         labels: as for :func:`load`; a table without that column is read without labels.
-        skip_bad: leave out images that cannot be read.
+        skip_bad: leave out images and sounds that cannot be read.
         data_dir: as for :func:`load`.
         seed: draws sampled sets.
 

@@ -1,4 +1,4 @@
-"""Captions of a folder of images: one list for all of them, or a text file beside each."""
+"""Captions of a folder of images or sounds: one list for all of them, or a text file beside each."""
 
 from __future__ import annotations
 
@@ -16,22 +16,33 @@ from fourfold.data.files import content_of, decoded
 
 __all__ = ["LISTS", "encoded", "folder_captions"]
 
-LISTS = ("captions.txt", "captions.csv", "captions.jsonl", "metadata.csv", "metadata.jsonl")
-"""Names of files that list the captions of a folder's images."""
-FILE, CAPTION = ("file", "file_name", "filename", "image"), ("caption", "text")
+LISTS = (
+    *("captions.txt", "captions.csv", "captions.jsonl", "metadata.csv", "metadata.jsonl"),
+    *("transcripts.txt", "transcripts.csv", "transcripts.jsonl"),
+)
+"""Names of files that list the captions of a folder's images, or the transcripts of its sounds."""
+FILE = ("file", "file_name", "filename", "image", "audio")
+CAPTION = ("caption", "text", "transcript", "sentence")
 """Names of the columns or keys of such a list."""
 SHORTEST, LONGEST = 128, 512
 """Bytes of the longest caption that a space is made for: at least, so that prompts fit too, and at most."""
 
 
 def folder_captions(
-    images: Sequence[Path], others: Sequence[Path], skip_bad: bool
+    images: Sequence[Path], others: Sequence[Path], skip_bad: bool, thing: str = "image", most: int = LONGEST
 ) -> tuple[dict[Path, str], list[Path]]:
     """The caption of each image of a folder, and the files that hold them; both are empty where there are none.
 
     Either one list (:data:`LISTS`): lines ``name.png<tab>caption`` (or a space, if names have none), or a table or JSON
     lines with ``file`` and ``caption``; or ``name.txt`` beside ``name.png``. An image without a caption is left out
-    where bad ones are skipped.
+    where bad ones are skipped. All of this holds for sounds and transcripts too.
+
+    Args:
+        images: the images, or the sounds.
+        others: other files of the folder.
+        skip_bad: whether to leave out what has no caption.
+        thing: the noun for one of them.
+        most: the most bytes of a caption.
 
     Raises:
         DataError: with file and line, for a missing, second, empty or too long caption, one of no image, or that is not
@@ -45,13 +56,13 @@ def folder_captions(
             f"{lists[0]}: is not the only file of captions, there is {[*lists[1:], *beside][0].name} too: keep one"
         )
     if lists:
-        found = _of_list(lists[0], images)
+        found = _of_list(lists[0], images, thing, most)
     else:
-        of_stem = {path.stem: _checked(decoded(path, content_of(path)), f"{path}") for path in beside}
+        of_stem = {path.stem: _checked(decoded(path, content_of(path)), f"{path}", thing, most) for path in beside}
         found = {path: of_stem[path.stem] for path in images if path.stem in of_stem}
     bare = next((path for path in images if path not in found), None)
     if found and bare is not None and not skip_bad:
-        raise DataError(f"{bare}: has no caption: add one, or skip such images with {option('skip_bad', True)}")
+        raise DataError(f"{bare}: has no caption: add one, or skip such {thing}s with {option('skip_bad', True)}")
     return found, [*lists, *beside]
 
 
@@ -60,7 +71,7 @@ def encoded(captions: Sequence[str]) -> Tensor:
     return encode_captions(captions, max(SHORTEST, *(len(caption.encode()) for caption in captions)))
 
 
-def _of_list(path: Path, images: Sequence[Path]) -> dict[Path, str]:
+def _of_list(path: Path, images: Sequence[Path], thing: str, most: int) -> dict[Path, str]:
     """The captions that a list gives."""
     text = decoded(path, content_of(path))
     rows = {".csv": _of_table, ".jsonl": _of_json}.get(path.suffix.lower(), _of_lines)(path, text)
@@ -69,23 +80,25 @@ def _of_list(path: Path, images: Sequence[Path]) -> dict[Path, str]:
     for line, name, caption in rows:
         where = f"{path}, line {line}"
         if name not in known:
-            raise DataError(f"{where}: there is no image {name[:80]!r} beside it: correct the name, or remove the line")
+            raise DataError(
+                f"{where}: there is no {thing} {name[:80]!r} beside it: correct the name, or remove the line"
+            )
         if known[name] in found:
             raise DataError(f"{where}: is a second caption of {name}: keep one")
-        found[known[name]] = _checked(caption, where)
+        found[known[name]] = _checked(caption, where, thing, most)
     if not found:
-        raise DataError(f"{path}: holds no captions: add a line for each image, or remove it")
+        raise DataError(f"{path}: holds no captions: add a line for each {thing}, or remove it")
     return found
 
 
-def _checked(caption: str, where: str) -> str:
+def _checked(caption: str, where: str, thing: str, most: int) -> str:
     """A caption in one line."""
     caption = " ".join(caption.split())
     if not caption:
-        raise DataError(f"{where}: the caption is empty: write one, or remove the image")
+        raise DataError(f"{where}: the caption is empty: write one, or remove the {thing}")
     length = len(caption.encode(errors="surrogatepass"))
-    if length > LONGEST:
-        raise DataError(f"{where}: the caption has {length} bytes, more than {LONGEST}: shorten it")
+    if length > most:
+        raise DataError(f"{where}: the caption has {length} bytes, more than {most}: shorten it")
     if not caption.isascii() and any("\ud800" <= char <= "\udfff" for char in caption):
         raise DataError(f"{where}: the caption holds half a character (a lone surrogate): correct it")
     return caption

@@ -110,7 +110,7 @@ class Dataset:
         density: the exact density of sampled sets, where it is known.
         class_names: names of the labels, also where the set was loaded unconditionally.
         seed: what the split was drawn with.
-        notes: what reading changed (images that were resized or converted), and which columns hold tied values.
+        notes: what reading changed (such as images that were resized), and which columns hold tied values.
         columns: what each column of a table was inferred to be, and why.
     """
 
@@ -157,6 +157,8 @@ class Options:
     fractions: tuple[float, ...] | None = None
     size: tuple[int, int] | None = None
     channels: int | None = None
+    rate: int | None = None
+    seconds: float | None = None
     levels: int | None = None
     tokens: str | None = None
     text: str | None = None
@@ -170,7 +172,7 @@ class Options:
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
         tables = ("schema", "header", "query", "target")
-        for name in ("labels", "size", "channels", "levels", "tokens", "text", *tables):
+        for name in ("labels", "size", "channels", "rate", "seconds", "levels", "tokens", "text", *tables):
             if getattr(self, name) is not None and name not in used:
                 raise DataError(f"{name} means nothing for {what}: leave out {option(name, getattr(self, name))}")
 

@@ -18,14 +18,13 @@ from PIL import ExifTags, Image, ImageOps
 
 from fourfold.data.captions import encoded, folder_captions
 from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.folders import IMAGES, files_of, limited
 from fourfold.data.memory import require
 from fourfold.spaces import Images
 
-__all__ = ["UNREADABLE", "entries", "fault", "in_mode", "limited", "members", "read_folder"]
+__all__ = ["UNREADABLE", "fault", "in_mode", "read_folder"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _FORMATS = ("PNG", "JPEG", "WEBP")
-_LITTER = ("thumbs.db", "desktop.ini")
 UNREADABLE = (
     OSError,
     ValueError,
@@ -115,19 +114,8 @@ def read_folder(folder: Path, options: Options) -> Source:
 
 def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[Path, str]]:
     """The images in order of class and name, what else was passed over, and the captions of a flat folder."""
-    files, folders = entries(folder)
-    if files and folders:
-        raise DataError(
-            f"{folder}: holds files ({files[0].name}) beside folders ({folders[0].name}): "
-            "put all images into it, or all into sub-folders, one per class"
-        )
-    groups = [files] if not folders else [members(sub) for sub in folders]
-    other = [path for group in groups for path in group if path.suffix.lower() not in SUFFIXES]
-    images = [path for group in groups for path in group if path.suffix.lower() in SUFFIXES]
-    if not images:
-        found = f", only files like {other[0].name}" if other else ""
-        raise DataError(f"{folder}: holds no PNG, JPEG or WebP images{found}: give a folder of images")
-    captions, told = folder_captions(images, [] if folders else other, options.skip_bad)
+    images, other, flat = files_of(folder, IMAGES, "images", "PNG, JPEG or WebP images")
+    captions, told = folder_captions(images, other if flat else [], options.skip_bad)
     other = [path for path in other if path not in told]
     if other and not options.skip_bad:
         raise DataError(
@@ -137,34 +125,6 @@ def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[
     bare = [path for path in images if captions and path not in captions]
     skipped = [f"{path}: is not an image" for path in other] + [f"{path}: has no caption" for path in bare]
     return [path for path in images if path not in bare], skipped, captions
-
-
-def entries(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Files and folders in a folder, sorted, without hidden ones and litter."""
-    try:
-        entries = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}): check its permissions") from None
-    return [p for p in entries if not p.is_dir()], [p for p in entries if p.is_dir()]
-
-
-def members(folder: Path) -> list[Path]:
-    """The files of one class."""
-    files, folders = entries(folder)
-    if folders:
-        raise DataError(f"{folders[0]}: is a folder within a class: put the images directly into {folder}")
-    if not files:
-        raise DataError(f"{folder}: is an empty class: remove the folder, or put its images there")
-    return files
-
-
-def limited(files: list[Path], options: Options) -> list[Path]:
-    """A seeded choice of files in their order, so that only those are decoded."""
-    if options.limit is None or options.limit >= len(files):
-        return files
-    generator = torch.Generator().manual_seed(options.seed)
-    chosen = torch.randperm(len(files), generator=generator)[: options.limit].sort().values
-    return [files[i] for i in chosen.tolist()]
 
 
 # --- headers ----------------------------------------------------------------------------------------------------------

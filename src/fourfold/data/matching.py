@@ -11,14 +11,18 @@ from torch import Tensor
 from fourfold.core import Space
 from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.files import decoded
+from fourfold.data.folders import SOUNDS
 from fourfold.data.text import BETWEEN, beginning, documents, holds_documents
 from fourfold.printable import shortened
+from fourfold.spaces import Audio
 
 __all__ = ["check_kind", "examples_of", "matched", "options_for", "read_as", "stream_for"]
 
 
 def options_for(space: Space, path: Path, options: Options) -> Options:
-    """How a file is read for a model: images of a folder in its size and channels, a stream in its windows."""
+    """How a file is read for a model: images in its size, sounds in its rate and length, a stream in its windows."""
+    if isinstance(space, Audio) and (path.is_dir() or path.suffix.lower() in SOUNDS):
+        return dataclasses.replace(options, rate=space.rate, seconds=space.length / space.rate)
     if path.is_dir() and len(space.shape) == 3:
         channels, height, width = space.shape
         return dataclasses.replace(options, size=(height, width), channels=channels)

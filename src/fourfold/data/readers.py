@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fourfold.data.dataset import DataError, Options, Source
+from fourfold.data.folders import SOUNDS, holds
 from fourfold.data.text import holds_documents, read_documents, read_text
 
 __all__ = ["TABLES", "read"]
@@ -26,14 +27,7 @@ def read(path: Path, options: Options) -> Source:
         options.only(f"{path}, documents", "tokens", "text")
         return read_documents(path, options)
     if path.is_dir():
-        from fourfold.data.images import read_folder
-        from fourfold.data.video import holds_clips, read_clips
-
-        if holds_clips(path):
-            options.only(f"{path}, a folder of clips", "size", "channels")
-            return read_clips(path, options)
-        options.only(f"{path}, a folder of images", "size", "channels")
-        return read_folder(path, options)
+        return _read_folder(path, options)
     if not path.is_file():
         raise DataError(f"{path}: is neither a regular file nor a folder: give one that holds data")
     suffix = path.suffix.lower()
@@ -49,12 +43,34 @@ def read(path: Path, options: Options) -> Source:
         used = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
         options.only(f"{path}, {'a database' if database else 'a table'}", "labels", "schema", "target", *used)
         return read_table(path, options)
-    return _read_text(path, options)
+    return _read_sound(path, options) if suffix in SOUNDS else _read_text(path, options)
+
+
+def _read_folder(path: Path, options: Options) -> Source:
+    """A folder of sounds, clips or images."""
+    from fourfold.data.images import read_folder
+    from fourfold.data.video import holds_clips, read_clips
+
+    if holds(path, SOUNDS):
+        return _read_sound(path, options)
+    if holds_clips(path):
+        options.only(f"{path}, a folder of clips", "size", "channels")
+        return read_clips(path, options)
+    options.only(f"{path}, a folder of images", "size", "channels")
+    return read_folder(path, options)
+
+
+def _read_sound(path: Path, options: Options) -> Source:
+    """A recording, or a folder of recordings."""
+    from fourfold.data.sounds import read_sounds
+
+    options.only(f"{path}, sound", "rate", "seconds")
+    return read_sounds(path, options)
 
 
 def _read_text(path: Path, options: Options) -> Source:
     """A text file; other formats are refused by name."""
-    known = "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb or a folder of images"
+    known = "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, or a folder of images or sounds"
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
         raise DataError(f"{path}: is one image: give the folder that holds the images")
     if path.suffix.lower() in (".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z"):

@@ -11,6 +11,7 @@ from pathlib import Path
 from fourfold.adapters import is_published, published_tokenizer
 from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.files import content_of, decoded
+from fourfold.data.folders import IMAGES, SOUNDS, holds
 from fourfold.spaces import Pieces, Text
 
 __all__ = ["beginning", "documents", "holds_documents", "read_documents", "read_text", "text_source"]
@@ -108,13 +109,10 @@ def _published(path: Path) -> Pieces:
 def holds_documents(path: Path, options: Options) -> bool:
     """Whether a path is a set of documents: a folder of ``.txt``, a ``.jsonl``, or a table with a column of texts.
 
-    In a folder of images, a ``.txt`` holds captions.
+    In a folder of images or sounds, a ``.txt`` holds captions.
     """
     if path.is_dir():
-        from fourfold.data.images import SUFFIXES
-
-        images = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        return next(images, None) is None and next(path.rglob("*.txt"), None) is not None
+        return not holds(path, (*IMAGES, *SOUNDS)) and holds(path, (".txt",))
     return path.suffix.lower() == ".jsonl" or options.text is not None
 
 

@@ -11,7 +11,8 @@ from PIL import Image, ImageOps, ImageSequence
 from torch import Tensor
 
 from fourfold.data.dataset import DataError, Options, Source, option
-from fourfold.data.images import UNREADABLE, entries, fault, in_mode, limited, members
+from fourfold.data.folders import entries, limited, members
+from fourfold.data.images import UNREADABLE, fault, in_mode
 from fourfold.data.memory import require
 from fourfold.spaces import Video
 

@@ -5,6 +5,7 @@ A third party adds a space as one class of its own, see :class:`fourfold.core.Sp
 
 from __future__ import annotations
 
+from fourfold.spaces.audio import Audio
 from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, Identifier, Numeric
 from fourfold.spaces.images import Images
 from fourfold.spaces.pieces import Pieces
@@ -14,6 +15,7 @@ from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.video import Video
 
 __all__ = [
+    "Audio",
     "Categorical",
     "Column",
     "Constant",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
-Images.__module__ = Text.__module__ = Vectors.__module__ = Table.__module__ = Video.__module__ = __name__
+for _space in (Audio, Images, Table, Text, Vectors, Video):
+    _space.__module__ = __name__
 for _column in (Categorical, Constant, DateTime, Identifier, Numeric, Pieces):
     _column.__module__ = __name__

@@ -6,6 +6,7 @@ import difflib
 from importlib.metadata import entry_points
 
 from fourfold.core import Space
+from fourfold.spaces.audio import Audio
 from fourfold.spaces.images import Images
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
@@ -24,7 +25,8 @@ def space_named(name: str) -> type[Space]:
         ValueError: for an unknown name, listing the choices.
         TypeError: for an entry point that names anything else.
     """
-    own: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in (Images, Table, Text, Vectors, Video)}
+    kinds = (Audio, Images, Table, Text, Vectors, Video)
+    own: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in kinds}
     if name in own:
         return own[name]
     points = {point.name: point for point in entry_points(group=GROUP)}

@@ -1,0 +1,77 @@
+"""Folders of many files, such as images or sounds: every sub-folder a class, or one flat folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from fourfold.data.dataset import DataError, Options
+
+__all__ = ["IMAGES", "SOUNDS", "entries", "files_of", "holds", "limited", "members"]
+
+IMAGES = (".png", ".jpg", ".jpeg", ".webp")
+SOUNDS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au")
+"""Endings of the files of each kind."""
+_LITTER = ("thumbs.db", "desktop.ini")
+
+
+def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> tuple[list[Path], list[Path], bool]:
+    """The files of a kind in order of class and name, all other files, and whether the folder is flat.
+
+    Args:
+        folder: the folder.
+        suffixes: endings of the files that are wanted.
+        things: the plural noun for what they hold.
+        kinds: the formats in words.
+
+    Raises:
+        DataError: for files beside folders, an empty class, a folder within a class, or none of the files.
+    """
+    files, folders = entries(folder)
+    if files and folders:
+        raise DataError(
+            f"{folder}: holds files ({files[0].name}) beside folders ({folders[0].name}): "
+            f"put all {things} into it, or all into sub-folders, one per class"
+        )
+    members = files if not folders else [path for sub in folders for path in members(sub, things)]
+    other = [path for path in members if path.suffix.lower() not in suffixes]
+    wanted = [path for path in members if path.suffix.lower() in suffixes]
+    if not wanted:
+        found = f", only files like {other[0].name}" if other else ""
+        raise DataError(f"{folder}: holds no {kinds}{found}: give a folder of {things}")
+    return wanted, other, not folders
+
+
+def holds(folder: Path, suffixes: Sequence[str]) -> bool:
+    """Whether a folder or one of its sub-folders has a file of a kind."""
+    return any(path.suffix.lower() in suffixes for path in folder.rglob("*"))
+
+
+def limited(files: list[Path], options: Options) -> list[Path]:
+    """A seeded choice of files in their order, so that only those are decoded."""
+    if options.limit is None or options.limit >= len(files):
+        return files
+    generator = torch.Generator().manual_seed(options.seed)
+    chosen = torch.randperm(len(files), generator=generator)[: options.limit].sort().values
+    return [files[i] for i in chosen.tolist()]
+
+
+def entries(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files and folders in a folder, sorted, without hidden ones and litter."""
+    try:
+        entries = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror}): check its permissions") from None
+    return [p for p in entries if not p.is_dir()], [p for p in entries if p.is_dir()]
+
+
+def members(folder: Path, things: str = "images") -> list[Path]:
+    """The files of one class."""
+    files, folders = entries(folder)
+    if folders:
+        raise DataError(f"{folders[0]}: is a folder within a class: put the {things} directly into {folder}")
+    if not files:
+        raise DataError(f"{folder}: is an empty class: remove the folder, or put its {things} there")
+    return files

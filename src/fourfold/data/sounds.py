@@ -1,0 +1,314 @@
+"""Folders of sound: every sub-folder a class, or one flat folder, with or without transcripts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+
+from fourfold.data.captions import encoded, folder_captions
+from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.folders import SOUNDS, files_of, limited
+from fourfold.data.memory import require
+from fourfold.spaces import Audio
+from fourfold.spaces.audio import LEVELS
+
+__all__ = ["read_sound", "read_sounds"]
+
+RATE = 8000
+"""Samples in a second of clips, at most, unless a rate is given."""
+SECONDS = 2.0
+"""Seconds of clips without transcripts, at most, unless a number is given."""
+TOLD = 10.0
+"""The same of clips with transcripts."""
+WORDS = 4096
+"""Bytes of a transcript, at most."""
+LONGEST = 3600.0
+"""Seconds of one file that is read, at most."""
+SILENT = 32
+"""The loudest level, of 32,768, of a file that counts as silent: 60 dB below full scale."""
+LOUD = 32766
+"""Levels from here on, three in a row, are clipped."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What a file announces."""
+
+    rate: int
+    channels: int
+    samples: int
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.rate
+
+
+@dataclass
+class _Found:
+    """Files of each kind that a reader tells of."""
+
+    stereo: list[Path] = field(default_factory=list)
+    silent: list[Path] = field(default_factory=list)
+    clipped: list[Path] = field(default_factory=list)
+
+
+def read_sounds(path: Path, options: Options) -> Source:
+    """Read a recording, or all sounds of a folder, as clips of one rate and one length.
+
+    The rate is that of most files, at most :data:`RATE` unless one is given; other files are resampled. The length is
+    that of the longest file, at most :data:`SECONDS`, or :data:`TOLD` with transcripts, unless a number is given.
+    Longer files are cut into pieces; all pieces of a file of a folder stay in one split. A longer file with a
+    transcript is left out, since it would lose words. Shorter clips are padded with zeros. Several channels are mixed
+    into one. ``Source.notes`` tells of all this, and names the first silent and the first clipped file.
+
+    Raises:
+        DataError: for an empty folder, a file that is broken, empty or not sound (unless ``skip_bad``), or more than
+            fits into memory.
+    """
+    _check(options)
+    library = _soundfile(path)
+    files, skipped, captions = ([path], list[str](), dict[Path, str]()) if path.is_file() else _files(path, options)
+    headers, bad = _headers(limited(files, options), options, library)
+    rate, length = _form(list(headers.values()), bool(captions), options)
+    longer = _too_long(headers, captions, length / rate)
+    seconds = sum(header.seconds for header in headers.values())
+    require(2.5 * rate * seconds + 2.5 * length * len(headers), path, "give --limit, or a lower --rate")
+    clips, found = _decode_all(headers, rate, length, bad, options, library)
+    if not clips:
+        reasons = [*skipped, *bad.values(), "are they WAV, FLAC, OGG or MP3?"]
+        raise DataError(f"{path}: not one of its {len(files)} sounds can be used: {reasons[0]}")
+    skipped += [f"{file}: {reason}" for file, reason in bad.items()]
+    owner = torch.tensor([i for i, pieces in enumerate(clips.values()) for _ in pieces])
+    x = torch.from_numpy(np.stack([piece for pieces in clips.values() for piece in pieces]))
+    where = f"{path}, {len(clips):,} file{'s' * (len(clips) != 1)}, {seconds / 60:.1f} minutes"
+    notes = [
+        *_left_out(longer, length / rate, options),
+        *_notes(path, [*headers.values()], found, rate, length, options),
+    ]
+    groups = owner if 1 < len(clips) < len(x) else None
+    source = Source(x, Audio(length, rate), where, skipped=tuple(skipped), groups=groups, notes=tuple(notes))
+    if captions:
+        return replace(source, captions=encoded([captions[file] for file in clips]))
+    if all(path in (file, file.parent) for file in files):
+        way = "put the sounds of each class into a sub-folder of its own, or add transcripts (transcripts.txt)"
+        return replace(source, hint=way)
+    names = sorted({file.parent.name for file in clips})
+    labels = torch.tensor([names.index(file.parent.name) for file in clips])[owner]
+    return replace(source, labels=labels, class_names=tuple(names))
+
+
+def read_sound(path: Path, rate: int) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """One file as levels ``(L,)`` int16 at a rate, however long it is, and notes on what reading changed.
+
+    Raises:
+        DataError: for a file that is broken, empty or not sound.
+    """
+    library, found = _soundfile(path), _Found()
+    header = _header(path, library)
+    if isinstance(header, str):
+        raise DataError(f"{path}: {header}: give a WAV, FLAC, OGG or MP3 file")
+    require(2.5 * max(rate, header.rate) * header.seconds + 16 * header.samples * header.channels, path)
+    try:
+        levels = _levels(path, rate, found, library)
+    except _unreadable(library) as error:
+        raise DataError(f"{path}: {_reason(error)}: give a WAV, FLAC, OGG or MP3 file") from None
+    notes = tuple(_notes(path, [header], found, rate, len(levels), Options(rate=rate)))
+    return torch.from_numpy(levels), notes
+
+
+def _check(options: Options) -> None:
+    if options.rate is not None and not 1000 <= options.rate <= 192_000:
+        raise DataError(f"{option('rate', options.rate)}: give samples in a second, from 1,000 to 192,000")
+    if options.seconds is not None and not 0 < options.seconds <= LONGEST:
+        raise DataError(f"{option('seconds', options.seconds)}: give a positive number of at most {LONGEST:,.0f}")
+
+
+def _soundfile(path: Path) -> ModuleType:
+    try:
+        import soundfile
+    except (ImportError, OSError):
+        raise DataError(f"{path}: sound is read with the extra 'audio': pip install 'fourfold[audio]'") from None
+    library: ModuleType = soundfile
+    return library
+
+
+def _unreadable(library: ModuleType) -> tuple[type[Exception], ...]:
+    return (library.LibsndfileError, OSError, ValueError, RuntimeError, MemoryError)
+
+
+# --- which files ------------------------------------------------------------------------------------------------------
+
+
+def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[Path, str]]:
+    """The sounds in order of class and name, what else was passed over, and the transcripts of a flat folder."""
+    sounds, other, flat = files_of(folder, SOUNDS, "sounds", "WAV, FLAC, OGG or MP3 files")
+    captions, told = folder_captions(sounds, other if flat else [], options.skip_bad, "sound", WORDS)
+    other = [path for path in other if path not in told]
+    if other and not options.skip_bad:
+        raise DataError(
+            f"{other[0]}: is not a sound, but lies among sounds: move it away, or skip it with "
+            f"{option('skip_bad', True)}"
+        )
+    bare = [path for path in sounds if captions and path not in captions]
+    skipped = [f"{path}: is not a sound" for path in other] + [f"{path}: has no transcript" for path in bare]
+    return [path for path in sounds if path not in bare], skipped, captions
+
+
+def _headers(
+    files: Sequence[Path], options: Options, library: ModuleType
+) -> tuple[dict[Path, _Header], dict[Path, str]]:
+    """What each file announces, or the reason why it cannot be read."""
+    headers: dict[Path, _Header] = {}
+    bad: dict[Path, str] = {}
+    for path in files:
+        found = _header(path, library)
+        if isinstance(found, str):
+            _refuse(path, found, options, bad)
+        else:
+            headers[path] = found
+    return headers, bad
+
+
+def _refuse(path: Path, reason: str, options: Options, bad: dict[Path, str]) -> None:
+    if not options.skip_bad:
+        raise DataError(f"{path}: {reason}: replace or remove it, or skip it with {option('skip_bad', True)}")
+    bad[path] = reason
+
+
+def _header(path: Path, library: ModuleType) -> _Header | str:
+    if not path.is_file() or not path.stat().st_size:
+        return "is empty" if path.is_file() else "is not a regular file"
+    try:
+        info = library.info(str(path))
+    except _unreadable(library) as error:
+        return _reason(error)
+    if info.frames < 1:
+        return "holds no samples"
+    if not 1000 <= info.samplerate <= 768_000 or not 1 <= info.channels <= 64:
+        return f"announces {info.channels} channels at {info.samplerate} Hz"
+    if info.frames > LONGEST * info.samplerate:
+        return f"is {info.frames / info.samplerate / 60:,.0f} minutes long, more than {LONGEST / 60:.0f}"
+    return _Header(info.samplerate, info.channels, info.frames)
+
+
+def _reason(error: BaseException) -> str:
+    words = " ".join(str(error).split()).rpartition(": ")[2].strip(" .")
+    return f"cannot be read ({words[:100] or type(error).__name__})"
+
+
+def _form(headers: list[_Header], whole: bool, options: Options) -> tuple[int, int]:
+    """The rate and the length in samples that all clips are brought to."""
+    rates = Counter(header.rate for header in headers)
+    rate = options.rate or min([*sorted(rates, key=lambda rate: (-rates[rate], rate)), RATE][0], RATE)
+    most = TOLD if whole else SECONDS
+    seconds = options.seconds or min(max((header.seconds for header in headers), default=most), most)
+    return rate, max(round(seconds * rate + 0.499), 1)
+
+
+def _too_long(headers: dict[Path, _Header], captions: Mapping[Path, str], seconds: float) -> int:
+    """Take out files that would lose words; return how many these are."""
+    long = [path for path, header in headers.items() if path in captions and header.seconds > seconds + 1e-6]
+    for path in long:
+        del headers[path]
+    return len(long)
+
+
+# --- samples ----------------------------------------------------------------------------------------------------------
+
+
+def _decode_all(
+    headers: Mapping[Path, _Header],
+    rate: int,
+    length: int,
+    bad: dict[Path, str],
+    options: Options,
+    library: ModuleType,
+) -> tuple[dict[Path, list[np.ndarray]], _Found]:
+    """The clips of each file, and what was found in them; files that cannot be read are added to ``bad``."""
+    clips: dict[Path, list[np.ndarray]] = {}
+    found = _Found()
+    for path in headers:
+        try:
+            clips[path] = _pieces(_levels(path, rate, found, library), length)
+        except _unreadable(library) as error:
+            _refuse(path, _reason(error), options, bad)
+    return clips, found
+
+
+def _levels(path: Path, rate: int, found: _Found, library: ModuleType) -> np.ndarray:
+    """A file as levels ``(L,)`` int16 in one channel at a rate.
+
+    Raises:
+        ValueError: for a file that ends before its first sample, or holds what is not a number.
+    """
+    x, own = library.read(str(path), dtype="float32", always_2d=True)
+    if not len(x):
+        raise ValueError("holds no samples")
+    if not np.isfinite(x).all():
+        raise ValueError("holds a sample that is not finite")
+    if x.shape[1] > 1:
+        found.stereo.append(path)
+    if _is_clipped(x):
+        found.clipped.append(path)
+    mono = x.mean(1)
+    if own != rate:
+        import soxr
+
+        mono = soxr.resample(mono, own, rate)
+    levels = (mono * LEVELS).round().clip(-LEVELS, LEVELS - 1).astype(np.int16)
+    if np.abs(levels.astype(np.int32)).max(initial=0) <= SILENT:
+        found.silent.append(path)
+    return levels
+
+
+def _is_clipped(x: np.ndarray) -> bool:
+    """Whether three samples in a row stand at full scale, on one side, in some channel."""
+    sides = (x * LEVELS >= LOUD, x * LEVELS <= -LOUD)
+    return any(bool((side[2:] & side[1:-1] & side[:-2]).any()) for side in sides)
+
+
+def _pieces(levels: np.ndarray, length: int) -> list[np.ndarray]:
+    """Clips of one length: consecutive pieces, of which the last is padded; a last one below a tenth is left out."""
+    ends = range(0, max(len(levels) - length // 10, 1), length)
+    return [np.pad(levels[i : i + length], (0, max(length - len(levels) + i, 0))) for i in ends]
+
+
+def _notes(
+    folder: Path, headers: list[_Header], found: _Found, rate: int, length: int, options: Options
+) -> Iterator[str]:
+    """Remarks on conversions that no option asked for, and on files that sound wrong."""
+    known = ", as the model knows them" if options.space is not None else ""
+    rates = Counter(header.rate for header in headers if header.rate != rate)
+    if rates and (options.rate is None or known):
+        kinds = ", ".join(f"{count:,} of {one:,} Hz" for one, count in rates.items())
+        way = known or f": for another rate give {option('rate', 16000)}"
+        yield f"resampled to {rate:,} Hz ({kinds}){way}"
+    long = sum(header.seconds > length / rate + 1e-6 for header in headers)
+    if long:
+        way = known or ("" if options.seconds is not None else f": for another length give {option('seconds', 4)}")
+        yield f"cut {long:,} longer files into pieces of {length / rate:.3g} s{way}"
+    short = sum(header.seconds * rate < length - 1 for header in headers)
+    if short and not long:
+        yield f"padded {short:,} of {len(headers):,} clips with silence to {length / rate:.3g} s"
+    yield from _told(folder, found.stereo, "mixed into one channel")
+    yield from _told(folder, found.silent, "silent")
+    yield from _told(folder, found.clipped, "clipped (samples in a row at full scale)")
+
+
+def _left_out(longer: int, seconds: float, options: Options) -> Iterator[str]:
+    if longer:
+        way = "" if options.seconds is not None else f": for longer clips give {option('seconds', 30)}"
+        yield f"left out {longer:,} files longer than {seconds:.3g} s, which would lose words of their transcripts{way}"
+
+
+def _told(folder: Path, paths: Sequence[Path], word: str) -> Iterator[str]:
+    if paths:
+        more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+        name = paths[0].relative_to(folder) if paths[0] != folder else paths[0].name
+        yield f"{word}: {name}{more}"

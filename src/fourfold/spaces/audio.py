@@ -1,0 +1,229 @@
+"""Clips of sound of one length, as waveforms of 16 bits."""
+
+from __future__ import annotations
+
+import io
+import wave
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Clips, Space, Writer
+from fourfold.metrics.features import Features, cached
+from fourfold.metrics.frechet import frechet_distance
+from fourfold.metrics.measures import by_neighbours
+from fourfold.metrics.mmd import mmd
+from fourfold.metrics.neighbours import memorisation_ratio
+from fourfold.metrics.references import References
+from fourfold.metrics.score import Measurement
+from fourfold.metrics.sound import sound_features
+from fourfold.spaces.vectors import Vectors
+from fourfold.spectra import stft
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["LEVELS", "Audio", "spectrogram", "wav"]
+
+LEVELS = 32768
+"""The number of levels between silence and full scale."""
+SHOWN = 6
+"""The most clips in a picture."""
+MOST_BYTES = 300_000
+"""The most bytes of sound in a picture; longer clips are fewer, so that a page can hold many pictures."""
+PAUSE = 0.25
+"""Seconds of silence between the clips of one file."""
+
+
+@dataclass(frozen=True)
+class Audio(Space):
+    """Clips of sound in one channel: raw batches are int16 ``(B, length)``, and ``level / 32768`` lies in [-1, 1).
+
+    Exact zeros at the end of a clip are padding: :meth:`lengths` tells where the sound ends. So a clip that is shorter
+    than ``length`` keeps its own length.
+
+    Attributes:
+        length: samples of one clip.
+        rate: samples in a second.
+        classes: number of class labels, or ``None``.
+        class_names: names of the labels, empty where they have none.
+        caption: the most bytes of a transcript, where clips are conditional on transcripts.
+
+    Raises:
+        ValueError: for sizes below 1, or classes and captions together.
+    """
+
+    counted: ClassVar[str] = "clips"
+    length: int
+    rate: int
+    classes: int | None = None
+    class_names: tuple[str, ...] = field(default=())
+    caption: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.length < 1 or self.rate < 1:
+            raise ValueError(f"clips of {self.length} samples at {self.rate} Hz: give at least 1 of each")
+        if self.caption is not None and (self.caption < 1 or self.classes is not None):
+            raise ValueError("clips are conditional on classes or on captions of at least 1 byte: give one of them")
+        self._check_classes()
+
+    def __str__(self) -> str:
+        return f"clips of sound of {self.length / self.rate:.3g} s ({self.length:,} samples at {self.rate:,} Hz)"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.length,)
+
+    @property
+    def unit(self) -> str:
+        return "bits/sample"
+
+    def check(self, x: Tensor) -> None:
+        self.check_shape(x)
+        if x.dtype != torch.int16:
+            raise ValueError(f"clips are int16, not {x.dtype}: bring waveforms in [-1, 1] there with space.conform(x)")
+
+    def check_training(self, x: Tensor) -> None:
+        if not bool(x.any()):
+            raise ValueError("every clip is silent: give files with sound")
+
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        """Noise of every loudness."""
+        loud = torch.rand(n, 1, generator=generator) * torch.randn(n, self.length, generator=generator)
+        return (loud * LEVELS / 3).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+
+    def waveform(self, x: Tensor) -> Tensor:
+        """Raw clips as reals in [-1, 1), float32 of the same shape."""
+        return x.float() / LEVELS
+
+    def lengths(self, x: Tensor) -> Tensor:
+        """Samples of each clip before the zeros at its end, ``(B,)`` int64."""
+        place = torch.arange(1, x.shape[1] + 1, device=x.device)
+        return (place * (x != 0)).amax(1)
+
+    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
+        """Levels as they are; reals in [-1, 1] to the nearest level; shorter clips are padded with zeros.
+
+        A table of numbers holds levels if one of them lies outside [-1, 1], and reals otherwise.
+        """
+        if given is not None and not (isinstance(given, Vectors) and given.dim <= self.length):
+            self.require(given)
+        if x.dtype == torch.int16:
+            levels = x
+        elif bool(torch.isfinite(x).all()) and float(x.abs().amax() if x.numel() else 0) <= LEVELS:
+            real = x.is_floating_point() and (not x.numel() or float(x.abs().amax()) <= 1)
+            levels = (x * (LEVELS if real else 1)).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+        else:
+            raise ValueError("a waveform has values outside [-1, 1]: divide it by its largest")
+        short = self.length - levels.shape[-1]
+        return torch.nn.functional.pad(levels, (0, short)) if short > 0 and levels.ndim == 2 else levels
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def table(self, x: Tensor) -> pd.DataFrame:
+        """One column for each sample, with reals in [-1, 1)."""
+        return super().table(x.double() / LEVELS)
+
+    def writers(self) -> Mapping[str, Writer]:
+        """One file with a pause after each clip; and a folder of files, one sub-folder for each class."""
+        return {".wav": self._write_one, "": self._write_folder}
+
+    def _write_one(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+        pause = x.new_zeros(round(PAUSE * self.rate))
+        parts = [part for clip in x for part in (pause, clip)][1:]
+        path.write_bytes(wav(torch.cat(parts), self.rate))
+
+    def _write_folder(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+        """Write clips without their padding and, beside them, a list of captions."""
+        if path.exists() and any(path.iterdir()):
+            raise ValueError(f"{path}: is a folder that is not empty: choose another")
+        width, lines = len(str(len(x) - 1)), []
+        for i, (clip, n) in enumerate(zip(x, self.lengths(x).tolist(), strict=True)):
+            name = classes[i].replace("/", "-").replace("\0", "-").strip(".") if classes else ""
+            place = path / name / f"{i:0{width}}.wav"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(wav(clip[: max(n, 1)], self.rate))
+            if prompts:
+                lines.append(f"{place.name}\t{prompts[i * len(prompts) // len(x)]}\n")
+        if lines:
+            (path / "captions.txt").write_text("".join(lines), encoding="utf-8")
+
+    # --- measures and pictures ----------------------------------------------------------------------------------------
+
+    def _features(self, name: str | None) -> Features:
+        return sound_features(name or "mel-statistics", self.rate)
+
+    def check_features(self, features: str | None) -> None:
+        self._features(features)
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        space, test, train = self._features(features), references.test, references.train
+        a, b, base = space(x), cached(space, test), train.features(cached(space, train.pool))
+        yield frechet_distance(a, b, features=space.name, train=base, protocol=space.protocol)
+        yield from by_neighbours(a, b, base, space.name)
+        yield mmd(a, b, features=space.name, train=base)
+        known, fresh = cached(space, references.all_train), space(references.fresh)
+        yield memorisation_ratio(a, known, b, features=space.name, fresh=fresh)
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Clips:
+        """At most six clips, in the order of their classes: a player and a spectrogram of each."""
+        most = max(min(SHOWN, MOST_BYTES // (2 * self.length)), 1)
+        if columns is not None:  # pairs: samples above, and the nearest of the data below
+            kept = min(columns, most)
+            shown = torch.cat([x[i : i + kept] for i in range(0, len(x), columns)])
+        else:
+            kept, shown = min(most, 3), x[:most]
+            labels = None if references is None else references.cond
+            if labels is not None and labels.ndim == 1:
+                shown = shown[labels[: len(shown)].argsort(stable=True)]
+        sounds = tuple(wav(clip, self.rate) for clip in shown)
+        return Clips(sounds, tuple(spectrogram(clip, self.rate) for clip in shown), kept)
+
+    def nearest(self, x: Tensor, train: Tensor) -> Tensor:
+        """The nearest by the Euclidean distance of :class:`~fourfold.metrics.sound.MelStatistics`."""
+        space = self._features(None)
+        return train[torch.cdist(space(x), space(train)).argmin(1)]
+
+
+# --- files and pictures -----------------------------------------------------------------------------------------------
+
+
+def wav(x: Tensor, rate: int) -> bytes:
+    """A clip ``(L,)`` int16 as the content of a WAV file."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(x.cpu().contiguous().numpy().astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+COLOURS = ((0, 0, 8), (72, 12, 104), (180, 50, 90), (246, 136, 48), (252, 250, 160))
+"""Colours of a spectrogram from silence to its loudest point, at equal distances."""
+RANGE = 8.0
+"""The range of a spectrogram in nats of magnitude: 70 dB."""
+
+
+def spectrogram(x: Tensor, rate: int, height: int = 96) -> bytes:
+    """A PNG of the magnitudes of a clip ``(L,)`` int16: time to the right, frequency upwards to half of the rate.
+
+    One row of pixels is one frequency, one column one frame; the picture is about twice as wide as high. Colours span
+    70 dB below the loudest point, which is at least 40 dB below full scale, so that silence stays dark.
+    """
+    from PIL import Image
+
+    hop = max(len(x) // (2 * height), 1)
+    spectrum = stft(x[None].float() / LEVELS, 2 * height, min(hop, 2 * height))[0, 1:].abs().clamp(min=1e-9).log()
+    top = max(float(spectrum.amax()), -4.6)
+    shade = ((spectrum - top) / RANGE + 1).clamp(0, 1).flip(0) * (len(COLOURS) - 1)
+    table, low = torch.tensor(COLOURS).float(), shade.long().clamp(max=len(COLOURS) - 2)
+    share = (shade - low)[..., None]
+    pixels = table[low] * (1 - share) + table[low + 1] * share
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.round().to(torch.uint8).numpy()).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
