@@ -35,9 +35,9 @@ def files_of(folder: Path, suffixes: Sequence[str], things: str, kinds: str) -> 
             f"{folder}: holds files ({files[0].name}) beside folders ({folders[0].name}): "
             f"put all {things} into it, or all into sub-folders, one per class"
         )
-    members = files if not folders else [path for sub in folders for path in members(sub, things)]
-    other = [path for path in members if path.suffix.lower() not in suffixes]
-    wanted = [path for path in members if path.suffix.lower() in suffixes]
+    within = files if not folders else [path for sub in folders for path in members(sub, things)]
+    other = [path for path in within if path.suffix.lower() not in suffixes]
+    wanted = [path for path in within if path.suffix.lower() in suffixes]
     if not wanted:
         found = f", only files like {other[0].name}" if other else ""
         raise DataError(f"{folder}: holds no {kinds}{found}: give a folder of {things}")
@@ -61,10 +61,10 @@ def limited(files: list[Path], options: Options) -> list[Path]:
 def entries(folder: Path) -> tuple[list[Path], list[Path]]:
     """Files and folders in a folder, sorted, without hidden ones and litter."""
     try:
-        entries = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
+        found = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name.lower() not in _LITTER)
     except OSError as error:
         raise DataError(f"{folder}: cannot be read ({error.strerror}): check its permissions") from None
-    return [p for p in entries if not p.is_dir()], [p for p in entries if p.is_dir()]
+    return [p for p in found if not p.is_dir()], [p for p in found if p.is_dir()]
 
 
 def members(folder: Path, things: str = "images") -> list[Path]:
