@@ -39,7 +39,10 @@ def compare(
     paradigms: Annotated[
         str | None,
         typer.Option(
-            help="Paradigms or recipes, separated by commas.", show_default="all paradigms that model the data"
+            "--paradigms",
+            "--models",
+            help="Paradigms or recipes, separated by commas; for text also published models, as a folder or GGUF file.",
+            show_default="all paradigms that model the data",
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of runs of each paradigm.", min=1, metavar="N")] = 1,

@@ -46,6 +46,7 @@ class Comparison:
         date: the time of the comparison.
         left_out: the paradigms that do not model this kind of data, each with the reason.
         baselines: models in closed form, with their scores; most spaces have none.
+        published: published models, with their scores; they were not trained under the budget and are not ranked.
     """
 
     entries: tuple[Entry, ...]
@@ -61,6 +62,7 @@ class Comparison:
     date: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
     baselines: tuple[Rated, ...] = field(default=(), repr=False)
+    published: tuple[Rated, ...] = field(default=(), repr=False)
 
     @property
     def command(self) -> str:
@@ -105,12 +107,16 @@ class Comparison:
             "marked": {entry.name: entry.marks for entry in self.entries if entry.marks},
             "verdict": [str(line) for line in self.verdict],
         }
-        baselines = [rated.entry.record() | {"seconds": rated.seconds} for rated in self.baselines]
+        baselines, published = (
+            [rated.entry.record() | {"seconds": rated.seconds} for rated in those]
+            for those in (self.baselines, self.published)
+        )
         return {
             "format": 2,
             **about,
             "paradigms": [entry.record() | {"loses": losses(entry, self.baselines)} for entry in self.entries],
             "baselines": baselines,
+            "published": published,
         }
 
     def __str__(self) -> str:
@@ -142,6 +148,7 @@ class Comparison:
         rows: list[tuple[str, ...]] = [("paradigm", "likelihood", quality, "coverage", "evals", "ms")]
         rows += [row for entry in self.entries for row in (_row(entry), *_of_draws(entry))]
         rows += [_row(rated.entry) for rated in self.baselines]
+        rows += [(f"{name} *", *rest) for name, *rest in (_row(rated.entry) for rated in self.published)]
         rows.append(("floor", "", *map(_floor, (head, covered)), "", ""))
         return rows
 
@@ -153,6 +160,7 @@ class Comparison:
         kinds = f"in {self.data['unit']}; kinds are not ranked against each other; ± is half a 95 % interval"
         judged = f"all judged by {plural(self.n, 'sample')}; the floor is what training examples score"
         noted = ["! trained too little, or beside other work: see above"] if any(e.marks for e in self.entries) else []
+        noted += ["* published: not trained under this budget, so not ranked"] if self.published else []
         return [marks, kinds, judged, *noted]
 
     def _first(self, name: str) -> Measurement | None:

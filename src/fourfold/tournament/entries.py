@@ -95,7 +95,7 @@ class Entry:
     @property
     def headline(self) -> Measurement | None:
         """The first measure of quality."""
-        return self.scores[1] if self.scores else None
+        return self.scores[1] if len(self.scores) > 1 else None
 
     def record(self) -> dict[str, Any]:
         """The entry as a JSON value; each run holds its scores at its own number of samples."""

@@ -67,21 +67,25 @@ def write_report(comparison: Comparison, path: Path) -> None:
 
 
 def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
-    shown = [*comparison.entries, *(rated.entry for rated in comparison.baselines)]
+    beside = [*comparison.baselines, *comparison.published]
+    shown = [*comparison.entries, *(rated.entry for rated in beside)]
     colours = _colours([entry.name for entry in shown])
     space, references = comparison.dataset.space, examples(comparison.dataset, comparison.data["references"])
     views = [_View(entry, colours[entry.name], comparison, references) for entry in comparison.entries]
     done = [view for view in views if view.entry.finished]
     for view in done:
         view.teacher = next((other for other in done if view.taught and other.entry.name == "diffusion"), None)
-    rows = [*(view.entry for view in done), *(rated.entry for rated in comparison.baselines)]
+    rows = [*(view.entry for view in done), *(rated.entry for rated in beside)]
+    baselines, published = (
+        [_BesideView(rated, colours[rated.entry.name], space, references) for rated in those]
+        for those in (comparison.baselines, comparison.published)
+    )
     return {
         "c": comparison,
         "views": views,
         "done": done,
-        "baselines": [
-            _BaselineView(rated, colours[rated.entry.name], space, references) for rated in comparison.baselines
-        ],
+        "baselines": baselines,
+        "published": published,
         "by_name": {view.entry.name: view for view in views},
         "used": _used(done, comparison.settings.budget),
         "kinds": _kind_groups(done),
@@ -206,9 +210,9 @@ class _Mode:
 
 
 @final
-@dataclass(frozen=True)
-class _BaselineView:
-    """A baseline as the page shows it."""
+@dataclass(frozen=True, eq=False)
+class _BesideView:
+    """A baseline or a published model as the page shows it."""
 
     rated: Rated
     css: str

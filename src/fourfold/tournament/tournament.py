@@ -18,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from fourfold.adapters import is_published
 from fourfold.core import Space, configuration, strangers
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
@@ -27,11 +28,12 @@ from fourfold.evaluation import examples
 from fourfold.metrics import Measurement, References
 from fourfold.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
-from fourfold.tournament.baselines import rate
+from fourfold.tournament.baselines import Rated, rate
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
 from fourfold.tournament.jobs import Job, Outcome, run
 from fourfold.tournament.outputs import check_outputs
+from fourfold.tournament.published import check_published, rate_published
 from fourfold.tournament.samples import draws_at, scores_at, smallest, sweep_at
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import save_snapshot
@@ -76,6 +78,8 @@ def compare(
         budget: the budget of each run: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or
             seconds.
         paradigms: names of paradigms or recipes, each once; by default every paradigm that models this kind of data.
+            For text, also published language models (a folder of ``transformers`` or a GGUF file): they are measured on
+            the same windows and shown beside the others, but not ranked, since they were not trained for this.
         seeds: number of runs of each paradigm; with several, intervals are over seeds.
         seed: the first seed; it also splits the data, in the same way for all runs.
         size: of the models, as :func:`fourfold.fit` takes it; ``auto`` chooses for each paradigm.
@@ -155,10 +159,21 @@ def run_comparison(
                 say(f"[{i}/{len(jobs)}] {_told(outcomes[-1])}")
     except KeyboardInterrupt as stop:
         raise Interrupted(_stopped(so_far(), stop)) from None
-    comparison = so_far()
+    comparison = replace(so_far(), published=_published(settings, dataset, smallest(outcomes), say))
     if settings.out is not None:
         comparison.save(settings.out)
     return comparison
+
+
+def _published(settings: Settings, dataset: Dataset, n: int, say: Callable[[str], None]) -> tuple[Rated, ...]:
+    """The published models that were named, each with its scores."""
+    found, device = [], find_device(settings.device)
+    for name in settings.paradigms or ():
+        if n and is_published(name):
+            chosen = examples(dataset, settings.n)
+            found.append(rate_published(Path(name), dataset, n, chosen, settings.protocol, settings.seed, device))
+            say(f"{found[-1].entry.name}, published: {found[-1].entry.scores[0]}")
+    return tuple(found)
 
 
 def _stopped(comparison: Comparison, stop: KeyboardInterrupt) -> str:
@@ -215,7 +230,12 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
         )
     refused: dict[str, str] = {}
     if settings.paradigms is not None:
-        names = list(settings.paradigms)
+        for name in filter(is_published, settings.paradigms):
+            check_published(Path(name), space)
+        names = [name for name in settings.paradigms if not is_published(name)]
+        if not names:
+            one = settings.paradigms[0]
+            raise ValueError(f"{one} is published, and nothing is trained: name a paradigm beside it, or evaluate it alone")
         _check_twice(names, space)
     else:
         refused = {name: reason for name in cards() if (reason := _refusal(name, space))}

@@ -48,6 +48,7 @@ def verdict(comparison: Comparison) -> list[Line]:
         _best("For coverage", done, lambda e: e.score("coverage"), seeds),
         _likelihoods(done, seeds),
         None if lost else _baselines(comparison),
+        _published(comparison),
         _speeds(done),
         _confidence(comparison),
     ]
@@ -63,6 +64,13 @@ def _lost(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
 def _baselines(comparison: Comparison) -> Line | None:
     names = listed([rated.entry.name for rated in comparison.baselines])
     return Line("Baselines", (f"no model loses to {names}, which need no training",)) if names else None
+
+
+def _published(comparison: Comparison) -> Line | None:
+    """Published models, which are beside the ranking."""
+    names = listed([rated.entry.name for rated in comparison.published])
+    words = "trained elsewhere, not under this budget, and perhaps on this text: shown beside, and not ranked"
+    return Line("Published", (f"{names}, {words}",)) if names else None
 
 
 def _stopped(comparison: Comparison) -> list[Line]:

@@ -1,0 +1,125 @@
+"""Published language models beside those of a comparison: measured on the same text, but not trained for it."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fourfold.adapters import is_language_model, open_published
+from fourfold.core import GenerativeModel, LogProb, Space
+from fourfold.data import Dataset
+from fourfold.evaluation import mean_likelihood, quality, scored_examples
+from fourfold.language import stream, text_parts
+from fourfold.metrics import Measurement, References
+from fourfold.spaces import Text
+from fourfold.tournament.baselines import Rated
+from fourfold.tournament.entries import Entry
+from fourfold.tournament.settings import Protocol
+from fourfold.vocabulary import Kind
+
+__all__ = ["check_published", "draw_windows", "rate_published", "score_windows"]
+
+ROWS = 16
+"""Windows that are scored at once."""
+SUMMARY = (
+    "A published model, trained elsewhere and not under this budget; it may have seen this text. "
+    "Its tokens are its own, so it is scored on the same windows as text"
+)
+
+
+def check_published(path: Path, space: Space) -> None:
+    """Refuse a published model that cannot stand beside models of a space.
+
+    Raises:
+        TypeError: for another space than text, or a pipeline of images.
+    """
+    if not isinstance(space, Text) or not is_language_model(path):
+        raise TypeError(f"{path}: only published language models are compared, on text: leave it out")
+
+
+def rate_published(
+    path: Path, dataset: Dataset, n: int, chosen: References, protocol: Protocol, seed: int, device: torch.device
+) -> Rated:
+    """Open a published model, score the test windows, and judge ``n`` windows of its samples, if time allows them."""
+    start = time.perf_counter()
+    model = open_published(path).to(device)
+    opened = time.perf_counter()
+    space, patience = dataset.space, protocol.patience
+    assert isinstance(space, Text)
+    scored = score_windows(model, space, scored_examples(dataset, protocol.likelihood_examples).x, patience)
+    scores = [mean_likelihood(scored, space.unit)]
+    begun = time.perf_counter()
+    x = draw_windows(model, space, n, seed, patience)
+    if x is not None:
+        drawing = 1e3 * (time.perf_counter() - begun) / n
+        scores += quality(x, dataset, chosen, protocol.features)
+        scores.append(Measurement("milliseconds_per_sample", drawing, n=n, protocol="once", unit="ms", better="lower"))
+    shown = torch.zeros(0, space.length, dtype=torch.long) if x is None else x
+    return Rated(Entry(path.name, (), tuple(scores)), SUMMARY, shown, opened - start)
+
+
+@torch.no_grad()
+def score_windows(model: GenerativeModel, space: Text, x: Tensor, seconds: float = math.inf) -> LogProb:
+    """``log p`` of windows ``(B, L)`` of any space of text, in the model's own tokens.
+
+    The text of a window has many tokenisations, of which the tokenizer's own is scored, so the figure is a lower bound;
+    it is exact where both have the same tokens. Half characters at the edges of a window are not scored.
+
+    Args:
+        model: of text, drawn token by token.
+        space: of the windows.
+        x: ids.
+        seconds: after this time, no further batch is scored.
+    """
+    own, estimand = text_parts(model)
+    start, parts = time.perf_counter(), list[LogProb]()
+    same = (own.pieces, own.vocabulary) == (space.pieces, space.vocabulary)
+    kind, note = (Kind.EXACT, "the same tokens") if same else (Kind.LOWER_BOUND, "its own tokens, one tokenisation")
+    for rows in torch.split(x, ROWS):
+        texts = [space.show(row) if space.vocabulary else space.show(row).strip("\ufffd") for row in rows]
+        ids = list(rows.long()) if same else [own.parse(text) for text in texts]
+        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True).to(model.device)
+        lengths = torch.tensor([len(one) for one in ids], device=model.device)
+        there = torch.arange(padded.shape[1], device=model.device) < lengths[:, None]
+        nats = (estimand(padded).double() * there).sum(1).float().cpu()
+        sizes = torch.tensor([len(text.encode()) for text in texts], dtype=torch.float64)
+        sizes = space.byte_counts(rows) if same else sizes
+        parts.append(LogProb(nats, kind, x.shape[1], evaluations=1, note=note, byte_counts=sizes))
+        if time.perf_counter() - start > seconds:
+            break
+    return LogProb.cat(parts)
+
+
+@torch.no_grad()
+def draw_windows(model: GenerativeModel, space: Text, n: int, seed: int, seconds: float = math.inf) -> Tensor | None:
+    """Samples as windows ``(n, L)`` of another space of text; ``None`` if they cannot be drawn in time.
+
+    Characters that the space does not have are left out.
+    """
+    own, _ = text_parts(model)
+    start, found = time.perf_counter(), list[Tensor]()
+    for first in range(0, n, 64):
+        count = min(64, n - first)
+        drawn: list[Tensor] = []
+        rows: list[Tensor] = []
+        for step, token in enumerate(stream(model, "", count, seed + first), 1):
+            drawn.append(token.cpu())
+            if time.perf_counter() - start > seconds:
+                return None
+            if step % 16 == 0:
+                rows = [_known(own.show(row), space) for row in torch.stack(drawn, 1)]
+                if min(map(len, rows)) >= space.length or step >= 8 * space.length:
+                    break
+        if min(map(len, rows)) < space.length:
+            return None
+        found.append(torch.stack([row[: space.length] for row in rows]))
+    return torch.cat(found).long()
+
+
+def _known(text: str, space: Text) -> Tensor:
+    """The ids of a text without the characters that a space does not have."""
+    return space.ids("".join(c for c in text if c in space.vocabulary) if space.vocabulary else text)
