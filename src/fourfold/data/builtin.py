@@ -16,7 +16,7 @@ import torch
 from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.emoji import emoji
-from fourfold.data.text import text_source
+from fourfold.data.text import Corpus, text_source
 from fourfold.data.video import moving_digits
 from fourfold.spaces import Images, Vectors
 
@@ -139,7 +139,8 @@ def python_docs(options: Options) -> Source:
     from pydoc_data.topics import topics
 
     text = "\n\n".join(topics[key].strip("\n") for key in sorted(topics))
-    return text_source("python-docs", text.encode(), options, "Python, pydoc_data.topics")
+    corpus = Corpus("python-docs", lambda: iter([text.encode()]))
+    return text_source(corpus, options, "Python, pydoc_data.topics")
 
 
 # --- Fashion-MNIST ----------------------------------------------------------------------------------------------------

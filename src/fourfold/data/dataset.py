@@ -86,7 +86,8 @@ class Density(ABC):
 class Split:
     """Raw examples ``(N, *shape)`` with labels ``(N,)`` or the bytes of captions ``(N, L)``.
 
-    Of a text, ``x`` is its stream of ids, ``(N,)`` uint8 where there are at most 256 different ones, else int32.
+    Of a text, ``x`` is its stream of ids, ``(N,)``, in the smallest type of integers; that of a large text is a mapped
+    file.
     """
 
     x: Tensor
@@ -196,6 +197,7 @@ class Source:
         groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
         notes: what reading changed.
         columns: what each column of a table was inferred to be, and why.
+        digest: the digest of the examples, where it is known already.
     """
 
     x: Tensor
@@ -212,6 +214,7 @@ class Source:
     groups: Tensor | None = None
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()
+    digest: str = ""
 
     @property
     def known(self) -> Tensor | None:
@@ -243,7 +246,7 @@ def assemble(name: str, source: Source, options: Options) -> Dataset:
         DataError: for missing labels of conditional data, too few examples, or values outside the space.
     """
     _check_labels(name, source, options)
-    sha = digest(source.x, source.known)
+    sha = source.digest or digest(source.x, source.known)
     split = _by_seed if source.space.window is None else _by_position
     train, validation, test = split(name, source, options)
     try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fourfold.data.dataset import DataError
 from fourfold.data.memory import require
 
-__all__ = ["content_of", "decoded"]
+__all__ = ["content_of", "decoded", "decoded_parts", "parts_of"]
 
 
 def content_of(path: Path, most: int | None = None, per_byte: float = 1.0) -> bytes:
@@ -43,11 +46,43 @@ def decoded(path: Path, content: bytes, way: str = "") -> str:
     Raises:
         DataError: naming the line and byte that are not UTF-8.
     """
+    return "".join(decoded_parts(path, [content], way))
+
+
+def decoded_parts(path: Path, parts: Iterable[bytes], way: str = "") -> Iterator[str]:
+    """The UTF-8 text of a file that is read by parts, without a byte order mark: see :func:`decoded`.
+
+    Raises:
+        DataError: naming the line and byte that are not UTF-8.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    lines = done = 0
+    for part in itertools.chain(filter(None, parts), [b""]):
+        waiting = len(decoder.getstate()[0])
+        try:
+            yield decoder.decode(part, final=not part)
+        except UnicodeDecodeError as error:
+            line = lines + error.object.count(b"\n", 0, error.start) + 1
+            raise DataError(
+                f"{path}, line {line}, byte {done - waiting + error.start}: is not UTF-8 "
+                f"(0x{error.object[error.start]:02x}): convert it (iconv -f latin1 -t utf-8){way}"
+            ) from None
+        lines, done = lines + part.count(b"\n"), done + len(part)
+
+
+def parts_of(path: Path, most: int | None = None) -> Iterator[bytes]:
+    """The bytes of a regular file, or its first ``most``, in parts of a MiB.
+
+    Raises:
+        DataError: if it is not a regular file, or cannot be read.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: is not a regular file: give one that holds data")
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}, line {line}, byte {error.start}: is not UTF-8 (0x{content[error.start]:02x}): convert it "
-            f"(iconv -f latin1 -t utf-8){way}"
-        ) from None
+        with path.open("rb") as file:
+            left = path.stat().st_size if most is None else most
+            while part := file.read(min(left, 1 << 20)):
+                left -= len(part)
+                yield part
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}): check its permissions") from None

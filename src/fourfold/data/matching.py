@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.dataset import DataError, Options, Source
-from fourfold.data.files import decoded
+from fourfold.data.files import content_of
 from fourfold.data.folders import SOUNDS
-from fourfold.data.text import BETWEEN, beginning, documents, holds_documents
+from fourfold.data.text import corpus_of, ids_of
 from fourfold.printable import shortened
-from fourfold.spaces import Audio
+from fourfold.spaces import Audio, Text
 
 __all__ = ["check_kind", "examples_of", "matched", "options_for", "read_as", "stream_for"]
 
@@ -36,16 +37,13 @@ def stream_for(space: Space, path: Path, options: Options) -> Source:
         DataError: for what the space does not hold, such as a character outside the vocabulary.
     """
     try:
-        if holds_documents(path, options):
-            content = BETWEEN.join(documents(path, options)).encode()
+        if isinstance(space, Text):  # is read by portions
+            corpus = corpus_of(path, options, options.limit if space.pieces is None else None)
+            x = torch.from_numpy(np.concatenate([np.empty(0, space.dtype), *ids_of(corpus, space, options.limit)]))
         else:
-            content = beginning(path, options.limit)
-        x = space.parse_bytes(content, options.limit)
-    except UnicodeDecodeError:
-        decoded(path, content)  # refuses it with the line and the way out
-        raise
+            x = space.parse_bytes(content_of(path), options.limit)
     except ValueError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise error if isinstance(error, DataError) else DataError(f"{path}: {error}") from None
     return Source(x, space, f"text file {path}")
 
 

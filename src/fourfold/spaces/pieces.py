@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -16,15 +16,14 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-    from torch import Tensor
 
-__all__ = ["END", "Pieces", "letters_of_bytes"]
+__all__ = ["END", "Pieces", "letters_of_bytes", "portions"]
 
 END = "<|end|>"
 """The token that ends a document, in a tokenizer that is trained here."""
 _ENDS = (END, "<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", "<end_of_turn>", "<|im_end|>")
-_STRIDE = 1 << 16
-"""Characters that are tokenised at once: cut between lines, so that memory stays flat."""
+_STRIDE, _LONGEST = 1 << 16, 1 << 20
+"""Characters of a portion that is tokenised at once, up to the next line; and the most, where lines are long."""
 
 
 @final
@@ -56,8 +55,8 @@ class Pieces:
         return hashlib.sha256(self.file.encode()).hexdigest()[:12]
 
     @classmethod
-    def learn(cls, text: str, count: int) -> Self:
-        """Learn a byte-level tokenizer of ``count`` tokens from a text, by byte-pair encoding.
+    def learn(cls, text: str | Iterable[str], count: int) -> Self:
+        """Learn a byte-level tokenizer of ``count`` tokens from a text, or its parts in order, by byte-pair encoding.
 
         Every text has a code in it, since each of the 256 bytes is a token.
 
@@ -76,7 +75,7 @@ class Pieces:
             initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
-        made.train_from_iterator(_portions(text), trainer)
+        made.train_from_iterator(portions([text] if isinstance(text, str) else text), trainer)
         return cls(made.to_str())
 
     @functools.cached_property
@@ -142,16 +141,18 @@ class Pieces:
 
         A text is tokenised between lines in portions, so the pieces of a portion never reach into the next.
         """
-        portions = self._tokenizer.encode_batch(list(_portions(text)), add_special_tokens=False)
-        ids = [np.asarray(portion.ids, dtype=np.int32) for portion in portions]
+        return self._joined(portions([text]))
+
+    def documents(self, texts: Iterable[str]) -> npt.NDArray[np.int32]:
+        """The ids of documents one after the other, ``(L,)``, each followed by its end."""
+        return self._joined(part for text in texts for part in (*portions([text]), None))
+
+    def _joined(self, parts: Iterable[str | None]) -> npt.NDArray[np.int32]:
+        """The ids of parts one after the other; ``None`` stands for the end of a document."""
+        known = list(parts)
+        encoded = iter(self._tokenizer.encode_batch([p for p in known if p is not None], add_special_tokens=False))
+        ids = [np.array([self.end] if p is None else next(encoded).ids, dtype=np.int32) for p in known]
         return np.concatenate([*ids, np.empty(0, np.int32)])
-
-    def documents(self, texts: Sequence[str]) -> Tensor:
-        """The ids of documents one after the other, ``(L,)`` int32, each followed by its end."""
-        import torch
-
-        end = np.array([self.end], dtype=np.int32)
-        return torch.from_numpy(np.concatenate([part for text in texts for part in (self.ids(text), end)]))
 
     def text(self, ids: Iterable[int]) -> str:
         """The text of ids; bytes that are not UTF-8 are replaced, ends of documents become blank lines."""
@@ -177,14 +178,27 @@ def _bytes_of_letters() -> dict[str, int]:
     return {letter: byte for byte, letter in enumerate(letters_of_bytes())}
 
 
-def _portions(text: str) -> Iterator[str]:
-    """A text in portions of about 65,536 characters, cut after a line."""
-    start = 0
-    while start < len(text):
-        end = text.find("\n", min(start + _STRIDE, len(text))) + 1
-        end = end if end > 0 else len(text)
-        yield text[start:end]
-        start = end
+def portions(parts: Iterable[str]) -> Iterator[str]:
+    """A text, given in parts, in portions of about 65,536 characters that end with a line.
+
+    Where a line goes on for a million characters, it is cut after a blank.
+    """
+    held, sought = "", _STRIDE
+    for part in itertools.chain(parts, [None]):
+        held += part or ""
+        start = 0
+        while True:
+            end = held.find("\n", start + sought) + 1
+            if not end and len(held) - start >= _LONGEST:
+                end = held.rfind(" ", start + 1, start + _LONGEST) + 1 or start + _LONGEST
+            if not end:
+                break
+            yield held[start:end]
+            start, sought = end, _STRIDE
+        held = held[start:]
+        sought = max(_STRIDE, len(held))  # what is held has no end of a line behind the stride
+    if held:
+        yield held
 
 
 def _library() -> Any:

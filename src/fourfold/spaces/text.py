@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from fourfold.spaces.pieces import Pieces
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Text"]
+__all__ = ["Text", "code_points"]
 
 SHOWN, LONGEST = 2, 400
 """The most excerpts in a picture, and the most characters of each."""
@@ -81,6 +80,11 @@ class Text(Space):
         return len(self.vocabulary) or (256 if self.pieces is None else self.pieces.count)
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest type of integers that holds every id."""
+        return np.dtype(np.uint8 if self.tokens <= 1 << 8 else np.int16 if self.tokens <= 1 << 15 else np.int32)
+
+    @property
     def unit(self) -> str:
         return "nats/char" if self.vocabulary else "bits/byte"
 
@@ -132,31 +136,41 @@ class Text(Space):
         text = content.decode("utf-8-sig")
         return self.ids(text[:most] if self.vocabulary else text)[:most]
 
-    def ids(self, text: str | bytes) -> Tensor:
-        """The ids of a text in the smallest dtype that holds them: ``(L,)`` uint8, or int32 above 256.
+    def ids(self, text: str | bytes, first: int = 0) -> Tensor:
+        """The ids of a text in the smallest dtype that holds them: ``(L,)`` uint8, int16 or int32.
+
+        Args:
+            text: the text.
+            first: place of its first character in a longer text, for messages.
 
         Raises:
             ValueError: for a character outside the vocabulary, with its position.
         """
         if self.pieces is not None:
-            return torch.from_numpy(self.pieces.ids(text if isinstance(text, str) else text.decode()))
+            ids = self.pieces.ids(text if isinstance(text, str) else text.decode())
+            return torch.from_numpy(ids.astype(self.dtype))
         if not self.vocabulary:
             content = text.encode() if isinstance(text, str) else text
             return torch.from_numpy(np.frombuffer(bytearray(content), dtype=np.uint8))
         text = text if isinstance(text, str) else text.decode()
-        found = np.empty(len(text), dtype=np.uint8 if self.tokens <= 256 else np.int32)
-        table = np.full(sys.maxunicode + 1, -1, dtype=np.int32)
-        table[_codes(self.vocabulary)] = np.arange(len(self.vocabulary))
+        found = np.empty(len(text), dtype=self.dtype)
         for start in range(0, len(text), 1 << 20):
-            ids = table[_codes(text[start : start + (1 << 20)])]
+            ids = self._table[code_points(text[start : start + (1 << 20)]).clip(max=len(self._table) - 1)]
             foreign = np.flatnonzero(ids < 0)
             if len(foreign):
                 at = start + int(foreign[0])
-                raise ValueError(
-                    f"character {text[at]!r} at position {at} is not in the vocabulary: train on bytes, or remove it"
-                )
+                where = f"character {text[at]!r} at position {first + at}"
+                raise ValueError(f"{where} is not in the vocabulary: train on bytes, or remove it")
             found[start : start + len(ids)] = ids
         return torch.from_numpy(found)
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        """The id of each code point up to one behind the last of the vocabulary; -1 for what is not in it."""
+        codes = code_points(self.vocabulary)
+        table = np.full(int(codes.max()) + 2, -1, dtype=np.int32)
+        table[codes] = np.arange(len(codes))
+        return table
 
     def show(self, ids: Tensor) -> str:
         """The text of ``(L,)`` ids; bytes that are not UTF-8 are replaced."""
@@ -218,6 +232,6 @@ class Text(Space):
         return Excerpts(tuple(self.show(ids)[:LONGEST] for ids in x[:SHOWN]))
 
 
-def _codes(text: str) -> np.ndarray:
-    """The code points of a text."""
+def code_points(text: str) -> np.ndarray:
+    """The code points of a text, ``(L,)`` uint32."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

@@ -1,0 +1,158 @@
+"""A large text is tokenised once, by portions, into a file that is mapped; in memory or not, its ids are the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+
+from fourfold import fit
+from fourfold.data import DataError, load, text
+from fourfold.spaces import Pieces
+from fourfold.spaces.pieces import portions
+
+PROSE = "".join(f"{i}: Der Fuchs überquert die Straße, es ist {i * i} Uhr.\n" for i in range(9000))
+
+
+@pytest.fixture
+def large(monkeypatch, tmp_path):
+    """Texts above 1,000 bytes are packed."""
+    monkeypatch.setattr(text, "LARGE", 1000)
+    return tmp_path / "cache"
+
+
+def whole(data):
+    return torch.cat([data.train.x, data.validation.x, data.test.x])
+
+
+@pytest.mark.parametrize("tokens", ["chars", "bytes", "bpe:400", "file"])
+def test_a_mapped_text_is_the_text(tmp_path, monkeypatch, tokens):
+    (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
+    if tokens == "file":
+        tokens = tmp_path / "tokenizer.json"
+        tokens.write_text(Pieces.learn(PROSE[:3000], 300).file)
+    held = load(tmp_path / "t.txt", tokens=tokens)
+    monkeypatch.setattr(text, "LARGE", 1000)
+    mapped = load(tmp_path / "t.txt", tokens=tokens, data_dir=tmp_path / "cache")
+    assert mapped.space == held.space
+    assert mapped.digest == held.digest
+    assert torch.equal(whole(mapped), whole(held))
+    assert whole(mapped).dtype == (torch.uint8 if held.space.tokens <= 256 else torch.int16)
+    (file,) = (file for file in (tmp_path / "cache" / "tokens").iterdir() if file.suffix != ".json")
+    assert file.stat().st_size == whole(mapped).nbytes
+    assert mapped.space.show(whole(mapped)[:200]) == PROSE[: len(held.space.show(whole(held)[:200]))]
+
+
+def test_a_text_is_tokenised_once(tmp_path, large, monkeypatch):
+    (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
+    first = load(tmp_path / "t.txt", tokens="bpe:300", data_dir=large)
+
+    def never(*_):
+        pytest.fail("tokenised again")
+        yield
+
+    monkeypatch.setattr(text, "ids_of", never)
+    (tmp_path / "moved.txt").write_text(PROSE, encoding="utf-8")
+    again = load(tmp_path / "moved.txt", tokens="bpe:300", data_dir=large)
+    assert torch.equal(whole(again), whole(first))
+    monkeypatch.undo()
+    monkeypatch.setattr(text, "LARGE", 1000)
+    (tmp_path / "t.txt").write_text(PROSE + "More.", encoding="utf-8")
+    assert len(whole(load(tmp_path / "t.txt", tokens="bpe:300", data_dir=large))) > len(whole(first))
+
+
+def test_a_file_that_was_not_finished_is_not_taken(tmp_path, large, monkeypatch):
+    (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
+    real = text.ids_of
+
+    def stopped(*arguments):
+        yield next(real(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(text, "ids_of", stopped)
+    monkeypatch.setattr(text, "AT_ONCE", 1000)
+    with pytest.raises(KeyboardInterrupt):
+        load(tmp_path / "t.txt", data_dir=large)
+    assert list((large / "tokens").iterdir()) == []
+    monkeypatch.setattr(text, "ids_of", real)
+    data = load(tmp_path / "t.txt", data_dir=large)
+    assert data.space.show(whole(data)) == PROSE
+
+
+def test_a_mapped_text_is_trained_on_and_its_run_goes_on(tmp_path, large):
+    (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
+    options = {"data_options": {"length": 16, "data_dir": str(large)}, "run_dir": tmp_path / "run"}
+    run = fit("autoregressive", tmp_path / "t.txt", budget="2 steps", size="xs", **options)
+    assert run.data.train.x.dtype == torch.uint8
+    again = fit(budget="3 steps", run_dir=tmp_path / "run", resume=True)
+    assert again.card["steps"] == 3
+
+
+def test_a_full_disk_is_said_before_anything_is_written(tmp_path, large, monkeypatch):
+    (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10, 0, 10))
+    with pytest.raises(DataError, match=r"free disk do not hold .* name another folder with --data-dir"):
+        load(tmp_path / "t.txt", data_dir=large)
+    assert list((large / "tokens").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "jsonl", "parquet", "csv"])
+@pytest.mark.parametrize("tokens", ["chars", "bpe:300"])
+def test_large_documents_are_read_by_portions_and_keep_their_ends(tmp_path, monkeypatch, kind, tokens):
+    texts = [PROSE[i * 700 : (i + 1) * 700] for i in range(30)]
+    options = {"tokens": tokens, "length": 16, "text": None if kind == "folder" else "body"}
+    if kind == "folder":
+        path = tmp_path / "texts"
+        path.mkdir()
+        for i, one in enumerate(texts):
+            (path / f"{i:02d}.txt").write_text(one, encoding="utf-8")
+    else:
+        path = tmp_path / f"t.{kind}"
+        frame = pd.DataFrame({"number": range(30), "body": texts})
+        if kind == "jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in frame.to_dict("records")), encoding="utf-8")
+        elif kind == "csv":
+            frame.to_csv(path, index=False)
+        else:
+            frame.to_parquet(path, row_group_size=7)
+    held = load(path, **options)
+    monkeypatch.setattr(text, "LARGE", 1000)
+    monkeypatch.setattr(text, "AT_ONCE", 2000)
+    mapped = load(path, data_dir=tmp_path / "cache", **options)
+    assert torch.equal(whole(mapped), whole(held))
+    assert mapped.digest == held.digest
+    ids = whole(held)
+    if tokens == "chars":
+        assert held.space.show(ids) == "\n\n\n".join(texts)
+    else:
+        assert int((ids == held.space.pieces.end).sum()) == 30
+        assert ids[-1] == held.space.pieces.end
+
+
+def test_characters_cut_between_two_parts_and_bad_bytes_keep_their_place(tmp_path):
+    lines = "ü€😀\n" * 120_000  # more than one part of a MiB
+    (tmp_path / "t.txt").write_text(lines, encoding="utf-8")
+    data = load(tmp_path / "t.txt", length=16)
+    assert data.space.show(whole(data)) == lines
+    content = lines.encode()
+    (tmp_path / "t.txt").write_bytes(content[:1_100_000] + b"\xff" + content[1_100_000:])
+    line = content[:1_100_000].count(b"\n") + 1
+    with pytest.raises(DataError, match=f"line {line}, byte 1100000: is not UTF-8"):
+        load(tmp_path / "t.txt")
+
+
+def test_portions_end_with_lines_and_give_the_whole_text_whatever_the_parts():
+    parts = [PROSE[i : i + 10_007] for i in range(0, len(PROSE), 10_007)]
+    found = list(portions(parts))
+    assert found == list(portions([PROSE]))
+    assert "".join(found) == PROSE
+    assert all(one.endswith("\n") for one in found)
+    long = "word " * 500_000
+    cut = list(portions([long[i : i + 99_991] for i in range(0, len(long), 99_991)]))
+    assert "".join(cut) == long
+    assert cut == list(portions([long]))
+    assert max(map(len, cut)) <= 1 << 20
+    assert all(one.endswith(" ") for one in cut)
