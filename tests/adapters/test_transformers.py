@@ -175,3 +175,36 @@ def _own(run, name, lora):
         return parameters[name]
     head, _, tail = name.rpartition(".")
     return parameters.get(f"base_model.model.{head}.base_layer.{tail}", parameters.get(f"base_model.model.{name}"))
+
+
+@pytest.mark.parametrize("window", [4, 64], ids=["sliding", "whole"])
+def test_positions_of_a_cache_can_be_forgotten(tmp_path, window):
+    config = transformers.Gemma3TextConfig(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=64,
+        sliding_window=window,
+        layer_types=["sliding_attention", "full_attention"],
+    )
+    _save(tmp_path, ("Gemma3ForCausalLM", config))
+    net = open_published(tmp_path).estimand.net
+    ids = torch.randint(300, (1, 20), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = net(ids)
+        cache = net.cache(1)
+        cache.forget(0)
+        parts = [net(ids[:, :9], cache)]
+        cache.forget(0)
+        net(ids[:, 9:13].flip(1), cache)
+        cache.forget(4)
+        parts.append(net(ids[:, 9:13], cache))
+        cache.forget(0)
+        parts.append(net(ids[:, 13:14], cache))
+        cache.forget(0)
+        parts.append(net(ids[:, 14:], cache))
+    torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-4, rtol=1e-4)

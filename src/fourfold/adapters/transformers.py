@@ -39,7 +39,7 @@ class _Past:
     """Keys and values of the positions seen so far, as the other library keeps them."""
 
     def __init__(self, config: Any) -> None:
-        self._config = config
+        self._config, self._revocable = config, False
         self.clear()
 
     def select(self, rows: Tensor) -> _Past:
@@ -52,6 +52,22 @@ class _Past:
     def clear(self) -> None:
         """Forget every position."""
         self.values, self.used = _library().DynamicCache(config=self._config), 0
+        if self._revocable:
+            self._keep_more()
+
+    def forget(self, count: int) -> None:
+        """Forget the newest positions; a cache of a sliding window is prepared for it by the first call."""
+        if not self._revocable:
+            self._revocable = True
+            self._keep_more()
+        self.values.crop(-count)
+        self.used -= count
+
+    def _keep_more(self) -> None:
+        """Let layers with a sliding window keep what has left it, until it is known what is forgotten."""
+        for layer in self.values.layers:
+            if hasattr(layer, "activate_past_recording"):
+                layer.activate_past_recording()
 
 
 @final
@@ -140,7 +156,7 @@ def open_language_model(path: Path, length: int | None = None, lora: int | None 
             tokenizer, or a window longer than the context.
     """
     inner, tokenizer = _loaded(path)
-    config, pieces = inner.config, Pieces(published_tokenizer(path))
+    config, pieces = inner.config, Pieces(published_tokenizer(path, tokenizer))
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
     if length is not None and length > context:
         raise ValueError(f"{path}: a window of {length} tokens is longer than its context of {context}: shorten it")

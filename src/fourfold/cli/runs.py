@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
     from fourfold.data import Split
     from fourfold.engine import Run
-    from fourfold.language import Shaping
+    from fourfold.language import Draft, Shaping
 
 
 __all__ = ["evaluate", "sample", "score"]
@@ -141,6 +141,14 @@ def sample(
             rich_help_panel=TEXT,
         ),
     ] = None,
+    draft: Annotated[
+        Path | None,
+        typer.Option(
+            help="A smaller model in the same tokens: it proposes tokens, and the text has the same distribution.",
+            show_default=False,
+            rich_help_panel=TEXT,
+        ),
+    ] = None,
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
     device: Device = "auto",
     as_json: AsJson = False,
@@ -169,13 +177,14 @@ def sample(
         with inference(loaded.model, precision):
             _give_texts(language.fill(loaded.model, fill, n or 1, seed), out, as_json)
         return
-    if space.window is not None and (prompts or stop or length or shaping != Shaping()):
-        with inference(loaded.model, precision):
+    if space.window is not None and (prompts or stop or length or draft or shaping != Shaping()):
+        helper = None if draft is None else language.Draft(Run.load(draft, device).model)
+        with inference(loaded.model, precision), inference((helper or loaded).model, precision):
             many = n or (1 if prompts else 64)
-            texts = _continued(loaded.model, prompts, many, length or space.window, seed, shaping, stop or [])
+            texts = _continued(loaded.model, prompts, many, length or space.window, seed, shaping, stop or [], helper)
         _give_texts(texts, out, as_json)
         return
-    if shaping != Shaping() or stop or length:
+    if shaping != Shaping() or stop or length or draft:
         raise ValueError(f"the rules of drawing tokens are for models of text, not of {space}: leave them out")
     _check_condition(loaded.model, prompts, cond)
     n = n or 64
@@ -199,18 +208,28 @@ def sample(
 
 
 def _continued(
-    model: GenerativeModel, prompts: list[str], n: int, length: int, seed: int, shaping: Shaping, stop: list[str]
+    model: GenerativeModel,
+    prompts: list[str],
+    n: int,
+    length: int,
+    seed: int,
+    shaping: Shaping,
+    stop: list[str],
+    draft: Draft | None,
 ) -> list[str]:
     """Texts that go on after each prompt, with the prompt."""
     from fourfold.language import generate
 
     if shaping.words:
         say(shaping.words)
-    return [
+    texts = [
         start + text
         for start in prompts or [""]
-        for text in generate(model, start, n=n, length=length, seed=seed, shaping=shaping, stop=stop)
+        for text in generate(model, start, n=n, length=length, seed=seed, shaping=shaping, stop=stop, draft=draft)
     ]
+    if draft is not None:
+        say(draft)
+    return texts
 
 
 def _give_texts(texts: list[str], out: str | None, as_json: bool) -> None:

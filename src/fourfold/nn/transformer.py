@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 
-__all__ = ["Cache", "MaskedTransformer", "NextToken", "TokenTransformer", "Transformer", "ValueTransformer"]
+__all__ = ["Branches", "Cache", "MaskedTransformer", "NextToken", "TokenTransformer", "Transformer", "ValueTransformer"]
 
 
 @final
@@ -36,16 +36,45 @@ class Cache:
         self.blocks = [like.new_zeros(batch, 2, heads, length, size) for _ in range(depth)]
         self.used, self.length = 0, length
 
-    def select(self, rows: Tensor) -> Cache:
-        """A copy of some rows ``(B',)``, in that order; a row may be there several times."""
-        chosen = object.__new__(Cache)
-        chosen.blocks = [block.index_select(0, rows) for block in self.blocks]
-        chosen.used, chosen.length = self.used, self.length
-        return chosen
+    def select(self, rows: Tensor) -> Branches:
+        """Branches ``(B',)`` of the text of the only row.
+
+        Raises:
+            ValueError: where there are several rows.
+        """
+        if len(self.blocks[0]) != 1:
+            raise ValueError(f"one text has branches, not {len(self.blocks[0])}")
+        return Branches(self, len(rows))
 
     def clear(self) -> None:
         """Forget every position; the memory stays."""
         self.used = 0
+
+    def forget(self, count: int) -> None:
+        """Forget the newest positions."""
+        self.used -= count
+
+
+@final
+class Branches:
+    """Several continuations of one cached text: its positions are there once, and those of each branch are its own.
+
+    Args:
+        text: the cache of the text, which may go on afterwards.
+        rows: number of branches.
+    """
+
+    def __init__(self, text: Cache, rows: int) -> None:
+        self.texts = [block[0, :, :, : text.used] for block in text.blocks]
+        self.blocks = [block.new_empty(rows, *block.shape[1:3], 0, block.shape[4]) for block in text.blocks]
+        self.used = text.used
+
+    def select(self, rows: Tensor) -> Branches:
+        """A copy of some branches ``(B',)``, in that order; a branch may be there several times."""
+        chosen = object.__new__(Branches)
+        chosen.blocks = [block.index_select(0, rows) for block in self.blocks]
+        chosen.texts, chosen.used = self.texts, self.used
+        return chosen
 
 
 @functools.lru_cache(maxsize=16)
@@ -169,6 +198,19 @@ class Block(Part, nn.Module):
         h = h + F.linear(mixed, self.out)
         return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
 
+    def extend(self, h: Tensor, cache: Tensor, at: int) -> Tensor:
+        """Several positions, ``(B, L, width)``, given the cached ones before ``at``; writes their keys and values."""
+        B, L, C = h.shape
+        qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, L, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
+        cos, sin = (table[at : at + L] for table in _rotary(cache.shape[3], self.size, h.dtype, h.device))
+        q, k = _rotated(qkv[:2], cos, sin)
+        cache[:, 0, :, at : at + L], cache[:, 1, :, at : at + L] = k, qkv[2]
+        k, v = cache[:, :, :, : at + L].unbind(1)
+        earlier = torch.ones(L, at + L, dtype=torch.bool, device=h.device).tril(at)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier).transpose(1, 2).reshape(B, L, C)
+        h = h + F.linear(mixed, self.out)
+        return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
+
     def step(self, h: Tensor, cache: Tensor, at: int, cos: Tensor, sin: Tensor) -> Tensor:
         """One position of every row, ``(B, width)``, given the cached ones before ``at``; writes its keys and values.
 
@@ -183,6 +225,25 @@ class Block(Part, nn.Module):
         mixed = F.scaled_dot_product_attention(turned[:, 0].unsqueeze(2), k, v).reshape(B, C)
         h = torch.addmm(h, mixed, self.out.t())
         return torch.addmm(h, F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down.t())
+
+    def branch(self, h: Tensor, text: Tensor, own: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """One position of every branch, ``(B, width)``, and its own keys and values with the new ones.
+
+        ``text``, ``(2, H, L, D)``, holds those of the text before all branches, ``own``, ``(B, 2, H, S, D)``, of each.
+        """
+        B, C = h.shape
+        qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, 3, self.heads, self.size)
+        turned = torch.addcmul(qkv * cos, qkv.roll(self.size // 2, -1), sin)
+        own = torch.cat([own, turned[:, 1:].unsqueeze(3)], 3)
+        q = turned[:, 0] * self.size**-0.5
+        of_text = torch.bmm(q.transpose(0, 1), text[0].mT).transpose(0, 1)
+        of_own = torch.matmul(own[:, 0], q.unsqueeze(3)).squeeze(3)
+        weights = torch.cat([of_text, of_own], 2).softmax(2)
+        used = text.shape[2]
+        mixed = torch.bmm(weights[:, :, :used].transpose(0, 1), text[1]).transpose(0, 1)
+        mixed = (mixed + torch.matmul(weights[:, :, used:].unsqueeze(2), own[:, 1]).squeeze(2)).reshape(B, C)
+        h = torch.addmm(h, mixed, self.out.t())
+        return torch.addmm(h, F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down.t()), own
 
 
 @final
@@ -209,16 +270,16 @@ class Transformer(Part, nn.Module):
         like = next(self.parameters())
         return Cache(len(self.blocks), batch, self.heads, self.length, self.width // self.heads, like)
 
-    def forward(self, h: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, h: Tensor, cache: Cache | Branches | None = None) -> Tensor:
         """Mix ``(B, T, width)`` causally; return the normalised features of the same shape.
 
-        With a cache the ``T`` positions follow the cached ones: one at a time, or any number into an empty cache.
+        With a cache the ``T`` positions follow the cached ones; of branches, one at a time.
 
         Raises:
             ValueError: if the positions do not fit into ``length`` or the cache.
         """
         used = 0 if cache is None else cache.used
-        if used + h.shape[1] > self.length or (used and h.shape[1] > 1):
+        if used + h.shape[1] > self.length:
             raise ValueError(f"{h.shape[1]} positions after {used} cached do not fit into a context of {self.length}")
         if cache is None:
             for block in self.blocks:
@@ -227,17 +288,22 @@ class Transformer(Part, nn.Module):
             h = self._cached(h, cache)
         return F.layer_norm(h, (self.width,))
 
-    def _cached(self, h: Tensor, cache: Cache) -> Tensor:
-        """Fill an empty cache, or advance it by one position."""
+    def _cached(self, h: Tensor, cache: Cache | Branches) -> Tensor:
+        """Advance a cache, which may be empty, by some positions."""
         if h.shape[1] == 1:
             h = h.squeeze(1)
             cos, sin = _turning(self.length, self.width // self.heads, cache.used, h.dtype, h.device)
-            for block, memory in zip(self.typed_blocks(), cache.blocks, strict=True):
-                h = block.step(h, memory, cache.used, cos, sin)
+            for i, block in enumerate(self.typed_blocks()):
+                if isinstance(cache, Branches):
+                    h, cache.blocks[i] = block.branch(h, cache.texts[i], cache.blocks[i], cos, sin)
+                else:
+                    h = block.step(h, cache.blocks[i], cache.used, cos, sin)
             h = h.unsqueeze(1)
+        elif isinstance(cache, Branches):
+            raise ValueError("branches advance by one position at a time")
         else:
-            for module, memory in zip(self.blocks, cache.blocks, strict=True):
-                h = module(h, memory)
+            for block, memory in zip(self.typed_blocks(), cache.blocks, strict=True):
+                h = block.extend(h, memory, cache.used) if cache.used else block(h, memory)
         cache.used += h.shape[1]
         return h
 
@@ -261,7 +327,8 @@ class NextToken(Part, nn.Module, ABC):
     def cache(self, batch: int) -> Any:
         """An empty cache for ``batch`` sequences.
 
-        It counts its positions in ``used``, forgets them by ``clear()``, and copies rows by ``select(rows)``.
+        It counts its positions in ``used``, forgets them by ``clear()`` or the newest by ``forget(count)``, and
+        branches by ``select(rows)``.
         """
 
     @abstractmethod
@@ -303,7 +370,7 @@ class TokenTransformer(NextToken):
         """An empty cache for ``batch`` sequences."""
         return self.trunk.cache(batch)
 
-    def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, ids: Tensor, cache: Cache | Branches | None = None) -> Tensor:
         """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``; see :meth:`Transformer.forward`."""
         logits: Tensor = self.head(self.trunk(self.embedding(ids), cache))
         return logits.float()

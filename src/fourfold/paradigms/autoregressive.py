@@ -182,6 +182,27 @@ class TokenConditionals(Conditionals):
         state.last = token.unsqueeze(1)
         state.past.append(state.last)
 
+    def room(self, state: _Drawing) -> int:
+        """How many tokens fit into the window after those that were taken; a full window begins anew."""
+        if state.cache.used == self.net.length:
+            self._refill(state)
+        return self.net.length - state.cache.used - 1
+
+    def ahead(self, state: _Drawing, tokens: Tensor) -> Tensor:
+        """Logits of the next token and of those after each of ``(B, k)`` tokens, ``(B, k + 1, V)``, in one evaluation.
+
+        The ``k`` tokens fit into :meth:`room`. ``state.cache.forget`` and :meth:`take` must follow, for those that are
+        not part of the text and for those that are.
+        """
+        logits: Tensor = self.net(torch.cat([state.last, tokens], 1), state.cache)
+        return logits
+
+    def replace(self, state: _Drawing, count: int, token: Tensor) -> None:
+        """Put ``(B,)`` in the place of the newest ``count`` > 0 tokens, which were taken one after the other."""
+        state.cache.forget(count - 1)
+        del state.past[len(state.past) - count :]
+        self.take(state, token)
+
     def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
         token = categorical(self.logits(state), state.next_uniforms(noise)[0], temperature)
         self.take(state, token)
