@@ -85,10 +85,11 @@ class _Heads:
         self.number = np.array([number[head] for head in heads])
         self.goes_on = np.array([head == token and len(token) > 0 for head, token in zip(heads, tokens, strict=True)])
         self.blank = np.zeros(len(tokens), dtype=bool)
+        self._ends = np.flatnonzero(~self.goes_on)
 
     def finished(self, masses: Masses) -> Iterable[tuple[bytes, float]]:
         """The heads that end a word and the mass of each, without those that have next to none."""
-        sums = np.bincount(self.number, masses * ~self.goes_on, len(self.names))
+        sums = np.bincount(self.number[self._ends], masses[self._ends], len(self.names))
         for i in np.flatnonzero(sums > 1e-6 * masses.sum()):
             yield self.names[i], float(sums[i])
 
@@ -130,14 +131,18 @@ class Completer:
             text: what was written; letters at its end begin the word. Without any, the next word is meant.
             k: number of words.
         """
-        masses = self.masses(text)
+        masses = self.masses(text, k)
         total = sum(masses.values())
         best = heapq.nlargest(k, masses.items(), key=lambda item: (item[1], item[0]))
         return [(word.decode(errors="replace"), mass / total) for word, mass in best]
 
     @torch.no_grad()
-    def masses(self, text: str) -> dict[bytes, float]:
-        """``p(w | text before the word)`` of every word that was found and agrees with the letters typed."""
+    def masses(self, text: str, wanted: int | None = None) -> dict[bytes, float]:
+        """``p(w | text before the word)`` of every word that was found and agrees with the letters typed.
+
+        With a number of words that are wanted, and some tolerance, the search ends when so many have been found that no
+        sequence it still follows has as much mass.
+        """
         content = text.encode()
         typed = _typed(content)
         before = content[: len(content) - len(typed)].decode()
@@ -146,46 +151,55 @@ class Completer:
             before, lead = before[:-1], " "
         if not typed and self.space.pieces is not None:
             before = before.rstrip(" ")
-        return self._search(before, lead.encode(), typed)
+        return self._search(before, lead.encode(), typed, wanted)
 
-    def _search(self, before: str, lead: bytes, typed: bytes) -> dict[bytes, float]:
+    def _search(self, before: str, lead: bytes, typed: bytes, wanted: int | None) -> dict[bytes, float]:
         words: dict[bytes, float] = defaultdict(float)
-        cache, next_masses = self._after(before)
-        paths, masses = [_Path(1.0, 0, -1, b"")], next_masses
+        cache, masses = self._after(before)
+        paths = [_Path(1.0, 0, -1, b"")]
         for _ in range(min(LONGEST, self._net.length // 2)):
-            found: list[_Path] = []
-            for row, path in enumerate(paths):
-                self._follow(path, row, path.mass * masses[row], lead, typed, words, found)
+            found = self._followed(paths, masses, lead, typed, words)
             paths = heapq.nlargest(self.beams, found)
-            if sum(path.mass for path in paths) <= self.tolerance * sum(words.values()):
+            if not paths or self._enough([path.mass for path in paths], words, wanted):
                 break
             cache = cache.select(torch.tensor([path.row for path in paths], device=self._device))
             masses = self._masses(torch.tensor([[path.token] for path in paths], device=self._device), cache)
         return words
 
-    def _follow(
-        self,
-        path: _Path,
-        row: int,
-        masses: Masses,
-        lead: bytes,
-        typed: bytes,
-        words: dict[bytes, float],
-        found: list[_Path],
-    ) -> None:
-        """Give to ``words`` what ends a word after a path, and to ``found`` what goes on with it."""
-        left = (lead + typed)[len(path.written) :]
-        if left:
-            self._spell(path, row, masses, left, len(lead), words, found)
-            return
-        word = path.written[len(lead) :] if typed else path.written.lstrip(_BLANK)
-        heads = self._tokens.within if word else self._tokens.before
-        for head, mass in heads.finished(masses):
-            if word + head:
-                words[word + head] += mass
-        on = masses * (heads.goes_on if word else heads.goes_on | heads.blank)
-        best = np.argpartition(on, -self.beams)[-self.beams :] if self.beams < len(on) else np.arange(len(on))
-        found += [_Path(float(on[t]), row, int(t), path.written + self._tokens.bytes[t]) for t in best if on[t] > 0]
+    def _enough(self, followed: list[float], words: dict[bytes, float], wanted: int | None) -> bool:
+        """Whether what is still followed hardly matters."""
+        if sum(followed) <= self.tolerance * sum(words.values()):
+            return True
+        best = heapq.nlargest(wanted or 0, words.values())
+        return self.tolerance > 0 and bool(best) and len(best) == wanted and best[-1] >= max(followed)
+
+    def _followed(
+        self, paths: list[_Path], masses: Masses, lead: bytes, typed: bytes, words: dict[bytes, float]
+    ) -> list[_Path]:
+        """The likeliest paths with one more token; what ends a word is given to ``words``."""
+        found, free = list[_Path](), list[int]()
+        on = masses * np.array([path.mass for path in paths])[:, None]
+        for row, path in enumerate(paths):
+            left = (lead + typed)[len(path.written) :]
+            if left:
+                self._spell(path, row, on[row], left, len(lead), words, found)
+                continue
+            word = path.written[len(lead) :] if typed else path.written.lstrip(_BLANK)
+            heads = self._tokens.within if word else self._tokens.before
+            for head, mass in heads.finished(on[row]):
+                if word + head:
+                    words[word + head] += mass
+            on[row] *= heads.goes_on if word else heads.goes_on | heads.blank
+            free.append(row)
+        rest = on[free]
+        best = (
+            np.argpartition(rest, -self.beams, None)[-self.beams :] if self.beams < rest.size else np.arange(rest.size)
+        )
+        for i in best[rest.flat[best] > 0]:
+            row, token = free[i // rest.shape[1]], int(i % rest.shape[1])
+            written = paths[row].written + self._tokens.bytes[token]
+            found.append(_Path(float(on[row, token]), row, token, written))
+        return found
 
     def _spell(
         self,
@@ -213,22 +227,22 @@ class Completer:
 
     def _after(self, before: str) -> tuple[Any, Masses]:
         """The cache after a text and the masses of the token that follows, ``(1, V)``; the last text is remembered."""
-        net, device = self._net, self._device
-        room = net.length - min(LONGEST, net.length // 2) - 1
-        ids = self.space.parse(before).tolist() if before else []
-        if self._context is not None:
+        net, ids = self._net, self.space.parse(before).tolist() if before else []
+        ids = ids[len(ids) - self._kept(len(ids)) :]
+        if self._context is not None and ids[: len(self._context[0])] == self._context[0]:
             known, cache, masses = self._context
-            new = ids[len(known) :]
-            if ids[: len(known)] == known and len(ids) <= room and len(new) <= 4:
-                for token in new:
-                    masses = self._masses(torch.tensor([[token]], device=device), cache)
-                self._context = ids, cache, masses
-                return cache, masses
-        ids = ids if len(ids) <= room else ids[-(room // 2) :]
-        cache = net.cache(1)
-        masses = self._masses(torch.tensor([[net.tokens, *ids]], device=device), cache)
+            if new := ids[len(known) :]:
+                masses = self._masses(torch.tensor([new], device=self._device), cache)
+        else:
+            cache = net.cache(1)
+            masses = self._masses(torch.tensor([[net.tokens, *ids]], device=self._device), cache)
         self._context = ids, cache, masses
         return cache, masses
+
+    def _kept(self, count: int) -> int:
+        """How many of the newest tokens of a text are the context of a word: all, or half a window and more."""
+        room = self._net.length - min(LONGEST, self._net.length // 2) - 1
+        return count if count <= room else room // 2 + (count - room) % (room - room // 2)
 
     def _masses(self, ids: Tensor, cache: Any) -> Masses:
         """Masses of the token after each row of ids, ``(B, V)`` float64; the cache advances."""
