@@ -56,6 +56,17 @@ def test_samples_are_of_the_mixture_over_orders(model):
     assert (seen - p).abs().max() < 5 * (0.25 / len(x)) ** 0.5
 
 
+@pytest.mark.parametrize(("block", "orders"), [(2, [(0, 1, 2), (1, 0, 2)]), (1, [(0, 1, 2)])])
+def test_blocks_are_drawn_from_left_to_right(model, block, orders):
+    p = torch.stack([_by_order(model, order, EVERY).exp() for order in orders]).mean(0)
+    sampler = Unmasking(block=block)
+    x = sampler(model.estimand, Noise(1, 0, 40_000))
+    seen = torch.bincount((x * torch.tensor([9, 3, 1])).sum(1), minlength=27) / len(x)
+    assert (seen - p).abs().max() < 5 * (0.25 / len(x)) ** 0.5
+    assert not sampler.faithful
+    assert f"in blocks of {block}" in sampler.summary
+
+
 def test_the_bound_is_the_mean_over_orders_and_below_the_mass(model):
     orders = list(itertools.permutations(range(3)))
     each = torch.stack([_by_order(model, order, EVERY) for order in orders])

@@ -147,32 +147,43 @@ class Unmasking(Sampler):
 
     Attributes:
         steps: in how many steps all pieces are drawn; 0, or more than there are pieces: one at a time.
+        block: pieces of a block; blocks are drawn one after the other, and the order is random within each. 0: all
+            pieces are one block.
 
     Raises:
-        ValueError: for a negative number of steps.
+        ValueError: for a negative number of steps or pieces.
+
+    Reference of blocks: Arriola et al. 2025, Block Diffusion, https://arxiv.org/abs/2503.09573
     """
 
     needs: ClassVar[type[Estimand]] = TokenDenoiser
     formula = "x_σ(k) ~ p_θ(· | x_σ(<k)),  σ a random order"
     cost = Cost.LENGTH
     steps: int = 0
+    block: int = 0
 
     @property
     def summary(self) -> str:
-        how = "one at a time" if self.faithful else f"in {self.steps} steps, those of one step independently"
-        return f"hide everything, then draw the pieces in a random order given those drawn before, {how}"
+        how = f"in {self.steps} steps, those of one step independently" if self.steps else "one at a time"
+        order = f"in blocks of {self.block}, in a random order within each," if self.block else "in a random order"
+        return f"hide everything, then draw the pieces {order} given those drawn before, {how}"
 
     @property
     def faithful(self) -> bool:
-        return self.steps == 0
+        return self.steps == 0 and self.block == 0
 
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise ValueError(f"steps must be at least 1, or 0 for one piece at a time, not {self.steps}")
+        if self.block < 0:
+            raise ValueError(f"block must be at least 1, or 0 for a random order of all pieces, not {self.block}")
 
     def __call__(self, estimand: TokenDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         (length,) = estimand.event
-        rank, u = noise.uniform(length).argsort(1).argsort(1), noise.uniform(length)
+        place = noise.uniform(length)
+        if self.block:
+            place = place + torch.arange(length, device=place.device) // self.block
+        rank, u = place.argsort(1).argsort(1), noise.uniform(length)
         steps = min(self.steps or length, length)
         step = rank * steps // length  # at which a piece is drawn
         x = torch.zeros_like(rank)
