@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
@@ -60,8 +60,12 @@ def open_published(path: Path | str, length: int | None = None, lora: int | None
     return open_language_model(Path(path), length, lora)
 
 
-def published_tokenizer(path: Path | str) -> str:
+def published_tokenizer(path: Path | str, opened: Any = None) -> str:
     """The content of the ``tokenizer.json`` of a published model.
+
+    Args:
+        path: its folder or GGUF file.
+        opened: its tokenizer, where the library has opened it already, since that takes long.
 
     Raises:
         ValueError: where it has none that can be read.
@@ -71,7 +75,7 @@ def published_tokenizer(path: Path | str) -> str:
         return file.read_text(encoding="utf-8")
     from fourfold.adapters.transformers import open_tokenizer
 
-    tokenizer = open_tokenizer(Path(path))
+    tokenizer = open_tokenizer(Path(path)) if opened is None else opened
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise ValueError(f"{path}: its tokenizer is not one of the library 'tokenizers': convert it to tokenizer.json")
     return str(tokenizer.backend_tokenizer.to_str())

@@ -235,7 +235,9 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
         names = [name for name in settings.paradigms if not is_published(name)]
         if not names:
             one = settings.paradigms[0]
-            raise ValueError(f"{one} is published, and nothing is trained: name a paradigm beside it, or evaluate it alone")
+            raise ValueError(
+                f"{one} is published, and nothing is trained: name a paradigm beside it, or evaluate it alone"
+            )
         _check_twice(names, space)
     else:
         refused = {name: reason for name in cards() if (reason := _refusal(name, space))}
