@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fourfold import build
-from fourfold.language import Shaping, generate, stream
+from fourfold.language import Shaping, cut_of, generate, stream
 from fourfold.spaces import Text
 
 
@@ -73,3 +73,14 @@ def test_what_rules_do_to_the_likelihood_is_said():
     for wrong in ({"temperature": 0.0}, {"top_k": 0}, {"top_p": 1.5}, {"min_p": 0.0}, {"repetition_penalty": -1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Shaping(**wrong)
+
+
+def test_what_is_not_read_of_a_long_prompt_is_said(model):
+    assert cut_of(model, "") == cut_of(model, "abcd abc") == ""
+    context = model.estimand.net.length
+    prompt = "abcd. " * context
+    said = cut_of(model, prompt)
+    assert said.startswith(f"the prompt has {len(prompt)} tokens, more than a context of {context}: only the last")
+    (kept,) = {int(word) for word in said.split() if word.isdigit()} - {len(prompt), context}
+    rest = prompt[-kept:]
+    assert generate(model, prompt, length=4, seed=1) == generate(model, rest, length=4, seed=1)

@@ -8,9 +8,11 @@ import re
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
-from fourfold import build
+from fourfold import build, fit
 from fourfold.baselines import KneserNey
+from fourfold.cli import app
 from fourfold.spaces import Pieces, Text
 from fourfold.words import Completer, keystrokes, words_of
 
@@ -111,3 +113,12 @@ def test_counted_n_grams_suggest_too():
     (first, mass), *_ = keyboard.suggest("sat. the ", 1)
     assert first == "cat"
     assert mass == pytest.approx(2 / 3, abs=0.05)
+
+
+def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path):
+    (tmp_path / "t.txt").write_text("the cat sat on the mat. " * 300)
+    fit("autoregressive", tmp_path / "t.txt", budget="1 step", size="xs", run_dir=tmp_path / "run")
+    (tmp_path / "image.txt").write_bytes(b"\x89PNG\r\n\x1a\n" * 50)
+    result = CliRunner().invoke(app, ["complete", str(tmp_path / "run"), "--measure", str(tmp_path / "image.txt")])
+    assert isinstance(result.exception, ValueError)
+    assert "line 1, byte 0: is not UTF-8" in str(result.exception)

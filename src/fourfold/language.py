@@ -16,7 +16,7 @@ from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
 from fourfold.paradigms.autoregressive import TokenConditionals, categorical
 from fourfold.spaces import Text
 
-__all__ = ["Draft", "Shaping", "fill", "generate", "residual", "speculate", "stream", "text_parts"]
+__all__ = ["Draft", "Shaping", "cut_of", "fill", "generate", "residual", "speculate", "stream", "text_parts"]
 
 
 @final
@@ -159,6 +159,16 @@ def stream(
         if rules.repetition_penalty != 1:
             seen = torch.cat([seen, token.unsqueeze(1)], 1)
         yield token
+
+
+def cut_of(model: GenerativeModel, prompt: str) -> str:
+    """One line on what a model does not read of a prompt that is longer than its context; empty if it reads all."""
+    if not isinstance(model.estimand, TokenConditionals) or not isinstance(model.space, Text) or not prompt:
+        return ""
+    count = len(model.space.parse(prompt))
+    kept = model.estimand.kept(count)
+    context = f"more than a context of {model.estimand.net.length}"
+    return f"the prompt has {count} tokens, {context}: only the last {kept} are read" if kept < count else ""
 
 
 @final

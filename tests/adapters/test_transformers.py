@@ -208,3 +208,72 @@ def test_positions_of_a_cache_can_be_forgotten(tmp_path, window):
         cache.forget(0)
         parts.append(net(ids[:, 14:], cache))
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-4, rtol=1e-4)
+
+
+def _gguf(path, model):
+    """A small Qwen 2 as a GGUF file."""
+    gguf = pytest.importorskip("gguf")
+    config, pieces = model.config, json.loads(Pieces.learn(TEXT, 300).file)["model"]
+    writer = gguf.GGUFWriter(str(path), "qwen2")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(10_000.0)
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(sorted(pieces["vocab"], key=pieces["vocab"].get))
+    writer.add_token_merges([" ".join(pair) for pair in pieces["merges"]])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    names = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"}
+    names |= {"self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up"}
+    names |= {"mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
+    names |= {"embed_tokens": "token_embd", "layers.": "blk.", "lm_head": "output"}
+    for name, value in model.state_dict().items():
+        theirs = name.removeprefix("model.")
+        theirs = "output_norm.weight" if theirs == "norm.weight" else theirs
+        for own, other in names.items():
+            theirs = theirs.replace(own, other)
+        writer.add_tensor(theirs, value.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_a_gguf_file_has_its_weights_is_read_once_and_refused_where_it_is_cut(tmp_path, monkeypatch):
+    gguf = pytest.importorskip("gguf")
+    config = transformers.Qwen2Config(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        tie_word_embeddings=False,
+    )
+    torch.manual_seed(0)
+    theirs = transformers.Qwen2ForCausalLM(config).eval()
+    _gguf(tmp_path / "m.gguf", theirs)
+    read, reader = [], gguf.GGUFReader
+    build = reader._build_fields
+    monkeypatch.setattr(reader, "_build_fields", lambda self, *rest: read.append(self.data) or build(self, *rest))
+    model = open_published(tmp_path / "m.gguf", length=24)
+    assert len(read) == 1
+    assert gguf.GGUFReader is reader
+    ids = torch.randint(300, (2, 24), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(model.estimand.net(ids), theirs(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+    assert model.space.show(model.space.parse(TEXT[:60])) == TEXT[:60]
+    content = (tmp_path / "m.gguf").read_bytes()
+    for share in (0.02, 0.3, 0.7, 0.99):
+        (tmp_path / "cut.gguf").write_bytes(content[: int(share * len(content))])
+        with pytest.raises(ValueError, match=r"cut\.gguf: (is damaged|cannot be opened)") as caught:
+            open_published(tmp_path / "cut.gguf")
+        assert "\n" not in str(caught.value)

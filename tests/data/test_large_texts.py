@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 
 import pandas as pd
 import pytest
@@ -97,6 +98,19 @@ def test_a_full_disk_is_said_before_anything_is_written(tmp_path, large, monkeyp
     with pytest.raises(DataError, match=r"free disk do not hold .* name another folder with --data-dir"):
         load(tmp_path / "t.txt", data_dir=large)
     assert list((large / "tokens").iterdir()) == []
+
+
+def test_memory_does_not_grow_with_the_text(tmp_path, large, monkeypatch):
+    monkeypatch.setattr(text, "AT_ONCE", 1 << 16)
+    peaks = []
+    for times in (4, 12):
+        (tmp_path / "t.txt").write_text(PROSE * times, encoding="utf-8")
+        tracemalloc.start()
+        data = load(tmp_path / "t.txt", tokens="chars", data_dir=large)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert len(whole(data)) == 12 * len(PROSE)
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 @pytest.mark.parametrize("kind", ["folder", "jsonl", "parquet", "csv"])

@@ -6,14 +6,18 @@ does here works for them: exact scores, streams of windows, prompts, comparison 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+import importlib
 import inspect
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, final
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -155,8 +159,9 @@ def open_language_model(path: Path, length: int | None = None, lora: int | None 
         ValueError: for other weights than safetensors, missing, extra or misshapen tensors, code of its own, no
             tokenizer, or a window longer than the context.
     """
-    inner, tokenizer = _loaded(path)
-    config, pieces = inner.config, Pieces(published_tokenizer(path, tokenizer))
+    with _reading_once():
+        inner, tokenizer = _loaded(path)
+        config, pieces = inner.config, Pieces(published_tokenizer(path, tokenizer))
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
     if length is not None and length > context:
         raise ValueError(f"{path}: a window of {length} tokens is longer than its context of {context}: shorten it")
@@ -223,6 +228,27 @@ def _loaded(path: Path) -> tuple[Any, Any]:
             "know: are config.json and weights of one model?"
         )
     return inner.eval().requires_grad_(True), open_tokenizer(path)
+
+
+@contextlib.contextmanager
+def _reading_once() -> Iterator[None]:
+    """Inside, a GGUF file is read once.
+
+    The library reads all of its fields anew for configuration, tokenizer and weights, and takes each of several hundred
+    thousand strings from a memory map, which costs many times what a plain array of the same memory does.
+    """
+    try:
+        gguf: Any = importlib.import_module("gguf")
+    except ImportError:  # only GGUF files need it, and the library says so
+        yield
+        return
+    before = gguf.GGUFReader
+    plain = property(lambda self: self.plain, lambda self, data: setattr(self, "plain", data.view(np.ndarray)))
+    gguf.GGUFReader = functools.lru_cache(maxsize=1)(type("PlainReader", (before,), {"data": plain}))
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = before
 
 
 def _check_folder(path: Path) -> None:

@@ -178,9 +178,10 @@ def _measure(keyboard: Completer, path: Path, most: int, as_json: bool) -> None:
     """Print what the suggestions save on a text."""
     from dataclasses import asdict
 
+    from fourfold.data.files import content_of, decoded
     from fourfold.words import keystrokes
 
-    text = path.read_text(encoding="utf-8")
+    text = decoded(path, content_of(path))
     found = keystrokes(lambda written: [word for word, _ in keyboard.suggest(written)], text, most)
     if as_json:
         print_line(json.dumps(asdict(found)))

@@ -218,10 +218,13 @@ def _continued(
     draft: Draft | None,
 ) -> list[str]:
     """Texts that go on after each prompt, with the prompt."""
-    from fourfold.language import generate
+    from fourfold.language import cut_of, generate
 
     if shaping.words:
         say(shaping.words)
+    for start in prompts:
+        if cut := cut_of(model, start):
+            say(cut)
     texts = [
         start + text
         for start in prompts or [""]

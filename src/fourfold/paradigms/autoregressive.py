@@ -156,7 +156,7 @@ class TokenConditionals(Conditionals):
 
     def prompt(self, state: _Drawing, ids: Tensor) -> _Drawing:
         """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing; the next draws continue them."""
-        kept = self._kept(ids.shape[1])
+        kept = self.kept(ids.shape[1])
         state.past = [state.past[0], *ids[:, ids.shape[1] - kept :].unbind(1)]
         state.past[1:] = [token.unsqueeze(1) for token in state.past[1:]]
         if kept:
@@ -164,7 +164,7 @@ class TokenConditionals(Conditionals):
         state.last = state.past[-1]
         return state
 
-    def _kept(self, count: int) -> int:
+    def kept(self, count: int) -> int:
         """The number of the ``count`` earlier tokens that are in the window of the next one."""
         context = self.net.length
         half = context - context // 2
