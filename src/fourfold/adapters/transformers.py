@@ -64,7 +64,8 @@ class _Past:
         if not self._revocable:
             self._revocable = True
             self._keep_more()
-        self.values.crop(-count)
+        if self.used:
+            self.values.crop(-count)
         self.used -= count
 
     def _keep_more(self) -> None:
