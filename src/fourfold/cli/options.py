@@ -172,6 +172,12 @@ class DataOptions:
             "--skip-bad", help="Leave out images and sounds that cannot be read, and list them.", rich_help_panel=PANEL
         ),
     ] = None
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream", help="Leave images or an .npy on disk, and read them while training.", rich_help_panel=PANEL
+        ),
+    ] = None
     length: Annotated[
         int | None,
         typer.Option(

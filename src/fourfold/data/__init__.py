@@ -21,6 +21,7 @@ from fourfold.data.dataset import (
     Source,
     Split,
     assemble,
+    chosen_rows,
     describe,
     describe_record,
 )
@@ -33,6 +34,8 @@ from fourfold.spaces.registry import space_named
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fourfold.data.stored import Stored
 
 __all__ = [
     "IN_MEMORY",
@@ -94,6 +97,7 @@ def load(
     header: bool | None = None,
     query: str | None = None,
     target: str | None = None,
+    stream: bool | None = None,
 ) -> Dataset:
     """Load a built-in set, a file, a folder or an array; refuse it with one clear line if it cannot be trained on.
 
@@ -102,7 +106,9 @@ def load(
             ``.npy`` or ``.npz`` (images uint8 ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``; vectors ``(N, D)``);
             a table as ``.csv``, ``.tsv``, ``.parquet`` or ``.feather``, or in a ``.sqlite`` or ``.duckdb`` database;
             a recording, or a folder of WAV, FLAC, OGG or MP3 files (sub-folders are classes); documents as a folder of
-            ``.txt`` or as a ``.jsonl``; or such an array or tensor in memory, or a data frame of pandas or polars.
+            ``.txt`` or as a ``.jsonl``; images in ``.tar`` shards (as WebDataset writes them), Parquet files or a
+            folder that the library ``datasets`` saved; or such an array or tensor in memory, or a data frame of pandas
+            or polars.
         seed: draws sampled sets and splits.
         data_dir: where the files of Fashion-MNIST or the packages of ``emoji`` are.
         conditional: give the splits their labels and the space its classes; or captions, where examples have those.
@@ -135,6 +141,9 @@ def load(
         header: whether the first row of a CSV file names its columns, if looking at it errs.
         query: a query, or the name of a table, of a database that holds several.
         target: the column of a table of mixed columns that models are judged by predicting.
+        stream: leave the training examples of an ``.npy`` or of a folder of images (however deep) in their files, and
+            read them while a model is trained; ``Dataset.train`` is then a sample of them. By default an ``.npy`` that
+            does not fit into memory is streamed, and images in shards always are.
 
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
@@ -144,6 +153,14 @@ def load(
     options = _options({**locals(), "space": None if kind else space})
     name = _name(data)
     source = _source(data, name, options)
+    if not isinstance(source, Source):
+        if kind is not None and not isinstance(source.space, kind):
+            raise DataError(
+                f"{name}: holds {source.space}, which cannot be streamed as {kind.__name__}: leave out space"
+            )
+        from fourfold.data.stored import assemble_stored
+
+        return assemble_stored(name, source, options)
     return assemble(name, source if kind is None else read_as(name, source, kind), options)
 
 
@@ -177,6 +194,7 @@ def read_all(
         {"seed": seed, "data_dir": data_dir, "skip_bad": skip_bad, "labels": labels, "space": space, "limit": many}
     )
     source = _source(data, name, options)
+    assert isinstance(source, Source), "data for a model is read into memory"
     x = examples_of(name, source.x, space)
     notes = (*source.notes, *source.space.notes(source.x), *(f"skipped: {file}" for file in source.skipped))
     return Split(x[:limit], None if source.known is None else source.known[:limit]), notes
@@ -213,16 +231,23 @@ def _name(data: Data) -> str:
     return os.fspath(data) if isinstance(data, (str, os.PathLike)) else IN_MEMORY
 
 
-def _source(data: Data, name: str, options: Options) -> Source:
-    """The source that a name, a path or an object in memory stands for; in the space of a model, if it is for one."""
+def _source(data: Data, name: str, options: Options) -> Source | Stored:
+    """The source that a name, a path or an object in memory stands for; in the space of a model, if it is for one.
+
+    What is streamed comes into memory if it is for a model, or limited.
+    """
     space, path = options.space, Path(name).expanduser()
     if space is not None and space.window is not None and path.exists():
         return stream_for(space, path, options)
     source = _read(data, name, options if space is None else options_for(space, path, options))
+    if not isinstance(source, Source):
+        if space is None and options.limit is None:
+            return source
+        source = source.source(chosen_rows(len(source), options, source.labels))
     return source if space is None else matched(name, source, space)
 
 
-def _read(data: Data, name: str, options: Options) -> Source:
+def _read(data: Data, name: str, options: Options) -> Source | Stored:
     if not isinstance(data, (str, os.PathLike)):
         return _of_memory(data, options)
     if name in BUILTIN:

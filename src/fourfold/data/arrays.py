@@ -10,16 +10,20 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, final
+from typing import IO, TYPE_CHECKING, final
 
 import numpy as np
 import torch
 
+from fourfold.core import Space
 from fourfold.data.dataset import DataError, Options, Source, chosen_rows, option
 from fourfold.data.labels import encode_labels
-from fourfold.data.memory import require
+from fourfold.data.memory import free_memory, require
 from fourfold.printable import shortened
 from fourfold.spaces import Images, Vectors, Video
+
+if TYPE_CHECKING:
+    from fourfold.data.stored import Stored
 
 __all__ = ["finite_vectors", "of_array", "read_array"]
 
@@ -42,8 +46,10 @@ _EXAMPLES = ("x", "X", "data", "images", "arr_0")
 _LABELS = ("y", "Y", "labels", "label", "targets", "target")
 
 
-def read_array(path: Path, options: Options) -> Source:
+def read_array(path: Path, options: Options) -> Source | Stored:
     """Read ``.npy`` (mapped, not copied) or ``.npz`` (only the arrays that are used).
+
+    An ``.npy`` that does not fit into memory is streamed, if its use is not limited.
 
     Raises:
         DataError: if it is corrupt, pickled, too large, of a wrong dtype or shape, not finite, or its labels do not
@@ -53,10 +59,44 @@ def read_array(path: Path, options: Options) -> Source:
         if isinstance(loaded, np.ndarray):
             labels = _label_file(options)
             hint = f"name a file of labels: {option('labels')}"
+            if options.stream or (options.stream is None and options.limit is None and not _fits(loaded)):
+                return _stored(path, loaded, labels, options, hint)
             return of_array(str(path), loaded, labels, str(options.labels or "labels"), options, hint=hint)
         x, y, key, test = _choose(path, loaded, options)
     hint = f"add an array {_LABELS[0]!r}, or name one: {option('labels')}"
     return of_array(str(path), x, y, f"{path}[{key}]", options, test, hint)
+
+
+def _fits(x: np.ndarray) -> bool:
+    """Whether an array fits into memory: images nearly as they are, vectors as float32 and float64."""
+    return x.ndim not in (2, 3, 4) or _needed(x) <= free_memory()
+
+
+def _needed(x: np.ndarray) -> float:
+    return 1.3 * x.nbytes if x.ndim > 2 else 12 * x.size
+
+
+def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: Options, hint: str) -> Stored:
+    """An array that stays in its file. Its values are checked when they are read."""
+    from fourfold.data.stored import StoredArray
+
+    if not isinstance(x, np.memmap) or x.ndim not in (2, 3, 4) or 0 in x.shape:
+        raise DataError(f"{path}: shape {x.shape} holds no rows of vectors (N, D) or images (N, H, W[, C])")
+    if x.ndim > 2 and x.dtype != np.uint8:
+        raise DataError(_of_floats(str(path), x))
+    first = x.ndim == 3 or (x.ndim == 4 and _channels_first(str(path), x.shape, options))
+    space: Space = Vectors(x.shape[1])
+    if x.ndim > 2:
+        shape = (1, *x.shape[1:]) if x.ndim == 3 else x.shape[1:] if first else (x.shape[3], *x.shape[1:3])
+        space = Images(*shape, options.levels or 256)
+    stored = StoredArray(path, x, space, first)
+    stored.hint = hint
+    if options.stream is None:
+        needed, free = (f"{count / 1e9:,.1f} GB" for count in (_needed(x), free_memory()))
+        stored.notes = (f"{path}: {needed} do not fit into the {free} of free memory: it is streamed",)
+    if labels is not None:
+        stored.labels, stored.class_names = encode_labels(labels, len(x), str(options.labels))
+    return stored
 
 
 @final
@@ -190,7 +230,7 @@ def of_array(
     if x.ndim > 2:
         images, space = _clips(name, x, options) if x.ndim == 5 else _images(name, x, options)
         return Source(images, space, f"file {name}", labels, names, test, hint=hint)
-    require(12 * x.size, name)  # float32, and float64 while the statistics of the columns are taken
+    require(_needed(x), name)  # float32, and float64 while the statistics of the columns are taken
     vectors = finite_vectors(x, name, [str(i) for i in range(x.shape[1])])
     return Source(vectors, Vectors(x.shape[1]), f"file {name}", labels, names, test, hint=hint)
 
@@ -198,13 +238,10 @@ def of_array(
 def _images(name: str, x: np.ndarray, options: Options) -> tuple[torch.Tensor, Images]:
     """uint8 images as ``(N, C, H, W)``, a view where possible."""
     if x.dtype != np.uint8:
-        raise DataError(
-            f"{name}: images of {x.dtype}: give uint8 levels, for values in [0, 1] "
-            "(255 * x).round().astype(numpy.uint8)"
-        )
+        raise DataError(_of_floats(name, x))
     if 0 in x.shape:
         raise DataError(f"{name}: shape {x.shape} holds no pixels")
-    require(1.3 * x.nbytes, name)
+    require(_needed(x), name)
     first = x.ndim == 4 and _channels_first(name, x.shape, options)
     channels_first = x[:, None] if x.ndim == 3 else x if first else x.transpose(0, 3, 1, 2)
     levels = options.levels or 256
@@ -229,6 +266,10 @@ def _clips(name: str, x: np.ndarray, options: Options) -> tuple[torch.Tensor, Vi
     planes = frames * space.channels
     clips = stills.reshape(n, planes, space.height, space.width)
     return clips, Video(planes, space.height, space.width, space.levels, frames=frames)
+
+
+def _of_floats(name: str, x: np.ndarray) -> str:
+    return f"{name}: images of {x.dtype}: give uint8 levels, for values in [0, 1] (255 * x).round().astype(numpy.uint8)"
 
 
 def _channels_first(name: str, shape: tuple[int, ...], options: Options) -> bool:

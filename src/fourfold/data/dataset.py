@@ -20,6 +20,7 @@ from fourfold.printable import shortened
 
 if TYPE_CHECKING:
     from fourfold.data.schema import Inferred
+    from fourfold.data.stored import Streamed
 
 __all__ = [
     "DataError",
@@ -34,6 +35,7 @@ __all__ = [
     "describe_record",
     "digest",
     "flag",
+    "fractions_of",
     "option",
 ]
 
@@ -113,6 +115,7 @@ class Dataset:
         seed: what the split was drawn with.
         notes: what reading changed (such as images that were resized), and which columns hold tied values.
         columns: what each column of a table was inferred to be, and why.
+        streamed: all training examples, if they stay in their files; ``train`` is then a sample of them.
     """
 
     name: str
@@ -128,6 +131,12 @@ class Dataset:
     seed: int = 0
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()
+    streamed: Streamed | None = None
+
+    @property
+    def examples(self) -> int:
+        """How many examples are trained on: those in memory, or those that are streamed."""
+        return len(self.train if self.streamed is None else self.streamed)
 
     def record(self) -> dict[str, Any]:
         """The record of the data that a run folder keeps, as a JSON value."""
@@ -136,11 +145,12 @@ class Dataset:
             "source": self.source,
             "digest": self.digest,
             "seed": self.seed,
-            "train": len(self.train),
+            "train": self.examples,
             "validation": len(self.validation),
             "test": len(self.test),
             "skipped": list(self.skipped),
             "notes": list(self.notes),
+            **({} if self.streamed is None else {"streamed": True}),
         }
 
 
@@ -169,12 +179,13 @@ class Options:
     header: bool | None = None
     query: str | None = None
     target: str | None = None
+    stream: bool | None = None
 
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
         tables = ("schema", "header", "query", "target")
-        for name in ("labels", "size", "channels", "rate", "seconds", "levels", "tokens", "text", *tables):
-            if getattr(self, name) is not None and name not in used:
+        for name in ("labels", "size", "channels", "rate", "seconds", "levels", "tokens", "text", *tables, "stream"):
+            if getattr(self, name) not in (None, False) and name not in used:
                 raise DataError(f"{name} means nothing for {what}: leave out {option(name, getattr(self, name))}")
 
 
@@ -292,7 +303,7 @@ def _conditioned(source: Source, options: Options) -> Space:
     return source.space.conditioned(source.class_names)
 
 
-def _fractions(options: Options, default: tuple[float, ...]) -> tuple[float, ...]:
+def fractions_of(options: Options, default: tuple[float, ...]) -> tuple[float, ...]:
     """The shares of train, validation and test; two shares mean that validation and test are the same examples."""
     shares = tuple(options.fractions or default)
     if len(shares) not in (2, 3) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
@@ -311,7 +322,7 @@ def _cut(n: int, shares: Sequence[float]) -> list[slice]:
 def _by_position(name: str, source: Source, options: Options) -> tuple[Split, Split, Split]:
     """Cut a stream by position: held-out parts come after the training part."""
     x = source.x[: options.limit]
-    parts = [Split(x[part]) for part in _cut(len(x), _fractions(options, (0.9, 0.05, 0.05)))]
+    parts = [Split(x[part]) for part in _cut(len(x), fractions_of(options, (0.9, 0.05, 0.05)))]
     shortest = min(map(len, parts))
     window = source.space.window or 1
     if shortest < window:
@@ -333,7 +344,7 @@ def _by_seed(name: str, source: Source, options: Options) -> tuple[Split, Split,
     order = order[: round(pool * keep)]
     if len(order) < FEWEST:
         raise DataError(f"{name}: {len(order)} examples are too few: at least {FEWEST} are needed")
-    shares = _fractions(options, (0.8, 0.1, 0.1))
+    shares = fractions_of(options, (0.8, 0.1, 0.1))
     if source.test:
         held = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out
         shares = (1 - held, held)
@@ -416,7 +427,8 @@ def reorder(x: np.ndarray, order: np.ndarray) -> None:
 def describe(dataset: Dataset) -> str:
     """A short text: space, counts, splits, classes, digest, memory."""
     splits = (dataset.train, dataset.validation, dataset.test)
-    counts = ", ".join(f"{len(s):,} {word}" for s, word in zip(splits, ("train", "validation", "test"), strict=True))
+    sizes = (dataset.examples, len(dataset.validation), len(dataset.test))
+    counts = ", ".join(f"{n:,} {word}" for n, word in zip(sizes, ("train", "validation", "test"), strict=True))
     storages = {s.x.untyped_storage().data_ptr(): s.x.untyped_storage().nbytes() for s in splits}
     captions = dataset.train.cond if dataset.space.caption is not None else None
     classes = f"{len(dataset.class_names)}: {shortened(dataset.class_names)}" if dataset.class_names else "none"
@@ -435,12 +447,12 @@ def describe(dataset: Dataset) -> str:
 
 def describe_record(dataset: Dataset) -> dict[str, Any]:
     """The same as a JSON value."""
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    splits = {"train": dataset.examples, "validation": len(dataset.validation), "test": len(dataset.test)}
     return {
         "name": dataset.name,
         "space": str(dataset.space),
         "source": str(dataset.source),
-        **{name: len(split) for name, split in splits.items()},
+        **splits,
         "seed": dataset.seed,
         "classes": list(dataset.class_names),
         "unit": dataset.space.unit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 import warnings
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -22,7 +24,18 @@ from fourfold.data.folders import IMAGES, files_of, limited
 from fourfold.data.memory import require
 from fourfold.spaces import Images
 
-__all__ = ["UNREADABLE", "fault", "in_mode", "read_folder"]
+__all__ = [
+    "UNREADABLE",
+    "Format",
+    "Header",
+    "decode_into",
+    "fault",
+    "format_of",
+    "header_of",
+    "in_mode",
+    "notes_of",
+    "read_folder",
+]
 
 _FORMATS = ("PNG", "JPEG", "WEBP")
 UNREADABLE = (
@@ -49,7 +62,7 @@ SIDE = 64
 
 
 @dataclass(frozen=True)
-class _Format:
+class Format:
     """The format that every image of a folder has or is converted to."""
 
     mode: str
@@ -63,7 +76,7 @@ class _Format:
 
 
 @dataclass(frozen=True)
-class _Header:
+class Header:
     """The format of an image, read from its header and turned as EXIF says."""
 
     mode: str
@@ -89,7 +102,7 @@ def read_folder(folder: Path, options: Options) -> Source:
     files, skipped, captions = _files(folder, options)
     files = limited(files, options)
     headers, bad = _headers(folder, files, options)
-    form = _format(list(headers.values()), options)
+    form = format_of(list(headers.values()), options)
     x, undecoded = _decode_all(folder, headers, form, options)
     bad |= undecoded
     good = [path for path in files if path not in bad]
@@ -97,7 +110,7 @@ def read_folder(folder: Path, options: Options) -> Source:
         raise DataError(f"{folder}: not one of its {len(files)} images can be read: are they PNG, JPEG or WebP?")
     skipped += [f"{path}: {reason}" for path, reason in bad.items()]
     where = f"folder {folder}" + (f", resized to {form.height} x {form.width}" if form.resize else "")
-    notes = tuple(_notes(list(headers.values()), form, options))
+    notes = tuple(notes_of(list(headers.values()), form, options))
     space = Images(form.channels, form.height, form.width)
     if all(path.parent == folder for path in files):
         hint = "put the images of each class into a sub-folder of its own, or add captions (captions.txt)"
@@ -130,14 +143,14 @@ def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[
 # --- headers ----------------------------------------------------------------------------------------------------------
 
 
-def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Path, _Header], dict[Path, str]]:
+def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Path, Header], dict[Path, str]]:
     """The format of each image, or the reason why its file cannot be read."""
-    headers: dict[Path, _Header] = {}
+    headers: dict[Path, Header] = {}
     bad: dict[Path, str] = {}
     with ThreadPoolExecutor(_THREADS) as threads, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # LARGEST is stricter
         for path, found in zip(files, threads.map(_header, files), strict=True):
-            if isinstance(found, _Header):
+            if isinstance(found, Header):
                 headers[path] = found
             elif options.skip_bad:
                 bad[path] = found
@@ -149,14 +162,17 @@ def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Pa
     return headers, bad
 
 
-def _header(path: Path) -> _Header | str:
+def _header(path: Path) -> Header | str:
     """The format of an image, or the reason why its file cannot be read."""
     if not path.is_file():
         return "is not a regular file"
-    if not path.stat().st_size:
-        return "is empty"
+    return header_of(path) if path.stat().st_size else "is empty"
+
+
+def header_of(file: Path | IO[bytes]) -> Header | str:
+    """The format of an encoded image, or the reason why it cannot be read."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with Image.open(file, formats=_FORMATS) as image:
             exif = Image.Exif()
             exif.load(image.info.get("exif") or b"")  # getexif() would decode a PNG
             mode, (width, height) = _mode(image), image.size
@@ -165,24 +181,24 @@ def _header(path: Path) -> _Header | str:
         return fault(error)
     if width * height > LARGEST:
         return f"has {width * height / 1e6:.0f} million pixels, more than {LARGEST / 1e6:.0f} million"
-    return _Header(mode, width, height) if turned else _Header(mode, height, width)
+    return Header(mode, width, height) if turned else Header(mode, height, width)
 
 
-def _format(headers: list[_Header], options: Options) -> _Format:
+def format_of(headers: list[Header], options: Options) -> Format:
     """Size and channels that all images are brought to."""
     modes = {header.mode for header in headers}
     mode = {1: "L", 3: "RGB", 4: "RGBA", None: modes.pop() if len(modes) == 1 else "RGB"}[options.channels]
     sizes = Counter((header.height, header.width) for header in headers)
     if options.size is not None:
-        return _Format(mode, *options.size, resize=True)
+        return Format(mode, *options.size, resize=True)
     size, count = min(sizes.items(), key=lambda item: (-item[1], item[0]))
     if 2 * count < len(headers):
         side = min(SIDE, *(min(one) for one in sizes))
         size = (side, side)
-    return _Format(mode, *size, resize=len(sizes) > 1)
+    return Format(mode, *size, resize=len(sizes) > 1)
 
 
-def _notes(headers: list[_Header], form: _Format, options: Options) -> Iterator[str]:
+def notes_of(headers: list[Header], form: Format, options: Options) -> Iterator[str]:
     """Remarks on conversions that no option asked for."""
     resized = sum((header.height, header.width) != (form.height, form.width) for header in headers)
     known = ", as the model knows them" if options.space is not None else ""
@@ -200,13 +216,13 @@ def _notes(headers: list[_Header], form: _Format, options: Options) -> Iterator[
 
 
 def _decode_all(
-    folder: Path, headers: Mapping[Path, _Header], form: _Format, options: Options
+    folder: Path, headers: Mapping[Path, Header], form: Format, options: Options
 ) -> tuple[np.ndarray, dict[Path, str]]:
     """Decode into one preallocated array, a bounded number of images at a time; return what could not be read too."""
     files = list(headers)
     shape = (len(files), form.channels, form.height, form.width)
     decoding = 8 * _THREADS * max(header.height * header.width for header in headers.values())
-    require(math.prod(shape) + decoding, folder, f"give --limit, or {option('size', 32)}")
+    require(math.prod(shape) + decoding, folder, f"give {option('stream', True)}, --limit, or {option('size', 32)}")
     x = np.empty(shape, dtype=np.uint8)
     bad: dict[Path, str] = {}
     with ThreadPoolExecutor(_THREADS) as threads:
@@ -221,7 +237,7 @@ def _decode_all(
     return (x[keep] if bad else x), bad
 
 
-def _stream(threads: ThreadPoolExecutor, files: list[Path], x: np.ndarray, form: _Format) -> Iterator[tuple[int, str]]:
+def _stream(threads: ThreadPoolExecutor, files: list[Path], x: np.ndarray, form: Format) -> Iterator[tuple[int, str]]:
     """Decode chunk after chunk on the threads; yield position and reason of every unreadable image."""
 
     def work(start: int) -> list[tuple[int, str]]:
@@ -231,7 +247,7 @@ def _stream(threads: ThreadPoolExecutor, files: list[Path], x: np.ndarray, form:
         yield from faults
 
 
-def _decode_chunk(rows: Iterable[int], files: list[Path], x: np.ndarray, form: _Format) -> Iterator[tuple[int, str]]:
+def _decode_chunk(rows: Iterable[int], files: list[Path], x: np.ndarray, form: Format) -> Iterator[tuple[int, str]]:
     for i in rows:
         try:
             x[i] = _decode(files[i], form)
@@ -245,13 +261,30 @@ def fault(error: BaseException) -> str:
     return f"cannot be read ({' '.join(str(error).split())[:100] or type(error).__name__})"
 
 
-def _decode(path: Path, form: _Format) -> np.ndarray:
+def decode_into(x: np.ndarray, content: bytes, form: Format) -> str:
+    """Decode an image into ``(C, H, W)``; return the reason why it cannot be read, or nothing.
+
+    An image that announces too many pixels is not decoded.
+    """
+    header = header_of(io.BytesIO(content)) if content else "is empty"
+    if isinstance(header, str):
+        return header
+    if not form.resize and (header.height, header.width) != (form.height, form.width):
+        return f"is {header.height} x {header.width}, where others are {form.height} x {form.width}"
+    try:
+        x[:] = _decode(io.BytesIO(content), form)
+    except UNREADABLE as error:
+        return fault(error)
+    return ""
+
+
+def _decode(file: Path | IO[bytes], form: Format) -> np.ndarray:
     """One image as ``(C, H, W)``.
 
     Raises:
         ValueError: if it is of another size than its header says.
     """
-    with Image.open(path, formats=_FORMATS) as opened:
+    with Image.open(file, formats=_FORMATS) as opened:
         if form.resize:
             opened.draft(None, (form.width, form.height))
         image = in_mode(ImageOps.exif_transpose(opened), form.mode)

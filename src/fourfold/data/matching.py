@@ -24,7 +24,7 @@ def options_for(space: Space, path: Path, options: Options) -> Options:
     """How a file is read for a model: images in its size, sounds in its rate and length, a stream in its windows."""
     if isinstance(space, Audio) and (path.is_dir() or path.suffix.lower() in SOUNDS):
         return dataclasses.replace(options, rate=space.rate, seconds=space.length / space.rate)
-    if path.is_dir() and len(space.shape) == 3:
+    if len(space.shape) == 3 and (path.is_dir() or path.suffix.lower() in (".tar", ".parquet")):
         channels, height, width = space.shape
         return dataclasses.replace(options, size=(height, width), channels=channels)
     return options if space.window is None else dataclasses.replace(options, length=space.window)

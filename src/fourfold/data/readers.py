@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.folders import SOUNDS, holds
 from fourfold.data.text import holds_documents, read_documents, read_text
+
+if TYPE_CHECKING:
+    from fourfold.data.stored import Stored
 
 __all__ = ["TABLES", "read"]
 
@@ -17,12 +21,15 @@ TABLES = {
 """Endings of files that hold tables, and whether they are databases."""
 
 
-def read(path: Path, options: Options) -> Source:
+def read(path: Path, options: Options) -> Source | Stored:
     """Read a file or a folder, chosen by its suffix.
 
     Raises:
         DataError: if it is not of a kind that can be read, or holds bad data.
     """
+    stored = open_stored(path, options)
+    if stored is not None:
+        return stored
     if holds_documents(path, options):
         options.only(f"{path}, documents", "tokens", "text")
         return read_documents(path, options)
@@ -34,7 +41,7 @@ def read(path: Path, options: Options) -> Source:
     if suffix in (".npy", ".npz"):
         from fourfold.data.arrays import read_array
 
-        options.only(f"{path}, an array", "labels", "levels")
+        options.only(f"{path}, an array", "labels", "levels", *(("stream",) if suffix == ".npy" else ()))
         return read_array(path, options)
     if suffix in TABLES:
         from fourfold.data.tables import read_table
@@ -68,12 +75,35 @@ def _read_sound(path: Path, options: Options) -> Source:
     return read_sounds(path, options)
 
 
+def open_stored(path: Path, options: Options) -> Stored | None:
+    """Images that stay in their files: tar shards, Parquet and Arrow with a column of images, folders to be streamed.
+
+    ``None`` for everything else.
+    """
+    from fourfold.data.records import Files, Records, Rows, Tars, files_below, open_rows
+    from fourfold.data.stored import StoredImages
+
+    folder = path.is_dir()
+    tars = files_below(path, ".tar") if folder else [path] if path.suffix.lower() == ".tar" else []
+    rows = files_below(path, ".parquet", ".arrow") if folder else [path] if path.suffix.lower() == ".parquet" else []
+    records: Records | None = Tars(path, tars) if tars else None
+    if records is None and rows and options.text is None:
+        records = open_rows(path, rows, options.labels if isinstance(options.labels, str) else None)
+    if records is None and folder and options.stream:
+        records = Files(path)
+    if records is None:
+        return None
+    used = ("size", "channels", "stream", *(("labels",) if isinstance(records, Rows) else ()))
+    options.only(f"{path}, images that are streamed", *used)
+    return StoredImages(records, path, options)
+
+
 def _read_text(path: Path, options: Options) -> Source:
     """A text file; other formats are refused by name."""
-    known = "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, or a folder of images or sounds"
+    known = "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder of images or sounds"
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
         raise DataError(f"{path}: is one image: give the folder that holds the images")
-    if path.suffix.lower() in (".zip", ".gz", ".tar", ".tgz", ".bz2", ".xz", ".7z"):
+    if path.suffix.lower() in (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z"):
         raise DataError(f"{path}: is packed: unpack it first, and give {known}")
     if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle", ".xlsx", ".h5", ".hdf5", ".mat", ".safetensors"):
         raise DataError(f"{path}: files of this kind are not read: write it as {known}")

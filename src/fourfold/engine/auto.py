@@ -138,7 +138,7 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
         if model is None:
             continue
         factor = GAME if model.paradigm is Paradigm.ADVERSARIAL else 1
-        if size == "m" and _count(model) > math.prod(dataset.train.x.shape):
+        if size == "m" and _count(model) > math.prod(dataset.train.x.shape[1:]) * dataset.examples:
             refused = f"too few data for {size}"
             break
         tried = None if chosen is None else chosen.wider(size, _count(model))

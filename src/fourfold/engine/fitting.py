@@ -21,7 +21,7 @@ import torch
 
 from fourfold.adapters import is_language_model, is_published, open_published
 from fourfold.core import GenerativeModel, Training
-from fourfold.data import Data, Dataset, load
+from fourfold.data import Data, DataError, Dataset, load
 from fourfold.engine.auto import FALLBACK, Sizing, choose_size
 from fourfold.engine.blueprint import check_loadable
 from fourfold.engine.budget import Budget, parse_budget
@@ -572,6 +572,9 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
             recorder.save(loop)
             where = f"; the state before it is in {recorder.folder}" if recorder.folder else ""
             raise Diverged(f"{error}{where}") from None
+        except DataError:
+            recorder.save(loop)
+            raise
         if not stopped or recorder.choice.over or budget.spent(loop.progress):
             recorder.finish(loop)
         else:

@@ -1,18 +1,25 @@
-"""Batches as a function of the step, by indexing one tensor, without worker processes."""
+"""Batches as a function of the step: rows of one tensor, or of files, which worker processes read ahead."""
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Sized
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from fourfold.core import Batch, Space
-from fourfold.data import Split, read_all
+from fourfold.data import DataError, Split, read_all
 
-__all__ = ["Batches", "Loader", "Stream", "raw_examples"]
+if TYPE_CHECKING:
+    from fourfold.data.stored import Streamed
+
+__all__ = ["Ahead", "Batches", "FileLoader", "Loader", "Stream", "free_workers", "raw_examples"]
 
 Batches = Callable[[int], Batch]
 """Maps the index of a step to a raw batch; training sees nothing else of the data."""
@@ -70,6 +77,114 @@ class Loader:
             self._epoch = epoch
             self._order = torch.randperm(self.examples, generator=_generator(self.seed, epoch))
         return self._order[index * self.batch_size : (index + 1) * self.batch_size][self._part]
+
+
+@final
+class FileLoader:
+    """Random batches of examples that stay in their files; the position in the data is a function of the step.
+
+    Args:
+        streamed: the training examples.
+        batch_size: examples in one step, over all processes.
+        seed: seed of the order.
+        rank, world: this process reads part ``rank`` of the ``world`` equal parts of every batch.
+        conditional: whether batches have the labels or captions of the examples.
+
+    Raises:
+        ValueError: if the batch cannot be divided among the processes.
+    """
+
+    def __init__(
+        self, streamed: Streamed, batch_size: int, seed: int, rank: int = 0, world: int = 1, conditional: bool = False
+    ) -> None:
+        self.streamed, self.seed, self.conditional = streamed, seed, conditional
+        self.batch_size = min(batch_size, len(streamed) // world * world)
+        if batch_size < 1 or self.batch_size % world or self.batch_size < 1:
+            raise ValueError(f"a batch of {batch_size} cannot be divided among {world} processes")
+        self._share = self.batch_size // world
+        self._first = rank * self._share
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in one pass over the data."""
+        return len(self.streamed) // self.batch_size
+
+    def __call__(self, step: int) -> Batch:
+        """The raw batch of a step.
+
+        Raises:
+            DataError: for an example that cannot be read, with its file and place.
+        """
+        epoch, index = divmod(step, self.steps_per_epoch)
+        start = index * self.batch_size + self._first
+        batch = self.streamed.batch(self.streamed.rows(self.seed, epoch, start, start + self._share))
+        return batch if self.conditional else Batch(batch.x)
+
+
+@final
+class Ahead:
+    """Batches that worker processes prepare while the step computes.
+
+    The batch of a step does not depend on them: a step out of turn, such as a trial, is read here.
+
+    Args:
+        batches: a loader, which every worker gets a copy of.
+        workers: how many processes; with none, every batch is read when its step comes.
+        each: how many batches each of them is ahead.
+    """
+
+    def __init__(self, batches: Batches, workers: int, each: int = 2) -> None:
+        self.batches, self.workers, self.each = batches, workers, each
+        self._latest, self._rest = -2, iter(())  # type: tuple[int, Iterator[Batch | DataError]]
+        self._next = -1
+
+    def __call__(self, step: int) -> Batch:
+        """The raw batch of a step.
+
+        Raises:
+            DataError: for an example that cannot be read, with its file and place.
+        """
+        if step != self._next and step == self._latest + 1 and self.workers:
+            self._rest, self._next = iter(self._loader(step)), step
+        self._latest = step
+        if step != self._next:
+            return self.batches(step)
+        self._next += 1
+        found = next(self._rest)
+        if isinstance(found, DataError):
+            raise found
+        return found
+
+    def _loader(self, step: int) -> DataLoader[Batch | DataError]:
+        """Batches from a step on; the generator is its own, since what torch draws from is that of the step."""
+        return DataLoader(
+            _Steps(self.batches),
+            batch_size=None,
+            sampler=itertools.count(step),
+            num_workers=self.workers,
+            prefetch_factor=self.each,
+            generator=torch.Generator(),
+        )
+
+
+@final
+class _Steps(TorchDataset[Batch | DataError]):
+    """The batches as a data set of torch; what is wrong with the data is handed over, since torch would wrap it."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Batch | DataError:
+        try:
+            return self.batches(step)
+        except DataError as error:
+            return error
+
+
+def free_workers(device: torch.device, processes: int) -> int:
+    """How many processes read ahead for a process that trains: one beside a CPU, up to eight beside a GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return 1 if device.type == "cpu" else max(min(cores // processes - 1, 8), 1)
 
 
 @final

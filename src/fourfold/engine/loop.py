@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,7 +19,7 @@ from fourfold.core import Batch, CachedCodec, GenerativeModel, Staged, Term, Tra
 from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget, Progress, parse_budget
 from fourfold.engine.distributed import ALONE, Processes
-from fourfold.engine.loader import Batches, Loader, Stream, raw_examples
+from fourfold.engine.loader import Ahead, Batches, FileLoader, Loader, Stream, free_workers, raw_examples
 from fourfold.engine.memory import keep_memory
 from fourfold.engine.precision import FLOAT32, Precision, parse_precision
 from fourfold.engine.weights import TermOptimizer, Weights
@@ -444,8 +445,17 @@ def begin(
     start = time.monotonic()
     if fresh:
         _fit_codec(model, split.x, seed)
-    codes = _codes(model, split.x, patience)
+    streamed = data.streamed if isinstance(data, Dataset) else None
+    codes = None if streamed is not None else _codes(model, split.x, patience)
     seconds = time.monotonic() - start if fresh and isinstance(model.codec, Staged) else 0.0
+    if streamed is not None:
+        files = FileLoader(
+            streamed, training.batch_size, seed, processes.rank, processes.world, model.space.conditional
+        )
+        ahead = Ahead(files, free_workers(model.device, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        loop = Loop(model, ahead, training, seed, precision, processes, files.steps_per_epoch)
+        loop.progress = replace(loop.progress, seconds=seconds)
+        return loop
     loader = Loader(
         split if codes is None else Split(codes, split.cond),
         model.space,

@@ -28,7 +28,7 @@ def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
     record = card["data"]
     place = record.get("path", record["name"])
     try:
-        return load(place, **renamed_options(record["options"]))
+        return load(place, **_options(record))
     except DataError:
         if place in (*names(), IN_MEMORY) or Path(place).expanduser().exists():
             raise
@@ -36,6 +36,11 @@ def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
             f"{place}, the data of {folder or 'this run'}, is not there: put it back, or name it where it is now, "
             "as in 'fourfold score RUN DATA' or 'fourfold fit PARADIGM DATA --resume RUN'"
         ) from None
+
+
+def _options(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of loading that a run recorded; what was streamed is streamed again, wherever it goes on."""
+    return {**renamed_options(record["options"]), **({"stream": True} if record.get("streamed") else {})}
 
 
 def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
@@ -51,7 +56,7 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
             size=card["size"],
             seed=card["seed"],
             training=training_of(card, folder),
-            data_options={key: v for key, v in renamed_options(card["data"]["options"]).items() if key != "seed"},
+            data_options={key: v for key, v in _options(card["data"]).items() if key != "seed"},
             precision=asked.get("precision"),
             compile=asked.get("compile"),
             device=str(asked.get("device", FitSettings.device)),
@@ -98,7 +103,7 @@ def _pairs(
     training = training_of(card, folder)
     given = asdict(settings.applied_to(training))
     yield from ((name, was, given[name]) for name, was in asdict(training).items())
-    recorded, defaults = renamed_options(card["data"]["options"]), inspect.signature(load).parameters
+    recorded, defaults = _options(card["data"]), inspect.signature(load).parameters
     for name, value in settings.data_options.items():
         if not hasattr(value, "__array__"):  # labels in memory are not recorded: the digest of the data covers them
             default = defaults[name].default if name in defaults else None

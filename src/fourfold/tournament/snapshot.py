@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fourfold.core import configuration, construct
-from fourfold.data import Dataset, Split
+from fourfold.data import DataError, Dataset, Split, load
 
 __all__ = ["load_snapshot", "save_snapshot"]
 
@@ -18,10 +20,20 @@ _PARTS = ("train", "validation", "test")
 
 
 def save_snapshot(dataset: Dataset, path: Path) -> None:
-    """Write splits, space and record. An existing file is kept, since its name is its digest."""
+    """Write splits, space and record. An existing file is kept, since its name is its digest.
+
+    Of data that is streamed, the file says how to load it again: it stays where it is.
+    """
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}")
+    if dataset.streamed is not None:
+        place = os.path.abspath(os.path.expanduser(dataset.name))
+        again = {"load": {"data": place, **dataset.streamed.options, "seed": dataset.seed}, "digest": dataset.digest}
+        save_file({}, part, {"about": json.dumps(again)})
+        part.replace(path)
+        return
     tensors = {f"{part}.x": getattr(dataset, part).x.contiguous().clone() for part in _PARTS}
     labels = {f"{part}.cond": getattr(dataset, part).cond for part in _PARTS}
     tensors |= {key: value.contiguous().clone() for key, value in labels.items() if value is not None}
@@ -35,7 +47,6 @@ def save_snapshot(dataset: Dataset, path: Path) -> None:
         "seed": dataset.seed,
         "notes": list(dataset.notes),
     }
-    part = path.with_suffix(f".{os.getpid()}")
     save_file(tensors, part, {"about": json.dumps(about)})
     part.replace(path)
 
@@ -45,6 +56,8 @@ def load_snapshot(path: Path) -> Dataset:
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["about"])
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if "load" in about:
+        return _streamed(about)
     train, validation, test = (Split(tensors[f"{part}.x"], tensors.get(f"{part}.cond")) for part in _PARTS)
     return Dataset(
         name=about["name"],
@@ -59,3 +72,15 @@ def load_snapshot(path: Path) -> Dataset:
         seed=about["seed"],
         notes=tuple(about.get("notes", ())),
     )
+
+
+def _streamed(about: Mapping[str, Any]) -> Dataset:
+    """Data that stays where it is, which must be what it was.
+
+    Raises:
+        DataError: if it has changed.
+    """
+    dataset = load(**about["load"])
+    if dataset.digest != about["digest"]:
+        raise DataError(f"{dataset.name}: has changed since the comparison began: begin another, in other --runs-dir")
+    return dataset

@@ -179,7 +179,7 @@ def _record(job: Job, run: Run, dataset: Dataset) -> dict[str, Any]:
         "parameters": card["parameters"],
         "size": card["size"],
         "steps": card["steps"],
-        "epochs": steps * batch_size * (dataset.space.window or 1) / len(dataset.train),
+        "epochs": steps * batch_size * (dataset.space.window or 1) / dataset.examples,
         "seconds": card["seconds"],
         "precision": card["precision"],
         "batch_size": batch_size,
