@@ -184,9 +184,9 @@ class Options:
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
         tables = ("schema", "header", "query", "target")
-        for name in ("labels", "size", "channels", "rate", "seconds", "levels", "tokens", "text", *tables, "stream"):
-            if getattr(self, name) not in (None, False) and name not in used:
-                raise DataError(f"{name} means nothing for {what}: leave out {option(name, getattr(self, name))}")
+            value = getattr(self, name)
+            if value is not None and value is not False and name not in used:
+                raise DataError(f"{name} means nothing for {what}: leave out {option(name, value)}")
 
 
 @dataclass(frozen=True)

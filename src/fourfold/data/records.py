@@ -32,6 +32,8 @@ IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of the names of images."""
 BLOCK = 1 << 20
 """Bytes of records that lie together and are read in one go."""
+TOGETHER = 64
+"""Files that make a block."""
 CACHE = 128 << 20
 """Bytes of row groups that a process keeps decoded."""
 SPOTS, SPOT = 256, 1 << 12
@@ -120,28 +122,19 @@ def _official(path: Path) -> bool:
 
 
 @final
-@dataclass(frozen=True)
 class Files(Records):
     """The images below a folder, however deep; the folder of an image is its class."""
 
-    folder: Path
-
-    @functools.cached_property
-    def files(self) -> Sequence[Path]:  # type: ignore[override]
-        return files_below(self.folder, *IMAGES)
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, str(folder)
+        self._files = files_below(folder, *IMAGES)
+        self.edges = np.append(np.arange(0, len(self._files), TOGETHER), len(self._files))
+        some = self._files[:: max(len(self._files) // 256, 1)]
+        self.block_bytes = TOGETHER * sum(path.stat().st_size for path in some) / max(len(some), 1)
 
     @property
-    def name(self) -> str:  # type: ignore[override]
-        return str(self.folder)
-
-    @functools.cached_property
-    def edges(self) -> np.ndarray:  # type: ignore[override]
-        return np.append(np.arange(0, len(self.files), 64), len(self.files))
-
-    @functools.cached_property
-    def block_bytes(self) -> float:  # type: ignore[override]
-        some = self.files[:: max(len(self.files) // 256, 1)]
-        return 64 * sum(path.stat().st_size for path in some) / max(len(some), 1)
+    def files(self) -> Sequence[Path]:
+        return self._files
 
     def read(self, rows: np.ndarray) -> list[bytes]:
         return [_content(self.files[row]) for row in rows]

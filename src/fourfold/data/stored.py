@@ -144,7 +144,7 @@ class StoredArray(Stored):
         x = np.empty((len(rows), *self.shape), self.dtype)
         with self.path.open("rb", buffering=0) as file:
             for i, row in enumerate(rows.tolist()):
-                if os.preadv(file.fileno(), [x[i : i + 1]], self.start + row * self.row) != self.row:
+                if os.preadv(file.fileno(), [x[i : i + 1].data], self.start + row * self.row) != self.row:
                     raise DataError(f"{self.path}, row {row + 1:,}: is missing: the file has changed")
         if isinstance(self.space, Images):
             self._check_levels(x, rows)
