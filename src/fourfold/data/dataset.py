@@ -184,6 +184,7 @@ class Options:
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
         tables = ("schema", "header", "query", "target")
+        for name in ("labels", "size", "channels", "rate", "seconds", "levels", "tokens", "text", *tables, "stream"):
             value = getattr(self, name)
             if value is not None and value is not False and name not in used:
                 raise DataError(f"{name} means nothing for {what}: leave out {option(name, value)}")

@@ -21,15 +21,14 @@ import numpy as np
 
 from fourfold.data.captions import LONGEST
 from fourfold.data.dataset import DataError, option
+from fourfold.data.folders import IMAGES
 from fourfold.printable import shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["IMAGES", "Files", "Records", "Rows", "Tars", "digest_of", "edges_of", "files_below", "open_rows"]
+__all__ = ["Files", "Records", "Rows", "Tars", "digest_of", "edges_of", "files_below", "open_rows"]
 
-IMAGES = (".png", ".jpg", ".jpeg", ".webp")
-"""Endings of the names of images."""
 BLOCK = 1 << 20
 """Bytes of records that lie together and are read in one go."""
 TOGETHER = 64
