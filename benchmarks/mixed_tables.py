@@ -28,11 +28,9 @@ import datetime
 import importlib.metadata
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -41,6 +39,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from beside import Watch, environment, run_peer
 from torch import Tensor
 
 import fourfold
@@ -174,22 +173,6 @@ def split(frame: pd.DataFrame, target: str, seed: int) -> tuple[Dataset, pd.Data
 # --- the systems ------------------------------------------------------------------------------------------------------
 
 
-class Watch:
-    """Seconds on the clock, and seconds of processor time of this process and of those it waited for."""
-
-    def __init__(self) -> None:
-        self.start, self.used = time.perf_counter(), self._processor()
-
-    @staticmethod
-    def _processor() -> float:
-        kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, kinds))
-
-    def stop(self) -> dict[str, float]:
-        """Both, in seconds."""
-        return {"seconds": time.perf_counter() - self.start, "processor": self._processor() - self.used}
-
-
 def own(data: Dataset, recipe: str, seconds: float, size: str, n: int, seed: int) -> dict[str, Any]:
     """A recipe of fourfold: its samples, nats per test and per training row, and cost."""
     watch = Watch()
@@ -225,20 +208,14 @@ def baselines(data: Dataset, n: int, seed: int) -> Iterator[tuple[str, dict[str,
 def peer(name: str, train: pd.DataFrame, space: Table, seconds: float, n: int, envs: Path) -> dict[str, Any]:
     """A peer in its own environment: its samples, and what it says of its cost."""
     folder, package = PEERS[name]
-    python = envs / folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(envs / folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", package], check=True)
+    python = environment(envs / folder, [package])
     with tempfile.TemporaryDirectory() as place:
         where = Path(place)
         train.to_csv(where / "train.csv", index=False)
-        script = Path(__file__).with_name("mixed_tables_peers.py")
-        command = [str(python), str(script), name, str(where), str(seconds), str(n)]
-        quiet = {**os.environ, **waiting()}  # threads that wait sleep, as those of fourfold do
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
-        if done.returncode:
-            return {"note": (done.stderr.strip().splitlines() or ["no message"])[-1][:200]}
-        about: dict[str, Any] = json.loads((where / "about.json").read_text(encoding="utf-8"))
+        quiet = waiting()  # threads that wait sleep, as those of fourfold do
+        about = run_peer(python, "mixed_tables_peers.py", (name, where, seconds, n), where, quiet)
+        if "seconds" not in about:
+            return about
         made = pd.read_csv(where / "made.csv", keep_default_na=True)
     return about | {"x": read_back(made, train, space)}
 
