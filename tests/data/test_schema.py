@@ -477,3 +477,20 @@ def test_a_data_frame_keeps_its_types(tmp_path, suffix):
     )
     write_examples(tmp_path / f"t{suffix}", x, data.space)
     assert torch.equal(read_all(tmp_path / f"t{suffix}", data.space)[0].x, x)
+
+
+def test_words_of_a_data_frame_may_end_in_blanks_as_those_of_a_file_may():
+    words = np.where(rng.random(N) < 0.5, "left ", "right")
+    words[:3] = "left"
+    frame = pd.DataFrame({"side": words, "n": rng.integers(0, 50, N)})
+    for given in (frame, frame.astype({"side": "category"})):
+        found = load(given, space="table")
+        assert found.space.modelled[0].levels == ("left", "right")
+        assert "blanks around cells do not count, as those of side" in found.notes
+        assert torch.equal(found.space.cells(given)[:, 0], found.space.cells(given.assign(side=words))[:, 0])
+
+
+def test_a_schema_knows_how_many_rows_it_was_inferred_from():
+    frame = pd.DataFrame({"side": np.where(rng.random(N) < 0.5, "left", "right"), "n": rng.integers(0, 50, N)})
+    assert load(frame, space="table").space.observed == N
+    assert load(frame, space="table", limit=100).space.observed == 100

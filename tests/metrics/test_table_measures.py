@@ -189,7 +189,7 @@ def test_rare_levels_and_missing_patterns_count_what_they_say():
     train = torch.cat([torch.zeros(990), torch.arange(1, 11)])[:, None].double()
     test = torch.tensor([[0.0], [1], [2], [3], [4]])
     assert rare_levels(torch.tensor([[0.0], [1], [2], [9]]), test, columns, train).value == 0.5
-    assert np.isnan(rare_levels(test, test, columns, torch.zeros(9, 1)).value)
+    assert rare_levels(test, test, columns, torch.zeros(9, 1)) is None
     none, half = torch.zeros(40, 2), torch.zeros(40, 2)
     half[::2, 1] = torch.nan
     assert gaps(half, none).value == pytest.approx(0.5)
@@ -277,3 +277,33 @@ def test_a_table_is_measured_as_numbers():
     assert abs(found[0].value - 0.5) < 0.12
     with pytest.raises(ValueError, match="no column 'colour'"):
         Table(space.schema, target="colour")
+
+
+def test_copies_are_looked_for_among_all_rows_and_the_rest_is_measured_on_a_part(monkeypatch):
+    """Every second training row is measured against; samples that copy the others are found all the same."""
+    from fourfold.metrics import References, choose_draws
+    from fourfold.spaces import Numeric, Table, table
+
+    space = Table((Numeric("a", low=0, high=10**6), Numeric("b", low=0, high=10**6)))
+    x = space.examples(400, torch.Generator().manual_seed(0))
+    train, test, fresh = x[:200], x[200:300], x[300:]
+    monkeypatch.setattr(table, "MEASURED", 100)
+    seen = References(choose_draws(train, 100), test, None, fresh, train)
+    made = train[1::2]
+    scores = {score.name.partition("[")[0]: score for score in space.measures(made, seen)}
+    assert scores["copies"].value == 1
+    assert "200 training rows" in scores["copies"].protocol
+    assert "100 training rows" in scores["closest_record"].protocol
+    assert all(np.isfinite(score.value) for score in scores.values()), "no level is rare, so nothing is said of them"
+    assert "coverage" not in scores
+
+
+def test_pairs_of_very_many_columns_are_those_of_a_hundred():
+    x = torch.randn(400, 140, generator=torch.Generator().manual_seed(0))
+    x = torch.cat([x, x], 1)
+    columns = Columns(tuple(f"c{i}" for i in range(280)), (False,) * 280, ("number",) * 280)
+    trends = Trends(x, columns)
+    assert len(trends.seen) == 100
+    assert trends.pairs
+    assert all(j - i == 140 for i, j in trends.pairs), "the only pairs that belong together are of one column twice"
+    assert trends(x).nanmean() == pytest.approx(1)

@@ -231,12 +231,9 @@ def wide(columns):
 
 
 def test_networks_of_wide_tables_grow_with_their_width_alone():
-    """Twice the columns need about twice the weights; what does not fit is refused."""
+    """Twice the columns need about twice the weights."""
     weights = [sum(p.numel() for p in build("autoregressive", wide(c), "s").parameters()) for c in (200, 400)]
     assert 1.7 < weights[1] / weights[0] < 2.6
-    with pytest.raises(TypeError, match="2,001 columns are more than the 2,000 that fit"):
-        build("autoregressive/any-order", wide(2001), "s")
-    assert build("latent-variable", wide(2001), "xs").sample(2).shape == (2, 2001)
 
 
 CONTRACT = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution=0.001)), classes=3)
@@ -251,6 +248,7 @@ CONTRACT = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution
         "diffusion/joint",
         "latent-variable",
         "adversarial",
+        "adversarial/conditional",
         "flow",
         "latent-flow",
         "energy",
@@ -271,3 +269,32 @@ def test_tables_learn(name, slack):
         pass
     truth = -float(torch.tensor(15.0).log())
     assert truth - slack < model.log_prob(x[2500:]).mean()[0] < truth + 0.02
+
+
+def test_few_rows_have_few_bins_and_dropout():
+    """The schema says of how many rows it is; without that number, presets are those of many rows."""
+    price = Numeric("price", low=0, high=10**6)
+    for rows, bins, dropout in [
+        (None, 512, 0.0),
+        (100, 32, 0.4),
+        (2000, 89, 0.4),
+        (8000, 179, 0.1),
+        (10**6, 512, 8e-4),
+    ]:
+        space = Table((price, SMALL.schema[0]), observed=rows)
+        model = build("autoregressive", space, "s")
+        assert model.codec.sizes == (bins, 4)
+        assert model.estimand.net.dropout == pytest.approx(dropout)
+        assert build("diffusion/joint", space, "s").codec.quantities.tokens.sizes == (bins,)
+    assert Table((price,), observed=5) == Table((price,)), "one schema is one space, whatever it was inferred from"
+
+
+@pytest.mark.parametrize("name", ["autoregressive/any-order", "diffusion/masked", "flow", "energy"])
+def test_very_wide_tables_are_refused_with_the_models_that_take_them(name):
+    with pytest.raises(TypeError, match="2,001 columns are more than the 2,000 that fit: leave columns out, or use"):
+        build(name, wide(2001), "xs")
+
+
+@pytest.mark.parametrize("name", ["latent-variable", "diffusion/joint", "adversarial"])
+def test_very_wide_tables_are_modelled(name):
+    assert build(name, wide(2001), "xs").sample(2).shape == (2, 2001)

@@ -13,10 +13,13 @@ from made_up import Fake, make_up
 from torch import Tensor
 
 from fourfold.data import Dataset, load
+from fourfold.evaluation import examples
 from fourfold.metrics import Measurement
 from fourfold.spaces import Table
-from fourfold.tournament.baselines import Rated, losses
+from fourfold.tournament import baselines
+from fourfold.tournament.baselines import Rated, losses, rate
 from fourfold.tournament.entries import Entry
+from fourfold.tournament.settings import Settings
 from fourfold.vocabulary import Kind
 
 
@@ -106,3 +109,24 @@ def test_a_space_without_baselines_says_nothing_of_them(tmp_path: Path):
     comparison = make_up(moons, tmp_path, {"flow": Fake(moons.train.x[:100])}, n=100)
     assert comparison.baselines == ()
     assert not any(line.title in ("Baselines", "Loses") for line in comparison.verdict)
+
+
+def test_baselines_are_computed_once(people: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    protocol, chosen = Settings(n=200).protocol, examples(people, 200)
+    first = rate(people, 200, chosen, protocol, 0, tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(baselines, "fit_baseline", refuse)
+    for a, b in zip(first, rate(people, 200, chosen, protocol, 0, tmp_path), strict=True):
+        assert str(a.entry.scores) == str(b.entry.scores)
+        assert a.columns == b.columns
+        assert torch.equal(a.x, b.x)
+    for other in ({"n": 100}, {"seed": 1}, {"resume": False}):
+        given = {"n": 200, "chosen": chosen, "protocol": protocol, "seed": 0, "folder": tmp_path, **other}
+        with pytest.raises(AssertionError, match="computed again"):
+            rate(people, **given)
+    next(tmp_path.glob("*/result.json")).write_text("{", encoding="utf-8")
+    with pytest.raises(AssertionError, match="computed again"):
+        rate(people, 200, chosen, protocol, 0, tmp_path)

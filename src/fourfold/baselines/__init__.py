@@ -20,6 +20,8 @@ from fourfold.spaces import Table, Text
 
 __all__ = ["Baseline", "Fitted", "GaussianCopula", "IndependentColumns", "KneserNey", "baselines_of", "fit_baseline"]
 
+MOST_COLUMNS = 2000
+"""Columns of which a matrix of correlations is computed, at most."""
 FEWEST = 50
 """Examples of a label that have a model of their own."""
 
@@ -32,7 +34,7 @@ def baselines_of(space: Space) -> tuple[type[Baseline], ...]:
 
 @baselines_of.register
 def _(space: Table) -> tuple[type[Baseline], ...]:
-    return IndependentColumns, GaussianCopula
+    return (IndependentColumns, GaussianCopula) if space.dims <= MOST_COLUMNS else (IndependentColumns,)
 
 
 @baselines_of.register

@@ -13,6 +13,7 @@ CARD = Card(
         "non-saturating",
         "hinge",
         "wasserstein",
+        "conditional",
         "stylegan2",
         "stylegan2-ada",
     ),

@@ -151,7 +151,8 @@ def _coded(where: str, batches: Batches, options: Options, names: Sequence[str] 
         distinct = joined.dictionary
         if decimal == ",":
             distinct = pyarrow.compute.replace_substring_regex(distinct, r"^([-+]?\d+),(\d+)$", r"\1.\2")
-        trimmed = pyarrow.compute.utf8_trim_whitespace(distinct) if decimal else distinct
+        words = pyarrow.types.is_string(distinct.type)
+        trimmed = pyarrow.compute.utf8_trim_whitespace(distinct) if words else distinct
         padded = not trimmed.equals(distinct)
         codes = joined.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
         found.append(Coded(name, codes, trimmed.to_pandas(), types[i], where, rows, padded))
@@ -261,9 +262,8 @@ def _notes(where: str, names: Sequence[str] | None, columns: Sequence[Coded]) ->
     twice = sorted({name for name in names or () if name and list(names or ()).count(name) > 1})
     if twice:
         told.append(f"columns that share a name have a number now: {shortened(twice)}")
-    if names is not None:
-        blank = [column.name for column in columns if column.padded]
-        told += [f"blanks around cells do not count, as those of {shortened(blank, 3)}"] if blank else []
+    blank = [column.name for column in columns if column.padded]
+    told += [f"blanks around cells do not count, as those of {shortened(blank, 3)}"] if blank else []
     return tuple(told)
 
 
@@ -302,7 +302,7 @@ def _inferred(where: str, columns: Sequence[Coded], options: Options) -> tuple[t
     unknown_columns(where, hints, [column.name for column in columns])
     found = tuple(infer(column, hints.get(column.name)) for column in columns)
     try:
-        space = Table(tuple(one.column for one in found), target=options.target)
+        space = Table(tuple(one.column for one in found), target=options.target, observed=len(columns[0].codes))
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
     cells = np.empty((len(columns[0].codes), len(space.modelled)), dtype=np.int64)

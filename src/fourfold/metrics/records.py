@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -33,10 +34,20 @@ class Records:
         test: held-out rows, ``(m, C)``.
         fresh: further held-out rows: the yardstick.
         columns: of the rows.
+        known: digests of the training rows that copies are looked for among; by default those of ``train``.
     """
 
-    def __init__(self, x: Tensor, train: Tensor, test: Tensor, fresh: Tensor, columns: Columns) -> None:
+    def __init__(
+        self,
+        x: Tensor,
+        train: Tensor,
+        test: Tensor,
+        fresh: Tensor,
+        columns: Columns,
+        known: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         self.x, self.train, self.test, self.fresh = x, train, test, fresh
+        self.every = known
         self.metric = Metric(train[:: max(len(train) // 50_000, 1)], columns)
         most = min(len(train), len(test), MOST)
         some = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:most]
@@ -47,7 +58,8 @@ class Records:
 
         The floor is that share of held-out rows: where columns are few and coarse, new rows repeat old ones as well.
         """
-        known, held = digests(self.train), torch.cat([self.test, self.fresh])
+        known = digests(self.train) if self.every is None else self.every
+        held = torch.cat([self.test, self.fresh])
         hits, repeats = (torch.from_numpy(np.isin(digests(rows), known)) for rows in (self.x, held))
         words = (
             f"{len(hits)} samples against {len(known)} training rows, equal in every column; floor: {len(held)} "

@@ -176,8 +176,10 @@ def _broken(x: Tensor, rules: list[Rule]) -> Tensor:
     return broken
 
 
-def rare_levels(x: Tensor, y: Tensor, columns: Columns, all_train: Tensor, train: Draws | None = None) -> Measurement:
-    """The share of rare levels that samples have, of those that the test rows have.
+def rare_levels(
+    x: Tensor, y: Tensor, columns: Columns, all_train: Tensor, train: Draws | None = None
+) -> Measurement | None:
+    """The share of rare levels that samples have, of those that the test rows have; ``None`` if these have none.
 
     A level is rare if at most one training row in a hundred has it.
 
@@ -200,10 +202,12 @@ def rare_levels(x: Tensor, y: Tensor, columns: Columns, all_train: Tensor, train
         )
 
     found, name = hits(x), "coverage[rare levels]"
-    words = f"levels of at most {RARE:.0%} of {len(all_train)} training rows that {len(y)} test rows have"
     if not len(found):
-        return Measurement(name, float("nan"), n=len(x), protocol=f"{words}: there are none", better="higher")
-    words = f"{len(found)} {words}: the share that {len(x)} samples have; interval over levels (Agresti, Coull 1998)"
+        return None
+    words = (
+        f"{len(found)} levels of at most {RARE:.0%} of {len(all_train)} training rows that {len(y)} test rows have: "
+        f"the share that {len(x)} samples have; interval over levels (Agresti, Coull 1998)"
+    )
     value, low, high = mean_interval(found, share=True)
     score = Measurement(name, value, low, high, n=len(x), protocol=words, better="higher", references=len(found))
     return score.beside(floor_of(train, len(x), lambda rows: hits(rows).double().mean().item()))

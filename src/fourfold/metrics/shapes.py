@@ -17,8 +17,8 @@ from fourfold.metrics.score import Floor, Measurement, jackknives
 
 __all__ = ["Trends", "associations", "correlations", "quality", "shapes"]
 
-MOST_PAIRS = 5000
-"""Pairs of columns that are looked at; of more, so many are drawn."""
+MOST_COLUMNS = 100
+"""Columns whose pairs are looked at; of more, so many are drawn."""
 BINS = 10
 """Intervals of a quantity beside a category."""
 LEAST_CORRELATION, LEAST_ASSOCIATION = 0.5, 0.3
@@ -71,14 +71,15 @@ class Trends:
     """
 
     def __init__(self, y: Tensor, columns: Columns, least: float = LEAST_ASSOCIATION) -> None:
-        self.columns = columns
-        pairs = np.array(list(itertools.combinations(range(len(columns.names)), 2)), dtype=np.int64).reshape(-1, 2)
-        if len(pairs) > MOST_PAIRS:
-            pairs = pairs[np.sort(np.random.default_rng(0).choice(len(pairs), MOST_PAIRS, replace=False))]
+        self.seen = np.arange(len(columns.names))
+        if len(self.seen) > MOST_COLUMNS:
+            self.seen = np.sort(np.random.default_rng(0).choice(self.seen, MOST_COLUMNS, replace=False))
+        self.columns = columns = columns.part(self.seen.tolist())
+        pairs = np.array(list(itertools.combinations(range(len(self.seen)), 2)), dtype=np.int64).reshape(-1, 2)
         level = np.array(columns.categorical, dtype=bool)
         self.linear = pairs[~level[pairs].any(1)]
         self.tables = pairs[level[pairs].any(1)]
-        rows = y.double().numpy()
+        rows = self._rows(y)
         self.sizes = [int(np.nan_to_num(rows[:, j], nan=-1).max(initial=0)) + 3 for j in range(rows.shape[1])]
         self.correlations, codes = correlations(rows), self._codes(rows)
         i, j = self.linear.T
@@ -90,7 +91,7 @@ class Trends:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The score of each pair, those of two quantities first, ``(P,)``."""
-        rows = x.double().numpy()
+        rows = self._rows(x)
         i, j = self.linear.T
         linear = 1 - np.abs(correlations(rows)[i, j] - self.correlations[i, j]) / 2
         codes = self._codes(rows)
@@ -105,7 +106,11 @@ class Trends:
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """The columns of each score."""
-        return [(int(i), int(j)) for i, j in np.concatenate([self.linear, self.tables])]
+        return [(int(i), int(j)) for i, j in self.seen[np.concatenate([self.linear, self.tables])]]
+
+    def _rows(self, x: Tensor) -> Array:
+        """The columns that are looked at."""
+        return x[:, self.seen].double().numpy()
 
     def _codes(self, rows: Array) -> npt.NDArray[np.int64]:
         """Columns as small integers ``(C, n)``: the last code of a column is a gap; -1 is a level that ``y`` lacks."""
@@ -173,6 +178,8 @@ def correlations(rows: Array) -> Array:
 def quality(x: Tensor, y: Tensor, columns: Columns, train: Tensor | Draws | None = None) -> list[Measurement]:
     """The mean of shape and trend, which are means over columns and over pairs; then each of them.
 
+    Without a pair that belongs together there is no trend, and the quality is the shape.
+
     Args:
         x: samples.
         y: references.
@@ -189,9 +196,11 @@ def quality(x: Tensor, y: Tensor, columns: Columns, train: Tensor | Draws | None
     floors = [Floor()] * 3 if train is None else floors_of(train, len(x), statistic)
     pairs = len(trends.linear) + len(trends.tables)
     names = ("quality[shape and trend]", "shape[columns]", "trend[pairs]")
-    about = ("mean of the next two", f"mean of {x.shape[1]} columns", f"mean of {pairs} pairs that belong together")
+    whole = "mean of the next two" if pairs else "the next, since no pair of columns belongs together"
+    about = (whole, f"mean of {x.shape[1]} columns", f"mean of {pairs} pairs that belong together")
     words = f"as sdmetrics defines it; {len(x)} samples against {len(y)} test rows; interval over samples: jackknife"
-    return [
+    found = [
         Measurement(name, value, low, min(high, 1.0), math.nan, len(x), f"{of}, {words}", better="higher").beside(floor)
         for name, of, (value, low, high), floor in zip(names, about, scores, floors, strict=True)
     ]
+    return found if pairs else found[:2]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -19,7 +21,13 @@ from fourfold.metrics.twosample import two_sample_auc, utility
 __all__ = ["by_rows", "gaps"]
 
 
-def by_rows(x: Tensor, references: References, columns: Columns, label: str = "label") -> Iterator[Measurement]:
+def by_rows(
+    x: Tensor,
+    references: References,
+    columns: Columns,
+    label: str = "label",
+    known: npt.NDArray[np.int64] | None = None,
+) -> Iterator[Measurement]:
     """The two-sample test first, then quality, use, rare levels, gaps, rules, and what the samples give away.
 
     Args:
@@ -27,6 +35,7 @@ def by_rows(x: Tensor, references: References, columns: Columns, label: str = "l
         references: test, training and fresh rows. With labels, these are one more column, the target.
         columns: of the rows.
         label: the name of that column.
+        known: :func:`~fourfold.metrics.rows.digests` of all training rows, where ``references.all_train`` is a part.
     """
     y, train, seen = references.test, references.train, columns
     a = x
@@ -38,12 +47,13 @@ def by_rows(x: Tensor, references: References, columns: Columns, label: str = "l
     yield from quality(a, y, seen, train)
     if seen.target is not None:
         yield utility(a, y, seen, train)
-    yield rare_levels(x, references.test, columns, references.all_train, references.train)
+    if (rare := rare_levels(x, references.test, columns, references.all_train, references.train)) is not None:
+        yield rare
     if references.all_train.isnan().any():
         yield gaps(x, references.test, references.train)
     held = torch.cat([references.test, references.fresh])
     yield violations(x, held, find_rules(references.all_train, columns), columns)
-    records = Records(x, references.all_train, references.test, references.fresh, columns)
+    records = Records(x, references.all_train, references.test, references.fresh, columns, known)
     yield records.closer()
     yield records.closest()
     yield records.copies()

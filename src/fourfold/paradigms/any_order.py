@@ -3,8 +3,9 @@
     log p(x) = sum_i log p(x_sigma(i) | x_sigma(<i))
 
 for every order ``sigma``. Rows of tables are scored and drawn in the order of their columns. Given some of the values,
-the others are drawn and scored exactly, known ones first (Uria, Murray, Larochelle 2014,
-https://arxiv.org/abs/1310.1757).
+the others are drawn and scored in an order with the known ones first (Uria, Murray, Larochelle 2014,
+https://arxiv.org/abs/1310.1757). Each order is a distribution of its own: what is drawn and what is scored given the
+same values agree, but conditionals of two orders agree only as well as they were learned.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Centred, GaussianCells, Standardised
+from fourfold.codecs import Centred, GaussianCells, MixedCells, Standardised
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.likelihoods import NoDensity
 from fourfold.nn.augment import Augment
@@ -27,13 +27,15 @@ from fourfold.paradigms.adversarial import (
     Wasserstein,
     ZeroCentred,
 )
+from fourfold.paradigms.conditional_game import ConditionalGame, RowGenerator
 from fourfold.paradigms.stylegan import PathLength, StyleGenerator, StyleTruncation
-from fourfold.recipes.networks import sides
+from fourfold.recipes.networks import bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Table, Vectors
 
 __all__ = [
     "Players",
+    "conditional",
     "hinge",
     "non_saturating",
     "pairing",
@@ -104,7 +106,9 @@ def _(space: Vectors, size: str) -> Players:
 @players.register
 def _(space: Table, size: str) -> Players:
     """As for vectors, of columns that are normal by their codec."""
-    return replace(players(Vectors(space.dims, classes=space.classes), size), codec=GaussianCells(space))
+    return replace(
+        players(Vectors(space.dims, classes=space.classes), size), codec=GaussianCells(space, bins_of(space, 512))
+    )
 
 
 def _critic(space: Images, size: str) -> ResNetCritic:
@@ -138,6 +142,28 @@ def _played(
     """The game of two players with given losses and penalties."""
     game = AdversarialGame(found.critic, contest, penalty, found.every, critic_rate=critic_rate)
     return GenerativeModel(space, found.codec, found.generator, game, OnePass(), NoDensity(NO_DENSITY), found.training)
+
+
+@singledispatch
+def conditional(space: Space, size: str) -> GenerativeModel:
+    """The game of rows with conditional vectors (Xu et al. 2019); another space registers its own.
+
+    Raises:
+        TypeError: for a space other than tables.
+    """
+    raise TypeError(f"conditional vectors are of tables, not of {type(space).__name__}: use adversarial")
+
+
+@conditional.register
+def _(space: Table, size: str) -> GenerativeModel:
+    codec, chosen, noise = MixedCells(space, bins_of(space, 512)), VECTORS[size], VECTOR_NOISE[size]
+    tokens, reals = sum(codec.sizes), len(codec.graded)
+    net = ResMLP(noise + tokens, tokens + reals, chosen.width, chosen.depth, space.classes)
+    critic = ResMLP(2 * tokens + reals, 1, chosen.width, chosen.depth, space.classes)
+    generator = RowGenerator(net, codec.sizes, reals, noise)
+    game = ConditionalGame(AdversarialGame(critic, Pairing(), ZeroCentred(0.1)))
+    training = replace(TRAINING, batch_size=256, learning_rate=5e-4, warmup=0.02)
+    return GenerativeModel(space, codec, generator, game, OnePass(), NoDensity(NO_DENSITY), training)
 
 
 def stylegan2(space: Space, size: str) -> GenerativeModel:

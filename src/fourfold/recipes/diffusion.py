@@ -33,7 +33,7 @@ from fourfold.paradigms.joint import JointBound, JointDenoising, JointSteps, Row
 from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, TextDenoiser, Unmasking
 from fourfold.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.recipes.autoregressive import TEXT
-from fourfold.recipes.networks import column_network, sides, unet
+from fourfold.recipes.networks import bins_of, column_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver, Heun, UniPC
 from fourfold.spaces import Images, Table, Text, Vectors
@@ -257,7 +257,7 @@ def joint(space: Space, size: str) -> GenerativeModel:
 
 @joint.register
 def _(space: Table, size: str) -> GenerativeModel:
-    codec, (embedding, chosen) = MixedCells(space), ROWS[size]
+    codec, (embedding, chosen) = MixedCells(space, bins_of(space, 512)), ROWS[size]
     sizes, reals = codec.sizes, len(codec.graded)
     inputs, outputs = embedding * len(sizes) + 3 * reals, sum(sizes) + reals
     net = TimeMLP(inputs, chosen.width, chosen.depth, space.classes, detail=False, outputs=outputs)

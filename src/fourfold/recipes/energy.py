@@ -27,7 +27,7 @@ from fourfold.paradigms.energy import (
 )
 from fourfold.paradigms.hybrid import behind
 from fourfold.paths import EDM
-from fourfold.recipes.networks import sides, unet
+from fourfold.recipes.networks import bins_of, check_width, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import MALA, Annealed, Langevin, NoiseAnnealed
@@ -108,8 +108,9 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 @noise_contrastive.register
 def _(space: Table, size: str) -> GenerativeModel:
     """As for vectors, of columns that are normal by their codec."""
+    check_width(space, "covariances")
     found = noise_contrastive(Vectors(space.dims, classes=space.classes), size)
-    return behind(GaussianCells(space), found, space)
+    return behind(GaussianCells(space, bins_of(space, 512)), found, space)
 
 
 # --- score matching ---------------------------------------------------------------------------------------------------

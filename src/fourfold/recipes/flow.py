@@ -28,7 +28,7 @@ from fourfold.paradigms.flow import (
     VariationalDequantisation,
     VariationalLikelihood,
 )
-from fourfold.recipes.networks import sides
+from fourfold.recipes.networks import bins_of, check_width, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import Heun
 from fourfold.spaces import Images, Table, Vectors
@@ -102,7 +102,8 @@ def _(space: Vectors, recipe: str, least: int = 1) -> Codec:
 def _(space: Table, recipe: str, least: int = 1) -> Codec:
     if space.dims < least:
         raise _no_columns(space, recipe, least)
-    return GaussianCells(space)
+    check_width(space, "maps")
+    return GaussianCells(space, bins_of(space, 512))
 
 
 def _no_columns(space: Space, recipe: str, least: int) -> TypeError:

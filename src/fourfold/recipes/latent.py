@@ -30,7 +30,7 @@ from fourfold.paradigms.latent import (
     VariationalBound,
 )
 from fourfold.paradigms.perceptual import PerceptualBound
-from fourfold.recipes.networks import sides
+from fourfold.recipes.networks import bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Table, Vectors
 
@@ -44,7 +44,7 @@ IMAGE_CODES: Sizes[int] = Sizes({"xs": 32, "s": 64, "m": 128})
 VECTOR_CODES: Sizes[int] = Sizes({"xs": 8, "s": 16, "m": 32})
 TABLES: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(256, 2), "m": Size(384, 4)})
 TABLE_CODES: Sizes[tuple[int, int]] = Sizes({"xs": (32, 8), "s": (256, 32), "m": (512, 64)})
-"""Bins of a number, and length of a code."""
+"""The most bins of a number, and length of a code."""
 IMAGE_PRIOR: Sizes[Size] = Sizes({"xs": Size(128, 4), "s": Size(256, 6), "m": Size(512, 8)})
 """The size of the flow that is the prior; a mixture has twice as many components as a layer has features."""
 VECTOR_PRIOR: Sizes[Size] = Sizes({"xs": Size(64, 4), "s": Size(64, 6), "m": Size(128, 8)})
@@ -130,7 +130,7 @@ def _(space: Vectors, size: str, prior: PriorOf) -> GenerativeModel:
 def _(space: Table, size: str, prior: PriorOf) -> GenerativeModel:
     """Encoder and decoder see tokens; those of a row are independent given the code."""
     (bins, codes), chosen, classes = TABLE_CODES[size], TABLES[size], space.classes
-    codec = CellTokens(space, bins)
+    codec = CellTokens(space, bins_of(space, bins))
     head = TokenHead(codec.sizes)
     net = ResMLP(codes, sum(codec.sizes), chosen.width, chosen.depth, classes)
     encoder = TableEncoder(codec.sizes, 2 * codes, 8, chosen.width, chosen.depth, codec.graded, classes)

@@ -12,14 +12,14 @@ from fourfold.nn.unet import UNet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Table
 
-__all__ = ["column_network", "sides", "unet"]
+__all__ = ["bins_of", "check_width", "column_network", "sides", "unet"]
 
 COLUMNS: Sizes[tuple[int, int, Size]] = Sizes(
     {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
 )
-"""Bins of a number, length of a token's vector, and hidden units and layers of each column."""
+"""The most bins of a number, length of a token's vector, and hidden units and layers of each column."""
 WIDEST = 2000
-"""The most columns of a table whose conditionals are modelled."""
+"""The most columns of a table that networks with weights for each pair of columns model."""
 
 
 def sides(space: Images) -> tuple[int, int, int]:
@@ -43,6 +43,34 @@ def unet(space: Images, stages: Sequence[Size], times: int = 1) -> UNet:
     return UNet(space.channels, widths, blocks, patch, space.classes, 2 * stages[0].width, times, text)
 
 
+def check_width(space: Table, what: str) -> None:
+    """Refuse a table of more than :data:`WIDEST` columns.
+
+    Raises:
+        TypeError: with the way out.
+    """
+    if space.dims > WIDEST:
+        raise TypeError(
+            f"{what} of {space.dims:,} columns are more than the {WIDEST:,} that fit: leave columns out, or use "
+            "latent-variable, diffusion/joint or adversarial"
+        )
+
+
+def bins_of(space: Table, most: int) -> int:
+    """The most bins of a number, ``2 sqrt(rows)``, between 32 and the preset's ``most``.
+
+    A bin then holds about ``sqrt(rows) / 2`` values. The masses of ``b`` bins that are known from ``n`` values cost
+    ``b / (2 n)`` nats, and cells within a bin are not told apart, which costs the less the narrower a bin is. Held-out
+    nats of 2,000 rows of census income and of diamonds are best with 64 to 128 bins.
+    """
+    return most if space.observed is None else min(most, max(32, round(2 * math.sqrt(space.observed))))
+
+
+def dropout_of(space: Table) -> float:
+    """The dropout of networks of tables: 0.4 up to 2,000 rows, and less in proportion beyond."""
+    return 0.0 if space.observed is None else min(0.4, 800 / space.observed)
+
+
 def column_network(space: Table, size: str) -> tuple[CellTokens, ColumnNetwork]:
     """Tokens of a table, and the network of each column's conditionals; those of many columns are narrower.
 
@@ -52,13 +80,10 @@ def column_network(space: Table, size: str) -> tuple[CellTokens, ColumnNetwork]:
     Raises:
         TypeError: for a table of more than ``WIDEST`` columns.
     """
-    if space.dims > WIDEST:
-        raise TypeError(
-            f"conditionals of {space.dims:,} columns are more than the {WIDEST:,} that fit: leave columns out, or use "
-            "latent-variable"
-        )
+    check_width(space, "conditionals")
     bins, embedding, chosen = COLUMNS[size]
     shrunk = max(1.0, math.sqrt(space.dims / 128))
-    codec = CellTokens(space, bins)
+    codec = CellTokens(space, bins_of(space, bins))
     embedding, width = max(round(embedding / shrunk), 2), max(round(chosen.width / shrunk), 8)
-    return codec, ColumnNetwork(codec.sizes, embedding, width, chosen.depth, codec.graded, space.classes)
+    dropout = dropout_of(space)
+    return codec, ColumnNetwork(codec.sizes, embedding, width, chosen.depth, codec.graded, space.classes, dropout)

@@ -145,7 +145,7 @@ class Modelled(Column, ABC):
 
         text = distinct.astype(str).str.strip()
         gap = text.isin(self.gaps).to_numpy(dtype=bool)
-        if pd.api.types.is_string_dtype(distinct.dtype):
+        if pd.api.types.is_string_dtype(distinct.dtype) or isinstance(distinct.dtype, pd.CategoricalDtype):
             distinct = text
         cells = np.full(len(distinct), MISSING, dtype=np.int64)
         if not gap.all():

@@ -16,7 +16,7 @@ from fourfold.core import Picture, Space
 from fourfold.core.space import Writer
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.references import References
-from fourfold.metrics.rows import Columns
+from fourfold.metrics.rows import Columns, digests
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.tables import by_rows
 from fourfold.printable import shortened
@@ -30,6 +30,8 @@ __all__ = ["Table"]
 
 SHOWN = 8
 """Columns, or rows, of a picture."""
+MEASURED = 200_000
+"""Training rows that samples are measured against, at most; copies are looked for among all of them."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Table(Space):
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
         target: the column that models are judged by predicting, or ``None``; with labels, these are predicted.
+        observed: how many rows the schema was inferred from, or ``None``; presets for few rows are coarser.
     """
 
     schema: tuple[Column, ...]
     classes: int | None = None
     class_names: tuple[str, ...] = field(default=())
     target: str | None = None
+    observed: int | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not self.modelled:
@@ -130,15 +134,21 @@ class Table(Space):
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         self.check_features(features)
-        train = references.train
+        train, every = references.train, references.all_train
         seen = References(
             Draws(self.numbers(train.pool), train.rows),
             self.numbers(references.test),
             references.cond,
             self.numbers(references.fresh),
-            self.numbers(references.all_train),
+            self.numbers(self.some(every)),
         )
-        yield from by_rows(self.numbers(x), seen, self.meaning)
+        known = np.concatenate([digests(self.numbers(part)) for part in torch.split(every, 65_536)])
+        yield from by_rows(self.numbers(x), seen, self.meaning, known=known)
+
+    @staticmethod
+    def some(x: Tensor) -> Tensor:
+        """Evenly spaced rows, :data:`MEASURED` at most: measures hold them as float64, whatever the data's size."""
+        return x[:: -(-len(x) // MEASURED)]
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
         if references is None:

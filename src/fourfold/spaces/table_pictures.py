@@ -131,7 +131,7 @@ def details(table: Table, x: Tensor, references: References) -> list[tuple[str, 
         found += _pairs(table, a, b)
     if references.all_train.eq(MISSING).any():
         found.append(("Which columns are missing together", _patterns(table, a, b)))
-    rules = find_rules(table.numbers(references.all_train), meaning)
+    rules = find_rules(table.numbers(table.some(references.all_train)), meaning)
     broken = sorted(
         ((rule.broken(a).double().mean().item(), rule.words(meaning.names)) for rule in rules), reverse=True
     )
@@ -198,9 +198,10 @@ def _patterns(table: Table, a: Tensor, b: Tensor) -> Rows:
 
 
 def _leaks(table: Table, x: Tensor, references: References) -> Rows:
-    a, train, test, fresh = map(table.numbers, (x, references.all_train, references.test, references.fresh))
+    seen = table.some(references.all_train)
+    a, train, test, fresh = map(table.numbers, (x, seen, references.test, references.fresh))
     places, found = Records(a, train, test, fresh, table.meaning).leaks(LEAKS)
-    own, known = x[places], references.all_train[found]
+    own, known = x[places], seen[found]
     both = torch.stack([own, known], 1).flatten(0, 1)
     differ = (own != known).nonzero().tolist()
     shown = [column.name for column in table.modelled]

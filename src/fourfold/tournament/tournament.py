@@ -314,6 +314,7 @@ def _comparison(
 ) -> Comparison:
     chosen = examples(dataset, settings.n)
     n = smallest(outcomes)
+    kept = Path(settings.runs_dir) / "baselines"
     entries = [_entry(name, [o for o in outcomes if o.job.paradigm == name], n, dataset, chosen) for name in names]
     packages = ("fourfold", "torch", "numpy")
     about = {"space": repr(dataset.space), "unit": dataset.space.unit, "references": len(chosen.test)}
@@ -328,7 +329,7 @@ def _comparison(
         n=n,
         source=source,
         truth=_truth(dataset),
-        baselines=rate(dataset, n, chosen, settings.protocol, settings.seed) if n else (),
+        baselines=rate(dataset, n, chosen, settings.protocol, settings.seed, kept, settings.resume) if n else (),
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 

@@ -1,0 +1,78 @@
+"""Conditional vectors: which levels are told in training and in sampling, and that rare levels are learned."""
+
+import pytest
+import torch
+
+import fourfold
+from fourfold.core import Batch
+from fourfold.paradigms import build
+from fourfold.paradigms.conditional_game import RowGenerator, told
+from fourfold.spaces import Categorical, Numeric, Table, Vectors
+
+TABLE = Table((Categorical("kind", levels=tuple("abcd")), Categorical("member", levels=("no", "yes"), missing=True)))
+SHARE = torch.tensor([0.9, 0.08, 0.015, 0.005])
+
+
+def rows(n: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    kind = torch.multinomial(SHARE, n, True, generator=generator)
+    return torch.stack([kind, (kind > 0).long()], 1)
+
+
+@pytest.fixture
+def generator() -> RowGenerator:
+    torch.manual_seed(0)
+    generator = build("adversarial/conditional", TABLE, "xs").estimand
+    generator.counts[:] = torch.cat([10000 * SHARE, torch.tensor([9000.0, 1000.0, 0.0])])
+    return generator
+
+
+def test_training_tells_levels_in_proportion_to_the_logarithm_of_their_counts(generator):
+    torch.manual_seed(1)
+    x = rows(20_000)
+    seen = told(generator, Batch(x.float()), 0.0)
+    first = seen.column == 0
+    share = torch.bincount(seen.c[first], minlength=7)[:4] / first.sum()
+    wanted = (10000 * SHARE).log1p()
+    torch.testing.assert_close(share, wanted / wanted.sum(), atol=0.03, rtol=0)
+    assert (seen.rows.gather(1, seen.c[:, None]) == 1).all(), "the row has the level that is told"
+    assert torch.equal(seen.rows[:, :4].argmax(1) > 0, seen.rows[:, 4:7].argmax(1) == 1), "and it is a row of the data"
+    assert 0.45 < first.double().mean() < 0.55
+
+
+def test_samples_are_told_levels_as_often_as_the_data_have_them(generator):
+    u = torch.rand(20_000, generator=torch.Generator().manual_seed(0)).double()
+    share = torch.bincount(generator._level(torch.zeros(len(u), dtype=torch.long), u), minlength=7) / len(u)
+    torch.testing.assert_close(share[:4], SHARE, atol=0.01, rtol=0)
+    assert share[4:].sum() == 0
+    other = generator._level(torch.ones(len(u), dtype=torch.long), u)
+    assert set(other.tolist()) == {4, 5}, "a level that no row has is never told"
+
+
+def test_counts_follow_the_data_in_training_alone():
+    model = build("adversarial/conditional", TABLE, "xs")
+    x = rows(500)
+    critic = model.terms()["critic"]
+    before = model.estimand.counts.clone()
+    critic.eval()
+    critic(model.encode(x))
+    assert torch.equal(model.estimand.counts, before)
+    critic.train()
+    critic(model.encode(x))
+    assert torch.equal((model.estimand.counts - before)[:4], torch.bincount(x[:, 0], minlength=4).float())
+
+
+def test_rare_levels_are_learned():
+    model = build("adversarial/conditional", TABLE, "xs")
+    for _ in fourfold.train(model, rows(4000), budget="150 steps", seed=0):
+        pass
+    x = model.sample(4000)
+    share = torch.bincount(x[:, 0], minlength=4) / len(x)
+    assert (share > 0).all(), share
+    assert float((share - SHARE).abs().sum()) < 0.3, share
+
+
+def test_other_spaces_are_refused():
+    with pytest.raises(TypeError, match="of tables, not of Vectors: use adversarial"):
+        build("adversarial/conditional", Vectors(3))
+    assert build("adversarial/conditional", Table((Numeric("n", low=0, high=90),)), "xs").sample(3).shape == (3, 1)
