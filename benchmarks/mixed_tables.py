@@ -173,10 +173,10 @@ def split(frame: pd.DataFrame, target: str, seed: int) -> tuple[Dataset, pd.Data
 # --- the systems ------------------------------------------------------------------------------------------------------
 
 
-def own(data: Dataset, recipe: str, seconds: float, size: str, n: int, seed: int) -> dict[str, Any]:
+def own(data: Dataset, recipe: str, budget: str, size: str, n: int, seed: int) -> dict[str, Any]:
     """A recipe of fourfold: its samples, nats per test and per training row, and cost."""
     watch = Watch()
-    run = fourfold.fit(recipe, data, budget=f"{seconds:g}s", size=size, seed=seed)
+    run = fourfold.fit(recipe, data, budget=budget, size=size, seed=seed)
     cost = watch.stop()
     x = run.sample(n, seed=seed)
     found = {"x": x, **cost, "steps": run.card["steps"], "parameters": run.card["parameters"]}
@@ -264,7 +264,9 @@ def contest(task: str, frame: pd.DataFrame, target: str, options: argparse.Names
     systems: list[tuple[str, Callable[[], dict[str, Any]]]] = []
     for recipe in filter(None, options.recipes.split(",")):
         name = f"fourfold {recipe}"
-        systems.append((name, partial(own, data, recipe, options.seconds, options.size, n, options.seed)))
+        systems.append(
+            (name, partial(own, data, recipe, options.budget or f"{options.seconds:g}s", options.size, n, options.seed))
+        )
     if options.peers:
         names = options.only_peers.split(",") if options.only_peers else PEERS
         given = (train, data.space, options.seconds, n, options.peers_env)
@@ -321,6 +323,7 @@ def main() -> None:
     parser.add_argument("--only", default="census,diamonds,small,large")
     parser.add_argument("--recipes", default="autoregressive")
     parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--budget", default="", help="of fourfold's recipes, such as '500 steps', in place of seconds")
     parser.add_argument("--size", default="s")
     parser.add_argument("-n", type=int, default=10_000)
     parser.add_argument("--rows", type=int, default=2_000_000)
