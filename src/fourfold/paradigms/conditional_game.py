@@ -42,6 +42,7 @@ class RowGenerator(Pushforward):
     """
 
     counts: Tensor
+    offsets: Tensor
 
     def __init__(self, net: ResMLP, sizes: tuple[int, ...], reals: int, noise: int) -> None:
         super().__init__()
