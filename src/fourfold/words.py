@@ -25,6 +25,7 @@ from fourfold.spaces import Text
 __all__ = ["Completer", "Saved", "keystrokes", "words_of"]
 
 _LETTER = rb"[A-Za-z0-9'\x80-\xff]"
+_LETTERS = bytes(byte for byte in range(256) if re.match(_LETTER, bytes([byte])))
 _HEAD = re.compile(rb"%s*" % _LETTER)
 _BLANK = b" \t\r\n"
 LONGEST = 24
@@ -136,12 +137,12 @@ class Completer:
         best = heapq.nlargest(k, masses.items(), key=lambda item: (item[1], item[0]))
         return [(word.decode(errors="replace"), mass / total) for word, mass in best]
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def masses(self, text: str, wanted: int | None = None) -> dict[bytes, float]:
         """``p(w | text before the word)`` of every word that was found and agrees with the letters typed.
 
-        With a number of words that are wanted, and some tolerance, the search ends when so many have been found that no
-        sequence it still follows has as much mass.
+        With a number of words that are wanted, and some tolerance, a sequence is followed no longer when so many words
+        have been found that have its mass.
         """
         content = text.encode()
         typed = _typed(content)
@@ -159,19 +160,18 @@ class Completer:
         paths = [_Path(1.0, 0, -1, b"")]
         for _ in range(min(LONGEST, self._net.length // 2)):
             found = self._followed(paths, masses, lead, typed, words)
-            paths = heapq.nlargest(self.beams, found)
-            if not paths or self._enough([path.mass for path in paths], words, wanted):
+            least = self._least(words, wanted)
+            paths = [path for path in heapq.nlargest(self.beams, found) if path.mass > least]
+            if sum(path.mass for path in paths) <= self.tolerance * sum(words.values()):
                 break
             cache = cache.select(torch.tensor([path.row for path in paths], device=self._device))
             masses = self._masses(torch.tensor([[path.token] for path in paths], device=self._device), cache)
         return words
 
-    def _enough(self, followed: list[float], words: dict[bytes, float], wanted: int | None) -> bool:
-        """Whether what is still followed hardly matters."""
-        if sum(followed) <= self.tolerance * sum(words.values()):
-            return True
+    def _least(self, words: dict[bytes, float], wanted: int | None) -> float:
+        """The mass that a sequence needs, so that its word may be among those that are wanted."""
         best = heapq.nlargest(wanted or 0, words.values())
-        return self.tolerance > 0 and bool(best) and len(best) == wanted and best[-1] >= max(followed)
+        return best[-1] if self.tolerance > 0 and best and len(best) == wanted else 0.0
 
     def _followed(
         self, paths: list[_Path], masses: Masses, lead: bytes, typed: bytes, words: dict[bytes, float]
@@ -287,9 +287,7 @@ def _network(model: GenerativeModel | KneserNey) -> tuple[Text, Any, torch.devic
 
 def _typed(content: bytes) -> bytes:
     """The letters at the end of a text."""
-    found = re.search(rb"%s*\Z" % _LETTER, content)
-    assert found is not None
-    return found[0]
+    return content[len(content.rstrip(_LETTERS)) :]
 
 
 # --- how much a keyboard saves ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from fourfold.baselines import text
 from fourfold.baselines.text import KneserNey, _discounts
 from fourfold.spaces import Text
 
@@ -68,3 +69,13 @@ def test_a_text_it_knows_is_likelier_than_noise(ngrams):
     noise = SPACE.examples(len(known), torch.Generator().manual_seed(2))
     assert ngrams.log_prob(known).nats.mean() > ngrams.log_prob(noise).nats.mean() + 10
     assert ngrams.log_prob(known).kind == "exact"
+
+
+def test_a_text_that_is_too_long_is_counted_in_part_and_says_so(monkeypatch):
+    monkeypatch.setattr(text, "MOST", 200)
+    ids = SPACE.ids(TEXT)
+    part, counted = KneserNey.fit(SPACE, ids), KneserNey.fit(SPACE, ids[:200])
+    x = SPACE.rows(ids).long()[:4]
+    assert torch.equal(part.log_prob(x).nats, counted.log_prob(x).nats)
+    assert part.log_prob(x).note.endswith("counted in the first 200 tokens")
+    assert "counted in" not in counted.log_prob(x).note

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fourfold.metrics import copied_ngrams, ngram_divergence, ngrams, repetition
+from fourfold.metrics import copied_ngrams, ngram_divergence, ngrams, repetition, text
 from fourfold.spaces import Text
 
 SPACE = Text("abcd")
@@ -34,7 +34,9 @@ def test_repetition_counts_what_was_seen_before() -> None:
     assert score.floor == pytest.approx(5 / 9)
 
 
-def test_copied_is_the_share_found_in_training() -> None:
+@pytest.mark.parametrize("portion", [1 << 22, 5, 1])
+def test_copied_is_the_share_found_in_training(portion: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text, "PORTION", portion)
     stream = SPACE.parse("abcdabcdabcd")
     score = copied_ngrams(ids("abcdab", "dcbadc"), stream, ids("bcdabc"), n=4)
     assert score.value == pytest.approx(0.5)

@@ -20,6 +20,8 @@ __all__ = ["KneserNey"]
 Ints: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 _MULTIPLIER = np.uint64(6364136223846793005)
+MOST = 1 << 22
+"""Tokens that are counted, at most: n-grams take memory in proportion to the text."""
 ORDERS = {"character": 8, "byte": 8, "piece": 4}
 """Tokens of the longest n-gram."""
 
@@ -109,13 +111,15 @@ class KneserNey(Baseline):
 
     space: Text
 
-    def __init__(self, orders: Sequence[_Order], space: Text) -> None:
+    def __init__(self, orders: Sequence[_Order], space: Text, note: str = "") -> None:
         self.orders, self.space, self.tokens, self.length = orders, space, space.tokens, space.length
+        self.note = note
 
     @classmethod
     def fit(cls, space: Space, x: Tensor) -> Self:
         assert isinstance(space, Text)  # this baseline is registered for texts
-        ids = x.numpy().astype(np.int64)
+        ids = x[:MOST].numpy().astype(np.int64)
+        note = f", counted in the first {MOST:,} tokens" if len(x) > MOST else ""
         orders = []
         longest = min(ORDERS[space.token], len(ids) - 1, space.length)
         for k in range(1, longest + 1):
@@ -128,7 +132,7 @@ class KneserNey(Baseline):
                 place = wider[first]
             contexts = _codes(ids, k - 1)[place] if k > 1 else np.zeros(len(place), dtype=np.uint64)
             orders.append(_Order.count(grams, contexts, ids[place + k - 1], counts.astype(np.int64)))
-        return cls(orders, space)
+        return cls(orders, space, note)
 
     def masses(self, x: Tensor) -> Tensor:
         """``p(x_i | x_<i)`` of windows ``(B, L)``, ``(B, L)`` float64."""
@@ -152,7 +156,7 @@ class KneserNey(Baseline):
 
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
         parts = [self.masses(part).log().sum(1) for part in torch.split(x, 1024)]
-        note = f"n-grams of up to {len(self.orders)} tokens"
+        note = f"n-grams of up to {len(self.orders)} tokens{self.note}"
         return LogProb(torch.cat(parts), Kind.EXACT, x.shape[1], note=note, byte_counts=self.space.byte_counts(x))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:

@@ -13,6 +13,8 @@ from fourfold.metrics.score import GROUPS, Floor, Measurement, bootstrap, jackkn
 __all__ = ["copied_ngrams", "ngram_divergence", "ngrams", "repetition"]
 
 _MULTIPLIER = 6364136223846793005
+PORTION = 1 << 22
+"""Tokens of a stream that are looked at once."""
 
 
 def ngrams(windows: Tensor, n: int) -> Tensor:
@@ -86,10 +88,9 @@ def copied_ngrams(x: Tensor, stream: Tensor, y: Tensor, n: int = 32, *, unit: st
         n: tokens in an n-gram: long enough not to recur by chance.
         unit: the name of a token.
     """
-    known = ngrams(stream[None], n).flatten()
-    value, low, high = bootstrap(_first, _known(x, known, n))
+    value, low, high = bootstrap(_first, _copied(x, stream, n))
     words = f"share of {n}-grams found in the training text; floor: test text; interval over samples: bootstrap"
-    floor = Floor(*bootstrap(_first, _known(y, known, n)))
+    floor = Floor(*bootstrap(_first, _copied(y, stream, n)))
     return Measurement(f"copied[{unit}, n={n}]", value, low, high, n=len(x), protocol=words).beside(floor)
 
 
@@ -102,8 +103,13 @@ def _repeated(windows: Tensor, n: int) -> Tensor:
     return (codes[:, 1:] == codes[:, :-1]).double().sum(1, keepdim=True) / codes.shape[1]
 
 
-def _known(windows: Tensor, known: Tensor, n: int) -> Tensor:
-    return torch.isin(ngrams(windows, n), known).double().mean(1, keepdim=True)
+def _copied(windows: Tensor, stream: Tensor, n: int) -> Tensor:
+    """The share of n-grams of each window that occur in a stream, ``(B, 1)``; the stream is read by portions."""
+    codes = ngrams(windows, n)
+    found = torch.zeros_like(codes, dtype=torch.bool)
+    for start in range(0, len(stream) - n + 1, PORTION):
+        found |= torch.isin(codes, ngrams(stream[None, start : start + PORTION + n - 1], n))
+    return found.double().mean(1, keepdim=True)
 
 
 def _divergence(a: Tensor, b: Tensor) -> float:

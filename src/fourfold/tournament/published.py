@@ -37,7 +37,7 @@ def check_published(path: Path, space: Space) -> None:
     Raises:
         TypeError: for another space than text, or a pipeline of images.
     """
-    if not isinstance(space, Text) or not is_language_model(path):
+    if not isinstance(space, Text) or not is_language_model(path):  # other models are not published as text
         raise TypeError(f"{path}: only published language models are compared, on text: leave it out")
 
 
@@ -49,7 +49,7 @@ def rate_published(
     model = open_published(path).to(device)
     opened = time.perf_counter()
     space, patience = dataset.space, protocol.patience
-    assert isinstance(space, Text)
+    assert isinstance(space, Text)  # by `check_published`
     scored = score_windows(model, space, scored_examples(dataset, protocol.likelihood_examples).x, patience)
     scores = [mean_likelihood(scored, space.unit)]
     begun = time.perf_counter()

@@ -157,9 +157,10 @@ def run_comparison(
             for i, job in enumerate(jobs, 1):
                 outcomes.append(run(job, Path(settings.runs_dir), settings.resume, progress))
                 say(f"[{i}/{len(jobs)}] {_told(outcomes[-1])}")
+            published = _published(settings, dataset, smallest(outcomes), say)
     except KeyboardInterrupt as stop:
         raise Interrupted(_stopped(so_far(), stop)) from None
-    comparison = replace(so_far(), published=_published(settings, dataset, smallest(outcomes), say))
+    comparison = replace(so_far(), published=published)
     if settings.out is not None:
         comparison.save(settings.out)
     return comparison
