@@ -100,7 +100,7 @@ def _columns(columns: Sequence[Inferred], most: int = 200) -> str:
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, width=80)
-    longest = min(max(len(one.column.name) for one in columns[:most]), 20)
+    longest = min(max([13, *(len(one.column.name) for one in columns[:most])]), 20)
     table.add_column("column", width=longest, overflow="fold")
     for title, share in (("kind", None), ("missing", None), ("values", 4), ("why", 5)):
         table.add_column(title, ratio=share, justify="right" if title == "missing" else "left", overflow="fold")
