@@ -298,3 +298,30 @@ def test_very_wide_tables_are_refused_with_the_models_that_take_them(name):
 @pytest.mark.parametrize("name", ["latent-variable", "diffusion/joint", "adversarial"])
 def test_very_wide_tables_are_modelled(name):
     assert build(name, wide(2001), "xs").sample(2).shape == (2, 2001)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("diffusion/denoising", "use diffusion/masked or diffusion/joint"),
+        ("energy/denoising", "use energy/noise-contrastive"),
+        ("energy/persistent", "use energy/noise-contrastive"),
+        ("energy/rbm", "use energy/noise-contrastive"),
+        ("flow/glow", "use flow/spline for vectors and tables"),
+        ("flow/tarflow", "use flow/spline for vectors and tables"),
+    ],
+)
+def test_recipes_that_model_no_tables_name_one_that_does(name, way):
+    with pytest.raises(TypeError, match=f"not Table: {way}"):
+        build(name, SMALL, "xs")
+
+
+@pytest.mark.parametrize(
+    "name", ["flow/spline", "flow/maf", "flow/mixture", "flow/coupling", "flow/realnvp", "flow/continuous"]
+)
+def test_flows_of_vectors_model_tables(name):
+    model = build(name, SMALL, "xs")
+    model.codec.fit(SMALL.examples(200, torch.Generator().manual_seed(0)))
+    x = model.sample(8)
+    SMALL.check(x)
+    assert torch.isfinite(model.log_prob(x).nats).all()

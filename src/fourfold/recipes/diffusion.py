@@ -105,7 +105,8 @@ def parts(space: Space, size: str, times: int = 1) -> Parts:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"this diffusion recipe models images and vectors, not {type(space).__name__}")
+    way = ": use diffusion/masked or diffusion/joint" if isinstance(space, Table) else ""
+    raise TypeError(f"this diffusion recipe models images and vectors, not {type(space).__name__}{way}")
 
 
 @parts.register

@@ -66,7 +66,8 @@ SHORT = Langevin(10, 0.01, temperature=0.05)
 
 
 def _refusal(recipe: str, known: str, space: Space) -> TypeError:
-    return TypeError(f"the recipe energy/{recipe} models {known}, not {type(space).__name__}")
+    way = ": use energy/noise-contrastive" if isinstance(space, Table) else ""
+    return TypeError(f"the recipe energy/{recipe} models {known}, not {type(space).__name__}{way}")
 
 
 def _without_captions(recipe: str, space: Images) -> None:

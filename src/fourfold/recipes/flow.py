@@ -175,7 +175,7 @@ def continuous(space: Space, size: str) -> GenerativeModel:
 
 
 def _no_images(space: Space) -> TypeError:
-    return TypeError(f"this flow models images, not {type(space).__name__}: use flow/spline for vectors")
+    return TypeError(f"this flow models images, not {type(space).__name__}: use flow/spline for vectors and tables")
 
 
 @singledispatch
