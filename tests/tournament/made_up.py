@@ -16,7 +16,7 @@ from fourfold.metrics import Drawn, Measurement, examples, headline, quality
 from fourfold.tournament import Comparison, Settings
 from fourfold.tournament.jobs import FORMAT, Outcome
 from fourfold.tournament.samples import keep
-from fourfold.tournament.tournament import _comparison, _jobs
+from fourfold.tournament.tournament import _jobs, comparison_of
 from fourfold.vocabulary import Kind
 
 
@@ -98,7 +98,7 @@ def make_up(dataset: Dataset, folder: Path, fakes: Mapping[str, Fake | list[Fake
     asked = Settings(**{"budget": "15s", "runs_dir": str(folder / "runs"), "seeds": seeds, "n": 200, **settings})
     jobs = _jobs(asked, list(fakes), dataset)
     outcomes = [outcome(j, lists[j.paradigm][j.seed], dataset, Path(asked.runs_dir)) for j in jobs]
-    return replace(_comparison(asked, dataset, list(fakes), outcomes, dataset.name), planned=len(jobs))
+    return replace(comparison_of(asked, dataset, list(fakes), outcomes, dataset.name), planned=len(jobs))
 
 
 def near(dataset: Dataset, n: int, noise: float, seed: int = 0) -> Tensor:

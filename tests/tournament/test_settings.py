@@ -27,6 +27,9 @@ EVERY: dict[str, Any] = {
     "precision": "float32",
     "compile": False,
     "device": "cpu",
+    "ray": "auto",
+    "cpus": 2,
+    "gpus": 0.5,
     "data_options": {"limit": 500, "conditional": True, "levels": 16, "size": 8, "fractions": [0.7, 0.2, 0.1]},
     "out": "a folder/r.html",
     "runs_dir": "somewhere",
@@ -49,7 +52,7 @@ def test_the_command_line_has_every_option_with_the_same_default() -> None:
     for name, default in known.items():
         told = parameters[name].default
         assert (str(told) if name in ("out", "runs_dir") else told) == ("report.html" if name == "out" else default)
-    rest = set(parameters) - set(known) - {"data", "config", "as_json", "threads"}
+    rest = set(parameters) - set(known) - {"data", "config", "as_json", "threads", "print_jobs", "gathered"}
     assert rest == {f.name for f in fields(DataOptions)}
 
 

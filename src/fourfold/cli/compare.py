@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fourfold.cli.configfile import Config
 from fourfold.cli.options import (
+    CLUSTER,
     MEASURING,
     AsJson,
     Compile,
-    Data,
     DataOptions,
     Device,
     Features,
@@ -25,6 +25,9 @@ from fourfold.cli.options import (
 from fourfold.cli.printing import print_line, say, write_repeat
 from fourfold.threads import set_threads
 
+if TYPE_CHECKING:
+    from fourfold.tournament import Comparison
+
 __all__ = ["compare", "demo"]
 
 
@@ -32,7 +35,10 @@ __all__ = ["compare", "demo"]
 def compare(
     context: typer.Context,
     options: DataOptions,
-    data: Data,
+    data: Annotated[
+        str | None,
+        typer.Argument(help="A built-in set (see 'fourfold data'), a file, or a folder.", show_default=False),
+    ] = None,
     budget: Annotated[
         str, typer.Option(help="Budget of each run: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.")
     ] = "1m",
@@ -57,6 +63,43 @@ def compare(
     ] = True,
     device: Device = "auto",
     threads: Threads = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Make the runs as tasks of a Ray cluster: its address, or auto for one here.",
+            show_default="one after the other, here",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
+    cpus: Annotated[
+        int | None,
+        typer.Option(
+            help="Processors of each task of Ray.",
+            min=1,
+            metavar="N",
+            show_default="those of a node",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
+    gpus: Annotated[
+        float, typer.Option(help="GPUs of each task of Ray.", min=0, metavar="X", rich_help_panel=CLUSTER)
+    ] = 0.0,
+    print_jobs: Annotated[
+        bool,
+        typer.Option(
+            "--print-jobs",
+            help="Train nothing: print the command of each run, for a scheduler.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = False,
+    gathered: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            help="Train nothing: report on the runs in this folder, from any machine. Can be repeated.",
+            rich_help_panel=CLUSTER,
+        ),
+    ] = None,
     features: Features = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -94,8 +137,14 @@ def compare(
     """
     set_threads(threads)
     from fourfold.engine import Interrupted
-    from fourfold.tournament import Settings, run_comparison
+    from fourfold.tournament import Settings, gather, run_comparison
+    from fourfold.tournament import print_jobs as commands_of
 
+    if gathered:
+        _show(gather(gathered, out), out, as_json)
+        return
+    if data is None:
+        raise ValueError("name the data to compare on, or give the runs to report on by --from")
     settings = Settings(
         budget=budget,
         paradigms=None if paradigms is None else tuple(name.strip() for name in paradigms.split(",")),
@@ -110,17 +159,28 @@ def compare(
         precision=precision,
         compile=compile,
         device=device,
+        ray=ray,
+        cpus=cpus,
+        gpus=gpus,
         data_options=options.given() or None,
         out=str(out),
         runs_dir=str(runs_dir),
         resume=resume,
     )
+    if print_jobs:
+        print_line("\n".join(commands_of(data, settings, say=say)))
+        return
     try:
         comparison = run_comparison(data, settings, say=say)
     except Interrupted as stopped:
         say(stopped)
         raise typer.Exit(130) from None
     write_repeat(out.with_suffix(".toml"), context)
+    _show(comparison, out, as_json)
+
+
+def _show(comparison: Comparison, out: Path, as_json: bool) -> None:
+    """Print a comparison; the exit code is 1 if a paradigm failed."""
     if as_json:
         print_line(json.dumps(comparison.record(), indent=1))
     else:

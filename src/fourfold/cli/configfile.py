@@ -16,7 +16,7 @@ __all__ = ["Config", "config_text", "read_config", "template"]
 
 SECTIONS = ("fit", "compare")
 """The commands that take a configuration file; each has a section of its name."""
-LEFT_OUT = frozenset({"config", "as_json", "resume", "help"})
+LEFT_OUT = frozenset({"config", "as_json", "resume", "help", "print_jobs", "gathered"})
 """Options that belong to one call and not into a file."""
 
 

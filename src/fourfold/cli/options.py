@@ -12,6 +12,7 @@ from typing import Annotated, Any, final, get_type_hints
 import typer
 
 __all__ = [
+    "CLUSTER",
     "MEASURING",
     "TRAINING",
     "AsJson",
@@ -33,6 +34,7 @@ __all__ = [
 
 TRAINING = "Training options"
 MEASURING = "Measuring options"
+CLUSTER = "Cluster options"
 PANEL = "Data options"
 
 Data = Annotated[

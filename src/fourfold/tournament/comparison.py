@@ -17,6 +17,7 @@ from fourfold.metrics import Measurement
 from fourfold.tournament.baselines import Rated, losses
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.outputs import check_outputs, results_path
+from fourfold.tournament.places import places
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.verdict import Line, verdict
 from fourfold.tournament.words import plural
@@ -80,6 +81,11 @@ class Comparison:
         return words or settings.call(repr(self.source) if self.source else "dataset")
 
     @property
+    def places(self) -> dict[str, list[str]]:
+        """The machines, each with the runs that were trained there."""
+        return places([outcome for entry in self.entries for outcome in entry.outcomes])
+
+    @property
     def failed(self) -> bool:
         """Whether at least one run failed."""
         return any(entry.failures for entry in self.entries)
@@ -100,6 +106,7 @@ class Comparison:
             "command": self.command,
             "call": self.call,
             "hardware": self.hardware,
+            "places": self.places,
             "versions": self.versions,
             "date": self.date,
             "left_out": self.left_out,
@@ -159,7 +166,11 @@ class Comparison:
         marks += f"\n{about} an estimate of a bound, ~ unnormalised"
         kinds = f"in {self.data['unit']}; kinds are not ranked against each other; ± is half a 95 % interval"
         judged = f"all judged by {plural(self.n, 'sample')}; the floor is what training examples score"
-        noted = ["! trained too little, or beside other work: see above"] if any(e.marks for e in self.entries) else []
+        noted = (
+            ["! trained too little, beside other work, or on other hardware: see above"]
+            if any(e.marks for e in self.entries)
+            else []
+        )
         noted += ["* published: not trained under this budget, so not ranked"] if self.published else []
         return [marks, kinds, judged, *noted]
 

@@ -40,6 +40,7 @@ class Entry:
             samples for all entries.
         sweeps: the scores of the first finished seed at other numbers of sampling steps, at the same number of samples.
         draws: the scores of random draws, if ``scores`` are those of medians or means; otherwise empty.
+        elsewhere: the runs on other hardware than most runs of the comparison, in words.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Entry:
     scores: tuple[Measurement, ...] = ()
     sweeps: tuple[dict[str, Any], ...] = ()
     draws: tuple[Measurement, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def results(self) -> list[dict[str, Any]]:
@@ -73,11 +75,12 @@ class Entry:
         """The reasons why its scores say nothing about it, each with its seed if there are several."""
         several = len(self.health) > 1
         seeds = [o.job.seed for o in self.outcomes if o.result is not None]
-        return [
+        own = [
             f"seed {seed}: {mark}" if several else mark
             for seed, health in zip(seeds, self.health, strict=True)
             for mark in health.marks
         ]
+        return [*own, *self.elsewhere]
 
     def score(self, name: str) -> Measurement | None:
         """The score of a name, which is given without the brackets."""

@@ -1,4 +1,7 @@
-"""One run of a comparison: its job, its folder, and the process that does it."""
+"""One run of a comparison: its job, its folder, and the process that does it.
+
+A local comparison, a task of Ray and ``python -m fourfold.tournament.jobs FOLDER`` all end in :func:`run`.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ from fourfold.engine import locked
 from fourfold.engine.files import write_json
 from fourfold.engine.lock import LOCK
 from fourfold.metrics import Measurement
-from fourfold.threads import waiting
+from fourfold.threads import set_threads, waiting
 from fourfold.tournament.health import health_of
 from fourfold.tournament.settings import Protocol
 
-__all__ = ["FORMAT", "Job", "Outcome", "read_job", "run"]
+__all__ = ["FORMAT", "Job", "Outcome", "ended", "prepare", "read_job", "run"]
 
 FORMAT = 2
 """The format of ``result.json``. A result in an earlier format is measured again, with the weights that are there."""
@@ -85,7 +88,26 @@ def read_job(folder: Path) -> Job:
     return Job.from_record(json.loads((folder / "job.json").read_text(encoding="utf-8")))
 
 
-def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True) -> Outcome:
+def prepare(job: Job, runs_dir: Path, resume: bool = True) -> Path:
+    """Write a job that is not finished into its folder, for a process that does it later; return the folder.
+
+    Raises:
+        RunInUse: if another comparison works in the folder.
+    """
+    folder = job.folder(runs_dir)
+    if not resume or _finished(folder, job) is None:
+        with locked(folder, "part of a comparison that is made"):
+            _begin(folder, job, resume)
+    return folder
+
+
+def ended(job: Job, folder: Path) -> Outcome | None:
+    """What came of a job, if it has ended."""
+    result, failure = _finished(folder, job), _read(folder / "failure.json")
+    return None if result is None and failure is None else Outcome(job, folder, result, None if result else failure)
+
+
+def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True, threads: int | None = None) -> Outcome:
     """Run a job in a process of its own, or take its finished result. A crash is an outcome, not an exception.
 
     Args:
@@ -94,6 +116,7 @@ def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True) ->
         resume: whether a finished result is taken and an unfinished run continued; otherwise it is moved to
             ``NAME.old``.
         progress: whether the progress bar of the process is shown.
+        threads: how many threads the process computes with; by default as many as this one.
 
     Raises:
         KeyboardInterrupt: when interrupted, after the process has saved its state.
@@ -104,18 +127,23 @@ def run(job: Job, runs_dir: Path, resume: bool = True, progress: bool = True) ->
     if resume and result is not None:
         return Outcome(job, folder, result)
     with locked(folder, "part of a comparison that is made") as lock:
-        if not resume:
-            _move_aside(folder)
-        for stale in ("result.json", "failure.json"):
-            (folder / stale).unlink(missing_ok=True)
-        write_json(folder / "job.json", asdict(job))
+        _begin(folder, job, resume)
         start = time.perf_counter()
-        code = _process(folder, progress, lock)
+        code = _process(folder, progress, lock, threads)
         seconds = time.perf_counter() - start
     result = _finished(folder, job)
     if result is not None:
         return Outcome(job, folder, result, seconds=seconds)
     return Outcome(job, folder, failure=_read(folder / "failure.json") or _unexplained(code), seconds=seconds)
+
+
+def _begin(folder: Path, job: Job, resume: bool) -> None:
+    """Make a folder ready for its job."""
+    if not resume:
+        _move_aside(folder)
+    for stale in ("result.json", "failure.json"):
+        (folder / stale).unlink(missing_ok=True)
+    write_json(folder / "job.json", asdict(job))
 
 
 def _finished(folder: Path, job: Job) -> dict[str, Any] | None:
@@ -151,7 +179,7 @@ def _move_aside(folder: Path) -> None:
         path.rename(aside / path.name)
 
 
-def _process(folder: Path, progress: bool, lock: int) -> int:
+def _process(folder: Path, progress: bool, lock: int, threads: int | None) -> int:
     """Run the worker to its end; on an interruption let it save, then pass the interruption on.
 
     The worker has a session of its own, so that only this process gets the signals of the terminal, and passes them on
@@ -172,7 +200,7 @@ def _process(folder: Path, progress: bool, lock: int) -> int:
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=None if progress else output,
-            env={**os.environ, **waiting()},
+            env={**os.environ, **waiting(), **({} if threads is None else {"OMP_NUM_THREADS": str(threads)})},
             start_new_session=True,
             pass_fds=(lock,) if os.name == "posix" else (),
         )
@@ -206,3 +234,20 @@ def _unexplained(code: int) -> dict[str, Any]:
     name = signal.Signals(-code).name
     hint = ": out of memory? Try a smaller --size" if name == "SIGKILL" else ""
     return {"error": name, "message": f"the process was ended by {name}{hint}"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do the job of a folder: ``python -m fourfold.tournament.jobs FOLDER``; 0 if it has a result."""
+    (folder,) = map(Path, sys.argv[1:] if arguments is None else arguments)
+    set_threads()
+    try:
+        outcome = run(read_job(folder), folder.parent, progress=sys.stderr.isatty())
+    except KeyboardInterrupt:
+        return 130
+    if outcome.failure is not None:
+        print(f"{folder}: failed: {outcome.failure['message']}", file=sys.stderr)
+    return 0 if outcome.result is not None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

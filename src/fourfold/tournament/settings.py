@@ -58,6 +58,9 @@ class Settings:
     precision: str | None = None
     compile: bool | None = field(default=None, metadata={"flags": ("--compile", "--no-compile")})
     device: str = "auto"
+    ray: str | None = None
+    cpus: int | None = None
+    gpus: float = 0.0
     data_options: Mapping[str, Any] | None = None
     out: str | None = None
     runs_dir: str = "runs"
@@ -68,17 +71,23 @@ class Settings:
         if self.size != AUTO:
             parse_size(self.size)
         parse_precision(self.precision or "float32", bool(self.compile))
-        find_device(self.device)
-        least = {"seeds": 1, "n": 16, "likelihood_examples": 2}
+        if self.ray is None:
+            find_device(self.device)
+        least = {"seeds": 1, "n": 16, "likelihood_examples": 2, "cpus": 1, "gpus": 0}
         for name, value in least.items():
-            if getattr(self, name) < value:
+            given = getattr(self, name)
+            if given is not None and given < value:
                 raise ValueError(f"{name} is {getattr(self, name)}: give {value} or more")
+        if self.ray is None and (self.cpus is not None or self.gpus):
+            raise ValueError("cpus and gpus are those of a task of Ray: give ray too, as --ray auto")
         if self.patience is not None and not self.patience > 0:
             raise ValueError(f"patience is {self.patience:g} s: give more than 0")
 
     @property
     def seconds(self) -> float:
         """The patience in seconds; by default half a budget in seconds, but at least 5, and 120 for other budgets."""
+        if self.ray is None and (self.cpus is not None or self.gpus):
+            raise ValueError("cpus and gpus are those of a task of Ray: give ray too, as --ray auto")
         if self.patience is not None:
             return self.patience
         allowed = parse_budget(self.budget).seconds

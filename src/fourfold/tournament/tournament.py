@@ -1,4 +1,4 @@
-"""``compare``: every paradigm on the same data, split, budget and hardware, one after the other."""
+"""``compare``: every paradigm on the same data, split, budget and hardware, one after the other or on a cluster."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import os
 import platform
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -28,18 +28,19 @@ from fourfold.evaluation import examples
 from fourfold.metrics import Measurement, References
 from fourfold.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
-from fourfold.tournament.baselines import Rated, rate
+from fourfold.tournament.baselines import rate
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
 from fourfold.tournament.jobs import Job, Outcome, run
 from fourfold.tournament.outputs import check_outputs
-from fourfold.tournament.published import check_published, rate_published
+from fourfold.tournament.places import elsewhere, usual_machine
+from fourfold.tournament.published import check_published
 from fourfold.tournament.samples import draws_at, scores_at, smallest, sweep_at
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import save_snapshot
 from fourfold.vocabulary import Kind
 
-__all__ = ["compare", "run_comparison"]
+__all__ = ["compare", "comparison_of", "print_jobs", "run_comparison"]
 
 _ORDER = {kind: i for i, kind in enumerate(Kind)}
 
@@ -63,11 +64,14 @@ def compare(
     precision: str | None = Settings.precision,
     compile: bool | None = Settings.compile,
     device: str = Settings.device,
+    ray: str | None = Settings.ray,
+    cpus: int | None = Settings.cpus,
+    gpus: float = Settings.gpus,
     data_options: Mapping[str, Any] | None = Settings.data_options,
     progress: bool = True,
     say: Callable[[str], None] | None = None,
 ) -> Comparison:
-    """Train every paradigm on the same data under the same budget, one after the other, and measure all equally.
+    """Train every paradigm on the same data under the same budget, and measure all equally.
 
     Each run has its own process and folder: a crash is reported and does not affect the others, peak memory is that of
     one run, and finished runs are kept. Another call with the same arguments reuses the finished runs and continues
@@ -95,6 +99,11 @@ def compare(
         precision: precision of the steps, see :func:`fourfold.fit`.
         compile: whether steps are compiled, see :func:`fourfold.fit`.
         device: device of all runs, see :func:`fourfold.fit`.
+        ray: the address of a Ray cluster on which the runs are tasks, many at a time; ``auto`` is one that runs here,
+            or a new one of this machine. ``runs_dir`` must be on a disk that all nodes share. By default the runs are
+            made here, one after the other. Runs on unlike hardware are marked, and then no winner is named.
+        cpus: processors of each task of Ray; by default all that a node has, so that no run disturbs another.
+        gpus: GPUs of each task of Ray.
         data_options: further arguments of :func:`fourfold.load`.
         progress: whether progress bars are shown.
         say: a function that is called with each message.
@@ -120,6 +129,9 @@ def compare(
         precision=precision,
         compile=compile,
         device=device,
+        ray=ray,
+        cpus=cpus,
+        gpus=gpus,
         data_options=data_options or None,
         out=None if out is None else os.fspath(out),
         runs_dir=os.fspath(runs_dir),
@@ -136,6 +148,62 @@ def run_comparison(
 ) -> Comparison:
     """Hold the comparison of :func:`compare` under the given settings."""
     say = say or (lambda line: None)
+    plan = _plan(data, settings, say)
+    outcomes = list[Outcome]()
+
+    def so_far() -> Comparison:
+        order = sorted(outcomes, key=lambda outcome: plan.jobs.index(outcome.job))
+        found = comparison_of(settings, plan.dataset, plan.names, order, plan.source)
+        return replace(found, planned=len(plan.jobs), left_out=plan.left_out)
+
+    try:
+        with _interruptible(), contextlib.closing(_outcomes(plan.jobs, settings, progress)) as ended:
+            for i, outcome in enumerate(ended, 1):
+                outcomes.append(outcome)
+                say(f"[{i}/{len(plan.jobs)}] {_told(outcome)}")
+            published = _published(settings, plan.dataset, smallest(outcomes), say)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(_stopped(so_far(), stop)) from None
+    comparison = replace(so_far(), published=published)
+    if settings.out is not None:
+        comparison.save(settings.out)
+    return comparison
+
+
+def print_jobs(data: Data | Dataset, settings: Settings, *, say: Callable[[str], None] | None = None) -> list[str]:
+    """Write the jobs of a comparison into their folders; return the command of each, for any scheduler.
+
+    :func:`~fourfold.tournament.gathering.gather` makes the report of them.
+    """
+    from fourfold.tournament.cluster import commands
+
+    return commands(_plan(data, settings, say or (lambda line: None)).jobs, settings)
+
+
+def _outcomes(jobs: Sequence[Job], settings: Settings, progress: bool) -> Generator[Outcome, None, None]:
+    """The outcomes of jobs as they come: of one process after the other, or of tasks of Ray."""
+    if settings.ray is not None:
+        from fourfold.tournament.cluster import on_ray
+
+        yield from on_ray(jobs, settings)
+        return
+    for job in jobs:
+        yield run(job, Path(settings.runs_dir), settings.resume, progress)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is compared: the data, its source as an argument, the paradigms, those left out, and a job for each run."""
+
+    dataset: Dataset
+    source: str
+    names: Sequence[str]
+    left_out: Mapping[str, str]
+    jobs: Sequence[Job]
+
+
+def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) -> _Plan:
+    """Read the data and choose the paradigms."""
     if settings.out is not None:
         check_outputs(Path(settings.out))
     options = {"seed": settings.seed, **(settings.data_options or {})}
@@ -146,29 +214,12 @@ def run_comparison(
     if left_out:
         say(f"left out, as they do not model {type(dataset.space).__name__}: {', '.join(left_out)}")
     source = os.fspath(data) if isinstance(data, (str, os.PathLike)) else ""
-    jobs, outcomes = _jobs(settings, names, dataset), list[Outcome]()
-
-    def so_far() -> Comparison:
-        found = _comparison(settings, dataset, names, outcomes, source)
-        return replace(found, planned=len(jobs), left_out=left_out)
-
-    try:
-        with _interruptible():
-            for i, job in enumerate(jobs, 1):
-                outcomes.append(run(job, Path(settings.runs_dir), settings.resume, progress))
-                say(f"[{i}/{len(jobs)}] {_told(outcomes[-1])}")
-            published = _published(settings, dataset, smallest(outcomes), say)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(_stopped(so_far(), stop)) from None
-    comparison = replace(so_far(), published=published)
-    if settings.out is not None:
-        comparison.save(settings.out)
-    return comparison
+    return _Plan(dataset, source, names, left_out, _jobs(settings, names, dataset))
 
 
 def _published(settings: Settings, dataset: Dataset, n: int, say: Callable[[str], None]) -> tuple[Rated, ...]:
     """The published models that were named, each with its scores."""
-    found, device = [], find_device(settings.device)
+    found, device = [], find_device("auto" if settings.ray is not None else settings.device)
     for name in settings.paradigms or ():
         if n and is_published(name):
             chosen = examples(dataset, settings.n)
@@ -283,12 +334,19 @@ def _jobs(settings: Settings, names: Sequence[str], dataset: Dataset) -> list[Jo
             digest=snapshot.stem,
             precision=settings.precision,
             compile=settings.compile,
-            device=str(find_device(settings.device)),
+            device=_device(settings),
             evaluation=settings.protocol,
         )
         for number in settings.numbers
         for name in names
     ]
+
+
+def _device(settings: Settings) -> str:
+    """The device of all runs: one of this machine or, for tasks of Ray, what they ask for."""
+    if settings.ray is None:
+        return str(find_device(settings.device))
+    return ("cuda" if settings.gpus else "cpu") if settings.device == "auto" else settings.device
 
 
 def _identity(dataset: Dataset) -> str:
@@ -310,13 +368,18 @@ def _told(outcome: Outcome) -> str:
 # --- what came of it --------------------------------------------------------------------------------------------------
 
 
-def _comparison(
+def comparison_of(
     settings: Settings, dataset: Dataset, names: Sequence[str], outcomes: Sequence[Outcome], source: str
 ) -> Comparison:
     chosen = examples(dataset, settings.n)
     n = smallest(outcomes)
     kept = Path(settings.runs_dir) / "baselines"
-    entries = [_entry(name, [o for o in outcomes if o.job.paradigm == name], n, dataset, chosen) for name in names]
+    usual = usual_machine(outcomes)
+    entries = [
+        replace(_entry(name, own, n, dataset, chosen), elsewhere=elsewhere(own, usual))
+        for name in names
+        for own in ([o for o in outcomes if o.job.paradigm == name],)
+    ]
     packages = ("fourfold", "torch", "numpy")
     about = {"space": repr(dataset.space), "unit": dataset.space.unit, "references": len(chosen.test)}
     versions = {name: importlib.metadata.version(name) for name in packages}

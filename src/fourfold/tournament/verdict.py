@@ -90,16 +90,20 @@ def _failures(entries: Sequence[Entry]) -> list[Line]:
 
 def _marked(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
     """The models whose scores say nothing about them, with the reasons."""
-    marked = [entry for entry in done if entry.marks]
+    unlike = [
+        Line("Other hardware", (entry, f": {listed(list(entry.elsewhere))}"), True) for entry in done if entry.elsewhere
+    ]
+    marked = [entry for entry in done if len(entry.marks) > len(entry.elsewhere)]
     if not marked:
-        return []
+        return unlike
     health = [h for entry in marked for h in entry.health if h.marks]
     _, way = advice(health, comparison.settings.budget)
     had = " or ".join(causes(health, comparison.settings.budget))
     words = f"{len(marked)} of {plural(len(done), 'model')} had {had}. This comparison says nothing about "
     words += f"{'them' if len(marked) > 1 else 'it'}, and names no winner"
     lines = [Line("Not comparable", (f"{words}: {way}.",), True)]
-    return lines + [Line("Too little", (entry, f": {listed(entry.marks)}"), True) for entry in marked]
+    own = [(entry, entry.marks[: len(entry.marks) - len(entry.elsewhere)]) for entry in marked]
+    return lines + [Line("Too little", (entry, f": {listed(marks)}"), True) for entry, marks in own] + unlike
 
 
 def _best(title: str, done: Sequence[Entry], pick: Callable[[Entry], Measurement | None], seeds: str) -> Line | None:
@@ -196,7 +200,8 @@ def _confidence(comparison: Comparison) -> Line:
 
 def _next(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
     """The command that improves the comparison most."""
-    settings, marked = comparison.settings, [entry for entry in done if entry.marks]
+    settings = comparison.settings
+    marked = [entry for entry in done if len(entry.marks) > len(entry.elsewhere)]
     if marked:
         longer, _ = advice([h for entry in marked for h in entry.health], settings.budget)
         settings = replace(settings, budget=longer) if longer else replace(settings, resume=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import platform
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ from fourfold.core import GenerativeModel, LogProb
 from fourfold.data import Dataset, Split
 from fourfold.engine import Run, Step, fit, resumable
 from fourfold.engine.files import write_json
+from fourfold.engine.hardware import machine
 from fourfold.evaluation import (
     Drawn,
     draw,
@@ -114,7 +116,13 @@ def _work(folder: Path, show: bool) -> None:
         trained = _trained(job, folder, dataset, bar)
         clock.lap("training")
         result = _measure(job, folder, dataset, Run.load(folder / "run", job.device).model, bar, clock)
-    whole = {**trained, **result, "phases": clock.seconds, "evaluation": dataclasses.asdict(job.evaluation)}
+    whole = {
+        **trained,
+        **result,
+        "sampled_on": place(),
+        "phases": clock.seconds,
+        "evaluation": dataclasses.asdict(job.evaluation),
+    }
     write_json(folder / "result.json", whole)
 
 
@@ -123,6 +131,11 @@ def columns() -> list[ProgressColumn]:
     description = TextColumn("{task.description}", table_column=Column(width=33, no_wrap=True, overflow="ellipsis"))
     note = TextColumn("{task.fields[note]}", table_column=Column(width=25, no_wrap=True, overflow="ellipsis"))
     return [description, BarColumn(bar_width=10), note, TimeElapsedColumn(table_column=Column(width=7, no_wrap=True))]
+
+
+def place() -> dict[str, Any]:
+    """Where this process runs: the name of the machine, and its hardware."""
+    return {"host": platform.node(), **machine()}
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -160,7 +173,11 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
     )
     usage = Usage.now().since(before).record() if taken else {}  # a run that was done already used nothing
     known = _record(job, run, dataset)
-    known |= {"resumed": resume, "usage": {**usage, "threads": torch.get_num_threads(), "load": load}}
+    known |= {
+        "resumed": resume,
+        "machine": place(),
+        "usage": {**usage, "threads": torch.get_num_threads(), "load": load},
+    }
     write_json(record, known)
     return known
 

@@ -1,0 +1,102 @@
+"""One report of runs that ended elsewhere: their folders are read, and nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from fourfold.tournament.comparison import Comparison
+from fourfold.tournament.jobs import Job, ended, read_job
+from fourfold.tournament.outputs import check_outputs
+from fourfold.tournament.settings import Settings
+from fourfold.tournament.snapshot import load_snapshot
+from fourfold.tournament.tournament import comparison_of
+
+__all__ = ["gather"]
+
+SHARED = ("digest", "budget", "size", "precision", "compile", "evaluation")
+"""The fields in which the jobs of one comparison agree."""
+
+
+def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
+    """Compare the runs in some folders; those that have not ended are counted as missing.
+
+    Args:
+        runs: folders of runs (``--runs-dir`` of a comparison), or single runs.
+        out: the file of the report.
+
+    Raises:
+        ValueError: if there are no runs, two of one paradigm and seed, or runs of different comparisons.
+    """
+    if out is not None:
+        check_outputs(out)
+    found = _jobs(runs)
+    jobs = [job for _, job in found]
+    first = jobs[0]
+    names = tuple(dict.fromkeys(job.paradigm for job in jobs))
+    seeds = sorted({job.seed for job in jobs})
+    about = first.evaluation
+    settings = Settings(
+        budget=first.budget,
+        paradigms=names,
+        seeds=seeds[-1] - seeds[0] + 1,
+        seed=seeds[0],
+        size=first.size,
+        n=about.n,
+        features=about.features,
+        likelihood_examples=about.likelihood_examples,
+        patience=about.patience,
+        sweep=about.sweep,
+        precision=first.precision,
+        compile=first.compile,
+        out=None if out is None else str(out),
+        runs_dir=str(runs[0]),
+    )
+    outcomes = [outcome for folder, job in found if (outcome := ended(job, folder)) is not None]
+    dataset = load_snapshot(_snapshot(first, [folder for folder, _ in found]))
+    comparison = replace(comparison_of(settings, dataset, names, outcomes, dataset.name), planned=len(jobs))
+    if out is not None:
+        comparison.save(out)
+    return comparison
+
+
+def _jobs(runs: Sequence[Path]) -> list[tuple[Path, Job]]:
+    """The folders of jobs, each with its job; jobs that were moved aside are left alone."""
+    found: dict[tuple[str, int], tuple[Path, Job]] = {}
+    for root in runs:
+        if not root.is_dir():
+            raise ValueError(f"--from {root}: there is no such folder: give the --runs-dir of a comparison")
+        for folder in [root, *sorted(root.iterdir())]:
+            if folder.suffix == ".old" or not (folder / "job.json").is_file():
+                continue
+            try:
+                job = read_job(folder)
+            except (TypeError, ValueError, KeyError) as error:
+                raise ValueError(f"{folder / 'job.json'}: is damaged ({error}): remove the folder, or repeat") from None
+            other, _ = found.setdefault((job.paradigm, job.seed), (folder, job))
+            if other != folder:
+                raise ValueError(f"{folder} and {other} are both {job.paradigm} with seed {job.seed}: give one of them")
+            _check_alike(folder, job, next(iter(found.values())))
+    if not found:
+        raise ValueError(f"--from {runs[0]}: holds no runs of a comparison: give its --runs-dir")
+    return sorted(found.values(), key=lambda one: (one[1].seed, str(one[0])))
+
+
+def _check_alike(folder: Path, job: Job, first: tuple[Path, Job]) -> None:
+    for name in SHARED:
+        was, now = getattr(first[1], name), getattr(job, name)
+        if was != now:
+            raise ValueError(
+                f"{folder} has another {name} than {first[0]} ({now!s:.60}, not {was!s:.60}): gather runs of one "
+                "comparison"
+            )
+
+
+def _snapshot(job: Job, folders: Sequence[Path]) -> Path:
+    """The file of the data, where it was or beside the runs."""
+    places = [Path(job.data), *(folder.parent / "data" / Path(job.data).name for folder in folders)]
+    for place in places:
+        if place.is_file():
+            return place
+    raise ValueError(f"{job.data}, the data of the runs, is not there: copy it to {places[-1]}")
