@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test adapters docs dist env clean
+.PHONY: demo test adapters test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -18,6 +18,9 @@ test: $(VENV)/test.stamp  ## the environment, then everything CI checks
 
 adapters: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/adapters
+
+test-cluster: $(VENV)/cluster.stamp  ## the tests that start nodes of Ray on this machine
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/tournament/test_cluster.py
 
 docs: $(VENV)/docs.stamp  ## run every page of the documentation, then build the site into site/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m pages --numprocesses auto --dist worksteal tests/pages
@@ -34,6 +37,10 @@ $(VENV)/bin/python:
 
 $(VENV)/demo.stamp: pyproject.toml $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/cluster.stamp: pyproject.toml $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev,cluster]'
 	touch $@
 
 $(VENV)/test.stamp: pyproject.toml $(VENV)/bin/python
