@@ -28,13 +28,13 @@ from fourfold.evaluation import examples
 from fourfold.metrics import Measurement, References
 from fourfold.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
-from fourfold.tournament.baselines import rate
+from fourfold.tournament.baselines import Rated, rate
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
 from fourfold.tournament.jobs import Job, Outcome, run
 from fourfold.tournament.outputs import check_outputs
 from fourfold.tournament.places import elsewhere, usual_machine
-from fourfold.tournament.published import check_published
+from fourfold.tournament.published import check_published, rate_published
 from fourfold.tournament.samples import draws_at, scores_at, smallest, sweep_at
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import save_snapshot
