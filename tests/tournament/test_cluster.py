@@ -110,9 +110,9 @@ def test_unlike_hardware_is_marked_and_not_ranked(made, moons: Dataset, tmp_path
     assert set(found.places) == {"node: A, 8 cores", "node: B, 8 cores"}
 
 
-def test_processors_and_gpus_belong_to_ray() -> None:
+def test_processors_and_gpus_belong_to_ray(moons: Dataset) -> None:
     with pytest.raises(ValueError, match="--ray auto"):
-        Settings(cpus=2)
+        run_comparison(moons, Settings(cpus=2))
 
 
 # --- Ray --------------------------------------------------------------------------------------------------------------

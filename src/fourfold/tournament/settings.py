@@ -78,16 +78,12 @@ class Settings:
             given = getattr(self, name)
             if given is not None and given < value:
                 raise ValueError(f"{name} is {getattr(self, name)}: give {value} or more")
-        if self.ray is None and (self.cpus is not None or self.gpus):
-            raise ValueError("cpus and gpus are those of a task of Ray: give ray too, as --ray auto")
         if self.patience is not None and not self.patience > 0:
             raise ValueError(f"patience is {self.patience:g} s: give more than 0")
 
     @property
     def seconds(self) -> float:
         """The patience in seconds; by default half a budget in seconds, but at least 5, and 120 for other budgets."""
-        if self.ray is None and (self.cpus is not None or self.gpus):
-            raise ValueError("cpus and gpus are those of a task of Ray: give ray too, as --ray auto")
         if self.patience is not None:
             return self.patience
         allowed = parse_budget(self.budget).seconds

@@ -204,6 +204,8 @@ class _Plan:
 
 def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) -> _Plan:
     """Read the data and choose the paradigms."""
+    if settings.ray is None and (settings.cpus is not None or settings.gpus):
+        raise ValueError("cpus and gpus are those of a task of Ray: give ray too, as --ray auto")
     if settings.out is not None:
         check_outputs(Path(settings.out))
     options = {"seed": settings.seed, **(settings.data_options or {})}
