@@ -5,7 +5,7 @@ import torch
 
 from fourfold import checks
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces import Categorical, DateTime, Identifier, Images, Numeric, Sequences, Table, Text, Vectors
 
 SPACES = {
     "vectors": Vectors(3),
@@ -15,6 +15,19 @@ SPACES = {
     "images-by-caption": Images(3, 8, 6, levels=256, caption=12),
     "text": Text("abcdef", length=24),
     "table": Table((Categorical("kind", levels=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999))),
+    "sequences": Sequences(
+        (
+            Identifier("user"),
+            Numeric("when", low=0, high=50),
+            Categorical("kind", levels=("a", "b", "c"), missing=True),
+            Numeric("price", low=0, high=999),
+        ),
+        "when",
+        (0, 9),
+        6,
+        "user",
+    ),
+    "windows": Sequences((DateTime("day", resolution=86400, high=90), Numeric("price", high=99)), "day", (1, 3), 5),
 }
 
 
@@ -47,7 +60,15 @@ def built(name: str, space: str) -> torch.nn.Module:
 def test_the_four_paradigms_model_vectors_and_images() -> None:
     assert {"autoregressive", "latent-variable", "adversarial", "diffusion"} <= set(cards())
     for card in ("autoregressive", "latent-variable", "adversarial", "diffusion"):
-        assert {space for name, space in MODELS if name == card} >= set(SPACES) - {"text", "images-by-caption"}
+        assert {space for name, space in MODELS if name == card} >= set(SPACES) - {
+            "text",
+            "images-by-caption",
+            "sequences",
+            "windows",
+        }
+    assert {(card, space) for card in ("autoregressive", "diffusion") for space in ("sequences", "windows")} < set(
+        MODELS
+    )
     assert ("autoregressive", "text") in MODELS
     assert ("diffusion", "images-by-caption") in MODELS
 

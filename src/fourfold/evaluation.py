@@ -212,7 +212,7 @@ def likelihood(
 ) -> Measurement:
     """The mean likelihood of test examples in the unit of the space, with its kind and a 95 % interval over examples.
 
-    Of a text of characters, the protocol also names it in bits per byte.
+    The protocol also names it in bits per byte of a text, and in nats per row of sequences.
 
     A codec that draws is drawn from once for each example; its error is part of the spread over examples.
     """
@@ -244,10 +244,9 @@ def mean_likelihood(result: LogProb, unit: str) -> Measurement:
     mean, spread = result.mean_in(unit)
     error = t_quantile(n) * spread if n > 1 else math.nan
     draws = f", {result.draws} draws each" if result.draws else ""
-    per_byte = f"{result.mean_in('bits/byte')[0]:.4f} bits/byte; " if result.byte_counts is not None else ""
-    words = (
-        f"{per_byte}{n} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.told(unit)}"
-    )
+    counts = {"bits/byte": result.byte_counts, "nats/row": result.row_counts}
+    per = "".join(f"{result.mean_in(name)[0]:.4f} {name}; " for name, known in counts.items() if known is not None)
+    words = f"{per}{n} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.told(unit)}"
     return Measurement(
         "likelihood",
         mean,

@@ -17,7 +17,18 @@ from fourfold.data.writers import usual_suffix
 from fourfold.evaluation import evaluate
 from fourfold.metrics import Draws, References
 from fourfold.paradigms import build
-from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors, Video
+from fourfold.spaces import (
+    Audio,
+    Categorical,
+    Identifier,
+    Images,
+    Numeric,
+    Sequences,
+    Table,
+    Text,
+    Vectors,
+    Video,
+)
 
 SPACES = [
     Vectors(1),
@@ -36,6 +47,14 @@ SPACES = [
             Categorical("colour", levels=tuple(f"shade {i}" for i in range(90))),
         )
     ),
+    Sequences(
+        (Identifier("user"), Numeric("when", high=90), Categorical("kind", levels=("a", "b"), missing=True)),
+        "when",
+        (0, 9),
+        12,
+        "user",
+    ),
+    Sequences((Numeric("when", high=90), Numeric("height", resolution=0.5, high=40, decimals=1)), "when", (1, 2), 6),
 ]
 
 

@@ -13,12 +13,23 @@ from typing import final
 import torch
 from torch import Tensor
 
+from fourfold.baselines.sequences import FirstOrderRows, IndependentRows
 from fourfold.baselines.tables import GaussianCopula, IndependentColumns
 from fourfold.baselines.text import KneserNey
 from fourfold.core import Baseline, LogProb, Space
-from fourfold.spaces import Table, Text
+from fourfold.spaces import Sequences, Table, Text
 
-__all__ = ["Baseline", "Fitted", "GaussianCopula", "IndependentColumns", "KneserNey", "baselines_of", "fit_baseline"]
+__all__ = [
+    "Baseline",
+    "FirstOrderRows",
+    "Fitted",
+    "GaussianCopula",
+    "IndependentColumns",
+    "IndependentRows",
+    "KneserNey",
+    "baselines_of",
+    "fit_baseline",
+]
 
 MOST_COLUMNS = 2000
 """Columns of which a matrix of correlations is computed, at most."""
@@ -35,6 +46,11 @@ def baselines_of(space: Space) -> tuple[type[Baseline], ...]:
 @baselines_of.register
 def _(space: Table) -> tuple[type[Baseline], ...]:
     return (IndependentColumns, GaussianCopula) if space.dims <= MOST_COLUMNS else (IndependentColumns,)
+
+
+@baselines_of.register
+def _(space: Sequences) -> tuple[type[Baseline], ...]:
+    return IndependentRows, FirstOrderRows
 
 
 @baselines_of.register
@@ -68,8 +84,9 @@ class Fitted:
         groups = self._groups(len(x), cond)
         scored = LogProb.cat([model.log_prob(x[rows], seed) for rows, model in groups])
         order = torch.cat([rows for rows, _ in groups]).argsort()
-        variance, pieces = (None if part is None else part[order] for part in (scored.variance, scored.pieces))
-        return dataclasses.replace(scored, nats=scored.nats[order], variance=variance, pieces=pieces)
+        parts = {name: getattr(scored, name) for name in ("variance", "pieces", "row_counts")}
+        known = {name: part[order] for name, part in parts.items() if part is not None}
+        return dataclasses.replace(scored, nats=scored.nats[order], **known)
 
     def _groups(self, n: int, cond: Tensor | None) -> list[tuple[Tensor, Baseline]]:
         """Rows, and the model of their label."""

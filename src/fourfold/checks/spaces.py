@@ -35,7 +35,7 @@ def check_space(space: Space, n: int = 64) -> None:
     bare = space.conditioned()
     require(not bare.conditional and bare.fits(space), f"without conditions it is {bare!r}")
     LogProb(torch.zeros(1), Kind.EXACT, space.dims).in_unit(space.unit)
-    raw = x if space.window is None else x.flatten()
+    raw = x if space.window is None else x.flatten(0, 1)
     require(torch.equal(space.rows(raw), x), "the rows of a raw set are not its examples")
     require(
         torch.equal(space.conform(raw), raw) and torch.equal(space.conform(raw, bare), raw), "conform changes examples"

@@ -30,7 +30,7 @@ def _loop(model: GenerativeModel, rank: int = 0, world: int = 1, together: bool 
     from fourfold.engine.loop import Loop
 
     x, cond = raw_examples(model)
-    split = Split(x if model.space.window is None else x.flatten(), cond)
+    split = Split(x if model.space.window is None else x.flatten(0, 1), cond)
     model.codec.fit(x)
     training = dataclasses.replace(model.training_defaults, batch_size=4, clip=0.0)
     loader = Loader(split, model.space, 4, 0, rank, world)

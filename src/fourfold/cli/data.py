@@ -72,7 +72,8 @@ def data(
     given = options.given()
     new = options.schema if options.schema is not None and not options.schema.exists() else None
     if new is not None:
-        given = {key: value for key, value in given.items() if key != "schema"} | {"space": "table"}
+        given = {key: value for key, value in given.items() if key != "schema"}
+        given |= {} if options.order is not None else {"space": "table"}
     dataset = load(name, seed=seed, **given)
     tell = say if out == "-" else print_line
     if as_json:

@@ -183,7 +183,11 @@ class DataOptions:
     length: Annotated[
         int | None,
         typer.Option(
-            help="Length of a window of text, in tokens.", min=2, show_default="256", rich_help_panel=PANEL, metavar="N"
+            help="Tokens in a window of text, or the most rows of a sequence.",
+            min=2,
+            show_default="256",
+            rich_help_panel=PANEL,
+            metavar="N",
         ),
     ] = None
     tokens: Annotated[
@@ -214,7 +218,7 @@ class DataOptions:
     space: Annotated[
         str | None,
         typer.Option(
-            help="Read the data as this space: table, vectors, or one that is installed.",
+            help="Read the data as this space: table, vectors, sequences, or one that is installed.",
             show_default="the space that suits the file",
             rich_help_panel=PANEL,
         ),
@@ -243,6 +247,21 @@ class DataOptions:
     target: Annotated[
         str | None,
         typer.Option(help="The column of a table that models are judged by predicting.", rich_help_panel=PANEL),
+    ] = None
+    group: Annotated[
+        str | None,
+        typer.Option(
+            help="The column whose values name sequences of rows; needs --order.", rich_help_panel=PANEL, metavar="NAME"
+        ),
+    ] = None
+    order: Annotated[
+        str | None,
+        typer.Option(
+            help="The column of numbers or times that orders rows. Without --group the table is one series, cut into "
+            "windows.",
+            rich_help_panel=PANEL,
+            metavar="NAME",
+        ),
     ] = None
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of Fashion-MNIST or emoji.", rich_help_panel=PANEL)

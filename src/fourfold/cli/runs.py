@@ -52,7 +52,8 @@ def sample(
     given: Annotated[
         list[str] | None,
         typer.Option(
-            help="Value or range of a column: education=Masters or age=30..40. It may be given several times.",
+            help="Value or range of a column: education=Masters or age=30..40. It may be given several times. For a "
+            "model of sequences: a file of the rows to go on from.",
             rich_help_panel=TABLES,
         ),
     ] = None,
@@ -168,6 +169,7 @@ def sample(
     from fourfold import language
     from fourfold.engine import Run, inference
     from fourfold.engine.drawing import class_names
+    from fourfold.estimands import Continuing
     from fourfold.language import Shaping
 
     loaded = Run.load(run, device)
@@ -177,16 +179,19 @@ def sample(
         with inference(loaded.model, precision):
             _give_texts(language.fill(loaded.model, fill, n or 1, seed), out, as_json)
         return
-    if space.window is not None and (prompts or stop or length or draft or shaping != Shaping()):
+    if space.bytewise and (prompts or stop or length or draft or shaping != Shaping()):
         helper = None if draft is None else language.Draft(Run.load(draft, device).model)
         with inference(loaded.model, precision), inference((helper or loaded).model, precision):
             many = n or (1 if prompts else 64)
-            texts = _continued(loaded.model, prompts, many, length or space.window, seed, shaping, stop or [], helper)
+            texts = _continued(loaded.model, prompts, many, length or space.shape[0], seed, shaping, stop or [], helper)
         _give_texts(texts, out, as_json)
         return
     if shaping != Shaping() or stop or length or draft:
         raise ValueError(f"the rules of drawing tokens are for models of text, not of {space}: leave them out")
     _check_condition(loaded.model, prompts, cond)
+    if given and isinstance(loaded.model.estimand, Continuing):
+        _go_on(loaded, given, n or 1, seed, run, out, as_json)
+        return
     n = n or 64
     each = [text for text in prompts for _ in range(n)]
     with inference(loaded.model, precision):
@@ -243,6 +248,22 @@ def _give_texts(texts: list[str], out: str | None, as_json: bool) -> None:
         return
     write_text(Path(str(out)), whole + "\n")
     print_line(out)
+
+
+def _go_on(run: Run, given: list[str], n: int, seed: int, folder: Path, out: str | None, as_json: bool) -> None:
+    """Rows that follow those of a file, with these, to a file or to standard output."""
+    from fourfold.data.writers import as_lines, usual_suffix, write_examples
+
+    if len(given) > 1:
+        raise ValueError("--given: a model of sequences goes on from the rows of one file: name one")
+    found = run.go_on(given[0], n, seed)
+    for note in found.notes:
+        say(note)
+    if out == "-":
+        print_data(as_lines(found.x, found.space))
+        return
+    written = write_examples(out or folder / f"samples{usual_suffix(found.space)}", found.x, found.space)
+    print_line(json.dumps({"samples": len(found.x), "written": str(written)}) if as_json else written)
 
 
 def _drawn(

@@ -8,6 +8,7 @@ https://arxiv.org/abs/1511.01844).
 
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec
+from fourfold.codecs.sequences import RowTokens
 from fourfold.codecs.table import CellTokens, GaussianCells, MixedCells
 from fourfold.codecs.text import TextTokens
 from fourfold.codecs.vectors import Standardised
@@ -21,6 +22,7 @@ __all__ = [
     "LearnedCodec",
     "MixedCells",
     "QuantisedCodec",
+    "RowTokens",
     "Standardised",
     "TextTokens",
     "Tokens",

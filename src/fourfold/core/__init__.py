@@ -18,7 +18,7 @@ from fourfold.core.measure import Measure
 from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
-from fourfold.core.panels import Bars, Matrices, Panels, Rows
+from fourfold.core.panels import Bars, Matrices, Panels, Rows, Track, Tracks
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.picture import Clips, Cloud, Excerpts, Picture, Sheet
 from fourfold.core.quality import Quality
@@ -61,6 +61,8 @@ __all__ = [
     "Stage",
     "Staged",
     "Term",
+    "Track",
+    "Tracks",
     "Training",
     "Writer",
     "classes",

@@ -26,6 +26,7 @@ _UNITS = {
     "bits/sample": "bits_per_dim",
     "bits/byte": "bits_per_byte",
     "nats/char": "nats_per_token",
+    "nats/row": "nats_per_row",
     "nats": "nats",
 }
 
@@ -72,6 +73,7 @@ class LogProb:
         half_steps: the amount by which the same figures are higher at half the steps; the error is smaller if the
             solver converges.
         byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, the divisor of "per byte"; else ``None``.
+        row_counts: rows of each sequence, ``(B,)``, the divisor of "per row"; else ``None``.
         pieces: ``(B, L)`` nats of each value given the earlier ones, which add up to ``nats``, where they are known.
     """
 
@@ -86,6 +88,7 @@ class LogProb:
     solver_error: float = math.nan
     half_steps: float = math.nan
     byte_counts: Tensor | None = None
+    row_counts: Tensor | None = None
     pieces: Tensor | None = None
 
     @classmethod
@@ -132,15 +135,19 @@ class LogProb:
         """``-log2 p(x) / bytes``, ``(B,)``: for text, whatever its tokens are."""
         return self.bits_per_dim if self.byte_counts is None else -self.nats / (self.byte_counts * math.log(2.0))
 
+    @property
+    def nats_per_row(self) -> Tensor:
+        """``log p(x) / rows``, ``(B,)``: for sequences of rows; elsewhere an example is one row."""
+        return self.nats if self.row_counts is None else self.nats / self.row_counts
+
     def mean_in(self, unit: str) -> tuple[float, float]:
         """The mean over examples in a unit and its standard error, NaN for one example.
 
-        Per byte, it is the ratio of all bits to all bytes, so that each example is weighted by its length.
+        Per byte and per row, it is the ratio of both sums, so that each example is weighted by its length.
         """
         values, n = self.in_unit(unit).double(), len(self)
-        weights = torch.ones_like(values)
-        if unit == "bits/byte" and self.byte_counts is not None:
-            weights = self.byte_counts / self.byte_counts.mean()
+        counts = {"bits/byte": self.byte_counts, "nats/row": self.row_counts}.get(unit)
+        weights = torch.ones_like(values) if counts is None else counts / counts.double().mean()
         mean = (weights * values).mean()
         error = (weights * (values - mean)).std().item() / math.sqrt(n) if n > 1 else math.nan
         return mean.item(), error
@@ -150,7 +157,7 @@ class LogProb:
         return self.mean_in("nats")
 
     def in_unit(self, unit: str) -> Tensor:
-        """Per-example values in ``bits/dim``, ``bits/sample``, ``nats/char``, ``bits/byte`` or ``nats``.
+        """Per-example values in ``bits/dim``, ``bits/sample``, ``nats/char``, ``bits/byte``, ``nats/row`` or ``nats``.
 
         Raises:
             ValueError: for another unit.
@@ -191,6 +198,7 @@ class LogProb:
             nats=torch.cat([part.nats for part in parts]),
             variance=joined("variance"),
             byte_counts=joined("byte_counts"),
+            row_counts=joined("row_counts"),
             pieces=joined("pieces"),
             evaluations=mean("evaluations"),
             freedom=mean("freedom"),

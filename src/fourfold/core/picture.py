@@ -9,7 +9,7 @@ from typing import TypeAlias, final
 
 from torch import Tensor
 
-from fourfold.core.panels import Matrices, Panels, Rows
+from fourfold.core.panels import Matrices, Panels, Rows, Tracks
 
 __all__ = ["Clips", "Cloud", "Excerpts", "Picture", "Sheet"]
 
@@ -100,5 +100,5 @@ class Clips:
         return f'<div>{image}<audio controls style="{style}" src="data:audio/wav;base64,{wav}"></audio></div>'
 
 
-Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Panels | Matrices | Rows
+Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Panels | Matrices | Rows | Tracks
 """The pictures that :meth:`fourfold.core.Space.picture` may return."""

@@ -44,6 +44,7 @@ def score_block(model: GenerativeModel, x: Tensor, cond: Tensor | None, noise: N
         kind=kind,
         note=note,
         byte_counts=model.space.byte_counts(x.cpu()),
+        row_counts=model.space.row_counts(x.cpu()),
         evaluations=count.rows / max(len(noise), 1),
     )
 

@@ -40,10 +40,12 @@ class Space(Conditions, Quality, ABC):
         columns: names of the values of an example, by which columns of a table are found; empty where values have no
             names.
         counted: the unit in which a raw set is counted.
+        mixed: whether examples are read from tables of mixed columns.
     """
 
     columns: tuple[str, ...] = ()
     counted: ClassVar[str] = "examples"
+    mixed: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -62,6 +64,10 @@ class Space(Conditions, Quality, ABC):
 
     def byte_counts(self, x: Tensor) -> Tensor | None:
         """Bytes of UTF-8 in each raw example of a text, ``(B,)``, which "per byte" divides by; ``None`` elsewhere."""
+        return None
+
+    def row_counts(self, x: Tensor) -> Tensor | None:
+        """Rows of each raw example of sequences, ``(B,)``, which "per row" divides by; ``None`` elsewhere."""
         return None
 
     def __str__(self) -> str:
@@ -100,9 +106,14 @@ class Space(Conditions, Quality, ABC):
     def window(self) -> int | None:
         """Length of the windows that are the examples of a stream, such as a text; ``None``: there is no stream.
 
-        The raw set of such a space is one long row of values, and :meth:`parse_bytes` reads it from a file of any kind.
+        The raw set of such a space is one long row of values.
         """
         return None
+
+    @property
+    def bytewise(self) -> bool:
+        """Whether :meth:`parse_bytes` reads a stream from a file of any kind; else the file's own reader does."""
+        return self.window is not None
 
     def rows(self, x: Tensor) -> Tensor:
         """The examples of a raw set, ``(N, *shape)``: the set itself, or the windows of a stream that do not overlap.
@@ -115,10 +126,10 @@ class Space(Conditions, Quality, ABC):
         if len(x) < self.window:
             few = f"{len(x)} {self.counted} are fewer than one window of {self.window}"
             raise ValueError(f"{few}: give a longer {type(self).__name__.lower()}")
-        return x[: len(x) // self.window * self.window].reshape(-1, self.window)
+        return x[: len(x) // self.window * self.window].reshape(-1, *self.shape)
 
     def parse_bytes(self, content: bytes, most: int | None = None) -> Tensor:
-        """The stream that a file holds, or its first ``most`` values; needed only for a space with a :attr:`window`.
+        """The stream that a file holds, or its first ``most`` values; needed only for a :attr:`bytewise` space.
 
         Raises:
             ValueError: for content that is not of this space, with its position.

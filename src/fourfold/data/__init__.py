@@ -55,6 +55,7 @@ __all__ = [
     "load",
     "names",
     "read_all",
+    "read_raw",
     "summaries",
 ]
 
@@ -83,7 +84,7 @@ def load(
     skip_bad: bool = False,
     limit: int | None = None,
     labels: str | os.PathLike[str] | np.ndarray | Tensor | None = None,
-    length: int = 256,
+    length: int | None = None,
     fractions: tuple[float, ...] | None = None,
     size: int | tuple[int, int] | None = None,
     channels: int | None = None,
@@ -98,6 +99,8 @@ def load(
     query: str | None = None,
     target: str | None = None,
     stream: bool | None = None,
+    group: str | None = None,
+    order: str | None = None,
 ) -> Dataset:
     """Load a built-in set, a file, a folder or an array; refuse it with one clear line if it cannot be trained on.
 
@@ -117,7 +120,7 @@ def load(
             no more than that is kept in memory.
         labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``, or the
             labels of an array in memory.
-        length: tokens in a window of text.
+        length: tokens in a window of text (256), or the most rows of a sequence.
         fractions: shares of train, validation and test; two shares make validation and test the same examples. By
             default 0.8, 0.1, 0.1 drawn by the seed, and for text 0.9, 0.05, 0.05 by position. An official test set
             stays the test set.
@@ -144,6 +147,10 @@ def load(
         stream: leave the training examples of an ``.npy`` or of a folder of images (however deep) in their files, and
             read them while a model is trained; ``Dataset.train`` is then a sample of them. By default an ``.npy`` that
             does not fit into memory is streamed, and images in shards always are.
+        group: the column of a table whose values name sequences; rows with one key, in the order of ``order``, are one
+            example, a sequence of varying length.
+        order: the column, of numbers or times, that orders rows. Without ``group`` the table is one long series, and an
+            example is a window of it; splits are then cut by position.
 
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
@@ -200,6 +207,17 @@ def read_all(
     return Split(x[:limit], None if source.known is None else source.known[:limit]), notes
 
 
+def read_raw(data: Data, space: Space) -> tuple[Tensor, tuple[str, ...]]:
+    """The raw set of a file for a model of a space: all examples, or the whole of a stream; and notes.
+
+    Raises:
+        DataError: naming the file, row, column or argument, and the way out.
+    """
+    source = _source(data, _name(data), _options({"space": space}))
+    assert isinstance(source, Source), "data for a model is read into memory"
+    return source.x, source.notes
+
+
 def _options(given: dict[str, Any]) -> Options:
     """The arguments as the readers take them."""
     fields = {field.name for field in dataclasses.fields(Options)}
@@ -237,7 +255,7 @@ def _source(data: Data, name: str, options: Options) -> Source | Stored:
     What is streamed comes into memory if it is for a model, or limited.
     """
     space, path = options.space, Path(name).expanduser()
-    if space is not None and space.window is not None and path.exists():
+    if space is not None and space.bytewise and path.exists():
         return stream_for(space, path, options)
     source = _read(data, name, options if space is None else options_for(space, path, options))
     if not isinstance(source, Source):
@@ -279,7 +297,7 @@ def _of_memory(data: object, options: Options) -> Source:
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):
         from fourfold.data.tables import of_memory
 
-        options.only("a table", "labels", "schema", "target")
+        options.only("a table", "labels", "schema", "target", "group", "order")
         return of_memory(IN_MEMORY, data, options)
     raise DataError(
         f"a {type(data).__name__} cannot be loaded: give a name, a path, a NumPy array, a tensor or a data frame"

@@ -89,7 +89,7 @@ class Split:
     """Raw examples ``(N, *shape)`` with labels ``(N,)`` or the bytes of captions ``(N, L)``.
 
     Of a text, ``x`` is its stream of ids, ``(N,)``, in the smallest type of integers; that of a large text is a mapped
-    file.
+    file. Of a series that is cut into windows, ``x`` has all of its rows.
     """
 
     x: Tensor
@@ -164,7 +164,7 @@ class Options:
     skip_bad: bool = False
     limit: int | None = None
     labels: str | np.ndarray | None = None
-    length: int = 256
+    length: int | None = None
     fractions: tuple[float, ...] | None = None
     size: tuple[int, int] | None = None
     channels: int | None = None
@@ -179,11 +179,13 @@ class Options:
     header: bool | None = None
     query: str | None = None
     target: str | None = None
+    group: str | None = None
+    order: str | None = None
     stream: bool | None = None
 
     def only(self, what: str, *used: str) -> None:
         """Refuse settings that were given and mean nothing for this kind of data."""
-        tables = ("schema", "header", "query", "target")
+        tables = ("schema", "header", "query", "target", "group", "order")
         for name in ("labels", "size", "channels", "rate", "seconds", "levels", "tokens", "text", *tables, "stream"):
             value = getattr(self, name)
             if value is not None and value is not False and name not in used:
@@ -328,8 +330,8 @@ def _by_position(name: str, source: Source, options: Options) -> tuple[Split, Sp
     window = source.space.window or 1
     if shortest < window:
         raise DataError(
-            f"{name}: {len(x)} tokens leave a split of {shortest}, shorter than one window of {window}: "
-            "give a longer text or a smaller length"
+            f"{name}: {len(x)} {source.space.counted} leave a split of {shortest}, less than one window of {window}: "
+            f"give more, a smaller {option('length')}, or other {option('fractions')}"
         )
     return parts[0], parts[1], parts[-1]
 
@@ -344,7 +346,7 @@ def _by_seed(name: str, source: Source, options: Options) -> tuple[Split, Split,
     order = _stratified(pool, labels, generator) if groups is None else _together(groups, generator)
     order = order[: round(pool * keep)]
     if len(order) < FEWEST:
-        raise DataError(f"{name}: {len(order)} examples are too few: at least {FEWEST} are needed")
+        raise DataError(f"{name}: {len(order)} {source.space.counted} are too few: at least {FEWEST} are needed")
     shares = fractions_of(options, (0.8, 0.1, 0.1))
     if source.test:
         held = shares[1] / (shares[0] + shares[1]) if options.fractions else source.held_out

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ import pyarrow.parquet
 import torch
 from torch import Tensor
 
+from fourfold.core import Space
 from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.labels import alike, encode_labels
 from fourfold.data.layout import Layout
 from fourfold.data.memory import require
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
+from fourfold.data.sequences import arranged, check_named, key_of, keys_of, order_of, sequences_of, windows_of
 from fourfold.printable import shortened
-from fourfold.spaces import Table
+from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import UNSEEN, Column, Constant, Identifier, Modelled
 from fourfold.spaces.vectors import numbered
 
@@ -222,7 +225,10 @@ def table_of(where: str, batches: Batches, options: Options, layout: Layout | No
         DataError: for a value that is of another kind than its column, with row, column and way out.
     """
     names = None if layout is None else layout.names
-    columns = _coded(where, batches, options, names, "" if layout is None else layout.decimal)
+    ordered = options.order is not None or options.group is not None
+    rowwise = not ordered and (options.space is None or len(options.space.shape) == 1)  # an example is one row
+    reading = options if rowwise else dataclasses.replace(options, limit=None)
+    columns = _coded(where, batches, reading, names, "" if layout is None else layout.decimal)
     notes = _notes(where, names, columns)
     if isinstance(frame, pd.DataFrame):
         columns = [_with_dtype(one, str(dtype)) for one, dtype in zip(columns, frame.dtypes, strict=True)]
@@ -237,15 +243,17 @@ def table_of(where: str, batches: Batches, options: Options, layout: Layout | No
         labels, class_names = _labels(where, known, str(options.labels))
         columns = [column for column in columns if column.name != str(options.labels)]
     found: tuple[Inferred, ...] = ()
-    if options.space is None:
+    space: Space
+    if options.space is not None:
+        space = options.space
+        x, more = for_space(space, where, columns, layout is not None and not layout.header)
+        notes += more
+    elif ordered:
+        found, space, x, more = _in_order(where, columns, options)
+        notes += (*more, *_told([one for one in found if one.column.name != options.group]))
+    else:
         found, space, x = _inferred(where, columns, options)
         notes += _told(found)
-    else:
-        assert isinstance(options.space, Table)  # `_as_table` has looked
-        space = options.space
-        headless = layout is not None and not layout.header
-        x, more = _for_space(where, columns, space, headless)
-        notes += more
     hint = f"name its label column: {option('labels')}"
     return Source(x, space, where_read, labels, class_names, hint=hint, notes=notes, columns=found)
 
@@ -296,11 +304,30 @@ def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, t
     return encode_labels(values[column.codes], len(column.codes), f"{where}, column {name}")
 
 
-def _inferred(where: str, columns: Sequence[Coded], options: Options) -> tuple[tuple[Inferred, ...], Table, Tensor]:
-    """The columns, the space and the cells of a table that no model knows yet."""
+def _in_order(
+    where: str, columns: Sequence[Coded], options: Options
+) -> tuple[tuple[Inferred, ...], Sequences, Tensor, tuple[str, ...]]:
+    """The columns, the space and the raw set of sequences that no model knows yet, and notes."""
+    named = {column.name: column for column in columns}
+    check_named(where, list(named), options)
+    assert options.order is not None
+    hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
+    known = {options.order: order_of(where, named[options.order], hints.get(options.order, {}))}
+    key = None if options.group is None else named[options.group]
+    known |= {} if key is None else {key.name: key_of(where, key)}
+    found, table, cells = _inferred(where, columns, options, known)
+    space, x, notes = arranged(where, table, cells.numpy(), None if key is None else keys_of(where, key), options)
+    return found, space, x, notes
+
+
+def _inferred(
+    where: str, columns: Sequence[Coded], options: Options, known: Mapping[str, Inferred] | None = None
+) -> tuple[tuple[Inferred, ...], Table, Tensor]:
+    """The columns, the space and the cells of a table that no model knows yet; some columns may be known."""
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
     unknown_columns(where, hints, [column.name for column in columns])
-    found = tuple(infer(column, hints.get(column.name)) for column in columns)
+    known = known or {}
+    found = tuple(known.get(column.name) or infer(column, hints.get(column.name)) for column in columns)
     try:
         space = Table(tuple(one.column for one in found), target=options.target, observed=len(columns[0].codes))
     except ValueError as error:
@@ -338,8 +365,44 @@ def _told(found: Sequence[Inferred]) -> tuple[str, ...]:
     return (*told, *([f"constant or empty, not modelled; samples get them back: {shortened(fixed)}"] if fixed else []))
 
 
-def _for_space(where: str, columns: Sequence[Coded], space: Table, headless: bool) -> tuple[Tensor, tuple[str, ...]]:
-    """The cells of rows for a model: its columns by name, or by place where a file has no header; and remarks."""
+@singledispatch
+def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
+    """The raw set that a table is for a model of a space, and remarks; another space registers its own.
+
+    Args:
+        space: of the model.
+        where: the file, for messages.
+        columns: of the table; found by name, or by place where a file has no header.
+        headless: whether it has none.
+
+    Raises:
+        DataError: for a column that is not there, or a value that the space does not hold.
+    """
+    raise DataError(f"{where}: is a table, and the model knows {space}: give data of its kind")
+
+
+@for_space.register
+def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
+    cells, notes = for_space(space.written, where, columns, headless)
+    gone = (cells[:, space.at] == UNSEEN).nonzero()
+    if len(gone):
+        raise DataError(
+            f"{where}, row {int(gone[0]) + 1}, column {space.order}: is missing, so the row has no place: correct it, "
+            "or drop the row"
+        )
+    if space.key is None:
+        x, more = windows_of(where, space, cells.numpy())
+        return x, (*notes, *more)
+    keys = next((column for column in columns if column.name == space.key), None)
+    if keys is None:
+        others = [column.name for column in columns]
+        raise DataError(f"{where}: has no column {space.key!r}, which names the sequences: {alike(space.key, others)}")
+    x, more = sequences_of(where, space, cells.numpy(), keys_of(where, keys))
+    return x, (*notes, *more)
+
+
+@for_space.register
+def _(space: Table, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
     by_name = {column.name: column for column in columns}
     schema = [column.name for column in space.schema]
     if headless and schema != list(numbered(len(schema))) and len(columns) == len(schema):

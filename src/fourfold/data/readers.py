@@ -48,7 +48,9 @@ def read(path: Path, options: Options) -> Source | Stored:
 
         database = TABLES[suffix]
         used = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
-        options.only(f"{path}, {'a database' if database else 'a table'}", "labels", "schema", "target", *used)
+        options.only(
+            f"{path}, {'a database' if database else 'a table'}", "labels", "schema", "target", "group", "order", *used
+        )
         return read_table(path, options)
     return _read_sound(path, options) if suffix in SOUNDS else _read_text(path, options)
 

@@ -29,7 +29,7 @@ from fourfold.data.mixed import (
     table_of,
 )
 from fourfold.printable import shortened
-from fourfold.spaces import Table, Vectors
+from fourfold.spaces import Vectors
 from fourfold.spaces.vectors import numbered
 
 __all__ = ["of_frame", "of_memory", "raw_frame", "read_table", "sampled"]
@@ -110,8 +110,9 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
 def _as_table(options: Options) -> bool | None:
     """Whether mixed columns are wanted, as a model or the user says; ``None``: the data decides."""
     if options.space is not None:
-        return isinstance(options.space, Table)  # the model was trained on one
-    return True if options.schema is not None or options.target is not None else options.as_table
+        return options.space.mixed  # the model was trained on one
+    asked = (options.schema, options.target, options.order, options.group)
+    return True if any(one is not None for one in asked) else options.as_table
 
 
 def _read_csv(path: Path, options: Options) -> Source:

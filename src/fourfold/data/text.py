@@ -34,6 +34,8 @@ __all__ = ["Corpus", "corpus_of", "holds_documents", "ids_of", "read_documents",
 
 MOST_CHARACTERS = 256
 """With more distinct characters than this a text is read as bytes."""
+LENGTH = 256
+"""Tokens in a window, where nothing else is asked for."""
 BETWEEN = "\n\n\n"
 """What stands between two documents where tokens are characters or bytes."""
 LARGE = 1 << 26
@@ -162,7 +164,7 @@ def text_source(corpus: Corpus, options: Options, where: str) -> Source:
     Raises:
         DataError: if it is empty, or not UTF-8 where characters are needed.
     """
-    if options.length < 2:
+    if options.length is not None and options.length < 2:
         raise DataError(f"{option('length', options.length)}: this is not a window: give at least 2")
     survey = _Survey.of(corpus, options.tokens)
     space = _space_of(corpus, survey, options)
@@ -180,16 +182,16 @@ def _space_of(corpus: Corpus, survey: _Survey, options: Options) -> Text:
     Raises:
         DataError: for tokens of another name.
     """
-    tokens = options.tokens
+    tokens, length = options.tokens, options.length or LENGTH
     if tokens in (None, "chars", "bytes"):
         few = tokens == "chars" or len(survey.vocabulary) <= MOST_CHARACTERS
-        return Text(survey.vocabulary if few else "", options.length)
+        return Text(survey.vocabulary if few else "", length)
     share = 0.9 if options.fractions is None else options.fractions[0]
     try:
         if match := re.fullmatch(r"bpe:(\d+)", tokens):
             sample = _training_part(corpus.parts(), int(share * survey.length))
-            return Text("", options.length, pieces=Pieces.learn(sample, int(match[1])))
-        return Text("", options.length, pieces=_published(Path(tokens).expanduser()))
+            return Text("", length, pieces=Pieces.learn(sample, int(match[1])))
+        return Text("", length, pieces=_published(Path(tokens).expanduser()))
     except DataError:
         raise
     except ValueError as error:

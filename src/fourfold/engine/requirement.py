@@ -58,7 +58,7 @@ class Requirement:
             self._tree = ast.parse(self._without_backticks(text[:LONGEST]).strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise self._wrong("cannot be read: write it like 'a <= b', other names than words in backticks") from None
-        if not space.columns:
+        if not space.columns or len(space.shape) > 1:
             raise ValueError("requirements need columns with names, which the examples of this model do not have")
         self(_no_rows(space))  # refuses what does not fit the columns
 

@@ -20,6 +20,7 @@ from fourfold.engine.captioning import Caption, caption
 from fourfold.engine.card import read_card
 from fourfold.engine.checkpoint import load_model
 from fourfold.engine.classifying import classify, target_of
+from fourfold.engine.continuing import Continued, begun, continued
 from fourfold.engine.distributed import join
 from fourfold.engine.drawing import adjusted, condition
 from fourfold.engine.given import Given, draw
@@ -155,6 +156,17 @@ class Run:
     def impute(self, data: Data, seed: int = 0) -> Imputed:
         """Fill the missing values of a table by a draw given its other values: see :func:`.imputing.impute`."""
         return impute(self.model, data, seed)
+
+    def go_on(self, data: Data, n: int = 1, seed: int = 0) -> Continued:
+        """Draw what follows the rows of a file or a data frame, ``n`` times for each sequence.
+
+        Given are the first rows of sequences, under their keys; or the end of a series, half a window of which counts.
+
+        Raises:
+            TypeError: for a model of anything else than sequences.
+            DataError: for rows that do not suit the model.
+        """
+        return continued(self.model, begun(self.model.space, data, n), seed)
 
     def classify(self, x: Any, target: str, seed: int = 0) -> Tensor:
         """Probabilities ``(B, K)`` of the levels of a column given all others: see :func:`.classifying.classify`.

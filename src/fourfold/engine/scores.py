@@ -19,8 +19,9 @@ def summary(result: LogProb, unit: str) -> str:
     """The mean over examples in a unit, its standard error, and the kind of likelihood, in one line."""
     mean, error = _mean(result, unit)
     interval = "" if math.isnan(error) else f" ± {error:.4f}"
-    other = result.byte_counts is not None and unit != "bits/byte"
-    also = f" ({_mean(result, 'bits/byte')[0]:.4f} bits/byte)" if other else ""
+    counts = {"bits/byte": result.byte_counts, "nats/row": result.row_counts}
+    others = [name for name, known in counts.items() if known is not None and name != unit]
+    also = "".join(f" ({_mean(result, name)[0]:.4f} {name})" for name in others)
     number = "" if math.isnan(mean) else f"{mean:.4f}{interval} {unit}{also}, "
     return f"{number}{result.kind.words}, {len(result)} example{'s' * (len(result) != 1)}"
 
@@ -51,9 +52,11 @@ def _mean(result: LogProb, unit: str) -> tuple[float, float]:
 def score_table(result: LogProb, unit: str, unusual: Mapping[int, str] | None = None) -> str:
     """CSV with a row per example: nats, their standard error (empty if nothing is random), the unit, the kind.
 
-    ``unusual`` names the columns that make a row unusual, with the nats that each lies below its median.
+    Sequences have a column of their rows. ``unusual`` names the columns that make a row unusual, with the nats that
+    each lies below its median.
     """
     others = {} if unit == "nats" else {unit: result.in_unit(unit).tolist()}
+    others |= {} if result.row_counts is None else {"rows": result.row_counts.tolist()}
     errors = [math.nan] * len(result) if result.std_error is None else result.std_error.tolist()
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")

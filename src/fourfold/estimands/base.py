@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ __all__ = [
     "Bijection",
     "Conditionals",
     "ConsistencyFunction",
+    "Continuing",
     "ContinuousEnergy",
     "Decoder",
     "Denoiser",
@@ -80,6 +81,20 @@ class AnyOrderConditionals(Conditionals, ArbitraryConditionals):
     @abstractmethod
     def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x_i | those before i in the order, c)`` of each piece, ``(B, L)``, for an order ``(L,)``."""
+
+
+class Continuing(ABC):
+    """An estimand of sequences that goes on from given rows: ``p(x_>=t | x_<t)``."""
+
+    @abstractmethod
+    def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
+        """Codes ``(B, *event)`` whose first rows are those of ``x``, with all further ones drawn.
+
+        Args:
+            x: codes ``(B, *event)``; those of further rows may be any.
+            rows: how many rows are given, at least 1.
+            noise: the stream of these sequences.
+        """
 
 
 class Pushforward(Estimand):

@@ -74,8 +74,10 @@ def cross_fitted(x: Tensor, y: Tensor, columns: Columns) -> tuple[Array, npt.NDA
     scores = np.empty(len(rows))
     for k in range(FOLDS):
         held = parts == k
-        trees = _grown(columns.categorical, rows[~held], labels[~held])
-        scores[held] = trees.decision_function(rows[held])
+        empty = np.isnan(rows[~held]).all(0)  # a column without a value here, of which trees can make no bins
+        seen = np.where(empty, 0.0, rows)
+        trees = _grown(columns.categorical, seen[~held], labels[~held])
+        scores[held] = trees.decision_function(seen[held])
     return scores, labels, parts
 
 

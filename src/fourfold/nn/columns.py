@@ -180,7 +180,14 @@ class ColumnNetwork(Part, nn.Module):
         self.inner_bias = nn.ParameterList(nn.Parameter(torch.zeros(self.columns, 1, width)) for _ in range(depth))
         self.heads = ColumnHeads(sizes, width, ordered)
 
-    def forward(self, x: Tensor, sees: Tensor, cond: Tensor | None = None, piece: int | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        sees: Tensor,
+        cond: Tensor | None = None,
+        piece: int | None = None,
+        context: Tensor | None = None,
+    ) -> Tensor:
         """Log-masses of the tokens of all columns, or of every token of one.
 
         Args:
@@ -189,11 +196,13 @@ class ColumnNetwork(Part, nn.Module):
                 bool ``(B, C)``, as with a ``piece``.
             cond: labels ``(B,)``.
             piece: the column asked for.
+            context: what else the hidden layers see, added to them, ``(B, C · width)``.
 
         Returns:
             ``log p(x_i | seen)``, ``(B, C)``; with a ``piece``, ``log p(x_piece = k | seen)``, ``(B, K)``.
         """
         labels = self.labels.weight[:1] if cond is None else self.labels(cond + 1)
+        labels = labels if context is None else labels + context
         labels = labels.view(-1, self.columns, self.width).transpose(0, 1)
         if piece is None and sees.ndim == 1:
             return self.heads(self._deep(self._in_order(x, sees) + labels, slice(None)), x)

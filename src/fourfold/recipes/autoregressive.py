@@ -18,9 +18,10 @@ from fourfold.paradigms.autoregressive import (
     TokenConditionals,
     VectorConditionals,
 )
-from fourfold.recipes.networks import column_network
+from fourfold.paradigms.sequences import SequenceConditionals
+from fourfold.recipes.networks import column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Images, Table, Text, Vectors
+from fourfold.spaces import Images, Sequences, Table, Text, Vectors
 
 __all__ = ["any_order", "likelihood"]
 
@@ -36,6 +37,8 @@ VECTORS: Sizes[tuple[Size, int]] = Sizes(
 )
 """The network, and the components of each conditional."""
 
+SEQUENCES = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2, weight_decay=0.01)
+
 
 @singledispatch
 def likelihood(space: Space, size: str) -> GenerativeModel:
@@ -44,7 +47,7 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered.
     """
-    known = "text, images and vectors (tables of up to 2,000 columns: autoregressive/any-order)"
+    known = "text, images, vectors and sequences of rows (tables of up to 2,000 columns: autoregressive/any-order)"
     raise TypeError(f"autoregressive models know {known}, not {type(space).__name__}")
 
 
@@ -82,6 +85,13 @@ def _(space: Vectors, size: str) -> GenerativeModel:
     net = ValueTransformer(space.dim, 3 * components, chosen.width, chosen.depth, chosen.heads, classes=classes)
     training = Training(batch_size=256, learning_rate=2e-3, muon_rate=1e-2, smoothing=0.5)
     return _model(space, Standardised(space), VectorConditionals(net, space.dim, components), training)
+
+
+@likelihood.register
+def _(space: Sequences, size: str) -> GenerativeModel:
+    codec, net = row_network(space, size, causal=True)
+    estimand = SequenceConditionals(net, space.length, 1 + len(space.columns), 1 + space.at, space.key is not None)
+    return _model(space, codec, estimand, SEQUENCES)
 
 
 @singledispatch

@@ -31,12 +31,13 @@ from fourfold.paradigms.diffusion import (
 )
 from fourfold.paradigms.joint import JointBound, JointDenoising, JointSteps, RowDenoiser
 from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, TextDenoiser, Unmasking
+from fourfold.paradigms.sequences import SequenceDenoiser
 from fourfold.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
-from fourfold.recipes.autoregressive import TEXT
-from fourfold.recipes.networks import bins_of, column_network, sides, unet
+from fourfold.recipes.autoregressive import SEQUENCES, TEXT
+from fourfold.recipes.networks import bins_of, column_network, row_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver, Heun, UniPC
-from fourfold.spaces import Images, Table, Text, Vectors
+from fourfold.spaces import Images, Sequences, Table, Text, Vectors
 
 __all__ = [
     "Parts",
@@ -66,8 +67,8 @@ ROWS: Sizes[tuple[int, Size]] = Sizes({"xs": (4, Size(64, 2)), "s": (8, Size(256
 """Length of a token's vector, and the network of all columns."""
 SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24})
 """Solver steps of the likelihood."""
-TEXT_STEPS = 64
-"""Steps in which a longer text is drawn: several tokens at once."""
+MASKED_STEPS = 64
+"""Steps in which a longer text or sequence is drawn: several pieces at once."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02})
 """Muon's rate for images."""
 
@@ -221,12 +222,12 @@ def _(space: Vectors, size: str) -> GenerativeModel:
 
 @singledispatch
 def masked(space: Space, size: str) -> GenerativeModel:
-    """Masked diffusion of the tokens of tables and texts; another space registers its own.
+    """Masked diffusion of the tokens of tables, texts and sequences of rows; another space registers its own.
 
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"masked diffusion is of tables and texts, not of {type(space).__name__}")
+    raise TypeError(f"masked diffusion is of tables, texts and sequences of rows, not of {type(space).__name__}")
 
 
 @masked.register
@@ -240,7 +241,7 @@ def _(space: Table, size: str) -> GenerativeModel:
 def _(space: Text, size: str) -> GenerativeModel:
     chosen = TEXT[size]
     net = MaskedTransformer(space.tokens, chosen.width, chosen.depth, chosen.heads, classes=space.classes)
-    sampler = Unmasking(0 if space.length <= TEXT_STEPS else TEXT_STEPS)
+    sampler = _unmasking(space.length)
     training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
     parts = (TextTokens(space), TextDenoiser(net, space.length), MaskedDenoising(), sampler, MaskedBound(), training)
     return GenerativeModel(space, *parts)
@@ -265,3 +266,17 @@ def _(space: Table, size: str) -> GenerativeModel:
     estimand = RowDenoiser(net, sizes, reals, embedding, LinearLogSNR())
     training = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.01)
     return GenerativeModel(space, codec, estimand, JointDenoising(), JointSteps(), JointBound(), training)
+
+
+@masked.register
+def _(space: Sequences, size: str) -> GenerativeModel:
+    """The length is drawn first, then the cells of all rows."""
+    codec, net = row_network(space, size, causal=False)
+    estimand = SequenceDenoiser(net, space.length, 1 + len(space.columns), 1 + space.at, space.key is not None)
+    parts = (codec, estimand, MaskedDenoising(), _unmasking(*codec.event), MaskedBound(), SEQUENCES)
+    return GenerativeModel(space, *parts)
+
+
+def _unmasking(pieces: int) -> Unmasking:
+    """One piece at a time where they are few."""
+    return Unmasking(0 if pieces <= MASKED_STEPS else MASKED_STEPS)

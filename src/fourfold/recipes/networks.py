@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
-from fourfold.codecs import CellTokens
+from fourfold.codecs import CellTokens, RowTokens
 from fourfold.nn.columns import ColumnNetwork
+from fourfold.nn.sequences import SequenceNetwork
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.unet import UNet
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Images, Table
+from fourfold.spaces import Images, Sequences, Table
 
-__all__ = ["bins_of", "check_width", "column_network", "sides", "unet"]
+__all__ = ["bins_of", "check_width", "column_network", "row_network", "sides", "unet"]
 
 COLUMNS: Sizes[tuple[int, int, Size]] = Sizes(
     {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
 )
 """The most bins of a number, length of a token's vector, and hidden units and layers of each column."""
+ROWS: Sizes[Size] = Sizes({"xs": Size(64, 2, 2), "s": Size(128, 3, 4), "m": Size(256, 4, 4)})
+"""The transformer over the rows of a sequence."""
 WIDEST = 2000
 """The most columns of a table that networks with weights for each pair of columns model."""
 
@@ -81,9 +85,39 @@ def column_network(space: Table, size: str) -> tuple[CellTokens, ColumnNetwork]:
         TypeError: for a table of more than ``WIDEST`` columns.
     """
     check_width(space, "conditionals")
+    bins, embedding, chosen = _columns(space.dims, size)
+    codec, rest = CellTokens(space, bins_of(space, bins)), (space.classes, dropout_of(space))
+    return codec, ColumnNetwork(codec.sizes, embedding, chosen.width, chosen.depth, codec.graded, *rest)
+
+
+def _columns(count: int, size: str) -> tuple[int, int, Size]:
+    """The presets for so many columns."""
     bins, embedding, chosen = COLUMNS[size]
-    shrunk = max(1.0, math.sqrt(space.dims / 128))
-    codec = CellTokens(space, bins_of(space, bins))
-    embedding, width = max(round(embedding / shrunk), 2), max(round(chosen.width / shrunk), 8)
-    dropout = dropout_of(space)
-    return codec, ColumnNetwork(codec.sizes, embedding, width, chosen.depth, codec.graded, space.classes, dropout)
+    shrunk = max(1.0, math.sqrt(count / 128))
+    return bins, max(round(embedding / shrunk), 2), replace(chosen, width=max(round(chosen.width / shrunk), 8))
+
+
+def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, SequenceNetwork]:
+    """Tokens of sequences, and the network of their rows: causal, or of all cells that are known.
+
+    Raises:
+        TypeError: for sequences of rows of more than ``WIDEST`` columns.
+    """
+    count = len(space.columns)
+    if count > WIDEST:
+        raise TypeError(f"rows of {count:,} columns are more than the {WIDEST:,} that fit: leave columns out")
+    bins, embedding, chosen = _columns(count, size)
+    codec, rows = RowTokens(space, bins), ROWS[size]
+    net = SequenceNetwork(
+        codec.sizes,
+        space.length,
+        embedding,
+        chosen.width,
+        chosen.depth,
+        rows.width,
+        rows.depth,
+        rows.heads,
+        codec.graded,
+        causal,
+    )
+    return codec, net

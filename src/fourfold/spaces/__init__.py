@@ -9,6 +9,7 @@ from fourfold.spaces.audio import Audio
 from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, Identifier, Numeric
 from fourfold.spaces.images import Images
 from fourfold.spaces.pieces import Pieces
+from fourfold.spaces.sequences import Sequences
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
 from fourfold.spaces.vectors import Vectors
@@ -24,6 +25,7 @@ __all__ = [
     "Images",
     "Numeric",
     "Pieces",
+    "Sequences",
     "Table",
     "Text",
     "Vectors",
@@ -31,7 +33,7 @@ __all__ = [
 ]
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
-for _space in (Audio, Images, Table, Text, Vectors, Video):
+for _space in (Audio, Images, Sequences, Table, Text, Vectors, Video):
     _space.__module__ = __name__
 for _column in (Categorical, Constant, DateTime, Identifier, Numeric, Pieces):
     _column.__module__ = __name__

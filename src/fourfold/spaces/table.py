@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from fourfold.spaces.table_pictures import details, panels, some_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table"]
+__all__ = ["Table", "frame_writers"]
 
 SHOWN = 8
 """Columns, or rows, of a picture."""
@@ -49,6 +49,7 @@ class Table(Space):
         observed: how many rows the schema was inferred from, or ``None``; presets for few rows are coarser.
     """
 
+    mixed: ClassVar[bool] = True
     schema: tuple[Column, ...]
     classes: int | None = None
     class_names: tuple[str, ...] = field(default=())
@@ -91,6 +92,13 @@ class Table(Space):
         self.check_shape(x)
         if x.dtype != torch.int64:
             raise ValueError(f"cells of a table are int64, not {x.dtype}: read them with Table.cells")
+        wrong = self.wrong_cell(x)
+        if wrong is not None:
+            row, column, what = wrong
+            raise ValueError(f"row {row}, column {column}: {what}: give a row of the model's schema")
+
+    def wrong_cell(self, x: Tensor) -> tuple[int, str, str] | None:
+        """The row, the column and what is wrong of the first cell that its column does not hold; ``None``: all fit."""
         for i, column in enumerate(self.modelled):
             missing, unseen = x[:, i] == MISSING, x[:, i] == UNSEEN
             bad = missing & (not column.missing)
@@ -99,7 +107,8 @@ class Table(Space):
             if bad.any():
                 row = int(bad.nonzero()[0])
                 what = "is missing, as in no row of the data" if missing[row] else f"has no level {x[row, i].item()}"
-                raise ValueError(f"row {row}, column {column.name}: {what}: give a row of the model's schema")
+                return row, column.name, what
+        return None
 
     def notes(self, x: Tensor) -> tuple[str, ...]:
         """A line on each column with values that the schema does not hold: such rows have no mass."""
@@ -217,23 +226,30 @@ class Table(Space):
         return ((c, next(modelled) if isinstance(c, Modelled) else blank) for c in self.schema)
 
     def writers(self) -> Mapping[str, Writer]:
-        return {".csv": self._write_text(","), ".tsv": self._write_text("\t"), ".feather": self._write_feather}
-
-    def _write_text(self, separator: str) -> Writer:
-        def write(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
-            table = self.text(x)
-            if labels:
-                table["label" if "label" not in table else "label (class)"] = list(labels)
-            table.to_csv(path, index=False, sep=separator, lineterminator="\n")
-
-        return write
-
-    def _write_feather(self, path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
-        table = self.table(x)
-        if labels:
-            table["label" if "label" not in table else "label (class)"] = list(labels)
-        table.to_feather(path)
+        return frame_writers(self.text, self.table)
 
     def lines(self, x: Tensor) -> str:
         written: str = self.text(x).to_csv(index=False, lineterminator="\n")
         return written.rstrip("\n")
+
+
+def frame_writers(
+    text: Callable[[Tensor], pd.DataFrame], table: Callable[[Tensor], pd.DataFrame]
+) -> Mapping[str, Writer]:
+    """Writers of tables: CSV and TSV of texts as the file writes them, Feather of values with their dtypes."""
+
+    def labelled(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+        if labels:
+            frame["label" if "label" not in frame else "label (class)"] = list(labels)
+        return frame
+
+    def separated(separator: str) -> Writer:
+        def write(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
+            labelled(text(x), labels).to_csv(path, index=False, sep=separator, lineterminator="\n")
+
+        return write
+
+    def feather(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
+        labelled(table(x), labels).to_feather(path)
+
+    return {".csv": separated(","), ".tsv": separated("\t"), ".feather": feather}

@@ -17,7 +17,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 from torch import Tensor
 
-from fourfold.core import Clips, Cloud, Excerpts, Matrices, Panels, Picture, Rows, Sheet, Space
+from fourfold.core import Clips, Cloud, Excerpts, Matrices, Panels, Picture, Rows, Sheet, Space, Tracks
 from fourfold.engine import parse_budget
 from fourfold.engine.budget import Seconds
 from fourfold.evaluation import examples
@@ -500,7 +500,7 @@ def _drawn(picture: Picture, css: str, role: str) -> Markup:
             return Markup('<img class="{}" alt="{}" src="{}">').format(role, alt, data)
         case Cloud(points, box, names, behind):
             return cloud(points.tolist(), [] if css == "behind" else behind.tolist(), box, names, css)
-        case Panels() | Matrices() | Rows() | Clips():
+        case Panels() | Matrices() | Rows() | Tracks() | Clips():
             return Markup('<div class="{}">{}</div>').format(css, Markup(picture._repr_html_()))
         case Excerpts(texts):
             return Markup("").join(Markup("<pre>{}</pre>").format(text[:LONGEST]) for text in texts)

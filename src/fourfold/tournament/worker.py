@@ -285,7 +285,7 @@ def _own_likelihood(
     if test.kind is Kind.NONE or 4 * seconds > patience or len(drawn.x) < 2:
         return []
     known = dataclasses.replace(dataset, test=dataset.train)
-    x = drawn.x if dataset.space.window is None else drawn.x.flatten()
+    x = drawn.x if dataset.space.window is None else drawn.x.flatten(0, 1)
     labels = None if chosen.cond is None else chosen.cond[: len(x)]
     drawn_ones = dataclasses.replace(dataset, test=Split(x, labels))
     train, own = (log_prob(model, part, len(test), 0, patience / 2) for part in (known, drawn_ones))

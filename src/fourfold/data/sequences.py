@@ -1,0 +1,249 @@
+"""Rows of a table as sequences: grouped by a key, sorted by a column, and cut to one length."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fourfold.data.dataset import DataError, Options, option
+from fourfold.data.labels import alike
+from fourfold.data.memory import require
+from fourfold.data.schema import GAPS, Coded, Hint, Inferred, infer
+from fourfold.spaces import Sequences, Table
+from fourfold.spaces.columns import MISSING, UNSEEN, Cells, Column, Graded
+from fourfold.spaces.sequences import ABSENT
+
+__all__ = ["arranged", "check_named", "key_of", "keys_of", "order_of", "sequences_of", "windows_of"]
+
+LONGEST = 256
+"""Rows of a sequence, where nothing else is asked for."""
+WINDOW = (4, 64)
+"""The shortest and the longest window that is chosen for a series."""
+
+
+def check_named(where: str, names: Sequence[str], options: Options) -> None:
+    """Refuse a key or an order column that is not there, and options that sequences do not have.
+
+    Raises:
+        DataError: with the way out.
+    """
+    if options.order is None:
+        raise DataError(f"{where}: {option('group', options.group)} needs a column that orders rows: {option('order')}")
+    for given, name in (("group", options.group), ("order", options.order)):
+        if name is not None and name not in names:
+            raise DataError(f"{where}: has no column {name!r} for {option(given)}: {alike(name, names)}")
+    if options.group == options.order:
+        raise DataError(f"{where}: column {options.order!r} cannot both name sequences and order their rows")
+    for given in ("labels", "target"):
+        if getattr(options, given) is not None:
+            raise DataError(f"{where}: {given} means nothing for sequences: leave out {option(given)}")
+    if options.length is not None and options.length < 2:
+        raise DataError(f"{option('length', options.length)}: give at least 2 rows")
+
+
+def key_of(where: str, coded: Coded) -> Inferred:
+    """The column whose values name the sequences: an identifier, of which samples get fresh ones."""
+    keys_of(where, coded)
+    used = np.unique(coded.codes)
+    alone = dataclasses.replace(
+        coded, codes=np.arange(len(used), dtype=np.int32), distinct=coded.distinct.iloc[used].reset_index(drop=True)
+    )
+    found = infer(alone, {"kind": "identifier"})
+    if len(used) == len(coded.codes) and len(used) > 1:
+        raise DataError(
+            f"{where}, column {coded.name}: names every row, so all sequences have one row: choose another key, or "
+            f"leave out {option('group')} for one long series"
+        )
+    return dataclasses.replace(found, reason=f"names {len(used):,} sequences; not modelled")
+
+
+def keys_of(where: str, coded: Coded) -> npt.NDArray[np.int64]:
+    """The number of each row's sequence, in the order in which they begin in the file.
+
+    Raises:
+        DataError: for a row without a key.
+    """
+    gone = np.append(coded.distinct.astype(str).str.strip().isin(GAPS).to_numpy(dtype=bool), True)[coded.codes]
+    if gone.any():
+        raise DataError(
+            f"{where}, row {int(gone.argmax()) + 1}, column {coded.name}: has no key, so its sequence is unknown: "
+            "correct it, or drop the row"
+        )
+    _, first, place = np.unique(coded.codes, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[place]
+
+
+def order_of(where: str, coded: Coded, hint: Hint) -> Inferred:
+    """The column that orders rows: a number or a time that every row has.
+
+    Raises:
+        DataError: for another kind of column, or a row without a value.
+    """
+    kinds: tuple[Mapping[str, Any], ...] = ({}, {"kind": "number"}, {"kind": "time"})
+    for asked in (hint,) if "kind" in hint else tuple({**hint, **kind} for kind in kinds):
+        try:
+            found = infer(coded, asked)
+        except DataError:
+            continue
+        if isinstance(found.column, Graded):
+            if found.column.missing and found.missing:
+                _refuse_gap(where, coded, found.column)
+            return dataclasses.replace(
+                found,
+                column=dataclasses.replace(found.column, missing=False),
+                reason=f"orders the rows; {found.reason}",
+            )
+    raise DataError(
+        f"{where}, column {coded.name}: cannot order rows, since it does not hold different numbers or times: choose "
+        f"another column, or say its format in a schema ({option('schema')})"
+    )
+
+
+def _refuse_gap(where: str, coded: Coded, column: Column) -> None:
+    row = int((column.taken(coded.codes, coded.distinct, coded.rows) == MISSING).argmax())
+    raise DataError(
+        f"{where}, row {row + 1}, column {coded.name}: is missing, so the row has no place: correct it, or drop the row"
+    )
+
+
+# --- rows in their order ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """Rows in the order of their sequences.
+
+    Attributes:
+        cells: ``(N, C)``.
+        starts: the place of the first row of each sequence, ``(S,)``.
+        notes: what sorting changed.
+    """
+
+    cells: Cells
+    starts: npt.NDArray[np.int64]
+    notes: tuple[str, ...]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        return np.diff(np.append(self.starts, len(self.cells)))
+
+
+def _sorted(where: str, cells: Cells, keys: npt.NDArray[np.int64], at: int, order: str, group: str | None) -> _Sorted:
+    """Rows by key and order. Rows of one place keep the order of the file, if the file is in order.
+
+    Raises:
+        DataError: for two rows of one place where the file is not in order, so that nobody knows which comes first.
+    """
+    place = np.lexsort((np.arange(len(cells)), cells[:, at], keys))
+    by_key = np.argsort(keys, kind="stable")
+    same = np.append(False, keys[by_key][1:] == keys[by_key][:-1])
+    back = same & (np.diff(cells[by_key, at], prepend=0) < 0)
+    sorted_keys, sorted_cells = keys[place], cells[place]
+    tied = np.append(False, (sorted_keys[1:] == sorted_keys[:-1]) & (sorted_cells[1:, at] == sorted_cells[:-1, at]))
+    unsorted = np.isin(keys, np.unique(keys[by_key[back]]))
+    wrong = tied & unsorted[place]
+    if wrong.any():
+        i = int(wrong.argmax())
+        whose = "" if group is None else f" of one {group}"
+        raise DataError(
+            f"{where}, rows {place[i - 1] + 1} and {place[i] + 1}{whose}: have the same {order}, and the file is not "
+            "in order, so nobody knows which comes first: sort the file, or choose a column without ties"
+        )
+    notes = [f"rows were sorted by {order}: {int(back.sum()):,} stood before an earlier one"] if back.any() else []
+    if tied.any():
+        notes.append(f"{int(tied.sum()):,} rows have the same {order} as the row before: they keep the file's order")
+    first = np.flatnonzero(np.append(True, sorted_keys[1:] != sorted_keys[:-1]))
+    return _Sorted(sorted_cells, first, tuple(notes))
+
+
+def arranged(
+    where: str, table: Table, cells: Cells, keys: npt.NDArray[np.int64] | None, options: Options
+) -> tuple[Sequences, Tensor, tuple[str, ...]]:
+    """The space of sequences that no model knows yet, its raw set, and what arranging changed.
+
+    Args:
+        where: the file, for messages.
+        table: of the rows.
+        cells: of the rows, ``(N, C)``, in the order of the file.
+        keys: of the rows, or ``None`` for one series.
+        options: with the names of the columns, and perhaps the length.
+    """
+    assert options.order is not None
+    at = table.columns.index(options.order)
+    series = np.zeros(len(cells), dtype=np.int64) if keys is None else keys
+    rows = _sorted(where, cells, series, at, options.order, options.group)
+    steps = _steps(rows, at)
+    later = np.ones(len(steps), dtype=bool)
+    later[rows.starts] = False
+    if keys is None:
+        length, note = _window(len(cells) - 1, options)
+        span = (int(steps[1:, at].min()), int(steps[1:, at].max())) if len(steps) > 1 else (0, 1)
+        space = Sequences(table.schema, options.order, span, length, origin=int(rows.cells[-1, at]))
+        return space, torch.from_numpy(steps[1:]), (*rows.notes, note)
+    length = max(min(int(rows.lengths.max()), options.length or LONGEST), 1)
+    later &= _within(rows) < length
+    span = (int(steps[later, at].min()), int(steps[later, at].max())) if later.any() else (0, 1)
+    space = Sequences(table.schema, options.order, span, length, options.group)
+    x, notes = _padded(where, space, rows, steps)
+    return space, x, (*rows.notes, *notes)
+
+
+def windows_of(where: str, space: Sequences, cells: Cells) -> tuple[Tensor, tuple[str, ...]]:
+    """A series for a model of windows: all rows but the first, which only says where the steps begin."""
+    rows = _sorted(where, cells, np.zeros(len(cells), dtype=np.int64), space.at, space.order, None)
+    return torch.from_numpy(_steps(rows, space.at)[1:]), rows.notes
+
+
+def sequences_of(
+    where: str, space: Sequences, cells: Cells, keys: npt.NDArray[np.int64]
+) -> tuple[Tensor, tuple[str, ...]]:
+    """Sequences for a model: the first rows of each."""
+    rows = _sorted(where, cells, keys, space.at, space.order, space.key)
+    x, notes = _padded(where, space, rows, _steps(rows, space.at))
+    return x, (*rows.notes, *notes)
+
+
+def _steps(rows: _Sorted, at: int) -> Cells:
+    """The rows, with the step from the row before in the order column; where a sequence starts, the place itself."""
+    found = rows.cells.copy()
+    found[1:, at] -= rows.cells[:-1, at]
+    found[rows.starts, at] = rows.cells[rows.starts, at]
+    gone = np.isin(rows.cells[:, at], (MISSING, UNSEEN))
+    found[gone, at] = UNSEEN
+    return found
+
+
+def _within(rows: _Sorted) -> npt.NDArray[np.int64]:
+    """The place of each row in its sequence, from 0."""
+    return np.arange(len(rows.cells)) - np.repeat(rows.starts, rows.lengths)
+
+
+def _padded(where: str, space: Sequences, rows: _Sorted, steps: Cells) -> tuple[Tensor, tuple[str, ...]]:
+    """Sequences ``(S, length, C)``, and a note on those that are longer."""
+    count = len(rows.starts)
+    require(8.0 * count * space.length * steps.shape[1], where)
+    place, sequence = _within(rows), np.repeat(np.arange(count), rows.lengths)
+    kept = place < space.length
+    x = np.full((count, *space.shape), ABSENT, dtype=np.int64)
+    x[sequence[kept], place[kept]] = steps[kept]
+    longer = int((rows.lengths > space.length).sum())
+    told = (
+        f"{longer:,} of {count:,} sequences have more than {space.length} rows and are known by their first ones: "
+        f"{option('length')} changes it"
+    )
+    return torch.from_numpy(x), (told,) if longer else ()
+
+
+def _window(rows: int, options: Options) -> tuple[int, str]:
+    """The length of windows: as asked, or such that the test part of a series has about 20."""
+    least, most = WINDOW
+    length = options.length or min(max(1 << int(np.log2(max(rows / 400, 1))), least), most)
+    told = f"no {option('group')}, so the file is one series, and an example is a window of {length} rows of it"
+    return length, told if options.length else f"{told}: {option('length')} changes it"

@@ -1,0 +1,301 @@
+"""Every measure of samples of sequences: what is in them, how they go on, how long they are, and whether they are new.
+
+Sequences are float64 ``(n, length, C)``: a category is the number of its level, a gap is NaN, and what lies behind the
+end is infinite.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from fourfold.metrics.floor import Draws, floor_of
+from fourfold.metrics.references import References
+from fourfold.metrics.rows import Columns, digests
+from fourfold.metrics.score import Measurement, jackknife, mean_interval
+from fourfold.metrics.shapes import shapes
+from fourfold.metrics.twosample import two_sample_auc
+
+__all__ = [
+    "autocorrelations",
+    "by_sequences",
+    "copied_sequences",
+    "features",
+    "length_distance",
+    "lengths",
+    "transition_matrix",
+]
+
+LAGS = 5
+"""Lags of an autocorrelation, at most."""
+LEVELS = 24
+"""Levels of a category that transitions tell apart; the rarer ones count as one more."""
+SHARES = 8
+"""Levels whose share is a feature of a sequence."""
+
+
+def by_sequences(x: Tensor, references: References, columns: Columns, varying: bool = True) -> Iterator[Measurement]:
+    """The two-sample test first, then autocorrelations, transitions, lengths, cells, and copies.
+
+    Args:
+        x: samples ``(n, length, C)`` as numbers; so are all sequences of ``references``.
+        references: test, training and fresh sequences.
+        columns: of the rows.
+        varying: whether lengths vary.
+    """
+    y, train = references.test, references.train
+    yield _two_sample(x, y, columns)
+    if columns.quantities and x.shape[1] > 1:
+        yield _autocorrelation_error(x, y, columns, train)
+    if columns.levels and x.shape[1] > 1:
+        yield _transition_distance(x, y, columns, train)
+    if varying:
+        yield length_distance(x, y, train)
+    yield _cells(x, y, columns, train)
+    yield copied_sequences(x, references.all_train, y)
+
+
+def lengths(x: Tensor) -> Tensor:
+    """Rows of each sequence, ``(n,)``."""
+    return (~x[..., 0].isposinf()).sum(1)
+
+
+# --- the two-sample test ----------------------------------------------------------------------------------------------
+
+
+def _two_sample(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
+    """:func:`two_sample_auc` of :func:`features`: 0.5 is "trees cannot tell them apart"."""
+    (a, b), names = features([x, y], columns, y)
+    score = two_sample_auc(a, b, Columns(names, (False,) * len(names)))
+    words = f"{len(names)} features of each sequence (moments, ends, changes, shares of levels); {score.protocol}"
+    return dataclasses.replace(score, name="two_sample_auc[sequences]", protocol=words)
+
+
+def features(parts: Sequence[Tensor], columns: Columns, known: Tensor) -> tuple[list[Tensor], tuple[str, ...]]:
+    """What trees see of each sequence, ``(n, F)``, and the names of these features.
+
+    The length; the cells of the first two and of the last two rows; of a quantity its mean, deviation, extremes, mean
+    absolute step and first autocorrelation, and its correlation with each other quantity; of a category the shares of
+    the most frequent levels and of changes; of both the share of gaps.
+
+    Args:
+        parts: sets of sequences.
+        columns: of the rows.
+        known: the sequences whose frequent levels count.
+    """
+    often = {j: _frequent(known[..., j], SHARES) for j in columns.levels}
+    found = [_features(x, columns, often) for x in parts]
+    return [torch.stack(list(one.values()), 1) for one in found], tuple(found[0])
+
+
+def _features(x: Tensor, columns: Columns, often: dict[int, Tensor]) -> dict[str, Tensor]:
+    n, rows = lengths(x), torch.arange(len(x))
+    found = {"length": n.double()}
+    for j, name in enumerate(columns.names):
+        v, there = x[..., j], ~x[..., j].isposinf()
+        known = there & ~v.isnan()
+        ends = {"first": n * 0, "second": n * 0 + 1, "last but one": n - 2, "last": n - 1}
+        for word, at in ends.items():
+            inside = (at >= 0) & (at < n)
+            found[f"{name}, {word}"] = torch.where(inside, v[rows, at.clamp(0, x.shape[1] - 1)], torch.nan)
+        found[f"{name}, gaps"] = (there & ~known).sum(1) / n
+        both = known[:, 1:] & known[:, :-1]
+        if columns.categorical[j]:
+            for level in often[j].tolist():
+                found[f"{name}, share of {level:g}"] = ((v == level) & known).sum(1) / known.sum(1)
+            found[f"{name}, changes"] = ((v[:, 1:] != v[:, :-1]) & both).sum(1) / both.sum(1)
+            continue
+        z = torch.where(known, v, 0.0)
+        count = known.sum(1)
+        mean = z.sum(1) / count
+        centred = torch.where(known, v - mean[:, None], 0.0)
+        deviation = (centred.square().sum(1) / count).sqrt()
+        step = torch.where(both, z[:, 1:] - z[:, :-1], 0.0)
+        found[f"{name}, mean"], found[f"{name}, deviation"] = mean, deviation
+        found[f"{name}, smallest"] = torch.where(known, v, torch.inf).amin(1).nan_to_num(posinf=torch.nan)
+        found[f"{name}, largest"] = torch.where(known, v, -torch.inf).amax(1).nan_to_num(neginf=torch.nan)
+        found[f"{name}, step"] = step.abs().sum(1) / both.sum(1)
+        moved = torch.where(both, centred[:, 1:] * centred[:, :-1], 0.0).sum(1)
+        found[f"{name}, autocorrelation"] = moved / centred.square().sum(1)
+    return found | _together(x, columns)
+
+
+def _together(x: Tensor, columns: Columns, most: int = 12) -> dict[str, Tensor]:
+    """Correlations of the first quantities within each sequence."""
+    found, chosen = {}, columns.quantities[:most]
+    for a, j in enumerate(chosen):
+        for k in chosen[a + 1 :]:
+            both = x[..., j].isfinite() & x[..., k].isfinite()
+            count = both.sum(1, keepdim=True)
+            u, v = (torch.where(both, x[..., i], 0.0) for i in (j, k))
+            u, v = (torch.where(both, w - w.sum(1, keepdim=True) / count, 0.0) for w in (u, v))
+            scale = (u.square().sum(1) * v.square().sum(1)).sqrt()
+            name = f"{columns.names[j]} with {columns.names[k]}"
+            found[name] = torch.where(scale > 0, (u * v).sum(1) / scale, torch.nan)
+    return found
+
+
+def _frequent(v: Tensor, most: int) -> Tensor:
+    """The most frequent levels, ascending."""
+    levels, counts = torch.unique(v[v.isfinite()], return_counts=True)
+    return levels[counts.argsort(descending=True, stable=True)[:most]].sort().values
+
+
+# --- how sequences go on ----------------------------------------------------------------------------------------------
+
+
+def autocorrelations(x: Tensor, columns: Columns, lags: int = LAGS) -> Tensor:
+    """Autocorrelations of each quantity, ``(Q, lags)``: correlations of a row with the one ``k`` rows later.
+
+    All pairs of all sequences are pooled, so that the differences between sequences count too. NaN where there are no
+    two pairs, or one of their sides is constant.
+    """
+    return _correlation(_pairs(x, columns, min(lags, x.shape[1] - 1)).sum(0))
+
+
+def _pairs(x: Tensor, columns: Columns, lags: int) -> Tensor:
+    """Of each sequence: count, sums, squares and product of the pairs of a quantity and a lag, ``(n, Q, lags, 6)``."""
+    v = x[..., columns.quantities].transpose(1, 2)
+    known = v.isfinite()
+    z = torch.where(known, v, 0.0)
+    centre = z.sum((0, 2), keepdim=True) / known.sum((0, 2), keepdim=True).clamp(min=1)
+    z = torch.where(known, v - centre, 0.0)
+    z = z / z.abs().amax((0, 2), keepdim=True).clamp(min=1e-300)
+    found = []
+    for k in range(1, lags + 1):
+        both = (known[..., k:] & known[..., :-k]).double()
+        a, b = z[..., :-k] * both, z[..., k:] * both
+        found.append(torch.stack([both.sum(2), *(w.sum(2) for w in (a, b, a * a, b * b, a * b))], 2))
+    return torch.stack(found, 2)
+
+
+def _correlation(sums: Tensor) -> Tensor:
+    n, a, b, aa, bb, ab = sums.unbind(-1)
+    spread = ((n * aa - a * a) * (n * bb - b * b)).clamp(min=0).sqrt()
+    return torch.where(spread > 1e-9 * n * (aa * bb).sqrt(), (n * ab - a * b) / spread, torch.nan)
+
+
+def _autocorrelation_error(x: Tensor, y: Tensor, columns: Columns, train: Draws) -> Measurement:
+    """The mean absolute difference of autocorrelations over columns and lags."""
+    lags = min(LAGS, x.shape[1] - 1)
+    every = _pairs(torch.cat([y, x, train.pool]), columns, lags)  # in one go, so that all have one centre
+    known, own, pool = torch.split(every, [len(y), len(x), len(train.pool)])
+    truth = _correlation(known.sum(0))
+
+    def error(pairs: Tensor) -> float:
+        return (_correlation(pairs.sum(0)) - truth).abs().nanmean().nan_to_num(1.0).item()
+
+    value, low, high = jackknife(lambda keep: error(own[keep]), len(x))
+    words = (
+        f"mean absolute difference of the autocorrelations of {len(columns.quantities)} columns at lags 1 to {lags}, "
+        f"all rows of {len(x)} samples against {len(y)} test sequences; interval over samples: jackknife"
+    )
+    name = f"autocorrelation_error[lags 1-{lags}]"
+    score = Measurement(name, value, max(low, 0.0), high, n=len(x), protocol=words, better="lower")
+    return score.beside(floor_of(train.features(pool), len(x), error))
+
+
+def transition_matrix(v: Tensor, levels: int) -> Tensor:
+    """``p(next level | level)`` of one category of sequences ``(n, length)``, ``(levels, levels)``; NaN for no case."""
+    both = v[:, :-1].isfinite() & v[:, 1:].isfinite()
+    code = (v[:, :-1].nan_to_num(0, 0, 0) * levels + v[:, 1:].nan_to_num(0, 0, 0)).long()[both]
+    counts = torch.bincount(code, minlength=levels * levels).view(levels, levels).double()
+    return counts / counts.sum(1, keepdim=True)
+
+
+def _transition_distance(x: Tensor, y: Tensor, columns: Columns, train: Draws) -> Measurement:
+    """The total variation of pairs of levels in neighbouring rows, the mean over columns."""
+    often = {j: _frequent(y[..., j], LEVELS) for j in columns.levels}
+    known, own, pool = (_transitions(part, often) for part in (y, x, train.pool))
+    truth = [counts.sum(0) / counts.sum().clamp(min=1) for counts in known]
+
+    def apart(rows: Tensor, counts: Sequence[Tensor]) -> float:
+        shares = [one[rows].sum(0) / one[rows].sum().clamp(min=1) for one in counts]
+        return float(sum((p - q).abs().sum() / 2 for p, q in zip(shares, truth, strict=True)) / len(shares))
+
+    value, low, high = jackknife(lambda keep: apart(keep, own), len(x))
+    floor = floor_of(train.features(torch.arange(len(train.pool))), len(x), lambda rows: apart(rows, pool))
+    words = (
+        f"total variation of the pairs of levels of neighbouring rows, gaps included, the mean over {len(often)} "
+        f"columns; {len(x)} samples against {len(y)} test sequences; interval over samples: jackknife"
+    )
+    score = Measurement(
+        "transitions[total variation]", value, max(low, 0.0), high, n=len(x), protocol=words, better="lower"
+    )
+    return score.beside(floor)
+
+
+def _transitions(x: Tensor, often: dict[int, Tensor]) -> list[Tensor]:
+    """Counts of pairs of levels in each sequence, ``(n, K^2)`` for each category; a gap and "rare" are levels too."""
+    found = []
+    for j, levels in often.items():
+        v, size = x[..., j], len(levels) + 2
+        at = torch.searchsorted(levels, v.nan_to_num(0, 0, 0).contiguous()).clamp(max=max(len(levels) - 1, 0))
+        same = levels[at] == v if len(levels) else torch.zeros_like(v, dtype=torch.bool)
+        code = torch.where(v.isnan(), size - 1, torch.where(same, at, size - 2))
+        both = ~v[:, 1:].isposinf()
+        pair = code[:, :-1] * size + code[:, 1:]
+        counts = torch.zeros(len(x), size * size, dtype=torch.float64)
+        found.append(counts.scatter_add_(1, pair, both.double()))
+    return found
+
+
+def length_distance(x: Tensor, y: Tensor, train: Draws | None = None) -> Measurement:
+    """``sup |F - G|`` of the distribution functions of lengths (Kolmogorov and Smirnov)."""
+    own, truth = lengths(x), lengths(y)
+    grid = torch.arange(x.shape[1] + 1)
+    known = (truth[:, None] <= grid).double().mean(0)
+
+    def apart(rows: Tensor) -> float:
+        return ((rows[:, None] <= grid).double().mean(0) - known).abs().max().item()
+
+    value, low, high = jackknife(lambda keep: apart(own[keep]), len(x))
+    words = (
+        f"largest difference of the distribution functions of lengths (Kolmogorov and Smirnov), {len(x)} samples of "
+        f"{own.double().mean():.1f} rows against {len(y)} test sequences of {truth.double().mean():.1f}; interval over "
+        "samples: jackknife"
+    )
+    score = Measurement("lengths[KS]", value, max(low, 0.0), high, n=len(x), protocol=words, better="lower")
+    return score.beside(floor_of(None if train is None else train.features(lengths(train.pool)), len(x), apart))
+
+
+# --- cells, and copies ------------------------------------------------------------------------------------------------
+
+
+def _cells(x: Tensor, y: Tensor, columns: Columns, train: Draws) -> Measurement:
+    """How alike the cells of all rows are, column by column: the mean of :func:`~fourfold.metrics.shapes.shapes`."""
+    truth = _rows(y)
+
+    def alike(part: Tensor) -> float:
+        return shapes(_rows(part), truth, columns).nanmean().nan_to_num(0.0).item()
+
+    value, low, high = jackknife(lambda keep: alike(x[keep]), len(x))
+    words = (
+        "shape of each column of all rows, 1 less the distance of Kolmogorov and Smirnov or the total variation, the "
+        f"mean over {len(columns.names)} columns; {len(x)} samples against {len(y)} test sequences; interval over "
+        "samples: jackknife"
+    )
+    score = Measurement("cells[shape]", value, low, min(high, 1.0), n=len(x), protocol=words, better="higher")
+    return score.beside(floor_of(train, len(x), alike))
+
+
+def _rows(x: Tensor) -> Tensor:
+    """All rows that are there, ``(N, C)``."""
+    return x[~x[..., 0].isposinf()]
+
+
+def copied_sequences(x: Tensor, train: Tensor, y: Tensor) -> Measurement:
+    """The share of samples that equal a training sequence in every cell; the floor is that of test sequences."""
+    known = torch.from_numpy(digests(train.flatten(1)))
+    own, held = (torch.isin(torch.from_numpy(digests(part.flatten(1))), known) for part in (x, y))
+    value, low, high = mean_interval(own.double(), share=True)
+    words = (
+        f"samples that equal one of {len(train)} training sequences in every cell; floor: test sequences that do; "
+        "interval over samples: Agresti and Coull"
+    )
+    floor = held.double().mean().item() if len(held) else math.nan
+    return Measurement("copies[sequences]", value, low, high, floor, len(x), words, better="lower")

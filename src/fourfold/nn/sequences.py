@@ -1,0 +1,99 @@
+"""A network of sequences of rows: a transformer over rows, and a masked layer over the columns of each row.
+
+The transformer gives every row a context: of the rows before it, or of all cells that are known. With it, the network
+of a table's columns (:class:`~fourfold.nn.columns.ColumnNetwork`) tells each cell of the row given others of the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.nn.columns import ColumnNetwork
+from fourfold.nn.transformer import Block, Cache, Transformer
+
+__all__ = ["SequenceNetwork"]
+
+
+@final
+class SequenceNetwork(Part, nn.Module):
+    """The context of each row, ``(B, T, C · width)`` for :attr:`columns`, from the cells of other rows.
+
+    Args:
+        sizes: tokens of each column.
+        length: the most rows.
+        embedding, width, depth: of :class:`~fourfold.nn.columns.ColumnNetwork`.
+        features, layers, heads: of the transformer.
+        ordered: the columns whose tokens are ordered.
+        causal: whether a row's context is of the rows before it; otherwise it is of all cells that are seen.
+
+    Raises:
+        ValueError: if ``features`` is not a multiple of ``2 · heads``.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("place",)
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        length: int,
+        embedding: int = 8,
+        width: int = 32,
+        depth: int = 1,
+        features: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        ordered: Sequence[int] = (),
+        causal: bool = True,
+    ) -> None:
+        super().__init__()
+        if features % (2 * heads):
+            raise ValueError(f"features must be a multiple of 2 · heads, but {features} is none of {2 * heads}")
+        self.causal, self.features = causal, features
+        self.columns = ColumnNetwork(sizes, embedding, width, depth, ordered)
+        self.entry = nn.Linear(len(sizes) * (embedding + (not causal)), features)
+        self.place = nn.Embedding(length, features)
+        nn.init.normal_(self.place.weight, std=0.1)
+        self.context = nn.Linear(features, len(sizes) * width)
+        nn.init.normal_(self.context.weight, std=0.5 * features**-0.5)
+        if causal:
+            self.first = nn.Parameter(0.5 * torch.randn(features))
+            self.trunk = Transformer(features, layers, heads, length)
+        else:
+            self.blocks = nn.ModuleList(Block(features, heads, causal=False) for _ in range(layers))
+
+    def cache(self, batch: int) -> Cache:
+        """An empty cache of the rows of a causal network."""
+        return self.trunk.cache(batch)
+
+    def forward(self, x: Tensor, seen: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """The contexts of rows, float32.
+
+        Args:
+            x: tokens ``(B, T, C)`` of the rows. Of a causal network the context of row ``t`` is of the rows before it;
+                with a cache, ``x`` holds the rows before each of the rows that follow the cached ones, and the first
+                row of an empty cache is ignored.
+            seen: which cells are seen, bool ``(B, T, C)``; only for a network that is not causal.
+            cache: of earlier rows.
+        """
+        used = 0 if cache is None else cache.used
+        place = self.place.weight[used : used + x.shape[1]]
+        e = self.columns.cells(x.flatten(0, 1)).view(*x.shape, -1)
+        if not self.causal:
+            assert seen is not None
+            h = torch.cat([(e * seen[..., None]).flatten(2), seen.to(e.dtype)], 2)
+            h = self.entry(h) + place
+            for block in self.blocks:
+                h = block(h)
+            return self.context(F.layer_norm(h, (self.features,))).float()
+        h = self.entry(e.flatten(2))
+        if cache is None:
+            h = F.pad(h[:, :-1], (0, 0, 1, 0))
+        if not used:
+            h = torch.cat([self.first.expand(len(x), 1, -1), h[:, 1:]], 1)
+        return self.context(self.trunk(h + place, cache)).float()

@@ -1,0 +1,261 @@
+"""Sequences of rows: row after row with a mark for the end, or as a whole with pieces that are masked.
+
+    log p(x) = sum_t [ log p(m_t | x_<t) + m_t sum_c log p(x_tc | x_<t, x_t<c) ]
+
+where the mark ``m_t`` says that there is a row ``t``: the chain rule, exact for the length too. A transformer over rows
+(Vaswani et al. 2017, https://arxiv.org/abs/1706.03762) sees the rows before; within the row, one cell follows the other
+(Padhi et al. 2021, https://arxiv.org/abs/2011.01843, model tabular time series so; here with a likelihood).
+
+Masked diffusion draws the length first, ``p(n) = prod_t p(m_t | m_t-1)``, and then cells in a random order given those
+drawn before (Hoogeboom et al. 2021, https://arxiv.org/abs/2110.02037). Its conditionals always see the length, so the
+bound of masked pieces is that of ``log p(n) + log p(x | n)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Measure, Noise, draw
+from fourfold.estimands import Conditionals, Continuing, TokenDenoiser
+from fourfold.nn.sequences import SequenceNetwork
+
+__all__ = ["SequenceConditionals", "SequenceDenoiser"]
+
+
+@final
+class _Layout:
+    """Codes ``(B, length · (1 + C))`` as the network's columns, and back.
+
+    A row of codes is a mark and ``C`` cells. Keyed sequences have one column more in the network: that of their start,
+    which the order column holds in the first row, where there is no step.
+
+    Args:
+        length: the most rows.
+        slots: ``1 + C``.
+        order: the slot of the order column.
+        keyed: whether sequences have a start and an end.
+    """
+
+    def __init__(self, length: int, slots: int, order: int, keyed: bool) -> None:
+        self.length, self.slots, self.order, self.keyed = length, slots, order, keyed
+
+    def rows(self, z: Tensor) -> Tensor:
+        """``(B, length, 1 + C)``."""
+        return z.view(len(z), self.length, self.slots)
+
+    def there(self, rows: Tensor) -> Tensor:
+        """Which rows are there, by their marks, bool ``(B, length)``."""
+        return rows[..., 0] > 0 if self.keyed else torch.ones_like(rows[..., 0], dtype=torch.bool)
+
+    def spread(self, rows: Tensor, first: int = 0) -> Tensor:
+        """Codes or flags of the rows from ``first`` on, as columns of the network; what does not apply is 0."""
+        if not self.keyed:
+            return rows
+        start, step = torch.zeros_like(rows[..., 0]), rows[..., self.order].clone()
+        if first == 0:
+            start[:, 0], step[:, 0] = rows[:, 0, self.order], 0
+        parts = [rows[..., :1], start[..., None], rows[..., 1:]]
+        x = torch.cat(parts, 2)
+        x[..., self.order + 1] = step
+        return x
+
+    def gather(self, nats: Tensor) -> Tensor:
+        """Nats of the network's columns ``(B, length, 1 + C or more)``, as those of slots."""
+        if not self.keyed:
+            return nats
+        own = torch.cat([nats[..., :1], nats[..., 2:]], 2)
+        first = own[:, :1].clone()
+        first[..., self.order] = nats[:, :1, 1]
+        return torch.cat([first, own[:, 1:]], 1)
+
+    def column(self, slot: int, t: int) -> int:
+        """The network's column of a slot in row ``t``."""
+        if not self.keyed or slot == 0:
+            return slot
+        return 1 if slot == self.order and t == 0 else slot + 1
+
+
+@dataclass
+class _Drawing:
+    """Sequences being drawn: the first ``drawn`` pieces of ``z``, and the context of the row that is drawn."""
+
+    z: Tensor
+    cache: object
+    drawn: int = 0
+    context: Tensor | None = None
+    u: Tensor | None = None
+
+
+@final
+class SequenceConditionals(Conditionals, Continuing):
+    """``p(m_t | x_<t)`` and ``p(x_tc | x_<t, x_t<c)`` of rows with a mark for each: see the module.
+
+    Args:
+        net: causal; its columns are the mark, the start of a keyed sequence, and the cells.
+        length: the most rows.
+        slots: one more than the cells of a row.
+        order: the slot of the order column.
+        keyed: whether sequences have a start and an end; windows have neither.
+    """
+
+    measure = Measure.COUNTING
+
+    def __init__(self, net: SequenceNetwork, length: int, slots: int, order: int, keyed: bool) -> None:
+        super().__init__()
+        self.net, self.event = net, (length * slots,)
+        self.layout = _Layout(length, slots, order, keyed)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        rows = self.layout.rows(x)
+        there, spread = self.layout.there(rows), self.layout.spread(rows)
+        context = self.net(spread)
+        asked = F.pad(there[:, :-1], (1, 0), value=True)  # a row, or the mark that there is none
+        order = torch.arange(spread.shape[2], device=x.device)
+        found = self.net.columns(spread[asked], order, context=context[asked])
+        nats = found.new_zeros(spread.shape).masked_scatter(asked[..., None], found)
+        nats = self.layout.gather(nats)
+        mark = nats[..., :1] * (torch.arange(rows.shape[1], device=x.device) > 0)[:, None]
+        cells = torch.where(there[..., None], nats[..., 1:], 0.0)
+        return torch.cat([torch.where(asked[..., None], mark, 0.0), cells], 2).flatten(1)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
+        device = self.net.place.weight.device
+        return _Drawing(torch.zeros(batch, *self.event, dtype=torch.long, device=device), self.net.cache(batch))
+
+    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+        t, slot = divmod(state.drawn, self.layout.slots)
+        rows = self.layout.rows(state.z)
+        if slot == 0:
+            before = rows[:, max(t - 1, 0), None]
+            state.context = self.net(self.layout.spread(before, max(t - 1, 0)), cache=state.cache)[:, 0]
+            state.u = noise.uniform(self.layout.slots)
+        assert state.u is not None
+        rows[:, t, slot] = self._piece(rows, t, slot, state, temperature)
+        state.drawn += 1
+        return rows[:, t, slot], state
+
+    def _piece(self, rows: Tensor, t: int, slot: int, state: _Drawing, temperature: float) -> Tensor:
+        """The next piece of every sequence; 0 behind its end."""
+        assert state.u is not None
+        if slot == 0 and (t == 0 or not self.layout.keyed):
+            return torch.full_like(rows[:, 0, 0], int(self.layout.keyed))
+        there = self.layout.there(rows)[:, t - 1 if slot == 0 else t]
+        at = self.layout.column(slot, t)
+        x = self.layout.spread(rows[:, t, None], t)[:, 0]
+        earlier = (torch.arange(x.shape[1], device=x.device) < at).expand(x.shape)
+        log_p = self.net.columns(x, earlier, piece=at, context=state.context)
+        return torch.where(there, draw(log_p / temperature, state.u[:, slot]), 0)
+
+    def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
+        state = self.begin(len(x))
+        state.z[:, : rows * self.layout.slots] = x[:, : rows * self.layout.slots]
+        state.drawn = rows * self.layout.slots
+        before = self.layout.spread(self.layout.rows(state.z))
+        if rows:
+            before = F.pad(before[:, : rows - 1], (0, 0, 1, 0))
+            self.net(before, cache=state.cache)
+        while state.drawn < self.event[0]:
+            state = self.draw(state, noise)[1]
+        return state.z
+
+
+@final
+class SequenceDenoiser(TokenDenoiser, Continuing):
+    """``p(x_tc | known cells, n)`` of the cells of all rows in one evaluation, and ``p(n)`` by marks: see the module.
+
+    Args:
+        net: not causal; else as of :class:`SequenceConditionals`.
+        length, slots, order, keyed: as of :class:`SequenceConditionals`.
+        steps: in how many steps the rows that follow given ones are drawn, at most.
+    """
+
+    def __init__(self, net: SequenceNetwork, length: int, slots: int, order: int, keyed: bool, steps: int = 64) -> None:
+        super().__init__()
+        self.net, self.event, self.steps = net, (length * slots,), steps
+        self.layout = _Layout(length, slots, order, keyed)
+        self.lasting = nn.Parameter(torch.full((length,), 2.0)) if keyed else None
+
+    def _log_lasting(self) -> Tensor:
+        """``log p(m_t | m_t-1 = 1)`` for ``m_t = 0, 1``, ``(length, 2)``; the first row is there."""
+        assert self.lasting is not None
+        log_p = torch.stack([F.logsigmoid(-self.lasting), F.logsigmoid(self.lasting)], 1).float()
+        first = torch.arange(len(log_p), device=log_p.device)[:, None] == 0
+        return torch.where(first, log_p.new_tensor([-torch.inf, 0.0]), log_p)
+
+    def _context(self, rows: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Columns of the network, which of them are seen, and the context of each row. Marks are always seen."""
+        seen = known & self.layout.there(rows)[..., None]
+        seen = torch.cat([torch.ones_like(seen[..., :1]), seen[..., 1:]], 2)
+        x, seen = self.layout.spread(rows), self.layout.spread(seen)
+        return x, seen, self.net(x, seen)
+
+    def forward(self, x: Tensor, known: Tensor, cond: Tensor | None = None) -> Tensor:
+        rows = self.layout.rows(x)
+        there = self.layout.there(rows)
+        spread, seen, context = self._context(rows, self.layout.rows(known))
+        found = self.net.columns(spread[there], seen[there], context=context[there])
+        nats = self.layout.gather(found.new_zeros(spread.shape).masked_scatter(there[..., None], found))
+        nats = torch.where(there[..., None], nats, 0.0)
+        return torch.cat([self._marks(there)[..., None], nats[..., 1:]], 2).flatten(1)
+
+    def _marks(self, there: Tensor) -> Tensor:
+        """``log p(m_t | m_t-1)``, ``(B, length)``; 0 behind the end."""
+        if not self.layout.keyed:
+            return torch.zeros_like(there, dtype=torch.float32)
+        log_p = self._log_lasting().expand(len(there), -1, -1).gather(2, there.long()[..., None])[..., 0]
+        asked = F.pad(there[:, :-1], (1, 0), value=True)
+        return torch.where(asked, log_p, 0.0)
+
+    def conditional(self, x: Tensor, known: Tensor, piece: int, cond: Tensor | None = None) -> Tensor:
+        t, slot = divmod(piece, self.layout.slots)
+        rows, at = self.layout.rows(x), self.layout.column(slot, t)
+        there = self.layout.there(rows)
+        if slot == 0 and not self.layout.keyed:
+            return torch.zeros(len(x), 1, device=x.device)
+        if slot == 0:
+            ended = self.lasting.new_tensor([0.0, -torch.inf])  # type: ignore[union-attr]
+            return torch.where(there[:, max(t - 1, 0), None] | (t == 0), self._log_lasting()[t], ended)
+        spread, seen, context = self._context(rows, self.layout.rows(known))
+        log_p = self.net.columns(spread[:, t], seen[:, t], piece=at, context=context[:, t])
+        only = torch.full_like(log_p, -torch.inf).index_fill(1, torch.tensor([0], device=x.device), 0.0)
+        return torch.where(there[:, t, None], log_p, only)
+
+    def draw(self, x: Tensor, known: Tensor, wanted: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
+        """As :meth:`TokenDenoiser.draw`; the numbers ``u`` of all marks fix the length from the first step on."""
+        rows, known, wanted, u = (self.layout.rows(part) for part in (x.clone(), known, wanted, u))
+        if self.layout.keyed:
+            lasts = torch.where(known[..., 0], rows[..., 0] > 0, u[..., 0] < self._log_lasting()[:, 1].exp())
+            rows[..., 0] = lasts.long().cumprod(1)
+        there = self.layout.there(rows)
+        wanted = wanted & there[..., None]
+        spread, seen, context = self._context(rows, known)
+        for slot in (wanted[..., 1:].any(0).any(0).nonzero().flatten() + 1).tolist():
+            self._draw_slot(rows, slot, wanted[..., slot], u[..., slot], spread, seen, context)
+        return rows.flatten(1)
+
+    def _draw_slot(
+        self, rows: Tensor, slot: int, wanted: Tensor, u: Tensor, spread: Tensor, seen: Tensor, context: Tensor
+    ) -> None:
+        """Draw one slot of the wanted rows, in place: that of the first row apart, if it holds the start."""
+        first = torch.arange(rows.shape[1], device=rows.device) == 0
+        for t, part in ((0, wanted & first), (1, wanted & ~first)):
+            if part.any():
+                at = self.layout.column(slot, t)
+                log_p = self.net.columns(spread[part], seen[part], piece=at, context=context[part])
+                rows[..., slot][part] = draw(log_p, u[part])
+
+    def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
+        size = self.event[0]
+        given = rows * self.layout.slots
+        rank = noise.uniform(size)[:, given:].argsort(1).argsort(1)
+        u, steps = noise.uniform(size), max(min(self.steps, size - given), 1)
+        step = F.pad(rank * steps // max(size - given, 1), (given, 0), value=-1)
+        z = torch.where(step < 0, x, 0)
+        for k in range(steps):
+            z = self.draw(z, step < k, step == k, u)
+        return z

@@ -1,0 +1,98 @@
+"""How sequences and their samples look side by side: a few of them row by row, autocorrelations, and transitions."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fourfold.core.panels import Bars, Matrices, Panels, Track, Tracks
+from fourfold.core.picture import Picture
+from fourfold.metrics.sequences import autocorrelations, lengths, transition_matrix
+from fourfold.spaces.columns import Categorical
+
+if TYPE_CHECKING:
+    from fourfold.spaces.sequences import Sequences
+
+__all__ = ["charts", "details"]
+
+COLUMNS = 6
+"""Columns of a sequence that are drawn."""
+LEVELS = 12
+"""Levels of a matrix of transitions at most; wider ones are left out."""
+MATRICES = 4
+"""Categories whose transitions are drawn."""
+BARS = 20
+"""Bars of the lengths."""
+
+
+def charts(space: Sequences, x: Tensor, y: Tensor | None) -> Tracks:
+    """A few samples ``x``, and a few sequences of the data ``y`` on their left, column by column, on one scale."""
+    own, known = space.numbers(x), None if y is None else space.numbers(y)
+    both = own if known is None else torch.cat([known, own])
+    columns = [i for i, column in enumerate(space.modelled) if column.name != space.order][:COLUMNS] or [space.at]
+    rows = []
+    for j in columns:
+        column, v = space.modelled[j], both[..., j]
+        levels = column.levels if isinstance(column, Categorical) else ()
+        finite = v[v.isfinite()]
+        low, high = (finite.min().item(), finite.max().item()) if len(finite) else (0.0, 1.0)
+        rows.append(Track(column.name, levels, low, high, tuple(_values(v[i]) for i in range(len(both)))))
+    counts = lengths(both).tolist()
+    data = 0 if known is None else len(known)
+    titles = tuple(f"{'sample' if i >= data else 'data'}, {n} row{'s' * (n > 1)}" for i, n in enumerate(counts))
+    return Tracks(titles, tuple(rows), data)
+
+
+def _values(v: Tensor) -> tuple[float, ...]:
+    """The values of one sequence up to its end; a gap is NaN."""
+    return tuple(v[~v.isposinf()].tolist())
+
+
+def details(space: Sequences, x: Tensor, y: Tensor) -> list[tuple[str, Picture]]:
+    """Sequences side by side, autocorrelations, lengths, and transitions, where there are any."""
+    a, b, meaning = space.numbers(x), space.numbers(y), space.meaning
+    found: list[tuple[str, Picture]] = [("Sequences of the data, and samples", charts(space, x[:3], y[:3]))]
+    if meaning.quantities and space.length > 1:
+        own, truth = (autocorrelations(part, meaning, 8) for part in (a, b))
+        bars = tuple(
+            _correlations(meaning.names[j], own[i], truth[i])
+            for i, j in enumerate(meaning.quantities)
+            if truth[i].isfinite().any()
+        )
+        title = "Autocorrelation at lags of 1, 2, ... rows (its size; a minus is said): data grey, samples in colour"
+        found += [(title, Panels(bars))] if bars else []
+    if space.key is not None:
+        found.append(("Rows of a sequence: data grey, samples in colour", Panels((_lengths(a, b),))))
+    small = [j for j in meaning.levels if 1 < len(space.modelled[j].levels) <= LEVELS]  # type: ignore[attr-defined]
+    for j in small[:MATRICES]:
+        names: tuple[str, ...] = space.modelled[j].levels  # type: ignore[attr-defined]
+        found.append(
+            (f"{meaning.names[j]}: share of each next level (columns) after a level (rows)", _next(a, b, j, names))
+        )
+    return found
+
+
+def _correlations(name: str, own: Tensor, truth: Tensor) -> Bars:
+    made, data = (tuple(abs(v) for v in part.nan_to_num(0.0).tolist()) for part in (own, truth))
+    labels = tuple(f"lag {k + 1}" + (" (negative)" if v < 0 else "") for k, v in enumerate(truth.tolist()))
+    return Bars(name, labels, data, made, ("1", str(len(labels))))
+
+
+def _lengths(a: Tensor, b: Tensor) -> Bars:
+    own, truth = lengths(a), lengths(b)
+    width = max(math.ceil(int(truth.max()) / BARS), 1)
+    count = (max(int(own.max()), int(truth.max())) - 1) // width + 1
+    made, data = (torch.bincount((n - 1) // width, minlength=count) / len(n) for n in (own, truth))
+    firsts = [1 + i * width for i in range(len(made))]
+    labels = tuple(str(i) if width == 1 else f"{i} to {i + width - 1}" for i in firsts)
+    return Bars("rows", labels, tuple(data.tolist()), tuple(made.tolist()), (labels[0], labels[-1]))
+
+
+def _next(a: Tensor, b: Tensor, j: int, names: tuple[str, ...]) -> Matrices:
+    made, data = (transition_matrix(part[..., j], len(names)) for part in (a, b))
+    parts = (("data", data), ("samples", made), ("samples less data", made - data))
+    shades = tuple((t, tuple(tuple(None if math.isnan(v) else v for v in r) for r in m.tolist())) for t, m in parts)
+    return Matrices(names, shades, diagonal=True)

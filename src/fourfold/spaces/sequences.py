@@ -1,0 +1,323 @@
+"""Sequences of rows: events of one user, measurements of one station, or windows of one long series."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core import Picture, Space
+from fourfold.core.space import Writer
+from fourfold.metrics.floor import Draws
+from fourfold.metrics.references import References
+from fourfold.metrics.rows import Columns
+from fourfold.metrics.score import Measurement
+from fourfold.metrics.sequences import by_sequences
+from fourfold.printable import shortened
+from fourfold.spaces.columns import MISSING, Column, Graded, Identifier, Modelled, Numeric
+from fourfold.spaces.sequence_pictures import charts, details
+from fourfold.spaces.table import Table, frame_writers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ABSENT", "Sequences"]
+
+ABSENT = MISSING + 3
+"""The cell of a row that is not there, behind the end of a sequence."""
+MOST = 100_000
+"""The most sequences that are enumerated."""
+SHOWN = 3
+"""Sequences in a picture."""
+
+
+@dataclass(frozen=True)
+class Sequences(Space):
+    """Rows of a table in an order: raw batches are int64 ``(B, length, C)``, the cells of the ``C`` modelled columns.
+
+    Rows with one key make a sequence, whose length varies up to ``length``; behind its end, cells are :data:`ABSENT`.
+    Without a key there is one long series, and an example is a window of exactly ``length`` rows.
+
+    Cells are those of :class:`~fourfold.spaces.Table`, but that of the order column is the step from the row before. In
+    the first row of a keyed sequence, it is where the sequence starts. A window starts anywhere. Cells are counted, so
+    every sequence has a mass, whatever models it.
+
+    Attributes:
+        schema: all columns in the order of the file; the key is an identifier among them.
+        order: name of the column that orders the rows, a quantity.
+        steps: the smallest and the largest step of the data, in cells of that column.
+        length: the most rows of a sequence; a longer one is known by its first rows.
+        key: name of the column whose values name the sequences, or ``None``.
+        origin: the cell of the order column from which samples of a series go on; the end of the data.
+        keys: names of the first sequences that are written to a file; others get fresh ones.
+
+    Raises:
+        ValueError: for an order column that is no quantity, a key that is no identifier, or an impossible length.
+    """
+
+    mixed: ClassVar[bool] = True
+    schema: tuple[Column, ...]
+    order: str
+    steps: tuple[int, int] = (0, 1)
+    length: int = 256
+    key: str | None = None
+    origin: int = 0
+    keys: tuple[str, ...] = ()
+    classes: None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.start, Graded) or self.start.missing:
+            raise ValueError(f"column {self.order!r} cannot order rows: it must be a number or a time in every row")
+        if self.key is not None and not isinstance(self._named(self.key), Identifier):
+            raise ValueError(f"column {self.key!r} cannot name sequences: it must be an identifier")
+        if self.length < (1 if self.key is not None else 2) or not 0 <= self.steps[0] <= self.steps[1]:
+            raise ValueError(f"sequences of {self.length} rows with steps {self.steps} are impossible")
+
+    def _named(self, name: str) -> Column:
+        found = next((column for column in self.schema if column.name == name), None)
+        if found is None:
+            raise ValueError(
+                f"there is no column {name!r}: it has {shortened([column.name for column in self.schema])}"
+            )
+        return found
+
+    @cached_property
+    def start(self) -> Graded:
+        """The order column, as the file has it: what the first row of a keyed sequence holds."""
+        return self._named(self.order)  # type: ignore[return-value]
+
+    @cached_property
+    def written(self) -> Table:
+        """The rows as the file has them."""
+        return Table(self.schema)
+
+    @cached_property
+    def row(self) -> Table:
+        """The rows as they are modelled: the order column holds steps."""
+        step = Numeric(
+            self.order, "int64", resolution=self.start.resolution, low=self.steps[0], high=self.steps[1], decimals=6
+        )
+        return Table(tuple(step if column.name == self.order else column for column in self.schema))
+
+    @property
+    def modelled(self) -> tuple[Modelled, ...]:
+        """The columns that are coordinates of rows, in order; the order column as steps."""
+        return self.row.modelled
+
+    @property
+    def columns(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Names of the modelled columns."""
+        return self.row.columns
+
+    @cached_property
+    def at(self) -> int:
+        """The place of the order column."""
+        return self.columns.index(self.order)
+
+    def __str__(self) -> str:
+        what = f"rows of {len(self.columns)} columns ({shortened(self.columns, 6)})"
+        if self.key is None:
+            return f"windows of {self.length} {what} in the order of {self.order}"
+        return f"sequences of up to {self.length} {what} by {self.key} in the order of {self.order}"
+
+    @property
+    def counted(self) -> str:  # type: ignore[override]
+        return "rows" if self.key is None else "sequences"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.length, len(self.columns)
+
+    @property
+    def window(self) -> int | None:
+        return self.length if self.key is None else None
+
+    @property
+    def bytewise(self) -> bool:
+        return False
+
+    @property
+    def unit(self) -> str:
+        return "nats"
+
+    def row_counts(self, x: Tensor) -> Tensor:
+        return self.present(x).sum(1)
+
+    def present(self, x: Tensor) -> Tensor:
+        """Which rows are there, bool ``(B, length)``."""
+        return x[..., self.at] != ABSENT
+
+    def check(self, x: Tensor) -> None:
+        self.check_shape(x)
+        if x.dtype != torch.int64:
+            raise ValueError(f"cells of sequences are int64, not {x.dtype}: read them with fourfold.load")
+        there = self.present(x)
+        partly = ((x == ABSENT).any(2) & there) | ((x != ABSENT).any(2) & ~there)
+        broken = partly.any(1) | ~there[:, 0] | (~there[:, :-1] & there[:, 1:]).any(1)
+        broken |= (~there).any(1) if self.key is None else torch.zeros_like(broken)
+        if broken.any():
+            whole = f"all {self.length} rows" if self.key is None else "at least one row, and no row behind its end"
+            raise ValueError(f"sequence {int(broken.nonzero()[0])}: is cut: a sequence has {whole}")
+        back = there[:, 1:] & (x[:, 1:, self.at] < 0)
+        if back.any():
+            i, t = back.nonzero()[0].tolist()
+            raise ValueError(f"sequence {i}, row {t + 1}, column {self.order}: goes back: put rows in their order")
+        wrong = self.row.wrong_cell(x[there])
+        if wrong is not None:
+            flat, column, what = wrong
+            i, t = there.nonzero()[flat].tolist()
+            raise ValueError(f"sequence {i}, row {t}, column {column}: {what}: give rows of the model's schema")
+
+    def notes(self, x: Tensor) -> tuple[str, ...]:
+        return self.row.notes(x.flatten(0, -2)[x.flatten(0, -2)[:, self.at] != ABSENT])
+
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        x = self.row.examples(n * self.length, generator).view(n, *self.shape)
+        if self.key is None:
+            return x
+        low, high = self.start.span
+        x[:, 0, self.at] = torch.randint(low, high + 1, (n,), generator=generator)
+        rows = torch.randint(1, self.length + 1, (n, 1), generator=generator)
+        return x.masked_fill((torch.arange(self.length) >= rows)[..., None], ABSENT)
+
+    def support(self, points: int, reach: float) -> tuple[Tensor, float]:
+        later = self.row.support(points, reach)[0]
+        first = later if self.key is None else Table((self.start, *self._others)).support(points, reach)[0]
+        if self.key is not None:
+            first = torch.cat([first[:, 1 : self.at + 1], first[:, :1], first[:, self.at + 1 :]], 1)
+        if len(first) * len(later) ** (self.length - 1) > MOST:
+            raise ValueError(f"{self} are too many to be enumerated")
+        parts = []
+        for n in range(1 if self.key is not None else self.length, self.length + 1):
+            rows = [first, *[later] * (n - 1)]
+            chosen = itertools.product(*(range(len(one)) for one in rows))
+            whole = [torch.stack([one[i] for one, i in zip(rows, at, strict=True)]) for at in chosen]
+            padded = torch.full((len(whole), *self.shape), ABSENT)
+            padded[:, :n] = torch.stack(whole)
+            parts.append(padded)
+        return torch.cat(parts), 1.0
+
+    @property
+    def _others(self) -> tuple[Modelled, ...]:
+        return tuple(column for column in self.modelled if column.name != self.order)
+
+    # --- sets of examples, and files ----------------------------------------------------------------------------------
+
+    @classmethod
+    def of(cls, found: Space, x: Tensor) -> Space:
+        if not isinstance(found, cls):
+            raise ValueError(f"holds {found}: name the column that orders its rows (--order, in Python order=)")
+        return found
+
+    def fits(self, given: Space) -> bool:
+        if not isinstance(given, Sequences):
+            return False
+        return dataclasses.replace(given, origin=self.origin, keys=self.keys) == self
+
+    def after(self, origin: int) -> Sequences:
+        """The same series, of which samples go on from another cell of the order column."""
+        return dataclasses.replace(self, origin=origin)
+
+    def named(self, keys: Sequence[str]) -> Sequences:
+        """The same sequences, of which the first ones are written to files under these names."""
+        return dataclasses.replace(self, keys=tuple(keys))
+
+    def table(self, x: Tensor) -> pd.DataFrame:
+        """The data frame of all rows: the columns of the file, in its order, with its dtypes, one fresh key a sequence.
+
+        Several windows of a series have a column ``series`` that numbers them, since each goes on from the same row.
+        """
+        return self._framed(x, self.written.table(self._flat(x)), as_text=False)
+
+    def text(self, x: Tensor) -> pd.DataFrame:
+        """As :meth:`table`, but every value is a text as the file writes it."""
+        return self._framed(x, self.written.text(self._flat(x)), as_text=True)
+
+    def _flat(self, x: Tensor) -> Tensor:
+        """All rows ``(N, C)``, with the order column as in the file."""
+        there, x = self.present(x), x.clone()
+        steps = x[..., self.at].masked_fill(~there, 0)
+        x[..., self.at] = steps.cumsum(1) + (self.origin if self.key is None else 0)
+        return x[there]
+
+    def _framed(self, x: Tensor, frame: pd.DataFrame, as_text: bool) -> pd.DataFrame:
+        """A frame of all rows with its keys."""
+        sequence = self.present(x).nonzero()[:, 0].numpy()
+        if self.key is None:
+            if len(x) > 1:
+                frame.insert(0, "series" if "series" not in frame else "series (sample)", sequence + 1)
+            return frame
+        column, fresh = self._named(self.key), np.zeros(len(x), dtype=np.int64)
+        keys = column.text(fresh) if as_text or self.keys else column.values(fresh)
+        if self.keys:
+            keys.iloc[: len(self.keys)] = list(self.keys[: len(x)])
+            keys = keys if as_text else _as(keys, column.dtype)
+        frame[self.key] = keys.iloc[sequence].to_numpy() if as_text else keys.iloc[sequence].reset_index(drop=True)
+        return frame
+
+    def writers(self) -> Mapping[str, Writer]:
+        return frame_writers(self.text, self.table)
+
+    def lines(self, x: Tensor) -> str:
+        written: str = self.text(x).to_csv(index=False, lineterminator="\n")
+        return written.rstrip("\n")
+
+    # --- measures and pictures ----------------------------------------------------------------------------------------
+
+    @cached_property
+    def meaning(self) -> Columns:
+        """What the values of :meth:`numbers` mean."""
+        own = self.row.meaning
+        if self.key is None:
+            return own
+        start = f"start of {self.order}"
+        return Columns((*own.names, start), (*own.categorical, False), (*own.units, "time"))
+
+    def numbers(self, x: Tensor) -> Tensor:
+        """Raw examples as float64 ``(B, length, C)``: as :meth:`Table.numbers`, and infinite behind the end.
+
+        Of keyed sequences, the start is a further column, which has a value in the first row only; the first row then
+        has no step.
+        """
+        there = self.present(x)
+        found = torch.full((*x.shape[:2], len(self.columns)), torch.inf, dtype=torch.float64)
+        found[there] = self.row.numbers(x[there])
+        if self.key is None:
+            return found
+        start = torch.where(there, torch.nan, torch.inf).double()
+        start[:, 0] = x[:, 0, self.at].double() * self.start.resolution
+        found[:, 0, self.at] = torch.nan
+        return torch.cat([found, start[..., None]], 2)
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        self.check_features(features)
+        train = references.train
+        seen = References(
+            Draws(self.numbers(train.pool), train.rows),
+            self.numbers(references.test),
+            None,
+            self.numbers(references.fresh),
+            self.numbers(self.rows(references.all_train)),
+        )
+        yield from by_sequences(self.numbers(x), seen, self.meaning, varying=self.key is not None)
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
+        return charts(self, x[:SHOWN], None if references is None else references.test[:SHOWN])
+
+    def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
+        return details(self, x, references.test)
+
+
+def _as(values: pd.Series, dtype: str) -> pd.Series:
+    """Keys with the dtype of their column, or as text where one cannot have it."""
+    if dtype[0] not in "iuIU":
+        return values.astype("str")
+    whole = values.str.fullmatch(r"[+-]?\d{1,18}").all()
+    return values.astype("int64").astype(dtype) if whole else values.astype("str")  # type: ignore[call-overload]

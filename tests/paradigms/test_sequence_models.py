@@ -1,0 +1,179 @@
+"""Models of sequences: exact masses against enumeration, and chains, autoregressions and lengths that are recovered."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import fourfold
+from fourfold import checks
+from fourfold.baselines import FirstOrderRows, IndependentRows
+from fourfold.core import Noise
+from fourfold.core.evaluations import evaluating
+from fourfold.data import load
+from fourfold.engine.continuing import Begun, continued
+from fourfold.metrics.sequences import autocorrelations, lengths, transition_matrix
+from fourfold.paradigms import build
+from fourfold.spaces import Categorical, Identifier, Numeric, Sequences
+from fourfold.spaces.sequences import ABSENT
+
+TINY = Sequences(
+    (Identifier("user"), Numeric("when", low=0, high=2), Categorical("kind", levels=("a", "b"))),
+    "when",
+    (0, 1),
+    3,
+    "user",
+)
+WINDOWS = Sequences((Numeric("when", low=0, high=9), Categorical("kind", levels=("a", "b", "c"))), "when", (1, 2), 3)
+
+
+def disturbed(name, space, scale=0.4):
+    """An untrained model, away from its symmetric start."""
+    torch.manual_seed(1)
+    model = build(name, space, "xs").eval()
+    for p in model.parameters():
+        p.data.add_(scale * torch.randn_like(p))
+    return model
+
+
+@pytest.mark.parametrize("space", [TINY, WINDOWS], ids=["keyed", "windows"])
+def test_masses_of_all_sequences_sum_to_one(space):
+    every, _ = space.support(0, 0)
+    space.check(every)
+    assert len(torch.unique(every, dim=0)) == len(every)
+    checks.check_integrates(disturbed("autoregressive", space), tolerance=1e-4)
+
+
+@pytest.mark.parametrize("space", [TINY, WINDOWS], ids=["keyed", "windows"])
+def test_samples_have_the_frequencies_that_the_chain_rule_tells(space):
+    model = disturbed("autoregressive", space, 0.3)
+    x = model.sample(6000, batch_size=2048)
+    every, counts = torch.unique(x, dim=0, return_counts=True)
+    p = model.log_prob(every).nats.double().exp()
+    z = (counts / len(x) - p) / (p * (1 - p) / len(x)).sqrt()
+    often = p * len(x) > 20
+    assert often.sum() >= 8
+    assert float(z[often].abs().max()) < 4.5
+
+
+def test_going_on_from_rows_is_the_conditional_distribution():
+    model = disturbed("autoregressive", TINY, 0.8)
+    every, _ = TINY.support(0, 0)
+    p = model.log_prob(every).nats.double().exp()
+    given = every[(TINY.row_counts(every) == 1)][1]
+    x = torch.full((5000, *TINY.shape), ABSENT)
+    x[:] = given
+    drawn = continued(model, Begun(x, torch.ones(len(x), dtype=torch.long), TINY), batch_size=5056).x
+    own = (every[:, 0] == given[0]).all(1)
+    share = p[own] / p[own].sum()
+    found, counts = torch.unique(drawn, dim=0, return_counts=True)
+    place = [(every[own] == one).flatten(1).all(1).nonzero().item() for one in found]
+    z = (counts / len(x) - share[place]) / (share[place] * (1 - share[place]) / len(x)).sqrt()
+    assert float(z[share[place] * len(x) > 20].abs().max()) < 4.5
+
+
+@pytest.mark.parametrize("space", [TINY, WINDOWS], ids=["keyed", "windows"])
+def test_the_bound_of_masked_diffusion_is_that_of_all_sets(space):
+    """Enumerated over every set of hidden pieces, it bounds masses that sum to 1, and the estimate agrees with it."""
+    model = disturbed("diffusion", space)
+    assert type(model.estimand).__name__ == "SequenceDenoiser"
+    every, _ = space.support(0, 0)
+    few = every[:: max(len(every) // 12, 1)]
+    z, log_mass = model.codec.encode(few)
+    pieces = z.shape[1]
+    exact = torch.zeros(len(few), dtype=torch.float64)
+    with torch.no_grad():
+        for n in range(1, pieces + 1):
+            sets = list(itertools.combinations(range(pieces), n))
+            for chosen in sets:
+                hidden = torch.zeros(len(few), pieces, dtype=torch.bool)
+                hidden[:, list(chosen)] = True
+                nats = model.estimand(z, ~hidden)
+                exact += (nats.double() * hidden).sum(1) / n / len(sets)
+    exact += log_mass.double()
+    found = model.log_prob(few)
+    assert ((found.nats - exact).abs() < 4.5 * found.std_error + 1e-4).all()
+    assert float(exact.exp().sum()) < 1
+
+
+def test_conditionals_of_the_denoiser_are_normalised_and_agree_with_its_nats():
+    model = disturbed("diffusion", TINY)
+    x = TINY.examples(5, torch.Generator().manual_seed(0))
+    z, estimand = model.codec.encode(x)[0], model.estimand
+    known = torch.rand(z.shape, generator=torch.Generator().manual_seed(2)) < 0.5
+    for piece in range(z.shape[1]):
+        log_p = estimand.conditional(z, known.index_fill(1, torch.tensor([piece]), False), piece)
+        assert torch.allclose(log_p.exp().sum(1), torch.ones(5), atol=1e-5)
+        nats = estimand(z, known.index_fill(1, torch.tensor([piece]), False))[:, piece]
+        assert torch.allclose(log_p.gather(1, z[:, piece, None])[:, 0], nats, atol=1e-4)
+
+
+# --- what is learned --------------------------------------------------------------------------------------------------
+
+P = np.array([[0.8, 0.15, 0.05], [0.2, 0.6, 0.2], [0.1, 0.3, 0.6]])
+PHI = 0.8
+
+
+@pytest.fixture(scope="module")
+def data():
+    """A Markov chain and an AR(1) process for each key, of geometric lengths; steps of 0 to 4."""
+    rng, rows = np.random.default_rng(0), []
+    for key in range(900):
+        s, v, t = rng.integers(3), rng.normal(), int(rng.integers(100))
+        for _ in range(min(2 + rng.geometric(0.15), 16)):
+            rows.append((key, t, "abc"[s], round(v, 2)))
+            s, v, t = rng.choice(3, p=P[s]), PHI * v + (1 - PHI**2) ** 0.5 * rng.normal(), t + int(rng.integers(5))
+    return load(pd.DataFrame(rows, columns=["key", "t", "state", "v"]), group="key", order="t")
+
+
+@pytest.mark.parametrize(("name", "near"), [("autoregressive", 0.08), ("diffusion", 0.2)])
+def test_chain_autoregression_and_lengths_are_recovered(data, name, near):
+    torch.manual_seed(0)
+    run = fourfold.fit(name, data, budget="180 steps", size="xs", precision="float32", choose=False)
+    x = run.sample(512, batch_size=512)
+    data.space.check(x)
+    values, truth = data.space.numbers(x), data.space.numbers(data.train.x)
+    state = data.space.columns.index("state")
+    assert np.abs(transition_matrix(values[..., state], 3).numpy() - P).max() < near + 0.04
+    own = autocorrelations(values, data.space.meaning)[1]
+    assert (own - PHI ** torch.arange(1, 6)).abs().max() < near
+    grid = torch.arange(1, 17)
+    cdf = [(lengths(part)[:, None] <= grid).double().mean(0) for part in (values, truth)]
+    assert float((cdf[0] - cdf[1]).abs().max()) < near
+
+
+def test_the_first_order_baseline_recovers_chain_and_autoregression(data):
+    train, test = data.train.x, data.test.x
+    fitted, alone = (kind.fit(data.space, train) for kind in (FirstOrderRows, IndependentRows))
+    state = data.space.columns.index("state")
+    assert np.abs(fitted.matrices[state] - P).max() < 0.04
+    v = fitted.quantities.index(data.space.columns.index("v"))
+    assert abs(fitted.tie[v, v] - PHI) < 0.04
+    values = data.space.numbers(fitted.sample(1500))
+    assert (autocorrelations(values, data.space.meaning)[1] - PHI ** torch.arange(1, 6)).abs().max() < 0.08
+    assert fitted.log_prob(test).mean()[0] > alone.log_prob(test).mean()[0] + 3
+
+
+def test_the_metrics_know_an_autoregression():
+    rng = np.random.default_rng(0)
+    v = np.zeros((400, 60))
+    v[:, 0] = rng.normal(size=400)
+    for t in range(1, 60):
+        v[:, t] = PHI * v[:, t - 1] + (1 - PHI**2) ** 0.5 * rng.normal(size=400)
+    x = torch.from_numpy(v)[..., None]
+    columns = fourfold.metrics.rows.Columns(("v",), (False,), ("number",))
+    assert (autocorrelations(x, columns)[0] - PHI ** torch.arange(1, 6)).abs().max() < 0.03
+
+
+def test_a_cached_draw_is_scored_as_the_parallel_pass_scores_it():
+    """The context that the cache gives row by row is that of the whole sequence at once."""
+    model = disturbed("autoregressive", TINY)
+    with evaluating(model), torch.no_grad():
+        z = model.sampler(model.estimand, Noise(0, 0, 8))
+        rows = model.estimand.layout.spread(model.estimand.layout.rows(z))
+        whole, cache = model.estimand.net(rows), model.estimand.net.cache(8)
+        for t in range(TINY.length):
+            step = model.estimand.net(rows[:, max(t - 1, 0), None], cache=cache)[:, 0]
+            assert torch.allclose(step, whole[:, t], atol=1e-4)

@@ -1,0 +1,297 @@
+"""Sequences: rows grouped and ordered as a file has them, written back as they were, and refused in one clear line."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import fourfold.engine
+from fourfold.data import DataError, load, read_all
+from fourfold.data.writers import write_examples
+from fourfold.main import run as fourfold_command
+from fourfold.metrics import References, choose_draws
+from fourfold.metrics.sequences import copied_sequences
+from fourfold.spaces import Categorical, DateTime, Identifier, Numeric, Sequences
+from fourfold.spaces.sequences import ABSENT
+
+EVENTS = Sequences(
+    (
+        Categorical("page", levels=("x", "y"), missing=True),
+        Identifier("user", pattern="U{}", first=7),
+        DateTime("at", resolution=60, low=27000000, high=27000900, format="%Y-%m-%d %H:%M"),
+        Numeric("price", "float64", resolution=0.01, low=0, high=500, decimals=2, least=2),
+    ),
+    "at",
+    (0, 90),
+    5,
+    "user",
+)
+
+
+def events(n=60, seed=0):
+    """Events of users, in the order of the file: sorted by time over all users."""
+    rng, rows = np.random.default_rng(seed), []
+    for user in range(n):
+        at = pd.Timestamp("2024-01-01") + pd.Timedelta(minutes=int(rng.integers(9000)))
+        for _ in range(1 + rng.integers(5)):
+            rows.append(
+                (f"U{user:03d}", at, rng.choice(["x", "y"]), round(float(rng.gamma(2, 9)), 2), rng.random() < 0.5)
+            )
+            at += pd.Timedelta(minutes=int(1 + rng.integers(90)))
+    frame = pd.DataFrame(rows, columns=["user", "at", "page", "price", "paid"])
+    frame.loc[::7, "page"] = None
+    return frame.sort_values(["at", "user"], kind="stable").reset_index(drop=True)
+
+
+def test_rows_become_sequences_in_their_order():
+    frame = events()
+    data = load(frame, group="user", order="at", seed=3)
+    x = torch.cat([data.train.x, data.validation.x, data.test.x])
+    assert data.space.columns == ("at", "page", "price", "paid")
+    assert sorted(data.space.row_counts(x).tolist()) == sorted(frame.groupby("user").size().tolist())
+    own, _ = read_all(frame, data.space)
+    for k, (_, rows) in enumerate(frame.groupby("user", sort=False)):
+        one = own.x[k, : len(rows)]
+        minutes = (rows["at"] - pd.Timestamp("1970-01-01")).dt.total_seconds().to_numpy() / 60
+        assert one[:, 0].cumsum(0).tolist() == minutes.tolist()
+        assert (own.x[k, len(rows) :] == ABSENT).all()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".feather", ".tsv"])
+def test_files_come_back_as_they_were(tmp_path, suffix):
+    """Columns, order, dtypes, formats and gaps; the keys are fresh, so they go on from those of the data."""
+    frame = events()
+    source, back = tmp_path / "events.csv", tmp_path / f"back{suffix}"
+    frame.to_csv(source, index=False)
+    data = load(source, group="user", order="at")
+    x, _ = read_all(source, data.space)
+    write_examples(back, x.x, data.space)
+    again, notes = read_all(back, data.space)
+    assert torch.equal(again.x, x.x)
+    assert notes == ()
+    if suffix == ".csv":
+        written, told = pd.read_csv(back, dtype=str), pd.read_csv(source, dtype=str)
+        assert list(written.columns) == list(frame.columns)
+        assert written["user"].iloc[0] == "U060"
+        order = told.assign(first=told.groupby("user")["at"].transform("min"), row=range(len(told)))
+        place = {user: k for k, user in enumerate(dict.fromkeys(told["user"]))}
+        order = order.assign(place=order["user"].map(place)).sort_values(["place", "row"], kind="stable")
+        for name in ("at", "page", "paid"):
+            assert written[name].fillna("").tolist() == order[name].fillna("").tolist()
+        assert np.allclose(written["price"].astype(float), order["price"].astype(float))
+
+
+def test_a_data_frame_keeps_its_dtypes():
+    frame = events().astype({"page": "category"})
+    data = load(frame, group="user", order="at")
+    made = data.space.table(data.train.x)
+    assert list(made.columns) == list(frame.columns)
+    assert [str(a) for a in made.dtypes] == [str(a) for a in frame.dtypes]
+    assert made.groupby("user", sort=False)["at"].is_monotonic_increasing.all()
+    assert len(set(made["user"])) == len(data.train.x)
+    assert not set(made["user"]) & set(frame["user"])
+
+
+def test_a_series_is_cut_into_windows_by_position():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"t": np.arange(1000) * 3, "v": rng.normal(size=1000).round(2)})
+    data = load(frame, order="t", length=10)
+    assert data.space.window == 10
+    assert any("one series" in note for note in data.notes)
+    assert len(data.train.x) + len(data.validation.x) + len(data.test.x) == 999  # the first row has no step
+    held = data.space.row.numbers(data.test.x)[:, 1]
+    assert np.allclose(held, frame["v"].to_numpy()[-len(data.test) :])  # the end of the file
+    made = data.space.table(data.space.rows(data.train.x)[:1])
+    assert list(made.columns) == ["t", "v"]
+    assert made["t"].tolist() == [3000 + 3 * i for i in range(10)]  # samples go on after the end of the data
+    two = data.space.table(data.space.rows(data.train.x)[:2])
+    assert two["series"].tolist() == [1] * 10 + [2] * 10
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def changed(**columns):
+    return events().assign(**columns)
+
+
+@pytest.mark.parametrize(
+    ("frame", "options", "message"),
+    [
+        (events(), {"group": "usr", "order": "at"}, "has no column 'usr' for .*--group.*user"),
+        (events(), {"group": "user", "order": "when"}, "has no column 'when' for .*--order"),
+        (events(), {"group": "user"}, "--group user .* needs a column that orders rows: --order"),
+        (events(), {"group": "at", "order": "at"}, "cannot both name sequences and order"),
+        (events(), {"group": "user", "order": "page"}, "column page: cannot order rows"),
+        (events(), {"group": "user", "order": "at", "labels": "paid"}, "labels means nothing for sequences"),
+        (events(), {"group": "user", "order": "at", "target": "paid"}, "target means nothing for sequences"),
+        (events(), {"group": "user", "order": "at", "length": 1}, "give at least 2 rows"),
+        (events(9), {"group": "user", "order": "at"}, "9 sequences are too few: at least 20"),
+        (changed(user=[f"K{i}" for i in range(len(events()))]), {"group": "user", "order": "at"}, "names every row"),
+        (
+            changed(user=events()["user"].where(events().index != 4)),
+            {"group": "user", "order": "at"},
+            "row 5, column user: has no key",
+        ),
+        (
+            changed(at=events()["at"].where(events().index != 6)),
+            {"group": "user", "order": "at"},
+            "row 7, column at: is missing",
+        ),
+        (
+            pd.DataFrame({"k": ["a", "a", "a"] * 30, "t": [2, 1, 2] * 30, "v": range(90)}),
+            {"group": "k", "order": "t"},
+            "rows 2 and 5 of one k: have the same t, and the file is not in order",
+        ),
+        (pd.DataFrame({"t": [3, 1, 3, 2] * 9, "v": range(36)}), {"order": "t"}, "nobody knows which comes first"),
+        (events(), {"space": "sequences"}, "name the column that orders its rows"),
+        (pd.DataFrame({"t": range(60), "v": range(60)}), {"order": "t", "length": 40}, "less than one window of 40"),
+    ],
+)
+def test_refusals(frame, options, message):
+    with pytest.raises(DataError, match=message):
+        load(frame, **options)
+
+
+def test_ties_of_a_sorted_file_keep_its_order():
+    frame = pd.DataFrame({"k": [f"{i // 3}" for i in range(90)], "t": [1, 1, 2] * 30, "v": [3, 1, 2] * 30})
+    data = load(frame, group="k", order="t")
+    assert any("30 rows have the same t" in note for note in data.notes)
+    x, _ = read_all(frame, data.space)
+    assert data.space.table(x.x)["v"].tolist() == frame["v"].tolist()
+
+
+def test_rows_that_are_not_sorted_are_sorted_and_this_is_said():
+    frame = events()
+    backwards = frame.iloc[::-1].reset_index(drop=True)
+    data = load(backwards, group="user", order="at")
+    assert any(note.startswith("rows were sorted by at") for note in data.notes)
+    place = {user: k for k, user in enumerate(dict.fromkeys(frame["user"]))}
+    other = [place[user] for user in dict.fromkeys(backwards["user"])]
+    assert torch.equal(read_all(backwards, data.space)[0].x, read_all(frame, data.space)[0].x[other])
+
+
+def test_longer_sequences_are_known_by_their_first_rows():
+    data = load(events(), group="user", order="at", length=3)
+    assert data.space.length == 3
+    assert any("more than 3 rows and are known by their first ones" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x[:, 1:, :], "expected sequences of shape"),
+        (lambda x: x.float(), "cells of sequences are int64"),
+        (lambda x: x.index_fill(1, torch.tensor([0]), ABSENT), "sequence 0: is cut"),
+        (
+            lambda x: torch.where(torch.arange(5)[:, None] == 1, torch.tensor([0, -4, 0]), x),
+            "row 1, column at: goes back",
+        ),
+        (
+            lambda x: torch.where(torch.tensor([True, False, False]) & (x != ABSENT), 9, x),
+            "column page: has no level 9",
+        ),
+    ],
+)
+def test_foreign_examples_are_refused(change, message):
+    x = EVENTS.examples(4, torch.Generator().manual_seed(1))
+    with pytest.raises(ValueError, match=message):
+        EVENTS.check(change(x))
+
+
+def test_copies_are_found():
+    x = EVENTS.examples(40, torch.Generator().manual_seed(0))
+    train = EVENTS.numbers(x)
+    assert copied_sequences(train[:10], train, train[30:]).value == 1
+    fresh = EVENTS.numbers(EVENTS.examples(10, torch.Generator().manual_seed(1)))
+    assert copied_sequences(fresh, train, fresh).value == 0
+
+
+def test_trees_tell_independent_rows_from_sequences_and_not_sequences_from_sequences():
+    rng = np.random.default_rng(0)
+    v = np.cumsum(rng.normal(size=(400, 12)), 1)
+    kinds = [v, np.cumsum(rng.normal(size=(400, 12)), 1), rng.permuted(v, axis=1)]
+    frames = [
+        pd.DataFrame({"k": np.repeat(range(400), 12), "t": list(range(12)) * 400, "v": one.ravel().round(1)})
+        for one in kinds
+    ]
+    space = load(frames[0], group="k", order="t").space
+    space = Sequences(
+        (*space.schema[:2], Numeric("v", resolution=0.1, low=-400, high=400, decimals=1)), "t", (1, 1), 12, "k"
+    )
+    real, other, shuffled = (read_all(frame, space)[0].x for frame in frames)
+    references = References(choose_draws(real[:200], 150), real[200:350], None, real[350:], real[:200])
+    same, apart = (next(space.measures(x[:150], references)) for x in (other, shuffled))
+    assert same.low < 0.6
+    assert apart.value > 0.9
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sequences")
+    events(80).to_csv(path / "events.csv", index=False)
+    words = ["fit", "autoregressive", path / "events.csv", "--group", "user", "--order", "at", "--budget", "12 steps"]
+    assert (
+        fourfold_command([*map(str, words), "--size", "xs", "--precision", "float32", "--out", str(path / "run")]) == 0
+    )
+    return path
+
+
+def call(*words):
+    return fourfold_command([str(word) for word in words])
+
+
+def test_data_says_what_orders_and_what_names(folder, capsys):
+    assert call("data", folder / "events.csv", "--group", "user", "--order", "at") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "sequences of up to 5 rows of 4 columns" in shown
+    assert "names 80" in shown
+    assert "orders the" in shown
+
+
+def test_samples_scores_and_forecasts(folder, capsys):
+    assert call("sample", folder / "run", "-n", 20, "--out", folder / "new.csv") == 0
+    made = pd.read_csv(folder / "new.csv")
+    assert list(made.columns) == ["user", "at", "page", "price", "paid"]
+    assert made["user"].nunique() == 20
+    assert call("score", folder / "run", folder / "new.csv", "--out", folder / "scores.csv") == 0
+    assert "nats/row" in capsys.readouterr().out
+    scores = pd.read_csv(folder / "scores.csv")
+    assert scores["rows"].tolist() == made.groupby("user", sort=False).size().tolist()
+    assert np.isfinite(scores["nats"]).all()
+    prefix = events(80).groupby("user", sort=False).head(2).query("user in ['U003', 'U001', 'U010']")
+    prefix.to_csv(folder / "prefix.csv", index=False)
+    assert call("sample", folder / "run", "--given", folder / "prefix.csv", "--out", folder / "more.csv") == 0
+    more = pd.read_csv(folder / "more.csv")
+    assert list(dict.fromkeys(more["user"])) == list(dict.fromkeys(prefix["user"]))
+    for user, rows in prefix.groupby("user"):
+        own = more[more["user"] == user].head(len(rows))
+        assert own["price"].tolist() == rows["price"].tolist()
+        assert pd.to_datetime(own["at"]).tolist() == rows["at"].tolist()
+    assert call("sample", folder / "run", "--given", folder / "prefix.csv", "-n", 2, "--out", folder / "two.csv") == 0
+    assert {f"U00{k}#{i}" for k in (1, 3) for i in (1, 2)} < set(pd.read_csv(folder / "two.csv")["user"])
+
+
+def test_a_forecast_that_cannot_be_is_refused(folder, capsys):
+    whole = events(80).groupby("user", sort=False).filter(lambda rows: len(rows) == 5)
+    whole.to_csv(folder / "whole.csv", index=False)
+    assert call("sample", folder / "run", "--given", folder / "whole.csv", "--out", folder / "no.csv") == 2
+    assert "the model knows sequences of up to 5" in " ".join(capsys.readouterr().err.split())
+    whole.drop(columns="user").to_csv(folder / "nokey.csv", index=False)
+    assert call("score", folder / "run", folder / "nokey.csv") == 2
+    assert "has no column 'user', which names the sequences" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_series_goes_on_after_its_end(tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"day": pd.date_range("2022-01-01", periods=600), "v": rng.normal(size=600).round(1)})
+    data = load(frame, order="day", length=8)
+    run = fourfold.engine.fit("diffusion", data, budget="6 steps", size="xs", precision="float32")
+    found = run.go_on(frame.tail(50))
+    assert any("the last 4 of 50 rows are given, and 4 follow" in note for note in found.notes)
+    table = found.table()
+    assert table["v"].head(4).tolist() == frame["v"].tail(4).tolist()
+    assert table["day"].tolist() == pd.date_range("2023-08-20", periods=8).tolist()
