@@ -57,10 +57,19 @@ def inverse(spectrum: Tensor, hop: int, length: int) -> Tensor:
     fft, count = 2 * (spectrum.shape[1] - 1), spectrum.shape[2]
     window, left = _window(fft, spectrum.device), (fft - hop) // 2
     pieces = torch.fft.irfft(spectrum, fft, dim=1) * window[:, None]
-    total, fold = (count - 1) * hop + fft, {"kernel_size": (1, fft), "stride": (1, hop)}
-    summed = F.fold(pieces, (1, total), **fold)[:, 0, 0]
-    weight = F.fold(window.square()[None, :, None].expand(1, fft, count), (1, total), **fold)[0, 0, 0]
-    return (summed / weight.clamp(min=1e-3 * float(weight.max())))[:, left : left + length]
+    weight = _overlapped(window.square()[None, :, None].expand(1, fft, count), hop)
+    x = _overlapped(pieces, hop) / weight.clamp(min=1e-3 * float(weight.max()))
+    return x[:, left : left + length]
+
+
+def _overlapped(pieces: Tensor, hop: int) -> Tensor:
+    """Pieces ``(B, fft, T)`` added at distances of ``hop``, which divides their length: ``(B, (T - 1) hop + fft)``."""
+    batch, fft, count = pieces.shape
+    blocks = pieces.transpose(1, 2).unflatten(2, (fft // hop, hop))
+    total = pieces.new_zeros(batch, count + fft // hop - 1, hop)
+    for i in range(fft // hop):
+        total[:, i : i + count] += blocks[:, :, i]
+    return total.flatten(1)
 
 
 def from_magnitude(magnitude: Tensor, hop: int, length: int, steps: int = 32, momentum: float = 0.99) -> Tensor:

@@ -6,6 +6,7 @@ Rescaling happens here and nowhere else. A codec of integers either keeps them d
 https://arxiv.org/abs/1511.01844).
 """
 
+from fourfold.codecs.audio import CentredSamples, LogMel, MuLaw
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec
 from fourfold.codecs.sequences import RowTokens
@@ -17,10 +18,13 @@ __all__ = [
     "BitPlanes",
     "CellTokens",
     "Centred",
+    "CentredSamples",
     "Dequantised",
     "GaussianCells",
     "LearnedCodec",
+    "LogMel",
     "MixedCells",
+    "MuLaw",
     "QuantisedCodec",
     "RowTokens",
     "Standardised",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 
-__all__ = ["Codebook", "FiniteScalars", "Quantised", "Quantiser"]
+__all__ = ["Codebook", "FiniteScalars", "Quantised", "Quantiser", "ResidualScalars"]
 
 
 class Quantised(NamedTuple):
@@ -38,6 +38,10 @@ class Quantiser(Part, nn.Module, ABC):
     """The length of a vector."""
     summary: str
     """The way to quantise, as a noun phrase."""
+
+    def grid(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the numbers of a map of ``shape``; a quantiser may give several numbers to a vector."""
+        return shape
 
     @abstractmethod
     def forward(self, e: Tensor) -> Quantised:
@@ -108,6 +112,68 @@ class FiniteScalars(Quantiser):
         """The weight of each channel's digit in a code."""
         places = [math.prod(self.levels[:i]) for i in range(self.channels)]
         return torch.tensor(places, device=like.device)
+
+
+@final
+class ResidualScalars(Quantiser):
+    """Each channel squashed and rounded ``depth`` times, each time on a finer grid: a coarse number, then corrections.
+
+        r_0 = tanh(e),   v_q = h^{-q} round(h^q r_q · H) / H,   r_{q+1} = r_q - v_q,   v = sum_q v_q
+
+    with ``H = (L - 1) / 2`` and ``h = L - 1`` for ``L`` levels, odd so that 0 is one of them: the remainder of one
+    rounding fills the range of the next. The ``depth`` numbers of a vector stand side by side, ``(B, h, depth w)``.
+
+    Reference: Zeghidour et al. 2021, SoundStream (https://arxiv.org/abs/2107.03312), for residual quantisation;
+    Mentzer et al. 2023 (https://arxiv.org/abs/2309.15505), for rounding.
+
+    Args:
+        levels: the number of levels of each channel, each odd and at least 3.
+        depth: how many numbers a vector has.
+
+    Raises:
+        ValueError: for levels that are even or fewer than 3, or no numbers.
+    """
+
+    summary = "fixed grids of numbers, by rounding what the coarser grid left"
+
+    def __init__(self, levels: tuple[int, ...], depth: int = 2) -> None:
+        super().__init__()
+        if not levels or any(level < 3 or level % 2 == 0 for level in levels) or depth < 1:
+            raise ValueError(f"levels are {levels} and depth {depth}: give odd levels of at least 3, and depth >= 1")
+        self.levels, self.depth = tuple(levels), depth
+        self.channels, self.size = len(levels), math.prod(levels)
+
+    def grid(self, shape: tuple[int, int]) -> tuple[int, int]:
+        return shape[0], shape[1] * self.depth
+
+    def _columns(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels, and the weight of each channel's digit in a code, ``(channels, 1, 1)`` each."""
+        places = [math.prod(self.levels[:i]) for i in range(self.channels)]
+        levels, weights = (torch.tensor(one, device=like.device)[:, None, None] for one in (self.levels, places))
+        return levels, weights
+
+    def forward(self, e: Tensor) -> Quantised:
+        levels, places = self._columns(e)
+        half = (levels - 1) / 2
+        squashed = torch.tanh(e.float())
+        rest, value, codes = squashed.detach(), torch.zeros_like(squashed), []
+        for q in range(self.depth):
+            fine = (levels - 1).float() ** q
+            digits = (rest * fine * half).round().clamp(-half, half)
+            codes.append(((digits + half).long() * places).sum(1))
+            rest, value = rest - digits / (half * fine), value + digits / (half * fine)
+        together = torch.stack(codes, -1).flatten(-2)
+        return Quantised(squashed + (value - squashed).detach(), together, e.new_zeros(len(e)))
+
+    def embed(self, codes: Tensor) -> Tensor:
+        levels, places = self._columns(codes)
+        half = (levels - 1) / 2
+        parts = codes.unflatten(-1, (-1, self.depth))
+        value = torch.zeros(len(codes), self.channels, *parts.shape[1:3], device=codes.device)
+        for q in range(self.depth):
+            digits = parts[..., q][:, None].div(places, rounding_mode="floor") % levels
+            value = value + (digits - half) / (half * (levels - 1).float() ** q)
+        return value
 
 
 @final

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Term
 from fourfold.distributions.observations import located
-from fourfold.nn.autoencoder import PatchCritic
 from fourfold.paradigms.latent import CodedDecoder, Inference
 
 __all__ = ["PerceptualBound"]
@@ -35,7 +34,8 @@ class PerceptualBound(Inference):
 
     Args:
         encoder: maps examples (and labels) to the parameters of the posterior.
-        critic: maps images to numbers of patches and to features.
+        critic: maps examples to numbers of patches and to features, as
+            :class:`~fourfold.nn.autoencoder.PatchCritic` does.
         beta, free_nats, label_dropout: as in :class:`~fourfold.paradigms.latent.VariationalBound`.
         adversarial: the weight of critic and features against the likelihood, as a ratio of gradients.
         feature: weight of the features against the critic's numbers.
@@ -59,7 +59,7 @@ class PerceptualBound(Inference):
     def __init__(
         self,
         encoder: nn.Module,
-        critic: PatchCritic,
+        critic: nn.Module,
         beta: float = 0.1,
         free_nats: float = 0.0,
         label_dropout: float = 0.1,

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Centred, GaussianCells, MixedCells, Standardised
+from fourfold.codecs import Centred, GaussianCells, LogMel, MixedCells, Standardised
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.likelihoods import NoDensity
 from fourfold.nn.augment import Augment
@@ -31,7 +31,7 @@ from fourfold.paradigms.conditional_game import ConditionalGame, RowGenerator
 from fourfold.paradigms.stylegan import PathLength, StyleGenerator, StyleTruncation
 from fourfold.recipes.networks import bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Images, Table, Vectors
+from fourfold.spaces import Audio, Images, Table, Vectors
 
 __all__ = [
     "Players",
@@ -82,7 +82,7 @@ def players(space: Space, size: str) -> Players:
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"the adversarial model is of images, vectors or tables, not of {type(space).__name__}")
+    raise TypeError(f"the adversarial model is of images, sounds, vectors or tables, not of {type(space).__name__}")
 
 
 @players.register
@@ -91,6 +91,16 @@ def _(space: Images, size: str) -> Players:
     net = ResNetDecoder(noise, sides(space), space.channels, width, depth, space.classes)
     generator = Generator(net, space.shape, noise, bounded=True)
     return Players(Centred(space), generator, _critic(space, size), TRAINING, every=4)
+
+
+@players.register
+def _(space: Audio, size: str) -> Players:
+    """Both players see power in mel bands over time, as if that were an image."""
+    codec, noise, width, depth = LogMel(space), IMAGE_NOISE[size], IMAGES[size].width, IMAGES[size].depth
+    _, height, across = codec.event
+    net = ResNetDecoder(noise, (1, height, across), 1, width, depth, space.classes)
+    critic = ResNetCritic((1, height, across), width, depth, 256, space.classes)
+    return Players(codec, Generator(net, codec.event, noise, bounded=False), critic, TRAINING, every=4)
 
 
 @players.register

@@ -7,7 +7,7 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import Dequantised, MixedCells, Standardised, TextTokens
+from fourfold.codecs import Dequantised, LogMel, MixedCells, Standardised, TextTokens
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Objective, Sampler, Space, Training
 from fourfold.estimands.preconditioned import (
     NetworkField,
@@ -16,7 +16,7 @@ from fourfold.estimands.preconditioned import (
     NetworkVelocity,
     Preconditioned,
 )
-from fourfold.likelihoods import ProbabilityFlow
+from fourfold.likelihoods import NoDensity, ProbabilityFlow
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
@@ -34,10 +34,10 @@ from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoisi
 from fourfold.paradigms.sequences import SequenceDenoiser
 from fourfold.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.recipes.autoregressive import SEQUENCES, TEXT
-from fourfold.recipes.networks import bins_of, column_network, row_network, sides, unet
+from fourfold.recipes.networks import bins_of, column_network, map_unet, row_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver, Heun, UniPC
-from fourfold.spaces import Images, Sequences, Table, Text, Vectors
+from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors
 
 __all__ = [
     "Parts",
@@ -67,6 +67,8 @@ ROWS: Sizes[tuple[int, Size]] = Sizes({"xs": (4, Size(64, 2)), "s": (8, Size(256
 """Length of a token's vector, and the network of all columns."""
 SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24})
 """Solver steps of the likelihood."""
+NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no density"
+"""Why mel bands tell nothing of a waveform's density."""
 MASKED_STEPS = 64
 """Steps in which a longer text or sequence is drawn: several pieces at once."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02})
@@ -107,7 +109,7 @@ def parts(space: Space, size: str, times: int = 1) -> Parts:
         TypeError: for a space that is not registered.
     """
     way = ": use diffusion/masked or diffusion/joint" if isinstance(space, Table) else ""
-    raise TypeError(f"this diffusion recipe models images and vectors, not {type(space).__name__}{way}")
+    raise TypeError(f"this diffusion recipe models images, sounds and vectors, not {type(space).__name__}{way}")
 
 
 @parts.register
@@ -119,6 +121,13 @@ def _(space: Images, size: str, times: int = 1) -> Parts:
 def _(space: Vectors, size: str, times: int = 1) -> Parts:
     width, depth = PERCEPTRON[size].width, PERCEPTRON[size].depth
     return _of_vectors(space, size, TimeMLP(space.dim, width, depth, space.classes, times))
+
+
+@parts.register
+def _(space: Audio, size: str, times: int = 1) -> Parts:
+    """Clips of sound are modelled as their power in mel bands over time, as if that were an image."""
+    codec, training = LogMel(space), Training(64, 2e-3, muon_rate=MUON_RATE[size])
+    return Parts(map_unet(space, codec.event, UNET[size], times), codec, NoDensity(NO_PHASES), training)
 
 
 def _of_images(space: Images, size: str, net: nn.Module) -> Parts:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, singledispatch
 
 from torch import nn
 
-from fourfold.codecs import CellTokens, Centred, Standardised
+from fourfold.codecs import CellTokens, Centred, CentredSamples, Standardised
 from fourfold.core import Codec, GenerativeModel, Likelihood, Space, Training
 from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, Head, LogisticHead
 from fourfold.distributions.tokens import TokenHead
@@ -17,8 +18,9 @@ from fourfold.nn.columns import TableEncoder
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
 from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture, Prior
-from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser
+from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser, ResidualScalars
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
+from fourfold.nn.waves import SpectralCritic, WaveDecoder, WaveEncoder
 from fourfold.paradigms.latent import (
     CodeBound,
     CodedDecoder,
@@ -32,7 +34,8 @@ from fourfold.paradigms.latent import (
 from fourfold.paradigms.perceptual import PerceptualBound
 from fourfold.recipes.networks import bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Images, Table, Vectors
+from fourfold.spaces import Audio, Images, Table, Vectors
+from fourfold.spectra import frames
 
 __all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
 
@@ -56,6 +59,10 @@ CODE_CHANNELS: Sizes[int] = Sizes({"xs": 2, "s": 4, "m": 4})
 """Numbers in a Gaussian code."""
 LEVELS: Sizes[tuple[int, ...]] = Sizes({"xs": (5, 5), "s": (8, 5, 5, 5), "m": (8, 5, 5, 5)})
 """Levels of each number of a code by finite scalar quantisation."""
+WAVES: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(192, 4), "m": Size(320, 6)})
+"""The size of encoder and decoder of sounds."""
+FRAME_LEVELS: Sizes[tuple[int, ...]] = Sizes({"xs": (3, 3), "s": (5, 5, 5, 5), "m": (5, 5, 5, 5)})
+"""Levels of each number of a frame of sound."""
 CODEBOOK: Sizes[int] = Sizes({"xs": 16, "s": 1024, "m": 1024})
 """Entries of a learned codebook."""
 
@@ -186,6 +193,8 @@ class Autoencoder:
         head: maps values to an observation model.
         grid: height and width of a code.
         critic: makes the critic of patches.
+        adversarial: weight of the critic and its features against the likelihood.
+        start: number of steps before critic and features count.
     """
 
     codec: Codec
@@ -193,7 +202,9 @@ class Autoencoder:
     decoder: nn.Module
     head: Head
     grid: tuple[int, int]
-    critic: Callable[[], PatchCritic]
+    critic: Callable[[], nn.Module]
+    adversarial: float = 0.3
+    start: int = 300
 
     def model(self, space: Space, decoder: CodedDecoder, likelihood: Likelihood, beta: float = 1.0) -> GenerativeModel:
         """The model of these networks, trained by a bound and by the critic."""
@@ -201,7 +212,7 @@ class Autoencoder:
             space,
             self.codec,
             decoder,
-            PerceptualBound(self.encoder, self.critic(), beta),
+            PerceptualBound(self.encoder, self.critic(), beta, adversarial=self.adversarial, start=self.start),
             PriorThenDecode(AsMedian()),
             likelihood,
             Training(batch_size=64, learning_rate=2e-3, muon_rate=2e-2, warmup=0.1),
@@ -221,7 +232,7 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int) -> Autoencod
     Raises:
         TypeError: for a space that is not registered.
     """
-    raise TypeError(f"codes that are maps are of images, not of {type(space).__name__}: use latent-variable")
+    raise TypeError(f"codes that are maps are of images and sounds, not of {type(space).__name__}: use latent-variable")
 
 
 @autoencoder.register
@@ -234,6 +245,17 @@ def _(space: Images, size: str, outputs: int, inputs: int) -> Autoencoder:
     decoder = MapDecoder(inputs, sides(space), head.values * space.channels, width, depth, factor)
     critic = partial(PatchCritic, sides(space), CRITIC[size].width)
     return Autoencoder(Centred(space), encoder, decoder, head, code_size(space.shape, factor), critic)
+
+
+@autoencoder.register
+def _(space: Audio, size: str, outputs: int, inputs: int) -> Autoencoder:
+    """A code represents 16 ms; the spectral loss counts from the start."""
+    chosen, hop = WAVES[size], 2 ** round(math.log2(space.rate * 0.016))
+    encoder = WaveEncoder(outputs, chosen.width, chosen.depth, hop)
+    decoder = WaveDecoder(inputs, space.length, chosen.width, chosen.depth, hop)
+    critic = partial(SpectralCritic, space.length, CRITIC[size].width, max(hop // 4, 1))
+    head, grid = LogisticHead(CentredSamples.levels, 1, -11.0), (frames(space.length, hop), 1)
+    return Autoencoder(CentredSamples(space), encoder, decoder, head, grid, critic, 3.0, 0)
 
 
 def kl(space: Space, size: str) -> GenerativeModel:
@@ -251,13 +273,20 @@ def vq(space: Space, size: str) -> GenerativeModel:
     return _quantised(space, size, Codebook(CODEBOOK[size], 8))
 
 
+@singledispatch
 def fsq(space: Space, size: str) -> GenerativeModel:
     """An autoencoder whose codes are maps of whole numbers, by finite scalar quantisation."""
     return _quantised(space, size, FiniteScalars(LEVELS[size]))
 
 
+@fsq.register
+def _(space: Audio, size: str) -> GenerativeModel:
+    """Two numbers for each frame: a coarse one, and a correction."""
+    return _quantised(space, size, ResidualScalars(FRAME_LEVELS[size]))
+
+
 def _quantised(space: Space, size: str, quantiser: Quantiser) -> GenerativeModel:
     found = autoencoder(space, size, quantiser.channels, quantiser.channels)
-    prior = IndependentCodes(found.grid, quantiser.size, space.classes)
+    prior = IndependentCodes(quantiser.grid(found.grid), quantiser.size, space.classes)
     decoder = QuantisedDecoder(found.decoder, found.head, found.codec.event, quantiser, prior)
     return found.model(space, decoder, CodeBound())

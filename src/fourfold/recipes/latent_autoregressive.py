@@ -17,7 +17,7 @@ from fourfold.paradigms.latent import QuantisedDecoder
 from fourfold.paradigms.multimodal import BYTES, BothOrders, PairConditionals
 from fourfold.recipes import latent
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Images
+from fourfold.spaces import Audio, Images
 
 __all__ = ["fsq", "multimodal", "tokenized", "vq"]
 
@@ -46,8 +46,9 @@ def tokenized(space: Space, size: str, tokenizer: Callable[[Space, str], Generat
     raise TypeError(f"an autoregressive model of codes is of images, not of {kind}: use latent-flow for vectors")
 
 
-@tokenized.register
-def _(space: Images, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
+@tokenized.register(Images)
+@tokenized.register(Audio)
+def _(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> GenerativeModel:
     codec, chosen = _codes(space, size, tokenizer), TRANSFORMER[size]
     starts, (length,) = 1 + (space.classes or 0), codec.event
     net = TokenTransformer(codec.size, length, chosen.width, chosen.depth, chosen.heads, starts=starts)
@@ -57,18 +58,21 @@ def _(space: Images, size: str, tokenizer: Callable[[Space, str], GenerativeMode
 
 @singledispatch
 def multimodal(space: Space, size: str) -> GenerativeModel:
-    """One transformer of the tokens of captioned images and the bytes of their captions, in both orders.
+    """One transformer of the tokens of captioned images or sounds and the bytes of their captions, in both orders.
 
     Raises:
         TypeError: for images without captions, and for another space.
     """
-    raise TypeError(f"a multimodal model is of images with captions, not of {type(space).__name__}")
+    raise TypeError(f"a multimodal model is of images or sounds with captions, not of {type(space).__name__}")
 
 
-@multimodal.register
-def _(space: Images, size: str) -> GenerativeModel:
+@multimodal.register(Images)
+@multimodal.register(Audio)
+def _(space: Images | Audio, size: str) -> GenerativeModel:
     if space.caption is None:
-        raise TypeError("a multimodal model is of images with captions: load captioned images, conditional on them")
+        raise TypeError(
+            "a multimodal model needs captions: load captioned images or sounds, conditional on their captions"
+        )
     codec, chosen = _codes(space, size, latent.fsq), TRANSFORMER[size]
     (pieces,) = codec.event
     longest = pieces + space.caption + 3
@@ -77,7 +81,7 @@ def _(space: Images, size: str) -> GenerativeModel:
     return GenerativeModel(space, codec, estimand, BothOrders(), Ancestral(), ChainRule(), TRAINING)
 
 
-def _codes(space: Images, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> QuantisedCodec:
+def _codes(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], GenerativeModel]) -> QuantisedCodec:
     """The codec of a tokenizer that is trained first."""
     autoencoder = tokenizer(space.conditioned(), size)
     decoder = autoencoder.estimand

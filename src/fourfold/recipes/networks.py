@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fourfold.codecs import CellTokens, RowTokens
+from fourfold.core import Space
 from fourfold.nn.columns import ColumnNetwork
 from fourfold.nn.sequences import SequenceNetwork
 from fourfold.nn.text_encoder import text_encoder
@@ -14,7 +15,7 @@ from fourfold.nn.unet import UNet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Sequences, Table
 
-__all__ = ["bins_of", "check_width", "column_network", "row_network", "sides", "unet"]
+__all__ = ["bins_of", "check_width", "column_network", "map_unet", "row_network", "sides", "unet"]
 
 COLUMNS: Sizes[tuple[int, int, Size]] = Sizes(
     {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
@@ -39,12 +40,17 @@ def unet(space: Images, stages: Sequence[Size], times: int = 1) -> UNet:
         stages: the sizes of its stages, fine to coarse; small images need fewer than all.
         times: how many times it is given.
     """
-    side = max(space.height, space.width)
+    return map_unet(space, space.shape, stages, times)
+
+
+def map_unet(space: Space, event: tuple[int, ...], stages: Sequence[Size], times: int = 1) -> UNet:
+    """:func:`unet` of codes ``(C, H, W)`` that are maps, for the labels or captions of a space."""
+    side = max(event[1:])
     patch = 1 if side < 16 else 2 if side <= 64 else 4
     used = stages[: max(2, math.ceil(math.log2(side / patch / 8)) + 1)]
     widths, blocks = tuple(stage.width for stage in used), tuple(stage.depth for stage in used)
     text = text_encoder(space.caption)
-    return UNet(space.channels, widths, blocks, patch, space.classes, 2 * stages[0].width, times, text)
+    return UNet(event[0], widths, blocks, patch, space.classes, 2 * stages[0].width, times, text)
 
 
 def check_width(space: Table, what: str) -> None:

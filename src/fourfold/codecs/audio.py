@@ -1,0 +1,155 @@
+"""Codecs of clips of sound: samples as points, as levels by the mu-law, or as power in mel bands."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Codec, Measure, Noise
+from fourfold.spaces import Audio
+from fourfold.spaces.audio import LEVELS
+from fourfold.spectra import QUIETEST, frames, from_magnitude, log_mel, mel_filters
+from fourfold.vocabulary import Kind
+
+__all__ = ["CentredSamples", "LogMel", "MuLaw"]
+
+
+@final
+class CentredSamples(Codec):
+    """Samples as points of [-1, 1]: ``(B, L)`` levels become ``(B, 1, L)`` reals ``(2 x + 1) / 65535``.
+
+    The points are still counted, so a model gives masses of the levels.
+    """
+
+    measure = Measure.COUNTING
+    rms = 0.1
+    levels = 2 * LEVELS
+
+    def __init__(self, space: Audio) -> None:
+        super().__init__()
+        self.space, self.event = space, (1, space.length)
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        return (2 * x.float() + 1).unsqueeze(1) / (self.levels - 1), torch.zeros(len(x), device=x.device)
+
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        levels = (z.float().squeeze(1) * (self.levels - 1) - 1) / 2
+        return levels.round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+
+
+@final
+class MuLaw(Codec):
+    """Samples as 256 levels on a logarithmic scale, in rows: ``(B, L)`` to tokens ``(B, 1, L / width, width)``.
+
+        k = round(128 F(x)) + 128,   F(x) = sign(x) log(1 + 255 |x|) / log 256
+
+    for ``x`` in [-1, 1), so that 128 is silence. Each token stands for a cell of neighbouring 16-bit levels, 5 to 2,069
+    of them. Decoding draws one of a cell at random, so the mass of a level is ``P(k) / |cell|``: an exact likelihood of
+    tokens stays exact, and ``-sum log |cell|`` takes the place of a log-determinant. Without noise, decoding gives the
+    middle of a cell.
+
+    Reference: ITU-T G.711, 1972, Pulse Code Modulation of Voice Frequencies (https://www.itu.int/rec/T-REC-G.711); as
+    tokens of a model: van den Oord et al. 2016, WaveNet (https://arxiv.org/abs/1609.03499).
+
+    Args:
+        space: the space of the clips.
+        width: samples in a row, which divides the length of a clip.
+
+    Raises:
+        ValueError: for a width that does not divide the length.
+    """
+
+    measure = Measure.COUNTING
+    tokens = 256
+
+    def __init__(self, space: Audio, width: int) -> None:
+        super().__init__()
+        if space.length % width:
+            raise ValueError(f"rows of {width} samples do not divide a clip of {space.length}")
+        self.space, self.width = space, width
+        self.event = (1, space.length // width, width)
+        levels = torch.arange(-LEVELS, LEVELS, dtype=torch.float64) / LEVELS
+        law = levels.sign() * (1 + 255 * levels.abs()).log() / math.log(256)
+        table = ((128 * law).round() + 128).clamp(max=255).long()
+        counts = torch.bincount(table, minlength=self.tokens)
+        self.register_buffer("table", table.to(torch.uint8), persistent=False)
+        self.register_buffer("counts", counts, persistent=False)
+        self.register_buffer("first", counts.cumsum(0) - counts - LEVELS, persistent=False)
+
+    table: Tensor
+    counts: Tensor
+    first: Tensor
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        k = self.table[x.long() + LEVELS].long()
+        return k.reshape(-1, *self.event), -self.counts[k].double().log().sum(1).float()
+
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        k = z.clamp(0, self.tokens - 1).flatten(1)
+        share = 0.5 if noise is None else noise.uniform(self.space.length)
+        place = (self.counts[k] * share).long().minimum(self.counts[k] - 1)
+        return (self.first[k] + place).to(torch.int16)
+
+
+@final
+class LogMel(Codec):
+    """The logarithm of the power in mel bands, ``(B, 1, bands, T)``, with mean 0 and variance 1 on the training data.
+
+    Phases and what the bands do not resolve are lost, so a density of codes tells nothing of waveforms, and there is no
+    likelihood. To decode, power at each frequency is found by multiplicative steps that keep it positive (Lee, Seung
+    2001, https://papers.nips.cc/paper/1861), and phases by :func:`fourfold.spectra.from_magnitude`.
+
+    Args:
+        space: the space of the clips.
+        bands: number of mel bands.
+        steps: iterations that find phases.
+    """
+
+    measure = Measure.LEBESGUE
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, space: Audio, bands: int = 64, steps: int = 32) -> None:
+        super().__init__()
+        self.space, self.bands, self.steps = space, bands, steps
+        self.hop = 2 ** round(math.log2(space.rate * 0.016))
+        self.fft = 4 * self.hop
+        self.event = (1, bands, frames(space.length, self.hop))
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("scale", torch.ones(()))
+
+    @property
+    def decoding(self) -> str:
+        return "find a waveform whose power in mel bands comes near, with phases by Griffin and Lim's iteration"
+
+    @property
+    def faithful(self) -> bool:
+        return False
+
+    def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
+        return Kind.NONE, "power in mel bands has lost the phases: its density is none of waveforms"
+
+    def fit(self, x: Tensor) -> None:
+        """Set mean and scale to those of all bands of the data."""
+        some = torch.cat([self._bands(part).flatten() for part in torch.split(x[:2048].to(self.mean.device), 64)])
+        self.mean.copy_(some.double().mean())
+        self.scale.copy_(some.double().std())
+
+    def _bands(self, x: Tensor) -> Tensor:
+        return log_mel(self.space.waveform(x), self.bands, self.fft, self.hop, self.space.rate)
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        return ((self._bands(x) - self.mean) / self.scale).unsqueeze(1), x.new_zeros(len(x), dtype=torch.float32)
+
+    @torch.no_grad()
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        bands = (z.float().squeeze(1) * self.scale + self.mean).clamp(2 * math.log(QUIETEST), 4.0).exp()
+        filters = mel_filters(self.bands, self.fft, self.space.rate).to(z.device)
+        power = (filters.T @ bands) / filters.sum(0)[:, None].clamp(min=1e-9)
+        for _ in range(20):
+            power = power * (filters.T @ bands) / (filters.T @ (filters @ power)).clamp(min=1e-20)
+        wave = from_magnitude(power.clamp(min=0).sqrt(), self.hop, self.space.length, self.steps)
+        return (wave * LEVELS).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
