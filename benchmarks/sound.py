@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import soxr
 import speech_data
-import torch
 from torch import Tensor
 
 import fourfold

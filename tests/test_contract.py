@@ -5,7 +5,7 @@ import torch
 
 from fourfold import checks
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Categorical, DateTime, Identifier, Images, Numeric, Sequences, Table, Text, Vectors
+from fourfold.spaces import Audio, Categorical, DateTime, Identifier, Images, Numeric, Sequences, Table, Text, Vectors
 
 SPACES = {
     "vectors": Vectors(3),
@@ -14,6 +14,7 @@ SPACES = {
     "images-by-class": Images(3, 7, 10, levels=256, classes=4),
     "images-by-caption": Images(3, 8, 6, levels=256, caption=12),
     "text": Text("abcdef", length=24),
+    "sound": Audio(512, 8000, classes=2),
     "table": Table((Categorical("kind", levels=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999))),
     "sequences": Sequences(
         (

@@ -146,7 +146,7 @@ class LogMel(Codec):
 
     @torch.no_grad()
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        bands = (z.float().squeeze(1) * self.scale + self.mean).clamp(2 * math.log(QUIETEST), 4.0).exp()
+        bands = (z.float().squeeze(1) * self.scale + self.mean).clamp(2 * math.log(QUIETEST), 0.0).exp()
         filters = mel_filters(self.bands, self.fft, self.space.rate).to(z.device)
         power = (filters.T @ bands) / filters.sum(0)[:, None].clamp(min=1e-9)
         for _ in range(20):
