@@ -65,7 +65,7 @@ def inverse(spectrum: Tensor, hop: int, length: int) -> Tensor:
 def _overlapped(pieces: Tensor, hop: int) -> Tensor:
     """Pieces ``(B, fft, T)`` added at distances of ``hop``, which divides their length: ``(B, (T - 1) hop + fft)``."""
     batch, fft, count = pieces.shape
-    blocks = pieces.transpose(1, 2).unflatten(2, (fft // hop, hop))
+    blocks = pieces.transpose(1, 2).reshape(batch, count, fft // hop, hop)
     total = pieces.new_zeros(batch, count + fft // hop - 1, hop)
     for i in range(fft // hop):
         total[:, i : i + count] += blocks[:, :, i]

@@ -168,7 +168,7 @@ class ResidualScalars(Quantiser):
     def embed(self, codes: Tensor) -> Tensor:
         levels, places = self._columns(codes)
         half = (levels - 1) / 2
-        parts = codes.unflatten(-1, (-1, self.depth))
+        parts = codes.reshape(*codes.shape[:2], -1, self.depth)
         value = torch.zeros(len(codes), self.channels, *parts.shape[1:3], device=codes.device)
         for q in range(self.depth):
             digits = parts[..., q][:, None].div(places, rounding_mode="floor") % levels

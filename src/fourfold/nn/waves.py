@@ -37,9 +37,8 @@ class FrameBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv1d(width, 2 * width, 5, padding=2)
-        self.out = nn.Conv1d(2 * width, width, 1)
+        self.out = nn.Conv1d(2 * width, width, 1, bias=False)
         nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
 
     def forward(self, h: Tensor) -> Tensor:
         normed = F.layer_norm(h.transpose(1, 2), (h.shape[1],)).transpose(1, 2)
@@ -101,7 +100,6 @@ class WaveDecoder(Part, nn.Module):
         self.blocks = nn.Sequential(*(FrameBlock(width) for _ in range(depth)))
         self.exit = nn.Conv1d(width, 2 * self.bands + 1, 1)
         nn.init.normal_(self.exit.weight, std=0.1 / math.sqrt(width))
-        nn.init.zeros_(self.exit.bias)
 
     def forward(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
         h = self.blocks(self.entry(u.squeeze(-1).to(self.entry.weight.dtype)))
