@@ -125,8 +125,6 @@ class SpectralCritic(Part, nn.Module):
         hop: samples between frames of the finest spectrum; the others have 2 and 4 times as many.
     """
 
-    for_adamw: ClassVar[tuple[str, ...]] = PatchCritic.for_adamw
-
     def __init__(self, length: int, width: int, hop: int) -> None:
         super().__init__()
         self.hops = (hop, 2 * hop, 4 * hop)
