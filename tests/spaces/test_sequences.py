@@ -145,7 +145,11 @@ def changed(**columns):
         ),
         (pd.DataFrame({"t": [3, 1, 3, 2] * 9, "v": range(36)}), {"order": "t"}, "nobody knows which comes first"),
         (events(), {"space": "sequences"}, "name the column that orders its rows"),
-        (pd.DataFrame({"t": range(60), "v": range(60)}), {"order": "t", "length": 40}, "less than one window of 40"),
+        (
+            pd.DataFrame({"t": range(60), "v": range(60)}),
+            {"order": "t", "length": 40},
+            "shorter than one window of 40: give a longer series or a smaller length",
+        ),
     ],
 )
 def test_refusals(frame, options, message):

@@ -329,10 +329,9 @@ def _by_position(name: str, source: Source, options: Options) -> tuple[Split, Sp
     shortest = min(map(len, parts))
     window = source.space.window or 1
     if shortest < window:
-        raise DataError(
-            f"{name}: {len(x)} {source.space.counted} leave a split of {shortest}, less than one window of {window}: "
-            f"give more, a smaller {option('length')}, or other {option('fractions')}"
-        )
+        few = f"{len(x)} {source.space.counted} leave a split of {shortest}, shorter than one window of {window}"
+        kind = "text" if source.space.bytewise else "series"
+        raise DataError(f"{name}: {few}: give a longer {kind} or a smaller length")
     return parts[0], parts[1], parts[-1]
 
 

@@ -34,6 +34,8 @@ LAGS = 5
 """Lags of an autocorrelation, at most."""
 LEVELS = 24
 """Levels of a category that transitions tell apart; the rarer ones count as one more."""
+FEWEST = 50
+"""Sequences below which trees find nothing, so that their verdict would be that of perfect samples."""
 SHARES = 8
 """Levels whose share is a feature of a sequence."""
 
@@ -69,10 +71,14 @@ def lengths(x: Tensor) -> Tensor:
 
 def _two_sample(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
     """:func:`two_sample_auc` of :func:`features`: 0.5 is "trees cannot tell them apart"."""
+    name = "two_sample_auc[sequences]"
+    if min(len(x), len(y)) < FEWEST:
+        words = f"{min(len(x), len(y))} sequences are too few: trees need {FEWEST} samples and as many test sequences"
+        return Measurement(name, math.nan, n=len(x), protocol=words, better="lower")
     (a, b), names = features([x, y], columns, y)
     score = two_sample_auc(a, b, Columns(names, (False,) * len(names)))
     words = f"{len(names)} features of each sequence (moments, ends, changes, shares of levels); {score.protocol}"
-    return dataclasses.replace(score, name="two_sample_auc[sequences]", protocol=words)
+    return dataclasses.replace(score, name=name, protocol=words)
 
 
 def features(parts: Sequence[Tensor], columns: Columns, known: Tensor) -> tuple[list[Tensor], tuple[str, ...]]:
