@@ -61,7 +61,8 @@ class Drawn:
 
     def scores(self) -> list[Measurement]:
         """Network evaluations and milliseconds per sample; the interval of the latter is their range over batches."""
-        n, device = len(self.x), f"batches of {self.batch_size}, {torch.get_num_threads()} threads"
+        n, threads = len(self.x), torch.get_num_threads()
+        device = f"batches of {self.batch_size}, {threads} thread{'s' * (threads > 1)}"
         counted = "counted by a hook on the estimand's network"
         value = 1e3 * self.seconds / n
         several = len(self.laps) > 1

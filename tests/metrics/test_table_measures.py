@@ -294,8 +294,8 @@ def test_copies_are_looked_for_among_all_rows_and_the_rest_is_measured_on_a_part
     assert scores["copies"].value == 1
     assert "200 training rows" in scores["copies"].protocol
     assert "100 training rows" in scores["closest_record"].protocol
-    assert all(np.isfinite(score.value) for score in scores.values()), "no level is rare, so nothing is said of them"
-    assert "coverage" not in scores
+    assert all(np.isfinite(score.value) for score in scores.values()), "what says nothing is left out"
+    assert not {"coverage", "broken_rules", "missing", "trend"} & set(scores)
 
 
 def test_pairs_of_very_many_columns_are_those_of_a_hundred():

@@ -80,7 +80,7 @@ class Bars:
             f'<text x="{self.WIDTH}" y="10" font-size="10.5" text-anchor="end" font-family="system-ui,sans-serif" '
             f"{colour}>{score}</text>",
             f'<text x="0" y="81" font-size="9" opacity=".7" {FONT}>{html.escape(_short(self.ends[0], 14))}</text>',
-            f'<text x="{self.WIDTH - (step if self.gap else 0):.1f}" y="81" font-size="9" opacity=".7" '
+            f'<text x="{self.WIDTH - (max(step, 12) if self.gap else 0):.1f}" y="81" font-size="9" opacity=".7" '
             f'text-anchor="end" {FONT}>{html.escape(_short(self.ends[1], 14))}</text>',
         ]
         if self.gap:

@@ -30,6 +30,8 @@ def by_rows(
 ) -> Iterator[Measurement]:
     """The two-sample test first, then quality, use, rare levels, gaps, rules, and what the samples give away.
 
+    A score that says nothing is left out: of rare levels, gaps or rules where the data have none.
+
     Args:
         x: samples ``(n, C)`` as numbers, gaps as NaN; so are all rows of ``references``.
         references: test, training and fresh rows. With labels, these are one more column, the target.
@@ -52,7 +54,8 @@ def by_rows(
     if references.all_train.isnan().any():
         yield gaps(x, references.test, references.train)
     held = torch.cat([references.test, references.fresh])
-    yield violations(x, held, find_rules(references.all_train, columns), columns)
+    if rules := find_rules(references.all_train, columns):
+        yield violations(x, held, rules, columns)
     records = Records(x, references.all_train, references.test, references.fresh, columns, known)
     yield records.closer()
     yield records.closest()
@@ -84,7 +87,8 @@ def gaps(x: Tensor, y: Tensor, train: Draws | None = None) -> Measurement:
         "interval over samples: jackknife"
     )
     score = Measurement("missing[patterns]", value, max(low, 0.0), high, n=len(x), protocol=words, better="lower")
-    return score.beside(floor_of(train, len(x), lambda rows: _patterns_apart(rows, y)))
+    floor = floor_of(train, len(x), lambda rows: _patterns_apart(rows, y))
+    return score.beside(floor._replace(low=max(floor.low, 0.0)))
 
 
 def _patterns_apart(x: Tensor, y: Tensor) -> float:

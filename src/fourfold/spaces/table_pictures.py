@@ -24,7 +24,7 @@ __all__ = ["details", "panels", "some_rows"]
 LEVELS = 12
 """Bars of a category at most; the rarer levels share the last."""
 BINS = 20
-"""Bars of a quantity."""
+"""Bars of a quantity, at most: of ``n`` values there are ``2 n^(1/3)`` (Rice's rule), and five at least."""
 MOST_COLUMNS = 60
 """Columns that are drawn: the first ones, and of a card those that differ most."""
 MOST_PAIRS = 8
@@ -82,16 +82,17 @@ def _intervals(column: Modelled, known: Cells) -> tuple[tuple[str, ...], _Groups
     known = known[(known != MISSING) & (known != UNSEEN)]
     known = known if len(known) else np.array(column.span, dtype=np.int64)
     values, counts = np.unique(known, return_counts=True)
-    if len(values) <= BINS:
+    bins = min(max(round(2 * len(known) ** (1 / 3)), 5), BINS)
+    if len(values) <= bins:
         edges = values
     else:
         low, high = np.quantile(known, [0.01, 0.99]).astype(np.int64)
-        edges = np.unique(np.linspace(low, high + 1, BINS + 1).astype(np.int64)[:-1])
+        edges = np.unique(np.linspace(low, high + 1, bins + 1).astype(np.int64)[:-1])
         most = np.bincount(np.searchsorted(edges, known, "right").clip(min=1) - 1).max() / len(known)
         if most > 0.6:
             often = values[counts.argmax()]
             rest = known[known != often]
-            edges = np.unique([often, often + 1, *np.quantile(rest, np.linspace(0, 1, BINS - 2)).astype(np.int64)[:-1]])
+            edges = np.unique([often, often + 1, *np.quantile(rest, np.linspace(0, 1, bins - 2)).astype(np.int64)[:-1]])
     written = [str(value) for value in column.values(np.append(edges, known.max()))]
     lasts = column.values(np.append(edges[1:] - 1, known.max()))
     labels = tuple(a if a == str(b) else f"{a} to {b}" for a, b in zip(written[:-1], lasts, strict=True))
