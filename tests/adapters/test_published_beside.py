@@ -107,6 +107,9 @@ def test_what_cannot_stand_beside_is_refused_before_any_training(tmp_path):
         compare(_text(tmp_path), paradigms=[published], runs_dir=tmp_path / "runs")
     with pytest.raises(TypeError, match="only published language models are compared, on text: leave it out"):
         compare("two-moons", paradigms=["autoregressive", published], runs_dir=tmp_path / "runs")
+    (tmp_path / "published" / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"published: holds no \.safetensors: fetch its weights"):
+        compare(_text(tmp_path), paradigms=["autoregressive", published], runs_dir=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
 
 

@@ -32,13 +32,15 @@ SUMMARY = (
 
 
 def check_published(path: Path, space: Space) -> None:
-    """Refuse a published model that cannot stand beside models of a space.
+    """Refuse a published model that cannot be opened, or cannot stand beside models of a space.
 
     Raises:
         TypeError: for another space than text, or a pipeline of images.
+        ValueError: for a model that is damaged or incomplete, see :func:`fourfold.adapters.open_published`.
     """
     if not isinstance(space, Text) or not is_language_model(path):  # other models are not published as text
         raise TypeError(f"{path}: only published language models are compared, on text: leave it out")
+    open_published(path)
 
 
 def rate_published(
