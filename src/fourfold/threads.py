@@ -28,6 +28,8 @@ def set_threads(number: int | None = None) -> None:
         number: number of threads; ``None`` takes ``OMP_NUM_THREADS``, else the number of free cores.
     """
     os.environ.update(waiting())
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # what the library of processes remarks is not for users
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     if number is not None or "OMP_NUM_THREADS" not in os.environ:
         os.environ["OMP_NUM_THREADS"] = str(free_cores() if number is None else number)
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fourfold.core import Term, Training
-from fourfold.engine.muon import Muon, orthogonalised
+from fourfold.engine.muon import Matrix, Muon, orthogonalised
 from fourfold.engine.weights import TermOptimizer, Weights
 
 
@@ -43,32 +43,35 @@ def test_steps_are_those_of_torch(decay, dtype):
     flat = torch.randn(sum(a * b for a, b in shapes), generator=generator)
     start, places = 0, []
     for a, b in shapes:
-        places.append((start, start + a * b, a))
+        places.append(Matrix(start, start + a * b, a, b))
         start += a * b
-    matrices = [flat[i:j].view(rows, -1).clone() for i, j, rows in places]
+    matrices = [flat[i:j].view(rows, -1).clone() for i, j, rows, _ in places]
     gradient = torch.zeros_like(flat)
     ours = Muon(flat, gradient, places, weight_decay=decay, dtype=dtype)
     theirs = torch.optim.Muon(matrices, lr=0.02, weight_decay=decay)
     for _ in range(3):
         gradient.copy_(torch.randn(flat.shape, generator=generator))
-        for m, (i, j, _) in zip(matrices, places, strict=True):
+        for m, (i, j, *_) in zip(matrices, places, strict=True):
             m.grad = gradient[i:j].view(m.shape).clone()
         ours.step(0.02)
         theirs.step()
-    for m, (i, j, _) in zip(matrices, places, strict=True):
+    for m, (i, j, *_) in zip(matrices, places, strict=True):
         torch.testing.assert_close(flat[i:j].view(m.shape), m, atol=2e-3, rtol=0)
 
 
 def test_what_lies_between_matrices_is_left_alone():
     flat, gradient = torch.ones(12), torch.ones(12)
-    Muon(flat, gradient, [(0, 4, 2), (8, 12, 2)], weight_decay=0.5).step(0.1)
+    Muon(flat, gradient, [Matrix(0, 4, 2, 2), Matrix(8, 12, 2, 2)], weight_decay=0.5).step(0.1)
     assert torch.equal(flat[4:8], torch.ones(4))
     assert not torch.equal(flat[:4], torch.ones(4))
 
 
 def test_a_processor_without_bf16_products_iterates_in_float32():
     """The library is told to leave AVX-512 and AMX alone, as on a processor that has only AVX2."""
-    program = "import torch; from fourfold.engine.muon import Muon; print(Muon(*torch.ones(2, 4), [(0, 4, 2)]).dtype)"
+    program = (
+        "import torch; from fourfold.engine.muon import Matrix, Muon; "
+        "print(Muon(*torch.ones(2, 4), [Matrix(0, 4, 2, 2)]).dtype)"
+    )
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
     answer = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
@@ -84,5 +87,5 @@ def test_a_resumed_optimizer_keeps_the_dtype_it_began_with():
         TermOptimizer(Weights(model, {"square": term}, muon=True), term, Training(muon_rate=0.1)) for _ in "ab"
     )
     one.muon.dtype, other.muon.dtype = torch.float32, torch.bfloat16
-    other.load(one.state())
+    other.load_numbers(one.numbers())
     assert other.muon.dtype is torch.float32

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -17,24 +17,29 @@ from fourfold.checks.base import raw_examples, require
 from fourfold.core import GenerativeModel
 
 if TYPE_CHECKING:
+    from fourfold.engine.distributed import Processes
     from fourfold.engine.loop import Loop
 
 __all__ = ["check_ranks", "check_resume", "check_watching"]
 
+BATCH = 4
+"""Examples in a batch of these checks."""
 
-def _loop(model: GenerativeModel, rank: int = 0, world: int = 1, together: bool = False) -> Loop:
-    """A loop on random examples in small batches, unclipped, for one rank of ``world``, together or on its own."""
+
+def _loop(model: GenerativeModel, processes: Processes | None = None, parts: int = 0) -> Loop:
+    """A loop on random examples in batches of ``BATCH``, unclipped, for one of several processes or for all of them."""
     from fourfold.data import Split
-    from fourfold.engine.distributed import Processes
+    from fourfold.engine.distributed import ALONE
     from fourfold.engine.loader import Loader
     from fourfold.engine.loop import Loop
 
+    processes = processes or ALONE
     x, cond = raw_examples(model)
     split = Split(x if model.space.window is None else x.flatten(0, 1), cond)
     model.codec.fit(x)
-    training = dataclasses.replace(model.training_defaults, batch_size=4, clip=0.0)
-    loader = Loader(split, model.space, 4, 0, rank, world)
-    return Loop(model, loader, training, processes=Processes(rank, world if together else 1))
+    training = dataclasses.replace(model.training_defaults, batch_size=BATCH, clip=0.0)
+    loader = Loader(split, model.space, BATCH, 0, processes.rank, processes.world)
+    return Loop(model, loader, training, processes=processes, parts=parts)
 
 
 def check_resume(model: GenerativeModel, steps: int = 4, at: int = 2) -> None:
@@ -80,50 +85,75 @@ def check_watching(model: GenerativeModel, steps: int = 3) -> None:
     require(not changed, f"after looking at the losses, {', '.join(changed[:3])} differ: keep what counts in buffers")
 
 
-def check_ranks(*models: GenerativeModel) -> None:
-    """Two processes compute the gradient that one process computes from both halves of the batch.
+def check_ranks(*models: GenerativeModel, world: int = 2, sharded: bool = False) -> None:
+    """Several processes train as one does that takes the parts of each batch one after the other.
 
-    One process computes both halves with the seeds of their ranks and averages them, in float32. Two real processes
-    that communicate through gloo are compared with it. Several models share the two processes.
+    Real processes that communicate through gloo take a few steps, by ``DistributedDataParallel`` or by ``fully_shard``.
+    Gradients of the first, and weights after all, are compared with those of one process, in float32. All models share
+    the processes.
+
+    Args:
+        models: untrained models.
+        world: number of processes, which divides ``BATCH``.
+        sharded: whether each process holds a shard of every parameter.
     """
     from torch import multiprocessing
 
     with tempfile.TemporaryDirectory() as folder:
         torch.save([model.state_dict() for model in models], f"{folder}/models.pt")
         context = multiprocessing.get_context("spawn")
-        arguments = (folder, [model.configuration() for model in models])
-        workers = [context.Process(target=_rank, args=(rank, *arguments)) for rank in range(2)]
+        arguments = (world, sharded, folder, [model.configuration() for model in models])
+        workers = [context.Process(target=_rank, args=(rank, *arguments)) for rank in range(world)]
         for worker in workers:
             worker.start()
         for worker in workers:
-            worker.join(300)
+            worker.join(600)
             worker.kill()
-        require(all(worker.exitcode == 0 for worker in workers), "a process of two failed")
-        together = [torch.load(f"{folder}/{rank}.pt") for rank in range(2)]
-    for model, first, second in zip(models, *together, strict=True):
-        name = type(model.objective).__name__
-        require(torch.equal(first, second), f"{name}: the two processes hold different gradients")
-        halves = [_first_gradient(_loop(copy.deepcopy(model), rank, 2)) for rank in range(2)]
-        gap = float((first - (halves[0] + halves[1]) / 2).abs().max() / (1e-12 + first.abs().max()))
-        require(gap < 1e-4, f"{name}: two processes' gradient differs from one's with both halves by {gap:.2g}")
+        require(all(worker.exitcode == 0 for worker in workers), f"a process of {world} failed")
+        together = [torch.load(f"{folder}/{rank}.pt") for rank in range(world)]
+    for model, *found in zip(models, *together, strict=True):
+        name, alone = type(model.objective).__name__, _two_steps(_loop(copy.deepcopy(model), parts=world))
+        for what, expected in alone.items():
+            other = next((one for one in found[1:] if not torch.equal(one[what], found[0][what])), None)
+            require(other is None, f"{name}: the processes hold different {what}")
+            gap = float((found[0][what] - expected).abs().max() / (1e-12 + expected.abs().max()))
+            most = 1e-4 if what == "gradients" else 2e-3  # an element whose gradient is rounding noise moves either way
+            require(gap < most, f"{name}: the {what} of {world} processes differ from those of one by {gap:.2g}")
 
 
-def _first_gradient(loop: Loop) -> Tensor:
-    """The gradient of the first term at the first step."""
+def _two_steps(loop: Loop) -> dict[str, Tensor]:
+    """The gradients of a step that moves nothing, and the weights after two that do."""
+    from fourfold.engine.wrappers import whole
+
     loop.step(0.0)
-    return loop.gradients()[0]
+    gradients = _flat(whole(value) for value in loop.weights.named(loop.weights.gradient).values())
+    loop.step(0.1)
+    loop.step(0.1)
+    return {
+        "gradients": gradients,
+        "weights": _flat(whole(value) for value in loop.weights.named(loop.weights.flat).values()),
+        "averages": _flat(whole(value) for value in loop.weights.named(loop.weights.average).values()),
+    }
 
 
-def _rank(rank: int, folder: str, configurations: Sequence[Mapping[str, Any]]) -> None:
-    """One of the two processes of :func:`check_ranks`."""
+def _flat(values: Iterable[Tensor]) -> Tensor:
+    """The numbers of several tensors in the order of their dimensions, whatever that of their memory."""
+    return torch.cat([value.reshape(-1) for value in values])
+
+
+def _rank(rank: int, world: int, sharded: bool, folder: str, configurations: Sequence[Mapping[str, Any]]) -> None:
+    """One of the processes of :func:`check_ranks`."""
     import torch.distributed as dist
 
+    from fourfold.engine.distributed import Processes
+
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    models = [GenerativeModel.from_configuration(parts) for parts in configurations]
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
+    models, found = [GenerativeModel.from_configuration(parts) for parts in configurations], []
     for model, state in zip(models, torch.load(f"{folder}/models.pt"), strict=True):
         model.load_state_dict(state)
-    torch.save([_first_gradient(_loop(model, rank, 2, together=True)) for model in models], f"{folder}/{rank}.pt")
+        found.append(_two_steps(_loop(model, Processes(rank, world, sharded))))
+    torch.save(found, f"{folder}/{rank}.pt")
     with suppress(RuntimeError):  # the other may have passed it and be gone
         dist.barrier()
     os._exit(0)  # gloo's threads may outlive the interpreter and then abort a process that has done its work

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -33,7 +34,8 @@ def fit(
         typer.Option(help="When to stop: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.", show_default="1m"),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Size of the model: auto, xs, s, m, or narrower, as s/2.", show_default="auto")
+        str | None,
+        typer.Option(help="Size of the model: auto, xs, s, m, l, xl, or narrower, as s/2.", show_default="auto"),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of every random draw.", min=0, metavar="N", show_default="0")
@@ -49,6 +51,43 @@ def fit(
     threads: Threads = None,
     config: Config = None,
     as_json: AsJson = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the training needs in memory and time, and train nothing.")
+    ] = False,
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            help="With --dry-run: the number of processes.", min=1, metavar="N", show_default="those there are"
+        ),
+    ] = None,
+    parallel: Annotated[
+        str | None,
+        typer.Option(
+            help="How the processes of torchrun share the training: auto, none, ddp (each holds all weights) or fsdp "
+            "(each holds a shard).",
+            show_default="auto: ddp where it fits",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(
+            help="Parts of a batch that a process takes one after the other.",
+            min=1,
+            metavar="N",
+            show_default="1",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    recompute: Annotated[
+        bool | None,
+        typer.Option(
+            "--recompute/--no-recompute",
+            help="Keep less for the backward pass, and compute it again there.",
+            show_default="for large blocks",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -122,9 +161,17 @@ def fit(
     if resume is not None and out not in (None, resume):
         raise ValueError(f"out {out} contradicts {resume}, which has {resume}: leave it out, or begin another run")
     set_threads(_threads_of(resume) if threads is None else threads)
+    if dry_run or ranks is not None:
+        settings = _Needs(size, batch_size, muon_rate, precision, recompute, ranks, as_json)
+        _say_needs(paradigm, data, options, seed, settings, dry_run)
+        return
     from fourfold.engine import Interrupted, fit
+    from fourfold.engine.distributed import is_first, under_torchrun
     from fourfold.engine.progress import Bar
 
+    first = is_first()
+    if under_torchrun() and resume is None and out is None:
+        raise ValueError("torchrun starts several processes, which must agree: name the run folder with --out")
     folder = resume or out or _free(f"{_name(paradigm)}-{Path(data or '').stem}-{size or 'auto'}-{seed or 0}")
     try:
         with Bar(paradigm or str(folder)) as bar:
@@ -146,19 +193,66 @@ def fit(
                 checkpoint_every=checkpoint_every,
                 choose=choose,
                 lora=lora,
-                observe=bar,
-                say=bar.say,
+                parallel=parallel,
+                accumulate=accumulate,
+                recompute=recompute,
+                observe=bar if first else None,
+                say=bar.say if first else None,
             )
     except Interrupted as stopped:
-        say(f"{stopped}; go on with: fourfold fit --resume {folder}")
+        if first:
+            say(f"{stopped}; go on with: fourfold fit --resume {folder}")
         raise typer.Exit(130) from None
     card = run.card
+    if not first:
+        return
     if resume is None:
         write_repeat(folder / "run.toml", context)
     if as_json:
         print_line(json.dumps({"run": str(folder), **card}, indent=1))
         return
     print_line(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
+
+
+class _Needs(NamedTuple):
+    """The options that decide what a training needs."""
+
+    size: str | None
+    batch_size: int | None
+    muon_rate: float | None
+    precision: str | None
+    recompute: bool | None
+    ranks: int | None
+    as_json: bool
+
+
+def _say_needs(
+    paradigm: str | None, data: str | None, options: DataOptions, seed: int | None, given: _Needs, dry_run: bool
+) -> None:
+    """Print what a training would need.
+
+    Raises:
+        ValueError: if there is nothing to estimate.
+    """
+    if not dry_run:
+        raise ValueError("ranks is asked for by --dry-run alone: torchrun starts the processes of a training")
+    if paradigm is None or data is None:
+        raise ValueError("a dry run estimates what begins: give a paradigm and data")
+    from fourfold.data import load
+    from fourfold.engine.estimate import estimates, planned
+    from fourfold.engine.settings import FitSettings
+
+    space = load(data, **{"seed": seed or 0, **options.given()}).space
+    model = planned(paradigm, space, "s" if given.size in (None, "auto") else str(given.size))
+    settings = FitSettings(batch_size=given.batch_size, muon_rate=given.muon_rate, precision=given.precision)
+    training = settings.applied_to(model.training_defaults)
+    low = given.precision in ("bf16", "autocast")
+    ranks = given.ranks or int(os.environ.get("WORLD_SIZE", "1"))
+    found = estimates(model, training, ranks, low, given.recompute)
+    if given.as_json:
+        print_line(json.dumps([one.record() for one in found], indent=1))
+    else:
+        print_line("\n\n".join(one.table() for one in found))
 
 
 def _name(paradigm: str | None) -> str:

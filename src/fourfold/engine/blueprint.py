@@ -56,10 +56,15 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the names and shapes in a safetensors file, but none of its values."""
-    with safe_open(path, framework="pt") as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-        return Header(shapes, file.metadata() or {})
+    """Read the names and shapes in a safetensors file, or in all of a folder, but none of their values."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    metadata: dict[str, str] = {}
+    for one in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
+        with safe_open(one, framework="pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            metadata |= file.metadata() or {}
+        shapes |= {name if name not in shapes else f"{one.name}:{name}": shape for name, shape in found.items()}
+    return Header(shapes, metadata)
 
 
 def build(value: Any, header: Header, trust: Sequence[type] = ()) -> GenerativeModel:

@@ -4,9 +4,10 @@
 the state that training continues from, ``log.jsonl`` one line per logged step, and ``card.json`` the record of the run:
 its model, data, settings, versions and duration.
 
-A checkpoint is one file, ``resume/state.safetensors``; together with ``model.json`` it suffices to continue. Weights
-and card are written after it and follow from it, so a process that dies between two files loses nothing. Until the
-stages of a model are trained, its initial weights are in ``resume/start.safetensors``.
+A checkpoint is one file, ``resume/state.safetensors``, or, of sharded training, a folder ``resume/shards-STEP`` (see
+:mod:`fourfold.engine.shards`); together with ``model.json`` it suffices to continue. Weights and card are written after
+it and follow from it, so a process that dies between two files loses nothing. Until the stages of a model are trained,
+its initial weights are in ``resume/start.safetensors``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from torch import Tensor
 from fourfold.core import GenerativeModel
 from fourfold.engine.blueprint import TooLarge, build, read_header
 from fourfold.engine.budget import Progress
-from fourfold.engine.files import write_bytes, write_json
+from fourfold.engine.files import write_bytes, write_json, write_lines
+from fourfold.engine.shards import REST, Shards, newest, remove_shards
+from fourfold.engine.wrappers import whole
 
 __all__ = [
     "BrokenRun",
@@ -102,30 +105,74 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
 
 
-def save_model(model: GenerativeModel, folder: Path | str) -> None:
-    """Write ``model.json`` and ``weights.safetensors``; tensors that several parts share are written once."""
+def save_model(model: GenerativeModel, folder: Path | str, writes: bool = True) -> None:
+    """Write ``model.json`` and ``weights.safetensors``; tensors that several parts share are written once.
+
+    Args:
+        model: the model. If its parameters are sharded, all processes must call this together.
+        folder: the run folder.
+        writes: whether this process writes.
+    """
     folder = Path(folder)
-    write_json(folder / "model.json", model.configuration())
-    _save_weights(model, folder / "weights.safetensors")
+    if writes:
+        write_json(folder / "model.json", model.configuration())
+    _save_weights(model, folder / "weights.safetensors", writes)
 
 
-def _save_weights(model: GenerativeModel, path: Path) -> None:
-    state = model.state_dict()
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+
+def _save_weights(model: GenerativeModel, path: Path, writes: bool = True) -> None:
+    """Write the state of a model, with one whole tensor in memory at a time."""
+    state = model.state_dict(keep_vars=True)
     shared = _shared(state)
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items() if k not in shared}
-    write_bytes(path, save(tensors, {"shared": json.dumps(shared)}))
+    tensors = {k: v for k, v in state.items() if k not in shared}
+    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # larger numbers first: aligned
+    header: dict[str, Any] = {"__metadata__": {"shared": json.dumps(shared)}}
+    end = 0
+    for name in names:
+        start, end = end, end + tensors[name].numel() * tensors[name].element_size()
+        entry = {"dtype": _DTYPES[tensors[name].dtype], "shape": list(tensors[name].shape)}
+        header[name] = {**entry, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+
+    def parts() -> Iterator[bytes]:
+        yield len(text).to_bytes(8, "little") + text
+        for name in names:
+            value = whole(tensors[name])
+            yield value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if writes else b""
+
+    if writes:
+        write_lines(path, parts())
+    else:
+        for _ in parts():
+            pass
 
 
 def _shared(state: Mapping[str, Tensor]) -> dict[str, str]:
     """The names of tensors that share their memory with an earlier one, each with the name of that one."""
-    first: dict[tuple[object, ...], str] = {}
-    places = {
-        key: (v.untyped_storage().data_ptr(), v.storage_offset(), v.shape, v.stride(), v.dtype)
-        for key, v in state.items()
-        if v.numel()
-    }
-    owners = {key: first.setdefault(place, key) for key, place in places.items()}
+    first: dict[object, str] = {}
+    owners = {key: first.setdefault(_place(v), key) for key, v in state.items() if v.numel()}
     return {key: owner for key, owner in owners.items() if key != owner}
+
+
+def _place(value: Tensor) -> object:
+    """The memory of a tensor; a sharded one, of which a process may hold nothing, is told by its identity."""
+    if hasattr(value, "to_local"):
+        return id(value)
+    return value.untyped_storage().data_ptr(), value.storage_offset(), value.shape, value.stride(), value.dtype
 
 
 def load_model(folder: Path | str, trust: Sequence[type] = ()) -> GenerativeModel:
@@ -184,7 +231,7 @@ def untrained_model(folder: Path, source: Path, trust: Sequence[type] = ()) -> G
     """
     path = folder / "model.json"
     value = read_json(path)
-    with _tensors(source):
+    with _tensors(source / REST if source.is_dir() else source):
         header = read_header(source)
     try:
         return build(value, header, trust)
@@ -226,7 +273,7 @@ def has_weights(folder: Path) -> bool:
 
 def has_state(folder: Path) -> bool:
     """Whether the folder holds a checkpoint of the model itself, and not only of its stages."""
-    return _state(folder).exists()
+    return _state(folder).exists() or newest(folder) is not None
 
 
 def has_start(folder: Path) -> bool:
@@ -249,12 +296,14 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write ``resume/state.safetensors``: one file, so that it is either the new or the old one."""
     metadata = {"progress": json.dumps(asdict(checkpoint.progress)), "fixed": "yes"}
     write_bytes(_state(folder), save({key: value.cpu() for key, value in checkpoint.state.items()}, metadata))
+    remove_shards(folder)
     _start(folder).unlink(missing_ok=True)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The file of tensors that training continues from, if there is one."""
-    return next((path for path in (_state(folder), _start(folder)) if path.exists()), None)
+    """The file or folder of tensors that training continues from, if there is one."""
+    found = (newest(folder), _state(folder), _start(folder))
+    return next((path for path in found if path is not None and path.exists()), None)
 
 
 def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
@@ -263,11 +312,17 @@ def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
     Raises:
         BrokenRun: if the checkpoint is damaged or belongs to another model.
     """
-    path = _state(folder)
-    tensors, metadata = _read_tensors(path)
+    path = newest(folder) or _state(folder)
+    tensors: Mapping[str, Tensor]
+    if path.is_dir():
+        with _tensors(path / REST):
+            tensors = Shards(path)
+            metadata = tensors.metadata
+    else:
+        tensors, metadata = _read_tensors(path)
     if "progress" not in metadata:
         raise BrokenRun(f"{path} does not record how far training was: begin again in another folder")
-    with _tensors(path):
+    with _tensors(path / REST if path.is_dir() else path):
         numbers = json.loads(metadata["progress"])
         if not all(isinstance(number, (int, float)) for number in numbers.values()):
             raise ValueError("its progress does not consist of numbers")

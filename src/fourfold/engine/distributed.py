@@ -1,14 +1,19 @@
-"""Several processes that train one model. No other module knows that there may be more than one.
+"""Several processes that train one model: how they meet, and what they tell each other. Start them with ``torchrun``.
 
-Every process computes the gradient of its part of a batch, and one collective operation averages the flat gradients.
-Two processes hence take the step that one would take with both halves. Start them with ``torchrun``.
+Either each process holds all weights and PyTorch's ``DistributedDataParallel`` averages the gradients, or each holds
+its shard of every parameter and ``fully_shard`` (FSDP2) brings the rows together where they are needed: see
+:mod:`fourfold.engine.wrappers`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import os
-from dataclasses import dataclass
-from typing import TypeVar, final
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar, final
 
 import torch
 import torch.distributed as dist
@@ -16,16 +21,52 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-__all__ = ["ALONE", "Processes", "join"]
+__all__ = [
+    "ALONE",
+    "PARALLEL",
+    "LostProcess",
+    "Processes",
+    "is_first",
+    "join",
+    "local",
+    "losing",
+    "restarted",
+    "rows_of",
+    "under_torchrun",
+]
+
+PARALLEL = ("auto", "none", "ddp", "fsdp")
+"""The ways to share a training between processes."""
+PATIENCE = datetime.timedelta(minutes=10)
+"""The longest wait for another process that still answers; one that dies is noticed at once."""
+
+
+class LostProcess(RuntimeError):  # noqa: N818 (what happened)
+    """Another process of the training is gone, so this one cannot go on."""
 
 
 @final
 @dataclass(frozen=True)
 class Processes:
-    """The ``rank`` of this process among ``world`` processes."""
+    """The ``rank`` of this process among ``world`` processes.
+
+    Attributes:
+        rank, world: as above.
+        sharded: whether each process holds a shard of every parameter, instead of all parameters.
+    """
 
     rank: int = 0
     world: int = 1
+    sharded: bool = False
+
+    def sharing(self, sharded: bool) -> Processes:
+        """The same processes, with or without shards."""
+        return replace(self, sharded=sharded)
+
+    def total(self, tensor: Tensor) -> None:
+        """Replace a tensor by its sum over all processes, in place."""
+        if self.world > 1:
+            dist.all_reduce(tensor)
 
     def average(self, tensor: Tensor) -> None:
         """Replace a tensor by its mean over all processes, in place."""
@@ -38,6 +79,17 @@ class Processes:
         if self.world > 1:
             dist.broadcast(tensor, 0)
 
+    def exchange(self, parts: Sequence[Tensor], sizes: Sequence[int]) -> list[Tensor]:
+        """Send the ``i``-th tensor to process ``i``; return what each process sent to this one, flat.
+
+        Args:
+            parts: a flat tensor for each process.
+            sizes: the number of elements that each process sends to this one.
+        """
+        received = parts[0].new_empty(sum(sizes))
+        dist.all_to_all_single(received, torch.cat(list(parts)), list(sizes), [part.numel() for part in parts])
+        return list(torch.split(received, list(sizes)))
+
     def largest(self, mine: int) -> int:
         """The largest of the numbers that the processes give."""
         if self.world == 1:
@@ -45,6 +97,10 @@ class Processes:
         number = torch.tensor(mine)
         dist.all_reduce(number, dist.ReduceOp.MAX)
         return int(number)
+
+    def smallest(self, mine: int) -> int:
+        """The smallest of the numbers that the processes give."""
+        return -self.largest(-mine)
 
     def same(self, mine: T) -> T:
         """The object of the first process, in every process."""
@@ -54,13 +110,17 @@ class Processes:
         dist.broadcast_object_list(box, 0)
         return box[0]
 
+    def all(self, mine: T) -> list[T]:
+        """The objects of all processes, by rank, in every process."""
+        if self.world == 1:
+            return [mine]
+        found: list[Any] = [None] * self.world
+        dist.all_gather_object(found, mine)
+        return found
+
     def gather(self, part: Tensor) -> Tensor:
         """The parts of all processes, concatenated by rank, in every process."""
-        if self.world == 1:
-            return part
-        parts: list[Tensor] = [part] * self.world
-        dist.all_gather_object(parts, part)
-        return torch.cat(parts)
+        return torch.cat(self.all(part)) if self.world > 1 else part
 
     def share(self, n: int) -> tuple[int, int]:
         """The half-open range of indices out of ``n`` that this process works on."""
@@ -71,10 +131,64 @@ ALONE = Processes()
 """A process that trains alone."""
 
 
+def under_torchrun() -> bool:
+    """Whether ``torchrun`` started this process together with others."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def is_first() -> bool:
+    """Whether this process speaks and writes for all."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def restarted() -> bool:
+    """Whether ``torchrun`` started this process again, after one of the first was lost."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
 def join() -> Processes:
-    """Join the other processes that ``torchrun`` started, if it did."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+    """Join the other processes that ``torchrun`` started, if it did. Each then uses the GPU of its number."""
+    if not under_torchrun():
         return ALONE
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     return Processes(dist.get_rank(), dist.get_world_size())
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The rows of a sharded tensor that this process holds; another tensor as it is."""
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor
+
+
+def rows_of(rows: int, rank: int, world: int) -> tuple[int, int]:
+    """The half-open range of ``rows`` that a process holds: equal parts, of which the last ones may be short or empty.
+
+    This is how ``torch.chunk``, and with it ``fully_shard``, divides the first dimension.
+    """
+    part = -(-rows // world)
+    return min(rank * part, rows), min((rank + 1) * part, rows)
+
+
+_LOST = re.compile(r"gloo|nccl|peer|connection|timed out|timeout|broken pipe|socket|store", re.IGNORECASE)
+
+
+@contextlib.contextmanager
+def losing() -> Iterator[None]:
+    """Inside, the error of a collective operation becomes one line that says what happened and how to go on.
+
+    Raises:
+        LostProcess: if another process is gone or does not answer.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not under_torchrun() or isinstance(error, LostProcess) or not _LOST.search(str(error)):
+            raise
+        rank, world = os.environ.get("RANK", "?"), os.environ["WORLD_SIZE"]
+        reason = str(error).splitlines()[0].rpartition("] ")[2][:120]
+        raise LostProcess(
+            f"process {rank} of {world} stops, because another one is gone ({reason}): "
+            "go on from the last checkpoint with --resume; torchrun --max-restarts=N does it by itself"
+        ) from None

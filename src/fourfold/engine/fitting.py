@@ -39,14 +39,16 @@ from fourfold.engine.checkpoint import (
     save_start,
     untrained_model,
 )
-from fourfold.engine.distributed import join
+from fourfold.engine.distributed import Processes, join, losing, restarted, under_torchrun
+from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
 from fourfold.engine.files import sweep, write_json
 from fourfold.engine.flops import count_flops
 from fourfold.engine.hardware import find_device
 from fourfold.engine.heldout import HeldOut
+from fourfold.engine.kernels import multiplies_bf16
 from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Diverged, Loop, Step, begin, train
-from fourfold.engine.precision import Choice, choose, parse_precision
+from fourfold.engine.precision import FLOAT32, Choice, choose, parse_precision
 from fourfold.engine.recorder import Recorder
 from fourfold.engine.remembered import check_agrees, load_own, settings_of
 from fourfold.engine.request import Request, describe, parameters
@@ -64,6 +66,7 @@ from fourfold.engine.stages import (
     take_over,
     watched,
 )
+from fourfold.engine.wrappers import blocks, building_shards, is_sharded, twin, whole
 from fourfold.paradigms import build_recipe, check_names
 from fourfold.vocabulary import AUTO
 
@@ -91,14 +94,22 @@ def fit(
     checkpoint_every: float | None = None,
     choose: bool | None = None,
     lora: int | None = None,
+    parallel: str | None = None,
+    accumulate: int | None = None,
+    recompute: bool | None = None,
     observe: Callable[[Step], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Run:
     """Train a model of a paradigm on data within a budget, or continue a run.
 
     ``fit(run_dir=folder, resume=True)`` continues a run under the settings that it recorded. Other values are allowed
-    for ``budget``, ``precision``, ``compile``, ``device``, ``checkpoint_every`` and ``choose``, and for ``data`` if the
-    same data has moved. All other settings may be left out; if given, they must be those of the run.
+    for ``budget``, ``precision``, ``compile``, ``device``, ``checkpoint_every``, ``choose``, ``parallel``,
+    ``accumulate`` and ``recompute``, and for ``data`` if the same data has moved. All other settings may be left out;
+    if given, they must be those of the run.
+
+    Under ``torchrun`` several processes share the training. A batch is then divided into ``accumulate`` parts for each
+    process, and a step is that of one process with as many parts: a run may go on with another number of processes. A
+    process that ``torchrun`` starts again goes on from the last checkpoint in ``run_dir``.
 
     Args:
         paradigm: a name for :func:`fourfold.build`, the folder of a published language model, which is tuned, or a
@@ -106,8 +117,8 @@ def fit(
         data: data for :func:`fourfold.load`, or a data set.
         budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds; by
             default ``1m``.
-        size: size of the preset: ``xs``, ``s``, ``m``, or narrower, as ``s/2``; by default ``auto``, the size and the
-            batch that suit this machine, the data and a budget in seconds, and ``s`` for another budget.
+        size: size of the preset: ``xs``, ``s``, ``m``, ``l``, ``xl``, or narrower, as ``s/2``; by default ``auto``, the
+            size and the batch that suit this machine, the data and a budget in seconds, and ``s`` for another budget.
         seed: seed of the weights, the order of the data and every draw; by default 0.
         batch_size: examples per step, instead of the preset's.
         learning_rate: peak rate of AdamW, instead of the preset's.
@@ -126,6 +137,11 @@ def fit(
             by default (see :class:`~fourfold.engine.heldout.HeldOut`). Otherwise the whole budget is spent and the last
             weights are kept.
         lora: rank of the matrices that are added to those of a published model and trained instead of them.
+        parallel: how the processes that ``torchrun`` started share the training: ``ddp`` (each holds all weights) or
+            ``fsdp`` (each holds a shard of every parameter); ``auto``, the default, takes ``ddp`` where that fits into
+            memory. ``none`` trains in one process.
+        accumulate: parts of a batch that each process takes one after the other; by default 1.
+        recompute: whether blocks of a network keep only their inputs for the backward pass; by default large ones do.
         observe: a function that is called with each step.
         say: a function that is called with each message. Without ``observe`` and ``say`` a notebook shows a bar.
 
@@ -137,8 +153,10 @@ def fit(
         RunInUse: if another process trains in the folder.
         Diverged: at a loss that is not finite; the last good state is in the folder.
         Interrupted: after SIGINT or SIGTERM; everything is in the folder.
+        LostProcess: if another process is gone; the last checkpoint is in the folder.
     """
     folder = None if run_dir is None else Path(run_dir)
+    resume = resume or (folder is not None and restarted() and resumable(folder))
     card = _card_of(folder) if resume else None
     before = FitSettings() if card is None or folder is None else settings_of(card, folder)
     settings = FitSettings(
@@ -155,7 +173,11 @@ def fit(
         device=_or(device, before.device),
         checkpoint_every=_or(checkpoint_every, before.checkpoint_every),
         choose=_or(choose, before.choose),
+        parallel=_or(parallel, before.parallel),
+        accumulate=_or(accumulate, before.accumulate),
+        recompute=_or(recompute, before.recompute),
     )
+    processes = _processes(settings)
     find_device(settings.device)
     if isinstance(paradigm, str) and is_published(paradigm):
         if lora is None and card is not None:
@@ -175,7 +197,9 @@ def fit(
     from fourfold.engine.progress import shown
 
     label = paradigm if isinstance(paradigm, str) else str(folder or "training")
-    with shown(label, observe, say) as (steps, lines):
+    if processes.rank:
+        say = say or _unheard
+    with losing(), shown(label, observe, say) as (steps, lines):
         request = Request(
             paradigm=paradigm,
             dataset=_dataset(paradigm, data, settings, card, folder, lines),
@@ -185,8 +209,48 @@ def fit(
             trust=trust,
             observe=steps,
             say=lines,
+            processes=processes,
         )
-        return _fit(request)
+        return _fit(_shared(request))
+
+
+def _unheard(line: str) -> None:
+    """What another process than the first would say, the first says."""
+
+
+def _processes(settings: FitSettings) -> Processes:
+    """The processes that were started, if the settings ask for them.
+
+    Raises:
+        ValueError: if the settings ask for several and there is one, or the reverse.
+    """
+    if settings.parallel == "none" and under_torchrun():
+        raise ValueError("parallel none trains in one process, and torchrun started several: choose ddp or fsdp")
+    processes = join()
+    if settings.parallel in ("ddp", "fsdp") and processes.world == 1:
+        raise ValueError(
+            f"parallel {settings.parallel} needs several processes: start them with "
+            "torchrun --nproc-per-node=N -m fourfold fit ..."
+        )
+    return processes.sharing(settings.parallel == "fsdp")
+
+
+def _shared(request: Request) -> Request:
+    """The request with shards where ``auto`` finds that whole weights do not fit."""
+    settings, processes, name = request.settings, request.processes, request.paradigm
+    if settings.parallel != AUTO or processes.world == 1 or settings.size == AUTO:
+        return request
+    if isinstance(name, str):
+        model: GenerativeModel = planned(name, request.dataset.space, settings.size)
+    elif name is not None:
+        model = name
+    else:
+        return request
+    needed, free = whole_bytes(model), processes.smallest(free_bytes(find_device(settings.device)))
+    if needed <= free:
+        return request
+    request.say(f"fsdp: whole weights need {in_words(needed)} in each process, and {in_words(free)} are free")
+    return replace(request, processes=processes.sharing(True))
 
 
 _T = TypeVar("_T")
@@ -245,6 +309,7 @@ class _Start:
         checkpoint: state and progress of the model's own training, if that has begun.
         stages: the records of its stages, if they are all trained.
         precision: the record of the precision that was chosen, if it was.
+        parts: the parts of a batch that the run recorded.
     """
 
     name: str
@@ -255,14 +320,15 @@ class _Start:
     checkpoint: Checkpoint | None = None
     stages: Sequence[Mapping[str, Any]] = ()
     precision: Mapping[str, Any] | None = None
+    parts: int = 0
 
 
 def _fit(request: Request) -> Run:
     """Train in the run folder, in which no other process may work meanwhile."""
-    with _alone_in(request.folder):
+    with _alone_in(request.folder, request.processes):
         request = _sized(request)
         start = _resumed(request, request.folder) if request.resume and request.folder else _fresh(request)
-        join().largest(0)  # no process writes before all have read
+        request.processes.largest(0)  # no process writes before all have read
         plan = plan_of(start.model, request.settings.budget)
         if plan.stages and start.checkpoint is None:
             start = replace(start, stages=_train_stages(request, start, plan))
@@ -278,7 +344,9 @@ def _sized(request: Request) -> Request:
         return request
     if not isinstance(paradigm, str):
         return replace(request, settings=replace(settings, size=FALLBACK))
-    chosen = join().same(choose_size(paradigm, request.dataset, settings.budget, settings.device, settings.seed))
+    chosen = request.processes.same(
+        choose_size(paradigm, request.dataset, settings.budget, settings.device, settings.seed)
+    )
     request.say(str(chosen))
     return replace(request, settings=replace(settings, size=chosen.size), sizing=chosen, spent=chosen.seconds)
 
@@ -298,18 +366,18 @@ def _sizing_of(card: Mapping[str, Any], folder: Path) -> Sizing | None:
 
 
 @contextlib.contextmanager
-def _alone_in(folder: Path | None) -> Iterator[None]:
+def _alone_in(folder: Path | None, processes: Processes) -> Iterator[None]:
     """Lock a run folder in the first process. If it is locked already, every process stops, and none waits."""
     with contextlib.ExitStack() as stack:
         refused = None
-        if folder is not None and join().rank == 0:
+        if folder is not None and processes.rank == 0:
             try:
                 stack.enter_context(locked(folder))
             except RunInUse as error:
                 refused = error
-        if folder is not None and (refused := join().same(refused)) is not None:
+        if folder is not None and (refused := processes.same(refused)) is not None:
             raise refused
-        if folder is not None and join().rank == 0:
+        if folder is not None and processes.rank == 0:
             sweep(folder)
         yield
 
@@ -345,12 +413,23 @@ def _from_the_beginning(request: Request, paradigm: str | GenerativeModel | None
         assert paradigm is not None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            recipe, model = build_recipe(paradigm, request.dataset.space, settings.size)
+            with _built_in_shards(request, lambda: planned(paradigm, request.dataset.space, settings.size)):
+                recipe, model = build_recipe(paradigm, request.dataset.space, settings.size)
         if request.sizing is not None:
             request.sizing.applied_to(model)
         name = paradigm
     model = model.to(find_device(settings.device))
     return _Start(name=name, recipe=recipe, model=model, training=settings.applied_to(model.training_defaults))
+
+
+@contextlib.contextmanager
+def _built_in_shards(request: Request, plan: Callable[[], GenerativeModel]) -> Iterator[None]:
+    """Inside, blocks are sharded as they are built, unless the model has stages, which are trained whole in between."""
+    with contextlib.ExitStack() as stack:
+        if request.processes.sharded and not plan().stages():
+            stack.enter_context(building_shards(request.processes))
+            stack.enter_context(find_device(request.settings.device))
+        yield
 
 
 # --- a run that is resumed --------------------------------------------------------------------------------------------
@@ -385,6 +464,7 @@ def _resumed(request: Request, folder: Path) -> _Start:
         checkpoint=checkpoint,
         stages=card["stages"][:-1] if checkpoint is not None and "stages" in card else (),
         precision=card.get("precision"),
+        parts=card.get("parts", 0),
     )
 
 
@@ -413,7 +493,10 @@ def _recorded(request: Request, folder: Path, source: Path) -> GenerativeModel:
         ValueError: if another model is given.
     """
     if not isinstance(request.paradigm, GenerativeModel):
-        return untrained_model(folder, source, request.trust)
+        with contextlib.ExitStack() as stack:
+            if request.processes.sharded and not read_card(folder).get("stages"):
+                stack.enter_context(building_shards(request.processes))
+            return untrained_model(folder, source, request.trust)
     given, recorded = json.loads(json.dumps(request.paradigm.configuration())), read_json(folder / "model.json")
     parts = recorded if isinstance(recorded, dict) else {}
     for name in given.keys() - {"training"}:
@@ -435,33 +518,34 @@ def _difference(recorded: Any, given: Any, name: str) -> str:
 
 def _train_stages(request: Request, start: _Start, plan: StagePlan) -> list[dict[str, Any]]:
     """Train every stage that is not trained yet, each in a run folder of its own; return their records."""
-    if request.folder is not None and not start.written and join().rank == 0:
+    if request.folder is not None and not start.written and request.processes.rank == 0:
         about = describe(request, start.name, start.recipe, start.model, start.training)
         write_json(request.folder / "model.json", start.model.configuration())
         write_json(request.folder / "card.json", about)
         save_start(start.model, request.folder)
     records: list[dict[str, Any]] = []
-    for planned in plan.stages:
-        stage, folder = planned.stage, folder_of(request.folder, planned.stage)
-        request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {planned.budget}")
+    for each in plan.stages:
+        stage, folder = each.stage, folder_of(request.folder, each.stage)
+        request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {each.budget}")
         card = take_over(stage, folder) if request.resume else None
         if card is None:
             part = Request(
                 paradigm=stage.model,
                 dataset=data_of(request.dataset, stage.model),
-                settings=request.settings.of_stage(planned.budget),
+                settings=request.settings.of_stage(each.budget),
                 folder=folder,
                 resume=request.resume and folder is not None and resumable(folder),
                 trust=request.trust,
-                observe=watched(request.observe, stage.name, planned.start, stage.share),
+                observe=watched(request.observe, stage.name, each.start, stage.share),
                 say=request.say,
                 stage=f"{request.stage}/{stage.name}".lstrip("/"),
+                processes=request.processes,
                 spent=0.0 if records else request.spent,
             )
             run = _fit(part)
             stage.model.load_state_dict(run.model.state_dict())
             card = run.card
-        records.append(record_of(stage, planned.budget, card))
+        records.append(record_of(stage, each.budget, card))
     make_ready(start.model, request.settings.seed)
     return records
 
@@ -472,17 +556,23 @@ def _train_stages(request: Request, start: _Start, plan: StagePlan) -> list[dict
 def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
     """Train the model itself, after its stages."""
     settings, folder, checkpoint, budget = request.settings, request.folder, start.checkpoint, plan.own
+    processes = request.processes
     begun = time.monotonic()
+    model = twin(start.model) if processes.sharded and not is_sharded(start.model) else start.model
+    untried = _untried(model, settings, start.precision) if processes.sharded else None
     loop = begin(
-        start.model,
+        model,
         request.dataset,
         start.training,
         settings.seed,
-        processes=join(),
+        FLOAT32 if untried is None else untried.precision,
+        processes,
         fresh=checkpoint is None,
         patience=0.1 * budget.seconds,
+        parts=_parts(request, start),
+        recomputes=bool(blocks(model)) if settings.recompute is None else settings.recompute,
     )
-    choice = _chosen(loop, budget, settings, start.precision)
+    choice = untried or _chosen(loop, budget, settings, start.precision)
     request.say(str(choice))
     loop = _prepared(loop, choice, budget)
     kept = HeldOut(loop, request.dataset, settings.choose)
@@ -491,12 +581,14 @@ def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
     if checkpoint is not None:
         _load(loop, kept, checkpoint, folder)
         request.say(f"resumed at step {loop.progress.steps}")
-    card = describe(request, start.name, start.recipe, start.model, start.training) | {"precision": choice.record()}
+    card = describe(request, start.name, start.recipe, start.model, start.training)
+    card |= {"precision": choice.record(), "parts": loop.parts, "parallel": _way(processes)}
     if plan.stages:
         own = {"name": LAST, "share": 1 - plan.start, "budget": str(budget), "parameters": parameters(start.model)}
         card["stages"] = [*start.stages, {**own, "precision": card["precision"], "training": card["training"]}]
     recorder = Recorder(
-        folder=folder if loop.processes.rank == 0 else None,
+        folder=folder if processes.rank == 0 else None,
+        shards=folder if processes.sharded else None,
         card=card,
         choice=kept,
         every=settings.checkpoint_every,
@@ -512,7 +604,31 @@ def _train(request: Request, start: _Start, plan: StagePlan) -> Run:
     if budget.overshot(loop.progress):
         used, last = loop.progress.seconds, loop.progress.last
         request.say(f"training took {used:.3g} s of a budget of {budget}: its last step alone took {last:.3g} s")
-    return Run(model=start.model, folder=folder, card=recorder.card, data=request.dataset)
+    model = _brought_together(loop.model, start.model, request) if processes.sharded else start.model
+    return Run(model=model, folder=folder, card=recorder.card, data=request.dataset)
+
+
+def _way(processes: Processes) -> str:
+    """The word for how processes share a training."""
+    return "none" if processes.world == 1 else "fsdp" if processes.sharded else "ddp"
+
+
+def _parts(request: Request, start: _Start) -> int:
+    """The parts of a batch: those of the run, so that a step stays the same, unless they do not suit the processes."""
+    world, wanted = request.processes.world, request.settings.accumulate * request.processes.world
+    if start.parts and start.parts % world:
+        request.say(f"{start.parts} parts of a batch do not suit {world} processes: now {wanted}, and other draws")
+    return start.parts if start.parts and not start.parts % world else wanted
+
+
+def _brought_together(sharded: GenerativeModel, model: GenerativeModel, request: Request) -> GenerativeModel:
+    """The trained model with whole weights, in every process: the one that was given, if it is whole, or a new one."""
+    if is_sharded(model):
+        model = GenerativeModel.from_configuration(model.configuration(), request.trust).to(model.device)
+    target = model.state_dict()
+    for name, value in sharded.state_dict(keep_vars=True).items():
+        target[name].copy_(whole(value))
+    return model.eval()
 
 
 def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None) -> None:
@@ -527,6 +643,17 @@ def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None
     except (LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise BrokenRun(f"the checkpoint of {folder} does not fit its model ({reason}): they are of two runs") from None
+
+
+def _untried(model: GenerativeModel, settings: FitSettings, recorded: Mapping[str, Any] | None) -> Choice:
+    """The precision of sharded weights, of which no copies are made to try others."""
+    compiled = bool(settings.compile)
+    if settings.precision is not None or recorded is not None:
+        name = settings.precision or (recorded or {})["name"]
+        return Choice(parse_precision(name, compiled), ["as asked" if settings.precision else "as before"])
+    if multiplies_bf16(model.device) and model.device.type != "cpu":
+        return Choice(parse_precision("bf16", compiled), ["the faster one here; its gradients were not tried"])
+    return Choice(parse_precision("float32", compiled), ["sharded weights are not tried in others"])
 
 
 LONG = 1800.0
@@ -550,8 +677,10 @@ def _chosen(loop: Loop, budget: Budget, settings: FitSettings, recorded: Mapping
 
 def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
     """The same loop in the precision chosen, with the operations of a step counted where the budget needs them."""
-    fresh = loop.again(choice.precision)
+    fresh = loop if loop.processes.sharded else loop.again(choice.precision)
     if math.isfinite(budget.operations):
+        if loop.processes.sharded:
+            raise ValueError("operations of sharded training are not counted: give a budget in steps or in seconds")
         fresh.progress = replace(fresh.progress, flops=count_flops(fresh))
     if choice.precision.compiled:
         fresh.warm_up()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from fourfold.engine.loop import Loop
 from fourfold.engine.precision import FLOAT32
 
-__all__ = ["count_flops"]
+if TYPE_CHECKING:
+    from fourfold.engine.loop import Loop
+
+__all__ = ["Counter", "count_flops"]
 
 
 @final
-class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up PyTorch's formulas without the module hooks of ``FlopCounterMode``, which second derivatives break."""
 
     def __init__(self) -> None:
@@ -38,6 +40,6 @@ def count_flops(loop: Loop) -> float:
     They are counted on a throw-away copy. Those of the optimizers are left out.
     """
     trial = loop.copy(FLOAT32)
-    with _Counter() as counter:
+    with Counter() as counter:
         trial.gradient_pass()
     return counter.total

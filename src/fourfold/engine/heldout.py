@@ -15,6 +15,7 @@ from fourfold.core import Batch
 from fourfold.data import Dataset, Split
 from fourfold.engine.loader import Loader
 from fourfold.engine.loop import Loop, channels_last
+from fourfold.engine.shards import fill
 
 __all__ = ["HeldOut"]
 
@@ -119,7 +120,7 @@ class HeldOut:
         with self.loop.judging():
             torch.manual_seed(0)
             size = self.loop.training.batch_size
-            parts = [torch.stack([term(part) for term in self.judges.values()]) for part in examples.parts(size)]
+            parts = [torch.stack([self.loop.loss(name, part) for name in self.judges]) for part in examples.parts(size)]
             return examples.means(torch.cat(parts, 1).sum(0))
 
     @torch.no_grad()
@@ -208,21 +209,37 @@ class HeldOut:
 
     # --- state --------------------------------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Tensor]:
-        """Every tensor that the choice needs to go on."""
+    def live(self) -> dict[str, Tensor]:
+        """The weights that are kept by the names of their parameters, if any are."""
+        found = self.loop.weights.named(self.weights) if self.weights.numel() else {}
+        return {f"choice.weights.{name}": value for name, value in found.items()}
+
+    def numbers(self) -> dict[str, Tensor]:
+        """The rest of what the choice needs to go on."""
         numbers = torch.tensor([self.best, self.latest, self.due, self.worse, self.count])
         found = {"numbers": numbers, "seconds": torch.tensor(self.seconds, dtype=torch.float64)}
-        found |= {"weights": self.weights, "best_losses": self.best_losses, "latest_losses": self.latest_losses}
+        found |= {"best_losses": self.best_losses, "latest_losses": self.latest_losses}
         found |= {f"buffer.{name}": b for name, b in self.buffers.items()}
         return {f"choice.{name}": value.clone() for name, value in found.items()}
 
+    def state(self) -> dict[str, Tensor]:
+        """A copy of every tensor that the choice needs to go on."""
+        return {key: value.detach().contiguous().clone() for key, value in (self.live() | self.numbers()).items()}
+
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Continue from a :meth:`state`; without one, or without weights in it, the choice begins here."""
-        found = {k.removeprefix("choice."): v for k, v in state.items() if k.startswith("choice.")}
-        if not found or (self.on and not found["weights"].numel()):
+        names = {f"choice.weights.{slot.name}" for slot in self.loop.weights.slots}
+        flat = state["choice.weights"] if "choice.weights" in state else torch.empty(0)  # of an older run
+        found = {k.removeprefix("choice."): state[k] for k in state if k.startswith("choice.")}
+        kept = bool(flat.numel()) or (bool(names) and all(name in state for name in names))
+        if not found or (self.on and not kept):
             return
         self.best, self.latest, self.due, self.worse, self.count = found["numbers"].tolist()
-        self.seconds, self.weights = float(found["seconds"]), found["weights"].to(self.loop.device)
+        self.seconds = float(found["seconds"])
+        self.weights = flat.to(self.loop.device)
+        if kept and not flat.numel():
+            self.weights = torch.empty_like(self.loop.weights.flat)
+            fill(self.live(), state)
         self.best_losses, self.latest_losses = found["best_losses"], found["latest_losses"]
         buffers = {k.removeprefix("buffer."): v for k, v in found.items() if k.startswith("buffer.")}
         self.buffers = {name: b.to(self.loop.device) for name, b in buffers.items()}

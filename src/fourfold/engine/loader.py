@@ -38,21 +38,26 @@ class Loader:
         batch_size: examples in one step, over all processes.
         seed: seed of the order.
         rank, world: this process takes part ``rank`` of the ``world`` equal parts of every batch.
+        parts: parts into which a batch is divided in all; by default ``world``.
 
     Raises:
         ValueError: if the batch cannot be divided among the processes, or a text is shorter than a window.
     """
 
-    def __init__(self, split: Split, space: Space, batch_size: int, seed: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self, split: Split, space: Space, batch_size: int, seed: int, rank: int = 0, world: int = 1, parts: int = 0
+    ) -> None:
         self.split, self.window, self.seed = split, space.window, seed
         self.examples = len(split.x) if self.window is None else len(split.x) - self.window + 1
         if self.examples < 1:
             raise ValueError(
                 f"{len(split.x)} {space.counted} are fewer than one window of {self.window}: shorten length"
             )
-        self.batch_size = min(batch_size, self.examples // world * world) if self.window is None else batch_size
-        if batch_size < 1 or self.batch_size % world or self.batch_size < 1:
-            raise ValueError(f"a batch of {batch_size} cannot be divided among {world} processes")
+        parts = parts or world
+        self.batch_size = min(batch_size, self.examples // parts * parts) if self.window is None else batch_size
+        if batch_size < 1 or self.batch_size % parts or self.batch_size < 1:
+            among = f"among {world} processes" if parts == world else f"into {parts} parts"
+            raise ValueError(f"a batch of {batch_size} cannot be divided {among}: give a multiple of {parts}")
         share = self.batch_size // world
         self._part = slice(rank * share, (rank + 1) * share)
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)

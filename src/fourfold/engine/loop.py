@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, final
@@ -15,14 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, CachedCodec, GenerativeModel, Staged, Term, Training
+from fourfold.core import Batch, CachedCodec, GenerativeModel, Staged, Training
 from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget, Progress, parse_budget
 from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.loader import Ahead, Batches, FileLoader, Loader, Stream, free_workers, raw_examples
 from fourfold.engine.memory import keep_memory
-from fourfold.engine.precision import FLOAT32, Precision, parse_precision
-from fourfold.engine.weights import TermOptimizer, Weights
+from fourfold.engine.precision import FLOAT32, PRECISIONS, Precision, parse_precision
+from fourfold.engine.shards import fill
+from fourfold.engine.weights import TermOptimizer, Weights, network_parameters
+from fourfold.engine.wrappers import Alone, Replicated, Sharded, Wrapper, blocks, keep, recompute
 
 __all__ = ["Diverged", "Loop", "Step", "train"]
 
@@ -57,19 +59,38 @@ class Step:
 
 
 @final
+@dataclass
+class _Part:
+    """A part of a step's batch, with the random streams and the buffers in which its last turn ended."""
+
+    batch: Batch
+    streams: list[Tensor]
+    buffers: list[Tensor]
+
+
+@final
 class Loop:
     """A model in training: its terms, weights, optimizers and progress.
+
+    The batch of a step is divided into ``parts``. Each process computes the gradients of an equal number of them, one
+    after the other, and the mean over all parts is what the step takes. The draws of a part are seeded by its number,
+    so a step is the same whatever the number of processes.
 
     Args:
         model: is trained in place; its networks may hold low-precision weights until :meth:`finish`.
         batches: raw batches by step.
         training: rates, averaging, clipping.
-        seed: seed of every random draw; those of step ``i`` are seeded by ``(seed, i, rank)``.
+        seed: seed of every random draw; those of step ``i`` are seeded by ``(seed, i, part)``.
         precision: the dtypes of a step.
         processes: this process among others that train the same model.
         per_epoch: steps in one pass over the data.
         encoded: whether batches are encoded already, or, for a :class:`~fourfold.core.CachedCodec`, analysed.
         smooths: whether noise is added to batches, as the settings of training say.
+        parts: parts of a batch; by default one for each process.
+        recomputes: whether large blocks keep only their inputs for the backward pass (activation checkpointing).
+
+    Raises:
+        ValueError: if the parts cannot be divided among the processes.
     """
 
     def __init__(
@@ -83,25 +104,48 @@ class Loop:
         per_epoch: int = 1,
         encoded: bool = False,
         smooths: bool = False,
+        parts: int = 0,
+        recomputes: bool = False,
     ) -> None:
         self.model, self.batches, self.training = model, batches, training
-        self.seed, self.precision, self.processes, self.encoded = seed, precision, processes, encoded
-        self.smooths = smooths
+        self.seed, self.processes, self.encoded, self.smooths = seed, processes, encoded, smooths
+        self.parts, self.recomputes = parts or processes.world, recomputes
+        if self.parts % processes.world:
+            raise ValueError(f"{self.parts} parts of a batch cannot be divided among {processes.world} processes")
         self.progress = Progress(per_epoch=per_epoch)
         self.device = model.device
         self._forked = [self.device] if self.device.type == "cuda" else []
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not processes.sharded:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.zero_grad()
         self.training_mode()
+        self._blocks = blocks(model) if recomputes else []
+        recompute(self._blocks)
+        saved = set(model.state_dict(keep_vars=True))
+        self._buffers = [b for _, b in model.named_buffers()]
+        codec = set(model.codec.buffers())
+        self._shared = [b for name, b in model.named_buffers() if name in saved and b not in codec]
+        self._unsaved = [i for i, (name, _) in enumerate(model.named_buffers()) if name not in saved]
+        self._kept: list[list[Tensor]] = []
         self.terms = model.terms()
-        self.weights = Weights(model, self.terms, precision.weights, training.muon_rate is not None)
-        processes.broadcast(self.weights.flat)
+        self.precision = precision = _within(precision, model, processes)
+        self._wrapper: Wrapper = Alone(self.terms, precision.compiled)
+        if processes.sharded:
+            self._wrapper = Sharded(self.terms, processes, precision.weights != torch.float32)
+        elif processes.world > 1:
+            self._wrapper = Replicated(self.terms, self._only, precision.compiled)
+        dtype = torch.float32 if processes.sharded else precision.weights
+        self.weights = Weights(model, self.terms, dtype, training.muon_rate is not None)
+        if training.ema <= 0:
+            self.weights.average = self.weights.flat
+        if not processes.sharded:
+            processes.broadcast(self.weights.flat)
         self.weights.refresh(self.weights.slots)
-        self.optimizers = {name: TermOptimizer(self.weights, term, training) for name, term in self.terms.items()}
+        made = {name: TermOptimizer(self.weights, term, training, processes) for name, term in self.terms.items()}
+        self.optimizers = made
         everything = {slot.parameter for slot in self.weights.slots}
         everything |= {p for stage in model.stages() for p in stage.model.parameters() if p.requires_grad}
         self._frozen = {name: list(everything - set(term.trainable())) for name, term in self.terms.items()}
-        self._calls = {name: _compiled(term) if precision.compiled else term for name, term in self.terms.items()}
 
     def copy(self, precision: Precision) -> Loop:
         """A throw-away loop with the same weights, step and seed, alone in its process."""
@@ -127,10 +171,12 @@ class Loop:
 
     def again(self, precision: Precision) -> Loop:
         """A loop of the same model in another precision, with fresh optimizers, to be used instead of this one."""
+        keep(self._blocks)
         self.weights.show(self.weights.flat)
         return self._like(self.model, precision, self.processes)
 
     def _like(self, model: GenerativeModel, precision: Precision, processes: Processes) -> Loop:
+        keep(blocks(model))
         loop = Loop(
             model,
             self.batches,
@@ -140,6 +186,8 @@ class Loop:
             processes,
             encoded=self.encoded,
             smooths=self.smooths,
+            parts=self.parts if processes is self.processes else 1,
+            recomputes=self.recomputes,
         )
         loop.progress = self.progress
         return loop
@@ -159,13 +207,11 @@ class Loop:
         losses: dict[str, float] = {}
         norms: dict[str, float] = {}
         with torch.random.fork_rng(devices=self._forked):
-            self._seeded()
-            batch = self._batch()
-            if noise and batch.x.is_floating_point():
-                batch = batch._replace(x=batch.x + noise * torch.randn_like(batch.x))
+            parts = self._begun(noise)
             for name in self.terms:
-                losses[name] = self._backward(name, batch)
+                losses[name] = self._backward(name, parts)
                 norms[name] = self._update(name, losses[name], rate)
+            self._share_buffers(parts)
         steps = self.progress.steps + 1
         self.weights.update_average(steps, self.training.ema)
         seconds = time.monotonic() - start
@@ -177,20 +223,86 @@ class Loop:
         """The gradient of every term on the next batch, flat. It updates and keeps nothing, so a second is equal."""
         gradients = []
         with self._unchanged():
-            self._seeded()
-            batch = self._batch()
+            parts = self._begun()
             for name in self.terms:
-                self._backward(name, batch)
+                self._backward(name, parts)
                 gradients.append(self._gathered(name))
         return gradients
 
-    def _seeded(self) -> None:
-        """Seed the draws of the next step."""
-        torch.manual_seed(_mix(self.seed, self.progress.steps, self.processes.rank))
+    def loss(self, name: str, batch: Batch) -> Tensor:
+        """The loss of a term for each example of an encoded batch, ``(B,)``; all processes must ask together."""
+        return self._wrapper(name, batch) if self.processes.sharded else self.terms[name](batch)
 
-    def _batch(self) -> Batch:
-        """The encoded batch of the next step, on the model's device, images in channels-last."""
+    def _begun(self, noise: float = 0.0) -> list[_Part]:
+        """This process's parts of the next step's batch, each drawn by its own seed."""
         raw = self.batches(self.progress.steps)
+        count = self.parts // self.processes.world
+        if len(raw.x) % count:
+            raise ValueError(f"a batch of {len(raw.x)} cannot be divided into {count} equal parts: accumulate fewer")
+        x, cond = raw.x.chunk(count), [None] * count if raw.cond is None else raw.cond.chunk(count)
+        parts = []
+        for i in range(count):
+            torch.manual_seed(_mix(self.seed, self.progress.steps, self.processes.rank * count + i))
+            batch = self._encoded(Batch(x[i], cond[i]))
+            if noise and batch.x.is_floating_point():
+                batch = batch._replace(x=batch.x + noise * torch.randn_like(batch.x))
+            parts.append(_Part(batch, self._streams(), []))
+            if count > 1:
+                kept = self._kept[i] if len(self._kept) > i else []
+                parts[i].buffers = [b.clone() for b in self._buffers]
+                for at, value in zip(self._unsaved, kept, strict=False):
+                    parts[i].buffers[at] = value
+        if count > 1 and not self.progress.steps and any(getattr(m, "from_data", False) for m in self.model.modules()):
+            self._see_whole(parts)
+        return parts
+
+    @torch.no_grad()
+    def _see_whole(self, parts: list[_Part]) -> None:
+        """Let modules take what they take from the first batch, from all its parts together."""
+        x, cond = torch.cat([part.batch.x for part in parts]), [part.batch.cond for part in parts]
+        labels = None if cond[0] is None else torch.cat([one for one in cond if one is not None])
+        for name in self.terms:
+            self.loss(name, Batch(x, labels))
+        for part in parts:
+            part.buffers = [b.clone() for b in self._buffers]
+
+    def _streams(self) -> list[Tensor]:
+        """The states of torch's generators."""
+        cuda = [torch.cuda.get_rng_state(self.device)] if self._forked else []
+        return [torch.get_rng_state(), *cuda]
+
+    def _turns(self, parts: list[_Part]) -> Iterator[_Part]:
+        """The parts one after the other, each with its random streams and buffers."""
+        if len(parts) == 1:
+            yield parts[0]
+            return
+        for part in parts:
+            torch.set_rng_state(part.streams[0])
+            if self._forked:
+                torch.cuda.set_rng_state(part.streams[1], self.device)
+            for b, own in zip(self._buffers, part.buffers, strict=True):
+                b.copy_(own)
+            yield part
+            part.streams, part.buffers = self._streams(), [b.clone() for b in self._buffers]
+
+    @torch.no_grad()
+    def _share_buffers(self, parts: list[_Part]) -> None:
+        """Let saved buffers be the mean over all parts of a batch; others, such as chains, stay with their part."""
+        if len(parts) > 1:
+            self._kept = [[part.buffers[i] for i in self._unsaved] for part in parts]
+            for i, b in enumerate(self._buffers):
+                values = [part.buffers[i] for part in parts]
+                mean = b.is_floating_point() and i not in self._unsaved
+                b.copy_(torch.stack(values).mean(0) if mean else values[0])
+        real = [b for b in self._shared if b.is_floating_point()]
+        if self.processes.world > 1 and real:
+            flat = torch.cat([b.flatten() for b in real])
+            self.processes.average(flat)
+            for b, value in zip(real, torch.split(flat, [b.numel() for b in real]), strict=True):
+                b.copy_(value.view_as(b))
+
+    def _encoded(self, raw: Batch) -> Batch:
+        """An encoded batch on the model's device, images in channels-last."""
         batch = Batch(raw.x.to(self.device), None if raw.cond is None else raw.cond.to(self.device))
         codec = self.model.codec
         with torch.no_grad():
@@ -200,25 +312,39 @@ class Loop:
                 batch = batch._replace(x=codec.draw(batch.x))
         return batch._replace(x=channels_last(batch.x))
 
-    def _backward(self, name: str, batch: Batch) -> float:
-        """The gradients of one term, with everything frozen that it does not train."""
+    @contextmanager
+    def _only(self, name: str) -> Iterator[None]:
+        """Inside, everything is frozen that a term does not train."""
         for p in self._frozen[name]:
             p.requires_grad_(False)
         try:
-            with self.precision.context(self.device):
-                loss = self._calls[name](batch).mean()
-            loss.backward()
+            yield
         finally:
             for p in self._frozen[name]:
                 p.requires_grad_(True)
-        return float(loss.detach())
+
+    def _backward(self, name: str, parts: list[_Part]) -> float:
+        """Add up the gradients of one term over this process's parts; return the mean loss of all processes."""
+        total = torch.zeros((), device=self.device)
+        with self._only(name):
+            for part in self._turns(parts):
+                with self._wrapper.last(name, part is parts[-1]):
+                    with self.precision.context(self.device):
+                        loss = self._wrapper(name, part.batch).mean()
+                    if len(parts) > 1:
+                        loss = loss / len(parts)
+                    torch.autograd.backward(loss)
+                total += loss.detach()
+        self.processes.average(total)
+        return float(total)
 
     def _update(self, name: str, loss: float, rate: float) -> float:
-        """Gather gradients, average them over processes, clip, update; return the norm before clipping."""
+        """Gather gradients, clip, update; return the norm before clipping."""
         optimizer = self.optimizers[name]
         self.weights.gather(optimizer.slots)
-        for run in optimizer.runs:
-            self.processes.average(self.weights.gradient[run])
+        for slot in optimizer.slots if self.processes.sharded else ():
+            if not slot.sharded:  # the wrapper leaves those without dimensions alone
+                self.processes.average(slot.view(self.weights.gradient))
         norm = optimizer.clip()
         if not (abs(loss) < float("inf") and norm < float("inf")):
             raise Diverged(
@@ -247,13 +373,20 @@ class Loop:
 
     def finish(self) -> None:
         """Give the model its averaged weights in float32 and evaluation mode."""
+        keep(self._blocks)
         self.weights.show(self.weights.average)
         self.model.eval()
 
     def resume(self) -> None:
         """Give the model the weights that are in training, and training mode."""
-        self.weights.lower()
+        keep(self._blocks)
+        recompute(self._blocks)
+        self._lower()
         self.training_mode()
+
+    def _lower(self) -> None:
+        self.weights.lower()
+        self._wrapper.changed()
 
     def training_mode(self) -> None:
         """Put the model into training mode, except for its codec and the models of earlier stages."""
@@ -281,6 +414,7 @@ class Loop:
                 for term in self.terms.values():
                     term.train()
                 self.training_mode()
+                self._wrapper.changed()
 
     def _in_low_precision(self) -> AbstractContextManager[object]:
         """Autocast, if steps compute in less than float32: the averages are float32."""
@@ -303,17 +437,32 @@ class Loop:
 
     # --- state --------------------------------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Tensor]:
-        """Every tensor that training needs to continue: weights, average, buffers, optimizers.
+    def live(self) -> dict[str, Tensor]:
+        """The tensors that training continues from by name, in the memory that it works with.
 
-        ``fixed`` are the parameters that no term trains, such as those of a codec or of earlier stages.
+        They are weights, their average, what optimizers keep of each parameter, buffers, and the parameters that no
+        term trains (``fixed``), such as those of a codec or of earlier stages. Sharded ones know their place.
         """
-        found = {"weights.flat": self.weights.flat, "weights.average": self.weights.average}
-        found |= {f"fixed.{name}": value for name, value in self.weights.fixed(self.model).items()}
+        found = {f"weights.{name}": value for name, value in self.weights.named(self.weights.flat).items()}
+        if self.weights.average is not self.weights.flat:
+            found |= {f"average.{name}": value for name, value in self.weights.named(self.weights.average).items()}
+        found |= {f"fixed.{name}": value.detach() for name, value in self.weights.fixed(self.model).items()}
         found |= {f"buffer.{name}": b for name, b in self.model.named_buffers()}
         for name, optimizer in self.optimizers.items():
-            found |= {f"optimizer.{name}.{key}": value for key, value in optimizer.state().items()}
-        return {key: value.detach().contiguous().clone() for key, value in found.items()}
+            found |= {f"optimizer.{name}.{key}": value for key, value in optimizer.live().items()}
+        return found
+
+    def numbers(self) -> dict[str, Tensor]:
+        """The small rest of the state: counts and dtypes of the optimizers."""
+        return {
+            f"optimizer.{name}.{key}": value
+            for name, optimizer in self.optimizers.items()
+            for key, value in optimizer.numbers().items()
+        }
+
+    def state(self) -> dict[str, Tensor]:
+        """A copy of every tensor that training needs to continue: :meth:`live` and :meth:`numbers`."""
+        return {key: value.detach().contiguous().clone() for key, value in (self.live() | self.numbers()).items()}
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor], progress: Progress) -> None:
@@ -322,6 +471,19 @@ class Loop:
         Raises:
             ValueError: if the state belongs to another model.
         """
+        if "weights.flat" in state:
+            self._load_flat(state)
+        else:
+            fill({key: value for key, value in self.live().items() if not key.startswith("fixed.")}, state)
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_numbers(_of(state, f"optimizer.{name}."))
+        self.progress = replace(progress, per_epoch=self.progress.per_epoch)
+        self._lower()
+
+    def _load_flat(self, state: Mapping[str, Tensor]) -> None:
+        """Load the state of an older run, which holds flat tensors."""
+        if self.processes.sharded:
+            raise ValueError("the run was saved by an older version: resume it without fsdp")
         if state["weights.flat"].shape != self.weights.flat.shape:
             raise ValueError("the saved state belongs to a model of another size: resume with what it was started with")
         self.weights.flat.copy_(state["weights.flat"])
@@ -329,19 +491,24 @@ class Loop:
         for name, b in self.model.named_buffers():
             b.copy_(state[f"buffer.{name}"])
         for name, optimizer in self.optimizers.items():
-            prefix = f"optimizer.{name}."
-            optimizer.load({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
-        self.progress = replace(progress, per_epoch=self.progress.per_epoch)
-        self.weights.lower()
+            optimizer.load_flat(_of(state, f"optimizer.{name}."))
+
+
+def _of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The part of a state whose names begin with a prefix, without it."""
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _within(precision: Precision, model: GenerativeModel, processes: Processes) -> Precision:
+    """Low-precision weights, or autocast where shards of networks and of other parameters would have two dtypes."""
+    trained = {p for term in model.terms().values() for p in term.trainable() if p.ndim}
+    mixed = processes.sharded and precision.weights != torch.float32 and not trained <= network_parameters(model)
+    return replace(PRECISIONS["autocast"], compiled=precision.compiled) if mixed else precision
 
 
 def channels_last(x: Tensor) -> Tensor:
     """Real images ``(B, C, H, W)`` in channels-last memory; other tensors are returned as they are."""
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x
-
-
-def _compiled(term: Term) -> Callable[[Batch], Tensor]:
-    return torch.compile(term)
 
 
 def _mix(*parts: int) -> int:
@@ -422,6 +589,8 @@ def begin(
     processes: Processes = ALONE,
     fresh: bool = True,
     patience: float = math.inf,
+    parts: int = 0,
+    recomputes: bool = False,
 ) -> Loop:
     """Make the loop of a model. If training is ``fresh``, the codec first takes its statistics from the training data.
 
@@ -432,13 +601,15 @@ def begin(
     if model.device.type == "cpu":
         keep_memory()
     if callable(data):
-        return Loop(model, data, training, seed, precision, processes)
+        return Loop(model, data, training, seed, precision, processes, parts=parts, recomputes=recomputes)
     if not isinstance(data, (Dataset, Split, Tensor, np.ndarray)):
         stream = Stream(data, model.space)
         if fresh:
             _fit_codec(model, stream.first(), seed)
-        return Loop(model, stream, training, seed, precision, processes, stream.steps_per_epoch)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        rest: Any = {"parts": parts, "recomputes": recomputes}
+        return Loop(model, stream, training, seed, precision, processes, stream.steps_per_epoch, **rest)
+    if not processes.sharded:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if isinstance(data, (Tensor, np.ndarray)):
         data = Split(raw_examples(data, model.space))
     split = data.train if isinstance(data, Dataset) else data
@@ -463,9 +634,10 @@ def begin(
         seed,
         processes.rank,
         processes.world,
+        parts,
     )
-    encoded, smooths = codes is not None, len(split.x) <= FEW
-    loop = Loop(model, loader, training, seed, precision, processes, loader.steps_per_epoch, encoded, smooths)
+    encoded, smooths, epoch = codes is not None, len(split.x) <= FEW, loader.steps_per_epoch
+    loop = Loop(model, loader, training, seed, precision, processes, epoch, encoded, smooths, parts, recomputes)
     loop.progress = replace(loop.progress, seconds=seconds)
     return loop
 

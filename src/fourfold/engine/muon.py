@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
+from fourfold.engine.distributed import ALONE, Processes, rows_of
 from fourfold.engine.kernels import multiplies_bf16
 
-__all__ = ["Muon", "orthogonalised"]
+__all__ = ["Matrix", "Muon", "orthogonalised"]
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -41,6 +42,20 @@ def orthogonalised(g: Tensor, dtype: torch.dtype = torch.bfloat16, steps: int = 
     return x.mT if tall else x
 
 
+class Matrix(NamedTuple):
+    """A matrix, or the rows of it that this process holds, in a flat tensor.
+
+    Attributes:
+        start, stop: its slice of the flat tensor.
+        rows, columns: of the whole matrix.
+    """
+
+    start: int
+    stop: int
+    rows: int
+    columns: int
+
+
 @final
 class Muon:
     """Orthogonalised momentum: ``W <- (1 - rate lambda) W - rate sqrt(max(1, rows / columns)) O``.
@@ -48,42 +63,98 @@ class Muon:
     ``B <- mu B + (1 - mu) g`` is the momentum, and ``O`` is the orthogonalised Nesterov momentum ``(1 - mu) g + mu B``.
     Reference as in :func:`orthogonalised`.
 
+    Where each process holds some rows of every matrix, each matrix is sent to one process, which orthogonalises it and
+    sends the rows back: every process does a part of the work.
+
     Args:
         flat, gradient: the tensors whose slices are matrices and their gradients.
-        matrices: ``(start, stop, rows)`` of each matrix.
+        matrices: the matrices.
         weight_decay: decoupled weight decay, ``lambda``.
         momentum: mu.
         dtype: dtype of the orthogonalisation; by default bfloat16 where it is faster here, else float32.
+        processes: the processes that hold rows of the matrices.
     """
 
     def __init__(
         self,
         flat: Tensor,
         gradient: Tensor,
-        matrices: Sequence[tuple[int, int, int]],
+        matrices: Sequence[Matrix],
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         dtype: torch.dtype | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         self.dtype = dtype or (torch.bfloat16 if multiplies_bf16(flat.device) else torch.float32)
         self.flat, self.gradient, self.mu, self.weight_decay = flat, gradient, momentum, weight_decay
-        self.run = slice(matrices[0][0], matrices[-1][1]) if matrices else slice(0, 0)
+        self.matrices, self.processes = matrices, processes
+        self.run = slice(matrices[0].start, matrices[-1].stop) if matrices else slice(0, 0)
         self.momentum = torch.zeros_like(flat[self.run])
-        self._shapes: dict[tuple[int, int], list[slice]] = {}
-        for start, stop, rows in matrices:
-            place = slice(start - self.run.start, stop - self.run.start)
-            self._shapes.setdefault((rows, (stop - start) // rows), []).append(place)
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """One update with a learning rate."""
-        if not self._shapes:
+        if not self.matrices:
             return
         weight, g = self.flat[self.run], self.gradient[self.run]
         self.momentum.lerp_(g, 1 - self.mu)
         update = g.lerp(self.momentum, self.mu)
-        for (rows, columns), places in self._shapes.items():
-            stack = torch.stack([update[place].view(rows, columns) for place in places])
-            scale = rate * math.sqrt(max(1, rows / columns))
-            for place, o in zip(places, orthogonalised(stack, self.dtype), strict=True):
-                weight[place].mul_(1 - rate * self.weight_decay).view(rows, columns).sub_(o, alpha=scale)
+        places = [slice(m.start - self.run.start, m.stop - self.run.start) for m in self.matrices]
+        updates = [update[place].view(-1, m.columns) for place, m in zip(places, self.matrices, strict=True)]
+        directions = self._shared(updates) if self.processes.sharded else self._directions(updates)
+        for place, m, o in zip(places, self.matrices, directions, strict=True):
+            scale = rate * math.sqrt(max(1, m.rows / m.columns))
+            weight[place].mul_(1 - rate * self.weight_decay).view(-1, m.columns).sub_(o, alpha=scale)
+
+    def _directions(self, updates: Sequence[Tensor]) -> list[Tensor]:
+        """Whole matrices orthogonalised, those of one shape together."""
+        shapes: dict[torch.Size, list[int]] = {}
+        for i, update in enumerate(updates):
+            shapes.setdefault(update.shape, []).append(i)
+        found: dict[int, Tensor] = {}
+        for places in shapes.values():
+            stack = torch.stack([updates[i] for i in places])
+            found |= dict(zip(places, orthogonalised(stack, self.dtype), strict=True))
+        return [found[i] for i in range(len(updates))]
+
+    def _shared(self, updates: Sequence[Tensor]) -> list[Tensor]:
+        """This process's rows of every orthogonalised matrix, from its rows of every matrix."""
+        rank, world, all_rows = self.processes.rank, self.processes.world, range(self.processes.world)
+        owners = _owners(self.matrices, world)
+        owned = [m for m, owner in zip(self.matrices, owners, strict=True) if owner == rank]
+        held = {r: [_rows(m, r, world) * m.columns for m in owned] for r in all_rows}
+        mine = [_of(updates, owners, r) for r in all_rows]
+        sent = self.processes.exchange([_joined(part, updates[0]) for part in mine], [sum(held[r]) for r in all_rows])
+        pieces = [torch.split(part, held[r]) for r, part in enumerate(sent)]
+        whole = [torch.cat([pieces[r][i].view(-1, m.columns) for r in all_rows]) for i, m in enumerate(owned)]
+        done = [o.float() for o in self._directions(whole)]
+        back = [_joined([o[slice(*rows_of(len(o), r, world))] for o in done], updates[0]) for r in all_rows]
+        received = self.processes.exchange(back, [sum(u.numel() for u in mine[r]) for r in all_rows])
+        streams = [iter(torch.split(part, [u.numel() for u in mine[r]])) for r, part in enumerate(received)]
+        return [next(streams[owner]).view_as(u) for u, owner in zip(updates, owners, strict=True)]
+
+
+def _rows(m: Matrix, rank: int, world: int) -> int:
+    """The number of rows that a process holds."""
+    start, stop = rows_of(m.rows, rank, world)
+    return stop - start
+
+
+def _owners(matrices: Sequence[Matrix], world: int) -> list[int]:
+    """The process that orthogonalises each matrix: the largest first, to the one with the least work."""
+    work, owners = [0.0] * world, [0] * len(matrices)
+    costs = [m.rows * m.columns * min(m.rows, m.columns) for m in matrices]
+    for i in sorted(range(len(matrices)), key=lambda i: -costs[i]):
+        owners[i] = work.index(min(work))
+        work[owners[i]] += costs[i]
+    return owners
+
+
+def _of(updates: Sequence[Tensor], owners: Sequence[int], rank: int) -> list[Tensor]:
+    """The updates that belong to a process."""
+    return [update for update, owner in zip(updates, owners, strict=True) if owner == rank]
+
+
+def _joined(parts: Sequence[Tensor], like: Tensor) -> Tensor:
+    """The numbers of several tensors in one flat tensor."""
+    return torch.cat([part.reshape(-1) for part in parts]) if parts else like.new_empty(0)

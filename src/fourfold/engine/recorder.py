@@ -14,6 +14,7 @@ from fourfold.engine.checkpoint import Checkpoint, save_checkpoint, save_model
 from fourfold.engine.files import amend_line, append_line, write_json, write_lines
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop, Step
+from fourfold.engine.shards import save_shards
 
 __all__ = ["Recorder"]
 
@@ -24,7 +25,12 @@ LONGEST = 1 << 20
 @final
 @dataclass
 class Recorder:
-    """Writes log, checkpoints and card of a run into its folder, if it has one."""
+    """Writes log, checkpoints and card of a run into its folder, if it has one.
+
+    Attributes:
+        folder: the folder, in the process that writes.
+        shards: the folder, in every process of a sharded training.
+    """
 
     folder: Path | None
     card: dict[str, Any]
@@ -32,6 +38,7 @@ class Recorder:
     every: float
     observe: Callable[[Step], None] | None = None
     stage: str = ""
+    shards: Path | None = None
     log_every: float = 1.0
     _saved: float = field(default_factory=time.monotonic)
     _logged: float = 0.0
@@ -48,12 +55,14 @@ class Recorder:
             The number of damaged lines.
         """
         self.card |= _spent(self.card, loop)
+        if self.shards is not None and not resumed:
+            save_shards(loop.live(), loop.numbers(), loop.progress, self.shards, loop.processes)
         if self.folder is None:
             return 0
         damaged = self._clear_log(loop.progress.steps if resumed else 0)
         write_json(self.folder / "model.json", loop.model.configuration())
         write_json(self.folder / "card.json", self.card)
-        if not resumed:
+        if not resumed and self.shards is None:
             save_checkpoint(Checkpoint(loop.state(), loop.progress), self.folder)
         return damaged
 
@@ -84,7 +93,10 @@ class Recorder:
         if held_out or step.index <= 3 or now - self._logged >= self.log_every:
             self._logged = now
             self._log(loop, step, held_out)
-        if now - self._saved >= self.every:
+        due = now - self._saved >= self.every
+        if loop.processes.sharded:  # all write together, by the clock of the first
+            due = loop.processes.same(due)
+        if due:
             self.save(loop)
         loop.spend(time.monotonic() - start)
 
@@ -122,10 +134,16 @@ class Recorder:
         if self._last is not None and self._sums:
             self._log(loop, self._last, {})
         self.card |= _spent(self.card, loop) | {"choice": _finite(self.choice.record()), "done": done}
-        if self.folder is not None:
+        if self.shards is not None:
+            live, numbers = loop.live() | self.choice.live(), loop.numbers() | self.choice.numbers()
+            save_shards(live, numbers, loop.progress, self.shards, loop.processes)
+        elif self.folder is not None:
             save_checkpoint(Checkpoint(loop.state() | self.choice.state(), loop.progress), self.folder)
+        folder = self.folder or self.shards
+        if folder is not None:
             with self.choice.kept():
-                save_model(loop.model, self.folder)
+                save_model(loop.model, folder, writes=self.folder is not None)
+        if self.folder is not None:
             write_json(self.folder / "card.json", self.card)
         self._saved = time.monotonic()
 

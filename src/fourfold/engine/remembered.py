@@ -62,6 +62,8 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
             device=str(asked.get("device", FitSettings.device)),
             checkpoint_every=asked.get("checkpoint_every", FitSettings.checkpoint_every),
             choose=bool(card.get("choice", {}).get("on", FitSettings.choose)),
+            accumulate=asked.get("accumulate", FitSettings.accumulate),
+            recompute=asked.get("recompute"),
         )
     except BrokenRun:
         raise
@@ -72,7 +74,8 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
 def check_agrees(settings: FitSettings, card: Mapping[str, Any], folder: Path, paradigm: str | None) -> None:
     """Refuse to continue a run under settings that contradict it.
 
-    Budget, precision, compiling, device, checkpoints and the choice of weights may change; all else may not.
+    Budget, precision, compiling, device, checkpoints, the choice of weights and the processes may change; all else may
+    not.
 
     Args:
         settings: the settings of the continued run: those given, else those of the run.

@@ -14,13 +14,17 @@ from typing import Any, final
 from fourfold.core import GenerativeModel, Staged, Training
 from fourfold.data import Dataset, names
 from fourfold.engine.auto import Sizing
-from fourfold.engine.distributed import join
+from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.hardware import machine
 from fourfold.engine.loop import Step
 from fourfold.engine.settings import FitSettings
 from fourfold.paradigms import cards
 
 __all__ = ["Request", "describe", "parameters"]
+
+
+ASKED = ("precision", "compile", "device", "checkpoint_every", "accumulate", "recompute")
+"""The settings that a card records as they were asked for."""
 
 
 @final
@@ -40,6 +44,7 @@ class Request:
         stage: the name of the stage, after those of the stages that hold it; empty for the whole run.
         sizing: the choice of the size, unless the size was given.
         spent: seconds of training before this training begins.
+        processes: the processes that share the training.
     """
 
     paradigm: str | GenerativeModel | None
@@ -53,6 +58,7 @@ class Request:
     stage: str = ""
     sizing: Sizing | None = None
     spent: float = 0.0
+    processes: Processes = ALONE
 
 
 def parameters(model: GenerativeModel) -> int:
@@ -87,8 +93,8 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
         "budget": str(settings.budget),
         "training": asdict(training),
         "choice": {"on": settings.choose},
-        "asked": {key: getattr(settings, key) for key in ("precision", "compile", "device", "checkpoint_every")},
-        "hardware": {**machine(), "device": str(model.device), "processes": join().world},
+        "asked": {key: getattr(settings, key) for key in ASKED},
+        "hardware": {**machine(), "device": str(model.device), "processes": request.processes.world},
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
         "command": shlex.join(sys.argv),
         "steps": 0,

@@ -8,6 +8,7 @@ from typing import Any, final
 
 from fourfold.core import Training
 from fourfold.engine.budget import Budget, Seconds
+from fourfold.engine.distributed import PARALLEL
 from fourfold.engine.precision import parse_precision
 from fourfold.vocabulary import AUTO, parse_size
 
@@ -33,6 +34,9 @@ class FitSettings:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
         checkpoint_every: seconds between checkpoints.
         choose: whether the held-out loss chooses the weights to keep.
+        parallel: how several processes share the training: ``auto``, ``none``, ``ddp`` or ``fsdp``.
+        accumulate: parts of a batch that each process takes one after the other.
+        recompute: whether large blocks keep only their inputs for the backward pass; ``None``: where there are any.
 
     Raises:
         ValueError: for a value out of range, or an unknown precision.
@@ -51,12 +55,19 @@ class FitSettings:
     device: str = "auto"
     checkpoint_every: float = 60.0
     choose: bool = True
+    parallel: str = AUTO
+    accumulate: int = 1
+    recompute: bool | None = None
 
     def __post_init__(self) -> None:
         if self.seed < 0 or not self.checkpoint_every >= 0:
             raise ValueError(
                 f"seed {self.seed}, a checkpoint every {self.checkpoint_every} s: give numbers that are not negative"
             )
+        if self.parallel not in PARALLEL:
+            raise ValueError(f"parallel {self.parallel!r} is not known: choose one of {', '.join(PARALLEL)}")
+        if self.accumulate < 1:
+            raise ValueError(f"accumulate {self.accumulate}: a batch is taken in 1 part or more")
         if self.size != AUTO:
             parse_size(self.size)
         parse_precision(self.precision or "float32", bool(self.compile))

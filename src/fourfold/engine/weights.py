@@ -1,8 +1,10 @@
 """The weights in training: float32 masters in one flat tensor, one optimizer per term, and the average of the weights.
 
 All parameters that any term updates are views of one flat float32 tensor, in the order (term, kind of update). Hence
-every element-wise pass (AdamW, momentum, clipping, averaging, a checkpoint, the sum over processes) is one large
-operation instead of one per parameter.
+every element-wise pass (AdamW, momentum, clipping, averaging) is one large operation instead of one per parameter.
+
+Where parameters are sharded (``fully_shard``), the flat tensor holds this process's rows of each, and the shards that
+the networks compute with are copies of it. Everything else is the same: what is element-wise knows no difference.
 """
 
 from __future__ import annotations
@@ -11,17 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
 
 from fourfold.core import Codec, Estimand, GenerativeModel, Objective, Part, Staged, Term, Training
 from fourfold.engine.adamw import AdamW
-from fourfold.engine.muon import Muon
+from fourfold.engine.distributed import ALONE, Processes, local
+from fourfold.engine.muon import Matrix, Muon
 from fourfold.estimands import Reference
 
-__all__ = ["TermOptimizer", "Weights", "network_parameters"]
+__all__ = ["TermOptimizer", "Update", "Weights", "layout", "network_parameters"]
 
 
 class Update(IntEnum):
@@ -37,17 +40,44 @@ class Update(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class Slot:
-    """The place of a parameter in the flat tensor."""
+    """The place of a parameter, or of this process's rows of it, in the flat tensor."""
 
     name: str
     parameter: nn.Parameter
     update: Update
     start: int
     stop: int
+    shape: torch.Size
+    stride: tuple[int, ...]
 
-    def view(self, flat: Tensor) -> Tensor:
-        """The parameter's part of a flat tensor, with its shape and strides."""
-        return flat[self.start : self.stop].as_strided(self.parameter.shape, self.parameter.stride(), self.start)
+    @property
+    def sharded(self) -> bool:
+        """Whether the parameter is shared out between processes."""
+        return hasattr(self.parameter, "to_local")
+
+    @property
+    def matrix(self) -> Matrix:
+        """The parameter as a matrix, with the outputs as its rows."""
+        rows = self.parameter.shape[0]
+        return Matrix(self.start, self.stop, rows, self.parameter.numel() // rows)
+
+    def view(self, flat: Tensor, first: int = 0) -> Tensor:
+        """The parameter's part, with its shape and strides, of a flat tensor that begins at ``first``."""
+        part = flat[self.start - first : self.stop - first]
+        return part.as_strided(self.shape, self.stride, part.storage_offset())
+
+    def named(self, flat: Tensor, first: int = 0) -> Tensor:
+        """:meth:`view` as a part of the whole parameter, if that is sharded."""
+        return _like(self.parameter, self.view(flat, first)) if self.sharded else self.view(flat, first)
+
+
+def _like(parameter: Tensor, rows: Tensor) -> Tensor:
+    """This process's rows of a tensor that is sharded like a parameter."""
+    from torch.distributed.tensor import DTensor
+
+    assert isinstance(parameter, DTensor)
+    size: Any = {"shape": parameter.shape, "stride": parameter.stride()}
+    return DTensor.from_local(rows, parameter.device_mesh, parameter.placements, run_check=False, **size)
 
 
 def network_parameters(model: nn.Module) -> set[nn.Parameter]:
@@ -101,16 +131,19 @@ class Weights:
         self, model: nn.Module, terms: Mapping[str, Term], dtype: torch.dtype = torch.float32, muon: bool = False
     ) -> None:
         self.terms = terms
-        self.slots = _layout(model, terms, muon)
+        self.slots = layout(model, terms, muon)
         size = self.slots[-1].stop if self.slots else 0
         device = self.slots[0].parameter.device if self.slots else torch.device("cpu")
         self.flat, self.gradient = torch.empty(size, device=device), torch.zeros(size, device=device)
         for slot in self.slots:
-            slot.view(self.flat).copy_(slot.parameter.data)
+            slot.view(self.flat).copy_(local(slot.parameter.data))
         self.average = self.flat.clone()
         low = network_parameters(model) if dtype != torch.float32 else set()
-        self._train = [s.parameter.data.to(dtype) if s.parameter in low else s.view(self.flat) for s in self.slots]
-        self._low = {slot: data for slot, data in zip(self.slots, self._train, strict=True) if slot.parameter in low}
+        self._own = [slot for slot in self.slots if not slot.sharded]
+        self._train = [s.parameter.data.to(dtype) if s.parameter in low else s.view(self.flat) for s in self._own]
+        self._low = {slot: data for slot, data in zip(self._own, self._train, strict=True) if slot.parameter in low}
+        self._shards = {slot: local(slot.parameter.data) for slot in self.slots if slot.sharded}
+        self._low |= self._shards
         self._masters = {slot: slot.view(self.flat) for slot in self.slots}
         self._gradients = {slot: slot.view(self.gradient) for slot in self.slots}
         trained = {slot.parameter for slot in self.slots}
@@ -127,7 +160,7 @@ class Weights:
     def lower(self) -> None:
         """Give the model its weights of training: low-precision copies in networks, masters elsewhere."""
         self.refresh(self.slots)
-        for slot, data in zip(self.slots, self._train, strict=True):
+        for slot, data in zip(self._own, self._train, strict=True):
             slot.parameter.data = data
         for p, _, low in self._held:
             p.data = low
@@ -135,8 +168,11 @@ class Weights:
     def show(self, flat: Tensor) -> None:
         """Give the model the weights of a flat float32 tensor: the masters or their average."""
         for slot in self.slots:
-            slot.parameter.data = slot.view(flat)
             slot.parameter.grad = None
+            if slot.sharded:
+                self._shards[slot].copy_(slot.view(flat))
+            else:
+                slot.parameter.data = slot.view(flat)
         for p, whole, _ in self._held:
             p.data = whole
 
@@ -165,10 +201,14 @@ class Weights:
                 self._gradients[slot].zero_()
             else:
                 places.append(self._gradients[slot])
-                found.append(grad)
+                found.append(local(grad))
             slot.parameter.grad = None
         if found:
             torch._foreach_copy_(places, found)
+
+    def named(self, flat: Tensor) -> dict[str, Tensor]:
+        """The parts of a flat tensor by the names of the parameters; they share its memory."""
+        return {slot.name: slot.named(flat) for slot in self.slots}
 
     def update_average(self, step: int, half_life: float) -> None:
         """``average <- d average + (1 - d) flat`` with ``d = 2^(-1 / (half_life · step))`` after step 1, 2, ...
@@ -182,7 +222,7 @@ class Weights:
             self.average = self.flat
 
 
-def _layout(model: nn.Module, terms: Mapping[str, Term], muon: bool) -> list[Slot]:
+def layout(model: nn.Module, terms: Mapping[str, Term], muon: bool) -> list[Slot]:
     """The slots, ordered by the first term that updates the parameter, then by its optimizer."""
     names = {p: name for name, p in model.named_parameters()}
     by_adamw = _for_adamw(model)
@@ -193,8 +233,9 @@ def _layout(model: nn.Module, terms: Mapping[str, Term], muon: bool) -> list[Slo
         seen.update(own)
         kinds = {p: _update(p, muon and p not in by_adamw) for p in own}
         for i, p in enumerate(sorted(own, key=lambda p: kinds[p])):
-            start = slots[-1].stop if slots else 0
-            slots.append(Slot(names.get(p, f"{name}.{i}"), p, kinds[p], start, start + p.numel()))
+            start, held = slots[-1].stop if slots else 0, local(p.data)
+            place = (start, start + held.numel(), held.shape, held.stride())
+            slots.append(Slot(names.get(p, f"{name}.{i}"), p, kinds[p], *place))
     return slots
 
 
@@ -225,30 +266,37 @@ class TermOptimizer:
         training: rates, betas, decay, clipping.
     """
 
-    def __init__(self, weights: Weights, term: Term, training: Training) -> None:
-        self.weights, self.training, self.rate = weights, training, term.rate
+    def __init__(self, weights: Weights, term: Term, training: Training, processes: Processes = ALONE) -> None:
+        self.weights, self.training, self.rate, self.processes = weights, training, term.rate, processes
         own = set(term.trainable())
         self.slots = [slot for slot in weights.slots if slot.parameter in own]
         self.runs = _runs(self.slots)
         decays = ((Update.DECAYED, training.weight_decay), (Update.PLAIN, 0.0))
         groups = [(_runs([s for s in self.slots if s.update is kind]), decay) for kind, decay in decays]
         self.adamw = AdamW(weights.flat, weights.gradient, groups, training.betas)
-        hidden = [slot for slot in self.slots if slot.update is Update.MUON]
-        self.muon = Muon(
-            weights.flat,
-            weights.gradient,
-            [(slot.start, slot.stop, slot.parameter.shape[0]) for slot in hidden],
-            training.weight_decay,
-        )
+        self._by_adamw = [run for runs, _ in groups for run in runs]
+        hidden = [slot.matrix for slot in self.slots if slot.update is Update.MUON]
+        self.muon = Muon(weights.flat, weights.gradient, hidden, training.weight_decay, processes=processes)
 
     def clip(self) -> float:
         """Scale the term's gradient to the largest allowed norm; return the norm it had."""
         parts = [self.weights.gradient[run] for run in self.runs]
-        norm = float(torch.stack([part.norm() for part in parts]).norm()) if parts else 0.0
+        norm = self._norm(parts) if parts else 0.0
         if 0 < self.training.clip < norm < float("inf"):
             for part in parts:
                 part.mul_(self.training.clip / norm)
         return norm
+
+    def _norm(self, parts: Sequence[Tensor]) -> float:
+        """The norm of the whole gradient; what every process holds counts once."""
+        norm = torch.stack([part.norm() for part in parts]).norm()
+        if not self.processes.sharded:
+            return float(norm)
+        held = [slot.view(self.weights.gradient) for slot in self.slots if not slot.sharded]
+        shared = torch.stack([part.norm() for part in held]).square().sum() if held else torch.zeros_like(norm)
+        squared = norm.square() - shared
+        self.processes.total(squared)
+        return float((squared + shared).sqrt())
 
     @torch.no_grad()
     def step(self, factor: float) -> None:
@@ -258,13 +306,30 @@ class TermOptimizer:
         if self.training.muon_rate is not None:
             self.muon.step(self.training.muon_rate * factor)
 
-    def state(self) -> dict[str, Tensor]:
-        """The state of the optimizers: their tensors by name."""
-        found = {"muon.momentum": self.muon.momentum, "muon.dtype": torch.empty(0, dtype=self.muon.dtype)}
-        return found | {f"adamw.{key}": value for key, value in self.adamw.state().items()}
+    def live(self) -> dict[str, Tensor]:
+        """The state by names of parameters, in the memory that training works with."""
+        hidden = [slot for slot in self.slots if slot.update is Update.MUON]
+        found = {f"momentum.{s.name}": s.named(self.muon.momentum, self.muon.run.start) for s in hidden}
+        for run, mean, square in zip(self._by_adamw, self.adamw.means, self.adamw.squares, strict=True):
+            for slot in self.slots:
+                if run.start <= slot.start and slot.stop <= run.stop and slot.update is not Update.MUON:
+                    found[f"mean.{slot.name}"] = slot.named(mean, run.start)
+                    found[f"square.{slot.name}"] = slot.named(square, run.start)
+        return found
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from a :meth:`state`."""
-        self.muon.momentum.copy_(state["muon.momentum"])
+    def numbers(self) -> dict[str, Tensor]:
+        """The rest of the state: the count of steps, and a tensor of Muon's dtype."""
+        steps = self.adamw.steps[0] if self.adamw.steps else torch.zeros(())
+        return {"steps": steps, "muon.dtype": torch.empty(0, dtype=self.muon.dtype)}
+
+    def load_numbers(self, state: Mapping[str, Tensor]) -> None:
+        """Take :meth:`numbers`, as they were when a state was saved."""
         self.muon.dtype = state["muon.dtype"].dtype if "muon.dtype" in state else torch.bfloat16  # runs before 0.2
+        for steps in self.adamw.steps if "steps" in state else ():
+            steps.copy_(state["steps"])
+
+    def load_flat(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from the state of an older run, which holds slices of flat tensors."""
+        self.load_numbers(state)
+        self.muon.momentum.copy_(state["muon.momentum"])
         self.adamw.load({k.removeprefix("adamw."): v for k, v in state.items() if k.startswith("adamw.")})

@@ -24,6 +24,9 @@ __all__ = ["DiT"]
 class _Block(nn.Module):
     """Attention, then a perceptron, each on ``(1 + a) norm(h) + b`` and added times a gate (adaLN-Zero)."""
 
+    block: ClassVar[bool] = True
+    """Whether a large one is sharded, and computed again in the backward pass, on its own."""
+
     def __init__(self, width: int, heads: int, condition: int) -> None:
         super().__init__()
         self.heads = heads

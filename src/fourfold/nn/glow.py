@@ -22,6 +22,9 @@ __all__ = ["Glow"]
 class _ActNorm(nn.Module):
     """``y = (x - location) / scale · exp(s) + b`` per channel, with location and scale of the first training batch."""
 
+    from_data: ClassVar[bool] = True
+    """Whether the first batch in training sets something, so that it must be seen whole."""
+
     location: Tensor
     scale: Tensor
     ready: Tensor

@@ -179,6 +179,9 @@ class Block(Part, nn.Module):
         causal: whether a position sees only those before it and itself; otherwise it sees all.
     """
 
+    block: ClassVar[bool] = True
+    """Whether a large one is sharded, and computed again in the backward pass, on its own."""
+
     def __init__(self, width: int, heads: int, ratio: int = 4, causal: bool = True) -> None:
         super().__init__()
         self.heads, self.size, self.causal = heads, width // heads, causal

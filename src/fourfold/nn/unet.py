@@ -40,6 +40,9 @@ class ResidualBlock(nn.Module):
         condition: length of the condition's vector.
     """
 
+    block: ClassVar[bool] = True
+    """Whether a large one is sharded, and computed again in the backward pass, on its own."""
+
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
         self.first = _conv(width, width, 3, gain=1.5)

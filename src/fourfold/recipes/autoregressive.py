@@ -1,4 +1,4 @@
-"""Presets of autoregressive models: networks and codecs by space, in sizes xs, s and m."""
+"""Presets of autoregressive models: networks and codecs by space, in sizes xs, s and m; of texts also l and xl."""
 
 from __future__ import annotations
 
@@ -25,7 +25,15 @@ from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors
 
 __all__ = ["any_order", "likelihood"]
 
-TEXT: Sizes[Size] = Sizes({"xs": Size(64, 2, 1), "s": Size(128, 4, 2), "m": Size(256, 4, 4)})
+TEXT: Sizes[Size] = Sizes(
+    {
+        "xs": Size(64, 2, 1),
+        "s": Size(128, 4, 2),
+        "m": Size(256, 4, 4),
+        "l": Size(768, 14, 12),
+        "xl": Size(2048, 20, 16),
+    }
+)
 IMAGES: Sizes[tuple[Size, Size]] = Sizes(
     {"xs": (Size(32, 3), Size(32, 1)), "s": (Size(96, 8), Size(64, 3)), "m": (Size(128, 12), Size(96, 4))}
 )

@@ -1,4 +1,4 @@
-"""Presets of diffusion: networks and codecs by space, in sizes xs, s and m."""
+"""Presets of diffusion: networks and codecs by space, in sizes xs, s and m; of images and texts also l and xl."""
 
 from __future__ import annotations
 
@@ -59,19 +59,30 @@ UNET: Sizes[tuple[Size, ...]] = Sizes(
         "xs": (Size(32, 1), Size(64, 1)),
         "s": (Size(128, 1), Size(128, 2), Size(128, 2)),
         "m": (Size(192, 2), Size(256, 3), Size(256, 3)),
+        "l": (Size(320, 2), Size(576, 3), Size(768, 4)),
+        "xl": (Size(1024, 3), Size(1792, 3), Size(2304, 4)),
     }
 )
-TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(64, 2, 2), "s": Size(192, 6, 3), "m": Size(384, 10, 6)})
+"""Channels and blocks of each stage. Smaller images need fewer stages: ``l`` and ``xl`` are meant for 64 pixels."""
+TRANSFORMER: Sizes[Size] = Sizes(
+    {
+        "xs": Size(64, 2, 2),
+        "s": Size(192, 6, 3),
+        "m": Size(384, 10, 6),
+        "l": Size(768, 10, 12),
+        "xl": Size(1792, 18, 28),
+    }
+)
 PERCEPTRON: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(256, 3), "m": Size(384, 5)})
 ROWS: Sizes[tuple[int, Size]] = Sizes({"xs": (4, Size(64, 2)), "s": (8, Size(256, 4)), "m": (16, Size(512, 6))})
 """Length of a token's vector, and the network of all columns."""
-SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24})
+SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24, "l": 24, "xl": 24})
 """Solver steps of the likelihood."""
 NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no density"
 """Why mel bands tell nothing of a waveform's density."""
 MASKED_STEPS = 64
 """Steps in which a longer text or sequence is drawn: several pieces at once."""
-MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02})
+MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02, "l": 0.02, "xl": 0.01})
 """Muon's rate for images."""
 
 

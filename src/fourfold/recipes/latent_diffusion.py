@@ -26,6 +26,7 @@ from fourfold.recipes.latent_flow import vector_codes
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Table, Vectors
+from fourfold.vocabulary import parse_size
 
 __all__ = ["dit", "perceptron", "unet"]
 
@@ -34,12 +35,22 @@ UNET: Sizes[tuple[Size, ...]] = Sizes(
         "xs": (Size(32, 1), Size(32, 1)),
         "s": (Size(128, 2), Size(192, 3)),
         "m": (Size(192, 2), Size(256, 3), Size(320, 3)),
+        "l": (Size(320, 2), Size(576, 3), Size(768, 4)),
+        "xl": (Size(1024, 3), Size(1792, 3), Size(2304, 4)),
     }
 )
-TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(32, 1, 2), "s": Size(256, 8, 4), "m": Size(384, 12, 6)})
-SOLVER_STEPS: Sizes[int] = Sizes({"xs": 6, "s": 24, "m": 24})
+TRANSFORMER: Sizes[Size] = Sizes(
+    {
+        "xs": Size(32, 1, 2),
+        "s": Size(256, 8, 4),
+        "m": Size(384, 12, 6),
+        "l": Size(768, 10, 12),
+        "xl": Size(1792, 18, 28),
+    }
+)
+SOLVER_STEPS: Sizes[int] = Sizes({"xs": 6, "s": 24, "m": 24, "l": 24, "xl": 24})
 """Solver steps of the likelihood."""
-MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02})
+MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02, "l": 0.02, "xl": 0.01})
 
 
 @singledispatch
@@ -107,8 +118,8 @@ def _refusal(space: Space) -> TypeError:
 
 
 def _codec(space: Images, size: str) -> LearnedCodec:
-    """An autoencoder of images without labels and captions."""
-    autoencoder = kl(space.conditioned(), size)
+    """An autoencoder of images without labels and captions, of size ``m`` at most."""
+    autoencoder = kl(space.conditioned(), "m" if parse_size(size)[0] in ("l", "xl") else size)
     # of equal seconds on 64-pixel images, twice the steps of half the batch gave reconstructions nearer to the data
     autoencoder.training_defaults = replace(autoencoder.training_defaults, batch_size=32)
     return LearnedCodec(autoencoder)

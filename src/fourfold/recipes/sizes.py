@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, final
 
 from fourfold.vocabulary import parse_size
 
-__all__ = ["Size", "Sizes"]
+__all__ = ["Size", "Sizes", "TooLarge"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,17 @@ class Size:
 _T = TypeVar("_T")
 
 
+class TooLarge(LookupError):  # noqa: N818 (what it is)
+    """A size that a recipe does not have."""
+
+
 @final
 class Sizes(Generic[_T]):
     """A table of presets by size. At ``s/2`` every :class:`Size` of ``s`` is narrowed by 2; other numbers stay.
 
     Args:
-        presets: a :class:`Size`, a number, or a tuple of these, for each of ``xs``, ``s`` and ``m``.
+        presets: a :class:`Size`, a number, or a tuple of these, for each of ``xs``, ``s`` and ``m``, and for ``l``
+            and ``xl`` (100 million and a billion parameters) where a recipe has them.
     """
 
     def __init__(self, presets: Mapping[str, _T]) -> None:
@@ -50,6 +55,8 @@ class Sizes(Generic[_T]):
 
     def __getitem__(self, size: str) -> _T:
         name, divisor = parse_size(size)
+        if name not in self.presets:
+            raise TooLarge(f"this recipe has no size {name}: its largest is {list(self.presets)[-1]}")
         return _narrowed(self.presets[name], divisor) if divisor > 1 else self.presets[name]
 
 

@@ -26,7 +26,7 @@ __all__ = [
 
 AUTO = "auto"
 """The size that suits the machine, the data and the budget."""
-_SIZE = re.compile(r"(xs|s|m)(?:/(2|4|8))?")
+_SIZE = re.compile(r"(xs|s|m|l|xl)(?:/(2|4|8))?")
 
 
 def parse_size(text: str) -> tuple[str, int]:
@@ -37,7 +37,7 @@ def parse_size(text: str) -> tuple[str, int]:
     """
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise ValueError(f"unknown size {text!r}: choose xs, s, m, or a narrower one such as s/2, s/4 or m/2")
+        raise ValueError(f"unknown size {text!r}: choose xs, s, m, l, xl, or a narrower one such as s/2, s/4 or m/2")
     return found[1], int(found[2] or 1)
 
 
