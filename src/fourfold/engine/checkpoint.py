@@ -231,7 +231,7 @@ def untrained_model(folder: Path, source: Path, trust: Sequence[type] = ()) -> G
     """
     path = folder / "model.json"
     value = read_json(path)
-    with _tensors(source / REST if source.is_dir() else source):
+    with _tensors(source / REST if source == newest(folder) else source):
         header = read_header(source)
     try:
         return build(value, header, trust)
@@ -314,7 +314,7 @@ def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
     """
     path = newest(folder) or _state(folder)
     tensors: Mapping[str, Tensor]
-    if path.is_dir():
+    if path == newest(folder):
         with _tensors(path / REST):
             tensors = Shards(path)
             metadata = tensors.metadata
@@ -322,7 +322,7 @@ def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
         tensors, metadata = _read_tensors(path)
     if "progress" not in metadata:
         raise BrokenRun(f"{path} does not record how far training was: begin again in another folder")
-    with _tensors(path / REST if path.is_dir() else path):
+    with _tensors(path / REST if path == newest(folder) else path):
         numbers = json.loads(metadata["progress"])
         if not all(isinstance(number, (int, float)) for number in numbers.values()):
             raise ValueError("its progress does not consist of numbers")

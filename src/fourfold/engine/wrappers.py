@@ -210,9 +210,9 @@ def whole(tensor: Tensor) -> Tensor:
     held, world = local(tensor.detach()), mesh.size()
     part = held.new_zeros(-(-len(tensor) // world), *tensor.shape[1:])
     part[: len(held)] = held
-    parts = part.new_empty(world * len(part), *part.shape[1:])
-    dist.all_gather_into_tensor(parts, part, mesh.get_group())
-    return parts[: len(tensor)]
+    parts = [torch.empty_like(part) for _ in range(world)]
+    dist.all_gather(parts, part, mesh.get_group())
+    return torch.cat(parts)[: len(tensor)]
 
 
 def recompute(modules: Sequence[nn.Module]) -> None:
