@@ -702,7 +702,8 @@ def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> No
             where = f"; the state before it is in {recorder.folder}" if recorder.folder else ""
             raise Diverged(f"{error}{where}") from None
         except DataError:
-            recorder.save(loop)
+            if not loop.processes.sharded:  # shards are written by all processes together
+                recorder.save(loop)
             raise
         if not stopped or recorder.choice.over or budget.spent(loop.progress):
             recorder.finish(loop)

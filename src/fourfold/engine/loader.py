@@ -53,11 +53,7 @@ class Loader:
             raise ValueError(
                 f"{len(split.x)} {space.counted} are fewer than one window of {self.window}: shorten length"
             )
-        parts = parts or world
-        self.batch_size = min(batch_size, self.examples // parts * parts) if self.window is None else batch_size
-        if batch_size < 1 or self.batch_size % parts or self.batch_size < 1:
-            among = f"among {world} processes" if parts == world else f"into {parts} parts"
-            raise ValueError(f"a batch of {batch_size} cannot be divided {among}: give a multiple of {parts}")
+        self.batch_size = _divisible(batch_size, self.examples if self.window is None else batch_size, parts or world)
         share = self.batch_size // world
         self._part = slice(rank * share, (rank + 1) * share)
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)
@@ -84,6 +80,18 @@ class Loader:
         return self._order[index * self.batch_size : (index + 1) * self.batch_size][self._part]
 
 
+def _divisible(batch_size: int, examples: int, parts: int) -> int:
+    """A batch of at most all examples that can be divided into equal parts.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    most = min(batch_size, examples // parts * parts)
+    if most < 1 or most % parts:
+        raise ValueError(f"a batch of {batch_size} cannot be divided into {parts} equal parts: give a multiple")
+    return most
+
+
 @final
 class FileLoader:
     """Random batches of examples that stay in their files; the position in the data is a function of the step.
@@ -94,18 +102,24 @@ class FileLoader:
         seed: seed of the order.
         rank, world: this process reads part ``rank`` of the ``world`` equal parts of every batch.
         conditional: whether batches have the labels or captions of the examples.
+        parts: parts into which a batch is divided in all; by default ``world``.
 
     Raises:
         ValueError: if the batch cannot be divided among the processes.
     """
 
     def __init__(
-        self, streamed: Streamed, batch_size: int, seed: int, rank: int = 0, world: int = 1, conditional: bool = False
+        self,
+        streamed: Streamed,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        conditional: bool = False,
+        parts: int = 0,
     ) -> None:
         self.streamed, self.seed, self.conditional = streamed, seed, conditional
-        self.batch_size = min(batch_size, len(streamed) // world * world)
-        if batch_size < 1 or self.batch_size % world or self.batch_size < 1:
-            raise ValueError(f"a batch of {batch_size} cannot be divided among {world} processes")
+        self.batch_size = _divisible(batch_size, len(streamed), parts or world)
         self._share = self.batch_size // world
         self._first = rank * self._share
 

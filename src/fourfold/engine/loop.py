@@ -600,13 +600,13 @@ def begin(
     """
     if model.device.type == "cpu":
         keep_memory()
+    rest: Any = {"parts": parts, "recomputes": recomputes}
     if callable(data):
-        return Loop(model, data, training, seed, precision, processes, parts=parts, recomputes=recomputes)
+        return Loop(model, data, training, seed, precision, processes, **rest)
     if not isinstance(data, (Dataset, Split, Tensor, np.ndarray)):
         stream = Stream(data, model.space)
         if fresh:
             _fit_codec(model, stream.first(), seed)
-        rest: Any = {"parts": parts, "recomputes": recomputes}
         return Loop(model, stream, training, seed, precision, processes, stream.steps_per_epoch, **rest)
     if not processes.sharded:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -621,10 +621,10 @@ def begin(
     seconds = time.monotonic() - start if fresh and isinstance(model.codec, Staged) else 0.0
     if streamed is not None:
         files = FileLoader(
-            streamed, training.batch_size, seed, processes.rank, processes.world, model.space.conditional
+            streamed, training.batch_size, seed, processes.rank, processes.world, model.space.conditional, parts
         )
         ahead = Ahead(files, free_workers(model.device, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-        loop = Loop(model, ahead, training, seed, precision, processes, files.steps_per_epoch)
+        loop = Loop(model, ahead, training, seed, precision, processes, files.steps_per_epoch, **rest)
         loop.progress = replace(loop.progress, seconds=seconds)
         return loop
     loader = Loader(

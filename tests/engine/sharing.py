@@ -1,0 +1,129 @@
+"""What the ranks of ``test_parallel`` do: each is a process forked from the server of ``dying``."""
+
+import contextlib
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import torch
+
+from fourfold.codecs import TextTokens
+from fourfold.core import GenerativeModel, Training
+from fourfold.engine import Run, fit, wrappers
+from fourfold.engine.distributed import LostProcess, Processes, join
+from fourfold.engine.loop import begin
+from fourfold.engine.wrappers import building_shards, whole
+from fourfold.nn.transformer import TokenTransformer
+from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
+from fourfold.spaces import Text
+
+from .dying import MOONS, alone
+from .toys import TRAINING, game_model, linear_model
+
+WORKS = ("ddp", "fsdp")
+GAME = dataclasses.replace(TRAINING, muon_rate=0.02, clip=0.5, ema=0.1, batch_size=32)
+
+
+def text_model() -> GenerativeModel:
+    """A transformer whose blocks count as large, as :data:`fourfold.engine.wrappers.BLOCK` is 0 here."""
+    space = Text(length=12, tokens=16)
+    net = TokenTransformer(space.tokens, space.length, 16, 2, 2)
+    parts = (TextTokens(space), TokenConditionals(net, space.length), MaximumLikelihood(), Ancestral(), ChainRule())
+    return GenerativeModel(space, *parts, Training(batch_size=8, muon_rate=0.02))
+
+
+def text_batches(rank: int = 0, world: int = 1):
+    """Random texts of every step, of which a rank gets its share."""
+    from fourfold.core import Batch
+
+    def batches(step):
+        x = torch.randint(16, (8, 12), generator=torch.Generator().manual_seed(step))
+        return Batch(x.chunk(world)[rank])
+
+    return batches
+
+
+def steps(loop, n: int = 3) -> dict:
+    """The losses and norms of some steps, and the weights and their average after them."""
+    found = [loop.step(0.5) for _ in range(n)]
+    named = loop.weights.named
+    return {
+        "losses": torch.tensor([list(step.losses.values()) for step in found]),
+        "norms": torch.tensor([list(step.norms.values()) for step in found]),
+        **{name: whole(value).clone() for name, value in named(loop.weights.flat).items()},
+        **{f"average.{name}": whole(value).clone() for name, value in named(loop.weights.average).items()},
+    }
+
+
+def game_steps(processes: Processes | None = None, parts: int = 0) -> dict:
+    model = game_model(seed=0)
+    if processes is None:
+        return steps(begin(model, MOONS, GAME, parts=parts))
+    return steps(begin(model, MOONS, GAME, processes=processes, parts=parts))
+
+
+def text_steps(processes: Processes | None = None, parts: int = 0) -> dict:
+    with contextlib.ExitStack() as stack:
+        torch.manual_seed(0)
+        if processes is not None and processes.sharded:
+            stack.enter_context(building_shards(processes))
+        model = text_model()
+    share = (0, 1) if processes is None else (processes.rank, processes.world)
+    settings = {} if processes is None else {"processes": processes}
+    return steps(begin(model, text_batches(*share), model.training_defaults, parts=parts, recomputes=True, **settings))
+
+
+def meet(rank: int, world: int, port: int) -> None:
+    """Make this process a rank."""
+    alone()
+    os.environ |= {"WORLD_SIZE": str(world), "RANK": str(rank), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+
+
+def train_both(rank: int, world: int, port: int, folder: Path) -> None:
+    """Steps of the game and of the text in both ways, and samples and scores; everything is compared by the test."""
+    meet(rank, world, port)
+    wrappers.BLOCK = 0
+    found = {}
+    for way in WORKS:
+        processes = join().sharing(way == "fsdp")
+        found[way] = {"game": game_steps(processes, 4), "text": text_steps(processes, 4)}
+    run = Run(linear_model(seed=0).eval())
+    found["samples"] = run.sample(150, seed=3)
+    torch.save(found, folder / f"{rank}.pt")
+    leave()
+
+
+def fit_game(rank: int, world: int, port: int, folder: Path, steps: int, resume: bool, kill: int | None) -> None:
+    """A run of the game in shards; the last rank is killed at a step. The status says how this process ended."""
+    meet(rank, world, port)
+
+    def observe(step):
+        if rank == world - 1 and step.index == kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    settings = {} if resume else {"training": GAME}
+    try:
+        run = fit(
+            game_model(),
+            MOONS,
+            budget=f"{steps} steps",
+            run_dir=folder,
+            resume=resume,
+            precision="float32",
+            checkpoint_every=0.0,
+            parallel="fsdp",
+            observe=observe,
+            **settings,
+        )
+    except LostProcess as error:
+        (folder / f"lost{rank}.txt").write_text(str(error))
+        os._exit(1)
+    assert not any(hasattr(p, "to_local") for p in run.model.parameters())
+    leave()
+
+
+def leave() -> None:
+    with contextlib.suppress(RuntimeError):  # the other may have passed it and be gone
+        torch.distributed.barrier()
+    os._exit(0)

@@ -1,0 +1,107 @@
+"""Several processes that share a training take the steps of one process, whatever each of them holds."""
+
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fourfold.engine import Run, fit, wrappers
+from fourfold.engine.distributed import Processes, rows_of
+from fourfold.engine.shards import newest
+
+from . import sharing
+from .dying import MOONS, free_port, server
+from .sharing import GAME, WORKS, game_steps, text_steps
+from .toys import game_model, linear_model
+
+
+@pytest.fixture(scope="module")
+def context():
+    return server()
+
+
+def together(context, target, world, *arguments):
+    """Run a function in several processes; return how each ended."""
+    port = free_port()
+    workers = [context.Process(target=target, args=(rank, world, port, *arguments)) for rank in range(world)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(300)
+    alive = [worker for worker in workers if worker.is_alive()]
+    for worker in alive:
+        worker.kill()
+    assert not alive
+    return [worker.exitcode for worker in workers]
+
+
+def assert_close(found, expected):
+    for name, value in expected.items():
+        torch.testing.assert_close(
+            found[name], value, atol=2e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_two_ranks_take_the_steps_of_one_process(context, tmp_path, monkeypatch):
+    """A game of two optimizers, with Muon, clipping and averages, and a transformer whose blocks are sharded and
+    computed again, in four parts a batch; and samples."""
+    assert together(context, sharing.train_both, 2, tmp_path) == [0, 0]
+    monkeypatch.setattr(wrappers, "BLOCK", 0)
+    alone = {"game": game_steps(parts=4), "text": text_steps(parts=4)}
+    samples = linear_model(seed=0).eval().sample(150, seed=3)
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt")
+        torch.testing.assert_close(found["samples"], samples)
+        for way in WORKS:
+            for name, expected in alone.items():
+                assert_close(found[way][name], expected)
+
+
+def test_a_run_in_shards_goes_on_in_one_process(context, tmp_path):
+    """One rank is killed: the other says so at once. Three steps by two ranks and three by one are six by one."""
+    folder = tmp_path / "run"
+    start = time.monotonic()
+    codes = together(context, sharing.fit_game, 2, folder, 6, False, 4)
+    assert codes == [1, -9]
+    assert time.monotonic() - start < 120
+    (line,) = (folder / "lost0.txt").read_text().splitlines()
+    assert "process 0 of 2 stops, because another one is gone" in line
+    assert newest(folder).name == "shards-3"
+    run = fit(game_model(), MOONS, run_dir=folder, resume=True, budget="6 steps")
+    assert newest(folder) is None
+    other = tmp_path / "alone"
+    settings = {"budget": "6 steps", "precision": "float32", "checkpoint_every": 0.0, "training": GAME}
+    fit(game_model(), MOONS, run_dir=other, accumulate=2, **settings)
+    assert run.card["steps"] == 6
+    assert run.card["parts"] == 2
+    assert_close(load_file(folder / "weights.safetensors"), load_file(other / "weights.safetensors"))
+    assert Run.load(folder).sample(3).shape == (3, 2)
+
+
+def test_what_cannot_be_shared_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="torchrun --nproc-per-node"):
+        fit("diffusion", "two-moons", parallel="fsdp")
+    with pytest.raises(ValueError, match="choose one of auto, none, ddp, fsdp"):
+        fit("diffusion", "two-moons", parallel="zero")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="choose ddp or fsdp"):
+        fit("diffusion", "two-moons", parallel="none")
+
+
+def test_a_batch_is_divided_into_equal_parts():
+    with pytest.raises(ValueError, match="cannot be divided into 7 equal parts"):
+        fit(game_model(), MOONS, training=GAME, budget="1 steps", accumulate=7)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("rows", [1, 2, 5, 8])
+def test_rows_are_those_of_chunk(rows, world):
+    chunks = torch.arange(rows).chunk(world)
+    for rank in range(world):
+        expected = chunks[rank].tolist() if rank < len(chunks) else []
+        assert list(range(*rows_of(rows, rank, world))) == expected
+
+
+def test_processes_know_their_share():
+    assert Processes(1, 2).sharing(True) == Processes(1, 2, sharded=True)
