@@ -7,7 +7,7 @@ import statistics
 import time
 from pathlib import Path
 
-__all__ = ["free_cores", "set_threads", "waiting"]
+__all__ = ["free_cores", "is_first", "set_threads", "waiting"]
 
 LOAD = Path("/proc/loadavg")
 
@@ -19,6 +19,11 @@ def waiting() -> dict[str, str]:
     beside other jobs, training took six times as long as with one thread, and twice as long with sleeping threads.
     """
     return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+
+
+def is_first() -> bool:
+    """Whether this process speaks and writes for all that ``torchrun`` started."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def set_threads(number: int | None = None) -> None:

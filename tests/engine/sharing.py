@@ -15,8 +15,9 @@ from fourfold.engine.distributed import LostProcess, Processes, join
 from fourfold.engine.loop import begin
 from fourfold.engine.wrappers import building_shards, whole
 from fourfold.nn.transformer import TokenTransformer
+from fourfold.paradigms import build
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
-from fourfold.spaces import Text
+from fourfold.spaces import Text, Vectors
 
 from .dying import MOONS, alone
 from .toys import TRAINING, game_model, linear_model
@@ -42,6 +43,12 @@ def text_batches(rank: int = 0, world: int = 1):
         return Batch(x.chunk(world)[rank])
 
     return batches
+
+
+def flow() -> GenerativeModel:
+    """A model that scores by an estimate that draws."""
+    torch.manual_seed(0)
+    return build("diffusion", Vectors(2), "xs").eval()
 
 
 def steps(loop, n: int = 3) -> dict:
@@ -90,6 +97,7 @@ def train_both(rank: int, world: int, port: int, folder: Path) -> None:
         found[way] = {"game": game_steps(processes, 4), "text": text_steps(processes, 4)}
     run = Run(linear_model(seed=0).eval())
     found["samples"] = run.sample(150, seed=3)
+    found["scores"] = Run(flow()).log_prob(MOONS.test.x[:75], seed=3)
     torch.save(found, folder / f"{rank}.pt")
     leave()
 

@@ -39,7 +39,7 @@ def test_processes_share_a_batch():
     whole = Loader(split(), Vectors(1), 6, seed=0)(4).x
     parts = [Loader(split(), Vectors(1), 6, seed=0, rank=r, world=2)(4).x for r in range(2)]
     assert torch.equal(torch.cat(parts), whole)
-    with pytest.raises(ValueError, match="divided among 4"):
+    with pytest.raises(ValueError, match="divided into 4 equal parts"):
         Loader(split(100), Vectors(1), 6, seed=0, world=4)
 
 

@@ -12,7 +12,7 @@ from fourfold.engine.shards import newest
 
 from . import sharing
 from .dying import MOONS, free_port, server
-from .sharing import GAME, WORKS, game_steps, text_steps
+from .sharing import GAME, WORKS, flow, game_steps, text_steps
 from .toys import game_model, linear_model
 
 
@@ -45,14 +45,17 @@ def assert_close(found, expected):
 
 def test_two_ranks_take_the_steps_of_one_process(context, tmp_path, monkeypatch):
     """A game of two optimizers, with Muon, clipping and averages, and a transformer whose blocks are sharded and
-    computed again, in four parts a batch; and samples."""
+    computed again, in four parts a batch; and samples and scores."""
     assert together(context, sharing.train_both, 2, tmp_path) == [0, 0]
     monkeypatch.setattr(wrappers, "BLOCK", 0)
     alone = {"game": game_steps(parts=4), "text": text_steps(parts=4)}
     samples = linear_model(seed=0).eval().sample(150, seed=3)
+    scores = flow().log_prob(MOONS.test.x[:75], seed=3)
     for rank in range(2):
-        found = torch.load(tmp_path / f"{rank}.pt")
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
         torch.testing.assert_close(found["samples"], samples)
+        torch.testing.assert_close(found["scores"].nats, scores.nats)
+        assert found["scores"].kind is scores.kind
         for way in WORKS:
             for name, expected in alone.items():
                 assert_close(found[way][name], expected)

@@ -1,4 +1,4 @@
-"""How commands print and write: results, remarks, data and files."""
+"""How commands print and write: results, remarks, data and files; of several processes the first does."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from fourfold import __version__
 from fourfold.cli.configfile import config_text
 from fourfold.printable import printable
+from fourfold.threads import is_first
 
 if TYPE_CHECKING:
     from fourfold.data import Dataset
@@ -21,17 +22,20 @@ __all__ = ["print_data", "print_line", "say", "say_notes", "write_repeat", "writ
 
 def print_line(line: object) -> None:
     """Print a result. Control characters are escaped: names and texts from outside cannot steer the terminal."""
-    typer.echo(printable(str(line), keep="\n\t"))
+    if is_first():
+        typer.echo(printable(str(line), keep="\n\t"))
 
 
 def say(line: object) -> None:
     """Print a remark to standard error."""
-    typer.echo(printable(str(line), keep="\n\t"), err=True)
+    if is_first():
+        typer.echo(printable(str(line), keep="\n\t"), err=True)
 
 
 def print_data(text: str) -> None:
     """Print data exactly as it is, but escape control characters if a terminal reads it."""
-    typer.echo(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
+    if is_first():
+        typer.echo(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
 
 
 def say_notes(dataset: Dataset) -> None:
@@ -42,8 +46,9 @@ def say_notes(dataset: Dataset) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, and make its folder if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    if is_first():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 def write_repeat(path: Path, context: typer.Context) -> None:

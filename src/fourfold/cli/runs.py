@@ -10,7 +10,7 @@ import typer
 
 from fourfold.cli.options import AsJson, Device, Features, Folder, Labels, OtherData, Seed, SkipBad
 from fourfold.cli.printing import print_data, print_line, say, say_notes, write_text
-from fourfold.threads import set_threads
+from fourfold.threads import is_first, set_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -201,6 +201,8 @@ def sample(
             drawn = loaded.sample(
                 len(each) or n, each or cond, seed, batch_size, sampler=sampler, steps=steps, guidance=guidance
             )
+    if not is_first():
+        return
     known = class_names(loaded.model, cond, n)
     labels = Labels(loaded.label_column or "label", known) if known else None
     suffix = usual_suffix(space)
@@ -368,6 +370,8 @@ def score(
     for note in notes:
         say(note)
     result = loaded.log_prob(part.x, part.cond, seed, batch_size, draws)
+    if not is_first():
+        return
     unit, quantity = loaded.model.space.unit, _quantity(loaded, part, data)
     tell = say if out == "-" else print_line
     if as_json:

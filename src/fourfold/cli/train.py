@@ -12,7 +12,7 @@ import typer
 from fourfold.cli.configfile import Config
 from fourfold.cli.options import TRAINING, AsJson, Compile, DataOptions, PrecisionName, Threads, with_data_options
 from fourfold.cli.printing import print_line, say, write_repeat
-from fourfold.threads import set_threads
+from fourfold.threads import is_first, set_threads
 
 __all__ = ["fit"]
 
@@ -166,7 +166,7 @@ def fit(
         _say_needs(paradigm, data, options, seed, settings, dry_run)
         return
     from fourfold.engine import Interrupted, fit
-    from fourfold.engine.distributed import is_first, under_torchrun
+    from fourfold.engine.distributed import under_torchrun
     from fourfold.engine.progress import Bar
 
     first = is_first()
@@ -200,8 +200,7 @@ def fit(
                 say=bar.say if first else None,
             )
     except Interrupted as stopped:
-        if first:
-            say(f"{stopped}; go on with: fourfold fit --resume {folder}")
+        say(f"{stopped}; go on with: fourfold fit --resume {folder}")
         raise typer.Exit(130) from None
     card = run.card
     if not first:

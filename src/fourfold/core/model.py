@@ -156,7 +156,13 @@ class GenerativeModel(Completing, Part, nn.Module):
         return torch.cat(parts)
 
     def log_prob(
-        self, x: Tensor, cond: Condition = None, seed: int = 0, batch_size: int = 256, draws: int = 2
+        self,
+        x: Tensor,
+        cond: Condition = None,
+        seed: int = 0,
+        batch_size: int = 256,
+        draws: int = 2,
+        start: int = 0,
     ) -> LogProb:
         """The typed log-probability of raw examples, codec included.
 
@@ -167,6 +173,7 @@ class GenerativeModel(Completing, Part, nn.Module):
             batch_size: rows per network call.
             draws: how often to draw from a codec that draws, with a new likelihood each time. One draw leaves the error
                 of a single example unknown; the mean over examples needs no more.
+            start: the index of the first example, for scoring a long series in pieces.
 
         Raises:
             ValueError: if ``x`` does not belong to the space, or for draws < 1.
@@ -178,9 +185,9 @@ class GenerativeModel(Completing, Part, nn.Module):
         step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
         parts = []
         with evaluating(self):
-            for first in range(0, len(x), step):
-                rows = slice(first, min(first + step, len(x)))
-                noise = Noise(seed, rows.start, rows.stop, "score", self.device)
+            for first in range(start // step * step, start + len(x), step):
+                low, high = max(first, start), min(first + step, start + len(x))
+                rows, noise = slice(low - start, high - start), Noise(seed, low, high, "score", self.device)
                 cond_of_rows = None if labels is None else labels[rows]
                 parts.append(score_block(self, x[rows].to(self.device), cond_of_rows, noise, draws))
         return dataclasses.replace(LogProb.cat(parts), dims=math.prod(x.shape[1:]))

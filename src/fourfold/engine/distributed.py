@@ -26,7 +26,6 @@ __all__ = [
     "PARALLEL",
     "LostProcess",
     "Processes",
-    "is_first",
     "join",
     "local",
     "losing",
@@ -134,11 +133,6 @@ ALONE = Processes()
 def under_torchrun() -> bool:
     """Whether ``torchrun`` started this process together with others."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def is_first() -> bool:
-    """Whether this process speaks and writes for all."""
-    return int(os.environ.get("RANK", "0")) == 0
 
 
 def restarted() -> bool:

@@ -53,7 +53,8 @@ class Loader:
             raise ValueError(
                 f"{len(split.x)} {space.counted} are fewer than one window of {self.window}: shorten length"
             )
-        self.batch_size = _divisible(batch_size, self.examples if self.window is None else batch_size, parts or world)
+        parts = parts or world
+        self.batch_size = _divisible(batch_size, self.examples if self.window is None else batch_size * parts, parts)
         share = self.batch_size // world
         self._part = slice(rank * share, (rank + 1) * share)
         self._epoch, self._order = -1, torch.empty(0, dtype=torch.long)

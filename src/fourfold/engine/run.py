@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -140,8 +140,7 @@ class Run:
         start, stop = processes.share(n)
         if n < processes.world or processes.world == 1:
             return model.sample(n, cond, seed, batch_size).cpu()
-        each = (isinstance(cond, Tensor) and cond.ndim) or (isinstance(cond, Sequence) and not isinstance(cond, str))
-        labels = cond[start:stop] if each else cond  # type: ignore[index]
+        labels = _part(cond, start, stop)
         return processes.gather(model.sample(stop - start, labels, seed, batch_size, start)).cpu()
 
     def requirements(self, texts: str | Sequence[str]) -> list[Requirement]:
@@ -211,6 +210,8 @@ class Run:
     ) -> LogProb:
         """The typed log-probability of raw examples, see :meth:`fourfold.core.GenerativeModel.log_prob`.
 
+        Under ``torchrun`` every process scores its part of the examples and returns all results.
+
         Args:
             x: ``(B, *shape)`` raw examples; arrays and numbers of another precision are converted.
             cond: a class by number or name, a caption, or one of these for each example.
@@ -221,8 +222,14 @@ class Run:
         Raises:
             ValueError: if ``x`` does not belong to the space, naming the row and column.
         """
-        x = raw_examples(x, self.model.space)
-        return self.model.log_prob(x, condition(self.model, cond), seed, batch_size, draws)
+        x, cond, processes = raw_examples(x, self.model.space), condition(self.model, cond), join()
+        start, stop = processes.share(len(x))
+        if len(x) < processes.world or processes.world == 1:
+            return self.model.log_prob(x, cond, seed, batch_size, draws)
+        self.model.space.check(x)
+        labels = _part(cond, start, stop)
+        mine = self.model.log_prob(x[start:stop], labels, seed, batch_size, draws, start)
+        return replace(LogProb.cat(processes.all(mine)), dims=mine.dims)
 
     def examples(
         self,
@@ -338,3 +345,9 @@ class Run:
         """The name of the label column or array in the training data, if it has one."""
         found = self.card.get("data", {}).get("options", {}).get("labels")
         return found if isinstance(found, str) and not found.endswith(".npy") else None
+
+
+def _part(cond: Condition, start: int, stop: int) -> Condition:
+    """The conditions of some of the examples; one for all stays as it is."""
+    each = (isinstance(cond, Tensor) and cond.ndim) or (isinstance(cond, Sequence) and not isinstance(cond, str))
+    return cond[start:stop] if each else cond  # type: ignore[index]
