@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,9 +38,9 @@ def workers_of(agent: int) -> list[int]:
 
 def command(folder: Path, steps: int, kills: int) -> list[str]:
     """The training under torchrun."""
-    run = "-m torch.distributed.run --standalone --nproc-per-node 2 --monitor-interval 0.1 --max-restarts".split()
-    fit = "-m fourfold fit diffusion two-moons --size xs --precision float32 --batch-size 32 --budget".split()
-    more = "--parallel fsdp --checkpoint-every 0 --keep-last --out".split()
+    run = shlex.split("-m torch.distributed.run --standalone --nproc-per-node 2 --monitor-interval 0.1 --max-restarts")
+    fit = shlex.split("-m fourfold fit diffusion two-moons --size xs --precision float32 --batch-size 32 --budget")
+    more = shlex.split("--parallel fsdp --checkpoint-every 0 --keep-last --out")
     return [sys.executable, *run, str(kills + 5), *fit, f"{steps} steps", *more, str(folder)]
 
 
