@@ -28,7 +28,7 @@ GAME = dataclasses.replace(TRAINING, muon_rate=0.02, clip=0.5, ema=0.1, batch_si
 
 def text_model() -> GenerativeModel:
     """A transformer whose blocks count as large, as :data:`fourfold.engine.wrappers.BLOCK` is 0 here."""
-    space = Text(length=12, tokens=16)
+    space = Text("abcdefghijklmnop", length=12)
     net = TokenTransformer(space.tokens, space.length, 16, 2, 2)
     parts = (TextTokens(space), TokenConditionals(net, space.length), MaximumLikelihood(), Ancestral(), ChainRule())
     return GenerativeModel(space, *parts, Training(batch_size=8, muon_rate=0.02))
