@@ -53,6 +53,8 @@ def flow() -> GenerativeModel:
 
 def steps(loop, n: int = 3) -> dict:
     """The losses and norms of some steps, and the weights and their average after them."""
+    for optimizer in loop.optimizers.values():
+        optimizer.muon.dtype = torch.float32
     found = [loop.step(0.5) for _ in range(n)]
     named = loop.weights.named
     return {

@@ -314,13 +314,14 @@ class Loop:
 
     @contextmanager
     def _only(self, name: str) -> Iterator[None]:
-        """Inside, everything is frozen that a term does not train."""
-        for p in self._frozen[name]:
+        """Inside, everything is frozen that a term does not train; it may be entered twice."""
+        thawed = [p for p in self._frozen[name] if p.requires_grad]
+        for p in thawed:
             p.requires_grad_(False)
         try:
             yield
         finally:
-            for p in self._frozen[name]:
+            for p in thawed:
                 p.requires_grad_(True)
 
     def _backward(self, name: str, parts: list[_Part]) -> float:

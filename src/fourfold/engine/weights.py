@@ -277,6 +277,7 @@ class TermOptimizer:
         self._by_adamw = [run for runs, _ in groups for run in runs]
         hidden = [slot.matrix for slot in self.slots if slot.update is Update.MUON]
         self.muon = Muon(weights.flat, weights.gradient, hidden, training.weight_decay, processes=processes)
+        self.muon.dtype = processes.same(self.muon.dtype)  # it is timed, and all must take the same step
 
     def clip(self) -> float:
         """Scale the term's gradient to the largest allowed norm; return the norm it had."""

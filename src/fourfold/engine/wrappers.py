@@ -120,7 +120,8 @@ class _Terms(nn.Module):
         self.terms = nn.ModuleDict(terms)
 
     def forward(self, name: str, batch: Batch) -> Tensor:
-        return self.terms[name](batch)
+        loss: Tensor = self.terms[name](batch)
+        return loss.clone()  # fully_shard hangs its backward pass on what is returned, which must not be a view
 
 
 @final
