@@ -37,9 +37,10 @@ def together(context, target, world, *arguments):
 
 
 def assert_close(found, expected):
+    """An element whose gradient is rounding noise may move either way, by less than a tenth of a step of AdamW."""
     for name, value in expected.items():
         torch.testing.assert_close(
-            found[name], value, atol=2e-5, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
+            found[name], value, atol=2e-4, rtol=1e-3, msg=lambda text, name=name: f"{name}: {text}"
         )
 
 
