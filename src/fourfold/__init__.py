@@ -32,6 +32,7 @@ if TYPE_CHECKING:  # the public names for type checkers, editors and the documen
     from fourfold.paradigms import build
     from fourfold.spaces import Audio, Images, Text, Vectors
     from fourfold.tournament import Comparison, compare
+    from fourfold.transcription import transcribe
     from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
 __version__ = "0.2.0"
@@ -47,6 +48,7 @@ _WHERE = {
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
     "fourfold.tournament": "Comparison compare",
+    "fourfold.transcription": "transcribe",
     "fourfold.atlas": "Placement place",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
@@ -84,6 +86,7 @@ __all__ = [
     "load",
     "place",
     "train",
+    "transcribe",
     "view",
 ]
 

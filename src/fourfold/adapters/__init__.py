@@ -12,43 +12,67 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
 
-__all__ = ["is_language_model", "is_published", "open_published", "published_tokenizer"]
+__all__ = ["is_language_model", "is_published", "is_speech_model", "open_published", "published_tokenizer"]
 
 
 def is_published(path: Path | str) -> bool:
-    """Whether a path looks like a published model: a GGUF file, a folder of ``transformers``, or a pipeline's."""
+    """Whether a path looks like a published model: a GGUF file, or a folder of a network or a pipeline."""
     path = Path(path)
     if path.suffix.lower() == ".gguf":
         return path.is_file()
-    if not is_language_model(path):
+    if (path / "model_index.json").is_file():
         return True
-    config = path / "config.json"
-    if (path / "model.json").exists() or not config.is_file() or config.stat().st_size > 1 << 24:
+    if (path / "model.json").exists():
         return False
+    return "model_type" in _settings(path) or is_speech_model(path)
+
+
+def is_speech_model(path: Path | str) -> bool:
+    """Whether a published model writes what it hears: a Whisper of ``transformers`` or of CTranslate2."""
+    found = _settings(Path(path))
+    return found.get("model_type") == "whisper" or ("alignment_heads" in found and "lang_ids" in found)
+
+
+def _settings(path: Path) -> dict[str, object]:
+    """The content of a ``config.json``; nothing where there is none that can be read."""
+    config = path / "config.json"
+    if not config.is_file() or config.stat().st_size > 1 << 24:
+        return {}
     try:
         found = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and "model_type" in found
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def is_language_model(path: Path | str) -> bool:
-    """Whether a published model is one of language; otherwise it is a pipeline of images."""
-    return not (Path(path) / "model_index.json").is_file()
+    """Whether a published model is one of language; otherwise it is a pipeline of images, or hears sounds."""
+    return not (Path(path) / "model_index.json").is_file() and not is_speech_model(path)
 
 
-def open_published(path: Path | str, length: int | None = None, lora: int | None = None) -> GenerativeModel:
+def open_published(
+    path: Path | str, length: int | None = None, lora: int | None = None, language: str | None = None
+) -> GenerativeModel:
     """A published model as a generative model: it samples, scores, and can be trained on.
 
     Args:
-        path: a language model, as a folder of Hugging Face's ``transformers`` or a GGUF file; or the folder of a
-            pipeline of ``diffusers``.
+        path: a language model, as a folder of Hugging Face's ``transformers`` or a GGUF file; the folder of a Whisper
+            model of ``transformers`` or ``faster-whisper``; or that of a pipeline of ``diffusers``.
         length: tokens in one window; by default 256, or the context of the model if that is shorter.
         lora: rank of the matrices that training adds and changes instead of the model's own; ``None``: all are trained.
+        language: that of the sound, for a Whisper model of several; by default ``en``.
 
     Raises:
         ValueError: naming the file and the way out, for what cannot be opened.
     """
+    if is_speech_model(path):
+        from fourfold.adapters.whisper import open_whisper
+
+        if lora is not None or length is not None:
+            raise ValueError(f"{path}: is a model that hears: length and lora are for language models")
+        return open_whisper(Path(path), language or "en")
+    if language is not None:
+        raise ValueError(f"{path}: is not a Whisper model: leave the language out")
     if not is_language_model(path):
         from fourfold.adapters.diffusers import open_pipeline
 

@@ -24,11 +24,13 @@ def require(holds: bool, message: str) -> None:
 
 
 def raw_examples(model: GenerativeModel, n: int = 16, seed: int = 0) -> tuple[Tensor, Tensor | None]:
-    """Random raw examples of a model's space, with labels or captions where it has them."""
+    """Random raw examples of a model's space, with labels, captions or sounds where it has them."""
     generator, space = torch.Generator().manual_seed(seed), model.space
     x = space.examples(n, generator)
     if space.caption is not None:
         return x, _random_captions(n, space.caption, generator)
+    if space.sound is not None:
+        return x, _random_sounds(n, space.sound, generator)
     labels = None if space.classes is None else torch.randint(space.classes, (n,), generator=generator)
     return x, labels
 
@@ -40,8 +42,17 @@ def _random_captions(n: int, length: int, generator: torch.Generator) -> Tensor:
     return torch.where(torch.arange(length) < used, letters, -1)
 
 
-def some_label(model: GenerativeModel) -> int | str | None:
+def _random_sounds(n: int, length: int, generator: torch.Generator) -> Tensor:
+    """Noise of a random length, ``(n, length)`` int16, padded by 0."""
+    levels = (3000 * torch.randn(n, length, generator=generator)).to(torch.int16)
+    used = torch.randint(1, length + 1, (n, 1), generator=generator)
+    return torch.where(torch.arange(length) < used, levels, 0)
+
+
+def some_label(model: GenerativeModel) -> int | str | Tensor | None:
     """A condition that the model knows, or ``None`` for a model without conditions."""
+    if model.space.sound is not None:
+        return _random_sounds(1, model.space.sound, torch.Generator().manual_seed(0))[0]
     if model.space.caption is not None:
         return "a red heart"[: model.space.caption]
     return None if model.space.classes is None else 0

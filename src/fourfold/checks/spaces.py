@@ -55,7 +55,7 @@ def _check_files(space: Space, x: Tensor) -> None:
         for suffix in (".npy", ".npz", ".csv", ".parquet", *space.writers()):
             path = write_examples(FilePath(folder) / f"examples{suffix}", x, space)
             require(path.exists(), f"nothing was written as {suffix or 'a folder'}")
-            vectors = len(space.shape) == 1 and suffix in (".csv", ".parquet")
+            vectors = len(space.shape) == 1 and suffix in (".csv", ".parquet") and ".txt" not in space.writers()
             if space.window is None and (vectors or suffix in (".npy", ".npz")):
                 try:
                     found = read_all(path, space)[0].x

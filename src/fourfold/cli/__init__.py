@@ -8,7 +8,7 @@ import typer
 
 from fourfold import __version__
 from fourfold.atlas import commands as atlas
-from fourfold.cli import about, compare, data, language, runs, tables, train
+from fourfold.cli import about, compare, data, language, runs, speech, tables, train
 
 __all__ = ["app"]
 
@@ -45,6 +45,7 @@ app.command("evaluate")(runs.evaluate)
 app.command("impute")(tables.impute)
 app.command("classify")(tables.classify)
 app.command("caption")(language.caption)
+app.command("transcribe")(speech.transcribe)
 app.command("chat")(language.chat)
 app.command("complete")(language.complete)
 app.command("export")(language.export)

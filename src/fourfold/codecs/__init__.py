@@ -11,7 +11,7 @@ from fourfold.codecs.images import BitPlanes, Centred, Dequantised, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec
 from fourfold.codecs.sequences import RowTokens
 from fourfold.codecs.table import CellTokens, GaussianCells, MixedCells
-from fourfold.codecs.text import TextTokens
+from fourfold.codecs.text import TextTokens, TranscriptTokens
 from fourfold.codecs.vectors import Standardised
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "Standardised",
     "TextTokens",
     "Tokens",
+    "TranscriptTokens",
 ]

@@ -1,4 +1,4 @@
-"""The codec of text."""
+"""The codecs of text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.core import Measure, Noise, PiecewiseCodec
-from fourfold.spaces import Text
+from fourfold.core import Codec, Measure, Noise, PiecewiseCodec
+from fourfold.spaces import Text, Transcripts
 
-__all__ = ["TextTokens"]
+__all__ = ["TextTokens", "TranscriptTokens"]
 
 
 @final
@@ -42,3 +42,20 @@ class TextTokens(PiecewiseCodec):
         shares = torch.full((self.space.tokens,), -math.inf, dtype=torch.float64)
         shares[allowed] = 0.0
         return shares
+
+
+@final
+class TranscriptTokens(Codec):
+    """Ids of whole texts as they are."""
+
+    measure = Measure.COUNTING
+
+    def __init__(self, space: Transcripts) -> None:
+        super().__init__()
+        self.space, self.event = space, space.shape
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        return x.long(), torch.zeros(len(x), device=x.device)
+
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        return z

@@ -1,4 +1,4 @@
-"""Batches and conditions: class labels or captions."""
+"""Batches and conditions: class labels, captions or sounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Batch(NamedTuple):
     """``(B, *event)``, as the codec encodes them."""
     cond: Tensor | None = None
     """``(B,)`` class labels, where -1 means "unknown", or ``(B, L)`` bytes of captions padded with -1, where a row of
-    -1 alone means "unknown"; ``None`` means that all are unknown."""
+    -1 alone means "unknown"; or ``(B, N)`` levels of sounds, int16, where zeros at the end are padding. ``None`` means
+    that all are unknown."""
 
 
 def forgetful(cond: Tensor | None, share: float) -> Tensor | None:
@@ -31,30 +32,34 @@ def forgetful(cond: Tensor | None, share: float) -> Tensor | None:
 
 
 class Conditions:
-    """The conditions of a space: examples may come with a class label or with a caption.
+    """The conditions of a space: examples may come with a class label, with a caption or with a sound.
 
     Attributes:
         classes: number of class labels that examples are conditional on, or ``None``.
         class_names: names of the labels, empty where they have none.
         caption: the most bytes of a caption that examples are conditional on, or ``None``.
+        sound: the most levels of a sound that examples are conditional on, or ``None``.
     """
 
     classes: int | None = None
     class_names: tuple[str, ...] = ()
     caption: int | None = None
+    sound: int | None = None
 
     @property
     def conditional(self) -> bool:
-        """Whether examples come with a label or a caption."""
-        return self.classes is not None or self.caption is not None
+        """Whether examples come with a label, a caption or a sound."""
+        return self.classes is not None or self.caption is not None or self.sound is not None
 
-    def conditioned(self, class_names: tuple[str, ...] = (), caption: int | None = None) -> Self:
-        """The space of the same examples with classes or with captions of some bytes; by default with neither.
+    def conditioned(
+        self, class_names: tuple[str, ...] = (), caption: int | None = None, sound: int | None = None
+    ) -> Self:
+        """The space of the same examples with classes, captions or sounds of some length; by default without any.
 
         Raises:
             ValueError: for a condition for which this space has no field.
         """
-        wanted = {"classes": len(class_names) or None, "class_names": class_names, "caption": caption}
+        wanted = {"classes": len(class_names) or None, "class_names": class_names, "caption": caption, "sound": sound}
         known = {field.name for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         foreign = next((name for name, value in wanted.items() if value and name not in known), None)
         if foreign is not None:
@@ -94,10 +99,10 @@ def decode_captions(codes: Tensor) -> list[str]:
 
 
 def condition_codes(space: Conditions, n: int, cond: Condition, device: torch.device) -> Tensor | None:
-    """Encode the condition of ``n`` samples: labels ``(n,)``, bytes of captions ``(n, L)``, or ``None``.
+    """Encode the condition of ``n`` samples: labels ``(n,)``, bytes or levels ``(n, L)``, or ``None``.
 
     Raises:
-        ValueError: for n < 1, or labels or captions that the space does not have.
+        ValueError: for n < 1, or a condition that the space does not have.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1, not {n}")
@@ -105,6 +110,8 @@ def condition_codes(space: Conditions, n: int, cond: Condition, device: torch.de
         return None
     if space.caption is not None:
         return _captions(n, cond, space.caption).to(device)
+    if space.sound is not None:
+        return _sounds(n, cond, space.sound).to(device)
     if space.classes is None:
         raise ValueError("cond was given, but this model is unconditional: leave cond out")
     return _class_labels(n, cond, space.classes).to(device)
@@ -133,3 +140,17 @@ def _captions(n: int, cond: Condition, length: int) -> Tensor:
     raise ValueError(
         f"this model is conditioned on captions: give cond a text, or {n} texts, of at most {length} bytes"
     )
+
+
+def _sounds(n: int, cond: Condition, most: int) -> Tensor:
+    """The levels of ``n`` sounds, ``(n, L)`` int16."""
+    if not isinstance(cond, Tensor) or cond.dtype != torch.int16 or cond.ndim not in (1, 2):
+        raise ValueError(
+            "this model is conditioned on sounds: give cond levels, int16 (L,) for all or one row for each"
+        )
+    sounds = cond.expand(n, -1) if cond.ndim == 1 else cond
+    if len(sounds) != n or bool((sounds[:, most:] != 0).any()):
+        raise ValueError(
+            f"cond has the shape {tuple(cond.shape)}: give one sound, or {n}, of at most {most:,} levels each"
+        )
+    return sounds[:, :most]

@@ -29,7 +29,7 @@ from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.data.readers import read
-from fourfold.spaces import Table, Vectors
+from fourfold.spaces import Table, Transcripts, Vectors
 from fourfold.spaces.registry import space_named
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def load(
     as_table = True if kind is Table else False if kind is Vectors else None
     options = _options({**locals(), "space": None if kind else space})
     name = _name(data)
-    source = _source(data, name, options)
+    source = _source(data, name, dataclasses.replace(options, tokens=None) if kind is Transcripts else options)
     if not isinstance(source, Source):
         if kind is not None and not isinstance(source.space, kind):
             raise DataError(
@@ -168,7 +168,11 @@ def load(
         from fourfold.data.stored import assemble_stored
 
         return assemble_stored(name, source, options)
-    return assemble(name, source if kind is None else read_as(name, source, kind), options)
+    if kind is not None:
+        source = read_as(name, source, kind, options)
+    if source.sounds is not None:  # a transcript is one of a sound
+        options = dataclasses.replace(options, conditional=True)
+    return assemble(name, source, options)
 
 
 def read_all(

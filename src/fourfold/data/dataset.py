@@ -208,6 +208,7 @@ class Source:
         density: exact density, if known.
         hint: the way out if labels are needed and missing.
         captions: bytes of a caption of each example, ``(N, L)`` int64 padded with -1, instead of labels.
+        sounds: levels of the sound of each example, ``(N, L)`` int16 padded with 0, instead of labels.
         groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
         notes: what reading changed.
         columns: what each column of a table was inferred to be, and why.
@@ -225,6 +226,7 @@ class Source:
     density: Density | None = None
     hint: str = field(default="load it without conditional")
     captions: Tensor | None = None
+    sounds: Tensor | None = None
     groups: Tensor | None = None
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()
@@ -232,8 +234,8 @@ class Source:
 
     @property
     def known(self) -> Tensor | None:
-        """The conditions of examples: labels or captions."""
-        return self.captions if self.labels is None else self.labels
+        """The conditions of examples: labels, captions or sounds."""
+        return next((one for one in (self.labels, self.captions, self.sounds) if one is not None), None)
 
 
 # --- digests and splits -----------------------------------------------------------------------------------------------
@@ -301,6 +303,8 @@ def _conditioned(source: Source, options: Options) -> Space:
     """The space, with its classes or captions where the set is conditional."""
     if not options.conditional:
         return source.space
+    if source.sounds is not None:
+        return source.space.conditioned(sound=source.sounds.shape[1])
     if source.captions is not None:
         return source.space.conditioned(caption=source.captions.shape[1])
     return source.space.conditioned(source.class_names)

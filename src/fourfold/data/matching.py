@@ -14,8 +14,9 @@ from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.files import content_of
 from fourfold.data.folders import SOUNDS
 from fourfold.data.text import corpus_of, ids_of
+from fourfold.data.transcripts import as_transcripts
 from fourfold.printable import shortened
-from fourfold.spaces import Audio, Text
+from fourfold.spaces import Audio, Text, Transcripts
 
 __all__ = ["check_kind", "examples_of", "matched", "options_for", "read_as", "stream_for"]
 
@@ -24,6 +25,8 @@ def options_for(space: Space, path: Path, options: Options) -> Options:
     """How a file is read for a model: images in its size, sounds in its rate and length, a stream in its windows."""
     if isinstance(space, Audio) and (path.is_dir() or path.suffix.lower() in SOUNDS):
         return dataclasses.replace(options, rate=space.rate, seconds=space.length / space.rate)
+    if isinstance(space, Transcripts) and space.sound is not None and path.is_dir():
+        return dataclasses.replace(options, rate=space.rate, seconds=space.sound / space.rate)
     if len(space.shape) == 3 and (path.is_dir() or path.suffix.lower() in (".tar", ".parquet")):
         channels, height, width = space.shape
         return dataclasses.replace(options, size=(height, width), channels=channels)
@@ -65,6 +68,8 @@ def matched(name: str, source: Source, space: Space) -> Source:
     Raises:
         DataError: for data of another kind or size, other columns, or a class that the model does not know.
     """
+    if isinstance(space, Transcripts) and isinstance(source.space, Audio):
+        return as_transcripts(name, source, Options(), space)
     try:
         x = space.conform(source.x, source.space)
         if space.window is None:
@@ -79,12 +84,14 @@ def matched(name: str, source: Source, space: Space) -> Source:
     return dataclasses.replace(source, labels=None, captions=None)
 
 
-def read_as(name: str, source: Source, kind: type[Space]) -> Source:
+def read_as(name: str, source: Source, kind: type[Space], options: Options) -> Source:
     """A source in a space of another kind, which was chosen by its name.
 
     Raises:
         DataError: for data that is not of this kind.
     """
+    if kind is Transcripts:
+        return as_transcripts(name, source, options)
     try:
         space = kind.of(source.space, source.x)
         x = space.conform(source.x, source.space)

@@ -63,7 +63,7 @@ def condition(model: GenerativeModel, cond: Condition) -> Condition:
         ValueError: for a name that no class has.
     """
     names: tuple[str, ...] = getattr(model.space, "class_names", ())
-    if model.space.caption is not None or cond is None:
+    if model.space.caption is not None or model.space.sound is not None or cond is None:
         return cond
     if isinstance(cond, str):
         return _label(cond, names)

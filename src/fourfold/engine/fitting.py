@@ -183,7 +183,7 @@ def fit(
         if lora is None and card is not None:
             raise ValueError("resume knows the model that it tunes: leave its folder out")
         if not is_language_model(paradigm):
-            raise ValueError(f"{paradigm} is a pipeline of images, and only language models are tuned: name a paradigm")
+            raise ValueError(f"{paradigm} is not a language model, and only those are tuned: name a paradigm")
         known: dict[str, Any] = {"tokens": os.path.abspath(paradigm)}
         paradigm = open_published(paradigm, settings.data_options.get("length"), lora)
         known["length"] = paradigm.space.window

@@ -19,7 +19,16 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 
-__all__ = ["Branches", "Cache", "MaskedTransformer", "NextToken", "TokenTransformer", "Transformer", "ValueTransformer"]
+__all__ = [
+    "Branches",
+    "Cache",
+    "MaskedTransformer",
+    "NextToken",
+    "TokenTransformer",
+    "Transformer",
+    "ValueTransformer",
+    "matrix",
+]
 
 
 @final
@@ -152,18 +161,18 @@ class _RotaryAttention(torch.autograd.Function):
         return out
 
 
-def _attend(qkv: Tensor, causal: bool = True) -> Tensor:
-    """Attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``; causal, or to all positions."""
+def _attend(qkv: Tensor, causal: bool = True, mask: Tensor | None = None) -> Tensor:
+    """Attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``; causal, or to all of a mask."""
     _, L, _, _, D = qkv.shape
     if causal and qkv.device.type == "cpu" and L <= 512 and not torch.compiler.is_compiling():
         mixed: Tensor = _RotaryAttention.apply(qkv)  # type: ignore[no-untyped-call]
         return mixed
     x = qkv.permute(2, 0, 3, 1, 4)
     q, k = _rotated(x[:2], *_rotary(L, D, qkv.dtype, qkv.device))
-    return F.scaled_dot_product_attention(q, k, x[2], is_causal=causal).transpose(1, 2)
+    return F.scaled_dot_product_attention(q, k, x[2], mask, is_causal=causal).transpose(1, 2)
 
 
-def _matrix(outputs: int, inputs: int, gain: float) -> nn.Parameter:
+def matrix(outputs: int, inputs: int, gain: float) -> nn.Parameter:
     """A matrix with normal entries of standard deviation ``gain / sqrt(inputs)``."""
     return nn.Parameter(torch.randn(outputs, inputs) * (gain / math.sqrt(inputs)))
 
@@ -185,19 +194,22 @@ class Block(Part, nn.Module):
     def __init__(self, width: int, heads: int, ratio: int = 4, causal: bool = True) -> None:
         super().__init__()
         self.heads, self.size, self.causal = heads, width // heads, causal
-        self.qkv = _matrix(3 * width, width, 1.0)
-        self.out = _matrix(width, width, 0.0)
-        self.up = _matrix(ratio * width, width, 1.0)
-        self.down = _matrix(width, ratio * width, 0.0)
+        self.qkv = matrix(3 * width, width, 1.0)
+        self.out = matrix(width, width, 0.0)
+        self.up = matrix(ratio * width, width, 1.0)
+        self.down = matrix(width, ratio * width, 0.0)
 
-    def forward(self, h: Tensor, cache: Tensor | None = None) -> Tensor:
-        """All positions at once, ``(B, L, width)``; keys and values are written into ``cache`` if there is one."""
+    def forward(self, h: Tensor, cache: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """All positions at once, ``(B, L, width)``; keys and values are written into ``cache`` if there is one.
+
+        ``mask``, ``(B, 1, 1, L)`` bool, is for a block that is not causal: which positions are attended to.
+        """
         B, L, C = h.shape
         qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, L, 3, self.heads, self.size)
         if cache is not None:
             k = _rotated(qkv[:, :, 1].transpose(1, 2), *_rotary(L, self.size, h.dtype, h.device))
             cache[:, 0, :, :L], cache[:, 1, :, :L] = k, qkv[:, :, 2].transpose(1, 2)
-        mixed = _attend(qkv, self.causal).reshape(B, L, C)
+        mixed = _attend(qkv, self.causal, mask).reshape(B, L, C)
         h = h + F.linear(mixed, self.out)
         return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
 

@@ -54,7 +54,7 @@ __all__ = [
 
 
 @final
-class _Uniforms:
+class Uniforms:
     """Uniform numbers for one piece after the other, taken from a :class:`Noise` in chunks of fixed size."""
 
     CHUNK: ClassVar[int] = 64
@@ -91,12 +91,12 @@ class _Drawing:
     cond: Tensor | None
     last: Tensor
     past: list[Tensor] = field(default_factory=list)
-    uniforms: _Uniforms | None = None
+    uniforms: Uniforms | None = None
 
     def next_uniforms(self, noise: Noise, numbers: int = 1) -> Tensor:
         """``(numbers, B)`` from the stream, opened at the first piece."""
         if self.uniforms is None:
-            self.uniforms = _Uniforms(noise, numbers)
+            self.uniforms = Uniforms(noise, numbers)
         return self.uniforms.next()
 
 

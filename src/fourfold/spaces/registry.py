@@ -11,6 +11,7 @@ from fourfold.spaces.images import Images
 from fourfold.spaces.sequences import Sequences
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
+from fourfold.spaces.transcripts import Transcripts
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.video import Video
 
@@ -26,7 +27,7 @@ def space_named(name: str) -> type[Space]:
         ValueError: for an unknown name, listing the choices.
         TypeError: for an entry point that names anything else.
     """
-    kinds = (Audio, Images, Sequences, Table, Text, Vectors, Video)
+    kinds = (Audio, Images, Sequences, Table, Text, Transcripts, Vectors, Video)
     own: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in kinds}
     if name in own:
         return own[name]

@@ -1,0 +1,332 @@
+"""Transcription: a model that is trained here on synthetic and recorded speech, beside Whisper tiny.en.
+
+    python benchmarks/transcription.py data FOLDER             # sounds with transcripts, about ten minutes
+    python benchmarks/transcription.py fit FOLDER RUN --budget 20m
+    python benchmarks/transcription.py score RUN [--whisper FOLDER] [--beams 8]
+
+The training set has two halves. One is said by ``espeak-ng`` in 32 voices at many speeds: sentences of Python's
+documentation, sentences that a chain of words of the training prompts makes, and lists of numbers, dates and letters.
+The other is the training part of Asterisk's English prompts, at three speeds, alone and several in a row. Half of all
+get noise. The test is the fifth of the prompts that :mod:`speech_data` holds out: 113 recordings of a voice that
+training has heard, of sentences that it has not. Words are compared in lower case, without marks, and numbers as words.
+Intervals are bootstraps over prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import itertools
+import json
+import random
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import soxr
+import speech_data
+from speech_data import VOICES, Spoken
+
+RATE, LONGEST = 8000, 6.0
+"""Levels in a second, and seconds of a training example, at most."""
+ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+ONES += ("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
+TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh")
+ORDINALS += ("twelfth", *(f"{one}th" for one in ONES[13:]), *(f"{ten[:-1]}ieth" for ten in TENS))
+MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november")
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+LETTERS = (
+    *"abcdefghijklmnopqrstuvwxyz",
+    "alpha",
+    "bravo",
+    "charlie",
+    "delta",
+    "echo",
+    "foxtrot",
+    "golf",
+    "hotel",
+    "india",
+)
+LETTERS += (
+    "juliet",
+    "kilo",
+    "lima",
+    "mike",
+    "november",
+    "oscar",
+    "papa",
+    "quebec",
+    "romeo",
+    "sierra",
+    "tango",
+    "uniform",
+)
+LETTERS += ("victor", "whiskey", "x ray", "yankee", "zulu")
+SIGNS = (
+    "star",
+    "pound",
+    "hash",
+    "dollar",
+    "semicolon",
+    "colon",
+    "slash",
+    "backslash",
+    "dot",
+    "dash",
+    "plus",
+    "equals",
+    "at",
+)
+SIGNS += (
+    "percent",
+    "ampersand",
+    "caret",
+    "tick",
+    "brace",
+    "bracket",
+    "parenthesis",
+    "comma",
+    "space",
+    "quote",
+    "underscore",
+)
+LISTS = (
+    ONES,
+    TENS,
+    ORDINALS,
+    (*MONTHS, "december"),
+    DAYS,
+    LETTERS,
+    SIGNS,
+    (*["hundred", "thousand", "million", "minute", "hour"],),
+)
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def said(words: str) -> str:
+    """Words as they are spoken: lower case, numbers and signs of telephones as words, no other marks."""
+    words = re.sub(
+        r"\d+", lambda found: f" {number(found[0])} ", words.lower().replace("*", " star ").replace("#", " pound ")
+    )
+    return speech_data.plain(words)
+
+
+def number(digits: str) -> str:
+    """``7`` as "seven", ``42`` as "forty two"; longer numbers digit by digit."""
+    if int(digits) < 20 and not digits.startswith("0"):
+        return ONES[int(digits)]
+    if len(digits) == 2 and digits[0] > "1":
+        return f"{TENS[int(digits[0]) - 2]} {'' if digits[1] == '0' else ONES[int(digits[1])]}".strip()
+    return " ".join(ONES[int(digit)] for digit in digits)
+
+
+def prompts(held_out: bool) -> list[Spoken]:
+    """Recorded prompts with their words as they are spoken, but those of silence."""
+    lines = gzip.decompress(speech_data.WORDS.read_bytes()).decode("utf-8", "replace").splitlines()
+    words = dict(line.partition(": ")[::2] for line in lines)
+    found = [one for one in speech_data.prompts(held_out) if "of silence" not in one.words]
+    return [one._replace(words=said(words[one.name])) for one in found]
+
+
+def sentences(draw: random.Random, known: Sequence[str]) -> Iterator[str]:
+    """Sentences without end: of Python's documentation, of a chain of the words of known ones, and lists."""
+    from pydoc_data.topics import topics
+
+    prose = [line.split() for text in topics.values() for line in re.split(r"[.;:(){}\[\]\"`*=|>\n]{1,}", text)]
+    prose = [words for words in prose if all(word.strip(",").isalpha() for word in words) and len(words) > 2]
+    chain: dict[str, list[str]] = defaultdict(list)
+    for sentence in known:
+        for before, after in itertools.pairwise(["", *sentence.split(), ""]):
+            chain[before].append(after)
+    while True:
+        kind, most = draw.random(), draw.randint(2, 9)
+        if kind < 0.35:
+            words = draw.choice(prose)
+            at = draw.randrange(max(len(words) - most, 1))
+            yield said(" ".join(words[at : at + most]))
+        elif kind < 0.75:
+            words = [draw.choice(chain[""])]
+            while len(words) < 10 and (after := draw.choice(chain[words[-1]])):
+                words.append(after)
+            yield " ".join(words)
+        else:
+            lists = draw.choices(LISTS, k=2)
+            yield " ".join(draw.choice(draw.choice(lists)) for _ in range(draw.randint(1, 5)))
+
+
+# --- sounds -----------------------------------------------------------------------------------------------------------
+
+
+def synthetic(count: int, seed: int = 0) -> list[Spoken]:
+    """Sentences that ``espeak-ng`` says, none of them a held-out prompt."""
+    draw = random.Random(seed)
+    secret = {one.words for one in prompts(True)}
+    made = sentences(draw, [one.words for one in prompts(False)])
+    texts = list(itertools.islice((text for text in made if text and text not in secret), count))
+    wanted = [
+        (t, draw.choice(VOICES), draw.randint(120, 200), draw.randint(25, 75), draw.randint(60, 120)) for t in texts
+    ]
+    with ThreadPoolExecutor(2) as threads:
+        waves = list(threads.map(lambda one: speech_data.espeak(*one, RATE), wanted))
+    return [Spoken(one[0], wave, RATE, one[1]) for one, wave in zip(wanted, waves, strict=True)]
+
+
+def at_speed(one: Spoken, speed: float) -> Spoken:
+    """The same, faster or slower, with a higher or lower voice (Ko et al. 2015, Audio Augmentation)."""
+    return one._replace(wave=soxr.resample(one.wave, one.rate * speed, one.rate))
+
+
+def recorded(count: int, seed: int = 0) -> list[Spoken]:
+    """The training prompts at three speeds, and ``count`` rows of several of them with pauses."""
+    draw, known = random.Random(seed), [one for one in prompts(False) if len(one.wave) <= LONGEST * RATE]
+    known = [at_speed(one, speed) for one in known for speed in (0.9, 1.0, 1.1)]
+    rows = []
+    for _ in range(count):
+        row, seconds = [draw.choice(known)], draw.uniform(2.5, LONGEST)
+        while (room := seconds - sum(len(one.wave) / RATE + 0.3 for one in row)) > 1:
+            row.append(draw.choice([one for one in known if len(one.wave) <= max(room, 1) * RATE]))
+        waves = [part for one in row for part in (np.zeros(draw.randrange(2400), np.float32), one.wave)][1:]
+        rows.append(Spoken(" ".join(one.words for one in row), np.concatenate(waves), RATE, "row"))
+    return [one for one in known + rows if len(one.wave) <= LONGEST * RATE]
+
+
+def disturbed(one: Spoken, draw: random.Random) -> Spoken:
+    """In half of all cases with white noise, 15 to 40 dB below the sound; always at another loudness."""
+    wave = one.wave * (draw.uniform(0.1, 0.9) / np.abs(one.wave).max())
+    if draw.random() < 0.5:
+        noise = np.random.default_rng(draw.getrandbits(32)).standard_normal(len(wave)).astype(np.float32)
+        wave = wave + noise * wave.std() * 10 ** (-draw.uniform(15, 40) / 20)
+    return one._replace(wave=wave.clip(-1, 1))
+
+
+def make(folder: Path, spoken: int, rows: int, seed: int = 0) -> None:
+    draw = random.Random(seed)
+    every = [one for one in synthetic(spoken, seed) if len(one.wave) <= LONGEST * RATE] + recorded(rows, seed)
+    every = [disturbed(one, draw) for one in every]
+    seconds = sum(len(one.wave) for one in every) / RATE
+    print(f"{speech_data.write(every, folder)}: {len(every)} clips, {seconds / 3600:.2f} hours")
+
+
+# --- fit and score ----------------------------------------------------------------------------------------------------
+
+
+def fit(folder: Path, run: Path, budget: str, size: str) -> None:
+    """Train by the recipe of :mod:`fourfold`, with nothing changed."""
+    import fourfold
+
+    options = {"space": "transcripts"}
+    fourfold.fit(
+        "autoregressive",
+        folder,
+        budget=budget,
+        size=size,
+        run_dir=run,
+        data_options=options,
+        precision="float32",
+        say=print,
+    )
+
+
+def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float) -> list[str]:
+    """What a model of this library writes: a run, or a published one through its adapter."""
+    import fourfold
+
+    model = fourfold.Run.load(folder, "cpu").model
+    rate = model.space.rate
+    waves = [one.wave if one.rate == rate else soxr.resample(one.wave, one.rate, rate) for one in test]
+    return [fourfold.transcribe(model, w.clip(-1, 1), beams=beams, penalty=penalty).text for w in waves]
+
+
+def heard_by_library(folder: Path, test: Sequence[Spoken], beams: int, penalty: float) -> list[str]:
+    """What the library of the published model writes of at most 30 s: CTranslate2, below ``faster-whisper``."""
+    import ctranslate2
+    import transformers
+
+    model = ctranslate2.models.Whisper(str(folder), device="cpu", compute_type="float32", intra_threads=2)
+    names = [line.rstrip("\n") for line in (folder / "vocabulary.txt").open(encoding="utf-8")]
+    prompt = [names.index("<|startoftranscript|>"), names.index("<|notimestamps|>")]
+    hear = transformers.WhisperFeatureExtractor()
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+    texts = []
+    for one in test:
+        wave = np.trim_zeros(soxr.resample(one.wave, one.rate, 16_000).clip(-1, 1))
+        sound = ctranslate2.StorageView.from_array(hear(wave, sampling_rate=16_000, return_tensors="np").input_features)
+        found = model.generate(sound, [prompt], beam_size=beams, length_penalty=penalty, max_length=448)[0]
+        texts.append(tokenizer.decode(found.sequences_ids[0], skip_special_tokens=True))
+    return texts
+
+
+def report(name: str, found: Sequence[str], test: Sequence[Spoken], seconds: float) -> dict[str, object]:
+    """Errors in words and characters, by ``jiwer``, with intervals."""
+    import jiwer
+
+    from fourfold.metrics.transcripts import error_rate
+
+    heard, true = [said(text) for text in found], [one.words for one in test]
+    words, letters = (error_rate(heard, true, unit) for unit in ("word", "character"))
+    assert abs(words.value - jiwer.wer(true, heard)) < 1e-9
+    assert abs(letters.value - jiwer.cer(true, heard)) < 1e-9
+    print(
+        f"{name:28} WER {words.value:6.1%} [{words.low:.1%}, {words.high:.1%}]   "
+        f"CER {letters.value:6.1%} [{letters.low:.1%}, {letters.high:.1%}]   "
+        f"{np.mean([a == b for a, b in zip(heard, true, strict=True)]):5.1%} exact   {seconds:.0f} s"
+    )
+    return {"name": name, "wer": words.record(), "cer": letters.record(), "heard": heard}
+
+
+def score(run: Path | None, whisper: Path | None, beams: Sequence[int], penalty: float, limit: int | None) -> None:
+    test = prompts(True)[:limit]
+    known = set(" ".join(one.words for one in prompts(False)).split())
+    every = " ".join(one.words for one in test).split()
+    new = sum(word not in known for word in every)
+    print(f"{len(test)} held-out prompts, {len(every)} words, {new} of them in no recorded prompt of training")
+    systems = [(f"{folder.name}, {b} beams", heard_by, folder, b) for folder in (run, whisper) if folder for b in beams]
+    if whisper:
+        systems += [(f"its own library, {b} beams", heard_by_library, whisper, b) for b in beams]
+    results = []
+    for name, hear, folder, width in systems:
+        begun = time.monotonic()
+        short = [one for one in test if len(one.wave) < 30 * one.rate] if hear is heard_by_library else test
+        results.append(report(name, hear(folder, short, width, penalty), short, time.monotonic() - begun))
+        for one, text in list(zip(short, results[-1]["heard"], strict=True))[:12]:  # type: ignore[call-overload]
+            print(f"    {one.words[:55]:55} | {text[:55]}")
+    if run:
+        (run / "transcription.json").write_text(json.dumps(results, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    making = commands.add_parser("data")
+    making.add_argument("folder", type=Path)
+    making.add_argument("--spoken", type=int, default=4000, help="sentences of espeak-ng")
+    making.add_argument("--rows", type=int, default=2400, help="rows of recorded prompts")
+    fitting = commands.add_parser("fit")
+    fitting.add_argument("folder", type=Path)
+    fitting.add_argument("run", type=Path)
+    fitting.add_argument("--budget", default="20m")
+    fitting.add_argument("--size", default="s")
+    scoring = commands.add_parser("score")
+    scoring.add_argument("run", type=Path, nargs="?")
+    scoring.add_argument("--whisper", type=Path)
+    scoring.add_argument("--beams", type=int, nargs="+", default=[1, 8])
+    scoring.add_argument("--penalty", type=float, default=0.0)
+    scoring.add_argument("--limit", type=int)
+    given = parser.parse_args()
+    if given.command == "data":
+        make(given.folder, given.spoken, given.rows)
+    elif given.command == "fit":
+        fit(given.folder, given.run, given.budget, given.size)
+    else:
+        score(given.run, given.whisper, given.beams, given.penalty, given.limit)
+
+
+if __name__ == "__main__":
+    main()

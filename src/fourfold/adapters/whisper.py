@@ -1,0 +1,354 @@
+"""Published Whisper models: transcripts given sound, by the networks of ``transformers``.
+
+A folder is one of ``transformers`` (``config.json``, ``*.safetensors``), or one of CTranslate2 (``model.bin``), which
+``faster-whisper`` uses. Both hold the same network (Radford et al. 2022, Robust Speech Recognition via Large-Scale Weak
+Supervision, https://arxiv.org/abs/2212.04356), and both become one model here, with the library's own logits.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.adapters.reading import quiet, told
+from fourfold.codecs import TranscriptTokens
+from fourfold.core import GenerativeModel, Training
+from fourfold.nn.speech import Heard, Listener, sound_lengths
+from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
+from fourfold.paradigms.transcription import TranscriptConditionals
+from fourfold.spaces import Pieces, Text, Transcripts
+
+__all__ = ["PublishedWhisper", "open_whisper"]
+
+RATE = 16_000
+"""Levels in a second that Whisper hears."""
+HOP = 320
+"""Levels in one frame of its encoder."""
+
+
+@final
+class PublishedWhisper(Listener):
+    """Next-token logits of a Whisper network of ``transformers``.
+
+    Args:
+        config: the content of its ``config.json``.
+        prompt: the ids before a text: they say language and task, and that there are no times.
+        never: ids that no text holds, such as those of times, and those that the publisher suppresses.
+        not_first: ids that no text begins with.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self, config: str, prompt: Sequence[int], never: Sequence[int] = (), not_first: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        library = _library()
+        made = library.WhisperConfig(**json.loads(config))
+        self.inner: Any = library.WhisperForConditionalGeneration._from_config(made, dtype=torch.float32)
+        self.tokens, self.width = int(made.vocab_size), int(made.d_model)
+        self.never, self.not_first = tuple(never), tuple(not_first)
+        self.prompt = tuple(prompt)
+        seconds = made.max_source_positions * HOP // RATE
+        self._hear = library.WhisperFeatureExtractor(feature_size=made.num_mel_bins, chunk_length=seconds)
+
+    def listen(self, sound: Tensor) -> Heard:
+        """Frames of 20 ms; a sound is continued by silence to the length that the network knows."""
+        lengths = sound_lengths(sound).tolist()
+        waves = [row[:n].float().cpu().numpy() / 32768 for row, n in zip(sound, lengths, strict=True)]
+        heard = self._hear(waves, sampling_rate=RATE, return_tensors="pt").input_features
+        weight = self.inner.proj_out.weight
+        features = self.inner.model.encoder(heard.to(weight.device, weight.dtype)).last_hidden_state
+        return Heard(features, torch.ones(features.shape[:2], dtype=torch.bool, device=features.device))
+
+    def start(self, batch: int) -> Tensor:
+        return torch.tensor([self.prompt], device=self.inner.proj_out.weight.device).expand(batch, -1)
+
+    def cache(self, heard: Heard) -> _Past:
+        return _Past(self.inner.config)
+
+    def forward(self, ids: Tensor, heard: Heard, cache: _Past | None = None) -> Tensor:
+        past = {} if cache is None else {self._cache_argument: cache.values, "use_cache": True}
+        found = self.inner.model.decoder(input_ids=ids, encoder_hidden_states=heard.features, **past)
+        return torch.as_tensor(self.inner.proj_out(found.last_hidden_state)).float()
+
+    @functools.cached_property
+    def _cache_argument(self) -> str:
+        """The name under which this version of the library takes a cache."""
+        known = inspect.signature(self.inner.model.decoder.forward).parameters
+        return "cache" if "cache" in known else "past_key_values"
+
+
+@final
+class _Past:
+    """Keys and values of text and sound, as the library keeps them."""
+
+    def __init__(self, config: Any) -> None:
+        library = _library()
+        self._config = config
+        self.values = library.EncoderDecoderCache(
+            library.DynamicCache(config=config), library.DynamicCache(config=config)
+        )
+
+    def select(self, rows: Tensor) -> _Past:
+        """A copy of some rows ``(B',)``, in that order."""
+        chosen = _Past(self._config)
+        for own, part in (
+            (chosen.values.self_attention_cache, self.values.self_attention_cache),
+            (chosen.values.cross_attention_cache, self.values.cross_attention_cache),
+        ):
+            for i, layer in enumerate(part.layers):
+                if layer.get_seq_length():
+                    own.update(layer.keys[rows], layer.values[rows], i)
+        chosen.values.is_updated = dict(self.values.is_updated)
+        return chosen
+
+
+# --- opening ----------------------------------------------------------------------------------------------------------
+
+
+def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
+    """A folder of a Whisper model, with its tokenizer, as a model of transcripts given sound.
+
+    Args:
+        path: the folder.
+        language: that of the sound, such as ``de``, for a model that knows several.
+
+    Raises:
+        ValueError: for a folder that is not of Whisper, missing or misshapen tensors, pickled weights, or a language
+            that the model does not know.
+    """
+    settings = _json(path / "config.json")
+    ours = settings.get("model_type") == "whisper"
+    if not ours and not ("alignment_heads" in settings and (path / "model.bin").is_file()):
+        kind = settings.get("model_type", "unknown")
+        raise ValueError(f"{path}: is not a Whisper model, but one of type {kind!r}: give a folder of Whisper")
+    if not (path / "tokenizer.json").is_file():
+        raise ValueError(f"{path}: holds no tokenizer.json: fetch it, or save the tokenizer there")
+    pieces = Pieces((path / "tokenizer.json").read_text(encoding="utf-8"))
+    prompt = _prompt(path, pieces, language)
+    inner, suppressed = _transformers(path) if ours else _ctranslate(path, settings, pieces.end or 0, prompt[0])
+    config = inner.config
+    special = [i for i, part in enumerate(pieces.token_bytes()) if not part and i != pieces.end]
+    extra = range(pieces.count, int(config.vocab_size))
+    never, first = ([i for i in ids if i < int(config.vocab_size)] for ids in suppressed)
+    with torch.device("meta"):
+        net = PublishedWhisper(_plain(config), prompt, sorted({*never, *special, *extra}), first)
+    net.inner = inner
+    length = int(config.max_target_positions) - len(prompt) + 1
+    space = Transcripts(Text("", length, pieces=pieces), RATE, int(config.max_source_positions) * HOP, lead=" ")
+    estimand = TranscriptConditionals(net, length, space.end)
+    training = Training(batch_size=8, learning_rate=1e-5, muon_rate=None)
+    objective = MaximumLikelihood(label_dropout=0.0)
+    return GenerativeModel(
+        space, TranscriptTokens(space), estimand, objective, Ancestral(), ChainRule(), training
+    ).eval()
+
+
+def _prompt(path: Path, pieces: Pieces, language: str) -> list[int]:
+    """``<|startoftranscript|> (<|en|> <|transcribe|>) <|notimestamps|>``: a model of English has no languages."""
+    known = {pieces.name(i): i for i in range(pieces.count)}
+    tongues = [name[2:-2] for name in known if len(name) in (6, 7) and name.startswith("<|") and name[2:-2].isalpha()]
+    several = not path.name.endswith(".en") and len(tongues) > 1 and not _english(known)
+    if several and language not in tongues:
+        raise ValueError(f"{path}: language {language!r} is unknown: choose one of {', '.join(sorted(tongues))}")
+    if not several and language != "en":
+        raise ValueError(f"{path}: knows English alone, not {language!r}: leave the language out")
+    names = ["<|startoftranscript|>", *((f"<|{language}|>", "<|transcribe|>") if several else ()), "<|notimestamps|>"]
+    missing = next((name for name in names if name not in known), None)
+    if missing is not None:
+        raise ValueError(f"{path}: its tokenizer has no {missing}: is it that of another model?")
+    return [known[name] for name in names]
+
+
+def _english(known: Mapping[str, int]) -> bool:
+    """Whether a vocabulary is that of the models of English, whose symbols begin at 50,256 and not at 50,257."""
+    return known.get("<|endoftext|>") == 50_256
+
+
+def _plain(config: Any) -> str:
+    """A configuration as JSON, without what only names a file or a version."""
+    drop = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures")
+    return json.dumps({key: value for key, value in config.to_dict().items() if key not in drop})
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}): give a folder of Whisper") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _transformers(path: Path) -> tuple[Any, tuple[list[int], list[int]]]:
+    """The network of a folder of ``transformers``, and the ids that it suppresses: always, and at first."""
+    if not any(path.glob("*.safetensors")):
+        raise ValueError(f"{path}: holds no .safetensors: save the model again with save_pretrained")
+    with told(path), quiet():
+        inner, found = _library().WhisperForConditionalGeneration.from_pretrained(
+            path,
+            dtype=torch.float32,
+            output_loading_info=True,
+            local_files_only=True,
+            use_safetensors=True,
+        )
+    for kind, words in (("missing_keys", "lacks"), ("mismatched_keys", "has another shape of")):
+        if found.get(kind):
+            raise ValueError(f"{path}: {words} the tensor {min(map(str, found[kind]))}: fetch its weights again")
+    file = path / "generation_config.json"
+    settings = _json(file) if file.is_file() else {}
+    never, first = (settings.get(key) or [] for key in ("suppress_tokens", "begin_suppress_tokens"))
+    return inner.eval().requires_grad_(True), (never, first)
+
+
+# --- CTranslate2 ------------------------------------------------------------------------------------------------------
+
+KINDS: dict[int, np.dtype[Any]] = {
+    0: np.dtype("<f4"),
+    1: np.dtype("i1"),
+    2: np.dtype("<i2"),
+    3: np.dtype("<i4"),
+    4: np.dtype("<f2"),
+}
+"""The types of the numbers of a file."""
+SIDES = ("encoder", "decoder")
+
+
+def _ctranslate(
+    path: Path, settings: Mapping[str, Any], end: int, start: int
+) -> tuple[Any, tuple[list[int], list[int]]]:
+    """As :func:`_transformers`, of a folder of CTranslate2."""
+    with told(path), (path / "model.bin").open("rb") as file:
+        arrays = _variables(file)
+        weights = {name: torch.from_numpy(value.astype(np.float32)) for name, value in arrays.items() if value.ndim}
+        inner = _network(arrays, weights, end, start)
+    return inner.eval(), (list(settings.get("suppress_ids", ())), list(settings.get("suppress_ids_begin", ())))
+
+
+def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
+    """The arrays of a ``model.bin`` by name.
+
+    Raises:
+        ValueError: for a file of another kind or version, cut off, or of whole numbers with scales.
+    """
+
+    def number(form: str) -> int:
+        return int(struct.unpack("<" + form, file.read(struct.calcsize("<" + form)))[0])
+
+    def word() -> str:
+        return file.read(number("H")).rstrip(b"\0").decode()
+
+    version, spec = number("I"), word()
+    if version != 6 or spec != "WhisperSpec":
+        raise ValueError(f"model.bin is a {spec or 'file'} of version {version}, not a WhisperSpec of version 6")
+    number("I")
+    found = {}
+    for _ in range(number("I")):
+        name = word()
+        shape = [number("I") for _ in range(number("B"))]
+        kind, size = KINDS[number("B")], number("I")
+        content = file.read(size)
+        if len(content) != size or size != int(np.prod(shape, dtype=np.int64)) * kind.itemsize:
+            raise ValueError(f"model.bin ends within {name}")
+        found[name] = np.frombuffer(content, kind).reshape(shape)
+    if any(name.endswith("weight_scale") for name in found):
+        raise ValueError("its weights are quantised: convert the model with --quantization float16")
+    return found
+
+
+def _network(arrays: Mapping[str, np.ndarray], weights: Mapping[str, Tensor], end: int, start: int) -> Any:
+    """The network of ``transformers`` with the weights of CTranslate2, where query, key and value are one matrix."""
+    library = _library()
+    depth = [sum(name.endswith("ffn/linear_0/weight") and name.startswith(side) for name in weights) for side in SIDES]
+    width, bands = weights["encoder/conv1/weight"].shape[:2]
+    heads, hidden = int(arrays["decoder/num_heads"]), len(weights["decoder/layer_0/ffn/linear_0/bias"])
+    config = library.WhisperConfig(
+        vocab_size=len(weights["decoder/embeddings/weight"]),
+        num_mel_bins=bands,
+        d_model=width,
+        encoder_layers=depth[0],
+        decoder_layers=depth[1],
+        encoder_attention_heads=int(arrays.get("encoder/num_heads", heads)),
+        decoder_attention_heads=heads,
+        encoder_ffn_dim=hidden,
+        decoder_ffn_dim=hidden,
+        max_source_positions=len(weights["encoder/position_encodings/encodings"]),
+        max_target_positions=len(weights["decoder/position_encodings/encodings"]),
+        pad_token_id=end,
+        bos_token_id=end,
+        eos_token_id=end,
+        decoder_start_token_id=start,
+    )
+    with torch.device("meta"):
+        inner = library.WhisperForConditionalGeneration._from_config(config, dtype=torch.float32)
+    state: dict[str, Tensor] = {}
+    for side, count in zip(SIDES, depth, strict=True):
+        _norm(state, f"model.{side}.layer_norm", weights, f"{side}/layer_norm")
+        state[f"model.{side}.embed_positions.weight"] = weights[f"{side}/position_encodings/encodings"]
+        for i in range(count):
+            _layer(state, f"model.{side}.layers.{i}", weights, f"{side}/layer_{i}")
+    for name in ("conv1", "conv2"):
+        _linear(state, f"model.encoder.{name}", weights, f"encoder/{name}")
+    state["model.decoder.embed_tokens.weight"] = state["proj_out.weight"] = weights["decoder/embeddings/weight"]
+    inner.load_state_dict(state, assign=True)
+    inner.tie_weights()
+    return inner
+
+
+def _layer(state: dict[str, Tensor], name: str, weights: Mapping[str, Tensor], source: str) -> None:
+    """One layer: attention to itself, in a decoder also to the sound, and a perceptron."""
+    own = f"{source}/self_attention"
+    _norm(state, f"{name}.self_attn_layer_norm", weights, f"{own}/layer_norm")
+    _split(state, f"{name}.self_attn", ("q", "k", "v"), weights, f"{own}/linear_0")
+    _linear(state, f"{name}.self_attn.out_proj", weights, f"{own}/linear_1")
+    if f"{source}/attention/linear_0/weight" in weights:
+        _norm(state, f"{name}.encoder_attn_layer_norm", weights, f"{source}/attention/layer_norm")
+        _split(state, f"{name}.encoder_attn", ("q",), weights, f"{source}/attention/linear_0")
+        _split(state, f"{name}.encoder_attn", ("k", "v"), weights, f"{source}/attention/linear_1")
+        _linear(state, f"{name}.encoder_attn.out_proj", weights, f"{source}/attention/linear_2")
+    _norm(state, f"{name}.final_layer_norm", weights, f"{source}/ffn/layer_norm")
+    for i in range(2):
+        _linear(state, f"{name}.fc{i + 1}", weights, f"{source}/ffn/linear_{i}")
+
+
+def _norm(state: dict[str, Tensor], name: str, weights: Mapping[str, Tensor], source: str) -> None:
+    state[f"{name}.weight"], state[f"{name}.bias"] = weights[f"{source}/gamma"], weights[f"{source}/beta"]
+
+
+def _linear(state: dict[str, Tensor], name: str, weights: Mapping[str, Tensor], source: str) -> None:
+    state[f"{name}.weight"], state[f"{name}.bias"] = weights[f"{source}/weight"], weights[f"{source}/bias"]
+
+
+def _split(
+    state: dict[str, Tensor], name: str, parts: Sequence[str], weights: Mapping[str, Tensor], source: str
+) -> None:
+    """The matrices of several projections from one; Whisper's keys have no bias."""
+    for kind in ("weight", "bias"):
+        for part, value in zip(parts, weights[f"{source}/{kind}"].chunk(len(parts)), strict=True):
+            if (part, kind) != ("k", "bias"):
+                state[f"{name}.{part}_proj.{kind}"] = value.clone()
+
+
+# --- the library ------------------------------------------------------------------------------------------------------
+
+
+def _library() -> Any:
+    """``transformers``, imported where it is used.
+
+    Raises:
+        ValueError: where it is not installed, with the way out.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise ValueError("published models need the extra 'hf': pip install 'fourfold[hf]'") from None
+    return transformers

@@ -1,0 +1,67 @@
+"""The command for models that hear: ``transcribe``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fourfold.cli.options import AsJson, Device
+from fourfold.cli.printing import print_line
+from fourfold.threads import set_threads
+
+if TYPE_CHECKING:
+    from fourfold.transcription import Segment
+
+__all__ = ["transcribe"]
+
+
+def transcribe(
+    run: Annotated[
+        Path, typer.Argument(help="The folder of a run, or of a published Whisper model.", show_default=False)
+    ],
+    sounds: Annotated[
+        list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3 files, of any length.", show_default=False)
+    ],
+    beams: Annotated[int, typer.Option(help="Texts that the search keeps.", min=1, metavar="N")] = 5,
+    penalty: Annotated[
+        float,
+        typer.Option(help="Rank texts by log p / tokens^X: 0 by the probability, 1 by its mean.", min=0, metavar="X"),
+    ] = 0.0,
+    language: Annotated[
+        str | None,
+        typer.Option(help="Language of the sound, for a Whisper model of several.", show_default="en", metavar="NAME"),
+    ] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Write down what is said in sounds, with times and log p(text | sound).
+
+    A long sound is cut where it is quiet, and each part is printed as soon as it
+    is known. The log-probability of a part is exact, in nats.
+    """
+    set_threads()
+    from fourfold.adapters import is_published, open_published
+    from fourfold.engine import Run
+    from fourfold.engine.hardware import find_device
+    from fourfold.transcription import segments, transcript_parts
+
+    if language is not None and not is_published(run):
+        raise ValueError(f"{run}: is a run, which knows one language: leave --language out")
+    if language is None:
+        model = Run.load(run, device).model
+    else:
+        model = open_published(run, language=language).to(find_device(device))
+    transcript_parts(model)
+    for path in sounds:
+        if len(sounds) > 1 and not as_json:
+            print_line(f"{path}:")
+        for one in segments(model, path, beams=beams, penalty=penalty):
+            print_line(json.dumps({"file": str(path), **dataclasses.asdict(one)}) if as_json else _line(one))
+
+
+def _line(one: Segment) -> str:
+    return f"{one.start:8.2f} - {one.end:7.2f} s  {one.text.strip()}\n{'':21}log p = {one.log_prob:.2f} nats"

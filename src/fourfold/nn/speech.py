@@ -1,0 +1,282 @@
+"""Networks that write what they hear: an encoder of sound, and a decoder of tokens that attends to it.
+
+Sounds are levels, int16 ``(B, L)``, where zeros at the end are padding. The encoder takes the logarithm of mel bands
+every 10 ms, two convolutions that keep one of four frames, and layers of convolution and attention (Gulati et al. 2020,
+Conformer, https://arxiv.org/abs/2005.08100). The decoder is a causal transformer that attends to the frames in every
+layer (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762). Nothing that is computed for one sound depends on the
+padding or on other sounds.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.nn.transformer import Block, matrix
+from fourfold.spectra import log_mel
+
+__all__ = ["Heard", "Listener", "SpeechTransformer", "sound_lengths"]
+
+RANGE = 12.0
+"""Nats of power below the loudest band of a sound at which everything counts as silence: 52 dB."""
+STRIDE = 4
+"""Frames of 10 ms in one frame of the encoder."""
+
+
+def sound_lengths(sound: Tensor) -> Tensor:
+    """Levels of each sound ``(B, L)`` before the zeros at its end, ``(B,)`` int64, at least 1."""
+    place = torch.arange(1, sound.shape[1] + 1, device=sound.device)
+    return (place * (sound != 0)).amax(1).clamp(min=1)
+
+
+class Heard(NamedTuple):
+    """What an encoder makes of sounds."""
+
+    features: Tensor
+    """``(B, T, C)``."""
+    mask: Tensor
+    """Which frames belong to the sound, ``(B, T)`` bool."""
+
+    def select(self, rows: Tensor) -> Heard:
+        """Some rows ``(B',)``, in that order; a row may be there several times."""
+        return Heard(self.features[rows], self.mask[rows])
+
+
+class Listener(Part, nn.Module, ABC):
+    """A network of next-token logits given a sound.
+
+    Attributes:
+        tokens: number of ids that have a probability, the end included.
+        width: number of features of a frame.
+        never: ids that no text holds.
+        not_first: ids that no text begins with.
+    """
+
+    tokens: int
+    width: int
+    never: tuple[int, ...] = ()
+    not_first: tuple[int, ...] = ()
+
+    @abstractmethod
+    def listen(self, sound: Tensor) -> Heard:
+        """What is heard in sounds ``(B, L)`` int16."""
+
+    @abstractmethod
+    def start(self, batch: int) -> Tensor:
+        """The ids that stand before every text, ``(batch, S)``."""
+
+    @abstractmethod
+    def cache(self, heard: Heard) -> Any:
+        """An empty cache; it copies rows by ``select(rows)``."""
+
+    @abstractmethod
+    def forward(self, ids: Tensor, heard: Heard, cache: Any = None) -> Tensor:
+        """Logits of the token after each of ``(B, T)`` ids, ``(B, T, tokens)``, float32.
+
+        With a cache the ids follow those that it holds.
+        """
+
+
+@final
+class SpeechTransformer(Listener):
+    """Logits of tokens given a sound, by an encoder and a decoder that are trained together.
+
+    Args:
+        tokens: number of ids, the end included; one more is the start symbol.
+        length: the most ids of a text, start symbol included.
+        rate: levels in a second.
+        width: width of every layer.
+        encoder, decoder: numbers of layers.
+        heads: number of attention heads; ``width / heads`` is even.
+        bands: number of mel bands.
+        masked: the largest share of bands, and of frames, that training hides at once; twice each (Park et al. 2019,
+            SpecAugment, https://arxiv.org/abs/1904.08779).
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "head")
+
+    def __init__(
+        self,
+        tokens: int,
+        length: int,
+        rate: int,
+        width: int,
+        encoder: int,
+        decoder: int,
+        heads: int,
+        bands: int = 40,
+        masked: float = 0.15,
+    ) -> None:
+        super().__init__()
+        self.tokens, self.length, self.rate, self.width = tokens, length, rate, width
+        self.bands, self.masked, self.heads = bands, masked, heads
+        self.entry = nn.Conv1d(bands, width, 3, 2, 1)
+        self.narrow = nn.Conv1d(width, width, 3, 2, 1)
+        self.listening = nn.ModuleList(_Listening(width, heads) for _ in range(encoder))
+        self.embedding = nn.Embedding(tokens + 1, width)
+        self.writing = nn.ModuleList(_Writing(width, heads) for _ in range(decoder))
+        self.head = nn.Linear(width, tokens)
+        nn.init.normal_(self.embedding.weight, std=0.5)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    # --- the encoder --------------------------------------------------------------------------------------------------
+
+    def listen(self, sound: Tensor) -> Heard:
+        """As :meth:`Listener.listen`; sounds of about one length are encoded together, to save padding."""
+        lengths = sound_lengths(sound)
+        order = lengths.argsort()
+        parts = [self._encoded(sound[rows], lengths[rows]) for rows in torch.split(order, max(len(sound) // 4, 4))]
+        most = max(part.mask.shape[1] for part in parts)
+        features = torch.cat([F.pad(h, (0, 0, 0, most - h.shape[1])) for h, _ in parts])
+        mask = torch.cat([F.pad(mask, (0, most - mask.shape[1])) for _, mask in parts])
+        return Heard(features, mask).select(order.argsort())
+
+    def _encoded(self, sound: Tensor, lengths: Tensor) -> Heard:
+        counts = -(-lengths // (self.rate // 100))
+        x = self._bands(sound[:, : int(lengths.max())], counts)
+        x = self._hidden(x, counts) if self.training and self.masked else x
+        h = F.gelu(self.entry(x.to(self.entry.weight.dtype)))
+        h = h * _mask(-(-counts // 2), h.shape[2])[:, None]
+        h = F.gelu(self.narrow(h)).transpose(1, 2)
+        mask = _mask(-(-counts // STRIDE), h.shape[1])
+        h = (h + _positions(h.shape[1], self.width, h)) * mask[..., None]
+        for layer in self.listening:
+            h = layer(h, mask)
+        return Heard(F.layer_norm(h, (self.width,)), mask)
+
+    def _bands(self, sound: Tensor, counts: Tensor) -> Tensor:
+        """Logarithms of mel bands relative to the loudest of each sound, ``(B, bands, T)``, in [-1.5, 1.5]."""
+        hop = self.rate // 100
+        power = log_mel(sound.float() / 32768, self.bands, 3 * hop, hop, self.rate)
+        mask = _mask(counts, power.shape[2])[:, None]
+        top = power.masked_fill(~mask, -math.inf).amax((1, 2), keepdim=True)
+        return ((power - top).clamp(min=-RANGE) * (3 / RANGE) + 1.5) * mask
+
+    def _hidden(self, x: Tensor, counts: Tensor) -> Tensor:
+        """Set some bands and some frames of each sound to 0."""
+        for axis, most in ((1, torch.full_like(counts, self.bands)), (2, counts)):
+            for _ in range(2):
+                width = (torch.rand(len(x), device=x.device) * self.masked * most).long()
+                start = (torch.rand(len(x), device=x.device) * (most - width + 1)).long()
+                at = torch.arange(x.shape[axis], device=x.device)
+                hide = (at >= start[:, None]) & (at < (start + width)[:, None])
+                x = x.masked_fill(hide.unsqueeze(3 - axis), 0.0)
+        return x
+
+    # --- the decoder --------------------------------------------------------------------------------------------------
+
+    def start(self, batch: int) -> Tensor:
+        return torch.full((batch, 1), self.tokens, device=self.head.weight.device)
+
+    def cache(self, heard: Heard) -> _Memory:
+        layers, batch, size = self._writers(), len(heard.mask), self.width // self.heads
+        shape = (batch, 2, self.heads, self.length, size)
+        own = [self.head.weight.new_empty(shape) for _ in layers]
+        return _Memory(own, [layer.keys(heard) for layer in layers], 0)
+
+    def forward(self, ids: Tensor, heard: Heard, cache: _Memory | None = None) -> Tensor:
+        """As :meth:`Listener.forward`.
+
+        Raises:
+            ValueError: if the positions do not fit into ``length``.
+        """
+        used = 0 if cache is None else cache.used
+        if used + ids.shape[1] > self.length:
+            raise ValueError(f"{ids.shape[1]} positions after {used} do not fit into a context of {self.length}")
+        h = self.embedding(ids)
+        h = h + _positions(used + ids.shape[1], self.width, h)[used:]
+        mask = heard.mask[:, None, None]
+        for i, layer in enumerate(self._writers()):
+            if cache is None:
+                h = layer.block(layer(h, layer.keys(heard), mask))
+            else:
+                h = layer.block.extend(layer(h, cache.keys[i], mask), cache.own[i], used)
+        if cache is not None:
+            cache.used = used + ids.shape[1]
+        logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
+        return logits.float()
+
+    def _writers(self) -> list[_Writing]:
+        return [layer for layer in self.writing if isinstance(layer, _Writing)]
+
+
+class _Memory:
+    """Keys and values of a text so far, and of the sound.
+
+    Args:
+        own: those of the text, ``(B, 2, H, L, D)`` for each layer.
+        keys: those of the sound, ``(2, B, H, T, D)`` for each layer.
+        used: positions of the text so far.
+    """
+
+    def __init__(self, own: list[Tensor], keys: list[Tensor], used: int) -> None:
+        self.own, self.keys, self.used = own, keys, used
+
+    def select(self, rows: Tensor) -> _Memory:
+        """A copy of some rows ``(B',)``, in that order; a row may be there several times."""
+        return _Memory([one[rows] for one in self.own], [one[:, rows] for one in self.keys], self.used)
+
+
+def _mask(counts: Tensor, length: int) -> Tensor:
+    """Which of ``length`` frames are among the first ``counts`` of each sound, ``(B, length)`` bool."""
+    return torch.arange(length, device=counts.device) < counts[:, None]
+
+
+def _positions(length: int, width: int, like: Tensor) -> Tensor:
+    """Sines and cosines of positions, ``(length, width)`` (Vaswani et al. 2017)."""
+    rates = 10000.0 ** -torch.linspace(0, 1, width // 2, device=like.device)
+    angles = torch.arange(length, device=like.device)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], 1).to(like.dtype)
+
+
+class _Listening(Part, nn.Module):
+    """A layer of the encoder: ``h + conv(norm h)``, then attention to all frames and a perceptron (:class:`Block`)."""
+
+    KERNEL: ClassVar[int] = 11
+    for_adamw: ClassVar[tuple[str, ...]] = ("near",)
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.gated, self.out = matrix(2 * width, width, 1.0), matrix(width, width, 0.0)
+        self.near = nn.Conv1d(width, width, self.KERNEL, padding=self.KERNEL // 2, groups=width)
+        self.block = Block(width, heads, causal=False)
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        size = h.shape[-1:]
+        g = F.glu(F.linear(F.layer_norm(h, size), self.gated)) * mask[..., None]
+        g = self.near(g.transpose(1, 2)).transpose(1, 2)
+        h = h + F.linear(F.silu(F.layer_norm(g, size)), self.out)
+        mixed: Tensor = self.block(h, mask=mask[:, None, None])
+        return mixed
+
+
+class _Writing(Part, nn.Module):
+    """A layer of the decoder: it attends to what was heard, ``h + W_o attention(W_q norm h, W_k heard, W_v heard)``.
+
+    Its ``block`` then attends to earlier tokens.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key_value = matrix(width, width, 1.0), matrix(2 * width, width, 1.0)
+        self.out = matrix(width, width, 0.0)
+        self.block = Block(width, heads)
+
+    def keys(self, heard: Heard) -> Tensor:
+        """Keys and values of the frames, ``(2, B, H, T, D)``."""
+        B, T, _ = heard.features.shape
+        return F.linear(heard.features, self.key_value).view(B, T, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+
+    def forward(self, h: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        B, L, C = h.shape
+        q = F.linear(F.layer_norm(h, (C,)), self.query).view(B, L, self.heads, -1).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(q, keys[0], keys[1], mask)
+        return h + F.linear(mixed.transpose(1, 2).reshape(B, L, C), self.out)

@@ -1,0 +1,171 @@
+"""Transcription: the text that is said in a sound, as an autoregressive model of text given sound.
+
+    log p(text | sound) = sum_i log p(token_i | earlier tokens, sound), the end of the text included
+
+An encoder hears the sound at once, and a decoder writes the text token by token, attending to what was heard (Chan,
+Jaitly, Le, Vinyals 2016, Listen, Attend and Spell, https://arxiv.org/abs/1508.01211). While it learns, the encoder also
+names the tokens in the order of the frames, without a decoder (Graves et al. 2006,
+https://doi.org/10.1145/1143844.1143891), which teaches it early where each token is said (Kim, Hori, Watanabe 2017,
+https://arxiv.org/abs/1609.06773).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term
+from fourfold.estimands import Conditionals
+from fourfold.nn.speech import Heard, Listener
+from fourfold.paradigms.autoregressive import LOGITS, Uniforms, categorical
+from fourfold.vocabulary import Principle
+
+__all__ = ["JointLikelihood", "TranscriptConditionals", "Writing"]
+
+
+class Writing:
+    """Texts that are being written.
+
+    Args:
+        heard: what each is the transcript of.
+        cache: what the network remembers of it.
+        last: the ids that the network has not seen yet, ``(B, T)``.
+        done: which texts have ended, ``(B,)`` bool.
+    """
+
+    def __init__(self, heard: Heard, cache: Any, last: Tensor, done: Tensor) -> None:
+        self.heard, self.cache, self.last, self.done = heard, cache, last, done
+        self.uniforms: Uniforms | None = None
+
+    def select(self, rows: Tensor) -> Writing:
+        """A copy of some texts ``(B',)``, in that order; one may be there several times."""
+        return Writing(self.heard.select(rows), self.cache.select(rows), self.last[rows], self.done[rows])
+
+
+@final
+class TranscriptConditionals(Conditionals):
+    """``softmax(net(x_<i, sound))`` over tokens, up to the end of a text; behind it there are only ends, for sure.
+
+    Args:
+        net: gives the logits of the next token.
+        length: the most tokens of a text, its end included.
+        end: the id that ends a text.
+    """
+
+    measure = Measure.COUNTING
+
+    def __init__(self, net: Listener, length: int, end: int) -> None:
+        super().__init__()
+        self.net, self.end = net, end
+        self.event = (length,)
+
+    @property
+    def summary(self) -> str:
+        return "the distribution of each token of a text given the earlier ones and the sound"
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x_i | x_<i, sound)``, ``(B, L)``; 0 behind the end of a text. Without a sound it hears silence."""
+        return self.given(x, self.listen(len(x), cond))
+
+    def listen(self, batch: int, cond: Tensor | None) -> Heard:
+        """What is heard in sounds ``(B, N)``."""
+        silence = torch.zeros(batch, 1, dtype=torch.int16, device=next(self.net.parameters()).device)
+        return self.net.listen(silence if cond is None else cond)
+
+    def given(self, x: Tensor, heard: Heard) -> Tensor:
+        """:meth:`forward` given what was heard."""
+        used = ((x != self.end).sum(1) + 1).clamp(max=x.shape[1])
+        ids, start = x[:, : int(used.max())], self.net.start(len(x))
+        rows = max(LOGITS // (ids.shape[1] * self.net.tokens), 1)
+        if len(x) > rows and not torch.is_grad_enabled():
+            at = torch.arange(len(x), device=x.device)
+            return torch.cat([self.given(x[part], heard.select(part)) for part in torch.split(at, rows)])
+        logits = self.net(torch.cat([start, ids[:, :-1]], 1), heard)[:, start.shape[1] - 1 :]
+        nats = -F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none").view(ids.shape)
+        nats = nats * (torch.arange(ids.shape[1], device=x.device) < used[:, None])
+        return F.pad(nats, (0, x.shape[1] - ids.shape[1]))
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> Writing:
+        heard = self.listen(batch, cond)
+        start = self.net.start(batch)
+        return Writing(heard, self.net.cache(heard), start, torch.zeros_like(start[:, 0], dtype=torch.bool))
+
+    def log_probs(self, state: Writing) -> Tensor:
+        """``log p`` of the next token of every text, ``(B, V)``; :meth:`take` must follow."""
+        found = self.net(state.last, state.heard, state.cache)[:, -1].log_softmax(-1)
+        ended = torch.full_like(found[:1], -torch.inf)
+        ended[:, self.end] = 0.0
+        return torch.where(state.done[:, None], ended, found)
+
+    def take(self, state: Writing, token: Tensor) -> None:
+        """Make ``(B,)`` the next token of every text."""
+        state.last, state.done = token.unsqueeze(1), state.done | (token == self.end)
+
+    def draw(self, state: Writing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Writing]:
+        if state.uniforms is None:
+            state.uniforms = Uniforms(noise, 1)
+        token = categorical(self.log_probs(state), state.uniforms.next()[0], temperature)
+        self.take(state, token)
+        return token, state
+
+
+@final
+class JointLikelihood(Objective):
+    """``min -(1 - a) log p(text | sound) - a log p_ctc(text | sound)``, over the length of a text, in nats.
+
+    ``p_ctc`` is the probability that frames, each named for itself, spell the text when repetitions and blanks are left
+    out. Sampling does not need it.
+
+    Args:
+        width: features of a frame.
+        tokens: number of ids, the end included, which stands for the blank.
+        alignment: the weight ``a``.
+
+    Raises:
+        ValueError: for a weight outside [0, 1).
+    """
+
+    learns: ClassVar[type[Estimand]] = Conditionals
+    principle = Principle.LIKELIHOOD
+    summary = "maximise the log-likelihood of each token given the earlier ones and the sound, and that of an alignment"
+    formula = "min_θ −(1 − a) Σ_i log p_θ(x_i | x_<i, sound) − a log p_ctc(x | sound)"
+
+    def __init__(self, width: int, tokens: int, alignment: float = 0.3) -> None:
+        super().__init__()
+        if not 0 <= alignment < 1:
+            raise ValueError(f"the weight of the alignment must lie in [0, 1), not {alignment}")
+        self.alignment = alignment
+        self.names = nn.Linear(width, tokens)
+
+    def terms(self, estimand: TranscriptConditionals) -> Mapping[str, Term]:
+        if not isinstance(estimand, TranscriptConditionals):
+            raise TypeError(f"an alignment needs a model that hears a sound, not {type(estimand).__name__}")
+        return {"likelihood": _JointTerm(estimand, self)}
+
+
+@final
+class _JointTerm(Term):
+    """The term of :class:`JointLikelihood`."""
+
+    judges: ClassVar[bool] = True
+
+    def __init__(self, estimand: TranscriptConditionals, objective: JointLikelihood) -> None:
+        super().__init__([estimand, objective])
+        self.estimand, self.objective = estimand, objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        heard, share = self.estimand.listen(len(batch.x), batch.cond), self.objective.alignment
+        nats = -(1 - share) * self.estimand.given(batch.x, heard).sum(1)
+        if share:
+            nats = nats + share * self._aligned(batch.x, heard)
+        return nats / batch.x.shape[1]
+
+    def _aligned(self, x: Tensor, heard: Heard) -> Tensor:
+        """``-log p_ctc``, ``(B,)``; 0 for a text with more tokens than its sound has frames."""
+        names = self.objective.names(heard.features).float().log_softmax(-1).transpose(0, 1)
+        counts, frames = (x != self.estimand.end).sum(1), heard.mask.sum(1)
+        return F.ctc_loss(names, x, frames, counts, self.estimand.end, reduction="none", zero_infinity=True)

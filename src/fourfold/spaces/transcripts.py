@@ -1,0 +1,170 @@
+"""Whole texts, each with its end: what somebody said, or another short text."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from fourfold.core import Excerpts, Space, Writer
+from fourfold.metrics.references import References
+from fourfold.metrics.score import Measurement
+from fourfold.metrics.transcripts import error_rate
+from fourfold.spaces.text import Text
+from fourfold.spaces.vectors import Vectors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Transcripts"]
+
+SHOWN = 8
+"""The most transcripts in a picture."""
+MOST = 20_000
+"""The most texts that are enumerated."""
+
+
+@dataclass(frozen=True)
+class Transcripts(Space):
+    """Texts of different lengths: raw batches are integers ``(B, length)``, the tokens, then ends up to the length.
+
+    A text of ``length`` tokens has no room for an end: it stands for all texts that begin so.
+
+    Attributes:
+        text: characters, bytes or pieces, and the most tokens of a text together with its end.
+        rate: levels in a second of the sound.
+        sound: the most levels of the sound that a text is the transcript of, or ``None``.
+        lead: what tokens write before every text, such as a space: :meth:`parse` adds it.
+
+    Raises:
+        ValueError: for sizes below 1.
+    """
+
+    counted: ClassVar[str] = "transcripts"
+    text: Text
+    rate: int = 8000
+    sound: int | None = None
+    lead: str = ""
+
+    def __post_init__(self) -> None:
+        if self.rate < 1 or (self.sound is not None and self.sound < 1):
+            raise ValueError(f"sounds of {self.sound} levels at {self.rate} Hz: give at least 1 of each")
+
+    def __str__(self) -> str:
+        heard = "" if self.sound is None else f" of sounds of at most {self.sound / self.rate:.3g} s"
+        return f"transcripts{heard}, of at most {self.text.length - 1} {self.text.token}s"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.text.length,)
+
+    @property
+    def unit(self) -> str:
+        return "nats"
+
+    @property
+    def end(self) -> int:
+        """The id that ends a text: that of its tokenizer, or one behind all tokens."""
+        end = None if self.text.pieces is None else self.text.pieces.end
+        return self.text.tokens if end is None else end
+
+    @property
+    def tokens(self) -> int:
+        """The number of distinct ids, the end included."""
+        return max(self.text.tokens, self.end + 1)
+
+    def counts(self, x: Tensor) -> Tensor:
+        """Tokens of each text, without its end, ``(B,)`` int64."""
+        return (x != self.end).sum(1)
+
+    def byte_counts(self, x: Tensor) -> Tensor:
+        sizes = torch.zeros(self.tokens, dtype=torch.float64)
+        sizes[: self.text.tokens] = torch.tensor([len(one) for one in self.text.token_bytes()], dtype=torch.float64)
+        return sizes[x.long()].sum(1)
+
+    def check(self, x: Tensor) -> None:
+        self.check_shape(x)
+        if x.is_floating_point() or x.dtype == torch.bool:
+            raise ValueError(f"transcripts are integer ids, not {x.dtype}: use space.parse(texts)")
+        if x.numel() and (int(x.min()) < 0 or int(x.max()) >= self.tokens):
+            raise ValueError(f"ids must lie between 0 and {self.tokens - 1}: was the text parsed by another space?")
+        ended = (x == self.end).long()
+        bad = (ended < ended.cummax(1).values).any(1).nonzero()
+        if len(bad):
+            raise ValueError(f"row {int(bad[0])}: a token stands behind the end: use space.parse(texts)")
+
+    def parse(self, texts: Sequence[str]) -> Tensor:
+        """The ids of texts, ``(B, length)`` int64.
+
+        Raises:
+            ValueError: for a text without room for its end, or a character outside the vocabulary.
+        """
+        x = torch.full((len(texts), self.text.length), self.end)
+        for row, text in zip(x, texts, strict=True):
+            ids = self.text.parse(self.lead + text)
+            if len(ids) >= self.text.length:
+                raise ValueError(
+                    f"{text[:40]!r}... has {len(ids)} {self.text.token}s, more than {self.text.length - 1}: shorten it"
+                )
+            row[: len(ids)] = ids
+        return x
+
+    def show(self, ids: Tensor) -> str:
+        """The text of ``(L,)`` ids, up to its end."""
+        return self.text.show(ids[: int((ids != self.end).sum())]).removeprefix(self.lead)
+
+    def examples(self, n: int, generator: torch.Generator) -> Tensor:
+        x = torch.randint(self.text.tokens, (n, self.text.length), generator=generator)
+        x = torch.where(x == self.end, 0, x)
+        used = torch.randint(self.text.length, (n, 1), generator=generator)
+        return torch.where(torch.arange(self.text.length) < used, x, self.end)
+
+    def support(self, points: int, reach: float) -> tuple[Tensor, float]:
+        if self.tokens**self.text.length > MOST:
+            raise ValueError(f"{self.tokens}^{self.text.length} texts are too many to be enumerated")
+        every = torch.tensor(list(itertools.product(range(self.tokens), repeat=self.text.length)))
+        ended = (every == self.end).long()
+        return every[(ended == ended.cummax(1).values).all(1)], 1.0
+
+    # --- files --------------------------------------------------------------------------------------------------------
+
+    def fits(self, given: Space) -> bool:
+        return isinstance(given, Transcripts) and given.text == self.text
+
+    def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
+        """Numbers of an array are ids."""
+        if isinstance(given, Vectors) and given.dim == self.text.length and bool((x == x.round()).all()):
+            return x.long()
+        return super().conform(x, given)
+
+    def table(self, x: Tensor) -> pd.DataFrame:
+        """One column of texts."""
+        import pandas as pd
+
+        return pd.DataFrame({"text": [self.show(ids) for ids in x]})
+
+    def lines(self, x: Tensor) -> str:
+        return "\n".join(self.show(ids) for ids in x)
+
+    def writers(self) -> Mapping[str, Writer]:
+        return {".txt": self._write_lines}
+
+    def _write_lines(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+        path.write_text(self.lines(x) + "\n", encoding="utf-8")
+
+    # --- measures and pictures ----------------------------------------------------------------------------------------
+
+    def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
+        """Errors in words and characters: sample ``i`` is a transcript of the sound of reference ``i``."""
+        self.check_features(features)
+        found, true = ([self.show(ids) for ids in part] for part in (x, references.test))
+        yield error_rate(found, true, "word")
+        yield error_rate(found, true, "character")
+
+    def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
+        return Excerpts(tuple(self.show(ids) for ids in x[:SHOWN]))

@@ -1,0 +1,282 @@
+"""What people do with a model of transcripts: write down what is said in a sound, however long it is."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core import GenerativeModel
+from fourfold.core.evaluations import evaluating
+from fourfold.data.blocks import sound_blocks
+from fourfold.paradigms.transcription import TranscriptConditionals
+from fourfold.spaces import Transcripts
+
+__all__ = ["Hypothesis", "Segment", "Transcript", "beam_search", "segments", "transcribe"]
+
+BEAMS = 5
+"""Texts that are kept in a search, where nothing else is asked for."""
+QUIET = 33.0
+"""The loudest level, of 32,768, at which a part of a sound counts as silent in any case: 60 dB below full scale."""
+
+
+# --- search -----------------------------------------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True)
+class Hypothesis:
+    """A text that may be what was said.
+
+    Attributes:
+        ids: its tokens, without its end.
+        log_prob: ``log p(text | sound)`` in nats, its end included; of a text without room for its end, that of all
+            texts that begin so.
+    """
+
+    ids: tuple[int, ...]
+    log_prob: float
+
+    def rank(self, penalty: float) -> float:
+        """``log p / (tokens + 1)^penalty``."""
+        return self.log_prob / (len(self.ids) + 1) ** penalty
+
+
+@torch.no_grad()
+def beam_search(model: GenerativeModel, sound: Tensor, beams: int = BEAMS, penalty: float = 0.0) -> list[Hypothesis]:
+    """The likeliest texts of a sound that a search of some width finds, the best first.
+
+    At each token the ``beams`` likeliest beginnings are kept. The search ends when no beginning can still become a
+    better text than the best one that has ended. Ids that the network never writes are passed over, but keep their
+    probability, so that every score is exact.
+
+    Args:
+        model: of transcripts given sound.
+        sound: levels ``(L,)`` int16.
+        beams: number of beginnings.
+        penalty: texts are ranked by ``log p / (tokens + 1)^penalty``; 0 ranks by the probability itself, 1 by its mean.
+
+    Raises:
+        ValueError: for beams below 1, a negative penalty or a sound that is too long.
+        TypeError: for a model of something else.
+    """
+    space, estimand = transcript_parts(model)
+    if beams < 1 or penalty < 0:
+        raise ValueError(f"beams must be at least 1 and the penalty at least 0, not {beams} and {penalty}")
+    if space.sound is not None and len(sound) > space.sound:
+        raise ValueError(
+            f"a sound of {len(sound) / space.rate:.1f} s is longer than the {space.sound / space.rate:.1f} s that the "
+            "model hears at once: use transcribe, which cuts it"
+        )
+    with evaluating(model):
+        state = estimand.begin(1, sound[None].to(model.device))
+        texts, scores = torch.empty(1, 0, dtype=torch.long), torch.zeros(1, dtype=torch.float64)
+        ended: list[Hypothesis] = []
+        for place in range(math.prod(estimand.event)):
+            found = scores[:, None] + estimand.log_probs(state).double().cpu()
+            ended += [
+                Hypothesis(tuple(t), s)
+                for t, s in zip(texts.tolist(), found[:, estimand.end].tolist(), strict=True)
+                if place or estimand.end not in estimand.net.not_first
+            ]
+            found[:, [estimand.end, *estimand.net.never, *(() if place else estimand.net.not_first)]] = -math.inf
+            scores, best = found.flatten().topk(min(beams, int(found.isfinite().sum())))
+            rows, token = best // found.shape[1], best % found.shape[1]
+            ended = sorted(ended, key=lambda one: -one.rank(penalty))[:beams]
+            if not len(rows) or (ended and _hopeless(ended[0], float(scores[0]), math.prod(estimand.event), penalty)):
+                return ended
+            texts = torch.cat([texts[rows], token[:, None]], 1)
+            state = state.select(rows.to(model.device))
+            estimand.take(state, token.to(model.device))
+    ended += [Hypothesis(tuple(t), s) for t, s in zip(texts.tolist(), scores.tolist(), strict=True)]
+    return sorted(ended, key=lambda one: -one.rank(penalty))[:beams]
+
+
+def _hopeless(best: Hypothesis, score: float, length: int, penalty: float) -> bool:
+    """Whether no text that goes on from a beginning of this log-probability can be ranked above the best one."""
+    return score / length**penalty <= best.rank(penalty)
+
+
+def transcript_parts(model: GenerativeModel) -> tuple[Transcripts, TranscriptConditionals]:
+    """Space and estimand of a model that writes what it hears.
+
+    Raises:
+        TypeError: for another model.
+    """
+    if not isinstance(model.space, Transcripts) or not isinstance(model.estimand, TranscriptConditionals):
+        raise TypeError(
+            f"this needs a model of transcripts given sound, not of {model.space}: train one with --space transcripts"
+        )
+    return model.space, model.estimand
+
+
+# --- long sounds ------------------------------------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True)
+class Segment:
+    """A part of a sound, and what is said in it.
+
+    Attributes:
+        start, end: in seconds.
+        text: what is said.
+        log_prob: ``log p(text | this part of the sound)`` in nats, exact.
+        tokens: tokens of the text, its end included.
+    """
+
+    start: float
+    end: float
+    text: str
+    log_prob: float
+    tokens: int
+
+    def __str__(self) -> str:
+        return f"{self.start:7.2f} - {self.end:6.2f}  {self.text}  ({self.log_prob:.2f} nats)"
+
+
+@final
+@dataclass(frozen=True)
+class Transcript:
+    """What is said in a sound, part by part."""
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def text(self) -> str:
+        """All that is said."""
+        return " ".join(one.text.strip() for one in self.segments if one.text.strip())
+
+    @property
+    def log_prob(self) -> float:
+        """``sum log p(text of a part | that part)`` in nats."""
+        return sum(one.log_prob for one in self.segments)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.segments))
+
+
+def transcribe(
+    model: GenerativeModel | Path | str,
+    sound: Tensor | np.ndarray | Path | str,
+    *,
+    beams: int = BEAMS,
+    penalty: float = 0.0,
+) -> Transcript:
+    """Write down what is said in a sound.
+
+    Args:
+        model: of transcripts given sound; or the folder of a run or of a published Whisper model.
+        sound: a file; or a waveform ``(L,)`` at the rate of the model, as levels of int16 or as reals in [-1, 1].
+        beams: number of beginnings that the search keeps.
+        penalty: see :func:`beam_search`.
+
+    Raises:
+        ValueError: for a folder or a file that cannot be read, or is not one of sound.
+        TypeError: for a model of something else.
+    """
+    if not isinstance(model, GenerativeModel):
+        from fourfold.engine import Run
+
+        model = Run.load(model, "auto").model
+    return Transcript(tuple(segments(model, sound, beams=beams, penalty=penalty)))
+
+
+def segments(
+    model: GenerativeModel,
+    sound: Tensor | np.ndarray | Path | str,
+    *,
+    beams: int = BEAMS,
+    penalty: float = 0.0,
+) -> Iterator[Segment]:
+    """What is said in a sound, part by part, as soon as it is known; memory does not grow with the sound.
+
+    A sound longer than the model hears at once is cut at its quietest place in the second half of what it hears. Silent
+    parts are passed over, and each part is heard without the silence around it. See :func:`transcribe`.
+    """
+    space, _ = transcript_parts(model)
+    if isinstance(sound, (str, os.PathLike)):
+        blocks: Iterable[Tensor] = sound_blocks(Path(sound), space.rate)
+    else:
+        blocks = [_levels(sound)]
+    for start, part in parts_of(blocks, space.rate, space.sound or space.rate):
+        best = beam_search(model, part, beams, penalty)
+        if best:
+            ids = torch.tensor(best[0].ids, dtype=torch.long)
+            end = (start + len(part)) / space.rate
+            yield Segment(start / space.rate, end, space.show(ids), best[0].log_prob, len(ids) + 1)
+
+
+def _levels(sound: Tensor | np.ndarray) -> Tensor:
+    """A waveform in memory as levels, ``(L,)`` int16."""
+    wave = torch.as_tensor(sound)
+    if wave.ndim != 1 or not len(wave):
+        raise ValueError(f"a waveform of shape {tuple(wave.shape)} is not (L,): give one channel with some sound")
+    if wave.dtype == torch.int16:
+        return wave
+    if not wave.is_floating_point() or not bool(wave.isfinite().all()) or float(wave.abs().max()) > 1:
+        raise ValueError("a waveform has values outside [-1, 1]: divide it by its largest, or give levels as int16")
+    return (wave * 32768).round().clamp(-32768, 32767).to(torch.int16)
+
+
+def parts_of(blocks: Iterable[Tensor], rate: int, most: int) -> Iterator[tuple[int, Tensor]]:
+    """Parts of at most ``most`` levels of a sound that comes in blocks, each with the place where it begins.
+
+    Args:
+        blocks: levels ``(L,)`` int16, one after the other.
+        rate: levels in a second.
+        most: levels in a part.
+    """
+    begun, kept = 0, torch.empty(0, dtype=torch.int16)
+    for block in blocks:
+        kept = torch.cat([kept, block])
+        while True:
+            silent = _silence(kept, rate)
+            begun, kept = begun + silent, kept[silent:]
+            if len(kept) <= most:
+                break
+            cut = _quietest(kept[:most], rate)
+            yield from _loud(begun, kept[:cut], rate)
+            begun, kept = begun + cut, kept[cut:]
+    yield from _loud(begun, kept, rate)
+
+
+def _silence(levels: Tensor, rate: int) -> int:
+    """Levels at the beginning that are silent, but for the last 100 ms."""
+    loud = (_peaks(levels, rate) > QUIET).nonzero()
+    return max((int(loud[0]) if len(loud) else len(levels) // max(rate // 100, 1)) - 10, 0) * max(rate // 100, 1)
+
+
+def _peaks(levels: Tensor, rate: int) -> Tensor:
+    """The loudest level of every 10 ms."""
+    hop = max(rate // 100, 1)
+    return torch.nn.functional.pad(levels.int().abs(), (0, -len(levels) % hop)).view(-1, hop).amax(1).float()
+
+
+def _quietest(levels: Tensor, rate: int) -> int:
+    """The middle of the quietest 200 ms in the second half."""
+    peaks, wide = _peaks(levels, rate), 20
+    half = len(peaks) // 2
+    if len(peaks) - half <= wide:
+        return len(levels)
+    means = peaks[half:].unfold(0, wide, 1).mean(1)
+    last = int((means <= means.min() * 1.001).nonzero()[-1])
+    return min((half + last + wide // 2) * max(rate // 100, 1), len(levels))
+
+
+def _loud(begun: int, levels: Tensor, rate: int) -> Iterator[tuple[int, Tensor]]:
+    """A part without the silence at both of its ends but for 100 ms; none if it is silent."""
+    if not len(levels):
+        return
+    peaks, hop = _peaks(levels, rate), max(rate // 100, 1)
+    loud = (peaks > max(QUIET, 0.02 * float(peaks.max()))).nonzero().flatten()
+    if len(loud):
+        first, last = max(int(loud[0]) - 10, 0) * hop, min((int(loud[-1]) + 11) * hop, len(levels))
+        yield begun + first, levels[first:last]

@@ -1,0 +1,304 @@
+"""Transcription: text given sound. Search against enumeration, sums to 1, times of long sounds, refusals."""
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fourfold
+from fourfold import checks
+from fourfold.core import GenerativeModel
+from fourfold.metrics.transcripts import edits, error_rate
+from fourfold.paradigms import build
+from fourfold.spaces import Text, Transcripts
+from fourfold.transcription import beam_search, parts_of, segments, transcribe
+
+RATE = 8000
+TINY = Transcripts(Text("abc", 4), RATE, RATE)
+
+
+def model_of(space: Transcripts, seed: int = 0, spread: float = 0.3) -> GenerativeModel:
+    """A small model whose distribution is far from even, and far from one text."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build("autoregressive", space, "xs").eval()
+        for p in model.parameters():
+            p.data.add_(spread * torch.randn_like(p) / math.sqrt(max(p.shape[-1], 8) if p.ndim > 1 else 8))
+        head = model.estimand.net.head
+        head.weight.data.copy_(torch.randn_like(head.weight) * 0.3)
+    return model
+
+
+def noise(n: int, seed: int = 0) -> torch.Tensor:
+    return (3000 * torch.randn(n, generator=torch.Generator().manual_seed(seed))).to(torch.int16)
+
+
+@pytest.mark.parametrize("check", list(checks.MODEL_CHECKS))
+def test_contract(check: str) -> None:
+    checks.MODEL_CHECKS[check](model_of(Transcripts(Text("abcdef", 12), RATE, 4000)))
+
+
+def test_space() -> None:
+    checks.check_space(TINY)
+    checks.check_space(Transcripts(Text("", 6), RATE, RATE))
+    x = TINY.parse(["", "ab", "cba"])
+    assert x.tolist() == [[3, 3, 3, 3], [0, 1, 3, 3], [2, 1, 0, 3]]
+    assert [TINY.show(ids) for ids in x] == ["", "ab", "cba"]
+    assert TINY.byte_counts(x).tolist() == [0, 2, 3]
+    with pytest.raises(ValueError, match="has 4 characters, more than 3: shorten it"):
+        TINY.parse(["abca"])
+    with pytest.raises(ValueError, match="row 0: a token stands behind the end"):
+        TINY.check(torch.tensor([[0, 3, 1, 3]]))
+
+
+def test_masses_of_all_texts_sum_to_one() -> None:
+    model, sound = model_of(TINY), noise(3000)
+    every, _ = TINY.support(0, 0)
+    assert len(every) == 1 + 3 + 9 + 27 + 81
+    found = model.log_prob(every, sound)
+    assert float(found.nats.double().exp().sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_padding_and_neighbours_change_nothing() -> None:
+    space = Transcripts(Text("abc", 6), RATE, 2 * RATE)
+    model = model_of(space)
+    x = space.parse(["abc", "c", "", "bb"])
+    sounds = torch.zeros(4, 2 * RATE, dtype=torch.int16)
+    for i, n in enumerate((16000, 1234, 801, 5000)):
+        sounds[i, :n] = noise(n, i)
+        sounds[i, n - 1] = 7
+    together = model.log_prob(x, sounds).nats
+    alone = torch.cat([model.log_prob(x[i : i + 1], sounds[i : i + 1]).nats for i in range(4)])
+    assert torch.allclose(together, alone, atol=2e-4)
+    assert torch.allclose(model.log_prob(x[1:2], sounds[1, :1234]).nats, alone[1:2], atol=2e-4)
+    other = model.log_prob(x, sounds.flip(0)).nats
+    assert float((other - together).abs().min()) > 1e-3  # the sound matters
+
+
+def test_samples_follow_the_distribution_that_is_scored() -> None:
+    model, sound = model_of(TINY, spread=0.5), noise(2000)
+    every, _ = TINY.support(0, 0)
+    p = model.log_prob(every, sound).nats.double().exp()
+    n = 4000
+    drawn = model.sample(n, sound)
+    counts = (drawn[:, None] == every).all(2).double().sum(0)
+    likely = p > 0.01
+    error = (counts[likely] / n - p[likely]).abs() / (p[likely] * (1 - p[likely]) / n).sqrt()
+    assert int(counts.sum()) == n
+    assert float(error.max()) < 4.5
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wide_search_finds_the_best_of_all_texts(seed: int, penalty: float) -> None:
+    model, sound = model_of(TINY, seed), noise(3000, seed)
+    every, _ = TINY.support(0, 0)
+    nats = model.log_prob(every, sound).nats
+    tokens = TINY.counts(every) + 1
+    rank = nats / tokens**penalty
+    found = beam_search(model, sound, beams=200, penalty=penalty)
+    best = every[int(rank.argmax())]
+    assert found[0].ids == tuple(best[best != TINY.end].tolist())
+    scores = {one.ids: one.log_prob for one in found}
+    for ids, score in scores.items():
+        row = torch.full((1, 4), TINY.end)
+        row[0, : len(ids)] = torch.tensor(ids, dtype=torch.long)
+        assert score == pytest.approx(float(model.log_prob(row, sound).nats), abs=1e-4)
+    narrow = beam_search(model, sound, beams=1, penalty=penalty)
+    assert narrow[0].rank(penalty) <= found[0].rank(penalty) + 1e-9
+
+
+def test_ids_that_are_never_written_are_passed_over_and_scores_stay() -> None:
+    model, sound = model_of(TINY), noise(3000)
+    whole = {one.ids: one.log_prob for one in beam_search(model, sound, beams=200)}
+    model.estimand.net.never, model.estimand.net.not_first = (1,), (TINY.end,)
+    some = beam_search(model, sound, beams=200)
+    assert all(1 not in one.ids and one.ids for one in some)
+    for one in some:
+        if one.ids in whole:
+            assert one.log_prob == pytest.approx(whole[one.ids], abs=1e-6)
+
+
+# --- long sounds ------------------------------------------------------------------------------------------------------
+
+
+def test_a_long_sound_is_cut_where_it_is_quiet_and_times_are_kept() -> None:
+    words = [(0.5, 1.9), (2.3, 3.9), (4.2, 4.9), (7.0, 8.0)]
+    wave = torch.zeros(9 * RATE, dtype=torch.int16)
+    for i, (start, end) in enumerate(words):
+        a, b = round(start * RATE), round(end * RATE)
+        wave[a:b] = noise(b - a, i)
+    for size in (1000, 8000, len(wave)):
+        found = list(parts_of(wave.split(size), RATE, 2 * RATE))
+        assert all(len(part) <= 2 * RATE for _, part in found)
+        for start, part in found:
+            assert torch.equal(part, wave[start : start + len(part)])
+        loud = torch.zeros(len(wave), dtype=torch.bool)
+        for start, part in found:
+            loud[start : start + len(part)] = True
+        assert bool(loud[wave.abs() > 100].all())
+        cuts = [start / RATE for start, _ in found]
+        assert cuts == pytest.approx([0.4, 2.2, 4.1, 6.9], abs=0.02)
+
+
+def test_memory_does_not_grow_with_the_sound() -> None:
+    largest = 0
+
+    def blocks() -> "itertools.chain[torch.Tensor]":
+        nonlocal largest
+        for i in range(200):
+            yield noise(RATE, i)
+
+    for start, part in parts_of(blocks(), RATE, 3 * RATE):
+        largest = max(largest, len(part))
+        assert start + len(part) <= 200 * RATE
+    assert RATE < largest <= 3 * RATE
+
+
+def test_silence_has_no_text_and_a_waveform_is_checked() -> None:
+    model = model_of(TINY)
+    assert transcribe(model, np.zeros(20000, np.float32)).segments == ()
+    one = transcribe(model, noise(3000).float().numpy() / 32768, beams=4)
+    assert one.segments[0].end == pytest.approx(3000 / RATE, abs=0.01)
+    again = model.log_prob(TINY.parse([one.text]), noise(3000)).nats
+    assert one.log_prob == pytest.approx(float(again), abs=1e-3)
+    with pytest.raises(ValueError, match=r"outside \[-1, 1\]"):
+        transcribe(model, np.array([0.0, 3.0], np.float32))
+    with pytest.raises(ValueError, match=r"give one channel"):
+        transcribe(model, np.zeros((2, 100), np.float32))
+    with pytest.raises(ValueError, match=r"longer than the 1.0 s that the model hears at once: use transcribe"):
+        beam_search(model, noise(9000))
+    with pytest.raises(TypeError, match="needs a model of transcripts"):
+        transcribe(build("autoregressive", Text("abc", 8), "xs"), np.zeros(10, np.float32))
+
+
+def test_files(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    model = model_of(TINY)
+    wave = noise(int(2.5 * RATE)).float().numpy() / 32768
+    soundfile.write(tmp_path / "a.wav", wave, RATE)
+    soundfile.write(tmp_path / "b.flac", np.stack([wave, wave], 1), RATE)
+    a, b = (list(segments(model, tmp_path / name)) for name in ("a.wav", "b.flac"))
+    assert [one.text for one in a] == [one.text for one in b]
+    assert a[-1].end == pytest.approx(2.5, abs=0.02)
+    pytest.importorskip("soxr")
+    soundfile.write(tmp_path / "c.wav", np.repeat(wave, 2), 2 * RATE)
+    assert list(segments(model, tmp_path / "c.wav"))[-1].end == pytest.approx(2.5, abs=0.05)
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("no sound")
+    soundfile.write(tmp_path / "none.wav", np.zeros(0, np.float32), RATE)
+    for name, reason in (
+        ("empty.wav", "is empty"),
+        ("text.wav", "is not a sound"),
+        ("none.wav", "holds no sound"),
+        ("missing.wav", "there is no such file"),
+    ):
+        with pytest.raises(ValueError, match=f"{name}: {reason}"):
+            transcribe(model, tmp_path / name)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "n"), [("kitten", "sitting", 3), ("", "abc", 3), ("abc", "abc", 0), ("ab", "ba", 2)]
+)
+def test_edits(a: str, b: str, n: int) -> None:
+    assert edits(a, b) == edits(b, a) == n
+
+
+def test_error_rates_equal_those_of_jiwer() -> None:
+    jiwer = pytest.importorskip("jiwer")
+    generator, words = np.random.default_rng(0), ["please", "press", "one", "two", "pound", "key"]
+    texts = [" ".join(generator.choice(words, generator.integers(1, 8))) for _ in range(80)]
+    found, true = texts[:40], texts[40:]
+    wer, cer = error_rate(found, true, "word"), error_rate(found, true, "character")
+    assert wer.value == pytest.approx(jiwer.wer(true, found))
+    assert cer.value == pytest.approx(jiwer.cer(true, found))
+    assert wer.low < wer.value < wer.high
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+def test_it_learns_which_tones_are_heard() -> None:
+    """Each letter is a tone; after some steps the text of new sounds is written without a mistake."""
+    space = Transcripts(Text("abc", 5), RATE, RATE)
+    generator = torch.Generator().manual_seed(0)
+    texts = [
+        "".join("abc"[i] for i in torch.randint(3, (int(n),), generator=generator))
+        for n in torch.randint(1, 5, (80,), generator=generator)
+    ]
+    time = torch.arange(1600) / RATE
+    tones = {
+        letter: (9000 * (2 * math.pi * f * time).sin()).to(torch.int16)
+        for letter, f in zip("abc", (300, 900, 2200), strict=True)
+    }
+    sounds = torch.zeros(80, RATE, dtype=torch.int16)
+    for row, text in zip(sounds, texts, strict=True):
+        wave = torch.cat([tones[letter] for letter in text])
+        row[: len(wave)] = wave
+    torch.manual_seed(0)
+    model = build("autoregressive", space, "xs")
+    batches = [(space.parse(texts[i : i + 16]), sounds[i : i + 16]) for i in range(0, 64, 16)]
+    for _ in fourfold.train(model, batches, budget="60 steps"):
+        pass
+    model.eval()
+    heard = [transcribe(model, sound, beams=2).text for sound in sounds[64:]]
+    assert sum(a == b for a, b in zip(heard, texts[64:], strict=True)) >= 14
+
+
+def test_a_folder_of_sounds_is_learned_scored_and_transcribed(tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    sounds, lines = tmp_path / "sounds", ["file,transcript"]
+    sounds.mkdir()
+    for i in range(40):
+        text, wave = ("ab", "ba", "aab")[i % 3], noise(RATE // 2 + 100 * i, i)
+        soundfile.write(sounds / f"{i}.wav", wave.numpy(), RATE, "PCM_16")
+        lines.append(f"{i}.wav,{text}")
+    (sounds / "transcripts.csv").write_text("\n".join(lines))
+    data = fourfold.load(sounds, space="transcripts")
+    assert isinstance(data.space, Transcripts)
+    assert (data.space.rate, data.space.sound) == (RATE, RATE // 2 + 3900)
+    assert data.train.cond is not None
+    assert data.train.cond.dtype == torch.int16
+    assert {data.space.show(ids) for ids in data.train.x} == {"ab", "ba", "aab"}
+    run = fourfold.fit(
+        "autoregressive",
+        sounds,
+        budget="3 steps",
+        size="xs",
+        run_dir=tmp_path / "run",
+        data_options={"space": "transcripts"},
+        precision="float32",
+    )
+    again = fourfold.Run.load(tmp_path / "run")
+    part, _ = again.examples()
+    assert part.cond is not None
+    assert torch.allclose(again.log_prob(part.x, part.cond).nats, run.log_prob(part.x, part.cond).nats, atol=1e-5)
+    scores = {one.name: one for one in again.evaluate(n=8)}
+    assert scores["word_error_rate"].n == len(part.x)
+    found = fourfold.transcribe(tmp_path / "run", sounds / "0.wav", beams=2)
+    assert len(found.segments) == 1
+    with pytest.raises(ValueError, match="holds no sounds with transcripts"):
+        fourfold.load(np.zeros((30, 3)), space="transcripts")
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from fourfold.engine import save_model
+    from fourfold.main import run
+
+    soundfile = pytest.importorskip("soundfile")
+    save_model(model_of(TINY), tmp_path / "model")
+    soundfile.write(tmp_path / "a.wav", noise(RATE).numpy(), RATE, "PCM_16")
+    assert run(["transcribe", str(tmp_path / "model"), str(tmp_path / "a.wav")]) == 0
+    assert "log p = " in capsys.readouterr().out
+    assert run(["transcribe", str(tmp_path / "model"), str(tmp_path / "a.wav"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["start"] == 0
+    (tmp_path / "b.wav").write_text("no sound")
+    assert run(["transcribe", str(tmp_path / "model"), str(tmp_path / "b.wav")]) == 2
+    assert "b.wav: is not a sound that can be read" in capsys.readouterr().err
