@@ -12,6 +12,7 @@ import torch
 import fourfold
 from fourfold import checks
 from fourfold.core import GenerativeModel
+from fourfold.main import run as main
 from fourfold.metrics.transcripts import edits, error_rate
 from fourfold.paradigms import build
 from fourfold.spaces import Text, Transcripts
@@ -252,7 +253,9 @@ def test_it_learns_which_tones_are_heard() -> None:
     assert sum(a == b for a, b in zip(heard, texts[64:], strict=True)) >= 14
 
 
-def test_a_folder_of_sounds_is_learned_scored_and_transcribed(tmp_path: Path) -> None:
+def test_a_folder_of_sounds_is_learned_scored_and_transcribed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     soundfile = pytest.importorskip("soundfile")
     sounds, lines = tmp_path / "sounds", ["file,transcript"]
     sounds.mkdir()
@@ -286,19 +289,15 @@ def test_a_folder_of_sounds_is_learned_scored_and_transcribed(tmp_path: Path) ->
     assert len(found.segments) == 1
     with pytest.raises(ValueError, match="holds no sounds with transcripts"):
         fourfold.load(np.zeros((30, 3)), space="transcripts")
-
-
-def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from fourfold.engine import save_model
-    from fourfold.main import run
-
-    soundfile = pytest.importorskip("soundfile")
-    save_model(model_of(TINY), tmp_path / "model")
-    soundfile.write(tmp_path / "a.wav", noise(RATE).numpy(), RATE, "PCM_16")
-    assert run(["transcribe", str(tmp_path / "model"), str(tmp_path / "a.wav")]) == 0
-    assert "log p = " in capsys.readouterr().out
-    assert run(["transcribe", str(tmp_path / "model"), str(tmp_path / "a.wav"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["start"] == 0
+    command = ["transcribe", str(tmp_path / "run"), str(sounds / "0.wav"), "--beams", "2"]
+    capsys.readouterr()
+    assert main(command) == 0
+    assert f"log p = {found.log_prob:.2f} nats" in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["text"], told["end"]) == (found.text, found.segments[0].end)
     (tmp_path / "b.wav").write_text("no sound")
-    assert run(["transcribe", str(tmp_path / "model"), str(tmp_path / "b.wav")]) == 2
+    assert main(["transcribe", str(tmp_path / "run"), str(tmp_path / "b.wav")]) == 2
     assert "b.wav: is not a sound that can be read" in capsys.readouterr().err
+    assert main([*command, "--language", "de"]) == 2
+    assert "is a run, which knows one language" in capsys.readouterr().err
