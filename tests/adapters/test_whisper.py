@@ -99,6 +99,7 @@ def test_the_log_probability_equals_the_loss_of_the_library(model: GenerativeMod
         assert found.kind.value == "exact"
 
 
+@torch.no_grad()
 def test_tokens_come_one_by_one_as_they_are_scored(model: GenerativeModel) -> None:
     space, estimand, sound = model.space, model.estimand, noise(20000)
     x = space.parse(["press two then hold"])
@@ -112,6 +113,7 @@ def test_tokens_come_one_by_one_as_they_are_scored(model: GenerativeModel) -> No
 
 
 @pytest.mark.parametrize("seed", range(3))
+@torch.no_grad()
 def test_the_search_is_as_good_as_that_of_the_library(model: GenerativeModel, seed: int) -> None:
     space, net, sound = model.space, model.estimand.net, noise(24000, seed)
     never = list(net.never)
