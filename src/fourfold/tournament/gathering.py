@@ -27,7 +27,8 @@ def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
         out: the file of the report.
 
     Raises:
-        ValueError: if there are no runs, two of one paradigm and seed, or runs of different comparisons.
+        ValueError: if there are no runs, none has a result, two are of one paradigm and seed, or they are
+            of different comparisons.
     """
     if out is not None:
         check_outputs(out)
@@ -54,6 +55,8 @@ def gather(runs: Sequence[Path], out: Path | None = None) -> Comparison:
         runs_dir=str(runs[0]),
     )
     outcomes = [outcome for folder, job in found if (outcome := ended(job, folder)) is not None]
+    if not any(outcome.result for outcome in outcomes):
+        raise ValueError(f"--from {runs[0]}: none of its {len(jobs)} runs has a result yet: run them first")
     dataset = load_snapshot(_snapshot(first, [folder for folder, _ in found]))
     comparison = replace(comparison_of(settings, dataset, names, outcomes, dataset.name), planned=len(jobs))
     if out is not None:
