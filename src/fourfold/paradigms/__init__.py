@@ -146,9 +146,9 @@ def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
 
 
 def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
-    """The facts of a recipe's models of ``images``, ``vectors`` and ``text``, for those that it models.
+    """The facts of a recipe's models of ``images``, ``vectors``, ``text`` and other data, for those that it models.
 
-    The facts are those of models for small images, 16 columns, short texts and a small table. A model of other data can
+    The facts are those of models for small images, 16 columns, short texts and sounds, and a small table. A model of other data can
     have other settings; :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
 
     Args:
@@ -175,12 +175,13 @@ def _models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
     """A kind of data, the full name of a recipe, and its model, for the first space of each kind that it models."""
     import torch
 
-    from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
+    from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
 
     spaces: dict[str, tuple[Space, ...]] = {
         "images": (Images(1, 16, 16), Images(1, 16, 16, classes=10)),
         "vectors": (Vectors(16), Vectors(16, classes=10)),
         "text": (Text("abc", 64),),
+        "sounds": (Audio(4096, 8000), Audio(4096, 8000, classes=10), Audio(4096, 8000, caption=16)),
         "tables": (Table((Categorical("kind", levels=("a", "b", "c")), Numeric("price", low=0, high=999))),),
     }
     for data, several in spaces.items():
