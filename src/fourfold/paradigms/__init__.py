@@ -148,8 +148,8 @@ def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
 def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
     """The facts of a recipe's models of ``images``, ``vectors``, ``text`` and other data, for those that it models.
 
-    The facts are those of models for small images, 16 columns, short texts and sounds, and a small table. A model of other data can
-    have other settings; :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
+    The facts are those of models for small images, 16 columns, short texts and sounds, and a small table. A model of
+    other data can have other settings; :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
 
     Args:
         name: a recipe (``"flow/maf"``), or a paradigm for its default recipes.
