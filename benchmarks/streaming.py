@@ -128,7 +128,7 @@ def main() -> None:
     if given.path:
         train(given.path, given.steps, given.memory, given.workers)
         return
-    given.folder.mkdir(exist_ok=True)
+    given.folder.mkdir(parents=True, exist_ok=True)
     path = given.folder / ("shards" if given.shards else "images.npy")
     if not path.exists():
         start = time.perf_counter()

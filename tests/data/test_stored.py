@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
 import pickle
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -272,3 +275,21 @@ def test_values_that_are_none_are_named_by_row(tmp_path: Path) -> None:
 def test_what_cannot_be_streamed_says_so(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello world " * 100)
     refused(tmp_path / "a.txt", "stream means nothing for", stream=True)
+
+
+def test_an_array_larger_than_the_memory_of_the_process_is_opened(tmp_path: Path) -> None:
+    """4 GB of zeros, of which no byte is on the disk, in a process that may have 1 GB of its own."""
+    with (tmp_path / "x.npy").open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (1_000_000, 32, 32, 4)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + 4_096_000_000)
+    code = f"""
+import resource, torch, fourfold
+torch.set_num_threads(1)
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, 1 << 30))
+data = fourfold.load({str(tmp_path / "x.npy")!r})
+print(data.examples, "do not fit" in data.notes[0])
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ended.stdout.split() == ["983616", "True"], ended.stderr

@@ -126,3 +126,29 @@ def test_the_processes_of_a_comparison_stream_the_same_examples(rows: Path, tmp_
     np.save(rows, np.load(rows) + 1)
     with pytest.raises(DataError, match="has changed"):
         load_snapshot(tmp_path / "data.safetensors")
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_an_array_that_does_not_fit_is_streamed_and_stays_so(
+    rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as small:
+        small.setattr("fourfold.data.arrays.free_memory", lambda: 1000)
+        data = load(rows)
+        assert data.streamed is not None
+        assert "do not fit" in data.notes[0]
+        about = {"size": "xs", "precision": "float32", "batch_size": 32, "choose": False}
+        fit("flow", rows, budget="3 steps", run_dir=tmp_path / "run", **about)
+    assert load(rows).streamed is None  # now it fits
+    assert fit(run_dir=tmp_path / "run", resume=True, budget="5 steps").card["data"]["streamed"]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_hybrid_streams_in_every_stage(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (200, 8, 8, 3), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    options = {"stream": True}
+    about = {"budget": "8 steps", "size": "xs", "precision": "float32", "batch_size": 16, "data_options": options}
+    run = fit("latent-diffusion", tmp_path / "x.npy", **about)
+    assert run.card["data"]["train"] == 160
+    assert run.sample(2, seed=0).shape == (2, 3, 8, 8)

@@ -157,7 +157,7 @@ def test_a_comparison_on_two_nodes_equals_one_here(nodes: Any, moons: Dataset, t
 def test_what_a_lost_worker_trained_goes_on(nodes: Any, moons: Dataset, tmp_path: Path) -> None:
     psutil = pytest.importorskip("psutil")
 
-    asked = {**SMALL, "paradigms": ("adversarial",), "budget": "3000 steps"}
+    asked = {**SMALL, "paradigms": ("adversarial",), "budget": "1000 steps"}
     settings = Settings(ray="auto", runs_dir=str(tmp_path / "runs"), **asked)
     killed = threading.Event()
 
@@ -180,7 +180,7 @@ def test_what_a_lost_worker_trained_goes_on(nodes: Any, moons: Dataset, tmp_path
     (outcome,) = found.entries[0].outcomes
     assert outcome.result is not None, outcome.failure
     assert outcome.result["resumed"]
-    assert outcome.result["steps"] == 3000
+    assert outcome.result["steps"] == 1000
     assert read_job(outcome.folder).paradigm == "adversarial"
 
 

@@ -61,7 +61,8 @@ def read_array(path: Path, options: Options) -> Source | Stored:
             hint = f"name a file of labels: {option('labels')}"
             if options.stream or (options.stream is None and options.limit is None and not _fits(loaded)):
                 return _stored(path, loaded, labels, options, hint)
-            return of_array(str(path), loaded, labels, str(options.labels or "labels"), options, hint=hint)
+            changeable = np.load(path, mmap_mode="c", allow_pickle=False)
+            return of_array(str(path), changeable, labels, str(options.labels or "labels"), options, hint=hint)
         x, y, key, test = _choose(path, loaded, options)
     hint = f"add an array {_LABELS[0]!r}, or name one: {option('labels')}"
     return of_array(str(path), x, y, f"{path}[{key}]", options, test, hint)
@@ -142,7 +143,9 @@ def _opened(path: Path) -> Iterator[np.ndarray | _Members]:
             if start.startswith(b"PK"):
                 loaded: np.ndarray | _Members = _Members(path, stack.enter_context(zipfile.ZipFile(path)))
             elif start == np.lib.format.MAGIC_PREFIX:
-                loaded = np.load(path, mmap_mode="c", allow_pickle=False)
+                loaded = np.load(
+                    path, mmap_mode="r", allow_pickle=False
+                )  # what is mapped to be changed counts as memory
             else:
                 raise DataError(f"{path}: cannot be read as a NumPy file: save it again with numpy.save or numpy.savez")
         yield loaded

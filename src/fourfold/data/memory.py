@@ -17,7 +17,7 @@ GROUPS = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int:
-    """Bytes that this process may still take: what the machine, its control group and ``ulimit -v`` leave."""
+    """Bytes that this process may still take: what the machine, its control group and ``ulimit`` leave."""
     return max(min([_of_machine(), *_of_groups(), *_of_limits()]), 0)
 
 
@@ -65,10 +65,11 @@ def _of_limits() -> Iterator[int]:
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
-        most, _ = resource.getrlimit(resource.RLIMIT_AS)
-        if most != resource.RLIM_INFINITY:
-            taken = re.search(r"VmSize:\s*(\d+) kB", _read(Path("/proc/self/status")))
-            yield most - (int(taken[1]) * 1024 if taken else 0)
+        for limit, name in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
+            most, _ = resource.getrlimit(limit)
+            if most != resource.RLIM_INFINITY:
+                taken = re.search(rf"{name}:\s*(\d+) kB", _read(Path("/proc/self/status")))
+                yield most - (int(taken[1]) * 1024 if taken else 0)
 
 
 def _read(path: Path) -> str:
