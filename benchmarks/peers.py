@@ -1,6 +1,6 @@
 """Images: fourfold beside peers, for the same seconds on the same images, by one evaluator.
 
-    python benchmarks/peers.py --peers-env ENVS [--seconds 120] [--seeds 3] [--only diffusion,...]
+    python benchmarks/peers.py --peers-env ENVS [--seconds 120] [--seeds 3] [--only diffusion,...] [--resume]
     ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/peers.py --peers-env ENVS
 
 Protocol: each system trains for the same seconds on the clock, and samples when they are over. fourfold trains as its
@@ -27,7 +27,7 @@ import json
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,14 +160,16 @@ def peer(paradigm: str, data: Dataset, options: argparse.Namespace, seed: int) -
         return found if "seconds" not in found else found | {"x": torch.from_numpy(np.load(where / "made.npy"))}
 
 
-def contest(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Every system with every seed, the peer and fourfold in turn."""
+def contest(options: argparse.Namespace, done: Container[tuple[str, str, str, int]]) -> Iterator[dict[str, Any]]:
+    """Every system with every seed, the peer and fourfold in turn, but for runs that are done."""
     data = fourfold.load("fashion-mnist")
     judge = Judge(data, options.n)
     yield {"paradigm": "", "system": "training images", "seed": 0, **judge.floor()}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for paradigm in options.only.split(","):
             for system, run in ((PEERS[paradigm].system, peer), ("fourfold", own)):
+                if (kernels(), paradigm, system, seed) in done:
+                    continue
                 found = run(paradigm, data, options, seed)
                 scores = judge(found.pop("x")) if "x" in found else {}
                 yield {"paradigm": paradigm, "system": system, "seed": seed, **scores, **found}
@@ -256,6 +258,7 @@ def main() -> None:
     parser.add_argument("--size", default="auto")
     parser.add_argument("-n", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--resume", action="store_true", help="leave out the runs that the results already have")
     parser.add_argument("--note", action="append", default=[])
     options = parser.parse_args()
     unknown = set(options.only.split(",")) - set(PEERS)
@@ -263,7 +266,7 @@ def main() -> None:
         parser.error(f"--only: no peer of {', '.join(sorted(unknown))}: choose among {', '.join(PEERS)}")
     known = json.loads(options.out.read_text(encoding="utf-8"))["runs"] if options.out.exists() else []
     runs = {(run["kernels"], run["paradigm"], run["system"], run["seed"]): run for run in known}
-    for found in contest(options):
+    for found in contest(options, frozenset(runs) if options.resume else frozenset()):
         run = {"kernels": kernels(), **{k: round(v, 4) if isinstance(v, float) else v for k, v in found.items()}}
         print(", ".join(f"{key} {value}" for key, value in run.items() if value != ""), flush=True)
         runs[run["kernels"], run["paradigm"], run["system"], run["seed"]] = run

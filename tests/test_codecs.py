@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fourfold.codecs import BitPlanes, Centred, Dequantised, Standardised, TextTokens, Tokens
+from fourfold.codecs import BitPlanes, Centred, Dequantised, GaussianPixels, Standardised, TextTokens, Tokens
 from fourfold.core import GenerativeModel, Measure, Noise, configuration, construct
 from fourfold.distributions.observations import GaussianHead
 from fourfold.likelihoods import NoDensity
@@ -22,7 +22,7 @@ def every_level(levels: int) -> tuple[Images, torch.Tensor]:
     return Images(1, 1, levels, levels), x
 
 
-@pytest.mark.parametrize("codec", [BitPlanes, Tokens, Centred, Dequantised])
+@pytest.mark.parametrize("codec", [BitPlanes, Tokens, Centred, Dequantised, GaussianPixels])
 @pytest.mark.parametrize("levels", LEVELS)
 def test_every_level_returns(codec, levels):
     space, x = every_level(levels)
@@ -34,14 +34,18 @@ def test_every_level_returns(codec, levels):
 
 @pytest.mark.parametrize("levels", LEVELS)
 @pytest.mark.parametrize("u", [0.0, 1e-9, 0.5, 1 - 1e-6, 1 - 2**-24])
-def test_dequantised_returns_at_the_edges_of_a_level(levels, u, monkeypatch):
+@pytest.mark.parametrize("kind", [Dequantised, GaussianPixels])
+def test_dequantised_returns_at_the_edges_of_a_level(kind, levels, u, monkeypatch):
     space, x = every_level(levels)
     monkeypatch.setattr(torch, "rand", lambda *shape, **options: torch.full(shape[0], u))
-    codec = Dequantised(space)
+    codec = kind(space)
+    codec.fit(
+        x[:1].expand(20_000, -1, -1, -1)
+    )  # of GaussianPixels: one level has almost all mass, the others the least
     assert torch.equal(codec.decode(codec.encode(x)[0]), x)
 
 
-@pytest.mark.parametrize("codec", [Tokens, Centred, Dequantised])
+@pytest.mark.parametrize("codec", [Tokens, Centred, Dequantised, GaussianPixels])
 def test_decoding_clips_what_a_network_may_say(codec):
     space = Images(1, 1, 3, 17)
     z = torch.tensor([[[[-50, 50, 1]]]]) if codec is Tokens else torch.tensor([[[[-50.0, 50.0, 1.0]]]])
@@ -80,6 +84,8 @@ def test_measures():
     assert Tokens(space).measure == Centred(space).measure == TextTokens(Text()).measure == Measure.COUNTING
     assert Dequantised(space).measure == Standardised(Vectors(2)).measure == Measure.LEBESGUE
     assert Dequantised(space).random
+    assert GaussianPixels(space).random
+    assert GaussianPixels(space).measure == Measure.LEBESGUE
     assert not any(c.random for c in (Tokens(space), Centred(space), Standardised(Vectors(2))))
 
 
@@ -130,6 +136,46 @@ def test_dequantised_density_bounds_the_mass_and_is_tight_where_it_is_flat():
     assert all(bound < math.log(mass) for bound, mass in zip(per_level, masses, strict=True))
 
 
+def test_gaussian_pixels_are_normal_and_a_normal_density_of_them_is_that_of_independent_pixels():
+    space, random = Images(1, 2, 3, 5), torch.Generator().manual_seed(0)
+    pmf = torch.rand(6, 5, generator=random) + 0.2
+    x = torch.multinomial(pmf, 20_000, True, generator=random).T.reshape(-1, 1, 2, 3).to(torch.uint8)
+    codec = GaussianPixels(space)
+    codec.fit(x)
+    z, log_det = codec.encode(x, Noise(0, 0, len(x)))
+    moments = [z.flatten(1).pow(k).mean(0) for k in (1, 2, 3, 4)]
+    for found, normal, variance in zip(moments, (0, 1, 0, 3), (1, 2, 15, 96), strict=True):
+        error = math.sqrt(variance / len(x))
+        torch.testing.assert_close(found, torch.full((6,), float(normal)), atol=4 * error, rtol=0)
+    shares = torch.stack([torch.bincount(column.long(), minlength=5) for column in x.flatten(1).T]) / len(x)
+    independent = sum(shares[i].log()[x.flatten(1)[:, i].long()] for i in range(6))
+    log_density = -(z.square() + math.log(2 * math.pi)).flatten(1).sum(1) / 2 + log_det
+    torch.testing.assert_close(log_density, independent, atol=0.05, rtol=0)  # but for the few pixels of the prior
+    assert torch.equal(codec.decode(z), x)
+
+
+def test_the_masses_of_gaussian_pixels_sum_to_one():
+    space = Images(1, 1, 1, 17)
+    codec = GaussianPixels(space)
+    codec.fit(torch.tensor([0, 0, 0, 5, 16], dtype=torch.uint8).reshape(-1, 1, 1, 1))
+    z, log_det = codec.encode(torch.arange(17, dtype=torch.uint8).reshape(-1, 1, 1, 1))
+    masses = (log_det - (z.flatten().square() + math.log(2 * math.pi)) / 2).exp()
+    assert masses.sum().item() == pytest.approx(1, abs=1e-5)
+    assert masses.argsort(descending=True)[0].item() == 0
+    assert masses.min().item() > 1e-3  # no level is impossible after five pixels
+
+
+def test_large_images_share_the_levels_of_a_cell():
+    space = Images(3, 64, 48)
+    codec = GaussianPixels(space)
+    assert codec.below.shape == (3 * 32 * 32, 257)
+    assert codec.cell[0, 0, 0] == codec.cell[0, 1, 1] == 0
+    assert codec.cell[2, 63, 47] == 3 * 32 * 32 - 1
+    x = torch.randint(256, (4, *space.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    codec.fit(x)
+    assert torch.equal(codec.decode(codec.encode(x)[0]), x)
+
+
 def test_dequantisation_is_uniform_and_repeats_with_its_noise():
     space = Images(1, 8, 8, 17)
     codec = Dequantised(space)
@@ -169,6 +215,7 @@ def test_a_constant_column_is_named():
         Tokens(Images(1, 2, 2)),
         Centred(Images(1, 2, 2)),
         Dequantised(Images(1, 2, 2, 17)),
+        GaussianPixels(Images(1, 2, 2, 17)),
         Standardised(Vectors(2)),
         TextTokens(Text("ab", 3)),
     ],

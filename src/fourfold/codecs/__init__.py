@@ -2,12 +2,12 @@
 
 Rescaling happens here and nowhere else. A codec of integers either keeps them discrete (:class:`Tokens`,
 :class:`Centred`, :class:`BitPlanes`), so that a model gives masses, or spreads them over reals by uniform noise
-(:class:`Dequantised`), so that an exact density bounds the mass from below (Theis, van den Oord, Bethge 2016,
-https://arxiv.org/abs/1511.01844).
+(:class:`Dequantised`, :class:`GaussianPixels`), so that an exact density bounds the mass from below (Theis, van den
+Oord, Bethge 2016, https://arxiv.org/abs/1511.01844).
 """
 
 from fourfold.codecs.audio import CentredSamples, LogMel, MuLaw
-from fourfold.codecs.images import BitPlanes, Centred, Dequantised, Tokens
+from fourfold.codecs.images import BitPlanes, Centred, Dequantised, GaussianPixels, Tokens
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec
 from fourfold.codecs.sequences import RowTokens
 from fourfold.codecs.table import CellTokens, GaussianCells, MixedCells
@@ -21,6 +21,7 @@ __all__ = [
     "CentredSamples",
     "Dequantised",
     "GaussianCells",
+    "GaussianPixels",
     "LearnedCodec",
     "LogMel",
     "MixedCells",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from fourfold.codecs import Dequantised, GaussianCells, Standardised
+from fourfold.codecs import Dequantised, GaussianCells, GaussianPixels, Standardised
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Bijection
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
@@ -196,22 +196,24 @@ def _(space: Images, size: str) -> tuple[Codec, Bijection]:
     maps = [Triangular(numbers, Spline(8)), *[Triangular(numbers, Affine(7.0))] * (layers - 1)]
     values = [f.values for f in maps]
     net = PatchStack(numbers, values, space.dims // numbers, chosen.width, chosen.depth, chosen.heads, space.classes)
-    return Dequantised(space), TransformerFlow(net, maps, space.shape, patch)
+    return GaussianPixels(space), TransformerFlow(net, maps, space.shape, patch)
 
 
 def tarflow(space: Space, size: str) -> GenerativeModel:
-    """Causal transformers over patches, on dequantised pixels (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
+    """Causal transformers over patches of pixels (Zhai et al. 2024, https://arxiv.org/abs/2412.06329).
 
     Maps are affine as in the paper, but triangular within a patch; the first one is a spline, so that it can stretch
-    the uniform noise of a pixel that stays at one level into a normal, which no affine map does.
+    the noise of a pixel that stays at one level into a normal, which no affine map does. Each pixel is normal before,
+    so that training starts from the density of independent pixels.
     """
     codec, estimand = patchwise(space, size)
     return GenerativeModel(space, codec, estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS)
 
 
 def tarflow_noised(space: Space, size: str) -> GenerativeModel:
-    """:func:`tarflow` trained on noised examples; samples are denoised at the end, as in the paper."""
+    """:func:`tarflow` of dequantised pixels with noise; samples are denoised at the end, as in the paper."""
     (codec, estimand), noise = patchwise(space, size), 0.05
+    codec = Dequantised(space) if isinstance(space, Images) else codec
     objective, sampler = ChangeOfVariables(noise=noise), Denoised(noise)
     return GenerativeModel(space, codec, estimand, objective, sampler, NoDensity(NO_DENSITY), PIXELS)
 
@@ -228,10 +230,12 @@ def variational(space: Space, size: str) -> GenerativeModel:
 
 @variational.register
 def _(space: Images, size: str) -> GenerativeModel:
-    codec, estimand = patchwise(space, size)
+    _, estimand = patchwise(space, size)
     chosen = DEQUANTISER[size]
     objective = VariationalLikelihood(ConvDequantiser(space.channels, chosen.width, chosen.depth), space.levels)
-    return GenerativeModel(space, codec, estimand, objective, NoiseThenMap(), VariationalDequantisation(), PIXELS)
+    return GenerativeModel(
+        space, Dequantised(space), estimand, objective, NoiseThenMap(), VariationalDequantisation(), PIXELS
+    )
 
 
 @singledispatch
@@ -251,5 +255,5 @@ def _(space: Images, size: str) -> GenerativeModel:
         raise TypeError(f"Glow couples channels, and {space} has one and odd sides, so none to couple")
     estimand = CouplingFlow(Glow(sides(space), chosen.width, chosen.depth, levels, space.classes), space.shape)
     return GenerativeModel(
-        space, Dequantised(space), estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS
+        space, GaussianPixels(space), estimand, ChangeOfVariables(), NoiseThenMap(), ExactDensity(), PIXELS
     )
