@@ -265,7 +265,7 @@ class Given:
         return self.u
 
 
-def exact_masses(model, space, cells: int = 60):
+def exact_masses(model, space, cells: int = 160):
     """``log P(x)`` of every image of two pixels: the density of the flow integrated over each cell."""
     u = torch.cartesian_prod(*[(torch.arange(cells) + 0.5) / cells] * 2).reshape(-1, 1, 1, 2)
     every = torch.cartesian_prod(*[torch.arange(space.levels)] * 2).reshape(-1, 1, 1, 2).to(torch.uint8)
