@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test adapters test-cluster docs dist env clean
+.PHONY: demo test adapters ranks test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -21,6 +21,9 @@ adapters: $(VENV)/hf.stamp  ## the tests of published models, against the librar
 
 test-cluster: $(VENV)/cluster.stamp  ## the tests that start nodes of Ray on this machine
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/tournament/test_cluster.py
+
+ranks: $(VENV)/test.stamp  ## every recipe in two and four processes, against one
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/test_ranks.py
 
 docs: $(VENV)/docs.stamp  ## run every page of the documentation, then build the site into site/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m pages --numprocesses auto --dist worksteal tests/pages

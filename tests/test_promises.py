@@ -55,15 +55,16 @@ def of_vectors() -> list[str]:
     return found
 
 
-def test_two_gloo_ranks_equal_one_process() -> None:
-    """Of every card, in one pair of processes."""
+@pytest.mark.parametrize("sharded", [False, True])
+def test_two_gloo_ranks_equal_one_process(sharded: bool) -> None:
+    """Of every card, in one pair of processes: by DDP and by FSDP. All recipes, and four: ``tests/test_ranks.py``."""
     models = []
     for name in cards():
         space = Vectors(2) if name in of_vectors() else Images(1, 8, 8, levels=17)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             models.append(build(name, space, "xs"))
-    checks.check_ranks(*models)
+    checks.check_ranks(*models, sharded=sharded)
 
 
 def oracle_model(oracle: Denoiser, likelihood: object) -> GenerativeModel:

@@ -117,7 +117,7 @@ class Estimate:
             f"operations of a step: {self.operations:.3g}; this machine multiplies at {self.rate:.3g} a second"
         )
         times = "".join(f"{self.seconds(way):>15.3g} s" for way in self.memory)
-        return "\n".join([*lines, f"{'seconds of a step, at least':<26}"[:26] + times])
+        return "\n".join([*lines, f"{'seconds a step, at least':<26}" + times])
 
 
 def estimates(

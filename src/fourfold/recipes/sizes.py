@@ -37,7 +37,7 @@ class Size:
 _T = TypeVar("_T")
 
 
-class TooLarge(LookupError):  # noqa: N818 (what it is)
+class TooLarge(ValueError, LookupError):  # noqa: N818 (what it is)
     """A size that a recipe does not have."""
 
 

@@ -1,0 +1,144 @@
+"""How long a step takes on several processes: measured on this machine, and predicted for others.
+
+    python benchmarks/scale.py measure     # 1, 2 and 4 processes here, against what their rates predict
+    python benchmarks/scale.py predict     # 8, 64 and 1,024 GPUs, from assumed rates
+
+A step takes as long as its products, and the communication that they do not hide:
+
+    ddp    c / 3 + max(2/3 c, 2 (W - 1) / W * 4 N / B)   one ring of gradients, behind the backward pass
+    fsdp   max(c, 3 (W - 1) / W * b N / B) + k L         rows brought together twice, gradients shared out once
+
+with the seconds ``c`` of the products, ``W`` processes, ``N`` parameters, ``B`` bytes a second between processes, ``b``
+bytes a parameter, ``k`` operations of ``L`` seconds that nothing hides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+STEPS = 12
+RESULTS = Path(__file__).parent / "results" / "scale.json"
+
+
+def ddp(c: float, world: int, parameters: int, bandwidth: float) -> float:
+    """Seconds of a step where each process holds all weights."""
+    ring = 2 * (world - 1) / world * 4 * parameters / bandwidth
+    return c / 3 + max(2 / 3 * c, ring)
+
+
+def fsdp(c: float, world: int, parameters: int, bandwidth: float, size: int = 4, waits: float = 0.0) -> float:
+    """Seconds of a step where each process holds a shard of every parameter."""
+    moved = 3 * (world - 1) / world * size * parameters / bandwidth
+    return max(c, moved) + waits
+
+
+# --- what this machine does -------------------------------------------------------------------------------------------
+
+
+def work(rank: int, world: int, folder: str) -> None:
+    """One process: its products beside the others' without communication, the bandwidth, and both ways to share."""
+    from fourfold.data import load
+    from fourfold.engine.distributed import Processes
+    from fourfold.engine.loop import begin
+    from fourfold.paradigms import build
+
+    torch.set_num_threads(1)
+    if world > 1:
+        dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{world}", rank=rank, world_size=world)
+    digits = load("digits")
+
+    def timed(processes: Processes) -> float:
+        torch.manual_seed(0)
+        model = build("diffusion", digits.space, "s")
+        settings = {} if processes.world == 1 else {"processes": processes}
+        training = model.training_defaults
+        training = type(training)(**{**training.__dict__, "batch_size": 32 * processes.world})
+        loop = begin(model, digits, training, **settings)
+        times = []
+        for _ in range(STEPS):
+            if world > 1:
+                dist.barrier()
+            start = time.perf_counter()
+            loop.step(0.1)
+            times.append(time.perf_counter() - start)
+        found["parameters"] = sum(p.numel() for p in model.parameters())
+        return statistics.median(times[STEPS // 3 :])
+
+    found: dict[str, float] = {"world": world}
+    found["products"] = timed(Processes())
+    if world > 1:
+        flat = torch.zeros(int(found["parameters"]))
+        dist.all_reduce(flat)
+        times = []
+        for _ in range(5):
+            dist.barrier()
+            start = time.perf_counter()
+            dist.all_reduce(flat)
+            times.append(time.perf_counter() - start)
+        found["bandwidth"] = 2 * (world - 1) / world * 4 * len(flat) / statistics.median(times)
+        found["ddp"] = timed(Processes(rank, world))
+        found["fsdp"] = timed(Processes(rank, world, sharded=True))
+    if rank == 0:
+        Path(folder, f"{world}.json").write_text(json.dumps(found))
+    if world > 1:
+        dist.barrier()
+    os._exit(0)
+
+
+def measure() -> None:
+    """Measure 1, 2 and 4 processes and print what was measured beside what follows from their rates."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for world in (1, 2, 4):
+            multiprocessing.spawn(work, (world, folder), nprocs=world)
+            rows.append(json.loads(Path(folder, f"{world}.json").read_text()))
+    RESULTS.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
+    print("| ranks | products | MB/s between ranks | ddp | predicted | fsdp | predicted |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in rows:
+        cells = [f"{row['world']:.0f}", f"{1e3 * row['products']:.0f} ms"]
+        if row["world"] > 1:
+            of = (row["products"], int(row["world"]), int(row["parameters"]), row["bandwidth"])
+            times = [row["ddp"], ddp(*of), row["fsdp"], fsdp(*of)]
+            cells += [f"{row['bandwidth'] / 1e6:.0f}", *(f"{1e3 * seconds:.0f} ms" for seconds in times)]
+        print("| " + " | ".join(cells + ["-"] * (7 - len(cells))) + " |")
+
+
+# --- what follows for others ------------------------------------------------------------------------------------------
+
+RATE = 4e14
+"""Assumed operations a second of one GPU in bfloat16: 40 % of the 989e12 that a data sheet of 2023 states."""
+INSIDE, BETWEEN = 3e11, 4e10
+"""Assumed bytes a second of one GPU to others inside a machine of eight, and to other machines."""
+WAIT = 2e-5
+"""Assumed seconds of a small operation between neighbours; a ring of W takes about log2(W) of them."""
+TOKENS = 16 * 1024
+"""Tokens or patches of one GPU in a step."""
+
+
+def predict() -> None:
+    """Print step times and the share of the products in them."""
+    print("| parameters | GPUs | products | ddp | share | fsdp | share |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for parameters, blocks in ((100_000_000, 14), (1_000_000_000, 20), (10_000_000_000, 40)):
+        for world in (8, 64, 1024):
+            c = 6 * parameters * TOKENS / RATE
+            bandwidth = INSIDE if world <= 8 else BETWEEN
+            waits = 3 * blocks * WAIT * world.bit_length()
+            one, other = ddp(c, world, parameters, bandwidth), fsdp(c, world, parameters, bandwidth, 2, waits)
+            times = f"{1e3 * c:.0f} ms | {1e3 * one:.0f} ms | {c / one:.0%} | {1e3 * other:.0f} ms | {c / other:.0%}"
+            print(f"| {parameters / 1e6:,.0f} M | {world:,} | {times} |")
+
+
+if __name__ == "__main__":
+    measure() if sys.argv[1:] == ["measure"] else predict()

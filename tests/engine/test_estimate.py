@@ -1,0 +1,56 @@
+"""What a training needs, told before it starts, against what it then has."""
+
+from fourfold.data import load
+from fourfold.engine.estimate import estimates, in_words, planned
+from fourfold.engine.flops import count_flops
+from fourfold.engine.loop import begin
+from fourfold.paradigms import build
+
+
+def test_an_estimate_is_what_the_training_has():
+    """Operations are those that a real step dispatches, and the state is that of the loop."""
+    data = load("digits")
+    plan = planned("diffusion/dit", data.space, "xs")
+    assert {p.device.type for p in plan.parameters()} == {"meta"}
+    (found,) = estimates(plan, plan.training_defaults, ranks=2)
+    model = build("diffusion/dit", data.space, "xs")
+    loop = begin(model, data, model.training_defaults)
+    assert not found.unknown
+    assert abs(found.operations / count_flops(loop) - 1) < 0.02
+    assert found.parameters == len(loop.weights.flat)
+    assert found.memory["none"]["average and kept weights"] == 2 * 4 * len(loop.weights.flat)
+    kept = sum(
+        v.numel() * 4 for key, v in loop.live().items() if ".mean." in key or ".square." in key or ".momentum." in key
+    )
+    assert found.memory["none"]["optimizer states"] == kept
+    assert sum(found.memory["fsdp"].values()) < sum(found.memory["ddp"].values())
+    assert "ddp x 2" in found.table()
+    assert max(map(len, found.table().splitlines())) <= 80
+
+
+def test_large_presets_have_their_size():
+    """100 million and a billion parameters, within a tenth; nothing is allocated."""
+    from fourfold.spaces import Images, Text
+
+    sizes = {"l": 1e8, "xl": 1e9}
+    for name, space in (
+        ("autoregressive", Text("abcdef", length=256)),
+        ("diffusion/dit", Images(3, 64, 64)),
+        ("diffusion", Images(3, 64, 64)),
+    ):
+        for size, wanted in sizes.items():
+            count = sum(p.numel() for p in planned(name, space, size).parameters())
+            assert abs(count / wanted - 1) < 0.15, (name, size, count)
+
+
+def test_bytes_in_words():
+    assert [in_words(n) for n in (12, 1500, 2.5e6, 3e9, 4e12)] == ["12 B", "1.5 kB", "2.5 MB", "3 GB", "4 TB"]
+
+
+def test_a_loss_that_reads_values_is_told():
+    from fourfold.spaces import Vectors
+
+    plan = planned("diffusion/optimal-transport", Vectors(2), "xs")
+    (found,) = estimates(plan, plan.training_defaults)
+    assert found.unknown
+    assert "not known" in found.table()
