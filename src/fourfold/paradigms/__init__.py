@@ -148,8 +148,9 @@ def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:
 def facts(name: str, size: str = "s") -> Mapping[str, Facts]:
     """The facts of a recipe's models of ``images``, ``vectors``, ``text`` and other data, for those that it models.
 
-    The facts are those of models for small images, 16 columns, short texts and sounds, and a small table. A model of
-    other data can have other settings; :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
+    The facts are those of models for small images, 16 columns, short texts and sounds, a small table and
+    sequences of 16 rows. A model of other data can have other settings;
+    :attr:`fourfold.core.GenerativeModel.facts` gives the facts of any model.
 
     Args:
         name: a recipe (``"flow/maf"``), or a paradigm for its default recipes.
@@ -175,14 +176,16 @@ def _models(name: str, size: str) -> Iterator[tuple[str, str, GenerativeModel]]:
     """A kind of data, the full name of a recipe, and its model, for the first space of each kind that it models."""
     import torch
 
-    from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
+    from fourfold.spaces import Audio, Categorical, Identifier, Images, Numeric, Sequences, Table, Text, Vectors
 
+    row = (Categorical("kind", levels=("a", "b", "c")), Numeric("price", low=0, high=999))
     spaces: dict[str, tuple[Space, ...]] = {
         "images": (Images(1, 16, 16), Images(1, 16, 16, classes=10)),
         "vectors": (Vectors(16), Vectors(16, classes=10)),
         "text": (Text("abc", 64),),
         "sounds": (Audio(4096, 8000), Audio(4096, 8000, classes=10), Audio(4096, 8000, caption=16)),
-        "tables": (Table((Categorical("kind", levels=("a", "b", "c")), Numeric("price", low=0, high=999))),),
+        "tables": (Table(row),),
+        "sequences": (Sequences((Identifier("user"), Numeric("when", high=99), *row), "when", (0, 9), 16, "user"),),
     }
     for data, several in spaces.items():
         for space in several:
