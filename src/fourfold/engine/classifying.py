@@ -19,7 +19,7 @@ from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Categorical, Cells, Graded
 from fourfold.vocabulary import Kind
 
-__all__ = ["ClassifierScores", "classify", "judge", "rivals"]
+__all__ = ["ClassifierScores", "class_probabilities", "classify", "judge", "rivals"]
 
 DRAWS = 200
 """Bootstrap draws of an interval."""
@@ -74,6 +74,35 @@ def classify(model: GenerativeModel, x: Tensor, target: str, seed: int = 0, batc
     log_joint = torch.stack(columns, 1)
     log_joint[torch.isinf(log_joint).all(1)] = 0.0  # a row that holds a value without mass: nothing is known
     return log_joint.softmax(1)
+
+
+def class_probabilities(
+    model: GenerativeModel, x: Tensor, prior: Tensor | None = None, seed: int = 0, batch_size: int = 256
+) -> Tensor:
+    """``p(c | x) = p(x | c) p(c) / sum_c' p(x | c') p(c')`` of each class of a model by class, ``(B, K)`` float64.
+
+    The number is exact where the likelihood is; of bounds, it is a ratio of bounds.
+
+    Args:
+        model: conditional on classes.
+        x: raw examples ``(B, *shape)``.
+        prior: ``p(c)``, ``(K,)``; by default all classes are equally likely.
+        seed: of a likelihood that draws.
+        batch_size: rows per network call.
+
+    Raises:
+        ValueError: for a model without classes or without a likelihood, or a prior that is not one.
+    """
+    count = model.space.classes
+    if count is None:
+        raise ValueError(f"this model of {model.space} has no classes: train with --conditional on data that has some")
+    p = torch.full((count,), 1 / count, dtype=torch.float64) if prior is None else prior.double()
+    if p.shape != (count,) or float(p.min()) < 0 or abs(float(p.sum()) - 1) > 1e-6:
+        raise ValueError(f"the prior must be {count} probabilities that add up to 1")
+    found = [model.log_prob(x, label, seed=seed, batch_size=batch_size) for label in range(count)]
+    if found[0].kind is Kind.NONE:
+        raise ValueError(f"this {model.paradigm} model has no likelihood, so it cannot classify: train another")
+    return (torch.stack([one.nats.double() for one in found], 1) + p.log()).softmax(1)
 
 
 def target_of(model: GenerativeModel, target: str) -> tuple[Categorical, int]:

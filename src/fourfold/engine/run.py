@@ -19,7 +19,7 @@ from fourfold.data.readers import TABLES
 from fourfold.engine.captioning import Caption, caption
 from fourfold.engine.card import read_card
 from fourfold.engine.checkpoint import load_model
-from fourfold.engine.classifying import classify, target_of
+from fourfold.engine.classifying import class_probabilities, classify, target_of
 from fourfold.engine.continuing import Continued, begun, continued
 from fourfold.engine.distributed import join
 from fourfold.engine.drawing import adjusted, condition
@@ -167,14 +167,18 @@ class Run:
         """
         return continued(self.model, begun(self.model.space, data, n), seed)
 
-    def classify(self, x: Any, target: str, seed: int = 0) -> Tensor:
-        """Probabilities ``(B, K)`` of the levels of a column given all others: see :func:`.classifying.classify`.
+    def classify(self, x: Any, target: str | None = None, seed: int = 0) -> Tensor:
+        """Probabilities ``(B, K)`` of the levels of a column given all others, or of the classes of examples.
+
+        They follow by Bayes' rule: see :func:`.classifying.classify` and :func:`.classifying.class_probabilities`.
 
         Args:
-            x: rows as cells ``(B, C)``, or as a data frame, which may lack the column.
-            target: the column.
+            x: rows as cells ``(B, C)``, or a data frame, which may lack the column; or examples of a model by class.
+            target: the column; ``None`` for a model by class.
             seed: seed of a likelihood that draws.
         """
+        if target is None:
+            return class_probabilities(self.model, raw_examples(x, self.model.space), seed=seed)
         if hasattr(x, "columns") and target not in x.columns:
             x = x.assign(**{target: target_of(self.model, target)[0].levels[0]})
         return classify(self.model, raw_examples(x, self.model.space), target, seed)
