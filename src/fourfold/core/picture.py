@@ -81,15 +81,16 @@ class Clips:
     Attributes:
         sounds: the contents of WAV files.
         pictures: the contents of PNG files, one for each sound.
-        columns: how many stand side by side.
+        columns: how many stand side by side; 0: as many as a player of readable width leaves room for.
     """
 
     sounds: tuple[bytes, ...]
     pictures: tuple[bytes, ...]
-    columns: int = 3
+    columns: int = 0
 
     def _repr_html_(self) -> str:
-        style = f"display:grid;grid-template-columns:repeat({self.columns},minmax(0,1fr));gap:10px;margin:8px 0"
+        columns = f"repeat({self.columns or 'auto-fill'},minmax(130px,1fr))"
+        style = f"display:grid;grid-template-columns:{columns};gap:10px;margin:8px 0;overflow-x:auto"
         cells = "".join(map(self._one, self.sounds, self.pictures))
         return f'<div class="clips" style="{style}">{cells}</div>'
 

@@ -31,7 +31,7 @@ __all__ = ["LEVELS", "Audio", "spectrogram", "wav"]
 
 LEVELS = 32768
 """The number of levels between silence and full scale."""
-SHOWN = 6
+SHOWN = 4
 """The most clips in a picture."""
 MOST_BYTES = 300_000
 """The most bytes of sound in a picture; longer clips are fewer, so that a page can hold many pictures."""
@@ -170,13 +170,13 @@ class Audio(Space):
         yield memorisation_ratio(a, known, b, features=space.name, fresh=fresh)
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Clips:
-        """At most six clips, in the order of their classes: a player and a spectrogram of each."""
+        """At most four clips, in the order of their classes: a player and a spectrogram of each."""
         most = max(min(SHOWN, MOST_BYTES // (2 * self.length)), 1)
         if columns is not None:  # pairs: samples above, and the nearest of the data below
             kept = min(columns, most)
             shown = torch.cat([x[i : i + kept] for i in range(0, len(x), columns)])
         else:
-            kept, shown = min(most, 3), x[:most]
+            kept, shown = 0, x[:most]
             labels = None if references is None else references.cond
             if labels is not None and labels.ndim == 1:
                 shown = shown[labels[: len(shown)].argsort(stable=True)]
