@@ -187,7 +187,7 @@ class Tracks:
     Attributes:
         titles: of each sequence.
         tracks: one a column.
-        data: how many of them, the first ones, are of the data; these are grey.
+        data: how many of them, the last ones, are of the data; these are grey.
     """
 
     titles: tuple[str, ...]
@@ -209,7 +209,7 @@ class Tracks:
             name = html.escape(_short(track.name, 22))
             cells.append(f'<div style="font-size:12px">{name}<br><span style="{small}">{scale}</span></div>')
             cells += [
-                self._line(track, values, DATA if i < self.data else MADE, most)
+                self._line(track, values, DATA if i >= len(self.titles) - self.data else MADE, most)
                 for i, values in enumerate(track.values)
             ]
         return f'<div style="overflow-x:auto"><div style="{style}">{"".join(cells)}</div></div>'

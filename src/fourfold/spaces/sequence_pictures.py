@@ -29,9 +29,9 @@ BARS = 20
 
 
 def charts(space: Sequences, x: Tensor, y: Tensor | None) -> Tracks:
-    """A few samples ``x``, and a few sequences of the data ``y`` on their left, column by column, on one scale."""
+    """A few samples ``x``, and a few sequences of the data ``y`` on their right, column by column, on one scale."""
     own, known = space.numbers(x), None if y is None else space.numbers(y)
-    both = own if known is None else torch.cat([known, own])
+    both = own if known is None else torch.cat([own, known])
     columns = [i for i, column in enumerate(space.modelled) if column.name != space.order][:COLUMNS] or [space.at]
     rows = []
     for j in columns:
@@ -42,7 +42,7 @@ def charts(space: Sequences, x: Tensor, y: Tensor | None) -> Tracks:
         rows.append(Track(column.name, levels, low, high, tuple(_values(v[i]) for i in range(len(both)))))
     counts = lengths(both).tolist()
     data = 0 if known is None else len(known)
-    titles = tuple(f"{'sample' if i >= data else 'data'}, {n} row{'s' * (n > 1)}" for i, n in enumerate(counts))
+    titles = tuple(f"{'sample' if i < len(own) else 'data'}, {n} row{'s' * (n > 1)}" for i, n in enumerate(counts))
     return Tracks(titles, tuple(rows), data)
 
 

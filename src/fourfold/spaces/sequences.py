@@ -309,7 +309,8 @@ class Sequences(Space):
         yield from by_sequences(self.numbers(x), seen, self.meaning, varying=self.key is not None)
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
-        return charts(self, x[:SHOWN], None if references is None else references.test[:SHOWN])
+        known = None if references is None or x is references.test else references.test[:SHOWN]
+        return charts(self, x[:SHOWN], known)
 
     def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
         return details(self, x, references.test)
