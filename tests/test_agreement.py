@@ -27,6 +27,7 @@ SPACES = (
     Vectors(2),
     Images(1, 8, 8, levels=17),
     Images(1, 8, 8, levels=17, classes=3),
+    Images(3, 8, 8, caption=6),
     Text("abcdef", length=24),
     Table((HEIGHT, Categorical("colour", levels=("a", "b")))),
 )

@@ -201,9 +201,9 @@ def test_emulated_products_are_slow_whatever_the_processor_lists():
     """oneDNN is told to take the instructions of an older processor; the list of features stays as it is."""
     code = (
         "import torch; from fourfold.engine.kernels import bf16_gains, multiplies_bf16; "
-        "from fourfold.engine.muon import Matrix, Muon; "
+        "from fourfold.engine.muon import MatrixPlace, Muon; "
         "assert max(bf16_gains().values()) < 0.8, bf16_gains(); assert not multiplies_bf16(torch.device('cpu')); "
-        "assert Muon(torch.zeros(4), torch.zeros(4), [Matrix(0, 4, 2, 2)]).dtype == torch.float32"
+        "assert Muon(torch.zeros(4), torch.zeros(4), [MatrixPlace(0, 4, 2, 2)]).dtype == torch.float32"
     )
     if platform.machine().lower() not in {"x86_64", "amd64"}:
         pytest.skip("the variable is of x86 processors")

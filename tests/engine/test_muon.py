@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fourfold.core import Term, Training
-from fourfold.engine.muon import Matrix, Muon, orthogonalised
+from fourfold.engine.muon import MatrixPlace, Muon, orthogonalised
 from fourfold.engine.weights import TermOptimizer, Weights
 
 
@@ -43,7 +43,7 @@ def test_steps_are_those_of_torch(decay, dtype):
     flat = torch.randn(sum(a * b for a, b in shapes), generator=generator)
     start, places = 0, []
     for a, b in shapes:
-        places.append(Matrix(start, start + a * b, a, b))
+        places.append(MatrixPlace(start, start + a * b, a, b))
         start += a * b
     matrices = [flat[i:j].view(rows, -1).clone() for i, j, rows, _ in places]
     gradient = torch.zeros_like(flat)
@@ -61,7 +61,7 @@ def test_steps_are_those_of_torch(decay, dtype):
 
 def test_what_lies_between_matrices_is_left_alone():
     flat, gradient = torch.ones(12), torch.ones(12)
-    Muon(flat, gradient, [Matrix(0, 4, 2, 2), Matrix(8, 12, 2, 2)], weight_decay=0.5).step(0.1)
+    Muon(flat, gradient, [MatrixPlace(0, 4, 2, 2), MatrixPlace(8, 12, 2, 2)], weight_decay=0.5).step(0.1)
     assert torch.equal(flat[4:8], torch.ones(4))
     assert not torch.equal(flat[:4], torch.ones(4))
 
@@ -69,8 +69,8 @@ def test_what_lies_between_matrices_is_left_alone():
 def test_a_processor_without_bf16_products_iterates_in_float32():
     """The library is told to leave AVX-512 and AMX alone, as on a processor that has only AVX2."""
     program = (
-        "import torch; from fourfold.engine.muon import Matrix, Muon; "
-        "print(Muon(*torch.ones(2, 4), [Matrix(0, 4, 2, 2)]).dtype)"
+        "import torch; from fourfold.engine.muon import MatrixPlace, Muon; "
+        "print(Muon(*torch.ones(2, 4), [MatrixPlace(0, 4, 2, 2)]).dtype)"
     )
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
     answer = subprocess.run(

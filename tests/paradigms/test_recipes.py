@@ -46,12 +46,21 @@ def test_resolving_draws_no_random_number():
 TABLE = Table((Categorical("kind", levels=("a", "b")), Numeric("size", "int64", low=0, high=9)))
 
 
+SPACES = (Images(1, 8, 8, classes=2), Images(3, 8, 8, caption=6), Vectors(3, classes=2), Text("ab", 4), TABLE)
+
+
 @pytest.mark.parametrize("name", sorted(cards()))
 def test_one_name_means_one_objective_for_every_space(name):
     """But for a card's bare name, which :func:`resolve` spells out."""
     for recipe in cards()[name].recipes:
         found = set()
-        for space in (Images(1, 8, 8, classes=2), Vectors(3, classes=2), Text("ab", 4), TABLE):
+        for space in (
+            Images(1, 8, 8, classes=2),
+            Images(3, 8, 8, caption=6),
+            Vectors(3, classes=2),
+            Text("ab", 4),
+            TABLE,
+        ):
             try:
                 found.add(type(build(f"{name}/{recipe}", space, "xs").objective))
             except TypeError:

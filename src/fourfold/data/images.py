@@ -27,7 +27,7 @@ from fourfold.spaces import Images
 __all__ = [
     "UNREADABLE",
     "Format",
-    "Header",
+    "ImageHeader",
     "decode_into",
     "fault",
     "format_of",
@@ -76,7 +76,7 @@ class Format:
 
 
 @dataclass(frozen=True)
-class Header:
+class ImageHeader:
     """The format of an image, read from its header and turned as EXIF says."""
 
     mode: str
@@ -143,14 +143,14 @@ def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[
 # --- headers ----------------------------------------------------------------------------------------------------------
 
 
-def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Path, Header], dict[Path, str]]:
+def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Path, ImageHeader], dict[Path, str]]:
     """The format of each image, or the reason why its file cannot be read."""
-    headers: dict[Path, Header] = {}
+    headers: dict[Path, ImageHeader] = {}
     bad: dict[Path, str] = {}
     with ThreadPoolExecutor(_THREADS) as threads, warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # LARGEST is stricter
         for path, found in zip(files, threads.map(_header, files), strict=True):
-            if isinstance(found, Header):
+            if isinstance(found, ImageHeader):
                 headers[path] = found
             elif options.skip_bad:
                 bad[path] = found
@@ -162,14 +162,14 @@ def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Pa
     return headers, bad
 
 
-def _header(path: Path) -> Header | str:
+def _header(path: Path) -> ImageHeader | str:
     """The format of an image, or the reason why its file cannot be read."""
     if not path.is_file():
         return "is not a regular file"
     return header_of(path) if path.stat().st_size else "is empty"
 
 
-def header_of(file: Path | IO[bytes]) -> Header | str:
+def header_of(file: Path | IO[bytes]) -> ImageHeader | str:
     """The format of an encoded image, or the reason why it cannot be read."""
     try:
         with Image.open(file, formats=_FORMATS) as image:
@@ -181,10 +181,10 @@ def header_of(file: Path | IO[bytes]) -> Header | str:
         return fault(error)
     if width * height > LARGEST:
         return f"has {width * height / 1e6:.0f} million pixels, more than {LARGEST / 1e6:.0f} million"
-    return Header(mode, width, height) if turned else Header(mode, height, width)
+    return ImageHeader(mode, width, height) if turned else ImageHeader(mode, height, width)
 
 
-def format_of(headers: list[Header], options: Options) -> Format:
+def format_of(headers: list[ImageHeader], options: Options) -> Format:
     """Size and channels that all images are brought to."""
     modes = {header.mode for header in headers}
     mode = {1: "L", 3: "RGB", 4: "RGBA", None: modes.pop() if len(modes) == 1 else "RGB"}[options.channels]
@@ -198,7 +198,7 @@ def format_of(headers: list[Header], options: Options) -> Format:
     return Format(mode, *size, resize=len(sizes) > 1)
 
 
-def notes_of(headers: list[Header], form: Format, options: Options) -> Iterator[str]:
+def notes_of(headers: list[ImageHeader], form: Format, options: Options) -> Iterator[str]:
     """Remarks on conversions that no option asked for."""
     resized = sum((header.height, header.width) != (form.height, form.width) for header in headers)
     known = ", as the model knows them" if options.space is not None else ""
@@ -216,7 +216,7 @@ def notes_of(headers: list[Header], form: Format, options: Options) -> Iterator[
 
 
 def _decode_all(
-    folder: Path, headers: Mapping[Path, Header], form: Format, options: Options
+    folder: Path, headers: Mapping[Path, ImageHeader], form: Format, options: Options
 ) -> tuple[np.ndarray, dict[Path, str]]:
     """Decode into one preallocated array, a bounded number of images at a time; return what could not be read too."""
     files = list(headers)

@@ -82,20 +82,20 @@ def open_stored(path: Path, options: Options) -> Stored | None:
 
     ``None`` for everything else.
     """
-    from fourfold.data.records import Files, Records, Rows, Tars, files_below, open_rows
+    from fourfold.data.records import Files, StoredRecords, TableRecords, Tars, files_below, open_rows
     from fourfold.data.stored import StoredImages
 
     folder = path.is_dir()
     tars = files_below(path, ".tar") if folder else [path] if path.suffix.lower() == ".tar" else []
     rows = files_below(path, ".parquet", ".arrow") if folder else [path] if path.suffix.lower() == ".parquet" else []
-    records: Records | None = Tars(path, tars) if tars else None
+    records: StoredRecords | None = Tars(path, tars) if tars else None
     if records is None and rows and options.text is None:
         records = open_rows(path, rows, options.labels if isinstance(options.labels, str) else None)
     if records is None and folder and options.stream:
         records = Files(path)
     if records is None:
         return None
-    used = ("size", "channels", "stream", *(("labels",) if isinstance(records, Rows) else ()))
+    used = ("size", "channels", "stream", *(("labels",) if isinstance(records, TableRecords) else ()))
     options.only(f"{path}, images that are streamed", *used)
     return StoredImages(records, path, options)
 

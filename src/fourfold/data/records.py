@@ -27,7 +27,7 @@ from fourfold.printable import shortened
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Files", "Records", "Rows", "Tars", "digest_of", "edges_of", "files_below", "open_rows"]
+__all__ = ["Files", "StoredRecords", "TableRecords", "Tars", "digest_of", "edges_of", "files_below", "open_rows"]
 
 BLOCK = 1 << 20
 """Bytes of records that lie together and are read in one go."""
@@ -39,7 +39,7 @@ SPOTS, SPOT = 256, 1 << 12
 """How many places of the files a digest reads, and the bytes of each."""
 
 
-class Records(ABC):
+class StoredRecords(ABC):
     """The records of a data set, by number.
 
     Attributes:
@@ -121,7 +121,7 @@ def _official(path: Path) -> bool:
 
 
 @final
-class Files(Records):
+class Files(StoredRecords):
     """The images below a folder, however deep; the folder of an image is its class."""
 
     def __init__(self, folder: Path) -> None:
@@ -170,7 +170,7 @@ class _Members:
 
 
 @final
-class Tars(Records):
+class Tars(StoredRecords):
     """The images in tar files, as WebDataset writes them: members of one sample share the name before the first point.
 
     ``.png``, ``.jpg``, ``.jpeg`` and ``.webp`` are images, ``.cls`` labels, ``.txt`` captions; others are left alone.
@@ -339,7 +339,7 @@ def _read_at(file: io.FileIO, path: Path, start: int, size: int) -> bytes:
 
 
 @final
-class Rows(Records):
+class TableRecords(StoredRecords):
     """The rows of Parquet or Arrow files, of which one column holds encoded images.
 
     Args:
@@ -475,9 +475,9 @@ def _open_shard(path: Path, process: int) -> _Shard:
     )
 
 
-def open_rows(root: Path, files: Sequence[Path], label: str | None) -> Rows | None:
+def open_rows(root: Path, files: Sequence[Path], label: str | None) -> TableRecords | None:
     """The rows of files; ``None`` if no column of the first file holds images."""
-    return Rows(root, files, label) if image_column(_shard(files[0]).schema) is not None else None
+    return TableRecords(root, files, label) if image_column(_shard(files[0]).schema) is not None else None
 
 
 def image_column(schema: pa.Schema) -> str | None:

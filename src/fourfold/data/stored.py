@@ -20,10 +20,10 @@ from torch import Tensor
 from fourfold.core import Batch, Space, encode_captions
 from fourfold.data.captions import LONGEST, SHORTEST
 from fourfold.data.dataset import FEWEST, DataError, Dataset, Options, Source, Split, fractions_of, option
-from fourfold.data.images import Format, Header, decode_into, format_of, header_of, notes_of
+from fourfold.data.images import Format, ImageHeader, decode_into, format_of, header_of, notes_of
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import require
-from fourfold.data.records import BLOCK, Records, digest_of, edges_of
+from fourfold.data.records import BLOCK, StoredRecords, digest_of, edges_of
 from fourfold.spaces import Images
 
 __all__ = ["Stored", "StoredArray", "StoredImages", "Streamed", "assemble_stored"]
@@ -180,7 +180,7 @@ class StoredImages(Stored):
         DataError: if no image can be read, or labels are not labels.
     """
 
-    def __init__(self, records: Records, root: Path, options: Options) -> None:
+    def __init__(self, records: StoredRecords, root: Path, options: Options) -> None:
         self.records, self.root, self.name = records, root, records.name
         if not len(records):
             raise DataError(f"{root}: holds no PNG, JPEG or WebP images: give data with images")
@@ -212,7 +212,7 @@ class StoredImages(Stored):
             ids, distinct = torch.from_numpy(values.astype(np.int64)), tuple(names)
         self.labels, self.class_names = ids, distinct
 
-    def _header(self, row: int) -> Header | None:
+    def _header(self, row: int) -> ImageHeader | None:
         """The format of an image; ``None`` if it cannot be read and such images are skipped."""
         found = header_of(io.BytesIO(self.records.read(np.array([row]))[0]))
         if not isinstance(found, str):

@@ -16,7 +16,7 @@ from torch import Tensor
 from fourfold.engine.distributed import ALONE, Processes, rows_of
 from fourfold.engine.kernels import multiplies_bf16
 
-__all__ = ["Matrix", "Muon", "orthogonalised"]
+__all__ = ["MatrixPlace", "Muon", "orthogonalised"]
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
@@ -42,7 +42,7 @@ def orthogonalised(g: Tensor, dtype: torch.dtype = torch.bfloat16, steps: int = 
     return x.mT if tall else x
 
 
-class Matrix(NamedTuple):
+class MatrixPlace(NamedTuple):
     """A matrix, or the rows of it that this process holds, in a flat tensor.
 
     Attributes:
@@ -79,7 +79,7 @@ class Muon:
         self,
         flat: Tensor,
         gradient: Tensor,
-        matrices: Sequence[Matrix],
+        matrices: Sequence[MatrixPlace],
         weight_decay: float = 0.0,
         momentum: float = 0.95,
         dtype: torch.dtype | None = None,
@@ -134,13 +134,13 @@ class Muon:
         return [next(streams[owner]).view_as(u) for u, owner in zip(updates, owners, strict=True)]
 
 
-def _rows(m: Matrix, rank: int, world: int) -> int:
+def _rows(m: MatrixPlace, rank: int, world: int) -> int:
     """The number of rows that a process holds."""
     start, stop = rows_of(m.rows, rank, world)
     return stop - start
 
 
-def _owners(matrices: Sequence[Matrix], world: int) -> list[int]:
+def _owners(matrices: Sequence[MatrixPlace], world: int) -> list[int]:
     """The process that orthogonalises each matrix: the largest first, to the one with the least work."""
     work, owners = [0.0] * world, [0] * len(matrices)
     costs = [m.rows * m.columns * min(m.rows, m.columns) for m in matrices]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from fourfold.core import Codec, Estimand, GenerativeModel, Objective, Part, Staged, Term, Training
 from fourfold.engine.adamw import AdamW
 from fourfold.engine.distributed import ALONE, Processes, local
-from fourfold.engine.muon import Matrix, Muon
+from fourfold.engine.muon import MatrixPlace, Muon
 from fourfold.estimands import Reference
 
 __all__ = ["TermOptimizer", "Update", "Weights", "layout", "network_parameters"]
@@ -56,10 +56,10 @@ class Slot:
         return hasattr(self.parameter, "to_local")
 
     @property
-    def matrix(self) -> Matrix:
+    def matrix(self) -> MatrixPlace:
         """The parameter as a matrix, with the outputs as its rows."""
         rows = self.parameter.shape[0]
-        return Matrix(self.start, self.stop, rows, self.parameter.numel() // rows)
+        return MatrixPlace(self.start, self.stop, rows, self.parameter.numel() // rows)
 
     def view(self, flat: Tensor, first: int = 0) -> Tensor:
         """The parameter's part, with its shape and strides, of a flat tensor that begins at ``first``."""

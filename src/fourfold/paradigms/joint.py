@@ -125,11 +125,11 @@ class JointDenoising(Objective):
         self.label_dropout = label_dropout
 
     def terms(self, estimand: MixedDenoiser) -> Mapping[str, Term]:
-        return {"joint": JointTerm(estimand, self)}
+        return {"joint": JointDenoisingTerm(estimand, self)}
 
 
 @final
-class JointTerm(Term):
+class JointDenoisingTerm(Term):
     """The term of :class:`JointDenoising`; it watches the loss at low and at high noise."""
 
     judges: ClassVar[bool] = True

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, final
 
 from fourfold.vocabulary import parse_size
 
-__all__ = ["Size", "Sizes", "TooLarge"]
+__all__ = ["NoSuchSize", "Size", "Sizes"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Size:
 _T = TypeVar("_T")
 
 
-class TooLarge(ValueError, LookupError):  # noqa: N818 (what it is)
+class NoSuchSize(ValueError, LookupError):  # noqa: N818 (what it is)
     """A size that a recipe does not have."""
 
 
@@ -56,7 +56,7 @@ class Sizes(Generic[_T]):
     def __getitem__(self, size: str) -> _T:
         name, divisor = parse_size(size)
         if name not in self.presets:
-            raise TooLarge(f"this recipe has no size {name}: its largest is {list(self.presets)[-1]}")
+            raise NoSuchSize(f"this recipe has no size {name}: its largest is {list(self.presets)[-1]}")
         return _narrowed(self.presets[name], divisor) if divisor > 1 else self.presets[name]
 
 

@@ -113,23 +113,23 @@ class Video(Images):
 
     @property
     def default_features(self) -> str:
-        """Clips as wholes, see :class:`Clips`."""
-        return Clips.name
+        """Clips as wholes, see :class:`ClipFeatures`."""
+        return ClipFeatures.name
 
     def check_features(self, features: str | None) -> None:
         """Refuse any other feature space (``ValueError``)."""
-        if features not in (None, Clips.name):
-            raise ValueError(f"clips have the feature space {Clips.name!r} alone: leave features out")
+        if features not in (None, ClipFeatures.name):
+            raise ValueError(f"clips have the feature space {ClipFeatures.name!r} alone: leave features out")
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         """Whole clips first; then single frames, the amounts of detail and of motion, and memorisation."""
         self.check_features(features)
         test, train = references.test, references.train
-        clips = Clips(self)
+        clips = ClipFeatures(self)
         a, b, base = clips(x), clips(test), train.features(clips(train.pool))
         yield frechet_distance(a, b, features=clips.name, train=base, protocol=clips.protocol)
         yield from by_neighbours(a, b, base, clips.name)
-        frame = Frame(self)
+        frame = FrameFeatures(self)
         yield frechet_distance(
             frame(x), frame(test), features=frame.name, train=train.features(frame(train.pool)), protocol=frame.protocol
         )
@@ -150,7 +150,7 @@ class Video(Images):
 
 
 @final
-class Clips(Features):
+class ClipFeatures(Features):
     """Every frame averaged to at most 4 x 4 cells in [0, 1], frame after frame, ``(N, channels · 16)``."""
 
     name = "clips"
@@ -166,7 +166,7 @@ class Clips(Features):
 
 
 @final
-class Frame(Features):
+class FrameFeatures(Features):
     """One frame of each clip: that of clip ``i`` is frame ``i`` modulo their number; pixels in [0, 1]."""
 
     name = "frames"
