@@ -188,5 +188,5 @@ def test_other_encodings_are_refused(tmp_path):
 
 
 def test_no_parquet_is_refused(tmp_path):
-    with pytest.raises(DataError, match="cannot be read as Parquet"):
+    with pytest.raises(DataError, match=r"cannot be read \(Parquet magic bytes"):
         load(write(tmp_path / "t.parquet", text()))

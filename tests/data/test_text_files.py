@@ -75,7 +75,7 @@ def test_bad_texts_are_refused(tmp_path, content, arguments, message):
     ("name", "message"),
     [
         ("a.zip", "is packed"),
-        ("a.tar", "is packed"),
+        ("a.tar", "is not the header of a tar's member"),
         ("a.pt", "not read"),
         ("a.xlsx", "not read"),
         ("a.png", "one image"),
