@@ -7,7 +7,7 @@ import torch
 
 from fourfold import build
 from fourfold.engine import Run
-from fourfold.engine.given import draw, parse_given
+from fourfold.engine.given import allowed_cells, draw, parse_given
 from fourfold.engine.requirement import Requirement
 from fourfold.engine.unusual import unusual_columns
 from fourfold.spaces import Categorical, DateTime, Identifier, Numeric, Table, Vectors
@@ -285,3 +285,17 @@ def test_the_column_that_is_unusual_is_named():
     found = unusual_columns(run.model, x, run.log_prob(x).nats, most=1)
     assert list(found) == [300]
     assert found[300].startswith(("a (", "b ("))
+
+
+def test_a_day_stands_for_all_of_its_moments():
+    noon = 16470 * 86400 + 43200  # 2015-02-04
+    column = DateTime("at", format="%Y-%m-%d %H:%M:%S", resolution=3600, low=noon / 3600 - 200, high=noon / 3600 + 200)
+    hours = column.times_of(allowed_cells(column, "2015-02-05").numpy())
+    assert [str(hours.min()), str(hours.max())] == ["2015-02-05 00:00:00", "2015-02-05 23:00:00"]
+    hours = column.times_of(allowed_cells(column, ("2015-02-05", "2015-02-06")).numpy())
+    assert [str(hours.min()), str(hours.max())] == ["2015-02-05 00:00:00", "2015-02-06 23:00:00"]
+    hours = column.times_of(allowed_cells(column, ("2015-02-05 10:00:00", "2015-02-05")).numpy())
+    assert [str(hours.min()), str(hours.max())] == ["2015-02-05 10:00:00", "2015-02-05 23:00:00"]
+    assert len(allowed_cells(column, "2015-02-05 10:00:00")) == 1
+    with pytest.raises(ValueError, match="'2015-02-31' is not a time like"):
+        allowed_cells(column, ("2015-02-31", None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,7 +18,7 @@ from fourfold.core import Condition, GenerativeModel
 from fourfold.engine.requirement import Requirement
 from fourfold.printable import shortened
 from fourfold.spaces import Table
-from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, Graded, Modelled
+from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, DateTime, Graded, Modelled
 
 __all__ = ["Accepted", "Given", "allowed_cells", "column_at", "draw", "parse_given"]
 
@@ -27,6 +28,8 @@ TRIES = 50
 """How often a row may be drawn on average until it fulfils the requirements."""
 LEAST = 10_000
 """As many draws are made in any case before giving up."""
+DAY = 86_400
+"""Seconds of a day."""
 AT_ONCE = 1 << 16
 """Rows that are drawn at once, at most."""
 
@@ -97,6 +100,8 @@ def allowed_cells(column: Modelled, given: Any) -> Tensor:
     """
     if isinstance(given, list):
         return torch.unique(torch.cat([allowed_cells(column, one) for one in given]))
+    if isinstance(column, DateTime) and isinstance(given, str) and _end_of_day(column, given) is not None:
+        given = (given, given)
     if not isinstance(given, tuple):
         return torch.tensor([_cell(column, given)])
     if not isinstance(column, Graded):
@@ -121,6 +126,10 @@ def _cell(column: Modelled, value: Any, rounded: Callable[[float], int] | None =
     if rounded is not None and hasattr(column, "decimals") and _is_number(value):
         return rounded(round(float(value) / column.resolution, 6))  # type: ignore[attr-defined]
     cell = int(column.read(pd.Series([value]))[0])
+    if cell == UNREADABLE and rounded is not None and isinstance(column, DateTime):
+        moment = _end_of_day(column, value) if rounded is math.floor else pd.to_datetime(value, errors="coerce")
+        if moment is not None and moment is not pd.NaT:
+            cell = int(column.read(pd.Series([moment]))[0])
     if cell == UNREADABLE:
         raise ValueError(f"column {column.name}: {str(value)[:40]!r} is not {column.wanted}")
     if cell == UNSEEN:
@@ -128,6 +137,15 @@ def _cell(column: Modelled, value: Any, rounded: Callable[[float], int] | None =
         guess = f"did you mean {close[0]!r}? " if close else ""
         raise ValueError(f"column {column.name} has no level {str(value)[:40]!r}: {guess}{shortened(_levels(column))}")
     return cell
+
+
+def _end_of_day(column: DateTime, day: Any) -> pd.Timestamp | None:
+    """The last moment of a day such as 2015-02-05, if a column is finer than days; ``None`` for anything else."""
+    if not isinstance(day, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day.strip()) or column.resolution >= DAY:
+        return None
+    start = pd.to_datetime(day, errors="coerce")
+    end = start + pd.Timedelta(seconds=DAY - column.resolution)
+    return end if isinstance(end, pd.Timestamp) else None
 
 
 def _is_number(value: Any) -> bool:
