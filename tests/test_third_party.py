@@ -245,7 +245,9 @@ def test_a_space_by_name_reads_what_it_can(angles):
         load(raw, labels=labels, space="torus", conditional=True)
     with pytest.raises(ValueError, match=r"digits: holds grey images of 8 x 8 .*, which cannot be read as Torus"):
         load("digits", space="torus")
-    with pytest.raises(ValueError, match=r"unknown space 'thorus': did you mean torus\? Known are images, .*torus"):
+    with pytest.raises(
+        ValueError, match=r"unknown space 'thorus': did you mean torus\? Known are audio, images, .*torus"
+    ):
         load(raw, space="thorus")
 
 

@@ -24,6 +24,7 @@ def frames(length: int, hop: int) -> int:
 
 
 @functools.lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)  # what is kept may be trained through
 def _window(fft: int, device: torch.device) -> Tensor:
     """Hann's window, divided by half its sum, so that a sine of amplitude 1 has the magnitude 1."""
     window = torch.hann_window(fft, device=device)
@@ -101,6 +102,7 @@ def from_magnitude(magnitude: Tensor, hop: int, length: int, steps: int = 32, mo
 
 
 @functools.lru_cache(maxsize=32)
+@torch.inference_mode(mode=False)
 def mel_filters(bands: int, fft: int, rate: int, low: float = 0.0, high: float | None = None) -> Tensor:
     """Triangular filters at equal distances on the mel scale, ``(bands, F)``: each integrates to 1 over frequencies.
 

@@ -94,7 +94,7 @@ TABLE = Table((Numeric("price", low=-5, high=40), Categorical("member", levels=(
 
 
 def _first(name):
-    for space in (Vectors(2), Images(1, 8, 8), Images(3, 8, 8, classes=3), Text("abc", 8), TABLE):
+    for space in (Vectors(2), *SPACES[:2], Images(3, 8, 8, caption=6), Text("abc", 8), TABLE):
         try:
             return build(name, space, "xs")
         except (TypeError, ValueError):

@@ -379,7 +379,7 @@ def test_image_presets_take_any_shape(recipe, shape):
 
 
 def test_what_a_recipe_does_not_model_is_refused():
-    with pytest.raises(TypeError, match="models images and vectors, not Text"):
+    with pytest.raises(TypeError, match="models images, sounds and vectors, not Text"):
         RECIPES["denoising"](Text("ab", 4), "s")
     with pytest.raises(TypeError, match="models images, not Vectors"):
         RECIPES["dit"](Vectors(2), "s")

@@ -96,7 +96,7 @@ def test_colours_are_named_and_names_are_drawn(tmp_path):
 
 
 def test_a_model_without_captions_is_told_so():
-    with pytest.raises(TypeError, match="load captioned images, conditional on them"):
+    with pytest.raises(TypeError, match="load captioned images or sounds, conditional on their captions"):
         build("latent-autoregressive/multimodal", Images(3, 8, 8), size="xs")
     model = build("diffusion", Images(1, 8, 8), size="xs")
     with pytest.raises(TypeError, match="train latent-autoregressive/multimodal on captioned images"):

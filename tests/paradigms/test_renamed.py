@@ -30,12 +30,19 @@ def test_what_was_written_earlier_opens_as_todays_recipe(key):
     if isinstance(built.likelihood, NoDensity):  # three classes without arguments were it, each with its own reason
         assert isinstance(opened.likelihood, NoDensity)
         del found["likelihood"], expected["likelihood"]
+    if name in ("flow/tarflow", "flow/glow"):  # the codec of a run stays what it was, though new ones have another
+        assert found.pop("codec")["type"] == "fourfold.codecs.images:Dequantised"
+        assert expected.pop("codec")["type"] == "fourfold.codecs.images:GaussianPixels"
+        return
     assert found == expected
     shapes = [{key: tuple(value.shape) for key, value in model.state_dict().items()} for model in (opened, built)]
     assert shapes[0] == shapes[1]
 
 
-NEW = {"autoregressive/any-order", "diffusion/masked", "latent-diffusion/perceptron"}
+NEW = {
+    *("autoregressive/any-order", "diffusion/masked", "latent-diffusion/perceptron", "diffusion/joint"),
+    *("adversarial/conditional", "latent-autoregressive/multimodal"),
+}
 """Recipes that version 0.2.0 began with, after that."""
 
 

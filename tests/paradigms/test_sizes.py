@@ -14,8 +14,8 @@ SPACES = (Images(1, 28, 28, classes=10), Vectors(12, classes=3), Text("abc", 32)
 def test_a_size_is_a_preset_and_a_divisor_of_its_widths():
     assert parse_size("s") == ("s", 1)
     assert parse_size("m/4") == ("m", 4)
-    for wrong in ("l", "s/3", "s/", "auto", "s/2/2"):
-        with pytest.raises(ValueError, match="choose xs, s, m, or a narrower one"):
+    for wrong in ("n", "s/3", "s/", "auto", "s/2/2"):
+        with pytest.raises(ValueError, match="choose xs, s, m, l, xl, or a narrower one"):
             parse_size(wrong)
 
 

@@ -62,14 +62,15 @@ def check_batch_split(model: GenerativeModel, n: int = 70) -> None:
     """Sample *i* is the same whatever n, the batch size and where the series is cut, to floating-point tolerance.
 
     Discrete samples may differ by one level in a rounding tie, and all by a thousandth; at most 1 value in 1,000 may do
-    more.
+    more, or 1 in 10 where decoding enlarges rounding errors.
     """
     whole = model.sample(n, batch_size=128)
     parts = torch.cat([model.sample(10, batch_size=64), model.sample(n - 10, start=10, batch_size=64)])
     gap = (whole.double() - parts.double()).abs()
     tie = 0.0 if whole.is_floating_point() else 1.0
     far = (gap > tie + 1e-3 * (1 + whole.double().abs())).double().mean().item()
-    require(far <= 1e-3, f"{far:.2%} of the values change when the same samples are drawn in other batches")
+    most = 0.1 if model.codec.sensitive else 1e-3
+    require(far <= most, f"{far:.2%} of the values change when the same samples are drawn in other batches")
 
 
 def check_evaluations(model: GenerativeModel, cost: Cost) -> None:

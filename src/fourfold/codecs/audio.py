@@ -74,7 +74,7 @@ class MuLaw(Codec):
         levels = torch.arange(-LEVELS, LEVELS, dtype=torch.float64) / LEVELS
         law = levels.sign() * (1 + 255 * levels.abs()).log() / math.log(256)
         table = ((128 * law).round() + 128).clamp(max=255).long()
-        counts = torch.bincount(table, minlength=self.tokens)
+        counts = torch.zeros(self.tokens, dtype=torch.long).index_add_(0, table, torch.ones_like(table))
         self.register_buffer("table", table.to(torch.uint8), persistent=False)
         self.register_buffer("counts", counts, persistent=False)
         self.register_buffer("first", counts.cumsum(0) - counts - LEVELS, persistent=False)
@@ -109,6 +109,7 @@ class LogMel(Codec):
     """
 
     measure = Measure.LEBESGUE
+    sensitive = True
     mean: Tensor
     scale: Tensor
 

@@ -24,12 +24,14 @@ class Codec(Part, nn.Module, ABC):
             refused.
         bound: the reason why an exact likelihood of codes is only a lower bound for raw examples; empty where it stays
             exact.
+        sensitive: whether decoding enlarges rounding errors, as phases do that are found by iteration.
         rms: approximate root mean square of the codes of training data.
         event: shape of one code; recipes read it, and a third party's codec may leave it out.
     """
 
     measure: ClassVar[Measure]
     bound: ClassVar[str] = ""
+    sensitive: ClassVar[bool] = False
     rms: ClassVar[float] = 1.0
     event: tuple[int, ...]
 
