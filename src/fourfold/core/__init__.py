@@ -13,18 +13,20 @@ from fourfold.core.conditions import Batch, Condition, Conditions, decode_captio
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import Evaluations, count_evaluations
-from fourfold.core.likelihood import Likelihood, LogProb, no_likelihood
+from fourfold.core.likelihood import Likelihood
+from fourfold.core.log_prob import LogProb, no_likelihood
 from fourfold.core.measure import Measure
 from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
-from fourfold.core.panels import Bars, Matrices, Panels, Rows, Track, Tracks
+from fourfold.core.panels import Bars, Matrices, Panels, Rows
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.picture import Clips, Cloud, Excerpts, Picture, Sheet
 from fourfold.core.quality import Quality
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Space, Writer
 from fourfold.core.stages import Stage, Staged
+from fourfold.core.tracks import Track, Tracks
 from fourfold.core.training import Training
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
-from fourfold.core.likelihood import LogProb
+from fourfold.core.log_prob import LogProb
 from fourfold.core.space import Space
 
 __all__ = ["Baseline"]

@@ -14,7 +14,7 @@ from fourfold.core.codec import PiecewiseCodec
 from fourfold.core.completion import ArbitraryConditionals, arbitrary, complete_block, score_given
 from fourfold.core.conditions import Condition, condition_codes
 from fourfold.core.evaluations import evaluating
-from fourfold.core.likelihood import LogProb
+from fourfold.core.log_prob import LogProb
 from fourfold.core.noise import Noise
 from fourfold.core.rejection import reject
 

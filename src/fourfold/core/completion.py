@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core.codec import PiecewiseCodec
-from fourfold.core.likelihood import LogProb
+from fourfold.core.log_prob import LogProb
 from fourfold.core.noise import Noise
 from fourfold.vocabulary import Kind
 

@@ -1,34 +1,18 @@
-"""Likelihoods and the typed log-probabilities that they return."""
+"""Likelihoods: ways to obtain p(x)."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
-
-import torch
-from torch import Tensor
 
 from fourfold.core.conditions import Batch
 from fourfold.core.estimand import Estimand
+from fourfold.core.log_prob import LogProb
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective
-from fourfold.uncertainty import pooled_error
 from fourfold.vocabulary import Kind
 
-__all__ = ["Likelihood", "LogProb", "no_likelihood"]
-
-_UNITS = {
-    "bits/dim": "bits_per_dim",
-    "bits/sample": "bits_per_dim",
-    "bits/byte": "bits_per_byte",
-    "nats/char": "nats_per_token",
-    "nats/row": "nats_per_row",
-    "nats": "nats",
-}
+__all__ = ["Likelihood"]
 
 
 class Likelihood(ABC):
@@ -52,161 +36,3 @@ class Likelihood(ABC):
 
         A bound may need the encoder that the ``objective`` holds; most likelihoods ignore the objective.
         """
-
-
-@dataclass(frozen=True)
-class LogProb:
-    """Log-probabilities in nats per raw example, with the kind of number they are.
-
-    Attributes:
-        nats: ``(B,)``.
-        kind: exact, lower bound, estimate, estimated bound, unnormalised, none.
-        dims: scalar values per example, the divisor of "per dimension".
-        variance: ``(B,)`` unbiased estimate of the variance of each figure, from its own draws; ``None`` where nothing
-            is random, NaN where it is unknown (one draw).
-        draws: how many probes, codes or noises were drawn for each example (0 if none).
-        evaluations: network evaluations per example.
-        note: one line that says how the figures were computed and how the codec changed the kind.
-        freedom: degrees of freedom of ``variance``; infinite where it is known.
-        solver_error: the amount by which the solver's steps make the figures too high, in nats: the mean over a few
-            examples, estimated from half the steps; NaN without a solver. ``std_error`` does not include it.
-        half_steps: the amount by which the same figures are higher at half the steps; the error is smaller if the
-            solver converges.
-        byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, the divisor of "per byte"; else ``None``.
-        row_counts: rows of each sequence, ``(B,)``, the divisor of "per row"; else ``None``.
-        pieces: ``(B, L)`` nats of each value given the earlier ones, which add up to ``nats``, where they are known.
-    """
-
-    nats: Tensor
-    kind: Kind
-    dims: int = 1
-    variance: Tensor | None = None
-    draws: int = 0
-    evaluations: float = 0.0
-    note: str = ""
-    freedom: float = math.inf
-    solver_error: float = math.nan
-    half_steps: float = math.nan
-    byte_counts: Tensor | None = None
-    row_counts: Tensor | None = None
-    pieces: Tensor | None = None
-
-    @classmethod
-    def of_draws(cls, draws: Tensor, kind: Kind, note: str = "") -> LogProb:
-        """The mean of independent draws ``(n, B)`` and the variance of that mean; NaN for one draw."""
-        n = len(draws)
-        variance = draws.var(0) / n if n > 1 else torch.full_like(draws[0], math.nan)
-        return cls(draws.mean(0), kind, variance=variance, draws=n, note=note, freedom=max(n - 1, 1))
-
-    @classmethod
-    def of_whole_draws(cls, draws: Sequence[LogProb]) -> LogProb:
-        """The mean of likelihoods that were drawn with their codec; their spread alone is the error."""
-        n, first = len(draws), draws[0]
-        mean = cls.of_draws(torch.stack([draw.nats for draw in draws]), first.kind)
-        note = f"{first.note}; {n} draw{'s' * (n > 1)} of the codec for each example".lstrip("; ")
-        error, half = (sum(getattr(draw, name) for draw in draws) / n for name in ("solver_error", "half_steps"))
-        return dataclasses.replace(mean, draws=n * max(first.draws, 1), note=note, solver_error=error, half_steps=half)
-
-    @property
-    def std_error(self) -> Tensor | None:
-        """``(B,)``: two standard errors on either side hold 95 % of cases; ``None`` where nothing is random.
-
-        A few draws determine their own spread poorly. So variances are pooled over all examples of this object, and
-        Student's t widens the error (:func:`fourfold.uncertainty.pooled_error`). It exceeds the root of ``variance``
-        where examples are few.
-        """
-        return None if self.variance is None else pooled_error(self.variance, self.freedom)
-
-    def __len__(self) -> int:
-        return len(self.nats)
-
-    @property
-    def bits_per_dim(self) -> Tensor:
-        """``-log2 p(x) / dims``, ``(B,)``."""
-        return -self.nats / (self.dims * math.log(2.0))
-
-    @property
-    def nats_per_token(self) -> Tensor:
-        """``-log p(x) / dims``, ``(B,)``: for text, where a dimension is a token."""
-        return -self.nats / self.dims
-
-    @property
-    def bits_per_byte(self) -> Tensor:
-        """``-log2 p(x) / bytes``, ``(B,)``: for text, whatever its tokens are."""
-        return self.bits_per_dim if self.byte_counts is None else -self.nats / (self.byte_counts * math.log(2.0))
-
-    @property
-    def nats_per_row(self) -> Tensor:
-        """``log p(x) / rows``, ``(B,)``: for sequences of rows; elsewhere an example is one row."""
-        return self.nats if self.row_counts is None else self.nats / self.row_counts
-
-    def mean_in(self, unit: str) -> tuple[float, float]:
-        """The mean over examples in a unit and its standard error, NaN for one example.
-
-        Per byte and per row, it is the ratio of both sums, so that each example is weighted by its length.
-        """
-        values, n = self.in_unit(unit).double(), len(self)
-        counts = {"bits/byte": self.byte_counts, "nats/row": self.row_counts}.get(unit)
-        weights = torch.ones_like(values) if counts is None else counts / counts.double().mean()
-        mean = (weights * values).mean()
-        error = (weights * (values - mean)).std().item() / math.sqrt(n) if n > 1 else math.nan
-        return mean.item(), error
-
-    def mean(self) -> tuple[float, float]:
-        """The mean over examples in nats, and its standard error (spread of examples; estimation error included)."""
-        return self.mean_in("nats")
-
-    def in_unit(self, unit: str) -> Tensor:
-        """Per-example values in ``bits/dim``, ``bits/sample``, ``nats/char``, ``bits/byte``, ``nats/row`` or ``nats``.
-
-        Raises:
-            ValueError: for another unit.
-        """
-        if unit not in _UNITS:
-            raise ValueError(f"unknown unit {unit!r}: choose one of {', '.join(_UNITS)}")
-        value: Tensor = getattr(self, _UNITS[unit])
-        return value
-
-    def told(self, unit: str = "nats") -> str:
-        """The note in one line; after a solver, with its error in a unit of :meth:`in_unit`."""
-        if math.isnan(self.solver_error):
-            return self.note
-        errors = torch.tensor([self.solver_error, self.half_steps])
-        error, half = dataclasses.replace(self, nats=errors).in_unit(unit).tolist()
-        told = f"the solver's error is about {error:+.2g} {unit} (half the steps change it by {half:+.2g})"
-        return f"{self.note}; {told}".lstrip("; ")
-
-    @classmethod
-    def cat(cls, parts: Sequence[LogProb]) -> LogProb:
-        """Join log-probabilities of batches; all must be of one kind.
-
-        Raises:
-            ValueError: for no parts or for several kinds.
-        """
-        if len({part.kind for part in parts}) != 1:
-            raise ValueError(f"log-probabilities of kinds {[str(part.kind) for part in parts]} cannot be joined")
-
-        def joined(name: str) -> Tensor | None:
-            found = [value for part in parts if (value := getattr(part, name)) is not None]
-            return torch.cat(found) if len(found) == len(parts) else None
-
-        def mean(name: str) -> float:
-            return sum(getattr(part, name) * len(part) for part in parts) / max(sum(map(len, parts)), 1)
-
-        return dataclasses.replace(
-            parts[0],
-            nats=torch.cat([part.nats for part in parts]),
-            variance=joined("variance"),
-            byte_counts=joined("byte_counts"),
-            row_counts=joined("row_counts"),
-            pieces=joined("pieces"),
-            evaluations=mean("evaluations"),
-            freedom=mean("freedom"),
-            solver_error=mean("solver_error"),
-            half_steps=mean("half_steps"),
-        )
-
-
-def no_likelihood(n: int, reason: str) -> LogProb:
-    """The result of a model without a density: NaN for each of ``n`` examples, kind ``none``, and the reason."""
-    return LogProb(torch.full((n,), math.nan), Kind.NONE, note=reason)

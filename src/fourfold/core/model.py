@@ -17,7 +17,8 @@ from fourfold.core.edges import check_edges, paradigm_of, view
 from fourfold.core.estimand import Estimand
 from fourfold.core.evaluations import evaluating
 from fourfold.core.facts import facts_of
-from fourfold.core.likelihood import Likelihood, LogProb
+from fourfold.core.likelihood import Likelihood
+from fourfold.core.log_prob import LogProb
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, configuration, construct, show

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
-__all__ = ["Bars", "Matrices", "Panels", "Rows", "Track", "Tracks"]
+__all__ = ["Bars", "Matrices", "Panels", "Rows", "short"]
 
 MADE, DATA, BAD = "var(--c,#3f6fd1)", "var(--behind,#b0b5bd)", "var(--bad,#b3261e)"
 FONT = 'font-family="system-ui,sans-serif" fill="currentColor"'
@@ -76,12 +76,12 @@ class Bars:
         score = "" if math.isnan(self.score) else f"{self.score:.2f}"
         colour = f'fill="{BAD}" font-weight="600"' if self.score < 0.9 else 'fill="currentColor" opacity=".7"'
         words = [
-            f'<text x="0" y="10" font-size="10.5" {FONT}>{html.escape(_short(self.name, 21))}</text>',
+            f'<text x="0" y="10" font-size="10.5" {FONT}>{html.escape(short(self.name, 21))}</text>',
             f'<text x="{self.WIDTH}" y="10" font-size="10.5" text-anchor="end" font-family="system-ui,sans-serif" '
             f"{colour}>{score}</text>",
-            f'<text x="0" y="81" font-size="9" opacity=".7" {FONT}>{html.escape(_short(self.ends[0], 14))}</text>',
+            f'<text x="0" y="81" font-size="9" opacity=".7" {FONT}>{html.escape(short(self.ends[0], 14))}</text>',
             f'<text x="{self.WIDTH - (max(step, 12) if self.gap else 0):.1f}" y="81" font-size="9" opacity=".7" '
-            f'text-anchor="end" {FONT}>{html.escape(_short(self.ends[1], 14))}</text>',
+            f'text-anchor="end" {FONT}>{html.escape(short(self.ends[1], 14))}</text>',
         ]
         if self.gap:
             words.append(
@@ -151,90 +151,12 @@ class Matrices:
         side = size * cell
         frame = f'<rect width="{side:.0f}" height="{side:.0f}" fill="none" stroke="currentColor" opacity=".3"/>'
         value, i, j = worst
-        most = f"{value:.2f}: {_short(self.names[i], 18)} × {_short(self.names[j], 18)}" if value else "none"
+        most = f"{value:.2f}: {short(self.names[i], 18)} × {short(self.names[j], 18)}" if value else "none"
         return (
             f'<figure style="margin:0;max-width:100%"><figcaption style="font-size:12.5px">{html.escape(title)}'
             f'<br><span style="opacity:.7">largest {html.escape(most)}</span></figcaption>'
             f'<svg width="{side:.0f}" height="{side:.0f}" viewBox="0 0 {side:.0f} {side:.0f}">{paths}{frame}'
             "</svg></figure>"
-        )
-
-
-@final
-@dataclass(frozen=True)
-class Track:
-    """One column of several sequences, on one scale.
-
-    Attributes:
-        name: of the column.
-        levels: names of its levels; empty for a quantity.
-        low, high: the ends of the scale.
-        values: of each sequence, row by row; NaN is a gap.
-    """
-
-    name: str
-    levels: tuple[str, ...]
-    low: float
-    high: float
-    values: tuple[tuple[float, ...], ...]
-
-
-@final
-@dataclass(frozen=True)
-class Tracks:
-    """Sequences side by side: columns of the table below each other, a quantity as a line, a category as steps.
-
-    Attributes:
-        titles: of each sequence.
-        tracks: one a column.
-        data: how many of them, the last ones, are of the data; these are grey.
-    """
-
-    titles: tuple[str, ...]
-    tracks: tuple[Track, ...]
-    data: int = 0
-
-    WIDTH, HEIGHT = 132, 46
-
-    def _repr_html_(self) -> str:
-        columns = f"minmax(6em,auto) repeat({len(self.titles)},{self.WIDTH}px)"
-        style = f"display:grid;grid-template-columns:{columns};gap:4px 8px"
-        small = "font-size:11.5px;opacity:.75"
-        cells = ["<div></div>", *(f'<div style="{small}">{html.escape(title)}</div>' for title in self.titles)]
-        most = max((len(values) for track in self.tracks for values in track.values), default=1)
-        for track in self.tracks:
-            ends = (track.levels[int(track.low)], track.levels[int(track.high)]) if track.levels else ()
-            ends = ends or (f"{track.low:.4g}", f"{track.high:.4g}")
-            scale = "<br>".join(html.escape(_short(end, 16)) for end in reversed(ends))
-            name = html.escape(_short(track.name, 22))
-            cells.append(f'<div style="font-size:12px">{name}<br><span style="{small}">{scale}</span></div>')
-            cells += [
-                self._line(track, values, DATA if i >= len(self.titles) - self.data else MADE, most)
-                for i, values in enumerate(track.values)
-            ]
-        return f'<div style="overflow-x:auto"><div style="{style}">{"".join(cells)}</div></div>'
-
-    def _line(self, track: Track, values: tuple[float, ...], colour: str, most: int) -> str:
-        """One sequence: a line through its values, broken at gaps, with a dot at the end."""
-        step, spread = (self.WIDTH - 6) / max(most - 1, 1), max(track.high - track.low, 1e-12)
-        points = [
-            (3 + i * step, 3 + (self.HEIGHT - 6) * (track.high - v) / spread) if math.isfinite(v) else None
-            for i, v in enumerate(values)
-        ]
-        route, before = [], None
-        for point in points:
-            if point is not None:
-                x, y = point
-                to = f"H{x:.1f}V{y:.1f}" if track.levels else f"L{x:.1f} {y:.1f}"
-                route.append(f"M{x:.1f} {y:.1f}h0" if before is None else to)
-            before = point
-        end = 3 + (len(values) - 1) * step
-        return (
-            f'<svg width="{self.WIDTH}" height="{self.HEIGHT}" viewBox="0 0 {self.WIDTH} {self.HEIGHT}" role="img" '
-            f'aria-label="{html.escape(track.name)}"><rect width="{self.WIDTH}" height="{self.HEIGHT}" fill="none" '
-            f'stroke="currentColor" opacity=".18"/><path d="{"".join(route)}" fill="none" stroke="{colour}" '
-            f'stroke-width="1.6" stroke-linecap="round"/><path d="M{end:.1f} {self.HEIGHT - 4}v4" stroke="{colour}" '
-            'stroke-width="2"/></svg>'
         )
 
 
@@ -254,12 +176,12 @@ class Rows:
     marked: frozenset[tuple[int, int]] = frozenset()
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(_short(name, 24))}</th>" for name in self.head)
+        head = "".join(f"<th>{html.escape(short(name, 24))}</th>" for name in self.head)
         mark = f' style="color:{BAD};font-weight:600"'
         body = "".join(
             "<tr>"
             + "".join(
-                f"<td{mark if (i, j) in self.marked else ''}>{html.escape(_short(cell, 56))}</td>"
+                f"<td{mark if (i, j) in self.marked else ''}>{html.escape(short(cell, 56))}</td>"
                 for j, cell in enumerate(row)
             )
             + "</tr>"
@@ -270,5 +192,5 @@ class Rows:
         return f'<div class="rows" style="{style}">{table}</div>'
 
 
-def _short(text: str, most: int) -> str:
+def short(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"

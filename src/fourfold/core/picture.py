@@ -9,7 +9,8 @@ from typing import TypeAlias, final
 
 from torch import Tensor
 
-from fourfold.core.panels import Matrices, Panels, Rows, Tracks
+from fourfold.core.panels import Matrices, Panels, Rows
+from fourfold.core.tracks import Tracks
 
 __all__ = ["Clips", "Cloud", "Excerpts", "Picture", "Sheet"]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from fourfold.core.conditions import Batch
 from fourfold.core.edges import view
 from fourfold.core.evaluations import count_evaluations
-from fourfold.core.likelihood import LogProb
+from fourfold.core.log_prob import LogProb
 from fourfold.core.noise import Noise
 from fourfold.vocabulary import Kind
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fourfold.core.panels import Bars, Matrices, Panels, Track, Tracks
+from fourfold.core.panels import Bars, Matrices, Panels
 from fourfold.core.picture import Picture
+from fourfold.core.tracks import Track, Tracks
 from fourfold.metrics.sequences import autocorrelations, lengths, transition_matrix
 from fourfold.spaces.columns import Categorical
 
