@@ -137,7 +137,7 @@ def test_a_network_of_classes_without_a_label_for_unknown_says_so(tmp_path):
 
 def test_a_pipeline_is_not_tuned(tmp_path):
     _unconditional(tmp_path, beta_schedule="linear")
-    with pytest.raises(ValueError, match="only language models are tuned"):
+    with pytest.raises(ValueError, match="is not a language model, and only those are tuned"):
         fit(str(tmp_path), "digits", budget="2 steps")
 
 
