@@ -229,7 +229,8 @@ def test_the_pixels_of_a_folder_are_summed_before_decoding(tmp_path, little):
     for i in range(24):
         (images / f"{i}.png").write_bytes(png(500, 1000))
     line = refusal(images)
-    assert "needs about 44 MB of memory, 10 MB are free: give --stream (in Python: stream=True), --limit, or" in line
+    assert "needs about 44 MB of memory, 10 MB are free: give --stream (in Python: stream=True)" in line
+    assert "--limit, or --image-size 32" in line
     assert "cannot be read" in refusal(images, size=8)
 
 

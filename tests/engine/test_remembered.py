@@ -54,7 +54,7 @@ def test_what_contradicts_a_run_is_refused_with_both_values(folder, capsys, word
 
 
 def test_what_is_equal_is_accepted(folder):
-    words = ("--size", "xs", "--seed", 4, "--limit", 100, "--batch-size", 16, "--budget", "4 steps")
+    words = ("--size", "xs", "--seed", 4, "--limit", 100, "--batch-size", 16, "--length", 256, "--budget", "4 steps")
     assert call("fit", "flow", folder.parent / "rel.npy", "--resume", folder, *words) == 0
     assert Run.load(folder).card["steps"] == 4
 

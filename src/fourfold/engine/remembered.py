@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fourfold.data import IN_MEMORY, DataError, Dataset, load, names
+from fourfold.data.text import LENGTH
 from fourfold.engine.budget import parse_budget
 from fourfold.engine.card import training_of
 from fourfold.engine.checkpoint import BrokenRun
@@ -109,7 +110,7 @@ def _pairs(
     recorded, defaults = _options(card["data"]), inspect.signature(load).parameters
     for name, value in settings.data_options.items():
         if not hasattr(value, "__array__"):  # labels in memory are not recorded: the digest of the data covers them
-            default = defaults[name].default if name in defaults else None
+            default = LENGTH if name == "length" else defaults[name].default if name in defaults else None
             was, now = (None if one == default else one for one in (recorded.get(name), value))
             yield ("image_size" if name == "size" else name), was, now
 
