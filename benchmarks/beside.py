@@ -1,4 +1,4 @@
-"""What benchmarks that run peers beside fourfold share: environments of their own, one script in each, and the cost."""
+"""Run a peer beside fourfold: one script in an environment of its own, and the cost of its training."""
 
 from __future__ import annotations
 

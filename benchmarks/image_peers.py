@@ -43,7 +43,7 @@ class Clock:
         return time.perf_counter() - self.start > self.seconds
 
     def about(self) -> dict[str, float]:
-        """What the training cost."""
+        """The cost of the training."""
         return {
             "seconds": time.perf_counter() - self.start,
             "processor": processor() - self.used,

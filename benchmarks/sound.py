@@ -66,7 +66,7 @@ def word_errors(heard: list[str], wanted: list[str]) -> str:
 
 
 def codecs(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """What each codec loses of held-out clips: signal to noise, distance of log-mel power, and words."""
+    """Measure the loss of each codec on held-out clips: signal to noise, distance of log-mel power, and words."""
     listener = Listener()
     data = fourfold.load(held_out(options.data), conditional=True, fractions=(0.5, 0.5))
     x, space = data.test.x[: options.n], data.space

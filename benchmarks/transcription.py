@@ -235,7 +235,7 @@ def fit(folder: Path, run: Path, budget: str, size: str) -> None:
 
 
 def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float) -> list[str]:
-    """What a model of this library writes: a run, or a published one through its adapter."""
+    """Transcripts by a model of this library: a run, or a published model through its adapter."""
     import fourfold
 
     model = fourfold.Run.load(folder, "cpu").model
@@ -245,7 +245,7 @@ def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float) -
 
 
 def heard_by_library(folder: Path, test: Sequence[Spoken], beams: int, penalty: float) -> list[str]:
-    """What the library of the published model writes of at most 30 s: CTranslate2, below ``faster-whisper``."""
+    """Transcripts of at most 30 s by CTranslate2, the published model's own library."""
     import ctranslate2
     import transformers
 

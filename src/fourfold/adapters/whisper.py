@@ -226,7 +226,7 @@ SIDES = ("encoder", "decoder")
 def _ctranslate(
     path: Path, settings: Mapping[str, Any], end: int, start: int
 ) -> tuple[Any, tuple[list[int], list[int]]]:
-    """As :func:`_transformers`, of a folder of CTranslate2."""
+    """The same as :func:`_transformers` for a folder of CTranslate2."""
     with told(path), (path / "model.bin").open("rb") as file:
         arrays = _variables(file)
         weights = {name: torch.from_numpy(value.astype(np.float32)) for name, value in arrays.items() if value.ndim}

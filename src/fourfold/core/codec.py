@@ -109,7 +109,7 @@ class PiecewiseCodec(Codec):
 
     @abstractmethod
     def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
-        """As :meth:`Codec.decode`; a value at a place that ``allowed`` names is drawn among the allowed ones only."""
+        """Decode as :meth:`Codec.decode` does. At the places that ``allowed`` names, it draws allowed values only."""
 
     @abstractmethod
     def log_shares(self, piece: int, allowed: Tensor) -> Tensor:

@@ -512,7 +512,7 @@ def _is_text(schema: pa.Schema, name: str) -> bool:
 
 
 def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
-    """What the library ``datasets`` notes of each column."""
+    """The type that the library ``datasets`` records for each column."""
     import json
 
     try:

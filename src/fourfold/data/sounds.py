@@ -38,7 +38,7 @@ LOUD = 32766
 
 @dataclass(frozen=True)
 class _Header:
-    """What a file announces."""
+    """The rate, channels and length that a file announces."""
 
     rate: int
     channels: int
