@@ -104,7 +104,7 @@ def test_a_run_remembers_its_size(tmp_path, monkeypatch, name):
     assert any(line.startswith(f"size {card['size']}") for line in said)
     assert all(len(line) <= 80 for line in said if line.startswith("size"))
     assert run.card["seconds"] >= card["sizing"]["seconds"]
-    monkeypatch.setattr("fourfold.engine.fitting.choose_size", None)
+    monkeypatch.setattr("fourfold.engine.execution.choose_size", None)
     again = fit(data=MOONS, run_dir=tmp_path / "run", resume=True, size="auto", budget="3s")
     assert again.card["size"] == card["size"]
     assert again.card["sizing"] == card["sizing"]

@@ -62,6 +62,11 @@ class Processes:
         """The same processes, with or without shards."""
         return replace(self, sharded=sharded)
 
+    @property
+    def way(self) -> str:
+        """How the processes share a training: one of :data:`PARALLEL`."""
+        return "none" if self.world == 1 else "fsdp" if self.sharded else "ddp"
+
     def total(self, tensor: Tensor) -> None:
         """Replace a tensor by its sum over all processes, in place."""
         if self.world > 1:

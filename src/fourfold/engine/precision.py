@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,22 @@ from fourfold.engine.kernels import bf16_gains, multiplies_bf16
 from fourfold.engine.weights import network_parameters
 
 if TYPE_CHECKING:
+    from fourfold.core import GenerativeModel
+    from fourfold.engine.budget import Budget
     from fourfold.engine.loop import Loop
+    from fourfold.engine.settings import FitSettings
 
-__all__ = ["FLOAT32", "PRECISIONS", "Choice", "Precision", "choose", "inference", "parse_precision"]
+__all__ = [
+    "FLOAT32",
+    "PRECISIONS",
+    "Choice",
+    "Precision",
+    "choose",
+    "inference",
+    "parse_precision",
+    "settle",
+    "untested",
+]
 
 
 @dataclass(frozen=True)
@@ -169,6 +182,36 @@ def _step_seconds(loop: Loop, precision: Precision) -> float:
     trial = loop.copy(precision)
     trial.step(0.5)
     return min(trial.step(0.5).seconds for _ in range(3))
+
+
+LONG = 1800.0
+"""Seconds of a budget from which compiling, which takes minutes on a CPU, can pay."""
+
+
+def settle(loop: Loop, budget: Budget, settings: FitSettings, recorded: Mapping[str, Any] | None) -> Choice:
+    """The precision that was given, or that of the run resumed, or the fastest that is stable."""
+    if settings.precision is not None:
+        return Choice(parse_precision(settings.precision, bool(settings.compile)), ["as asked"])
+    if recorded is not None:
+        before = recorded.get("measured", ()), recorded.get("seconds", 0.0)
+        return Choice(parse_precision(recorded["name"], recorded["compiled"]), *before)
+    seconds = budget.seconds if math.isfinite(budget.seconds) else 100.0
+    if seconds < 2 or budget.share(loop.progress) > 0.01:
+        return Choice(parse_precision("float32", bool(settings.compile)), ["the budget is too short to try others"])
+    compiled = seconds >= LONG if settings.compile is None else settings.compile
+    choice = choose(loop, compiled)
+    return replace(choice, precision=loop.processes.same(choice.precision))
+
+
+def untested(model: GenerativeModel, settings: FitSettings, recorded: Mapping[str, Any] | None) -> Choice:
+    """The precision of sharded weights, of which no copies are made to try others."""
+    compiled = bool(settings.compile)
+    if settings.precision is not None or recorded is not None:
+        name = settings.precision or (recorded or {})["name"]
+        return Choice(parse_precision(name, compiled), ["as asked" if settings.precision else "as before"])
+    if multiplies_bf16(model.device) and model.device.type != "cpu":
+        return Choice(parse_precision("bf16", compiled), ["the faster one here; its gradients were not tried"])
+    return Choice(parse_precision("float32", compiled), ["sharded weights are not tried in others"])
 
 
 @contextmanager

@@ -1,0 +1,273 @@
+"""Carries out the training that was requested, in the order in which it happens.
+
+:func:`execute` locks the run folder, chooses the size (by timing a few steps), builds or loads the model, and trains
+its stages, each by :func:`execute` in a folder of its own. :func:`_train` then trains the model itself: it makes the
+loop, chooses the precision, loads the checkpoint, and takes steps (:func:`_run`), while held-out examples decide which
+weights to keep (:class:`~fourfold.engine.heldout.HeldOut`) and a :class:`~fourfold.engine.recorder.Recorder` writes
+log, checkpoints and the trained model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fourfold.core import GenerativeModel
+from fourfold.data import DataError, Dataset
+from fourfold.engine.auto import FALLBACK, Sizing, choose_size
+from fourfold.engine.budget import Budget
+from fourfold.engine.card import read_card
+from fourfold.engine.checkpoint import BrokenRun, Checkpoint, resumable, save_start
+from fourfold.engine.distributed import Processes
+from fourfold.engine.files import sweep, write_json
+from fourfold.engine.flops import count_flops
+from fourfold.engine.heldout import HeldOut
+from fourfold.engine.lock import RunInUse, locked
+from fourfold.engine.loop import Diverged, Loop, begin, train
+from fourfold.engine.precision import FLOAT32, Choice, settle, untested
+from fourfold.engine.recorder import Recorder
+from fourfold.engine.request import Request, describe, parameters
+from fourfold.engine.run import Run
+from fourfold.engine.signals import Interrupted, signals
+from fourfold.engine.stages import (
+    LAST,
+    StagePlan,
+    data_of,
+    folder_of,
+    make_ready,
+    plan_of,
+    record_of,
+    take_over,
+    watched,
+)
+from fourfold.engine.start import Start, fresh, resumed
+from fourfold.engine.wrappers import blocks, is_sharded, twin, whole
+from fourfold.vocabulary import AUTO
+
+__all__ = ["execute"]
+
+
+def execute(request: Request) -> Run:
+    """Train the stages of a model and then the model, in a run folder that no other process may use meanwhile."""
+    with _alone_in(request.folder, request.processes):
+        request = _sized(request)
+        start = resumed(request, request.folder) if request.resume and request.folder else fresh(request)
+        request.processes.largest(0)  # no process writes before all have read
+        plan = plan_of(start.model, request.settings.budget)
+        if plan.stages and start.checkpoint is None:
+            start = replace(start, stages=_train_stages(request, start, plan))
+        return _train(request, start, plan)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path | None, processes: Processes) -> Iterator[None]:
+    """Lock a run folder in the first process. If it is locked already, every process stops, and none waits."""
+    with contextlib.ExitStack() as stack:
+        refused = None
+        if folder is not None and processes.rank == 0:
+            try:
+                stack.enter_context(locked(folder))
+            except RunInUse as error:
+                refused = error
+        if folder is not None and (refused := processes.same(refused)) is not None:
+            raise refused
+        if folder is not None and processes.rank == 0:
+            sweep(folder)
+        yield
+
+
+def _sized(request: Request) -> Request:
+    """The request with a size: the one that was chosen when the run began, or the one that suits this machine now."""
+    settings, paradigm = request.settings, request.paradigm
+    if request.resume and request.folder is not None and not request.stage:
+        return replace(request, sizing=_sizing_of(read_card(request.folder), request.folder))
+    if settings.size != AUTO:
+        return request
+    if not isinstance(paradigm, str):
+        return replace(request, settings=replace(settings, size=FALLBACK))
+    chosen = request.processes.same(
+        choose_size(paradigm, request.dataset, settings.budget, settings.device, settings.seed)
+    )
+    request.say(str(chosen))
+    return replace(request, settings=replace(settings, size=chosen.size), sizing=chosen, spent=chosen.seconds)
+
+
+def _sizing_of(card: Mapping[str, Any], folder: Path) -> Sizing | None:
+    """The size that was chosen when a run began, if it was chosen.
+
+    Raises:
+        BrokenRun: if it cannot be.
+    """
+    if "sizing" not in card:
+        return None
+    try:
+        return Sizing(**card["sizing"])
+    except (TypeError, ValueError) as error:
+        raise BrokenRun(f"{folder / 'card.json'}: its sizing is damaged ({error})") from None
+
+
+def _train_stages(request: Request, start: Start, plan: StagePlan) -> list[dict[str, Any]]:
+    """Train every stage that is not trained yet, each in a run folder of its own; return their records."""
+    if request.folder is not None and not start.written and request.processes.rank == 0:
+        about = describe(request, start.name, start.recipe, start.model, start.training)
+        write_json(request.folder / "model.json", start.model.configuration())
+        write_json(request.folder / "card.json", about)
+        save_start(start.model, request.folder)
+    records: list[dict[str, Any]] = []
+    for each in plan.stages:
+        stage, folder = each.stage, folder_of(request.folder, each.stage)
+        request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {each.budget}")
+        card = take_over(stage, folder) if request.resume else None
+        if card is None:
+            part = Request(
+                paradigm=stage.model,
+                dataset=data_of(request.dataset, stage.model),
+                settings=request.settings.of_stage(each.budget),
+                folder=folder,
+                resume=request.resume and folder is not None and resumable(folder),
+                trust=request.trust,
+                observe=watched(request.observe, stage.name, each.start, stage.share),
+                say=request.say,
+                stage=f"{request.stage}/{stage.name}".lstrip("/"),
+                processes=request.processes,
+                spent=0.0 if records else request.spent,
+            )
+            run = execute(part)
+            stage.model.load_state_dict(run.model.state_dict())
+            card = run.card
+        records.append(record_of(stage, each.budget, card))
+    make_ready(start.model, request.settings.seed)
+    return records
+
+
+def _train(request: Request, start: Start, plan: StagePlan) -> Run:
+    """Train the model itself, after its stages."""
+    settings, folder, checkpoint, budget = request.settings, request.folder, start.checkpoint, plan.own
+    processes = request.processes
+    begun = time.monotonic()
+    model = twin(start.model) if processes.sharded and not is_sharded(start.model) else start.model
+    untried = untested(model, settings, start.precision) if processes.sharded else None
+    loop = begin(
+        model,
+        request.dataset,
+        start.training,
+        settings.seed,
+        FLOAT32 if untried is None else untried.precision,
+        processes,
+        fresh=checkpoint is None,
+        patience=0.1 * budget.seconds,
+        parts=_parts(request, start),
+        recomputes=bool(blocks(model)) if settings.recompute is None else settings.recompute,
+    )
+    choice = untried or settle(loop, budget, settings, start.precision)
+    request.say(str(choice))
+    loop = _prepared(loop, choice, budget)
+    kept = HeldOut(loop, request.dataset, settings.choose)
+    spent = 0.0 if plan.stages else request.spent
+    loop.spend(spent + time.monotonic() - begun - loop.progress.seconds)
+    if checkpoint is not None:
+        _load(loop, kept, checkpoint, folder)
+        request.say(f"resumed at step {loop.progress.steps}")
+    card = describe(request, start.name, start.recipe, start.model, start.training)
+    card |= {"precision": choice.record(), "parts": loop.parts, "parallel": processes.way}
+    if plan.stages:
+        own = {"name": LAST, "share": 1 - plan.start, "budget": str(budget), "parameters": parameters(start.model)}
+        card["stages"] = [*start.stages, {**own, "precision": card["precision"], "training": card["training"]}]
+    recorder = Recorder(
+        folder=folder if processes.rank == 0 else None,
+        shards=folder if processes.sharded else None,
+        card=card,
+        choice=kept,
+        every=settings.checkpoint_every,
+        observe=watched(request.observe, "", plan.start, 1 - plan.start),
+        stage=request.stage,
+    )
+    damaged = recorder.start(loop, resumed=checkpoint is not None)
+    if damaged:
+        request.say(f"{folder}/log.jsonl: damaged lines are left out ({damaged})")
+    _run(loop, request.dataset, budget, recorder)
+    if kept.over or kept.keeps_best:
+        request.say(kept.note())
+    if budget.overshot(loop.progress):
+        used, last = loop.progress.seconds, loop.progress.last
+        request.say(f"training took {used:.3g} s of a budget of {budget}: its last step alone took {last:.3g} s")
+    model = _brought_together(loop.model, start.model, request) if processes.sharded else start.model
+    return Run(model=model, folder=folder, card=recorder.card, data=request.dataset)
+
+
+def _parts(request: Request, start: Start) -> int:
+    """The parts of a batch: those of the run, so that a step stays the same, unless they do not suit the processes."""
+    world, wanted = request.processes.world, request.settings.accumulate * request.processes.world
+    if start.parts and start.parts % world:
+        request.say(f"{start.parts} parts of a batch do not suit {world} processes: now {wanted}, and other draws")
+    return start.parts if start.parts and not start.parts % world else wanted
+
+
+def _prepared(loop: Loop, choice: Choice, budget: Budget) -> Loop:
+    """The same loop in the precision chosen, with the operations of a step counted where the budget needs them."""
+    fresh = loop if loop.processes.sharded else loop.again(choice.precision)
+    if math.isfinite(budget.operations):
+        if loop.processes.sharded:
+            raise ValueError("operations of sharded training are not counted: give a budget in steps or in seconds")
+        fresh.progress = replace(fresh.progress, flops=count_flops(fresh))
+    if choice.precision.compiled:
+        fresh.warm_up()
+    return fresh
+
+
+def _load(loop: Loop, kept: HeldOut, checkpoint: Checkpoint, folder: Path | None) -> None:
+    """Load the checkpoint of a loop and of the choice of its weights.
+
+    Raises:
+        BrokenRun: if the checkpoint is that of another model, or was changed.
+    """
+    try:
+        loop.load(checkpoint.state, checkpoint.progress)
+        kept.load(checkpoint.state)
+    except (LookupError, ValueError, TypeError, RuntimeError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise BrokenRun(f"the checkpoint of {folder} does not fit its model ({reason}): they are of two runs") from None
+
+
+def _run(loop: Loop, dataset: Dataset, budget: Budget, recorder: Recorder) -> None:
+    """Step until the budget is spent, or a signal or a loss that is not finite stops it; then save."""
+    stopped = 0
+    with signals() as stop:
+        try:
+            for step in () if recorder.choice.over else train(loop.model, dataset, budget=budget, loop=loop):
+                recorder.record(loop, step)
+                stopped = loop.processes.largest(stop.signal)  # every process stops, whichever was asked to
+                if stopped or recorder.choice.over:
+                    break
+        except Diverged as error:
+            recorder.save(loop)
+            where = f"; the state before it is in {recorder.folder}" if recorder.folder else ""
+            raise Diverged(f"{error}{where}") from None
+        except DataError:
+            if not loop.processes.sharded:  # shards are written by all processes together
+                recorder.save(loop)
+            raise
+        if not stopped or recorder.choice.over or budget.spent(loop.progress):
+            recorder.finish(loop)
+        else:
+            recorder.save(loop)
+            loop.finish()
+        stopped = stopped or loop.processes.largest(stop.signal)  # asked while the last checkpoint was written
+    if stopped:
+        raise Interrupted(f"stopped at step {loop.progress.steps} by {signal.Signals(stopped).name}")
+
+
+def _brought_together(sharded: GenerativeModel, model: GenerativeModel, request: Request) -> GenerativeModel:
+    """The trained model with whole weights, in every process: the one that was given, if it is whole, or a new one."""
+    if is_sharded(model):
+        model = GenerativeModel.from_configuration(model.configuration(), request.trust).to(model.device)
+    target = model.state_dict()
+    for name, value in sharded.state_dict(keep_vars=True).items():
+        target[name].copy_(whole(value))
+    return model.eval()
