@@ -34,8 +34,8 @@ from torch.utils.flop_counter import flop_registry
 from fourfold import build
 from fourfold.core import GenerativeModel, count_evaluations
 from fourfold.data import Dataset, load
-from fourfold.engine.loop import begin
 from fourfold.engine.precision import inference, parse_precision
+from fourfold.engine.training import begin
 
 PARADIGMS = ("diffusion", "latent-variable", "adversarial", "autoregressive", "flow", "energy")
 BATCHES = (16, 64, 256)

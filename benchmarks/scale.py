@@ -49,7 +49,7 @@ def work(rank: int, world: int, folder: str) -> None:
     """One process: its products beside the others' without communication, the bandwidth, and both ways to share."""
     from fourfold.data import load
     from fourfold.engine.distributed import Processes
-    from fourfold.engine.loop import begin
+    from fourfold.engine.training import begin
     from fourfold.paradigms import build
 
     torch.set_num_threads(1)

@@ -32,8 +32,9 @@ from fourfold.core import Training
 from fourfold.data import Dataset, load
 from fourfold.engine.auto import ENOUGH, GAME, NEEDED
 from fourfold.engine.heldout import HeldOut
-from fourfold.engine.loop import Loop, begin
+from fourfold.engine.loop import Loop
 from fourfold.engine.precision import parse_precision
+from fourfold.engine.training import begin
 from fourfold.evaluation import examples, headline
 
 RESULTS = Path(__file__).parent / "results" / "scaling.jsonl"

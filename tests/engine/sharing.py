@@ -12,7 +12,7 @@ from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.engine import Run, fit, wrappers
 from fourfold.engine.distributed import LostProcess, Processes, join
-from fourfold.engine.loop import begin
+from fourfold.engine.training import begin
 from fourfold.engine.wrappers import building_shards, whole
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build

@@ -10,7 +10,7 @@ from torch import multiprocessing
 from fourfold.data import load
 from fourfold.engine import Run
 from fourfold.engine.distributed import ALONE, Processes, join
-from fourfold.engine.loop import begin, train
+from fourfold.engine.training import begin, train
 
 from .toys import TRAINING, game_model, linear_model
 

@@ -3,7 +3,7 @@
 from fourfold.data import load
 from fourfold.engine.estimate import estimates, in_words, planned
 from fourfold.engine.flops import count_flops
-from fourfold.engine.loop import begin
+from fourfold.engine.training import begin
 from fourfold.paradigms import build
 
 

@@ -14,7 +14,8 @@ from fourfold.core import Batch, GenerativeModel, Term, Training
 from fourfold.data import Dataset, Split, load
 from fourfold.engine import Interrupted, Run, fit
 from fourfold.engine.heldout import HeldOut
-from fourfold.engine.loop import Loop, begin
+from fourfold.engine.loop import Loop
+from fourfold.engine.training import begin
 from fourfold.paradigms import build
 from fourfold.spaces import Vectors
 

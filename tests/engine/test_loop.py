@@ -13,8 +13,8 @@ from fourfold.data import Split, load
 from fourfold.engine import Diverged, train
 from fourfold.engine.budget import Progress
 from fourfold.engine.kernels import bf16_gains, multiplies_bf16
-from fourfold.engine.loop import begin
 from fourfold.engine.precision import PRECISIONS, choose, inference, parse_precision
+from fourfold.engine.training import begin
 from fourfold.engine.weights import Weights
 from fourfold.spaces import Images
 
@@ -53,7 +53,7 @@ def test_one_adamw_term_is_plain_pytorch():
     plain = [p for p in term.trainable() if p.ndim < 2]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, betas=training.betas)
-    from fourfold.engine.loop import _mix
+    from fourfold.engine.batch_parts import _mix
 
     for i in range(10):
         rate = training.schedule((i + 0.5) / 10)

@@ -8,8 +8,8 @@ import torch
 
 from fourfold import checks
 from fourfold.data import Split
-from fourfold.engine.loop import begin
 from fourfold.engine.precision import PRECISIONS
+from fourfold.engine.training import begin
 from fourfold.paradigms import build, recipes
 from fourfold.spaces import Images, Text, Vectors
 

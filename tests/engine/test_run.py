@@ -15,7 +15,8 @@ from fourfold import core
 from fourfold.data import load
 from fourfold.engine import BrokenRun, Diverged, Interrupted, Run, fit, load_model, resumable
 from fourfold.engine.flops import count_flops
-from fourfold.engine.loop import Loop, begin
+from fourfold.engine.loop import Loop
+from fourfold.engine.training import begin
 
 from .toys import TRAINING, Rotated, game_model, velocity_model
 

@@ -13,9 +13,9 @@ from fourfold import checks
 from fourfold.core import Batch, CachedCodec, GenerativeModel, Measure, Noise, Objective, Stage, Staged, Term
 from fourfold.data import load
 from fourfold.engine import Interrupted, Run, fit, load_model, parse_budget, resumable, save_model
-from fourfold.engine.loop import begin
 from fourfold.engine.precision import parse_precision
 from fourfold.engine.stages import plan_of
+from fourfold.engine.training import begin
 from fourfold.estimands import Velocity
 from fourfold.spaces import Vectors
 from fourfold.vocabulary import Principle
@@ -218,7 +218,7 @@ def test_codes_are_drawn_anew_from_what_is_kept():
     rows = loop.batches(0).x
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        one, other = (loop._encoded(loop.batches(0)).x for _ in range(2))
+        one, other = (loop._batch_parts.encode(loop.batches(0)).x for _ in range(2))
     assert not torch.equal(one, other)
     assert (one * loop.model.codec.scale - rows).std().item() == pytest.approx(0.1, rel=0.3)
 

@@ -272,7 +272,7 @@ def test_one_command_trains_every_stage_into_one_folder(name, tmp_path):
 
 
 def test_codes_of_the_training_data_are_encoded_once():
-    from fourfold.engine.loop import begin
+    from fourfold.engine.training import begin
 
     data = load("digits", limit=200)
     for name in ("latent-diffusion", "latent-autoregressive"):
@@ -283,7 +283,7 @@ def test_codes_of_the_training_data_are_encoded_once():
 
 
 def test_where_encoding_all_takes_too_long_batches_are_encoded_one_by_one():
-    from fourfold.engine.loop import begin
+    from fourfold.engine.training import begin
 
     data = load("digits", limit=200)
     losses = []

@@ -25,9 +25,9 @@ from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget
 from fourfold.engine.hardware import find_device
 from fourfold.engine.kernels import multiplies_bf16
-from fourfold.engine.loop import begin
 from fourfold.engine.precision import PRECISIONS
 from fourfold.engine.stages import data_of, make_ready
+from fourfold.engine.training import begin
 from fourfold.paradigms import build_recipe
 from fourfold.vocabulary import Paradigm
 

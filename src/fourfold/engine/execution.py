@@ -29,7 +29,7 @@ from fourfold.engine.files import sweep, write_json
 from fourfold.engine.flops import count_flops
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.lock import RunInUse, locked
-from fourfold.engine.loop import Diverged, Loop, begin, train
+from fourfold.engine.loop import Loop
 from fourfold.engine.precision import FLOAT32, Choice, settle, untested
 from fourfold.engine.recorder import Recorder
 from fourfold.engine.request import Request, describe, parameters
@@ -47,6 +47,8 @@ from fourfold.engine.stages import (
     watched,
 )
 from fourfold.engine.start import Start, fresh, resumed
+from fourfold.engine.step import Diverged
+from fourfold.engine.training import begin, train
 from fourfold.engine.wrappers import blocks, is_sharded, twin, whole
 from fourfold.vocabulary import AUTO
 

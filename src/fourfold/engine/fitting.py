@@ -21,12 +21,12 @@ from fourfold.engine.distributed import Processes, join, losing, restarted, unde
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
 from fourfold.engine.execution import execute
 from fourfold.engine.hardware import find_device
-from fourfold.engine.loop import Step
 from fourfold.engine.remembered import check_agrees, load_own, settings_of
 from fourfold.engine.request import Request
 from fourfold.engine.run import Run
 from fourfold.engine.settings import FitSettings
 from fourfold.engine.signals import Interrupted
+from fourfold.engine.step import Step
 from fourfold.paradigms import check_names
 from fourfold.vocabulary import AUTO
 

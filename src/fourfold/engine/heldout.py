@@ -13,8 +13,9 @@ from torch import Tensor
 
 from fourfold.core import Batch
 from fourfold.data import Dataset, Split
+from fourfold.engine.batch_parts import channels_last
 from fourfold.engine.loader import Loader
-from fourfold.engine.loop import Loop, channels_last
+from fourfold.engine.loop import Loop
 from fourfold.engine.shards import fill
 
 __all__ = ["HeldOut"]

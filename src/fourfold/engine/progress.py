@@ -11,7 +11,7 @@ from typing import Any, final
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from fourfold.engine.loop import Step
+from fourfold.engine.step import Step
 from fourfold.notebook import block, in_notebook
 from fourfold.printable import printable
 

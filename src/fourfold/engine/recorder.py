@@ -13,8 +13,9 @@ from typing import Any, final
 from fourfold.engine.checkpoint import Checkpoint, save_checkpoint, save_model
 from fourfold.engine.files import amend_line, append_line, write_json, write_lines
 from fourfold.engine.heldout import HeldOut
-from fourfold.engine.loop import Loop, Step
+from fourfold.engine.loop import Loop
 from fourfold.engine.shards import save_shards
+from fourfold.engine.step import Step
 
 __all__ = ["Recorder"]
 

@@ -16,8 +16,8 @@ from fourfold.data import Dataset, names
 from fourfold.engine.auto import Sizing
 from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.hardware import machine
-from fourfold.engine.loop import Step
 from fourfold.engine.settings import FitSettings
+from fourfold.engine.step import Step
 from fourfold.paradigms import cards
 
 __all__ = ["Request", "describe", "parameters"]

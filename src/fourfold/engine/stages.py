@@ -14,7 +14,7 @@ from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget
 from fourfold.engine.card import read_card
 from fourfold.engine.checkpoint import load_weights
-from fourfold.engine.loop import Step
+from fourfold.engine.step import Step
 
 __all__ = [
     "LAST",
