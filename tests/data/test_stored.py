@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 
 from fourfold.data import DataError, load
-from fourfold.data.records import Tars, edges_of
+from fourfold.data.records import edges_of
 from fourfold.data.stored import Streamed
+from fourfold.data.tars import Tars
 
 N = 120
 X = np.random.default_rng(0).integers(0, 256, (N, 6, 5, 3), dtype=np.uint8)

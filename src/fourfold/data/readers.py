@@ -82,8 +82,10 @@ def open_stored(path: Path, options: Options) -> Stored | None:
 
     ``None`` for everything else.
     """
-    from fourfold.data.records import Files, StoredRecords, TableRecords, Tars, files_below, open_rows
+    from fourfold.data.records import Files, StoredRecords, files_below
     from fourfold.data.stored import StoredImages
+    from fourfold.data.table_records import TableRecords, open_rows
+    from fourfold.data.tars import Tars
 
     folder = path.is_dir()
     tars = files_below(path, ".tar") if folder else [path] if path.suffix.lower() == ".tar" else []

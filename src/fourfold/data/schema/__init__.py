@@ -1,0 +1,52 @@
+"""The schema of a table: what each column is, inferred with a reason in words, or read from a file."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from fourfold.data.dataset import DataError
+from fourfold.data.schema.files import read_schema, schema_text, unknown_columns
+from fourfold.data.schema.numbers import number
+from fourfold.data.schema.times import time
+from fourfold.data.schema.values import GAPS, Coded, Hint, Inferred, Values, as_numbers, values_of
+from fourfold.data.schema.words import boolean, category, constant, identifier, own_levels
+
+__all__ = ["GAPS", "Coded", "Hint", "Inferred", "as_numbers", "infer", "read_schema", "schema_text", "unknown_columns"]
+
+
+def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
+    """What a column is.
+
+    A column is, in this order: empty or constant; true and false; numbers; times; an identifier, if nearly every value
+    differs; or a category. Numbers are a category if at most ten differ, or if they are whole, at most a hundred
+    differ, and their frequencies jump from one to the next, as those of codes do; and an identifier if each occurs once
+    and they count up or their name says so. At most five cells in a hundred that are something else are mistakes.
+
+    Args:
+        coded: the column as it was read.
+        hint: what a schema file says of it; the rest is inferred.
+
+    Raises:
+        DataError: for mistakes among numbers or times, or a hint that the values contradict; with row and way out.
+    """
+    values = values_of(coded, hint or {})
+    kind = values.hint.get("kind")
+    builders: dict[str, Callable[[Values], Inferred | None]] = {
+        "constant": constant,
+        "category": category,
+        "number": number,
+        "time": time,
+        "identifier": identifier,
+    }
+    if kind is not None:
+        found = builders[kind](values)
+        if found is None:
+            raise DataError(
+                f"{coded.where}, column {coded.name}: cannot be a {kind}: choose another kind in the schema"
+            )
+        told = "the schema says so" + "".join(f"; {part}" for part in found.reason.split("; ")[1:])
+        return dataclasses.replace(found, reason=told)
+    order = (constant, boolean, own_levels, number, time, identifier, category)
+    found = next(found for build in order if (found := build(values)) is not None)
+    return found

@@ -1,0 +1,100 @@
+"""Schema files: TOML that says what the columns of a table are, which can be edited and read again."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fourfold.data.dataset import DataError
+from fourfold.data.labels import alike
+from fourfold.data.schema.values import Hint, Inferred, section
+
+__all__ = ["read_schema", "schema_text", "unknown_columns"]
+
+KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
+    "number": {"resolution": (int, float), "decimals": int},
+    "category": {"levels": list, "ordered": bool},
+    "time": {"format": str, "resolution": (int, float)},
+    "identifier": {"pattern": str},
+    "constant": {},
+}
+"""What a schema file may say of each kind of column, beside ``missing``."""
+
+
+def read_schema(path: Path | str) -> dict[str, Hint]:
+    """What a schema file says of columns, by their names. Columns that it does not name are inferred.
+
+    Raises:
+        DataError: for a file that is not TOML, an unknown kind or key, or a value of another type.
+    """
+    path = Path(path).expanduser()
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}): 'fourfold data' writes one") from None
+    except ValueError as error:
+        raise DataError(f"{path}: is not TOML: {error}") from None
+    return {name: _checked(f"{path}, [{name}]", hint) for name, hint in content.items()}
+
+
+def _checked(where: str, hint: Any) -> Hint:
+    if not isinstance(hint, dict):
+        raise DataError(f"{where}: is not a section: write what it says of a column below [name]")
+    kind = hint.get("kind")
+    if kind is not None and kind not in KEYS:
+        raise DataError(f"{where}: unknown kind {kind!r}: choose {', '.join(KEYS)}")
+    known: dict[str, Any] = {"kind": str, "missing": list}
+    for one in [kind] if kind else KEYS:
+        known |= KEYS[one]
+    for key, value in hint.items():
+        if key not in known:
+            close = difflib.get_close_matches(key, known, 1)
+            way = f"did you mean {close[0]!r}?" if close else f"choose from {', '.join(known)}"
+            raise DataError(f"{where}: unknown key {key!r}: {way}")
+        if not isinstance(value, known[key]) or (isinstance(value, bool) and known[key] is not bool):
+            raise DataError(f"{where}: {key} is {value!r}, which is of another type: see the file that is written")
+        if isinstance(value, list) and not all(isinstance(one, str) for one in value):
+            raise DataError(f"{where}: {key} is a list of texts: write each in quotation marks")
+        if key == "resolution" and not value > 0:
+            raise DataError(f"{where}: resolution {value} is not a positive number")
+    if "levels" in hint and len(set(hint["levels"])) < max(len(hint["levels"]), 1):
+        raise DataError(f"{where}: levels are empty, or one stands there twice: write each once")
+    return hint
+
+
+def schema_text(found: Sequence[Inferred], head: str) -> str:
+    """The schema file of columns: it can be edited and read again."""
+    lines = [f"# {head}"]
+    for one in found:
+        lines += ["", f"# {one.detail}: {one.reason}", f"[{section(one.column.name)}]", f'kind = "{one.kind}"']
+        for key in ("missing", *KEYS[one.kind]):
+            value = getattr(one.column, "gaps", None) if getattr(one.column, "missing", False) else None
+            value = getattr(one.column, key) if key != "missing" else value
+            if value is not None and value is not False:
+                lines.append(f"{key} = {_toml(value)}")
+    return "\n".join(_plain(line) for line in lines) + "\n"
+
+
+def _plain(line: str) -> str:
+    """A comment in one line."""
+    return " ".join(line.splitlines()) if line.startswith("#") else line
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, tuple):
+        words = [_toml(one) for one in value]
+        return f"[{', '.join(words)}]" if sum(map(len, words)) < 100 else "[\n  " + ",\n  ".join(words) + ",\n]"
+    if isinstance(value, float) and value == int(value):
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def unknown_columns(where: str, hints: Iterable[str], names: Sequence[str]) -> None:
+    """Refuse a schema that names a column which the table does not have."""
+    for name in hints:
+        if name not in names:
+            raise DataError(f"{where}: has no column {name!r}, as the schema says: {alike(name, names)}")

@@ -1,0 +1,156 @@
+"""Columns of numbers: quantities at a resolution, codes of categories, and numbers of rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow
+import pyarrow.compute
+
+from fourfold.data.schema.times import epoch
+from fourfold.data.schema.values import Inferred, Values, all_are, answer, as_numbers, refuse
+from fourfold.data.schema.words import category, fresh
+from fourfold.spaces.columns import Numeric
+
+__all__ = ["number"]
+
+FEW = 10
+"""A column of so few different numbers is a category."""
+CODES = 100
+"""A column of so few different whole numbers is a category if their frequencies jump, as those of codes do."""
+DIGITS = 7
+"""Numbers of more significant digits have a resolution coarser than their last digit."""
+NOISE = 9
+"""Numbers with more digits behind the point owe them to the arithmetic of floats, if they are rare."""
+
+
+def number(values: Values) -> Inferred | None:
+    numbers = as_numbers(values.text)
+    asked = values.hint.get("kind") == "number"
+    if not asked and epoch(values.coded.name, numbers) is not None:
+        return None
+    leading = values.text.str.match(r"[+-]?0\d").any()
+    if not len(numbers) or (not asked and (leading or not all_are(values, ~np.isnan(numbers), "a number"))):
+        return None
+    if asked:
+        refuse(values, np.isnan(numbers), "a number")
+    refuse(values, np.isinf(numbers), "a finite number")
+    whole = bool((numbers == np.round(numbers)).all())
+    if whole and np.abs(numbers).max() >= 2**53 and not asked:
+        return None  # codes of many digits: no float tells them apart
+    order = numbers.argsort(kind="stable")
+    numbers, counts = numbers[order], values.counts[order]
+    if not asked:
+        if whole and (found := _counting(values, numbers)) is not None:
+            return found
+        if (reason := _codes(numbers, counts, whole)) is not None:
+            return dataclasses.replace(category(values), reason="; ".join([reason, *values.told]))
+    return _quantity(values, numbers, counts, whole)
+
+
+def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any], whole: bool) -> Inferred:
+    """Numbers at a resolution."""
+    digits, least, exact = _decimals(values, numbers, counts)
+    told = []
+    if "resolution" in values.hint:
+        resolution = float(values.hint["resolution"])
+    elif exact:
+        scaled = np.rint(numbers * 10.0**digits)
+        step = int(np.gcd.reduce(scaled.astype(np.int64))) if np.abs(scaled).max() < 2**62 else 1
+        resolution = max(step, 1) / 10.0**digits
+    else:
+        resolution = _coarse(numbers, counts)
+        most, digits = digits, max(0, round(-math.log10(resolution)))
+        least = min(least, digits)
+        told.append(f"kept to {resolution:g}, since {most} decimals are finer than a model can learn")
+    digits = int(values.hint.get("decimals", max(digits, _needed(resolution))))
+    least = min(int(values.hint.get("least", least)), digits)
+    plain = "int64" if whole and digits == 0 and values.coded.dtype is None else "float64"
+    cells = np.rint(numbers[[0, -1]] / resolution).astype(np.int64)
+    column = values.column(
+        Numeric, plain, resolution=resolution, low=int(cells[0]), high=int(cells[1]), decimals=digits, least=least
+    )
+    kind = "whole numbers" if whole and resolution == 1 else f"multiples of {resolution:g}"
+    return answer(values, column, "number", "; ".join([kind, *told, *_shape(numbers, counts)]))
+
+
+NAMED = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rownames|row|no|nr)$|[a-z](Id|ID)$", re.IGNORECASE)
+"""Names of columns that number their rows."""
+
+
+def _counting(values: Values, numbers: npt.NDArray[Any]) -> Inferred | None:
+    """Whole numbers that number the rows: each occurs once, and they count up, or their name says so."""
+    if values.rows < 20 or len(numbers) < values.rows:
+        return None
+    name = values.coded.name
+    named = NAMED.search(name) is not None or re.fullmatch(r"Unnamed: \d+|", name) is not None
+    years = numbers[0] >= 1500 and numbers[-1] <= 2200
+    if not named and (years or numbers[-1] - numbers[0] != len(numbers) - 1):
+        return None
+    reason = "each number occurs once, " + ("and the name says so" if named else "and they count up")
+    return fresh(values, "int64", "{}", 0, int(numbers[-1]) + 1, reason)
+
+
+def _codes(numbers: npt.NDArray[Any], counts: npt.NDArray[Any], whole: bool) -> str | None:
+    """Why numbers are a category, if they are: few, or whole with frequencies that jump."""
+    if len(numbers) <= min(FEW, counts.sum() / 5):
+        return f"only {len(numbers)} different numbers"
+    if not whole or len(numbers) > CODES or numbers[-1] - numbers[0] > 4 * len(numbers):
+        return None
+    dense = np.zeros(int(numbers[-1] - numbers[0]) + 1)
+    dense[(numbers - numbers[0]).astype(int)] = counts
+    dense[dense.argmax()] = 0
+    jumps = np.abs(np.diff(dense))
+    clear = jumps[jumps > 3 * np.sqrt(dense[1:] + dense[:-1])].sum()
+    if clear <= 4 * dense.max():
+        return None
+    return f"{len(numbers)} whole numbers whose frequencies jump, as those of codes do"
+
+
+def _decimals(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any]) -> tuple[int, int, bool]:
+    """The most and the fewest digits behind the point, and whether the last of them is a resolution to keep."""
+    text = pyarrow.array(values.text.to_numpy(dtype=object), pyarrow.string())
+    point = pyarrow.compute.find_substring(text, ".").to_numpy()
+    digits = np.where(point < 0, 0, pyarrow.compute.utf8_length(text).to_numpy() - point - 1)
+    power = pyarrow.compute.match_substring_regex(text, "[eE]").to_numpy(zero_copy_only=False)
+    digits = np.where(power, 15, digits)
+    noise = digits > NOISE  # 0.30000000000000004 among 0.1 and 0.2 says nothing of their resolution
+    rare = values.counts[noise].sum() <= 0.01 * values.rows
+    usual = int(digits[~noise].max() if rare else digits.max())
+    before = math.floor(math.log10(max(abs(_quantile(numbers, counts, 0.9)), abs(_quantile(numbers, counts, 0.1)), 1)))
+    exact = usual == 0 or usual + before + 1 <= DIGITS
+    return usual, int(digits[~power].min(initial=usual)), exact
+
+
+def _needed(resolution: float) -> int:
+    """Digits behind the point that multiples of a resolution need."""
+    return next((digits for digits in range(12) if abs(round(resolution, digits) - resolution) < 1e-9 * resolution), 12)
+
+
+def _coarse(numbers: npt.NDArray[Any], counts: npt.NDArray[Any]) -> float:
+    """A power of ten that cuts the middle four fifths of the values into 1,000 cells or more."""
+    low, high = (_quantile(numbers, counts, share) for share in (0.1, 0.9))
+    spread = high - low or float(numbers[-1] - numbers[0])
+    return float(f"1e{math.floor(math.log10(spread / 1000))}")
+
+
+def _quantile(numbers: npt.NDArray[Any], counts: npt.NDArray[Any], share: float) -> float:
+    """The quantile of sorted numbers, each with its count."""
+    up_to = counts.cumsum()
+    return float(numbers[min(int(np.searchsorted(up_to, share * up_to[-1])), len(numbers) - 1)])
+
+
+def _shape(numbers: npt.NDArray[Any], counts: npt.NDArray[Any]) -> list[str]:
+    """Remarks on how numbers are distributed: one that is frequent, a long tail."""
+    mode = int(counts.argmax())
+    told = []
+    if counts[mode] > 0.2 * counts.sum():
+        told.append(f"{100 * counts[mode] / counts.sum():.0f} % are {numbers[mode]:g}")
+    middle, high = (_quantile(numbers, counts, share) for share in (0.5, 0.99))
+    tail = max(numbers[-1] - high, 0) > 2 * max(high - middle, 0) and numbers[-1] > high
+    return [*told, *(["a long tail"] if tail else [])]

@@ -1,0 +1,108 @@
+"""Columns of times: the format they are written in, and their resolution."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fourfold.data.schema.values import ODD, Inferred, Values, all_are, answer, as_numbers, refuse
+from fourfold.spaces.columns import EPOCHS, DateTime
+
+__all__ = ["epoch", "time"]
+
+_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y", "%m/%d/%y")
+_MORE = ("%d.%m.%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%Y.%m.%d")
+_HOURS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
+_ZONES = ("", "Z", "%z")
+FORMATS = (
+    *_DAYS,
+    *_MORE,
+    *(f"{day}{gap}{hour}{zone}" for day in _DAYS + _MORE for gap in " T" for hour in _HOURS for zone in _ZONES),
+    *_HOURS[:3],
+    "%Y-%m",
+    "%Y%m%d",
+)
+"""Formats of times, tried in this order."""
+AS_TIME = re.compile(r"(time|date|epoch|stamp|created|updated)|_at$|^ts$", re.IGNORECASE)
+"""Names of columns whose numbers may be seconds since 1970."""
+
+
+def time(values: Values) -> Inferred | None:
+    if values.coded.distinct.dtype.kind == "M":
+        written = "%Y-%m-%d" if _date_only(values.coded.distinct) else "%Y-%m-%d %H:%M:%S"
+        return _times(values, values.coded.distinct, written, "the data holds times")
+    found = values.hint.get("format") or _format(values)
+    if found is None:
+        return None
+    form = str(found)
+    times = DateTime.times(values.text, form)
+    if "format" in values.hint or values.hint.get("kind") == "time":
+        refuse(values, times.isna().to_numpy(), f"a time like {form}")
+    elif not all_are(values, times.notna().to_numpy(), f"a time like {form}"):
+        return None
+    few = values.text.iloc[:: max(len(values.text) // 500, 1)].reset_index(drop=True)
+    bare = re.sub(r"%([dmHI])", r"%-\1", form)  # 1/2/2020, without zeros
+    columns = [_times(values, times, written, "").column for written in (form, bare)]
+    exact = [bool((column.text(column.read(few)) == few).all()) for column in columns]
+    form = bare if exact == [False, True] else form
+    reason = f"written like {form}"
+    other = form.translate(str.maketrans("dm", "md"))
+    if "%d" in form and other in FORMATS and other != form and DateTime.times(values.text, other).notna().all():
+        reason += f"; the month could come first: write format = {other!r} into a schema if so"
+    return _times(values, times, form, reason)
+
+
+def _date_only(times: pd.Series) -> bool:
+    return bool((times == times.dt.normalize()).all())
+
+
+def _format(values: Values) -> str | None:
+    """The first format that a few values are written in, then all but a few."""
+    text, name = values.text, values.coded.name
+    numbers = as_numbers(text)
+    if (unit := epoch("time" if values.hint.get("kind") == "time" else name, numbers)) is not None:
+        return unit
+    few = text.iloc[np.linspace(0, len(text) - 1, min(len(text), 50)).astype(int)] if len(text) else text
+    if not len(few) or few.str.contains(r"\d").mean() < 0.9 or few.str.len().max() > 40:
+        return None
+    if not np.isnan(numbers).any() and not AS_TIME.search(name):
+        return None
+    marks = _marks(few.iloc[0])
+    for form in FORMATS:
+        if not (marks.startswith(_marks(form)) if "%z" in form else marks == _marks(form)):
+            continue
+        if DateTime.times(few, form).notna().mean() >= 0.9:
+            times = DateTime.times(text, form)
+            if values.counts[times.notna().to_numpy()].sum() >= (1 - ODD) * values.rows:
+                return form
+    return None
+
+
+def epoch(name: str, numbers: npt.NDArray[np.float64]) -> str | None:
+    """The unit of numbers that are seconds, or parts of them, from 2000 to 2050, if their name is one of times."""
+    if AS_TIME.search(name) is None or not len(numbers):
+        return None
+    low, high = numbers.min(), numbers.max()
+    return next((form for form, unit in EPOCHS.items() if low >= 946684800 * unit and high <= 2524608000 * unit), None)
+
+
+def _marks(text: str) -> str:
+    """What stands between letters and digits."""
+    return re.sub(r"%-?\w|\w", "", text)
+
+
+def _times(values: Values, times: pd.Series, form: str, reason: str) -> Inferred:
+    """Times at the coarsest of day, hour, minute, second that tells them apart."""
+    plain = times.dt.tz_convert(None) if getattr(times.dt, "tz", None) is not None else times
+    ticks = plain.dropna().to_numpy(dtype="datetime64[us]").astype(np.int64)
+    units = (86400, 3600, 60, 1, 0.001, 0.000001)
+    resolution = values.hint.get("resolution") or next(unit for unit in units if not (ticks % round(unit * 1e6)).any())
+    step = round(resolution * 1e6)
+    low, high = ((int(tick) + step // 2) // step for tick in (ticks.min(), ticks.max()))
+    dtype = "int64" if form in EPOCHS or form == "%Y%m%d" else "str"
+    column = values.column(DateTime, dtype, resolution=float(resolution), low=low, high=high, format=form)
+    word = {86400.0: "days", 3600: "hours", 60: "minutes", 1: "seconds"}.get(float(resolution), f"{resolution:g} s")
+    return answer(values, column, "time", f"{reason}; {word}")

@@ -1,0 +1,204 @@
+"""The values of a column as they were read, and what may be said of it: the common ground of all kinds of columns."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow
+import pyarrow.compute
+
+from fourfold.data.dataset import DataError, option
+from fourfold.printable import shortened
+from fourfold.spaces.columns import Categorical, Column, Constant, Graded, Identifier
+
+__all__ = [
+    "GAPS",
+    "Coded",
+    "Hint",
+    "Inferred",
+    "Values",
+    "all_are",
+    "answer",
+    "as_numbers",
+    "refuse",
+    "section",
+    "values_of",
+]
+
+GAPS = frozenset({"", "NA", "N/A", "n/a", "na", "NaN", "nan", "null", "NULL", "Null", "None", "none", "NONE", "?"})
+GAPS |= {"<NA>", "#N/A", "NaT"}
+"""Texts that mean a missing value in any column."""
+NUMBER_GAPS = frozenset({"-", "--", "."})
+"""Texts that mean a missing value among numbers and times."""
+ODD = 0.05
+"""If at most this share of the cells of a column of numbers or times are something else, they are mistakes."""
+
+Hint = Mapping[str, Any]
+"""What a schema file says of one column."""
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A column as it was read: its distinct values, and the number of the one that each row holds.
+
+    Attributes:
+        name: of the column.
+        codes: ``(N,)``, -1 where a data frame or a database has no value.
+        distinct: texts of a file, or values of a type.
+        dtype: of the values in a data frame; ``None`` for a file of text, which has no types.
+        where: the file, for messages.
+        rows: the place of each row in its file, from 0, where only some rows were read.
+        padded: whether blanks around texts were taken away.
+    """
+
+    name: str
+    codes: npt.NDArray[np.int32]
+    distinct: pd.Series
+    dtype: str | None = None
+    where: str = ""
+    rows: npt.NDArray[np.int64] | None = None
+    padded: bool = False
+
+    def place(self, chosen: npt.NDArray[np.bool_]) -> str:
+        """The first row that holds one of the chosen distinct values, and the value."""
+        row = int(np.append(chosen, False)[self.codes].argmax())
+        value = str(self.distinct.iloc[self.codes[row]])[:40]
+        return f"{value!r} in row {1 + (row if self.rows is None else int(self.rows[row]))}"
+
+
+@dataclass(frozen=True)
+class Inferred:
+    """What a column is, and why.
+
+    Attributes:
+        column: the column.
+        kind: its name in a schema file.
+        detail: its values, in short.
+        reason: why it is of this kind, as a clause.
+        missing: the share of rows without a value.
+    """
+
+    column: Column
+    kind: str
+    detail: str
+    reason: str
+    missing: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """The same as a JSON value."""
+        about = {"name": self.column.name, "kind": self.kind, "values": self.detail, "why": self.reason}
+        return {**about, "missing": self.missing, "dtype": self.column.dtype}
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of a column that are there: texts, each with the number of its rows."""
+
+    coded: Coded
+    text: pd.Series
+    counts: npt.NDArray[np.int64]
+    gaps: tuple[str, ...]
+    gone: int
+    told: tuple[str, ...]
+    hint: Hint
+
+    @property
+    def rows(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def missing(self) -> bool:
+        return self.gone > 0 or "missing" in self.hint
+
+    @property
+    def share(self) -> float:
+        return self.gone / max(self.rows + self.gone, 1)
+
+    def column(self, kind: Callable[..., Column], dtype: str, **fields: Any) -> Any:
+        """A column of a kind, with the name, gaps and dtype of these values."""
+        own = dict(self.hint)
+        own = {key: own[key] for key in own.keys() & {"ordered", "dtype"} if key == "dtype" or kind is Categorical}
+        modelled = {} if kind in (Identifier, Constant) else {"missing": self.missing, "gaps": self.gaps}
+        return kind(**{"name": self.coded.name, "dtype": self.coded.dtype or dtype, **modelled, **fields, **own})
+
+
+def values_of(coded: Coded, hint: Hint) -> Values:
+    """The values of a column without its gaps."""
+    counts = np.bincount(coded.codes[coded.codes >= 0], minlength=len(coded.distinct)).astype(np.int64)
+    typed = coded.dtype is not None and not pd.api.types.is_string_dtype(coded.distinct.dtype)
+    text = coded.distinct.astype(str)
+    gap = _gaps(text, hint) & (counts > 0)
+    held = ~gap & (counts > 0)
+    gone = len(coded.codes) - int(counts[held].sum())
+    found = text[gap].iloc[(-counts[gap]).argsort(kind="stable")] if gap.any() and not typed else ()
+    gaps = tuple(map(str, hint.get("missing") or dict.fromkeys(found))) or ("",)
+    told = (f"{shortened(map(repr, gaps), 4)} is missing",) if gone and gaps != ("",) else ()
+    text, counts = text[held], counts[held]
+    if coded.padded and text.duplicated().any():  # blanks around a word do not make another word
+        joined = pd.Series(counts, index=text).groupby(level=0).sum()
+        text, counts = pd.Series(joined.index.astype(str)), joined.to_numpy()
+    return Values(coded, text.reset_index(drop=True), counts, gaps, gone, told, hint)
+
+
+def _gaps(text: pd.Series, hint: Hint) -> npt.NDArray[np.bool_]:
+    """Which texts mean a missing value; dashes and points do among numbers alone."""
+    if "missing" in hint:
+        return text.isin(hint["missing"]).to_numpy(dtype=bool)
+    gap = text.isin(GAPS | NUMBER_GAPS).to_numpy(dtype=bool, copy=True)
+    dashes = text[gap].isin(NUMBER_GAPS).to_numpy(dtype=bool)
+    if dashes.any() and not gap.all() and np.isnan(as_numbers(text[~gap])).mean() > 0.1:
+        gap[gap] = ~dashes
+    return gap
+
+
+def as_numbers(text: pd.Series) -> npt.NDArray[np.float64]:
+    """Texts as numbers, NaN where one is none."""
+    try:
+        found = pyarrow.compute.cast(pyarrow.array(text, pyarrow.string()), pyarrow.float64())
+        return found.to_numpy(zero_copy_only=False)
+    except pyarrow.ArrowInvalid:
+        return pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+
+
+def all_are(values: Values, right: npt.NDArray[np.bool_], what: str) -> bool:
+    """Whether all cells are right; few wrong ones among many are refused."""
+    wrong = int(values.counts[~right].sum())
+    if wrong and wrong <= ODD * values.rows:
+        refuse(values, ~right, what)
+    return wrong == 0
+
+
+def refuse(values: Values, wrong: npt.NDArray[np.bool_], what: str) -> None:
+    """Refuse values that are wrong, with the first row that has one."""
+    if wrong.any():
+        coded = values.coded
+        words = values.text[wrong]
+        texts = coded.distinct.astype(str)
+        name, first = section(coded.name), json.dumps(str(words.iloc[0])[:40], ensure_ascii=False)
+        raise DataError(
+            f"{coded.where}, column {coded.name}: {coded.place(texts.isin(words).to_numpy(dtype=bool))} is not {what}: "
+            f"correct it, or give {option('schema')} a file that says what it is: [{name}] missing = [{first}], "
+            f'or [{name}] kind = "category"'
+        )
+
+
+def section(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name, ensure_ascii=False)
+
+
+def answer(values: Values, column: Column, kind: str, reason: str) -> Inferred:
+    """The answer for a modelled column: its values in short, and the reason with what was told of gaps."""
+    if isinstance(column, Categorical):
+        detail = f"{len(column.levels):,} levels: {shortened(column.levels, 5, 60)}"
+    else:
+        assert isinstance(column, Graded)
+        ends = column.text(np.array(column.span, dtype=np.int64))
+        detail = f"{ends.iloc[0]} to {ends.iloc[1]}"
+    return Inferred(column, kind, detail, "; ".join([reason, *values.told]), values.share)

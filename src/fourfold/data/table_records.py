@@ -1,0 +1,212 @@
+"""Encoded images in a column of Parquet or Arrow files, found by row group or record batch."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+
+from fourfold.data.dataset import DataError, option
+from fourfold.data.records import StoredRecords, is_official
+from fourfold.printable import shortened
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["TableRecords", "open_rows"]
+
+CACHE = 128 << 20
+"""Bytes of row groups that a process keeps decoded."""
+
+
+@final
+class TableRecords(StoredRecords):
+    """The rows of Parquet or Arrow files, of which one column holds encoded images.
+
+    Args:
+        root: the file or folder.
+        files: the files in it.
+        label: the column of labels, if it was named.
+
+    Raises:
+        DataError: for a file that cannot be read, or without the columns of the first.
+    """
+
+    def __init__(self, root: Path, files: Sequence[Path], label: str | None = None) -> None:
+        self.root, self.name = root, str(root)
+        self._files = sorted(files, key=lambda path: (is_official(path), path))
+        shards = [_shard(path) for path in self._files]
+        self.schema = shards[0].schema
+        self.image = str(image_column(self.schema))
+        self.label = _label_column(self.schema, label, self._files[0])
+        self.caption = next((name for name in ("caption", "text") if _is_text(self.schema, name)), None)
+        columns = [name for name in (self.image, self.label, self.caption) if name is not None]
+        for path, shard in zip(self._files, shards, strict=True):
+            missing = next((name for name in columns if name not in shard.schema.names), None)
+            if missing is not None:
+                raise DataError(
+                    f"{path}: has no column {missing!r}, which {self._files[0].name} has; it has "
+                    f"{shortened(shard.schema.names)}: write it again with that column, or leave it out"
+                )
+        self.groups = [(i, group) for i, shard in enumerate(shards) for group in range(len(shard.counts))]
+        self.edges = np.cumsum([0, *(count for shard in shards for count in shard.counts)])
+        self.block_bytes = sum(path.stat().st_size for path in self._files) / max(len(self.groups), 1)
+        counts = [sum(shard.counts) for shard in shards]
+        self.official = sum(count for count, path in zip(counts, self._files, strict=True) if is_official(path))
+        if not len(self):
+            raise DataError(f"{root}: holds no rows: give a file with some")
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keep the latest row groups, as many as :data:`CACHE` bytes hold, but at least two."""
+        self._group = functools.lru_cache(max(int(CACHE / max(self.block_bytes, 1)), 2))(self._load)
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return self._files
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key != "_group"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._keep()
+
+    def read(self, rows: np.ndarray) -> list[bytes]:
+        found = {row: self._cell(row, self.image) for row in np.sort(rows).tolist()}
+        return [found[row] for row in rows.tolist()]
+
+    def captions(self, rows: np.ndarray) -> list[str] | None:
+        if self.caption is None:
+            return None
+        return [str(self._cell(row, self.caption)) for row in rows.tolist()]
+
+    def _cell(self, row: int, column: str) -> Any:
+        group = int(np.searchsorted(self.edges, row, side="right")) - 1
+        value = self._group(group)[column][row - int(self.edges[group])].as_py()
+        value = value.get("bytes") if isinstance(value, dict) else value
+        if value is None:
+            raise DataError(f"{self.where(row)}, column {column}: is empty: fill it, or drop the row")
+        return value
+
+    def _load(self, number: int) -> pa.Table:
+        shard, group = self.groups[number]
+        return _shard(self._files[shard]).read(group, [self.image, *([self.caption] if self.caption else [])])
+
+    def where(self, row: int) -> str:
+        group = int(np.searchsorted(self.edges, row, side="right")) - 1
+        shard = self.groups[group][0]
+        first = next(i for i, (other, _) in enumerate(self.groups) if other == shard)
+        return f"{self._files[shard]}, row {row - int(self.edges[first]) + 1:,}"
+
+    def labels(self) -> tuple[np.ndarray, str, Sequence[str] | None] | None:
+        if self.label is None:
+            return None
+        parts = []
+        for number, (shard, group) in enumerate(self.groups):
+            column = _shard(self._files[shard]).read(group, [self.label])[self.label]
+            if column.null_count:
+                row = int(self.edges[number]) + column.is_null().to_pylist().index(True)
+                raise DataError(f"{self.where(row)}, column {self.label}: is empty: fill it, or drop the row")
+            parts.append(column.to_numpy())
+        return np.concatenate(parts), f"{self.name}, column {self.label}", _class_names(self.schema, self.label)
+
+
+@final
+@dataclass(frozen=True)
+class _Shard:
+    """A file of rows: its columns, the rows of each group, and a function that reads columns of a group."""
+
+    schema: pa.Schema
+    counts: list[int]
+    read: Callable[[int, list[str]], pa.Table]
+
+
+def _shard(path: Path) -> _Shard:
+    """A file of rows; what was opened is used again."""
+    return _open_shard(path, os.getpid())
+
+
+@functools.lru_cache(maxsize=64)
+def _open_shard(path: Path, process: int) -> _Shard:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            file = pq.ParquetFile(path, memory_map=False, pre_buffer=False)
+            counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+            return _Shard(
+                file.schema_arrow, counts, lambda i, columns: file.read_row_group(i, columns, use_threads=False)
+            )
+        source = pa.memory_map(str(path))
+        try:
+            batches = list(pa.ipc.open_stream(source))
+        except pa.ArrowInvalid:
+            opened = pa.ipc.open_file(source)
+            batches = [opened.get_batch(i) for i in range(opened.num_record_batches)]
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]}): write it again") from None
+    if not batches:
+        raise DataError(f"{path}: holds no rows: leave it out")
+    return _Shard(
+        batches[0].schema,
+        [batch.num_rows for batch in batches],
+        lambda i, columns: pa.Table.from_batches([batches[i]]).select(columns),
+    )
+
+
+def open_rows(root: Path, files: Sequence[Path], label: str | None) -> TableRecords | None:
+    """The rows of files; ``None`` if no column of the first file holds images."""
+    return TableRecords(root, files, label) if image_column(_shard(files[0]).schema) is not None else None
+
+
+def image_column(schema: pa.Schema) -> str | None:
+    """The first column of encoded images: bytes, or a struct that has bytes, as Hugging Face writes it."""
+    import pyarrow as pa
+
+    for column in schema:
+        kind = column.type
+        if pa.types.is_struct(kind) and "bytes" in [kind.field(i).name for i in range(kind.num_fields)]:
+            kind = kind.field("bytes").type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            return str(column.name)
+    return None
+
+
+def _label_column(schema: pa.Schema, given: str | None, path: Path) -> str | None:
+    if given is not None and given not in schema.names:
+        raise DataError(
+            f"{path}: there is no column {given!r} for labels: it has {shortened(schema.names)}: "
+            f"name one of them with {option('labels')}"
+        )
+    told = [name for name, kind in _features(schema).items() if kind.get("_type") == "ClassLabel"]
+    return given or next((name for name in [*told, "label", "labels", "class"] if name in schema.names), None)
+
+
+def _is_text(schema: pa.Schema, name: str) -> bool:
+    import pyarrow as pa
+
+    return name in schema.names and (
+        pa.types.is_string(schema.field(name).type) or pa.types.is_large_string(schema.field(name).type)
+    )
+
+
+def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
+    """The type that the library ``datasets`` records for each column."""
+    try:
+        found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+    except (KeyError, ValueError, TypeError):
+        return {}
+    return {name: kind for name, kind in found.items() if isinstance(kind, dict)}
+
+
+def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
+    names = _features(schema).get(label, {}).get("names")
+    return [str(name) for name in names] if isinstance(names, list) else None

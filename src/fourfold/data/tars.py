@@ -1,0 +1,198 @@
+"""Images in tar files, found by the offsets of their members."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from fourfold.data.captions import LONGEST
+from fourfold.data.dataset import DataError
+from fourfold.data.folders import IMAGES
+from fourfold.data.records import StoredRecords, edges_of, is_official
+
+__all__ = ["Tars"]
+
+
+@final
+@dataclass(frozen=True)
+class _Members:
+    """The images of one tar: where each begins, its bytes, its name, its label and where its caption is."""
+
+    starts: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    captions: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@final
+class Tars(StoredRecords):
+    """The images in tar files, as WebDataset writes them: members of one sample share the name before the first point.
+
+    ``.png``, ``.jpg``, ``.jpeg`` and ``.webp`` are images, ``.cls`` labels, ``.txt`` captions; others are left alone.
+
+    Raises:
+        DataError: for a file that is no tar, is compressed or cut off, or holds no images.
+    """
+
+    def __init__(self, root: Path, files: Sequence[Path]) -> None:
+        self.root, self.name = root, str(root)
+        self._files = sorted(files, key=lambda path: (is_official(path), path))
+        with ThreadPoolExecutor(8) as threads:
+            self._members = list(threads.map(_members, self._files))
+        counts = [len(members.names) for members in self._members]
+        self.first = np.cumsum([0, *counts])
+        self.starts = np.concatenate([np.array(members.starts, dtype=np.int64) for members in self._members])
+        self.sizes = np.concatenate([np.array(members.sizes, dtype=np.int64) for members in self._members])
+        self.edges = edges_of(self.sizes)
+        self.block_bytes = float(self.sizes.sum()) / (len(self.edges) - 1)
+        self.official = sum(count for count, path in zip(counts, self._files, strict=True) if is_official(path))
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return self._files
+
+    def _place(self, row: int) -> tuple[int, str]:
+        """The number of the tar of a record, and the record's key."""
+        shard = int(np.searchsorted(self.first, row, side="right")) - 1
+        return shard, _key(self._members[shard].names[row - self.first[shard]])[0]
+
+    def read(self, rows: np.ndarray) -> list[bytes]:
+        shards = np.searchsorted(self.first, rows, side="right") - 1
+        return [
+            _part(self._files[shard], int(self.starts[row]), int(self.sizes[row]))
+            for shard, row in zip(shards.tolist(), rows.tolist(), strict=True)
+        ]
+
+    def where(self, row: int) -> str:
+        shard, _ = self._place(row)
+        return f"{self._files[shard]}, member {self._members[shard].names[row - self.first[shard]]}"
+
+    def labels(self) -> tuple[np.ndarray, str, Sequence[str] | None] | None:
+        if not any(members.labels for members in self._members):
+            return None
+        found = [members.labels.get(_key(name)[0]) for members in self._members for name in members.names]
+        missing = next((row for row, label in enumerate(found) if label is None), None)
+        if missing is not None:
+            raise DataError(
+                f"{self.where(missing)}: has no label (.cls) beside it: add one, or leave out --conditional"
+            )
+        numbers = all(str(label).isdecimal() for label in found)
+        return np.array([int(str(label)) for label in found] if numbers else found), f"{self.name} (.cls)", None
+
+    def captions(self, rows: np.ndarray) -> list[str] | None:
+        if not any(members.captions for members in self._members):
+            return None
+        found = []
+        for row in rows.tolist():
+            shard, key = self._place(row)
+            place = self._members[shard].captions.get(key)
+            if place is None:
+                raise DataError(f"{self.where(row)}: has no caption (.txt) beside it: add one")
+            found.append(_part(self._files[shard], *place).decode(errors="replace"))
+        return found
+
+
+def _members(path: Path) -> _Members:
+    """The index of a tar: its headers are read, and its labels, but no image."""
+    found, last = _Members(), ""
+    with path.open("rb", buffering=0) as file:
+
+        def part(start: int, size: int) -> bytes:
+            return _read_at(file, path, start, size)
+
+        for name, start, size in _headers(path, path.stat().st_size, part):
+            last = name
+            key, ending = _key(name)
+            if f".{ending}" in IMAGES:
+                found.names.append(name)
+                found.starts.append(start)
+                found.sizes.append(size)
+            elif ending == "cls":
+                found.labels[key] = part(start, size).decode(errors="replace").strip()
+            elif ending == "txt":
+                found.captions[key] = (start, min(size, 4 * LONGEST))
+    if not found.names:
+        only = f", only members like {last[:80]}" if last else ""
+        raise DataError(f"{path}: holds no PNG, JPEG or WebP images{only}: leave it out, or write images into it")
+    return found
+
+
+def _headers(path: Path, end: int, part: Callable[[int, int], bytes]) -> Iterator[tuple[str, int, int]]:
+    """Name, first byte and bytes of each regular member, long names of GNU and of POSIX (pax) included.
+
+    Reference: IEEE Std 1003.1-2001, pax, "ustar Interchange Format".
+    """
+    place, longer = 0, ""
+    while place + 512 <= end:
+        header = part(place, 512)
+        if not header.strip(b"\0"):
+            return
+        size, kind = _number(path, place, header), header[156:157]
+        start = place + 512
+        place = start + (size + 511) // 512 * 512
+        if start + size > end:
+            raise DataError(f"{path}: is cut off at byte {end:,}, in member {_named(header)}: write it again")
+        if kind == b"L":
+            longer = part(start, size).rstrip(b"\0").decode(errors="replace")
+        elif kind == b"x":
+            longer = _pax_path(part(start, size)) or longer
+        else:
+            name, longer = longer or _named(header), ""
+            if kind in (b"0", b"\0", b"7") and not name.rpartition("/")[2].startswith("."):
+                yield name, start, size
+    if place < end:
+        raise DataError(f"{path}: is cut off at byte {end:,}, in the header of a member: write it again")
+
+
+def _number(path: Path, place: int, header: bytes) -> int:
+    """The bytes of a member, by its header, whose checksum must hold."""
+    if header[:2] == b"\x1f\x8b" or header[:3] == b"BZh" or header[:4] == b"\x28\xb5\x2f\xfd":
+        raise DataError(f"{path}: is compressed, and its members cannot be found: unpack it to a plain .tar")
+    told, size = header[148:156].strip(b" \0"), header[124:136]
+    try:
+        if int(told, 8) != sum(header[:148]) + 8 * 32 + sum(header[156:]):
+            raise ValueError
+        return int.from_bytes(size[4:], "big") if size[0] & 0x80 else int(size.strip(b" \0") or b"0", 8)
+    except ValueError:
+        raise DataError(f"{path}, byte {place:,}: is not the header of a tar's member: write the file again") from None
+
+
+def _named(header: bytes) -> str:
+    name, before = (header[a:b].rstrip(b"\0").decode(errors="replace") for a, b in ((0, 100), (345, 500)))
+    return f"{before}/{name}" if before and header[257:262] == b"ustar" and header[262:263] == b"\0" else name
+
+
+def _pax_path(content: bytes) -> str:
+    for line in content.split(b"\n"):
+        key, found, value = line.partition(b" ")[2].partition(b"=")
+        if found and key == b"path":
+            return value.decode(errors="replace")
+    return ""
+
+
+def _key(name: str) -> tuple[str, str]:
+    """The name of a sample, and what its member is: what stands before and behind the first point of the file."""
+    folder, slash, file = name.rpartition("/")
+    key, _, ending = file.partition(".")
+    return f"{folder}{slash}{key}", ending.lower()
+
+
+def _part(path: Path, start: int, size: int) -> bytes:
+    """Bytes of a file."""
+    with path.open("rb", buffering=0) as file:
+        return _read_at(file, path, start, size)
+
+
+def _read_at(file: io.FileIO, path: Path, start: int, size: int) -> bytes:
+    content = os.pread(file.fileno(), size, start)
+    if len(content) != size:
+        raise DataError(f"{path}: ends at byte {start + len(content):,}: it has changed since it was opened")
+    return content
