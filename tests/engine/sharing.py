@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import signal
+import time
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ import torch
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.engine import Run, fit, wrappers
-from fourfold.engine.distributed import LostProcess, Processes, join
+from fourfold.engine.distributed import LostProcess, Processes, join, restarted
 from fourfold.engine.training import begin
 from fourfold.engine.wrappers import building_shards, whole
 from fourfold.nn.transformer import TokenTransformer
@@ -101,6 +102,16 @@ def train_both(rank: int, world: int, port: int, folder: Path) -> None:
     found["samples"] = run.sample(150, seed=3)
     found["scores"] = Run(flow()).log_prob(MOONS.test.x[:75], seed=3)
     torch.save(found, folder / f"{rank}.pt")
+    leave()
+
+
+def start_again(rank: int, world: int, port: int, late: float) -> None:
+    """Join the others as ``torchrun`` lets the processes of a machine that lost none: by the store of its agent."""
+    meet(rank, world, port)
+    time.sleep(late * rank)
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": str(int(late > 0 and rank == 0))}
+    assert restarted() == (late > 0)
+    assert join().all(rank) == list(range(world))
     leave()
 
 

@@ -22,9 +22,9 @@ def context():
     return server()
 
 
-def together(context, target, world, *arguments):
+def together(context, target, world, *arguments, port=None):
     """Run a function in several processes; return how each ended."""
-    port = free_port()
+    port = port or free_port()
     workers = [context.Process(target=target, args=(rank, world, port, *arguments)) for rank in range(world)]
     for worker in workers:
         worker.start()
@@ -83,6 +83,13 @@ def test_a_run_in_shards_goes_on_in_one_process(context, tmp_path, monkeypatch):
     assert_close(load_file(folder / "weights.safetensors"), load_file(other / "weights.safetensors"))
     monkeypatch.setattr(parts, "_third_parties", lambda: {game_model.__module__.partition(".")[0]})
     assert Run.load(folder).sample(3).shape == (3, 2)
+
+
+def test_processes_that_are_started_again_do_not_meet_the_dead(context):
+    """The agent of ``torchrun`` keeps the store of the first start; one rank counts the restart, the other is late."""
+    store = torch.distributed.TCPStore("localhost", 0, is_master=True)
+    for late in (0.0, 1.0):
+        assert together(context, sharing.start_again, 2, late, port=store.port) == [0, 0]
 
 
 def test_what_cannot_be_shared_is_refused(monkeypatch):

@@ -11,6 +11,8 @@ import contextlib
 import datetime
 import os
 import re
+import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, final
@@ -141,8 +143,11 @@ def under_torchrun() -> bool:
 
 
 def restarted() -> bool:
-    """Whether ``torchrun`` started this process again, after one of the first was lost."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Whether ``torchrun`` started the processes again, after one of the first was lost; all must ask together.
+
+    Only the machine that lost a process counts the restart.
+    """
+    return join().largest(int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))) > 0
 
 
 def join() -> Processes:
@@ -150,10 +155,39 @@ def join() -> Processes:
     if not under_torchrun():
         return ALONE
     if not dist.is_initialized():
+        from torch.distributed.rendezvous import rendezvous
+
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
+        own = dist.PrefixStore(f"start-{_start(store, rank, world)}", store)
+        dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=PATIENCE)
     return Processes(dist.get_rank(), dist.get_world_size())
+
+
+def _start(store: dist.Store, rank: int, world: int) -> str:
+    """The number of this start, drawn by the first process and told to each of the others that lives.
+
+    ``torchrun`` keeps one store over all restarts, with the addresses of processes that are gone, and agents of several
+    machines count restarts differently. So each process asks under a name of its own, and the first answers all who
+    ask until all of this start have heard it.
+    """
+    if rank:
+        name = uuid.uuid4().hex
+        store.set(f"asks/{rank}", name)
+        number = store.get(f"start-of/{name}").decode()
+        store.set(f"heard/{number}/{rank}", "")
+        return number
+    number, others, until = str(store.add("starts", 1)), range(1, world), time.monotonic() + PATIENCE.total_seconds()
+    while not store.check([f"heard/{number}/{other}" for other in others]):
+        for other in others:
+            if store.check([f"asks/{other}"]):
+                store.set(f"start-of/{store.get(f'asks/{other}').decode()}", number)
+        if time.monotonic() > until:
+            raise LostProcess(f"process 0 of {world} waited {PATIENCE} for the others to start: see their messages")
+        time.sleep(0.02)
+    return number
 
 
 def local(tensor: Tensor) -> Tensor:
