@@ -277,3 +277,21 @@ def test_memory_that_is_free_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "GROUPS", tmp_path)
     monkeypatch.setattr(memory, "_read", lambda path: "0::/a/b\n" if path.name == "cgroup" else read(path))
     assert free_memory() == 350_000
+
+
+@pytest.mark.parametrize("line", ["9:memory:/a/b", "4:cpu,memory:/a/b", "4:memory,cpu:/of/the/host"])
+def test_memory_of_control_groups_of_version_1(tmp_path, monkeypatch, line):
+    """The limit stands above the process's own group, which has none, or whose path is that outside a container."""
+    inner = tmp_path / "memory" / "a" / "b"
+    inner.mkdir(parents=True)
+    limited = tmp_path / "memory" if line.endswith("host") else inner.parent
+    (limited / "memory.limit_in_bytes").write_text("500000\n")
+    (limited / "memory.usage_in_bytes").write_text("200000\n")
+    (limited / "memory.stat").write_text("inactive_file 1\ntotal_inactive_file 50000\n")
+    (inner / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    (inner / "memory.usage_in_bytes").write_text("1000\n")
+    read = memory._read
+    monkeypatch.setattr(memory, "GROUPS", tmp_path)
+    lines = f"12:pids:/c\n{line}\n3:hugetlb:/x\n0::/\n"
+    monkeypatch.setattr(memory, "_read", lambda path: lines if path.name == "cgroup" else read(path))
+    assert free_memory() == 350_000

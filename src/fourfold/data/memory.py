@@ -13,7 +13,18 @@ from fourfold.data.dataset import DataError
 __all__ = ["free_memory", "require"]
 
 GROUPS = Path("/sys/fs/cgroup")
-"""Where Linux shows the limits of control groups, of version 2."""
+"""Where Linux shows the limits of control groups."""
+_VERSIONS = (
+    (r"^0::(/.*)$", "", "memory.max", "memory.current", "inactive_file"),
+    (
+        r"^\d+:(?:.*,)?memory(?:,.*)?:(/.*)$",
+        "memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
+)
+"""Of versions 2 and 1: the line of a process's group, the folder of all groups, and limit, use and cache of a group."""
 
 
 def free_memory() -> int:
@@ -51,14 +62,16 @@ def _of_machine() -> int:
 
 
 def _of_groups() -> Iterator[int]:
-    """Memory that every control group above this process leaves, where groups are of version 2."""
-    found = re.search(r"^0::(/.*)$", _read(Path("/proc/self/cgroup")), re.MULTILINE)
-    inner = GROUPS / (found[1] if found else "").strip("/")
-    for group in (group for group in (inner, *inner.parents) if group.is_relative_to(GROUPS)):
-        most, used = _read(group / "memory.max").strip(), _read(group / "memory.current").strip()
-        if most.isdigit() and used.isdigit():
-            cache = re.search(r"^inactive_file (\d+)", _read(group / "memory.stat"), re.MULTILINE)
-            yield int(most) - int(used) + (int(cache[1]) if cache else 0)
+    """Memory that every control group above this process leaves."""
+    own = _read(Path("/proc/self/cgroup"))
+    for line, folder, limit, use, cached in _VERSIONS:
+        top, found = GROUPS / folder, re.search(line, own, re.MULTILINE)
+        inner = top / (found[1] if found else "").strip("/")
+        for group in (group for group in (inner, *inner.parents) if group.is_relative_to(top)):
+            most, used = _read(group / limit).strip(), _read(group / use).strip()
+            if most.isdigit() and used.isdigit():
+                cache = re.search(rf"^{cached} (\d+)", _read(group / "memory.stat"), re.MULTILINE)
+                yield int(most) - int(used) + (int(cache[1]) if cache else 0)
 
 
 def _of_limits() -> Iterator[int]:
