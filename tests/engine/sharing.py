@@ -109,7 +109,8 @@ def start_again(rank: int, world: int, port: int, late: float) -> None:
     """Join the others as ``torchrun`` lets the processes of a machine that lost none: by the store of its agent."""
     meet(rank, world, port)
     time.sleep(late * rank)
-    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": str(int(late > 0 and rank == 0))}
+    again = int(late > 0 and rank == 0)
+    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": str(again)}
     assert restarted() == (late > 0)
     assert join().all(rank) == list(range(world))
     leave()
