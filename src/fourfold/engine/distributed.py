@@ -161,12 +161,12 @@ def join() -> Processes:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
-        own = dist.PrefixStore(f"start-{_start(store, rank, world)}", store)
+        own = dist.PrefixStore(f"start-{_start(store, rank, world)}", store)  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=PATIENCE)
     return Processes(dist.get_rank(), dist.get_world_size())
 
 
-def _start(store: dist.Store, rank: int, world: int) -> str:
+def _start(store: Any, rank: int, world: int) -> str:
     """The number of this start, drawn by the first process and told to each of the others that lives.
 
     ``torchrun`` keeps one store over all restarts, with the addresses of processes that are gone, and agents of several
@@ -176,7 +176,7 @@ def _start(store: dist.Store, rank: int, world: int) -> str:
     if rank:
         name = uuid.uuid4().hex
         store.set(f"asks/{rank}", name)
-        number = store.get(f"start-of/{name}").decode()
+        number: str = store.get(f"start-of/{name}").decode()
         store.set(f"heard/{number}/{rank}", "")
         return number
     number, others, until = str(store.add("starts", 1)), range(1, world), time.monotonic() + PATIENCE.total_seconds()
