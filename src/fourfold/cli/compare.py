@@ -10,16 +10,21 @@ import typer
 
 from fourfold.cli.configfile import Config
 from fourfold.cli.options import (
-    CLUSTER,
-    MEASURING,
     AsJson,
+    Budget,
     Compile,
+    Data,
     DataOptions,
     Device,
     Features,
     PrecisionName,
+    Report,
+    RunsDir,
     Seed,
+    Size,
     Threads,
+    cluster,
+    measuring,
     with_data_options,
 )
 from fourfold.cli.printing import print_line, say, write_repeat
@@ -35,13 +40,8 @@ __all__ = ["compare", "demo"]
 def compare(
     context: typer.Context,
     options: DataOptions,
-    data: Annotated[
-        str | None,
-        typer.Argument(help="A built-in set (see 'fourfold data'), a file, or a folder.", show_default=False),
-    ] = None,
-    budget: Annotated[
-        str, typer.Option(help="Budget of each run: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.")
-    ] = "1m",
+    data: Data = None,
+    budget: Budget = "1m",
     paradigms: Annotated[
         str | None,
         typer.Option(
@@ -53,11 +53,9 @@ def compare(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of runs of each paradigm.", min=1, metavar="N")] = 1,
     seed: Seed = 0,
-    size: Annotated[str, typer.Option(help="Size of the models: auto, xs, s, m, or narrower, as s/2.")] = "auto",
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The report. Its numbers are written beside it, as results.json.")
-    ] = Path("report.html"),
-    runs_dir: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("runs"),
+    size: Size = "auto",
+    out: Report = Path("report.html"),
+    runs_dir: RunsDir = Path("runs"),
     resume: Annotated[
         bool, typer.Option("--resume/--fresh", help="Continue earlier runs, or move them to NAME.old and start anew.")
     ] = True,
@@ -65,39 +63,33 @@ def compare(
     threads: Threads = None,
     ray: Annotated[
         str | None,
-        typer.Option(
+        cluster(
             help="Make the runs as tasks of a Ray cluster: its address, or auto for one here.",
             show_default="one after the other, here",
-            rich_help_panel=CLUSTER,
         ),
     ] = None,
     cpus: Annotated[
         int | None,
-        typer.Option(
+        cluster(
             help="Processors of each task of Ray.",
             min=1,
             metavar="N",
             show_default="those of a node",
-            rich_help_panel=CLUSTER,
         ),
     ] = None,
-    gpus: Annotated[
-        float, typer.Option(help="GPUs of each task of Ray.", min=0, metavar="X", rich_help_panel=CLUSTER)
-    ] = 0.0,
+    gpus: Annotated[float, cluster(help="GPUs of each task of Ray.", min=0, metavar="X")] = 0.0,
     print_jobs: Annotated[
         bool,
-        typer.Option(
+        cluster(
             "--print-jobs",
             help="Train nothing: print the command of each run, for a scheduler.",
-            rich_help_panel=CLUSTER,
         ),
     ] = False,
     gathered: Annotated[
         list[Path] | None,
-        typer.Option(
+        cluster(
             "--from",
             help="Train nothing: report on the runs in this folder, from any machine. Can be repeated.",
-            rich_help_panel=CLUSTER,
         ),
     ] = None,
     features: Features = None,
@@ -107,28 +99,23 @@ def compare(
     compile: Compile = None,
     n: Annotated[
         int,
-        typer.Option(
-            "-n", "--n", help="The most samples and references.", min=16, metavar="N", rich_help_panel=MEASURING
-        ),
+        measuring("-n", "--n", help="The most samples and references.", min=16, metavar="N"),
     ] = 2000,
     likelihood_examples: Annotated[
         int,
-        typer.Option(help="The most test examples to score.", min=2, metavar="N", rich_help_panel=MEASURING),
+        measuring(help="The most test examples to score.", min=2, metavar="N"),
     ] = 1024,
     patience: Annotated[
         float | None,
-        typer.Option(
+        measuring(
             help="The most seconds that a run may take to sample, and again to score.",
             show_default="half the budget, at least 5",
             metavar="X",
-            rich_help_panel=MEASURING,
         ),
     ] = None,
     sweep: Annotated[
         bool,
-        typer.Option(
-            "--sweep/--no-sweep", help="Also measure other numbers of sampling steps.", rich_help_panel=MEASURING
-        ),
+        measuring("--sweep/--no-sweep", help="Also measure other numbers of sampling steps."),
     ] = True,
 ) -> None:
     """Train every paradigm on the same data and budget, and write a report.
@@ -191,8 +178,8 @@ def _show(comparison: Comparison, out: Path, as_json: bool) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="The report.")] = Path("report.html"),
-    runs_dir: Annotated[Path, typer.Option(help="The folder of all runs.")] = Path("runs"),
+    out: Report = Path("report.html"),
+    runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Train a small model of every paradigm on digits, and write a report.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed
+from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed, Temperature, TopK, TopP
 from fourfold.cli.printing import print_line, say
 from fourfold.printable import printable
 from fourfold.threads import set_threads
@@ -27,19 +27,25 @@ def caption(
     n: Annotated[int, typer.Option("-n", "--n", help="The most pictures.", min=1, metavar="N")] = 16,
     among: Annotated[
         list[str] | None,
-        typer.Option(help="Tell which of these captions fits best (repeatable).", metavar="TEXT", show_default=False),
+        typer.Option(
+            help="A caption to compare with the others. It may be given several times.",
+            metavar="TEXT",
+            show_default=False,
+        ),
     ] = None,
-    draws: Annotated[int, typer.Option(help="Captions that are drawn; the likeliest is told.", min=1, metavar="N")] = 8,
-    temperature: Annotated[float, typer.Option(help="Logits are divided by it.", metavar="X")] = 0.5,
+    draws: Annotated[
+        int, typer.Option(help="Number of captions to draw; the likeliest is printed.", min=1, metavar="N")
+    ] = 8,
+    temperature: Temperature = 0.5,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Describe pictures, by a model of pictures and their captions.
 
-    Each line has the number of the picture, a caption, and its log-mass given
-    the picture. With --among, each has the share of every given caption in
-    the mass of all of them.
+    Each line has the number of the picture, a caption, and its log-probability
+    given the picture. With --among, it has the probability of each of these
+    captions, if one of them is right.
     """
     set_threads()
     from fourfold.engine import Run
@@ -63,22 +69,17 @@ def caption(
 
 def chat(
     run: Folder,
-    temperature: Annotated[float, typer.Option(help="Logits are divided by it.", metavar="X")] = 1.0,
-    top_k: Annotated[
-        int | None, typer.Option(help="Draw among the N likeliest tokens.", show_default="all", metavar="N")
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(help="Draw among the likeliest tokens up to this mass.", show_default="all", metavar="X"),
-    ] = None,
-    length: Annotated[int, typer.Option(help="Tokens of an answer, at most.", min=1, metavar="N")] = 256,
+    temperature: Temperature = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    length: Annotated[int, typer.Option(help="The most tokens of an answer.", min=1, metavar="N")] = 256,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Talk with a model of text.
 
-    A published model is asked in its own chat template. A model without one gets
-    the dialogue as plain text, which it goes on with.
+    A published model gets the dialogue in its own chat template. A model without
+    one continues it as plain text.
 
     Ctrl-C stops an answer. /score shows the nats of the last answer, /reset
     begins anew, /quit ends.
@@ -149,16 +150,18 @@ def complete(
     n: Annotated[int, typer.Option("-n", "--n", help="Number of words.", min=1, metavar="N")] = 3,
     measure: Annotated[
         Path | None,
-        typer.Option(help="Type this text with three suggestions, and print what they save.", show_default=False),
+        typer.Option(
+            help="Simulate typing this text with three suggestions, and print the keystrokes saved.", show_default=False
+        ),
     ] = None,
-    words: Annotated[int, typer.Option(help="Words that --measure types.", min=1, metavar="N")] = 200,
+    words: Annotated[int, typer.Option(help="Number of words that --measure types.", min=1, metavar="N")] = 200,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Suggest the likeliest next words, as a phone's keyboard does.
 
-    Letters at the end of the text begin the word. The mass of a word is that of
-    all ways to spell it in tokens.
+    Letters at the end of the text begin the word. The probability of a word is
+    the sum over all ways to spell it in tokens.
     """
     set_threads()
     from fourfold.engine import Run

@@ -1,4 +1,4 @@
-"""Options that several commands share. Torch-free, so that help answers at once."""
+"""Options that several commands share, each declared once: its name, range, help and default. Torch-free."""
 
 from __future__ import annotations
 
@@ -6,75 +6,88 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, final, get_type_hints
 
 import typer
 
 __all__ = [
-    "CLUSTER",
-    "MEASURING",
-    "TRAINING",
     "AsJson",
+    "BatchRows",
+    "Budget",
     "Compile",
     "Data",
     "DataOptions",
     "Device",
     "Features",
     "Folder",
+    "GivenBudget",
+    "GivenDevice",
+    "GivenSeed",
+    "GivenSize",
     "Labels",
     "OtherData",
     "PrecisionName",
+    "Report",
+    "RunsDir",
     "Seed",
     "Size",
     "SkipBad",
+    "Temperature",
     "Threads",
+    "TopK",
+    "TopP",
+    "cluster",
+    "measuring",
+    "tabular",
+    "textual",
+    "training",
     "with_data_options",
 ]
 
-TRAINING = "Training options"
-MEASURING = "Measuring options"
-CLUSTER = "Cluster options"
-PANEL = "Data options"
+training = partial(typer.Option, rich_help_panel="Training options")
+"""Declares an option in the panel of training. The others do the same for theirs."""
+measuring = partial(typer.Option, rich_help_panel="Measuring options")
+cluster = partial(typer.Option, rich_help_panel="Cluster options")
+textual = partial(typer.Option, rich_help_panel="Options for text")
+tabular = partial(typer.Option, rich_help_panel="Options for tables")
+_reading = partial(typer.Option, rich_help_panel="Data options")
 
-Data = Annotated[
-    str,
-    typer.Argument(
-        help="A built-in set (see 'fourfold data'), a file, or a folder of images or sounds.", show_default=False
-    ),
-]
-OtherData = Annotated[
-    str | None,
-    typer.Argument(
-        help="A built-in set, a file, or a folder of images or sounds.", show_default="the run's training data"
-    ),
-]
+_SETS = "A built-in set (see 'fourfold data'), a file, or a folder of images or sounds."
+Data = Annotated[str | None, typer.Argument(help=_SETS, show_default=False)]
+OtherData = Annotated[str | None, typer.Argument(help=_SETS, show_default="the run's training data")]
 Folder = Annotated[Path, typer.Argument(help="The folder of a run, or a published language model.", show_default=False)]
-Seed = Annotated[int, typer.Option(help="Seed of every random draw.", min=0, metavar="N")]
-Size = Annotated[str, typer.Option(help="Size of the model: xs, s or m.")]
-Labels = Annotated[
-    str | None,
-    typer.Option(help="Where the classes are: a column of a table, an array of an .npz, or a file for an .npy."),
+RunsDir = Annotated[Path, typer.Option(help="The folder of all runs.")]
+Report = Annotated[
+    Path, typer.Option("--out", "-o", help="The report. Its numbers are written beside it, as results.json.")
 ]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave out images and sounds that cannot be read, and list them.")
+
+# A command that continues a run needs to know whether an option was given: there it is of type ``Given...``.
+_seed = partial(typer.Option, help="Seed of every random draw.", min=0, metavar="N")
+_device = partial(typer.Option, help="auto, cpu, cuda, cuda:0 or mps; auto takes a GPU if there is one.")
+_budget = partial(typer.Option, help="When a training ends: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.")
+_size = partial(typer.Option, help="Size of a model: auto, xs, s, m, l, xl, or narrower, such as s/2.")
+Seed = Annotated[int, _seed()]
+GivenSeed = Annotated[int | None, _seed(show_default="0")]
+Device = Annotated[str, _device()]
+GivenDevice = Annotated[str | None, _device(show_default="auto")]
+Budget = Annotated[str, _budget()]
+GivenBudget = Annotated[str | None, _budget(show_default="1m")]
+Size = Annotated[str, _size()]
+GivenSize = Annotated[str | None, _size(show_default="auto")]
+Threads = Annotated[
+    int | None,
+    typer.Option(help="Number of threads.", min=1, metavar="N", show_default="as many as there are free cores"),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+BatchRows = Annotated[int, typer.Option(help="Number of examples in memory at once.", min=1, metavar="N")]
 PrecisionName = Annotated[
-    str | None,
-    typer.Option(
-        help="float32, bf16 or autocast.",
-        show_default="the fastest stable one",
-        rich_help_panel=TRAINING,
-    ),
+    str | None, training(help="float32, bf16 or autocast.", show_default="the fastest stable one")
 ]
 Compile = Annotated[
     bool | None,
-    typer.Option(
-        "--compile/--no-compile",
-        help="Compile the training step.",
-        show_default="if the budget is long enough",
-        rich_help_panel=TRAINING,
-    ),
+    training("--compile/--no-compile", help="Compile the training step.", show_default="if the budget is long enough"),
 ]
 Features = Annotated[
     str | None,
@@ -83,13 +96,19 @@ Features = Annotated[
         show_default="depends on the size of the images",
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0 or mps; auto takes a GPU if there is one.")]
-
-Threads = Annotated[
-    int | None,
-    typer.Option(help="Number of threads.", min=1, metavar="N", show_default="as many as there are free cores"),
+Temperature = Annotated[float, textual(help="Divide logits by this number.", metavar="X")]
+TopK = Annotated[int | None, textual(help="Draw among the N likeliest tokens.", show_default="all", metavar="N")]
+TopP = Annotated[
+    float | None,
+    textual(help="Draw among the likeliest tokens up to this mass.", show_default="all", metavar="X"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Labels = Annotated[
+    str | None,
+    _reading(help="Where the classes are: a column of a table, an array of an .npz, or a file for an .npy."),
+]
+SkipBad = Annotated[
+    bool | None, _reading("--skip-bad", help="Leave out images and sounds that cannot be read, and list them.")
+]
 
 
 @final
@@ -97,175 +116,126 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 class DataOptions:
     """The arguments of :func:`fourfold.load` as options of the command line; ``None`` for those not given."""
 
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the classes are: a column of a table, an array of an .npz, or a file for an .npy.",
-            rich_help_panel=PANEL,
-        ),
-    ] = None
+    labels: Labels = None
     conditional: Annotated[
-        bool | None,
-        typer.Option("--conditional", help="Learn to draw examples of a class or caption.", rich_help_panel=PANEL),
+        bool | None, _reading("--conditional", help="Learn to draw examples of a class or caption.")
     ] = None
     limit: Annotated[
         int | None,
-        typer.Option(
-            help="The most examples, or tokens of a text, to use.",
-            min=1,
-            show_default="all",
-            rich_help_panel=PANEL,
-            metavar="N",
-        ),
+        _reading(help="The most examples, or tokens of a text, to use.", min=1, show_default="all", metavar="N"),
     ] = None
     image_size: Annotated[
         int | None,
-        typer.Option(
+        _reading(
             help="Resize images to this height and width; the longer side is cropped.",
             min=1,
             show_default="the size of most images",
-            rich_help_panel=PANEL,
             metavar="N",
         ),
     ] = None
     channels: Annotated[
         int | None,
-        typer.Option(
+        _reading(
             help="Convert images to grey (1) or colour (3).",
             min=1,
             max=3,
             show_default="3 if any image has colour",
-            rich_help_panel=PANEL,
             metavar="N",
         ),
     ] = None
     rate: Annotated[
         int | None,
-        typer.Option(
-            help="Resample sounds to so many samples in a second.",
+        _reading(
+            help="Resample sounds to this number of samples per second.",
             show_default="that of most files, at most 8000",
-            rich_help_panel=PANEL,
             metavar="HZ",
         ),
     ] = None
     seconds: Annotated[
         float | None,
-        typer.Option(
+        _reading(
             help="Length of a clip of sound; longer files are cut into pieces.",
-            show_default="the longest file, at most 2; all of it with transcripts",
-            rich_help_panel=PANEL,
+            show_default="the longest file, at most 2; with transcripts, the longest file",
             metavar="X",
         ),
     ] = None
     levels: Annotated[
         int | None,
-        typer.Option(
-            help="Number of values that a pixel of an array can take.",
-            min=2,
-            max=256,
-            show_default="256",
-            rich_help_panel=PANEL,
-            metavar="N",
+        _reading(
+            help="Number of values that a pixel of an array can take.", min=2, max=256, show_default="256", metavar="N"
         ),
     ] = None
-    skip_bad: Annotated[
-        bool | None,
-        typer.Option(
-            "--skip-bad", help="Leave out images and sounds that cannot be read, and list them.", rich_help_panel=PANEL
-        ),
-    ] = None
+    skip_bad: SkipBad = None
     stream: Annotated[
-        bool | None,
-        typer.Option(
-            "--stream", help="Leave images or an .npy on disk, and read them while training.", rich_help_panel=PANEL
-        ),
+        bool | None, _reading("--stream", help="Leave images or an .npy on disk, and read them while training.")
     ] = None
     length: Annotated[
         int | None,
-        typer.Option(
-            help="Tokens in a window of text, or the most rows of a sequence.",
-            min=2,
-            show_default="256",
-            rich_help_panel=PANEL,
-            metavar="N",
+        _reading(
+            help="Tokens in a window of text, or the most rows of a sequence.", min=2, show_default="256", metavar="N"
         ),
     ] = None
     tokens: Annotated[
         str | None,
-        typer.Option(
+        _reading(
             help="Tokens of a text: chars, bytes, bpe:4096 (pieces of words), or the path of a tokenizer.json.",
             show_default="chars, if at most 256 differ; else bytes",
-            rich_help_panel=PANEL,
         ),
     ] = None
     text: Annotated[
         str | None,
-        typer.Option(
+        _reading(
             help="Field of a .jsonl, or column of a table, that holds the documents.",
             show_default="text",
-            rich_help_panel=PANEL,
             metavar="NAME",
         ),
     ] = None
     fractions: Annotated[
         str | None,
-        typer.Option(
+        _reading(
             help="Shares of the training, validation and test split.",
             show_default="0.8,0.1,0.1, or 0.9,0.05,0.05 for text",
-            rich_help_panel=PANEL,
         ),
     ] = None
     space: Annotated[
         str | None,
-        typer.Option(
+        _reading(
             help="Read the data as this space: table, vectors, sequences, or one that is installed.",
             show_default="the space that suits the file",
-            rich_help_panel=PANEL,
         ),
     ] = None
     schema: Annotated[
         Path | None,
-        typer.Option(
+        _reading(
             help="A .toml that says what the columns of a table are; 'fourfold data' writes one.",
             show_default="inferred",
-            rich_help_panel=PANEL,
         ),
     ] = None
     header: Annotated[
         bool | None,
-        typer.Option(
+        _reading(
             "--header/--no-header",
             help="Whether the first row of a .csv names the columns.",
-            show_default="by its look",
-            rich_help_panel=PANEL,
+            show_default="decided by its look",
         ),
     ] = None
-    query: Annotated[
-        str | None,
-        typer.Option(help="A query, or the name of a table, of a .sqlite or .duckdb.", rich_help_panel=PANEL),
-    ] = None
+    query: Annotated[str | None, _reading(help="A query, or the name of a table, of a .sqlite or .duckdb.")] = None
     target: Annotated[
-        str | None,
-        typer.Option(help="The column of a table that models are judged by predicting.", rich_help_panel=PANEL),
+        str | None, _reading(help="The column of a table that the evaluation asks models to predict.")
     ] = None
     group: Annotated[
         str | None,
-        typer.Option(
-            help="The column whose values name sequences of rows; needs --order.", rich_help_panel=PANEL, metavar="NAME"
-        ),
+        _reading(help="The column whose values name sequences of rows; needs --order.", metavar="NAME"),
     ] = None
     order: Annotated[
         str | None,
-        typer.Option(
+        _reading(
             help="The column of numbers or times that orders rows. Without --group the table is one series, cut into "
             "windows.",
-            rich_help_panel=PANEL,
             metavar="NAME",
         ),
     ] = None
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the files of Fashion-MNIST or emoji.", rich_help_panel=PANEL)
-    ] = None
+    data_dir: Annotated[Path | None, _reading(help="Folder with the files of Fashion-MNIST or emoji.")] = None
 
     def given(self) -> dict[str, Any]:
         """The arguments of :func:`fourfold.load` that were given, as JSON values.

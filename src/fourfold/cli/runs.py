@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourfold.cli.options import AsJson, Device, Features, Folder, Labels, OtherData, Seed, SkipBad
+from fourfold.cli.options import (
+    AsJson,
+    BatchRows,
+    Device,
+    Features,
+    Folder,
+    Labels,
+    OtherData,
+    Seed,
+    SkipBad,
+    Temperature,
+    TopK,
+    TopP,
+    tabular,
+    textual,
+)
 from fourfold.cli.printing import print_data, print_line, say, say_notes, write_text
 from fourfold.threads import is_first, set_threads
 
@@ -23,9 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate", "sample", "score"]
 
-TEXT = "Text"
-TABLES = "Options for tables"
-
 
 def sample(
     run: Folder,
@@ -34,9 +46,9 @@ def sample(
         typer.Option(
             "-n",
             "--n",
-            help="Number of samples; with prompts, of each prompt.",
+            help="Number of samples, or of samples for each prompt.",
             min=1,
-            show_default="64; one text of each prompt",
+            show_default="64, or 1 text or sound for each prompt",
             metavar="N",
         ),
     ] = None,
@@ -51,21 +63,19 @@ def sample(
     ] = None,
     given: Annotated[
         list[str] | None,
-        typer.Option(
+        tabular(
             help="Value or range of a column: education=Masters or age=30..40. It may be given several times. For a "
             "model of sequences: a file of the rows to go on from.",
-            rich_help_panel=TABLES,
         ),
     ] = None,
     balance: Annotated[
         str | None,
-        typer.Option(help="A column of a table whose levels get equal shares.", rich_help_panel=TABLES),
+        tabular(help="A column of a table whose levels get equal shares."),
     ] = None,
     require: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A condition that every sample fulfils, such as 'start <= end'. It may be given several times.",
-            rich_help_panel=TABLES,
+        tabular(
+            help="A condition that every sample meets, such as 'start <= end'. It may be given several times.",
         ),
     ] = None,
     seed: Seed = 0,
@@ -94,60 +104,42 @@ def sample(
     guidance: Annotated[
         float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none", metavar="X")
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples drawn at once.", min=1, metavar="N")] = 256,
+    batch_size: BatchRows = 256,
     length: Annotated[
         int | None,
-        typer.Option(
-            help="The most tokens of a text.", min=1, show_default="a window", metavar="N", rich_help_panel=TEXT
-        ),
+        textual(help="The most tokens of a text.", min=1, show_default="a window", metavar="N"),
     ] = None,
-    temperature: Annotated[
-        float, typer.Option(help="Logits are divided by it.", metavar="X", rich_help_panel=TEXT)
-    ] = 1.0,
-    top_k: Annotated[
-        int | None,
-        typer.Option(help="Draw among the N likeliest tokens.", show_default="all", metavar="N", rich_help_panel=TEXT),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            help="Draw among the likeliest tokens up to this mass.",
-            show_default="all",
-            metavar="X",
-            rich_help_panel=TEXT,
-        ),
-    ] = None,
+    temperature: Temperature = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
     min_p: Annotated[
         float | None,
-        typer.Option(
+        textual(
             help="Draw among tokens of at least this share of the likeliest one's mass.",
             show_default="all",
             metavar="X",
-            rich_help_panel=TEXT,
         ),
     ] = None,
     repetition_penalty: Annotated[
         float,
-        typer.Option(help="Make tokens less likely that are in the text already.", metavar="X", rich_help_panel=TEXT),
+        textual(help="Make tokens that the text already holds less likely.", metavar="X"),
     ] = 1.0,
     stop: Annotated[
         list[str] | None,
-        typer.Option(help="String that ends a text. It may be given several times.", rich_help_panel=TEXT),
+        textual(help="String that ends a text. It may be given several times."),
     ] = None,
     fill: Annotated[
         str | None,
-        typer.Option(
+        textual(
             help="Text with gaps such as {8}, which stands for 8 tokens, for a masked diffusion of text.",
             show_default=False,
-            rich_help_panel=TEXT,
         ),
     ] = None,
     draft: Annotated[
         Path | None,
-        typer.Option(
-            help="A smaller model in the same tokens: it proposes tokens, and the text has the same distribution.",
+        textual(
+            help="A smaller model over the same tokens that proposes them; texts keep their distribution.",
             show_default=False,
-            rich_help_panel=TEXT,
         ),
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
@@ -159,9 +151,9 @@ def sample(
     Only the run folder is needed, not the data it was trained on. A published
     language model serves as well: a folder of transformers, or a GGUF file.
 
-    Samples of a table have its columns, formats and levels. They may have given
-    values (--given), equal shares of levels (--balance), and fulfil conditions
-    (--require), whose acceptance rate is told.
+    Samples of a table have its columns, formats and levels. --given fixes values,
+    --balance gives levels equal shares, and --require keeps the draws that meet a
+    condition, and prints the share that did.
     """
     from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
 
@@ -175,6 +167,8 @@ def sample(
     loaded = Run.load(run, device)
     space, prompts = loaded.model.space, prompt or []
     shaping = Shaping(repetition_penalty, temperature, top_k, top_p, min_p)
+    suffix = usual_suffix(space)
+    default = 1 if prompts and suffix != ".png" else 64
     if fill is not None:
         with inference(loaded.model, precision):
             _give_texts(language.fill(loaded.model, fill, n or 1, seed), out, as_json)
@@ -182,8 +176,9 @@ def sample(
     if space.bytewise and (prompts or stop or length or draft or shaping != Shaping()):
         helper = None if draft is None else language.Draft(Run.load(draft, device).model)
         with inference(loaded.model, precision), inference((helper or loaded).model, precision):
-            many = n or (1 if prompts else 64)
-            texts = _continued(loaded.model, prompts, many, length or space.shape[0], seed, shaping, stop or [], helper)
+            texts = _continued(
+                loaded.model, prompts, n or default, length or space.shape[0], seed, shaping, stop or [], helper
+            )
         _give_texts(texts, out, as_json)
         return
     if shaping != Shaping() or stop or length or draft:
@@ -192,7 +187,7 @@ def sample(
     if given and isinstance(loaded.model.estimand, Continuing):
         _go_on(loaded, given, n or 1, seed, run, out, as_json)
         return
-    n = n or 64
+    n = n or default
     each = [text for text in prompts for _ in range(n)]
     with inference(loaded.model, precision):
         if given or balance is not None or require:
@@ -205,7 +200,6 @@ def sample(
         return
     known = class_names(loaded.model, cond, n)
     labels = Labels(loaded.label_column or "label", known) if known else None
-    suffix = usual_suffix(space)
     if out == "-" or (out is None and suffix == ".txt"):
         print_data(as_lines(drawn, space, labels))
         return
@@ -278,7 +272,7 @@ def _drawn(
     balance: str | None,
     require: list[str],
 ) -> Tensor:
-    """Samples of a table with given values, equal shares and requirements; says how many draws they took."""
+    """Samples of a table with given values, equal shares and requirements; says how many draws that took."""
     from fourfold.engine.drawing import condition
     from fourfold.engine.given import draw, parse_given
     from fourfold.spaces import Table
@@ -330,7 +324,7 @@ def score(
         typer.Option("-n", "--n", help="The most examples to score.", min=1, show_default="all", metavar="N"),
     ] = None,
     labels: Labels = None,
-    skip_bad: SkipBad = False,
+    skip_bad: SkipBad = None,
     seed: Seed = 0,
     out: Annotated[
         str | None,
@@ -344,7 +338,7 @@ def score(
             metavar="N",
         ),
     ] = 2,
-    batch_size: Annotated[int, typer.Option(help="Examples scored at once.", min=1, metavar="N")] = 256,
+    batch_size: BatchRows = 256,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -366,7 +360,7 @@ def score(
     if as_json and out == "-":
         raise ValueError("--json and --out - both write to standard output: leave one out")
     loaded = Run.load(run, device)
-    part, notes = loaded.examples(data, split, labels=labels, limit=limit, skip_bad=skip_bad)
+    part, notes = loaded.examples(data, split, labels=labels, limit=limit, skip_bad=bool(skip_bad))
     for note in notes:
         say(note)
     result = loaded.log_prob(part.x, part.cond, seed, batch_size, draws)
@@ -404,7 +398,7 @@ def evaluate(
     data: OtherData = None,
     n: Annotated[int, typer.Option("-n", "--n", help="The most samples and references.", min=2, metavar="N")] = 2000,
     labels: Labels = None,
-    skip_bad: SkipBad = False,
+    skip_bad: SkipBad = None,
     seed: Seed = 0,
     features: Features = None,
     out: Annotated[
@@ -424,7 +418,7 @@ def evaluate(
     from fourfold.engine import Run
 
     loaded = Run.load(run, device)
-    dataset = loaded.dataset(data, labels=labels, skip_bad=skip_bad)
+    dataset = loaded.dataset(data, labels=labels, skip_bad=bool(skip_bad))
     say_notes(dataset)
     scores = loaded.evaluate(dataset, n, seed, features=features)
     records = json.dumps([found.record() for found in scores], indent=1)

@@ -26,19 +26,25 @@ def transcribe(
     sounds: Annotated[
         list[Path], typer.Argument(help="WAV, FLAC, OGG or MP3 files, of any length.", show_default=False)
     ],
-    beams: Annotated[int, typer.Option(help="Texts that the search keeps.", min=1, metavar="N")] = 5,
+    beams: Annotated[int, typer.Option(help="Number of texts that the search keeps.", min=1, metavar="N")] = 5,
     penalty: Annotated[
         float,
-        typer.Option(help="Rank texts by log p / tokens^X: 0 by the probability, 1 by its mean.", min=0, metavar="X"),
+        typer.Option(
+            help="Rank texts by log p / tokens^X: with 0 by their probability, with 1 by its mean over tokens.",
+            min=0,
+            metavar="X",
+        ),
     ] = 0.0,
     language: Annotated[
         str | None,
-        typer.Option(help="Language of the sound, for a Whisper model of several.", show_default="en", metavar="NAME"),
+        typer.Option(
+            help="Language of the sound, for a Whisper model that knows several.", show_default="en", metavar="NAME"
+        ),
     ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Write down what is said in sounds, with times and log p(text | sound).
+    """Transcribe sounds, with times and log p(text | sound).
 
     A long sound is cut where it is quiet, and each part is printed as soon as it
     is known. The log-probability of a part is exact, in nats.

@@ -10,7 +10,20 @@ from typing import Annotated, NamedTuple
 import typer
 
 from fourfold.cli.configfile import Config
-from fourfold.cli.options import TRAINING, AsJson, Compile, DataOptions, PrecisionName, Threads, with_data_options
+from fourfold.cli.options import (
+    AsJson,
+    Compile,
+    Data,
+    DataOptions,
+    GivenBudget,
+    GivenDevice,
+    GivenSeed,
+    GivenSize,
+    PrecisionName,
+    Threads,
+    training,
+    with_data_options,
+)
 from fourfold.cli.printing import print_line, say, write_repeat
 from fourfold.threads import is_first, set_threads
 
@@ -28,125 +41,108 @@ def fit(
             "tune: a folder of transformers or a GGUF file."
         ),
     ] = None,
-    data: Annotated[str | None, typer.Argument(help="A built-in set, a file, or a folder of images or sounds.")] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option(help="When to stop: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.", show_default="1m"),
-    ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(help="Size of the model: auto, xs, s, m, l, xl, or narrower, as s/2.", show_default="auto"),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of every random draw.", min=0, metavar="N", show_default="0")
-    ] = None,
+    data: Data = None,
+    budget: GivenBudget = None,
+    size: GivenSize = None,
+    seed: GivenSeed = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new folder in runs/")
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto, cpu, cuda, cuda:0 or mps; auto takes a GPU if there is one.", show_default="auto"),
-    ] = None,
+    device: GivenDevice = None,
     threads: Threads = None,
     config: Config = None,
     as_json: AsJson = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what the training needs in memory and time, and train nothing.")
+        bool, typer.Option("--dry-run", help="Print the memory and time that the training needs, and train nothing.")
     ] = False,
     ranks: Annotated[
         int | None,
         typer.Option(
-            help="With --dry-run: the number of processes.", min=1, metavar="N", show_default="those there are"
+            help="With --dry-run: the number of processes.",
+            min=1,
+            metavar="N",
+            show_default="those that torchrun started, or 1",
         ),
     ] = None,
     parallel: Annotated[
         str | None,
-        typer.Option(
+        training(
             help="How the processes of torchrun share the training: auto, none, ddp (each holds all weights) or fsdp "
             "(each holds a shard).",
             show_default="auto: ddp where it fits",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
     accumulate: Annotated[
         int | None,
-        typer.Option(
+        training(
             help="Parts of a batch that a process takes one after the other.",
             min=1,
             metavar="N",
             show_default="1",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
     recompute: Annotated[
         bool | None,
-        typer.Option(
+        training(
             "--recompute/--no-recompute",
-            help="Keep less for the backward pass, and compute it again there.",
+            help="Save memory: compute blocks again in the backward pass.",
             show_default="for large blocks",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option(
+        training(
             help="Examples per step.",
             min=1,
             show_default="depends on the recipe",
             metavar="N",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(
+        training(
             help="Peak learning rate of AdamW.",
             min=0,
             show_default="depends on the recipe",
             metavar="X",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
     muon_rate: Annotated[
         float | None,
-        typer.Option(
+        training(
             help="Peak learning rate of Muon; 0 trains everything with AdamW.",
             min=0,
             show_default="depends on the recipe",
             metavar="X",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
     precision: PrecisionName = None,
     compile: Compile = None,
     choose: Annotated[
         bool | None,
-        typer.Option(
+        training(
             "--choose/--keep-last",
             help="Keep the weights with the lowest held-out loss, or the last ones.",
             show_default="choose",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
     lora: Annotated[
         int | None,
-        typer.Option(
+        training(
             help="Rank of the matrices that tune a published model.",
             min=1,
             show_default="all weights are tuned",
             metavar="N",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
     checkpoint_every: Annotated[
         float | None,
-        typer.Option(
+        training(
             help="Seconds between two checkpoints.",
             min=0,
             metavar="X",
             show_default="60",
-            rich_help_panel=TRAINING,
         ),
     ] = None,
 ) -> None:
@@ -228,7 +224,7 @@ class _Needs(NamedTuple):
 def _say_needs(
     paradigm: str | None, data: str | None, options: DataOptions, seed: int | None, given: _Needs, dry_run: bool
 ) -> None:
-    """Print what a training would need.
+    """Print the memory and time that a training would need.
 
     Raises:
         ValueError: if there is nothing to estimate.
@@ -244,10 +240,10 @@ def _say_needs(
     space = load(data, **{"seed": seed or 0, **options.given()}).space
     model = planned(paradigm, space, "s" if given.size in (None, "auto") else str(given.size))
     settings = FitSettings(batch_size=given.batch_size, muon_rate=given.muon_rate, precision=given.precision)
-    training = settings.applied_to(model.training_defaults)
+    preset = settings.applied_to(model.training_defaults)
     low = given.precision in ("bf16", "autocast")
     ranks = given.ranks or int(os.environ.get("WORLD_SIZE", "1"))
-    found = estimates(model, training, ranks, low, given.recompute)
+    found = estimates(model, preset, ranks, low, given.recompute)
     if given.as_json:
         print_line(json.dumps([one.record() for one in found], indent=1))
     else:

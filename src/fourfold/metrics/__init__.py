@@ -23,7 +23,7 @@ from fourfold.metrics.features import (
 from fourfold.metrics.floor import Draws, choose_draws, floor_of
 from fourfold.metrics.frechet import frechet_distance, gaussian_distance
 from fourfold.metrics.images import detail_ratio
-from fourfold.metrics.measures import by_features, by_neighbours
+from fourfold.metrics.measures import by_features, by_frechet, by_neighbours
 from fourfold.metrics.mmd import median_bandwidth, mmd
 from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, precision, recall
 from fourfold.metrics.references import References
@@ -45,6 +45,7 @@ __all__ = [
     "StandardisedColumns",
     "bootstrap",
     "by_features",
+    "by_frechet",
     "by_neighbours",
     "cached",
     "choose_draws",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from fourfold.metrics.features import Features
+from fourfold.metrics.features import Features, cached
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.frechet import frechet_distance
 from fourfold.metrics.mmd import mmd
@@ -14,7 +14,7 @@ from fourfold.metrics.neighbours import coverage, density, memorisation_ratio, p
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 
-__all__ = ["by_features", "by_neighbours"]
+__all__ = ["by_features", "by_frechet", "by_neighbours"]
 
 
 def by_features(x: Tensor, references: References, features: Features) -> Iterator[Measurement]:
@@ -31,6 +31,23 @@ def by_features(x: Tensor, references: References, features: Features) -> Iterat
     yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
     known, fresh = features(references.all_train), features(references.fresh)
     yield memorisation_ratio(a, known, b, features=features.name, fresh=fresh)
+
+
+def by_frechet(x: Tensor, references: References, features: Features) -> Iterator[Measurement]:
+    """The Frechet distance first, then precision, recall, density, coverage and MMD.
+
+    Features of the data are kept between calls (see :func:`~fourfold.metrics.features.cached`).
+
+    Args:
+        x: samples, ``(n, *shape)``.
+        references: the data's own examples.
+        features: a feature space that a network or many statistics span.
+    """
+    a, b = features(x), cached(features, references.test)
+    base = references.train.features(cached(features, references.train.pool))
+    yield frechet_distance(a, b, features=features.name, train=base, protocol=features.protocol)
+    yield from by_neighbours(a, b, base, features.name)
+    yield mmd(a, b, features=features.name, train=base)
 
 
 def by_neighbours(x: Tensor, y: Tensor, train: Draws, name: str) -> list[Measurement]:

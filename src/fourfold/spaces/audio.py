@@ -14,9 +14,7 @@ from torch import Tensor
 
 from fourfold.core import Clips, Space, Writer
 from fourfold.metrics.features import Features, cached
-from fourfold.metrics.frechet import frechet_distance
-from fourfold.metrics.measures import by_neighbours
-from fourfold.metrics.mmd import mmd
+from fourfold.metrics.measures import by_frechet
 from fourfold.metrics.neighbours import memorisation_ratio
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
@@ -161,13 +159,10 @@ class Audio(Space):
         self._features(features)
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
-        space, test, train = self._features(features), references.test, references.train
-        a, b, base = space(x), cached(space, test), train.features(cached(space, train.pool))
-        yield frechet_distance(a, b, features=space.name, train=base, protocol=space.protocol)
-        yield from by_neighbours(a, b, base, space.name)
-        yield mmd(a, b, features=space.name, train=base)
-        known, fresh = cached(space, references.all_train), space(references.fresh)
-        yield memorisation_ratio(a, known, b, features=space.name, fresh=fresh)
+        space = self._features(features)
+        yield from by_frechet(x, references, space)
+        known, test = cached(space, references.all_train), cached(space, references.test)
+        yield memorisation_ratio(space(x), known, test, features=space.name, fresh=space(references.fresh))
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Clips:
         """At most four clips, in the order of their classes: a player and a spectrogram of each."""

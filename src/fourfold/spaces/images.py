@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Sheet, Space, Writer
-from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, cached, image_features
-from fourfold.metrics.frechet import frechet_distance
+from fourfold.metrics.features import EfficientNetLite0, Features, Pixels, image_features
 from fourfold.metrics.images import detail_ratio
-from fourfold.metrics.measures import by_neighbours
-from fourfold.metrics.mmd import mmd
+from fourfold.metrics.measures import by_frechet
 from fourfold.metrics.neighbours import memorisation_ratio
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
@@ -145,14 +143,10 @@ class Images(Space):
         self._features(features)
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
-        space, test, train = self._features(features), references.test, references.train
-        a, b, base = space(x), cached(space, test), train.features(cached(space, train.pool))
-        yield frechet_distance(a, b, features=space.name, train=base, protocol=space.protocol)
-        yield from by_neighbours(a, b, base, space.name)
-        yield mmd(a, b, features=space.name, train=base)
-        yield detail_ratio(x, test, levels=self.levels, train=train)
+        yield from by_frechet(x, references, self._features(features))
+        yield detail_ratio(x, references.test, levels=self.levels, train=references.train)
         pixels = Pixels(self.levels)
-        flat = [pixels(part) for part in (x, references.all_train, test, references.fresh)]
+        flat = [pixels(part) for part in (x, references.all_train, references.test, references.fresh)]
         yield memorisation_ratio(*flat[:3], features="pixels", fresh=flat[3])
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Sheet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Picture, Space
-from fourfold.core.space import Writer
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns
@@ -23,7 +22,8 @@ from fourfold.metrics.sequences import by_sequences
 from fourfold.printable import shortened
 from fourfold.spaces.columns import MISSING, Column, Graded, Identifier, Modelled, Numeric
 from fourfold.spaces.sequence_pictures import charts, details
-from fourfold.spaces.table import Table, frame_writers
+from fourfold.spaces.table import Table
+from fourfold.spaces.written import WrittenRows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +39,7 @@ SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Sequences(Space):
+class Sequences(WrittenRows):
     """Rows of a table in an order: raw batches are int64 ``(B, length, C)``, the cells of the ``C`` modelled columns.
 
     Rows with one key make a sequence, whose length varies up to ``length``; behind its end, cells are :data:`ABSENT`.
@@ -261,13 +261,6 @@ class Sequences(Space):
             keys = keys if as_text else _as(keys, column.dtype)
         frame[self.key] = keys.iloc[sequence].to_numpy() if as_text else keys.iloc[sequence].reset_index(drop=True)
         return frame
-
-    def writers(self) -> Mapping[str, Writer]:
-        return frame_writers(self.text, self.table)
-
-    def lines(self, x: Tensor) -> str:
-        written: str = self.text(x).to_csv(index=False, lineterminator="\n")
-        return written.rstrip("\n")
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Picture, Space
-from fourfold.core.space import Writer
 from fourfold.metrics.floor import Draws
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns, digests
@@ -22,11 +20,12 @@ from fourfold.metrics.tables import by_rows
 from fourfold.printable import shortened
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column, DateTime, Graded, Modelled, Numeric
 from fourfold.spaces.table_pictures import details, panels, some_rows
+from fourfold.spaces.written import WrittenRows
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Table", "frame_writers"]
+__all__ = ["Table"]
 
 SHOWN = 8
 """Columns, or rows, of a picture."""
@@ -35,7 +34,7 @@ MEASURED = 200_000
 
 
 @dataclass(frozen=True)
-class Table(Space):
+class Table(WrittenRows):
     """Rows of a table: raw batches are int64 ``(B, C)``, the cells of the ``C`` modelled columns.
 
     A category is the number of its level, a number or time its place on the grid of its column, a missing value
@@ -224,32 +223,3 @@ class Table(Space):
         rows = x.cpu().numpy()
         modelled, blank = iter(rows.T), np.zeros(len(rows), dtype=np.int64)
         return ((c, next(modelled) if isinstance(c, Modelled) else blank) for c in self.schema)
-
-    def writers(self) -> Mapping[str, Writer]:
-        return frame_writers(self.text, self.table)
-
-    def lines(self, x: Tensor) -> str:
-        written: str = self.text(x).to_csv(index=False, lineterminator="\n")
-        return written.rstrip("\n")
-
-
-def frame_writers(
-    text: Callable[[Tensor], pd.DataFrame], table: Callable[[Tensor], pd.DataFrame]
-) -> Mapping[str, Writer]:
-    """Writers of tables: CSV and TSV of texts as the file writes them, Feather of values with their dtypes."""
-
-    def labelled(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-        if labels:
-            frame["label" if "label" not in frame else "label (class)"] = list(labels)
-        return frame
-
-    def separated(separator: str) -> Writer:
-        def write(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
-            labelled(text(x), labels).to_csv(path, index=False, sep=separator, lineterminator="\n")
-
-        return write
-
-    def feather(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
-        labelled(table(x), labels).to_feather(path)
-
-    return {".csv": separated(","), ".tsv": separated("\t"), ".feather": feather}

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Excerpts, Space, Writer
+from fourfold.core import Excerpts, Space
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
 from fourfold.spaces.pieces import Pieces
-
-if TYPE_CHECKING:
-    import pandas as pd
+from fourfold.spaces.written import WrittenTexts
 
 __all__ = ["Text", "code_points"]
 
@@ -31,7 +28,7 @@ MOST = 20_000
 
 
 @dataclass(frozen=True)
-class Text(Space):
+class Text(WrittenTexts):
     """Text as token ids: raw batches are integers ``(B, length)``; an example is a window of a text.
 
     Tokens are characters, bytes or pieces of words.
@@ -46,6 +43,7 @@ class Text(Space):
     """
 
     counted: ClassVar[str] = "tokens"
+    between: ClassVar[str] = "\n\n"
     vocabulary: str = ""
     length: int = 256
     classes: None = None
@@ -199,21 +197,6 @@ class Text(Space):
             return super().conform(x, given)
         same = (given.vocabulary, given.pieces) == (self.vocabulary, self.pieces)
         return x if same else self.ids(given.show(x))
-
-    def table(self, x: Tensor) -> pd.DataFrame:
-        """One column of texts."""
-        import pandas as pd
-
-        return pd.DataFrame({"text": [self.show(ids) for ids in x]})
-
-    def lines(self, x: Tensor) -> str:
-        return "\n\n".join(self.show(ids) for ids in x)
-
-    def writers(self) -> Mapping[str, Writer]:
-        return {".txt": self._write_lines}
-
-    def _write_lines(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
-        path.write_text(self.lines(x) + "\n", encoding="utf-8")
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
 

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from fourfold.core import Excerpts, Space, Writer
+from fourfold.core import Excerpts, Space
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.transcripts import error_rate
 from fourfold.spaces.text import Text
 from fourfold.spaces.vectors import Vectors
-
-if TYPE_CHECKING:
-    import pandas as pd
+from fourfold.spaces.written import WrittenTexts
 
 __all__ = ["Transcripts"]
 
@@ -30,7 +27,7 @@ MOST = 20_000
 
 
 @dataclass(frozen=True)
-class Transcripts(Space):
+class Transcripts(WrittenTexts):
     """Texts of different lengths: raw batches are integers ``(B, length)``, the tokens, then ends up to the length.
 
     A text of ``length`` tokens has no room for an end: it stands for all texts that begin so.
@@ -141,21 +138,6 @@ class Transcripts(Space):
         if isinstance(given, Vectors) and given.dim == self.text.length and bool((x == x.round()).all()):
             return x.long()
         return super().conform(x, given)
-
-    def table(self, x: Tensor) -> pd.DataFrame:
-        """One column of texts."""
-        import pandas as pd
-
-        return pd.DataFrame({"text": [self.show(ids) for ids in x]})
-
-    def lines(self, x: Tensor) -> str:
-        return "\n".join(self.show(ids) for ids in x)
-
-    def writers(self) -> Mapping[str, Writer]:
-        return {".txt": self._write_lines}
-
-    def _write_lines(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
-        path.write_text(self.lines(x) + "\n", encoding="utf-8")
 
     # --- measures and pictures ----------------------------------------------------------------------------------------
 

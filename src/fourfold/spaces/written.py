@@ -1,0 +1,81 @@
+"""What spaces share whose examples are read as text: tables, lines and files of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from fourfold.core import Space, Writer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["WrittenRows", "WrittenTexts"]
+
+
+class WrittenTexts(Space):
+    """A space whose examples are texts of token ids.
+
+    Attributes:
+        between: the characters between two examples in a file.
+    """
+
+    between: ClassVar[str] = "\n"
+
+    @abstractmethod
+    def show(self, ids: Tensor) -> str:
+        """The text of ``(L,)`` ids."""
+
+    def table(self, x: Tensor) -> pd.DataFrame:
+        """One column of texts."""
+        import pandas as pd
+
+        return pd.DataFrame({"text": [self.show(ids) for ids in x]})
+
+    def lines(self, x: Tensor) -> str:
+        return self.between.join(self.show(ids) for ids in x)
+
+    def writers(self) -> Mapping[str, Writer]:
+        return {".txt": self._write_lines}
+
+    def _write_lines(self, path: Path, x: Tensor, classes: Sequence[str], prompts: Sequence[str]) -> None:
+        path.write_text(self.lines(x) + "\n", encoding="utf-8")
+
+
+class WrittenRows(Space):
+    """A space whose examples are rows of a file of columns, with the decimals, formats and gaps of that file."""
+
+    @abstractmethod
+    def table(self, x: Tensor) -> pd.DataFrame:
+        """The data frame of raw examples: all columns of the file, in its order, with its dtypes."""
+
+    @abstractmethod
+    def text(self, x: Tensor) -> pd.DataFrame:
+        """As :meth:`table`, but every value is a text as the file writes it: with its decimals, format and gaps."""
+
+    def lines(self, x: Tensor) -> str:
+        written: str = self.text(x).to_csv(index=False, lineterminator="\n")
+        return written.rstrip("\n")
+
+    def writers(self) -> Mapping[str, Writer]:
+        """CSV and TSV of texts as the file writes them, Feather of values with their dtypes."""
+
+        def labelled(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+            if labels:
+                frame["label" if "label" not in frame else "label (class)"] = list(labels)
+            return frame
+
+        def separated(separator: str) -> Writer:
+            def write(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
+                labelled(self.text(x), labels).to_csv(path, index=False, sep=separator, lineterminator="\n")
+
+            return write
+
+        def feather(path: Path, x: Tensor, labels: Sequence[str], prompts: Sequence[str]) -> None:
+            labelled(self.table(x), labels).to_feather(path)
+
+        return {".csv": separated(","), ".tsv": separated("\t"), ".feather": feather}
