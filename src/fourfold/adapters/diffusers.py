@@ -1,160 +1,129 @@
-"""Pipelines of Hugging Face's ``diffusers``: their networks as noise predictors, their schedules as paths.
+"""Pipelines of Hugging Face's ``diffusers``: their networks as estimands, their schedules as paths.
 
 A folder with a ``model_index.json`` becomes estimand, path, codec and condition, so that every sampler of this library
-runs on it: pixels with or without classes (``UNet2DModel``), and latent diffusion with classes
-(``DiTTransformer2DModel``) or prompts (``UNet2DConditionModel`` with a CLIP text encoder). Only safetensors are read.
+runs on it: pixels with or without classes (``UNet2DModel``), latent diffusion with classes (``DiTTransformer2DModel``)
+or prompts (``UNet2DConditionModel`` of Stable Diffusion, PixArt, Stable Diffusion 3, Flux). Noise, velocity and clean
+example are predicted on a path of betas; the velocity of straight lines on one of flow matching. Only safetensors are
+read.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.adapters.reading import quiet, told
+from fourfold.adapters.reading import check_tensors, imported, quiet, told
+from fourfold.adapters.schedules import read_schedule
 from fourfold.codecs import Dequantised
-from fourfold.core import Codec, GenerativeModel, Measure, Noise, decode_captions
-from fourfold.estimands import NoisePredictor
+from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Measure, Noise, Objective, decode_captions
+from fourfold.estimands import NoisePredictor, Velocity
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
-from fourfold.paradigms.diffusion import NoisePrediction
+from fourfold.paradigms.diffusion import FlowMatching, NoisePrediction
 from fourfold.paths import Path, broadcast
-from fourfold.samplers.ode import DDIM
+from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images
 
-__all__ = ["PublishedAutoencoder", "PublishedNoise", "Tabulated", "open_pipeline"]
+__all__ = ["PublishedAutoencoder", "PublishedNetwork", "PublishedNoise", "PublishedVelocity", "open_pipeline"]
 
 CAPTION = 320
 """The most bytes of a prompt: about the 77 tokens of CLIP."""
-STEPS = 50
-"""Steps of the sampler, where nothing else is asked for."""
+FLUX_SIDE = 128
+"""Height and width of the codes of Flux, whose network has no size of its own."""
+DISTILLED = 3.5
+"""Guidance that a network knows as an input, where it was distilled from a guided one."""
 
 
-# --- the path ---------------------------------------------------------------------------------------------------------
+# --- the networks -----------------------------------------------------------------------------------------------------
 
 
-@final
-@dataclass(frozen=True, repr=False)
-class Tabulated(Path):
-    """A path in ``T`` discrete steps: time ``t = k + 1`` is step ``k``; between steps ``lambda_t`` is linear.
-
-    ``alpha_t^2`` is the product of ``1 - beta_i`` up to step ``k``, and ``sigma_t^2 = 1 - alpha_t^2`` (Ho, Jain, Abbeel
-    2020, https://arxiv.org/abs/2006.11239).
-
-    Attributes:
-        alpha_bars: ``alpha_t^2`` of each step.
-        spacing: which steps a sampler visits: ``leading``, ``trailing`` or ``linspace`` (Lin et al. 2023,
-            https://arxiv.org/abs/2305.08891, table 2).
-        offset: added to the steps of leading spacing.
-    """
-
-    alpha_bars: tuple[float, ...]
-    spacing: str = "leading"
-    offset: int = 0
-    t_min: float = 1.0
-
-    def __repr__(self) -> str:
-        return f"Tabulated({len(self.alpha_bars)} steps, {self.spacing})"
-
-    @property
-    def t_max(self) -> float:  # type: ignore[override]
-        """The last step."""
-        return float(len(self.alpha_bars))
-
-    def _log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        """``lambda_t`` and its slope, float64."""
-        table = _lambdas(self.alpha_bars).to(t.device)
-        at = (t.double() - 1).clamp(0, len(table) - 1)
-        low = at.floor().long().clamp(max=len(table) - 2)
-        slope = table[low + 1] - table[low]
-        return table[low] + (at - low) * slope, slope
-
-    def alpha(self, t: Tensor) -> Tensor:
-        return torch.sigmoid(2 * self._log_snr(t)[0]).sqrt().to(t.dtype)
-
-    def sigma(self, t: Tensor) -> Tensor:
-        return torch.sigmoid(-2 * self._log_snr(t)[0]).sqrt().to(t.dtype)
-
-    def d_alpha(self, t: Tensor) -> Tensor:
-        level, slope = self._log_snr(t)
-        return (slope * torch.sigmoid(2 * level).sqrt() * torch.sigmoid(-2 * level)).to(t.dtype)
-
-    def d_sigma(self, t: Tensor) -> Tensor:
-        level, slope = self._log_snr(t)
-        return (-slope * torch.sigmoid(-2 * level).sqrt() * torch.sigmoid(2 * level)).to(t.dtype)
-
-    def grid(self, steps: int) -> Tensor:
-        """The times that the schedule visits in so many steps, and its first time (float64).
-
-        Raises:
-            ValueError: for more steps than there are.
-        """
-        count = len(self.alpha_bars)
-        if steps > count:
-            raise ValueError(f"{steps} steps are more than the {count} of this schedule: take fewer")
-        if self.spacing == "leading":
-            visited = torch.arange(steps).flip(0) * (count // steps) + self.offset
-        elif self.spacing == "trailing":
-            visited = (count - torch.arange(steps) * (count / steps)).round() - 1
-        else:
-            visited = torch.linspace(0, count - 1, steps, dtype=torch.float64).round().flip(0)
-        return torch.cat([visited.double().clamp(0, count - 1) + 1, torch.tensor([self.t_min], dtype=torch.float64)])
+def _plainly(net: Any, x: Tensor, step: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    return torch.as_tensor(net(x, timestep=step, **given).sample)
 
 
-@lru_cache(maxsize=8)
-def _lambdas(alpha_bars: tuple[float, ...]) -> Tensor:
-    """``log(alpha / sigma)`` of each step, float64."""
-    bars = torch.tensor(alpha_bars, dtype=torch.float64)
-    return (bars.log() - (-bars).log1p()) / 2
+def _pixart(net: Any, x: Tensor, step: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    """A large PixArt is also told the size of the image and its shape."""
+    sized: dict[str, Tensor | None] = {"resolution": None, "aspect_ratio": None}
+    if net.use_additional_conditions:
+        height, width = 8.0 * x.shape[2], 8.0 * x.shape[3]
+        sized["resolution"] = x.new_tensor([height, width]).repeat(len(x), 1)
+        sized["aspect_ratio"] = x.new_tensor([height / width]).repeat(len(x), 1)
+    return torch.as_tensor(net(x, timestep=step, added_cond_kwargs=sized, **given).sample)
 
 
-# --- the estimand and the codec ---------------------------------------------------------------------------------------
+def _flux(net: Any, x: Tensor, step: Tensor, given: Mapping[str, Tensor]) -> Tensor:
+    """Squares of 2 x 2 codes are the tokens, which know their row and column."""
+    height, width = x.shape[2] // 2, x.shape[3] // 2
+    places = torch.cartesian_prod(torch.arange(1), torch.arange(height), torch.arange(width)).to(x)
+    guidance = torch.full((len(x),), DISTILLED, device=x.device) if net.config.guidance_embeds else None
+    tokens = F.pixel_unshuffle(x, 2).flatten(2).transpose(1, 2)
+    out = net(tokens, timestep=step / 1000, guidance=guidance, img_ids=places, **given).sample
+    return F.pixel_shuffle(out.transpose(1, 2).unflatten(2, (height, width)), 2)
+
+
+_Call = Callable[[Any, Tensor, Tensor, Mapping[str, Tensor]], Tensor]
+
+_CALLS: Mapping[str, _Call] = {
+    "UNet2DModel": _plainly,
+    "DiTTransformer2DModel": _plainly,
+    "Transformer2DModel": _plainly,
+    "UNet2DConditionModel": _plainly,
+    "PixArtTransformer2DModel": _pixart,
+    "SD3Transformer2DModel": _plainly,
+    "FluxTransformer2DModel": _flux,
+}
+"""How each network that is read here is asked."""
+
+_PROMPTED: Mapping[str, tuple[str, tuple[str | None, ...]]] = {
+    "UNet2DConditionModel": ("StableDiffusionPipeline", ("encoder_hidden_states", None)),
+    "PixArtTransformer2DModel": (
+        "PixArtAlphaPipeline",
+        ("encoder_hidden_states", "encoder_attention_mask", None, None),
+    ),
+    "SD3Transformer2DModel": (
+        "StableDiffusion3Pipeline",
+        ("encoder_hidden_states", None, "pooled_projections", None),
+    ),
+    "FluxTransformer2DModel": ("FluxPipeline", ("encoder_hidden_states", "pooled_projections", "txt_ids")),
+}
+"""Of each network with prompts: the pipeline that encodes them, and which inputs the encodings are."""
+_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
+_TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
 
 
 @final
-class PublishedNoise(NoisePredictor):
-    """``eps_hat(x_t, t, c)`` of a published network, whatever it predicts: noise, velocity or the clean example.
+class PublishedNetwork(nn.Module):
+    """What a published network says of ``x_t`` at a step, under a class or a prompt.
 
     Args:
         kind: name of its class in ``diffusers``.
         config: the content of its ``config.json``.
-        event: shape of what it denoises.
-        path: its schedule.
-        predicts: ``epsilon``, ``v_prediction`` or ``sample``.
-        text: configuration of its CLIP text encoder, and the folder of its tokenizer; ``None`` without prompts.
+        folder: its pipeline, which has the encoders of prompts; ``None`` without prompts.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        config: str,
-        event: tuple[int, ...],
-        path: Path,
-        predicts: str = "epsilon",
-        text: tuple[str, str] | None = None,
-    ) -> None:
+    def __init__(self, kind: str, config: str, folder: str | None = None) -> None:
         super().__init__()
-        self.event, self.path, self.predicts = tuple(event), path, predicts
-        self.inner: Any = getattr(_library(), kind).from_config(json.loads(config))
-        self.text = None if text is None else _Prompts(*text)
-        self.labelled = "class_labels" if getattr(self.inner.config, "num_class_embeds", None) or "DiT" in kind else ""
+        self.kind = kind
+        with torch.device("meta"):
+            self.inner: Any = getattr(imported("diffusers"), kind).from_config(json.loads(config))
+        self.text = None if folder is None else _Prompts(kind, FilePath(folder))
+        classes = getattr(self.inner.config, "num_class_embeds", None) or "DiT" in kind or kind == "Transformer2DModel"
+        self.labelled = bool(classes) and self.text is None
 
-    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        given: dict[str, Tensor] = {}
+    def forward(self, x_t: Tensor, step: Tensor, cond: Tensor | None = None) -> Tensor:
+        given: Mapping[str, Tensor] = {}
         if self.text is not None:
-            given["encoder_hidden_states"] = self.text(cond, len(x_t), x_t.device)
+            given = self.text(cond, len(x_t), x_t.device)
         elif self.labelled:
-            given[self.labelled] = self._labels(cond, len(x_t), x_t.device)
-        out = self.inner(x_t, timestep=t - 1, **given).sample[:, : self.event[0]]  # a learned variance may follow
-        alpha, sigma = broadcast(self.path.alpha(t), x_t), broadcast(self.path.sigma(t), x_t)
-        if self.predicts == "v_prediction":
-            return alpha * out + sigma * x_t
-        return (x_t - alpha * out) / sigma if self.predicts == "sample" else out
+            given = {"class_labels": self._labels(cond, len(x_t), x_t.device)}
+        return _CALLS[self.kind](self.inner, x_t, step, given)[:, : x_t.shape[1]]  # a learned variance may follow
 
     def _labels(self, cond: Tensor | None, batch: int, device: torch.device) -> Tensor:
         """Class labels ``(B,)``, in which the network's own label for "unknown" stands for -1.
@@ -171,25 +140,87 @@ class PublishedNoise(NoisePredictor):
 
 @final
 class _Prompts(nn.Module):
-    """Prompts as the hidden states of a CLIP text encoder, ``(B, 77, width)``; the last ones are remembered."""
+    """Prompts as a pipeline encodes them for its network; the last ones are remembered."""
 
-    def __init__(self, config: str, folder: str) -> None:
+    def __init__(self, kind: str, folder: FilePath) -> None:
         super().__init__()
-        import transformers
+        name, self.inputs = _PROMPTED[kind]
+        pipeline, transformers = getattr(imported("diffusers"), name), imported("transformers")
+        parts: dict[str, Any] = {}
+        for part, (_, found) in _index(folder).items():
+            if part.startswith("text_encoder") and found in _ENCODERS:
+                parts[part] = _part(folder, part, getattr(transformers, found))
+            elif part.startswith("tokenizer") and found in _TOKENIZERS:
+                with told(folder / part), quiet():
+                    parts[part] = getattr(transformers, found).from_pretrained(folder / part, local_files_only=True)
+            elif found and part.startswith(("text_encoder", "tokenizer")):
+                raise ValueError(f"{folder / part}: prompts that are encoded by {found} are not read here")
+        self.encoders = nn.ModuleDict({part: made for part, made in parts.items() if isinstance(made, nn.Module)})
+        expected, options = pipeline._get_signature_keys(pipeline)
+        unchecked = {"requires_safety_checker": False} if "requires_safety_checker" in options else {}
+        with told(folder), quiet():
+            self.pipeline = pipeline(**{part: parts.get(part) for part in expected}, **unchecked)
+        self._last: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
-        self.encoder: Any = transformers.CLIPTextModel(transformers.CLIPTextConfig(**json.loads(config)))
-        self.tokenizer = transformers.CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        self._last: tuple[tuple[str, ...], Tensor] | None = None
-
-    def forward(self, cond: Tensor | None, batch: int, device: torch.device) -> Tensor:
+    def forward(self, cond: Tensor | None, batch: int, device: torch.device) -> dict[str, Tensor]:
         texts = tuple([""] * batch if cond is None else decode_captions(cond))
         if self._last is None or self._last[0] != texts:
-            length = min(self.tokenizer.model_max_length, self.encoder.config.max_position_embeddings)
-            ids = self.tokenizer(
-                list(texts), padding="max_length", max_length=length, truncation=True, return_tensors="pt"
-            ).input_ids
-            self._last = texts, self.encoder(ids.to(device))[0]
+            options = inspect.signature(self.pipeline.encode_prompt).parameters
+            known: dict[str, Any] = {"prompt_2": None, "prompt_3": None, "device": device, "num_images_per_prompt": 1}
+            known["do_classifier_free_guidance"] = False
+            with quiet():
+                found = self.pipeline.encode_prompt(list(texts), **{k: v for k, v in known.items() if k in options})
+            pairs = zip(self.inputs, found, strict=True)
+            self._last = texts, {name: value for name, value in pairs if name is not None}
         return self._last[1]
+
+
+@final
+class PublishedNoise(NoisePredictor):
+    """``eps_hat(x_t, t, c)`` of a published network on a path of betas, whatever it predicts.
+
+    Args:
+        net: the network that is asked.
+        event: shape of what it denoises.
+        path: its schedule.
+        predicts: ``epsilon``, ``v_prediction`` or ``sample``.
+        whole: whether it is asked at whole steps only, by a scheduler whose noise levels lie between them.
+    """
+
+    def __init__(
+        self, net: PublishedNetwork, event: tuple[int, ...], path: Path, predicts: str = "epsilon", whole: bool = False
+    ) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.predicts, self.whole = net, tuple(event), path, predicts, whole
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        out = self.net(x_t, (t - 1).round() if self.whole else t - 1, cond)
+        alpha, sigma = broadcast(self.path.alpha(t), x_t), broadcast(self.path.sigma(t), x_t)
+        if self.predicts == "v_prediction":
+            return alpha * out + sigma * x_t
+        return (x_t - alpha * out) / sigma if self.predicts == "sample" else out
+
+
+@final
+class PublishedVelocity(Velocity):
+    """``v(x_t, t, c)`` of a published network of flow matching, whose steps are thousandths.
+
+    Args:
+        net: the network.
+        event: shape of what it draws.
+        path: straight lines, with the times of its scheduler.
+        steps: the step of pure noise.
+    """
+
+    def __init__(self, net: PublishedNetwork, event: tuple[int, ...], path: Path, steps: int = 1000) -> None:
+        super().__init__()
+        self.net, self.event, self.path, self.steps = net, tuple(event), path, steps
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return torch.as_tensor(self.net(x_t, self.steps * t, cond))
+
+
+# --- the codec --------------------------------------------------------------------------------------------------------
 
 
 @final
@@ -211,7 +242,9 @@ class PublishedAutoencoder(Codec):
     def __init__(self, space: Images, config: str, event: tuple[int, ...]) -> None:
         super().__init__()
         self.space, self.event = space, tuple(event)
-        self.inner: Any = _library().AutoencoderKL.from_config(json.loads(config))
+        with torch.device("meta"):
+            self.inner: Any = imported("diffusers").AutoencoderKL.from_config(json.loads(config))
+        self.scale, self.shift = self.inner.config.scaling_factor, self.inner.config.shift_factor or 0.0
 
     @property
     def decoding(self) -> str:
@@ -223,11 +256,11 @@ class PublishedAutoencoder(Codec):
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         reals = x.float() * (2 / (self.space.levels - 1)) - 1
-        z = self.inner.encode(reals).latent_dist.mean * self.inner.config.scaling_factor
+        z = (self.inner.encode(reals).latent_dist.mean - self.shift) * self.scale
         return z, torch.full((len(x),), math.nan, device=x.device)
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        reals = self.inner.decode(z.float() / self.inner.config.scaling_factor).sample
+        reals = self.inner.decode(z.float() / self.scale + self.shift).sample
         levels = ((reals + 1) * ((self.space.levels - 1) / 2)).round()
         return levels.clamp(0, self.space.levels - 1).to(torch.uint8)
 
@@ -241,53 +274,75 @@ def open_pipeline(folder: FilePath) -> GenerativeModel:
     Raises:
         ValueError: for a pipeline of another kind, missing parts, or weights that are not safetensors.
     """
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-    name = "transformer" if index.get("transformer") else "unet"
-    if name not in index or "scheduler" not in index:
-        raise ValueError(
-            f"{folder}: {index.get('_class_name')} has no unet or transformer with a scheduler: not read here"
-        )
-    kind = str(index[name][1])
-    if kind not in ("UNet2DModel", "UNet2DConditionModel", "DiTTransformer2DModel", "Transformer2DModel"):
+    index = _index(folder)
+    name = "transformer" if index.get("transformer", ("", None))[1] else "unet"
+    kind = index.get(name, ("", None))[1]
+    if kind is None or "scheduler" not in index:
+        raise ValueError(f"{folder}: has no unet or transformer with a scheduler: not read here")
+    if kind not in _CALLS:
         raise ValueError(f"{folder}: networks of {kind} are not read here")
-    path, predicts = _schedule(folder)
-    inner = _part(folder, name, getattr(_library(), kind))
-    channels, side = int(inner.config.in_channels), inner.config.sample_size
-    height, width = (side, side) if isinstance(side, int) else side
-    event = (channels, int(height), int(width))
+    inner = _part(folder, name, getattr(imported("diffusers"), kind))
+    event, tokens = _size_of(inner, kind)
+    path, predicts, sampler = read_schedule(folder, tokens, kind)
+    prompted = kind in _PROMPTED
     classes = getattr(inner.config, "num_class_embeds", None) or getattr(inner.config, "num_embeds_ada_norm", None)
-    text = _text_of(folder) if kind == "UNet2DConditionModel" else None
-    known: dict[str, Any] = {"caption": CAPTION} if text else {"classes": classes} if classes else {}
+    known: dict[str, Any] = {"caption": CAPTION} if prompted else {"classes": classes} if classes else {}
     codec: Codec
+    likelihood: Likelihood
     if "vae" in index:
-        vae = _part(folder, "vae", _library().AutoencoderKL)
-        scale = 2 ** (len(vae.config.block_out_channels) - 1)
-        space = Images(int(vae.config.out_channels), event[1] * scale, event[2] * scale, **known)
-        codec = PublishedAutoencoder(space, json.dumps(_plain(vae.config)), event)
-        codec.inner = vae
-        likelihood: Any = NoDensity("the published autoencoder has no density of images")
+        codec = _autoencoder(folder, index["vae"][1], event, known)
+        space, likelihood = codec.space, NoDensity(codec.bound)
     else:
         space = Images(*event, **known)
         codec, likelihood = Dequantised(space), ProbabilityFlow()
     with told(folder):
-        estimand = PublishedNoise(kind, json.dumps(_plain(inner.config)), event, path, predicts, text)
-    estimand.inner = inner
-    if estimand.text is not None:
-        import transformers
+        net = PublishedNetwork(kind, json.dumps(_plain(inner.config)), str(folder) if prompted else None)
+    net.inner = inner
+    estimand: Estimand = PublishedVelocity(net, event, path)
+    objective: Objective = FlowMatching()
+    if predicts != "velocity":
+        estimand = PublishedNoise(net, event, path, predicts, isinstance(sampler, DPMSolver))
+        objective = NoisePrediction()
+    return GenerativeModel(space, codec, estimand, objective, sampler, likelihood).eval()
 
-        estimand.text.encoder = _part(folder, "text_encoder", transformers.CLIPTextModel)
-    return GenerativeModel(space, codec, estimand, NoisePrediction(), DDIM(STEPS), likelihood).eval()
+
+def _index(folder: FilePath) -> dict[str, tuple[str, str | None]]:
+    """Library and class of each part of a pipeline; parts that are left out have no class.
+
+    Raises:
+        ValueError: for an index that is not one.
+    """
+    place = folder / "model_index.json"
+    with told(place):
+        read = json.loads(place.read_text(encoding="utf-8"))
+        return {name: (part[0], part[1]) for name, part in read.items() if isinstance(part, list)}
 
 
-def _schedule(folder: FilePath) -> tuple[Tabulated, str]:
-    """The path of a pipeline's scheduler, and what its network predicts."""
-    config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    if "beta_schedule" not in config:
-        raise ValueError(f"{folder}: the schedule of {config.get('_class_name')} is not one of betas: not read here")
-    with told(folder), quiet():
-        bars = _library().DDIMScheduler.from_config(config).alphas_cumprod.double().tolist()
-    path = Tabulated(tuple(bars), config.get("timestep_spacing", "leading"), int(config.get("steps_offset", 0)))
-    return path, str(config.get("prediction_type", "epsilon"))
+def _size_of(inner: Any, kind: str) -> tuple[tuple[int, int, int], int]:
+    """Shape of what a network denoises, and its number of tokens."""
+    channels, side = int(inner.config.in_channels), getattr(inner.config, "sample_size", None) or FLUX_SIDE
+    height, width = (side, side) if isinstance(side, int) else side
+    if kind == "FluxTransformer2DModel":
+        return (channels // 4, height, width), height * width // 4
+    return (channels, height, width), height * width // int(getattr(inner.config, "patch_size", None) or 1) ** 2
+
+
+def _autoencoder(
+    folder: FilePath, kind: str | None, event: tuple[int, ...], known: dict[str, Any]
+) -> PublishedAutoencoder:
+    """The codec of a pipeline's autoencoder.
+
+    Raises:
+        ValueError: for an autoencoder of another kind.
+    """
+    if kind != "AutoencoderKL":
+        raise ValueError(f"{folder}: autoencoders of {kind} are not read here")
+    vae = _part(folder, "vae", imported("diffusers").AutoencoderKL)
+    scale = 2 ** (len(vae.config.block_out_channels) - 1)
+    space = Images(int(vae.config.out_channels), event[1] * scale, event[2] * scale, **known)
+    codec = PublishedAutoencoder(space, json.dumps(_plain(vae.config)), event)
+    codec.inner = vae
+    return codec
 
 
 def _part(folder: FilePath, name: str, kind: Any) -> Any:
@@ -301,27 +356,13 @@ def _part(folder: FilePath, name: str, kind: Any) -> Any:
             f"{folder / name}: holds no .safetensors; others may run code: save the pipeline again with them"
         )
     with told(folder / name), quiet():
-        return kind.from_pretrained(folder / name, use_safetensors=True, local_files_only=True).float().eval()
-
-
-def _text_of(folder: FilePath) -> tuple[str, str]:
-    """The configuration of the text encoder, and the folder of the tokenizer."""
-    return (folder / "text_encoder" / "config.json").read_text(encoding="utf-8"), str(folder / "tokenizer")
+        made, found = kind.from_pretrained(
+            folder / name, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+    check_tensors(folder / name, found)
+    return made.float().eval()
 
 
 def _plain(config: Any) -> dict[str, Any]:
     """A configuration without what only names a file or a version."""
     return {key: value for key, value in dict(config).items() if not key.startswith("_")}
-
-
-def _library() -> Any:
-    """``diffusers``, imported where it is used.
-
-    Raises:
-        ValueError: where it is not installed, with the way out.
-    """
-    try:
-        import diffusers
-    except ImportError:
-        raise ValueError("published pipelines need the extra 'hf': pip install 'fourfold[hf]'") from None
-    return diffusers

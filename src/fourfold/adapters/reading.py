@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["quiet", "told"]
+__all__ = ["check_tensors", "imported", "quiet", "told"]
 
 
 @contextlib.contextmanager
@@ -41,3 +42,33 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(before)
+
+
+def imported(name: str) -> Any:
+    """A library of the extra ``hf``, imported where it is used.
+
+    Raises:
+        ValueError: where it is not installed, with the way out.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ValueError(f"published models need {name}: pip install 'fourfold[hf]'") from None
+
+
+def check_tensors(path: Path, found: Mapping[str, Any]) -> None:
+    """Refuse weights that do not fit their configuration, by what a library says of loading them.
+
+    Raises:
+        ValueError: naming the first tensor that is missing, misshapen or unknown.
+    """
+    for kind, words in (("missing_keys", "lacks"), ("mismatched_keys", "has another shape of")):
+        if found.get(kind):
+            first = min(map(str, found[kind]))
+            more = f" and {len(found[kind]) - 1} more" if len(found[kind]) > 1 else ""
+            raise ValueError(f"{path}: {words} the tensor {first}{more}: fetch its weights again")
+    if found.get("unexpected_keys"):
+        raise ValueError(
+            f"{path}: holds the tensor {min(map(str, found['unexpected_keys']))}, which its configuration does not "
+            "know: are config.json and weights of one model?"
+        )

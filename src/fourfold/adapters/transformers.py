@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from fourfold.adapters import published_tokenizer
-from fourfold.adapters.reading import quiet, told
+from fourfold.adapters.reading import check_tensors, imported, quiet, told
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.nn.transformer import NextToken, TokenTransformer
@@ -55,7 +55,7 @@ class _Past:
 
     def clear(self) -> None:
         """Forget every position."""
-        self.values, self.used = _library().DynamicCache(config=self._config), 0
+        self.values, self.used = imported("transformers").DynamicCache(config=self._config), 0
         if self._revocable:
             self._keep_more()
 
@@ -93,10 +93,9 @@ class PublishedTransformer(NextToken):
 
     def __init__(self, config: str, length: int, start: int, lora: int | None = None) -> None:
         super().__init__()
-        library = _library()
-        settings = json.loads(config)
-        made = library.AutoConfig.for_model(**settings)
-        self.inner = library.AutoModelForCausalLM.from_config(made, dtype=torch.float32)
+        transformers, settings = imported("transformers"), json.loads(config)
+        made = transformers.AutoConfig.for_model(**settings)
+        self.inner = transformers.AutoModelForCausalLM.from_config(made, dtype=torch.float32)
         self.inner = self.inner if lora is None else _with_lora(self.inner, lora)
         self.tokens, self.length, self.start = int(self.inner.get_input_embeddings().num_embeddings), length, start
 
@@ -200,34 +199,24 @@ def open_tokenizer(path: Path) -> Any:
     gguf = path.suffix.lower() == ".gguf"
     file = {"gguf_file": path.name} if gguf else {}
     with told(path), quiet():
-        return _library().AutoTokenizer.from_pretrained(
+        return imported("transformers").AutoTokenizer.from_pretrained(
             path.parent if gguf else path, local_files_only=True, trust_remote_code=False, **file
         )
 
 
 def _loaded(path: Path) -> tuple[Any, Any]:
     """The network in float32 and the tokenizer, from files alone."""
-    library = _library()
-    gguf = path.suffix.lower() == ".gguf"
+    transformers, gguf = imported("transformers"), path.suffix.lower() == ".gguf"
     folder, file = (path.parent, {"gguf_file": path.name}) if gguf else (path, {})
     if not gguf:
         _check_folder(path)
     given = {"local_files_only": True, "trust_remote_code": False, **file}
     with told(path), quiet():
         safe = {} if gguf else {"use_safetensors": True}
-        inner, found = library.AutoModelForCausalLM.from_pretrained(
+        inner, found = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, output_loading_info=True, **given, **safe
         )
-    for kind, words in (("missing_keys", "lacks"), ("mismatched_keys", "has another shape of")):
-        if found.get(kind):
-            first = min(map(str, found[kind]))
-            more = f" and {len(found[kind]) - 1} more" if len(found[kind]) > 1 else ""
-            raise ValueError(f"{path}: {words} the tensor {first}{more}: fetch its weights again")
-    if found.get("unexpected_keys"):
-        raise ValueError(
-            f"{path}: holds the tensor {min(map(str, found['unexpected_keys']))}, which its configuration does not "
-            "know: are config.json and weights of one model?"
-        )
+    check_tensors(path, found)
     return inner.eval().requires_grad_(True), open_tokenizer(path)
 
 
@@ -257,7 +246,7 @@ def _check_folder(path: Path) -> None:
     config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     if (
         "auto_map" in config
-        and config.get("model_type") not in _library().models.auto.configuration_auto.CONFIG_MAPPING
+        and config.get("model_type") not in imported("transformers").models.auto.configuration_auto.CONFIG_MAPPING
     ):
         raise ValueError(f"{path}: its network is code of its own, which is not run here: give a model of transformers")
     if not any(path.glob("*.safetensors")):
@@ -305,9 +294,9 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
 @torch.no_grad()
 def _neox(net: TokenTransformer) -> Any:
     """The network as a GPT-NeoX."""
-    library, trunk = _library(), net.trunk
+    transformers, trunk = imported("transformers"), net.trunk
     blocks = trunk.typed_blocks()
-    config = library.GPTNeoXConfig(
+    config = transformers.GPTNeoXConfig(
         vocab_size=net.tokens + 1,
         hidden_size=trunk.width,
         num_hidden_layers=len(blocks),
@@ -321,7 +310,7 @@ def _neox(net: TokenTransformer) -> Any:
         eos_token_id=None,
         tie_word_embeddings=False,
     )
-    made = library.GPTNeoXForCausalLM(config)
+    made = transformers.GPTNeoXForCausalLM(config)
     for name, value in made.named_parameters():
         value.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
     inner, heads, width = made.gpt_neox, trunk.heads, trunk.width
@@ -355,19 +344,3 @@ def _tokenizer_of(space: Text) -> str:
     if made.token_to_id(START) is None and made.get_vocab_size() == space.tokens:
         made.add_special_tokens([START])
     return str(made.to_str())
-
-
-# --- the library ------------------------------------------------------------------------------------------------------
-
-
-def _library() -> Any:
-    """``transformers``, imported where it is used.
-
-    Raises:
-        ValueError: where it is not installed, with the way out.
-    """
-    try:
-        import transformers
-    except ImportError:
-        raise ValueError("published language models need the extra 'hf': pip install 'fourfold[hf]'") from None
-    return transformers

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.adapters.reading import quiet, told
+from fourfold.adapters.reading import check_tensors, imported, quiet, told
 from fourfold.codecs import TranscriptTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.nn.speech import Heard, Listener, sound_lengths
@@ -52,14 +52,14 @@ class PublishedWhisper(Listener):
         self, config: str, prompt: Sequence[int], never: Sequence[int] = (), not_first: Sequence[int] = ()
     ) -> None:
         super().__init__()
-        library = _library()
-        made = library.WhisperConfig(**json.loads(config))
-        self.inner: Any = library.WhisperForConditionalGeneration._from_config(made, dtype=torch.float32)
+        transformers = imported("transformers")
+        made = transformers.WhisperConfig(**json.loads(config))
+        self.inner: Any = transformers.WhisperForConditionalGeneration._from_config(made, dtype=torch.float32)
         self.tokens, self.width = int(made.vocab_size), int(made.d_model)
         self.never, self.not_first = tuple(never), tuple(not_first)
         self.prompt = tuple(prompt)
         seconds = made.max_source_positions * HOP // RATE
-        self._hear = library.WhisperFeatureExtractor(feature_size=made.num_mel_bins, chunk_length=seconds)
+        self._hear = transformers.WhisperFeatureExtractor(feature_size=made.num_mel_bins, chunk_length=seconds)
 
     def listen(self, sound: Tensor) -> Heard:
         """Frames of 20 ms; a sound is continued by silence to the length that the network knows."""
@@ -93,10 +93,10 @@ class _Past:
     """Keys and values of text and sound, as the library keeps them."""
 
     def __init__(self, config: Any) -> None:
-        library = _library()
+        transformers = imported("transformers")
         self._config = config
-        self.values = library.EncoderDecoderCache(
-            library.DynamicCache(config=config), library.DynamicCache(config=config)
+        self.values = transformers.EncoderDecoderCache(
+            transformers.DynamicCache(config=config), transformers.DynamicCache(config=config)
         )
 
     def select(self, rows: Tensor) -> _Past:
@@ -194,16 +194,14 @@ def _transformers(path: Path) -> tuple[Any, tuple[list[int], list[int]]]:
     if not any(path.glob("*.safetensors")):
         raise ValueError(f"{path}: holds no .safetensors: save the model again with save_pretrained")
     with told(path), quiet():
-        inner, found = _library().WhisperForConditionalGeneration.from_pretrained(
+        inner, found = imported("transformers").WhisperForConditionalGeneration.from_pretrained(
             path,
             dtype=torch.float32,
             output_loading_info=True,
             local_files_only=True,
             use_safetensors=True,
         )
-    for kind, words in (("missing_keys", "lacks"), ("mismatched_keys", "has another shape of")):
-        if found.get(kind):
-            raise ValueError(f"{path}: {words} the tensor {min(map(str, found[kind]))}: fetch its weights again")
+    check_tensors(path, {**found, "unexpected_keys": ()})
     file = path / "generation_config.json"
     settings = _json(file) if file.is_file() else {}
     never, first = (settings.get(key) or [] for key in ("suppress_tokens", "begin_suppress_tokens"))
@@ -267,11 +265,11 @@ def _variables(file: BinaryIO) -> dict[str, np.ndarray]:
 
 def _network(arrays: Mapping[str, np.ndarray], weights: Mapping[str, Tensor], end: int, start: int) -> Any:
     """The network of ``transformers`` with the weights of CTranslate2, where query, key and value are one matrix."""
-    library = _library()
+    transformers = imported("transformers")
     depth = [sum(name.endswith("ffn/linear_0/weight") and name.startswith(side) for name in weights) for side in SIDES]
     width, bands = weights["encoder/conv1/weight"].shape[:2]
     heads, hidden = int(arrays["decoder/num_heads"]), len(weights["decoder/layer_0/ffn/linear_0/bias"])
-    config = library.WhisperConfig(
+    config = transformers.WhisperConfig(
         vocab_size=len(weights["decoder/embeddings/weight"]),
         num_mel_bins=bands,
         d_model=width,
@@ -289,7 +287,7 @@ def _network(arrays: Mapping[str, np.ndarray], weights: Mapping[str, Tensor], en
         decoder_start_token_id=start,
     )
     with torch.device("meta"):
-        inner = library.WhisperForConditionalGeneration._from_config(config, dtype=torch.float32)
+        inner = transformers.WhisperForConditionalGeneration._from_config(config, dtype=torch.float32)
     state: dict[str, Tensor] = {}
     for side, count in zip(SIDES, depth, strict=True):
         _norm(state, f"model.{side}.layer_norm", weights, f"{side}/layer_norm")
@@ -336,19 +334,3 @@ def _split(
         for part, value in zip(parts, weights[f"{source}/{kind}"].chunk(len(parts)), strict=True):
             if (part, kind) != ("k", "bias"):
                 state[f"{name}.{part}_proj.{kind}"] = value.clone()
-
-
-# --- the library ------------------------------------------------------------------------------------------------------
-
-
-def _library() -> Any:
-    """``transformers``, imported where it is used.
-
-    Raises:
-        ValueError: where it is not installed, with the way out.
-    """
-    try:
-        import transformers
-    except ImportError:
-        raise ValueError("published models need the extra 'hf': pip install 'fourfold[hf]'") from None
-    return transformers

@@ -1,9 +1,9 @@
 """Deterministic samplers: solvers of the probability-flow ODE, from noise to data.
 
-All of them walk the grid of the estimand's own path and end clean, so that no noise of the last level remains. The end
-is the last evaluation's ``E[x_0 | x_t]``, with an error of second order; solvers above first order take its limit
-instead (:func:`settled`). A solver's ``order`` holds up to the order of the path's grid,
-:attr:`fourfold.paths.Path.highest_order`.
+All of them walk the grid of the estimand's own path and end clean, so that no noise of the last level remains, unless a
+setting says otherwise to take the steps of a published scheduler. The end is the last evaluation's ``E[x_0 | x_t]``,
+with an error of second order; solvers above first order take its limit instead (:func:`settled`). A solver's ``order``
+holds up to the order of the path's grid, :attr:`fourfold.paths.Path.highest_order`.
 
 :class:`Euler` and :class:`Heun` solve ``dx/dt = v`` for any vector field (see :func:`clean` for its end). The others
 are exponential integrators, which solve the linear part of that equation exactly and approximate the rest by a
@@ -43,6 +43,7 @@ __all__ = [
     "Solver",
     "UniPC",
     "clean",
+    "end",
     "evaluate",
     "knots",
     "settled",
@@ -92,6 +93,12 @@ def knots(path: Path, steps: int) -> list[Knot]:
 def start(estimand: Estimand, noise: Noise, first: Knot) -> Tensor:
     """``x_T = sigma_T eps``, ``(n, *event)``."""
     return noise.normal(*estimand.event) * first.sigma
+
+
+def end(path: Path, clean: bool) -> Knot:
+    """Where the last step leads: to the clean end, or to the first time of the path."""
+    t = torch.tensor(path.t_min, dtype=torch.float64)
+    return _CLEAN if clean else Knot(path.t_min, float(path.alpha(t)), float(path.sigma(t)))
 
 
 def evaluate(estimand: Denoiser | VectorField, x_t: Tensor, t: float, cond: Tensor | None) -> Tensor:
@@ -192,22 +199,30 @@ class Heun(Solver):
 class DDIM(Solver):
     """``x_s = alpha_s D + sigma_s eps_hat`` with ``eps_hat = (x_t - alpha_t D) / sigma_t``.
 
-    Song, Meng, Ermon 2021 (https://arxiv.org/abs/2010.02502), without added noise.
+    Song, Meng, Ermon 2021 (https://arxiv.org/abs/2010.02502), without added noise. With ``clip``, the example is cut to
+    ``[-clip, clip]`` and the noise is not, as published schedulers of pixels do.
 
     Attributes:
         steps: network evaluations.
+        clip: the largest absolute value of the denoised example; ``None``: it is as the network says.
+        clean: whether the last step removes all noise; otherwise it ends at the first time of the path.
     """
 
     needs: ClassVar[type[Estimand]] = Denoiser
     order: ClassVar[int] = 1
     steps: int = 20
+    clip: float | None = None
+    clean: bool = True
 
     def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         grid = knots(estimand.path, self.steps)
         x = start(estimand, noise, grid[0])
-        for t, s in itertools.pairwise(grid):
-            x = towards(evaluate(estimand, x, t.t, cond), x, t, s)
-        return evaluate(estimand, x, grid[-1].t, cond)
+        for t, s in itertools.pairwise([*grid, end(estimand.path, self.clean)]):
+            x_0 = evaluate(estimand, x, t.t, cond)
+            x = towards(x_0, x, t, s)
+            if self.clip is not None:
+                x = x + s.alpha * (x_0.clamp(-self.clip, self.clip) - x_0)
+        return x
 
 
 @final
@@ -218,15 +233,28 @@ class DPMSolver(Solver):
         x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) (D_t + (h / 2 h_last) (D_t - D_last))
 
     with ``h = lambda_s - lambda_t``; the first step is of first order. Lu et al. 2022
-    (https://arxiv.org/abs/2211.01095).
+    (https://arxiv.org/abs/2211.01095). The last step to the clean end has infinite ``h``: it takes the limit of the
+    denoiser (:func:`settled`), or with ``final_order = 1`` its last value, as the authors do.
 
     Attributes:
         steps: network evaluations.
+        final_order: order of the last step, 2 or 1.
+        clean: whether the last step removes all noise; otherwise it ends at the first time of the path.
+
+    Raises:
+        ValueError: for another order of the last step than 1 or 2.
     """
 
     needs: ClassVar[type[Estimand]] = Denoiser
     order: ClassVar[int] = 2
     steps: int = 20
+    final_order: int = 2
+    clean: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse an order that the last step cannot have."""
+        if self.final_order not in (1, 2):
+            raise ValueError(f"the last step of DPM-Solver++(2M) is of order 1 or 2, not {self.final_order}")
 
     def __call__(self, estimand: Denoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         grid = knots(estimand.path, self.steps)
@@ -235,7 +263,10 @@ class DPMSolver(Solver):
         for i, (t, s) in enumerate(itertools.pairwise(grid)):
             x = towards(extrapolated(x_0, last, grid[max(i - 1, 0)], t, s), x, t, s)
             x_0, last = evaluate(estimand, x, s.t, cond), x_0
-        return settled([(grid[max(self.steps - 2, 0)], last), (grid[-1], x_0)])
+        t, before, final = grid[-1], grid[max(self.steps - 2, 0)], end(estimand.path, self.clean)
+        if self.final_order == 2:
+            x_0 = settled([(before, last), (t, x_0)]) if self.clean else extrapolated(x_0, last, before, t, final)
+        return towards(x_0, x, t, final)
 
 
 def extrapolated(x_0: Tensor, last: Tensor, r: Knot, t: Knot, s: Knot) -> Tensor:
