@@ -16,7 +16,7 @@ from fourfold.engine import BrokenRun, Run, blueprint, fit
 from fourfold.engine.blueprint import check_loadable
 from fourfold.main import run
 from fourfold.paradigms import build, recipes
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Categorical, Identifier, Images, Table, Text, Vectors
 
 from . import toys
 
@@ -314,6 +314,11 @@ def test_every_recipe_is_planned_without_memory(name):
         assert {key: value.shape for key, value in plan.state_dict().items()} == shapes
         assert not any(value.isnan().any() for value in model.state_dict().values() if value.is_floating_point())
         assert not check_loadable(model)
+
+
+def test_rows_may_be_numbered_beyond_what_is_built():
+    rows = Table((Identifier("id", first=3_000_000), Categorical("colour", levels=("blue", "red"))))
+    assert not check_loadable(build("autoregressive", rows, "xs"))
 
 
 @pytest.mark.parametrize("name", ["weights.estimand", "average.estimand", "buffer", ".mean."])

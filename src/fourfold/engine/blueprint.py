@@ -176,7 +176,7 @@ def _numbers(value: Any, name: str) -> Iterator[tuple[str, int]]:
     elif isinstance(value, dict):
         inner = value["args"] if isinstance(value.get("args"), dict) else value
         for key, item in inner.items():
-            cell = name.endswith(".schema") and key in ("low", "high")
+            cell = name.endswith(".schema") and key in ("low", "high", "first")
             if not cell and key != "observed":  # a place or a count of rows: nothing that is built is as long
                 yield from _numbers(item, f"{name}.{key}")
     elif isinstance(value, list):

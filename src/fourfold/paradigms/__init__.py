@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from fourfold.vocabulary import Card, Facts, parse_size
+from fourfold.vocabulary import Card, Facts, TooManyColumns, parse_size
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel, Space
@@ -123,7 +123,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
             return f"{card_name}/{candidate}", card.recipes[candidate](space, size)
         except TypeError as refusal:
             refusals.append(refusal)
-    raise refusals[0]
+    raise next((refusal for refusal in refusals if isinstance(refusal, TooManyColumns)), refusals[0])
 
 
 def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:

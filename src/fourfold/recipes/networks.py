@@ -14,6 +14,7 @@ from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.unet import UNet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Sequences, Table
+from fourfold.vocabulary import TooManyColumns
 
 __all__ = ["bins_of", "check_width", "column_network", "map_unet", "row_network", "sides", "unet"]
 
@@ -57,10 +58,10 @@ def check_width(space: Table, what: str) -> None:
     """Refuse a table of more than :data:`WIDEST` columns.
 
     Raises:
-        TypeError: with the way out.
+        TooManyColumns: with the way out.
     """
     if space.dims > WIDEST:
-        raise TypeError(
+        raise TooManyColumns(
             f"{what} of {space.dims:,} columns are more than the {WIDEST:,} that fit: leave columns out, or use "
             "latent-variable, diffusion/joint or adversarial"
         )
@@ -88,7 +89,7 @@ def column_network(space: Table, size: str) -> tuple[CellTokens, ColumnNetwork]:
     and hidden units shrink with the root of the number of columns.
 
     Raises:
-        TypeError: for a table of more than ``WIDEST`` columns.
+        TooManyColumns: for a table of more than ``WIDEST`` columns.
     """
     check_width(space, "conditionals")
     bins, embedding, chosen = _columns(space.dims, size)
@@ -107,11 +108,11 @@ def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, S
     """Tokens of sequences, and the network of their rows: causal, or of all cells that are known.
 
     Raises:
-        TypeError: for sequences of rows of more than ``WIDEST`` columns.
+        TooManyColumns: for sequences of rows of more than ``WIDEST`` columns.
     """
     count = len(space.columns)
     if count > WIDEST:
-        raise TypeError(f"rows of {count:,} columns are more than the {WIDEST:,} that fit: leave columns out")
+        raise TooManyColumns(f"rows of {count:,} columns are more than the {WIDEST:,} that fit: leave columns out")
     bins, embedding, chosen = _columns(count, size)
     codec, rows = RowTokens(space, bins), ROWS[size]
     net = SequenceNetwork(

@@ -20,6 +20,7 @@ from fourfold.vocabulary.terms import (
     Paradigm,
     Principle,
     Recipe,
+    TooManyColumns,
     parse_size,
 )
 from fourfold.vocabulary.variants import VARIANTS, Variant
@@ -38,6 +39,7 @@ __all__ = [
     "Paradigm",
     "Principle",
     "Recipe",
+    "TooManyColumns",
     "Variant",
     "parse_size",
 ]

@@ -21,12 +21,17 @@ __all__ = [
     "Paradigm",
     "Principle",
     "Recipe",
+    "TooManyColumns",
     "parse_size",
 ]
 
 AUTO = "auto"
 """The size that suits the machine, the data and the budget."""
 _SIZE = re.compile(r"(xs|s|m|l|xl)(?:/(2|4|8))?")
+
+
+class TooManyColumns(TypeError):  # noqa: N818 (what is wrong)
+    """A table of a kind that a recipe models, but of more columns than it can."""
 
 
 def parse_size(text: str) -> tuple[str, int]:
