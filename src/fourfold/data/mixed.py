@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
@@ -267,7 +268,7 @@ def _with_dtype(column: Coded, dtype: str) -> Coded:
 def _notes(where: str, names: Sequence[str] | None, columns: Sequence[Coded]) -> tuple[str, ...]:
     """What reading changed: names, and blanks around cells."""
     told = []
-    twice = sorted({name for name in names or () if name and list(names or ()).count(name) > 1})
+    twice = sorted(name for name, times in Counter(names or ()).items() if name and times > 1)
     if twice:
         told.append(f"columns that share a name have a number now: {shortened(twice)}")
     blank = [column.name for column in columns if column.padded]

@@ -364,12 +364,14 @@ class MixedDenoiser(Estimand):
 
     Attributes:
         sizes: the number of tokens of each discrete value.
+        groups: the discrete values in groups of like sizes, which are told together.
         reals: the number of reals.
         path: the noise of the reals.
     """
 
     measure = Measure.MIXED
     sizes: tuple[int, ...]
+    groups: tuple[tuple[int, ...], ...]
     reals: int
     path: Path
 
@@ -394,7 +396,7 @@ class MixedDenoiser(Estimand):
             cond: labels ``(B,)``.
 
         Returns:
-            ``(B, sizes[i])`` in nats for each discrete value, and ``(B, R)``.
+            ``(B, len(group), tokens)`` in nats for each group, ``-inf`` beyond a value's own tokens; and ``(B, R)``.
         """
 
 

@@ -9,7 +9,7 @@ what models of tables want: Tiwald et al. 2025 (https://arxiv.org/abs/2501.12012
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar, final
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fourfold.core import Part
 from fourfold.nn.resnet import ResMLP
 
-__all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "waves"]
+__all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "like_sizes", "waves"]
 
 
 def waves(tokens: int, count: int = 16) -> Tensor:
@@ -80,7 +80,7 @@ class ColumnHeads(nn.Module):
 
     def __init__(self, sizes: Sequence[int], width: int, ordered: Sequence[int] = ()) -> None:
         super().__init__()
-        self.groups = [*_groups(sizes, set(range(len(sizes))) - set(ordered)), *_groups(sizes, set(ordered))]
+        self.groups = [*like_sizes(sizes, set(range(len(sizes))) - set(ordered)), *like_sizes(sizes, set(ordered))]
         self.waved = [group[0] in set(ordered) for group in self.groups]
         most = [max(sizes[i] for i in group) for group in self.groups]
         shapes = list(zip(map(len, self.groups), most, strict=True))
@@ -126,7 +126,7 @@ class ColumnHeads(nn.Module):
         return logits.float().log_softmax(1)
 
 
-def _groups(sizes: Sequence[int], columns: set[int]) -> list[list[int]]:
+def like_sizes(sizes: Sequence[int], columns: Collection[int]) -> list[list[int]]:
     """Columns in groups, so that the largest size of each is at most twice the smallest, roughly."""
     groups: list[list[int]] = []
     for i in sorted(columns, key=lambda i: (sizes[i], i)):

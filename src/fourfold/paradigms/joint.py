@@ -28,7 +28,7 @@ from fourfold.distributions.times import quantiles, watched_by_noise
 from fourfold.estimands import MixedDenoiser
 from fourfold.likelihoods.bound import ends, standard_integral
 from fourfold.likelihoods.ode import log_snr_range
-from fourfold.nn.columns import CellEmbedding
+from fourfold.nn.columns import CellEmbedding, like_sizes
 from fourfold.nn.embedding import with_detail
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paths import Path, broadcast
@@ -57,15 +57,27 @@ class RowDenoiser(MixedDenoiser):
         self.net, self.sizes, self.reals, self.path = net, tuple(sizes), reals, path
         self.cells = CellEmbedding(self.sizes, embedding)
         self.event = (len(self.sizes) + reals,)
+        self.groups = tuple(map(tuple, like_sizes(self.sizes, range(len(self.sizes)))))
+        for g, group in enumerate(self.groups):
+            size = torch.tensor([self.sizes[i] for i in group])[:, None]
+            token = torch.arange(max(self.sizes[i] for i in group))
+            place = self.cells.offsets[list(group)][:, None] + token.minimum(size - 1)
+            self.register_buffer(f"place_{g}", place, persistent=False)
+            self.register_buffer(f"beyond_{g}", token >= size, persistent=False)
 
     def forward(
         self, k: Tensor, known: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         seen = (self.cells(k) * known.unsqueeze(2)).flatten(1)
         out = self.net(torch.cat([seen, with_detail(z_t)], 1), 2 * t - 1, cond)
-        *logits, f = torch.split_with_sizes(out, (*self.sizes, self.reals), 1)
+        logits, f = out.split((out.shape[1] - self.reals, self.reals), 1)
         alpha, sigma = broadcast(self.path.alpha(t), z_t), broadcast(self.path.sigma(t), z_t)
-        return tuple(part.log_softmax(1) for part in logits), alpha * z_t - sigma * f
+        return tuple(self._told(logits, g) for g in range(len(self.groups))), alpha * z_t - sigma * f
+
+    def _told(self, logits: Tensor, g: int) -> Tensor:
+        """``log p`` of the values of a group, ``(B, len(group), tokens)``."""
+        own = logits[:, getattr(self, f"place_{g}")]
+        return own.masked_fill(getattr(self, f"beyond_{g}"), -torch.inf).log_softmax(2)
 
 
 def masked_at(t: Tensor) -> Tensor:
@@ -94,8 +106,11 @@ def parts(
     m = masked_at(t)
     known, z_t = u >= m[:, None], estimand.path.noised(z, eps, t)
     log_p, denoised = estimand(k, known, z_t, t, cond)
-    nats = torch.stack([part.gather(1, k[:, i : i + 1])[:, 0] for i, part in enumerate(log_p)], 1)
-    tokens = -(nats * ~known).sum(1) / m
+    nats = torch.zeros_like(m)
+    for group, part in zip(estimand.groups, log_p, strict=True):
+        own = k[:, group]
+        nats = nats + (part.gather(2, own.unsqueeze(2))[:, :, 0] * ~known[:, group]).sum(1)
+    tokens = -nats / m
     root = broadcast(estimand.path.log_snr(t).exp(), z)
     standard = (z - root * eps) / (1 + root.square())
     return tokens, (root * (z - denoised)).square().sum(1), (root * standard).square().sum(1)
@@ -184,9 +199,11 @@ class JointSteps(Sampler):
         k, z = torch.zeros_like(u, dtype=torch.long), noise.normal(reals) * path.sigma(grid[0])
         for t, s in itertools.pairwise(grid):
             log_p, denoised = estimand(k, at >= t, z, t.expand(len(k)), cond)
-            for i, part in enumerate(log_p):
-                rows = ((at[:, i] < t) & (at[:, i] >= s)).nonzero()[:, 0]
-                k[rows, i] = draw(part[rows], u[rows, i])
+            due = (at < t) & (at >= s)
+            for group, part in zip(estimand.groups, log_p, strict=True):
+                row, place = due[:, group].nonzero(as_tuple=True)
+                column = torch.tensor(group, device=row.device)[place]
+                k[row, column] = draw(part[row, place], u[row, column])
             z = _earlier(path, z, denoised, t, s, noise.normal(reals)) if s > 0 else denoised
         return torch.cat([k.to(z.dtype), z], 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -59,7 +60,7 @@ class Table(WrittenRows):
         if not self.modelled:
             raise ValueError("a table needs a column that varies: all of its columns are constants or identifiers")
         names = [column.name for column in self.schema]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, times in Counter(names).items() if times > 1)
         if twice:
             raise ValueError(f"two columns are called {twice[0]!r}: rename one")
         if self.target is not None and self.target not in self.columns:
