@@ -68,12 +68,10 @@ class Completing:
                 arbitrary(model)
             return reject(model, x, known, allowed, condition_codes(model.space, len(x), cond, model.device), seed)
         labels = condition_codes(model.space, len(x), cond, model.device)
-        step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
         parts = []
         with evaluating(model):
-            for first in range(0, len(x), step):
-                rows = slice(first, min(first + step, len(x)))
-                noise = Noise(seed, rows.start, rows.stop, "complete", model.device)
+            for low, high in Noise.spans(0, len(x), batch_size):
+                rows, noise = slice(low, high), Noise(seed, low, high, "complete", model.device)
                 block = x[rows].to(model.device), known[rows].to(model.device), allowed
                 parts.append(complete_block(model, *block, noise, None if labels is None else labels[rows]))
         return torch.cat(parts)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,12 +24,10 @@ from fourfold.core.sampler import Sampler
 from fourfold.core.scoring import score_block
 from fourfold.core.space import Space
 from fourfold.core.stages import Stage, Staged
-from fourfold.core.training import Training
+from fourfold.core.training import DEFAULT, Training
 from fourfold.vocabulary import Facts, Paradigm
 
 __all__ = ["GenerativeModel"]
-
-DEFAULT = Training()
 
 
 class GenerativeModel(Completing, Part, nn.Module):
@@ -146,11 +142,9 @@ class GenerativeModel(Completing, Part, nn.Module):
         """
         labels = condition_codes(self.space, n, cond, self.device)
         estimand = view(self.estimand, self.sampler.needs)
-        step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
         parts = []
         with evaluating(self):
-            for first in range(start // step * step, start + n, step):
-                low, high = max(first, start), min(first + step, start + n)
+            for low, high in Noise.spans(start, start + n, batch_size):
                 noise = Noise(seed, low, high, device=self.device)
                 z = self.sampler(estimand, noise, None if labels is None else labels[low - start : high - start])
                 parts.append(self.codec.decode(z, noise))
@@ -183,15 +177,13 @@ class GenerativeModel(Completing, Part, nn.Module):
             raise ValueError(f"draws must be at least 1, not {draws}")
         self.space.check(x)
         labels = condition_codes(self.space, len(x), cond, self.device)
-        step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
         parts = []
         with evaluating(self):
-            for first in range(start // step * step, start + len(x), step):
-                low, high = max(first, start), min(first + step, start + len(x))
+            for low, high in Noise.spans(start, start + len(x), batch_size):
                 rows, noise = slice(low - start, high - start), Noise(seed, low, high, "score", self.device)
-                cond_of_rows = None if labels is None else labels[rows]
-                parts.append(score_block(self, x[rows].to(self.device), cond_of_rows, noise, draws))
-        return dataclasses.replace(LogProb.cat(parts), dims=math.prod(x.shape[1:]))
+                given = None if labels is None else labels[rows]
+                parts.append(score_block(self, x[rows].to(self.device), given, noise, draws))
+        return LogProb.cat(parts)
 
     def configuration(self) -> dict[str, Any]:
         """The JSON value of ``model.json``: constructor arguments of every part."""

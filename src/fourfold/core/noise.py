@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import torch
@@ -38,6 +38,18 @@ class Noise:
     def in_training(cls, x: Tensor, rows: int | None = None) -> Noise:
         """A stream for each row of ``x``, or for ``rows``, seeded by torch's generator, which training controls."""
         return cls(int(torch.randint(2**62, ())), 0, len(x) if rows is None else rows, "train", x.device)
+
+    @classmethod
+    def spans(cls, start: int, stop: int, batch_size: int) -> Iterator[tuple[int, int]]:
+        """Cut ``start .. stop`` into ranges of about ``batch_size`` indices that share no block of random numbers."""
+        step = cls.whole_blocks(batch_size)
+        for first in range(start // step * step, stop, step):
+            yield max(first, start), min(first + step, stop)
+
+    @classmethod
+    def whole_blocks(cls, batch_size: int) -> int:
+        """The largest multiple of ``BLOCK`` up to ``batch_size``, and one block at least."""
+        return max(cls.BLOCK, batch_size // cls.BLOCK * cls.BLOCK)
 
     def __len__(self) -> int:
         return self.stop - self.start

@@ -68,3 +68,7 @@ class Training:
         data: falling noise tries every amount, and the held-out loss chooses.
         """
         return self.smoothing * 25 ** (-used / 0.8) if used < 0.8 else 0.0
+
+
+DEFAULT = Training()
+"""The settings of a model that was built without any."""

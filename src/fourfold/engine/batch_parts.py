@@ -16,12 +16,12 @@ from torch import Tensor
 from fourfold.core import Batch, CachedCodec, GenerativeModel
 from fourfold.engine.distributed import Processes
 
-__all__ = ["BatchParts", "Part", "channels_last"]
+__all__ = ["BatchPart", "BatchParts", "channels_last"]
 
 
 @final
 @dataclass
-class Part:
+class BatchPart:
     """A part of a step's batch, with the random streams and the buffers in which its last turn ended."""
 
     batch: Batch
@@ -60,7 +60,7 @@ class BatchParts:
         """The devices whose random streams a step changes, beside that of the CPU."""
         return [self.device] if self.device.type == "cuda" else []
 
-    def divide(self, raw: Batch, step: int, noise: float = 0.0) -> list[Part]:
+    def divide(self, raw: Batch, step: int, noise: float = 0.0) -> list[BatchPart]:
         """This process's parts of a raw batch, encoded.
 
         Args:
@@ -81,7 +81,7 @@ class BatchParts:
             batch = self.encode(Batch(x[i], cond[i]))
             if noise and batch.x.is_floating_point():
                 batch = batch._replace(x=batch.x + noise * torch.randn_like(batch.x))
-            parts.append(Part(batch, self._streams(), []))
+            parts.append(BatchPart(batch, self._streams(), []))
         if count > 1:
             self.copy_buffers(parts)
             for part, kept in zip(parts, self._kept, strict=False):
@@ -89,7 +89,7 @@ class BatchParts:
                     part.buffers[at] = value
         return parts
 
-    def copy_buffers(self, parts: list[Part]) -> None:
+    def copy_buffers(self, parts: list[BatchPart]) -> None:
         """Give each part a copy of the model's buffers."""
         for part in parts:
             part.buffers = [b.clone() for b in self._buffers]
@@ -99,7 +99,7 @@ class BatchParts:
         cuda = [torch.cuda.get_rng_state(self.device)] if self.forked else []
         return [torch.get_rng_state(), *cuda]
 
-    def turns(self, parts: list[Part]) -> Iterator[Part]:
+    def turns(self, parts: list[BatchPart]) -> Iterator[BatchPart]:
         """The parts one after the other, each with its random streams and buffers."""
         if len(parts) == 1:
             yield parts[0]
@@ -115,7 +115,7 @@ class BatchParts:
 
     @torch.no_grad()
     @torch.no_grad()
-    def share_buffers(self, parts: list[Part]) -> None:
+    def share_buffers(self, parts: list[BatchPart]) -> None:
         """Let saved buffers be the mean over all parts of a batch; others, such as chains, stay with their part."""
         if len(parts) > 1:
             self._kept = [[part.buffers[i] for i in self._unsaved] for part in parts]

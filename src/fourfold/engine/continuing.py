@@ -128,7 +128,7 @@ def continued(model: GenerativeModel, given: Begun, seed: int = 0, batch_size: i
     if not isinstance(estimand, Continuing):
         raise TypeError(f"this {model.paradigm} model cannot go on from given rows: use autoregressive or diffusion")
     x = given.x.clone()
-    step = max(Noise.BLOCK, batch_size // Noise.BLOCK * Noise.BLOCK)
+    step = Noise.whole_blocks(batch_size)
     with evaluating(model):
         for rows in torch.unique(given.rows).tolist():
             places = (given.rows == rows).nonzero().flatten()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Batch, GenerativeModel, Training
-from fourfold.engine.batch_parts import BatchParts, Part
+from fourfold.engine.batch_parts import BatchPart, BatchParts
 from fourfold.engine.budget import Progress
 from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.loader import Batches
@@ -183,7 +183,7 @@ class Loop:
         """The loss of a term for each example of an encoded batch, ``(B,)``; all processes must ask together."""
         return self._wrapper(name, batch) if self.processes.sharded else self.terms[name](batch)
 
-    def _begun(self, noise: float = 0.0) -> list[Part]:
+    def _begun(self, noise: float = 0.0) -> list[BatchPart]:
         """This process's parts of the next batch. Modules that take something from the first batch see all of it."""
         steps = self.progress.steps
         parts = self._batch_parts.divide(self.batches(steps), steps, noise)
@@ -208,7 +208,7 @@ class Loop:
             for p in thawed:
                 p.requires_grad_(True)
 
-    def _backward(self, name: str, parts: list[Part]) -> float:
+    def _backward(self, name: str, parts: list[BatchPart]) -> float:
         """Add up the gradients of one term over this process's parts; return the mean loss of all processes."""
         total = torch.zeros((), device=self.device)
         with self._only(name):
