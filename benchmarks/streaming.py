@@ -1,8 +1,12 @@
-"""Trains on a file of images that is ten times the memory of the process, and says what it took.
+"""Trains on data that is ten times the memory of the process, and says what it took.
 
-``python benchmarks/streaming.py --gigabytes 20 --memory 2`` writes an ``.npy`` of random images (or ``--shards``: tars
-of PNG), trains a small model on it in a process whose private memory is limited (``RLIMIT_DATA``), and prints memory,
-the seconds until the first step, and the share of the steps that waited for data. The file is deleted afterwards.
+    python benchmarks/streaming.py --gigabytes 20 --memory 2 --steps 300           # an .npy of images
+    python benchmarks/streaming.py --gigabytes 20 --memory 2 --kind shards         # tars of PNG
+    python benchmarks/streaming.py --gigabytes 5 --memory 2 --kind text            # a text, read as bytes
+
+``fourfold fit`` trains a small model in a process whose private memory is limited (``RLIMIT_DATA``): the script looks
+on from outside, at the log of the run and at the memory of the process. For images, the share of the steps that waited
+for data is measured inside a second process. The data is deleted afterwards.
 """
 
 from __future__ import annotations
@@ -10,7 +14,11 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import os
+import re
 import resource
+import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -19,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
+RESULTS = Path(__file__).parent / "results" / "streaming.json"
 SHAPE = (32, 32, 3)
 
 
@@ -55,11 +64,72 @@ def write_shards(folder: Path, gigabytes: float) -> None:
         shard += 1
 
 
-def memory() -> dict[str, float]:
-    """Megabytes that this process has in memory: its own (RssAnon), and of files (RssFile)."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+def write_text(path: Path, gigabytes: float) -> None:
+    """Words of Zipf's law in lines; parts of 64 MB are repeated, each behind a line with its number."""
+    rng = np.random.default_rng(0)
+    letters = "etaoinshrdlucmfwypvbgkjqxz"
+    drawn = rng.geometric(0.12, (50_000, 12)).clip(1, 26) - 1
+    words = ["".join(letters[i] for i in row[: rng.integers(1, 12)]) for row in drawn]
+    chosen = np.minimum(rng.zipf(1.3, 12_000_000), len(words)) - 1
+    lines = (" ".join(words[i] for i in chosen[j : j + 12]) for j in range(0, len(chosen), 12))
+    part = "\n".join(lines).encode()[:64_000_000] + b"\n"
+    with path.open("wb") as file:
+        while file.tell() < gigabytes * 1e9:
+            file.write(f"part {file.tell()}\n".encode() + part)
+
+
+def memory(process: int | str = "self") -> dict[str, float]:
+    """Megabytes that a process has in memory: its own (RssAnon), of files (RssFile), and the most of both (VmHWM)."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     found = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("RssAnon", "RssFile", "VmHWM"))}
     return {name: int(kilobytes) / 1024 for name, kilobytes in found.items()}
+
+
+def of_file(process: int, path: Path) -> float:
+    """Megabytes of a file that a process has mapped and that are in memory: the system takes them back if it must."""
+    found, inside = 0, False
+    for line in Path(f"/proc/{process}/smaps").read_text(encoding="utf-8").splitlines():
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+            inside = line.endswith(str(path.resolve()))
+        elif inside and line.startswith("Rss:"):
+            found += int(line.split()[1])
+    return found / 1024
+
+
+def look_on(path: Path, kind: str, steps: int, limit: float) -> dict[str, float]:
+    """Run ``fourfold fit`` within the limit, and tell when it took its first step and what memory it had."""
+    run = path.parent / "run"
+    shutil.rmtree(run, ignore_errors=True)
+    how = ["autoregressive", str(path), "--tokens", "bytes"] if kind == "text" else ["diffusion", str(path), "--stream"]
+    command = [sys.executable, "-m", "fourfold", "fit", *how, "--size", "xs", "--budget", f"{steps} steps"]
+    start, first, private, files, mapped = time.perf_counter(), 0.0, list[float](), list[float](), list[float]()
+    limited = f"ulimit -d {int(limit * 2**20)}; exec {shlex.join([*command, '--out', str(run)])}"
+    process = subprocess.Popen(["bash", "-c", limited])
+    while process.poll() is None:
+        log = run / "log.jsonl"
+        if not first and log.exists() and log.stat().st_size:
+            first = time.perf_counter() - start
+        try:
+            now = memory(process.pid)
+        except (OSError, ProcessLookupError):
+            continue
+        if first and now:
+            private.append(now["RssAnon"])
+            files.append(now["RssFile"])
+            mapped.append(of_file(process.pid, path))
+        time.sleep(0.05)
+    if process.returncode:
+        sys.exit(f"fourfold fit ended with {process.returncode}")
+    shutil.rmtree(run)
+    return {
+        "first_step_s": round(first, 2),
+        "all_s": round(time.perf_counter() - start, 1),
+        "private_MB_at_the_first_step": round(private[0]),
+        "private_MB_at_most": round(max(private)),
+        "private_MB_at_the_end": round(private[-1]),
+        "of_files_MB_at_most": round(max(files)),
+        "of_the_data_MB_at_most": round(max(mapped), 1),
+    }
 
 
 def train(path: str, steps: int, limit: float, workers: int) -> None:
@@ -115,32 +185,47 @@ def train(path: str, steps: int, limit: float, workers: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=20.0)
     parser.add_argument("--memory", type=float, default=2.0, help="GiB of private memory of the process")
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--shards", action="store_true", help="tars of PNG instead of an .npy")
+    parser.add_argument("--kind", choices=("array", "shards", "text"), default="array")
     parser.add_argument("--folder", type=Path, default=Path("streaming-benchmark"))
     parser.add_argument("--keep", action="store_true", help="keep the data")
+    parser.add_argument("--write-only", action="store_true", help="write the data and do not train")
+    parser.add_argument("--record", action="store_true", help="write the result to benchmarks/results")
     parser.add_argument("--path", help="train on this in the present process")
     given = parser.parse_args()
     if given.path:
         train(given.path, given.steps, given.memory, given.workers)
         return
     given.folder.mkdir(parents=True, exist_ok=True)
-    path = given.folder / ("shards" if given.shards else "images.npy")
+    path = given.folder / {"array": "images.npy", "shards": "shards", "text": "big.txt"}[given.kind]
     if not path.exists():
         start = time.perf_counter()
-        if given.shards:
+        if given.kind == "shards":
             path.mkdir()
-            write_shards(path, given.gigabytes)
-        else:
-            write_array(path, given.gigabytes)
+        {"array": write_array, "shards": write_shards, "text": write_text}[given.kind](path, given.gigabytes)
         print(f"wrote {path} in {time.perf_counter() - start:.0f} s", flush=True)
-    arguments = ["--path", str(path), "--steps", str(given.steps), "--memory", str(given.memory)]
+    if given.write_only:
+        return
+    for file in [path] if path.is_file() else path.iterdir():  # nothing of it is in memory when the training begins
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    result: dict[str, object] = {"gigabytes": given.gigabytes, "memory_GiB": given.memory, "steps": given.steps}
     try:
-        subprocess.run([sys.executable, __file__, *arguments, "--workers", str(given.workers)], check=True)
+        result["fit"] = look_on(path, given.kind, given.steps, given.memory)
+        if given.kind != "text":
+            arguments = ["--path", str(path), "--steps", str(given.steps), "--memory", str(given.memory)]
+            command = [sys.executable, __file__, *arguments, "--workers", str(given.workers)]
+            result["train"] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        result["load"] = round(os.getloadavg()[0], 1)
+        print(json.dumps(result, indent=1))
+        if given.record:
+            before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+            RESULTS.write_text(json.dumps(before | {given.kind: result}, indent=1) + "\n")
     finally:
         if not given.keep:
             for file in [path] if path.is_file() else sorted(path.iterdir()):

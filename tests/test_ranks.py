@@ -4,29 +4,61 @@ import pytest
 import torch
 
 from fourfold import checks
-from fourfold.paradigms import build, recipes
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.paradigms import build, cards, recipes
+from fourfold.spaces import (
+    Audio,
+    Categorical,
+    Identifier,
+    Images,
+    Numeric,
+    Sequences,
+    Table,
+    Text,
+    Transcripts,
+    Vectors,
+)
 
-SPACES = (Vectors(2), Images(1, 8, 8, levels=17), Text("abcdef", length=24))
+KIND, PRICE = Categorical("kind", levels=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
+SPACES = (
+    Vectors(2),
+    Images(1, 8, 8, levels=17),
+    Text("abcdef", length=24),
+    Table((KIND, PRICE)),
+    Table((KIND, PRICE), classes=2),
+    Images(3, 7, 10, classes=3),
+    Images(3, 8, 6, caption=12),
+)
+OTHERS = (
+    Audio(512, 8000, classes=2),
+    Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user"),
+    Transcripts(Text("abcdef", 12), 8000, 4000),
+)
 
 
-def models():
-    """A model of every recipe, of the first space that it models."""
-    found = []
+def built(name, space):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build(name, space, "xs")
+
+
+def pairs():
+    """Every recipe with the first space that it models, and every paradigm with each of the other spaces."""
     for name in recipes():
-        for space in SPACES:
-            try:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(0)
-                    found.append(build(name, space, "xs"))
-                break
-            except TypeError:
-                continue
-    return found
+        yield name, next(space for space in SPACES if models(name, space))
+    for name in cards():
+        yield from ((name, space) for space in OTHERS if models(name, space))
+
+
+def models(name, space):
+    try:
+        built(name, space)
+    except TypeError:
+        return False
+    return True
 
 
 @pytest.mark.ranks
 @pytest.mark.parametrize("world", [2, 4])
 @pytest.mark.parametrize("sharded", [False, True])
 def test_ranks_take_the_steps_of_one_process(world, sharded):
-    checks.check_ranks(*models(), world=world, sharded=sharded)
+    checks.check_ranks(*(built(name, space) for name, space in pairs()), world=world, sharded=sharded)

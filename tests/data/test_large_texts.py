@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tracemalloc
 
@@ -39,12 +40,31 @@ def test_a_mapped_text_is_the_text(tmp_path, monkeypatch, tokens):
     monkeypatch.setattr(text, "LARGE", 1000)
     mapped = load(tmp_path / "t.txt", tokens=tokens, data_dir=tmp_path / "cache")
     assert mapped.space == held.space
-    assert mapped.digest == held.digest
+    assert (mapped.digest == held.digest) is (tokens != "bytes")
     assert torch.equal(whole(mapped), whole(held))
     assert whole(mapped).dtype == (torch.uint8 if held.space.tokens <= 256 else torch.int16)
-    (file,) = (file for file in (tmp_path / "cache" / "tokens").iterdir() if file.suffix != ".json")
-    assert file.stat().st_size == whole(mapped).nbytes
+    if tokens != "bytes":
+        (file,) = (file for file in (tmp_path / "cache" / "tokens").iterdir() if file.suffix != ".json")
+        assert file.stat().st_size == whole(mapped).nbytes
     assert mapped.space.show(whole(mapped)[:200]) == PROSE[: len(held.space.show(whole(held)[:200]))]
+
+
+def test_bytes_are_mapped_where_they_are_and_not_all_read(tmp_path, large, monkeypatch):
+    """Only pages that are looked at come into memory: a sparse file of a terabyte opens at once."""
+    path = tmp_path / "t.txt"
+    path.write_text(PROSE, encoding="utf-8")
+    os.truncate(path, 10**12)
+    data = load(path, tokens="bytes", length=16, data_dir=large)
+    assert data.space.show(data.train.x[:98]) == PROSE.encode()[:98].decode()
+    assert len(data.train.x) + len(data.validation.x) + len(data.test.x) == 10**12
+    assert not large.exists()
+    before, digest = whole(load(path, tokens="bytes", length=16, limit=500)), data.digest
+    path.write_text("n" + PROSE[1:], encoding="utf-8")
+    assert load(path, tokens="bytes", length=16).digest != digest
+    assert before[0] == ord(PROSE[0])
+    path.write_bytes(b"\n" * 2000)
+    with pytest.raises(DataError, match="holds no text"):
+        load(path, tokens="bytes", length=16)
 
 
 def test_a_text_is_tokenised_once(tmp_path, large, monkeypatch):

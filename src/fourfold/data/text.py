@@ -9,10 +9,12 @@ import codecs
 import hashlib
 import json
 import math
+import mmap
 import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +60,14 @@ class Corpus:
         raw: hands out its bytes in order; of documents, with what stands between them.
         texts: hands out the documents; ``None`` for one text.
         way: another way out where the bytes are not UTF-8.
+        file: the file that consists of these bytes, if there is one.
     """
 
     name: str
     raw: Callable[[], Iterator[bytes]]
     texts: Callable[[], Iterator[str]] | None = None
     way: str = ""
+    file: Path | None = None
 
     @classmethod
     def of_documents(cls, name: str, texts: Callable[[], Iterator[str]]) -> Corpus:
@@ -89,7 +93,10 @@ class Corpus:
 @final
 @dataclass
 class _Survey:
-    """What one reading of a text shows: SHA-256 and number of its bytes, and its characters where they are needed."""
+    """What one reading of a text shows: SHA-256 and number of its bytes, and its characters where they are needed.
+
+    A large file that stays where it is, as bytes, is not read.
+    """
 
     digest: str = ""
     size: int = 0
@@ -99,6 +106,10 @@ class _Survey:
     @classmethod
     def of(cls, corpus: Corpus, tokens: str | None) -> _Survey:
         found, sha, blank = cls(), hashlib.sha256(), True
+        if tokens == "bytes" and corpus.file is not None and corpus.file.stat().st_size > LARGE:
+            if not any(part.strip() for part in corpus.raw()):
+                raise DataError(f"{corpus.name}: holds no text: give some")
+            return cls(size=corpus.file.stat().st_size)
         present = np.zeros(0x110000, dtype=bool)
 
         def seen() -> Iterator[bytes]:
@@ -147,7 +158,8 @@ def corpus_of(path: Path, options: Options, tokens: int | None = None) -> Corpus
     most = None if tokens is None else 4 * tokens + 3
     way = f", or read it as bytes with {option('tokens', 'bytes')}"
     whole = most is None or not path.is_file() or path.stat().st_size <= most
-    return Corpus(str(path), lambda: parts_of(path) if whole else _cut(parts_of(path, most)), None, way)
+    raw = (lambda: parts_of(path)) if whole else (lambda: _cut(parts_of(path, most)))
+    return Corpus(str(path), raw, None, way, path if whole else None)
 
 
 def _cut(parts: Iterable[bytes]) -> Iterator[bytes]:
@@ -259,12 +271,17 @@ def _batched(texts: Iterable[str]) -> Iterator[list[str]]:
 def _stored(corpus: Corpus, survey: _Survey, space: Text, options: Options) -> tuple[Tensor, str]:
     """The ids of a text, and their digest where it is known: in memory, or, of a large text, in a mapped file.
 
-    The file is named by the text and its tokenizer, so that a text is tokenised once. It is complete, or not there.
+    Bytes of a file are mapped where they are. Other ids are written into a file that is named by the text and its
+    tokenizer, so that a text is tokenised once. It is complete, or not there.
     """
     pieces = options.limit if space.pieces is not None else None  # of other tokens, no more was read
     parts = ids_of(corpus, space, pieces)
     if survey.size <= LARGE:
         return torch.from_numpy(np.concatenate([np.empty(0, space.dtype), *parts])), ""
+    if space.token == "byte" and corpus.file is not None:
+        from fourfold.data.records import digest_of
+
+        return _mapped(corpus.file, space), digest_of([corpus.file], corpus.file)
     about = [survey.digest, space.vocabulary, space.pieces and space.pieces.file, corpus.texts is not None, pieces]
     folder = _folder(options)
     path = folder / f"{hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]}.{space.dtype.name}"
@@ -305,9 +322,13 @@ def _digest(path: Path, space: Text) -> str:
 
 
 def _mapped(path: Path, space: Text) -> Tensor:
-    """The ids of a file, mapped into memory."""
-    kind = torch.from_numpy(np.empty(0, space.dtype)).dtype
-    return torch.from_file(str(path), shared=False, size=path.stat().st_size // space.dtype.itemsize, dtype=kind)
+    """The ids of a file, mapped into memory to be read at random places: such pages are not the process's own."""
+    ids = np.memmap(path, space.dtype, "r")
+    if hasattr(mmap, "MADV_RANDOM"):
+        ids._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that nobody may write
+        return torch.from_numpy(ids)
 
 
 def _folder(options: Options) -> Path:
