@@ -26,6 +26,17 @@ def _kernel(outputs: int, inputs: int, rows: int, columns: int, taps: int, gain:
     return nn.Parameter(torch.randn(outputs, inputs, rows, columns) * (gain / math.sqrt(inputs * taps)))
 
 
+def _below(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The convolution ``(N, H, W, C)`` to ``(N, H, W, C')`` of each row and the ones above it, zeros above the first.
+
+    Rows are added above only. Rows added on both sides would cost outputs to cut off, whose gradient, a slice filled up
+    with zeros, is not in the layout that kernels like.
+    """
+    rows, columns = weight.shape[2:]
+    x = F.pad(x, (0, 0, 0, 0, rows - 1, 0))
+    return F.conv2d(x.permute(0, 3, 1, 2), weight, bias, padding=(0, columns // 2)).permute(0, 2, 3, 1)
+
+
 @final
 class RowConv(Part, nn.Module):
     """A convolution that sees all of its own row and the ``rows - 1`` rows above.
@@ -45,8 +56,7 @@ class RowConv(Part, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, H, W, inputs)`` to ``(N, H, W, outputs)``."""
-        y = F.conv2d(x.permute(0, 3, 1, 2), self.weight, self.bias, padding=(self.rows - 1, self.reach))
-        return y[:, :, : x.shape[1]].permute(0, 2, 3, 1)
+        return _below(x, self.weight, self.bias)
 
     def memory(self, batch: int, width: int) -> Tensor:
         """The rows above the first one: zeros."""
@@ -87,13 +97,7 @@ class PixelConv(Part, nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, H, W, inputs)`` to ``(N, H, W, outputs)``."""
-        y = F.conv2d(
-            x.permute(0, 3, 1, 2),
-            self.weight * self.mask.to(self.weight),
-            self.bias,
-            padding=(self.rows - 1, self.reach),
-        )
-        return y[:, :, : x.shape[1]].permute(0, 2, 3, 1)
+        return _below(x, self.weight * self.mask.to(self.weight), self.bias)
 
     def memory(self, batch: int, height: int, width: int) -> Tensor:
         """An empty plane with the margins that the kernel needs."""
