@@ -9,6 +9,7 @@ Denoiser ``D``, noise ``eps_hat``, velocity ``v`` and score ``s`` are affine in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, NamedTuple, final
 
 import torch
@@ -24,6 +25,7 @@ from fourfold.estimands.base import (
     Score,
     Velocity,
 )
+from fourfold.gradients import twice_differentiable
 from fourfold.paths import Path, broadcast
 
 __all__ = [
@@ -204,7 +206,9 @@ class EnergyAsScore(Score):
         recorded = torch.is_grad_enabled()
         with torch.enable_grad():
             x_t = x_t if recorded and x_t.requires_grad else x_t.detach().requires_grad_()
-            (gradient,) = torch.autograd.grad(self.energy.at(x_t, t, cond).sum(), x_t, create_graph=recorded)
+            with twice_differentiable() if recorded else nullcontext():
+                energy = self.energy.at(x_t, t, cond)
+            (gradient,) = torch.autograd.grad(energy.sum(), x_t, create_graph=recorded)
         return -gradient
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Estimand, Noise, Objective, Sampler, Term, forgetful
 from fourfold.estimands import Observation, Pushforward
+from fourfold.gradients import twice_differentiable
 from fourfold.nn.augment import Augment
 from fourfold.nn.walled import walled
 from fourfold.renamed import earlier_names
@@ -251,7 +252,9 @@ def gradient_penalty(critic: nn.Module, x: Tensor, cond: Tensor | None = None) -
     """``||grad_x D(x)||^2`` of each example, ``(B,)``, differentiable in the critic's parameters."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(critic(x, cond).sum(), x, create_graph=True)
+        with twice_differentiable():
+            y = critic(x, cond)
+        (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=True)
     return gradient.float().square().flatten(1).sum(1)
 
 

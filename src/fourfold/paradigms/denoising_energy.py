@@ -22,6 +22,7 @@ from fourfold.distributions.references import Normal, with_reference
 from fourfold.distributions.times import log_normal
 from fourfold.estimands import Denoiser, Energy, NoisedEnergy
 from fourfold.estimands.preconditioned import noise_level, total_scale
+from fourfold.gradients import twice_differentiable
 from fourfold.paths import Path, broadcast
 from fourfold.samplers.langevin import MALA, MarkovChain, reference_of
 from fourfold.samplers.monitor import ChainMonitor
@@ -84,7 +85,8 @@ class EnergyScoreMatchingTerm(Term):
     def forward(self, batch: Batch) -> Tensor:
         eps, cond = torch.randn_like(batch.x), forgetful(batch.cond, self.objective.label_dropout)
         x = (batch.x + self.objective.sigma * eps).requires_grad_()
-        energy = self.energy(x, cond)
+        with twice_differentiable():
+            energy = self.energy(x, cond)
         (gradient,) = torch.autograd.grad(energy.sum(), x, create_graph=True)
         with torch.no_grad():
             gap = self.energy(reference_of(self.energy, Noise.in_training(x, 64))).mean() - energy.mean()

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Estimand, Noise, Part, Sampler
 from fourfold.estimands import Pushforward
+from fourfold.gradients import twice_differentiable
 from fourfold.nn.stylegan import StyleNetwork
 from fourfold.nn.walled import walled
 from fourfold.vocabulary import Cost
@@ -78,7 +79,8 @@ class PathLength(Part, nn.Module):
 def path_lengths(generator: StyleGenerator, z: Tensor, cond: Tensor | None = None) -> Tensor:
     """``||J_w^T y||`` for one random direction ``y`` of each image, root mean square over layers, ``(B,)``."""
     w = generator.net.styles(z, cond)
-    x = generator.net.synthesis(w, z)
+    with twice_differentiable():
+        x = generator.net.synthesis(w, z)
     y = torch.randn_like(x) / math.sqrt(x[0, 0].numel())
     (gradient,) = torch.autograd.grad((x * y).sum(), w, create_graph=True)
     return gradient.float().square().sum(2).mean(1).sqrt()
