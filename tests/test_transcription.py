@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import fourfold
 from fourfold import checks
@@ -15,6 +16,7 @@ from fourfold.core import GenerativeModel
 from fourfold.main import run as main
 from fourfold.metrics.transcripts import edits, error_rate
 from fourfold.paradigms import build
+from fourfold.paradigms.transcription import JointLikelihood, TranscriptConditionals
 from fourfold.spaces import Text, Transcripts
 from fourfold.transcription import beam_search, parts_of, segments, transcribe
 
@@ -93,31 +95,51 @@ def test_samples_follow_the_distribution_that_is_scored() -> None:
     assert float(error.max()) < 4.5
 
 
-@pytest.mark.parametrize("penalty", [0.0, 1.0])
+@pytest.mark.parametrize(("penalty", "alignment"), [(0.0, 0.0), (1.0, 0.0), (0.0, 0.4), (1.0, 0.9)])
 @pytest.mark.parametrize("seed", range(3))
-def test_a_wide_search_finds_the_best_of_all_texts(seed: int, penalty: float) -> None:
-    model, sound = model_of(TINY, seed), noise(3000, seed)
+def test_a_wide_search_finds_the_best_of_all_texts(seed: int, penalty: float, alignment: float) -> None:
+    model, sound = model_of(TINY, seed), noise(1500, seed)
     every, _ = TINY.support(0, 0)
-    nats = model.log_prob(every, sound).nats
-    tokens = TINY.counts(every) + 1
-    rank = nats / tokens**penalty
-    found = beam_search(model, sound, beams=200, penalty=penalty)
+    score = model.log_prob(every, sound).nats.double()
+    if alignment:
+        score = (1 - alignment) * score + alignment * aligned(model, every, sound)
+    rank = score / (TINY.counts(every) + 1) ** penalty
+    found = beam_search(model, sound, beams=200, penalty=penalty, alignment=alignment)
     best = every[int(rank.argmax())]
     assert found[0].ids == tuple(best[best != TINY.end].tolist())
+    assert found[0].rank(penalty) == pytest.approx(float(rank.max()), abs=1e-4)
     scores = {one.ids: one.log_prob for one in found}
     for ids, score in scores.items():
         row = torch.full((1, 4), TINY.end)
         row[0, : len(ids)] = torch.tensor(ids, dtype=torch.long)
         assert score == pytest.approx(float(model.log_prob(row, sound).nats), abs=1e-4)
-    narrow = beam_search(model, sound, beams=1, penalty=penalty)
-    assert narrow[0].rank(penalty) <= found[0].rank(penalty) + 1e-9
+    narrow = beam_search(model, sound, beams=1, penalty=penalty, alignment=alignment)
+    assert narrow[0].rank(penalty) <= found[0].rank(penalty) + 1e-6
+
+
+def aligned(model: GenerativeModel, every: Tensor, sound: Tensor) -> Tensor:
+    """``log p_ctc`` of texts, by all paths; of a text without room for its end, that of all texts that begin so."""
+    assert isinstance(model.estimand, TranscriptConditionals)
+    assert isinstance(model.objective, JointLikelihood)
+    with torch.no_grad():
+        heard = model.estimand.listen(1, sound[None])
+        names = model.objective.names(heard.features)[0].double().log_softmax(-1)
+    spelt: dict[tuple[int, ...], float] = {}
+    masses = torch.zeros(1, dtype=torch.float64)
+    for frame in names:
+        masses = (masses[:, None] + frame).flatten()
+    for path, mass in zip(itertools.product(range(TINY.tokens), repeat=len(names)), masses.exp().tolist(), strict=True):
+        text = tuple(token for token, _ in itertools.groupby(path) if token != TINY.end)[: TINY.text.length]
+        spelt[text] = spelt.get(text, 0.0) + mass
+    found = [spelt.get(tuple(x[x != TINY.end].tolist()), 0.0) for x in every]
+    return torch.tensor(found, dtype=torch.float64).log()
 
 
 def test_ids_that_are_never_written_are_passed_over_and_scores_stay() -> None:
     model, sound = model_of(TINY), noise(3000)
-    whole = {one.ids: one.log_prob for one in beam_search(model, sound, beams=200)}
+    whole = {one.ids: one.log_prob for one in beam_search(model, sound, beams=200, alignment=0)}
     model.estimand.net.never, model.estimand.net.not_first = (1,), (TINY.end,)
-    some = beam_search(model, sound, beams=200)
+    some = beam_search(model, sound, beams=200, alignment=0)
     assert all(1 not in one.ids and one.ids for one in some)
     for one in some:
         if one.ids in whole:
@@ -173,6 +195,8 @@ def test_silence_has_no_text_and_a_waveform_is_checked() -> None:
         transcribe(model, np.zeros((2, 100), np.float32))
     with pytest.raises(ValueError, match=r"longer than the 1.0 s that the model hears at once: use transcribe"):
         beam_search(model, noise(9000))
+    with pytest.raises(ValueError, match=r"weight of the alignment must lie in \[0, 1\), not 1"):
+        beam_search(model, noise(900), alignment=1)
     with pytest.raises(TypeError, match="needs a model of transcripts"):
         transcribe(build("autoregressive", Text("abc", 8), "xs"), np.zeros(10, np.float32))
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from fourfold.core import GenerativeModel
 from fourfold.core.evaluations import evaluating
 from fourfold.data.blocks import sound_blocks
-from fourfold.paradigms.transcription import TranscriptConditionals
+from fourfold.paradigms.transcription import JointLikelihood, TranscriptConditionals
 from fourfold.spaces import Transcripts
 
 __all__ = ["Hypothesis", "Segment", "Transcript", "beam_search", "segments", "transcribe"]
@@ -39,32 +39,46 @@ class Hypothesis:
         ids: its tokens, without its end.
         log_prob: ``log p(text | sound)`` in nats, its end included; of a text without room for its end, that of all
             texts that begin so.
+        score: what texts are ranked by: ``log_prob``, or its mean with that of an alignment.
     """
 
     ids: tuple[int, ...]
     log_prob: float
+    score: float
 
     def rank(self, penalty: float) -> float:
-        """``log p / (tokens + 1)^penalty``."""
-        return self.log_prob / (len(self.ids) + 1) ** penalty
+        """``score / (tokens + 1)^penalty``."""
+        return self.score / (len(self.ids) + 1) ** penalty
 
 
 @torch.no_grad()
-def beam_search(model: GenerativeModel, sound: Tensor, beams: int = BEAMS, penalty: float = 0.0) -> list[Hypothesis]:
+def beam_search(
+    model: GenerativeModel,
+    sound: Tensor,
+    beams: int = BEAMS,
+    penalty: float = 0.0,
+    alignment: float | None = None,
+) -> list[Hypothesis]:
     """The likeliest texts of a sound that a search of some width finds, the best first.
 
-    At each token the ``beams`` likeliest beginnings are kept. The search ends when no beginning can still become a
-    better text than the best one that has ended. Ids that the network never writes are passed over, but keep their
+    At each token the ``beams`` best beginnings are kept. The search ends when no beginning can still become a better
+    text than the best one that has ended. Ids that the network never writes are passed over, but keep their
     probability, so that every score is exact.
+
+    Texts are ranked by ``(1 - a) log p(text | sound) + a log p_ctc(text | sound)``: the second, which hears each frame
+    for itself, holds against texts that are likely whatever the sound (Hori, Watanabe, Hershey 2017,
+    https://doi.org/10.18653/v1/P17-1048).
 
     Args:
         model: of transcripts given sound.
         sound: levels ``(L,)`` int16.
         beams: number of beginnings.
-        penalty: texts are ranked by ``log p / (tokens + 1)^penalty``; 0 ranks by the probability itself, 1 by its mean.
+        penalty: texts are ranked by their score over ``(tokens + 1)^penalty``; 0 ranks by the score, 1 by its mean.
+        alignment: the weight ``a``; by default that of training, 0 for a model that was trained without.
 
     Raises:
-        ValueError: for beams below 1, a negative penalty or a sound that is too long.
+        ValueError: for beams below 1, a negative penalty, a weight outside [0, 1) or of a model without alignments, or
+            a sound that is too long.
         TypeError: for a model of something else.
     """
     space, estimand = transcript_parts(model)
@@ -75,28 +89,53 @@ def beam_search(model: GenerativeModel, sound: Tensor, beams: int = BEAMS, penal
             f"a sound of {len(sound) / space.rate:.1f} s is longer than the {space.sound / space.rate:.1f} s that the "
             "model hears at once: use transcribe, which cuts it"
         )
+    share, objective = alignment_of(model, alignment), model.objective
     with evaluating(model):
         state = estimand.begin(1, sound[None].to(model.device))
-        texts, scores = torch.empty(1, 0, dtype=torch.long), torch.zeros(1, dtype=torch.float64)
+        joint = share > 0 and isinstance(objective, JointLikelihood)
+        aligned = objective.alignments(state.heard, estimand.end) if joint else None
+        texts, nats = torch.empty(1, 0, dtype=torch.long), torch.zeros(1, dtype=torch.float64)
         ended: list[Hypothesis] = []
         for place in range(math.prod(estimand.event)):
-            found = scores[:, None] + estimand.log_probs(state).double().cpu()
-            ended += [
-                Hypothesis(tuple(t), s)
-                for t, s in zip(texts.tolist(), found[:, estimand.end].tolist(), strict=True)
-                if place or estimand.end not in estimand.net.not_first
-            ]
-            found[:, [estimand.end, *estimand.net.never, *(() if place else estimand.net.not_first)]] = -math.inf
-            scores, best = found.flatten().topk(min(beams, int(found.isfinite().sum())))
-            rows, token = best // found.shape[1], best % found.shape[1]
+            found = nats[:, None] + estimand.log_probs(state).double().cpu()
+            score = found if aligned is None else (1 - share) * found + share * aligned.log_probs()
+            if place or estimand.end not in estimand.net.not_first:
+                ended += _hypotheses(texts, found[:, estimand.end], score[:, estimand.end])
+            going = score.clone()
+            going[:, [estimand.end, *estimand.net.never, *(() if place else estimand.net.not_first)]] = -math.inf
+            best, at = going.flatten().topk(min(beams, int(going.isfinite().sum())))
+            rows, token = at // found.shape[1], at % found.shape[1]
             ended = sorted(ended, key=lambda one: -one.rank(penalty))[:beams]
-            if not len(rows) or (ended and _hopeless(ended[0], float(scores[0]), math.prod(estimand.event), penalty)):
+            if not len(rows) or (ended and _hopeless(ended[0], float(best[0]), math.prod(estimand.event), penalty)):
                 return ended
-            texts = torch.cat([texts[rows], token[:, None]], 1)
+            texts, nats = torch.cat([texts[rows], token[:, None]], 1), found.flatten()[at]
             state = state.select(rows.to(model.device))
             estimand.take(state, token.to(model.device))
-    ended += [Hypothesis(tuple(t), s) for t, s in zip(texts.tolist(), scores.tolist(), strict=True)]
+            if aligned is not None:
+                aligned.take(rows, token)
+    ended += _hypotheses(texts, nats, best)
     return sorted(ended, key=lambda one: -one.rank(penalty))[:beams]
+
+
+def _hypotheses(texts: Tensor, nats: Tensor, scores: Tensor) -> list[Hypothesis]:
+    rows = zip(texts.tolist(), nats.tolist(), scores.tolist(), strict=True)
+    return [Hypothesis(tuple(ids), log_prob, score) for ids, log_prob, score in rows if score > -math.inf]
+
+
+def alignment_of(model: GenerativeModel, asked: float | None = None) -> float:
+    """The weight of alignments in a search: as asked for, or as in training.
+
+    Raises:
+        ValueError: for a weight outside [0, 1), or one of a model that was trained without alignments.
+    """
+    trained = model.objective.alignment if isinstance(model.objective, JointLikelihood) else 0.0
+    if asked is None:
+        return trained
+    if not 0 <= asked < 1:
+        raise ValueError(f"the weight of the alignment must lie in [0, 1), not {asked}")
+    if asked and not trained:
+        raise ValueError("this model was trained without alignments: leave the alignment out")
+    return asked
 
 
 def _hopeless(best: Hypothesis, score: float, length: int, penalty: float) -> bool:
@@ -169,6 +208,7 @@ def transcribe(
     *,
     beams: int = BEAMS,
     penalty: float = 0.0,
+    alignment: float | None = None,
 ) -> Transcript:
     """Write down what is said in a sound.
 
@@ -176,7 +216,7 @@ def transcribe(
         model: of transcripts given sound; or the folder of a run or of a published Whisper model.
         sound: a file; or a waveform ``(L,)`` at the rate of the model, as levels of int16 or as reals in [-1, 1].
         beams: number of beginnings that the search keeps.
-        penalty: see :func:`beam_search`.
+        penalty, alignment: see :func:`beam_search`.
 
     Raises:
         ValueError: for a folder or a file that cannot be read, or is not one of sound.
@@ -186,7 +226,7 @@ def transcribe(
         from fourfold.engine import Run
 
         model = Run.load(model, "auto").model
-    return Transcript(tuple(segments(model, sound, beams=beams, penalty=penalty)))
+    return Transcript(tuple(segments(model, sound, beams=beams, penalty=penalty, alignment=alignment)))
 
 
 def segments(
@@ -195,6 +235,7 @@ def segments(
     *,
     beams: int = BEAMS,
     penalty: float = 0.0,
+    alignment: float | None = None,
 ) -> Iterator[Segment]:
     """What is said in a sound, part by part, as soon as it is known; memory does not grow with the sound.
 
@@ -207,7 +248,7 @@ def segments(
     else:
         blocks = [_levels(sound)]
     for start, part in parts_of(blocks, space.rate, space.sound or space.rate):
-        best = beam_search(model, part, beams, penalty)
+        best = beam_search(model, part, beams, penalty, alignment)
         if best:
             ids = torch.tensor(best[0].ids, dtype=torch.long)
             end = (start + len(part)) / space.rate

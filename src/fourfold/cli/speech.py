@@ -35,6 +35,10 @@ def transcribe(
             metavar="X",
         ),
     ] = 0.0,
+    alignment: Annotated[
+        float | None,
+        typer.Option(help="Weight of the alignment of frames in the ranking.", show_default="as trained", metavar="X"),
+    ] = None,
     language: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +57,7 @@ def transcribe(
     from fourfold.adapters import is_published, open_published
     from fourfold.engine import Run
     from fourfold.engine.hardware import find_device
-    from fourfold.transcription import segments, transcript_parts
+    from fourfold.transcription import alignment_of, segments, transcript_parts
 
     if language is not None and not is_published(run):
         raise ValueError(f"{run}: is a run, which knows one language: leave --language out")
@@ -62,10 +66,11 @@ def transcribe(
     else:
         model = open_published(run, language=language).to(find_device(device))
     transcript_parts(model)
+    alignment_of(model, alignment)
     for path in sounds:
         if len(sounds) > 1 and not as_json:
             print_line(f"{path}:")
-        for one in segments(model, path, beams=beams, penalty=penalty):
+        for one in segments(model, path, beams=beams, penalty=penalty, alignment=alignment):
             print_line(json.dumps({"file": str(path), **dataclasses.asdict(one)}) if as_json else _line(one))
 
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.nn.transformer import Block, matrix
+from fourfold.nn.transformer import Block, attention, matrix
 from fourfold.spectra import log_mel
 
 __all__ = ["Heard", "Listener", "SpeechTransformer", "sound_lengths"]
@@ -278,5 +278,5 @@ class _Writing(Part, nn.Module):
     def forward(self, h: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
         B, L, C = h.shape
         q = F.linear(F.layer_norm(h, (C,)), self.query).view(B, L, self.heads, -1).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(q, keys[0], keys[1], mask)
+        mixed = attention(q, keys[0], keys[1], mask)
         return h + F.linear(mixed.transpose(1, 2).reshape(B, L, C), self.out)

@@ -27,6 +27,7 @@ __all__ = [
     "TokenTransformer",
     "Transformer",
     "ValueTransformer",
+    "attention",
     "matrix",
 ]
 
@@ -169,7 +170,19 @@ def _attend(qkv: Tensor, causal: bool = True, mask: Tensor | None = None) -> Ten
         return mixed
     x = qkv.permute(2, 0, 3, 1, 4)
     q, k = _rotated(x[:2], *_rotary(L, D, qkv.dtype, qkv.device))
-    return F.scaled_dot_product_attention(q, k, x[2], mask, is_causal=causal).transpose(1, 2)
+    return attention(q, k, x[2], mask, causal).transpose(1, 2)
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
+    """``softmax(q k^T / sqrt(D)) v`` over the positions of a mask, ``(B, H, L, D)``.
+
+    Short masked ones are two products on a CPU: the backward pass of the fused kernel is slow there.
+    """
+    if mask is None or q.device.type != "cpu" or q.shape[2] * k.shape[2] > 512**2:
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
+    weights = (q * q.shape[-1] ** -0.5) @ k.mT
+    mixed: Tensor = weights.masked_fill(~mask, -math.inf).softmax(-1) @ v
+    return mixed
 
 
 def matrix(outputs: int, inputs: int, gain: float) -> nn.Parameter:

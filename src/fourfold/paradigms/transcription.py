@@ -6,7 +6,7 @@ An encoder hears the sound at once, and a decoder writes the text token by token
 Jaitly, Le, Vinyals 2016, Listen, Attend and Spell, https://arxiv.org/abs/1508.01211). While it learns, the encoder also
 names the tokens in the order of the frames, without a decoder (Graves et al. 2006,
 https://doi.org/10.1145/1143844.1143891), which teaches it early where each token is said (Kim, Hori, Watanabe 2017,
-https://arxiv.org/abs/1609.06773).
+https://arxiv.org/abs/1609.06773). A search may rank texts by both.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fourfold.nn.speech import Heard, Listener
 from fourfold.paradigms.autoregressive import LOGITS, Uniforms, categorical
 from fourfold.vocabulary import Principle
 
-__all__ = ["JointLikelihood", "TranscriptConditionals", "Writing"]
+__all__ = ["Alignments", "JointLikelihood", "TranscriptConditionals", "Writing"]
 
 
 class Writing:
@@ -76,15 +76,16 @@ class TranscriptConditionals(Conditionals):
         silence = torch.zeros(batch, 1, dtype=torch.int16, device=next(self.net.parameters()).device)
         return self.net.listen(silence if cond is None else cond)
 
-    def given(self, x: Tensor, heard: Heard) -> Tensor:
-        """:meth:`forward` given what was heard."""
+    def given(self, x: Tensor, heard: Heard, seen: Tensor | None = None) -> Tensor:
+        """:meth:`forward` given what was heard; ``seen`` may stand in the place of the earlier tokens."""
         used = ((x != self.end).sum(1) + 1).clamp(max=x.shape[1])
         ids, start = x[:, : int(used.max())], self.net.start(len(x))
         rows = max(LOGITS // (ids.shape[1] * self.net.tokens), 1)
         if len(x) > rows and not torch.is_grad_enabled():
             at = torch.arange(len(x), device=x.device)
             return torch.cat([self.given(x[part], heard.select(part)) for part in torch.split(at, rows)])
-        logits = self.net(torch.cat([start, ids[:, :-1]], 1), heard)[:, start.shape[1] - 1 :]
+        earlier = (x if seen is None else seen)[:, : ids.shape[1] - 1]
+        logits = self.net(torch.cat([start, earlier], 1), heard)[:, start.shape[1] - 1 :]
         nats = -F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none").view(ids.shape)
         nats = nats * (torch.arange(ids.shape[1], device=x.device) < used[:, None])
         return F.pad(nats, (0, x.shape[1] - ids.shape[1]))
@@ -114,19 +115,75 @@ class TranscriptConditionals(Conditionals):
 
 
 @final
+class Alignments:
+    """How likely the frames of a sound spell texts that are being written, each frame named for itself.
+
+    A path names one token or the blank for each frame; it spells a text when repetitions, then blanks are left out. For
+    a text ``g`` of which ``c`` is the last token, ``n_t`` and ``b_t`` are the masses of all paths of ``t`` frames that
+    spell ``g`` and end with ``c``, or with a blank:
+
+        n_t(g c) = y_t(c) (n_{t-1}(g c) + s_{t-1}),   b_t(g) = y_t(blank) (b_{t-1}(g) + n_{t-1}(g))
+
+    where ``s`` is the mass from which ``c`` may follow: ``b(g)`` if ``g`` ends with ``c`` too, and ``b(g) + n(g)``
+    otherwise. ``sum_t s_{t-1} y_t(c)`` is the probability of all texts that begin with ``g c``.
+
+    Args:
+        names: log-probabilities of the tokens at each frame, ``(T, V)``.
+        blank: the id of the blank.
+
+    Reference: Graves 2012, Supervised Sequence Labelling with Recurrent Neural Networks, chapter 7
+    (https://doi.org/10.1007/978-3-642-24797-2).
+    """
+
+    def __init__(self, names: Tensor, blank: int) -> None:
+        self.names, self.blank = names.detach().double().cpu().T, blank
+        self.sums = F.pad(self.names.cumsum(1), (1, 0))  # of a token that is named from the first frame on
+        self.last = torch.full((1,), blank)
+        self.blanked = self.sums[blank : blank + 1]
+        self.named = torch.full_like(self.blanked, -torch.inf)
+
+    def log_probs(self) -> Tensor:
+        """``log`` of the mass of all texts that begin with each text and one more token, ``(B, V)``.
+
+        At the blank it is the mass of the text itself.
+        """
+        every = torch.logaddexp(self.named, self.blanked)
+        repeats = F.one_hot(self.last, len(self.names)).bool()[..., None]
+        starts = torch.where(repeats, self.blanked[:, None], every[:, None])[..., :-1]
+        found = (starts + self.names).logsumexp(2)
+        found[:, self.blank] = every[:, -1]
+        return found
+
+    def take(self, rows: Tensor, token: Tensor) -> None:
+        """Go on with some texts ``(B',)``, each with its next token ``(B',)``."""
+        named, blanked = self.named[rows], self.blanked[rows]
+        starts = torch.where((self.last[rows] == token)[:, None], blanked, torch.logaddexp(named, blanked))
+        self.named = _grown(starts, self.sums[token])
+        self.blanked = _grown(self.named, self.sums[self.blank].expand(len(token), -1))
+        self.last = token
+
+
+def _grown(starts: Tensor, sums: Tensor) -> Tensor:
+    """``x_t = y_t (x_{t-1} + s_{t-1})`` from ``x_0 = 0``, ``(B, T + 1)``, in logarithms; ``sums`` are of ``y``."""
+    return F.pad(sums[:, 1:] + (starts - sums)[:, :-1].logcumsumexp(1), (1, 0), value=-torch.inf)
+
+
+@final
 class JointLikelihood(Objective):
     """``min -(1 - a) log p(text | sound) - a log p_ctc(text | sound)``, over the length of a text, in nats.
 
     ``p_ctc`` is the probability that frames, each named for itself, spell the text when repetitions and blanks are left
-    out. Sampling does not need it.
+    out. Sampling does not need it; a search for the likeliest text can use it (:class:`Alignments`).
 
     Args:
         width: features of a frame.
         tokens: number of ids, the end included, which stands for the blank.
         alignment: the weight ``a``.
+        replaced: share of the earlier tokens that training replaces by random ones, so that the next one is heard
+            rather than guessed (Bengio et al. 2015, https://arxiv.org/abs/1506.03099, draw them from the model).
 
     Raises:
-        ValueError: for a weight outside [0, 1).
+        ValueError: for a weight or a share outside [0, 1).
     """
 
     learns: ClassVar[type[Estimand]] = Conditionals
@@ -134,12 +191,18 @@ class JointLikelihood(Objective):
     summary = "maximise the log-likelihood of each token given the earlier ones and the sound, and that of an alignment"
     formula = "min_θ −(1 − a) Σ_i log p_θ(x_i | x_<i, sound) − a log p_ctc(x | sound)"
 
-    def __init__(self, width: int, tokens: int, alignment: float = 0.3) -> None:
+    def __init__(self, width: int, tokens: int, alignment: float = 0.3, replaced: float = 0.0) -> None:
         super().__init__()
         if not 0 <= alignment < 1:
             raise ValueError(f"the weight of the alignment must lie in [0, 1), not {alignment}")
-        self.alignment = alignment
+        if not 0 <= replaced < 1:
+            raise ValueError(f"the share of replaced tokens must lie in [0, 1), not {replaced}")
+        self.alignment, self.replaced = alignment, replaced
         self.names = nn.Linear(width, tokens)
+
+    def alignments(self, heard: Heard, blank: int) -> Alignments:
+        """Those of the only sound that was heard."""
+        return Alignments(self.names(heard.features[heard.mask]).float().log_softmax(-1), blank)
 
     def terms(self, estimand: TranscriptConditionals) -> Mapping[str, Term]:
         if not isinstance(estimand, TranscriptConditionals):
@@ -159,10 +222,17 @@ class _JointTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         heard, share = self.estimand.listen(len(batch.x), batch.cond), self.objective.alignment
-        nats = -(1 - share) * self.estimand.given(batch.x, heard).sum(1)
+        nats = -(1 - share) * self.estimand.given(batch.x, heard, self._disturbed(batch.x)).sum(1)
         if share:
             nats = nats + share * self._aligned(batch.x, heard)
         return nats / batch.x.shape[1]
+
+    def _disturbed(self, x: Tensor) -> Tensor:
+        """In training, some tokens replaced by others, each as likely; the ends stay."""
+        if not self.estimand.training:
+            return x
+        chosen = (torch.rand(x.shape, device=x.device) < self.objective.replaced) & (x != self.estimand.end)
+        return torch.where(chosen, torch.randint_like(x, self.objective.names.out_features), x)
 
     def _aligned(self, x: Tensor, heard: Heard) -> Tensor:
         """``-log p_ctc``, ``(B,)``; 0 for a text with more tokens than its sound has frames."""
