@@ -317,3 +317,10 @@ def test_unknown_names_list_what_there_is():
         load("qqqq")
     with pytest.raises(DataError, match="no such file or folder"):
         load("qqqq/data.csv")
+
+
+def test_a_folder_with_the_name_of_a_built_in_set_is_not_passed_over_silently(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert not any("built-in" in note for note in load("wine").notes)
+    (tmp_path / "wine").mkdir()
+    assert any("write ./wine for it" in note for note in load("wine").notes)

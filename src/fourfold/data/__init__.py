@@ -274,7 +274,9 @@ def _read(data: Data, name: str, options: Options) -> Source | Stored:
         return _of_memory(data, options)
     if name in BUILTIN:
         options.only(f"{name}, a built-in set", *(("tokens",) if name == "python-docs" else ()))
-        return BUILTIN[name](options)
+        made, here = BUILTIN[name](options), Path(name)
+        note = f"read the built-in set {name}, not what stands here under that name: write ./{name} for it"
+        return dataclasses.replace(made, notes=(*made.notes, note)) if here.exists() else made
     path = Path(name).expanduser()
     if path.exists():
         return read(path, options)
