@@ -216,7 +216,8 @@ def transcribe(
         model: of transcripts given sound; or the folder of a run or of a published Whisper model.
         sound: a file; or a waveform ``(L,)`` at the rate of the model, as levels of int16 or as reals in [-1, 1].
         beams: number of beginnings that the search keeps.
-        penalty, alignment: see :func:`beam_search`.
+        penalty: see :func:`beam_search`.
+        alignment: see :func:`beam_search`.
 
     Raises:
         ValueError: for a folder or a file that cannot be read, or is not one of sound.
