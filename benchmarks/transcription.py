@@ -2,14 +2,15 @@
 
     python benchmarks/transcription.py data FOLDER             # sounds with transcripts, about ten minutes
     python benchmarks/transcription.py fit FOLDER RUN --budget 20m
-    python benchmarks/transcription.py score RUN [--whisper FOLDER] [--beams 8]
+    python benchmarks/transcription.py score RUN [--whisper FOLDER] [--beams 8] [--alignments 0 0.3]
 
 The training set has two halves. One is said by ``espeak-ng`` in 32 voices at many speeds: sentences of Python's
 documentation, sentences that a chain of words of the training prompts makes, and lists of numbers, dates and letters.
 The other is the training part of Asterisk's English prompts, at three speeds, alone and several in a row. Half of all
 get noise. The test is the fifth of the prompts that :mod:`speech_data` holds out: 113 recordings of a voice that
 training has heard, of sentences that it has not. Words are compared in lower case, without marks, and numbers as words.
-Intervals are bootstraps over prompts.
+Intervals are bootstraps over prompts. ``score`` writes its rows into ``results/transcription.json``, in the place of
+those of the same system.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import argparse
 import gzip
 import itertools
 import json
+import os
 import random
 import re
 import time
@@ -25,12 +27,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
 import speech_data
 from speech_data import VOICES, Spoken
 
+RESULTS = Path(__file__).parent / "results" / "transcription.json"
 RATE, LONGEST = 8000, 6.0
 """Levels in a second, and seconds of a training example, at most."""
 ONES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
@@ -229,22 +233,25 @@ def fit(folder: Path, run: Path, budget: str, size: str) -> None:
         size=size,
         run_dir=run,
         data_options=options,
-        precision="float32",
+        precision="autocast",
         say=print,
     )
 
 
-def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float) -> list[str]:
+def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float, alignment: float | None) -> list[str]:
     """Transcripts by a model of this library: a run, or a published model through its adapter."""
     import fourfold
 
     model = fourfold.Run.load(folder, "cpu").model
     rate = model.space.rate
     waves = [one.wave if one.rate == rate else soxr.resample(one.wave, one.rate, rate) for one in test]
-    return [fourfold.transcribe(model, w.clip(-1, 1), beams=beams, penalty=penalty).text for w in waves]
+    search = {"beams": beams, "penalty": penalty, "alignment": alignment}
+    return [fourfold.transcribe(model, w.clip(-1, 1), **search).text for w in waves]
 
 
-def heard_by_library(folder: Path, test: Sequence[Spoken], beams: int, penalty: float) -> list[str]:
+def heard_by_library(
+    folder: Path, test: Sequence[Spoken], beams: int, penalty: float, alignment: float | None
+) -> list[str]:
     """Transcripts of at most 30 s by CTranslate2, the published model's own library."""
     import ctranslate2
     import transformers
@@ -263,42 +270,83 @@ def heard_by_library(folder: Path, test: Sequence[Spoken], beams: int, penalty: 
     return texts
 
 
-def report(name: str, found: Sequence[str], test: Sequence[Spoken], seconds: float) -> dict[str, object]:
-    """Errors in words and characters, by ``jiwer``, with intervals."""
+def report(
+    system: str, beams: int, alignment: float | None, heard: Sequence[str], true: Sequence[str]
+) -> dict[str, Any]:
+    """One row of the results: errors in words and characters, by ``jiwer``, with intervals."""
     import jiwer
 
     from fourfold.metrics.transcripts import error_rate
 
-    heard, true = [said(text) for text in found], [one.words for one in test]
+    heard = [said(text) for text in heard]
     words, letters = (error_rate(heard, true, unit) for unit in ("word", "character"))
     assert abs(words.value - jiwer.wer(true, heard)) < 1e-9
     assert abs(letters.value - jiwer.cer(true, heard)) < 1e-9
-    print(
-        f"{name:28} WER {words.value:6.1%} [{words.low:.1%}, {words.high:.1%}]   "
-        f"CER {letters.value:6.1%} [{letters.low:.1%}, {letters.high:.1%}]   "
-        f"{np.mean([a == b for a, b in zip(heard, true, strict=True)]):5.1%} exact   {seconds:.0f} s"
-    )
-    return {"name": name, "wer": words.record(), "cer": letters.record(), "heard": heard}
+    exact = np.mean([a == b for a, b in zip(heard, true, strict=True)])
+    return {
+        "model": system,
+        "beams": beams,
+        "weight of the alignment": alignment,
+        **{
+            f"{unit} error rate": f"{100 * rate.value:.1f} % [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+            for unit, rate in (("word", words), ("character", letters))
+        },
+        "exact": f"{100 * exact:.1f} % of {len(true)}",
+    }
 
 
-def score(run: Path | None, whisper: Path | None, beams: Sequence[int], penalty: float, limit: int | None) -> None:
-    test = prompts(True)[:limit]
+def named(folder: Path) -> str:
+    """What a run is, by its card; a published model is its folder's name."""
+    if not (folder / "card.json").is_file():
+        return f"{folder.parent.name}, through the adapter"
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    steps = f"{card['steps']:,} steps of {card['training']['batch_size']}"
+    return f"trained here, {card['budget']}, size {card['size']}, {steps}"
+
+
+def score(given: argparse.Namespace) -> None:
+    test = prompts(True)[: given.limit]
+    systems = [(named(folder), heard_by, folder) for folder in (given.run, given.whisper) if folder]
+    if given.whisper:
+        systems.append((f"{given.whisper.parent.name}, by its own library", heard_by_library, given.whisper))
+    rows = []
+    for (system, hear, folder), beams in itertools.product(systems, given.beams):
+        some = [one for one in test if hear is heard_by or len(one.wave) < 30 * one.rate]
+        true = [one.words for one in some]
+        for alignment in given.alignments if folder == given.run else [None]:
+            begun = time.monotonic()
+            heard = hear(folder, some, beams, given.penalty, alignment)
+            rows.append(report(system, beams, alignment, heard, true))
+            print(rows[-1], f"{time.monotonic() - begun:.0f} s", flush=True)
+            for right, text in list(zip(true, heard, strict=True))[:12]:
+                print(f"    {right[:55]:55} | {text[:55]}")
+    write(rows, test, given.out)
+
+
+def write(rows: Sequence[dict[str, Any]], test: Sequence[Spoken], out: Path) -> None:
+    """Put rows into the results, in the place of those of the same systems."""
+    old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.is_file() else []
+    new = {row["model"] for row in rows}
     known = set(" ".join(one.words for one in prompts(False)).split())
     every = " ".join(one.words for one in test).split()
-    new = sum(word not in known for word in every)
-    print(f"{len(test)} held-out prompts, {len(every)} words, {new} of them in no recorded prompt of training")
-    systems = [(f"{folder.name}, {b} beams", heard_by, folder, b) for folder in (run, whisper) if folder for b in beams]
-    if whisper:
-        systems += [(f"its own library, {b} beams", heard_by_library, whisper, b) for b in beams]
-    results = []
-    for name, hear, folder, width in systems:
-        begun = time.monotonic()
-        short = [one for one in test if len(one.wave) < 30 * one.rate] if hear is heard_by_library else test
-        results.append(report(name, hear(folder, short, width, penalty), short, time.monotonic() - begun))
-        for one, text in list(zip(short, results[-1]["heard"], strict=True))[:12]:  # type: ignore[call-overload]
-            print(f"    {one.words[:55]:55} | {text[:55]}")
-    if run:
-        (run / "transcription.json").write_text(json.dumps(results, indent=1))
+    unknown = sum(word not in known for word in every)
+    result = {
+        "title": "Transcription of held-out prompts",
+        "order": 7,
+        "machine": f"{os.cpu_count()} cores, no GPU, beside other work",
+        "date": time.strftime("%Y-%m-%d"),
+        "seeds": 1,
+        "command": "python benchmarks/transcription.py score RUN --whisper FOLDER",
+        "rows": [*(row for row in old if row["model"] not in new), *rows],
+        "notes": [
+            f"{len(test)} recordings with {len(every)} words, {unknown} of which are in no recorded prompt of "
+            "training. The voice is that of the training set, the sentences are not. Training hears 4.6 hours: "
+            "espeak-ng in 32 voices, and the other four fifths of the prompts at three speeds. Intervals: bootstraps.",
+            "A search ranks texts by (1 - a) log p(text | sound) + a log p_ctc(text | sound), where a is the weight "
+            "of the alignment; a = 0 is the model's own probability.",
+        ],
+    }
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -318,14 +366,16 @@ def main() -> None:
     scoring.add_argument("--whisper", type=Path)
     scoring.add_argument("--beams", type=int, nargs="+", default=[1, 8])
     scoring.add_argument("--penalty", type=float, default=0.0)
+    scoring.add_argument("--alignments", type=float, nargs="+", default=[0.0, 0.3])
     scoring.add_argument("--limit", type=int)
+    scoring.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     if given.command == "data":
         make(given.folder, given.spoken, given.rows)
     elif given.command == "fit":
         fit(given.folder, given.run, given.budget, given.size)
     else:
-        score(given.run, given.whisper, given.beams, given.penalty, given.limit)
+        score(given)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def test_a_wide_search_finds_the_best_of_all_texts(seed: int, penalty: float, al
         row[0, : len(ids)] = torch.tensor(ids, dtype=torch.long)
         assert score == pytest.approx(float(model.log_prob(row, sound).nats), abs=1e-4)
     narrow = beam_search(model, sound, beams=1, penalty=penalty, alignment=alignment)
-    assert narrow[0].rank(penalty) <= found[0].rank(penalty) + 1e-6
+    assert narrow[0].rank(penalty) <= found[0].rank(penalty) + 1e-5
 
 
 def aligned(model: GenerativeModel, every: Tensor, sound: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def test_ids_that_are_never_written_are_passed_over_and_scores_stay() -> None:
     assert all(1 not in one.ids and one.ids for one in some)
     for one in some:
         if one.ids in whole:
-            assert one.log_prob == pytest.approx(whole[one.ids], abs=1e-6)
+            assert one.log_prob == pytest.approx(whole[one.ids], abs=1e-5)
 
 
 # --- long sounds ------------------------------------------------------------------------------------------------------

@@ -92,8 +92,9 @@ def beam_search(
     share, objective = alignment_of(model, alignment), model.objective
     with evaluating(model):
         state = estimand.begin(1, sound[None].to(model.device))
-        joint = share > 0 and isinstance(objective, JointLikelihood)
-        aligned = objective.alignments(state.heard, estimand.end) if joint else None
+        aligned = None
+        if share and isinstance(objective, JointLikelihood):
+            aligned = objective.alignments(state.heard, estimand.end)
         texts, nats = torch.empty(1, 0, dtype=torch.long), torch.zeros(1, dtype=torch.float64)
         ended: list[Hypothesis] = []
         for place in range(math.prod(estimand.event)):
