@@ -295,6 +295,15 @@ def test_very_wide_tables_are_refused_with_the_models_that_take_them(name):
         build(name, wide(2001), "xs")
 
 
+@pytest.mark.parametrize("name", ["latent-variable", "diffusion/joint"])
+def test_networks_and_batches_of_very_wide_tables_fit_into_memory(name):
+    space = Table(tuple(Numeric(f"x{i}", low=0, high=999) for i in range(4000)), observed=10**6)
+    with torch.device("meta"):
+        model = build(name, space, "s")
+    assert sum(weight.numel() for weight in model.parameters()) < 5e7
+    assert model.training_defaults.batch_size * sum(model.codec.sizes) <= 2**24
+
+
 @pytest.mark.parametrize("name", ["latent-variable", "adversarial"])
 def test_very_wide_tables_are_modelled(name):
     assert build(name, wide(2001), "xs").sample(2).shape == (2, 2001)

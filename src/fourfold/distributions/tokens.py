@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fourfold.core import Measure, Noise, draw
 from fourfold.distributions.observations import Head
 from fourfold.estimands import Observation
 
-__all__ = ["IndependentTokens", "TokenHead"]
+__all__ = ["IndependentTokens", "Pieces", "TokenHead", "like_sizes", "pieces_of"]
+
+
+def like_sizes(sizes: Sequence[int], pieces: Collection[int]) -> list[list[int]]:
+    """Pieces in groups, so that the largest size of each is at most twice the smallest, roughly."""
+    groups: list[list[int]] = []
+    for i in sorted(pieces, key=lambda i: (sizes[i], i)):
+        if groups and sizes[i] <= max(2 * sizes[groups[-1][0]], 8):
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups
+
+
+@final
+class Pieces:
+    """Pieces whose logits lie side by side, ``(B, sum(sizes))``: those of like sizes are computed together.
+
+    Attributes:
+        groups: the pieces of each group.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        cpu = torch.device("cpu")  # whatever the device in whose context a model is planned
+        self.groups = tuple(map(tuple, like_sizes(sizes, range(len(sizes)))))
+        first = torch.tensor([0, *sizes[:-1]], device=cpu).cumsum(0)
+        self._places, self._beyond = [], []
+        for group in self.groups:
+            size = torch.tensor([sizes[i] for i in group], device=cpu)[:, None]
+            token = torch.arange(max(sizes[i] for i in group), device=cpu)
+            self._places.append(first[list(group)][:, None] + token.minimum(size - 1))
+            self._beyond.append(token >= size)
+
+    def log_softmax(self, logits: Tensor) -> tuple[Tensor, ...]:
+        """``log p`` of the tokens of each group, ``(B, len(group), tokens)``, ``-inf`` beyond a piece's own tokens."""
+        return tuple(
+            logits[:, place.to(logits.device)].masked_fill(beyond.to(logits.device), -torch.inf).log_softmax(2)
+            for place, beyond in zip(self._places, self._beyond, strict=True)
+        )
+
+
+@cache
+def pieces_of(sizes: tuple[int, ...]) -> Pieces:
+    """:class:`Pieces` of these sizes, made once."""
+    return Pieces(sizes)
 
 
 @final
@@ -26,18 +71,27 @@ class IndependentTokens(Observation):
     """
 
     def __init__(self, logits: Tensor, sizes: tuple[int, ...]) -> None:
-        self.logits = torch.split_with_sizes(logits, sizes, 1)
+        self.groups = pieces_of(sizes).groups
+        self.log_p = pieces_of(sizes).log_softmax(logits)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        nats = [F.cross_entropy(part, x[:, i], reduction="none") for i, part in enumerate(self.logits)]
-        return -torch.stack(nats).sum(0)
+        parts = zip(self.groups, self.log_p, strict=True)
+        return torch.stack([p.gather(2, x[:, group].unsqueeze(2)).sum((1, 2)) for group, p in parts]).sum(0)
 
     def draw(self, noise: Noise) -> Tensor:
-        u = noise.uniform(len(self.logits))
-        return torch.stack([draw(part, u[:, i]) for i, part in enumerate(self.logits)], 1)
+        u = noise.uniform(sum(map(len, self.groups)))
+        drawn = [
+            draw(p.flatten(0, 1), u[:, group].flatten()).view(len(u), -1)
+            for group, p in zip(self.groups, self.log_p, strict=True)
+        ]
+        return self._in_order(drawn)
 
     def mean(self) -> Tensor:
-        return torch.stack([part.argmax(1) for part in self.logits], 1)
+        return self._in_order([p.argmax(2) for p in self.log_p])
+
+    def _in_order(self, parts: list[Tensor]) -> Tensor:
+        """Tokens of the groups, ``(B, len(group))`` each, in the order of the pieces."""
+        return torch.cat(parts, 1)[:, torch.tensor([i for group in self.groups for i in group]).argsort()]
 
 
 @final

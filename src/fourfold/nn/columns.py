@@ -9,7 +9,7 @@ what models of tables want: Tiwald et al. 2025 (https://arxiv.org/abs/2501.12012
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, final
 
 import torch
@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.distributions.tokens import like_sizes
 from fourfold.nn.resnet import ResMLP
 
-__all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "like_sizes", "waves"]
+__all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "waves"]
 
 
 def waves(tokens: int, count: int = 16) -> Tensor:
@@ -51,10 +52,12 @@ class CellEmbedding(nn.Module):
         self.table = nn.Embedding(sum(sizes), width)
         nn.init.normal_(self.table.weight)
         with torch.no_grad():
-            for rows, i in zip(torch.split(self.table.weight, list(sizes)), range(len(sizes)), strict=True):
-                if i in set(ordered):
-                    smooth = waves(sizes[i])
-                    rows.mul_(0.3).add_(0.95 * smooth / smooth.norm(dim=1, keepdim=True) @ torch.randn(32, width))
+            for size in sorted({sizes[i] for i in ordered}):
+                alike = [i for i in ordered if sizes[i] == size]
+                smooth = waves(size)
+                part = smooth / smooth.norm(dim=1, keepdim=True) @ torch.randn(len(alike), 32, width)
+                place = self.offsets[alike][:, None] + torch.arange(size)
+                self.table.weight[place] = 0.3 * self.table.weight[place] + 0.95 * part
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C)`` tokens to ``(B, C, width)``."""
@@ -124,17 +127,6 @@ class ColumnHeads(nn.Module):
         k = self.sizes[i]
         logits = torch.addmm(self.bias[g][j, :, :k], h, self._weights(g)[j, :, :k])
         return logits.float().log_softmax(1)
-
-
-def like_sizes(sizes: Sequence[int], columns: Collection[int]) -> list[list[int]]:
-    """Columns in groups, so that the largest size of each is at most twice the smallest, roughly."""
-    groups: list[list[int]] = []
-    for i in sorted(columns, key=lambda i: (sizes[i], i)):
-        if groups and sizes[i] <= max(2 * sizes[groups[-1][0]], 8):
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
 
 
 @final

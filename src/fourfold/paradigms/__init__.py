@@ -11,6 +11,7 @@ import contextlib
 import difflib
 import functools
 import importlib
+import os
 import pkgutil
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
@@ -97,6 +98,8 @@ def check_names(name: str, size: str = "s") -> None:
     if name not in known:
         close = difflib.get_close_matches(name.lower(), sorted(known), 1, 0.6)
         guess = f"did you mean {close[0]}? " if close else ""
+        if os.path.exists(name) and not close:
+            raise ValueError(f"{name} is a file or a folder, not a paradigm: name the paradigm first, then the data")
         card = cards().get(name.partition("/")[0])
         choice = f"its recipes are {', '.join(card.recipes)}" if card else f"choose one of {', '.join(cards())}"
         raise ValueError(f"unknown paradigm {name!r}: {guess}{choice[0].upper() if guess else choice[0]}{choice[1:]}")

@@ -25,10 +25,11 @@ from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, draw, forgetful
 from fourfold.distributions.times import quantiles, watched_by_noise
+from fourfold.distributions.tokens import pieces_of
 from fourfold.estimands import MixedDenoiser
 from fourfold.likelihoods.bound import ends, standard_integral
 from fourfold.likelihoods.ode import log_snr_range
-from fourfold.nn.columns import CellEmbedding, like_sizes
+from fourfold.nn.columns import CellEmbedding
 from fourfold.nn.embedding import with_detail
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paths import Path, broadcast
@@ -57,13 +58,7 @@ class RowDenoiser(MixedDenoiser):
         self.net, self.sizes, self.reals, self.path = net, tuple(sizes), reals, path
         self.cells = CellEmbedding(self.sizes, embedding)
         self.event = (len(self.sizes) + reals,)
-        self.groups = tuple(map(tuple, like_sizes(self.sizes, range(len(self.sizes)))))
-        for g, group in enumerate(self.groups):
-            size = torch.tensor([self.sizes[i] for i in group])[:, None]
-            token = torch.arange(max(self.sizes[i] for i in group))
-            place = self.cells.offsets[list(group)][:, None] + token.minimum(size - 1)
-            self.register_buffer(f"place_{g}", place, persistent=False)
-            self.register_buffer(f"beyond_{g}", token >= size, persistent=False)
+        self.groups = pieces_of(self.sizes).groups
 
     def forward(
         self, k: Tensor, known: Tensor, z_t: Tensor, t: Tensor, cond: Tensor | None = None
@@ -72,12 +67,7 @@ class RowDenoiser(MixedDenoiser):
         out = self.net(torch.cat([seen, with_detail(z_t)], 1), 2 * t - 1, cond)
         logits, f = out.split((out.shape[1] - self.reals, self.reals), 1)
         alpha, sigma = broadcast(self.path.alpha(t), z_t), broadcast(self.path.sigma(t), z_t)
-        return tuple(self._told(logits, g) for g in range(len(self.groups))), alpha * z_t - sigma * f
-
-    def _told(self, logits: Tensor, g: int) -> Tensor:
-        """``log p`` of the values of a group, ``(B, len(group), tokens)``."""
-        own = logits[:, getattr(self, f"place_{g}")]
-        return own.masked_fill(getattr(self, f"beyond_{g}"), -torch.inf).log_softmax(2)
+        return pieces_of(self.sizes).log_softmax(logits), alpha * z_t - sigma * f
 
 
 def masked_at(t: Tensor) -> Tensor:

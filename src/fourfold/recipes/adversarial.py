@@ -29,7 +29,7 @@ from fourfold.paradigms.adversarial import (
 )
 from fourfold.paradigms.conditional_game import ConditionalGame, RowGenerator
 from fourfold.paradigms.stylegan import PathLength, StyleGenerator, StyleTruncation
-from fourfold.recipes.networks import bins_of, sides
+from fourfold.recipes.networks import batch_of, bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Table, Vectors
 
@@ -172,7 +172,7 @@ def _(space: Table, size: str) -> GenerativeModel:
     critic = ResMLP(2 * tokens + reals, 1, chosen.width, chosen.depth, space.classes)
     generator = RowGenerator(net, codec.sizes, reals, noise)
     game = ConditionalGame(AdversarialGame(critic, Pairing(), ZeroCentred(0.1)))
-    training = replace(TRAINING, batch_size=256, learning_rate=5e-4, warmup=0.02)
+    training = replace(TRAINING, batch_size=batch_of(256, tokens), learning_rate=5e-4, warmup=0.02)
     return GenerativeModel(space, codec, generator, game, OnePass(), NoDensity(NO_DENSITY), training)
 
 

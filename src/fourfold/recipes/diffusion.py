@@ -34,7 +34,7 @@ from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoisi
 from fourfold.paradigms.sequences import SequenceDenoiser
 from fourfold.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.recipes.autoregressive import SEQUENCES, TEXT
-from fourfold.recipes.networks import bins_of, column_network, map_unet, row_network, sides, unet
+from fourfold.recipes.networks import batch_of, bins_of, column_network, map_unet, row_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver, Heun, UniPC
 from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors
@@ -284,7 +284,7 @@ def _(space: Table, size: str) -> GenerativeModel:
     inputs, outputs = embedding * len(sizes) + 3 * reals, sum(sizes) + reals
     net = TimeMLP(inputs, chosen.width, chosen.depth, space.classes, detail=False, outputs=outputs)
     estimand = RowDenoiser(net, sizes, reals, embedding, LinearLogSNR())
-    training = Training(batch_size=512, learning_rate=2e-3, weight_decay=0.01)
+    training = Training(batch_size=batch_of(512, sum(sizes)), learning_rate=2e-3, weight_decay=0.01)
     return GenerativeModel(space, codec, estimand, JointDenoising(), JointSteps(), JointBound(), training)
 
 

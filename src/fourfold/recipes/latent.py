@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, singledispatch
 
 from torch import nn
@@ -32,7 +32,7 @@ from fourfold.paradigms.latent import (
     VariationalBound,
 )
 from fourfold.paradigms.perceptual import PerceptualBound
-from fourfold.recipes.networks import bins_of, sides
+from fourfold.recipes.networks import batch_of, bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Table, Vectors
 from fourfold.spectra import frames
@@ -48,6 +48,8 @@ VECTOR_CODES: Sizes[int] = Sizes({"xs": 8, "s": 16, "m": 32})
 TABLES: Sizes[Size] = Sizes({"xs": Size(64, 2), "s": Size(256, 2), "m": Size(384, 4)})
 TABLE_CODES: Sizes[tuple[int, int]] = Sizes({"xs": (32, 8), "s": (256, 32), "m": (512, 64)})
 """The most bins of a number, and length of a code."""
+TABLE_WEIGHTS = 2**25
+"""The most weights of the layer of logits: networks of wide tables are narrower."""
 IMAGE_PRIOR: Sizes[Size] = Sizes({"xs": Size(128, 4), "s": Size(256, 6), "m": Size(512, 8)})
 """The size of the flow that is the prior; a mixture has twice as many components as a layer has features."""
 VECTOR_PRIOR: Sizes[Size] = Sizes({"xs": Size(64, 4), "s": Size(64, 6), "m": Size(128, 8)})
@@ -138,11 +140,12 @@ def _(space: Table, size: str, prior: PriorOf) -> GenerativeModel:
     """Encoder and decoder see tokens; those of a row are independent given the code."""
     (bins, codes), chosen, classes = TABLE_CODES[size], TABLES[size], space.classes
     codec = CellTokens(space, bins_of(space, bins))
-    head = TokenHead(codec.sizes)
-    net = ResMLP(codes, sum(codec.sizes), chosen.width, chosen.depth, classes)
+    head, logits = TokenHead(codec.sizes), sum(codec.sizes)
+    chosen = replace(chosen, width=max(32, min(chosen.width, TABLE_WEIGHTS // logits // 8 * 8)))
+    net = ResMLP(codes, logits, chosen.width, chosen.depth, classes)
     encoder = TableEncoder(codec.sizes, 2 * codes, 8, chosen.width, chosen.depth, codec.graded, classes)
     decoder = CodeDecoder(net, head, space.shape, codes, prior(codes, VECTOR_PRIOR[size], classes))
-    training = Training(batch_size=256, learning_rate=2e-3, warmup=0.05)
+    training = Training(batch_size=batch_of(256, logits), learning_rate=2e-3, warmup=0.05)
     parts = (decoder, VariationalBound(encoder), PriorThenDecode(AsDraw()), Elbo())
     return GenerativeModel(space, codec, *parts, training)
 

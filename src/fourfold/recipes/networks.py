@@ -16,7 +16,7 @@ from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Images, Sequences, Table
 from fourfold.vocabulary import TooManyColumns
 
-__all__ = ["bins_of", "check_width", "column_network", "map_unet", "row_network", "sides", "unet"]
+__all__ = ["batch_of", "bins_of", "check_width", "column_network", "map_unet", "row_network", "sides", "unet"]
 
 COLUMNS: Sizes[tuple[int, int, Size]] = Sizes(
     {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
@@ -24,6 +24,8 @@ COLUMNS: Sizes[tuple[int, int, Size]] = Sizes(
 """The most bins of a number, length of a token's vector, and hidden units and layers of each column."""
 ROWS: Sizes[Size] = Sizes({"xs": Size(64, 2, 2), "s": Size(128, 3, 4), "m": Size(256, 4, 4)})
 """The transformer over the rows of a sequence."""
+LOGITS = 2**24
+"""The most logits of a batch; each takes some 50 bytes while the loss and its gradient are computed."""
 WIDEST = 2000
 """The most columns of a table that networks with weights for each pair of columns model."""
 
@@ -75,6 +77,11 @@ def bins_of(space: Table, most: int) -> int:
     nats of 2,000 rows of census income and of diamonds are best with 64 to 128 bins.
     """
     return most if space.observed is None else min(most, max(32, round(2 * math.sqrt(space.observed))))
+
+
+def batch_of(most: int, logits: int) -> int:
+    """Rows in a batch: at most ``most``, and fewer of wide tables, whose rows have many logits."""
+    return max(8, min(most, LOGITS // logits))
 
 
 def dropout_of(space: Table) -> float:
