@@ -15,9 +15,13 @@ import pytest
 import fourfold.tournament
 from fourfold.data import load
 from fourfold.engine import RunInUse, lock, resumable
+from fourfold.evaluation import draw, examples
+from fourfold.paradigms import build
 from fourfold.tournament import Settings
 from fourfold.tournament.jobs import Job, _finished, run
+from fourfold.tournament.settings import Protocol
 from fourfold.tournament.tournament import _jobs
+from fourfold.tournament.worker import _sweep
 
 SMALL = {"size": "xs", "precision": "float32", "n": 64, "likelihood_examples": 16, "patience": 5.0, "sweep": False}
 LONG = "100000 steps"
@@ -168,3 +172,16 @@ def test_a_worker_that_outlives_its_parent_holds_the_folder(tmp_path: Path) -> N
         with contextlib.suppress(RunInUse), lock.locked(tmp_path):
             break
         time.sleep(0.01)
+
+
+def test_fewer_steps_are_tried_of_a_sampler_that_draws_one_piece_at_a_time(tmp_path):
+    """Its 0 steps stand for as many as there are pieces, so there are no more to try."""
+    path = tmp_path / "rows.csv"
+    path.write_text("colour,shape,size,age\n" + "red,round,1,7\nblue,square,2,8\nred,square,3,9\n" * 10)
+    data = load(path)
+    model = build("diffusion", data.space, "xs")
+    assert model.sampler.steps == 0
+    chosen = examples(data, 40)
+    job = Job("diffusion", 0, "1 steps", "xs", "", data.digest, Protocol(40, None, 10, True, 60.0))
+    found = _sweep(model, data, chosen, job, draw(model, len(chosen.test), 0, None, 60.0))
+    assert [swept.steps for swept in found] == [1, 2]

@@ -334,9 +334,11 @@ def _sweep(model: GenerativeModel, dataset: Dataset, chosen: References, job: Jo
     steps = getattr(model.sampler, "steps", None)
     if not (isinstance(steps, int) and dataclasses.is_dataclass(model.sampler)):
         return []
+    most = steps == 0  # which stands for a step for each piece: there cannot be more
+    steps = steps or max(round(drawn.evaluations), 1)
     patience, found = job.evaluation.patience, []
     start = time.perf_counter()
-    for count in sorted({max(steps // 4, 1), max(steps // 2, 1), 2 * steps} - {steps}):
+    for count in sorted({max(steps // 4, 1), max(steps // 2, 1), *([] if most else [2 * steps])} - {steps}):
         if time.perf_counter() - start + drawn.seconds * count / steps > patience / 2:
             break
         other = model.with_parts(sampler=dataclasses.replace(model.sampler, steps=count))
