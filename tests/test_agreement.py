@@ -1,5 +1,6 @@
 """Samplers agree: whatever a model accepts tells of one distribution, and a view that lies is found out."""
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -48,8 +49,19 @@ def gaussian(n: int = 3000) -> Tensor:
     return GaussianFlow((0.5, -0.3), ((1.0, 0.6), (0.6, 0.8)))(z)
 
 
-def trained(name: str, steps: int) -> GenerativeModel:
-    return fit(name, gaussian(), budget=f"{steps} steps", size="xs", precision="float32", choose=False).model
+STEPS = {
+    "few-step": 600,  # a teacher comes first
+    "few-step/mean-flow": 400,  # its target moves
+    "diffusion/optimal-transport": 250,
+    "flow/maf": 250,
+}
+"""Steps of training of the recipes that need more than 120, or serve several tests."""
+
+
+@functools.cache
+def trained(name: str) -> GenerativeModel:
+    budget = f"{STEPS.get(name, 120)} steps"
+    return fit(name, gaussian(), budget=budget, size="xs", precision="float32", choose=False).model
 
 
 def accepted(model: GenerativeModel) -> tuple[set[str], set[str]]:
@@ -60,8 +72,10 @@ def accepted(model: GenerativeModel) -> tuple[set[str], set[str]]:
 
 def compares(model: GenerativeModel) -> bool:
     """Whether there is anything to compare but what an oracle tells."""
+    if not isinstance(model.space, Vectors):
+        return False
     samplers, likelihoods = accepted(model)
-    return isinstance(model.space, Vectors) and (len(samplers) > 1 or likelihoods != {"NoDensity"})
+    return len(samplers) > 1 or likelihoods != {"NoDensity"}
 
 
 def seat(model: GenerativeModel) -> tuple[object, ...]:
@@ -72,17 +86,16 @@ def seat(model: GenerativeModel) -> tuple[object, ...]:
 
 def distinct() -> list[str]:
     """Every recipe that can be trained on vectors, and one of the others for each seat that none of those has."""
-    models = {name: made(name) for name in recipes()}
-    first = {seat(model): name for name, model in reversed(models.items())}
-    first |= {seat(model): name for name, model in models.items() if compares(model)}
-    return [name for name, model in models.items() if compares(model) or first[seat(model)] == name]
+    found = {name: (compares(model), seat(model)) for name in recipes() for model in [made(name)]}
+    first = {where: name for name, (_, where) in reversed(found.items())}
+    first |= {where: name for name, (trainable, where) in found.items() if trainable}
+    return [name for name, (trainable, where) in found.items() if trainable or first[where] == name]
 
 
 @pytest.mark.parametrize("name", distinct())
 def test_samplers_and_likelihoods_of_every_recipe_agree(name: str) -> None:
     model = made(name)
-    steps = {"few-step": 600, "few-step/mean-flow": 400}.get(name, 120)  # a teacher comes first, or a target that moves
-    checks.check_samplers_agree(trained(name, steps) if compares(model) else model, n=500)
+    checks.check_samplers_agree(trained(name) if compares(model) else model, n=500)
 
 
 def test_the_walk_finds_all_that_a_type_allows() -> None:
@@ -128,7 +141,7 @@ def test_a_field_that_is_seen_as_a_velocity_is_found_out(monkeypatch: pytest.Mon
     """On the oracle, and on the trained model: noisy samplers leave a spread of their own, and the bound says
     nothing.
     """
-    model = trained("diffusion/optimal-transport", 250)
+    model = trained("diffusion/optimal-transport")
     monkeypatch.setitem(edges.VIEWS, (VectorField, Velocity), Pretended)
     with pytest.raises(checks.CheckFailed, match="GaussianTransport: mean or covariance is off by"):
         checks.check_samplers_agree(model)
@@ -165,7 +178,7 @@ class Optimistic(Likelihood):
     ],
 )
 def test_a_likelihood_that_is_none_is_found_out(wrong: Likelihood, on_oracle: str, on_model: str) -> None:
-    model = trained("flow/maf", 250)
+    model = trained("flow/maf")
     oracle = agreement._oracle(model.estimand)
     with pytest.raises(checks.CheckFailed, match=on_oracle):
         agreement._check_nats(wrong, oracle, 1000)

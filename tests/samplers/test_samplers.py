@@ -97,7 +97,7 @@ class _Even(RectifiedFlow):
     ids=lambda s: getattr(s, "__name__", "made"),
 )
 def test_the_weak_order_is_that_of_the_moments(sampler, make, path):
-    checks.check_order(sampler, make, plane(path), (32, 64, 96))
+    checks.check_order(sampler, make, plane(path), (24, 48))
 
 
 def test_a_wrong_order_is_found_out():

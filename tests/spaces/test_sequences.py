@@ -1,5 +1,7 @@
 """Sequences: rows grouped and ordered as a file has them, written back as they were, and refused in one clear line."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,9 +30,14 @@ EVENTS = Sequences(
 )
 
 
-def events(n=60, seed=0):
+def events(n=60):
     """Events of users, in the order of the file: sorted by time over all users."""
-    rng, rows = np.random.default_rng(seed), []
+    return _events(n).copy()
+
+
+@functools.cache
+def _events(n):
+    rng, rows = np.random.default_rng(0), []
     for user in range(n):
         at = pd.Timestamp("2024-01-01") + pd.Timedelta(minutes=int(rng.integers(9000)))
         for _ in range(1 + rng.integers(5)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -61,8 +61,8 @@ def check_stationary(
 ) -> None:
     """At the true estimand the expected loss is stationary: its derivative along random directions is zero.
 
-    The derivative is taken in the oracle's parameters, or, if it has none, in the coefficient of a random affine change
-    of its output. It must be within 5 standard errors of zero over ``batches`` batches.
+    The derivatives are taken in the coefficients of random smooth changes of its output, all from one gradient a batch.
+    They must be within 5 standard errors of zero over ``batches`` batches.
 
     Args:
         objective: the objective.
@@ -71,28 +71,28 @@ def check_stationary(
         batches: number of batches over which the slope is averaged.
         directions: number of random directions.
     """
-    for direction in range(directions):
-        slopes = torch.tensor([_slope(objective, oracle, draw(seed), seed, direction) for seed in range(batches)])
-        error = slopes.std() / math.sqrt(batches)
+    perturbed = _perturbed(oracle, directions)
+    slopes = torch.stack([_slopes(objective, perturbed, draw(seed), seed) for seed in range(batches)])
+    for direction, (mean, spread) in enumerate(zip(slopes.mean(0), slopes.std(0), strict=True)):
+        error = spread / math.sqrt(batches)
         require(
-            bool(slopes.mean().abs() <= 5 * error + 1e-7),
-            f"{type(objective).__name__}: slope {slopes.mean():.3g} ± {error:.2g} at the true estimand, direction "
-            f"{direction}",
+            bool(mean.abs() <= 5 * error + 1e-7),
+            f"{type(objective).__name__}: slope {mean:.3g} ± {error:.2g} at the true estimand, direction {direction}",
         )
 
 
-def _slope(objective: Objective, oracle: Estimand, x: Tensor, seed: int, direction: int) -> float:
-    perturbed = _perturbed(oracle, direction)
+def _slopes(objective: Objective, perturbed: Any, x: Tensor, seed: int) -> Tensor:
+    """The derivatives of the loss of one batch along the directions, ``(directions,)``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         loss = torch.stack([term(Batch(x)).mean() for term in objective.terms(perturbed).values()]).sum()
-    (slope,) = torch.autograd.grad(loss, perturbed.epsilon)
-    return float(slope)
+    (slopes,) = torch.autograd.grad(loss, perturbed.change.epsilon)
+    return slopes
 
 
-def _perturbed(oracle: Estimand, direction: int) -> Any:
-    """The oracle in a one-parameter family, whose parameter is ``epsilon``."""
-    families: Mapping[type[Estimand], Callable[[Any, int], Estimand]] = {
+def _perturbed(oracle: Any, directions: int) -> Any:
+    """The oracle in the family of its changes along random directions."""
+    families: Mapping[type[Estimand], Callable[[Any, Change], Estimand]] = {
         Denoiser: PerturbedDenoiser,
         NoisePredictor: PerturbedNoisePredictor,
         Velocity: PerturbedVelocity,
@@ -102,99 +102,102 @@ def _perturbed(oracle: Estimand, direction: int) -> Any:
     }
     for kind, family in families.items():
         if isinstance(oracle, kind):
-            return family(oracle, direction)
+            return family(oracle, Change(oracle.event, directions))
     known = ", ".join(kind.__name__ for kind in families)
     raise TypeError(f"no perturbation is known for {type(oracle).__name__}: give one of {known}")
 
 
-def _affine(x_t: Tensor, t: Tensor, direction: int) -> Tensor:
-    """A fixed random smooth function of ``x_t`` and ``t``, of the shape of ``x_t``."""
-    generator = torch.Generator().manual_seed(direction)
-    d = x_t[0].numel()
-    weight, bias, rate = (
-        torch.randn(d, d, generator=generator),
-        torch.randn(d, generator=generator),
-        torch.randn(d, generator=generator),
-    )
-    flat = torch.tanh(x_t.flatten(1) @ weight.to(x_t) / math.sqrt(d)) + bias.to(x_t) * torch.cos(
-        rate.to(x_t) * t[:, None]
-    )
-    return flat.reshape(x_t.shape)
+@final
+class Change(nn.Module):
+    """``sum_k epsilon_k f_k(x_t, t)`` with fixed random smooth ``f_k``, and ``epsilon = 0``.
+
+    Args:
+        event: shape of one encoded example.
+        directions: number of terms.
+    """
+
+    def __init__(self, event: Sequence[int], directions: int) -> None:
+        super().__init__()
+        d = math.prod(event)
+        generators = [torch.Generator().manual_seed(k) for k in range(directions)]
+        self.weight = torch.stack([torch.randn(d, d, generator=g) for g in generators]) / math.sqrt(d)
+        self.bias, self.rate = (torch.stack([torch.randn(d, generator=g) for g in generators]) for _ in range(2))
+        self.epsilon = nn.Parameter(torch.zeros(directions))
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        x = x_t.flatten(1)
+        f = torch.tanh(torch.einsum("bi,kij->bkj", x, self.weight.to(x)))
+        f = f + self.bias.to(x) * torch.cos(self.rate.to(x) * t[:, None, None])
+        return torch.einsum("k,bkj->bj", self.epsilon.to(x), f).reshape(x_t.shape)
 
 
 @final
 class PerturbedDenoiser(Denoiser):
-    """``D + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact denoiser."""
+    """``D + change``: the family of :class:`Change` through an exact denoiser."""
 
-    def __init__(self, denoiser: Denoiser, direction: int) -> None:
+    def __init__(self, denoiser: Denoiser, change: Change) -> None:
         super().__init__()
-        self.denoiser, self.direction, self.path, self.event = denoiser, direction, denoiser.path, denoiser.event
-        self.epsilon = nn.Parameter(torch.zeros(()))
+        self.denoiser, self.change, self.path, self.event = denoiser, change, denoiser.path, denoiser.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.denoiser(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+        return self.denoiser(x_t, t, cond) + self.change(x_t, t)
 
 
 @final
 class PerturbedVelocity(Velocity):
-    """``v + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact velocity."""
+    """``v + change``: the family of :class:`Change` through an exact velocity."""
 
-    def __init__(self, velocity: Velocity, direction: int) -> None:
+    def __init__(self, velocity: Velocity, change: Change) -> None:
         super().__init__()
-        self.velocity, self.direction, self.path, self.event = velocity, direction, velocity.path, velocity.event
-        self.epsilon = nn.Parameter(torch.zeros(()))
+        self.velocity, self.change, self.path, self.event = velocity, change, velocity.path, velocity.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.velocity(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+        return self.velocity(x_t, t, cond) + self.change(x_t, t)
 
 
 @final
 class PerturbedField(VectorField):
-    """``v + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact vector field."""
+    """``v + change``: the family of :class:`Change` through an exact vector field."""
 
-    def __init__(self, field: VectorField, direction: int) -> None:
+    def __init__(self, field: VectorField, change: Change) -> None:
         super().__init__()
-        self.field, self.direction, self.path, self.event = field, direction, field.path, field.event
-        self.epsilon = nn.Parameter(torch.zeros(()))
+        self.field, self.change, self.path, self.event = field, change, field.path, field.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.field(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+        return self.field(x_t, t, cond) + self.change(x_t, t)
 
 
 @final
 class PerturbedNoisePredictor(NoisePredictor):
-    """``eps_hat + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact noise predictor."""
+    """``eps_hat + change``: the family of :class:`Change` through an exact noise predictor."""
 
-    def __init__(self, noise: NoisePredictor, direction: int) -> None:
+    def __init__(self, noise: NoisePredictor, change: Change) -> None:
         super().__init__()
-        self.noise, self.direction, self.path, self.event = noise, direction, noise.path, noise.event
-        self.epsilon = nn.Parameter(torch.zeros(()))
+        self.noise, self.change, self.path, self.event = noise, change, noise.path, noise.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.noise(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+        return self.noise(x_t, t, cond) + self.change(x_t, t)
 
 
 @final
 class PerturbedScore(Score):
-    """``s + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact score."""
+    """``s + change``: the family of :class:`Change` through an exact score."""
 
-    def __init__(self, score: Score, direction: int) -> None:
+    def __init__(self, score: Score, change: Change) -> None:
         super().__init__()
-        self.score, self.direction, self.path, self.event = score, direction, score.path, score.event
-        self.epsilon = nn.Parameter(torch.zeros(()))
+        self.score, self.change, self.path, self.event = score, change, score.path, score.event
 
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.score(x_t, t, cond) + self.epsilon * _affine(x_t, t, self.direction)
+        return self.score(x_t, t, cond) + self.change(x_t, t)
 
 
 @final
 class PerturbedAverage(AverageVelocity):
-    """``u + epsilon · f`` with a fixed random ``f``: a one-parameter family through an exact average velocity."""
+    """``u + change``: the family of :class:`Change` through an exact average velocity."""
 
-    def __init__(self, average: AverageVelocity, direction: int) -> None:
+    def __init__(self, average: AverageVelocity, change: Change) -> None:
         super().__init__()
-        self.average, self.direction, self.path, self.event = average, direction, average.path, average.event
-        self.epsilon = nn.Parameter(torch.zeros(()))
+        self.average, self.change, self.path, self.event = average, change, average.path, average.event
 
     def forward(self, x_t: Tensor, t: Tensor, s: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.average(x_t, t, s, cond) + self.epsilon * _affine(x_t, t + 2 * s, self.direction)
+        return self.average(x_t, t, s, cond) + self.change(x_t, t + 2 * s)
