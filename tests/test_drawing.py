@@ -114,6 +114,16 @@ def test_the_command_line_draws(tmp_path, capsys):
     assert "not a draw" in " ".join(capsys.readouterr().out.split())
 
 
+def test_evaluate_tells_how_long_it_takes_and_stops_at_its_patience(monkeypatch):
+    monkeypatch.setattr("fourfold.evaluation.LONG", 0.0)
+    data = load("gaussian-mixture", limit=2500)
+    model, said = build("diffusion", data.space, "xs"), []
+    scores = {one.name: one for one in evaluate(model, data, n=200, likelihood_examples=4, seconds=0, say=said.append)}
+    assert [line.startswith("drawing 200 samples takes about ") for line in said] == [True]
+    assert said[0].endswith("; after 0 s no new batch begins")
+    assert scores["evaluations_per_sample"].n == 64
+
+
 def test_evaluate_measures_draws_beside_what_is_shown():
     data = load("digits", limit=400)
     model = build("latent-variable", data.space, "xs")

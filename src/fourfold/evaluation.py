@@ -38,6 +38,8 @@ __all__ = [
 
 FIRST = 4
 """How many examples are scored first under a time limit."""
+LONG = 20.0
+"""Seconds of sampling that a user is told of."""
 
 
 @final
@@ -108,6 +110,7 @@ def evaluate(
     likelihood_examples: int = 1024,
     seconds: float | None = None,
     batch_size: int = 256,
+    say: Callable[[str], None] | None = None,
 ) -> list[Measurement]:
     """Measure a model: likelihood, sample quality and coverage, memorisation, cost.
 
@@ -125,6 +128,8 @@ def evaluate(
         likelihood_examples: how many test examples are scored.
         seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
         batch_size: samples drawn at once.
+        say: a function that is told after the first batch how long sampling will take, if it is longer than
+            :data:`LONG` seconds.
 
     Raises:
         ValueError: for a feature space that the data's space does not have.
@@ -133,7 +138,17 @@ def evaluate(
     check_kind(dataset.name, dataset.space, model.space)
     model.space.check_features(features)
     chosen = examples(dataset, n)
-    drawn = draw(model, len(chosen.test), seed, chosen.cond, seconds, batch_size)
+    wanted, start = len(chosen.test), time.perf_counter()
+
+    def foretell(done: int) -> None:
+        nonlocal say
+        needed = (time.perf_counter() - start) * wanted / done
+        if say is not None and needed > LONG:
+            cut = f"; after {seconds:g} s no new batch begins" if seconds is not None and seconds < needed else ""
+            say(f"drawing {wanted:,} samples takes about {_span(needed)}{cut}")
+        say = None
+
+    drawn = draw(model, wanted, seed, chosen.cond, seconds, batch_size, foretell)
     memory = peak_memory(model)
     return [
         likelihood(model, dataset, likelihood_examples, seed, seconds),
@@ -144,6 +159,11 @@ def evaluate(
             "peak_memory", memory, protocol="of the process, up to the end of sampling", unit="MiB", better="lower"
         ),
     ]
+
+
+def _span(seconds: float) -> str:
+    """A duration in words."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _of_draws(

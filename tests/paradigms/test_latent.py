@@ -1,5 +1,6 @@
 """Bounds against exact likelihoods; masses that sum to 1; means, medians and draws that agree with them."""
 
+import dataclasses
 import math
 
 import pytest
@@ -17,6 +18,7 @@ from fourfold.distributions.observations import (
     Head,
     LogisticHead,
 )
+from fourfold.engine.training import begin
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture
 from fourfold.nn.quantise import Codebook, FiniteScalars
@@ -463,12 +465,24 @@ def test_a_critic_is_trained_on_the_reconstructions_of_its_own_batch():
     made = terms["critic"](batch)
     terms["bound"](batch)
     remembered = terms["critic"](batch)
-    shown = terms["bound"].latest[1]
+    shown = terms["bound"].reconstructions[batch.x]
     real, false = (objective.critic(x)[0].flatten(1) for x in (batch.x, shown))
     expected = (torch.relu(1 - real) + torch.relu(1 + false)).mean(1)
     torch.testing.assert_close(remembered, expected)
     assert made.shape == (6,)
     assert set(terms["critic"].trainable()) == set(objective.critic.parameters())
+
+
+def test_the_parts_of_a_batch_are_reconstructed_once():
+    space = Images(1, 8, 8, levels=17)
+    model = CARD.recipes["kl"](space, "xs")
+    loop = begin(model, _data(space, 8)[0], dataclasses.replace(model.training_defaults, batch_size=8), parts=4)
+    calls = []
+    model.objective.encoder.register_forward_hook(lambda *_: calls.append(1))
+    step = loop.step(0.1)
+    assert set(step.losses) == {"bound", "critic"}
+    assert len(calls) == 4
+    assert len(loop.terms["bound"].reconstructions) == 0  # they are not kept longer than their batch
 
 
 # --- learned priors

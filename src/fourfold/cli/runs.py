@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["evaluate", "sample", "score"]
 
 
+PATIENCE = 120.0
+"""Seconds for sampling, and for scoring, of a published model, which may be large."""
+
+
 def sample(
     run: Folder,
     n: Annotated[
@@ -401,6 +405,15 @@ def evaluate(
     skip_bad: SkipBad = None,
     seed: Seed = 0,
     features: Features = None,
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            help="The most seconds for sampling, and again for scoring.",
+            min=0,
+            show_default="no limit; 120 for a published model",
+            metavar="X",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the scores to this .json.", show_default=False)
     ] = None,
@@ -415,12 +428,14 @@ def evaluate(
     Files are read as for training. Columns of a table are found by name.
     """
     set_threads()
+    from fourfold.adapters import is_published
     from fourfold.engine import Run
 
     loaded = Run.load(run, device)
     dataset = loaded.dataset(data, labels=labels, skip_bad=bool(skip_bad))
     say_notes(dataset)
-    scores = loaded.evaluate(dataset, n, seed, features=features)
+    seconds = PATIENCE if patience is None and is_published(run) else patience
+    scores = loaded.evaluate(dataset, n, seed, features=features, seconds=seconds, say=say)
     records = json.dumps([found.record() for found in scores], indent=1)
     for line in [records] if as_json else scores:
         print_line(line)

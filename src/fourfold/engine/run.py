@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -278,6 +278,8 @@ class Run:
         seed: int = 0,
         *,
         features: str | None = None,
+        seconds: float | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> list[Measurement]:
         """Every metric that applies, against the test split.
 
@@ -287,6 +289,8 @@ class Run:
             n: number of samples and of references.
             seed: seed of the samples.
             features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
+            seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
+            say: a function that is told how long sampling will take, if that is long.
 
         Raises:
             DataError: if the data cannot be loaded.
@@ -295,7 +299,7 @@ class Run:
         from fourfold.evaluation import evaluate
 
         dataset = data if isinstance(data, Dataset) else self.dataset(data)
-        return evaluate(self.model, dataset, n=n, seed=seed, features=features)
+        return evaluate(self.model, dataset, n=n, seed=seed, features=features, seconds=seconds, say=say)
 
     def save_samples(self, path: Path | str, n: int = 64, cond: Condition = None, seed: int = 0) -> Path:
         """Draw samples into a file, in the format of its suffix: see :func:`fourfold.data.writers.write_examples`."""

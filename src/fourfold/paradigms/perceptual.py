@@ -20,6 +20,7 @@ from typing import final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from fourfold.core import Batch, Term
 from fourfold.distributions.observations import located
@@ -84,12 +85,15 @@ class PerceptualTerm(Term):
     """The first term of :class:`PerceptualBound`.
 
     It watches what :class:`~fourfold.paradigms.latent.BoundTerm` watches, and ``perceptual``, the bracket.
+
+    Attributes:
+        reconstructions: those of each batch, or part of one, for as long as that is in memory.
     """
 
     def __init__(self, decoder: CodedDecoder, objective: PerceptualBound) -> None:
         super().__init__([decoder, objective.encoder])
         self.decoder, self.objective = decoder, objective
-        self.latest: tuple[Tensor, Tensor] | None = None
+        self.reconstructions = WeakTensorKeyDictionary()
 
     def forward(self, batch: Batch) -> Tensor:
         settings, found = self.objective, self.objective.infer(self.decoder, batch)
@@ -98,7 +102,7 @@ class PerceptualTerm(Term):
         loss = found.negative_bound(log_likelihood, settings.beta, settings.free_nats)
         observation = located(found.observation)
         shown = observation.centre()
-        self.latest = batch.x, shown.detach()
+        self.reconstructions[batch.x] = shown.detach()
         if settings.training:
             settings.steps += 1
         if int(settings.steps) <= settings.start or not torch.is_grad_enabled():
@@ -153,6 +157,6 @@ class PatchTerm(Term):
     @torch.no_grad()
     def _reconstructed(self, batch: Batch) -> Tensor:
         """The reconstructions of this batch, which the first term kept, or new ones."""
-        if self.bound.latest is not None and self.bound.latest[0] is batch.x:
-            return self.bound.latest[1]
+        if (kept := self.bound.reconstructions.get(batch.x)) is not None:
+            return kept
         return located(self.objective.infer(self.bound.decoder, batch).observation).centre()
