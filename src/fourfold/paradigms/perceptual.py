@@ -14,7 +14,7 @@ ratio of the two gradients' norms at the reconstruction, so that neither part do
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import final
 
 import torch
@@ -93,7 +93,7 @@ class PerceptualTerm(Term):
     def __init__(self, decoder: CodedDecoder, objective: PerceptualBound) -> None:
         super().__init__([decoder, objective.encoder])
         self.decoder, self.objective = decoder, objective
-        self.reconstructions = WeakTensorKeyDictionary()
+        self.reconstructions: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
 
     def forward(self, batch: Batch) -> Tensor:
         settings, found = self.objective, self.objective.infer(self.decoder, batch)
