@@ -70,6 +70,8 @@ class Measurement:
         kind = f" ({self.kind.words})" if self.kind is not None else ""
         against = f", {self.references} references" if self.references else ""
         counted = f" (n = {self.n}{against})" if self.n else ""
+        if math.isnan(self.value):
+            return f"{self.name}: not known{counted}"
         return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}".rstrip() + f"{floor}{counted}"
 
     def beside(self, floor: Floor) -> Measurement:
