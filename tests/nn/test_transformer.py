@@ -8,17 +8,18 @@ from fourfold.core import configuration, construct
 from fourfold.nn.transformer import TokenTransformer, Transformer, ValueTransformer, _attend, _rotary, _rotated
 
 
-def test_attention_equals_the_reference() -> None:
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_equals_the_reference(causal: bool) -> None:
     torch.manual_seed(0)
     qkv = torch.randn(2, 7, 3, 2, 8, dtype=torch.float64, requires_grad=True)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
     cos, sin = _rotary(7, 8, torch.float64, torch.device("cpu"))
     q, k = _rotated(q, cos, sin), _rotated(k, cos, sin)
-    reference = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2)
-    torch.testing.assert_close(_attend(qkv), reference)
+    reference = F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
+    torch.testing.assert_close(_attend(qkv, causal), reference)
     g = torch.randn_like(reference)
     expected = torch.autograd.grad((reference * g).sum(), qkv)
-    torch.testing.assert_close(torch.autograd.grad((_attend(qkv) * g).sum(), qkv), expected)
+    torch.testing.assert_close(torch.autograd.grad((_attend(qkv, causal) * g).sum(), qkv), expected)
 
 
 def test_attention_has_the_gradient_of_finite_differences() -> None:

@@ -115,17 +115,15 @@ def _future(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1)
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> Tensor:
-    """:func:`_rotated`, written into ``out``; with ``-sin`` it turns back."""
-    half = x.shape[-1] // 2
-    torch.mul(x, cos, out=out)
-    out[..., :half].addcmul_(x[..., half:], sin[:, :half])
-    out[..., half:].addcmul_(x[..., :half], sin[:, half:])
-    return out
+def _turn(x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """:func:`_rotated`, in place for a contiguous ``x``; with ``-sin`` it turns back."""
+    first, second = x.chunk(2, -1)
+    swapped = torch.cat([second, first], -1)  # operations on halves of rows are slow
+    x.mul_(cos).addcmul_(swapped, sin)
 
 
 class _RotaryAttention(torch.autograd.Function):
-    """Causal attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``.
+    """Attention with rotary positions, causal or to all, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``.
 
     On a CPU and for short contexts, large matrix products over materialised weights are faster than the fused kernel,
     whose backward pass is slow there. Copies take most of the remaining time, so queries, keys and values are rotated
@@ -133,40 +131,37 @@ class _RotaryAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor) -> Tensor:
+    def forward(ctx: Any, qkv: Tensor, causal: bool) -> Tensor:
         B, L, _, H, D = qkv.shape
         cos, sin = _rotary(L, D, qkv.dtype, qkv.device)
-        x, laid = qkv.permute(2, 0, 3, 1, 4), qkv.new_empty(3, B, H, L, D)
-        _turn(x[:2], cos, sin, laid[:2])
-        laid[2].copy_(x[2])
+        laid = qkv.permute(2, 0, 3, 1, 4).contiguous()
+        _turn(laid[:2], cos, sin)
         q, k, v = laid.view(3, B * H, L, D).unbind()
-        mask = _future(L, q.dtype, q.device).expand(B * H, L, L)
-        weights = torch.baddbmm(mask, q, k.mT, alpha=D**-0.5).softmax(-1)
+        mask = _future(L, q.dtype, q.device) if causal else q.new_zeros(())
+        weights = torch.baddbmm(mask.expand(B * H, L, L), q, k.mT, alpha=D**-0.5).softmax(-1)
         ctx.save_for_backward(laid, weights)
         return torch.bmm(weights, v).view(B, H, L, D).transpose(1, 2).contiguous()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         laid, weights = ctx.saved_tensors
         _, B, H, L, D = laid.shape
         q, k, v = laid.view(3, B * H, L, D).unbind()
         g = grad.transpose(1, 2).reshape(B * H, L, D)
         d_scores = torch._softmax_backward_data(torch.bmm(g, v.mT), weights, -1, weights.dtype)
         d_scores.mul_(D**-0.5)
-        d_qk = torch.stack([torch.bmm(d_scores, k), torch.bmm(d_scores.mT, q)]).view(2, B, H, L, D)
-        out = grad.new_empty(B, L, 3, H, D)
-        turned = out.permute(2, 0, 3, 1, 4)
+        out = torch.stack([torch.bmm(d_scores, k), torch.bmm(d_scores.mT, q), torch.bmm(weights.mT, g)])
+        out = out.view(3, B, H, L, D)
         cos, sin = _rotary(L, D, grad.dtype, grad.device)
-        _turn(d_qk, cos, -sin, turned[:2])
-        turned[2].copy_(torch.bmm(weights.mT, g).view(B, H, L, D))
-        return out
+        _turn(out[:2], cos, -sin)
+        return out.permute(1, 3, 0, 2, 4).contiguous(), None
 
 
 def _attend(qkv: Tensor, causal: bool = True, mask: Tensor | None = None) -> Tensor:
     """Attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``; causal, or to all of a mask."""
     _, L, _, _, D = qkv.shape
-    if causal and qkv.device.type == "cpu" and L <= 512 and not torch.compiler.is_compiling():
-        mixed: Tensor = _RotaryAttention.apply(qkv)  # type: ignore[no-untyped-call]
+    if mask is None and qkv.device.type == "cpu" and L <= 512 and not torch.compiler.is_compiling():
+        mixed: Tensor = _RotaryAttention.apply(qkv, causal)  # type: ignore[no-untyped-call]
         return mixed
     x = qkv.permute(2, 0, 3, 1, 4)
     q, k = _rotated(x[:2], *_rotary(L, D, qkv.dtype, qkv.device))
