@@ -39,7 +39,7 @@ __all__ = [
 FIRST = 4
 """How many examples are scored first under a time limit."""
 LONG = 20.0
-"""Seconds of sampling that a user is told of."""
+"""Sampling that takes more seconds than this is announced."""
 
 
 @final
@@ -128,8 +128,8 @@ def evaluate(
         likelihood_examples: how many test examples are scored.
         seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
         batch_size: samples drawn at once.
-        say: a function that is told after the first batch how long sampling will take, if it is longer than
-            :data:`LONG` seconds.
+        say: a function that is called after the first batch with a line on how long sampling will take, if that is
+            more than :data:`LONG` seconds.
 
     Raises:
         ValueError: for a feature space that the data's space does not have.

@@ -82,7 +82,7 @@ def _conv2d(
     if isinstance(padding, str) or input.ndim != 4:
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
     form = (_both(stride), _both(padding), _both(dilation), groups)
-    # Only of a node that is no leaf does autograd tell whether its gradient is wanted.
+    # Autograd tells whether a gradient is wanted only for nodes that are not leaves.
     inner = None if bias is None else bias.view_as(bias)
     y: Tensor = _applied(_Convolution, input, weight.view_as(weight), inner, form)
     return y

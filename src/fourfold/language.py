@@ -231,7 +231,7 @@ def speculate(
 
     Args:
         model: of text.
-        draft: a smaller model in the same tokens; it counts what is accepted.
+        draft: a smaller model with the same tokens; it counts the tokens that are accepted.
         prompt: what the text begins with.
         index: number of the text, which has its own random numbers.
         seed: fixes them.

@@ -1,4 +1,4 @@
-"""What people do with a model of transcripts: write down what is said in a sound, however long it is."""
+"""Transcribes sounds of any length by a model of transcripts."""
 
 from __future__ import annotations
 
@@ -163,11 +163,11 @@ def transcript_parts(model: GenerativeModel) -> tuple[Transcripts, TranscriptCon
 @final
 @dataclass(frozen=True)
 class Segment:
-    """A part of a sound, and what is said in it.
+    """A part of a sound, and its transcript.
 
     Attributes:
         start, end: in seconds.
-        text: what is said.
+        text: the transcript.
         log_prob: ``log p(text | this part of the sound)`` in nats, exact.
         tokens: tokens of the text, its end included.
     """
@@ -185,7 +185,7 @@ class Segment:
 @final
 @dataclass(frozen=True)
 class Transcript:
-    """What is said in a sound, part by part."""
+    """The transcript of a sound, part by part."""
 
     segments: tuple[Segment, ...]
 
@@ -211,7 +211,7 @@ def transcribe(
     penalty: float = 0.0,
     alignment: float | None = None,
 ) -> Transcript:
-    """Write down what is said in a sound.
+    """Transcribe a sound.
 
     Args:
         model: of transcripts given sound; or the folder of a run or of a published Whisper model.
@@ -239,7 +239,7 @@ def segments(
     penalty: float = 0.0,
     alignment: float | None = None,
 ) -> Iterator[Segment]:
-    """What is said in a sound, part by part, as soon as it is known; memory does not grow with the sound.
+    """The transcript of a sound, part by part, each as soon as it is known; memory does not grow with the sound.
 
     A sound longer than the model hears at once is cut at its quietest place in the second half of what it hears. Silent
     parts are passed over, and each part is heard without the silence around it. See :func:`transcribe`.

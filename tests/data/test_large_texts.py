@@ -166,6 +166,12 @@ def test_large_documents_are_read_by_portions_and_keep_their_ends(tmp_path, monk
         assert ids[-1] == held.space.pieces.end
 
 
+def test_documents_that_look_like_gaps_are_texts(tmp_path):
+    pd.DataFrame({"text": ["one two three. " * 20, "None", "", "NA"] * 10}).to_csv(tmp_path / "t.csv", index=False)
+    data = load(tmp_path / "t.csv", text="text", length=16, tokens="chars")
+    assert data.space.show(whole(data)).count("None") == data.space.show(whole(data)).count("NA") == 10
+
+
 def test_characters_cut_between_two_parts_and_bad_bytes_keep_their_place(tmp_path):
     lines = "ü€😀\n" * 120_000  # more than one part of a MiB
     (tmp_path / "t.txt").write_text(lines, encoding="utf-8")

@@ -66,7 +66,7 @@ def test_an_interruption_leaves_a_report_and_says_how_to_go_on(
     words = ["compare", "two-moons", "--paradigms", "flow,diffusion,adversarial", "--runs-dir", str(runs), "--fresh"]
     assert fourfold.main.run([*words, "--out", str(out), "-n", "200"], False) == 130
     said = capsys.readouterr().err.splitlines()[-1]
-    assert "stopped by SIGTERM after 1 of 3 runs; what is finished is in" in said
+    assert "stopped by SIGTERM after 1 of 3 runs; finished runs are in" in said
     command = said.partition("go on with: ")[2]
     assert command.startswith("fourfold compare two-moons --paradigms flow,diffusion,adversarial")
     assert "--fresh" not in command  # that would throw away what is finished

@@ -127,7 +127,7 @@ def _unknown(placed: Placement, name: str) -> Placement:
 
 
 def _path(text: str) -> Path | None:
-    """The file or folder of that name, if there is one; ``~100M parameters`` is no home folder."""
+    """The file or folder of that name, if there is one; ``~100M parameters`` is not a home folder."""
     try:
         path = Path(text).expanduser()
     except RuntimeError:

@@ -192,7 +192,7 @@ def surely(placed: Placement, least: float) -> Placement:
 def lean(rows: Iterable[Evidence], scores: Mapping[Cell, float]) -> dict[Cell, float]:
     """The probability of each cell by wording and votes together; empty where no wording was read.
 
-    Several texts of one system count as their mean: they repeat each other, and are no independent witnesses.
+    Several texts of one system count as their mean: they repeat each other, and are not independent witnesses.
     """
     rows = list(rows)
     kind = _spoken(rows)

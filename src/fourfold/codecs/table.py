@@ -127,7 +127,7 @@ class GaussianCells(Codec):
     ``F`` is the distribution function of each column's cells in the training data, by the bins of :class:`CellTokens`,
     so every column of codes is standard normal. With ``log |det| = sum_i log p(x_i) - log phi(z_i)``, whose exponent is
     the width of a cell's interval, ``E_u[log p(z)] + log |det| <= log P(x)``. Levels and "missing" are intervals like
-    numbers: a model of codes has to learn what is in them, but their shares are right from the start.
+    numbers: a model of codes has to learn them, but their shares are right from the start.
 
     Args:
         space: of the rows.

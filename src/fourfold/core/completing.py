@@ -37,7 +37,7 @@ class Completing:
         seed: int = 0,
         batch_size: int = 1024,
     ) -> Tensor:
-        """Draw what is unknown of each raw example given what is known: ``x_U ~ p(. | x_K, x_i in allowed_i)``.
+        """Draw the unknown values of each raw example given the known ones: ``x_U ~ p(. | x_K, x_i in allowed_i)``.
 
         A model of arbitrary conditionals draws piece by piece, the restricted ones first; where several are
         restricted, a draw is accepted with the probability that the later ones are allowed, which is exact. Any other
@@ -48,7 +48,7 @@ class Completing:
             known: which values are given, bool ``(B, L)``, or ``(L,)`` for all rows.
             allowed: raw values that an unknown one is drawn among, by its place.
             cond: class labels as in :meth:`sample`.
-            seed: with a row's index, it fixes what is drawn.
+            seed: with a row's index, it fixes the draws.
             batch_size: rows per network call.
 
         Returns:
@@ -57,7 +57,7 @@ class Completing:
 
         Raises:
             ValueError: for shapes that differ, allowed values of which the model knows none, or if too few samples
-                agree with what is given.
+                agree with the given values.
             TypeError: for a model of densities, of which no sample agrees exactly.
         """
         model = cast("GenerativeModel", self)

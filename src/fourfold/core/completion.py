@@ -63,7 +63,10 @@ def complete_block(
     noise: Noise,
     cond: Tensor | None,
 ) -> Tensor:
-    """Raw rows with everything drawn that is not known; see :meth:`fourfold.core.GenerativeModel.complete`."""
+    """Raw rows ``(B, L)`` in which every value that is not known is drawn.
+
+    :meth:`fourfold.core.GenerativeModel.complete` describes the arguments; ``known`` is bool ``(B, L)``.
+    """
     estimand, codec = arbitrary(model)
     z, log_mass = codec.pieces(x)
     seen = known & torch.isfinite(log_mass)  # a value that the model has never seen says nothing about the others
@@ -92,7 +95,7 @@ def _restricted(
     noise: Noise,
     cond: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw the restricted pieces: each from its conditional cut to what is allowed, in their order.
+    """Draw the restricted pieces: each from its conditional cut to the allowed values, in their order.
 
     The product of the cut conditionals is not yet the distribution given that all are allowed: it lacks the factor
     ``P(allowed | earlier)`` of each piece but the first. A draw is accepted with the product of these, and made again
@@ -115,7 +118,7 @@ def _restricted(
         return z, seen
     names = ", ".join(_name(model, i) for i in shares)
     raise ValueError(
-        f"row {noise.start + int(pending[0])}: what is allowed of {names} together is too rare: none of {tried:,} "
+        f"row {noise.start + int(pending[0])}: the allowed values of {names} are too rare together: none of {tried:,} "
         "draws was accepted; allow more, or restrict fewer columns"
     )
 

@@ -12,7 +12,7 @@ __all__ = ["Example"]
 
 
 class Example(ABC):
-    """One raw example of a space: its shape, its values, and the units in which its likelihood is told.
+    """One raw example of a space: its shape, its values, and the unit of its likelihood.
 
     A raw batch is one tensor ``(B, *shape)``.
     """

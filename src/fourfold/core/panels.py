@@ -193,4 +193,5 @@ class Rows:
 
 
 def short(text: str, most: int) -> str:
+    """A text of at most ``most`` characters: the text itself, or its beginning and an ellipsis."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,4 +1,4 @@
-"""Completion by a model that can only sample: draw whole examples, and keep those that agree with what is given."""
+"""Completion by a model that can only sample: draw whole examples, and keep those that agree with the given values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DISTINCT = 64
 def reject(
     model: GenerativeModel, x: Tensor, known: Tensor, allowed: Mapping[int, Tensor], cond: Tensor | None, seed: int
 ) -> Tensor:
-    """Completion by a model that can only sample: whole samples, of which those are kept that agree with what is given.
+    """Complete raw rows ``(B, L)`` by a model that only samples: keep whole samples that agree with the known values.
 
     Raises:
         ValueError: if too few are found, with how many there were, and the models that need no search; for several

@@ -256,7 +256,7 @@ def _name(data: Data) -> str:
 def _source(data: Data, name: str, options: Options) -> Source | Stored:
     """The source that a name, a path or an object in memory stands for; in the space of a model, if it is for one.
 
-    What is streamed comes into memory if it is for a model, or limited.
+    Streamed data comes into memory if it is read for a model, or limited.
     """
     space, path = options.space, Path(name).expanduser()
     if space is not None and space.bytewise and path.exists():

@@ -57,7 +57,7 @@ def read_table(path: Path, options: Options) -> Source:
 
 
 def _telling(path: Path, batches: Callable[[], Batches]) -> Iterator[pyarrow.RecordBatch]:
-    """The rows of a file, whose errors are told in one line."""
+    """The rows of a file. An error is one line."""
     with _told(path):
         yield from batches()
 

@@ -39,7 +39,7 @@ class Tars(StoredRecords):
     ``.png``, ``.jpg``, ``.jpeg`` and ``.webp`` are images, ``.cls`` labels, ``.txt`` captions; others are left alone.
 
     Raises:
-        DataError: for a file that is no tar, is compressed or cut off, or holds no images.
+        DataError: for a file that is not a tar, is compressed or cut off, or holds no images.
     """
 
     def __init__(self, root: Path, files: Sequence[Path]) -> None:

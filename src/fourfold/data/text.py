@@ -447,5 +447,6 @@ def _separated(path: Path, name: str) -> tuple[list[str], Iterator[list[Any]]]:
 
     mark = "\t" if path.suffix.lower() == ".tsv" else ","
     names = list(pd.read_csv(path, sep=mark, nrows=0).columns)
-    frames = pd.read_csv(path, sep=mark, usecols=lambda column: column == name, chunksize=4096)
+    own: dict[str, Any] = {"usecols": lambda column: column == name, "keep_default_na": False, "na_values": [""]}
+    frames = pd.read_csv(path, sep=mark, chunksize=4096, **own)  # "None" and "NA" are texts
     return names, (frame[name].dropna().tolist() for frame in frames)

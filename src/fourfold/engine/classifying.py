@@ -113,7 +113,7 @@ def target_of(model: GenerativeModel, target: str) -> tuple[Categorical, int]:
         TypeError: for a model that is of no table.
     """
     space = model.space
-    if not isinstance(space, Table):  # only a table has a column to be told from the others
+    if not isinstance(space, Table):  # only a table has a column to predict from the others
         raise TypeError(f"classification is for tables, and this model knows {space}: train on a table (--space table)")
     place = column_at(space, target)
     column = space.modelled[place]

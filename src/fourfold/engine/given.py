@@ -188,7 +188,7 @@ def draw(
 
     Raises:
         ValueError: for a column or a value that the model does not know, or if too few draws fulfil the requirements.
-        TypeError: for given values where the space is no table, or of a model that cannot be conditioned.
+        TypeError: for given values where the space is not a table, or for a model that cannot be conditioned.
     """
     propose = _proposals(model, n, cond, seed, batch_size, given or {}, balance)
     rows, x = torch.arange(n), None

@@ -189,7 +189,7 @@ class Ahead:
 
 @final
 class _Steps(TorchDataset[Batch | DataError]):
-    """The batches as a data set of torch; what is wrong with the data is handed over, since torch would wrap it."""
+    """The batches as a data set of torch; errors of the data are handed over, since torch would wrap them."""
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches

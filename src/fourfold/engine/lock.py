@@ -34,7 +34,7 @@ def locked(folder: Path, doing: str = "being trained") -> Iterator[int]:
 
     Args:
         folder: is made if it does not exist, and removed again if it is still empty at the end.
-        doing: the activity that a second process is told of.
+        doing: the activity, for the message to a second process.
 
     Yields:
         The descriptor of the locked file. A child process that inherits it holds the folder, too.

@@ -47,7 +47,7 @@ class Requirement:
         train: the training rows, for ``seen``.
 
     Raises:
-        ValueError: for a text that is none, with what is wrong, or a column that is not there.
+        ValueError: for a text that is not a requirement, with the reason, or for a column that is not there.
     """
 
     def __init__(self, text: str, space: Space, train: Callable[[], Tensor] | None = None) -> None:
@@ -158,12 +158,12 @@ class Requirement:
             a, b = self._number(node.left, x), self._number(node.right, x)
             with np.errstate(all="ignore"):
                 return _Value(_ARITHMETIC[type(node.op)](a.values, b.values), a.unknown | b.unknown)
-        raise self._wrong(f"has {_source(node)!r}, which is no column, number, text or sum")
+        raise self._wrong(f"has {_source(node)!r}, which is not a column, number, text or sum")
 
     def _number(self, node: ast.AST, x: Tensor) -> _Value:
         value = self._value(node, x)
         if _kind(value.values) not in "fi":
-            raise self._wrong(f"computes with {_source(node)!r}, which is no number")
+            raise self._wrong(f"computes with {_source(node)!r}, which is not a number")
         return value
 
     def _column(self, name: str, x: Tensor) -> _Value:
@@ -187,7 +187,7 @@ class Requirement:
             return self.space.columns.index(name)
         close = difflib.get_close_matches(name, self.space.columns, 1)
         guess = f"did you mean {close[0]!r}? " if close else ""
-        raise self._wrong(f"names {name!r}, which is no column: {guess}there are {shortened(self.space.columns)}")
+        raise self._wrong(f"names {name!r}, which is not a column: {guess}there are {shortened(self.space.columns)}")
 
     def _seen(self, node: ast.Call, x: Tensor) -> _Value:
         """Whether the values of columns occur together in the training data."""

@@ -147,7 +147,7 @@ class Run:
         """Conditions on samples, such as ``"a <= b"``.
 
         Raises:
-            ValueError: for a text that is no condition, or a column that is not there.
+            ValueError: for a text that is not a condition, or a column that is not there.
         """
         texts = [texts] if isinstance(texts, str) else texts
         return [Requirement(text, self.model.space, lambda: self.dataset().train.x) for text in texts]
@@ -290,7 +290,7 @@ class Run:
             seed: seed of the samples.
             features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
             seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
-            say: a function that is told how long sampling will take, if that is long.
+            say: a function that is called with a line on how long sampling will take, if that is long.
 
         Raises:
             DataError: if the data cannot be loaded.

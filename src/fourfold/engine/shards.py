@@ -32,7 +32,7 @@ _NAME = re.compile(r"shards-([0-9]+)")
 
 @final
 class Shards(Mapping[str, Tensor]):
-    """The tensors of a checkpoint: what is not sharded by name, and the names of what is.
+    """The tensors of a checkpoint: those that are not sharded by name, and the names of the others.
 
     Args:
         path: the folder of the checkpoint.

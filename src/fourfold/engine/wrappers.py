@@ -1,6 +1,6 @@
 """How a term is called where several processes train: as it is, through DDP, or inside FSDP2.
 
-PyTorch's wrappers average the gradients of the processes. A term is what is wrapped, since its ``forward`` is all that
+PyTorch's wrappers average the gradients of the processes. They wrap a term, since its ``forward`` is all that
 training calls: whatever a loss does inside (second derivatives, methods of a network) sees plain parameters.
 """
 

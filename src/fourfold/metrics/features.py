@@ -145,11 +145,11 @@ def image_features(name: str, levels: int = 256) -> Features:
 
 
 def cached(features: Features, x: Tensor, folder: Path | None = None) -> Tensor:
-    """Features of fixed examples, kept on disk under a hash of the examples and the protocol.
+    """Features ``(N, D)`` of fixed examples, kept on disk under a hash of the examples and the protocol.
 
     Args:
         features: the feature space.
-        x: raw examples.
+        x: raw examples, ``(N, *shape)``.
         folder: where to keep them; by default ``$XDG_CACHE_HOME/fourfold/features`` or ``~/.cache/fourfold/features``.
     """
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

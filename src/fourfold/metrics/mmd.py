@@ -12,7 +12,7 @@ __all__ = ["median_bandwidth", "mmd"]
 
 
 def median_bandwidth(y: Tensor) -> float:
-    """The median distance between two different references: a rule that no model influences.
+    """The median distance between two different references ``(m, D)``: a rule that no model influences.
 
     Reference: Gretton et al. 2012, A Kernel Two-Sample Test, section 8, https://jmlr.org/papers/v13/gretton12a.html
     """

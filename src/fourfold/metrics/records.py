@@ -139,8 +139,8 @@ def membership(trained: Tensor, held: Tensor, by: str, words: str) -> Measuremen
     """The area under the curve of an attack that calls rows with a high score "trained on".
 
     Args:
-        trained: scores of training rows.
-        held: scores of rows that no training has seen.
+        trained: scores of training rows, ``(n,)``.
+        held: scores of rows that no training has seen, ``(m,)``.
         by: the score, in a word.
         words: the score, for the protocol.
     """

@@ -55,12 +55,12 @@ class Columns:
 
 
 def joined(x: Tensor, labels: Tensor) -> Tensor:
-    """Rows with their labels as a last column."""
+    """Rows ``(N, C)`` with their labels ``(N,)`` as a last column, ``(N, C + 1)``."""
     return torch.cat([x, labels[:, None].to(x)], 1)
 
 
 def digests(x: Tensor) -> npt.NDArray[np.int64]:
-    """A number of 64 bits for each row: the same for equal rows, gaps included, and else the same by chance alone.
+    """A number of 64 bits for each row of ``(N, C)``: equal for equal rows, gaps included, and else by chance only.
 
     Each value is mixed by the finaliser of SplitMix64, and the sum of odd multiples is taken modulo 2^64.
 

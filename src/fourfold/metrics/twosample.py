@@ -66,7 +66,10 @@ def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
 
 
 def cross_fitted(x: Tensor, y: Tensor, columns: Columns) -> tuple[Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
-    """The score of each row by trees that did not see it; whether it is a sample; and its part. Samples come first."""
+    """The score of each row of ``x`` and then ``y`` by trees that did not see it, whether it is a sample, and its fold.
+
+    All three have the shape ``(len(x) + len(y),)``; a higher score means that the row looks more like a sample.
+    """
     rows = np.concatenate(for_trees(columns, y, x, y))
     labels = np.arange(len(rows)) < len(x)
     random = np.random.default_rng(0)

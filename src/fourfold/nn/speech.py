@@ -65,7 +65,7 @@ class Listener(Part, nn.Module, ABC):
 
     @abstractmethod
     def listen(self, sound: Tensor) -> Heard:
-        """What is heard in sounds ``(B, L)`` int16."""
+        """The states that an encoder gives for sounds ``(B, L)`` int16."""
 
     @abstractmethod
     def start(self, batch: int) -> Tensor:

@@ -371,7 +371,7 @@ class DEIS(Solver):
 
 
 def towards(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot) -> Tensor:
-    """``x_s`` on the ray from ``x_t`` to ``x_0``: the exact solution for a constant denoiser."""
+    """``x_s = (sigma_s / sigma_t) x_t + (alpha_s - alpha_t sigma_s / sigma_t) x_0``: exact for a constant denoiser."""
     ratio = s.sigma / t.sigma
     return ratio * x_t + (s.alpha - t.alpha * ratio) * x_0
 

@@ -130,7 +130,7 @@ class Modelled(Column, ABC):
 
     @abstractmethod
     def _read(self, distinct: pd.Series) -> Cells:
-        """As :meth:`read`, for values that are no gaps."""
+        """As :meth:`read`, for values that are not gaps."""
 
     @abstractmethod
     def _values(self, cells: Cells) -> pd.Series:
@@ -317,7 +317,7 @@ class DateTime(Graded):
 
     @staticmethod
     def times(distinct: pd.Series, form: str) -> pd.Series:
-        """Values as times in UTC; NaT for what is not written in a format."""
+        """Values as times in UTC; NaT for those that are not written in a format."""
         import pandas as pd
 
         if distinct.dtype.kind == "M":

@@ -59,7 +59,7 @@ class Sequences(WrittenRows):
         keys: names of the first sequences that are written to a file; others get fresh ones.
 
     Raises:
-        ValueError: for an order column that is no quantity, a key that is no identifier, or an impossible length.
+        ValueError: for an order that is not a quantity, a key that is not an identifier, or an impossible length.
     """
 
     mixed: ClassVar[bool] = True

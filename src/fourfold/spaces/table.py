@@ -98,7 +98,7 @@ class Table(WrittenRows):
             raise ValueError(f"row {row}, column {column}: {what}: give a row of the model's schema")
 
     def wrong_cell(self, x: Tensor) -> tuple[int, str, str] | None:
-        """The row, the column and what is wrong of the first cell that its column does not hold; ``None``: all fit."""
+        """Row, column and fault of the first cell that its column does not hold; ``None`` if all fit."""
         for i, column in enumerate(self.modelled):
             missing, unseen = x[:, i] == MISSING, x[:, i] == UNSEEN
             bad = missing & (not column.missing)

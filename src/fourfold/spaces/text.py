@@ -164,7 +164,7 @@ class Text(WrittenTexts):
 
     @cached_property
     def _table(self) -> np.ndarray:
-        """The id of each code point up to one behind the last of the vocabulary; -1 for what is not in it."""
+        """The id of each code point up to one behind the last of the vocabulary; -1 for those that are not in it."""
         codes = code_points(self.vocabulary)
         table = np.full(int(codes.max()) + 2, -1, dtype=np.int32)
         table[codes] = np.arange(len(codes))

@@ -237,7 +237,7 @@ def _stopped(comparison: Comparison, stop: KeyboardInterrupt) -> str:
     report = ""
     if settings.out is not None and ended:
         comparison.save(settings.out)
-        report = f"; what is finished is in {settings.out}"
+        report = f"; finished runs are in {settings.out}"
     onwards = comparison.again(replace(settings, resume=True))
     return f"stopped{by} after {ended} of {comparison.planned} runs{report}; go on with: {onwards}"
 

@@ -131,4 +131,4 @@ VARIANTS: Mapping[Paradigm, Mapping[str, Variant]] = {
         ),
     },
 }
-"""Variants of a paradigm that are told apart, by name."""
+"""Variants of a paradigm that the atlas distinguishes, by name."""

@@ -194,7 +194,7 @@ def section(name: str) -> str:
 
 
 def answer(values: Values, column: Column, kind: str, reason: str) -> Inferred:
-    """The answer for a modelled column: its values in short, and the reason with what was told of gaps."""
+    """The answer for a modelled column: its values in short, and the reason with a remark on gaps."""
     if isinstance(column, Categorical):
         detail = f"{len(column.levels):,} levels: {shortened(column.levels, 5, 60)}"
     else:
