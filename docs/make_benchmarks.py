@@ -1,13 +1,14 @@
 """Write docs/benchmarks.md from benchmarks/results/*.json: one table a file. ``--check`` only compares.
 
-A result holds ``rows``, which are lists beside ``columns`` or mappings, and as much of ``title``, ``order``,
-``machine``, ``date``, ``seeds``, ``command`` and ``notes`` as is known.
+A result is a mapping of figures, or holds ``rows``, which are lists beside ``columns`` or mappings, and as much of
+``title``, ``order``, ``machine``, ``date``, ``seeds``, ``command`` and ``notes`` as is known.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ HEAD = (
 
 def section(name: str, result: dict[str, Any]) -> str:
     """One result as Markdown: where, when and how it was measured, the table, the notes."""
+    result = result if "rows" in result else {"rows": list(figures(result))}
     first = result["rows"][0]
     columns = list(first) if isinstance(first, dict) else result["columns"]
     rows = [list(row.values()) if isinstance(row, dict) else row for row in result["rows"]]
@@ -41,6 +43,18 @@ def section(name: str, result: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def figures(result: dict[str, Any], within: str = "") -> Iterator[dict[str, Any]]:
+    """The rows of a result that is a mapping of figures, maybe nested; a list is its range."""
+    for key, value in result.items():
+        name = within + key.replace("_", " ")
+        if isinstance(value, dict):
+            yield from figures(value, f"{name}: ")
+        elif isinstance(value, list):
+            yield {"figure": name, "value": f"{min(value)} to {max(value)} ({len(value)} values)"}
+        else:
+            yield {"figure": name, "value": value}
 
 
 def _cell(column: str, cell: object) -> str:
