@@ -19,6 +19,8 @@ CARD = Card(
         "sliced",
         "masked",
         "joint",
+        "ddpm",
+        "ddpm-velocity",
     ),
     summary="A network that removes noise at every level, sampled by a solver from noise to data.",
     captioned=("denoising", "velocity", "dit"),

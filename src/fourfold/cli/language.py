@@ -1,4 +1,4 @@
-"""Commands for models of text: ``caption``, ``chat``, ``complete`` and ``export``."""
+"""Commands for models of text: ``caption``, ``chat`` and ``complete``; and ``export``."""
 
 from __future__ import annotations
 
@@ -197,16 +197,32 @@ def _measure(keyboard: Completer, path: Path, most: int, as_json: bool) -> None:
 def export(
     run: Folder,
     folder: Annotated[Path, typer.Argument(help="The folder to write.", show_default=False)],
+    cond: Annotated[
+        str | None,
+        typer.Option(help="The class that a pipeline of images draws.", show_default="all classes", metavar="CLASS"),
+    ] = None,
 ) -> None:
-    """Write a model of text as a folder that transformers opens.
+    """Write a model as a folder that transformers or diffusers opens.
 
-    Its logits are those of the run, and its tokenizer is beside them.
+    A model of text gets its tokenizer beside it, and its logits stay. A diffusion
+    model of images must be trained by diffusion/ddpm or diffusion/ddpm-velocity,
+    whose network diffusers has; its pipeline draws all classes, or that of --cond.
     """
     set_threads()
+    from fourfold.adapters.pipelines import write_pipeline
     from fourfold.adapters.transformers import write_language_model
     from fourfold.engine import Run
+    from fourfold.engine.drawing import condition
+    from fourfold.spaces import Text
 
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: give another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    print_line(write_language_model(Run.load(run, "cpu").model, folder))
+    model = Run.load(run, "cpu").model
+    if isinstance(model.space, Text):
+        if cond is not None:
+            raise ValueError("--cond is for models of images: leave it out")
+        written = write_language_model(model, folder)
+    else:
+        label = condition(model, cond)
+        written = write_pipeline(model, folder, label if isinstance(label, int) else -1)
+    print_line(written)

@@ -33,6 +33,8 @@ __all__ = [
     "NetworkScore",
     "NetworkVelocity",
     "Preconditioned",
+    "SteppedNoise",
+    "SteppedVelocity",
     "noise_level",
     "preconditioned",
     "total_scale",
@@ -170,6 +172,49 @@ class NetworkScore(Score):
     def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
         eps = _noise(self.net, self.path, self.sigma_data, x_t, t, cond)
         return -eps / broadcast(self.path.sigma(t), x_t)
+
+
+STEPS = 1000
+"""Steps in which published networks count the time of a path on [0, 1]."""
+
+
+@final
+class SteppedNoise(NoisePredictor):
+    """``eps_hat(x_t, t) = F(x_t, 1000 t - 1)``: the noise by a network that is told the number of a step, 0 to 999.
+
+    Nothing is scaled, as in Ho, Jain, Abbeel 2020 (https://arxiv.org/abs/2006.11239), so that libraries that have the
+    network can draw from it. Times between steps are trained and used as well.
+
+    Args:
+        net: ``F(x, step, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process, on [0, 1].
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path) -> None:
+        super().__init__()
+        self.net, self.event, self.path = net, tuple(event), path
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return torch.as_tensor(self.net(x_t, STEPS * t - 1, cond))
+
+
+@final
+class SteppedVelocity(Velocity):
+    """``v(x_t, t) = F(x_t, 1000 t)``: the velocity by a network that is told thousandths of the time.
+
+    Args:
+        net: ``F(x, step, cond)``, float32 in and out.
+        event: shape of one encoded example.
+        path: the noise process, on [0, 1].
+    """
+
+    def __init__(self, net: nn.Module, event: tuple[int, ...], path: Path) -> None:
+        super().__init__()
+        self.net, self.event, self.path = net, tuple(event), path
+
+    def forward(self, x_t: Tensor, t: Tensor, cond: Tensor | None = None) -> Tensor:
+        return torch.as_tensor(self.net(x_t, STEPS * t, cond))
 
 
 def _noise(net: nn.Module, path: Path, sigma_data: float, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:

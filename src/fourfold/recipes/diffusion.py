@@ -15,8 +15,11 @@ from fourfold.estimands.preconditioned import (
     NetworkScore,
     NetworkVelocity,
     Preconditioned,
+    SteppedNoise,
+    SteppedVelocity,
 )
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
+from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
@@ -36,11 +39,13 @@ from fourfold.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.recipes.autoregressive import SEQUENCES, TEXT
 from fourfold.recipes.networks import batch_of, bins_of, column_network, map_unet, row_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.samplers.ode import DPMSolver, Heun, UniPC
+from fourfold.samplers.ode import DDIM, DPMSolver, Euler, Heun, UniPC
 from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors
 
 __all__ = [
     "Parts",
+    "ddpm",
+    "ddpm_velocity",
     "denoising",
     "dit",
     "joint",
@@ -64,6 +69,16 @@ UNET: Sizes[tuple[Size, ...]] = Sizes(
     }
 )
 """Channels and blocks of each stage. Smaller images need fewer stages: ``l`` and ``xl`` are meant for 64 pixels."""
+DDPM: Sizes[tuple[Size, ...]] = Sizes(
+    {
+        "xs": (Size(16, 1), Size(32, 1)),
+        "s": (Size(64, 1), Size(128, 1), Size(128, 1)),
+        "m": (Size(128, 2), Size(256, 2), Size(256, 2)),
+        "l": (Size(192, 2), Size(384, 2), Size(576, 2), Size(576, 2)),
+        "xl": (Size(512, 3), Size(1024, 3), Size(1536, 3), Size(1536, 3)),
+    }
+)
+"""Channels of each stage, and blocks, of which every stage has the same number."""
 TRANSFORMER: Sizes[Size] = Sizes(
     {
         "xs": Size(64, 2, 2),
@@ -219,6 +234,42 @@ def subvp(space: Space, size: str) -> GenerativeModel:
     found = parts(space, size)
     estimand = Preconditioned(found.net, found.codec.event, SubVP(), found.codec.rms)
     return found.model(space, estimand, Denoising(sigma_data=found.codec.rms), DPMSolver())
+
+
+def ddpm(space: Space, size: str) -> GenerativeModel:
+    """Noise prediction with the U-Net of Ho et al. 2020, which ``fourfold export`` writes for diffusers.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    net, found = _stepped(space, size)
+    return found.model(space, SteppedNoise(net, found.codec.event, VP()), NoisePrediction(), DDIM(50))
+
+
+def ddpm_velocity(space: Space, size: str) -> GenerativeModel:
+    """Rectified flow with the network of :func:`ddpm`.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    net, found = _stepped(space, size)
+    return found.model(space, SteppedVelocity(net, found.codec.event, RectifiedFlow()), FlowMatching(), Euler(50))
+
+
+def _stepped(space: Space, size: str) -> tuple[DDPMUNet, Parts]:
+    """The U-Net of Ho et al., with as many stages as the sides can be halved, and its parts.
+
+    Raises:
+        TypeError: for a space other than images.
+    """
+    if not isinstance(space, Images):
+        raise TypeError(f"this diffusion recipe models images, not {type(space).__name__}")
+    stages, count = DDPM[size], 1
+    while count < len(stages) and space.height % 2**count == 0 and space.width % 2**count == 0:
+        count += 1
+    widths = tuple(stage.width for stage in stages[:count])
+    net = DDPMUNet(space.channels, widths, stages[0].depth, space.classes)
+    return net, _of_images(space, size, net)
 
 
 @singledispatch
