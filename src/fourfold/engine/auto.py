@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import statistics
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -42,8 +41,8 @@ ENOUGH = 200
 """With fewer steps than these, a smaller batch is better."""
 PARTS = (1, 2, 4)
 """Divisors of a preset's batch."""
-TIMED = 12
-"""Steps that are timed, at most; the later half counts."""
+TIMED = 5
+"""Steps that are timed, at most. The shortest counts, but not the first, which prepares kernels."""
 SHARE = 0.1
 """The most of the budget that timing may take."""
 TRAINED = 0.9
@@ -190,12 +189,12 @@ def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most:
     """Take a few steps of every stage on a few examples, within ``most`` seconds if they allow; the slowest counts."""
     make_ready(model, seed)
     steps = [(_steps(one, data_of(dataset, one), seed, share * most), share) for one, share in _parts(model)]
-    slowest = max(statistics.median(times[len(times) // 2 :]) / share for times, share in steps)
+    slowest = max(min(times[1:]) / share for times, share in steps)
     return _Timed(size, slowest, _count(model))
 
 
 def _steps(model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> list[float]:
-    """The seconds of two to twelve steps: the first ones prepare kernels, and may solve or fill something."""
+    """The seconds of two to five steps: the first prepares kernels, and may solve or fill something."""
     precision = PRECISIONS["bf16" if multiplies_bf16(model.device) else "float32"]
     rows = 2 * model.training_defaults.batch_size * (dataset.space.window or 1)
     x, cond = dataset.train.x[:rows], dataset.train.cond
