@@ -25,7 +25,7 @@ from fourfold.recipes.latent import kl
 from fourfold.recipes.latent_flow import vector_codes
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver
-from fourfold.spaces import Images, Table, Vectors
+from fourfold.spaces import Audio, Images, Table, Vectors
 from fourfold.vocabulary import parse_size
 
 __all__ = ["dit", "perceptron", "unet"]
@@ -58,7 +58,7 @@ def unet(space: Space, size: str) -> GenerativeModel:
     """A U-Net that denoises maps of codes.
 
     Raises:
-        TypeError: for a space other than images.
+        TypeError: for a space other than images and sounds.
     """
     raise _refusal(space)
 
@@ -80,19 +80,29 @@ def dit(space: Space, size: str) -> GenerativeModel:
     """A transformer that denoises maps of codes.
 
     Raises:
-        TypeError: for a space other than images.
+        TypeError: for a space other than images and sounds.
     """
     raise _refusal(space)
 
 
 @dit.register
 def _(space: Images, size: str) -> GenerativeModel:
-    codec, chosen = _codec(space, size), TRANSFORMER[size]
-    channels, height, width = codec.event
-    patch, text = 1 if max(height, width) <= 8 else 2, text_encoder(space.caption)
+    codec = _codec(space, size)
+    return _diffused(space, codec, _transformer(space, codec, 1 if max(codec.event[1:]) <= 8 else 2, size), size)
+
+
+@unet.register
+@dit.register
+def _(space: Audio, size: str) -> GenerativeModel:
+    """Codes of sound are a row of frames, so both recipes have a transformer of frames."""
+    codec = _codec(space, size)
+    return _diffused(space, codec, _transformer(space, codec, 1, size), size)
+
+
+def _transformer(space: Space, codec: LearnedCodec, patch: int, size: str) -> DiT:
+    (channels, height, width), chosen, text = codec.event, TRANSFORMER[size], text_encoder(space.caption)
     shape = (channels, height, width)
-    net = DiT(shape, chosen.width, chosen.depth, chosen.heads, patch, space.classes, 1, text)
-    return _diffused(space, codec, net, size)
+    return DiT(shape, chosen.width, chosen.depth, chosen.heads, patch, space.classes, 1, text)
 
 
 @singledispatch
@@ -113,19 +123,19 @@ def _(space: Table, size: str) -> GenerativeModel:
 
 def _refusal(space: Space) -> TypeError:
     return TypeError(
-        f"latent diffusion is of images and tables, not of {type(space).__name__}: use latent-flow for vectors"
+        f"latent diffusion is of images, sounds and tables, not of {type(space).__name__}: use latent-flow for vectors"
     )
 
 
-def _codec(space: Images, size: str) -> LearnedCodec:
-    """An autoencoder of images without labels and captions, of size ``m`` at most."""
+def _codec(space: Images | Audio, size: str) -> LearnedCodec:
+    """An autoencoder of images or sounds without labels and captions, of size ``m`` at most."""
     autoencoder = kl(space.conditioned(), "m" if parse_size(size)[0] in ("l", "xl") else size)
     # of equal seconds on 64-pixel images, twice the steps of half the batch gave reconstructions nearer to the data
     autoencoder.training_defaults = replace(autoencoder.training_defaults, batch_size=32)
     return LearnedCodec(autoencoder)
 
 
-def _diffused(space: Images, codec: LearnedCodec, net: nn.Module, size: str) -> GenerativeModel:
+def _diffused(space: Images | Audio, codec: LearnedCodec, net: nn.Module, size: str) -> GenerativeModel:
     """Denoising of the codes."""
     estimand = Preconditioned(net, codec.event, EDM(), codec.rms)
     objective = Denoising(mean=-0.4, std=1.2, sigma_data=codec.rms)
