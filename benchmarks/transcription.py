@@ -324,9 +324,9 @@ def score(given: argparse.Namespace) -> None:
 
 
 def write(rows: Sequence[dict[str, Any]], test: Sequence[Spoken], out: Path) -> None:
-    """Put rows into the results, in the place of those of the same systems."""
+    """Put rows into the results, in the place of those of the same systems and searches."""
     old = json.loads(out.read_text(encoding="utf-8"))["rows"] if out.is_file() else []
-    new = {row["model"] for row in rows}
+    new = [list(row.values())[:3] for row in rows]
     known = set(" ".join(one.words for one in prompts(False)).split())
     every = " ".join(one.words for one in test).split()
     unknown = sum(word not in known for word in every)
@@ -337,7 +337,7 @@ def write(rows: Sequence[dict[str, Any]], test: Sequence[Spoken], out: Path) -> 
         "date": time.strftime("%Y-%m-%d"),
         "seeds": 1,
         "command": "python benchmarks/transcription.py score RUN --whisper FOLDER",
-        "rows": [*(row for row in old if row["model"] not in new), *rows],
+        "rows": [*(row for row in old if list(row.values())[:3] not in new), *rows],
         "notes": [
             f"{len(test)} recordings with {len(every)} words, {unknown} of which are in no recorded prompt of "
             "training. The voice is that of the training set, the sentences are not. Training hears 4.6 hours: "
