@@ -21,13 +21,12 @@ from typing import Any, final
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.engine.blueprint import TooLarge, build, read_header
 from fourfold.engine.budget import Progress
-from fourfold.engine.files import write_bytes, write_json, write_lines
+from fourfold.engine.files import write_json, write_lines
 from fourfold.engine.shards import REST, Shards, newest, remove_shards
 from fourfold.engine.wrappers import whole
 
@@ -134,12 +133,16 @@ _DTYPES = {
 
 
 def _save_weights(model: GenerativeModel, path: Path, writes: bool = True) -> None:
-    """Write the state of a model, with one whole tensor in memory at a time."""
+    """Write the state of a model; tensors that several parts share are written once."""
     state = model.state_dict(keep_vars=True)
     shared = _shared(state)
-    tensors = {k: v for k, v in state.items() if k not in shared}
+    _write({k: v for k, v in state.items() if k not in shared}, {"shared": json.dumps(shared)}, path, writes)
+
+
+def _write(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: Path, writes: bool = True) -> None:
+    """Write a safetensors file, with a copy of one whole tensor in memory at a time."""
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # larger numbers first: aligned
-    header: dict[str, Any] = {"__metadata__": {"shared": json.dumps(shared)}}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
     end = 0
     for name in names:
         start, end = end, end + tensors[name].numel() * tensors[name].element_size()
@@ -148,11 +151,11 @@ def _save_weights(model: GenerativeModel, path: Path, writes: bool = True) -> No
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
 
-    def parts() -> Iterator[bytes]:
+    def parts() -> Iterator[bytes | memoryview]:
         yield len(text).to_bytes(8, "little") + text
         for name in names:
-            value = whole(tensors[name])
-            yield value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if writes else b""
+            value = whole(tensors[name].detach())
+            yield value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data if writes else b""
 
     if writes:
         write_lines(path, parts())
@@ -294,8 +297,7 @@ def save_start(model: GenerativeModel, folder: Path) -> None:
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Write ``resume/state.safetensors``: one file, so that it is either the new or the old one."""
-    metadata = {"progress": json.dumps(asdict(checkpoint.progress)), "fixed": "yes"}
-    write_bytes(_state(folder), save({key: value.cpu() for key, value in checkpoint.state.items()}, metadata))
+    _write(checkpoint.state, {"progress": json.dumps(asdict(checkpoint.progress)), "fixed": "yes"}, _state(folder))
     remove_shards(folder)
     _start(folder).unlink(missing_ok=True)
 

@@ -24,7 +24,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_lines(path, [content])
 
 
-def write_lines(path: Path, parts: Iterable[bytes]) -> None:
+def write_lines(path: Path, parts: Iterable[bytes | memoryview]) -> None:
     """Write a file as :func:`write_bytes` does, from parts that need not be in memory together."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _naming(path):

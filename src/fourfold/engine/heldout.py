@@ -223,12 +223,8 @@ class HeldOut:
         found |= {f"buffer.{name}": b for name, b in self.buffers.items()}
         return {f"choice.{name}": value.clone() for name, value in found.items()}
 
-    def state(self) -> dict[str, Tensor]:
-        """A copy of every tensor that the choice needs to go on."""
-        return {key: value.detach().contiguous().clone() for key, value in (self.live() | self.numbers()).items()}
-
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from a :meth:`state`; without one, or without weights in it, the choice begins here."""
+        """Continue from what was saved; without it, or without weights in it, the choice begins here."""
         names = {f"choice.weights.{slot.name}" for slot in self.loop.weights.slots}
         flat = state["choice.weights"] if "choice.weights" in state else torch.empty(0)  # of an older run
         found = {k.removeprefix("choice."): state[k] for k in state if k.startswith("choice.")}

@@ -64,7 +64,7 @@ class Recorder:
         write_json(self.folder / "model.json", loop.model.configuration())
         write_json(self.folder / "card.json", self.card)
         if not resumed and self.shards is None:
-            save_checkpoint(Checkpoint(loop.state(), loop.progress), self.folder)
+            save_checkpoint(Checkpoint(loop.live() | loop.numbers(), loop.progress), self.folder)
         return damaged
 
     def _clear_log(self, step: int) -> int:
@@ -135,11 +135,11 @@ class Recorder:
         if self._last is not None and self._sums:
             self._log(loop, self._last, {})
         self.card |= _spent(self.card, loop) | {"choice": _finite(self.choice.record()), "done": done}
+        live, numbers = loop.live() | self.choice.live(), loop.numbers() | self.choice.numbers()
         if self.shards is not None:
-            live, numbers = loop.live() | self.choice.live(), loop.numbers() | self.choice.numbers()
             save_shards(live, numbers, loop.progress, self.shards, loop.processes)
         elif self.folder is not None:
-            save_checkpoint(Checkpoint(loop.state() | self.choice.state(), loop.progress), self.folder)
+            save_checkpoint(Checkpoint(live | numbers, loop.progress), self.folder)
         folder = self.folder or self.shards
         if folder is not None:
             with self.choice.kept():
