@@ -5,21 +5,24 @@
 
 A step takes as long as its products, and the communication that they do not hide:
 
-    ddp    c / 3 + max(2/3 c, 2 (W - 1) / W * 4 N / B)   one ring of gradients, behind the backward pass
-    fsdp   max(c, 3 (W - 1) / W * b N / B) + k L         rows brought together twice, gradients shared out once
+    ddp    c / 3 + max(2/3 c, 2 (W - 1) / W * 4 N / B) + k L   one ring of gradients, behind the backward pass
+    fsdp   max(c, 3 (W - 1) / W * b N / B) + k L               rows brought together twice, gradients shared out once
 
-with the seconds ``c`` of the products, ``W`` processes, ``N`` parameters, ``B`` bytes a second between processes, ``b``
-bytes a parameter, ``k`` operations of ``L`` seconds that nothing hides.
+with the seconds ``c`` of the products in the slowest process, ``W`` processes, ``N`` parameters, ``B`` bytes a second
+between processes, ``b`` bytes a parameter, ``k`` operations of ``L`` seconds that nothing hides. Processes that share
+the cores with their communication hide nothing: ``c`` and the ring then add up.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -30,19 +33,43 @@ STEPS = 12
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 
 
-def ddp(c: float, world: int, parameters: int, bandwidth: float) -> float:
+def ddp(c: float, world: int, parameters: int, bandwidth: float, waits: float = 0.0, hides: bool = True) -> float:
     """Seconds of a step where each process holds all weights."""
     ring = 2 * (world - 1) / world * 4 * parameters / bandwidth
-    return c / 3 + max(2 / 3 * c, ring)
+    return (c / 3 + max(2 / 3 * c, ring) if hides else c + ring) + waits
 
 
-def fsdp(c: float, world: int, parameters: int, bandwidth: float, size: int = 4, waits: float = 0.0) -> float:
+def fsdp(
+    c: float, world: int, parameters: int, bandwidth: float, waits: float = 0.0, hides: bool = True, size: int = 4
+) -> float:
     """Seconds of a step where each process holds a shard of every parameter."""
     moved = 3 * (world - 1) / world * size * parameters / bandwidth
-    return max(c, moved) + waits
+    return (max(c, moved) if hides else c + moved) + waits
 
 
 # --- what this machine does -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[list[str]]:
+    """Inside, operations between processes that Python starts are counted; buckets of DDP are not."""
+    names = ("all_reduce", "broadcast", "all_gather", "all_gather_into_tensor", "reduce_scatter_tensor")
+    before, found = {name: getattr(dist, name) for name in (*names, "all_to_all_single")}, list[str]()
+
+    def counting(name: str) -> Callable[..., object]:
+        def call(*arguments: object, **settings: object) -> object:
+            found.append(name)
+            return before[name](*arguments, **settings)
+
+        return call
+
+    for name in before:
+        setattr(dist, name, counting(name))
+    try:
+        yield found
+    finally:
+        for name, value in before.items():
+            setattr(dist, name, value)
 
 
 def work(rank: int, world: int, folder: str) -> None:
@@ -57,37 +84,47 @@ def work(rank: int, world: int, folder: str) -> None:
         dist.init_process_group("gloo", init_method=f"file://{folder}/meet-{world}", rank=rank, world_size=world)
     digits = load("digits")
 
-    def timed(processes: Processes) -> float:
+    def timed(processes: Processes) -> tuple[float, int]:
+        """Median seconds until all processes have done a step, and the operations between processes in one."""
         torch.manual_seed(0)
         model = build("diffusion", digits.space, "s")
         settings = {} if processes.world == 1 else {"processes": processes}
         training = model.training_defaults
         training = type(training)(**{**training.__dict__, "batch_size": 32 * processes.world})
         loop = begin(model, digits, training, **settings)
+        found["parameters"] = sum(p.numel() for p in model.parameters())
         times = []
         for _ in range(STEPS):
             if world > 1:
                 dist.barrier()
             start = time.perf_counter()
             loop.step(0.1)
+            if world > 1:
+                dist.barrier()
             times.append(time.perf_counter() - start)
-        found["parameters"] = sum(p.numel() for p in model.parameters())
-        return statistics.median(times[STEPS // 3 :])
+        with counted() as operations:
+            loop.step(0.1)
+        return statistics.median(times[STEPS // 3 :]), len(operations)
 
-    found: dict[str, float] = {"world": world}
-    found["products"] = timed(Processes())
-    if world > 1:
-        flat = torch.zeros(int(found["parameters"]))
-        dist.all_reduce(flat)
-        times = []
-        for _ in range(5):
+    def median(work: Callable[[], object], times: int) -> float:
+        seconds = []
+        for _ in range(times):
             dist.barrier()
             start = time.perf_counter()
-            dist.all_reduce(flat)
-            times.append(time.perf_counter() - start)
-        found["bandwidth"] = 2 * (world - 1) / world * 4 * len(flat) / statistics.median(times)
-        found["ddp"] = timed(Processes(rank, world))
-        found["fsdp"] = timed(Processes(rank, world, sharded=True))
+            work()
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds)
+
+    found: dict[str, float] = {"world": world}
+    found["products"], _ = timed(Processes())
+    if world > 1:
+        flat, one = torch.zeros(int(found["parameters"])), torch.zeros(1)
+        dist.all_reduce(flat)
+        found["wait"] = median(lambda: dist.all_reduce(one), 50)
+        ring = max(median(lambda: dist.all_reduce(flat), 15) - found["wait"], 1e-9)
+        found["bandwidth"] = 2 * (world - 1) / world * 4 * len(flat) / ring
+        found["ddp"], found["ddp_operations"] = timed(Processes(rank, world))
+        found["fsdp"], found["fsdp_operations"] = timed(Processes(rank, world, sharded=True))
     if rank == 0:
         Path(folder, f"{world}.json").write_text(json.dumps(found))
     if world > 1:
@@ -102,16 +139,19 @@ def measure() -> None:
         for world in (1, 2, 4):
             multiprocessing.spawn(work, (world, folder), nprocs=world)
             rows.append(json.loads(Path(folder, f"{world}.json").read_text()))
-    RESULTS.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
-    print("| ranks | products | MB/s between ranks | ddp | predicted | fsdp | predicted |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    result = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "rows": rows}
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print("| ranks | products | MB/s between ranks | a wait | ddp | predicted | fsdp | predicted |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for row in rows:
         cells = [f"{row['world']:.0f}", f"{1e3 * row['products']:.0f} ms"]
         if row["world"] > 1:
-            of = (row["products"], int(row["world"]), int(row["parameters"]), row["bandwidth"])
-            times = [row["ddp"], ddp(*of), row["fsdp"], fsdp(*of)]
-            cells += [f"{row['bandwidth'] / 1e6:.0f}", *(f"{1e3 * seconds:.0f} ms" for seconds in times)]
-        print("| " + " | ".join(cells + ["-"] * (7 - len(cells))) + " |")
+            cells += [f"{row['bandwidth'] / 1e6:.0f}", f"{1e3 * row['wait']:.1f} ms"]
+            for name, model in (("ddp", ddp), ("fsdp", fsdp)):
+                of = (row["products"], int(row["world"]), int(row["parameters"]), row["bandwidth"])
+                predicted = model(*of, row[f"{name}_operations"] * row["wait"], hides=False)
+                cells += [f"{1e3 * row[name]:.0f} ms", f"{1e3 * predicted:.0f} ms"]
+        print("| " + " | ".join(cells + ["-"] * (8 - len(cells))) + " |")
 
 
 # --- what follows for others ------------------------------------------------------------------------------------------
@@ -135,7 +175,7 @@ def predict() -> None:
             c = 6 * parameters * TOKENS / RATE
             bandwidth = INSIDE if world <= 8 else BETWEEN
             waits = 3 * blocks * WAIT * world.bit_length()
-            one, other = ddp(c, world, parameters, bandwidth), fsdp(c, world, parameters, bandwidth, 2, waits)
+            one, other = ddp(c, world, parameters, bandwidth), fsdp(c, world, parameters, bandwidth, waits, size=2)
             times = f"{1e3 * c:.0f} ms | {1e3 * one:.0f} ms | {c / one:.0%} | {1e3 * other:.0f} ms | {c / other:.0%}"
             print(f"| {parameters / 1e6:,.0f} M | {world:,} | {times} |")
 
