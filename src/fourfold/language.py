@@ -163,9 +163,8 @@ def stream(
 
 def cut_of(model: GenerativeModel, prompt: str) -> str:
     """One line on what a model does not read of a prompt that is longer than its context; empty if it reads all."""
-    if (
-        not isinstance(model.estimand, TokenConditionals) or not isinstance(model.space, Text) or not prompt
-    ):  # a prompt is text
+    # a prompt is text
+    if not isinstance(model.estimand, TokenConditionals) or not isinstance(model.space, Text) or not prompt:
         return ""
     count = len(model.space.parse(prompt))
     kept = model.estimand.kept(count)

@@ -150,6 +150,7 @@ def transcript_parts(model: GenerativeModel) -> tuple[Transcripts, TranscriptCon
     Raises:
         TypeError: for another model.
     """
+    # a transcript needs words and their conditionals given a sound
     if not isinstance(model.space, Transcripts) or not isinstance(model.estimand, TranscriptConditionals):
         raise TypeError(
             f"this needs a model of transcripts given sound, not of {model.space}: train one with --space transcripts"

@@ -106,7 +106,7 @@ class IndependentRows(Baseline):
 
     @classmethod
     def fit(cls, space: Space, x: Tensor) -> Self:
-        assert isinstance(space, Sequences)
+        assert isinstance(space, Sequences)  # a baseline is registered for its space
         return cls(_Frame(space, x), _marginals(space, _Rows.of(space, x)))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
@@ -154,7 +154,7 @@ class FirstOrderRows(Baseline):
 
     @classmethod
     def fit(cls, space: Space, x: Tensor) -> Self:
-        assert isinstance(space, Sequences)
+        assert isinstance(space, Sequences)  # a baseline is registered for its space
         rows = _Rows.of(space, x)
         marginals = _marginals(space, rows)
         levels = {j: len(c.levels) for j, c in enumerate(space.modelled) if isinstance(c, Categorical)}

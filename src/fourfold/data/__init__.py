@@ -161,7 +161,7 @@ def load(
     name = _name(data)
     source = _source(data, name, dataclasses.replace(options, tokens=None) if kind is Transcripts else options)
     if not isinstance(source, Source):
-        if kind is not None and not isinstance(source.space, kind):
+        if kind is not None and not isinstance(source.space, kind):  # the kind that the user named
             raise DataError(
                 f"{name}: holds {source.space}, which cannot be streamed as {kind.__name__}: leave out space"
             )

@@ -23,6 +23,7 @@ __all__ = ["check_kind", "examples_of", "matched", "options_for", "read_as", "st
 
 def options_for(space: Space, path: Path, options: Options) -> Options:
     """How a file is read for a model: images in its size, sounds in its rate and length, a stream in its windows."""
+    # only sounds are read at a rate
     if isinstance(space, Audio) and (path.is_dir() or path.suffix.lower() in SOUNDS):
         return dataclasses.replace(options, rate=space.rate, seconds=space.length / space.rate)
     if isinstance(space, Transcripts) and space.sound is not None and path.is_dir():
@@ -68,7 +69,7 @@ def matched(name: str, source: Source, space: Space) -> Source:
     Raises:
         DataError: for data of another kind or size, other columns, or a class that the model does not know.
     """
-    if isinstance(space, Transcripts) and isinstance(source.space, Audio):
+    if isinstance(space, Transcripts) and isinstance(source.space, Audio):  # one source has two sides
         return as_transcripts(name, source, Options(), space)
     try:
         x = space.conform(source.x, source.space)

@@ -111,7 +111,7 @@ class Stored(ABC):
 
 def _bytes_of(space: Space) -> int:
     """Bytes of a raw example."""
-    return math.prod(space.shape) * (1 if isinstance(space, Images) else 4)
+    return math.prod(space.shape) * (1 if isinstance(space, Images) else 4)  # levels of pixels are bytes
 
 
 # --- arrays -----------------------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ class StoredArray(Stored):
             for i, row in enumerate(rows.tolist()):
                 if os.preadv(file.fileno(), [x[i : i + 1].data], self.start + row * self.row) != self.row:
                     raise DataError(f"{self.path}, row {row + 1:,}: is missing: the file has changed")
-        if isinstance(self.space, Images):
+        if isinstance(self.space, Images):  # other numbers have no levels
             self._check_levels(x, rows)
             x = x.reshape(len(x), *self.space.shape) if self.channels_first else x.transpose(0, 3, 1, 2)
             return torch.from_numpy(x), {}
@@ -155,7 +155,7 @@ class StoredArray(Stored):
         return finite_vectors(x, self.name, [str(i) for i in range(x.shape[1])], rows), {}
 
     def _check_levels(self, x: np.ndarray, rows: np.ndarray) -> None:
-        levels = self.space.levels if isinstance(self.space, Images) else 256
+        levels = self.space.levels if isinstance(self.space, Images) else 256  # as above
         if levels < 256 and int(x.max()) >= levels:
             row = int(np.argmax(x.reshape(len(x), -1).max(1)))
             raise DataError(

@@ -226,9 +226,8 @@ def _no_rows(space: Space) -> Tensor:
     """No example at all, on which a requirement is tried."""
     import torch
 
-    return torch.empty(
-        0, *space.shape, dtype=torch.int64 if isinstance(space, Table) else torch.float32
-    )  # cells are codes
+    dtype = torch.int64 if isinstance(space, Table) else torch.float32  # cells are codes
+    return torch.empty(0, *space.shape, dtype=dtype)
 
 
 def _kind(values: Any) -> str:

@@ -134,6 +134,7 @@ def parts(space: Space, size: str, times: int = 1) -> Parts:
     Raises:
         TypeError: for a space that is not registered.
     """
+    # only a table has other recipes of this paradigm
     way = ": use diffusion/masked or diffusion/joint" if isinstance(space, Table) else ""
     raise TypeError(f"this diffusion recipe models images, sounds and vectors, not {type(space).__name__}{way}")
 

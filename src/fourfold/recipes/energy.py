@@ -66,6 +66,7 @@ SHORT = Langevin(10, 0.01, temperature=0.05)
 
 
 def _refusal(recipe: str, known: str, space: Space) -> TypeError:
+    # only a table has another recipe of this paradigm
     way = ": use energy/noise-contrastive" if isinstance(space, Table) else ""
     return TypeError(f"the recipe energy/{recipe} models {known}, not {type(space).__name__}{way}")
 

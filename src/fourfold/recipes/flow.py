@@ -213,7 +213,7 @@ def tarflow(space: Space, size: str) -> GenerativeModel:
 def tarflow_noised(space: Space, size: str) -> GenerativeModel:
     """:func:`tarflow` of dequantised pixels with noise; samples are denoised at the end, as in the paper."""
     (codec, estimand), noise = patchwise(space, size), 0.05
-    codec = Dequantised(space) if isinstance(space, Images) else codec
+    codec = Dequantised(space) if isinstance(space, Images) else codec  # only pixels have levels
     objective, sampler = ChangeOfVariables(noise=noise), Denoised(noise)
     return GenerativeModel(space, codec, estimand, objective, sampler, NoDensity(NO_DENSITY), PIXELS)
 
