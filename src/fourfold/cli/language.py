@@ -218,7 +218,7 @@ def export(
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: give another folder")
     model = Run.load(run, "cpu").model
-    if isinstance(model.space, Text):
+    if isinstance(model.space, Text):  # only text has a tokenizer to write
         if cond is not None:
             raise ValueError("--cond is for models of images: leave it out")
         written = write_language_model(model, folder)

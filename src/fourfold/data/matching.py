@@ -26,7 +26,7 @@ def options_for(space: Space, path: Path, options: Options) -> Options:
     # only sounds are read at a rate
     if isinstance(space, Audio) and (path.is_dir() or path.suffix.lower() in SOUNDS):
         return dataclasses.replace(options, rate=space.rate, seconds=space.length / space.rate)
-    if isinstance(space, Transcripts) and space.sound is not None and path.is_dir():
+    if isinstance(space, Transcripts) and space.sound is not None and path.is_dir():  # as above
         return dataclasses.replace(options, rate=space.rate, seconds=space.sound / space.rate)
     if len(space.shape) == 3 and (path.is_dir() or path.suffix.lower() in (".tar", ".parquet")):
         channels, height, width = space.shape

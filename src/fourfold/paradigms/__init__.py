@@ -115,7 +115,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     from fourfold.core import Space
 
     check_names(name, size)
-    if not isinstance(space, Space):
+    if not isinstance(space, Space):  # an argument of the user
         raise TypeError(f"{name} models a space, such as Vectors(2), and {type(space).__name__} is none: give a space")
     card_name, _, recipe = name.partition("/")
     card = cards()[card_name]

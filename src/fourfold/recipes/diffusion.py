@@ -264,7 +264,7 @@ def _stepped(space: Space, size: str) -> tuple[DDPMUNet, Parts]:
     Raises:
         TypeError: for a space other than images.
     """
-    if not isinstance(space, Images):
+    if not isinstance(space, Images):  # the network is one of maps
         raise TypeError(f"this diffusion recipe models images, not {type(space).__name__}")
     stages, count = DDPM[size], 1
     while count < len(stages) and space.height % 2**count == 0 and space.width % 2**count == 0:
