@@ -14,7 +14,7 @@ from fourfold.core import Measure, Noise, draw
 from fourfold.distributions.observations import Head
 from fourfold.estimands import Observation
 
-__all__ = ["IndependentTokens", "Pieces", "TokenHead", "like_sizes", "pieces_of"]
+__all__ = ["GroupedPieces", "IndependentTokens", "TokenHead", "like_sizes", "pieces_of"]
 
 
 def like_sizes(sizes: Sequence[int], pieces: Collection[int]) -> list[list[int]]:
@@ -29,7 +29,7 @@ def like_sizes(sizes: Sequence[int], pieces: Collection[int]) -> list[list[int]]
 
 
 @final
-class Pieces:
+class GroupedPieces:
     """Pieces whose logits lie side by side, ``(B, sum(sizes))``: those of like sizes are computed together.
 
     Attributes:
@@ -56,9 +56,9 @@ class Pieces:
 
 
 @cache
-def pieces_of(sizes: tuple[int, ...]) -> Pieces:
-    """:class:`Pieces` of these sizes, made once."""
-    return Pieces(sizes)
+def pieces_of(sizes: tuple[int, ...]) -> GroupedPieces:
+    """:class:`GroupedPieces` of these sizes, made once."""
+    return GroupedPieces(sizes)
 
 
 @final

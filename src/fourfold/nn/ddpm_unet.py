@@ -34,7 +34,7 @@ def _zeros(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
 
 
 @final
-class Block(nn.Module):
+class DDPMBlock(nn.Module):
     """``S h + W_2 phi(norm(W_1 phi(norm(h)) + V phi(c)))`` with 3 x 3 convolutions and ``phi`` = SiLU; ``W_2`` is 0.
 
     ``S`` is the identity, or a 1 x 1 convolution where the number of channels changes.
@@ -73,7 +73,7 @@ class Attention(nn.Module):
 
 
 @final
-class Stage(nn.Module):
+class DDPMStage(nn.Module):
     """The blocks of one resolution, each followed by attention where the stage attends.
 
     Args:
@@ -88,7 +88,7 @@ class Stage(nn.Module):
         self, inputs: tuple[int, ...], width: int, condition: int, attends: bool, resample: nn.Conv2d | None = None
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(entering, width, condition) for entering in inputs)
+        self.blocks = nn.ModuleList(DDPMBlock(entering, width, condition) for entering in inputs)
         self.attentions = nn.ModuleList(Attention(width) for _ in inputs) if attends else None
         self.resample = resample
 
@@ -130,19 +130,19 @@ class DDPMUNet(Part, nn.Module):
         self.down, kept = nn.ModuleList(), [first]
         for i, (before, width) in enumerate(pairwise([first, *widths])):
             coarser = nn.Conv2d(width, width, 3, stride=2, padding=1) if i < len(widths) - 1 else None
-            self.down.append(Stage((before, *(width,) * (layers - 1)), width, condition, i > 0, coarser))
+            self.down.append(DDPMStage((before, *(width,) * (layers - 1)), width, condition, i > 0, coarser))
             kept += [width] * (layers + (coarser is not None))
         self.before, self.between, self.after = (
-            Block(last, last, condition),
+            DDPMBlock(last, last, condition),
             Attention(last),
-            Block(last, last, condition),
+            DDPMBlock(last, last, condition),
         )
         self.up, width = nn.ModuleList(), last
         for i in reversed(range(len(widths))):
             finer = nn.Conv2d(widths[i], widths[i], 3, padding=1) if i > 0 else None
             entering = [width, *[widths[i]] * layers]
             inputs = tuple(own + kept.pop() for own in entering)
-            self.up.append(Stage(inputs, widths[i], condition, i > 0, finer))
+            self.up.append(DDPMStage(inputs, widths[i], condition, i > 0, finer))
             width = widths[i]
         self.norm, self.head = nn.GroupNorm(GROUPS, first), _zeros(nn.Conv2d(first, channels, 3, padding=1))
 
@@ -166,9 +166,9 @@ class DDPMUNet(Part, nn.Module):
         return torch.as_tensor(self.head(F.silu(self.norm(h)))).float()
 
     @staticmethod
-    def stages(way: nn.ModuleList) -> list[Stage]:
+    def stages(way: nn.ModuleList) -> list[DDPMStage]:
         """The stages of the way down or up."""
-        return [stage for stage in way if isinstance(stage, Stage)]
+        return [stage for stage in way if isinstance(stage, DDPMStage)]
 
     def _condition(self, step: Tensor, cond: Tensor | None) -> Tensor:
         """The vector of step and label: ``W_2 phi(W_1 sines(step)) + e_label``, ``(B, 4 width)``."""
