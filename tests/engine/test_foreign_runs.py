@@ -3,6 +3,8 @@
 import json
 import os
 import struct
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -401,3 +403,28 @@ def test_what_could_not_be_loaded_is_refused_before_training(tmp_path):
     with pytest.raises(ValueError, match=r"sampler.steps is more than 100,000"):
         fit(large, MOONS, budget="2 steps", run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_has_the_tensors_of_the_model_and_loads_no_compiler() -> None:
+    """Of one recipe for each way to start weights and tables; the compiler takes seconds to load."""
+    code = """
+import sys, torch
+from fourfold.core import GenerativeModel
+from fourfold.engine.blueprint import _Shapes
+from fourfold.paradigms import build
+from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
+images, table = Images(1, 8, 8, levels=17, classes=3), Table((Numeric("a", high=99), Categorical("b", levels="xy")))
+found = [("adversarial", images), ("flow/maf", Vectors(3)), ("flow/glow", images), ("energy/rbm", images)]
+found += [("diffusion", images), ("diffusion/joint", table), ("autoregressive", table), ("autoregressive", images)]
+for name, space in [*found, ("autoregressive", Text("abc", length=8)), ("latent-flow", Vectors(3, classes=2))]:
+    model = build(name, space, "xs")
+    with torch.device("meta"), _Shapes():
+        plan = GenerativeModel.from_configuration(model.configuration())
+    kinds = [[(k, v.shape, v.dtype) for k, v in (*m.named_parameters(), *m.named_buffers())] for m in (model, plan)]
+    assert kinds[0] == kinds[1], name
+    assert all(value.is_meta for value in plan.parameters()), name
+    assert "torch._dynamo" not in sys.modules, name
+"""
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )

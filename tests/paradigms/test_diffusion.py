@@ -387,14 +387,15 @@ def test_what_a_recipe_does_not_model_is_refused():
 
 @pytest.mark.parametrize("recipe", ["denoising", "velocity", "vp", "ve", "subvp"])
 def test_every_sampler_runs_on_every_estimand(recipe):
-    """All samplers start from the same noise, and those of one equation end near each other."""
+    """All samplers start from the same noise, and the deterministic ones end near each other in many steps."""
     torch.manual_seed(0)
     model = RECIPES[recipe](Vectors(2), "xs")
-    of_diffusion = [ode.Euler, ode.Heun, ode.DDIM, ode.DPMSolver, ode.DPMSolver3, ode.UniPC, ode.DEIS]
-    of_diffusion += [sde.DDPM, sde.SDEDPMSolver, sde.EulerMaruyama, sde.StochasticHeun, sde.PredictorCorrector]
-    samples = [model.with_parts(sampler=kind(steps=150)).sample(4) for kind in (*of_diffusion, sde.AnnealedLangevin)]
-    assert all(bool(torch.isfinite(x).all()) for x in samples)
-    assert all(torch.allclose(x, samples[3], atol=0.08) for x in samples[1:7])
+    near = [ode.Heun, ode.DDIM, ode.DPMSolver, ode.DPMSolver3, ode.UniPC, ode.DEIS]
+    noisy = [sde.DDPM, sde.SDEDPMSolver, sde.EulerMaruyama, sde.StochasticHeun, sde.PredictorCorrector]
+    ends = [model.with_parts(sampler=kind(steps=150)).sample(4) for kind in near]
+    others = [model.with_parts(sampler=kind(steps=15)).sample(4) for kind in (ode.Euler, *noisy, sde.AnnealedLangevin)]
+    assert all(bool(torch.isfinite(x).all()) for x in (*ends, *others))
+    assert all(torch.allclose(x, ends[2], atol=0.08) for x in ends)
 
 
 def test_a_guided_model_is_a_model():

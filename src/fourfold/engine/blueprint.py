@@ -16,8 +16,9 @@ from typing import Any, final
 
 import torch
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as hooks
+from torch.overrides import TorchFunctionMode
 
 from fourfold.core import Estimand, GenerativeModel, strangers
 
@@ -84,7 +85,7 @@ def build(value: Any, header: Header, trust: Sequence[type] = ()) -> GenerativeM
         raise ValueError(f"it holds {type(value).__name__} instead of the parts of a model")
     _check_settings(value)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Shapes():
             plan = _construct(value, header, trust)
     except (
         NotImplementedError,
@@ -97,6 +98,65 @@ def build(value: Any, header: Header, trust: Sequence[type] = ()) -> GenerativeM
     model = _construct(value, header, trust)
     _check_size(model, header)
     return model
+
+
+_FILLS = frozenset(
+    (
+        "__setitem__", "add_", "clamp_", "copy_", "div_", "fill_", "mul_", "normal_", "sub_", "uniform_",
+        "zero_",
+    )
+)  # fmt: skip
+"""Names of what changes values in place."""
+_ELEMENTWISE = frozenset(
+    (
+        "__floordiv__", "__rdiv__", "__rfloordiv__", "__rpow__", "__rsub__", "__rtruediv__", "abs", "add",
+        "bitwise_and", "bitwise_not", "bitwise_or", "ceil", "clamp", "cos", "cumsum", "div", "eq", "exp",
+        "floor", "floor_divide", "ge", "gt", "le", "log", "lt", "maximum", "minimum", "mul", "ne", "neg", "pow",
+        "remainder", "round", "sign", "sin", "sqrt", "square", "sub", "tril", "triu", "true_divide", "where",
+    )
+)  # fmt: skip
+"""Names of what gives one value for each, or for each pair that broadcasting makes."""
+
+
+@final
+class _Shapes(TorchFunctionMode):
+    """Inside, tensors of the ``meta`` device are filled and combined as far as their shapes go.
+
+    torch does so as well, but loads its compiler for it, which takes longer than all other work on a small model.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if name in ("rand", "randn"):
+            return torch.empty(*args, **{key: value for key, value in kwargs.items() if key != "generator"})
+        if name in ("cat", "stack") and any(value.is_meta for value in args[0]):
+            return _joined(name == "stack", *args, **kwargs)
+        given = [value for value in (*args, *kwargs.values()) if isinstance(value, Tensor)]
+        if not any(value.is_meta for value in given):
+            return func(*args, **kwargs)
+        if name in _FILLS or getattr(func, "__module__", "") == "torch.nn.init":
+            return given[0]
+        if name in _ELEMENTWISE:
+            small = {key: _one(value) for key, value in kwargs.items()}
+            dtype = func(*map(_one, args), **small).dtype
+            shape = torch.broadcast_shapes(*(value.shape for value in given))  # type: ignore[no-untyped-call]
+            return torch.empty(shape, dtype=dtype)
+        return func(*args, **kwargs)
+
+
+def _joined(new: bool, tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """A tensor of the shape and dtype of ``torch.cat``, or of ``torch.stack``, along a new dimension."""
+    tensors = [tensor.unsqueeze(dim) for tensor in tensors] if new else tensors
+    shape = list(tensors[0].shape)
+    shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
+    return torch.empty(shape, dtype=torch.cat([_one(tensor) for tensor in tensors]).dtype)
+
+
+def _one(value: Any) -> Any:
+    """A tensor of one element that promotes dtypes as the given one does; other values as they are."""
+    return torch.ones((1,) * value.dim(), dtype=value.dtype, device="cpu") if isinstance(value, Tensor) else value
 
 
 def check_loadable(model: GenerativeModel) -> list[str]:

@@ -51,6 +51,8 @@ class CellEmbedding(nn.Module):
         self.register_buffer("offsets", torch.tensor([0, *sizes[:-1]]).cumsum(0), persistent=False)
         self.table = nn.Embedding(sum(sizes), width)
         nn.init.normal_(self.table.weight)
+        if self.table.weight.is_meta:  # it has no values
+            return
         with torch.no_grad():
             for size in sorted({sizes[i] for i in ordered}):
                 alike = [i for i in ordered if sizes[i] == size]
@@ -100,7 +102,7 @@ class ColumnHeads(nn.Module):
             beyond = torch.arange(k) >= size[:, None]
             self.register_buffer(f"beyond_{g}", beyond[:, None], persistent=False)
             if self.waved[g]:
-                table = torch.stack([F.pad(waves(sizes[i]), (0, 0, 0, k - sizes[i])) for i in group])
+                table = torch.stack([torch.cat([waves(sizes[i]), torch.zeros(k - sizes[i], 32)]) for i in group])
                 self.register_buffer(f"waves_{g}", table.mT.contiguous(), persistent=False)
 
     def _weights(self, g: int) -> Tensor:
