@@ -247,20 +247,6 @@ def test_error_rates_equal_those_of_jiwer() -> None:
     assert wer.low < wer.value < wer.high
 
 
-def test_training_hides_some_earlier_tokens_and_scoring_none() -> None:
-    space = Transcripts(Text("abcdefgh", 40), RATE, RATE)
-    model, x = model_of(space), space.parse(["abcdefgh" * 4] * 20)
-    (term,) = model.objective.terms(model.estimand).values()
-    assert torch.equal(term._disturbed(x), x)
-    model.train()
-    seen = term._disturbed(x)
-    share = float((seen != x)[:, :32].double().mean())
-    assert 0.09 < share < 0.18  # 15 % are drawn anew, and one in nine stays what it was
-    assert torch.equal(seen[:, 32:], x[:, 32:])
-    with pytest.raises(ValueError, match=r"share of replaced tokens must lie in \[0, 1\), not 1"):
-        JointLikelihood(8, 4, replaced=1)
-
-
 # --- learning ---------------------------------------------------------------------------------------------------------
 
 

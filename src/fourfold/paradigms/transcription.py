@@ -76,16 +76,15 @@ class TranscriptConditionals(Conditionals):
         silence = torch.zeros(batch, 1, dtype=torch.int16, device=next(self.net.parameters()).device)
         return self.net.listen(silence if cond is None else cond)
 
-    def given(self, x: Tensor, heard: Heard, seen: Tensor | None = None) -> Tensor:
-        """:meth:`forward` given what was heard; ``seen`` may stand in the place of the earlier tokens."""
+    def given(self, x: Tensor, heard: Heard) -> Tensor:
+        """:meth:`forward` given what was heard."""
         used = ((x != self.end).sum(1) + 1).clamp(max=x.shape[1])
         ids, start = x[:, : int(used.max())], self.net.start(len(x))
         rows = max(LOGITS // (ids.shape[1] * self.net.tokens), 1)
         if len(x) > rows and not torch.is_grad_enabled():
             at = torch.arange(len(x), device=x.device)
             return torch.cat([self.given(x[part], heard.select(part)) for part in torch.split(at, rows)])
-        earlier = (x if seen is None else seen)[:, : ids.shape[1] - 1]
-        logits = self.net(torch.cat([start, earlier], 1), heard)[:, start.shape[1] - 1 :]
+        logits = self.net(torch.cat([start, ids[:, :-1]], 1), heard)[:, start.shape[1] - 1 :]
         nats = -F.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none").view(ids.shape)
         nats = nats * (torch.arange(ids.shape[1], device=x.device) < used[:, None])
         return F.pad(nats, (0, x.shape[1] - ids.shape[1]))
@@ -179,11 +178,9 @@ class JointLikelihood(Objective):
         width: features of a frame.
         tokens: number of ids, the end included, which stands for the blank.
         alignment: the weight ``a``.
-        replaced: share of the earlier tokens that training replaces by random ones, so that the next one is heard
-            rather than guessed (Bengio et al. 2015, https://arxiv.org/abs/1506.03099, draw them from the model).
 
     Raises:
-        ValueError: for a weight or a share outside [0, 1).
+        ValueError: for a weight outside [0, 1).
     """
 
     learns: ClassVar[type[Estimand]] = Conditionals
@@ -191,13 +188,11 @@ class JointLikelihood(Objective):
     summary = "maximise the log-likelihood of each token given the earlier ones and the sound, and that of an alignment"
     formula = "min_θ −(1 − a) Σ_i log p_θ(x_i | x_<i, sound) − a log p_ctc(x | sound)"
 
-    def __init__(self, width: int, tokens: int, alignment: float = 0.3, replaced: float = 0.0) -> None:
+    def __init__(self, width: int, tokens: int, alignment: float = 0.3) -> None:
         super().__init__()
         if not 0 <= alignment < 1:
             raise ValueError(f"the weight of the alignment must lie in [0, 1), not {alignment}")
-        if not 0 <= replaced < 1:
-            raise ValueError(f"the share of replaced tokens must lie in [0, 1), not {replaced}")
-        self.alignment, self.replaced = alignment, replaced
+        self.alignment = alignment
         self.names = nn.Linear(width, tokens)
 
     def alignments(self, heard: Heard, blank: int) -> Alignments:
@@ -222,17 +217,10 @@ class _JointTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         heard, share = self.estimand.listen(len(batch.x), batch.cond), self.objective.alignment
-        nats = -(1 - share) * self.estimand.given(batch.x, heard, self._disturbed(batch.x)).sum(1)
+        nats = -(1 - share) * self.estimand.given(batch.x, heard).sum(1)
         if share:
             nats = nats + share * self._aligned(batch.x, heard)
         return nats / batch.x.shape[1]
-
-    def _disturbed(self, x: Tensor) -> Tensor:
-        """In training, some tokens replaced by others, each as likely; the ends stay."""
-        if not self.estimand.training:
-            return x
-        chosen = (torch.rand(x.shape, device=x.device) < self.objective.replaced) & (x != self.estimand.end)
-        return torch.where(chosen, torch.randint_like(x, self.objective.names.out_features), x)
 
     def _aligned(self, x: Tensor, heard: Heard) -> Tensor:
         """``-log p_ctc``, ``(B,)``; 0 for a text with more tokens than its sound has frames."""

@@ -137,7 +137,7 @@ def _(space: Transcripts, size: str) -> GenerativeModel:
     net = SpeechTransformer(space.tokens, length, space.rate, chosen.width, chosen.depth, decoder, chosen.heads)
     estimand = TranscriptConditionals(net, length, space.end)
     training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
-    objective = JointLikelihood(chosen.width, space.tokens, replaced=0.15)
+    objective = JointLikelihood(chosen.width, space.tokens)
     return GenerativeModel(space, TranscriptTokens(space), estimand, objective, Ancestral(), ChainRule(), training)
 
 
