@@ -90,7 +90,7 @@ def word_errors(heard: list[str], wanted: list[str]) -> str:
     p = sum(a != b for a, b in zip(heard, wanted, strict=True)) / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return f"{100 * p:.0f} % [{100 * (centre - half):.0f}, {100 * (centre + half):.0f}] of {n}"
+    return f"{100 * p:.0f} % [{100 * max(centre - half, 0):.0f}, {100 * min(centre + half, 1):.0f}] of {n}"
 
 
 def codecs(options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -146,7 +146,7 @@ def floor(data: fourfold.Dataset, listeners: list[Any], n: int) -> dict[str, Any
     x, wanted = data.test.x[:n], decode_captions(data.test.cond[:n])
     whisper, pupil = listeners
     return {
-        "recipe": "real clips, held out",
+        "recipe": "real clips of the test split",
         "budget": "",
         "steps": "",
         "words, Whisper": word_errors(whisper(x, data.space.rate), wanted),
