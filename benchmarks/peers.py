@@ -5,8 +5,9 @@
 
 Protocol: each system trains for the same seconds on the clock, and samples when they are over. fourfold trains as its
 default says (``--size auto``), on 55,000 training images, and holds the other 5,000 out; a peer gets all 60,000, in a
-process and an environment of its own, ``ENVS/NAME``, which pip makes where it is missing. No system sees labels. The
-peers:
+process and an environment of its own, ``ENVS/NAME``, which pip makes where it is missing. All have as many threads as
+cores are free when a pair begins, by the rule of fourfold's command line, and waiting threads of peers sleep as those of
+that command do. No system sees labels. The peers:
 
 * latent-variable: pythae's variational autoencoder of perceptrons by the settings of its documentation, sampled with a
   mixture of 10 Gaussians that is fitted to its codes.
@@ -43,9 +44,11 @@ from fourfold.data import Dataset
 from fourfold.engine.files import write_json
 from fourfold.engine.hardware import machine
 from fourfold.evaluation import draw, examples
-from fourfold.metrics.features import Features
-from fourfold.metrics.frechet import frechet_distance
+from fourfold.metrics.features import EfficientNetLite0, Features, cached
+from fourfold.metrics.frechet import gaussian_distance
+from fourfold.metrics.neighbours import coverage
 from fourfold.metrics.references import References
+from fourfold.threads import free_cores, waiting
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
 TORCH = f"torch=={torch.__version__.partition('+')[0]}"
@@ -114,20 +117,29 @@ class Judge:
     """Scores samples of every system alike."""
 
     def __init__(self, data: Dataset, n: int) -> None:
-        self.data, self.references, self.features = data, examples(data, n), Classified(data)
-        self.n = len(self.references.test)
+        self.references, self.imagenet, self.classified = examples(data, n), EfficientNetLite0(), Classified(data)
 
     def __call__(self, x: Tensor) -> dict[str, float]:
         """Frechet distance, coverage, and the Frechet distance in the features of the classifier."""
-        scores = {s.name.partition("[")[0]: s for s in self.data.space.measures(x, self.references)}
-        other = frechet_distance(self.features(x), self.features(self.references.test), features="classifier")
-        named = {"frechet": scores["frechet_distance"], "coverage": scores["coverage"], "classifier": other}
-        return {name: round(score.value, 4) for name, score in named.items()}
+        test, name = self.references.test, self.imagenet.name
+        a, b = self.imagenet(x), cached(self.imagenet, test)
+        scores = {
+            "frechet": _distance(a, b),
+            "coverage": coverage(a, b, features=name).value,
+            "classifier": _distance(self.classified(x), self.classified(test)),
+        }
+        return {name: round(score, 4) for name, score in scores.items()}
 
     def floor(self) -> dict[str, float]:
         """The scores of training images."""
         chosen: References = self.references
         return self(chosen.train.pool[chosen.train.rows[0]])
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    """The Frechet distance of two sets of features."""
+    a, b = a.double(), b.double()
+    return gaussian_distance(a.mean(0), a.T.cov(), b.mean(0), b.T.cov())
 
 
 # --- the systems ------------------------------------------------------------------------------------------------------
@@ -156,7 +168,9 @@ def peer(paradigm: str, data: Dataset, options: argparse.Namespace, seed: int) -
     with tempfile.TemporaryDirectory() as place:
         where = Path(place)
         np.save(where / "train.npy", torch.cat([data.train.x, data.validation.x]).numpy())
-        found = run_peer(python, "image_peers.py", (chosen.system, where, options.seconds, options.n, seed), where)
+        arguments = (chosen.system, where, options.seconds, options.n, seed)
+        threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), **waiting()}
+        found = run_peer(python, "image_peers.py", arguments, where, threads)
         return found if "seconds" not in found else found | {"x": torch.from_numpy(np.load(where / "made.npy"))}
 
 
@@ -167,12 +181,14 @@ def contest(options: argparse.Namespace, done: Container[tuple[str, str, str, in
     yield {"paradigm": "", "system": "training images", "seed": 0, **judge.floor()}
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         for paradigm in options.only.split(","):
+            torch.set_num_threads(options.threads or free_cores())
             for system, run in ((PEERS[paradigm].system, peer), ("fourfold", own)):
                 if (kernels(), paradigm, system, seed) in done:
                     continue
                 found = run(paradigm, data, options, seed)
                 scores = judge(found.pop("x")) if "x" in found else {}
-                yield {"paradigm": paradigm, "system": system, "seed": seed, **scores, **found}
+                threads = torch.get_num_threads()
+                yield {"paradigm": paradigm, "system": system, "seed": seed, "threads": threads, **scores, **found}
 
 
 # --- the results ------------------------------------------------------------------------------------------------------
@@ -209,6 +225,7 @@ def _row(
         "of the peer's": ratio,
         "coverage": _mean(group, "coverage"),
         "Frechet distance, classifier": _mean(group, "classifier"),
+        "threads": _mean(group, "threads"),
         "steps": _mean(group, "steps"),
         "training, s": _mean(group, "seconds"),
         "2,000 samples, s": draw_time,
@@ -256,6 +273,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--size", default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="by default as many as cores are free")
     parser.add_argument("-n", type=int, default=2000)
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--resume", action="store_true", help="leave out the runs that the results already have")

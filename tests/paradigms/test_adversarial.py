@@ -220,6 +220,21 @@ def test_a_contest_favours_the_critic_that_ranks_and_the_generator_that_fools(co
     assert (contest.generator(low, high) < contest.generator(high, low)).all()
 
 
+@pytest.mark.parametrize("cond", [None, torch.tensor([0, 1, 1])])
+@pytest.mark.parametrize("contest", [Pairing(), NonSaturating(), Hinge(), Wasserstein()])
+def test_only_a_paired_contest_shows_data_to_the_critic_in_the_generator_s_turn(contest, cond):
+    class Sum(Part, nn.Module):
+        def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+            rows.append(len(x))
+            return x.sum(1) + (0 if cond is None else cond)
+
+    rows: list[int] = []
+    x, fake, given = torch.randn(3, 2), torch.randn(3, 2), 0 if cond is None else cond
+    found = AdversarialGame(Sum(), contest).generator_loss(x, fake, cond)
+    torch.testing.assert_close(found, contest.generator(x.sum(1) + given, fake.sum(1) + given))
+    assert rows == [6 if contest.paired else 3]
+
+
 def test_optimal_critic_of_the_non_saturating_game_is_the_log_ratio():
     """At ``D = log p - log q`` the critic's expected loss is stationary, and equals ``2 log 2 - 2 JS`` (Goodfellow
     2014).

@@ -9,6 +9,7 @@ CARD = Card(
     paradigm=Paradigm.ADVERSARIAL,
     recipes=Recipe.of(
         "fourfold.recipes.adversarial",
+        "suited",
         "pairing",
         "non-saturating",
         "hinge",

@@ -177,7 +177,8 @@ class ResNetEncoder(Part, nn.Module):
         classes: number of labels, or ``None``.
     """
 
-    for_adamw: ClassVar[tuple[str, ...]] = ("head",)
+    # Muon takes a quarter of a step of a small autoencoder for `hidden` alone, by far the largest matrix.
+    for_adamw: ClassVar[tuple[str, ...]] = ("hidden", "head")
 
     def __init__(
         self, shape: tuple[int, int, int], outputs: int, width: int = 64, blocks: int = 2, classes: int | None = None

@@ -83,7 +83,12 @@ class Contest(ABC):
     """The losses ``a`` of the critic and ``b`` of the generator, given the critic's numbers for data and samples.
 
     Numbers come in pairs, ``(B,)`` each. Concrete contests are frozen dataclasses.
+
+    Attributes:
+        paired: whether ``b`` depends on ``D(x)``. If not, :meth:`generator` gets no numbers of data, ``(0,)``.
     """
+
+    paired: ClassVar[bool] = False
 
     @property
     def summary(self) -> str:
@@ -115,6 +120,7 @@ class Pairing(Contest):
 
     summary = "the critic compares each sample with an example (relativistic pairing)"
     formula = "min_D E ζ(D(G(z)) − D(x)),  min_G E ζ(D(x) − D(G(z)))"
+    paired: ClassVar[bool] = True
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
         return F.softplus(fake - real)
@@ -336,10 +342,15 @@ class AdversarialGame(Objective):
         return x if self.augment is None else self.augment(x)
 
     def numbers(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
-        """``D(x)`` and ``D(fake)``, ``(B,)`` each, by one call of the critic."""
-        both = None if cond is None else torch.cat([cond, cond])
-        real, false = self.critic(torch.cat([x, fake]), both).reshape(-1).chunk(2)
+        """``D(x)`` and ``D(fake)`` by one call of the critic; ``x`` may have fewer rows than ``fake``, even none."""
+        both = None if cond is None else torch.cat([cond[: len(x)], cond])
+        real, false = self.critic(torch.cat([x, fake]), both).reshape(-1).split([len(x), len(fake)])
         return real, false
+
+    def generator_loss(self, x: Tensor, fake: Tensor, cond: Tensor | None) -> Tensor:
+        """``b(D(x), D(fake))``, ``(B,)``; only a paired contest evaluates ``D(x)``."""
+        real = self.seen(x) if self.contest.paired else x[:0]
+        return self.contest.generator(*self.numbers(real, self.seen(fake), cond))
 
 
 @final
@@ -398,7 +409,7 @@ class GeneratorTerm(Term):
         z = torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device)
         fake = self.generator(z, cond)
         self.watched = {"diversity": diversity(fake, batch.x)}
-        loss = game.contest.generator(*game.numbers(game.seen(batch.x), game.seen(fake), cond))
+        loss = game.generator_loss(batch.x, fake, cond)
         return loss if game.regulariser is None else loss + game.regulariser(self.generator, z, cond)
 
 

@@ -187,5 +187,5 @@ class ToldGenerator(Term):
         seen = told(generator, batch, game.label_dropout if self.training else 0.0)
         rows, log_p = made(generator, seen)
         self.watched = {"diversity": diversity(rows, seen.rows), "told": log_p.detach().exp().mean()}
-        real, false = game.numbers(beside(seen.rows, seen, tokens), beside(rows, seen, tokens), seen.cond)
-        return game.contest.generator(real, false) - self.objective.weight * log_p
+        loss = game.generator_loss(beside(seen.rows, seen, tokens), beside(rows, seen, tokens), seen.cond)
+        return loss - self.objective.weight * log_p

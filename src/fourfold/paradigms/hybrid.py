@@ -151,7 +151,7 @@ class StudentTerm(Term):
         fake = self.generator(torch.randn(len(batch.x), *self.generator.latent, device=batch.x.device), cond)
         correction = self._correction(fake, cond)
         self.watched = {"diversity": diversity(fake, batch.x), "correction": correction.detach().mean()}
-        loss = game.contest.generator(*game.numbers(game.seen(batch.x), game.seen(fake), cond))
+        loss = game.generator_loss(batch.x, fake, cond)
         return loss + self.objective.weight * correction
 
     def _correction(self, fake: Tensor, cond: Tensor | None) -> Tensor:

@@ -43,6 +43,7 @@ __all__ = [
     "style",
     "stylegan2",
     "stylegan2_ada",
+    "suited",
     "wasserstein",
 ]
 
@@ -65,6 +66,7 @@ class Players:
         training: rates and batch size.
         every: the critic's penalty is taken at every ``every``-th example.
         unit_norm: weight of Wasserstein's penalty.
+        pace: multiplies the generator's rate in Wasserstein's game, where the critic has three times its usual rate.
     """
 
     codec: Codec
@@ -73,6 +75,7 @@ class Players:
     training: Training
     every: int = 1
     unit_norm: float = 10.0
+    pace: float = 1.0
 
 
 @singledispatch
@@ -90,7 +93,7 @@ def _(space: Images, size: str) -> Players:
     noise, width, depth = IMAGE_NOISE[size], IMAGES[size].width, IMAGES[size].depth
     net = ResNetDecoder(noise, sides(space), space.channels, width, depth, space.classes)
     generator = Generator(net, space.shape, noise, bounded=True)
-    return Players(Centred(space), generator, _critic(space, size), TRAINING, every=4)
+    return Players(Centred(space), generator, _critic(space, size), TRAINING, every=4, pace=3.0)
 
 
 @players.register
@@ -125,6 +128,17 @@ def _critic(space: Images, size: str) -> ResNetCritic:
     return ResNetCritic(sides(space), IMAGES[size].width, IMAGES[size].depth, 256, space.classes)
 
 
+@singledispatch
+def suited(space: Space, size: str) -> GenerativeModel:
+    """:func:`wasserstein` for images and :func:`pairing` for the rest: the better one for each in equal time."""
+    return pairing(space, size)
+
+
+@suited.register
+def _(space: Images, size: str) -> GenerativeModel:
+    return wasserstein(space, size)
+
+
 def pairing(space: Space, size: str) -> GenerativeModel:
     """Relativistic pairing with R1 and R2 (Huang, Gokaslan, Kuleshov, Tompkin 2024)."""
     return _played(space, players(space, size), Pairing(), ZeroCentred(0.1))
@@ -143,7 +157,9 @@ def hinge(space: Space, size: str) -> GenerativeModel:
 def wasserstein(space: Space, size: str) -> GenerativeModel:
     """Wasserstein's distance with a penalty on the gradient's norm (Gulrajani et al. 2017)."""
     found = players(space, size)
-    return _played(space, found, Wasserstein(), UnitNorm(found.unit_norm), critic_rate=3.0)
+    training = replace(found.training, learning_rate=found.pace * found.training.learning_rate)
+    contest, penalty = Wasserstein(), UnitNorm(found.unit_norm)
+    return _played(space, replace(found, training=training), contest, penalty, critic_rate=3 / found.pace)
 
 
 def _played(
