@@ -6,8 +6,8 @@
 Protocol: each system trains for the same seconds on the clock, and samples when they are over. fourfold trains as its
 default says (``--size auto``), on 55,000 training images, and holds the other 5,000 out; a peer gets all 60,000, in a
 process and an environment of its own, ``ENVS/NAME``, which pip makes where it is missing. All have as many threads as
-cores are free when a pair begins, by the rule of fourfold's command line, and waiting threads of peers sleep as those of
-that command do. No system sees labels. The peers:
+cores are free when a pair begins, by the rule of fourfold's command line, and threads of peers that wait sleep. No
+system sees labels. The peers:
 
 * latent-variable: pythae's variational autoencoder of perceptrons by the settings of its documentation, sampled with a
   mixture of 10 Gaussians that is fitted to its codes.
