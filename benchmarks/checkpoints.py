@@ -80,6 +80,17 @@ def measure(size: str, folder: Path, steps: int) -> dict[str, float | str]:
     }
 
 
+def write(rows: list[dict[str, float | str]]) -> None:
+    """Write the rows for the page of benchmarks."""
+    about = {
+        "title": "Checkpoints: how long they keep the next step waiting",
+        "machine": f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}",
+        "date": time.strftime("%Y-%m-%d"),
+        "command": "benchmarks/checkpoints.py m l --record",
+    }
+    RESULTS.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sizes", nargs="+")
@@ -92,7 +103,7 @@ def main() -> None:
             rows.append(measure(size, Path(place), given.steps))
             print(json.dumps(rows[-1]), flush=True)
     if given.record:
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+        write(rows)
 
 
 if __name__ == "__main__":

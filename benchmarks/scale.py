@@ -139,19 +139,34 @@ def measure() -> None:
         for world in (1, 2, 4):
             multiprocessing.spawn(work, (world, folder), nprocs=world)
             rows.append(json.loads(Path(folder, f"{world}.json").read_text()))
-    result = {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1), "rows": rows}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print("| ranks | products | MB/s between ranks | a wait | ddp | predicted | fsdp | predicted |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    write(rows)
+
+
+def write(rows: list[dict[str, float]]) -> None:
+    """Write what was measured beside what follows from the rates, and print it."""
+    table = []
     for row in rows:
-        cells = [f"{row['world']:.0f}", f"{1e3 * row['products']:.0f} ms"]
-        if row["world"] > 1:
-            cells += [f"{row['bandwidth'] / 1e6:.0f}", f"{1e3 * row['wait']:.1f} ms"]
-            for name, model in (("ddp", ddp), ("fsdp", fsdp)):
-                of = (row["products"], int(row["world"]), int(row["parameters"]), row["bandwidth"])
-                predicted = model(*of, row[f"{name}_operations"] * row["wait"], hides=False)
-                cells += [f"{1e3 * row[name]:.0f} ms", f"{1e3 * predicted:.0f} ms"]
-        print("| " + " | ".join(cells + ["-"] * (8 - len(cells))) + " |")
+        line: dict[str, object] = {"ranks": round(row["world"]), "products, ms": round(1e3 * row["products"])}
+        alone = row["world"] == 1
+        line["MB/s between ranks"] = None if alone else round(row["bandwidth"] / 1e6)
+        line["a wait, ms"] = None if alone else round(1e3 * row["wait"], 1)
+        for name, model in (("ddp", ddp), ("fsdp", fsdp)):
+            of = () if alone else (row["products"], round(row["world"]), round(row["parameters"]), row["bandwidth"])
+            line[f"{name}, ms"] = None if alone else round(1e3 * row[name])
+            predicted = None if alone else 1e3 * model(*of, row[f"{name}_operations"] * row["wait"], hides=False)
+            line[f"{name} predicted, ms"] = None if predicted is None else round(predicted)
+        table.append(line)
+    result = {
+        "title": "Steps on several processes of one machine, against what their rates predict",
+        "machine": f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}",
+        "date": time.strftime("%Y-%m-%d"),
+        "command": "benchmarks/scale.py measure",
+        "rows": table,
+    }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print("| " + " | ".join(table[0]) + " |\n" + "| --- " * len(table[0]) + "|")
+    for line in table:
+        print("| " + " | ".join("" if cell is None else str(cell) for cell in line.values()) + " |")
 
 
 # --- what follows for others ------------------------------------------------------------------------------------------
