@@ -80,10 +80,10 @@ def test_splines_agree_with_their_knots_and_go_on_as_the_identity():
     torch.manual_seed(0)
     knots = knots_of(torch.randn(7).double(), torch.randn(7).double(), torch.randn(6).double(), 2.0)
     x = torch.cat([knots.x, torch.tensor([-5.0, 5.0])])
-    y, log_slope = spline(x, type(knots)(*(t.expand(len(x), -1) for t in knots)), 2.0)
+    y, log_slope = spline(x, type(knots)(*(t[:, None].expand(-1, len(x)) for t in knots)), 2.0)
     torch.testing.assert_close(y, torch.cat([knots.y, torch.tensor([-5.0, 5.0])]).double())
     torch.testing.assert_close(log_slope[1:7].exp(), knots.d[1:7])
-    back = spline_inverse(y, type(knots)(*(t.expand(len(x), -1) for t in knots)), 2.0)
+    back = spline_inverse(y, type(knots)(*(t[:, None].expand(-1, len(x)) for t in knots)), 2.0)
     torch.testing.assert_close(back, x)
 
 

@@ -100,21 +100,23 @@ class Spline(Monotone):
     def values(self) -> int:
         return 3 * self.bins + 1
 
-    def _knots(self, h: Tensor) -> Knots:
-        widths, heights, slopes = torch.split(h[..., 2:], [self.bins, self.bins, self.bins - 1], -1)
-        return knots_of(widths, heights, slopes, self.reach)
+    def _parameters(self, h: Tensor) -> tuple[Tensor, Tensor, Knots]:
+        """``s``, ``m`` and the knots."""
+        parts = h.movedim(-1, 0).contiguous()
+        widths, heights, slopes = parts[2:].split([self.bins, self.bins, self.bins - 1])
+        return _bounded(parts[0], self.bound), parts[1], knots_of(widths, heights, slopes, self.reach)
 
     def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        s = _bounded(h[..., 0], self.bound)
-        y, log_slope = spline((x - h[..., 1]) * s.exp(), self._knots(h), self.reach)
+        s, m, knots = self._parameters(h)
+        y, log_slope = spline((x - m) * s.exp(), knots, self.reach)
         return y, log_slope + s
 
     def inverse(self, y: Tensor, h: Tensor) -> Tensor:
         return refined(self, self._inverse, y, h)
 
     def _inverse(self, y: Tensor, h: Tensor) -> Tensor:
-        s = _bounded(h[..., 0], self.bound)
-        return spline_inverse(y, self._knots(h), self.reach) * (-s).exp() + h[..., 1]
+        s, m, knots = self._parameters(h)
+        return spline_inverse(y, knots, self.reach) * (-s).exp() + m
 
 
 def refined(f: Monotone, inverse: Callable[[Tensor, Tensor], Tensor], y: Tensor, h: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Monotone rational-quadratic splines of the line, with their inverse and slope.
 
-Durkan, Bekasov, Murray, Papamakarios 2019, Neural Spline Flows (https://arxiv.org/abs/1906.04032).
+Durkan, Bekasov, Murray, Papamakarios 2019, Neural Spline Flows (https://arxiv.org/abs/1906.04032). The axis of the
+knots comes first: a pass over memory then runs over the points, and not over a few knots at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SMALLEST = 1e-4
 
 
 class Knots(NamedTuple):
-    """Knots ``(x_k, y_k)`` and slopes ``d_k``, ``(..., K + 1)`` each, between ``-reach`` and ``reach`` on both axes."""
+    """Knots ``(x_k, y_k)`` and slopes ``d_k``, ``(K + 1, ...)`` each, between ``-reach`` and ``reach`` on both axes."""
 
     x: Tensor
     y: Tensor
@@ -27,21 +28,24 @@ class Knots(NamedTuple):
 
 
 def knots_of(widths: Tensor, heights: Tensor, slopes: Tensor, reach: float) -> Knots:
-    """Knots from free numbers: ``K`` widths, ``K`` heights, ``K - 1`` inner slopes; all zeros give the identity.
+    """Knots from free numbers ``(K, ...)``, ``(K, ...)`` and ``(K - 1, ...)``; all zeros give the identity.
 
     The slopes at both ends are 1, so that the spline continues smoothly as the identity.
     """
     shift = math.log(math.expm1(1 - _SMALLEST))
-    d = F.pad(_SMALLEST + F.softplus(slopes + shift), (1, 1), value=1.0)
+    inner = _SMALLEST + F.softplus(slopes + shift)
+    end = inner.new_ones(1, *inner.shape[1:])
+    d = torch.cat([end, inner, end])
     return Knots(_places(widths, reach), _places(heights, reach), d)
 
 
 def _places(sizes: Tensor, reach: float) -> Tensor:
     """Rising places from ``-reach`` to ``reach`` whose distances are a softmax of ``sizes``."""
-    bins = sizes.shape[-1]
-    shares = F.softmax(sizes, -1) * (1 - bins * _SMALLEST) + _SMALLEST
-    inner = (2 * reach * shares[..., :-1].cumsum(-1) - reach).clamp(-reach, reach)
-    return F.pad(F.pad(inner, (1, 0), value=-reach), (0, 1), value=reach)
+    bins = len(sizes)
+    shares = F.softmax(sizes, 0) * (1 - bins * _SMALLEST) + _SMALLEST
+    inner = (2 * reach * shares[:-1].cumsum(0) - reach).clamp(-reach, reach)
+    end = inner.new_full((1, *inner.shape[1:]), reach)
+    return torch.cat([-end, inner, end])
 
 
 class _Bin(NamedTuple):
@@ -58,8 +62,8 @@ class _Bin(NamedTuple):
 
 def _bin(knots: Knots, at: Tensor, places: Tensor) -> _Bin:
     """The bin in which ``at`` lies among ``places``, which are ``knots.x`` or ``knots.y``."""
-    k = (at.detach().unsqueeze(-1) >= places.detach()[..., 1:-1]).sum(-1, keepdim=True)
-    x, x_1, y, y_1, d, d_1 = (t.gather(-1, i).squeeze(-1) for t in knots for i in (k, k + 1))
+    k = (at.detach() >= places.detach()[1:-1]).sum(0, keepdim=True)
+    x, x_1, y, y_1, d, d_1 = (t.gather(0, i).squeeze(0) for t in knots for i in (k, k + 1))
     return _Bin(x, y, x_1 - x, y_1 - y, (y_1 - y) / (x_1 - x), d, d_1)
 
 
