@@ -145,14 +145,14 @@ class DiscretisedLogistics(Located):
         return (self.log_pi.exp() * self.mu.clamp(-1, 1)).sum(1)
 
     def _quantile(self, u: Tensor) -> Tensor:
-        """The lowest level ``l`` with ``P(x <= l) >= u``, by bisection: one evaluation for each bit of a level."""
-        low = torch.zeros_like(self.mu[:, 0])
-        high = torch.full_like(low, self.levels - 1)
-        for _ in range((self.levels - 1).bit_length()):
-            middle = ((low + high) / 2).floor()
-            beyond = self.exceeds(middle) > 1 - u
-            low, high = torch.where(beyond, (middle + 1).minimum(high), low), torch.where(beyond, high, middle)
-        return self._point(low)
+        """The lowest level ``l`` with ``P(x <= l) >= u``, bit by bit: ``l`` is large while ``P(x > l - 1) > 1 - u``."""
+        pi, inverse = self.log_pi.exp(), (-self.log_scale).exp()
+        level = torch.zeros_like(self.mu[:, 0])
+        for bit in reversed(range((self.levels - 1).bit_length())):
+            edge = self._point(level + (2**bit - 1)) + self.half
+            above = ((self.mu - edge[:, None]).mul_(inverse).sigmoid_().mul_(pi)).sum(1)
+            level += (above > 1 - u) * 2**bit
+        return self._point(level.clamp(max=self.levels - 1))
 
     def mean(self) -> Tensor:
         """``E[x] = sum_l P(level > l)`` on the scale of the levels, exact: ``levels - 1`` evaluations."""
