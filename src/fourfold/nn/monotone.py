@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -112,21 +111,17 @@ class Spline(Monotone):
         return y, log_slope + s
 
     def inverse(self, y: Tensor, h: Tensor) -> Tensor:
-        return refined(self, self._inverse, y, h)
+        parameters = self._parameters(h)
+        x = self._inverse(y, *parameters)
+        s, m, knots = parameters
+        off = (spline((x - m) * s.exp(), knots, self.reach)[0] - y).abs() > 1e-5 * (1 + y.abs())
+        if bool(off.any()):
+            x = x.clone()
+            x[off] = self._inverse(y[off].double(), *self._parameters(h[off].double())).to(x.dtype)
+        return x
 
-    def _inverse(self, y: Tensor, h: Tensor) -> Tensor:
-        s, m, knots = self._parameters(h)
+    def _inverse(self, y: Tensor, s: Tensor, m: Tensor, knots: Knots) -> Tensor:
         return spline_inverse(y, knots, self.reach) * (-s).exp() + m
-
-
-def refined(f: Monotone, inverse: Callable[[Tensor, Tensor], Tensor], y: Tensor, h: Tensor) -> Tensor:
-    """``inverse(y, h)``, and again in float64 wherever ``f`` does not lead back to ``y`` within 1e-5 of its size."""
-    x = inverse(y, h)
-    off = (f(x, h)[0] - y).abs() > 1e-5 * (1 + y.abs())
-    if bool(off.any()):
-        x = x.clone()
-        x[off] = inverse(y[off].double(), h[off].double()).to(x.dtype)
-    return x
 
 
 @final
