@@ -126,3 +126,10 @@ def test_a_given_size_is_kept(tmp_path):
     assert "sizing" not in run.card
     with pytest.raises(ValueError, match="size s contradicts"):
         fit(run_dir=tmp_path / "run", resume=True, size="s")
+
+
+def test_text_from_left_to_right_needs_few_steps(machine):
+    text = load("python-docs", limit=20_000)
+    machine |= {"parameter": 0.0, "overhead": 0.4}
+    assert chosen("60s", "autoregressive", text).size == "s/2"  # 135 steps
+    assert chosen("60s", "diffusion", text).size == "s/4"
