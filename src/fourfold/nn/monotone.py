@@ -102,7 +102,7 @@ class Spline(Monotone):
     def _parameters(self, h: Tensor) -> tuple[Tensor, Tensor, Knots]:
         """``s``, ``m`` and the knots."""
         parts = h.movedim(-1, 0).contiguous()
-        widths, heights, slopes = parts[2:].split([self.bins, self.bins, self.bins - 1])
+        widths, heights, slopes = torch.split(parts[2:], [self.bins, self.bins, self.bins - 1])
         return _bounded(parts[0], self.bound), parts[1], knots_of(widths, heights, slopes, self.reach)
 
     def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
