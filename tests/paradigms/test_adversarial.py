@@ -256,6 +256,14 @@ def test_hinge_critic_is_indifferent_beyond_the_margin_only():
     assert slope.tolist() == [-1, 0]
 
 
+def test_a_wasserstein_critic_is_not_called_saturated():
+    """Its slope stays 1 where it ranks every pair correctly, so the share of correct ranks tells nothing."""
+    for contest in (Pairing(), Wasserstein()):
+        term = AdversarialGame(Quadratic(2), contest).terms(Affine(2))["critic"]
+        term(Batch(torch.randn(4, 2)))
+        assert ("critic_accuracy" in term.watched) == contest.saturates == isinstance(contest, Pairing)
+
+
 def test_wasserstein_gap_of_the_optimal_critic_is_the_distance():
     """Point masses at 0 and 3: ``D(x) = -x`` has slope one, its gap is 3, and the unit-norm penalty is 0."""
 

@@ -86,9 +86,11 @@ class Contest(ABC):
 
     Attributes:
         paired: whether ``b`` depends on ``D(x)``. If not, :meth:`generator` gets no numbers of data, ``(0,)``.
+        saturates: whether a critic that ranks every pair correctly may teach nothing.
     """
 
     paired: ClassVar[bool] = False
+    saturates: ClassVar[bool] = True
 
     @property
     def summary(self) -> str:
@@ -179,6 +181,7 @@ class Wasserstein(Contest):
 
     summary = "the critic measures the earth mover's distance between data and samples (Wasserstein)"
     formula = "min_D E D(G(z)) − E D(x),  min_G −E D(G(z))"
+    saturates: ClassVar[bool] = False
 
     drift: float = 1e-3
 
@@ -357,8 +360,8 @@ class AdversarialGame(Objective):
 class CriticTerm(Term):
     """``a(D(x), D(G(z))) + penalty``, with a fixed generator.
 
-    It watches ``critic_accuracy`` (share of correctly ranked pairs), ``critic_margin`` (mean ``D(x) - D(G(z))``),
-    ``penalty`` (its mean) and, with augmentation, its strength ``augmentation``.
+    It watches ``critic_accuracy`` (share of correctly ranked pairs, if the contest saturates), ``critic_margin`` (mean
+    ``D(x) - D(G(z))``), ``penalty`` (its mean) and, with augmentation, its strength ``augmentation``.
     """
 
     def __init__(self, generator: Pushforward, objective: AdversarialGame) -> None:
@@ -374,11 +377,9 @@ class CriticTerm(Term):
         real, false = game.numbers(x, fake, cond)
         penalty = self._penalty(x, fake, cond)
         margin = (real - false).detach()
-        self.watched = {
-            "critic_accuracy": (margin > 0).float().mean(),
-            "critic_margin": margin.mean(),
-            "penalty": penalty.detach().mean(),
-        }
+        self.watched = {"critic_margin": margin.mean(), "penalty": penalty.detach().mean()}
+        if game.contest.saturates:
+            self.watched["critic_accuracy"] = (margin > 0).float().mean()
         if game.augment is not None:
             self.watched["augmentation"] = game.augment.p.clone()
             if self.training:
