@@ -277,3 +277,32 @@ def test_a_gguf_file_has_its_weights_is_read_once_and_refused_where_it_is_cut(tm
         with pytest.raises(ValueError, match=r"cut\.gguf: (is damaged|cannot be opened)") as caught:
             open_published(tmp_path / "cut.gguf")
         assert "\n" not in str(caught.value)
+
+
+def test_a_rounded_model_is_causal_and_says_that_it_is_another_one(tmp_path):
+    _save(tmp_path, ("LlamaForCausalLM", LLAMA))
+    model, whole = open_published(tmp_path, length=24, weights="int8"), open_published(tmp_path, length=24)
+    ids = model.space.ids(TEXT).long()[: 4 * 24].view(4, 24)
+    scored, exact = model.log_prob(ids), whole.log_prob(ids)
+    assert scored.kind == "exact"
+    assert "rounded to 8 bits, not of the published one" in scored.note
+    assert (scored.nats - exact.nats).abs().max() / 24 < 0.05
+    assert not torch.equal(scored.nats, exact.nats)
+    changed = ids.clone()
+    changed[:, -1] = (changed[:, -1] + 1) % 300
+    with torch.no_grad():
+        before, after = (model.estimand.net(rows)[:, :-1] for rows in (ids, changed))
+        alone = model.estimand.net(ids[:1])[:, :-1]
+    torch.testing.assert_close(before, after)  # a token's scale depends on the token alone
+    torch.testing.assert_close(before[:1], alone, atol=1e-5, rtol=1e-4)
+    with pytest.raises(TypeError, match="rounded weights are not written"):
+        write_language_model(model, tmp_path / "out")
+
+
+def test_only_published_language_models_are_rounded(tmp_path):
+    _save(tmp_path, ("LlamaForCausalLM", LLAMA))
+    with pytest.raises(ValueError, match="unknown weights 'int4': choose one of float32, int8"):
+        Run.load(tmp_path, weights="int4")
+    fit("autoregressive", "wine", budget="1 steps", size="xs", run_dir=tmp_path / "run")
+    with pytest.raises(ValueError, match="only published language models are rounded"):
+        Run.load(tmp_path / "run", weights="int8")

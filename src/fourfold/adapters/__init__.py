@@ -51,7 +51,11 @@ def is_language_model(path: Path | str) -> bool:
 
 
 def open_published(
-    path: Path | str, length: int | None = None, lora: int | None = None, language: str | None = None
+    path: Path | str,
+    length: int | None = None,
+    lora: int | None = None,
+    language: str | None = None,
+    weights: str = "float32",
 ) -> GenerativeModel:
     """A published model as a generative model: it samples, scores, and can be trained on.
 
@@ -61,10 +65,13 @@ def open_published(
         length: tokens in one window; by default 256, or the context of the model if that is shorter.
         lora: rank of the matrices that training adds and changes instead of the model's own; ``None``: all are trained.
         language: that of the sound, for a Whisper model of several; by default ``en``.
+        weights: ``float32``; or ``int8`` for a language model that is rounded (:mod:`fourfold.adapters.rounded`).
 
     Raises:
         ValueError: naming the file and the way out, for what cannot be opened.
     """
+    if weights != "float32" and not is_language_model(path):
+        raise ValueError(f"{path}: only language models are rounded: leave the weights out")
     if is_speech_model(path):
         from fourfold.adapters.whisper import open_whisper
 
@@ -81,7 +88,7 @@ def open_published(
         return open_pipeline(Path(path))
     from fourfold.adapters.transformers import open_language_model
 
-    return open_language_model(Path(path), length, lora)
+    return open_language_model(Path(path), length, lora, weights)
 
 
 def published_tokenizer(path: Path | str, opened: Any = None) -> str:

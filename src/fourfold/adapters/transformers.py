@@ -23,6 +23,7 @@ from torch import Tensor
 
 from fourfold.adapters import published_tokenizer
 from fourfold.adapters.reading import check_tensors, imported, quiet, told
+from fourfold.adapters.rounded import RoundedChainRule, round_linear
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.nn.transformer import NextToken, TokenTransformer
@@ -34,6 +35,8 @@ __all__ = ["PublishedTransformer", "open_language_model", "open_tokenizer", "wri
 
 START = "<|start|>"
 """The symbol that begins a text in a folder that is written here."""
+WEIGHTS = ("float32", "int8")
+"""The weights that a published model is opened with."""
 WINDOW = 256
 """Tokens of a window, where nothing else is asked for."""
 
@@ -87,16 +90,19 @@ class PublishedTransformer(NextToken):
         start: id of the symbol that begins a text.
         lora: rank of the matrices that are added to those of the linear layers and trained instead of them (Hu et al.
             2021, https://arxiv.org/abs/2106.09685); ``None``: there are none, and all is trained.
+        weights: ``float32``, or ``int8``: linear layers are rounded (:mod:`fourfold.adapters.rounded`).
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, config: str, length: int, start: int, lora: int | None = None) -> None:
+    def __init__(self, config: str, length: int, start: int, lora: int | None = None, weights: str = "float32") -> None:
         super().__init__()
         transformers, settings = imported("transformers"), json.loads(config)
         made = transformers.AutoConfig.for_model(**settings)
         self.inner = transformers.AutoModelForCausalLM.from_config(made, dtype=torch.float32)
         self.inner = self.inner if lora is None else _with_lora(self.inner, lora)
+        self.inner = round_linear(self.inner) if weights == "int8" else self.inner
+        self.weights = weights
         self.tokens, self.length, self.start = int(self.inner.get_input_embeddings().num_embeddings), length, start
 
     def cache(self, batch: int) -> _Past:
@@ -147,18 +153,23 @@ def _with_lora(inner: Any, rank: int) -> Any:
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
-def open_language_model(path: Path, length: int | None = None, lora: int | None = None) -> GenerativeModel:
+def open_language_model(
+    path: Path, length: int | None = None, lora: int | None = None, weights: str = "float32"
+) -> GenerativeModel:
     """A folder or a GGUF file of a causal language model, with its tokenizer, as a generative model.
 
     Args:
         path: the folder, which holds ``config.json`` and ``*.safetensors``, or the file.
         length: tokens in one window.
         lora: rank of the matrices that training adds, see :class:`PublishedTransformer`.
+        weights: ``float32``, or ``int8``: linear layers are rounded, which makes another model of it.
 
     Raises:
-        ValueError: for other weights than safetensors, missing, extra or misshapen tensors, code of its own, no
-            tokenizer, or a window longer than the context.
+        ValueError: for an unknown kind of weights, other files than safetensors, missing, extra or misshapen tensors,
+            code of its own, no tokenizer, or a window longer than the context.
     """
+    if weights not in WEIGHTS:
+        raise ValueError(f"unknown weights {weights!r}: choose one of {', '.join(WEIGHTS)}")
     with _reading_once():
         inner, tokenizer = _loaded(path)
         config, pieces = inner.config, Pieces(published_tokenizer(path, tokenizer))
@@ -175,12 +186,15 @@ def open_language_model(path: Path, length: int | None = None, lora: int | None 
     if start is None:
         raise ValueError(f"{path}: its tokenizer has no symbol that begins a text: add a bos_token to it")
     with torch.device("meta"):
-        net = PublishedTransformer(json.dumps(_plain(config)), context, int(start), lora)
+        net = PublishedTransformer(json.dumps(_plain(config)), context, int(start), lora, weights)
     net.inner = inner if lora is None else _with_lora(inner, lora)
+    if weights == "int8":
+        net.inner = round_linear(inner.requires_grad_(False))
     space = Text("", window, pieces=pieces)
     training = Training(batch_size=8, learning_rate=2e-5 if lora is None else 5e-4, muon_rate=None)
     estimand = TokenConditionals(net, window)
-    parts = (space, TextTokens(space), estimand, MaximumLikelihood(), Ancestral(), ChainRule(), training)
+    likelihood = RoundedChainRule() if weights == "int8" else ChainRule()
+    parts = (space, TextTokens(space), estimand, MaximumLikelihood(), Ancestral(), likelihood, training)
     return GenerativeModel(*parts).eval()
 
 
@@ -277,6 +291,8 @@ def write_language_model(model: GenerativeModel, folder: Path | str) -> Path:
     net = estimand.net
     if not isinstance(net, (PublishedTransformer, TokenTransformer)):
         raise TypeError(f"{type(net).__name__} has no counterpart in transformers: only transformers are written")
+    if isinstance(net, PublishedTransformer) and net.weights == "int8":
+        raise TypeError("rounded weights are not written: open the model with weights in float32")
     with quiet():
         whole = net.inner if isinstance(net, PublishedTransformer) else _neox(net)
         merged = copy.deepcopy(whole).merge_and_unload() if hasattr(whole, "merge_and_unload") else whole

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed, Temperature, TopK, TopP
+from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed, Temperature, TopK, TopP, Weights
 from fourfold.cli.printing import print_line, say
 from fourfold.printable import printable
 from fourfold.threads import set_threads
@@ -74,6 +74,7 @@ def chat(
     top_p: TopP = None,
     length: Annotated[int, typer.Option(help="The most tokens of an answer.", min=1, metavar="N")] = 256,
     seed: Seed = 0,
+    weights: Weights = "float32",
     device: Device = "auto",
 ) -> None:
     """Talk with a model of text.
@@ -89,7 +90,7 @@ def chat(
     from fourfold.engine import Run
     from fourfold.language import Shaping, text_parts
 
-    loaded = Run.load(run, device)
+    loaded = Run.load(run, device, weights=weights)
     text_parts(loaded.model)
     template = None if (run / "model.json").exists() else chat_template(run)
     shaping = Shaping(temperature=temperature, top_k=top_k, top_p=top_p)
@@ -155,6 +156,7 @@ def complete(
         ),
     ] = None,
     words: Annotated[int, typer.Option(help="Number of words that --measure types.", min=1, metavar="N")] = 200,
+    weights: Weights = "float32",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -167,7 +169,7 @@ def complete(
     from fourfold.engine import Run
     from fourfold.words import Completer
 
-    keyboard = Completer(Run.load(run, device).model)
+    keyboard = Completer(Run.load(run, device, weights=weights).model)
     if measure is not None:
         _measure(keyboard, measure, words, as_json)
         return

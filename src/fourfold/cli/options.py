@@ -38,6 +38,7 @@ __all__ = [
     "Threads",
     "TopK",
     "TopP",
+    "Weights",
     "cluster",
     "measuring",
     "tabular",
@@ -94,6 +95,13 @@ Features = Annotated[
     typer.Option(
         help="Feature space of images: pixels, efficientnet-lite0 or inception.",
         show_default="depends on the size of the images",
+    ),
+]
+Weights = Annotated[
+    str,
+    textual(
+        help="float32, or int8: round the linear layers of a published language model. It is then faster, and another "
+        "model."
     ),
 ]
 Temperature = Annotated[float, textual(help="Divide logits by this number.", metavar="X")]

@@ -21,6 +21,7 @@ from fourfold.cli.options import (
     Temperature,
     TopK,
     TopP,
+    Weights,
     tabular,
     textual,
 )
@@ -147,6 +148,7 @@ def sample(
         ),
     ] = None,
     precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
+    weights: Weights = "float32",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -168,7 +170,7 @@ def sample(
     from fourfold.estimands import Continuing
     from fourfold.language import Shaping
 
-    loaded = Run.load(run, device)
+    loaded = Run.load(run, device, weights=weights)
     space, prompts = loaded.model.space, prompt or []
     shaping = Shaping(repetition_penalty, temperature, top_k, top_p, min_p)
     suffix = usual_suffix(space)
@@ -417,6 +419,7 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Also write the scores to this .json.", show_default=False)
     ] = None,
+    weights: Weights = "float32",
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -431,7 +434,7 @@ def evaluate(
     from fourfold.adapters import is_published
     from fourfold.engine import Run
 
-    loaded = Run.load(run, device)
+    loaded = Run.load(run, device, weights=weights)
     dataset = loaded.dataset(data, labels=labels, skip_bad=bool(skip_bad))
     say_notes(dataset)
     seconds = PATIENCE if patience is None and is_published(run) else patience

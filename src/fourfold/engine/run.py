@@ -54,7 +54,9 @@ class Run:
     data: Dataset | None = field(default=None, repr=False)
 
     @classmethod
-    def load(cls, folder: Path | str, device: str = "auto", trust: Sequence[type] = ()) -> Run:
+    def load(
+        cls, folder: Path | str, device: str = "auto", trust: Sequence[type] = (), weights: str = "float32"
+    ) -> Run:
         """Load a run folder. Neither the data nor the code that trained the model is needed.
 
         A published language model is loaded too: a folder of ``transformers`` or a GGUF file.
@@ -63,6 +65,7 @@ class Run:
             folder: may come from anywhere: nothing in it is executed, and it cannot ask for more memory than it has.
             device: device of the model: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
             trust: classes of your own that the model consists of, such as those of a script.
+            weights: ``int8`` rounds the linear layers of a published language model: it is faster, and another model.
 
         Raises:
             BrokenRun: naming the file that is missing or damaged.
@@ -70,7 +73,11 @@ class Run:
         """
         folder, place = Path(folder), find_device(device)
         if is_published(folder):
-            return cls(open_published(folder).to(place), folder)
+            if weights == "int8" and place.type != "cpu":
+                raise ValueError(f"weights in int8 are for the processor, not for {place.type}: add --device cpu")
+            return cls(open_published(folder, weights=weights).to(place), folder)
+        if weights != "float32":
+            raise ValueError(f"{folder}: only published language models are rounded: leave the weights out")
         return cls(load_model(folder, trust).to(place), folder, read_card(folder))
 
     def __repr__(self) -> str:
