@@ -233,7 +233,7 @@ def fit(folder: Path, run: Path, budget: str, size: str) -> None:
         size=size,
         run_dir=run,
         data_options=options,
-        precision="autocast",
+        precision="float32",
         say=print,
     )
 
