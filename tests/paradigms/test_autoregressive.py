@@ -242,6 +242,11 @@ def test_a_low_temperature_takes_the_mode() -> None:
         Ancestral(0.0)
 
 
+@pytest.mark.parametrize(("size", "length", "batch"), [("s", 128, 32), ("s/2", 256, 16), ("m", 2048, 8), ("xs", 8, 32)])
+def test_batches_of_long_windows_are_small(size: str, length: int, batch: int) -> None:
+    assert build("autoregressive", Text("ab", length), size=size).training_defaults.batch_size == batch
+
+
 def test_what_is_not_a_space_is_refused() -> None:
     for name in recipes():
         with pytest.raises(TypeError, match=f"{name} models a space.*and object is none"):

@@ -36,6 +36,8 @@ TEXT: Sizes[Size] = Sizes(
         "xl": Size(2048, 20, 16),
     }
 )
+TOKENS = 4096
+"""Tokens of a batch of text up to size m, at most: larger batches make steps few on a processor."""
 IMAGES: Sizes[tuple[Size, Size]] = Sizes(
     {"xs": (Size(32, 3), Size(32, 1)), "s": (Size(96, 8), Size(64, 3)), "m": (Size(128, 12), Size(96, 4))}
 )
@@ -75,7 +77,8 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
 def _(space: Text, size: str) -> GenerativeModel:
     chosen = TEXT[size]
     net = TokenTransformer(space.tokens, space.length, chosen.width, chosen.depth, chosen.heads)
-    training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
+    batch = 32 if chosen.width > TEXT["m"].width else max(min(32, TOKENS // space.length), 8)
+    training = Training(batch_size=batch, learning_rate=3e-3, muon_rate=2e-2)
     return _model(space, TextTokens(space), TokenConditionals(net, space.length), training)
 
 
