@@ -106,7 +106,21 @@ def main() -> None:
                 continue
             print(json.dumps(rows[-1]), flush=True)
     if options.out is not None:
-        options.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps(result(rows, options.size), indent=1) + "\n", encoding="utf-8")
+
+
+def result(rows: list[dict[str, Any]], size: str) -> dict[str, Any]:
+    """What the page of benchmarks shows."""
+    return {
+        "title": f"What a sample costs beyond its network evaluations, size {size}",
+        "order": 8,
+        "machine": "one core of an Intel Xeon with AMX, beside much other work; processor time, float32",
+        "date": time.strftime("%Y-%m-%d"),
+        "seeds": 1,
+        "command": "benchmarks/sampling.py",
+        "columns": list(rows[0]),
+        "rows": [[str(value) for value in row.values()] for row in rows],
+    }
 
 
 if __name__ == "__main__":
