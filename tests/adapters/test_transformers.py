@@ -306,3 +306,17 @@ def test_only_published_language_models_are_rounded(tmp_path):
     fit("autoregressive", "wine", budget="1 steps", size="xs", run_dir=tmp_path / "run")
     with pytest.raises(ValueError, match="only published language models are rounded"):
         Run.load(tmp_path / "run", weights="int8")
+
+
+def test_weights_of_another_shape_and_a_missing_config_are_named(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    _save(tmp_path, ("LlamaForCausalLM", LLAMA))
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["model.norm.weight"] = torch.zeros(3)
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"has another shape of the tensor model\.norm\.weight: fetch"):
+        open_published(tmp_path)
+    (tmp_path / "config.json").write_text("{not json")
+    with pytest.raises(ValueError, match=r"holds weights, but no config\.json that can be read"):
+        Run.load(tmp_path)

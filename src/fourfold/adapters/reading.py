@@ -63,9 +63,9 @@ def check_tensors(path: Path, found: Mapping[str, Any]) -> None:
         ValueError: naming the first tensor that is missing, misshapen or unknown.
     """
     for kind, words in (("missing_keys", "lacks"), ("mismatched_keys", "has another shape of")):
-        if found.get(kind):
-            first = min(map(str, found[kind]))
-            more = f" and {len(found[kind]) - 1} more" if len(found[kind]) > 1 else ""
+        names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in found.get(kind, ()))
+        if names:
+            first, more = names[0], f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise ValueError(f"{path}: {words} the tensor {first}{more}: fetch its weights again")
     if found.get("unexpected_keys"):
         raise ValueError(

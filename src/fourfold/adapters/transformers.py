@@ -228,7 +228,7 @@ def _loaded(path: Path) -> tuple[Any, Any]:
     with told(path), quiet():
         safe = {} if gguf else {"use_safetensors": True}
         inner, found = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, **given, **safe
+            folder, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **given, **safe
         )
     check_tensors(path, found)
     return inner.eval().requires_grad_(True), open_tokenizer(path)

@@ -78,6 +78,8 @@ class Run:
             return cls(open_published(folder, weights=weights).to(place), folder)
         if weights != "float32":
             raise ValueError(f"{folder}: only published language models are rounded: leave the weights out")
+        if not (folder / "model.json").exists() and any(folder.glob("model*.safetensors")):
+            raise ValueError(f"{folder}: holds weights, but no config.json that can be read: fetch it beside them")
         return cls(load_model(folder, trust).to(place), folder, read_card(folder))
 
     def __repr__(self) -> str:
