@@ -113,7 +113,7 @@ class PublishedNetwork(nn.Module):
         self.kind = kind
         with torch.device("meta"):
             self.inner: Any = getattr(imported("diffusers"), kind).from_config(json.loads(config))
-        self.text = None if folder is None else _Prompts(kind, FilePath(folder))
+        self.text = None if folder is None else _Prompts(kind, FilePath(folder), self.inner)
         classes = getattr(self.inner.config, "num_class_embeds", None) or "DiT" in kind or kind == "Transformer2DModel"
         self.labelled = bool(classes) and self.text is None
 
@@ -142,11 +142,11 @@ class PublishedNetwork(nn.Module):
 class _Prompts(nn.Module):
     """Prompts as a pipeline encodes them for its network; the last ones are remembered."""
 
-    def __init__(self, kind: str, folder: FilePath) -> None:
+    def __init__(self, kind: str, folder: FilePath, network: Any) -> None:
         super().__init__()
         name, self.inputs = _PROMPTED[kind]
         pipeline, transformers = getattr(imported("diffusers"), name), imported("transformers")
-        parts: dict[str, Any] = {}
+        parts: dict[str, Any] = {"transformer": network}  # a pipeline asks it how wide its prompts are
         for part, (_, found) in _index(folder).items():
             if part.startswith("text_encoder") and found in _ENCODERS:
                 parts[part] = _part(folder, part, getattr(transformers, found))
@@ -155,7 +155,7 @@ class _Prompts(nn.Module):
                     parts[part] = getattr(transformers, found).from_pretrained(folder / part, local_files_only=True)
             elif found and part.startswith(("text_encoder", "tokenizer")):
                 raise ValueError(f"{folder / part}: prompts that are encoded by {found} are not read here")
-        self.encoders = nn.ModuleDict({part: made for part, made in parts.items() if isinstance(made, nn.Module)})
+        self.encoders = nn.ModuleDict({part: made for part, made in parts.items() if part.startswith("text")})
         expected, options = pipeline._get_signature_keys(pipeline)
         unchecked = {"requires_safety_checker": False} if "requires_safety_checker" in options else {}
         with told(folder), quiet():
