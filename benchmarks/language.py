@@ -109,7 +109,7 @@ def rates(options: argparse.Namespace) -> Iterator[dict[str, object]]:
 
 
 def gguf(options: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """A published model of 270 million parameters, in two precisions."""
+    """A published model of 270 million parameters, in two precisions and with weights of 8 bits."""
     begun = time.process_time()
     model = open_published(options.gguf)
     opened = time.process_time() - begun
@@ -125,6 +125,14 @@ def gguf(options: argparse.Namespace) -> Iterator[dict[str, object]]:
                     "beside": rate(theirs(net.inner, batch, tokens, net.start), batch * tokens, 2),
                     "which": "transformers, its cache, the same weights",
                 }
+    rounded = open_published(options.gguf, weights="int8")
+    for batch, tokens in ((1, 32), (64, 4)):
+        yield {
+            "what": f"tokens/s, {options.gguf.stem}, int8, batch {batch}",
+            "fourfold": rate(ours(rounded, batch, tokens), batch * tokens, 2),
+            "beside": rate(theirs(net.inner, batch, tokens, net.start), batch * tokens, 2),
+            "which": "transformers, its cache, the same weights in float32",
+        }
 
 
 def texts(options: argparse.Namespace) -> dict[str, str]:
