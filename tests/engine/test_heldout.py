@@ -135,7 +135,8 @@ def test_a_checkpoint_in_between_holds_the_best_weights_so_far(tmp_path, whole):
 
 def test_a_run_begun_before_there_was_a_choice_goes_on(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(HeldOut, "state", lambda self: {})
+        patch.setattr(HeldOut, "live", lambda self: {})
+        patch.setattr(HeldOut, "numbers", lambda self: {})
         trained(SMALL, 10, tmp_path)
     run = trained(SMALL, 20, tmp_path, resume=True)
     assert run.card["choice"]["best_step"] > 10

@@ -208,7 +208,7 @@ def export(
 
     A model of text gets its tokenizer beside it, and its logits stay. A diffusion
     model of images must be trained by diffusion/ddpm or diffusion/ddpm-velocity,
-    whose network diffusers has; its pipeline draws all classes, or that of --cond.
+    whose network diffusers has. Its pipeline draws all classes or that of --cond.
     """
     set_threads()
     from fourfold.adapters.pipelines import write_pipeline

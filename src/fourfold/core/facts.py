@@ -34,5 +34,6 @@ def facts_of(model: GenerativeModel) -> Facts:
         likelihood_note=note,
         cost=cost,
         cost_note=COSTS[cost] + (", and one evaluation of the decoder" if decoding else ""),
+        failure_modes=tuple(mode for mode in common.failure_modes if mode.name not in objective.avoids),
         parts=tuple(stage.name for stage in stages),
     )

@@ -65,6 +65,11 @@ class Objective(Part, nn.Module, ABC):
         """The loss or the quantity to maximise, as a formula of one line."""
         return ""
 
+    @property
+    def avoids(self) -> tuple[str, ...]:
+        """Names of its paradigm's failure modes that cannot occur with this objective."""
+        return ()
+
     @abstractmethod
     def terms(self, estimand: Any) -> Mapping[str, Term]:
         """The terms by name, in the order in which a step runs them."""

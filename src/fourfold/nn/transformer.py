@@ -134,7 +134,7 @@ class _RotaryAttention(torch.autograd.Function):
     def forward(ctx: Any, qkv: Tensor, causal: bool) -> Tensor:
         B, L, _, H, D = qkv.shape
         cos, sin = _rotary(L, D, qkv.dtype, qkv.device)
-        laid = qkv.permute(2, 0, 3, 1, 4).contiguous()
+        laid = qkv.permute(2, 0, 3, 1, 4).clone(memory_format=torch.contiguous_format)
         _turn(laid[:2], cos, sin)
         q, k, v = laid.view(3, B * H, L, D).unbind()
         mask = _future(L, q.dtype, q.device) if causal else q.new_zeros(())

@@ -314,6 +314,10 @@ class AdversarialGame(Objective):
         softplus = ",  ζ(t) = log(1 + eᵗ)" if "ζ" in self.contest.formula else ""
         return f"{self.contest.formula}{softplus}{penalty}"
 
+    @property
+    def avoids(self) -> tuple[str, ...]:
+        return () if self.contest.saturates else ("saturated critic",)
+
     def __init__(
         self,
         critic: nn.Module,

@@ -167,14 +167,15 @@ class Facts:
         return _listed(_LIKELIHOOD_LACKS.get(self.likelihood), _COST_LACKS.get(self.cost), self.weaknesses, *inherited)
 
     def record(self, paradigm: Paradigm) -> dict[str, Any]:
-        """A JSON value; failure modes and references are left to the paradigm, which it names."""
+        """A JSON value; failure modes, by name, and references are left to the paradigm, which it names."""
         texts = {name: getattr(self, name) for name in _TEXTS}
         words = {"likelihood": self.likelihood.value, "cost": self.cost.value, "parts": list(self.parts)}
+        words["failure_modes"] = [mode.name for mode in self.failure_modes]
         return {"paradigm": paradigm.value, **texts, **words}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Facts:
-        """Read the value that :meth:`record` wrote, with the failure modes and references of its paradigm.
+        """Read the value that :meth:`record` wrote, with what it leaves to its paradigm.
 
         Raises:
             KeyError, ValueError: for a record of another form.
@@ -183,7 +184,10 @@ class Facts:
         kind, cost, parts = Kind(record["likelihood"]), Cost(record["cost"]), tuple(map(_printable, record["parts"]))
         from fourfold.vocabulary.facts import FACTS
 
-        return replace(FACTS[Paradigm(record["paradigm"])], **texts, likelihood=kind, cost=cost, parts=parts)
+        common = FACTS[Paradigm(record["paradigm"])]
+        named = record.get("failure_modes")  # older records name none
+        modes = tuple(mode for mode in common.failure_modes if named is None or mode.name in named)
+        return replace(common, **texts, likelihood=kind, cost=cost, parts=parts, failure_modes=modes)
 
 
 _TEXTS = (
