@@ -37,6 +37,8 @@ NEEDED = {"s/8": 0, "s/4": 100, "s/2": 200, "s": 500, "m": 2000}
 """The sizes from narrow to wide, and the steps from which each is better than the one before in equal time."""
 TEXT = NEEDED | {"s/4": 25, "s/2": 25}
 """The same for a text that is modelled from left to right: its narrow networks take nearly the time of wider ones."""
+AUTOENCODER = NEEDED | {"s": 1500}
+"""The same for latent-variable models: after 120 s, 1,550 steps of ``s/2`` are far better than 640 of ``s``."""
 GAME = 3
 """An adversarial game needs this multiple of steps: at up to 350 steps, width gives it nothing."""
 ENOUGH = 200
@@ -139,8 +141,7 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
         if model is None:
             continue
         factor = GAME if model.paradigm is Paradigm.ADVERSARIAL else 1
-        left_to_right = model.paradigm is Paradigm.AUTOREGRESSIVE and dataset.space.window is not None
-        table = TEXT if left_to_right else NEEDED
+        table = _needed(model, dataset)
         if size == "m" and _count(model) > math.prod(dataset.train.x.shape[1:]) * dataset.examples:
             refused = f"too few data for {size}"
             break
@@ -161,6 +162,13 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
     part = next((part for part in PARTS if part * steps >= min(ENOUGH, budget.steps)), PARTS[-1])
     why = f"about {_rounded(part * steps)} steps in {budget.seconds:g}s" + (f"; {refused}" if refused else "")
     return Sizing(chosen.size, part, why, time.monotonic() - start)
+
+
+def _needed(model: GenerativeModel, dataset: Dataset) -> dict[str, int]:
+    """The steps that the sizes of such a model need."""
+    if model.paradigm is Paradigm.AUTOREGRESSIVE and dataset.space.window is not None:
+        return TEXT
+    return AUTOENCODER if model.paradigm is Paradigm.LATENT_VARIABLE else NEEDED
 
 
 def _rounded(steps: float) -> str:
