@@ -30,7 +30,7 @@ import torch
 from fourfold import build
 from fourfold.core import Training
 from fourfold.data import Dataset, load
-from fourfold.engine.auto import ENOUGH, GAME, NEEDED, TEXT
+from fourfold.engine.auto import AUTOENCODER, ENOUGH, GAME, NEEDED, TEXT
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop
 from fourfold.engine.precision import parse_precision
@@ -277,7 +277,9 @@ noise is about a tenth.*
 
 A size needs the steps from which it is better than the next narrower one *in equal time*. It depends a little on
 the machine, since narrow networks are comparatively slow with AMX. An adversarial game gains later: at up to 350
-steps all widths are equally good after equally many steps, so its sizes need {patient} times as many. Where the
+steps all widths are equally good after equally many steps, so its sizes need {patient} times as many. Size
+`s` of a latent-variable model needs {autoencoder:,}: `s/2` is ahead of it after 120 s on one AMX core
+(`benchmarks/peers.py`). Where the
 narrowest size takes fewer than {enough} steps, batches are halved, at most twice: at a batch of 32 diffusion
 reaches after 7 s what a batch of 128 reaches after 10, and beyond 200 steps the two are equal. Size `m` is taken
 only for data with more values than it has parameters.
@@ -345,7 +347,9 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
     needed = "\n".join(f"| `{size}` | {steps:,} | {WHY[size]} |" for size, steps in NEEDED.items())
     machines = ("AMX, one core", "AVX2, one core", QUARTER)
     rows = "\n".join(row for paradigm in MEASURES for machine in machines for row in table(records, paradigm, machine))
-    return PAGE.format(needed=needed, rows=rows, patient=GAME, enough=ENOUGH, **text_table(records))
+    return PAGE.format(
+        needed=needed, rows=rows, patient=GAME, autoencoder=AUTOENCODER["s"], enough=ENOUGH, **text_table(records)
+    )
 
 
 def main() -> None:

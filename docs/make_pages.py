@@ -20,7 +20,10 @@ def section(card: Card) -> str:
     known = {data: set(_lines(one)) for data, one in facts(card.name).items()}
     blocks = [_block(name, data, _lines(one), name in chosen.values(), known, chosen) for name, data, one in groups]
     recipes = "\n\n".join(blocks)
-    modes = "\n".join(f"| {mode.name} | {mode.meaning} | {mode.measurement} |" for mode in common.failure_modes)
+    failures = dict.fromkeys(
+        mode for by_data in told.values() for one in by_data.values() for mode in one.failure_modes
+    )
+    modes = "\n".join(f"| {mode.name} | {mode.meaning} | {mode.measurement} |" for mode in failures)
     papers = "\n".join(f"- {r.authors} ({r.year}): {r.title}, <{r.link}>" for r in common.references)
     return f"""## {card.name}
 
