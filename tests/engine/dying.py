@@ -15,7 +15,7 @@ import torch._dynamo  # what an optimizer imports at its first step takes second
 
 from fourfold.core import parts
 from fourfold.data import load
-from fourfold.engine import Interrupted, Run, files, fit, recorder
+from fourfold.engine import Interrupted, Run, checkpoint, files, fit, recorder
 
 from .test_stages import staged_model
 from .toys import game_model
@@ -65,7 +65,7 @@ def die_writing(kind: str, folder: Path, at: int, phase: str) -> None:
             path.with_name(f".{path.name}.{os.getpid()}.tmp").write_bytes(content[: len(content) // 2])
         os._exit(9)
 
-    files.write_lines = recorder.write_lines = dying
+    files.write_lines = recorder.write_lines = checkpoint.write_lines = dying
     train(kind, folder, checkpoint_every=EVERY[kind])
     os._exit(0)
 
