@@ -1,4 +1,4 @@
-"""What a sample costs beyond its network evaluations, for the default recipe of each paradigm.
+"""Measure the cost of a sample beyond its network evaluations, for the default recipe of each paradigm.
 
     python benchmarks/sampling.py [--size s] [--out benchmarks/results/sampling.json]
 
@@ -110,9 +110,9 @@ def main() -> None:
 
 
 def result(rows: list[dict[str, Any]], size: str) -> dict[str, Any]:
-    """What the page of benchmarks shows."""
+    """The table that the page of benchmarks shows."""
     return {
-        "title": f"What a sample costs beyond its network evaluations, size {size}",
+        "title": f"The cost of a sample beyond its network evaluations, size {size}",
         "order": 8,
         "machine": "one core of an Intel Xeon with AMX, beside much other work; processor time, float32",
         "date": time.strftime("%Y-%m-%d"),

@@ -296,7 +296,7 @@ def report(
 
 
 def named(folder: Path) -> str:
-    """What a run is, by its card; a published model is its folder's name."""
+    """A run in words, from its card; a published model is described by the name of its folder."""
     if not (folder / "card.json").is_file():
         return f"{folder.parent.name}, through the adapter"
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))

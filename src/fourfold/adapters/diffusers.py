@@ -93,14 +93,14 @@ _PROMPTED: Mapping[str, tuple[str, tuple[str | None, ...]]] = {
     ),
     "FluxTransformer2DModel": ("FluxPipeline", ("encoder_hidden_states", "pooled_projections", "txt_ids")),
 }
-"""Of each network with prompts: the pipeline that encodes them, and which inputs the encodings are."""
+"""For each network with prompts, the pipeline that encodes them, and the inputs that the encodings become."""
 _ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
 _TOKENIZERS = ("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast")
 
 
 @final
 class PublishedNetwork(nn.Module):
-    """What a published network says of ``x_t`` at a step, under a class or a prompt.
+    """The output of a published network for ``x_t`` at a step, under a class or a prompt.
 
     Args:
         kind: name of its class in ``diffusers``.

@@ -24,7 +24,7 @@ _VERSIONS = (
         "total_inactive_file",
     ),
 )
-"""Of versions 2 and 1: the line of a process's group, the folder of all groups, and limit, use and cache of a group."""
+"""For versions 2 and 1: the line of a process's group, the folder of all groups, and a group's limit, use and cache."""
 
 
 def free_memory() -> int:

@@ -16,7 +16,7 @@ __all__ = ["GAPS", "Coded", "Hint", "Inferred", "as_numbers", "infer", "read_sch
 
 
 def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
-    """What a column is.
+    """Infer the kind of a column.
 
     A column is, in this order: empty or constant; true and false; numbers; times; an identifier, if nearly every value
     differs; or a category. Numbers are a category if at most ten differ, or if they are whole, at most a hundred

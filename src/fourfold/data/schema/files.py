@@ -22,11 +22,11 @@ KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "identifier": {"pattern": str},
     "constant": {},
 }
-"""What a schema file may say of each kind of column, beside ``missing``."""
+"""The settings that a schema file may give for each kind of column, beside ``missing``."""
 
 
 def read_schema(path: Path | str) -> dict[str, Hint]:
-    """What a schema file says of columns, by their names. Columns that it does not name are inferred.
+    """Read the settings of columns from a schema file, by their names. Columns that it does not name are inferred.
 
     Raises:
         DataError: for a file that is not TOML, an unknown kind or key, or a value of another type.

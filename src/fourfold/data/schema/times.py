@@ -90,7 +90,7 @@ def epoch(name: str, numbers: npt.NDArray[np.float64]) -> str | None:
 
 
 def _marks(text: str) -> str:
-    """What stands between letters and digits."""
+    """The characters between letters and digits."""
     return re.sub(r"%-?\w|\w", "", text)
 
 

@@ -41,7 +41,7 @@ ODD = 0.05
 """If at most this share of the cells of a column of numbers or times are something else, they are mistakes."""
 
 Hint = Mapping[str, Any]
-"""What a schema file says of one column."""
+"""The settings that a schema file gives for one column."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Coded:
 
 @dataclass(frozen=True)
 class Inferred:
-    """What a column is, and why.
+    """A column as it was inferred, and the reason.
 
     Attributes:
         column: the column.
