@@ -9,6 +9,7 @@ import torch
 
 from fourfold import Run, build, fit
 from fourfold.adapters import is_published, open_published
+from fourfold.adapters.rounded import LARGE, Linear8, rounded
 from fourfold.adapters.transformers import write_language_model
 from fourfold.paradigms.autoregressive import continue_text, score_text
 from fourfold.spaces import Pieces, Text
@@ -297,6 +298,20 @@ def test_a_rounded_model_is_causal_and_says_that_it_is_another_one(tmp_path):
     torch.testing.assert_close(before[:1], alone, atol=1e-5, rtol=1e-4)
     with pytest.raises(TypeError, match="rounded weights are not written"):
         write_language_model(model, tmp_path / "out")
+
+
+@pytest.mark.parametrize("outputs", [24, LARGE])
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_rounded_layer_multiplies_whole_numbers_exactly(outputs, bias):
+    """The products of plain and of packed weights, against sums of whole numbers in float64."""
+    generator = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(32, outputs, bias)
+    x = torch.randn(2, 3, 32, generator=generator)
+    (q, s), (w, r) = rounded(x), rounded(layer.weight.detach())
+    truth = s * r[:, 0] * (q.double() @ w.double().T) + (layer.bias.detach().double() if bias else 0)
+    with torch.no_grad():
+        torch.testing.assert_close(Linear8(layer)(x).double(), truth, atol=1e-5, rtol=1e-5)
+    assert (truth - layer(x).double()).abs().max() < 0.05, "and rounding costs little"
 
 
 def test_only_published_language_models_are_rounded(tmp_path):
