@@ -1,55 +1,92 @@
-"""Fashion-MNIST: exact bits per dimension of the whole test set after a budget.
+"""Models of images with a likelihood: bits per dimension and Frechet distance on Fashion-MNIST after a budget.
 
-    python benchmarks/pixels.py [--seconds 600] [--size s] [--test 10000]
+    python benchmarks/pixels.py autoregressive [--budget 600s] [--size auto] [--test 10000] [--grid samples.png]
+    python benchmarks/pixels.py flow --budget 120s
 
-Run it alone on the machine.
+Bits are the mean of ``-log2 p(x) / 784`` over test images, with its standard error. A flow draws one dequantising noise
+for each image, which makes its bits an upper bound. Adds a row to ``results/pixels.json``. Run it alone on the machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import datetime
+import json
+import os
 import time
+from pathlib import Path
+from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
 import fourfold
+from fourfold.engine.files import write_json
+from fourfold.engine.hardware import machine
+from fourfold.evaluation import examples, headline
+
+RESULTS = Path(__file__).parent / "results" / "pixels.json"
+SAMPLES = 2000
+
+
+def save_grid(images: Tensor, path: str, columns: int = 10) -> None:
+    """``(n, 1, H, W)`` of bytes as one picture, twice enlarged."""
+    from PIL import Image
+
+    n, _, h, w = images.shape
+    grid = images.view(n // columns, columns, h, w).permute(0, 2, 1, 3).reshape(n // columns * h, columns * w)
+    Image.fromarray(grid.numpy()).resize((2 * columns * w, 2 * n // columns * h), 0).save(path)
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Train, score and sample."""
+    data = fourfold.load("fashion-mnist")
+    run = fourfold.fit(options.recipe, data, budget=options.budget, size=options.size, seed=options.seed, say=print)
+    row: dict[str, Any] = {"recipe": options.recipe, "budget": options.budget, "size": run.card["size"]}
+    row |= {"steps": run.card["steps"], "precision": run.card["precision"]["name"], "threads": torch.get_num_threads()}
+    for name, split in (("training", data.train), ("test", data.test)):
+        found = run.model.log_prob(split.x[: options.test], batch_size=100)
+        bits = found.bits_per_dim
+        row |= {f"bits/dim, {name}": round(bits.mean().item(), 4), "kind": str(found.kind)}
+        row |= {"standard error": round(bits.std().item() / len(bits) ** 0.5, 4), "images": len(bits)}
+    start, chosen = time.perf_counter(), examples(data, SAMPLES)
+    x = run.sample(SAMPLES, seed=options.seed, cond=chosen.cond)
+    row |= {"2,000 samples, s": round(time.perf_counter() - start, 1)}
+    if options.grid:
+        save_grid(x[:100], options.grid)
+    return row | {"Frechet distance": round(headline(x, data, chosen).value, 1), "seed": options.seed}
+
+
+def save(row: dict[str, Any], path: Path) -> None:
+    """Add a row, in the place of an earlier one of the same recipe, budget, size and seed."""
+    key = ("recipe", "budget", "size", "seed", "threads")
+    known = json.loads(path.read_text())["rows"] if path.exists() else []
+    rows = [one for one in known if any(one[name] != row[name] for name in key)]
+    about = {
+        "title": "Fashion-MNIST: bits per dimension and samples of one model",
+        "order": 4,
+        "machine": f"{machine()['cpu']}, {os.cpu_count()} cores, no GPU",
+        "date": datetime.date.today().isoformat(),
+        "seeds": 1,
+        "command": "python benchmarks/pixels.py RECIPE --budget BUDGET",
+    }
+    write_json(path, about | {"rows": [*rows, row]})
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=600)
-    parser.add_argument("--size", default="s")
+    """Read the command line, measure, and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--size", default="auto")
+    parser.add_argument("--budget", default="600s")
     parser.add_argument("--test", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--grid", default=None)
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    data = fourfold.load("fashion-mnist")
-    torch.manual_seed(options.seed)
-    model = fourfold.build("autoregressive", data.space, options.size)
-    batch = model.encode(data.train.x[: model.training_defaults.batch_size])
-    with FlopCounterMode(display=False) as counter:
-        model.terms()["likelihood"](batch).mean().backward()
-    model.zero_grad()
-    work, count = counter.get_total_flops(), sum(p.numel() for p in model.parameters())
-    print(f"{options.size}: {count / 1e6:.2f}M parameters, {work / 1e9:.0f} GFLOP per step", flush=True)
-    seconds, losses = [], []
-    for step in fourfold.train(model, data.train, budget=f"{options.seconds}s", precision="bf16", seed=options.seed):
-        seconds.append(step.seconds)
-        losses.append(step.losses["likelihood"])
-        if step.index % 50 == 0:
-            print(f"step {step.index}: {statistics.mean(losses[-50:]) / 0.693147:.4f} bits/dim", flush=True)
-    rate = 1 / statistics.median(seconds)
-    print(f"{len(seconds)} steps, {rate * len(batch.x):.0f} images/s, {work * rate / 1e9:,.0f} GFLOP/s", flush=True)
-    start = time.perf_counter()
-    bits = model.log_prob(data.test.x[: options.test], batch_size=128).bits_per_dim
-    error = bits.std().item() / len(bits) ** 0.5
-    print(
-        f"test: {bits.mean():.4f} ± {error:.4f} bits/dim of {len(bits)} images in {time.perf_counter() - start:.0f} s"
-    )
-    start = time.perf_counter()
-    model.sample(64)
-    print(f"64 samples in {time.perf_counter() - start:.1f} s")
+    row = measured(options)
+    print(json.dumps(row, indent=1))
+    save(row, options.out)
 
 
 if __name__ == "__main__":
