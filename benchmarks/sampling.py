@@ -64,7 +64,7 @@ def measured(paradigm: str, data: Dataset, size: str, n: int, times: int) -> dic
     torch.manual_seed(0)
     model = build(paradigm, data.space, size)
     model.codec.fit(data.train.x[:4096])
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # as a run is opened
     with count_evaluations(model.estimand) as count:
         model.sample(n)
     draws = []

@@ -31,6 +31,7 @@ from fourfold.core import (
     no_likelihood,
     view,
 )
+from fourfold.core.evaluations import evaluating
 from fourfold.estimands import Denoiser, Energy, Pushforward, Score, Velocity
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.spaces import Images, Vectors
@@ -217,6 +218,13 @@ def test_configuration_round_trip_and_what_it_refuses() -> None:
         construct({"type": "fourfold.paradigms:build", "args": {}})
     with pytest.raises(TypeError, match=r"cannot be written"):
         configuration(torch.zeros(1))
+
+
+def test_evaluation_leaves_the_mode_of_every_part_as_it_was() -> None:
+    parts = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout().eval())
+    with evaluating(parts):
+        assert not any(module.training for module in parts.modules())
+    assert [module.training for module in parts.modules()] == [True, True, False]
 
 
 def test_evaluations_are_counted_by_rows() -> None:

@@ -8,7 +8,10 @@ import torch
 from fourfold.core import Noise, configuration, construct, view
 from fourfold.data.densities import GaussianMixture
 from fourfold.data.oracles import MixtureDenoiser
+from fourfold.distributions.references import FittedMixture
 from fourfold.estimands import Denoiser, Energy, NoisedEnergy, Reference, Score
+from fourfold.nn.resnet import ResMLP
+from fourfold.paradigms.energy import Tilted
 from fourfold.paths import EDM
 from fourfold.samplers.langevin import HMC, MALA, Annealed, Bridge, Langevin, NoiseAnnealed
 
@@ -180,6 +183,18 @@ def test_a_bridge_goes_from_the_reference_to_the_energy():
     assert torch.allclose(Bridge(energy, 1.0)(x), energy(x))
     middle = (energy(x) - energy.reference.log_prob(x)) / 2
     assert torch.allclose(Bridge(energy, 0.5)(x), middle)
+
+
+def test_the_bridge_to_a_tilted_reference_evaluates_the_reference_once():
+    torch.manual_seed(0)
+    reference = FittedMixture(3)
+    torch.nn.init.normal_(reference.lower)
+    energy, x = Tilted(ResMLP(3, 1, 8, 1), (3,), reference), torch.randn(4, 3)
+    bridge, log_q, log_p = Bridge(energy, 0.3), reference.log_prob(x), -energy(x)
+    calls = []
+    reference.log_prob = lambda x: calls.append(len(x)) or log_q
+    assert torch.allclose(bridge(x), -(0.7 * log_q + 0.3 * log_p), atol=1e-5)
+    assert calls == [4]
 
 
 @pytest.mark.parametrize("sampler", [MALA(20, 0.3, warmup=5), HMC(4, 0.3), Annealed(MALA(5, 0.3), 5)], ids=repr)

@@ -146,12 +146,14 @@ class DiscretisedLogistics(Located):
 
     def _quantile(self, u: Tensor) -> Tensor:
         """The lowest level ``l`` with ``P(x <= l) >= u``, bit by bit: ``l`` is large while ``P(x > l - 1) > 1 - u``."""
-        pi, inverse = self.log_pi.exp(), (-self.log_scale).exp()
-        level = torch.zeros_like(self.mu[:, 0])
+        # Components come first in memory: a sum over them then runs over the pixels, not over a few numbers at a time.
+        parts = (self.log_pi.exp(), self.mu, (-self.log_scale).exp())
+        pi, mu, inverse = (part.movedim(1, 0).contiguous() for part in parts)
+        level, least = torch.zeros_like(mu[0]), 1 - u
         for bit in reversed(range((self.levels - 1).bit_length())):
             edge = self._point(level + (2**bit - 1)) + self.half
-            above = ((self.mu - edge[:, None]).mul_(inverse).sigmoid_().mul_(pi)).sum(1)
-            level += (above > 1 - u) * 2**bit
+            above = (mu - edge).mul_(inverse).sigmoid_().mul_(pi).sum(0)
+            level += (above > least) * 2**bit
         return self._point(level.clamp(max=self.levels - 1))
 
     def mean(self) -> Tensor:

@@ -69,7 +69,9 @@ class FittedMixture(Part, Reference):
 
     def log_prob(self, x: Tensor) -> Tensor:
         x = x.float()
-        z = torch.einsum("kde,bke->bkd", self._factors(), x[:, None] - self.means)
+        factors = self._factors()
+        centres = (factors @ self.means.unsqueeze(2)).flatten()  # P_k (x - mu_k) of all k by one product
+        z = F.linear(x, factors.flatten(0, 1), -centres).reshape(len(x), *self.means.shape)
         parts = F.log_softmax(self.logits, 0) + self.log_diagonal.sum(1) - 0.5 * z.square().sum(2)
         wide = -0.5 * (x / self.wide).square().sum(1) - self.dim * math.log(self.wide)
         both = [wide + math.log(self.share), parts.logsumexp(1) + math.log1p(-self.share)]

@@ -30,6 +30,7 @@ __all__ = [
     "Pushforward",
     "Reference",
     "Score",
+    "TiltedReference",
     "TokenDenoiser",
     "VectorField",
     "Velocity",
@@ -303,6 +304,17 @@ class ContinuousEnergy(Energy):
     """
 
     measure = Measure.LEBESGUE
+
+
+class TiltedReference(ContinuousEnergy):
+    """``E(x, c) = -log q(x) - f(x, c)``: a reference distribution ``q``, tilted by ``f``."""
+
+    @abstractmethod
+    def tilt(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``f(x, c)``, ``(B,)``: the log-ratio of the model's density to the reference's, up to ``log Z``."""
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return -self.reference.log_prob(x) - self.tilt(x, cond)
 
 
 class NoisedEnergy(Energy):

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Term, forgetful
 from fourfold.distributions.references import Bernoulli, with_reference
-from fourfold.estimands import ContinuousEnergy, Energy, Reference
+from fourfold.estimands import Energy, Reference, TiltedReference
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.renamed import earlier_names
 from fourfold.samplers.gibbs import Bipartite, BlockGibbs
@@ -50,7 +50,7 @@ if not TYPE_CHECKING:
 
 
 @final
-class Tilted(ContinuousEnergy):
+class Tilted(TiltedReference):
     """``E(x, c) = -log q(x) - f(x, c)``: a reference distribution, tilted by a network.
 
     Args:
@@ -66,15 +66,11 @@ class Tilted(ContinuousEnergy):
         self.net, self.event, self.reference = net, tuple(event), reference
 
     def tilt(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``f(x, c)``, ``(B,)``: the log-ratio of the model's density to the reference's, up to ``log Z``."""
         return self.net(x, cond).float().reshape(len(x))
-
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        return -self.reference.log_prob(x) - self.tilt(x, cond)
 
 
 @final
-class ClassifierEnergy(ContinuousEnergy):
+class ClassifierEnergy(TiltedReference):
     """A classifier's logits read as an energy: ``E(x, y) = -log q(x) - f(x)_y``.
 
     Summed over labels, ``E(x) = -log q(x) - logsumexp_y f(x)_y``, and for any ``q`` ``p(y | x) = softmax f(x)``
@@ -96,12 +92,13 @@ class ClassifierEnergy(ContinuousEnergy):
         """``f(x)``, ``(B, classes)``."""
         return self.net(x).float()
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+    def tilt(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``f(x)_y``, or the logarithm of the sum over all ``y`` where there is no label, ``(B,)``."""
         f = self.logits(x)
         mixed = f.logsumexp(1)
-        if cond is not None:
-            mixed = torch.where(cond < 0, mixed, f.gather(1, cond.clamp(min=0)[:, None])[:, 0])
-        return -self.reference.log_prob(x) - mixed
+        if cond is None:
+            return mixed
+        return torch.where(cond < 0, mixed, f.gather(1, cond.clamp(min=0)[:, None])[:, 0])
 
 
 @final

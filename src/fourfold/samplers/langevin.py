@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Estimand, Noise, Sampler
-from fourfold.estimands import ContinuousEnergy, Energy, NoisedEnergy, Reference
+from fourfold.estimands import ContinuousEnergy, Energy, NoisedEnergy, Reference, TiltedReference
 from fourfold.paths import broadcast
 from fourfold.samplers.chains import Chains
 from fourfold.vocabulary import Cost
@@ -306,6 +306,8 @@ class Bridge(ContinuousEnergy):
         self.energy, self.b, self.event, self.reference = energy, b, energy.event, energy.reference
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        if isinstance(self.energy, TiltedReference):
+            return -self.reference.log_prob(x) - self.b * self.energy.tilt(x, cond)
         start = 0 if self.b == 1 else -(1 - self.b) * self.reference.log_prob(x)
         return start + self.b * self.energy(x, cond)
 
