@@ -406,9 +406,13 @@ def test_what_could_not_be_loaded_is_refused_before_training(tmp_path):
 
 
 def test_a_plan_has_the_tensors_of_the_model_and_loads_no_compiler() -> None:
-    """Of one recipe for each way to start weights and tables; the compiler takes seconds to load."""
+    """One recipe for each way to start weights and tables. The compiler takes seconds to load, and pandas half a
+    second, which only tables need.
+    """
     code = """
 import sys, torch
+import fourfold.cli, fourfold.engine, fourfold.evaluation, fourfold.tournament
+assert not {"pandas", "pyarrow", "scipy", "sklearn"} & set(sys.modules)
 from fourfold.core import GenerativeModel
 from fourfold.engine.blueprint import _Shapes
 from fourfold.paradigms import build

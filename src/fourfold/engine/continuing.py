@@ -5,20 +5,21 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import final
+from typing import TYPE_CHECKING, final
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel, Noise, Space
 from fourfold.core.evaluations import evaluating
 from fourfold.data import Data, DataError, read_raw
-from fourfold.data.tables import raw_frame
 from fourfold.estimands import Continuing
 from fourfold.printable import shortened
 from fourfold.spaces import Sequences
 from fourfold.spaces.sequences import ABSENT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Begun", "Continued", "begun", "continued"]
 
@@ -81,6 +82,8 @@ def begun(space: Space, data: Data, n: int = 1) -> Begun:
 
 @begun.register(Sequences)
 def _(space: Sequences, data: Data, n: int = 1) -> Begun:
+    from fourfold.data.tables import raw_frame
+
     x, notes = read_raw(data, space)
     frame = raw_frame(data)[0]
     if space.key is None:

@@ -7,10 +7,9 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 
@@ -19,6 +18,9 @@ from fourfold.engine.requirement import Requirement
 from fourfold.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, DateTime, Graded, Modelled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Accepted", "Given", "allowed_cells", "column_at", "draw", "parse_given"]
 
@@ -118,6 +120,8 @@ def allowed_cells(column: Modelled, given: Any) -> Tensor:
 
 def _cell(column: Modelled, value: Any, rounded: Callable[[float], int] | None = None) -> int:
     """The cell of a value; that of the end of a range is rounded inwards."""
+    import pandas as pd
+
     gap = value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
     if gap or (isinstance(value, str) and value.strip() in column.gaps):
         if not column.missing:
@@ -143,6 +147,8 @@ def _end_of_day(column: DateTime, day: Any) -> pd.Timestamp | None:
     """The last moment of a day such as 2015-02-05, if a column is finer than days; ``None`` for anything else."""
     if not isinstance(day, str) or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", day.strip()) or column.resolution >= DAY:
         return None
+    import pandas as pd
+
     start = pd.to_datetime(day, errors="coerce")
     end = start + pd.Timedelta(seconds=DAY - column.resolution)
     return end if isinstance(end, pd.Timestamp) else None

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.data import Data, read_all
-from fourfold.data.tables import raw_frame
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Modelled
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Imputed", "impute"]
 
@@ -52,6 +54,8 @@ def impute(model: GenerativeModel, data: Data, seed: int = 0, batch_size: int = 
         DataError: if the data cannot be read in the model's space.
         TypeError: for a model that is of no table, or cannot be conditioned.
     """
+    from fourfold.data.tables import raw_frame
+
     space = model.space
     if not isinstance(space, Table):  # only a table has gaps between its columns
         raise TypeError(f"imputation is for tables, and this model knows {space}: train on a table (--space table)")
