@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch._dynamo  # what an optimizer imports at its first step takes seconds: once is enough
 
 from fourfold.core import parts
 from fourfold.data import load

@@ -48,7 +48,11 @@ def noise_level(path: Path, t: Tensor) -> Tensor:
 
 def total_scale(path: Path, t: Tensor, sigma_data: float) -> Tensor:
     """``r = sqrt(alpha_t^2 sigma_data^2 + sigma_t^2)``: the root mean square of ``x_t``, ``(B,)``."""
-    return torch.sqrt((path.alpha(t) * sigma_data) ** 2 + path.sigma(t) ** 2)
+    return _scale(path.alpha(t), path.sigma(t), sigma_data)
+
+
+def _scale(alpha: Tensor, sigma: Tensor, sigma_data: float) -> Tensor:
+    return torch.sqrt((alpha * sigma_data) ** 2 + sigma**2)
 
 
 def preconditioned(
@@ -67,8 +71,9 @@ def preconditioned(
         tau: the times as the network's input, ``(B,)`` or ``(B, times)``.
         cond: labels or captions.
     """
-    r = total_scale(path, t, sigma_data)
-    c_skip, c_out = path.alpha(t) * sigma_data**2 / r**2, path.sigma(t) * sigma_data / r
+    alpha, sigma = path.alpha(t), path.sigma(t)
+    r = _scale(alpha, sigma, sigma_data)
+    c_skip, c_out = alpha * sigma_data**2 / r**2, sigma * sigma_data / r
     return broadcast(c_skip, x_t) * x_t + broadcast(c_out, x_t) * net(x_t * broadcast(1 / r, x_t), tau, cond)
 
 
@@ -219,9 +224,10 @@ class SteppedVelocity(Velocity):
 
 def _noise(net: nn.Module, path: Path, sigma_data: float, x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
     """The formula of :class:`NetworkNoise`, ``(B, *event)``."""
-    r = total_scale(path, t, sigma_data)
+    alpha, sigma = path.alpha(t), path.sigma(t)
+    r = _scale(alpha, sigma, sigma_data)
     f = net(x_t * broadcast(1 / r, x_t), noise_level(path, t), cond)
-    return broadcast(path.sigma(t) / r**2, x_t) * x_t + broadcast(path.alpha(t) * sigma_data / r, x_t) * f
+    return broadcast(sigma / r**2, x_t) * x_t + broadcast(alpha * sigma_data / r, x_t) * f
 
 
 # --- jumps ------------------------------------------------------------------------------------------------------------

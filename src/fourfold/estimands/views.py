@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from typing import Any, NamedTuple, final
+from functools import cached_property
+from typing import Any, final
 
 import torch
 from torch import Tensor
@@ -43,18 +44,28 @@ SMALLEST = 1e-3
 """The least ``alpha_t`` that a view divides by; the least ``sigma_t`` is a tenth of it."""
 
 
-class _At(NamedTuple):
-    """A path's coefficients at times ``(B,)``, in float64."""
+@final
+class _At:
+    """A path's coefficients at times ``(B,)``, in float64; each is computed once, when a view asks for it."""
 
-    alpha: Tensor
-    sigma: Tensor
-    d_alpha: Tensor
-    d_sigma: Tensor
+    def __init__(self, path: Path, t: Tensor) -> None:
+        self.path, self.t = path, t.double()
 
-    @classmethod
-    def of(cls, path: Path, t: Tensor) -> _At:
-        t = t.double()
-        return cls(path.alpha(t), path.sigma(t), path.d_alpha(t), path.d_sigma(t))
+    @cached_property
+    def alpha(self) -> Tensor:
+        return self.path.alpha(self.t)
+
+    @cached_property
+    def sigma(self) -> Tensor:
+        return self.path.sigma(self.t)
+
+    @cached_property
+    def d_alpha(self) -> Tensor:
+        return self.path.d_alpha(self.t)
+
+    @cached_property
+    def d_sigma(self) -> Tensor:
+        return self.path.d_sigma(self.t)
 
     @property
     def a(self) -> Tensor:
@@ -108,7 +119,7 @@ def _kind(source: _Diffused) -> type[Estimand]:
 def _seen(source: _Diffused, target: type[Estimand], x_t: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
     """``p x_t + q source(x_t, t)``, ``(B, *event)``."""
     of_x, of_source = _COEFFICIENTS[_kind(source), target]
-    at = _At.of(source.path, t)
+    at = _At(source.path, t)
     return broadcast(of_x(at), x_t) * x_t + broadcast(of_source(at), x_t) * source(x_t, t, cond)
 
 
