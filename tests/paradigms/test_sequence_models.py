@@ -48,7 +48,7 @@ def test_masses_of_all_sequences_sum_to_one(space):
 
 @pytest.mark.parametrize("space", [TINY, WINDOWS], ids=["keyed", "windows"])
 def test_samples_have_the_frequencies_that_the_chain_rule_tells(space):
-    model = disturbed("autoregressive", space, 0.3)
+    model = disturbed("autoregressive", space, 0.15)
     x = model.sample(6000, batch_size=2048)
     every, counts = torch.unique(x, dim=0, return_counts=True)
     p = model.log_prob(every).nats.double().exp()
@@ -59,7 +59,7 @@ def test_samples_have_the_frequencies_that_the_chain_rule_tells(space):
 
 
 def test_going_on_from_rows_is_the_conditional_distribution():
-    model = disturbed("autoregressive", TINY, 0.8)
+    model = disturbed("autoregressive", TINY, 0.15)
     every, _ = TINY.support(0, 0)
     p = model.log_prob(every).nats.double().exp()
     given = every[(TINY.row_counts(every) == 1)][1]
@@ -71,7 +71,9 @@ def test_going_on_from_rows_is_the_conditional_distribution():
     found, counts = torch.unique(drawn, dim=0, return_counts=True)
     place = [(every[own] == one).flatten(1).all(1).nonzero().item() for one in found]
     z = (counts / len(x) - share[place]) / (share[place] * (1 - share[place]) / len(x)).sqrt()
-    assert float(z[share[place] * len(x) > 20].abs().max()) < 4.5
+    often = share[place] * len(x) > 20
+    assert often.sum() >= 6
+    assert float(z[often].abs().max()) < 4.5
 
 
 @pytest.mark.parametrize("space", [TINY, WINDOWS], ids=["keyed", "windows"])

@@ -51,6 +51,12 @@ class RowTokens(Codec):
         start = () if self.starts is None else (1,)
         return (*start, *(1 + len(start) + i for i in self.cells.graded))
 
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Those of :attr:`graded` whose last token is "missing"."""
+        first = len(self.sizes) - len(self.cells.sizes)
+        return tuple(first + i for i in self.cells.graded if self.space.modelled[i].missing)
+
     def fit(self, x: Tensor) -> None:
         """Place the bins by the rows of sequences ``(N, length, C)``, or of a series ``(N, C)``."""
         at = self.space.at

@@ -9,7 +9,7 @@ what models of tables want: Tiwald et al. 2025 (https://arxiv.org/abs/2501.12012
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar, final
 
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.distributions.tokens import like_sizes
+from fourfold.nn.relative import RelativeCells, RelativeHeads
 from fourfold.nn.resnet import ResMLP
 
 __all__ = ["CellEmbedding", "ColumnHeads", "ColumnNetwork", "TableEncoder", "waves"]
@@ -78,12 +79,21 @@ class ColumnHeads(nn.Module):
         sizes: tokens of each column.
         width: length of ``h_i``.
         ordered: the columns whose tokens are ordered.
+        missing: those of them whose last token is "missing".
+        sides: how many nearest cells of other rows the logits are relative to (:mod:`fourfold.nn.relative`).
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("matrix", "smooth", "bias")
     FREE: ClassVar[float] = 0.3
 
-    def __init__(self, sizes: Sequence[int], width: int, ordered: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        width: int,
+        ordered: Sequence[int] = (),
+        missing: Collection[int] = (),
+        sides: int = 0,
+    ) -> None:
         super().__init__()
         self.groups = [*like_sizes(sizes, set(range(len(sizes))) - set(ordered)), *like_sizes(sizes, set(ordered))]
         self.waved = [group[0] in set(ordered) for group in self.groups]
@@ -95,6 +105,7 @@ class ColumnHeads(nn.Module):
             nn.Parameter(torch.zeros(g, width, 32)) for (g, _), waved in zip(shapes, self.waved, strict=True) if waved
         ]
         self.smooth = nn.ParameterList(smooth)
+        self.relative = RelativeHeads(sizes, self.groups, width, set(ordered), missing, sides) if sides else None
         self.place = {i: (g, j) for g, group in enumerate(self.groups) for j, i in enumerate(group)}
         self.sizes = tuple(sizes)
         for g, (group, k) in enumerate(zip(self.groups, most, strict=True)):
@@ -112,22 +123,26 @@ class ColumnHeads(nn.Module):
         smooth = self.smooth[g - self.waved.index(True)]
         return torch.baddbmm(self.FREE * self.matrix[g], smooth, getattr(self, f"waves_{g}").to(smooth.dtype))
 
-    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+    def forward(self, h: Tensor, x: Tensor, near: Tensor | None = None) -> Tensor:
         """``log p(x_i)`` of tokens ``(B, C)`` from features ``(C, B, width)``, ``(B, C)`` float32."""
         parts = []
         for g, group in enumerate(self.groups):
             bias = self.bias[g].masked_fill(getattr(self, f"beyond_{g}"), -math.inf)
             logits = torch.baddbmm(bias, h[group], self._weights(g)).float()
+            if self.relative is not None and near is not None:
+                logits = logits + self.relative(g, h[group], near[:, group]).float()
             nats = F.cross_entropy(logits.flatten(0, 1), x[:, group].T.flatten(), reduction="none")
             parts.append(nats.view(len(group), -1))
         order = torch.tensor([i for group in self.groups for i in group], device=x.device)
         return -torch.cat(parts)[order.argsort()].T
 
-    def column(self, h: Tensor, i: int) -> Tensor:
+    def column(self, h: Tensor, i: int, near: Tensor | None = None) -> Tensor:
         """``log p(x_i = k)`` of each token of one column from its features ``(B, width)``, ``(B, sizes[i])``."""
         g, j = self.place[i]
         k = self.sizes[i]
         logits = torch.addmm(self.bias[g][j, :, :k], h, self._weights(g)[j, :, :k])
+        if self.relative is not None and near is not None:
+            logits = logits + self.relative(g, h[None], near[:, i, None], slice(j, j + 1))[0, :, :k]
         return logits.float().log_softmax(1)
 
 
@@ -146,6 +161,7 @@ class ColumnNetwork(Part, nn.Module):
         ordered: the columns whose tokens are ordered.
         classes: number of labels, or ``None``.
         dropout: share of the hidden units that are dropped in training.
+        missing, sides: as of :class:`ColumnHeads`; only for rows of sequences.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "inner", "inner_bias")
@@ -161,6 +177,8 @@ class ColumnNetwork(Part, nn.Module):
         ordered: Sequence[int] = (),
         classes: int | None = None,
         dropout: float = 0.0,
+        missing: Collection[int] = (),
+        sides: int = 0,
     ) -> None:
         super().__init__()
         self.columns, self.embedding, self.width, self.dropout = len(sizes), embedding, width, dropout
@@ -172,7 +190,13 @@ class ColumnNetwork(Part, nn.Module):
         layers = [torch.randn(self.columns, width, width) / math.sqrt(width) for _ in range(depth)]
         self.inner = nn.ParameterList(map(nn.Parameter, layers))
         self.inner_bias = nn.ParameterList(nn.Parameter(torch.zeros(self.columns, 1, width)) for _ in range(depth))
-        self.heads = ColumnHeads(sizes, width, ordered)
+        self.steps = RelativeCells(sizes, embedding, ordered, sides) if sides else None
+        self.heads = ColumnHeads(sizes, width, ordered, missing, sides)
+
+    def embedded(self, x: Tensor, near: Tensor | None = None) -> Tensor:
+        """Vectors of the cells ``(B, C)``, with the steps from the nearest ones, ``(B, C, embedding)``."""
+        e = self.cells(x)
+        return e if self.steps is None or near is None else e + self.steps(x, near)
 
     def forward(
         self,
@@ -181,6 +205,7 @@ class ColumnNetwork(Part, nn.Module):
         cond: Tensor | None = None,
         piece: int | None = None,
         context: Tensor | None = None,
+        near: Tensor | None = None,
     ) -> Tensor:
         """Log-masses of the tokens of all columns, or of every token of one.
 
@@ -191,6 +216,7 @@ class ColumnNetwork(Part, nn.Module):
             cond: labels ``(B,)``.
             piece: the column asked for.
             context: what else the hidden layers see, added to them, ``(B, C · width)``.
+            near: nearest cells of other rows, ``(B, C, sides, 2)``.
 
         Returns:
             ``log p(x_i | seen)``, ``(B, C)``; with a ``piece``, ``log p(x_piece = k | seen)``, ``(B, K)``.
@@ -199,17 +225,17 @@ class ColumnNetwork(Part, nn.Module):
         labels = labels if context is None else labels + context
         labels = labels.view(-1, self.columns, self.width).transpose(0, 1)
         if piece is None and sees.ndim == 1:
-            return self.heads(self._deep(self._in_order(x, sees) + labels, slice(None)), x)
-        seen = (self.cells(x) * sees.unsqueeze(2)).flatten(1)
+            return self.heads(self._deep(self._in_order(x, sees, near) + labels, slice(None)), x, near)
+        seen = (self.embedded(x, near) * sees.unsqueeze(2)).flatten(1)
         if piece is None:
             h = (seen @ self.entry).view(len(x), self.columns, self.width).transpose(0, 1)
-            return self.heads(self._deep(h + labels, slice(None)), x)
+            return self.heads(self._deep(h + labels, slice(None)), x, near)
         h = seen @ self.entry[:, piece * self.width : (piece + 1) * self.width]
-        return self.heads.column(self._deep(h + labels[piece : piece + 1], slice(piece, piece + 1))[0], piece)
+        return self.heads.column(self._deep(h + labels[piece : piece + 1], slice(piece, piece + 1))[0], piece, near)
 
-    def _in_order(self, x: Tensor, order: Tensor) -> Tensor:
+    def _in_order(self, x: Tensor, order: Tensor, near: Tensor | None = None) -> Tensor:
         """The hidden layers before their nonlinearity, ``(C, B, width)``, each from the columns before its own."""
-        e = self.cells(x).index_select(1, order).flatten(1)
+        e = self.embedded(x, near).index_select(1, order).flatten(1)
         step = -(-self.columns // self.CHUNKS)
         parts = []
         for low in range(0, self.columns, step):

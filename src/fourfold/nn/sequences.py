@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.nn.columns import ColumnNetwork
+from fourfold.nn.relative import nearest
 from fourfold.nn.transformer import Block, Cache, Transformer
 
 __all__ = ["SequenceNetwork"]
@@ -31,6 +32,9 @@ class SequenceNetwork(Part, nn.Module):
         features, layers, heads: of the transformer.
         ordered: the columns whose tokens are ordered.
         causal: whether a row's context is of the rows before it; otherwise it is of all cells that are seen.
+        relative: whether cells are also seen and told relative to the nearest known ones of their column
+            (:mod:`fourfold.nn.relative`): in the rows before, and behind if it is not causal.
+        missing: the ordered columns whose last token is "missing"; only for a network that is relative.
 
     Raises:
         ValueError: if ``features`` is not a multiple of ``2 · heads``.
@@ -50,12 +54,15 @@ class SequenceNetwork(Part, nn.Module):
         heads: int = 2,
         ordered: Sequence[int] = (),
         causal: bool = True,
+        relative: bool = False,
+        missing: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if features % (2 * heads):
             raise ValueError(f"features must be a multiple of 2 · heads, but {features} is none of {2 * heads}")
-        self.causal, self.features = causal, features
-        self.columns = ColumnNetwork(sizes, embedding, width, depth, ordered)
+        self.causal, self.features, self.sides = causal, features, 0 if not relative else 1 if causal else 2
+        self.missing = {i: sizes[i] - 1 for i in missing}
+        self.columns = ColumnNetwork(sizes, embedding, width, depth, ordered, missing=missing, sides=self.sides)
         self.entry = nn.Linear(len(sizes) * (embedding + (not causal)), features)
         self.place = nn.Embedding(length, features)
         nn.init.normal_(self.place.weight, std=0.1)
@@ -71,7 +78,21 @@ class SequenceNetwork(Part, nn.Module):
         """An empty cache of the rows of a causal network."""
         return self.trunk.cache(batch)
 
-    def forward(self, x: Tensor, seen: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+    def near(self, x: Tensor, known: Tensor) -> Tensor | None:
+        """The nearest known cells of other rows, ``(B, T, C, sides, 2)``, or ``None`` for a network that takes none.
+
+        Args:
+            x: tokens ``(B, T, C)``.
+            known: which cells are there and known, bool ``(B, T, C)``.
+        """
+        if not self.sides:
+            return None
+        last = torch.tensor([self.missing.get(i, -1) for i in range(x.shape[2])], device=x.device)
+        return nearest(x, known & (x != last), self.sides)
+
+    def forward(
+        self, x: Tensor, seen: Tensor | None = None, cache: Cache | None = None, near: Tensor | None = None
+    ) -> Tensor:
         """The contexts of rows, float32.
 
         Args:
@@ -80,10 +101,12 @@ class SequenceNetwork(Part, nn.Module):
                 row of an empty cache is ignored.
             seen: which cells are seen, bool ``(B, T, C)``; only for a network that is not causal.
             cache: of earlier rows.
+            near: of these rows, by :meth:`near`.
         """
         used = 0 if cache is None else cache.used
         place = self.place.weight[used : used + x.shape[1]]
-        e = self.columns.cells(x.flatten(0, 1)).view(*x.shape, -1)
+        flat = None if near is None else near.flatten(0, 1)
+        e = self.columns.embedded(x.flatten(0, 1), flat).view(*x.shape, -1)
         if not self.causal:
             assert seen is not None
             h = torch.cat([(e * seen[..., None]).flatten(2), seen.to(e.dtype)], 2)

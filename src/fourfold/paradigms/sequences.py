@@ -14,7 +14,7 @@ bound of masked pieces is that of ``log p(n) + log p(x | n)``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -64,6 +64,10 @@ class _Layout:
         x[..., self.order + 1] = step
         return x
 
+    def held(self, rows: Tensor) -> Tensor:
+        """Which columns of the network hold a cell, bool."""
+        return self.spread(self.there(rows)[..., None].expand(rows.shape))
+
     def gather(self, nats: Tensor) -> Tensor:
         """Nats of the network's columns ``(B, length, 1 + C or more)``, as those of slots."""
         if not self.keyed:
@@ -80,14 +84,20 @@ class _Layout:
         return 1 if slot == self.order and t == 0 else slot + 1
 
 
+def _at(near: Tensor | None, which: Tensor | tuple[slice, int]) -> Tensor | None:
+    """The nearest cells of some rows, if there are any."""
+    return None if near is None else near[which]
+
+
 @dataclass
 class _Drawing:
-    """Sequences being drawn: the first ``drawn`` pieces of ``z``, and the context of the row that is drawn."""
+    """Sequences being drawn: the first ``drawn`` pieces of ``z``; context and nearest cells of the row that is drawn."""
 
     z: Tensor
     cache: object
     drawn: int = 0
     context: Tensor | None = None
+    near: Tensor | None = None
     u: Tensor | None = None
 
 
@@ -113,10 +123,11 @@ class SequenceConditionals(Conditionals, Continuing):
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         rows = self.layout.rows(x)
         there, spread = self.layout.there(rows), self.layout.spread(rows)
-        context = self.net(spread)
+        near = self.net.near(spread, self.layout.held(rows))
+        context = self.net(spread, near=near)
         asked = F.pad(there[:, :-1], (1, 0), value=True)  # a row, or the mark that there is none
         order = torch.arange(spread.shape[2], device=x.device)
-        found = self.net.columns(spread[asked], order, context=context[asked])
+        found = self.net.columns(spread[asked], order, context=context[asked], near=_at(near, asked))
         nats = found.new_zeros(spread.shape).masked_scatter(asked[..., None], found)
         nats = self.layout.gather(nats)
         mark = nats[..., :1] * (torch.arange(rows.shape[1], device=x.device) > 0)[:, None]
@@ -131,8 +142,11 @@ class SequenceConditionals(Conditionals, Continuing):
         t, slot = divmod(state.drawn, self.layout.slots)
         rows = self.layout.rows(state.z)
         if slot == 0:
-            before = rows[:, max(t - 1, 0), None]
-            state.context = self.net(self.layout.spread(before, max(t - 1, 0)), cache=state.cache)[:, 0]
+            last, known = slice(max(t - 1, 0), max(t, 1)), rows[:, : t + 1]
+            spread = self.layout.spread(known)
+            near = self.net.near(spread, self.layout.held(known))
+            state.context = self.net(spread[:, last], cache=state.cache, near=_at(near, (slice(None), last)))[:, 0]
+            state.near = _at(near, (slice(None), t))
             state.u = noise.uniform(self.layout.slots)
         assert state.u is not None
         rows[:, t, slot] = self._piece(rows, t, slot, state, temperature)
@@ -148,20 +162,40 @@ class SequenceConditionals(Conditionals, Continuing):
         at = self.layout.column(slot, t)
         x = self.layout.spread(rows[:, t, None], t)[:, 0]
         earlier = (torch.arange(x.shape[1], device=x.device) < at).expand(x.shape)
-        log_p = self.net.columns(x, earlier, piece=at, context=state.context)
+        log_p = self.net.columns(x, earlier, piece=at, context=state.context, near=state.near)
         return torch.where(there, draw(log_p / temperature, state.u[:, slot]), 0)
 
     def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
         state = self.begin(len(x))
         state.z[:, : rows * self.layout.slots] = x[:, : rows * self.layout.slots]
         state.drawn = rows * self.layout.slots
-        before = self.layout.spread(self.layout.rows(state.z))
+        known = self.layout.rows(state.z)
+        before = self.layout.spread(known)
         if rows:
-            before = F.pad(before[:, : rows - 1], (0, 0, 1, 0))
-            self.net(before, cache=state.cache)
+            near = self.net.near(before, self.layout.held(known))
+            near = None if near is None else F.pad(near[:, : rows - 1], (0, 0, 0, 0, 0, 0, 1, 0))
+            self.net(F.pad(before[:, : rows - 1], (0, 0, 1, 0)), cache=state.cache, near=near)
         while state.drawn < self.event[0]:
             state = self.draw(state, noise)[1]
         return state.z
+
+
+@final
+class _Seen(NamedTuple):
+    """Rows as the network sees them: its columns, which of them are seen, contexts, and nearest cells."""
+
+    x: Tensor
+    seen: Tensor
+    context: Tensor
+    near: Tensor | None
+
+    def at(self, which: Tensor | tuple[slice, int]) -> _Seen:
+        """Some of the rows."""
+        return _Seen(self.x[which], self.seen[which], self.context[which], _at(self.near, which))
+
+    def nats(self, net: SequenceNetwork, piece: int | None = None) -> Tensor:
+        """Log-masses of the cells, or of every token of one column."""
+        return net.columns(self.x, self.seen, piece=piece, context=self.context, near=self.near)
 
 
 @final
@@ -187,19 +221,20 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         first = torch.arange(len(log_p), device=log_p.device)[:, None] == 0
         return torch.where(first, log_p.new_tensor([-torch.inf, 0.0]), log_p)
 
-    def _context(self, rows: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Columns of the network, which of them are seen, and the context of each row. Marks are always seen."""
+    def _context(self, rows: Tensor, known: Tensor) -> _Seen:
+        """What the network sees of the rows. Marks are always seen."""
         seen = known & self.layout.there(rows)[..., None]
         seen = torch.cat([torch.ones_like(seen[..., :1]), seen[..., 1:]], 2)
         x, seen = self.layout.spread(rows), self.layout.spread(seen)
-        return x, seen, self.net(x, seen)
+        near = self.net.near(x, seen)
+        return _Seen(x, seen, self.net(x, seen, near=near), near)
 
     def forward(self, x: Tensor, known: Tensor, cond: Tensor | None = None) -> Tensor:
         rows = self.layout.rows(x)
         there = self.layout.there(rows)
-        spread, seen, context = self._context(rows, self.layout.rows(known))
-        found = self.net.columns(spread[there], seen[there], context=context[there])
-        nats = self.layout.gather(found.new_zeros(spread.shape).masked_scatter(there[..., None], found))
+        whole = self._context(rows, self.layout.rows(known))
+        found = whole.at(there).nats(self.net)
+        nats = self.layout.gather(found.new_zeros(whole.x.shape).masked_scatter(there[..., None], found))
         nats = torch.where(there[..., None], nats, 0.0)
         return torch.cat([self._marks(there)[..., None], nats[..., 1:]], 2).flatten(1)
 
@@ -220,8 +255,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         if slot == 0:
             ended = self.lasting.new_tensor([0.0, -torch.inf])  # type: ignore[union-attr]
             return torch.where(there[:, max(t - 1, 0), None] | (t == 0), self._log_lasting()[t], ended)
-        spread, seen, context = self._context(rows, self.layout.rows(known))
-        log_p = self.net.columns(spread[:, t], seen[:, t], piece=at, context=context[:, t])
+        log_p = self._context(rows, self.layout.rows(known)).at((slice(None), t)).nats(self.net, at)
         only = torch.full_like(log_p, -torch.inf).index_fill(1, torch.tensor([0], device=x.device), 0.0)
         return torch.where(there[:, t, None], log_p, only)
 
@@ -233,20 +267,18 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
             rows[..., 0] = lasts.long().cumprod(1)
         there = self.layout.there(rows)
         wanted = wanted & there[..., None]
-        spread, seen, context = self._context(rows, known)
+        seen = self._context(rows, known)
         for slot in (wanted[..., 1:].any(0).any(0).nonzero().flatten() + 1).tolist():
-            self._draw_slot(rows, slot, wanted[..., slot], u[..., slot], spread, seen, context)
+            self._draw_slot(rows, slot, wanted[..., slot], u[..., slot], seen)
         return rows.flatten(1)
 
-    def _draw_slot(
-        self, rows: Tensor, slot: int, wanted: Tensor, u: Tensor, spread: Tensor, seen: Tensor, context: Tensor
-    ) -> None:
+    def _draw_slot(self, rows: Tensor, slot: int, wanted: Tensor, u: Tensor, seen: _Seen) -> None:
         """Draw one slot of the wanted rows, in place: that of the first row apart, if it holds the start."""
         first = torch.arange(rows.shape[1], device=rows.device) == 0
         for t, part in ((0, wanted & first), (1, wanted & ~first)):
             if part.any():
                 at = self.layout.column(slot, t)
-                log_p = self.net.columns(spread[part], seen[part], piece=at, context=context[part])
+                log_p = seen.at(part).nats(self.net, at)
                 rows[..., slot][part] = draw(log_p, u[part])
 
     def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:

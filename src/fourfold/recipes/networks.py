@@ -133,5 +133,7 @@ def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, S
         rows.heads,
         codec.graded,
         causal,
+        relative=True,
+        missing=codec.missing,
     )
     return codec, net
