@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import norm
 
 import fourfold
 from fourfold import checks
@@ -144,6 +145,35 @@ def test_chain_autoregression_and_lengths_are_recovered(data, name, near):
     grid = torch.arange(1, 17)
     cdf = [(lengths(part)[:, None] <= grid).double().mean(0) for part in (values, truth)]
     assert float((cdf[0] - cdf[1]).abs().max()) < near
+
+
+@pytest.fixture(scope="module")
+def walk():
+    """Whole numbers ``x_t = round(x_t-1 + 3 e)`` and ``y_t = round(0.8 y_t-1 + 3 e)`` of each key, and their masses."""
+    rng, rows, phi = np.random.default_rng(0), 12, np.array([1.0, 0.8])
+    x = np.zeros((700, rows, 2), dtype=int)
+    x[:, 0] = rng.integers([-200, -20], [201, 21], (700, 2))
+    for t in range(1, rows):
+        x[:, t] = np.rint(phi * x[:, t - 1] + 3 * rng.normal(size=(700, 2)))
+    key, t = (part.ravel() for part in np.indices((700, rows)))
+    frame = pd.DataFrame({"key": key, "t": t, "x": x[..., 0].ravel(), "y": x[..., 1].ravel()})
+    data = load(frame, group="key", order="t")
+    v = data.space.numbers(data.test.x)[..., [data.space.columns.index(name) for name in "xy"]].numpy()
+    step = v[:, 1:] - phi * v[:, :-1]
+    nats = np.log(norm.cdf((step + 0.5) / 3) - norm.cdf((step - 0.5) / 3)).sum((1, 2)) - np.log(401 * 41)
+    return data, nats.mean()
+
+
+@pytest.mark.parametrize(("name", "near"), [("autoregressive", 0.35), ("diffusion", 0.7)])
+def test_a_random_walk_is_known_nearly_exactly_after_few_steps(walk, name, near):
+    """Its level has no mean to which the next row returns, so the baseline's normal scores lose more than the model."""
+    data, exact = walk
+    torch.manual_seed(0)
+    run = fourfold.fit(name, data, budget="60 steps", size="xs", precision="float32", choose=False)
+    found = run.log_prob(data.test.x).mean()[0]
+    first = FirstOrderRows.fit(data.space, data.train.x).log_prob(data.test.x).mean()[0]
+    assert exact - near * 12 < found < exact + 1
+    assert found > first + 3
 
 
 def test_the_first_order_baseline_recovers_chain_and_autoregression(data):

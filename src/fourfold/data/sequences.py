@@ -185,12 +185,14 @@ def arranged(
     if keys is None:
         length, note = _window(len(cells) - 1, options)
         span = (int(steps[1:, at].min()), int(steps[1:, at].max())) if len(steps) > 1 else (0, 1)
-        space = Sequences(table.schema, options.order, span, length, origin=int(rows.cells[-1, at]))
+        space = Sequences(
+            table.schema, options.order, span, length, origin=int(rows.cells[-1, at]), observed=table.observed
+        )
         return space, torch.from_numpy(steps[1:]), (*rows.notes, note)
     length = max(min(int(rows.lengths.max()), options.length or LONGEST), 1)
     later &= _within(rows) < length
     span = (int(steps[later, at].min()), int(steps[later, at].max())) if later.any() else (0, 1)
-    space = Sequences(table.schema, options.order, span, length, options.group)
+    space = Sequences(table.schema, options.order, span, length, options.group, observed=table.observed)
     x, notes = _padded(where, space, rows, steps)
     return space, x, (*rows.notes, *notes)
 

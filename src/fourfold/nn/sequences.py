@@ -35,6 +35,7 @@ class SequenceNetwork(Part, nn.Module):
         relative: whether cells are also seen and told relative to the nearest known ones of their column
             (:mod:`fourfold.nn.relative`): in the rows before, and behind if it is not causal.
         missing: the ordered columns whose last token is "missing"; only for a network that is relative.
+        dropout: share of the columns' hidden units that are dropped in training.
 
     Raises:
         ValueError: if ``features`` is not a multiple of ``2 · heads``.
@@ -56,13 +57,16 @@ class SequenceNetwork(Part, nn.Module):
         causal: bool = True,
         relative: bool = False,
         missing: Sequence[int] = (),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if features % (2 * heads):
             raise ValueError(f"features must be a multiple of 2 · heads, but {features} is none of {2 * heads}")
         self.causal, self.features, self.sides = causal, features, 0 if not relative else 1 if causal else 2
         self.missing = {i: sizes[i] - 1 for i in missing}
-        self.columns = ColumnNetwork(sizes, embedding, width, depth, ordered, missing=missing, sides=self.sides)
+        self.columns = ColumnNetwork(
+            sizes, embedding, width, depth, ordered, dropout=dropout, missing=missing, sides=self.sides
+        )
         self.entry = nn.Linear(len(sizes) * (embedding + (not causal)), features)
         self.place = nn.Embedding(length, features)
         nn.init.normal_(self.place.weight, std=0.1)

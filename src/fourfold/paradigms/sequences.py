@@ -84,14 +84,14 @@ class _Layout:
         return 1 if slot == self.order and t == 0 else slot + 1
 
 
-def _at(near: Tensor | None, which: Tensor | tuple[slice, int]) -> Tensor | None:
+def _at(near: Tensor | None, which: Tensor | tuple[slice, slice | int]) -> Tensor | None:
     """The nearest cells of some rows, if there are any."""
     return None if near is None else near[which]
 
 
 @dataclass
 class _Drawing:
-    """Sequences being drawn: the first ``drawn`` pieces of ``z``; context and nearest cells of the row that is drawn."""
+    """Sequences being drawn: the first ``drawn`` pieces of ``z``; context and nearest cells of the row in hand."""
 
     z: Tensor
     cache: object
@@ -189,7 +189,7 @@ class _Seen(NamedTuple):
     context: Tensor
     near: Tensor | None
 
-    def at(self, which: Tensor | tuple[slice, int]) -> _Seen:
+    def at(self, which: Tensor | tuple[slice, slice | int]) -> _Seen:
         """Some of the rows."""
         return _Seen(self.x[which], self.seen[which], self.context[which], _at(self.near, which))
 

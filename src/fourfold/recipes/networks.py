@@ -22,8 +22,10 @@ COLUMNS: Sizes[tuple[int, int, Size]] = Sizes(
     {"xs": (32, 4, Size(16, 1)), "s": (512, 8, Size(32, 2)), "m": (1024, 16, Size(64, 2))}
 )
 """The most bins of a number, length of a token's vector, and hidden units and layers of each column."""
-ROWS: Sizes[Size] = Sizes({"xs": Size(64, 2, 2), "s": Size(128, 3, 4), "m": Size(256, 4, 4)})
-"""The transformer over the rows of a sequence."""
+ROWS: Sizes[tuple[int, Size]] = Sizes(
+    {"xs": (128, Size(64, 2, 2)), "s": (512, Size(128, 3, 4)), "m": (1024, Size(256, 4, 4))}
+)
+"""The most bins of a number in sequences of rows, whose steps are small beside their range, and the transformer."""
 LOGITS = 2**24
 """The most logits of a batch; each takes some 50 bytes while the loss and its gradient are computed."""
 WIDEST = 2000
@@ -84,8 +86,8 @@ def batch_of(most: int, logits: int) -> int:
     return max(8, min(most, LOGITS // logits))
 
 
-def dropout_of(space: Table) -> float:
-    """The dropout of networks of tables: 0.4 up to 2,000 rows, and less in proportion beyond."""
+def dropout_of(space: Table | Sequences) -> float:
+    """The dropout of networks of rows: 0.4 up to 2,000 rows, and less in proportion beyond."""
     return 0.0 if space.observed is None else min(0.4, 800 / space.observed)
 
 
@@ -120,8 +122,8 @@ def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, S
     count = len(space.columns)
     if count > WIDEST:
         raise TooManyColumns(f"rows of {count:,} columns are more than the {WIDEST:,} that fit: leave columns out")
-    bins, embedding, chosen = _columns(count, size)
-    codec, rows = RowTokens(space, bins), ROWS[size]
+    (_, embedding, chosen), (bins, rows) = _columns(count, size), ROWS[size]
+    codec = RowTokens(space, bins)
     net = SequenceNetwork(
         codec.sizes,
         space.length,
@@ -135,5 +137,6 @@ def row_network(space: Sequences, size: str, causal: bool) -> tuple[RowTokens, S
         causal,
         relative=True,
         missing=codec.missing,
+        dropout=dropout_of(space),
     )
     return codec, net

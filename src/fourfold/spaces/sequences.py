@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
@@ -57,6 +57,7 @@ class Sequences(WrittenRows):
         key: name of the column whose values name the sequences, or ``None``.
         origin: the cell of the order column from which samples of a series go on; the end of the data.
         keys: names of the first sequences that are written to a file; others get fresh ones.
+        observed: how many rows the schema was inferred from, or ``None``; presets for few rows drop units in training.
 
     Raises:
         ValueError: for an order that is not a quantity, a key that is not an identifier, or an impossible length.
@@ -70,6 +71,7 @@ class Sequences(WrittenRows):
     key: str | None = None
     origin: int = 0
     keys: tuple[str, ...] = ()
+    observed: int | None = field(default=None, compare=False)
     classes: None = None
 
     def __post_init__(self) -> None:
