@@ -1,6 +1,6 @@
 """Sequences of rows: whole sequences drawn by the models of fourfold, beside independent and first-order rows.
 
-    python benchmarks/sequences.py [--only flights,weather,economics] [--budget "300 steps"] [--size xs]
+    python benchmarks/sequences.py [--only flights,weather,economics] [--budget 60s] [--size s]
         [--data-folder FOLDER] [--out benchmarks/results/sequences.json]
 
 Protocol: the data is split by the seed (sequences) or by position (series). Each model is trained for the budget and
@@ -128,11 +128,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="flights,weather,economics")
     parser.add_argument("--recipes", default="autoregressive,diffusion")
-    parser.add_argument("--budget", default="300 steps")
-    parser.add_argument("--size", default="xs")
+    parser.add_argument("--budget", default="60s")
+    parser.add_argument("--size", default="s")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-folder", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--note", action="append", default=[])
     options = parser.parse_args()
     sets = {"flights": flights, "weather": weather, "economics": economics}
     lines: list[dict[str, Any]] = []
@@ -159,7 +160,7 @@ def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
             "seeds": 1,
             "command": f'python benchmarks/sequences.py --budget "{options.budget}" --size {options.size}',
             "rows": [{key: one.get(key, "") for key in keys} for one in rows],
-            "notes": known.get("notes", []),
+            "notes": options.note or known.get("notes", []),
         },
     )
 
