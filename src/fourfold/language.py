@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
 from fourfold.paradigms.autoregressive import TokenConditionals, categorical
+from fourfold.paradigms.blocks import BlockDenoiser, BlockUnmasking
 from fourfold.spaces import Text
 
 __all__ = ["Draft", "Shaping", "cut_of", "fill", "generate", "residual", "speculate", "stream", "text_parts"]
@@ -320,9 +321,11 @@ def generate(
     """
     if length < 1 or n < 1:
         raise ValueError(f"length and n must be at least 1, not {length} and {n}")
-    if isinstance(model.estimand, ArbitraryConditionals):
+    if isinstance(model.estimand, ArbitraryConditionals | BlockDenoiser):
         if stop or (shaping or Shaping()) != Shaping() or draft is not None:
-            raise ValueError("a masked diffusion draws tokens in no order: leave rules, stop strings and draft out")
+            raise ValueError(
+                "masked diffusion draws tokens in a random order: leave rules, stop strings and draft out"
+            )
         return _filled_after(model, prompt, n, length, seed)
     space, _ = text_parts(model)
     drawn: list[list[int]] = [[] for _ in range(n)]
@@ -358,7 +361,23 @@ def _filled_after(model: GenerativeModel, prompt: str, n: int, length: int, seed
     most = min(length, model.space.length - len(ids))
     if most < 1:
         raise ValueError(f"the prompt has {len(ids)} tokens and fills a window of {model.space.length}: shorten it")
-    return [model.space.show(row[len(ids) : len(ids) + most]) for row in _completed(model, ids, len(ids), n, seed)]
+    if isinstance(model.estimand, BlockDenoiser):
+        windows = _in_blocks(model, model.estimand, ids, len(ids) + most, n, seed)
+    else:
+        windows = _completed(model, ids, len(ids), n, seed)
+    return [model.space.show(row[len(ids) : len(ids) + most]) for row in windows]
+
+
+@torch.no_grad()
+def _in_blocks(
+    model: GenerativeModel, estimand: BlockDenoiser, ids: Sequence[int], length: int, n: int, seed: int
+) -> Tensor:
+    """Texts ``(n, length)`` that begin with ids."""
+    noise = Noise(seed, 0, n, "complete", model.device)
+    known = torch.arange(length, device=model.device) < len(ids)
+    x = torch.tensor([*ids, *[0] * (length - len(ids))], device=model.device).expand(n, -1)
+    steps = model.sampler.steps if isinstance(model.sampler, BlockUnmasking) else 0
+    return estimand.complete(x, known, noise, steps).cpu()
 
 
 def _completed(model: GenerativeModel, ids: Sequence[int], known: int | Sequence[bool], n: int, seed: int) -> Tensor:

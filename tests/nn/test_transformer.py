@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fourfold.core import configuration, construct
-from fourfold.nn.transformer import TokenTransformer, Transformer, ValueTransformer, _attend, _rotary, _rotated
+from fourfold.nn.transformer import TokenTransformer, Transformer, ValueTransformer, _attend, _rotated, rotary
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -13,7 +13,7 @@ def test_attention_equals_the_reference(causal: bool) -> None:
     torch.manual_seed(0)
     qkv = torch.randn(2, 7, 3, 2, 8, dtype=torch.float64, requires_grad=True)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
-    cos, sin = _rotary(7, 8, torch.float64, torch.device("cpu"))
+    cos, sin = rotary(7, 8, torch.float64, torch.device("cpu"))
     q, k = _rotated(q, cos, sin), _rotated(k, cos, sin)
     reference = F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
     torch.testing.assert_close(_attend(qkv, causal), reference)
@@ -31,7 +31,7 @@ def test_attention_has_the_gradient_of_finite_differences() -> None:
 def test_rotary_products_depend_on_the_distance_only() -> None:
     torch.manual_seed(0)
     q, k = torch.randn(2, 8, dtype=torch.float64)
-    cos, sin = _rotary(20, 8, torch.float64, torch.device("cpu"))
+    cos, sin = rotary(20, 8, torch.float64, torch.device("cpu"))
     turned = [_rotated(x.expand(20, 8), cos, sin) for x in (q, k)]
     products = turned[0] @ turned[1].T
     for distance in (0, 3, 11):

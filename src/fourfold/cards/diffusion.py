@@ -18,6 +18,7 @@ CARD = Card(
         "subvp",
         "sliced",
         "masked",
+        "blocks",
         "joint",
         "ddpm",
         "ddpm-velocity",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, TypeAlias, final
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,7 @@ __all__ = [
     "ValueTransformer",
     "attention",
     "matrix",
+    "rotary",
 ]
 
 
@@ -87,8 +88,12 @@ class Branches:
         return chosen
 
 
+Angles: TypeAlias = tuple[Tensor, Tensor]
+"""Tables of :func:`rotary`: of positions in order, ``(L, D)``, or of those of each row, ``(B, 1, L, D)``."""
+
+
 @functools.lru_cache(maxsize=16)
-def _rotary(length: int, size: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+def rotary(length: int, size: int, dtype: torch.dtype, device: torch.device) -> Angles:
     """``cos`` and signed ``sin`` of ``position · 10000^(-2 i / D)``, each ``(L, D)``: ``y = x cos + swap(x) sin``."""
     frequency = 10000.0 ** -torch.linspace(0, 1, size // 2 + 1, dtype=torch.float64)[:-1]
     angle = torch.arange(length, dtype=torch.float64)[:, None] * frequency
@@ -99,7 +104,7 @@ def _rotary(length: int, size: int, dtype: torch.dtype, device: torch.device) ->
 @functools.lru_cache(maxsize=4096)
 def _turning(length: int, size: int, at: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Tables ``(3, 1, D)`` that turn query and key by the angle of one position and leave the value."""
-    cos, sin = _rotary(length, size, dtype, device)
+    cos, sin = rotary(length, size, dtype, device)
     one, zero = torch.ones_like(cos[at]), torch.zeros_like(sin[at])
     return torch.stack([cos[at], cos[at], one])[:, None], torch.stack([sin[at], sin[at], zero])[:, None]
 
@@ -131,20 +136,19 @@ class _RotaryAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, causal: bool) -> Tensor:
+    def forward(ctx: Any, qkv: Tensor, causal: bool, cos: Tensor, sin: Tensor) -> Tensor:
         B, L, _, H, D = qkv.shape
-        cos, sin = _rotary(L, D, qkv.dtype, qkv.device)
         laid = qkv.permute(2, 0, 3, 1, 4).clone(memory_format=torch.contiguous_format)
         _turn(laid[:2], cos, sin)
         q, k, v = laid.view(3, B * H, L, D).unbind()
         mask = _future(L, q.dtype, q.device) if causal else q.new_zeros(())
         weights = torch.baddbmm(mask.expand(B * H, L, L), q, k.mT, alpha=D**-0.5).softmax(-1)
-        ctx.save_for_backward(laid, weights)
+        ctx.save_for_backward(laid, weights, cos, sin)
         return torch.bmm(weights, v).view(B, H, L, D).transpose(1, 2).contiguous()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        laid, weights = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        laid, weights, cos, sin = ctx.saved_tensors
         _, B, H, L, D = laid.shape
         q, k, v = laid.view(3, B * H, L, D).unbind()
         g = grad.transpose(1, 2).reshape(B * H, L, D)
@@ -152,19 +156,19 @@ class _RotaryAttention(torch.autograd.Function):
         d_scores.mul_(D**-0.5)
         out = torch.stack([torch.bmm(d_scores, k), torch.bmm(d_scores.mT, q), torch.bmm(weights.mT, g)])
         out = out.view(3, B, H, L, D)
-        cos, sin = _rotary(L, D, grad.dtype, grad.device)
         _turn(out[:2], cos, -sin)
-        return out.permute(1, 3, 0, 2, 4).contiguous(), None
+        return out.permute(1, 3, 0, 2, 4).contiguous(), None, None, None
 
 
-def _attend(qkv: Tensor, causal: bool = True, mask: Tensor | None = None) -> Tensor:
+def _attend(qkv: Tensor, causal: bool = True, mask: Tensor | None = None, angles: Angles | None = None) -> Tensor:
     """Attention with rotary positions, ``(B, L, 3, H, D)`` to ``(B, L, H, D)``; causal, or to all of a mask."""
     _, L, _, _, D = qkv.shape
+    cos, sin = angles or rotary(L, D, qkv.dtype, qkv.device)
     if mask is None and qkv.device.type == "cpu" and L <= 512 and not torch.compiler.is_compiling():
-        mixed: Tensor = _RotaryAttention.apply(qkv, causal)  # type: ignore[no-untyped-call]
+        mixed: Tensor = _RotaryAttention.apply(qkv, causal, cos, sin)  # type: ignore[no-untyped-call]
         return mixed
     x = qkv.permute(2, 0, 3, 1, 4)
-    q, k = _rotated(x[:2], *_rotary(L, D, qkv.dtype, qkv.device))
+    q, k = _rotated(x[:2], cos, sin)
     return attention(q, k, x[2], mask, causal).transpose(1, 2)
 
 
@@ -207,29 +211,37 @@ class Block(Part, nn.Module):
         self.up = matrix(ratio * width, width, 1.0)
         self.down = matrix(width, ratio * width, 0.0)
 
-    def forward(self, h: Tensor, cache: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, h: Tensor, cache: Tensor | None = None, mask: Tensor | None = None, angles: Angles | None = None
+    ) -> Tensor:
         """All positions at once, ``(B, L, width)``; keys and values are written into ``cache`` if there is one.
 
-        ``mask``, ``(B, 1, 1, L)`` bool, is for a block that is not causal: which positions are attended to.
+        ``mask``, ``(B, 1, 1, L)`` bool, is for a block that is not causal: which positions are attended to. ``angles``
+        are for rows whose positions have an order of their own, without a cache.
         """
         B, L, C = h.shape
         qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, L, 3, self.heads, self.size)
         if cache is not None:
-            k = _rotated(qkv[:, :, 1].transpose(1, 2), *_rotary(L, self.size, h.dtype, h.device))
+            k = _rotated(qkv[:, :, 1].transpose(1, 2), *rotary(L, self.size, h.dtype, h.device))
             cache[:, 0, :, :L], cache[:, 1, :, :L] = k, qkv[:, :, 2].transpose(1, 2)
-        mixed = _attend(qkv, self.causal, mask).reshape(B, L, C)
+        mixed = _attend(qkv, self.causal, mask, angles).reshape(B, L, C)
         h = h + F.linear(mixed, self.out)
         return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)
 
-    def extend(self, h: Tensor, cache: Tensor, at: int) -> Tensor:
-        """Several positions, ``(B, L, width)``, given the cached ones before ``at``; writes their keys and values."""
+    def extend(
+        self, h: Tensor, cache: Tensor, at: int, angles: Angles | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Several positions, ``(B, L, width)``, given the cached ones before ``at``; writes their keys and values.
+
+        They follow one another, unless ``angles`` and a ``mask`` ``(L, at + L)`` tell where they are and what they see.
+        """
         B, L, C = h.shape
         qkv = F.linear(F.layer_norm(h, (C,)), self.qkv).view(B, L, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
-        cos, sin = (table[at : at + L] for table in _rotary(cache.shape[3], self.size, h.dtype, h.device))
+        cos, sin = angles or (table[at : at + L] for table in rotary(cache.shape[3], self.size, h.dtype, h.device))
         q, k = _rotated(qkv[:2], cos, sin)
         cache[:, 0, :, at : at + L], cache[:, 1, :, at : at + L] = k, qkv[2]
         k, v = cache[:, :, :, : at + L].unbind(1)
-        earlier = torch.ones(L, at + L, dtype=torch.bool, device=h.device).tril(at)
+        earlier = torch.ones(L, at + L, dtype=torch.bool, device=h.device).tril(at) if mask is None else mask
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=earlier).transpose(1, 2).reshape(B, L, C)
         h = h + F.linear(mixed, self.out)
         return h + F.linear(F.gelu(F.linear(F.layer_norm(h, (C,)), self.up)), self.down)

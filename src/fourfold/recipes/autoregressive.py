@@ -25,7 +25,7 @@ from fourfold.recipes.networks import column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Sequences, Table, Text, Transcripts, Vectors
 
-__all__ = ["any_order", "likelihood"]
+__all__ = ["any_order", "likelihood", "text_training"]
 
 TEXT: Sizes[Size] = Sizes(
     {
@@ -77,9 +77,13 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
 def _(space: Text, size: str) -> GenerativeModel:
     chosen = TEXT[size]
     net = TokenTransformer(space.tokens, space.length, chosen.width, chosen.depth, chosen.heads)
-    batch = 32 if chosen.width > TEXT["m"].width else max(min(32, TOKENS // space.length), 8)
-    training = Training(batch_size=batch, learning_rate=3e-3, muon_rate=2e-2)
-    return _model(space, TextTokens(space), TokenConditionals(net, space.length), training)
+    return _model(space, TextTokens(space), TokenConditionals(net, space.length), text_training(space, chosen))
+
+
+def text_training(space: Text, size: Size) -> Training:
+    """Rates and batch size of a transformer of texts."""
+    batch = 32 if size.width > TEXT["m"].width else max(min(32, TOKENS // space.length), 8)
+    return Training(batch_size=batch, learning_rate=3e-3, muon_rate=2e-2)
 
 
 @likelihood.register

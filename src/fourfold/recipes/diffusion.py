@@ -21,9 +21,11 @@ from fourfold.estimands.preconditioned import (
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
 from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.nn.dit import DiT
+from fourfold.nn.orders import OrderedTransformer
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.transformer import MaskedTransformer
+from fourfold.paradigms.blocks import BlockBound, BlockDenoiser, BlockDenoising, BlockUnmasking
 from fourfold.paradigms.diffusion import (
     CoupledFlowMatching,
     Denoising,
@@ -36,7 +38,7 @@ from fourfold.paradigms.joint import JointBound, JointDenoising, JointSteps, Row
 from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, TextDenoiser, Unmasking
 from fourfold.paradigms.sequences import SequenceDenoiser
 from fourfold.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
-from fourfold.recipes.autoregressive import SEQUENCES, TEXT
+from fourfold.recipes.autoregressive import SEQUENCES, TEXT, text_training
 from fourfold.recipes.networks import batch_of, bins_of, column_network, map_unet, row_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler, Heun, UniPC
@@ -44,6 +46,7 @@ from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors
 
 __all__ = [
     "Parts",
+    "blocks",
     "ddpm",
     "ddpm_velocity",
     "denoising",
@@ -95,6 +98,8 @@ SOLVER_STEPS: Sizes[int] = Sizes({"xs": 12, "s": 24, "m": 24, "l": 24, "xl": 24}
 """Solver steps of the likelihood."""
 NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no density"
 """Why mel bands tell nothing of a waveform's density."""
+BLOCK = 4
+"""Pieces of a block of text. The fewer they are, the nearer the bound is to an autoregressive model's likelihood."""
 MASKED_STEPS = 64
 """Steps in which a longer text or sequence is drawn: several pieces at once."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02, "l": 0.02, "xl": 0.01})
@@ -318,6 +323,24 @@ def _(space: Text, size: str) -> GenerativeModel:
     training = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
     parts = (TextTokens(space), TextDenoiser(net, space.length), MaskedDenoising(), sampler, MaskedBound(), training)
     return GenerativeModel(space, *parts)
+
+
+@singledispatch
+def blocks(space: Space, size: str) -> GenerativeModel:
+    """Masked diffusion within blocks, which follow one another; another space registers its own.
+
+    Raises:
+        TypeError: for a space other than texts.
+    """
+    raise TypeError(f"masked diffusion in blocks is of texts, not of {type(space).__name__}: use diffusion/masked")
+
+
+@blocks.register
+def _(space: Text, size: str) -> GenerativeModel:
+    chosen = TEXT[size]
+    net = OrderedTransformer(space.tokens, space.length, BLOCK, chosen.width, chosen.depth, chosen.heads)
+    parts = (TextTokens(space), BlockDenoiser(net, space.length), BlockDenoising(), BlockUnmasking(), BlockBound())
+    return GenerativeModel(space, *parts, text_training(space, chosen))
 
 
 @singledispatch

@@ -1,0 +1,92 @@
+"""A transformer over tokens in an order of their own, which is told at each token what place is asked for next."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.nn.transformer import Block, Cache, rotary
+
+__all__ = ["OrderedTransformer"]
+
+
+@final
+class OrderedTransformer(Part, nn.Module):
+    """Logits of the token at a place, given tokens at others, in the order in which they became known.
+
+    An input is a token, at its own place, with a vector for the way from there to the place that is asked for (Pannatier,
+    Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562, who give it both places). Attention is causal in the order,
+    so all tokens of an example are learned from in one evaluation, and earlier inputs are cached.
+
+    Ids below ``tokens`` are tokens; ``tokens`` is the symbol at place 0, before all of them.
+
+    Args:
+        tokens: number of tokens.
+        length: places of tokens, ``1 .. length``.
+        block: places of a block. The place that is asked for lies in the block of the token's own, or in the next.
+        width, depth, heads, ratio: its size, see :class:`~fourfold.nn.transformer.Block`.
+
+    Raises:
+        ValueError: if ``width`` is not a multiple of ``2 · heads``.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("head",)
+
+    def __init__(
+        self, tokens: int, length: int, block: int, width: int, depth: int, heads: int, ratio: int = 4
+    ) -> None:
+        super().__init__()
+        if width % (2 * heads):
+            raise ValueError(f"width must be a multiple of 2 · heads, but {width} is none of {2 * heads}")
+        self.tokens, self.length, self.block, self.width, self.heads = tokens, length, block, width, heads
+        self.embedding = nn.Embedding(tokens + 1, width)
+        self.way = nn.Embedding(3 * block - 1, width)
+        self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
+        self.head = nn.Linear(width, tokens)
+        for table in (self.embedding, self.way):
+            nn.init.normal_(table.weight, std=0.5)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def cache(self, batch: int) -> Cache:
+        """An empty cache for ``batch`` examples."""
+        inputs = self.length + self.block  # those of one evaluation that are forgotten are written, too
+        return Cache(len(self.blocks), batch, self.heads, inputs, self.width // self.heads, self.head.weight)
+
+    def forward(self, ids: Tensor, at: Tensor, asked: Tensor, cache: Cache | None = None, last: int = 1) -> Tensor:
+        """Logits of the tokens at the places ``asked``, ``(B, T, tokens)``, float32.
+
+        With a cache the inputs follow the cached ones, and the ``last`` ones are one token that is asked for as many
+        places. They do not see each other. Their logits ``(B, last, tokens)`` are returned, and the first is kept.
+
+        Args:
+            ids: tokens ``(B, T)`` in their order.
+            at: their places ``(B, T)``.
+            asked: the places asked for, ``(B, T)``.
+            cache: the earlier inputs.
+            last: number of places that are asked for at the newest token.
+        """
+        h = self.embedding(ids) + self.way(asked - at + self.block - 1)
+        cos, sin = rotary(1 + self.length, self.width // self.heads, h.dtype, h.device)
+        angles = cos[at][:, None], sin[at][:, None]
+        if cache is None:
+            for block in self.blocks:
+                h = block(h, angles=angles)
+        else:
+            h = self._cached(h, cache, angles, last)[:, -last:]
+        logits: Tensor = self.head(F.layer_norm(h, (self.width,)))
+        return logits.float()
+
+    def _cached(self, h: Tensor, cache: Cache, angles: tuple[Tensor, Tensor], last: int) -> Tensor:
+        inputs, used = h.shape[1], cache.used
+        seen = torch.ones(inputs, used + inputs, dtype=torch.bool, device=h.device).tril(used)
+        seen[-last:, -last:] = torch.eye(last, dtype=torch.bool, device=h.device)
+        for block, memory in zip(self.blocks, cache.blocks, strict=True):
+            assert isinstance(block, Block)
+            h = block.extend(h, memory, used, angles, seen)
+        cache.used = used + inputs - last + 1
+        return h

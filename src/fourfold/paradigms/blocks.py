@@ -1,0 +1,205 @@
+"""Masked diffusion in blocks: an autoregression over blocks, and within each block pieces that are hidden and found.
+
+    log p(x) >= E_sigma sum_k log p(x_sigma(k) | x_sigma(1), ..., x_sigma(k-1))
+
+The order ``sigma`` takes one block after the other, and the pieces of a block in a random order, which is that of a
+masking process seen backwards (Arriola et al. 2025, https://arxiv.org/abs/2503.09573; Hoogeboom et al. 2021,
+https://arxiv.org/abs/2110.02037). Blocks of one piece make an autoregressive model, and one block makes masked diffusion.
+
+The network reads the known pieces in the order in which they were found, and is told which place is asked for (Pannatier,
+Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562; Sahoo et al. 2025, https://arxiv.org/abs/2506.01928). So each
+evaluation teaches all pieces, where a network that reads masks learns from the hidden half, and what was found stays in
+a cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fourfold.core import (
+    Batch,
+    Estimand,
+    Likelihood,
+    LogProb,
+    Measure,
+    Noise,
+    Objective,
+    Sampler,
+    Term,
+    draw,
+    register_paradigm,
+)
+from fourfold.nn.orders import OrderedTransformer
+from fourfold.vocabulary import Cost, Kind, Paradigm, Principle
+
+__all__ = ["BlockBound", "BlockDenoiser", "BlockDenoising", "BlockUnmasking"]
+
+
+@final
+class BlockDenoiser(Estimand):
+    """``p(x_i | x_S)`` of each hidden piece of a block, given the blocks before and what is known of its own.
+
+    Args:
+        net: gives the logits of the piece at the place that is asked for.
+        length: pieces of one example.
+    """
+
+    measure = Measure.COUNTING
+    summary = "the distribution of each hidden piece given the blocks before and the pieces of its own that are known"
+
+    def __init__(self, net: OrderedTransformer, length: int) -> None:
+        super().__init__()
+        self.net, self.event = net, (length,)
+
+    def order(self, u: Tensor, known: Tensor | None = None) -> Tensor:
+        """Places ``(B, L)`` in the order in which they are found: by block, then the known ones, then by ``u``, (0, 1)."""
+        place = torch.arange(u.shape[1], device=u.device)
+        later = 1 if known is None else (~known).long()
+        return (2 * (place // self.net.block) + later + u).argsort(1)
+
+    def forward(self, x: Tensor, order: Tensor) -> Tensor:
+        """``log p(x_sigma(k) | x_sigma(<k))``, ``(B, L)`` in nats, of pieces ``(B, L)`` in the order of their places."""
+        found = x.gather(1, order)
+        ids = torch.cat([torch.full_like(found[:, :1], self.net.tokens), found[:, :-1]], 1)
+        logits = self.net(ids, F.pad(order[:, :-1] + 1, (1, 0)), order + 1)
+        return -F.cross_entropy(logits.flatten(0, 1), found.flatten(), reduction="none").view(x.shape)
+
+    def complete(self, x: Tensor, known: Tensor, noise: Noise, steps: int = 0) -> Tensor:
+        """Draw the pieces that are not known, block by block, each block in some steps.
+
+        A block is drawn given the blocks before and its own known pieces; pieces of later blocks are not seen.
+
+        Args:
+            x: pieces ``(B, L)``; those that are not known may be any.
+            known: which pieces are known in all examples, ``(L,)``.
+            noise: the stream of these examples.
+            steps: of a block, those of one step drawn independently; 0: one piece at a time.
+        """
+        x, length = x.clone(), x.shape[1]
+        order, u = self.order(noise.uniform(length), known), noise.uniform(length)
+        cache = self.net.cache(len(x))
+        ids, at = torch.full_like(order[:, :1], self.net.tokens), torch.zeros_like(order[:, :1])  # not in the cache yet
+        for block in order.split(self.net.block, 1):
+            given = int(known[block[0]].sum())
+            block, hidden = block[:, :given], block[:, given:]
+            ids, at = torch.cat([ids, x.gather(1, block)], 1), torch.cat([at, block + 1], 1)
+            size = hidden.shape[1]
+            for k in range(parts := min(steps or size, size)):
+                wanted = hidden[:, size * k // parts : size * (k + 1) // parts]
+                last = wanted.shape[1]
+                newest = [torch.cat([part, part[:, -1:].expand(-1, last - 1)], 1) for part in (ids, at)]
+                logits = self.net(*newest, torch.cat([at[:, 1:], wanted + 1], 1), cache, last)
+                ids = draw(logits.flatten(0, 1), u.gather(1, wanted).flatten()).view(wanted.shape)
+                x.scatter_(1, wanted, ids)
+                at = wanted + 1
+        return x
+
+
+register_paradigm(BlockDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
+
+
+# --- the two answers --------------------------------------------------------------------------------------------------
+
+
+@final
+class BlockDenoising(Objective):
+    """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k)) / L``: the bound, in nats per piece."""
+
+    learns: ClassVar[type[Estimand]] = BlockDenoiser
+    principle = Principle.BOUND
+    summary = "hide the pieces of each block in a random order and maximise the log-likelihood of each given those left"
+    formula = "min_θ −E_σ Σ_k log p_θ(x_σ(k) | x_σ(<k)),  σ: block after block, a random order within each"
+
+    def terms(self, estimand: BlockDenoiser) -> Mapping[str, Term]:
+        return {"masked": BlockTerm(estimand)}
+
+
+@final
+class BlockTerm(Term):
+    """The term of :class:`BlockDenoising`."""
+
+    judges: ClassVar[bool] = True
+
+    def __init__(self, estimand: BlockDenoiser) -> None:
+        super().__init__([estimand])
+        self.estimand = estimand
+
+    def forward(self, batch: Batch) -> Tensor:
+        order = self.estimand.order(torch.rand(batch.x.shape, device=batch.x.device))
+        return -self.estimand(batch.x, order).mean(1)
+
+
+@final
+@dataclass(frozen=True)
+class BlockUnmasking(Sampler):
+    """Draw block after block, and the pieces of a block in a random order: one at a time, or several at once.
+
+    Pieces drawn at once are drawn as if they were independent, so that fewer steps are an approximation.
+
+    Attributes:
+        steps: in how many steps each block is drawn; 0, or more than it has pieces: one piece at a time.
+
+    Raises:
+        ValueError: for a negative number of steps.
+    """
+
+    needs: ClassVar[type[Estimand]] = BlockDenoiser
+    formula = "x_σ(k) ~ p_θ(· | x_σ(<k)),  σ: block after block, a random order within each"
+    cost = Cost.LENGTH
+    steps: int = 0
+
+    @property
+    def summary(self) -> str:
+        how = f"in {self.steps} steps, those of one step independently" if self.steps else "one at a time"
+        return f"draw block after block, the pieces of each in a random order, {how}, given all those drawn before"
+
+    @property
+    def faithful(self) -> bool:
+        return self.steps == 0
+
+    def __post_init__(self) -> None:
+        if self.steps < 0:
+            raise ValueError(f"steps must be at least 1, or 0 for one piece at a time, not {self.steps}")
+
+    def __call__(self, estimand: BlockDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
+        known = torch.zeros(estimand.event, dtype=torch.bool, device=noise.device)
+        return estimand.complete(known.new_zeros(len(noise), *estimand.event, dtype=torch.long), known, noise, self.steps)
+
+
+@final
+@dataclass(frozen=True)
+class BlockBound(Likelihood):
+    """``log p(x) >= E_sigma sum_k log p(x_sigma(k) | x_sigma(<k))``, by draws of the order ``sigma``.
+
+    It bounds the distribution of pieces drawn one at a time, and is exact for blocks of one piece.
+
+    Attributes:
+        draws: orders of each example.
+
+    Raises:
+        ValueError: for fewer than two draws.
+    """
+
+    needs: ClassVar[type[Estimand]] = BlockDenoiser
+    kind = Kind.LOWER_BOUND
+    draws: int = 8
+
+    @property
+    def summary(self) -> str:
+        return f"the variational bound of the masking process, estimated with {self.draws} random orders"
+
+    def __post_init__(self) -> None:
+        if self.draws < 2:
+            raise ValueError(f"draws must be at least 2, not {self.draws}")
+
+    @torch.no_grad()
+    def __call__(self, estimand: BlockDenoiser, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
+        orders = (estimand.order(noise.uniform(batch.x.shape[1])) for _ in range(self.draws))
+        found = [estimand(batch.x, order).double().sum(1) for order in orders]
+        return LogProb.of_draws(torch.stack(found).float(), Kind.LOWER_BOUND, f"variational bound, {self.draws} orders")

@@ -1,0 +1,184 @@
+"""Masked diffusion in blocks: its bound, its draws and its cache, against sums over every order and every text."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from fourfold import build, fit
+from fourfold.codecs import TextTokens
+from fourfold.core import GenerativeModel, Noise
+from fourfold.language import fill, generate
+from fourfold.nn.orders import OrderedTransformer
+from fourfold.paradigms.blocks import BlockBound, BlockDenoiser, BlockDenoising, BlockUnmasking
+from fourfold.spaces import Text, Vectors
+
+V, L = 3, 4
+SPACE = Text("abc", L)
+EVERY = torch.tensor(list(itertools.product(range(V), repeat=L)))
+
+
+def made(block):
+    """A model of blocks with random weights."""
+    torch.manual_seed(0)
+    net = OrderedTransformer(V, L, block, 16, 2, 2)
+    for parameter in net.parameters():
+        parameter.data += 0.4 * torch.randn_like(parameter)
+    return of(net)
+
+
+def of(net):
+    parts = (BlockDenoiser(net, L), BlockDenoising(), BlockUnmasking(), BlockBound())
+    return GenerativeModel(SPACE, TextTokens(SPACE), *parts).eval()
+
+
+def orders(block):
+    """Every order of the places: blocks one after the other."""
+    blocks = [range(L)[i : i + block] for i in range(0, L, block)]
+    return [sum(chosen, ()) for chosen in itertools.product(*map(itertools.permutations, blocks))]
+
+
+@torch.no_grad()
+def told(model, x, seen, piece):
+    """``log p`` of every token at a place, ``(B, V)``, given those at the places seen, in their order, in one pass."""
+    at = torch.tensor([0, *(i + 1 for i in seen)]).expand(len(x), -1)
+    ids = torch.cat([torch.full((len(x), 1), V), x[:, list(seen)]], 1)
+    asked = torch.cat([at[:, 1:], torch.full_like(at[:, :1], piece + 1)], 1)
+    return model.estimand.net(ids, at, asked)[:, -1].double().log_softmax(-1)
+
+
+def by_order(model, order, x):
+    """``log p(x)`` in one order, ``(B,)``."""
+    parts = [told(model, x, order[:k], i).gather(1, x[:, i : i + 1]) for k, i in enumerate(order)]
+    return torch.cat(parts, 1).sum(1)
+
+
+def drawn_shares(x):
+    return torch.bincount((x * V ** torch.arange(L - 1, -1, -1)).sum(1), minlength=V**L) / len(x)
+
+
+def close(seen, p, n):
+    assert (seen - p).abs().max() < 5 * (0.25 / n) ** 0.5
+
+
+def test_blocks_of_one_piece_are_an_autoregressive_model():
+    torch.manual_seed(0)
+    left_to_right = build("autoregressive", SPACE, size="xs").eval()
+    theirs = left_to_right.estimand.net
+    for parameter in theirs.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    net = OrderedTransformer(V, L, 1, 64, 2, 1)
+    net.way.weight.data.zero_()
+    kept = net.load_state_dict({k.removeprefix("trunk."): v for k, v in theirs.state_dict().items()}, strict=False)
+    assert kept.missing_keys == ["way.weight"]
+    assert not kept.unexpected_keys
+    found, exact = of(net).log_prob(EVERY), left_to_right.log_prob(EVERY)
+    torch.testing.assert_close(found.nats, exact.nats, rtol=0, atol=1e-5)
+    assert found.std_error.max() < 1e-5
+    assert found.nats.double().exp().sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_one_block_has_the_bound_of_masked_diffusion():
+    """``E_n E_S [L / n · sum_{i not in S} log p(x_i | x_S)]``, its known pieces read in a random order."""
+    model, x = made(L), EVERY[::7]
+    total = torch.zeros(len(x), dtype=torch.float64)
+    for n in range(1, L + 1):
+        seen = list(itertools.permutations(range(L), L - n))
+        for S in seen:
+            hidden = [told(model, x, S, i).gather(1, x[:, i : i + 1]) for i in range(L) if i not in S]
+            total += torch.cat(hidden, 1).sum(1) / (n * len(seen))
+    scored = model.with_parts(likelihood=BlockBound(150)).log_prob(x)
+    assert ((scored.nats - total).abs() < 5 * scored.std_error.double()).all()
+    assert scored.kind == "lower_bound"
+
+
+@pytest.mark.parametrize("block", [2, 3])
+def test_the_bound_is_the_mean_over_orders_and_below_the_mass(block):
+    model = made(block)
+    each = torch.stack([by_order(model, order, EVERY) for order in orders(block)])
+    scored = model.with_parts(likelihood=BlockBound(100)).log_prob(EVERY)
+    assert ((scored.nats - each.mean(0)).abs() < 5 * scored.std_error.double()).all()
+    exact = each.exp().mean(0).log()
+    assert exact.exp().sum() == pytest.approx(1, abs=1e-6)
+    assert (each.mean(0) < exact).all()
+    estimand, u = model.estimand, torch.rand(len(EVERY), L)
+    order = estimand.order(u)
+    assert {tuple(row) for row in order.tolist()} == set(orders(block))
+    expected = torch.stack([each[orders(block).index(tuple(row)), i] for i, row in enumerate(order.tolist())])
+    torch.testing.assert_close(estimand(EVERY, order).double().sum(1), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("block", [2, 3])
+def test_samples_are_of_the_mixture_over_orders(block):
+    model, n = made(block), 10_000
+    p = torch.stack([by_order(model, order, EVERY).exp() for order in orders(block)]).mean(0)
+    with torch.no_grad():
+        close(drawn_shares(BlockUnmasking()(model.estimand, Noise(1, 0, n))), p, n)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2])
+@pytest.mark.parametrize("given", [(), (0, 1, 2), (1,), (0, 3), (2,)])
+def test_cached_draws_are_those_without_a_cache(steps, given):
+    model, n, block = made(3), 40, 3
+    known = torch.tensor([i in given for i in range(L)])
+    x = torch.randint(0, V, (n, L), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found = model.estimand.complete(x, known, Noise(5, 0, n), steps)
+    noise = Noise(5, 0, n)
+    order, u, expected = model.estimand.order(noise.uniform(L), known), noise.uniform(L), x.clone()
+    for row in range(n):
+        for start in range(0, L, block):
+            places = order[row, start : start + block].tolist()
+            hidden = [i for i in places if i not in given]
+            seen = order[row, :start].tolist() + [i for i in places if i in given]
+            size = len(hidden)
+            for k in range(parts := min(steps or size, size)):
+                wanted = hidden[size * k // parts : size * (k + 1) // parts]
+                for i in wanted:
+                    p = told(model, expected[row : row + 1], seen, i)[0].exp()
+                    expected[row, i] = int((p.cumsum(0) <= u[row, i]).sum())
+                seen += wanted
+    assert (found == expected).all()
+    assert (found[:, known] == x[:, known]).all()
+
+
+def test_known_pieces_of_a_block_are_seen():
+    model, n = made(2), 10_000
+    x, known = torch.tensor([[2, 0, 1, 1]]).expand(n, -1), torch.tensor([True, True, False, True])
+    with torch.no_grad():
+        found = model.estimand.complete(x, known, Noise(2, 0, n))
+    p = torch.stack([told(model, x[:1], (*first, 3), 2)[0].exp() for first in ((0, 1), (1, 0))]).mean(0)
+    close(torch.bincount(found[:, 2], minlength=V) / n, p, n)
+
+
+def test_training_finds_the_order_of_letters_and_goes_on_with_a_prompt(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_text("abc" * 2000)
+    options = {"length": 12}
+    run = fit("diffusion/blocks", path, size="xs", budget="40 steps", precision="float32", data_options=options)
+    x = run.model.space.rows(run.dataset().test.x.long())
+    assert run.log_prob(x).nats_per_token.mean() < 0.4  # the first letter alone costs log 3 / 12 = 0.09
+    texts = generate(run.model, "bcabc", n=8, length=4, seed=1)
+    assert sum(text == "abca" for text in texts) >= 6
+    assert generate(run.model, "bcabc", n=8, length=4, seed=1) == texts
+    assert generate(run.model, "bcabc", n=2, length=4, seed=1) == texts[:2]
+    with pytest.raises(ValueError, match="fills a window of 12"):
+        generate(run.model, "abc" * 4)
+    with pytest.raises(TypeError, match="gaps are filled by a masked diffusion of text"):
+        fill(run.model, "a{2}c")
+
+
+def test_fewer_steps_are_said_to_be_an_approximation():
+    assert BlockUnmasking().faithful
+    assert not BlockUnmasking(2).faithful
+    assert "in 2 steps" in BlockUnmasking(2).summary
+    with pytest.raises(ValueError, match="steps must be at least 1"):
+        BlockUnmasking(-1)
+    with pytest.raises(ValueError, match="draws must be at least 2"):
+        BlockBound(1)
+    with pytest.raises(TypeError, match="use diffusion/masked"):
+        build("diffusion/blocks", Vectors(2))
+    with pytest.raises(ValueError, match=r"multiple of 2 · heads"):
+        OrderedTransformer(V, L, 2, 18, 1, 6)
