@@ -335,3 +335,64 @@ def test_weights_of_another_shape_and_a_missing_config_are_named(tmp_path):
     (tmp_path / "config.json").write_text("{not json")
     with pytest.raises(ValueError, match=r"holds weights, but no config\.json that can be read"):
         Run.load(tmp_path)
+
+
+def _with_tokenizer(folder, count, network, specials=("<|end|>",), **config):
+    """A folder whose tokenizer has some tokens, the special ones at the end, and whose network has some."""
+    import tokenizers
+
+    words = {f"word{i}": i for i in range(count - len(specials))}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="word0"))
+    made.add_special_tokens(list(specials))
+    tiny = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    settings = transformers.LlamaConfig(vocab_size=network, num_key_value_heads=2, **tiny, **config)
+    transformers.LlamaForCausalLM(settings).save_pretrained(folder)
+    (folder / "tokenizer.json").write_text(made.to_str(), encoding="utf-8")
+    about = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": specials[-1], "eos_token": specials[-1]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(about))
+    return about
+
+
+@pytest.mark.parametrize(
+    ("count", "network", "config"),
+    [
+        (257, 1280, {}),  # a few tokens, padded far
+        (5000, 6600, {}),  # reserved tokens
+        (3000, 3064, {}),  # ids of the class: 1 and 2 are words
+        (3000, 3064, {"bos_token_id": 1, "eos_token_id": [2999, 7]}),  # one of three ids is right
+        (3000, 3064, {"bos_token_id": 50256, "eos_token_id": 50256}),  # beyond the network: of a template
+        (3000, 3064, {"bos_token_id": None, "eos_token_id": None}),
+    ],
+)
+def test_a_tokenizer_of_the_network_is_taken(tmp_path, count, network, config):
+    _with_tokenizer(tmp_path, count, network, **config)
+    assert open_published(tmp_path).estimand.net.tokens == network
+
+
+@pytest.mark.parametrize(
+    ("count", "network", "config", "words"),
+    [
+        (5000, 6700, {}, "5,000 tokens and its network 6,700"),
+        (3001, 3000, {}, "3,001 tokens and its network 3,000"),
+        (3000, 3064, {"eos_token_id": 3050}, "token 3050, which its tokenizer does not have"),
+        (3000, 3064, {"bos_token_id": 11, "eos_token_id": [12, 13]}, "token 11, which is 'word11' in its tokenizer"),
+    ],
+)
+def test_a_tokenizer_of_another_network_is_refused(tmp_path, count, network, config, words):
+    _with_tokenizer(tmp_path, count, network, **config)
+    with pytest.raises(ValueError, match=f"{words}: they are of two models") as error:
+        open_published(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_two_files_of_one_tokenizer_must_agree_on_most_added_tokens(tmp_path):
+    about = _with_tokenizer(tmp_path, 300, 320, specials=("<|a|>", "<|b|>", "<|end|>"))
+    names = {297: "<|a|>", 298: "<|renamed|>", 299: "<|end|>"}
+    for names, agrees in ((names, True), (names | {299: "<|stop|>"}, False)):
+        added = {str(i): {"content": name, "special": True} for i, name in names.items()}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(about | {"added_tokens_decoder": added}))
+        if agrees:
+            open_published(tmp_path)
+        else:
+            with pytest.raises(ValueError, match=r"token 298 is '<\|renamed\|>' in tokenizer_config.json and '<\|b\|>'"):
+                open_published(tmp_path)

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
 
-__all__ = ["is_language_model", "is_published", "is_speech_model", "open_published", "published_tokenizer"]
+__all__ = [
+    "is_language_model",
+    "is_published",
+    "is_speech_model",
+    "open_published",
+    "published_tokenizer",
+    "read_settings",
+]
 
 
 def is_published(path: Path | str) -> bool:
@@ -24,18 +31,17 @@ def is_published(path: Path | str) -> bool:
         return True
     if (path / "model.json").exists():
         return False
-    return "model_type" in _settings(path) or is_speech_model(path)
+    return "model_type" in read_settings(path / "config.json") or is_speech_model(path)
 
 
 def is_speech_model(path: Path | str) -> bool:
     """Whether a published model writes what it hears: a Whisper of ``transformers`` or of CTranslate2."""
-    found = _settings(Path(path))
+    found = read_settings(Path(path) / "config.json")
     return found.get("model_type") == "whisper" or ("alignment_heads" in found and "lang_ids" in found)
 
 
-def _settings(path: Path) -> dict[str, object]:
-    """The content of a ``config.json``; nothing where there is none that can be read."""
-    config = path / "config.json"
+def read_settings(config: Path) -> dict[str, object]:
+    """The content of a ``config.json`` or the like; nothing where there is none that can be read."""
     if not config.is_file() or config.stat().st_size > 1 << 24:
         return {}
     try:

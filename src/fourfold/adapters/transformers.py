@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.adapters import published_tokenizer
+from fourfold.adapters import published_tokenizer, read_settings
 from fourfold.adapters.reading import check_tensors, imported, quiet, told
 from fourfold.adapters.rounded import RoundedChainRule, round_linear
 from fourfold.codecs import TextTokens
@@ -37,6 +37,8 @@ START = "<|start|>"
 """The symbol that begins a text in a folder that is written here."""
 WEIGHTS = ("float32", "int8")
 """The weights that a published model is opened with."""
+PADDING = 1024
+"""Tokens that a network may have beyond those of its tokenizer, however few these are."""
 WINDOW = 256
 """Tokens of a window, where nothing else is asked for."""
 
@@ -178,11 +180,10 @@ def open_language_model(
         raise ValueError(f"{path}: a window of {length} tokens is longer than its context of {context}: shorten it")
     window = length or min(WINDOW, context)
     embedded = int(inner.get_input_embeddings().num_embeddings)
-    if pieces.count > embedded:
-        raise ValueError(
-            f"{path}: its tokenizer has {pieces.count:,} tokens and its network {embedded:,}: they are of two models"
-        )
-    start = next((i for i in (tokenizer.bos_token_id, tokenizer.eos_token_id) if i is not None), None)
+    if path.is_dir():  # a file is of one model
+        _check_tokenizer(path, tokenizer, pieces, config, embedded)
+    begins = (tokenizer.bos_token_id, tokenizer.eos_token_id)
+    start = next((i for i in begins if i is not None and i < embedded), None)
     if start is None:
         raise ValueError(f"{path}: its tokenizer has no symbol that begins a text: add a bos_token to it")
     with torch.device("meta"):
@@ -196,6 +197,38 @@ def open_language_model(
     likelihood = RoundedChainRule() if weights == "int8" else ChainRule()
     parts = (space, TextTokens(space), estimand, MaximumLikelihood(), Ancestral(), likelihood, training)
     return GenerativeModel(*parts).eval()
+
+
+def _check_tokenizer(path: Path, tokenizer: Any, pieces: Pieces, config: Any, embedded: int) -> None:
+    """Refuse a tokenizer that is another model's, where sizes or ids show it.
+
+    Much that looks wrong is not: tables of tokens are padded, configurations keep the ids that their class has by
+    default, one of the two ids may mean nothing, and a token may be renamed in one file alone. Another tokenizer of
+    about the same size is not told from the right one.
+
+    Raises:
+        ValueError: with what does not fit.
+    """
+    two, gap = "they are of two models", embedded - pieces.count
+    if gap < 0 or (gap > PADDING and pieces.count < 0.75 * embedded):
+        raise ValueError(f"{path}: its tokenizer has {pieces.count:,} tokens and its network {embedded:,}: {two}")
+    usual = config if getattr(config, "has_no_defaults_at_init", False) else type(config)()
+    chosen: dict[int, bool] = {}  # by the configuration, or by its class
+    for name in ("bos_token_id", "eos_token_id"):
+        found = getattr(config, name, None)
+        ids = found if isinstance(found, list) else [found]
+        chosen |= {i: found != getattr(usual, name, None) for i in ids if isinstance(i, int) and 0 <= i < embedded}
+    if any(chosen.values()) and not chosen.keys() & {*tokenizer.all_special_ids, *pieces.added}:
+        token = next(i for i in chosen if chosen[i])
+        means = f"is {pieces.name(token)!r} in its tokenizer" if token < pieces.count else "its tokenizer does not have"
+        raise ValueError(f"{path}: config.json begins or ends a text with token {token}, which {means}: {two}")
+    names: Any = read_settings(path / "tokenizer_config.json").get("added_tokens_decoder", {})
+    other = [i for i in names if int(i) < pieces.count and pieces.name(int(i)) != names[i]["content"]]
+    if 2 * len(other) > len(names):
+        here, there = names[other[0]]["content"], pieces.name(int(other[0]))
+        raise ValueError(
+            f"{path}: token {other[0]} is {here!r} in tokenizer_config.json and {there!r} in tokenizer.json: {two}"
+        )
 
 
 def _plain(config: Any) -> dict[str, Any]:

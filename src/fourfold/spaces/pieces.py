@@ -102,6 +102,11 @@ class Pieces:
         """The id that ends a document; ``None`` where the tokenizer has none."""
         return self.ends[0] if self.ends else None
 
+    @functools.cached_property
+    def added(self) -> frozenset[int]:
+        """The ids that were added to the vocabulary as whole tokens: special ones, and others."""
+        return frozenset(self._tokenizer.get_added_tokens_decoder())
+
     def name(self, token: int) -> str:
         """The name of a token in the tokenizer's file."""
         return str(self._tokenizer.id_to_token(token))
