@@ -323,9 +323,7 @@ def generate(
         raise ValueError(f"length and n must be at least 1, not {length} and {n}")
     if isinstance(model.estimand, ArbitraryConditionals | BlockDenoiser):
         if stop or (shaping or Shaping()) != Shaping() or draft is not None:
-            raise ValueError(
-                "masked diffusion draws tokens in a random order: leave rules, stop strings and draft out"
-            )
+            raise ValueError("masked diffusion draws tokens in a random order: leave rules, stop strings and draft out")
         return _filled_after(model, prompt, n, length, seed)
     space, _ = text_parts(model)
     drawn: list[list[int]] = [[] for _ in range(n)]

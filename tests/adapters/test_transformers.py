@@ -387,12 +387,14 @@ def test_a_tokenizer_of_another_network_is_refused(tmp_path, count, network, con
 
 def test_two_files_of_one_tokenizer_must_agree_on_most_added_tokens(tmp_path):
     about = _with_tokenizer(tmp_path, 300, 320, specials=("<|a|>", "<|b|>", "<|end|>"))
-    names = {297: "<|a|>", 298: "<|renamed|>", 299: "<|end|>"}
-    for names, agrees in ((names, True), (names | {299: "<|stop|>"}, False)):
+    renamed = {297: "<|a|>", 298: "<|renamed|>", 299: "<|end|>"}
+    for names, agrees in ((renamed, True), (renamed | {299: "<|stop|>"}, False)):
         added = {str(i): {"content": name, "special": True} for i, name in names.items()}
         (tmp_path / "tokenizer_config.json").write_text(json.dumps(about | {"added_tokens_decoder": added}))
         if agrees:
             open_published(tmp_path)
         else:
-            with pytest.raises(ValueError, match=r"token 298 is '<\|renamed\|>' in tokenizer_config.json and '<\|b\|>'"):
+            with pytest.raises(
+                ValueError, match=r"token 298 is '<\|renamed\|>' in tokenizer_config.json and '<\|b\|>'"
+            ):
                 open_published(tmp_path)

@@ -18,9 +18,9 @@ __all__ = ["OrderedTransformer"]
 class OrderedTransformer(Part, nn.Module):
     """Logits of the token at a place, given tokens at others, in the order in which they became known.
 
-    An input is a token, at its own place, with a vector for the way from there to the place that is asked for (Pannatier,
-    Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562, who give it both places). Attention is causal in the order,
-    so all tokens of an example are learned from in one evaluation, and earlier inputs are cached.
+    An input is a token, at its own place, with a vector for the way from there to the place that is asked for.
+    Attention is causal in the order, so all tokens of an example are learned from in one evaluation, and earlier inputs
+    are cached (Pannatier, Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562, who give an input both places).
 
     Ids below ``tokens`` are tokens; ``tokens`` is the symbol at place 0, before all of them.
 

@@ -4,12 +4,13 @@
 
 The order ``sigma`` takes one block after the other, and the pieces of a block in a random order, which is that of a
 masking process seen backwards (Arriola et al. 2025, https://arxiv.org/abs/2503.09573; Hoogeboom et al. 2021,
-https://arxiv.org/abs/2110.02037). Blocks of one piece make an autoregressive model, and one block makes masked diffusion.
+https://arxiv.org/abs/2110.02037). Blocks of one piece make an autoregressive model, and one block makes masked
+diffusion.
 
-The network reads the known pieces in the order in which they were found, and is told which place is asked for (Pannatier,
-Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562; Sahoo et al. 2025, https://arxiv.org/abs/2506.01928). So each
-evaluation teaches all pieces, where a network that reads masks learns from the hidden half, and what was found stays in
-a cache.
+The network reads the known pieces in the order in which they were found, and is told which place is asked for
+(Pannatier, Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562; Sahoo et al. 2025,
+https://arxiv.org/abs/2506.01928). So each evaluation teaches all pieces, while a network that reads masks learns from
+the hidden half, and what was found stays in a cache.
 """
 
 from __future__ import annotations
@@ -58,13 +59,13 @@ class BlockDenoiser(Estimand):
         self.net, self.event = net, (length,)
 
     def order(self, u: Tensor, known: Tensor | None = None) -> Tensor:
-        """Places ``(B, L)`` in the order in which they are found: by block, then the known ones, then by ``u``, (0, 1)."""
+        """Places ``(B, L)`` in the order in which they are found: by block, known ones first, then by ``u``, (0, 1)."""
         place = torch.arange(u.shape[1], device=u.device)
         later = 1 if known is None else (~known).long()
         return (2 * (place // self.net.block) + later + u).argsort(1)
 
     def forward(self, x: Tensor, order: Tensor) -> Tensor:
-        """``log p(x_sigma(k) | x_sigma(<k))``, ``(B, L)`` in nats, of pieces ``(B, L)`` in the order of their places."""
+        """``log p(x_sigma(k) | x_sigma(<k))`` of pieces ``(B, L)``, in nats, ``(B, L)`` in their order."""
         found = x.gather(1, order)
         ids = torch.cat([torch.full_like(found[:, :1], self.net.tokens), found[:, :-1]], 1)
         logits = self.net(ids, F.pad(order[:, :-1] + 1, (1, 0)), order + 1)
@@ -85,7 +86,7 @@ class BlockDenoiser(Estimand):
         order, u = self.order(noise.uniform(length), known), noise.uniform(length)
         cache = self.net.cache(len(x))
         ids, at = torch.full_like(order[:, :1], self.net.tokens), torch.zeros_like(order[:, :1])  # not in the cache yet
-        for block in order.split(self.net.block, 1):
+        for block in torch.split(order, self.net.block, 1):
             given = int(known[block[0]].sum())
             block, hidden = block[:, :given], block[:, given:]
             ids, at = torch.cat([ids, x.gather(1, block)], 1), torch.cat([at, block + 1], 1)
@@ -169,7 +170,9 @@ class BlockUnmasking(Sampler):
 
     def __call__(self, estimand: BlockDenoiser, noise: Noise, cond: Tensor | None = None) -> Tensor:
         known = torch.zeros(estimand.event, dtype=torch.bool, device=noise.device)
-        return estimand.complete(known.new_zeros(len(noise), *estimand.event, dtype=torch.long), known, noise, self.steps)
+        return estimand.complete(
+            known.new_zeros(len(noise), *estimand.event, dtype=torch.long), known, noise, self.steps
+        )
 
 
 @final
