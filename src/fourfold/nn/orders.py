@@ -18,9 +18,11 @@ __all__ = ["OrderedTransformer"]
 class OrderedTransformer(Part, nn.Module):
     """Logits of the token at a place, given tokens at others, in the order in which they became known.
 
-    An input is a token, at its own place, with a vector for the way from there to the place that is asked for.
-    Attention is causal in the order, so all tokens of an example are learned from in one evaluation, and earlier inputs
-    are cached (Pannatier, Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562, who give an input both places).
+    An input is a token, at its own place, with a vector for the way from there to the place that is asked for. Keys are
+    rotated by the own place, and queries by the place that is asked for, so that attention depends on how far from it
+    a token is. Attention is causal in the order, so all tokens of an example are learned from in one evaluation, and
+    earlier inputs are cached (Pannatier, Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562, who give an input
+    both places).
 
     Ids below ``tokens`` are tokens; ``tokens`` is the symbol at place 0, before all of them.
 
@@ -72,7 +74,8 @@ class OrderedTransformer(Part, nn.Module):
         """
         h = self.embedding(ids) + self.way(asked - at + self.block - 1)
         cos, sin = rotary(1 + self.length, self.width // self.heads, h.dtype, h.device)
-        angles = cos[at][:, None], sin[at][:, None]
+        places = torch.stack([asked - 1, at])  # a query looks from the place that is asked for
+        angles = cos[places].unsqueeze(2), sin[places].unsqueeze(2)
         if cache is None:
             for block in self.blocks:
                 h = block(h, angles=angles)

@@ -89,7 +89,7 @@ class Branches:
 
 
 Angles: TypeAlias = tuple[Tensor, Tensor]
-"""Tables of :func:`rotary`: of positions in order, ``(L, D)``, or of those of each row, ``(B, 1, L, D)``."""
+"""Tables of :func:`rotary`: of positions in order, ``(L, D)``, or those of queries and keys, ``(2, B, 1, L, D)``."""
 
 
 @functools.lru_cache(maxsize=16)

@@ -123,7 +123,7 @@ class BlockDenoising(Objective):
 
 @final
 class BlockTerm(Term):
-    """The term of :class:`BlockDenoising`."""
+    """The term of :class:`BlockDenoising`; it watches the loss of the first piece of a block and that of the last."""
 
     judges: ClassVar[bool] = True
 
@@ -133,7 +133,13 @@ class BlockTerm(Term):
 
     def forward(self, batch: Batch) -> Tensor:
         order = self.estimand.order(torch.rand(batch.x.shape, device=batch.x.device))
-        return -self.estimand(batch.x, order).mean(1)
+        nats, block = -self.estimand(batch.x, order), self.estimand.net.block
+        last = min(block, nats.shape[1]) - 1
+        self.watched = {
+            "loss_low_noise": nats[:, last::block].mean().detach(),
+            "loss_high_noise": nats[:, ::block].mean().detach(),
+        }
+        return nats.mean(1)
 
 
 @final
