@@ -110,6 +110,25 @@ def test_other_faults(tmp_path):
         load(path)
 
 
+def test_a_table_of_captions_is_read_like_any_table(tmp_path):
+    path = folder(tmp_path / "images")
+    marked = as_csv(PAIRS).replace("file,caption", "file;caption").replace(".png,", ".png;")
+    (path / "captions.csv").write_text("\ufeff" + marked.replace(", grün", ",\ngrün"), encoding="utf-8")
+    assert matched(load(path, conditional=True))
+    for content, message in (
+        ("file,caption\n00.png,a red, round one\n", r"csv, row 1: has 3 cells, .* quote a cell that holds ','"),
+        ("file,caption\n00.png,red\nxx.png,blue\n", r"csv, row 2: there is no image 'xx\.png'"),
+        ("file,title\n00.png,red\n", r"csv, row 1: names no file and caption"),
+        ("file,caption\n", r"csv: holds no captions"),
+    ):
+        (path / "captions.csv").write_text(content)
+        with pytest.raises(DataError, match=message):
+            load(path)
+    (path / "captions.csv").write_bytes(b"file,caption\n00.png,gr\xfcn\n")
+    with pytest.raises(DataError, match="is not UTF-8"):
+        load(path)
+
+
 def test_images_without_a_caption_are_skipped_where_bad_ones_are(tmp_path):
     path = folder(tmp_path / "images")
     (path / "captions.txt").write_text(as_lines(PAIRS[:-2]), encoding="utf-8")

@@ -106,9 +106,10 @@ def test_labels_keep_their_shares_in_a_part(tmp_path):
 
 
 def test_rows_of_a_table_are_drawn_while_it_is_read(tmp_path, monkeypatch):
-    from fourfold.data import tables
+    from fourfold.data import delimited, tables
 
     monkeypatch.setattr(tables, "CHUNK", 100)
+    monkeypatch.setattr(delimited, "BLOCK", 3000)  # bytes
     frame = pd.DataFrame({"a": np.arange(5000), "b": np.arange(5000) ** 2 % 97, "kind": ["u"] * 2500 + ["v"] * 2500})
     frame.to_csv(tmp_path / "t.csv", index=False)
     frame.to_parquet(tmp_path / "t.parquet")
@@ -118,22 +119,22 @@ def test_rows_of_a_table_are_drawn_while_it_is_read(tmp_path, monkeypatch):
     assert len(whole) == 200
     assert 1500 < whole[:, 0].mean() < 3500  # from everywhere in the file
     assert torch.equal(whole[:, 1], (whole[:, 0].double() ** 2 % 97).float())
-    monkeypatch.setattr(tables, "CHUNK", 7)
+    monkeypatch.setattr(delimited, "BLOCK", 5000)
     assert load(tmp_path / "t.csv", limit=200, labels="kind").digest == parts[0].digest
 
 
 def test_a_fault_in_a_part_is_named_by_its_row_in_the_file(tmp_path, monkeypatch):
-    from fourfold.data import tables
+    from fourfold.data import delimited
 
-    monkeypatch.setattr(tables, "CHUNK", 10)
-    lines = [f"{i},{i % 7}" for i in range(60)]
-    lines[44] = "x,1"
-    lines[50] = "1,nan"
+    monkeypatch.setattr(delimited, "BLOCK", 1000)  # bytes
+    lines = [f"{i},{i % 7}" for i in range(600)]
+    lines[444] = "x,1"
+    lines[450] = "1,nan"
     (tmp_path / "t.csv").write_text("\n".join(["a,b", *lines]))
-    assert "'x' in row 45" in refusal(tmp_path / "t.csv", limit=59)
-    lines[44] = "3,1"
+    assert "'x' in row 445" in refusal(tmp_path / "t.csv", limit=599)
+    lines[444] = "3,1"
     (tmp_path / "t.csv").write_text("\n".join(["a,b", *lines]))
-    assert "row 51, column b: is missing" in refusal(tmp_path / "t.csv", limit=59, space="vectors")
+    assert "row 451, column b: is missing" in refusal(tmp_path / "t.csv", limit=599, space="vectors")
 
 
 def test_large_tables_are_refused_before_they_are_read(tmp_path, little):

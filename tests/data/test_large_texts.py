@@ -172,6 +172,16 @@ def test_documents_that_look_like_gaps_are_texts(tmp_path):
     assert data.space.show(whole(data)).count("None") == data.space.show(whole(data)).count("NA") == 10
 
 
+def test_a_table_of_texts_is_read_like_any_table(tmp_path):
+    rows = "".join(f'{i};"one; two {i}"\n' for i in range(40))
+    (tmp_path / "t.csv").write_text(f"id;text\n{rows}")
+    data = load(tmp_path / "t.csv", text="text", length=16, tokens="chars")
+    assert data.space.show(whole(data)).count("one; two") == 40
+    (tmp_path / "t.csv").write_text("id,text\n1,one\n2,two, three\n")
+    with pytest.raises(DataError, match=r"t.csv, row 2: has 3 cells, .* quote a cell that holds ','"):
+        load(tmp_path / "t.csv", text="text", length=16)
+
+
 def test_characters_cut_between_two_parts_and_bad_bytes_keep_their_place(tmp_path):
     lines = "ü€😀\n" * 120_000  # more than one part of a MiB
     (tmp_path / "t.txt").write_text(lines, encoding="utf-8")

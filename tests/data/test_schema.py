@@ -386,10 +386,10 @@ def test_rows_for_a_model(tmp_path):
 
 
 def test_rows_are_drawn_by_the_seed(tmp_path, monkeypatch):
-    from fourfold.data import mixed
+    from fourfold.data import delimited
 
     (tmp_path / "t.csv").write_text("\n".join(["k,x", *(f"{'uv'[i % 2]},{i}" for i in range(5000))]))
-    monkeypatch.setattr(mixed, "BLOCK", 1000)
+    monkeypatch.setattr(delimited, "BLOCK", 1000)
     few = [load(tmp_path / "t.csv", limit=300, seed=seed) for seed in (0, 0, 1)]
     assert few[0].digest == few[1].digest != few[2].digest
     assert sum(len(split) for split in (few[0].train, few[0].validation, few[0].test)) == 300

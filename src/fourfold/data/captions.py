@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from torch import Tensor
 from fourfold.core import encode_captions
 from fourfold.data.dataset import DataError, option
 from fourfold.data.files import content_of, decoded
+from fourfold.data.layout import layout_of
 
 __all__ = ["LISTS", "encoded", "folder_captions"]
 
@@ -73,12 +72,11 @@ def encoded(captions: Sequence[str]) -> Tensor:
 
 def _of_list(path: Path, images: Sequence[Path], thing: str, most: int) -> dict[Path, str]:
     """The captions that a list gives."""
-    text = decoded(path, content_of(path))
-    rows = {".csv": _of_table, ".jsonl": _of_json}.get(path.suffix.lower(), _of_lines)(path, text)
+    rows = {".csv": _of_table, ".jsonl": _of_json}.get(path.suffix.lower(), _of_lines)(path)
     known = {image.name: image for image in images}
     found: dict[Path, str] = {}
-    for line, name, caption in rows:
-        where = f"{path}, line {line}"
+    for place, name, caption in rows:
+        where = f"{path}, {place}"
         if name not in known:
             raise DataError(
                 f"{where}: there is no {thing} {name[:80]!r} beside it: correct the name, or remove the line"
@@ -104,33 +102,32 @@ def _checked(caption: str, where: str, thing: str, most: int) -> str:
     return caption
 
 
-def _of_lines(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
-    for line, content in enumerate(text.splitlines(), 1):
+def _of_lines(path: Path) -> Iterator[tuple[str, str, str]]:
+    for line, content in enumerate(decoded(path, content_of(path)).splitlines(), 1):
         if content.strip():
             name, _, caption = content.strip().partition("\t" if "\t" in content.strip() else " ")
-            yield line, name, caption
+            yield f"line {line}", name, caption
 
 
-def _of_table(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        for row in reader:
-            yield reader.line_num, *_pair(row, f"{path}, line {reader.line_num}")
-    except csv.Error as error:
-        raise DataError(
-            f"{path}, line {reader.line_num}: is not CSV ({error}): quote captions that hold commas"
-        ) from None
+def _of_table(path: Path) -> Iterator[tuple[str, str, str]]:
+    from fourfold.data.delimited import cells
+
+    layout, number = layout_of(path, header=True), 0
+    for batch in cells(path, layout):
+        for row in batch.to_pylist():
+            number += 1
+            yield f"row {number}", *_pair(dict(zip(layout.names, row.values(), strict=True)), f"{path}, row {number}")
 
 
-def _of_json(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
-    for line, content in enumerate(text.splitlines(), 1):
+def _of_json(path: Path) -> Iterator[tuple[str, str, str]]:
+    for line, content in enumerate(decoded(path, content_of(path)).splitlines(), 1):
         if not content.strip():
             continue
         try:
             row = json.loads(content)
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path}, line {line}: is not JSON ({error}): write one object in a line") from None
-        yield line, *_pair(row if isinstance(row, dict) else {}, f"{path}, line {line}")
+        yield f"line {line}", *_pair(row if isinstance(row, dict) else {}, f"{path}, line {line}")
 
 
 def _pair(row: Mapping[str, object], where: str) -> tuple[str, str]:

@@ -58,7 +58,7 @@ def layout_of(path: Path, header: bool | None = None) -> Layout:
         header: whether the first row is a header, if that is known.
 
     Raises:
-        DataError: for a file that is not UTF-8 or has a line that is too long.
+        DataError: for a file that is not regular or not UTF-8, or has a line that is too long.
     """
     comments, lines = _first_lines(path)
     separator = "\t" if path.suffix.lower() == ".tsv" else _separator(lines)
@@ -107,6 +107,8 @@ def _separator(lines: list[str]) -> str:
 
 def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
     """How many lines of comments or nothing come first, and the lines after them."""
+    if not path.is_file():
+        raise DataError(f"{path}: is not a regular file: give one that holds data")
     lines: list[str] = []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -115,7 +117,7 @@ def _first_lines(path: Path, most: int = 20) -> tuple[int, list[str]]:
                 if len(line) >= LONGEST:
                     raise DataError(
                         f"{path}, line {len(lines)}: is longer than {LONGEST:,} characters: write a table so wide "
-                        "as .npy"
+                        "as .npy, and texts so long as .jsonl"
                     )
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 at byte {error.start}: convert it (iconv -f latin1 -t utf-8)") from None

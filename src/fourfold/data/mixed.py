@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow
 import pyarrow.compute
-import pyarrow.csv
 import pyarrow.ipc
 import pyarrow.parquet
 import torch
@@ -33,10 +32,17 @@ from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import UNSEEN, Column, Constant, Identifier, Modelled
 from fourfold.spaces.vectors import numbered
 
-__all__ = ["Batches", "batches_of_csv", "batches_of_feather", "batches_of_frame", "batches_of_parquet", "table_of"]
+__all__ = [
+    "Batches",
+    "batches_of_feather",
+    "batches_of_frame",
+    "batches_of_parquet",
+    "different",
+    "drawn",
+    "table_of",
+    "without_comma",
+]
 
-BLOCK = 1 << 24
-"""Bytes of a CSV file that are read at once."""
 ROWS = 1 << 17
 """Rows that are read at once."""
 
@@ -44,47 +50,6 @@ Batches = Iterable[pyarrow.RecordBatch]
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
-
-
-def batches_of_csv(path: Path, layout: Layout) -> Batches:
-    """The cells of a CSV file as texts, exactly as they stand there."""
-    if layout.separator == r"\s+" or layout.blank_before_quote:
-        return _of_csv_with_blanks(path, layout)
-    names = list(map(str, range(layout.width)))
-    return pyarrow.csv.open_csv(
-        path,
-        read_options=pyarrow.csv.ReadOptions(
-            column_names=names,
-            skip_rows=layout.comments,
-            skip_rows_after_names=int(layout.header),
-            block_size=max(BLOCK, min(1 << 30, 200 * layout.longest)),
-        ),
-        parse_options=pyarrow.csv.ParseOptions(
-            delimiter=layout.separator, newlines_in_values=True, ignore_empty_lines=layout.width > 1
-        ),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pyarrow.string()), strings_can_be_null=False
-        ),
-    )
-
-
-def _of_csv_with_blanks(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
-    """A file that only a slower reader knows: separated by blanks, or with blanks before quotation marks."""
-    chunks = pd.read_csv(
-        path,
-        sep=layout.separator,
-        header=None,
-        names=list(range(layout.width)),
-        skiprows=layout.comments + layout.header,
-        skipinitialspace=True,
-        keep_default_na=False,
-        dtype="str",
-        encoding="utf-8-sig",
-        chunksize=ROWS,
-    )
-    for chunk in chunks:
-        arrays = [pyarrow.array(chunk[name].to_numpy(dtype=object), pyarrow.string()) for name in chunk]
-        yield pyarrow.RecordBatch.from_arrays(arrays, names=list(map(str, range(layout.width))))
 
 
 def batches_of_parquet(path: Path) -> Batches:
@@ -117,7 +82,7 @@ def _of_series(column: pd.Series) -> Any:
     return array.combine_chunks() if isinstance(array, pyarrow.ChunkedArray) else array
 
 
-def _drawn(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDArray[np.int64]]:
+def drawn(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDArray[np.int64]]:
     """So many rows drawn by the seed, in the order of the file, and their places in it; no others are kept."""
     draw, keys, rows, seen = np.random.default_rng(seed), np.empty(0), np.empty(0, dtype=np.int64), 0
     kept: list[Any] = []
@@ -137,7 +102,7 @@ def _coded(where: str, batches: Batches, options: Options, names: Sequence[str] 
     """Every column as the numbers of its distinct values, joined over all batches."""
     rows = None
     if options.limit is not None:
-        batches, rows = _drawn(batches, options.limit, options.seed)
+        batches, rows = drawn(batches, options.limit, options.seed)
     parts: list[list[Any]] = []
     for batch in batches:
         names = names or batch.schema.names
@@ -149,18 +114,23 @@ def _coded(where: str, batches: Batches, options: Options, names: Sequence[str] 
         raise DataError(f"{where}: holds no rows: give a table with at least 20")
     types = [None] * len(parts) if decimal else [_dtype(field.type) for field in batch.schema]
     found = []
-    for i, name in enumerate(_different(names or ())):
+    for i, name in enumerate(different(names or ())):
         joined = pyarrow.chunked_array(parts[i]).unify_dictionaries().combine_chunks()
         parts[i] = []
         distinct = joined.dictionary
         if decimal == ",":
-            distinct = pyarrow.compute.replace_substring_regex(distinct, r"^([-+]?\d+),(\d+)$", r"\1.\2")
+            distinct = without_comma(distinct)
         words = pyarrow.types.is_string(distinct.type)
         trimmed = pyarrow.compute.utf8_trim_whitespace(distinct) if words else distinct
         padded = not trimmed.equals(distinct)
         codes = joined.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
         found.append(Coded(name, codes, trimmed.to_pandas(), types[i], where, rows, padded))
     return found
+
+
+def without_comma(texts: Any) -> Any:
+    """Numbers with a decimal comma as numbers with a point."""
+    return pyarrow.compute.replace_substring_regex(texts, r"^([-+]?\d*),(\d+([eE][-+]?\d+)?)$", r"\1.\2")
 
 
 def _plain_array(where: str, name: str, array: Any) -> Any:
@@ -194,7 +164,7 @@ def _dtype(kind: Any) -> str:
     return str(kind) if pyarrow.types.is_integer(kind) else known.get(str(kind), "str")
 
 
-def _different(names: Sequence[str]) -> list[str]:
+def different(names: Sequence[str]) -> list[str]:
     """Names of which no two are the same, and none is empty."""
     taken: dict[str, int] = {}
     different = []

@@ -12,22 +12,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow
+import pyarrow.compute
 import pyarrow.parquet
 
 from fourfold.data.arrays import finite_vectors
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
 from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.delimited import cells
 from fourfold.data.labels import alike, encode_labels
 from fourfold.data.layout import Layout, layout_of, plain
 from fourfold.data.memory import require
 from fourfold.data.mixed import (
     Batches,
-    batches_of_csv,
     batches_of_feather,
     batches_of_frame,
     batches_of_parquet,
+    different,
+    drawn,
     table_of,
+    without_comma,
 )
+from fourfold.data.schema import GAPS
 from fourfold.printable import shortened
 from fourfold.spaces import Vectors
 from fourfold.spaces.vectors import numbered
@@ -93,16 +98,7 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
         if path.suffix.lower() not in (".csv", ".tsv"):
             return pyarrow.Table.from_batches(list(_batches(path, Options()))).to_pandas(), True
         layout = layout_of(path)
-        frame = pd.read_csv(
-            path,
-            sep=layout.separator,
-            header=None,
-            skiprows=layout.comments + layout.header,
-            skipinitialspace=True,
-            keep_default_na=False,
-            dtype="str",
-            encoding="utf-8-sig",
-        )
+        frame = pyarrow.Table.from_batches(list(cells(path, layout))).to_pandas()
     frame.columns = pd.Index(layout.names)
     return frame, layout.header
 
@@ -124,11 +120,14 @@ def _read_csv(path: Path, options: Options) -> Source:
         raise DataError(f"{path}: holds no table: give one with at least 20 rows")
     asked = _as_table(options)
     with _told(path):
-        numbers = asked is False or (asked is None and _complete(next(_of_csv(path, layout, first=1000)), options))
-        frame = sampled(_of_csv(path, layout, None if options.limit is None else CHUNK), options) if numbers else None
+        first = [] if asked is True else [batch.slice(0, 1000) for batch in itertools.islice(cells(path, layout), 1)]
+        some = _numbers_of_csv(first, layout, Options()) if first else None
+        frame = None
+        if some is not None and (asked is False or _complete(some, options)):
+            frame = _numbers_of_csv(cells(path, layout), layout, options)
     if frame is not None and (asked is False or _complete(frame, options)):
         return of_frame(str(path), frame, options)
-    return table_of(str(path), _telling(path, lambda: batches_of_csv(path, layout)), options, layout)
+    return table_of(str(path), _telling(path, lambda: cells(path, layout)), options, layout)
 
 
 def _complete(frame: pd.DataFrame, options: Options) -> bool:
@@ -243,40 +242,41 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except pd.errors.EmptyDataError:
-        raise DataError(f"{path}: holds no table: give one with at least 20 rows") from None
     except MemoryError:
         raise DataError(f"{path}: does not fit into memory: give --limit, or a smaller file") from None
     except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).removeprefix("Error tokenizing data. C error: ").split())[:150]
+        reason = " ".join(str(error).split())[:150]
         kind = "Parquet" if path.suffix.lower() == ".parquet" else "a table"
         way = "write it again" if kind == "Parquet" else "give every row the same number of cells"
         raise DataError(f"{path}: cannot be read as {kind} ({reason}): {way}") from None
 
 
-def _of_csv(path: Path, layout: Layout, rows: int | None = None, first: int | None = None) -> Iterator[pd.DataFrame]:
-    """The cells of a CSV or TSV file, as numbers where a whole column is, so many rows at once; or only the first."""
-    chunks = pd.read_csv(
-        path,
-        sep=layout.separator,
-        decimal=layout.decimal,
-        header=0 if layout.header else None,
-        skiprows=layout.comments,
-        skipinitialspace=True,
-        low_memory=False,
-        encoding="utf-8-sig",
-        chunksize=rows,
-        nrows=first,
-    )
-    for frame in [chunks] if isinstance(chunks, pd.DataFrame) else chunks:
-        if not isinstance(frame.index, pd.RangeIndex):
-            raise DataError(f"{path}: its rows have more cells than its header: give every column a name")
-        if layout.header:
-            frame.columns = pd.Index([plain(str(name)) for name in frame.columns])
-        else:
-            frame.columns = pd.Index(numbered(frame.shape[1]))
-            frame.attrs["headless"] = True
-        yield frame
+def _numbers_of_csv(batches: Batches, layout: Layout, options: Options) -> pd.DataFrame:
+    """The cells of a CSV file, as numbers where a whole column is: all rows, or ``options.limit`` of them."""
+    if layout.width == 1:  # an empty line is no row here
+        batches = (batch.filter(pyarrow.compute.not_equal(batch.column(0), "")) for batch in batches)
+    rows = None
+    if options.limit is not None:
+        batches, rows = drawn(batches, options.limit, options.seed)
+    columns = pyarrow.Table.from_batches(list(batches)).columns
+    names = different([name or f"Unnamed: {place}" for place, name in enumerate(layout.names)])
+    frame = pd.DataFrame({name: _as_numbers(columns.pop(0), layout.decimal) for name in names})
+    frame.attrs["headless"] = not layout.header
+    return frame if rows is None else frame.set_axis(rows, axis=0)
+
+
+def _as_numbers(cells: Any, decimal: str) -> pd.Series:
+    """Texts as numbers to the last bit, or true and false, if all of them are; texts that mean a gap are missing."""
+    with contextlib.suppress(pyarrow.ArrowInvalid):
+        return pyarrow.compute.cast(cells, pyarrow.float64()).to_pandas()
+    texts = pyarrow.compute.utf8_trim_whitespace(cells)
+    texts = without_comma(texts) if decimal == "," else texts
+    gap = pyarrow.compute.is_in(texts, value_set=pyarrow.array(sorted(GAPS)))
+    texts = pyarrow.compute.if_else(gap, pyarrow.scalar(None, pyarrow.string()), texts)
+    for kind in (pyarrow.float64(), pyarrow.bool_()):
+        with contextlib.suppress(pyarrow.ArrowInvalid):
+            return pyarrow.compute.cast(texts, kind).to_pandas()
+    return texts.to_pandas()
 
 
 CELLS = 5.0
@@ -303,7 +303,7 @@ def _of_parquet(path: Path, options: Options) -> Iterator[pd.DataFrame]:
 
 def _is_index(name: object, column: pd.Series, index: pd.Index) -> bool:
     """Whether a nameless column merely counts the rows, as pandas writes it."""
-    if not (str(name).startswith("Unnamed: ") and pd.api.types.is_integer_dtype(column)):
+    if not (str(name).startswith("Unnamed: ") and pd.api.types.is_numeric_dtype(column)):
         return False
     return bool((column.to_numpy() == index.to_numpy()).all())
 

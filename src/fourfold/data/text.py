@@ -28,6 +28,7 @@ from fourfold.adapters import is_published, published_tokenizer
 from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.files import content_of, decoded, decoded_parts, parts_of
 from fourfold.data.folders import IMAGES, SOUNDS, holds
+from fourfold.data.layout import layout_of
 from fourfold.spaces import Pieces, Text
 from fourfold.spaces.pieces import portions
 from fourfold.spaces.text import code_points
@@ -443,10 +444,9 @@ def _parquet(path: Path, name: str) -> tuple[list[str], Iterator[list[Any]]]:
 
 
 def _separated(path: Path, name: str) -> tuple[list[str], Iterator[list[Any]]]:
-    import pandas as pd
+    from fourfold.data.delimited import cells
 
-    mark = "\t" if path.suffix.lower() == ".tsv" else ","
-    names = list(pd.read_csv(path, sep=mark, nrows=0).columns)
-    own: dict[str, Any] = {"usecols": lambda column: column == name, "keep_default_na": False, "na_values": [""]}
-    frames = pd.read_csv(path, sep=mark, chunksize=4096, **own)  # "None" and "NA" are texts
-    return names, (frame[name].dropna().tolist() for frame in frames)
+    layout = layout_of(path, header=True)
+    place = layout.names.index(name) if name in layout.names else 0
+    parts = (batch.slice(first, 4096) for batch in cells(path, layout) for first in range(0, batch.num_rows, 4096))
+    return list(layout.names), (list(filter(None, part.column(place).to_pylist())) for part in parts)
