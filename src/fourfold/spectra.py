@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["frames", "from_magnitude", "inverse", "log_mel", "mel_filters", "stft"]
+__all__ = ["frames", "from_magnitude", "from_mel", "hop_of", "inverse", "log_mel", "mel_filters", "stft"]
 
 QUIETEST = 1e-5
 """The magnitude that silence has in a logarithmic spectrum: -100 dB of a sine at full scale."""
@@ -21,6 +21,11 @@ QUIETEST = 1e-5
 def frames(length: int, hop: int) -> int:
     """The number of frames of a waveform: ``ceil(length / hop)``."""
     return -(-length // hop)
+
+
+def hop_of(rate: int) -> int:
+    """Samples between frames at a rate: the power of two that is nearest to 16 ms."""
+    return int(2 ** round(math.log2(rate * 0.016)))
 
 
 @functools.lru_cache(maxsize=32)
@@ -146,3 +151,18 @@ def log_mel(x: Tensor, bands: int, fft: int, hop: int, rate: int) -> Tensor:
     """
     power = stft(x, fft, hop).abs().square()
     return (mel_filters(bands, fft, rate).to(x.device) @ power).clamp(min=QUIETEST**2).log()
+
+
+def from_mel(bands: Tensor, fft: int, rate: int, steps: int = 20) -> Tensor:
+    """Magnitudes ``(B, F, T)`` whose power in mel bands comes near ``bands``, ``(B, bands, T)`` in nats.
+
+    Power at each frequency is found by multiplicative steps that keep it positive (Lee, Seung 2001,
+    https://papers.nips.cc/paper/1861). The range of ``bands`` is that of :func:`log_mel` for sounds in [-1, 1]: more is
+    clamped, and power of :data:`QUIETEST` or less is none, so that silence stays silent.
+    """
+    wanted = (bands.clamp(max=0.0).exp() - QUIETEST**2).clamp(min=0)
+    filters = mel_filters(bands.shape[1], fft, rate).to(bands.device)
+    power = (filters.T @ wanted) / filters.sum(0)[:, None].clamp(min=1e-9)
+    for _ in range(steps):
+        power = power * (filters.T @ wanted) / (filters.T @ (filters @ power)).clamp(min=1e-20)
+    return power.clamp(min=0).sqrt()

@@ -12,7 +12,7 @@ from fourfold.atlas import Cell, place
 from fourfold.atlas.show import text
 from fourfold.core import count_evaluations
 from fourfold.paradigms import build, cards, recipes
-from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Cost, Kind
 
 
@@ -86,7 +86,7 @@ def test_a_paradigm_from_outside_stands_where_it_is_registered(monkeypatch):
     assert placed.likelihood is model.facts.likelihood is model.log_prob(torch.zeros(2, 2)).kind
 
 
-SPACES = (Images(1, 8, 8), Images(3, 8, 8, classes=3), Vectors(2))
+SPACES = (Images(1, 8, 8), Images(3, 8, 8, classes=3), Vectors(2), Audio(512, 8000))
 STAGED = [name for name in recipes() if any(_stages(name, space) for space in SPACES)]
 
 
@@ -94,7 +94,7 @@ TABLE = Table((Numeric("price", low=-5, high=40), Categorical("member", levels=(
 
 
 def _first(name):
-    for space in (Vectors(2), *SPACES[:2], Images(3, 8, 8, caption=6), Text("abc", 8), TABLE):
+    for space in (Vectors(2), *SPACES[:2], Images(3, 8, 8, caption=6), Text("abc", 8), TABLE, SPACES[-1]):
         try:
             return build(name, space, "xs")
         except (TypeError, ValueError):

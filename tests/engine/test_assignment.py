@@ -9,7 +9,7 @@ from torch import nn
 from fourfold.core import GenerativeModel, Term
 from fourfold.engine.weights import Update, Weights
 from fourfold.paradigms import build, recipes
-from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces import Audio, Images, Text, Vectors
 
 TABLE = Path(__file__).with_name("assignment.tsv")
 """Numbers that each optimizer trains, recorded when a submodule's name still decided; a new recipe adds its rows.
@@ -21,6 +21,7 @@ SPACES = {
     "images": Images(3, 8, 8, levels=256, classes=4),
     "captioned": Images(3, 8, 8, levels=256, caption=12),
     "text": Text("abcdef", length=24),
+    "sound": Audio(512, 8000, classes=2),
 }
 
 

@@ -12,7 +12,7 @@ from fourfold.likelihoods import ProbabilityFlow
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.paradigms import build, cards, recipes, resolve
 from fourfold.recipes import diffusion, flow
-from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
+from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Kind
 
 
@@ -46,7 +46,14 @@ def test_resolving_draws_no_random_number():
 TABLE = Table((Categorical("kind", levels=("a", "b")), Numeric("size", "int64", low=0, high=9)))
 
 
-SPACES = (Images(1, 8, 8, classes=2), Images(3, 8, 8, caption=6), Vectors(3, classes=2), Text("ab", 4), TABLE)
+SPACES = (
+    Images(1, 8, 8, classes=2),
+    Images(3, 8, 8, caption=6),
+    Vectors(3, classes=2),
+    Text("ab", 4),
+    TABLE,
+    Audio(512, 8000, classes=2),
+)
 
 
 @pytest.mark.parametrize("name", sorted(cards()))
@@ -54,13 +61,7 @@ def test_one_name_means_one_objective_for_every_space(name):
     """But for a card's bare name, which :func:`resolve` spells out."""
     for recipe in cards()[name].recipes:
         found = set()
-        for space in (
-            Images(1, 8, 8, classes=2),
-            Images(3, 8, 8, caption=6),
-            Vectors(3, classes=2),
-            Text("ab", 4),
-            TABLE,
-        ):
+        for space in SPACES:
             try:
                 found.add(type(build(f"{name}/{recipe}", space, "xs").objective))
             except TypeError:

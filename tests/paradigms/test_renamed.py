@@ -46,7 +46,7 @@ def test_what_was_written_earlier_opens_as_todays_recipe(key):
 NEW = {
     *("autoregressive/any-order", "diffusion/masked", "latent-diffusion/perceptron", "diffusion/joint"),
     *("adversarial/conditional", "adversarial/suited", "latent-autoregressive/multimodal"),
-    *("diffusion/ddpm", "diffusion/ddpm-velocity", "diffusion/blocks"),
+    *("diffusion/ddpm", "diffusion/ddpm-velocity", "diffusion/blocks", "latent-diffusion/vocoder"),
 }
 """Recipes that version 0.2.0 began with, after that."""
 

@@ -66,9 +66,9 @@ CARDS = (
     Card(
         name="latent-diffusion",
         paradigm=Paradigm.DIFFUSION,
-        recipes=Recipe.of("fourfold.recipes.latent_diffusion", "unet", "dit", "perceptron"),
+        recipes=Recipe.of("fourfold.recipes.latent_diffusion", "unet", "dit", "perceptron", "vocoder"),
         summary="Diffusion of the codes of an autoencoder that is trained first.",
-        captioned=("unet", "dit"),
+        captioned=("unet", "dit", "vocoder"),
         strengths="diffusion at the cost of the code's size, guidance at sampling time",
         weaknesses="a loose likelihood",
         references=_DIFFUSED_CODES,

@@ -6,9 +6,9 @@ Rescaling happens here and nowhere else. A codec of integers either keeps them d
 Oord, Bethge 2016, https://arxiv.org/abs/1511.01844).
 """
 
-from fourfold.codecs.audio import CentredSamples, LogMel, MuLaw
+from fourfold.codecs.audio import CentredSamples, LogMel, MuLaw, Waveforms
 from fourfold.codecs.images import BitPlanes, Centred, Dequantised, GaussianPixels, Tokens
-from fourfold.codecs.learned import LearnedCodec, QuantisedCodec
+from fourfold.codecs.learned import LearnedCodec, QuantisedCodec, VocodedMel
 from fourfold.codecs.sequences import RowTokens
 from fourfold.codecs.table import CellTokens, GaussianCells, MixedCells
 from fourfold.codecs.text import TextTokens, TranscriptTokens
@@ -32,4 +32,6 @@ __all__ = [
     "TextTokens",
     "Tokens",
     "TranscriptTokens",
+    "VocodedMel",
+    "Waveforms",
 ]

@@ -11,10 +11,10 @@ from torch import Tensor
 from fourfold.core import Codec, Measure, Noise
 from fourfold.spaces import Audio
 from fourfold.spaces.audio import LEVELS
-from fourfold.spectra import QUIETEST, frames, from_magnitude, log_mel, mel_filters
+from fourfold.spectra import frames, from_magnitude, from_mel, hop_of, log_mel
 from fourfold.vocabulary import Kind
 
-__all__ = ["CentredSamples", "LogMel", "MuLaw"]
+__all__ = ["CentredSamples", "LogMel", "MuLaw", "Waveforms"]
 
 
 @final
@@ -38,6 +38,27 @@ class CentredSamples(Codec):
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
         levels = (z.float().squeeze(1) * (self.levels - 1) - 1) / 2
         return levels.round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+
+
+@final
+class Waveforms(Codec):
+    """Samples as reals in [-1, 1): ``(B, L)`` levels become ``(B, 1, L)`` reals ``x / 32768``; silence stays 0.
+
+    The reals are still counted, so a model gives masses of the levels.
+    """
+
+    measure = Measure.COUNTING
+    rms = 0.1
+
+    def __init__(self, space: Audio) -> None:
+        super().__init__()
+        self.space, self.event = space, (1, space.length)
+
+    def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
+        return self.space.waveform(x).unsqueeze(1), torch.zeros(len(x), device=x.device)
+
+    def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
+        return self.space.levels(z.float().squeeze(1))
 
 
 @final
@@ -99,8 +120,8 @@ class LogMel(Codec):
     """The logarithm of the power in mel bands, ``(B, 1, bands, T)``, with mean 0 and variance 1 on the training data.
 
     Phases and what the bands do not resolve are lost, so a density of codes tells nothing of waveforms, and there is no
-    likelihood. To decode, power at each frequency is found by multiplicative steps that keep it positive (Lee, Seung
-    2001, https://papers.nips.cc/paper/1861), and phases by :func:`fourfold.spectra.from_magnitude`.
+    likelihood. To decode, :func:`fourfold.spectra.from_mel` finds magnitudes, and
+    :func:`fourfold.spectra.from_magnitude` finds phases. :class:`~fourfold.codecs.VocodedMel` decodes by a network.
 
     Args:
         space: the space of the clips.
@@ -116,7 +137,7 @@ class LogMel(Codec):
     def __init__(self, space: Audio, bands: int = 64, steps: int = 32) -> None:
         super().__init__()
         self.space, self.bands, self.steps = space, bands, steps
-        self.hop = 2 ** round(math.log2(space.rate * 0.016))
+        self.hop = hop_of(space.rate)
         self.fft = 4 * self.hop
         self.event = (1, bands, frames(space.length, self.hop))
         self.register_buffer("mean", torch.zeros(()))
@@ -145,12 +166,11 @@ class LogMel(Codec):
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return ((self._bands(x) - self.mean) / self.scale).unsqueeze(1), x.new_zeros(len(x), dtype=torch.float32)
 
+    def log_power(self, z: Tensor) -> Tensor:
+        """The logarithm of the power in mel bands that codes ``(B, 1, bands, T)`` stand for: ``(B, bands, T)`` nats."""
+        return z.float().squeeze(1) * self.scale + self.mean
+
     @torch.no_grad()
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        bands = (z.float().squeeze(1) * self.scale + self.mean).clamp(2 * math.log(QUIETEST), 0.0).exp()
-        filters = mel_filters(self.bands, self.fft, self.space.rate).to(z.device)
-        power = (filters.T @ bands) / filters.sum(0)[:, None].clamp(min=1e-9)
-        for _ in range(20):
-            power = power * (filters.T @ bands) / (filters.T @ (filters @ power)).clamp(min=1e-20)
-        wave = from_magnitude(power.clamp(min=0).sqrt(), self.hop, self.space.length, self.steps)
-        return (wave * LEVELS).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+        magnitude = from_mel(self.log_power(z), self.fft, self.space.rate)
+        return self.space.levels(from_magnitude(magnitude, self.hop, self.space.length, self.steps))

@@ -1,4 +1,4 @@
-"""Networks between waveforms and maps of codes, which work on frames of a spectrum, and a critic of spectra.
+"""Networks between waveforms and maps of codes, which work on frames of a spectrum, and critics of sound.
 
 Waveforms are ``(B, 1, L)`` and codes ``(B, C, T, 1)`` with ``T = ceil(L / hop)``: one vector for each frame. All layers
 work on frames, not on samples, and the transform between the two has no parameters, so that the cost is small (Siuzdak
@@ -8,6 +8,7 @@ work on frames, not on samples, and the transform between the two has no paramet
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import ClassVar, final
 
 import torch
@@ -16,9 +17,9 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.nn.autoencoder import PatchCritic
-from fourfold.spectra import frames, inverse, stft
+from fourfold.spectra import frames, from_magnitude, from_mel, inverse, stft
 
-__all__ = ["SpectralCritic", "WaveDecoder", "WaveEncoder"]
+__all__ = ["SpectralCritic", "WaveCritic", "WaveDecoder", "WaveEncoder", "WaveVocoder"]
 
 QUIET = 1e-3
 """The magnitude from which on spectra are compressed: ``log(1 + |X| / QUIET)``."""
@@ -135,3 +136,114 @@ class SpectralCritic(Part, nn.Module):
         spectra = [_compressed(stft(x[:, 0].float(), 4 * hop, hop)) for hop in self.hops]
         numbers, features = self.patches(spectra[1][:, None] / 4)
         return numbers, [*spectra, *features]
+
+
+CENTRE, SPREAD = -12.0, 5.0
+"""About the mean and the standard deviation of the power in mel bands of speech, in nats."""
+
+
+@final
+class WaveVocoder(Part, nn.Module):
+    """Standardised power in mel bands ``(B, bands, T)`` to waveforms ``(B, 1, T hop)``, float32; labels are ignored.
+
+    A few iterations of Griffin and Lim give a waveform with the spectrum ``X``. The network sees the bands, ``X`` and
+    the magnitudes ``M`` of the bands, and corrects them; the waveform is the inverse transform of
+
+        M (exp(a) X / |X| + b),   a real and b complex, both (B, F, T) and nearly 0 at the start.
+
+    ``M`` is at least a thousandth of its frame's mean, so that every spectrum is in reach, and silence stays silent.
+    Training begins at the quality of those iterations: phases that fit each other over frames need no learning, and
+    a network that sees neighbouring frames alone could not find them. Layers and inverse transform: Siuzdak 2023, Vocos
+    (https://arxiv.org/abs/2306.00814); networks that correct Griffin and Lim's iterations: Masuyama et al. 2019, Deep
+    Griffin-Lim Iteration (https://arxiv.org/abs/1903.03971).
+
+    Args:
+        bands: number of mel bands.
+        rate: samples in a second.
+        hop: samples between frames; a frame has four times as many.
+        width: channels of the layers.
+        depth: number of blocks.
+        steps: iterations of Griffin and Lim.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
+
+    def __init__(self, bands: int, rate: int, hop: int, width: int, depth: int, steps: int = 4) -> None:
+        super().__init__()
+        self.rate, self.hop, self.steps, self.frequencies = rate, hop, steps, 2 * hop + 1
+        self.entry = nn.Conv1d(bands + 4 * self.frequencies, width, 3, padding=1)
+        self.blocks = nn.Sequential(*(FrameBlock(width) for _ in range(depth)))
+        self.exit = nn.Conv1d(width, 3 * self.frequencies, 1)
+        nn.init.normal_(self.exit.weight, std=0.01 / math.sqrt(width))
+        self.exit.bias = nn.Parameter(torch.zeros(3 * self.frequencies))
+
+    def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        magnitude, spectrum = self._begun(z)
+        direction = spectrum / spectrum.abs().clamp(min=1e-12)
+        sides = torch.view_as_real(direction).unbind(-1)
+        loud = torch.log1p(magnitude / QUIET)
+        seen = torch.cat([z, loud / 4, _compressed(spectrum) / 4, *sides], 1)
+        h = self.blocks(self.entry(seen.to(self.entry.weight.dtype)))
+        out = self.exit(F.layer_norm(h.transpose(1, 2), (h.shape[1],)).transpose(1, 2)).float()
+        a, real, imaginary = out.split(self.frequencies, 1)
+        corrected = magnitude * (a.clamp(max=3.0).exp() * direction + torch.complex(real, imaginary))
+        return inverse(corrected, self.hop, self.hop * z.shape[2]).unsqueeze(1)
+
+    @torch.no_grad()
+    def _begun(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Magnitudes of the bands, and the spectrum of the waveform that a few iterations find for them."""
+        fft = 4 * self.hop
+        magnitude = from_mel(z.float() * SPREAD + CENTRE, fft, self.rate)
+        magnitude = magnitude.maximum(1e-3 * magnitude.mean(1, keepdim=True))
+        begun = from_magnitude(magnitude, self.hop, self.hop * z.shape[2], self.steps)
+        return magnitude, stft(begun, fft, self.hop)
+
+
+@final
+class _PeriodCritic(nn.Module):
+    """Numbers and features of every ``period``-th sample: layers see each of the ``period`` series alone."""
+
+    def __init__(self, period: int, width: int) -> None:
+        super().__init__()
+        self.period, widths = period, (1, width, 2 * width, 4 * width)
+        self.layers = nn.ModuleList(nn.Conv1d(a, b, 5, 3, 2) for a, b in pairwise(widths))
+        self.head = nn.Conv1d(widths[-1], 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        padded = F.pad(x, (0, -x.shape[2] % self.period))
+        series = padded.reshape(len(x), -1, self.period).transpose(1, 2)
+        h, features = series.reshape(len(x) * self.period, 1, -1), []
+        h = h.to(self.head.weight.dtype)
+        for layer in self.layers:
+            h = F.leaky_relu(layer(h), 0.1)
+            features.append(h.reshape(len(x), -1))
+        return self.head(h).reshape(len(x), -1).float(), features
+
+
+@final
+class WaveCritic(Part, nn.Module):
+    """Critics of several periods and of spectra at three resolutions: numbers and features of each.
+
+    Kong, Kim, Bae 2020, HiFi-GAN (https://arxiv.org/abs/2010.05646), for the periods; Jang, Lim, Yoon, Kim, Kim 2021,
+    UnivNet (https://arxiv.org/abs/2106.07889), for the resolutions.
+
+    Args:
+        length: samples of a waveform.
+        width: channels of the first layers.
+        hop: samples between frames of the coarsest spectrum; the others have a half and a quarter of it.
+        periods: distances between the samples that one critic sees.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("periods",)
+
+    def __init__(self, length: int, width: int, hop: int, periods: tuple[int, ...] = (2, 3, 5, 7, 11)) -> None:
+        super().__init__()
+        self.hops = tuple(max(hop // k, 1) for k in (1, 2, 4))
+        self.periods = nn.ModuleList(_PeriodCritic(period, width) for period in periods)
+        self.patches = nn.ModuleList(PatchCritic((1, 2 * h + 1, frames(length, h)), width) for h in self.hops)
+
+    def forward(self, x: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
+        """The numbers ``(B, *)`` float32 and the features ``(B, *)`` of each critic."""
+        spectra = [_compressed(stft(x[:, 0].float(), 4 * h, h))[:, None] / 4 for h in self.hops]
+        patches = [critic(spectrum) for critic, spectrum in zip(self.patches, spectra, strict=True)]
+        return [*(critic(x) for critic in self.periods), *patches]

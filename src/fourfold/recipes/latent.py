@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial, singledispatch
@@ -35,7 +34,7 @@ from fourfold.paradigms.perceptual import PerceptualBound
 from fourfold.recipes.networks import batch_of, bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Table, Vectors
-from fourfold.spectra import frames
+from fourfold.spectra import frames, hop_of
 
 __all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
 
@@ -253,7 +252,7 @@ def _(space: Images, size: str, outputs: int, inputs: int) -> Autoencoder:
 @autoencoder.register
 def _(space: Audio, size: str, outputs: int, inputs: int) -> Autoencoder:
     """A code represents 16 ms; the spectral loss counts from the start."""
-    chosen, hop = WAVES[size], 2 ** round(math.log2(space.rate * 0.016))
+    chosen, hop = WAVES[size], hop_of(space.rate)
     encoder = WaveEncoder(outputs, chosen.width, chosen.depth, hop)
     decoder = WaveDecoder(inputs, space.length, chosen.width, chosen.depth, hop)
     critic = partial(SpectralCritic, space.length, CRITIC[size].width, max(hop // 4, 1))

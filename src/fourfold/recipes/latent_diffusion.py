@@ -1,4 +1,4 @@
-"""Presets of latent diffusion: diffusion of the codes of a KL autoencoder.
+"""Presets of latent diffusion: diffusion of the codes of a KL autoencoder, or of the mel bands before a vocoder.
 
 Rombach, Blattmann, Lorenz, Esser, Ommer 2022 (https://arxiv.org/abs/2112.10752).
 """
@@ -10,25 +10,29 @@ from functools import singledispatch
 
 from torch import nn
 
-from fourfold.codecs import LearnedCodec
+from fourfold.codecs import LearnedCodec, LogMel, VocodedMel, Waveforms
 from fourfold.core import GenerativeModel, Space, Training
 from fourfold.estimands.preconditioned import Preconditioned
-from fourfold.likelihoods import ProbabilityFlow
+from fourfold.likelihoods import NoDensity, ProbabilityFlow
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.unet import UNet
+from fourfold.nn.waves import WaveCritic, WaveVocoder
+from fourfold.paradigms.adversarial import NO_DENSITY, OnePass
 from fourfold.paradigms.diffusion import Denoising
 from fourfold.paradigms.hybrid import behind
+from fourfold.paradigms.vocoder import Vocoder, Vocoding
 from fourfold.paths import EDM
 from fourfold.recipes.diffusion import denoising
-from fourfold.recipes.latent import kl
+from fourfold.recipes.latent import CRITIC, WAVES, kl
 from fourfold.recipes.latent_flow import vector_codes
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Audio, Images, Table, Vectors
+from fourfold.spectra import frames, hop_of
 from fourfold.vocabulary import parse_size
 
-__all__ = ["dit", "perceptron", "unet"]
+__all__ = ["dit", "perceptron", "unet", "vocoder"]
 
 UNET: Sizes[tuple[Size, ...]] = Sizes(
     {
@@ -51,6 +55,10 @@ TRANSFORMER: Sizes[Size] = Sizes(
 SOLVER_STEPS: Sizes[int] = Sizes({"xs": 6, "s": 24, "m": 24, "l": 24, "xl": 24})
 """Solver steps of the likelihood."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02, "l": 0.02, "xl": 0.01})
+
+VOCODING = Training(16, 1e-3, muon_rate=0.01, warmup=0.05, betas=(0.8, 0.99), clip=1.0)
+PIECE = 32
+"""Frames of the pieces on which a vocoder is trained."""
 
 
 @singledispatch
@@ -119,6 +127,33 @@ def perceptron(space: Space, size: str) -> GenerativeModel:
 def _(space: Table, size: str) -> GenerativeModel:
     codec = vector_codes(space, size)
     return behind(codec, denoising(Vectors(codec.event[0], classes=space.classes), size), space)
+
+
+@singledispatch
+def vocoder(space: Space, size: str) -> GenerativeModel:
+    """A U-Net that denoises power in mel bands, which a vocoder that is trained first maps to waveforms.
+
+    Raises:
+        TypeError: for a space other than sounds.
+    """
+    raise TypeError(f"a vocoder is of sounds, not of {type(space).__name__}")
+
+
+@vocoder.register
+def _(space: Audio, size: str) -> GenerativeModel:
+    step, codec = denoising(space, size), LogMel(space)
+    return behind(VocodedMel(codec, _vocoder(space.conditioned(), codec.bands, size)), step, space)
+
+
+def _vocoder(space: Audio, bands: int, size: str) -> GenerativeModel:
+    """The game of a vocoder, of size ``m`` at most."""
+    size = "m" if parse_size(size)[0] in ("l", "xl") else size
+    chosen, hop = WAVES[size], hop_of(space.rate)
+    net = WaveVocoder(bands, space.rate, hop, chosen.width, chosen.depth)
+    estimand = Vocoder(net, space.length, bands, space.rate)
+    pieces = min(PIECE, frames(space.length, hop))
+    game = Vocoding(WaveCritic(pieces * hop, CRITIC[size].width // 2, hop), frames=pieces)
+    return GenerativeModel(space, Waveforms(space), estimand, game, OnePass(), NoDensity(NO_DENSITY), VOCODING)
 
 
 def _refusal(space: Space) -> TypeError:

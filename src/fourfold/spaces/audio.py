@@ -98,6 +98,10 @@ class Audio(Space):
         """Raw clips as reals in [-1, 1), float32 of the same shape."""
         return x.float() / LEVELS
 
+    def levels(self, waveform: Tensor) -> Tensor:
+        """The nearest levels of reals in [-1, 1], int16 of the same shape; it undoes :meth:`waveform`."""
+        return (waveform * LEVELS).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+
     def lengths(self, x: Tensor) -> Tensor:
         """Samples of each clip before the zeros at its end, ``(B,)`` int64."""
         place = torch.arange(1, x.shape[1] + 1, device=x.device)
@@ -114,7 +118,7 @@ class Audio(Space):
             levels = x
         elif bool(torch.isfinite(x).all()) and float(x.abs().amax() if x.numel() else 0) <= LEVELS:
             real = x.is_floating_point() and (not x.numel() or float(x.abs().amax()) <= 1)
-            levels = (x * (LEVELS if real else 1)).round().clamp(-LEVELS, LEVELS - 1).to(torch.int16)
+            levels = self.levels(x if real else x / LEVELS)
         else:
             raise ValueError("a waveform has values outside [-1, 1]: divide it by its largest")
         short = self.length - levels.shape[-1]
