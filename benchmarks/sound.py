@@ -194,9 +194,9 @@ def vocoder(options: argparse.Namespace) -> list[dict[str, Any]]:
         "notes": [
             f"{len(said)} held-out prompts of one human voice, of at most {longest:g} s at 8,000 Hz, from power in 64 "
             f"mel bands. The vocoder took {run.card['steps']:,} steps of 16 pieces of half a second, of other prompts "
-            'of the voice. "mel dB" is the mean absolute difference of power in the bands. "log-spectral dB" is the root '
-            "mean square over frequencies, mean over frames (of 32, 64 and 128 ms), of the difference of power, where "
-            "a sound is within 60 dB of its loudest point. Frames in which neither is are left out. "
+            'of the voice. "mel dB" is the mean absolute difference of power in the bands. "log-spectral dB" is the '
+            "root mean square over frequencies, mean over frames (of 32, 64 and 128 ms), of the difference of power "
+            "where a sound is within 60 dB of its loudest point. Frames in which neither is are left out. "
             '"words" is the word error rate of Whisper tiny.en, with a bootstrap interval over prompts: that of the '
             "recordings is its own."
         ],
