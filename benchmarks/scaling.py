@@ -164,7 +164,10 @@ def speed(paradigm: str, size: str, part: int, data: Dataset, label: str) -> dic
 # --- what follows from the curves -------------------------------------------------------------------------------------
 
 BUDGETS = (15, 60, 120, 600)
-MEASURES: Mapping[str, str] = {"diffusion": "frechet", "latent-variable": "frechet", "adversarial": "frechet"}
+MEASURES: Mapping[str, str] = dict.fromkeys(SAMPLED, "frechet") | dict.fromkeys(
+    ("autoregressive", "flow", "energy"), "held_out"
+)
+"""Frechet distance where samples are cheap, held-out loss for the others: what each paradigm is judged by."""
 QUARTER = "AVX2, a quarter of a core"
 
 
@@ -214,9 +217,49 @@ def table(records: Sequence[Mapping[str, Any]], paradigm: str, machine: str) -> 
         values = {size: quality(curves[size], 0.9 * budget / seconds[machine, paradigm, size]) for size in rows}
         least = min((value for value, _ in values.values() if not math.isnan(value)), default=math.nan)
         for size, (value, beyond) in values.items():
-            told = "?" if math.isnan(value) else f"{value:.0f}" + ("\\*" if beyond else "")
+            digits = 0 if MEASURES[paradigm] == "frechet" else 3
+            told = "?" if math.isnan(value) else f"{value:.{digits}f}" + ("\\*" if beyond else "")
             rows[size].append(f"**{told}**" if value == least else told)
     return [f"| {paradigm} | {machine} | {size} | {' | '.join(cells)} |" for size, cells in rows.items()]
+
+
+def crossing(
+    records: Sequence[Mapping[str, Any]], paradigm: str, narrow: str, wide: str, machine: str
+) -> tuple[float, bool] | None:
+    """The steps from which a size is better than the next narrower one in equal time, and whether it is a guess.
+
+    ``None`` where a curve is missing, infinity where the wider size is never ahead as far as the curves reach.
+    """
+    curves = {r["size"]: points(r["curve"], MEASURES[paradigm]) for r in first_parts(records, paradigm)}
+    seconds = seconds_of(records)
+    if not {narrow, wide} <= curves.keys():
+        return None
+    ratio = seconds[machine, paradigm, wide] / seconds[machine, paradigm, narrow]
+    ahead: tuple[float, bool] = (math.inf, False)
+    for steps in (round(1.05**k) for k in range(180, 60, -1)):  # from many steps to few
+        (ours, guess), (theirs, other) = quality(curves[wide], steps), quality(curves[narrow], steps * ratio)
+        if math.isnan(ours) or math.isnan(theirs):
+            continue
+        if ours > theirs:
+            break
+        ahead = (steps, guess or other)
+    return ahead
+
+
+def crossings(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Rows of the page: the crossing of each pair of neighbouring sizes, for each paradigm and machine."""
+    machines = ("AMX, one core", "AVX2, one core")
+    rows = []
+    for paradigm, machine in itertools.product(MEASURES, machines):
+        found = [crossing(records, paradigm, *pair, machine) for pair in itertools.pairwise(SIZES)]
+        cells = ["" if one is None else "not yet" if math.isinf(one[0]) else told(one) for one in found]
+        rows.append(f"| {paradigm} | {machine} | {' | '.join(cells)} |")
+    return rows
+
+
+def told(found: tuple[float, bool]) -> str:
+    """Steps, with a star where they are a guess."""
+    return f"{found[0]:.0f}" + ("\\*" if found[1] else "")
 
 
 def first_parts(
@@ -287,12 +330,21 @@ only for data with more values than it has parameters.
 A budget in steps, epochs or operations gets size `s` on every machine, so that it means the same everywhere. A run
 records its choice, and a resumed run keeps it. A hybrid has one size, for which the slowest of its stages decides.
 
+Steps from which each size was better than the next narrower one in equal time, by Frechet distance for diffusion,
+latent-variable and adversarial models and by held-out loss for the others. A star marks a guess beyond the curves:
+
+| paradigm | machine | `s/4` | `s/2` | `s` |
+| --- | --- | ---: | ---: | ---: |
+{crossings}
+
 ## Time to quality
 
-Frechet distance of Fashion-MNIST after a budget, from the curves and from the seconds of a step. A star marks a
-guess: up to four times the steps that were run, along the slope of the last four points. A question mark stands
-where nothing can be said. *AVX2* is the same processor with the kernels of older ones
-(`ONEDNN_MAX_CPU_ISA=AVX2`); a quarter of a core is that times four.
+Fashion-MNIST after a budget, from the curves and from the seconds of a step: the Frechet distance of diffusion,
+latent-variable and adversarial models, and the held-out loss of the others (nats for each dimension of
+autoregressive models and flows, the error of an energy's denoiser). A star marks a guess: up to four times the
+steps that were run, along the slope of the last four points. A question mark stands where nothing can be said.
+*AVX2* is the same processor with the kernels of older ones (`ONEDNN_MAX_CPU_ISA=AVX2`); a quarter of a core is
+that times four.
 
 | paradigm | machine | size | a step | 15 s | 60 s | 120 s | 600 s |
 | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |
@@ -313,8 +365,8 @@ Nats per character of held-out text, and seconds of the processor beside much ot
 
 ## What this does not say
 
-- One seed, one data set of images, one text, one processor. Tables, flows, energies and autoregressive models of images
-  follow the same rule without a study of their own.
+- One seed, one data set of images, one text, one processor. Tables follow the same rule without a study of their own.
+- A held-out loss says how well the density is learned, not how samples look.
 - A rate that falls to 0 over the budget, as trainings have, is better at the end than the constant rate of these
   curves, for every size alike as far as is known.
 - The needs of `m`, and of adversarial models beyond 350 steps, are extrapolated.
@@ -348,7 +400,13 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
     machines = ("AMX, one core", "AVX2, one core", QUARTER)
     rows = "\n".join(row for paradigm in MEASURES for machine in machines for row in table(records, paradigm, machine))
     return PAGE.format(
-        needed=needed, rows=rows, patient=GAME, autoencoder=AUTOENCODER["s"], enough=ENOUGH, **text_table(records)
+        needed=needed,
+        rows=rows,
+        crossings="\n".join(crossings(records)),
+        patient=GAME,
+        autoencoder=AUTOENCODER["s"],
+        enough=ENOUGH,
+        **text_table(records),
     )
 
 
