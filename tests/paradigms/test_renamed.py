@@ -44,7 +44,13 @@ def test_what_was_written_earlier_opens_as_todays_recipe(key):
 
 
 NEW = {
-    *("autoregressive/any-order", "diffusion/masked", "latent-diffusion/perceptron", "diffusion/joint"),
+    *(
+        "autoregressive/any-order",
+        "autoregressive/ngrams",
+        "diffusion/masked",
+        "latent-diffusion/perceptron",
+        "diffusion/joint",
+    ),
     *("adversarial/conditional", "adversarial/suited", "latent-autoregressive/multimodal"),
     *("diffusion/ddpm", "diffusion/ddpm-velocity", "diffusion/blocks", "latent-diffusion/vocoder"),
 }

@@ -7,6 +7,6 @@ __all__ = ["CARD"]
 CARD = Card(
     name="autoregressive",
     paradigm=Paradigm.AUTOREGRESSIVE,
-    recipes=Recipe.of("fourfold.recipes.autoregressive", "likelihood", "any-order"),
+    recipes=Recipe.of("fourfold.recipes.autoregressive", "likelihood", "any-order", "ngrams"),
     summary="Each piece predicted from the earlier ones: an exact likelihood, and samples one piece at a time.",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from typing import ClassVar, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from fourfold.core.measure import Measure
 from fourfold.core.parts import Part
@@ -27,6 +27,9 @@ class Estimand(Part, nn.Module, ABC):
 
     event: tuple[int, ...]
     cost: ClassVar[Cost | None] = None
+
+    def fit(self, x: Tensor) -> None:
+        """Take what is counted in raw training examples; most estimands count nothing."""
 
     @property
     def measure(self) -> Measure | None:

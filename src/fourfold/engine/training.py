@@ -113,7 +113,7 @@ def begin(
     if not isinstance(data, (Dataset, Split, Tensor, np.ndarray)):
         stream = Stream(data, model.space)
         if fresh:
-            _fit_codec(model, stream.first(), seed)
+            _fit_statistics(model, stream.first(), seed)
         return Loop(model, stream, training, seed, precision, processes, stream.steps_per_epoch, **rest)
     if not processes.sharded:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -122,7 +122,7 @@ def begin(
     split = data.train if isinstance(data, Dataset) else data
     start = time.monotonic()
     if fresh:
-        _fit_codec(model, split.x, seed)
+        _fit_statistics(model, split.x, seed)
     streamed = data.streamed if isinstance(data, Dataset) else None
     codes = None if streamed is not None else _codes(model, split.x, patience)
     seconds = time.monotonic() - start if fresh and isinstance(model.codec, Staged) else 0.0
@@ -149,11 +149,11 @@ def begin(
     return loop
 
 
-def _fit_codec(model: GenerativeModel, x: Tensor, seed: int) -> None:
-    """Let the codec take its statistics; the seed fixes what it draws."""
+def _fit_statistics(model: GenerativeModel, x: Tensor, seed: int) -> None:
+    """Let codec and estimand take their statistics; the seed fixes what they draw."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model.codec.fit(x)
+        model.fit_statistics(x)
 
 
 FEW = 1000

@@ -358,6 +358,9 @@ class NextToken(Part, nn.Module, ABC):
     tokens: int
     length: int
 
+    def fit(self, x: Tensor) -> None:
+        """Take what is counted in raw training examples; most networks count nothing."""
+
     @abstractmethod
     def cache(self, batch: int) -> Any:
         """An empty cache for ``batch`` sequences.

@@ -127,6 +127,9 @@ class TokenConditionals(Conditionals):
         self.net = net
         self.event = (length,)
 
+    def fit(self, x: Tensor) -> None:
+        self.net.fit(x)
+
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x_i | x_<i)`` of ids of any length, ``(B, L)`` to ``(B, L)``, float32."""
         context = self.net.length

@@ -7,9 +7,11 @@ from functools import singledispatch
 from fourfold.codecs import MuLaw, Standardised, TextTokens, Tokens, TranscriptTokens
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
+from fourfold.ngrams import LONGEST
 from fourfold.nn.causal import CausalConvNet
+from fourfold.nn.ngrams import BesideNgrams
 from fourfold.nn.speech import SpeechTransformer
-from fourfold.nn.transformer import TokenTransformer, ValueTransformer
+from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
 from fourfold.paradigms.autoregressive import (
     Ancestral,
@@ -25,7 +27,7 @@ from fourfold.recipes.networks import column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Sequences, Table, Text, Transcripts, Vectors
 
-__all__ = ["any_order", "likelihood", "text_training"]
+__all__ = ["any_order", "likelihood", "ngrams", "text_training"]
 
 TEXT: Sizes[Size] = Sizes(
     {
@@ -75,9 +77,17 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
 
 @likelihood.register
 def _(space: Text, size: str) -> GenerativeModel:
+    return _text(space, size, _text_network(space, size))
+
+
+def _text_network(space: Text, size: str) -> TokenTransformer:
     chosen = TEXT[size]
-    net = TokenTransformer(space.tokens, space.length, chosen.width, chosen.depth, chosen.heads)
-    return _model(space, TextTokens(space), TokenConditionals(net, space.length), text_training(space, chosen))
+    return TokenTransformer(space.tokens, space.length, chosen.width, chosen.depth, chosen.heads)
+
+
+def _text(space: Text, size: str, net: NextToken) -> GenerativeModel:
+    training = text_training(space, TEXT[size])
+    return _model(space, TextTokens(space), TokenConditionals(net, space.length), training)
 
 
 def text_training(space: Text, size: Size) -> Training:
@@ -146,6 +156,21 @@ def _(space: Transcripts, size: str) -> GenerativeModel:
     training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
     objective = JointLikelihood(chosen.width, space.tokens)
     return GenerativeModel(space, TranscriptTokens(space), estimand, objective, Ancestral(), ChainRule(), training)
+
+
+@singledispatch
+def ngrams(space: Space, size: str) -> GenerativeModel:
+    """A text as counted n-grams that a network corrects: ahead of either alone where there is little time.
+
+    Raises:
+        TypeError: for a space that is not registered.
+    """
+    raise TypeError(f"n-grams are counted in texts, not in {type(space).__name__}: use autoregressive")
+
+
+@ngrams.register
+def _(space: Text, size: str) -> GenerativeModel:
+    return _text(space, size, BesideNgrams(_text_network(space, size), LONGEST[space.token]))
 
 
 @singledispatch

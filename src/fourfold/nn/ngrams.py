@@ -1,0 +1,105 @@
+"""A network of next tokens beside counted n-grams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+import torch
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.ngrams import Ngrams
+from fourfold.nn.transformer import NextToken
+
+__all__ = ["BesideNgrams"]
+
+MOST = 1 << 21
+"""Tokens of a text that are counted, at most."""
+
+
+@final
+@dataclass
+class _Cache:
+    """The cache of the network, and the ids so far, ``(B, T)``."""
+
+    network: Any
+    ids: Tensor
+
+    @property
+    def used(self) -> int:
+        """Positions that the network holds."""
+        return int(self.network.used)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.network.clear()
+        self.ids = self.ids[:, :0]
+
+    def forget(self, count: int) -> None:
+        """Forget the newest positions."""
+        self.network.forget(count)
+        self.ids = self.ids[:, : self.ids.shape[1] - count]
+
+    def select(self, rows: Tensor) -> Self:
+        """A cache that branches."""
+        return type(self)(self.network.select(rows), self.ids[rows])
+
+
+@final
+class BesideNgrams(NextToken, Part, nn.Module):
+    """``p(w | x_<i)`` in proportion to ``exp(f_w(x_<i)) q(w | x_<i)^a``: a network ``f`` corrects n-grams ``q``.
+
+    The network begins with ``f = 0`` and ``a = 1``, so the model begins as good as the n-grams of the training text,
+    and learns what these do not know. In training each token is scored by the counts of the text without this
+    occurrence: otherwise every n-gram would seem certain. The text is a buffer, from which the n-grams are counted
+    again where a run is opened; a run folder therefore holds the training text, up to 2 million tokens of it.
+
+    Reference: Li et al. 2022, N-gram Is Back: Residual Learning of Neural Text Generation with n-gram Language Model,
+    https://arxiv.org/abs/2210.14431 (n-grams beside a network); the counts that leave one out are those of Ney, Essen,
+    Kneser 1994, https://doi.org/10.1006/csla.1994.1001.
+
+    Args:
+        net: gives ``f``, logits that are 0 before training.
+        longest: tokens of the longest n-gram.
+    """
+
+    def __init__(self, net: NextToken, longest: int) -> None:
+        super().__init__()
+        self.net, self.longest = net, longest
+        self.tokens, self.length = net.tokens, net.length
+        self.power = nn.Parameter(torch.ones(()))
+        kind = torch.int16 if net.tokens < 1 << 15 else torch.int32
+        self.register_buffer("text", torch.full((MOST,), -1, dtype=kind))
+        self._looked_at, self._counted = (0, 0), list[tuple[Tensor, Ngrams]]()
+
+    text: Tensor
+
+    def fit(self, x: Tensor) -> None:
+        """Take the text whose n-grams are counted: a stream of ids, or windows of it."""
+        ids = x.flatten()[:MOST]
+        self.text.fill_(-1)[: len(ids)] = ids.to(self.text)
+
+    def cache(self, batch: int) -> _Cache:
+        return _Cache(self.net.cache(batch), self.text.new_zeros(batch, 0, dtype=torch.long))
+
+    def forward(self, ids: Tensor, cache: Any = None) -> Tensor:
+        seen, following = ids, None
+        if cache is not None:
+            cache.ids = seen = torch.cat([cache.ids, ids], 1)
+        elif self.training:
+            following = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], -1)], 1)
+        with torch.no_grad():
+            q = self.ngrams().after(seen, following, ids.shape[1])
+        logits: Tensor = self.net(ids, None if cache is None else cache.network)
+        return logits.float() + self.power * q.log()
+
+    def ngrams(self) -> Ngrams:
+        """The n-grams of the text, counted once; without a text all tokens have equal masses."""
+        version = (self.text.data_ptr(), self.text._version)
+        if version != self._looked_at:  # something was written into the text, but not always something new
+            if not (self._counted and torch.equal(self._counted[0][0], self.text)):
+                ids = self.text[self.text >= 0]
+                self._counted = [(self.text.clone(), Ngrams(ids, self.tokens, min(self.longest, max(len(ids) - 1, 0))))]
+            self._looked_at = version
+        return self._counted[0][1]
