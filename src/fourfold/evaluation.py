@@ -13,7 +13,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.core import GenerativeModel, LogProb, count_evaluations, no_likelihood
+from fourfold.core import GenerativeModel, LogProb, Noise, count_evaluations, no_likelihood
 from fourfold.data import Dataset, Split
 from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
@@ -109,7 +109,7 @@ def evaluate(
     features: str | None = None,
     likelihood_examples: int = 1024,
     seconds: float | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     say: Callable[[str], None] | None = None,
 ) -> list[Measurement]:
     """Measure a model: likelihood, sample quality and coverage, memorisation, cost.
@@ -127,7 +127,7 @@ def evaluate(
             :attr:`Images.default_features <fourfold.spaces.Images.default_features>`.
         likelihood_examples: how many test examples are scored.
         seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
-        batch_size: samples drawn at once.
+        batch_size: samples drawn at once; ``None``: the model's default.
         say: a function that is called after the first batch with a line on how long sampling will take, if that is
             more than :data:`LONG` seconds.
 
@@ -195,7 +195,7 @@ def draw(
     seed: int = 0,
     cond: Tensor | None = None,
     seconds: float | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     advance: Callable[[int], None] = lambda done: None,
 ) -> Drawn:
     """Draw ``n`` samples in batches. When ``seconds`` are over, stop early, but not before one batch of 64.
@@ -206,13 +206,13 @@ def draw(
         seed: fixes the samples.
         cond: labels ``(n,)`` or captions ``(n, L)``.
         seconds: time after which no new batch begins.
-        batch_size: rounded down to a multiple of 64.
+        batch_size: rounded down to a multiple of 64; ``None``: the model's default.
         advance: called with the number drawn after each batch.
     """
     parts: list[Tensor] = []
     laps: list[float] = []
     done, start = 0, time.perf_counter()
-    step = max(64, batch_size // 64 * 64)
+    step = Noise.whole_blocks(batch_size or model.rows_at_once)
     with count_evaluations(model.estimand) as count:
         while done < n and (seconds is None or not done or time.perf_counter() - start < seconds):
             size = min(64 if not done and seconds is not None else step - done % step, n - done)

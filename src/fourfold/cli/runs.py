@@ -109,7 +109,12 @@ def sample(
     guidance: Annotated[
         float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none", metavar="X")
     ] = None,
-    batch_size: BatchRows = 256,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of examples in memory at once.", min=1, metavar="N", show_default="256, or 1,024 small ones"
+        ),
+    ] = None,
     length: Annotated[
         int | None,
         textual(help="The most tokens of a text.", min=1, show_default="a window", metavar="N"),
@@ -273,7 +278,7 @@ def _drawn(
     n: int,
     cond: str | None,
     seed: int,
-    batch_size: int,
+    batch_size: int | None,
     given: list[str],
     balance: str | None,
     require: list[str],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -82,6 +83,11 @@ class GenerativeModel(Completing, Part, nn.Module):
         """Where the estimand's weights are."""
         return next((p.device for p in self.estimand.parameters()), torch.device("cpu"))
 
+    @property
+    def rows_at_once(self) -> int:
+        """Samples per network call unless a caller says otherwise: few numbers each cost Python more than arithmetic."""
+        return 1024 if math.prod(self.space.shape) <= 64 else 256
+
     def arguments(self) -> dict[str, Any]:
         return super().arguments() | {"training": self.training_defaults}
 
@@ -131,7 +137,9 @@ class GenerativeModel(Completing, Part, nn.Module):
         return Batch(self.codec.encode(x)[0], cond)
 
     @torch.no_grad()
-    def sample(self, n: int, cond: Condition = None, seed: int = 0, batch_size: int = 256, start: int = 0) -> Tensor:
+    def sample(
+        self, n: int, cond: Condition = None, seed: int = 0, batch_size: int | None = None, start: int = 0
+    ) -> Tensor:
         """Draw raw examples ``(n, *shape)``.
 
         Args:
@@ -139,7 +147,7 @@ class GenerativeModel(Completing, Part, nn.Module):
             cond: a class label for all, or one per sample ``(n,)``; where the space has captions, a caption for all, or
                 a sequence of ``n``, or their bytes ``(n, L)``; ``None`` is unconditional.
             seed: with a sample's index, it fixes that sample.
-            batch_size: rows per network call; changes nothing but speed and memory.
+            batch_size: rows per network call, by default :attr:`rows_at_once`; changes nothing but speed and memory.
             start: the index of the first sample, for drawing a long series in pieces.
 
         Raises:
@@ -149,7 +157,7 @@ class GenerativeModel(Completing, Part, nn.Module):
         estimand = view(self.estimand, self.sampler.needs)
         parts = []
         with evaluating(self):
-            for low, high in Noise.spans(start, start + n, batch_size):
+            for low, high in Noise.spans(start, start + n, batch_size or self.rows_at_once):
                 noise = Noise(seed, low, high, device=self.device)
                 z = self.sampler(estimand, noise, None if labels is None else labels[low - start : high - start])
                 parts.append(self.codec.decode(z, noise))

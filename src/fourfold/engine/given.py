@@ -171,7 +171,7 @@ def draw(
     n: int,
     cond: Condition = None,
     seed: int = 0,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     *,
     given: Given | None = None,
     balance: str | None = None,
@@ -187,7 +187,7 @@ def draw(
         n: how many.
         cond: their class.
         seed: of the samples.
-        batch_size: rows per network call.
+        batch_size: rows per network call; ``None``: the model's default.
         given: values of columns.
         balance: a column of levels, each of which gets the same share.
         requirements: what every row fulfils.
@@ -224,7 +224,7 @@ def draw(
 
 
 def _proposals(
-    model: GenerativeModel, n: int, cond: Condition, seed: int, batch_size: int, given: Given, balance: str | None
+    model: GenerativeModel, n: int, cond: Condition, seed: int, batch_size: int | None, given: Given, balance: str | None
 ) -> Callable[[Tensor, int], Tensor]:
     """What draws rows, by their numbers and that of the attempt; the condition of a row stays the same."""
     if not given and balance is None:
@@ -251,7 +251,7 @@ def _proposals(
 
     def propose(rows: Tensor, attempt: int) -> Tensor:
         each = known.expand(len(rows), -1)
-        return model.complete(x[rows], each, allowed, cond, seed + (attempt << 20), max(batch_size, 1024)).cpu()
+        return model.complete(x[rows], each, allowed, cond, seed + (attempt << 20), max(batch_size or 0, 1024)).cpu()
 
     return propose
 

@@ -110,7 +110,7 @@ class Run:
         n: int,
         cond: Condition = None,
         seed: int = 0,
-        batch_size: int = 256,
+        batch_size: int | None = None,
         *,
         sampler: Sampler | str | None = None,
         steps: int | None = None,
@@ -127,7 +127,8 @@ class Run:
             n: number of samples.
             cond: a class by number or name, a caption, or one of these for each sample.
             seed: seed of the samples; together with its index it fixes a sample.
-            batch_size: samples per network call; it changes only speed and memory.
+            batch_size: samples per network call; it changes only speed and memory. The model's default is 1,024 of
+                at most 64 numbers, or 256.
             sampler: another sampler, or its name.
             steps: another number of steps of the sampler.
             guidance: scale of classifier-free guidance.
