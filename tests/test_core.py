@@ -2,7 +2,9 @@
 
 import ast
 import math
+import platform
 import re
+import subprocess
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
@@ -321,3 +323,19 @@ def test_no_two_public_classes_have_one_name():
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places[node.name].add(str(path.relative_to(package)))
     assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of glibc is set")
+def test_evaluation_keeps_the_memory_of_freed_tensors() -> None:
+    program = """
+import resource, torch
+from fourfold.core.evaluations import evaluating
+def faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+with evaluating(torch.nn.Linear(2, 2)):
+    torch.ones(2**24)
+    before = faults()
+    torch.ones(2**24)
+    assert faults() - before < 1000, faults() - before  # 64 MiB are 16,384 pages
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fourfold.core.estimand import Estimand
+from fourfold.core.memory import keep_memory
 
 __all__ = ["Evaluations", "count_evaluations", "evaluating"]
 
@@ -47,10 +48,11 @@ def count_evaluations(estimand: nn.Module) -> Iterator[Evaluations]:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, the earlier mode of every part after.
+    """Evaluation mode inside, the earlier mode of every part after; memory is kept for reuse.
 
     Only parts in training mode are set, since ``eval`` and ``train`` of a small model cost more than its network.
     """
+    keep_memory()
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False

@@ -85,7 +85,7 @@ class GenerativeModel(Completing, Part, nn.Module):
 
     @property
     def rows_at_once(self) -> int:
-        """Samples per network call unless a caller says otherwise: few numbers each cost Python more than arithmetic."""
+        """Samples per network call unless a caller says otherwise; small ones cost Python more than arithmetic."""
         return 1024 if math.prod(self.space.shape) <= 64 else 256
 
     def arguments(self) -> dict[str, Any]:

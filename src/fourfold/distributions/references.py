@@ -68,14 +68,15 @@ class FittedMixture(Part, Reference):
         return self.lower.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
 
     def log_prob(self, x: Tensor) -> Tensor:
-        x = x.float()
-        factors = self._factors()
-        centres = (factors @ self.means.unsqueeze(2)).flatten()  # P_k (x - mu_k) of all k by one product
-        z = F.linear(x, factors.flatten(0, 1), -centres).reshape(len(x), *self.means.shape)
-        parts = F.log_softmax(self.logits, 0) + self.log_diagonal.sum(1) - 0.5 * z.square().sum(2)
-        wide = -0.5 * (x / self.wide).square().sum(1) - self.dim * math.log(self.wide)
-        both = [wide + math.log(self.share), parts.logsumexp(1) + math.log1p(-self.share)]
-        return torch.logaddexp(*both) - self.dim / 2 * math.log(2 * math.pi)
+        """All components by one product: ``P_k (x - mu_k)``, where the wide one has ``P = I / wide`` and ``mu = 0``."""
+        broad = torch.eye(self.dim, device=x.device)[None] / self.wide
+        factors = torch.cat([self._factors(), broad])
+        centres = (factors @ F.pad(self.means, (0, 0, 0, 1)).unsqueeze(2)).flatten()
+        z = F.linear(x.float(), factors.flatten(0, 1), -centres).reshape(len(x), -1, self.dim)
+        log_narrow = F.log_softmax(self.logits, 0) + self.log_diagonal.sum(1) + math.log1p(-self.share)
+        log_broad = log_narrow.new_full((1,), math.log(self.share) - self.dim * math.log(self.wide))
+        scales = torch.cat([log_narrow, log_broad]) - self.dim / 2 * math.log(2 * math.pi)
+        return torch.logsumexp(scales - 0.5 * z.square().sum(2), 1)
 
     @torch.no_grad()
     def draw(self, noise: Noise) -> Tensor:

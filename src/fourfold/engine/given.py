@@ -224,7 +224,13 @@ def draw(
 
 
 def _proposals(
-    model: GenerativeModel, n: int, cond: Condition, seed: int, batch_size: int | None, given: Given, balance: str | None
+    model: GenerativeModel,
+    n: int,
+    cond: Condition,
+    seed: int,
+    batch_size: int | None,
+    given: Given,
+    balance: str | None,
 ) -> Callable[[Tensor, int], Tensor]:
     """What draws rows, by their numbers and that of the attempt; the condition of a row stays the same."""
     if not given and balance is None:

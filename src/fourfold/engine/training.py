@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from fourfold.core import CachedCodec, GenerativeModel, Staged, Training
+from fourfold.core.memory import keep_memory
 from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget, parse_budget
 from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.loader import Ahead, Batches, FileLoader, Loader, Stream, free_workers, raw_examples
 from fourfold.engine.loop import Loop
-from fourfold.engine.memory import keep_memory
 from fourfold.engine.precision import FLOAT32, Precision, parse_precision
 from fourfold.engine.step import Step
 
@@ -43,7 +43,7 @@ def train(
     Nothing is held out here: :func:`fourfold.fit` chooses which weights to keep.
 
     One setting of the whole process changes: on a CPU with glibc, large blocks of memory are kept for reuse from the
-    first training on (``mallopt``), instead of going back to the system after each operation.
+    first training or evaluation on (``mallopt``), instead of going back to the system after each operation.
 
     Args:
         model: the model, which is trained in place.
@@ -103,7 +103,7 @@ def begin(
 
     The time in which a learned codec encodes the data counts as training. If that would take more seconds than
     ``patience``, each batch is encoded when its step comes. On a CPU the process keeps large blocks of memory from here
-    on (see :func:`~fourfold.engine.memory.keep_memory`).
+    on (see :func:`~fourfold.core.memory.keep_memory`).
     """
     if model.device.type == "cpu":
         keep_memory()
