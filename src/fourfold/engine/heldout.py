@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fourfold.core import Batch
 from fourfold.data import Dataset, Split
-from fourfold.engine.batch_parts import channels_last
+from fourfold.engine.batch_parts import channels_last, reseed
 from fourfold.engine.loader import Loader
 from fourfold.engine.loop import Loop
 from fourfold.engine.shards import fill
@@ -85,7 +85,7 @@ class HeldOut:
             )  # two losses, each a third of a step; 0.5 for the overhead of small models
             self.every = math.ceil(steps / self.SHARE)
             with loop.judging():
-                torch.manual_seed(0)
+                reseed(0, loop.model.device)
                 self._held_out, self._train = (_Examples(loop, part, rows) for part in (data.validation, data.train))
 
     @property
@@ -119,7 +119,7 @@ class HeldOut:
 
     def _losses(self, examples: _Examples) -> Tensor:
         with self.loop.judging():
-            torch.manual_seed(0)
+            reseed(0, self.loop.model.device)
             size = self.loop.training.batch_size
             parts = [torch.stack([self.loop.loss(name, part) for name in self.judges]) for part in examples.parts(size)]
             return examples.means(torch.cat(parts, 1).sum(0))
