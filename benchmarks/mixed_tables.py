@@ -53,13 +53,13 @@ from fourfold.spaces import Table
 from fourfold.threads import waiting
 
 PEERS = {
-    "TabularARGN": ("mostlyai", "mostlyai-engine"),
-    "CTGAN": ("sdv", "sdv"),
-    "TVAE": ("sdv", "sdv"),
-    "SDV's Gaussian copula": ("sdv", "sdv"),
-    "adversarial random forest": ("arfpy", "arfpy"),
+    "TabularARGN": ("mostlyai", ("mostlyai-engine",)),
+    "CTGAN": ("sdv", ("sdv",)),
+    "TVAE": ("sdv", ("sdv",)),
+    "SDV's Gaussian copula": ("sdv", ("sdv",)),
+    "adversarial random forest": ("arfpy", ("arfpy", "numpy<2", "pandas<2.2", "scikit-learn<1.5")),
 }
-"""The environment and the package of each peer."""
+"""The environment and the packages of each peer; arfpy calls functions that later releases of numpy and pandas lack."""
 CENSUS = [
     "age",
     "class_of_worker",
@@ -207,8 +207,8 @@ def baselines(data: Dataset, n: int, seed: int) -> Iterator[tuple[str, dict[str,
 
 def peer(name: str, train: pd.DataFrame, space: Table, seconds: float, n: int, envs: Path) -> dict[str, Any]:
     """A peer in its own environment: its samples, and what it says of its cost."""
-    folder, package = PEERS[name]
-    python = environment(envs / folder, [package])
+    folder, packages = PEERS[name]
+    python = environment(envs / folder, packages)
     with tempfile.TemporaryDirectory() as place:
         where = Path(place)
         train.to_csv(where / "train.csv", index=False)
@@ -364,7 +364,7 @@ def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
     write_json(
         options.out,
         {
-            "title": "Tables of mixed columns",
+            "title": f"Tables of mixed columns, {options.seconds:g} s of training",
             "order": 2,
             "machine": f"{about['cpu']}, {os.cpu_count()} cores, no GPU",
             "date": datetime.date.today().isoformat(),
