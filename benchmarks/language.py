@@ -34,12 +34,13 @@ import fourfold
 from fourfold.adapters import open_published
 from fourfold.adapters.transformers import write_language_model
 from fourfold.baselines import KneserNey
-from fourfold.core import GenerativeModel, Sampler
+from fourfold.core import GenerativeModel, Sampler, Space
 from fourfold.data import load
 from fourfold.engine import inference
 from fourfold.language import Draft, generate, stream
+from fourfold.nn.orders import OrderedTransformer
 from fourfold.paradigms.autoregressive import score_text
-from fourfold.paradigms.blocks import BlockUnmasking
+from fourfold.paradigms.blocks import BlockDenoiser, BlockUnmasking
 from fourfold.paradigms.masked import Unmasking
 from fourfold.words import Completer, keystrokes
 
@@ -220,13 +221,14 @@ def masked(options: argparse.Namespace) -> Iterator[dict[str, object]]:
     with tempfile.TemporaryDirectory() as folder:
         path, _ = _split(texts(options)["pydoc_data.topics"], Path(folder))
         data = load(path, tokens="chars", length=128)
-    whole, blocks, judge = (
-        fourfold.fit(recipe, data, budget=budget, size="s", seed=0).model
-        for recipe in ("diffusion/masked", "diffusion/blocks", "autoregressive")
-    )
+    recipes = ("diffusion/masked", _in_blocks(data.space, 4), _in_blocks(data.space, 2), "autoregressive")
+    models = [fourfold.fit(recipe, data, budget=budget, size="s", seed=0).model for recipe in recipes]
+    whole, fours, twos, judge = models
     x = data.space.rows(data.test.x)[:200]
     exact = judge.log_prob(x)
-    for model, name in ((whole, "masked diffusion's bound"), (blocks, "bound of blocks of 4")):
+    for model, name in zip(
+        models, ("masked diffusion's bound", "bound of blocks of 4", "bound of blocks of 2"), strict=False
+    ):
         yield {
             "what": f"bits/byte, pydoc_data.topics, windows of 128 characters, {name}, {budget}",
             "fourfold": model.log_prob(x).mean_in("bits/byte")[0],
@@ -237,7 +239,8 @@ def masked(options: argparse.Namespace) -> Iterator[dict[str, object]]:
     samplers: list[tuple[GenerativeModel, Sampler, str]] = [
         *((whole, Unmasking(n), f"masked diffusion, {n} steps") for n in (128, 32)),
         *((whole, Unmasking(n, 4), f"masked diffusion, blocks of 4, {n} steps") for n in (128, 32)),
-        *((blocks, BlockUnmasking(n), f"blocks of 4, {32 * n} steps") for n in (4, 2, 1)),
+        *((fours, BlockUnmasking(n), f"blocks of 4, {32 * n} steps") for n in (4, 2, 1)),
+        *((twos, BlockUnmasking(n), f"blocks of 2, {64 * n} steps") for n in (2, 1)),
     ]
     for model, sampler, name in samplers:
         drawing = model.with_parts(sampler=sampler)
@@ -253,6 +256,17 @@ def masked(options: argparse.Namespace) -> Iterator[dict[str, object]]:
             "beside": ancestral,
             "which": "autoregressive, with its cache",
         }
+
+
+def _in_blocks(space: Space, block: int) -> GenerativeModel:
+    """The recipe's model of blocks of another length."""
+    model = fourfold.build("diffusion/blocks", space, size="s")
+    net: Any = model.estimand.net
+    torch.manual_seed(0)
+    ordered = OrderedTransformer(net.tokens, net.length, block, net.width, len(net.blocks), net.heads)
+    estimand = BlockDenoiser(ordered, net.length)
+    parts = (model.codec, estimand, model.objective, model.sampler, model.likelihood, model.training_defaults)
+    return GenerativeModel(space, *parts)
 
 
 def keyboard(options: argparse.Namespace) -> Iterator[dict[str, object]]:

@@ -9,7 +9,7 @@ import torch
 
 from fourfold import build, fit
 from fourfold.codecs import TextTokens
-from fourfold.core import GenerativeModel, Noise
+from fourfold.core import Batch, GenerativeModel, Noise
 from fourfold.language import fill, generate
 from fourfold.nn.orders import OrderedTransformer
 from fourfold.paradigms.blocks import BlockBound, BlockDenoiser, BlockDenoising, BlockUnmasking
@@ -46,7 +46,12 @@ def told(model, x, seen, piece):
     at = torch.tensor([0, *(i + 1 for i in seen)]).expand(len(x), -1)
     ids = torch.cat([torch.full((len(x), 1), V), x[:, list(seen)]], 1)
     asked = torch.cat([at[:, 1:], torch.full_like(at[:, :1], piece + 1)], 1)
-    return model.estimand.net(ids, at, asked)[:, -1].double().log_softmax(-1)
+    known = {-1: torch.full((len(x),), V)}  # the symbol before the first piece
+    sides = []
+    for i in (*seen, piece):
+        sides.append(torch.stack([known.get(j, torch.full((len(x),), V + 1)) for j in (i - 1, i + 1)]))
+        known[i] = x[:, i]
+    return model.estimand.net(ids, at, asked, torch.stack(sides, 2))[:, -1].double().log_softmax(-1)
 
 
 def by_order(model, order, x):
@@ -70,9 +75,11 @@ def test_blocks_of_one_piece_are_an_autoregressive_model():
     for parameter in theirs.parameters():
         parameter.data += 0.3 * torch.randn_like(parameter)
     net = OrderedTransformer(V, L, 1, 64, 2, 1)
-    net.way.weight.data.zero_()
+    added = {"way.weight", "left.weight", "right.weight"}
+    for name in added:
+        net.get_parameter(name).data.zero_()
     kept = net.load_state_dict({k.removeprefix("trunk."): v for k, v in theirs.state_dict().items()}, strict=False)
-    assert kept.missing_keys == ["way.weight"]
+    assert set(kept.missing_keys) == added
     assert not kept.unexpected_keys
     found, exact = of(net).log_prob(EVERY), left_to_right.log_prob(EVERY)
     torch.testing.assert_close(found.nats, exact.nats, rtol=0, atol=1e-5)
@@ -182,3 +189,20 @@ def test_fewer_steps_are_said_to_be_an_approximation():
         build("diffusion/blocks", Vectors(2))
     with pytest.raises(ValueError, match=r"multiple of 2 · heads"):
         OrderedTransformer(V, L, 2, 18, 1, 6)
+
+
+def test_training_reads_some_examples_from_left_to_right_and_held_out_ones_in_random_orders():
+    model = made(2)
+    for shuffled, kinds in ((1e-9, {0}), (0.5, {0, 1, 2, 3}), (1.0, {0, 1, 2, 3})):
+        term = BlockDenoising(shuffled).terms(model.estimand)["masked"]
+        each = -torch.stack([by_order(model, order, EVERY) for order in orders(2)], 1) / L
+        assert orders(2)[0] == tuple(range(L))
+        for training in (True, False):
+            torch.manual_seed(0)
+            with torch.no_grad():
+                found = term.train(training)(Batch(EVERY))
+            error, which = (each - found[:, None]).abs().min(1)
+            assert error.max() < 1e-5
+            assert set(which.tolist()) == (kinds if training else {0, 1, 2, 3})
+    with pytest.raises(ValueError, match="shuffled must be above 0"):
+        BlockDenoising(0)

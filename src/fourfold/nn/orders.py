@@ -18,13 +18,14 @@ __all__ = ["OrderedTransformer"]
 class OrderedTransformer(Part, nn.Module):
     """Logits of the token at a place, given tokens at others, in the order in which they became known.
 
-    An input is a token, at its own place, with a vector for the way from there to the place that is asked for. Keys are
-    rotated by the own place, and queries by the place that is asked for, so that attention depends on how far from it
-    a token is. Attention is causal in the order, so all tokens of an example are learned from in one evaluation, and
-    earlier inputs are cached (Pannatier, Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562, who give an input
-    both places).
+    An input is a token, at its own place, with vectors for the way from there to the place that is asked for, and for
+    the tokens on both sides of that. Keys are rotated by the own place, and queries by the place that is asked for, so
+    that attention depends on how far from it a token is. Attention is causal in the order, so all tokens of an example
+    are learned from in one evaluation, and earlier inputs are cached (Pannatier, Courdier, Fleuret 2024,
+    https://arxiv.org/abs/2404.09562, who give an input both places).
 
-    Ids below ``tokens`` are tokens; ``tokens`` is the symbol at place 0, before all of them.
+    Ids below ``tokens`` are tokens; ``tokens`` is the symbol at place 0, before all of them, and ``tokens + 1`` stands
+    for a token that is hidden.
 
     Args:
         tokens: number of tokens.
@@ -46,10 +47,11 @@ class OrderedTransformer(Part, nn.Module):
             raise ValueError(f"width must be a multiple of 2 · heads, but {width} is none of {2 * heads}")
         self.tokens, self.length, self.block, self.width, self.heads = tokens, length, block, width, heads
         self.embedding = nn.Embedding(tokens + 1, width)
+        self.left, self.right = nn.Embedding(tokens + 2, width), nn.Embedding(tokens + 2, width)
         self.way = nn.Embedding(3 * block - 1, width)
         self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
         self.head = nn.Linear(width, tokens)
-        for table in (self.embedding, self.way):
+        for table in (self.embedding, self.left, self.right, self.way):
             nn.init.normal_(table.weight, std=0.5)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
@@ -59,7 +61,9 @@ class OrderedTransformer(Part, nn.Module):
         inputs = self.length + self.block  # those of one evaluation that are forgotten are written, too
         return Cache(len(self.blocks), batch, self.heads, inputs, self.width // self.heads, self.head.weight)
 
-    def forward(self, ids: Tensor, at: Tensor, asked: Tensor, cache: Cache | None = None, last: int = 1) -> Tensor:
+    def forward(
+        self, ids: Tensor, at: Tensor, asked: Tensor, sides: Tensor, cache: Cache | None = None, last: int = 1
+    ) -> Tensor:
         """Logits of the tokens at the places ``asked``, ``(B, T, tokens)``, float32.
 
         With a cache the inputs follow the cached ones, and the ``last`` ones are one token that is asked for as many
@@ -69,10 +73,11 @@ class OrderedTransformer(Part, nn.Module):
             ids: tokens ``(B, T)`` in their order.
             at: their places ``(B, T)``.
             asked: the places asked for, ``(B, T)``.
+            sides: the tokens to the left and to the right of these, ``(2, B, T)``.
             cache: the earlier inputs.
             last: number of places that are asked for at the newest token.
         """
-        h = self.embedding(ids) + self.way(asked - at + self.block - 1)
+        h = self.embedding(ids) + self.left(sides[0]) + self.right(sides[1]) + self.way(asked - at + self.block - 1)
         cos, sin = rotary(1 + self.length, self.width // self.heads, h.dtype, h.device)
         places = torch.stack([asked - 1, at])  # a query looks from the place that is asked for
         angles = cos[places].unsqueeze(2), sin[places].unsqueeze(2)

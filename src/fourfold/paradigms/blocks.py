@@ -66,10 +66,22 @@ class BlockDenoiser(Estimand):
 
     def forward(self, x: Tensor, order: Tensor) -> Tensor:
         """``log p(x_sigma(k) | x_sigma(<k))`` of pieces ``(B, L)``, in nats, ``(B, L)`` in their order."""
-        found = x.gather(1, order)
+        found, count = x.gather(1, order), torch.arange(x.shape[1], device=x.device)
         ids = torch.cat([torch.full_like(found[:, :1], self.net.tokens), found[:, :-1]], 1)
-        logits = self.net(ids, F.pad(order[:, :-1] + 1, (1, 0)), order + 1)
+        sides = self._sides(x, order.argsort(1), order, count)
+        logits = self.net(ids, F.pad(order[:, :-1] + 1, (1, 0)), order + 1, sides)
         return -F.cross_entropy(logits.flatten(0, 1), found.flatten(), reduction="none").view(x.shape)
+
+    def _sides(self, x: Tensor, rank: Tensor, asked: Tensor, count: Tensor) -> Tensor:
+        """What is known to the left and to the right of the places asked for, ``(2, B, T)``.
+
+        ``rank``, ``(B, L)``, is the number of each place in the order; ``count``, ``(T,)``, tells how many are known.
+        """
+        tokens = F.pad(x, (1, 1), value=self.net.tokens)
+        when = F.pad(F.pad(rank, (1, 0), value=-1), (0, 1), value=x.shape[1])
+        beside = torch.cat([asked, asked + 2], 1)
+        known = when.gather(1, beside) < count.repeat(2)
+        return torch.where(known, tokens.gather(1, beside), self.net.tokens + 1).view(len(x), 2, -1).transpose(0, 1)
 
     def complete(self, x: Tensor, known: Tensor, noise: Noise, steps: int = 0) -> Tensor:
         """Draw the pieces that are not known, block by block, each block in some steps.
@@ -84,21 +96,24 @@ class BlockDenoiser(Estimand):
         """
         x, length = x.clone(), x.shape[1]
         order, u = self.order(noise.uniform(length), known), noise.uniform(length)
-        cache = self.net.cache(len(x))
+        cache, rank, before = self.net.cache(len(x)), order.argsort(1), 0
         ids, at = torch.full_like(order[:, :1], self.net.tokens), torch.zeros_like(order[:, :1])  # not in the cache yet
         for block in torch.split(order, self.net.block, 1):
             given = int(known[block[0]].sum())
             block, hidden = block[:, :given], block[:, given:]
+            before += given
             ids, at = torch.cat([ids, x.gather(1, block)], 1), torch.cat([at, block + 1], 1)
             size = hidden.shape[1]
             for k in range(parts := min(steps or size, size)):
                 wanted = hidden[:, size * k // parts : size * (k + 1) // parts]
                 last = wanted.shape[1]
                 newest = [torch.cat([part, part[:, -1:].expand(-1, last - 1)], 1) for part in (ids, at)]
-                logits = self.net(*newest, torch.cat([at[:, 1:], wanted + 1], 1), cache, last)
+                asked = torch.cat([at[:, 1:] - 1, wanted], 1)
+                count = torch.arange(before + 1 - ids.shape[1], before + last, device=x.device).clamp(max=before)
+                logits = self.net(*newest, asked + 1, self._sides(x, rank, asked, count), cache, last)
                 ids = draw(logits.flatten(0, 1), u.gather(1, wanted).flatten()).view(wanted.shape)
                 x.scatter_(1, wanted, ids)
-                at = wanted + 1
+                at, before = wanted + 1, before + last
         return x
 
 
@@ -110,15 +125,31 @@ register_paradigm(BlockDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
 
 @final
 class BlockDenoising(Objective):
-    """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k)) / L``: the bound, in nats per piece."""
+    """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k)) / L``: the bound, in nats per piece.
+
+    From left to right, which is one of the orders, a network learns fastest, and the others profit from what it has
+    learned. So some examples of a batch are read in that order; held-out ones are not.
+
+    Args:
+        shuffled: share of the examples whose blocks are read in a random order.
+
+    Raises:
+        ValueError: for a share that is not above 0 and at most 1.
+    """
 
     learns: ClassVar[type[Estimand]] = BlockDenoiser
     principle = Principle.BOUND
     summary = "hide the pieces of each block in a random order and maximise the log-likelihood of each given those left"
     formula = "min_θ −E_σ Σ_k log p_θ(x_σ(k) | x_σ(<k)),  σ: block after block, a random order within each"
 
+    def __init__(self, shuffled: float = 0.5) -> None:
+        super().__init__()
+        if not 0 < shuffled <= 1:
+            raise ValueError(f"shuffled must be above 0 and at most 1, not {shuffled}")
+        self.shuffled = shuffled
+
     def terms(self, estimand: BlockDenoiser) -> Mapping[str, Term]:
-        return {"masked": BlockTerm(estimand)}
+        return {"masked": BlockTerm(estimand, self)}
 
 
 @final
@@ -127,13 +158,16 @@ class BlockTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: BlockDenoiser) -> None:
+    def __init__(self, estimand: BlockDenoiser, objective: BlockDenoising) -> None:
         super().__init__([estimand])
-        self.estimand = estimand
+        self.estimand, self.objective = estimand, objective
 
     def forward(self, batch: Batch) -> Tensor:
-        order = self.estimand.order(torch.rand(batch.x.shape, device=batch.x.device))
-        nats, block = -self.estimand(batch.x, order), self.estimand.net.block
+        u, block = torch.rand(batch.x.shape, device=batch.x.device), self.estimand.net.block
+        if self.training:
+            left_to_right = torch.arange(u.shape[1], device=u.device) % block / block
+            u = torch.where(torch.rand(len(u), 1, device=u.device) < self.objective.shuffled, u, left_to_right)
+        nats = -self.estimand(batch.x, self.estimand.order(u))
         last = min(block, nats.shape[1]) - 1
         self.watched = {
             "loss_low_noise": nats[:, last::block].mean().detach(),
