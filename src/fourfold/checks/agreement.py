@@ -227,9 +227,9 @@ def _check_nats(likelihood: Likelihood, oracle: Estimand, n: int) -> None:
 def _check_own(model: GenerativeModel, samplers: list[Sampler], likelihoods: list[Likelihood], n: int) -> None:
     """Samples and densities of the model itself have one mean and covariance."""
     error = 4 * math.sqrt(2 / n)
-    own = _spread(model.with_parts(sampler=_fine(samplers[0], 150)).sample(n, batch_size=n))
+    own = _spread(model.with_parts(sampler=_fine(samplers[0], 100)).sample(n, batch_size=n))
     for sampler in samplers[1:]:
-        gap = _difference(_spread(model.with_parts(sampler=_fine(sampler, 150)).sample(n, batch_size=n)), own)
+        gap = _difference(_spread(model.with_parts(sampler=_fine(sampler, 100)).sample(n, batch_size=n)), own)
         require(
             gap < (1.0 if _order(sampler) is None else 0.5) + 1.5 * error,
             f"{type(sampler).__name__} and {type(samplers[0]).__name__} leave different samples: mean or covariance "
