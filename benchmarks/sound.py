@@ -166,9 +166,9 @@ def vocoder(options: argparse.Namespace) -> list[dict[str, Any]]:
     mel, codec = LogMel(space), vocoded(space, options.size).codec
     z = mel.encode(x)[0]
     made = {"the recordings": x}
-    for steps in (4, 32, 100):
+    for steps in (4, 16, 32, 100):
         made[f"Griffin-Lim, {steps} iterations"] = LogMel(space, steps=steps).decode(z)
-    made["vocoder, untrained: 4 iterations and one projection"] = codec.decode(z)
+    made["vocoder, untrained"] = codec.decode(z)
     codec.vocoder.estimand.load_state_dict(run.model.estimand.state_dict())
     made[f"vocoder, {run.card['budget']}"] = codec.decode(z)
     listener, true = Listener(), [" ".join(NUMERALS.get(word, word) for word in one.words.split()) for one in said]
@@ -242,6 +242,16 @@ def floor(data: fourfold.Dataset, listeners: list[Any], n: int) -> dict[str, Any
     }
 
 
+def coded(run: Run, data: fourfold.Dataset, listeners: list[Any], n: int) -> dict[str, Any]:
+    """The row of the same real clips through the run's codec, whose errors its samples have too."""
+    codec, (x, wanted) = run.model.codec, (data.test.x[:n], decode_captions(data.test.cond[:n]))
+    y = codec.decode(codec.encode(x)[0])
+    row = floor(data, listeners, n) | {"recipe": f"the same through the codec of {run.card['recipe']}"}
+    for name, listener in zip(("words, Whisper", "words, regression"), listeners, strict=True):
+        row[name] = word_errors(listener(y, data.space.rate) if name.endswith("Whisper") else listener(y), wanted)
+    return row
+
+
 def judged(run: Run, options: argparse.Namespace) -> dict[str, Any]:
     """Word errors of digits that the run says, and the Frechet distance of as many as there are test clips."""
     space, wanted = run.model.space, [speech_data.DIGITS[i % 10] for i in range(options.n)]
@@ -269,7 +279,11 @@ def judged(run: Run, options: argparse.Namespace) -> dict[str, Any]:
         "s per clip": f"{seconds:.2g}",
     }
     print(row, flush=True)
-    write([floor(data, [whisper, pupil], options.n), row], options.out or RESULTS)
+    rows = [floor(data, [whisper, pupil], options.n), row]
+    if run.model.stages():
+        rows.insert(1, coded(run, data, [whisper, pupil], options.n))
+        print(rows[1], flush=True)
+    write(rows, options.out or RESULTS)
     return row
 
 

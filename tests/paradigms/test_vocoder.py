@@ -74,7 +74,7 @@ def test_an_untrained_vocoder_is_as_good_as_the_iterations_that_it_begins_with()
     codec.fit(x)
     z, _ = codec.encode(x)
     mel = codec.mel
-    begun = from_magnitude(from_mel(mel.log_power(z), 512, 8000), 128, 12 * 128, 4)
+    begun = from_magnitude(from_mel(mel.log_power(z), 512, 8000), 128, 12 * 128, 16)
     decoded = [SPACE.waveform(codec.decode(z)), begun[:, :1500]]
     error = [(mel.encode(SPACE.levels(y))[0] - z).square().mean() for y in decoded]
     assert float(error[0]) < 1.5 * float(error[1])
@@ -109,7 +109,11 @@ def test_a_vocoder_that_returns_the_clip_has_no_distances_and_the_game_is_the_co
     assert torch.allclose(terms["critic"](Batch(x)), real, atol=1e-5)
     fooled = -torch.stack([one.mean(1) for one in numbers]).mean(0)
     assert torch.allclose(terms["generator"](Batch(x)), fooled, atol=1e-5)
-    assert float(terms["generator"].watched["mel"]) == float(terms["generator"].watched["feature"]) == 0
+    assert {name: float(value) for name, value in terms["generator"].watched.items()} == {
+        "mel": 0,
+        "spectrum": 0,
+        "feature": 0,
+    }
 
 
 def test_a_critic_of_a_period_sees_each_series_alone():
@@ -179,7 +183,7 @@ def test_training_brings_bands_nearer_than_the_iterations():
 
     before = error()
     fit(vocoder, load(x, space=SPACE), budget="8 steps", batch_size=4, choose=False, precision="float32")
-    assert error() < 0.95 * before
+    assert error() < 0.97 * before
 
 
 def test_a_run_holds_its_vocoder_and_decodes_by_iteration_too(tmp_path):

@@ -19,13 +19,13 @@ from fourfold.core import Part
 from fourfold.nn.autoencoder import PatchCritic
 from fourfold.spectra import frames, from_magnitude, from_mel, inverse, stft
 
-__all__ = ["SpectralCritic", "WaveCritic", "WaveDecoder", "WaveEncoder", "WaveVocoder"]
+__all__ = ["SpectralCritic", "WaveCritic", "WaveDecoder", "WaveEncoder", "WaveVocoder", "compressed"]
 
 QUIET = 1e-3
 """The magnitude from which on spectra are compressed: ``log(1 + |X| / QUIET)``."""
 
 
-def _compressed(spectrum: Tensor) -> Tensor:
+def compressed(spectrum: Tensor) -> Tensor:
     """``log(1 + |X| / QUIET)``, which is 0 for silence; its derivative is bounded."""
     power = torch.view_as_real(spectrum).square().sum(-1)
     return torch.log1p((power + 1e-12).sqrt() / QUIET)
@@ -71,7 +71,7 @@ class WaveEncoder(Part, nn.Module):
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         spectrum = stft(x[:, 0].float(), 4 * self.hop, self.hop)
         direction = torch.view_as_real(spectrum / (spectrum.abs() + QUIET)).unbind(-1)
-        seen = torch.cat([_compressed(spectrum) / 4, *direction], 1)
+        seen = torch.cat([compressed(spectrum) / 4, *direction], 1)
         h = self.blocks(self.stem(seen.to(self.stem.weight.dtype)))
         exited: Tensor = self.exit(F.layer_norm(h.transpose(1, 2), (h.shape[1],)).transpose(1, 2))
         return exited.float().unsqueeze(-1)
@@ -133,7 +133,7 @@ class SpectralCritic(Part, nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The critic's numbers, ``(B, h, w)`` float32, and the features."""
-        spectra = [_compressed(stft(x[:, 0].float(), 4 * hop, hop)) for hop in self.hops]
+        spectra = [compressed(stft(x[:, 0].float(), 4 * hop, hop)) for hop in self.hops]
         numbers, features = self.patches(spectra[1][:, None] / 4)
         return numbers, [*spectra, *features]
 
@@ -146,7 +146,7 @@ CENTRE, SPREAD = -12.0, 5.0
 class WaveVocoder(Part, nn.Module):
     """Standardised power in mel bands ``(B, bands, T)`` to waveforms ``(B, 1, T hop)``, float32; labels are ignored.
 
-    A few iterations of Griffin and Lim give a waveform with the spectrum ``X``. The network sees the bands, ``X`` and
+    Iterations of Griffin and Lim give a waveform with the spectrum ``X``. The network sees the bands, ``X`` and
     the magnitudes ``M`` of the bands, and corrects them; the waveform is the inverse transform of
 
         M (exp(a) X / |X| + b),   a real and b complex, both (B, F, T) and nearly 0 at the start.
@@ -168,7 +168,7 @@ class WaveVocoder(Part, nn.Module):
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
 
-    def __init__(self, bands: int, rate: int, hop: int, width: int, depth: int, steps: int = 4) -> None:
+    def __init__(self, bands: int, rate: int, hop: int, width: int, depth: int, steps: int = 16) -> None:
         super().__init__()
         self.rate, self.hop, self.steps, self.frequencies = rate, hop, steps, 2 * hop + 1
         self.entry = nn.Conv1d(bands + 4 * self.frequencies, width, 3, padding=1)
@@ -182,7 +182,7 @@ class WaveVocoder(Part, nn.Module):
         direction = spectrum / spectrum.abs().clamp(min=1e-12)
         sides = torch.view_as_real(direction).unbind(-1)
         loud = torch.log1p(magnitude / QUIET)
-        seen = torch.cat([z, loud / 4, _compressed(spectrum) / 4, *sides], 1)
+        seen = torch.cat([z, loud / 4, compressed(spectrum) / 4, *sides], 1)
         h = self.blocks(self.entry(seen.to(self.entry.weight.dtype)))
         out = self.exit(F.layer_norm(h.transpose(1, 2), (h.shape[1],)).transpose(1, 2)).float()
         a, real, imaginary = out.split(self.frequencies, 1)
@@ -191,7 +191,7 @@ class WaveVocoder(Part, nn.Module):
 
     @torch.no_grad()
     def _begun(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Magnitudes of the bands, and the spectrum of the waveform that a few iterations find for them."""
+        """Magnitudes of the bands, and the spectrum of the waveform that the iterations find for them."""
         fft = 4 * self.hop
         magnitude = from_mel(z.float() * SPREAD + CENTRE, fft, self.rate)
         magnitude = magnitude.maximum(1e-3 * magnitude.mean(1, keepdim=True))
@@ -244,6 +244,6 @@ class WaveCritic(Part, nn.Module):
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, list[Tensor]]]:
         """The numbers ``(B, *)`` float32 and the features ``(B, *)`` of each critic."""
-        spectra = [_compressed(stft(x[:, 0].float(), 4 * h, h))[:, None] / 4 for h in self.hops]
+        spectra = [compressed(stft(x[:, 0].float(), 4 * h, h))[:, None] / 4 for h in self.hops]
         patches = [critic(spectrum) for critic, spectrum in zip(self.patches, spectra, strict=True)]
         return [*(critic(x) for critic in self.periods), *patches]

@@ -1,14 +1,16 @@
 """Adversarial vocoders: waveforms from power in mel bands, by a game with critics of periods and of spectra.
 
     critic     mean_k E[ a(D_k(x), D_k(x^)) ]
-    generator  mean_k E[ b(D_k(x), D_k(x^)) ] + feature · mean_l ||f_l(x^) - f_l(x)||_1 / E ||f_l(x)||_1
-               + mel · ||log mel(x^) - log mel(x)||_1 / dims,          x^ = g(mel(x))
+    generator  mean_k E[ b(D_k(x), D_k(x^)) ] + mel · ||log mel(x^) - log mel(x)||_1 / dims
+               + spectrum · d(c(x^), c(x)) + feature · d(f(x^), f(x)),   x^ = g(mel(x))
+    distance   d(f, w) = mean_l ||f_l - w_l||_1 / E ||w_l||_1
 
 Kong, Kim, Bae 2020, HiFi-GAN: Generative Adversarial Networks for Efficient and High Fidelity Speech Synthesis
 (https://arxiv.org/abs/2010.05646); Siuzdak 2023, Vocos: Closing the Gap between Time-domain and Fourier-based Neural
-Vocoders for High-quality Audio Synthesis (https://arxiv.org/abs/2306.00814). The features ``f_l`` are the critics' own
-(Larsen et al. 2016, https://arxiv.org/abs/1512.09300), and their distances are relative (Defossez, Copet, Synnaeve, Adi
-2022, https://arxiv.org/abs/2210.13438).
+Vocoders for High-quality Audio Synthesis (https://arxiv.org/abs/2306.00814). The spectra ``c_l`` have three resolutions
+(Yamamoto, Song, Kim 2020, https://arxiv.org/abs/1910.11480). The features ``f_l`` are the critics' own (Larsen et al.
+2016, https://arxiv.org/abs/1512.09300), and their distances are relative (Defossez, Copet, Synnaeve, Adi 2022,
+https://arxiv.org/abs/2210.13438).
 """
 
 from __future__ import annotations
@@ -22,9 +24,9 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Estimand, Objective, Term
 from fourfold.estimands import Pushforward
-from fourfold.nn.waves import CENTRE, SPREAD
+from fourfold.nn.waves import CENTRE, SPREAD, compressed
 from fourfold.paradigms.adversarial import Contest, Hinge
-from fourfold.spectra import frames, hop_of, log_mel
+from fourfold.spectra import frames, hop_of, log_mel, stft
 from fourfold.vocabulary import Principle
 
 __all__ = ["Vocoder", "Vocoding"]
@@ -73,6 +75,7 @@ class Vocoding(Objective):
             as :class:`~fourfold.nn.waves.WaveCritic` does.
         contest: the losses ``a`` and ``b``, which see examples and samples apart.
         mel: weight of the distance in mel bands.
+        spectrum: weight of the distance of compressed spectra.
         feature: weight of the distance of features.
         frames: frames of a piece; shorter clips are one piece.
 
@@ -89,20 +92,22 @@ class Vocoding(Objective):
 
     @property
     def formula(self) -> str:
-        distances = f"{self.feature:g}·Σ_l ‖f_l(x̂) − f_l(x)‖₁ / E‖f_l(x)‖₁ + {self.mel:g}·‖log mel(x̂) − log mel(x)‖₁"
-        return f"{self.contest.formula};  G also: min {distances},  x̂ = G(mel(x))"
+        mel = f"{self.mel:g}·‖log mel(x̂) − log mel(x)‖₁"
+        others = f"{self.spectrum:g}·d(c(x̂), c(x)) + {self.feature:g}·d(f(x̂), f(x))"
+        return f"{self.contest.formula};  G also: min {mel} + {others},  x̂ = G(mel(x))"
 
     def __init__(
         self,
         critic: nn.Module,
         contest: Contest | None = None,
-        mel: float = 5.0,
-        feature: float = 5.0,
+        mel: float = 10.0,
+        spectrum: float = 10.0,
+        feature: float = 3.0,
         frames: int = 32,
     ) -> None:
         super().__init__()
         self.critic, self.contest = critic, Hinge() if contest is None else contest
-        self.mel, self.feature, self.frames = mel, feature, frames
+        self.mel, self.spectrum, self.feature, self.frames = mel, spectrum, feature, frames
         if self.contest.paired:
             raise ValueError(f"{type(self.contest).__name__} compares pairs: give a contest such as Hinge()")
 
@@ -139,7 +144,7 @@ class VocoderCriticTerm(Term):
 
 @final
 class VocoderTerm(Term):
-    """The generator's loss. It watches the distances ``mel`` (in nats of power) and ``feature``."""
+    """The generator's loss. It watches the distances ``mel`` (in nats of power), ``spectrum`` and ``feature``."""
 
     def __init__(self, vocoder: Vocoder, objective: Vocoding) -> None:
         super().__init__([vocoder])
@@ -150,6 +155,8 @@ class VocoderTerm(Term):
         x = game.piece(batch.x, self.vocoder.hop)
         z = self.vocoder.analyse(x)
         fake = self.vocoder.net(z)
+        hops = [max(self.vocoder.hop // k, 1) for k in (1, 2, 4)]
+        spectrum = _relative(*([compressed(stft(wave[:, 0].float(), 4 * h, h)) for h in hops] for wave in (fake, x)))
         mel = SPREAD * (self.vocoder.analyse(fake) - z).abs().flatten(1).mean(1)
         with torch.no_grad():
             wanted = [features for _, features in game.critic(x)]
@@ -157,8 +164,9 @@ class VocoderTerm(Term):
         feature = _relative([f for _, features in judged for f in features], [f for some in wanted for f in some])
         numbers = [one.flatten(1) for one, _ in judged]
         fooled = torch.stack([game.contest.generator(one[:0, 0], one).mean(1) for one in numbers]).mean(0)
-        self.watched = {"mel": mel.detach().mean(), "feature": feature.detach().mean()}
-        return fooled + game.feature * feature + game.mel * mel
+        found = {"mel": mel, "spectrum": spectrum, "feature": feature}
+        self.watched = {name: distance.detach().mean() for name, distance in found.items()}
+        return fooled + game.mel * mel + game.spectrum * spectrum + game.feature * feature
 
 
 def _relative(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
