@@ -12,7 +12,12 @@ from fourfold.vocabulary import Facts
 __all__ = ["PARTS", "place_run"]
 
 #: by the name of a stage of training, the part that the finished model has from it
-PARTS = {"autoencoder": Claim.PART_AUTOENCODER, "tokenizer": Claim.PART_TOKENIZER, "teacher": Claim.PART_TEACHER}
+PARTS = {
+    "autoencoder": Claim.PART_AUTOENCODER,
+    "tokenizer": Claim.PART_TOKENIZER,
+    "teacher": Claim.PART_TEACHER,
+    "vocoder": Claim.PART_VOCODER,
+}
 
 
 def place_run(folder: Path) -> Placement | None:

@@ -235,6 +235,7 @@ _COST_LACKS = {
 _PART_LIMITS = {
     "autoencoder": "samples no better than what its autoencoder can reconstruct",
     "tokenizer": "samples no better than what its tokenizer can reconstruct",
+    "vocoder": "samples no better than what its vocoder can reconstruct",
 }
 
 
