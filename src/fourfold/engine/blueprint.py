@@ -129,6 +129,8 @@ class _Shapes(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs, name = kwargs or {}, getattr(func, "__name__", "")
+        if name in ("linspace", "logspace") and "device" not in kwargs:
+            name, args, kwargs = "rand", args[2:3] or (kwargs["steps"],), {"dtype": kwargs.get("dtype")}
         if name in ("rand", "randn"):
             return torch.empty(*args, **{key: value for key, value in kwargs.items() if key != "generator"})
         if name in ("cat", "stack") and any(value.is_meta for value in args[0]):
