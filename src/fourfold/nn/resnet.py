@@ -248,9 +248,6 @@ class ResNetDecoder(Part, nn.Module):
         width: channels of the finest stage; they double with every halving, up to four times.
         blocks: residual blocks of each stage.
         classes: number of labels, or ``None``.
-        smooth: whether the result is filtered by ``[1, 2, 1] / 4`` along both axes. The pixels of a patch come from
-            different weights, whose differences make a checkerboard of period 2 (Odena, Dumoulin, Olah 2016,
-            https://doi.org/10.23915/distill.00003); the filter has a zero there, and the network sharpens the rest.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "exit")
@@ -263,11 +260,10 @@ class ResNetDecoder(Part, nn.Module):
         width: int = 64,
         blocks: int = 2,
         classes: int | None = None,
-        smooth: bool = False,
     ) -> None:
         super().__init__()
         plan = Plan(shape, width)
-        self.plan, self.smooth, depth = plan, smooth, blocks * len(plan.widths)
+        self.plan, depth = plan, blocks * len(plan.widths)
         self.labels = _labels(classes, inputs)
         self.entry = _linear(inputs if classes is None else 2 * inputs, plan.features)
         self.stages = nn.ModuleList(
@@ -285,13 +281,7 @@ class ResNetDecoder(Part, nn.Module):
         for i in reversed(range(len(self.up))):
             h = F.interpolate(self.up[i](h), size=self.plan.sizes[i], mode="bilinear", align_corners=False)
             h = self.stages[i](h)
-        x = self.plan.join(self.exit(_phi(h)).float())
-        return _filtered(x) if self.smooth else x
-
-
-def _filtered(x: Tensor) -> Tensor:
-    """Maps filtered by ``[1, 2, 1] / 4`` along both axes, with their edges repeated: two means over 2 x 2 places."""
-    return F.avg_pool2d(F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 2, 1), 2, 1)
+        return self.plan.join(self.exit(_phi(h)).float())
 
 
 @final

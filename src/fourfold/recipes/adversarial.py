@@ -91,7 +91,7 @@ def players(space: Space, size: str) -> Players:
 @players.register
 def _(space: Images, size: str) -> Players:
     noise, width, depth = IMAGE_NOISE[size], IMAGES[size].width, IMAGES[size].depth
-    net = ResNetDecoder(noise, sides(space), space.channels, width, depth, space.classes, smooth=True)
+    net = ResNetDecoder(noise, sides(space), space.channels, width, depth, space.classes)
     generator = Generator(net, space.shape, noise, bounded=True)
     return Players(Centred(space), generator, _critic(space, size), TRAINING, every=4, pace=3.0)
 
