@@ -75,3 +75,13 @@ def test_networks_are_rebuilt_from_their_configuration() -> None:
 def test_width_must_fit_the_heads() -> None:
     with pytest.raises(ValueError, match="multiple"):
         Transformer(18, 1, 4, 8)
+
+
+def test_a_network_that_was_used_in_inference_mode_can_be_trained():
+    """Tables of angles and masks are kept between calls: they must not remember the mode of the first one."""
+    net = TokenTransformer(5, 37, 8, 1, 2)
+    with torch.inference_mode():
+        net(torch.zeros(1, 9, dtype=torch.long), net.cache(1))
+        net(torch.zeros(1, 37, dtype=torch.long))
+    net(torch.zeros(2, 37, dtype=torch.long)).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())

@@ -93,6 +93,7 @@ Angles: TypeAlias = tuple[Tensor, Tensor]
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(mode=False)  # what is kept may be trained through
 def rotary(length: int, size: int, dtype: torch.dtype, device: torch.device) -> Angles:
     """``cos`` and signed ``sin`` of ``position · 10000^(-2 i / D)``, each ``(L, D)``: ``y = x cos + swap(x) sin``."""
     frequency = 10000.0 ** -torch.linspace(0, 1, size // 2 + 1, dtype=torch.float64)[:-1]
@@ -102,6 +103,7 @@ def rotary(length: int, size: int, dtype: torch.dtype, device: torch.device) -> 
 
 
 @functools.lru_cache(maxsize=4096)
+@torch.inference_mode(mode=False)  # what is kept may be trained through
 def _turning(length: int, size: int, at: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     """Tables ``(3, 1, D)`` that turn query and key by the angle of one position and leave the value."""
     cos, sin = rotary(length, size, dtype, device)
@@ -115,6 +117,7 @@ def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 @functools.lru_cache(maxsize=16)
+@torch.inference_mode(mode=False)  # what is kept may be trained through
 def _future(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """``-inf`` above the diagonal of an ``(L, L)`` matrix, 0 elsewhere."""
     return torch.full((length, length), -math.inf, dtype=dtype, device=device).triu(1)
