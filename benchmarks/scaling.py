@@ -168,6 +168,10 @@ MEASURES: Mapping[str, str] = dict.fromkeys(SAMPLED, "frechet") | dict.fromkeys(
     ("autoregressive", "flow", "energy"), "held_out"
 )
 """Frechet distance where samples are cheap, held-out loss for the others: what each paradigm is judged by."""
+TICKS: Mapping[str, Sequence[float]] = {
+    "frechet": (300, 400, 500),
+    "held_out": (0.3, 0.4, 0.5, 0.7, 1, 2, 2.5, 3),
+}
 QUARTER = "AVX2, a quarter of a core"
 
 
@@ -176,19 +180,22 @@ def points(curve: Sequence[Mapping[str, float]], measure: str) -> list[tuple[flo
     return [(entry["step"], entry[measure]) for entry in curve if measure in entry]
 
 
-FARTHEST = 4
-"""Nothing is said beyond this multiple of the steps that were run, or below the first that was measured."""
+FARTHEST: Mapping[str, int] = {"frechet": 4, "held_out": 1}
+"""Nothing is said beyond this multiple of the steps that were run, or below the first that was measured.
+
+A held-out loss approaches a floor that nobody knows, so a straight line beyond the curve would promise too much.
+"""
 
 
-def quality(known_points: Sequence[tuple[float, float]], steps: float) -> tuple[float, bool]:
+def quality(known_points: Sequence[tuple[float, float]], steps: float, farthest: int) -> tuple[float, bool]:
     """Quality after a number of steps, and whether it is a guess.
 
-    Between measured steps it lies on a straight line of the logarithms. Beyond, it follows the slope that fits the last
-    four best, and is NaN where nothing is said.
+    Between measured steps it lies on a straight line of the logarithms. Beyond, up to ``farthest`` times the steps, it
+    follows the slope that fits the last four best, and it is NaN where nothing is said.
     """
     logs = [(math.log(step), math.log(value)) for step, value in known_points]
     at = math.log(max(steps, 1.0))
-    if at < logs[0][0] or at > logs[-1][0] + math.log(FARTHEST):
+    if at < logs[0][0] or at > logs[-1][0] + math.log(farthest):
         return math.nan, True
     if at <= logs[-1][0]:
         (a, u), (b, v) = next(pair for pair in itertools.pairwise(logs) if at <= pair[1][0])
@@ -209,13 +216,20 @@ def seconds_of(records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str
 
 
 def table(records: Sequence[Mapping[str, Any]], paradigm: str, machine: str) -> list[str]:
-    """Rows of the page: quality of each size at each budget; the best is bold, and what was extrapolated has a star."""
+    """Rows of the page: quality of each size at each budget; the best is bold, a guess has a star.
+
+    Where a narrower size than the best is unknown, it may be better still, so nothing is bold.
+    """
     curves = {r["size"]: points(r["curve"], MEASURES[paradigm]) for r in first_parts(records, paradigm)}
+    farthest = FARTHEST[MEASURES[paradigm]]
     seconds = seconds_of(records)
     rows = {size: [f"{1e3 * seconds[machine, paradigm, size]:.0f} ms"] for size in SIZES if size in curves}
     for budget in BUDGETS:
-        values = {size: quality(curves[size], 0.9 * budget / seconds[machine, paradigm, size]) for size in rows}
-        least = min((value for value, _ in values.values() if not math.isnan(value)), default=math.nan)
+        values = {
+            size: quality(curves[size], 0.9 * budget / seconds[machine, paradigm, size], farthest) for size in rows
+        }
+        known = list(itertools.dropwhile(math.isnan, (value for value, _ in reversed(values.values()))))
+        least = math.nan if any(map(math.isnan, known)) else min(known, default=math.nan)
         for size, (value, beyond) in values.items():
             digits = 0 if MEASURES[paradigm] == "frechet" else 3
             told = "?" if math.isnan(value) else f"{value:.{digits}f}" + ("\\*" if beyond else "")
@@ -231,13 +245,17 @@ def crossing(
     ``None`` where a curve is missing, infinity where the wider size is never ahead as far as the curves reach.
     """
     curves = {r["size"]: points(r["curve"], MEASURES[paradigm]) for r in first_parts(records, paradigm)}
+    farthest = FARTHEST[MEASURES[paradigm]]
     seconds = seconds_of(records)
     if not {narrow, wide} <= curves.keys():
         return None
     ratio = seconds[machine, paradigm, wide] / seconds[machine, paradigm, narrow]
     ahead: tuple[float, bool] = (math.inf, False)
     for steps in (round(1.05**k) for k in range(180, 60, -1)):  # from many steps to few
-        (ours, guess), (theirs, other) = quality(curves[wide], steps), quality(curves[narrow], steps * ratio)
+        (ours, guess), (theirs, other) = (
+            quality(curves[wide], steps, farthest),
+            quality(curves[narrow], steps * ratio, farthest),
+        )
         if math.isnan(ours) or math.isnan(theirs):
             continue
         if ours > theirs:
@@ -252,12 +270,12 @@ def crossings(records: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = []
     for paradigm, machine in itertools.product(MEASURES, machines):
         found = [crossing(records, paradigm, *pair, machine) for pair in itertools.pairwise(SIZES)]
-        cells = ["" if one is None else "not yet" if math.isinf(one[0]) else told(one) for one in found]
+        cells = ["" if one is None else "not yet" if math.isinf(one[0]) else starred(one) for one in found]
         rows.append(f"| {paradigm} | {machine} | {' | '.join(cells)} |")
     return rows
 
 
-def told(found: tuple[float, bool]) -> str:
+def starred(found: tuple[float, bool]) -> str:
     """Steps, with a star where they are a guess."""
     return f"{found[0]:.0f}" + ("\\*" if found[1] else "")
 
@@ -279,22 +297,25 @@ def plot(records: Sequence[Mapping[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    figure, axes = plt.subplots(1, len(MEASURES), figsize=(8.4, 2.8), layout="constrained")
+    figure, axes = plt.subplots(2, 3, figsize=(8.4, 5.2), layout="constrained")
     colours = dict(zip(SIZES, ("#9ecae1", "#4292c6", "#08519c", "#a63603"), strict=True))
-    for axis, (paradigm, measure) in zip(axes, MEASURES.items(), strict=True):
+    for axis, (paradigm, measure) in zip(axes.flat, MEASURES.items(), strict=True):
         for r in sorted(first_parts(records, paradigm), key=lambda r: SIZES.index(r["size"])):
             time_of = {entry["step"]: entry["cpu"] for entry in r["curve"]}
             found = points(r["curve"], measure)
             axis.plot([time_of[s] for s, _ in found], [v for _, v in found], "o-", ms=3, c=colours[r["size"]])
-        axis.set(xscale="log", yscale="log", title=paradigm, xlabel="seconds of one core")
+        axis.set(xscale="log", yscale="log", title=paradigm)
         axis.xaxis.set_major_locator(FixedLocator([3, 10, 30, 100]))
-        axis.yaxis.set_major_locator(FixedLocator([300, 400, 500]))
+        axis.yaxis.set_major_locator(FixedLocator(TICKS[measure]))
         for side in (axis.xaxis, axis.yaxis):
             side.set_major_formatter("{x:g}")
             side.set_minor_locator(NullLocator())
-    axes[0].set_ylabel("Frechet distance, 200 samples")
+    for axis, measure in zip(axes[:, 0], ("Frechet distance, 200 samples", "held-out loss"), strict=True):
+        axis.set_ylabel(measure)
+    for axis in axes[1]:
+        axis.set_xlabel("seconds of one core")
     lines = [plt.Line2D([], [], color=colours[size], marker="o", markersize=3) for size in SIZES]
-    axes[-1].legend(lines, SIZES, title="size", frameon=False)
+    axes[0, 2].legend(lines, SIZES, title="size", frameon=False)
     figure.savefig(path, metadata={"Date": None})
 
 
@@ -331,7 +352,8 @@ A budget in steps, epochs or operations gets size `s` on every machine, so that 
 records its choice, and a resumed run keeps it. A hybrid has one size, for which the slowest of its stages decides.
 
 Steps from which each size was better than the next narrower one in equal time, by Frechet distance for diffusion,
-latent-variable and adversarial models and by held-out loss for the others. A star marks a guess beyond the curves:
+latent-variable and adversarial models and by held-out loss for the others. "Not yet" means that it was behind as far
+as both curves reach. A star marks a guess beyond the curves, which Frechet distances alone have:
 
 | paradigm | machine | `s/4` | `s/2` | `s` |
 | --- | --- | ---: | ---: | ---: |
@@ -340,11 +362,11 @@ latent-variable and adversarial models and by held-out loss for the others. A st
 ## Time to quality
 
 Fashion-MNIST after a budget, from the curves and from the seconds of a step: the Frechet distance of diffusion,
-latent-variable and adversarial models, and the held-out loss of the others (nats for each dimension of
-autoregressive models and flows, the error of an energy's denoiser). A star marks a guess: up to four times the
-steps that were run, along the slope of the last four points. A question mark stands where nothing can be said.
-*AVX2* is the same processor with the kernels of older ones (`ONEDNN_MAX_CPU_ISA=AVX2`); a quarter of a core is
-that times four.
+latent-variable and adversarial models, and the held-out loss of the others (nats for each dimension of autoregressive
+models and flows, the error of an energy's denoiser). The best is bold, unless a narrower size is unknown. A star
+marks a guess: a Frechet distance at up to four times the steps that were run, along the slope of the last four
+points. A question mark stands where nothing can be said. *AVX2* is the same processor with the kernels of older ones
+(`ONEDNN_MAX_CPU_ISA=AVX2`); a quarter of a core is that times four.
 
 | paradigm | machine | size | a step | 15 s | 60 s | 120 s | 600 s |
 | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |
