@@ -1,4 +1,4 @@
-"""What holds for every test: compiled modules are kept.
+"""Keep compiled modules, for every test.
 
 Two workers and some hundred processes that tests start load the same modules. Where the environment keeps no bytecode,
 each of them would compile all of fourfold again, and rewrite the assertions of all tests.

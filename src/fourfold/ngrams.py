@@ -123,7 +123,7 @@ class Ngrams:
     Args:
         ids: text ``(N,)``.
         tokens: number of tokens ``V``.
-        longest: tokens of the longest n-gram.
+        longest: tokens of the longest n-gram; 0: all tokens have equal masses.
     """
 
     def __init__(self, ids: Tensor, tokens: int, longest: int) -> None:

@@ -78,7 +78,7 @@ def test_leaving_one_out_counts_the_text_without_that_occurrence():
 
 
 def _taken(order, d):
-    """What discounts ``d`` take from each context."""
+    """The sum of the discounts ``d`` in each context."""
     context = torch.repeat_interleave(torch.arange(len(order.contexts)), order.starts.diff())
     return torch.zeros(len(order.contexts), dtype=torch.float64).index_add_(0, context, d[order.counts.clamp(max=3)])
 

@@ -209,7 +209,7 @@ def _check_tokenizer(path: Path, tokenizer: Any, pieces: Pieces, config: Any, em
     Raises:
         ValueError: with what does not fit.
     """
-    two, gap = "they are of two models", embedded - pieces.count
+    two, gap = "they are of two models, so put the right tokenizer into the folder", embedded - pieces.count
     if gap < 0 or (gap > PADDING and pieces.count < 0.75 * embedded):
         raise ValueError(f"{path}: its tokenizer has {pieces.count:,} tokens and its network {embedded:,}: {two}")
     usual = config if getattr(config, "has_no_defaults_at_init", False) else type(config)()

@@ -296,7 +296,10 @@ class VocodedMel(Codec, Staged):
             )
         self.mel, self.vocoder, self.share, self.event = mel, vocoder, share, mel.event
         if self._estimand.latent != mel.event[1:]:
-            raise ValueError(f"a vocoder of {self._estimand.latent} bands and frames cannot decode {mel.event[1:]}")
+            raise ValueError(
+                f"a vocoder of {self._estimand.latent} bands and frames cannot decode {mel.event[1:]}: give both one "
+                "space, and one number of bands"
+            )
 
     @property
     def decoding(self) -> str:

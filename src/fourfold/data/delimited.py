@@ -30,7 +30,7 @@ def cells(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
     """The cells of a file as texts, exactly as they stand there, in batches of rows.
 
     Columns are named by their places: ``0``, ``1`` and so on. A quoted cell may hold separators and line breaks. Empty
-    lines are no rows, unless there is only one column.
+    lines are skipped, unless there is only one column.
 
     Raises:
         DataError: for a row with another number of cells than the first, or a byte that is not UTF-8, with its place.
@@ -87,7 +87,7 @@ def _rows(path: Path, layout: Layout) -> Iterator[list[str]]:
 
 
 def _fault(path: Path, layout: Layout, error: Exception) -> DataError:
-    """What is wrong with a file that could not be read, found by looking at all of it once more."""
+    """Read a broken file once more, and name its first fault with its row."""
     for _ in decoded_parts(path, parts_of(path)):
         pass
     try:

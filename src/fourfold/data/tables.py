@@ -253,7 +253,7 @@ def _told(path: Path) -> Iterator[None]:
 
 def _numbers_of_csv(batches: Batches, layout: Layout, options: Options) -> pd.DataFrame:
     """The cells of a CSV file, as numbers where a whole column is: all rows, or ``options.limit`` of them."""
-    if layout.width == 1:  # an empty line is no row here
+    if layout.width == 1:  # here, too, an empty line is skipped
         batches = (batch.filter(pyarrow.compute.not_equal(batch.column(0), "")) for batch in batches)
     rows = None
     if options.limit is not None:

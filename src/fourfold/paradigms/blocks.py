@@ -73,7 +73,7 @@ class BlockDenoiser(Estimand):
         return -F.cross_entropy(logits.flatten(0, 1), found.flatten(), reduction="none").view(x.shape)
 
     def _sides(self, x: Tensor, rank: Tensor, asked: Tensor, count: Tensor) -> Tensor:
-        """What is known to the left and to the right of the places asked for, ``(2, B, T)``.
+        """Tokens to the left and to the right of the places asked for, ``(2, B, T)``; a mask where one is not known.
 
         ``rank``, ``(B, L)``, is the number of each place in the order; ``count``, ``(T,)``, tells how many are known.
         """

@@ -222,7 +222,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         return torch.where(first, log_p.new_tensor([-torch.inf, 0.0]), log_p)
 
     def _context(self, rows: Tensor, known: Tensor) -> _Seen:
-        """What the network sees of the rows. Marks are always seen."""
+        """The rows as the network sees them. It always sees the marks."""
         seen = known & self.layout.there(rows)[..., None]
         seen = torch.cat([torch.ones_like(seen[..., :1]), seen[..., 1:]], 2)
         x, seen = self.layout.spread(rows), self.layout.spread(seen)

@@ -136,7 +136,7 @@ def vocoder(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space other than sounds.
     """
-    raise TypeError(f"a vocoder is of sounds, not of {type(space).__name__}")
+    raise TypeError(f"a vocoder makes sounds, not {type(space).__name__}: use latent-diffusion or diffusion")
 
 
 @vocoder.register
