@@ -64,6 +64,8 @@ class BesideNgrams(NextToken, Part, nn.Module):
         longest: tokens of the longest n-gram.
     """
 
+    remark = ": n-grams of the training text, which the model keeps, corrected by a network"
+
     def __init__(self, net: NextToken, longest: int) -> None:
         super().__init__()
         self.net, self.longest = net, longest

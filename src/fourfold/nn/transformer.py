@@ -356,10 +356,12 @@ class NextToken(Part, nn.Module, ABC):
     Attributes:
         tokens: number of tokens; ids from there on are start symbols.
         length: the longest input, start symbol included.
+        remark: what a reader must know of it beside that, for the end of a sentence.
     """
 
     tokens: int
     length: int
+    remark: ClassVar[str] = ""
 
     def fit(self, x: Tensor) -> None:
         """Take what is counted in raw training examples; most networks count nothing."""

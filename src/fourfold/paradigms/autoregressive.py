@@ -127,6 +127,10 @@ class TokenConditionals(Conditionals):
         self.net = net
         self.event = (length,)
 
+    @property
+    def summary(self) -> str:
+        return super().summary + self.net.remark
+
     def fit(self, x: Tensor) -> None:
         self.net.fit(x)
 
