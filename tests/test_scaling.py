@@ -21,10 +21,37 @@ def scaling():
 
 def test_quality_lies_on_lines_of_logarithms_and_says_what_is_a_guess(scaling):
     curve = [(10.0, 100.0), (100.0, 10.0), (1000.0, 1.0)]
-    assert scaling.quality(curve, 100) == (pytest.approx(10), False)
-    assert scaling.quality(curve, 10**1.5) == (pytest.approx(10**1.5), False)
-    assert scaling.quality(curve, 3000) == (pytest.approx(1 / 3), True)
-    assert all(math.isnan(scaling.quality(curve, steps)[0]) for steps in (1, 10_000))
+    assert scaling.quality(curve, 100, 4) == (pytest.approx(10), False)
+    assert scaling.quality(curve, 10**1.5, 4) == (pytest.approx(10**1.5), False)
+    assert scaling.quality(curve, 3000, 4) == (pytest.approx(1 / 3), True)
+    assert all(math.isnan(scaling.quality(curve, steps, 4)[0]) for steps in (1, 10_000))
+    assert scaling.quality(curve, 1000, 1) == (pytest.approx(1), False)
+    assert math.isnan(scaling.quality(curve, 1001, 1)[0])  # of a loss nothing is guessed
+
+
+def records(seconds):
+    """Losses ``1000 / steps`` of a narrow size and ``30000 / steps^2`` of a wide one, which takes twice as long."""
+    losses = {"s/8": lambda steps: 1000 / steps, "s/4": lambda steps: 30_000 / steps**2}
+    for size, time in seconds.items():
+        curve = [{"step": n, "held_out": losses[size](n)} for n in (25, 50, 100, 200, 400)]
+        about = {"data": "fashion-mnist", "paradigm": "flow", "size": size, "part": 1}
+        yield about | {"kind": "curve", "curve": curve}
+        yield about | {"kind": "speed", "machine": "AMX, one core", "seconds": time}
+
+
+def test_a_size_pays_from_where_it_is_better_in_equal_time(scaling):
+    found = list(records({"s/8": 0.1, "s/4": 0.2}))
+    steps, guess = scaling.crossing(found, "flow", "s/8", "s/4", "AMX, one core")
+    assert 60 <= steps <= 60 * 1.05  # 30000 / n^2 = 1000 / 2n
+    assert not guess
+    assert scaling.crossing(found, "flow", "s/4", "s/2", "AMX, one core") is None
+
+
+def test_nothing_is_best_where_a_narrower_size_is_unknown(scaling):
+    rows = scaling.table(list(records({"s/8": 0.1, "s/4": 0.2})), "flow", "AMX, one core")
+    narrow, wide = (row.split("|")[5:7] for row in rows)  # after 15 s and 60 s: 135 and 540, 67 and 270 steps
+    assert [cell.strip() for cell in narrow] == ["7.407", "?"]
+    assert [cell.strip() for cell in wide] == ["**6.584**", "0.412"]
 
 
 def test_the_page_is_that_of_the_results(scaling):
