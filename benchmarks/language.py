@@ -37,9 +37,8 @@ from fourfold.baselines import KneserNey
 from fourfold.core import GenerativeModel, Sampler, Space
 from fourfold.data import load
 from fourfold.engine import inference
-from fourfold.language import Draft, generate, stream
+from fourfold.language import Draft, generate, score_text, stream
 from fourfold.nn.orders import OrderedTransformer
-from fourfold.paradigms.autoregressive import score_text
 from fourfold.paradigms.blocks import BlockDenoiser, BlockUnmasking
 from fourfold.paradigms.masked import Unmasking
 from fourfold.words import Completer, keystrokes

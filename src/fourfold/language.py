@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, final
 
 import torch
@@ -17,7 +18,18 @@ from fourfold.paradigms.autoregressive import TokenConditionals, categorical
 from fourfold.paradigms.blocks import BlockDenoiser, BlockUnmasking
 from fourfold.spaces import Text
 
-__all__ = ["Draft", "Shaping", "cut_of", "fill", "generate", "residual", "speculate", "stream", "text_parts"]
+__all__ = [
+    "Draft",
+    "Shaping",
+    "cut_of",
+    "fill",
+    "generate",
+    "residual",
+    "score_text",
+    "speculate",
+    "stream",
+    "text_parts",
+]
 
 
 @final
@@ -160,6 +172,44 @@ def stream(
         if rules.repetition_penalty != 1:
             seen = torch.cat([seen, token.unsqueeze(1)], 1)
         yield token
+
+
+@torch.no_grad()
+def score_text(model: GenerativeModel, ids: Tensor, stride: int | None = None, batch_size: int = 64) -> Tensor:
+    """Nats of every token of one long text; each is scored once, given at least ``context - stride`` earlier tokens.
+
+    Windows of the network's context advance by ``stride``. All tokens of the first count, and the last ``stride`` of
+    each later one.
+
+    Args:
+        model: a text model.
+        ids: the text, ``(N,)`` int64.
+        stride: 1 .. context; by default half of the context.
+        batch_size: windows per network call.
+
+    Returns:
+        ``-log p(x_i | context)``, ``(N,)``; its mean is in nats per token.
+
+    Raises:
+        TypeError: for a model of something else.
+        ValueError: for an empty text, foreign ids or a stride out of range.
+    """
+    space, estimand = text_parts(model)
+    context = estimand.net.length
+    stride = stride or max(context // 2, 1)
+    if not 1 <= stride <= context:
+        raise ValueError(f"stride must lie between 1 and the context of {context}, not {stride}")
+    if not len(ids):
+        raise ValueError("the text is empty: there is nothing to score")
+    space.check(ids[None])
+    ids = ids.to(model.device)
+    if len(ids) <= context:
+        return -estimand(ids[None])[0].cpu()
+    ends = [*range(context, len(ids), stride), len(ids)]
+    windows = torch.stack([ids[end - context : end] for end in ends])
+    nats = -torch.cat([estimand(part) for part in torch.split(windows, batch_size)]).cpu()
+    news = [context, *(b - a for a, b in pairwise(ends))]
+    return torch.cat([row[context - new :] for row, new in zip(nats, news, strict=True)])
 
 
 def cut_of(model: GenerativeModel, prompt: str) -> str:

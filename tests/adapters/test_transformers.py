@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from fourfold import Run, build, fit
 from fourfold.adapters import is_published, open_published
 from fourfold.adapters.rounded import LARGE, Linear8, rounded
 from fourfold.adapters.transformers import write_language_model
-from fourfold.paradigms.autoregressive import continue_text, score_text
+from fourfold.language import score_text, stream
 from fourfold.spaces import Pieces, Text
 
 transformers = pytest.importorskip("transformers")
@@ -76,7 +77,8 @@ def test_a_long_text_is_scored_and_continued_beyond_the_context(tmp_path):
     model = open_published(tmp_path)
     ids = model.space.ids(TEXT).long()[:300]
     assert torch.isfinite(score_text(model, ids)).all()
-    assert continue_text(model, 100, ids[:90], n=2).shape == (2, 100)
+    drawn = list(itertools.islice(stream(model, ids[:90].tolist(), n=2), 100))
+    assert torch.stack(drawn, 1).shape == (2, 100)
 
 
 def test_a_prompt_gives_the_same_next_token_as_a_whole_evaluation(tmp_path):

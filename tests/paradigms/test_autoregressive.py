@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from fourfold.core import GenerativeModel, Noise, count_evaluations
+from fourfold.language import score_text, stream
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build, recipes
-from fourfold.paradigms.autoregressive import Ancestral, TokenConditionals, continue_text, score_text
+from fourfold.paradigms.autoregressive import Ancestral, TokenConditionals
 from fourfold.spaces import Images, Text, Vectors
 
 SPACES = [
@@ -141,7 +142,7 @@ def test_text_beyond_the_context_is_drawn_as_it_is_scored(context: int, given: i
         said = []
         prompt = torch.randint(0, 4, (given,))
         handle = model.estimand.net.register_forward_hook(lambda module, args, out: said.append(out[:, -1]))
-        tokens = continue_text(model, 20, prompt, n=2)
+        tokens = torch.stack(list(itertools.islice(stream(model, prompt.tolist(), n=2), 20)), 1)
         handle.remove()
         text = torch.cat([prompt.expand(2, -1), tokens], 1)
         forward = model.estimand(text)[:, given:]
@@ -172,7 +173,7 @@ def test_scoring_refuses_what_it_cannot_score() -> None:
         score_text(model, torch.zeros(0, dtype=torch.long))
     with pytest.raises(ValueError, match="vocabulary"):
         score_text(model, torch.full((20,), 4))
-    with pytest.raises(TypeError, match="Vectors"):
+    with pytest.raises(TypeError, match="not of real vectors of 2 columns"):
         score_text(perturbed(Vectors(2)), torch.zeros(3, dtype=torch.long))
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, ClassVar, final
 
 import torch
@@ -22,7 +21,6 @@ from torch import Tensor
 from fourfold.core import (
     Batch,
     Estimand,
-    GenerativeModel,
     Likelihood,
     LogProb,
     Measure,
@@ -45,8 +43,6 @@ __all__ = [
     "TokenConditionals",
     "VectorConditionals",
     "categorical",
-    "continue_text",
-    "score_text",
 ]
 
 
@@ -418,90 +414,3 @@ class ChainRule(Likelihood):
         with torch.no_grad():
             nats = estimand(batch.x, batch.cond).sum(1)
         return LogProb(nats, Kind.EXACT, note="chain rule over all pieces")
-
-
-# --- long texts -------------------------------------------------------------------------------------------------------
-
-
-def _tokens(model: GenerativeModel) -> TokenConditionals:
-    """The estimand of a text model.
-
-    Raises:
-        TypeError: for a model of something else.
-    """
-    if not isinstance(model.estimand, TokenConditionals):
-        raise TypeError(f"a text model is needed, not one of {type(model.space).__name__}")
-    return model.estimand
-
-
-@torch.no_grad()
-def score_text(model: GenerativeModel, ids: Tensor, stride: int | None = None, batch_size: int = 64) -> Tensor:
-    """Nats of every token of one long text; each is scored once, given at least ``context - stride`` earlier tokens.
-
-    Windows of the network's context advance by ``stride``. All tokens of the first count, and the last ``stride`` of
-    each later one.
-
-    Args:
-        model: a text model.
-        ids: the text, ``(N,)`` int64.
-        stride: 1 .. context; by default half of the context.
-        batch_size: windows per network call.
-
-    Returns:
-        ``-log p(x_i | context)``, ``(N,)``; its mean is in nats per token.
-
-    Raises:
-        ValueError: for an empty text, foreign ids or a stride out of range.
-    """
-    estimand = _tokens(model)
-    context = estimand.net.length
-    stride = stride or max(context // 2, 1)
-    if not 1 <= stride <= context:
-        raise ValueError(f"stride must lie between 1 and the context of {context}, not {stride}")
-    if not len(ids):
-        raise ValueError("the text is empty: there is nothing to score")
-    model.space.check(ids[None])
-    ids = ids.to(model.device)
-    if len(ids) <= context:
-        return -estimand(ids[None])[0].cpu()
-    ends = [*range(context, len(ids), stride), len(ids)]
-    windows = torch.stack([ids[end - context : end] for end in ends])
-    nats = -torch.cat([estimand(part) for part in torch.split(windows, batch_size)]).cpu()
-    news = [context, *(b - a for a, b in pairwise(ends))]
-    return torch.cat([row[context - new :] for row, new in zip(nats, news, strict=True)])
-
-
-@torch.no_grad()
-def continue_text(
-    model: GenerativeModel,
-    length: int,
-    prompt: Tensor | None = None,
-    n: int = 1,
-    seed: int = 0,
-    temperature: float = 1.0,
-) -> Tensor:
-    """Draw ``length`` further tokens after a prompt, ``(n, length)``, at a cost that grows with ``length``.
-
-    Args:
-        model: a text model.
-        length: tokens to draw; more than the network's context is allowed.
-        prompt: ids ``(T,)`` that come before them.
-        n: number of continuations.
-        seed: fixes every random number.
-        temperature: see :class:`Ancestral`.
-
-    Raises:
-        ValueError: for a length below 1 or foreign ids.
-    """
-    estimand = _tokens(model)
-    if length < 1 or n < 1:
-        raise ValueError(f"length and n must be at least 1, not {length} and {n}")
-    noise, state = Noise(seed, 0, n, device=model.device), estimand.begin(n)
-    if prompt is not None and len(prompt):
-        model.space.check(prompt[None])
-        state = estimand.prompt(state, prompt.to(model.device).expand(n, -1))
-    tokens, sampler = [], Ancestral(temperature)
-    for _ in range(length):
-        token, state = estimand.draw(state, noise, sampler.temperature)
-        tokens.append(token)
-    return torch.stack(tokens, 1)
