@@ -54,7 +54,7 @@ def _work(rank, port, folder):
 @pytest.mark.filterwarnings("ignore")
 def test_two_processes_train_as_one(tmp_path):
     """The gradient of two gloo ranks is that of one process with both halves; their weights stay equal."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch"])
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["torch._dynamo"])
     multiprocessing.start_processes(_work, (_free_port(), str(tmp_path)), nprocs=2, start_method="forkserver")
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
     alone = begin(linear_model(seed=0), load("two-moons", limit=500), TRAINING)

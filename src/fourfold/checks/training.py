@@ -102,7 +102,7 @@ def check_ranks(*models: GenerativeModel, world: int = 2, sharded: bool = False)
     with tempfile.TemporaryDirectory() as folder:
         torch.save([model.state_dict() for model in models], f"{folder}/models.pt")
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch"])  # which takes a second or two to load, once for all processes
+        context.set_forkserver_preload(["torch._dynamo"])  # DDP loads it: a second or two, once for all processes
         arguments = (world, sharded, folder, [model.configuration() for model in models])
         workers = [context.Process(target=_rank, args=(rank, *arguments)) for rank in range(world)]
         for worker in workers:
