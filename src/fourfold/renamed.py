@@ -19,6 +19,7 @@ _MODULES: Mapping[str, str] = {
 _MOVED = (
     ("adversarial", "likelihoods.none", "NoDensity"),
     ("adversarial", "paradigms.stylegan", "PathLength StyleGenerator StyleTruncation"),
+    ("autoregressive", "paradigms.pixels", "PixelConditionals"),
     ("diffusion", "estimands.preconditioned", "NetworkField NetworkNoise NetworkScore NetworkVelocity Preconditioned"),
     ("diffusion", "distributions.times", "LogitNormal Uniform"),
     ("diffusion", "likelihoods.bound", "DiffusionBound"),

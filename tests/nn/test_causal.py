@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fourfold.core import configuration, construct
-from fourfold.nn.causal import CausalConvNet, PixelConv, RowConv
+from fourfold.nn.causal import CausalConvNet, PixelConv, PlaneReader, RowConv
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -25,9 +25,10 @@ def test_row_convolution_sees_its_row() -> None:
     assert (x.grad[0, :, :, 0] != 0).nonzero().tolist() == [[r, c] for r in (5, 6) for c in range(2, 7)]
 
 
-def test_steps_equal_the_whole_plane() -> None:
+@pytest.mark.parametrize("other", [0, 8])
+def test_steps_equal_the_whole_plane(other: int) -> None:
     torch.manual_seed(0)
-    net = CausalConvNet(7, 5, 6, 8, 12, 2, 6, 2, labels=3, known=2)
+    net = CausalConvNet(7, 5, 6, 8, 12, 2, 6, 2, labels=3, known=2, other=other, other_depth=2)
     for p in net.parameters():
         p.data.add_(0.2 * torch.randn_like(p))
     x, label = torch.randint(0, 7, (3, 5, 6)), torch.tensor([0, 1, 2])
@@ -44,3 +45,13 @@ def test_configuration_round_trip() -> None:
     net = CausalConvNet(7, 5, 6, 8, 12, 2, 6, 2)
     again = construct(configuration(net))
     assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in net.state_dict().items()}
+
+
+def test_how_far_the_reader_of_planes_sees() -> None:
+    """The entry sees one cell of 2 x 2 pixels to every side, and a block two more."""
+    torch.manual_seed(0)
+    reader, f = PlaneReader(1, 1, 4, 1).double(), torch.zeros(1, 1, 3, 27, dtype=torch.float64, requires_grad=True)
+    torch.nn.init.normal_(reader.blocks[0].second.weight)
+    reader(f)[0, 0, 1, 12].backward()
+    seen = f.grad.abs().sum((0, 1, 2)) > 0
+    assert seen.nonzero().flatten().tolist() == list(range(6, 20))

@@ -179,6 +179,50 @@ class PixelBlock(Part, nn.Module):
 
 
 @final
+class PlaneReader(Part, nn.Module):
+    """Features of whole planes at every pixel, ``(N, F, H, W)`` to ``(N, C, H, W)``, by a residual network.
+
+    It works at half the resolution, ``h + W_2 relu(W_1 relu(h))`` with 3 x 3 convolutions, so that each block sees 8
+    pixels further across. Odd sides are padded by zeros and cut back.
+
+    Args:
+        inputs, outputs: ``F`` and ``C``.
+        width: channels of the blocks.
+        depth: number of blocks.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("entry",)
+
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.entry = nn.Conv2d(4 * inputs, width, 3, padding=1)
+        self.blocks = nn.ModuleList(PlaneBlock(width) for _ in range(depth))
+        self.exit = nn.Conv2d(width, 4 * outputs, 1)
+
+    def forward(self, f: Tensor) -> Tensor:
+        height, width = f.shape[2:]
+        f = F.pixel_unshuffle(F.pad(f, (0, width % 2, 0, height % 2)), 2)
+        h = self.entry(f.contiguous(memory_format=torch.channels_last))
+        for block in self.blocks:
+            h = block(h)
+        return F.pixel_shuffle(self.exit(F.relu(h)), 2)[:, :, :height, :width]
+
+
+@final
+class PlaneBlock(Part, nn.Module):
+    """``h + W_2 relu(W_1 relu(h))`` with 3 x 3 convolutions; ``W_2`` is zero at the start."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h + self.second(F.relu(self.first(F.relu(h))))
+
+
+@final
 class CausalConvNet(Part, nn.Module):
     """Logits of every pixel of a plane given the earlier ones in raster order, the known planes and a label.
 
@@ -192,6 +236,8 @@ class CausalConvNet(Part, nn.Module):
         labels: number of labels.
         known: number of other planes that may be given.
         waves: Fourier features of a pixel's value.
+        other, other_depth: channels and residual blocks of the network that reads the other planes, see
+            :class:`PlaneReader`; 0 channels are one convolution of 5 x 5.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "stem", "position", "head")
@@ -210,6 +256,8 @@ class CausalConvNet(Part, nn.Module):
         labels: int = 1,
         known: int = 0,
         waves: int = 6,
+        other: int = 0,
+        other_depth: int = 0,
     ) -> None:
         super().__init__()
         self.levels, self.height, self.width, self.waves = levels, height, width, waves
@@ -222,7 +270,10 @@ class CausalConvNet(Part, nn.Module):
         self.position = nn.Parameter(torch.zeros(height, width, channels))
         self.label = nn.Embedding(labels, channels)
         self.label_row = nn.Embedding(labels, upper)
-        self.other = nn.Conv2d(known * features, channels, 5, padding=2) if known else None
+        self.other: nn.Module | None = None
+        if known:
+            wide = nn.Conv2d(known * features, channels, 5, padding=2)
+            self.other = PlaneReader(known * features, channels, other, other_depth) if other else wide
         self.head = nn.Linear(channels, levels)
         nn.init.normal_(self.label.weight, std=0.1)
         nn.init.normal_(self.label_row.weight, std=0.1)

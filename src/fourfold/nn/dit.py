@@ -17,11 +17,11 @@ from fourfold.core import Part
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.text_encoder import TextEncoder
 
-__all__ = ["DiT"]
+__all__ = ["DiT", "TransformerBlock"]
 
 
 @final
-class _Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Attention, then a perceptron, each on ``(1 + a) norm(h) + b`` and added times a gate (adaLN-Zero)."""
 
     block: ClassVar[bool] = True
@@ -90,7 +90,7 @@ class DiT(Part, nn.Module):
         self.condition = Condition(width, classes, times, text)
         self.entry = nn.Linear(3 * channels * patch**2, width)
         self.positions = nn.Parameter(0.5 * torch.randn(1, self.grid[0] * self.grid[1], width))
-        self.blocks = nn.ModuleList(_Block(width, heads, width) for _ in range(depth))
+        self.blocks = nn.ModuleList(TransformerBlock(width, heads, width) for _ in range(depth))
         self.modulation = nn.Linear(width, 2 * width)
         self.exit = nn.Linear(width, channels * patch**2)
         nn.init.zeros_(self.exit.weight)

@@ -20,13 +20,13 @@ from fourfold.core import Part
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.text_encoder import TextEncoder
 
-__all__ = ["UNet"]
+__all__ = ["UNet", "convolution"]
 
 
-def _conv(inputs: int, outputs: int, size: int, gain: float = 1.0) -> nn.Conv2d:
+def convolution(inputs: int, outputs: int, size: tuple[int, int], gain: float = 1.0) -> nn.Conv2d:
     """A convolution that keeps height and width, with weights of variance ``gain^2 / fan_in`` and no bias at first."""
-    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2)
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs * size * size))
+    layer = nn.Conv2d(inputs, outputs, size, padding=(size[0] // 2, size[1] // 2))
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs * size[0] * size[1]))
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
 
@@ -45,8 +45,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
-        self.first = _conv(width, width, 3, gain=1.5)
-        self.second = _conv(width, width, 3, gain=0.0)
+        self.first = convolution(width, width, (3, 3), gain=1.5)
+        self.second = convolution(width, width, (3, 3), gain=0.0)
         self.modulation = nn.Linear(condition, 2 * width)
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
@@ -110,12 +110,12 @@ class UNet(Part, nn.Module):
             raise ValueError(f"{len(widths)} widths and {len(blocks)} numbers of blocks: give one of each per stage")
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
         self.condition = Condition(condition, classes, times, text)
-        self.stem = _conv(3 * channels * patch**2, widths[0], 3)
+        self.stem = convolution(3 * channels * patch**2, widths[0], (3, 3))
         self.down = nn.ModuleList(Level(w, n, condition) for w, n in zip(widths, blocks, strict=True))
-        self.coarser = nn.ModuleList(_conv(fine, coarse, 1) for fine, coarse in pairwise(widths))
-        self.finer = nn.ModuleList(_conv(coarse, fine, 1) for fine, coarse in pairwise(widths))
+        self.coarser = nn.ModuleList(convolution(fine, coarse, (1, 1)) for fine, coarse in pairwise(widths))
+        self.finer = nn.ModuleList(convolution(coarse, fine, (1, 1)) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(Level(w, n, condition) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
-        self.head = _conv(widths[0], channels * patch**2, 3, gain=0.0)
+        self.head = convolution(widths[0], channels * patch**2, (3, 3), gain=0.0)
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         height, width = x.shape[-2:]

@@ -2,8 +2,8 @@
 
     log p(x) = sum_i log p(x_i | x_<i)
 
-Text is modelled by a transformer over tokens, images by causal convolutions with a softmax over the levels of each
-pixel, vectors by a transformer over coordinates with mixtures of logistics. The likelihood is exact for all three.
+Text is modelled by a transformer over tokens, and vectors by a transformer over coordinates with mixtures of logistics;
+:mod:`fourfold.paradigms.pixels` models images and clips. The likelihood is exact for all of them.
 Sampling caches what later pieces need from earlier ones, so the cost of a sample is proportional to its length.
 """
 
@@ -31,15 +31,14 @@ from fourfold.core import (
     forgetful,
 )
 from fourfold.estimands import Conditionals
-from fourfold.nn.causal import CausalConvNet, PlaneCache
 from fourfold.nn.transformer import NextToken, ValueTransformer
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
     "Ancestral",
     "ChainRule",
+    "Drawing",
     "MaximumLikelihood",
-    "PixelConditionals",
     "TokenConditionals",
     "VectorConditionals",
     "categorical",
@@ -80,7 +79,7 @@ def categorical(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
 
 
 @dataclass
-class _Drawing:
+class Drawing:
     """The state of a batch of examples being drawn."""
 
     cache: Any
@@ -153,11 +152,11 @@ class TokenConditionals(Conditionals):
         unknown = torch.full((batch, 1), self.net.tokens, dtype=torch.long, device=device)
         return unknown if cond is None else unknown + 1 + cond[:, None]
 
-    def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
+    def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
         start = self._start(batch, next(self.net.parameters()).device, cond)
-        return _Drawing(self.net.cache(batch), cond, start, [start])
+        return Drawing(self.net.cache(batch), cond, start, [start])
 
-    def prompt(self, state: _Drawing, ids: Tensor) -> _Drawing:
+    def prompt(self, state: Drawing, ids: Tensor) -> Drawing:
         """Feed given tokens ``(B, T)``, T > 0, to a state that has drawn nothing; the next draws continue them."""
         kept = self.kept(ids.shape[1])
         state.past = [state.past[0], *ids[:, ids.shape[1] - kept :].unbind(1)]
@@ -173,25 +172,25 @@ class TokenConditionals(Conditionals):
         half = context - context // 2
         return count if count < context else context // 2 + (count - context) % half
 
-    def logits(self, state: _Drawing) -> Tensor:
+    def logits(self, state: Drawing) -> Tensor:
         """Logits of the next token of every example, ``(B, V)``; :meth:`take` must follow."""
         if state.cache.used == self.net.length:
             self._refill(state)
         logits: Tensor = self.net(state.last, state.cache)[:, -1]
         return logits
 
-    def take(self, state: _Drawing, token: Tensor) -> None:
+    def take(self, state: Drawing, token: Tensor) -> None:
         """Make ``(B,)`` the next token of every example."""
         state.last = token.unsqueeze(1)
         state.past.append(state.last)
 
-    def room(self, state: _Drawing) -> int:
+    def room(self, state: Drawing) -> int:
         """How many tokens fit into the window after those that were taken; a full window begins anew."""
         if state.cache.used == self.net.length:
             self._refill(state)
         return self.net.length - state.cache.used - 1
 
-    def ahead(self, state: _Drawing, tokens: Tensor) -> Tensor:
+    def ahead(self, state: Drawing, tokens: Tensor) -> Tensor:
         """Logits of the next token and of those after each of ``(B, k)`` tokens, ``(B, k + 1, V)``, in one evaluation.
 
         The ``k`` tokens fit into :meth:`room`. ``state.cache.forget`` and :meth:`take` must follow, for those that are
@@ -200,18 +199,18 @@ class TokenConditionals(Conditionals):
         logits: Tensor = self.net(torch.cat([state.last, tokens], 1), state.cache)
         return logits
 
-    def replace(self, state: _Drawing, count: int, token: Tensor) -> None:
+    def replace(self, state: Drawing, count: int, token: Tensor) -> None:
         """Put ``(B,)`` in the place of the newest ``count`` > 0 tokens, which were taken one after the other."""
         state.cache.forget(count - 1)
         del state.past[len(state.past) - count :]
         self.take(state, token)
 
-    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+    def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
         token = categorical(self.logits(state), state.next_uniforms(noise)[0], temperature)
         self.take(state, token)
         return token, state
 
-    def _refill(self, state: _Drawing) -> None:
+    def _refill(self, state: Drawing) -> None:
         """Start a new window with the last half of the old one; its newest token is still to be fed."""
         half = self.net.length // 2
         state.past = [state.past[0], *state.past[len(state.past) - half :]]
@@ -219,72 +218,6 @@ class TokenConditionals(Conditionals):
         state.last = state.past[-1]
         if half:
             self.net(torch.cat(state.past[:-1], 1), state.cache)
-
-
-@final
-class PixelConditionals(Conditionals):
-    """``softmax(net(x_<i))`` over the levels of each pixel; planes (channels) follow one another, each in raster order.
-
-    The network models one plane at a time, given all of the planes before it.
-
-    Args:
-        net: with ``labels = channels · (classes + 1)`` and, where there are several channels, ``known = channels``.
-        channels, classes: those of the space.
-    """
-
-    measure = Measure.COUNTING
-
-    def __init__(self, net: CausalConvNet, channels: int, classes: int | None = None) -> None:
-        super().__init__()
-        self.net, self.labels = net, (classes or 0) + 1
-        self.event = (channels, net.height, net.width)
-
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log P(x_i | x_<i, c)`` of levels ``(B, C, H, W)``, ``(B, C · H · W)``, float32."""
-        planes = x.flatten(0, 1)
-        label = torch.stack([self._label(len(x), c, cond, x.device) for c in range(x.shape[1])], 1)
-        known = torch.stack([self._known(x, c) for c in range(x.shape[1])], 1).flatten(0, 1)
-        logits = self.net(planes, label.flatten(), known if x.shape[1] > 1 else None)
-        nats = F.cross_entropy(logits.flatten(0, 2), planes.flatten(), reduction="none")
-        return -nats.view(len(x), -1)
-
-    def _label(self, batch: int, plane: int, cond: Tensor | None, device: torch.device) -> Tensor:
-        """The network's label for a plane: one for each pair of a channel and a class, or "unknown"."""
-        known = torch.zeros(batch, dtype=torch.long, device=device) if cond is None else cond + 1
-        return known + plane * self.labels
-
-    def _known(self, x: Tensor, plane: int) -> Tensor:
-        """``x`` with -1 for the planes from ``plane`` on."""
-        keep = torch.arange(x.shape[1], device=x.device) < plane
-        return torch.where(keep[:, None, None], x, -1)
-
-    def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
-        device = self.net.position.device
-        last = torch.zeros(batch, dtype=torch.long, device=device)
-        return _Drawing(None, cond, last)
-
-    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
-        _, height, width = self.event
-        if state.cache is None or state.cache.index == height * width:
-            state.cache = self._plane(state)
-        label = state.cache.label
-        state.last = categorical(
-            self.net(state.last, label, None, state.cache), state.next_uniforms(noise)[0], temperature
-        )
-        state.past.append(state.last)
-        return state.last, state
-
-    def _plane(self, state: _Drawing) -> PlaneCache:
-        """The cache for the next plane, given those drawn."""
-        channels, height, width = self.event
-        plane, batch, device = len(state.past) // (height * width), len(state.last), state.last.device
-        label = self._label(batch, plane, state.cond, device)
-        if channels == 1:
-            return self.net.cache(label)
-        known = torch.full((batch, channels, height, width), -1, device=device)
-        if plane:
-            known[:, :plane] = torch.stack(state.past, 1).view(batch, plane, height, width)
-        return self.net.cache(label, known)
 
 
 @final
@@ -317,10 +250,10 @@ class VectorConditionals(Conditionals):
         log_density = -z - log_scales - 2 * F.softplus(-z)
         return (logits.log_softmax(-1) + log_density).logsumexp(-1)
 
-    def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
-        return _Drawing(self.net.cache(batch), cond, torch.zeros(batch, device=self.net.head.weight.device))
+    def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
+        return Drawing(self.net.cache(batch), cond, torch.zeros(batch, device=self.net.head.weight.device))
 
-    def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
+    def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
         """One coordinate; a temperature divides the log-weights and multiplies the scales."""
         parameters = self.net(state.last.unsqueeze(1), state.cond, state.cache)[:, 0]
         logits, means, log_scales = self._mixture(parameters)

@@ -17,15 +17,15 @@ from fourfold.paradigms.autoregressive import (
     Ancestral,
     ChainRule,
     MaximumLikelihood,
-    PixelConditionals,
     TokenConditionals,
     VectorConditionals,
 )
+from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
 from fourfold.paradigms.sequences import SequenceConditionals
 from fourfold.paradigms.transcription import JointLikelihood, TranscriptConditionals
 from fourfold.recipes.networks import column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Audio, Images, Sequences, Table, Text, Transcripts, Vectors
+from fourfold.spaces import Audio, Images, Sequences, Table, Text, Transcripts, Vectors, Video
 
 __all__ = ["any_order", "likelihood", "ngrams", "text_training"]
 
@@ -45,7 +45,11 @@ IMAGES: Sizes[tuple[Size, Size]] = Sizes(
 )
 """Layers of all pixels before, and layers of the rows above."""
 PLANES = 64
-"""Planes of images, or of clips, in a batch, at most."""
+"""Planes of images in a batch, at most."""
+EARLIER: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(192, 4), "m": Size(256, 6)})
+"""The network that reads the earlier frames of a clip."""
+PAST = 4
+"""Earlier frames that a frame of a clip depends on."""
 SOUNDS: Sizes[tuple[Size, Size]] = Sizes(
     {"xs": (Size(32, 3), Size(32, 1)), "s": (Size(64, 6), Size(48, 3)), "m": (Size(96, 8), Size(64, 4))}
 )
@@ -114,6 +118,29 @@ def _(space: Images, size: str) -> GenerativeModel:
     batch = max(2, min(16, PLANES // space.channels))
     training = Training(batch_size=batch, learning_rate=2e-3, muon_rate=2e-2)
     return _model(space, Tokens(space), PixelConditionals(net, space.channels, space.classes), training)
+
+
+@likelihood.register
+def _(space: Video, size: str) -> GenerativeModel:
+    """Frame after frame, by one network of every frame given those before it."""
+    (lower, upper), reader, past = IMAGES[size], EARLIER[size], min(PAST, space.frames - 1)
+    net = CausalConvNet(
+        space.levels,
+        space.height,
+        space.width,
+        lower.width,
+        lower.width,
+        lower.depth,
+        upper.width,
+        upper.depth,
+        labels=space.colours * ((space.classes or 0) + 1),
+        known=(past + (space.colours > 1)) * space.colours,
+        other=reader.width,
+        other_depth=reader.depth,
+    )
+    estimand = PixelConditionals(net, space.channels, space.classes, space.colours, past)
+    parts = (Tokens(space), estimand, FrameLikelihood(), Ancestral(), ChainRule())
+    return GenerativeModel(space, *parts, Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2))
 
 
 @likelihood.register

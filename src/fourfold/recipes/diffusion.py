@@ -25,6 +25,7 @@ from fourfold.nn.orders import OrderedTransformer
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.time_mlp import TimeMLP
 from fourfold.nn.transformer import MaskedTransformer
+from fourfold.nn.video_unet import VideoUNet
 from fourfold.paradigms.blocks import BlockBound, BlockDenoiser, BlockDenoising, BlockUnmasking
 from fourfold.paradigms.diffusion import (
     CoupledFlowMatching,
@@ -42,7 +43,7 @@ from fourfold.recipes.autoregressive import SEQUENCES, TEXT, text_training
 from fourfold.recipes.networks import batch_of, bins_of, column_network, map_unet, row_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler, Heun, UniPC
-from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors
+from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
 
 __all__ = [
     "Parts",
@@ -82,6 +83,16 @@ DDPM: Sizes[tuple[Size, ...]] = Sizes(
     }
 )
 """Channels of each stage, and blocks, of which every stage has the same number."""
+CLIPS: Sizes[tuple[Size, Size]] = Sizes(
+    {
+        "xs": (Size(32, 1), Size(64, 1, 2)),
+        "s": (Size(256, 2), Size(384, 4, 6)),
+        "m": (Size(320, 3), Size(512, 6, 8)),
+        "l": (Size(640, 4), Size(896, 10, 14)),
+        "xl": (Size(1792, 4), Size(2304, 12, 18)),
+    }
+)
+"""Of clips: the convolutions of half the blocks, and the transformer."""
 TRANSFORMER: Sizes[Size] = Sizes(
     {
         "xs": Size(64, 2, 2),
@@ -147,6 +158,17 @@ def parts(space: Space, size: str, times: int = 1) -> Parts:
 @parts.register
 def _(space: Images, size: str, times: int = 1) -> Parts:
     return _of_images(space, size, unet(space, UNET[size], times))
+
+
+@parts.register
+def _(space: Video, size: str, times: int = 1) -> Parts:
+    """Patches of two frames, of 4 x 4 pixels where the sides have 16 or more."""
+    (fine, coarse), patch = CLIPS[size], 1 if max(space.height, space.width) < 8 else 4
+    widths, blocks = (fine.width, coarse.width), (fine.depth, coarse.depth)
+    event, text = sides(space), text_encoder(space.caption)
+    net = VideoUNet(event, space.frames, widths, blocks, coarse.heads, patch, 2, space.classes, times, text)
+    training = Training(16, 2e-3, muon_rate=MUON_RATE[size])
+    return Parts(net, Dequantised(space), _likelihood(space, size, 2), training)
 
 
 @parts.register

@@ -1,0 +1,156 @@
+"""A U-Net of clips: convolutions in space, convolutions in time, and attention among all places and times.
+
+Frames share all weights, and what mixes them is a layer of its own (Ho, Salimans, Gritsenko, Chan, Norouzi, Fleet 2022,
+Video Diffusion Models, https://arxiv.org/abs/2204.03458). A residual block is a convolution in space followed by one in
+time (Tran, Wang, Torresani, Ray, LeCun, Paluri 2018, https://arxiv.org/abs/1711.11248). The coarsest stage is a
+transformer (Hoogeboom, Heek, Salimans 2023, https://arxiv.org/abs/2301.11093).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fourfold.core import Part
+from fourfold.nn.dit import TransformerBlock
+from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.text_encoder import TextEncoder
+from fourfold.nn.unet import convolution
+
+__all__ = ["VideoUNet"]
+
+
+@final
+class SpaceTimeBlock(nn.Module):
+    """``h + W_time phi((1 + a) W_space phi(h) + b)`` with ``phi`` = SiLU and ``(a, b)`` of the condition.
+
+    ``W_space`` is a 3 x 3 convolution of every frame, and ``W_time`` one of 3 frames at every place, zero at the start.
+
+    Args:
+        width: channels.
+        condition: length of the condition's vector.
+    """
+
+    block: ClassVar[bool] = True
+    """Whether a large one is sharded, and computed again in the backward pass, on its own."""
+
+    def __init__(self, width: int, condition: int) -> None:
+        super().__init__()
+        self.space = convolution(width, width, (3, 3), gain=1.5)
+        self.time = convolution(width, width, (3, 1), gain=0.0)
+        self.modulation = nn.Linear(condition, 2 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, h: Tensor, c: Tensor) -> Tensor:
+        """``(B · T, C, H, W)`` and ``(B, condition)`` to ``(B · T, C, H, W)``."""
+        frames = len(h) // len(c)
+        a, b = self.modulation(c).repeat_interleave(frames, 0)[:, :, None, None].chunk(2, 1)
+        y = F.silu(torch.addcmul(b, self.space(F.silu(h)), 1 + a))
+        return h + _as_frames(self.time(_as_rows(y, len(c))), h.shape)
+
+
+def _as_rows(h: Tensor, clips: int) -> Tensor:
+    """Frames ``(B · T, C, H, W)`` as rows of images ``(B, C, T, H · W)``; the memory stays if channels are last."""
+    return h.reshape(clips, -1, *h.shape[1:]).transpose(1, 2).flatten(3)
+
+
+def _as_frames(h: Tensor, shape: torch.Size) -> Tensor:
+    """The inverse of :func:`_as_rows`."""
+    return h.transpose(1, 2).reshape(shape)
+
+
+@final
+class VideoUNet(Part, nn.Module):
+    """Clips, times and labels to clips: ``(B, T · C, H, W), (B,), (B,)`` to ``(B, T · C, H, W)``, float32.
+
+    Clips are cut into patches of ``span`` frames and ``patch x patch`` pixels. Blocks of convolutions work at that
+    resolution, and a transformer of all places and times at half of it. Sizes that the strides do not divide are padded
+    by edge values and cut back. The last layer starts at zero.
+
+    Args:
+        shape: ``(T · C, H, W)`` of a clip.
+        frames: ``T``.
+        widths: channels of the convolutions, and of the transformer.
+        blocks: residual blocks on the way down and again on the way up, and blocks of the transformer.
+        heads: attention heads; must divide the second width.
+        patch: side of a patch in pixels.
+        span: frames of a patch.
+        classes: number of labels, or ``None``.
+        times: 1, or 2 for times ``(B, 2)``.
+        text: an encoder of captions ``(B, L)``, which then replace labels.
+
+    Raises:
+        ValueError: if ``heads`` does not divide the transformer's width.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head", "place", "moment")
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        frames: int,
+        widths: tuple[int, int] = (128, 192),
+        blocks: tuple[int, int] = (2, 4),
+        heads: int = 3,
+        patch: int = 4,
+        span: int = 1,
+        classes: int | None = None,
+        times: int = 1,
+        text: TextEncoder | None = None,
+    ) -> None:
+        super().__init__()
+        fine, coarse = widths
+        if coarse % heads:
+            raise ValueError(f"{heads} heads do not divide the width {coarse}")
+        channels, height, width = shape
+        self.frames, self.patch, self.span, values = frames, patch, span, channels // frames * span * patch**2
+        places = math.ceil(height / (2 * patch)) * math.ceil(width / (2 * patch))
+        self.condition = Condition(coarse, classes, times, text)
+        self.stem = convolution(3 * values, fine, (3, 3))
+        self.down = nn.ModuleList(SpaceTimeBlock(fine, coarse) for _ in range(blocks[0]))
+        self.coarser = convolution(4 * fine, coarse, (1, 1))
+        self.place = nn.Parameter(0.5 * torch.randn(places, coarse))
+        self.moment = nn.Parameter(0.5 * torch.randn(math.ceil(frames / span), 1, coarse))
+        self.trunk = nn.ModuleList(TransformerBlock(coarse, heads, coarse) for _ in range(blocks[1]))
+        self.finer = convolution(coarse, 4 * fine, (1, 1))
+        self.up = nn.ModuleList(SpaceTimeBlock(fine, coarse) for _ in range(blocks[0]))
+        self.head = convolution(fine, values, (3, 3), gain=0.0)
+
+    def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
+        c = self.condition(tau, cond)
+        h = self.stem(self._cut(x).to(self.stem.weight.dtype))
+        for block in self.down:
+            h = block(h, c)
+        mixed = self.finer(self._mixed(self.coarser(F.pixel_unshuffle(h, 2)), c))
+        h = (h + F.pixel_shuffle(mixed, 2)).contiguous(memory_format=torch.channels_last)
+        for block in self.up:
+            h = block(h, c)
+        return self._join(self.head(F.silu(h)).float(), x.shape)
+
+    def _mixed(self, h: Tensor, c: Tensor) -> Tensor:
+        """The transformer over all places and times of maps ``(B · T, C, H, W)``."""
+        tokens = h.flatten(2).transpose(1, 2).reshape(len(c), -1, len(self.place), h.shape[1])
+        tokens = (tokens + (self.place + self.moment)).flatten(1, 2)
+        for block in self.trunk:
+            tokens = block(tokens, c)
+        return tokens.reshape(len(h), -1, h.shape[1]).transpose(1, 2).reshape(h.shape)
+
+    def _cut(self, x: Tensor) -> Tensor:
+        """Clips to frames of patches, ``(B · T / span, 3 span C p p, H / p, W / p)``, in channels-last order."""
+        clips, _, height, width = x.shape
+        x = x.reshape(clips, self.frames, -1, height, width).transpose(1, 2)
+        stride = 2 * self.patch
+        x = F.pad(x, (0, -width % stride, 0, -height % stride, 0, -self.frames % self.span), mode="replicate")
+        x = x.transpose(1, 2).reshape(-1, self.span * x.shape[1], *x.shape[3:])
+        return F.pixel_unshuffle(with_detail(x), self.patch).contiguous(memory_format=torch.channels_last)
+
+    def _join(self, h: Tensor, shape: torch.Size) -> Tensor:
+        """Frames of patches to clips of their full size."""
+        clips, channels, height, width = shape
+        x = F.pixel_shuffle(h, self.patch)
+        return x.reshape(clips, -1, *x.shape[2:])[:, :channels, :height, :width]

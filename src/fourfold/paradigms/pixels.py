@@ -1,0 +1,164 @@
+"""Autoregressive models of images and clips, pixel by pixel, with exact masses.
+
+    log P(x) = sum_t log P(frame_t | frame_{t-m}, ..., frame_{t-1}),  log P(frame_t | .) = sum_i log P(x_i | x_<i, .)
+
+Planes (the colours of a frame) follow one another, each in raster order. An image is a clip of one frame. One network
+models every frame of a clip given the frames before it, in order of their age, so all frames teach the same weights, as
+in Video Pixel Networks (Kalchbrenner et al. 2017, https://arxiv.org/abs/1610.00527).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, forgetful
+from fourfold.estimands import Conditionals
+from fourfold.nn.causal import CausalConvNet, PlaneCache
+from fourfold.paradigms.autoregressive import Drawing, categorical
+from fourfold.vocabulary import Principle
+
+__all__ = ["FrameLikelihood", "PixelConditionals"]
+
+
+@final
+class PixelConditionals(Conditionals):
+    """``softmax(net(x_<i))`` over the levels of each pixel, plane after plane.
+
+    The network models one plane at a time. It is given the ``past`` frames before it, the newest first, and where there
+    are several colours also the colours of its own frame. A plane is -1 where it is not known yet or does not exist.
+
+    Args:
+        net: with ``labels = colours · (classes + 1)`` and as many ``known`` planes as it is given.
+        channels, classes: those of the space.
+        colours: planes of a frame; by default all channels, which makes an example one frame.
+        past: number of earlier frames that a frame depends on.
+    """
+
+    measure = Measure.COUNTING
+    given: Tensor
+    """The planes that each plane is given, -1 for an unknown one, ``(channels, known)``."""
+
+    def __init__(
+        self,
+        net: CausalConvNet,
+        channels: int,
+        classes: int | None = None,
+        colours: int | None = None,
+        past: int = 0,
+    ) -> None:
+        super().__init__()
+        self.net, self.labels, self.colours, self.past = net, (classes or 0) + 1, colours or channels, past
+        self.event = (channels, net.height, net.width)
+        self.register_buffer("given", _given(channels, self.colours, past), persistent=False)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log P(x_i | x_<i, c)`` of levels ``(B, C, H, W)``, ``(B, C · H · W)``, float32."""
+        every = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
+        return self.of_planes(x, every, cond).flatten(1)
+
+    def of_planes(self, x: Tensor, planes: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log P(x_i | x_<i, c)`` of some planes ``(B, k)`` of each example, ``(B, k, H · W)``."""
+        rows = torch.arange(len(x), device=x.device)[:, None]
+        scored = x[rows, planes].flatten(0, 1)
+        label = self._label(planes, None if cond is None else cond[:, None]).flatten()
+        logits = self.net(scored, label, self._known(x, planes))
+        nats = F.cross_entropy(logits.flatten(0, 2), scored.flatten(), reduction="none")
+        return -nats.view(*planes.shape, -1)
+
+    def _label(self, planes: Tensor, cond: Tensor | None) -> Tensor:
+        """The network's label for planes: one for each pair of a colour and a class, or "unknown"."""
+        return planes % self.colours * self.labels + (0 if cond is None else cond + 1)
+
+    def _known(self, x: Tensor, planes: Tensor) -> Tensor | None:
+        """The levels that planes ``(B, k)`` of ``x`` ``(B, C, H, W)`` are given, ``(B k, known, H, W)``."""
+        if not self.given.shape[1]:
+            return None
+        given, rows = self.given[planes], torch.arange(len(x), device=x.device)[:, None, None]
+        known = torch.where(given[..., None, None] >= 0, x[rows, given.clamp(min=0)], -1)
+        return known.flatten(0, 1)
+
+    def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
+        return Drawing(None, cond, torch.zeros(batch, dtype=torch.long, device=self.net.position.device))
+
+    def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
+        _, height, width = self.event
+        if state.cache is None or state.cache.index == height * width:
+            state.cache = self._plane(state)
+        label = state.cache.label
+        state.last = categorical(
+            self.net(state.last, label, None, state.cache), state.next_uniforms(noise)[0], temperature
+        )
+        state.past.append(state.last)
+        return state.last, state
+
+    def _plane(self, state: Drawing) -> PlaneCache:
+        """The cache for the next plane, given those drawn."""
+        _, height, width = self.event
+        done, batch = len(state.past) // (height * width), len(state.last)
+        plane = torch.full((batch, 1), done, device=state.last.device)
+        drawn = torch.zeros(batch, done + 1, height, width, dtype=torch.long, device=plane.device)
+        if done:
+            drawn[:, :done] = torch.stack(state.past, 1).view(batch, done, height, width)
+        label = self._label(plane, None if state.cond is None else state.cond[:, None]).flatten()
+        return self.net.cache(label, self._known(drawn, plane))
+
+
+def _given(channels: int, colours: int, past: int) -> Tensor:
+    """The planes that each plane is given: those of earlier frames, the newest first, and earlier ones of its own."""
+    plane = torch.arange(channels)[:, None]
+    frame, colour = plane // colours, torch.arange(colours)
+    earlier = ((frame - 1 - torch.arange(past))[..., None] * colours + colour).flatten(1)
+    own = torch.where(colour < plane % colours, frame * colours + colour, -1) if colours > 1 else plane[:, :0]
+    return torch.cat([own, earlier.clamp(min=-1)], 1)
+
+
+@final
+class FrameLikelihood(Objective):
+    """``min_theta -E [log P(frame_0 | c) + sum_t log P(frame_t | frame_<t, c)] / L``, of a few frames a clip.
+
+    The first frame is always scored, and ``later`` others that are drawn anew for every clip stand for all of them, so
+    the loss has the same mean as that of whole clips. Later frames are nearly copies, and teach little more together.
+
+    Args:
+        later: later frames that are scored of a clip.
+        label_dropout: share of labels that training hides, so that the model also learns the distribution without one.
+    """
+
+    learns: ClassVar[type[Estimand]] = PixelConditionals
+    principle = Principle.LIKELIHOOD
+    summary = "maximise the log-likelihood of each pixel given the earlier ones, in the first and a few later frames"
+    formula = "min_θ −log p_θ(frame_0) − (T − 1) E_t log p_θ(frame_t | frame_<t)"
+
+    def __init__(self, later: int = 1, label_dropout: float = 0.1) -> None:
+        super().__init__()
+        self.later, self.label_dropout = later, label_dropout
+
+    def terms(self, estimand: PixelConditionals) -> Mapping[str, Term]:
+        return {"likelihood": FrameTerm(estimand, self)}
+
+
+@final
+class FrameTerm(Term):
+    """The loss of :class:`FrameLikelihood` per pixel, ``(B,)``."""
+
+    judges: ClassVar[bool] = True
+
+    def __init__(self, estimand: PixelConditionals, objective: FrameLikelihood) -> None:
+        super().__init__([estimand])
+        self.estimand, self.objective = estimand, objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        cond, colours = forgetful(batch.cond, self.objective.label_dropout), self.estimand.colours
+        frames = batch.x.shape[1] // colours
+        later = min(self.objective.later, frames - 1)
+        chosen = 1 + torch.rand(len(batch.x), frames - 1, device=batch.x.device).argsort(1)[:, :later]
+        chosen = F.pad(chosen, (1, 0))
+        planes = (chosen[..., None] * colours + torch.arange(colours, device=chosen.device)).flatten(1)
+        nats = -self.estimand.of_planes(batch.x, planes, cond).sum(2)
+        first, others = nats[:, :colours].sum(1), nats[:, colours:].sum(1)
+        return (first + others * ((frames - 1) / max(later, 1))) / batch.x[0].numel()

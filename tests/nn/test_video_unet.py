@@ -1,0 +1,99 @@
+"""The U-Net of clips: what mixes frames and what does not, sizes, precision, start."""
+
+import pytest
+import torch
+
+from fourfold.core import configuration, construct
+from fourfold.nn.video_unet import VideoUNet
+
+SMALL = {"widths": (8, 8), "blocks": (2, 1), "heads": 2, "patch": 2}
+
+
+def made(frames: int, shaken: bool = True, **settings) -> VideoUNet:
+    torch.manual_seed(0)
+    net = VideoUNet((frames, 8, 8), frames, **{**SMALL, **settings})
+    for p in net.parameters():
+        p.data.add_(0.1 * shaken * torch.randn_like(p))
+    return net.double()
+
+
+@torch.no_grad()
+def without_attention(net: VideoUNet) -> VideoUNet:
+    """Close the gates of the transformer, and forget when a frame is."""
+    for block in net.trunk:
+        block.modulation.weight.zero_()
+        block.modulation.bias.zero_()
+    net.moment.zero_()
+    return net
+
+
+@pytest.mark.parametrize("span", [1, 2])
+def test_frames_are_apart_where_layers_of_time_are_the_identity(span):
+    """A clip is then the same network applied to every frame, or to every group of ``span`` frames."""
+    net, single = without_attention(made(6, span=span)), made(span, span=span)
+    for block in [*net.down, *net.up]:
+        torch.nn.init.zeros_(block.time.weight[:, :, ::2])  # only the frame itself
+    single.load_state_dict({**net.state_dict(), "moment": net.moment[:1]})
+    x, tau = torch.randn(3, 6, 8, 8).double(), torch.randn(3)
+    each = torch.cat([single(part, tau) for part in x.split(span, 1)], 1)
+    assert torch.allclose(net(x, tau), each, atol=1e-5)
+
+
+def test_a_clip_later_in_time_is_denoised_as_before():
+    """Convolutions do not know when it is: far from both ends, a shift of the input is one of the output."""
+    net, x, tau = without_attention(made(14, span=1)), torch.randn(1, 14, 8, 8).double(), torch.zeros(1)
+    base, later = net(x, tau), net(x.roll(1, 1), tau)
+    assert torch.allclose(base[:, 4:9], later[:, 5:10], atol=1e-5)
+    assert not torch.allclose(base[:, :1], later[:, 1:2], atol=1e-3)
+
+
+def test_how_far_frames_see():
+    """Each of the four convolutions in time sees one frame further; attention sees all."""
+    net, x, tau = made(12, span=1), torch.zeros(1, 12, 8, 8).double(), torch.zeros(1)
+    changed = x.clone()
+    changed[:, 0] += 1
+    seen = (net(changed, tau) - net(x, tau)).abs().amax((0, 2, 3)) > 1e-7
+    assert seen.all()
+    without_attention(net)
+    seen = (net(changed, tau) - net(x, tau)).abs().amax((0, 2, 3)) > 1e-7
+    assert seen.tolist() == [True] * 5 + [False] * 7
+
+
+@pytest.mark.parametrize(("frames", "colours", "height", "width"), [(2, 1, 1, 3), (3, 3, 5, 8), (5, 1, 9, 13)])
+@pytest.mark.parametrize("span", [1, 2])
+def test_any_number_of_frames_and_any_size(frames, colours, height, width, span):
+    net = VideoUNet((frames * colours, height, width), frames, span=span, **SMALL)
+    torch.nn.init.normal_(net.head.weight)
+    x = torch.randn(2, frames * colours, height, width)
+    assert net(x, torch.zeros(2)).shape == x.shape
+
+
+def test_padding_does_not_shift_what_it_cuts_back():
+    net = without_attention(made(4, span=2))
+    x = torch.randn(1, 4, 8, 32).double()
+    net.place.data = net.place.data[:1].expand(16, -1)
+    whole, part = net(x, torch.zeros(1)), net(x[..., :29], torch.zeros(1))
+    assert torch.allclose(whole[..., :8], part[..., :8], atol=1e-5)
+
+
+def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
+    x, tau, cond = torch.randn(4, 4, 8, 8).double(), torch.tensor([0.0, 0.3, -0.4, 1.0]), torch.tensor([0, 1, 2, -1])
+    assert made(4, shaken=False, classes=3)(x, tau, cond).abs().max() == 0
+    net = made(4, classes=3)
+    base = net(x, tau, cond)
+    assert not torch.allclose(base, net(x, tau + 0.1, cond))
+    assert not torch.allclose(base[:3], net(x, tau, None)[:3])
+    assert torch.allclose(base[3], net(x, tau, None)[3], atol=1e-6)
+    assert net.bfloat16()(x, tau, cond).dtype == torch.float32
+
+
+def test_configuration_rebuilds_the_network():
+    net = VideoUNet((6, 8, 8), 2, span=2, classes=4, **SMALL)
+    again = construct(configuration(net))
+    assert configuration(again) == configuration(net)
+    again.load_state_dict(net.state_dict())
+
+
+def test_heads_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(ValueError, match="3 heads do not divide the width 8"):
+        VideoUNet((2, 8, 8), 2, widths=(8, 8), heads=3)

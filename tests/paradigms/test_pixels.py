@@ -1,0 +1,91 @@
+"""Autoregressive models of clips: masses, drawing against scoring, the past of a frame, the loss of a few frames."""
+
+import pytest
+import torch
+
+from fourfold.core import Batch, Noise, configuration, construct
+from fourfold.nn.causal import CausalConvNet
+from fourfold.paradigms import build
+from fourfold.paradigms.autoregressive import Ancestral, MaximumLikelihood
+from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
+from fourfold.spaces import Video
+
+
+def conditionals(frames: int, past: int, colours: int = 1, side: int = 3, classes: int | None = None):
+    torch.manual_seed(0)
+    known = (past + (colours > 1)) * colours
+    labels = colours * ((classes or 0) + 1)
+    net = CausalConvNet(3, side, side, 8, 8, 1, 8, 1, labels=labels, known=known, other=8, other_depth=1)
+    for p in net.parameters():
+        p.data.add_(0.3 * torch.randn_like(p))
+    return PixelConditionals(net, frames * colours, classes, colours, past).eval()
+
+
+@pytest.mark.parametrize("space", [Video(3, 1, 2, 2, frames=3), Video(6, 1, 1, 2, frames=2)], ids=["grey", "colour"])
+def test_the_masses_of_all_clips_sum_to_one(space):
+    model = build("autoregressive", space, size="xs").eval()
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    everything, _ = space.support(0, 0.0)
+    nats = model.log_prob(everything).nats.double()
+    assert nats.std() > 0.1
+    assert nats.exp().sum().item() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(("colours", "classes"), [(1, None), (3, 2)])
+@torch.no_grad()
+def test_greedy_drawing_takes_the_likeliest_level_of_what_is_scored(colours, classes):
+    model = conditionals(3, 2, colours, classes=classes)
+    cond = None if classes is None else torch.tensor([0, 1])
+    x = Ancestral(1e-4)(model, Noise(0, 0, 2), cond)
+    own = model(x, cond)
+    assert len(x.unique()) > 1
+    for other in range(3):  # with the same past, no other level of any pixel is likelier
+        changed = torch.stack([model(_with(x, i, other), cond)[:, i] for i in range(own.shape[1])], 1)
+        assert (changed <= own + 1e-4).all()
+
+
+def _with(x: torch.Tensor, place: int, level: int) -> torch.Tensor:
+    flat = x.flatten(1).clone()
+    flat[:, place] = level
+    return flat.view(x.shape)
+
+
+@torch.no_grad()
+def test_a_frame_depends_on_those_of_its_past_alone_and_not_on_when_it_is():
+    model, x = conditionals(6, 2), torch.randint(0, 3, (4, 6, 3, 3))
+    nats = model(x).unflatten(1, (6, 9))
+    changed = x.clone()
+    changed[:, 1] = 2 - changed[:, 1]
+    apart = (model(changed).unflatten(1, (6, 9)) - nats).abs().amax((0, 2)) > 1e-6
+    assert apart.tolist() == [False, True, True, True, False, False]
+    later = model(x.roll(1, 1)).unflatten(1, (6, 9))
+    assert torch.allclose(later[:, 3:], nats[:, 2:5], atol=1e-5)  # two frames before it, the same ones
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+@torch.no_grad()
+def test_the_loss_of_a_few_frames_has_the_mean_of_the_loss_of_all(colours):
+    model = conditionals(4, 2, colours)
+    x = torch.randint(0, 3, (2, 4 * colours, 3, 3))
+    whole = MaximumLikelihood().terms(model)["likelihood"](Batch(x, None))
+    every = FrameLikelihood(later=9).terms(model)["likelihood"](Batch(x, None))
+    assert torch.allclose(every, whole, atol=1e-5)
+    few = FrameLikelihood(later=1).terms(model)["likelihood"](Batch(x.repeat(600, 1, 1, 1), None)).view(600, 2)
+    assert (few.std(0) > 0.01).all()
+    assert ((few.mean(0) - whole).abs() < 4 * few.std(0) / 600**0.5).all()
+
+
+def test_models_from_before_frames_had_an_order_open():
+    """They gave every plane all planes by their number, read by one convolution."""
+    net = CausalConvNet(3, 4, 4, 8, 8, 1, 8, 1, labels=3, known=3)
+    old = configuration(PixelConditionals(net, 3))
+    old["type"] = "fourfold.paradigms.autoregressive:PixelConditionals"
+    given = old["args"]
+    for arguments, new in ((given, ("colours", "past")), (given["net"]["args"], ("other", "other_depth"))):
+        for argument in new:
+            del arguments[argument]
+    again = construct(old)
+    assert again.given.tolist() == [[-1, -1, -1], [0, -1, -1], [0, 1, -1]]
+    assert isinstance(again.net.other, torch.nn.Conv2d)
