@@ -222,7 +222,7 @@ class ColumnNetwork(Part, nn.Module):
             ``log p(x_i | seen)``, ``(B, C)``; with a ``piece``, ``log p(x_piece = k | seen)``, ``(B, K)``.
         """
         labels = self.labels.weight[:1] if cond is None else self.labels(cond + 1)
-        labels = labels if context is None else labels + context
+        labels = labels if context is None else labels + context.to(labels)
         labels = labels.view(-1, self.columns, self.width).transpose(0, 1)
         if piece is None and sees.ndim == 1:
             return self.heads(self._deep(self._in_order(x, sees, near) + labels, slice(None)), x, near)

@@ -197,7 +197,11 @@ class JointLikelihood(Objective):
 
     def alignments(self, heard: Heard, blank: int) -> Alignments:
         """Those of the only sound that was heard."""
-        return Alignments(self.names(heard.features[heard.mask]).float().log_softmax(-1), blank)
+        return Alignments(self.log_names(heard.features[heard.mask]), blank)
+
+    def log_names(self, features: Tensor) -> Tensor:
+        """Log-probabilities of the tokens at each frame, float32, whatever the network of the features computes in."""
+        return self.names(features.to(self.names.weight)).float().log_softmax(-1)
 
     def terms(self, estimand: TranscriptConditionals) -> Mapping[str, Term]:
         if not isinstance(estimand, TranscriptConditionals):
@@ -224,6 +228,8 @@ class _JointTerm(Term):
 
     def _aligned(self, x: Tensor, heard: Heard) -> Tensor:
         """``-log p_ctc``, ``(B,)``; 0 for a text with more tokens than its sound has frames."""
-        names = self.objective.names(heard.features).float().log_softmax(-1).transpose(0, 1)
+        names = (
+            self.objective.names(heard.features.to(self.objective.names.weight)).float().log_softmax(-1).transpose(0, 1)
+        )
         counts, frames = (x != self.estimand.end).sum(1), heard.mask.sum(1)
         return F.ctc_loss(names, x, frames, counts, self.estimand.end, reduction="none", zero_infinity=True)
