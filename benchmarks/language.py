@@ -278,7 +278,7 @@ def keyboard(options: argparse.Namespace) -> Iterator[dict[str, object]]:
         with tempfile.TemporaryDirectory() as folder:
             path, held = _split(texts(options)["pydoc_data.topics"], Path(folder))
             data = load(path, tokens=kind)
-        run = fourfold.fit("autoregressive", data, budget=f"{2 * options.seconds}s", size="s", seed=0)
+        run = fourfold.fit("autoregressive", data, budget=f"{2 * options.seconds}s", size=options.size, seed=0)
         counted = KneserNey.fit(data.space, data.train.x)
         keyboards = (_offers(Completer(model)) for model in (run.model, counted))
         saved = [asdict(keystrokes(offers, held, clock=time.thread_time)) for offers in keyboards]

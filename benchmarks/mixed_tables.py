@@ -338,20 +338,26 @@ def main() -> None:
     options = parser.parse_args()
     if options.data_folder is not None:
         options.data_folder.mkdir(parents=True, exist_ok=True)
-    tables = {"census": (census, "income"), "diamonds": (diamonds, "price")}
     lines: list[dict[str, Any]] = []
+    for line in measured(options):
+        lines.append(line)
+        if options.out is not None:
+            save(options, lines)
+
+
+def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The lines of all contests that were asked for."""
+    tables = {"census": (census, "income"), "diamonds": (diamonds, "price")}
     for task in options.only.split(","):
         if task == "large":
-            lines += large(options)
+            yield from large(options)
         elif task == "small":
             for name, (read, target) in tables.items():
                 frame = read(options.data_folder).sample(2500, random_state=options.seed)
-                lines += contest(f"{name}, 2,000 rows", frame, target, options)
+                yield from contest(f"{name}, 2,000 rows", frame, target, options)
         else:
             read, target = tables[task]
-            lines += contest(task, read(options.data_folder), target, options)
-    if options.out is not None:
-        save(options, lines)
+            yield from contest(task, read(options.data_folder), target, options)
 
 
 def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
