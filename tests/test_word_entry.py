@@ -91,6 +91,18 @@ def test_writing_on_gives_what_a_new_keyboard_gives():
         assert [(w, pytest.approx(p, rel=1e-4)) for w, p in keyboard.suggest(text)] == fresh
 
 
+@pytest.mark.parametrize("end", [100, 255, 256, 300, 511, 512, 513, 1000])
+def test_the_context_is_the_end_of_a_long_text(end):
+    space = Text(length=16, pieces=_overlapping())
+    keyboard = Completer(_model(space), tolerance=1e9)
+    text = ("ab a. bab aab b. abba " * 50)[:end].rstrip() + "."
+    keyboard.suggest(text)
+    ids = keyboard._context.ids
+    assert 3 <= len(ids) <= 7  # half of the context that leaves room for a word, up to all of it
+    assert ids == space.parse(text).tolist()[-len(ids) :]
+    assert len(keyboard._recent(text)) <= 2 * 8 * 16
+
+
 def test_keystrokes_are_counted_as_a_hand_does():
     text = "we saw the sea and the sun"
     offers = {"we saw ": ["the"], "we saw the s": ["sun", "sea"]}

@@ -243,7 +243,8 @@ class Completer:
 
         The last text is remembered, so that one more letter costs one evaluation.
         """
-        ids, spelled = ([*self.space.parse(part).tolist()] if part else [] for part in (before, letters))
+        parts = self._recent(before), letters
+        ids, spelled = ([*self.space.parse(part).tolist()] if part else [] for part in parts)
         ids = ids[len(ids) - self._kept(len(ids)) :]
         known = self._context
         if known is None or known.ids != (ids + spelled)[: len(known.ids)]:
@@ -260,6 +261,12 @@ class Completer:
     def _fed(self, ids: list[int], cache: Any) -> Masses:
         """The masses of the token after more of the text, ``(1, V)``."""
         return self._masses(torch.tensor([ids], device=self._device), cache)
+
+    def _recent(self, text: str) -> str:
+        """The end of a text, more than a context of tokens: all of a long text would be tokenised at every letter."""
+        stride = 8 * self._net.length
+        start = (len(text) // stride - 1) * stride
+        return text if start <= 0 else text[max(text.find(" ", start), start) :]
 
     def _kept(self, count: int) -> int:
         """How many of the newest tokens of a text are the context of a word: all, or half a window and more."""
