@@ -35,7 +35,7 @@ class Standardised(Codec):
         return z, -self.scale.log().sum().expand(len(x))
 
     def decode(self, z: Tensor, noise: Noise | None = None) -> Tensor:
-        return z.float() * self.scale + self.mean
+        return torch.addcmul(self.mean, z.float(), self.scale)
 
     def fit(self, x: Tensor) -> None:
         """Set mean and scale to the mean and standard deviation of each column, in float64.

@@ -68,24 +68,45 @@ class FittedMixture(Part, Reference):
         return self.lower.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """All components by one product: ``P_k (x - mu_k)``, where the wide one has ``P = I / wide`` and ``mu = 0``."""
-        broad = torch.eye(self.dim, device=x.device)[None] / self.wide
-        factors = torch.cat([self._factors(), broad])
-        centres = (factors @ F.pad(self.means, (0, 0, 0, 1)).unsqueeze(2)).flatten()
-        z = F.linear(x.float(), factors.flatten(0, 1), -centres).reshape(len(x), -1, self.dim)
-        log_narrow = F.log_softmax(self.logits, 0) + self.log_diagonal.sum(1) + math.log1p(-self.share)
-        log_broad = log_narrow.new_full((1,), math.log(self.share) - self.dim * math.log(self.wide))
-        scales = torch.cat([log_narrow, log_broad]) - self.dim / 2 * math.log(2 * math.pi)
-        return torch.logsumexp(scales - 0.5 * z.square().sum(2), 1)
+        return self._components().log_prob(x)
+
+    def draw(self, noise: Noise) -> Tensor:
+        return self.at_rest().draw(noise)
 
     @torch.no_grad()
+    def at_rest(self) -> Reference:
+        return self._components()
+
+    def _components(self) -> _Components:
+        """What the parameters say of each component; the wide one is the first."""
+        log_pi = F.pad(F.log_softmax(self.logits, 0) + math.log1p(-self.share), (1, 0), value=math.log(self.share))
+        broad = torch.eye(self.dim, device=self.means.device)[None] / self.wide
+        log_dets = F.pad(self.log_diagonal.sum(1), (1, 0), value=-self.dim * math.log(self.wide))
+        means = F.pad(self.means, (0, 0, 1, 0))
+        return _Components(log_pi, means, torch.cat([broad, self._factors()]), log_dets)
+
+
+@final
+class _Components(Reference):
+    """A mixture of Gaussians with weights ``pi_k``, means ``mu_k``, factors ``P_k`` and ``log |det P_k|``."""
+
+    def __init__(self, log_pi: Tensor, means: Tensor, factors: Tensor, log_dets: Tensor) -> None:
+        super().__init__()
+        self.means, self.factors, self.ends = means, factors, log_pi.exp().cumsum(0)
+        self.scales = log_pi + log_dets - means.shape[1] / 2 * math.log(2 * math.pi)
+        self.offsets = -(factors @ means.unsqueeze(2)).flatten()
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """All components by one product, ``P_k (x - mu_k)``."""
+        z = F.linear(x.float(), self.factors.flatten(0, 1), self.offsets).unflatten(1, self.means.shape)
+        return torch.logsumexp(self.scales - 0.5 * z.square().sum(2), 1)
+
     def draw(self, noise: Noise) -> Tensor:
-        u, z = noise.uniform(), noise.normal(self.dim)
-        ends = self.share + (1 - self.share) * self.logits.softmax(0).cumsum(0)
-        k = torch.searchsorted(ends, (u[:, None]).contiguous())[:, 0].clamp(max=len(ends) - 1)
-        factors = self._factors()[k]
-        narrow = self.means[k] + torch.linalg.solve_triangular(factors, z[:, :, None], upper=False)[:, :, 0]
-        return torch.where(u[:, None] < self.share, self.wide * z, narrow)
+        """``x = mu_k + P_k^-1 z``; all components are solved together and one is taken."""
+        u, z = noise.uniform(), noise.normal(self.means.shape[1])
+        k = torch.searchsorted(self.ends, u).clamp(max=len(self.ends) - 1)
+        shifts = torch.linalg.solve_triangular(self.factors, z.T.expand(len(self.factors), -1, -1), upper=False)
+        return self.means[k] + shifts[k, :, torch.arange(len(k), device=k.device)]
 
 
 @final

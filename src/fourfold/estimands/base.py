@@ -278,6 +278,10 @@ class Reference(nn.Module):
     def draw(self, noise: Noise) -> Tensor:
         """``len(noise)`` draws, ``(n, *event)``."""
 
+    def at_rest(self) -> Reference:
+        """The same distribution for many calls, during which its parameters do not change."""
+        return self
+
 
 class Energy(Estimand):
     """``E(x)`` with ``p(x) proportional to exp(-E(x))``.

@@ -155,7 +155,8 @@ def _bridges(energy: Energy, temperatures: int) -> list[Energy]:
     if isinstance(energy, NoisedEnergy) and temperatures > 1:
         levels = energy.path.grid(temperatures - 1).tolist()
         return [Bridge(energy, 0.0), *(_Level(energy, t) for t in levels[:-1]), energy]
-    return [Bridge(energy, k / temperatures) for k in range(temperatures + 1)]
+    reference = energy.reference.at_rest()
+    return [Bridge(energy, k / temperatures, reference) for k in range(temperatures + 1)]
 
 
 def _log_mean(log_w: Tensor) -> tuple[float, float]:

@@ -455,7 +455,8 @@ class OnePass(Sampler):
         return f"z ~ N(0, I),  x = G({scale}z)"
 
     def __call__(self, estimand: Pushforward, noise: Noise, cond: Tensor | None = None) -> Tensor:
-        x = estimand(self.truncation * noise.normal(*estimand.latent), cond)
+        z = noise.normal(*estimand.latent)
+        x = estimand(z if self.truncation == 1 else self.truncation * z, cond)
         return x.draw(noise) if isinstance(x, Observation) else x
 
 

@@ -56,9 +56,14 @@ class State(NamedTuple):
 
     def chosen(self, other: State, accept: Tensor) -> State:
         """The other state where ``accept``, ``(B,)``, is true; else this one."""
-        wide = accept.reshape(-1, *(1,) * (self.x.ndim - 1))
+        wide = _wide(accept, self.x)
         energy = torch.where(accept, other.energy, self.energy)
         return State(torch.where(wide, other.x, self.x), energy, torch.where(wide, other.gradient, self.gradient))
+
+
+def _wide(accept: Tensor, x: Tensor) -> Tensor:
+    """``(B,)`` as ``(B, 1, ..., 1)``."""
+    return accept.reshape(-1, *(1,) * (x.ndim - 1))
 
 
 def _square(x: Tensor) -> Tensor:
@@ -210,10 +215,16 @@ class Metropolis(MarkovChain):
     target: ClassVar[float]
 
 
-def _decided(state: State, proposal: State, log_ratio: Tensor, noise: Noise) -> tuple[State, Tensor]:
-    """The Metropolis-Hastings rule: move where ``log u < log_ratio``; a ratio that is not finite is rejected."""
+def _accepted(log_ratio: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+    """The Metropolis-Hastings rule, ``log u < log_ratio``, and its probability; a ratio that is not finite is rejected."""
     acceptance = torch.where(torch.isfinite(log_ratio), log_ratio, -math.inf).clamp(max=0).exp()
-    return state.chosen(proposal, noise.uniform() < acceptance), acceptance
+    return noise.uniform() < acceptance, acceptance
+
+
+def _decided(state: State, proposal: State, log_ratio: Tensor, noise: Noise) -> tuple[State, Tensor]:
+    """The proposal where it is accepted, and the probability of that."""
+    accept, acceptance = _accepted(log_ratio, noise)
+    return state.chosen(proposal, accept), acceptance
 
 
 @final
@@ -293,23 +304,24 @@ class HMC(Metropolis):
 
 
 @final
-class Bridge(ContinuousEnergy):
+class Bridge(TiltedReference):
     """``E_b(x) = (1 - b) (-log q(x)) + b E(x)``: from an energy's reference ``q``, ``b = 0``, to itself, ``b = 1``.
 
     Args:
         energy: an energy with a reference.
         b: inverse temperature, from 0 to 1.
+        reference: ``q``, by default that of the energy; one :meth:`~Reference.at_rest` saves time.
     """
 
-    def __init__(self, energy: Energy, b: float) -> None:
+    def __init__(self, energy: Energy, b: float, reference: Reference | None = None) -> None:
         super().__init__()
-        self.energy, self.b, self.event, self.reference = energy, b, energy.event, energy.reference
+        self.energy, self.b, self.event = energy, b, energy.event
+        self.reference = energy.reference if reference is None else reference
 
-    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+    def tilt(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         if isinstance(self.energy, TiltedReference):
-            return -self.reference.log_prob(x) - self.b * self.energy.tilt(x, cond)
-        start = 0 if self.b == 1 else -(1 - self.b) * self.reference.log_prob(x)
-        return start + self.b * self.energy(x, cond)
+            return self.b * self.energy.tilt(x, cond)
+        return -self.b * (self.energy(x, cond) + self.reference.log_prob(x))
 
 
 @final
@@ -359,13 +371,14 @@ class Annealed(Sampler):
     def run(self, energy: Energy, noise: Noise, cond: Tensor | None = None, keep: int = 0) -> Chains:
         """Anneal, then record the chain at temperature 1; see :meth:`MarkovChain.run`."""
         x = reference_of(energy, noise)
-        step = x.new_full((len(x),), self.chain.step_size)
+        step, reference = x.new_full((len(x),), self.chain.step_size), energy.reference.at_rest()
         for k in range(1, self.temperatures + 1):
-            x, step = self._rung(Bridge(energy, (k / self.temperatures) ** self.power), x, step, noise, cond)
-        return self.chain.run(energy, noise, cond, x, step, keep)
+            bridge = Bridge(energy, (k / self.temperatures) ** self.power, reference)
+            x, step = self._rung(bridge, x, step, noise, cond)
+        return self.chain.run(Bridge(energy, 1.0, reference), noise, cond, x, step, keep)
 
     def _rung(
-        self, bridge: Energy, x: Tensor, step: Tensor, noise: Noise, cond: Tensor | None
+        self, bridge: Bridge, x: Tensor, step: Tensor, noise: Noise, cond: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """The moves at one temperature; ``log h`` grows by a quarter of the acceptance's excess over the target."""
 
@@ -377,16 +390,22 @@ class Annealed(Sampler):
             state, acceptance = self.chain.move(energy, state, step, noise)
             if isinstance(self.chain, Metropolis):
                 step = step * (0.25 * (acceptance - self.chain.target)).exp()
-        for _ in range(self.jumps):
-            state = _jumped(bridge.reference, energy, state, noise)
-        return state.x, step
+        return _jumped(bridge, state, noise, cond, self.jumps), step
 
 
-def _jumped(reference: Reference, energy: Potential, state: State, noise: Noise) -> State:
-    """A Metropolis-Hastings move that proposes a fresh draw of the reference."""
-    proposal = State.at(energy, reference.draw(noise))
-    odds = reference.log_prob(state.x) - reference.log_prob(proposal.x)
-    return _decided(state, proposal, state.energy - proposal.energy + odds, noise)[0]
+@torch.no_grad()
+def _jumped(bridge: Bridge, state: State, noise: Noise, cond: Tensor | None, jumps: int) -> Tensor:
+    """The states after Metropolis-Hastings moves that propose fresh draws of the reference; they need no gradient."""
+    x = state.x
+    if not jumps:
+        return x
+    tilt = -state.energy - bridge.reference.log_prob(x)
+    for _ in range(jumps):
+        y = bridge.reference.draw(noise)
+        proposed = bridge.tilt(y, cond)
+        accept, _ = _accepted(proposed - tilt, noise)
+        x, tilt = torch.where(_wide(accept, x), y, x), torch.where(accept, proposed, tilt)
+    return x
 
 
 @final
