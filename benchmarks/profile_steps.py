@@ -1,6 +1,10 @@
-"""Where the time of a step and of a sample goes, for each paradigm of images.
+"""Where the time of a step and of a sample goes, for recipes of images and of text.
 
-    python benchmarks/profile_steps.py [--paradigms diffusion,...] [--size s] [--data fashion-mnist] [--out FILE]
+    python benchmarks/profile_steps.py --only training --size m --out benchmarks/results/profile.json
+    python benchmarks/profile_steps.py [--recipes diffusion,autoregressive@python-docs,...] [--size s]
+
+A recipe stands before ``@`` and its data behind it; without data they are images of Fashion-MNIST. ``--out`` keeps a
+table of the steps, one row for each recipe, size and precision.
 
 All times are processor time of one thread, the least of several, so that other work on the machine disturbs little.
 
@@ -17,6 +21,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +43,7 @@ from fourfold.data import Dataset, load
 from fourfold.engine.precision import inference, parse_precision
 from fourfold.engine.training import begin
 
-PARADIGMS = ("diffusion", "latent-variable", "adversarial", "autoregressive", "flow", "energy")
+RECIPES = ("diffusion", "latent-variable", "adversarial", "diffusion/transformer", "autoregressive@python-docs")
 BATCHES = (16, 64, 256)
 """Rows of an evaluation of the network, among which the cheapest counts."""
 
@@ -118,10 +124,10 @@ def _repeat(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Callable[[torch.
     return prepared
 
 
-def trained(paradigm: str, size: str, data: Dataset, precision: str) -> dict[str, Any]:
+def trained(recipe: str, size: str, data: Dataset, precision: str) -> dict[str, Any]:
     """One step: what its parts take."""
     torch.manual_seed(0)
-    model = build(paradigm, data.space, size)
+    model = build(recipe, data.space, size)
     loop = begin(model, data, model.training_defaults, seed=0, precision=parse_precision(precision))
     loop.step(0.01)
     whole = seconds(lambda: loop.step(0.01))
@@ -137,7 +143,8 @@ def trained(paradigm: str, size: str, data: Dataset, precision: str) -> dict[str
         if name == precision or name == "float32"
     }
     return {
-        "paradigm": paradigm,
+        "recipe": recipe,
+        "data": data.name,
         "size": size,
         "precision": precision,
         "batch": model.training_defaults.batch_size,
@@ -186,10 +193,10 @@ def held(model: GenerativeModel, precision: str) -> Iterator[None]:
         yield
 
 
-def sampled(paradigm: str, size: str, data: Dataset, precisions: tuple[str, ...], n: int = 256) -> dict[str, Any]:
+def sampled(recipe: str, size: str, data: Dataset, precisions: tuple[str, ...], n: int = 256) -> dict[str, Any]:
     """The cost of a sample as it is drawn by default, and what its evaluations take at their cheapest."""
     torch.manual_seed(0)
-    model = build(paradigm, data.space, size)
+    model = build(recipe, data.space, size)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network: dict[tuple[str, int], float] = {}
     for precision in precisions:
@@ -202,7 +209,7 @@ def sampled(paradigm: str, size: str, data: Dataset, precisions: tuple[str, ...]
     evaluations = count.rows / n
     best = min(network, key=lambda key: network[key])
     return {
-        "paradigm": paradigm,
+        "recipe": recipe,
         "size": size,
         "evaluations": evaluations,
         "ms": 1e3 * cost,
@@ -235,29 +242,69 @@ def _timed_networks(model: GenerativeModel) -> Iterator[list[float]]:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
+def row(line: Mapping[str, Any]) -> dict[str, Any]:
+    """A step as a row of the table."""
+    alone = line["achievable_gflops"]
+    fastest = max(alone, key=lambda name: alone[name])
+    return {
+        "recipe": line["recipe"],
+        "data": line["data"],
+        "size": line["size"],
+        "precision": line["precision"],
+        "batch": line["batch"],
+        "step, ms": round(line["ms"]),
+        "GFLOP": round(line["gflop"], 1),
+        "GFLOP/s": round(line["gflops"]),
+        "GFLOP/s of its products alone": f"{alone[fastest]:.0f} ({fastest})",
+        "of achievable": f"{line['of_achievable']:.2f}",
+        "products": f"{line['products']:.2f}",
+        "passes over memory": f"{line['memory']:.2f}",
+        "Python": f"{line['python']:.2f}",
+        "slowest passes": ", ".join(
+            f"{p['call'].removeprefix('aten.')} {p['share']:.2f}" for p in line["slowest_passes"][:3]
+        ),
+    }
+
+
+def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The table that the page of benchmarks shows."""
+    return {
+        "title": "A training step against the rate that its products reach alone",
+        "order": 8,
+        "machine": "one core of an Intel Xeon with AMX, beside much other work; processor time",
+        "date": time.strftime("%Y-%m-%d"),
+        "seeds": 1,
+        "command": shlex.join(["python", "benchmarks/profile_steps.py", *sys.argv[1:]]),
+        "rows": rows,
+        "notes": [
+            'Shares are of the time of a step. Products are convolutions, too. "Of achievable" divides the time that '
+            "all products of a step take alone, in the faster precision, by the time of the step."
+        ],
+    }
+
+
 def main() -> None:
-    """Profile, print, and add lines to a file."""
+    """Profile, print, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--paradigms", default=",".join(PARADIGMS))
+    parser.add_argument("--recipes", default=",".join(RECIPES))
     parser.add_argument("--size", default="s")
-    parser.add_argument("--data", default="fashion-mnist")
     parser.add_argument("--precisions", default="float32,bf16")
     parser.add_argument("--only", choices=("training", "sampling"))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data, precisions = load(options.data), tuple(options.precisions.split(","))
-    for paradigm in options.paradigms.split(","):
-        lines = []
-        if options.only != "sampling":
-            lines += [{"kind": "step", **trained(paradigm, options.size, data, p)} for p in precisions]
-        if options.only != "training":
-            lines.append({"kind": "sample", **sampled(paradigm, options.size, data, precisions)})
-        for line in lines:
+    precisions, rows = tuple(options.precisions.split(",")), []
+    for name in options.recipes.split(","):
+        recipe, _, source = name.partition("@")
+        data = load(source or "fashion-mnist")
+        for precision in precisions if options.only != "sampling" else ():
+            line = trained(recipe, options.size, data, precision)
             print(json.dumps(line, indent=1), flush=True)
-        if options.out is not None:
-            with options.out.open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(line) + "\n" for line in lines)
+            rows.append(row(line))
+            if options.out is not None:
+                options.out.write_text(json.dumps(result(rows), indent=1) + "\n", encoding="utf-8")
+        if options.only != "training":
+            print(json.dumps(sampled(recipe, options.size, data, precisions), indent=1), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Measure the cost of a sample beyond its network evaluations, for the default recipe of each paradigm.
 
-    python benchmarks/sampling.py [--size s] [--out benchmarks/results/sampling.json]
+    python benchmarks/sampling.py [--size s] --out benchmarks/results/sampling.json
 
 ``model.sample`` is timed as a whole, and inside it every call of a network: a ratio of 1 is a sampler that costs
 nothing but its network, with the same batch and the same number of evaluations. Weights are random, which changes
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,7 +119,7 @@ def result(rows: list[dict[str, Any]], size: str) -> dict[str, Any]:
         "machine": "one core of an Intel Xeon with AMX, beside much other work; processor time, float32",
         "date": time.strftime("%Y-%m-%d"),
         "seeds": 1,
-        "command": "benchmarks/sampling.py",
+        "command": shlex.join(["python", "benchmarks/sampling.py", *sys.argv[1:]]),
         "columns": list(rows[0]),
         "rows": [[str(value) for value in row.values()] for row in rows],
     }

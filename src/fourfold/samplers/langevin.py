@@ -216,7 +216,7 @@ class Metropolis(MarkovChain):
 
 
 def _accepted(log_ratio: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-    """The Metropolis-Hastings rule, ``log u < log_ratio``, and its probability; a ratio that is not finite is rejected."""
+    """The Metropolis-Hastings rule, ``log u < log_ratio``, and its probability; a ratio not finite is rejected."""
     acceptance = torch.where(torch.isfinite(log_ratio), log_ratio, -math.inf).clamp(max=0).exp()
     return noise.uniform() < acceptance, acceptance
 
