@@ -98,7 +98,7 @@ class _Components(Reference):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """All components by one product, ``P_k (x - mu_k)``."""
-        z = F.linear(x.float(), self.factors.flatten(0, 1), self.offsets).unflatten(1, self.means.shape)
+        z = F.linear(x.float(), self.factors.flatten(0, 1), self.offsets).view(len(x), *self.means.shape)
         return torch.logsumexp(self.scales - 0.5 * z.square().sum(2), 1)
 
     def draw(self, noise: Noise) -> Tensor:
