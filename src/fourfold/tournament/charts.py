@@ -144,7 +144,7 @@ def _places(points: Sequence[Point], ax: Axis, ay: Axis, width: int) -> list[tup
     taken = [box for p in points for box in _marks_of(p, ax, ay)]
     places = []
     for p in points:
-        x, y, wide = ax(p.x), ay(p.y), 7.4 * len(p.label)
+        x, y, wide = ax(p.x), ay(p.y), 8.4 * len(p.label)  # bold letters of a wide font
         beside = [(x + 10, y + 4), (x - 10 - wide, y + 4)]
         under = [(x - wide / 2, y + gap) for gap in (22, -13, 36, -27)]
         corners = [(x + 8, y + gap) for gap in (17, -9)] + [(x - 8 - wide, y + gap) for gap in (17, -9)]
