@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from fourfold.core import Batch, GenerativeModel, Noise
 from fourfold.language import fill, generate
 from fourfold.nn.orders import OrderedTransformer
 from fourfold.paradigms.blocks import BlockBound, BlockDenoiser, BlockDenoising, BlockUnmasking
+from fourfold.renamed import renamed_arguments
 from fourfold.spaces import Text, Vectors
 
 V, L = 3, 4
@@ -20,17 +22,17 @@ SPACE = Text("abc", L)
 EVERY = torch.tensor(list(itertools.product(range(V), repeat=L)))
 
 
-def made(block):
+def made(block, lean=1.0):
     """A model of blocks with random weights."""
     torch.manual_seed(0)
     net = OrderedTransformer(V, L, block, 16, 2, 2)
     for parameter in net.parameters():
         parameter.data += 0.4 * torch.randn_like(parameter)
-    return of(net)
+    return of(net, lean)
 
 
-def of(net):
-    parts = (BlockDenoiser(net, L), BlockDenoising(), BlockUnmasking(), BlockBound())
+def of(net, lean=1.0):
+    parts = (BlockDenoiser(net, L, lean), BlockDenoising(), BlockUnmasking(), BlockBound())
     return GenerativeModel(SPACE, TextTokens(SPACE), *parts).eval()
 
 
@@ -151,6 +153,31 @@ def test_cached_draws_are_those_without_a_cache(steps, given):
     assert (found[:, known] == x[:, known]).all()
 
 
+def luce(order, block, lean):
+    """The probability of an order: each next piece of a block is chosen by its weight ``lean^-k`` among them."""
+    p = 1.0
+    for start in range(0, L, block):
+        weights = [lean ** -(i - start) for i in order[start : start + block]]
+        for k, weight in enumerate(weights):
+            p *= weight / sum(weights[k:])
+    return p
+
+
+@pytest.mark.parametrize(("block", "lean"), [(4, 1.0), (4, 2.0), (3, 4.0)])
+def test_earlier_pieces_are_found_first_as_often_as_they_weigh(block, lean):
+    model, n = made(block, lean), 20_000
+    expected = {order: luce(order, block, lean) for order in orders(block)}
+    assert sum(expected.values()) == pytest.approx(1)
+    found = Counter(map(tuple, model.estimand.order(Noise(3, 0, n).uniform(L)).tolist()))
+    assert set(found) == set(expected)
+    assert all(abs(found[o] / n - p) < 5 * (p * (1 - p) / n) ** 0.5 for o, p in expected.items())
+    each = torch.stack([p * by_order(model, order, EVERY) for order, p in expected.items()])
+    scored = model.with_parts(likelihood=BlockBound(150)).log_prob(EVERY)
+    assert ((scored.nats - each.sum(0)).abs() < 5 * scored.std_error.double()).all()
+    with pytest.raises(ValueError, match="lean must be at least 1"):
+        BlockDenoiser(model.estimand.net, L, 0.5)
+
+
 def test_known_pieces_of_a_block_are_seen():
     model, n = made(2), 10_000
     x, known = torch.tensor([[2, 0, 1, 1]]).expand(n, -1), torch.tensor([True, True, False, True])
@@ -191,18 +218,13 @@ def test_fewer_steps_are_said_to_be_an_approximation():
         OrderedTransformer(V, L, 2, 18, 1, 6)
 
 
-def test_training_reads_some_examples_from_left_to_right_and_held_out_ones_in_random_orders():
+def test_the_loss_is_that_of_random_orders_and_an_older_objective_opens():
     model = made(2)
-    for shuffled, kinds in ((1e-9, {0}), (0.5, {0, 1, 2, 3}), (1.0, {0, 1, 2, 3})):
-        term = BlockDenoising(shuffled).terms(model.estimand)["masked"]
-        each = -torch.stack([by_order(model, order, EVERY) for order in orders(2)], 1) / L
-        assert orders(2)[0] == tuple(range(L))
-        for training in (True, False):
-            torch.manual_seed(0)
-            with torch.no_grad():
-                found = term.train(training)(Batch(EVERY))
-            error, which = (each - found[:, None]).abs().min(1)
-            assert error.max() < 1e-5
-            assert set(which.tolist()) == (kinds if training else {0, 1, 2, 3})
-    with pytest.raises(ValueError, match="shuffled must be above 0"):
-        BlockDenoising(0)
+    term = BlockDenoising(**renamed_arguments(BlockDenoising, {"shuffled": 0.5})).terms(model.estimand)["masked"]
+    each = -torch.stack([by_order(model, order, EVERY) for order in orders(2)], 1) / L
+    torch.manual_seed(0)
+    with torch.no_grad():
+        found = term(Batch(EVERY))
+    error, which = (each - found[:, None]).abs().min(1)
+    assert error.max() < 1e-5
+    assert set(which.tolist()) == {0, 1, 2, 3}

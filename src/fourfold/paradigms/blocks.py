@@ -7,6 +7,10 @@ masking process seen backwards (Arriola et al. 2025, https://arxiv.org/abs/2503.
 https://arxiv.org/abs/2110.02037). Blocks of one piece make an autoregressive model, and one block makes masked
 diffusion.
 
+The masking process may hide later pieces of a block sooner, so that earlier ones are found first more often. Then the
+model is nearer to an autoregressive one, and its bound too (Wu et al. 2023, https://arxiv.org/abs/2305.09515, noise
+later words more; Shi et al. 2024, https://arxiv.org/abs/2406.04329, have a schedule for each token).
+
 The network reads the known pieces in the order in which they were found, and is told which place is asked for
 (Pannatier, Courdier, Fleuret 2024, https://arxiv.org/abs/2404.09562; Sahoo et al. 2025,
 https://arxiv.org/abs/2506.01928). So each evaluation teaches all pieces, while a network that reads masks learns from
@@ -15,6 +19,7 @@ the hidden half, and what was found stays in a cache.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, final
@@ -49,20 +54,35 @@ class BlockDenoiser(Estimand):
     Args:
         net: gives the logits of the piece at the place that is asked for.
         length: pieces of one example.
+        lean: how many times as likely a hidden piece is found next as the one to its right; 1: all alike.
+
+    Raises:
+        ValueError: for a ``lean`` below 1.
     """
 
     measure = Measure.COUNTING
     summary = "the distribution of each hidden piece given the blocks before and the pieces of its own that are known"
 
-    def __init__(self, net: OrderedTransformer, length: int) -> None:
+    def __init__(self, net: OrderedTransformer, length: int, lean: float = 1.0) -> None:
         super().__init__()
-        self.net, self.event = net, (length,)
+        if lean < 1:
+            raise ValueError(f"lean must be at least 1, not {lean}")
+        self.net, self.event, self.lean = net, (length,), lean
 
     def order(self, u: Tensor, known: Tensor | None = None) -> Tensor:
-        """Places ``(B, L)`` in the order in which they are found: by block, known ones first, then by ``u``, (0, 1)."""
+        """Places ``(B, L)`` in the order in which they are found: by block, known ones first, then by chance.
+
+        Piece ``k`` of a block is found at the time ``-log(1 - u_k) lean^k``, as hidden by a process of rate
+        ``lean^-k`` that is seen backwards.
+
+        Args:
+            u: uniform numbers ``(B, L)`` in (0, 1).
+            known: which pieces are known in all examples, ``(L,)``.
+        """
         place = torch.arange(u.shape[1], device=u.device)
+        log_time = (-torch.log1p(-u)).log() + place % self.net.block * math.log(self.lean)
         later = 1 if known is None else (~known).long()
-        return (2 * (place // self.net.block) + later + u).argsort(1)
+        return ((2 * (place // self.net.block) + later) * len(place) + log_time.argsort(1).argsort(1)).argsort(1)
 
     def forward(self, x: Tensor, order: Tensor) -> Tensor:
         """``log p(x_sigma(k) | x_sigma(<k))`` of pieces ``(B, L)``, in nats, ``(B, L)`` in their order."""
@@ -125,31 +145,15 @@ register_paradigm(BlockDenoiser, Principle.BOUND, Paradigm.DIFFUSION)
 
 @final
 class BlockDenoising(Objective):
-    """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k)) / L``: the bound, in nats per piece.
-
-    From left to right, which is one of the orders, a network learns fastest, and the others profit from what it has
-    learned. So some examples of a batch are read in that order; held-out ones are not.
-
-    Args:
-        shuffled: share of the examples whose blocks are read in a random order.
-
-    Raises:
-        ValueError: for a share that is not above 0 and at most 1.
-    """
+    """``min_theta -E_sigma sum_k log p_theta(x_sigma(k) | x_sigma(<k)) / L``: the bound, in nats per piece."""
 
     learns: ClassVar[type[Estimand]] = BlockDenoiser
     principle = Principle.BOUND
     summary = "hide the pieces of each block in a random order and maximise the log-likelihood of each given those left"
     formula = "min_θ −E_σ Σ_k log p_θ(x_σ(k) | x_σ(<k)),  σ: block after block, a random order within each"
 
-    def __init__(self, shuffled: float = 0.5) -> None:
-        super().__init__()
-        if not 0 < shuffled <= 1:
-            raise ValueError(f"shuffled must be above 0 and at most 1, not {shuffled}")
-        self.shuffled = shuffled
-
     def terms(self, estimand: BlockDenoiser) -> Mapping[str, Term]:
-        return {"masked": BlockTerm(estimand, self)}
+        return {"masked": BlockTerm(estimand)}
 
 
 @final
@@ -158,15 +162,12 @@ class BlockTerm(Term):
 
     judges: ClassVar[bool] = True
 
-    def __init__(self, estimand: BlockDenoiser, objective: BlockDenoising) -> None:
+    def __init__(self, estimand: BlockDenoiser) -> None:
         super().__init__([estimand])
-        self.estimand, self.objective = estimand, objective
+        self.estimand = estimand
 
     def forward(self, batch: Batch) -> Tensor:
         u, block = torch.rand(batch.x.shape, device=batch.x.device), self.estimand.net.block
-        if self.training:
-            left_to_right = torch.arange(u.shape[1], device=u.device) % block / block
-            u = torch.where(torch.rand(len(u), 1, device=u.device) < self.objective.shuffled, u, left_to_right)
         nats = -self.estimand(batch.x, self.estimand.order(u))
         last = min(block, nats.shape[1]) - 1
         self.watched = {

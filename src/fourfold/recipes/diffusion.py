@@ -111,6 +111,8 @@ NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no de
 """Why mel bands tell nothing of a waveform's density."""
 BLOCK = 4
 """Pieces of a block of text. The fewer they are, the nearer the bound is to an autoregressive model's likelihood."""
+LEAN = 8.0
+"""How many times as likely a piece of a block is found next as the one to its right: see ``BLOCK``, too."""
 MASKED_STEPS = 64
 """Steps in which a longer text or sequence is drawn: several pieces at once."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02, "l": 0.02, "xl": 0.01})
@@ -361,7 +363,13 @@ def blocks(space: Space, size: str) -> GenerativeModel:
 def _(space: Text, size: str) -> GenerativeModel:
     chosen = TEXT[size]
     net = OrderedTransformer(space.tokens, space.length, BLOCK, chosen.width, chosen.depth, chosen.heads)
-    parts = (TextTokens(space), BlockDenoiser(net, space.length), BlockDenoising(), BlockUnmasking(), BlockBound())
+    parts = (
+        TextTokens(space),
+        BlockDenoiser(net, space.length, LEAN),
+        BlockDenoising(),
+        BlockUnmasking(),
+        BlockBound(),
+    )
     return GenerativeModel(space, *parts, text_training(space, chosen))
 
 
