@@ -131,6 +131,17 @@ def data():
     return load(pd.DataFrame(rows, columns=["key", "t", "state", "v"]), group="key", order="t")
 
 
+def test_lengths_are_those_of_the_data_before_the_first_step(data):
+    model = build("diffusion", data.space, size="xs")
+    model.fit_statistics(data.train.x)
+    rows = torch.arange(data.space.length)
+    with torch.no_grad():
+        p = model.estimand._marks(rows < rows[:, None] + 1).sum(1).exp()
+    share = torch.bincount(data.space.row_counts(data.train.x), minlength=len(rows) + 1)[1:] / len(data.train.x)
+    assert p.sum() == pytest.approx(1, abs=1e-5)
+    assert (p - share).abs().max() < 0.005  # the half cases that are added
+
+
 @pytest.mark.parametrize(("name", "near"), [("autoregressive", 0.08), ("diffusion", 0.2)])
 def test_chain_autoregression_and_lengths_are_recovered(data, name, near):
     torch.manual_seed(0)

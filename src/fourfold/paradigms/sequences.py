@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fourfold.core import Measure, Noise, draw
 from fourfold.estimands import Conditionals, Continuing, TokenDenoiser
 from fourfold.nn.sequences import SequenceNetwork
+from fourfold.spaces.sequences import ABSENT
 
 __all__ = ["SequenceConditionals", "SequenceDenoiser"]
 
@@ -213,6 +214,14 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         self.net, self.event, self.steps = net, (length * slots,), steps
         self.layout = _Layout(length, slots, order, keyed)
         self.lasting = nn.Parameter(torch.full((length,), 2.0)) if keyed else None
+
+    @torch.no_grad()
+    def fit(self, x: Tensor) -> None:
+        """Count how often sequences go on, so that lengths are right before the first step; half a case is added."""
+        if self.lasting is not None:
+            there = x[..., 0] != ABSENT
+            asked, lasts = F.pad(there[:, :-1], (1, 0), value=True).sum(0), there.sum(0)
+            self.lasting.copy_(((lasts + 0.5) / (asked - lasts + 0.5)).log())
 
     def _log_lasting(self) -> Tensor:
         """``log p(m_t | m_t-1 = 1)`` for ``m_t = 0, 1``, ``(length, 2)``; the first row is there."""
