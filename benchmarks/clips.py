@@ -38,7 +38,6 @@ WINDOW = 20
 """Side of the window around a digit's centre of mass."""
 SHOWN = (0, 3, 6, 9, 12, 15)
 """Frames of a clip on a sheet."""
-READ = ("clips misread", "frames misread")
 SCORED = 32
 """Test clips whose likelihood is estimated."""
 MEASURES = ("frechet_distance[clips]", "frechet_distance[frames]", "detail_ratio", "motion_ratio")
@@ -83,11 +82,15 @@ def share(wrong: Tensor) -> str:
     return f"{100 * p:.1f} % [{100 * max(centre - half, 0):.1f}, {100 * min(centre + half, 1):.1f}] of {n}"
 
 
-def readings(reader: Reader, x: Tensor, wanted: Tensor) -> dict[str, str]:
-    """Shares of clips, and of their frames, that are misread."""
+def readings(reader: Reader, x: Tensor, asked: Tensor | None) -> dict[str, str]:
+    """Shares of clips and frames that are misread, and of frames in which another digit is read than in the clip."""
     told = reader.frames(x)
-    clips, frames = told.sum(1).argmax(1) != wanted, told.argmax(2) != wanted[:, None]
-    return dict(zip(READ, (share(clips), f"{100 * float(frames.double().mean()):.1f} %"), strict=True))
+    frames, clips = told.argmax(2), told.sum(1).argmax(1)
+    return {
+        "clips misread": "" if asked is None else share(clips != asked),
+        "frames misread": "" if asked is None else f"{100 * float((frames != asked[:, None]).double().mean()):.1f} %",
+        "frames unlike their clip": f"{100 * float((frames != clips[:, None]).double().mean()):.1f} %",
+    }
 
 
 def draw(options: argparse.Namespace) -> None:
@@ -127,12 +130,11 @@ def judged(run: Run, n: int) -> list[dict[str, Any]]:
     show(drawn.x, chosen.cond, data.space, run.folder / "clips.png")
     scores = {score.name: score for score in evaluation.quality(drawn.x, data, chosen)}
     nats = evaluation.likelihood(run.model, data, n=SCORED)
-    told = readings(reader, drawn.x, chosen.cond) if asked is not None else dict.fromkeys(READ, "")
     row = {
         "model": named(run.model),
         "budget": run.card["budget"],
         "steps": run.card["steps"],
-        **told,
+        **readings(reader, drawn.x, asked),
         **{name: f"{scores[name].value:.3g}" for name in MEASURES},
         "bits/dim": f"{'' if nats.kind is Kind.EXACT else '<= '}{nats.value:.3f}",
         "s per clip": f"{drawn.seconds / n:.2g}",
@@ -172,7 +174,8 @@ def record(rows: list[dict[str, Any]], out: Path) -> None:
         "rows": [*rows[:1], *(row for row in old if (row["model"], row["budget"]) not in new), *rows[1:]],
         "notes": [
             'A clip is "misread" if a logistic regression that learned from frames of real clips reads another digit '
-            "in it than the one asked for, with Wilson's interval. The first row tells the same of real clips, and the "
+            "in it than the one asked for, with Wilson's interval; a frame is unlike its clip if another digit is read in "
+            "it than in the whole. The first row tells the same of real clips, and the "
             "floors of the measures. Bits per dimension are those of "
             f"{SCORED} test clips; <= marks an estimated bound."
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import singledispatch
 
@@ -128,12 +129,14 @@ class Parts:
         codec: maps raw examples to reals.
         likelihood: the likelihood of all recipes.
         training: rates and batch size.
+        noise: mean and standard deviation of the logarithm of the noise levels that a denoiser learns.
     """
 
     net: nn.Module
     codec: Codec
     likelihood: Likelihood
     training: Training
+    noise: tuple[float, float] = (-1.2, 1.2)
 
     def model(self, space: Space, estimand: Estimand, objective: Objective, sampler: Sampler) -> GenerativeModel:
         """A model of these parts and the parts of a recipe."""
@@ -164,13 +167,18 @@ def _(space: Images, size: str, times: int = 1) -> Parts:
 
 @parts.register
 def _(space: Video, size: str, times: int = 1) -> Parts:
-    """Patches of two frames, of 4 x 4 pixels where the sides have 16 or more."""
+    """Patches of two frames, and more noise than for images.
+
+    What all of ``T`` frames show together is seen through ``sqrt(T)`` times the noise (Hoogeboom, Heek, Salimans 2023,
+    https://arxiv.org/abs/2301.11093, of pixels); what frames show each is seen where it is for images.
+    """
     (fine, coarse), patch = CLIPS[size], 1 if max(space.height, space.width) < 8 else 4
     widths, blocks = (fine.width, coarse.width), (fine.depth, coarse.depth)
     event, text = sides(space), text_encoder(space.caption)
     net = VideoUNet(event, space.frames, widths, blocks, coarse.heads, patch, 2, space.classes, times, text)
     training = Training(16, 2e-3, muon_rate=MUON_RATE[size])
-    return Parts(net, Dequantised(space), _likelihood(space, size, 2), training)
+    noise = (-1.2 + math.log(space.frames) / 2, 1.6)
+    return Parts(net, Dequantised(space), _likelihood(space, size, 2), training, noise)
 
 
 @parts.register
@@ -229,7 +237,7 @@ def _(space: Images, size: str) -> GenerativeModel:
 def _denoised(space: Space, found: Parts) -> GenerativeModel:
     rms = found.codec.rms
     estimand = Preconditioned(found.net, found.codec.event, EDM(), rms)
-    return found.model(space, estimand, Denoising(sigma_data=rms), DPMSolver())
+    return found.model(space, estimand, Denoising(*found.noise, rms), DPMSolver())
 
 
 def velocity(space: Space, size: str) -> GenerativeModel:
