@@ -174,8 +174,8 @@ def record(rows: list[dict[str, Any]], out: Path) -> None:
         "rows": [*rows[:1], *(row for row in old if (row["model"], row["budget"]) not in new), *rows[1:]],
         "notes": [
             'A clip is "misread" if a logistic regression that learned from frames of real clips reads another digit '
-            "in it than the one asked for, with Wilson's interval; a frame is unlike its clip if another digit is read in "
-            "it than in the whole. The first row tells the same of real clips, and the "
+            "in it than the one asked for, with Wilson's interval; a frame is unlike its clip if another digit "
+            "is read in it than in the whole. The first row tells the same of real clips, and the "
             "floors of the measures. Bits per dimension are those of "
             f"{SCORED} test clips; <= marks an estimated bound."
         ],
