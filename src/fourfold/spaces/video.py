@@ -40,8 +40,8 @@ SHOWN = 6
 class Video(Images):
     """Clips of frames: raw batches are uint8 ``(B, channels, height, width)`` with ``channels = frames · colours``.
 
-    Frame ``t`` is ``x[:, colours · t : colours · (t + 1)]``. Networks of clips share weights among frames; a recipe that
-    has none takes the network of images, which mixes frames as it mixes channels.
+    Frame ``t`` is ``x[:, colours · t : colours · (t + 1)]``. Networks of clips share weights among frames; a recipe
+    without one takes the network of images, which mixes frames as it mixes channels.
 
     Attributes:
         frames: number of frames of a clip, at least 2.
