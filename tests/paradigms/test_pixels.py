@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from fourfold import checks
 from fourfold.core import Batch, Noise, configuration, construct
 from fourfold.nn.causal import CausalConvNet
 from fourfold.paradigms import build
@@ -31,6 +32,10 @@ def test_the_masses_of_all_clips_sum_to_one(space):
     nats = model.log_prob(everything).nats.double()
     assert nats.std() > 0.1
     assert nats.exp().sum().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_model_of_clips_passes_the_public_checks():
+    checks.check_model(build("autoregressive", Video(6, 4, 4, 5, 3, tuple("abc"), frames=2), size="xs"))
 
 
 @pytest.mark.parametrize(("colours", "classes"), [(1, None), (3, 2)])
