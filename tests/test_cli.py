@@ -267,3 +267,26 @@ def test_models_of_text_write_complete_and_export(tmp_path, capsys):
     assert 0 < json.loads(capsys.readouterr().out)["saved"] < 1
     assert call("sample", run, "--top-p", "2") == 2
     assert "top_p must lie above 0" in capsys.readouterr().err
+
+
+def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
+    """None is silently left out: steps where tokens follow one by one, guidance and classes without any."""
+    for words, reason in (
+        (("--steps", "3"), "Ancestral has no steps to set"),
+        (("--guidance", "2"), "unconditional"),
+        (("--cond", "1"), "--cond, --given, --balance and --require are not for texts that go on"),
+        (("--given", "a=b"), "--cond, --given, --balance and --require are not for texts that go on"),
+    ):
+        assert call("sample", runs / "text", "--prompt", "the", *words) != 0
+        assert reason in capsys.readouterr().err
+    common = ("--limit", 5000, "--length", 32, "--size", "xs", "--budget", "1 step", "--precision", "float32")
+    for recipe in ("blocks", "masked"):
+        assert call("fit", f"diffusion/{recipe}", "python-docs", *common, "--out", tmp_path / recipe) == 0
+    capsys.readouterr()
+    assert call("sample", tmp_path / "masked", "--fill", "a{3}b", "--steps", 2) != 0
+    assert "--fill draws the tokens of gaps one by one" in capsys.readouterr().err
+    texts = []
+    for words in ((), ("--steps", 4), ("--steps", 1)):
+        assert call("sample", tmp_path / "blocks", "--prompt", "the ", "--length", 24, *words) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] != texts[2]  # a block has four tokens

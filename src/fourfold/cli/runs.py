@@ -171,7 +171,7 @@ def sample(
     set_threads()
     from fourfold import language
     from fourfold.engine import Run, inference
-    from fourfold.engine.drawing import class_names
+    from fourfold.engine.drawing import adjusted, class_names
     from fourfold.estimands import Continuing
     from fourfold.language import Shaping
 
@@ -181,15 +181,19 @@ def sample(
     suffix = usual_suffix(space)
     default = 1 if prompts and suffix != ".png" else 64
     if fill is not None:
+        if sampler or steps or guidance:
+            raise ValueError("--fill draws the tokens of gaps one by one: leave --sampler, --steps and --guidance out")
         with inference(loaded.model, precision):
             _give_texts(language.fill(loaded.model, fill, n or 1, seed), out, as_json)
         return
     if space.bytewise and (prompts or stop or length or draft or shaping != Shaping()):
+        if cond or given or balance or require:
+            raise ValueError("--cond, --given, --balance and --require are not for texts that go on: leave them out")
+        model = adjusted(loaded.model, sampler, steps, guidance)
         helper = None if draft is None else language.Draft(Run.load(draft, device).model)
-        with inference(loaded.model, precision), inference((helper or loaded).model, precision):
-            texts = _continued(
-                loaded.model, prompts, n or default, length or space.shape[0], seed, shaping, stop or [], helper
-            )
+        with inference(model, precision), inference((helper or loaded).model, precision):
+            most = length or space.shape[0]
+            texts = _continued(model, prompts, n or default, most, seed, shaping, stop or [], helper)
         _give_texts(texts, out, as_json)
         return
     if shaping != Shaping() or stop or length or draft:
