@@ -197,6 +197,27 @@ def test_the_bridge_to_a_tilted_reference_evaluates_the_reference_once():
     assert calls == [4]
 
 
+def test_a_reference_at_rest_is_the_same_without_gradients_of_its_parameters():
+    torch.manual_seed(0)
+    reference, x = FittedMixture(3), torch.randn(4, 3, requires_grad=True)
+    torch.nn.init.normal_(reference.lower, std=0.3)
+    still = reference.at_rest()
+    assert torch.allclose(still.log_prob(x), reference.log_prob(x))
+    assert torch.equal(still.draw(Noise(0, 0, 80)), reference.draw(Noise(0, 0, 80)))
+    still.log_prob(x).sum().backward()
+    assert x.grad is not None
+    assert all(p.grad is None for p in reference.parameters())
+    assert Wide().at_rest().log_prob(x).shape == (4,)
+
+
+def test_a_jump_evaluates_the_proposal_once_and_without_a_gradient():
+    torch.manual_seed(0)
+    energy, graphs = Tilted(ResMLP(3, 1, 8, 1), (3,), FittedMixture(3)), []
+    energy.net.register_forward_hook(lambda net, args, out: graphs.append(out.requires_grad))
+    Annealed(MALA(1, 0.1), temperatures=2, moves=1, jumps=1)(energy, Noise(0, 0, 5))
+    assert graphs == [True, True, False, True, True, False, True, True]
+
+
 @pytest.mark.parametrize("sampler", [MALA(20, 0.3, warmup=5), HMC(4, 0.3), Annealed(MALA(5, 0.3), 5)], ids=repr)
 def test_a_chain_does_not_depend_on_its_neighbours(sampler):
     whole = sampler(gaussian(), Noise(0, 0, 100))
