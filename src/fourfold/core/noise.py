@@ -56,16 +56,18 @@ class Noise:
 
     def normal(self, *event: int) -> Tensor:
         """Standard normal draws, ``(n, *event)``."""
-        return self._draw(torch.randn, event)
+        return self._draw(Tensor.normal_, event)
 
     def uniform(self, *event: int) -> Tensor:
         """Uniform draws on [0, 1), ``(n, *event)``."""
-        return self._draw(torch.rand, event)
+        return self._draw(Tensor.uniform_, event)
 
-    def _draw(self, draw: Callable[..., Tensor], event: tuple[int, ...]) -> Tensor:
-        blocks = torch.cat([draw(self.BLOCK, *event, generator=generator) for generator in self._generators])
+    def _draw(self, fill: Callable[..., Tensor], event: tuple[int, ...]) -> Tensor:
+        drawn = torch.empty(len(self._generators) * self.BLOCK, *event, device="cpu")
+        for generator, block in zip(self._generators, drawn.split(self.BLOCK), strict=True):
+            fill(block, generator=generator)
         offset = self.start % self.BLOCK
-        return blocks[offset : offset + len(self)].to(self.device)
+        return drawn[offset : offset + len(self)].to(self.device)
 
 
 def _generator(name: str) -> torch.Generator:

@@ -94,12 +94,13 @@ class _Components(Reference):
         super().__init__()
         self.means, self.factors, self.ends = means, factors, log_pi.exp().cumsum(0)
         self.scales = log_pi + log_dets - means.shape[1] / 2 * math.log(2 * math.pi)
-        self.offsets = -(factors @ means.unsqueeze(2)).flatten()
+        rows = math.sqrt(0.5) * factors
+        self.rows, self.offsets = rows.flatten(0, 1), -(rows @ means.unsqueeze(2)).flatten()
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """All components by one product, ``P_k (x - mu_k)``."""
-        z = F.linear(x.float(), self.factors.flatten(0, 1), self.offsets).view(len(x), *self.means.shape)
-        return torch.logsumexp(self.scales - 0.5 * z.square().sum(2), 1)
+        """All components by one product, ``P_k (x - mu_k) / sqrt(2)``."""
+        z = F.linear(x.float(), self.rows, self.offsets).view(len(x), *self.means.shape)
+        return torch.logsumexp(self.scales - z.square().sum(2), 1)
 
     def draw(self, noise: Noise) -> Tensor:
         """``x = mu_k + P_k^-1 z``; all components are solved together and one is taken."""

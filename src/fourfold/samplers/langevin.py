@@ -215,6 +215,11 @@ class Metropolis(MarkovChain):
     target: ClassVar[float]
 
 
+def _langevin(state: State, h: Tensor, heat: Tensor, eps: Tensor) -> Tensor:
+    """``x - h grad E(x) + sqrt(2 heat) eps``."""
+    return torch.addcmul(state.x, h, state.gradient, value=-1).addcmul_((2 * heat).sqrt(), eps)
+
+
 def _accepted(log_ratio: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
     """The Metropolis-Hastings rule, ``log u < log_ratio``, and its probability; a ratio not finite is rejected."""
     acceptance = torch.where(torch.isfinite(log_ratio), log_ratio, -math.inf).clamp(max=0).exp()
@@ -250,8 +255,7 @@ class Langevin(MarkovChain):
     def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
         h = broadcast(step, state.x)
         eps = noise.normal(*state.x.shape[1:])
-        x = state.x - h * state.gradient + (2 * h * self.temperature).sqrt() * eps
-        return State.at(energy, x), torch.ones_like(step)
+        return State.at(energy, _langevin(state, h, h * self.temperature, eps)), torch.ones_like(step)
 
 
 @final
@@ -268,8 +272,8 @@ class MALA(Metropolis):
 
     def move(self, energy: Potential, state: State, step: Tensor, noise: Noise) -> tuple[State, Tensor]:
         h, eps = broadcast(step, state.x), noise.normal(*state.x.shape[1:])
-        proposal = State.at(energy, state.x - h * state.gradient + (2 * h).sqrt() * eps)
-        back = state.x - proposal.x + h * proposal.gradient
+        proposal = State.at(energy, _langevin(state, h, h, eps))
+        back = torch.addcmul(state.x - proposal.x, h, proposal.gradient)
         log_ratio = state.energy - proposal.energy + _square(eps) / 2 - _square(back) / (4 * step)
         return _decided(state, proposal, log_ratio, noise)
 
