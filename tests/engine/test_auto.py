@@ -133,3 +133,9 @@ def test_text_from_left_to_right_needs_few_steps(machine):
     machine |= {"parameter": 0.0, "overhead": 0.4}
     assert chosen("60s", "autoregressive", text).size == "s/2"  # 135 steps
     assert chosen("60s", "diffusion", text).size == "s/4"
+
+
+@pytest.mark.parametrize(("overhead", "parameter", "size"), [(0.044, 3.75e-8, "s/2"), (0.0085, 1.35e-7, "s/4")])
+def test_an_autoencoder_is_narrower_where_width_costs_more(machine, overhead, parameter, size):
+    machine |= {"overhead": overhead, "parameter": parameter}  # s/2 takes 1.2 and 2.2 times as long as s/4
+    assert chosen("60s", "latent-variable").size == size  # about 900 and 820 steps of s/2
