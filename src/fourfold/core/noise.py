@@ -64,7 +64,7 @@ class Noise:
 
     def _draw(self, fill: Callable[..., Tensor], event: tuple[int, ...]) -> Tensor:
         drawn = torch.empty(len(self._generators) * self.BLOCK, *event, device="cpu")
-        for generator, block in zip(self._generators, drawn.split(self.BLOCK), strict=True):
+        for generator, block in zip(self._generators, torch.split(drawn, self.BLOCK), strict=True):
             fill(block, generator=generator)
         offset = self.start % self.BLOCK
         return drawn[offset : offset + len(self)].to(self.device)
