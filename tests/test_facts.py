@@ -13,6 +13,7 @@ from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import Annealed, MarkovChain
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import COSTS, FACTS, Card, Cost, Facts, Kind, Paradigm
+from shorter import shorter
 
 NAMES = [f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes]
 GROWING = (
@@ -66,7 +67,7 @@ def test_a_card_says_what_its_model_does(name, small, large):
     assert told.parts == tuple(stage.name for stage in model.stages())
     # kind: measured by scoring
     x, cond = checks.raw_examples(model, 2)
-    assert model.log_prob(x, cond).kind is told.likelihood
+    assert shorter(model, likelihood=2).log_prob(x, cond).kind is told.likelihood
     # cost law: measured by counting, on twice the values
     few, many = counted(model), counted(build(name, large, "xs"))
     chain = isinstance(model.sampler, MarkovChain | BlockGibbs | Annealed) or getattr(model.sampler, "moves", 0) > 0

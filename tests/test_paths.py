@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fourfold.paths import EDM, VE, VP, Cosine, LinearLogSNR, Path, RectifiedFlow, SubVP, broadcast
+from fourfold.paths import EDM, VE, VP, Cosine, LinearLogSNR, Path, RectifiedFlow, SubVP, broadcast, time_at
 
 PATHS = [RectifiedFlow(), EDM(), VE(), VP(), SubVP(), Cosine(), LinearLogSNR(), VP(0.5, 10.0), EDM(0.01, 10.0, 3.0)]
 each_path = pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{type(p).__name__}-{p.t_max}")
@@ -39,6 +39,16 @@ def test_log_snr_falls_and_is_the_ratio(path):
     log_snr = path.log_snr(t)
     assert (log_snr.diff() < 0).all()
     torch.testing.assert_close(log_snr.exp() * path.sigma(t), path.alpha(t))
+
+
+@each_path
+def test_the_time_of_a_log_snr_is_its_inverse(path):
+    """In closed form, and by bisection, which a path of others has by itself; beyond the ends it is the end's."""
+    t = times(path)
+    torch.testing.assert_close(time_at(path, path.log_snr(t)), t, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(Path.time(path, path.log_snr(t)), t, rtol=1e-9, atol=1e-12)
+    beyond = torch.tensor([math.inf, 1e4, 60, -60, -1e4, -math.inf])
+    assert time_at(path, beyond).tolist() == pytest.approx([path.t_min] * 3 + [path.t_max] * 3, abs=1e-12)
 
 
 @each_path

@@ -26,6 +26,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 __all__ = ["EDM", "VE", "VP", "Cosine", "LinearLogSNR", "Path", "RectifiedFlow", "SubVP", "broadcast", "time_at"]
 
@@ -63,6 +64,19 @@ class Path(ABC):
         """``lambda_t = log(alpha_t / sigma_t)``, half the log signal-to-noise ratio, as in DPM-Solver."""
         return torch.log(self.alpha(t)) - torch.log(self.sigma(t))
 
+    def time(self, log_snr: Tensor) -> Tensor:
+        """The times at which ``lambda_t`` has the given values, in their shape; here by bisection, in float64.
+
+        A path overrides it where ``lambda_t`` has an inverse in closed form, which may leave ``[t_min, t_max]``.
+        """
+        low = torch.full_like(log_snr, self.t_min, dtype=torch.float64)
+        high = torch.full_like(log_snr, self.t_max, dtype=torch.float64)
+        for _ in range(52):
+            middle = (low + high) / 2
+            noisier = self.log_snr(middle) < log_snr
+            low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
+        return (low + high) / 2
+
     def drift(self, t: Tensor) -> Tensor:
         """``f_t = d log alpha / dt`` of the forward equation ``dx = f x dt + g dw``; ``-inf`` where ``alpha`` is 0."""
         return self.d_alpha(t) / self.alpha(t)
@@ -86,14 +100,8 @@ def broadcast(t: Tensor, like: Tensor) -> Tensor:
 
 
 def time_at(path: Path, log_snr: Tensor) -> Tensor:
-    """The times at which ``lambda_t`` has the given values (float64, same shape), by bisection; clamped to the path."""
-    low = torch.full_like(log_snr, path.t_min, dtype=torch.float64)
-    high = torch.full_like(log_snr, path.t_max, dtype=torch.float64)
-    for _ in range(52):
-        middle = (low + high) / 2
-        noisier = path.log_snr(middle) < log_snr
-        low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
-    return (low + high) / 2
+    """The times at which ``lambda_t`` has the given values (float64, same shape); clamped to the path."""
+    return path.time(log_snr.double().clamp(-100, 100)).clamp(path.t_min, path.t_max)
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,9 @@ class RectifiedFlow(Path):
 
     def d_sigma(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return torch.sigmoid(-log_snr)
 
 
 @dataclass(frozen=True)
@@ -136,6 +147,9 @@ class EDM(Path):
 
     def d_sigma(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return torch.exp(-log_snr)
 
     def grid(self, steps: int) -> Tensor:
         """``t_i = (t_max^(1/rho) + i/steps (t_min^(1/rho) - t_max^(1/rho)))^rho``, float64."""
@@ -165,6 +179,9 @@ class VE(Path):
 
     def d_sigma(self, t: Tensor) -> Tensor:
         return self.sigma(t) * math.log(self.sigma_max / self.sigma_min)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return -(log_snr + math.log(self.sigma_min)) / math.log(self.sigma_max / self.sigma_min)
 
 
 @dataclass(frozen=True)
@@ -198,6 +215,14 @@ class VP(Path):
     def d_sigma(self, t: Tensor) -> Tensor:
         return self._beta(t) / 2 * self.alpha(t) ** 2 / self.sigma(t)
 
+    def time(self, log_snr: Tensor) -> Tensor:
+        return self.time_of(softplus(-2 * log_snr))
+
+    def time_of(self, integral: Tensor) -> Tensor:
+        """The times at which ``B`` has the given values: ``2 B / (beta_min + sqrt(beta_min^2 + 2 beta' B))``."""
+        rise = 2 * (self.beta_max - self.beta_min)
+        return 2 * integral / (self.beta_min + torch.sqrt(self.beta_min**2 + rise * integral))
+
     def grid(self, steps: int) -> Tensor:
         """``steps + 1`` times whose square roots are evenly spaced: dense near the data, float64."""
         high, low = math.sqrt(self.t_max), math.sqrt(self.t_min)
@@ -230,6 +255,10 @@ class SubVP(Path):
     def d_sigma(self, t: Tensor) -> Tensor:
         return -2 * self.alpha(t) * self.d_alpha(t)
 
+    def time(self, log_snr: Tensor) -> Tensor:
+        """``1 / alpha - alpha = e^-lambda`` gives ``B = -2 log alpha = 2 asinh(e^-lambda / 2)``."""
+        return self._vp.time_of(2 * torch.asinh(torch.exp(-log_snr) / 2))
+
     def grid(self, steps: int) -> Tensor:
         """Like :meth:`VP.grid`."""
         return self._vp.grid(steps)
@@ -253,6 +282,9 @@ class Cosine(Path):
 
     def d_sigma(self, t: Tensor) -> Tensor:
         return math.pi / 2 * torch.cos(t * math.pi / 2)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return torch.atan(torch.exp(-log_snr)) * 2 / math.pi
 
 
 @dataclass(frozen=True)
@@ -283,3 +315,6 @@ class LinearLogSNR(Path):
 
     def d_sigma(self, t: Tensor) -> Tensor:
         return (self.high - self.low) * self.sigma(t) * self.alpha(t) ** 2
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        return (log_snr - self.high) / (self.low - self.high)

@@ -13,6 +13,7 @@ from fourfold.paradigms.masked import MaskedBound, Unmasking
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
 from fourfold.vocabulary import Kind
+from shorter import shorter
 
 SMALL = Table(
     (
@@ -255,7 +256,8 @@ CONTRACT = Table((*SMALL.schema, Numeric("weight", low=0, high=10**9, resolution
     ],
 )
 def test_contract(name, check):
-    checks.MODEL_CHECKS[check](shaken(name, CONTRACT, 0.02))
+    model = shaken(name, CONTRACT, 0.02)
+    checks.MODEL_CHECKS[check](model if check in ("samples", "cost") else shorter(model))
 
 
 @pytest.mark.parametrize(("name", "slack"), [("autoregressive", 0.15), ("diffusion", 0.15), ("diffusion/joint", 0.5)])

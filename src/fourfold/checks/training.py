@@ -48,28 +48,26 @@ def check_resume(model: GenerativeModel, steps: int = 4, at: int = 2) -> None:
     Args:
         model: an untrained model, which the check trains.
         steps: number of steps of the uninterrupted run.
-        at: the step at which the other run is cut.
+        at: the step at which its state is saved, from which the other run goes on.
     """
-    whole, first = _loop(copy.deepcopy(model)), _loop(copy.deepcopy(model))
-    for _ in range(steps):
-        whole.step(1.0)
+    whole, second = _loop(copy.deepcopy(model)), _loop(model)
     for _ in range(at):
-        first.step(1.0)
-    second = _loop(model)
-    second.load(first.state(), first.progress)
+        whole.step(1.0)
+    second.load(whole.state(), whole.progress)
     for _ in range(steps - at):
+        whole.step(1.0)
         second.step(1.0)
     expected, found = whole.state(), second.state()
     changed = [key for key, value in expected.items() if not torch.equal(value, found[key])]
     require(not changed, f"after resuming, {', '.join(changed[:3])} differ from the uninterrupted run")
 
 
-def check_watching(model: GenerativeModel, steps: int = 3) -> None:
-    """Looking at the losses between steps does not change training by a bit.
+def check_watching(model: GenerativeModel, steps: int = 2) -> None:
+    """Looking at the losses and saving between steps does not change training by a bit.
 
     Args:
         model: an untrained model, which the check trains.
-        steps: number of steps; every term is evaluated after each.
+        steps: number of steps; every term is evaluated after each, and the state is copied.
     """
     alone, watched = _loop(copy.deepcopy(model)), _loop(model)
     with torch.random.fork_rng(devices=[]):
@@ -80,6 +78,7 @@ def check_watching(model: GenerativeModel, steps: int = 3) -> None:
         with watched.judging(), torch.enable_grad():
             for term in watched.terms.values():
                 term(batch)
+        watched.state()
     expected, found = alone.state(), watched.state()
     changed = [key for key, value in expected.items() if not torch.equal(value, found[key])]
     require(not changed, f"after looking at the losses, {', '.join(changed[:3])} differ: keep what counts in buffers")

@@ -276,9 +276,13 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
             rows[..., 0] = lasts.long().cumprod(1)
         there = self.layout.there(rows)
         wanted = wanted & there[..., None]
-        seen = self._context(rows, known)
-        for slot in (wanted[..., 1:].any(0).any(0).nonzero().flatten() + 1).tolist():
-            self._draw_slot(rows, slot, wanted[..., slot], u[..., slot], seen)
+        some = wanted[..., 1:].flatten(1).any(1)  # the network sees only sequences of which a cell is drawn
+        if some.any():
+            part, wanted, u = rows[some], wanted[some], u[some]
+            seen = self._context(part, known[some])
+            for slot in (wanted[..., 1:].any(0).any(0).nonzero().flatten() + 1).tolist():
+                self._draw_slot(part, slot, wanted[..., slot], u[..., slot], seen)
+            rows[some] = part
         return rows.flatten(1)
 
     def _draw_slot(self, rows: Tensor, slot: int, wanted: Tensor, u: Tensor, seen: _Seen) -> None:
