@@ -103,7 +103,7 @@ def trained(name: str, steps: int, data: str = "gaussian-mixture") -> Generative
 
 
 def test_exact_densities_integrate_to_one() -> None:
-    model = trained("autoregressive", 300)
+    model = trained("autoregressive", 150)
     assert model.log_prob(torch.randn(2, 2)).kind is Kind.EXACT
     checks.check_integrates(model, reach=12.0)
 
@@ -116,7 +116,7 @@ def test_masses_sum_to_one_by_enumeration(space: object) -> None:
 def test_bounds_stay_below_the_estimate_of_the_same_model() -> None:
     """Of one trained model: variational bound <= ODE likelihood + errors; and no bound above the true entropy."""
     data = load("gaussian-mixture")
-    model = trained("diffusion", 600)
+    model = trained("diffusion", 300)
     x = data.test.x[:400]
     flow = model.with_parts(likelihood=ProbabilityFlow()).log_prob(x)
     bound = model.with_parts(likelihood=DiffusionBound()).log_prob(x)

@@ -427,7 +427,7 @@ def test_a_trained_model_scores_and_samples_its_data(recipe):
     for i in range(steps):
         optimizer.param_groups[0]["lr"] = 3e-3 * 0.5 * (1 + math.cos(math.pi * i / steps))
         optimizer.zero_grad()
-        term(Batch(mixture.sample((512,))[:, None])).mean().backward()
+        term(Batch(mixture.sample((256,))[:, None])).mean().backward()
         optimizer.step()
     x = mixture.sample((256,))
     assert (model.log_prob(x[:, None]).nats.mean() - mixture.log_prob(x).mean()).abs() < 0.1
