@@ -87,6 +87,15 @@ def test_it_starts_at_zero_and_depends_on_everything_after_a_step():
     assert net.bfloat16()(x, tau, cond).dtype == torch.float32
 
 
+def test_the_input_reaches_the_output_by_a_factor_of_the_noise_level():
+    net, x, tau = made(4), torch.randn(2, 4, 8, 8), torch.tensor([-0.5, 0.5])
+    torch.nn.init.zeros_(net.head.weight)
+    torch.nn.init.zeros_(net.head.bias)
+    factors = (net(x, tau) / x).flatten(1)
+    assert torch.allclose(factors, factors[:, :1].expand_as(factors), atol=1e-4)
+    assert (factors[0, 0] - factors[1, 0]).abs() > 1e-3
+
+
 def test_configuration_rebuilds_the_network():
     net = VideoUNet((6, 8, 8), 2, span=2, classes=4, **SMALL)
     again = construct(configuration(net))

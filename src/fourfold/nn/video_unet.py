@@ -4,6 +4,10 @@ Frames share all weights, and what mixes them is a layer of its own (Ho, Saliman
 Video Diffusion Models, https://arxiv.org/abs/2204.03458). A residual block is a convolution in space followed by one in
 time (Tran, Wang, Torresani, Ray, LeCun, Paluri 2018, https://arxiv.org/abs/1711.11248). The coarsest stage is a
 transformer (Hoogeboom, Heek, Salimans 2023, https://arxiv.org/abs/2301.11093).
+
+A patch has many values, and noise fills all of their dimensions, clean clips few. So that no layer has to carry the
+noise to the output, the input is added there with a factor that depends on the noise level: the layers are then free to
+tell the clean clip alone (Li, He 2025, Back to Basics, https://arxiv.org/abs/2511.13720).
 """
 
 from __future__ import annotations
@@ -70,7 +74,7 @@ class VideoUNet(Part, nn.Module):
 
     Clips are cut into patches of ``span`` frames and ``patch x patch`` pixels. Blocks of convolutions work at that
     resolution, and a transformer of all places and times at half of it. Sizes that the strides do not divide are padded
-    by edge values and cut back. The last layer starts at zero.
+    by edge values and cut back. The output starts at zero: ``g(c) x`` and the last layer do.
 
     Args:
         shape: ``(T · C, H, W)`` of a clip.
@@ -88,7 +92,7 @@ class VideoUNet(Part, nn.Module):
         ValueError: if ``heads`` does not divide the transformer's width.
     """
 
-    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head", "place", "moment")
+    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head", "passed", "place", "moment")
 
     def __init__(
         self,
@@ -120,6 +124,9 @@ class VideoUNet(Part, nn.Module):
         self.finer = convolution(coarse, 4 * fine, (1, 1))
         self.up = nn.ModuleList(SpaceTimeBlock(fine, coarse) for _ in range(blocks[0]))
         self.head = convolution(fine, values, (3, 3), gain=0.0)
+        self.passed = nn.Linear(coarse, 1)
+        nn.init.zeros_(self.passed.weight)
+        nn.init.zeros_(self.passed.bias)
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self.condition(tau, cond)
@@ -130,7 +137,8 @@ class VideoUNet(Part, nn.Module):
         h = (h + F.pixel_shuffle(mixed, 2)).contiguous(memory_format=torch.channels_last)
         for block in self.up:
             h = block(h, c)
-        return self._join(self.head(F.silu(h)).float(), x.shape)
+        told = self._join(self.head(F.silu(h)).float(), x.shape)
+        return torch.addcmul(told, self.passed(c).float()[..., None, None], x.float())
 
     def _mixed(self, h: Tensor, c: Tensor) -> Tensor:
         """The transformer over all places and times of maps ``(B · T, C, H, W)``."""

@@ -176,7 +176,8 @@ def _(space: Video, size: str, times: int = 1) -> Parts:
     widths, blocks = (fine.width, coarse.width), (fine.depth, coarse.depth)
     event, text = sides(space), text_encoder(space.caption)
     net = VideoUNet(event, space.frames, widths, blocks, coarse.heads, patch, 2, space.classes, times, text)
-    training = Training(16, 2e-3, muon_rate=MUON_RATE[size])
+    # with Muon's rate for images, clips at rare noise levels reach losses of some thousands
+    training = Training(16, 2e-3, muon_rate=0.015)
     noise = (-1.2 + math.log(space.frames) / 2, 1.6)
     return Parts(net, Dequantised(space), _likelihood(space, size, 2), training, noise)
 
