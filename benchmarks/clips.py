@@ -108,9 +108,7 @@ def draw(options: argparse.Namespace) -> None:
 def as_channels(recipe: str, space: Video, size: str) -> GenerativeModel:
     """The model of images whose channels are the frames of clips."""
     images = Images(space.channels, space.height, space.width, space.levels, space.classes, space.class_names)
-    model = fourfold.build(recipe, images, size=size)
-    parts = (model.codec, model.estimand, model.objective, model.sampler, model.likelihood, model.training)
-    return GenerativeModel(space, *parts)
+    return GenerativeModel(**fourfold.build(recipe, images, size=size).arguments() | {"space": space})
 
 
 def judge(options: argparse.Namespace) -> None:

@@ -50,5 +50,6 @@ def test_frames_as_channels_is_the_model_of_images():
     model = clips.as_channels("diffusion", space, "xs")
     assert configuration(model.estimand) == configuration(images.estimand)
     assert model.space == space
+    assert model.training_defaults == images.training_defaults
     assert clips.named(model) == "diffusion, frames as channels"
     assert clips.named(build("autoregressive", space, size="xs")) == "autoregressive, frames in time"
