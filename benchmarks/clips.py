@@ -1,7 +1,7 @@
 """Clips of moving digits, asked for by class: how well models draw them, and whether a reader knows the digits.
 
     python benchmarks/clips.py draw [--recipes diffusion autoregressive] [--budget 600s] [--size s/2] [--channels]
-    python benchmarks/clips.py judge RUN [--n 200]
+    python benchmarks/clips.py judge RUN [--n 100]
 
 Each recipe is trained on ``moving-digits`` given the classes; ``--channels`` takes its network of images instead, for
 which frames are channels. The reader is a logistic regression on single frames of real training clips, cut out around
@@ -38,7 +38,7 @@ WINDOW = 20
 """Side of the window around a digit's centre of mass."""
 SHOWN = (0, 3, 6, 9, 12, 15)
 """Frames of a clip on a sheet."""
-SCORED = 16
+SCORED = 8
 """Test clips whose likelihood is estimated."""
 MEASURES = ("frechet_distance[clips]", "frechet_distance[frames]", "detail_ratio[pixels]", "motion_ratio[pixels]")
 
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("--budget", default="600s")
     parser.add_argument("--size", default="s/2")
     parser.add_argument("--channels", action="store_true", help="take the network for which frames are channels")
-    parser.add_argument("--n", type=int, default=200)
+    parser.add_argument("--n", type=int, default=100)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
