@@ -64,8 +64,9 @@ STEPS = {
 def trained(name: str) -> GenerativeModel:
     """A model of small batches, but for students, whose samplers differ more the noisier their training was."""
     budget, batch_size = f"{STEPS.get(name, 120)} steps", None if name.startswith("few-step") else 128
-    kept = {"size": "xs", "precision": "float32", "choose": False, "batch_size": batch_size}
-    return fit(name, gaussian(), budget=budget, **kept).model
+    return fit(
+        name, gaussian(), budget=budget, size="xs", precision="float32", choose=False, batch_size=batch_size
+    ).model
 
 
 def accepted(model: GenerativeModel) -> tuple[set[str], set[str]]:

@@ -98,8 +98,8 @@ def test_the_check_of_densities_can_fail() -> None:
         checks.check_known_density(model, x, torch.zeros(len(x)))
 
 
-def trained(name: str, steps: int, data: str = "gaussian-mixture") -> GenerativeModel:
-    return fit(name, data, budget=f"{steps} steps", size="xs", precision="float32").model
+def trained(name: str, steps: int, data: str = "gaussian-mixture", batch_size: int | None = None) -> GenerativeModel:
+    return fit(name, data, budget=f"{steps} steps", size="xs", precision="float32", batch_size=batch_size).model
 
 
 def test_exact_densities_integrate_to_one() -> None:
@@ -136,7 +136,9 @@ def test_learned_vectors_resemble_the_data(name: str) -> None:
     from fourfold.metrics import mmd
 
     data = load("two-moons")
-    model = trained(name, 900 if cards()[name].paradigm is Paradigm.ADVERSARIAL else 300, "two-moons")
+    steps = 900 if cards()[name].paradigm is Paradigm.ADVERSARIAL else 300
+    batch_size = None if steps == 900 or name == "few-step" else 128  # games and students need large ones
+    model = trained(name, steps, "two-moons", batch_size)
     x, y = model.sample(1000), data.test.x[:1000]
     shuffled = torch.stack([y[:, 0], y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0)), 1]], 1)
     assert mmd(x, y, features="raw").value < mmd(shuffled, y, features="raw").value

@@ -121,11 +121,11 @@ PHI = 0.8
 
 @pytest.fixture(scope="module")
 def data():
-    """A Markov chain and an AR(1) process for each key, of geometric lengths; steps of 0 to 4."""
+    """A Markov chain and an AR(1) process for each key, of geometric lengths, at most 10; steps of 0 to 4."""
     rng, rows = np.random.default_rng(0), []
     for key in range(900):
         s, v, t = rng.integers(3), rng.normal(), int(rng.integers(100))
-        for _ in range(min(2 + rng.geometric(0.15), 16)):
+        for _ in range(min(2 + rng.geometric(0.15), 10)):
             rows.append((key, t, "abc"[s], round(v, 2)))
             s, v, t = rng.choice(3, p=P[s]), PHI * v + (1 - PHI**2) ** 0.5 * rng.normal(), t + int(rng.integers(5))
     return load(pd.DataFrame(rows, columns=["key", "t", "state", "v"]), group="key", order="t")
@@ -153,7 +153,7 @@ def test_chain_autoregression_and_lengths_are_recovered(data, name, near):
     assert np.abs(transition_matrix(values[..., state], 3).numpy() - P).max() < near + 0.04
     own = autocorrelations(values, data.space.meaning)[1]
     assert (own - PHI ** torch.arange(1, 6)).abs().max() < near
-    grid = torch.arange(1, 17)
+    grid = torch.arange(1, 11)
     cdf = [(lengths(part)[:, None] <= grid).double().mean(0) for part in (values, truth)]
     assert float((cdf[0] - cdf[1]).abs().max()) < near
 
