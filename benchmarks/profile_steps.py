@@ -48,7 +48,7 @@ BATCHES = (16, 64, 256)
 """Rows of an evaluation of the network, among which the cheapest counts."""
 
 
-def seconds(call: Callable[[], object], times: int = 3) -> float:
+def seconds(call: Callable[[], object], times: int = 2) -> float:
     """The least processor time of a call."""
     best = float("inf")
     for _ in range(times):
