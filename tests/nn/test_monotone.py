@@ -9,7 +9,7 @@ from torch import nn
 from fourfold.nn.coupling_stack import CouplingStack
 from fourfold.nn.made import MaskedMLP, MaskedStack
 from fourfold.nn.monotone import Affine, LogisticMixture, Spline, Triangular
-from fourfold.nn.splines import knots_of, spline, spline_inverse
+from fourfold.nn.splines import knots_of, spline, spline_inverse, spline_value
 
 MAPS = [Affine(), Spline(8, 3.0), LogisticMixture(5), LogisticMixture(1)]
 
@@ -149,3 +149,10 @@ def test_couplings_invert_with_their_log_determinant(dim):
 def test_couplings_need_two_dimensions():
     with pytest.raises(ValueError, match="at least 2"):
         CouplingStack(1, Affine())
+
+
+def test_the_value_of_a_spline_alone_is_that_beside_its_slope():
+    torch.manual_seed(0)
+    knots = knots_of(torch.randn(6, 50), torch.randn(6, 50), torch.randn(5, 50), 3.0)
+    x = 4 * torch.randn(50)
+    assert torch.equal(spline_value(x, knots, 3.0), spline(x, knots, 3.0)[0])

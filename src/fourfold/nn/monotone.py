@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fourfold.core import Part
-from fourfold.nn.splines import Knots, knots_of, spline, spline_inverse
+from fourfold.nn.splines import Knots, knots_of, spline, spline_inverse, spline_value
 
 __all__ = ["Affine", "LogisticMixture", "Monotone", "Spline", "Triangular"]
 
@@ -114,7 +114,7 @@ class Spline(Monotone):
         parameters = self._parameters(h)
         x = self._inverse(y, *parameters)
         s, m, knots = parameters
-        off = (spline((x - m) * s.exp(), knots, self.reach)[0] - y).abs() > 1e-5 * (1 + y.abs())
+        off = (spline_value((x - m) * s.exp(), knots, self.reach) - y).abs() > 1e-5 * (1 + y.abs())
         if bool(off.any()):
             x = x.clone()
             x[off] = self._inverse(y[off].double(), *self._parameters(h[off].double())).to(x.dtype)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Knots", "knots_of", "spline", "spline_inverse"]
+__all__ = ["Knots", "knots_of", "spline", "spline_inverse", "spline_value"]
 
 _SMALLEST = 1e-4
 """Smallest width and height of a bin as a fraction of the interval, and smallest slope at a knot."""
@@ -80,13 +80,24 @@ def _value(b: _Bin, t: Tensor) -> Tensor:
     return b.y + b.height * (b.slope * t.square() + b.left * u) / (b.slope + (b.left + b.right - 2 * b.slope) * u)
 
 
-def spline(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, Tensor]:
-    """``y`` and ``log dy/dx`` of points of any shape; outside the interval the spline is the identity."""
+def _found(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, _Bin, Tensor]:
+    """Whether each point lies inside the interval, its bin, and the fraction of the bin."""
     inside = x.abs() < reach
     x_in = torch.where(inside, x, 0.0)
     b = _bin(knots, x_in, knots.x)
-    t = ((x_in - b.x) / b.width).clamp(0, 1)
+    return inside, b, ((x_in - b.x) / b.width).clamp(0, 1)
+
+
+def spline(x: Tensor, knots: Knots, reach: float) -> tuple[Tensor, Tensor]:
+    """``y`` and ``log dy/dx`` of points of any shape; outside the interval the spline is the identity."""
+    inside, b, t = _found(x, knots, reach)
     return torch.where(inside, _value(b, t), x), torch.where(inside, _log_slope(b, t), 0.0)
+
+
+def spline_value(x: Tensor, knots: Knots, reach: float) -> Tensor:
+    """``y`` alone, as :func:`spline` gives it."""
+    inside, b, t = _found(x, knots, reach)
+    return torch.where(inside, _value(b, t), x)
 
 
 def spline_inverse(y: Tensor, knots: Knots, reach: float) -> Tensor:
