@@ -279,7 +279,7 @@ def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "notes": [
             'Shares are of the time of a step. Products are convolutions, too. "Of achievable" divides the time that '
             "all products of a step take alone, or in the step where that was faster, by the time of the step. Half "
-            "of it is wanted."
+            "of it is wanted. Other work that disturbs the products more than the whole step makes shares exceed 1."
         ],
     }
 
