@@ -127,7 +127,8 @@ def judged(run: Run, n: int) -> list[dict[str, Any]]:
     drawn = evaluation.draw(run.model, n, seed=1, cond=asked)
     show(drawn.x, chosen.cond, data.space, run.folder / "clips.png")
     scores = {score.name: score for score in evaluation.quality(drawn.x, data, chosen)}
-    nats = evaluation.likelihood(run.model, data, n=SCORED)
+    own = data if asked is not None else fourfold.load("moving-digits")
+    nats = evaluation.likelihood(run.model, own, n=SCORED)
     row = {
         "model": named(run.model),
         "budget": run.card["budget"],
@@ -168,7 +169,7 @@ def record(rows: list[dict[str, Any]], out: Path) -> None:
         "machine": "one core with AMX of 2, no GPU, beside other work",
         "date": time.strftime("%Y-%m-%d"),
         "seeds": 1,
-        "command": "python benchmarks/clips.py draw",
+        "command": "python benchmarks/clips.py draw --recipes RECIPE --budget BUDGET",
         "rows": [*rows[:1], *(row for row in old if (row["model"], row["budget"]) not in new), *rows[1:]],
         "notes": [
             'A clip is "misread" if a logistic regression that learned from frames of real clips reads another digit '
