@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from fourfold.core import configuration, construct
 from fourfold.nn.dit import DiT
+from fourfold.nn.transformer import attention
 
 
 def shaken(net):
@@ -62,3 +64,10 @@ def test_configuration_rebuilds_the_network():
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="do not divide"):
         DiT((1, 8, 8), 16, 1, 3)
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_short_attention_is_that_of_the_fused_kernel(trained):
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 5, 4, requires_grad=trained) for _ in range(3))
+    assert torch.allclose(attention(q, k, v, None), F.scaled_dot_product_attention(q, k, v), atol=1e-6)

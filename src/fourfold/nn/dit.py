@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fourfold.core import Part
 from fourfold.nn.embedding import Condition, with_detail
 from fourfold.nn.text_encoder import TextEncoder
+from fourfold.nn.transformer import attention
 
 __all__ = ["DiT", "TransformerBlock"]
 
@@ -43,7 +44,7 @@ class TransformerBlock(nn.Module):
 
     def _attend(self, h: Tensor) -> Tensor:
         q, k, v = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return self.out(attention(q, k, v, None).transpose(1, 2).flatten(2))
 
 
 def _modulated(h: Tensor, a: Tensor, b: Tensor) -> Tensor:

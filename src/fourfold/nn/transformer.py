@@ -178,12 +178,13 @@ def _attend(qkv: Tensor, causal: bool = True, mask: Tensor | None = None, angles
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool = False) -> Tensor:
     """``softmax(q k^T / sqrt(D)) v`` over the positions of a mask, ``(B, H, L, D)``.
 
-    Short masked ones are two products on a CPU: the backward pass of the fused kernel is slow there.
+    Short ones that are masked or trained are two products on a CPU: the fused kernel's backward pass is slow there.
     """
-    if mask is None or q.device.type != "cpu" or q.shape[2] * k.shape[2] > 512**2:
+    short = q.device.type == "cpu" and not causal and q.shape[2] * k.shape[2] <= 512**2
+    if not short or (mask is None and not q.requires_grad):
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
     weights = (q * q.shape[-1] ** -0.5) @ k.mT
-    mixed: Tensor = weights.masked_fill(~mask, -math.inf).softmax(-1) @ v
+    mixed: Tensor = (weights if mask is None else weights.masked_fill(~mask, -math.inf)).softmax(-1) @ v
     return mixed
 
 
