@@ -11,7 +11,7 @@ from scipy.stats import norm
 import fourfold
 from fourfold import checks
 from fourfold.baselines import FirstOrderRows, IndependentRows
-from fourfold.core import Noise
+from fourfold.core import Noise, count_evaluations
 from fourfold.core.evaluations import evaluating
 from fourfold.data import load
 from fourfold.engine.continuing import Begun, continued
@@ -99,6 +99,15 @@ def test_the_bound_of_masked_diffusion_is_that_of_all_sets(space):
     found = model.log_prob(few)
     assert ((found.nats - exact).abs() < 4.5 * found.std_error + 1e-4).all()
     assert float(exact.exp().sum()) < 1
+
+
+def test_the_network_sees_a_sequence_once_for_each_of_its_cells():
+    """Pieces behind its end, and marks, are drawn without it."""
+    model = disturbed("diffusion", TINY)
+    with count_evaluations(model.estimand) as count:
+        x = model.sample(64)
+    assert len(TINY.row_counts(x).unique()) > 1
+    assert count.rows == int(TINY.row_counts(x).sum()) * (model.estimand.layout.slots - 1)
 
 
 def test_conditionals_of_the_denoiser_are_normalised_and_agree_with_its_nats():
