@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, ClassVar, final
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fourfold.core import (
     Batch,
@@ -89,7 +90,7 @@ class MeanFlowTerm(Term):
 
     def _sides(self, x_t: Tensor, t: Tensor, s: Tensor, v: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
         """``u`` and, without a gradient, ``v + (s - t) du/dt`` with ``d/dt`` along the path: ``(v, 1, 0)``."""
-        with forward_ad.dual_level():
+        with sdpa_kernel(SDPBackend.MATH), forward_ad.dual_level():  # fused attention has no such derivative
             x, at = _dual(x_t, v), _dual(t, torch.ones_like(t))
             u, change = forward_ad.unpack_dual(self.estimand(x, at, s, cond))  # type: ignore[no-untyped-call]
         return u, v if change is None else v + broadcast(s - t, v) * change.detach()
