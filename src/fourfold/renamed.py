@@ -53,7 +53,7 @@ _ARGUMENTS: Mapping[str, tuple[str, ...]] = {
 }
 """Earlier names of arguments, and their possible present names."""
 _GONE = {"shuffled"}
-"""Arguments that no class has any more, and that changed the training alone."""
+"""Arguments that a class may have lost, and that changed its training alone."""
 
 
 def renamed_class(name: str) -> str:
@@ -69,7 +69,7 @@ def renamed_arguments(kind: type, arguments: Mapping[str, Any]) -> dict[str, Any
     return {
         key if key in known else next((new for new in _ARGUMENTS.get(key, ()) if new in known), key): value
         for key, value in arguments.items()
-        if key not in _GONE
+        if key in known or key not in _GONE
     }
 
 
