@@ -222,7 +222,7 @@ def _langevin(state: State, h: Tensor, heat: Tensor, eps: Tensor) -> Tensor:
 
 def _accepted(log_ratio: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
     """The Metropolis-Hastings rule, ``log u < log_ratio``, and its probability; a ratio not finite is rejected."""
-    acceptance = torch.where(torch.isfinite(log_ratio), log_ratio, -math.inf).clamp(max=0).exp()
+    acceptance = torch.nan_to_num(log_ratio, -math.inf, -math.inf, -math.inf).clamp_(max=0).exp_()
     return noise.uniform() < acceptance, acceptance
 
 
