@@ -177,7 +177,7 @@ def record(rows: list[dict[str, Any]], out: Path) -> None:
             "is read in it than in the whole. The first row tells the same of real clips, and the "
             "floors of the measures. Bits per dimension are those of "
             f"{SCORED} test clips; <= marks an estimated bound.",
-            "Frames as channels had 1e14 operations, and diffusion of frames in time 7.5e13 in about 600 s of one core.",
+            "Frames as channels had 1e14 operations; diffusion of frames in time had 7.5e13, about 600 s of one core.",
         ],
     }
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
