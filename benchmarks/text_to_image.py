@@ -126,8 +126,9 @@ def show(options: argparse.Namespace) -> None:
     run = Run.load(options.run)
     for weight in options.weights:
         conds = [prompt for prompt in options.prompts for _ in range(8)]
-        with inference(adjusted(run.model, steps=options.steps, guidance=weight), "bf16"):
-            x = adjusted(run.model, steps=options.steps, guidance=weight).sample(len(conds), conds, options.seed)
+        guided = _guided(run.model, weight, options)
+        with inference(guided, "bf16"):
+            x = guided.sample(len(conds), conds, options.seed)
         path = options.out.with_stem(f"{options.out.stem}-{weight:g}")
         prompted(x, run.model.space, options.prompts, columns=8).save(path)
         print(path)
@@ -140,9 +141,14 @@ def _some(split: Split, n: int) -> Split:
 
 
 def _draw(model: GenerativeModel, cond: Tensor, weight: float, options: argparse.Namespace) -> Tensor:
-    guided = adjusted(model, steps=options.steps, guidance=weight)
+    guided = _guided(model, weight, options)
     with inference(guided, "bf16"):
         return guided.sample(len(cond), cond, options.seed)
+
+
+def _guided(model: GenerativeModel, weight: float, options: argparse.Namespace) -> GenerativeModel:
+    """The model with a weight of guidance; with 1 as it is, since not every model can be guided."""
+    return adjusted(model, steps=options.steps, guidance=None if weight == 1 else weight)
 
 
 def _groups(cond: Tensor) -> Tensor:
