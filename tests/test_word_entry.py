@@ -92,10 +92,12 @@ def test_writing_on_gives_what_a_new_keyboard_gives():
 
 
 @pytest.mark.parametrize("end", [100, 255, 256, 300, 511, 512, 513, 1000])
-def test_the_context_is_the_end_of_a_long_text(end):
+@pytest.mark.parametrize("words", ["ab a. bab aab b. abba ", "ab"])
+def test_the_context_is_the_end_of_a_long_text(words, end):
+    """With blanks, and with one alone near the end, which must not cut the context short."""
     space = Text(length=16, pieces=_overlapping())
     keyboard = Completer(_model(space), tolerance=1e9)
-    text = ("ab a. bab aab b. abba " * 50)[:end].rstrip() + "."
+    text = (words * 500)[:end].rstrip() + " ."
     keyboard.suggest(text)
     ids = keyboard._context.ids
     assert 3 <= len(ids) <= 7  # half of the context that leaves room for a word, up to all of it

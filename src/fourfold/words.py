@@ -263,10 +263,10 @@ class Completer:
         return self._masses(torch.tensor([ids], device=self._device), cache)
 
     def _recent(self, text: str) -> str:
-        """The end of a text, more than a context of tokens: all of a long text would be tokenised at every letter."""
+        """The end of a text, from a blank on if one is near: all of a long text would be tokenised at every letter."""
         stride = 8 * self._net.length
         start = (len(text) // stride - 1) * stride
-        return text if start <= 0 else text[max(text.find(" ", start), start) :]
+        return text if start <= 0 else text[max(text.find(" ", start, start + stride // 2), start) :]
 
     def _kept(self, count: int) -> int:
         """How many of the newest tokens of a text are the context of a word: all, or half a window and more."""
