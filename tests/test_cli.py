@@ -274,8 +274,8 @@ def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
     for words, reason in (
         (("--steps", "3"), "Ancestral has no steps to set"),
         (("--guidance", "2"), "unconditional"),
-        (("--cond", "1"), "--cond, --given, --balance and --require are not for texts that go on"),
-        (("--given", "a=b"), "--cond, --given, --balance and --require are not for texts that go on"),
+        (("--cond", "0"), "a text that goes on does not follow --cond: leave it out"),
+        (("--given", "a=b", "--batch-size", "2"), "does not follow --given, --batch-size: leave them out"),
     ):
         assert call("sample", runs / "text", "--prompt", "the", *words) != 0
         assert reason in capsys.readouterr().err
@@ -283,8 +283,13 @@ def test_options_that_a_text_cannot_follow_are_refused(runs, tmp_path, capsys):
     for recipe in ("blocks", "masked"):
         assert call("fit", f"diffusion/{recipe}", "python-docs", *common, "--out", tmp_path / recipe) == 0
     capsys.readouterr()
-    assert call("sample", tmp_path / "masked", "--fill", "a{3}b", "--steps", 2) != 0
-    assert "--fill draws the tokens of gaps one by one" in capsys.readouterr().err
+    for words, reason in (
+        (("--steps", 2), "--steps: leave it"),
+        (("--guidance", 0), "--guidance: leave it"),
+        (("--prompt", "a", "--top-k", 3), "--prompt, the rules of drawing tokens: leave them"),
+    ):
+        assert call("sample", tmp_path / "masked", "--fill", "a{3}b", *words) != 0
+        assert f"--fill does not follow {reason} out" in capsys.readouterr().err
     texts = []
     for words in ((), ("--steps", 4), ("--steps", 1)):
         assert call("sample", tmp_path / "blocks", "--prompt", "the ", "--length", 24, *words) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -180,15 +181,16 @@ def sample(
     shaping = Shaping(repetition_penalty, temperature, top_k, top_p, min_p)
     suffix = usual_suffix(space)
     default = 1 if prompts and suffix != ".png" else 64
+    others = {"--sampler": sampler, "--steps": steps, "--guidance": guidance}
+    tables = {"--cond": cond, "--given": given, "--balance": balance, "--require": require, "--batch-size": batch_size}
     if fill is not None:
-        if sampler or steps or guidance:
-            raise ValueError("--fill draws the tokens of gaps one by one: leave --sampler, --steps and --guidance out")
+        ruled = shaping != Shaping() or stop or length or draft
+        _leave_out("--fill", {"--prompt": prompt, **others, **tables, "the rules of drawing tokens": ruled or None})
         with inference(loaded.model, precision):
             _give_texts(language.fill(loaded.model, fill, n or 1, seed), out, as_json)
         return
     if space.bytewise and (prompts or stop or length or draft or shaping != Shaping()):
-        if cond or given or balance or require:
-            raise ValueError("--cond, --given, --balance and --require are not for texts that go on: leave them out")
+        _leave_out("a text that goes on", tables)
         model = adjusted(loaded.model, sampler, steps, guidance)
         helper = None if draft is None else language.Draft(Run.load(draft, device).model)
         with inference(model, precision), inference((helper or loaded).model, precision):
@@ -221,6 +223,13 @@ def sample(
     path = out or run / f"samples{suffix}"
     written = write_examples(path, drawn, space, prompts, labels)
     print_line(json.dumps({"samples": len(drawn), "written": str(written)}) if as_json else written)
+
+
+def _leave_out(what: str, options: Mapping[str, object]) -> None:
+    """Refuse options that would be left out in silence."""
+    found = [name for name, value in options.items() if value not in (None, [])]
+    if found:
+        raise ValueError(f"{what} does not follow {', '.join(found)}: leave {'them' if len(found) > 1 else 'it'} out")
 
 
 def _continued(
