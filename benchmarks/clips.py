@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import fourfold
 from fourfold import evaluation
 from fourfold.core import GenerativeModel
 from fourfold.engine import Run
+from fourfold.engine.hardware import machine
 from fourfold.nn.video_unet import VideoUNet
 from fourfold.spaces import Images, Video
 from fourfold.spaces.images import grid
@@ -166,7 +168,7 @@ def record(rows: list[dict[str, Any]], out: Path) -> None:
     result = {
         "title": "Clips of moving digits given their classes",
         "order": 9,
-        "machine": "one core with AMX of 2, no GPU, beside other work",
+        "machine": f"one core of {os.cpu_count()}, {machine()['cpu']}, load {os.getloadavg()[0]:.0f}",
         "date": time.strftime("%Y-%m-%d"),
         "seeds": 1,
         "command": "python benchmarks/clips.py draw --recipes RECIPE --budget BUDGET",
@@ -177,7 +179,6 @@ def record(rows: list[dict[str, Any]], out: Path) -> None:
             "is read in it than in the whole. The first row tells the same of real clips, and the "
             "floors of the measures. Bits per dimension are those of "
             f"{SCORED} test clips; <= marks an estimated bound.",
-            "Frames as channels had 1e14 operations; diffusion of frames in time had 7.5e13, about 600 s of one core.",
         ],
     }
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import shlex
 import sys
 import time
@@ -41,6 +42,7 @@ from torch.utils.flop_counter import flop_registry
 from fourfold import build
 from fourfold.core import GenerativeModel, count_evaluations
 from fourfold.data import Dataset, load
+from fourfold.engine.hardware import machine
 from fourfold.engine.precision import inference, parse_precision
 from fourfold.engine.training import begin
 
@@ -271,7 +273,7 @@ def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "title": "A training step against the rate that its products reach alone",
         "order": 8,
-        "machine": "one core of an Intel Xeon with AMX, beside much other work; processor time",
+        "machine": f"one core of {os.cpu_count()}, {machine()['cpu']}, load {os.getloadavg()[0]:.0f}; processor time",
         "date": time.strftime("%Y-%m-%d"),
         "seeds": 1,
         "command": shlex.join(["python", "benchmarks/profile_steps.py", *sys.argv[1:]]),

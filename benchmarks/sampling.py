@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import time
@@ -26,6 +27,7 @@ from torch import nn
 from fourfold import build
 from fourfold.core import GenerativeModel, count_evaluations
 from fourfold.data import Dataset, load
+from fourfold.engine.hardware import machine
 
 PARADIGMS = ("diffusion", "latent-variable", "adversarial", "autoregressive", "flow", "energy")
 DATA = {"fashion-mnist": 64, "python-docs": 16, "wine": 512}
@@ -116,7 +118,7 @@ def result(rows: list[dict[str, Any]], size: str) -> dict[str, Any]:
     return {
         "title": f"The cost of a sample beyond its network evaluations, size {size}",
         "order": 8,
-        "machine": "one core of an Intel Xeon with AMX, beside much other work; processor time, float32",
+        "machine": f"one core of {machine()['cpu']}, load {os.getloadavg()[0]:.0f}; processor time, float32",
         "date": time.strftime("%Y-%m-%d"),
         "seeds": 1,
         "command": shlex.join(["python", "benchmarks/sampling.py", *sys.argv[1:]]),

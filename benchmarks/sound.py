@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ import fourfold
 from fourfold.codecs import LogMel, MuLaw
 from fourfold.core import decode_captions
 from fourfold.engine import Run
+from fourfold.engine.hardware import machine
 from fourfold.metrics.transcripts import error_rate
 from fourfold.recipes.latent_diffusion import vocoder as vocoded
 from fourfold.spaces import Audio
@@ -186,7 +188,7 @@ def vocoder(options: argparse.Namespace) -> list[dict[str, Any]]:
     result = {
         "title": "Recorded prompts from power in mel bands",
         "order": 8.5,
-        "machine": "one thread on 2 cores, beside other work",
+        "machine": f"one core of {os.cpu_count()}, {machine()['cpu']}, load {os.getloadavg()[0]:.0f}",
         "date": time.strftime("%Y-%m-%d"),
         "seeds": 1,
         "command": f"python benchmarks/sound.py vocoder --budget {run.card['budget']} --size {options.size}",
@@ -294,7 +296,7 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
     result = {
         "title": "Spoken digits given their words",
         "order": 9,
-        "machine": "2 cores with AMX, no GPU, beside other work",
+        "machine": f"{os.cpu_count()} cores, {machine()['cpu']}, load {os.getloadavg()[0]:.0f}",
         "date": time.strftime("%Y-%m-%d"),
         "seeds": 1,
         "command": "python benchmarks/sound.py speak --recipes RECIPE --budget BUDGET",

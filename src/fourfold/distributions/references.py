@@ -78,7 +78,7 @@ class FittedMixture(Part, Reference):
         return self._components()
 
     def _components(self) -> _Components:
-        """What the parameters say of each component; the wide one is the first."""
+        """Weights, means and factors of all components. The wide component is the first."""
         log_pi = F.pad(F.log_softmax(self.logits, 0) + math.log1p(-self.share), (1, 0), value=math.log(self.share))
         broad = torch.eye(self.dim, device=self.means.device)[None] / self.wide
         log_dets = F.pad(self.log_diagonal.sum(1), (1, 0), value=-self.dim * math.log(self.wide))

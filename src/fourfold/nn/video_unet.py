@@ -5,9 +5,9 @@ Video Diffusion Models, https://arxiv.org/abs/2204.03458). A residual block is a
 time (Tran, Wang, Torresani, Ray, LeCun, Paluri 2018, https://arxiv.org/abs/1711.11248). The coarsest stage is a
 transformer (Hoogeboom, Heek, Salimans 2023, https://arxiv.org/abs/2301.11093).
 
-A patch has many values, and noise fills all of their dimensions, clean clips few. So that no layer has to carry the
-noise to the output, the input is added there with a factor that depends on the noise level: the layers are then free to
-tell the clean clip alone (Li, He 2025, Back to Basics, https://arxiv.org/abs/2511.13720).
+A patch has many values. Noise fills all their dimensions, and clean clips fill few. The input is added to the output,
+times a factor that depends on the noise level. So no layer has to carry the noise, and the layers can tell the clean
+clip alone (Li, He 2025, Back to Basics, https://arxiv.org/abs/2511.13720).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class VideoUNet(Part, nn.Module):
         super().__init__()
         fine, coarse = widths
         if coarse % heads:
-            raise ValueError(f"{heads} heads do not divide the width {coarse}")
+            raise ValueError(f"{heads} heads do not divide the width {coarse}: make the width a multiple of them")
         channels, height, width = shape
         self.frames, self.patch, self.span, values = frames, patch, span, channels // frames * span * patch**2
         places = math.ceil(height / (2 * patch)) * math.ceil(width / (2 * patch))

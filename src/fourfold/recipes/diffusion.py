@@ -93,7 +93,7 @@ CLIPS: Sizes[tuple[Size, Size]] = Sizes(
         "xl": (Size(1792, 4), Size(2304, 12, 18)),
     }
 )
-"""Of clips: the convolutions of half the blocks, and the transformer."""
+"""The convolutions of a network of clips, with their number on the way down and up, and its transformer."""
 TRANSFORMER: Sizes[Size] = Sizes(
     {
         "xs": Size(64, 2, 2),
@@ -113,7 +113,7 @@ NO_PHASES = "power in mel bands has lost the phases, so it gives waveforms no de
 BLOCK = 4
 """Pieces of a block of text. The fewer they are, the nearer the bound is to an autoregressive model's likelihood."""
 LEAN = 8.0
-"""How many times as likely a piece of a block is found next as the one to its right: see ``BLOCK``, too."""
+"""A piece of a block is so many times as likely found next as the one to its right."""
 MASKED_STEPS = 64
 """Steps in which a longer text or sequence is drawn: several pieces at once."""
 MUON_RATE: Sizes[float] = Sizes({"xs": 0.02, "s": 0.03, "m": 0.02, "l": 0.02, "xl": 0.01})
