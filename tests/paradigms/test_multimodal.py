@@ -7,6 +7,7 @@ import fourfold
 from fourfold import checks
 from fourfold.core import Noise, encode_captions
 from fourfold.engine.captioning import caption_nats
+from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build
 from fourfold.paradigms.multimodal import BothOrders, PairConditionals
@@ -18,10 +19,11 @@ SIZE, PIECES, LONGEST = 2, 2, 1
 @pytest.fixture
 def pair() -> PairConditionals:
     torch.manual_seed(0)
-    net = TokenTransformer(SIZE + 257, PIECES + LONGEST + 3, 16, 1, 1, starts=2)
+    words = CaptionWords(0)
+    net = TokenTransformer(SIZE + words.size, PIECES + LONGEST + 3, 16, 1, 1, starts=2)
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
-    return PairConditionals(net, SIZE, PIECES, LONGEST).eval()
+    return PairConditionals(net, words, SIZE, PIECES, LONGEST).eval()
 
 
 PICTURES = torch.tensor(list(itertools.product(range(SIZE), repeat=PIECES)))
@@ -63,6 +65,59 @@ def test_what_is_drawn_is_of_the_masses(pair):
     assert (letters - expected).abs().max() < 4 * (expected.max() / n) ** 0.5
 
 
+@pytest.fixture
+def words_pair() -> PairConditionals:
+    torch.manual_seed(0)
+    words = CaptionWords(4)
+    words.learn(encode_captions(["red cat", "red dog", "big cat"], 12))
+    net = TokenTransformer(SIZE + words.size, PIECES + 12 + 3, 16, 1, 1, starts=2)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return PairConditionals(net, words, SIZE, PIECES, 12).eval()
+
+
+NAMES = ["red cat", "cat", "a big dog", "", "red cat cats"]
+
+
+def test_a_caption_counts_the_same_beside_longer_ones(words_pair):
+    cond, x = encode_captions(NAMES, 12), PICTURES[torch.tensor([0, 1, 2, 3, 1])]
+    for first in (True, False):
+        picture, text = words_pair.in_order(x, cond, first)
+        for i in range(len(x)):
+            alone = words_pair.in_order(x[i : i + 1], cond[i : i + 1], first)
+            assert torch.allclose(picture[i], alone[0][0], atol=1e-5)
+            assert text[i].sum().item() == pytest.approx(alone[1].sum().item(), abs=1e-4)
+
+
+def test_pictures_of_captions_of_many_lengths_are_drawn_from_the_masses(words_pair):
+    n = 2000
+    cond = encode_captions(NAMES, 12).repeat(n, 1)
+    state, noise, drawn = words_pair.begin(len(cond), cond), Noise(0, 0, len(cond)), []
+    with torch.no_grad():
+        for _ in range(PIECES):
+            token, state = words_pair.draw(state, noise)
+            drawn.append(token)
+        for i in range(len(NAMES)):
+            of_caption = (torch.stack(drawn, 1) @ torch.tensor([2, 1]))[i :: len(NAMES)]
+            share = torch.bincount(of_caption, minlength=4) / n
+            mass = words_pair(PICTURES, cond[i : i + 1].expand(4, -1)).sum(1).exp()
+            assert mass.sum().item() == pytest.approx(1, abs=1e-5)
+            assert (share - mass).abs().max() < 4 * (0.25 / n) ** 0.5
+
+
+def test_a_caption_that_is_drawn_spells_words(words_pair):
+    """Shares of drawn captions of one piece are their masses."""
+    n = 4000
+    with torch.no_grad():
+        told = words_pair.describe(PICTURES[1:2].expand(n, -1), Noise(1, 0, n))
+        for name in ("red", "cat", "b"):
+            cond = encode_captions([name], 12)
+            share = (told == cond).all(1).double().mean().item()
+            mass = words_pair.log_caption(PICTURES[1:2], cond).exp().item()
+            assert mass > 0
+            assert abs(share - mass) < 4 * (mass / n) ** 0.5 + 1e-3
+
+
 def test_the_objective_is_the_mean_of_both_orders(pair):
     from fourfold.core import Batch
 
@@ -86,7 +141,9 @@ def test_colours_are_named_and_names_are_drawn(tmp_path):
     parts = fourfold.data.Split(x, encode_captions([names[i] for i in blue.tolist()], 4))
     cut = [fourfold.data.Split(part.x, part.cond) for part in (parts, parts, parts)]
     data = fourfold.data.Dataset("squares", space, *cut, digest="0", source="made")
-    run = fourfold.fit("latent-autoregressive/multimodal", data, budget="300 steps", size="xs", choose=False)
+    run = fourfold.fit("latent-autoregressive/multimodal", data, budget="500 steps", size="xs", choose=False)
+    assert isinstance(run.model.estimand, PairConditionals)
+    assert run.model.estimand.words.encode(parts.cond).shape == (200, 1)
     shares = caption_nats(run.model, x[:50], names).softmax(1)
     assert (shares.argmax(1) == blue[:50]).double().mean() > 0.9
     told = [one.text for one in run.caption(x[:20])]

@@ -28,8 +28,8 @@ class Estimand(Part, nn.Module, ABC):
     event: tuple[int, ...]
     cost: ClassVar[Cost | None] = None
 
-    def fit(self, x: Tensor) -> None:
-        """Take what is counted in raw training examples; most estimands count nothing."""
+    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+        """Take what is counted in raw training examples and their conditions; most estimands count nothing."""
 
     @property
     def measure(self) -> Measure | None:

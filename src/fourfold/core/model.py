@@ -115,10 +115,10 @@ class GenerativeModel(Completing, Part, nn.Module):
             return None
         return next((one for one in self.variants().values() if one.sampler.faithful and one.codec.faithful), None)
 
-    def fit_statistics(self, x: Tensor) -> None:
+    def fit_statistics(self, x: Tensor, cond: Tensor | None = None) -> None:
         """Let codec and estimand take the statistics of raw training examples that are not learned by steps."""
         self.codec.fit(x)
-        self.estimand.fit(x)
+        self.estimand.fit(x, cond)
 
     def terms(self) -> Mapping[str, Term]:
         """The objective's terms for this estimand."""

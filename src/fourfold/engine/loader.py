@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -239,16 +240,17 @@ class Stream:
         """Steps in one pass; 1 if their number is unknown."""
         return len(self.batches) if isinstance(self.batches, Sized) else 1
 
-    def first(self) -> Tensor:
-        """The first examples, for the statistics of a codec."""
-        parts: list[Tensor] = []
+    def first(self) -> Batch:
+        """The first examples, for the statistics of codec and estimand."""
+        parts: list[Batch] = []
         for batch in self.batches:
-            parts.append(self._raw(batch).x)
-            if sum(map(len, parts)) >= self.FIRST:
+            parts.append(self._raw(batch))
+            if sum(len(part.x) for part in parts) >= self.FIRST:
                 break
         if not parts:
             raise TypeError("the data holds no batches: give at least one")
-        return torch.cat(parts)
+        conds = [part.cond for part in parts if part.cond is not None]
+        return Batch(torch.cat([part.x for part in parts]), torch.cat(conds) if conds else None)
 
     def __call__(self, step: int) -> Batch:
         """The next raw batch, whatever the number of the step."""
@@ -263,8 +265,12 @@ class Stream:
         if isinstance(batch, (tuple, list)) and len(batch) == 1:
             x = batch[0]
         raw = raw_examples(x, self.space)
-        known = cond is not None and self.space.conditional
-        return Batch(raw, torch.as_tensor(cond).long() if known else None)
+        if cond is None or not self.space.conditional:
+            return Batch(raw)
+        codes = torch.as_tensor(cond).long()
+        if self.space.caption is not None:
+            codes = F.pad(codes, (0, self.space.caption - codes.shape[1]), value=-1)
+        return Batch(raw, codes)
 
 
 def raw_examples(x: Any, space: Space) -> Tensor:

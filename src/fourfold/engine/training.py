@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import CachedCodec, GenerativeModel, Staged, Training
+from fourfold.core import Batch, CachedCodec, GenerativeModel, Staged, Training
 from fourfold.core.memory import keep_memory
 from fourfold.data import Dataset, Split
 from fourfold.engine.budget import Budget, parse_budget
@@ -122,7 +122,7 @@ def begin(
     split = data.train if isinstance(data, Dataset) else data
     start = time.monotonic()
     if fresh:
-        _fit_statistics(model, split.x, seed)
+        _fit_statistics(model, Batch(split.x, split.cond), seed)
     streamed = data.streamed if isinstance(data, Dataset) else None
     codes = None if streamed is not None else _codes(model, split.x, patience)
     seconds = time.monotonic() - start if fresh and isinstance(model.codec, Staged) else 0.0
@@ -149,11 +149,11 @@ def begin(
     return loop
 
 
-def _fit_statistics(model: GenerativeModel, x: Tensor, seed: int) -> None:
+def _fit_statistics(model: GenerativeModel, examples: Batch, seed: int) -> None:
     """Let codec and estimand take their statistics; the seed fixes what they draw."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model.fit_statistics(x)
+        model.fit_statistics(examples.x, examples.cond)
 
 
 FEW = 1000

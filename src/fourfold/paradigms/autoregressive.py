@@ -130,7 +130,7 @@ class TokenConditionals(Conditionals):
     def summary(self) -> str:
         return super().summary + self.net.remark
 
-    def fit(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
         self.net.fit(x)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:

@@ -14,24 +14,23 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, draw, forgetful
 from fourfold.estimands import Conditionals
+from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.vocabulary import Principle
 
 __all__ = ["BothOrders", "PairConditionals"]
 
-BYTES = 257
-"""Tokens of a caption: its bytes, and its end."""
-
 
 @dataclass
 class _Drawing:
-    """Pictures being drawn: the cache, the newest token, and how many have been drawn."""
+    """Pictures being drawn: rows with captions of equal length and their cache, the newest tokens, and their number."""
 
-    cache: Any
+    groups: list[tuple[Tensor, Any]]
     last: Tensor
     u: Tensor | None = None
     drawn: int = 0
@@ -39,28 +38,37 @@ class _Drawing:
 
 @final
 class PairConditionals(Conditionals):
-    """``p(z_i | T, z_<i)`` of a picture's tokens given a caption, and ``p(t_i | I, t_<i)`` of a caption's bytes.
+    """``p(z_i | T, z_<i)`` of a picture's tokens given a caption, and ``p(t_i | I, t_<i)`` of a caption's pieces.
 
     As a model of pictures it is the first; the empty caption stands for an unknown one. Each kind of token has its own
-    softmax, so that the mass of a sequence is spread over sequences of its kind alone.
+    softmax, so that the mass of a sequence is spread over sequences of its kind alone. A sequence is a start symbol, a
+    caption and its end, another start symbol and a picture, or the picture first; nothing fills short captions up.
 
     Args:
-        net: with ``size + 257`` tokens, two start symbols and a length of ``pieces + caption + 3``.
+        net: with ``size + words.size`` tokens, two start symbols and a length of ``pieces + caption + 3``.
+        words: cuts captions into pieces.
         size: number of picture tokens.
         pieces: picture tokens of one example.
-        caption: the most bytes of a caption.
+        caption: the most bytes, and the most pieces, of a caption.
     """
 
     measure = Measure.COUNTING
 
-    def __init__(self, net: TokenTransformer, size: int, pieces: int, caption: int) -> None:
+    def __init__(self, net: TokenTransformer, words: CaptionWords, size: int, pieces: int, caption: int) -> None:
         super().__init__()
-        self.net, self.size, self.caption, self.event = net, size, caption, (pieces,)
-        self.end = size + BYTES - 1
+        self.net, self.words, self.size, self.caption, self.event = net, words, size, caption, (pieces,)
+        self.end = size + words.END
+        self.picture_start = size + words.size
+        self.caption_start = self.picture_start + 1
 
     @property
     def summary(self) -> str:
         return "the conditional distribution of each token of a picture given its caption, and the other way round"
+
+    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
+        """Count the words of captions."""
+        if cond is not None:
+            self.words.learn(cond)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(z_i | T, z_<i)`` of picture tokens ``(B, N)`` given captions ``(B, L)``, ``(B, N)`` float32."""
@@ -71,77 +79,83 @@ class PairConditionals(Conditionals):
         return self.in_order(x, cond, caption_first=not given_picture)[1].sum(1)
 
     def in_order(self, x: Tensor, cond: Tensor | None, caption_first: bool) -> tuple[Tensor, Tensor]:
-        """Log-masses of the pieces of pictures ``(B, N)`` and of captions ``(B, L)``, each given those before it.
+        """Log-masses of the tokens of pictures ``(B, N)`` and of the pieces of captions, each given those before it.
 
-        The end of a caption is one of its pieces, unless it has ``L`` bytes. Pieces after the end, and those of an
-        unknown caption, count 0.
+        The end of a caption is one of its pieces, unless it has as many as it can have. Places after the end, and
+        those of an unknown caption, count 0.
         """
-        text = self._text(len(x), cond, x.device)
-        picture_start, caption_start = self._starts(len(x), x.device)
-        between = text.shape[1] + 1
+        text, lengths = self._text(len(x), cond, x.device)
+        B, N = x.shape
+        last = lengths.unsqueeze(1)
         if caption_first:
-            logits = self.net(torch.cat([caption_start, text, picture_start, x[:, :-1]], 1))
-            of_text, of_picture = logits[:, : between - 1], logits[:, between:]
+            picture_at, text_at = last + 2, torch.zeros_like(last)
         else:
-            logits = self.net(torch.cat([picture_start, x, caption_start, text[:, :-1]], 1))
-            of_picture, of_text = logits[:, : x.shape[1]], logits[:, x.shape[1] + 1 :]
-        picture = of_picture[..., : self.size].log_softmax(-1).gather(-1, x.unsqueeze(-1)).squeeze(-1)
-        letters = _not_empty(of_text[:, : self.caption, self.size :]).log_softmax(-1)
-        ended = (text == self.end).cumsum(1)[:, : self.caption] > 1  # after the first end
-        unknown = text[:, :1] == self.end
-        spelled = letters.gather(-1, text[:, : self.caption, None] - self.size).squeeze(-1)
-        return picture, spelled.masked_fill(ended | unknown, 0.0)
+            picture_at, text_at = torch.zeros_like(last), torch.full_like(last, N + 1)
+        picture_at = picture_at + torch.arange(N + 1, device=x.device)
+        text_at = text_at + torch.arange(text.shape[1] + 1, device=x.device)
+        ids = torch.full((B, N + text.shape[1] + 2), self.end, device=x.device)
+        ids.scatter_(1, text_at, F.pad(text, (1, 0), value=self.caption_start))
+        ids.scatter_(1, picture_at, F.pad(x, (1, 0), value=self.picture_start))
+        logits = self.net(ids[:, :-1])
+        of_picture = logits.gather(1, picture_at[:, :-1, None].expand(-1, -1, self.size))
+        picture = of_picture.log_softmax(-1).gather(-1, x.unsqueeze(-1)).squeeze(-1)
+        told = text[:, : self.caption]
+        letters = logits[..., self.size :].gather(1, text_at[:, : told.shape[1], None].expand(-1, -1, self.words.size))
+        spelled = _not_empty(letters).log_softmax(-1).gather(-1, told.unsqueeze(-1) - self.size).squeeze(-1)
+        after = torch.arange(told.shape[1], device=x.device) > last
+        return picture, spelled.masked_fill(after | (last == 0), 0.0)
 
-    def _text(self, batch: int, cond: Tensor | None, device: torch.device) -> Tensor:
-        """Tokens of captions ``(B, L + 1)``: their bytes, then ends."""
-        ids = torch.full((batch, self.caption + 1), self.end, device=device)
-        if cond is not None:
-            ids[:, : cond.shape[1]] = torch.where(cond >= 0, cond + self.size, self.end)
-        return ids
-
-    def _starts(self, batch: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The symbols that begin a picture and a caption, ``(B, 1)`` each."""
-        first = torch.full((batch, 1), self.size + BYTES, device=device)
-        return first, first + 1
+    def _text(self, batch: int, cond: Tensor | None, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Tokens of captions ``(B, n + 1)``, their pieces and then ends, and the numbers of pieces ``(B,)``."""
+        if cond is None:
+            cond = torch.full((batch, 1), -1, device=device)
+        pieces = F.pad(self.words.encode(cond), (0, 1), value=-1)
+        known = pieces >= 0
+        return torch.where(known, pieces + self.size, self.end), known.sum(1)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> _Drawing:
-        device = self.net.embedding.weight.device
-        text = self._text(batch, cond, device)
-        picture_start, caption_start = self._starts(batch, device)
-        cache = self.net.cache(batch)
-        self.net(torch.cat([caption_start, text], 1), cache)
-        return _Drawing(cache, picture_start)
+        text, lengths = self._text(batch, cond, self.net.embedding.weight.device)
+        start = torch.full_like(lengths, self.picture_start)
+        groups = []
+        for length in sorted(set(lengths.tolist())):
+            (rows,) = torch.nonzero(lengths == length, as_tuple=True)
+            cache = self.net.cache(len(rows))
+            self.net(torch.cat([(start + 1)[rows, None], text[rows, : length + 1]], 1), cache)
+            groups.append((rows, cache))
+        return _Drawing(groups, start)
 
     def draw(self, state: _Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Drawing]:
         state.u = noise.uniform(*self.event) if state.u is None else state.u
-        logits = self.net(state.last, state.cache)[:, -1, : self.size]
-        token = draw(logits / temperature, state.u[:, state.drawn])
-        state.last, state.drawn = token.unsqueeze(1), state.drawn + 1
+        token = torch.empty_like(state.last)
+        for rows, cache in state.groups:
+            logits = self.net(state.last[rows, None], cache)[:, -1, : self.size]
+            token[rows] = draw(logits / temperature, state.u[rows, state.drawn])
+        state.last, state.drawn = token, state.drawn + 1
         return token, state
 
     @torch.no_grad()
     def describe(self, x: Tensor, noise: Noise, temperature: float = 1.0) -> Tensor:
         """Captions drawn for pictures of tokens ``(B, N)``: bytes ``(B, L)`` padded with -1."""
-        picture_start, last = self._starts(len(x), x.device)
-        cache, u = self.net.cache(len(x)), noise.uniform(self.caption)
-        self.net(torch.cat([picture_start, x], 1), cache)
+        first = torch.full((len(x), 1), self.picture_start, device=x.device)
+        cache, u, last = self.net.cache(len(x)), noise.uniform(self.caption), first + 1
+        self.net(torch.cat([first, x], 1), cache)
         told = torch.full((len(x), self.caption), -1, device=x.device)
         open_ = torch.ones(len(x), dtype=torch.bool, device=x.device)
         for i in range(self.caption):
             logits = self.net(last, cache)[:, -1:, self.size :]
-            letter = draw((logits if i else _not_empty(logits))[:, 0] / temperature, u[:, i])
-            open_ &= letter != BYTES - 1
-            told[open_, i] = letter[open_]
-            last = (letter + self.size).unsqueeze(1)
+            piece = draw((logits if i else _not_empty(logits))[:, 0] / temperature, u[:, i])
+            open_ &= piece != self.words.END
+            told[open_, i] = piece[open_]
+            last = (piece + self.size).unsqueeze(1)
             if not bool(open_.any()):
                 break
-        return told
+        return self.words.decode(told, self.caption)
 
 
 def _not_empty(logits: Tensor) -> Tensor:
-    """Logits ``(B, T, 257)`` of the pieces of captions, of which the first is not the end."""
+    """Logits ``(B, T, words.size)`` of the pieces of captions, of which the first is not the end."""
     first = torch.zeros_like(logits[0])
-    first[0, -1] = -torch.inf
+    first[0, CaptionWords.END] = -torch.inf
     return logits + first
 
 

@@ -216,7 +216,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
         self.lasting = nn.Parameter(torch.full((length,), 2.0)) if keyed else None
 
     @torch.no_grad()
-    def fit(self, x: Tensor) -> None:
+    def fit(self, x: Tensor, cond: Tensor | None = None) -> None:
         """Count how often sequences go on, so that lengths are right before the first step; half a case is added."""
         if self.lasting is not None:
             there = x[..., 0] != ABSENT

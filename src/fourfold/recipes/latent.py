@@ -222,7 +222,7 @@ class Autoencoder:
 
 
 @singledispatch
-def autoencoder(space: Space, size: str, outputs: int, inputs: int) -> Autoencoder:
+def autoencoder(space: Space, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
     """The networks for a space; another space registers its own.
 
     Args:
@@ -230,6 +230,7 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int) -> Autoencod
         size: a size of :func:`fourfold.build`.
         outputs: number of channels of the encoder's output.
         inputs: number of channels of a code.
+        codes: codes along a side of an image, before each represents 8 pixels of it.
 
     Raises:
         TypeError: for a space that is not registered.
@@ -238,10 +239,10 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int) -> Autoencod
 
 
 @autoencoder.register
-def _(space: Images, size: str, outputs: int, inputs: int) -> Autoencoder:
-    """A code represents 2 pixels along each side; 4 for images of 17 pixels or more, and 8 from 65 on."""
+def _(space: Images, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
+    """A code represents 2 pixels along each side; 4 for images of 17 pixels or more, and 8 where ``codes`` are few."""
     side, width, depth = max(space.height, space.width), MAPS[size].width, MAPS[size].depth
-    factor = 2 if side <= 16 else 4 if side <= 64 else 8
+    factor = 2 if side <= 16 else 4 if side <= 4 * codes else 8
     head = LogisticHead(space.levels)
     encoder = MapEncoder(sides(space), outputs, width, depth, factor)
     decoder = MapDecoder(inputs, sides(space), head.values * space.channels, width, depth, factor)
@@ -250,7 +251,7 @@ def _(space: Images, size: str, outputs: int, inputs: int) -> Autoencoder:
 
 
 @autoencoder.register
-def _(space: Audio, size: str, outputs: int, inputs: int) -> Autoencoder:
+def _(space: Audio, size: str, outputs: int, inputs: int, codes: int = 16) -> Autoencoder:
     """A code represents 16 ms; the spectral loss counts from the start."""
     chosen, hop = WAVES[size], hop_of(space.rate)
     encoder = WaveEncoder(outputs, chosen.width, chosen.depth, hop)
@@ -288,7 +289,8 @@ def _(space: Audio, size: str) -> GenerativeModel:
 
 
 def _quantised(space: Space, size: str, quantiser: Quantiser) -> GenerativeModel:
-    found = autoencoder(space, size, quantiser.channels, quantiser.channels)
+    """At most 8 codes along a side of an image of up to 64 pixels: a transformer reads each of them."""
+    found = autoencoder(space, size, quantiser.channels, quantiser.channels, codes=8)
     prior = IndependentCodes(quantiser.grid(found.grid), quantiser.size, space.classes)
     decoder = QuantisedDecoder(found.decoder, found.head, found.codec.event, quantiser, prior)
     return found.model(space, decoder, CodeBound())

@@ -11,10 +11,11 @@ from functools import singledispatch
 
 from fourfold.codecs import QuantisedCodec
 from fourfold.core import GenerativeModel, Space, Training
+from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.paradigms.latent import QuantisedDecoder
-from fourfold.paradigms.multimodal import BYTES, BothOrders, PairConditionals
+from fourfold.paradigms.multimodal import BothOrders, PairConditionals
 from fourfold.recipes import latent
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images
@@ -23,6 +24,8 @@ __all__ = ["fsq", "multimodal", "tokenized", "vq"]
 
 TRAINING = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2)
 TRANSFORMER: Sizes[Size] = Sizes({"xs": Size(32, 1, 1), "s": Size(256, 6, 4), "m": Size(384, 8, 6)})
+WORDS: Sizes[int] = Sizes({"xs": 32, "s": 1024, "m": 4096})
+"""The most words that a multimodal model knows as one token."""
 
 
 def fsq(space: Space, size: str) -> GenerativeModel:
@@ -58,7 +61,7 @@ def _(space: Images | Audio, size: str, tokenizer: Callable[[Space, str], Genera
 
 @singledispatch
 def multimodal(space: Space, size: str) -> GenerativeModel:
-    """One transformer of the tokens of captioned images or sounds and the bytes of their captions, in both orders.
+    """One transformer of the tokens of captioned images or sounds and the words of their captions, in both orders.
 
     Raises:
         TypeError: for images without captions, and for another space.
@@ -76,8 +79,9 @@ def _(space: Images | Audio, size: str) -> GenerativeModel:
     codec, chosen = _codes(space, size, latent.fsq), TRANSFORMER[size]
     (pieces,) = codec.event
     longest = pieces + space.caption + 3
-    net = TokenTransformer(codec.size + BYTES, longest, chosen.width, chosen.depth, chosen.heads, starts=2)
-    estimand = PairConditionals(net, codec.size, pieces, space.caption)
+    words = CaptionWords(WORDS[size])
+    net = TokenTransformer(codec.size + words.size, longest, chosen.width, chosen.depth, chosen.heads, starts=2)
+    estimand = PairConditionals(net, words, codec.size, pieces, space.caption)
     return GenerativeModel(space, codec, estimand, BothOrders(), Ancestral(), ChainRule(), TRAINING)
 
 

@@ -1,0 +1,76 @@
+import copy
+
+import pytest
+import torch
+
+from fourfold.core import decode_captions, encode_captions
+from fourfold.nn.caption_words import CaptionWords
+
+LENGTH = 40
+SEEN = ["red heart", "heart", "flag of Japan", "flag of Peru", "red flag, large", "großer ball", "ein großer"]
+AWKWARD = [
+    "",
+    " red",
+    "  red  heart",
+    "red,heart",
+    "red heart ",
+    "a-red heart",
+    "heartred",
+    "red\theart",
+    "ballgroßer",
+    "…",
+]
+
+
+@pytest.fixture
+def words() -> CaptionWords:
+    made = CaptionWords(8)
+    made.learn(encode_captions(SEEN, LENGTH))
+    return made
+
+
+def test_words_of_two_captions_are_learned_and_others_are_spelled(words):
+    pieces = words.encode(encode_captions(["flag of Japan", "red heart"], LENGTH))
+    assert [int((row >= 0).sum()) for row in pieces] == [2 + len(" Japan"), 2]
+    assert pieces[0, 0] > CaptionWords.END  # "flag", the commonest
+    assert words.encode(encode_captions(["heart red"], LENGTH)).tolist() == [pieces[1, :2].flip(0).tolist()]
+
+
+@pytest.mark.parametrize("captions", [SEEN, AWKWARD, [" ".join(SEEN[:3])], ["x" * LENGTH]])
+def test_pieces_spell_their_captions(words, captions):
+    codes = encode_captions(captions, LENGTH)
+    pieces = words.encode(codes)
+    assert torch.equal(words.decode(pieces, LENGTH), codes)
+    # what pieces spell is cut into them again, wherever it stands in a batch
+    alone = [words.encode(row.unsqueeze(0))[0].tolist() for row in codes]
+    assert alone == [[piece for piece in row if piece >= 0] for row in pieces.tolist()]
+
+
+def test_random_bytes_are_spelled(words):
+    generator = torch.Generator().manual_seed(0)
+    letters = torch.tensor(list(b" ,redhat\xc3\xff"))
+    codes = letters[torch.randint(len(letters), (500, LENGTH), generator=generator)]
+    codes[torch.arange(LENGTH) >= torch.randint(LENGTH + 1, (500, 1), generator=generator)] = -1
+    assert torch.equal(words.decode(words.encode(codes), LENGTH), codes)
+
+
+def test_more_is_drawn_than_a_caption_holds(words):
+    heart = words.encode(encode_captions(["heart"], LENGTH))
+    assert decode_captions(words.decode(heart.expand(1, 3), 8)) == ["heart he"]
+
+
+def test_weights_bring_their_words(words):
+    other = CaptionWords(8)
+    codes = encode_captions(["red heart"], LENGTH)
+    assert other.encode(codes).shape[1] == len("red heart")
+    other.load_state_dict(words.state_dict())
+    assert torch.equal(other.encode(codes), words.encode(codes))
+    assert torch.equal(copy.deepcopy(other).encode(codes), words.encode(codes))
+
+
+def test_captions_without_common_words_are_bytes():
+    words = CaptionWords(8)
+    words.learn(encode_captions(["one", "two"], 3))
+    assert words.encode(encode_captions(["two"], 3)).tolist() == [list(b"two")]
+    assert words.encode(encode_captions(["", ""], 3)).shape == (2, 0)
+    assert isinstance(decode_captions(words.decode(torch.full((1, 2), -1), 3))[0], str)
