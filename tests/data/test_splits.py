@@ -7,6 +7,7 @@ import torch
 from fourfold.data import DataError, Dataset, describe, load
 from fourfold.data import dataset as module
 from fourfold.data.dataset import digest, reorder
+from fourfold.spaces import Images
 
 
 def rows(split):
@@ -121,6 +122,24 @@ def test_large_data_is_reordered_in_place(numbered, monkeypatch):
         assert torch.equal(getattr(small, part).x, getattr(large, part).x)
         assert torch.equal(getattr(small, part).cond, getattr(large, part).cond)
     assert small.digest == large.digest
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1), (0, 3, 1, 2), (3, 2, 1, 0), (1, 0, 2, 3)])
+def test_large_data_in_any_layout_keeps_its_labels(axes, monkeypatch):
+    """Arrays whose channels come last in memory, or that are stored in Fortran's order."""
+    monkeypatch.setattr(module, "LARGE", 0)
+    value = torch.arange(200)
+    x = torch.randint(256, (200, 3, 2, 2), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    x[:, 0, 0, 0] = value
+    laid = x.permute(axes).clone(memory_format=torch.contiguous_format).permute(np.argsort(axes).tolist())
+    assert torch.equal(laid, x)
+    source = module.Source(laid, Images(3, 2, 2), "made", labels=value // 20)
+    data = module.assemble("made", source, module.Options(conditional=True))
+    for part in (data.train, data.validation, data.test):
+        came = part.x[:, 0, 0, 0].long()
+        assert torch.equal(part.x, x[came])
+        assert torch.equal(part.cond, came // 20)
+        assert not torch.equal(came, came.sort().values)
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100])

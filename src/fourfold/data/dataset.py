@@ -413,18 +413,26 @@ def _take(source: Source, rows: Sequence[Tensor], conditional: bool) -> list[Spl
     known = source.known[order] if conditional and source.known is not None else None
     sizes = [len(part) for part in rows]
     cond: Sequence[Tensor | None] = [None] * len(sizes) if known is None else torch.split(known, sizes)
-    if len(order) == len(source.x) and source.x.nbytes > LARGE:
-        reorder(source.x.numpy(), order.numpy())
+    large = len(order) == len(source.x) and source.x.nbytes > LARGE
+    memory = _in_memory(source.x.numpy()) if large else None
+    if memory is not None:
+        reorder(memory, order.numpy())
         return [Split(x, c) for x, c in zip(torch.split(source.x, sizes), cond, strict=True)]
     return [Split(source.x[part], c) for part, c in zip(rows, cond, strict=True)]
 
 
-def reorder(x: np.ndarray, order: np.ndarray) -> None:
-    """``x[:] = x[order]`` for a permutation, in place: so many columns at once that their copy stays small."""
-    flat = x.reshape(len(x), -1)
-    width = max(LARGE // max(flat[:, :1].nbytes, 1), 1)
-    for start in range(0, flat.shape[1], width):
-        flat[:, start : start + width] = flat[order, start : start + width]
+def _in_memory(x: np.ndarray) -> np.ndarray | None:
+    """A view of examples as rows of memory ``(N, D)``, or ``None`` where one does not lie whole after the other."""
+    axes = np.argsort([-stride for stride in x.strides], kind="stable")  # channels may be last in memory
+    laid = x.transpose(axes)
+    return laid.reshape(len(x), -1) if axes[0] == 0 and laid.flags.c_contiguous else None
+
+
+def reorder(rows: np.ndarray, order: np.ndarray) -> None:
+    """``rows[:] = rows[order]`` for a permutation of ``(N, D)``, so many columns at once that a copy stays small."""
+    width = max(LARGE // max(rows[:, :1].nbytes, 1), 1)
+    for start in range(0, rows.shape[1], width):
+        rows[:, start : start + width] = rows[order, start : start + width]
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------
