@@ -15,6 +15,7 @@ from fourfold import checks
 from fourfold.core import GenerativeModel
 from fourfold.main import run as main
 from fourfold.metrics.transcripts import edits, error_rate
+from fourfold.nn.speech import SpeechTransformer
 from fourfold.paradigms import build
 from fourfold.paradigms.transcription import JointLikelihood, TranscriptConditionals
 from fourfold.spaces import Text, Transcripts
@@ -245,6 +246,49 @@ def test_error_rates_equal_those_of_jiwer() -> None:
     assert wer.value == pytest.approx(jiwer.wer(true, found))
     assert cer.value == pytest.approx(jiwer.cer(true, found))
     assert wer.low < wer.value < wer.high
+
+
+# --- masks of spectra -------------------------------------------------------------------------------------------------
+
+
+def net_of(masked: float, bands: int = 8) -> SpeechTransformer:
+    torch.manual_seed(0)
+    return SpeechTransformer(4, 4, RATE, 32, 1, 1, 2, bands, masked)
+
+
+def test_only_training_hides_parts_of_a_spectrum() -> None:
+    sound, masked, plain = noise(2 * RATE)[None], net_of(0.5), net_of(0.0)
+    heard = plain.eval().listen(sound).features
+    assert torch.equal(masked.eval().listen(sound).features, heard)
+    assert torch.equal(plain.train().listen(sound).features, heard)
+    first, second = (masked.train().listen(sound).features for _ in range(2))
+    assert not torch.allclose(first, heard)
+    assert not torch.allclose(first, second)
+
+
+@pytest.mark.parametrize(("bands", "frames", "masked"), [(8, 30, 0.3), (20, 7, 0.5), (5, 12, 1.0)])
+def test_masks_hide_bands_and_frames_as_often_as_stated(bands: int, frames: int, masked: float) -> None:
+    """Each of two masks of n places is floor(p n U) wide and begins anywhere; frames of padding stay."""
+    n = 2000
+    kept = net_of(masked, bands)._hidden(torch.ones(n, bands, frames + 4), torch.full((n,), frames)) > 0
+
+    def shown(places: int) -> Tensor:
+        u = (torch.arange(10_000) + 0.5) / 10_000
+        hidden, at = torch.zeros(places), torch.arange(places)
+        for width, often in enumerate((u * masked * places).long().bincount().tolist()):
+            starts = torch.arange(places - width + 1)[:, None]
+            hidden += often / len(u) * ((starts <= at) & (at < starts + width)).float().mean(0)
+        return (1 - hidden) ** 2
+
+    expected = shown(bands)[:, None] * torch.nn.functional.pad(shown(frames), (0, 4), value=1.0)
+    assert torch.allclose(kept.float().mean(0), expected, atol=5 * 0.5 / n**0.5)
+    most = 2 * int(masked * bands) * (frames + 4) + 2 * int(masked * frames) * bands
+    assert int((~kept).sum((1, 2)).max()) <= most
+
+
+def test_a_share_of_masks_lies_between_0_and_1() -> None:
+    with pytest.raises(ValueError, match=r"the share of a mask must lie in \[0, 1\], not 1.5"):
+        net_of(1.5)
 
 
 # --- learning ---------------------------------------------------------------------------------------------------------

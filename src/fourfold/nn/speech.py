@@ -96,7 +96,10 @@ class SpeechTransformer(Listener):
         heads: number of attention heads; ``width / heads`` is even.
         bands: number of mel bands.
         masked: the largest share of bands, and of frames, that training hides at once; twice each (Park et al. 2019,
-            SpecAugment, https://arxiv.org/abs/1904.08779).
+            SpecAugment, https://arxiv.org/abs/1904.08779). Scores never hide any.
+
+    Raises:
+        ValueError: for a share of masks outside [0, 1].
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "head")
@@ -114,6 +117,8 @@ class SpeechTransformer(Listener):
         masked: float = 0.15,
     ) -> None:
         super().__init__()
+        if not 0 <= masked <= 1:
+            raise ValueError(f"the share of a mask must lie in [0, 1], not {masked}")
         self.tokens, self.length, self.rate, self.width = tokens, length, rate, width
         self.bands, self.masked, self.heads = bands, masked, heads
         self.entry = nn.Conv1d(bands, width, 3, 2, 1)
