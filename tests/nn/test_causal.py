@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fourfold.core import configuration, construct
-from fourfold.nn.causal import CausalConvNet, PixelConv, PlaneReader, RowConv
+from fourfold.nn.causal import CausalConvNet, Displacement, PixelConv, PlaneReader, RowConv
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -25,16 +25,17 @@ def test_row_convolution_sees_its_row() -> None:
     assert (x.grad[0, :, :, 0] != 0).nonzero().tolist() == [[r, c] for r in (5, 6) for c in range(2, 7)]
 
 
-@pytest.mark.parametrize("other", [0, 8])
-def test_steps_equal_the_whole_plane(other: int) -> None:
+@pytest.mark.parametrize(("other", "moved"), [(0, 0), (8, 0), (8, 2)])
+def test_steps_equal_the_whole_plane(other: int, moved: int) -> None:
     torch.manual_seed(0)
-    net = CausalConvNet(7, 5, 6, 8, 12, 2, 6, 2, labels=3, known=2, other=other, other_depth=2)
+    net = CausalConvNet(7, 5, 6, 8, 12, 2, 6, 2, labels=3, known=2, other=other, other_depth=2, moved=moved)
     for p in net.parameters():
         p.data.add_(0.2 * torch.randn_like(p))
     x, label = torch.randint(0, 7, (3, 5, 6)), torch.tensor([0, 1, 2])
     known = torch.stack([torch.randint(0, 7, (3, 5, 6)), torch.full((3, 5, 6), -1)], 1)
     with torch.no_grad():
-        whole, cache = net(x, label, known).flatten(1, 2), net.cache(label, known)
+        whole = net(x, label, known, before=known[:, 0]).flatten(1, 2)
+        cache = net.cache(label, known, known[:, 0])
         previous = [torch.zeros(3, dtype=torch.long), *x.flatten(1)[:, :-1].unbind(1)]
         steps = torch.stack([net(value, label, None, cache) for value in previous], 1)
     torch.testing.assert_close(steps, whole, atol=1e-4, rtol=1e-4)
@@ -55,3 +56,40 @@ def test_how_far_the_reader_of_planes_sees() -> None:
     reader(f)[0, 0, 1, 12].backward()
     seen = f.grad.abs().sum((0, 1, 2)) > 0
     assert seen.nonzero().flatten().tolist() == list(range(6, 20))
+
+
+@torch.no_grad()
+def test_displaced_copies_are_those_of_the_formula() -> None:
+    torch.manual_seed(0)
+    levels, reach, (height, width) = 5, 1, (4, 5)
+    mixture = Displacement(levels, 3, reach, rows=1, columns=2)
+    for p in mixture.parameters():
+        torch.nn.init.normal_(p, std=0.5)
+    x, before = torch.randint(0, levels, (2, 2, height, width))
+    logits, h = torch.randn(2, height, width, levels), torch.randn(2, height, width, 3)
+    given = mixture(logits, h, x, before).exp()
+    g, a = mixture.head(h.relu()).split([1, 9], -1)
+    shifts = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+
+    def source(n, i, j, s):  # beyond an edge is the edge
+        return before[n, min(max(i + s[0], 0), height - 1), min(max(j + s[1], 0), width - 1)]
+
+    for n, i, j in [(0, 0, 0), (0, 0, 4), (1, 2, 2), (1, 3, 4), (0, 3, 1)]:
+        seen = [(i + r - 1, j + c - 2, mixture.w[r, c]) for r in (0, 1) for c in range(5) if r == 0 or c < 2]
+        known = [(p, q, w) for p, q, w in seen if p >= 0 and 0 <= q < width]
+        e = [sum(w * 4 * (x[n, p, q] - source(n, p, q, s)).abs() for p, q, w in known) for s in shifts]
+        m = (a[n, i, j] - torch.tensor([float(one) for one in e])).softmax(0)
+        law = logits[n, i, j].softmax(0) * (1 - g[n, i, j].sigmoid())
+        for share, s in zip(m, shifts, strict=True):
+            law[source(n, i, j, s)] += g[n, i, j, 0].sigmoid() * share
+        torch.testing.assert_close(given[n, i, j], law, atol=1e-5, rtol=1e-5)
+
+
+def test_a_texture_that_moved_is_found_before_any_training() -> None:
+    torch.manual_seed(0)
+    before = torch.randint(0, 17, (1, 16, 16))
+    x = before.roll((2, -1), (1, 2))
+    net = CausalConvNet(17, 16, 16, 8, 8, 1, 8, 1, known=1, other=8, other_depth=1, moved=3)
+    nats = net(x, torch.zeros(1, dtype=torch.long), before[:, None], before=before).log_softmax(-1)
+    inside = nats.gather(-1, x[..., None])[0, 4:, 1:-1]
+    assert (inside.exp() > 0.5).all()  # the gate is open by half

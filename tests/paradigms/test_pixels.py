@@ -16,7 +16,7 @@ def conditionals(frames: int, past: int, colours: int = 1, side: int = 3, classe
     torch.manual_seed(0)
     known = (past + (colours > 1)) * colours
     labels = colours * ((classes or 0) + 1)
-    net = CausalConvNet(3, side, side, 8, 8, 1, 8, 1, labels=labels, known=known, other=8, other_depth=1)
+    net = CausalConvNet(3, side, side, 8, 8, 1, 8, 1, labels=labels, known=known, other=8, other_depth=1, moved=1)
     for p in net.parameters():
         p.data.add_(0.3 * torch.randn_like(p))
     return PixelConditionals(net, frames * colours, classes, colours, past).eval()
@@ -71,6 +71,31 @@ def test_a_frame_depends_on_those_of_its_past_alone_and_not_on_when_it_is():
 
 @pytest.mark.parametrize("colours", [1, 3])
 @torch.no_grad()
+def test_no_pixel_depends_on_a_later_one(colours):
+    model, pixels = conditionals(3, 2, colours), 27 * colours
+    x = torch.randint(0, 3, (1, 3 * colours, 3, 3))
+    changed = torch.cat([_with(x, i, (x.flatten()[i] + 1) % 3) for i in range(pixels)])
+    apart = (model(changed) - model(x)).abs() > 1e-5
+    later = torch.ones(pixels, pixels, dtype=torch.bool).tril(-1)
+    assert not apart[later].any()
+    assert apart[~later].float().mean() > 0.5  # earlier ones matter
+
+
+@torch.no_grad()
+def test_a_plane_is_copied_from_its_own_colour_of_the_frame_before():
+    model = conditionals(3, 2, 3)
+    x, planes = torch.randint(0, 3, (1, 9, 3, 3)), torch.arange(9)[None]
+    before = model._before(x, planes)
+    assert (before[:3] == -1).all()
+    assert torch.equal(before[3:], x[0, :6])
+    model.net.displacement.head.bias[0] = 20.0  # the gate is open: nothing but copies
+    still = torch.randint(0, 3, (1, 3, 1, 1)).expand(1, 3, 3, 3).repeat(1, 3, 1, 1)
+    assert model(still)[0, 27:].min() > -1e-3
+    assert model.of_planes(x, planes[:, :3]).shape == (1, 3, 9)  # first frames alone
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+@torch.no_grad()
 def test_the_loss_of_a_few_frames_has_the_mean_of_the_loss_of_all(colours):
     model = conditionals(4, 2, colours)
     x = torch.randint(0, 3, (2, 4 * colours, 3, 3))
@@ -88,7 +113,7 @@ def test_models_from_before_frames_had_an_order_open():
     old = configuration(PixelConditionals(net, 3))
     old["type"] = "fourfold.paradigms.autoregressive:PixelConditionals"
     given = old["args"]
-    for arguments, new in ((given, ("colours", "past")), (given["net"]["args"], ("other", "other_depth"))):
+    for arguments, new in ((given, ("colours", "past")), (given["net"]["args"], ("other", "other_depth", "moved"))):
         for argument in new:
             del arguments[argument]
     again = construct(old)

@@ -125,6 +125,7 @@ class PlaneCache:
         matrices: the prepared kernels.
         base: ``(N, H, W, C)``, added at the entry of the pixel stream at each position.
         values: features of the plane so far, ``(N, H, W, F)``.
+        displaced: levels that pixels may be copied from, and mismatches so far, see :class:`Displacement`.
     """
 
     def __init__(
@@ -135,9 +136,10 @@ class PlaneCache:
         matrices: list[Tensor],
         base: Tensor,
         values: Tensor,
+        displaced: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.label, self.rows, self.pixels, self.matrices = label, rows, pixels, matrices
-        self.base, self.values, self.index = base, values, 0
+        self.base, self.values, self.displaced, self.index = base, values, displaced, 0
 
 
 @final
@@ -223,6 +225,87 @@ class PlaneBlock(Part, nn.Module):
 
 
 @final
+class Displacement(Part, nn.Module):
+    """A mixture of a network's law of each pixel and of copies from the frame before, ``x'``, displaced by ``s``.
+
+        P(x_i | x_<i, x') = (1 - g_i) P_net(x_i | x_<i, x') + g_i sum_s m_s(i) [x_i = x'_{i+s}]
+        m_s(i) = softmax_s(a_s(i) - sum_j w_{i-j} |x_j - x'_{j+s}|),    j before i
+
+    The network gives the gate ``g`` and the prior ``a`` of displacements, as in dynamic neural advection (Finn,
+    Goodfellow, Levine 2016, https://arxiv.org/abs/1605.07157). The pixels near ``i`` that are known by then make it a
+    posterior: a displacement under which they differ from the frame before is unlikely. A pixel beyond an edge has the
+    level of the edge. Differences are in units of 1/16 of the range of levels.
+
+    Args:
+        levels: number of values that a pixel takes.
+        channels: width of the network's last layer.
+        reach: the largest displacement along rows and along columns, in pixels.
+        rows, columns: how far above, and to either side, known pixels are compared.
+    """
+
+    for_adamw: ClassVar[tuple[str, ...]] = ("w", "head")
+    mask: Tensor
+
+    def __init__(self, levels: int, channels: int, reach: int, rows: int = 4, columns: int = 4) -> None:
+        super().__init__()
+        self.levels, self.reach, self.rows, self.columns = levels, reach, rows, columns
+        self.span, self.margins = 2 * reach + 1, (columns, columns, rows, 0)
+        mask = torch.ones(rows + 1, 2 * columns + 1)
+        mask[-1, columns:] = 0
+        self.register_buffer("mask", mask, persistent=False)
+        self.w = nn.Parameter(torch.ones_like(mask))
+        self.head = nn.Linear(channels, 1 + self.span**2)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, logits: Tensor, h: Tensor, x: Tensor, before: Tensor) -> Tensor:
+        """``log P`` of every level, ``(N, H, W, levels)``.
+
+        Args:
+            logits: the network's, ``(N, H, W, levels)``.
+            h: its last features, ``(N, H, W, channels)``.
+            x: levels of the plane, ``(N, H, W)``.
+            before: levels of the frame before it, ``(N, H, W)``.
+        """
+        moved = self.displaced(before)
+        e = F.pad(self.mismatch(x[..., None], moved).permute(0, 3, 1, 2), self.margins)
+        w = (self.w * self.mask).to(e.dtype).expand(self.span**2, 1, -1, -1)
+        return self.mixed(logits, h, F.conv2d(e, w, groups=len(w)).permute(0, 2, 3, 1), moved)
+
+    def displaced(self, before: Tensor) -> Tensor:
+        """The levels ``x'_{i+s}`` for every displacement ``s``, ``(N, H, W, S)``."""
+        wide = F.pad(before[:, None].float(), [self.reach] * 4, mode="replicate")[:, 0]
+        return wide.unfold(1, self.span, 1).unfold(2, self.span, 1).flatten(3).long()
+
+    def mismatch(self, x: Tensor, moved: Tensor) -> Tensor:
+        """``|x - x'|`` in units of 1/16 of the range of levels."""
+        return (x - moved).abs().to(self.w.dtype) * (16 / (self.levels - 1))
+
+    def memory(self, before: Tensor) -> tuple[Tensor, Tensor]:
+        """The displaced levels, and an empty plane of mismatches for each displacement."""
+        moved = self.displaced(before)
+        return moved, F.pad(torch.zeros_like(moved, dtype=self.w.dtype).permute(0, 3, 1, 2), self.margins)
+
+    def see(self, x: Tensor, memory: tuple[Tensor, Tensor], row: int, column: int) -> None:
+        """Write the mismatch of the pixel just drawn, ``(N,)``."""
+        moved, e = memory
+        e[:, :, row + self.rows, column + self.columns] = self.mismatch(x[:, None], moved[:, row, column])
+
+    def step(self, logits: Tensor, h: Tensor, memory: tuple[Tensor, Tensor], row: int, column: int) -> Tensor:
+        """``log P`` of every level of the next pixel, ``(N, levels)``."""
+        moved, e = memory
+        patch = e[:, :, row : row + self.rows + 1, column : column + 2 * self.columns + 1]
+        return self.mixed(logits, h, (patch * (self.w * self.mask)).sum((2, 3)), moved[:, row, column])
+
+    def mixed(self, logits: Tensor, h: Tensor, e: Tensor, moved: Tensor) -> Tensor:
+        """``log P`` of every level ``(*, levels)``, given the weighted mismatch of each displacement ``(*, S)``."""
+        g, a = self.head(F.relu(h)).float().split([1, self.span**2], -1)
+        m = (a - e.float()).softmax(-1)
+        copy = torch.zeros_like(logits).scatter_add(-1, moved, m)
+        return (g.sigmoid() * copy + (-g).sigmoid() * logits.softmax(-1)).clamp(min=1e-30).log()
+
+
+@final
 class CausalConvNet(Part, nn.Module):
     """Logits of every pixel of a plane given the earlier ones in raster order, the known planes and a label.
 
@@ -238,6 +321,7 @@ class CausalConvNet(Part, nn.Module):
         waves: Fourier features of a pixel's value.
         other, other_depth: channels and residual blocks of the network that reads the other planes, see
             :class:`PlaneReader`; 0 channels are one convolution of 5 x 5.
+        moved: how far a pixel copied from the frame before may have moved, see :class:`Displacement`; 0 copies none.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "stem", "position", "head")
@@ -258,6 +342,7 @@ class CausalConvNet(Part, nn.Module):
         waves: int = 6,
         other: int = 0,
         other_depth: int = 0,
+        moved: int = 0,
     ) -> None:
         super().__init__()
         self.levels, self.height, self.width, self.waves = levels, height, width, waves
@@ -275,12 +360,20 @@ class CausalConvNet(Part, nn.Module):
             wide = nn.Conv2d(known * features, channels, 5, padding=2)
             self.other = PlaneReader(known * features, channels, other, other_depth) if other else wide
         self.head = nn.Linear(channels, levels)
+        self.displacement = Displacement(levels, channels, moved) if moved else None
         nn.init.normal_(self.label.weight, std=0.1)
         nn.init.normal_(self.label_row.weight, std=0.1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def forward(self, x: Tensor, label: Tensor, known: Tensor | None = None, cache: PlaneCache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        label: Tensor,
+        known: Tensor | None = None,
+        cache: PlaneCache | None = None,
+        before: Tensor | None = None,
+    ) -> Tensor:
         """Logits, float32.
 
         Args:
@@ -289,6 +382,7 @@ class CausalConvNet(Part, nn.Module):
             label: ``(N,)``.
             known: levels of other planes, ``(N, known, H, W)``, -1 where a plane is not known.
             cache: a memory of :meth:`cache`, which is advanced by one position.
+            before: levels of the same plane of the frame before, ``(N, H, W)``, -1 where there is none.
 
         Returns:
             ``(N, H, W, levels)``, or ``(N, levels)`` of the next position.
@@ -302,8 +396,11 @@ class CausalConvNet(Part, nn.Module):
         h = self.entry(f) + F.pad(self.down(F.relu(v)), (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(label, known)
         for block in self.blocks:
             h = block(h)
-        logits: Tensor = self.head(F.relu(h))
-        return logits.float()
+        logits: Tensor = self.head(F.relu(h)).float()
+        if self.displacement is None or before is None:
+            return logits
+        there = (before[:, 0, 0] >= 0).nonzero().flatten()
+        return logits.index_copy(0, there, self.displacement(logits[there], h[there], x[there], before[there]))
 
     def features(self, x: Tensor) -> Tensor:
         """A constant 1, the value in [-1, 1], whether it is the lowest or highest level, and waves: ``(*, F)``."""
@@ -312,7 +409,7 @@ class CausalConvNet(Part, nn.Module):
         ends = torch.stack([torch.ones_like(v), v, (v == -1).float(), (v == 1).float()], 1)
         return F.embedding(x, torch.cat([ends, angle.sin(), angle.cos()], 1).to(self.position.dtype))
 
-    def cache(self, label: Tensor, known: Tensor | None = None) -> PlaneCache:
+    def cache(self, label: Tensor, known: Tensor | None = None, before: Tensor | None = None) -> PlaneCache:
         """The memory before the first pixel of planes with these labels."""
         n = len(label)
         pixels = [self.entry, *(block.conv for block in self._pixel_blocks())]
@@ -325,6 +422,7 @@ class CausalConvNet(Part, nn.Module):
             [conv.matrix() for conv in pixels],
             base.expand(n, self.height, self.width, base.shape[-1]).clone(),
             base.new_zeros(n, self.height, self.width, self.entry.inputs),
+            None if self.displacement is None or before is None else self.displacement.memory(before),
         )
 
     def _pixel_blocks(self) -> list[PixelBlock]:
@@ -358,13 +456,17 @@ class CausalConvNet(Part, nn.Module):
         memory = cache.pixels[0]
         if cache.index:
             memory[:, above + entry.rows - 1, left + entry.reach] = previous
+            if self.displacement is not None and cache.displaced is not None:
+                self.displacement.see(x, cache.displaced, above, left)
         h = entry.step(torch.zeros_like(previous), memory, cache.matrices[0], row, column)
         h = h + cache.base[:, row, column]
         for i, block in enumerate(self._pixel_blocks(), 1):
             h = block.step(h, cache.pixels[i], cache.matrices[i], row, column)
         cache.index += 1
-        logits: Tensor = self.head(F.relu(h))
-        return logits.float()
+        logits: Tensor = self.head(F.relu(h)).float()
+        if self.displacement is None or cache.displaced is None:
+            return logits
+        return self.displacement.step(logits, h, cache.displaced, row, column)
 
     def _next_row(self, label: Tensor, cache: PlaneCache, row: int) -> None:
         """Run the upper stream over the row just finished, and add its output to the next row."""

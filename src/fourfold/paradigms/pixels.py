@@ -4,7 +4,8 @@
 
 Planes (the colours of a frame) follow one another, each in raster order. An image is a clip of one frame. One network
 models every frame of a clip given the frames before it, in order of their age, so all frames teach the same weights, as
-in Video Pixel Networks (Kalchbrenner et al. 2017, https://arxiv.org/abs/1610.00527).
+in Video Pixel Networks (Kalchbrenner et al. 2017, https://arxiv.org/abs/1610.00527). Its laws of pixels are mixed with
+copies of displaced pixels of the frame before, see :class:`~fourfold.nn.causal.Displacement`.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class PixelConditionals(Conditionals):
         rows = torch.arange(len(x), device=x.device)[:, None]
         scored = x[rows, planes].flatten(0, 1)
         label = self._label(planes, None if cond is None else cond[:, None]).flatten()
-        logits = self.net(scored, label, self._known(x, planes))
+        logits = self.net(scored, label, self._known(x, planes), before=self._before(x, planes))
         nats = F.cross_entropy(logits.flatten(0, 2), scored.flatten(), reduction="none")
         return -nats.view(*planes.shape, -1)
 
@@ -81,6 +82,13 @@ class PixelConditionals(Conditionals):
         given, rows = self.given[planes], torch.arange(len(x), device=x.device)[:, None, None]
         known = torch.where(given[..., None, None] >= 0, x[rows, given.clamp(min=0)], -1)
         return known.flatten(0, 1)
+
+    def _before(self, x: Tensor, planes: Tensor) -> Tensor | None:
+        """Levels of planes ``(B, k)`` in the frame before, ``(B k, H, W)``; -1: there is none; None: no past."""
+        if not self.past:
+            return None
+        rows, earlier = torch.arange(len(x), device=x.device)[:, None], planes - self.colours
+        return torch.where(earlier[..., None, None] >= 0, x[rows, earlier.clamp(min=0)], -1).flatten(0, 1)
 
     def begin(self, batch: int, cond: Tensor | None = None) -> Drawing:
         return Drawing(None, cond, torch.zeros(batch, dtype=torch.long, device=self.net.position.device))
@@ -105,7 +113,8 @@ class PixelConditionals(Conditionals):
         if done:
             drawn[:, :done] = torch.stack(state.past, 1).view(batch, done, height, width)
         label = self._label(plane, None if state.cond is None else state.cond[:, None]).flatten()
-        return self.net.cache(label, self._known(drawn, plane))
+        before = self._before(drawn, plane) if done >= self.colours else None
+        return self.net.cache(label, self._known(drawn, plane), before)
 
 
 def _given(channels: int, colours: int, past: int) -> Tensor:

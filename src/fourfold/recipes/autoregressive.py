@@ -46,10 +46,12 @@ IMAGES: Sizes[tuple[Size, Size]] = Sizes(
 """Layers of all pixels before, and layers of the rows above."""
 PLANES = 64
 """Planes of images in a batch, at most."""
-EARLIER: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(192, 4), "m": Size(256, 6)})
+EARLIER: Sizes[Size] = Sizes({"xs": Size(32, 1), "s": Size(96, 2), "m": Size(128, 3)})
 """The network that reads the earlier frames of a clip."""
 PAST = 4
 """Earlier frames that a frame of a clip depends on."""
+MOVED = 3
+"""Pixels that something may move from frame to frame and still be copied."""
 SOUNDS: Sizes[tuple[Size, Size]] = Sizes(
     {"xs": (Size(32, 3), Size(32, 1)), "s": (Size(64, 6), Size(48, 3)), "m": (Size(96, 8), Size(64, 4))}
 )
@@ -137,6 +139,7 @@ def _(space: Video, size: str) -> GenerativeModel:
         known=(past + (space.colours > 1)) * space.colours,
         other=reader.width,
         other_depth=reader.depth,
+        moved=MOVED,
     )
     estimand = PixelConditionals(net, space.channels, space.classes, space.colours, past)
     parts = (Tokens(space), estimand, FrameLikelihood(), Ancestral(), ChainRule())
