@@ -30,6 +30,7 @@ from fourfold import evaluation
 from fourfold.core import GenerativeModel
 from fourfold.engine import Run
 from fourfold.engine.hardware import machine
+from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.video_unet import VideoUNet
 from fourfold.spaces import Images, Video
 from fourfold.spaces.images import grid
@@ -148,10 +149,12 @@ def judged(run: Run, n: int) -> list[dict[str, Any]]:
 
 
 def named(model: GenerativeModel) -> str:
-    """The paradigm, and what frames and classes are to it."""
-    timed = isinstance(model.estimand.net, VideoUNet) or getattr(model.estimand, "past", 0) > 0
+    """The paradigm, what frames and classes are to it, and whether it copies from frame to frame."""
+    net = model.estimand.net
+    timed = isinstance(net, VideoUNet) or getattr(model.estimand, "past", 0) > 0
+    copies = ", with copies" if isinstance(net, CausalConvNet) and net.displacement is not None else ""
     classes = "" if model.space.conditional else ", no classes"
-    return f"{model.paradigm.value}, {'frames in time' if timed else 'frames as channels'}{classes}"
+    return f"{model.paradigm.value}, {'frames in time' if timed else 'frames as channels'}{copies}{classes}"
 
 
 def show(x: Tensor, classes: Tensor, space: Video, path: Path) -> None:

@@ -52,4 +52,4 @@ def test_frames_as_channels_is_the_model_of_images():
     assert model.space == space
     assert model.training_defaults == images.training_defaults
     assert clips.named(model) == "diffusion, frames as channels"
-    assert clips.named(build("autoregressive", space, size="xs")) == "autoregressive, frames in time"
+    assert clips.named(build("autoregressive", space, size="xs")) == "autoregressive, frames in time, with copies"
