@@ -25,10 +25,10 @@ def test_row_convolution_sees_its_row() -> None:
     assert (x.grad[0, :, :, 0] != 0).nonzero().tolist() == [[r, c] for r in (5, 6) for c in range(2, 7)]
 
 
-@pytest.mark.parametrize(("other", "moved"), [(0, 0), (8, 0), (8, 2)])
-def test_steps_equal_the_whole_plane(other: int, moved: int) -> None:
+@pytest.mark.parametrize(("other", "moved", "overall"), [(0, 0, False), (8, 0, True), (8, 2, True)])
+def test_steps_equal_the_whole_plane(other: int, moved: int, overall: bool) -> None:
     torch.manual_seed(0)
-    net = CausalConvNet(7, 5, 6, 8, 12, 2, 6, 2, labels=3, known=2, other=other, other_depth=2, moved=moved)
+    net = CausalConvNet(7, 5, 6, 8, 12, 2, 6, 2, 1, 3, 2, 6, other, 2, moved, overall)
     for p in net.parameters():
         p.data.add_(0.2 * torch.randn_like(p))
     x, label = torch.randint(0, 7, (3, 5, 6)), torch.tensor([0, 1, 2])
@@ -56,6 +56,22 @@ def test_how_far_the_reader_of_planes_sees() -> None:
     reader(f)[0, 0, 1, 12].backward()
     seen = f.grad.abs().sum((0, 1, 2)) > 0
     assert seen.nonzero().flatten().tolist() == list(range(6, 20))
+
+
+@torch.no_grad()
+def test_a_pixel_is_told_of_all_rows_above_and_of_none_below() -> None:
+    torch.manual_seed(0)
+    net = CausalConvNet(3, 40, 5, 8, 8, 1, 8, 1, overall=True)
+    torch.nn.init.normal_(net.head.weight)
+    x, label = torch.zeros(1, 40, 5, dtype=torch.long), torch.zeros(1, dtype=torch.long)
+    other = x.clone()
+    other[:, 5, 4] = 2
+    apart = (net(x, label) != net(other, label)).any(-1)[0]
+    assert not apart[:5].any()
+    assert not apart[5].any()
+    assert apart[6:].all()
+    net.down_overall = None
+    assert not (net(x, label) != net(other, label)).any(-1)[0, 20:].any()
 
 
 @torch.no_grad()

@@ -16,7 +16,9 @@ def conditionals(frames: int, past: int, colours: int = 1, side: int = 3, classe
     torch.manual_seed(0)
     known = (past + (colours > 1)) * colours
     labels = colours * ((classes or 0) + 1)
-    net = CausalConvNet(3, side, side, 8, 8, 1, 8, 1, labels=labels, known=known, other=8, other_depth=1, moved=1)
+    net = CausalConvNet(
+        3, side, side, 8, 8, 1, 8, 1, labels=labels, known=known, other=8, other_depth=1, moved=1, overall=True
+    )
     for p in net.parameters():
         p.data.add_(0.3 * torch.randn_like(p))
     return PixelConditionals(net, frames * colours, classes, colours, past).eval()
@@ -113,7 +115,10 @@ def test_models_from_before_frames_had_an_order_open():
     old = configuration(PixelConditionals(net, 3))
     old["type"] = "fourfold.paradigms.autoregressive:PixelConditionals"
     given = old["args"]
-    for arguments, new in ((given, ("colours", "past")), (given["net"]["args"], ("other", "other_depth", "moved"))):
+    for arguments, new in (
+        (given, ("colours", "past")),
+        (given["net"]["args"], ("other", "other_depth", "moved", "overall")),
+    ):
         for argument in new:
             del arguments[argument]
     again = construct(old)

@@ -125,6 +125,7 @@ class PlaneCache:
         matrices: the prepared kernels.
         base: ``(N, H, W, C)``, added at the entry of the pixel stream at each position.
         values: features of the plane so far, ``(N, H, W, F)``.
+        highest: the largest features of the rows above, ``(N, U)``.
         displaced: levels that pixels may be copied from, and mismatches so far, see :class:`Displacement`.
     """
 
@@ -136,10 +137,11 @@ class PlaneCache:
         matrices: list[Tensor],
         base: Tensor,
         values: Tensor,
+        highest: Tensor,
         displaced: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         self.label, self.rows, self.pixels, self.matrices = label, rows, pixels, matrices
-        self.base, self.values, self.displaced, self.index = base, values, displaced, 0
+        self.base, self.values, self.highest, self.displaced, self.index = base, values, highest, displaced, 0
 
 
 @final
@@ -322,6 +324,7 @@ class CausalConvNet(Part, nn.Module):
         other, other_depth: channels and residual blocks of the network that reads the other planes, see
             :class:`PlaneReader`; 0 channels are one convolution of 5 x 5.
         moved: how far a pixel copied from the frame before may have moved, see :class:`Displacement`; 0 copies none.
+        overall: whether a pixel is also given the largest value of every feature of whole rows in all rows above it.
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ("entry", "stem", "position", "head")
@@ -343,6 +346,7 @@ class CausalConvNet(Part, nn.Module):
         other: int = 0,
         other_depth: int = 0,
         moved: int = 0,
+        overall: bool = False,
     ) -> None:
         super().__init__()
         self.levels, self.height, self.width, self.waves = levels, height, width, waves
@@ -351,6 +355,7 @@ class CausalConvNet(Part, nn.Module):
         self.stem = RowConv(features, upper, 3, 3)
         self.row_blocks = nn.ModuleList(RowBlock(upper, upper, 2, 2) for _ in range(upper_depth))
         self.down = nn.Linear(upper, channels)
+        self.down_overall = nn.Linear(upper, channels) if overall else None
         self.blocks = nn.ModuleList(PixelBlock(channels, hidden, 2, reach) for _ in range(depth))
         self.position = nn.Parameter(torch.zeros(height, width, channels))
         self.label = nn.Embedding(labels, channels)
@@ -393,7 +398,11 @@ class CausalConvNet(Part, nn.Module):
         v = self.stem(f) + self._broadcast(self.label_row, label)
         for block in self.row_blocks:
             v = block(v)
-        h = self.entry(f) + F.pad(self.down(F.relu(v)), (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(label, known)
+        v = F.relu(v)
+        above = self.down(v)
+        if self.down_overall is not None:
+            above = above + self.down_overall(v.amax(2).cummax(1).values)[:, :, None]
+        h = self.entry(f) + F.pad(above, (0, 0, 0, 0, 1, 0))[:, :-1] + self._base(label, known)
         for block in self.blocks:
             h = block(h)
         logits: Tensor = self.head(F.relu(h)).float()
@@ -422,6 +431,7 @@ class CausalConvNet(Part, nn.Module):
             [conv.matrix() for conv in pixels],
             base.expand(n, self.height, self.width, base.shape[-1]).clone(),
             base.new_zeros(n, self.height, self.width, self.entry.inputs),
+            base.new_zeros(n, self.down.in_features),
             None if self.displacement is None or before is None else self.displacement.memory(before),
         )
 
@@ -473,4 +483,8 @@ class CausalConvNet(Part, nn.Module):
         v = self.stem.step(cache.values[:, row - 1 : row], cache.rows[0]) + self._broadcast(self.label_row, label)
         for block, memory in zip(self._row_blocks(), cache.rows[1:], strict=True):
             v = block.step(v, memory)
-        cache.base[:, row] += self.down(F.relu(v)).squeeze(1)
+        v = F.relu(v).squeeze(1)
+        cache.base[:, row] += self.down(v)
+        if self.down_overall is not None:
+            cache.highest = torch.maximum(cache.highest, v.amax(1))
+            cache.base[:, row] += self.down_overall(cache.highest)[:, None]

@@ -140,6 +140,7 @@ def _(space: Video, size: str) -> GenerativeModel:
         other=reader.width,
         other_depth=reader.depth,
         moved=MOVED,
+        overall=True,
     )
     estimand = PixelConditionals(net, space.channels, space.classes, space.colours, past)
     parts = (Tokens(space), estimand, FrameLikelihood(), Ancestral(), ChainRule())
