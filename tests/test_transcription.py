@@ -83,6 +83,22 @@ def test_padding_and_neighbours_change_nothing() -> None:
     assert float((other - together).abs().min()) > 1e-3  # the sound matters
 
 
+def test_sounds_and_texts_of_many_lengths_have_few_shapes() -> None:
+    """One second is 25 frames of the encoder, which are padded to 8, 16, 24 or 32; texts to 16 or all 20 tokens."""
+    space = Transcripts(Text("abc", 20), RATE, RATE)
+    model = model_of(space)
+    net, shapes = model.estimand.net, set()
+    for name in ("entry", "embedding"):
+        net.get_submodule(name).register_forward_hook(
+            lambda _, given, out, name=name: shapes.add((name, given[0].shape))
+        )
+    for n in range(1, 20):
+        sound = noise(n * RATE // 19)[None]
+        assert float(model.log_prob(space.parse(["a" * n]), sound).nats) < 0
+    assert {shape[2] for name, shape in shapes if name == "entry"} == {32, 64, 96, 128}
+    assert {shape[1] for name, shape in shapes if name == "embedding"} == {16, 20}
+
+
 def test_samples_follow_the_distribution_that_is_scored() -> None:
     model, sound = model_of(TINY, spread=0.5), noise(2000)
     every, _ = TINY.support(0, 0)
@@ -124,7 +140,7 @@ def aligned(model: GenerativeModel, every: Tensor, sound: Tensor) -> Tensor:
     assert isinstance(model.objective, JointLikelihood)
     with torch.no_grad():
         heard = model.estimand.listen(1, sound[None])
-        names = model.objective.names(heard.features)[0].double().log_softmax(-1)
+        names = model.objective.names(heard.features[heard.mask]).double().log_softmax(-1)
     spelt: dict[tuple[int, ...], float] = {}
     masses = torch.zeros(1, dtype=torch.float64)
     for frame in names:

@@ -27,6 +27,8 @@ RANGE = 12.0
 """Nats of power below the loudest band of a sound at which everything counts as silence: 52 dB."""
 STRIDE = 4
 """Frames of 10 ms in one frame of the encoder."""
+GRID = 8
+"""Frames of the encoder, to a multiple of which sounds are padded: a processor makes kernels for each new shape."""
 
 
 def sound_lengths(sound: Tensor) -> Tensor:
@@ -145,7 +147,8 @@ class SpeechTransformer(Listener):
 
     def _encoded(self, sound: Tensor, lengths: Tensor) -> Heard:
         counts = -(-lengths // (self.rate // 100))
-        x = self._bands(sound[:, : int(lengths.max())], counts)
+        sound = sound[:, : int(lengths.max())]
+        x = self._bands(F.pad(sound, (0, -sound.shape[1] % (GRID * STRIDE * self.rate // 100))), counts)
         x = self._hidden(x, counts) if self.training and self.masked else x
         h = F.gelu(self.entry(x.to(self.entry.weight.dtype)))
         h = h * _mask(-(-counts // 2), h.shape[2])[:, None]

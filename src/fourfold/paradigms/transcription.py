@@ -26,6 +26,9 @@ from fourfold.vocabulary import Principle
 
 __all__ = ["Alignments", "JointLikelihood", "TranscriptConditionals", "Writing"]
 
+GRID = 16
+"""Tokens, to a multiple of which texts are scored: a processor makes kernels for each new shape."""
+
 
 class Writing:
     """Texts that are being written.
@@ -79,7 +82,7 @@ class TranscriptConditionals(Conditionals):
     def given(self, x: Tensor, heard: Heard) -> Tensor:
         """:meth:`forward` given what was heard."""
         used = ((x != self.end).sum(1) + 1).clamp(max=x.shape[1])
-        ids, start = x[:, : int(used.max())], self.net.start(len(x))
+        ids, start = x[:, : -(-int(used.max()) // GRID) * GRID], self.net.start(len(x))
         rows = max(LOGITS // (ids.shape[1] * self.net.tokens), 1)
         if len(x) > rows and not torch.is_grad_enabled():
             at = torch.arange(len(x), device=x.device)
