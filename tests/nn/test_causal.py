@@ -87,17 +87,23 @@ def test_displaced_copies_are_those_of_the_formula() -> None:
     g, a = mixture.head(h.relu()).split([1, 9], -1)
     shifts = [(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
 
-    def source(n, i, j, s):  # beyond an edge is the edge
-        return before[n, min(max(i + s[0], 0), height - 1), min(max(j + s[1], 0), width - 1)]
+    def source(n, i, j, s):  # None beyond an edge
+        i, j = i + s[0], j + s[1]
+        return before[n, i, j] if 0 <= i < height and 0 <= j < width else None
+
+    def apart(n, i, j, s):
+        level = source(n, i, j, s)
+        return 0.5 if level is None else 4 * float((x[n, i, j] - level).abs())
 
     for n, i, j in [(0, 0, 0), (0, 0, 4), (1, 2, 2), (1, 3, 4), (0, 3, 1)]:
         seen = [(i + r - 1, j + c - 2, mixture.w[r, c]) for r in (0, 1) for c in range(5) if r == 0 or c < 2]
         known = [(p, q, w) for p, q, w in seen if p >= 0 and 0 <= q < width]
-        e = [sum(w * 4 * (x[n, p, q] - source(n, p, q, s)).abs() for p, q, w in known) for s in shifts]
-        m = (a[n, i, j] - torch.tensor([float(one) for one in e])).softmax(0)
-        law = logits[n, i, j].softmax(0) * (1 - g[n, i, j].sigmoid())
-        for share, s in zip(m, shifts, strict=True):
-            law[source(n, i, j, s)] += g[n, i, j, 0].sigmoid() * share
+        e = [sum(float(w) * apart(n, p, q, s) for p, q, w in known) for s in shifts]
+        m = (a[n, i, j] - torch.tensor(e)).softmax(0) * g[n, i, j].sigmoid()
+        inside = [k for k in range(9) if source(n, i, j, shifts[k]) is not None]
+        law = logits[n, i, j].softmax(0) * (1 - m[inside].sum())
+        for k in inside:
+            law[source(n, i, j, shifts[k])] += m[k]
         torch.testing.assert_close(given[n, i, j], law, atol=1e-5, rtol=1e-5)
 
 

@@ -230,13 +230,14 @@ class PlaneBlock(Part, nn.Module):
 class Displacement(Part, nn.Module):
     """A mixture of a network's law of each pixel and of copies from the frame before, ``x'``, displaced by ``s``.
 
-        P(x_i | x_<i, x') = (1 - g_i) P_net(x_i | x_<i, x') + g_i sum_s m_s(i) [x_i = x'_{i+s}]
+        P(x_i | x_<i, x') = (1 - sum_s g_i m_s(i)) P_net(x_i | x_<i, x') + sum_s g_i m_s(i) [x_i = x'_{i+s}]
         m_s(i) = softmax_s(a_s(i) - sum_j w_{i-j} |x_j - x'_{j+s}|),    j before i
 
     The network gives the gate ``g`` and the prior ``a`` of displacements, as in dynamic neural advection (Finn,
     Goodfellow, Levine 2016, https://arxiv.org/abs/1605.07157). The pixels near ``i`` that are known by then make it a
-    posterior: a displacement under which they differ from the frame before is unlikely. A pixel beyond an edge has the
-    level of the edge. Differences are in units of 1/16 of the range of levels.
+    posterior: a displacement under which they differ from the frame before is unlikely. Differences are in units of
+    1/16 of the range of levels. Nothing is copied from beyond an edge: such ``s`` are left out of both sums over ``s``,
+    and a pixel from there counts as half a unit apart.
 
     Args:
         levels: number of values that a pixel takes.
@@ -275,13 +276,14 @@ class Displacement(Part, nn.Module):
         return self.mixed(logits, h, F.conv2d(e, w, groups=len(w)).permute(0, 2, 3, 1), moved)
 
     def displaced(self, before: Tensor) -> Tensor:
-        """The levels ``x'_{i+s}`` for every displacement ``s``, ``(N, H, W, S)``."""
-        wide = F.pad(before[:, None].float(), [self.reach] * 4, mode="replicate")[:, 0]
-        return wide.unfold(1, self.span, 1).unfold(2, self.span, 1).flatten(3).long()
+        """The levels ``x'_{i+s}`` for every displacement ``s``, -1 beyond the edges, ``(N, H, W, S)``."""
+        wide = F.pad(before, [self.reach] * 4, value=-1)
+        return wide.unfold(1, self.span, 1).unfold(2, self.span, 1).flatten(3)
 
     def mismatch(self, x: Tensor, moved: Tensor) -> Tensor:
-        """``|x - x'|`` in units of 1/16 of the range of levels."""
-        return (x - moved).abs().to(self.w.dtype) * (16 / (self.levels - 1))
+        """``|x - x'|`` in units of 1/16 of the range of levels, and half a unit beyond the edges."""
+        apart = (x - moved).abs().to(self.w.dtype) * (16 / (self.levels - 1))
+        return apart.masked_fill(moved < 0, 0.5)
 
     def memory(self, before: Tensor) -> tuple[Tensor, Tensor]:
         """The displaced levels, and an empty plane of mismatches for each displacement."""
@@ -302,9 +304,9 @@ class Displacement(Part, nn.Module):
     def mixed(self, logits: Tensor, h: Tensor, e: Tensor, moved: Tensor) -> Tensor:
         """``log P`` of every level ``(*, levels)``, given the weighted mismatch of each displacement ``(*, S)``."""
         g, a = self.head(F.relu(h)).float().split([1, self.span**2], -1)
-        m = (a - e.float()).softmax(-1)
-        copy = torch.zeros_like(logits).scatter_add(-1, moved, m)
-        return (g.sigmoid() * copy + (-g).sigmoid() * logits.softmax(-1)).clamp(min=1e-30).log()
+        m = g.sigmoid() * (a - e.float()).softmax(-1) * (moved >= 0)
+        copy = torch.zeros_like(logits).scatter_add(-1, moved.clamp(min=0), m)
+        return (copy + (1 - m.sum(-1, keepdim=True)) * logits.softmax(-1)).clamp(min=1e-30).log()
 
 
 @final
