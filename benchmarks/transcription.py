@@ -432,7 +432,7 @@ def write(rows: Sequence[dict[str, Any]], test: Sequence[Spoken], out: Path) -> 
             f"{len(test)} recordings with {len(every)} words, {unknown} of which are in no recorded prompt of "
             "training. The voice is that of the training set, the sentences are not. Training hears espeak-ng in 32 "
             "voices, and the other four fifths of the prompts: whole ones of at most 6 s, and words that an earlier "
-            "run of 20 minutes has cut out of all (but for the run of 2,429 steps, in 4.6 hours). Intervals: bootstraps.",
+            "run of 20 minutes has cut out of all (the run of 2,429 steps: none). Intervals: bootstraps.",
             "A search ranks texts by (1 - a) log p(text | sound) + a log p_ctc(text | sound), where a is the weight "
             "of the alignment; a = 0 is the model's own probability.",
         ],
