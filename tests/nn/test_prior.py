@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fourfold.nn.coupling import Couplings
-from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture, standard_log_prob
+from fourfold.nn.prior import FittedMixture, IndependentCodes, IndependentGaussians, Mixture, standard_log_prob
 
 
 def _moved(prior):
@@ -18,7 +18,18 @@ def _moved(prior):
     return prior
 
 
+def _fitted():
+    """A mixture with three labels that has seen codes."""
+    torch.manual_seed(0)
+    prior = FittedMixture(2, 5, 3)
+    for _ in range(30):
+        cond = torch.randint(-1, 3, (40,))
+        prior.log_prob(torch.randn(40, 2) * 0.4 + cond[:, None], cond)
+    return prior.eval()
+
+
 DENSITIES = {
+    "fitted": _fitted,
     "couplings": lambda: Couplings(2, 8, 1, 2, classes=3),
     "gaussians": lambda: IndependentGaussians((2,), 3),
     "mixture": lambda: Mixture(2, 5, 3),
@@ -50,6 +61,63 @@ def test_a_mixture_is_torchs():
     expected = torch.distributions.MixtureSameFamily(weights, parts)
     u = torch.randn(50, 3)
     torch.testing.assert_close(prior.log_prob(u), expected.log_prob(u))
+
+
+def test_a_fitted_mixture_is_torchs_and_tells_labels_apart():
+    prior = _fitted()
+    mean, scatter = prior._moments()
+    factor = prior._factor(scatter)
+    u = torch.randn(50, 2)
+    for label in (-1, 2):
+        share = prior.share[0] if label < 0 else prior.share[label + 1] + 1e-3 * prior.share[0]
+        parts = torch.distributions.MultivariateNormal(mean, scale_tril=factor)
+        expected = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(share), parts).log_prob(u)
+        torch.testing.assert_close(prior.log_prob(u, torch.full((50,), label)), expected)
+    near = torch.full((1, 2), 2.0)
+    assert prior.log_prob(near, torch.tensor([2])) > prior.log_prob(near, torch.tensor([0])) + 1
+
+
+def test_a_fitted_mixture_finds_the_mixture_of_its_codes():
+    """Two clusters with covariances of their own, as well as EM on all codes does."""
+    from sklearn.mixture import GaussianMixture
+
+    torch.manual_seed(0)
+    factors = torch.tensor([[[1.0, 0.0], [0.7, 0.5]], [[0.2, 0.0], [-0.5, 0.4]]])
+    where = torch.randint(2, (20_000,))
+    u = torch.tensor([[-2.0, 0.0], [1.0, 1.0]])[where] + (factors[where] @ torch.randn(20_000, 2, 1)).squeeze(2)
+    prior = FittedMixture(2, 8).train()
+    for batch in u.split(50):
+        standard = prior.log_prob(batch)
+        torch.testing.assert_close(standard, standard_log_prob(batch))
+    known = GaussianMixture(8, random_state=0).fit(u[:10_000])
+    with torch.no_grad():
+        assert prior.eval().log_prob(u).mean() > known.score(u) - 0.05
+
+
+def test_no_component_of_a_fitted_mixture_stays_behind():
+    """Codes that move and spread: as many components follow as they have clusters."""
+    torch.manual_seed(0)
+    prior, centres = FittedMixture(8, 16).train(), 3 * torch.randn(16, 8)
+    for step in range(600):
+        spread = min(step / 200, 1.0)
+        u = spread * centres[torch.randint(16, (64,))] + 0.3 * torch.randn(64, 8)
+        prior.log_prob(u)
+    assert (prior.share[0] > 0.01).sum() >= 14
+    assert prior.share[0].sum().item() == pytest.approx(1, abs=1e-4)
+    truth = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(torch.ones(16)),
+        torch.distributions.Independent(torch.distributions.Normal(centres, 0.3), 1),
+    )
+    u = truth.sample((2000,))
+    with torch.no_grad():
+        assert prior.eval().log_prob(u).mean() > truth.log_prob(u).mean() - 1
+
+
+def test_a_fitted_mixture_leaves_the_gradient_of_a_standard_normal():
+    prior, u = FittedMixture(3, 4), torch.randn(6, 3, requires_grad=True)
+    (grad,) = torch.autograd.grad(prior.log_prob(u).sum(), u)
+    torch.testing.assert_close(grad, -u)
+    assert not list(prior.parameters())
 
 
 def test_masses_of_codes_sum_to_one_and_draws_follow_them():

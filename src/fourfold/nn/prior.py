@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 
-__all__ = ["IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
+__all__ = ["FittedMixture", "IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
 
 
 class Prior(Part, nn.Module, ABC):
@@ -119,6 +119,124 @@ class Mixture(Prior):
         square = u.square() @ precision.T - 2 * u @ (m * precision).T + (m.square() * precision).sum(1)
         parts = -square / 2 - s.sum(1) - self.dim / 2 * math.log(2 * math.pi)
         return torch.logsumexp(F.log_softmax(self.logits(cond, len(u)), 1) + parts, 1)
+
+
+@final
+class FittedMixture(Prior):
+    """``p(u | c) = sum_k w_ck N(u; m_k, S_k)``, fitted to the codes of training by expectation maximisation.
+
+    In training, codes are drawn to ``N(0, I)``, whose density :meth:`log_prob` then tells, and every batch moves the
+    statistics ``s`` of the mixture by a step of stochastic EM,
+
+        s <- s + g_n (E_batch[r_k (1, u, u u^T)] - s),   g_n = 5 / (n + 5),   r = the shares of the components in u.
+
+    No gradient reaches it. Codes move early in training and leave components behind: one with less than a tenth of an
+    equal share starts again at a code of the batch, and the largest one divides its share with it. A covariance is
+    shrunk to the mean one, as if each component had a twentieth of an equal share more of it. After training the
+    mixture is the prior.
+
+    References: Ghosh, Sajjadi, Vergari, Black, Schoelkopf 2020, From Variational to Deterministic Autoencoders
+    (https://arxiv.org/abs/1903.12436), who fit the prior after training; Cappe, Moulines 2009, On-line
+    Expectation-Maximization Algorithm for Latent Data Models (https://arxiv.org/abs/0712.4273).
+
+    Args:
+        dim: length of the codes.
+        components: number of components; they start at random places of equal distance from the origin.
+        classes: number of labels, or ``None``; a label changes the weights.
+    """
+
+    LAG: ClassVar[float] = 5.0
+    SHRINKING: ClassVar[float] = 0.05
+    RIDGE: ClassVar[float] = 1e-4
+    DEAD: ClassVar[float] = 0.1
+
+    summary = "a mixture of Gaussians that is fitted to the codes"
+    steps: Tensor
+    share: Tensor
+    first: Tensor
+    second: Tensor
+
+    def __init__(self, dim: int, components: int = 24, classes: int | None = None) -> None:
+        super().__init__()
+        self.dim, self.components, self.noise = dim, components, (dim + 1,)
+        places = math.sqrt(dim) / 2 * F.normalize(torch.randn(components, dim), dim=1)
+        weight = 1 / components
+        self.register_buffer("steps", torch.zeros(()))
+        self.register_buffer("share", torch.full(((classes or 0) + 1, components), weight))
+        self.register_buffer("first", weight * places)
+        self.register_buffer("second", weight * (torch.eye(dim) + places.unsqueeze(2) * places.unsqueeze(1)))
+
+    def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
+        mean, scatter = self._moments()
+        factor = self._factor(scatter)
+        k = _chosen(self._log_weights(cond, len(z)), z[:, 0])
+        return mean[k] + (factor[k] @ z[:, 1:, None]).squeeze(2)
+
+    def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
+        u = u.float()
+        if self.training:
+            self._learn(u.detach(), cond)
+            return standard_log_prob(u)
+        return torch.logsumexp(self._joint(u, cond), 1)
+
+    def _joint(self, u: Tensor, cond: Tensor | None) -> Tensor:
+        """``log w_ck N(u; m_k, S_k)``, ``(B, K)``."""
+        mean, scatter = self._moments()
+        factor = self._factor(scatter)
+        with torch.autocast(u.device.type, enabled=False):
+            y = torch.linalg.solve_triangular(factor, (u - mean.unsqueeze(1)).mT, upper=False)
+        log_scale = factor.diagonal(0, 1, 2).log().sum(1) + self.dim / 2 * math.log(2 * math.pi)
+        return self._log_weights(cond, len(u)) - y.square().sum(1).T / 2 - log_scale
+
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        """Means ``(K, D)``, and covariances times shares ``(K, D, D)``."""
+        mean = self.first / self.share[0, :, None].clamp(min=1e-8)
+        return mean, self.second - self.first.unsqueeze(2) * mean.unsqueeze(1)
+
+    def _factor(self, scatter: Tensor) -> Tensor:
+        """Triangular factors of the covariances, ``(K, D, D)``."""
+        more, spread = self.SHRINKING / self.components, scatter.sum(0)
+        shrunk = (scatter + more * spread) / (self.share[0, :, None, None] + more)
+        ridge = self.RIDGE * spread.diagonal().mean() + 1e-8
+        return torch.linalg.cholesky(shrunk + ridge * torch.eye(self.dim, device=shrunk.device))
+
+    def _log_weights(self, cond: Tensor | None, batch: int) -> Tensor:
+        """``log w_ck``, ``(B, K)``; a label's weights are smoothed by one thousandth of all examples."""
+        share = self.share if len(self.share) == 1 else self.share + 1e-3 * self.share[0]
+        rows = share[:1].expand(batch, -1) if cond is None or len(share) == 1 else share[cond + 1]
+        return rows.clamp(min=1e-12).log().log_softmax(1)
+
+    @torch.no_grad()
+    def _learn(self, u: Tensor, cond: Tensor | None) -> None:
+        """A step of stochastic EM."""
+        r = self._joint(u, cond).softmax(1)
+        g = self.LAG / (self.steps + self.LAG)
+        members = r.new_ones(1, len(r))
+        if cond is not None and len(self.share) > 1:
+            labels = torch.arange(len(self.share) - 1, device=u.device)
+            members = torch.cat([members, (cond == labels[:, None]).float()])
+        with torch.autocast(u.device.type, enabled=False):
+            self.share.lerp_(members @ r / len(u), g)
+            self.first.lerp_(r.T @ u / len(u), g)
+            self.second.lerp_(torch.bmm((r.T.unsqueeze(2) * u).mT, u.expand(self.components, -1, -1)) / len(u), g)
+        self.steps += 1
+        self._revive(u)
+
+    def _revive(self, u: Tensor) -> None:
+        """Let the largest component share with dead ones, which start at codes with the mean covariance."""
+        dead = self.share[0] < self.DEAD / self.components
+        count = int(dead.sum())
+        if not count:
+            return
+        spread, largest = self._moments()[1].sum(0), int(self.share[0].argmax())
+        share = (self.share[:, largest] + self.share[:, dead].sum(1)) / (count + 1)
+        place = u[torch.randint(len(u), (count,), device=u.device)]
+        for statistic in (self.first, self.second):
+            statistic[largest] *= share[0] / self.share[0, largest]
+        self.first[dead] = share[0] * place
+        self.second[dead] = share[0] * (spread + place.unsqueeze(2) * place.unsqueeze(1))
+        self.share[:, largest] = share
+        self.share[:, dead] = share.unsqueeze(1)
 
 
 @final

@@ -16,7 +16,7 @@ from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_si
 from fourfold.nn.columns import TableEncoder
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
-from fourfold.nn.prior import IndependentCodes, IndependentGaussians, Mixture, Prior
+from fourfold.nn.prior import FittedMixture, IndependentCodes, IndependentGaussians, Mixture, Prior
 from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser, ResidualScalars
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
 from fourfold.nn.waves import SpectralCritic, WaveDecoder, WaveEncoder
@@ -78,13 +78,17 @@ def _flow(codes: int, size: Size, classes: int | None) -> Prior:
     return Couplings(codes, size.width, 1, size.depth, classes)
 
 
+def _fitted(codes: int, size: Size, classes: int | None) -> Prior:
+    return FittedMixture(codes, classes=classes)
+
+
 def _mixture(codes: int, size: Size, classes: int | None) -> Prior:
     return Mixture(codes, 2 * size.width, classes)
 
 
 def convolutional(space: Space, size: str) -> GenerativeModel:
-    """A variational autoencoder of residual convolutions or perceptrons, with a flow as prior."""
-    return coded(space, size, _flow)
+    """A variational autoencoder: of images with a mixture that is fitted to codes as prior, of others with a flow."""
+    return coded(space, size, _fitted if isinstance(space, Images) else _flow)
 
 
 def mixture(space: Space, size: str) -> GenerativeModel:
