@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import math
+import os
 import time
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def tell(options: argparse.Namespace) -> None:
         "than to another's. Emoji of the test set are in no training picture, in no tone. Intervals are of 95 %; "
         "variants of an emoji count once.",
     ]
-    table = {"title": "Emoji both ways: pictures of captions, captions of pictures", "order": 10, "machine": machine()}
+    where = f"one core of {os.cpu_count()}, {machine()['cpu']}, no GPU"
+    table = {"title": "Emoji both ways: pictures of captions, captions of pictures", "order": 10, "machine": where}
     ran = {"date": f"{datetime.date.today()}", "seeds": 1, "command": "python benchmarks/text_to_image.py tell RUN"}
     write_json(RESULTS, table | ran | {"rows": rows, "notes": notes})
 
