@@ -224,19 +224,16 @@ class FittedMixture(Prior):
 
     def _revive(self, u: Tensor) -> None:
         """Let the largest component share with dead ones, which start at codes with the mean covariance."""
-        dead = self.share[0] < self.DEAD / self.components
-        count = int(dead.sum())
-        if not count:
-            return
-        spread, largest = self._moments()[1].sum(0), int(self.share[0].argmax())
-        share = (self.share[:, largest] + self.share[:, dead].sum(1)) / (count + 1)
-        place = u[torch.randint(len(u), (count,), device=u.device)]
-        for statistic in (self.first, self.second):
-            statistic[largest] *= share[0] / self.share[0, largest]
-        self.first[dead] = share[0] * place
-        self.second[dead] = share[0] * (spread + place.unsqueeze(2) * place.unsqueeze(1))
-        self.share[:, largest] = share
-        self.share[:, dead] = share.unsqueeze(1)
+        old, spread = self.share[0], self._moments()[1].sum(0)
+        dead, largest = old < self.DEAD / self.components, F.one_hot(old.argmax(), self.components).bool()
+        sharing = dead | largest
+        share = (self.share * sharing).sum(1, keepdim=True) / sharing.sum()
+        place = u[torch.randint(len(u), (self.components,), device=u.device)]
+        scale, each = torch.where(largest, share[0] / old, 1.0), share[0, 0]
+        self.first.copy_(torch.where(dead[:, None], each * place, self.first * scale[:, None]))
+        moment = spread + place.unsqueeze(2) * place.unsqueeze(1)
+        self.second.copy_(torch.where(dead[:, None, None], each * moment, self.second * scale[:, None, None]))
+        self.share.copy_(torch.where(sharing, share, self.share))
 
 
 @final
