@@ -118,7 +118,7 @@ def _(space: Images, size: str) -> GenerativeModel:
         known=space.channels if space.channels > 1 else 0,
     )
     batch = max(2, min(16, PLANES // space.channels))
-    training = Training(batch_size=batch, learning_rate=2e-3, muon_rate=2e-2)
+    training = Training(batch_size=batch, learning_rate=6e-3, muon_rate=2e-2)
     return _model(space, Tokens(space), PixelConditionals(net, space.channels, space.classes), training)
 
 
