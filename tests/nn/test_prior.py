@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fourfold.nn.coupling import Couplings
-from fourfold.nn.prior import FittedMixture, IndependentCodes, IndependentGaussians, Mixture, standard_log_prob
+from fourfold.nn.prior import CodeMixture, IndependentCodes, IndependentGaussians, Mixture, standard_log_prob
 
 
 def _moved(prior):
@@ -21,7 +21,7 @@ def _moved(prior):
 def _fitted():
     """A mixture with three labels that has seen codes."""
     torch.manual_seed(0)
-    prior = FittedMixture(2, 5, 3)
+    prior = CodeMixture(2, 5, 3)
     for _ in range(30):
         cond = torch.randint(-1, 3, (40,))
         prior.log_prob(torch.randn(40, 2) * 0.4 + cond[:, None], cond)
@@ -85,7 +85,7 @@ def test_a_fitted_mixture_finds_the_mixture_of_its_codes():
     factors = torch.tensor([[[1.0, 0.0], [0.7, 0.5]], [[0.2, 0.0], [-0.5, 0.4]]])
     where = torch.randint(2, (20_000,))
     u = torch.tensor([[-2.0, 0.0], [1.0, 1.0]])[where] + (factors[where] @ torch.randn(20_000, 2, 1)).squeeze(2)
-    prior = FittedMixture(2, 8).train()
+    prior = CodeMixture(2, 8).train()
     for batch in u.split(50):
         standard = prior.log_prob(batch)
         torch.testing.assert_close(standard, standard_log_prob(batch))
@@ -97,7 +97,7 @@ def test_a_fitted_mixture_finds_the_mixture_of_its_codes():
 def test_no_component_of_a_fitted_mixture_stays_behind():
     """Codes that move and spread: as many components follow as they have clusters."""
     torch.manual_seed(0)
-    prior, centres = FittedMixture(8, 16).train(), 3 * torch.randn(16, 8)
+    prior, centres = CodeMixture(8, 16).train(), 3 * torch.randn(16, 8)
     for step in range(600):
         spread = min(step / 200, 1.0)
         u = spread * centres[torch.randint(16, (64,))] + 0.3 * torch.randn(64, 8)
@@ -114,7 +114,7 @@ def test_no_component_of_a_fitted_mixture_stays_behind():
 
 
 def test_a_fitted_mixture_leaves_the_gradient_of_a_standard_normal():
-    prior, u = FittedMixture(3, 4), torch.randn(6, 3, requires_grad=True)
+    prior, u = CodeMixture(3, 4), torch.randn(6, 3, requires_grad=True)
     (grad,) = torch.autograd.grad(prior.log_prob(u).sum(), u)
     torch.testing.assert_close(grad, -u)
     assert not list(prior.parameters())

@@ -38,6 +38,14 @@ def test_what_was_written_earlier_opens_as_todays_recipe(key):
         configurations = [(c["objective"]["args"], c["training"]["args"]) for c in (found, expected)]
         rates = [(game.pop("critic_rate"), training.pop("learning_rate")) for game, training in configurations]
         assert rates == [(3.0, 4e-4), (1.0, pytest.approx(1.2e-3))]
+    if key == "autoregressive/likelihood images":
+        rates = [c["training"]["args"].pop("learning_rate") for c in (found, expected)]
+        assert rates == [pytest.approx(2e-3), pytest.approx(6e-3)]
+    if key == "latent-variable/convolutional images":  # a run keeps its flow, though new ones fit a mixture
+        priors = [c["estimand"]["args"].pop("prior")["type"] for c in (found, expected)]
+        assert priors == ["fourfold.nn.coupling:Couplings", "fourfold.nn.prior:CodeMixture"]
+        assert found == expected
+        return
     assert found == expected
     shapes = [{key: tuple(value.shape) for key, value in model.state_dict().items()} for model in (opened, built)]
     assert shapes[0] == shapes[1]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 
-__all__ = ["FittedMixture", "IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
+__all__ = ["CodeMixture", "IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
 
 
 class Prior(Part, nn.Module, ABC):
@@ -122,7 +122,7 @@ class Mixture(Prior):
 
 
 @final
-class FittedMixture(Prior):
+class CodeMixture(Prior):
     """``p(u | c) = sum_k w_ck N(u; m_k, S_k)``, fitted to the codes of training by expectation maximisation.
 
     In training, codes are drawn to ``N(0, I)``, whose density :meth:`log_prob` then tells, and every batch moves the

@@ -16,7 +16,7 @@ from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_si
 from fourfold.nn.columns import TableEncoder
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
-from fourfold.nn.prior import FittedMixture, IndependentCodes, IndependentGaussians, Mixture, Prior
+from fourfold.nn.prior import CodeMixture, IndependentCodes, IndependentGaussians, Mixture, Prior
 from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser, ResidualScalars
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
 from fourfold.nn.waves import SpectralCritic, WaveDecoder, WaveEncoder
@@ -79,7 +79,7 @@ def _flow(codes: int, size: Size, classes: int | None) -> Prior:
 
 
 def _fitted(codes: int, size: Size, classes: int | None) -> Prior:
-    return FittedMixture(codes, classes=classes)
+    return CodeMixture(codes, classes=classes)
 
 
 def _mixture(codes: int, size: Size, classes: int | None) -> Prior:
@@ -88,6 +88,7 @@ def _mixture(codes: int, size: Size, classes: int | None) -> Prior:
 
 def convolutional(space: Space, size: str) -> GenerativeModel:
     """A variational autoencoder: of images with a mixture that is fitted to codes as prior, of others with a flow."""
+    # images have codes enough for covariances; those of small tables would be learned by heart
     return coded(space, size, _fitted if isinstance(space, Images) else _flow)
 
 
