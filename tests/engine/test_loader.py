@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from fourfold import build, train
-from fourfold.core import Batch
+from fourfold.core import Batch, encode_captions
 from fourfold.data import Split
 from fourfold.engine.loader import Loader, Stream
-from fourfold.spaces import Text, Vectors
+from fourfold.spaces import Images, Text, Vectors
 
 
 def split(n=10, classes=True):
@@ -102,6 +102,15 @@ def test_labels_of_a_loader_are_learned():
     space = Vectors(2, classes=2)
     assert torch.equal(Stream([(x, y)], space)(0).cond, y)
     assert steps(model_of(space), [(x, y)]) != steps(model_of(space), [(x, 1 - y)])
+
+
+def test_captions_of_a_loader_are_filled_up_and_long_ones_refused():
+    space, x = Images(3, 4, 4, caption=5), torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+    narrow, full = encode_captions(["red", "a"], 3), encode_captions(["red", "a"], 5)
+    stream = Stream([(x, narrow), (x, full)], space)
+    assert torch.equal(stream.first().cond, full.repeat(2, 1))
+    with pytest.raises(ValueError, match="captions of 6 bytes are longer than the 5 of the model: cut them"):
+        Stream([(x, encode_captions(["orange", "a"], 6))], space)(0)
 
 
 @pytest.mark.parametrize("data", [5, "digits", iter([torch.zeros(2, 2)]), [], [["a", "b"]]])

@@ -44,7 +44,8 @@ USUAL, POWER = {"s/4": 1.5, "s/2": 1.5}, 8
 
 Quality grows with about the seventh root of the steps, so needs grow with a high power of this ratio. Kernels for AVX2,
 where ``s/2`` takes 2.6 times as long as ``s/4``: a Frechet distance of 206 after 578 steps, and of 190 after 1,048 of
-``s/4`` in equal time; after 120 s on the clock 173 with 1,426 steps of ``s/4``, and 183 to 191 with 720 of ``s/2``.
+``s/4`` in equal time; after 120 s on the clock 173 with 1,426 steps of ``s/4``, and 183 to 191 with 720 of ``s/2``
+(with a flow as prior; 158 to 172 with ``s/4`` and the mixture of today).
 With AMX it takes 1.2 times as long.
 """
 GAME = 3

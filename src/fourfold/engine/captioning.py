@@ -20,7 +20,10 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption and its exact log-mass given the picture's tokens, in nats."""
+    """A caption and the exact log-mass of its pieces given the picture's tokens, in nats.
+
+    Other pieces may spell the same letters, so it is a lower bound on the mass of the letters.
+    """
 
     text: str
     nats: float
@@ -74,7 +77,7 @@ def _codes(model: GenerativeModel, x: Tensor, start: int) -> Tensor:
 
 @torch.no_grad()
 def caption_nats(model: GenerativeModel, x: Tensor, captions: Sequence[str]) -> Tensor:
-    """``log p(T_k | I_b)`` of given captions for each raw picture, ``(B, K)``, exact in nats of the caption.
+    """``log p(T_k | I_b)`` of given captions for each raw picture, ``(B, K)`` in nats: the exact mass of their pieces.
 
     Raises:
         ValueError: for an empty caption, or one that is too long.

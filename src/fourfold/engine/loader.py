@@ -267,10 +267,13 @@ class Stream:
         raw = raw_examples(x, self.space)
         if cond is None or not self.space.conditional:
             return Batch(raw)
-        codes = torch.as_tensor(cond).long()
-        if self.space.caption is not None:
-            codes = F.pad(codes, (0, self.space.caption - codes.shape[1]), value=-1)
-        return Batch(raw, codes)
+        codes, most = torch.as_tensor(cond).long(), self.space.caption
+        if most is None:
+            return Batch(raw, codes)
+        length = codes.shape[1]
+        if length > most:
+            raise ValueError(f"captions of {length} bytes are longer than the {most} of the model: cut them")
+        return Batch(raw, F.pad(codes, (0, most - length), value=-1))
 
 
 def raw_examples(x: Any, space: Space) -> Tensor:

@@ -150,7 +150,7 @@ class CodeMixture(Prior):
     RIDGE: ClassVar[float] = 1e-4
     DEAD: ClassVar[float] = 0.1
 
-    summary = "a mixture of Gaussians that is fitted to the codes"
+    summary = "a mixture of Gaussians, fitted to codes that training draws to N(0, I)"
     steps: Tensor
     share: Tensor
     first: Tensor

@@ -235,7 +235,7 @@ def autoencoder(space: Space, size: str, outputs: int, inputs: int, codes: int =
         size: a size of :func:`fourfold.build`.
         outputs: number of channels of the encoder's output.
         inputs: number of channels of a code.
-        codes: codes along a side of an image, before each represents 8 pixels of it.
+        codes: the most codes of 4 pixels along a side of an image; on a longer side each represents 8.
 
     Raises:
         TypeError: for a space that is not registered.
