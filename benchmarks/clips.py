@@ -104,7 +104,7 @@ def draw(options: argparse.Namespace) -> None:
         data = fourfold.load("moving-digits", conditional=True)
         model = as_channels(recipe, data.space, options.size) if options.channels else recipe
         size = None if options.channels else options.size
-        run = fourfold.fit(model, data, budget=options.budget, size=size, run_dir=folder, precision="bf16", say=print)
+        run = fourfold.fit(model, data, budget=options.budget, size=size, out=folder, precision="bf16", say=print)
         record(judged(run, options.n), options.out)
 
 

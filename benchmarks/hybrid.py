@@ -47,7 +47,7 @@ def trained(recipe: str, data: Dataset, arguments: argparse.Namespace) -> Run:
         size=arguments.size,
         seed=arguments.seed,
         precision=arguments.precision,
-        run_dir=folder,
+        out=folder,
         data_options={"conditional": True} if arguments.conditional else {},
     )
 

@@ -302,7 +302,7 @@ def large(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 "def watch(step):\n"
                 "    seen.append((time.perf_counter()-start, peak()))\n"
                 f"fourfold.fit({recipe!r}, {str(path)!r}, budget='200 steps', size={options.size!r}, "
-                f"run_dir={str(Path(place) / recipe)!r}, observe=watch)\n"
+                f"out={str(Path(place) / recipe)!r}, observe=watch)\n"
                 "print(*seen[0], seen[-1][1], len(seen))\n"
             )
             done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -140,7 +140,7 @@ def speak(options: argparse.Namespace) -> list[dict[str, Any]]:
             batch_size=options.batch_size,
             learning_rate=options.learning_rate,
             muon_rate=options.muon_rate,
-            run_dir=Path("runs") / f"sound-{recipe.replace('/', '-')}",
+            out=Path("runs") / f"sound-{recipe.replace('/', '-')}",
             data_options={"conditional": True},
         )
         rows.append(judged(run, options))
@@ -161,7 +161,7 @@ def vocoder(options: argparse.Namespace) -> list[dict[str, Any]]:
         model = vocoded(pieces, options.size).codec.vocoder
         folder = Path("runs") / "sound-vocoder"
         run = fourfold.fit(
-            model, fourfold.load(cut(pieces), space=pieces), budget=options.budget, choose=False, run_dir=folder
+            model, fourfold.load(cut(pieces), space=pieces), budget=options.budget, choose=False, out=folder
         )
     said = [one for one in speech_data.prompts(held_out=True) if len(one.wave) <= space.length][: options.n]
     x = torch.cat([space.conform(torch.from_numpy(one.wave)[None]) for one in said])

@@ -125,7 +125,7 @@ def train(options: argparse.Namespace) -> None:
             size=options.size,
             seed=options.seed,
             data_options={"conditional": True, "data_dir": options.data_dir},
-            run_dir=options.out,
+            out=options.out,
             observe=bar,
             say=bar.say,
         )

@@ -325,7 +325,7 @@ def fit(folder: Path, run: Path, budget: str, size: str) -> None:
     import fourfold
 
     options = {"space": "transcripts", "fractions": (0.96, 0.02, 0.02)}
-    fourfold.fit("autoregressive", folder, budget=budget, size=size, run_dir=run, data_options=options, say=print)
+    fourfold.fit("autoregressive", folder, budget=budget, size=size, out=run, data_options=options, say=print)
 
 
 def heard_by(folder: Path, test: Sequence[Spoken], beams: int, penalty: float, alignment: float | None) -> list[str]:

@@ -102,7 +102,7 @@ def test_a_sampler_or_a_way_to_show_is_chosen_by_name():
 
 
 def test_the_command_line_draws(tmp_path, capsys):
-    fit("latent-variable", "digits", budget="2 steps", size="xs", precision="float32", run_dir=tmp_path / "run")
+    fit("latent-variable", "digits", budget="2 steps", size="xs", precision="float32", out=tmp_path / "run")
     assert (
         run(["sample", str(tmp_path / "run"), "-n", "3", "--sampler", "AsDraw", "-o", str(tmp_path / "a.npy")], False)
         == 0

@@ -44,3 +44,9 @@ def test_public_names_of_the_package_can_be_renamed_too(monkeypatch):
 def test_looking_for_a_name_loads_no_torch():
     program = "import sys, fourfold; assert not hasattr(fourfold, 'Nothing'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_earlier_argument_is_refused_with_its_present_name(tmp_path):
+    with pytest.raises(TypeError, match="fit has no argument run_dir: it is called out now"):
+        fourfold.fit("flow", "two-moons", budget="1 steps", run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -346,7 +346,7 @@ def test_arrays_tensors_and_tables_are_data():
 
 def test_a_run_on_data_in_memory_says_so_when_it_is_gone(tmp_path):
     x = np.random.default_rng(0).normal(size=(40, 2))
-    options = {"budget": "1 steps", "size": "xs", "precision": "float32", "run_dir": tmp_path / "r"}
+    options = {"budget": "1 steps", "size": "xs", "precision": "float32", "out": tmp_path / "r"}
     fourfold.fit("autoregressive", x, data_options={"labels": np.arange(40) % 2, "conditional": True}, **options)
     run = Run.load(tmp_path / "r")
     with pytest.raises(ValueError, match="<data in memory> is not kept anywhere: give the array"):

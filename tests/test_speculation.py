@@ -121,7 +121,7 @@ def test_the_command_says_what_the_draft_saved(tmp_path):
             size="xs",
             seed=seed,
             data_options=options,
-            run_dir=tmp_path / name,
+            out=tmp_path / name,
         )
     arguments = ["sample", str(tmp_path / "large"), "--draft", str(tmp_path / "small"), "--prompt", "the", "-n", "2"]
     result = CliRunner().invoke(app, arguments)

@@ -71,7 +71,7 @@ def test_a_paradigm_is_found_checked_trained_and_loaded(install):
     with pytest.raises(TypeError, match="Images"):
         build("mixture", Images(1, 8, 8), "xs")
     data = load("gaussian-mixture", limit=2000)
-    run = fourfold.fit("mixture", data, budget="300 steps", size="xs", precision="float32", run_dir="run")
+    run = fourfold.fit("mixture", data, budget="300 steps", size="xs", precision="float32", out="run")
     again = fourfold.Run.load("run")
     x = data.test.x[:100]
     assert torch.equal(again.log_prob(x).nats, run.log_prob(x).nats)

@@ -359,7 +359,7 @@ def test_a_folder_of_sounds_is_learned_scored_and_transcribed(
         sounds,
         budget="3 steps",
         size="xs",
-        run_dir=tmp_path / "run",
+        out=tmp_path / "run",
         data_options={"space": "transcripts"},
         precision="float32",
     )

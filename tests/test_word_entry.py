@@ -131,7 +131,7 @@ def test_counted_n_grams_suggest_too():
 
 def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path):
     (tmp_path / "t.txt").write_text("the cat sat on the mat. " * 300)
-    fit("autoregressive", tmp_path / "t.txt", budget="1 step", size="xs", run_dir=tmp_path / "run")
+    fit("autoregressive", tmp_path / "t.txt", budget="1 step", size="xs", out=tmp_path / "run")
     (tmp_path / "image.txt").write_bytes(b"\x89PNG\r\n\x1a\n" * 50)
     result = CliRunner().invoke(app, ["complete", str(tmp_path / "run"), "--measure", str(tmp_path / "image.txt")])
     assert isinstance(result.exception, ValueError)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-__all__ = ["earlier_names", "renamed_arguments", "renamed_class", "renamed_options"]
+__all__ = ["earlier_names", "renamed_arguments", "renamed_class", "renamed_keywords", "renamed_options"]
 
 _MODULES: Mapping[str, str] = {
     "fourfold.samplers.likelihood": "fourfold.likelihoods.ode",
@@ -104,3 +105,26 @@ def earlier_names(module: str) -> Callable[[str], Any]:
         return getattr(importlib.import_module(home), kind)
 
     return find
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def renamed_keywords(**present: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """A decorator of a function whose arguments have new names: an earlier name raises ``TypeError`` and says the new.
+
+    Args:
+        present: the present name of each earlier one.
+    """
+
+    def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
+        @functools.wraps(function)
+        def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+            for earlier in present.keys() & kwargs.keys():
+                raise TypeError(f"{function.__name__} has no argument {earlier}: it is called {present[earlier]} now")
+            return function(*args, **kwargs)
+
+        return checked
+
+    return decorate

@@ -156,7 +156,7 @@ def test_a_published_model_is_tuned_saved_and_written(tmp_path, lora):
         budget="6 steps",
         lora=lora,
         learning_rate=3e-3,
-        run_dir=tmp_path / "run",
+        out=tmp_path / "run",
         data_options={"length": 32},
         precision="float32",
     )
@@ -320,7 +320,7 @@ def test_only_published_language_models_are_rounded(tmp_path):
     _save(tmp_path, ("LlamaForCausalLM", LLAMA))
     with pytest.raises(ValueError, match="unknown weights 'int4': choose one of float32, int8"):
         Run.load(tmp_path, weights="int4")
-    fit("autoregressive", "wine", budget="1 steps", size="xs", run_dir=tmp_path / "run")
+    fit("autoregressive", "wine", budget="1 steps", size="xs", out=tmp_path / "run")
     with pytest.raises(ValueError, match="only published language models are rounded"):
         Run.load(tmp_path / "run", weights="int8")
 

@@ -114,7 +114,7 @@ def test_a_model_of_clips_scores_a_folder_of_clips(tmp_path):
     import fourfold
 
     data = load("moving-digits", limit=40)
-    run = fourfold.fit("diffusion", data, budget="1 steps", size="xs", run_dir=tmp_path / "run", batch_size=2)
+    run = fourfold.fit("diffusion", data, budget="1 steps", size="xs", out=tmp_path / "run", batch_size=2)
     write_examples(tmp_path / "clips", data.test.x, data.space)
     with pytest.raises(DataError, match="clips: image 0 has a value above 16: raise levels"):
         run.examples(tmp_path / "clips")  # files hold 256 levels

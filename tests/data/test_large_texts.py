@@ -105,10 +105,10 @@ def test_a_file_that_was_not_finished_is_not_taken(tmp_path, large, monkeypatch)
 
 def test_a_mapped_text_is_trained_on_and_its_run_goes_on(tmp_path, large):
     (tmp_path / "t.txt").write_text(PROSE, encoding="utf-8")
-    options = {"data_options": {"length": 16, "data_dir": str(large)}, "run_dir": tmp_path / "run"}
+    options = {"data_options": {"length": 16, "data_dir": str(large)}, "out": tmp_path / "run"}
     run = fit("autoregressive", tmp_path / "t.txt", budget="2 steps", size="xs", **options)
     assert run.data.train.x.dtype == torch.uint8
-    again = fit(budget="3 steps", run_dir=tmp_path / "run", resume=True)
+    again = fit(budget="3 steps", out=tmp_path / "run", resume=True)
     assert again.card["steps"] == 3
 
 

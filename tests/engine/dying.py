@@ -38,7 +38,7 @@ def server():
 
 def train(kind: str, folder: Path | None, resume: bool = False, steps: int | None = None, **settings) -> Run:
     budget = f"{steps or STEPS[kind]} steps"
-    return fit(MAKE[kind](), MOONS, budget=budget, run_dir=folder, resume=resume, precision="float32", **settings)
+    return fit(MAKE[kind](), MOONS, budget=budget, out=folder, resume=resume, precision="float32", **settings)
 
 
 def alone() -> None:

@@ -130,7 +130,7 @@ def fit_game(rank: int, world: int, port: int, folder: Path, steps: int, resume:
             game_model(),
             MOONS,
             budget=f"{steps} steps",
-            run_dir=folder,
+            out=folder,
             resume=resume,
             precision="float32",
             checkpoint_every=0.0,

@@ -98,14 +98,14 @@ def test_steps_beside_seconds_limit_what_is_needed(machine):
 @pytest.mark.parametrize("name", ["diffusion", "latent-flow"])
 def test_a_run_remembers_its_size(tmp_path, monkeypatch, name):
     said = []
-    run = fit(name, MOONS, budget="2s", run_dir=tmp_path / "run", say=said.append)
+    run = fit(name, MOONS, budget="2s", out=tmp_path / "run", say=said.append)
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["size"] == card["sizing"]["size"]
     assert any(line.startswith(f"size {card['size']}") for line in said)
     assert all(len(line) <= 80 for line in said if line.startswith("size"))
     assert run.card["seconds"] >= card["sizing"]["seconds"]
     monkeypatch.setattr("fourfold.engine.execution.choose_size", None)
-    again = fit(data=MOONS, run_dir=tmp_path / "run", resume=True, size="auto", budget="3s")
+    again = fit(data=MOONS, out=tmp_path / "run", resume=True, size="auto", budget="3s")
     assert again.card["size"] == card["size"]
     assert again.card["sizing"] == card["sizing"]
     assert math.isfinite(again.card["seconds"])
@@ -121,11 +121,11 @@ def test_a_recipe_with_presets_of_its_own_need_not_know_narrower_ones(machine, m
 
 
 def test_a_given_size_is_kept(tmp_path):
-    run = fit("diffusion", MOONS, size="s/4", budget="3 steps", run_dir=tmp_path / "run")
+    run = fit("diffusion", MOONS, size="s/4", budget="3 steps", out=tmp_path / "run")
     assert run.card["size"] == "s/4"
     assert "sizing" not in run.card
     with pytest.raises(ValueError, match="size s contradicts"):
-        fit(run_dir=tmp_path / "run", resume=True, size="s")
+        fit(out=tmp_path / "run", resume=True, size="s")
 
 
 def test_text_from_left_to_right_needs_few_steps(machine):

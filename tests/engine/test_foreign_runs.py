@@ -30,7 +30,7 @@ SPACES = (Vectors(5), Images(1, 8, 8), Images(1, 8, 8, classes=3), Text("abcdefg
 def original(tmp_path_factory):
     """A short run of the library's own parts."""
     folder = tmp_path_factory.mktemp("run")
-    fit("energy", MOONS, budget="2 steps", size="xs", precision="float32", run_dir=folder)
+    fit("energy", MOONS, budget="2 steps", size="xs", precision="float32", out=folder)
     return folder
 
 
@@ -46,7 +46,7 @@ def folder(original, tmp_path):
 
 def refused(folder, *words, resumed=True):
     """The run is refused in one line that names a file, when it is loaded and when it is resumed."""
-    attempts = [lambda: Run.load(folder), lambda: fit("energy", MOONS, run_dir=folder, resume=True)]
+    attempts = [lambda: Run.load(folder), lambda: fit("energy", MOONS, out=folder, resume=True)]
     for attempt in attempts if resumed else attempts[:1]:
         with pytest.raises(BrokenRun) as error:
             attempt()
@@ -241,7 +241,7 @@ def test_settings_of_training_that_are_none_stop_a_resumption(folder, settings):
     changed(folder, "training", {**json.loads((folder / "card.json").read_text())["training"], **settings})
     Run.load(folder)
     with pytest.raises(BrokenRun, match=r"card.json: its settings of training are of another version"):
-        fit("energy", MOONS, run_dir=folder, resume=True)
+        fit("energy", MOONS, out=folder, resume=True)
 
 
 def tensors(folder, name):
@@ -261,7 +261,7 @@ def test_a_checkpoint_that_does_not_say_where_it_was_is_refused(folder, progress
     path, values = tensors(folder, "resume/state.safetensors")
     save_file(values, path, {"fixed": "yes"} | ({} if progress is None else {"progress": progress}))
     with pytest.raises(BrokenRun, match=r"state.safetensors"):
-        fit("energy", MOONS, run_dir=folder, resume=True)
+        fit("energy", MOONS, out=folder, resume=True)
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "resume/state.safetensors"])
@@ -281,7 +281,7 @@ def test_damaged_tensors_are_refused(folder, name):
     for one in damaged:
         path.write_bytes(one)
         with pytest.raises(BrokenRun, match=rf"{path.name} is damaged"):
-            Run.load(folder) if "/" not in name else fit("energy", MOONS, run_dir=folder, resume=True)
+            Run.load(folder) if "/" not in name else fit("energy", MOONS, out=folder, resume=True)
 
 
 def test_weights_that_are_not_numbers_are_said(folder):
@@ -297,7 +297,7 @@ def test_a_state_of_another_model_is_refused(folder):
     for other in ({"buffer.nowhere": torch.zeros(2)}, {"fixed.nowhere": torch.zeros(2)}):
         save_file(values | other, path, {"fixed": "yes", "progress": "{}"})
         with pytest.raises(BrokenRun, match=r"state.safetensors does not fit model.json \(it holds nowhere\)"):
-            fit("energy", MOONS, run_dir=folder, resume=True)
+            fit("energy", MOONS, out=folder, resume=True)
 
 
 @pytest.mark.parametrize("name", recipes())
@@ -333,7 +333,7 @@ def test_a_state_in_which_something_is_missing_is_refused(folder, name):
         assert any(name in key for key in values)
         save_file({key: value for key, value in kept.items() if value is not None}, path, metadata)
         with pytest.raises(BrokenRun, match=rf"{folder}.* fit .*they are of two runs"):
-            fit("energy", MOONS, run_dir=folder, resume=True)
+            fit("energy", MOONS, out=folder, resume=True)
 
 
 # --- classes of one's own ---------------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ def test_a_class_of_ones_own_is_told_before_training_and_loaded_where_it_is_trus
     said = []
     with monkeypatch.context() as patch:
         patch.setattr(Own, "__module__", module)
-        made = fit(own_model(), MOONS, budget="2 steps", run_dir=tmp_path, precision="float32", say=said.append)
+        made = fit(own_model(), MOONS, budget="2 steps", out=tmp_path, precision="float32", say=said.append)
     assert f"{module}:Own is a class of your own: load this run with Run.load(folder, trust=[Own])" in said
     with pytest.raises(BrokenRun, match=r"trust=\[Net\]"):
         Run.load(tmp_path)
@@ -373,26 +373,26 @@ def test_a_class_of_ones_own_is_told_before_training_and_loaded_where_it_is_trus
     loaded = Run.load(tmp_path, trust=CLASSES)
     assert torch.equal(loaded.sample(3), made.sample(3))
     with pytest.raises(BrokenRun, match=r"trust=\[Net\]"):
-        fit(data=MOONS, budget="4 steps", run_dir=tmp_path, resume=True)
-    assert fit(data=MOONS, budget="4 steps", run_dir=tmp_path, resume=True, trust=CLASSES).card["steps"] == 4
+        fit(data=MOONS, budget="4 steps", out=tmp_path, resume=True)
+    assert fit(data=MOONS, budget="4 steps", out=tmp_path, resume=True, trust=CLASSES).card["steps"] == 4
 
 
 def test_a_run_of_ones_own_classes_goes_on_with_the_model_that_is_given(tmp_path):
     whole = fit(own_model(), MOONS, budget="4 steps", precision="float32")
-    fit(own_model(), MOONS, budget="2 steps", run_dir=tmp_path, precision="float32")
+    fit(own_model(), MOONS, budget="2 steps", out=tmp_path, precision="float32")
     shorter = fit(own_model(), MOONS, budget="4 steps", precision="float32")
     model = own_model()
-    resumed = fit(model, MOONS, budget="4 steps", run_dir=tmp_path, precision="float32", resume=True)
+    resumed = fit(model, MOONS, budget="4 steps", out=tmp_path, precision="float32", resume=True)
     assert resumed.model is model
     assert resumed.card["steps"] == whole.card["steps"] == shorter.card["steps"]
 
 
 def test_another_model_is_not_resumed(tmp_path):
-    fit(toys.velocity_model(), MOONS, budget="2 steps", run_dir=tmp_path)
+    fit(toys.velocity_model(), MOONS, budget="2 steps", out=tmp_path)
     with pytest.raises(
         ValueError, match=r"holds another model: its estimand.net.type is 'engine.toys:Net', not '.*Own'"
     ):
-        fit(own_model(), MOONS, budget="4 steps", run_dir=tmp_path, resume=True)
+        fit(own_model(), MOONS, budget="4 steps", out=tmp_path, resume=True)
 
 
 def test_what_could_not_be_loaded_is_refused_before_training(tmp_path):
@@ -401,7 +401,7 @@ def test_what_could_not_be_loaded_is_refused_before_training(tmp_path):
         model.space, model.codec, model.estimand, model.objective, toys.EulerSteps(10**6), model.likelihood
     )
     with pytest.raises(ValueError, match=r"sampler.steps is more than 100,000"):
-        fit(large, MOONS, budget="2 steps", run_dir=tmp_path / "run")
+        fit(large, MOONS, budget="2 steps", out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -51,7 +51,7 @@ def flow(data: Dataset) -> GenerativeModel:
 
 
 def trained(data: Dataset, steps: int, folder=None, **settings) -> Run:
-    return fit(flow(data), data, budget=f"{steps} steps", precision="float32", run_dir=folder, **settings)
+    return fit(flow(data), data, budget=f"{steps} steps", precision="float32", out=folder, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -300,5 +300,5 @@ def test_few_step_trains_the_same_model_again_and_after_a_kill_in_the_students_s
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Interrupted):
-        fit("few-step", small, run_dir=tmp_path, observe=stop, **settings)
-    assert equal(one.model, fit("few-step", small, run_dir=tmp_path, resume=True, **settings).model)
+        fit("few-step", small, out=tmp_path, observe=stop, **settings)
+    assert equal(one.model, fit("few-step", small, out=tmp_path, resume=True, **settings).model)

@@ -63,9 +63,9 @@ def test_a_run_in_training_is_not_trained_by_another(tmp_path):
     def again(step):
         for resume in (False, True):
             with pytest.raises(RunInUse, match=f"being trained by process {os.getpid()}"):
-                fit(game_model(), MOONS, budget="2 steps", run_dir=tmp_path, resume=resume)
+                fit(game_model(), MOONS, budget="2 steps", out=tmp_path, resume=resume)
             tried.append(resume)
 
-    fit(game_model(), MOONS, budget="1 steps", run_dir=tmp_path, observe=again)
+    fit(game_model(), MOONS, budget="1 steps", out=tmp_path, observe=again)
     assert tried == [False, True]
-    fit(game_model(), MOONS, budget="2 steps", run_dir=tmp_path, resume=True)
+    fit(game_model(), MOONS, budget="2 steps", out=tmp_path, resume=True)

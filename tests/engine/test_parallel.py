@@ -73,11 +73,11 @@ def test_a_run_in_shards_goes_on_in_one_process(context, tmp_path, monkeypatch):
     (line,) = (folder / "lost0.txt").read_text().splitlines()
     assert "process 0 of 2 stops, because another one is gone" in line
     assert newest(folder).name == "shards-3"
-    run = fit(game_model(), MOONS, run_dir=folder, resume=True, budget="6 steps")
+    run = fit(game_model(), MOONS, out=folder, resume=True, budget="6 steps")
     assert newest(folder) is None
     other = tmp_path / "alone"
     settings = {"budget": "6 steps", "precision": "float32", "checkpoint_every": 0.0, "training": GAME}
-    fit(game_model(), MOONS, run_dir=other, accumulate=2, **settings)
+    fit(game_model(), MOONS, out=other, accumulate=2, **settings)
     assert run.card["steps"] == 6
     assert run.card["parts"] == 2
     assert_close(load_file(folder / "weights.safetensors"), load_file(other / "weights.safetensors"))

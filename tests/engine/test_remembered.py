@@ -80,7 +80,7 @@ def test_data_that_has_moved_is_told_and_can_be_given(folder, tmp_path, monkeypa
 
 def test_what_was_asked_is_remembered(tmp_path):
     settings = {"size": "xs", "precision": "autocast", "checkpoint_every": 7.5, "device": "cpu"}
-    fit("latent-flow", "two-moons", budget="1234567 flops", run_dir=tmp_path, data_options={"limit": 300}, **settings)
+    fit("latent-flow", "two-moons", budget="1234567 flops", out=tmp_path, data_options={"limit": 300}, **settings)
     found = settings_of(read_card(tmp_path), tmp_path)
     assert {key: getattr(found, key) for key in settings} == settings
     assert found.budget == parse_budget("1234567 flops")
@@ -95,7 +95,7 @@ def test_a_budget_is_written_exactly(budget):
 def test_other_settings_of_training_are_refused(folder):
     run, data = Run.load(folder), load(folder.parent / "rel.npy", seed=4, limit=100)
     with pytest.raises(ValueError, match=r"batch size \d+ contradicts .*, which has 16: leave it out"):
-        fit("flow", data, run_dir=folder, seed=4, resume=True, training=run.model.training_defaults)
+        fit("flow", data, out=folder, seed=4, resume=True, training=run.model.training_defaults)
     assert torch.isfinite(run.sample(2)).all()
 
 
@@ -116,24 +116,24 @@ def test_other_settings_of_training_are_refused(folder):
 def test_python_refuses_the_same(folder, settings, both):
     before = (folder / "card.json").read_bytes()
     with pytest.raises(ValueError, match=re.escape(both.replace("{}", str(folder)))):
-        fit(**settings, run_dir=folder, resume=True)
+        fit(**settings, out=folder, resume=True)
     assert (folder / "card.json").read_bytes() == before
 
 
 def test_python_remembers_everything(tmp_path):
     settings = {"size": "xs", "seed": 4, "batch_size": 16, "precision": "float32", "checkpoint_every": 7.0}
-    before = fit("flow", "two-moons", budget="3 steps", run_dir=tmp_path, data_options={"limit": 99}, **settings).card
-    after = fit(run_dir=tmp_path, resume=True, budget="4 steps", size="xs").card
+    before = fit("flow", "two-moons", budget="3 steps", out=tmp_path, data_options={"limit": 99}, **settings).card
+    after = fit(out=tmp_path, resume=True, budget="4 steps", size="xs").card
     kept = ("paradigm", "recipe", "size", "seed", "training", "asked", "data", "precision")
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
     assert (before["steps"], after["steps"]) == (3, 4)
-    assert fit(run_dir=tmp_path, resume=True).card["steps"] == 4  # the budget, too
+    assert fit(out=tmp_path, resume=True).card["steps"] == 4  # the budget, too
 
 
 def test_nothing_to_train_is_said(tmp_path):
     with pytest.raises(ValueError, match="give a paradigm and data, or the folder of a run and resume=True"):
-        fit("flow", run_dir=tmp_path / "new")
-    with pytest.raises(ValueError, match="resume needs the folder of a run: give run_dir"):
+        fit("flow", out=tmp_path / "new")
+    with pytest.raises(ValueError, match="resume needs the folder of a run: give out"):
         fit("flow", "two-moons", resume=True)
     assert not list(tmp_path.iterdir())
 

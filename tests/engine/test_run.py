@@ -29,7 +29,7 @@ def _toys_are_third_parties(monkeypatch):
 
 
 def run(folder, budget="12 steps", make=game_model, **settings):
-    return fit(make(), MOONS, budget=budget, run_dir=folder, **settings)
+    return fit(make(), MOONS, budget=budget, out=folder, **settings)
 
 
 def files(folder):
@@ -237,7 +237,7 @@ def test_divergence_keeps_the_state_before_it(tmp_path):
         lambda net, args, out: out * (float("nan") if len(seen) == 4 else 1)
     )
     with pytest.raises(Diverged, match=r"step 5: the loss of term 'matching' is nan.*the state before it is in"):
-        fit(model, MOONS, budget="9 steps", run_dir=tmp_path, observe=seen.append)
+        fit(model, MOONS, budget="9 steps", out=tmp_path, observe=seen.append)
     hook.remove()
     assert Run.load(tmp_path).card["steps"] == 4
     assert all(v.isfinite().all() for v in load_model(tmp_path).state_dict().values())
@@ -252,7 +252,7 @@ def test_a_run_is_not_overwritten(tmp_path):
 def test_other_data_or_seed_is_not_resumed(tmp_path):
     run(tmp_path, "2 steps")
     with pytest.raises(ValueError, match="other data"):
-        fit(game_model(), load("pinwheel", limit=500), budget="4 steps", run_dir=tmp_path, resume=True)
+        fit(game_model(), load("pinwheel", limit=500), budget="4 steps", out=tmp_path, resume=True)
     with pytest.raises(ValueError, match=r"seed 3 contradicts .*, which has 0"):
         run(tmp_path, "4 steps", resume=True, seed=3)
 
@@ -331,7 +331,7 @@ def test_a_learned_codec_is_kept_and_encodes_once(tmp_path):
             model.space, Rotated(2), model.estimand, model.objective, model.sampler, model.likelihood, TRAINING
         )
 
-    whole = fit(make(), MOONS, budget="6 steps", run_dir=tmp_path / "whole")
+    whole = fit(make(), MOONS, budget="6 steps", out=tmp_path / "whole")
     assert begin(make(), MOONS, TRAINING).encoded
 
     def stop(step):
@@ -339,7 +339,7 @@ def test_a_learned_codec_is_kept_and_encodes_once(tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(Interrupted, match="SIGTERM"):
-        fit(make(), MOONS, budget="6 steps", run_dir=tmp_path / "parts", observe=stop)
-    resumed = fit(make(), MOONS, budget="6 steps", run_dir=tmp_path / "parts", resume=True)
+        fit(make(), MOONS, budget="6 steps", out=tmp_path / "parts", observe=stop)
+    resumed = fit(make(), MOONS, budget="6 steps", out=tmp_path / "parts", resume=True)
     assert torch.equal(resumed.model.codec.weight, whole.model.codec.weight)
     assert torch.equal(resumed.sample(4), whole.sample(4))

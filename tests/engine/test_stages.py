@@ -106,7 +106,7 @@ def staged_model() -> GenerativeModel:
 
 
 def run(folder=None, budget="16 steps", **settings):
-    return fit(staged_model(), MOONS, budget=budget, run_dir=folder, **settings)
+    return fit(staged_model(), MOONS, budget=budget, out=folder, **settings)
 
 
 @pytest.mark.parametrize("budget", ["16 steps", "16s", "16 epochs", "16 flops"])

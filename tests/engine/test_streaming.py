@@ -88,13 +88,13 @@ def test_what_workers_cannot_read_is_said_in_one_line(rows: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_run_that_is_stopped_at_any_step_ends_with_the_same_weights(rows: Path, tmp_path: Path) -> None:
     about = {"data_options": {"stream": True}, "size": "xs", "precision": "float32", "batch_size": 32, "choose": False}
-    whole = fit("flow", rows, budget="14 steps", run_dir=tmp_path / "whole", **about)
+    whole = fit("flow", rows, budget="14 steps", out=tmp_path / "whole", **about)
     assert whole.card["data"]["streamed"]
     for stop in (1, 9, 10, 13):
         folder = tmp_path / str(stop)
         with pytest.raises(Interrupted):
-            fit("flow", rows, budget="14 steps", run_dir=folder, observe=ending(stop), **about)
-        again = fit(run_dir=folder, resume=True)
+            fit("flow", rows, budget="14 steps", out=folder, observe=ending(stop), **about)
+        again = fit(out=folder, resume=True)
         for (name, a), b in zip(whole.model.state_dict().items(), again.model.state_dict().values(), strict=True):
             assert torch.equal(a, b), (stop, name)
 
@@ -109,10 +109,10 @@ def test_a_broken_row_ends_training_and_keeps_what_was_trained(rows: Path, tmp_p
     np.save(rows, x)
     about = {"budget": "20 steps", "size": "xs", "precision": "float32", "batch_size": 32, "choose": False}
     with pytest.raises(DataError, match=f"row {row + 1}, column 0"):
-        fit("flow", data, run_dir=tmp_path / "run", **about)
+        fit("flow", data, out=tmp_path / "run", **about)
     x[row] = 0.0
     np.save(rows, x)
-    assert fit(run_dir=tmp_path / "run", resume=True, data=data).card["steps"] == 20
+    assert fit(out=tmp_path / "run", resume=True, data=data).card["steps"] == 20
 
 
 def test_the_processes_of_a_comparison_stream_the_same_examples(rows: Path, tmp_path: Path) -> None:
@@ -138,9 +138,9 @@ def test_an_array_that_does_not_fit_is_streamed_and_stays_so(
         assert data.streamed is not None
         assert "do not fit" in data.notes[0]
         about = {"size": "xs", "precision": "float32", "batch_size": 32, "choose": False}
-        fit("flow", rows, budget="3 steps", run_dir=tmp_path / "run", **about)
+        fit("flow", rows, budget="3 steps", out=tmp_path / "run", **about)
     assert load(rows).streamed is None  # now it fits
-    assert fit(run_dir=tmp_path / "run", resume=True, budget="5 steps").card["data"]["streamed"]
+    assert fit(out=tmp_path / "run", resume=True, budget="5 steps").card["data"]["streamed"]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -83,9 +83,7 @@ def test_it_learns_what_n_grams_cannot_see_and_keeps_its_text(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("".join("ab"[i] + 9 * "-" + "ab"[i] for i in letters))
     data = load(path, length=44)
-    run = fit(
-        "autoregressive/ngrams", data, budget="60 steps", size="xs", precision="float32", run_dir=tmp_path / "run"
-    )
+    run = fit("autoregressive/ngrams", data, budget="60 steps", size="xs", precision="float32", out=tmp_path / "run")
     x = data.space.rows(data.test.x).long()[:40]
     counted = KneserNey.fit(data.space, data.train.x)
     assert (run.log_prob(x).nats - counted.log_prob(x).nats).mean() > math.log(2)  # of four lines three are seen whole

@@ -260,7 +260,7 @@ def test_the_correction_is_zero_where_samples_are_what_the_teacher_expects():
 @pytest.mark.parametrize("name", ["latent-diffusion", "latent-autoregressive"])
 def test_one_command_trains_every_stage_into_one_folder(name, tmp_path):
     data = load("digits", limit=200)
-    run = fit(name, data, budget="6 steps", size="xs", run_dir=tmp_path)
+    run = fit(name, data, budget="6 steps", size="xs", out=tmp_path)
     stages = run.card["stages"]
     assert sum(s["steps"] for s in stages) == run.card["steps"] == 6
     assert sum(s["share"] for s in stages) == pytest.approx(1)

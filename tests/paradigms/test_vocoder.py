@@ -191,7 +191,7 @@ def test_a_run_holds_its_vocoder_and_decodes_by_iteration_too(tmp_path):
         build("latent-diffusion/vocoder", SPACE, "xs"),
         load(voices(24), space=SPACE),
         budget="5 steps",
-        run_dir=tmp_path,
+        out=tmp_path,
     )
     assert [stage["name"] for stage in run.card["stages"]] == ["vocoder", "model"]
     opened = Run.load(tmp_path)

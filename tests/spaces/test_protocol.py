@@ -290,7 +290,7 @@ def test_a_space_that_says_only_what_it_must_is_trained_sampled_scored_and_writt
     x = np.exp(np.random.default_rng(0).normal(size=(200, 2)))
     data = load(x, space=Bare())
     assert "examples of Bare of shape (2,)" in describe(data)
-    run = fourfold.fit(bare_model(), data, budget="2 steps", precision="float32", run_dir=tmp_path / "run")
+    run = fourfold.fit(bare_model(), data, budget="2 steps", precision="float32", out=tmp_path / "run")
     assert math.isfinite(run.log_prob(x[:5]).nats.sum())
     again = fourfold.Run.load(tmp_path / "run", trust=[Bare])
     assert torch.equal(again.sample(3), run.sample(3))

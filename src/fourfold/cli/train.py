@@ -181,7 +181,7 @@ def fit(
                 learning_rate=learning_rate,
                 muon_rate=muon_rate,
                 data_options=options.given(),
-                run_dir=folder,
+                out=folder,
                 resume=resume is not None,
                 precision=precision,
                 compile=compile,

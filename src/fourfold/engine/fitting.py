@@ -28,11 +28,13 @@ from fourfold.engine.settings import FitSettings
 from fourfold.engine.signals import Interrupted
 from fourfold.engine.step import Step
 from fourfold.paradigms import check_names
+from fourfold.renamed import renamed_keywords
 from fourfold.vocabulary import AUTO
 
 __all__ = ["Interrupted", "fit"]
 
 
+@renamed_keywords(run_dir="out")
 def fit(
     paradigm: str | GenerativeModel | None = None,
     data: Data | Dataset | None = None,
@@ -45,7 +47,7 @@ def fit(
     muon_rate: float | None = None,
     training: Training | None = None,
     data_options: Mapping[str, Any] | None = None,
-    run_dir: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     trust: Sequence[type] = (),
     precision: str | None = None,
@@ -62,14 +64,14 @@ def fit(
 ) -> Run:
     """Train a model of a paradigm on data within a budget, or continue a run.
 
-    ``fit(run_dir=folder, resume=True)`` continues a run under the settings that it recorded. Other values are allowed
+    ``fit(out=folder, resume=True)`` continues a run under the settings that it recorded. Other values are allowed
     for ``budget``, ``precision``, ``compile``, ``device``, ``checkpoint_every``, ``choose``, ``parallel``,
     ``accumulate`` and ``recompute``, and for ``data`` if the same data has moved. All other settings may be left out;
     if given, they must be those of the run.
 
     Under ``torchrun`` several processes share the training. A batch is then divided into ``accumulate`` parts for each
     process, and a step is that of one process with as many parts: a run may go on with another number of processes. A
-    process that ``torchrun`` starts again goes on from the last checkpoint in ``run_dir``.
+    process that ``torchrun`` starts again goes on from the last checkpoint in ``out``.
 
     Args:
         paradigm: a name for :func:`fourfold.build`, the folder of a published language model, which is tuned, or a
@@ -85,8 +87,8 @@ def fit(
         muon_rate: peak rate of Muon, instead of the preset's; 0 trains everything with AdamW.
         training: all settings of training, instead of the preset's.
         data_options: further arguments of :func:`fourfold.load`.
-        run_dir: the run folder; without one nothing is written.
-        resume: continue from the last checkpoint in ``run_dir``.
+        out: the run folder; without one nothing is written.
+        resume: continue from the last checkpoint in ``out``.
         trust: classes of your own in the model of a resumed run, as for :meth:`Run.load`.
         precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable.
         compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
@@ -115,10 +117,10 @@ def fit(
         Interrupted: after SIGINT or SIGTERM; everything is in the folder.
         LostProcess: if another process is gone; the last checkpoint is in the folder.
     """
-    folder = None if run_dir is None else Path(run_dir)
+    folder = None if out is None else Path(out)
     resume = resume or (folder is not None and restarted() and resumable(folder))
     if resume and folder is None:
-        raise ValueError("resume needs the folder of a run: give run_dir")
+        raise ValueError("resume needs the folder of a run: give out")
     card = read_card(folder) if resume and folder is not None else None
     before = FitSettings() if card is None or folder is None else settings_of(card, folder)
     settings = FitSettings(

@@ -166,7 +166,7 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
         seed=job.seed,
         precision=job.precision,
         compile=job.compile,
-        run_dir=folder / "run",
+        out=folder / "run",
         resume=resume,
         device=job.device,
         observe=observe,
