@@ -124,7 +124,7 @@ def fit_game(rank: int, world: int, port: int, folder: Path, steps: int, resume:
         if rank == world - 1 and step.index == kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    settings = {} if resume else {"training": GAME}
+    settings = {} if resume else {"training": GAME, "parallel": "fsdp"}
     try:
         run = fit(
             game_model(),
@@ -134,7 +134,6 @@ def fit_game(rank: int, world: int, port: int, folder: Path, steps: int, resume:
             resume=resume,
             precision="float32",
             checkpoint_every=0.0,
-            parallel="fsdp",
             observe=observe,
             **settings,
         )

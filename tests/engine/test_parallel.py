@@ -1,5 +1,9 @@
 """Several processes that share a training take the steps of one process, whatever each of them holds."""
 
+import os
+import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -7,8 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from fourfold.core import parts
-from fourfold.engine import Run, fit, wrappers
-from fourfold.engine.distributed import Processes, rows_of
+from fourfold.engine import Run, fit, resumable, wrappers
+from fourfold.engine.card import read_card
+from fourfold.engine.distributed import LostProcess, Processes, join, rows_of
 from fourfold.engine.shards import newest
 
 from . import sharing
@@ -35,6 +40,13 @@ def together(context, target, world, *arguments, port=None):
         worker.kill()
     assert not alive
     return [worker.exitcode for worker in workers]
+
+
+def wait_until(condition, seconds=120):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.2)
 
 
 def assert_close(found, expected):
@@ -83,6 +95,48 @@ def test_a_run_in_shards_goes_on_in_one_process(context, tmp_path, monkeypatch):
     assert_close(load_file(folder / "weights.safetensors"), load_file(other / "weights.safetensors"))
     monkeypatch.setattr(parts, "_third_parties", lambda: {game_model.__module__.partition(".")[0]})
     assert Run.load(folder).sample(3).shape == (3, 2)
+
+
+def test_shards_go_on_as_shards(context, tmp_path):
+    """A run in shards of which a rank is killed goes on in shards, to the bit, though nothing asks for shards again."""
+    assert together(context, sharing.fit_game, 2, tmp_path / "whole", 6, False, None) == [0, 0]
+    assert together(context, sharing.fit_game, 2, tmp_path / "parts", 6, False, 4) == [1, -9]
+    assert together(context, sharing.fit_game, 2, tmp_path / "parts", 6, True, None) == [0, 0]
+    whole, parts = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    assert read_card(tmp_path / "parts")["parallel"] == "fsdp"
+
+
+def test_ranks_end_with_their_torchrun(tmp_path):
+    """Ranks whose ``torchrun`` is killed save and end."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={free_port()}"]
+    fitting = ["-m", "fourfold", "fit", "diffusion", "two-moons", "--budget", "100000 steps", "--size", "xs"]
+    agent = subprocess.Popen(
+        [*torchrun, *fitting, "--out", str(tmp_path / "run")], env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    log, lock = tmp_path / "run" / "log.jsonl", tmp_path / "run" / ".lock"
+    try:
+        wait_until(log.exists)
+    finally:
+        agent.kill()
+        agent.wait()
+    wait_until(lambda: not lock.exists())
+    assert resumable(log.parent)
+
+
+def test_a_start_that_fails_says_where(monkeypatch):
+    """The port of the first process is taken by another program."""
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        address = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+        for name, value in address.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(
+            LostProcess, match=f"process 0 of 2 cannot meet the others at localhost:{port} .*failed to listen"
+        ):
+            join()
 
 
 def test_processes_that_are_started_again_do_not_meet_the_dead(context):

@@ -7,10 +7,13 @@ its shard of every parameter and ``fully_shard`` (FSDP2) brings the rows togethe
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import datetime
 import os
 import re
+import signal
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -151,19 +154,73 @@ def restarted() -> bool:
 
 
 def join() -> Processes:
-    """Join the other processes that ``torchrun`` started, if it did. Each then uses the GPU of its number."""
+    """Join the other processes that ``torchrun`` started, if it did. Each then uses the GPU of its number.
+
+    A process whose ``torchrun`` is killed saves and ends, as it does after SIGTERM.
+
+    Raises:
+        LostProcess: if the processes cannot meet, with the address and the reason.
+    """
     if not under_torchrun():
         return ALONE
     if not dist.is_initialized():
-        from torch.distributed.rendezvous import rendezvous
-
         if torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
-        own = dist.PrefixStore(f"start-{_start(store, rank, world)}", store)  # type: ignore[attr-defined]
-        dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=PATIENCE)
+        with _meeting():
+            _meet()
+        atexit.register(_part)
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     return Processes(dist.get_rank(), dist.get_world_size())
+
+
+def _meet() -> None:
+    """Start the process group under the number of this start."""
+    from torch.distributed.rendezvous import rendezvous
+
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
+    own = dist.PrefixStore(f"start-{_start(store, rank, world)}", store)  # type: ignore[attr-defined]
+    dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=PATIENCE)
+
+
+@contextlib.contextmanager
+def _meeting() -> Iterator[None]:
+    """Inside, a start that fails says in one line where the processes were to meet, and why they did not.
+
+    Raises:
+        LostProcess: if the processes cannot meet.
+    """
+    try:
+        yield
+    except LostProcess:
+        raise
+    except (RuntimeError, ValueError) as error:
+        rank, world = os.environ.get("RANK", "?"), os.environ["WORLD_SIZE"]
+        address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        raise LostProcess(
+            f"process {rank} of {world} cannot meet the others at {address} ({_first_line(error)}): start them again, "
+            "or on another port with torchrun --master-port=PORT; GLOO_SOCKET_IFNAME names the network interface"
+        ) from None
+
+
+def _part() -> None:
+    """Leave the others: threads of gloo that outlive the interpreter may abort a process that has done its work."""
+    if dist.is_initialized():
+        with contextlib.suppress(RuntimeError):
+            dist.destroy_process_group()
+
+
+def _end_with(parent: int) -> None:
+    """Wait until the process ``parent`` is gone, then ask this one to save and end."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of an error of a library, without the place in its source."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rpartition("] ")[2][:160]
 
 
 def _start(store: Any, rank: int, world: int) -> str:
@@ -220,8 +277,7 @@ def losing() -> Iterator[None]:
         if not under_torchrun() or isinstance(error, LostProcess) or not _LOST.search(str(error)):
             raise
         rank, world = os.environ.get("RANK", "?"), os.environ["WORLD_SIZE"]
-        reason = str(error).splitlines()[0].rpartition("] ")[2][:120]
         raise LostProcess(
-            f"process {rank} of {world} stops, because another one is gone ({reason}): "
+            f"process {rank} of {world} stops, because another one is gone ({_first_line(error)}): "
             "go on from the last checkpoint with --resume; torchrun --max-restarts=N does it by itself"
         ) from None

@@ -177,7 +177,7 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
         _load(loop, kept, checkpoint, folder)
         request.say(f"resumed at step {loop.progress.steps}")
     card = describe(request, start.name, start.recipe, start.model, start.training)
-    card |= {"precision": choice.record(), "parts": loop.parts, "parallel": processes.way}
+    card |= {"precision": choice.record(), "parts": loop.parts}
     if plan.stages:
         own = {"name": LAST, "share": 1 - plan.start, "budget": str(budget), "parameters": parameters(start.model)}
         card["stages"] = [*start.stages, {**own, "precision": card["precision"], "training": card["training"]}]

@@ -13,8 +13,10 @@ from fourfold.data.text import LENGTH
 from fourfold.engine.budget import parse_budget
 from fourfold.engine.card import training_of
 from fourfold.engine.checkpoint import BrokenRun
+from fourfold.engine.distributed import under_torchrun
 from fourfold.engine.settings import FitSettings
 from fourfold.renamed import renamed_options
+from fourfold.vocabulary import AUTO
 
 __all__ = ["check_agrees", "load_own", "settings_of"]
 
@@ -63,6 +65,7 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
             device=str(asked.get("device", FitSettings.device)),
             checkpoint_every=asked.get("checkpoint_every", FitSettings.checkpoint_every),
             choose=bool(card.get("choice", {}).get("on", FitSettings.choose)),
+            parallel=card.get("parallel", AUTO) if under_torchrun() and card.get("parallel") != "none" else AUTO,
             accumulate=asked.get("accumulate", FitSettings.accumulate),
             recompute=asked.get("recompute"),
         )

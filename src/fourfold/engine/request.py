@@ -94,6 +94,7 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
         "training": asdict(training),
         "choice": {"on": settings.choose},
         "asked": {key: getattr(settings, key) for key in ASKED},
+        "parallel": request.processes.way,
         "hardware": {**machine(), "device": str(model.device), "processes": request.processes.world},
         "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
         "command": shlex.join(sys.argv),
