@@ -39,7 +39,7 @@ def run(arguments: list[str], debug: bool = False) -> int:
     except KeyboardInterrupt as error:
         return _tell(error, 130, debug)
     except Exception as error:
-        if not _is_usage(error):
+        if not _is_usage(error) and not _is_of_arrow(error):
             raise
         return _tell(error, 2, debug)
 
@@ -59,6 +59,12 @@ def _answer(arguments: list[str]) -> int:
 def _is_usage(error: Any) -> bool:
     """Whether the parser of options raised the error, whose ``format_message`` gives the message."""
     return hasattr(error, "format_message")
+
+
+def _is_of_arrow(error: Exception) -> bool:
+    """Whether Arrow raised the error: the base of its errors is none of those of Python."""
+    arrow = sys.modules.get("pyarrow")
+    return arrow is not None and isinstance(error, arrow.ArrowException)
 
 
 def _tell(error: BaseException, code: int, debug: bool) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
-import stat
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from fourfold import regular
 
 __all__ = [
     "UnreadableError",
@@ -46,15 +48,11 @@ def open_regular(path: Path) -> BinaryIO:
         UnreadableError: not a regular file, or not readable.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UnreadableError(f"{path}: not a regular file; give a text, Python or JSON file, or a folder")
-        # a file that takes its place in between must not block either, nor may a regular file that waits, such as a
-        # kernel log
-        return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+        return regular.open_regular(path)
     except (OSError, ValueError) as error:
-        if isinstance(error, UnreadableError):
-            raise
-        raise UnreadableError(f"{path}: {_why(error)}; check its name and permissions") from error
+        odd = getattr(error, "errno", None) == errno.EINVAL
+        way = "give a text, Python or JSON file, or a folder" if odd else "check its name and permissions"
+        raise UnreadableError(f"{path}: {_why(error)}; {way}") from error
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

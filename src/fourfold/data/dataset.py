@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Space, decode_captions
-from fourfold.printable import shortened
+from fourfold.printable import printable, shortened
 
 if TYPE_CHECKING:
     from fourfold.data.schema import Inferred
@@ -48,7 +48,13 @@ LARGE = 1 << 26
 
 
 class DataError(ValueError):
-    """Data that cannot be used: one line with the file, the row or column, and the way out."""
+    """Data that cannot be used: one line with the file, the row or column, and the way out.
+
+    Control characters of names and cells are written as escapes.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def option(name: str, value: object = None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,6 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow
 import pyarrow.compute
-import pyarrow.ipc
 import pyarrow.parquet
 import torch
 from torch import Tensor
@@ -34,7 +32,6 @@ from fourfold.spaces.vectors import numbered
 
 __all__ = [
     "Batches",
-    "batches_of_feather",
     "batches_of_frame",
     "batches_of_parquet",
     "different",
@@ -55,14 +52,6 @@ Batches = Iterable[pyarrow.RecordBatch]
 def batches_of_parquet(path: Path) -> Batches:
     """The rows of a Parquet file."""
     return pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=ROWS)
-
-
-def batches_of_feather(path: Path) -> Batches:
-    """The rows of a Feather or Arrow file."""
-    with contextlib.suppress(pyarrow.ArrowInvalid):
-        file = pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
-        return [file.get_batch(i) for i in range(file.num_record_batches)]
-    return pyarrow.ipc.open_stream(pyarrow.memory_map(str(path)))
 
 
 def batches_of_frame(frame: Any) -> Batches:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -15,6 +16,7 @@ import numpy as np
 from fourfold.data.dataset import DataError, option
 from fourfold.data.records import StoredRecords, is_official
 from fourfold.printable import shortened
+from fourfold.regular import open_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,7 +99,13 @@ class TableRecords(StoredRecords):
 
     def _load(self, number: int) -> pa.Table:
         shard, group = self.groups[number]
-        return _shard(self._files[shard]).read(group, [self.image, *([self.caption] if self.caption else [])])
+        return self._columns(shard, group, [self.image, *([self.caption] if self.caption else [])])
+
+    def _columns(self, shard: int, group: int, names: list[str]) -> pa.Table:
+        """Columns of a group of a file."""
+        path = self._files[shard]
+        with _telling(path):
+            return _shard(path).read(group, names)
 
     def where(self, row: int) -> str:
         group = int(np.searchsorted(self.edges, row, side="right")) - 1
@@ -110,7 +118,7 @@ class TableRecords(StoredRecords):
             return None
         parts = []
         for number, (shard, group) in enumerate(self.groups):
-            column = _shard(self._files[shard]).read(group, [self.label])[self.label]
+            column = self._columns(shard, group, [self.label])[self.label]
             if column.null_count:
                 row = int(self.edges[number]) + column.is_null().to_pylist().index(True)
                 raise DataError(f"{self.where(row)}, column {self.label}: is empty: fill it, or drop the row")
@@ -133,26 +141,39 @@ def _shard(path: Path) -> _Shard:
     return _open_shard(path, os.getpid())
 
 
+@contextlib.contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Errors of reading as one line that names the file."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except MemoryError:
+        raise DataError(f"{path}: does not fit into memory: write it in smaller parts") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        if isinstance(error, DataError):
+            raise
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{path}: cannot be read ({reason}): write it again") from None
+
+
 @functools.lru_cache(maxsize=64)
 def _open_shard(path: Path, process: int) -> _Shard:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    from fourfold.data.arrow import check_names, record_batches
+
+    with _telling(path):
+        open_regular(path).close()
         if path.suffix.lower() == ".parquet":
             file = pq.ParquetFile(path, memory_map=False, pre_buffer=False)
+            check_names(file.schema_arrow)
             counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             return _Shard(
                 file.schema_arrow, counts, lambda i, columns: file.read_row_group(i, columns, use_threads=False)
             )
-        source = pa.memory_map(str(path))
-        try:
-            batches = list(pa.ipc.open_stream(source))
-        except pa.ArrowInvalid:
-            opened = pa.ipc.open_file(source)
-            batches = [opened.get_batch(i) for i in range(opened.num_record_batches)]
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read ({' '.join(str(error).split())[:120]}): write it again") from None
+        batches = list(record_batches(path))
     if not batches:
         raise DataError(f"{path}: holds no rows: leave it out")
     return _Shard(

@@ -16,6 +16,7 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from fourfold.data.arrays import finite_vectors
+from fourfold.data.arrow import record_batches
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
 from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.delimited import cells
@@ -24,7 +25,6 @@ from fourfold.data.layout import Layout, layout_of, plain
 from fourfold.data.memory import require
 from fourfold.data.mixed import (
     Batches,
-    batches_of_feather,
     batches_of_frame,
     batches_of_parquet,
     different,
@@ -144,7 +144,7 @@ def _batches(path: Path, options: Options) -> Batches:
     if suffix == ".parquet":
         return batches_of_parquet(path)
     if suffix in (".feather", ".arrow"):
-        return batches_of_feather(path)
+        return record_batches(path)
     return (batches_of_duckdb if suffix == ".duckdb" else batches_of_sqlite)(path, options.query)
 
 
@@ -247,7 +247,8 @@ def _told(path: Path) -> Iterator[None]:
     except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError, pyarrow.ArrowException) as error:
         reason = " ".join(str(error).split())[:150]
         kind = "Parquet" if path.suffix.lower() == ".parquet" else "a table"
-        way = "write it again" if kind == "Parquet" else "give every row the same number of cells"
+        text = path.suffix.lower() in (".csv", ".tsv")
+        way = "give every row the same number of cells" if text else "write it again"
         raise DataError(f"{path}: cannot be read as {kind} ({reason}): {way}") from None
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from fourfold.data.dataset import DataError
 from fourfold.data.schema.values import ODD, Inferred, Values, all_are, answer, as_numbers, refuse
 from fourfold.spaces.columns import EPOCHS, DateTime
 
@@ -32,7 +33,15 @@ AS_TIME = re.compile(r"(time|date|epoch|stamp|created|updated)|_at$|^ts$", re.IG
 
 def time(values: Values) -> Inferred | None:
     if values.coded.distinct.dtype.kind == "M":
-        written = "%Y-%m-%d" if _date_only(values.coded.distinct) else "%Y-%m-%d %H:%M:%S"
+        try:
+            written = "%Y-%m-%d" if _date_only(values.coded.distinct) else "%Y-%m-%d %H:%M:%S"
+            beyond = not values.coded.distinct.dropna().dt.year.between(1, 9999).all()
+        except ValueError:
+            beyond = True
+        if beyond:
+            raise DataError(
+                f"{values.coded.where}, column {values.coded.name}: holds a time beyond the years 1 to 9999: correct it"
+            )
         return _times(values, values.coded.distinct, written, "the data holds times")
     found = values.hint.get("format") or _format(values)
     if found is None:

@@ -1,0 +1,62 @@
+"""Files and streams of Arrow: one batch after the other, each checked in full before it is used.
+
+Arrow trusts what a batch says of itself: an offset beyond the end reads memory that is not its own, or ends the
+process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow
+import pyarrow.ipc
+
+from fourfold.regular import open_regular
+
+__all__ = ["check_names", "record_batches"]
+
+MAGIC = b"ARROW1"
+"""The first and the last bytes of a file; between them stands a stream, and behind it a list of places."""
+
+
+def record_batches(path: Path) -> Iterator[pyarrow.RecordBatch]:
+    """The batches of a Feather or Arrow file, or of an Arrow stream, mapped into memory.
+
+    A file is read as the stream that it holds, without its list of places.
+
+    Raises:
+        OSError: if it is not a regular file.
+        ValueError: if the name of a column is not UTF-8.
+        pyarrow.ArrowException: if it is not of this kind, is cut off, or holds a batch that does not hold together.
+
+    Reference: Apache Arrow, Columnar Format, "IPC File Format",
+    https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
+    """
+    open_regular(path).close()
+    with pyarrow.memory_map(str(path)) as source:
+        if source.read(len(MAGIC)) != MAGIC:
+            source.seek(0)
+        elif source.size() < 2 * len(MAGIC) or source.read_at(len(MAGIC), source.size() - len(MAGIC)) != MAGIC:
+            raise pyarrow.ArrowInvalid("it is cut off")
+        else:
+            source.seek(8)  # what follows is aligned to eight bytes
+        stream = pyarrow.ipc.open_stream(source)
+        check_names(stream.schema)
+        for batch in stream:
+            batch.validate(full=True)
+            yield batch
+
+
+def check_names(fields: Iterable[pyarrow.Field]) -> None:
+    """Refuse columns, or parts of them, whose names are not UTF-8.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    for field in fields:
+        try:
+            str(field.name)
+        except UnicodeDecodeError:
+            raise ValueError("the name of a column is not UTF-8") from None
+        check_names(field.type.field(i) for i in range(field.type.num_fields))
