@@ -155,17 +155,28 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _of_card(card: Mapping[str, Any]) -> list[str]:
     """The card as rows of text."""
-    data, precision = card["data"], card.get("precision")
+    size = f", size {card['size']}" if "size" in card else ""
     rows = {
-        "paradigm": f"{card.get('recipe') or card['paradigm']}, size {card['size']}, {card['parameters']:,} parameters",
-        "data": f"{data['name']}, {data['train']:,} for training, seed {data['seed']}, sha256 {data['digest'][:16]}",
-        "trained": f"{card['steps']} steps, {card['seconds']:.1f} s of {card['budget']}"
-        + ("" if card["done"] else " (stopped; go on with --resume)"),
-        "precision": _precision(precision) if precision else "chosen when the last stage begins",
+        "paradigm": f"{card.get('recipe') or card['paradigm']}{size}, {card['parameters']:,} parameters",
+        "data": _data(card["data"]) if "data" in card else "not recorded",
+        **({"trained": card["trained"]} if "trained" in card else _trained(card)),
         "versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
         "command": card["command"],
     }
     return [*(f"  {name:<12}{text}" for name, text in rows.items()), *_stated(card)]
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    return f"{data['name']}, {data['train']:,} for training, seed {data['seed']}, sha256 {data['digest'][:16]}"
+
+
+def _trained(card: Mapping[str, Any]) -> dict[str, str]:
+    """The record of a training, in rows."""
+    precision, stopped = card.get("precision"), "" if card["done"] else " (stopped; go on with --resume)"
+    return {
+        "trained": f"{card['steps']} steps, {card['seconds']:.1f} s of {card['budget']}{stopped}",
+        "precision": _precision(precision) if precision else "chosen when the last stage begins",
+    }
 
 
 def _precision(chosen: Mapping[str, Any]) -> str:

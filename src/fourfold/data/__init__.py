@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -155,6 +157,7 @@ def load(
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
     """
+    again = _recordable(locals())
     kind = _named(space) if isinstance(space, str) else None  # a space by name, or a space
     as_table = True if kind is Table else False if kind is Vectors else None
     options = _options({**locals(), "space": None if kind else space})
@@ -167,12 +170,20 @@ def load(
             )
         from fourfold.data.stored import assemble_stored
 
-        return assemble_stored(name, source, options)
+        return dataclasses.replace(assemble_stored(name, source, options), options=again)
     if kind is not None:
         source = read_as(name, source, kind, options)
     if source.sounds is not None:  # a transcript is one of a sound
         options = dataclasses.replace(options, conditional=True)
-    return assemble(name, source, options)
+    return dataclasses.replace(assemble(name, source, options), options=again)
+
+
+def _recordable(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of :func:`load` that differ from their defaults and that JSON can hold, but for name and seed."""
+    defaults = {name: one.default for name, one in inspect.signature(load).parameters.items()}
+    values = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
+    plain = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple))}
+    return {name: value for name, value in plain.items() if name not in ("data", "seed") and value != defaults[name]}
 
 
 def read_all(

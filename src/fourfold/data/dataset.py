@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +122,8 @@ class Dataset:
         notes: what reading changed (such as images that were resized), and which columns hold tied values.
         columns: what each column of a table was inferred to be, and why.
         streamed: all training examples, if they stay in their files; ``train`` is then a sample of them.
+        options: the arguments with which :func:`fourfold.load` loads it again, besides name and seed; arrays are not
+            among them.
     """
 
     name: str
@@ -138,6 +140,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()
     streamed: Streamed | None = None
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def examples(self) -> int:

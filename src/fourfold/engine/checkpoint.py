@@ -33,6 +33,7 @@ from fourfold.engine.wrappers import whole
 __all__ = [
     "BrokenRun",
     "Checkpoint",
+    "check_vacant",
     "has_start",
     "has_state",
     "has_weights",
@@ -45,6 +46,7 @@ __all__ = [
     "save_checkpoint",
     "save_model",
     "save_start",
+    "undefined",
     "untrained_model",
 ]
 
@@ -210,11 +212,15 @@ def load_weights(model: GenerativeModel, path: Path) -> None:
     _give(model, tensors, path)
 
 
+def undefined(tensors: Mapping[str, Tensor]) -> str | None:
+    """The name of the first tensor that holds NaN, if one does."""
+    return next((name for name, value in tensors.items() if value.is_floating_point() and value.isnan().any()), None)
+
+
 def _give(model: GenerativeModel, tensors: Mapping[str, Tensor], path: Path, strict: bool = True) -> None:
     """Copy tensors into a model by their names."""
-    undefined = [name for name, value in tensors.items() if value.is_floating_point() and value.isnan().any()]
-    if undefined:
-        raise BrokenRun(f"{path} holds NaN ({undefined[0]}): restore it from a copy, or train again")
+    if name := undefined(tensors):
+        raise BrokenRun(f"{path} holds NaN ({name}): restore it from a copy, or train again")
     try:
         model.load_state_dict(tensors, strict=strict)
     except RuntimeError as error:
@@ -288,6 +294,14 @@ def resumable(folder: Path) -> bool:
     """Whether the folder holds a run, at whatever stage, that can go on."""
     begun = has_state(folder) or has_start(folder) or (folder / "stages").exists()
     return begun and (folder / "card.json").exists()
+
+
+def check_vacant(folder: Path) -> None:
+    """Refuse a folder whose run would be overwritten (``ValueError``)."""
+    if has_state(folder) or resumable(folder):
+        raise ValueError(f"{folder} holds a run already: resume it, remove it, or choose another folder")
+    if has_weights(folder):
+        raise ValueError(f"{folder} holds the weights of a trained model: remove it, or choose another folder")
 
 
 def save_start(model: GenerativeModel, folder: Path) -> None:

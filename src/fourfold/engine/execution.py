@@ -22,7 +22,7 @@ from fourfold.core import GenerativeModel
 from fourfold.data import DataError, Dataset
 from fourfold.engine.auto import FALLBACK, Sizing, choose_size
 from fourfold.engine.budget import Budget
-from fourfold.engine.card import read_card
+from fourfold.engine.card import parameters, read_card
 from fourfold.engine.checkpoint import BrokenRun, Checkpoint, resumable, save_start
 from fourfold.engine.distributed import Processes
 from fourfold.engine.files import sweep, write_json
@@ -32,7 +32,7 @@ from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Loop
 from fourfold.engine.precision import FLOAT32, Choice, settle, untested
 from fourfold.engine.recorder import Recorder
-from fourfold.engine.request import Request, describe, parameters
+from fourfold.engine.request import Request, describe
 from fourfold.engine.run import Run
 from fourfold.engine.signals import Interrupted, signals
 from fourfold.engine.stages import (

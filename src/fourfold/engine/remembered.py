@@ -11,7 +11,7 @@ from typing import Any
 from fourfold.data import IN_MEMORY, DataError, Dataset, load, names
 from fourfold.data.text import LENGTH
 from fourfold.engine.budget import parse_budget
-from fourfold.engine.card import training_of
+from fourfold.engine.card import ELSEWHERE, training_of
 from fourfold.engine.checkpoint import BrokenRun
 from fourfold.engine.distributed import under_torchrun
 from fourfold.engine.settings import FitSettings
@@ -50,8 +50,13 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
     """The settings of a run, as its card records them.
 
     Raises:
-        BrokenRun: if a recorded setting is not one.
+        BrokenRun: if a recorded setting is not one, or there is no training to go on with.
     """
+    if card.get("trained") == ELSEWHERE:
+        raise BrokenRun(
+            f"{folder} was trained elsewhere, so there is no training to resume: train Run.load(folder).model on in "
+            "your own loop, or give it to fit with another folder"
+        )
     try:
         asked = card.get("asked", {})
         return FitSettings(

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
 
-from fourfold.core import GenerativeModel, Staged, Training
-from fourfold.data import Dataset, names
+from fourfold.core import GenerativeModel, Training
+from fourfold.data import Dataset
 from fourfold.engine.auto import Sizing
+from fourfold.engine.card import card_of_model
 from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.hardware import machine
 from fourfold.engine.settings import FitSettings
 from fourfold.engine.step import Step
-from fourfold.paradigms import cards
 
-__all__ = ["Request", "describe", "parameters"]
+__all__ = ["Request", "describe"]
 
 
 ASKED = ("precision", "compile", "device", "checkpoint_every", "accumulate", "recompute")
@@ -61,13 +57,6 @@ class Request:
     processes: Processes = ALONE
 
 
-def parameters(model: GenerativeModel) -> int:
-    """The number of parameters that sampling needs: those of the estimand, and of the estimands in a learned codec."""
-    codec = model.codec
-    held = [stage.model for stage in codec.stages()] if isinstance(codec, Staged) else []
-    return sum(p.numel() for p in model.estimand.parameters()) + sum(parameters(one) for one in held)
-
-
 def describe(request: Request, name: str, recipe: str, model: GenerativeModel, training: Training) -> dict[str, Any]:
     """The content of ``card.json`` before the model itself is trained.
 
@@ -79,16 +68,10 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
         training: its settings of training.
     """
     settings = request.settings
-    options = {key: value for key, value in settings.data_options.items() if not hasattr(value, "__array__")}
-    packages = ("fourfold", "torch", "numpy", "safetensors")
     return {
-        "paradigm": name,
-        "recipe": recipe,
-        "facts": _facts(name, model),
+        **card_of_model(model, name, recipe, request.dataset),
         "size": settings.size,
         **({} if request.sizing is None else {"sizing": request.sizing.record()}),
-        "parameters": parameters(model),
-        "data": {**request.dataset.record(), **_place(request), "options": {"seed": request.dataset.seed} | options},
         "seed": settings.seed,
         "budget": str(settings.budget),
         "training": asdict(training),
@@ -96,25 +79,7 @@ def describe(request: Request, name: str, recipe: str, model: GenerativeModel, t
         "asked": {key: getattr(settings, key) for key in ASKED},
         "parallel": request.processes.way,
         "hardware": {**machine(), "device": str(model.device), "processes": request.processes.world},
-        "versions": {"python": platform.python_version()} | {p: importlib.metadata.version(p) for p in packages},
-        "command": shlex.join(sys.argv),
         "steps": 0,
         "seconds": 0.0,
         "done": False,
     }
-
-
-def _place(request: Request) -> dict[str, str]:
-    """The absolute path of the data, if it is a file or a folder, since a run is also used from other folders."""
-    path = Path(request.dataset.name).expanduser()
-    return {"path": str(path.absolute())} if request.dataset.name not in names() and path.exists() else {}
-
-
-def _facts(name: str, model: GenerativeModel) -> dict[str, Any] | None:
-    """The facts of a model, in the words of its parts and of its card; ``None`` for parts of no known paradigm."""
-    card = cards().get(name.partition("/")[0])
-    try:
-        facts = model.facts if card is None else card.facts(model.facts)
-    except LookupError:
-        return None
-    return facts.record(model.paradigm)

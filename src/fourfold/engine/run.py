@@ -16,17 +16,20 @@ from fourfold.adapters import is_published, open_published
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import Data, Dataset, Split, examples_of, load, names, read_all
 from fourfold.data.readers import TABLES
+from fourfold.engine.blueprint import check_loadable
 from fourfold.engine.captioning import Caption, caption
-from fourfold.engine.card import read_card
-from fourfold.engine.checkpoint import load_model
+from fourfold.engine.card import ELSEWHERE, outside_card, read_card
+from fourfold.engine.checkpoint import check_vacant, load_model, save_model, undefined
 from fourfold.engine.classifying import class_probabilities, classify, target_of
 from fourfold.engine.continuing import Continued, begun, continued
 from fourfold.engine.distributed import join
 from fourfold.engine.drawing import adjusted, condition
+from fourfold.engine.files import write_json
 from fourfold.engine.given import Given, draw
 from fourfold.engine.hardware import find_device
 from fourfold.engine.imputing import Imputed, impute
 from fourfold.engine.loader import raw_examples
+from fourfold.engine.lock import locked
 from fourfold.engine.remembered import load_own
 from fourfold.engine.requirement import Requirement
 
@@ -43,8 +46,9 @@ class Run:
 
     Attributes:
         model: in evaluation mode, with averaged weights.
-        folder: the run folder, or ``None``.
-        card: the record: data, split, seed, budget, hardware, versions, precision, seconds, steps.
+        folder: the run folder, or ``None``; :meth:`save` writes one.
+        card: the record: data, split, seed, budget, hardware, versions, precision, seconds, steps. It is empty for a
+            model that was trained in a loop of your own and is not saved yet.
         data: the data set it was trained on, if it is at hand.
     """
 
@@ -52,6 +56,11 @@ class Run:
     folder: Path | None = None
     card: dict[str, Any] = field(default_factory=dict)
     data: Dataset | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not (self.data is None or isinstance(self.data, Dataset)):
+            kind = type(self.data).__name__
+            raise TypeError(f"data must be a Dataset, not {kind}: load it, as in Run(model, data=fourfold.load(x))")
 
     @classmethod
     def load(
@@ -82,17 +91,48 @@ class Run:
             raise ValueError(f"{folder}: holds weights, but no config.json that can be read: fetch it beside them")
         return cls(load_model(folder, trust).to(place), folder, read_card(folder))
 
+    def save(self, folder: Path | str) -> Run:
+        """Write the run into a folder: :meth:`load` and the command line open it, without the data and its code.
+
+        A model that was trained in a loop of your own is a run, too: ``Run(model, data=data).save("mine")``. Its card
+        says that it was trained elsewhere. The state of the training is not written, so a copy cannot be resumed.
+
+        Args:
+            folder: is made. Under ``torchrun`` the first process writes.
+
+        Returns:
+            The run of that folder.
+
+        Raises:
+            ValueError: for a folder that holds a run, or a model that could not be loaded again.
+            TypeError: for a part that cannot be written to ``model.json``: make it a Part or a dataclass.
+            RunInUse: if another process trains in the folder.
+        """
+        folder, processes = Path(folder), join()
+        check_loadable(self.model)
+        if name := undefined(self.model.state_dict()):
+            raise ValueError(f"{name} holds NaN, so the model cannot be used: train it again at a lower learning rate")
+        card = self.card or outside_card(self.model, self.data)
+        if processes.rank == 0:
+            with locked(folder, "being written"):
+                check_vacant(folder)
+                save_model(self.model, folder)
+                write_json(folder / "card.json", card)
+        processes.largest(0)  # no process reads before the first has written
+        return replace(self, folder=folder, card=card)
+
     def __repr__(self) -> str:
         card = self.card
+        place = f"{str(self.folder)!r}: " if self.folder else ""
         if "data" not in card:
-            return f"Run({type(self.model.objective).__name__} on {self.model.space})"
-        trained = f"{card['steps']} steps in {card['seconds']:.4g} s" if "steps" in card else "untrained"
-        return f"Run({str(self.folder or '')!r}: {card['paradigm']} on {card['data']['name']}, {trained})"
+            return f"Run({place}{type(self.model.objective).__name__} on {self.model.space})"
+        trained = f"{card['steps']} steps in {card['seconds']:.4g} s" if "steps" in card else f"trained {ELSEWHERE}"
+        return f"Run({place}{card['paradigm']} on {card['data']['name']}, {trained})"
 
     def _repr_html_(self) -> str:
         """The card in short, for notebooks."""
         card, facts = self.card, self.model.facts
-        trained = f"{card['steps']:,} steps in {card['seconds']:.3g} s" if "steps" in card else ""
+        trained = f"{card['steps']:,} steps in {card['seconds']:.3g} s" if "steps" in card else card.get("trained", "")
         rows = [
             ("data", f"{card['data']['name']}: {self.model.space}" if "data" in card else str(self.model.space)),
             ("trained", f"{trained}, {card['parameters']:,} parameters" if trained else "not recorded"),

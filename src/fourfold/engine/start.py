@@ -17,13 +17,13 @@ from fourfold.engine.card import read_card, training_of
 from fourfold.engine.checkpoint import (
     BrokenRun,
     Checkpoint,
+    check_vacant,
     has_state,
     has_weights,
     last_checkpoint,
     load_checkpoint,
     load_weights,
     read_json,
-    resumable,
     untrained_model,
 )
 from fourfold.engine.estimate import planned
@@ -74,10 +74,8 @@ def fresh(request: Request) -> Start:
         TypeError: for a part that cannot be written to model.json.
     """
     folder = request.folder
-    if folder is not None and (has_state(folder) or resumable(folder)):
-        raise ValueError(f"{folder} holds a run already: resume it, remove it, or choose another folder")
-    if folder is not None and has_weights(folder):
-        raise ValueError(f"{folder} holds the weights of a trained model: remove it, or choose another folder")
+    if folder is not None:
+        check_vacant(folder)
     start = _from_the_beginning(request, request.paradigm)
     for stranger in check_loadable(start.model) if folder is not None and not request.stage else ():
         own = stranger.rpartition(":")[2]

@@ -46,6 +46,7 @@ def save_snapshot(dataset: Dataset, path: Path) -> None:
         "class_names": list(dataset.class_names),
         "seed": dataset.seed,
         "notes": list(dataset.notes),
+        "options": dict(dataset.options),
     }
     save_file(tensors, part, {"about": json.dumps(about)})
     part.replace(path)
@@ -71,6 +72,7 @@ def load_snapshot(path: Path) -> Dataset:
         class_names=tuple(about["class_names"]),
         seed=about["seed"],
         notes=tuple(about.get("notes", ())),
+        options=about.get("options", {}),
     )
 
 
