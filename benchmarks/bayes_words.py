@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import speech_data
 import torch
+from provenance import commit
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
@@ -128,6 +129,7 @@ def result(rows: list[dict[str, str]], given: argparse.Namespace) -> dict[str, A
         "order": 9,
         "machine": f"{os.cpu_count()} cores, no GPU, beside other work",
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "seeds": 1,
         "command": f"python benchmarks/bayes_words.py --budget {given.budget} --count {given.count}",
         "rows": rows,

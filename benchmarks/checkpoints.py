@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from provenance import commit
 
 from fourfold.core import Batch
 from fourfold.engine.checkpoint import Checkpoint, save_checkpoint, save_model
@@ -86,6 +87,7 @@ def write(rows: list[dict[str, float | str]]) -> None:
         "title": "Checkpoints: how long they keep the next step waiting",
         "machine": f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}",
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "command": "benchmarks/checkpoints.py m l --record",
     }
     RESULTS.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")

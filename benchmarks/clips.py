@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from provenance import commit
 from torch import Tensor
 
 import fourfold
@@ -173,6 +174,7 @@ def record(rows: list[dict[str, Any]], out: Path) -> None:
         "order": 9,
         "machine": f"one core of {os.cpu_count()}, {machine()['cpu']}, load {os.getloadavg()[0]:.0f}",
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "seeds": 1,
         "command": "python benchmarks/clips.py draw --recipes RECIPE --budget BUDGET",
         "rows": [*rows[:1], *(row for row in old if (row["model"], row["budget"]) not in new), *rows[1:]],

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from provenance import commit
 from torch import Tensor, nn
 
 from fourfold.codecs import Dequantised, LearnedCodec, Standardised
@@ -421,6 +422,7 @@ def main() -> None:
         "order": 4,
         "command": "benchmarks/known.py",
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "commit": commit(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "seeds": arguments.seeds,

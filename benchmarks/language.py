@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from provenance import commit
 
 import fourfold
 from fourfold.adapters import open_published
@@ -366,6 +367,7 @@ def main() -> None:
         "order": 6,
         "machine": f"{cores} cores, {threads} threads, no GPU",
         "date": datetime.date.today().isoformat(),
+        "commit": commit(),
         "seeds": 1,
         "command": "python benchmarks/language.py PART",
         "notes": NOTES,

@@ -40,6 +40,7 @@ import numpy as np
 import pandas as pd
 import torch
 from beside import Watch, environment, run_peer
+from provenance import commit
 from torch import Tensor
 
 import fourfold
@@ -374,6 +375,7 @@ def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
             "order": 2,
             "machine": f"{about['cpu']}, {os.cpu_count()} cores, no GPU",
             "date": datetime.date.today().isoformat(),
+            "commit": commit(),
             "seeds": 1,
             "command": "python benchmarks/mixed_tables.py --peers --peers-env ENVS",
             "rows": [{key: line.get(key, "") for key in keys} for line in rows],

@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 import torch
 from beside import Watch, environment, run_peer
+from provenance import commit
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -249,6 +250,7 @@ def save(path: Path, options: argparse.Namespace, runs: list[dict[str, Any]]) ->
             "order": 0,
             "machine": f"{about['cpu']}, {os.cpu_count()} cores, no GPU",
             "date": datetime.date.today().isoformat(),
+            "commit": commit(),
             "seeds": len({run["seed"] for run in runs}),
             "command": "python benchmarks/peers.py --peers-env ENVS",
             "rows": table(runs),

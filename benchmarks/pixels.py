@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from provenance import commit
 from torch import Tensor
 
 import fourfold
@@ -67,6 +68,7 @@ def save(row: dict[str, Any], path: Path) -> None:
         "order": 4,
         "machine": f"{machine()['cpu']}, {os.cpu_count()} cores, no GPU",
         "date": datetime.date.today().isoformat(),
+        "commit": commit(),
         "seeds": 1,
         "command": "python benchmarks/pixels.py RECIPE --budget BUDGET",
     }

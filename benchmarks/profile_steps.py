@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from provenance import commit
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
@@ -275,6 +276,7 @@ def result(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "order": 8,
         "machine": f"one core of {os.cpu_count()}, {machine()['cpu']}, load {os.getloadavg()[0]:.0f}; processor time",
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "seeds": 1,
         "command": shlex.join(["python", "benchmarks/profile_steps.py", *sys.argv[1:]]),
         "rows": rows,

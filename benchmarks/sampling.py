@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from provenance import commit
 from torch import nn
 
 from fourfold import build
@@ -120,6 +121,7 @@ def result(rows: list[dict[str, Any]], size: str) -> dict[str, Any]:
         "order": 8,
         "machine": f"one core of {machine()['cpu']}, load {os.getloadavg()[0]:.0f}; processor time, float32",
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "seeds": 1,
         "command": shlex.join(["python", "benchmarks/sampling.py", *sys.argv[1:]]),
         "columns": list(rows[0]),

@@ -27,6 +27,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from provenance import commit
 from torch import multiprocessing
 
 STEPS = 12
@@ -160,6 +161,7 @@ def write(rows: list[dict[str, float]]) -> None:
         "title": "Steps on several processes of one machine, against what their rates predict",
         "machine": f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.0f}",
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "command": "benchmarks/scale.py measure",
         "rows": table,
     }

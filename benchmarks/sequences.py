@@ -28,6 +28,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from provenance import commit
 
 import fourfold
 from fourfold.baselines import baselines_of, fit_baseline
@@ -157,6 +158,7 @@ def save(options: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
             "order": 3,
             "machine": f"{machine()['cpu']}, {os.cpu_count()} cores, no GPU",
             "date": datetime.date.today().isoformat(),
+            "commit": commit(),
             "seeds": 1,
             "command": f'python benchmarks/sequences.py --budget "{options.budget}" --size {options.size}',
             "rows": [{key: one.get(key, "") for key in keys} for one in rows],

@@ -32,6 +32,7 @@ import numpy as np
 import soxr
 import speech_data
 import torch
+from provenance import commit
 from torch import Tensor
 
 import fourfold
@@ -190,6 +191,7 @@ def vocoder(options: argparse.Namespace) -> list[dict[str, Any]]:
         "order": 8.5,
         "machine": f"one core of {os.cpu_count()}, {machine()['cpu']}, load {os.getloadavg()[0]:.0f}",
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "seeds": 1,
         "command": f"python benchmarks/sound.py vocoder --budget {run.card['budget']} --size {options.size}",
         "rows": rows,
@@ -298,6 +300,7 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
         "order": 9,
         "machine": f"{os.cpu_count()} cores, {machine()['cpu']}, load {os.getloadavg()[0]:.0f}",
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "seeds": 1,
         "command": "python benchmarks/sound.py speak --recipes RECIPE --budget BUDGET",
         "rows": [*(row for row in old if row["recipe"] not in new), *rows],
@@ -339,7 +342,9 @@ def main() -> None:
     options = parser.parse_args()
     rows = {"codecs": codecs, "speak": speak, "judge": judge, "vocoder": vocoder}[options.work](options)
     if options.work == "codecs" and options.out is not None:
-        text = json.dumps({"title": "Codecs of sound", "date": time.strftime("%Y-%m-%d"), "rows": rows}, indent=1)
+        text = json.dumps(
+            {"title": "Codecs of sound", "date": time.strftime("%Y-%m-%d"), "commit": commit(), "rows": rows}, indent=1
+        )
         options.out.write_text(text + "\n", encoding="utf-8")
 
 

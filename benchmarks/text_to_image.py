@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import torch
+from provenance import commit
 from torch import Tensor
 
 import fourfold
@@ -93,7 +94,12 @@ def tell(options: argparse.Namespace) -> None:
     ]
     where = f"one core of {os.cpu_count()}, {machine()['cpu']}, no GPU"
     table = {"title": "Emoji both ways: pictures of captions, captions of pictures", "order": 10, "machine": where}
-    ran = {"date": f"{datetime.date.today()}", "seeds": 1, "command": "python benchmarks/text_to_image.py tell RUN"}
+    ran = {
+        "date": f"{datetime.date.today()}",
+        "commit": commit(),
+        "seeds": 1,
+        "command": "python benchmarks/text_to_image.py tell RUN",
+    }
     write_json(RESULTS, table | ran | {"rows": rows, "notes": notes})
 
 

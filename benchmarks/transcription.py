@@ -35,6 +35,7 @@ import numpy as np
 import soxr
 import speech_data
 import torch
+from provenance import commit
 from speech_data import VOICES, Spoken
 
 from fourfold.nn.speech import STRIDE
@@ -425,6 +426,7 @@ def write(rows: Sequence[dict[str, Any]], test: Sequence[Spoken], out: Path) -> 
         "order": 7,
         "machine": f"{os.cpu_count()} cores, no GPU, beside other work",
         "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
         "seeds": 1,
         "command": "python benchmarks/transcription.py score RUN --whisper FOLDER",
         "rows": [*(row for row in old if list(row.values())[:3] not in new), *rows],

@@ -1,23 +1,113 @@
-"""Write docs/benchmarks.md from benchmarks/results/*.json: one table a file. ``--check`` only compares.
+"""Write docs/benchmarks.md and the table of README.md from benchmarks/results/*.json. ``--check`` only compares.
 
 A result is a mapping of figures, or holds ``rows``, which are lists beside ``columns`` or mappings, and as much of
-``title``, ``order``, ``machine``, ``date``, ``seeds``, ``command`` and ``notes`` as is known.
+``title``, ``order``, ``machine``, ``date``, ``commit``, ``seeds``, ``command`` and ``notes`` as is known. Every file is
+a table of docs/benchmarks.md. :data:`MEASURED` names the figures that README shows, and nothing there is typed.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 PAGE = Path(__file__).with_name("benchmarks.md")
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- measured: written by docs/make_benchmarks.py -->", "<!-- end of measured -->"
 HEAD = (
     "# Benchmarks\n\n`docs/make_benchmarks.py` writes this page from `benchmarks/results/*.json`. "
     "`benchmarks/README.md` describes the protocols.\n"
 )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row of README's table: a figure of fourfold beside that of a peer, from one results file.
+
+    Attributes:
+        task: data and budget, for the reader.
+        figure: the measure, and which way is better.
+        file: the results file.
+        ours, peer: the column of the figure, and the values that pick its row.
+        name: the peer.
+        best: the best value: ``-inf`` where lower is better, ``inf`` where higher is, or the ideal.
+    """
+
+    task: str
+    figure: str
+    file: str
+    ours: tuple[str, Mapping[str, str]]
+    peer: tuple[str, Mapping[str, str]]
+    name: str
+    best: float = float("-inf")
+
+
+def _images(kernels: str, paradigm: str, peer: str) -> Comparison:
+    name = "AVX2 kernels" if kernels == "AVX2" else "AMX"
+    return Comparison(
+        f"Fashion-MNIST, 120 s, {name}: {paradigm}",
+        "Frechet distance, lower",
+        "peers",
+        ("Frechet distance", {"kernels": kernels, "paradigm": paradigm, "system": "fourfold"}),
+        ("Frechet distance", {"kernels": kernels, "paradigm": paradigm, "system": peer}),
+        {"diffusers": "a U-Net of diffusers", "pythae": "pythae's VAE"}.get(peer, peer),
+    )
+
+
+def _tables(data: str, figure: str, column: str, peer: str, best: float) -> Comparison:
+    ours, other = ({"data": data, "system": system} for system in ("fourfold autoregressive", peer))
+    return Comparison(f"{data}, 120 s", figure, "mixed-tables", (column, ours), (column, other), peer, best)
+
+
+def _text(what: str, task: str, figure: str, name: str, best: float = float("-inf")) -> Comparison:
+    return Comparison(task, figure, "language", ("fourfold", {"what": what}), ("beside", {"what": what}), name, best)
+
+
+SHAKESPEARE = "tiny Shakespeare, nats/character, autoregressive{}, 55 s"
+MEASURED = (
+    *(_images(k, p, s) for k in ("all", "AVX2") for p, s in (("diffusion", "diffusers"), ("adversarial", "DCGAN"))),
+    *(_images(kernels, "latent-variable", "pythae") for kernels in ("all", "AVX2")),
+    _tables("census", "two-sample AUC, nearer 0.5", "two-sample AUC", "TabularARGN", 0.5),
+    _tables("diamonds", "two-sample AUC, nearer 0.5", "two-sample AUC", "TabularARGN", 0.5),
+    _tables("diamonds", "quality (sdmetrics), higher", "quality", "SDV's Gaussian copula", float("inf")),
+    _text(SHAKESPEARE.format(""), "tiny Shakespeare, 55 s: autoregressive", "nats/character, lower", "counted Kneser-Ney"),
+    _text(SHAKESPEARE.format("/ngrams"), "the same: autoregressive/ngrams", "nats/character, lower", "counted Kneser-Ney"),
+    _text(
+        "tokens/s at batch 1 with a draft of size xs",
+        "text at batch 1, with a draft of size xs",
+        "tokens/s, higher",
+        "without the draft",
+        float("inf"),
+    ),
+)
+"""The comparisons that README shows: those that fourfold wins, and those that it loses."""
+
+
+def measured(results: Mapping[str, dict[str, Any]]) -> str:
+    """The table of README: each figure beside that of a peer, the better one bold, with its origin."""
+    lines = ["| task, 2 cores, no GPU | figure | peer | its figure | fourfold | seeds, commit |", "| --- " * 6 + "|"]
+    for row in MEASURED:
+        result = results[row.file]
+        ours, peer = (_figure(result, *cell) for cell in (row.ours, row.peer))
+        wins = ours < peer if row.best == float("-inf") else abs(row.best - ours) < abs(row.best - peer)
+        wins = ours > peer if row.best == float("inf") else wins
+        shown = [f"{peer:.4g}", f"**{ours:.4g}**"] if wins else [f"**{peer:.4g}**", f"{ours:.4g}"]
+        seeds = "1 seed" if result["seeds"] == 1 else f"{result['seeds']} seeds"
+        origin = f"{seeds}, {result['commit'].removeprefix('recorded in ')}"
+        lines.append(f"| {row.task} | {row.figure} | {row.name} | {' | '.join(shown)} | {origin} |")
+    files = dict.fromkeys(row.file for row in MEASURED)
+    runs = [f"`{results[file]['command']}` ({results[file]['machine']}, {results[file]['date']})" for file in files]
+    return "\n".join([BEGIN, *lines, "", "Commands: " + "; ".join(runs) + ".", END])
+
+
+def _figure(result: Mapping[str, Any], column: str, where: Mapping[str, str]) -> float:
+    """The one figure of a column in the row that has these values."""
+    (row,) = (row for row in result["rows"] if all(row[name] == value for name, value in where.items()))
+    return float(row[column])
 
 
 def section(name: str, result: dict[str, Any]) -> str:
@@ -30,6 +120,7 @@ def section(name: str, result: dict[str, Any]) -> str:
     about = [
         result.get("machine"),
         result.get("date"),
+        result.get("commit") and f"commit: {result['commit']}",
         "one run each" if seeds == 1 else seeds and f"{seeds} seeds",
         result.get("command") and f"command: `{result['command']}`",
     ]
@@ -64,15 +155,28 @@ def _cell(column: str, cell: object) -> str:
     return f"`{text}`" if column == "command" else text
 
 
-def page() -> str:
+def page(results: Mapping[str, dict[str, Any]]) -> str:
     """The whole page, results in their order."""
-    results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))}
     ordered = sorted(results.items(), key=lambda pair: pair[1].get("order", 9))
     return "\n".join([HEAD, *(section(name, result) for name, result in ordered)])
 
 
+def readme(text: str, results: Mapping[str, dict[str, Any]]) -> str:
+    """README with its table written anew."""
+    before, _, rest = text.partition(BEGIN)
+    return before + measured(results) + rest.partition(END)[2]
+
+
+def main() -> None:
+    """Write both files, or say which is out of date."""
+    results = {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in sorted(RESULTS.glob("*.json"))}
+    texts = {PAGE: page(results), README: readme(README.read_text(encoding="utf-8"), results)}
+    for path, text in texts.items():
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            sys.exit(f"{path.name} is out of date: run python docs/make_benchmarks.py")
+
+
 if __name__ == "__main__":
-    if "--check" not in sys.argv:
-        PAGE.write_text(page(), encoding="utf-8")
-    elif PAGE.read_text(encoding="utf-8") != page():
-        sys.exit("docs/benchmarks.md is out of date: run python docs/make_benchmarks.py")
+    main()
