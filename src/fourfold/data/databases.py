@@ -1,44 +1,96 @@
-"""Tables of databases: SQLite, and DuckDB where it is installed."""
+"""Tables of databases: SQLite, and DuckDB where it is installed.
+
+A database may come from anybody, and its views are programs. It is only read, no view is read unless it is asked for,
+nothing outside of the file can be reached, and reading it may take :data:`SECONDS`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 
 from fourfold.data.dataset import DataError, option
+from fourfold.data.memory import free_memory
 from fourfold.printable import shortened
 
 __all__ = ["batches_of_duckdb", "batches_of_sqlite"]
 
-ROWS = 1 << 16
-"""Rows that are read at once."""
+ROWS, BYTES = 1 << 16, 1 << 24
+"""Rows that are read at once, and about how many characters, if these are fewer rows."""
+SECONDS = 600.0
+"""How long reading a database may take."""
+LONGEST = 1 << 20
+"""Bytes of a cell or a row of SQLite, at most."""
+STEPS = 10_000
+"""Instructions of SQLite between two looks at the clock."""
+READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
+"""What a query of SQLite may do."""
+WALLED: Mapping[str, str] = {
+    "enable_external_access": "false",  # neither files nor the network
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",  # a name in a query is no variable of this process
+    "temp_directory": "",  # what does not fit into memory is not written
+    "lock_configuration": "true",
+}
+"""The settings of DuckDB under which a file is opened, for good."""
 
 
 def batches_of_sqlite(path: Path, query: str | None) -> Iterator[pyarrow.RecordBatch]:
-    """The rows of a query, or of a table, of a SQLite database that is only read.
+    """The rows of a query, a table or a named view of a SQLite database that is only read.
 
     Raises:
-        DataError: if the file is not such a database, if it cannot answer the query, or if it holds several
+        DataError: if the file is not such a database, if it cannot answer the query in time, or if it holds several
             tables and no query is given.
     """
+    deadline = time.monotonic() + SECONDS
     try:
         with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as base:
-            tables = [
-                name for (name,) in base.execute("select name from sqlite_master where type in ('table', 'view')")
-            ]
-            cursor = base.execute(_sql(path, query, tables))
+            base.execute("pragma trusted_schema = off")
+            base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+            base.set_progress_handler(lambda: int(time.monotonic() > deadline), STEPS)
+            base.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in READING else sqlite3.SQLITE_DENY)
+            tables, views = (
+                [
+                    name
+                    for (name,) in base.execute(
+                        "select name from sqlite_master where type = ? and name not like 'sqlite_%'", (kind,)
+                    )
+                ]
+                for kind in ("table", "view")
+            )
+            cursor = base.execute(_sql(path, query, tables, views))
             names = [str(about[0]) for about in cursor.description]
-            while rows := cursor.fetchmany(ROWS):
+            for rows in _portions(cursor):
                 arrays = [_array(column) for column in zip(*rows, strict=True)]
                 yield pyarrow.RecordBatch.from_arrays(arrays, names=names)
     except sqlite3.Error as error:
+        if time.monotonic() > deadline:
+            raise _late(path) from None
         raise DataError(f"{path}: is not read as SQLite ({error}): check the file and the query") from None
+
+
+def _portions(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
+    """The rows of a cursor, so many at once that memory does not depend on what the cells hold."""
+    rows, size = list[tuple[Any, ...]](), 0
+    for row in cursor:
+        rows.append(row)
+        size += sum(len(cell) for cell in row if isinstance(cell, (str, bytes)))
+        if len(rows) >= ROWS or size >= BYTES:
+            yield rows
+            rows, size = [], 0
+    if rows:
+        yield rows
 
 
 def _array(values: Sequence[Any]) -> Any:
@@ -47,7 +99,7 @@ def _array(values: Sequence[Any]) -> Any:
 
 
 def batches_of_duckdb(path: Path, query: str | None) -> Iterator[pyarrow.RecordBatch]:
-    """The rows of a query, or of a table, of a DuckDB database that is only read.
+    """The rows of a query, a table or a named view of a DuckDB database that is only read.
 
     Raises:
         DataError: as :func:`batches_of_sqlite` does, and where ``duckdb`` is not installed.
@@ -58,22 +110,72 @@ def batches_of_duckdb(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
         raise DataError(
             f"{path}: needs duckdb: pip install 'fourfold[tables]', or write the table as .parquet"
         ) from None
+    settings = {**WALLED, "memory_limit": f"{free_memory() // 2 >> 20} MiB"}
+    late = threading.Event()
     try:
-        with contextlib.closing(duckdb.connect(str(path), read_only=True)) as base:
-            tables = [name for (name,) in base.execute("select table_name from information_schema.tables").fetchall()]
-            yield from pyarrow.RecordBatchReader.from_stream(base.sql(_sql(path, query, tables)))
-    except duckdb.Error as error:
+        with (
+            contextlib.closing(duckdb.connect(str(path.absolute()), read_only=True, config=settings)) as base,
+            _interrupted(base, late),
+        ):
+            tables, views = (
+                [
+                    name
+                    for (name,) in base.execute(
+                        f"select {kind}_name from duckdb_{kind}s() where not internal"
+                    ).fetchall()
+                ]
+                for kind in ("table", "view")
+            )
+            sql = _sql(path, query, tables, views)
+            if [statement.type for statement in base.extract_statements(sql)] != [duckdb.StatementType.SELECT]:
+                raise DataError(f"{path}: {option('query', query)} does more than to select: give one query")
+            yield from pyarrow.RecordBatchReader.from_stream(base.sql(sql))
+    except (duckdb.Error, OSError, pyarrow.ArrowException) as error:
+        if late.is_set():
+            raise _late(path) from None
         reason = str(error).partition("\n")[0]
         raise DataError(f"{path}: is not read as DuckDB ({reason}): check the file and the query") from None
 
 
-def _sql(path: Path, query: str | None, tables: Sequence[str]) -> str:
-    """A query as it is, or one for the rows of a table: the one that is named, or the only one."""
-    if query is not None and re.match(r"\s*(select|with|from)\b", query, re.IGNORECASE) and query not in tables:
+@contextlib.contextmanager
+def _interrupted(base: Any, late: threading.Event) -> Iterator[None]:
+    """Inside, a database is interrupted once its time is over, which the event then tells."""
+
+    def stop() -> None:
+        late.set()
+        base.interrupt()
+
+    timer = threading.Timer(SECONDS, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _late(path: Path) -> DataError:
+    return DataError(
+        f"{path}: has not given all rows after {SECONDS:,.0f} s: give {option('query')} a query that ends, or write "
+        "the table as .parquet"
+    )
+
+
+def _sql(path: Path, query: str | None, tables: Sequence[str], views: Sequence[str]) -> str:
+    """A query as it is, or one for the rows of a table or view: the one that is named, or the only table."""
+    if (
+        query is not None
+        and re.match(r"\s*(select|with|from)\b", query, re.IGNORECASE)
+        and query not in (*tables, *views)
+    ):
         return query
     if query is None and len(tables) != 1:
-        raise DataError(f"{path}: holds {len(tables)} tables ({shortened(tables)}): choose one with {option('query')}")
+        more = f" and {len(views)} views" if views else ""
+        raise DataError(
+            f"{path}: holds {len(tables)} tables{more} ({shortened([*tables, *views])}): choose one with "
+            f"{option('query')}"
+        )
     table = tables[0] if query is None else query
-    if table not in tables:
-        raise DataError(f"{path}: has no table {table!r}: it has {shortened(tables)}")
+    if table not in (*tables, *views):
+        raise DataError(f"{path}: has no table {table!r}: it has {shortened([*tables, *views])}")
     return 'select * from "{}"'.format(table.replace('"', '""'))

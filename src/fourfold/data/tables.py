@@ -139,13 +139,23 @@ def _complete(frame: pd.DataFrame, options: Options) -> bool:
 
 
 def _batches(path: Path, options: Options) -> Batches:
-    """The rows of a file that is no CSV."""
+    """The rows of a file that is no CSV, each batch held against the memory that is free."""
+    for batch in _opened(path, options):
+        require(HELD * batch.nbytes, path)
+        yield batch
+
+
+def _opened(path: Path, options: Options) -> Batches:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         return batches_of_parquet(path)
     if suffix in (".feather", ".arrow"):
         return record_batches(path)
     return (batches_of_duckdb if suffix == ".duckdb" else batches_of_sqlite)(path, options.query)
+
+
+HELD = 3.0
+"""Bytes of memory that a byte of a batch takes until it is codes or numbers."""
 
 
 def _numbers(path: Path, options: Options) -> pd.DataFrame | None:
