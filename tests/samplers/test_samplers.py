@@ -20,7 +20,7 @@ from fourfold.samplers.sde import (
     PredictorCorrector,
     SDEDPMSolver,
     StochasticHeun,
-    _posterior,
+    bridge,
 )
 
 MEAN = (0.3, -0.2, 0.1)
@@ -265,7 +265,7 @@ def test_ancestral_coefficients_are_the_posterior_of_two_gaussians(path):
         step = t.sigma**2 - (a * s.sigma) ** 2
         precision = 1 / s.sigma**2 + a**2 / step
         expected = (a / step / precision, s.alpha / s.sigma**2 / precision, precision**-0.5)
-        assert _posterior(t, s) == pytest.approx(expected, rel=1e-9, abs=1e-12)
+        assert bridge(t, s) == pytest.approx(expected, rel=1e-9, abs=1e-12)
 
 
 def test_ddpm_with_many_steps_draws_a_mixture():

@@ -103,11 +103,11 @@ class SDEDPMSolver(StochasticSolver):
 
 def _ancestor(x_0: Tensor, x_t: Tensor, t: Knot, s: Knot, noise: Noise) -> Tensor:
     """A draw of ``q(x_s | x_t, x_0)``."""
-    of_x, of_x_0, deviation = _posterior(t, s)
+    of_x, of_x_0, deviation = bridge(t, s)
     return of_x * x_t + of_x_0 * x_0 + deviation * noise.normal(*x_t.shape[1:])
 
 
-def _posterior(t: Knot, s: Knot) -> tuple[float, float, float]:
+def bridge(t: Knot, s: Knot) -> tuple[float, float, float]:
     """Coefficients of ``x_t`` and ``x_0`` and the standard deviation of ``q(x_s | x_t, x_0)``.
 
     With ``a = alpha_t / alpha_s`` and ``sigma_t|s^2 = sigma_t^2 - a^2 sigma_s^2``: ``a sigma_s^2 / sigma_t^2``,
