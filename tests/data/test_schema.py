@@ -165,11 +165,19 @@ def test_true_and_false(tmp_path, true, false):
     assert column.values(np.array([0, 1])).tolist() == [False, True]
 
 
-def test_a_mistake_among_numbers_is_refused_with_the_way_out(tmp_path):
+def test_a_word_among_numbers_counts_as_missing_and_is_named(tmp_path):
     values = [str(value) for value in rng.integers(0, 1000, N)]
     values[41] = "x1"
-    with pytest.raises(DataError, match=r"column x: 'x1' in row 42 is not a number: .*missing = \[\"x1\"\]"):
-        one(tmp_path, values)
+    column, why = one(tmp_path, values)
+    assert (column.gaps, column.span) == (
+        ("x1", ""),
+        (min(map(int, set(values) - {"x1"})), max(map(int, set(values) - {"x1"}))),
+    )
+    assert column.text(column.cells(pd.Series(values))).tolist() == values
+    assert "'x1' counts as missing" in why
+    (note,) = load(tmp_path / "t.csv").notes
+    assert note.startswith("column x: 'x1' in row 42 is not a number and counts as missing")
+    assert '[x] kind = "category"' in note
     (tmp_path / "s.toml").write_text('[x]\nmissing = ["x1"]\n')
     column, _ = one(tmp_path, values, schema=tmp_path / "s.toml")
     assert column.cells(pd.Series(["x1", "4"])).tolist() == [MISSING, 4]

@@ -44,10 +44,11 @@ def test_the_line_stands_wherever_data_is_described(tmp_path) -> None:
     path = tmp_path / "a.csv"
     rows = [f"{count:.0f},{height:.9f}" for count, height in table()[:, :2].tolist()]
     path.write_text("\n".join(["count,height", *rows]) + "\n", encoding="utf-8")
-    (line,) = load(path).notes
+    data = load(path, space="vectors")
+    (line,) = data.notes
     assert line.startswith("tied values in count (100 % of rows): a density")
-    assert f"note       {line}" in describe(load(path))
-    assert line in load(path).record()["notes"]
+    assert f"note       {line}" in describe(data)
+    assert line in data.record()["notes"]
     assert "tied values in count" in read_all(path, Vectors(2, ("count", "height")))[1][0]
 
 

@@ -67,6 +67,19 @@ def test_data_is_found_from_another_folder(folder, tmp_path, monkeypatch, capsys
     assert Run.load(folder).dataset().digest == Run.load(folder).card["data"]["digest"]
 
 
+def test_whole_numbers_stay_vectors_for_a_run_that_was_trained_on_them(tmp_path):
+    """A run that was written when a file of whole numbers was read as vectors goes on, and is scored."""
+    rows = np.random.default_rng(0).integers(0, 9, (100, 2))
+    np.savetxt(tmp_path / "t.csv", rows, "%d", ",", header="a,b", comments="")
+    words = ("--size", "xs", "--budget", "2 steps", "--precision", "float32", "--out", tmp_path / "run")
+    assert call("fit", "flow", tmp_path / "t.csv", "--space", "vectors", *words) == 0
+    card = json.loads((tmp_path / "run" / "card.json").read_text())
+    del card["data"]["options"]["space"]
+    (tmp_path / "run" / "card.json").write_text(json.dumps(card))
+    assert Run.load(tmp_path / "run").dataset().train.x.dtype == torch.float32
+    assert call("fit", "--resume", tmp_path / "run", "--budget", "3 steps") == 0
+
+
 def test_data_that_has_moved_is_told_and_can_be_given(folder, tmp_path, monkeypatch):
     old, new = folder.parent / "rel.npy", tmp_path / "moved.npy"
     old.rename(new)

@@ -31,7 +31,7 @@ from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.data.readers import read
-from fourfold.spaces import Table, Transcripts, Vectors
+from fourfold.spaces import Transcripts
 from fourfold.spaces.registry import space_named
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ def load(
         text: the field of a ``.jsonl``, or the column of a table, that holds a document.
         space: the name of the space to read the data as, such as that of an installed space; or the space of a trained
             model that the data is for: columns are found by name, classes keep its numbers, and images and text become
-            what it knows. By default a table of complete numbers is ``"vectors"``, and one with words, dates, true and
-            false or gaps is a ``"table"``.
+            what it knows. By default a file or frame whose columns are all continuous and free of ties is
+            ``"vectors"``, and any other, such as one of whole numbers, words, dates or gaps, is a ``"table"``.
         schema: a file that says what columns are, where that should not be inferred: see
             :func:`fourfold.data.schema.read_schema`.
         header: whether the first row of a CSV file names its columns, if looking at it errs.
@@ -159,7 +159,7 @@ def load(
     """
     again = _recordable(locals())
     kind = _named(space) if isinstance(space, str) else None  # a space by name, or a space
-    as_table = True if kind is Table else False if kind is Vectors else None
+    as_table = None if kind is None else kind.mixed
     options = _options({**locals(), "space": None if kind else space})
     name = _name(data)
     source = _source(data, name, dataclasses.replace(options, tokens=None) if kind is Transcripts else options)

@@ -16,7 +16,8 @@ from fourfold.data.folders import SOUNDS
 from fourfold.data.text import corpus_of, ids_of
 from fourfold.data.transcripts import as_transcripts
 from fourfold.printable import shortened
-from fourfold.spaces import Audio, Text, Transcripts
+from fourfold.spaces import Audio, Table, Text, Transcripts, Vectors
+from fourfold.spaces.vectors import numbered
 
 __all__ = ["check_kind", "examples_of", "matched", "options_for", "read_as", "stream_for"]
 
@@ -93,6 +94,8 @@ def read_as(name: str, source: Source, kind: type[Space], options: Options) -> S
     """
     if kind is Transcripts:
         return as_transcripts(name, source, options)
+    if kind is Table and isinstance(source.space, Vectors):  # an array, or a built-in set
+        return _tabulated(name, source, source.space, options)
     try:
         space = kind.of(source.space, source.x)
         x = space.conform(source.x, source.space)
@@ -102,6 +105,19 @@ def read_as(name: str, source: Source, kind: type[Space], options: Options) -> S
         raise DataError(f"{name}: {error}") from None
     density = source.density if torch.equal(x, source.x) else None
     return dataclasses.replace(source, x=x, space=space, density=density)
+
+
+def _tabulated(name: str, source: Source, space: Vectors, options: Options) -> Source:
+    """Vectors as rows of a table, with the labels and the official test set that they have."""
+    import pandas as pd
+
+    from fourfold.data.mixed import batches_of_frame, table_of
+
+    frame = pd.DataFrame(source.x.numpy(), columns=list(space.columns or numbered(space.dim)))
+    only = Options(seed=options.seed, as_table=True, schema=options.schema, target=options.target)
+    table = table_of(name, batches_of_frame(frame), only)
+    notes = (*source.notes, *table.notes)
+    return dataclasses.replace(source, x=table.x, space=table.space, columns=table.columns, density=None, notes=notes)
 
 
 def check_kind(name: str, given: Space, space: Space) -> None:

@@ -1,4 +1,4 @@
-"""Tables of mixed columns, from a file, a data frame or a database, as cells: column by column, never row by row."""
+"""Tables from a file, a data frame or a database, as cells: column by column, never row by row."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.labels import alike, encode_labels
 from fourfold.data.layout import Layout
 from fourfold.data.memory import require
+from fourfold.data.numeric import continuous_vectors, vectors_for, vectors_of
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
 from fourfold.data.sequences import arranged, check_named, key_of, keys_of, order_of, sequences_of, windows_of
 from fourfold.printable import shortened
@@ -87,7 +88,9 @@ def drawn(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDArray
 # --- distinct values --------------------------------------------------------------------------------------------------
 
 
-def _coded(where: str, batches: Batches, options: Options, names: Sequence[str] | None, decimal: str) -> list[Coded]:
+def _coded(
+    where: str, batches: Batches, options: Options, names: Sequence[str] | None, decimal: str, typed: bool
+) -> list[Coded]:
     """Every column as the numbers of its distinct values, joined over all batches."""
     rows = None
     if options.limit is not None:
@@ -101,7 +104,7 @@ def _coded(where: str, batches: Batches, options: Options, names: Sequence[str] 
         require(8.0 * sum(len(part) for part in parts[0]) * len(parts), where)
     if not parts or not any(len(part) for part in parts[0]):
         raise DataError(f"{where}: holds no rows: give a table with at least 20")
-    types = [None] * len(parts) if decimal else [_dtype(field.type) for field in batch.schema]
+    types = [None] * len(parts) if not typed else [_dtype(field.type) for field in batch.schema]
     found = []
     for i, name in enumerate(different(names or ())):
         joined = pyarrow.chunked_array(parts[i]).unify_dictionaries().combine_chunks()
@@ -171,8 +174,18 @@ def different(names: Sequence[str]) -> list[str]:
 # --- the source -------------------------------------------------------------------------------------------------------
 
 
-def table_of(where: str, batches: Batches, options: Options, layout: Layout | None = None, frame: Any = None) -> Source:
-    """The source of a table of mixed columns.
+def table_of(
+    where: str,
+    batches: Batches,
+    options: Options,
+    layout: Layout | None = None,
+    frame: Any = None,
+    typed: bool = True,
+) -> Source:
+    """The source of a table, as vectors or as rows of mixed columns.
+
+    A model says which, or ``options.as_table``, or an option that only one of them has. Otherwise columns that are all
+    continuous and free of ties are vectors, and all others a table.
 
     Args:
         where: the file, for messages.
@@ -180,15 +193,17 @@ def table_of(where: str, batches: Batches, options: Options, layout: Layout | No
         options: may name the label column, a schema file, the space of a model.
         layout: of a CSV file, whose cells are texts.
         frame: the data frame that the rows are of, for its dtypes.
+        typed: whether columns have types; otherwise their values are texts, whatever they mean.
 
     Raises:
         DataError: for a value that is of another kind than its column, with row, column and way out.
     """
     names = None if layout is None else layout.names
+    headless = layout is not None and not layout.header
     ordered = options.order is not None or options.group is not None
     rowwise = not ordered and (options.space is None or len(options.space.shape) == 1)  # an example is one row
     reading = options if rowwise else dataclasses.replace(options, limit=None)
-    columns = _coded(where, batches, reading, names, "" if layout is None else layout.decimal)
+    columns = _coded(where, batches, reading, names, "." if layout is None else layout.decimal, typed)
     notes = _notes(where, names, columns)
     if isinstance(frame, pd.DataFrame):
         columns = [_with_dtype(one, str(dtype)) for one, dtype in zip(columns, frame.dtypes, strict=True)]
@@ -204,16 +219,24 @@ def table_of(where: str, batches: Batches, options: Options, layout: Layout | No
         columns = [column for column in columns if column.name != str(options.labels)]
     found: tuple[Inferred, ...] = ()
     space: Space
-    if options.space is not None:
+    if options.space is not None and options.space.mixed:
         space = options.space
-        x, more = for_space(space, where, columns, layout is not None and not layout.header)
+        x, more = for_space(space, where, columns, headless)
         notes += more
+    elif options.space is not None:
+        space, x, more = vectors_for(options.space, where, columns, headless)
+        notes += more
+    elif options.as_table is False and not ordered:
+        space, x = vectors_of(where, columns)
     elif ordered:
         found, space, x, more = _in_order(where, columns, options)
-        notes += (*more, *_told([one for one in found if one.column.name != options.group]))
+        notes += (*more, *_remarks([one for one in found if one.column.name != options.group]))
     else:
         found, space, x = _inferred(where, columns, options)
-        notes += _told(found)
+        notes += _remarks(found)
+        asked = options.as_table or options.schema is not None or options.target is not None
+        if not asked and (vectors := continuous_vectors(where, columns, found)) is not None:
+            (space, x), found = vectors, ()
     hint = f"name its label column: {option('labels')}"
     return Source(x, space, where_read, labels, class_names, hint=hint, notes=notes, columns=found)
 
@@ -317,11 +340,12 @@ def _cells(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
         raise DataError(f"{where}, {error}") from None
 
 
-def _told(found: Sequence[Inferred]) -> tuple[str, ...]:
-    """Remarks on columns that are not modelled."""
+def _remarks(found: Sequence[Inferred]) -> tuple[str, ...]:
+    """Remarks on columns: of their inference, and on those that are not modelled."""
     named = [one.column.name for one in found if isinstance(one.column, Identifier)]
     fixed = [one.column.name for one in found if isinstance(one.column, Constant)]
-    told = [f"identifiers, not modelled; samples get fresh ones: {shortened(named)}"] if named else []
+    told = [note for one in found for note in one.notes]
+    told += [f"identifiers, not modelled; samples get fresh ones: {shortened(named)}"] if named else []
     return (*told, *([f"constant or empty, not modelled; samples get them back: {shortened(fixed)}"] if fixed else []))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -30,8 +31,15 @@ def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
     """
     record = card["data"]
     place = record.get("path", record["name"])
+    options = _options(record)
     try:
-        return load(place, **_options(record))
+        dataset = load(place, **options)
+        if dataset.digest == record.get("digest") or "space" in options:
+            return dataset
+        with contextlib.suppress(DataError):  # whole numbers were vectors once, whatever asked for them
+            vectors = load(place, **options, space="vectors")
+            dataset = vectors if vectors.digest == record.get("digest") else dataset
+        return dataset
     except DataError:
         if place in (*names(), IN_MEMORY) or Path(place).expanduser().exists():
             raise

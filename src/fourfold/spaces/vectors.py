@@ -96,26 +96,34 @@ class Vectors(Space):
             )
 
     def notes(self, x: Tensor) -> tuple[str, ...]:
-        """A line that names the columns in which one value in twenty or more is repeated, if there are any.
+        """A line that names the columns in which values repeat, see :meth:`tied`, if there are any.
 
         A density can grow without bound where values repeat, so "exact" log-likelihoods of such columns are not
-        comparable. At most 2,000 rows are examined; fewer than 20 are too few.
+        comparable.
         """
-        if len(x) < FEWEST:
-            return ()
-        rows = x[:: max(len(x) // 2000, 1)][:2000].sort(0).values
-        same = rows[1:] == rows[:-1]
-        gap = torch.zeros_like(same[:1])
-        shares = (torch.cat([gap, same]) | torch.cat([same, gap])).double().mean(0)
-        tied = (shares >= 0.05).nonzero().flatten().tolist()
+        tied = self.tied(x)
         if not tied:
             return ()
         columns = self.columns or numbered(self.dim)
-        names = [f"{columns[i]} ({100 * shares[i]:.0f} % of rows)" for i in tied]
+        names = [f"{columns[i]} ({100 * share:.0f} % of rows)" for i, share in tied.items()]
         return (
             f"tied values in {shortened(names)}: a density can grow without bound where values repeat, "
-            "so log-likelihoods of these data are not comparable",
+            "so log-likelihoods of these data are not comparable; read them as a table, whose rows have masses",
         )
+
+    @staticmethod
+    def tied(x: Tensor) -> dict[int, float]:
+        """The columns in which one row in twenty or more shares its value with another, and the share of such rows.
+
+        At most 2,000 rows are examined; fewer than 20 are too few.
+        """
+        if len(x) < FEWEST:
+            return {}
+        rows = x[:: max(len(x) // 2000, 1)][:2000].sort(0).values
+        same = rows[1:] == rows[:-1]
+        gap = torch.zeros_like(same[:1])
+        shares = (torch.cat([gap, same]) | torch.cat([same, gap])).double().mean(0).tolist()
+        return {i: share for i, share in enumerate(shares) if share >= 0.05}
 
     def fits(self, given: Space) -> bool:
         unnamed = ((), numbered(self.dim))

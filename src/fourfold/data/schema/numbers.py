@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.compute
 
 from fourfold.data.schema.times import epoch
-from fourfold.data.schema.values import Inferred, Values, all_are, answer, as_numbers, refuse
+from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.data.schema.words import category, fresh
 from fourfold.spaces.columns import Numeric
 
@@ -30,27 +30,38 @@ NOISE = 9
 
 
 def number(values: Values) -> Inferred | None:
-    numbers = as_numbers(values.text)
     asked = values.hint.get("kind") == "number"
-    if not asked and epoch(values.coded.name, numbers) is not None:
-        return None
-    leading = values.text.str.match(r"[+-]?0\d").any()
-    if not len(numbers) or (not asked and (leading or not all_are(values, ~np.isnan(numbers), "a number"))):
+    numbers = as_numbers(values.text)
+    if not len(numbers) or (not asked and not _numeric(values, numbers)):
         return None
     if asked:
         refuse(values, np.isnan(numbers), "a number")
-    refuse(values, np.isinf(numbers), "a finite number")
+        refuse(values, np.isinf(numbers), "a finite number")
+    odd = ~np.isfinite(numbers)
+    plain = without(values, odd, "a finite number" if np.isinf(numbers).any() else "a number")
+    numbers = numbers[~odd]
     whole = bool((numbers == np.round(numbers)).all())
     if whole and np.abs(numbers).max() >= 2**53 and not asked:
         return None  # codes of many digits: no float tells them apart
     order = numbers.argsort(kind="stable")
-    numbers, counts = numbers[order], values.counts[order]
+    numbers, counts = numbers[order], plain.counts[order]
     if not asked:
-        if whole and (found := _counting(values, numbers)) is not None:
+        if whole and not odd.any() and (found := _counting(values, numbers)) is not None:
             return found
         if (reason := _codes(numbers, counts, whole)) is not None:
             return dataclasses.replace(category(values), reason="; ".join([reason, *values.told]))
-    return _quantity(values, numbers, counts, whole)
+    return _quantity(plain, numbers, counts, whole)
+
+
+def _numeric(values: Values, numbers: npt.NDArray[Any]) -> bool:
+    """Whether values are numbers but for a few words; neither seconds since 1970 nor codes with leading zeros."""
+    if epoch(values.coded.name, numbers) is not None or values.text.str.match(r"[+-]?0\d").any():
+        return False
+    if values.counts[np.isnan(numbers)].sum() > ODD * values.rows:
+        return False
+    if values.counts[np.isinf(numbers)].sum() > ODD * values.rows:
+        refuse(values, np.isinf(numbers), "a finite number")
+    return True
 
 
 def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any], whole: bool) -> Inferred:
@@ -68,6 +79,8 @@ def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
         most, digits = digits, max(0, round(-math.log10(resolution)))
         least = min(least, digits)
         told.append(f"kept to {resolution:g}, since {most} decimals are finer than a model can learn")
+    far = np.abs(as_numbers(values.text)) >= 2.0**62 * resolution
+    refuse(values, far, f"within reach of a grid of {resolution:g}, as the others are")
     digits = int(values.hint.get("decimals", max(digits, _needed(resolution))))
     least = min(int(values.hint.get("least", least)), digits)
     plain = "int64" if whole and digits == 0 and values.coded.dtype is None else "float64"
@@ -76,7 +89,8 @@ def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
         Numeric, plain, resolution=resolution, low=int(cells[0]), high=int(cells[1]), decimals=digits, least=least
     )
     kind = "whole numbers" if whole and resolution == 1 else f"multiples of {resolution:g}"
-    return answer(values, column, "number", "; ".join([kind, *told, *_shape(numbers, counts)]))
+    found = answer(values, column, "number", "; ".join([kind, *told, *_shape(numbers, counts)]))
+    return dataclasses.replace(found, continuous=not exact)
 
 
 NAMED = re.compile(r"(^|[_\W])(id|ids|uuid|guid|key|index|rownames|row|no|nr)$|[a-z](Id|ID)$", re.IGNORECASE)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fourfold.data.dataset import DataError
-from fourfold.data.schema.values import ODD, Inferred, Values, all_are, answer, as_numbers, refuse
+from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.spaces.columns import EPOCHS, DateTime
 
 __all__ = ["epoch", "time"]
@@ -50,8 +50,8 @@ def time(values: Values) -> Inferred | None:
     times = DateTime.times(values.text, form)
     if "format" in values.hint or values.hint.get("kind") == "time":
         refuse(values, times.isna().to_numpy(), f"a time like {form}")
-    elif not all_are(values, times.notna().to_numpy(), f"a time like {form}"):
-        return None
+    values = without(values, times.isna().to_numpy(), f"a time like {form}")
+    times = times[times.notna()].reset_index(drop=True)
     few = values.text.iloc[:: max(len(values.text) // 500, 1)].reset_index(drop=True)
     bare = re.sub(r"%([dmHI])", r"%-\1", form)  # 1/2/2020, without zeros
     columns = [_times(values, times, written, "").column for written in (form, bare)]

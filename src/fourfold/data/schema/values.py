@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -24,12 +25,12 @@ __all__ = [
     "Hint",
     "Inferred",
     "Values",
-    "all_are",
     "answer",
     "as_numbers",
     "refuse",
     "section",
     "values_of",
+    "without",
 ]
 
 GAPS = frozenset({"", "NA", "N/A", "n/a", "na", "NaN", "nan", "null", "NULL", "Null", "None", "none", "NONE", "?"})
@@ -38,7 +39,7 @@ GAPS |= {"<NA>", "#N/A", "NaT"}
 NUMBER_GAPS = frozenset({"-", "--", "."})
 """Texts that mean a missing value among numbers and times."""
 ODD = 0.05
-"""If at most this share of the cells of a column of numbers or times are something else, they are mistakes."""
+"""If at most this share of the cells of a column of numbers or times are something else, they count as missing."""
 
 Hint = Mapping[str, Any]
 """The settings that a schema file gives for one column."""
@@ -83,6 +84,8 @@ class Inferred:
         detail: its values, in short.
         reason: why it is of this kind, as a clause.
         missing: the share of rows without a value.
+        continuous: whether these are numbers of which a grid cannot keep every digit.
+        notes: what the user should know before anything is trained.
     """
 
     column: Column
@@ -90,6 +93,8 @@ class Inferred:
     detail: str
     reason: str
     missing: float = 0.0
+    continuous: bool = False
+    notes: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """The same as a JSON value."""
@@ -108,6 +113,7 @@ class Values:
     gone: int
     told: tuple[str, ...]
     hint: Hint
+    notes: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -167,12 +173,28 @@ def as_numbers(text: pd.Series) -> npt.NDArray[np.float64]:
         return pd.to_numeric(text, errors="coerce").to_numpy(np.float64, na_value=np.nan)
 
 
-def all_are(values: Values, right: npt.NDArray[np.bool_], what: str) -> bool:
-    """Whether all cells are right; few wrong ones among many are refused."""
-    wrong = int(values.counts[~right].sum())
-    if wrong and wrong <= ODD * values.rows:
-        refuse(values, ~right, what)
-    return wrong == 0
+def without(values: Values, odd: npt.NDArray[np.bool_], what: str) -> Values:
+    """Values of which a few odd ones count as missing, as ``rotary`` among numbers does; a note names them."""
+    if not odd.any():
+        return values
+    words, times = values.text[odd], int(values.counts[odd].sum())
+    coded = values.coded
+    place = coded.place(coded.distinct.astype(str).isin(words).to_numpy(dtype=bool))
+    more = f" and {times - 1:,} more" if times > 1 else ""
+    note = (
+        f"column {coded.name}: {place}{more} is not {what} and counts as missing: correct it, or write "
+        f'[{section(coded.name)}] kind = "category" into a {option("schema")}'
+    )
+    gaps = tuple(map(str, words))
+    return dataclasses.replace(
+        values,
+        text=values.text[~odd].reset_index(drop=True),
+        counts=values.counts[~odd],
+        gaps=(*values.gaps, *gaps) if values.gone else (*gaps, *values.gaps),  # samples have the first
+        gone=values.gone + times,
+        told=(*values.told, f"{shortened(list(map(repr, gaps)), 4)} counts as missing"),
+        notes=(*values.notes, note),
+    )
 
 
 def refuse(values: Values, wrong: npt.NDArray[np.bool_], what: str) -> None:
@@ -201,4 +223,4 @@ def answer(values: Values, column: Column, kind: str, reason: str) -> Inferred:
         assert isinstance(column, Graded)
         ends = column.text(np.array(column.span, dtype=np.int64))
         detail = f"{ends.iloc[0]} to {ends.iloc[1]}"
-    return Inferred(column, kind, detail, "; ".join([reason, *values.told]), values.share)
+    return Inferred(column, kind, detail, "; ".join([reason, *values.told]), values.share, notes=values.notes)
