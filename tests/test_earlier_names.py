@@ -47,6 +47,6 @@ def test_looking_for_a_name_loads_no_torch():
 
 
 def test_an_earlier_argument_is_refused_with_its_present_name(tmp_path):
-    with pytest.raises(TypeError, match="fit has no argument run_dir: it is called out now"):
+    with pytest.raises(TypeError, match="fit has no argument run_dir: write out="):
         fourfold.fit("flow", "two-moons", budget="1 steps", run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # the public names for type checkers, editors and the documen
     from fourfold.data import Dataset, load
     from fourfold.engine import Run, fit, train
     from fourfold.paradigms import build
-    from fourfold.spaces import Audio, Images, Text, Vectors
+    from fourfold.spaces import Audio, Images, Sequences, Table, Text, Transcripts, Vectors, Video
     from fourfold.tournament import Comparison, compare
     from fourfold.transcription import transcribe
     from fourfold.vocabulary import Card, Kind, Paradigm, Principle
@@ -43,7 +43,7 @@ _WHERE = {
         "view"
     ),
     "fourfold.vocabulary": "Card Kind Paradigm Principle",
-    "fourfold.spaces": "Audio Images Text Vectors",
+    "fourfold.spaces": "Audio Images Sequences Table Text Transcripts Vectors Video",
     "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
@@ -73,10 +73,14 @@ __all__ = [
     "Principle",
     "Run",
     "Sampler",
+    "Sequences",
     "Space",
+    "Table",
     "Term",
     "Text",
+    "Transcripts",
     "Vectors",
+    "Video",
     "__version__",
     "atlas",
     "build",

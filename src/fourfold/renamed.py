@@ -122,7 +122,7 @@ def renamed_keywords(**present: str) -> Callable[[Callable[_P, _T]], Callable[_P
         @functools.wraps(function)
         def checked(*args: _P.args, **kwargs: _P.kwargs) -> _T:
             for earlier in present.keys() & kwargs.keys():
-                raise TypeError(f"{function.__name__} has no argument {earlier}: it is called {present[earlier]} now")
+                raise TypeError(f"{function.__name__} has no argument {earlier}: write {present[earlier]}=...")
             return function(*args, **kwargs)
 
         return checked

@@ -54,9 +54,9 @@ _MEAN, _COVARIANCE = (0.5, -0.3), ((1.0, 0.6), (0.6, 0.8))
 def check_samplers_agree(model: GenerativeModel, n: int = 1000) -> None:
     """Every sampler and likelihood that a model accepts describes one distribution, and no bound exceeds it.
 
-    They are found by walking the concrete classes of fourfold and of the packages that the model's parts come from:
-    those whose ``needs`` the estimand meets, by itself or by a registered view. They run in many steps or noise levels,
-    where these are a setting.
+    They are found by walking the concrete classes of fourfold and of the packages that the model's parts come from, but
+    not those beside them in a script or a notebook: those whose ``needs`` the estimand meets, by itself or by a
+    registered view. They run in many steps or noise levels, where these are a setting.
 
     First they run on the exact estimand of a correlated Gaussian in the plane that sits in the network's seat, where
     one is known, each with its default settings. Mean and covariance of samples may be off by 0.2 of the data's scale,
@@ -116,7 +116,8 @@ def _oracle(estimand: Estimand) -> Estimand | None:
 def _accepted(model: GenerativeModel, own: P) -> list[P]:
     """The model's own part, and one of each other class of its sort that it accepts, in order of their names."""
     own_parts: Sequence[object] = (model.estimand, model.objective, model.sampler, model.likelihood)
-    roots = {"fourfold", *(type(part).__module__.partition(".")[0] for part in own_parts)}
+    homes: set[str] = {type(part).__module__.partition(".")[0] for part in own_parts}
+    roots = {"fourfold", *homes} - {"__main__"}  # what else a script defines is not offered to anybody
     for package in (fourfold.samplers, fourfold.paradigms):
         for info in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{package.__name__}.{info.name}")

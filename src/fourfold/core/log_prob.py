@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,6 +91,14 @@ class LogProb:
 
     def __len__(self) -> int:
         return len(self.nats)
+
+    def numpy(self) -> np.ndarray:
+        """The nats as an array, ``(B,)``."""
+        return self.nats.detach().cpu().numpy()
+
+    def __array__(self, dtype: np.typing.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        """What ``np.asarray`` makes of it: the nats."""
+        return np.array(self.nats.detach().cpu(), dtype=dtype, copy=copy)
 
     @property
     def bits_per_dim(self) -> Tensor:

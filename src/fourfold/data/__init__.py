@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -61,8 +61,8 @@ __all__ = [
     "summaries",
 ]
 
-Data: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | pd.DataFrame"
-"""Data that :func:`load` reads: a name, a path, or an array, tensor or table in memory."""
+Data: TypeAlias = "str | os.PathLike[str] | np.ndarray | Tensor | Sequence[Sequence[float]] | pd.DataFrame"
+"""Data that :func:`load` reads: a name, a path, or an array, tensor, list of rows or table in memory."""
 IN_MEMORY = "<data in memory>"
 """The name of data that has neither a name nor a path."""
 
@@ -112,8 +112,8 @@ def load(
             a table as ``.csv``, ``.tsv``, ``.parquet`` or ``.feather``, or in a ``.sqlite`` or ``.duckdb`` database;
             a recording, or a folder of WAV, FLAC, OGG or MP3 files (sub-folders are classes); documents as a folder of
             ``.txt`` or as a ``.jsonl``; images in ``.tar`` shards (as WebDataset writes them), Parquet files or a
-            folder that the library ``datasets`` saved; or such an array or tensor in memory, or a data frame of pandas
-            or polars.
+            folder that the library ``datasets`` saved; or such an array, tensor or list of lists in memory, or a data
+            frame of pandas or polars.
         seed: draws sampled sets and splits.
         data_dir: where the files of Fashion-MNIST or the packages of ``emoji`` are.
         conditional: give the splits their labels and the space its classes; or captions, where examples have those.
@@ -302,13 +302,13 @@ def _read(data: Data, name: str, options: Options) -> Source | Stored:
 
 def _of_memory(data: object, options: Options) -> Source:
     """An array, a tensor or a table."""
-    if isinstance(data, (np.ndarray, Tensor)):
-        from fourfold.data.arrays import of_array
+    if isinstance(data, (np.ndarray, Tensor, list, tuple)):
+        from fourfold.data.arrays import as_array, of_array
 
         options.only("an array", "labels", "levels")
         if isinstance(options.labels, str):
             raise DataError(f"labels {options.labels!r}: give the labels of an array as an array of their own")
-        array = data.detach().cpu().numpy() if isinstance(data, Tensor) else data
+        array = data.detach().cpu().numpy() if isinstance(data, Tensor) else as_array(data)
         hint = "give its labels (labels=)"
         return of_array(IN_MEMORY, array.copy(), options.labels, "labels", options, hint=hint)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):

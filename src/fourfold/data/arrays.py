@@ -8,7 +8,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, final
 
@@ -66,6 +66,24 @@ def read_array(path: Path, options: Options) -> Source | Stored:
         x, y, key, test = _choose(path, loaded, options)
     hint = f"add an array {_LABELS[0]!r}, or name one: {option('labels')}"
     return of_array(str(path), x, y, f"{path}[{key}]", options, test, hint)
+
+
+def as_array(rows: np.ndarray | Sequence[object]) -> np.ndarray:
+    """The array of nested sequences of numbers.
+
+    Raises:
+        DataError: for rows of several lengths, or anything else than numbers.
+    """
+    try:
+        array = np.asarray(rows)
+    except (ValueError, TypeError):
+        array = np.asarray(None)
+    if array.dtype.kind not in "biuf":
+        raise DataError(
+            f"a {type(rows).__name__} must hold numbers in rows of one length: give an array, or a data frame as in "
+            "pandas.DataFrame(rows)"
+        )
+    return array
 
 
 def _fits(x: np.ndarray) -> bool:

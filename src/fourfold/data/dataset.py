@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fourfold import notebook
 from fourfold.core import Space, decode_captions
 from fourfold.printable import printable, shortened
 
@@ -104,6 +105,11 @@ class Split:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __repr__(self) -> str:
+        """The size, never values: they may be those of people."""
+        conditions = "" if self.cond is None else f", conditions {tuple(self.cond.shape)}"
+        return f"Split(x {tuple(self.x.shape)} {self.x.dtype}{conditions})"
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -141,6 +147,19 @@ class Dataset:
     columns: tuple[Inferred, ...] = ()
     streamed: Streamed | None = None
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.name!r}: {self.space}, {_counts(self)})"
+
+    def __str__(self) -> str:
+        return describe(self)
+
+    def _repr_html_(self) -> str:
+        """What ``fourfold data`` shows, for notebooks; no example is among it."""
+        rows = [*_facts(self), *(("note", note) for note in self.notes), *(("skipped", file) for file in self.skipped)]
+        cells = [(one.column.name, one.kind, _percent(one.missing), one.detail, one.reason) for one in self.columns]
+        columns = [notebook.grid([("column", "kind", "missing", "values", "why"), *cells])] if cells else []
+        return notebook.block(f"{self.name}: {self.space}", notebook.facts(rows), *columns)
 
     @property
     def examples(self) -> int:
@@ -449,23 +468,35 @@ def reorder(rows: np.ndarray, order: np.ndarray) -> None:
 
 def describe(dataset: Dataset) -> str:
     """A short text: space, counts, splits, classes, digest, memory."""
-    splits = (dataset.train, dataset.validation, dataset.test)
-    sizes = (dataset.examples, len(dataset.validation), len(dataset.test))
-    counts = ", ".join(f"{n:,} {word}" for n, word in zip(sizes, ("train", "validation", "test"), strict=True))
-    storages = {s.x.untyped_storage().data_ptr(): s.x.untyped_storage().nbytes() for s in splits}
     captions = dataset.train.cond if dataset.space.caption is not None else None
+    examples = [] if captions is None else [("captions", f"{_quoted(captions[:4])}, ...")]
+    rows = [*_facts(dataset), *examples, *(("note", note) for note in dataset.notes)]
+    rows += [("skipped", file) for file in dataset.skipped]
+    return "\n".join([f"{dataset.name}: {dataset.space}", *(f"  {name:<10} {words}" for name, words in rows)])
+
+
+def _facts(dataset: Dataset) -> list[tuple[str, str]]:
+    """What can be said of the data without showing an example of it."""
+    splits = (dataset.train, dataset.validation, dataset.test)
+    storages = {s.x.untyped_storage().data_ptr(): s.x.untyped_storage().nbytes() for s in splits}
     classes = f"{len(dataset.class_names)}: {shortened(dataset.class_names)}" if dataset.class_names else "none"
-    lines = [
-        f"{dataset.name}: {dataset.space}",
-        f"  source     {dataset.source}",
-        f"  {dataset.space.counted:<10} {counts} (seed {dataset.seed})",
-        f"  classes    {classes}" if captions is None else f"  captions   {_quoted(captions[:4])}, ...",
-        f"  scored in  {dataset.space.unit}" + ("; the exact density is known" if dataset.density else ""),
-        f"  memory     {sum(storages.values()) / 2**20:.1f} MiB",
-        f"  sha256     {dataset.digest}",
+    return [
+        ("source", dataset.source),
+        (dataset.space.counted, f"{_counts(dataset)} (seed {dataset.seed})"),
+        *([("classes", classes)] if dataset.space.caption is None else []),
+        ("scored in", dataset.space.unit + ("; the exact density is known" if dataset.density else "")),
+        ("memory", f"{sum(storages.values()) / 2**20:.1f} MiB"),
+        ("sha256", dataset.digest),
     ]
-    lines += [f"  note       {note}" for note in dataset.notes]
-    return "\n".join(lines + [f"  skipped    {file}" for file in dataset.skipped])
+
+
+def _counts(dataset: Dataset) -> str:
+    sizes = (dataset.examples, len(dataset.validation), len(dataset.test))
+    return ", ".join(f"{n:,} {word}" for n, word in zip(sizes, ("train", "validation", "test"), strict=True))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share else ""
 
 
 def describe_record(dataset: Dataset) -> dict[str, Any]:

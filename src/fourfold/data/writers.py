@@ -15,7 +15,7 @@ from fourfold.core import Space
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Labels", "as_lines", "usual_suffix", "write_examples"]
+__all__ = ["Labels", "as_lines", "labelled_table", "usual_suffix", "write_examples"]
 
 
 @final
@@ -51,7 +51,7 @@ def _csv(path: Path, x: Tensor, space: Space, labels: Labels | None) -> None:
 
 def _as_csv(x: Tensor, space: Space, labels: Labels | None) -> str:
     """A table as CSV that can be read again, and in which no name or class runs as a formula of a spreadsheet."""
-    table = _table(x, space, labels)
+    table = labelled_table(x, space, labels)
     if labels is not None:
         table[table.columns[-1]] = [_inert(value) for value in labels.values]
     table.columns = [_inert(name) for name in table.columns]
@@ -69,10 +69,10 @@ def _inert(text: str) -> str:
 
 
 def _parquet(path: Path, x: Tensor, space: Space, labels: Labels | None) -> None:
-    _table(x, space, labels).to_parquet(path, index=False)
+    labelled_table(x, space, labels).to_parquet(path, index=False)
 
 
-def _table(x: Tensor, space: Space, labels: Labels | None) -> pd.DataFrame:
+def labelled_table(x: Tensor, space: Space, labels: Labels | None) -> pd.DataFrame:
     """The space's table, with the classes as its last column."""
     table = space.table(x)
     if labels is not None:

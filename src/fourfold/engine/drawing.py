@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from fourfold.core import Condition, GenerativeModel, Sampler
+from fourfold.core.conditions import condition_codes
 from fourfold.estimands.guidance import classifier_free
 from fourfold.printable import shortened
 from fourfold.samplers import resampled
@@ -80,10 +81,10 @@ def _label(name: str, names: tuple[str, ...]) -> int:
     raise ValueError(f"{name!r} is not a class of this model: {shortened(names) or 'it has none'}")
 
 
-def class_names(model: GenerativeModel, cond: str | None, n: int) -> list[str]:
+def class_names(model: GenerativeModel, cond: Condition, n: int) -> list[str]:
     """The class name of each of ``n`` samples; empty if no class was asked for."""
-    if cond is None or model.space.classes is None:
+    codes = condition_codes(model.space, n, condition(model, cond), torch.device("cpu"))
+    if codes is None or model.space.classes is None:
         return []
     names: tuple[str, ...] = getattr(model.space, "class_names", ())
-    label = _label(cond, names)
-    return [names[label] if names else str(label)] * n
+    return [names[code] if names else str(code) for code in codes.tolist()]

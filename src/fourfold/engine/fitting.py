@@ -11,6 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from torch import Tensor
+
 from fourfold.adapters import is_language_model, is_published, open_published
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Data, Dataset, load
@@ -34,11 +37,12 @@ from fourfold.vocabulary import AUTO
 __all__ = ["Interrupted", "fit"]
 
 
-@renamed_keywords(run_dir="out")
+@renamed_keywords(run_dir="out", y="labels")
 def fit(
     paradigm: str | GenerativeModel | None = None,
     data: Data | Dataset | None = None,
     *,
+    labels: str | os.PathLike[str] | np.ndarray | Tensor | Sequence[Any] | None = None,
     budget: str | float | Budget | None = None,
     size: str | None = None,
     seed: int | None = None,
@@ -77,6 +81,8 @@ def fit(
         paradigm: a name for :func:`fourfold.build`, the folder of a published language model, which is tuned, or a
             model, which is trained in place.
         data: data for :func:`fourfold.load`, or a data set.
+        labels: the class of each example, or where it stands, as :func:`fourfold.load` takes it: the model then learns
+            the examples of each class (``conditional``).
         budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds; by
             default ``1m``.
         size: size of the preset: ``xs``, ``s``, ``m``, ``l``, ``xl``, or narrower, as ``s/2``; by default ``auto``, the
@@ -131,7 +137,7 @@ def fit(
         batch_size=batch_size,
         learning_rate=learning_rate,
         muon_rate=muon_rate,
-        data_options={**before.data_options, **(data_options or {})},
+        data_options={**before.data_options, **_classes(data, labels), **(data_options or {})},
         precision=_or(precision, before.precision),
         compile=_or(compile, before.compile),
         device=_or(device, before.device),
@@ -169,6 +175,19 @@ def fit(
             processes=processes,
         )
         return execute(_shared(request))
+
+
+def _classes(data: Data | Dataset | None, labels: Any) -> dict[str, Any]:
+    """The arguments of loading for examples with labels.
+
+    Raises:
+        ValueError: for data that is loaded already.
+    """
+    if labels is None:
+        return {}
+    if isinstance(data, Dataset):
+        raise ValueError("labels are read with the data: load it by fourfold.load(x, labels=y, conditional=True)")
+    return {"labels": labels, "conditional": True}
 
 
 def _processes(settings: FitSettings) -> Processes:

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from fourfold.core import Batch, Space
 from fourfold.data import DataError, Split, read_all
+from fourfold.data.arrays import as_array
 
 if TYPE_CHECKING:
     from fourfold.data.stored import Streamed
@@ -284,8 +285,8 @@ def raw_examples(x: Any, space: Space) -> Tensor:
     """
     if hasattr(x, "columns"):
         return read_all(x, space)[0].x
-    if isinstance(x, np.ndarray):
-        x = torch.from_numpy(np.array(x))
+    if isinstance(x, (np.ndarray, list, tuple)):
+        x = torch.from_numpy(np.array(as_array(x)))
     if not isinstance(x, Tensor):
         raise TypeError(f"{type(x).__name__} is neither a tensor, nor an array, nor a data frame of raw examples")
     return space.conform(x)

@@ -23,7 +23,7 @@ from fourfold.engine.checkpoint import check_vacant, load_model, save_model, und
 from fourfold.engine.classifying import class_probabilities, classify, target_of
 from fourfold.engine.continuing import Continued, begun, continued
 from fourfold.engine.distributed import join
-from fourfold.engine.drawing import adjusted, condition
+from fourfold.engine.drawing import adjusted, class_names, condition
 from fourfold.engine.files import write_json
 from fourfold.engine.given import Given, draw
 from fourfold.engine.hardware import find_device
@@ -34,6 +34,8 @@ from fourfold.engine.remembered import load_own
 from fourfold.engine.requirement import Requirement
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from fourfold.metrics import Measurement
 
 __all__ = ["Run"]
@@ -159,7 +161,7 @@ class Run:
         balance: str | None = None,
         require: str | Sequence[str] = (),
     ) -> Tensor:
-        """Draw raw examples ``(n, *shape)``, on the CPU. ``run.model.space.table`` makes a data frame of them.
+        """Draw raw examples ``(n, *shape)``, on the CPU; :meth:`table` draws the rows of a data frame.
 
         Under ``torchrun`` every process draws its part of the indices and returns all samples.
 
@@ -192,6 +194,37 @@ class Run:
             return model.sample(n, cond, seed, batch_size).cpu()
         labels = _part(cond, start, stop)
         return processes.gather(model.sample(stop - start, labels, seed, batch_size, start)).cpu()
+
+    def table(
+        self,
+        n: int,
+        cond: Condition = None,
+        seed: int = 0,
+        *,
+        given: Given | None = None,
+        balance: str | None = None,
+        require: str | Sequence[str] = (),
+    ) -> pd.DataFrame:
+        """Draw rows as a data frame with the columns of the training data, in its order and with its dtypes.
+
+        They are the samples of :meth:`sample`, which describes the arguments. Where a class is asked for, a column
+        names it.
+
+        Raises:
+            TypeError: for a model of anything else than columns with names.
+            ValueError: as :meth:`sample` does.
+        """
+        from fourfold.data.writers import Labels, labelled_table
+
+        space = self.model.space
+        if not space.columns:
+            raise TypeError(
+                f"a data frame needs columns with names, and this model knows {space}: run.sample({n}) gives a tensor, "
+                "and run.save_samples(path) writes a file"
+            )
+        x = self.sample(n, cond, seed, given=given, balance=balance, require=require)
+        classes = class_names(self.model, cond, n)
+        return labelled_table(x, space, Labels(self.label_column or "label", classes) if classes else None)
 
     def requirements(self, texts: str | Sequence[str]) -> list[Requirement]:
         """Conditions on samples, such as ``"a <= b"``.
@@ -256,7 +289,7 @@ class Run:
 
     def log_prob(
         self,
-        x: Tensor | np.ndarray,
+        x: Tensor | np.ndarray | pd.DataFrame | Sequence[Any],
         cond: Condition = None,
         seed: int = 0,
         batch_size: int = 256,
@@ -267,7 +300,8 @@ class Run:
         Under ``torchrun`` every process scores its part of the examples and returns all results.
 
         Args:
-            x: ``(B, *shape)`` raw examples; arrays and numbers of another precision are converted.
+            x: ``(B, *shape)`` raw examples: a tensor, an array, lists of numbers, or a data frame. Numbers of another
+                precision are converted.
             cond: a class by number or name, a caption, or one of these for each example.
             seed: seed of probes, importance samples and dequantisation.
             batch_size: examples per network call.
