@@ -82,6 +82,11 @@ def data(
         tell(describe(dataset))
         if dataset.columns:
             tell(_columns(dataset.columns))
+            if options.schema is None:
+                tell(
+                    f"\nto change a kind: fourfold data {name} --schema NEW.toml\n"
+                    "writes this list; edit it, and give it back by --schema NEW.toml"
+                )
     if new is not None:
         head = f"Columns of {name}, by fourfold {__version__}: edit, and give back by --schema {new}"
         write_text(new, schema_text(dataset.columns, head))

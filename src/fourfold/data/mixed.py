@@ -25,10 +25,19 @@ from fourfold.data.layout import Layout
 from fourfold.data.memory import require
 from fourfold.data.numeric import continuous_vectors, vectors_for, vectors_of
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
-from fourfold.data.sequences import arranged, check_named, key_of, keys_of, order_of, sequences_of, windows_of
+from fourfold.data.sequences import (
+    arranged,
+    check_named,
+    key_of,
+    keys_of,
+    order_of,
+    resemblance,
+    sequences_of,
+    windows_of,
+)
 from fourfold.printable import shortened
 from fourfold.spaces import Sequences, Table
-from fourfold.spaces.columns import UNSEEN, Column, Constant, Identifier, Modelled
+from fourfold.spaces.columns import UNSEEN, Column, Modelled
 from fourfold.spaces.vectors import numbered
 
 __all__ = [
@@ -233,7 +242,7 @@ def table_of(
         notes += (*more, *_remarks([one for one in found if one.column.name != options.group]))
     else:
         found, space, x = _inferred(where, columns, options)
-        notes += _remarks(found)
+        notes += (*_remarks(found), *resemblance(columns, found))
         asked = options.as_table or options.schema is not None or options.target is not None
         if not asked and (vectors := continuous_vectors(where, columns, found)) is not None:
             (space, x), found = vectors, ()
@@ -312,7 +321,8 @@ def _inferred(
     known = known or {}
     found = tuple(known.get(column.name) or infer(column, hints.get(column.name)) for column in columns)
     try:
-        space = Table(tuple(one.column for one in found), target=options.target, observed=len(columns[0].codes))
+        schema = tuple(one.column for one in found if one.kind != "drop")
+        space = Table(schema, target=options.target, observed=len(columns[0].codes))
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
     cells = np.empty((len(columns[0].codes), len(space.modelled)), dtype=np.int64)
@@ -340,13 +350,19 @@ def _cells(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
         raise DataError(f"{where}, {error}") from None
 
 
-def _remarks(found: Sequence[Inferred]) -> tuple[str, ...]:
+def _remarks(inferred: Sequence[Inferred]) -> tuple[str, ...]:
     """Remarks on columns: of their inference, and on those that are not modelled."""
-    named = [one.column.name for one in found if isinstance(one.column, Identifier)]
-    fixed = [one.column.name for one in found if isinstance(one.column, Constant)]
-    told = [note for one in found for note in one.notes]
-    told += [f"identifiers, not modelled; samples get fresh ones: {shortened(named)}"] if named else []
-    return (*told, *([f"constant or empty, not modelled; samples get them back: {shortened(fixed)}"] if fixed else []))
+    unmodelled = {
+        "identifier": "identifiers, not modelled; samples get fresh ones",
+        "text": "free text, not modelled; samples have it empty",
+        "constant": "constant or empty, not modelled; samples get them back",
+        "drop": "left out of the model and of samples",
+    }
+    lines = [note for one in inferred for note in one.notes]
+    for kind, what in unmodelled.items():
+        names = [one.column.name for one in inferred if one.kind == kind]
+        lines += [f"{what}: {shortened(names)}"] if names else []
+    return tuple(lines)
 
 
 @singledispatch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,17 +16,63 @@ from torch import Tensor
 from fourfold.data.dataset import DataError, Options, option
 from fourfold.data.labels import alike
 from fourfold.data.memory import require
-from fourfold.data.schema import GAPS, Coded, Hint, Inferred, infer
+from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer
+from fourfold.data.schema.times import AS_TIME
 from fourfold.spaces import Sequences, Table
-from fourfold.spaces.columns import MISSING, UNSEEN, Cells, Column, Graded
+from fourfold.spaces.columns import MISSING, UNSEEN, Cells, Column, DateTime, Graded
 from fourfold.spaces.sequences import ABSENT
 
-__all__ = ["arranged", "check_named", "key_of", "keys_of", "order_of", "sequences_of", "windows_of"]
+__all__ = ["arranged", "check_named", "key_of", "keys_of", "order_of", "resemblance", "sequences_of", "windows_of"]
 
 LONGEST = 256
 """Rows of a sequence, where nothing else is asked for."""
 WINDOW = (4, 64)
 """The shortest and the longest window that is chosen for a series."""
+
+
+SEVERAL = (5, 3)
+"""Rows look like sequences from so many keys on, of so many rows each."""
+PLACES = re.compile(r"(year|month|week|day|hour|visit|wave|round|period)s?$|^t$", re.IGNORECASE)
+"""Names of columns, beside those of times, whose numbers may order rows."""
+
+
+def resemblance(columns: Sequence[Coded], inferred: Sequence[Inferred]) -> tuple[str, ...]:
+    """A note if the rows of a table look like sequences: by the first column of times that grows as theirs do.
+
+    Either the rows of every key stand together and their times grow, or the times of all rows grow in equal steps.
+    """
+    for coded, one in zip(columns, inferred, strict=True):
+        places = _places(coded, one)
+        if places is None:
+            continue
+        steps = np.diff(places)
+        key = next((other for other in columns if other is not coded and _grow_within(other.codes, steps)), None)
+        if key is not None:
+            ways = f"{option('group', key.name)} and {option('order', coded.name)}"
+            return (f"the rows look like sequences, and are modelled one by one: {ways} model them in their order",)
+        if len(steps) and (steps > 0).all() and (np.abs(steps / np.median(steps) - 1) < 0.15).mean() > 0.95:
+            way = option("order", coded.name)
+            return (f"the rows look like a series, and are modelled one by one: {way} models them in their order",)
+    return ()
+
+
+def _places(coded: Coded, one: Inferred) -> npt.NDArray[Any] | None:
+    """The times of all rows, or the numbers of a column that is named like times; ``None`` for any other column."""
+    if one.missing:
+        return None
+    if isinstance(one.column, DateTime):
+        return one.column.taken(coded.codes, coded.distinct)
+    named = AS_TIME.search(coded.name) or PLACES.search(coded.name)
+    numbers = as_numbers(coded.distinct.astype(str)) if named else np.full(1, np.nan)
+    return None if np.isnan(numbers).any() else numbers[coded.codes]
+
+
+def _grow_within(codes: npt.NDArray[np.int32], steps: npt.NDArray[Any]) -> bool:
+    """Whether rows of one key stand together, and grow."""
+    same = codes[1:] == codes[:-1]
+    keys, (least, rows) = len(np.unique(codes)), SEVERAL
+    together = len(codes) - int(same.sum()) == keys and least <= keys <= len(codes) / rows
+    return together and bool((steps[same] > 0).all())
 
 
 def check_named(where: str, names: Sequence[str], options: Options) -> None:

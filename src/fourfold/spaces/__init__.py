@@ -6,7 +6,7 @@ A third party adds a space as one class of its own, see :class:`fourfold.core.Sp
 from __future__ import annotations
 
 from fourfold.spaces.audio import Audio
-from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, Identifier, Numeric
+from fourfold.spaces.columns import Categorical, Column, Constant, DateTime, FreeText, Identifier, Numeric
 from fourfold.spaces.images import Images
 from fourfold.spaces.pieces import Pieces
 from fourfold.spaces.sequences import Sequences
@@ -22,6 +22,7 @@ __all__ = [
     "Column",
     "Constant",
     "DateTime",
+    "FreeText",
     "Identifier",
     "Images",
     "Numeric",
@@ -37,5 +38,5 @@ __all__ = [
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
 for _space in (Audio, Images, Sequences, Table, Text, Transcripts, Vectors, Video):
     _space.__module__ = __name__
-for _column in (Categorical, Constant, DateTime, Identifier, Numeric, Pieces):
+for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Numeric, Pieces):
     _column.__module__ = __name__

@@ -21,6 +21,7 @@ __all__ = [
     "Column",
     "Constant",
     "DateTime",
+    "FreeText",
     "Graded",
     "Identifier",
     "Modelled",
@@ -180,10 +181,12 @@ class Categorical(Modelled):
     Attributes:
         levels: their text in the file.
         ordered: whether the order of the levels means something.
+        other: the level of all values that are no level; ``None``: such values have no cell.
     """
 
     levels: tuple[str, ...] = ()
     ordered: bool = False
+    other: str | None = None
 
     @property
     def span(self) -> tuple[int, int]:
@@ -200,7 +203,7 @@ class Categorical(Modelled):
         elif self.dtype == "bool":
             lower = pd.Index([level.lower() for level in self.levels], dtype=object)
             found = lower.get_indexer(pd.Index(text.str.lower(), dtype=object)).astype(np.int64)
-        return np.where(found < 0, UNSEEN, found)
+        return np.where(found < 0, UNSEEN if self.other is None else self.levels.index(self.other), found)
 
     @property
     def numbers(self) -> npt.NDArray[np.float64] | None:
@@ -424,6 +427,29 @@ class Constant(Column):
         if self.dtype == "bool":
             return pd.Series([self.value.lower() == "true"] * len(cells), dtype=bool)
         return _cast(pd.Series([self.value] * len(cells), dtype=object), self.dtype)
+
+
+@final
+@dataclass(frozen=True)
+class FreeText(Column):
+    """Sentences, such as notes: they are not modelled, and samples have them empty."""
+
+    @property
+    def blank(self) -> int:
+        return 0
+
+    def read(self, distinct: pd.Series) -> Cells:
+        return np.zeros(len(distinct), dtype=np.int64)
+
+    def text(self, cells: Cells) -> pd.Series:
+        import pandas as pd
+
+        return pd.Series([""] * len(cells), dtype=object)
+
+    def values(self, cells: Cells) -> pd.Series:
+        import pandas as pd
+
+        return _cast(pd.Series([None] * len(cells), dtype=object), "str")
 
 
 def _cast(values: pd.Series, dtype: Any) -> pd.Series:

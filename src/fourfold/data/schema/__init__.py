@@ -10,7 +10,7 @@ from fourfold.data.schema.files import read_schema, schema_text, unknown_columns
 from fourfold.data.schema.numbers import number
 from fourfold.data.schema.times import time
 from fourfold.data.schema.values import GAPS, Coded, Hint, Inferred, Values, as_numbers, values_of
-from fourfold.data.schema.words import boolean, category, constant, identifier, own_levels
+from fourfold.data.schema.words import boolean, category, constant, drop, identifier, own_levels, text
 
 __all__ = ["GAPS", "Coded", "Hint", "Inferred", "as_numbers", "infer", "read_schema", "schema_text", "unknown_columns"]
 
@@ -19,16 +19,18 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
     """Infer the kind of a column.
 
     A column is, in this order: empty or constant; true and false; numbers; times; an identifier, if nearly every value
-    differs; or a category. Numbers are a category if at most ten differ, or if they are whole, at most a hundred
-    differ, and their frequencies jump from one to the next, as those of codes do; and an identifier if each occurs once
-    and they count up or their name says so. At most five cells in a hundred that are something else are mistakes.
+    differs; free text, if most values have three words and few occur again; or a category. Numbers are a category if
+    at most ten differ, or if they are whole, at most a hundred differ, and their frequencies jump from one to the next,
+    as those of codes do; and an identifier if each occurs once and they count up or their name says so. At most five
+    cells in a hundred that are something else count as missing. Of more than a thousand levels, those in fewer than ten
+    rows are pooled; if most rows have one of these, the column is an identifier.
 
     Args:
         coded: the column as it was read.
         hint: what a schema file says of it; the rest is inferred.
 
     Raises:
-        DataError: for mistakes among numbers or times, or a hint that the values contradict; with row and way out.
+        DataError: for a hint that the values contradict, with row and way out.
     """
     values = values_of(coded, hint or {})
     kind = values.hint.get("kind")
@@ -38,6 +40,8 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
         "number": number,
         "time": time,
         "identifier": identifier,
+        "text": text,
+        "drop": drop,
     }
     if kind is not None:
         found = builders[kind](values)
@@ -47,6 +51,6 @@ def infer(coded: Coded, hint: Hint | None = None) -> Inferred:
             )
         told = "the schema says so" + "".join(f"; {part}" for part in found.reason.split("; ")[1:])
         return dataclasses.replace(found, reason=told)
-    order = (constant, boolean, own_levels, number, time, identifier, category)
+    order = (constant, boolean, own_levels, number, time, identifier, text, category)
     found = next(found for build in order if (found := build(values)) is not None)
     return found

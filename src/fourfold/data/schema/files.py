@@ -17,10 +17,12 @@ __all__ = ["read_schema", "schema_text", "unknown_columns"]
 
 KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "number": {"resolution": (int, float), "decimals": int},
-    "category": {"levels": list, "ordered": bool},
+    "category": {"levels": list, "ordered": bool, "other": str},
     "time": {"format": str, "resolution": (int, float)},
     "identifier": {"pattern": str},
     "constant": {},
+    "text": {},
+    "drop": {},
 }
 """The settings that a schema file may give for each kind of column, beside ``missing``."""
 
@@ -63,6 +65,8 @@ def _checked(where: str, hint: Any) -> Hint:
             raise DataError(f"{where}: resolution {value} is not a positive number")
     if "levels" in hint and len(set(hint["levels"])) < max(len(hint["levels"]), 1):
         raise DataError(f"{where}: levels are empty, or one stands there twice: write each once")
+    if "other" in hint and hint["other"] not in hint.get("levels", ()):
+        raise DataError(f"{where}: other is {hint['other']!r}, which is not a level: write it among the levels too")
     return hint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ import pyarrow.compute
 
 from fourfold.data.dataset import DataError, option
 from fourfold.printable import shortened
-from fourfold.spaces.columns import Categorical, Column, Constant, Graded, Identifier
+from fourfold.spaces.columns import Categorical, Column, Graded, Modelled
 
 __all__ = [
     "GAPS",
@@ -127,11 +127,11 @@ class Values:
     def share(self) -> float:
         return self.gone / max(self.rows + self.gone, 1)
 
-    def column(self, kind: Callable[..., Column], dtype: str, **fields: Any) -> Any:
+    def column(self, kind: type[Column], dtype: str, **fields: Any) -> Any:
         """A column of a kind, with the name, gaps and dtype of these values."""
         own = dict(self.hint)
-        own = {key: own[key] for key in own.keys() & {"ordered", "dtype"} if key == "dtype" or kind is Categorical}
-        modelled = {} if kind in (Identifier, Constant) else {"missing": self.missing, "gaps": self.gaps}
+        own = {key: own[key] for key in own.keys() & {"ordered", "other"} if kind is Categorical}
+        modelled = {"missing": self.missing, "gaps": self.gaps} if issubclass(kind, Modelled) else {}
         return kind(**{"name": self.coded.name, "dtype": self.coded.dtype or dtype, **modelled, **fields, **own})
 
 

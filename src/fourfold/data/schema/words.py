@@ -1,4 +1,4 @@
-"""Columns of words: constants, categories, and identifiers, which are not modelled."""
+"""Columns of words: constants, categories, and identifiers and free text, which are not modelled."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ import re
 import numpy as np
 import pandas as pd
 
+from fourfold.data.dataset import option
 from fourfold.data.schema.values import Inferred, Values, answer, as_numbers
-from fourfold.spaces.columns import Categorical, Constant, Identifier
+from fourfold.spaces.columns import Categorical, Constant, FreeText, Identifier
 
-__all__ = ["boolean", "category", "constant", "fresh", "identifier", "own_levels"]
+__all__ = ["boolean", "category", "constant", "drop", "fresh", "identifier", "own_levels", "text"]
 
 UNIQUE = 0.95
 """A column of words of which at least this share differ names its rows."""
+RARE = 10
+"""A level in fewer rows than this is rare: little is learned of it, and samples may give a person away."""
+SOME, MANY = 100, 1000
+"""Of more levels than these, rare ones are told of if they are most, and are pooled."""
+POOL = "other"
+"""The level into which rare ones are pooled."""
 
 
 def constant(values: Values) -> Inferred | None:
@@ -53,21 +60,69 @@ def own_levels(values: Values) -> Inferred | None:
 
 
 def category(values: Values) -> Inferred:
-    numbers = as_numbers(values.text)
     if "levels" in values.hint:
-        levels = tuple(values.hint["levels"])
-    elif np.isnan(numbers).any():
-        levels = tuple(sorted(values.text))
-    else:
-        _, first = np.unique(numbers, return_index=True)  # 0 and -0.0 are one level
-        levels = tuple(values.text.iloc[first])
+        return _category(values, tuple(values.hint["levels"]), 0, values.hint.get("other"))
+    rare = values.counts < RARE
+    count, few = len(values.text), int(rare.sum())
+    if count > MANY and few and values.hint.get("kind") != "category":
+        if values.counts[rare].sum() > values.rows / 2:
+            return _named(values, f"{count:,} levels, of which {few:,} are in fewer than {RARE} rows each")
+        common = dataclasses.replace(values, text=values.text[~rare], counts=values.counts[~rare])
+        levels = tuple(dict.fromkeys((*_levels(common), POOL)))
+        return _noted(_category(values, levels, 0, POOL), values, f'are pooled as {POOL!r}: kind = "category"', few)
+    inferred = _category(values, _levels(values), few, None)
+    if count > SOME and few > count / 2:
+        return _noted(inferred, values, 'samples repeat them: kind = "text", "identifier" or "drop"', few)
+    return inferred
+
+
+def _levels(values: Values) -> tuple[str, ...]:
+    """The distinct values in order; 0 and -0.0 are one."""
+    numbers = as_numbers(values.text)
+    if np.isnan(numbers).any():
+        return tuple(sorted(values.text))
+    return tuple(values.text.iloc[np.unique(numbers, return_index=True)[1]])
+
+
+def _category(values: Values, levels: tuple[str, ...], few: int, other: str | None) -> Inferred:
+    """A category of these levels, of which a few are rare."""
     dtype = "bool" if {level.lower() for level in levels} == {"true", "false"} else plain_dtype(values.text)
-    rare = int((values.counts < 10).sum()) if len(levels) == len(values.counts) else 0
+    dtype = "str" if other is not None else dtype
     told = ["words that occur again" if dtype in ("str", "bool") else f"{len(levels):,} different numbers"]
-    told += [f"{rare:,} of them in fewer than 10 rows"] if rare and values.rows > 100 else []
+    told += [f"{few:,} of them in fewer than {RARE} rows"] if few and values.rows > 100 else []
     told += amounts(values.text)
-    column = values.column(Categorical, dtype, levels=levels, ordered=dtype not in ("str", "bool"))
+    column = values.column(Categorical, dtype, levels=levels, ordered=dtype not in ("str", "bool"), other=other)
+    if other is not None and column.dtype != "category":
+        column = dataclasses.replace(column, dtype="str")
     return answer(values, column, "category", "; ".join(told))
+
+
+def _noted(inferred: Inferred, values: Values, what: str, few: int) -> Inferred:
+    """The same with a note on rare levels."""
+    note = (
+        f"column {values.coded.name}: {few:,} of its {len(values.text):,} values are in fewer than {RARE} rows each, "
+        f"and {what} in a {option('schema')} changes it"
+    )
+    return dataclasses.replace(inferred, notes=(*inferred.notes, note))
+
+
+def text(values: Values) -> Inferred | None:
+    asked = values.hint.get("kind") == "text"
+    if not asked and (len(values.text) < values.rows / 2 or not _sentences(values)):
+        return None
+    reason = "most values have three words or more, and few occur again; not modelled"
+    return Inferred(values.column(FreeText, "str"), "text", "empty in samples", reason, values.share)
+
+
+def _sentences(values: Values) -> bool:
+    """Whether most rows hold three words or more."""
+    long = values.text.str.count(r"\S\s+(?=\S)").to_numpy() >= 2
+    return values.rows >= 20 and values.coded.dtype != "category" and values.counts[long].sum() > values.rows / 2
+
+
+def drop(values: Values) -> Inferred:
+    column = values.column(FreeText, "str")
+    return Inferred(column, "drop", "not in samples", "left out of the model and of samples", values.share)
 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -78,7 +133,21 @@ def identifier(values: Values) -> Inferred | None:
     asked = values.hint.get("kind") == "identifier"
     if not asked and (values.rows < 20 or len(text) < UNIQUE * values.rows or values.coded.dtype == "category"):
         return None
-    pattern, width, first = f"{values.coded.name} {{}}", 0, 1
+    differ = "; ".join([f"{len(text):,} of {values.rows:,} values differ", *amounts(text)])
+    inferred = _named(values, f"names its row: {differ}")
+    numbered = isinstance(inferred.column, Identifier) and inferred.column.pattern != _numbered(values)
+    return inferred if asked or numbered or not _sentences(values) else None
+
+
+def _numbered(values: Values) -> str:
+    """The pattern of fresh values where those of the data have none in common."""
+    return f"{values.coded.name} {{}}"
+
+
+def _named(values: Values, reason: str) -> Inferred:
+    """An identifier whose fresh values look like those of the data, if these are alike."""
+    text = values.text
+    pattern, width, first = _numbered(values), 0, 1
     parts = text.str.extract(r"^(\D*)(\d{1,18})(\D*)$")
     if len(parts) and parts.notna().all(axis=None) and len(parts[[0, 2]].drop_duplicates()) == 1:
         lengths = parts[1].str.len()
@@ -86,9 +155,8 @@ def identifier(values: Values) -> Inferred | None:
         width, first = (int(lengths.max()) if lengths.nunique() == 1 else 0), int(parts[1].astype("int64").max()) + 1
     elif len(text) and text.str.fullmatch(_UUID.pattern).all():
         pattern = "uuid"
-    differ = "; ".join([f"{len(text):,} of {values.rows:,} values differ", *amounts(text)])
     dtype = "int64" if pattern == "{}" and width == 0 else "str"
-    return fresh(values, dtype, values.hint.get("pattern", pattern), width, first, f"names its row: {differ}")
+    return fresh(values, dtype, values.hint.get("pattern", pattern), width, first, reason)
 
 
 def amounts(text: pd.Series) -> list[str]:
