@@ -11,8 +11,9 @@ from fourfold import checks
 from fourfold.core import Noise, configuration, construct, count_evaluations, view
 from fourfold.data.oracles import GaussianDenoiser, MixtureDenoiser
 from fourfold.estimands import Denoiser, Velocity
+from fourfold.paradigms import build
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
-from fourfold.samplers.ode import DDIM, DEIS, DPMSolver, DPMSolver3, Euler, Heun, UniPC, _integrals, knots
+from fourfold.samplers.ode import DDIM, DEIS, DPMSolver, DPMSolver3, Euler, Heun, UniPC, _integrals, knots, order_on
 from fourfold.samplers.sde import (
     DDPM,
     AnnealedLangevin,
@@ -22,6 +23,7 @@ from fourfold.samplers.sde import (
     StochasticHeun,
     bridge,
 )
+from fourfold.spaces import Vectors
 
 MEAN = (0.3, -0.2, 0.1)
 COVARIANCE = ((1.0, 0.5, 0.0), (0.5, 0.8, -0.3), (0.0, -0.3, 0.6))
@@ -78,6 +80,15 @@ def test_above_second_order_the_paths_differ_and_say_so():
     assert [path.highest_order for path in PATHS] == [4, 4, 3, 4, 2, 2]
     with pytest.raises(checks.CheckFailed, match="DPMSolver3 on _Even: error slope -2"):
         checks.check_order(DPMSolver3, DPMSolver3, plane(_Even()), (96, 192))
+
+
+def test_a_model_says_the_order_that_its_path_allows():
+    solvers = (Euler(), DPMSolver(), DPMSolver3(), UniPC(predictor=3), DEIS(order=3))
+    assert [order_on(solver, EDM()) for solver in solvers] == [1, 2, 3, 4, 3]
+    assert [order_on(solver, RectifiedFlow()) for solver in solvers] == [1, 2, 2, 2, 2]
+    model = build("diffusion/velocity", Vectors(2), "xs").with_parts(sampler=UniPC(9, predictor=3))
+    assert type(model.estimand.path) is RectifiedFlow
+    assert model.facts.sampling.endswith("in 9 steps of UniPC, of order 2")
 
 
 class _Even(RectifiedFlow):

@@ -15,6 +15,7 @@ from fourfold.core import Estimand, GenerativeModel, Noise, Sampler, count_evalu
 from fourfold.core.evaluations import evaluating
 from fourfold.data.oracles import SolvedDenoiser
 from fourfold.paths import Path
+from fourfold.samplers.ode import order_on
 from fourfold.vocabulary import Cost
 
 __all__ = [
@@ -137,10 +138,9 @@ def check_order(
         CheckFailed: for a sampler that declares no order, or whose error falls at another rate.
     """
     weak = getattr(make(steps[0]), "weak_order", None)
-    order: int | None = getattr(make(steps[0]), "order", None) if weak is None else weak
+    order = order_on(make(steps[0]), oracle.path) if weak is None else min(weak, oracle.path.highest_order)
     if order is None:
         raise CheckFailed(f"{sampler.__name__} declares no order")
-    order = min(order, oracle.path.highest_order)
     estimand = view(oracle, sampler.needs)
     result = _samples if weak is None else _moments
     with torch.no_grad(), double():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from fourfold.core.edges import view
 from fourfold.vocabulary import COSTS, FACTS, Facts
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ __all__ = ["facts_of"]
 def facts_of(model: GenerativeModel) -> Facts:
     """See :attr:`~fourfold.core.GenerativeModel.facts`."""
     estimand, objective, sampler, likelihood = model.estimand, model.objective, model.sampler, model.likelihood
+    drawing = sampler.summary_of(view(estimand, sampler.needs))
     common, stages, decoding = FACTS[model.paradigm], model.stages(), model.codec.decoding
     cost = estimand.cost or sampler.cost or common.cost
     kind, note = model.codec.kind_of_raw(
@@ -28,7 +30,7 @@ def facts_of(model: GenerativeModel) -> Facts:
         represents=estimand.summary or common.represents,
         objective=earlier + (objective.summary or common.objective),
         objective_formula=(objective.formula or common.objective_formula) + of_code,
-        sampling=(sampler.summary or common.sampling) + (f"; then {decoding}" if decoding else ""),
+        sampling=(drawing or common.sampling) + (f"; then {decoding}" if decoding else ""),
         sampling_formula=(sampler.formula or common.sampling_formula) + of_code,
         likelihood=kind,
         likelihood_note=note,

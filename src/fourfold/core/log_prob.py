@@ -41,9 +41,11 @@ class LogProb:
         note: one line that says how the figures were computed and how the codec changed the kind.
         freedom: degrees of freedom of ``variance``; infinite where it is known.
         solver_error: the amount by which the solver's steps make the figures too high, in nats: the mean over a few
-            examples, estimated from half the steps; NaN without a solver. ``std_error`` does not include it.
+            examples, estimated from fewer steps; NaN without a solver. ``std_error`` does not include it.
         half_steps: the amount by which the same figures are higher at half the steps; the error is smaller if the
             solver converges.
+        converged: whether the figures at fewer steps approach these. If not, ``solver_error`` has no sign, and the
+            error may be larger.
         byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, the divisor of "per byte"; else ``None``.
         row_counts: rows of each sequence, ``(B,)``, the divisor of "per row"; else ``None``.
         pieces: ``(B, L)`` nats of each value given the earlier ones, which add up to ``nats``, where they are known.
@@ -59,6 +61,7 @@ class LogProb:
     freedom: float = math.inf
     solver_error: float = math.nan
     half_steps: float = math.nan
+    converged: bool = True
     byte_counts: Tensor | None = None
     row_counts: Tensor | None = None
     pieces: Tensor | None = None
@@ -77,7 +80,9 @@ class LogProb:
         mean = cls.of_draws(torch.stack([draw.nats for draw in draws]), first.kind)
         note = f"{first.note}; {n} draw{'s' * (n > 1)} of the codec for each example".lstrip("; ")
         error, half = (sum(getattr(draw, name) for draw in draws) / n for name in ("solver_error", "half_steps"))
-        return dataclasses.replace(mean, draws=n * max(first.draws, 1), note=note, solver_error=error, half_steps=half)
+        sure = all(draw.converged for draw in draws)
+        mean = dataclasses.replace(mean, draws=n * max(first.draws, 1), note=note, converged=sure)
+        return dataclasses.replace(mean, solver_error=error, half_steps=half)
 
     @property
     def std_error(self) -> Tensor | None:
@@ -149,11 +154,16 @@ class LogProb:
 
     def told(self, unit: str = "nats") -> str:
         """The note in one line; after a solver, with its error in a unit of :meth:`in_unit`."""
-        if math.isnan(self.solver_error):
+        if math.isnan(self.solver_error) and self.converged:
             return self.note
         errors = torch.tensor([self.solver_error, self.half_steps])
         error, half = dataclasses.replace(self, nats=errors).in_unit(unit).tolist()
-        told = f"the solver's error is about {error:+.2g} {unit} (half the steps change it by {half:+.2g})"
+        if self.converged:
+            told = f"the solver's error is about {error:+.2g} {unit} (half the steps change it by {half:+.2g})"
+        elif math.isnan(error):
+            told = "the solver's error is unknown: take more steps"
+        else:
+            told = f"the solver has not converged: its error may be {abs(error):.2g} {unit} or more; take more steps"
         return f"{self.note}; {told}".lstrip("; ")
 
     @classmethod
@@ -184,6 +194,7 @@ class LogProb:
             freedom=mean("freedom"),
             solver_error=mean("solver_error"),
             half_steps=mean("half_steps"),
+            converged=all(part.converged for part in parts),
         )
 
 

@@ -25,6 +25,10 @@ class Sampler(ABC):
         """How a sample is drawn, as an imperative: "draw noise and map it once"."""
         return ""
 
+    def summary_of(self, estimand: Any) -> str:
+        """The summary for one estimand, seen as the sampler needs it: a solver's order depends on the path."""
+        return self.summary
+
     @property
     def formula(self) -> str:
         """The same as a formula of one line."""

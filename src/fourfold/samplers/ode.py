@@ -3,7 +3,8 @@
 All of them walk the grid of the estimand's own path and end clean, so that no noise of the last level remains, unless a
 setting says otherwise to take the steps of a published scheduler. The end is the last evaluation's ``E[x_0 | x_t]``,
 with an error of second order; solvers above first order take its limit instead (:func:`settled`). A solver's ``order``
-holds up to the order of the path's grid, :attr:`fourfold.paths.Path.highest_order`.
+is that of its formula. On a path it is :func:`order_on`, at most that of the path's grid,
+:attr:`fourfold.paths.Path.highest_order`.
 
 :class:`Euler` and :class:`Heun` solve ``dx/dt = v`` for any vector field (see :func:`clean` for its end). The others
 are exponential integrators, which solve the linear part of that equation exactly and approximate the rest by a
@@ -46,6 +47,7 @@ __all__ = [
     "end",
     "evaluate",
     "knots",
+    "order_on",
     "settled",
     "start",
     "towards",
@@ -126,6 +128,21 @@ class Solver(Sampler):
     @property
     def summary(self) -> str:
         return f"draw noise and integrate the ODE of the velocity from noise to data, {stepped(self)}"
+
+    def summary_of(self, estimand: Denoiser | VectorField) -> str:
+        order = order_on(self, estimand.path)
+        return self.summary if order is None else f"{self.summary}, of order {order}"
+
+
+def order_on(sampler: Sampler, path: Path) -> int | None:
+    """The order of a solver on a path: what it declares, and at most that of the path's grid.
+
+    Multistep solvers reach the second order of a grid that is even in time slowly: from 32 to 2048 steps the slope of
+    :class:`DPMSolver` rises from 1.4 to 1.9 on :class:`~fourfold.paths.Cosine`, and from 1.7 to 1.9 on
+    :class:`~fourfold.paths.RectifiedFlow`.
+    """
+    order: int | None = getattr(sampler, "order", None)
+    return None if order is None else min(order, path.highest_order)
 
 
 def stepped(sampler: Sampler) -> str:
