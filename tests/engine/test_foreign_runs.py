@@ -12,9 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fourfold import core
-from fourfold.core import GenerativeModel, Part
+from fourfold.core import GenerativeModel, Part, header
 from fourfold.data import load
-from fourfold.engine import BrokenRun, Run, blueprint, fit
+from fourfold.engine import BrokenRun, Run, fit
 from fourfold.engine.blueprint import check_loadable
 from fourfold.main import run
 from fourfold.paradigms import build, recipes
@@ -198,7 +198,7 @@ def test_a_bomb_is_refused_before_anything_is_allocated(folder, monkeypatch, nam
 
 def test_layers_are_counted(folder, monkeypatch):
     """Many small layers take time, not memory."""
-    monkeypatch.setattr(blueprint, "MOST_LAYERS", 50)
+    monkeypatch.setattr(header, "MOST_LAYERS", 50)
     changed(folder, "estimand.net.blocks", 900_000)
     refused(folder, "model.json", "more than 50 ")
 

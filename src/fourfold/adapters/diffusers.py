@@ -20,10 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
 from fourfold.adapters.reading import check_tensors, imported, quiet, told
 from fourfold.adapters.schedules import read_schedule
 from fourfold.codecs import Dequantised
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Measure, Noise, Objective, decode_captions
+from fourfold.core.header import read_header
 from fourfold.estimands import NoisePredictor, Velocity
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
 from fourfold.paradigms.diffusion import FlowMatching, NoisePrediction
@@ -355,9 +357,20 @@ def _part(folder: FilePath, name: str, kind: Any) -> Any:
         raise ValueError(
             f"{folder / name}: holds no .safetensors; others may run code: save the pipeline again with them"
         )
+    check_folder(folder / name)
+    own = hasattr(kind, "load_config")  # a network of diffusers, else a text encoder of transformers
+    with told(folder / name), quiet():
+        header = read_header(folder / name)
+        settings = plain_settings(settings_of(folder / name / "config.json"))
+        config = settings if own else kind.config_class.from_dict(settings)
+    check_size(folder / name, header, lambda: kind.from_config(config) if own else kind._from_config(config))
     with told(folder / name), quiet():
         made, found = kind.from_pretrained(
-            folder / name, use_safetensors=True, local_files_only=True, output_loading_info=True
+            folder / name,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+            **({} if own else {"config": config}),
         )
     check_tensors(folder / name, found)
     return made.float().eval()

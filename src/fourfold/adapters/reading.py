@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def imported(name: str) -> Any:
     Raises:
         ValueError: where it is not installed, with the way out.
     """
+    os.environ.setdefault("USE_HUB_KERNELS", "NO")  # a kernel of a hub is code: none is fetched unless the user says so
     try:
         return importlib.import_module(name)
     except ImportError:

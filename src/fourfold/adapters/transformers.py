@@ -22,10 +22,12 @@ import torch
 from torch import Tensor
 
 from fourfold.adapters import published_tokenizer, read_settings
+from fourfold.adapters.checks import check_folder, check_layers, check_size, plain_settings, settings_of
 from fourfold.adapters.reading import check_tensors, imported, quiet, told
 from fourfold.adapters.rounded import RoundedChainRule, round_linear
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
+from fourfold.core.header import Header, read_header
 from fourfold.nn.transformer import NextToken, TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.spaces import Pieces, Text
@@ -99,7 +101,7 @@ class PublishedTransformer(NextToken):
 
     def __init__(self, config: str, length: int, start: int, lora: int | None = None, weights: str = "float32") -> None:
         super().__init__()
-        transformers, settings = imported("transformers"), json.loads(config)
+        transformers, settings = imported("transformers"), plain_settings(json.loads(config))
         made = transformers.AutoConfig.for_model(**settings)
         self.inner = transformers.AutoModelForCausalLM.from_config(made, dtype=torch.float32)
         self.inner = self.inner if lora is None else _with_lora(self.inner, lora)
@@ -255,16 +257,45 @@ def _loaded(path: Path) -> tuple[Any, Any]:
     """The network in float32 and the tokenizer, from files alone."""
     transformers, gguf = imported("transformers"), path.suffix.lower() == ".gguf"
     folder, file = (path.parent, {"gguf_file": path.name}) if gguf else (path, {})
+    given = {"local_files_only": True, "trust_remote_code": False, **file}
     if not gguf:
         _check_folder(path)
-    given = {"local_files_only": True, "trust_remote_code": False, **file}
+    with told(path), quiet():
+        header = _gguf_header(path) if gguf else read_header(path)
+        if gguf:
+            config = transformers.AutoConfig.from_pretrained(folder, **given)
+        else:
+            config = transformers.AutoConfig.for_model(**plain_settings(settings_of(path / "config.json")))
+        check_layers(int(getattr(config, "num_hidden_layers", 0) or 0), header)
+    with quiet():
+        check_size(path, header, lambda: transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32))
     with told(path), quiet():
         safe = {} if gguf else {"use_safetensors": True}
         inner, found = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True, **given, **safe
+            folder,
+            config=config,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **given,
+            **safe,
         )
     check_tensors(path, found)
     return inner.eval().requires_grad_(True), open_tokenizer(path)
+
+
+def _gguf_header(path: Path) -> Header:
+    """The names and shapes of a GGUF file, which has as many blocks as its tensors may be of.
+
+    Raises:
+        ValueError: for more blocks.
+    """
+    reader = imported("gguf").GGUFReader(str(path))
+    header = Header({tensor.name: tuple(map(int, tensor.shape)) for tensor in reader.tensors}, {})
+    for name, field in reader.fields.items():
+        if name.endswith(".block_count"):
+            check_layers(int(field.contents()), header)
+    return header
 
 
 @contextlib.contextmanager
@@ -290,7 +321,8 @@ def _reading_once() -> Iterator[None]:
 
 def _check_folder(path: Path) -> None:
     """Refuse a folder that needs foreign code or unpickling, with the way out."""
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    check_folder(path)
+    config = settings_of(path / "config.json")
     if (
         "auto_map" in config
         and config.get("model_type") not in imported("transformers").models.auto.configuration_auto.CONFIG_MAPPING

@@ -19,9 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fourfold.adapters import published_tokenizer
+from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
 from fourfold.adapters.reading import check_tensors, imported, quiet, told
 from fourfold.codecs import TranscriptTokens
 from fourfold.core import GenerativeModel, Training
+from fourfold.core.header import read_header
 from fourfold.nn.speech import Heard, Listener, sound_lengths
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
 from fourfold.paradigms.transcription import TranscriptConditionals
@@ -53,7 +56,7 @@ class PublishedWhisper(Listener):
     ) -> None:
         super().__init__()
         transformers = imported("transformers")
-        made = transformers.WhisperConfig(**json.loads(config))
+        made = transformers.WhisperConfig(**plain_settings(json.loads(config)))
         self.inner: Any = transformers.WhisperForConditionalGeneration._from_config(made, dtype=torch.float32)
         self.tokens, self.width = int(made.vocab_size), int(made.d_model)
         self.never, self.not_first = tuple(never), tuple(not_first)
@@ -134,7 +137,7 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
         raise ValueError(f"{path}: is not a Whisper model, but one of type {kind!r}: give a folder of Whisper")
     if not (path / "tokenizer.json").is_file():
         raise ValueError(f"{path}: holds no tokenizer.json: fetch it, or save the tokenizer there")
-    pieces = Pieces((path / "tokenizer.json").read_text(encoding="utf-8"))
+    pieces = Pieces(published_tokenizer(path))
     prompt = _prompt(path, pieces, language)
     inner, suppressed = _transformers(path) if ours else _ctranslate(path, settings, pieces.end or 0, prompt[0])
     config = inner.config
@@ -193,9 +196,17 @@ def _transformers(path: Path) -> tuple[Any, tuple[list[int], list[int]]]:
     """The network of a folder of ``transformers``, and the ids that it suppresses: always, and at first."""
     if not any(path.glob("*.safetensors")):
         raise ValueError(f"{path}: holds no .safetensors: save the model again with save_pretrained")
+    check_folder(path)
+    transformers = imported("transformers")
     with told(path), quiet():
-        inner, found = imported("transformers").WhisperForConditionalGeneration.from_pretrained(
+        header = read_header(path)
+        config = transformers.WhisperConfig.from_dict(plain_settings(settings_of(path / "config.json")))
+    kind = transformers.WhisperForConditionalGeneration
+    check_size(path, header, lambda: kind._from_config(config, dtype=torch.float32))
+    with told(path), quiet():
+        inner, found = kind.from_pretrained(
             path,
+            config=config,
             dtype=torch.float32,
             output_loading_info=True,
             local_files_only=True,

@@ -110,7 +110,7 @@ def batches_of_duckdb(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
         raise DataError(
             f"{path}: needs duckdb: pip install 'fourfold[tables]', or write the table as .parquet"
         ) from None
-    settings = {**WALLED, "memory_limit": f"{free_memory() // 2 >> 20} MiB"}
+    settings: dict[str, Any] = {**WALLED, "memory_limit": f"{free_memory() // 2 >> 20} MiB"}
     late = threading.Event()
     try:
         with (

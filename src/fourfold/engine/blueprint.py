@@ -2,70 +2,28 @@
 
 The model is first built on torch's ``meta`` device, where tensors have shapes but no values, and compared with the
 tensors in the file of its weights. Hence a model cannot ask for much more memory than that file takes, nor for the time
-of more than ``MOST_LAYERS`` layers.
+of more than ``MOST_LAYERS`` layers (:mod:`fourfold.core.header`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
 import torch
-from safetensors import safe_open
-from torch import Tensor, nn
-from torch.nn.modules import module as hooks
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from fourfold.core import Estimand, GenerativeModel, strangers
+from fourfold.core.header import LARGEST, SPARE, TIED, Header, TooLarge, bounded
 
-__all__ = ["Header", "TooLarge", "build", "check_loadable", "read_header"]
+__all__ = ["build", "check_loadable"]
 
-LARGEST = 1_000_000
-"""The largest whole number among the settings of a model."""
 MOST_STEPS = 100_000
 """The largest whole number among the settings of sampler and likelihood, which decide how often a network is called."""
-MOST_LAYERS = 50_000
-"""The most modules, and the most parameters, of a model."""
 MOST_VALUES = 1 << 24
 """The most values of one example."""
-TIED = 4
-"""How often a number of the file may occur in a model: parts that share weights may be built with their own."""
-SPARE = 1 << 32
-"""The most bytes that a model may hold beyond its saved tensors: tables that its constructors compute."""
-
-
-class TooLarge(ValueError):  # noqa: N818 (what it is)
-    """A model asks for more numbers than the file of its weights holds."""
-
-
-@final
-@dataclass(frozen=True)
-class Header:
-    """The table of contents of a file of tensors: shapes by name, and metadata."""
-
-    shapes: Mapping[str, tuple[int, ...]]
-    metadata: Mapping[str, str]
-
-    @property
-    def elements(self) -> int:
-        """The numbers in all tensors together."""
-        return sum(map(math.prod, self.shapes.values()))
-
-
-def read_header(path: Path) -> Header:
-    """Read the names and shapes in a safetensors file, or in all of a folder, but none of their values."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    metadata: dict[str, str] = {}
-    for one in sorted(path.glob("*.safetensors")) if path.is_dir() else [path]:
-        with safe_open(one, framework="pt") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            metadata |= file.metadata() or {}
-        shapes |= {name if name not in shapes else f"{one.name}:{name}": shape for name, shape in found.items()}
-    return Header(shapes, metadata)
 
 
 def build(value: Any, header: Header, trust: Sequence[type] = ()) -> GenerativeModel:
@@ -178,38 +136,8 @@ def check_loadable(model: GenerativeModel) -> list[str]:
 
 
 def _construct(value: Mapping[str, Any], header: Header, trust: Sequence[type]) -> GenerativeModel:
-    with torch.random.fork_rng(devices=[]), _bounded(2 * TIED * header.elements + LARGEST):
+    with torch.random.fork_rng(devices=[]), bounded(2 * TIED * header.elements + LARGEST):
         return GenerativeModel.from_configuration(value, trust)
-
-
-@contextmanager
-def _bounded(elements: int) -> Iterator[None]:
-    """Inside, making more modules, parameters or numbers than a model may have raises an error."""
-    count = {"modules": 0, "parameters": 0, "elements": 0}
-
-    def made(kind: str, size: int = 0) -> None:
-        count[kind] += 1
-        count["elements"] += size
-        if count[kind] > MOST_LAYERS:
-            raise ValueError(f"the model asks for more than {MOST_LAYERS:,} {kind}")
-        if count["elements"] > elements:
-            raise TooLarge(f"the model asks for more than {elements:,} numbers")
-
-    def parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
-        made("parameters", 0 if value is None else value.numel())
-
-    def child(module: nn.Module, name: str, value: nn.Module | None) -> None:
-        made("modules")
-
-    handles = [
-        hooks.register_module_parameter_registration_hook(parameter),
-        hooks.register_module_module_registration_hook(child),
-    ]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _types(value: Any) -> list[str]:

@@ -24,7 +24,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
-from fourfold.engine.blueprint import TooLarge, build, read_header
+from fourfold.core.header import TooLarge, read_header
+from fourfold.engine.blueprint import build
 from fourfold.engine.budget import Progress
 from fourfold.engine.files import write_json, write_lines
 from fourfold.engine.shards import REST, Shards, newest, remove_shards
