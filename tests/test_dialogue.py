@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import torch
 
-from fourfold import build
+from fourfold import build, rendering
 from fourfold.dialogue import Dialogue, chat_template
 from fourfold.language import Shaping
 from fourfold.spaces import Pieces, Text
@@ -52,6 +53,30 @@ def test_a_template_that_loses_words_is_refused(pieces):
     talk.ask("c")
     with pytest.raises(ValueError, match="leaves out turn 1: begin anew"):
         talk.context()
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "has not ended after 2 s"),
+        ("{{ 10 ** (10 ** 9) }}", "has not ended after 2 s|fails"),
+        ("{{ ('a' * 9999999999) | length }}", "takes too much memory"),
+        ("{% for a in range(99999) %}{{ 'a' * 99999 }}{% endfor %}", "writes more than 4,194,304 characters"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "unsafe"),
+        ("{% for a in %}", "fails"),
+        ("{{ raise_exception('roles must alternate') }}", "refuses this dialogue: roles must alternate"),
+    ],
+)
+def test_a_template_has_limits(pieces, monkeypatch, template, words):
+    """Two nested ranges never ended."""
+    monkeypatch.setattr(rendering, "SECONDS", 2)
+    talk = Dialogue(_model(Text("", 200, pieces=pieces)), (template, {}), length=20)
+    talk.ask("how are you?")
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=words) as caught:
+        talk.context()
+    assert "\n" not in str(caught.value)
+    assert time.monotonic() - start < 20
 
 
 def test_an_answer_scores_as_the_network_says():

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 
+from fourfold.adapters import read_settings
 from fourfold.core import GenerativeModel
 from fourfold.language import Shaping, stream, text_parts
+from fourfold.regular import text_of
+from fourfold.rendering import render
 
 __all__ = ["Dialogue", "chat_template"]
 
@@ -35,8 +37,8 @@ def chat_template(path: Path) -> tuple[str, dict[str, str]] | None:
         named = {"bos_token": tokenizer.bos_token or "", "eos_token": tokenizer.eos_token or ""}
         return (found, named) if isinstance(found, str) else None
     settings, alone = path / "tokenizer_config.json", path / "chat_template.jinja"
-    about = json.loads(settings.read_text(encoding="utf-8")) if settings.is_file() else {}
-    found = alone.read_text(encoding="utf-8") if alone.is_file() else about.get("chat_template")
+    about = read_settings(settings)
+    found = text_of(alone) if alone.is_file() else about.get("chat_template")
     if not isinstance(found, str):
         return None
     given = {name: about.get(name) or "" for name in ("bos_token", "eos_token")}
@@ -143,15 +145,9 @@ class Dialogue:
         return ids + space.pieces.marked_ids(text)
 
     def _render(self, turns: list[dict[str, str]]) -> str:
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
         assert self.template is not None
         template, named = self.template
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: ""
-        given: dict[str, Any] = {"messages": turns, "add_generation_prompt": True, **named}
-        rendered = environment.from_string(template).render(**given)
+        rendered = render(template, {"messages": turns, "add_generation_prompt": True, **named})
         return rendered.removeprefix(named.get("bos_token", ""))  # the start symbol is given by the model itself
 
     def _ends(self) -> list[str]:
@@ -161,10 +157,6 @@ class Dialogue:
     def _end_tokens(self) -> set[int]:
         space, _ = text_parts(self.model)
         return set() if space.pieces is None else set(space.pieces.ends)
-
-
-def _refuse(message: str) -> None:
-    raise ValueError(f"the chat template refuses this dialogue ({message}): begin anew with /reset")
 
 
 def _sure(text: str, ends: list[str]) -> str:
