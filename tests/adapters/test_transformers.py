@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
 from fourfold import Run, build, fit
-from fourfold.adapters import is_published, open_published
+from fourfold.adapters import is_published, open_published, published_tokenizer
+from fourfold.adapters.gguf import source
 from fourfold.adapters.rounded import LARGE, Linear8, rounded
 from fourfold.adapters.transformers import write_language_model
 from fourfold.language import score_text, stream
@@ -249,37 +251,99 @@ def _gguf(path, model):
     writer.close()
 
 
-def test_a_gguf_file_has_its_weights_is_read_once_and_refused_where_it_is_cut(tmp_path, monkeypatch):
+QWEN2 = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+    "tie_word_embeddings": False,
+}
+
+
+@pytest.fixture
+def gguf_file(tmp_path, monkeypatch):
+    """A GGUF file in the working directory, the network that it holds, and a list that grows with each reading."""
     gguf = pytest.importorskip("gguf")
-    config = transformers.Qwen2Config(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        tie_word_embeddings=False,
-    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)  # where a path without a folder is that of the file
     torch.manual_seed(0)
-    theirs = transformers.Qwen2ForCausalLM(config).eval()
+    theirs = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**QWEN2)).eval()
     _gguf(tmp_path / "m.gguf", theirs)
-    read, reader = [], gguf.GGUFReader
-    build = reader._build_fields
-    monkeypatch.setattr(reader, "_build_fields", lambda self, *rest: read.append(self.data) or build(self, *rest))
-    model = open_published(tmp_path / "m.gguf", length=24)
-    assert len(read) == 1
-    assert gguf.GGUFReader is reader
+    readings, build = [], gguf.GGUFReader._build_fields
+    monkeypatch.setattr(
+        gguf.GGUFReader, "_build_fields", lambda self, *rest: readings.append(self.data) or build(self, *rest)
+    )
+    return tmp_path / "m.gguf", theirs, readings
+
+
+def _logits(model):
     ids = torch.randint(300, (2, 24), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        torch.testing.assert_close(model.estimand.net(ids), theirs(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
+        return ids, model.estimand.net(ids)
+
+
+def test_a_gguf_file_has_its_weights_is_read_once_and_refused_where_it_is_cut(gguf_file):
+    import gguf
+
+    path, theirs, readings = gguf_file
+    reader = gguf.GGUFReader
+    model = open_published(path, length=24)
+    assert len(readings) == 1
+    assert gguf.GGUFReader is reader
+    ids, logits = _logits(model)
+    with torch.no_grad():
+        torch.testing.assert_close(logits, theirs(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
     assert model.space.show(model.space.parse(TEXT[:60])) == TEXT[:60]
-    content = (tmp_path / "m.gguf").read_bytes()
+    content = path.read_bytes()
     for share in (0.02, 0.3, 0.7, 0.99):
-        (tmp_path / "cut.gguf").write_bytes(content[: int(share * len(content))])
+        Path("cut.gguf").write_bytes(content[: int(share * len(content))])
         with pytest.raises(ValueError, match=r"cut\.gguf: (is damaged|cannot be opened)") as caught:
-            open_published(tmp_path / "cut.gguf")
+            open_published(Path("cut.gguf"))
         assert "\n" not in str(caught.value)
+
+
+def test_a_gguf_file_opens_from_the_cache_the_second_time(gguf_file):
+    path, _, readings = gguf_file
+    first = open_published(path, length=24)
+    again = open_published(Path("m.gguf"), length=24)
+    assert len(readings) == 1
+    assert torch.equal(_logits(first)[1], _logits(again)[1])
+    assert first.configuration() == again.configuration()
+    assert published_tokenizer(path) == first.space.pieces.file
+    assert len(readings) == 1
+    stored = {file.name for file in source(path).iterdir()}
+    assert stored == {"config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"}
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
+@pytest.mark.parametrize("share", [0.0, 0.5, None])
+def test_a_damaged_cache_is_rebuilt(gguf_file, file, share):
+    path, _, readings = gguf_file
+    logits = _logits(open_published(path, length=24))[1]
+    damaged = source(path) / file
+    if share is None:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(damaged.read_bytes()[: int(share * damaged.stat().st_size)])
+    assert torch.equal(_logits(open_published(path, length=24))[1], logits)
+    assert len(readings) == 2
+    assert torch.equal(_logits(open_published(path, length=24))[1], logits)
+    assert len(readings) == 2
+
+
+def test_a_gguf_file_that_changes_is_read_again(gguf_file):
+    path, theirs, readings = gguf_file
+    open_published(path, length=24)
+    with torch.no_grad():
+        theirs.lm_head.weight.mul_(2)
+    _gguf(path, theirs)
+    ids, logits = _logits(open_published(path, length=24))
+    assert len(readings) == 2
+    with torch.no_grad():
+        torch.testing.assert_close(logits, theirs(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
 
 
 def test_a_rounded_model_is_causal_and_says_that_it_is_another_one(tmp_path):

@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fourfold.adapters.gguf import is_gguf, source
+
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
 
@@ -25,7 +27,7 @@ __all__ = [
 def is_published(path: Path | str) -> bool:
     """Whether a path looks like a published model: a GGUF file, or a folder of a network or a pipeline."""
     path = Path(path)
-    if path.suffix.lower() == ".gguf":
+    if is_gguf(path):
         return path.is_file()
     if (path / "model_index.json").is_file():
         return True
@@ -107,12 +109,13 @@ def published_tokenizer(path: Path | str, opened: Any = None) -> str:
     Raises:
         ValueError: where it has none that can be read.
     """
-    file = Path(path) / "tokenizer.json"
+    path = source(Path(path))
+    file = path / "tokenizer.json"
     if file.is_file():
         return file.read_text(encoding="utf-8")
     from fourfold.adapters.transformers import open_tokenizer
 
-    tokenizer = open_tokenizer(Path(path)) if opened is None else opened
+    tokenizer = open_tokenizer(path) if opened is None else opened
     if not hasattr(tokenizer, "backend_tokenizer"):
         raise ValueError(f"{path}: its tokenizer is not one of the library 'tokenizers': convert it to tokenizer.json")
     return str(tokenizer.backend_tokenizer.to_str())

@@ -55,7 +55,7 @@ def imported(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise ValueError(f"published models need {name}: pip install 'fourfold[hf]'") from None
+        raise ValueError(f"published models need {name}: pip install '.[hf]' in its clone") from None
 
 
 def check_tensors(path: Path, found: Mapping[str, Any]) -> None:

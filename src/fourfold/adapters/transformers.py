@@ -6,23 +6,21 @@ does here works for them: exact scores, streams of windows, prompts, comparison 
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
-import importlib
 import inspect
 import json
+import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from fourfold.adapters import published_tokenizer, read_settings
 from fourfold.adapters.checks import check_folder, check_layers, check_size, plain_settings, settings_of
+from fourfold.adapters.gguf import is_gguf, keep, read_once, source
 from fourfold.adapters.reading import check_tensors, imported, quiet, told
 from fourfold.adapters.rounded import RoundedChainRule, round_linear
 from fourfold.codecs import TextTokens
@@ -147,7 +145,7 @@ def _with_lora(inner: Any, rank: int) -> Any:
     try:
         import peft
     except ImportError:
-        raise ValueError("lora needs the extra 'hf': pip install 'fourfold[hf]'") from None
+        raise ValueError("lora needs the extra 'hf': pip install '.[hf]' in its clone") from None
     settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the two libraries' versions of each other
@@ -174,9 +172,9 @@ def open_language_model(
     """
     if weights not in WEIGHTS:
         raise ValueError(f"unknown weights {weights!r}: choose one of {', '.join(WEIGHTS)}")
-    with _reading_once():
+    with read_once():
         inner, tokenizer = _loaded(path)
-        config, pieces = inner.config, Pieces(published_tokenizer(path, tokenizer))
+    config, pieces = inner.config, Pieces(published_tokenizer(path, tokenizer))
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
     if length is not None and length > context:
         raise ValueError(f"{path}: a window of {length} tokens is longer than its context of {context}: shorten it")
@@ -245,18 +243,37 @@ def open_tokenizer(path: Path) -> Any:
     Raises:
         ValueError: if there is none that can be read.
     """
-    gguf = path.suffix.lower() == ".gguf"
-    file = {"gguf_file": path.name} if gguf else {}
+    folder, file = _address(path)
     with told(path), quiet():
         return imported("transformers").AutoTokenizer.from_pretrained(
-            path.parent if gguf else path, local_files_only=True, trust_remote_code=False, **file
+            folder, local_files_only=True, trust_remote_code=False, **file
         )
 
 
+def _address(path: Path) -> tuple[Path, dict[str, str]]:
+    """The folder of a model and the argument that names its GGUF file: in full, as the library forgets its folder."""
+    path = path.absolute()
+    return (path.parent, {"gguf_file": str(path)}) if is_gguf(path) else (path, {})
+
+
 def _loaded(path: Path) -> tuple[Any, Any]:
+    """The network in float32 and the tokenizer; of a GGUF file from the cache, which is filled where it is not."""
+    place = source(path)
+    if place != path:
+        try:
+            return _read(place)
+        except (ValueError, OSError):  # the cache is damaged
+            shutil.rmtree(place, ignore_errors=True)
+    inner, tokenizer = _read(path)
+    if is_gguf(path):
+        keep(path, inner, tokenizer, _plain(inner.config))
+    return inner, tokenizer
+
+
+def _read(path: Path) -> tuple[Any, Any]:
     """The network in float32 and the tokenizer, from files alone."""
-    transformers, gguf = imported("transformers"), path.suffix.lower() == ".gguf"
-    folder, file = (path.parent, {"gguf_file": path.name}) if gguf else (path, {})
+    transformers, gguf = imported("transformers"), is_gguf(path)
+    folder, file = _address(path)
     given = {"local_files_only": True, "trust_remote_code": False, **file}
     if not gguf:
         _check_folder(path)
@@ -290,33 +307,12 @@ def _gguf_header(path: Path) -> Header:
     Raises:
         ValueError: for more blocks.
     """
-    reader = imported("gguf").GGUFReader(str(path))
+    reader = imported("gguf").GGUFReader(str(path.absolute()))
     header = Header({tensor.name: tuple(map(int, tensor.shape)) for tensor in reader.tensors}, {})
     for name, field in reader.fields.items():
         if name.endswith(".block_count"):
             check_layers(int(field.contents()), header)
     return header
-
-
-@contextlib.contextmanager
-def _reading_once() -> Iterator[None]:
-    """Inside, a GGUF file is read once.
-
-    The library reads all of its fields anew for configuration, tokenizer and weights, and takes each of several hundred
-    thousand strings from a memory map, which costs many times what a plain array of the same memory does.
-    """
-    try:
-        gguf: Any = importlib.import_module("gguf")
-    except ImportError:  # only GGUF files need it, and the library says so
-        yield
-        return
-    before = gguf.GGUFReader
-    plain = property(lambda self: self.plain, lambda self, data: setattr(self, "plain", data.view(np.ndarray)))
-    gguf.GGUFReader = functools.lru_cache(maxsize=1)(type("PlainReader", (before,), {"data": plain}))
-    try:
-        yield
-    finally:
-        gguf.GGUFReader = before
 
 
 def _check_folder(path: Path) -> None:

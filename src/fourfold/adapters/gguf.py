@@ -1,0 +1,110 @@
+"""GGUF files: read once, and kept in the user's cache as files that are mapped into memory the next time.
+
+The cache holds what the folder of a published model holds: ``config.json``, ``tokenizer.json``, the settings of the
+tokenizer and ``model.safetensors``. Nothing in it is unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["is_gguf", "keep", "read_once", "source"]
+
+SETTINGS, TOKENIZER, CONFIG, WEIGHTS = "tokenizer_config.json", "tokenizer.json", "config.json", "model.safetensors"
+"""The files of a folder of the cache."""
+VERSION = 1
+"""Of what the cache holds."""
+
+
+def is_gguf(path: Path | str) -> bool:
+    """Whether a path is that of a GGUF file, by its ending."""
+    return Path(path).suffix.lower() == ".gguf"
+
+
+def source(path: Path) -> Path:
+    """The folder of the cache that belongs to a GGUF file, if it is there; of everything else the path itself."""
+    folder = _folder(path) if is_gguf(path) and path.is_file() else path
+    whole = all((folder / name).is_file() for name in (SETTINGS, TOKENIZER, CONFIG, WEIGHTS))
+    return folder if whole else path
+
+
+def _folder(path: Path) -> Path:
+    """The folder of the cache that belongs to a GGUF file as it is now, whether it exists or not.
+
+    Its name follows from the path, the size and the time of the last change of the file, and from the version of the
+    library that read it. It lies in ``$XDG_CACHE_HOME/fourfold/gguf`` or ``~/.cache/fourfold/gguf``.
+    """
+    about, library = path.stat(), importlib.metadata.version("transformers")
+    key = json.dumps([VERSION, library, str(path.resolve()), about.st_size, about.st_mtime_ns])
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "fourfold" / "gguf" / hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+def keep(path: Path, inner: Any, tokenizer: Any, config: Mapping[str, Any]) -> None:
+    """Write network and tokenizer of a GGUF file into their folder of the cache, which then appears as a whole.
+
+    Nothing is written where the disk has less than twice the room, or the cache cannot be written.
+    """
+    from safetensors.torch import save_model
+
+    folder = _folder(path)
+    size = sum(p.numel() * p.element_size() for p in inner.parameters())
+    with contextlib.suppress(OSError):
+        folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if shutil.disk_usage(folder.parent).free < 2 * size:
+            return
+        with tempfile.TemporaryDirectory(dir=folder.parent) as part:
+            place = Path(part) / folder.name
+            place.mkdir()
+            save_model(inner, str(place / WEIGHTS), {"format": "pt"})
+            (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
+            (place / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+            (place / SETTINGS).write_text(json.dumps(_settings(tokenizer)), encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)  # what is not complete
+            place.rename(folder)
+
+
+def _settings(tokenizer: Any) -> dict[str, Any]:
+    """What :func:`fourfold.dialogue.chat_template` and the opening of a folder need of a tokenizer."""
+    template = getattr(tokenizer, "chat_template", None)
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "bos_token": tokenizer.bos_token,
+        "eos_token": tokenizer.eos_token,
+        **({"chat_template": template} if isinstance(template, str) else {}),
+    }
+
+
+@contextlib.contextmanager
+def read_once() -> Iterator[None]:
+    """Inside, a GGUF file is read once.
+
+    The library reads all of its fields anew for configuration, tokenizer and weights, and takes each of several hundred
+    thousand strings from a memory map, which costs many times what a plain array of the same memory does.
+    """
+    try:
+        gguf: Any = importlib.import_module("gguf")
+    except ImportError:  # only GGUF files need it, and the library says so
+        yield
+        return
+    before = gguf.GGUFReader
+    plain = property(lambda self: self.plain, lambda self, data: setattr(self, "plain", data.view(np.ndarray)))
+    gguf.GGUFReader = functools.lru_cache(maxsize=1)(type("PlainReader", (before,), {"data": plain}))
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = before
