@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -261,6 +262,13 @@ def test_models_of_text_write_complete_and_export(tmp_path, capsys):
     assert "does not follow the distribution" in told.err
     assert call("sample", run, "--prompt", "the cat", "--prompt", "a dog", "--length", "4", "--json") == 0
     assert [text[:5] for text in json.loads(capsys.readouterr().out)] == ["the c", "a dog"]
+    words = ("sample", run, "--prompt", "the cat", "--prompt", "the dog", "--length", "9", "--stop", " on")
+    assert call(*words, "-n", "1", "--json") == 0
+    whole = json.loads(capsys.readouterr().out)
+    assert call(*words) == 0  # as the tokens come
+    told = capsys.readouterr()
+    assert told.out == "\n\n".join(whole) + "\n"
+    assert re.fullmatch(r"[1-9]\d* tokens, [\d.e+]+ tokens/s\n", told.err)
     assert call("complete", run, "the c", "--json") == 0
     assert json.loads(capsys.readouterr().out)[0][0].startswith("c")
     assert call("complete", run, "--measure", tmp_path / "t.txt", "--words", "10", "--json") == 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fourfold import build
-from fourfold.language import Shaping, cut_of, generate, stream
+from fourfold.language import Draft, Shaping, cut_of, generate, stream, written
 from fourfold.spaces import Text
 
 
@@ -65,6 +65,29 @@ def test_a_stop_string_ends_a_text(model):
     for text, short in zip(texts, stopped, strict=True):
         ends = [at for one in ("a ", "d.") if (at := text.find(one)) >= 0]
         assert short == (text[: min(ends)] if ends else text)
+
+
+@pytest.mark.parametrize("stop", [[], ["a ", "d.", "cc"]])
+@pytest.mark.parametrize("drafted", [False, True])
+def test_a_text_comes_in_parts_that_are_never_taken_back(model, stop, drafted):
+    for seed in range(5):
+        draft = Draft(model, 3) if drafted else None
+        parts = list(written(model, "ab", 0, 30, seed, stop=stop, draft=draft))
+        draft = Draft(model, 3) if drafted else None
+        assert "".join(parts) == generate(model, "ab", n=1, length=30, seed=seed, stop=stop, draft=draft)[0]
+        if not stop:
+            assert [len(part) for part in parts] == [1] * 30 + [0]  # each character as soon as it is drawn
+
+
+def test_a_character_of_several_tokens_comes_when_it_is_whole():
+    torch.manual_seed(0)
+    model = build("autoregressive", Text("", 12), size="xs").eval()
+    with torch.no_grad():
+        model.estimand.net.head.bias[torch.tensor(list("é🙂".encode()))] += 30.0
+    parts = list(written(model, "", 0, 40, 1))
+    assert "".join(parts) == generate(model, n=1, length=40, seed=1)[0]
+    assert any(parts[:-1])
+    assert not any(part == "\ufffd" for part in parts[:-1])
 
 
 def test_what_rules_do_to_the_likelihood_is_said():

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fourfold import load
+from fourfold import build, load
 from fourfold.data import DataError, read_all
 from fourfold.engine import Run
 from fourfold.main import run
@@ -234,19 +234,46 @@ def test_a_text_is_scored_over_the_vocabulary_of_the_model(runs, tmp_path, capsy
     assert "a.md: character 'T' at position 0 is not in the vocabulary" in refusal(
         capsys, "score", runs / "text", tmp_path / "a.md"
     )
-    (tmp_path / "a.md").write_text("the cat")
-    assert "7 tokens are fewer than one window of 16" in refusal(capsys, "score", runs / "text", tmp_path / "a.md")
     with pytest.raises(DataError, match="digits: holds grey images"):
         read_all("digits", Text("ab", 4))
+
+
+def test_a_text_that_is_shorter_than_a_window_has_the_mass_of_all_that_begin_with_it(runs, tmp_path, capsys):
+    (tmp_path / "a.md").write_text("the cat")
+    nats, _ = scores(capsys, runs / "text", tmp_path / "a.md")
+    model = Run.load(runs / "text").model
+    assert nats[0] == pytest.approx(float(model.log_prob(model.space.parse("the cat")[None]).nats), abs=1e-4)
+    small = build("autoregressive", Text("abc", 5), size="xs").eval()
+    for parameter in small.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    (tmp_path / "b.md").write_text("ca")
+    x = Run(small).examples(tmp_path / "b.md")[0].x
+    every = small.space.support(0, 0.0)[0]
+    windows = every[(every[:, :2] == torch.tensor([2, 0])).all(1)]
+    assert len(windows) == 27
+    found = small.log_prob(x)
+    assert found.nats.item() == pytest.approx(small.log_prob(windows).nats.double().logsumexp(0).item(), abs=1e-5)
+    assert found.kind == "exact"
+    assert found.nats_per_token.item() == pytest.approx(-found.nats.item() / 2)
+
+
+def test_a_model_of_whole_windows_does_not_score_a_shorter_text(tmp_path):
+    (tmp_path / "a.md").write_text("ca")
+    with pytest.raises(DataError, match="2 tokens are fewer than one window of 5"):
+        Run(build("diffusion/masked", Text("abc", 5), size="xs").eval()).examples(tmp_path / "a.md")
+    (tmp_path / "a.md").write_text("")
+    with pytest.raises(DataError, match="0 tokens are fewer than one window of 5"):
+        Run(build("autoregressive", Text("abc", 5), size="xs").eval()).examples(tmp_path / "a.md")
 
 
 def test_scores_have_one_column_of_each_name_and_an_error(runs, tmp_path):
     assert call("score", runs / "numbers", "-n", 3, "--out", tmp_path / "a.csv") == 0
     table = pd.read_csv(tmp_path / "a.csv")
-    assert list(table) == ["index", "nats", "std_error", "kind"]
+    assert list(table) == ["row", "nats", "std_error", "kind"]
+    assert table["row"].tolist() == [1, 2, 3]  # as classify counts them
     assert table["std_error"].isna().all()  # exact
     assert call("score", runs / "images", "--n", 2, "--out", tmp_path / "b.csv") == 0
-    assert list(pd.read_csv(tmp_path / "b.csv")) == ["index", "nats", "std_error", "bits/dim", "kind"]
+    assert list(pd.read_csv(tmp_path / "b.csv")) == ["row", "nats", "std_error", "bits/dim", "kind"]
     words = ("--size", "xs", "--budget", "1 steps", "--precision", "float32")
     assert call("fit", "latent-variable", "two-moons", *words, "--limit", 200, "--out", tmp_path / "r") == 0
     assert call("score", tmp_path / "r", "-n", 4, "--out", tmp_path / "c.csv") == 0

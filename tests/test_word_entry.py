@@ -129,6 +129,18 @@ def test_counted_n_grams_suggest_too():
     assert mass == pytest.approx(2 / 3, abs=0.05)
 
 
+def test_a_whole_word_at_the_end_is_followed_by_the_next_one():
+    text = "the cat sat. the cat ate. the cow ran. a hen sat. cowboys ran. " * 40
+    space = Text("".join(sorted(set(text))), 32)
+    keyboard = Completer(KneserNey.fit(space, space.ids(text)))
+    words = keyboard.following("sat. the cat", 2)
+    assert words == keyboard.suggest("sat. the cat ", 2)
+    assert {word for word, _ in words} == {"sat", "ate"}
+    assert keyboard.following("sat. the c", 2) == keyboard.suggest("sat. the c", 2)  # no word yet
+    assert keyboard.following("sat. cow", 1) == keyboard.suggest("sat. cow", 1)  # rarely a whole word here
+    assert keyboard.following("sat. cow", 1)[0][0] == "cowboys"
+
+
 def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path):
     (tmp_path / "t.txt").write_text("the cat sat on the mat. " * 300)
     fit("autoregressive", tmp_path / "t.txt", budget="1 step", size="xs", out=tmp_path / "run")

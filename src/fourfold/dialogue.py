@@ -10,8 +10,9 @@ from typing import final
 import torch
 
 from fourfold.adapters import read_settings
+from fourfold.adapters.gguf import source
 from fourfold.core import GenerativeModel
-from fourfold.language import Shaping, stream, text_parts
+from fourfold.language import Shaping, settled, stream, text_parts
 from fourfold.regular import text_of
 from fourfold.rendering import render
 
@@ -29,6 +30,7 @@ def chat_template(path: Path) -> tuple[str, dict[str, str]] | None:
     Args:
         path: a folder of ``transformers`` or a GGUF file.
     """
+    path = source(path)
     if path.is_file():
         from fourfold.adapters.transformers import open_tokenizer
 
@@ -98,7 +100,7 @@ class Dialogue:
                 text = space.show(torch.tensor(drawn))
                 stop = next((at for one in ends if (at := text.find(one)) >= 0), None)
                 over = drawn[-1] in self._end_tokens() or stop is not None or len(drawn) == self.length
-                text = text[:stop].rstrip("\n") if over else _sure(text, ends)
+                text = text[:stop].rstrip("\n") if over else settled(text, ends)
                 new, shown = text[len(shown) :], max(shown, text, key=len)
                 yield new
                 if over:
@@ -157,13 +159,3 @@ class Dialogue:
     def _end_tokens(self) -> set[int]:
         space, _ = text_parts(self.model)
         return set() if space.pieces is None else set(space.pieces.ends)
-
-
-def _sure(text: str, ends: list[str]) -> str:
-    """A text without what may still change: half a character, or the beginning of a string that ends the answer."""
-    text = text.rstrip("\ufffd")
-    for one in ends:
-        for size in range(min(len(one) - 1, len(text)), 0, -1):
-            if text.endswith(one[:size]):
-                return text[:-size]
-    return text

@@ -26,9 +26,11 @@ __all__ = [
     "generate",
     "residual",
     "score_text",
+    "settled",
     "speculate",
     "stream",
     "text_parts",
+    "written",
 ]
 
 
@@ -376,21 +378,66 @@ def generate(
             raise ValueError("masked diffusion draws tokens in a random order: leave rules, stop strings and draft out")
         return _filled_after(model, prompt, n, length, seed)
     space, _ = text_parts(model)
-    drawn: list[list[int]] = [[] for _ in range(n)]
     if draft is not None:
-        for i in range(n):
-            tokens = speculate(model, draft, prompt, i, seed, shaping)
-            for token in itertools.islice(tokens, length):
-                if _ended(space, drawn[i], token, stop):
-                    break
-    else:
-        done = [False] * n
-        for step in itertools.islice(stream(model, prompt, n, seed, shaping), length):
-            for i, token in enumerate(step.tolist()):
-                done[i] = done[i] or _ended(space, drawn[i], token, stop)
-            if all(done):
-                break
+        return ["".join(written(model, prompt, i, length, seed, shaping, stop, draft)) for i in range(n)]
+    drawn: list[list[int]] = [[] for _ in range(n)]
+    done = [False] * n
+    for step in itertools.islice(stream(model, prompt, n, seed, shaping), length):
+        for i, token in enumerate(step.tolist()):
+            done[i] = done[i] or _ended(space, drawn[i], token, stop)
+        if all(done):
+            break
     return [_before(space.show(torch.tensor(ids, dtype=torch.long)), stop) for ids in drawn]
+
+
+def written(
+    model: GenerativeModel,
+    prompt: str = "",
+    index: int = 0,
+    length: int = 256,
+    seed: int = 0,
+    shaping: Shaping | None = None,
+    stop: Sequence[str] = (),
+    draft: Draft | None = None,
+) -> Iterator[str]:
+    """One text of :func:`generate` in parts, one for each token as it is drawn; together they are the text.
+
+    A part is empty while what was drawn may still change: half a character, or the beginning of a stop string.
+
+    Args:
+        model: of text.
+        prompt: what the text begins with.
+        index: number of the text; without a draft, only the first one is drawn alone.
+        length: the most tokens.
+        seed: fixes the text.
+        shaping: see :class:`Shaping`.
+        stop: strings before which the text ends.
+        draft: a small model that proposes tokens, see :func:`speculate`.
+
+    Raises:
+        TypeError: for a model of something else.
+        ValueError: for a foreign character in the prompt, or a later text without a draft.
+    """
+    if draft is None and index:
+        raise ValueError(f"text {index} is drawn together with those before it: use generate")
+    space, _ = text_parts(model)
+    alone = map(int, stream(model, prompt, 1, seed, shaping))
+    tokens = alone if draft is None else speculate(model, draft, prompt, index, seed, shaping)
+    drawn, shown = list[int](), ""
+    for token in itertools.islice(tokens, length):
+        if _ended(space, drawn, token, stop):
+            break
+        text = settled(space.show(torch.tensor(drawn)), stop)
+        yield text[len(shown) :]
+        shown = max(shown, text, key=len)
+    yield _before(space.show(torch.tensor(drawn, dtype=torch.long)), stop)[len(shown) :]
+
+
+def settled(text: str, ends: Sequence[str]) -> str:
+    """A text without what may still change: half a character, or the beginning of a string that ends it."""
+    text = text.rstrip("\ufffd")
+    held = [size for one in ends for size in range(1, len(one)) if text.endswith(one[:size])]
+    return text[: len(text) - max(held, default=0)]
 
 
 def _ended(space: Text, drawn: list[int], token: int, stop: Sequence[str]) -> bool:

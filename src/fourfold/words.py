@@ -146,6 +146,16 @@ class Completer:
         best = heapq.nlargest(k, masses.items(), key=lambda item: (item[1], item[0]))
         return [(word.decode(errors="replace"), mass / total) for word, mass in best]
 
+    def following(self, text: str, k: int = 3) -> list[tuple[str, float]]:
+        """The ``k`` likeliest words after a text, which may end with a whole word, as :meth:`suggest` gives them.
+
+        Letters at the end are a whole word where it has more mass than all others that begin so; then the next word is
+        meant. Otherwise they begin the word.
+        """
+        words, typed = self.suggest(text, k), _typed(text.encode()).decode()
+        finished = bool(typed and words) and words[0][0] == typed and words[0][1] > 0.5
+        return self.suggest(f"{text} ", k) if finished else words
+
     @torch.inference_mode()
     def masses(self, text: str, wanted: int | None = None) -> dict[bytes, float]:
         """``p(w | text before the word)`` of every word that was found and agrees with the letters typed.

@@ -162,8 +162,9 @@ def complete(
 ) -> None:
     """Suggest the likeliest next words, as a phone's keyboard does.
 
-    Letters at the end of the text begin the word. The probability of a word is
-    the sum over all ways to spell it in tokens.
+    Letters at the end of the text begin the word, unless they most likely are a
+    whole word: then the next word is meant. The probability of a word is the sum
+    over all ways to spell it in tokens.
     """
     set_threads()
     from fourfold.engine import Run
@@ -174,7 +175,7 @@ def complete(
         _measure(keyboard, measure, words, as_json)
         return
     for line in [text] if text is not None else map(str.rstrip, sys.stdin):
-        found = keyboard.suggest(line.rstrip("\r\n"), n)
+        found = keyboard.following(line.rstrip("\r\n"), n)
         told = "  ".join(f"{word} {mass:.0%}" for word, mass in found)
         print_line(json.dumps(found, ensure_ascii=False) if as_json else told or "no word")
 

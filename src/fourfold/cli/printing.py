@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from fourfold.data import Dataset
 
 
-__all__ = ["print_data", "print_line", "say", "say_notes", "write_repeat", "write_text"]
+__all__ = ["print_data", "print_line", "print_parts", "say", "say_notes", "write_repeat", "write_text"]
 
 
 def print_line(line: object) -> None:
@@ -36,6 +37,15 @@ def print_data(text: str) -> None:
     """Print data exactly as it is, but escape control characters if a terminal reads it."""
     if is_first():
         typer.echo(printable(text, keep="\n\t") if sys.stdout.isatty() else text)
+
+
+def print_parts(parts: Iterable[str]) -> None:
+    """Print data as it comes, as :func:`print_data` prints the whole of it."""
+    for part in parts:
+        if is_first():
+            sys.stdout.write(printable(part, keep="\n\t") if sys.stdout.isatty() else part)
+            sys.stdout.flush()
+    print_data("")
 
 
 def say_notes(dataset: Dataset) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -26,7 +27,7 @@ from fourfold.cli.options import (
     tabular,
     textual,
 )
-from fourfold.cli.printing import print_data, print_line, say, say_notes, write_text
+from fourfold.cli.printing import print_data, print_line, print_parts, say, say_notes, write_text
 from fourfold.threads import is_first, set_threads
 
 if TYPE_CHECKING:
@@ -194,9 +195,8 @@ def sample(
         model = adjusted(loaded.model, sampler, steps, guidance)
         helper = None if draft is None else language.Draft(Run.load(draft, device).model)
         with inference(model, precision), inference((helper or loaded).model, precision):
-            most = length or space.shape[0]
-            texts = _continued(model, prompts, n or default, most, seed, shaping, stop or [], helper)
-        _give_texts(texts, out, as_json)
+            rules = _Rules(length or space.shape[0], seed, shaping, stop or [], helper)
+            _go_on_with_texts(model, prompts, n or default, rules, out, as_json)
         return
     if shaping != Shaping() or stop or length or draft:
         raise ValueError(f"the rules of drawing tokens are for models of text, not of {space}: leave them out")
@@ -232,32 +232,52 @@ def _leave_out(what: str, options: Mapping[str, object]) -> None:
         raise ValueError(f"{what} does not follow {', '.join(found)}: leave {'them' if len(found) > 1 else 'it'} out")
 
 
-def _continued(
-    model: GenerativeModel,
-    prompts: list[str],
-    n: int,
-    length: int,
-    seed: int,
-    shaping: Shaping,
-    stop: list[str],
-    draft: Draft | None,
-) -> list[str]:
-    """Texts that go on after each prompt, with the prompt."""
-    from fourfold.language import cut_of, generate
+class _Rules(NamedTuple):
+    """How texts are drawn: the most tokens, the seed, the rules, the strings that end them, and a draft."""
 
-    if shaping.words:
-        say(shaping.words)
-    for start in prompts:
-        if cut := cut_of(model, start):
-            say(cut)
-    texts = [
-        start + text
-        for start in prompts or [""]
-        for text in generate(model, start, n=n, length=length, seed=seed, shaping=shaping, stop=stop, draft=draft)
-    ]
-    if draft is not None:
-        say(draft)
-    return texts
+    length: int
+    seed: int
+    shaping: Shaping
+    stop: list[str]
+    draft: Draft | None
+
+
+def _go_on_with_texts(
+    model: GenerativeModel, prompts: list[str], n: int, rules: _Rules, out: str | None, as_json: bool
+) -> None:
+    """Texts that go on after each prompt, with the prompt; one that is printed is printed as its tokens come."""
+    from fourfold.language import cut_of, generate
+    from fourfold.paradigms.autoregressive import TokenConditionals
+
+    for line in filter(None, [rules.shaping.words, *(cut_of(model, start) for start in prompts)]):
+        say(line)
+    in_order = isinstance(model.estimand, TokenConditionals)  # masked diffusion draws tokens in any order
+    if out in (None, "-") and not as_json and n == 1 and in_order:
+        _print_as_they_come(model, prompts, rules)
+    else:
+        drawn = ((start, generate(model, start, n=n, **rules._asdict())) for start in prompts or [""])
+        _give_texts([start + text for start, texts in drawn for text in texts], out, as_json)
+    if rules.draft is not None:
+        say(rules.draft)
+
+
+def _print_as_they_come(model: GenerativeModel, prompts: list[str], rules: _Rules) -> None:
+    """Print one text after each prompt, its tokens as they are drawn, and say how fast that was."""
+    from fourfold.language import written
+
+    tokens, start = 0, time.perf_counter()
+
+    def parts() -> Iterator[str]:
+        nonlocal tokens
+        for i, prompt in enumerate(prompts or [""]):
+            yield ("\n\n" if i else "") + prompt
+            for part in written(model, prompt, **rules._asdict()):
+                tokens += 1
+                yield part
+
+    print_parts(parts())
+    tokens -= len(prompts or [""])  # the last part of a text is no token
+    say(f"{tokens:,} tokens, {tokens / (time.perf_counter() - start):.3g} tokens/s")
 
 
 def _give_texts(texts: list[str], out: str | None, as_json: bool) -> None:

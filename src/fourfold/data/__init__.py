@@ -195,6 +195,7 @@ def read_all(
     skip_bad: bool = False,
     data_dir: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    short: bool = False,
 ) -> tuple[Split, tuple[str, ...]]:
     """All examples of a file, few as they may be, for a model of a space; and notes on what reading changed.
 
@@ -206,6 +207,7 @@ def read_all(
         skip_bad: leave out images and sounds that cannot be read.
         data_dir: as for :func:`load`.
         seed: draws sampled sets.
+        short: whether a stream that is shorter than a window is one example, for a model that tells its mass.
 
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
@@ -217,7 +219,7 @@ def read_all(
     )
     source = _source(data, name, options)
     assert isinstance(source, Source), "data for a model is read into memory"
-    x = examples_of(name, source.x, space)
+    x = examples_of(name, source.x, space, short)
     notes = (*source.notes, *source.space.notes(source.x), *(f"skipped: {file}" for file in source.skipped))
     return Split(x[:limit], None if source.known is None else source.known[:limit]), notes
 

@@ -52,12 +52,20 @@ def stream_for(space: Space, path: Path, options: Options) -> Source:
     return Source(x, space, f"text file {path}")
 
 
-def examples_of(name: str, x: Tensor, space: Space) -> Tensor:
+def examples_of(name: str, x: Tensor, space: Space, short: bool = False) -> Tensor:
     """The examples of a raw set, see :meth:`fourfold.core.Space.rows`.
+
+    Args:
+        name: in messages.
+        x: the raw set.
+        space: what an example is.
+        short: whether a stream that is shorter than a window is one example of its own length.
 
     Raises:
         DataError: for a stream without one full window.
     """
+    if short and 0 < len(x) < (space.window or 0):
+        return x[None]
     try:
         return space.rows(x)
     except ValueError as error:

@@ -32,6 +32,7 @@ from fourfold.engine.loader import raw_examples
 from fourfold.engine.lock import locked
 from fourfold.engine.remembered import load_own
 from fourfold.engine.requirement import Requirement
+from fourfold.paradigms.autoregressive import TokenConditionals
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -330,7 +331,8 @@ class Run:
     ) -> tuple[Split, tuple[str, ...]]:
         """Raw examples in the space of the model, and notes on what reading changed.
 
-        Columns of a table are found by name, classes keep the numbers of the model, and a text is cut into windows.
+        Columns of a table are found by name, classes keep the numbers of the model, and a text is cut into windows. A
+        text that is shorter than a window is one example, if the model draws token by token.
 
         Args:
             data: a built-in set, a file, a folder, an array or a table; by default the data the run was trained on.
@@ -349,7 +351,9 @@ class Run:
         space = self.model.space
         whole = not isinstance(data, (str, os.PathLike)) or os.fspath(data) not in names()
         if data is not None and split is None and whole:
-            return read_all(data, space, limit=limit, labels=labels or self._labels(data), skip_bad=skip_bad)
+            short = isinstance(self.model.estimand, TokenConditionals)  # the chain rule stops where the text ends
+            known = labels or self._labels(data)
+            return read_all(data, space, limit=limit, labels=known, skip_bad=skip_bad, short=short)
         dataset = self.dataset(data, labels=labels, skip_bad=skip_bad)
         part: Split = getattr(dataset, split or "test")
         x = examples_of(dataset.name, part.x, space)

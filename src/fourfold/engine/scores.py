@@ -50,7 +50,7 @@ def _mean(result: LogProb, unit: str) -> tuple[float, float]:
 
 
 def score_table(result: LogProb, unit: str, unusual: Mapping[int, str] | None = None) -> str:
-    """CSV with a row per example: nats, their standard error (empty if nothing is random), the unit, the kind.
+    """CSV with a row per example: its number from 1, nats, standard error (empty if nothing is random), unit, kind.
 
     Sequences have a column of their rows. ``unusual`` names the columns that make a row unusual, with the nats that
     each lies below its median.
@@ -60,11 +60,13 @@ def score_table(result: LogProb, unit: str, unusual: Mapping[int, str] | None = 
     errors = [math.nan] * len(result) if result.std_error is None else result.std_error.tolist()
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["index", "nats", "std_error", *others, "kind", *(["unusual"] if unusual is not None else [])])
+    writer.writerow(["row", "nats", "std_error", *others, "kind", *(["unusual"] if unusual is not None else [])])
     for i, nats in enumerate(result.nats.tolist()):
         more = [] if unusual is None else [unusual.get(i, "")]
         numbers = (nats, errors[i], *(values[i] for values in others.values()))
-        writer.writerow([i, *("" if math.isnan(value) else f"{value:.6f}" for value in numbers), result.kind, *more])
+        writer.writerow(
+            [i + 1, *("" if math.isnan(value) else f"{value:.6f}" for value in numbers), result.kind, *more]
+        )
     return file.getvalue()
 
 
