@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
-from fourfold.metrics import Measurement, bootstrap, detail_ratio, jackknife
+from fourfold.metrics import Measurement, bootstrap, coverage, detail_ratio, jackknife, precision, recall
+from fourfold.metrics.floor import choose_draws
+from fourfold.metrics.score import Floor
 from fourfold.vocabulary import Kind
 
 
@@ -52,3 +54,35 @@ def test_detail_is_one_for_the_same_less_for_blur_more_for_noise() -> None:
     flat = torch.full_like(y, 128)
     noisy = (flat.float() + 20 * torch.randn(flat.shape)).clamp(0, 255).to(torch.uint8)
     assert detail_ratio(noisy, flat).value > 100
+
+
+def test_the_interval_of_a_share_lies_in_0_and_1() -> None:
+    score = Measurement("coverage[f]", 0.9, 0.7, 1.2, better="higher", share=True).beside(Floor(0.233, -0.294, 0.761))
+    assert (score.low, score.high) == (0.7, 1.0)
+    assert (score.floor_low, score.floor_high) == (0.0, 0.761)
+    assert Measurement.from_record(score.record()) == score
+    assert math.isnan(Measurement("copies", 0.1, share=True).low)
+    assert Measurement("density[f]", 1.2, 0.9, 1.5).high == 1.5
+
+
+def test_shares_of_two_tiny_samples_have_floors_within_0_and_1() -> None:
+    """Eight examples against eight: the t interval of such a floor alone is far wider than a share can be."""
+    generator = torch.Generator().manual_seed(3)
+    pool, x, y = (torch.randn(n, 2, generator=generator) for n in (24, 8, 8))
+    for measure in (precision, recall, coverage):
+        score = measure(x, y, features="f", train=choose_draws(pool, 8))
+        assert 0 <= score.floor_low <= score.floor <= score.floor_high <= 1
+        assert 0 <= score.low <= score.high <= 1
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.3, 0.45), (0.45, 0.7), (0.6, 0.8)])
+def test_a_score_that_is_best_at_its_floor_is_ranked_by_its_distance(low: float, high: float) -> None:
+    score = Measurement("two_sample_auc[t]", (low + high) / 2, low, high, better="nearer").beside(Floor(0.5, 0.4, 0.6))
+    ranked = score.ranked()
+    inside = torch.linspace(low, high, 1001, dtype=torch.float64).sub(0.5).abs()
+    assert ranked.better == "lower"
+    assert ranked.value == pytest.approx(abs(score.value - 0.5))
+    assert (ranked.low, ranked.high) == pytest.approx((inside.min().item(), inside.max().item()), abs=1e-3)
+    assert (ranked.floor, ranked.floor_high) == pytest.approx((0.0, 0.1))
+    assert score.direction == "nearer 0.5 is better"
+    assert Measurement("d", 1.0, better="lower").ranked().direction == "lower is better"

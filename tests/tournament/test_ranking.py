@@ -66,3 +66,25 @@ def test_a_floor_without_interval_is_its_value() -> None:
     assert at_floor(once)
     assert not at_floor(Measurement("d[f]", 0.31, 0.2, 0.4, floor=0.3, n=10, better="lower"))
     assert not at_floor(Measurement("likelihood", -1.0, better="higher"))
+
+
+def auc(value: float, half: float = 0.02) -> Measurement:
+    return Measurement(
+        "two_sample_auc[t]",
+        value,
+        value - half,
+        value + half,
+        0.5,
+        100,
+        better="nearer",
+        floor_low=0.45,
+        floor_high=0.55,
+    )
+
+
+def test_half_is_best_for_an_area_under_the_curve() -> None:
+    """Trees that are wrong more often than right tell samples apart just as well."""
+    assert lead({"a": auc(0.369), "b": auc(0.58)}) == Lead(("b",))
+    assert lead({"a": auc(0.369), "b": auc(0.53), "c": auc(0.47), "d": auc(0.8)}) == Lead(("b", "c"), floor=True)
+    assert not at_floor(auc(0.369))
+    assert at_floor(auc(0.46))

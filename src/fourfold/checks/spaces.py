@@ -75,7 +75,9 @@ def _check_measures(space: Space, raw: Tensor, x: Tensor, n: int) -> None:
     require(len(found) > 0, "there are no measures")
     for score in found:
         require(math.isfinite(score.value) and bool(score.name and score.protocol), f"{score} is not a measurement")
-    require(found[0].better in ("lower", "higher"), f"the headline {found[0].name} does not say what is better")
+    require(
+        found[0].better in ("lower", "higher", "nearer"), f"the headline {found[0].name} does not say what is better"
+    )
     with suppress(ValueError):
         space.check_features("no-such-features")
         raise CheckFailed("a feature space that does not exist was accepted")

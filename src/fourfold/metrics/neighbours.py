@@ -167,7 +167,7 @@ def _half_sample_error(hits: Callable[[Tensor, Tensor], Tensor], n: int, m: int)
 def _share(name: str, value: float, low: float, high: float, n: int, m: int, words: str, floor: Floor) -> Measurement:
     """A share of ``n`` samples or ``m`` references; its interval is cut to [0, 1]."""
     low, high = max(min(low, value), 0.0), min(max(high, value), 1.0)
-    score = Measurement(name, value, low, high, n=n, protocol=words, better="higher", references=m)
+    score = Measurement(name, value, low, high, n=n, protocol=words, better="higher", references=m, share=True)
     return score.beside(Floor(floor.value, max(floor.low, 0.0), min(floor.high, 1.0)))
 
 

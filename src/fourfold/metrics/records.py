@@ -82,7 +82,7 @@ class Records:
             "samples' place; interval over samples"
         )
         return Measurement(
-            "closer_to_training[rows]", value, low, high, n=len(self.x), protocol=words, better="lower"
+            "closer_to_training[rows]", value, low, high, n=len(self.x), protocol=words, better="lower", share=True
         ).beside(floor)
 
     def _closer(self, rows: Tensor) -> Tensor:
@@ -155,6 +155,6 @@ def _area(name: str, high: Tensor, low: Tensor, words: str) -> Measurement:
     values, labels = scores[order].numpy(), (order < len(high)).numpy()
     value, left, right = jackknife(lambda keep: area(values[keep.numpy()], labels[keep.numpy()]), len(values))
     words = f"AUC of {words}; interval over rows: jackknife; floor: the law of a score that knows nothing"
-    score = Measurement(name, value, max(left, 0.0), min(right, 1.0), n=len(high), protocol=words, better="lower")
+    score = Measurement(name, value, left, right, n=len(high), protocol=words, better="lower", share=True)
     half = 1.96 * ((len(scores) + 1) / (12 * len(high) * len(low))) ** 0.5
     return score.beside(Floor(0.5, 0.5 - half, 0.5 + half))

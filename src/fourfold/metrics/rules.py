@@ -209,5 +209,7 @@ def rare_levels(
         f"the share that {len(x)} samples have; interval over levels (Agresti, Coull 1998)"
     )
     value, low, high = mean_interval(found, share=True)
-    score = Measurement(name, value, low, high, n=len(x), protocol=words, better="higher", references=len(found))
+    score = Measurement(
+        name, value, low, high, n=len(x), protocol=words, better="higher", references=len(found), share=True
+    )
     return score.beside(floor_of(train, len(x), lambda rows: hits(rows).double().mean().item()))

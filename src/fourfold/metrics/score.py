@@ -41,12 +41,13 @@ class Measurement:
         n: number of samples or examples behind the score.
         protocol: features, references, estimator and interval, in words.
         unit: unit of ``value``, if it has one.
-        better: ``"lower"``, ``"higher"`` or ``""`` (neither: nearer to the floor).
+        better: ``"lower"``, ``"higher"``, ``"nearer"`` to the floor, which is then perfect, or ``""`` (none is).
         kind: the kind of a likelihood; ``None`` for other scores.
         floor_low, floor_high: the interval that holds the score of ``n`` new examples of the data in 95 % of cases; NaN
             where the floor was drawn once. A score in it, or beyond it on the better side, is as good as the data's
             own.
         references: number of examples of the data, where the score is a share of these or of samples.
+        share: whether the score is a share or a probability: then the ends of intervals lie in [0, 1].
     """
 
     name: str
@@ -62,6 +63,39 @@ class Measurement:
     floor_low: float = math.nan
     floor_high: float = math.nan
     references: int = 0
+    share: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("low", "high", "floor_low", "floor_high") if self.share else ():
+            value = getattr(self, name)
+            object.__setattr__(self, name, value if math.isnan(value) else min(max(value, 0.0), 1.0))
+
+    @property
+    def direction(self) -> str:
+        """What is better, in words; empty where nothing is."""
+        target = "the floor" if math.isnan(self.floor) else f"{self.floor:.3g}"
+        aim = f"nearer {target}" if self.better == "nearer" else self.better
+        return f"{aim} is better" if aim else ""
+
+    def ranked(self) -> Measurement:
+        """The score as one that is better where it is lower or higher: ``"nearer"`` becomes the distance to the floor.
+
+        Its interval holds the distances of all values in the interval of the score.
+        """
+        if self.better != "nearer":
+            return self
+        low, high = self.low - self.floor, self.high - self.floor
+        within = max(self.floor_high - self.floor, self.floor - self.floor_low)
+        return dataclasses.replace(
+            self,
+            value=abs(self.value - self.floor),
+            low=max(low, -high, 0.0) if math.isfinite(low) and math.isfinite(high) else math.nan,
+            high=max(high, -low) if math.isfinite(low) and math.isfinite(high) else math.nan,
+            floor=0.0,
+            floor_low=0.0 if math.isfinite(within) else math.nan,
+            floor_high=within,
+            better="lower",
+        )
 
     def __str__(self) -> str:
         interval = f" [{self.low:.4g}, {self.high:.4g}]" if math.isfinite(self.low) else ""

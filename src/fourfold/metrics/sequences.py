@@ -74,7 +74,7 @@ def _two_sample(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
     name = "two_sample_auc[sequences]"
     if min(len(x), len(y)) < FEWEST:
         words = f"{min(len(x), len(y))} sequences are too few: trees need {FEWEST} samples and as many test sequences"
-        return Measurement(name, math.nan, n=len(x), protocol=words, better="lower")
+        return Measurement(name, math.nan, n=len(x), protocol=words, better="nearer", share=True)
     (a, b), names = features([x, y], columns, y)
     score = two_sample_auc(a, b, Columns(names, (False,) * len(names)))
     words = f"{len(names)} features of each sequence (moments, ends, changes, shares of levels); {score.protocol}"

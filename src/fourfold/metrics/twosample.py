@@ -46,7 +46,7 @@ def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
     name, n, m = "two_sample_auc[boosted trees]", len(x), len(y)
     if min(n, m) < 4 * FOLDS:
         words = f"{min(n, m)} rows are too few for {FOLDS} parts"
-        return Measurement(name, math.nan, n=n, protocol=words, better="lower")
+        return Measurement(name, math.nan, n=n, protocol=words, better="nearer", share=True)
     scores, labels, parts = cross_fitted(x, y, columns)
     order = np.random.default_rng(0).permutation(n + m)  # a jackknife takes its rows to be in random order
     scores, labels, parts = scores[order], labels[order], parts[order]
@@ -61,7 +61,7 @@ def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
         "perfect; interval over rows, the trees fixed: jackknife; floor: the law where both come from one distribution"
     )
     half = 1.96 * math.sqrt((n + m + 1) / (6 * n * m))
-    score = Measurement(name, value, max(low, 0.0), min(high, 1.0), n=n, protocol=words, better="lower")
+    score = Measurement(name, value, low, high, n=n, protocol=words, better="nearer", share=True)
     return score.beside(Floor(0.5, 0.5 - half, 0.5 + half))
 
 
@@ -158,7 +158,8 @@ def utility(x: Tensor, y: Tensor, columns: Columns, train: Draws | None = None) 
         "floor: grown on as many training rows; interval over test rows, the trees fixed: jackknife"
     )
     name = f"train_on_synthetic[{measure} of {columns.names[columns.target]}]"
-    return Measurement(name, value, low, high, n=len(x), protocol=words, better="higher").beside(floor)
+    used = Measurement(name, value, low, high, n=len(x), protocol=words, better="higher", share=classes)
+    return used.beside(floor)
 
 
 def _predicted(x: Tensor, y: Tensor, columns: Columns) -> Array:

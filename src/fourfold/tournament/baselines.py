@@ -142,4 +142,5 @@ def losses(entry: Entry, baselines: Sequence[Rated]) -> list[str]:
 
 
 def _worse(a: Measurement, b: Measurement) -> bool:
+    a, b = a.ranked(), b.ranked()
     return a.low > b.high if a.better == "lower" else a.high < b.low

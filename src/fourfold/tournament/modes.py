@@ -265,6 +265,7 @@ def from_sweep(mode: FailureMode, entry: Entry) -> list[Measured]:
     more = [score for evaluations, score in found if evaluations > cost.value]
     judged = Judged("", "more steps were not measured in time")
     if more and math.isfinite(head.low) and math.isfinite(more[-1].high):
-        better = more[-1].high < head.low if head.better == "lower" else more[-1].low > head.high
+        own, last = head.ranked(), more[-1].ranked()
+        better = last.high < own.low if own.better == "lower" else last.low > own.high
         judged = Judged(WATCH if better else FINE, "watch if more steps are better by more than the intervals")
     return [Measured(f"{label(head.name)} by network evaluations", "", words, "", (), judged)]

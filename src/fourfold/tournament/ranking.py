@@ -35,6 +35,7 @@ def at_floor(score: Measurement) -> bool:
 
     Scores better than the floor are noise: an unbiased MMD² below that of training examples means nothing.
     """
+    score = score.ranked()
     if score.better == "lower":
         return score.value <= (score.floor if math.isnan(score.floor_high) else score.floor_high)
     return score.value >= (score.floor if math.isnan(score.floor_low) else score.floor_low)
@@ -48,7 +49,7 @@ def lead(scores: Mapping[str, Measurement]) -> Lead:
     Args:
         scores: the score of each model, by name; a score without a value is left out.
     """
-    known = {name: score for name, score in scores.items() if math.isfinite(score.value)}
+    known = {name: score.ranked() for name, score in scores.items() if math.isfinite(score.value)}
     if len(known) < 2:
         return Lead(reason="fewer than two models have this score")
     counts = sorted({score.n for score in known.values()})

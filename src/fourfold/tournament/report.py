@@ -157,11 +157,11 @@ class _Column:
     def __init__(self, scores: Sequence[Measurement | None]) -> None:
         self.scores = [score for score in scores if score is not None]
         self.first = self.scores[0] if self.scores else Measurement("", math.nan)
-        self.label, self.better = label(self.first.name), self.first.better
+        self.label, self.direction = label(self.first.name), self.first.direction
         values = [v for s in self.scores for v in (s.value, s.low, s.high, s.floor) if math.isfinite(v)]
         points = [v for s in self.scores for v in (s.value, s.floor) if math.isfinite(v)]
         # A share of the data, of which more is better, is read on a linear axis.
-        self.log = self.better == "lower" and bool(points) and min(points) > 0 and max(points) > 8 * min(points)
+        self.log = self.first.better == "lower" and bool(points) and min(points) > 0 and max(points) > 8 * min(points)
         axis = Axis.around(values or [0.0, 1.0], 0, 1, self.log)
         self.axis = (axis.low, axis.high, self.log)
 
