@@ -1,8 +1,10 @@
 import errno
 import json
 import os
+import re
 import resource
 import signal
+import time
 import tracemalloc
 from dataclasses import replace
 
@@ -13,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from fourfold import core
 from fourfold.data import load
-from fourfold.engine import BrokenRun, Diverged, Interrupted, Run, fit, load_model, resumable
+from fourfold.engine import BrokenRun, Diverged, Interrupted, Run, execution, fit, load_model, resumable
 from fourfold.engine.flops import count_flops
 from fourfold.engine.loop import Loop
 from fourfold.engine.training import begin
@@ -302,6 +304,21 @@ def test_a_step_longer_than_the_budget_is_said_and_recorded(tmp_path, monkeypatc
     card = run(tmp_path, "7s", precision="float32", say=lines.append).card
     assert (card["steps"], card["seconds"]) == (1, pytest.approx(30.0, abs=1.0))
     assert lines[-1] == "training took 30 s of a budget of 7s: its last step alone took 30 s"
+
+
+def test_what_takes_the_time_of_a_short_budget_is_said(tmp_path, monkeypatch):
+    """The last step is blamed for what it took itself, and not for what comes before the first."""
+    settle, lines = execution.settle, []
+
+    def slow(*arguments):
+        time.sleep(1.0)
+        return settle(*arguments)
+
+    monkeypatch.setattr(execution, "settle", slow)
+    run(tmp_path, "0.5s", precision="float32", say=lines.append)
+    assert re.fullmatch(
+        r"training took [\d.]+ s of a budget of 0.5s: what comes before the first step took [\d.]+ s", lines[-1]
+    )
 
 
 def test_epochs_are_counted():

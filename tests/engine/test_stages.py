@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +14,9 @@ from fourfold import checks
 from fourfold.core import Batch, CachedCodec, GenerativeModel, Measure, Noise, Objective, Stage, Staged, Term
 from fourfold.data import load
 from fourfold.engine import Interrupted, Run, fit, load_model, parse_budget, resumable, save_model
+from fourfold.engine.loop import Loop
 from fourfold.engine.precision import parse_precision
-from fourfold.engine.stages import plan_of
+from fourfold.engine.stages import in_time, plan_of
 from fourfold.engine.training import begin
 from fourfold.estimands import Velocity
 from fourfold.spaces import Vectors
@@ -147,6 +149,35 @@ def test_each_stage_has_a_run_folder_and_the_card_says_how_the_budget_was_split(
     assert {line["stage"] for line in log} == {"first"}
     loaded = Run.load(tmp_path)
     assert torch.equal(loaded.sample(5), made.sample(5))
+
+
+def test_what_is_late_is_taken_from_the_later_stages(monkeypatch):
+    step, costs, lines = Loop.step, iter([10.0]), []
+
+    def slow(self, rate, watch=False, noise=0.0):
+        result, cost = step(self, rate, watch, noise), next(costs, 1.0)
+        self.progress = replace(self.progress, seconds=round(self.progress.seconds) + cost, last=cost)
+        return result
+
+    monkeypatch.setattr(Loop, "step", slow)
+    stages = run(budget="16s", precision="float32", say=lines.append).card["stages"]
+    assert [s["steps"] for s in stages] == [1, 3, 3]  # 10 s of 8, 3 s of 4, 3 s of 4: 16 s in all
+    assert [parse_budget(s["budget"]).seconds for s in stages] == pytest.approx([8, 3, 3], abs=0.5)
+    assert "training took 10 s of a budget of 8s: its last step alone took 10 s" in lines
+
+
+def test_time_before_the_first_stage_shortens_all_stages():
+    whole = parse_budget("20s")
+    budgets, used = [], 6.0
+    for share, start in ((0.5, 0.0), (0.25, 0.5), (0.25, 0.75)):
+        budgets.append(in_time(whole.part(share), share, start, whole, used))
+        used += budgets[-1].seconds
+    assert [budget.seconds for budget in budgets] == pytest.approx([7.0, 3.5, 3.5])
+    assert in_time(whole.part(0.25), 0.25, 0.75, whole, 100.0).seconds == pytest.approx(0.5)  # never nothing
+    steps = parse_budget("20 steps")
+    assert in_time(steps.part(0.5), 0.5, 0.0, steps, 100.0) == parse_budget("10 steps")
+    either = parse_budget("20 steps or 20s")
+    assert str(in_time(either.part(0.5), 0.5, 0.0, either, 6.0)) == "10 steps or 7s"
 
 
 def test_a_stage_is_trained_as_the_model_alone_would_be():

@@ -51,6 +51,11 @@ class Budget(ABC):
         """The most steps it allows; infinite where it does not count them."""
         return math.inf
 
+    @property
+    def told(self) -> str:
+        """The budget in few digits, for messages."""
+        return str(self)
+
     @abstractmethod
     def used(self, progress: Progress) -> float:
         """The fraction of the budget that is used, 0 to 1."""
@@ -62,6 +67,10 @@ class Budget(ABC):
     @abstractmethod
     def part(self, share: float) -> Budget:
         """A part of this budget, for one of several stages of training."""
+
+    def less(self, seconds: float) -> Budget:
+        """This budget without some seconds, but with a tenth of its own at least; itself where it has no clock."""
+        return self
 
     def spent(self, progress: Progress) -> bool:
         """Whether one more step would exceed the budget by more than half of that step."""
@@ -91,6 +100,13 @@ class Seconds(Budget):
 
     def part(self, share: float) -> Seconds:
         return Seconds(share * self.amount)
+
+    def less(self, seconds: float) -> Seconds:
+        return Seconds(max(self.amount - seconds, self.amount / 10))
+
+    @property
+    def told(self) -> str:
+        return f"{self.amount:.3g}s"
 
     def __str__(self) -> str:
         return f"{_exactly(self.amount)}s"
@@ -197,8 +213,15 @@ class FirstOf(Budget):
     def part(self, share: float) -> FirstOf:
         return FirstOf(tuple(budget.part(share) for budget in self.budgets))
 
+    def less(self, seconds: float) -> FirstOf:
+        return FirstOf(tuple(budget.less(seconds) for budget in self.budgets))
+
     def _nearest(self, progress: Progress) -> Budget:
         return max(self.budgets, key=lambda budget: budget.used(progress) + budget.share(progress) / 2)
+
+    @property
+    def told(self) -> str:
+        return " or ".join(budget.told for budget in self.budgets)
 
     def __str__(self) -> str:
         return " or ".join(map(str, self.budgets))

@@ -13,7 +13,7 @@ import contextlib
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from fourfold.engine.stages import (
     StagePlan,
     data_of,
     folder_of,
+    in_time,
     make_ready,
     plan_of,
     record_of,
@@ -124,13 +125,15 @@ def _train_stages(request: Request, start: Start, plan: StagePlan) -> list[dict[
     records: list[dict[str, Any]] = []
     for each in plan.stages:
         stage, folder = each.stage, folder_of(request.folder, each.stage)
-        request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {each.budget}")
+        used = _used(request, records)
+        budget = in_time(each.budget, stage.share, each.start, request.settings.budget, used)
+        request.say(f"stage {stage.name}: {stage.share:.0%} of the budget, {budget.told}")
         card = take_over(stage, folder) if request.resume else None
         if card is None:
             part = Request(
                 paradigm=stage.model,
                 dataset=data_of(request.dataset, stage.model),
-                settings=request.settings.of_stage(each.budget),
+                settings=request.settings.of_stage(budget),
                 folder=folder,
                 resume=request.resume and folder is not None and resumable(folder),
                 trust=request.trust,
@@ -138,19 +141,26 @@ def _train_stages(request: Request, start: Start, plan: StagePlan) -> list[dict[
                 say=request.say,
                 stage=f"{request.stage}/{stage.name}".lstrip("/"),
                 processes=request.processes,
-                spent=0.0 if records else request.spent,
             )
             run = execute(part)
             stage.model.load_state_dict(run.model.state_dict())
             card = run.card
-        records.append(record_of(stage, each.budget, card))
+        records.append(record_of(stage, budget, card))
     make_ready(start.model, request.settings.seed)
     return records
+
+
+def _used(request: Request, records: Sequence[Mapping[str, Any]]) -> float:
+    """The seconds of the whole budget that timing and the recorded stages took."""
+    timing = 0.0 if request.sizing is None else request.sizing.seconds
+    return timing + sum(record["seconds"] for record in records)
 
 
 def _train(request: Request, start: Start, plan: StagePlan) -> Run:
     """Train the model itself, after its stages."""
     settings, folder, checkpoint, budget = request.settings, request.folder, start.checkpoint, plan.own
+    if plan.stages:
+        budget = in_time(budget, 1 - plan.start, plan.start, settings.budget, _used(request, start.stages))
     processes = request.processes
     begun = time.monotonic()
     model = twin(start.model) if processes.sharded and not is_sharded(start.model) else start.model
@@ -173,6 +183,7 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
     kept = HeldOut(loop, request.dataset, settings.choose)
     spent = 0.0 if plan.stages else request.spent
     loop.spend(spent + time.monotonic() - begun - loop.progress.seconds)
+    before = loop.progress.seconds
     if checkpoint is not None:
         _load(loop, kept, checkpoint, folder)
         request.say(f"resumed at step {loop.progress.steps}")
@@ -197,10 +208,27 @@ def _train(request: Request, start: Start, plan: StagePlan) -> Run:
     if kept.over or kept.keeps_best:
         request.say(kept.note())
     if budget.overshot(loop.progress):
-        used, last = loop.progress.seconds, loop.progress.last
-        request.say(f"training took {used:.3g} s of a budget of {budget}: its last step alone took {last:.3g} s")
+        request.say(_overshot(loop, budget, before))
     model = _brought_together(loop.model, start.model, request) if processes.sharded else start.model
     return Run(model=model, folder=folder, card=recorder.card, data=request.dataset)
+
+
+def _overshot(loop: Loop, budget: Budget, before: float) -> str:
+    """A line on a budget that did not suffice, with what took longest.
+
+    Args:
+        loop: after training.
+        budget: of the training.
+        before: seconds before the first step.
+    """
+    progress = loop.progress
+    rest = progress.seconds - before - progress.last
+    causes = {
+        f"its last step alone took {progress.last:.3g} s": progress.last,
+        f"what comes before the first step took {before:.3g} s": before,
+        f"its other steps, looks at held-out examples and checkpoints took {rest:.3g} s": rest,
+    }
+    return f"training took {progress.seconds:.3g} s of a budget of {budget.told}: {max(causes, key=causes.__getitem__)}"
 
 
 def _parts(request: Request, start: Start) -> int:

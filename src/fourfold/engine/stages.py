@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = [
     "StagePlan",
     "data_of",
     "folder_of",
+    "in_time",
     "make_ready",
     "plan_of",
     "record_of",
@@ -74,6 +76,22 @@ def plan_of(model: GenerativeModel, budget: Budget) -> StagePlan:
     if not all(0 < stage.share < 1 for stage in stages) or start >= 1:
         raise ValueError(f"stages take {[stage.share for stage in stages]} of the budget: leave a part to the model")
     return StagePlan(planned, budget.part(1 - start) if stages else budget, start)
+
+
+def in_time(part: Budget, share: float, start: float, whole: Budget, used: float) -> Budget:
+    """The part of a stage that begins after some seconds of training: what is late is taken from all later stages.
+
+    Args:
+        part: the stage's part of the whole budget.
+        share: the same as a fraction.
+        start: the fraction that is due when the stage begins.
+        whole: the budget of all stages.
+        used: seconds of training before the stage begins.
+    """
+    if not math.isfinite(whole.seconds):
+        return part
+    late = max(used - start * whole.seconds, 0.0)
+    return part.less(late * share / (1 - start))
 
 
 def data_of(dataset: Dataset, model: GenerativeModel) -> Dataset:
