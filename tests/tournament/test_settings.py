@@ -116,3 +116,13 @@ def test_compare_is_the_function_whatever_is_imported() -> None:
     importlib.import_module("fourfold.tournament.worker")
     assert inspect.isfunction(fourfold.compare)
     assert fourfold.compare is compare
+
+
+def test_the_whole_time_lies_between_training_alone_and_all_that_measuring_may_take() -> None:
+    settings = Settings(budget="2m")
+    assert settings.seconds == 60
+    assert settings.time(8) == "8 runs of 2m: about 17 min to 37 min, one after the other"  # 8 (8 + 120), and 8 * 150 s
+    assert Settings(budget="10s", sweep=False).time(1) == "1 run of 10s: about 18 s to 28 s, one after the other"
+    assert Settings(budget="1h").time(8).startswith("8 runs of 1h: about 8.0 h to 18.0 h")
+    assert Settings(budget="400 steps or 30s", patience=5).time(2).startswith("2 runs of 400 steps or 30s: about 76 s")
+    assert Settings(budget="40 steps").time(2) == "2 runs of 40 steps, and at most 10 min to measure them"

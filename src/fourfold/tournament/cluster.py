@@ -63,7 +63,7 @@ def _ray() -> Any:
     try:
         return importlib.import_module("ray")
     except ImportError:
-        raise ValueError("--ray needs Ray: pip install 'fourfold[cluster]'") from None
+        raise ValueError("--ray needs Ray: pip install '.[cluster]' in its clone") from None
 
 
 def _connect(address: str) -> None:

@@ -12,9 +12,13 @@ from fourfold.data.dataset import flag
 from fourfold.engine import parse_budget
 from fourfold.engine.hardware import find_device
 from fourfold.engine.precision import parse_precision
+from fourfold.tournament.words import plural
 from fourfold.vocabulary import AUTO, parse_size
 
 __all__ = ["Protocol", "Settings"]
+
+START = 8.0
+"""Seconds that a run takes to start, to read its data and to end."""
 
 
 @final
@@ -89,6 +93,21 @@ class Settings:
         allowed = parse_budget(self.budget).seconds
         return max(5.0, allowed / 2) if math.isfinite(allowed) else 120.0
 
+    def time(self, runs: int) -> str:
+        """The time that some runs take one after the other, in words; only measuring has a limit without a clock.
+
+        A run starts, trains for its budget, and measures: at most :attr:`seconds` for sampling, as long for scoring,
+        and half of it for other numbers of sampling steps.
+        """
+        training = parse_budget(self.budget).seconds
+        measuring = (2.5 if self.sweep else 2.0) * self.seconds
+        each = plural(runs, "run")
+        if not math.isfinite(training):
+            return f"{each} of {self.budget}, and at most {_span(runs * (START + measuring))} to measure them"
+        least = runs * (START + training)
+        low, high = _span(least), _span(least + runs * measuring)
+        return f"{each} of {self.budget}: about {low} to {high}, one after the other"
+
     @property
     def numbers(self) -> range:
         """The seeds."""
@@ -134,3 +153,9 @@ class Settings:
 
 def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
+
+
+def _span(seconds: float) -> str:
+    """A duration in words."""
+    minutes = seconds / 60
+    return f"{seconds:.0f} s" if seconds < 100 else f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

@@ -31,7 +31,7 @@ from fourfold.paradigms import cards, check_names, resolve
 from fourfold.tournament.baselines import Rated, rate
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
-from fourfold.tournament.jobs import Job, Outcome, run
+from fourfold.tournament.jobs import Job, Outcome, ended, run
 from fourfold.tournament.outputs import check_outputs
 from fourfold.tournament.places import elsewhere, usual_machine
 from fourfold.tournament.published import check_published, rate_published
@@ -149,6 +149,7 @@ def run_comparison(
     """Hold the comparison of :func:`compare` under the given settings."""
     say = say or (lambda line: None)
     plan = _plan(data, settings, say)
+    _foretell(plan.jobs, settings, say)
     outcomes = list[Outcome]()
 
     def so_far() -> Comparison:
@@ -168,6 +169,14 @@ def run_comparison(
     if settings.out is not None:
         comparison.save(settings.out)
     return comparison
+
+
+def _foretell(jobs: Sequence[Job], settings: Settings, say: Callable[[str], None]) -> None:
+    """Say how long the runs take that have not ended yet, if they are made here."""
+    runs_dir = Path(settings.runs_dir)
+    left = [job for job in jobs if not settings.resume or ended(job, job.folder(runs_dir)) is None]
+    if left and settings.ray is None:
+        say(settings.time(len(left)))
 
 
 def print_jobs(data: Data | Dataset, settings: Settings, *, say: Callable[[str], None] | None = None) -> list[str]:

@@ -200,12 +200,12 @@ def _confidence(comparison: Comparison) -> Line:
 
 def _next(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
     """The command that improves the comparison most."""
-    settings = comparison.settings
+    settings, ended = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
     marked = [entry for entry in done if len(entry.marks) > len(entry.elsewhere)]
     if marked:
         longer, _ = advice([h for entry in marked for h in entry.health], settings.budget)
         settings = replace(settings, budget=longer) if longer else replace(settings, resume=False)
-    elif sum(len(entry.outcomes) for entry in comparison.entries) < comparison.planned:
+    elif ended < comparison.planned:
         settings = replace(settings, resume=True)
     elif not done:
         return []
@@ -215,4 +215,7 @@ def _next(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
         settings = replace(settings, seeds=3, resume=True)
     else:
         return []
-    return [Line("Next", (comparison.again(settings),))]
+    same = settings.resume and settings.budget == comparison.settings.budget
+    runs = len(comparison.entries) * settings.seeds - (ended if same else 0)
+    takes = [Line("It takes", (settings.time(runs),))] if runs > 0 and settings.ray is None else []
+    return [Line("Next", (comparison.again(settings),)), *takes]
