@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fourfold.cli.tables import _verdict
+from fourfold.engine.classifying import ClassifierScores
 from fourfold.main import run as fourfold
 
 rng = np.random.default_rng(0)
@@ -112,6 +114,7 @@ def test_a_column_is_predicted(folder, capsys):
     shown = capsys.readouterr().out
     for name in ("this run, autoregressive", "logistic regression", "gradient boosting"):
         assert name in shown
+    assert "these rows do not tell" in shown or "does better here" in shown
     p = pd.read_csv(folder / "p.csv")
     assert list(p.columns) == ["row", "true", "predicted", "p(False)", "p(True)"]
     assert np.allclose(p["p(False)"] + p["p(True)"], 1, atol=1e-5)
@@ -119,6 +122,34 @@ def test_a_column_is_predicted(folder, capsys):
     assert "nothing tells how right" in capsys.readouterr().err
     assert len(pd.read_csv(folder / "p.csv")) == 20
     assert call("classify", folder / "run", "--target", "size") == 2
+
+
+def _classifier(name, loss):
+    return ClassifierScores(name, (0.8, 0.7, 0.9), loss, (0.8, 0.7, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ((0.60, 0.55, 0.65), "logistic regression does better here: to predict ok alone, train a classifier directly"),
+        ((0.40, 0.35, 0.44), "this run does better here than classifiers that are trained directly"),
+        ((0.52, 0.47, 0.57), "these rows do not tell this run and logistic regression apart"),
+    ],
+)
+def test_the_verdict_on_a_classification_follows_the_intervals(own, words):
+    others = [_classifier("gradient boosting", (0.9, 0.8, 1.0)), _classifier("logistic regression", (0.5, 0.45, 0.55))]
+    assert _verdict(_classifier("this run", own), others, "ok") == words
+
+
+def test_an_ending_that_is_not_written_is_answered_by_each_that_is_once(folder, capsys):
+    assert call("sample", folder / "run", "-n", 3, "--out", folder / "x.png") == 2
+    line = capsys.readouterr().err
+    assert [line.count(f"{ending},") + line.count(f"{ending}\n") for ending in (".csv", ".tsv", ".npy")] == [1, 1, 1]
+
+
+def test_a_folder_that_is_taken_is_refused_before_anything_is_timed(folder, capsys):
+    assert call("fit", "autoregressive", folder / "t.csv", "--budget", "20s", "--out", folder / "run") == 2
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_scores_name_unusual_columns_and_values_without_mass(folder, capsys):

@@ -110,9 +110,16 @@ def test_sizes_of_which_none_is_that_of_most_become_a_square(tmp_path):
     folder.mkdir()
     for i in range(30):
         Image.fromarray(pixels(i, height=100 + i, width=80 + 2 * i)).save(folder / f"{i}.png")
-    assert load(folder).space == Images(3, 64, 64)
+    data = load(folder)
+    assert data.space == Images(3, 64, 64)
+    assert "to 64 x 64 (108 is the median of their shorter sides, and 64 the most): for another size" in data.notes[0]
     Image.fromarray(pixels(0, height=9, width=50)).save(folder / "small.png")
-    assert load(folder).space == Images(3, 9, 9)
+    assert load(folder).space == Images(3, 64, 64)  # one small photo does not decide for all
+    for i in range(40):
+        Image.fromarray(pixels(i, height=20 + i, width=20 + 3 * i)).save(folder / f"more{i}.png")
+    data = load(folder)
+    assert data.space == Images(3, 54, 54)
+    assert "to 54 x 54 (54 is the median of their shorter sides): for another size" in data.notes[0]
 
 
 def test_mixed_channels_become_colour_and_it_is_said(tmp_path):

@@ -47,6 +47,20 @@ def test_bytes_in_words():
     assert [in_words(n) for n in (12, 1500, 2.5e6, 3e9, 4e12)] == ["12 B", "1.5 kB", "2.5 MB", "3 GB", "4 TB"]
 
 
+def test_a_series_is_estimated_as_if_every_cell_were_there(tmp_path):
+    """A loss that picks the cells that are there has no shape before they are known: all are the most there can be."""
+    lines = [f"{i},{i % 7},{'xyz'[i % 3]}" for i in range(600)]  # without a gap
+    (tmp_path / "s.csv").write_text("\n".join(["at,value,kind", *lines]))
+    data = load(tmp_path / "s.csv", order="at")
+    plan = planned("autoregressive", data.space, "xs")
+    (found,) = estimates(plan, plan.training_defaults)
+    assert not found.unknown
+    model = build("autoregressive", data.space, "xs")
+    counted = count_flops(begin(model, data, model.training_defaults))
+    assert 0.7 < counted / found.operations < 1.05
+    assert found.memory["none"]["activations"] > 0
+
+
 def test_a_loss_that_reads_values_is_told():
     from fourfold.spaces import Vectors
 

@@ -131,6 +131,8 @@ def classify(
         return
     if judged:
         print_line(_scores(judged, int(labelled.sum()), target))
+    if len(judged) > 1:
+        print_line(_verdict(judged[0], judged[1:], target))
     if out is not None:
         print_line(out)
 
@@ -183,6 +185,16 @@ def _probabilities(p: Tensor, levels: Sequence[str], truth: list[int] | None) ->
     for k, level in enumerate(levels):
         table[f"p({level})"] = p[:, k].numpy().round(6)
     return table
+
+
+def _verdict(own: ClassifierScores, others: Sequence[ClassifierScores], target: str) -> str:
+    """Whether a classifier that is trained directly does better, by its log-loss and the intervals over rows."""
+    best = min(others, key=lambda one: one.log_loss[0])
+    if best.log_loss[0] < own.log_loss[1]:
+        return f"{best.name} does better here: to predict {target} alone, train a classifier directly"
+    if own.log_loss[0] < best.log_loss[1]:
+        return "this run does better here than classifiers that are trained directly"
+    return f"these rows do not tell this run and {best.name} apart"
 
 
 def _scores(judged: Sequence[ClassifierScores], rows: int, target: str) -> str:

@@ -66,5 +66,5 @@ def _library(path: Path) -> Any:
     try:
         import soundfile
     except (ImportError, OSError):
-        raise DataError(f"{path}: sound is read with the extra 'audio': pip install 'fourfold[audio]'") from None
+        raise DataError(f"{path}: sound is read with the extra 'audio': pip install '.[audio]' in its clone") from None
     return soundfile

@@ -108,7 +108,7 @@ def batches_of_duckdb(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
         import duckdb
     except ImportError:
         raise DataError(
-            f"{path}: needs duckdb: pip install 'fourfold[tables]', or write the table as .parquet"
+            f"{path}: needs duckdb: pip install '.[tables]' in its clone, or write the table as .parquet"
         ) from None
     settings: dict[str, Any] = {**WALLED, "memory_limit": f"{free_memory() // 2 >> 20} MiB"}
     late = threading.Event()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import statistics
 import struct
 import warnings
 import zlib
@@ -63,12 +64,13 @@ SIDE = 64
 
 @dataclass(frozen=True)
 class Format:
-    """The format that every image of a folder has or is converted to."""
+    """The format that every image of a folder has or is converted to, and why it has this size, where that is said."""
 
     mode: str
     height: int
     width: int
     resize: bool
+    why: str = ""
 
     @property
     def channels(self) -> int:
@@ -87,10 +89,11 @@ class ImageHeader:
 def read_folder(folder: Path, options: Options) -> Source:
     """Read all images of a folder into one uint8 tensor.
 
-    Images of several sizes become one size: that of most of them, or else a square as wide as the smallest, at most
-    :data:`SIDE`. Grey images among coloured ones become coloured, and transparent pixels become white.
-    ``Source.notes`` says so. A flat folder may hold captions, see :func:`~fourfold.data.captions.folder_captions`.
-    Palettes become colours; EXIF orientation is applied; of an animation the first picture counts.
+    Images of several sizes become one size: that of most of them, or else a square as wide as the median of their
+    shorter sides, at most :data:`SIDE`. Grey images among coloured ones become coloured, and transparent pixels become
+    white. ``Source.notes`` says so. A flat folder may hold captions, see
+    :func:`~fourfold.data.captions.folder_captions`. Palettes become colours; EXIF orientation is applied; of an
+    animation the first picture counts.
 
     Raises:
         DataError: for an empty folder, an unreadable image (unless ``skip_bad``), or more than fits into memory.
@@ -193,8 +196,9 @@ def format_of(headers: list[ImageHeader], options: Options) -> Format:
         return Format(mode, *options.size, resize=True)
     size, count = min(sizes.items(), key=lambda item: (-item[1], item[0]))
     if 2 * count < len(headers):
-        side = min(SIDE, *(min(one) for one in sizes))
-        size = (side, side)
+        median = statistics.median_low(min(header.height, header.width) for header in headers)
+        side, limit = min(SIDE, median), f", and {SIDE} the most" if median > SIDE else ""
+        return Format(mode, side, side, True, f" ({median} is the median of their shorter sides{limit})")
     return Format(mode, *size, resize=len(sizes) > 1)
 
 
@@ -204,7 +208,7 @@ def notes_of(headers: list[ImageHeader], form: Format, options: Options) -> Iter
     known = ", as the model knows them" if options.space is not None else ""
     if resized and (options.size is None or known):
         way = known or f": for another size give {option('size', 32)}"
-        yield f"resized {resized:,} of {len(headers):,} images to {form.height} x {form.width}{way}"
+        yield f"resized {resized:,} of {len(headers):,} images to {form.height} x {form.width}{form.why}{way}"
     converted = Counter(header.mode for header in headers if header.mode != form.mode)
     if converted and (options.channels is None or known):
         kinds = ", ".join(f"{count:,} {_WORDS[mode]}" for mode, count in converted.items())

@@ -133,7 +133,7 @@ def _soundfile(path: Path) -> ModuleType:
     try:
         import soundfile
     except (ImportError, OSError):
-        raise DataError(f"{path}: sound is read with the extra 'audio': pip install 'fourfold[audio]'") from None
+        raise DataError(f"{path}: sound is read with the extra 'audio': pip install '.[audio]' in its clone") from None
     library: ModuleType = soundfile
     return library
 

@@ -98,7 +98,7 @@ def usual_suffix(space: Space) -> str:
 def _choices(space: Space) -> str:
     """The formats that suit a space."""
     own = space.writers()
-    suffixes = [*(suffix for suffix in own if suffix), *_COMMON]
+    suffixes = dict.fromkeys([*filter(None, own), *_COMMON])
     return f"a name that ends in {', '.join(suffixes)}{', or a folder' if '' in own else ''}"
 
 

@@ -19,7 +19,7 @@ from fourfold.core import GenerativeModel, Training
 from fourfold.data import Data, Dataset, load
 from fourfold.engine.budget import Budget, parse_budget
 from fourfold.engine.card import read_card
-from fourfold.engine.checkpoint import resumable
+from fourfold.engine.checkpoint import check_vacant, resumable
 from fourfold.engine.distributed import Processes, join, losing, restarted, under_torchrun
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
 from fourfold.engine.execution import execute
@@ -127,6 +127,8 @@ def fit(
     resume = resume or (folder is not None and restarted() and resumable(folder))
     if resume and folder is None:
         raise ValueError("resume needs the folder of a run: give out")
+    if folder is not None and not resume:
+        check_vacant(folder)
     card = read_card(folder) if resume and folder is not None else None
     before = FitSettings() if card is None or folder is None else settings_of(card, folder)
     settings = FitSettings(

@@ -74,6 +74,9 @@ def parse_given(texts: Sequence[str], space: Table) -> dict[str, list[Any]]:
         value = text[len(name) + 1 :]
         low, dots, high = value.partition("..")
         graded = isinstance(space.modelled[space.columns.index(name)], Graded)
+        if graded and (bound := re.match(r"([<>])=?\s*(.+)", value)):
+            way = f"{bound[2]}.." if bound[1] == ">" else f"..{bound[2]}"
+            raise ValueError(f"--given {text!r}: a range is written {name}=low..high: give {name}={way}")
         given.setdefault(name, []).append((low or None, high or None) if dots and graded else value)
     return given
 

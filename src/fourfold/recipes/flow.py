@@ -108,7 +108,8 @@ def _(space: Table, recipe: str, least: int = 1) -> Codec:
 
 def _no_columns(space: Space, recipe: str, least: int) -> TypeError:
     at_least = f" of at least {least} columns" if least > 1 else ""
-    return TypeError(f"{recipe} models vectors and tables{at_least}, not {space}")
+    way = "take autoregressive, which models every kind of data"
+    return TypeError(f"{recipe} models vectors and tables{at_least}, not {space}: {way}")
 
 
 def _of_columns(space: Space, codec: Codec, estimand: Bijection, learning_rate: float = 2e-3) -> GenerativeModel:

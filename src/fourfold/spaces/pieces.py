@@ -215,5 +215,5 @@ def _library() -> Any:
     try:
         import tokenizers
     except ImportError:
-        raise ValueError("pieces of words need the extra 'text': pip install 'fourfold[text]'") from None
+        raise ValueError("pieces of words need the extra 'text': pip install '.[text]' in its clone") from None
     return tokenizers
