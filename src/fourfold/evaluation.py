@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel, LogProb, Noise, count_evaluations, no_likelihood
-from fourfold.data import Dataset, Split
+from fourfold.data import Data, Dataset, Split, read_all
 from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.floor import choose_draws
@@ -26,6 +26,7 @@ __all__ = [
     "Drawn",
     "draw",
     "evaluate",
+    "evaluate_samples",
     "examples",
     "headline",
     "likelihood",
@@ -159,6 +160,33 @@ def evaluate(
             "peak_memory", memory, protocol="of the process, up to the end of sampling", unit="MiB", better="lower"
         ),
     ]
+
+
+def evaluate_samples(
+    samples: Data, dataset: Dataset, *, n: int = 2000, features: str | None = None
+) -> tuple[list[Measurement], tuple[str, ...]]:
+    """Measure the samples of any generator, by the measures that a model's own samples have; and notes on reading them.
+
+    The first score is the headline of quality. There is neither a likelihood nor a cost.
+
+    Args:
+        samples: a file, a folder, an array or a data frame, which is read as examples of the space of the data set.
+        dataset: whose test examples are the references, and whose training examples are what copies are looked for in.
+        n: samples and references at most; fewer where there are fewer.
+        features: as for :func:`evaluate`.
+
+    Raises:
+        DataError: for samples that the space does not hold, with their place.
+        ValueError: for fewer than two samples, or a feature space that the data's space does not have.
+        TypeError: for a space without measures.
+    """
+    dataset.space.check_features(features)
+    split, notes = read_all(samples, dataset.space)
+    if len(split) < 2:
+        raise ValueError(f"{len(split)} samples cannot be measured: give at least 2, better {n:,}")
+    chosen = examples(dataset, n)
+    rows = _permutation(len(split))[: len(chosen.test)].sort().values
+    return quality(split.x[rows], dataset, chosen, features), notes
 
 
 def _span(seconds: float) -> str:

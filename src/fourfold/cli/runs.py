@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from fourfold.data import Split
     from fourfold.engine import Run
     from fourfold.language import Draft, Shaping
+    from fourfold.metrics.score import Measurement
 
 
 __all__ = ["evaluate", "sample", "score"]
@@ -438,8 +439,18 @@ def _quantity(run: Run, part: Split, data: str | None) -> str:
 
 
 def evaluate(
-    run: Folder,
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder of a run, or a published language model; with --data, also a file or folder of samples.",
+            show_default=False,
+        ),
+    ],
     data: OtherData = None,
+    real: Annotated[
+        str | None,
+        typer.Option("--data", help="Data that samples of any generator are measured against.", show_default=False),
+    ] = None,
     n: Annotated[int, typer.Option("-n", "--n", help="The most samples and references.", min=2, metavar="N")] = 2000,
     labels: Labels = None,
     skip_bad: SkipBad = None,
@@ -467,19 +478,51 @@ def evaluate(
     references are the test split of the data.
 
     Files are read as for training. Columns of a table are found by name.
+
+    SAMPLES --data REAL measures a file or folder of samples of any generator. A
+    test split of the real data is the reference, and copies are looked for in
+    its training split.
     """
     set_threads()
     from fourfold.adapters import is_published
     from fourfold.engine import Run
 
-    loaded = Run.load(run, device, weights=weights)
-    dataset = loaded.dataset(data, labels=labels, skip_bad=bool(skip_bad))
-    say_notes(dataset)
-    seconds = PATIENCE if patience is None and is_published(run) else patience
-    scores = loaded.evaluate(dataset, n, seed, features=features, seconds=seconds, say=say)
+    samples = run.exists() and not (run / "model.json").exists() and not is_published(run)
+    if samples and real is None:
+        raise ValueError(
+            f"{run}: is no run: give the folder of one; or measure samples against the data that they should resemble, "
+            f"with --data REAL"
+        )
+    if samples:
+        scores = _of_samples(run, str(real), n, seed, labels, bool(skip_bad), features)
+    else:
+        loaded = Run.load(run, device, weights=weights)
+        dataset = loaded.dataset(data or real, labels=labels, skip_bad=bool(skip_bad))
+        say_notes(dataset)
+        seconds = PATIENCE if patience is None and is_published(run) else patience
+        scores = loaded.evaluate(dataset, n, seed, features=features, seconds=seconds, say=say)
     records = json.dumps([found.record() for found in scores], indent=1)
     for line in [records] if as_json else scores:
         print_line(line)
     if out is not None:
         write_text(out, records + "\n")
         (say if as_json else print_line)(out)
+
+
+def _of_samples(
+    samples: Path, real: str, n: int, seed: int, labels: str | None, skip_bad: bool, features: str | None
+) -> list[Measurement]:
+    """The scores of a file or folder of samples against real data."""
+    from fourfold.data import load
+    from fourfold.evaluation import evaluate_samples
+
+    dataset = load(real, seed=seed, labels=labels, skip_bad=skip_bad)
+    say_notes(dataset)
+    scores, notes = evaluate_samples(samples, dataset, n=n, features=features)
+    for note in notes:
+        say(note)
+    say(
+        f"{real}: {len(dataset.test):,} of its {dataset.space.counted} are the references, and copies are looked for "
+        f"among {dataset.examples:,} others"
+    )
+    return scores
