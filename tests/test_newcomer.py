@@ -376,7 +376,8 @@ def test_python_draws_as_the_command_line_does(runs, tmp_path):
 
 
 def test_a_number_is_a_budget_in_seconds():
-    run = fourfold.fit("autoregressive", "wine", budget=0.01, size="xs", precision="float32")
+    with pytest.warns(UserWarning, match=r"1 step in 0.01s: the model is hardly trained; give a longer budget"):
+        run = fourfold.fit("autoregressive", "wine", budget=0.01, size="xs", precision="float32")
     assert run.card["budget"] == "0.01s"
     with pytest.raises(ValueError, match="seed -1"):
         fourfold.fit("autoregressive", "wine", budget="1 steps", seed=-1)

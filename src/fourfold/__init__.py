@@ -100,6 +100,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("fourfold.atlas")
     if name not in _PUBLIC:
         return importlib.import_module("fourfold.renamed").earlier_names("fourfold")(name)
+    importlib.import_module("fourfold.threads").let_threads_sleep()  # torch reads this once, when it is loaded
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 

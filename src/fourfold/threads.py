@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from pathlib import Path
 
-__all__ = ["free_cores", "is_first", "set_threads", "waiting"]
+__all__ = ["free_cores", "is_first", "let_threads_sleep", "set_threads", "spinning", "waiting"]
 
 LOAD = Path("/proc/loadavg")
 
@@ -19,6 +20,17 @@ def waiting() -> dict[str, str]:
     beside other jobs, training took six times as long as with one thread, and twice as long with sleeping threads.
     """
     return {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+
+
+def let_threads_sleep() -> None:
+    """Let waiting threads sleep in this process, if torch is not loaded yet."""
+    if "torch" not in sys.modules:
+        os.environ.update(waiting())
+
+
+def spinning() -> bool:
+    """Whether threads of torch spin while they wait, as far as the environment tells."""
+    return os.environ.get("OMP_WAIT_POLICY", "").upper() != "PASSIVE"
 
 
 def is_first() -> bool:

@@ -105,7 +105,7 @@ def test_a_run_remembers_its_size(tmp_path, monkeypatch, name):
     assert all(len(line) <= 80 for line in said if line.startswith("size"))
     assert run.card["seconds"] >= card["sizing"]["seconds"]
     monkeypatch.setattr("fourfold.engine.execution.choose_size", None)
-    again = fit(data=MOONS, out=tmp_path / "run", resume=True, size="auto", budget="3s")
+    again = fit(data=MOONS, out=tmp_path / "run", resume=True, size="auto", budget="3s", say=said.append)
     assert again.card["size"] == card["size"]
     assert again.card["sizing"] == card["sizing"]
     assert math.isfinite(again.card["seconds"])

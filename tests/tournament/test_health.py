@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fourfold.tournament import usage
+from fourfold.engine import usage
+from fourfold.engine.usage import Usage
 from fourfold.tournament.health import advice, causes, health_of
-from fourfold.tournament.usage import Usage
 
 
 def result(steps: int = 500, seconds: float = 15.0, share: float | None = 0.99, stages: tuple[int, ...] = ()) -> Any:

@@ -74,14 +74,18 @@ class Sizing:
         part: divisor of the batches of the preset.
         why: reason in words.
         seconds: seconds of timing; they count in the budget.
+        steps: how many steps are expected.
     """
 
     size: str
     part: int = 1
     why: str = ""
     seconds: float = 0.0
+    steps: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.steps, int):
+            raise TypeError(f"steps are a whole number, not {self.steps!r}")
         if self.part < 1:
             raise ValueError(f"a batch is not divided by {self.part}: give 1 or more")
 
@@ -172,7 +176,7 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
     steps = chosen.steps(budget)
     part = next((part for part in PARTS if part * steps >= min(ENOUGH, budget.steps)), PARTS[-1])
     why = f"about {_rounded(part * steps)} steps in {budget.seconds:g}s" + (f"; {refused}" if refused else "")
-    return Sizing(chosen.size, part, why, time.monotonic() - start)
+    return Sizing(chosen.size, part, why, time.monotonic() - start, int(float(f"{part * steps:.2g}")))
 
 
 def _needed(model: GenerativeModel, dataset: Dataset) -> dict[str, int]:
@@ -212,18 +216,21 @@ def _timed(size: str, model: GenerativeModel, dataset: Dataset, seed: int, most:
     """Take a few steps of every stage on a few examples, within ``most`` seconds if they allow; the slowest counts."""
     make_ready(model, seed)
     steps = [(_steps(one, data_of(dataset, one), seed, share * most), share) for one, share in _parts(model)]
-    slowest = max(min(times[1:]) / share for times, share in steps)
+    slowest = max(min(times) / share for times, share in steps)
     return _Timed(size, slowest, _count(model))
 
 
 def _steps(model: GenerativeModel, dataset: Dataset, seed: int, most: float) -> list[float]:
-    """The seconds of two to five steps: the first prepares kernels, and may solve or fill something."""
+    """The seconds of one to four steps after the first, which prepares kernels and may solve or fill something.
+
+    Where the first alone takes more than ``most`` seconds, the machine is too busy for another: it counts.
+    """
     precision = PRECISIONS["bf16" if multiplies_bf16(model.device) else "float32"]
     rows = 2 * model.training_defaults.batch_size * (dataset.space.window or 1)
     x, cond = dataset.train.x[:rows], dataset.train.cond
     few = Split(x, None if cond is None else cond[: len(x)])
     loop = begin(model, few, model.training_defaults, seed, precision)
-    times: list[float] = []
-    while len(times) < 2 or (len(times) < TIMED and sum(times) < most / 4):
+    times = [loop.step(0.0).seconds]
+    while len(times) < TIMED and sum(times) < (most if len(times) == 1 else most / 4):
         times.append(loop.step(0.0).seconds)
-    return times
+    return times[1:] or times

@@ -73,8 +73,8 @@ class Budget(ABC):
         return self
 
     def spent(self, progress: Progress) -> bool:
-        """Whether one more step would exceed the budget by more than half of that step."""
-        return self.used(progress) + self.share(progress) / 2 >= 1
+        """Whether one more step would exceed the budget by more than half of that step; never before the first step."""
+        return progress.steps > 0 and self.used(progress) + self.share(progress) / 2 >= 1
 
     def overshot(self, progress: Progress) -> bool:
         """Whether more than 1.2 times the budget was used, since no step is cut short."""

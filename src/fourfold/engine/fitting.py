@@ -6,6 +6,7 @@ The order is: settings (given, else recorded by the run that is resumed, else th
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +29,10 @@ from fourfold.engine.remembered import check_agrees, load_own, settings_of
 from fourfold.engine.request import Request
 from fourfold.engine.run import Run
 from fourfold.engine.settings import FitSettings
+from fourfold.engine.shortfall import few_steps, slowed
 from fourfold.engine.signals import Interrupted
 from fourfold.engine.step import Step
+from fourfold.engine.usage import Usage
 from fourfold.paradigms import check_names
 from fourfold.renamed import renamed_keywords
 from fourfold.vocabulary import AUTO
@@ -65,6 +68,7 @@ def fit(
     recompute: bool | None = None,
     observe: Callable[[Step], None] | None = None,
     say: Callable[[str], None] | None = None,
+    progress: bool = True,
 ) -> Run:
     """Train a model of a paradigm on data within a budget, or continue a run.
 
@@ -111,7 +115,12 @@ def fit(
         accumulate: parts of a batch that each process takes one after the other; by default 1.
         recompute: whether blocks of a network keep only their inputs for the backward pass; by default large ones do.
         observe: a function that is called with each step.
-        say: a function that is called with each message. Without ``observe`` and ``say`` a notebook shows a bar.
+        say: a function that is called with each message.
+        progress: whether a notebook or a terminal shows a bar and the messages, where neither ``observe`` nor ``say``
+            is given.
+
+    Warns:
+        UserWarning: if a clock ended the training after fewer than 20 steps, and no message can say so.
 
     Raises:
         DataError: for data that cannot be trained on, before any training.
@@ -164,19 +173,27 @@ def fit(
     label = paradigm if isinstance(paradigm, str) else str(folder or "training")
     if processes.rank:
         say = say or _unheard
-    with losing(), shown(label, observe, say) as (steps, lines):
+    with losing(), shown(label, observe, say, progress) as (steps, lines):
+        start, heard = Usage.now(), lines or _unheard
         request = Request(
             paradigm=paradigm,
-            dataset=_dataset(paradigm, data, settings, card, folder, lines),
+            dataset=_dataset(paradigm, data, settings, card, folder, heard),
             settings=settings,
             folder=folder,
             resume=resume,
             trust=trust,
             observe=steps,
-            say=lines,
+            say=heard,
             processes=processes,
         )
-        return execute(_shared(request))
+        run = execute(_shared(request))
+        if busy := slowed(run.card, Usage.now().since(start).share, resume):
+            heard(busy)
+        if (few := few_steps(run.card)) and lines is None:
+            warnings.warn(few, stacklevel=3)
+        elif few:
+            heard(few)
+    return run
 
 
 def _classes(data: Data | Dataset | None, labels: Any) -> dict[str, Any]:

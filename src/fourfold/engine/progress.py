@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,10 +127,10 @@ class NotebookBar:
 @contextmanager
 def shown(
     label: str, observe: Callable[[Step], None] | None, say: Callable[[str], None] | None, bar: bool = True
-) -> Iterator[tuple[Callable[[Step], None] | None, Callable[[str], None]]]:
-    """The functions for each step and each message: the given ones, else a bar in a notebook, else none."""
-    if observe is None and say is None and bar and in_notebook():
-        with NotebookBar(label) as cell:
-            yield cell, cell.say
-    else:
-        yield observe, say or (lambda line: None)
+) -> Iterator[tuple[Callable[[Step], None] | None, Callable[[str], None] | None]]:
+    """The functions for each step and each message: the given ones, else a bar in a notebook or terminal, else none."""
+    if observe is not None or say is not None or not bar or not (in_notebook() or sys.stderr.isatty()):
+        yield observe, say
+        return
+    with NotebookBar(label) if in_notebook() else Bar(label) as shower:
+        yield shower, shower.say

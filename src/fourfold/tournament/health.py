@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from fourfold.engine.budget import Budget, Seconds, parse_budget
+from fourfold.engine.usage import LEAST_SHARE
 
 __all__ = ["Health", "advice", "causes", "health_of"]
 
@@ -15,8 +16,6 @@ FEWEST_STEPS = 50
 """A model with fewer steps has not been trained."""
 MOST_OF_BUDGET = 1.2
 """A run that used more than this multiple of its budget had an advantage over the others."""
-LEAST_SHARE = 0.8
-"""With a smaller share of the processor, a budget in seconds bought less training than that of other runs."""
 ENOUGH = 4
 """A longer budget should buy this multiple of the fewest steps."""
 _TIMES = (
@@ -34,7 +33,7 @@ class Health:
         steps: steps of the stage that had the fewest.
         epochs: passes over the training data in the last stage, which is that of the model itself.
         seconds: seconds of training, in all stages together.
-        share: share of the processor, see :class:`~fourfold.tournament.usage.Usage`; NaN if it was not recorded.
+        share: share of the processor, see :class:`~fourfold.engine.usage.Usage`; NaN if it was not recorded.
         marks: the reasons why the scores say nothing about the model, each in a few words; empty if there are none.
     """
 

@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -105,7 +106,7 @@ def compare(
         cpus: processors of each task of Ray; by default all that a node has, so that no run disturbs another.
         gpus: GPUs of each task of Ray.
         data_options: further arguments of :func:`fourfold.load`.
-        progress: whether progress bars are shown.
+        progress: whether a notebook or a terminal shows messages, and a terminal progress bars.
         say: a function that is called with each message.
 
     Raises:
@@ -139,8 +140,9 @@ def compare(
     )
     from fourfold.engine.progress import shown
 
+    bars = progress and sys.stderr.isatty() and not in_notebook()
     with shown("comparison", None, say, progress) as (_, lines):
-        return run_comparison(data, settings, progress=progress and not in_notebook(), say=lines)
+        return run_comparison(data, settings, progress=bars, say=lines)
 
 
 def run_comparison(

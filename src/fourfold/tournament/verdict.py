@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
+from fourfold.engine.usage import LEAST_SHARE
 from fourfold.metrics import Measurement
 from fourfold.tournament.baselines import losses
 from fourfold.tournament.charts import number
 from fourfold.tournament.entries import Entry
-from fourfold.tournament.health import LEAST_SHARE, advice, causes
+from fourfold.tournament.health import advice, causes
 from fourfold.tournament.ranking import lead
 from fourfold.tournament.words import interval, label, listed, plural
 from fourfold.vocabulary import Kind

@@ -32,6 +32,7 @@ from fourfold.data import Dataset, Split
 from fourfold.engine import Run, Step, fit, resumable
 from fourfold.engine.files import write_json
 from fourfold.engine.hardware import machine
+from fourfold.engine.usage import Usage, load_average
 from fourfold.evaluation import (
     Drawn,
     draw,
@@ -48,7 +49,6 @@ from fourfold.metrics.records import membership
 from fourfold.tournament.jobs import FORMAT, Job, read_job
 from fourfold.tournament.samples import keep
 from fourfold.tournament.snapshot import load_snapshot
-from fourfold.tournament.usage import Usage, load_average
 from fourfold.vocabulary import Kind
 
 __all__ = ["main"]
@@ -170,6 +170,7 @@ def _trained(job: Job, folder: Path, dataset: Dataset, bar: Progress) -> dict[st
         resume=resume,
         device=job.device,
         observe=observe,
+        say=lambda line: None,  # the report says what disturbed a training
     )
     usage = Usage.now().since(before).record() if taken else {}  # a run that was done already used nothing
     known = _record(job, run, dataset)

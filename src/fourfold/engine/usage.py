@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-__all__ = ["Usage", "load_average"]
+__all__ = ["LEAST_SHARE", "Usage", "load_average"]
+
+LEAST_SHARE = 0.8
+"""With a smaller share of the processor, a budget in seconds buys clearly less training than on an idle machine."""
 
 
 @final
