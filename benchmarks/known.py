@@ -19,7 +19,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,16 +28,19 @@ from provenance import commit
 from torch import Tensor, nn
 
 from fourfold.codecs import Dequantised, LearnedCodec, Standardised
-from fourfold.core import Codec, GenerativeModel, Likelihood, Measure, Space
+from fourfold.core import Codec, GenerativeModel, Likelihood, LogProb, Measure, Space
 from fourfold.data import GaussianDenoiser, MixtureDenoiser, load
 from fourfold.data.densities import GaussianMixture
 from fourfold.distributions.observations import Gaussians, Head
 from fourfold.distributions.references import Normal
 from fourfold.estimands import Bijection, Denoiser
+from fourfold.evaluation import mean_likelihood
 from fourfold.likelihoods import DiffusionBound
 from fourfold.likelihoods.annealing import bracket_log_z
 from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.metrics import Measurement, coverage, density, frechet_distance, mmd, precision, recall
+from fourfold.metrics.rows import Columns
+from fourfold.metrics.twosample import two_sample_auc
 from fourfold.paradigms import flow
 from fourfold.paradigms.diffusion import Denoising
 from fourfold.paradigms.energy import Tilted
@@ -46,6 +49,9 @@ from fourfold.paradigms.latent import VariationalBound as Inferred
 from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Vectors
+from fourfold.tournament import combine
+from fourfold.tournament.ranking import apart, lead
+from fourfold.vocabulary import Kind
 
 PATHS = (EDM(), VE(), VP(), SubVP(), Cosine(), RectifiedFlow())
 
@@ -342,7 +348,7 @@ def entropies(seeds: int, examples: int) -> Iterator[Row]:
 # --- intervals of measures --------------------------------------------------------------------------------------------
 
 
-def held(what: str, scores: list[Measurement], truth: float = math.nan) -> Row:
+def held(what: str, scores: Sequence[Measurement], truth: float = math.nan) -> Row:
     """How often the interval of a score holds the truth, or its own mean where that is not known."""
     values = torch.tensor([score.value for score in scores], dtype=torch.float64)
     mean = float(values.mean())
@@ -353,7 +359,7 @@ def held(what: str, scores: list[Measurement], truth: float = math.nan) -> Row:
 
 
 def measures(seeds: int, examples: int) -> Iterator[Row]:
-    """Recall and coverage draw samples and references anew; all else has fixed references, as its protocol says."""
+    """Intervals of single seeds: samples and references are drawn anew."""
     m = 180
     for n, dim, scale in ((64, 8, 1.0), (180, 8, 1.0), (180, 8, 0.7), (180, 2, 1.0)):
         generator = torch.Generator().manual_seed(n)
@@ -364,15 +370,95 @@ def measures(seeds: int, examples: int) -> Iterator[Row]:
         about = f"n = {n}, d = {dim}, scale {scale:g}"
         equal = 1 - math.prod((m - i) / (m + n - i) for i in range(1, 6)) if scale == 1 else math.nan
         yield held(f"coverage, {about}", [coverage(x, y, features="f") for x, y in pairs], equal)
-        yield held(f"recall, {about}", [recall(x, y, features="f") for x, y in pairs])
-    y = torch.randn(m, 8, generator=torch.Generator().manual_seed(0))
-    for scale in (1.0, 0.7):
-        generator = torch.Generator().manual_seed(1)
-        samples = [scale * torch.randn(m, 8, generator=generator) for _ in range(3 * seeds)]
-        yield held(f"Frechet distance, scale {scale:g}", [frechet_distance(x, y, features="f") for x in samples])
-        yield held(f"MMD, scale {scale:g}", [mmd(x, y, features="f") for x in samples])
-        yield held(f"precision, scale {scale:g}", [precision(x, y, features="f") for x in samples])
-        yield held(f"density, scale {scale:g}", [density(x, y, features="f") for x in samples])
+        for name, measure in (("recall", recall), ("precision", precision), ("density", density)):
+            yield held(f"{name}, {about}", [measure(x, y, features="f") for x, y in pairs])
+        yield held(f"Frechet distance, {about}", [frechet_distance(x, y, features="f") for x, y in pairs])
+        yield held(f"MMD, {about}", [mmd(x, y, features="f") for x, y in pairs])
+
+
+SEEDS = (1, 3, 5, 10)
+"""Numbers of seeds whose scores are combined."""
+
+
+def likelihoods(
+    repeats: int, n: int = 200, training: float = 0.01, interaction: float = 0.05
+) -> Iterator[list[Measurement]]:
+    """Scores of ten trainings on the same ``n`` test examples of N(-3, 1) nats, with new examples for each repeat.
+
+    Args:
+        repeats: how many times.
+        n: test examples.
+        training: standard deviation of the trainings' means.
+        interaction: standard deviation of what one training makes of one example.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(repeats):
+        examples = -3 + torch.randn(n, generator=generator)
+        trained = examples + training * torch.randn(max(SEEDS), 1, generator=generator)
+        nats = trained + interaction * torch.randn(max(SEEDS), n, generator=generator)
+        yield [mean_likelihood(LogProb(own, Kind.EXACT), "nats") for own in nats]
+
+
+def of_samples(measure: Callable[..., Measurement], repeats: int, n: int = 120) -> Iterator[list[Measurement]]:
+    """Scores of ten trainings against the same references, with new references for each repeat.
+
+    The samples of a training are ``N(c, 0.8² I)``, whose centre ``c`` is ``(0.5, 0.5)`` and differs by 0.03 between
+    trainings; references are ``N(0, I)``.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(repeats):
+        references = torch.randn(n, 2, generator=generator)
+        centres = 0.5 + 0.03 * torch.randn(max(SEEDS), 1, 2, generator=generator)
+        samples = centres + 0.8 * torch.randn(max(SEEDS), n, 2, generator=generator)
+        yield [measure(own, references, features="f") for own in samples]
+
+
+def told_apart(x: Tensor, y: Tensor, features: str) -> Measurement:
+    """The two-sample AUC of two quantities."""
+    return two_sample_auc(x, y, Columns(("a", "b"), (False, False), ("", "")))
+
+
+def over_seeds(what: str, repeats: Iterable[list[Measurement]], truth: float = math.nan) -> Iterator[Row]:
+    """How often the interval of several combined seeds holds the truth, or the mean over all repeats."""
+    scores = list(repeats)
+    if math.isnan(truth):
+        truth = sum(score.value for own in scores for score in own) / sum(map(len, scores))
+    for count in SEEDS:
+        yield held(f"{what}, {count} seed{'s' * (count > 1)}", [combine(own[:count]) for own in scores], truth)
+
+
+def equal_models(what: str, repeats: Iterable[list[Measurement]]) -> Iterator[Row]:
+    """How often two equal models are called different, and the best of five of any other: of one seed, and of two."""
+    scores = list(repeats)
+    for count in (1, 2):
+        models = [[combine(own[i : i + count]) for i in range(0, 5 * count, count)] for own in scores]
+        pairs = [apart(own[0], own[1]) for own in models]
+        several = [len(set(leading.leaders + leading.near)) < 5 for own in models for leading in [lead(named(own))]]
+        for name, wrong in ((f"{what}, a pair", pairs), (f"{what}, five", several)):
+            equal = 1 - sum(wrong) / len(wrong)
+            yield Row(f"{name}, {count} seed{'s' * (count > 1)}", 1.0, equal, share=equal, cases=len(wrong))
+
+
+def named(scores: Sequence[Measurement]) -> dict[str, Measurement]:
+    return {str(i): score for i, score in enumerate(scores)}
+
+
+def seeds_combined(seeds: int, examples: int) -> Iterator[Row]:
+    """Intervals of several seeds, which share their test examples, and models that are told apart by them."""
+    yield from over_seeds("likelihood", likelihoods(25 * seeds), -3.0)
+    yield from over_seeds("likelihood, interaction", likelihoods(25 * seeds, training=0.0, interaction=1.0), -3.0)
+    for name, measure in (
+        ("MMD", mmd),
+        ("Frechet distance", frechet_distance),
+        ("coverage", coverage),
+        ("recall", recall),
+        ("precision", precision),
+        ("density", density),
+    ):
+        yield from over_seeds(name, of_samples(measure, 3 * seeds))
+    yield from over_seeds("two-sample AUC", of_samples(told_apart, seeds // 2))
+    yield from equal_models("equal likelihoods", likelihoods(25 * seeds, training=0.0, interaction=0.3))
+    yield from equal_models("equal MMD", of_samples(mmd, 3 * seeds))
 
 
 SUITE: Mapping[str, Callable[[int, int], Iterator[Row]]] = {
@@ -383,6 +469,7 @@ SUITE: Mapping[str, Callable[[int, int], Iterator[Row]]] = {
     "normalisers": normalisers,
     "entropies": entropies,
     "measures": measures,
+    "seeds": seeds_combined,
 }
 
 

@@ -19,7 +19,7 @@ from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.floor import choose_draws
 from fourfold.metrics.references import References
-from fourfold.metrics.score import Measurement, t_quantile
+from fourfold.metrics.score import Estimate, Measurement, means_left_out
 from fourfold.vocabulary import Kind
 
 __all__ = [
@@ -39,6 +39,8 @@ __all__ = [
 
 FIRST = 4
 """How many examples are scored first under a time limit."""
+PARTS = 50
+"""Groups of test examples in the jackknife of a likelihood."""
 LONG = 20.0
 """Sampling that takes more seconds than this is announced."""
 
@@ -285,29 +287,22 @@ def scored_examples(dataset: Dataset, n: int) -> Split:
 
 
 def mean_likelihood(result: LogProb, unit: str) -> Measurement:
-    """The mean of scored examples in a unit, with its kind and a 95 % interval over examples."""
+    """The mean of scored examples in a unit, with its kind and a 95 % interval over examples (a jackknife)."""
     better = "higher" if unit == "nats" else "lower"
     if result.kind is Kind.NONE:
         return Measurement("likelihood", math.nan, protocol=result.note, unit=unit, better=better, kind=Kind.NONE)
     n = len(result)
-    mean, spread = result.mean_in(unit)
-    error = t_quantile(n) * spread if n > 1 else math.nan
+    values, weights = result.in_unit(unit), result.weights_in(unit)
+    deviations = means_left_out(values, weights, min(n, PARTS)) if n > 1 else ()
+    estimate = Estimate(result.mean_in(unit)[0], 0.0 if deviations else math.nan, deviations)
     draws = f", {result.draws} draws each" if result.draws else ""
     counts = {"bits/byte": result.byte_counts, "nats/row": result.row_counts}
     per = "".join(f"{result.mean_in(name)[0]:.4f} {name}; " for name, known in counts.items() if known is not None)
     words = f"{per}{n} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.told(unit)}"
-    return Measurement(
-        "likelihood",
-        mean,
-        mean - error,
-        mean + error,
-        math.nan,
-        n,
-        words.strip("; "),
-        unit,
-        better,
-        result.kind,
+    score = Measurement(
+        "likelihood", estimate.value, n=n, protocol=words.strip("; "), unit=unit, better=better, kind=result.kind
     )
+    return score.within(estimate)
 
 
 def _log_prob(model: GenerativeModel, x: Tensor, cond: Tensor | None, seed: int, seconds: float | None) -> LogProb:

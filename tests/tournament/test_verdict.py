@@ -9,7 +9,7 @@ import made_up
 import pytest
 from made_up import Fake, near
 
-from fourfold.data import Dataset
+from fourfold.data import Dataset, load
 from fourfold.metrics import Measurement, examples, quality
 from fourfold.tournament import Comparison, combine
 from fourfold.vocabulary import Kind
@@ -143,14 +143,26 @@ def test_seeds_are_combined_with_their_spread(made: Made, moons: Dataset) -> Non
     said = lines(comparison)
     assert said["For look"].startswith("For look: flow: MMD²")
     assert "one seed" not in str(comparison)
-    assert "3 seeds: intervals are over trainings" in said["Confidence"]
+    assert "3 seeds: intervals are over trainings, samples and test examples" in said["Confidence"]
     assert "Next" not in said
 
 
-def test_the_interval_of_seeds_is_never_narrow_by_luck() -> None:
+def test_copies_are_named_in_the_verdict_and_new_examples_are_not(made: Made, moons: Dataset) -> None:
+    """Training examples with a thousandth of noise, beside examples that no training has seen."""
+    fakes = {
+        "flow": Fake(near(moons, 200, 1e-3)),
+        "diffusion": Fake(load("two-moons", limit=2000, seed=1).train.x[:200]),
+    }
+    said = made(fakes).verdict
+    assert str(said[0]).startswith("Copies: flow repeats training examples: memorisation ratio")
+    assert said[0].warning
+    assert not any("Copies: diffusion" in str(line) for line in said)
+
+
+def test_what_seeds_may_share_is_not_divided_by_their_number() -> None:
     alike = [Measurement("d[f]", 1.0, 0.6, 1.4, n=10), Measurement("d[f]", 1.0, 0.8, 1.2, n=10)]
     mean = combine(alike)
-    assert mean.high - mean.value == pytest.approx(math.sqrt((0.4**2 + 0.2**2) / 2 / 2))
+    assert mean.high - mean.value == pytest.approx(math.sqrt((0.4**2 + 0.2**2) / 2))
     unknown = combine([Measurement("d[f]", 1.0, n=10), Measurement("d[f]", 1.0, n=10)])
     assert math.isnan(unknown.low)
     differing = combine(

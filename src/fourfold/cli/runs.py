@@ -486,6 +486,7 @@ def evaluate(
     set_threads()
     from fourfold.adapters import is_published
     from fourfold.engine import Run
+    from fourfold.metrics.records import repeats
 
     samples = run.exists() and not (run / "model.json").exists() and not is_published(run)
     if samples and real is None:
@@ -501,6 +502,8 @@ def evaluate(
         say_notes(dataset)
         seconds = PATIENCE if patience is None and is_published(run) else patience
         scores = loaded.evaluate(dataset, n, seed, features=features, seconds=seconds, say=say)
+    if copying := [score.name for score in scores if repeats(score)]:
+        say(f"copies: samples lie closer to training examples than new examples do ({', '.join(copying)})")
     records = json.dumps([found.record() for found in scores], indent=1)
     for line in [records] if as_json else scores:
         print_line(line)

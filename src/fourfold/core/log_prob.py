@@ -131,11 +131,15 @@ class LogProb:
         Per byte and per row, it is the ratio of both sums, so that each example is weighted by its length.
         """
         values, n = self.in_unit(unit).double(), len(self)
-        counts = {"bits/byte": self.byte_counts, "nats/row": self.row_counts}.get(unit)
-        weights = torch.ones_like(values) if counts is None else counts / counts.double().mean()
+        weights = self.weights_in(unit)
         mean = (weights * values).mean()
         error = (weights * (values - mean)).std().item() / math.sqrt(n) if n > 1 else math.nan
         return mean.item(), error
+
+    def weights_in(self, unit: str) -> Tensor:
+        """The weight of each example in :meth:`mean_in`, ``(B,)`` float64: 1 on average."""
+        counts = {"bits/byte": self.byte_counts, "nats/row": self.row_counts}.get(unit)
+        return torch.ones(len(self)).double() if counts is None else counts.double() / counts.double().mean()
 
     def mean(self) -> tuple[float, float]:
         """The mean over examples in nats, and its standard error (spread of examples; estimation error included)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Measurement, jackknife
+from fourfold.metrics.score import GROUPS, Measurement, jackknife_of_both
 
 __all__ = ["frechet_distance", "gaussian_distance"]
 
@@ -37,8 +37,8 @@ def frechet_distance(
 ) -> Measurement:
     """The squared Frechet distance of features of samples and of references. It is biased upwards by about ``1/n``.
 
-    The interval is over samples, with the references fixed, by a jackknife of ``groups``: drawing with replacement
-    would shrink the covariances' rank and move the whole interval upwards.
+    The interval is over samples and references, by a jackknife of each with ``groups``: drawing with replacement would
+    shrink the covariances' rank and move the whole interval upwards.
 
     Args:
         x: features of samples, ``(n, D)``; ``n < D`` is allowed.
@@ -51,23 +51,25 @@ def frechet_distance(
     Reference: Heusel et al. 2017, GANs Trained by a Two Time-Scale Update Rule, https://arxiv.org/abs/1706.08500
     """
     _check(x, y)
-    reference = _Reference(y)
-    value, low, high = jackknife(lambda kept: reference.distance(x[kept]), len(x), groups)
-    floor = floor_of(train, len(x), reference.distance)
-    return Measurement(
+    data, own = _Reference(y), _Reference(x)
+
+    def distance(samples: Tensor, references: Tensor) -> float:
+        return data.distance(x[samples]) if bool(references.all()) else own.distance(y[references])
+
+    estimate = jackknife_of_both(distance, len(x), len(y), groups)
+    score = Measurement(
         "FID[inception]" if features == "inception" else f"frechet_distance[{features}]",
-        value,
-        low,
-        high,
+        estimate.value,
         n=len(x),
         protocol=f"{protocol or features}; {len(x)} samples against {len(y)} references; float64; "
-        f"interval over samples: jackknife of {groups} groups",
+        f"interval over samples and references: jackknife of {groups} groups of each",
         better="lower",
-    ).beside(floor)
+    )
+    return score.within(estimate).beside(floor_of(train, len(x), data.distance))
 
 
 class _Reference:
-    """The Gaussian of the references, with the root of its covariance, which is computed once."""
+    """The Gaussian of one side, with the root of its covariance, which is computed once."""
 
     def __init__(self, y: Tensor) -> None:
         y = y.double()

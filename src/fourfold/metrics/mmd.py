@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Measurement, jackknife
+from fourfold.metrics.score import GROUPS, Measurement, jackknife_of_both
 
 __all__ = ["median_bandwidth", "mmd"]
 
@@ -32,8 +32,8 @@ def mmd(
     """The unbiased estimate of the squared maximum mean discrepancy; it may be negative.
 
     ``MMD² = mean_{i≠j} k(x_i, x_j) + mean_{i≠j} k(y_i, y_j) - 2 mean_{ij} k(x_i, y_j)`` with ``k(a, b) = mean_h exp(-|a
-    - b|² / 2 h²)``. The interval is over samples, by a jackknife: a bootstrap would draw examples twice and compare
-    them with themselves in the first mean.
+    - b|² / 2 h²)``. The interval is over samples and references, by a jackknife of each: a bootstrap would draw
+    examples twice and compare them with themselves in the first mean.
 
     Args:
         x: features of samples, ``(n, D)``, n at least 2.
@@ -52,31 +52,34 @@ def mmd(
         raise ValueError(f"MMD needs at least 2 samples and 2 references, not {len(x)} and {len(y)}: draw more")
     median = median_bandwidth(y)
     h = (median / 4, median / 2, median) if bandwidths is None else bandwidths
-    inner = _off_diagonal(_kernel(y, y, h))
-    value, low, high = jackknife(_Discrepancy(x, y, h, inner), len(x), groups)
+    inner = _kernel(y, y, h)
+    estimate = jackknife_of_both(_Discrepancy(x, y, h, inner), len(x), len(y), groups)
     floor = floor_of(train, len(x), lambda base: _Discrepancy(base, y, h, inner).of_all())
     rule = "1/4, 1/2 and 1 times the median distance of references" if bandwidths is None else "given"
     shown = ", ".join(f"{value:.4g}" for value in h)
     words = (
         f"{features}; unbiased MMD², mean of Gaussian kernels of bandwidth {shown} ({rule}); {len(x)} samples "
-        f"against {len(y)} references; interval over samples: jackknife of {groups} groups"
+        f"against {len(y)} references; interval over samples and references: jackknife of {groups} groups of each"
     )
     name = f"mmd²[{features}, gaussian]"
-    return Measurement(name, value, low, high, n=len(x), protocol=words, better="lower").beside(floor)
+    score = Measurement(name, estimate.value, n=len(x), protocol=words, better="lower")
+    return score.within(estimate).beside(floor)
 
 
 class _Discrepancy:
-    """MMD² of any subset of the samples, from kernel matrices computed once."""
+    """MMD² of any subset of the samples and of the references, from kernel matrices computed once."""
 
-    def __init__(self, x: Tensor, y: Tensor, h: tuple[float, ...], inner: float) -> None:
-        self.xx, self.xy, self.inner = _kernel(x, x, h), _kernel(x, y, h).mean(1), inner
+    def __init__(self, x: Tensor, y: Tensor, h: tuple[float, ...], inner: Tensor) -> None:
+        self.xx, self.xy, self.yy = _kernel(x, x, h), _kernel(x, y, h), inner
 
-    def __call__(self, kept: Tensor) -> float:
-        return _off_diagonal(self.xx[kept][:, kept]) + self.inner - 2 * self.xy[kept].mean().item()
+    def __call__(self, samples: Tensor, references: Tensor) -> float:
+        a, b = samples.double(), references.double()
+        cross = (a @ self.xy @ b / (a.sum() * b.sum())).item()
+        return _off_diagonal(self.xx, a) + _off_diagonal(self.yy, b) - 2 * cross
 
     def of_all(self) -> float:
-        """MMD² of all samples."""
-        return self(torch.ones(len(self.xx), dtype=torch.bool))
+        """MMD² of all samples and references."""
+        return self(torch.ones(len(self.xx)), torch.ones(len(self.yy)))
 
 
 def _kernel(a: Tensor, b: Tensor, bandwidths: tuple[float, ...]) -> Tensor:
@@ -85,7 +88,7 @@ def _kernel(a: Tensor, b: Tensor, bandwidths: tuple[float, ...]) -> Tensor:
     return torch.stack([(squares / (-2 * h * h)).exp() for h in bandwidths]).mean(0)
 
 
-def _off_diagonal(kernel: Tensor) -> float:
-    """The mean of a square kernel matrix without its diagonal, which is one."""
-    n = len(kernel)
-    return ((kernel.sum() - kernel.diagonal().sum()) / (n * (n - 1))).item()
+def _off_diagonal(kernel: Tensor, rows: Tensor) -> float:
+    """The mean over pairs of different rows, of which those with a 1 count."""
+    n = rows.sum()
+    return ((rows @ kernel @ rows - rows @ kernel.diagonal()) / (n * (n - 1))).item()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import cached_property
 from typing import final
 
 import numpy as np
@@ -10,23 +12,27 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.rows import Columns, Metric, digests
-from fourfold.metrics.score import Floor, Measurement, jackknife, mean_interval
+from fourfold.metrics.score import Estimate, Floor, Measurement, jackknife, mean_interval, share_interval
 from fourfold.metrics.twosample import area
 
-__all__ = ["Records", "membership"]
+__all__ = ["Records", "membership", "repeats"]
 
+PORTION = 32_768
+"""Training rows that are measured to at once."""
 MOST = 10_000
-"""Rows that distances are measured from, and to."""
+"""Test rows that distances are measured to."""
 FEW = 2000
-"""Rows whose nearest is looked for among all training rows."""
+"""Samples and held-out rows whose nearest is looked for among all training rows."""
 
 
 @final
 class Records:
-    """Samples beside training rows and beside rows that no training has seen.
+    """Samples beside all training rows and beside rows that no training has seen.
 
-    Distances are those of :class:`~fourfold.metrics.rows.Metric`. Equally many training and test rows stand against
-    each other, at most :data:`MOST`, since the nearest of more rows is nearer.
+    Of ``N`` training and ``m`` test rows, the nearest to a new row is a training row in ``N / (N + m)`` of cases. The
+    nearest to a copy or a near copy always is. Shares of training rows are therefore given at even odds
+    (:func:`_at_even_odds`): 1/2 is ideal and 1 is a memory, whatever ``N`` and ``m``. Distances are those of
+    :class:`~fourfold.metrics.rows.Metric`.
 
     Args:
         x: samples, ``(n, C)``.
@@ -49,9 +55,20 @@ class Records:
         self.x, self.train, self.test, self.fresh = x, train, test, fresh
         self.every = known
         self.metric = Metric(train[:: max(len(train) // 50_000, 1)], columns)
-        most = min(len(train), len(test), MOST)
-        some = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:most]
-        self.known, self.unknown = (self.metric.embed(rows) for rows in (train[some], test[:most]))
+
+    @cached_property
+    def _from_samples(self) -> tuple[Tensor, Tensor]:
+        """Distances of the first samples to the nearest training row, and to the nearest test row."""
+        return self._distances(self.x[:FEW])
+
+    @cached_property
+    def _from_fresh(self) -> tuple[Tensor, Tensor]:
+        """The same distances of fresh held-out rows."""
+        return self._distances(self.fresh[:FEW])
+
+    def _distances(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        points = self.metric.embed(rows)
+        return self._nearest(points, self.train)[0], self._nearest(points, self.test[:MOST])[0]
 
     def copies(self) -> Measurement:
         """The share of samples that equal a training row in every column.
@@ -70,56 +87,76 @@ class Records:
         return score.beside(Floor(*mean_interval(repeats, share=True)))
 
     def closer(self) -> Measurement:
-        """The share of samples that lie closer to a training row than to any held-out row: 0.5 is ideal.
+        """The share of samples whose nearest row is a training row and not a test row, at even odds: 0.5 is ideal.
 
-        Ties count half. The floor is that share of fresh held-out rows.
+        Ties count half. The floor is that share of fresh held-out rows, with the interval that holds the share of as
+        many new rows as there are samples. Both are over samples: training and test rows are these.
         """
-        value, low, high = mean_interval(self._closer(self.x))
-        floor = Floor(*mean_interval(self._closer(self.fresh))) if len(self.fresh) else Floor()
+        n, trained, held = len(self.x[:FEW]), len(self.train), len(self.test[:MOST])
+        share, error = _share_of_training(*self._from_samples, trained / held)
         words = (
-            f"nearest of {len(self.known)} training rows against nearest of {len(self.unknown)} test rows, by the "
-            "share of the data between two values; 0.5 is ideal, 1 is a memory; floor: fresh held-out rows in the "
-            "samples' place; interval over samples"
+            f"the nearest of {trained} training and {held} test rows, by the share of the data between two values; at "
+            f"even odds, so a test row counts {trained / held:.3g} times; 0.5 is ideal, 1 is a memory; floor: fresh "
+            f"held-out rows in the samples' place; interval over {n} samples, these rows fixed"
         )
-        return Measurement(
-            "closer_to_training[rows]", value, low, high, n=len(self.x), protocol=words, better="lower", share=True
-        ).beside(floor)
+        score = Measurement(
+            "closer_to_training[rows]", share, n=len(self.x), protocol=words, better="lower", share=True
+        )
+        score = score.within(Estimate(share, error))
+        if not len(self.fresh):
+            return score
+        base, error = _share_of_training(*self._from_fresh, trained / held)
+        half = 1.96 * error * math.sqrt(1 + len(self.fresh[:FEW]) / n)
+        return score.beside(Floor(base, base - half, base + half))
 
-    def _closer(self, rows: Tensor) -> Tensor:
-        """1 for a row that lies closer to training rows, 1/2 for a tie, else 0."""
-        points = self.metric.embed(rows[:MOST])
-        trained, held = (self.metric.nearest(points, others)[0] for others in (self.known, self.unknown))
-        return (trained < held).double() + (trained == held).double() / 2
+    def _nearest(self, points: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+        """Distances to the nearest of many other rows, and its place."""
+        nearest = [self.metric.nearest(points, self.metric.embed(part)) for part in torch.split(others, PORTION)]
+        which = torch.stack([distance for distance, _ in nearest]).argmin(0)[None]
+        distance, place = (torch.stack(both).gather(0, which)[0] for both in zip(*nearest, strict=True))
+        return distance, place + PORTION * which[0]
 
     def closest(self) -> Measurement:
         """How often a sample lies closer to its nearest training row than a held-out row to its own: 0.5 is ideal.
 
         All training rows count. Copies score 1; samples that are worse than rows of the data score less than 0.5.
         """
-        held = torch.cat([self.fresh, self.test])[:FEW]
-        own, other = (self._distances(rows)[0] for rows in (self.x[:FEW], held))
+        rest = self.test[: max(FEW - len(self.fresh), 0)]
+        other = [self._from_fresh[0]] if len(self.fresh) else []
+        held = torch.cat([*other, self._nearest(self.metric.embed(rest), self.train)[0]])
+        own = self._from_samples[0]
         words = (
             f"minus the distance to the nearest of {len(self.train)} training rows, {len(own)} samples against "
-            f"{len(held)} held-out rows; 0.5 is ideal, 1 is a memory"
+            f"{len(held)} held-out rows; 0.5 is ideal, exact copies score 1"
         )
-        return _area("closest_record[training rows]", -own, -other, words)
-
-    def _distances(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Distances to the nearest of all training rows, and its place."""
-        points, parts = self.metric.embed(rows), torch.split(self.train, 32_768)
-        found = [self.metric.nearest(points, self.metric.embed(part)) for part in parts]
-        which = torch.stack([distance for distance, _ in found]).argmin(0)[None]
-        distance, place = (torch.stack(both).gather(0, which)[0] for both in zip(*found, strict=True))
-        return distance, place + 32_768 * which[0]
+        return _area("closest_record[training rows]", -own, -held, words)
 
     def attack(self) -> Measurement:
-        """How well the distance to the nearest sample tells training rows from test rows: 0.5 is "not at all".
+        """How often an attack is right that calls the rows closest to a sample "trained on", at even odds.
+
+        It has all training and test rows before it and names half as many as there are samples, since a memory cannot
+        show more. The floor is the law of names drawn by lot.
 
         Reference: Chen, Yu, Zhang, Fritz 2020, GAN-Leaks, https://arxiv.org/abs/1909.03935
         """
-        samples = self.metric.embed(self.x[:MOST])
-        trained, held = (-self.metric.nearest(rows, samples)[0] for rows in (self.known, self.unknown))
-        return membership(trained, held, "distance", f"minus the distance to the nearest of {len(samples)} samples")
+        samples, test = self.metric.embed(self.x[:FEW]), self.test[:MOST]
+        parts = [*torch.split(self.train, PORTION), test]
+        distance = torch.cat([self.metric.nearest(self.metric.embed(part), samples)[0] for part in parts])
+        trained, every = len(self.train), len(distance)
+        law, ratio, names = trained / every, trained / len(test), max(min(len(samples), trained) // 2, 1)
+        share = _among_nearest(distance, torch.arange(every) < trained, names)
+        half = 1.96 * math.sqrt(law * (1 - law) / names * (every - names) / max(every - 1, 1))
+        shares = (share, *share_interval(share, names), law - half, law + half)
+        value, low, high, *floor = (_at_even_odds(part, ratio) for part in shares)
+        words = (
+            f"the {names} of {trained} training and {len(test)} test rows that lie closest to one of {len(samples)} "
+            "samples: how many are training rows, at even odds; 0.5 is perfect, 1 is a memory; interval over rows "
+            "(Agresti, Coull 1998); floor: rows drawn by lot"
+        )
+        score = Measurement(
+            "membership[distance]", value, low, high, n=names, protocol=words, better="lower", share=True
+        )
+        return score.beside(Floor(0.5, *floor))
 
     def leaks(self, most: int) -> tuple[Tensor, Tensor]:
         """The places of the samples that come closest to a training row, and the places of these rows.
@@ -127,12 +164,57 @@ class Records:
         Only samples that no held-out row comes as close to count, since common rows give nobody away. They are in order
         of the ratio of both distances, and copies in that of the distance to a held-out row, the farthest first.
         """
-        distance, place = self._distances(self.x[:FEW])
-        held = self.metric.nearest(self.metric.embed(self.x[:FEW]), self.unknown)[0]
+        points = self.metric.embed(self.x[:FEW])
+        distance, place = self._nearest(points, self.train)
+        held = self._nearest(points, self.test[:MOST])[0]
         far = held.argsort(descending=True, stable=True)
         order = far[(distance / held)[far].argsort(stable=True)][:most]
         order = order[distance[order] < held[order]]
         return order, place[order]
+
+
+def repeats(score: Measurement) -> bool:
+    """Whether a score shows that samples lie closer to training examples than new examples do, beyond both intervals.
+
+    Only scores count that compare training with held-out examples, so that dense regions of the data show nothing.
+    """
+    name = score.name.partition("[")[0]
+    if name == "memorisation_ratio":  # the distance to training examples, relative to held-out ones
+        return score.high < score.floor_low
+    return name in ("closer_to_training", "copied") and score.low > score.floor_high
+
+
+def _at_even_odds(share: float, ratio: float) -> float:
+    """The share of training rows if training and test rows were equally many: ``p / (p + (1 - p) N / m)``.
+
+    Args:
+        share: the share ``p`` among all rows.
+        ratio: ``N / m``, training rows for a test row.
+    """
+    share = min(max(share, 0.0), 1.0)
+    return share / (share + (1 - share) * ratio)
+
+
+def _share_of_training(trained: Tensor, held: Tensor, ratio: float) -> tuple[float, float]:
+    """The share of rows that lie closer to a training row, at even odds, and its standard error over these rows.
+
+    Args:
+        trained: distances to the nearest training row, ``(n,)``.
+        held: distances to the nearest test row.
+        ratio: training rows for a test row.
+    """
+    hits = (trained < held).double() + (trained == held).double() / 2
+    share = hits.mean().item()
+    low, high = (_at_even_odds(end, ratio) for end in share_interval(share, len(hits)))
+    return _at_even_odds(share, ratio), (high - low) / (2 * 1.96)
+
+
+def _among_nearest(distance: Tensor, trained: Tensor, names: int) -> float:
+    """The share of training rows among the nearest; of rows at one distance, each is as likely to be named."""
+    last = distance.kthvalue(names).values
+    inside, edge = distance < last, distance == last
+    rest = (names - int(inside.sum())) * trained[edge].double().mean().item()
+    return (int(trained[inside].sum()) + rest) / names
 
 
 def membership(trained: Tensor, held: Tensor, by: str, words: str) -> Measurement:

@@ -1,10 +1,10 @@
-"""A score with its protocol, interval and floor, and the two ways to compute an interval."""
+"""A score with its protocol, interval and floor, and the ways to compute an interval."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, final
 
@@ -14,7 +14,23 @@ from torch import Tensor
 from fourfold.uncertainty import student_t
 from fourfold.vocabulary import Kind
 
-__all__ = ["GROUPS", "Floor", "Measurement", "bootstrap", "jackknife", "jackknives", "mean_interval", "t_quantile"]
+__all__ = [
+    "GROUPS",
+    "Estimate",
+    "Floor",
+    "Measurement",
+    "bootstrap",
+    "half_width",
+    "jackknife",
+    "jackknife_of_both",
+    "jackknives",
+    "left_out",
+    "mean_interval",
+    "means_left_out",
+    "share_interval",
+    "spread",
+    "t_quantile",
+]
 
 GROUPS = 10
 """The number of groups of a jackknife."""
@@ -26,6 +42,24 @@ class Floor(NamedTuple):
     value: float = math.nan
     low: float = math.nan
     high: float = math.nan
+
+
+class Estimate(NamedTuple):
+    """A score and its uncertainty in two parts: what each model and seed has anew, and what all of them share.
+
+    Attributes:
+        value: the score.
+        error: the standard error of what is drawn anew: samples and, over several seeds, trainings.
+        deviations: of the score over the examples that all share, each with some of them left out, the same ones for
+            every model and seed. The sum of their squares is a variance, so those of a mean or of a difference of
+            scores are the mean or the difference of theirs. Where samples are left out beside them, they are over both.
+        freedom: degrees of freedom of ``error``.
+    """
+
+    value: float
+    error: float
+    deviations: tuple[float, ...] = ()
+    freedom: float = math.inf
 
 
 @final
@@ -48,6 +82,7 @@ class Measurement:
             own.
         references: number of examples of the data, where the score is a share of these or of samples.
         share: whether the score is a share or a probability: then the ends of intervals lie in [0, 1].
+        error, deviations, freedom: see :class:`Estimate`; the error is NaN where the parts are unknown.
     """
 
     name: str
@@ -64,6 +99,9 @@ class Measurement:
     floor_high: float = math.nan
     references: int = 0
     share: bool = False
+    error: float = math.nan
+    deviations: tuple[float, ...] = ()
+    freedom: float = math.inf
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "floor_low", "floor_high") if self.share else ():
@@ -95,6 +133,7 @@ class Measurement:
             floor_low=0.0 if math.isfinite(within) else math.nan,
             floor_high=within,
             better="lower",
+            deviations=tuple(math.copysign(1, self.value - self.floor) * part for part in self.deviations),
         )
 
     def __str__(self) -> str:
@@ -112,8 +151,22 @@ class Measurement:
         """The same score with a floor."""
         return dataclasses.replace(self, floor=floor.value, floor_low=floor.low, floor_high=floor.high)
 
+    def within(self, estimate: Estimate) -> Measurement:
+        """The same score with the value and the 95 % interval of an estimate."""
+        value, error, deviations, freedom = estimate
+        half = half_width(error, deviations, freedom)
+        return dataclasses.replace(
+            self,
+            value=value,
+            low=value - half,
+            high=value + half,
+            error=error,
+            deviations=deviations,
+            freedom=freedom,
+        )
+
     def record(self) -> dict[str, Any]:
-        """A JSON value; numbers that are not finite become ``None``."""
+        """A JSON value; numbers that are not finite become ``None``, and infinite degrees of freedom too."""
         pairs = dataclasses.asdict(self).items()
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in pairs}
 
@@ -124,10 +177,12 @@ class Measurement:
         Raises:
             TypeError, ValueError: for a record that :meth:`record` did not write.
         """
-        numbers = ("value", "low", "high", "floor", "floor_low", "floor_high")
-        known: dict[str, Any] = {**record, **{k: math.nan for k in numbers if record.get(k) is None}}
-        score = cls(**{**known, "kind": None if record.get("kind") is None else Kind(record["kind"])})
+        numbers = ("value", "low", "high", "floor", "floor_low", "floor_high", "error", "freedom")
+        unknown = {k: math.inf if k == "freedom" else math.nan for k in numbers if record.get(k) is None}
+        kind = None if record.get("kind") is None else Kind(record["kind"])
+        score = cls(**{**record, **unknown, "kind": kind, "deviations": tuple(record.get("deviations", ()))})
         plain = all(type(getattr(score, k)) in (int, float) for k in (*numbers, "n", "references"))
+        plain = plain and all(type(value) in (int, float) for value in score.deviations)
         if not plain or not all(type(getattr(score, k)) is str for k in ("name", "protocol", "unit", "better")):
             raise ValueError(f"not the record of a score: {str(record)[:80]}")
         return score
@@ -165,6 +220,79 @@ def jackknives(statistic: Callable[[Tensor], Tensor], n: int, groups: int = GROU
     return list(zip(values.tolist(), (values - half).tolist(), (values + half).tolist(), strict=True))
 
 
+def left_out(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS) -> tuple[float, ...]:
+    """Deviations of a statistic of ``n`` examples with each group left out, as the jackknife scales them.
+
+    ``sqrt((G-1)/G) (θ_(-g) - mean)``; every ``groups``-th example forms a group.
+    """
+    member = torch.arange(n) % groups
+    return _scaled(torch.tensor([statistic(member != g) for g in range(groups)], dtype=torch.float64))
+
+
+def means_left_out(values: Tensor, weights: Tensor, groups: int) -> tuple[float, ...]:
+    """:func:`left_out` of the weighted mean ``Σ w v / Σ w``, both ``(n,)``."""
+    member, pairs = torch.arange(len(values)) % groups, torch.stack([weights * values, weights]).double()
+    sums = torch.zeros(2, groups, dtype=torch.float64).index_add_(1, member, pairs)
+    rest = sums.sum(1, keepdim=True) - sums
+    return _scaled(rest[0] / rest[1])
+
+
+def _scaled(values: Tensor) -> tuple[float, ...]:
+    return tuple((math.sqrt((len(values) - 1) / len(values)) * (values - values.mean())).tolist())
+
+
+def spread(deviations: Sequence[float]) -> float:
+    """The variance that deviations stand for: the sum of their squares."""
+    return sum(value * value for value in deviations)
+
+
+def half_width(error: float, deviations: Sequence[float] = (), freedom: float = math.inf, level: float = 0.95) -> float:
+    """Half the interval of a score with two independent errors, ``t_f sqrt(error² + spread)``.
+
+    Degrees of freedom are those of Satterthwaite: ``f = (a + b)² / (a² / f_a + b² / f_b)`` for two variances.
+
+    Args:
+        error: of what is drawn anew.
+        deviations: see :class:`Estimate`.
+        freedom: degrees of freedom of ``error``; those of the deviations are one less than there are.
+        level: the probability that the interval holds.
+
+    Reference: Satterthwaite 1946, https://doi.org/10.2307/3002019
+    """
+    from scipy.special import stdtrit
+
+    own, shared = error**2, spread(deviations)
+    total = own + shared
+    if not total > 0:
+        return total
+    parts = own**2 / freedom + shared**2 / max(len(deviations) - 1, 1)
+    degrees = total**2 / parts if parts > 0 else 1e9
+    return float(stdtrit(degrees, (1 + level) / 2)) * math.sqrt(total)
+
+
+def jackknife_of_both(statistic: Callable[[Tensor, Tensor], float], n: int, m: int, groups: int = GROUPS) -> Estimate:
+    """A statistic of ``n`` samples and ``m`` test examples, with the error of each by the delete-a-group jackknife.
+
+    Args:
+        statistic: maps masks of the kept samples ``(n,)`` and of the kept test examples ``(m,)`` to a number.
+        n: number of samples, in random order.
+        m: number of test examples, in random order.
+        groups: groups of either.
+
+    Returns:
+        The estimate; its error is NaN with fewer than two examples for each group.
+
+    Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
+    """
+    every, all_tests = torch.ones(n, dtype=torch.bool), torch.ones(m, dtype=torch.bool)
+    value = statistic(every, all_tests)
+    if min(n, m) < 2 * groups:
+        return Estimate(value, math.nan)
+    own = spread(left_out(lambda keep: statistic(keep, all_tests), n, groups))
+    deviations = left_out(lambda keep: statistic(every, keep), m, groups)
+    return Estimate(value, math.sqrt(own), deviations, groups - 1)
+
+
 def mean_interval(values: Tensor, share: bool = False) -> tuple[float, float, float]:
     """The mean of many independent values and its 95 % interval, ``mean ± 1.96 s / sqrt(n)``.
 
@@ -180,9 +308,14 @@ def mean_interval(values: Tensor, share: bool = False) -> tuple[float, float, fl
     if not share:
         half = 1.96 * values.std().item() / math.sqrt(n) if n > 1 else math.nan
         return mean, mean - half, mean + half
-    centre = (n * mean + 2) / (n + 4)
+    return mean, *share_interval(mean, n)
+
+
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """The ends of the 95 % interval of a share of ``n`` hits and misses that :func:`mean_interval` describes."""
+    centre = (n * share + 2) / (n + 4)
     half = 1.96 * math.sqrt(centre * (1 - centre) / (n + 4))
-    return mean, max(min(centre - half, mean), 0.0), min(max(centre + half, mean), 1.0)
+    return max(min(centre - half, share), 0.0), min(max(centre + half, share), 1.0)
 
 
 def t_quantile(groups: int) -> float:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
+from fourfold.metrics.records import Records
 from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns, digests
 from fourfold.metrics.score import Measurement, jackknife, mean_interval
@@ -36,6 +37,8 @@ LEVELS = 24
 """Levels of a category that transitions tell apart; the rarer ones count as one more."""
 FEWEST = 50
 """Sequences below which trees find nothing, so that their verdict would be that of perfect samples."""
+PLACES = 16
+"""Places of a sequence whose cells tell how close two sequences are."""
 SHARES = 8
 """Levels whose share is a feature of a sequence."""
 
@@ -58,6 +61,7 @@ def by_sequences(x: Tensor, references: References, columns: Columns, varying: b
     if varying:
         yield length_distance(x, y, train)
     yield _cells(x, y, columns, train)
+    yield dataclasses.replace(_records(x, references, columns).closer(), name="closer_to_training[sequences]")
     yield copied_sequences(x, references.all_train, y)
 
 
@@ -292,6 +296,16 @@ def _cells(x: Tensor, y: Tensor, columns: Columns, train: Draws) -> Measurement:
 def _rows(x: Tensor) -> Tensor:
     """All rows that are there, ``(N, C)``."""
     return x[~x[..., 0].isposinf()]
+
+
+def _records(x: Tensor, references: References, columns: Columns) -> Records:
+    """Whole sequences as rows: the cells of at most :data:`PLACES` evenly spaced places, gaps behind the end."""
+    places = torch.arange(0, x.shape[1], -(-x.shape[1] // PLACES))
+    parts = (x, references.all_train, references.test, references.fresh)
+    own, train, test, fresh = (part[:, places].nan_to_num(math.nan, math.nan).flatten(1) for part in parts)
+    names = tuple(f"{name}, {place}" for place in places.tolist() for name in columns.names)
+    seen = Columns(names, columns.categorical * len(places), columns.units * len(places))
+    return Records(own, train, test, fresh, seen)
 
 
 def copied_sequences(x: Tensor, train: Tensor, y: Tensor) -> Measurement:

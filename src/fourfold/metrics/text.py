@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Floor, Measurement, bootstrap, jackknife
+from fourfold.metrics.score import GROUPS, Floor, Measurement, bootstrap, jackknife_of_both
 
 __all__ = ["copied_ngrams", "ngram_divergence", "ngrams", "repetition"]
 
@@ -38,7 +38,7 @@ def ngram_divergence(
     """The Jensen-Shannon divergence of the n-gram counts of samples and of references, in bits: 0 to 1.
 
     ``JS = H((p + q)/2) - H(p)/2 - H(q)/2`` of plug-in frequencies, biased upwards when text is short: read it against
-    its floor. The interval is over samples, by a jackknife.
+    its floor. The interval is over samples and references, by a jackknife of each.
 
     Args:
         x: windows of sampled ids, ``(B, L)``.
@@ -50,15 +50,18 @@ def ngram_divergence(
 
     Reference: Lin 1991, Divergence Measures Based on the Shannon Entropy, https://doi.org/10.1109/18.61115
     """
-    codes, reference = ngrams(x, n), ngrams(y, n).flatten()
-    value, low, high = jackknife(lambda kept: _divergence(codes[kept].flatten(), reference), len(x), groups)
-    floor = floor_of(train, len(x), lambda base: _divergence(ngrams(base, n).flatten(), reference))
+    codes, reference = ngrams(x, n), ngrams(y, n)
+    estimate = jackknife_of_both(
+        lambda samples, tests: _divergence(codes[samples].flatten(), reference[tests].flatten()), len(x), len(y), groups
+    )
+    floor = floor_of(train, len(x), lambda base: _divergence(ngrams(base, n).flatten(), reference.flatten()))
     words = (
-        f"Jensen-Shannon divergence of {n}-gram frequencies in bits; {codes.numel()} against {len(reference)} n-grams; "
-        f"interval over samples: jackknife of {groups} groups"
+        f"Jensen-Shannon divergence of {n}-gram frequencies in bits; {codes.numel()} against {reference.numel()} "
+        f"n-grams; interval over samples and references: jackknife of {groups} groups of each"
     )
     name = f"ngram_divergence[{unit}, n={n}]"
-    return Measurement(name, value, low, high, n=len(x), protocol=words, unit="bits", better="lower").beside(floor)
+    score = Measurement(name, estimate.value, n=len(x), protocol=words, unit="bits", better="lower")
+    return score.within(estimate).beside(floor)
 
 
 def repetition(x: Tensor, y: Tensor, n: int = 8, *, unit: str = "characters") -> Measurement:

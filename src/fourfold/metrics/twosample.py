@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.rows import Array, Columns
-from fourfold.metrics.score import Floor, Measurement, jackknife
+from fourfold.metrics.score import Estimate, Floor, Measurement, jackknife, jackknife_of_both
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,8 @@ MOST_LEVELS = 254
 """Levels of a category that trees tell apart; the rarer ones count as one more."""
 REPEATS = 4
 """Draws of a floor for which trees are grown."""
+TREES_TOO = 2.0
+"""The variance of an area over trees and rows, as a multiple of that over rows alone."""
 TREES = "100 boosted trees of scikit-learn"
 
 
@@ -48,21 +50,31 @@ def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
         words = f"{min(n, m)} rows are too few for {FOLDS} parts"
         return Measurement(name, math.nan, n=n, protocol=words, better="nearer", share=True)
     scores, labels, parts = cross_fitted(x, y, columns)
-    order = np.random.default_rng(0).permutation(n + m)  # a jackknife takes its rows to be in random order
+    random = np.random.default_rng(0)
+    order = np.concatenate([random.permutation(n), n + random.permutation(m)])  # as a jackknife takes its rows
     scores, labels, parts = scores[order], labels[order], parts[order]
 
-    def statistic(keep: Tensor) -> float:
-        kept = [(parts == k) & keep.numpy() for k in range(FOLDS)]
+    def statistic(samples: Tensor, tests: Tensor) -> float:
+        keep = torch.cat([samples, tests]).numpy()
+        kept = [(parts == k) & keep for k in range(FOLDS)]
         return float(np.mean([area(scores[rows], labels[rows]) for rows in kept]))
 
-    value, low, high = jackknife(statistic, n + m)
+    estimate = _of_trees_too(jackknife_of_both(statistic, n, m))
     words = (
         f"{TREES}, {FOLDS} parts, each scored by trees grown on the others; {n} samples against {m} test rows; 0.5 is "
-        "perfect; interval over rows, the trees fixed: jackknife; floor: the law where both come from one distribution"
+        f"perfect; interval over samples and test rows: jackknife, and {TREES_TOO:g} times its variance since trees "
+        "that share rows err alike; floor: the law where both come from one distribution"
     )
-    half = 1.96 * math.sqrt((n + m + 1) / (6 * n * m))
-    score = Measurement(name, value, low, high, n=n, protocol=words, better="nearer", share=True)
-    return score.beside(Floor(0.5, 0.5 - half, 0.5 + half))
+    half = 1.96 * math.sqrt(TREES_TOO * (n + m + 1) / (12 * n * m))
+    score = Measurement(name, estimate.value, n=n, protocol=words, better="nearer", share=True)
+    return score.within(estimate).beside(Floor(0.5, 0.5 - half, 0.5 + half))
+
+
+def _of_trees_too(estimate: Estimate) -> Estimate:
+    """An estimate over rows scored by fixed trees, widened by :data:`TREES_TOO` for trees that other rows grow."""
+    value, error, deviations, freedom = estimate
+    factor = math.sqrt(TREES_TOO)
+    return Estimate(value, factor * error, tuple(factor * deviation for deviation in deviations), freedom)
 
 
 def cross_fitted(x: Tensor, y: Tensor, columns: Columns) -> tuple[Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

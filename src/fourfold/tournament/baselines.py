@@ -20,6 +20,7 @@ from fourfold.evaluation import mean_likelihood, quality, scored_examples
 from fourfold.metrics import Measurement, References
 from fourfold.tournament.entries import Entry
 from fourfold.tournament.jobs import FORMAT
+from fourfold.tournament.ranking import apart
 from fourfold.tournament.samples import keep, kept
 from fourfold.tournament.settings import Protocol
 from fourfold.tournament.words import label
@@ -127,7 +128,7 @@ def _read(folder: Path, kind: type[Baseline]) -> Rated | None:
 def losses(entry: Entry, baselines: Sequence[Rated]) -> list[str]:
     """The baselines that an entry loses to, each with the scores that show it.
 
-    A score counts where the intervals do not overlap. Likelihoods count only if both are exact.
+    A score counts where both are :func:`~fourfold.tournament.ranking.apart`. Likelihoods count only if both are exact.
     """
     found = []
     for rated in baselines:
@@ -143,4 +144,4 @@ def losses(entry: Entry, baselines: Sequence[Rated]) -> list[str]:
 
 def _worse(a: Measurement, b: Measurement) -> bool:
     a, b = a.ranked(), b.ranked()
-    return a.low > b.high if a.better == "lower" else a.high < b.low
+    return apart(a, b) and (a.value > b.value if a.better == "lower" else a.value < b.value)

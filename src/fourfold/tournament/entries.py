@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 
 from fourfold.metrics import Measurement
-from fourfold.metrics.score import t_quantile
+from fourfold.metrics.score import Estimate, Floor, t_quantile
 from fourfold.tournament.health import Health, health_of
 from fourfold.tournament.jobs import Outcome
 from fourfold.vocabulary import Kind
@@ -121,38 +121,58 @@ def mark(p: Measurement) -> str:
 
 
 def combine(scores: Sequence[Measurement]) -> Measurement:
-    """Combine the scores of several seeds: their mean, and its 95 % interval by Student's t.
+    """Combine the scores of several seeds: their mean, and a 95 % interval for other trainings and test examples.
 
-    Few seeds may agree by luck, so the half-width is never less than the intervals of the seeds imply:
-    ``max(t_{S-1} s, sqrt(mean h²)) / sqrt(S)``, where ``s`` is the standard deviation over ``S`` seeds and ``h`` the
-    half-width of each. It is NaN if neither is known. The score of a single seed is returned as it is.
+    Seeds share their test examples, so only what differs between seeds is divided by their number ``S``:
+
+        variance = J + max(s² - W, 0) / S,   J = |mean of d_s|²,   W = Σ_s |d_s - mean|² / (S - 1)
+
+    with the variance ``s²`` of the seeds' scores and the deviations ``d_s`` of each (see
+    :class:`~fourfold.metrics.score.Estimate`). ``J`` is that of the shared test examples, and ``W`` is the part of
+    ``s²`` that it contains already: what a training makes of one example and not of another. This is the analysis of
+    variance of trainings and examples, both random; degrees of freedom are those of Satterthwaite. Of scores without
+    deviations or an error, an unknown part is shared: see :func:`_cautious`. The score of a single seed is returned as
+    it is.
 
     Raises:
         ValueError: if the scores have different names or kinds.
+
+    Reference: Efron, Stein 1981, https://doi.org/10.1214/aos/1176345462; Satterthwaite 1946,
+    https://doi.org/10.2307/3002019
     """
     first = scores[0]
     if len({(score.name, score.kind) for score in scores}) != 1:
         raise ValueError(f"{first.name}: scores of several names or kinds are not averaged")
     if len(scores) == 1:
         return first
+    counts = sorted({score.n for score in scores})
+    floors = Floor(*(sum(getattr(s, k) for s in scores) / len(scores) for k in ("floor", "floor_low", "floor_high")))
+    differ = f" (n = {', '.join(map(str, counts))})" if len(counts) > 1 else ""
+    protocol = f"mean of {len(scores)} seeds{differ}, interval over seeds too (Student's t); each: {first.protocol}"
+    mean = replace(first, n=counts[0], protocol=protocol).beside(floors)
+    parted = len(counts) == 1 and len({len(s.deviations) for s in scores}) == 1
+    parted = parted and all(math.isfinite(score.error) for score in scores)
+    return mean.within(_parted(scores)) if parted else _cautious(mean, scores)
+
+
+def _parted(scores: Sequence[Measurement]) -> Estimate:
+    """The mean of several seeds, with what they share and what they have anew."""
+    values = torch.tensor([score.value for score in scores], dtype=torch.float64)
+    deviations = torch.tensor([score.deviations for score in scores], dtype=torch.float64)
+    both = (deviations - deviations.mean(0)).square().sum().item() / (len(scores) - 1)
+    own = max(values.var().item() - both, 0.0) / len(scores)
+    return Estimate(values.mean().item(), math.sqrt(own), tuple(deviations.mean(0).tolist()), len(scores) - 1)
+
+
+def _cautious(mean: Measurement, scores: Sequence[Measurement]) -> Measurement:
+    """The interval where seeds may share all that their half-widths ``h`` are over; NaN if nothing is known.
+
+    ``max(t_{S-1} s / sqrt(S), sqrt(mean h²))``
+    """
     values = torch.tensor([score.value for score in scores], dtype=torch.float64)
     halves = torch.tensor([(score.high - score.low) / 2 for score in scores], dtype=torch.float64)
-    spread = t_quantile(len(scores)) * values.std().item()
+    across = t_quantile(len(scores)) * values.std().item() / math.sqrt(len(scores))
     within = halves.square().mean().sqrt().item()
-    half = max(spread, 0.0 if math.isnan(within) else within) / math.sqrt(len(scores))
-    half = half if half > 0 else math.nan
-    mean, counts = values.mean().item(), sorted({score.n for score in scores})
-    floors = [sum(getattr(s, name) for s in scores) / len(scores) for name in ("floor", "floor_low", "floor_high")]
-    differ = f" (n = {', '.join(map(str, counts))})" if len(counts) > 1 else ""
-    protocol = f"mean of {len(scores)} seeds{differ}, interval over seeds (Student's t); each: {first.protocol}"
-    return replace(
-        first,
-        value=mean,
-        low=mean - half,
-        high=mean + half,
-        floor=floors[0],
-        floor_low=floors[1],
-        floor_high=floors[2],
-        n=counts[0],
-        protocol=protocol,
-    )
+    half = max(across, 0.0 if math.isnan(within) else within) or math.nan
+    value = values.mean().item()
+    return replace(mean, value=value, low=value - half, high=value + half, error=math.nan, deviations=())

@@ -1,4 +1,4 @@
-"""Ranks models by a score: only at one number of samples, and no finer than the intervals and the floor allow."""
+"""Ranks models by a score: only at one number of samples, and no finer than the errors and the floor allow."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from typing import final
 
 from fourfold.metrics import Measurement
+from fourfold.metrics.score import half_width
 
-__all__ = ["Lead", "at_floor", "lead"]
+__all__ = ["Lead", "apart", "at_floor", "lead"]
+
+RISK = 0.05
+"""The probability that any of several equal models is called different from another, at most."""
 
 
 @final
@@ -44,7 +48,8 @@ def at_floor(score: Measurement) -> bool:
 def lead(scores: Mapping[str, Measurement]) -> Lead:
     """The best of several models by one score, and the models that cannot be distinguished from it.
 
-    All models that are :func:`at_floor` are equal. Two others are distinguished if their intervals do not overlap.
+    All models that are :func:`at_floor` are equal. Two others are distinguished if they are :func:`apart`, where all
+    pairs share :data:`RISK`.
 
     Args:
         scores: the score of each model, by name; a score without a value is left out.
@@ -61,13 +66,33 @@ def lead(scores: Mapping[str, Measurement]) -> Lead:
     order = sorted(known, key=lambda name: known[name].value, reverse=higher)
     best = known[order[0]]
     leaders = [name for name in order if at_floor(known[name])] or order[:1]
-    near = [name for name in order if name not in leaders and _meets(known[name], best, higher)]
+    pairs = len(known) * (len(known) - 1) // 2
+    near = [name for name in order if name not in leaders and _near(known[name], best, pairs)]
     return Lead(tuple(leaders), tuple(near), floor=at_floor(best))
 
 
-def _meets(score: Measurement, best: Measurement, higher: bool) -> bool:
-    """Whether the interval of a score overlaps that of the best or, if the best is at its floor, that of the floor."""
-    floor = math.nan if not at_floor(best) else best.floor_low if higher else best.floor_high
-    if higher:
-        return score.high >= min(best.low, math.inf if math.isnan(floor) else floor)
-    return score.low <= max(best.high, -math.inf if math.isnan(floor) else floor)
+def apart(a: Measurement, b: Measurement, pairs: int = 1) -> bool:
+    """Whether two scores differ by more than chance explains, with probability :data:`RISK` over ``pairs`` of them.
+
+    What both share is compared example by example: the error of the difference is the spread of the difference of their
+    deviations, beside what either has of its own. Where that is unknown, or the scores are of different examples, their
+    intervals must not overlap.
+
+    Reference: Dunn 1961, Multiple Comparisons Among Means, https://doi.org/10.2307/2282330
+    """
+    paired = a.n == b.n and len(a.deviations) == len(b.deviations)
+    if not (paired and math.isfinite(a.error) and math.isfinite(b.error)):
+        return a.low > b.high or a.high < b.low
+    error = math.hypot(a.error, b.error)
+    parts = a.error**4 / a.freedom + b.error**4 / b.freedom
+    freedom = error**4 / parts if parts > 0 else math.inf
+    differences = [one - other for one, other in zip(a.deviations, b.deviations, strict=True)]
+    return abs(a.value - b.value) > half_width(error, differences, freedom, 1 - RISK / pairs)
+
+
+def _near(score: Measurement, best: Measurement, pairs: int) -> bool:
+    """Whether a score is not apart from the best or, if the best is at its floor, from that floor."""
+    if not apart(score, best, pairs):
+        return True
+    floor = math.nan if not at_floor(best) else best.floor_high if best.better == "lower" else best.floor_low
+    return score.low <= floor if best.better == "lower" else score.high >= floor

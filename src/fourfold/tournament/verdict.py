@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 
 from fourfold.engine.usage import LEAST_SHARE
 from fourfold.metrics import Measurement
+from fourfold.metrics.records import repeats
 from fourfold.tournament.baselines import losses
 from fourfold.tournament.charts import number
 from fourfold.tournament.entries import Entry
@@ -40,7 +41,8 @@ def verdict(comparison: Comparison) -> list[Line]:
     """The lines, warnings first. If a model was trained too little, or disturbed, no winner is named."""
     done = [entry for entry in comparison.entries if entry.finished]
     lost = _lost(comparison, done)
-    warnings = [*_marked(comparison, done), *_stopped(comparison), *_failures(comparison.entries), *lost]
+    ended = [*_stopped(comparison), *_failures(comparison.entries)]
+    warnings = [*_marked(comparison, done), *ended, *lost, *_copies(done)]
     if not done or any(entry.marks for entry in done):
         return [*warnings, *_next(comparison, done)]
     seeds = "" if comparison.settings.seeds > 1 else "one seed"
@@ -60,6 +62,17 @@ def _lost(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
     """The models that lose to a model that needs no training."""
     lost = [(entry, words) for entry in done if (words := losses(entry, comparison.baselines))]
     return [Line("Loses", (entry, f" {'; '.join(words)}"), True) for entry, words in lost]
+
+
+def _copies(done: Sequence[Entry]) -> list[Line]:
+    """The models whose samples lie closer to training examples than new examples do, beyond both intervals."""
+    lines = []
+    for entry in done:
+        shown = [score for score in entry.scores if repeats(score)]
+        words = [f"{label(s.name)} {number(s.value)}{interval(s)}, new examples {number(s.floor)}" for s in shown]
+        if words:
+            lines.append(Line("Copies", (entry, f" repeats training examples: {'; '.join(words)}"), True))
+    return lines
 
 
 def _baselines(comparison: Comparison) -> Line | None:
@@ -190,11 +203,11 @@ def _confidence(comparison: Comparison) -> Line:
     """The confidence in the lines above."""
     seeds, n = comparison.settings.seeds, comparison.n
     if seeds == 1:
-        over = "one seed: intervals are over samples, and another training may change the order"
+        over = "one seed: intervals are over samples and test examples; another training may change the order"
     elif seeds == 2:
         over = "two seeds, whose spread is hardly known: intervals are wide"
     else:
-        over = f"{seeds} seeds: intervals are over trainings"
+        over = f"{seeds} seeds: intervals are over trainings, samples and test examples"
     level = "low" if seeds < 3 else "medium" if n < 500 else "good"
     return Line("Confidence", (f"{level}; {over}; all were judged by {n} samples",))
 
