@@ -173,11 +173,12 @@ def _estimate(hits: Hits, n: int, m: int, k: int) -> Estimate:
 def _share(
     name: str, hits: Callable[[Tensor], Hits], x: Tensor, y: Tensor, k: int, train: Tensor | Draws | None
 ) -> Measurement:
-    """A share of samples or of references; its interval is cut to [0, 1], and that of 0 or 1 is a share's own."""
+    """A share of samples or of references; where halves tell nothing, its error is that of independent hits."""
     estimate = _estimate(hits(x), len(x), len(y), k)
-    if estimate.value in (0, 1):
-        low, high = share_interval(estimate.value, min(len(x), len(y)))
-        estimate = Estimate(estimate.value, (high - low) / 1.96, estimate.deviations)
+    value = estimate.value
+    if value in (0, 1) or math.isnan(estimate.error):
+        low, high = share_interval(value, min(len(x), len(y)))
+        estimate = Estimate(value, max(value - low, high - value) / 1.96, estimate.deviations)
     score = Measurement(
         name, estimate.value, n=len(x), protocol=_words(x, y, k), better="higher", references=len(y), share=True
     )
