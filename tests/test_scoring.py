@@ -1,6 +1,7 @@
 """What 'score' and 'evaluate' read is what 'fit' reads: a file never gives another number without a word."""
 
 import csv
+import dataclasses
 import io
 import math
 
@@ -160,12 +161,53 @@ def test_renamed_and_missing_columns_are_refused(runs, tmp_path, capsys):
 
 
 def test_evaluate_finds_columns_by_name(runs, tmp_path):
-    FRAME[["size", "income", "age"]].to_csv(tmp_path / "perm.csv", index=False)
+    fresh = FRAME[["age", "income", "size"]] + 0.125
+    fresh.to_csv(tmp_path / "fresh.csv", index=False)
+    fresh[["size", "income", "age"]].to_csv(tmp_path / "perm.csv", index=False)
     run = Run.load(runs / "numbers")
-    own, other = run.evaluate(n=16), run.evaluate(tmp_path / "perm.csv", n=16)
+    own, other = (run.evaluate(tmp_path / name, n=16) for name in ("fresh.csv", "perm.csv"))
     assert [score.value for score in own if "seconds" not in score.name][:3] == [score.value for score in other][:3]
     with pytest.raises(ValueError, match=r"size, income, age.* but the model knows .*age, income, size"):
         evaluate(run.model, load(tmp_path / "perm.csv"), n=16)
+
+
+def test_all_examples_of_other_data_are_evaluated(runs, tmp_path, capsys):
+    fresh = FRAME.drop(columns="grade")[:90] + 0.125
+    fresh.to_csv(tmp_path / "fresh.csv", index=False)
+    assert call("evaluate", runs / "numbers", tmp_path / "fresh.csv", "-n", 40) == 0
+    assert "nats (exact) (n = 90)" in capsys.readouterr().out
+    run = Run.load(runs / "numbers")
+    chosen = run.test_set(tmp_path / "fresh.csv")
+    np.testing.assert_allclose(chosen.test.x, fresh.round(6).to_numpy(), rtol=1e-5)
+    assert torch.equal(chosen.train.x, run.dataset().train.x), "copies are looked for among what was trained on"
+
+
+def test_all_of_a_text_and_all_images_are_evaluated(runs, tmp_path):
+    (tmp_path / "new.txt").write_text("the mat sat on the cat. " * 40)
+    run = Run.load(runs / "text")
+    assert len(run.test_set(tmp_path / "new.txt").test.x) == 24 * 40
+    images = Run.load(runs / "images")
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(23):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    assert images.test_set(folder).test.x.shape == (23, 3, 8, 8)
+
+
+def test_the_own_data_is_evaluated_on_its_test_split_under_whatever_name(runs, tmp_path):
+    run = Run.load(runs / "numbers")
+    own = run.dataset().test.x
+    (tmp_path / "copy.csv").write_bytes((runs / "numbers.csv").read_bytes())
+    for data in (None, runs / "numbers.csv", tmp_path / "copy.csv"):
+        assert torch.equal(run.test_set(data).test.x, own)
+
+
+def test_half_of_the_data_stands_for_training_data_that_is_not_at_hand(runs, tmp_path):
+    run = dataclasses.replace(Run.load(runs / "numbers"), card={}, folder=None)
+    FRAME.drop(columns="grade")[:90].to_csv(tmp_path / "fresh.csv", index=False)
+    chosen = run.test_set(tmp_path / "fresh.csv")
+    assert (len(chosen.train), len(chosen.validation), len(chosen.test)) == (36, 9, 45)
+    assert "half of the data is the test" in chosen.notes[-1]
 
 
 def test_the_splits_of_the_own_file_are_those_of_training(runs):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fourfold.codecs import CellTokens, GaussianCells
+from fourfold.codecs import CellTokens, GaussianCells, MixedCells
 from fourfold.codecs.table import _bins
 from fourfold.core import Noise
 from fourfold.spaces import Categorical, Numeric, Table
@@ -115,3 +115,123 @@ def test_masses_of_reals_sum_to_one():
     z, log_det = codec.encode(x, Noise(0, 0, len(x)))
     nats = -(z.square() + np.log(2 * np.pi)).sum(1) / 2 + log_det
     assert float(nats.double().exp().sum()) == pytest.approx(1, abs=1e-4)
+
+
+# --- values beyond those of the data ----------------------------------------------------------------------------------
+
+BEYOND = Table(
+    (
+        Numeric("price", "int8", low=-5, high=40, missing=True, beyond=(0.02, 0.001), scale=(3.0, 7.5)),
+        Numeric("count", "int8", low=2, high=9, beyond=(0.01, 0.04), scale=(1.0, 2.0)),
+        Numeric("debt", "int8", low=-30, high=-4, beyond=(0.01, 0.0), scale=(5.0, 1.0)),
+    )
+)
+"""Numbers of one byte, so that all cells with a mass can be listed."""
+
+
+def beyond(kind, bins=6):
+    codec = kind(BEYOND, bins)
+    x = BEYOND.examples(300, torch.Generator().manual_seed(0))
+    x[:100, 0] = 0
+    codec.fit(x)
+    return codec, x
+
+
+def every_cell(i):
+    """Rows with each cell of a column that has a mass, beside one cell of the others."""
+    column = BEYOND.modelled[i]
+    cells = torch.arange(column.limits[0], column.limits[1] + 1)
+    rows = torch.tensor([[0, 5, -7]]).repeat(len(cells), 1)
+    rows[:, i] = cells
+    return rows
+
+
+def test_limits_keep_the_sign_and_the_dtype():
+    assert [column.limits for column in BEYOND.modelled] == [(-128, 127), (0, 127), (-128, -4)]
+    assert Numeric("x", low=3, high=9).limits == (3, 9), "an older schema says nothing of what lies beyond"
+    assert Numeric("x", "uint8", resolution=0.5, low=3, high=9, beyond=(0.1, 0.1)).limits == (0, 510)
+
+
+def test_cells_beyond_the_span_have_masses_that_sum_to_one_with_all_others():
+    codec, _ = beyond(CellTokens)
+    for i in range(3):
+        x = every_cell(i)
+        token, place, log_mass = (part[:, i] for part in codec.places(x))
+        assert torch.isfinite(log_mass).all()
+        assert token.diff().min() >= 0
+        for k in token.unique():
+            mass = log_mass[token == k].exp()
+            assert float(mass.sum()) == pytest.approx(1, abs=1e-12)
+            assert torch.allclose(place[token == k], mass.cumsum(0) - mass, atol=1e-12), "the mass of smaller cells"
+    x = every_cell(0)[:1].repeat(3, 1)
+    x[0, 0], x[1, 1], x[2, 2] = 128, -1, -3
+    assert torch.isinf(codec.encode(x)[1]).all(), "beyond the limits there is no mass"
+
+
+def test_a_tail_decays_and_has_the_probability_that_the_column_says():
+    codec, x = beyond(CellTokens)
+    column, low = BEYOND.modelled[1], (x[:, 1] < codec.starts[1, 1]).double().mean()
+    rows = every_cell(1)
+    token, _, log_mass = (part[:, 1] for part in codec.places(rows))
+    below = rows[:, 1] < column.low
+    share = float(log_mass[below].exp().sum())
+    assert share == pytest.approx(float(0.01 / (0.01 + low)))
+    above = log_mass[rows[:, 1] > column.high]
+    assert (above.diff() < 0).all()
+    assert set(token[below].tolist()) == {0}
+
+
+def test_what_is_drawn_beyond_is_drawn_with_its_mass():
+    codec, _ = beyond(CellTokens)
+    z = torch.zeros(200_000, 3, dtype=torch.long)
+    drawn = codec.decode(z, Noise(0, 0, len(z)))[:, 1]
+    cells, counts = drawn.unique(return_counts=True)
+    rows = torch.tensor([[0, 5, -7]]).repeat(len(cells), 1)
+    rows[:, 1] = cells
+    token, _, log_mass = (part[:, 1] for part in codec.places(rows))
+    assert (token == 0).all()
+    expected = log_mass.exp() * len(z)
+    assert int(cells.min()) < BEYOND.modelled[1].low
+    assert float(((counts - expected) ** 2 / expected).sum()) < 3 * len(cells) + 10
+
+
+@pytest.mark.parametrize("kind", [GaussianCells, MixedCells])
+def test_reals_of_cells_beyond_decode_to_them(kind):
+    codec, _ = beyond(kind)
+    for i in range(3):
+        x = every_cell(i)
+        z, log_det = codec.encode(x, Noise(0, 0, len(x)))
+        assert torch.isfinite(log_det).all()
+        near = (x[:, i] - every_cell(i)[:, i].clamp(*BEYOND.modelled[i].span)).abs() < 30  # float32 tells these apart
+        assert torch.equal(codec.decode(z)[near], x[near])
+        reals = z[:, len(z[0]) - 3 + i]
+        where = torch.ones(len(x), dtype=torch.bool) if kind is GaussianCells else z[:, i] == 0
+        assert (reals[where].diff() >= 0).all(), "larger cells have larger reals"
+
+
+def test_a_gaussian_code_of_one_column_has_masses_that_sum_to_one():
+    codec, _ = beyond(GaussianCells)
+    for i in range(3):
+        x = every_cell(i)
+        u = torch.full(x.shape, 0.5)
+        z, log_det = (part[:, i] for part in codec.reals(x, u))
+        mass = (log_det - (z.double().square() + np.log(2 * np.pi)) / 2).exp().sum()
+        gap = codec.below[i].diff()[codec.tokens.sizes[i] - 1] if BEYOND.modelled[i].missing else 0.0
+        assert float(mass) == pytest.approx(1 - float(gap), abs=1e-4)
+
+
+def test_allowed_cells_beyond_count_with_their_masses():
+    codec, _ = beyond(CellTokens)
+    allowed = torch.tensor([MISSING, -9, -5, 3, 39, 41, 60])
+    share = codec.log_shares(0, allowed).exp()
+    rows = torch.tensor([[0, 5, -7]]).repeat(len(allowed), 1)
+    rows[:, 0] = allowed
+    token, _, log_mass = (part[:, 0] for part in codec.places(rows))
+    for k in range(codec.sizes[0]):
+        assert float(share[k]) == pytest.approx(float(log_mass[token == k].exp().sum()))
+    z = torch.zeros(50_000, 3, dtype=torch.long)
+    drawn = codec.decode(z, Noise(0, 0, len(z)), {0: allowed})[:, 0]
+    mass = {int(cell): float(m) for cell, m, k in zip(allowed, log_mass.exp(), token, strict=True) if k == 0}
+    for cell, part in mass.items():
+        expected = part / sum(mass.values())
+        assert float((drawn == cell).double().mean()) == pytest.approx(expected, abs=4 * (expected / 5e4) ** 0.5)

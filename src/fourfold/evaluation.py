@@ -291,16 +291,24 @@ def mean_likelihood(result: LogProb, unit: str) -> Measurement:
     better = "higher" if unit == "nats" else "lower"
     if result.kind is Kind.NONE:
         return Measurement("likelihood", math.nan, protocol=result.note, unit=unit, better=better, kind=Kind.NONE)
-    n = len(result)
-    values, weights = result.in_unit(unit), result.weights_in(unit)
+    n = int(result.inside.sum())
+    values, weights = result.in_unit(unit)[result.inside], result.weights_in(unit)
     deviations = means_left_out(values, weights, min(n, PARTS)) if n > 1 else ()
     estimate = Estimate(result.mean_in(unit)[0], 0.0 if deviations else math.nan, deviations)
     draws = f", {result.draws} draws each" if result.draws else ""
     counts = {"bits/byte": result.byte_counts, "nats/row": result.row_counts}
     per = "".join(f"{result.mean_in(name)[0]:.4f} {name}; " for name, known in counts.items() if known is not None)
-    words = f"{per}{n} test examples{draws}, {result.evaluations:.0f} network evaluations each; {result.told(unit)}"
+    scored = f"{result.counted} test examples{draws}, {result.evaluations:.0f} network evaluations each"
+    words = f"{per}{scored}; {result.told(unit)}".strip("; ")
     score = Measurement(
-        "likelihood", estimate.value, n=n, protocol=words.strip("; "), unit=unit, better=better, kind=result.kind
+        "likelihood",
+        estimate.value,
+        n=n,
+        protocol=words,
+        unit=unit,
+        better=better,
+        kind=result.kind,
+        outside=len(result) - n,
     )
     return score.within(estimate)
 

@@ -475,7 +475,8 @@ def evaluate(
     """Measure a run: likelihood, quality, coverage, memorisation and cost.
 
     Each score has an interval and a floor, the score of training examples. The
-    references are the test split of the data.
+    references are the test split of the run's own data and of built-in sets, and
+    all examples of anything else.
 
     Files are read as for training. Columns of a table are found by name.
 
@@ -498,7 +499,7 @@ def evaluate(
         scores = _of_samples(run, str(real), n, seed, labels, bool(skip_bad), features)
     else:
         loaded = Run.load(run, device, weights=weights)
-        dataset = loaded.dataset(data or real, labels=labels, skip_bad=bool(skip_bad))
+        dataset = loaded.test_set(data or real, labels=labels, skip_bad=bool(skip_bad))
         say_notes(dataset)
         seconds = PATIENCE if patience is None and is_published(run) else patience
         scores = loaded.evaluate(dataset, n, seed, features=features, seconds=seconds, say=say)

@@ -13,12 +13,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fourfold.codecs.tails import cells_beyond, mass_from
+from fourfold.codecs.tails import log_mass as log_tail
 from fourfold.core import Codec, Measure, Noise, PiecewiseCodec
 from fourfold.spaces import Table
-from fourfold.spaces.columns import MISSING, UNSEEN, Graded
+from fourfold.spaces.columns import MISSING, UNSEEN, Graded, Modelled
 
 __all__ = ["CellTokens", "GaussianCells", "MixedCells"]
 
+MOST = 1 / 3
+"""The share of a bin that lies beyond the span, at most: a bin of few values is mostly for these."""
 ROWS = 200_000
 """Rows from which a codec takes its statistics, at most."""
 
@@ -29,12 +33,14 @@ class CellTokens(PiecewiseCodec):
 
     A bin is a run of neighbouring cells: a frequent cell such as 0 has a bin of its own, and the rest is cut at
     quantiles of the training data. Together the bins of a column hold each cell of its span once. A token stands for
-    its cells alike, ``p(cell | bin) = 1 / width``, so
+    its cells alike, ``p(cell | bin) = 1 / width``. The first and the last bin also stand for the cells beyond the span:
+    with probability ``e`` the value lies there, and decays as :mod:`~fourfold.codecs.tails` says. So
 
-        log p(x) = log p(tokens) - sum_i log width(token_i),
+        log p(x) = log p(tokens) + sum_i log p(x_i | token_i),
 
-    and masses of tokens that sum to 1 make masses of rows that sum to 1. A cell outside the span of the schema has no
-    mass.
+    and masses of tokens that sum to 1 make masses of rows that sum to 1. A cell outside the limits of its column
+    (:attr:`~fourfold.spaces.columns.Graded.limits`) has no mass. The column says the probability ``b`` of a value
+    beyond its end; where a share ``k`` of the training values lies in the bin, ``e = b / (b + k)``.
 
     Args:
         space: of the rows.
@@ -44,6 +50,9 @@ class CellTokens(PiecewiseCodec):
     measure = Measure.COUNTING
     starts: Tensor
     gaps: Tensor
+    ends: Tensor | None
+    scales: Tensor
+    rooms: Tensor
 
     def __init__(self, space: Table, bins: int = 512) -> None:
         super().__init__()
@@ -56,6 +65,22 @@ class CellTokens(PiecewiseCodec):
         self.register_buffer("gaps", torch.tensor(gaps), persistent=False)
         evenly = [_even(column.span, count) for column, count in zip(columns, self.binned, strict=True)]
         self.register_buffer("starts", torch.tensor(_padded(evenly), dtype=torch.int64))
+        self._set_tails([_tail_shares(c, (1 / n, 1 / n)) for c, n in zip(columns, self.binned, strict=True)])
+
+    def _set_tails(self, shares: list[tuple[float, float]]) -> None:
+        """Scale and room of both tails of each column, ``(2, C)``, and the shares of its outer bins that lie there."""
+        scales, rooms = ([[fill] * len(self.sizes) for _ in range(2)] for fill in (1.0, 0))
+        for i in self.graded:
+            column = self.space.modelled[i]
+            assert isinstance(column, Graded)
+            least, most = column.limits
+            for side, room in enumerate((column.low - least, most - column.high)):
+                scales[side][i], rooms[side][i] = column.scale[side], room
+        self.register_buffer("scales", torch.tensor(scales, dtype=torch.float64), persistent=False)
+        self.register_buffer("rooms", torch.tensor(rooms, dtype=torch.int64), persistent=False)
+        tails = any(map(any, rooms))  # older schemas have none
+        ends = torch.tensor(shares, dtype=torch.float64) if tails else None
+        self.register_buffer("ends", ends)
 
     def fit(self, x: Tensor) -> None:
         """Place the bins of each number by its values, those of at most ``ROWS`` rows."""
@@ -64,18 +89,58 @@ class CellTokens(PiecewiseCodec):
             low, high = self.space.modelled[i].span
             values = rows[:, i].cpu().numpy()
             values = values[(values >= low) & (values <= high)]
-            self.starts[g, : count + 1] = torch.from_numpy(_bins(values, low, high, count))
+            starts = _bins(values, low, high, count)
+            self.starts[g, : count + 1] = torch.from_numpy(starts)
+            if self.ends is not None and len(values):
+                shares = float((values < starts[1]).mean()), float((values >= starts[-2]).mean())
+                self.ends[g] = self.ends.new_tensor(_tail_shares(self.space.modelled[i], shares))
 
     def pieces(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, _, log_mass = self.places(x)
+        return z, log_mass.float()
+
+    def _tokens(self, x: Tensor) -> Tensor:
+        """The token of each raw cell ``(B, C)``; any of its column where a cell has no mass."""
         last = torch.tensor(self.sizes, device=x.device) - 1
-        gap, foreign = x == MISSING, x == UNSEEN
-        z = torch.where(gap, last, x.clamp(min=0).minimum(last))
+        z = torch.where(x == MISSING, last, x.clamp(min=0).minimum(last))
         if self.graded:
             columns, most = list(self.graded), torch.tensor(self.binned, device=x.device) - 1
             token = torch.searchsorted(self.starts, x[:, columns].T.contiguous(), right=True).T - 1
-            foreign[:, columns] |= ~gap[:, columns] & ((token < 0) | (token > most))
-            z[:, columns] = torch.where(gap[:, columns], last[columns], token.clamp(min=0).minimum(most))
-        return z, -self.cells(z)[1].double().log().float().masked_fill(foreign, torch.inf)
+            z[:, columns] = torch.where(x[:, columns] == MISSING, last[columns], token.clamp(min=0).minimum(most))
+        return z
+
+    def places(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Token, place and log-mass of raw cells, ``(B, C)`` each; the latter two given the token, in float64.
+
+        The place is the mass of the smaller cells of the token. A cell without mass has the log-mass ``-inf``.
+        """
+        token, foreign = self._tokens(x), self.space.foreign(x)
+        (first, width), (low, high) = self.cells(token), self._shares(token)
+        x = torch.where(foreign, first, x)
+        inner = (1 - low - high) / width
+        place, log_mass = low + inner * (x - first), inner.log()
+        below, above = x < first, x >= first + width
+        if bool((outer := below | above).any()):
+            j = torch.where(below, first - x, x - first - width + 1).clamp(min=1)
+            share, scale, room = self._tail(below, low, high)
+            smaller = torch.where(below, share * mass_from(j + 1, scale, room), 1 - share * mass_from(j, scale, room))
+            place = torch.where(outer, smaller, place)
+            log_mass = torch.where(outer, share.log() + log_tail(j, scale, room), log_mass)
+        return token, place, log_mass.masked_fill(foreign, -torch.inf)
+
+    def _shares(self, token: Tensor) -> tuple[Tensor, Tensor]:
+        """The shares of each token that lie below and above the span of its column, ``(B, C)`` float64 both."""
+        low, high = (torch.zeros(token.shape, dtype=torch.float64, device=token.device) for _ in range(2))
+        if self.ends is not None:
+            columns, most = list(self.graded), torch.tensor(self.binned, device=token.device) - 1
+            low[:, columns] = self.ends[:, 0] * (token[:, columns] == 0)
+            high[:, columns] = self.ends[:, 1] * (token[:, columns] == most)
+        return low, high
+
+    def _tail(self, below: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Share, scale and room of the lower tail where ``below``, else of the upper one, ``(B, C)`` each."""
+        share, scale = torch.where(below, low, high), torch.where(below, self.scales[0], self.scales[1])
+        return share, scale, torch.where(below, self.rooms[0], self.rooms[1]).clamp(min=1)
 
     def cells(self, token: Tensor) -> tuple[Tensor, Tensor]:
         """The first raw cell of each token ``(B, C)``, and how many cells it stands for."""
@@ -89,35 +154,50 @@ class CellTokens(PiecewiseCodec):
         return first.masked_fill(gap, MISSING), width.masked_fill(gap, 1)
 
     def at(self, token: Tensor, place: Tensor) -> Tensor:
-        """The raw cell at a ``place`` in [0, 1) of each token's cells, ``(B, C)`` both."""
-        first, width = self.cells(token)
-        return first + (place.double() * width).long().minimum(width - 1)
+        """The raw cell at a ``place`` in [0, 1) of each token's mass, ``(B, C)`` both: :meth:`places` inverted."""
+        (first, width), (low, high), place = self.cells(token), self._shares(token), place.double()
+        inner = ((place - low) / (1 - low - high)).clamp(0, 1)
+        x = first + (inner * width).long().minimum(width - 1)
+        below, above = place < low, (place >= 1 - high) & (high > 0)
+        if bool((below | above).any()):
+            share, scale, room = self._tail(below, low, high)
+            v = torch.where(below, low - place, place - (1 - high)) / share.clamp(min=1e-300)
+            j = cells_beyond(v, scale, room)
+            x = torch.where(below, first - j, torch.where(above, first + width - 1 + j, x))
+        return x
 
     def decode(self, z: Tensor, noise: Noise | None = None, allowed: Mapping[int, Tensor] | None = None) -> Tensor:
         """Raw rows; a column that ``allowed`` names is drawn among its allowed cells only."""
         u = torch.rand(z.shape, device=z.device) if noise is None else noise.uniform(*self.event)
         x = self.at(z, u)
         for i, some in (allowed or {}).items():
-            known, (first, width) = torch.unique(some).to(z.device), self.cells(z)
-            low = torch.searchsorted(known, first[:, i].contiguous())
-            count = torch.searchsorted(known, (first + width)[:, i].contiguous()) - low
-            x[:, i] = known[(low + (u[:, i].double() * count).long()).clamp(max=len(known) - 1)]
+            cells, token, mass = self._masses(i, some.to(z.device))
+            before = torch.cat([mass.new_zeros(1), mass.cumsum(0)])
+            low, high = (torch.searchsorted(token, z[:, i].contiguous(), right=right) for right in (False, True))
+            target = before[low] + u[:, i].double() * (before[high] - before[low])
+            x[:, i] = cells[(torch.searchsorted(before, target, right=True) - 1).minimum(high - 1).clamp(min=0)]
         return x
 
     def log_shares(self, piece: int, allowed: Tensor) -> Tensor:
-        column, size = self.space.modelled[piece], self.sizes[piece]
-        if isinstance(column, Graded):
-            g = self.graded.index(piece)
-            starts = self.starts[g, : self.binned[g] + 1]
-            cells = torch.unique(allowed[allowed != MISSING]).to(starts.device)
-            share = torch.searchsorted(cells, starts).diff().double() / starts.diff()
-        else:
-            share = torch.zeros(column.span[1] + 1, dtype=torch.float64, device=allowed.device)
-            share[allowed[(allowed >= 0) & (allowed < len(share))]] = 1.0
-        if column.missing:
-            share = torch.cat([share, (allowed == MISSING).any().double()[None].to(share.device)])
-        assert len(share) == size
-        return share.log()
+        _, token, mass = self._masses(piece, allowed.to(self.starts.device))
+        return mass.new_zeros(self.sizes[piece]).index_add(0, token, mass).log()
+
+    def _masses(self, i: int, some: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Some cells of a column in the order of their tokens, these, and the masses given them, ``(K,)`` each."""
+        cells, alone = torch.unique(some), self._alone(i)
+        token, _, log_mass = (part.squeeze(1) for part in alone.places(cells[:, None]))
+        order = token.argsort(stable=True)
+        order = order[torch.isfinite(log_mass[order])]
+        return cells[order], token[order], log_mass[order].exp()
+
+    def _alone(self, i: int) -> CellTokens:
+        """The codec of one column."""
+        g = self.graded.index(i) if i in self.graded else None
+        alone = CellTokens(Table((self.space.modelled[i],)), 1 if g is None else self.binned[g]).to(self.starts.device)
+        if g is not None:
+            alone.starts = self.starts[g : g + 1, : self.binned[g] + 1]
+            alone.ends = None if self.ends is None or alone.ends is None else self.ends[g : g + 1]
+        return alone
 
 
 @final
@@ -162,10 +242,9 @@ class GaussianCells(Codec):
 
     def reals(self, x: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
         """The codes of raw rows for uniform ``u``, and each column's part of ``log |det|``, ``(B, C)`` all."""
-        token, log_mass = self.tokens.pieces(x)
+        token, smaller, log_mass = self.tokens.places(x)
         low, share = self._interval(token)
-        first, width = self.tokens.cells(token)
-        place = (((x - first).double() + u) / width).clamp(0, 1)  # within the interval of the token
+        place = (smaller + u * log_mass.exp()).clamp(0, 1)  # within the interval of the token
         z = normal(low + share * place)
         return z.float(), share.log() + log_mass - log_phi(z)
 
@@ -286,6 +365,20 @@ def token_sizes(space: Table, bins: int) -> tuple[int, ...]:
         (min(bins, c.span[1] - c.span[0] + 1) if isinstance(c, Graded) else c.span[1] + 1) + c.missing
         for c in space.modelled
     )
+
+
+def _tail_shares(column: Modelled, shares: tuple[float, float]) -> tuple[float, float]:
+    """The shares ``e = b / (b + k)`` of the first and the last bin that lie beyond the span of a column.
+
+    Args:
+        column: says the probabilities ``b`` of a value beyond.
+        shares: ``k``, of values in both bins.
+    """
+    assert isinstance(column, Graded)
+    least, most = column.limits
+    beyond = (column.beyond[0] if least < column.low else 0.0, column.beyond[1] if most > column.high else 0.0)
+    low, high = (b and min(b / (b + k), MOST) for b, k in zip(beyond, shares, strict=True))
+    return low, high
 
 
 def _even(span: tuple[int, int], count: int) -> list[int]:

@@ -107,7 +107,9 @@ class Completing:
                 for i in range(0, len(x), batch_size)
             ]
         result = LogProb.cat(parts)
-        return dataclasses.replace(result, nats=result.nats.cpu(), dims=math.prod(x.shape[1:]))
+        return dataclasses.replace(
+            result, nats=result.nats.cpu(), dims=math.prod(x.shape[1:]), outside=model.space.outside(x)
+        )
 
     @torch.no_grad()
     def conditional(

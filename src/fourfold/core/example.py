@@ -40,6 +40,13 @@ class Example(ABC):
         """Rows of each raw example of sequences, ``(B,)``, which "per row" divides by; ``None`` elsewhere."""
         return None
 
+    def outside(self, x: Tensor) -> Tensor | None:
+        """Which raw examples hold a value that the space does not have, bool ``(B,)``; ``None`` where none can.
+
+        Such an example has no mass under any model of the space, so a mean over examples leaves it out and says so.
+        """
+        return None
+
     def __str__(self) -> str:
         """The space in words; its ``repr`` is its configuration."""
         return f"examples of {type(self).__name__} of shape {self.shape}"

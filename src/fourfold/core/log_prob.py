@@ -49,6 +49,8 @@ class LogProb:
         byte_counts: bytes of UTF-8 in each example of a text, ``(B,)``, the divisor of "per byte"; else ``None``.
         row_counts: rows of each sequence, ``(B,)``, the divisor of "per row"; else ``None``.
         pieces: ``(B, L)`` nats of each value given the earlier ones, which add up to ``nats``, where they are known.
+        outside: which examples hold a value that the space does not have, bool ``(B,)``; ``None``: no one does. Their
+            probability is 0 under every model of the space, and means leave them out.
     """
 
     nats: Tensor
@@ -65,6 +67,7 @@ class LogProb:
     byte_counts: Tensor | None = None
     row_counts: Tensor | None = None
     pieces: Tensor | None = None
+    outside: Tensor | None = None
 
     @classmethod
     def of_draws(cls, draws: Tensor, kind: Kind, note: str = "") -> LogProb:
@@ -106,6 +109,17 @@ class LogProb:
         return np.array(self.nats.detach().cpu(), dtype=dtype, copy=copy)
 
     @property
+    def inside(self) -> Tensor:
+        """Which examples hold only values that the space has, bool ``(B,)``: those of a mean."""
+        return torch.ones(len(self), dtype=torch.bool) if self.outside is None else ~self.outside
+
+    @property
+    def counted(self) -> str:
+        """How many examples a mean is of, in words such as ``296 of 300``."""
+        n = int(self.inside.sum())
+        return str(n) if n == len(self) else f"{n} of {len(self)}"
+
+    @property
     def bits_per_dim(self) -> Tensor:
         """``-log2 p(x) / dims``, ``(B,)``."""
         return -self.nats / (self.dims * math.log(2.0))
@@ -128,18 +142,20 @@ class LogProb:
     def mean_in(self, unit: str) -> tuple[float, float]:
         """The mean over examples in a unit and its standard error, NaN for one example.
 
-        Per byte and per row, it is the ratio of both sums, so that each example is weighted by its length.
+        Per byte and per row, it is the ratio of both sums, so that each example is weighted by its length. Examples
+        with a value that the space does not have are left out: see :attr:`outside`.
         """
-        values, n = self.in_unit(unit).double(), len(self)
-        weights = self.weights_in(unit)
+        values, weights = self.in_unit(unit).double()[self.inside], self.weights_in(unit)
+        n = len(values)
         mean = (weights * values).mean()
         error = (weights * (values - mean)).std().item() / math.sqrt(n) if n > 1 else math.nan
         return mean.item(), error
 
     def weights_in(self, unit: str) -> Tensor:
-        """The weight of each example in :meth:`mean_in`, ``(B,)`` float64: 1 on average."""
+        """The weight of each example of :attr:`inside` in :meth:`mean_in`, ``(n,)`` float64: 1 on average."""
         counts = {"bits/byte": self.byte_counts, "nats/row": self.row_counts}.get(unit)
-        return torch.ones(len(self)).double() if counts is None else counts.double() / counts.double().mean()
+        own = (torch.ones(len(self)) if counts is None else counts).double()[self.inside]
+        return own / own.mean()
 
     def mean(self) -> tuple[float, float]:
         """The mean over examples in nats, and its standard error (spread of examples; estimation error included)."""
@@ -157,18 +173,27 @@ class LogProb:
         return value
 
     def told(self, unit: str = "nats") -> str:
-        """The note in one line; after a solver, with its error in a unit of :meth:`in_unit`."""
+        """The note in one line: with examples that a mean leaves out, and the solver's error in a unit."""
+        return "; ".join(part for part in (self.note, self._remainder(), self._solved(unit)) if part)
+
+    def _solved(self, unit: str) -> str:
+        """The error of a solver in a unit; empty where there is none."""
         if math.isnan(self.solver_error) and self.converged:
-            return self.note
+            return ""
         errors = torch.tensor([self.solver_error, self.half_steps])
         error, half = dataclasses.replace(self, nats=errors).in_unit(unit).tolist()
         if self.converged:
-            told = f"the solver's error is about {error:+.2g} {unit} (half the steps change it by {half:+.2g})"
-        elif math.isnan(error):
-            told = "the solver's error is unknown: take more steps"
-        else:
-            told = f"the solver has not converged: its error may be {abs(error):.2g} {unit} or more; take more steps"
-        return f"{self.note}; {told}".lstrip("; ")
+            return f"the solver's error is about {error:+.2g} {unit} (half the steps change it by {half:+.2g})"
+        if math.isnan(error):
+            return "the solver's error is unknown: take more steps"
+        return f"the solver has not converged: its error may be {abs(error):.2g} {unit} or more; take more steps"
+
+    def _remainder(self) -> str:
+        """How many examples a mean leaves out, and why."""
+        n = len(self) - int(self.inside.sum())
+        verb = "has a value" if n == 1 else "have values"
+        why = f"{verb} that the model never saw: probability 0, left out of the mean"
+        return f"{n} of {len(self)} examples {why}" if n else ""
 
     @classmethod
     def cat(cls, parts: Sequence[LogProb]) -> LogProb:
@@ -194,6 +219,7 @@ class LogProb:
             byte_counts=joined("byte_counts"),
             row_counts=joined("row_counts"),
             pieces=joined("pieces"),
+            outside=joined("outside"),
             evaluations=mean("evaluations"),
             freedom=mean("freedom"),
             solver_error=mean("solver_error"),

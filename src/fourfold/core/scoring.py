@@ -46,6 +46,7 @@ def score_block(model: GenerativeModel, x: Tensor, cond: Tensor | None, noise: N
         note=note,
         byte_counts=model.space.byte_counts(x.cpu()),
         row_counts=model.space.row_counts(x.cpu()),
+        outside=model.space.outside(x.cpu()),
         dims=math.prod(x.shape[1:]),
         evaluations=count.rows / max(len(noise), 1),
     )

@@ -213,26 +213,38 @@ def read_all(
         DataError: naming the file, row, column or argument, and the way out.
     """
     many = None if limit is None else limit * (space.window or 1)
-    name = _name(data)
-    options = _options(
-        {"seed": seed, "data_dir": data_dir, "skip_bad": skip_bad, "labels": labels, "space": space, "limit": many}
-    )
-    source = _source(data, name, options)
-    assert isinstance(source, Source), "data for a model is read into memory"
-    x = examples_of(name, source.x, space, short)
-    notes = (*source.notes, *source.space.notes(source.x), *(f"skipped: {file}" for file in source.skipped))
-    return Split(x[:limit], None if source.known is None else source.known[:limit]), notes
+    given = {"seed": seed, "data_dir": data_dir, "skip_bad": skip_bad, "labels": labels, "space": space, "limit": many}
+    raw, notes = _read_set(data, _options(given))
+    x = examples_of(_name(data), raw.x, space, short)
+    return Split(x[:limit], None if raw.cond is None else raw.cond[:limit]), notes
 
 
-def read_raw(data: Data, space: Space) -> tuple[Tensor, tuple[str, ...]]:
+def read_raw(
+    data: Data,
+    space: Space,
+    *,
+    labels: str | os.PathLike[str] | np.ndarray | Tensor | None = None,
+    skip_bad: bool = False,
+) -> tuple[Split, tuple[str, ...]]:
     """The raw set of a file for a model of a space: all examples, or the whole of a stream; and notes.
+
+    Args:
+        data: as for :func:`load`.
+        space: the space of the model.
+        labels: as for :func:`read_all`.
+        skip_bad: as for :func:`load`.
 
     Raises:
         DataError: naming the file, row, column or argument, and the way out.
     """
-    source = _source(data, _name(data), _options({"space": space}))
+    return _read_set(data, _options({"space": space, "labels": labels, "skip_bad": skip_bad}))
+
+
+def _read_set(data: Data, options: Options) -> tuple[Split, tuple[str, ...]]:
+    source = _source(data, _name(data), options)
     assert isinstance(source, Source), "data for a model is read into memory"
-    return source.x, source.notes
+    notes = (*source.notes, *source.space.notes(source.x), *(f"skipped: {file}" for file in source.skipped))
+    return Split(source.x, source.known), notes
 
 
 def _options(given: dict[str, Any]) -> Options:

@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -241,6 +241,8 @@ class Source:
         notes: what reading changed.
         columns: what each column of a table was inferred to be, and why.
         digest: the digest of the examples, where it is known already.
+        schema: gives the source with the schema of its training examples alone, by their places in ``x``. Examples keep
+            their order, and held-out ones may hold values that it does not have. ``None``: nothing is inferred.
     """
 
     x: Tensor
@@ -259,6 +261,7 @@ class Source:
     notes: tuple[str, ...] = ()
     columns: tuple[Inferred, ...] = ()
     digest: str = ""
+    schema: Callable[[Tensor], Source] | None = None
 
     @property
     def known(self) -> Tensor | None:
@@ -291,8 +294,7 @@ def assemble(name: str, source: Source, options: Options) -> Dataset:
     """
     _check_labels(name, source, options)
     sha = source.digest or digest(source.x, source.known)
-    split = _by_seed if source.space.window is None else _by_position
-    train, validation, test = split(name, source, options)
+    source, (train, validation, test) = _split(name, source, options)
     try:
         space = _conditioned(source, options)
         space.check_training(train.x)
@@ -313,6 +315,19 @@ def assemble(name: str, source: Source, options: Options) -> Dataset:
         (*source.notes, *space.notes(train.x)),
         source.columns,
     )
+
+
+def _split(name: str, source: Source, options: Options) -> tuple[Source, Sequence[Split]]:
+    """A source with the schema of its training examples, which held-out ones must not influence, and its splits."""
+    if source.space.window is None:
+        rows = _by_seed(name, source, options)
+        source = source if source.schema is None else source.schema(rows[0])
+        splits = _take(source, rows, options.conditional)
+    else:
+        parts = _by_position(name, source, options)
+        source = source if source.schema is None else source.schema(torch.arange(parts[0].stop))
+        splits = [Split(source.x[part]) for part in parts]
+    return source, (splits[0], splits[1], splits[-1])
 
 
 def _check_labels(name: str, source: Source, options: Options) -> None:
@@ -354,21 +369,21 @@ def _cut(n: int, shares: Sequence[float]) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
-def _by_position(name: str, source: Source, options: Options) -> tuple[Split, Split, Split]:
+def _by_position(name: str, source: Source, options: Options) -> list[slice]:
     """Cut a stream by position: held-out parts come after the training part."""
-    x = source.x[: options.limit]
-    parts = [Split(x[part]) for part in _cut(len(x), fractions_of(options, (0.9, 0.05, 0.05)))]
-    shortest = min(map(len, parts))
+    n = len(source.x[: options.limit])
+    parts = _cut(n, fractions_of(options, (0.9, 0.05, 0.05)))
+    shortest = min(part.stop - part.start for part in parts)
     window = source.space.window or 1
     if shortest < window:
-        few = f"{len(x)} {source.space.counted} leave a split of {shortest}, shorter than one window of {window}"
+        few = f"{n} {source.space.counted} leave a split of {shortest}, shorter than one window of {window}"
         kind = "text" if source.space.bytewise else "series"
         raise DataError(f"{name}: {few}: give a longer {kind} or a smaller length")
-    return parts[0], parts[1], parts[-1]
+    return parts
 
 
-def _by_seed(name: str, source: Source, options: Options) -> tuple[Split, Split, Split]:
-    """Draw the splits: every class keeps its share in each; an official test set stays as it is."""
+def _by_seed(name: str, source: Source, options: Options) -> list[Tensor]:
+    """Draw the rows of the splits: every class keeps its share in each; an official test set stays as it is."""
     generator = torch.Generator().manual_seed(options.seed)
     pool = len(source.x) - source.test
     keep = 1.0 if options.limit is None else min(options.limit / len(source.x), 1.0)
@@ -388,8 +403,7 @@ def _by_seed(name: str, source: Source, options: Options) -> tuple[Split, Split,
     if source.test:
         rest = torch.randperm(source.test, generator=generator)[: max(round(source.test * keep), 1)]
         rows.append(pool + (rest if options.limit is not None else torch.arange(source.test)))
-    splits = _take(source, rows, options.conditional)
-    return splits[0], splits[1], splits[-1]
+    return rows
 
 
 def chosen_rows(n: int, options: Options, labels: Tensor | None = None) -> np.ndarray:

@@ -112,7 +112,8 @@ def read_as(name: str, source: Source, kind: type[Space], options: Options) -> S
     except ValueError as error:
         raise DataError(f"{name}: {error}") from None
     density = source.density if torch.equal(x, source.x) else None
-    return dataclasses.replace(source, x=x, space=space, density=density)
+    schema = source.schema if space == source.space else None
+    return dataclasses.replace(source, x=x, space=space, density=density, schema=schema)
 
 
 def _tabulated(name: str, source: Source, space: Vectors, options: Options) -> Source:

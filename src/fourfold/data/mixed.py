@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,14 @@ from fourfold.data.sequences import (
     keys_of,
     order_of,
     resemblance,
+    rows_of,
     sequences_of,
     windows_of,
+    within,
 )
 from fourfold.printable import shortened
-from fourfold.spaces import Sequences, Table
-from fourfold.spaces.columns import UNSEEN, Column, Modelled
+from fourfold.spaces import Sequences, Table, Vectors
+from fourfold.spaces.columns import UNSEEN, Column, Constant, Graded, Modelled
 from fourfold.spaces.vectors import numbered
 
 __all__ = [
@@ -226,28 +228,56 @@ def table_of(
     if options.labels is not None and (options.space is None or str(options.labels) in known):
         labels, class_names = _labels(where, known, str(options.labels))
         columns = [column for column in columns if column.name != str(options.labels)]
-    found: tuple[Inferred, ...] = ()
-    space: Space
-    if options.space is not None and options.space.mixed:
-        space = options.space
-        x, more = for_space(space, where, columns, headless)
-        notes += more
-    elif options.space is not None:
-        space, x, more = vectors_for(options.space, where, columns, headless)
-        notes += more
-    elif options.as_table is False and not ordered:
-        space, x = vectors_of(where, columns)
-    elif ordered:
-        found, space, x, more = _in_order(where, columns, options)
-        notes += (*more, *_remarks([one for one in found if one.column.name != options.group]))
-    else:
-        found, space, x = _inferred(where, columns, options)
-        notes += (*_remarks(found), *resemblance(columns, found))
-        asked = options.as_table or options.schema is not None or options.target is not None
-        if not asked and (vectors := continuous_vectors(where, columns, found)) is not None:
-            (space, x), found = vectors, ()
     hint = f"name its label column: {option('labels')}"
-    return Source(x, space, where_read, labels, class_names, hint=hint, notes=notes, columns=found)
+    bare = Source(torch.empty(0), Vectors(1), where_read, labels, class_names, hint=hint, notes=notes)
+    if options.space is not None or (options.as_table is False and not ordered):
+        return _as_asked(bare, where, columns, options, headless)
+    source = _learned(bare, where, columns, options)
+    asked = ordered or options.as_table or options.schema is not None or options.target is not None
+    if not asked and (vectors := continuous_vectors(where, columns, source.columns)) is not None:
+        space, x = vectors
+        return dataclasses.replace(source, space=space, x=x, columns=(), schema=None)
+    return source
+
+
+def _as_asked(bare: Source, where: str, columns: Sequence[Coded], options: Options, headless: bool) -> Source:
+    """A source in the space of a model, or as vectors: nothing is inferred."""
+    if options.space is None:
+        space, x = vectors_of(where, columns)
+        return dataclasses.replace(bare, space=space, x=x)
+    if options.space.mixed:
+        x, notes = for_space(options.space, where, columns, headless)
+        return dataclasses.replace(bare, space=options.space, x=x, notes=(*bare.notes, *notes))
+    space, x, notes = vectors_for(options.space, where, columns, headless)
+    return dataclasses.replace(bare, space=space, x=x, notes=(*bare.notes, *notes))
+
+
+def _learned(
+    bare: Source,
+    where: str,
+    columns: Sequence[Coded],
+    options: Options,
+    train: Tensor | None = None,
+    of_file: Sequence[Inferred] = (),
+) -> Source:
+    """A source with the schema of its training examples; at first, with that of all, which describes the file.
+
+    Whether a column is text or names its rows is seen in all of them, and so is which texts mean a gap.
+    """
+    file = {one.column.name: one for one in of_file}
+    learn = _inferred if options.order is None and options.group is None else _in_order
+    inferred, space, x, notes = learn(where, columns, options, train, file)
+    notes = (*bare.notes, *notes, *_not_constant([one.column for one in inferred], columns))
+    shown = tuple(map(_shown, of_file or inferred, inferred))
+    alike_rows = () if isinstance(space, Sequences) else resemblance(columns, of_file or inferred)  # a table may be one
+    return dataclasses.replace(
+        bare,
+        x=x,
+        space=space,
+        notes=(*notes, *_remarks([one for one in shown if one.column.name != options.group]), *alike_rows),
+        columns=shown,
+        schema=lambda rows: _learned(bare, where, columns, options, rows, inferred),
+    )
 
 
 def _with_dtype(column: Coded, dtype: str) -> Coded:
@@ -297,29 +327,49 @@ def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, t
 
 
 def _in_order(
-    where: str, columns: Sequence[Coded], options: Options
+    where: str, columns: Sequence[Coded], options: Options, train: Tensor | None, of_file: Mapping[str, Inferred]
 ) -> tuple[tuple[Inferred, ...], Sequences, Tensor, tuple[str, ...]]:
-    """The columns, the space and the raw set of sequences that no model knows yet, and notes."""
+    """The columns, the space and the raw set of sequences that no model knows yet, and notes.
+
+    Kind and resolution of the order column are those of all rows, since these say which rows are training rows.
+    """
     named = {column.name: column for column in columns}
     check_named(where, list(named), options)
     assert options.order is not None
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
-    known = {options.order: order_of(where, named[options.order], hints.get(options.order, {}))}
+    order = order_of(where, named[options.order], hints.get(options.order, {}))
     key = None if options.group is None else named[options.group]
-    known |= {} if key is None else {key.name: key_of(where, key)}
-    found, table, cells = _inferred(where, columns, options, known)
-    space, x, notes = arranged(where, table, cells.numpy(), None if key is None else keys_of(where, key), options)
+    keys = None if key is None else keys_of(where, key)
+    rows = None
+    if train is not None:
+        places = _cells(where, order.column, named[options.order])
+        rows = torch.from_numpy(rows_of(places, keys, train.numpy()))
+        order = within(order, places[rows])
+    settled = {options.order: order} | ({} if key is None else {key.name: key_of(where, key)})
+    found, table, cells, _ = _inferred(where, columns, options, rows, of_file, settled)
+    space, x, notes = arranged(where, table, cells.numpy(), keys, options, None if train is None else train.numpy())
     return found, space, x, notes
 
 
 def _inferred(
-    where: str, columns: Sequence[Coded], options: Options, known: Mapping[str, Inferred] | None = None
-) -> tuple[tuple[Inferred, ...], Table, Tensor]:
-    """The columns, the space and the cells of a table that no model knows yet; some columns may be known."""
+    where: str,
+    columns: Sequence[Coded],
+    options: Options,
+    train: Tensor | None,
+    of_file: Mapping[str, Inferred],
+    settled: Mapping[str, Inferred] | None = None,
+) -> tuple[tuple[Inferred, ...], Table, Tensor, tuple[str, ...]]:
+    """The columns, the space and the cells of a table that no model knows yet; some are settled.
+
+    Other rows than training rows may hold values that no column has; of ``None``, all rows are training rows.
+    """
     hints: dict[str, Hint] = {} if options.schema is None else read_schema(options.schema)
     unknown_columns(where, hints, [column.name for column in columns])
-    known = known or {}
-    found = tuple(known.get(column.name) or infer(column, hints.get(column.name)) for column in columns)
+    settled = settled or {}
+    found = tuple(
+        settled.get(column.name) or _column(column, hints.get(column.name), train, of_file.get(column.name))
+        for column in columns
+    )
     try:
         schema = tuple(one.column for one in found if one.kind != "drop")
         space = Table(schema, target=options.target, observed=len(columns[0].codes))
@@ -329,9 +379,9 @@ def _inferred(
     place = 0
     for coded, one in zip(columns, found, strict=True):
         if isinstance(one.column, Modelled):
-            cells[:, place] = _cells(where, one.column, coded)
+            cells[:, place] = space.known(one.column, _cells(where, one.column, coded))
             outside = cells[:, place] == UNSEEN
-            if outside.any():
+            if outside.any() and train is None:
                 row = int(outside.argmax())
                 place_in_file = row if coded.rows is None else int(coded.rows[row])
                 value = coded.distinct.iloc[coded.codes[row]] if coded.codes[row] >= 0 else "nothing"
@@ -340,7 +390,24 @@ def _inferred(
                     "add it to the levels, or to the texts that mean a missing value"
                 )
             place += 1
-    return found, space, torch.from_numpy(cells)
+    return found, space, torch.from_numpy(cells), ()
+
+
+def _column(coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Inferred | None) -> Inferred:
+    """A column as training rows tell, or as all rows do; see :func:`_learned`."""
+    if train is None or of_file is None:
+        return infer(coded, hint)
+    if not isinstance(of_file.column, (Modelled, Constant)):
+        return of_file
+    one = infer(coded.among(train.numpy()), hint)
+    if not isinstance(one.column, Modelled) or not isinstance(of_file.column, Modelled):
+        return one
+    return dataclasses.replace(one, column=dataclasses.replace(one.column, gaps=of_file.column.gaps))
+
+
+def _shown(of_file: Inferred, of_training: Inferred) -> Inferred:
+    """What is said of a column: what it is in the file, unless training rows tell of another kind."""
+    return of_file if of_file.kind == of_training.kind else of_training
 
 
 def _cells(where: str, column: Column, coded: Coded) -> npt.NDArray[np.int64]:
@@ -383,7 +450,7 @@ def for_space(space: Space, where: str, columns: Sequence[Coded], headless: bool
 
 @for_space.register
 def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
-    cells, notes = for_space(space.written, where, columns, headless)
+    cells, notes, _ = _matched(space.written, where, columns, headless)
     gone = (cells[:, space.at] == UNSEEN).nonzero()
     if len(gone):
         raise DataError(
@@ -403,6 +470,14 @@ def _(space: Sequences, where: str, columns: Sequence[Coded], headless: bool) ->
 
 @for_space.register
 def _(space: Table, where: str, columns: Sequence[Coded], headless: bool) -> tuple[Tensor, tuple[str, ...]]:
+    cells, notes, coded = _matched(space, where, columns, headless)
+    return cells, (*notes, *_new_values(space, cells, coded))
+
+
+def _matched(
+    space: Table, where: str, columns: Sequence[Coded], headless: bool
+) -> tuple[Tensor, tuple[str, ...], list[Coded]]:
+    """The cells of a table in the columns of a model, remarks, and the columns of the file that they are."""
     by_name = {column.name: column for column in columns}
     schema = [column.name for column in space.schema]
     if headless and schema != list(numbered(len(schema))) and len(columns) == len(schema):
@@ -412,16 +487,48 @@ def _(space: Table, where: str, columns: Sequence[Coded], headless: bool) -> tup
         raise DataError(f"{where}: has no column {gone[0]!r}, which the model knows: {alike(gone[0], by_name)}")
     spare = [name for name in by_name if name not in schema]
     notes = [f"columns that the model does not know: {shortened(spare)}"] if spare else []
-    cells = np.empty((len(columns[0].codes), len(space.modelled)), dtype=np.int64)
-    for place, column in enumerate(space.modelled):
-        coded = by_name[column.name]
-        cells[:, place] = space.known(column, _cells(where, column, coded))
-        rows = np.flatnonzero(cells[:, place] == UNSEEN)
-        if len(rows):
-            value = coded.distinct.iloc[coded.codes[rows[0]]] if coded.codes[rows[0]] >= 0 else ""
-            more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
-            notes.append(
-                f"row {rows[0] + 1}{more}, column {column.name}: {str(value)[:40]!r} is a value that the model never "
-                "saw: its probability is 0"
+    notes += _not_constant(space.schema, list(by_name.values()))
+    coded = [by_name[name] for name in space.columns]
+    pairs = zip(space.modelled, coded, strict=True)
+    cells = np.stack([space.known(column, _cells(where, column, values)) for column, values in pairs], 1)
+    return torch.from_numpy(cells), tuple(notes), coded
+
+
+SHOWN = 3
+"""New values of a column that are shown."""
+
+
+def _new_values(space: Table, cells: Tensor, coded: Sequence[Coded]) -> Iterator[str]:
+    """A line on the values of each column that the training data did not have, or that lie beyond its range."""
+    foreign, beyond = space.foreign(cells), space.beyond(cells)
+    for i, (column, values) in enumerate(zip(space.modelled, coded, strict=True)):
+        yield from _line(column, values, foreign[:, i], "is a value that the model never saw: its probability is 0")
+        if isinstance(column, Graded):
+            low, high = column.text(np.array(column.span, dtype=np.int64))
+            yield from _line(
+                column, values, beyond[:, i], f"is beyond {low} to {high}, as in training: it is improbable"
             )
-    return torch.from_numpy(cells), tuple(notes)
+
+
+def _not_constant(schema: Sequence[Column], columns: Sequence[Coded]) -> Iterator[str]:
+    """A line on each column that is constant in training, so no model knows it, and has another value here."""
+    coded = {column.name: column for column in columns}
+    for column in schema:
+        if isinstance(column, Constant) and column.name in coded:
+            values = coded[column.name]
+            other = torch.from_numpy(column.taken(values.codes, values.distinct) == UNSEEN)
+            usual = "empty" if column.value is None else repr(column.value)
+            yield from _line(
+                column, values, other, f"is not {usual}, as in all training rows: the column is not modelled"
+            )
+
+
+def _line(column: Column, coded: Coded, chosen: Tensor, what: str) -> Iterator[str]:
+    rows = chosen.nonzero().flatten().tolist()
+    texts = [coded.distinct.iloc[coded.codes[row]] if coded.codes[row] >= 0 else "" for row in rows[:SHOWN]]
+    places = rows if coded.rows is None else coded.rows[rows].tolist()
+    words = [f"row {place + 1}: {str(text)[:40]!r}" for place, text in zip(places, texts, strict=False)]
+    if rows:
+        rest = [*words[1:], *([f"{len(rows) - SHOWN:,} more"] if len(rows) > SHOWN else [])]
+        more = f"; likewise {', '.join(rest)}" if rest else ""
+        yield f"row {places[0] + 1}, column {column.name}: {str(texts[0])[:40]!r} {what}{more}"

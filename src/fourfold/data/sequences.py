@@ -17,12 +17,24 @@ from fourfold.data.dataset import DataError, Options, option
 from fourfold.data.labels import alike
 from fourfold.data.memory import require
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer
+from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.times import AS_TIME
 from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Cells, Column, DateTime, Graded
 from fourfold.spaces.sequences import ABSENT
 
-__all__ = ["arranged", "check_named", "key_of", "keys_of", "order_of", "resemblance", "sequences_of", "windows_of"]
+__all__ = [
+    "arranged",
+    "check_named",
+    "key_of",
+    "keys_of",
+    "order_of",
+    "resemblance",
+    "rows_of",
+    "sequences_of",
+    "windows_of",
+    "within",
+]
 
 LONGEST = 256
 """Rows of a sequence, where nothing else is asked for."""
@@ -153,6 +165,28 @@ def order_of(where: str, coded: Coded, hint: Hint) -> Inferred:
     )
 
 
+def rows_of(places: Cells, keys: npt.NDArray[np.int64] | None, train: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The rows of a file that belong to training examples.
+
+    Args:
+        places: the cell of the order column in each row.
+        keys: the number of each row's sequence, or ``None`` for one series.
+        train: the numbers of training sequences; of a series, of its rows in order, behind the first.
+    """
+    if keys is not None:
+        return np.flatnonzero(np.isin(keys, train))
+    return np.sort(np.lexsort((np.arange(len(places)), places))[: len(train) + 1])
+
+
+def within(order: Inferred, places: Cells) -> Inferred:
+    """The order column with the range of some rows."""
+    cells, counts = np.unique(places, return_counts=True)
+    assert isinstance(order.column, Graded)
+    low, high = int(cells[0]), int(cells[-1])
+    column = dataclasses.replace(order.column, low=low, high=high, **tails_of(cells, counts))
+    return dataclasses.replace(order, column=column)
+
+
 def _refuse_gap(where: str, coded: Coded, column: Column) -> None:
     row = int((column.taken(coded.codes, coded.distinct, coded.rows) == MISSING).argmax())
     raise DataError(
@@ -211,7 +245,12 @@ def _sorted(where: str, cells: Cells, keys: npt.NDArray[np.int64], at: int, orde
 
 
 def arranged(
-    where: str, table: Table, cells: Cells, keys: npt.NDArray[np.int64] | None, options: Options
+    where: str,
+    table: Table,
+    cells: Cells,
+    keys: npt.NDArray[np.int64] | None,
+    options: Options,
+    train: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Sequences, Tensor, tuple[str, ...]]:
     """The space of sequences that no model knows yet, its raw set, and what arranging changed.
 
@@ -221,6 +260,7 @@ def arranged(
         cells: of the rows, ``(N, C)``, in the order of the file.
         keys: of the rows, or ``None`` for one series.
         options: with the names of the columns, and perhaps the length.
+        train: the numbers of training sequences, or of training rows of a series; ``None``: all are.
     """
     assert options.order is not None
     at = table.columns.index(options.order)
@@ -229,19 +269,36 @@ def arranged(
     steps = _steps(rows, at)
     later = np.ones(len(steps), dtype=bool)
     later[rows.starts] = False
+    if train is not None:
+        numbers = np.arange(-1, len(steps) - 1) if keys is None else _sequence(rows)
+        later &= np.isin(numbers, train)
     if keys is None:
         length, note = _window(len(cells) - 1, options)
-        span = (int(steps[1:, at].min()), int(steps[1:, at].max())) if len(steps) > 1 else (0, 1)
+        end = int(rows.cells[-1, at])
         space = Sequences(
-            table.schema, options.order, span, length, origin=int(rows.cells[-1, at]), observed=table.observed
+            table.schema, options.order, length=length, origin=end, observed=table.observed, **_range(steps[later, at])
         )
         return space, torch.from_numpy(steps[1:]), (*rows.notes, note)
     length = max(min(int(rows.lengths.max()), options.length or LONGEST), 1)
     later &= _within(rows) < length
-    span = (int(steps[later, at].min()), int(steps[later, at].max())) if later.any() else (0, 1)
-    space = Sequences(table.schema, options.order, span, length, options.group, observed=table.observed)
+    space = Sequences(
+        table.schema,
+        options.order,
+        length=length,
+        key=options.group,
+        observed=table.observed,
+        **_range(steps[later, at]),
+    )
     x, notes = _padded(where, space, rows, steps)
     return space, x, (*rows.notes, *notes)
+
+
+def _range(steps: Cells) -> dict[str, Any]:
+    """The arguments of a space that say which steps there are, and how likely others."""
+    if not len(steps):
+        return {"steps": (0, 1)}
+    cells, counts = np.unique(steps, return_counts=True)
+    return {"steps": (int(cells[0]), int(cells[-1])), **tails_of(cells, counts)}
 
 
 def windows_of(where: str, space: Sequences, cells: Cells) -> tuple[Tensor, tuple[str, ...]]:
@@ -274,11 +331,16 @@ def _within(rows: _Sorted) -> npt.NDArray[np.int64]:
     return np.arange(len(rows.cells)) - np.repeat(rows.starts, rows.lengths)
 
 
+def _sequence(rows: _Sorted) -> npt.NDArray[np.int64]:
+    """The number of each row's sequence."""
+    return np.repeat(np.arange(len(rows.starts)), rows.lengths)
+
+
 def _padded(where: str, space: Sequences, rows: _Sorted, steps: Cells) -> tuple[Tensor, tuple[str, ...]]:
     """Sequences ``(S, length, C)``, and a note on those that are longer."""
     count = len(rows.starts)
     require(8.0 * count * space.length * steps.shape[1], where)
-    place, sequence = _within(rows), np.repeat(np.arange(count), rows.lengths)
+    place, sequence = _within(rows), _sequence(rows)
     kept = place < space.length
     x = np.full((count, *space.shape), ABSENT, dtype=np.int64)
     x[sequence[kept], place[kept]] = steps[kept]

@@ -84,7 +84,8 @@ def begun(space: Space, data: Data, n: int = 1) -> Begun:
 def _(space: Sequences, data: Data, n: int = 1) -> Begun:
     from fourfold.data.tables import raw_frame
 
-    x, notes = read_raw(data, space)
+    raw, notes = read_raw(data, space)
+    x = raw.x
     frame = raw_frame(data)[0]
     if space.key is None:
         return _of_series(space, x, frame, n, notes)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch
+from fourfold.core import Batch, Space
 from fourfold.data import Dataset, Split
 from fourfold.engine.batch_parts import channels_last, reseed
 from fourfold.engine.loader import Loader
@@ -26,7 +26,7 @@ class _Examples:
     """Encoded examples, the same at every measurement; a small split is repeated, so each example gets more draws."""
 
     def __init__(self, loop: Loop, split: Split, rows: int) -> None:
-        raw = Loader(split, loop.model.space, min(rows, len(split.x)), loop.seed)(0)
+        raw = _inside(loop.model.space, Loader(split, loop.model.space, min(rows, len(split.x)), loop.seed)(0))
         self.count = len(raw.x)
         self.owner = torch.arange(max(rows, self.count)) % self.count
         cond = None if raw.cond is None else raw.cond[self.owner].to(loop.device)
@@ -43,6 +43,14 @@ class _Examples:
         """The mean loss of each example over the rows that repeat it, ``(count,)`` float64."""
         total = torch.zeros(self.count, dtype=torch.float64).index_add(0, self.owner, losses.double().cpu())
         return total / torch.bincount(self.owner, minlength=self.count)
+
+
+def _inside(space: Space, batch: Batch) -> Batch:
+    """A batch without the examples that hold a value which the space does not have, unless all of them do."""
+    outside = space.outside(batch.x)
+    if outside is None or bool(outside.all()):
+        return batch
+    return Batch(batch.x[~outside], None if batch.cond is None else batch.cond[~outside])
 
 
 @final

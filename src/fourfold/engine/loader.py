@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, final
 
@@ -280,11 +281,16 @@ class Stream:
 def raw_examples(x: Any, space: Space) -> Tensor:
     """An array, a tensor or rows of a data frame as raw examples of a space, see :meth:`fourfold.core.Space.conform`.
 
+    What reading a data frame changed is a warning, such as a value that the model never saw.
+
     Raises:
         TypeError: for anything else.
     """
     if hasattr(x, "columns"):
-        return read_all(x, space)[0].x
+        split, notes = read_all(x, space)
+        for note in notes:
+            warnings.warn(note, stacklevel=3)
+        return split.x
     if isinstance(x, (np.ndarray, list, tuple)):
         x = torch.from_numpy(np.array(as_array(x)))
     if not isinstance(x, Tensor):

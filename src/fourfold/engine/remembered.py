@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fourfold.data import IN_MEMORY, DataError, Dataset, load, names
+from fourfold.data import IN_MEMORY, Data, DataError, Dataset, load, names
 from fourfold.data.text import LENGTH
 from fourfold.engine.budget import parse_budget
 from fourfold.engine.card import ELSEWHERE, training_of
@@ -22,15 +22,15 @@ from fourfold.vocabulary import AUTO
 __all__ = ["check_agrees", "load_own", "settings_of"]
 
 
-def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
-    """Load the data that a run was trained on, from its recorded place.
+def load_own(card: Mapping[str, Any], folder: Path | None, data: Data | None = None) -> Dataset:
+    """Load the data that a run was trained on, from its recorded place; or other data in the same way.
 
     Raises:
         DataError: if it is missing, with the places where it was looked for and the way to give it, or if it cannot be
             read.
     """
     record = card["data"]
-    place = record.get("path", record["name"])
+    place = record.get("path", record["name"]) if data is None else data
     options = _options(record)
     try:
         dataset = load(place, **options)
@@ -41,7 +41,7 @@ def load_own(card: Mapping[str, Any], folder: Path | None) -> Dataset:
             dataset = vectors if vectors.digest == record.get("digest") else dataset
         return dataset
     except DataError:
-        if place in (*names(), IN_MEMORY) or Path(place).expanduser().exists():
+        if data is not None or place in (*names(), IN_MEMORY) or Path(str(place)).expanduser().exists():
             raise
         raise DataError(
             f"{place}, the data of {folder or 'this run'}, is not there: put it back, or name it where it is now, "

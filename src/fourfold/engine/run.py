@@ -14,7 +14,8 @@ from torch import Tensor
 from fourfold import notebook
 from fourfold.adapters import is_published, open_published
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
-from fourfold.data import Data, Dataset, Split, examples_of, load, names, read_all
+from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
+from fourfold.data.dataset import digest, option
 from fourfold.data.readers import TABLES
 from fourfold.engine.blueprint import check_loadable
 from fourfold.engine.captioning import Caption, caption
@@ -349,8 +350,7 @@ class Run:
         if split not in (None, "train", "validation", "test"):
             raise ValueError(f"split {split!r}: choose train, validation or test")
         space = self.model.space
-        whole = not isinstance(data, (str, os.PathLike)) or os.fspath(data) not in names()
-        if data is not None and split is None and whole:
+        if data is not None and split is None and not self._built_in(data):
             short = isinstance(self.model.estimand, TokenConditionals)  # the chain rule stops where the text ends
             known = labels or self._labels(data)
             return read_all(data, space, limit=limit, labels=known, skip_bad=skip_bad, short=short)
@@ -369,11 +369,11 @@ class Run:
         seconds: float | None = None,
         say: Callable[[str], None] | None = None,
     ) -> list[Measurement]:
-        """Every metric that applies, against the test split.
+        """Every metric that applies, against test examples.
 
         Args:
-            data: by default the data the run was trained on, loaded again by its name and seed; or other data, read as
-                :meth:`examples` does.
+            data: by default the test split of the data the run was trained on, loaded again by its name and seed; or
+                other data, of which all examples are test examples: see :meth:`test_set`.
             n: number of samples and of references.
             seed: seed of the samples.
             features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
@@ -386,8 +386,59 @@ class Run:
         """
         from fourfold.evaluation import evaluate
 
-        dataset = data if isinstance(data, Dataset) else self.dataset(data)
+        dataset = data if isinstance(data, Dataset) else self.test_set(data)
         return evaluate(self.model, dataset, n=n, seed=seed, features=features, seconds=seconds, say=say)
+
+    def test_set(self, data: Data | None = None, *, labels: str | None = None, skip_bad: bool = False) -> Dataset:
+        """The data set that :meth:`evaluate` measures on.
+
+        All examples of other data than the run's own and built-in sets are its test split. Floors, copies and the gap
+        need training examples, which are those of the run; if these are not at hand, half of the data stands for them.
+
+        Args:
+            data: as for :meth:`evaluate`.
+            labels: its label column or array, if its name differs from that in the training data.
+            skip_bad: whether images that cannot be read are left out.
+
+        Raises:
+            DataError: if the data cannot be loaded, or does not suit the space of the model.
+        """
+        if data is None or self._built_in(data):
+            return self.dataset(data, labels=labels, skip_bad=skip_bad)
+        try:
+            own = self.dataset()
+        except (DataError, ValueError) as error:
+            return self._halved(data, str(error), labels, skip_bad)
+        if self._is_own(data, own):
+            return own
+        space, name = self.model.space, os.fspath(data) if isinstance(data, (str, os.PathLike)) else IN_MEMORY
+        test, notes = read_raw(data, space, labels=labels or self._labels(data), skip_bad=skip_bad)
+        if space.conditional and test.cond is None:
+            raise DataError(f"{name} has no labels to be conditional on: name them ({option('labels')})")
+        examples_of(name, test.x, space)
+        return replace(
+            own, name=name, source=name, test=test, notes=notes, skipped=(), digest=digest(test.x, test.cond)
+        )
+
+    def _halved(self, data: Data, reason: str, labels: str | None, skip_bad: bool) -> Dataset:
+        """Other data, half of which stands for training data that is not at hand."""
+        halves = self._load(data, labels, skip_bad, (0.4, 0.1, 0.5))
+        note = (
+            f"half of the data is the test, and the rest stands for the training data, which is not at hand: {reason}"
+        )
+        return replace(halves, notes=(*halves.notes, note))
+
+    def _is_own(self, data: Data, own: Dataset) -> bool:
+        """Whether other data holds the very examples that the run was trained on."""
+        try:
+            again = load_own(self.card, self.folder, data) if "data" in self.card else load(data)
+        except (DataError, ValueError):
+            return False
+        return again.digest == own.digest
+
+    @staticmethod
+    def _built_in(data: Data) -> bool:
+        return isinstance(data, (str, os.PathLike)) and os.fspath(data) in names()
 
     def save_samples(self, path: Path | str, n: int = 64, cond: Condition = None, seed: int = 0) -> Path:
         """Draw samples into a file, in the format of its suffix: see :func:`fourfold.data.writers.write_examples`."""
@@ -408,15 +459,7 @@ class Run:
             ValueError: if the data of the run has changed.
         """
         if data is not None:
-            space = self.model.space
-            return load(
-                data,
-                space=space,
-                conditional=space.conditional,
-                labels=labels or self._labels(data),
-                skip_bad=skip_bad,
-                seed=self.card.get("data", {}).get("seed", 0),
-            )
+            return self._load(data, labels, skip_bad)
         if self.data is not None:
             return self.data
         if "data" not in self.card:
@@ -429,6 +472,21 @@ class Run:
                 "name a file or a set to measure the run on it all the same"
             )
         return own
+
+    def _load(
+        self, data: Data, labels: str | None, skip_bad: bool, fractions: tuple[float, ...] | None = None
+    ) -> Dataset:
+        """Other data in the space of the model, split with the seed of the run."""
+        space = self.model.space
+        return load(
+            data,
+            space=space,
+            conditional=space.conditional,
+            labels=labels or self._labels(data),
+            skip_bad=skip_bad,
+            seed=self.card.get("data", {}).get("seed", 0),
+            fractions=fractions,
+        )
 
     def _labels(self, data: Data) -> str | None:
         """The name of the training data's labels, if such data can have a column or array of that name."""

@@ -23,19 +23,20 @@ def summary(result: LogProb, unit: str) -> str:
     others = [name for name, known in counts.items() if known is not None and name != unit]
     also = "".join(f" ({_mean(result, name)[0]:.4f} {name})" for name in others)
     number = "" if math.isnan(mean) else f"{mean:.4f}{interval} {unit}{also}, "
-    return f"{number}{result.kind.words}, {len(result)} example{'s' * (len(result) != 1)}"
+    return f"{number}{result.kind.words}, {result.counted} example{'s' * (len(result) != 1)}"
 
 
 def score_record(result: LogProb, unit: str) -> dict[str, Any]:
     """The same as a JSON value; ``None`` where a number is not known."""
     mean, error = (None if math.isnan(value) else value for value in _mean(result, unit))
-    about = {"examples": len(result), "draws": result.draws, "evaluations": result.evaluations}
+    about = {"examples": len(result), "scored": int(result.inside.sum()), "draws": result.draws}
     return {
         "mean": mean,
         "std_error": error,
         "unit": unit,
         "kind": result.kind.value,
         **about,
+        "evaluations": result.evaluations,
         "note": result.told(unit),
     }
 

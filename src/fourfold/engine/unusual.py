@@ -31,27 +31,40 @@ def unusual_columns(model: GenerativeModel, x: Tensor, nats: Tensor, most: int =
         most: how many rows are explained.
 
     Returns:
-        The columns, with the nats that each lies below its median, by the number of the row; ``None`` of a model that
-        cannot tell.
+        The columns, with the nats that each lies below its median, by the number of the row; of rows with a value that
+        the model never saw, these columns alone, as ``new``. A model that cannot tell names only these, and columns
+        whose value lies beyond the range of the training data, or has no answer, ``None``.
     """
     space = model.space
     if not isinstance(space, Table):  # only a row of a table has columns to be blamed
         return None
+    new, below = _named(space, space.foreign(x), "new"), _below(model, x, nats, most)
+    if below is None:
+        return _named(space, space.beyond(x), "beyond") | new or None
+    return {row: _words(space, part) for row, part in below.items()} | new
+
+
+def _named(space: Table, cells: Tensor, word: str) -> dict[int, str]:
+    """The columns of some cells, by the number of the row."""
+    rows = cells.any(1).nonzero().flatten().tolist()
+    return {row: ", ".join(f"{space.columns[i]} ({word})" for i in cells[row].nonzero().flatten()) for row in rows}
+
+
+def _below(model: GenerativeModel, x: Tensor, nats: Tensor, most: int) -> dict[int, Tensor] | None:
+    """How many nats each column of the worst rows lies below its median, by the number of the row."""
     worst = nats.argsort()[:most]
     typical = torch.linspace(0, len(x) - 1, min(TYPICAL, len(x))).long()
-    rows = torch.cat([worst, typical])
-    found = torch.empty(len(rows), len(space.modelled))
+    rows, columns = torch.cat([worst, typical]), x.shape[1]
+    log_p = torch.empty(len(rows), columns)
     try:
-        for place in range(len(space.modelled)):
-            known = torch.ones(len(space.modelled), dtype=torch.bool)
-            known[place] = False
-            found[:, place] = model.log_prob_given(x[rows], known).nats
+        for place in range(columns):
+            log_p[:, place] = model.log_prob_given(x[rows], torch.arange(columns) != place).nats
     except TypeError:
         return None
-    excess = found[len(worst) :].nanmedian(0).values - found[: len(worst)]
-    return {row: _told(space, below) for row, below in zip(worst.tolist(), excess, strict=True)}
+    excess = log_p[len(worst) :].nanmedian(0).values - log_p[: len(worst)]
+    return dict(zip(worst.tolist(), excess, strict=True))
 
 
-def _told(space: Table, below: Tensor) -> str:
+def _words(space: Table, below: Tensor) -> str:
     order = [i for i in below.argsort(descending=True).tolist() if below[i] > NATS][:3]
     return ", ".join(f"{space.columns[i]} ({below[i]:.1f})" for i in order)

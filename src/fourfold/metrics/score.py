@@ -83,6 +83,7 @@ class Measurement:
         references: number of examples of the data, where the score is a share of these or of samples.
         share: whether the score is a share or a probability: then the ends of intervals lie in [0, 1].
         error, deviations, freedom: see :class:`Estimate`; the error is NaN where the parts are unknown.
+        outside: number of examples that a likelihood leaves out, since they hold values that no training row has.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Measurement:
     error: float = math.nan
     deviations: tuple[float, ...] = ()
     freedom: float = math.inf
+    outside: int = 0
 
     def __post_init__(self) -> None:
         for name in ("low", "high", "floor_low", "floor_high") if self.share else ():
@@ -142,7 +144,8 @@ class Measurement:
         floor = f", floor {self.floor:.4g}{spread}" if math.isfinite(self.floor) else ""
         kind = f" ({self.kind.words})" if self.kind is not None else ""
         against = f", {self.references} references" if self.references else ""
-        counted = f" (n = {self.n}{against})" if self.n else ""
+        of = f" of {self.n + self.outside}, the others with values that are not in training" if self.outside else ""
+        counted = f" (n = {self.n}{of}{against})" if self.n or self.outside else ""
         if math.isnan(self.value):
             return f"{self.name}: not known{counted}"
         return f"{self.name} = {self.value:.4g}{interval} {self.unit}{kind}".rstrip() + f"{floor}{counted}"
@@ -181,7 +184,7 @@ class Measurement:
         unknown = {k: math.inf if k == "freedom" else math.nan for k in numbers if record.get(k) is None}
         kind = None if record.get("kind") is None else Kind(record["kind"])
         score = cls(**{**record, **unknown, "kind": kind, "deviations": tuple(record.get("deviations", ()))})
-        plain = all(type(getattr(score, k)) in (int, float) for k in (*numbers, "n", "references"))
+        plain = all(type(getattr(score, k)) in (int, float) for k in (*numbers, "n", "references", "outside"))
         plain = plain and all(type(value) in (int, float) for value in score.deviations)
         if not plain or not all(type(getattr(score, k)) is str for k in ("name", "protocol", "unit", "better")):
             raise ValueError(f"not the record of a score: {str(record)[:80]}")

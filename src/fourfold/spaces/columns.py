@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import uuid
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -34,6 +36,14 @@ UNSEEN = MISSING + 1
 """The cell of a value that the schema does not hold: it has no mass, and no sample has it."""
 UNREADABLE = MISSING + 2
 """What :meth:`Column.read` answers to a value that is not of the column's kind, such as a word among numbers."""
+FARTHEST = 2**61
+"""The largest cell of a number that has a mass."""
+YEARS = (-9_214_560_000, 9_183_110_399)
+"""Seconds from 1970 to the first of 1678 and the last of 2260: times that every dtype of times can hold."""
+TWO_DIGITS = (-31_536_000, 3_124_223_999)
+"""The same for 1969 to 2068, which two digits of a year stand for."""
+CLOCK = (-2_208_988_800, -2_208_902_401)
+"""The same for the day of 1900-01-01, on which times without a date lie."""
 EPOCHS = {"epoch s": 1, "epoch ms": 1_000, "epoch us": 1_000_000}
 """Formats of times that are numbers since 1970, by their units in a second."""
 
@@ -233,15 +243,33 @@ class Graded(Modelled, ABC):
     Attributes:
         resolution: distance of neighbouring cells.
         low, high: the smallest and the largest cell of the data.
+        beyond: the probability of a value below ``low``, and of one above ``high``.
+        scale: how far such values lie outside, in cells: see :mod:`fourfold.codecs.tails`.
     """
 
     resolution: float = 1.0
     low: int = 0
     high: int = 0
+    beyond: tuple[float, float] = (0.0, 0.0)
+    scale: tuple[float, float] = (1.0, 1.0)
 
     @property
     def span(self) -> tuple[int, int]:
         return self.low, self.high
+
+    @property
+    @abstractmethod
+    def possible(self) -> tuple[int, int]:
+        """The smallest and the largest cell that a value of this column can have at all."""
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """The smallest and the largest cell that has a mass: those of the data where no value lies beyond."""
+        least, most = self.possible
+        return (
+            min(least, self.low) if self.beyond[0] > 0 else self.low,
+            max(most, self.high) if self.beyond[1] > 0 else self.high,
+        )
 
 
 @final
@@ -256,6 +284,15 @@ class Numeric(Graded):
 
     decimals: int = 0
     least: int = 0
+
+    @property
+    def possible(self) -> tuple[int, int]:
+        """No number has another sign than those of the data, or is too large for its dtype."""
+        least, most = 0 if self.low >= 0 else -FARTHEST, 0 if self.high <= 0 else FARTHEST
+        if not re.fullmatch(r"u?int(8|16|32)", self.dtype.lower()):
+            return least, most
+        kind = np.iinfo(self.dtype.lower())
+        return max(least, -int(-kind.min // self.resolution)), min(most, int(kind.max // self.resolution))
 
     @property
     def wanted(self) -> str:
@@ -303,6 +340,13 @@ class DateTime(Graded):
     """
 
     format: str = "%Y-%m-%d"
+
+    @property
+    def possible(self) -> tuple[int, int]:
+        """No time is outside of what its format can write, and every dtype of times can hold."""
+        full = self.format in EPOCHS or "%Y" in self.format
+        first, last = YEARS if full else TWO_DIGITS if "%y" in self.format else CLOCK
+        return math.ceil(first / self.resolution), math.floor(last / self.resolution)
 
     @property
     def wanted(self) -> str:

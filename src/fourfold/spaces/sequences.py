@@ -57,7 +57,9 @@ class Sequences(WrittenRows):
         key: name of the column whose values name the sequences, or ``None``.
         origin: the cell of the order column from which samples of a series go on; the end of the data.
         keys: names of the first sequences that are written to a file; others get fresh ones.
-        observed: how many rows the schema was inferred from, or ``None``; presets for few rows drop units in training.
+        observed: how many rows the data has, or ``None``; presets for few rows drop units in training.
+        beyond: the probability of a step below the smallest, and of one above the largest.
+        scale: how far such steps lie outside, in cells.
 
     Raises:
         ValueError: for an order that is not a quantity, a key that is not an identifier, or an impossible length.
@@ -72,6 +74,8 @@ class Sequences(WrittenRows):
     origin: int = 0
     keys: tuple[str, ...] = ()
     observed: int | None = field(default=None, compare=False)
+    beyond: tuple[float, float] = (0.0, 0.0)
+    scale: tuple[float, float] = (1.0, 1.0)
     classes: None = None
 
     def __post_init__(self) -> None:
@@ -103,8 +107,16 @@ class Sequences(WrittenRows):
     @cached_property
     def row(self) -> Table:
         """The rows as they are modelled: the order column holds steps."""
+        low, high = self.steps
         step = Numeric(
-            self.order, "int64", resolution=self.start.resolution, low=self.steps[0], high=self.steps[1], decimals=6
+            self.order,
+            "int64",
+            resolution=self.start.resolution,
+            low=low,
+            high=high,
+            beyond=self.beyond,
+            scale=self.scale,
+            decimals=6,
         )
         return Table(tuple(step if column.name == self.order else column for column in self.schema))
 
@@ -177,8 +189,12 @@ class Sequences(WrittenRows):
             i, t = there.nonzero()[flat].tolist()
             raise ValueError(f"sequence {i}, row {t}, column {column}: {what}: give rows of the model's schema")
 
-    def notes(self, x: Tensor) -> tuple[str, ...]:
-        return self.row.notes(x.flatten(0, -2)[x.flatten(0, -2)[:, self.at] != ABSENT])
+    def outside(self, x: Tensor) -> Tensor:
+        row, start = self.row.foreign(x.flatten(0, 1)).view(x.shape), torch.zeros(len(x), dtype=torch.bool)
+        if self.key is not None:
+            start = Table((self.start,)).outside(x[:, 0, self.at, None])
+            row[:, 0, self.at] = False
+        return (row & self.present(x)[..., None]).flatten(1).any(1) | start
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         x = self.row.examples(n * self.length, generator).view(n, *self.shape)

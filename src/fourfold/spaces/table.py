@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class Table(WrittenRows):
         classes: number of class labels, or ``None``.
         class_names: names of the labels, empty where they have none.
         target: the column that models are judged by predicting, or ``None``; with labels, these are predicted.
-        observed: how many rows the schema was inferred from, or ``None``; presets for few rows are coarser.
+        observed: how many rows the data has, or ``None``; presets for few rows are coarser.
     """
 
     mixed: ClassVar[bool] = True
@@ -110,17 +111,25 @@ class Table(WrittenRows):
                 return row, column.name, what
         return None
 
-    def notes(self, x: Tensor) -> tuple[str, ...]:
-        """A line on each column with values that the schema does not hold: such rows have no mass."""
-        told = []
-        for column, cells in zip(self.modelled, x.T, strict=True):
-            rows = (cells == UNSEEN).nonzero().flatten().tolist()
-            if rows:
-                first = shortened([row + 1 for row in rows], 6)
-                told.append(
-                    f"column {column.name}: row {first}: a value that no row of the schema has, so the probability is 0"
-                )
-        return tuple(told)
+    def foreign(self, x: Tensor) -> Tensor:
+        """Which cells hold a value that their column does not have, bool ``(B, C)``: a new level, or a gap."""
+        return torch.stack([self._foreign(column, x[:, i]) for i, column in enumerate(self.modelled)], 1)
+
+    @staticmethod
+    def _foreign(column: Modelled, cells: Tensor) -> Tensor:
+        if not isinstance(column, Graded):
+            return cells == UNSEEN
+        least, most = column.limits
+        return (cells != MISSING) & ((cells < least) | (cells > most))
+
+    def beyond(self, x: Tensor) -> Tensor:
+        """Which cells lie in a tail: outside the range of the training data, and not :meth:`foreign`, ``(B, C)``."""
+        spans = torch.tensor([c.span if isinstance(c, Graded) else (MISSING, -MISSING - 1) for c in self.modelled])
+        outer = (x != MISSING) & ((x < spans[:, 0]) | (x > spans[:, 1]))
+        return outer & ~self.foreign(x)
+
+    def outside(self, x: Tensor) -> Tensor:
+        return self.foreign(x).any(1)
 
     def examples(self, n: int, generator: torch.Generator) -> Tensor:
         drawn = []
@@ -131,15 +140,14 @@ class Table(WrittenRows):
         return torch.stack(drawn, 1)
 
     def support(self, points: int, reach: float) -> tuple[Tensor, float]:
-        axes = [self._all_cells(column) for column in self.modelled]
-        if (rows := np.prod([float(len(axis)) for axis in axes])) > 1e5:
+        ends = [column.limits if isinstance(column, Graded) else column.span for column in self.modelled]
+        rows = math.prod(most - least + 1 + c.missing for c, (least, most) in zip(self.modelled, ends, strict=True))
+        if rows > 1e5:
             raise ValueError(f"a table of {rows:.0e} different rows cannot be enumerated")
+        gap = torch.tensor([MISSING])
+        cells = [torch.arange(least, most + 1) for least, most in ends]
+        axes = [torch.cat([own, gap[: c.missing]]) for c, own in zip(self.modelled, cells, strict=True)]
         return torch.cartesian_prod(*axes).reshape(-1, len(axes)), 1.0
-
-    @staticmethod
-    def _all_cells(column: Modelled) -> Tensor:
-        cells = torch.arange(column.span[0], column.span[1] + 1)
-        return torch.cat([cells, torch.tensor([MISSING])]) if column.missing else cells
 
     def measures(self, x: Tensor, references: References, features: str | None = None) -> Iterator[Measurement]:
         self.check_features(features)
@@ -178,7 +186,7 @@ class Table(WrittenRows):
     def numbers(self, x: Tensor) -> Tensor:
         """Raw examples as float64 ``(B, C)``: quantities in their unit, categories as their level, gaps as NaN.
 
-        A level that the schema lacks is -1.
+        A level that the schema lacks is -1, and a gap in a column without gaps is NaN as well.
         """
         found = x.double()
         for i, column in enumerate(self.modelled):
@@ -186,7 +194,12 @@ class Table(WrittenRows):
                 found[:, i] *= column.resolution
             if isinstance(column, Numeric):
                 found[:, i] = found[:, i].round(decimals=column.decimals)
-        return found.masked_fill(x == UNSEEN, -1).masked_fill(x == MISSING, torch.nan)
+        levels = torch.tensor([isinstance(column, Categorical) for column in self.modelled])
+        return (
+            found.masked_fill(x == UNSEEN, torch.nan)
+            .masked_fill((x == UNSEEN) & levels, -1)
+            .masked_fill(x == MISSING, torch.nan)
+        )
 
     def fits(self, given: Space) -> bool:
         return isinstance(given, Table) and given.schema == self.schema

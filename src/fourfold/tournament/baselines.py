@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
@@ -89,8 +90,9 @@ def _rated(kind: type[Baseline], dataset: Dataset, n: int, chosen: References, p
     drawing = 1e3 * (time.perf_counter() - start - seconds) / n
     test = scored_examples(dataset, protocol.likelihood_examples)
     scored = fitted.log_prob(test.x, test.cond, seed)
+    scored = dataclasses.replace(scored, outside=dataset.space.outside(test.x))
     likelihood = mean_likelihood(scored, dataset.space.unit)
-    columns = () if scored.pieces is None else tuple(scored.pieces.double().mean(0).tolist())
+    columns = () if scored.pieces is None else tuple(scored.pieces[scored.inside].double().mean(0).tolist())
     time_of_one = Measurement("milliseconds_per_sample", drawing, n=n, protocol="once", unit="ms", better="lower")
     scores = (likelihood, *quality(x, dataset, chosen, protocol.features), time_of_one)
     return Rated(Entry(kind.name, (), scores), kind.summary, x, seconds, columns)

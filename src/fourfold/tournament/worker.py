@@ -291,7 +291,7 @@ def _own_likelihood(
     drawn_ones = dataclasses.replace(dataset, test=Split(x, labels))
     train, own = (log_prob(model, part, len(test), 0, patience / 2) for part in (known, drawn_ones))
     trained, drawn_mean, held = (mean_likelihood(p, dataset.space.unit) for p in (train, own, test))
-    attack = membership(train.nats, test.nats, "likelihood", "log p(x)")
+    attack = membership(train.nats[train.inside], test.nats[test.inside], "likelihood", "log p(x)")
     return [
         _difference("likelihood_gap", trained, held, "training less test examples"),
         _difference("drift", drawn_mean, held, "own samples less test examples"),
@@ -305,10 +305,10 @@ def _of_columns(model: GenerativeModel, dataset: Dataset) -> list[float] | None:
     if not dataset.space.columns:
         return None
     try:
-        found = model.log_prob_given(test.x, torch.zeros_like(test.x, dtype=torch.bool), test.cond).pieces
+        scored = model.log_prob_given(test.x, torch.zeros_like(test.x, dtype=torch.bool), test.cond)
     except TypeError:
         return None
-    return None if found is None else found.double().mean(0).tolist()
+    return None if scored.pieces is None else scored.pieces[scored.inside].double().mean(0).tolist()
 
 
 def _difference(name: str, a: Measurement, b: Measurement, words: str) -> Measurement:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow
 import pyarrow.compute
 
+from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.times import epoch
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.data.schema.words import category, fresh
@@ -84,10 +85,9 @@ def _quantity(values: Values, numbers: npt.NDArray[Any], counts: npt.NDArray[Any
     digits = int(values.hint.get("decimals", max(digits, _needed(resolution))))
     least = min(int(values.hint.get("least", least)), digits)
     plain = "int64" if whole and digits == 0 and values.coded.dtype is None else "float64"
-    cells = np.rint(numbers[[0, -1]] / resolution).astype(np.int64)
-    column = values.column(
-        Numeric, plain, resolution=resolution, low=int(cells[0]), high=int(cells[1]), decimals=digits, least=least
-    )
+    cells = np.rint(numbers / resolution).astype(np.int64)
+    ends = {"low": int(cells[0]), "high": int(cells[-1]), **tails_of(cells, counts)}
+    column = values.column(Numeric, plain, resolution=resolution, decimals=digits, least=least, **ends)
     kind = "whole numbers" if whole and resolution == 1 else f"multiples of {resolution:g}"
     found = answer(values, column, "number", "; ".join([kind, *told, *_shape(numbers, counts)]))
     return dataclasses.replace(found, continuous=not exact)

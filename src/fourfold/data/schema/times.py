@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fourfold.data.dataset import DataError
+from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.spaces.columns import EPOCHS, DateTime
 
@@ -42,7 +43,8 @@ def time(values: Values) -> Inferred | None:
             raise DataError(
                 f"{values.coded.where}, column {values.coded.name}: holds a time beyond the years 1 to 9999: correct it"
             )
-        return _times(values, values.coded.distinct, written, "the data holds times")
+        held = (values.coded.counts > 0) & values.coded.distinct.notna().to_numpy()
+        return _times(values, values.coded.distinct[held], written, "the data holds times")
     found = values.hint.get("format") or _format(values)
     if found is None:
         return None
@@ -110,8 +112,10 @@ def _times(values: Values, times: pd.Series, form: str, reason: str) -> Inferred
     units = (86400, 3600, 60, 1, 0.001, 0.000001)
     resolution = values.hint.get("resolution") or next(unit for unit in units if not (ticks % round(unit * 1e6)).any())
     step = round(resolution * 1e6)
-    low, high = ((int(tick) + step // 2) // step for tick in (ticks.min(), ticks.max()))
+    order = ticks.argsort(kind="stable")
+    cells = (ticks[order] + step // 2) // step
+    ends = {"low": int(cells[0]), "high": int(cells[-1]), **tails_of(cells, values.counts[order])}
     dtype = "int64" if form in EPOCHS or form == "%Y%m%d" else "str"
-    column = values.column(DateTime, dtype, resolution=float(resolution), low=low, high=high, format=form)
+    column = values.column(DateTime, dtype, resolution=float(resolution), format=form, **ends)
     word = {86400.0: "days", 3600: "hours", 60: "minutes", 1: "seconds"}.get(float(resolution), f"{resolution:g} s")
     return answer(values, column, "time", f"{reason}; {word}")

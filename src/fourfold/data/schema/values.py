@@ -67,6 +67,21 @@ class Coded:
     rows: npt.NDArray[np.int64] | None = None
     padded: bool = False
 
+    @property
+    def counts(self) -> npt.NDArray[np.int64]:
+        """How many rows hold each distinct value."""
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.distinct)).astype(np.int64)
+
+    def among(self, rows: npt.NDArray[np.int64]) -> Coded:
+        """The column of some rows, with the values that they hold."""
+        codes = self.codes[rows]
+        used = np.unique(codes[codes >= 0])
+        number = np.full(len(self.distinct) + 1, -1, dtype=np.int32)  # the last one is that of no value
+        number[used] = np.arange(len(used))
+        distinct = self.distinct.iloc[used].reset_index(drop=True)
+        places = rows if self.rows is None else self.rows[rows]
+        return dataclasses.replace(self, codes=number[codes], distinct=distinct, rows=places)
+
     def place(self, chosen: npt.NDArray[np.bool_]) -> str:
         """The first row that holds one of the chosen distinct values, and the value."""
         row = int(np.append(chosen, False)[self.codes].argmax())
@@ -137,7 +152,7 @@ class Values:
 
 def values_of(coded: Coded, hint: Hint) -> Values:
     """The values of a column without its gaps."""
-    counts = np.bincount(coded.codes[coded.codes >= 0], minlength=len(coded.distinct)).astype(np.int64)
+    counts = coded.counts
     typed = coded.dtype is not None and not pd.api.types.is_string_dtype(coded.distinct.dtype)
     text = coded.distinct.astype(str)
     gap = _gaps(text, hint) & (counts > 0)

@@ -1,0 +1,44 @@
+"""How likely a quantity lies beyond the values of its training rows, and how far."""
+
+from __future__ import annotations
+
+import math
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Tails", "tails_of"]
+
+
+class Tails(TypedDict):
+    """The arguments of a :class:`~fourfold.spaces.columns.Graded` column that say what lies beyond its span."""
+
+    beyond: tuple[float, float]
+    scale: tuple[float, float]
+
+
+def tails_of(cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> Tails:
+    """The tails of a quantity.
+
+    Of ``n + 1`` values that are alike, the last is the largest with probability ``1 / (n + 1)``. Where ``m`` values
+    share the largest cell, it is rather an end that nothing exceeds, and ``1 / (m (n + 1))`` is taken. The scale is the
+    mean excess of the ``sqrt(n)`` largest values over the next one, at least 1.
+
+    Args:
+        cells: of the values, ascending, ``(K,)``; neighbours may be the same.
+        counts: how many rows hold each, ``(K,)``.
+    """
+    cells, first = np.unique(cells, return_index=True)
+    counts = np.add.reduceat(counts, first)
+    low, high = _tail(-cells[::-1], counts[::-1]), _tail(cells, counts)
+    return Tails(beyond=(low[0], high[0]), scale=(low[1], high[1]))
+
+
+def _tail(cells: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> tuple[float, float]:
+    """Probability and scale of the upper tail of ascending cells."""
+    n = int(counts.sum())
+    largest = np.repeat(cells[-math.isqrt(n) - 1 :], np.minimum(counts[-math.isqrt(n) - 1 :], n))
+    largest = largest[-math.isqrt(n) - 1 :].astype(np.float64)
+    excess = float((largest[1:] - largest[0]).mean()) if len(largest) > 1 else 0.0
+    return 1 / (int(counts[-1]) * (n + 1)), max(excess, 1.0)
