@@ -215,7 +215,7 @@ def test_positions_of_a_cache_can_be_forgotten(tmp_path, window):
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-4, rtol=1e-4)
 
 
-def _gguf(path, model):
+def _gguf(path, model, tied=False):
     """A small Qwen 2 as a GGUF file."""
     gguf = pytest.importorskip("gguf")
     config, pieces = model.config, json.loads(Pieces.learn(TEXT, 300).file)["model"]
@@ -240,6 +240,8 @@ def _gguf(path, model):
     names |= {"mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
     names |= {"embed_tokens": "token_embd", "layers.": "blk.", "lm_head": "output"}
     for name, value in model.state_dict().items():
+        if tied and name == "lm_head.weight":
+            continue
         theirs = name.removeprefix("model.")
         theirs = "output_norm.weight" if theirs == "norm.weight" else theirs
         for own, other in names.items():
@@ -316,6 +318,22 @@ def test_a_gguf_file_opens_from_the_cache_the_second_time(gguf_file):
     assert len(readings) == 1
     stored = {file.name for file in source(path).iterdir()}
     assert stored == {"config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"}
+
+
+def test_a_tied_table_of_tokens_is_kept_under_its_own_name(gguf_file):
+    """The library would draw the table at random, and tie it afterwards, where only the head's name is there."""
+    from safetensors import safe_open
+
+    path, theirs, _ = gguf_file
+    with torch.no_grad():
+        theirs.lm_head.weight.copy_(theirs.model.embed_tokens.weight)
+    _gguf(path, theirs, tied=True)
+    logits = _logits(open_published(path, length=24))[1]
+    with safe_open(source(path) / "model.safetensors", "pt") as file:
+        names = set(file.keys())
+    assert "model.embed_tokens.weight" in names
+    assert "lm_head.weight" not in names
+    assert torch.equal(_logits(open_published(path, length=24))[1], logits)
 
 
 @pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])

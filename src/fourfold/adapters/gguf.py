@@ -17,15 +17,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["is_gguf", "keep", "read_once", "source"]
+__all__ = ["Ids", "is_gguf", "keep", "kept_ids", "read_once", "source"]
 
 SETTINGS, TOKENIZER, CONFIG, WEIGHTS = "tokenizer_config.json", "tokenizer.json", "config.json", "model.safetensors"
 """The files of a folder of the cache."""
-VERSION = 1
+VERSION = 2
 """Of what the cache holds."""
 
 
@@ -58,7 +58,7 @@ def keep(path: Path, inner: Any, tokenizer: Any, config: Mapping[str, Any]) -> N
 
     Nothing is written where the disk has less than twice the room, or the cache cannot be written.
     """
-    from safetensors.torch import save_model
+    from safetensors.torch import save_file
 
     folder = _folder(path)
     size = sum(p.numel() * p.element_size() for p in inner.parameters())
@@ -69,7 +69,7 @@ def keep(path: Path, inner: Any, tokenizer: Any, config: Mapping[str, Any]) -> N
         with tempfile.TemporaryDirectory(dir=folder.parent) as part:
             place = Path(part) / folder.name
             place.mkdir()
-            save_model(inner, str(place / WEIGHTS), {"format": "pt"})
+            save_file(_own_tensors(inner), place / WEIGHTS, {"format": "pt"})
             (place / CONFIG).write_text(json.dumps(config), encoding="utf-8")
             (place / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
             (place / SETTINGS).write_text(json.dumps(_settings(tokenizer)), encoding="utf-8")
@@ -77,14 +77,45 @@ def keep(path: Path, inner: Any, tokenizer: Any, config: Mapping[str, Any]) -> N
             place.rename(folder)
 
 
+def _own_tensors(inner: Any) -> dict[str, Any]:
+    """The tensors of a network, each once: of those that share memory, one that is not named as tied to another."""
+    tied = set(getattr(inner, "_tied_weights_keys", None) or ())
+    own: dict[int, tuple[str, Any]] = {}
+    for name, value in sorted(inner.state_dict().items(), key=lambda item: item[0] in tied):
+        own.setdefault(value.data_ptr(), (name, value.contiguous()))
+    return dict(own.values())
+
+
+class Ids(NamedTuple):
+    """The ids that begin and end a text."""
+
+    bos_token_id: int | None
+    eos_token_id: int | None
+
+
+def kept_ids(folder: Path) -> Ids:
+    """The ids that a folder of the cache holds.
+
+    Raises:
+        ValueError: for a file that :func:`keep` did not write.
+    """
+    settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    ids = [settings.get(name, "") if isinstance(settings, dict) else "" for name in Ids._fields]
+    if not all(one is None or type(one) is int for one in ids):
+        raise ValueError(f"{folder / SETTINGS}: is damaged: remove the folder")
+    return Ids(*(None if one is None else int(one) for one in ids))
+
+
 def _settings(tokenizer: Any) -> dict[str, Any]:
     """What :func:`fourfold.dialogue.chat_template` and the opening of a folder need of a tokenizer."""
     template = getattr(tokenizer, "chat_template", None)
+    ids = {name: getattr(tokenizer, name) for name in Ids._fields}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
         "bos_token": tokenizer.bos_token,
         "eos_token": tokenizer.eos_token,
+        **ids,
         **({"chat_template": template} if isinstance(template, str) else {}),
     }
 

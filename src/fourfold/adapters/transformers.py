@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fourfold.adapters import published_tokenizer, read_settings
 from fourfold.adapters.checks import check_folder, check_layers, check_size, plain_settings, settings_of
-from fourfold.adapters.gguf import is_gguf, keep, read_once, source
+from fourfold.adapters.gguf import is_gguf, keep, kept_ids, read_once, source
 from fourfold.adapters.reading import check_tensors, imported, quiet, told
 from fourfold.adapters.rounded import RoundedChainRule, round_linear
 from fourfold.codecs import TextTokens
@@ -173,8 +173,8 @@ def open_language_model(
     if weights not in WEIGHTS:
         raise ValueError(f"unknown weights {weights!r}: choose one of {', '.join(WEIGHTS)}")
     with read_once():
-        inner, tokenizer = _loaded(path)
-    config, pieces = inner.config, Pieces(published_tokenizer(path, tokenizer))
+        inner, tokenizer, pieces = _loaded(path)
+    config = inner.config
     context = int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20)
     if length is not None and length > context:
         raise ValueError(f"{path}: a window of {length} tokens is longer than its context of {context}: shorten it")
@@ -256,22 +256,34 @@ def _address(path: Path) -> tuple[Path, dict[str, str]]:
     return (path.parent, {"gguf_file": str(path)}) if is_gguf(path) else (path, {})
 
 
-def _loaded(path: Path) -> tuple[Any, Any]:
-    """The network in float32 and the tokenizer; of a GGUF file from the cache, which is filled where it is not."""
+def _loaded(path: Path) -> tuple[Any, Any, Pieces]:
+    """Network, tokenizer and its file; of a GGUF file from the cache, which is filled where it is not.
+
+    From the cache, the tokenizer is no more than its ids that begin or end a text.
+    """
     place = source(path)
     if place != path:
         try:
-            return _read(place)
+            return _network(place), kept_ids(place), _pieces(place)
         except (ValueError, OSError):  # the cache is damaged
             shutil.rmtree(place, ignore_errors=True)
-    inner, tokenizer = _read(path)
+    inner, tokenizer = _network(path), open_tokenizer(path)
+    pieces = _pieces(path, tokenizer)
     if is_gguf(path):
         keep(path, inner, tokenizer, _plain(inner.config))
-    return inner, tokenizer
+    return inner, tokenizer, pieces
 
 
-def _read(path: Path) -> tuple[Any, Any]:
-    """The network in float32 and the tokenizer, from files alone."""
+def _pieces(path: Path, tokenizer: Any = None) -> Pieces:
+    """The tokenizer's file, which is parsed here, so that a damaged one is refused."""
+    pieces = Pieces(published_tokenizer(path, tokenizer))
+    with told(path):
+        pieces.count  # noqa: B018
+    return pieces
+
+
+def _network(path: Path) -> Any:
+    """The network in float32, from files alone."""
     transformers, gguf = imported("transformers"), is_gguf(path)
     folder, file = _address(path)
     given = {"local_files_only": True, "trust_remote_code": False, **file}
@@ -298,7 +310,7 @@ def _read(path: Path) -> tuple[Any, Any]:
             **safe,
         )
     check_tensors(path, found)
-    return inner.eval().requires_grad_(True), open_tokenizer(path)
+    return inner.eval().requires_grad_(True)
 
 
 def _gguf_header(path: Path) -> Header:

@@ -95,7 +95,8 @@ def chat(
     template = None if (run / "model.json").exists() else chat_template(run)
     shaping = Shaping(temperature=temperature, top_k=top_k, top_p=top_p)
     if template is None:
-        say("This model has no chat template: it goes on with the dialogue as plain text.")
+        base = "" if (run / "model.json").exists() else ", so it is most likely not trained on dialogues"
+        say(f"This model has no chat template{base}: it goes on with the dialogue as plain text.")
     talk = Dialogue(loaded.model, template, shaping, length, seed=seed)
     while (line := _line("you: ")) is not None:
         if line == "/quit":
