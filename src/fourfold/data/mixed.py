@@ -21,7 +21,7 @@ from torch import Tensor
 from fourfold.core import Space
 from fourfold.data.dataset import DataError, Options, Source, option
 from fourfold.data.labels import alike, encode_labels
-from fourfold.data.layout import Layout
+from fourfold.data.layout import Layout, plain
 from fourfold.data.memory import require
 from fourfold.data.numeric import continuous_vectors, vectors_for, vectors_of
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer, read_schema, unknown_columns
@@ -316,7 +316,7 @@ def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, t
     column = columns[name]
     values: Any = column.distinct.to_numpy(dtype=object)
     if column.dtype is None:
-        words = column.distinct.astype(str)
+        words = column.distinct.astype(str).map(plain)
         values = words.where(~words.isin(GAPS), None).to_numpy(dtype=object)
     numbers = as_numbers(column.distinct.astype(str))
     if (column.codes < 0).any() or np.isnan(numbers).any():
