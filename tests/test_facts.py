@@ -57,13 +57,13 @@ def test_a_card_says_what_its_model_does(name, small, large):
     told = model.facts
     assert model.paradigm is cards()[name.partition("/")[0]].paradigm
     # every answer is a part's own
-    assert model.objective.summary in told.objective
-    assert model.objective.formula in told.objective_formula
+    assert model.objective.summary_of(model.estimand) in told.objective
+    assert model.objective.formula_of(model.estimand) in told.objective_formula
     assert model.sampler.summary in told.sampling
     assert model.sampler.formula in told.sampling_formula
     assert all((model.objective.summary, model.objective.formula, model.sampler.summary, model.sampler.formula))
     assert model.estimand.summary == told.represents != ""
-    assert all(stage.model.objective.summary in told.objective for stage in model.stages())
+    assert all(stage.model.objective.summary_of(stage.model.estimand) in told.objective for stage in model.stages())
     assert told.parts == tuple(stage.name for stage in model.stages())
     # kind: measured by scoring
     x, cond = checks.raw_examples(model, 2)
@@ -116,7 +116,11 @@ def test_kind_and_cost_of_recipes_that_differ_from_their_paradigm(name, data, ki
 
 def test_what_the_audit_missed_on_cards_is_said():
     latent = facts("latent-variable", "xs")["images"]
-    assert "0.3 times the KL term, with 1 nat of it free" in latent.objective
+    assert "0.3 times KL(q ‖ N(0, I)), with 1 nat of it free" in latent.objective
+    assert "fit the prior to the codes" in latent.objective
+    assert "no bound on log p(x)" in latent.objective
+    assert latent.likelihood_note.endswith("of the model with the fitted prior")
+    assert "N(0, I)" not in facts("latent-variable", "xs")["vectors"].objective
     assert "median" in latent.sampling
     assert "not a draw" in latent.sampling
     assert "median" in facts("latent-diffusion", "xs")["images"].sampling

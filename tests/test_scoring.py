@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import itertools
 import math
 
 import numpy as np
@@ -15,8 +16,11 @@ from fourfold import build, load
 from fourfold.data import DataError, read_all
 from fourfold.engine import Run
 from fourfold.main import run
-from fourfold.metrics import evaluate
+from fourfold.metrics import Measurement, evaluate
 from fourfold.spaces import Images, Text, Vectors
+from fourfold.spaces.pieces import Pieces
+from fourfold.tournament.entries import of_tokens
+from fourfold.vocabulary import Kind
 
 rng = np.random.default_rng(0)
 FRAME = pd.DataFrame({"age": rng.normal(40, 9, 200), "income": rng.normal(2, 1, 200), "size": rng.normal(0, 3, 200)})
@@ -347,3 +351,42 @@ def test_more_draws_of_a_random_encoding_are_those_of_python(tmp_path, capsys):
     np.testing.assert_allclose(many, run.log_prob(x, draws=9).nats.numpy(), atol=1e-5)
     assert not np.allclose(few, many)
     assert "'--draws'" in refusal(capsys, "score", tmp_path / "run", "--draws", "0")
+
+
+def test_pieces_bound_the_mass_of_their_text():
+    """All tokenisations of a text together have more mass than the tokenizer's own, which is scored."""
+    torch.manual_seed(0)
+    space = Text(length=4, pieces=Pieces.learn("abcabcaabbcabcab" * 40, 260))
+    model = build("autoregressive", space, "xs")
+    written = {i: token.decode() for i, token in enumerate(space.token_bytes()) if token and set(token) <= set(b"abc")}
+    own = space.parse("abca")
+    ways = [
+        w
+        for n in (1, 2, 3, 4)
+        for w in itertools.product(written, repeat=n)
+        if "".join(written[i] for i in w) == "abca"
+    ]
+    assert tuple(own.tolist()) in ways
+    assert len(ways) > 1
+    rows = torch.tensor([[*way, *[0] * (4 - len(way))] for way in ways])
+    with torch.no_grad():
+        nats = model.estimand(rows)
+    masses = torch.stack([row[: len(way)].sum() for row, way in zip(nats, ways, strict=True)])
+    scored = masses[ways.index(tuple(own.tolist()))]
+    assert masses.logsumexp(0) > scored + 1e-3
+    result = model.log_prob(rows[:1])
+    assert (result.kind, model.facts.likelihood) == (Kind.LOWER_BOUND, Kind.LOWER_BOUND)
+    assert result.note.endswith("one tokenisation of the text")
+    assert build("autoregressive", Text(length=4), "xs").facts.likelihood is Kind.EXACT
+    assert build("diffusion/masked", space, "xs").facts.likelihood is not Kind.EXACT
+
+
+def test_models_of_the_same_pieces_are_ranked_and_bounds_of_them_are_not():
+    space = Text(length=4, pieces=Pieces.learn("abcabcaabbcabcab" * 40, 260))
+    kind, note = space.kind_of_text(Kind.EXACT, "a chain")
+    assert of_tokens(Measurement("likelihood", 1.0, kind=kind, protocol=note))
+    assert of_tokens(Measurement("likelihood", 1.0, kind=Kind.EXACT))
+    assert not of_tokens(
+        Measurement("likelihood", 1.0, kind=Kind.LOWER_BOUND, protocol="its own tokens, one tokenisation")
+    )
+    assert space.kind_of_text(Kind.LOWER_BOUND, "a bound") == (Kind.LOWER_BOUND, "a bound")

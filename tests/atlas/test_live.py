@@ -23,6 +23,18 @@ def _stages(name, space):
         return []
 
 
+@pytest.mark.parametrize(("system", "recipe"), [("Glow", "flow/glow"), ("TarFlow", "flow/tarflow")])
+def test_flows_of_pixels_have_the_kind_of_their_card(system, recipe):
+    assert place(system).likelihood is build(recipe, Images(1, 8, 8), "xs").facts.likelihood is Kind.LOWER_BOUND
+
+
+def test_a_latent_system_says_what_its_kind_is_of():
+    placed, card = place("Stable Diffusion"), build("latent-diffusion", Images(1, 8, 8), "xs").facts
+    assert placed.likelihood.bounded is card.likelihood is Kind.ESTIMATED_BOUND
+    assert placed.likelihood_of.startswith("the latents of its autoencoder, so a bound for the data")
+    assert place("GPT-2").likelihood_of.startswith("the tokens of its text")
+
+
 def test_a_pipeline_by_its_configuration():
     class Pipeline:
         config: ClassVar = {"scheduler": ("diffusers", "DDIMScheduler"), "vae": ("diffusers", "AutoencoderKL")}

@@ -22,7 +22,7 @@ MODALITIES = frozenset(
         *("time-series", "robotics", "3d", "multimodal", "classical"),
     )
 )
-LIKELIHOODS = frozenset(["exact", "lower_bound", "estimate", "unnormalised", "none"])
+LIKELIHOODS = frozenset(["exact", "lower_bound", "estimate", "estimated_bound", "unnormalised", "none"])
 COSTS = frozenset(["constant", "length", "steps", "chain", "not_applicable"])
 FOLDER = Path(__file__).parent / "catalogue"
 _LINK = re.compile(r"https?://[\w.-]+\.[a-z]{2,}(/\S*)?$")

@@ -255,8 +255,10 @@ def _variable(system: System) -> str:
     behind = (
         "the tokens behind its tokenizer"
         if re.search(r"tokeni[sz]er|codec|vq", text)
-        else "the latents of its autoencoder"
+        else "the latents of its autoencoder, so a bound for the data"
         if re.search(r"autoencoder|vae|latent", text)
+        else "the tokens of its text"
+        if system.modality == "text" and system.likelihood == "exact"
         else "the data"
     )
     given = ", given " + ", ".join(system.conditioning) if system.conditioning else ""

@@ -365,7 +365,7 @@ def _variable(cell: Cell, inherited: tuple[Inherited, ...]) -> str:
     if "tokenizer" in parts:
         return f"the tokens, not the raw data behind the tokenizer{given}"
     if "autoencoder" in parts and cell is not Cell.LATENT_VARIABLE:
-        return f"the autoencoder's latents, not the raw data{given}"
+        return f"the autoencoder's latents, so a bound for the raw data{given}"
     return f"the data{given}"
 
 

@@ -51,7 +51,8 @@ class KneserNey(Baseline):
     def log_prob(self, x: Tensor, seed: int = 0) -> LogProb:
         parts = [self.masses(part).log().sum(1) for part in torch.split(x, 1024)]
         note = f"n-grams of up to {len(self.ngrams.orders)} tokens{self.note}"
-        return LogProb(torch.cat(parts), Kind.EXACT, x.shape[1], note=note, byte_counts=self.space.byte_counts(x))
+        kind, note = self.space.kind_of_text(Kind.EXACT, note)
+        return LogProb(torch.cat(parts), kind, x.shape[1], note=note, byte_counts=self.space.byte_counts(x))
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         generator, orders = torch.Generator().manual_seed(seed), len(self.ngrams.orders)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fourfold.core import Codec, Measure, Noise, PiecewiseCodec
 from fourfold.spaces import Text, Transcripts
+from fourfold.vocabulary import Kind
 
 __all__ = ["TextTokens", "TranscriptTokens"]
 
@@ -24,6 +25,9 @@ class TextTokens(PiecewiseCodec):
     def __init__(self, space: Text) -> None:
         super().__init__()
         self.space, self.event = space, space.shape
+
+    def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
+        return self.space.kind_of_text(kind, note)
 
     @property
     def sizes(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -53,6 +57,9 @@ class TranscriptTokens(Codec):
     def __init__(self, space: Transcripts) -> None:
         super().__init__()
         self.space, self.event = space, space.shape
+
+    def kind_of_raw(self, kind: Kind, note: str) -> tuple[Kind, str]:
+        return self.space.text.kind_of_text(kind, note)
 
     def encode(self, x: Tensor, noise: Noise | None = None) -> tuple[Tensor, Tensor]:
         return x.long(), torch.zeros(len(x), device=x.device)

@@ -20,16 +20,15 @@ def facts_of(model: GenerativeModel) -> Facts:
     drawing = sampler.summary_of(view(estimand, sampler.needs))
     common, stages, decoding = FACTS[model.paradigm], model.stages(), model.codec.decoding
     cost = estimand.cost or sampler.cost or common.cost
-    kind, note = model.codec.kind_of_raw(
-        likelihood.kind or common.likelihood, likelihood.summary or common.likelihood_note
-    )
-    earlier = "".join(f"first the {s.name}: {s.model.objective.summary}; then " for s in stages)
+    note = likelihood.summary_of(view(estimand, likelihood.needs))
+    kind, note = model.codec.kind_of_raw(likelihood.kind or common.likelihood, note or common.likelihood_note)
+    earlier = "".join(f"first the {s.name}: {s.model.objective.summary_of(s.model.estimand)}; then " for s in stages)
     of_code = ",  x: the code of an example" if decoding else ""
     return dataclasses.replace(
         common,
         represents=estimand.summary or common.represents,
-        objective=earlier + (objective.summary or common.objective),
-        objective_formula=(objective.formula or common.objective_formula) + of_code,
+        objective=earlier + (objective.summary_of(estimand) or common.objective),
+        objective_formula=(objective.formula_of(estimand) or common.objective_formula) + of_code,
         sampling=(drawing or common.sampling) + (f"; then {decoding}" if decoding else ""),
         sampling_formula=(sampler.formula or common.sampling_formula) + of_code,
         likelihood=kind,

@@ -30,6 +30,10 @@ class Likelihood(ABC):
         """How the number is computed, as a clause in plain English."""
         return ""
 
+    def summary_of(self, estimand: Any) -> str:
+        """The summary for one estimand, seen as the likelihood needs it."""
+        return self.summary
+
     @abstractmethod
     def __call__(self, estimand: Any, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         """The typed log-probability of encoded examples, with respect to the codec's measure.

@@ -65,6 +65,14 @@ class Objective(Part, nn.Module, ABC):
         """The loss or the quantity to maximise, as a formula of one line."""
         return ""
 
+    def summary_of(self, estimand: Any) -> str:
+        """The summary for one estimand: what training does to a part of it may differ."""
+        return self.summary
+
+    def formula_of(self, estimand: Any) -> str:
+        """The formula for one estimand."""
+        return self.formula
+
     @property
     def avoids(self) -> tuple[str, ...]:
         """Names of its paradigm's failure modes that cannot occur with this objective."""

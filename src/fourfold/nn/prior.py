@@ -26,6 +26,8 @@ class Prior(Part, nn.Module, ABC):
     noise: tuple[int, ...]
     summary: str
     """The distribution, as a noun phrase."""
+    fitted: ClassVar[bool] = False
+    """Whether it is fitted to the codes, which training draws to ``N(0, I)``, and no gradient reaches it."""
 
     @abstractmethod
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -150,6 +152,7 @@ class CodeMixture(Prior):
     RIDGE: ClassVar[float] = 1e-4
     DEAD: ClassVar[float] = 0.1
 
+    fitted = True
     summary = "a mixture of Gaussians, fitted to codes that training draws to N(0, I)"
     steps: Tensor
     share: Tensor

@@ -315,17 +315,37 @@ class VariationalBound(Inference):
 
     @property
     def summary(self) -> str:
-        nats = f"{self.free_nats:g} nat{'s' * (self.free_nats != 1)}"
-        free = f", with {nats} of it free for each part of the code" if self.free_nats else ""
         if self.beta == 1:
-            return f"maximise the evidence lower bound, reconstruction less the KL term{free}"
-        only = "; only at weight 1 is that a lower bound on log p(x)"
-        return f"maximise reconstruction less {self.beta:g} times the KL term{free}{only}"
+            return f"maximise the evidence lower bound, reconstruction less the KL term{self._free}"
+        return f"{self._trade('the KL term')}; only at weight 1 is that a lower bound on log p(x)"
 
     @property
     def formula(self) -> str:
+        return self._formula("p_θ(u)")
+
+    def summary_of(self, estimand: CodedDecoder) -> str:
+        """With a fitted prior, training draws codes to N(0, I), but p(x) has that prior: no weight gives a bound."""
+        if estimand.prior is None or not estimand.prior.fitted:
+            return self.summary
+        trade = self._trade("KL(q ‖ N(0, I))")
+        return f"{trade}, and fit the prior to the codes; since p(x) has that prior, it is no bound on log p(x)"
+
+    def formula_of(self, estimand: CodedDecoder) -> str:
+        fitted = estimand.prior is not None and estimand.prior.fitted
+        return self._formula("N(0, I)") if fitted else self.formula
+
+    @property
+    def _free(self) -> str:
+        nats = f"{self.free_nats:g} nat{'s' * (self.free_nats != 1)}"
+        return f", with {nats} of it free for each part of the code" if self.free_nats else ""
+
+    def _trade(self, divergence: str) -> str:
+        return f"maximise reconstruction less {self.beta:g} times {divergence}{self._free}"
+
+    def _formula(self, prior: str) -> str:
         beta = "" if self.beta == 1 else f"{self.beta:g}·"
-        kl = f"Σ_l max(KL_l, {self.free_nats:g})" if self.free_nats else "KL(q_φ(u | x) ‖ p_θ(u))"
+        kl = f"KL(q_φ(u | x) ‖ {prior})"
+        kl = f"Σ_l max({kl.replace('u', 'u_l')}, {self.free_nats:g})" if self.free_nats else kl
         return f"max_θ,φ E_q_φ(u|x)[log p_θ(x | u)] − {beta}{kl}"
 
     def __init__(
@@ -415,6 +435,11 @@ def log_weights(decoder: CodedDecoder, batch: Batch, noise: Noise, objective: Ob
     return torch.stack([one.observation.log_prob(batch.x) - one.log_ratio for one in found])
 
 
+def _of_prior(estimand: CodedDecoder) -> str:
+    """The model that a bound is of, where training had another prior."""
+    return "" if estimand.prior is None or not estimand.prior.fitted else ", of the model with the fitted prior"
+
+
 @final
 @dataclass(frozen=True)
 class Elbo(Likelihood):
@@ -433,6 +458,9 @@ class Elbo(Likelihood):
         return (
             f"the evidence lower bound (ELBO), with the KL term at weight 1, from {self.draws} codes for each example"
         )
+
+    def summary_of(self, estimand: CodedDecoder) -> str:
+        return self.summary + _of_prior(estimand)
 
     def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = log_weights(estimand, batch, noise, objective, self.draws)
@@ -459,6 +487,9 @@ class ImportanceWeighted(Likelihood):
     @property
     def summary(self) -> str:
         return f"the importance weighted bound from {self.K} codes for each example"
+
+    def summary_of(self, estimand: CodedDecoder) -> str:
+        return self.summary + _of_prior(estimand)
 
     def __call__(self, estimand: CodedDecoder, batch: Batch, noise: Noise, objective: Objective) -> LogProb:
         w = log_weights(estimand, batch, noise, objective, self.K)

@@ -1,9 +1,10 @@
 """One autoregressive model of pictures and their captions: both are tokens of one sequence, in either order.
 
-    log p(T, I) = log p(T) + log p(I | T) = log p(I) + log p(T | I)
+    log p_1(T, I) = log p_1(T) + log p_1(I | T)        log p_2(T, I) = log p_2(I) + log p_2(T | I)
 
 One transformer learns both chains. A picture is drawn given a caption by the first, and a caption given a picture by
-the second; each conditional has an exact mass. Pictures become tokens by a learned codec (Ramesh et al. 2021,
+the second; each conditional has an exact mass. The chains are two joint distributions, which agree as well as they
+were learned. Pictures become tokens by a learned codec (Ramesh et al. 2021,
 https://arxiv.org/abs/2102.12092; Chameleon Team 2024, https://arxiv.org/abs/2405.09818).
 """
 

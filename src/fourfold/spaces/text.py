@@ -18,6 +18,7 @@ from fourfold.metrics.score import Measurement
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, repetition
 from fourfold.spaces.pieces import Pieces
 from fourfold.spaces.written import WrittenTexts
+from fourfold.vocabulary import ONE_TOKENISATION, Kind
 
 __all__ = ["Text", "code_points"]
 
@@ -71,6 +72,12 @@ class Text(WrittenTexts):
     @property
     def window(self) -> int:
         return self.length
+
+    def kind_of_text(self, kind: Kind, note: str) -> tuple[Kind, str]:
+        """The kind that a mass of ids has for the text, which pieces write in many ways: one of them is scored."""
+        if self.pieces is None or kind is not Kind.EXACT:
+            return kind, note
+        return Kind.LOWER_BOUND, f"{note}; {ONE_TOKENISATION}".lstrip("; ")
 
     @property
     def tokens(self) -> int:

@@ -19,13 +19,12 @@ from fourfold.data import Dataset
 from fourfold.engine.files import write_json
 from fourfold.evaluation import mean_likelihood, quality, scored_examples
 from fourfold.metrics import Measurement, References
-from fourfold.tournament.entries import Entry
+from fourfold.tournament.entries import Entry, of_tokens
 from fourfold.tournament.jobs import FORMAT
 from fourfold.tournament.ranking import apart
 from fourfold.tournament.samples import keep, kept
 from fourfold.tournament.settings import Protocol
 from fourfold.tournament.words import label
-from fourfold.vocabulary import Kind
 
 __all__ = ["Rated", "losses", "rate"]
 
@@ -130,13 +129,14 @@ def _read(folder: Path, kind: type[Baseline]) -> Rated | None:
 def losses(entry: Entry, baselines: Sequence[Rated]) -> list[str]:
     """The baselines that an entry loses to, each with the scores that show it.
 
-    A score counts where both are :func:`~fourfold.tournament.ranking.apart`. Likelihoods count only if both are exact.
+    A score counts where both are :func:`~fourfold.tournament.ranking.apart`. Likelihoods count only if both are exact
+    for the same tokens.
     """
     found = []
     for rated in baselines:
         pairs = [(entry.headline, rated.entry.headline)]
         own, other = entry.likelihood, rated.entry.likelihood
-        if own is not None and other is not None and own.kind is other.kind is Kind.EXACT:
+        if own is not None and other is not None and of_tokens(own) and of_tokens(other):
             pairs.append((own, other))
         lost = [label(a.name).partition(" (")[0] for a, b in pairs if a is not None and b is not None and _worse(a, b)]
         if lost:

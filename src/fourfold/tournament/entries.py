@@ -13,9 +13,9 @@ from fourfold.metrics import Measurement
 from fourfold.metrics.score import Estimate, Floor, t_quantile
 from fourfold.tournament.health import Health, health_of
 from fourfold.tournament.jobs import Outcome
-from fourfold.vocabulary import Kind
+from fourfold.vocabulary import ONE_TOKENISATION, Kind
 
-__all__ = ["Entry", "combine", "mark"]
+__all__ = ["Entry", "combine", "mark", "of_tokens"]
 
 _MARKS = {
     Kind.EXACT: "=",
@@ -26,6 +26,11 @@ _MARKS = {
 }
 _HIGHER = {"≤": "≥", "≲": "≳"}
 """A lower bound on log p is an upper bound on a unit in which lower is better, such as bits per dimension."""
+
+
+def of_tokens(likelihood: Measurement) -> bool:
+    """Whether a likelihood is exact for the tokens of its space, so that two of one space can be ranked."""
+    return likelihood.kind is Kind.EXACT or ONE_TOKENISATION in likelihood.protocol
 
 
 @final

@@ -69,7 +69,7 @@ def score_windows(model: GenerativeModel, space: Text, x: Tensor, seconds: float
     """``log p`` of windows ``(B, L)`` of any space of text, in the model's own tokens.
 
     The text of a window has many tokenisations, of which the tokenizer's own is scored, so the figure is a lower bound;
-    it is exact where both have the same tokens. Half characters at the edges of a window are not scored.
+    it is exact where both have the same characters or bytes. Half characters at the edges of a window are not scored.
 
     Args:
         model: of text, drawn token by token.
@@ -80,7 +80,8 @@ def score_windows(model: GenerativeModel, space: Text, x: Tensor, seconds: float
     own, estimand = text_parts(model)
     start, parts = time.perf_counter(), list[LogProb]()
     same = (own.pieces, own.vocabulary) == (space.pieces, space.vocabulary)
-    kind, note = (Kind.EXACT, "the same tokens") if same else (Kind.LOWER_BOUND, "its own tokens, one tokenisation")
+    own_note = "its own tokens, one tokenisation"
+    kind, note = space.kind_of_text(Kind.EXACT, "the same tokens") if same else (Kind.LOWER_BOUND, own_note)
     for rows in torch.split(x, ROWS):
         texts = [space.show(row) if space.vocabulary else space.show(row).strip("\ufffd") for row in rows]
         ids = list(rows.long()) if same else [own.parse(text) for text in texts]

@@ -12,11 +12,11 @@ from fourfold.metrics import Measurement
 from fourfold.metrics.records import repeats
 from fourfold.tournament.baselines import losses
 from fourfold.tournament.charts import number
-from fourfold.tournament.entries import Entry
+from fourfold.tournament.entries import Entry, of_tokens
 from fourfold.tournament.health import advice, causes
 from fourfold.tournament.ranking import lead
 from fourfold.tournament.words import interval, label, listed, plural
-from fourfold.vocabulary import Kind
+from fourfold.vocabulary import ONE_TOKENISATION, Kind
 
 if TYPE_CHECKING:
     from fourfold.tournament.comparison import Comparison
@@ -150,20 +150,27 @@ def _joined(entries: Sequence[Entry]) -> list[str | Entry]:
 
 
 def _likelihoods(done: Sequence[Entry], seeds: str) -> Line | None:
-    """The best exact likelihood. Bounds and estimates are not ranked: their gaps to the likelihood are unknown."""
+    """The best exact likelihood of the same tokens. Bounds and estimates, of unknown gaps, are not ranked."""
     scores = {entry.name: p for entry in done if (p := entry.likelihood) is not None and math.isfinite(p.value)}
     if not scores:
         return None
-    exact = {name: p for name, p in scores.items() if p.kind is Kind.EXACT}
+    exact = {name: p for name, p in scores.items() if of_tokens(p)}
     rest = len(scores) - len(exact)
     others = f"{plural(rest, 'figure')} of other kinds {'is' if rest == 1 else 'are'} not ranked" if rest else ""
     line = _best("For a likelihood", [e for e in done if e.name in exact], lambda e: e.likelihood, seeds)
     if line is None or len(exact) < 2:
         only = [entry for entry in done if entry.name in exact]
-        values = [f", exact, {number(exact[e.name].value)} {exact[e.name].unit}{interval(exact[e.name])}" for e in only]
+        values = [
+            f", {_words(exact[e.name])}, {number(exact[e.name].value)} {exact[e.name].unit}{interval(exact[e.name])}"
+            for e in only
+        ]
         parts: tuple[str | Entry, ...] = (*only, *values, *(["; "] if only and others else []), others)
         return Line("For a likelihood", parts)
     return replace(line, parts=(*line.parts, f"; {others}" if others else ""))
+
+
+def _words(likelihood: Measurement) -> str:
+    return "exact" if likelihood.kind is Kind.EXACT else ONE_TOKENISATION
 
 
 def _speeds(done: Sequence[Entry]) -> Line | None:

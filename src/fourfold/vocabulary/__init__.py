@@ -11,6 +11,7 @@ from fourfold.vocabulary.facts import FACTS
 from fourfold.vocabulary.terms import (
     AUTO,
     COSTS,
+    ONE_TOKENISATION,
     Card,
     Cost,
     Facts,
@@ -29,6 +30,7 @@ __all__ = [
     "AUTO",
     "COSTS",
     "FACTS",
+    "ONE_TOKENISATION",
     "VARIANTS",
     "Card",
     "Cost",

@@ -12,6 +12,7 @@ from typing import Any
 __all__ = [
     "AUTO",
     "COSTS",
+    "ONE_TOKENISATION",
     "Card",
     "Cost",
     "Facts",
@@ -27,6 +28,8 @@ __all__ = [
 
 AUTO = "auto"
 """The size that suits the machine, the data and the budget."""
+ONE_TOKENISATION = "one tokenisation of the text"
+"""Why the exact mass of a text's pieces is a lower bound on that of the text: other pieces write it too."""
 _SIZE = re.compile(r"(xs|s|m|l|xl)(?:/(2|4|8))?")
 
 
