@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fourfold.adapters.gguf import is_gguf, source
+from fourfold.regular import text_of
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
@@ -22,6 +23,10 @@ __all__ = [
     "published_tokenizer",
     "read_settings",
 ]
+
+
+TOKENIZER = 1 << 28
+"""The most bytes of a tokenizer's file."""
 
 
 def is_published(path: Path | str) -> bool:
@@ -44,11 +49,9 @@ def is_speech_model(path: Path | str) -> bool:
 
 def read_settings(config: Path) -> dict[str, object]:
     """The content of a ``config.json`` or the like; nothing where there is none that can be read."""
-    if not config.is_file() or config.stat().st_size > 1 << 24:
-        return {}
     try:
-        found = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(text_of(config))
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -112,7 +115,7 @@ def published_tokenizer(path: Path | str, opened: Any = None) -> str:
     path = source(Path(path))
     file = path / "tokenizer.json"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        return text_of(file, TOKENIZER)
     from fourfold.adapters.transformers import open_tokenizer
 
     tokenizer = open_tokenizer(path) if opened is None else opened

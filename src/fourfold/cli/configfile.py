@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from fourfold.regular import text_of
+
 __all__ = ["Config", "config_text", "read_config", "template"]
 
 SECTIONS = ("fit", "compare")
@@ -27,11 +29,13 @@ def read_config(path: Path, command: Any) -> dict[str, Any]:
         ValueError: for a file that is not TOML, has no such section, or names an unknown option.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(text_of(path))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror or error}): 'fourfold init' writes one") from None
     except ValueError as error:
         raise ValueError(f"{path}: is not TOML: {error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: is nested too deeply: 'fourfold init' writes one that is not") from None
     section = content.get(command.name)
     if not isinstance(section, dict):
         raise ValueError(f"{path}: has no section [{command.name}]: 'fourfold init' writes one")
@@ -51,6 +55,8 @@ def _checked(path: Path, section: str, name: str, value: Any) -> Any:
         return ",".join(map(str, value))
     if not isinstance(value, (str, int, float, bool)):
         raise ValueError(f"{path}, [{section}]: {name} is not a text, a number or true or false")
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        raise ValueError(f"{path}, [{section}]: {name} must be below 2^63, got {len(str(abs(value)))} digits")
     return value
 
 

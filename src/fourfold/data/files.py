@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fourfold.data.dataset import DataError
 from fourfold.data.memory import require
+from fourfold.regular import open_regular
 
 __all__ = ["content_of", "decoded", "decoded_parts", "parts_of"]
 
@@ -27,7 +28,7 @@ def content_of(path: Path, most: int | None = None, per_byte: float = 1.0) -> by
     try:
         if not path.is_file():
             raise DataError(f"{path}: is not a regular file: give one that holds data")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = path.stat().st_size
             require(per_byte * min(size, size if most is None else most), path)
             return file.read(size if most is None else most)
@@ -79,7 +80,7 @@ def parts_of(path: Path, most: int | None = None) -> Iterator[bytes]:
     if not path.is_file():
         raise DataError(f"{path}: is not a regular file: give one that holds data")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             left = path.stat().st_size if most is None else most
             while part := file.read(min(left, 1 << 20)):
                 left -= len(part)

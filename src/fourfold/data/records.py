@@ -18,6 +18,7 @@ import numpy as np
 
 from fourfold.data.dataset import DataError
 from fourfold.data.folders import IMAGES
+from fourfold.regular import open_regular
 
 __all__ = ["Files", "StoredRecords", "digest_of", "edges_of", "files_below", "is_official"]
 
@@ -80,7 +81,7 @@ def digest_of(files: Sequence[Path], root: Path) -> str:
     for i in range(SPOTS):
         place = i * len(files) / SPOTS
         path = files[int(place)]
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(int((place - int(place)) * max(path.stat().st_size - SPOT, 0)))
             sha.update(file.read(SPOT))
     return sha.hexdigest()
@@ -136,6 +137,7 @@ class Files(StoredRecords):
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with open_regular(path) as file:
+            return file.read()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}): put it back, or begin another run") from None

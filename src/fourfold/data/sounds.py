@@ -30,6 +30,8 @@ WORDS = 4096
 """Bytes of a transcript, at most."""
 LONGEST = 3600.0
 """Seconds of one file that is read, at most."""
+ALL = 360_000.0
+"""Seconds of all files together, at most."""
 SILENT = 32
 """The loudest level, of 32,768, of a file that counts as silent: 60 dB below full scale."""
 LOUD = 32766
@@ -78,6 +80,9 @@ def read_sounds(path: Path, options: Options) -> Source:
     rate, length = _form(list(headers.values()), bool(captions), options)
     longer = _too_long(headers, captions, length / rate)
     seconds = sum(header.seconds for header in headers.values())
+    if seconds > ALL:
+        way = "give --limit, or fewer files"
+        raise DataError(f"{path}: holds {seconds / 3600:,.0f} hours of sound, more than {ALL / 3600:,.0f}: {way}")
     require(2.5 * rate * seconds + 2.5 * length * len(headers), path, "give --limit, or a lower --rate")
     clips, found = _decode_all(headers, rate, length, bad, options, library)
     if not clips:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import final
+from typing import BinaryIO, final
 
 import numpy as np
 
@@ -16,8 +15,12 @@ from fourfold.data.captions import LONGEST
 from fourfold.data.dataset import DataError
 from fourfold.data.folders import IMAGES
 from fourfold.data.records import StoredRecords, edges_of, is_official
+from fourfold.regular import open_regular
 
 __all__ = ["Tars"]
+
+SMALL = 1 << 16
+"""Bytes of a label, or of the name of a member, at most."""
 
 
 @final
@@ -103,9 +106,13 @@ class Tars(StoredRecords):
 def _members(path: Path) -> _Members:
     """The index of a tar: its headers are read, and its labels, but no image."""
     found, last = _Members(), ""
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
 
         def part(start: int, size: int) -> bytes:
+            if size > SMALL:
+                raise DataError(
+                    f"{path}: has a label or a name of {size:,} bytes, more than {SMALL:,}: write the file again"
+                )
             return _read_at(file, path, start, size)
 
         for name, start, size in _headers(path, path.stat().st_size, part):
@@ -187,11 +194,11 @@ def _key(name: str) -> tuple[str, str]:
 
 def _part(path: Path, start: int, size: int) -> bytes:
     """Bytes of a file."""
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         return _read_at(file, path, start, size)
 
 
-def _read_at(file: io.FileIO, path: Path, start: int, size: int) -> bytes:
+def _read_at(file: BinaryIO, path: Path, start: int, size: int) -> bytes:
     content = os.pread(file.fileno(), size, start)
     if len(content) != size:
         raise DataError(f"{path}: ends at byte {start + len(content):,}: it has changed since it was opened")

@@ -399,7 +399,7 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
             continue
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise DataError(f"{path}, line {i}: is not JSON: correct it, or remove the line") from None
         if not isinstance(record, dict) or not isinstance(record.get(field), str):
             known = ", ".join(record) if isinstance(record, dict) else type(record).__name__
@@ -407,6 +407,8 @@ def _json_lines(path: Path, field: str) -> Iterator[str]:
                 f"{path}, line {i}: has no text under {field!r} (it holds {known[:80]}): name the field with "
                 f"{option('text')}"
             )
+        if re.search(r"[\ud800-\udfff]", record[field]):
+            raise DataError(f"{path}, line {i}: the text holds half a character (a lone surrogate): correct it")
         yield record[field]
 
 
@@ -439,8 +441,15 @@ def _parquet(path: Path, name: str) -> tuple[list[str], Iterator[list[Any]]]:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: is not a Parquet file that can be read ({str(error)[:100]})") from None
-    batches = file.iter_batches(batch_size=1024, columns=[name])
-    return file.schema_arrow.names, (batch.column(0).drop_null().to_pylist() for batch in batches)
+
+    def texts() -> Iterator[list[Any]]:
+        try:
+            for batch in file.iter_batches(batch_size=1024, columns=[name]):
+                yield batch.column(0).drop_null().to_pylist()
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise DataError(f"{path}: is damaged ({' '.join(str(error).split())[:100]}): write it again") from None
+
+    return file.schema_arrow.names, texts()
 
 
 def _separated(path: Path, name: str) -> tuple[list[str], Iterator[list[Any]]]:

@@ -159,10 +159,9 @@ def _end_of_day(column: DateTime, day: Any) -> pd.Timestamp | None:
 
 def _is_number(value: Any) -> bool:
     try:
-        float(value)
-    except (TypeError, ValueError):
+        return math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
         return False
-    return True
 
 
 def _levels(column: Modelled) -> Sequence[str]:

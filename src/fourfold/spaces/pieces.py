@@ -22,6 +22,8 @@ __all__ = ["END", "Pieces", "letters_of_bytes", "portions"]
 END = "<|end|>"
 """The token that ends a document, in a tokenizer that is trained here."""
 _ENDS = (END, "<|endoftext|>", "</s>", "<eos>", "<|end_of_text|>", "<|eot_id|>", "<end_of_turn>", "<|im_end|>")
+WORD = 256
+"""The most characters of a word that a tokenizer learns from; longer ones, as in DNA, are cut."""
 _STRIDE, _LONGEST = 1 << 16, 1 << 20
 """Characters of a portion that is tokenised at once, up to the next line; and the most, where lines are long."""
 
@@ -75,7 +77,7 @@ class Pieces:
             initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
-        made.train_from_iterator(portions([text] if isinstance(text, str) else text), trainer)
+        made.train_from_iterator(_short_words(portions([text] if isinstance(text, str) else text)), trainer)
         return cls(made.to_str())
 
     @functools.cached_property
@@ -204,6 +206,16 @@ def portions(parts: Iterable[str]) -> Iterator[str]:
         sought = max(_STRIDE, len(held))  # what is held has no end of a line behind the stride
     if held:
         yield held
+
+
+def _short_words(parts: Iterable[str]) -> Iterator[str]:
+    """A text in parts without a word of more than :data:`WORD` characters, since learning takes the square of these."""
+    for part in parts:
+        start = 0
+        for match in re.finditer(rf"\S{{{WORD}}}", part):
+            yield part[start : match.end()]
+            start = match.end()
+        yield part[start:]
 
 
 def _library() -> Any:

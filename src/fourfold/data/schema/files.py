@@ -12,6 +12,7 @@ from typing import Any
 from fourfold.data.dataset import DataError
 from fourfold.data.labels import alike
 from fourfold.data.schema.values import Hint, Inferred, section
+from fourfold.regular import text_of
 
 __all__ = ["read_schema", "schema_text", "unknown_columns"]
 
@@ -25,6 +26,8 @@ KEYS: Mapping[str, Mapping[str, type | tuple[type, ...]]] = {
     "drop": {},
 }
 """The settings that a schema file may give for each kind of column, beside ``missing``."""
+BOUNDS: Mapping[str, tuple[float, float]] = {"decimals": (0, 15), "resolution": (1e-300, 1e300)}
+"""The least and the largest number of a setting."""
 
 
 def read_schema(path: Path | str) -> dict[str, Hint]:
@@ -35,11 +38,13 @@ def read_schema(path: Path | str) -> dict[str, Hint]:
     """
     path = Path(path).expanduser()
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(text_of(path))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}): 'fourfold data' writes one") from None
     except ValueError as error:
         raise DataError(f"{path}: is not TOML: {error}") from None
+    except RecursionError:
+        raise DataError(f"{path}: is nested too deeply: 'fourfold data' writes one that is not") from None
     return {name: _checked(f"{path}, [{name}]", hint) for name, hint in content.items()}
 
 
@@ -61,8 +66,9 @@ def _checked(where: str, hint: Any) -> Hint:
             raise DataError(f"{where}: {key} is {value!r}, which is of another type: see the file that is written")
         if isinstance(value, list) and not all(isinstance(one, str) for one in value):
             raise DataError(f"{where}: {key} is a list of texts: write each in quotation marks")
-        if key == "resolution" and not value > 0:
-            raise DataError(f"{where}: resolution {value} is not a positive number")
+        low, high = BOUNDS.get(key, (value, value))
+        if not low <= value <= high:
+            raise DataError(f"{where}: {key} must be from {low:g} to {high:g}, got {str(value)[:40]}")
     if "levels" in hint and len(set(hint["levels"])) < max(len(hint["levels"]), 1):
         raise DataError(f"{where}: levels are empty, or one stands there twice: write each once")
     if "other" in hint and hint["other"] not in hint.get("levels", ()):
