@@ -40,6 +40,7 @@ from fourfold.likelihoods.annealing import bracket_log_z
 from fourfold.likelihoods.ode import ProbabilityFlow
 from fourfold.metrics import Measurement, coverage, density, frechet_distance, mmd, precision, recall
 from fourfold.metrics.rows import Columns
+from fourfold.metrics.score import spread
 from fourfold.metrics.twosample import two_sample_auc
 from fourfold.paradigms import flow
 from fourfold.paradigms.diffusion import Denoising
@@ -354,8 +355,15 @@ def held(what: str, scores: Sequence[Measurement], truth: float = math.nan) -> R
     mean = float(values.mean())
     target = mean if math.isnan(truth) else truth
     share = sum(score.low <= target <= score.high for score in scores) / len(scores)
-    error = sum((score.high - score.low) / 2 / 1.96 for score in scores) / len(scores)
+    error = sum(map(standard_error, scores)) / len(scores)
     return Row(what, truth, mean, float(values.std()) / error, share, len(scores))
+
+
+def standard_error(score: Measurement) -> float:
+    """That of the score's parts: its interval is wider by Student's t, and may be cut. Else from its interval."""
+    if math.isnan(score.error):
+        return (score.high - score.low) / 2 / 1.96
+    return math.sqrt(score.error**2 + spread(score.deviations))
 
 
 def measures(seeds: int, examples: int) -> Iterator[Row]:
