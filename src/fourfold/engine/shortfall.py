@@ -25,7 +25,7 @@ def few_steps(card: Mapping[str, Any]) -> str | None:
         if math.isfinite(budget.seconds) and part["steps"] < min(FEWEST, budget.steps):
             which = f"stage {part['name']}: " if part["name"] else ""
             taken = f"{part['steps']} step{'s' * (part['steps'] != 1)}"
-            return f"{which}{taken} in {budget}: the model is hardly trained; give a longer budget"
+            return f"{which}{taken} in {budget.told}: the model is hardly trained; give a longer budget"
     return None
 
 
