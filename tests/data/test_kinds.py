@@ -88,22 +88,22 @@ def test_a_model_keeps_the_kinds_of_its_columns(path, tmp_path):
 
 @pytest.mark.parametrize("kind", ["category", "drop", "text"])
 def test_rare_levels_of_many_are_pooled_and_said(tmp_path, kind):
-    """3,000 rows of two shops, and 1,200 shops of one row each."""
-    shops = np.array([f"s{i}" for i in range(1200)] + ["big", "large"] * 1500)
+    """3,000 rows of two shops, and 1,600 shops of one row each; the schema knows the training rows alone."""
+    shops = np.array([f"s{i}" for i in range(1600)] + ["big", "large"] * 1500)
     frame = pd.DataFrame({"shop": rng.permutation(shops), "age": rng.integers(18, 90, len(shops))})
     data = load(frame)
     column = data.columns[0].column
     assert column == Categorical("shop", "str", levels=("big", "large", "other"), other="other")
-    assert "1,200 of its 1,202 values are in fewer than 10 rows each, and are pooled as 'other'" in data.notes[0]
+    assert "values are in fewer than 10 rows each, and are pooled as 'other'" in data.notes[0]
     drawn = data.space.table(torch.cat([data.train.x, data.validation.x, data.test.x]))["shop"].value_counts()
-    assert drawn.to_dict() == {"big": 1500, "large": 1500, "other": 1200}
+    assert drawn.to_dict() == {"big": 1500, "large": 1500, "other": 1600}
     x, _ = read_all(pd.DataFrame({"shop": ["new", "big"], "age": [20, 30]}), data.space)
     assert x.x[:, 0].tolist() == [2, 0]
     again = load(frame, schema=schema(tmp_path, schema_text(data.columns, "head")))
     assert again.space == data.space
     asked = load(frame, schema=schema(tmp_path, f'[shop]\nkind = "{kind}"\n'))
     assert asked.columns[0].kind == kind
-    assert kind != "category" or len(asked.columns[0].column.levels) == 1202
+    assert kind != "category" or len(asked.columns[0].column.levels) > 1000
 
 
 def test_rare_levels_that_are_most_rows_are_an_identifier():
