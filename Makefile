@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test adapters ranks test-cluster docs dist env clean
+.PHONY: demo test without adapters ranks test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -15,6 +15,9 @@ test: $(VENV)/test.stamp  ## the environment, then everything CI checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+
+without: $(VENV)/test.stamp  ## the checks without one wing, in a copy: make without WING=atlas, or the next in turn
+	$(BIN)/python tools/without.py $(WING)
 
 adapters: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/adapters

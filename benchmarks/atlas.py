@@ -30,10 +30,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fourfold.atlas import Placement, UnreadableError, place, place_code, place_files, place_words
-from fourfold.atlas.catalogue import systems
-from fourfold.atlas.hub import split_documents
-from fourfold.atlas.placement import surely
+from fourfold_atlas import Placement, UnreadableError, place, place_code, place_files, place_words
+from fourfold_atlas.catalogue import systems
+from fourfold_atlas.hub import split_documents
+from fourfold_atlas.placement import surely
 
 KIND = {
     "exact": "exact",

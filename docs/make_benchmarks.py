@@ -68,14 +68,19 @@ def _text(what: str, task: str, figure: str, name: str, best: float = float("-in
 
 
 SHAKESPEARE = "tiny Shakespeare, nats/character, autoregressive{}, 55 s"
+COUNTED = "counted Kneser-Ney"
 MEASURED = (
     *(_images(k, p, s) for k in ("all", "AVX2") for p, s in (("diffusion", "diffusers"), ("adversarial", "DCGAN"))),
     *(_images(kernels, "latent-variable", "pythae") for kernels in ("all", "AVX2")),
     _tables("census", "two-sample AUC, nearer 0.5", "two-sample AUC", "TabularARGN", 0.5),
     _tables("diamonds", "two-sample AUC, nearer 0.5", "two-sample AUC", "TabularARGN", 0.5),
     _tables("diamonds", "quality (sdmetrics), higher", "quality", "SDV's Gaussian copula", float("inf")),
-    _text(SHAKESPEARE.format(""), "tiny Shakespeare, 55 s: autoregressive", "nats/character, lower", "counted Kneser-Ney"),
-    _text(SHAKESPEARE.format("/ngrams"), "the same: autoregressive/ngrams", "nats/character, lower", "counted Kneser-Ney"),
+    _text(
+        SHAKESPEARE.format(""), "tiny Shakespeare, 55 s: autoregressive", "nats/character, lower", "counted Kneser-Ney"
+    ),
+    _text(
+        SHAKESPEARE.format("/ngrams"), "the same: autoregressive/ngrams", "nats/character, lower", "counted Kneser-Ney"
+    ),
     _text(
         "tokens/s at batch 1 with a draft of size xs",
         "text at batch 1, with a draft of size xs",

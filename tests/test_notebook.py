@@ -3,7 +3,6 @@
 import base64
 import dataclasses
 import io
-from html.parser import HTMLParser
 
 import pytest
 import torch
@@ -13,38 +12,7 @@ import fourfold
 from fourfold import notebook
 from fourfold.core import Cloud, Excerpts, Sheet
 from fourfold.tournament import Comparison, Settings
-
-VOID = {"img", "path"}
-
-
-class _Reader(HTMLParser):
-    """Collects texts and tags, and refuses tags that are not closed in order."""
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.texts, self.tags, self.urls = [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.urls += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert tag in VOID or self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-
-def read(html):
-    reader = _Reader()
-    reader.feed(html)
-    reader.close()
-    assert not reader.open
-    assert "script" not in reader.tags
-    assert all(url.startswith("data:") for url in reader.urls)
-    return reader
+from html_reader import read
 
 
 @pytest.fixture(scope="module")
@@ -96,19 +64,6 @@ def test_an_image_is_shown_whole():
 
 def test_texts_are_shown_as_they_are():
     assert read(Excerpts(("a < b", "<script>"))._repr_html_()).texts == ["a < b", "<script>"]
-
-
-def test_a_placement_shows_what_its_text_says():
-    placed = fourfold.place("Stable Diffusion")
-    shown = " ".join(read(placed._repr_html_()).texts)
-    told = " ".join(fourfold.atlas.show.text(placed).split())
-    for words in ("by the catalogue alone", placed.cost_note, "text encoder"):
-        assert words in shown
-        assert words in told
-    missing = read(fourfold.place("Our model creates stunning images.")._repr_html_())
-    assert "not decided" in missing.texts[0]
-    hostile = read(fourfold.place("<img src=x> removes noise in fifty steps from a picture")._repr_html_())
-    assert "img" not in hostile.tags
 
 
 def test_a_comparison_without_a_finished_run_shows_itself(run):

@@ -31,13 +31,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fourfold.atlas.catalogue import Component, systems
-from fourfold.atlas.code import read_statements
-from fourfold.atlas.evidence import Evidence
-from fourfold.atlas.sources import defining
-from fourfold.atlas.votes import by_claim, by_rule
-from fourfold.atlas.wording import stems
-from fourfold.atlas.words import MAX_PROSE, meant, preamble, read_phrases, unfoiled
+from fourfold_atlas.catalogue import Component, systems
+from fourfold_atlas.code import read_statements
+from fourfold_atlas.evidence import Evidence
+from fourfold_atlas.sources import defining
+from fourfold_atlas.votes import by_claim, by_rule
+from fourfold_atlas.wording import stems
+from fourfold_atlas.words import MAX_PROSE, meant, preamble, read_phrases, unfoiled
 
 HERE = Path(__file__).parent / "lessons"
 SOURCES, LINES, LESSONS = HERE / "sources.tsv", HERE / "lines.tsv", HERE / "lessons.jsonl.xz"

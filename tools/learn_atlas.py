@@ -1,9 +1,9 @@
 """Learn the atlas's weights from the lessons under version control, to the byte.
 
-    python tools/learn_atlas.py                 # writes src/fourfold/atlas/weights.tsv
+    python tools/learn_atlas.py                 # writes src/fourfold_atlas/weights.tsv
     python tools/learn_atlas.py --ablations     # held-out figures of each layer, by system
 
-``log p(cell) = b + W x + U v + A (x R)``: words ``x`` and votes ``v`` as in ``fourfold.atlas.wording``, and ``R`` the
+``log p(cell) = b + W x + U v + A (x R)``: words ``x`` and votes ``v`` as in ``fourfold_atlas.wording``, and ``R`` the
 words rated by hand for what they tell (``lessons/ratings.tsv``: ``AR2`` speaks for autoregressive, ``DI-1`` against
 diffusion), so that a word that few lessons hold has a weight all the same. The table holds ``W + R A``. Multinomial
 logistic regression with an L2 penalty (scikit-learn).
@@ -33,13 +33,13 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import LinearOperator, cg
 from sklearn.linear_model import LogisticRegression
 
-from fourfold.atlas.evidence import CLAIMS, Cell
-from fourfold.atlas.votes import weigh
-from fourfold.atlas.wording import CELLS, LINE, UNIT, TextKind, mechanism, text_kind
+from fourfold_atlas.evidence import CLAIMS, Cell
+from fourfold_atlas.votes import weigh
+from fourfold_atlas.wording import CELLS, LINE, UNIT, TextKind, mechanism, text_kind
 
 HERE = Path(__file__).parent
 LESSONS, RATINGS = HERE / "lessons" / "lessons.jsonl.xz", HERE / "lessons" / "ratings.tsv"
-WEIGHTS = HERE.parent / "src" / "fourfold" / "atlas" / "weights.tsv"
+WEIGHTS = HERE.parent / "src" / "fourfold_atlas" / "weights.tsv"
 CODES = ("AR", "LV", "AD", "DI", "FL", "EN", "NO")
 #: the gradient at which Newton's method ends
 EXACT = 1e-10

@@ -1,6 +1,7 @@
 """fourfold: train, sample, score, compare and place generative models of every paradigm.
 
-Public names are imported when first used, so ``import fourfold`` loads no torch.
+Public names are imported when first used, so ``import fourfold`` loads no torch. Installed wings add names of their own
+(:mod:`fourfold.extensions`).
 """
 
 from __future__ import annotations
@@ -9,9 +10,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the public names for type checkers, editors and the documentation: the same as in _WHERE
-    from fourfold import atlas
-    from fourfold.atlas.api import place
-    from fourfold.atlas.placement import Placement
     from fourfold.core import (
         Batch,
         Codec,
@@ -49,7 +47,6 @@ _WHERE = {
     "fourfold.engine": "Run fit train",
     "fourfold.tournament": "Comparison compare",
     "fourfold.transcription": "transcribe",
-    "fourfold.atlas": "Placement place",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
 
@@ -69,7 +66,6 @@ __all__ = [
     "Noise",
     "Objective",
     "Paradigm",
-    "Placement",
     "Principle",
     "Run",
     "Sampler",
@@ -82,13 +78,11 @@ __all__ = [
     "Vectors",
     "Video",
     "__version__",
-    "atlas",
     "build",
     "compare",
     "count_evaluations",
     "fit",
     "load",
-    "place",
     "train",
     "transcribe",
     "view",
@@ -96,13 +90,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "atlas":
-        return importlib.import_module("fourfold.atlas")
     if name not in _PUBLIC:
+        point = importlib.import_module("fourfold.extensions").extensions("fourfold.names").get(name)
+        if point is not None:
+            return point.load()
         return importlib.import_module("fourfold.renamed").earlier_names("fourfold")(name)
     importlib.import_module("fourfold.threads").let_threads_sleep()  # torch reads this once, when it is loaded
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *importlib.import_module("fourfold.extensions").extensions("fourfold.names")]

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import fourfold
-from fourfold.atlas import Cell, UnreadableError, decide, drawing, place, place_words, show
-from fourfold.atlas.bounded import files_below
-from fourfold.atlas.catalogue import CatalogueError, System, check, entries, load, systems
-from fourfold.atlas.evidence import DEFAULTS, LEANS, OBJECTIVE_OF, SAMPLING_OF, Claim, Evidence, Reader
-from fourfold.atlas.names import find
 from fourfold.vocabulary import FACTS, Cost, Kind, Paradigm
+from fourfold_atlas import Cell, UnreadableError, decide, drawing, place, place_words, show
+from fourfold_atlas import systems as atlas_systems
+from fourfold_atlas.bounded import files_below
+from fourfold_atlas.catalogue import CatalogueError, System, check, entries, load, systems
+from fourfold_atlas.evidence import DEFAULTS, LEANS, OBJECTIVE_OF, SAMPLING_OF, Claim, Evidence, Reader
+from fourfold_atlas.names import find
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
@@ -57,10 +58,10 @@ def test_the_catalogue_is_valid_and_large():
 
 
 def test_the_catalogue_is_at_hand_without_a_further_import():
-    code = "import fourfold, sys; print(len(fourfold.atlas.systems), 'torch' in sys.modules)"
+    code = "import fourfold_atlas, sys; print(len(fourfold_atlas.systems), 'torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == [str(len(systems())), "False"]
-    assert fourfold.atlas.systems == systems()
+    assert atlas_systems == systems()
 
 
 def test_an_entry_that_is_found_by_its_names_is_the_one_that_the_whole_catalogue_holds():
@@ -282,7 +283,7 @@ def test_nothing_heavy_is_loaded():
 def test_any_two_cells_are_told_apart_by_a_question_about_their_objectives():
     from itertools import combinations
 
-    from fourfold.atlas.placement import _question
+    from fourfold_atlas.placement import _question
 
     asked = {(a, b): _question(a, b) for a, b in combinations(Cell, 2)}
     assert len(set(asked.values())) == 21

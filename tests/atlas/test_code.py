@@ -2,12 +2,12 @@
 
 import pytest
 
-from fourfold.atlas import Cell, place_code
-from fourfold.atlas.code import read_code, read_statements
-from fourfold.atlas.evidence import Claim
-from fourfold.atlas.placement import decide
-from fourfold.atlas.votes import weigh
 from fourfold.vocabulary import Cost, Kind
+from fourfold_atlas import Cell, place_code
+from fourfold_atlas.code import read_code, read_statements
+from fourfold_atlas.evidence import Claim
+from fourfold_atlas.placement import decide
+from fourfold_atlas.votes import weigh
 
 NEXT_TOKEN = """
     def forward(self, ids):

@@ -11,8 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from fourfold.atlas import drawing
-from fourfold.atlas.commands import map_, place
+from fourfold_atlas import drawing
+from fourfold_atlas.commands import map_, place
 
 app = typer.Typer()
 app.command()(place)

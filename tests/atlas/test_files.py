@@ -7,10 +7,10 @@ import struct
 
 import pytest
 
-from fourfold.atlas import Cell, UnreadableError, place, place_files
-from fourfold.atlas.evidence import Claim
-from fourfold.atlas.hub import split_documents
 from fourfold.vocabulary import Cost, Kind
+from fourfold_atlas import Cell, UnreadableError, place, place_files
+from fourfold_atlas.evidence import Claim
+from fourfold_atlas.hub import split_documents
 
 
 def pipeline(scheduler, **parts):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from fourfold.atlas import Cell, UnreadableError, place, place_files
-from fourfold.atlas.bounded import gguf_header, open_regular, read_text, safetensors_names
-from fourfold.atlas.evidence import Claim, Reader
-from fourfold.atlas.sources import defining, is_code, read_notebook
+from fourfold_atlas import Cell, UnreadableError, place, place_files
+from fourfold_atlas.bounded import gguf_header, open_regular, read_text, safetensors_names
+from fourfold_atlas.evidence import Claim, Reader
+from fourfold_atlas.sources import defining, is_code, read_notebook
 
 DENOISING = """
 import torch

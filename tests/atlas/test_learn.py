@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from fourfold.atlas.catalogue import systems
-from fourfold.atlas.evidence import Cell
-from fourfold.atlas.rules import rule_ids
-from fourfold.atlas.wording import CELLS, LINE, UNIT, weights
+from fourfold_atlas.catalogue import systems
+from fourfold_atlas.evidence import Cell
+from fourfold_atlas.rules import rule_ids
+from fourfold_atlas.wording import CELLS, LINE, UNIT, weights
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 import collect_lessons as collect

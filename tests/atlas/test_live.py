@@ -8,12 +8,12 @@ from typing import ClassVar
 import pytest
 import torch
 
-from fourfold.atlas import Cell, place
-from fourfold.atlas.show import text
 from fourfold.core import count_evaluations
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Audio, Categorical, Images, Numeric, Table, Text, Vectors
 from fourfold.vocabulary import Cost, Kind
+from fourfold_atlas import Cell, place
+from fourfold_atlas.show import text
 
 
 def _stages(name, space):

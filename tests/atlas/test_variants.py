@@ -2,11 +2,11 @@
 
 import pytest
 
-from fourfold.atlas import place
-from fourfold.atlas.evidence import Cell
-from fourfold.atlas.show import text
-from fourfold.atlas.variants import _CLAIMS, variant, variant_of
 from fourfold.vocabulary import FACTS, VARIANTS
+from fourfold_atlas import place
+from fourfold_atlas.evidence import Cell
+from fourfold_atlas.show import text
+from fourfold_atlas.variants import _CLAIMS, variant, variant_of
 
 TOLD = [
     (

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fourfold.atlas import Cell, Placement, place, place_code, place_words, show
-from fourfold.atlas.api import TITLED, UNSURE, _or_known
-from fourfold.atlas.catalogue import systems
-from fourfold.atlas.code import read_code, read_statements
-from fourfold.atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader
-from fourfold.atlas.names import mentioned
-from fourfold.atlas.placement import AGAINST_VOTES, BY_WORDING, LEANT, decide, lean
-from fourfold.atlas.votes import by_claim, by_rule, weigh
-from fourfold.atlas.wording import (
+from fourfold_atlas import Cell, Placement, place, place_code, place_words, show
+from fourfold_atlas.api import TITLED, UNSURE, _or_known
+from fourfold_atlas.catalogue import systems
+from fourfold_atlas.code import read_code, read_statements
+from fourfold_atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader
+from fourfold_atlas.names import mentioned
+from fourfold_atlas.placement import AGAINST_VOTES, BY_WORDING, LEANT, decide, lean
+from fourfold_atlas.votes import by_claim, by_rule, weigh
+from fourfold_atlas.wording import (
     CARD,
     CELLS,
     CODE,
@@ -27,7 +27,7 @@ from fourfold.atlas.wording import (
     stems,
     weights,
 )
-from fourfold.atlas.words import read_phrases, read_words
+from fourfold_atlas.words import read_phrases, read_words
 
 #: written for this test: no phrase of these states a loss, a sampler or the name of a paradigm
 SPATIAL = (

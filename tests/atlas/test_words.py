@@ -2,14 +2,14 @@
 
 import pytest
 
-from fourfold.atlas import Cell, place_words
-from fourfold.atlas.evidence import Claim
-from fourfold.atlas.placement import decide
-from fourfold.atlas.rules import part_rules, rule_ids, statement_rules, word_rules
-from fourfold.atlas.votes import by_claim as tally
-from fourfold.atlas.votes import weigh
-from fourfold.atlas.words import preamble, read_phrases, read_words, unfoiled
 from fourfold.vocabulary import Cost, Kind
+from fourfold_atlas import Cell, place_words
+from fourfold_atlas.evidence import Claim
+from fourfold_atlas.placement import decide
+from fourfold_atlas.rules import part_rules, rule_ids, statement_rules, word_rules
+from fourfold_atlas.votes import by_claim as tally
+from fourfold_atlas.votes import weigh
+from fourfold_atlas.words import preamble, read_phrases, read_words, unfoiled
 
 PLACED = [
     (

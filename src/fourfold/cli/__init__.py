@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from fourfold import __version__
-from fourfold.atlas import commands as atlas
 from fourfold.cli import about, compare, data, language, runs, speech, tables, train
+from fourfold.extensions import extensions
 
 __all__ = ["app"]
 
@@ -39,7 +39,7 @@ def _options(
     """Options of every command."""
 
 
-# The help lists the commands in this order.
+# The help lists the commands in this order, then those of the wings.
 app.command("fit")(train.fit)
 app.command("sample")(runs.sample)
 app.command("score")(runs.score)
@@ -56,5 +56,5 @@ app.command("demo")(compare.demo)
 app.command("info")(about.info)
 app.command("data")(data.data)
 app.command("init")(about.init)
-app.command("place")(atlas.place)
-app.command("map")(atlas.map_)
+for _name, _point in extensions("fourfold.commands").items():
+    app.command(_name)(_point.load())

@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from fourfold.atlas.evidence import CLAIMS, Claim
+from fourfold_atlas.evidence import CLAIMS, Claim
 
 __all__ = ["COMPARED", "LOOP", "SHIFTED", "Rule", "cues", "file_rules", "finder", "part_rules", "rule_ids"]
 __all__ += ["statement_rules", "word_rules"]
@@ -45,7 +45,7 @@ class Rule:
 
 @lru_cache(maxsize=4)
 def _read(name: str) -> Mapping[str, Any]:
-    text = resources.files("fourfold.atlas").joinpath("rules", f"{name}.toml").read_text(encoding="utf-8")
+    text = resources.files("fourfold_atlas").joinpath("rules", f"{name}.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from fourfold.atlas.evidence import Cell, Claim, Evidence
+from fourfold_atlas.evidence import Cell, Claim, Evidence
 
 __all__ = ["by_claim", "by_rule", "weigh"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from fourfold.atlas.bounded import (
+from fourfold_atlas.bounded import (
     MAX_NESTING,
     Shapes,
     UnreadableError,
@@ -19,8 +19,8 @@ from fourfold.atlas.bounded import (
     read_text,
     safetensors_names,
 )
-from fourfold.atlas.evidence import Claim, Evidence, Reader, shortened
-from fourfold.atlas.rules import file_rules, finder
+from fourfold_atlas.evidence import Claim, Evidence, Reader, shortened
+from fourfold_atlas.rules import file_rules, finder
 
 __all__ = ["FileSet", "is_config", "is_model_file", "read_files", "read_paths", "split_documents"]
 

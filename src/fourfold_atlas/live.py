@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from fourfold.atlas.evidence import OBJECTIVE_OF, SAMPLING_OF, Cell, Claim, Evidence, Reader
-from fourfold.atlas.hub import FileSet, read_files
-from fourfold.atlas.runs import PARTS
 from fourfold.vocabulary import Facts
+from fourfold_atlas.evidence import OBJECTIVE_OF, SAMPLING_OF, Cell, Claim, Evidence, Reader
+from fourfold_atlas.hub import FileSet, read_files
+from fourfold_atlas.runs import PARTS
 
 __all__ = ["read_live", "stated_facts"]
 

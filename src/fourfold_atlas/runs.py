@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fourfold.atlas.bounded import UnreadableError, load_json, read_text
-from fourfold.atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader, shortened
-from fourfold.atlas.placement import Placement, decide, stated
 from fourfold.vocabulary import Facts
+from fourfold_atlas.bounded import UnreadableError, load_json, read_text
+from fourfold_atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader, shortened
+from fourfold_atlas.placement import Placement, decide, stated
 
 __all__ = ["PARTS", "place_run"]
 

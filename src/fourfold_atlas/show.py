@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from fourfold import notebook
-from fourfold.atlas.evidence import Aspect, Claim, Evidence, Reader, shortened
-from fourfold.atlas.placement import Placement
-from fourfold.atlas.variants import variant_of
 from fourfold.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, Kind, Paradigm
+from fourfold_atlas.evidence import Aspect, Claim, Evidence, Reader, shortened
+from fourfold_atlas.placement import Placement
+from fourfold_atlas.variants import variant_of
 
 __all__ = ["html", "side_by_side", "table", "text"]
 

@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from fourfold.atlas.evidence import DEFAULTS, LEANS, OBJECTIVE_OF, Aspect, Cell, Claim, Evidence, Form, Reader
-from fourfold.atlas.variants import variant
-from fourfold.atlas.votes import by_claim, by_rule, weigh
-from fourfold.atlas.wording import CARD, CODE, LINE, TextKind, mechanism, probabilities
 from fourfold.vocabulary import COSTS, FACTS, Cost, Facts, FailureMode, Kind
+from fourfold_atlas.evidence import DEFAULTS, LEANS, OBJECTIVE_OF, Aspect, Cell, Claim, Evidence, Form, Reader
+from fourfold_atlas.variants import variant
+from fourfold_atlas.votes import by_claim, by_rule, weigh
+from fourfold_atlas.wording import CARD, CODE, LINE, TextKind, mechanism, probabilities
 
 __all__ = ["Inherited", "Placement", "decide", "describe", "stated", "states", "surely"]
 
@@ -84,7 +84,7 @@ class Placement:
     variant: str = ""
 
     def _repr_html_(self) -> str:
-        from fourfold.atlas.show import html
+        from fourfold_atlas.show import html
 
         return html(self)
 

@@ -10,10 +10,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from fourfold.atlas.evidence import Claim, Evidence, Form, Reader, shortened
-from fourfold.atlas.rules import COMPARED, LOOP, SHIFTED, finder, statement_rules
-from fourfold.atlas.wording import CODE
-from fourfold.atlas.words import MAX_PROSE, places, read_phrases, read_wording, unblobbed
+from fourfold_atlas.evidence import Claim, Evidence, Form, Reader, shortened
+from fourfold_atlas.rules import COMPARED, LOOP, SHIFTED, finder, statement_rules
+from fourfold_atlas.wording import CODE
+from fourfold_atlas.words import MAX_PROSE, places, read_phrases, read_wording, unblobbed
 
 __all__ = ["Statement", "read_code", "read_definitions", "statements"]
 

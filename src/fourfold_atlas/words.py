@@ -7,9 +7,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from fourfold.atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader, shortened
-from fourfold.atlas.rules import cues, file_rules, finder, part_rules, word_rules
-from fourfold.atlas.wording import CARD, CODE, LINE, LINE_WORDS, TextKind, leaning
+from fourfold_atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader, shortened
+from fourfold_atlas.rules import cues, file_rules, finder, part_rules, word_rules
+from fourfold_atlas.wording import CARD, CODE, LINE, LINE_WORDS, TextKind, leaning
 
 __all__ = ["MAX_PROSE", "kind_of", "meant", "places", "preamble"]
 __all__ += ["read_phrases", "read_wording", "read_words", "unblobbed", "unfoiled"]

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from fourfold.atlas.bounded import NOTEBOOK_BYTES, UnreadableError, read_text
-from fourfold.atlas.evidence import Aspect
-from fourfold.atlas.placement import Placement, decide, stated, states, surely
+from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, read_text
+from fourfold_atlas.evidence import Aspect
+from fourfold_atlas.placement import Placement, decide, stated, states, surely
 
 __all__ = ["place", "place_code", "place_files", "place_words"]
 
@@ -53,7 +53,7 @@ def _place(subject: object, objective: str, sampling: str) -> Placement:
         return _place_text(subject)
     if subject is None:
         raise UnreadableError(NOTHING)
-    from fourfold.atlas.live import read_live, stated_facts
+    from fourfold_atlas.live import read_live, stated_facts
 
     return stated(decide(type(subject).__name__, read_live(subject)), stated_facts(subject))
 
@@ -68,7 +68,7 @@ def place_words(text: str, subject: str = "", where: str = "") -> Placement:
         subject: what it is about; by default its first words.
         where: the name of the file that it stands in: quotes then carry their line.
     """
-    from fourfold.atlas.words import read_words
+    from fourfold_atlas.words import read_words
 
     return _or_known(decide(subject or _short(text), read_words(text, where)), text)
 
@@ -77,7 +77,7 @@ def _or_known(placed: Placement, text: str) -> Placement:
     """Placement by words, or by the catalogued system that they are about where words leave doubt; never a mixture."""
     if placed.cell is not None and placed.confidence >= TITLED and states(placed):
         return placed
-    from fourfold.atlas.names import place_mention
+    from fourfold_atlas.names import place_mention
 
     doubtful = placed.cell is None or placed.confidence < UNSURE
     known = place_mention(text, placed, doubtful)
@@ -86,14 +86,14 @@ def _or_known(placed: Placement, text: str) -> Placement:
 
 def place_code(source: str, subject: str = "code", where: str = "code") -> Placement:
     """Place by Python source alone; it is parsed, never run."""
-    from fourfold.atlas.code import read_code
+    from fourfold_atlas.code import read_code
 
     return decide(subject, read_code(source, where))
 
 
 def place_files(texts: Mapping[str, str], subject: str = "files") -> Placement:
     """Place by model files alone: relative path to content."""
-    from fourfold.atlas.hub import FileSet, read_files
+    from fourfold_atlas.hub import FileSet, read_files
 
     files = FileSet.of(texts)
     return decide(subject, read_files(files), files.skipped)
@@ -108,7 +108,7 @@ def _place_text(text: str) -> Placement:
     if line and (text.startswith(("./", "../", "/", "~/")) or _FILE.fullmatch(text)):
         raise UnreadableError(f"{text}: no such file or folder")
     name = len(text) < LONGEST_NAME and "\n" not in text.strip()
-    from fourfold.atlas.names import place_name
+    from fourfold_atlas.names import place_name
 
     if name and (known := place_name(text)) is not None:
         return known
@@ -120,7 +120,7 @@ def _place_text(text: str) -> Placement:
 
 def _unknown(placed: Placement, name: str) -> Placement:
     """A name that is not known asks which is meant; words that say something keep the question that they leave open."""
-    from fourfold.atlas.names import near, unknown
+    from fourfold_atlas.names import near, unknown
 
     says = any(row.weight > 0 and row.claim.aspect is not Aspect.WORDING for row in placed.evidence)
     return placed if says and not near(name) else replace(placed, missing=unknown(name))
@@ -140,8 +140,8 @@ def _path(text: str) -> Path | None:
 
 def _place_source(text: str) -> Placement | None:
     """Code or a configuration given as a text; ``None`` where it is neither, or says nothing as such."""
-    from fourfold.atlas.hub import split_documents
-    from fourfold.atlas.sources import is_code
+    from fourfold_atlas.hub import split_documents
+    from fourfold_atlas.sources import is_code
 
     if text.lstrip().startswith("{"):
         placed = place_files(split_documents(text), _short(text))
@@ -159,8 +159,8 @@ def _short(text: str) -> str:
 
 def _place_path(path: Path) -> Placement:
     if path.is_dir():
-        from fourfold.atlas.folders import place_folder
-        from fourfold.atlas.runs import place_run
+        from fourfold_atlas.folders import place_folder
+        from fourfold_atlas.runs import place_run
 
         return place_run(path) or place_folder(path)
     suffix = path.suffix.lower()
@@ -182,7 +182,7 @@ def _place_path(path: Path) -> Placement:
 
 
 def _place_weights(path: Path) -> Placement:
-    from fourfold.atlas.hub import read_files, read_paths
+    from fourfold_atlas.hub import read_files, read_paths
 
     files = read_paths([path], path.parent)
     if files.skipped:
@@ -192,8 +192,8 @@ def _place_weights(path: Path) -> Placement:
 
 def _place_notebook(path: Path) -> Placement:
     """The code cells of a notebook."""
-    from fourfold.atlas.code import read_code
-    from fourfold.atlas.sources import read_notebook
+    from fourfold_atlas.code import read_code
+    from fourfold_atlas.sources import read_notebook
 
     notebook = read_notebook(read_text(path, NOTEBOOK_BYTES), str(path))
     if not notebook.code.strip():

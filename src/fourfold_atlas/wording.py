@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 
-from fourfold.atlas.evidence import Cell
-from fourfold.atlas.rules import cues
+from fourfold_atlas.evidence import Cell
+from fourfold_atlas.rules import cues
 
 __all__ = ["CARD", "CELLS", "CODE", "LINE", "UNIT", "Leaning", "TextKind"]
 __all__ += ["leaning", "mechanism", "probabilities", "stems", "text_kind", "weights"]
@@ -154,6 +154,6 @@ def probabilities(words: Mapping[Cell, float], found: Mapping[str, float], kind:
 @lru_cache(maxsize=1)
 def weights() -> dict[str, tuple[float, ...]]:
     """The learned table: by the name of a feature, its weight for each of ``CELLS``."""
-    text = resources.files("fourfold.atlas").joinpath("weights.tsv").read_text(encoding="utf-8")
+    text = resources.files("fourfold_atlas").joinpath("weights.tsv").read_text(encoding="utf-8")
     lines = (line.split("\t") for line in text.splitlines() if not line.startswith("#"))
     return {name: tuple(int(value) * UNIT for value in values) for name, *values in lines}

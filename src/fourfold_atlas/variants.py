@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fourfold.atlas.evidence import Cell, Claim
 from fourfold.vocabulary import VARIANTS, Variant
+from fourfold_atlas.evidence import Cell, Claim
 
 __all__ = ["variant", "variant_of"]
 

@@ -11,7 +11,7 @@ import typer
 from fourfold.printable import printable
 
 if TYPE_CHECKING:
-    from fourfold.atlas.placement import Placement
+    from fourfold_atlas.placement import Placement
 
 __all__ = ["map_", "place"]
 
@@ -33,7 +33,7 @@ def place(
 
     One system is shown in full, up to three side by side, more as a table. A dash reads standard input.
     """
-    from fourfold.atlas import UnreadableError, api
+    from fourfold_atlas import UnreadableError, api
 
     placed: list[Placement] = []
     broken: list[str] = []
@@ -49,7 +49,7 @@ def place(
     if placed or json:
         typer.echo(printable(_as_json(placed) if json else _as_text(placed), keep="\n"))
     if picture:
-        from fourfold.atlas.drawing import html
+        from fourfold_atlas.drawing import html
 
         picture.write_text(html(placed), encoding="utf-8")
         typer.echo(f"map: {printable(str(picture))}")
@@ -65,7 +65,7 @@ def _standard_input() -> str:
     Raises:
         UnreadableError: it is closed, or binary.
     """
-    from fourfold.atlas.bounded import TEXT_BYTES, UnreadableError, decode
+    from fourfold_atlas.bounded import TEXT_BYTES, UnreadableError, decode
 
     stream = getattr(sys.stdin, "buffer", None)
     try:
@@ -84,7 +84,7 @@ def _as_json(placed: list[Placement]) -> str:
 
 def _as_text(placed: list[Placement]) -> str:
     """One in full, up to three side by side, more as a table."""
-    from fourfold.atlas import show
+    from fourfold_atlas import show
 
     if len(placed) == 1:
         return show.text(placed[0])
@@ -96,7 +96,7 @@ def map_(
     open_: Annotated[bool, typer.Option("--open", help="Draw the map and open it in a browser.")] = False,
 ) -> None:
     """Show the map of generative models: paradigms, their two answers, what follows, and the systems on it."""
-    from fourfold.atlas import drawing
+    from fourfold_atlas import drawing
 
     if not out and not open_:
         typer.echo(drawing.as_text())

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from fourfold.atlas.evidence import Cell
+from fourfold_atlas.evidence import Cell
 
 __all__ = ["LIKELIHOODS", "MODALITIES", "CatalogueEntry", "CatalogueError", "Component", "System"]
 __all__ += ["check", "entries", "load", "plain", "systems"]

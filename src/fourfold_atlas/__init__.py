@@ -10,11 +10,11 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "fourfold.atlas.api": "place place_code place_files place_words",
-    "fourfold.atlas.bounded": "UnreadableError",
-    "fourfold.atlas.evidence": "Cell Claim Evidence Reader",
-    "fourfold.atlas.placement": "Inherited Placement decide",
-    "fourfold.atlas.catalogue": "CatalogueError System",
+    "fourfold_atlas.api": "place place_code place_files place_words",
+    "fourfold_atlas.bounded": "UnreadableError",
+    "fourfold_atlas.evidence": "Cell Claim Evidence Reader",
+    "fourfold_atlas.placement": "Inherited Placement decide",
+    "fourfold_atlas.catalogue": "CatalogueError System",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
 __all__ = ["drawing", "show", "systems", *sorted(_PUBLIC)]  # noqa: PLE0604 - all strings: the rule does not see through the star
@@ -22,9 +22,9 @@ __all__ = ["drawing", "show", "systems", *sorted(_PUBLIC)]  # noqa: PLE0604 - al
 
 def __getattr__(name: str) -> Any:
     if name == "systems":
-        return importlib.import_module("fourfold.atlas.catalogue").systems()
+        return importlib.import_module("fourfold_atlas.catalogue").systems()
     if name in ("show", "drawing"):
-        return importlib.import_module(f"fourfold.atlas.{name}")
+        return importlib.import_module(f"fourfold_atlas.{name}")
     if name not in _PUBLIC:
-        raise AttributeError(f"module 'fourfold.atlas' has no attribute {name!r}")
+        raise AttributeError(f"module 'fourfold_atlas' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

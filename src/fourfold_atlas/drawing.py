@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TypeAlias
 
-from fourfold.atlas.catalogue import System, systems
-from fourfold.atlas.evidence import Cell
-from fourfold.atlas.placement import Placement
 from fourfold.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts
+from fourfold_atlas.catalogue import System, systems
+from fourfold_atlas.evidence import Cell
+from fourfold_atlas.placement import Placement
 
 __all__ = ["as_text", "html", "svg"]
 
@@ -245,7 +245,7 @@ def html(placed: Iterable[Placement]) -> str:
     """
     rows = list(placed)
     page, style, script = (
-        resources.files("fourfold.atlas").joinpath(f"map.{kind}").read_text(encoding="utf-8")
+        resources.files("fourfold_atlas").joinpath(f"map.{kind}").read_text(encoding="utf-8")
         for kind in ("html", "css", "js")
     )
     data = {"dots": [dot.card for dot in _dots(rows)], "cells": {cell.value: _facts_card(cell) for cell in Cell}}

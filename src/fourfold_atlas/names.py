@@ -9,13 +9,13 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
 
-from fourfold.atlas.catalogue import CatalogueEntry, System, entries, plain
-from fourfold.atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Evidence, Reader, shortened
-from fourfold.atlas.placement import Inherited, Placement, cost_note, describe
-from fourfold.atlas.rules import finder
-from fourfold.atlas.votes import by_claim
-from fourfold.atlas.words import MAX_PROSE, preamble, read_phrases
 from fourfold.vocabulary import Cost, Kind
+from fourfold_atlas.catalogue import CatalogueEntry, System, entries, plain
+from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Evidence, Reader, shortened
+from fourfold_atlas.placement import Inherited, Placement, cost_note, describe
+from fourfold_atlas.rules import finder
+from fourfold_atlas.votes import by_claim
+from fourfold_atlas.words import MAX_PROSE, preamble, read_phrases
 
 __all__ = ["find", "mentioned", "near", "place_mention", "place_name", "unknown"]
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fourfold.atlas.bounded import load_json
-from fourfold.atlas.evidence import Evidence
-from fourfold.atlas.rules import finder
+from fourfold_atlas.bounded import load_json
+from fourfold_atlas.evidence import Evidence
+from fourfold_atlas.rules import finder
 
 __all__ = ["Notebook", "defining", "is_code", "parsed", "read_notebook"]
 

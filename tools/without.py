@@ -1,0 +1,88 @@
+"""``python tools/without.py WING``: delete a wing with its tests and pages in a copy, and check the rest.
+
+``[tool.fourfold.wings]`` of pyproject.toml names the files of each wing. The copy loses them and every line of
+pyproject.toml and mkdocs.yml that names one of them or the wing's package. It is installed into a folder of its own, so
+that no entry point of the wing is left; then import-linter, mypy and the tests run. Without a WING, the wings take
+turns by the number of commits.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def wings() -> Mapping[str, Sequence[str]]:
+    """The patterns of the files of each wing."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return settings["tool"]["fourfold"]["wings"]
+
+
+def in_turn(names: Sequence[str]) -> str:
+    """The wing whose turn it is."""
+    count = subprocess.run(["git", "rev-list", "--count", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return sorted(names)[int(count.stdout) % len(names)]
+
+
+def copy_without(wing: str, patterns: Sequence[str], copy: Path) -> None:
+    """Copy the files that git tracks, but for those of a wing, and take the wing out of the settings."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    of_wing = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    for name in listed.stdout.splitlines():
+        source, target = ROOT / name, copy / name
+        if source.is_file() and not of_wing & {source, *source.parents}:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    settings = copy / "pyproject.toml"
+    settings.write_text(without_package(settings.read_text(encoding="utf-8"), f"fourfold_{wing}"), encoding="utf-8")
+    pages = {path.relative_to(ROOT / "docs").as_posix() for path in of_wing if path.is_relative_to(ROOT / "docs")}
+    navigation = copy / "mkdocs.yml"
+    kept = [line for line in navigation.read_text(encoding="utf-8").splitlines() if not any(p in line for p in pages)]
+    navigation.write_text("\n".join(kept) + "\n", encoding="utf-8")
+
+
+def without_package(settings: str, package: str) -> str:
+    """The text of pyproject.toml without a package: its entry points, its contracts, and its name in lists."""
+    blocks = re.split(r"(?m)^(?=\[\[)", settings)
+    settings = "".join(block for block in blocks if f'source_modules = ["{package}"]' not in block)
+    lines = [line for line in settings.splitlines() if not re.match(rf'[\w-]+ = "{package}[.:"]', line)]
+    return re.sub(rf',? ?"(?:src/)?{package}"', "", "\n".join(lines)).replace("[, ", "[") + "\n"
+
+
+def check(copy: Path) -> int:
+    """Install the copy beside the packages of this environment, and run its checks."""
+    installed = copy / "installed"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(copy)]
+    subprocess.run(command, check=True)
+    shutil.rmtree(copy / "src" / "__pycache__", ignore_errors=True)
+    environment = os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+    tests = ["-m", "pytest", "--numprocesses", "auto", "--dist", "worksteal", "tests", "docs"]
+    checks = [["-m", "mypy"], ["-c", "from importlinter.cli import lint_imports_command as main; main()"], tests]
+    return max(
+        subprocess.run([sys.executable, *words], cwd=copy, env=environment, check=False).returncode for words in checks
+    )
+
+
+def main() -> int:
+    """Check the project without the wing that the command line names, or the next in turn."""
+    patterns = wings()
+    name = sys.argv[1] if len(sys.argv) > 1 else in_turn(list(patterns))
+    if name not in patterns:
+        sys.exit(f"{name!r} is no wing: choose one of {', '.join(sorted(patterns))}")
+    print(f"without the wing {name}:", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        copy_without(name, patterns[name], Path(folder))
+        return check(Path(folder))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
