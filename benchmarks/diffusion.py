@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import fourfold
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, load
-from fourfold.engine.precision import inference
+from fourfold.engine.choice import inference
 from fourfold.evaluation import examples, headline
 from fourfold.metrics import mmd
 from fourfold.samplers.ode import Heun

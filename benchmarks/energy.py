@@ -22,7 +22,7 @@ import torch
 import fourfold
 from fourfold.core import Noise
 from fourfold.data import Dataset, load
-from fourfold.engine.precision import inference
+from fourfold.engine.choice import inference
 from fourfold.engine.run import Run
 from fourfold.estimands import Energy
 from fourfold.evaluation import draw, examples, headline

@@ -24,7 +24,7 @@ from torch import Tensor
 import fourfold
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, load
-from fourfold.engine.precision import inference
+from fourfold.engine.choice import inference
 from fourfold.evaluation import examples, headline
 from fourfold.metrics import References
 

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.engine import Run
-from fourfold.engine.precision import inference
+from fourfold.engine.choice import inference
 from fourfold.samplers.inverse import Blur, Inpainting, Operator, Posterior, SuperResolution
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces.images import montage

@@ -43,8 +43,9 @@ from torch.utils.flop_counter import flop_registry
 from fourfold import build
 from fourfold.core import GenerativeModel, count_evaluations
 from fourfold.data import Dataset, load
+from fourfold.engine.choice import inference
 from fourfold.engine.hardware import machine
-from fourfold.engine.precision import inference, parse_precision
+from fourfold.engine.precision import parse_precision
 from fourfold.engine.training import begin
 
 RECIPES = ("diffusion", "latent-variable", "adversarial", "diffusion/dit", "autoregressive@python-docs")

@@ -17,7 +17,7 @@ import torch
 
 from fourfold.core import Sampler, count_evaluations
 from fourfold.engine import Run
-from fourfold.engine.precision import inference
+from fourfold.engine.choice import inference
 from fourfold.evaluation import examples, headline
 from fourfold.samplers import ode, sde
 

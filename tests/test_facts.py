@@ -12,7 +12,7 @@ from fourfold.paradigms import build, cards, defaults, facts
 from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import Annealed, MarkovChain
 from fourfold.spaces import Images, Text, Vectors
-from fourfold.vocabulary import COSTS, FACTS, Card, Cost, Facts, Kind, Paradigm
+from fourfold.vocabulary import COSTS, FACTS, Card, Cost, Kind, Paradigm
 from shorter import shorter
 
 NAMES = [f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes]
@@ -154,10 +154,10 @@ def test_what_follows_from_kind_cost_and_parts_is_listed():
 def test_a_record_is_read_back_and_cannot_steer_a_terminal():
     told = build("latent-diffusion", Images(1, 8, 8), "xs").facts
     record = told.record(Paradigm.DIFFUSION)
-    assert Facts.from_record(record) == told
-    assert Facts.from_record({**record, "objective": "a\x1b[31mb"}).objective == "a[31mb"
+    assert recorded_facts(record) == told
+    assert recorded_facts({**record, "objective": "a\x1b[31mb"}).objective == "a[31mb"
     with pytest.raises(KeyError):
-        Facts.from_record({"paradigm": "diffusion"})
+        recorded_facts({"paradigm": "diffusion"})
 
 
 def test_defaults_are_named_by_kind_of_data():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fourfold.vocabulary import Facts
+from fourfold.vocabulary import recorded_facts
 from fourfold_atlas.bounded import UnreadableError, load_json, read_text
 from fourfold_atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader, shortened
 from fourfold_atlas.placement import Placement, decide, stated
@@ -24,7 +24,7 @@ def place_run(folder: Path) -> Placement | None:
     """Place a run folder by its card; ``None`` for any other folder, and for a card that states nothing."""
     try:
         card = load_json(read_text(folder / "card.json"), "card.json")
-        record, facts = card["facts"], Facts.from_record(card["facts"])
+        record, facts = card["facts"], recorded_facts(card["facts"])
         cell = Cell(record["paradigm"])
     except (UnreadableError, ValueError, KeyError, TypeError):
         return None

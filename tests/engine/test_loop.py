@@ -12,8 +12,9 @@ from fourfold.core import GenerativeModel
 from fourfold.data import Split, load
 from fourfold.engine import Diverged, train
 from fourfold.engine.budget import Progress
+from fourfold.engine.choice import choose, inference
 from fourfold.engine.kernels import bf16_gains, multiplies_bf16
-from fourfold.engine.precision import PRECISIONS, choose, inference, parse_precision
+from fourfold.engine.precision import PRECISIONS, parse_precision
 from fourfold.engine.training import begin
 from fourfold.engine.weights import Weights
 from fourfold.spaces import Images
@@ -184,7 +185,7 @@ def test_bf16_keeps_float32_masters():
 @pytest.fixture
 def bf16_kernels(monkeypatch):
     """The gradients decide, whatever this processor multiplies fast."""
-    monkeypatch.setattr("fourfold.engine.precision.multiplies_bf16", lambda device: True)
+    monkeypatch.setattr("fourfold.engine.choice.multiplies_bf16", lambda device: True)
 
 
 def test_kernels_are_timed_once_and_leave_the_threads_alone():
@@ -227,7 +228,7 @@ def test_choosing_leaves_the_loop_alone():
 
 
 def test_without_fast_bf16_products_float32_is_taken(monkeypatch):
-    monkeypatch.setattr("fourfold.engine.precision.multiplies_bf16", lambda device: False)
+    monkeypatch.setattr("fourfold.engine.choice.multiplies_bf16", lambda device: False)
     choice = choose(begin(velocity_model(), MOONS, TRAINING))
     assert choice.precision.name == "float32"
     assert re.fullmatch(r"precision float32: bf16 is \S+, \S+, \S+ times as fast", str(choice))

@@ -24,13 +24,14 @@ from fourfold.engine.auto import FALLBACK, Sizing, choose_size
 from fourfold.engine.budget import Budget
 from fourfold.engine.card import parameters, read_card
 from fourfold.engine.checkpoint import BrokenRun, Checkpoint, resumable, save_start
+from fourfold.engine.choice import Choice, settle, untested
 from fourfold.engine.distributed import Processes
 from fourfold.engine.files import sweep, write_json
 from fourfold.engine.flops import count_flops
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Loop
-from fourfold.engine.precision import FLOAT32, Choice, settle, untested
+from fourfold.engine.precision import FLOAT32
 from fourfold.engine.recorder import Recorder
 from fourfold.engine.request import Request, describe
 from fourfold.engine.run import Run

@@ -31,7 +31,7 @@ from fourfold.tournament.modes import Measured, read_log
 from fourfold.tournament.outputs import GENERATOR, results_path
 from fourfold.tournament.samples import kept
 from fourfold.tournament.words import interval, label, plural
-from fourfold.vocabulary import FACTS, Card, Facts, FailureMode, Kind
+from fourfold.vocabulary import FACTS, Card, Facts, FailureMode, Kind, recorded_facts
 
 if TYPE_CHECKING:
     from fourfold.tournament.comparison import Comparison
@@ -264,7 +264,7 @@ class _View:
     def _facts(self) -> Facts:
         """The facts in the record of the run; without such a record, those of a model that is built anew."""
         with contextlib.suppress(KeyError, TypeError, ValueError):
-            return self.card.facts(Facts.from_record(self.result["facts"]))
+            return self.card.facts(recorded_facts(self.result["facts"]))
         return self.card.facts(build(self.entry.name, self.comparison.dataset.space, "xs").facts)
 
     @property

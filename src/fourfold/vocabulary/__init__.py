@@ -7,7 +7,7 @@ without loading torch.
 
 from __future__ import annotations
 
-from fourfold.vocabulary.facts import FACTS
+from fourfold.vocabulary.facts import FACTS, recorded_facts
 from fourfold.vocabulary.terms import (
     AUTO,
     COSTS,
@@ -44,4 +44,5 @@ __all__ = [
     "TooManyColumns",
     "Variant",
     "parse_size",
+    "recorded_facts",
 ]

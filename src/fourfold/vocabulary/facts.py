@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fourfold.vocabulary.terms import Cost, Facts, FailureMode, Kind, Paper, Paradigm
 
-__all__ = ["FACTS"]
+__all__ = ["FACTS", "recorded_facts"]
 
 FACTS: Mapping[Paradigm, Facts] = {
     Paradigm.AUTOREGRESSIVE: Facts(
@@ -306,3 +307,12 @@ FACTS: Mapping[Paradigm, Facts] = {
         ),
     ),
 }
+
+
+def recorded_facts(record: Mapping[str, Any]) -> Facts:
+    """The facts that :meth:`Facts.record` wrote, with what it leaves to its paradigm.
+
+    Raises:
+        KeyError, ValueError: for a record of another form.
+    """
+    return FACTS[Paradigm(record["paradigm"])].with_record(record)

@@ -176,21 +176,16 @@ class Facts:
         words["failure_modes"] = [mode.name for mode in self.failure_modes]
         return {"paradigm": paradigm.value, **texts, **words}
 
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Facts:
-        """Read the value that :meth:`record` wrote, with what it leaves to its paradigm.
+    def with_record(self, record: Mapping[str, Any]) -> Facts:
+        """These facts of a paradigm with the value that :meth:`record` wrote of one of its models.
 
         Raises:
             KeyError, ValueError: for a record of another form.
         """
         texts: dict[str, Any] = {name: _printable(record[name]) for name in _TEXTS}
         kind, cost, parts = Kind(record["likelihood"]), Cost(record["cost"]), tuple(map(_printable, record["parts"]))
-        from fourfold.vocabulary.facts import FACTS
-
-        common = FACTS[Paradigm(record["paradigm"])]
-        named = record.get("failure_modes")  # older records name none
-        modes = tuple(mode for mode in common.failure_modes if named is None or mode.name in named)
-        return replace(common, **texts, likelihood=kind, cost=cost, parts=parts, failure_modes=modes)
+        modes = tuple(mode for mode in self.failure_modes if mode.name in record["failure_modes"])
+        return replace(self, **texts, likelihood=kind, cost=cost, parts=parts, failure_modes=modes)
 
 
 _TEXTS = (
