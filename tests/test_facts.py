@@ -12,7 +12,7 @@ from fourfold.paradigms import build, cards, defaults, facts
 from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import Annealed, MarkovChain
 from fourfold.spaces import Images, Text, Vectors
-from fourfold.vocabulary import COSTS, FACTS, Card, Cost, Kind, Paradigm
+from fourfold.vocabulary import COSTS, FACTS, Card, Cost, Kind, Paradigm, recorded_facts
 from shorter import shorter
 
 NAMES = [f"{card.name}/{recipe}" for card in cards().values() for recipe in card.recipes]
