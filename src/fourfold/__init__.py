@@ -94,7 +94,7 @@ def __getattr__(name: str) -> Any:
         point = importlib.import_module("fourfold.extensions").extensions("fourfold.names").get(name)
         if point is not None:
             return point.load()
-        return importlib.import_module("fourfold.renamed").earlier_names("fourfold")(name)
+        raise AttributeError(f"module 'fourfold' has no attribute {name!r}")
     importlib.import_module("fourfold.threads").let_threads_sleep()  # torch reads this once, when it is loaded
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 

@@ -185,9 +185,9 @@ def _precision(chosen: Mapping[str, Any]) -> str:
 
 def _stated(card: Mapping[str, Any]) -> list[str]:
     """The facts about the model in the card; runs of earlier versions have none."""
-    from fourfold.vocabulary import Facts
+    from fourfold.vocabulary import recorded_facts
 
-    return _rows(_answers(Facts.from_record(card["facts"]))) if card.get("facts") else []
+    return _rows(_answers(recorded_facts(card["facts"]))) if card.get("facts") else []
 
 
 def _call(value: Any) -> str:

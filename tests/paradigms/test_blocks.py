@@ -14,7 +14,6 @@ from fourfold.core import Batch, GenerativeModel, Noise
 from fourfold.language import fill, generate
 from fourfold.nn.orders import OrderedTransformer
 from fourfold.paradigms.blocks import BlockBound, BlockDenoiser, BlockDenoising, BlockUnmasking
-from fourfold.renamed import renamed_arguments
 from fourfold.spaces import Text, Vectors
 
 V, L = 3, 4
@@ -218,9 +217,9 @@ def test_fewer_steps_are_said_to_be_an_approximation():
         OrderedTransformer(V, L, 2, 18, 1, 6)
 
 
-def test_the_loss_is_that_of_random_orders_and_an_older_objective_opens():
+def test_the_loss_is_that_of_random_orders():
     model = made(2)
-    term = BlockDenoising(**renamed_arguments(BlockDenoising, {"shuffled": 0.5})).terms(model.estimand)["masked"]
+    term = BlockDenoising().terms(model.estimand)["masked"]
     each = -torch.stack([by_order(model, order, EVERY) for order in orders(2)], 1) / L
     torch.manual_seed(0)
     with torch.no_grad():

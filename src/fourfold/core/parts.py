@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
-from fourfold.renamed import renamed_arguments, renamed_class
-
 __all__ = ["Part", "classes", "configuration", "construct", "show", "strangers"]
 
 
@@ -139,7 +137,7 @@ def construct(value: Any, trust: Sequence[type] = ()) -> Any:
     if "type" not in value or "args" not in value:
         return {key: construct(item, trust) for key, item in value.items()}
     kind = _resolve(value["type"], trust)
-    return kind(**{key: construct(item, trust) for key, item in renamed_arguments(kind, value["args"]).items()})
+    return kind(**{key: construct(item, trust) for key, item in value["args"].items()})
 
 
 def _resolve(name: Any, trust: Sequence[type]) -> Any:
@@ -147,7 +145,6 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
     for kind in trust:
         if name in (f"{kind.__module__}:{kind.__qualname__}", f"__main__:{kind.__qualname__}"):
             return kind
-    name = renamed_class(name) if isinstance(name, str) else name
     match = re.fullmatch(r"(\w+)((?:\.\w+)*):(\w+)", name, re.ASCII) if isinstance(name, str) else None
     if match is None or "__main__" in match[2]:
         raise ValueError(f"{name!r} does not name a class of a module")

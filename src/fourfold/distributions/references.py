@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,8 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Noise, Part, Term
 from fourfold.estimands import Energy, Reference
-from fourfold.renamed import earlier_names
 
 __all__ = ["Bernoulli", "FittedMixture", "Normal", "ReferenceTerm", "with_reference"]
-
-if not TYPE_CHECKING:
-    __getattr__ = earlier_names(__name__)
 
 
 @final

@@ -6,7 +6,7 @@ every process two seconds of processor time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -69,9 +69,3 @@ class AdamW:
         """The state by name: for each slice ``step``, ``exp_avg`` (m) and ``exp_avg_sq`` (v)."""
         parts = {"step": self.steps, "exp_avg": self.means, "exp_avg_sq": self.squares}
         return {f"{i}.{name}": value for name, values in parts.items() for i, value in enumerate(values)}
-
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from a :meth:`state`; a slice that never took a step may be missing."""
-        for name, value in self.state().items():
-            if name in state:
-                value.copy_(state[name])

@@ -344,8 +344,6 @@ def load_checkpoint(model: GenerativeModel, folder: Path) -> Checkpoint:
         if not all(isinstance(number, (int, float)) for number in numbers.values()):
             raise ValueError("its progress does not consist of numbers")
         progress = Progress(**numbers)
-    if "fixed" not in metadata:  # a run before 0.2 has these in its weights alone
-        load_weights(model, folder / "weights.safetensors")
     given = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith(("buffer.", "fixed."))}
     known = {name for name, _ in (*model.named_parameters(), *model.named_buffers())}
     if not given.keys() <= known:

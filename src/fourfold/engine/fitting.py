@@ -34,13 +34,11 @@ from fourfold.engine.signals import Interrupted
 from fourfold.engine.step import Step
 from fourfold.engine.usage import Usage
 from fourfold.paradigms import check_names
-from fourfold.renamed import renamed_keywords
 from fourfold.vocabulary import AUTO
 
 __all__ = ["Interrupted", "fit"]
 
 
-@renamed_keywords(run_dir="out", y="labels")
 def fit(
     paradigm: str | GenerativeModel | None = None,
     data: Data | Dataset | None = None,

@@ -356,27 +356,11 @@ class Loop:
         Raises:
             ValueError: if the state belongs to another model.
         """
-        if "weights.flat" in state:
-            self._load_flat(state)
-        else:
-            fill({key: value for key, value in self.live().items() if not key.startswith("fixed.")}, state)
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_numbers(_of(state, f"optimizer.{name}."))
+        fill({key: value for key, value in self.live().items() if not key.startswith("fixed.")}, state)
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_numbers(_of(state, f"optimizer.{name}."))
         self.progress = replace(progress, per_epoch=self.progress.per_epoch)
         self._lower()
-
-    def _load_flat(self, state: Mapping[str, Tensor]) -> None:
-        """Load the state of an older run, which holds flat tensors."""
-        if self.processes.sharded:
-            raise ValueError("the run was saved by an older version: resume it without fsdp")
-        if state["weights.flat"].shape != self.weights.flat.shape:
-            raise ValueError("the saved state belongs to a model of another size: resume with what it was started with")
-        self.weights.flat.copy_(state["weights.flat"])
-        self.weights.average.copy_(state["weights.average"])
-        for name, b in self.model.named_buffers():
-            b.copy_(state[f"buffer.{name}"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_flat(_of(state, f"optimizer.{name}."))
 
 
 def _of(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -16,7 +16,6 @@ from fourfold.engine.card import ELSEWHERE, training_of
 from fourfold.engine.checkpoint import BrokenRun
 from fourfold.engine.distributed import under_torchrun
 from fourfold.engine.settings import FitSettings
-from fourfold.renamed import renamed_options
 from fourfold.vocabulary import AUTO
 
 __all__ = ["check_agrees", "load_own", "settings_of"]
@@ -51,7 +50,7 @@ def load_own(card: Mapping[str, Any], folder: Path | None, data: Data | None = N
 
 def _options(record: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of loading that a run recorded; what was streamed is streamed again, wherever it goes on."""
-    return {**renamed_options(record["options"]), **({"stream": True} if record.get("streamed") else {})}
+    return {**record["options"], **({"stream": True} if record.get("streamed") else {})}
 
 
 def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:

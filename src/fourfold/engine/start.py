@@ -126,8 +126,6 @@ def resumed(request: Request, folder: Path) -> Start:
         was, now = card["data"]["name"], request.dataset.name
         raise ValueError(f"{folder} was trained on other data ({was}), not on {now}: resume with it")
     source = last_checkpoint(folder)
-    if source is None and (folder / "stages").exists() and "precision" not in card:
-        source = folder / "weights.safetensors"  # before 0.2, a model that is trained in stages began with these
     if source is None:
         return _begun_again(request, card, folder)
     model = _recorded(request, folder, source)

@@ -325,12 +325,6 @@ class TermOptimizer:
 
     def load_numbers(self, state: Mapping[str, Tensor]) -> None:
         """Take :meth:`numbers`, as they were when a state was saved."""
-        self.muon.dtype = state["muon.dtype"].dtype if "muon.dtype" in state else torch.bfloat16  # runs before 0.2
-        for steps in self.adamw.steps if "steps" in state else ():
+        self.muon.dtype = state["muon.dtype"].dtype
+        for steps in self.adamw.steps:
             steps.copy_(state["steps"])
-
-    def load_flat(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from the state of an older run, which holds slices of flat tensors."""
-        self.load_numbers(state)
-        self.muon.momentum.copy_(state["muon.momentum"])
-        self.adamw.load({k.removeprefix("adamw."): v for k, v in state.items() if k.startswith("adamw.")})

@@ -17,7 +17,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, final
+from typing import Any, ClassVar, Protocol, final
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,6 @@ from fourfold.estimands import Observation, Pushforward
 from fourfold.gradients import twice_differentiable
 from fourfold.nn.augment import Augment
 from fourfold.nn.walled import walled
-from fourfold.renamed import earlier_names
 from fourfold.vocabulary import Cost, Principle
 
 __all__ = [
@@ -48,9 +47,6 @@ __all__ = [
     "ZeroCentred",
     "gradient_penalty",
 ]
-
-if not TYPE_CHECKING:
-    __getattr__ = earlier_names(__name__)
 
 
 # --- generators -------------------------------------------------------------------------------------------------------

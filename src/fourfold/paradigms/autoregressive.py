@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +32,6 @@ from fourfold.core import (
 )
 from fourfold.estimands import Conditionals
 from fourfold.nn.transformer import NextToken, ValueTransformer
-from fourfold.renamed import earlier_names
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
@@ -44,9 +43,6 @@ __all__ = [
     "VectorConditionals",
     "categorical",
 ]
-
-if not TYPE_CHECKING:
-    __getattr__ = earlier_names(__name__)
 
 
 # --- drawing ----------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -28,7 +28,6 @@ from fourfold.core import Batch, Estimand, Objective, Term, forgetful
 from fourfold.distributions.times import LogitNormal, Times, Uniform, log_normal, watched_by_noise
 from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
 from fourfold.paths import broadcast
-from fourfold.renamed import earlier_names
 from fourfold.vocabulary import Principle
 
 __all__ = [
@@ -43,9 +42,6 @@ __all__ = [
     "OptimalTransport",
     "SlicedScoreMatching",
 ]
-
-if not TYPE_CHECKING:
-    __getattr__ = earlier_names(__name__)
 
 
 UNIFORM = Uniform()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +26,6 @@ from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective
 from fourfold.distributions.references import Bernoulli, with_reference
 from fourfold.estimands import Energy, Reference, TiltedReference
 from fourfold.nn.boltzmann import BoltzmannMachine
-from fourfold.renamed import earlier_names
 from fourfold.samplers.gibbs import Bipartite, BlockGibbs
 from fourfold.samplers.langevin import MALA, MarkovChain, reference_of
 from fourfold.samplers.monitor import ChainMonitor
@@ -41,9 +40,6 @@ __all__ = [
     "Tilted",
     "Unnormalised",
 ]
-
-if not TYPE_CHECKING:
-    __getattr__ = earlier_names(__name__)
 
 
 # --- estimands --------------------------------------------------------------------------------------------------------

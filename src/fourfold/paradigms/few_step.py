@@ -19,7 +19,7 @@ import itertools
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -43,7 +43,6 @@ from fourfold.distributions.times import LogitNormal, quantiles, watched_by_nois
 from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
 from fourfold.estimands.preconditioned import ConsistencyNetwork, NetworkAverage, Preconditioned, total_scale
 from fourfold.paths import Path, broadcast, time_at
-from fourfold.renamed import earlier_names
 from fourfold.samplers.ode import trajectory
 from fourfold.vocabulary import Cost, Principle
 
@@ -54,9 +53,6 @@ __all__ = [
     "Renoised",
     "TrajectoryDistillation",
 ]
-
-if not TYPE_CHECKING:
-    __getattr__ = earlier_names(__name__)
 
 
 # --- MeanFlow ---------------------------------------------------------------------------------------------------------

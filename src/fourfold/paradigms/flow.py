@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,6 @@ from fourfold.estimands import Bijection
 from fourfold.nn.made import MaskedStack
 from fourfold.nn.monotone import Monotone
 from fourfold.nn.tarflow import PatchStack, joined, patches
-from fourfold.renamed import earlier_names
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
@@ -37,9 +36,6 @@ __all__ = [
     "VariationalDequantisation",
     "VariationalLikelihood",
 ]
-
-if not TYPE_CHECKING:
-    __getattr__ = earlier_names(__name__)
 
 
 # --- estimands --------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,6 @@ from fourfold.estimands import Decoder, Observation
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
 from fourfold.nn.prior import IndependentCodes, Prior, standard_log_prob
 from fourfold.nn.quantise import Quantiser, perplexity
-from fourfold.renamed import earlier_names
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = [
@@ -41,9 +40,6 @@ __all__ = [
     "RungDecoder",
     "VariationalBound",
 ]
-
-if not TYPE_CHECKING:
-    __getattr__ = earlier_names(__name__)
 
 Normal = Callable[..., Tensor]
 """``normal(*event)``: standard normal draws for every row of a batch."""
