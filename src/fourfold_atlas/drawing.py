@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html as escape
 import json
 import re
 import textwrap
@@ -16,6 +15,9 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TypeAlias
 
+from markupsafe import Markup
+
+from fourfold.pictures.markup import element
 from fourfold.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts
 from fourfold_atlas.catalogue import System, systems
@@ -192,49 +194,44 @@ def svg(placed: Iterable[Placement]) -> str:
     """The map as an SVG picture: bands are objectives, columns are sampling procedures, dots are systems."""
     dots = _dots(placed)
     bands, columns, points, width, height = _layout(dots)
+    heads = [(columns[key][0] + PAD, title) for key, title in COLUMNS]
+    words = {"y": 46, "font_size": 15, "fill": "#444"}
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" id="map" viewBox="0 0 {width:.0f} {height:.0f}" '
-        'font-family="system-ui, sans-serif">'
+        element("rect", width=f"{width:.0f}", height=f"{height:.0f}", fill="#fbfaf7"),
+        *(element("text", title, x=f"{x:.0f}", **words) for x, title in heads),
+        element("text", "objective ↓  sampling →", x=14, **words),
+        *(part for cell, (y, tall) in bands.items() for part in _band(cell, y, tall, width)),
+        *(_mark(i, dot, point) for i, (dot, point) in enumerate(zip(dots, points, strict=True))),
     ]
-    parts.append(f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fbfaf7"/>')
-    parts += [
-        f'<text x="{x + PAD:.0f}" y="46" font-size="15" fill="#444">{escape.escape(title)}</text>'
-        for (key, title) in COLUMNS
-        for x, _ in [columns[key]]
-    ]
-    parts.append('<text x="14" y="46" font-size="15" fill="#444">objective ↓  sampling →</text>')
-    for cell, (y, tall) in bands.items():
-        parts += _band(cell, y, tall, width)
-    parts += [_dot(i, dot, point) for i, (dot, point) in enumerate(zip(dots, points, strict=True))]
-    return "\n".join([*parts, "</svg>"])
+    page = {"xmlns": "http://www.w3.org/2000/svg", "id": "map", "font_family": "system-ui, sans-serif"}
+    return element("svg", Markup("\n").join(parts), viewBox=f"0 0 {width:.0f} {height:.0f}", **page)
 
 
-def _band(cell: Cell, y: float, tall: float, width: float) -> list[str]:
-    colour = COLOURS[cell]
-    paradigm = cell.paradigm
+def _band(cell: Cell, y: float, tall: float, width: float) -> list[Markup]:
+    """The band of a paradigm, its name and its objective."""
+    colour, paradigm = COLOURS[cell], cell.paradigm
     lines = textwrap.wrap(FACTS[paradigm].objective if paradigm else "labels, vectors, codes, one best answer", 36)[:3]
-    rows = [
-        f'<rect x="4" y="{y:.0f}" width="{width - 8:.0f}" height="{tall:.0f}" rx="8" '
-        f'fill="{colour}" fill-opacity="0.10" stroke="{colour}" stroke-opacity="0.5"/>',
-        f'<text class="title" data-cell="{cell.value}" x="16" y="{y + 28:.0f}" '
-        f'font-size="19" font-weight="600" fill="{colour}">{cell.value}</text>',
-    ]
-    return rows + [
-        f'<text x="16" y="{y + 48 + 15 * i:.0f}" font-size="11.5" fill="#444">{escape.escape(line)}</text>'
-        for i, line in enumerate(lines)
+    box = {"x": 4, "y": f"{y:.0f}", "width": f"{width - 8:.0f}", "height": f"{tall:.0f}", "rx": 8}
+    title = {"css": "title", "data_cell": cell.value, "x": 16, "y": f"{y + 28:.0f}", "font_size": 19}
+    return [
+        element("rect", **box, fill=colour, fill_opacity="0.10", stroke=colour, stroke_opacity="0.5"),
+        element("text", cell.value, **title, font_weight=600, fill=colour),
+        *(
+            element("text", line, x=16, y=f"{y + 48 + 15 * i:.0f}", font_size="11.5", fill="#444")
+            for i, line in enumerate(lines)
+        ),
     ]
 
 
-def _dot(index: int, dot: _Dot, point: _Span) -> str:
+def _mark(index: int, dot: _Dot, point: _Span) -> Markup:
+    """The dot of a system, with a ring around one that was just placed."""
     x, y = point
-    name = escape.escape(printable(dot.name))
-    ring = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="#111" stroke-width="2"/>' if dot.placed else ""
-    label = name if len(dot.name) <= 16 else escape.escape(printable(dot.name[:15]) + "…")
-    return (
-        f'<g class="dot" data-i="{index}">{ring}'
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{COLOURS[dot.cell]}"><title>{name}</title></circle>'
-        f'<text x="{x:.1f}" y="{y + 8.2:.1f}" font-size="2.1" text-anchor="middle" fill="#222">{label}</text></g>'
-    )
+    name = printable(dot.name)
+    label = name if len(dot.name) <= 16 else printable(dot.name[:15]) + "…"
+    ring = element("circle", cx=x, cy=y, r=9, fill="none", stroke="#111", stroke_width=2) if dot.placed else ""
+    circle = element("circle", element("title", name), cx=x, cy=y, r=5, fill=COLOURS[dot.cell])
+    text = element("text", label, x=x, y=y + 8.2, font_size="2.1", text_anchor="middle", fill="#222")
+    return element("g", ring, circle, text, css="dot", data_i=index)
 
 
 def html(placed: Iterable[Placement]) -> str:

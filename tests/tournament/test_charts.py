@@ -8,7 +8,7 @@ import pytest
 from markupsafe import Markup
 
 from fourfold.metrics import Floor
-from fourfold.tournament.charts import (
+from fourfold.pictures.charts import (
     Axis,
     Curve,
     Point,

@@ -19,15 +19,15 @@ from fourfold.core.measure import Measure
 from fourfold.core.model import GenerativeModel
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
-from fourfold.core.panels import Bars, Matrices, Panels, Rows
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
-from fourfold.core.picture import Clips, Cloud, Excerpts, Picture, Sheet
 from fourfold.core.quality import Quality
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Space, Writer
 from fourfold.core.stages import Stage, Staged
-from fourfold.core.tracks import Track, Tracks
 from fourfold.core.training import Training
+from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
+from fourfold.pictures.picture import Clips, Cloud, Excerpts, Picture, Sheet
+from fourfold.pictures.tracks import Track, Tracks
 
 __all__ = [
     "ArbitraryConditionals",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from fourfold.core.picture import Excerpts, Picture
+from fourfold.pictures.picture import Excerpts, Picture
 
 if TYPE_CHECKING:
     from fourfold.metrics.references import References

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fourfold.core.panels import Bars, Matrices, Panels
-from fourfold.core.picture import Picture
-from fourfold.core.tracks import Track, Tracks
 from fourfold.metrics.sequences import autocorrelations, lengths, transition_matrix
+from fourfold.pictures.panels import Bars, Matrices, Panels
+from fourfold.pictures.picture import Picture
+from fourfold.pictures.tracks import Track, Tracks
 from fourfold.spaces.columns import Categorical
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core.panels import Bars, Matrices, Panels, Rows
-from fourfold.core.picture import Cloud, Picture
 from fourfold.metrics.records import Records
 from fourfold.metrics.references import References
 from fourfold.metrics.rules import find_rules
 from fourfold.metrics.shapes import Trends, associations, shapes
+from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
+from fourfold.pictures.picture import Cloud, Picture
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Modelled
 
 if TYPE_CHECKING:

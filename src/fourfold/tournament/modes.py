@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, final
 
 from fourfold.metrics import Measurement
-from fourfold.tournament.charts import number
+from fourfold.pictures.charts import number
 from fourfold.tournament.entries import Entry
 from fourfold.tournament.words import interval, label
 from fourfold.vocabulary import FailureMode

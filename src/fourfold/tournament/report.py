@@ -23,9 +23,9 @@ from fourfold.engine.budget import Seconds
 from fourfold.evaluation import examples
 from fourfold.metrics import Floor, Measurement, References
 from fourfold.paradigms import build, cards, resolve
+from fourfold.pictures.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
 from fourfold.tournament import modes
 from fourfold.tournament.baselines import Rated, losses
-from fourfold.tournament.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.modes import Measured, read_log
 from fourfold.tournament.outputs import GENERATOR, results_path

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, final
 from fourfold.engine.usage import LEAST_SHARE
 from fourfold.metrics import Measurement
 from fourfold.metrics.records import repeats
+from fourfold.pictures.charts import number
 from fourfold.tournament.baselines import losses
-from fourfold.tournament.charts import number
 from fourfold.tournament.entries import Entry, of_tokens
 from fourfold.tournament.health import advice, causes
 from fourfold.tournament.ranking import lead

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fourfold.metrics import Measurement
-from fourfold.tournament.charts import number
+from fourfold.pictures.charts import number
 
 __all__ = ["interval", "label", "listed", "plural"]
 

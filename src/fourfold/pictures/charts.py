@@ -1,7 +1,4 @@
-"""Charts as SVG. They take their colours from the page, so they suit a light page, a dark page and paper.
-
-All markup is literal; every text and number that is inserted is escaped.
-"""
+"""Charts as SVG. They take their colours from the page, so they suit a light page, a dark page and paper."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ from typing import final
 from markupsafe import Markup
 
 from fourfold.metrics import Floor
+from fourfold.pictures.markup import element, svg
 
 __all__ = ["Axis", "Curve", "Point", "cloud", "count", "curves", "number", "scatter", "sparkline", "strip"]
 
@@ -125,13 +123,12 @@ def _floor_across(floor: Floor, ay: Axis, width: int) -> list[Markup]:
     value, low, high = floor
     body = []
     if math.isfinite(low):
-        band = Markup('<rect class="band" x="62" width="{}" y="{}" height="{}"/>')
-        body.append(band.format(width - 78, ay(high), round(ay(low) - ay(high), 1)))
+        body.append(element("rect", css="band", x=62, width=width - 78, y=ay(high), height=ay(low) - ay(high)))
     if math.isfinite(value):
         y = ay(value)
-        body.append(Markup('<line class="floor" x1="62" x2="{}" y1="{}" y2="{}"/>').format(width - 16, y, y))
+        body.append(element("line", css="floor", x1=62, x2=width - 16, y1=y, y2=y))
         text = "floor: training examples" + ("" if math.isnan(low) or width < 600 else ", 95 % of draws in the band")
-        body.append(Markup('<text class="note" x="66" y="{}">{}</text>').format(y - 4, text))
+        body.append(element("text", text, css="note", x=66, y=y - 4))
     return body
 
 
@@ -182,37 +179,33 @@ def _point(p: Point, ax: Axis, ay: Axis, place: tuple[float, float]) -> list[Mar
     if p.path:
         line = sorted([(a, b, t) for a, b, t in p.path] + [(p.x, p.y, "")])
         route = " ".join(f"{'L' if i else 'M'}{ax(a)} {ay(b)}" for i, (a, b, _) in enumerate(line))
-        parts.append(Markup('<path class="line {}" d="{}"/>').format(p.css, route))
+        parts.append(element("path", css=f"line {p.css}", d=route))
         for a, b, text in p.path:
-            circle = Markup('<circle class="small {}" cx="{}" cy="{}" r="3"><title>{}</title></circle>')
-            parts.append(circle.format(p.css, ax(a), ay(b), text))
-            note = Markup('<text class="note" x="{}" y="{}" text-anchor="middle">{}</text>')
-            parts.append(note.format(ax(a), ay(b) - 8, text.partition(" ")[0]))
+            title = element("title", text)
+            parts.append(element("circle", title, css=f"small {p.css}", cx=ax(a), cy=ay(b), r=3))
+            parts.append(
+                element("text", text.partition(" ")[0], css="note", x=ax(a), y=ay(b) - 8, text_anchor="middle")
+            )
     if math.isfinite(p.low):
-        whisker = Markup('<line class="whisker {}" x1="{}" x2="{}" y1="{}" y2="{}"/>')
-        parts.append(whisker.format(p.css, x, x, ay(p.low), ay(p.high)))
-    dot = Markup('<circle class="dot {}" cx="{}" cy="{}" r="6"><title>{}</title></circle>')
-    text = Markup('<text class="label {}" x="{:.1f}" y="{:.1f}">{}</text>')
-    return [*parts, dot.format(p.css, x, y, p.label), text.format(p.css, *place, p.label)]
+        parts.append(element("line", css=f"whisker {p.css}", x1=x, x2=x, y1=ay(p.low), y2=ay(p.high)))
+    dot = element("circle", element("title", p.label), css=f"dot {p.css}", cx=x, cy=y, r=6)
+    return [*parts, dot, element("text", p.label, css=f"label {p.css}", x=place[0], y=place[1])]
 
 
 def _frame(ax: Axis, ay: Axis, width: int, height: int, x_label: str, y_label: str) -> list[Markup]:
     """Grid lines, ticks and the names of both axes."""
-    grid = Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>')
-    tick = Markup('<text class="tick" x="{}" y="{}" text-anchor="{}">{}</text>')
-    axis = Markup('<text class="axis" x="{}" y="{}" text-anchor="middle">{}</text>')
     body = []
     for value in ay.ticks():
-        body.append(grid.format(ax.start, ax.stop, ay(value), ay(value)))
-        body.append(tick.format(ax.start - 6, ay(value) + 4, "end", number(value)))
+        body.append(element("line", css="grid", x1=ax.start, x2=ax.stop, y1=ay(value), y2=ay(value)))
+        body.append(element("text", number(value), css="tick", x=ax.start - 6, y=ay(value) + 4, text_anchor="end"))
     for value in ax.ticks():
-        body.append(grid.format(ax(value), ax(value), ay.start, ay.stop))
-        body.append(tick.format(ax(value), ay.start + 16, "middle", number(value)))
-    body.append(axis.format((ax.start + ax.stop) / 2, height - 6, x_label))
+        body.append(element("line", css="grid", x1=ax(value), x2=ax(value), y1=ay.start, y2=ay.stop))
+        body.append(element("text", number(value), css="tick", x=ax(value), y=ay.start + 16, text_anchor="middle"))
+    axis = {"css": "axis", "text_anchor": "middle"}
+    body.append(element("text", x_label, x=(ax.start + ax.stop) / 2, y=height - 6, **axis))
     if y_label:
-        turned = Markup('<text class="axis" x="14" y="{}" text-anchor="middle" transform="rotate(-90 14 {})">{}</text>')
         centre = (ay.start + ay.stop) / 2
-        body.append(turned.format(centre, centre, y_label))
+        body.append(element("text", y_label, x=14, y=centre, transform=f"rotate(-90 14 {centre})", **axis))
     return body
 
 
@@ -242,7 +235,7 @@ def curves(lines: Sequence[Curve], x_label: str, width: int = 262, height: int =
     body = [*_frame(ax, ay, width, height, x_label, "")]
     for i, line in enumerate(lines):
         route = _route([(ax(x), ay(y)) for x, y in zip(line.xs, line.ys, strict=True) if math.isfinite(y)])
-        body.append(Markup('<path class="line {} dash{}" d="{}"/>').format(line.css, i, route))
+        body.append(element("path", css=f"line {line.css} dash{i}", d=route))
     return _svg(width, height, body, ", ".join(line.label for line in lines))
 
 
@@ -253,7 +246,7 @@ def sparkline(ys: Sequence[float], css: str, width: int = 90, height: int = 22) 
         return Markup("")
     ay = Axis.around(finite, height - 2, 2, False, 0.02)
     route = _route([(round(2 + i * (width - 4) / (len(finite) - 1), 1), ay(y)) for i, y in enumerate(finite)])
-    line = Markup('<path class="line {}" d="{}"/>').format(css, route)
+    line = element("path", css=f"line {css}", d=route)
     return _svg(width, height, [line], "course during training", "spark")
 
 
@@ -261,18 +254,16 @@ def strip(value: float, low: float, high: float, floor: Floor, axis: tuple[float
     """A number as a dot with its interval, beside the floor with its own; all rows of a column share the axis."""
     width, height = 130, 18
     scale = Axis(axis[0], axis[1], 6, width - 6, axis[2])
-    body = [Markup('<line class="grid" x1="6" x2="{}" y1="9" y2="9"/>').format(width - 6)]
+    body = [element("line", css="grid", x1=6, x2=width - 6, y1=9, y2=9)]
     if math.isfinite(floor.low):
         left, right = scale(floor.low), scale(floor.high)
-        band = Markup('<rect class="band" x="{}" width="{}" y="1" height="16"/>')
-        body.append(band.format(left, round(right - left, 1)))
+        body.append(element("rect", css="band", x=left, width=right - left, y=1, height=16))
     if math.isfinite(floor.value):
         at = scale(floor.value)
-        body.append(Markup('<line class="floor" x1="{}" x2="{}" y1="1" y2="17"/>').format(at, at))
+        body.append(element("line", css="floor", x1=at, x2=at, y1=1, y2=17))
     if math.isfinite(low):
-        whisker = Markup('<line class="whisker {}" x1="{}" x2="{}" y1="9" y2="9"/>')
-        body.append(whisker.format(css, scale(low), scale(high)))
-    body.append(Markup('<circle class="dot {}" cx="{}" cy="9" r="4"/>').format(css, scale(value)))
+        body.append(element("line", css=f"whisker {css}", x1=scale(low), x2=scale(high), y1=9, y2=9))
+    body.append(element("circle", css=f"dot {css}", cx=scale(value), cy=9, r=4))
     return _svg(width, height, body, f"{number(value)} with its interval; the mark is the floor", "strip")
 
 
@@ -291,10 +282,11 @@ def cloud(
         inside = [(x, y) for x, y in rows if box[0] <= x <= box[1] and box[2] <= y <= box[3]]
         if inside:
             route = "".join(f"M{ax(x)} {ay(y)}h0" for x, y in inside)
-            body.append(Markup('<path class="dots {}" d="{}"/>').format(name, route))
-    turned = Markup('<text class="note" x="10" y="112" text-anchor="middle" transform="rotate(-90 10 112)">{}</text>')
-    body.append(Markup('<text class="note" x="126" y="236" text-anchor="middle">{}</text>').format(names[0][:32]))
-    return _svg(size, size, [*body, turned.format(names[1][:32])], "samples over data", "cloud")
+            body.append(element("path", css=f"dots {name}", d=route))
+    note = {"css": "note", "text_anchor": "middle"}
+    body.append(element("text", names[0][:32], x=126, y=236, **note))
+    body.append(element("text", names[1][:32], x=10, y=112, transform="rotate(-90 10 112)", **note))
+    return _svg(size, size, body, "samples over data", "cloud")
 
 
 def _route(points: Sequence[tuple[float, float]], most: int = 240) -> str:
@@ -306,5 +298,4 @@ def _route(points: Sequence[tuple[float, float]], most: int = 240) -> str:
 
 
 def _svg(width: int, height: int, body: Sequence[Markup], title: str, css: str = "chart") -> Markup:
-    start = Markup('<svg class="{}" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">{}</svg>')
-    return start.format(css, width, height, width, height, title, Markup("").join(body))
+    return svg(width, height, *body, css=css, role="img", aria_label=title)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import html
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
+from markupsafe import Markup
 from torch import Tensor
 
-from fourfold.core.panels import Matrices, Panels, Rows
-from fourfold.core.tracks import Tracks
+from fourfold.pictures.markup import element, svg
+from fourfold.pictures.panels import FONT, SAMPLES, Matrices, Panels, Rows
+from fourfold.pictures.tracks import Tracks
 
 __all__ = ["Clips", "Cloud", "Excerpts", "Picture", "Sheet"]
 
@@ -23,9 +24,8 @@ class Sheet:
     png: bytes
 
     def _repr_html_(self) -> str:
-        data = base64.b64encode(self.png).decode()
         style = "width:100%;max-width:24em;image-rendering:pixelated"
-        return f'<img alt="examples" style="{style}" src="data:image/png;base64,{data}">'
+        return str(element("img", alt="examples", style=style, src=_address("image/png", self.png)))
 
 
 @final
@@ -47,19 +47,21 @@ class Cloud:
 
     def _repr_html_(self) -> str:
         """An SVG of 280 units: the data grey, and the points over them."""
+        points = ((self.behind, "rgba(128,128,128,.5)"), (self.points, SAMPLES))
+        paths = [self._dots(part, colour) for part, colour in points]
+        style = {"font_family": FONT, "font_size": 11, "fill": "gray", "text_anchor": "middle"}
+        first = element("text", self.names[0], x=148, y=275, **style)
+        second = element("text", self.names[1], x=12, y=132, transform="rotate(-90 12 132)", **style)
+        return str(svg(280, 280, *paths, first, second))
+
+    def _dots(self, points: Tensor, colour: str) -> Markup:
+        """The points within the box as one path."""
         left, right, low, high = self.box
-        dots = []
-        for points, colour in ((self.behind, "rgba(128,128,128,.5)"), (self.points, "#3f6fd1")):
-            x = 20 + 256 * (points[:, 0] - left) / (right - left)
-            y = 4 + 256 * (high - points[:, 1]) / (high - low)
-            inside = (x >= 20) & (x <= 276) & (y >= 4) & (y <= 260)
-            route = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x[inside].tolist(), y[inside].tolist(), strict=True))
-            dots.append(f'<path d="{route}" stroke="{colour}" stroke-width="3" stroke-linecap="round"/>')
-        first, second = map(html.escape, self.names)
-        style = 'font-family="system-ui,sans-serif" font-size="11" fill="gray" text-anchor="middle"'
-        words = f'<text x="148" y="275" {style}>{first}</text>'
-        words += f'<text x="12" y="132" transform="rotate(-90 12 132)" {style}>{second}</text>'
-        return f'<svg width="280" height="280" viewBox="0 0 280 280">{"".join(dots)}{words}</svg>'
+        x = 20 + 256 * (points[:, 0] - left) / (right - left)
+        y = 4 + 256 * (high - points[:, 1]) / (high - low)
+        inside = (x >= 20) & (x <= 276) & (y >= 4) & (y <= 260)
+        route = "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(x[inside].tolist(), y[inside].tolist(), strict=True))
+        return element("path", d=route, stroke=colour, stroke_width=3, stroke_linecap="round")
 
 
 @final
@@ -71,7 +73,7 @@ class Excerpts:
 
     def _repr_html_(self) -> str:
         style = "white-space:pre-wrap;border-left:3px solid rgba(128,128,128,.4);padding-left:.8em"
-        return "".join(f'<pre style="{style}">{html.escape(text)}</pre>' for text in self.texts)
+        return str(Markup("").join(element("pre", text, style=style) for text in self.texts))
 
 
 @final
@@ -92,14 +94,21 @@ class Clips:
     def _repr_html_(self) -> str:
         columns = f"repeat({self.columns or 'auto-fill'},minmax(130px,1fr))"
         style = f"display:grid;grid-template-columns:{columns};gap:10px;margin:8px 0;overflow-x:auto"
-        cells = "".join(map(self._one, self.sounds, self.pictures))
-        return f'<div class="clips" style="{style}">{cells}</div>'
+        cells = Markup("").join(map(_player, self.sounds, self.pictures))
+        return str(element("div", cells, css="clips", style=style))
 
-    def _one(self, sound: bytes, picture: bytes) -> str:
-        png, wav = (base64.b64encode(content).decode() for content in (picture, sound))
-        image = f'<img alt="spectrogram" style="width:100%;display:block" src="data:image/png;base64,{png}">'
-        style = "width:100%;height:28px;display:block;margin-top:3px"
-        return f'<div>{image}<audio controls style="{style}" src="data:audio/wav;base64,{wav}"></audio></div>'
+
+def _player(sound: bytes, picture: bytes) -> Markup:
+    """A spectrogram above the player of its sound."""
+    wide = {"style": "width:100%;display:block", "src": _address("image/png", picture)}
+    style = "width:100%;height:28px;display:block;margin-top:3px"
+    audio = element("audio", "", controls="", style=style, src=_address("audio/wav", sound))
+    return element("div", element("img", alt="spectrogram", **wide), audio)
+
+
+def _address(kind: str, content: bytes) -> str:
+    """The content of a file inside the page."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 Picture: TypeAlias = Sheet | Cloud | Excerpts | Clips | Panels | Matrices | Rows | Tracks
