@@ -66,17 +66,21 @@ class Linear8(nn.Module):
 
 @lru_cache(maxsize=1)
 def _packs() -> bool:
-    """Whether oneDNN multiplies int8 here, to the same numbers as plain products; the least of them are tried."""
-    q = torch.tensor([[1, -2, 127, -128] * 8], dtype=torch.int8)
+    """Whether oneDNN multiplies int8 here to the same numbers as plain products.
+
+    Processors without a dot product of four bytes add pairs of products in 16 bits, which saturates. So the rows that
+    are tried hold the largest numbers of both signs, on both sides.
+    """
+    signs = torch.tensor([[1, 1, 1, 1], [1, -1, 1, -1], [-1, -1, -1, -1], [1, 1, -1, -1]])
+    q = (127 * signs.repeat(1, 16)).to(torch.int8)
     try:
         packed = torch.ops.onednn.qlinear_prepack(q, None)
-        one, zero = torch.ones(1), torch.zeros(1, dtype=torch.int32)
-        y = torch.ops.onednn.qlinear_pointwise(
-            q, 1.0, 0, packed, one, zero, None, 1.0, 0, torch.float32, "none", [], ""
-        )
+        one, zero = torch.ones(len(q)), torch.zeros(len(q), dtype=torch.int32)
+        rest: tuple[Any, ...] = (None, 1.0, 0, torch.float32, "none", [], "")
+        y = torch.ops.onednn.qlinear_pointwise(q, 1.0, 0, packed, one, zero, *rest)
     except (AttributeError, RuntimeError):
         return False
-    return bool(y[0, 0] == q.long().square().sum())
+    return torch.equal(y.long(), q.long() @ q.long().T)
 
 
 def round_linear(network: nn.Module) -> nn.Module:
