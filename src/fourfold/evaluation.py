@@ -19,7 +19,7 @@ from fourfold.data.matching import check_kind
 from fourfold.metrics.deadline import TimeUp, deadline
 from fourfold.metrics.floor import choose_draws
 from fourfold.metrics.references import References
-from fourfold.metrics.score import Estimate, Measurement, means_left_out
+from fourfold.metrics.score import Measurement, UncertainValue, means_left_out
 from fourfold.vocabulary import Kind
 
 __all__ = [
@@ -294,7 +294,7 @@ def mean_likelihood(result: LogProb, unit: str) -> Measurement:
     n = int(result.inside.sum())
     values, weights = result.in_unit(unit)[result.inside], result.weights_in(unit)
     deviations = means_left_out(values, weights, min(n, PARTS)) if n > 1 else ()
-    estimate = Estimate(result.mean_in(unit)[0], 0.0 if deviations else math.nan, deviations)
+    estimate = UncertainValue(result.mean_in(unit)[0], 0.0 if deviations else math.nan, deviations)
     draws = f", {result.draws} draws each" if result.draws else ""
     counts = {"bits/byte": result.byte_counts, "nats/row": result.row_counts}
     per = "".join(f"{result.mean_in(name)[0]:.4f} {name}; " for name, known in counts.items() if known is not None)

@@ -15,7 +15,7 @@ import known
 from fourfold.core import LogProb
 from fourfold.evaluation import mean_likelihood
 from fourfold.metrics import Measurement, mmd
-from fourfold.metrics.score import Estimate, half_width, spread, t_quantile
+from fourfold.metrics.score import UncertainValue, half_width, spread, t_quantile
 from fourfold.tournament import combine
 from fourfold.tournament.ranking import apart, lead
 from fourfold.vocabulary import Kind
@@ -93,7 +93,7 @@ def test_samples_are_compared_against_the_same_references():
 
 
 def test_an_estimate_comes_back_from_its_record():
-    score = Measurement("d[f]", 1.0, n=10).within(Estimate(1.0, 0.2, (0.1, -0.1), 4))
+    score = Measurement("d[f]", 1.0, n=10).within(UncertainValue(1.0, 0.2, (0.1, -0.1), 4))
     again = Measurement.from_record(score.record())
     assert again == score
     assert (again.deviations, again.freedom) == ((0.1, -0.1), 4)

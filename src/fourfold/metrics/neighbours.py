@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
-from fourfold.metrics.score import GROUPS, Estimate, Floor, Measurement, bootstrap, share_interval
+from fourfold.metrics.score import GROUPS, Floor, Measurement, UncertainValue, bootstrap, share_interval
 
 __all__ = ["coverage", "density", "memorisation_ratio", "precision", "recall"]
 
@@ -144,7 +144,7 @@ def _part(hits: Tensor) -> float:
     return hits.double().mean().item()
 
 
-def _estimate(hits: Hits, n: int, m: int, k: int) -> Estimate:
+def _estimate(hits: Hits, n: int, m: int, k: int) -> UncertainValue:
     """The mean ``θ`` of values of samples or of references, and its variance over both.
 
     Samples and references are cut in halves at random, ``A`` and ``B``, which are independent: ``Var θ = mean (θ(A) -
@@ -161,13 +161,13 @@ def _estimate(hits: Hits, n: int, m: int, k: int) -> Estimate:
     """
     value = _all(hits, n, m)
     if min(n, m) < 2 * GROUPS or min(n, m) // 2 <= k:
-        return Estimate(value, math.nan)
+        return UncertainValue(value, math.nan)
     generator, deviations = torch.Generator().manual_seed(0), []
     for _ in range(SPLITS):
         b, a = (torch.randperm(size, generator=generator) for size in (m, n))
         first, second = (_part(hits(a[i::2][: n // 2], b[i::2][: m // 2])) for i in (0, 1))
         deviations.append((first - second) / math.sqrt(4 * SPLITS))
-    return Estimate(value, 0.0, tuple(deviations))
+    return UncertainValue(value, 0.0, tuple(deviations))
 
 
 def _share(
@@ -178,7 +178,7 @@ def _share(
     value = estimate.value
     if value in (0, 1) or math.isnan(estimate.error):
         low, high = share_interval(value, min(len(x), len(y)))
-        estimate = Estimate(value, max(value - low, high - value) / 1.96, estimate.deviations)
+        estimate = UncertainValue(value, max(value - low, high - value) / 1.96, estimate.deviations)
     score = Measurement(
         name, estimate.value, n=len(x), protocol=_words(x, y, k), better="higher", references=len(y), share=True
     )

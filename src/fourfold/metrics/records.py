@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fourfold.metrics.rows import Columns, Metric, digests
-from fourfold.metrics.score import Estimate, Floor, Measurement, jackknife, mean_interval, share_interval
+from fourfold.metrics.score import Floor, Measurement, UncertainValue, jackknife, mean_interval, share_interval
 from fourfold.metrics.twosample import area
 
 __all__ = ["Records", "membership", "repeats"]
@@ -102,7 +102,7 @@ class Records:
         score = Measurement(
             "closer_to_training[rows]", share, n=len(self.x), protocol=words, better="lower", share=True
         )
-        score = score.within(Estimate(share, error))
+        score = score.within(UncertainValue(share, error))
         if not len(self.fresh):
             return score
         base, error = _share_of_training(*self._from_fresh, trained / held)

@@ -16,9 +16,9 @@ from fourfold.vocabulary import Kind
 
 __all__ = [
     "GROUPS",
-    "Estimate",
     "Floor",
     "Measurement",
+    "UncertainValue",
     "bootstrap",
     "half_width",
     "jackknife",
@@ -44,7 +44,7 @@ class Floor(NamedTuple):
     high: float = math.nan
 
 
-class Estimate(NamedTuple):
+class UncertainValue(NamedTuple):
     """A score and its uncertainty in two parts: what each model and seed has anew, and what all of them share.
 
     Attributes:
@@ -82,7 +82,7 @@ class Measurement:
             own.
         references: number of examples of the data, where the score is a share of these or of samples.
         share: whether the score is a share or a probability: then the ends of intervals lie in [0, 1].
-        error, deviations, freedom: see :class:`Estimate`; the error is NaN where the parts are unknown.
+        error, deviations, freedom: see :class:`UncertainValue`; the error is NaN where the parts are unknown.
         outside: number of examples that a likelihood leaves out, since they hold values that no training row has.
     """
 
@@ -154,7 +154,7 @@ class Measurement:
         """The same score with a floor."""
         return dataclasses.replace(self, floor=floor.value, floor_low=floor.low, floor_high=floor.high)
 
-    def within(self, estimate: Estimate) -> Measurement:
+    def within(self, estimate: UncertainValue) -> Measurement:
         """The same score with the value and the 95 % interval of an estimate."""
         value, error, deviations, freedom = estimate
         half = half_width(error, deviations, freedom)
@@ -206,7 +206,7 @@ def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS
     Returns:
         The statistic, and the lower and upper end; ends are NaN with fewer than ``2 G`` examples.
 
-    Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
+    Reference: Efron, Stein 1981, The Jackknife UncertainValue of Variance, https://doi.org/10.1214/aos/1176345462
     """
     value, low, high = jackknives(lambda keep: torch.tensor([statistic(keep)], dtype=torch.float64), n, groups)[0]
     return value, low, high
@@ -256,7 +256,7 @@ def half_width(error: float, deviations: Sequence[float] = (), freedom: float = 
 
     Args:
         error: of what is drawn anew.
-        deviations: see :class:`Estimate`.
+        deviations: see :class:`UncertainValue`.
         freedom: degrees of freedom of ``error``; those of the deviations are one less than there are.
         level: the probability that the interval holds.
 
@@ -273,7 +273,9 @@ def half_width(error: float, deviations: Sequence[float] = (), freedom: float = 
     return float(stdtrit(degrees, (1 + level) / 2)) * math.sqrt(total)
 
 
-def jackknife_of_both(statistic: Callable[[Tensor, Tensor], float], n: int, m: int, groups: int = GROUPS) -> Estimate:
+def jackknife_of_both(
+    statistic: Callable[[Tensor, Tensor], float], n: int, m: int, groups: int = GROUPS
+) -> UncertainValue:
     """A statistic of ``n`` samples and ``m`` test examples, with the error of each by the delete-a-group jackknife.
 
     Args:
@@ -285,15 +287,15 @@ def jackknife_of_both(statistic: Callable[[Tensor, Tensor], float], n: int, m: i
     Returns:
         The estimate; its error is NaN with fewer than two examples for each group.
 
-    Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
+    Reference: Efron, Stein 1981, The Jackknife UncertainValue of Variance, https://doi.org/10.1214/aos/1176345462
     """
     every, all_tests = torch.ones(n, dtype=torch.bool), torch.ones(m, dtype=torch.bool)
     value = statistic(every, all_tests)
     if min(n, m) < 2 * groups:
-        return Estimate(value, math.nan)
+        return UncertainValue(value, math.nan)
     own = spread(left_out(lambda keep: statistic(keep, all_tests), n, groups))
     deviations = left_out(lambda keep: statistic(every, keep), m, groups)
-    return Estimate(value, math.sqrt(own), deviations, groups - 1)
+    return UncertainValue(value, math.sqrt(own), deviations, groups - 1)
 
 
 def mean_interval(values: Tensor, share: bool = False) -> tuple[float, float, float]:

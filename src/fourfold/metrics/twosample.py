@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fourfold.metrics.floor import Draws, floor_of
 from fourfold.metrics.rows import Array, Columns
-from fourfold.metrics.score import Estimate, Floor, Measurement, jackknife, jackknife_of_both
+from fourfold.metrics.score import Floor, Measurement, UncertainValue, jackknife, jackknife_of_both
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,11 +70,11 @@ def two_sample_auc(x: Tensor, y: Tensor, columns: Columns) -> Measurement:
     return score.within(estimate).beside(Floor(0.5, 0.5 - half, 0.5 + half))
 
 
-def _of_trees_too(estimate: Estimate) -> Estimate:
+def _of_trees_too(estimate: UncertainValue) -> UncertainValue:
     """An estimate over rows scored by fixed trees, widened by :data:`TREES_TOO` for trees that other rows grow."""
     value, error, deviations, freedom = estimate
     factor = math.sqrt(TREES_TOO)
-    return Estimate(value, factor * error, tuple(factor * deviation for deviation in deviations), freedom)
+    return UncertainValue(value, factor * error, tuple(factor * deviation for deviation in deviations), freedom)
 
 
 def cross_fitted(x: Tensor, y: Tensor, columns: Columns) -> tuple[Array, npt.NDArray[np.bool_], npt.NDArray[np.int64]]:

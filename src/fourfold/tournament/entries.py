@@ -10,7 +10,7 @@ from typing import Any, final
 import torch
 
 from fourfold.metrics import Measurement
-from fourfold.metrics.score import Estimate, Floor, t_quantile
+from fourfold.metrics.score import Floor, UncertainValue, t_quantile
 from fourfold.tournament.health import Health, health_of
 from fourfold.tournament.jobs import Outcome
 from fourfold.vocabulary import ONE_TOKENISATION, Kind
@@ -133,7 +133,7 @@ def combine(scores: Sequence[Measurement]) -> Measurement:
         variance = J + max(s² - W, 0) / S,   J = |mean of d_s|²,   W = Σ_s |d_s - mean|² / (S - 1)
 
     with the variance ``s²`` of the seeds' scores and the deviations ``d_s`` of each (see
-    :class:`~fourfold.metrics.score.Estimate`). ``J`` is that of the shared test examples, and ``W`` is the part of
+    :class:`~fourfold.metrics.score.UncertainValue`). ``J`` is that of the shared test examples, and ``W`` is the part of
     ``s²`` that it contains already: what a training makes of one example and not of another. This is the analysis of
     variance of trainings and examples, both random; degrees of freedom are those of Satterthwaite. Of scores without
     deviations or an error, an unknown part is shared: see :func:`_cautious`. The score of a single seed is returned as
@@ -160,13 +160,13 @@ def combine(scores: Sequence[Measurement]) -> Measurement:
     return mean.within(_parted(scores)) if parted else _cautious(mean, scores)
 
 
-def _parted(scores: Sequence[Measurement]) -> Estimate:
+def _parted(scores: Sequence[Measurement]) -> UncertainValue:
     """The mean of several seeds, with what they share and what they have anew."""
     values = torch.tensor([score.value for score in scores], dtype=torch.float64)
     deviations = torch.tensor([score.deviations for score in scores], dtype=torch.float64)
     both = (deviations - deviations.mean(0)).square().sum().item() / (len(scores) - 1)
     own = max(values.var().item() - both, 0.0) / len(scores)
-    return Estimate(values.mean().item(), math.sqrt(own), tuple(deviations.mean(0).tolist()), len(scores) - 1)
+    return UncertainValue(values.mean().item(), math.sqrt(own), tuple(deviations.mean(0).tolist()), len(scores) - 1)
 
 
 def _cautious(mean: Measurement, scores: Sequence[Measurement]) -> Measurement:
