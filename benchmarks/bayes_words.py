@@ -29,9 +29,9 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 import fourfold
-from fourfold.engine.classifying import class_probabilities, judge
+from fourfold.maths.spectra import log_mel
 from fourfold.spaces import Audio
-from fourfold.spectra import log_mel
+from fourfold.tasks.classifying import class_probabilities, judge
 
 RATE, LENGTH = 8000, 7680
 

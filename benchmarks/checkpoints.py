@@ -23,9 +23,9 @@ import torch
 from provenance import commit
 
 from fourfold.core import Batch
-from fourfold.engine.checkpoint import Checkpoint, save_checkpoint, save_model
 from fourfold.engine.training import begin
 from fourfold.paradigms import build
+from fourfold.runs.checkpoint import Checkpoint, save_checkpoint, save_model
 from fourfold.spaces import Text
 
 RESULTS = Path(__file__).parent / "results" / "checkpoints.json"

@@ -27,14 +27,14 @@ from provenance import commit
 from torch import Tensor
 
 import fourfold
-from fourfold import evaluation
 from fourfold.core import GenerativeModel
 from fourfold.engine import Run
-from fourfold.engine.hardware import machine
+from fourfold.machine.hardware import machine
 from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.video_unet import VideoUNet
 from fourfold.spaces import Images, Video
 from fourfold.spaces.images import grid
+from fourfold.tasks import evaluation
 from fourfold.vocabulary import Kind
 
 RESULTS = Path(__file__).parent / "results" / "clips.json"

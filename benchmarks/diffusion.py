@@ -29,9 +29,9 @@ import fourfold
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, load
 from fourfold.engine.choice import inference
-from fourfold.evaluation import examples, headline
 from fourfold.metrics import mmd
 from fourfold.samplers.ode import Heun
+from fourfold.tasks.evaluation import examples, headline
 
 
 def flops(model: GenerativeModel, dataset: Dataset) -> float:

@@ -23,13 +23,13 @@ import fourfold
 from fourfold.core import Noise
 from fourfold.data import Dataset, load
 from fourfold.engine.choice import inference
-from fourfold.engine.run import Run
 from fourfold.estimands import Energy
-from fourfold.evaluation import draw, examples, headline
 from fourfold.likelihoods.annealing import bracket_log_z
 from fourfold.metrics import mmd
 from fourfold.paradigms.energy import ClassifierEnergy
+from fourfold.runs.run import Run
 from fourfold.samplers.langevin import MALA
+from fourfold.tasks.evaluation import draw, examples, headline
 
 
 def vectors(run: Run, data: Dataset, seed: int, plot: Path | None) -> None:

@@ -25,8 +25,8 @@ import fourfold
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, load
 from fourfold.engine.choice import inference
-from fourfold.evaluation import examples, headline
 from fourfold.metrics import References
+from fourfold.tasks.evaluation import examples, headline
 
 STEPS = (1, 2, 4, 20)
 

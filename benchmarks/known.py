@@ -34,10 +34,10 @@ from fourfold.data.densities import GaussianMixture
 from fourfold.distributions.observations import Gaussians, Head
 from fourfold.distributions.references import Normal
 from fourfold.estimands import Bijection, Denoiser
-from fourfold.evaluation import mean_likelihood
 from fourfold.likelihoods import DiffusionBound
 from fourfold.likelihoods.annealing import bracket_log_z
 from fourfold.likelihoods.ode import ProbabilityFlow
+from fourfold.maths.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.metrics import Measurement, coverage, density, frechet_distance, mmd, precision, recall
 from fourfold.metrics.rows import Columns
 from fourfold.metrics.score import spread
@@ -47,9 +47,9 @@ from fourfold.paradigms.diffusion import Denoising
 from fourfold.paradigms.energy import Tilted
 from fourfold.paradigms.latent import CodeDecoder, Elbo, ImportanceWeighted, PriorThenDecode
 from fourfold.paradigms.latent import VariationalBound as Inferred
-from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Vectors
+from fourfold.tasks.evaluation import mean_likelihood
 from fourfold.tournament import combine
 from fourfold.tournament.ranking import apart, lead
 from fourfold.vocabulary import Kind

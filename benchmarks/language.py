@@ -38,9 +38,9 @@ from fourfold.baselines import KneserNey
 from fourfold.core import GenerativeModel, Sampler, Space
 from fourfold.data import load
 from fourfold.engine import inference
-from fourfold.language import Draft, generate, score_text, stream
 from fourfold.paradigms.blocks import BlockDenoiser, BlockUnmasking
 from fourfold.paradigms.masked import Unmasking
+from fourfold.tasks.language import Draft, generate, score_text, stream
 from fourfold.words import Completer, keystrokes
 
 RESULTS = Path(__file__).with_name("results") / "language.json"

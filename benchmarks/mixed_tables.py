@@ -46,12 +46,12 @@ from torch import Tensor
 import fourfold
 from fourfold.baselines import baselines_of, fit_baseline
 from fourfold.data import Dataset, Split
-from fourfold.engine.files import write_json
-from fourfold.engine.hardware import machine
-from fourfold.evaluation import examples
+from fourfold.machine.hardware import machine
+from fourfold.machine.threads import waiting
 from fourfold.metrics import Measurement
+from fourfold.runs.files import write_json
 from fourfold.spaces import Table
-from fourfold.threads import waiting
+from fourfold.tasks.evaluation import examples
 
 PEERS = {
     "TabularARGN": ("mostlyai", ("mostlyai-engine",)),
@@ -297,7 +297,7 @@ def large(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
         for recipe in filter(None, options.recipes.split(",")):
             code = (
                 "import sys,time,resource,fourfold\n"
-                "from fourfold.engine.budget import parse_budget\n"
+                "from fourfold.runs.budget import parse_budget\n"
                 "peak=lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n"
                 "start,seen=time.perf_counter(),[]\n"
                 "def watch(step):\n"

@@ -17,9 +17,9 @@ import torch
 
 import fourfold
 from fourfold.data import Dataset, load
-from fourfold.evaluation import draw, examples
 from fourfold.metrics.features import cached, image_features
 from fourfold.metrics.frechet import frechet_distance
+from fourfold.tasks.evaluation import draw, examples
 from fourfold.vocabulary import Kind
 
 NAMES = ("latent-variable", "adversarial")

@@ -42,14 +42,14 @@ from torch.nn import functional
 
 import fourfold
 from fourfold.data import Dataset
-from fourfold.engine.files import write_json
-from fourfold.engine.hardware import machine
-from fourfold.evaluation import draw, examples
+from fourfold.machine.hardware import machine
+from fourfold.machine.threads import free_cores, waiting
 from fourfold.metrics.features import EfficientNetLite0, Features, cached
 from fourfold.metrics.frechet import gaussian_distance
 from fourfold.metrics.neighbours import coverage
 from fourfold.metrics.references import References
-from fourfold.threads import free_cores, waiting
+from fourfold.runs.files import write_json
+from fourfold.tasks.evaluation import draw, examples
 
 RESULTS = Path(__file__).parent / "results" / "peers.json"
 TORCH = f"torch=={torch.__version__.partition('+')[0]}"

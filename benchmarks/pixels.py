@@ -22,9 +22,9 @@ from provenance import commit
 from torch import Tensor
 
 import fourfold
-from fourfold.engine.files import write_json
-from fourfold.engine.hardware import machine
-from fourfold.evaluation import examples, headline
+from fourfold.machine.hardware import machine
+from fourfold.runs.files import write_json
+from fourfold.tasks.evaluation import examples, headline
 
 RESULTS = Path(__file__).parent / "results" / "pixels.json"
 SAMPLES = 2000

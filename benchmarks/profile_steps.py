@@ -44,9 +44,9 @@ from fourfold import build
 from fourfold.core import GenerativeModel, count_evaluations
 from fourfold.data import Dataset, load
 from fourfold.engine.choice import inference
-from fourfold.engine.hardware import machine
-from fourfold.engine.precision import parse_precision
 from fourfold.engine.training import begin
+from fourfold.machine.hardware import machine
+from fourfold.runs.precision import parse_precision
 
 RECIPES = ("diffusion", "latent-variable", "adversarial", "diffusion/dit", "autoregressive@python-docs")
 BATCHES = (16, 64, 256)

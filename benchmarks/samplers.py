@@ -18,8 +18,8 @@ import torch
 from fourfold.core import Sampler, count_evaluations
 from fourfold.engine import Run
 from fourfold.engine.choice import inference
-from fourfold.evaluation import examples, headline
 from fourfold.samplers import ode, sde
+from fourfold.tasks.evaluation import examples, headline
 
 SAMPLERS: Mapping[str, Callable[[int], Sampler]] = {
     "Euler": ode.Euler,

@@ -28,7 +28,7 @@ from torch import nn
 from fourfold import build
 from fourfold.core import GenerativeModel, count_evaluations
 from fourfold.data import Dataset, load
-from fourfold.engine.hardware import machine
+from fourfold.machine.hardware import machine
 
 PARADIGMS = ("diffusion", "latent-variable", "adversarial", "autoregressive", "flow", "energy")
 DATA = {"fashion-mnist": 64, "python-docs": 16, "wine": 512}

@@ -76,9 +76,9 @@ def counted() -> Iterator[list[str]]:
 def work(rank: int, world: int, folder: str) -> None:
     """One process: its products beside the others' without communication, the bandwidth, and both ways to share."""
     from fourfold.data import load
-    from fourfold.engine.distributed import Processes
     from fourfold.engine.training import begin
     from fourfold.paradigms import build
+    from fourfold.parallel.processes import Processes
 
     torch.set_num_threads(1)
     if world > 1:

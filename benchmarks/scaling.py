@@ -33,9 +33,9 @@ from fourfold.data import Dataset, load
 from fourfold.engine.auto import AUTOENCODER, ENOUGH, GAME, NEEDED, POWER, TEXT, USUAL
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop
-from fourfold.engine.precision import parse_precision
 from fourfold.engine.training import begin
-from fourfold.evaluation import examples, headline
+from fourfold.runs.precision import parse_precision
+from fourfold.tasks.evaluation import examples, headline
 
 RESULTS = Path(__file__).parent / "results" / "scaling.jsonl"
 DOCS = Path(__file__).parents[1] / "docs"

@@ -34,9 +34,9 @@ import fourfold
 from fourfold.baselines import baselines_of, fit_baseline
 from fourfold.core import LogProb
 from fourfold.data import Dataset
-from fourfold.engine.files import write_json
-from fourfold.engine.hardware import machine
-from fourfold.evaluation import examples
+from fourfold.machine.hardware import machine
+from fourfold.runs.files import write_json
+from fourfold.tasks.evaluation import examples
 
 SCORES = {
     "two-sample AUC": "two_sample_auc",

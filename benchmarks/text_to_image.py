@@ -28,12 +28,12 @@ import fourfold
 from fourfold.core import GenerativeModel, decode_captions
 from fourfold.data import Split
 from fourfold.engine import Run, inference
-from fourfold.engine.drawing import adjusted
-from fourfold.engine.files import write_json
-from fourfold.engine.hardware import machine
+from fourfold.machine.hardware import machine
 from fourfold.metrics.features import cached, image_features
 from fourfold.metrics.frechet import frechet_distance
+from fourfold.runs.files import write_json
 from fourfold.spaces.images import prompted
+from fourfold.tasks.drawing import adjusted
 
 RESULTS = Path(__file__).parent / "results" / "both-ways.json"
 PROMPTS = ["red heart", "smiling cat", "flag of Japan", "green apple", "blue car", "a man with a beard, dark skin tone"]
@@ -105,7 +105,7 @@ def tell(options: argparse.Namespace) -> None:
 
 def _told(run: Run, part: Split) -> tuple[str, str]:
     """How often the right caption wins among ten, and the nats that a caption gains by its own picture."""
-    from fourfold.engine.captioning import caption_nats
+    from fourfold.tasks.captioning import caption_nats
 
     assert part.cond is not None
     x, names, groups = part.x, decode_captions(part.cond), _groups(part.cond)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 import fourfold
-from fourfold.engine.classifying import class_probabilities
 from fourfold.paradigms import build
 from fourfold.spaces import Vectors
+from fourfold.tasks.classifying import class_probabilities
 
 
 def test_class_probabilities_are_bayes_rule_on_the_likelihoods_of_the_classes() -> None:

@@ -115,7 +115,7 @@ def test_every_sampler_offered_is_made_by_its_name():
     from fourfold.core import view
     from fourfold.data.oracles import GaussianDenoiser
     from fourfold.estimands import Velocity
-    from fourfold.paths import EDM
+    from fourfold.maths.paths import EDM
     from fourfold.samplers import named, samplers
 
     oracle = view(GaussianDenoiser(EDM(), (0.0,), ((1.0,),)), Velocity)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from fourfold.cli.tables import _verdict
-from fourfold.engine.classifying import ClassifierScores
 from fourfold.main import run as fourfold
+from fourfold.tasks.classifying import ClassifierScores
 
 rng = np.random.default_rng(0)
 N = 400

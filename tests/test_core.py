@@ -35,7 +35,7 @@ from fourfold.core import (
 )
 from fourfold.core.evaluations import evaluating
 from fourfold.estimands import Denoiser, Energy, Pushforward, Score, Velocity
-from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
+from fourfold.maths.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Kind, Paradigm, Principle
 

@@ -10,8 +10,8 @@ import torch
 
 from fourfold import build, rendering
 from fourfold.dialogue import Dialogue, chat_template
-from fourfold.language import Shaping
 from fourfold.spaces import Pieces, Text
+from fourfold.tasks.language import Shaping
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -115,7 +115,7 @@ def test_the_command_line_draws(tmp_path, capsys):
 
 
 def test_evaluate_tells_how_long_it_takes_and_stops_at_its_patience(monkeypatch):
-    monkeypatch.setattr("fourfold.evaluation.LONG", 0.0)
+    monkeypatch.setattr("fourfold.tasks.evaluation.LONG", 0.0)
     data = load("gaussian-mixture", limit=2500)
     model, said = build("diffusion", data.space, "xs"), []
     scores = {one.name: one for one in evaluate(model, data, n=200, likelihood_examples=4, seconds=0, say=said.append)}

@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 
 from fourfold.data import load
-from fourfold.gradients import twice_differentiable
+from fourfold.maths.gradients import twice_differentiable
 from fourfold.paradigms import build
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Small tensors count as large."""
-    monkeypatch.setattr("fourfold.gradients.LARGE", 0)
+    monkeypatch.setattr("fourfold.maths.gradients.LARGE", 0)
 
 
 def conv(stride=1, padding=0, dilation=1, groups=1, bias=True):
@@ -65,7 +65,7 @@ def test_gradients_of_weights_are_not_computed_where_nobody_asks(monkeypatch):
     x, w = torch.randn(2, 3, 5, 5, requires_grad=True), torch.randn(4, 3, 3, 3, requires_grad=True)
     with twice_differentiable():
         y = F.conv2d(x, w).square()
-    from fourfold import gradients
+    from fourfold.maths import gradients
 
     asked, real = [], gradients._gradients
     monkeypatch.setattr(gradients, "_gradients", lambda *args: asked.append(args[-1]) or real(*args))
@@ -86,7 +86,7 @@ def test_a_step_has_the_gradient_that_it_has_without(monkeypatch, name):
     found = []
     for outside in (False, True):
         if outside:
-            monkeypatch.setattr("fourfold.gradients._OURS", {})
+            monkeypatch.setattr("fourfold.maths.gradients._OURS", {})
         model.zero_grad()
         for term in model.terms().values():
             torch.manual_seed(1)

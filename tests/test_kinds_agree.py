@@ -20,12 +20,12 @@ from fourfold.engine import fit
 from fourfold.estimands import Bijection
 from fourfold.likelihoods import ProbabilityFlow
 from fourfold.likelihoods.annealing import LogZ, bracket_log_z
+from fourfold.maths.paths import EDM
 from fourfold.paradigms.denoising_energy import EnergyScoreMatching
 from fourfold.paradigms.diffusion import Denoising
 from fourfold.paradigms.energy import Tilted, Unnormalised
 from fourfold.paradigms.flow import ChangeOfVariables, ExactDensity, NoiseThenMap
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted
-from fourfold.paths import EDM
 from fourfold.samplers.langevin import Annealed
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Vectors

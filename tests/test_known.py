@@ -17,14 +17,14 @@ from fourfold.codecs import Dequantised, LearnedCodec
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, GaussianDenoiser, MixtureDenoiser, Split
 from fourfold.data.densities import GaussianMixture
-from fourfold.evaluation import likelihood
 from fourfold.likelihoods import DiffusionBound
 from fourfold.likelihoods.ode import ProbabilityFlow
+from fourfold.maths.paths import EDM, RectifiedFlow, SubVP
 from fourfold.metrics import coverage, recall
 from fourfold.paradigms import flow
 from fourfold.paradigms.latent import Elbo, ImportanceWeighted
-from fourfold.paths import EDM, RectifiedFlow, SubVP
 from fourfold.spaces import Images, Vectors
+from fourfold.tasks.evaluation import likelihood
 from fourfold.vocabulary import Kind
 
 LEVELS = Images(1, 4, 4, levels=4)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from fourfold import build
-from fourfold.language import Draft, Shaping, cut_of, generate, stream, written
 from fourfold.spaces import Text
+from fourfold.tasks.language import Draft, Shaping, cut_of, generate, stream, written
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from fourfold.cli.options import DataOptions
 from fourfold.data import load, summaries
 from fourfold.data.writers import Labels, as_lines, write_examples
 from fourfold.engine import Run
-from fourfold.engine.hardware import find_device
+from fourfold.machine.hardware import find_device
 from fourfold.main import of_system, run
 from fourfold.spaces import Images, Text, Vectors
 

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 import fourfold
-from fourfold import notebook
 from fourfold.core import Cloud, Excerpts, Sheet
+from fourfold.output import notebook
 from fourfold.tournament import Comparison, Settings
 from html_reader import read
 

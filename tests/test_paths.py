@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fourfold.paths import EDM, VE, VP, Cosine, LinearLogSNR, Path, RectifiedFlow, SubVP, broadcast, time_at
+from fourfold.maths.paths import EDM, VE, VP, Cosine, LinearLogSNR, Path, RectifiedFlow, SubVP, broadcast, time_at
 
 PATHS = [RectifiedFlow(), EDM(), VE(), VP(), SubVP(), Cosine(), LinearLogSNR(), VP(0.5, 10.0), EDM(0.01, 10.0, 3.0)]
 each_path = pytest.mark.parametrize("path", PATHS, ids=lambda p: f"{type(p).__name__}-{p.t_max}")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fourfold.printable import printable
+from fourfold.output.printable import printable
 
 
 @pytest.mark.parametrize(
@@ -38,5 +38,5 @@ def test_json_keeps_its_meaning():
 
 
 def test_it_loads_nothing_heavy():
-    code = "import sys, fourfold.printable; assert not {'torch', 'numpy', 'typer'} & set(sys.modules)"
+    code = "import sys, fourfold.output.printable; assert not {'torch', 'numpy', 'typer'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,9 +12,9 @@ from fourfold.data import GaussianDenoiser, MixtureDenoiser, load
 from fourfold.engine import fit
 from fourfold.estimands import Denoiser, Velocity
 from fourfold.likelihoods import DiffusionBound, ProbabilityFlow
+from fourfold.maths.paths import EDM, RectifiedFlow
 from fourfold.paradigms import build, cards
 from fourfold.paradigms.diffusion import Denoising, FlowMatching
-from fourfold.paths import EDM, RectifiedFlow
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Text, Vectors
 from fourfold.vocabulary import Kind, Paradigm

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import fourfold
-from fourfold.evaluation import evaluate_samples
 from fourfold.main import run
+from fourfold.tasks.evaluation import evaluate_samples
 
 rng = np.random.default_rng(0)
 FRAME = pd.DataFrame(

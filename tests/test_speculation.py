@@ -13,10 +13,10 @@ from fourfold import fit
 from fourfold.cli import app
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
-from fourfold.language import Draft, Shaping, generate, residual, speculate
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.spaces import Text
+from fourfold.tasks.language import Draft, Shaping, generate, residual, speculate
 
 
 def _model(space, seed, context):

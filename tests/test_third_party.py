@@ -14,10 +14,10 @@ import fourfold
 from fourfold import checks
 from fourfold.data import Density, load, read_all
 from fourfold.data.densities import GaussianMixture
-from fourfold.evaluation import examples
 from fourfold.main import run
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Images, Vectors
+from fourfold.tasks.evaluation import examples
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from fourfold import threads
+from fourfold.machine import threads
 
 
 @pytest.mark.parametrize(("running", "cores", "free"), [(0, 4, 4), (1, 4, 3), (3, 4, 1), (9, 4, 1), (0, 1, 1)])
@@ -39,7 +39,7 @@ def test_cores_are_those_that_the_process_may_use():
 def test_torch_computes_with_the_threads_that_were_set(given, asked, expected):
     """The user's environment stands, but an explicit number of threads comes before it."""
     program = (
-        f"from fourfold.threads import set_threads; set_threads({asked}); import os, torch; "
+        f"from fourfold.machine.threads import set_threads; set_threads({asked}); import os, torch; "
         "print(torch.get_num_threads(), os.environ['OMP_WAIT_POLICY'])"
     )
     bare = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}

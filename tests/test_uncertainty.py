@@ -7,7 +7,7 @@ import scipy.stats
 import torch
 
 from fourfold.core import LogProb
-from fourfold.uncertainty import pooled_error, student_t
+from fourfold.maths.uncertainty import pooled_error, student_t
 from fourfold.vocabulary import Kind
 
 

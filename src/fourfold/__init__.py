@@ -95,7 +95,7 @@ def __getattr__(name: str) -> Any:
         if point is not None:
             return point.load()
         raise AttributeError(f"module 'fourfold' has no attribute {name!r}")
-    importlib.import_module("fourfold.threads").let_threads_sleep()  # torch reads this once, when it is loaded
+    importlib.import_module("fourfold.machine.threads").let_threads_sleep()  # torch reads this once, when it is loaded
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 

@@ -12,9 +12,9 @@ import torch
 from fourfold.adapters import read_settings
 from fourfold.adapters.gguf import source
 from fourfold.core import GenerativeModel
-from fourfold.language import Shaping, settled, stream, text_parts
-from fourfold.regular import text_of
+from fourfold.machine.regular import text_of
 from fourfold.rendering import render
+from fourfold.tasks.language import Shaping, settled, stream, text_parts
 
 __all__ = ["Dialogue", "chat_template"]
 

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from fourfold.printable import printable
+from fourfold.output.printable import printable
 
 __all__ = ["main", "run"]
 

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from fourfold.baselines import KneserNey
 from fourfold.core import GenerativeModel
-from fourfold.language import text_parts
 from fourfold.spaces import Text
+from fourfold.tasks.language import text_parts
 
 __all__ = ["Completer", "Saved", "keystrokes", "words_of"]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from fourfold import regular
+from fourfold.machine import regular
 
 __all__ = [
     "UnreadableError",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourfold.printable import printable
+from fourfold.output.printable import printable
 
 if TYPE_CHECKING:
     from fourfold_atlas.placement import Placement

@@ -17,8 +17,8 @@ from typing import TypeAlias
 
 from markupsafe import Markup
 
+from fourfold.output.printable import printable
 from fourfold.pictures.markup import element
-from fourfold.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts
 from fourfold_atlas.catalogue import System, systems
 from fourfold_atlas.evidence import Cell

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
-from fourfold import notebook
-from fourfold.printable import printable
+from fourfold.output import notebook
+from fourfold.output.printable import printable
 from fourfold.vocabulary import FACTS, Cost, Facts, Kind, Paradigm
 from fourfold_atlas.evidence import Aspect, Claim, Evidence, Reader, shortened
 from fourfold_atlas.placement import Placement

@@ -14,8 +14,8 @@ from fourfold.adapters import is_published, open_published, published_tokenizer
 from fourfold.adapters.gguf import source
 from fourfold.adapters.rounded import LARGE, Linear8, rounded
 from fourfold.adapters.transformers import write_language_model
-from fourfold.language import score_text, stream
 from fourfold.spaces import Pieces, Text
+from fourfold.tasks.language import score_text, stream
 
 transformers = pytest.importorskip("transformers")
 

@@ -9,7 +9,7 @@ import torch
 
 from fourfold.baselines import text
 from fourfold.baselines.text import KneserNey
-from fourfold.ngrams import Ngrams, discounts
+from fourfold.maths.ngrams import Ngrams, discounts
 from fourfold.spaces import Text
 
 SPACE = Text("ab cd", 12)

@@ -4,7 +4,7 @@ import torch
 from fourfold.core import configuration, construct, count_evaluations, view
 from fourfold.data import GaussianDenoiser, GaussianMixture, GaussianTransport, MixtureDenoiser, load
 from fourfold.estimands import Denoiser, Score, Velocity
-from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
+from fourfold.maths.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 
 PATHS = [RectifiedFlow(), EDM(0.05, 10.0), VE(0.05, 10.0), VP(), SubVP(), Cosine()]
 each_path = pytest.mark.parametrize("path", PATHS, ids=lambda p: type(p).__name__)

@@ -13,9 +13,9 @@ import typer
 from fourfold.cli.configfile import read_config
 from fourfold.data import DataError, load, sounds
 from fourfold.data.schema import read_schema
-from fourfold.engine.given import _cell
 from fourfold.spaces import Pieces
 from fourfold.spaces.columns import Numeric
+from fourfold.tasks.given import _cell
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import fourfold
 from fourfold.core import LogProb
 from fourfold.data import load, read_all
 from fourfold.data.schema.tails import tails_of
-from fourfold.evaluation import evaluate, mean_likelihood
 from fourfold.metrics import Measurement
 from fourfold.spaces.columns import UNSEEN
+from fourfold.tasks.evaluation import evaluate, mean_likelihood
 from fourfold.vocabulary import Kind
 
 

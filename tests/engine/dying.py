@@ -14,7 +14,8 @@ import torch
 
 from fourfold.core import parts
 from fourfold.data import load
-from fourfold.engine import Interrupted, Run, checkpoint, files, fit, recorder
+from fourfold.engine import Interrupted, Run, fit, recorder
+from fourfold.runs import checkpoint, files
 
 from .test_stages import staged_model
 from .toys import game_model

@@ -11,13 +11,14 @@ import torch
 
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
-from fourfold.engine import Run, fit, wrappers
-from fourfold.engine.distributed import LostProcess, Processes, join, restarted
+from fourfold.engine import Run, fit
 from fourfold.engine.training import begin
-from fourfold.engine.wrappers import building_shards, whole
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
+from fourfold.parallel import wrappers
+from fourfold.parallel.processes import LostProcess, Processes, join, restarted
+from fourfold.parallel.wrappers import building_shards, whole
 from fourfold.spaces import Text, Vectors
 
 from .dying import MOONS, alone
@@ -28,7 +29,7 @@ GAME = dataclasses.replace(TRAINING, muon_rate=0.02, clip=0.5, ema=0.1, batch_si
 
 
 def text_model() -> GenerativeModel:
-    """A transformer whose blocks count as large, as :data:`fourfold.engine.wrappers.BLOCK` is 0 here."""
+    """A transformer whose blocks count as large, as :data:`fourfold.parallel.wrappers.BLOCK` is 0 here."""
     space = Text("abcdefghijklmnop", length=12)
     net = TokenTransformer(space.tokens, space.length, 16, 2, 2)
     parts = (TextTokens(space), TokenConditionals(net, space.length), MaximumLikelihood(), Ancestral(), ChainRule())

@@ -9,8 +9,8 @@ from fourfold import fit
 from fourfold.data import load
 from fourfold.engine import auto
 from fourfold.engine.auto import ENOUGH, NEEDED, TRAINED, Sizing, choose_size
-from fourfold.engine.budget import parse_budget
 from fourfold.paradigms import build, build_recipe
+from fourfold.runs.budget import parse_budget
 
 MOONS = load("two-moons", limit=2000)
 DIGITS = load("digits")

@@ -1,6 +1,6 @@
 import pytest
 
-from fourfold.engine.budget import Epochs, FirstOf, Flops, Progress, Seconds, Steps, parse_budget
+from fourfold.runs.budget import Epochs, FirstOf, Flops, Progress, Seconds, Steps, parse_budget
 
 
 @pytest.mark.parametrize(

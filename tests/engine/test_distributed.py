@@ -9,8 +9,8 @@ from torch import multiprocessing
 
 from fourfold.data import load
 from fourfold.engine import Run
-from fourfold.engine.distributed import ALONE, Processes, join
 from fourfold.engine.training import begin, train
+from fourfold.parallel.processes import ALONE, Processes, join
 
 from .toys import TRAINING, game_model, linear_model
 

@@ -15,9 +15,9 @@ from fourfold import core
 from fourfold.core import GenerativeModel, Part, header
 from fourfold.data import load
 from fourfold.engine import BrokenRun, Run, fit
-from fourfold.engine.blueprint import check_loadable
 from fourfold.main import run
 from fourfold.paradigms import build, recipes
+from fourfold.runs.blueprint import check_loadable
 from fourfold.spaces import Categorical, Identifier, Images, Table, Text, Vectors
 
 from . import toys
@@ -411,10 +411,10 @@ def test_a_plan_has_the_tensors_of_the_model_and_loads_no_compiler() -> None:
     """
     code = """
 import sys, torch
-import fourfold.cli, fourfold.engine, fourfold.evaluation, fourfold.tournament
+import fourfold.cli, fourfold.engine, fourfold.tasks.evaluation, fourfold.tournament
 assert not {"pandas", "pyarrow", "scipy", "sklearn"} & set(sys.modules)
 from fourfold.core import GenerativeModel
-from fourfold.engine.blueprint import _Shapes
+from fourfold.runs.blueprint import _Shapes
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Images, Numeric, Table, Text, Vectors
 images, table = Images(1, 8, 8, levels=17, classes=3), Table((Numeric("a", high=99), Categorical("b", levels="xy")))

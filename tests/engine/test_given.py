@@ -7,11 +7,11 @@ import torch
 
 from fourfold import build
 from fourfold.engine import Run
-from fourfold.engine.given import allowed_cells, draw, parse_given
-from fourfold.engine.requirement import Requirement
-from fourfold.engine.unusual import unusual_columns
 from fourfold.spaces import Categorical, DateTime, Identifier, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING
+from fourfold.tasks.given import allowed_cells, draw, parse_given
+from fourfold.tasks.requirement import Requirement
+from fourfold.tasks.unusual import unusual_columns
 
 TABLE = Table(
     (
@@ -250,7 +250,7 @@ def test_classes_have_the_probabilities_of_bayes_rule(run, rows):
 def test_the_figures_of_classifiers_are_those_of_scikit_learn():
     from sklearn.metrics import log_loss, roc_auc_score
 
-    from fourfold.engine.classifying import judge
+    from fourfold.tasks.classifying import judge
 
     rng = np.random.default_rng(0)
     for classes in (2, 4):
@@ -267,7 +267,7 @@ def test_the_figures_of_classifiers_are_those_of_scikit_learn():
 
 
 def test_other_classifiers_learn_what_there_is_to_learn():
-    from fourfold.engine.classifying import judge, rivals
+    from fourfold.tasks.classifying import judge, rivals
 
     x = TABLE.examples(3000, torch.Generator().manual_seed(0))
     x[:, 3] = (x[:, 0] == 1) | (x[:, 2] == MISSING)

@@ -8,7 +8,7 @@ import pytest
 
 from fourfold.data import load
 from fourfold.engine import RunInUse, fit, locked
-from fourfold.engine.lock import LOCK
+from fourfold.runs.lock import LOCK
 
 from .toys import game_model
 

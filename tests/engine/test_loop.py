@@ -11,12 +11,12 @@ import torch
 from fourfold.core import GenerativeModel
 from fourfold.data import Split, load
 from fourfold.engine import Diverged, train
-from fourfold.engine.budget import Progress
 from fourfold.engine.choice import choose, inference
 from fourfold.engine.kernels import bf16_gains, multiplies_bf16
-from fourfold.engine.precision import PRECISIONS, parse_precision
 from fourfold.engine.training import begin
 from fourfold.engine.weights import Weights
+from fourfold.runs.budget import Progress
+from fourfold.runs.precision import PRECISIONS, parse_precision
 from fourfold.spaces import Images
 
 from .toys import TRAINING, Net, ToyVelocity, game_model, image_model, velocity_model

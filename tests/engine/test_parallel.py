@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file
 
 from fourfold.core import parts
-from fourfold.engine import Run, fit, resumable, wrappers
-from fourfold.engine.card import read_card
-from fourfold.engine.distributed import LostProcess, Processes, join, rows_of
-from fourfold.engine.shards import newest
+from fourfold.engine import Run, fit, resumable
+from fourfold.parallel import wrappers
+from fourfold.parallel.processes import LostProcess, Processes, join, rows_of
+from fourfold.runs.card import read_card
+from fourfold.runs.shards import newest
 
 from . import sharing
 from .dying import MOONS, free_port, server

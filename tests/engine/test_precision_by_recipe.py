@@ -8,9 +8,9 @@ import torch
 
 from fourfold import checks
 from fourfold.data import Split
-from fourfold.engine.precision import PRECISIONS
 from fourfold.engine.training import begin
 from fourfold.paradigms import build, recipes
+from fourfold.runs.precision import PRECISIONS
 from fourfold.spaces import (
     Audio,
     Categorical,

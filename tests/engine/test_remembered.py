@@ -9,11 +9,11 @@ import torch
 
 from fourfold.data import DataError, load
 from fourfold.engine import Run, fit, parse_budget
-from fourfold.engine.card import read_card
 from fourfold.engine.loader import Loader
-from fourfold.engine.remembered import settings_of
 from fourfold.main import run
 from fourfold.paradigms import build_recipe
+from fourfold.runs.card import read_card
+from fourfold.runs.remembered import settings_of
 
 
 def call(*words):

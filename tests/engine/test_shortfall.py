@@ -14,10 +14,10 @@ import pytest
 import fourfold
 from fourfold.engine import auto, execution
 from fourfold.engine.auto import Sizing
-from fourfold.engine.budget import parse_budget
 from fourfold.engine.loop import Loop
 from fourfold.engine.shortfall import slowed
-from fourfold.engine.usage import Usage
+from fourfold.machine.usage import Usage
+from fourfold.runs.budget import parse_budget
 
 MOONS = fourfold.load("two-moons", limit=500)
 XS = {"size": "xs", "precision": "float32"}

@@ -15,10 +15,10 @@ from fourfold.core import Batch, CachedCodec, GenerativeModel, Measure, Noise, O
 from fourfold.data import load
 from fourfold.engine import Interrupted, Run, fit, load_model, parse_budget, resumable, save_model
 from fourfold.engine.loop import Loop
-from fourfold.engine.precision import parse_precision
 from fourfold.engine.stages import in_time, plan_of
 from fourfold.engine.training import begin
 from fourfold.estimands import Velocity
+from fourfold.runs.precision import parse_precision
 from fourfold.spaces import Vectors
 from fourfold.vocabulary import Principle
 

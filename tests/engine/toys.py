@@ -24,7 +24,7 @@ from fourfold.core import (
     no_likelihood,
 )
 from fourfold.estimands import Pushforward, Velocity
-from fourfold.paths import RectifiedFlow
+from fourfold.maths.paths import RectifiedFlow
 from fourfold.spaces import Images, Vectors
 from fourfold.vocabulary import Kind, Principle
 

@@ -18,8 +18,8 @@ from fourfold.estimands.guidance import (
     classifier_free,
     guided,
 )
+from fourfold.maths.paths import EDM, VE, VP, RectifiedFlow
 from fourfold.paradigms import build
-from fourfold.paths import EDM, VE, VP, RectifiedFlow
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Vectors
 

@@ -9,7 +9,7 @@ from fourfold import checks
 from fourfold.core import configuration, construct, view
 from fourfold.data.oracles import GaussianTransport, MixtureDenoiser
 from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
-from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
+from fourfold.maths.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 
 KINDS = (Denoiser, NoisePredictor, Velocity, Score)
 PATHS = [EDM(), VE(), VP(), SubVP(), Cosine(), RectifiedFlow()]

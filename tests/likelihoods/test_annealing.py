@@ -12,9 +12,9 @@ from fourfold.data.oracles import MixtureDenoiser
 from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
 from fourfold.estimands import Energy, NoisedEnergy
 from fourfold.likelihoods.annealing import LogZ, bracket_log_z
+from fourfold.maths.paths import EDM
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.paradigms.energy import RestrictedBoltzmann
-from fourfold.paths import EDM
 from fourfold.samplers.gibbs import BlockGibbs
 from fourfold.samplers.langevin import MALA, Langevin
 

@@ -9,7 +9,7 @@ import torch
 
 from fourfold import Run, build, fit, load
 from fourfold.baselines import KneserNey
-from fourfold.ngrams import Ngrams
+from fourfold.maths.ngrams import Ngrams
 from fourfold.spaces import Text
 
 SPACE = Text("ab cd", 12)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from fourfold.core import GenerativeModel, Noise, count_evaluations
-from fourfold.language import score_text, stream
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build, recipes
 from fourfold.paradigms.autoregressive import Ancestral, TokenConditionals
 from fourfold.spaces import Images, Text, Vectors
+from fourfold.tasks.language import score_text, stream
 
 SPACES = [
     Text("abcd", length=6),

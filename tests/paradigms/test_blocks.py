@@ -11,10 +11,10 @@ import torch
 from fourfold import build, fit
 from fourfold.codecs import TextTokens
 from fourfold.core import Batch, GenerativeModel, Noise
-from fourfold.language import fill, generate
 from fourfold.nn.orders import OrderedTransformer
 from fourfold.paradigms.blocks import BlockBound, BlockDenoiser, BlockDenoising, BlockUnmasking
 from fourfold.spaces import Text, Vectors
+from fourfold.tasks.language import fill, generate
 
 V, L = 3, 4
 SPACE = Text("abc", L)

@@ -8,11 +8,11 @@ import torch
 from fourfold.core import GenerativeModel, encode_captions, forgetful
 from fourfold.estimands.guidance import Guided
 from fourfold.estimands.preconditioned import Preconditioned
+from fourfold.maths.paths import EDM
 from fourfold.nn.text_encoder import ByteEncoder
 from fourfold.nn.unet import UNet
 from fourfold.paradigms import build, recipes
 from fourfold.paradigms.diffusion import Denoising
-from fourfold.paths import EDM
 from fourfold.spaces import Images, Vectors
 
 SPACE = Images(3, 8, 8, caption=16)

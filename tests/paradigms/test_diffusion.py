@@ -15,8 +15,8 @@ from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Vel
 from fourfold.estimands.guidance import Guided
 from fourfold.estimands.preconditioned import NetworkNoise, NetworkScore, NetworkVelocity, Preconditioned
 from fourfold.likelihoods import DiffusionBound, ProbabilityFlow
+from fourfold.maths.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.paradigms import cards, diffusion
-from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.samplers import ode, sde
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images, Text, Vectors

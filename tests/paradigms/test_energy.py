@@ -11,6 +11,7 @@ from fourfold.core import Batch, Noise, view
 from fourfold.data.densities import GaussianMixture as Mixture
 from fourfold.distributions.references import Bernoulli, Normal
 from fourfold.estimands import Denoiser, Energy, NoisedEnergy, Score
+from fourfold.maths.paths import EDM, VP, RectifiedFlow
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP
 from fourfold.nn.time_mlp import TimeMLP
@@ -24,7 +25,6 @@ from fourfold.paradigms.energy import (
     RestrictedBoltzmann,
     Tilted,
 )
-from fourfold.paths import EDM, VP, RectifiedFlow
 from fourfold.samplers.langevin import MALA
 from fourfold.samplers.monitor import ChainMonitor
 from fourfold.spaces import Text, Vectors

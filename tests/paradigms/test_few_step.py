@@ -10,8 +10,8 @@ from fourfold.core import Batch, GenerativeModel, Noise, view
 from fourfold.data.oracles import GaussianAverage, GaussianDenoiser, MixtureDenoiser
 from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
 from fourfold.estimands.preconditioned import ConsistencyNetwork, NetworkAverage, Preconditioned
+from fourfold.maths.paths import EDM, VP, Cosine, RectifiedFlow, time_at
 from fourfold.paradigms import build, cards, few_step
-from fourfold.paths import EDM, VP, Cosine, RectifiedFlow, time_at
 from fourfold.recipes.diffusion import parts
 from fourfold.samplers.ode import DDIM, DPMSolver, Heun, trajectory
 from fourfold.spaces import Images, Text, Vectors

@@ -15,6 +15,7 @@ from fourfold.engine import fit
 from fourfold.estimands.preconditioned import NetworkVelocity
 from fourfold.likelihoods import DiffusionBound
 from fourfold.likelihoods.ode import ProbabilityFlow
+from fourfold.maths.paths import RectifiedFlow
 from fourfold.nn.dequantiser import ConvDequantiser
 from fourfold.nn.glow import Glow
 from fourfold.nn.monotone import Affine
@@ -30,7 +31,6 @@ from fourfold.paradigms.flow import (
     inverse_error,
     log_density,
 )
-from fourfold.paths import RectifiedFlow
 from fourfold.samplers.ode import DPMSolver, Euler, Heun
 from fourfold.samplers.sde import DDPM, EulerMaruyama, StochasticHeun
 from fourfold.spaces import Images, Text, Vectors

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from fourfold.codecs import MixedCells
 from fourfold.core import Batch, Noise
 from fourfold.estimands import MixedDenoiser
+from fourfold.maths.paths import LinearLogSNR, broadcast
 from fourfold.paradigms import build
 from fourfold.paradigms.joint import JointBound, JointDenoising, JointSteps
-from fourfold.paths import LinearLogSNR, broadcast
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
 from fourfold.vocabulary import Kind

@@ -9,9 +9,9 @@ import torch
 
 from fourfold import build, fit
 from fourfold.core import Noise
-from fourfold.language import fill, generate
 from fourfold.paradigms.masked import MaskedBound, Unmasking
 from fourfold.spaces import Text
+from fourfold.tasks.language import fill, generate
 
 SPACE = Text("abc", 3)
 EVERY = torch.tensor(list(itertools.product(range(3), repeat=3)))

@@ -6,12 +6,12 @@ import torch
 import fourfold
 from fourfold import checks
 from fourfold.core import Noise, encode_captions
-from fourfold.engine.captioning import caption_nats
 from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.paradigms import build
 from fourfold.paradigms.multimodal import BothOrders, PairConditionals
 from fourfold.spaces import Images
+from fourfold.tasks.captioning import caption_nats
 
 SIZE, PIECES, LONGEST = 2, 2, 1
 

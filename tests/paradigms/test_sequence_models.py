@@ -14,11 +14,11 @@ from fourfold.baselines import FirstOrderRows, IndependentRows
 from fourfold.core import Noise, count_evaluations
 from fourfold.core.evaluations import evaluating
 from fourfold.data import load
-from fourfold.engine.continuing import Begun, continued
 from fourfold.metrics.sequences import autocorrelations, lengths, transition_matrix
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Identifier, Numeric, Sequences
 from fourfold.spaces.sequences import ABSENT
+from fourfold.tasks.continuing import Begun, continued
 
 TINY = Sequences(
     (Identifier("user"), Numeric("when", low=0, high=2), Categorical("kind", levels=("a", "b"))),

@@ -11,12 +11,12 @@ from fourfold.codecs import LearnedCodec, LogMel, VocodedMel, Waveforms
 from fourfold.core import Batch, Part
 from fourfold.data import load
 from fourfold.engine import Run, fit
+from fourfold.maths.spectra import from_magnitude, from_mel, stft
 from fourfold.nn.waves import SPREAD, WaveCritic, WaveVocoder
 from fourfold.paradigms import build
 from fourfold.paradigms.adversarial import Hinge, Pairing
 from fourfold.paradigms.vocoder import Vocoder, Vocoding
 from fourfold.spaces import Audio, Vectors
-from fourfold.spectra import from_magnitude, from_mel, stft
 from fourfold.vocabulary import Kind
 
 SPACE = Audio(1500, 8000)

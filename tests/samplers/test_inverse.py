@@ -10,8 +10,8 @@ from fourfold.core import GenerativeModel, Noise, view
 from fourfold.data.densities import GaussianMixture
 from fourfold.data.oracles import GaussianDenoiser, MixtureDenoiser
 from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
+from fourfold.maths.paths import EDM, VE, VP, RectifiedFlow, SubVP
 from fourfold.paradigms import build
-from fourfold.paths import EDM, VE, VP, RectifiedFlow, SubVP
 from fourfold.samplers.inverse import (
     Blur,
     Conditioned,

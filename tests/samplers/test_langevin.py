@@ -10,9 +10,9 @@ from fourfold.data.densities import GaussianMixture
 from fourfold.data.oracles import MixtureDenoiser
 from fourfold.distributions.references import FittedMixture
 from fourfold.estimands import Denoiser, Energy, NoisedEnergy, Reference, Score
+from fourfold.maths.paths import EDM
 from fourfold.nn.resnet import ResMLP
 from fourfold.paradigms.energy import Tilted
-from fourfold.paths import EDM
 from fourfold.samplers.langevin import HMC, MALA, Annealed, Bridge, Langevin, NoiseAnnealed
 
 MEAN = torch.tensor([0.5, -1.0])

@@ -11,8 +11,8 @@ from fourfold import checks
 from fourfold.core import Noise, configuration, construct, count_evaluations, view
 from fourfold.data.oracles import GaussianDenoiser, MixtureDenoiser
 from fourfold.estimands import Denoiser, Velocity
+from fourfold.maths.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.paradigms import build
-from fourfold.paths import EDM, VE, VP, Cosine, RectifiedFlow, SubVP
 from fourfold.samplers.ode import DDIM, DEIS, DPMSolver, DPMSolver3, Euler, Heun, UniPC, _integrals, knots, order_on
 from fourfold.samplers.sde import (
     DDPM,

@@ -14,7 +14,6 @@ from fourfold import checks, spaces
 from fourfold.core import Excerpts, GenerativeModel, Space
 from fourfold.data import DataError, describe, load, read_all
 from fourfold.data.writers import usual_suffix
-from fourfold.evaluation import evaluate
 from fourfold.metrics import Draws, References
 from fourfold.paradigms import build
 from fourfold.spaces import (
@@ -30,6 +29,7 @@ from fourfold.spaces import (
     Vectors,
     Video,
 )
+from fourfold.tasks.evaluation import evaluate
 
 SPACES = [
     Vectors(1),

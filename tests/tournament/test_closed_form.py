@@ -13,9 +13,9 @@ from made_up import Fake, make_up
 from torch import Tensor
 
 from fourfold.data import Dataset, load
-from fourfold.evaluation import examples
 from fourfold.metrics import Measurement
 from fourfold.spaces import Table
+from fourfold.tasks.evaluation import examples
 from fourfold.tournament import baselines
 from fourfold.tournament.baselines import Rated, losses, rate
 from fourfold.tournament.entries import Entry

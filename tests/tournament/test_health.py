@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from fourfold.engine import usage
-from fourfold.engine.usage import Usage
+from fourfold.machine import usage
+from fourfold.machine.usage import Usage
 from fourfold.tournament.health import advice, causes, health_of
 
 

@@ -14,9 +14,10 @@ import pytest
 
 import fourfold.tournament
 from fourfold.data import load
-from fourfold.engine import RunInUse, lock, resumable
-from fourfold.evaluation import draw, examples
+from fourfold.engine import RunInUse, resumable
 from fourfold.paradigms import build
+from fourfold.runs import lock
+from fourfold.tasks.evaluation import draw, examples
 from fourfold.tournament import Settings
 from fourfold.tournament.jobs import Job, _finished, run
 from fourfold.tournament.settings import Protocol

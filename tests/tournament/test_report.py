@@ -13,10 +13,10 @@ from torch import Tensor
 
 from fourfold.core import Picture
 from fourfold.data import Dataset
-from fourfold.evaluation import examples
 from fourfold.metrics import Measurement, References
 from fourfold.paradigms import cards
 from fourfold.spaces import Vectors
+from fourfold.tasks.evaluation import examples
 from fourfold.tournament import Comparison, compare
 from fourfold.tournament.modes import Judged, from_log, held_out, judge, read_log
 from fourfold.tournament.report import _colours

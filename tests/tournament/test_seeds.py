@@ -13,9 +13,9 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import known
 
 from fourfold.core import LogProb
-from fourfold.evaluation import mean_likelihood
 from fourfold.metrics import Measurement, mmd
 from fourfold.metrics.score import UncertainValue, half_width, spread, t_quantile
+from fourfold.tasks.evaluation import mean_likelihood
 from fourfold.tournament import combine
 from fourfold.tournament.ranking import apart, lead
 from fourfold.vocabulary import Kind

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fourfold.adapters.gguf import is_gguf, source
-from fourfold.regular import text_of
+from fourfold.machine.regular import text_of
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel

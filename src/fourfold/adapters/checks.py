@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from fourfold.core.header import LARGEST, MOST_LAYERS, SPARE, TIED, Header, bounded
-from fourfold.regular import text_of
+from fourfold.machine.regular import text_of
 
 __all__ = ["check_folder", "check_layers", "check_size", "plain_settings", "settings_of"]
 

@@ -28,8 +28,8 @@ from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Measure,
 from fourfold.core.header import read_header
 from fourfold.estimands import NoisePredictor, Velocity
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
+from fourfold.maths.paths import Path, broadcast
 from fourfold.paradigms.diffusion import FlowMatching, NoisePrediction
-from fourfold.paths import Path, broadcast
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images
 

@@ -12,8 +12,8 @@ import torch
 from fourfold.adapters.reading import imported, quiet
 from fourfold.core import GenerativeModel
 from fourfold.estimands.preconditioned import STEPS, SteppedNoise, SteppedVelocity
+from fourfold.maths.paths import Path as NoisePath
 from fourfold.nn.ddpm_unet import GROUPS, DDPMUNet
-from fourfold.paths import Path as NoisePath
 
 __all__ = ["write_pipeline"]
 

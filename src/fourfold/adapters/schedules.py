@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fourfold.adapters.reading import imported, quiet, told
 from fourfold.core import Sampler
-from fourfold.paths import Path, RectifiedFlow
+from fourfold.maths.paths import Path, RectifiedFlow
 from fourfold.samplers.ode import DDIM, DPMSolver, Euler
 
 __all__ = ["FlowSteps", "Tabulated", "read_schedule"]

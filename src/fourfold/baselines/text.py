@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Baseline, LogProb, Space
-from fourfold.ngrams import LONGEST, Ngrams
+from fourfold.maths.ngrams import LONGEST, Ngrams
 from fourfold.spaces import Text
 from fourfold.vocabulary import Kind
 
@@ -20,7 +20,7 @@ MOST = 1 << 22
 
 @final
 class KneserNey(Baseline):
-    """Interpolated n-grams of tokens with Kneser and Ney's counts, exact; see :class:`fourfold.ngrams.Ngrams`."""
+    """Interpolated n-grams of tokens with Kneser and Ney's counts, exact; see :class:`fourfold.maths.ngrams.Ngrams`."""
 
     name = "Kneser-Ney n-grams"
     summary = "Each token is drawn by counts of the few tokens before it, those that it was seen after in training"

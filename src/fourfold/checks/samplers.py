@@ -14,7 +14,7 @@ from fourfold.checks.base import CheckFailed, require, some_label
 from fourfold.core import Estimand, GenerativeModel, Noise, Sampler, count_evaluations, view
 from fourfold.core.evaluations import evaluating
 from fourfold.data.oracles import SolvedDenoiser
-from fourfold.paths import Path
+from fourfold.maths.paths import Path
 from fourfold.samplers.ode import order_on
 from fourfold.vocabulary import Cost
 

@@ -17,8 +17,8 @@ from fourfold.checks.base import raw_examples, require
 from fourfold.core import GenerativeModel
 
 if TYPE_CHECKING:
-    from fourfold.engine.distributed import Processes
     from fourfold.engine.loop import Loop
+    from fourfold.parallel.processes import Processes
 
 __all__ = ["check_ranks", "check_resume", "check_watching"]
 
@@ -29,9 +29,9 @@ BATCH = 4
 def _loop(model: GenerativeModel, processes: Processes | None = None, parts: int = 0) -> Loop:
     """A loop on random examples in batches of ``BATCH``, unclipped, for one of several processes or for all of them."""
     from fourfold.data import Split
-    from fourfold.engine.distributed import ALONE
     from fourfold.engine.loader import Loader
     from fourfold.engine.loop import Loop
+    from fourfold.parallel.processes import ALONE
 
     processes = processes or ALONE
     x, cond = raw_examples(model)
@@ -123,7 +123,7 @@ def check_ranks(*models: GenerativeModel, world: int = 2, sharded: bool = False)
 
 def _two_steps(loop: Loop) -> dict[str, Tensor]:
     """The gradients of a step that moves nothing, and the weights after two that do."""
-    from fourfold.engine.wrappers import whole
+    from fourfold.parallel.wrappers import whole
 
     loop.step(0.0)
     gradients = _flat(whole(value) for value in loop.weights.named(loop.weights.gradient).values())
@@ -145,7 +145,7 @@ def _rank(rank: int, world: int, sharded: bool, folder: str, configurations: Seq
     """One of the processes of :func:`check_ranks`."""
     import torch.distributed as dist
 
-    from fourfold.engine.distributed import Processes
+    from fourfold.parallel.processes import Processes
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)

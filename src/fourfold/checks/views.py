@@ -9,7 +9,7 @@ import torch
 from fourfold.checks.base import require
 from fourfold.core import Estimand, view
 from fourfold.estimands import Denoiser, NoisePredictor, Score, Velocity
-from fourfold.paths import Path
+from fourfold.maths.paths import Path
 
 __all__ = ["check_views"]
 

@@ -28,7 +28,7 @@ from fourfold.cli.options import (
     with_data_options,
 )
 from fourfold.cli.printing import print_line, say, write_repeat
-from fourfold.threads import set_threads
+from fourfold.machine.threads import set_threads
 
 if TYPE_CHECKING:
     from fourfold.tournament import Comparison

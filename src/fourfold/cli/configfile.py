@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fourfold.regular import text_of
+from fourfold.machine.regular import text_of
 
 __all__ = ["Config", "config_text", "read_config", "template"]
 

@@ -14,7 +14,7 @@ import typer
 from fourfold import __version__
 from fourfold.cli.options import AsJson, DataOptions, Seed, with_data_options
 from fourfold.cli.printing import print_data, print_line, say, write_text
-from fourfold.printable import printable
+from fourfold.output.printable import printable
 
 if TYPE_CHECKING:
     from fourfold.data.schema import Inferred

@@ -11,8 +11,8 @@ import typer
 
 from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed, Temperature, TopK, TopP, Weights
 from fourfold.cli.printing import print_line, say
-from fourfold.printable import printable
-from fourfold.threads import set_threads
+from fourfold.machine.threads import set_threads
+from fourfold.output.printable import printable
 
 if TYPE_CHECKING:
     from fourfold.dialogue import Dialogue
@@ -49,7 +49,7 @@ def caption(
     """
     set_threads()
     from fourfold.engine import Run
-    from fourfold.engine.captioning import caption_nats
+    from fourfold.tasks.captioning import caption_nats
 
     loaded = Run.load(run, device)
     part, notes = loaded.examples(data, limit=n)
@@ -88,7 +88,7 @@ def chat(
     set_threads()
     from fourfold.dialogue import Dialogue, chat_template
     from fourfold.engine import Run
-    from fourfold.language import Shaping, text_parts
+    from fourfold.tasks.language import Shaping, text_parts
 
     loaded = Run.load(run, device, weights=weights)
     text_parts(loaded.model)
@@ -216,8 +216,8 @@ def export(
     from fourfold.adapters.pipelines import write_pipeline
     from fourfold.adapters.transformers import write_language_model
     from fourfold.engine import Run
-    from fourfold.engine.drawing import condition
     from fourfold.spaces import Text
+    from fourfold.tasks.drawing import condition
 
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: give another folder")

@@ -11,8 +11,8 @@ import typer
 
 from fourfold import __version__
 from fourfold.cli.configfile import config_text
-from fourfold.printable import printable
-from fourfold.threads import is_first
+from fourfold.machine.threads import is_first
+from fourfold.output.printable import printable
 
 if TYPE_CHECKING:
     from fourfold.data import Dataset

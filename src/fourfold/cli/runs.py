@@ -28,7 +28,7 @@ from fourfold.cli.options import (
     textual,
 )
 from fourfold.cli.printing import print_data, print_line, print_parts, say, say_notes, write_text
-from fourfold.threads import is_first, set_threads
+from fourfold.machine.threads import is_first, set_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
     from fourfold.data import Split
     from fourfold.engine import Run
-    from fourfold.language import Draft, Shaping
     from fourfold.metrics.score import Measurement
+    from fourfold.tasks.language import Draft, Shaping
 
 
 __all__ = ["evaluate", "sample", "score"]
@@ -172,11 +172,11 @@ def sample(
     from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
 
     set_threads()
-    from fourfold import language
     from fourfold.engine import Run, inference
-    from fourfold.engine.drawing import adjusted, class_names
     from fourfold.estimands import Continuing
-    from fourfold.language import Shaping
+    from fourfold.tasks import language
+    from fourfold.tasks.drawing import adjusted, class_names
+    from fourfold.tasks.language import Shaping
 
     loaded = Run.load(run, device, weights=weights)
     space, prompts = loaded.model.space, prompt or []
@@ -247,8 +247,8 @@ def _go_on_with_texts(
     model: GenerativeModel, prompts: list[str], n: int, rules: _Rules, out: str | None, as_json: bool
 ) -> None:
     """Texts that go on after each prompt, with the prompt; one that is printed is printed as its tokens come."""
-    from fourfold.language import cut_of, generate
     from fourfold.paradigms.autoregressive import TokenConditionals
+    from fourfold.tasks.language import cut_of, generate
 
     for line in filter(None, [rules.shaping.words, *(cut_of(model, start) for start in prompts)]):
         say(line)
@@ -264,7 +264,7 @@ def _go_on_with_texts(
 
 def _print_as_they_come(model: GenerativeModel, prompts: list[str], rules: _Rules) -> None:
     """Print one text after each prompt, its tokens as they are drawn, and say how fast that was."""
-    from fourfold.language import written
+    from fourfold.tasks.language import written
 
     tokens, start = 0, time.perf_counter()
 
@@ -318,9 +318,9 @@ def _drawn(
     require: list[str],
 ) -> Tensor:
     """Samples of a table with given values, equal shares and requirements; says how many draws that took."""
-    from fourfold.engine.drawing import condition
-    from fourfold.engine.given import draw, parse_given
     from fourfold.spaces import Table
+    from fourfold.tasks.drawing import condition
+    from fourfold.tasks.given import draw, parse_given
 
     space = run.model.space
     if (given or balance is not None) and not isinstance(space, Table):  # only columns can be given
@@ -399,8 +399,8 @@ def score(
     """
     set_threads()
     from fourfold.engine import Run
-    from fourfold.engine.scores import score_record, score_table, summary, write_scores
-    from fourfold.engine.unusual import unusual_columns
+    from fourfold.tasks.scores import score_record, score_table, summary, write_scores
+    from fourfold.tasks.unusual import unusual_columns
 
     if as_json and out == "-":
         raise ValueError("--json and --out - both write to standard output: leave one out")
@@ -518,7 +518,7 @@ def _of_samples(
 ) -> list[Measurement]:
     """The scores of a file or folder of samples against real data."""
     from fourfold.data import load
-    from fourfold.evaluation import evaluate_samples
+    from fourfold.tasks.evaluation import evaluate_samples
 
     dataset = load(real, seed=seed, labels=labels, skip_bad=skip_bad)
     say_notes(dataset)

@@ -11,7 +11,7 @@ import typer
 
 from fourfold.cli.options import AsJson, Device
 from fourfold.cli.printing import print_line
-from fourfold.threads import set_threads
+from fourfold.machine.threads import set_threads
 
 if TYPE_CHECKING:
     from fourfold.transcription import Segment
@@ -56,7 +56,7 @@ def transcribe(
     set_threads()
     from fourfold.adapters import is_published, open_published
     from fourfold.engine import Run
-    from fourfold.engine.hardware import find_device
+    from fourfold.machine.hardware import find_device
     from fourfold.transcription import alignment_of, segments, transcript_parts
 
     if language is not None and not is_published(run):

@@ -12,13 +12,13 @@ import typer
 
 from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed
 from fourfold.cli.printing import print_data, print_line, say
-from fourfold.threads import set_threads
+from fourfold.machine.threads import set_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from fourfold.engine import Run
-    from fourfold.engine.classifying import ClassifierScores
+    from fourfold.tasks.classifying import ClassifierScores
 
 __all__ = ["classify", "impute"]
 
@@ -109,7 +109,7 @@ def classify(
         raise typer.BadParameter("give the column to predict: --target COLUMN")
     set_threads()
     from fourfold.engine import Run
-    from fourfold.engine.classifying import judge, target_of
+    from fourfold.tasks.classifying import judge, target_of
 
     loaded = Run.load(run, device)
     column, place = target_of(loaded.model, target)
@@ -163,7 +163,7 @@ def _rows(run: Run, data: str | None, target: str, place: int, limit: int | None
 def _others(run: Run, x: Tensor, place: int, seed: int) -> Iterator[ClassifierScores]:
     """The same figures of other classifiers, if the training data is at hand."""
     from fourfold.data import DataError
-    from fourfold.engine.classifying import judge, rivals
+    from fourfold.tasks.classifying import judge, rivals
 
     try:
         train = run.dataset().train.x

@@ -25,7 +25,7 @@ from fourfold.cli.options import (
     with_data_options,
 )
 from fourfold.cli.printing import print_line, say, write_repeat
-from fourfold.threads import is_first, set_threads
+from fourfold.machine.threads import is_first, set_threads
 
 __all__ = ["fit"]
 
@@ -162,8 +162,8 @@ def fit(
         _say_needs(paradigm, data, options, seed, settings, dry_run)
         return
     from fourfold.engine import Interrupted, fit
-    from fourfold.engine.distributed import under_torchrun
     from fourfold.engine.progress import Bar
+    from fourfold.parallel.processes import under_torchrun
 
     first = is_first()
     if under_torchrun() and resume is None and out is None:
@@ -235,7 +235,7 @@ def _say_needs(
         raise ValueError("a dry run estimates what begins: give a paradigm and data")
     from fourfold.data import load
     from fourfold.engine.estimate import estimates, planned
-    from fourfold.engine.settings import FitSettings
+    from fourfold.runs.settings import FitSettings
 
     space = load(data, **{"seed": seed or 0, **options.given()}).space
     model = planned(paradigm, space, "s" if given.size in (None, "auto") else str(given.size))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Codec, Measure, Noise
+from fourfold.maths.spectra import frames, from_magnitude, from_mel, hop_of, log_mel
 from fourfold.spaces import Audio
 from fourfold.spaces.audio import LEVELS
-from fourfold.spectra import frames, from_magnitude, from_mel, hop_of, log_mel
 from fourfold.vocabulary import Kind
 
 __all__ = ["CentredSamples", "LogMel", "MuLaw", "Waveforms"]
@@ -120,8 +120,9 @@ class LogMel(Codec):
     """The logarithm of the power in mel bands, ``(B, 1, bands, T)``, with mean 0 and variance 1 on the training data.
 
     Phases and what the bands do not resolve are lost, so a density of codes tells nothing of waveforms, and there is no
-    likelihood. To decode, :func:`fourfold.spectra.from_mel` finds magnitudes, and
-    :func:`fourfold.spectra.from_magnitude` finds phases. :class:`~fourfold.codecs.VocodedMel` decodes by a network.
+    likelihood. To decode, :func:`fourfold.maths.spectra.from_mel` finds magnitudes, and
+    :func:`fourfold.maths.spectra.from_magnitude` finds phases. :class:`~fourfold.codecs.VocodedMel` decodes by a
+    network.
 
     Args:
         space: the space of the clips.

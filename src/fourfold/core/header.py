@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import nn
 from torch.nn.modules import module as hooks
 
-from fourfold.regular import open_regular
+from fourfold.machine.regular import open_regular
 
 __all__ = ["LARGEST", "MOST_LAYERS", "SPARE", "TIED", "Header", "TooLarge", "bounded", "read_header"]
 

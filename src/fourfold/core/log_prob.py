@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.uncertainty import pooled_error
+from fourfold.maths.uncertainty import pooled_error
 from fourfold.vocabulary import Kind
 
 __all__ = ["LogProb", "no_likelihood"]
@@ -92,8 +92,8 @@ class LogProb:
         """``(B,)``: two standard errors on either side hold 95 % of cases; ``None`` where nothing is random.
 
         A few draws determine their own spread poorly. So variances are pooled over all examples of this object, and
-        Student's t widens the error (:func:`fourfold.uncertainty.pooled_error`). It exceeds the root of ``variance``
-        where examples are few.
+        Student's t widens the error (:func:`fourfold.maths.uncertainty.pooled_error`). It exceeds the root of
+        ``variance`` where examples are few.
         """
         return None if self.variance is None else pooled_error(self.variance, self.freedom)
 

@@ -19,7 +19,7 @@ from fourfold.core import Space
 from fourfold.data.dataset import DataError, Options, Source, chosen_rows, option
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import free_memory, require
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces import Images, Vectors, Video
 
 if TYPE_CHECKING:

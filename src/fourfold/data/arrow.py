@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.ipc
 
-from fourfold.regular import open_regular
+from fourfold.machine.regular import open_regular
 
 __all__ = ["check_names", "record_batches"]
 

@@ -19,7 +19,7 @@ import pyarrow
 
 from fourfold.data.dataset import DataError, option
 from fourfold.data.memory import free_memory
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 
 __all__ = ["batches_of_duckdb", "batches_of_sqlite"]
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold import notebook
 from fourfold.core import Space, decode_captions
-from fourfold.printable import printable, shortened
+from fourfold.output import notebook
+from fourfold.output.printable import printable, shortened
 
 if TYPE_CHECKING:
     from fourfold.data.schema import Inferred

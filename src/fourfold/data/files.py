@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fourfold.data.dataset import DataError
 from fourfold.data.memory import require
-from fourfold.regular import open_regular
+from fourfold.machine.regular import open_regular
 
 __all__ = ["content_of", "decoded", "decoded_parts", "parts_of"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fourfold.data.dataset import DataError
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 
 __all__ = ["alike", "encode_labels"]
 

@@ -15,7 +15,7 @@ from fourfold.data.files import content_of
 from fourfold.data.folders import SOUNDS
 from fourfold.data.text import corpus_of, ids_of
 from fourfold.data.transcripts import as_transcripts
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces import Audio, Table, Text, Transcripts, Vectors
 from fourfold.spaces.vectors import numbered
 

@@ -37,7 +37,7 @@ from fourfold.data.sequences import (
     windows_of,
     within,
 )
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces import Sequences, Table, Vectors
 from fourfold.spaces.columns import UNSEEN, Column, Constant, Graded, Modelled
 from fourfold.spaces.vectors import numbered

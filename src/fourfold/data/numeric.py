@@ -14,7 +14,7 @@ from fourfold.data.arrays import finite_vectors
 from fourfold.data.dataset import DataError, option
 from fourfold.data.labels import alike
 from fourfold.data.schema import GAPS, Coded, Inferred, as_numbers
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces import Vectors
 from fourfold.spaces.vectors import numbered
 

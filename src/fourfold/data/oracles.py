@@ -37,7 +37,7 @@ from fourfold.estimands import (
     NoisedEnergy,
     VectorField,
 )
-from fourfold.paths import Path, broadcast
+from fourfold.maths.paths import Path, broadcast
 
 __all__ = [
     "GaussianAverage",

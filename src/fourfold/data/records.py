@@ -18,7 +18,7 @@ import numpy as np
 
 from fourfold.data.dataset import DataError
 from fourfold.data.folders import IMAGES
-from fourfold.regular import open_regular
+from fourfold.machine.regular import open_regular
 
 __all__ = ["Files", "StoredRecords", "digest_of", "edges_of", "files_below", "is_official"]
 

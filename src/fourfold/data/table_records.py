@@ -15,8 +15,8 @@ import numpy as np
 
 from fourfold.data.dataset import DataError, option
 from fourfold.data.records import StoredRecords, is_official
-from fourfold.printable import shortened
-from fourfold.regular import open_regular
+from fourfold.machine.regular import open_regular
+from fourfold.output.printable import shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,7 +15,7 @@ from fourfold.data.captions import LONGEST
 from fourfold.data.dataset import DataError
 from fourfold.data.folders import IMAGES
 from fourfold.data.records import StoredRecords, edges_of, is_official
-from fourfold.regular import open_regular
+from fourfold.machine.regular import open_regular
 
 __all__ = ["Tars"]
 

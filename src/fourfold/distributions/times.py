@@ -14,7 +14,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.paths import Path, time_at
+from fourfold.maths.paths import Path, time_at
 
 __all__ = ["LogitNormal", "Times", "Uniform", "log_normal", "normal_quantile", "quantiles", "watched_by_noise"]
 

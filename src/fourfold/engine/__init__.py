@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fourfold.engine.budget import Budget, parse_budget
-from fourfold.engine.checkpoint import BrokenRun, load_model, resumable, save_model
 from fourfold.engine.choice import inference
 from fourfold.engine.fitting import Interrupted, fit
-from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Loop
-from fourfold.engine.precision import Precision
-from fourfold.engine.run import Run
 from fourfold.engine.step import Diverged, Step
 from fourfold.engine.training import train
+from fourfold.runs.budget import Budget, parse_budget
+from fourfold.runs.checkpoint import BrokenRun, load_model, resumable, save_model
+from fourfold.runs.lock import RunInUse, locked
+from fourfold.runs.precision import Precision
+from fourfold.runs.run import Run
 
 __all__ = [
     "BrokenRun",

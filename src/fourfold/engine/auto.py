@@ -21,13 +21,13 @@ import torch
 
 from fourfold.core import GenerativeModel
 from fourfold.data import Dataset, Split
-from fourfold.engine.budget import Budget
-from fourfold.engine.hardware import find_device
 from fourfold.engine.kernels import multiplies_bf16
-from fourfold.engine.precision import PRECISIONS
 from fourfold.engine.stages import data_of, make_ready
 from fourfold.engine.training import begin
+from fourfold.machine.hardware import find_device
 from fourfold.paradigms import build_recipe
+from fourfold.runs.budget import Budget
+from fourfold.runs.precision import PRECISIONS
 from fourfold.vocabulary import Paradigm
 
 __all__ = ["FALLBACK", "Sizing", "choose_size"]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Batch, CachedCodec, GenerativeModel
-from fourfold.engine.distributed import Processes
+from fourfold.parallel.processes import Processes
 
 __all__ = ["BatchPart", "BatchParts", "channels_last", "reseed"]
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import GenerativeModel
-from fourfold.engine.budget import Budget
 from fourfold.engine.kernels import bf16_gains, multiplies_bf16
 from fourfold.engine.loop import Loop
-from fourfold.engine.precision import FLOAT32, PRECISIONS, Precision, has_compiler, parse_precision
-from fourfold.engine.settings import FitSettings
 from fourfold.engine.weights import network_parameters
+from fourfold.runs.budget import Budget
+from fourfold.runs.precision import FLOAT32, PRECISIONS, Precision, has_compiler, parse_precision
+from fourfold.runs.settings import FitSettings
 
 __all__ = ["Choice", "choose", "inference", "settle", "untested"]
 

@@ -21,20 +21,12 @@ from typing import Any
 from fourfold.core import GenerativeModel
 from fourfold.data import DataError, Dataset
 from fourfold.engine.auto import FALLBACK, Sizing, choose_size
-from fourfold.engine.budget import Budget
-from fourfold.engine.card import parameters, read_card
-from fourfold.engine.checkpoint import BrokenRun, Checkpoint, resumable, save_start
 from fourfold.engine.choice import Choice, settle, untested
-from fourfold.engine.distributed import Processes
-from fourfold.engine.files import sweep, write_json
 from fourfold.engine.flops import count_flops
 from fourfold.engine.heldout import HeldOut
-from fourfold.engine.lock import RunInUse, locked
 from fourfold.engine.loop import Loop
-from fourfold.engine.precision import FLOAT32
 from fourfold.engine.recorder import Recorder
 from fourfold.engine.request import Request, describe
-from fourfold.engine.run import Run
 from fourfold.engine.signals import Interrupted, signals
 from fourfold.engine.stages import (
     LAST,
@@ -51,7 +43,15 @@ from fourfold.engine.stages import (
 from fourfold.engine.start import Start, fresh, resumed
 from fourfold.engine.step import Diverged
 from fourfold.engine.training import begin, train
-from fourfold.engine.wrappers import blocks, is_sharded, twin, whole
+from fourfold.parallel.processes import Processes
+from fourfold.parallel.wrappers import blocks, is_sharded, twin, whole
+from fourfold.runs.budget import Budget
+from fourfold.runs.card import parameters, read_card
+from fourfold.runs.checkpoint import BrokenRun, Checkpoint, resumable, save_start
+from fourfold.runs.files import sweep, write_json
+from fourfold.runs.lock import RunInUse, locked
+from fourfold.runs.precision import FLOAT32
+from fourfold.runs.run import Run
 from fourfold.vocabulary import AUTO
 
 __all__ = ["execute"]

@@ -18,22 +18,22 @@ from torch import Tensor
 from fourfold.adapters import is_language_model, is_published, open_published
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Data, Dataset, load
-from fourfold.engine.budget import Budget, parse_budget
-from fourfold.engine.card import read_card
-from fourfold.engine.checkpoint import check_vacant, resumable
-from fourfold.engine.distributed import Processes, join, losing, restarted, under_torchrun
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
 from fourfold.engine.execution import execute
-from fourfold.engine.hardware import find_device
-from fourfold.engine.remembered import check_agrees, load_own, settings_of
 from fourfold.engine.request import Request
-from fourfold.engine.run import Run
-from fourfold.engine.settings import FitSettings
 from fourfold.engine.shortfall import few_steps, slowed
 from fourfold.engine.signals import Interrupted
 from fourfold.engine.step import Step
-from fourfold.engine.usage import Usage
+from fourfold.machine.hardware import find_device
+from fourfold.machine.usage import Usage
 from fourfold.paradigms import check_names
+from fourfold.parallel.processes import Processes, join, losing, restarted, under_torchrun
+from fourfold.runs.budget import Budget, parse_budget
+from fourfold.runs.card import read_card
+from fourfold.runs.checkpoint import check_vacant, resumable
+from fourfold.runs.remembered import check_agrees, load_own, settings_of
+from fourfold.runs.run import Run
+from fourfold.runs.settings import FitSettings
 from fourfold.vocabulary import AUTO
 
 __all__ = ["Interrupted", "fit"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from fourfold.engine.precision import FLOAT32
+from fourfold.runs.precision import FLOAT32
 
 if TYPE_CHECKING:
     from fourfold.engine.loop import Loop

@@ -16,7 +16,7 @@ from fourfold.data import Dataset, Split
 from fourfold.engine.batch_parts import channels_last, reseed
 from fourfold.engine.loader import Loader
 from fourfold.engine.loop import Loop
-from fourfold.engine.shards import fill
+from fourfold.runs.shards import fill
 
 __all__ = ["HeldOut"]
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any, final
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,13 +14,13 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from fourfold.core import Batch, Space
-from fourfold.data import DataError, Split, read_all
-from fourfold.data.arrays import as_array
+from fourfold.data import DataError, Split
+from fourfold.tasks.examples import raw_examples
 
 if TYPE_CHECKING:
     from fourfold.data.stored import Streamed
 
-__all__ = ["Ahead", "Batches", "FileLoader", "Loader", "Stream", "free_workers", "raw_examples"]
+__all__ = ["Ahead", "Batches", "FileLoader", "Loader", "Stream", "free_workers"]
 
 Batches = Callable[[int], Batch]
 """Maps the index of a step to a raw batch; training sees nothing else of the data."""
@@ -276,26 +274,6 @@ class Stream:
         if length > most:
             raise ValueError(f"captions of {length} bytes are longer than the {most} of the model: cut them")
         return Batch(raw, F.pad(codes, (0, most - length), value=-1))
-
-
-def raw_examples(x: Any, space: Space) -> Tensor:
-    """An array, a tensor or rows of a data frame as raw examples of a space, see :meth:`fourfold.core.Space.conform`.
-
-    What reading a data frame changed is a warning, such as a value that the model never saw.
-
-    Raises:
-        TypeError: for anything else.
-    """
-    if hasattr(x, "columns"):
-        split, notes = read_all(x, space)
-        for note in notes:
-            warnings.warn(note, stacklevel=3)
-        return split.x
-    if isinstance(x, (np.ndarray, list, tuple)):
-        x = torch.from_numpy(np.array(as_array(x)))
-    if not isinstance(x, Tensor):
-        raise TypeError(f"{type(x).__name__} is neither a tensor, nor an array, nor a data frame of raw examples")
-    return space.conform(x)
 
 
 def _generator(seed: int, index: int) -> torch.Generator:

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from fourfold.core import Batch, GenerativeModel, Training
 from fourfold.engine.batch_parts import BatchPart, BatchParts
-from fourfold.engine.budget import Progress
-from fourfold.engine.distributed import ALONE, Processes
 from fourfold.engine.loader import Batches
-from fourfold.engine.precision import FLOAT32, PRECISIONS, Precision
-from fourfold.engine.shards import fill
 from fourfold.engine.step import Diverged, Step
 from fourfold.engine.weights import TermOptimizer, Weights, network_parameters
-from fourfold.engine.wrappers import Alone, Replicated, Sharded, Wrapper, blocks, keep, recompute
+from fourfold.parallel.processes import ALONE, Processes
+from fourfold.parallel.wrappers import Alone, Replicated, Sharded, Wrapper, blocks, keep, recompute
+from fourfold.runs.budget import Progress
+from fourfold.runs.precision import FLOAT32, PRECISIONS, Precision
+from fourfold.runs.shards import fill
 
 __all__ = ["Loop"]
 

@@ -13,8 +13,8 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from fourfold.engine.distributed import ALONE, Processes, rows_of
 from fourfold.engine.kernels import multiplies_bf16
+from fourfold.parallel.processes import ALONE, Processes, rows_of
 
 __all__ = ["MatrixPlace", "Muon", "orthogonalised"]
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fourfold.engine.step import Step
-from fourfold.notebook import block, in_notebook
-from fourfold.printable import printable
+from fourfold.output.notebook import block, in_notebook
+from fourfold.output.printable import printable
 
 __all__ = ["Bar", "NotebookBar", "shown"]
 

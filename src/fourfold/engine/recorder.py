@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from fourfold.engine.checkpoint import Checkpoint, save_checkpoint, save_model
-from fourfold.engine.files import amend_line, append_line, write_json, write_lines
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop
-from fourfold.engine.shards import save_shards
 from fourfold.engine.step import Step
+from fourfold.runs.checkpoint import Checkpoint, save_checkpoint, save_model
+from fourfold.runs.files import amend_line, append_line, write_json, write_lines
+from fourfold.runs.shards import save_shards
 
 __all__ = ["Recorder"]
 

@@ -10,11 +10,11 @@ from typing import Any, final
 from fourfold.core import GenerativeModel, Training
 from fourfold.data import Dataset
 from fourfold.engine.auto import Sizing
-from fourfold.engine.card import card_of_model
-from fourfold.engine.distributed import ALONE, Processes
-from fourfold.engine.hardware import machine
-from fourfold.engine.settings import FitSettings
 from fourfold.engine.step import Step
+from fourfold.machine.hardware import machine
+from fourfold.parallel.processes import ALONE, Processes
+from fourfold.runs.card import card_of_model
+from fourfold.runs.settings import FitSettings
 
 __all__ = ["Request", "describe"]
 

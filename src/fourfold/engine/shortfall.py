@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from fourfold.engine.budget import parse_budget
-from fourfold.engine.usage import LEAST_SHARE
-from fourfold.threads import spinning
+from fourfold.machine.threads import spinning
+from fourfold.machine.usage import LEAST_SHARE
+from fourfold.runs.budget import parse_budget
 
 __all__ = ["few_steps", "slowed"]
 
@@ -34,7 +34,7 @@ def slowed(card: Mapping[str, Any], share: float, resumed: bool) -> str | None:
 
     Args:
         card: the card of the run.
-        share: the share of the processor, see :class:`~fourfold.engine.usage.Usage`.
+        share: the share of the processor, see :class:`~fourfold.machine.usage.Usage`.
         resumed: whether earlier processes took some of the steps, so that the share is not that of all.
     """
     if share >= LEAST_SHARE or math.isinf(parse_budget(card["budget"]).seconds):

@@ -12,10 +12,10 @@ import torch
 
 from fourfold.core import GenerativeModel, Stage
 from fourfold.data import Dataset, Split
-from fourfold.engine.budget import Budget
-from fourfold.engine.card import read_card
-from fourfold.engine.checkpoint import load_weights
 from fourfold.engine.step import Step
+from fourfold.runs.budget import Budget
+from fourfold.runs.card import read_card
+from fourfold.runs.checkpoint import load_weights
 
 __all__ = [
     "LAST",

@@ -12,9 +12,14 @@ from typing import Any, final
 import torch
 
 from fourfold.core import GenerativeModel, Training
-from fourfold.engine.blueprint import check_loadable
-from fourfold.engine.card import read_card, training_of
-from fourfold.engine.checkpoint import (
+from fourfold.engine.estimate import planned
+from fourfold.engine.request import Request
+from fourfold.machine.hardware import find_device
+from fourfold.paradigms import build_recipe
+from fourfold.parallel.wrappers import building_shards
+from fourfold.runs.blueprint import check_loadable
+from fourfold.runs.card import read_card, training_of
+from fourfold.runs.checkpoint import (
     BrokenRun,
     Checkpoint,
     check_vacant,
@@ -26,11 +31,6 @@ from fourfold.engine.checkpoint import (
     read_json,
     untrained_model,
 )
-from fourfold.engine.estimate import planned
-from fourfold.engine.hardware import find_device
-from fourfold.engine.request import Request
-from fourfold.engine.wrappers import building_shards
-from fourfold.paradigms import build_recipe
 
 __all__ = ["Start", "fresh", "resumed"]
 

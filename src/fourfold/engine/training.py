@@ -16,12 +16,13 @@ from torch import Tensor
 from fourfold.core import Batch, CachedCodec, GenerativeModel, Staged, Training
 from fourfold.core.memory import keep_memory
 from fourfold.data import Dataset, Split
-from fourfold.engine.budget import Budget, parse_budget
-from fourfold.engine.distributed import ALONE, Processes
-from fourfold.engine.loader import Ahead, Batches, FileLoader, Loader, Stream, free_workers, raw_examples
+from fourfold.engine.loader import Ahead, Batches, FileLoader, Loader, Stream, free_workers
 from fourfold.engine.loop import Loop
-from fourfold.engine.precision import FLOAT32, Precision, parse_precision
 from fourfold.engine.step import Step
+from fourfold.parallel.processes import ALONE, Processes
+from fourfold.runs.budget import Budget, parse_budget
+from fourfold.runs.precision import FLOAT32, Precision, parse_precision
+from fourfold.tasks.examples import raw_examples
 
 __all__ = ["begin", "train"]
 

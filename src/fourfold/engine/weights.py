@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from fourfold.core import Codec, Estimand, GenerativeModel, Objective, Part, Staged, Term, Training
 from fourfold.engine.adamw import AdamW
-from fourfold.engine.distributed import ALONE, Processes, local
 from fourfold.engine.muon import MatrixPlace, Muon
 from fourfold.estimands import Reference
+from fourfold.parallel.processes import ALONE, Processes, local
 
 __all__ = ["TermOptimizer", "Update", "Weights", "layout", "network_parameters"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import ArbitraryConditionals, Estimand, Measure, Noise, register_paradigm
-from fourfold.paths import Path
+from fourfold.maths.paths import Path
 from fourfold.vocabulary import Paradigm, Principle
 
 __all__ = [

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Estimand, GenerativeModel, view
 from fourfold.estimands import SMALLEST, Denoiser, NoisePredictor, Score, VectorField, Velocity
-from fourfold.paths import Path, broadcast
+from fourfold.maths.paths import Path, broadcast
 
 __all__ = ["AutoGuided", "ClassifierGuided", "Guided", "GuidedField", "GuidedVelocity", "classifier_free", "guided"]
 

@@ -23,7 +23,7 @@ from fourfold.estimands.base import (
     VectorField,
     Velocity,
 )
-from fourfold.paths import Path, broadcast
+from fourfold.maths.paths import Path, broadcast
 
 __all__ = [
     "ConsistencyNetwork",

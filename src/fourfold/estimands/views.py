@@ -26,8 +26,8 @@ from fourfold.estimands.base import (
     Score,
     Velocity,
 )
-from fourfold.gradients import twice_differentiable
-from fourfold.paths import Path, broadcast
+from fourfold.maths.gradients import twice_differentiable
+from fourfold.maths.paths import Path, broadcast
 
 __all__ = [
     "SMALLEST",

@@ -12,7 +12,7 @@ from torch import Tensor
 from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective
 from fourfold.estimands import Denoiser
 from fourfold.likelihoods.ode import log_snr_range
-from fourfold.paths import broadcast, time_at
+from fourfold.maths.paths import broadcast, time_at
 from fourfold.vocabulary import Kind
 
 __all__ = ["DiffusionBound", "ends", "standard_integral"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective
 from fourfold.estimands import VectorField, Velocity
-from fourfold.paths import Path, time_at
+from fourfold.maths.paths import Path, time_at
 from fourfold.vocabulary import Kind
 
 __all__ = ["ProbabilityFlow", "State", "log_snr_range", "runge_kutta"]

@@ -31,7 +31,7 @@ from fourfold.metrics.score import Floor, Measurement, bootstrap, jackknife
 from fourfold.metrics.text import copied_ngrams, ngram_divergence, ngrams, repetition
 
 _OF_MODELS = ("Drawn", "draw", "evaluate", "examples", "headline", "likelihood", "peak_memory", "quality")
-"""Functions that measure models on data sets are in :mod:`fourfold.evaluation`; they can be imported from here too."""
+"""Functions that measure models on data sets are in :mod:`fourfold.tasks.evaluation`, and importable from here."""
 __all__ = [
     "Drawn",
     "Draws",
@@ -79,4 +79,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _OF_MODELS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module("fourfold.evaluation"), name)
+    return getattr(importlib.import_module("fourfold.tasks.evaluation"), name)

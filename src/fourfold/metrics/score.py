@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
-from fourfold.uncertainty import student_t
+from fourfold.maths.uncertainty import student_t
 from fourfold.vocabulary import Kind
 
 __all__ = [
@@ -206,7 +206,7 @@ def jackknife(statistic: Callable[[Tensor], float], n: int, groups: int = GROUPS
     Returns:
         The statistic, and the lower and upper end; ends are NaN with fewer than ``2 G`` examples.
 
-    Reference: Efron, Stein 1981, The Jackknife UncertainValue of Variance, https://doi.org/10.1214/aos/1176345462
+    Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
     """
     value, low, high = jackknives(lambda keep: torch.tensor([statistic(keep)], dtype=torch.float64), n, groups)[0]
     return value, low, high
@@ -287,7 +287,7 @@ def jackknife_of_both(
     Returns:
         The estimate; its error is NaN with fewer than two examples for each group.
 
-    Reference: Efron, Stein 1981, The Jackknife UncertainValue of Variance, https://doi.org/10.1214/aos/1176345462
+    Reference: Efron, Stein 1981, The Jackknife Estimate of Variance, https://doi.org/10.1214/aos/1176345462
     """
     every, all_tests = torch.ones(n, dtype=torch.bool), torch.ones(m, dtype=torch.bool)
     value = statistic(every, all_tests)

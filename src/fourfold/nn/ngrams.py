@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.ngrams import Ngrams
+from fourfold.maths.ngrams import Ngrams
 from fourfold.nn.transformer import NextToken
 
 __all__ = ["BesideNgrams"]

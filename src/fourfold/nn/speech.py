@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.maths.spectra import log_mel
 from fourfold.nn.transformer import Block, attention, matrix
-from fourfold.spectra import log_mel
 
 __all__ = ["Heard", "Listener", "SpeechTransformer", "sound_lengths"]
 

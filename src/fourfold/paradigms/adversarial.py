@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Estimand, Noise, Objective, Sampler, Term, forgetful
 from fourfold.estimands import Observation, Pushforward
-from fourfold.gradients import twice_differentiable
+from fourfold.maths.gradients import twice_differentiable
 from fourfold.nn.augment import Augment
 from fourfold.nn.walled import walled
 from fourfold.vocabulary import Cost, Principle

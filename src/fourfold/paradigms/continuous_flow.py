@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fourfold.core import Batch, Estimand, Objective, Term, forgetful
 from fourfold.estimands import VectorField
 from fourfold.likelihoods.ode import State, runge_kutta
-from fourfold.paths import RectifiedFlow
+from fourfold.maths.paths import RectifiedFlow
 from fourfold.vocabulary import Cost, Principle
 
 __all__ = ["ContinuousLikelihood", "FreeVelocity"]

@@ -22,8 +22,8 @@ from fourfold.distributions.references import Normal, with_reference
 from fourfold.distributions.times import log_normal
 from fourfold.estimands import Denoiser, Energy, NoisedEnergy
 from fourfold.estimands.preconditioned import noise_level, total_scale
-from fourfold.gradients import twice_differentiable
-from fourfold.paths import Path, broadcast
+from fourfold.maths.gradients import twice_differentiable
+from fourfold.maths.paths import Path, broadcast
 from fourfold.samplers.langevin import MALA, MarkovChain, reference_of
 from fourfold.samplers.monitor import ChainMonitor
 from fourfold.vocabulary import Principle

@@ -27,7 +27,7 @@ from torch import Tensor
 from fourfold.core import Batch, Estimand, Objective, Term, forgetful
 from fourfold.distributions.times import LogitNormal, Times, Uniform, log_normal, watched_by_noise
 from fourfold.estimands import Denoiser, NoisePredictor, Score, VectorField, Velocity
-from fourfold.paths import broadcast
+from fourfold.maths.paths import broadcast
 from fourfold.vocabulary import Principle
 
 __all__ = [
@@ -108,7 +108,7 @@ class DenoisingTerm(Term):
 class FlowMatching(Objective):
     """``E ||v(x_t, t) - (alpha'_t x + sigma'_t eps)||^2 / dims``, with logit-normal times.
 
-    On :class:`~fourfold.paths.RectifiedFlow` the target is ``eps - x``. Lipman et al. 2023
+    On :class:`~fourfold.maths.paths.RectifiedFlow` the target is ``eps - x``. Lipman et al. 2023
     (https://arxiv.org/abs/2210.02747); times of Esser et al. 2024 (https://arxiv.org/abs/2403.03206).
 
     Args:

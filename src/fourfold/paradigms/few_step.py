@@ -42,7 +42,7 @@ from fourfold.core import (
 from fourfold.distributions.times import LogitNormal, quantiles, watched_by_noise
 from fourfold.estimands import AverageVelocity, ConsistencyFunction, Denoiser, Velocity
 from fourfold.estimands.preconditioned import ConsistencyNetwork, NetworkAverage, Preconditioned, total_scale
-from fourfold.paths import Path, broadcast, time_at
+from fourfold.maths.paths import Path, broadcast, time_at
 from fourfold.samplers.ode import trajectory
 from fourfold.vocabulary import Cost, Principle
 

@@ -28,8 +28,8 @@ from torch import Tensor
 from fourfold.core import Batch, Codec, Estimand, GenerativeModel, Objective, Space, Stage, Staged, Term, forgetful
 from fourfold.estimands import Pushforward
 from fourfold.estimands.preconditioned import Preconditioned
+from fourfold.maths.paths import broadcast, time_at
 from fourfold.paradigms.adversarial import AdversarialGame, CriticTerm, diversity
-from fourfold.paths import broadcast, time_at
 from fourfold.vocabulary import Principle
 
 __all__ = ["DistilledGame", "Student", "behind"]

@@ -29,10 +29,10 @@ from fourfold.distributions.tokens import pieces_of
 from fourfold.estimands import MixedDenoiser
 from fourfold.likelihoods.bound import ends, standard_integral
 from fourfold.likelihoods.ode import log_snr_range
+from fourfold.maths.paths import Path, broadcast
 from fourfold.nn.columns import CellEmbedding
 from fourfold.nn.embedding import with_detail
 from fourfold.nn.time_mlp import TimeMLP
-from fourfold.paths import Path, broadcast
 from fourfold.vocabulary import Cost, Kind, Principle
 
 __all__ = ["JointBound", "JointDenoising", "JointSteps", "RowDenoiser"]

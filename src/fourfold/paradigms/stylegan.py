@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Estimand, Noise, Part, Sampler
 from fourfold.estimands import Pushforward
-from fourfold.gradients import twice_differentiable
+from fourfold.maths.gradients import twice_differentiable
 from fourfold.nn.stylegan import StyleNetwork
 from fourfold.nn.walled import walled
 from fourfold.vocabulary import Cost

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Estimand, Objective, Term
 from fourfold.estimands import Pushforward
+from fourfold.maths.spectra import frames, hop_of, log_mel, stft
 from fourfold.nn.waves import CENTRE, SPREAD, compressed
 from fourfold.paradigms.adversarial import Contest, Hinge
-from fourfold.spectra import frames, hop_of, log_mel, stft
 from fourfold.vocabulary import Principle
 
 __all__ = ["Vocoder", "Vocoding"]

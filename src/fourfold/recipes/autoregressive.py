@@ -7,7 +7,7 @@ from functools import singledispatch
 from fourfold.codecs import MuLaw, Standardised, TextTokens, Tokens, TranscriptTokens
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
-from fourfold.ngrams import LONGEST
+from fourfold.maths.ngrams import LONGEST
 from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.ngrams import BesideNgrams
 from fourfold.nn.speech import SpeechTransformer

@@ -20,6 +20,7 @@ from fourfold.estimands.preconditioned import (
     SteppedVelocity,
 )
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
+from fourfold.maths.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.nn.dit import DiT
 from fourfold.nn.orders import OrderedTransformer
@@ -39,7 +40,6 @@ from fourfold.paradigms.diffusion import (
 from fourfold.paradigms.joint import JointBound, JointDenoising, JointSteps, RowDenoiser
 from fourfold.paradigms.masked import ColumnDenoiser, MaskedBound, MaskedDenoising, TextDenoiser, Unmasking
 from fourfold.paradigms.sequences import SequenceDenoiser
-from fourfold.paths import EDM, VE, VP, LinearLogSNR, RectifiedFlow, SubVP
 from fourfold.recipes.autoregressive import SEQUENCES, TEXT, text_training
 from fourfold.recipes.networks import batch_of, bins_of, column_network, map_unet, row_network, sides, unet
 from fourfold.recipes.sizes import Size, Sizes

@@ -12,6 +12,7 @@ from fourfold.codecs import BitPlanes, Dequantised, GaussianCells, Standardised
 from fourfold.core import Codec, GenerativeModel, Sampler, Space, Training
 from fourfold.distributions.references import Bernoulli, FittedMixture, Normal
 from fourfold.estimands import Reference
+from fourfold.maths.paths import EDM
 from fourfold.nn.boltzmann import BoltzmannMachine
 from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetEncoder
 from fourfold.nn.time_mlp import TimeMLP
@@ -26,7 +27,6 @@ from fourfold.paradigms.energy import (
     Unnormalised,
 )
 from fourfold.paradigms.hybrid import behind
-from fourfold.paths import EDM
 from fourfold.recipes.networks import bins_of, check_width, sides, unet
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.gibbs import BlockGibbs

@@ -8,6 +8,7 @@ from functools import singledispatch
 from fourfold.core import GenerativeModel, Space, Training
 from fourfold.estimands.preconditioned import ConsistencyNetwork, NetworkAverage
 from fourfold.likelihoods import NoDensity
+from fourfold.maths.paths import EDM, RectifiedFlow
 from fourfold.paradigms.few_step import (
     NO_DENSITY,
     ConsistencyDistillation,
@@ -16,7 +17,6 @@ from fourfold.paradigms.few_step import (
     Renoised,
     TrajectoryDistillation,
 )
-from fourfold.paths import EDM, RectifiedFlow
 from fourfold.recipes.diffusion import denoising, parts
 from fourfold.spaces import Vectors
 from fourfold.vocabulary import parse_size

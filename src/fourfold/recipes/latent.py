@@ -12,6 +12,7 @@ from fourfold.codecs import CellTokens, Centred, CentredSamples, Standardised
 from fourfold.core import Codec, GenerativeModel, Likelihood, Space, Training
 from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, Head, LogisticHead
 from fourfold.distributions.tokens import TokenHead
+from fourfold.maths.spectra import frames, hop_of
 from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_size
 from fourfold.nn.columns import TableEncoder
 from fourfold.nn.coupling import Couplings
@@ -34,7 +35,6 @@ from fourfold.paradigms.perceptual import PerceptualBound
 from fourfold.recipes.networks import batch_of, bins_of, sides
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.spaces import Audio, Images, Table, Vectors
-from fourfold.spectra import frames, hop_of
 
 __all__ = ["Autoencoder", "autoencoder", "coded", "convolutional", "fsq", "kl", "ladder", "mixture", "vq"]
 

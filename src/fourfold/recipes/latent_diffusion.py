@@ -14,6 +14,8 @@ from fourfold.codecs import LearnedCodec, LogMel, VocodedMel, Waveforms
 from fourfold.core import GenerativeModel, Space, Training
 from fourfold.estimands.preconditioned import Preconditioned
 from fourfold.likelihoods import NoDensity, ProbabilityFlow
+from fourfold.maths.paths import EDM
+from fourfold.maths.spectra import frames, hop_of
 from fourfold.nn.dit import DiT
 from fourfold.nn.text_encoder import text_encoder
 from fourfold.nn.unet import UNet
@@ -22,14 +24,12 @@ from fourfold.paradigms.adversarial import NO_DENSITY, OnePass
 from fourfold.paradigms.diffusion import Denoising
 from fourfold.paradigms.hybrid import behind
 from fourfold.paradigms.vocoder import Vocoder, Vocoding
-from fourfold.paths import EDM
 from fourfold.recipes.diffusion import denoising
 from fourfold.recipes.latent import CRITIC, WAVES, kl
 from fourfold.recipes.latent_flow import vector_codes
 from fourfold.recipes.sizes import Size, Sizes
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Audio, Images, Table, Vectors
-from fourfold.spectra import frames, hop_of
 from fourfold.vocabulary import parse_size
 
 __all__ = ["dit", "perceptron", "unet", "vocoder"]

@@ -33,7 +33,7 @@ from torch import Tensor
 
 from fourfold.core import Estimand, Noise, Sampler, view
 from fourfold.estimands import SMALLEST, Denoiser
-from fourfold.paths import broadcast
+from fourfold.maths.paths import broadcast
 from fourfold.samplers.ode import DPMSolver, Knot, extrapolated, knots
 from fourfold.samplers.sde import bridge
 from fourfold.vocabulary import Cost

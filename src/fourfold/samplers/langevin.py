@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fourfold.core import Estimand, Noise, Sampler
 from fourfold.estimands import ContinuousEnergy, Energy, NoisedEnergy, Reference, TiltedReference
-from fourfold.paths import broadcast
+from fourfold.maths.paths import broadcast
 from fourfold.samplers.chains import Chains
 from fourfold.vocabulary import Cost
 

@@ -4,7 +4,7 @@ All of them walk the grid of the estimand's own path and end clean, so that no n
 setting says otherwise to take the steps of a published scheduler. The end is the last evaluation's ``E[x_0 | x_t]``,
 with an error of second order; solvers above first order take its limit instead (:func:`settled`). A solver's ``order``
 is that of its formula. On a path it is :func:`order_on`, at most that of the path's grid,
-:attr:`fourfold.paths.Path.highest_order`.
+:attr:`fourfold.maths.paths.Path.highest_order`.
 
 :class:`Euler` and :class:`Heun` solve ``dx/dt = v`` for any vector field (see :func:`clean` for its end). The others
 are exponential integrators, which solve the linear part of that equation exactly and approximate the rest by a
@@ -30,7 +30,7 @@ from torch import Tensor
 
 from fourfold.core import Estimand, Noise, Sampler
 from fourfold.estimands import Denoiser, VectorField
-from fourfold.paths import Path
+from fourfold.maths.paths import Path
 from fourfold.vocabulary import Cost
 
 __all__ = [
@@ -138,8 +138,8 @@ def order_on(sampler: Sampler, path: Path) -> int | None:
     """The order of a solver on a path: what it declares, and at most that of the path's grid.
 
     Multistep solvers reach the second order of a grid that is even in time slowly: from 32 to 2048 steps the slope of
-    :class:`DPMSolver` rises from 1.4 to 1.9 on :class:`~fourfold.paths.Cosine`, and from 1.7 to 1.9 on
-    :class:`~fourfold.paths.RectifiedFlow`.
+    :class:`DPMSolver` rises from 1.4 to 1.9 on :class:`~fourfold.maths.paths.Cosine`, and from 1.7 to 1.9 on
+    :class:`~fourfold.maths.paths.RectifiedFlow`.
     """
     order: int | None = getattr(sampler, "order", None)
     return None if order is None else min(order, path.highest_order)

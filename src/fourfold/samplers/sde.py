@@ -23,7 +23,7 @@ from torch import Tensor
 
 from fourfold.core import Estimand, Noise, Sampler
 from fourfold.estimands import Denoiser, Velocity
-from fourfold.paths import Path, time_at
+from fourfold.maths.paths import Path, time_at
 from fourfold.samplers.ode import Knot, clean, evaluate, extrapolated, knots, start, stepped
 from fourfold.vocabulary import Cost
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Clips, Space, Writer
+from fourfold.maths.spectra import stft
 from fourfold.metrics.features import Features, cached
 from fourfold.metrics.measures import by_frechet
 from fourfold.metrics.neighbours import memorisation_ratio
@@ -20,7 +21,6 @@ from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.sound import sound_features
 from fourfold.spaces.vectors import Vectors
-from fourfold.spectra import stft
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,7 +19,7 @@ from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.sequences import by_sequences
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces.columns import MISSING, Column, Graded, Identifier, Modelled, Numeric
 from fourfold.spaces.sequence_pictures import charts, details
 from fourfold.spaces.table import Table

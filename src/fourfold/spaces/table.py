@@ -19,7 +19,7 @@ from fourfold.metrics.references import References
 from fourfold.metrics.rows import Columns, digests
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.tables import by_rows
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column, DateTime, Graded, Modelled, Numeric
 from fourfold.spaces.table_pictures import details, panels, some_rows
 from fourfold.spaces.written import WrittenRows

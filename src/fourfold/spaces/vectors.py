@@ -14,7 +14,7 @@ from fourfold.metrics.features import StandardisedColumns
 from fourfold.metrics.measures import by_features
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 
 __all__ = ["Plane", "Vectors", "numbered"]
 

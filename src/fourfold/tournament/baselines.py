@@ -16,9 +16,9 @@ from torch import Tensor
 
 from fourfold.baselines import Baseline, baselines_of, fit_baseline
 from fourfold.data import Dataset
-from fourfold.engine.files import write_json
-from fourfold.evaluation import mean_likelihood, quality, scored_examples
 from fourfold.metrics import Measurement, References
+from fourfold.runs.files import write_json
+from fourfold.tasks.evaluation import mean_likelihood, quality, scored_examples
 from fourfold.tournament.entries import Entry, of_tokens
 from fourfold.tournament.jobs import FORMAT
 from fourfold.tournament.ranking import apart

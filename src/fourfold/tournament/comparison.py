@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from fourfold import notebook
 from fourfold.data import Dataset
-from fourfold.engine.files import write_json
 from fourfold.metrics import Measurement
+from fourfold.output import notebook
+from fourfold.runs.files import write_json
 from fourfold.tournament.baselines import Rated, losses
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.outputs import check_outputs, results_path

@@ -133,8 +133,8 @@ def combine(scores: Sequence[Measurement]) -> Measurement:
         variance = J + max(s² - W, 0) / S,   J = |mean of d_s|²,   W = Σ_s |d_s - mean|² / (S - 1)
 
     with the variance ``s²`` of the seeds' scores and the deviations ``d_s`` of each (see
-    :class:`~fourfold.metrics.score.UncertainValue`). ``J`` is that of the shared test examples, and ``W`` is the part of
-    ``s²`` that it contains already: what a training makes of one example and not of another. This is the analysis of
+    :class:`~fourfold.metrics.score.UncertainValue`). ``J`` is that of the shared test examples, and ``W`` is the part
+    of ``s²`` that it contains already: what a training makes of one example and not of another. This is the analysis of
     variance of trainings and examples, both random; degrees of freedom are those of Satterthwaite. Of scores without
     deviations or an error, an unknown part is shared: see :func:`_cautious`. The score of a single seed is returned as
     it is.

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from fourfold.engine.budget import Budget, Seconds, parse_budget
-from fourfold.engine.usage import LEAST_SHARE
+from fourfold.machine.usage import LEAST_SHARE
+from fourfold.runs.budget import Budget, Seconds, parse_budget
 
 __all__ = ["Health", "advice", "causes", "health_of"]
 
@@ -33,7 +33,7 @@ class Health:
         steps: steps of the stage that had the fewest.
         epochs: passes over the training data in the last stage, which is that of the model itself.
         seconds: seconds of training, in all stages together.
-        share: share of the processor, see :class:`~fourfold.engine.usage.Usage`; NaN if it was not recorded.
+        share: share of the processor, see :class:`~fourfold.machine.usage.Usage`; NaN if it was not recorded.
         marks: the reasons why the scores say nothing about the model, each in a few words; empty if there are none.
     """
 

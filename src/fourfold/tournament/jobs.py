@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any, final
 
 from fourfold.engine import locked
-from fourfold.engine.files import write_json
-from fourfold.engine.lock import LOCK
+from fourfold.machine.threads import set_threads, waiting
 from fourfold.metrics import Measurement
-from fourfold.threads import set_threads, waiting
+from fourfold.runs.files import write_json
+from fourfold.runs.lock import LOCK
 from fourfold.tournament.health import health_of
 from fourfold.tournament.settings import Protocol
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from fourfold.adapters import is_language_model, open_published
 from fourfold.core import GenerativeModel, LogProb, Space
 from fourfold.data import Dataset
-from fourfold.evaluation import mean_likelihood, quality, scored_examples
-from fourfold.language import stream, text_parts
 from fourfold.metrics import Measurement, References
 from fourfold.spaces import Text
+from fourfold.tasks.evaluation import mean_likelihood, quality, scored_examples
+from fourfold.tasks.language import stream, text_parts
 from fourfold.tournament.baselines import Rated
 from fourfold.tournament.entries import Entry
 from fourfold.tournament.settings import Protocol

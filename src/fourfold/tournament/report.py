@@ -19,11 +19,11 @@ from torch import Tensor
 
 from fourfold.core import Clips, Cloud, Excerpts, Matrices, Panels, Picture, Rows, Sheet, Space, Tracks
 from fourfold.engine import parse_budget
-from fourfold.engine.budget import Seconds
-from fourfold.evaluation import examples
 from fourfold.metrics import Floor, Measurement, References
 from fourfold.paradigms import build, cards, resolve
 from fourfold.pictures.charts import Axis, Curve, Point, cloud, count, curves, number, scatter, sparkline, strip
+from fourfold.runs.budget import Seconds
+from fourfold.tasks.evaluation import examples
 from fourfold.tournament import modes
 from fourfold.tournament.baselines import Rated, losses
 from fourfold.tournament.entries import Entry, mark

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fourfold.data import Dataset
-from fourfold.evaluation import headline, quality
 from fourfold.metrics import Measurement, References
+from fourfold.tasks.evaluation import headline, quality
 from fourfold.tournament.jobs import Outcome
 
 __all__ = ["draws_at", "keep", "kept", "scores_at", "smallest", "sweep_at"]

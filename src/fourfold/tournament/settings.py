@@ -10,8 +10,8 @@ from typing import Any, final
 
 from fourfold.data.dataset import flag
 from fourfold.engine import parse_budget
-from fourfold.engine.hardware import find_device
-from fourfold.engine.precision import parse_precision
+from fourfold.machine.hardware import find_device
+from fourfold.runs.precision import parse_precision
 from fourfold.tournament.words import plural
 from fourfold.vocabulary import AUTO, parse_size
 
@@ -28,7 +28,7 @@ class Protocol:
 
     Attributes:
         n: the most samples and references.
-        features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
+        features: feature space of images, see :func:`fourfold.tasks.evaluation.evaluate`.
         likelihood_examples: the most test examples that are scored.
         sweep: whether quality is also measured at other numbers of sampling steps.
         patience: the most seconds for sampling, and the most for scoring.

@@ -23,12 +23,12 @@ from fourfold.adapters import is_published
 from fourfold.core import Space, configuration, strangers
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
-from fourfold.engine.budget import parse_budget
-from fourfold.engine.hardware import find_device, machine
-from fourfold.evaluation import examples
+from fourfold.machine.hardware import find_device, machine
 from fourfold.metrics import Measurement, References
-from fourfold.notebook import in_notebook
+from fourfold.output.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
+from fourfold.runs.budget import parse_budget
+from fourfold.tasks.evaluation import examples
 from fourfold.tournament.baselines import Rated, rate
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
@@ -92,7 +92,7 @@ def compare(
         runs_dir: the folder of all runs.
         resume: whether runs of earlier calls are continued; otherwise they are moved to ``NAME.old``.
         n: the most samples and references.
-        features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
+        features: feature space of images, see :func:`fourfold.tasks.evaluation.evaluate`.
         likelihood_examples: the most test examples that are scored.
         patience: the most seconds for sampling in one run, and the most for scoring; if they are over, fewer examples
             are used. By default half the seconds of the budget, but at least 5, and 120 for other budgets.

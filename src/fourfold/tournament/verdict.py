@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, final
 
-from fourfold.engine.usage import LEAST_SHARE
+from fourfold.machine.usage import LEAST_SHARE
 from fourfold.metrics import Measurement
 from fourfold.metrics.records import repeats
 from fourfold.pictures.charts import number

@@ -30,10 +30,12 @@ from torch import Tensor
 from fourfold.core import GenerativeModel, LogProb
 from fourfold.data import Dataset, Split
 from fourfold.engine import Run, Step, fit, resumable
-from fourfold.engine.files import write_json
-from fourfold.engine.hardware import machine
-from fourfold.engine.usage import Usage, load_average
-from fourfold.evaluation import (
+from fourfold.machine.hardware import machine
+from fourfold.machine.usage import Usage, load_average
+from fourfold.metrics import Measurement, References
+from fourfold.metrics.records import membership
+from fourfold.runs.files import write_json
+from fourfold.tasks.evaluation import (
     Drawn,
     draw,
     examples,
@@ -44,8 +46,6 @@ from fourfold.evaluation import (
     quality,
     scored_examples,
 )
-from fourfold.metrics import Measurement, References
-from fourfold.metrics.records import membership
 from fourfold.tournament.jobs import FORMAT, Job, read_job
 from fourfold.tournament.samples import keep
 from fourfold.tournament.snapshot import load_snapshot

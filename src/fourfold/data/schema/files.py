@@ -12,7 +12,7 @@ from typing import Any
 from fourfold.data.dataset import DataError
 from fourfold.data.labels import alike
 from fourfold.data.schema.values import Hint, Inferred, section
-from fourfold.regular import text_of
+from fourfold.machine.regular import text_of
 
 __all__ = ["read_schema", "schema_text", "unknown_columns"]
 

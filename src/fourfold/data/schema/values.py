@@ -16,7 +16,7 @@ import pyarrow
 import pyarrow.compute
 
 from fourfold.data.dataset import DataError, option
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces.columns import Categorical, Column, Graded, Modelled
 
 __all__ = [

@@ -2,7 +2,7 @@
 
 Either each process holds all weights and PyTorch's ``DistributedDataParallel`` averages the gradients, or each holds
 its shard of every parameter and ``fully_shard`` (FSDP2) brings the rows together where they are needed: see
-:mod:`fourfold.engine.wrappers`.
+:mod:`fourfold.parallel.wrappers`.
 """
 
 from __future__ import annotations

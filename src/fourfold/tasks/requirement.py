@@ -14,7 +14,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from fourfold.core import Space
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Categorical, DateTime, Graded
 

@@ -20,9 +20,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fourfold.engine.budget import Progress
-from fourfold.engine.distributed import Processes, local, rows_of
-from fourfold.engine.files import write_bytes
+from fourfold.runs.budget import Progress
+from fourfold.parallel.processes import Processes, local, rows_of
+from fourfold.runs.files import write_bytes
 
 __all__ = ["Shards", "fill", "newest", "remove_shards", "save_shards"]
 

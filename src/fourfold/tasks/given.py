@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Condition, GenerativeModel
-from fourfold.engine.requirement import Requirement
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, DateTime, Graded, Modelled
+from fourfold.tasks.requirement import Requirement
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import torch
 from fourfold.core import Condition, GenerativeModel, Sampler
 from fourfold.core.conditions import condition_codes
 from fourfold.estimands.guidance import classifier_free
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.samplers import resampled
 
 __all__ = ["adjusted", "class_names", "condition"]

@@ -11,11 +11,11 @@ from typing import Any
 
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, load, names
 from fourfold.data.text import LENGTH
-from fourfold.engine.budget import parse_budget
-from fourfold.engine.card import ELSEWHERE, training_of
-from fourfold.engine.checkpoint import BrokenRun
-from fourfold.engine.distributed import under_torchrun
-from fourfold.engine.settings import FitSettings
+from fourfold.runs.budget import parse_budget
+from fourfold.runs.card import ELSEWHERE, training_of
+from fourfold.runs.checkpoint import BrokenRun
+from fourfold.parallel.processes import under_torchrun
+from fourfold.runs.settings import FitSettings
 from fourfold.vocabulary import AUTO
 
 __all__ = ["check_agrees", "load_own", "settings_of"]

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from fourfold.core import GenerativeModel
-from fourfold.engine.given import column_at
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Categorical, Cells, Graded
+from fourfold.tasks.given import column_at
 from fourfold.vocabulary import Kind
 
 __all__ = ["ClassifierScores", "class_probabilities", "classify", "judge", "rivals"]

@@ -14,7 +14,7 @@ from fourfold.core import GenerativeModel, Noise, Space
 from fourfold.core.evaluations import evaluating
 from fourfold.data import Data, DataError, read_raw
 from fourfold.estimands import Continuing
-from fourfold.printable import shortened
+from fourfold.output.printable import shortened
 from fourfold.spaces import Sequences
 from fourfold.spaces.sequences import ABSENT
 

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from torch import Tensor
 
-from fourfold import notebook
+from fourfold.output import notebook
 from fourfold.adapters import is_published, open_published
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
 from fourfold.data.dataset import digest, option
 from fourfold.data.readers import TABLES
-from fourfold.engine.blueprint import check_loadable
-from fourfold.engine.captioning import Caption, caption
-from fourfold.engine.card import ELSEWHERE, outside_card, read_card
-from fourfold.engine.checkpoint import check_vacant, load_model, save_model, undefined
-from fourfold.engine.classifying import class_probabilities, classify, target_of
-from fourfold.engine.continuing import Continued, begun, continued
-from fourfold.engine.distributed import join
-from fourfold.engine.drawing import adjusted, class_names, condition
-from fourfold.engine.files import write_json
-from fourfold.engine.given import Given, draw
-from fourfold.engine.hardware import find_device
-from fourfold.engine.imputing import Imputed, impute
-from fourfold.engine.loader import raw_examples
-from fourfold.engine.lock import locked
-from fourfold.engine.remembered import load_own
-from fourfold.engine.requirement import Requirement
+from fourfold.runs.blueprint import check_loadable
+from fourfold.tasks.captioning import Caption, caption
+from fourfold.runs.card import ELSEWHERE, outside_card, read_card
+from fourfold.runs.checkpoint import check_vacant, load_model, save_model, undefined
+from fourfold.tasks.classifying import class_probabilities, classify, target_of
+from fourfold.tasks.continuing import Continued, begun, continued
+from fourfold.parallel.processes import join
+from fourfold.tasks.drawing import adjusted, class_names, condition
+from fourfold.runs.files import write_json
+from fourfold.tasks.given import Given, draw
+from fourfold.machine.hardware import find_device
+from fourfold.tasks.imputing import Imputed, impute
+from fourfold.tasks.examples import raw_examples
+from fourfold.runs.lock import locked
+from fourfold.runs.remembered import load_own
+from fourfold.tasks.requirement import Requirement
 from fourfold.paradigms.autoregressive import TokenConditionals
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Run:
                 tuple is a range, and a list holds alternatives.
             balance: a column of levels, each of which gets the same share of the samples.
             require: conditions such as ``"a <= b"`` that every sample fulfils: see
-                :class:`fourfold.engine.requirement.Requirement`.
+                :class:`fourfold.tasks.requirement.Requirement`.
 
         Raises:
             ValueError: for n < 1, an unknown class or caption, or an option that the model does not have.
@@ -283,7 +283,7 @@ class Run:
             cond: their class or caption, see :meth:`sample`.
             seed: of the samples.
         """
-        from fourfold.evaluation import examples
+        from fourfold.tasks.evaluation import examples
 
         space = self.model.space
         references = None if self.data is None or space.conditional else examples(self.data, 1000)
@@ -376,7 +376,7 @@ class Run:
                 other data, of which all examples are test examples: see :meth:`test_set`.
             n: number of samples and of references.
             seed: seed of the samples.
-            features: feature space of images, see :func:`fourfold.evaluation.evaluate`.
+            features: feature space of images, see :func:`fourfold.tasks.evaluation.evaluate`.
             seconds: time limit for sampling, and again for scoring; ``None`` sets no limit.
             say: a function that is called with a line on how long sampling will take, if that is long.
 
@@ -384,7 +384,7 @@ class Run:
             DataError: if the data cannot be loaded.
             ValueError: if the data of the run has changed since.
         """
-        from fourfold.evaluation import evaluate
+        from fourfold.tasks.evaluation import evaluate
 
         dataset = data if isinstance(data, Dataset) else self.test_set(data)
         return evaluate(self.model, dataset, n=n, seed=seed, features=features, seconds=seconds, say=say)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from fourfold.core import Training
-from fourfold.engine.budget import Budget, Seconds
-from fourfold.engine.distributed import PARALLEL
-from fourfold.engine.precision import parse_precision
+from fourfold.runs.budget import Budget, Seconds
+from fourfold.parallel.processes import PARALLEL
+from fourfold.runs.precision import parse_precision
 from fourfold.vocabulary import AUTO, parse_size
 
 __all__ = ["FitSettings"]

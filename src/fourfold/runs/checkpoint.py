@@ -5,7 +5,7 @@ the state that training continues from, ``log.jsonl`` one line per logged step, 
 its model, data, settings, versions and duration.
 
 A checkpoint is one file, ``resume/state.safetensors``, or, of sharded training, a folder ``resume/shards-STEP`` (see
-:mod:`fourfold.engine.shards`); together with ``model.json`` it suffices to continue. Weights and card are written after
+:mod:`fourfold.runs.shards`); together with ``model.json`` it suffices to continue. Weights and card are written after
 it and follow from it, so a process that dies between two files loses nothing. Until the stages of a model are trained,
 its initial weights are in ``resume/start.safetensors``.
 """
@@ -25,11 +25,11 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.core.header import TooLarge, read_header
-from fourfold.engine.blueprint import build
-from fourfold.engine.budget import Progress
-from fourfold.engine.files import write_json, write_lines
-from fourfold.engine.shards import REST, Shards, newest, remove_shards
-from fourfold.engine.wrappers import whole
+from fourfold.runs.blueprint import build
+from fourfold.runs.budget import Progress
+from fourfold.runs.files import write_json, write_lines
+from fourfold.runs.shards import REST, Shards, newest, remove_shards
+from fourfold.parallel.wrappers import whole
 
 __all__ = [
     "BrokenRun",

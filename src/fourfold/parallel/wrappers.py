@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from fourfold.core import Batch, GenerativeModel, Term
-from fourfold.engine.distributed import Processes, local
+from fourfold.parallel.processes import Processes, local
 
 __all__ = [
     "Alone",

@@ -1,0 +1,1 @@
+"""What is shown: printable texts, and HTML in notebooks."""

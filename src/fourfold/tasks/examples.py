@@ -1,0 +1,36 @@
+"""Raw examples of whatever a caller hands over."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core import Space
+from fourfold.data import read_all
+from fourfold.data.arrays import as_array
+
+__all__ = ["raw_examples"]
+
+
+def raw_examples(x: Any, space: Space) -> Tensor:
+    """An array, a tensor or rows of a data frame as raw examples of a space, see :meth:`fourfold.core.Space.conform`.
+
+    What reading a data frame changed is a warning, such as a value that the model never saw.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if hasattr(x, "columns"):
+        split, notes = read_all(x, space)
+        for note in notes:
+            warnings.warn(note, stacklevel=3)
+        return split.x
+    if isinstance(x, (np.ndarray, list, tuple)):
+        x = torch.from_numpy(np.array(as_array(x)))
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{type(x).__name__} is neither a tensor, nor an array, nor a data frame of raw examples")
+    return space.conform(x)
