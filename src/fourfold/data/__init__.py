@@ -15,22 +15,13 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.builtin import BUILTIN
-from fourfold.data.dataset import (
-    DataError,
-    Dataset,
-    Density,
-    Options,
-    Source,
-    Split,
-    assemble,
-    chosen_rows,
-    describe,
-    describe_record,
-)
+from fourfold.data.dataset import Dataset, Split, assemble, chosen_rows, describe, describe_record
 from fourfold.data.densities import Checkerboard, GaussianMixture
+from fourfold.data.errors import DataError
 from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.data.readers import read
+from fourfold.data.source import Density, Options, Source
 from fourfold.spaces import Transcripts
 from fourfold.spaces.registry import space_named
 

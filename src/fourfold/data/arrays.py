@@ -16,9 +16,11 @@ import numpy as np
 import torch
 
 from fourfold.core import Space
-from fourfold.data.dataset import DataError, Options, Source, chosen_rows, option
+from fourfold.data.dataset import chosen_rows
+from fourfold.data.errors import DataError, option
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import free_memory, require
+from fourfold.data.source import Options, Source
 from fourfold.output.printable import shortened
 from fourfold.spaces import Images, Vectors, Video
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 
 __all__ = ["sound_blocks"]
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.emoji import emoji
+from fourfold.data.errors import DataError
+from fourfold.data.source import Options, Source
 from fourfold.data.text import Corpus, text_source
 from fourfold.data.video import moving_digits
 from fourfold.spaces import Images, Vectors

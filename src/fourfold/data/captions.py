@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from fourfold.core import encode_captions
-from fourfold.data.dataset import DataError, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded
 from fourfold.data.layout import layout_of
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow
 
-from fourfold.data.dataset import DataError, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.memory import free_memory
 from fourfold.output.printable import shortened
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,28 +14,24 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Space, decode_captions
+from fourfold.data.errors import DataError
+from fourfold.data.source import Density, Options, Source
 from fourfold.output import notebook
-from fourfold.output.printable import printable, shortened
+from fourfold.output.printable import shortened
 
 if TYPE_CHECKING:
     from fourfold.data.schema import Inferred
     from fourfold.data.stored import Streamed
 
 __all__ = [
-    "DataError",
     "Dataset",
-    "Density",
-    "Options",
-    "Source",
     "Split",
     "assemble",
     "chosen_rows",
     "describe",
     "describe_record",
     "digest",
-    "flag",
     "fractions_of",
-    "option",
 ]
 
 FEWEST = 20
@@ -46,49 +40,6 @@ FEWEST = 20
 
 LARGE = 1 << 26
 """From so many bytes on, data is reordered in place rather than copied."""
-
-
-class DataError(ValueError):
-    """Data that cannot be used: one line with the file, the row or column, and the way out.
-
-    Control characters of names and cells are written as escapes.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
-
-
-def option(name: str, value: object = None) -> str:
-    """How to give an argument of :func:`fourfold.data.load`, on the command line and in Python."""
-    words = flag(name, value)
-    python = f"{name}={'...' if value is None else repr(value)}"
-    return python if words is None else f"{' '.join(words)} (in Python: {python})"
-
-
-def flag(name: str, value: object = None) -> list[str] | None:
-    """The words that give an argument of :func:`fourfold.data.load` on the command line; ``None`` if none can.
-
-    Nothing is said of an argument that is switched off.
-    """
-    if name == "header":
-        return ["--header" if value else "--no-header"]
-    if isinstance(value, bool):
-        return [f"--{name.replace('_', '-')}"] if value else []
-    if name == "size":
-        value = value[0] if isinstance(value, (tuple, list)) and len(set(value)) == 1 else value
-        return None if isinstance(value, (tuple, list)) else ["--image-size", *([] if value is None else [str(value)])]
-    if isinstance(value, (tuple, list)):
-        value = ",".join(map(str, value))
-    plain = value is None or isinstance(value, (str, int, float, os.PathLike))
-    return [f"--{name.replace('_', '-')}", *([] if value is None else [str(value)])] if plain else None
-
-
-class Density(ABC):
-    """The exact density a sampled set was drawn from."""
-
-    @abstractmethod
-    def log_prob(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        """``log p(x)`` or ``log p(x | cond)`` in nats of the raw example, ``(B,)`` float64."""
 
 
 @dataclass(frozen=True)
@@ -180,93 +131,6 @@ class Dataset:
             "notes": list(self.notes),
             **({} if self.streamed is None else {"streamed": True}),
         }
-
-
-@dataclass(frozen=True)
-class Options:
-    """The arguments of :func:`fourfold.data.load`; see there."""
-
-    seed: int = 0
-    data_dir: str | None = None
-    conditional: bool = False
-    skip_bad: bool = False
-    limit: int | None = None
-    labels: str | np.ndarray | None = None
-    length: int | None = None
-    fractions: tuple[float, ...] | None = None
-    size: tuple[int, int] | None = None
-    channels: int | None = None
-    rate: int | None = None
-    seconds: float | None = None
-    levels: int | None = None
-    tokens: str | None = None
-    text: str | None = None
-    space: Space | None = None
-    as_table: bool | None = None
-    schema: str | None = None
-    header: bool | None = None
-    query: str | None = None
-    target: str | None = None
-    group: str | None = None
-    order: str | None = None
-    stream: bool | None = None
-
-    def only(self, what: str, *used: str) -> None:
-        """Refuse settings that were given and mean nothing for this kind of data."""
-        tables = ("schema", "header", "query", "target", "group", "order")
-        for name in ("labels", "size", "channels", "rate", "seconds", "levels", "tokens", "text", *tables, "stream"):
-            value = getattr(self, name)
-            if value is not None and value is not False and name not in used:
-                raise DataError(f"{name} means nothing for {what}: leave out {option(name, value)}")
-
-
-@dataclass(frozen=True)
-class Source:
-    """The result of a reader, before splitting.
-
-    Attributes:
-        x: all examples in the order of the source.
-        space: their space, unconditional.
-        where: where they came from, in words.
-        labels: ``(N,)`` int64, or ``None``.
-        class_names: names of the labels.
-        test: how many examples at the end are an official test set.
-        held_out: the validation share of everything else, where there is an official test set.
-        skipped: files left out.
-        density: exact density, if known.
-        hint: the way out if labels are needed and missing.
-        captions: bytes of a caption of each example, ``(N, L)`` int64 padded with -1, instead of labels.
-        sounds: levels of the sound of each example, ``(N, L)`` int16 padded with 0, instead of labels.
-        groups: ``(N,)`` int64: examples of one number are variants of one thing and come into one split.
-        notes: what reading changed.
-        columns: what each column of a table was inferred to be, and why.
-        digest: the digest of the examples, where it is known already.
-        schema: gives the source with the schema of its training examples alone, by their places in ``x``. Examples keep
-            their order, and held-out ones may hold values that it does not have. ``None``: nothing is inferred.
-    """
-
-    x: Tensor
-    space: Space
-    where: str
-    labels: Tensor | None = None
-    class_names: tuple[str, ...] = ()
-    test: int = 0
-    held_out: float = 0.1
-    skipped: tuple[str, ...] = ()
-    density: Density | None = None
-    hint: str = field(default="load it without conditional")
-    captions: Tensor | None = None
-    sounds: Tensor | None = None
-    groups: Tensor | None = None
-    notes: tuple[str, ...] = ()
-    columns: tuple[Inferred, ...] = ()
-    digest: str = ""
-    schema: Callable[[Tensor], Source] | None = None
-
-    @property
-    def known(self) -> Tensor | None:
-        """The conditions of examples: labels, captions or sounds."""
-        return next((one for one in (self.labels, self.captions, self.sounds) if one is not None), None)
 
 
 # --- digests and splits -----------------------------------------------------------------------------------------------

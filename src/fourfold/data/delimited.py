@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.csv
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 from fourfold.data.files import decoded_parts, parts_of
 from fourfold.data.layout import Layout
 

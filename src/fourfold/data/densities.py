@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fourfold.data.dataset import Density
+from fourfold.data.source import Density
 
 __all__ = ["Checkerboard", "GaussianMixture"]
 

@@ -24,7 +24,8 @@ import torch
 from PIL import Image
 
 from fourfold.core import encode_captions
-from fourfold.data.dataset import DataError, Options, Source
+from fourfold.data.errors import DataError
+from fourfold.data.source import Options, Source
 from fourfold.spaces import Images
 
 __all__ = ["captioned", "emoji", "fetch_emoji"]

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 from fourfold.data.memory import require
 from fourfold.machine.regular import open_regular
 

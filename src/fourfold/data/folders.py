@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from fourfold.data.dataset import DataError, Options
+from fourfold.data.errors import DataError
+from fourfold.data.source import Options
 
 __all__ = ["IMAGES", "SOUNDS", "entries", "files_of", "holds", "limited", "members"]
 

@@ -20,9 +20,10 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 
 from fourfold.data.captions import encoded, folder_captions
-from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.folders import IMAGES, files_of, limited
 from fourfold.data.memory import require
+from fourfold.data.source import Options, Source
 from fourfold.spaces import Images
 
 __all__ = [

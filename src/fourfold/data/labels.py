@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 from fourfold.output.printable import shortened
 
 __all__ = ["alike", "encode_labels"]

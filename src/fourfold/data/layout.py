@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 from fourfold.spaces.vectors import numbered
 
 __all__ = ["LONGEST", "Layout", "layout_of", "plain"]

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Space
-from fourfold.data.dataset import DataError, Options, Source
+from fourfold.data.errors import DataError
 from fourfold.data.files import content_of
 from fourfold.data.folders import SOUNDS
+from fourfold.data.source import Options, Source
 from fourfold.data.text import corpus_of, ids_of
 from fourfold.data.transcripts import as_transcripts
 from fourfold.output.printable import shortened

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 
 __all__ = ["free_memory", "require"]
 

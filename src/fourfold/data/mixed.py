@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Space
-from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike, encode_labels
 from fourfold.data.layout import Layout, plain
 from fourfold.data.memory import require
@@ -37,6 +37,7 @@ from fourfold.data.sequences import (
     windows_of,
     within,
 )
+from fourfold.data.source import Options, Source
 from fourfold.output.printable import shortened
 from fourfold.spaces import Sequences, Table, Vectors
 from fourfold.spaces.columns import UNSEEN, Column, Constant, Graded, Modelled

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fourfold.core import Space
 from fourfold.data.arrays import finite_vectors
-from fourfold.data.dataset import DataError, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike
 from fourfold.data.schema import GAPS, Coded, Inferred, as_numbers
 from fourfold.output.printable import shortened

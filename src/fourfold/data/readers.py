@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fourfold.data.dataset import DataError, Options, Source
+from fourfold.data.errors import DataError
 from fourfold.data.folders import SOUNDS, holds
+from fourfold.data.source import Options, Source
 from fourfold.data.text import holds_documents, read_documents, read_text
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import final
 
 import numpy as np
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 from fourfold.data.folders import IMAGES
 from fourfold.machine.regular import open_regular
 

@@ -13,12 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fourfold.data.dataset import DataError, Options, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.labels import alike
 from fourfold.data.memory import require
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer
 from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.times import AS_TIME
+from fourfold.data.source import Options
 from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Cells, Column, DateTime, Graded
 from fourfold.spaces.sequences import ABSENT

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from fourfold.data.captions import encoded, folder_captions
-from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.folders import SOUNDS, files_of, limited
 from fourfold.data.memory import require
+from fourfold.data.source import Options, Source
 from fourfold.spaces import Audio
 from fourfold.spaces.audio import LEVELS
 

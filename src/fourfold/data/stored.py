@@ -19,11 +19,13 @@ from torch import Tensor
 
 from fourfold.core import Batch, Space, encode_captions
 from fourfold.data.captions import LONGEST, SHORTEST
-from fourfold.data.dataset import FEWEST, DataError, Dataset, Options, Source, Split, fractions_of, option
+from fourfold.data.dataset import FEWEST, Dataset, Split, fractions_of
+from fourfold.data.errors import DataError, option
 from fourfold.data.images import Format, ImageHeader, decode_into, format_of, header_of, notes_of
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import require
 from fourfold.data.records import BLOCK, StoredRecords, digest_of, edges_of
+from fourfold.data.source import Options, Source
 from fourfold.spaces import Images
 
 __all__ = ["Stored", "StoredArray", "StoredImages", "Streamed", "assemble_stored"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from fourfold.data.dataset import DataError, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.records import StoredRecords, is_official
 from fourfold.machine.regular import open_regular
 from fourfold.output.printable import shortened

@@ -15,11 +15,12 @@ import pyarrow.parquet
 
 from fourfold.data.arrow import record_batches
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
-from fourfold.data.dataset import DataError, Options, Source
 from fourfold.data.delimited import cells
+from fourfold.data.errors import DataError
 from fourfold.data.layout import Layout, layout_of
 from fourfold.data.memory import require
 from fourfold.data.mixed import Batches, batches_of_frame, batches_of_parquet, table_of
+from fourfold.data.source import Options, Source
 
 __all__ = ["of_memory", "raw_frame", "read_table"]
 

@@ -12,7 +12,7 @@ from typing import BinaryIO, final
 import numpy as np
 
 from fourfold.data.captions import LONGEST
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 from fourfold.data.folders import IMAGES
 from fourfold.data.records import StoredRecords, edges_of, is_official
 from fourfold.machine.regular import open_regular

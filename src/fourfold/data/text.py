@@ -25,10 +25,11 @@ import torch
 from torch import Tensor
 
 from fourfold.adapters import is_published, published_tokenizer
-from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded, decoded_parts, parts_of
 from fourfold.data.folders import IMAGES, SOUNDS, holds
 from fourfold.data.layout import layout_of
+from fourfold.data.source import Options, Source
 from fourfold.spaces import Pieces, Text
 from fourfold.spaces.pieces import portions
 from fourfold.spaces.text import code_points

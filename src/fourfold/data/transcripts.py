@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from fourfold.core import decode_captions
-from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.errors import DataError, option
+from fourfold.data.source import Options, Source
 from fourfold.spaces import Audio, Pieces, Text, Transcripts
 
 __all__ = ["as_transcripts"]

@@ -10,10 +10,11 @@ import torch
 from PIL import Image, ImageOps, ImageSequence
 from torch import Tensor
 
-from fourfold.data.dataset import DataError, Options, Source, option
+from fourfold.data.errors import DataError, option
 from fourfold.data.folders import entries, limited, members
 from fourfold.data.images import UNREADABLE, fault, in_mode
 from fourfold.data.memory import require
+from fourfold.data.source import Options, Source
 from fourfold.spaces import Video
 
 __all__ = ["holds_clips", "moving_digits", "read_clips"]

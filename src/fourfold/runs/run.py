@@ -15,7 +15,8 @@ from fourfold.output import notebook
 from fourfold.adapters import is_published, open_published
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
-from fourfold.data.dataset import digest, option
+from fourfold.data.dataset import digest
+from fourfold.data.errors import option
 from fourfold.data.readers import TABLES
 from fourfold.runs.blueprint import check_loadable
 from fourfold.tasks.captioning import Caption, caption

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, final
 
-from fourfold.data.dataset import flag
+from fourfold.data.errors import flag
 from fourfold.engine import parse_budget
 from fourfold.machine.hardware import find_device
 from fourfold.runs.precision import parse_precision

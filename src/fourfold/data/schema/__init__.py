@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 from fourfold.data.schema.files import read_schema, schema_text, unknown_columns
 from fourfold.data.schema.numbers import number
 from fourfold.data.schema.times import time

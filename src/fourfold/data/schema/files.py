@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 from fourfold.data.labels import alike
 from fourfold.data.schema.values import Hint, Inferred, section
 from fourfold.machine.regular import text_of

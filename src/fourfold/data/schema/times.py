@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fourfold.data.dataset import DataError
+from fourfold.data.errors import DataError
 from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.values import ODD, Inferred, Values, answer, as_numbers, refuse, without
 from fourfold.spaces.columns import EPOCHS, DateTime

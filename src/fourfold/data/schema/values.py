@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow
 import pyarrow.compute
 
-from fourfold.data.dataset import DataError, option
+from fourfold.data.errors import DataError, option
 from fourfold.output.printable import shortened
 from fourfold.spaces.columns import Categorical, Column, Graded, Modelled
 

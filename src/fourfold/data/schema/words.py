@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from fourfold.data.dataset import option
+from fourfold.data.errors import option
 from fourfold.data.schema.values import Inferred, Values, answer, as_numbers
 from fourfold.spaces.columns import Categorical, Constant, FreeText, Identifier
 
