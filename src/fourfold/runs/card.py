@@ -16,8 +16,8 @@ from typing import Any
 
 from fourfold.core import GenerativeModel, Staged, Training
 from fourfold.data import Dataset, names
-from fourfold.runs.checkpoint import BrokenRun, read_json
 from fourfold.paradigms import cards
+from fourfold.runs.checkpoint import BrokenRun, read_json
 
 __all__ = ["ELSEWHERE", "card_of_model", "outside_card", "parameters", "read_card", "training_of"]
 

@@ -25,11 +25,11 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.core.header import TooLarge, read_header
+from fourfold.parallel.wrappers import whole
 from fourfold.runs.blueprint import build
 from fourfold.runs.budget import Progress
 from fourfold.runs.files import write_json, write_lines
 from fourfold.runs.shards import REST, Shards, newest, remove_shards
-from fourfold.parallel.wrappers import whole
 
 __all__ = [
     "BrokenRun",

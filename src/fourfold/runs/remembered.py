@@ -11,10 +11,10 @@ from typing import Any
 
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, load, names
 from fourfold.data.text import LENGTH
+from fourfold.parallel.processes import under_torchrun
 from fourfold.runs.budget import parse_budget
 from fourfold.runs.card import ELSEWHERE, training_of
 from fourfold.runs.checkpoint import BrokenRun
-from fourfold.parallel.processes import under_torchrun
 from fourfold.runs.settings import FitSettings
 from fourfold.vocabulary import AUTO
 

@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from torch import Tensor
 
-from fourfold.output import notebook
 from fourfold.adapters import is_published, open_published
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
 from fourfold.data.dataset import digest
 from fourfold.data.errors import option
 from fourfold.data.readers import TABLES
+from fourfold.machine.hardware import find_device
+from fourfold.output import notebook
+from fourfold.paradigms.autoregressive import TokenConditionals
+from fourfold.parallel.processes import join
 from fourfold.runs.blueprint import check_loadable
-from fourfold.tasks.captioning import Caption, caption
 from fourfold.runs.card import ELSEWHERE, outside_card, read_card
 from fourfold.runs.checkpoint import check_vacant, load_model, save_model, undefined
-from fourfold.tasks.classifying import class_probabilities, classify, target_of
-from fourfold.tasks.continuing import Continued, begun, continued
-from fourfold.parallel.processes import join
-from fourfold.tasks.drawing import adjusted, class_names, condition
 from fourfold.runs.files import write_json
-from fourfold.tasks.given import Given, draw
-from fourfold.machine.hardware import find_device
-from fourfold.tasks.imputing import Imputed, impute
-from fourfold.tasks.examples import raw_examples
 from fourfold.runs.lock import locked
 from fourfold.runs.remembered import load_own
+from fourfold.tasks.captioning import Caption, caption
+from fourfold.tasks.classifying import class_probabilities, classify, target_of
+from fourfold.tasks.continuing import Continued, begun, continued
+from fourfold.tasks.drawing import adjusted, class_names, condition
+from fourfold.tasks.examples import raw_examples
+from fourfold.tasks.given import Given, draw
+from fourfold.tasks.imputing import Imputed, impute
 from fourfold.tasks.requirement import Requirement
-from fourfold.paradigms.autoregressive import TokenConditionals
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, final
 
 from fourfold.core import Training
-from fourfold.runs.budget import Budget, Seconds
 from fourfold.parallel.processes import PARALLEL
+from fourfold.runs.budget import Budget, Seconds
 from fourfold.runs.precision import parse_precision
 from fourfold.vocabulary import AUTO, parse_size
 

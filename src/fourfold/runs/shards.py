@@ -20,8 +20,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fourfold.runs.budget import Progress
 from fourfold.parallel.processes import Processes, local, rows_of
+from fourfold.runs.budget import Progress
 from fourfold.runs.files import write_bytes
 
 __all__ = ["Shards", "fill", "newest", "remove_shards", "save_shards"]
