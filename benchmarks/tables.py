@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 import fourfold
-from fourfold.data.dataset import Dataset, Split, digest
+from fourfold.data.dataset import Dataset, digest
+from fourfold.data.splits import Split
 from fourfold.spaces import Vectors
 
 RESOLUTION = {"carat": 0.01, "depth": 0.1, "table": 1.0, "price": 1.0, "x": 0.01, "y": 0.01, "z": 0.01}

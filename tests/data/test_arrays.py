@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fourfold.data import DataError, load
+from fourfold.data import DataError, load, splits
 from fourfold.spaces import Images, Vectors
 
 rng = np.random.default_rng(0)
@@ -203,11 +203,9 @@ def test_nothing_is_unpickled(tmp_path):
 
 
 def test_the_file_is_left_as_it_is(tmp_path, monkeypatch):
-    from fourfold.data import dataset
-
     path = saved(tmp_path, VECTORS.astype(np.float32))
     before = path.read_bytes()
-    monkeypatch.setattr(dataset, "LARGE", 0)
+    monkeypatch.setattr(splits, "LARGE", 0)
     data = load(path)
     data.train.x.add_(1)
     assert path.read_bytes() == before

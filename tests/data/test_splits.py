@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from fourfold.data import DataError, Dataset, describe, load
-from fourfold.data import dataset as module
-from fourfold.data.dataset import digest, reorder
+from fourfold.data import DataError, Dataset, describe, load, splits
+from fourfold.data.assembly import assemble
+from fourfold.data.dataset import digest
+from fourfold.data.source import Options, Source
+from fourfold.data.splits import reorder
 from fourfold.spaces import Images
 
 
@@ -114,7 +116,7 @@ def test_digest_sees_every_bit_and_every_label():
 
 def test_large_data_is_reordered_in_place(numbered, monkeypatch):
     small = load(numbered, conditional=True, seed=4)
-    monkeypatch.setattr(module, "LARGE", 0)
+    monkeypatch.setattr(splits, "LARGE", 0)
     large = load(numbered, conditional=True, seed=4)
     storages = {split.x.untyped_storage().data_ptr() for split in (large.train, large.validation, large.test)}
     assert len(storages) == 1
@@ -127,14 +129,14 @@ def test_large_data_is_reordered_in_place(numbered, monkeypatch):
 @pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 2, 3, 1), (0, 3, 1, 2), (3, 2, 1, 0), (1, 0, 2, 3)])
 def test_large_data_in_any_layout_keeps_its_labels(axes, monkeypatch):
     """Arrays whose channels come last in memory, or that are stored in Fortran's order."""
-    monkeypatch.setattr(module, "LARGE", 0)
+    monkeypatch.setattr(splits, "LARGE", 0)
     value = torch.arange(200)
     x = torch.randint(256, (200, 3, 2, 2), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     x[:, 0, 0, 0] = value
     laid = x.permute(axes).clone(memory_format=torch.contiguous_format).permute(np.argsort(axes).tolist())
     assert torch.equal(laid, x)
-    source = module.Source(laid, Images(3, 2, 2), "made", labels=value // 20)
-    data = module.assemble("made", source, module.Options(conditional=True))
+    source = Source(laid, Images(3, 2, 2), "made", labels=value // 20)
+    data = assemble("made", source, Options(conditional=True))
     for part in (data.train, data.validation, data.test):
         came = part.x[:, 0, 0, 0].long()
         assert torch.equal(part.x, x[came])

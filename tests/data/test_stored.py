@@ -140,7 +140,7 @@ def test_the_order_does_not_depend_on_what_was_asked_before(path: Path) -> None:
 
 
 def test_small_blocks_are_pooled_and_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fourfold.data.stored.BLOCK", 450)  # five images of 90 bytes
+    monkeypatch.setattr("fourfold.data.arrays.BLOCK", 450)  # five images of 90 bytes
     monkeypatch.setattr("fourfold.data.stored.POOL", 1800)
     data = streamed(as_npy(tmp_path))
     assert len(data.edges) == N // 5 + 1

@@ -14,21 +14,23 @@ import numpy as np
 from torch import Tensor
 
 from fourfold.core import Space
+from fourfold.data.arrays import as_array, of_array
+from fourfold.data.assembly import assemble
 from fourfold.data.builtin import BUILTIN
-from fourfold.data.dataset import Dataset, Split, assemble, chosen_rows, describe, describe_record
+from fourfold.data.dataset import Dataset, describe, describe_record
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.errors import DataError
 from fourfold.data.matching import examples_of, matched, options_for, read_as, stream_for
 from fourfold.data.oracles import GaussianDenoiser, GaussianTransport, MixtureDenoiser
 from fourfold.data.readers import read
 from fourfold.data.source import Density, Options, Source
+from fourfold.data.splits import Split, chosen_rows
+from fourfold.data.stored import Stored
 from fourfold.spaces import Transcripts
 from fourfold.spaces.registry import space_named
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from fourfold.data.stored import Stored
 
 __all__ = [
     "IN_MEMORY",
@@ -159,12 +161,9 @@ def load(
             raise DataError(
                 f"{name}: holds {source.space}, which cannot be streamed as {kind.__name__}: leave out space"
             )
-        from fourfold.data.stored import assemble_stored
-
-        return dataclasses.replace(assemble_stored(name, source, options), options=again)
-    if kind is not None:
+    elif kind is not None:
         source = read_as(name, source, kind, options)
-    if source.sounds is not None:  # a transcript is one of a sound
+    if isinstance(source, Source) and source.sounds is not None:  # a transcript is one of a sound
         options = dataclasses.replace(options, conditional=True)
     return dataclasses.replace(assemble(name, source, options), options=again)
 
@@ -235,7 +234,7 @@ def _read_set(data: Data, options: Options) -> tuple[Split, tuple[str, ...]]:
     source = _source(data, _name(data), options)
     assert isinstance(source, Source), "data for a model is read into memory"
     notes = (*source.notes, *source.space.notes(source.x), *(f"skipped: {file}" for file in source.skipped))
-    return Split(source.x, source.known), notes
+    return Split(source.x, source.conditions), notes
 
 
 def _options(given: dict[str, Any]) -> Options:
@@ -281,7 +280,7 @@ def _source(data: Data, name: str, options: Options) -> Source | Stored:
     if not isinstance(source, Source):
         if space is None and options.limit is None:
             return source
-        source = source.source(chosen_rows(len(source), options, source.labels))
+        source = source.source_of(chosen_rows(len(source), options, source.labels))
     return source if space is None else matched(name, source, space)
 
 
@@ -308,8 +307,6 @@ def _read(data: Data, name: str, options: Options) -> Source | Stored:
 def _of_memory(data: object, options: Options) -> Source:
     """An array, a tensor or a table."""
     if isinstance(data, (np.ndarray, Tensor, list, tuple)):
-        from fourfold.data.arrays import as_array, of_array
-
         options.only("an array", "labels", "levels")
         if isinstance(options.labels, str):
             raise DataError(f"labels {options.labels!r}: give the labels of an array as an array of their own")

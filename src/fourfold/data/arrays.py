@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import struct
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, final
+from typing import IO, final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fourfold.core import Space
-from fourfold.data.dataset import chosen_rows
 from fourfold.data.errors import DataError, option
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import free_memory, require
+from fourfold.data.records import BLOCK, digest_of, edges_of
 from fourfold.data.source import Options, Source
+from fourfold.data.splits import chosen_rows
+from fourfold.data.stored import Stored
 from fourfold.output.printable import shortened
 from fourfold.spaces import Images, Vectors, Video
 
-if TYPE_CHECKING:
-    from fourfold.data.stored import Stored
-
-__all__ = ["finite_vectors", "of_array", "read_array"]
+__all__ = ["StoredArray", "as_array", "finite_vectors", "of_array", "read_array"]
 
 _UNREADABLE = (
     OSError,
@@ -99,8 +100,6 @@ def _needed(x: np.ndarray) -> float:
 
 def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: Options, hint: str) -> Stored:
     """An array that stays in its file. Its values are checked when they are read."""
-    from fourfold.data.stored import StoredArray
-
     if not isinstance(x, np.memmap) or x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(f"{path}: shape {x.shape} holds no rows of vectors (N, D) or images (N, H, W[, C])")
     if x.ndim > 2 and x.dtype != np.uint8:
@@ -123,6 +122,51 @@ def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: Optio
 def _turned(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of an image with its channels first."""
     return shape[3], shape[1], shape[2]
+
+
+@final
+class StoredArray(Stored):
+    """The rows of an ``.npy``: images of unsigned bytes, or vectors.
+
+    Args:
+        path: the file.
+        x: the array, mapped; only its shape, its type and its place in the file are used.
+        space: the space of its rows.
+        channels_first: whether an image is ``(C, H, W)`` in the file, not ``(H, W, C)``.
+    """
+
+    def __init__(self, path: Path, x: np.memmap, space: Space, channels_first: bool = False) -> None:
+        if not x.flags.c_contiguous:
+            raise DataError(f"{path}: its rows do not lie together (Fortran order): save a numpy.ascontiguousarray")
+        self.path, self.name, self.space, self.channels_first = path, str(path), space, channels_first
+        self.start, self.row, self.dtype, self.shape = x.offset, x.itemsize * x[0].size, x.dtype, x.shape[1:]
+        self.edges = edges_of(np.full(len(x), self.row), max(BLOCK, self.row))
+        self.block_bytes = x.nbytes / (len(self.edges) - 1)
+        self.where = f"file {path}, streamed"
+
+    def digest(self) -> str:
+        return digest_of([self.path], self.path)
+
+    def select(self, rows: np.ndarray) -> tuple[Tensor, dict[int, str]]:
+        x = np.empty((len(rows), *self.shape), self.dtype)
+        with self.path.open("rb", buffering=0) as file:
+            for i, row in enumerate(rows.tolist()):
+                if os.preadv(file.fileno(), [x[i : i + 1].data], self.start + row * self.row) != self.row:
+                    raise DataError(f"{self.path}, row {row + 1:,}: is missing: the file has changed")
+        if isinstance(self.space, Images):  # other numbers have no levels
+            self._check_levels(x, rows)
+            x = x.reshape(len(x), *self.space.shape) if self.channels_first else x.transpose(0, 3, 1, 2)
+            return torch.from_numpy(x), {}
+        return finite_vectors(x, self.name, [str(i) for i in range(x.shape[1])], rows), {}
+
+    def _check_levels(self, x: np.ndarray, rows: np.ndarray) -> None:
+        levels = self.space.levels if isinstance(self.space, Images) else 256  # as above
+        if levels < 256 and int(x.max()) >= levels:
+            row = int(np.argmax(x.reshape(len(x), -1).max(1)))
+            raise DataError(
+                f"{self.path}, row {int(rows[row]) + 1:,}: holds the value {int(x[row].max())}, but a pixel has "
+                f"{levels} levels: give {option('levels', 256)}"
+            )
 
 
 @final

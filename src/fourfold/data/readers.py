@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from fourfold.data.arrays import read_array
 from fourfold.data.errors import DataError
 from fourfold.data.folders import SOUNDS, holds
+from fourfold.data.images import read_folder
+from fourfold.data.records import Files, StoredRecords, files_below
+from fourfold.data.sounds import read_sounds
 from fourfold.data.source import Options, Source
+from fourfold.data.stored import Stored
+from fourfold.data.stored_images import StoredImages
+from fourfold.data.tars import Tars
 from fourfold.data.text import holds_documents, read_documents, read_text
-
-if TYPE_CHECKING:
-    from fourfold.data.stored import Stored
+from fourfold.data.video import holds_clips, read_clips
 
 __all__ = ["TABLES", "read"]
 
@@ -40,8 +44,6 @@ def read(path: Path, options: Options) -> Source | Stored:
         raise DataError(f"{path}: is neither a regular file nor a folder: give one that holds data")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
-        from fourfold.data.arrays import read_array
-
         options.only(f"{path}, an array", "labels", "levels", *(("stream",) if suffix == ".npy" else ()))
         return read_array(path, options)
     if suffix in TABLES:
@@ -58,9 +60,6 @@ def read(path: Path, options: Options) -> Source | Stored:
 
 def _read_folder(path: Path, options: Options) -> Source:
     """A folder of sounds, clips or images."""
-    from fourfold.data.images import read_folder
-    from fourfold.data.video import holds_clips, read_clips
-
     if holds(path, SOUNDS):
         return _read_sound(path, options)
     if holds_clips(path):
@@ -72,8 +71,6 @@ def _read_folder(path: Path, options: Options) -> Source:
 
 def _read_sound(path: Path, options: Options) -> Source:
     """A recording, or a folder of recordings."""
-    from fourfold.data.sounds import read_sounds
-
     options.only(f"{path}, sound", "rate", "seconds")
     return read_sounds(path, options)
 
@@ -83,10 +80,7 @@ def open_stored(path: Path, options: Options) -> Stored | None:
 
     ``None`` for everything else.
     """
-    from fourfold.data.records import Files, StoredRecords, files_below
-    from fourfold.data.stored import StoredImages
     from fourfold.data.table_records import TableRecords, open_rows
-    from fourfold.data.tars import Tars
 
     folder = path.is_dir()
     tars = files_below(path, ".tar") if folder else [path] if path.suffix.lower() == ".tar" else []

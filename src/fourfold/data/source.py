@@ -109,6 +109,6 @@ class Source:
     schema: Callable[[Tensor], Source] | None = None
 
     @property
-    def known(self) -> Tensor | None:
+    def conditions(self) -> Tensor | None:
         """The conditions of examples: labels, captions or sounds."""
         return next((one for one in (self.labels, self.captions, self.sounds) if one is not None), None)

@@ -1,0 +1,163 @@
+"""A data set made of a source: checked, split by a seed, and with its classes or captions in the space."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from fourfold.core import Space
+from fourfold.data.dataset import Dataset, digest
+from fourfold.data.errors import DataError, option
+from fourfold.data.source import Options, Source
+from fourfold.data.splits import FEWEST, Split, fractions_of, split
+from fourfold.data.stored import Stored, Streamed, edges_within, example_bytes, random_rows
+
+__all__ = ["assemble"]
+
+SAMPLE = 1 << 25
+"""Bytes of a held-out part, or of the sample of training examples: if that is few examples, :data:`FEW` of them."""
+FEW = 2048
+
+
+def assemble(name: str, source: Source | Stored, options: Options) -> Dataset:
+    """Check a source, split it by its seed, and, for conditional data, name its classes in the space.
+
+    Of stored examples, what is held out and a sample of the training examples come into memory. Held-out parts have
+    the share of ``fractions`` if these are given; by default a tenth each, but no more than :data:`SAMPLE` bytes or
+    :data:`FEW` examples.
+
+    Raises:
+        DataError: for missing labels of conditional data, too few examples, one that cannot be read, or values outside
+            the space.
+    """
+    if isinstance(source, Source):
+        parts = _of_memory(name, source, options)
+    else:
+        parts = _of_files(name, source, options)
+    try:
+        space = _conditioned(parts.source, options)
+        space.check_training(parts.train.x)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from None
+    return Dataset(
+        name=name,
+        space=space,
+        train=parts.train,
+        validation=parts.validation,
+        test=parts.test,
+        digest=parts.digest,
+        source=parts.source.where,
+        skipped=parts.source.skipped,
+        density=parts.source.density,
+        class_names=parts.source.class_names,
+        seed=options.seed,
+        notes=(*parts.source.notes, *space.notes(parts.train.x)),
+        columns=parts.source.columns,
+        streamed=parts.streamed,
+    )
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """A source with what it says of its training examples, its splits, its digest, and what stays in files."""
+
+    source: Source
+    train: Split
+    validation: Split
+    test: Split
+    digest: str
+    streamed: Streamed | None = None
+
+
+def _conditioned(source: Source, options: Options) -> Space:
+    """The space, with its classes or captions where the set is conditional."""
+    if not options.conditional:
+        return source.space
+    if source.sounds is not None:
+        return source.space.conditioned(sound=source.sounds.shape[1])
+    if source.captions is not None:
+        return source.space.conditioned(caption=source.captions.shape[1])
+    return source.space.conditioned(source.class_names)
+
+
+# --- examples in memory -----------------------------------------------------------------------------------------------
+
+
+def _of_memory(name: str, source: Source, options: Options) -> _Parts:
+    _check_labels(name, source, options)
+    sha = source.digest or digest(source.x, source.conditions)
+    source, (train, validation, test) = split(name, source, options)
+    return _Parts(source, train, validation, test, sha)
+
+
+def _check_labels(name: str, source: Source, options: Options) -> None:
+    _check_conditional(name, source.conditions is not None, source.hint, options)
+    if source.conditions is not None and len(source.conditions) != len(source.x):
+        raise DataError(f"{name}: {len(source.conditions)} labels for {len(source.x)} examples: one label per example")
+    if source.labels is not None and len(source.class_names) > max(len(source.x) // 2, 1):
+        raise DataError(
+            f"{name}: {len(source.class_names)} different labels for {len(source.x)} examples are not classes: "
+            "choose another column or array of labels"
+        )
+
+
+def _check_conditional(name: str, labelled: bool, hint: str, options: Options) -> None:
+    if options.conditional and not labelled:
+        raise DataError(f"{name} has no labels to be conditional on: {hint}")
+
+
+# --- examples in files ------------------------------------------------------------------------------------------------
+
+
+def _of_files(name: str, stored: Stored, options: Options) -> _Parts:
+    _check_conditional(name, stored.labels is not None or stored.caption is not None, stored.hint, options)
+    if len(stored) < FEWEST:
+        raise DataError(f"{name}: {len(stored)} examples are too few: at least {FEWEST} are needed")
+    parts, held_out = _drawn(stored, options)
+    skipped: tuple[str, ...] = ()
+    splits = []
+    for rows in parts:
+        x, rows, lines = stored.examples(rows, f"give smaller {option('fractions')}")
+        splits.append(Split(x, stored.conditions(rows) if options.conditional else None))
+        skipped += lines
+    train = splits[-1]
+    streamed = Streamed(stored, held_out, options.conditional, train.x, _reading(options))
+    source = stored.source(train.x, train.cond, skipped)
+    return _Parts(source, train, splits[0], splits[-2], _digest(stored), streamed)
+
+
+def _drawn(stored: Stored, options: Options) -> tuple[list[np.ndarray], np.ndarray]:
+    """The rows of validation, test if it is another part, and a sample of training; and those not trained on, sorted.
+
+    An official test set is at the end of the examples, and none of it is among the latter.
+    """
+    generator = np.random.default_rng(options.seed)
+    pool = len(stored) - stored.official
+    size = example_bytes(stored.space)
+    most = max(SAMPLE // size, min(FEW, 8 * SAMPLE // size), 1)
+    counts = [max(int(share * pool), 1) for share in fractions_of(options, (0.8, 0.1, 0.1))[1:]]
+    counts = counts if options.fractions else [min(count, most) for count in counts]
+    sample = min(most, pool - sum(counts))
+    rows = random_rows(stored, edges_within(stored.edges, 0, pool), generator, sum(counts) + sample)
+    test = []
+    if stored.official:
+        last = edges_within(stored.edges, pool, len(stored))
+        test = [random_rows(stored, last, generator, min(most, stored.official))[:most]]
+        counts = counts[:1]
+    *held_out, train = np.split(rows[: sum(counts) + sample], np.cumsum(counts))
+    return [*held_out, *test, train], np.sort(np.concatenate(held_out))
+
+
+def _reading(options: Options) -> dict[str, Any]:
+    """The arguments of :func:`fourfold.load` with which another process reads the same."""
+    values = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) != f.default}
+    return {key: value for key, value in values.items() if key not in ("space", "as_table")} | {"stream": True}
+
+
+def _digest(stored: Stored) -> str:
+    if stored.labels is None:
+        return stored.digest()
+    return hashlib.sha256(stored.digest().encode() + stored.labels.numpy().tobytes()).hexdigest()

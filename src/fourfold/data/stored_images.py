@@ -1,0 +1,114 @@
+"""Encoded images that stay in their files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fourfold.core import encode_captions
+from fourfold.data.captions import LONGEST, SHORTEST
+from fourfold.data.errors import DataError, option
+from fourfold.data.images import Format, ImageHeader, decode_into, format_of, header_of, notes_of
+from fourfold.data.labels import encode_labels
+from fourfold.data.records import StoredRecords, digest_of
+from fourfold.data.source import Options
+from fourfold.data.stored import Stored, random_rows
+from fourfold.spaces import Images
+
+__all__ = ["StoredImages"]
+
+PROBED = 512
+"""Images whose headers decide on the format of all."""
+
+
+@final
+class StoredImages(Stored):
+    """Encoded images, which are decoded when they are needed.
+
+    Args:
+        records: the images.
+        root: the file or folder, to which names of files are relative in the digest.
+        options: size, channels, and whether images that cannot be read are skipped.
+
+    Raises:
+        DataError: if no image can be read, or labels are not labels.
+    """
+
+    def __init__(self, records: StoredRecords, root: Path, options: Options) -> None:
+        self.records, self.root, self.name = records, root, records.name
+        if not len(records):
+            raise DataError(f"{root}: holds no PNG, JPEG or WebP images: give data with images")
+        self.edges, self.block_bytes, self.official = records.edges, records.block_bytes, records.official
+        self.skips = options.skip_bad
+        rows = np.sort(random_rows(self, self.edges, np.random.default_rng(0), PROBED)[:PROBED])
+        headers = [h for row in rows.tolist() if (h := self._header(row)) is not None]
+        if not headers:
+            raise DataError(f"{root}: not one of {len(rows)} images can be read: are they PNG, JPEG or WebP?")
+        self.form: Format = format_of(headers, options)
+        self.space = Images(self.form.channels, self.form.height, self.form.width)
+        seen = "" if len(rows) == len(self) else f" (of {len(self):,}, which were not all looked at)"
+        self.notes = tuple(f"{note}{seen}" for note in notes_of(headers, self.form, options))
+        self.where = f"{len(records.files):,} file{'s' if len(records.files) > 1 else ''} of {root}, streamed"
+        self._take_labels()
+        captions = records.captions(rows) if self.labels is None else None
+        if captions is not None:
+            longest = max(len(caption.encode()) for caption in captions)
+            self.caption = min(max(SHORTEST, longest), LONGEST)
+        self.hint = "add labels (a column, .cls members, or a folder for each class)"
+
+    def _take_labels(self) -> None:
+        labels = self.records.labels()
+        if labels is None:
+            return
+        values, where, names = labels
+        ids, distinct = encode_labels(values, len(self), where)
+        if names is not None and values.dtype.kind in "iu" and values.min() >= 0 and values.max() < len(names):
+            ids, distinct = torch.from_numpy(values.astype(np.int64)), tuple(names)
+        self.labels, self.class_names = ids, distinct
+
+    def _header(self, row: int) -> ImageHeader | None:
+        """The format of an image; ``None`` if it cannot be read and such images are skipped."""
+        header = header_of(io.BytesIO(self.records.read(np.array([row]))[0]))
+        if not isinstance(header, str):
+            return header
+        if self.skips:
+            return None
+        raise self._refused(row, header)
+
+    def _refused(self, row: int, reason: str) -> DataError:
+        way = f"replace or remove it, or skip it with {option('skip_bad', True)}"
+        if "where others are" in reason:
+            way = f"give {option('size', self.form.height)}"
+        return DataError(f"{self.records.where(row)}: {reason}: {way}")
+
+    def digest(self) -> str:
+        return digest_of(self.records.files, self.root)
+
+    def select(self, rows: np.ndarray) -> tuple[Tensor, dict[int, str]]:
+        x = np.zeros((len(rows), *self.space.shape), np.uint8)
+        skipped: dict[int, str] = {}
+        for i, (row, content) in enumerate(zip(rows.tolist(), self.records.read(rows), strict=True)):
+            reason = decode_into(x[i], content, self.form)
+            if reason and not self.skips:
+                raise self._refused(row, reason)
+            if reason:
+                skipped[i] = f"{self.records.where(row)}: {reason}"
+        return torch.from_numpy(x), skipped
+
+    def conditions(self, rows: np.ndarray) -> Tensor | None:
+        if self.caption is None:
+            return super().conditions(rows)
+        captions = self.records.captions(rows) or []
+        return encode_captions(
+            [_shortened(" ".join(caption.split()), self.caption) for caption in captions], self.caption
+        )
+
+
+def _shortened(caption: str, most: int) -> str:
+    """A caption of at most so many bytes."""
+    return caption.encode()[:most].decode(errors="ignore")
