@@ -32,8 +32,8 @@ from typing import Any
 
 from fourfold_atlas import Placement, UnreadableError, place, place_code, place_files, place_words
 from fourfold_atlas.catalogue import systems
+from fourfold_atlas.decision import surely
 from fourfold_atlas.hub import split_documents
-from fourfold_atlas.placement import surely
 
 KIND = {
     "exact": "exact",

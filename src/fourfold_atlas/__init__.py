@@ -10,10 +10,12 @@ import importlib
 from typing import Any
 
 _WHERE = {
-    "fourfold_atlas.api": "place place_code place_files place_words",
+    "fourfold_atlas.api": "place place_code place_files",
     "fourfold_atlas.bounded": "UnreadableError",
     "fourfold_atlas.evidence": "Cell Claim Evidence Reader",
-    "fourfold_atlas.placement": "Inherited Placement decide",
+    "fourfold_atlas.decision": "decide",
+    "fourfold_atlas.placement": "Inherited Placement",
+    "fourfold_atlas.prose": "place_words",
     "fourfold_atlas.catalogue": "CatalogueError System",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}

@@ -8,17 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, read_text
+from fourfold_atlas.code import read_code
+from fourfold_atlas.decision import decide, stated, surely
 from fourfold_atlas.evidence import Aspect
-from fourfold_atlas.placement import Placement, decide, stated, states, surely
+from fourfold_atlas.folders import place_folder
+from fourfold_atlas.hub import FileSet, read_files, read_paths, split_documents
+from fourfold_atlas.live import read_live, stated_facts
+from fourfold_atlas.names import near, place_name, unknown
+from fourfold_atlas.placement import Placement
+from fourfold_atlas.prose import place_words, title
+from fourfold_atlas.runs import place_run
+from fourfold_atlas.sources import is_code, read_notebook
 
 __all__ = ["place", "place_code", "place_files", "place_words"]
 
 NOTHING = "nothing to place; give a name, a text, a path or a model, or objective= and sampling="
 #: a text of no more characters may be a name, and of no more words is taken for one where it says nothing
 LONGEST_NAME, NAME_WORDS = 80, 6
-#: words yield to the catalogue below this confidence where the opening or a link names a system; where the title names
-#: one, they yield unless they state their mechanism with more than that
-UNSURE, TITLED = 0.75, 0.95
 #: a text that is written like the name of a file means a file
 _FILE = re.compile(r"\S+\.(?:txt|md|rst|json|ya?ml|toml|ini|cfg|py|ipynb|safetensors|ckpt|pth?|bin|onnx|html?)")
 
@@ -53,48 +59,16 @@ def _place(subject: object, objective: str, sampling: str) -> Placement:
         return _place_text(subject)
     if subject is None:
         raise UnreadableError(NOTHING)
-    from fourfold_atlas.live import read_live, stated_facts
-
     return stated(decide(type(subject).__name__, read_live(subject)), stated_facts(subject))
-
-
-def place_words(text: str, subject: str = "", where: str = "") -> Placement:
-    """Place by prose; where it leaves doubt, by the catalogued system that its title or its links name.
-
-    An answer by a name is prior knowledge and says so.
-
-    Args:
-        text: a card, an abstract, a sentence.
-        subject: what it is about; by default its first words.
-        where: the name of the file that it stands in: quotes then carry their line.
-    """
-    from fourfold_atlas.words import read_words
-
-    return _or_known(decide(subject or _short(text), read_words(text, where)), text)
-
-
-def _or_known(placed: Placement, text: str) -> Placement:
-    """Placement by words, or by the catalogued system that they are about where words leave doubt; never a mixture."""
-    if placed.cell is not None and placed.confidence >= TITLED and states(placed):
-        return placed
-    from fourfold_atlas.names import place_mention
-
-    doubtful = placed.cell is None or placed.confidence < UNSURE
-    known = place_mention(text, placed, doubtful)
-    return placed if known is None or known.cell is placed.cell else known
 
 
 def place_code(source: str, subject: str = "code", where: str = "code") -> Placement:
     """Place by Python source alone; it is parsed, never run."""
-    from fourfold_atlas.code import read_code
-
     return decide(subject, read_code(source, where))
 
 
 def place_files(texts: Mapping[str, str], subject: str = "files") -> Placement:
     """Place by model files alone: relative path to content."""
-    from fourfold_atlas.hub import FileSet, read_files
-
     files = FileSet.of(texts)
     return decide(subject, read_files(files), files.skipped)
 
@@ -108,8 +82,6 @@ def _place_text(text: str) -> Placement:
     if line and (text.startswith(("./", "../", "/", "~/")) or _FILE.fullmatch(text)):
         raise UnreadableError(f"{text}: no such file or folder")
     name = len(text) < LONGEST_NAME and "\n" not in text.strip()
-    from fourfold_atlas.names import place_name
-
     if name and (known := place_name(text)) is not None:
         return known
     placed = _place_source(text) or place_words(text)
@@ -120,8 +92,6 @@ def _place_text(text: str) -> Placement:
 
 def _unknown(placed: Placement, name: str) -> Placement:
     """A name that is not known asks which is meant; words that say something keep the question that they leave open."""
-    from fourfold_atlas.names import near, unknown
-
     says = any(row.weight > 0 and row.claim.aspect is not Aspect.WORDING for row in placed.evidence)
     return placed if says and not near(name) else replace(placed, missing=unknown(name))
 
@@ -140,28 +110,17 @@ def _path(text: str) -> Path | None:
 
 def _place_source(text: str) -> Placement | None:
     """Code or a configuration given as a text; ``None`` where it is neither, or says nothing as such."""
-    from fourfold_atlas.hub import split_documents
-    from fourfold_atlas.sources import is_code
-
     if text.lstrip().startswith("{"):
-        placed = place_files(split_documents(text), _short(text))
+        placed = place_files(split_documents(text), title(text))
     elif is_code(text):
-        placed = place_code(text, _short(text))
+        placed = place_code(text, title(text))
     else:
         return None
     return placed if placed.cell is not None else None
 
 
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 60 else line[:57] + "..."
-
-
 def _place_path(path: Path) -> Placement:
     if path.is_dir():
-        from fourfold_atlas.folders import place_folder
-        from fourfold_atlas.runs import place_run
-
         return place_run(path) or place_folder(path)
     suffix = path.suffix.lower()
     if suffix in (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".joblib"):
@@ -182,8 +141,6 @@ def _place_path(path: Path) -> Placement:
 
 
 def _place_weights(path: Path) -> Placement:
-    from fourfold_atlas.hub import read_files, read_paths
-
     files = read_paths([path], path.parent)
     if files.skipped:
         raise UnreadableError(files.skipped[0])
@@ -192,9 +149,6 @@ def _place_weights(path: Path) -> Placement:
 
 def _place_notebook(path: Path) -> Placement:
     """The code cells of a notebook."""
-    from fourfold_atlas.code import read_code
-    from fourfold_atlas.sources import read_notebook
-
     notebook = read_notebook(read_text(path, NOTEBOOK_BYTES), str(path))
     if not notebook.code.strip():
         raise UnreadableError(f"{path}: a notebook without code cells; give its text or another file")

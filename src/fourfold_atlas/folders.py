@@ -8,9 +8,13 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fourfold_atlas.bounded import NOTEBOOK_BYTES, UnreadableError, files_below, read_text
-from fourfold_atlas.placement import Placement, decide, surely
+from fourfold_atlas.code import read_definitions
+from fourfold_atlas.decision import decide, surely
+from fourfold_atlas.hub import is_model_file, read_files, read_paths
+from fourfold_atlas.placement import Placement
+from fourfold_atlas.prose import place_words
 from fourfold_atlas.rules import finder
-from fourfold_atlas.sources import Notebook, read_notebook
+from fourfold_atlas.sources import Notebook, defining, read_notebook
 
 __all__ = ["place_folder"]
 
@@ -71,8 +75,6 @@ def _listed(folder: Path) -> list[Path]:
 
 def _by_model_files(folder: Path, files: list[Path]) -> Iterator[Placement]:
     """Files that model libraries write: at the top of the folder, then one level below, for its components."""
-    from fourfold_atlas.hub import is_model_file, read_files, read_paths
-
     near = [path for path in files if len(path.relative_to(folder).parts) <= 2 and not _beside(path, folder)]
     if not any(path.parent == folder and is_model_file(path) for path in near):
         return
@@ -87,8 +89,6 @@ def _beside(path: Path, folder: Path) -> bool:
 
 def _by_card(folder: Path, files: list[Path]) -> Iterator[Placement]:
     """The title and the words of the README, then of a model card; of other prose where there is neither."""
-    from fourfold_atlas.api import place_words
-
     prose = [path for path in files if path.parent == folder and path.suffix.lower() in _PROSE]
     cards = sorted((path for path in prose if _CARD.match(path.name)), key=_rank)
     others = [path for path in prose if path.suffix.lower() in (".md", ".rst") and not _OTHER_PROSE.search(path.stem)]
@@ -107,9 +107,6 @@ def _rank(path: Path) -> tuple[bool, int, str]:
 
 def _by_code(folder: Path, files: list[Path]) -> Iterator[Placement]:
     """The definitions in the sources that define a loss or a sampling loop most clearly."""
-    from fourfold_atlas.code import read_definitions
-    from fourfold_atlas.sources import defining
-
     found, size = [], 0
     for name, notebook in _sources(folder, files):
         size += len(notebook.code)
@@ -143,8 +140,6 @@ def _sources(folder: Path, files: list[Path]) -> Iterator[tuple[str, Notebook]]:
 
 def _by_settings(folder: Path, files: list[Path]) -> Iterator[Placement]:
     """Every other configuration; a key that stands alone is a hint, since anything may have that name."""
-    from fourfold_atlas.hub import read_files, read_paths
-
     found = read_paths([path for path in files if not _beside(path, folder)], folder)
     rows = read_files(found)
     placed = decide(folder.name, rows, found.skipped)

@@ -11,8 +11,9 @@ from itertools import takewhile
 
 from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas.catalogue import CatalogueEntry, System, entries, plain
+from fourfold_atlas.decision import cost_note, describe
 from fourfold_atlas.evidence import DEFAULTS, OBJECTIVE_OF, SAMPLING_OF, Cell, Evidence, Reader, shortened
-from fourfold_atlas.placement import Inherited, Placement, cost_note, describe
+from fourfold_atlas.placement import Inherited, Placement
 from fourfold_atlas.rules import finder
 from fourfold_atlas.votes import by_claim
 from fourfold_atlas.words import MAX_PROSE, preamble, read_phrases

@@ -1,32 +1,31 @@
-"""From evidence to a place on the map: votes, weighed together with the wording, or the missing fact."""
+"""A place on the map with its reasons, and how one is shown in full: in 80 columns, and as HTML for notebooks."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping
+import textwrap
 from dataclasses import asdict, dataclass, field, replace
+from typing import TypeAlias
 
-from fourfold.vocabulary import COSTS, FACTS, Cost, Facts, FailureMode, Kind
-from fourfold_atlas.evidence import DEFAULTS, LEANS, OBJECTIVE_OF, Aspect, Cell, Claim, Evidence, Form, Reader
-from fourfold_atlas.variants import variant
-from fourfold_atlas.votes import by_claim, by_rule, weigh
-from fourfold_atlas.wording import CARD, CODE, LINE, TextKind, mechanism, probabilities
+from fourfold.output import notebook
+from fourfold.output.printable import printable
+from fourfold.vocabulary import FACTS, Cost, Facts, FailureMode, Kind, Paradigm
+from fourfold_atlas.evidence import Aspect, Cell, Claim, Evidence, Reader, shortened
+from fourfold_atlas.variants import variant_of
 
-__all__ = ["Inherited", "Placement", "decide", "describe", "stated", "states", "surely"]
+__all__ = ["WIDTH", "Inherited", "Placement", "facts_of", "html", "text"]
 
-C = Claim
-#: below so many votes nothing is decided; a refusal needs more, since texts that say little of a mechanism speak of
-#: benchmarks and features all the same; the runner-up must stay below this share of the winner
-ENOUGH, ENOUGH_TO_REFUSE, CONTESTED = 1.6, 2.0, 0.97
-#: votes and wording weighed together answer from this probability on
-LEANT = 0.4
-#: votes of an objective that is stated outright, and below which nothing is stated for a cell
-STATED, UNSTATED = 3.0, 1.5
-SHOWN = 0.05
-_SETTLE = "its loss or its sampling loop would settle it"
-AGAINST_VOTES = f"{{}} alone would say {{}}; weighed with the wording as a whole they do not: {_SETTLE}"
-BY_WORDING = f"no stated mechanism decides: it is worded as such systems usually are; {_SETTLE}"
+WIDTH = 80
+#: evidence that weighs less only hints at a mechanism
+HINT = 1.5
+KIND_WORDS = {
+    Kind.EXACT: "exact",
+    Kind.LOWER_BOUND: "a lower bound",
+    Kind.ESTIMATE: "indirect: a bound or an ODE estimate exists, but is not the objective",
+    Kind.ESTIMATED_BOUND: "an estimate of a lower bound",
+    Kind.UNNORMALISED: "unnormalised",
+    Kind.NONE: "none",
+}
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,6 @@ class Placement:
     variant: str = ""
 
     def _repr_html_(self) -> str:
-        from fourfold_atlas.show import html
-
         return html(self)
 
     def to_json(self) -> str:
@@ -93,315 +90,143 @@ class Placement:
         return json.dumps(asdict(self), ensure_ascii=False, indent=2)
 
 
-def decide(subject: str, evidence: Iterable[Evidence], notes: tuple[str, ...] = ()) -> Placement:
-    """Place a system by its evidence alone.
-
-    Raises:
-        ValueError: evidence from a name is mixed in.
-    """
-    rows = sorted(evidence, key=lambda row: (row.claim.aspect is Aspect.WORDING, -row.weight))
-    if any(row.kind is Reader.NAME for row in rows):
-        raise ValueError("evidence from a name never mixes with what was read; place the name by itself")
-    votes = by_claim(rows)
-    scores = weigh(votes)
-    ranked = _shares(scores)
-    missing = _missing(scores) or _lone(rows, ranked)
-    leant = lean(rows, scores)
-    told = None if missing else ranked[0][0]
-    if leant and (told is None or not _stands(told, rows, leant)):
-        voice = "statements" if all(row.kind is Reader.CODE for row in rows) else "phrases"
-        ranked, missing = _by_wording(leant, ranked, missing, voice)
-        if not missing and told is not ranked[0][0]:
-            rows.sort(key=lambda row: row.claim is not LEANS[ranked[0][0]])
-            notes = (*notes, AGAINST_VOTES.format(voice, told.value) if told else BY_WORDING)
-    if missing:
-        return _open(subject, ranked, rows, missing, notes)
-    return describe(subject, ranked[0][0], ranked, votes, rows, notes)
+def _wrap(label: str, body: str) -> str:
+    return textwrap.fill(body, WIDTH, initial_indent=f"{label:<14}", subsequent_indent=" " * 14) if body else ""
 
 
-def _open(
-    subject: str, ranked: tuple[tuple[Cell, float], ...], rows: list[Evidence], missing: str, notes: tuple[str, ...]
-) -> Placement:
-    """A placement that leaves the question open, with the fact that is missing."""
-    return Placement(
-        subject,
-        None,
-        0.0,
-        ranked,
-        inherited=_inherited(rows, None),
-        evidence=tuple(rows),
-        missing=missing,
-        would_change=_would_change(None, ranked),
-        notes=notes,
+def text(placed: Placement) -> str:
+    """A placement in full: answer and best quote in three lines, what follows, more evidence, what would change it."""
+    best, verdict = _best(placed), _verdict(placed)
+    title = f"{_cut(printable(placed.subject), WIDTH - 2 - len(verdict))}: {verdict}"
+    below = (_wrap(label, body) for label, body in _rows(placed, best))
+    return "\n".join([title, *_opening(placed, best), "", *filter(None, below)])
+
+
+def html(placed: Placement) -> str:
+    """A placement in full, for notebooks."""
+    best = _best(placed)
+    opening = f"“{printable(best.quote)}” [{printable(best.where)}]" if best else placed.missing
+    rows = [("", opening), *((label, printable(body)) for label, body in _rows(placed, best))]
+    return notebook.block(f"{printable(placed.subject)}: {_verdict(placed)}", notebook.facts(rows))
+
+
+_Row: TypeAlias = tuple[str, str]
+"""A label, empty where it is that of the row above, and words."""
+
+
+def _rows(placed: Placement, best: Evidence | None) -> list[_Row]:
+    """The rows below the answer and its best quote."""
+    return [
+        *_follows(placed),
+        *_evidence(placed, best),
+        *(("would change" if i == 0 else "", change) for i, change in enumerate(placed.would_change)),
+        *(("note" if i == 0 else "", note) for i, note in enumerate(placed.notes[:6])),
+    ]
+
+
+def _verdict(placed: Placement) -> str:
+    if placed.cell is None:
+        return "not decided"
+    return (
+        f"{placed.cell.value} ({'by the catalogue alone' if placed.prior else f'confidence {placed.confidence:.0%}'})"
     )
 
 
-def stated(placed: Placement, facts: Facts | None) -> Placement:
-    """The placement with what a model states of itself in place of what follows from its cell alone."""
-    if facts is None or placed.cell is None:
-        return placed
-    given = ", given the condition" if any(part.part == "text_encoder" for part in placed.inherited) else ""
-    return replace(
-        placed,
-        likelihood=facts.likelihood,
-        likelihood_of=f"the data{given}",
-        cost=facts.cost,
-        cost_note=facts.cost_note,
-        facts=facts,
-    )
+def _cut(line: str, most: int) -> str:
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _stands(told: Cell, rows: list[Evidence], leant: Mapping[Cell, float]) -> bool:
-    """Whether votes decide whatever the wording says.
-
-    A mechanism that is stated outright does not yield to a cell for which nothing (but comments beside code) is stated:
-    wording alone never overrules. Cards and code speak of labels and features beside what they make, so there a refusal
-    yields; a line has no room for that.
-    """
-    other = max(leant, key=lambda cell: leant[cell])
-    firm = told is not Cell.NOT_GENERATIVE or _spoken(rows) is LINE
-    mechanism = sum(max(row.weight, 0.0) for row in rows if row.claim.cell is told and _of_mechanism(row.claim))
-    said = weigh(by_claim([row for row in rows if row.form is not Form.COMMENT]))
-    return other is not told and firm and mechanism >= STATED and said[other] < UNSTATED
+def _best(placed: Placement) -> Evidence | None:
+    """The row that speaks most clearly for the answer: for its objective, else its sampling, its name, its wording."""
+    order = (Aspect.OBJECTIVE, Aspect.SAMPLING, Aspect.NAMED, Aspect.WORDING)
+    rows = [row for row in placed.evidence if row.weight > 0 and row.claim.cell is placed.cell is not None]
+    return min(rows, key=lambda row: (order.index(row.claim.aspect), -row.weight), default=None)
 
 
-def _of_mechanism(claim: Claim) -> bool:
-    return claim.aspect in (Aspect.OBJECTIVE, Aspect.SAMPLING)
+def _opening(placed: Placement, best: Evidence | None) -> list[str]:
+    """Below the verdict: the best quote with its place, in two lines; or what is missing."""
+    if best is None:
+        return _indented(placed.missing)
+    place = _cut(printable(f"[{best.where}]"), WIDTH - 4)
+    lines: list[str] = []
+    for most in range(2 * (WIDTH - 2) - len(place), 0, -8):
+        lines = _indented(f"“{shortened(printable(best.quote), most)}” {place}")
+        if len(lines) <= 2:
+            break
+    return lines
 
 
-def states(placed: Placement) -> bool:
-    """Whether the evidence states the objective or the sampling of the answer; wording like it is not enough."""
-    told = (row.claim for row in placed.evidence if row.weight >= UNSTATED and row.claim.cell is placed.cell)
-    return any(_of_mechanism(claim) for claim in told)
+def _indented(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="  ")
 
 
-def surely(placed: Placement, least: float) -> Placement:
-    """The placement, or the missing fact where its confidence is below ``least``."""
-    if placed.cell is None or placed.confidence >= least:
-        return placed
-    other = next((cell for cell, _ in placed.ranked if cell is not placed.cell), None)
-    question = _question(placed.cell, other) if other else "what its training loss compares"
-    missing = f"{question}; {placed.cell.value} has {placed.confidence:.2f} only"
-    if placed.prior:
-        version = f"it is a version of {placed.system}, which answers with {placed.confidence:.2f} only"
-        missing = f"which system the name means: {version}"
-    left = _open(placed.subject, placed.ranked, list(placed.evidence), missing, placed.notes)
-    return replace(left, inherited=placed.inherited, prior=placed.prior, system=placed.system)
-
-
-def lean(rows: Iterable[Evidence], scores: Mapping[Cell, float]) -> dict[Cell, float]:
-    """The probability of each cell by wording and votes together; empty where no wording was read.
-
-    Several texts of one system count as their mean: they repeat each other, and are not independent witnesses.
-    """
-    rows = list(rows)
-    kind = _spoken(rows)
-    if kind is None:
-        return {}
-    weights: dict[Claim, list[float]] = {}
-    for row in rows:
-        if row.rule == kind.name:
-            weights.setdefault(row.claim, []).append(row.weight)
-    words = {cell: sum(weights[claim]) / len(weights[claim]) for cell, claim in LEANS.items()}
-    return probabilities(words, mechanism(by_rule(rows), scores), kind)
-
-
-def _spoken(rows: Iterable[Evidence]) -> TextKind | None:
-    """The kind of text whose wording counts: a card before a line before code."""
-    names = {row.rule for row in rows if row.claim.aspect is Aspect.WORDING}
-    return next((kind for kind in (CARD, LINE, CODE) if kind.name in names), None)
-
-
-def _by_wording(
-    leant: Mapping[Cell, float], ranked: tuple[tuple[Cell, float], ...], missing: str, voice: str
-) -> tuple[tuple[tuple[Cell, float], ...], str]:
-    """The cell that votes and wording together give enough, else the missing fact."""
-    by = tuple(sorted(((cell, round(p, 3)) for cell, p in leant.items() if p >= SHOWN), key=lambda row: -row[1]))
-    if by[0][1] >= LEANT:
-        return by, ""
-    told = f"{voice} say {ranked[0][0].value}, the wording as a whole does not" if ranked else "neither is said"
-    return by, missing or f"what its training loss compares: {told}"
-
-
-def _shares(scores: Mapping[Cell, float]) -> tuple[tuple[Cell, float], ...]:
-    top = max(scores.values())
-    if top <= 0:
-        return ()
-    weight = {cell: math.expm1(3.0 * score / top) * min(top, 4.0) for cell, score in scores.items() if score > 0}
-    total = sum(weight.values()) + 2.0
-    return tuple(sorted(((cell, round(w / total, 3)) for cell, w in weight.items()), key=lambda row: -row[1]))
-
-
-def _missing(scores: Mapping[Cell, float]) -> str:
-    order = sorted(scores.values(), reverse=True)
-    best = max(scores, key=lambda cell: scores[cell])
-    if order[0] == 0:
-        return "what its training loss compares, and how an example is drawn: neither is said"
-    if order[0] < (ENOUGH_TO_REFUSE if best is Cell.NOT_GENERATIVE else ENOUGH):
-        return f"what its training loss compares: only a hint of {best.value} was found"
-    if order[1] > CONTESTED * order[0]:
-        second = sorted(scores, key=lambda cell: -scores[cell])[1]
-        return _question(best, second)
-    return ""
-
-
-def _lone(rows: list[Evidence], ranked: tuple[tuple[Cell, float], ...]) -> str:
-    """The missing fact where code offers one line like a sampler's, or one comment; every program has loops."""
-    of = [row for row in rows if row.claim.cell is ranked[0][0] and row.weight >= 0.7]
-    if len(of) != 1 or of[0].kind is not Reader.CODE:
-        return ""
-    if of[0].claim.aspect is Aspect.SAMPLING and of[0].form is not Form.LOOP:
-        return "what its training loss compares: one line of a sampler was found, and nothing else"
-    if of[0].form is Form.COMMENT:
-        return "what its training loss compares: one comment hints at it, and no statement does"
-    return ""
-
-
-def _question(first: Cell, second: Cell) -> str:
-    """The fact that decides between two cells: for which of two objectives it is trained."""
-    one, other = (OBJECTIVE_OF[cell].says for cell in Cell if cell in (first, second))
-    return f"whether it is {one}, or {other.removeprefix('trained ')}"
-
-
-def describe(
-    subject: str,
-    cell: Cell,
-    ranked: tuple[tuple[Cell, float], ...],
-    votes: Mapping[Claim, float],
-    rows: list[Evidence],
-    notes: tuple[str, ...] = (),
-) -> Placement:
-    """Everything that follows from a cell and the properties found."""
-    kind, cost = likelihood(cell, votes), sampling(cell, votes)
-    inherited = _inherited(rows, cell)
-    return Placement(
-        subject=subject,
-        cell=cell,
-        confidence=ranked[0][1] if ranked else 0.0,
-        ranked=ranked,
-        also=_also(cell, votes),
-        inherited=inherited,
-        likelihood=kind,
-        likelihood_of=_variable(cell, inherited),
-        cost=cost,
-        cost_note=cost_note(cost),
-        failure_modes=_failures(cell, inherited, votes),
-        evidence=tuple(rows),
-        would_change=_would_change(cell, ranked),
-        notes=notes,
-        variant=variant(cell, votes),
-    )
-
-
-def cost_note(cost: Cost | None) -> str:
-    """The growth of the evaluations per sample, in words."""
-    return COSTS[cost] if cost else "not applicable: nothing is drawn"
-
-
-def likelihood(cell: Cell, votes: Mapping[Claim, float]) -> Kind:
-    """The kind of likelihood of what the generative step models."""
-    v = {claim: votes.get(claim, 0.0) for claim in Claim}
-    if cell is Cell.DIFFUSION:
-        if (
-            v[C.CONSISTENCY] >= 2
-            or v[C.DISTILLED] >= 4
-            or (v[C.DISTILLED] >= 2 and v[C.PART_TEACHER] > 0)
-            or (v[C.ONE_STEP] >= 2 and v[C.DISTILLED] + v[C.VELOCITY] >= 2)
-        ):
-            return Kind.NONE
-        if v[C.MASKED_BOUND] + v[C.FILL_MASKS] >= 2 or (v[C.BITS] >= 2 and v[C.VELOCITY] < 2) or (v[C.DISCRETE] >= 2):
-            return Kind.LOWER_BOUND
-    if cell is Cell.LATENT_VARIABLE:
-        if v[C.CODE_GAME] >= 2 and v[C.BOUND] < v[C.CODE_GAME]:
-            return Kind.NONE
-        if v[C.EXACT_LATENT] > v[C.BOUND] + v[C.CALLED_LATENT]:
-            return Kind.EXACT
-    if cell is Cell.AUTOREGRESSIVE and v[C.HEAD_PER_PIECE] >= 2:
-        return Kind.ESTIMATE
-    return DEFAULTS[cell][0]
-
-
-def sampling(cell: Cell, votes: Mapping[Claim, float]) -> Cost | None:
-    """The growth of the number of network evaluations of one sample."""
-    v = {claim: votes.get(claim, 0.0) for claim in Claim}
-    pieces = max(v[C.SEQUENTIAL_DECODER], v[C.ONE_BY_ONE] - 0.9)
-    few = v[C.CONSISTENCY] + v[C.DISTILLED] + v[C.VELOCITY]
-    exceptions: tuple[tuple[Cell, bool, Cost], ...] = (
-        (Cell.FLOW, v[C.SOLVES_ODE] >= 2, Cost.STEPS),
-        (Cell.FLOW, max(v[C.SEQUENTIAL_INVERSE], v[C.ONE_BY_ONE], v[C.NEXT_PIECE]) >= 2, Cost.LENGTH),
-        (Cell.DIFFUSION, v[C.ONE_STEP] >= 2 and few >= 2, Cost.CONSTANT),
-        (Cell.LATENT_VARIABLE, pieces >= 1.5, Cost.LENGTH),
-        (Cell.AUTOREGRESSIVE, v[C.HEAD_PER_PIECE] >= 2, Cost.STEPS),
-        (Cell.ADVERSARIAL, v[C.CALLED_DIFFUSION] + v[C.DENOISE] >= 4, Cost.STEPS),
-        (Cell.ADVERSARIAL, v[C.ONE_BY_ONE] >= 2.4, Cost.LENGTH),
-    )
-    return next((cost for owner, holds, cost in exceptions if owner is cell and holds), DEFAULTS[cell][1])
-
-
-def _also(cell: Cell, votes: Mapping[Claim, float]) -> Cell | None:
-    """The cell that the sampling procedure alone points to, when it is another one."""
-    by: dict[Cell, float] = {}
-    for claim, vote in votes.items():
-        if claim.aspect is Aspect.SAMPLING and claim.cell is not None:
-            by[claim.cell] = by.get(claim.cell, 0.0) + vote
-    best = max(by, key=lambda key: by[key], default=None)
-    return best if best not in (None, cell, Cell.NOT_GENERATIVE) and by[best] >= 2.5 else None
-
-
-def _inherited(rows: list[Evidence], cell: Cell | None) -> tuple[Inherited, ...]:
-    found: dict[str, Inherited] = {}
-    for row in rows:
-        part = row.claim.aspect is Aspect.PART and row.claim is not C.PART_NETWORK and row.weight >= 0.25
-        if part or (cell is Cell.LATENT_VARIABLE and row.claim is C.SEQUENTIAL_DECODER and row.weight > 0):
-            found.setdefault(row.claim.value, Inherited(row.claim.value, row.claim.says, row.quote, row.where))
-    return () if cell is Cell.NOT_GENERATIVE else tuple(found.values())
-
-
-def _variable(cell: Cell, inherited: tuple[Inherited, ...]) -> str:
-    parts = {part.part for part in inherited}
-    if cell is Cell.NOT_GENERATIVE:
-        return ""
-    given = ", given the condition" if "text_encoder" in parts else ""
-    if "tokenizer" in parts:
-        return f"the tokens, not the raw data behind the tokenizer{given}"
-    if "autoencoder" in parts and cell is not Cell.LATENT_VARIABLE:
-        return f"the autoencoder's latents, so a bound for the raw data{given}"
-    return f"the data{given}"
-
-
-_CEILING = FailureMode(
-    "reconstruction ceiling",
-    "no sample is better than what the frozen autoencoder or tokenizer can rebuild",
-    "reconstruction error of held-out data",
-)
-_NARROW = FailureMode(
-    "loss of diversity against the teacher",
-    "a student of few steps covers less than its teacher",
-    "recall of student against teacher samples",
-)
-
-
-def _failures(cell: Cell, inherited: tuple[Inherited, ...], votes: Mapping[Claim, float]) -> tuple[FailureMode, ...]:
-    paradigm = cell.paradigm
+def _follows(placed: Placement) -> list[_Row]:
+    paradigm = placed.cell.paradigm if placed.cell else None
+    if placed.cell is None:
+        ranked = ", ".join(f"{cell.value} {share:.0%}" for cell, share in placed.ranked[:3])
+        return [("possible", ranked or "nothing speaks for any paradigm")]
     if paradigm is None:
-        return ()
-    parts = {part.part for part in inherited}
-    extra = [_CEILING] if parts & {"autoencoder", "tokenizer"} and cell is not Cell.LATENT_VARIABLE else []
-    if "teacher" in parts or (cell is Cell.DIFFUSION and votes.get(C.CONSISTENCY, 0.0) >= 2):
-        extra.append(_NARROW)
-    return (*FACTS[paradigm].failure_modes, *extra)
+        return [("refused", "nothing is drawn from a modelled distribution" + _because(placed))]
+    facts = facts_of(placed, paradigm)
+    told = facts if placed.facts else variant_of(placed.cell, placed.variant) or facts
+    of = f" (of {placed.likelihood_of})" if placed.likelihood_of and placed.likelihood is not Kind.NONE else ""
+    kind = KIND_WORDS[placed.likelihood] + of
+    if placed.facts is not None:
+        kind = f"{placed.likelihood.words}{of}: {facts.likelihood_note}"
+    also = f"{placed.also.value}, by its sampling procedure; the objective decides" if placed.also else ""
+    return [
+        ("also", also),
+        ("variant", "" if placed.facts else placed.variant),
+        ("objective", told.objective),
+        ("", told.objective_formula),
+        ("sampling", told.sampling),
+        ("", told.sampling_formula),
+        ("likelihood", kind),
+        ("cost", placed.cost_note),
+        ("inherited", "; ".join(part.part.replace("_", " ") for part in placed.inherited)),
+        ("gives", facts.gives),
+        ("drawbacks", facts.drawbacks),
+        *(
+            ("watch" if i == 0 else "", f"{mode.name}: {mode.measurement}")
+            for i, mode in enumerate(placed.failure_modes)
+        ),
+    ]
 
 
-def _would_change(cell: Cell | None, ranked: tuple[tuple[Cell, float], ...]) -> tuple[str, ...]:
-    others = [other for other, _ in ranked if other is not cell][:2]
-    if not others:
-        others = [Cell.AUTOREGRESSIVE if cell is Cell.NOT_GENERATIVE else Cell.NOT_GENERATIVE]
-    return tuple(f"{other.value}: {_evidence_for(other)}" for other in others)
+def facts_of(placed: Placement, paradigm: Paradigm) -> Facts:
+    """The facts that the system states of itself, or those of its paradigm with the likelihood and cost found."""
+    if placed.facts is not None:
+        return placed.facts
+    common = FACTS[paradigm]
+    return replace(common, likelihood=placed.likelihood, cost=placed.cost or common.cost)
 
 
-def _evidence_for(cell: Cell) -> str:
-    """The evidence that would speak for a cell."""
-    if cell.paradigm is None:
-        return "if only labels, vectors or one best answer came out, and nothing were drawn"
-    facts = FACTS[cell.paradigm]
-    return f"if its training were to {facts.objective}, and its sampling to {facts.sampling}"
+def _because(placed: Placement) -> str:
+    first = next((row for row in placed.evidence if row.weight > 0 and row.claim.cell is placed.cell), None)
+    return f": {first.claim.says}" if first else ""
+
+
+def _evidence(placed: Placement, best: Evidence | None) -> list[_Row]:
+    """One row of each claim: first what speaks for the answer, then what speaks against it."""
+    likeliest = placed.cell or next((cell for cell, _ in placed.ranked), None)
+    told: dict[Claim, Evidence] = {}
+    for row in placed.evidence:
+        elsewhere = row.claim.aspect is Aspect.WORDING and row.claim.cell is not likeliest
+        if row.weight > 0 and not elsewhere and (best is None or row.claim is not best.claim):
+            told.setdefault(row.claim, row)
+    rows = sorted(list(told.values())[:6], key=lambda row: _against(row, placed))
+    lines = [_quoted("evidence" if i == 0 else "", row, placed) for i, row in enumerate(rows)]
+    aside = next((row for row in placed.evidence if row.weight == 0 and row.claim.speaks), None)
+    return [*lines, _quoted("set aside", aside, placed)] if aside else lines
+
+
+def _against(row: Evidence, placed: Placement) -> bool:
+    return placed.cell is not None and row.claim.cell not in (None, placed.cell)
+
+
+def _quoted(label: str, row: Evidence, placed: Placement) -> _Row:
+    """A quote with its place, marked for or against the answer, and as a hint where it weighs little."""
+    told = row.claim.cell is not None and row.weight > 0 and placed.cell is not None
+    side = ("against: " if _against(row, placed) else "for: ") if told else ""
+    hint = "a hint: " if told and row.weight < HINT and row.kind is not Reader.NAME else ""
+    return label, f"“{row.quote}” [{row.where}] {side}{hint}{row.claim.says}"

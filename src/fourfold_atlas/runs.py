@@ -6,8 +6,9 @@ from pathlib import Path
 
 from fourfold.vocabulary import recorded_facts
 from fourfold_atlas.bounded import UnreadableError, load_json, read_text
+from fourfold_atlas.decision import decide, stated
 from fourfold_atlas.evidence import OBJECTIVE_OF, Cell, Claim, Evidence, Reader, shortened
-from fourfold_atlas.placement import Placement, decide, stated
+from fourfold_atlas.placement import Placement
 
 __all__ = ["PARTS", "place_run"]
 

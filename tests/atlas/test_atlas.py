@@ -283,7 +283,7 @@ def test_nothing_heavy_is_loaded():
 def test_any_two_cells_are_told_apart_by_a_question_about_their_objectives():
     from itertools import combinations
 
-    from fourfold_atlas.placement import _question
+    from fourfold_atlas.decision import _question
 
     asked = {(a, b): _question(a, b) for a, b in combinations(Cell, 2)}
     assert len(set(asked.values())) == 21

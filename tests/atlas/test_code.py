@@ -5,8 +5,8 @@ import pytest
 from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas import Cell, place_code
 from fourfold_atlas.code import read_code, read_statements
+from fourfold_atlas.decision import decide
 from fourfold_atlas.evidence import Claim
-from fourfold_atlas.placement import decide
 from fourfold_atlas.votes import weigh
 
 NEXT_TOKEN = """

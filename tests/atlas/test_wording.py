@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from fourfold_atlas import Cell, Placement, place, place_code, place_words, show
-from fourfold_atlas.api import TITLED, UNSURE, _or_known
 from fourfold_atlas.catalogue import systems
 from fourfold_atlas.code import read_code, read_statements
+from fourfold_atlas.decision import AGAINST_VOTES, BY_WORDING, LEANT, decide, lean
 from fourfold_atlas.evidence import LEANS, Aspect, Claim, Evidence, Reader
 from fourfold_atlas.names import mentioned
-from fourfold_atlas.placement import AGAINST_VOTES, BY_WORDING, LEANT, decide, lean
+from fourfold_atlas.prose import TITLED, UNSURE, _or_known
 from fourfold_atlas.votes import by_claim, by_rule, weigh
 from fourfold_atlas.wording import (
     CARD,

@@ -4,8 +4,8 @@ import pytest
 
 from fourfold.vocabulary import Cost, Kind
 from fourfold_atlas import Cell, place_words
+from fourfold_atlas.decision import decide
 from fourfold_atlas.evidence import Claim
-from fourfold_atlas.placement import decide
 from fourfold_atlas.rules import part_rules, rule_ids, statement_rules, word_rules
 from fourfold_atlas.votes import by_claim as tally
 from fourfold_atlas.votes import weigh
