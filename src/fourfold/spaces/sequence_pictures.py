@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from fourfold.metrics.rows import Columns
 from fourfold.metrics.sequences import autocorrelations, lengths, transition_matrix
 from fourfold.pictures.panels import Bars, Matrices, Panels
 from fourfold.pictures.picture import Picture
 from fourfold.pictures.tracks import Track, Tracks
-from fourfold.spaces.columns import Categorical
-
-if TYPE_CHECKING:
-    from fourfold.spaces.sequences import Sequences
+from fourfold.spaces.columns import Categorical, Modelled
 
 __all__ = ["charts", "details"]
 
@@ -29,14 +27,18 @@ BARS = 20
 """Bars of the lengths."""
 
 
-def charts(space: Sequences, x: Tensor, y: Tensor | None) -> Tracks:
-    """A few samples ``x``, and a few sequences of the data ``y`` on their right, column by column, on one scale."""
-    own, known = space.numbers(x), None if y is None else space.numbers(y)
+def charts(columns: Mapping[int, Modelled], own: Tensor, known: Tensor | None) -> Tracks:
+    """A few samples, and a few sequences of the data on their right, column by column, on one scale.
+
+    Args:
+        columns: the columns that may be drawn, by their place among the numbers; the first ones are.
+        own: the numbers of the samples, ``(B, length, C)``.
+        known: those of the data, or ``None``.
+    """
     both = own if known is None else torch.cat([own, known])
-    columns = [i for i, column in enumerate(space.modelled) if column.name != space.order][:COLUMNS] or [space.at]
     rows = []
-    for j in columns:
-        column, v = space.modelled[j], both[..., j]
+    for j, column in [*columns.items()][:COLUMNS]:
+        v = both[..., j]
         levels = column.levels if isinstance(column, Categorical) else ()
         finite = v[v.isfinite()]
         low, high = (finite.min().item(), finite.max().item()) if len(finite) else (0.0, 1.0)
@@ -52,11 +54,20 @@ def _values(v: Tensor) -> tuple[float, ...]:
     return tuple(v[~v.isposinf()].tolist())
 
 
-def details(space: Sequences, x: Tensor, y: Tensor) -> list[tuple[str, Picture]]:
-    """Sequences side by side, autocorrelations, lengths, and transitions, where there are any."""
-    a, b, meaning = space.numbers(x), space.numbers(y), space.meaning
-    found: list[tuple[str, Picture]] = [("Sequences of the data, and samples", charts(space, x[:3], y[:3]))]
-    if meaning.quantities and space.length > 1:
+def details(
+    columns: Mapping[int, Modelled], meaning: Columns, a: Tensor, b: Tensor, keyed: bool
+) -> list[tuple[str, Picture]]:
+    """Sequences side by side, autocorrelations, lengths, and transitions, where there are any.
+
+    Args:
+        columns: the columns that may be drawn, by their place among the numbers.
+        meaning: what the numbers mean.
+        a: the numbers of the samples, ``(B, length, C)``.
+        b: those of the data.
+        keyed: whether sequences have keys, so that their lengths vary.
+    """
+    found: list[tuple[str, Picture]] = [("Sequences of the data, and samples", charts(columns, a[:3], b[:3]))]
+    if meaning.quantities and a.shape[1] > 1:
         own, truth = (autocorrelations(part, meaning, 8) for part in (a, b))
         bars = tuple(
             _correlations(meaning.names[j], own[i], truth[i])
@@ -65,14 +76,12 @@ def details(space: Sequences, x: Tensor, y: Tensor) -> list[tuple[str, Picture]]
         )
         title = "Autocorrelation at lags of 1, 2, ... rows (its size; a minus is said): data grey, samples in colour"
         found += [(title, Panels(bars))] if bars else []
-    if space.key is not None:
+    if keyed:
         found.append(("Rows of a sequence: data grey, samples in colour", Panels((_lengths(a, b),))))
-    small = [j for j in meaning.levels if 1 < len(space.modelled[j].levels) <= LEVELS]  # type: ignore[attr-defined]
-    for j in small[:MATRICES]:
-        names: tuple[str, ...] = space.modelled[j].levels  # type: ignore[attr-defined]
-        found.append(
-            (f"{meaning.names[j]}: share of each next level (columns) after a level (rows)", _next(a, b, j, names))
-        )
+    categories = {j: column.levels for j, column in columns.items() if isinstance(column, Categorical)}
+    for j, levels in [(j, levels) for j, levels in categories.items() if 1 < len(levels) <= LEVELS][:MATRICES]:
+        title = f"{meaning.names[j]}: share of each next level (columns) after a level (rows)"
+        found.append((title, _next(a, b, j, levels)))
     return found
 
 

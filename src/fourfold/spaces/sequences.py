@@ -321,10 +321,17 @@ class Sequences(WrittenRows):
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
         known = None if references is None or x is references.test else references.test[:SHOWN]
-        return charts(self, x[:SHOWN], known)
+        return charts(self._drawn, self.numbers(x[:SHOWN]), None if known is None else self.numbers(known))
 
     def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
-        return details(self, x, references.test)
+        numbers = self.numbers(x), self.numbers(references.test)
+        return details(self._drawn, self.meaning, *numbers, keyed=self.key is not None)
+
+    @property
+    def _drawn(self) -> dict[int, Modelled]:
+        """The columns of pictures by their place: all but that of the order, which is drawn where it is alone."""
+        others = {i: column for i, column in enumerate(self.modelled) if i != self.at}
+        return others or {self.at: self.modelled[self.at]}
 
 
 def _as(values: pd.Series, dtype: str) -> pd.Series:

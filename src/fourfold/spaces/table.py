@@ -20,8 +20,9 @@ from fourfold.metrics.rows import Columns, digests
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.tables import by_rows
 from fourfold.output.printable import shortened
-from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column, DateTime, Graded, Modelled, Numeric
-from fourfold.spaces.table_pictures import details, panels, some_rows
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Column, Graded, Modelled
+from fourfold.spaces.modelled import ModelledColumns
+from fourfold.spaces.table_pictures import details, panels, rows_of
 from fourfold.spaces.written import WrittenRows
 
 if TYPE_CHECKING:
@@ -169,37 +170,27 @@ class Table(WrittenRows):
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Picture:
         if references is None:
-            return some_rows(self, x[:SHOWN])
-        return panels(self, x, None if x is references.test else references.test, SHOWN)
+            return rows_of(self.table(x[:SHOWN]))
+        return panels(self._modelled, x, None if x is references.test else references.test, SHOWN)
 
     def details(self, x: Tensor, references: References) -> Sequence[tuple[str, Picture]]:
-        return details(self, x, references)
+        return details(self._modelled, x, self.some(references.all_train), references)
 
     @cached_property
+    def _modelled(self) -> ModelledColumns:
+        return ModelledColumns(self.modelled, self.target)
+
+    @property
     def meaning(self) -> Columns:
         """What the values of :meth:`numbers` mean."""
-        units = tuple("time" if isinstance(column, DateTime) else "number" for column in self.modelled)
-        levels = tuple(isinstance(column, Categorical) for column in self.modelled)
-        target = self.columns.index(self.target) if self.target is not None else None
-        return Columns(self.columns, levels, units, target)
+        return self._modelled.meaning
 
     def numbers(self, x: Tensor) -> Tensor:
         """Raw examples as float64 ``(B, C)``: quantities in their unit, categories as their level, gaps as NaN.
 
         A level that the schema lacks is -1, and a gap in a column without gaps is NaN as well.
         """
-        found = x.double()
-        for i, column in enumerate(self.modelled):
-            if isinstance(column, Graded):
-                found[:, i] *= column.resolution
-            if isinstance(column, Numeric):
-                found[:, i] = found[:, i].round(decimals=column.decimals)
-        levels = torch.tensor([isinstance(column, Categorical) for column in self.modelled])
-        return (
-            found.masked_fill(x == UNSEEN, torch.nan)
-            .masked_fill((x == UNSEEN) & levels, -1)
-            .masked_fill(x == MISSING, torch.nan)
-        )
+        return self._modelled.numbers(x)
 
     def fits(self, given: Space) -> bool:
         return isinstance(given, Table) and given.schema == self.schema

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,16 +11,18 @@ from torch import Tensor
 
 from fourfold.metrics.records import Records
 from fourfold.metrics.references import References
+from fourfold.metrics.rows import Columns
 from fourfold.metrics.rules import find_rules
 from fourfold.metrics.shapes import Trends, associations, shapes
 from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
 from fourfold.pictures.picture import Cloud, Picture
 from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, Cells, Modelled
+from fourfold.spaces.modelled import ModelledColumns
 
 if TYPE_CHECKING:
-    from fourfold.spaces.table import Table
+    import pandas as pd
 
-__all__ = ["details", "panels", "some_rows"]
+__all__ = ["details", "panels", "rows_of"]
 
 LEVELS = 12
 """Bars of a category at most; the rarer levels share the last."""
@@ -35,12 +38,12 @@ LEAKS = 6
 """Samples that are shown with the training row they come closest to."""
 
 
-def panels(table: Table, x: Tensor, y: Tensor | None, most: int) -> Panels:
+def panels(modelled: ModelledColumns, x: Tensor, y: Tensor | None, most: int) -> Panels:
     """The ``most`` columns that differ most from the data ``y``, or the first ones if there are no data."""
-    columns, a = table.modelled, x.numpy()
+    columns, a = modelled.columns, x.numpy()
     if y is None:
         return Panels(tuple(bars(column, a[:, i], None) for i, column in enumerate(columns[:most])))
-    scores = shapes(table.numbers(x), table.numbers(y), table.meaning)
+    scores = shapes(modelled.numbers(x), modelled.numbers(y), modelled.meaning)
     order = scores.nan_to_num(2).argsort(stable=True)[:most].tolist() if most < len(columns) else range(len(columns))
     b = y.numpy()
     return Panels(tuple(bars(columns[i], a[:, i], b[:, i], scores[i].item()) for i in order))
@@ -112,27 +115,34 @@ class _Groups:
         return np.searchsorted(self.edges, cells, "right").clip(min=1) - 1
 
 
-def some_rows(table: Table, x: Tensor) -> Rows:
-    """A few rows as a file writes them."""
-    frame = table.table(x)
-    return Rows(tuple(frame.columns), tuple(tuple(_text(v) for v in row) for row in frame.itertuples(index=False)))
+def rows_of(frame: pd.DataFrame, marked: frozenset[tuple[int, int]] = frozenset()) -> Rows:
+    """The rows of a data frame, some of their values ``marked`` by row and column."""
+    rows = tuple(tuple(_text(value) for value in row) for row in frame.itertuples(index=False))
+    return Rows(tuple(frame.columns), rows, marked)
 
 
 def _text(value: object) -> str:
     return "" if value is None or value != value else str(value)  # noqa: PLR0124 (NaN)
 
 
-def details(table: Table, x: Tensor, references: References) -> list[tuple[str, Picture]]:
-    """Columns, matrices of association, pairs, patterns of gaps, rules, and rows that leak, where there are any."""
-    a, b, meaning = table.numbers(x), table.numbers(references.test), table.meaning
+def details(columns: ModelledColumns, x: Tensor, train: Tensor, references: References) -> list[tuple[str, Picture]]:
+    """Columns, matrices of association, pairs, patterns of gaps, rules, and rows that leak, where there are any.
+
+    Args:
+        columns: the modelled columns.
+        x: samples, as cells ``(B, C)``.
+        train: the training rows that rules are searched in, and that samples may repeat.
+        references: the examples that samples are compared with.
+    """
+    a, b, meaning = columns.numbers(x), columns.numbers(references.test), columns.meaning
     found: list[tuple[str, Picture]] = [
-        ("Columns: data grey, samples in colour", panels(table, x, references.test, MOST_COLUMNS))
+        ("Columns: data grey, samples in colour", panels(columns, x, references.test, MOST_COLUMNS))
     ]
     if len(meaning.names) > 1:
-        found += _pairs(table, a, b)
+        found += _pairs(meaning, a, b)
     if references.all_train.eq(MISSING).any():
-        found.append(("Which columns are missing together", _patterns(table, a, b)))
-    rules = find_rules(table.numbers(table.some(references.all_train)), meaning)
+        found.append(("Which columns are missing together", _patterns(columns.names, a, b)))
+    rules = find_rules(columns.numbers(train), meaning)
     broken = sorted(
         ((rule.broken(a).double().mean().item(), rule.words(meaning.names)) for rule in rules), reverse=True
     )
@@ -141,15 +151,14 @@ def details(table: Table, x: Tensor, references: References) -> list[tuple[str, 
         found.append(
             ("Rules of all training rows that samples break most", Rows(("rule", "samples that break it"), rows))
         )
-    leaks = _leaks(table, x, references)
+    leaks = _leaks(columns, x, train, references)
     if leaks.rows:
         found.append(("Samples (first) closest to a training row (second), closer than to any test row", leaks))
     return found
 
 
-def _pairs(table: Table, a: Tensor, b: Tensor) -> list[tuple[str, Picture]]:
+def _pairs(meaning: Columns, a: Tensor, b: Tensor) -> list[tuple[str, Picture]]:
     """Matrices of association, the pairs that differ most, and the two quantities that are tied most."""
-    meaning = table.meaning
     shown = list(range(min(len(meaning.names), MOST_COLUMNS)))
     real, made = (associations(rows[:, shown], meaning.part(shown)) for rows in (b, a))
     names = tuple(meaning.names[i] for i in shown)
@@ -186,26 +195,21 @@ def _cloud(a: Tensor, b: Tensor, names: tuple[str, str]) -> Cloud:
     return Cloud(a, (low[0].item(), high[0].item(), low[1].item(), high[1].item()), names, b)
 
 
-def _patterns(table: Table, a: Tensor, b: Tensor) -> Rows:
+def _patterns(names: Sequence[str], a: Tensor, b: Tensor) -> Rows:
     """Patterns of missing values by their share of the data, then of the samples."""
     every, place = torch.unique(torch.cat([b, a]).isnan(), dim=0, return_inverse=True)
     data, made = (torch.bincount(part, minlength=len(every)) / len(part) for part in (place[: len(b)], place[len(b) :]))
     rows = []
     for k in torch.maximum(data, made).argsort(descending=True, stable=True)[:MOST_PAIRS].tolist():
-        gone = [name for name, missing in zip(table.columns, every[k].tolist(), strict=True) if missing]
+        gone = [name for name, missing in zip(names, every[k].tolist(), strict=True) if missing]
         words = "none" if not gone else ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
         rows.append((words, f"{100 * data[k]:.1f} %", f"{100 * made[k]:.1f} %"))
     return Rows(("missing", "data", "samples"), tuple(rows))
 
 
-def _leaks(table: Table, x: Tensor, references: References) -> Rows:
-    seen = table.some(references.all_train)
-    a, train, test, fresh = map(table.numbers, (x, seen, references.test, references.fresh))
-    places, found = Records(a, train, test, fresh, table.meaning).leaks(LEAKS)
-    own, known = x[places], seen[found]
-    both = torch.stack([own, known], 1).flatten(0, 1)
-    differ = (own != known).nonzero().tolist()
-    shown = [column.name for column in table.modelled]
-    frame = table.table(both)[shown]
-    rows = tuple(tuple(_text(v) for v in row) for row in frame.itertuples(index=False))
-    return Rows(tuple(shown), rows, frozenset((2 * i, j) for i, j in differ))
+def _leaks(columns: ModelledColumns, x: Tensor, train: Tensor, references: References) -> Rows:
+    a, b, test, fresh = map(columns.numbers, (x, train, references.test, references.fresh))
+    places, nearest = Records(a, b, test, fresh, columns.meaning).leaks(LEAKS)
+    own, repeated = x[places], train[nearest]
+    differ = frozenset((2 * i, j) for i, j in (own != repeated).nonzero().tolist())
+    return rows_of(columns.frame(torch.stack([own, repeated], 1).flatten(0, 1)), differ)

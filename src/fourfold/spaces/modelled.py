@@ -1,0 +1,74 @@
+"""The modelled columns of a table: the numbers and values that rows of cells stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+from fourfold.metrics.rows import Columns
+from fourfold.spaces.columns import MISSING, UNSEEN, Categorical, DateTime, Graded, Modelled, Numeric
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ModelledColumns"]
+
+
+@final
+@dataclass(frozen=True)
+class ModelledColumns:
+    """The columns that are coordinates of rows of cells ``(B, C)``.
+
+    Attributes:
+        columns: in order.
+        target: name of the column that is predicted from the others, or ``None``.
+    """
+
+    columns: tuple[Modelled, ...]
+    target: str | None = None
+
+    def __iter__(self) -> Iterator[Modelled]:
+        return iter(self.columns)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def meaning(self) -> Columns:
+        """What the values of :meth:`numbers` mean."""
+        units = tuple("time" if isinstance(column, DateTime) else "number" for column in self.columns)
+        levels = tuple(isinstance(column, Categorical) for column in self.columns)
+        target = self.names.index(self.target) if self.target is not None else None
+        return Columns(self.names, levels, units, target)
+
+    def numbers(self, x: Tensor) -> Tensor:
+        """Cells as float64 ``(B, C)``: quantities in their unit, categories as their level, gaps as NaN.
+
+        A level that the schema lacks is -1, and a gap in a column without gaps is NaN as well.
+        """
+        numbers = x.double()
+        for i, column in enumerate(self.columns):
+            if isinstance(column, Graded):
+                numbers[:, i] *= column.resolution
+            if isinstance(column, Numeric):
+                numbers[:, i] = numbers[:, i].round(decimals=column.decimals)
+        levels = torch.tensor([isinstance(column, Categorical) for column in self.columns])
+        return (
+            numbers.masked_fill(x == UNSEEN, torch.nan)
+            .masked_fill((x == UNSEEN) & levels, -1)
+            .masked_fill(x == MISSING, torch.nan)
+        )
+
+    def frame(self, x: Tensor) -> pd.DataFrame:
+        """The data frame of cells, with the dtypes of the columns."""
+        import pandas as pd
+
+        cells = x.cpu().numpy()
+        return pd.DataFrame({column.name: column.values(cells[:, i]) for i, column in enumerate(self.columns)})
