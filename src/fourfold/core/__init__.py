@@ -22,7 +22,7 @@ from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.quality import Quality
 from fourfold.core.sampler import Sampler
-from fourfold.core.space import Space, Writer
+from fourfold.core.space import Pairs, Space, Writer
 from fourfold.core.stages import Stage, Staged
 from fourfold.core.training import Training
 from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
@@ -51,6 +51,7 @@ __all__ = [
     "Measure",
     "Noise",
     "Objective",
+    "Pairs",
     "Panels",
     "Part",
     "Picture",

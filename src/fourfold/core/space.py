@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from torch import Tensor
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-__all__ = ["Space", "Writer"]
+__all__ = ["Pairs", "Space", "Writer"]
 
 Writer: TypeAlias = Callable[[Path, Tensor, Sequence[str], Sequence[str]], None]
 """``writer(path, x, names, prompts)`` writes raw examples ``x``, ``(B, *shape)``, to a file or folder.
@@ -24,6 +24,14 @@ Writer: TypeAlias = Callable[[Path, Tensor, Sequence[str], Sequence[str]], None]
 ``names`` has the class of each example. ``prompts`` are the captions that they were drawn for, in order and with
 equally many examples each. Both may be empty.
 """
+
+
+class Pairs(NamedTuple):
+    """A raw set of a space, with the condition of each example: labels, captions or sounds."""
+
+    space: Space
+    x: Tensor
+    cond: Tensor | None = None
 
 
 class Space(Conditions, Quality, Example):
@@ -39,11 +47,13 @@ class Space(Conditions, Quality, Example):
             names.
         counted: the unit in which a raw set is counted.
         mixed: whether examples are read from tables of mixed columns.
+        settings: the settings of :func:`fourfold.load` that :meth:`of_conditions` takes, in place of a reader.
     """
 
     columns: tuple[str, ...] = ()
     counted: ClassVar[str] = "examples"
     mixed: ClassVar[bool] = False
+    settings: ClassVar[tuple[str, ...]] = ()
 
     @property
     def window(self) -> int | None:
@@ -79,6 +89,15 @@ class Space(Conditions, Quality, Example):
         """
         raise ValueError(f"{self} is not read from bytes: implement {type(self).__name__}.parse_bytes(content, most)")
 
+    def reading(self) -> Mapping[str, Any]:
+        """The settings of :func:`fourfold.load` by which files are read for this space, such as the rate of sounds.
+
+        By default they are the size and channels of examples ``(C, H, W)``, or the length of a window.
+        """
+        if len(self.shape) == 3:
+            return {"size": self.shape[1:], "channels": self.shape[0]}
+        return {} if self.window is None else {"length": self.window}
+
     @classmethod
     def of(cls, found: Space, x: Tensor) -> Space:
         """The space of this class for data that was read as another. It is called for a space chosen by name.
@@ -96,6 +115,36 @@ class Space(Conditions, Quality, Example):
         if not isinstance(found, cls):
             raise ValueError(f"holds {found}, which cannot be read as {cls.__name__}: choose another space")
         return found
+
+    @classmethod
+    def of_conditions(cls, pairs: Pairs, settings: Mapping[str, Any]) -> Space | None:
+        """The space of this class for the conditions of data, such as for the transcripts of sounds.
+
+        One source has two sides: sounds with transcripts are read for a model that speaks, and texts with sounds for
+        one that listens. It is called for a space chosen by name. :meth:`from_conditions` then turns the pairs round.
+
+        Args:
+            pairs: the data as they were read.
+            settings: the values of :attr:`settings`, ``None`` where they were not given.
+
+        Returns:
+            the space; or ``None`` where its examples are those of the data, see :meth:`of`.
+
+        Raises:
+            ValueError: for data that are not of this kind.
+        """
+        return None
+
+    def from_conditions(self, pairs: Pairs) -> Pairs | None:
+        """Pairs turned round: conditions as examples of this space, each with what was its example as its condition.
+
+        Returns:
+            the pairs; or ``None`` where examples of this space are those of the data, see :meth:`conform`.
+
+        Raises:
+            ValueError: for data that this space does not hold.
+        """
+        return None
 
     def check_training(self, x: Tensor) -> None:
         """Refuse a training set that no model can learn, such as one with a constant column (``ValueError``)."""

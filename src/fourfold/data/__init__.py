@@ -26,7 +26,6 @@ from fourfold.data.readers import read
 from fourfold.data.source import Density, Options, Source
 from fourfold.data.splits import Split, chosen_rows
 from fourfold.data.stored import Stored
-from fourfold.spaces import Transcripts
 from fourfold.spaces.registry import space_named
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ def load(
     as_table = None if kind is None else kind.mixed
     options = _options({**locals(), "space": None if kind else space})
     name = _name(data)
-    source = _source(data, name, dataclasses.replace(options, tokens=None) if kind is Transcripts else options)
+    source = _source(data, name, options if kind is None else options.without(kind.settings))
     if not isinstance(source, Source):
         if kind is not None and not isinstance(source.space, kind):  # the kind that the user named
             raise DataError(
@@ -163,7 +162,7 @@ def load(
             )
     elif kind is not None:
         source = read_as(name, source, kind, options)
-    if isinstance(source, Source) and source.sounds is not None:  # a transcript is one of a sound
+    if isinstance(source, Source) and source.sounds is not None:  # they are read as conditions alone
         options = dataclasses.replace(options, conditional=True)
     return dataclasses.replace(assemble(name, source, options), options=again)
 

@@ -9,31 +9,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.core import Space
+from fourfold.core import Pairs, Space
 from fourfold.data.errors import DataError
 from fourfold.data.files import content_of
 from fourfold.data.folders import SOUNDS
 from fourfold.data.source import Options, Source
 from fourfold.data.text import corpus_of, ids_of
-from fourfold.data.transcripts import as_transcripts
 from fourfold.output.printable import shortened
-from fourfold.spaces import Audio, Table, Text, Transcripts, Vectors
+from fourfold.spaces import Table, Text, Vectors
 from fourfold.spaces.vectors import numbered
 
 __all__ = ["check_kind", "examples_of", "matched", "options_for", "read_as", "stream_for"]
 
+SHARDS = (".tar", ".parquet")
+READ_WITH = {"rate": SOUNDS, "seconds": SOUNDS, "size": SHARDS, "channels": SHARDS}
+"""The suffixes of the files that are read with a setting, as folders are; any other setting is for every file."""
+
 
 def options_for(space: Space, path: Path, options: Options) -> Options:
-    """How a file is read for a model: images in its size, sounds in its rate and length, a stream in its windows."""
-    # only sounds are read at a rate
-    if isinstance(space, Audio) and (path.is_dir() or path.suffix.lower() in SOUNDS):
-        return dataclasses.replace(options, rate=space.rate, seconds=space.length / space.rate)
-    if isinstance(space, Transcripts) and space.sound is not None and path.is_dir():  # as above
-        return dataclasses.replace(options, rate=space.rate, seconds=space.sound / space.rate)
-    if len(space.shape) == 3 and (path.is_dir() or path.suffix.lower() in (".tar", ".parquet")):
-        channels, height, width = space.shape
-        return dataclasses.replace(options, size=(height, width), channels=channels)
-    return options if space.window is None else dataclasses.replace(options, length=space.window)
+    """How a file is read for a model: as its space says, by the settings that such a file is read with."""
+    settings = {name: value for name, value in space.reading().items() if _is_read_with(name, path)}
+    return dataclasses.replace(options, **settings)
+
+
+def _is_read_with(setting: str, path: Path) -> bool:
+    return setting not in READ_WITH or path.is_dir() or path.suffix.lower() in READ_WITH[setting]
 
 
 def stream_for(space: Space, path: Path, options: Options) -> Source:
@@ -79,9 +79,10 @@ def matched(name: str, source: Source, space: Space) -> Source:
     Raises:
         DataError: for data of another kind or size, other columns, or a class that the model does not know.
     """
-    if isinstance(space, Transcripts) and isinstance(source.space, Audio):  # one source has two sides
-        return as_transcripts(name, source, Options(), space)
     try:
+        pairs = space.from_conditions(Pairs(source.space, source.x, source.conditions))
+        if pairs is not None:
+            return _turn_round(source, pairs)
         x = space.conform(source.x, source.space)
         if space.window is None:
             space.check(x)
@@ -101,8 +102,13 @@ def read_as(name: str, source: Source, kind: type[Space], options: Options) -> S
     Raises:
         DataError: for data that is not of this kind.
     """
-    if kind is Transcripts:
-        return as_transcripts(name, source, options)
+    try:
+        settings = {setting: getattr(options, setting) for setting in kind.settings}
+        space = kind.of_conditions(Pairs(source.space, source.x, source.conditions), settings)
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from None
+    if space is not None:
+        return matched(name, source, space)
     if kind is Table and isinstance(source.space, Vectors):  # an array, or a built-in set
         return _tabulated(name, source, source.space, options)
     try:
@@ -115,6 +121,13 @@ def read_as(name: str, source: Source, kind: type[Space], options: Options) -> S
     density = source.density if torch.equal(x, source.x) else None
     schema = source.schema if space == source.space else None
     return dataclasses.replace(source, x=x, space=space, density=density, schema=schema)
+
+
+def _turn_round(source: Source, pairs: Pairs) -> Source:
+    """A source whose conditions have become its examples, and whose examples are now their conditions."""
+    levels = pairs.cond is not None and pairs.cond.dtype == torch.int16  # see Batch.cond
+    captions, sounds = (None, pairs.cond) if levels else (pairs.cond, None)
+    return dataclasses.replace(source, x=pairs.x, space=pairs.space, labels=None, captions=captions, sounds=sounds)
 
 
 def _tabulated(name: str, source: Source, space: Vectors, options: Options) -> Source:

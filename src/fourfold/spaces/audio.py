@@ -7,7 +7,7 @@ import wave
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -79,6 +79,9 @@ class Audio(Space):
     @property
     def unit(self) -> str:
         return "bits/sample"
+
+    def reading(self) -> Mapping[str, Any]:
+        return {"rate": self.rate, "seconds": self.length / self.rate}
 
     def check(self, x: Tensor) -> None:
         self.check_shape(x)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from fourfold.core import Excerpts, Space
+from fourfold.core import Excerpts, Pairs, Space, decode_captions
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
 from fourfold.metrics.transcripts import error_rate
+from fourfold.spaces.audio import Audio
+from fourfold.spaces.pieces import Pieces
 from fourfold.spaces.text import Text
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.written import WrittenTexts
@@ -24,6 +28,8 @@ SHOWN = 8
 """The most transcripts in a picture."""
 MOST = 20_000
 """The most texts that are enumerated."""
+ROOM = 1.5
+"""The most tokens of a text that a space is made for, as a multiple of those of the longest text at hand."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class Transcripts(WrittenTexts):
     """
 
     counted: ClassVar[str] = "transcripts"
+    settings: ClassVar[tuple[str, ...]] = ("tokens",)
     text: Text
     rate: int = 8000
     sound: int | None = None
@@ -133,6 +140,33 @@ class Transcripts(WrittenTexts):
     def fits(self, given: Space) -> bool:
         return isinstance(given, Transcripts) and given.text == self.text
 
+    def reading(self) -> Mapping[str, Any]:
+        return {} if self.sound is None else {"rate": self.rate, "seconds": self.sound / self.rate}
+
+    @classmethod
+    def of_conditions(cls, pairs: Pairs, settings: Mapping[str, Any]) -> Transcripts:
+        """The space of the transcripts of sounds, whose tokens are ``settings["tokens"]``, by default characters."""
+        sounds, texts = _said(pairs)
+        text = _tokens(texts, settings["tokens"])
+        most = max(len(text.ids(one)) for one in texts)
+        return cls(dataclasses.replace(text, length=round(ROOM * most) + 1), sounds.rate, sounds.length)
+
+    def from_conditions(self, pairs: Pairs) -> Pairs | None:
+        """The transcripts of sounds, each with its sound."""
+        if not isinstance(pairs.space, Audio):  # only sounds have transcripts
+            return None
+        sounds, texts = _said(pairs)
+        return Pairs(self.conditioned(), self.parse(texts), self._heard(pairs.x, sounds))
+
+    def _heard(self, x: Tensor, sounds: Audio) -> Tensor:
+        """Clips in the length of this space."""
+        if sounds.rate != self.rate:
+            raise ValueError(f"its sounds have {sounds.rate} levels in a second, and the model hears {self.rate}")
+        most = self.sound or sounds.length
+        if bool((x[:, most:] != 0).any()):
+            raise ValueError(f"a sound is longer than the {most / self.rate:.1f} s that the model hears: cut it")
+        return torch.nn.functional.pad(x[:, :most], (0, max(most - x.shape[1], 0)))
+
     def conform(self, x: Tensor, given: Space | None = None) -> Tensor:
         """Numbers of an array are ids."""
         if isinstance(given, Vectors) and given.dim == self.text.length and bool((x == x.round()).all()):
@@ -150,3 +184,33 @@ class Transcripts(WrittenTexts):
 
     def picture(self, x: Tensor, references: References | None = None, columns: int | None = None) -> Excerpts:
         return Excerpts(tuple(self.show(ids) for ids in x[:SHOWN]))
+
+
+def _said(pairs: Pairs) -> tuple[Audio, list[str]]:
+    """The space of sounds, and what is said in each.
+
+    Raises:
+        ValueError: for other data.
+    """
+    if not isinstance(pairs.space, Audio) or pairs.cond is None or pairs.cond.ndim != 2:
+        raise ValueError(
+            "holds no sounds with transcripts: give a folder of sounds with a transcripts.csv (file, transcript), or a "
+            ".txt beside each"
+        )
+    return pairs.space, decode_captions(pairs.cond)
+
+
+def _tokens(texts: Sequence[str], tokens: str | None) -> Text:
+    """Characters, or what was asked for.
+
+    Raises:
+        ValueError: for tokens of another name, or more pieces than the texts have.
+    """
+    if tokens in (None, "chars"):
+        return Text("".join(sorted(set("".join(texts)))), 1)
+    if tokens == "bytes":
+        return Text("", 1)
+    count = re.fullmatch(r"bpe:(\d+)", tokens or "")
+    if not count:
+        raise ValueError(f"tokens must be chars, bytes or bpe:COUNT for transcripts, got {tokens!r}: give one of them")
+    return Text("", 1, pieces=Pieces.learn("\n".join(texts), int(count[1])))
