@@ -12,27 +12,21 @@ from typing import Annotated, Any, final, get_type_hints
 
 import typer
 
+from fourfold.runs.declaration import BUDGET, COMPILE, DEVICE, PRECISION, SEED, SIZE, Option, options_of
+
 __all__ = [
     "AsJson",
     "BatchRows",
-    "Budget",
-    "Compile",
     "Data",
     "DataOptions",
     "Device",
     "Features",
     "Folder",
-    "GivenBudget",
-    "GivenDevice",
-    "GivenSeed",
-    "GivenSize",
     "Labels",
     "OtherData",
-    "PrecisionName",
     "Report",
     "RunsDir",
     "Seed",
-    "Size",
     "SkipBad",
     "Temperature",
     "Threads",
@@ -40,17 +34,15 @@ __all__ = [
     "TopP",
     "Weights",
     "cluster",
-    "measuring",
+    "declared",
     "tabular",
     "textual",
-    "training",
     "with_data_options",
+    "with_settings",
 ]
 
-training = partial(typer.Option, rich_help_panel="Training options")
-"""Declares an option in the panel of training. The others do the same for theirs."""
-measuring = partial(typer.Option, rich_help_panel="Measuring options")
 cluster = partial(typer.Option, rich_help_panel="Cluster options")
+"""Declares an option in the panel of clusters. The others do the same for theirs."""
 textual = partial(typer.Option, rich_help_panel="Options for text")
 tabular = partial(typer.Option, rich_help_panel="Options for tables")
 _reading = partial(typer.Option, rich_help_panel="Data options")
@@ -64,32 +56,32 @@ Report = Annotated[
     Path, typer.Option("--out", "-o", help="The report. Its numbers are written beside it, as results.json.")
 ]
 
-# A command that continues a run needs to know whether an option was given: there it is of type ``Given...``.
-_seed = partial(typer.Option, help="Seed of every random draw.", min=0, metavar="N")
-_device = partial(typer.Option, help="auto, cpu, cuda, cuda:0 or mps; auto takes a GPU if there is one.")
-_budget = partial(typer.Option, help="When a training ends: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.")
-_size = partial(typer.Option, help="Size of a model: auto, xs, s, m, l, xl, or narrower, such as s/2.")
-Seed = Annotated[int, _seed()]
-GivenSeed = Annotated[int | None, _seed(show_default="0")]
-Device = Annotated[str, _device()]
-GivenDevice = Annotated[str | None, _device(show_default="auto")]
-Budget = Annotated[str, _budget()]
-GivenBudget = Annotated[str | None, _budget(show_default="1m")]
-Size = Annotated[str, _size()]
-GivenSize = Annotated[str | None, _size(show_default="auto")]
+
+def declared(option: Option, default: bool = True) -> Any:
+    """A declared setting as an option of Typer, whose help shows its default or, without one, the words for it."""
+    return typer.Option(
+        *option.flags,
+        help=option.help,
+        min=option.min,
+        metavar=option.metavar,
+        show_default=True if default or option.show_default is None else option.show_default,
+        rich_help_panel=option.panel or None,
+    )
+
+
+Seed = Annotated[int, declared(SEED)]
+Device = Annotated[str, declared(DEVICE)]
+Budget = Annotated[str, declared(BUDGET)]
+Size = Annotated[str, declared(SIZE)]
+PrecisionName = Annotated[str | None, declared(PRECISION, False)]
+Compile = Annotated[bool | None, declared(COMPILE, False)]
+measuring = partial(typer.Option, rich_help_panel="Measuring options")
 Threads = Annotated[
     int | None,
     typer.Option(help="Number of threads.", min=1, metavar="N", show_default="as many as there are free cores"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BatchRows = Annotated[int, typer.Option(help="Number of examples in memory at once.", min=1, metavar="N")]
-PrecisionName = Annotated[
-    str | None, training(help="float32, bf16 or autocast.", show_default="the fastest stable one")
-]
-Compile = Annotated[
-    bool | None,
-    training("--compile/--no-compile", help="Compile the training step.", show_default="if the budget is long enough"),
-]
 Features = Annotated[
     str | None,
     typer.Option(
@@ -266,20 +258,59 @@ class DataOptions:
 
 def with_data_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one option for each field of :class:`DataOptions`; it gets them all as ``options``."""
-    signature, hints = inspect.signature(command), get_type_hints(command, include_extras=True)
-    own = [p.replace(annotation=hints[p.name]) for p in signature.parameters.values() if p.name != "options"]
     types = get_type_hints(DataOptions, include_extras=True)
-    shared = [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=types[field.name]
-        )
-        for field in fields(DataOptions)
-    ]
+    shared = [_parameter(f.name, f.default, types[f.name]) for f in fields(DataOptions)]
+    own = [p for p in _parameters(command) if p.name != "options"]
 
     @functools.wraps(command)
     def wrapped(**given: Any) -> None:
-        options = DataOptions(**{field.name: given.pop(field.name) for field in fields(DataOptions)})
+        options = DataOptions(**{f.name: given.pop(f.name) for f in fields(DataOptions)})
         command(options=options, **given)
 
-    wrapped.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    return wrapped
+    return _signed(wrapped, [*own, *shared])
+
+
+def with_settings(settings: type, given: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each declared setting; it gets them all as ``settings``, a dictionary.
+
+    Args:
+        settings: a dataclass of settings, see :mod:`fourfold.runs.declaration`.
+        given: whether a setting that is not given is ``None``, so that another default can stand in its place.
+    """
+    options = options_of(settings)
+    defaults = {name: None if given else getattr(settings, name) for name in options}
+    shared = [_parameter(name, defaults[name], _annotation(options[name], defaults[name])) for name in options]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = _parameters(command)
+        place = next(i for i, p in enumerate(own) if p.name == "settings")
+
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> None:
+            command(settings={name: values.pop(name) for name in options}, **values)
+
+        return _signed(wrapped, [*own[:place], *shared, *own[place + 1 :]])
+
+    return decorate
+
+
+def _annotation(option: Option, default: Any) -> Any:
+    """The annotation by which Typer parses a declared setting."""
+    return Annotated[option.type if default is not None else option.type | None, declared(option, default is not None)]
+
+
+def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _parameters(command: Callable[..., None]) -> list[inspect.Parameter]:
+    """The parameters of a command as keywords, their annotations resolved."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters = inspect.signature(command).parameters.values()
+    return [_parameter(p.name, p.default, hints.get(p.name, p.annotation)) for p in parameters]
+
+
+def _signed(command: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    """A command with the signature from which Typer makes its options."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command

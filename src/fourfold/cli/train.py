@@ -5,32 +5,29 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from fourfold.cli.configfile import Config
 from fourfold.cli.options import (
     AsJson,
-    Compile,
     Data,
     DataOptions,
-    GivenBudget,
-    GivenDevice,
-    GivenSeed,
-    GivenSize,
-    PrecisionName,
     Threads,
-    training,
     with_data_options,
+    with_settings,
 )
 from fourfold.cli.printing import print_line, say, write_repeat
 from fourfold.machine.threads import is_first, set_threads
+from fourfold.runs.settings import FitKeywords, FitSettings
+from fourfold.vocabulary import AUTO
 
 __all__ = ["fit"]
 
 
 @with_data_options
+@with_settings(FitSettings, given=True)
 def fit(
     context: typer.Context,
     options: DataOptions,
@@ -42,14 +39,12 @@ def fit(
         ),
     ] = None,
     data: Data = None,
-    budget: GivenBudget = None,
-    size: GivenSize = None,
-    seed: GivenSeed = None,
+    *,
+    settings: FitKeywords,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new folder in runs/")
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None,
-    device: GivenDevice = None,
     threads: Threads = None,
     config: Config = None,
     as_json: AsJson = False,
@@ -65,86 +60,6 @@ def fit(
             show_default="those that torchrun started, or 1",
         ),
     ] = None,
-    parallel: Annotated[
-        str | None,
-        training(
-            help="How the processes of torchrun share the training: auto, none, ddp (each holds all weights) or fsdp "
-            "(each holds a shard).",
-            show_default="auto: ddp where it fits",
-        ),
-    ] = None,
-    accumulate: Annotated[
-        int | None,
-        training(
-            help="Parts of a batch that a process takes one after the other.",
-            min=1,
-            metavar="N",
-            show_default="1",
-        ),
-    ] = None,
-    recompute: Annotated[
-        bool | None,
-        training(
-            "--recompute/--no-recompute",
-            help="Save memory: compute blocks again in the backward pass.",
-            show_default="for large blocks",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        training(
-            help="Examples per step.",
-            min=1,
-            show_default="depends on the recipe",
-            metavar="N",
-        ),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        training(
-            help="Peak learning rate of AdamW.",
-            min=0,
-            show_default="depends on the recipe",
-            metavar="X",
-        ),
-    ] = None,
-    muon_rate: Annotated[
-        float | None,
-        training(
-            help="Peak learning rate of Muon; 0 trains everything with AdamW.",
-            min=0,
-            show_default="depends on the recipe",
-            metavar="X",
-        ),
-    ] = None,
-    precision: PrecisionName = None,
-    compile: Compile = None,
-    choose: Annotated[
-        bool | None,
-        training(
-            "--choose/--keep-last",
-            help="Keep the weights with the lowest held-out loss, or the last ones.",
-            show_default="choose",
-        ),
-    ] = None,
-    lora: Annotated[
-        int | None,
-        training(
-            help="Rank of the matrices that tune a published model.",
-            min=1,
-            show_default="all weights are tuned",
-            metavar="N",
-        ),
-    ] = None,
-    checkpoint_every: Annotated[
-        float | None,
-        training(
-            help="Seconds between two checkpoints.",
-            min=0,
-            metavar="X",
-            show_default="60",
-        ),
-    ] = None,
 ) -> None:
     """Train a model of a paradigm on data, within a budget.
 
@@ -157,9 +72,11 @@ def fit(
     if resume is not None and out not in (None, resume):
         raise ValueError(f"out {out} contradicts {resume}, which has {resume}: leave it out, or begin another run")
     set_threads(_threads_of(resume) if threads is None else threads)
-    if dry_run or ranks is not None:
-        settings = _Needs(size, batch_size, muon_rate, precision, recompute, ranks, as_json)
-        _say_needs(paradigm, data, options, seed, settings, dry_run)
+    settings["data_options"] = options.given()
+    if ranks is not None and not dry_run:
+        raise ValueError("ranks is asked for by --dry-run alone: torchrun starts the processes of a training")
+    if dry_run:
+        _say_needs(paradigm, data, settings, ranks, as_json)
         return
     from fourfold.engine import Interrupted, fit
     from fourfold.engine.progress import Bar
@@ -168,32 +85,18 @@ def fit(
     first = is_first()
     if under_torchrun() and resume is None and out is None:
         raise ValueError("torchrun starts several processes, which must agree: name the run folder with --out")
-    folder = resume or out or _free(f"{_name(paradigm)}-{Path(data or '').stem}-{size or 'auto'}-{seed or 0}")
+    size, seed = settings.get("size") or AUTO, settings.get("seed") or 0
+    folder = resume or out or _free(f"{_name(paradigm)}-{Path(data or '').stem}-{size}-{seed}")
     try:
         with Bar(paradigm or str(folder)) as bar:
             run = fit(
                 paradigm,
                 data,
-                budget=budget,
-                size=size,
-                seed=seed,
-                batch_size=batch_size,
-                learning_rate=learning_rate,
-                muon_rate=muon_rate,
-                data_options=options.given(),
                 out=folder,
                 resume=resume is not None,
-                precision=precision,
-                compile=compile,
-                device=device,
-                checkpoint_every=checkpoint_every,
-                choose=choose,
-                lora=lora,
-                parallel=parallel,
-                accumulate=accumulate,
-                recompute=recompute,
                 observe=bar if first else None,
                 say=bar.say if first else None,
+                **settings,
             )
     except Interrupted as stopped:
         say(f"{stopped}; go on with: fourfold fit --resume {folder}")
@@ -209,42 +112,25 @@ def fit(
     print_line(f"{folder}: {card['steps']} steps in {card['seconds']:.1f} s, {card['parameters']:,} parameters")
 
 
-class _Needs(NamedTuple):
-    """The options that decide what a training needs."""
-
-    size: str | None
-    batch_size: int | None
-    muon_rate: float | None
-    precision: str | None
-    recompute: bool | None
-    ranks: int | None
-    as_json: bool
-
-
-def _say_needs(
-    paradigm: str | None, data: str | None, options: DataOptions, seed: int | None, given: _Needs, dry_run: bool
-) -> None:
+def _say_needs(paradigm: str | None, data: str | None, settings: FitKeywords, ranks: int | None, as_json: bool) -> None:
     """Print the memory and time that a training would need.
 
     Raises:
         ValueError: if there is nothing to estimate.
     """
-    if not dry_run:
-        raise ValueError("ranks is asked for by --dry-run alone: torchrun starts the processes of a training")
     if paradigm is None or data is None:
         raise ValueError("a dry run estimates what begins: give a paradigm and data")
     from fourfold.data import load
     from fourfold.engine.estimate import estimates, planned
-    from fourfold.runs.settings import FitSettings
 
-    space = load(data, **{"seed": seed or 0, **options.given()}).space
-    model = planned(paradigm, space, "s" if given.size in (None, "auto") else str(given.size))
-    settings = FitSettings(batch_size=given.batch_size, muon_rate=given.muon_rate, precision=given.precision)
-    preset = settings.applied_to(model.training_defaults)
-    low = given.precision in ("bf16", "autocast")
-    ranks = given.ranks or int(os.environ.get("WORLD_SIZE", "1"))
-    found = estimates(model, preset, ranks, low, given.recompute)
-    if given.as_json:
+    checked = FitSettings().changed(**settings)
+    space = load(data, **{"seed": checked.seed, **checked.data_options}).space
+    model = planned(paradigm, space, "s" if checked.size == AUTO else checked.size)
+    preset = checked.applied_to(model.training_defaults)
+    low = checked.precision in ("bf16", "autocast")
+    ranks = ranks or int(os.environ.get("WORLD_SIZE", "1"))
+    found = estimates(model, preset, ranks, low, checked.recompute)
+    if as_json:
         print_line(json.dumps([one.record() for one in found], indent=1))
     else:
         print_line("\n\n".join(one.table() for one in found))

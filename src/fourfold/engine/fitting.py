@@ -10,13 +10,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Unpack
 
 import numpy as np
 from torch import Tensor
 
 from fourfold.adapters import is_language_model, is_published, open_published
-from fourfold.core import GenerativeModel, Training
+from fourfold.core import GenerativeModel
 from fourfold.data import Data, Dataset, load
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
 from fourfold.engine.execution import execute
@@ -28,45 +28,30 @@ from fourfold.machine.hardware import find_device
 from fourfold.machine.usage import Usage
 from fourfold.paradigms import check_names
 from fourfold.parallel.processes import Processes, join, losing, restarted, under_torchrun
-from fourfold.runs.budget import Budget, parse_budget
 from fourfold.runs.card import read_card
 from fourfold.runs.checkpoint import check_vacant, resumable
+from fourfold.runs.declaration import spelled_out
 from fourfold.runs.remembered import check_agrees, load_own, settings_of
 from fourfold.runs.run import Run
-from fourfold.runs.settings import FitSettings
+from fourfold.runs.settings import FitKeywords, FitSettings
 from fourfold.vocabulary import AUTO
 
 __all__ = ["Interrupted", "fit"]
 
 
+@spelled_out(FitKeywords, dict.fromkeys(FitKeywords.__annotations__))
 def fit(
     paradigm: str | GenerativeModel | None = None,
     data: Data | Dataset | None = None,
     *,
     labels: str | os.PathLike[str] | np.ndarray | Tensor | Sequence[Any] | None = None,
-    budget: str | float | Budget | None = None,
-    size: str | None = None,
-    seed: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    muon_rate: float | None = None,
-    training: Training | None = None,
-    data_options: Mapping[str, Any] | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     trust: Sequence[type] = (),
-    precision: str | None = None,
-    compile: bool | None = None,
-    device: str | None = None,
-    checkpoint_every: float | None = None,
-    choose: bool | None = None,
-    lora: int | None = None,
-    parallel: str | None = None,
-    accumulate: int | None = None,
-    recompute: bool | None = None,
     observe: Callable[[Step], None] | None = None,
     say: Callable[[str], None] | None = None,
     progress: bool = True,
+    **keywords: Unpack[FitKeywords],
 ) -> Run:
     """Train a model of a paradigm on data within a budget, or continue a run.
 
@@ -85,37 +70,15 @@ def fit(
         data: data for :func:`fourfold.load`, or a data set.
         labels: the class of each example, or where it stands, as :func:`fourfold.load` takes it: the model then learns
             the examples of each class (``conditional``).
-        budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds; by
-            default ``1m``.
-        size: size of the preset: ``xs``, ``s``, ``m``, ``l``, ``xl``, or narrower, as ``s/2``; by default ``auto``, the
-            size and the batch that suit this machine, the data and a budget in seconds, and ``s`` for another budget.
-        seed: seed of the weights, the order of the data and every draw; by default 0.
-        batch_size: examples per step, instead of the preset's.
-        learning_rate: peak rate of AdamW, instead of the preset's.
-        muon_rate: peak rate of Muon, instead of the preset's; 0 trains everything with AdamW.
-        training: all settings of training, instead of the preset's.
-        data_options: further arguments of :func:`fourfold.load`.
         out: the run folder; without one nothing is written.
         resume: continue from the last checkpoint in ``out``.
         trust: classes of your own in the model of a resumed run, as for :meth:`Run.load`.
-        precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable.
-        compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
-            the budget is long enough to pay for compiling.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto``, the default, takes a GPU if there is one.
-        checkpoint_every: seconds between checkpoints; by default 60.
-        choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, as it does
-            by default (see :class:`~fourfold.engine.heldout.HeldOut`). Otherwise the whole budget is spent and the last
-            weights are kept.
-        lora: rank of the matrices that are added to those of a published model and trained instead of them.
-        parallel: how the processes that ``torchrun`` started share the training: ``ddp`` (each holds all weights) or
-            ``fsdp`` (each holds a shard of every parameter); ``auto``, the default, takes ``ddp`` where that fits into
-            memory. ``none`` trains in one process.
-        accumulate: parts of a batch that each process takes one after the other; by default 1.
-        recompute: whether blocks of a network keep only their inputs for the backward pass; by default large ones do.
         observe: a function that is called with each step.
         say: a function that is called with each message.
         progress: whether a notebook or a terminal shows a bar and the messages, where neither ``observe`` nor ``say``
             is given.
+        keywords: the settings of :class:`~fourfold.runs.settings.FitSettings`, such as ``budget`` and ``size``; what is
+            ``None`` is not given.
 
     Warns:
         UserWarning: if a clock ended the training after fewer than 20 steps, and no message can say so.
@@ -138,29 +101,13 @@ def fit(
         check_vacant(folder)
     card = read_card(folder) if resume and folder is not None else None
     before = FitSettings() if card is None or folder is None else settings_of(card, folder)
-    settings = FitSettings(
-        budget=before.budget if budget is None else parse_budget(budget),
-        size=before.size if size in (None, AUTO) else size,
-        seed=_or(seed, before.seed),
-        training=_or(training, before.training),
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        muon_rate=muon_rate,
-        data_options={**before.data_options, **_classes(data, labels), **(data_options or {})},
-        precision=_or(precision, before.precision),
-        compile=_or(compile, before.compile),
-        device=_or(device, before.device),
-        checkpoint_every=_or(checkpoint_every, before.checkpoint_every),
-        choose=_or(choose, before.choose),
-        parallel=_or(parallel, before.parallel),
-        accumulate=_or(accumulate, before.accumulate),
-        recompute=_or(recompute, before.recompute),
-    )
+    keywords["data_options"] = {**_classes(data, labels), **(keywords.get("data_options") or {})}
+    settings = before.changed(**keywords)
     processes = _processes(settings)
     find_device(settings.device)
     if isinstance(paradigm, str) and is_published(paradigm):
-        paradigm, settings = _published(paradigm, settings, lora, resumes=card is not None)
-    elif lora is not None:
+        paradigm, settings = _published(paradigm, settings, resumes=card is not None)
+    elif settings.lora is not None:
         raise ValueError("lora tunes a published language model: give its folder in place of a paradigm")
     if isinstance(paradigm, str):
         check_names(paradigm)
@@ -224,19 +171,17 @@ def _processes(settings: FitSettings) -> Processes:
     return processes.sharing(settings.parallel == "fsdp")
 
 
-def _published(
-    path: str, settings: FitSettings, lora: int | None, resumes: bool
-) -> tuple[GenerativeModel, FitSettings]:
+def _published(path: str, settings: FitSettings, resumes: bool) -> tuple[GenerativeModel, FitSettings]:
     """A published language model to be tuned, and settings by which data is read with its tokens and its window.
 
     Raises:
         ValueError: for a model that is not tuned.
     """
-    if lora is None and resumes:
+    if settings.lora is None and resumes:
         raise ValueError("resume knows the model that it tunes: leave its folder out")
     if not is_language_model(path):
         raise ValueError(f"{path} is not a language model, and only those are tuned: name a paradigm")
-    model = open_published(path, settings.data_options.get("length"), lora)
+    model = open_published(path, settings.data_options.get("length"), settings.lora)
     known = {"tokens": os.path.abspath(path), "length": model.space.window}
     return model, replace(settings, data_options={**settings.data_options, **known})
 
@@ -284,14 +229,6 @@ def _shared(request: Request) -> Request:
         return request
     request.say(f"fsdp: whole weights need {in_words(needed)} in each process, and {in_words(free)} are free")
     return replace(request, processes=processes.sharing(True))
-
-
-_T = TypeVar("_T")
-
-
-def _or(given: _T | None, before: _T) -> _T:
-    """The given value, or the default where none was given."""
-    return before if given is None else given
 
 
 def _unheard(line: str) -> None:

@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 __all__ = [
     "ALONE",
-    "PARALLEL",
     "LostProcess",
     "Processes",
     "join",
@@ -39,8 +38,6 @@ __all__ = [
     "under_torchrun",
 ]
 
-PARALLEL = ("auto", "none", "ddp", "fsdp")
-"""The ways to share a training between processes."""
 PATIENCE = datetime.timedelta(minutes=10)
 """The longest wait for another process that still answers; one that dies is noticed at once."""
 
@@ -69,7 +66,7 @@ class Processes:
 
     @property
     def way(self) -> str:
-        """How the processes share a training: one of :data:`PARALLEL`."""
+        """How the processes share a training: ``none``, ``ddp`` or ``fsdp``."""
         return "none" if self.world == 1 else "fsdp" if self.sharded else "ddp"
 
     def total(self, tensor: Tensor) -> None:

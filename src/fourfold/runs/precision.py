@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
 
-__all__ = ["FLOAT32", "PRECISIONS", "Precision", "has_compiler", "parse_precision"]
+from fourfold.runs.declaration import check_precision
+
+__all__ = ["FLOAT32", "PRECISIONS", "Precision", "parse_precision"]
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,5 @@ def parse_precision(name: str, compiled: bool = False) -> Precision:
     Raises:
         ValueError: for an unknown name, or if steps shall be compiled and there is no C++ compiler.
     """
-    if name not in PRECISIONS:
-        raise ValueError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
-    if compiled and not has_compiler():
-        raise ValueError("--compile needs a C++ compiler (g++ or clang++): install one, or leave --compile out")
+    check_precision(name, compiled)
     return replace(PRECISIONS[name], compiled=compiled)
-
-
-def has_compiler() -> bool:
-    """Whether ``torch.compile`` finds a C++ compiler."""
-    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))

@@ -4,17 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, final
 
-from fourfold.core import Training
-from fourfold.parallel.processes import PARALLEL
-from fourfold.runs.budget import Budget, Seconds
-from fourfold.runs.precision import parse_precision
+from fourfold.runs.budget import Budget, Seconds, parse_budget
+from fourfold.runs.declaration import (
+    BUDGET,
+    COMPILE,
+    DEVICE,
+    PRECISION,
+    SEED,
+    SIZE,
+    TRAINING_PANEL,
+    Option,
+    check_precision,
+    setting,
+)
 from fourfold.vocabulary import AUTO, parse_size
 
-__all__ = ["FitSettings"]
+if TYPE_CHECKING:
+    from fourfold.core import Training
+
+__all__ = [
+    "PARALLEL",
+    "FitKeywords",
+    "FitSettings",
+]
 
 MINUTE = Seconds(60)
+PARALLEL = ("auto", "none", "ddp", "fsdp")
+"""The ways to share a training between processes."""
+RECIPE = "depends on the recipe"
+
+
+class FitKeywords(TypedDict, total=False):
+    """The keywords of :func:`fourfold.fit` that are fields of :class:`FitSettings`, for editors and type checkers."""
+
+    budget: str | float | Budget | None
+    size: str | None
+    seed: int | None
+    device: str | None
+    training: Training | None
+    data_options: Mapping[str, Any] | None
+    parallel: str | None
+    accumulate: int | None
+    recompute: bool | None
+    batch_size: int | None
+    learning_rate: float | None
+    muon_rate: float | None
+    precision: str | None
+    compile: bool | None
+    choose: bool | None
+    lora: int | None
+    checkpoint_every: float | None
 
 
 @final
@@ -22,44 +63,132 @@ MINUTE = Seconds(60)
 class FitSettings:
     """The settings of :func:`fourfold.fit`: its defaults, those of its caller, or those that a run recorded.
 
+    Each is declared here alone, with its option of the command line.
+
     Attributes:
-        budget: when training ends.
-        size: size of the preset; ``auto`` suits this machine, the data and the budget.
-        seed: seed of weights, order of the data and every draw.
-        training: replaces the preset's settings of training; ``None`` keeps them.
-        batch_size, learning_rate, muon_rate: replace single ones of these; a ``muon_rate`` of 0 trains all with AdamW.
+        budget: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or a number of seconds; by
+            default ``1m``.
+        size: size of the preset: ``xs``, ``s``, ``m``, ``l``, ``xl``, or narrower, as ``s/2``; by default ``auto``, the
+            size and the batch that suit this machine, the data and a budget in seconds, and ``s`` for another budget.
+        seed: seed of the weights, the order of the data and every draw; by default 0.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``; ``auto``, the default, takes a GPU if there is one.
+        training: all settings of training, instead of the preset's.
         data_options: further arguments of :func:`fourfold.load`.
-        precision: precision of the steps; ``None`` takes the fastest that is stable.
-        compile: whether steps are compiled; ``None`` compiles where the budget is long enough.
-        device: ``auto``, ``cpu``, ``cuda``, ``cuda:0`` or ``mps``.
-        checkpoint_every: seconds between checkpoints.
-        choose: whether the held-out loss chooses the weights to keep.
-        parallel: how several processes share the training: ``auto``, ``none``, ``ddp`` or ``fsdp``.
-        accumulate: parts of a batch that each process takes one after the other.
-        recompute: whether large blocks keep only their inputs for the backward pass; ``None``: where there are any.
+        parallel: how the processes that ``torchrun`` started share the training: ``ddp`` (each holds all weights) or
+            ``fsdp`` (each holds a shard of every parameter); ``auto``, the default, takes ``ddp`` where that fits into
+            memory. ``none`` trains in one process.
+        accumulate: parts of a batch that each process takes one after the other; by default 1.
+        recompute: whether blocks of a network keep only their inputs for the backward pass; by default large ones do.
+        batch_size: examples per step, instead of the preset's.
+        learning_rate: peak rate of AdamW, instead of the preset's.
+        muon_rate: peak rate of Muon, instead of the preset's; 0 trains everything with AdamW.
+        precision: ``float32``, ``bf16`` or ``autocast``; by default the fastest that is stable.
+        compile: whether compiled steps take part in that choice (with ``precision``: are used); by default only where
+            the budget is long enough to pay for compiling.
+        choose: whether the held-out loss chooses the weights to keep and ends a training that only overfits, as it does
+            by default (see :class:`~fourfold.engine.heldout.HeldOut`). Otherwise the whole budget is spent and the last
+            weights are kept.
+        lora: rank of the matrices that are added to those of a published model and trained instead of them.
+        checkpoint_every: seconds between checkpoints; by default 60.
 
     Raises:
         ValueError: for a value out of range, or an unknown precision.
     """
 
-    budget: Budget = MINUTE
-    size: str = AUTO
-    seed: int = 0
+    budget: Budget = setting(MINUTE, BUDGET)  # noqa: RUF009 (it makes a field)
+    size: str = setting(AUTO, SIZE)
+    seed: int = setting(0, SEED)
+    device: str = setting("auto", DEVICE)
     training: Training | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    muon_rate: float | None = None
     data_options: Mapping[str, Any] = field(default_factory=dict)
-    precision: str | None = None
-    compile: bool | None = None
-    device: str = "auto"
-    checkpoint_every: float = 60.0
-    choose: bool = True
-    parallel: str = AUTO
-    accumulate: int = 1
-    recompute: bool | None = None
+    parallel: str = setting(
+        AUTO,
+        Option(
+            str,
+            "How the processes of torchrun share the training: auto, none, ddp (each holds all weights) or fsdp (each "
+            "holds a shard).",
+            panel=TRAINING_PANEL,
+            show_default="auto: ddp where it fits",
+        ),
+    )
+    accumulate: int = setting(
+        1,
+        Option(
+            int,
+            "Parts of a batch that a process takes one after the other.",
+            panel=TRAINING_PANEL,
+            min=1,
+            metavar="N",
+            show_default="1",
+        ),
+    )
+    recompute: bool | None = setting(
+        None,
+        Option(
+            bool,
+            "Save memory: compute blocks again in the backward pass.",
+            ("--recompute/--no-recompute",),
+            TRAINING_PANEL,
+            show_default="for large blocks",
+        ),
+    )
+    batch_size: int | None = setting(
+        None,
+        Option(int, "Examples per step.", panel=TRAINING_PANEL, min=1, metavar="N", show_default=RECIPE),
+    )
+    learning_rate: float | None = setting(
+        None,
+        Option(float, "Peak learning rate of AdamW.", panel=TRAINING_PANEL, min=0, metavar="X", show_default=RECIPE),
+    )
+    muon_rate: float | None = setting(
+        None,
+        Option(
+            float,
+            "Peak learning rate of Muon; 0 trains everything with AdamW.",
+            panel=TRAINING_PANEL,
+            min=0,
+            metavar="X",
+            show_default=RECIPE,
+        ),
+    )
+    precision: str | None = setting(None, PRECISION)
+    compile: bool | None = setting(None, COMPILE)
+    choose: bool = setting(
+        True,
+        Option(
+            bool,
+            "Keep the weights with the lowest held-out loss, or the last ones.",
+            ("--choose/--keep-last",),
+            TRAINING_PANEL,
+            show_default="choose",
+        ),
+    )
+    lora: int | None = setting(
+        None,
+        Option(
+            int,
+            "Rank of the matrices that tune a published model.",
+            panel=TRAINING_PANEL,
+            min=1,
+            metavar="N",
+            show_default="all weights are tuned",
+        ),
+    )
+    checkpoint_every: float = setting(
+        60.0,
+        Option(
+            float,
+            "Seconds between two checkpoints.",
+            panel=TRAINING_PANEL,
+            min=0,
+            metavar="X",
+            show_default="60",
+        ),
+    )
 
     def __post_init__(self) -> None:
+        from fourfold.core import Training  # options are declared without torch, and checked with it
+
         if self.seed < 0 or not self.checkpoint_every >= 0:
             raise ValueError(
                 f"seed {self.seed}, a checkpoint every {self.checkpoint_every} s: give numbers that are not negative"
@@ -70,7 +199,7 @@ class FitSettings:
             raise ValueError(f"accumulate {self.accumulate}: a batch is taken in 1 part or more")
         if self.size != AUTO:
             parse_size(self.size)
-        parse_precision(self.precision or "float32", bool(self.compile))
+        check_precision(self.precision or "float32", bool(self.compile))
         self.applied_to(Training())
 
     def applied_to(self, preset: Training) -> Training:
@@ -83,6 +212,16 @@ class FitSettings:
             learning_rate=given.learning_rate if self.learning_rate is None else self.learning_rate,
             muon_rate=muon_rate,
         )
+
+    def changed(self, **keywords: Unpack[FitKeywords]) -> FitSettings:
+        """These settings with those that a caller gives; ``None`` and the size ``auto`` give nothing."""
+        values: dict[str, Any] = {name: value for name, value in keywords.items() if value is not None}
+        if values.get("size") == AUTO:
+            del values["size"]
+        if "budget" in values:
+            values["budget"] = parse_budget(values["budget"])
+        values["data_options"] = {**self.data_options, **values.get("data_options", {})}
+        return replace(self, **values)
 
     def of_stage(self, budget: Budget) -> FitSettings:
         """The settings of a stage, whose model is trained by the settings of its own preset."""

@@ -1,0 +1,153 @@
+"""How a setting is declared once: a field of a dataclass, with its default and its option. Torch-free.
+
+The options of the command line, the configuration files and the keywords of a function are made from such a dataclass.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ParamSpec, TypeVar, final
+
+__all__ = [
+    "BUDGET",
+    "COMPILE",
+    "DEVICE",
+    "PRECISION",
+    "SEED",
+    "SIZE",
+    "TRAINING_PANEL",
+    "Option",
+    "check_keyword",
+    "check_precision",
+    "has_compiler",
+    "options_of",
+    "setting",
+    "spelled_out",
+]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@final
+@dataclass(frozen=True)
+class Option:
+    """A setting on the command line.
+
+    Attributes:
+        type: the type that the command line parses.
+        help: one sentence or two.
+        flags: the flags, as ``("-n", "--n")`` or ``("--sweep/--no-sweep",)``; if empty, the name of the setting.
+        panel: the heading in the help; if empty, that of the command's own options.
+        min: the least value.
+        metavar: the letter or word for the value in the help.
+        show_default: the default in words, where it is no value.
+    """
+
+    type: type
+    help: str
+    flags: tuple[str, ...] = ()
+    panel: str = ""
+    min: float | None = None
+    metavar: str | None = None
+    show_default: str | None = None
+
+    def words(self, name: str, value: Any) -> list[str]:
+        """The words of a command line that give a value to the setting of this name."""
+        if self.type is bool:
+            on, _, off = self.flags[0].partition("/")
+            return [on if value else off]
+        flag = self.flags[0] if self.flags else f"--{name.replace('_', '-')}"
+        return [flag, ",".join(value) if isinstance(value, tuple) else str(value)]
+
+
+def setting(default: Any, option: Option) -> Any:
+    """A field of a dataclass of settings that has an option."""
+    return field(default=default, metadata={"option": option})
+
+
+def options_of(settings: type) -> dict[str, Option]:
+    """The options of a dataclass of settings by the names of its fields; some fields are for Python alone."""
+    return {f.name: f.metadata["option"] for f in fields(settings) if "option" in f.metadata}
+
+
+def spelled_out(keywords: type, defaults: Mapping[str, Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Give a function of ``**settings`` a signature with each keyword, and a clear error for any other.
+
+    Args:
+        keywords: the ``TypedDict`` of the settings.
+        defaults: the default of each keyword in the signature.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        own += [
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hint.__forward_arg__
+            )
+            for name, hint in keywords.__annotations__.items()
+        ]
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs:
+                check_keyword(function.__name__, name, [p.name for p in own])
+            return function(*args, **kwargs)
+
+        checked.__signature__ = signature.replace(parameters=own)  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def check_keyword(function: str, name: str, names: list[str]) -> None:
+    """Refuse a keyword that a function does not have.
+
+    Raises:
+        TypeError: with the nearest name, if one is near.
+    """
+    if name not in names:
+        near = difflib.get_close_matches(name, names, 1)
+        way = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(names)}"
+        raise TypeError(f"{function}() got an unexpected keyword argument {name!r}: {way}")
+
+
+def check_precision(name: str, compiled: bool = False) -> None:
+    """Refuse a precision that is unknown, and compiled steps without a compiler.
+
+    Raises:
+        ValueError: naming the precisions, or what to install.
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"unknown precision {name!r}: choose one of {', '.join(PRECISIONS)}")
+    if compiled and not has_compiler():
+        raise ValueError("--compile needs a C++ compiler (g++ or clang++): install one, or leave --compile out")
+
+
+def has_compiler() -> bool:
+    """Whether ``torch.compile`` finds a C++ compiler."""
+    return any(shutil.which(name) for name in ("g++", "clang++", "c++"))
+
+
+PRECISIONS = ("float32", "bf16", "autocast")
+TRAINING_PANEL = "Training options"
+
+# The options that a comparison and other commands share.
+BUDGET = Option(str, "When a training ends: 30s, 10m, 1h30m, 2000 steps, 5 epochs or 1e15 flops.", show_default="1m")
+SIZE = Option(str, "Size of a model: auto, xs, s, m, l, xl, or narrower, such as s/2.", show_default="auto")
+SEED = Option(int, "Seed of every random draw.", min=0, metavar="N", show_default="0")
+DEVICE = Option(str, "auto, cpu, cuda, cuda:0 or mps; auto takes a GPU if there is one.", show_default="auto")
+PRECISION = Option(str, "float32, bf16 or autocast.", panel=TRAINING_PANEL, show_default="the fastest stable one")
+COMPILE = Option(
+    bool,
+    "Compile the training step.",
+    ("--compile/--no-compile",),
+    TRAINING_PANEL,
+    show_default="if the budget is long enough",
+)
