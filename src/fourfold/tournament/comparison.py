@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 import os
 import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-from fourfold.data import Dataset
 from fourfold.metrics import Measurement
 from fourfold.output import notebook
 from fourfold.runs.files import write_json
-from fourfold.tournament.baselines import Rated, losses
+from fourfold.tournament.baselines import losses
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.outputs import check_outputs, results_path
-from fourfold.tournament.places import places
-from fourfold.tournament.settings import Settings
+from fourfold.tournament.report import write_report
+from fourfold.tournament.results import Results
 from fourfold.tournament.verdict import Line, verdict
 from fourfold.tournament.words import plural
 from fourfold.vocabulary import Kind
@@ -31,64 +29,11 @@ WIDTH = 80
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """The result of a comparison.
+class Comparison(Results):
+    """The result of a comparison: its table, verdict, report and record are drawn from its attributes.
 
-    Attributes:
-        entries: one for each paradigm, ordered by kind of likelihood, then by likelihood.
-        data: the record of the data set, with its space, its unit and the number of test examples used as references.
-        settings: the settings of the comparison.
-        hardware, versions: the machine and the packages it ran on.
-        dataset: the data, for pictures.
-        n: the number of samples by which all entries are judged: the largest that every one of them has.
-        source: the data as an argument on the command line; empty if it was given as an object.
-        planned: the number of planned runs; if there are fewer outcomes, the comparison was stopped.
-        truth: the mean log-density of the test examples under the density they were drawn from, if it is known.
-        date: the time of the comparison.
-        left_out: the paradigms that do not model this kind of data, each with the reason.
-        baselines: models in closed form, with their scores; most spaces have none.
-        published: published models, with their scores; they were not trained under the budget and are not ranked.
+    Its attributes are described at :class:`~fourfold.tournament.results.Results`.
     """
-
-    entries: tuple[Entry, ...]
-    data: Mapping[str, Any]
-    settings: Settings
-    hardware: Mapping[str, Any]
-    versions: Mapping[str, str]
-    dataset: Dataset = field(repr=False)
-    n: int = 0
-    source: str = ""
-    planned: int = 0
-    truth: float = math.nan
-    date: str = ""
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    baselines: tuple[Rated, ...] = field(default=(), repr=False)
-    published: tuple[Rated, ...] = field(default=(), repr=False)
-
-    @property
-    def command(self) -> str:
-        """The command line that repeats the comparison; empty if only Python can."""
-        return self.settings.command(self.source) if self.source else ""
-
-    @property
-    def call(self) -> str:
-        """The call in Python that repeats the comparison."""
-        return self.settings.call(repr(self.source) if self.source else "dataset")
-
-    def again(self, settings: Settings) -> str:
-        """A comparison of the same data under other settings, as a command line, or as a call if only Python can."""
-        words = settings.command(self.source) if self.source else ""
-        return words or settings.call(repr(self.source) if self.source else "dataset")
-
-    @property
-    def places(self) -> dict[str, list[str]]:
-        """The machines, each with the runs that were trained there."""
-        return places([outcome for entry in self.entries for outcome in entry.outcomes])
-
-    @property
-    def failed(self) -> bool:
-        """Whether at least one run failed."""
-        return any(entry.failures for entry in self.entries)
 
     @property
     def verdict(self) -> list[Line]:
@@ -185,8 +130,6 @@ class Comparison:
             ValueError: if a file is in the way that no comparison wrote, or the place cannot be written to.
             RuntimeError: if the report cannot be drawn; the numbers are written.
         """
-        from fourfold.tournament.report import write_report
-
         path = Path(path)
         check_outputs(path)
         results = results_path(path)

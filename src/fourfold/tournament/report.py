@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import torch
 from jinja2 import Environment, StrictUndefined
@@ -29,12 +29,11 @@ from fourfold.tournament.baselines import Rated, losses
 from fourfold.tournament.entries import Entry, mark
 from fourfold.tournament.modes import Measured, read_log
 from fourfold.tournament.outputs import GENERATOR, results_path
+from fourfold.tournament.results import Results
 from fourfold.tournament.samples import kept
+from fourfold.tournament.verdict import verdict
 from fourfold.tournament.words import interval, label, plural
 from fourfold.vocabulary import FACTS, Card, Facts, FailureMode, Kind, recorded_facts
-
-if TYPE_CHECKING:
-    from fourfold.tournament.comparison import Comparison
 
 __all__ = ["write_report"]
 
@@ -48,7 +47,7 @@ LONGEST = 400
 """The most characters of an example that is shown as text."""
 
 
-def write_report(comparison: Comparison, path: Path) -> None:
+def write_report(comparison: Results, path: Path) -> None:
     """Render the page of a comparison and write it. All HTML is in the template; every inserted value is escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {
@@ -66,7 +65,7 @@ def write_report(comparison: Comparison, path: Path) -> None:
     path.write_text(template.render(_context(comparison, path)), encoding="utf-8")
 
 
-def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
+def _context(comparison: Results, path: Path) -> dict[str, Any]:
     beside = [*comparison.baselines, *comparison.published]
     shown = [*comparison.entries, *(rated.entry for rated in beside)]
     colours = _colours([entry.name for entry in shown])
@@ -82,6 +81,7 @@ def _context(comparison: Comparison, path: Path) -> dict[str, Any]:
     )
     return {
         "c": comparison,
+        "verdict": verdict(comparison),
         "views": views,
         "done": done,
         "baselines": baselines,
@@ -251,7 +251,7 @@ def _likelihood(entry: Entry) -> str:
 class _View:
     """An entry as the page shows it."""
 
-    def __init__(self, entry: Entry, css: str, comparison: Comparison, references: References) -> None:
+    def __init__(self, entry: Entry, css: str, comparison: Results, references: References) -> None:
         self.entry, self.css, self.comparison, self.references = entry, css, comparison, references
         self.card = cards()[entry.name.partition("/")[0]]
         self.anchor = entry.name.replace("/", "-")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from fourfold.machine.usage import LEAST_SHARE
 from fourfold.metrics import Measurement
@@ -15,11 +15,9 @@ from fourfold.tournament.baselines import losses
 from fourfold.tournament.entries import Entry, of_tokens
 from fourfold.tournament.health import advice, causes
 from fourfold.tournament.ranking import lead
+from fourfold.tournament.results import Results
 from fourfold.tournament.words import interval, label, listed, plural
 from fourfold.vocabulary import ONE_TOKENISATION, Kind
-
-if TYPE_CHECKING:
-    from fourfold.tournament.comparison import Comparison
 
 __all__ = ["Line", "verdict"]
 
@@ -37,7 +35,7 @@ class Line:
         return f"{self.title}: {''.join(part.name if isinstance(part, Entry) else part for part in self.parts)}"
 
 
-def verdict(comparison: Comparison) -> list[Line]:
+def verdict(comparison: Results) -> list[Line]:
     """The lines, warnings first. If a model was trained too little, or disturbed, no winner is named."""
     done = [entry for entry in comparison.entries if entry.finished]
     lost = _lost(comparison, done)
@@ -58,7 +56,7 @@ def verdict(comparison: Comparison) -> list[Line]:
     return [*warnings, *(line for line in found if line is not None), *_next(comparison, done)]
 
 
-def _lost(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
+def _lost(comparison: Results, done: Sequence[Entry]) -> list[Line]:
     """The models that lose to a model that needs no training."""
     lost = [(entry, words) for entry in done if (words := losses(entry, comparison.baselines))]
     return [Line("Loses", (entry, f" {'; '.join(words)}"), True) for entry, words in lost]
@@ -75,19 +73,19 @@ def _copies(done: Sequence[Entry]) -> list[Line]:
     return lines
 
 
-def _baselines(comparison: Comparison) -> Line | None:
+def _baselines(comparison: Results) -> Line | None:
     names = listed([rated.entry.name for rated in comparison.baselines])
     return Line("Baselines", (f"no model loses to {names}, which need no training",)) if names else None
 
 
-def _published(comparison: Comparison) -> Line | None:
+def _published(comparison: Results) -> Line | None:
     """Published models, which are beside the ranking."""
     names = listed([rated.entry.name for rated in comparison.published])
     words = "trained elsewhere, not under this budget, and perhaps on this text: shown beside, and not ranked"
     return Line("Published", (f"{names}, {words}",)) if names else None
 
 
-def _stopped(comparison: Comparison) -> list[Line]:
+def _stopped(comparison: Results) -> list[Line]:
     ended = sum(len(entry.outcomes) for entry in comparison.entries)
     if ended == comparison.planned:
         return []
@@ -102,7 +100,7 @@ def _failures(entries: Sequence[Entry]) -> list[Line]:
     ]
 
 
-def _marked(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
+def _marked(comparison: Results, done: Sequence[Entry]) -> list[Line]:
     """The models whose scores say nothing about them, with the reasons."""
     unlike = [
         Line("Other hardware", (entry, f": {listed(list(entry.elsewhere))}"), True) for entry in done if entry.elsewhere
@@ -206,7 +204,7 @@ def _evaluations(score: Measurement) -> str:
     return f"{number(score.value)} network evaluation{'' if score.value == 1 else 's'}"
 
 
-def _confidence(comparison: Comparison) -> Line:
+def _confidence(comparison: Results) -> Line:
     """The confidence in the lines above."""
     seeds, n = comparison.settings.seeds, comparison.n
     if seeds == 1:
@@ -219,7 +217,7 @@ def _confidence(comparison: Comparison) -> Line:
     return Line("Confidence", (f"{level}; {over}; all were judged by {n} samples",))
 
 
-def _next(comparison: Comparison, done: Sequence[Entry]) -> list[Line]:
+def _next(comparison: Results, done: Sequence[Entry]) -> list[Line]:
     """The command that improves the comparison most."""
     settings, ended = comparison.settings, sum(len(entry.outcomes) for entry in comparison.entries)
     marked = [entry for entry in done if len(entry.marks) > len(entry.elsewhere)]
