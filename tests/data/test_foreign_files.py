@@ -106,9 +106,9 @@ def test_labels_keep_their_shares_in_a_part(tmp_path):
 
 
 def test_rows_of_a_table_are_drawn_while_it_is_read(tmp_path, monkeypatch):
-    from fourfold.data import delimited, mixed
+    from fourfold.data import delimited, tables
 
-    monkeypatch.setattr(mixed, "ROWS", 100)
+    monkeypatch.setattr(tables, "ROWS", 100)
     monkeypatch.setattr(delimited, "BLOCK", 3000)  # bytes
     frame = pd.DataFrame({"a": np.arange(5000), "b": np.arange(5000) ** 2 % 97, "kind": ["u"] * 2500 + ["v"] * 2500})
     frame.to_csv(tmp_path / "t.csv", index=False)

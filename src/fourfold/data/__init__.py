@@ -313,7 +313,7 @@ def _of_memory(data: object, options: Options) -> Source:
         hint = "give its labels (labels=)"
         return of_array(IN_MEMORY, array.copy(), options.labels, "labels", options, hint=hint)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "columns"):
-        from fourfold.data.tables import of_memory
+        from fourfold.data.tables import of_memory  # pandas and pyarrow are loaded for tables alone
 
         options.only("a table", "labels", "schema", "target", "group", "order")
         return of_memory(IN_MEMORY, data, options)

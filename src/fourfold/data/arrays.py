@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import Space
-from fourfold.data.errors import DataError, option
+from fourfold.data.errors import DataError, option, readable
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import free_memory, require
 from fourfold.data.records import BLOCK, digest_of, edges_of
@@ -30,21 +30,8 @@ from fourfold.spaces import Images, Vectors, Video
 
 __all__ = ["StoredArray", "as_array", "finite_vectors", "of_array", "read_array"]
 
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    EOFError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    RuntimeError,
-    MemoryError,
-    OverflowError,
-    zlib.error,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-)
+SMALLER = "save it as .npy, which --limit reads in part"
+"""The way out of an array that does not fit into memory."""
 _EXAMPLES = ("x", "X", "data", "images", "arr_0")
 _LABELS = ("y", "Y", "labels", "label", "targets", "target")
 
@@ -182,9 +169,9 @@ class _Members:
 
     def read(self, name: str) -> np.ndarray:
         """The array of a name."""
-        with _told(self.path), self.file.open(f"{name}.npy") as member:
-            require(2 * _announced(member), f"{self.path}[{name[:80]}]", "save it as .npy, which --limit reads in part")
-        with _told(self.path), self.file.open(f"{name}.npy") as member:
+        with _readable(self.path), self.file.open(f"{name}.npy") as member:
+            require(2 * _announced(member), f"{self.path}[{name[:80]}]", SMALLER)
+        with _readable(self.path), self.file.open(f"{name}.npy") as member:
             array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
             return array
 
@@ -201,7 +188,7 @@ def _announced(member: IO[bytes]) -> int:
 def _opened(path: Path) -> Iterator[np.ndarray | _Members]:
     """The array, or the arrays by name."""
     with contextlib.ExitStack() as stack:
-        with _told(path):
+        with _readable(path):
             with path.open("rb") as file:
                 start = file.read(6) if path.stat().st_size else b""
             if start.startswith(b"PK"):
@@ -216,19 +203,18 @@ def _opened(path: Path) -> Iterator[np.ndarray | _Members]:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Errors of reading as one line with the file and the way out."""
-    try:
-        yield
-    except DataError:
-        raise
-    except _UNREADABLE as error:
-        if "pickle" in str(error) or "Python objects" in str(error):
+def _readable(path: Path) -> Iterator[None]:
+    """Errors of reading as one line; Python objects are refused by name."""
+    own = (zlib.error, struct.error, tokenize.TokenError, zipfile.BadZipFile)
+    with readable(path, way="save it again with numpy.save or numpy.savez", smaller=SMALLER, also=own):
+        try:
+            yield
+        except ValueError as error:
+            if "pickle" not in str(error) and "Python objects" not in str(error):
+                raise
             raise DataError(
                 f"{path}: holds Python objects, which are never unpickled: save a plain array of numbers"
             ) from None
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise DataError(f"{path}: cannot be read ({reason}): save it again with numpy.save or numpy.savez") from None
 
 
 def _label_file(options: Options) -> np.ndarray | None:

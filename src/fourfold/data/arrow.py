@@ -1,4 +1,4 @@
-"""Files and streams of Arrow: one batch after the other, each checked in full before it is used.
+"""Files of Parquet, and files and streams of Arrow: one batch after the other, none used before it is checked.
 
 Arrow trusts what a batch says of itself: an offset beyond the end reads memory that is not its own, or ends the
 process.
@@ -11,13 +11,28 @@ from pathlib import Path
 
 import pyarrow
 import pyarrow.ipc
+import pyarrow.parquet
 
 from fourfold.machine.regular import open_regular
 
-__all__ = ["check_names", "record_batches"]
+__all__ = ["open_parquet", "record_batches"]
 
 MAGIC = b"ARROW1"
 """The first and the last bytes of a file; between them stands a stream, and behind it a list of places."""
+
+
+def open_parquet(path: Path) -> pyarrow.parquet.ParquetFile:
+    """A Parquet file, which is read by groups of rows and is not mapped into memory.
+
+    Raises:
+        OSError: if it is not a regular file.
+        ValueError: if the name of a column is not UTF-8.
+        pyarrow.ArrowException: if it is not of this kind, or its end is damaged.
+    """
+    open_regular(path).close()
+    file = pyarrow.parquet.ParquetFile(path, memory_map=False, pre_buffer=False)
+    _check_names(file.schema_arrow)
+    return file
 
 
 def record_batches(path: Path) -> Iterator[pyarrow.RecordBatch]:
@@ -42,13 +57,13 @@ def record_batches(path: Path) -> Iterator[pyarrow.RecordBatch]:
         else:
             source.seek(8)  # what follows is aligned to eight bytes
         stream = pyarrow.ipc.open_stream(source)
-        check_names(stream.schema)
+        _check_names(stream.schema)
         for batch in stream:
             batch.validate(full=True)
             yield batch
 
 
-def check_names(fields: Iterable[pyarrow.Field]) -> None:
+def _check_names(fields: Iterable[pyarrow.Field]) -> None:
     """Refuse columns, or parts of them, whose names are not UTF-8.
 
     Raises:
@@ -59,4 +74,4 @@ def check_names(fields: Iterable[pyarrow.Field]) -> None:
             str(field.name)
         except UnicodeDecodeError:
             raise ValueError("the name of a column is not UTF-8") from None
-        check_names(field.type.field(i) for i in range(field.type.num_fields))
+        _check_names(field.type.field(i) for i in range(field.type.num_fields))

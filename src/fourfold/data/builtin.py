@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fourfold.data.bundled import bundled
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.emoji import emoji
 from fourfold.data.errors import DataError
@@ -36,9 +37,7 @@ CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 
 def digits(options: Options) -> Source:
     """1,797 grey images of handwritten digits, of 8 x 8 pixels with 17 levels, in ten classes."""
-    from sklearn.datasets import load_digits
-
-    bunch = load_digits()
+    bunch = bundled("digits")
     x = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
     labels = torch.from_numpy(bunch.target.astype(np.int64))
     names = tuple(str(i) for i in range(10))
@@ -47,16 +46,12 @@ def digits(options: Options) -> Source:
 
 def breast_cancer(options: Options) -> Source:
     """569 rows of 30 measurements of cell nuclei, in two classes."""
-    from sklearn.datasets import load_breast_cancer
-
-    return _bunch(load_breast_cancer(), "scikit-learn, load_breast_cancer")
+    return _bunch(bundled("breast_cancer"), "scikit-learn, load_breast_cancer")
 
 
 def wine(options: Options) -> Source:
     """178 rows of 13 measurements of wines, in three classes."""
-    from sklearn.datasets import load_wine
-
-    return _bunch(load_wine(), "scikit-learn, load_wine")
+    return _bunch(bundled("wine"), "scikit-learn, load_wine")
 
 
 def _bunch(bunch: Mapping[str, np.ndarray], where: str) -> Source:
@@ -137,7 +132,7 @@ def _sampled(options: Options) -> str:
 
 def python_docs(options: Options) -> Source:
     """About 465 kB of English text: the help topics of the Python documentation."""
-    from pydoc_data.topics import topics
+    from pydoc_data.topics import topics  # a module of 700 kB
 
     text = "\n\n".join(topics[key].strip("\n") for key in sorted(topics))
     corpus = Corpus("python-docs", lambda: iter([text.encode()]))
@@ -217,7 +212,7 @@ def _download(root: Path) -> Path:
         DataError: if it is not installed or there is no network, naming all four ways.
     """
     try:
-        from torchvision.datasets import FashionMNIST
+        from torchvision.datasets import FashionMNIST  # optional
 
         FashionMNIST(str(root), download=True)
     except ImportError:

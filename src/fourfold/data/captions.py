@@ -110,7 +110,7 @@ def _of_lines(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_table(path: Path) -> Iterator[tuple[str, str, str]]:
-    from fourfold.data.delimited import cells
+    from fourfold.data.delimited import cells  # pyarrow is loaded for tables alone
 
     layout, number = layout_of(path, header=True), 0
     for batch in cells(path, layout):

@@ -105,7 +105,7 @@ def batches_of_duckdb(path: Path, query: str | None) -> Iterator[pyarrow.RecordB
         DataError: as :func:`batches_of_sqlite` does, and where ``duckdb`` is not installed.
     """
     try:
-        import duckdb
+        import duckdb  # optional
     except ImportError:
         raise DataError(
             f"{path}: needs duckdb: pip install '.[tables]' in its clone, or write the table as .parquet"

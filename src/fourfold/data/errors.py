@@ -1,12 +1,27 @@
-"""The error of data that cannot be used, and how its messages name an argument as the way out."""
+"""The error of data that cannot be used: a line with the file and, as the way out, often an argument."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from fourfold.output.printable import printable
 
-__all__ = ["DataError", "flag", "option"]
+__all__ = ["DataError", "flag", "option", "readable"]
+
+FAULTS: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    OverflowError,
+)
+"""What libraries raise for a file that is damaged or of another kind."""
 
 
 class DataError(ValueError):
@@ -17,6 +32,34 @@ class DataError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+@contextlib.contextmanager
+def readable(
+    path: Path,
+    what: str = "",
+    way: str = "write it again",
+    smaller: str = "give --limit, or a smaller file",
+    also: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Inside, an error of the library that reads a file becomes one line with the file and the way out.
+
+    Args:
+        path: the file.
+        what: what it is read as, such as ``"as Parquet"``.
+        way: the way out of a file that cannot be read.
+        smaller: the way out of one that does not fit into memory.
+        also: kinds of errors that only this library has.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except MemoryError:
+        raise DataError(f"{path}: does not fit into memory: {smaller}") from None
+    except FAULTS + also as error:
+        reason = " ".join(str(error).split())[:150] or type(error).__name__
+        raise DataError(f"{path}: cannot be read{what and f' {what}'} ({reason}): {way}") from None
 
 
 def option(name: str, value: object = None) -> str:

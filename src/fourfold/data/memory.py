@@ -76,7 +76,7 @@ def _of_groups() -> Iterator[int]:
 
 def _of_limits() -> Iterator[int]:
     with contextlib.suppress(ImportError, OSError, ValueError):
-        import resource
+        import resource  # Unix alone has it
 
         for limit, name in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
             most, _ = resource.getrlimit(limit)

@@ -6,7 +6,6 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow
 import pyarrow.compute
-import pyarrow.parquet
 import torch
 from torch import Tensor
 
@@ -46,25 +44,16 @@ from fourfold.spaces.vectors import numbered
 __all__ = [
     "Batches",
     "batches_of_frame",
-    "batches_of_parquet",
     "different",
     "drawn",
     "table_of",
     "without_comma",
 ]
 
-ROWS = 1 << 17
-"""Rows that are read at once."""
-
 Batches = Iterable[pyarrow.RecordBatch]
 
 
 # --- batches ----------------------------------------------------------------------------------------------------------
-
-
-def batches_of_parquet(path: Path) -> Batches:
-    """The rows of a Parquet file."""
-    return pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=ROWS)
 
 
 def batches_of_frame(frame: Any) -> Batches:

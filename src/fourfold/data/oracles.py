@@ -141,7 +141,7 @@ class MixtureDenoiser(SolvedDenoiser):
         Every path is a scaling of ``alpha = cos a, sigma = sin a``, along which ``dz/da = (z - cos a D) / tan a - sin a
         D``.
         """
-        from scipy.integrate import solve_ivp
+        from scipy.integrate import solve_ivp  # half a second, for tests of one number
 
         alpha, sigma = _last(self.path)
 

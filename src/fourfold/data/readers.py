@@ -47,7 +47,7 @@ def read(path: Path, options: Options) -> Source | Stored:
         options.only(f"{path}, an array", "labels", "levels", *(("stream",) if suffix == ".npy" else ()))
         return read_array(path, options)
     if suffix in TABLES:
-        from fourfold.data.tables import read_table
+        from fourfold.data.tables import read_table  # pandas and pyarrow are loaded for tables alone
 
         database = TABLES[suffix]
         used = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
@@ -80,19 +80,20 @@ def open_stored(path: Path, options: Options) -> Stored | None:
 
     ``None`` for everything else.
     """
-    from fourfold.data.table_records import TableRecords, open_rows
-
     folder = path.is_dir()
     tars = files_below(path, ".tar") if folder else [path] if path.suffix.lower() == ".tar" else []
     rows = files_below(path, ".parquet", ".arrow") if folder else [path] if path.suffix.lower() == ".parquet" else []
     records: StoredRecords | None = Tars(path, tars) if tars else None
+    used = ["size", "channels", "stream"]
     if records is None and rows and options.text is None:
+        from fourfold.data.table_records import open_rows  # pyarrow is loaded for tables alone
+
         records = open_rows(path, rows, options.labels if isinstance(options.labels, str) else None)
+        used += [] if records is None else ["labels"]
     if records is None and folder and options.stream:
         records = Files(path)
     if records is None:
         return None
-    used = ("size", "channels", "stream", *(("labels",) if isinstance(records, TableRecords) else ()))
     options.only(f"{path}, images that are streamed", *used)
     return StoredImages(records, path, options)
 

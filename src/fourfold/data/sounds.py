@@ -137,7 +137,7 @@ def _check(options: Options) -> None:
 
 def _soundfile(path: Path) -> ModuleType:
     try:
-        import soundfile
+        import soundfile  # optional
     except (ImportError, OSError):
         raise DataError(f"{path}: sound is read with the extra 'audio': pip install '.[audio]' in its clone") from None
     library: ModuleType = soundfile
@@ -264,7 +264,7 @@ def _levels(path: Path, rate: int, found: _Found, library: ModuleType) -> np.nda
         found.clipped.append(path)
     mono = x.mean(1)
     if own != rate:
-        import soxr
+        import soxr  # optional
 
         mono = soxr.resample(mono, own, rate)
     levels = (mono * LEVELS).round().clip(-LEVELS, LEVELS - 1).astype(np.int16)

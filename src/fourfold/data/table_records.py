@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
+import pyarrow
 
-from fourfold.data.errors import DataError, option
+from fourfold.data.arrow import open_parquet, record_batches
+from fourfold.data.errors import DataError, option, readable
 from fourfold.data.records import StoredRecords, is_official
-from fourfold.machine.regular import open_regular
 from fourfold.output.printable import shortened
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = ["TableRecords", "open_rows"]
 
@@ -97,14 +95,14 @@ class TableRecords(StoredRecords):
             raise DataError(f"{self.where(row)}, column {column}: is empty: fill it, or drop the row")
         return value
 
-    def _load(self, number: int) -> pa.Table:
+    def _load(self, number: int) -> pyarrow.Table:
         shard, group = self.groups[number]
         return self._columns(shard, group, [self.image, *([self.caption] if self.caption else [])])
 
-    def _columns(self, shard: int, group: int, names: list[str]) -> pa.Table:
+    def _columns(self, shard: int, group: int, names: list[str]) -> pyarrow.Table:
         """Columns of a group of a file."""
         path = self._files[shard]
-        with _telling(path):
+        with _readable(path):
             return _shard(path).read(group, names)
 
     def where(self, row: int) -> str:
@@ -131,9 +129,9 @@ class TableRecords(StoredRecords):
 class _Shard:
     """A file of rows: its columns, the rows of each group, and a function that reads columns of a group."""
 
-    schema: pa.Schema
+    schema: pyarrow.Schema
     counts: list[int]
-    read: Callable[[int, list[str]], pa.Table]
+    read: Callable[[int, list[str]], pyarrow.Table]
 
 
 def _shard(path: Path) -> _Shard:
@@ -141,34 +139,15 @@ def _shard(path: Path) -> _Shard:
     return _open_shard(path, os.getpid())
 
 
-@contextlib.contextmanager
-def _telling(path: Path) -> Iterator[None]:
-    """Errors of reading as one line that names the file."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except MemoryError:
-        raise DataError(f"{path}: does not fit into memory: write it in smaller parts") from None
-    except (OSError, ValueError, pa.ArrowException) as error:
-        if isinstance(error, DataError):
-            raise
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{path}: cannot be read ({reason}): write it again") from None
+def _readable(path: Path) -> AbstractContextManager[None]:
+    return readable(path, smaller="write it in smaller parts", also=(pyarrow.ArrowException,))
 
 
 @functools.lru_cache(maxsize=64)
 def _open_shard(path: Path, process: int) -> _Shard:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    from fourfold.data.arrow import check_names, record_batches
-
-    with _telling(path):
-        open_regular(path).close()
+    with _readable(path):
         if path.suffix.lower() == ".parquet":
-            file = pq.ParquetFile(path, memory_map=False, pre_buffer=False)
-            check_names(file.schema_arrow)
+            file = open_parquet(path)
             counts = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
             return _Shard(
                 file.schema_arrow, counts, lambda i, columns: file.read_row_group(i, columns, use_threads=False)
@@ -179,7 +158,7 @@ def _open_shard(path: Path, process: int) -> _Shard:
     return _Shard(
         batches[0].schema,
         [batch.num_rows for batch in batches],
-        lambda i, columns: pa.Table.from_batches([batches[i]]).select(columns),
+        lambda i, columns: pyarrow.Table.from_batches([batches[i]]).select(columns),
     )
 
 
@@ -188,20 +167,18 @@ def open_rows(root: Path, files: Sequence[Path], label: str | None) -> TableReco
     return TableRecords(root, files, label) if image_column(_shard(files[0]).schema) is not None else None
 
 
-def image_column(schema: pa.Schema) -> str | None:
+def image_column(schema: pyarrow.Schema) -> str | None:
     """The first column of encoded images: bytes, or a struct that has bytes, as Hugging Face writes it."""
-    import pyarrow as pa
-
     for column in schema:
         kind = column.type
-        if pa.types.is_struct(kind) and "bytes" in [kind.field(i).name for i in range(kind.num_fields)]:
+        if pyarrow.types.is_struct(kind) and "bytes" in [kind.field(i).name for i in range(kind.num_fields)]:
             kind = kind.field("bytes").type
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        if pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind):
             return str(column.name)
     return None
 
 
-def _label_column(schema: pa.Schema, given: str | None, path: Path) -> str | None:
+def _label_column(schema: pyarrow.Schema, given: str | None, path: Path) -> str | None:
     if given is not None and given not in schema.names:
         raise DataError(
             f"{path}: there is no column {given!r} for labels: it has {shortened(schema.names)}: "
@@ -211,15 +188,13 @@ def _label_column(schema: pa.Schema, given: str | None, path: Path) -> str | Non
     return given or next((name for name in [*told, "label", "labels", "class"] if name in schema.names), None)
 
 
-def _is_text(schema: pa.Schema, name: str) -> bool:
-    import pyarrow as pa
-
+def _is_text(schema: pyarrow.Schema, name: str) -> bool:
     return name in schema.names and (
-        pa.types.is_string(schema.field(name).type) or pa.types.is_large_string(schema.field(name).type)
+        pyarrow.types.is_string(schema.field(name).type) or pyarrow.types.is_large_string(schema.field(name).type)
     )
 
 
-def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
+def _features(schema: pyarrow.Schema) -> dict[str, dict[str, Any]]:
     """The type that the library ``datasets`` records for each column."""
     try:
         found = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
@@ -228,6 +203,6 @@ def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     return {name: kind for name, kind in found.items() if isinstance(kind, dict)}
 
 
-def _class_names(schema: pa.Schema, label: str) -> Sequence[str] | None:
+def _class_names(schema: pyarrow.Schema, label: str) -> Sequence[str] | None:
     names = _features(schema).get(label, {}).get("names")
     return [str(name) for name in names] if isinstance(names, list) else None

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow
 import pyarrow.compute
-import pyarrow.parquet
 
-from fourfold.data.arrow import record_batches
+from fourfold.data.arrow import open_parquet, record_batches
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
 from fourfold.data.delimited import cells
-from fourfold.data.errors import DataError
+from fourfold.data.errors import DataError, readable
 from fourfold.data.layout import Layout, layout_of
 from fourfold.data.memory import require
-from fourfold.data.mixed import Batches, batches_of_frame, batches_of_parquet, table_of
+from fourfold.data.mixed import Batches, batches_of_frame, table_of
 from fourfold.data.source import Options, Source
 
 __all__ = ["of_memory", "raw_frame", "read_table"]
 
 TYPED = (".parquet", ".feather", ".arrow", ".duckdb")
 """Endings of files whose columns have types. A column of SQLite may hold values of several."""
+ROWS = 1 << 17
+"""Rows of a Parquet file that are read at once."""
 CELLS = 5.0
 """Bytes of memory that one byte of a CSV file takes."""
 HELD = 3.0
@@ -65,7 +66,7 @@ def _rows(path: Path, layout: Layout) -> Batches:
 
 def _telling(path: Path, batches: Callable[[], Batches]) -> Iterator[pyarrow.RecordBatch]:
     """The rows of a file. An error is one line."""
-    with _one_line(path):
+    with _readable(path):
         yield from batches()
 
 
@@ -88,7 +89,7 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
     if not isinstance(data, (str, os.PathLike)):
         return (data if isinstance(data, pd.DataFrame) else pyarrow.table(data).to_pandas()).copy(), True
     path = Path(data).expanduser()
-    with _one_line(path):
+    with _readable(path):
         if path.suffix.lower() not in (".csv", ".tsv"):
             return pyarrow.Table.from_batches(list(_batches(path, Options()))).to_pandas(), True
         layout = layout_of(path)
@@ -107,27 +108,17 @@ def _batches(path: Path, options: Options) -> Batches:
 def _opened(path: Path, options: Options) -> Batches:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
+        file = open_parquet(path)
         if options.limit is None:
-            about = pyarrow.parquet.read_metadata(path)
-            require(CELL * about.num_rows * about.num_columns, path)
-        return batches_of_parquet(path)
+            require(CELL * file.metadata.num_rows * file.metadata.num_columns, path)
+        return file.iter_batches(batch_size=ROWS)
     if suffix in (".feather", ".arrow"):
         return record_batches(path)
     return (batches_of_duckdb if suffix == ".duckdb" else batches_of_sqlite)(path, options.query)
 
 
-@contextlib.contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Errors of reading as one line with the file and the way out."""
-    try:
-        yield
-    except DataError:
-        raise
-    except MemoryError:
-        raise DataError(f"{path}: does not fit into memory: give --limit, or a smaller file") from None
-    except (OSError, ValueError, OverflowError, KeyError, TypeError, RecursionError, pyarrow.ArrowException) as error:
-        reason = " ".join(str(error).split())[:150]
-        kind = "Parquet" if path.suffix.lower() == ".parquet" else "a table"
-        text = path.suffix.lower() in (".csv", ".tsv")
-        way = "give every row the same number of cells" if text else "write it again"
-        raise DataError(f"{path}: cannot be read as {kind} ({reason}): {way}") from None
+def _readable(path: Path) -> AbstractContextManager[None]:
+    kind = "Parquet" if path.suffix.lower() == ".parquet" else "a table"
+    text = path.suffix.lower() in (".csv", ".tsv")
+    way = "give every row the same number of cells" if text else "write it again"
+    return readable(path, f"as {kind}", way, also=(pyarrow.ArrowException,))

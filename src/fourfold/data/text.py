@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from fourfold.adapters import is_published, published_tokenizer
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded, decoded_parts, parts_of
 from fourfold.data.folders import IMAGES, SOUNDS, holds
-from fourfold.data.layout import layout_of
+from fourfold.data.records import digest_of
 from fourfold.data.source import Options, Source
 from fourfold.spaces import Pieces, Text
 from fourfold.spaces.pieces import portions
@@ -281,8 +281,6 @@ def _stored(corpus: Corpus, survey: _Survey, space: Text, options: Options) -> t
     if survey.size <= LARGE:
         return torch.from_numpy(np.concatenate([np.empty(0, space.dtype), *parts])), ""
     if space.token == "byte" and corpus.file is not None:
-        from fourfold.data.records import digest_of
-
         return _mapped(corpus.file, space), digest_of([corpus.file], corpus.file)
     about = [survey.digest, space.vocabulary, space.pieces and space.pieces.file, corpus.texts is not None, pieces]
     folder = _folder(options)
@@ -391,7 +389,9 @@ def documents(path: Path, options: Options) -> Iterator[str]:
     elif path.suffix.lower() == ".jsonl":
         yield from _json_lines(path, options.text or "text")
     else:
-        yield from _column(path, str(options.text))
+        from fourfold.data.columns import texts_of  # pyarrow is loaded for tables alone
+
+        yield from texts_of(path, str(options.text))
 
 
 def _json_lines(path: Path, field: str) -> Iterator[str]:
@@ -420,43 +420,3 @@ def _lines(parts: Iterable[str]) -> Iterator[str]:
         *lines, held = (held + part).split("\n")
         yield from lines
     yield held
-
-
-def _column(path: Path, name: str) -> Iterator[str]:
-    """The texts of a column, read by portions of rows; rows without a text are left out."""
-    names, tables = _parquet(path, name) if path.suffix.lower() == ".parquet" else _separated(path, name)
-    if name not in names:
-        raise DataError(f"{path}: has no column {name!r}: it has {', '.join(map(str, names))[:200]}")
-    for column in tables:
-        for value in column:
-            if not isinstance(value, str):
-                raise DataError(f"{path}, column {name}: {str(value)[:40]!r} is not text: name a column of texts")
-            yield value
-
-
-def _parquet(path: Path, name: str) -> tuple[list[str], Iterator[list[Any]]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: is not a Parquet file that can be read ({str(error)[:100]})") from None
-
-    def texts() -> Iterator[list[Any]]:
-        try:
-            for batch in file.iter_batches(batch_size=1024, columns=[name]):
-                yield batch.column(0).drop_null().to_pylist()
-        except (OSError, ValueError, pa.ArrowException) as error:
-            raise DataError(f"{path}: is damaged ({' '.join(str(error).split())[:100]}): write it again") from None
-
-    return file.schema_arrow.names, texts()
-
-
-def _separated(path: Path, name: str) -> tuple[list[str], Iterator[list[Any]]]:
-    from fourfold.data.delimited import cells
-
-    layout = layout_of(path, header=True)
-    place = layout.names.index(name) if name in layout.names else 0
-    parts = (batch.slice(first, 4096) for batch in cells(path, layout) for first in range(0, batch.num_rows, 4096))
-    return list(layout.names), (list(filter(None, part.column(place).to_pylist())) for part in parts)

@@ -1,0 +1,54 @@
+"""The texts of one column of a table, read by portions of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+
+from fourfold.data.arrow import open_parquet
+from fourfold.data.delimited import cells
+from fourfold.data.errors import DataError, readable
+from fourfold.data.layout import layout_of
+
+__all__ = ["texts_of"]
+
+ROWS = 1 << 10
+"""Rows that are read at once."""
+
+
+def texts_of(path: Path, name: str) -> Iterator[str]:
+    """The texts of a column of a CSV or Parquet file, without rows that have none.
+
+    Raises:
+        DataError: if there is no such column, or a value of it is not a text.
+    """
+    for column in (_of_parquet if path.suffix.lower() == ".parquet" else _of_delimited)(path, name):
+        for value in column:
+            if not isinstance(value, str):
+                raise DataError(f"{path}, column {name}: {str(value)[:40]!r} is not text: name a column of texts")
+            yield value
+
+
+def _check(path: Path, name: str, names: Sequence[str]) -> None:
+    if name not in names:
+        raise DataError(f"{path}: has no column {name!r}: it has {', '.join(map(str, names))[:200]}")
+
+
+def _of_parquet(path: Path, name: str) -> Iterator[list[Any]]:
+    with readable(path, "as Parquet", also=(pyarrow.ArrowException,)):
+        file = open_parquet(path)
+        _check(path, name, file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=ROWS, columns=[name]):
+            yield batch.column(0).drop_null().to_pylist()
+
+
+def _of_delimited(path: Path, name: str) -> Iterator[list[Any]]:
+    layout = layout_of(path, header=True)
+    _check(path, name, layout.names)
+    place = layout.names.index(name)
+    for batch in cells(path, layout):
+        for first in range(0, batch.num_rows, 4 * ROWS):
+            yield list(filter(None, batch.slice(first, 4 * ROWS).column(place).to_pylist()))
