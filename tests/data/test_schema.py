@@ -233,7 +233,7 @@ def test_a_schema_file_decides(tmp_path):
         ('[x]\nkind = "numbr"', "unknown kind 'numbr': choose number, category"),
         ('[x]\nkind = "number"\nlevels = ["1"]', "unknown key 'levels'"),
         ("[x]\nresolutoin = 1", "did you mean 'resolution'"),
-        ("[x]\nresolution = -1", "not a positive number"),
+        ("[x]\nresolution = -1", "resolution must be .*got -1"),
         ('[x]\nresolution = "1"', "another type"),
         ("[x]\nmissing = [9]", "list of texts"),
         ('[x]\nlevels = ["1", "1"]', "stands there twice"),
