@@ -33,7 +33,6 @@ from provenance import commit
 
 import fourfold
 from fourfold.adapters import open_published
-from fourfold.adapters.transformers import write_language_model
 from fourfold.baselines import KneserNey
 from fourfold.core import GenerativeModel, Sampler, Space
 from fourfold.data import load
@@ -41,7 +40,8 @@ from fourfold.engine import inference
 from fourfold.paradigms.blocks import BlockDenoiser, BlockUnmasking
 from fourfold.paradigms.masked import Unmasking
 from fourfold.tasks.language import Draft, generate, score_text, stream
-from fourfold.words import Completer, keystrokes
+from fourfold_published.transformers import write_language_model
+from fourfold_published.words import Completer, keystrokes
 
 RESULTS = Path(__file__).with_name("results") / "language.json"
 NOTES = [

@@ -12,7 +12,7 @@ import torch
 import typer
 from PIL import Image
 
-from fourfold.cli import app
+from fourfold.cli.app import app
 from fourfold.engine import Run
 from fourfold.main import main, run
 from fourfold.paradigms import recipes

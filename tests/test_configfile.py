@@ -7,7 +7,8 @@ import tomllib
 import pytest
 import typer
 
-from fourfold.cli import app, compare
+from fourfold.cli import compare
+from fourfold.cli.app import app
 from fourfold.cli.configfile import SECTIONS, config_text, read_config, template
 from fourfold.main import run
 

@@ -14,7 +14,7 @@ import typer
 from PIL import Image
 
 import fourfold
-from fourfold.cli import app
+from fourfold.cli.app import app
 from fourfold.cli.options import DataOptions
 from fourfold.data import load, summaries
 from fourfold.data.writers import Labels, as_lines, write_examples

@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from typer.testing import CliRunner
 
 from fourfold import fit
-from fourfold.cli import app
+from fourfold.cli.app import app
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.nn.transformer import TokenTransformer

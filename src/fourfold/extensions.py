@@ -1,11 +1,14 @@
 """The wings and third parties that are installed beside fourfold, by the entry-point group that they join. Torch-free.
 
-===================== ============================================================= ==============
-group                 what an entry point names                                     its name
-===================== ============================================================= ==============
-``fourfold.names``    a public name of ``import fourfold``                          that name
-``fourfold.commands`` a command of the command line, a function                     that command
-===================== ============================================================= ==============
+====================== ============================================================================= ============
+group                  what an entry point names                                                     its name
+====================== ============================================================================= ============
+``fourfold.adapters``  a kind of published models, :class:`fourfold.adapters.Adapter`                any
+``fourfold.commands``  a command of the command line, a function                                     that command
+``fourfold.executors`` where the runs of a comparison are made, a function of jobs and settings      that place
+``fourfold.names``     a public name of ``import fourfold``                                          that name
+``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival` any
+====================== ============================================================================= ============
 
 Paradigms join by ``fourfold.paradigms`` (:func:`fourfold.paradigms.cards`), spaces by ``fourfold.spaces``.
 """
@@ -17,7 +20,10 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 
-__all__ = ["extensions"]
+__all__ = ["extensions", "packages"]
+
+GROUPS = ("adapters", "commands", "executors", "names", "paradigms", "rivals", "spaces")
+"""What follows ``fourfold.`` in the names of the groups."""
 
 
 @functools.cache
@@ -35,3 +41,9 @@ def extensions(group: str) -> Mapping[str, EntryPoint]:
                 f"{group} has two entries {point.name!r}, {point.value} and {by_name[point.name].value}: uninstall one"
             )
     return MappingProxyType(by_name)
+
+
+def packages() -> frozenset[str]:
+    """The top-level packages that joined by any of the groups."""
+    points = (point for group in GROUPS for point in entry_points(group=f"fourfold.{group}"))
+    return frozenset(point.value.partition(":")[0].partition(".")[0] for point in points)

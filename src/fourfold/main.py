@@ -51,7 +51,7 @@ def _answer(arguments: list[str]) -> int:
 
         print(printable(text(*arguments[1:]), keep="\n\t"))
         return 0
-    from fourfold.cli import app
+    from fourfold.cli.app import app
 
     return int(app(arguments or ["--help"], prog_name="fourfold", standalone_mode=False) or 0)
 

@@ -13,7 +13,7 @@ transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
 
 from fourfold import Run  # noqa: E402
-from fourfold.adapters import is_language_model, is_published, open_published  # noqa: E402
+from fourfold.adapters import adapter_of, open_published  # noqa: E402
 from fourfold.core import GenerativeModel  # noqa: E402
 from fourfold.engine import load_model, save_model  # noqa: E402
 from fourfold.spaces import Pieces, Transcripts  # noqa: E402
@@ -69,8 +69,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> GenerativeModel:
-    assert is_published(folder)
-    assert not is_language_model(folder)
+    adapter = adapter_of(folder)
+    assert adapter is not None
+    assert not adapter.trains
     return open_published(folder)
 
 
@@ -214,7 +215,7 @@ def test_a_folder_of_ctranslate2_is_the_same_model(
     model: GenerativeModel, folder: Path, tmp_path: Path, kind: str, error: float
 ) -> None:
     path = converted(folder, tmp_path / "ct2", kind)
-    assert is_published(path)
+    assert adapter_of(path) is not None
     other = open_published(path)
     x, sound = model.space.parse(["press one", "hold"]), noise(9000)
     assert torch.allclose(other.log_prob(x, sound).nats, model.log_prob(x, sound).nats, atol=error)
@@ -230,7 +231,7 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="language 'fr' is unknown: choose one of de, en"):
         open_published(folder, language="fr")
     assert open_published(folder, language="de").estimand.net.prompt != open_published(folder).estimand.net.prompt
-    with pytest.raises(ValueError, match="length and lora are for language models"):
+    with pytest.raises(ValueError, match="length must be None for a Whisper model, got 8"):
         open_published(folder, length=8)
     from fourfold.adapters.whisper import open_whisper
 

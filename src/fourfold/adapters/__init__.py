@@ -1,64 +1,101 @@
-"""Adapters: published checkpoints of other libraries as models whose parts are those of this one.
+"""Adapters: kinds of models that other libraries train and publish. Wings and third parties add them.
 
-Nothing is fetched, nothing is unpickled, and no code of a checkpoint runs.
+They join by the entry-point group ``fourfold.adapters``, whose points name a class below :class:`Adapter`. What every
+adapter needs against folders that may come from anybody is in :mod:`~fourfold.adapters.checks` and
+:mod:`~fourfold.adapters.reading`. This module is torch-free.
 """
 
 from __future__ import annotations
 
-import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar, final
 
-from fourfold.adapters.gguf import is_gguf, source
-from fourfold.machine.regular import text_of
+from fourfold.extensions import extensions
 
 if TYPE_CHECKING:
     from fourfold.core import GenerativeModel
 
-__all__ = [
-    "is_language_model",
-    "is_published",
-    "is_speech_model",
-    "open_published",
-    "published_tokenizer",
-    "read_settings",
-]
+__all__ = ["Adapter", "Opening", "adapter_of", "adapters", "open_published"]
 
 
-TOKENIZER = 1 << 28
-"""The most bytes of a tokenizer's file."""
+@final
+@dataclass(frozen=True)
+class Opening:
+    """How a published model is opened.
+
+    Attributes:
+        length: tokens in one window of text; by default 256, or the context of the model if that is shorter.
+        lora: rank of the matrices that training adds and changes instead of the model's own; ``None``: all are trained.
+        language: that of the sound, for a model of speech that knows several.
+        weights: ``float32``; or ``int8`` for a language model whose linear layers are rounded.
+    """
+
+    length: int | None = None
+    lora: int | None = None
+    language: str | None = None
+    weights: str = "float32"
 
 
-def is_published(path: Path | str) -> bool:
-    """Whether a path looks like a published model: a GGUF file, or a folder of a network or a pipeline."""
-    path = Path(path)
-    if is_gguf(path):
-        return path.is_file()
-    if (path / "model_index.json").is_file():
-        return True
-    if (path / "model.json").exists():
-        return False
-    return "model_type" in read_settings(path / "config.json") or is_speech_model(path)
+class Adapter(ABC):
+    """A kind of published models: how to recognise one, and how to open it as a model of this library.
+
+    Nothing is fetched, nothing is unpickled, and no code of a checkpoint runs. The module of an adapter imports what is
+    heavy only where a model is opened.
+    """
+
+    noun: ClassVar[str]
+    """What such a model is, as in ``a pipeline of images``."""
+    options: ClassVar[frozenset[str]] = frozenset()
+    """The fields of :class:`Opening` that it heeds."""
+    trains: ClassVar[bool] = False
+    """Whether ``fit`` goes on training such a model."""
+
+    @abstractmethod
+    def recognises(self, path: Path) -> bool:
+        """Whether a file or folder looks like such a model, whole or damaged."""
+
+    @abstractmethod
+    def load(self, path: Path, opening: Opening) -> GenerativeModel:
+        """The model in evaluation mode, on the processor.
+
+        Raises:
+            ValueError: naming the file and the way out, for what cannot be opened.
+        """
+
+    @abstractmethod
+    def tokenizer(self, path: Path) -> str:
+        """The content of its ``tokenizer.json``.
+
+        Raises:
+            ValueError: where it has none that can be read.
+        """
+
+    @final
+    def open(self, path: Path, opening: Opening) -> GenerativeModel:
+        """:meth:`load` the model, if it heeds all that is asked for.
+
+        Raises:
+            ValueError: for an option that such models do not have, or what :meth:`load` raises.
+        """
+        for field in fields(Opening):
+            value = getattr(opening, field.name)
+            if value != field.default and field.name not in self.options:
+                raise ValueError(
+                    f"{path}: {field.name} must be {field.default} for {self.noun}, got {value}: leave it out"
+                )
+        return self.load(path, opening)
 
 
-def is_speech_model(path: Path | str) -> bool:
-    """Whether a published model writes what it hears: a Whisper of ``transformers`` or of CTranslate2."""
-    found = read_settings(Path(path) / "config.json")
-    return found.get("model_type") == "whisper" or ("alignment_heads" in found and "lang_ids" in found)
+def adapters() -> list[Adapter]:
+    """The installed adapters, in alphabetical order of their names."""
+    return [point.load()() for point in extensions("fourfold.adapters").values()]
 
 
-def read_settings(config: Path) -> dict[str, object]:
-    """The content of a ``config.json`` or the like; nothing where there is none that can be read."""
-    try:
-        found = json.loads(text_of(config))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def is_language_model(path: Path | str) -> bool:
-    """Whether a published model is one of language; otherwise it is a pipeline of images, or hears sounds."""
-    return not (Path(path) / "model_index.json").is_file() and not is_speech_model(path)
+def adapter_of(path: Path | str) -> Adapter | None:
+    """The adapter that recognises a file or folder; ``None`` for what is no published model."""
+    return next((adapter for adapter in adapters() if adapter.recognises(Path(path))), None)
 
 
 def open_published(
@@ -68,57 +105,20 @@ def open_published(
     language: str | None = None,
     weights: str = "float32",
 ) -> GenerativeModel:
-    """A published model as a generative model: it samples, scores, and can be trained on.
+    """A published model as a generative model: it samples and scores, and some are trained on.
 
     Args:
-        path: a language model, as a folder of Hugging Face's ``transformers`` or a GGUF file; the folder of a Whisper
-            model of ``transformers`` or ``faster-whisper``; or that of a pipeline of ``diffusers``.
-        length: tokens in one window; by default 256, or the context of the model if that is shorter.
-        lora: rank of the matrices that training adds and changes instead of the model's own; ``None``: all are trained.
-        language: that of the sound, for a Whisper model of several; by default ``en``.
-        weights: ``float32``; or ``int8`` for a language model that is rounded (:mod:`fourfold.adapters.rounded`).
+        path: its folder or file.
+        length: see :class:`Opening`, like the others.
+        lora: rank of the matrices that training adds.
+        language: that of the sound.
+        weights: ``float32`` or ``int8``.
 
     Raises:
-        ValueError: naming the file and the way out, for what cannot be opened.
+        ValueError: where no installed adapter recognises it, or for what cannot be opened.
     """
-    if weights != "float32" and not is_language_model(path):
-        raise ValueError(f"{path}: only language models are rounded: leave the weights out")
-    if is_speech_model(path):
-        from fourfold.adapters.whisper import open_whisper
-
-        if lora is not None or length is not None:
-            raise ValueError(f"{path}: is a model that hears: length and lora are for language models")
-        return open_whisper(Path(path), language or "en")
-    if language is not None:
-        raise ValueError(f"{path}: is not a Whisper model: leave the language out")
-    if not is_language_model(path):
-        from fourfold.adapters.diffusers import open_pipeline
-
-        if lora is not None or length is not None:
-            raise ValueError(f"{path}: is a pipeline of images: length and lora are for language models")
-        return open_pipeline(Path(path))
-    from fourfold.adapters.transformers import open_language_model
-
-    return open_language_model(Path(path), length, lora, weights)
-
-
-def published_tokenizer(path: Path | str, opened: Any = None) -> str:
-    """The content of the ``tokenizer.json`` of a published model.
-
-    Args:
-        path: its folder or GGUF file.
-        opened: its tokenizer, where the library has opened it already, since that takes long.
-
-    Raises:
-        ValueError: where it has none that can be read.
-    """
-    path = source(Path(path))
-    file = path / "tokenizer.json"
-    if file.is_file():
-        return text_of(file, TOKENIZER)
-    from fourfold.adapters.transformers import open_tokenizer
-
-    tokenizer = open_tokenizer(path) if opened is None else opened
-    if not hasattr(tokenizer, "backend_tokenizer"):
-        raise ValueError(f"{path}: its tokenizer is not one of the library 'tokenizers': convert it to tokenizer.json")
-    return str(tokenizer.backend_tokenizer.to_str())
+    adapter = adapter_of(path)
+    if adapter is None:
+        nouns = ", ".join(adapter.noun for adapter in adapters()) or "no adapter is installed"
+        raise ValueError(f"{path}: must be a published model that is read here ({nouns}): name another folder")
+    return adapter.open(Path(path), Opening(length, lora, language, weights))

@@ -1,16 +1,40 @@
-"""The adapters share this: errors of other libraries become one line, and the libraries keep silent."""
+"""Adapters share this: files of settings, errors of other libraries as one line, and libraries that keep silent."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import io
+import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_tensors", "imported", "quiet", "told"]
+from fourfold.machine.regular import text_of
+
+__all__ = ["check_tensors", "file_of_tokenizer", "imported", "quiet", "read_settings", "told"]
+
+TOKENIZER = 1 << 28
+"""The most bytes of a tokenizer's file."""
+
+
+def read_settings(config: Path) -> dict[str, object]:
+    """The content of a ``config.json`` or the like; nothing where there is none that can be read."""
+    try:
+        content = json.loads(text_of(config))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def file_of_tokenizer(folder: Path) -> str:
+    """The content of the ``tokenizer.json`` of a folder.
+
+    Raises:
+        OSError: if it is not there, is not a regular file, or is too large.
+    """
+    return text_of(folder / "tokenizer.json", TOKENIZER)
 
 
 @contextlib.contextmanager

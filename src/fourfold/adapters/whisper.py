@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.adapters import published_tokenizer
 from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
-from fourfold.adapters.reading import check_tensors, imported, quiet, told
+from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, quiet, told
 from fourfold.codecs import TranscriptTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import read_header
@@ -137,7 +136,7 @@ def open_whisper(path: Path, language: str = "en") -> GenerativeModel:
         raise ValueError(f"{path}: is not a Whisper model, but one of type {kind!r}: give a folder of Whisper")
     if not (path / "tokenizer.json").is_file():
         raise ValueError(f"{path}: holds no tokenizer.json: fetch it, or save the tokenizer there")
-    pieces = Pieces(published_tokenizer(path))
+    pieces = Pieces(file_of_tokenizer(path))
     prompt = _prompt(path, pieces, language)
     inner, suppressed = _transformers(path) if ours else _ctranslate(path, settings, pieces.end or 0, prompt[0])
     config = inner.config

@@ -485,11 +485,12 @@ def evaluate(
     its training split.
     """
     set_threads()
-    from fourfold.adapters import is_published
+    from fourfold.adapters import adapter_of
     from fourfold.engine import Run
     from fourfold.metrics.records import repeats
 
-    samples = run.exists() and not (run / "model.json").exists() and not is_published(run)
+    published = adapter_of(run) is not None
+    samples = run.exists() and not (run / "model.json").exists() and not published
     if samples and real is None:
         raise ValueError(
             f"{run}: is no run: give the folder of one; or measure samples against the data that they should resemble, "
@@ -501,7 +502,7 @@ def evaluate(
         loaded = Run.load(run, device, weights=weights)
         dataset = loaded.test_set(data or real, labels=labels, skip_bad=bool(skip_bad))
         say_notes(dataset)
-        seconds = PATIENCE if patience is None and is_published(run) else patience
+        seconds = PATIENCE if patience is None and published else patience
         scores = loaded.evaluate(dataset, n, seed, features=features, seconds=seconds, say=say)
     if copying := [score.name for score in scores if repeats(score)]:
         say(f"copies: samples lie closer to training examples than new examples do ({', '.join(copying)})")

@@ -54,12 +54,12 @@ def transcribe(
     is known. The log-probability of a part is exact, in nats.
     """
     set_threads()
-    from fourfold.adapters import is_published, open_published
+    from fourfold.adapters import adapter_of, open_published
     from fourfold.engine import Run
     from fourfold.machine.hardware import find_device
     from fourfold.transcription import alignment_of, segments, transcript_parts
 
-    if language is not None and not is_published(run):
+    if language is not None and adapter_of(run) is None:
         raise ValueError(f"{run}: is a run, which knows one language: leave --language out")
     if language is None:
         model = Run.load(run, device).model

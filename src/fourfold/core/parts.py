@@ -8,8 +8,9 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import entry_points
 from typing import Any
+
+from fourfold.extensions import packages
 
 __all__ = ["Part", "classes", "configuration", "construct", "show", "strangers"]
 
@@ -120,8 +121,8 @@ def show(part: Any) -> str:
 def construct(value: Any, trust: Sequence[type] = ()) -> Any:
     """Build the part that :func:`configuration` wrote; sequences become tuples.
 
-    Only classes of fourfold, of packages registered under the entry-point groups ``fourfold.paradigms`` and
-    ``fourfold.spaces``, and those of ``trust`` are called, so a ``model.json`` from elsewhere runs no foreign code.
+    Only classes of fourfold, of packages that joined by an entry point (:mod:`fourfold.extensions`), and those of
+    ``trust`` are called, so a ``model.json`` from elsewhere runs no foreign code.
 
     Args:
         value: a JSON value.
@@ -154,9 +155,8 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
         )
     if not _may_be_imported(match[1]):
         raise ValueError(
-            f"{name!r} belongs neither to fourfold nor to a package that is registered under 'fourfold.paradigms' or "
-            "'fourfold.spaces': was the file changed, or is a package missing? Pass a class of your own, as in "
-            "Run.load(folder, trust=[Net])"
+            f"{name!r} belongs neither to fourfold nor to a package that joins it by an entry point: was the file "
+            "changed, or is a package missing? Pass a class of your own, as in Run.load(folder, trust=[Net])"
         )
     found = getattr(importlib.import_module(match[1] + match[2]), match[3], None)
     if not (isinstance(found, type) and (issubclass(found, Part) or dataclasses.is_dataclass(found))):
@@ -168,7 +168,7 @@ def _resolve(name: Any, trust: Sequence[type]) -> Any:
 
 def _may_be_imported(package: str) -> bool:
     """Whether :func:`construct` builds classes of a package without explicit trust."""
-    return package == "fourfold" or package in _third_parties()
+    return package == "fourfold" or package in packages()
 
 
 def strangers(value: Any) -> list[str]:
@@ -183,9 +183,3 @@ def strangers(value: Any) -> list[str]:
         known = "." not in name and _may_be_imported(package.partition(".")[0])
         own = [] if known else [value["type"]]
     return list(dict.fromkeys([*own, *strangers(list(value.values()))]))
-
-
-def _third_parties() -> set[str]:
-    """The top-level packages registered under one of the entry-point groups of fourfold."""
-    points = [*entry_points(group="fourfold.paradigms"), *entry_points(group="fourfold.spaces")]
-    return {point.value.partition(":")[0].partition(".")[0] for point in points}

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fourfold.adapters import is_published, published_tokenizer
+from fourfold.adapters import adapter_of
 from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded, decoded_parts, parts_of
 from fourfold.data.folders import IMAGES, SOUNDS, holds
@@ -355,8 +355,9 @@ def _published(path: Path) -> Pieces:
         ValueError: if there is none, or it is not one.
     """
     file = path / "tokenizer.json" if path.is_dir() else path
-    if is_published(path):
-        pieces = Pieces(published_tokenizer(path))
+    adapter = adapter_of(path)
+    if adapter is not None:
+        pieces = Pieces(adapter.tokenizer(path))
     elif file.is_file():
         pieces = Pieces(decoded(file, content_of(file)))
     else:

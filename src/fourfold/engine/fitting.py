@@ -15,7 +15,7 @@ from typing import Any, Unpack
 import numpy as np
 from torch import Tensor
 
-from fourfold.adapters import is_language_model, is_published, open_published
+from fourfold.adapters import Adapter, Opening, adapter_of
 from fourfold.core import GenerativeModel
 from fourfold.data import Data, Dataset, load
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
@@ -105,8 +105,9 @@ def fit(
     settings = before.changed(**keywords)
     processes = _processes(settings)
     find_device(settings.device)
-    if isinstance(paradigm, str) and is_published(paradigm):
-        paradigm, settings = _published(paradigm, settings, resumes=card is not None)
+    adapter = adapter_of(paradigm) if isinstance(paradigm, str) else None
+    if adapter is not None:
+        paradigm, settings = _published(adapter, Path(str(paradigm)), settings, resumes=card is not None)
     elif settings.lora is not None:
         raise ValueError("lora tunes a published language model: give its folder in place of a paradigm")
     if isinstance(paradigm, str):
@@ -171,7 +172,9 @@ def _processes(settings: FitSettings) -> Processes:
     return processes.sharing(settings.parallel == "fsdp")
 
 
-def _published(path: str, settings: FitSettings, resumes: bool) -> tuple[GenerativeModel, FitSettings]:
+def _published(
+    adapter: Adapter, path: Path, settings: FitSettings, resumes: bool
+) -> tuple[GenerativeModel, FitSettings]:
     """A published language model to be tuned, and settings by which data is read with its tokens and its window.
 
     Raises:
@@ -179,9 +182,9 @@ def _published(path: str, settings: FitSettings, resumes: bool) -> tuple[Generat
     """
     if settings.lora is None and resumes:
         raise ValueError("resume knows the model that it tunes: leave its folder out")
-    if not is_language_model(path):
+    if not adapter.trains:
         raise ValueError(f"{path} is not a language model, and only those are tuned: name a paradigm")
-    model = open_published(path, settings.data_options.get("length"), settings.lora)
+    model = adapter.open(path, Opening(settings.data_options.get("length"), settings.lora))
     known = {"tokens": os.path.abspath(path), "length": model.space.window}
     return model, replace(settings, data_options={**settings.data_options, **known})
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 from torch import Tensor
 
-from fourfold.adapters import is_published, open_published
+from fourfold.adapters import Opening, adapter_of
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
 from fourfold.data.dataset import digest
@@ -86,10 +86,11 @@ class Run:
             ValueError: for a device that this machine does not have.
         """
         folder, place = Path(folder), find_device(device)
-        if is_published(folder):
+        adapter = adapter_of(folder)
+        if adapter is not None:
             if weights == "int8" and place.type != "cpu":
                 raise ValueError(f"weights in int8 are for the processor, not for {place.type}: add --device cpu")
-            return cls(open_published(folder, weights=weights).to(place), folder)
+            return cls(adapter.open(folder, Opening(weights=weights)).to(place), folder)
         if weights != "float32":
             raise ValueError(f"{folder}: only published language models are rounded: leave the weights out")
         if not (folder / "model.json").exists() and any(folder.glob("model*.safetensors")):

@@ -9,12 +9,13 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, final
@@ -25,9 +26,9 @@ from fourfold.metrics import Measurement
 from fourfold.runs.files import write_json
 from fourfold.runs.lock import LOCK
 from fourfold.tournament.health import health_of
-from fourfold.tournament.settings import Protocol
+from fourfold.tournament.settings import Protocol, Settings
 
-__all__ = ["FORMAT", "Job", "Outcome", "ended", "prepare", "read_job", "run"]
+__all__ = ["FORMAT", "Job", "Outcome", "commands", "ended", "prepare", "read_job", "run"]
 
 FORMAT = 2
 """The format of ``result.json``. A result in an earlier format is measured again, with the weights that are there."""
@@ -234,6 +235,18 @@ def _unexplained(code: int) -> dict[str, Any]:
     name = signal.Signals(-code).name
     hint = ": out of memory? Try a smaller --size" if name == "SIGKILL" else ""
     return {"error": name, "message": f"the process was ended by {name}{hint}"}
+
+
+def commands(jobs: Sequence[Job], settings: Settings) -> list[str]:
+    """Write every job into its folder; return the command of each. Finished ones are left out."""
+    runs_dir = Path(settings.runs_dir).absolute()
+    folders = [(job, prepare(job, runs_dir, settings.resume)) for job in jobs]
+    words = [sys.executable, "-P", "-m", "fourfold.tournament.jobs"]
+    return [
+        shlex.join([*words, str(folder)])
+        for job, folder in folders
+        if not (settings.resume and (folder / "result.json").exists())
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -17,12 +17,13 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
-from fourfold.adapters import is_published
+from fourfold.adapters import adapter_of
 from fourfold.core import Space, configuration, strangers
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
+from fourfold.extensions import extensions
 from fourfold.machine.hardware import find_device, machine
 from fourfold.metrics import Measurement, References
 from fourfold.output.notebook import in_notebook
@@ -32,10 +33,10 @@ from fourfold.tasks.evaluation import examples
 from fourfold.tournament.baselines import Rated, rate
 from fourfold.tournament.comparison import Comparison
 from fourfold.tournament.entries import Entry, combine
-from fourfold.tournament.jobs import Job, Outcome, ended, run
+from fourfold.tournament.jobs import Job, Outcome, commands, ended, run
 from fourfold.tournament.outputs import check_outputs
 from fourfold.tournament.places import elsewhere, usual_machine
-from fourfold.tournament.published import check_published, rate_published
+from fourfold.tournament.rivals import rival_of
 from fourfold.tournament.samples import draws_at, scores_at, smallest, sweep_at
 from fourfold.tournament.settings import Settings
 from fourfold.tournament.snapshot import save_snapshot
@@ -43,6 +44,8 @@ from fourfold.vocabulary import Kind
 
 __all__ = ["compare", "comparison_of", "print_jobs", "run_comparison"]
 
+Executor: TypeAlias = Callable[[Sequence[Job], Settings], Iterator[Outcome]]
+"""Makes the runs of jobs elsewhere, and yields their outcomes as they come."""
 _ORDER = {kind: i for i, kind in enumerate(Kind)}
 
 
@@ -186,20 +189,28 @@ def print_jobs(data: Data | Dataset, settings: Settings, *, say: Callable[[str],
 
     :func:`~fourfold.tournament.gathering.gather` makes the report of them.
     """
-    from fourfold.tournament.cluster import commands
-
     return commands(_plan(data, settings, say or (lambda line: None)).jobs, settings)
 
 
 def _outcomes(jobs: Sequence[Job], settings: Settings, progress: bool) -> Generator[Outcome, None, None]:
     """The outcomes of jobs as they come: of one process after the other, or of tasks of Ray."""
     if settings.ray is not None:
-        from fourfold.tournament.cluster import on_ray
-
-        yield from on_ray(jobs, settings)
+        yield from _executor("ray")(jobs, settings)
         return
     for job in jobs:
         yield run(job, Path(settings.runs_dir), settings.resume, progress)
+
+
+def _executor(name: str) -> Executor:
+    """Where the runs of a comparison are made, if not here.
+
+    Raises:
+        ValueError: if no such executor is installed.
+    """
+    executors = extensions("fourfold.executors")
+    if name not in executors:
+        raise ValueError(f"{name} must be an installed executor, got none of that name: install one, or leave it out")
+    return executors[name].load()
 
 
 @dataclass(frozen=True)
@@ -234,9 +245,9 @@ def _published(settings: Settings, dataset: Dataset, n: int, say: Callable[[str]
     """The published models that were named, each with its scores."""
     found, device = [], find_device("auto" if settings.ray is not None else settings.device)
     for name in settings.paradigms or ():
-        if n and is_published(name):
-            chosen = examples(dataset, settings.n)
-            found.append(rate_published(Path(name), dataset, n, chosen, settings.protocol, settings.seed, device))
+        if n and adapter_of(name) is not None:
+            chosen, rival = examples(dataset, settings.n), rival_of(name)
+            found.append(rival.rate(Path(name), dataset, n, chosen, settings.protocol, settings.seed, device))
             say(f"{found[-1].entry.name}, published: {found[-1].entry.scores[0]}")
     return tuple(found)
 
@@ -295,9 +306,10 @@ def _chosen(settings: Settings, space: Space) -> tuple[list[str], dict[str, str]
         )
     refused: dict[str, str] = {}
     if settings.paradigms is not None:
-        for name in filter(is_published, settings.paradigms):
-            check_published(Path(name), space)
-        names = [name for name in settings.paradigms if not is_published(name)]
+        published = [name for name in settings.paradigms if adapter_of(name) is not None]
+        for name in published:
+            rival_of(name).check(Path(name), space)
+        names = [name for name in settings.paradigms if name not in published]
         if not names:
             one = settings.paradigms[0]
             raise ValueError(

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from fourfold import Run, build, fit
-from fourfold.adapters.pipelines import write_pipeline
 from fourfold.core import GenerativeModel, Noise, view
 from fourfold.estimands import Denoiser
 from fourfold.estimands.preconditioned import SteppedNoise
 from fourfold.nn.ddpm_unet import DDPMUNet
 from fourfold.samplers.ode import DDIM
 from fourfold.spaces import Images, Vectors
+from fourfold_published.pipelines import write_pipeline
 
 diffusers = pytest.importorskip("diffusers")
 

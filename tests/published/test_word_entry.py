@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from fourfold import build, fit
 from fourfold.baselines import KneserNey
-from fourfold.cli import app
+from fourfold.cli.app import app
 from fourfold.spaces import Pieces, Text
-from fourfold.words import Completer, keystrokes, words_of
+from fourfold_published.words import Completer, keystrokes, words_of
 
 OVERLAPPING = ("a", "b", "ab", "ba", " ", "a.", ".", " a")
 """Tokens of which "ab" can be made in three ways."""

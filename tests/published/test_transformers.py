@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from fourfold import Run, build, fit
-from fourfold.adapters import is_published, open_published, published_tokenizer
-from fourfold.adapters.gguf import source
-from fourfold.adapters.rounded import LARGE, Linear8, rounded
-from fourfold.adapters.transformers import write_language_model
+from fourfold.adapters import adapter_of, open_published
 from fourfold.spaces import Pieces, Text
 from fourfold.tasks.language import score_text, stream
+from fourfold_published.gguf import source
+from fourfold_published.rounded import LARGE, Linear8, rounded
+from fourfold_published.transformers import published_tokenizer, write_language_model
 
 transformers = pytest.importorskip("transformers")
 
@@ -51,7 +51,7 @@ LLAMA = transformers.LlamaConfig(
 @pytest.mark.parametrize("config", [("GPT2LMHeadModel", GPT2), ("LlamaForCausalLM", LLAMA)], ids=["gpt2", "llama"])
 def test_scores_are_the_library_s_own_loss(tmp_path, config):
     theirs = _save(tmp_path, config)
-    assert is_published(tmp_path)
+    assert adapter_of(tmp_path) is not None
     model = open_published(tmp_path, length=48)
     ids = model.space.ids(TEXT).long()[: 5 * 48].view(5, 48)
     start = torch.zeros(5, 1, dtype=torch.long)

@@ -8,10 +8,11 @@ import time
 import pytest
 import torch
 
-from fourfold import build, rendering
-from fourfold.dialogue import Dialogue, chat_template
+from fourfold import build
 from fourfold.spaces import Pieces, Text
 from fourfold.tasks.language import Shaping
+from fourfold_published import rendering
+from fourfold_published.dialogue import Dialogue, chat_template
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"

@@ -11,8 +11,8 @@ import torch
 
 from fourfold import build
 from fourfold.adapters import open_published
-from fourfold.adapters.transformers import PublishedTransformer, write_language_model
 from fourfold.spaces import Text
+from fourfold_published.transformers import PublishedTransformer, write_language_model
 
 transformers = pytest.importorskip("transformers")
 

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from fourfold import build, compare
 from fourfold.adapters import open_published
-from fourfold.adapters.transformers import write_language_model
-from fourfold.cli import app
+from fourfold.cli.app import app
 from fourfold.spaces import Pieces, Text
-from fourfold.tournament.published import draw_windows, score_windows
+from fourfold_published.beside import draw_windows, score_windows
+from fourfold_published.transformers import write_language_model
 
 pytest.importorskip("transformers")
 TEXT = "It was the best of times, it was the worst of times.\nIt was the age of wisdom. " * 60

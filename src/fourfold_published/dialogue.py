@@ -9,12 +9,12 @@ from typing import final
 
 import torch
 
-from fourfold.adapters import read_settings
-from fourfold.adapters.gguf import source
+from fourfold.adapters.reading import read_settings
 from fourfold.core import GenerativeModel
 from fourfold.machine.regular import text_of
-from fourfold.rendering import render
 from fourfold.tasks.language import Shaping, settled, stream, text_parts
+from fourfold_published.gguf import source
+from fourfold_published.rendering import render
 
 __all__ = ["Dialogue", "chat_template"]
 
@@ -32,7 +32,7 @@ def chat_template(path: Path) -> tuple[str, dict[str, str]] | None:
     """
     path = source(path)
     if path.is_file():
-        from fourfold.adapters.transformers import open_tokenizer
+        from fourfold_published.transformers import open_tokenizer
 
         tokenizer = open_tokenizer(path)
         found = getattr(tokenizer, "chat_template", None)

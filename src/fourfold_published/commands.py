@@ -1,4 +1,4 @@
-"""Commands for models of text: ``caption``, ``chat`` and ``complete``; and ``export``."""
+"""The commands of the wing: ``chat`` and ``complete`` for models of text, and ``export``."""
 
 from __future__ import annotations
 
@@ -9,62 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed, Temperature, TopK, TopP, Weights
+from fourfold.cli.options import AsJson, Device, Folder, Seed, Temperature, TopK, TopP, Weights
 from fourfold.cli.printing import print_line, say
 from fourfold.machine.threads import set_threads
 from fourfold.output.printable import printable
 
 if TYPE_CHECKING:
-    from fourfold.dialogue import Dialogue
-    from fourfold.words import Completer
+    from fourfold_published.dialogue import Dialogue
+    from fourfold_published.words import Completer
 
-__all__ = ["caption", "chat", "complete", "export"]
-
-
-def caption(
-    run: Folder,
-    data: OtherData = None,
-    n: Annotated[int, typer.Option("-n", "--n", help="The most pictures.", min=1, metavar="N")] = 16,
-    among: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A caption to compare with the others. It may be given several times.",
-            metavar="TEXT",
-            show_default=False,
-        ),
-    ] = None,
-    draws: Annotated[
-        int, typer.Option(help="Number of captions to draw; the likeliest is printed.", min=1, metavar="N")
-    ] = 8,
-    temperature: Temperature = 0.5,
-    seed: Seed = 0,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Describe pictures, by a model of pictures and their captions.
-
-    Each line has the number of the picture, a caption, and its log-probability
-    given the picture. With --among, it has the probability of each of these
-    captions, if one of them is right.
-    """
-    set_threads()
-    from fourfold.engine import Run
-    from fourfold.tasks.captioning import caption_nats
-
-    loaded = Run.load(run, device)
-    part, notes = loaded.examples(data, limit=n)
-    for note in notes:
-        say(note)
-    if among:
-        shares = caption_nats(loaded.model, part.x, among).softmax(1).tolist()
-        rows = [dict(zip(among, row, strict=True)) for row in shares]
-        told = ["  ".join(f"{text} {share:.0%}" for text, share in row.items()) for row in rows]
-    else:
-        found = loaded.caption(part.x, draws, temperature, seed)
-        rows = [{"caption": one.text, "nats": one.nats} for one in found]
-        told = [f"{one.text}  ({one.nats:.1f} nats)" for one in found]
-    for i, line in enumerate(json.dumps(row, ensure_ascii=False) for row in rows) if as_json else enumerate(told):
-        print_line(line if as_json else f"{i}: {line}")
+__all__ = ["chat", "complete", "export"]
 
 
 def chat(
@@ -86,9 +40,9 @@ def chat(
     begins anew, /quit ends.
     """
     set_threads()
-    from fourfold.dialogue import Dialogue, chat_template
     from fourfold.engine import Run
     from fourfold.tasks.language import Shaping, text_parts
+    from fourfold_published.dialogue import Dialogue, chat_template
 
     loaded = Run.load(run, device, weights=weights)
     text_parts(loaded.model)
@@ -169,7 +123,7 @@ def complete(
     """
     set_threads()
     from fourfold.engine import Run
-    from fourfold.words import Completer
+    from fourfold_published.words import Completer
 
     keyboard = Completer(Run.load(run, device, weights=weights).model)
     if measure is not None:
@@ -186,7 +140,7 @@ def _measure(keyboard: Completer, path: Path, most: int, as_json: bool) -> None:
     from dataclasses import asdict
 
     from fourfold.data.files import content_of, decoded
-    from fourfold.words import keystrokes
+    from fourfold_published.words import keystrokes
 
     text = decoded(path, content_of(path))
     found = keystrokes(lambda written: [word for word, _ in keyboard.suggest(written)], text, most)
@@ -213,11 +167,11 @@ def export(
     whose network diffusers has. Its pipeline draws all classes or that of --cond.
     """
     set_threads()
-    from fourfold.adapters.pipelines import write_pipeline
-    from fourfold.adapters.transformers import write_language_model
     from fourfold.engine import Run
     from fourfold.spaces import Text
     from fourfold.tasks.drawing import condition
+    from fourfold_published.pipelines import write_pipeline
+    from fourfold_published.transformers import write_language_model
 
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: give another folder")

@@ -18,11 +18,8 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.adapters import published_tokenizer, read_settings
 from fourfold.adapters.checks import check_folder, check_layers, check_size, plain_settings, settings_of
-from fourfold.adapters.gguf import is_gguf, keep, kept_ids, read_once, source
-from fourfold.adapters.reading import check_tensors, imported, quiet, told
-from fourfold.adapters.rounded import RoundedChainRule, round_linear
+from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, quiet, read_settings, told
 from fourfold.codecs import TextTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import Header, read_header
@@ -30,8 +27,16 @@ from fourfold.nn.transformer import NextToken, TokenTransformer
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood, TokenConditionals
 from fourfold.spaces import Pieces, Text
 from fourfold.spaces.pieces import letters_of_bytes
+from fourfold_published.gguf import is_gguf, keep, kept_ids, read_once, source
+from fourfold_published.rounded import RoundedChainRule, round_linear
 
-__all__ = ["PublishedTransformer", "open_language_model", "open_tokenizer", "write_language_model"]
+__all__ = [
+    "PublishedTransformer",
+    "open_language_model",
+    "open_tokenizer",
+    "published_tokenizer",
+    "write_language_model",
+]
 
 START = "<|start|>"
 """The symbol that begins a text in a folder that is written here."""
@@ -92,7 +97,7 @@ class PublishedTransformer(NextToken):
         start: id of the symbol that begins a text.
         lora: rank of the matrices that are added to those of the linear layers and trained instead of them (Hu et al.
             2021, https://arxiv.org/abs/2106.09685); ``None``: there are none, and all is trained.
-        weights: ``float32``, or ``int8``: linear layers are rounded (:mod:`fourfold.adapters.rounded`).
+        weights: ``float32``, or ``int8``: linear layers are rounded (:mod:`fourfold_published.rounded`).
     """
 
     for_adamw: ClassVar[tuple[str, ...]] = ()
@@ -248,6 +253,25 @@ def open_tokenizer(path: Path) -> Any:
         return imported("transformers").AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False, **file
         )
+
+
+def published_tokenizer(path: Path | str, opened: Any = None) -> str:
+    """The content of the ``tokenizer.json`` of a published model.
+
+    Args:
+        path: its folder or GGUF file.
+        opened: its tokenizer, where the library has opened it already, since that takes long.
+
+    Raises:
+        ValueError: where it has none that can be read.
+    """
+    path = source(Path(path))
+    if (path / "tokenizer.json").is_file():
+        return file_of_tokenizer(path)
+    tokenizer = open_tokenizer(path) if opened is None else opened
+    if not hasattr(tokenizer, "backend_tokenizer"):
+        raise ValueError(f"{path}: its tokenizer is not one of the library 'tokenizers': convert it to tokenizer.json")
+    return str(tokenizer.backend_tokenizer.to_str())
 
 
 def _address(path: Path) -> tuple[Path, dict[str, str]]:

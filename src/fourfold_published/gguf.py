@@ -107,7 +107,7 @@ def kept_ids(folder: Path) -> Ids:
 
 
 def _settings(tokenizer: Any) -> dict[str, Any]:
-    """What :func:`fourfold.dialogue.chat_template` and the opening of a folder need of a tokenizer."""
+    """What :func:`fourfold_published.dialogue.chat_template` and the opening of a folder need of a tokenizer."""
     template = getattr(tokenizer, "chat_template", None)
     ids = {name: getattr(tokenizer, name) for name in Ids._fields}
     return {

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
 from fourfold.adapters.reading import check_tensors, imported, quiet, told
-from fourfold.adapters.schedules import read_schedule
 from fourfold.codecs import Dequantised
 from fourfold.core import Codec, Estimand, GenerativeModel, Likelihood, Measure, Noise, Objective, decode_captions
 from fourfold.core.header import read_header
@@ -32,6 +31,7 @@ from fourfold.maths.paths import Path, broadcast
 from fourfold.paradigms.diffusion import FlowMatching, NoisePrediction
 from fourfold.samplers.ode import DPMSolver
 from fourfold.spaces import Images
+from fourfold_published.schedules import read_schedule
 
 __all__ = ["PublishedAutoencoder", "PublishedNetwork", "PublishedNoise", "PublishedVelocity", "open_pipeline"]
 

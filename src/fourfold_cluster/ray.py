@@ -1,12 +1,10 @@
-"""The runs of a comparison on a cluster: as tasks of Ray, or one command a run for any scheduler."""
+"""The runs of a comparison as tasks of Ray."""
 
 from __future__ import annotations
 
 import importlib
 import logging
 import os
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from fourfold.engine import RunInUse
 from fourfold.tournament.jobs import Job, Outcome, prepare, run
 from fourfold.tournament.settings import Settings
 
-__all__ = ["commands", "on_ray"]
+__all__ = ["on_ray"]
 
 RETRIES = 3
 """How often a run begins again, from its last checkpoint, after its node or process was lost."""
@@ -131,15 +129,3 @@ def _do(job: Job, runs_dir: str, threads: int) -> Outcome:
             if time.monotonic() > end:
                 raise
             time.sleep(1)
-
-
-def commands(jobs: Sequence[Job], settings: Settings) -> list[str]:
-    """Write every job into its folder; return the command of each. Finished ones are left out."""
-    runs_dir = Path(settings.runs_dir).absolute()
-    folders = [(job, prepare(job, runs_dir, settings.resume)) for job in jobs]
-    words = [sys.executable, "-P", "-m", "fourfold.tournament.jobs"]
-    return [
-        shlex.join([*words, str(folder)])
-        for job, folder in folders
-        if not (settings.resume and (folder / "result.json").exists())
-    ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import final
 
 import torch
 from torch import Tensor
 
-from fourfold.adapters import is_language_model, open_published
+from fourfold.adapters import open_published
 from fourfold.core import GenerativeModel, LogProb, Space
 from fourfold.data import Dataset
 from fourfold.metrics import Measurement, References
@@ -18,10 +19,12 @@ from fourfold.tasks.evaluation import mean_likelihood, quality, scored_examples
 from fourfold.tasks.language import stream, text_parts
 from fourfold.tournament.baselines import Rated
 from fourfold.tournament.entries import Entry
+from fourfold.tournament.rivals import Rival
 from fourfold.tournament.settings import Protocol
 from fourfold.vocabulary import Kind
+from fourfold_published.adapters import LanguageModels
 
-__all__ = ["check_published", "draw_windows", "rate_published", "score_windows"]
+__all__ = ["LanguageRival", "draw_windows", "score_windows"]
 
 ROWS = 16
 """Windows that are scored at once."""
@@ -31,37 +34,45 @@ SUMMARY = (
 )
 
 
-def check_published(path: Path, space: Space) -> None:
-    """Refuse a published model that cannot be opened, or cannot stand beside models of a space.
+@final
+class LanguageRival(Rival):
+    """Published language models beside models of text that are trained here."""
 
-    Raises:
-        TypeError: for another space than text, or a pipeline of images.
-        ValueError: for a model that is damaged or incomplete, see :func:`fourfold.adapters.open_published`.
-    """
-    if not isinstance(space, Text) or not is_language_model(path):  # other models are not published as text
-        raise TypeError(f"{path}: only published language models are compared, on text: leave it out")
-    open_published(path)
+    def recognises(self, path: Path) -> bool:
+        return LanguageModels().recognises(path)
 
+    def check(self, path: Path, space: Space) -> None:
+        if not isinstance(space, Text):  # other spaces have no words to score
+            raise TypeError(f"{path}: only published language models are compared, on text: leave it out")
+        open_published(path)
 
-def rate_published(
-    path: Path, dataset: Dataset, n: int, chosen: References, protocol: Protocol, seed: int, device: torch.device
-) -> Rated:
-    """Open a published model, score the test windows, and judge ``n`` windows of its samples, if time allows them."""
-    start = time.perf_counter()
-    model = open_published(path).to(device)
-    opened = time.perf_counter()
-    space, patience = dataset.space, protocol.patience
-    assert isinstance(space, Text)  # by `check_published`
-    scored = score_windows(model, space, scored_examples(dataset, protocol.likelihood_examples).x, patience)
-    scores = [mean_likelihood(scored, space.unit)]
-    begun = time.perf_counter()
-    x = draw_windows(model, space, n, seed, patience)
-    if x is not None:
-        drawing = 1e3 * (time.perf_counter() - begun) / n
-        scores += quality(x, dataset, chosen, protocol.features)
-        scores.append(Measurement("milliseconds_per_sample", drawing, n=n, protocol="once", unit="ms", better="lower"))
-    shown = torch.zeros(0, space.length, dtype=torch.long) if x is None else x
-    return Rated(Entry(path.name, (), tuple(scores)), SUMMARY, shown, opened - start)
+    def rate(
+        self,
+        path: Path,
+        dataset: Dataset,
+        n: int,
+        references: References,
+        protocol: Protocol,
+        seed: int,
+        device: torch.device,
+    ) -> Rated:
+        start = time.perf_counter()
+        model = open_published(path).to(device)
+        opened = time.perf_counter()
+        space, patience = dataset.space, protocol.patience
+        assert isinstance(space, Text)  # by `check`
+        scored = score_windows(model, space, scored_examples(dataset, protocol.likelihood_examples).x, patience)
+        scores = [mean_likelihood(scored, space.unit)]
+        begun = time.perf_counter()
+        x = draw_windows(model, space, n, seed, patience)
+        if x is not None:
+            drawing = 1e3 * (time.perf_counter() - begun) / n
+            scores += quality(x, dataset, references, protocol.features)
+            scores.append(
+                Measurement("milliseconds_per_sample", drawing, n=n, protocol="once", unit="ms", better="lower")
+            )
+        shown = torch.zeros(0, space.length, dtype=torch.long) if x is None else x
+        return Rated(Entry(path.name, (), tuple(scores)), SUMMARY, shown, opened - start)
 
 
 @torch.no_grad()
