@@ -41,10 +41,10 @@ from fourfold.core import decode_captions
 from fourfold.engine import Run
 from fourfold.machine.hardware import machine
 from fourfold.maths.spectra import log_mel, stft
-from fourfold.metrics.transcripts import error_rate
 from fourfold.recipes.latent_diffusion import vocoder as vocoded
 from fourfold.spaces import Audio
 from fourfold.spaces.audio import spectrogram, wav
+from fourfold_speech.metrics import error_rate
 
 RESULTS = Path(__file__).parent / "results" / "sound-speak.json"
 VOCODERS = RESULTS.with_name("sound-vocoder.json")

@@ -38,7 +38,7 @@ import torch
 from provenance import commit
 from speech_data import VOICES, Spoken
 
-from fourfold.nn.speech import STRIDE
+from fourfold_speech.networks import STRIDE
 
 RESULTS = Path(__file__).parent / "results" / "transcription.json"
 RATE, LONGEST = 8000, 6.0
@@ -367,7 +367,7 @@ def report(
     """One row of the results: errors in words and characters, by ``jiwer``, with intervals."""
     import jiwer
 
-    from fourfold.metrics.transcripts import error_rate
+    from fourfold_speech.metrics import error_rate
 
     heard = [said(text) for text in heard]
     words, letters = (error_rate(heard, true, unit) for unit in ("word", "character"))

@@ -14,7 +14,6 @@ from fourfold.spaces import (
     Sequences,
     Table,
     Text,
-    Transcripts,
     Vectors,
 )
 
@@ -33,7 +32,6 @@ SPACES = (
 OTHERS = (
     SOUND,
     Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user"),
-    Transcripts(Text("abcdef", 12), 8000, 4000),
 )
 
 

@@ -14,6 +14,7 @@ import fourfold
 from fourfold import checks
 from fourfold.data import Density, load, read_all
 from fourfold.data.densities import GaussianMixture
+from fourfold.extensions import extensions
 from fourfold.main import run
 from fourfold.paradigms import build, cards, recipes
 from fourfold.spaces import Images, Vectors
@@ -43,10 +44,12 @@ def install(tmp_path, monkeypatch):
         monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
         monkeypatch.chdir(tmp_path)
         cards.cache_clear()
+        extensions.cache_clear()
         return tmp_path
 
     yield leave
     cards.cache_clear()
+    extensions.cache_clear()
 
 
 def call(*words):

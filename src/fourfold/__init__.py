@@ -28,9 +28,8 @@ if TYPE_CHECKING:  # the public names for type checkers, editors and the documen
     from fourfold.data import Dataset, load
     from fourfold.engine import Run, fit, train
     from fourfold.paradigms import build
-    from fourfold.spaces import Audio, Images, Sequences, Table, Text, Transcripts, Vectors, Video
+    from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
     from fourfold.tournament import Comparison, compare
-    from fourfold.transcription import transcribe
     from fourfold.vocabulary import Card, Kind, Paradigm, Principle
 
 __version__ = "0.2.0"
@@ -41,12 +40,11 @@ _WHERE = {
         "view"
     ),
     "fourfold.vocabulary": "Card Kind Paradigm Principle",
-    "fourfold.spaces": "Audio Images Sequences Table Text Transcripts Vectors Video",
+    "fourfold.spaces": "Audio Images Sequences Table Text Vectors Video",
     "fourfold.paradigms": "build",
     "fourfold.data": "Dataset load",
     "fourfold.engine": "Run fit train",
     "fourfold.tournament": "Comparison compare",
-    "fourfold.transcription": "transcribe",
 }
 _PUBLIC = {name: module for module, names in _WHERE.items() for name in names.split()}
 
@@ -74,7 +72,6 @@ __all__ = [
     "Table",
     "Term",
     "Text",
-    "Transcripts",
     "Vectors",
     "Video",
     "__version__",
@@ -84,7 +81,6 @@ __all__ = [
     "fit",
     "load",
     "train",
-    "transcribe",
     "view",
 ]
 

@@ -7,10 +7,12 @@ group                  what an entry point names                                
 ``fourfold.commands``  a command of the command line, a function                                     that command
 ``fourfold.executors`` where the runs of a comparison are made, a function of jobs and settings      that place
 ``fourfold.names``     a public name of ``import fourfold``                                          that name
+``fourfold.recipes``   a module that registers recipes of a space                                    any
 ``fourfold.rivals``    a kind of rows beside a comparison, :class:`fourfold.tournament.rivals.Rival` any
+``fourfold.spaces``    a class of spaces, :class:`fourfold.core.Space`                               that space
 ====================== ============================================================================= ============
 
-Paradigms join by ``fourfold.paradigms`` (:func:`fourfold.paradigms.cards`), spaces by ``fourfold.spaces``.
+Paradigms join by ``fourfold.paradigms`` (:func:`fourfold.paradigms.cards`).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from types import MappingProxyType
 
 __all__ = ["extensions", "packages"]
 
-GROUPS = ("adapters", "commands", "executors", "names", "paradigms", "rivals", "spaces")
+GROUPS = ("adapters", "commands", "executors", "names", "paradigms", "recipes", "rivals", "spaces")
 """What follows ``fourfold.`` in the names of the groups."""
 
 

@@ -20,7 +20,6 @@ from fourfold.spaces import (
     Sequences,
     Table,
     Text,
-    Transcripts,
     Vectors,
     Video,
 )
@@ -31,7 +30,6 @@ OTHERS = (
     Table((KIND, PRICE)),
     Sequences((Identifier("user"), Numeric("when", low=0, high=50), KIND, PRICE), "when", (0, 9), 6, "user"),
     Audio(512, 8000),
-    Transcripts(Text("abcdef", 12), 8000, 4000),
     Video(4, 8, 8, levels=17, frames=4),
 )
 

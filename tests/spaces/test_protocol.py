@@ -25,7 +25,6 @@ from fourfold.spaces import (
     Sequences,
     Table,
     Text,
-    Transcripts,
     Vectors,
     Video,
 )
@@ -42,7 +41,6 @@ SPACES = [
     Text("", 9),
     Audio(900, 8000, 2, ("low", "high")),
     Audio(300, 16000, caption=9),
-    Transcripts(Text("abc", 6), 8000, 400),
     Table(
         (
             Numeric("height", "float64", resolution=0.5, low=0, high=40, decimals=1),

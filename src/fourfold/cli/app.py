@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from fourfold import __version__
-from fourfold.cli import about, captions, compare, data, runs, speech, tables, train
+from fourfold.cli import about, captions, compare, data, runs, tables, train
 from fourfold.extensions import extensions
 
 __all__ = ["app"]
@@ -47,7 +47,6 @@ app.command("evaluate")(runs.evaluate)
 app.command("impute")(tables.impute)
 app.command("classify")(tables.classify)
 app.command("caption")(captions.caption)
-app.command("transcribe")(speech.transcribe)
 app.command("compare")(compare.compare)
 app.command("demo")(compare.demo)
 app.command("info")(about.info)

@@ -11,7 +11,7 @@ from fourfold.codecs.images import BitPlanes, Centred, Dequantised, GaussianPixe
 from fourfold.codecs.learned import LearnedCodec, QuantisedCodec, VocodedMel
 from fourfold.codecs.sequences import RowTokens
 from fourfold.codecs.table import CellTokens, GaussianCells, MixedCells
-from fourfold.codecs.text import TextTokens, TranscriptTokens
+from fourfold.codecs.text import TextTokens
 from fourfold.codecs.vectors import Standardised
 
 __all__ = [
@@ -31,7 +31,6 @@ __all__ = [
     "Standardised",
     "TextTokens",
     "Tokens",
-    "TranscriptTokens",
     "VocodedMel",
     "Waveforms",
 ]

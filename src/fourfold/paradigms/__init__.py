@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
+from fourfold.extensions import extensions
 from fourfold.vocabulary import Card, Facts, TooManyColumns, parse_size
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     from fourfold.core import Space
 
     check_names(name, size)
+    _register_recipes()
     if not isinstance(space, Space):  # an argument of the user
         raise TypeError(f"{name} models a space, such as Vectors(2), and {type(space).__name__} is none: give a space")
     card_name, _, recipe = name.partition("/")
@@ -127,6 +129,13 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
         except TypeError as refusal:
             refusals.append(refusal)
     raise next((refusal for refusal in refusals if isinstance(refusal, TooManyColumns)), refusals[0])
+
+
+@functools.cache
+def _register_recipes() -> None:
+    """Import the modules in which wings and third parties register recipes of their own spaces."""
+    for point in extensions("fourfold.recipes").values():
+        point.load()
 
 
 def _require_captions(name: str, card: Card, recipe: str, space: Space) -> None:

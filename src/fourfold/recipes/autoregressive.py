@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from fourfold.codecs import MuLaw, Standardised, TextTokens, Tokens, TranscriptTokens
+from fourfold.codecs import MuLaw, Standardised, TextTokens, Tokens
 from fourfold.core import Codec, GenerativeModel, Space, Training
 from fourfold.estimands import Conditionals
 from fourfold.maths.ngrams import LONGEST
 from fourfold.nn.causal import CausalConvNet
 from fourfold.nn.ngrams import BesideNgrams
-from fourfold.nn.speech import SpeechTransformer
 from fourfold.nn.transformer import NextToken, TokenTransformer, ValueTransformer
 from fourfold.paradigms.any_order import AnyOrderLikelihood, ColumnConditionals
 from fourfold.paradigms.autoregressive import (
@@ -22,10 +21,9 @@ from fourfold.paradigms.autoregressive import (
 )
 from fourfold.paradigms.pixels import FrameLikelihood, PixelConditionals
 from fourfold.paradigms.sequences import SequenceConditionals
-from fourfold.paradigms.transcription import JointLikelihood, TranscriptConditionals
 from fourfold.recipes.networks import column_network, row_network
 from fourfold.recipes.sizes import Size, Sizes
-from fourfold.spaces import Audio, Images, Sequences, Table, Text, Transcripts, Vectors, Video
+from fourfold.spaces import Audio, Images, Sequences, Table, Text, Vectors, Video
 
 __all__ = ["any_order", "likelihood", "ngrams", "text_training"]
 
@@ -64,10 +62,6 @@ VECTORS: Sizes[tuple[Size, int]] = Sizes(
 """The network, and the components of each conditional."""
 
 SEQUENCES = Training(batch_size=32, learning_rate=3e-3, muon_rate=2e-2, weight_decay=0.01)
-TRANSCRIPTS: Sizes[tuple[Size, int]] = Sizes(
-    {"xs": (Size(64, 3, 2), 1), "s": (Size(144, 5, 4), 2), "m": (Size(256, 8, 4), 3)}
-)
-"""The encoder, and the layers of the decoder."""
 
 
 @singledispatch
@@ -77,7 +71,7 @@ def likelihood(space: Space, size: str) -> GenerativeModel:
     Raises:
         TypeError: for a space that is not registered.
     """
-    known = "text, transcripts, images, sounds, vectors, sequences of rows (tables: autoregressive/any-order)"
+    known = "text, images, sounds, vectors, sequences of rows (tables: autoregressive/any-order)"
     raise TypeError(f"autoregressive models know {known}, not {type(space).__name__}")
 
 
@@ -174,19 +168,6 @@ def _(space: Sequences, size: str) -> GenerativeModel:
     codec, net = row_network(space, size, causal=True)
     estimand = SequenceConditionals(net, space.length, 1 + len(space.columns), 1 + space.at, space.key is not None)
     return _model(space, codec, estimand, SEQUENCES)
-
-
-@likelihood.register
-def _(space: Transcripts, size: str) -> GenerativeModel:
-    if space.sound is None:
-        raise TypeError("transcripts are modelled given their sounds: load them with conditional")
-    chosen, decoder = TRANSCRIPTS[size]
-    length = space.text.length
-    net = SpeechTransformer(space.tokens, length, space.rate, chosen.width, chosen.depth, decoder, chosen.heads)
-    estimand = TranscriptConditionals(net, length, space.end)
-    training = Training(batch_size=16, learning_rate=2e-3, muon_rate=2e-2)
-    objective = JointLikelihood(chosen.width, space.tokens)
-    return GenerativeModel(space, TranscriptTokens(space), estimand, objective, Ancestral(), ChainRule(), training)
 
 
 @singledispatch

@@ -12,7 +12,6 @@ from fourfold.spaces.pieces import Pieces
 from fourfold.spaces.sequences import Sequences
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
-from fourfold.spaces.transcripts import Transcripts
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.video import Video
 
@@ -30,13 +29,12 @@ __all__ = [
     "Sequences",
     "Table",
     "Text",
-    "Transcripts",
     "Vectors",
     "Video",
 ]
 
 # model.json names a space by this package, so that its file may be moved and runs stay what they are.
-for _space in (Audio, Images, Sequences, Table, Text, Transcripts, Vectors, Video):
+for _space in (Audio, Images, Sequences, Table, Text, Vectors, Video):
     _space.__module__ = __name__
 for _column in (Categorical, Constant, DateTime, FreeText, Identifier, Numeric, Pieces):
     _column.__module__ = __name__

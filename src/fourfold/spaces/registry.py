@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from importlib.metadata import entry_points
 
 from fourfold.core import Space
+from fourfold.extensions import extensions
 from fourfold.spaces.audio import Audio
 from fourfold.spaces.images import Images
 from fourfold.spaces.sequences import Sequences
 from fourfold.spaces.table import Table
 from fourfold.spaces.text import Text
-from fourfold.spaces.transcripts import Transcripts
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.video import Video
 
@@ -27,11 +26,11 @@ def space_named(name: str) -> type[Space]:
         ValueError: for an unknown name, listing the choices.
         TypeError: for an entry point that names anything else.
     """
-    kinds = (Audio, Images, Sequences, Table, Text, Transcripts, Vectors, Video)
+    kinds = (Audio, Images, Sequences, Table, Text, Vectors, Video)
     own: dict[str, type[Space]] = {kind.__name__.lower(): kind for kind in kinds}
     if name in own:
         return own[name]
-    points = {point.name: point for point in entry_points(group=GROUP)}
+    points = extensions(GROUP)
     if name not in points:
         known = sorted({*own, *points})
         close = difflib.get_close_matches(name.lower(), known, 1, 0.6)

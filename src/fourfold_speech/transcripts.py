@@ -15,12 +15,12 @@ from torch import Tensor
 from fourfold.core import Excerpts, Pairs, Space, decode_captions
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
-from fourfold.metrics.transcripts import error_rate
 from fourfold.spaces.audio import Audio
 from fourfold.spaces.pieces import Pieces
 from fourfold.spaces.text import Text
 from fourfold.spaces.vectors import Vectors
 from fourfold.spaces.written import WrittenTexts
+from fourfold_speech.metrics import error_rate
 
 __all__ = ["Transcripts"]
 

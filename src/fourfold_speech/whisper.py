@@ -21,13 +21,14 @@ from torch import Tensor
 
 from fourfold.adapters.checks import check_folder, check_size, plain_settings, settings_of
 from fourfold.adapters.reading import check_tensors, file_of_tokenizer, imported, quiet, told
-from fourfold.codecs import TranscriptTokens
 from fourfold.core import GenerativeModel, Training
 from fourfold.core.header import read_header
-from fourfold.nn.speech import Heard, Listener, sound_lengths
 from fourfold.paradigms.autoregressive import Ancestral, ChainRule, MaximumLikelihood
-from fourfold.paradigms.transcription import TranscriptConditionals
-from fourfold.spaces import Pieces, Text, Transcripts
+from fourfold.spaces import Pieces, Text
+from fourfold_speech.codecs import TranscriptTokens
+from fourfold_speech.networks import Heard, Listener, sound_lengths
+from fourfold_speech.paradigm import TranscriptConditionals
+from fourfold_speech.transcripts import Transcripts
 
 __all__ = ["PublishedWhisper", "open_whisper"]
 

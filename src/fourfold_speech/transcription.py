@@ -15,9 +15,9 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.core.evaluations import evaluating
-from fourfold.data.blocks import sound_blocks
-from fourfold.paradigms.transcription import JointLikelihood, TranscriptConditionals
-from fourfold.spaces import Transcripts
+from fourfold_speech.blocks import sound_blocks
+from fourfold_speech.paradigm import JointLikelihood, TranscriptConditionals
+from fourfold_speech.transcripts import Transcripts
 
 __all__ = ["Hypothesis", "Segment", "Transcript", "beam_search", "segments", "transcribe"]
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term
 from fourfold.estimands import Conditionals
-from fourfold.nn.speech import Heard, Listener
 from fourfold.paradigms.autoregressive import LOGITS, Uniforms, categorical
 from fourfold.vocabulary import Principle
+from fourfold_speech.networks import Heard, Listener
 
 __all__ = ["Alignments", "JointLikelihood", "TranscriptConditionals", "Writing"]
 

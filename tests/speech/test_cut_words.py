@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 from speech_data import Spoken
 from transcription import Words, likeliest_path

@@ -14,7 +14,7 @@ from fourfold.cli.printing import print_line
 from fourfold.machine.threads import set_threads
 
 if TYPE_CHECKING:
-    from fourfold.transcription import Segment
+    from fourfold_speech.transcription import Segment
 
 __all__ = ["transcribe"]
 
@@ -57,7 +57,7 @@ def transcribe(
     from fourfold.adapters import adapter_of, open_published
     from fourfold.engine import Run
     from fourfold.machine.hardware import find_device
-    from fourfold.transcription import alignment_of, segments, transcript_parts
+    from fourfold_speech.transcription import alignment_of, segments, transcript_parts
 
     if language is not None and adapter_of(run) is None:
         raise ValueError(f"{run}: is a run, which knows one language: leave --language out")

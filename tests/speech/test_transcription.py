@@ -14,12 +14,13 @@ import fourfold
 from fourfold import checks
 from fourfold.core import GenerativeModel
 from fourfold.main import run as main
-from fourfold.metrics.transcripts import edits, error_rate
-from fourfold.nn.speech import SpeechTransformer
 from fourfold.paradigms import build
-from fourfold.paradigms.transcription import JointLikelihood, TranscriptConditionals
-from fourfold.spaces import Text, Transcripts
-from fourfold.transcription import beam_search, parts_of, segments, transcribe
+from fourfold.spaces import Text
+from fourfold_speech.metrics import edits, error_rate
+from fourfold_speech.networks import SpeechTransformer
+from fourfold_speech.paradigm import JointLikelihood, TranscriptConditionals
+from fourfold_speech.transcription import beam_search, parts_of, segments, transcribe
+from fourfold_speech.transcripts import Transcripts
 
 RATE = 8000
 TINY = Transcripts(Text("abc", 4), RATE, RATE)
@@ -48,6 +49,7 @@ def test_contract(check: str) -> None:
 
 def test_space() -> None:
     checks.check_space(TINY)
+    checks.check_space(Transcripts(Text("abc", 6), RATE, 400))
     checks.check_space(Transcripts(Text("", 6), RATE, RATE))
     x = TINY.parse(["", "ab", "cba"])
     assert x.tolist() == [[3, 3, 3, 3], [0, 1, 3, 3], [2, 1, 0, 3]]

@@ -16,8 +16,9 @@ from fourfold import Run  # noqa: E402
 from fourfold.adapters import adapter_of, open_published  # noqa: E402
 from fourfold.core import GenerativeModel  # noqa: E402
 from fourfold.engine import load_model, save_model  # noqa: E402
-from fourfold.spaces import Pieces, Transcripts  # noqa: E402
-from fourfold.transcription import beam_search, transcribe  # noqa: E402
+from fourfold.spaces import Pieces  # noqa: E402
+from fourfold_speech.transcription import beam_search, transcribe  # noqa: E402
+from fourfold_speech.transcripts import Transcripts  # noqa: E402
 
 SPECIAL = (
     "<|endoftext|>",
@@ -233,7 +234,7 @@ def test_refusals(folder: Path, tmp_path: Path) -> None:
     assert open_published(folder, language="de").estimand.net.prompt != open_published(folder).estimand.net.prompt
     with pytest.raises(ValueError, match="length must be None for a Whisper model, got 8"):
         open_published(folder, length=8)
-    from fourfold.adapters.whisper import open_whisper
+    from fourfold_speech.whisper import open_whisper
 
     other = tmp_path / "other"
     other.mkdir()

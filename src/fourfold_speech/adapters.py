@@ -28,7 +28,7 @@ class Whispers(Adapter):
         return settings.get("model_type") == "whisper" or ("alignment_heads" in settings and "lang_ids" in settings)
 
     def load(self, path: Path, opening: Opening) -> GenerativeModel:
-        from fourfold.adapters.whisper import open_whisper
+        from fourfold_speech.whisper import open_whisper
 
         return open_whisper(path, opening.language or "en")
 
