@@ -98,7 +98,7 @@ def test_the_log_probability_equals_the_loss_of_the_library(model: GenerativeMod
         given = torch.tensor([[*net.prompt, *text]])
         loss = net.inner(features(net, sound), decoder_input_ids=given, labels=labels).loss
         assert float(found.nats) == pytest.approx(-float(loss.detach()) * (len(text) + 1), abs=1e-4)
-        assert found.kind.value == "exact"
+        assert found.kind.value == "lower_bound"  # of the text, which pieces write in many ways: this is one of them
 
 
 @torch.no_grad()
