@@ -88,7 +88,11 @@ def test_the_command_line_and_the_report_know_a_paradigm(install, capsys):
     assert "mixture" in capsys.readouterr().out
     words = ("--paradigms", "mixture", "--budget", "50 steps", "--size", "xs", "--precision", "float32", "-n", 64)
     assert call("compare", "two-moons", *words, "--limit", 1000, "--out", "report.html") == 0
-    assert "mixture" in (folder / "report.html").read_text(encoding="utf-8")
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "mixture" in report
+    row = report.partition("<b>idle components</b>")[2].partition("</tr>")[0]
+    assert "kl " in row  # its own monitor, with its own threshold
+    assert "watch above 0.5, bad above 1.5" in row
     assert lines("mixture") < 80
 
 

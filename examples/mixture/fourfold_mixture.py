@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fourfold import core
 from fourfold.codecs import Standardised
 from fourfold.spaces import Vectors
-from fourfold.vocabulary import Card, Kind, Paradigm, Principle
+from fourfold.vocabulary import Below, Card, FailureMode, Kind, Paradigm, Principle
 
 
 class Components(core.Part, nn.Module):
@@ -57,9 +57,8 @@ class MixtureTerm(core.Term):
 
     def forward(self, batch: core.Batch) -> Tensor:
         joint = self.estimand(batch.x, batch.cond)
-        usage = joint.softmax(1).mean(0)
-        entropy = -(usage * usage.clamp(min=1e-9).log()).sum()
-        self.watched = {"active_units": entropy.exp().detach(), "kl": (math.log(len(usage)) - entropy).detach()}
+        entropy = torch.special.entr(joint.softmax(1).mean(0)).sum()  # of the components' use
+        self.watched = {"active_units": entropy.exp().detach(), "kl": (math.log(joint.shape[1]) - entropy).detach()}
         return -joint.logsumexp(1)
 
 
@@ -103,5 +102,7 @@ def mixture(space: core.Space, size: str) -> core.GenerativeModel:
     )
 
 
-core.register_paradigm(Mixture, Principle.LIKELIHOOD, Paradigm.LATENT_VARIABLE)
-CARD = Card(name="mixture", paradigm=Paradigm.LATENT_VARIABLE, recipes={"gaussians": mixture}, summary="Gaussians.")
+PLACE = Paradigm.LATENT_VARIABLE
+core.register_paradigm(Mixture, Principle.LIKELIHOOD, PLACE)
+IDLE = FailureMode("idle components", "a few do all the work", "the nats that their use lacks", "kl", Below(0.5, 1.5))
+CARD = Card(name="mixture", paradigm=PLACE, recipes={"gaussians": mixture}, summary="Gaussians.", failure_modes=(IDLE,))

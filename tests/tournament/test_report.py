@@ -18,9 +18,9 @@ from fourfold.paradigms import cards
 from fourfold.spaces import Vectors
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament import Comparison, compare
-from fourfold.tournament.modes import Judged, from_log, held_out, judge, read_log
+from fourfold.tournament.modes import from_log, held_out, judge, read_log
 from fourfold.tournament.report import _colours
-from fourfold.vocabulary import FailureMode, Kind
+from fourfold.vocabulary import FACTS, FailureMode, Judged, Kind
 
 made, moons = made_up.made, made_up.moons
 
@@ -173,7 +173,7 @@ def test_nothing_foreign_is_overwritten(made: Made, moons: Dataset, tmp_path: Pa
     ],
 )
 def test_monitors_and_their_thresholds(monitor: str, values: list[float], word: str) -> None:
-    mode = FailureMode("a mode", "", "", monitor)
+    mode = next(mode for facts in FACTS.values() for mode in facts.failure_modes if mode.monitor == monitor)
     (found,) = from_log(mode, [{f"term/{monitor}": value} for value in values])
     assert found.judged.word == word
     assert (found.judged == Judged()) is (word == "")

@@ -8,6 +8,7 @@ CARD = Card(
     name="few-step",
     paradigm=Paradigm.DIFFUSION,
     recipes=Recipe.of("fourfold.recipes.few_step", "distilled", "mean-flow", "consistency"),
+    teacher="diffusion",
     summary="Jumps along the paths of a diffusion model: samples in 1 to 4 evaluations, without a likelihood.",
     strengths="samples in as few as one network evaluation, stable training by regression",
     weaknesses="detail lost where few jumps must do",

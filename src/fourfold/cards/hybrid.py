@@ -96,6 +96,7 @@ CARDS = (
         name="adversarial-student",
         paradigm=Paradigm.ADVERSARIAL,
         recipes=Recipe.of("fourfold.recipes.adversarial_student", "distilled"),
+        teacher="diffusion",
         summary="A generator taught by a critic and by a diffusion model that is trained first.",
         strengths="one-pass samples that start from what diffusion has learned",
         weaknesses="a game that may not converge",

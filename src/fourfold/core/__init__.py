@@ -8,7 +8,7 @@ and refuses to exist when they do not fit.
 from fourfold.core.baseline import Baseline
 from fourfold.core.codec import CachedCodec, Codec, PiecewiseCodec
 from fourfold.core.completing import Completing
-from fourfold.core.completion import ArbitraryConditionals, draw
+from fourfold.core.completion import ArbitraryConditionals, CaptionConditionals, draw
 from fourfold.core.conditions import Batch, Condition, Conditions, decode_captions, encode_captions, forgetful
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
@@ -35,6 +35,7 @@ __all__ = [
     "Baseline",
     "Batch",
     "CachedCodec",
+    "CaptionConditionals",
     "Clips",
     "Cloud",
     "Codec",

@@ -17,7 +17,7 @@ from fourfold.vocabulary import Kind
 if TYPE_CHECKING:
     from fourfold.core.model import GenerativeModel
 
-__all__ = ["ArbitraryConditionals", "arbitrary", "complete_block", "score_given"]
+__all__ = ["ArbitraryConditionals", "CaptionConditionals", "arbitrary", "complete_block", "score_given"]
 
 TRIES = 20_000
 """How often a row is drawn until all of its restricted values are allowed, at most."""
@@ -42,6 +42,24 @@ class ArbitraryConditionals(ABC):
             piece: the one asked for; it is not in ``S``.
             cond: labels ``(B,)``.
         """
+
+
+class CaptionConditionals(ABC):
+    """An estimand that tells ``p(T | I)`` of every caption given the codes of a picture.
+
+    Attributes:
+        caption: the most bytes of a caption.
+    """
+
+    caption: int
+
+    @abstractmethod
+    def describe(self, x: Tensor, noise: Noise, temperature: float = 1.0) -> Tensor:
+        """A caption ``(B, L)`` of each picture's codes; logits are divided by ``temperature``."""
+
+    @abstractmethod
+    def log_caption(self, x: Tensor, cond: Tensor) -> Tensor:
+        """``log p(T | I)`` of captions ``(B, L)`` given the codes of pictures, ``(B,)`` nats."""
 
 
 def draw(log_p: Tensor, u: Tensor) -> Tensor:

@@ -28,28 +28,18 @@ from fourfold.machine.hardware import find_device
 from fourfold.paradigms import build_recipe
 from fourfold.runs.budget import Budget
 from fourfold.runs.precision import PRECISIONS
-from fourfold.vocabulary import Paradigm
+from fourfold.vocabulary import Needs
 
 __all__ = ["FALLBACK", "Sizing", "choose_size"]
 
 FALLBACK = "s"
 NEEDED = {"s/8": 0, "s/4": 100, "s/2": 200, "s": 500, "m": 2000}
-"""The sizes from narrow to wide, and the steps from which each is better than the one before in equal time."""
-TEXT = NEEDED | {"s/4": 25, "s/2": 25}
-"""The same for a text that is modelled from left to right: its narrow networks take nearly the time of wider ones."""
-AUTOENCODER = NEEDED | {"s": 1500}
-"""The same for latent-variable models: after 120 s, 1,550 steps of ``s/2`` are far better than 640 of ``s``."""
-USUAL, POWER = {"s/4": 1.5, "s/2": 1.5}, 8
-"""For a latent-variable model, needs hold where a step takes 1.5 times as long as at the size before, as in the study.
+"""The sizes from narrow to wide, and the steps from which each is better than the one before in equal time.
 
-Quality grows with about the seventh root of the steps, so needs grow with a high power of this ratio. Kernels for AVX2,
-where ``s/2`` takes 2.6 times as long as ``s/4``: a Frechet distance of 206 after 578 steps, and of 190 after 1,048 of
-``s/4`` in equal time; after 120 s on the clock 173 with 1,426 steps of ``s/4``, and 183 to 191 with 720 of ``s/2``
-(with a flow as prior; 158 to 172 with ``s/4`` and the mixture of today).
-With AMX it takes 1.2 times as long.
+A paradigm whose needs differ says so in its facts, see :class:`~fourfold.vocabulary.Needs`.
 """
-GAME = 3
-"""An adversarial game needs this multiple of steps: at up to 350 steps, width gives it nothing."""
+POWER = 8
+"""Quality grows with about the seventh root of the steps, so needs grow with a high power of the time of a step."""
 ENOUGH = 200
 """With fewer steps than these, a smaller batch is better."""
 PARTS = (1, 2, 4)
@@ -153,8 +143,8 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
         model = _built(name, dataset, size, device, seed)
         if model is None:
             continue
-        factor = GAME if model.paradigm is Paradigm.ADVERSARIAL else 1
-        table = _needed(model, dataset)
+        needs = model.facts.needs
+        factor, table = needs.factor, _needed(needs, dataset)
         if size == "m" and _count(model) > math.prod(dataset.train.x.shape[1:]) * dataset.examples:
             refused = f"too few data for {size}"
             break
@@ -162,8 +152,8 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
         # An estimate is the most that a step can take: what follows from it would be too narrow, so time what one can.
         if tried is None or time.monotonic() - start + 2 * tried.step <= SHARE * budget.seconds:
             tried = _timed(size, model, dataset, seed, SHARE * budget.seconds)
-            if chosen is not None and model.paradigm is Paradigm.LATENT_VARIABLE and size in USUAL:
-                needed = min(needed * (tried.step / chosen.step / USUAL[size]) ** POWER, budget.steps)
+            if chosen is not None and size in needs.ratios:
+                needed = min(needed * (tried.step / chosen.step / needs.ratios[size]) ** POWER, budget.steps)
         elif tried.steps(budget) < needed:
             refused = f"{size} would take too long to time"
             break
@@ -179,11 +169,10 @@ def choose_size(name: str, dataset: Dataset, budget: Budget, device: str, seed: 
     return Sizing(chosen.size, part, why, time.monotonic() - start, int(float(f"{part * steps:.2g}")))
 
 
-def _needed(model: GenerativeModel, dataset: Dataset) -> dict[str, int]:
-    """The steps that the sizes of such a model need."""
-    if model.paradigm is Paradigm.AUTOREGRESSIVE and dataset.space.window is not None:
-        return TEXT
-    return AUTOENCODER if model.paradigm is Paradigm.LATENT_VARIABLE else NEEDED
+def _needed(needs: Needs, dataset: Dataset) -> dict[str, int]:
+    """The steps that the sizes of models with such needs take on this data."""
+    windows = needs.steps_of_windows if dataset.space.window is not None else {}
+    return {**NEEDED, **needs.steps, **windows}
 
 
 def _rounded(steps: float) -> str:

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, draw, forgetful
+from fourfold.core import Batch, CaptionConditionals, Estimand, Measure, Noise, Objective, Term, draw, forgetful
 from fourfold.estimands import Conditionals
 from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.transformer import TokenTransformer
@@ -38,7 +38,7 @@ class _Drawing:
 
 
 @final
-class PairConditionals(Conditionals):
+class PairConditionals(Conditionals, CaptionConditionals):
     """``p(z_i | T, z_<i)`` of a picture's tokens given a caption, and ``p(t_i | I, t_<i)`` of a caption's pieces.
 
     As a model of pictures it is the first; the empty caption stands for an unknown one. Each kind of token has its own

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fourfold.core import GenerativeModel, Noise, decode_captions, encode_captions
+from fourfold.core import CaptionConditionals, GenerativeModel, Noise, decode_captions, encode_captions
 from fourfold.core.evaluations import evaluating
-from fourfold.paradigms.multimodal import PairConditionals
 
 __all__ = ["Caption", "caption", "caption_nats"]
 
@@ -29,13 +28,13 @@ class Caption:
     nats: float
 
 
-def _pair(model: GenerativeModel) -> PairConditionals:
+def _pair(model: GenerativeModel) -> CaptionConditionals:
     """The estimand of a model of pictures and captions.
 
     Raises:
         TypeError: for another model.
     """
-    if not isinstance(model.estimand, PairConditionals):
+    if not isinstance(model.estimand, CaptionConditionals):
         raise TypeError(
             f"this {model.paradigm} model tells nothing of captions given pictures: "
             "train latent-autoregressive/multimodal on captioned images (--conditional)"

@@ -13,34 +13,12 @@ from fourfold.metrics import Measurement
 from fourfold.pictures.charts import number
 from fourfold.tournament.entries import Entry
 from fourfold.tournament.words import interval, label
-from fourfold.vocabulary import FailureMode
+from fourfold.vocabulary import FailureMode, Judged
+from fourfold.vocabulary.rules import BAD, FINE, WATCH
 
 __all__ = ["Judged", "Measured", "from_log", "from_scores", "from_sweep", "held_out", "read_log", "worst"]
 
-FINE, WATCH, BAD = "fine", "watch", "bad"
-NO_THRESHOLD = "no threshold is known"
 _ORDER = {"": 0, FINE: 1, WATCH: 2, BAD: 3}
-
-_MEASURED_BY: Mapping[str, tuple[str, ...]] = {
-    "drift": ("drift",),
-    "repetition": ("repetition",),
-    "overfitting": ("likelihood_gap",),
-    "blur": ("detail_ratio",),
-    "mode collapse": ("recall", "coverage"),
-    "memorisation": ("memorisation_ratio", "copied"),
-    "prior hole": ("precision",),
-    "bridges": ("precision",),
-}
-"""Failure modes that scores of samples reveal, in addition to the monitors of training."""
-
-
-@final
-@dataclass(frozen=True)
-class Judged:
-    """A verdict (``fine``, ``watch``, ``bad``, or empty) and its rule."""
-
-    word: str = ""
-    rule: str = NO_THRESHOLD
 
 
 @final
@@ -73,59 +51,6 @@ def worst(measured: Sequence[Measured]) -> str:
 # --- what training logged ---------------------------------------------------------------------------------------------
 
 
-def _below(watch: float, bad: float) -> Callable[[Sequence[float]], Judged]:
-    """A rule for a number that should stay below two thresholds, by its mean over the last quarter of the log."""
-
-    def judge(values: Sequence[float]) -> Judged:
-        last = _late(values)
-        word = BAD if last > bad else WATCH if last > watch else FINE
-        return Judged(word, f"watch above {watch:g}, bad above {bad:g}")
-
-    return judge
-
-
-def _about_one(values: Sequence[float]) -> Judged:
-    """The rule of a ratio that is 1 for the data."""
-    ratio = abs(math.log(max(_late(values), 1e-12)))
-    word = BAD if ratio > math.log(2) else WATCH if ratio > math.log(1.25) else FINE
-    return Judged(word, "1 is that of the data; watch outside 0.8 to 1.25, bad outside 0.5 to 2")
-
-
-def _active(values: Sequence[float]) -> Judged:
-    """The rule of the number of units of the code that carry information; 0 is a collapse."""
-    last, most = values[-1], max(values)
-    word = BAD if last < 1 else WATCH if last < most / 2 else FINE
-    return Judged(word, "watch below half of their greatest number, bad at none")
-
-
-def _growth(values: Sequence[float]) -> Judged:
-    """The rule of a number that may settle anywhere but must not keep growing: last quarter against the second."""
-    if len(values) < 8:
-        return Judged("", "too few values to detect growth")
-    middle = values[len(values) // 4 : len(values) // 2]
-    ratio = abs(_late(values)) / max(sum(map(abs, middle)) / len(middle), 1e-12)
-    word = BAD if ratio > 10 else WATCH if ratio > 3 else FINE
-    return Judged(word, "last quarter of training against the second: watch above 3 times, bad above 10 times")
-
-
-_MONITORS: Mapping[str, Callable[[Sequence[float]], Judged]] = {
-    "critic_accuracy": _below(0.9, 0.99),
-    "diversity": _about_one,
-    "active_units": _active,
-    "inverse_error": _below(1e-3, 1e-2),
-    "energy_gap": _growth,
-    "rhat": _below(1.01, 1.1),
-}
-"""Monitors with a threshold. R-hat: 1.01 by Vehtari et al. 2021 (https://arxiv.org/abs/1903.08008), 1.1 by Gelman,
-Rubin 1992."""
-
-
-def _late(values: Sequence[float]) -> float:
-    """The mean over the last quarter."""
-    last = values[-max(len(values) // 4, 1) :]
-    return sum(last) / len(last)
-
-
 def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]], kept: int | None = None) -> list[Measured]:
     """The measurements of a failure mode in the log of its monitor.
 
@@ -139,7 +64,7 @@ def from_log(mode: FailureMode, log: Sequence[Mapping[str, Any]], kept: int | No
     for key in keys:
         values = _values(log, key)
         if values:
-            judged = _MONITORS[mode.monitor](values) if mode.monitor in _MONITORS else Judged()
+            judged = Judged() if mode.rule is None else mode.rule(values)
             name = mode.monitor.replace("_", " ")
             found.append(Measured(name, number(values[-1]), f"{number(values[0])} → ", "", _smooth(values), judged))
         if mode.monitor == "gap":
@@ -197,7 +122,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 def from_scores(mode: FailureMode, entry: Entry) -> list[Measured]:
     """The scores that reveal a failure mode, each against its floor."""
-    scores = [entry.score(name) for name in _MEASURED_BY.get(mode.name, ())]
+    scores = [entry.score(name) for name in mode.scores]
     return [_told(score) for score in scores if score is not None]
 
 
@@ -257,7 +182,7 @@ _SCORES: Mapping[str, Callable[[Measurement], Judged]] = {
 def from_sweep(mode: FailureMode, entry: Entry) -> list[Measured]:
     """Quality by network evaluations: whether more steps would improve it."""
     head, cost = entry.headline, entry.score("evaluations_per_sample")
-    if mode.name != "discretisation error" or not entry.sweeps or head is None or cost is None:
+    if not mode.sweep or not entry.sweeps or head is None or cost is None:
         return []
     found = [(other["evaluations"], Measurement.from_record(other["score"])) for other in entry.sweeps]
     rows = sorted([*found, (cost.value, head)], key=lambda row: row[0])

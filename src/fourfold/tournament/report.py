@@ -73,7 +73,7 @@ def _context(comparison: Results, path: Path) -> dict[str, Any]:
     views = [_View(entry, colours[entry.name], comparison, references) for entry in comparison.entries]
     done = [view for view in views if view.entry.finished]
     for view in done:
-        view.teacher = next((other for other in done if view.taught and other.entry.name == "diffusion"), None)
+        view.teacher = next((other for other in done if view.taught and other.entry.name == view.card.teacher), None)
     rows = [*(view.entry for view in done), *(rated.entry for rated in beside)]
     baselines, published = (
         [_BesideView(rated, colours[rated.entry.name], space, references) for rated in those]

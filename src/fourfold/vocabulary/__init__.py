@@ -8,6 +8,7 @@ without loading torch.
 from __future__ import annotations
 
 from fourfold.vocabulary.facts import FACTS, recorded_facts
+from fourfold.vocabulary.rules import Active, Below, Judged, NearOne, Rule, Settled
 from fourfold.vocabulary.terms import (
     AUTO,
     COSTS,
@@ -17,6 +18,7 @@ from fourfold.vocabulary.terms import (
     Facts,
     FailureMode,
     Kind,
+    Needs,
     Paper,
     Paradigm,
     Principle,
@@ -32,15 +34,22 @@ __all__ = [
     "FACTS",
     "ONE_TOKENISATION",
     "VARIANTS",
+    "Active",
+    "Below",
     "Card",
     "Cost",
     "Facts",
     "FailureMode",
+    "Judged",
     "Kind",
+    "NearOne",
+    "Needs",
     "Paper",
     "Paradigm",
     "Principle",
     "Recipe",
+    "Rule",
+    "Settled",
     "TooManyColumns",
     "Variant",
     "parse_size",

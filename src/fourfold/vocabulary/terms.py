@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from fourfold.vocabulary.rules import Rule
+
 __all__ = [
     "AUTO",
     "COSTS",
@@ -18,6 +20,7 @@ __all__ = [
     "Facts",
     "FailureMode",
     "Kind",
+    "Needs",
     "Paper",
     "Paradigm",
     "Principle",
@@ -125,14 +128,44 @@ class Paper:
 class FailureMode:
     """A way a paradigm goes wrong, and the measurement that reveals it.
 
-    ``monitor`` is the name under which training logs that measurement (the last part of the key in ``log.jsonl``), or
-    the empty string where only finished samples reveal it (a comparison then measures it).
+    Attributes:
+        name: a noun.
+        meaning: what goes wrong.
+        measurement: what reveals it, in words.
+        monitor: the name under which training logs that measurement (the last part of the key in ``log.jsonl``); empty
+            where only finished samples reveal it (a comparison then measures it).
+        rule: the threshold of the monitor, if one is known.
+        scores: names of the scores of samples that reveal it.
+        sweep: whether quality at other numbers of sampling steps reveals it.
     """
 
     name: str
     meaning: str
     measurement: str
     monitor: str = ""
+    rule: Rule | None = field(default=None, repr=False)
+    scores: tuple[str, ...] = field(default=(), repr=False)
+    sweep: bool = field(default=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The training steps that the sizes of a paradigm's models need, where they differ from the usual ones.
+
+    A size is better than the next narrower one, in equal time, from this number of steps.
+
+    Attributes:
+        steps: by size.
+        steps_of_windows: by size, for windows of a text.
+        factor: multiplies the needs of the sizes that follow.
+        ratios: by size, the multiple of the time of a step at the next narrower size for which the needs hold. Where a
+            step takes longer, the needs grow with a power of the ratio.
+    """
+
+    steps: Mapping[str, int] = field(default_factory=dict)
+    steps_of_windows: Mapping[str, int] = field(default_factory=dict)
+    factor: int = 1
+    ratios: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,6 +190,7 @@ class Facts:
     failure_modes: tuple[FailureMode, ...]
     references: tuple[Paper, ...]
     parts: tuple[str, ...] = ()
+    needs: Needs = field(default=Needs(), repr=False, compare=False)
 
     @property
     def gives(self) -> str:
@@ -279,6 +313,8 @@ class Card:
             to the others.
         strengths, weaknesses: clauses in plain English, separated by commas.
         references: papers.
+        failure_modes: its own, beside those of the paradigm, each with its monitor and threshold.
+        teacher: the name of the card whose models teach its models; a report compares the two.
     """
 
     name: str
@@ -289,6 +325,8 @@ class Card:
     strengths: str = ""
     weaknesses: str = ""
     references: tuple[Paper, ...] = ()
+    failure_modes: tuple[FailureMode, ...] = ()
+    teacher: str = ""
 
     def facts(self, facts: Facts) -> Facts:
         """The facts of one of its models, with what this card says in place of its paradigm."""
@@ -297,4 +335,5 @@ class Card:
             strengths=self.strengths or facts.strengths,
             weaknesses=self.weaknesses or facts.weaknesses,
             references=self.references or facts.references,
+            failure_modes=(*facts.failure_modes, *self.failure_modes),
         )
