@@ -15,6 +15,7 @@ those of the test images.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -26,6 +27,9 @@ from fourfold.data import Dataset, load
 from fourfold.data.writers import write_examples
 from fourfold.engine import Run, fit, inference
 from fourfold.metrics import draw, examples, headline, likelihood
+
+sys.path.append(str(Path(__file__).parent.parent / "examples"))
+from emoji import load_emoji
 
 
 @torch.no_grad()
@@ -99,8 +103,10 @@ def main() -> None:
     parser.add_argument("--train", action="store_true", help="train only: measure later, with the same --out")
     parser.add_argument("--inference", default="bf16", help="precision of the networks while drawing")
     arguments = parser.parse_args()
-    chosen = {"conditional": True} if arguments.conditional else {}
-    data = load(arguments.data, **chosen, **({"data_dir": arguments.data_dir} if arguments.data_dir else {}))
+    if arguments.data == "emoji":
+        data = load_emoji(arguments.data_dir, arguments.conditional)
+    else:
+        data = load(arguments.data, conditional=arguments.conditional, data_dir=arguments.data_dir)
     print(f"{data.name}: {len(data.train)} training, {len(data.test)} test images, {torch.get_num_threads()} threads")
     for recipe in arguments.recipes.split(","):
         measure(recipe, data, arguments)

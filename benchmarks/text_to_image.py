@@ -17,6 +17,7 @@ import argparse
 import datetime
 import math
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -34,6 +35,9 @@ from fourfold.metrics.frechet import frechet_distance
 from fourfold.runs.files import write_json
 from fourfold.spaces.images import prompted
 from fourfold.tasks.drawing import adjusted
+
+sys.path.append(str(Path(__file__).parent.parent / "examples"))
+from emoji import load_emoji
 
 RESULTS = Path(__file__).parent / "results" / "both-ways.json"
 PROMPTS = ["red heart", "smiling cat", "flag of Japan", "green apple", "blue car", "a man with a beard, dark skin tone"]
@@ -61,7 +65,7 @@ def main() -> None:
 def tell(options: argparse.Namespace) -> None:
     """Both directions of one model: captions told from pictures, and pictures drawn for captions; kept as results."""
     run = Run.load(options.run)
-    data = run.dataset(options.data_dir)
+    data = load_emoji(options.data_dir, conditional=True)
     features = image_features("efficientnet-lite0")
     parts = {"test": _some(data.test, options.n), "training": _some(data.train, options.n)}
     known = {name: cached(features, part.x) for name, part in parts.items()}
@@ -126,11 +130,10 @@ def train(options: argparse.Namespace) -> None:
     with Bar(options.paradigm) as bar:
         run = fourfold.fit(
             options.paradigm,
-            "emoji",
+            load_emoji(options.data_dir, conditional=True),
             budget=f"{options.seconds}s",
             size=options.size,
             seed=options.seed,
-            data_options={"conditional": True, "data_dir": options.data_dir},
             out=options.out,
             observe=bar,
             say=bar.say,
@@ -144,7 +147,7 @@ def train(options: argparse.Namespace) -> None:
 def measure(options: argparse.Namespace) -> None:
     """Distance and agreement for each weight, on test captions, and agreement on training captions."""
     run = Run.load(options.run)
-    data = run.dataset()
+    data = load_emoji(options.data_dir, conditional=True)
     features = image_features("efficientnet-lite0")
     test, seen = _some(data.test, options.n), _some(data.train, options.n)
     known = {name: cached(features, part.x) for name, part in (("test", test), ("train", seen))}

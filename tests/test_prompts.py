@@ -6,7 +6,6 @@ import torch
 from PIL import Image
 
 from fourfold import main
-from fourfold.data import emoji
 from fourfold.engine import Run
 from fourfold.nn import text_encoder
 from fourfold.spaces import Images
@@ -65,16 +64,6 @@ def test_refusals(made, capsys):
     code, said = run(["fit", "autoregressive", f"{made}/images", *data, "--out", f"{made}/other"], capsys)
     assert code == 2
     assert "does not model images with captions: choose one of" in said
-    assert "'get' fetches emoji, not 'wine'" in run(["data", "get", "wine"], capsys)[1]
-    assert "one argument too many" in run(["data", "wine", "emoji"], capsys)[1]
-
-
-def test_getting_emoji_without_npm_names_the_way_out(monkeypatch, capsys, tmp_path):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(emoji, "CACHE", tmp_path / "cache")
-    code, said = run(["data", "get", "emoji"], capsys)
-    assert code == 2
-    assert "npm was not found: install Node.js" in said
 
 
 def test_prompts_stand_below_their_images():

@@ -44,7 +44,6 @@ def test_names():
     assert set(names()) == {
         *SAMPLED,
         "digits",
-        "emoji",
         "moving-digits",
         "fashion-mnist",
         "breast-cancer",
@@ -54,7 +53,7 @@ def test_names():
     assert all(source.__doc__ for source in BUILTIN.values())
 
 
-@pytest.mark.parametrize("name", [name for name in BUILTIN if name not in ("fashion-mnist", "emoji", "python-docs")])
+@pytest.mark.parametrize("name", [name for name in BUILTIN if name not in ("fashion-mnist", "python-docs")])
 def test_every_split_belongs_to_its_space(name):
     data = load(name, conditional=True)
     for split in (data.train, data.validation, data.test):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,10 +26,7 @@ def data(
     options: DataOptions,
     name: Annotated[
         str | None,
-        typer.Argument(help="A built-in set, a file, a folder of images or sounds, or 'get'.", show_default="all sets"),
-    ] = None,
-    fetched: Annotated[
-        str | None, typer.Argument(metavar="set", help="After 'get': the set to fetch from the network (emoji).")
+        typer.Argument(help="A built-in set, a file, or a folder of images or sounds.", show_default="all sets"),
     ] = None,
     seed: Seed = 0,
     out: Annotated[
@@ -46,7 +42,7 @@ def data(
 ) -> None:
     """Check and describe a data set.
 
-    Without a name, list the built-in sets. 'fourfold data get emoji' downloads one.
+    Without a name, list the built-in sets.
 
     For a table, it shows the kind of every column and the reason for it.
     --schema FILE.toml writes these kinds to a new file. Edit the file, and give
@@ -56,9 +52,6 @@ def data(
     from fourfold.data.schema import schema_text
     from fourfold.data.writers import as_lines, write_examples
 
-    if name == "get" or fetched is not None:
-        _get(name, fetched, options.data_dir)
-        return
     if name is None and as_json:
         print_line(json.dumps(dict(summaries()), indent=1))
         return
@@ -119,19 +112,3 @@ def _columns(columns: Sequence[Inferred], most: int = 200) -> str:
     file: Any = console.file
     more = f"\nand {len(columns) - most:,} more: --schema FILE.toml writes them all" if len(columns) > most else ""
     return "\n".join(line.rstrip() for line in file.getvalue().rstrip().splitlines()) + more
-
-
-def _get(name: str | None, fetched: str | None, data_dir: Path | None) -> None:
-    """Download a set through the package manager that has it."""
-    from fourfold.data import describe, load
-    from fourfold.data.emoji import fetch_emoji
-
-    if name != "get":
-        raise ValueError(f"{fetched!r} is one argument too many: give one set, or 'get' and a set")
-    if fetched != "emoji":
-        raise ValueError(
-            f"'get' fetches emoji, not {fetched!r}; the other sets need no fetching, or say where they are"
-        )
-    say("fetching emoji through npm (two packages of about 60 MB)")
-    folder = fetch_emoji(data_dir)
-    print_line(describe(load("emoji", data_dir=folder)))

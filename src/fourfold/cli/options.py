@@ -235,7 +235,7 @@ class DataOptions:
             metavar="NAME",
         ),
     ] = None
-    data_dir: Annotated[Path | None, _reading(help="Folder with the files of Fashion-MNIST or emoji.")] = None
+    data_dir: Annotated[Path | None, _reading(help="Folder with the files of Fashion-MNIST.")] = None
 
     def given(self) -> dict[str, Any]:
         """The arguments of :func:`fourfold.load` that were given, as JSON values.

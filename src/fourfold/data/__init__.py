@@ -107,7 +107,7 @@ def load(
             folder that the library ``datasets`` saved; or such an array, tensor or list of lists in memory, or a data
             frame of pandas or polars.
         seed: draws sampled sets and splits.
-        data_dir: where the files of Fashion-MNIST or the packages of ``emoji`` are.
+        data_dir: where the files of Fashion-MNIST are.
         conditional: give the splits their labels and the space its classes; or captions, where examples have those.
         skip_bad: leave out images and sounds that cannot be read, and list them in ``dataset.skipped``.
         limit: use at most this many examples, or the first so many tokens of a text; of an ``.npy``, a table or a text

@@ -1,4 +1,4 @@
-"""The built-in sets: bundled with scikit-learn or Python, sampled, Fashion-MNIST, or emoji."""
+"""The built-in sets: bundled with scikit-learn or Python, sampled, or Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import torch
 
 from fourfold.data.bundled import bundled
 from fourfold.data.densities import Checkerboard, GaussianMixture
-from fourfold.data.emoji import emoji
 from fourfold.data.errors import DataError
 from fourfold.data.source import Options, Source
 from fourfold.data.text import Corpus, text_source
@@ -232,7 +231,6 @@ def _download(root: Path) -> Path:
 BUILTIN: Mapping[str, Callable[[Options], Source]] = {
     "digits": digits,
     "fashion-mnist": fashion_mnist,
-    "emoji": emoji,
     "moving-digits": moving_digits,
     "two-moons": two_moons,
     "eight-gaussians": eight_gaussians,

@@ -1,6 +1,9 @@
+import importlib.util
 import io
 import json
+import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +11,14 @@ import torch
 from PIL import Image
 
 from fourfold.core import decode_captions
-from fourfold.data import DataError, describe, emoji, load
+from fourfold.data import DataError, describe, load
 from fourfold.spaces import Images
+
+PLACE = Path(__file__).parent.parent / "examples" / "emoji.py"
+SPEC = importlib.util.spec_from_file_location("emoji_example", PLACE)
+emoji = importlib.util.module_from_spec(SPEC)
+sys.modules[SPEC.name] = emoji  # dataclasses look their module up
+SPEC.loader.exec_module(emoji)
 
 TONES = ["1F3FB", "1F3FF"]
 
@@ -64,7 +73,7 @@ def nowhere(monkeypatch, tmp_path):
 
 
 def test_pictures_are_cut_out_and_seen_on_white(nowhere):
-    data = load("emoji", data_dir=packages(nowhere / "packages"))
+    data = emoji.load_emoji(packages(nowhere / "packages"))
     assert data.space == Images(3, 64, 64)
     assert all(word in data.source for word in ("1.2.3", "CC BY 4.0", "Apache-2.0"))
     for split in (data.train, data.validation, data.test):
@@ -75,7 +84,7 @@ def test_pictures_are_cut_out_and_seen_on_white(nowhere):
 
 
 def test_captions_and_the_space_that_has_them(nowhere):
-    data = load("emoji", data_dir=packages(nowhere / "packages"), conditional=True)
+    data = emoji.load_emoji(packages(nowhere / "packages"), conditional=True)
     assert data.space.caption == emoji.CAPTION
     assert data.space.classes is None
     captions = {c for s in (data.train, data.validation, data.test) for c in decode_captions(s.cond)}
@@ -86,14 +95,14 @@ def test_captions_and_the_space_that_has_them(nowhere):
         "woman farmer, female farmer, dark skin tone",
     } <= captions
     assert not any("light" in c and "dark" in c for c in captions)
-    assert data.digest == load("emoji", data_dir=nowhere / "packages").digest
+    assert data.digest == emoji.load_emoji(nowhere / "packages").digest
     assert "captions" in describe(data)
 
 
 def test_variants_of_one_emoji_never_straddle_splits(nowhere):
     packages(nowhere / "packages")
     for seed in range(8):
-        data = load("emoji", data_dir=nowhere / "packages", conditional=True, seed=seed)
+        data = emoji.load_emoji(nowhere / "packages", conditional=True, seed=seed)
         parts = [set(decode_captions(s.cond)) for s in (data.train, data.validation, data.test)]
         assert all(parts)
         for i in range(3):
@@ -117,32 +126,32 @@ def test_the_caption_says_what_is_seen():
 
 def test_it_is_found_in_every_place(nowhere, monkeypatch):
     packages(nowhere / "project" / "node_modules")
-    first = load("emoji", data_dir=nowhere / "project").digest
+    first = emoji.load_emoji(nowhere / "project").digest
     monkeypatch.setenv("FOURFOLD_DATA", str(nowhere / "project"))
-    assert load("emoji").digest == first
+    assert emoji.load_emoji().digest == first
     monkeypatch.delenv("FOURFOLD_DATA")
     packages(nowhere / "cache")
-    assert load("emoji").digest == first
+    assert emoji.load_emoji().digest == first
 
 
 def test_refusals_name_the_way_out(nowhere):
-    with pytest.raises(DataError, match=r"fourfold data get emoji.*npm install.*data_dir.*FOURFOLD_DATA"):
-        load("emoji")
+    with pytest.raises(DataError, match=r"python examples/emoji\.py.*npm install.*--packages.*FOURFOLD_DATA"):
+        emoji.load_emoji()
     with pytest.raises(DataError, match="does not exist"):
-        load("emoji", data_dir=nowhere / "absent")
+        emoji.load_emoji(nowhere / "absent")
     folder = packages(nowhere / "packages")
     (folder / "emoji-datasource-twitter" / "emoji.json").unlink()
     with pytest.raises(DataError, match="emoji-datasource-twitter is missing"):
-        load("emoji", data_dir=folder)
+        emoji.load_emoji(folder)
     (folder / "emoji-datasource-twitter" / "emoji.json").write_text("[{}]")
     with pytest.raises(DataError, match=r"not such a package.*fetch it again"):
-        load("emoji", data_dir=folder)
+        emoji.load_emoji(folder)
     (folder / "emoji-datasource-twitter" / "emoji.json").write_text(json.dumps([entry(640, "FAR", "far", "1F600")]))
     with pytest.raises(DataError, match="do not hold 81 rows"):
-        load("emoji", data_dir=folder)
+        emoji.load_emoji(folder)
     one = packages(nowhere / "one", [entry(i, "MAN", "man", "1F468", tones=["1F3FB"]) for i in range(20)])
     with pytest.raises(DataError, match="1 groups of variants are too few"):
-        load("emoji", data_dir=one)
+        emoji.load_emoji(one)
 
 
 # --- fetching ---------------------------------------------------------------------------------------------------------
@@ -165,10 +174,10 @@ def archives(folder):
     return folder
 
 
-def test_fetched_packages_are_found_by_load(nowhere):
+def test_fetched_packages_are_found(nowhere):
     command = npm(nowhere, f'cp {archives(nowhere)}/"${{2%@*}}"-*.tgz .')
     assert emoji.fetch_emoji(npm=command) == emoji.CACHE
-    assert load("emoji").digest == load("emoji", data_dir=nowhere / "made").digest
+    assert emoji.load_emoji().digest == emoji.load_emoji(nowhere / "made").digest
     assert emoji.fetch_emoji(npm=command) == emoji.CACHE  # again, over what is there
     assert sorted(p.name for p in emoji.CACHE.iterdir()) == ["emoji-datasource-google", "emoji-datasource-twitter"]
 
@@ -180,8 +189,27 @@ def test_failures_to_fetch_are_clear(nowhere):
         emoji.fetch_emoji(npm=npm(nowhere, "echo ENOTFOUND >&2; exit 1"))
     with pytest.raises(DataError, match="is not the requested package"):
         emoji.fetch_emoji(npm=npm(nowhere, f"echo x > emoji-datasource-google-{emoji.VERSION}.tgz"))
-    with pytest.raises(DataError, match="fourfold data get emoji"):
-        load("emoji")
+    with pytest.raises(DataError, match=r"python examples/emoji\.py"):
+        emoji.load_emoji()
+
+
+def test_shards_hold_every_picture_with_its_caption_in_its_part(nowhere, monkeypatch, capsys):
+    parts = emoji.load_emoji(packages(nowhere / "packages"), conditional=True)
+    monkeypatch.setattr(sys, "argv", ["emoji.py", str(nowhere / "shards"), "--packages", str(nowhere / "packages")])
+    emoji.main()
+    assert "captions" in capsys.readouterr().out
+    back = load(nowhere / "shards", conditional=True)
+
+    def pairs(*splits):
+        return sorted(
+            (x.numpy().tobytes(), caption)
+            for split in splits
+            for x, caption in zip(split.x, decode_captions(split.cond), strict=True)
+        )
+
+    trained = back.streamed.batch(back.streamed.rows(0, 0, 0, back.examples))
+    assert pairs(back.test) == pairs(parts.test)
+    assert pairs(trained, back.validation) == pairs(parts.train, parts.validation)
 
 
 def test_groups_join_pictures_that_look_alike():

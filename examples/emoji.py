@@ -1,4 +1,7 @@
-"""Emoji with their names: the pictures of two vendors, from two npm packages.
+"""Emoji with their names, for text to image: the pictures of two vendors, from two npm packages.
+
+    python examples/emoji.py FOLDER     # fetches the packages once, and writes train.tar and test.tar
+    fourfold fit diffusion FOLDER --conditional --budget 10m --out run
 
 Cal Henderson's packages ``emoji-datasource-google`` and ``emoji-datasource-twitter`` (MIT,
 https://github.com/iamcal/emoji-data) carry the pictures of Noto Emoji (Google; Apache-2.0, its fonts OFL-1.1) and of
@@ -7,6 +10,8 @@ Twemoji (CC BY 4.0: whoever shows or shares them names "Twemoji, Copyright Twitt
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
 import os
 import re
@@ -23,15 +28,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fourfold.core import encode_captions
-from fourfold.data.errors import DataError
+from fourfold.core import decode_captions, encode_captions
+from fourfold.data import DataError, Dataset, Split, describe
+from fourfold.data.assembly import assemble
 from fourfold.data.source import Options, Source
 from fourfold.spaces import Images
 
-__all__ = ["captioned", "emoji", "fetch_emoji"]
+__all__ = ["captioned", "fetch_emoji", "load_emoji", "write_shards"]
 
 CACHE = Path("~/.cache/fourfold/emoji")
-"""Where ``fourfold data get emoji`` puts the packages."""
+"""Where the packages are put."""
 VERSION = "16.0.0"
 """The packages' version that is fetched: the data are named by it."""
 VENDORS: Mapping[str, str] = {"google": "Noto Emoji (Apache-2.0)", "twitter": "Twemoji (CC BY 4.0)"}
@@ -71,16 +77,63 @@ class _Picture:
     emoji: str
 
 
-def emoji(options: Options) -> Source:
-    """About 7,000 named emoji of 64 x 64 pixels, by Noto Emoji and Twemoji; splits keep variants together."""
-    folder = _find(options)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="is made, and gets train.tar and test.tar")
+    parser.add_argument("--packages", type=Path, help="a folder that holds both npm packages")
+    arguments = parser.parse_args()
+    try:
+        data = load_emoji(arguments.packages or fetch_emoji(), conditional=True)
+    except DataError as error:
+        raise SystemExit(f"emoji: {error}") from None
+    write_shards(data, arguments.folder)
+    print(describe(data))
+
+
+def load_emoji(folder: str | Path | None = None, conditional: bool = False, seed: int = 0) -> Dataset:
+    """About 7,000 named emoji of 64 x 64 pixels, by Noto Emoji and Twemoji; splits keep variants together.
+
+    Args:
+        folder: with both packages; by default that of ``FOURFOLD_DATA``, or where :func:`fetch_emoji` puts them.
+        conditional: give the splits their captions.
+        seed: draws the splits.
+
+    Raises:
+        DataError: naming every way to get the packages.
+    """
+    folder = _find(folder)
     sheets = [_read_vendor(folder / f"emoji-datasource-{vendor}", vendor) for vendor in VENDORS]
     x = torch.from_numpy(np.concatenate([pixels for pixels, _ in sheets]))
-    pictures = [picture for _, found in sheets for picture in found]
+    pictures = [picture for _, of_vendor in sheets for picture in of_vendor]
     captions = encode_captions([picture.caption for picture in pictures], CAPTION)
     groups = _groups([picture.emoji for picture in pictures], x)
     where = f"npm emoji-datasource {_version(folder)}: {', '.join(VENDORS.values())}; {folder}"
-    return Source(x, Images(3, SIDE, SIDE), where, captions=captions, groups=groups)
+    source = Source(x, Images(3, SIDE, SIDE), where, captions=captions, groups=groups)
+    return assemble("emoji", source, Options(seed=seed, conditional=conditional))
+
+
+def write_shards(data: Dataset, folder: Path) -> None:
+    """Write emoji with their captions as ``train.tar`` (the validation part too) and ``test.tar``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, parts in (("train", (data.train, data.validation)), ("test", (data.test,))):
+        with tarfile.open(folder / f"{name}.tar", "w") as shard:
+            for number, (pixels, caption) in enumerate(_examples(parts)):
+                picture = io.BytesIO()
+                Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(picture, "PNG")
+                _add(shard, f"{number:05}.png", picture.getvalue())
+                _add(shard, f"{number:05}.txt", caption.encode())
+
+
+def _examples(parts: tuple[Split, ...]) -> Iterator[tuple[torch.Tensor, str]]:
+    for part in parts:
+        assert part.cond is not None
+        yield from zip(part.x, decode_captions(part.cond), strict=True)
+
+
+def _add(shard: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    shard.addfile(member, io.BytesIO(content))
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -95,7 +148,7 @@ def _read_vendor(folder: Path, vendor: str) -> tuple[np.ndarray, list[_Picture]]
     except _UNREADABLE as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise DataError(
-            f"{folder}: is not such a package ({reason}): fetch it again (fourfold data get emoji)"
+            f"{folder}: is not such a package ({reason}): fetch it again (python examples/emoji.py)"
         ) from None
     step = SIDE + 2 * _FRAME
     far = max(max(picture.column, picture.row) for picture in pictures)
@@ -177,24 +230,23 @@ def _groups(keys: list[str], x: torch.Tensor) -> torch.Tensor:
 # --- where it is ------------------------------------------------------------------------------------------------------
 
 
-def _find(options: Options) -> Path:
+def _find(folder: str | Path | None) -> Path:
     """The folder with both packages.
 
     Raises:
         DataError: naming every way to get them.
     """
-    if options.data_dir is not None and not Path(options.data_dir).is_dir():
-        raise DataError(f"the data folder {options.data_dir} does not exist: create it, or leave it out")
-    roots = [Path(root) for root in (options.data_dir, os.environ.get("FOURFOLD_DATA")) if root]
+    if folder is not None and not Path(folder).is_dir():
+        raise DataError(f"the folder {folder} does not exist: create it, or leave it out")
+    roots = [Path(root) for root in (folder, os.environ.get("FOURFOLD_DATA")) if root]
     roots = [place for root in roots for place in (root, root / "emoji", root / "node_modules")]
-    for folder in [*roots, CACHE.expanduser()]:
-        if _complete(folder):
-            return folder
+    for place in [*roots, CACHE.expanduser()]:
+        if _complete(place):
+            return place
     raise DataError(
-        "emoji was not found. Either (1) run 'fourfold data get emoji', which fetches it through npm into "
+        "emoji was not found. Either (1) run 'python examples/emoji.py FOLDER', which fetches it through npm into "
         f"{CACHE}, (2) or run 'npm install emoji-datasource-google@{VERSION} emoji-datasource-twitter@{VERSION}' in a "
-        "folder and pass that folder as data_dir (--data-dir), (3) or name that folder in the environment variable "
-        "FOURFOLD_DATA"
+        "folder and name that folder with --packages, (3) or in the environment variable FOURFOLD_DATA"
     )
 
 
@@ -222,7 +274,7 @@ def fetch_emoji(folder: Path | None = None, npm: str = "npm") -> Path:
     """Fetch both packages through npm and unpack the needed files.
 
     Args:
-        folder: where they are put; by default :data:`CACHE`, where ``load`` looks for them.
+        folder: where they are put; by default :data:`CACHE`, where :func:`load_emoji` looks for them.
         npm: the command.
 
     Returns:
@@ -244,8 +296,8 @@ def _packed(npm: str, package: str, folder: Path) -> Path:
     """The archive of a package, fetched into a folder."""
     if shutil.which(npm) is None:
         raise DataError(
-            f"{npm} was not found: install Node.js (on Debian: apt install npm), or get {package} elsewhere and pass "
-            "the folder that holds it as data_dir"
+            f"{npm} was not found: install Node.js (on Debian: apt install npm), or get {package} elsewhere and name "
+            "the folder that holds it with --packages"
         )
     try:
         done = subprocess.run(
@@ -275,3 +327,7 @@ def _unpack(archive: Path, vendor: str, target: Path) -> None:
             raise DataError(f"{archive.name}: is not the requested package ({error}): fetch it again") from None
         shutil.rmtree(target, ignore_errors=True)
         (Path(scratch) / "package").rename(target)
+
+
+if __name__ == "__main__":
+    main()
