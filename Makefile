@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test without adapters ranks test-cluster docs dist env clean
+.PHONY: demo test without published ranks test-cluster docs dist env clean
 
 demo: $(VENV)/demo.stamp  ## the environment, then the main job on the bundled digits: report.html
 	$(BIN)/fourfold demo --out report.html
@@ -19,11 +19,11 @@ test: $(VENV)/test.stamp  ## the environment, then everything CI checks
 without: $(VENV)/test.stamp  ## the checks without one wing, in a copy: make without WING=atlas, or the next in turn
 	$(BIN)/python tools/without.py $(WING)
 
-adapters: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/adapters
+published: $(VENV)/hf.stamp  ## the tests of published models, against the libraries they come from
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal tests/published tests/speech/test_whisper.py
 
 test-cluster: $(VENV)/cluster.stamp  ## the tests that start nodes of Ray on this machine
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/tournament/test_cluster.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
 
 ranks: $(VENV)/test.stamp  ## every recipe in two and four processes, against one
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/test_ranks.py

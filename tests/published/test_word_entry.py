@@ -150,6 +150,17 @@ def test_a_file_that_is_no_text_is_refused_in_one_line(tmp_path):
     assert "line 1, byte 0: is not UTF-8" in str(result.exception)
 
 
+def test_the_command_suggests_words_and_measures_what_they_save(tmp_path):
+    (tmp_path / "t.txt").write_text("the cat sat on the mat. the dog sat on the cat.\n" * 300)
+    options = {"tokens": "bpe:280", "length": 32}
+    fit("autoregressive", tmp_path / "t.txt", data_options=options, size="xs", budget="30 steps", out=tmp_path / "run")
+    words = CliRunner().invoke(app, ["complete", str(tmp_path / "run"), "the c", "--json"])
+    assert json.loads(words.stdout)[0][0].startswith("c")
+    measured = ["--measure", str(tmp_path / "t.txt"), "--words", "10", "--json"]
+    saved = CliRunner().invoke(app, ["complete", str(tmp_path / "run"), *measured])
+    assert 0 < json.loads(saved.stdout)["saved"] < 1
+
+
 @pytest.mark.parametrize("vocabulary", ["ab .", ""])
 def test_a_letter_more_costs_one_evaluation(vocabulary):
     keyboard = Completer(_model(Text(vocabulary, 32)), tolerance=1e9)  # a search of one step
