@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from fourfold.adapters import Opening, adapter_of
+from fourfold.adapters.reading import read_settings
 from fourfold.core import Condition, GenerativeModel, LogProb, Picture, Sampler
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_of, load, names, read_all, read_raw
 from fourfold.data.dataset import digest
@@ -94,6 +95,8 @@ class Run:
         if weights != "float32":
             raise ValueError(f"{folder}: only published language models are rounded: leave the weights out")
         if not (folder / "model.json").exists() and any(folder.glob("model*.safetensors")):
+            if read_settings(folder / "config.json"):
+                raise ValueError(f"{folder}: must be a run or a model of an installed adapter, got another: install one")
             raise ValueError(f"{folder}: holds weights, but no config.json that can be read: fetch it beside them")
         return cls(load_model(folder, trust).to(place), folder, read_card(folder))
 
