@@ -96,7 +96,9 @@ class Run:
             raise ValueError(f"{folder}: only published language models are rounded: leave the weights out")
         if not (folder / "model.json").exists() and any(folder.glob("model*.safetensors")):
             if read_settings(folder / "config.json"):
-                raise ValueError(f"{folder}: must be a run or a model of an installed adapter, got another: install one")
+                raise ValueError(
+                    f"{folder}: must be a run or a model of an installed adapter, got another: install one"
+                )
             raise ValueError(f"{folder}: holds weights, but no config.json that can be read: fetch it beside them")
         return cls(load_model(folder, trust).to(place), folder, read_card(folder))
 
