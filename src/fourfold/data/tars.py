@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ __all__ = ["Tars"]
 
 SMALL = 1 << 16
 """Bytes of a label, or of the name of a member, at most."""
+REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+"""Types of members that lie whole in the file: sparse ones do not."""
+PACKED = (b"\x1f\x8b", b"BZh", b"\x28\xb5\x2f\xfd")
+"""How files of gzip, bzip2 and zstd begin."""
 
 
 @final
@@ -135,46 +140,42 @@ def _members(path: Path) -> _Members:
 def _headers(path: Path, end: int, part: Callable[[int, int], bytes]) -> Iterator[tuple[str, int, int]]:
     """Name, first byte and bytes of each regular member, long names of GNU and of POSIX (pax) included.
 
+    ``tarfile.TarFile`` would read a long name of any length, and take a damaged header for the end of the file.
+
     Reference: IEEE Std 1003.1-2001, pax, "ustar Interchange Format".
     """
     place, longer = 0, ""
     while place + 512 <= end:
-        header = part(place, 512)
-        if not header.strip(b"\0"):
+        content = part(place, 512)
+        if not content.strip(b"\0"):
             return
-        size, kind = _number(path, place, header), header[156:157]
-        start = place + 512
-        place = start + (size + 511) // 512 * 512
-        if start + size > end:
-            raise DataError(f"{path}: is cut off at byte {end:,}, in member {_named(header)}: write it again")
-        if kind == b"L":
-            longer = part(start, size).rstrip(b"\0").decode(errors="replace")
-        elif kind == b"x":
-            longer = _pax_path(part(start, size)) or longer
+        member, start = _header(path, place, content), place + 512
+        place = start + (member.size + 511) // 512 * 512
+        if start + member.size > end:
+            raise DataError(f"{path}: is cut off at byte {end:,}, in member {member.name}: write it again")
+        if member.type == tarfile.GNUTYPE_LONGNAME:
+            longer = part(start, member.size).rstrip(b"\0").decode(errors="replace")
+        elif member.type == tarfile.XHDTYPE:
+            longer = _pax_path(part(start, member.size)) or longer
         else:
-            name, longer = longer or _named(header), ""
-            if kind in (b"0", b"\0", b"7") and not name.rpartition("/")[2].startswith("."):
-                yield name, start, size
+            name, longer = longer or member.name, ""
+            if member.type in REGULAR and not name.rpartition("/")[2].startswith("."):
+                yield name, start, member.size
     if place < end:
         raise DataError(f"{path}: is cut off at byte {end:,}, in the header of a member: write it again")
 
 
-def _number(path: Path, place: int, header: bytes) -> int:
-    """The bytes of a member, by its header, whose checksum must hold."""
-    if header[:2] == b"\x1f\x8b" or header[:3] == b"BZh" or header[:4] == b"\x28\xb5\x2f\xfd":
+def _header(path: Path, place: int, content: bytes) -> tarfile.TarInfo:
+    """The header of a member, whose checksum must hold."""
+    if content.startswith(PACKED):
         raise DataError(f"{path}: is compressed, and its members cannot be found: unpack it to a plain .tar")
-    told, size = header[148:156].strip(b" \0"), header[124:136]
     try:
-        if int(told, 8) != sum(header[:148]) + 8 * 32 + sum(header[156:]):
-            raise ValueError
-        return int.from_bytes(size[4:], "big") if size[0] & 0x80 else int(size.strip(b" \0") or b"0", 8)
-    except ValueError:
-        raise DataError(f"{path}, byte {place:,}: is not the header of a tar's member: write the file again") from None
-
-
-def _named(header: bytes) -> str:
-    name, before = (header[a:b].rstrip(b"\0").decode(errors="replace") for a, b in ((0, 100), (345, 500)))
-    return f"{before}/{name}" if before and header[257:262] == b"ustar" and header[262:263] == b"\0" else name
+        member = tarfile.TarInfo.frombuf(content, "utf-8", "replace")
+    except tarfile.TarError:
+        member = None
+    if member is None or member.size < 0:
+        raise DataError(f"{path}, byte {place:,}: is not the header of a tar's member: write the file again")
+    return member
 
 
 def _pax_path(content: bytes) -> str:
