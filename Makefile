@@ -26,7 +26,7 @@ test-cluster: $(VENV)/cluster.stamp  ## the tests that start nodes of Ray on thi
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster tests/cluster
 
 ranks: $(VENV)/test.stamp  ## every recipe in two and four processes, against one
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/test_ranks.py
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m ranks tests/test_ranks.py $(wildcard tests/speech)
 
 docs: $(VENV)/docs.stamp  ## run every page of the documentation, then build the site into site/
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m pages --numprocesses auto --dist worksteal tests/pages
