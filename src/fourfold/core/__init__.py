@@ -8,7 +8,7 @@ and refuses to exist when they do not fit.
 from fourfold.core.baseline import Baseline
 from fourfold.core.codec import CachedCodec, Codec, PiecewiseCodec
 from fourfold.core.completing import Completing
-from fourfold.core.completion import ArbitraryConditionals, CaptionConditionals, draw
+from fourfold.core.completion import ArbitraryConditionals, CaptionConditionals, JointConditionals, draw
 from fourfold.core.conditions import Batch, Condition, Conditions, decode_captions, encode_captions, forgetful
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
@@ -46,6 +46,7 @@ __all__ = [
     "Evaluations",
     "Excerpts",
     "GenerativeModel",
+    "JointConditionals",
     "Likelihood",
     "LogProb",
     "Matrices",

@@ -1,10 +1,23 @@
-"""Completion: draws and log-probabilities of some values of an example given the others."""
+"""Completion: draws and probabilities of some values of an example given the others.
+
+A network that tells ``p(x_i | x_S)`` for every set ``S`` makes a distribution ``q(x_U | x_K)`` of the unknown pieces by
+the chain rule. It need not be the conditional of the joint distribution ``p(x)`` that the model scores and samples: the
+conditionals of two orders agree only as far as they were learned. So ``q`` only proposes. A proposal has the weight
+
+    w(x_U) = p(x_K, x_U) / q(x_U | x_K),
+
+and a Markov chain moves from its state to the next proposal with the probability ``min(1, w' / w)`` (independence
+Metropolis-Hastings: Hastings 1970, https://doi.org/10.1093/biomet/57.1.97; Tierney 1994,
+https://doi.org/10.1214/aos/1176325750), whose distribution tends to ``p(x_U | x_K)``.
+"""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -17,10 +30,28 @@ from fourfold.vocabulary import Kind
 if TYPE_CHECKING:
     from fourfold.core.model import GenerativeModel
 
-__all__ = ["ArbitraryConditionals", "CaptionConditionals", "arbitrary", "complete_block", "score_given"]
+__all__ = [
+    "ArbitraryConditionals",
+    "CaptionConditionals",
+    "JointConditionals",
+    "arbitrary",
+    "complete_block",
+    "prob_block",
+    "score_given",
+]
 
-TRIES = 20_000
-"""How often a row is drawn until all of its restricted values are allowed, at most."""
+FIRST = 32
+"""Proposals of a row at first."""
+ROUND = 256
+"""Proposals of a row at once, at most."""
+MOST = 1 << 12
+"""Proposals of a row, at most."""
+HEAVIEST = 0.1
+"""A row has enough proposals as soon as none of them has more than this share of their weight."""
+SURE = 64
+"""The least proposals of a row from which a probability is estimated."""
+AT_ONCE = 1 << 14
+"""Proposals in one call of the network, at most."""
 ABLE = "autoregressive, diffusion/masked"
 """The recipes whose models tell arbitrary conditionals."""
 
@@ -28,8 +59,8 @@ ABLE = "autoregressive, diffusion/masked"
 class ArbitraryConditionals(ABC):
     """An estimand that tells ``p(x_i | x_S, c)`` of every piece ``i`` and every set ``S`` of others.
 
-    Several pieces are drawn and scored by the chain rule in their order, ``prod_i p(x_i | x_S, x_<i, c)``, so that
-    draws and log-probabilities given ``x_S`` are of one distribution, and exact.
+    Several pieces are scored by the chain rule in their order, ``prod_i p(x_i | x_S, x_<i, c)``, and drawn so, unless
+    the estimand tells a joint distribution: see :class:`JointConditionals`.
     """
 
     @abstractmethod
@@ -40,6 +71,24 @@ class ArbitraryConditionals(ABC):
             x: codes ``(B, L)``; those that are not known may be any.
             known: which pieces are in ``S``, ``(B, L)``.
             piece: the one asked for; it is not in ``S``.
+            cond: labels ``(B,)``.
+        """
+
+
+class JointConditionals(ArbitraryConditionals):
+    """Arbitrary conditionals beside the distribution that samples have, ``p(x | c) = E_sigma p(x | sigma, c)``.
+
+    ``sigma`` is an order of the pieces, all equally likely, or the same one always. Draws given some pieces are of the
+    conditional distribution of this joint one.
+    """
+
+    @abstractmethod
+    def log_joint(self, x: Tensor, place: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x | sigma, c)``, ``(B,)``.
+
+        Args:
+            x: codes ``(B, L)``.
+            place: uniform numbers ``(B, L)``, whose ranks are a random order, if orders are drawn.
             cond: labels ``(B,)``.
         """
 
@@ -73,72 +122,163 @@ def draw(log_p: Tensor, u: Tensor) -> Tensor:
     return torch.searchsorted(steps, target.unsqueeze(1), right=True).squeeze(1)
 
 
-def complete_block(
+class _Round(NamedTuple):
+    """Proposals for some rows.
+
+    Attributes:
+        rows: their numbers, ``(R,)``.
+        z: codes ``(R, times, L)``.
+        log_w: logarithms of their weights, ``(R, times)``.
+        u: uniform numbers that accept them, ``(R, times)``.
+    """
+
+    rows: Tensor
+    z: Tensor
+    log_w: Tensor
+    u: Tensor
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Proposer:
+    """Proposes the pieces of rows that are not known.
+
+    Attributes:
+        estimand: tells the conditionals.
+        z: codes ``(B, L)``.
+        seen: the pieces that are known, bool ``(B, L)``.
+        shares: ``log P(value is allowed | token)`` of the restricted pieces, by their place.
+        free: where these restrictions hold, bool ``(B, L)``.
+        noise: the stream of the rows.
+        cond: labels ``(B,)``.
+    """
+
+    estimand: ArbitraryConditionals
+    z: Tensor
+    seen: Tensor
+    shares: Mapping[int, Tensor]
+    free: Tensor
+    noise: Noise
+    cond: Tensor | None
+
+    def rounds(self, least: int) -> Iterator[_Round]:
+        """Proposals, at least so many of each row, until they are enough."""
+        pending, tried = torch.arange(len(self.z), device=self.z.device), 0
+        total = torch.full((len(self.z),), -torch.inf, dtype=torch.float64, device=self.z.device)
+        heaviest = total.clone()
+        while len(pending) and tried < MOST:
+            times = min(tried or least, ROUND)
+            u = self.noise.uniform(times, 2 * self.z.shape[1] + 1)[pending]
+            z, log_w = self._proposals(pending.repeat_interleave(times), u.flatten(0, 1))
+            found = _Round(pending, z.unflatten(0, (-1, times)), log_w.unflatten(0, (-1, times)), u[:, :, -1])
+            yield found
+            total[pending] = torch.logaddexp(total[pending], found.log_w.logsumexp(1))
+            heaviest[pending] = heaviest[pending].maximum(found.log_w.amax(1))
+            enough = heaviest[pending] - total[pending] <= math.log(HEAVIEST)
+            pending, tried = pending[~enough & self.weighted], tried + times
+
+    @property
+    def weighted(self) -> bool:
+        """Whether weights may differ; if not, each proposal is a draw."""
+        return bool(self.shares) or isinstance(self.estimand, JointConditionals)
+
+    def _proposals(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        parts = zip(rows.split(AT_ONCE), u.split(AT_ONCE), strict=True)
+        z, log_w = zip(*(self._propose(*part) for part in parts), strict=True)
+        return torch.cat(z), torch.cat(log_w)
+
+    def _propose(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+        """A proposal for each of the rows, and the logarithm of its weight: restricted pieces first, by ``u``."""
+        z, seen, cond = self.z[rows], self.seen[rows], None if self.cond is None else self.cond[rows]
+        joint = self.estimand if isinstance(self.estimand, JointConditionals) else None
+        log_w, length = torch.zeros(len(z), dtype=torch.float64, device=z.device), z.shape[1]
+        for i in [*self.shares, *(i for i in range(length) if i not in self.shares)]:
+            at = (~seen[:, i]).nonzero().squeeze(1)
+            if not len(at):
+                continue
+            log_p = self.estimand.conditional(z[at], seen[at], i, None if cond is None else cond[at]).double()
+            allowed = log_p
+            if i in self.shares:
+                allowed = torch.where(self.free[rows[at], i, None], log_p + self.shares[i], log_p)
+                log_w[at] += allowed.logsumexp(1)
+            possible = (allowed > -torch.inf).any(1, keepdim=True)
+            z[at, i], seen[at, i] = draw(torch.where(possible, allowed, log_p), u[at, i]), True
+            if joint is not None:
+                log_w[at] -= log_p.gather(1, z[at, i, None]).squeeze(1)
+        return z, log_w if joint is None else log_w + joint.log_joint(z, u[:, length : 2 * length], cond).double()
+
+
+def _proposer(
     model: GenerativeModel,
     x: Tensor,
     known: Tensor,
     allowed: Mapping[int, Tensor],
     noise: Noise,
     cond: Tensor | None,
-) -> Tensor:
-    """Raw rows ``(B, L)`` in which every value that is not known is drawn.
+) -> _Proposer:
+    """Proposals for raw rows. A known value that the model has never seen says nothing about the others.
 
-    :meth:`fourfold.core.GenerativeModel.complete` describes the arguments; ``known`` is bool ``(B, L)``.
+    Raises:
+        ValueError: for allowed values of which the model knows none.
     """
     estimand, codec = arbitrary(model)
     z, log_mass = codec.pieces(x)
-    seen = known & torch.isfinite(log_mass)  # a value that the model has never seen says nothing about the others
     shares = {i: codec.log_shares(i, cells).to(z.device) for i, cells in allowed.items()}
     for i, share in shares.items():
         if bool((share == -torch.inf).all()):
             raise ValueError(f"{_name(model, i)}: the model knows none of the values that are allowed: allow others")
-    z, seen = _restricted(model, estimand, z, seen, known, shares, noise, cond)
-    u = noise.uniform(z.shape[1])
-    for i in range(z.shape[1]):
-        rows = (~seen[:, i] & ~known[:, i]).nonzero().squeeze(1)
-        if len(rows):
-            labels = None if cond is None else cond[rows]
-            z[rows, i] = draw(estimand.conditional(z[rows], seen[rows], i, labels), u[rows, i])
-            seen[rows, i] = True
-    return torch.where(known, x, codec.decode(z, noise, allowed))
+    return _Proposer(estimand, z, known & torch.isfinite(log_mass), shares, ~known, noise, cond)
 
 
-def _restricted(
+def complete_block(
     model: GenerativeModel,
-    estimand: ArbitraryConditionals,
-    z: Tensor,
-    seen: Tensor,
+    x: Tensor,
     known: Tensor,
-    shares: Mapping[int, Tensor],
+    allowed: Mapping[int, Tensor],
     noise: Noise,
+    decoding: Noise,
     cond: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw the restricted pieces: each from its conditional cut to the allowed values, in their order.
+    """Raw rows ``(B, L)`` in which every value that is not known is drawn, and whether there is such a row, ``(B,)``.
 
-    The product of the cut conditionals is not yet the distribution given that all are allowed: it lacks the factor
-    ``P(allowed | earlier)`` of each piece but the first. A draw is accepted with the product of these, and made again
-    if it is not (rejection sampling), which is exact.
+    :meth:`fourfold.core.GenerativeModel.complete` describes the arguments; ``known`` is bool ``(B, L)``. The stream of
+    decoding is one of its own: how many proposals there are depends on the other rows.
     """
-    z, seen = z.clone(), seen.clone()
-    free = ~known[:, list(shares)]
-    pending = free.any(1).nonzero().squeeze(1)
-    tried, times = 0, 1
-    while len(pending) and tried < TRIES:
-        u = noise.uniform(times, len(shares) + 1)[pending].flatten(0, 1).double()
-        rows = pending.repeat_interleave(times)
-        drawn, have, log_accept = _proposed(estimand, z[rows], seen[rows], free[rows], shares, u, cond, rows)
-        accepted = (u[:, -1].log() < log_accept).view(-1, times)
-        chosen = accepted.int().argmax(1) + torch.arange(len(pending), device=z.device) * times  # the first accepted
-        found = accepted.any(1)
-        z[pending[found]], seen[pending[found]] = drawn[chosen[found]], have[chosen[found]]
-        pending, tried, times = pending[~found], tried + times, min(2 * times, 256)
-    if not len(pending):
-        return z, seen
-    names = ", ".join(_name(model, i) for i in shares)
-    raise ValueError(
-        f"row {noise.start + int(pending[0])}: the allowed values of {names} are too rare together: none of {tried:,} "
-        "draws was accepted; allow more, or restrict fewer columns"
-    )
+    proposer = _proposer(model, x, known, allowed, noise, cond)
+    z, log_w = proposer.z.clone(), torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
+    for proposed in proposer.rounds(FIRST if proposer.weighted else 1):
+        at, log_w[proposed.rows] = _last_state(log_w[proposed.rows], proposed)
+        moved = at >= 0
+        z[proposed.rows[moved]] = proposed.z[moved, at[moved]]
+    _, codec = arbitrary(model)
+    return torch.where(known, x, codec.decode(z, decoding, allowed)), log_w > -torch.inf
+
+
+def _last_state(log_w: Tensor, proposed: _Round) -> tuple[Tensor, Tensor]:
+    """Where a chain from a state of weight ``w`` ends among proposals (-1: where it began), and that state's weight."""
+    at, u = torch.full_like(proposed.rows, -1), proposed.u.double().log()
+    for k in range(u.shape[1]):
+        accepted = u[:, k] < proposed.log_w[:, k] - log_w
+        at, log_w = at.masked_fill(accepted, k), torch.where(accepted, proposed.log_w[:, k], log_w)
+    return at, log_w
+
+
+def prob_block(
+    model: GenerativeModel,
+    x: Tensor,
+    known: Tensor,
+    values: Mapping[int, Tensor],
+    noise: Noise,
+    cond: Tensor | None,
+) -> Tensor:
+    """``P(x_i in values_i | x_K)`` of each place of ``values``, ``(B, len(values))`` float64; see ``prob_given``."""
+    proposer, (_, codec) = _proposer(model, x, known, {}, noise, cond), arbitrary(model)
+    shares = {i: codec.log_shares(i, cells).to(x.device) for i, cells in values.items()}
+    log_p = torch.full((len(x), len(shares) + 1), -torch.inf, dtype=torch.float64, device=x.device)
+    for rows, z, log_w, _ in proposer.rounds(SURE):
+        inside = torch.stack([*(log_w + share[z[:, :, i]] for i, share in shares.items()), log_w], 2).logsumexp(1)
+        log_p[rows] = torch.logaddexp(log_p[rows], inside)
+    return (log_p[:, :-1] - log_p[:, -1:]).exp()
 
 
 def score_given(
@@ -170,26 +310,6 @@ def arbitrary(model: GenerativeModel) -> tuple[ArbitraryConditionals, PiecewiseC
             f"use a model that does ({ABLE})"
         )
     return model.estimand, model.codec
-
-
-def _proposed(
-    estimand: ArbitraryConditionals,
-    z: Tensor,
-    seen: Tensor,
-    free: Tensor,
-    shares: Mapping[int, Tensor],
-    u: Tensor,
-    cond: Tensor | None,
-    rows: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One proposal for each row: its pieces, which of them are set, and the logarithm of its acceptance."""
-    log_accept, first = u.new_zeros(len(z)), torch.ones(len(z), dtype=torch.bool, device=z.device)
-    for k, (i, share) in enumerate(shares.items()):
-        at = free[:, k].nonzero().squeeze(1)
-        log_p = estimand.conditional(z[at], seen[at], i, None if cond is None else cond[rows[at]]).double() + share
-        log_accept[at] += log_p.logsumexp(1).masked_fill(first[at], 0.0)
-        z[at, i], seen[at, i], first[at] = draw(log_p, u[at, k]), True, False
-    return z, seen, log_accept
 
 
 def _name(model: GenerativeModel, piece: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +13,7 @@ from fourfold.core.completion import ABLE
 if TYPE_CHECKING:
     from fourfold.core.model import GenerativeModel
 
-__all__ = ["reject"]
+__all__ = ["TooFewError", "search"]
 
 DRAWS = 1000
 """How many samples are drawn for each row that is to be found, at most."""
@@ -23,14 +23,21 @@ DISTINCT = 64
 """How many different sets of given values are searched for at once."""
 
 
-def reject(
+class TooFewError(ValueError):
+    """Whole samples that agree with given values are too rare."""
+
+
+def search(
     model: GenerativeModel, x: Tensor, known: Tensor, allowed: Mapping[int, Tensor], cond: Tensor | None, seed: int
-) -> Tensor:
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Complete raw rows ``(B, L)`` by a model that only samples: keep whole samples that agree with the known values.
 
+    Yields:
+        The numbers of the rows that some samples complete, and these samples; there may be none.
+
     Raises:
-        ValueError: if too few are found, with how many there were, and the models that need no search; for several
-            labels.
+        TooFewError: if too few are found, with how many there were, and the models that need no search.
+        ValueError: for several labels, or too many different sets of given values.
     """
     if cond is not None and bool((cond != cond[0]).any()):
         raise ValueError(
@@ -42,25 +49,26 @@ def reject(
     if len(conditions) > DISTINCT:
         raise ValueError(
             f"{len(conditions)} different sets of given values are too many to find by drawing whole samples, which "
-            f"is all that this {model.paradigm} model can do; a model of arbitrary conditionals can: {ABLE}"
+            f"is all that this {model.paradigm} model can do: use a model of arbitrary conditionals ({ABLE})"
         )
-    out, left = torch.where(known, x, 0), [(group == g).nonzero().squeeze(1) for g in range(len(conditions))]
+    waiting = [(group == g).nonzero().squeeze(1) for g in range(len(conditions))]
     drawn = 0
-    while any(map(len, left)):
+    while any(map(len, waiting)):
         if drawn >= max(LEAST, DRAWS * len(x)):
-            found = len(x) - sum(map(len, left))
-            raise ValueError(
-                f"only {found} of {len(x)} rows were found among {drawn:,} samples of this {model.paradigm} model, "
-                f"which can only draw whole rows: ask for less, or use a model of arbitrary conditionals ({ABLE})"
+            raise TooFewError(
+                f"only {len(x) - sum(map(len, waiting))} of {len(x)} rows were found among {drawn:,} samples of this "
+                f"{model.paradigm} model, which can only draw whole rows: ask for less, or use a model of arbitrary "
+                f"conditionals ({ABLE})"
             )
-        samples = model.sample(1024, cond=None if cond is None else int(cond[0]), seed=seed, start=drawn)
+        samples = model.sample(1024, cond=None if cond is None else int(cond[0]), seed=seed, start=drawn).cpu()
         drawn += len(samples)
         fits = torch.ones(len(samples), dtype=torch.bool)
         for i, cells in allowed.items():
-            fits &= torch.isin(samples[:, i].cpu(), cells.cpu())
-        for g, rows in enumerate(left):
-            same = ((samples.cpu() == conditions[g]) | (masks[g] == 0)).all(1)
-            hits = (fits & same).nonzero().squeeze(1)[: len(rows)]
-            out[rows[: len(hits)]] = samples[hits].to(out.device)
-            left[g] = rows[len(hits) :]
-    return out
+            fits &= torch.isin(samples[:, i], cells.cpu())
+        agree = [fits & ((samples == row) | (mask == 0)).all(1) for row, mask in zip(conditions, masks, strict=True)]
+        hits = [some.nonzero().squeeze(1)[: len(rows)] for some, rows in zip(agree, waiting, strict=True)]
+        yield (
+            torch.cat([rows[: len(some)] for rows, some in zip(waiting, hits, strict=True)]),
+            samples[torch.cat(hits)],
+        )
+        waiting = [rows[len(some) :] for rows, some in zip(waiting, hits, strict=True)]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fourfold.core import ArbitraryConditionals, Estimand, Measure, Noise, register_paradigm
+from fourfold.core import ArbitraryConditionals, Estimand, JointConditionals, Measure, Noise, register_paradigm
 from fourfold.maths.paths import Path
 from fourfold.vocabulary import Paradigm, Principle
 
@@ -68,7 +68,7 @@ class Conditionals(Estimand):
         """Draw the next piece of every example; return it, ``(B,)``, and the advanced state."""
 
 
-class AnyOrderConditionals(Conditionals, ArbitraryConditionals):
+class AnyOrderConditionals(Conditionals, JointConditionals):
     """``p(x_i | x_S, c)`` for every piece ``i`` and every set ``S`` of others: a chain rule in each order.
 
     Each order makes an exact distribution; those of two orders agree as well as they were learned (Uria, Murray,
@@ -82,6 +82,10 @@ class AnyOrderConditionals(Conditionals, ArbitraryConditionals):
     @abstractmethod
     def in_order(self, x: Tensor, order: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x_i | those before i in the order, c)`` of each piece, ``(B, L)``, for an order ``(L,)``."""
+
+    def log_joint(self, x: Tensor, place: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x | c)`` in the order of the pieces, in which examples are scored and drawn, ``(B,)``."""
+        return self(x, cond).sum(1)
 
 
 class Continuing(ABC):

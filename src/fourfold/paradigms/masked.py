@@ -16,7 +16,19 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, draw, forgetful
+from fourfold.core import (
+    Batch,
+    Estimand,
+    JointConditionals,
+    Likelihood,
+    LogProb,
+    Noise,
+    Objective,
+    Sampler,
+    Term,
+    draw,
+    forgetful,
+)
 from fourfold.distributions.times import quantiles, watched_by_noise
 from fourfold.estimands import TokenDenoiser
 from fourfold.nn.columns import ColumnNetwork
@@ -27,7 +39,7 @@ __all__ = ["ColumnDenoiser", "MaskedBound", "MaskedDenoising", "TextDenoiser", "
 
 
 @final
-class ColumnDenoiser(TokenDenoiser):
+class ColumnDenoiser(JointConditionals, TokenDenoiser):
     """``p(x_i | x_S, c)`` of the columns of a table.
 
     Args:
@@ -52,6 +64,11 @@ class ColumnDenoiser(TokenDenoiser):
             log_p = self.conditional(x[rows], known[rows], i, None if cond is None else cond[rows])
             drawn[rows, i] = draw(log_p, u[rows, i])
         return drawn
+
+    def log_joint(self, x: Tensor, place: Tensor, cond: Tensor | None = None) -> Tensor:
+        """``log p(x | sigma, c)`` in the order in which pieces are unmasked one at a time, ``(B,)``."""
+        parts = [self.conditional(x, place < place[:, [i]], i, cond).gather(1, x[:, [i]]) for i in range(x.shape[1])]
+        return torch.cat(parts, 1).sum(1)
 
 
 @final
