@@ -102,7 +102,7 @@ def test_what_cannot_be_is_refused_in_one_line(folder, capsys, words, message):
 
 def test_holes_are_filled(folder, capsys):
     assert call("impute", folder / "run", folder / "holes.csv", "--out", folder / "filled.csv") == 0
-    assert "holes filled: kind 20" in capsys.readouterr().err
+    assert "gaps filled: kind 20" in capsys.readouterr().err
     before, after = (pd.read_csv(folder / name, dtype=str) for name in ("holes.csv", "filled.csv"))
     assert set(after["kind"]) <= {"a", "b b", "c"}
     assert after["size"].notna().all()

@@ -25,7 +25,16 @@ __all__ = ["classify", "impute"]
 
 def impute(
     run: Folder,
-    data: Annotated[str, typer.Argument(help="A table with holes.", show_default=False)],
+    data: Annotated[str, typer.Argument(help="A table with gaps.", show_default=False)],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Fill only the gaps of these, as in income,city. It may be given several times.", show_default="all"
+        ),
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(help="The most seconds; rows that are then left are skipped.", min=0, metavar="X")
+    ] = 300.0,
     seed: Seed = 0,
     out: Annotated[
         str,
@@ -36,29 +45,40 @@ def impute(
 ) -> None:
     """Fill the missing values of a table by draws given its other values.
 
-    Each hole is one draw from the model's conditional distribution; nothing else
+    Each gap is one draw from the model's conditional distribution; nothing else
     changes. Several seeds give several tables, which show how sure it is.
+
+    Gaps that the model expects (that are more likely than not) stay empty, and
+    are counted. Rows that cannot be filled are named.
     """
     set_threads()
     from fourfold.engine import Run
 
     if as_json and out == "-":
         raise ValueError("--json and --out - both write to standard output: leave one out")
-    found = Run.load(run, device).impute(data, seed)
+    loaded = Run.load(run, device)
+    chosen = _names(columns or [], loaded.model.space.columns)
+    found = loaded.impute(data, seed, columns=chosen, patience=patience, say=say)
     for note in found.notes:
         say(note)
     if out == "-":
         print_data(found.table.to_csv(index=False, header=found.header, lineterminator="\n").rstrip("\n"))
     else:
         _write(Path(out), found.table, found.header)
-    total = sum(found.filled.values())
-    by_column = ", ".join(f"{name} {count:,}" for name, count in found.filled.items())
     if as_json:
-        print_line(json.dumps({"written": out, "filled": found.filled}))
-    else:
-        say(f"{total:,} holes filled{f': {by_column}' if by_column else ''}")
-        if out != "-":
-            print_line(out)
+        skipped = [dataclasses.asdict(one) for one in found.skipped]
+        record = {"written": out, "filled": found.filled, "empty": found.empty, "skipped": skipped}
+        print_line(json.dumps(record))
+        return
+    for line in found.remarks():
+        say(line)
+    if out != "-":
+        print_line(out)
+
+
+def _names(texts: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """The columns that are named, each text a column or several between commas."""
+    return [name for text in texts for name in ([text] if text in columns else text.split(","))]
 
 
 def _write(path: Path, table: Any, header: bool) -> None:

@@ -18,7 +18,7 @@ from fourfold.data.errors import DataError
 from fourfold.data.files import decoded_parts, parts_of
 from fourfold.data.layout import Layout
 
-__all__ = ["cells"]
+__all__ = ["cells", "row_line"]
 
 BLOCK = 1 << 24
 """Bytes of a file that are read at once."""
@@ -76,14 +76,25 @@ def _of_python(path: Path, layout: Layout) -> Iterator[pyarrow.RecordBatch]:
 
 def _rows(path: Path, layout: Layout) -> Iterator[list[str]]:
     """The rows below the header, by Python's reader."""
+    return (row for _, row in _numbered_rows(path, layout))
+
+
+def _numbered_rows(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """The line on which each row ends, and the rows below the header, by Python's reader."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines: Iterator[str] = itertools.islice(file, layout.comments, None)
         blanks = layout.separator == r"\s+"
         if blanks:
             lines = (" ".join(line.split()) for line in lines)
         rows = csv.reader(lines, delimiter=" " if blanks else layout.separator, skipinitialspace=True)
-        full = (row or [""] for row in rows if row or layout.width == 1)
+        full = ((layout.comments + rows.line_num, row or [""]) for row in rows if row or layout.width == 1)
         yield from itertools.islice(full, int(layout.header), None)
+
+
+def row_line(path: Path, layout: Layout, row: int) -> int:
+    """The line on which a row begins, from 1; rows are counted from 0 below the header."""
+    end, cells = next(itertools.islice(_numbered_rows(path, layout), row, None))
+    return end - sum(cell.count("\n") for cell in cells)
 
 
 def _fault(path: Path, layout: Layout, error: Exception) -> DataError:

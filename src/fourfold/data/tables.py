@@ -14,14 +14,14 @@ import pyarrow.compute
 
 from fourfold.data.arrow import open_parquet, record_batches
 from fourfold.data.databases import batches_of_duckdb, batches_of_sqlite
-from fourfold.data.delimited import cells
+from fourfold.data.delimited import cells, row_line
 from fourfold.data.errors import DataError, readable
 from fourfold.data.layout import Layout, layout_of
 from fourfold.data.memory import require
 from fourfold.data.mixed import Batches, batches_of_frame, table_of
 from fourfold.data.source import Options, Source
 
-__all__ = ["of_memory", "raw_frame", "read_table"]
+__all__ = ["line_of", "of_memory", "raw_frame", "read_table"]
 
 TYPED = (".parquet", ".feather", ".arrow", ".duckdb")
 """Endings of files whose columns have types. A column of SQLite may hold values of several."""
@@ -96,6 +96,18 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
         frame = pyarrow.Table.from_batches(list(cells(path, layout))).to_pandas()
     frame.columns = pd.Index(layout.names)
     return frame, layout.header
+
+
+def line_of(path: Path, row: int) -> int | None:
+    """The line of a delimited file on which a row begins, from 1; rows are counted from 0 below the header.
+
+    ``None`` for a file that has no lines.
+    """
+    path = path.expanduser()
+    if path.suffix.lower() not in (".csv", ".tsv"):
+        return None
+    with _one_line(path):
+        return row_line(path, layout_of(path), row)
 
 
 def _batches(path: Path, options: Options) -> Batches:

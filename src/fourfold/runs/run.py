@@ -34,7 +34,7 @@ from fourfold.tasks.continuing import Continued, begun, continued
 from fourfold.tasks.drawing import adjusted, class_names, condition
 from fourfold.tasks.examples import raw_examples
 from fourfold.tasks.given import Given, draw
-from fourfold.tasks.imputing import Imputed, impute
+from fourfold.tasks.imputing import PATIENCE, Imputed, impute
 from fourfold.tasks.requirement import Requirement
 
 if TYPE_CHECKING:
@@ -244,9 +244,28 @@ class Run:
         texts = [texts] if isinstance(texts, str) else texts
         return [Requirement(text, self.model.space, lambda: self.dataset().train.x) for text in texts]
 
-    def impute(self, data: Data, seed: int = 0) -> Imputed:
-        """Fill the missing values of a table by a draw given its other values: see :func:`.imputing.impute`."""
-        return impute(self.model, data, seed)
+    def impute(
+        self,
+        data: Data,
+        seed: int = 0,
+        *,
+        columns: Sequence[str] | None = None,
+        patience: float = PATIENCE,
+        say: Callable[[str], None] | None = None,
+    ) -> Imputed:
+        """Fill the missing values of a table by a draw given its other values; those that the model expects stay.
+
+        Args:
+            data: a file or a data frame with the columns of the model.
+            seed: of the draws; several seeds give several tables.
+            columns: fill only the gaps of these.
+            patience: the most seconds; rows that are then left are skipped, and named in the result.
+            say: gets a line every few seconds that tells how far the filling is.
+
+        Raises:
+            DataError, TypeError, ValueError: see :func:`.imputing.impute`.
+        """
+        return impute(self.model, data, seed, columns=columns, patience=patience, say=say)
 
     def go_on(self, data: Data, n: int = 1, seed: int = 0) -> Continued:
         """Draw what follows the rows of a file or a data frame, ``n`` times for each sequence.

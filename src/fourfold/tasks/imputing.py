@@ -1,80 +1,167 @@
-"""Imputation: the holes of a table are drawn given what stands beside them."""
+"""Imputation: the gaps of a table are drawn given what stands beside them."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import torch
 from torch import Tensor
 
-from fourfold.core import GenerativeModel
+from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
+from fourfold.core.completion import ABLE
+from fourfold.core.rejection import TooFewError
 from fourfold.data import Data, read_all
+from fourfold.data.tables import line_of, raw_frame
+from fourfold.engine.given import column_at
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Modelled
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Imputed", "impute"]
+__all__ = ["PATIENCE", "Imputed", "Skipped", "impute"]
+
+PATIENCE = 300.0
+"""Seconds for filling a table, if nothing else is asked for."""
+BLOCK = 256
+"""Rows that are filled together."""
+EVERY = 5.0
+"""Seconds between two lines that say how far the filling is."""
+VOTES = 9
+"""Whole samples that decide whether a gap stays, of a model that draws nothing else."""
+OVER = "the time of {:g} s was over: give it more patience"
+_Filled: TypeAlias = tuple[Tensor, dict[int, str]]
+"""Rows, and why some of them are not filled, by their numbers."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row whose gaps could not be filled.
+
+    Attributes:
+        row: its place in the table, from 0.
+        where: the file, row and line, as in ``holes.csv, row 2 (line 3)``.
+        reason: why, in a clause.
+    """
+
+    row: int
+    where: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class Imputed:
-    """A table without holes.
+    """A table whose gaps are filled.
 
     Attributes:
-        table: the data frame as it was, texts where it was a file of text, with its holes filled.
-        filled: how many holes were filled, by column.
+        table: the data frame as it was, texts where it was a file of text, with its gaps filled.
+        filled: how many gaps were filled, by column.
         header: whether the file names its columns in its first row.
         notes: what reading changed.
+        empty: how many gaps stay, since the model expects them, by column.
+        skipped: rows that could not be filled, in the order of the table.
     """
 
     table: pd.DataFrame
     filled: dict[str, int]
     header: bool = True
     notes: tuple[str, ...] = ()
+    empty: dict[str, int] = field(default_factory=dict)
+    skipped: tuple[Skipped, ...] = ()
+
+    def remarks(self, most: int = 5) -> list[str]:
+        """What was filled, what stays empty and what was skipped, one line each."""
+        by_column = ", ".join(f"{name} {count:,}" for name, count in self.filled.items())
+        lines = [f"{sum(self.filled.values()):,} gaps filled{f': {by_column}' if by_column else ''}"]
+        for name, count in self.empty.items():
+            cells, them = ("1 cell", "it") if count == 1 else (f"{count:,} cells", "them")
+            lines.append(f"{cells} of {name} left empty: the model expects {them} to be")
+        lines += [f"skipped {one.where}: {one.reason}" for one in self.skipped[:most]]
+        if len(self.skipped) > most:
+            lines.append(f"skipped {len(self.skipped) - most:,} more rows")
+        return lines
 
 
-def impute(model: GenerativeModel, data: Data, seed: int = 0, batch_size: int = 1024) -> Imputed:
-    """Fill the missing values of a table by one draw from ``p(missing | known)`` each; nothing else changes.
+def impute(
+    model: GenerativeModel,
+    data: Data,
+    seed: int = 0,
+    batch_size: int = BLOCK,
+    *,
+    columns: Sequence[str] | None = None,
+    patience: float = PATIENCE,
+    say: Callable[[str], None] | None = None,
+) -> Imputed:
+    """Fill the gaps of a table, each by one draw from ``p(gaps | rest, not missing)``; nothing else changes.
 
-    A draw, not a mean: so that distributions and correlations of the filled table are those of the data. Several seeds
-    give several tables (multiple imputation).
+    A gap stays if the model expects it: if ``p(missing | rest) > 1/2``, where the rest is what the row holds. A draw,
+    not a mean, so that distributions and correlations of the filled table are those of the data. Several seeds give
+    several tables (multiple imputation).
 
     Args:
         model: of a table.
         data: a file or a data frame with the columns of the model.
         seed: of the draws.
-        batch_size: rows per network call.
+        batch_size: rows that are filled together.
+        columns: fill only the gaps of these; all others stay, and count as missing values of their rows.
+        patience: seconds after which no more rows are begun; those that are left are skipped.
+        say: gets a line every five seconds that tells how far the filling is.
 
     Raises:
         DataError: if the data cannot be read in the model's space.
         TypeError: for a model that is of no table, or cannot be conditioned.
+        ValueError: for a column that the model does not know, or if no row at all can be filled.
     """
-    from fourfold.data.tables import raw_frame
-
     space = model.space
     if not isinstance(space, Table):  # only a table has gaps between its columns
         raise TypeError(f"imputation is for tables, and this model knows {space}: train on a table (--space table)")
+    if patience <= 0:
+        raise ValueError(f"patience must be above 0 seconds, got {patience}")
+    places = sorted({column_at(space, name) for name in columns or space.columns})
     gaps = tuple(
         dataclasses.replace(column, missing=True) if isinstance(column, Modelled) else column for column in space.schema
     )
     split, notes = read_all(data, dataclasses.replace(space, schema=gaps))
-    x = complete_holes(model, space, split.x, seed, batch_size)
+    x, every = split.x.clone(), _Gaps.of(space, split.x, places)
+    rows = every.holes.any(1).nonzero().squeeze(1)
+    clock = _Clock(len(rows), patience, say)
+    x[rows], reasons = _fill(model, space, every[rows], seed, batch_size, clock)
+    if len(rows) and len(reasons) == len(rows):
+        raise ValueError(
+            f"none of {len(rows):,} rows with gaps could be filled: {_where(data, int(rows[0]))}: {reasons[0]}"
+        )
+    done = torch.ones(len(x), dtype=torch.bool)
+    done[rows[list(reasons)]] = False
+    table, header, filled = _written(data, space, x, every.holes & (x != MISSING))
+    empty = every.holes & (x == MISSING) & done[:, None]
+    skipped = tuple(Skipped(int(rows[i]), _where(data, int(rows[i])), reason) for i, reason in reasons.items())
+    return Imputed(table, filled, header, notes, _counts(space, empty), skipped)
+
+
+def _counts(space: Table, cells: Tensor) -> dict[str, int]:
+    """How many cells of each column, where there are any."""
+    return {name: int(count) for name, count in zip(space.columns, cells.sum(0), strict=True) if count}
+
+
+def _written(data: Data, space: Table, x: Tensor, filled: Tensor) -> tuple[pd.DataFrame, bool, dict[str, int]]:
+    """The table with its filled cells, whether it has a header, and how many were filled."""
     table, header = raw_frame(data)
     as_text = isinstance(data, (str, Path)) and str(data).lower().endswith((".csv", ".tsv"))
+    whole = torch.tensor([column.span[0] for column in space.modelled])
+    x = torch.where(filled | (x != MISSING), x, whole)  # what is still missing is not written
     drawn = space.text(x) if as_text else space.table(x)
-    filled = {}
     for place, name in enumerate(space.columns):
-        holes = (split.x[:, place] == MISSING).numpy()
-        if holes.any():
+        cells = filled[:, place].numpy()
+        if cells.any():
             source = table.columns[place_of(table, space, name)]
-            table[source] = table[source].where(~holes, drawn[name].set_axis(table.index))
-            filled[name] = int(holes.sum())
-    return Imputed(table, filled, header, notes)
+            table[source] = table[source].where(~cells, drawn[name].set_axis(table.index))
+    return table, header, _counts(space, filled)
 
 
 def place_of(table: pd.DataFrame, space: Table, name: str) -> int:
@@ -83,16 +170,124 @@ def place_of(table: pd.DataFrame, space: Table, name: str) -> int:
     return names.index(name) if name in names else [column.name for column in space.schema].index(name)
 
 
-def complete_holes(model: GenerativeModel, space: Table, x: Tensor, seed: int, batch_size: int) -> Tensor:
-    """Rows whose missing cells are drawn among those that are not missing."""
-    holes = x == MISSING
-    rows = holes.any(1).nonzero().squeeze(1)
-    allowed = {
-        place: torch.arange(column.span[0], column.span[1] + 1)
-        for place, column in enumerate(space.modelled)
-        if column.missing and bool(holes[:, place].any())
+def _where(data: Data, row: int) -> str:
+    """The name of a row for people: rows are counted from 1 below the header, lines from 1."""
+    if not isinstance(data, (str, Path)):
+        return f"row {row + 1}"
+    line = line_of(Path(data), row)
+    return f"{data}, row {row + 1}" + ("" if line is None else f" (line {line})")
+
+
+@final
+class _Clock:
+    """Ends a filling in time, and says how far it is.
+
+    Args:
+        total: rows to fill.
+        patience: seconds from now.
+        say: gets a line every five seconds.
+    """
+
+    def __init__(self, total: int, patience: float, say: Callable[[str], None] | None) -> None:
+        self.total, self.patience, self.say = total, patience, say
+        self.start = self.last = time.monotonic()
+
+    def over(self, done: int) -> bool:
+        """Whether the time is over; the rows that are done are told."""
+        now = time.monotonic()
+        if self.say is not None and now - self.last >= EVERY:
+            self.say(f"{done:,} of {self.total:,} rows with gaps, {now - self.start:.0f} s of {self.patience:g} s")
+            self.last = now
+        return now - self.start >= self.patience
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Gaps:
+    """Rows with gaps, and what is to be drawn of them.
+
+    Attributes:
+        x: rows ``(B, C)``.
+        holes: the cells to fill, bool ``(B, C)``.
+        known: the cells that are values of their rows, bool ``(B, C)``.
+    """
+
+    x: Tensor
+    holes: Tensor
+    known: Tensor
+
+    @classmethod
+    def of(cls, space: Table, x: Tensor, places: Sequence[int]) -> _Gaps:
+        """The gaps of some columns. Others are values where the model knows gaps of their column, else unknown."""
+        holes = torch.zeros_like(x, dtype=torch.bool)
+        holes[:, places] = x[:, places] == MISSING
+        optional = torch.tensor([column.missing for column in space.modelled])
+        return cls(x, holes, ~holes & ((x != MISSING) | optional))
+
+    def __getitem__(self, rows: Tensor) -> _Gaps:
+        return _Gaps(self.x[rows], self.holes[rows], self.known[rows])
+
+
+def _fill(model: GenerativeModel, space: Table, gaps: _Gaps, seed: int, batch: int, clock: _Clock) -> _Filled:
+    """Fill rows in blocks, until the time is over."""
+    x, reasons = gaps.x.clone(), dict.fromkeys(range(len(gaps.x)), OVER.format(clock.patience))
+    fill = _draw_block if isinstance(model.estimand, ArbitraryConditionals) else _search_block
+    for low, high in Noise.spans(0, len(x), batch):
+        if clock.over(low):
+            break
+        try:
+            for row, filled in fill(model, space, gaps[torch.arange(low, high)], seed, low, clock):
+                x[low + row] = filled
+                del reasons[low + row]
+            reason = OVER.format(clock.patience)
+        except ValueError as error:
+            reason = str(error)
+        reasons.update({row: reason for row in range(low, high) if row in reasons})
+    return x, reasons
+
+
+def _draw_block(
+    model: GenerativeModel, space: Table, gaps: _Gaps, seed: int, start: int, clock: _Clock
+) -> Iterator[tuple[int, Tensor]]:
+    """The rows of one block by a model of arbitrary conditionals: first what stays empty, then draws of the rest."""
+    optional = [i for i, column in enumerate(space.modelled) if column.missing and bool(gaps.holes[:, i].any())]
+    empty = torch.zeros_like(gaps.holes)
+    if optional:
+        nothing = {i: torch.tensor([MISSING]) for i in optional}
+        p = model.prob_given(gaps.x, gaps.known, nothing, seed=seed, start=start)
+        empty[:, optional] = gaps.holes[:, optional] & (p > 0.5)
+    inside = {
+        i: torch.arange(column.span[0], column.span[1] + 1)
+        for i, column in enumerate(space.modelled)
+        if bool((gaps.holes & ~empty)[:, i].any())
     }
-    full = x.clone()
-    if len(rows):
-        full[rows] = model.complete(x[rows], ~holes[rows], allowed, seed=seed, batch_size=batch_size).cpu()
-    return full
+    for rows, drawn in model.completions(gaps.x, gaps.known | empty, inside, seed=seed, start=start):
+        yield from zip(rows.tolist(), drawn, strict=True)
+
+
+def _search_block(
+    model: GenerativeModel, space: Table, gaps: _Gaps, seed: int, start: int, clock: _Clock
+) -> Iterator[tuple[int, Tensor]]:
+    """The rows of one block by a model that draws whole rows: those that agree tell what stays empty, and are taken."""
+    agree: list[list[Tensor]] = [[] for _ in gaps.x]
+    over = False
+    x, known = (part.repeat_interleave(VOTES, 0) for part in (gaps.x, gaps.known))
+    with contextlib.suppress(TooFewError):
+        for rows, drawn in model.completions(x, known, seed=seed):
+            for row, sample in zip(rows.tolist(), drawn, strict=True):
+                agree[row // VOTES].append(sample)
+            over = clock.over(start + sum(len(some) == VOTES for some in agree))
+            if over:
+                break
+    for row, some in enumerate(agree):
+        if some:
+            samples, hole = torch.stack(some), gaps.holes[row]
+            empty = (samples == MISSING).double().mean(0) > 0.5
+            alike = ((samples == MISSING) == empty)[:, hole].all(1)
+            if alike.any():
+                yield row, torch.where(hole, samples[alike][0], gaps.x[row])
+    if not over:
+        raise ValueError(
+            f"no sample of this {model.paradigm} model, which draws whole rows, agrees with its values: use a model of "
+            f"arbitrary conditionals ({ABLE})"
+        )

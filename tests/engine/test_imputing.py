@@ -1,0 +1,156 @@
+"""Gaps of tables: which are filled, which stay, and what is said of the others."""
+
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import fourfold
+from fourfold import build
+from fourfold.engine import Run, imputing
+from fourfold.main import run as command
+from fourfold.spaces import Categorical, Numeric, Table
+
+
+def customers(n, seed=0):
+    """``cancelled`` is empty exactly where ``active`` is true."""
+    rng = np.random.default_rng(seed)
+    active = rng.random(n) < 0.6
+    return pd.DataFrame(
+        {
+            "active": active,
+            "city": rng.choice(["Ulm", "Jena"], n),
+            "income": rng.integers(10, 40, n) * 100,
+            "cancelled": pd.Series(rng.integers(2000, 2020, n)).where(~active).astype("Int64"),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "customers"
+    frame = customers(1500)
+    fourfold.fit("autoregressive", frame, budget="300 steps", size="xs", device="cpu", out=path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def holes():
+    frame = customers(120, 1)
+    frame["city"] = frame["city"].where(np.arange(120) % 5 > 0)
+    frame["income"] = frame["income"].astype("Int64").where(np.arange(120) % 3 > 0)
+    return frame
+
+
+def test_a_gap_that_the_model_expects_stays_and_is_counted(folder, holes):
+    frame = holes.copy()
+    frame.loc[:9, "cancelled"] = pd.NA
+    found = Run.load(folder, "cpu").impute(frame)
+    assert found.empty == {"cancelled": int(frame["active"].sum())}
+    assert found.filled == {"city": 24, "income": 40, "cancelled": int((~frame["active"][:10]).sum())}
+    assert found.table["cancelled"].isna().equals(frame["active"])
+    assert found.table[["city", "income"]].notna().all(axis=None)
+    assert not found.skipped
+    count = found.empty["cancelled"]
+    assert f"{count} cells of cancelled left empty: the model expects them to be" in found.remarks()
+
+
+def test_only_the_columns_asked_for_are_filled(folder, holes, tmp_path, capsys):
+    run = Run.load(folder, "cpu")
+    found = run.impute(holes, columns=["city"])
+    assert (found.filled, found.empty) == ({"city": 24}, {})
+    pd.testing.assert_frame_equal(found.table.drop(columns="city"), holes.drop(columns="city"))
+    with pytest.raises(ValueError, match="no column 'citi': did you mean 'city'"):
+        run.impute(holes, columns=["citi"])
+    holes.to_csv(tmp_path / "holes.csv", index=False)
+    call = ["impute", str(folder), str(tmp_path / "holes.csv"), "--columns", "city,income"]
+    assert command([*call, "--out", str(tmp_path / "f.csv"), "--device", "cpu"]) == 0
+    told = capsys.readouterr().err
+    assert "64 gaps filled: city 24, income 40" in told
+    assert "left empty" not in told
+    assert pd.read_csv(tmp_path / "f.csv").isna().sum().to_dict() == {
+        "active": 0,
+        "city": 0,
+        "income": 0,
+        "cancelled": int(holes["cancelled"].isna().sum()),
+    }
+
+
+SMALL = Table(
+    (
+        Categorical("kind", levels=("a", "b"), missing=True),
+        Categorical("yes", levels=("no", "yes")),
+        Numeric("size", low=0, high=2, missing=True),
+        Categorical("note", levels=("p", "q\nr")),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    """A model that only draws whole rows."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build("adversarial", SMALL, "xs").eval()
+        for p in model.parameters():
+            p.data.add_(0.05 * torch.randn_like(p))
+        model.codec.fit(SMALL.examples(300, torch.Generator().manual_seed(1)))
+    return Run(model)
+
+
+def test_a_row_that_cannot_be_filled_is_named_and_the_others_are_not_lost(sampler, tmp_path, monkeypatch):
+    monkeypatch.setattr("fourfold.core.rejection.LEAST", 4096)
+    monkeypatch.setattr("fourfold.core.rejection.DRAWS", 10)
+    path = tmp_path / "t.csv"
+    path.write_text('kind,yes,size,note\n\na,no,1,"q\nr"\n,no,,p\nb,maybe,,"q\nr"\nb,yes,2,\n')
+    found = sampler.impute(path)
+    assert [(one.row, one.where) for one in found.skipped] == [(2, f"{path}, row 3 (line 6)")]
+    assert "use a model of arbitrary conditionals (autoregressive, diffusion/masked)" in found.skipped[0].reason
+    assert found.table.iloc[2].tolist() == ["b", "maybe", "", "q\nr"]
+    assert found.table.iloc[3, 3] in ("p", "q\nr")
+    assert sum(found.filled.values()) + sum(found.empty.values()) == 3
+    assert any(line.startswith(f"skipped {path}, row 3 (line 6): no sample") for line in found.remarks())
+
+
+def test_votes_of_whole_samples_decide_what_stays_empty(sampler):
+    """A gap stays where most samples that agree have it, and else it is filled."""
+    frame = pd.DataFrame({"kind": ["a"] * 40, "yes": "no", "size": None, "note": "p"})
+    x = sampler.model.sample(20_000, seed=9)
+    alike = x[(x[:, 0] == 0) & (x[:, 1] == 0) & (x[:, 3] == 0)]
+    share = float((alike[:, 2] == -(2**63)).double().mean())
+    found = sampler.impute(frame)
+    assert not found.skipped
+    assert abs(share - 0.5) > 0.2, "else nothing is decided"
+    assert (found.filled, found.empty) == (({}, {"size": 40}) if share > 0.5 else ({"size": 40}, {}))
+
+
+def test_a_search_ends_in_time_and_says_how_far_it_is(monkeypatch):
+    space = Table(tuple(Numeric(name, low=0, high=10**6, missing=True) for name in "abc"))
+    run = Run(build("flow", space, "xs").eval())
+    frame = pd.DataFrame({"a": np.arange(20) * 1000, "b": np.arange(20) * 7, "c": None})
+    monkeypatch.setattr(imputing, "EVERY", 0.0)
+    lines: list[str] = []
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"none of 20 rows .* row 1: the time of 1 s was over: give it more patience"):
+        run.impute(frame, patience=1, say=lines.append)
+    assert time.monotonic() - start < 60
+    assert lines[-1].startswith("0 of 20 rows with gaps, ")
+    many = pd.DataFrame({"a": np.arange(100), "b": 1, "c": None})
+    with pytest.raises(ValueError, match=r"100 different sets .* use a model of arbitrary conditionals"):
+        run.impute(many)
+    with pytest.raises(ValueError, match="patience must be above 0 seconds, got 0"):
+        run.impute(many, patience=0)
+
+
+def test_what_is_filled_in_time_is_kept(folder, holes, monkeypatch):
+    run = Run.load(folder, "cpu")
+    times = iter([0.0, 0.0, 1.0, 2.0, 400.0, *[500.0] * 50])
+    monkeypatch.setattr(imputing.time, "monotonic", lambda: next(times))
+    found = imputing.impute(run.model, holes, batch_size=64)
+    assert 0 < len(found.skipped) < 120
+    first = found.skipped[0]
+    assert first.where == f"row {first.row + 1}"
+    assert first.reason == "the time of 300 s was over: give it more patience"
+    assert found.table["income"][: first.row].notna().all()
