@@ -123,7 +123,8 @@ def impute(
         raise TypeError(f"imputation is for tables, and this model knows {space}: train on a table (--space table)")
     if patience <= 0:
         raise ValueError(f"patience must be above 0 seconds, got {patience}")
-    places = sorted({column_at(space, name) for name in columns or space.columns})
+    names = [columns] if isinstance(columns, str) else columns or space.columns
+    places = sorted({column_at(space, name) for name in names})
     gaps = tuple(
         dataclasses.replace(column, missing=True) if isinstance(column, Modelled) else column for column in space.schema
     )
@@ -271,11 +272,11 @@ def _search_block(
     """The rows of one block by a model that draws whole rows: those that agree tell what stays empty, and are taken."""
     agree: list[list[Tensor]] = [[] for _ in gaps.x]
     over = False
-    x, known = (part.repeat_interleave(VOTES, 0) for part in (gaps.x, gaps.known))
+    x, known = (part.repeat(VOTES, 1) for part in (gaps.x, gaps.known))
     with contextlib.suppress(TooFewError):
         for rows, drawn in model.completions(x, known, seed=seed):
             for row, sample in zip(rows.tolist(), drawn, strict=True):
-                agree[row // VOTES].append(sample)
+                agree[row % len(agree)].append(sample)
             over = clock.over(start + sum(len(some) == VOTES for some in agree))
             if over:
                 break
