@@ -170,7 +170,7 @@ class _Proposer:
             times = min(tried or least, ROUND)
             u = self.noise.uniform(times, 2 * self.z.shape[1] + 1)[pending]
             z, log_w = self._proposals(pending.repeat_interleave(times), u.flatten(0, 1))
-            found = _Round(pending, z.unflatten(0, (-1, times)), log_w.unflatten(0, (-1, times)), u[:, :, -1])
+            found = _Round(pending, z.view(-1, times, z.shape[1]), log_w.view(-1, times), u[:, :, -1])
             yield found
             total[pending] = torch.logaddexp(total[pending], found.log_w.logsumexp(1))
             heaviest[pending] = heaviest[pending].maximum(found.log_w.amax(1))
@@ -183,7 +183,7 @@ class _Proposer:
         return bool(self.shares) or isinstance(self.estimand, JointConditionals)
 
     def _proposals(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        parts = zip(rows.split(AT_ONCE), u.split(AT_ONCE), strict=True)
+        parts = zip(torch.split(rows, AT_ONCE), torch.split(u, AT_ONCE), strict=True)
         z, log_w = zip(*(self._propose(*part) for part in parts), strict=True)
         return torch.cat(z), torch.cat(log_w)
 
