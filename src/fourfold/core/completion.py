@@ -44,10 +44,10 @@ FIRST = 32
 """Proposals of a row at first."""
 ROUND = 256
 """Proposals of a row at once, at most."""
-MOST = 1 << 12
+MOST = 1 << 14
 """Proposals of a row, at most."""
 HEAVIEST = 0.1
-"""A row has enough proposals as soon as none of them has more than this share of their weight."""
+"""A row has enough proposals as soon as none of them could have more than this share of their weight."""
 SURE = 64
 """The least proposals of a row from which a probability is estimated."""
 AT_ONCE = 1 << 14
@@ -129,12 +129,14 @@ class _Round(NamedTuple):
         rows: their numbers, ``(R,)``.
         z: codes ``(R, times, L)``.
         log_w: logarithms of their weights, ``(R, times)``.
+        log_most: logarithms of what these would be if all restrictions held of themselves, ``(R, times)``.
         u: uniform numbers that accept them, ``(R, times)``.
     """
 
     rows: Tensor
     z: Tensor
     log_w: Tensor
+    log_most: Tensor
     u: Tensor
 
 
@@ -169,11 +171,11 @@ class _Proposer:
         while len(pending) and tried < MOST:
             times = min(tried or least, ROUND)
             u = self.noise.uniform(times, 2 * self.z.shape[1] + 1)[pending]
-            z, log_w = self._proposals(pending.repeat_interleave(times), u.flatten(0, 1))
-            found = _Round(pending, z.view(-1, times, z.shape[1]), log_w.view(-1, times), u[:, :, -1])
+            z, *log_w = self._proposals(pending.repeat_interleave(times), u.flatten(0, 1))
+            found = _Round(pending, z.view(-1, times, z.shape[1]), *(w.view(-1, times) for w in log_w), u[:, :, -1])
             yield found
             total[pending] = torch.logaddexp(total[pending], found.log_w.logsumexp(1))
-            heaviest[pending] = heaviest[pending].maximum(found.log_w.amax(1))
+            heaviest[pending] = heaviest[pending].maximum(found.log_most.amax(1))
             enough = heaviest[pending] - total[pending] <= math.log(HEAVIEST)
             pending, tried = pending[~enough & self.weighted], tried + times
 
@@ -182,16 +184,19 @@ class _Proposer:
         """Whether weights may differ; if not, each proposal is a draw."""
         return bool(self.shares) or isinstance(self.estimand, JointConditionals)
 
-    def _proposals(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    def _proposals(self, rows: Tensor, u: Tensor) -> tuple[Tensor, ...]:
         parts = zip(torch.split(rows, AT_ONCE), torch.split(u, AT_ONCE), strict=True)
-        z, log_w = zip(*(self._propose(*part) for part in parts), strict=True)
-        return torch.cat(z), torch.cat(log_w)
+        return tuple(map(torch.cat, zip(*(self._propose(*part) for part in parts), strict=True)))
 
-    def _propose(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-        """A proposal for each of the rows, and the logarithm of its weight: restricted pieces first, by ``u``."""
+    def _propose(self, rows: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Proposals for the rows by ``u``, restricted pieces first, ``log w``, and what is the most that it can be.
+
+        The probability that a later restriction holds, given the earlier pieces, is a factor of the weight, at most 1.
+        """
         z, seen, cond = self.z[rows], self.seen[rows], None if self.cond is None else self.cond[rows]
         joint = self.estimand if isinstance(self.estimand, JointConditionals) else None
         log_w, length = torch.zeros(len(z), dtype=torch.float64, device=z.device), z.shape[1]
+        log_holds, first = log_w.clone(), torch.ones(len(z), dtype=torch.bool, device=z.device)
         for i in [*self.shares, *(i for i in range(length) if i not in self.shares)]:
             at = (~seen[:, i]).nonzero().squeeze(1)
             if not len(at):
@@ -200,12 +205,15 @@ class _Proposer:
             allowed = log_p
             if i in self.shares:
                 allowed = torch.where(self.free[rows[at], i, None], log_p + self.shares[i], log_p)
-                log_w[at] += allowed.logsumexp(1)
+                log_holds[at] += allowed.logsumexp(1).masked_fill(first[at], 0.0)
+                first[at] &= ~self.free[rows[at], i]
             possible = (allowed > -torch.inf).any(1, keepdim=True)
             z[at, i], seen[at, i] = draw(torch.where(possible, allowed, log_p), u[at, i]), True
             if joint is not None:
                 log_w[at] -= log_p.gather(1, z[at, i, None]).squeeze(1)
-        return z, log_w if joint is None else log_w + joint.log_joint(z, u[:, length : 2 * length], cond).double()
+        if joint is not None:
+            log_w += joint.log_joint(z, u[:, length : 2 * length], cond).double()
+        return z, log_w + log_holds, log_w
 
 
 def _proposer(
@@ -275,7 +283,7 @@ def prob_block(
     proposer, (_, codec) = _proposer(model, x, known, {}, noise, cond), arbitrary(model)
     shares = {i: codec.log_shares(i, cells).to(x.device) for i, cells in values.items()}
     log_p = torch.full((len(x), len(shares) + 1), -torch.inf, dtype=torch.float64, device=x.device)
-    for rows, z, log_w, _ in proposer.rounds(SURE):
+    for rows, z, log_w, _, _ in proposer.rounds(SURE):
         inside = torch.stack([*(log_w + share[z[:, :, i]] for i, share in shares.items()), log_w], 2).logsumexp(1)
         log_p[rows] = torch.logaddexp(log_p[rows], inside)
     return (log_p[:, :-1] - log_p[:, -1:]).exp()
