@@ -171,8 +171,9 @@ class _Proposer:
         while len(pending) and tried < MOST:
             times = min(tried or least, ROUND)
             u = self.noise.uniform(times, 2 * self.z.shape[1] + 1)[pending]
-            z, *log_w = self._proposals(pending.repeat_interleave(times), u.flatten(0, 1))
-            found = _Round(pending, z.view(-1, times, z.shape[1]), *(w.view(-1, times) for w in log_w), u[:, :, -1])
+            z, *both = self._proposals(pending.repeat_interleave(times), u.flatten(0, 1))
+            log_w, log_most = (part.view(-1, times) for part in both)
+            found = _Round(pending, z.view(-1, times, z.shape[1]), log_w, log_most, u[:, :, -1])
             yield found
             total[pending] = torch.logaddexp(total[pending], found.log_w.logsumexp(1))
             heaviest[pending] = heaviest[pending].maximum(found.log_most.amax(1))
