@@ -9,10 +9,11 @@ import torch
 
 import fourfold
 from fourfold import build
-from fourfold.engine import Run, imputing
+from fourfold.engine import Run
 from fourfold.main import run as command
 from fourfold.spaces import Categorical, Numeric, Table
 from fourfold.spaces.columns import MISSING
+from fourfold.tasks import imputing
 
 
 def customers(n, seed=0):

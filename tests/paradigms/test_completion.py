@@ -7,10 +7,10 @@ import torch
 
 from fourfold.core import GenerativeModel, draw
 from fourfold.engine import Run
-from fourfold.engine.classifying import classify
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Numeric, Table
 from fourfold.spaces.columns import MISSING, UNSEEN
+from fourfold.tasks.classifying import classify
 from fourfold.vocabulary import Kind
 
 TABLE = Table(

@@ -9,11 +9,15 @@ conditionals of two orders agree only as far as they were learned. So ``q`` only
 and a Markov chain moves from its state to the next proposal with the probability ``min(1, w' / w)`` (independence
 Metropolis-Hastings: Hastings 1970, https://doi.org/10.1093/biomet/57.1.97; Tierney 1994,
 https://doi.org/10.1214/aos/1176325750), whose distribution tends to ``p(x_U | x_K)``.
+
+The chain ends after a proposal that is accepted even against the heaviest weight that any proposal so far could have.
+It has then forgotten where it began. Where that weight is the greatest of all, which it is if only restrictions weigh,
+this is rejection sampling, and exact. Else the greatest is learned from the proposals (Caffo, Booth, Davis 2002,
+https://doi.org/10.1093/biomet/89.4.745).
 """
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,10 +50,10 @@ ROUND = 256
 """Proposals of a row at once, at most."""
 MOST = 1 << 14
 """Proposals of a row, at most."""
-HEAVIEST = 0.1
-"""A row has enough proposals as soon as none of them could have more than this share of their weight."""
 SURE = 64
 """The least proposals of a row from which a probability is estimated."""
+ACCEPTED = 10
+"""The least of these that the heaviest one would not keep out."""
 AT_ONCE = 1 << 14
 """Proposals in one call of the network, at most."""
 ABLE = "autoregressive, diffusion/masked"
@@ -129,15 +133,13 @@ class _Round(NamedTuple):
         rows: their numbers, ``(R,)``.
         z: codes ``(R, times, L)``.
         log_w: logarithms of their weights, ``(R, times)``.
-        log_most: logarithms of what these would be if all restrictions held of themselves, ``(R, times)``.
-        u: uniform numbers that accept them, ``(R, times)``.
+        log_u: logarithms of uniform numbers that accept them, ``(R, times)``.
     """
 
     rows: Tensor
     z: Tensor
     log_w: Tensor
-    log_most: Tensor
-    u: Tensor
+    log_u: Tensor
 
 
 @final
@@ -153,6 +155,7 @@ class _Proposer:
         free: where these restrictions hold, bool ``(B, L)``.
         noise: the stream of the rows.
         cond: labels ``(B,)``.
+        group: the same number for rows with the same label that see the same, ``(B,)``.
     """
 
     estimand: ArbitraryConditionals
@@ -162,22 +165,23 @@ class _Proposer:
     free: Tensor
     noise: Noise
     cond: Tensor | None
+    group: Tensor
 
-    def rounds(self, least: int) -> Iterator[_Round]:
-        """Proposals, at least so many of each row, until they are enough."""
+    def rounds(self, least: int, accepted: int) -> Iterator[_Round]:
+        """Proposals, at least so many of each row, until as many would be accepted in whatever state a chain is."""
         pending, tried = torch.arange(len(self.z), device=self.z.device), 0
-        total = torch.full((len(self.z),), -torch.inf, dtype=torch.float64, device=self.z.device)
-        heaviest = total.clone()
+        heaviest = torch.full((len(self.z),), -torch.inf, dtype=torch.float64, device=self.z.device)
+        surest = heaviest.unsqueeze(1).repeat(1, accepted)
         while len(pending) and tried < MOST:
             times = min(tried or least, ROUND)
             u = self.noise.uniform(times, 2 * self.z.shape[1] + 1)[pending]
             z, *both = self._proposals(pending.repeat_interleave(times), u.flatten(0, 1))
             log_w, log_most = (part.view(-1, times) for part in both)
-            found = _Round(pending, z.view(-1, times, z.shape[1]), log_w, log_most, u[:, :, -1])
-            yield found
-            total[pending] = torch.logaddexp(total[pending], found.log_w.logsumexp(1))
-            heaviest[pending] = heaviest[pending].maximum(found.log_most.amax(1))
-            enough = heaviest[pending] - total[pending] <= math.log(HEAVIEST)
+            proposed = _Round(pending, z.view(-1, times, z.shape[1]), log_w, (1 - u[:, :, -1].double()).log())
+            yield proposed
+            heaviest[pending] = heaviest[pending].maximum(log_most.amax(1))
+            surest[pending] = torch.cat([surest[pending], log_w - proposed.log_u], 1).topk(accepted).values
+            enough = surest[pending, -1] > heaviest[pending]
             pending, tried = pending[~enough & self.weighted], tried + times
 
     @property
@@ -195,6 +199,7 @@ class _Proposer:
         The probability that a later restriction holds, given the earlier pieces, is a factor of the weight, at most 1.
         """
         z, seen, cond = self.z[rows], self.seen[rows], None if self.cond is None else self.cond[rows]
+        group = self.group[rows]
         joint = self.estimand if isinstance(self.estimand, JointConditionals) else None
         log_w, length = torch.zeros(len(z), dtype=torch.float64, device=z.device), z.shape[1]
         log_holds, first = log_w.clone(), torch.ones(len(z), dtype=torch.bool, device=z.device)
@@ -202,19 +207,29 @@ class _Proposer:
             at = (~seen[:, i]).nonzero().squeeze(1)
             if not len(at):
                 continue
-            log_p = self.estimand.conditional(z[at], seen[at], i, None if cond is None else cond[at]).double()
+            labels = None if cond is None else cond[at]
+            log_p = self._conditional(z[at], seen[at], i, labels, group[at]).double()
             allowed = log_p
             if i in self.shares:
                 allowed = torch.where(self.free[rows[at], i, None], log_p + self.shares[i], log_p)
-                log_holds[at] += allowed.logsumexp(1).masked_fill(first[at], 0.0)
+            possible = (allowed > -torch.inf).any(1)
+            if i in self.shares:
+                log_holds[at] += allowed.logsumexp(1).masked_fill(first[at] & possible, 0.0)
                 first[at] &= ~self.free[rows[at], i]
-            possible = (allowed > -torch.inf).any(1, keepdim=True)
-            z[at, i], seen[at, i] = draw(torch.where(possible, allowed, log_p), u[at, i]), True
+            z[at, i], seen[at, i] = draw(torch.where(possible[:, None], allowed, log_p), u[at, i]), True
+            group = torch.unique(group * (z[:, i].amax() + 1) + z[:, i], return_inverse=True)[1]
             if joint is not None:
                 log_w[at] -= log_p.gather(1, z[at, i, None]).squeeze(1)
         if joint is not None:
             log_w += joint.log_joint(z, u[:, length : 2 * length], cond).double()
         return z, log_w + log_holds, log_w
+
+    def _conditional(self, z: Tensor, seen: Tensor, piece: int, cond: Tensor | None, group: Tensor) -> Tensor:
+        """The conditional of each row; the network is asked once for the rows of a group, which see the same."""
+        groups, place = torch.unique(group, return_inverse=True)
+        rows = place.new_zeros(len(groups)).scatter_(0, place, torch.arange(len(place), device=place.device))
+        labels = None if cond is None else cond[rows]
+        return self.estimand.conditional(z[rows], seen[rows], piece, labels)[place]
 
 
 def _proposer(
@@ -236,7 +251,10 @@ def _proposer(
     for i, share in shares.items():
         if bool((share == -torch.inf).all()):
             raise ValueError(f"{_name(model, i)}: the model knows none of the values that are allowed: allow others")
-    return _Proposer(estimand, z, known & torch.isfinite(log_mass), shares, ~known, noise, cond)
+    seen = known & torch.isfinite(log_mass)
+    labels = z[:, :0] if cond is None else cond.view(len(x), -1)
+    group = torch.unique(torch.cat([torch.where(seen, z, -1), labels], 1), dim=0, return_inverse=True)[1]
+    return _Proposer(estimand, z, seen, shares, ~known, noise, cond, group)
 
 
 def complete_block(
@@ -255,7 +273,7 @@ def complete_block(
     """
     proposer = _proposer(model, x, known, allowed, noise, cond)
     z, log_w = proposer.z.clone(), torch.full((len(x),), -torch.inf, dtype=torch.float64, device=x.device)
-    for proposed in proposer.rounds(FIRST if proposer.weighted else 1):
+    for proposed in proposer.rounds(FIRST if proposer.weighted else 1, 1):
         at, log_w[proposed.rows] = _last_state(log_w[proposed.rows], proposed)
         moved = at >= 0
         z[proposed.rows[moved]] = proposed.z[moved, at[moved]]
@@ -265,9 +283,9 @@ def complete_block(
 
 def _last_state(log_w: Tensor, proposed: _Round) -> tuple[Tensor, Tensor]:
     """Where a chain from a state of weight ``w`` ends among proposals (-1: where it began), and that state's weight."""
-    at, u = torch.full_like(proposed.rows, -1), proposed.u.double().log()
-    for k in range(u.shape[1]):
-        accepted = u[:, k] < proposed.log_w[:, k] - log_w
+    at = torch.full_like(proposed.rows, -1)
+    for k in range(proposed.log_u.shape[1]):
+        accepted = proposed.log_u[:, k] < proposed.log_w[:, k] - log_w
         at, log_w = at.masked_fill(accepted, k), torch.where(accepted, proposed.log_w[:, k], log_w)
     return at, log_w
 
@@ -284,7 +302,7 @@ def prob_block(
     proposer, (_, codec) = _proposer(model, x, known, {}, noise, cond), arbitrary(model)
     shares = {i: codec.log_shares(i, cells).to(x.device) for i, cells in values.items()}
     log_p = torch.full((len(x), len(shares) + 1), -torch.inf, dtype=torch.float64, device=x.device)
-    for rows, z, log_w, _, _ in proposer.rounds(SURE):
+    for rows, z, log_w, _ in proposer.rounds(SURE, ACCEPTED):
         inside = torch.stack([*(log_w + share[z[:, :, i]] for i, share in shares.items()), log_w], 2).logsumexp(1)
         log_p[rows] = torch.logaddexp(log_p[rows], inside)
     return (log_p[:, :-1] - log_p[:, -1:]).exp()

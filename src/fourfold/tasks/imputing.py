@@ -18,9 +18,9 @@ from fourfold.core.completion import ABLE
 from fourfold.core.rejection import TooFewError
 from fourfold.data import Data, read_all
 from fourfold.data.tables import line_of, raw_frame
-from fourfold.engine.given import column_at
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Modelled
+from fourfold.tasks.given import column_at
 
 if TYPE_CHECKING:
     import pandas as pd
