@@ -135,10 +135,12 @@ def test_other_must_be_a_level(path, tmp_path):
         load(path, schema=schema(tmp_path, '[city]\nlevels = ["Ulm", "Bonn"]\nother = "x"\n'))
 
 
-def test_data_says_how_to_change_a_kind(path, capsys):
+def test_data_says_how_to_change_a_kind(path, capsys, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    assert run(["data", path.name], False) == 0
+    assert f"to change a kind:\n  fourfold data {path.name} --schema NEW.toml" in capsys.readouterr().out
     assert run(["data", str(path)], False) == 0
-    shown = capsys.readouterr().out
-    assert f"to change a kind: fourfold data {path} --schema NEW.toml" in shown
+    assert f"fourfold data {path} --schema NEW.toml" in capsys.readouterr().out.replace(" \\\n  ", " ")
 
 
 # --- rows that look like sequences ------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -76,8 +76,10 @@ def data(
         if dataset.columns:
             tell(_columns(dataset.columns))
             if options.schema is None:
+                text = f"fourfold data {name} --schema NEW.toml"
+                command = wrap(text, 76, break_long_words=False, break_on_hyphens=False)
                 tell(
-                    f"\nto change a kind: fourfold data {name} --schema NEW.toml\n"
+                    "\nto change a kind:\n  " + " \\\n  ".join(command) + "\n"
                     "writes this list; edit it, and give it back by --schema NEW.toml"
                 )
     if new is not None:
