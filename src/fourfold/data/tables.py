@@ -106,7 +106,7 @@ def line_of(path: Path, row: int) -> int | None:
     path = path.expanduser()
     if path.suffix.lower() not in (".csv", ".tsv"):
         return None
-    with _one_line(path):
+    with readable(path):
         return row_line(path, layout_of(path), row)
 
 
