@@ -8,6 +8,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
+from fourfold.paradigms import cards, defaults, facts, recipes
+from fourfold.vocabulary import recorded_facts
+
 if TYPE_CHECKING:
     from fourfold.vocabulary import Card, Facts
 
@@ -29,8 +32,6 @@ def text(subject: str | None = None) -> str:
 
 def overview() -> str:
     """Every paradigm in two or three lines: its name, its summary, its recipes."""
-    from fourfold.paradigms import cards
-
     return "\n".join(_summary(card) for card in cards().values())
 
 
@@ -49,8 +50,6 @@ def of_recipe(name: str) -> str:
     Raises:
         ValueError: for an unknown name.
     """
-    from fourfold.paradigms import cards, defaults, facts, recipes
-
     card = cards().get(name.partition("/")[0])
     if card is None or ("/" in name and name.partition("/")[2] not in card.recipes):
         raise ValueError(f"{name!r} is neither the folder of a run nor one of {', '.join(recipes())}")
@@ -74,10 +73,10 @@ def of_recipe(name: str) -> str:
 def _alike(told: Mapping[str, Facts], chosen: Mapping[str, str]) -> list[tuple[str, list[str], Facts]]:
     """Triples of a recipe, its kinds of data and its facts; kinds of data with the same recipe and facts are merged."""
     found: list[tuple[str, list[str], Facts]] = []
-    for data, facts in told.items():
-        same = next((entry for entry in found if entry[0] == chosen[data] and entry[2] == facts), None)
+    for data, answers in told.items():
+        same = next((entry for entry in found if entry[0] == chosen[data] and entry[2] == answers), None)
         if same is None:
-            found.append((chosen[data], [data], facts))
+            found.append((chosen[data], [data], answers))
         else:
             same[1].append(data)
     return found
@@ -185,8 +184,6 @@ def _precision(chosen: Mapping[str, Any]) -> str:
 
 def _stated(card: Mapping[str, Any]) -> list[str]:
     """The facts about the model in the card; runs of earlier versions have none."""
-    from fourfold.vocabulary import recorded_facts
-
     return _rows(_answers(recorded_facts(card["facts"]))) if card.get("facts") else []
 
 
@@ -206,8 +203,6 @@ def record(subject: str | None) -> Any:
     """
     if subject is not None and Path(subject).is_dir():
         return {name: _read(Path(subject) / f"{name}.json") for name in ("card", "model")}
-    from fourfold.paradigms import cards, facts
-
     if subject is None:
         return [
             {"name": card.name, "paradigm": card.paradigm.value, "summary": card.summary, "recipes": list(card.recipes)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from typing import Any
 
 from fourfold.output.printable import printable
@@ -70,8 +71,6 @@ def _is_of_arrow(error: Exception) -> bool:
 def _tell(error: BaseException, code: int, debug: bool) -> int:
     """Print an error as one short line, and its trace if wanted."""
     if debug:
-        import traceback
-
         traceback.print_exception(error)
     line = " ".join(_message(error).split()) or type(error).__name__
     line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -137,8 +138,6 @@ def complete(
 
 def _measure(keyboard: Completer, path: Path, most: int, as_json: bool) -> None:
     """Print what the suggestions save on a text."""
-    from dataclasses import asdict
-
     from fourfold.data.files import content_of, decoded
     from fourfold_published.words import keystrokes
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from safetensors.torch import save_file
 
 __all__ = ["Ids", "is_gguf", "keep", "kept_ids", "read_once", "source"]
 
@@ -58,8 +59,6 @@ def keep(path: Path, inner: Any, tokenizer: Any, config: Mapping[str, Any]) -> N
 
     Nothing is written where the disk has less than twice the room, or the cache cannot be written.
     """
-    from safetensors.torch import save_file
-
     folder = _folder(path)
     size = sum(p.numel() * p.element_size() for p in inner.parameters())
     with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path as FilePath
 
@@ -9,14 +10,13 @@ import torch
 
 from fourfold.checks.base import raw_examples, require
 from fourfold.core import GenerativeModel, classes, configuration, construct
+from fourfold.engine import load_model, save_model
 
 __all__ = ["check_configuration", "check_saved"]
 
 
 def check_configuration(model: GenerativeModel) -> None:
     """``model.json`` rebuilds every part: the configuration survives a round trip, and so do the parameters' shapes."""
-    import json
-
     written = json.loads(json.dumps(model.configuration()))
     trust = list(classes(model))
     rebuilt = GenerativeModel.from_configuration(written, trust)
@@ -29,8 +29,6 @@ def check_configuration(model: GenerativeModel) -> None:
 
 def check_saved(model: GenerativeModel) -> None:
     """Saved and loaded, a model samples and scores the same."""
-    from fourfold.engine import load_model, save_model
-
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, FilePath(folder))
         loaded = load_model(FilePath(folder), list(classes(model)))

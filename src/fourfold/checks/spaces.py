@@ -12,6 +12,9 @@ from torch import Tensor
 
 from fourfold.checks.base import CheckFailed, refuses, require
 from fourfold.core import LogProb, Picture, Space, configuration, construct
+from fourfold.data import DataError, read_all
+from fourfold.data.writers import as_lines, write_examples
+from fourfold.metrics import References, choose_draws
 from fourfold.vocabulary import Kind
 
 __all__ = ["check_space"]
@@ -48,9 +51,6 @@ def check_space(space: Space, n: int = 64) -> None:
 
 def _check_files(space: Space, x: Tensor) -> None:
     """Every format that the space has is written, and arrays and tables of rows are read as they were written."""
-    from fourfold.data import DataError, read_all
-    from fourfold.data.writers import as_lines, write_examples
-
     with tempfile.TemporaryDirectory() as folder:
         for suffix in (".npy", ".npz", ".csv", ".parquet", *space.writers()):
             path = write_examples(FilePath(folder) / f"examples{suffix}", x, space)
@@ -68,8 +68,6 @@ def _check_files(space: Space, x: Tensor) -> None:
 
 def _check_measures(space: Space, raw: Tensor, x: Tensor, n: int) -> None:
     """Each measure has a name and a finite value; an unknown feature space is refused before any measurement."""
-    from fourfold.metrics import References, choose_draws
-
     references = References(choose_draws(x[n:], n), x[:n], None, x[n : 2 * n], raw)
     found = list(space.measures(x[-n:], references))
     require(len(found) > 0, "there are no measures")

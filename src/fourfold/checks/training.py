@@ -8,17 +8,19 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, multiprocessing
 
 from fourfold.checks.base import raw_examples, require
 from fourfold.core import GenerativeModel
-
-if TYPE_CHECKING:
-    from fourfold.engine.loop import Loop
-    from fourfold.parallel.processes import Processes
+from fourfold.data import Split
+from fourfold.engine.loader import Loader
+from fourfold.engine.loop import Loop
+from fourfold.parallel.processes import ALONE, Processes
+from fourfold.parallel.wrappers import whole
 
 __all__ = ["check_ranks", "check_resume", "check_watching"]
 
@@ -28,11 +30,6 @@ BATCH = 4
 
 def _loop(model: GenerativeModel, processes: Processes | None = None, parts: int = 0) -> Loop:
     """A loop on random examples in batches of ``BATCH``, unclipped, for one of several processes or for all of them."""
-    from fourfold.data import Split
-    from fourfold.engine.loader import Loader
-    from fourfold.engine.loop import Loop
-    from fourfold.parallel.processes import ALONE
-
     processes = processes or ALONE
     x, cond = raw_examples(model)
     split = Split(x if model.space.window is None else x.flatten(0, 1), cond)
@@ -96,8 +93,6 @@ def check_ranks(*models: GenerativeModel, world: int = 2, sharded: bool = False)
         world: number of processes, which divides ``BATCH``.
         sharded: whether each process holds a shard of every parameter.
     """
-    from torch import multiprocessing
-
     with tempfile.TemporaryDirectory() as folder:
         torch.save([model.state_dict() for model in models], f"{folder}/models.pt")
         context = multiprocessing.get_context("forkserver")
@@ -123,8 +118,6 @@ def check_ranks(*models: GenerativeModel, world: int = 2, sharded: bool = False)
 
 def _two_steps(loop: Loop) -> dict[str, Tensor]:
     """The gradients of a step that moves nothing, and the weights after two that do."""
-    from fourfold.parallel.wrappers import whole
-
     loop.step(0.0)
     gradients = _flat(whole(value) for value in loop.weights.named(loop.weights.gradient).values())
     loop.step(0.1)
@@ -143,10 +136,6 @@ def _flat(values: Iterable[Tensor]) -> Tensor:
 
 def _rank(rank: int, world: int, sharded: bool, folder: str, configurations: Sequence[Mapping[str, Any]]) -> None:
     """One of the processes of :func:`check_ranks`."""
-    import torch.distributed as dist
-
-    from fourfold.parallel.processes import Processes
-
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=world)
     models, found = [GenerativeModel.from_configuration(parts) for parts in configurations], []

@@ -23,6 +23,7 @@ from typing import Any, TypeVar, final
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 T = TypeVar("T")
 
@@ -173,8 +174,6 @@ def join() -> Processes:
 
 def _meet() -> None:
     """Start the process group under the number of this start."""
-    from torch.distributed.rendezvous import rendezvous
-
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
     own = dist.PrefixStore(f"start-{_start(store, rank, world)}", store)  # type: ignore[attr-defined]

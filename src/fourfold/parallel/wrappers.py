@@ -17,7 +17,10 @@ from typing import Any, final
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.modules import module as hooks
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.checkpoint import checkpoint
 
 from fourfold.core import Batch, GenerativeModel, Term
 from fourfold.parallel.processes import Processes, local
@@ -100,8 +103,6 @@ class Replicated(Wrapper):
 
     def _call(self, name: str) -> Any:
         if name not in self.calls:
-            from torch.nn.parallel import DistributedDataParallel
-
             inner: Any = self.inner.calls[name]
             options: Any = {"broadcast_buffers": False, "init_sync": False, "find_unused_parameters": True}
             with self.only(name), warnings.catch_warnings():
@@ -153,7 +154,6 @@ class Sharded(Wrapper):
 
 
 def _shard(module: nn.Module, processes: Processes, low: bool, ignored: set[nn.Parameter] | None = None) -> None:
-    from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
     if isinstance(module, FSDPModule):
@@ -221,8 +221,6 @@ def recompute(modules: Sequence[nn.Module]) -> None:
 
     Chen, Xu, Zhang, Guestrin 2016, Training Deep Nets with Sublinear Memory Cost (https://arxiv.org/abs/1604.06174).
     """
-    from torch.utils.checkpoint import checkpoint
-
     for module in modules:
         again = functools.partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)
         module.__dict__["forward"] = again

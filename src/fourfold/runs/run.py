@@ -18,6 +18,7 @@ from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_o
 from fourfold.data.dataset import digest
 from fourfold.data.errors import option
 from fourfold.data.readers import TABLES
+from fourfold.data.writers import Labels, labelled_table, write_examples
 from fourfold.machine.hardware import find_device
 from fourfold.output import notebook
 from fourfold.paradigms.autoregressive import TokenConditionals
@@ -32,6 +33,7 @@ from fourfold.tasks.captioning import Caption, caption
 from fourfold.tasks.classifying import class_probabilities, classify, target_of
 from fourfold.tasks.continuing import Continued, begun, continued
 from fourfold.tasks.drawing import adjusted, class_names, condition
+from fourfold.tasks.evaluation import evaluate, examples
 from fourfold.tasks.examples import raw_examples
 from fourfold.tasks.given import Given, draw
 from fourfold.tasks.imputing import PATIENCE, Imputed, impute
@@ -223,8 +225,6 @@ class Run:
             TypeError: for a model of anything else than columns with names.
             ValueError: as :meth:`sample` does.
         """
-        from fourfold.data.writers import Labels, labelled_table
-
         space = self.model.space
         if not space.columns:
             raise TypeError(
@@ -309,8 +309,6 @@ class Run:
             cond: their class or caption, see :meth:`sample`.
             seed: of the samples.
         """
-        from fourfold.tasks.evaluation import examples
-
         space = self.model.space
         references = None if self.data is None or space.conditional else examples(self.data, 1000)
         return space.picture(self.sample(n, cond, seed) if x is None else x, references)
@@ -410,8 +408,6 @@ class Run:
             DataError: if the data cannot be loaded.
             ValueError: if the data of the run has changed since.
         """
-        from fourfold.tasks.evaluation import evaluate
-
         dataset = data if isinstance(data, Dataset) else self.test_set(data)
         return evaluate(self.model, dataset, n=n, seed=seed, features=features, seconds=seconds, say=say)
 
@@ -468,8 +464,6 @@ class Run:
 
     def save_samples(self, path: Path | str, n: int = 64, cond: Condition = None, seed: int = 0) -> Path:
         """Draw samples into a file, in the format of its suffix: see :func:`fourfold.data.writers.write_examples`."""
-        from fourfold.data.writers import write_examples
-
         return write_examples(path, self.sample(n, cond, seed), self.model.space)
 
     def dataset(self, data: Data | None = None, *, labels: str | None = None, skip_bad: bool = False) -> Dataset:

@@ -7,18 +7,15 @@ import importlib
 import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from fourfold.core import Estimand, GenerativeModel, Sampler
+from fourfold.core import Estimand, GenerativeModel, Sampler, view
 
 __all__ = ["named", "resampled", "samplers"]
 
 
 def samplers() -> Mapping[str, type[Sampler]]:
     """The samplers of this package that need no settings, by the names of their classes."""
-    from fourfold.core import Sampler
-
     modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
     found = {name: getattr(module, name) for module in modules for name in getattr(module, "__all__", ())}
     return {
@@ -80,8 +77,6 @@ def _fitting(estimand: Estimand) -> list[str]:
 
 def _runs_on(kind: type[Sampler], estimand: Estimand) -> bool:
     """Whether the estimand has a view as the estimand that a sampler needs."""
-    from fourfold.core import view
-
     try:
         view(estimand, kind.needs)
     except TypeError:

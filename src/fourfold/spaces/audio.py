@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from fourfold.core import Clips, Space, Writer
@@ -217,8 +218,6 @@ def spectrogram(x: Tensor, rate: int, height: int = 96) -> bytes:
     One row of pixels is one frequency, one column one frame; the picture is about twice as wide as high. Colours span
     70 dB below the loudest point, which is at least 40 dB below full scale, so that silence stays dark.
     """
-    from PIL import Image
-
     hop = max(len(x) // (2 * height), 1)
     spectrum = stft(x[None].float() / LEVELS, 2 * height, min(hop, 2 * height))[0, 1:].abs().clamp(min=1e-9).log()
     top = max(float(spectrum.amax()), -4.6)

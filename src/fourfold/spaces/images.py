@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fourfold.core import Sheet, Space, Writer
@@ -21,9 +21,6 @@ from fourfold.metrics.measures import by_frechet
 from fourfold.metrics.neighbours import memorisation_ratio
 from fourfold.metrics.references import References
 from fourfold.metrics.score import Measurement
-
-if TYPE_CHECKING:
-    from PIL import Image, ImageFont
 
 __all__ = ["Images", "drawn", "grid", "montage", "prompted"]
 
@@ -175,8 +172,6 @@ class Images(Space):
 
 def montage(x: Tensor, space: Images, columns: int | None = None) -> Image.Image:
     """Images ``(n, C, H, W)`` as one picture, row by row; a near-square grid unless ``columns`` is given."""
-    from PIL import Image
-
     sheet = grid(x, space, columns or max(1, math.ceil(math.sqrt(len(x)))), GAP)
     white = Image.new("RGBA", sheet.size, "white")
     white.alpha_composite(sheet)
@@ -186,8 +181,6 @@ def montage(x: Tensor, space: Images, columns: int | None = None) -> Image.Image
 
 def grid(x: Tensor, space: Images, columns: int, gap: int) -> Image.Image:
     """Images side by side, pixel by pixel, with transparent gaps."""
-    from PIL import Image
-
     rows = math.ceil(len(x) / columns)
     height, width = space.height + gap, space.width + gap
     sheet = np.zeros((rows * height - gap, columns * width - gap, 4), dtype=np.uint8)
@@ -213,8 +206,6 @@ def _png(image: Image.Image) -> bytes:
 
 def drawn(x: Tensor, space: Images) -> Image.Image:
     """One image ``(C, H, W)``, pixel by pixel: grey, colour, or colour with transparency."""
-    from PIL import Image
-
     pixels = _eight_bits(x, space).permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(pixels[..., 0] if space.channels < 3 else pixels))
 
@@ -226,8 +217,6 @@ def _eight_bits(x: Tensor, space: Images) -> Tensor:
 
 def prompted(x: Tensor, space: Images, prompts: Sequence[str], columns: int | None = None) -> Image.Image:
     """A grid of the images of each prompt with the prompt below it; ``x`` holds equally many for each, in order."""
-    from PIL import Image, ImageDraw, ImageFont
-
     font = ImageFont.load_default(12)
     grids = [montage(part, space, columns) for part in x.chunk(len(prompts))]
     texts = ["\n".join(_lines(prompt, font, grid.width)) for prompt, grid in zip(prompts, grids, strict=True)]

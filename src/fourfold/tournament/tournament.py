@@ -23,6 +23,7 @@ from fourfold.adapters import adapter_of
 from fourfold.core import Space, configuration, strangers
 from fourfold.data import Data, Dataset, load
 from fourfold.engine import Interrupted
+from fourfold.engine.progress import shown
 from fourfold.extensions import extensions
 from fourfold.machine.hardware import find_device, machine
 from fourfold.metrics import Measurement, References
@@ -141,8 +142,6 @@ def compare(
         runs_dir=os.fspath(runs_dir),
         resume=resume,
     )
-    from fourfold.engine.progress import shown
-
     bars = progress and sys.stderr.isatty() and not in_notebook()
     with shown("comparison", None, say, progress) as (_, lines):
         return run_comparison(data, settings, progress=bars, say=lines)
