@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import typer
 from PIL import Image
 
 import fourfold
@@ -381,11 +380,3 @@ def test_a_number_is_a_budget_in_seconds():
     assert run.card["budget"] == "0.01s"
     with pytest.raises(ValueError, match="seed -1"):
         fourfold.fit("autoregressive", "wine", budget="1 steps", seed=-1)
-
-
-def test_options_are_typed_for_typer():
-    """The decorator hands typer real types, so that mistakes are found when the command line is read."""
-    for callback in commands().values():
-        for parameter in inspect.signature(callback, eval_str=True).parameters.values():
-            assert not isinstance(parameter.annotation, str)
-    assert isinstance(app, typer.Typer)

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from fourfold.core import GenerativeModel
+from fourfold.core import Batch, GenerativeModel
 from fourfold.data import Split, load
 from fourfold.engine import Diverged, train
 from fourfold.engine.choice import choose, inference
@@ -279,14 +279,12 @@ def test_unknown_precisions_are_refused():
         parse_precision("float16")
 
 
-def test_own_batches_and_tensors_train_too():
+@pytest.mark.parametrize("batches", [MOONS.train.x, lambda step: Batch(MOONS.train.x[:16] + step)])
+def test_own_batches_and_tensors_train_too(batches):
     model = velocity_model()
-    loop_losses = [s.losses for s in train(model, MOONS.train.x, budget="2 steps")]
-    assert len(loop_losses) == 2
-    model = velocity_model()
-    from fourfold.core import Batch
-
-    assert len(list(train(model, lambda step: Batch(MOONS.train.x[:16] + step), budget="2 steps"))) == 2
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    assert len(list(train(model, batches, budget="2 steps"))) == 2
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
 
 
 def test_images_are_channels_last():
