@@ -132,7 +132,7 @@ def _turn_round(source: Source, pairs: Pairs) -> Source:
 
 def _tabulated(name: str, source: Source, space: Vectors, options: Options) -> Source:
     """Vectors as rows of a table, with the labels and the official test set that they have."""
-    import pandas as pd
+    import pandas as pd  # and pyarrow, below: they are loaded for tables alone
 
     from fourfold.data.mixed import batches_of_frame, table_of
 
