@@ -126,3 +126,26 @@ def test_the_whole_time_lies_between_training_alone_and_all_that_measuring_may_t
     assert Settings(budget="1h").time(8).startswith("8 runs of 1h: about 8.0 h to 18.0 h")
     assert Settings(budget="400 steps or 30s", patience=5).time(2).startswith("2 runs of 400 steps or 30s: about 76 s")
     assert Settings(budget="40 steps").time(2) == "2 runs of 40 steps, and at most 10 min to measure them"
+
+
+def test_the_keywords_for_editors_are_the_fields_and_their_types() -> None:
+    declared, keywords = get_type_hints(Settings), get_type_hints(CompareKeywords)
+    assert set(keywords) == set(declared)
+    wider = {"budget", "paradigms", "out", "runs_dir"}  # other forms of one value, which Settings.of makes one
+    assert {name: keywords[name] for name in set(keywords) - wider} == {
+        name: declared[name] for name in set(declared) - wider
+    }
+
+
+def test_each_option_is_that_of_its_field() -> None:
+    parameters = {p.name: p for p in typer.main.get_command(app).commands["compare"].params}
+    options, hints = options_of(Settings), get_type_hints(Settings)
+    assert {f.name for f in fields(Settings)} - set(options) == {"out", "runs_dir", "data_options"}
+    for name, option in options.items():
+        assert parameters[name].help == option.help
+        assert name == "paradigms" or hints[name] in (option.type, option.type | None)
+
+
+def test_an_unknown_keyword_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(TypeError, match=r"compare\(\) .* 'seedz': did you mean 'seeds'\?"):
+        fourfold.compare("two-moons", seedz=2)  # type: ignore[call-arg]

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fourfold.cli.configfile import Config
 from fourfold.cli.options import (
     AsJson,
-    Budget,
-    Compile,
     Data,
     DataOptions,
-    Device,
-    Features,
-    PrecisionName,
     Report,
     RunsDir,
-    Seed,
-    Size,
     Threads,
     cluster,
-    measuring,
     with_data_options,
+    with_settings,
 )
 from fourfold.cli.printing import print_line, say, write_repeat
 from fourfold.machine.threads import set_threads
+from fourfold.tournament.settings import Settings
 
 if TYPE_CHECKING:
     from fourfold.tournament import Comparison
@@ -37,47 +31,16 @@ __all__ = ["compare", "demo"]
 
 
 @with_data_options
+@with_settings(Settings)
 def compare(
     context: typer.Context,
     options: DataOptions,
     data: Data = None,
-    budget: Budget = "1m",
-    paradigms: Annotated[
-        str | None,
-        typer.Option(
-            "--paradigms",
-            "--models",
-            help="Paradigms or recipes, separated by commas; for text also published models, as a folder or GGUF file.",
-            show_default="all paradigms that model the data",
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="Number of runs of each paradigm.", min=1, metavar="N")] = 1,
-    seed: Seed = 0,
-    size: Size = "auto",
+    *,
+    settings: dict[str, Any],
     out: Report = Path("report.html"),
     runs_dir: RunsDir = Path("runs"),
-    resume: Annotated[
-        bool, typer.Option("--resume/--fresh", help="Continue earlier runs, or move them to NAME.old and start anew.")
-    ] = True,
-    device: Device = "auto",
     threads: Threads = None,
-    ray: Annotated[
-        str | None,
-        cluster(
-            help="Make the runs as tasks of a Ray cluster: its address, or auto for one here.",
-            show_default="one after the other, here",
-        ),
-    ] = None,
-    cpus: Annotated[
-        int | None,
-        cluster(
-            help="Processors of each task of Ray.",
-            min=1,
-            metavar="N",
-            show_default="those of a node",
-        ),
-    ] = None,
-    gpus: Annotated[float, cluster(help="GPUs of each task of Ray.", min=0, metavar="X")] = 0.0,
     print_jobs: Annotated[
         bool,
         cluster(
@@ -92,31 +55,8 @@ def compare(
             help="Train nothing: report on the runs in this folder, from any machine. Can be repeated.",
         ),
     ] = None,
-    features: Features = None,
     config: Config = None,
     as_json: AsJson = False,
-    precision: PrecisionName = None,
-    compile: Compile = None,
-    n: Annotated[
-        int,
-        measuring("-n", "--n", help="The most samples and references.", min=16, metavar="N"),
-    ] = 2000,
-    likelihood_examples: Annotated[
-        int,
-        measuring(help="The most test examples to score.", min=2, metavar="N"),
-    ] = 1024,
-    patience: Annotated[
-        float | None,
-        measuring(
-            help="The most seconds that a run may take to sample, and again to score.",
-            show_default="half the budget, at least 5",
-            metavar="X",
-        ),
-    ] = None,
-    sweep: Annotated[
-        bool,
-        measuring("--sweep/--no-sweep", help="Also measure other numbers of sampling steps."),
-    ] = True,
 ) -> None:
     """Train every paradigm on the same data and budget, and write a report.
 
@@ -124,7 +64,7 @@ def compare(
     """
     set_threads(threads)
     from fourfold.engine import Interrupted
-    from fourfold.tournament import Settings, gather, run_comparison
+    from fourfold.tournament import gather, run_comparison
     from fourfold.tournament import print_jobs as commands_of
 
     if gathered:
@@ -132,33 +72,19 @@ def compare(
         return
     if data is None:
         raise ValueError("name the data to compare on, or give the runs to report on by --from")
-    settings = Settings(
-        budget=budget,
-        paradigms=None if paradigms is None else tuple(name.strip() for name in paradigms.split(",")),
-        seeds=seeds,
-        seed=seed,
-        size=size,
-        n=n,
-        features=features,
-        likelihood_examples=likelihood_examples,
-        patience=patience,
-        sweep=sweep,
-        precision=precision,
-        compile=compile,
-        device=device,
-        ray=ray,
-        cpus=cpus,
-        gpus=gpus,
-        data_options=options.given() or None,
-        out=str(out),
-        runs_dir=str(runs_dir),
-        resume=resume,
+    names = settings.pop("paradigms")
+    asked = Settings.of(
+        paradigms=None if names is None else [name.strip() for name in names.split(",")],
+        data_options=options.given(),
+        out=out,
+        runs_dir=runs_dir,
+        **settings,
     )
     if print_jobs:
-        print_line("\n".join(commands_of(data, settings, say=say)))
+        print_line("\n".join(commands_of(data, asked, say=say)))
         return
     try:
-        comparison = run_comparison(data, settings, say=say)
+        comparison = run_comparison(data, asked, say=say)
     except Interrupted as stopped:
         say(stopped)
         raise typer.Exit(130) from None
@@ -188,7 +114,7 @@ def demo(
     """
     set_threads()
     from fourfold.engine import Interrupted
-    from fourfold.tournament import Settings, run_comparison
+    from fourfold.tournament import run_comparison
 
     settings = Settings(
         budget=DEMO_BUDGET,

@@ -12,7 +12,7 @@ from typing import Annotated, Any, final, get_type_hints
 
 import typer
 
-from fourfold.runs.declaration import BUDGET, COMPILE, DEVICE, PRECISION, SEED, SIZE, Option, options_of
+from fourfold.runs.declaration import DEVICE, FEATURES, SEED, Option, options_of
 
 __all__ = [
     "AsJson",
@@ -71,24 +71,14 @@ def declared(option: Option, default: bool = True) -> Any:
 
 Seed = Annotated[int, declared(SEED)]
 Device = Annotated[str, declared(DEVICE)]
-Budget = Annotated[str, declared(BUDGET)]
-Size = Annotated[str, declared(SIZE)]
-PrecisionName = Annotated[str | None, declared(PRECISION, False)]
-Compile = Annotated[bool | None, declared(COMPILE, False)]
-measuring = partial(typer.Option, rich_help_panel="Measuring options")
+
 Threads = Annotated[
     int | None,
     typer.Option(help="Number of threads.", min=1, metavar="N", show_default="as many as there are free cores"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 BatchRows = Annotated[int, typer.Option(help="Number of examples in memory at once.", min=1, metavar="N")]
-Features = Annotated[
-    str | None,
-    typer.Option(
-        help="Feature space of images: pixels, efficientnet-lite0 or inception.",
-        show_default="depends on the size of the images",
-    ),
-]
+Features = Annotated[str | None, declared(FEATURES, False)]
 Weights = Annotated[
     str,
     textual(

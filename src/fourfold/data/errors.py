@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from fourfold.output.arguments import flag
 from fourfold.output.printable import printable
 
 __all__ = ["DataError", "flag", "option", "readable"]
@@ -67,21 +67,3 @@ def option(name: str, value: object = None) -> str:
     words = flag(name, value)
     python = f"{name}={'...' if value is None else repr(value)}"
     return python if words is None else f"{' '.join(words)} (in Python: {python})"
-
-
-def flag(name: str, value: object = None) -> list[str] | None:
-    """The words that give an argument of :func:`fourfold.data.load` on the command line; ``None`` if none can.
-
-    Nothing is said of an argument that is switched off.
-    """
-    if name == "header":
-        return ["--header" if value else "--no-header"]
-    if isinstance(value, bool):
-        return [f"--{name.replace('_', '-')}"] if value else []
-    if name == "size":
-        value = value[0] if isinstance(value, (tuple, list)) and len(set(value)) == 1 else value
-        return None if isinstance(value, (tuple, list)) else ["--image-size", *([] if value is None else [str(value)])]
-    if isinstance(value, (tuple, list)):
-        value = ",".join(map(str, value))
-    plain = value is None or isinstance(value, (str, int, float, os.PathLike))
-    return [f"--{name.replace('_', '-')}", *([] if value is None else [str(value)])] if plain else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["printable", "shortened"]
+__all__ = ["plural", "printable", "shortened"]
 
 #: control, format (bidirectional overrides among them), lone surrogates, line and paragraph separators
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -47,3 +47,8 @@ def _is_hidden(char: str) -> bool:
 def _escaped(char: str) -> str:
     units = char.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
+def plural(count: int, word: str) -> str:
+    """A number with its noun in singular or plural."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"

@@ -17,6 +17,7 @@ __all__ = [
     "BUDGET",
     "COMPILE",
     "DEVICE",
+    "FEATURES",
     "PRECISION",
     "SEED",
     "SIZE",
@@ -150,4 +151,9 @@ COMPILE = Option(
     ("--compile/--no-compile",),
     TRAINING_PANEL,
     show_default="if the budget is long enough",
+)
+FEATURES = Option(
+    str,
+    "Feature space of images: pixels, efficientnet-lite0 or inception.",
+    show_default="depends on the size of the images",
 )

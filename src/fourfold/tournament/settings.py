@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict, Unpack, final
 
-from fourfold.data.errors import flag
-from fourfold.engine import parse_budget
-from fourfold.machine.hardware import find_device
-from fourfold.runs.precision import parse_precision
-from fourfold.tournament.words import plural
+from fourfold.output.arguments import flag
+from fourfold.output.printable import plural
+from fourfold.runs.budget import Budget, parse_budget
+from fourfold.runs.declaration import (
+    BUDGET,
+    COMPILE,
+    DEVICE,
+    FEATURES,
+    PRECISION,
+    SEED,
+    SIZE,
+    Option,
+    check_precision,
+    options_of,
+    setting,
+)
 from fourfold.vocabulary import AUTO, parse_size
 
-__all__ = ["Protocol", "Settings"]
+__all__ = ["CompareKeywords", "Protocol", "Settings"]
+
+CLUSTER_PANEL = "Cluster options"
+MEASURING_PANEL = "Measuring options"
 
 START = 8.0
 """Seconds that a run takes to start, to read its data and to end."""
@@ -41,42 +56,137 @@ class Protocol:
     patience: float
 
 
+class CompareKeywords(TypedDict, total=False):
+    """The keywords of :func:`fourfold.compare` that are fields of :class:`Settings`, for editors and type checkers."""
+
+    budget: str | float | Budget
+    paradigms: Sequence[str] | None
+    seeds: int
+    seed: int
+    size: str
+    out: str | os.PathLike[str] | None
+    runs_dir: str | os.PathLike[str]
+    resume: bool
+    device: str
+    ray: str | None
+    cpus: int | None
+    gpus: float
+    features: str | None
+    precision: str | None
+    compile: bool | None
+    n: int
+    likelihood_examples: int
+    patience: float | None
+    sweep: bool
+    data_options: Mapping[str, Any] | None
+
+
 @final
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a comparison, beside its data; :func:`fourfold.compare` explains each field.
+    """The settings of :func:`fourfold.compare`, beside its data.
 
-    A flag names in ``metadata["flags"]`` the words that switch it on and off on the command line.
+    Each is declared here alone, with its option of the command line.
+
+    Attributes:
+        budget: the budget of each run: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or
+            seconds.
+        paradigms: names of paradigms or recipes, each once; by default every paradigm that models this kind of data.
+            For text, also published language models (a folder of ``transformers`` or a GGUF file): they are measured on
+            the same windows and shown beside the others, but not ranked, since they were not trained for this.
+        seeds: number of runs of each paradigm; with several, intervals are over seeds.
+        seed: the first seed; it also splits the data, in the same way for all runs.
+        size: of the models, as :func:`fourfold.fit` takes it; ``auto`` chooses for each paradigm.
+        out: the file of the report; its numbers are written beside it (``results.json`` for ``report.html``).
+        runs_dir: the folder of all runs.
+        resume: whether runs of earlier calls are continued; otherwise they are moved to ``NAME.old``.
+        n: the most samples and references.
+        features: feature space of images, see :func:`fourfold.tasks.evaluation.evaluate`.
+        likelihood_examples: the most test examples that are scored.
+        patience: the most seconds for sampling in one run, and the most for scoring; if they are over, fewer examples
+            are used. By default half the seconds of the budget, but at least 5, and 120 for other budgets.
+        sweep: whether quality is also measured at other numbers of sampling steps.
+        precision: precision of the steps, see :func:`fourfold.fit`.
+        compile: whether steps are compiled, see :func:`fourfold.fit`.
+        device: device of all runs, see :func:`fourfold.fit`.
+        ray: the address of a Ray cluster on which the runs are tasks, many at a time; ``auto`` is one that runs here,
+            or a new one of this machine. ``runs_dir`` must be on a disk that all nodes share. By default the runs are
+            made here, one after the other. Runs on unlike hardware are marked, and then no winner is named.
+        cpus: processors of each task of Ray; by default all that a node has, so that no run disturbs another.
+        gpus: GPUs of each task of Ray.
+        data_options: further arguments of :func:`fourfold.load`.
     """
 
-    budget: str = "1m"
-    paradigms: tuple[str, ...] | None = None
-    seeds: int = 1
-    seed: int = 0
-    size: str = AUTO
-    n: int = field(default=2000, metadata={"flag": "-n"})
-    features: str | None = None
-    likelihood_examples: int = 1024
-    patience: float | None = None
-    sweep: bool = field(default=True, metadata={"flags": ("--sweep", "--no-sweep")})
-    precision: str | None = None
-    compile: bool | None = field(default=None, metadata={"flags": ("--compile", "--no-compile")})
-    device: str = "auto"
-    ray: str | None = None
-    cpus: int | None = None
-    gpus: float = 0.0
-    data_options: Mapping[str, Any] | None = None
+    budget: str = setting("1m", BUDGET)
+    paradigms: tuple[str, ...] | None = setting(
+        None,
+        Option(
+            str,
+            "Paradigms or recipes, separated by commas; for text also published models, as a folder or GGUF file.",
+            ("--paradigms", "--models"),
+            show_default="all paradigms that model the data",
+        ),
+    )
+    seeds: int = setting(1, Option(int, "Number of runs of each paradigm.", min=1, metavar="N"))
+    seed: int = setting(0, SEED)
+    size: str = setting(AUTO, SIZE)
     out: str | None = None
     runs_dir: str = "runs"
-    resume: bool = field(default=True, metadata={"flags": ("--resume", "--fresh")})
+    resume: bool = setting(
+        True, Option(bool, "Continue earlier runs, or move them to NAME.old and start anew.", ("--resume/--fresh",))
+    )
+    device: str = setting("auto", DEVICE)
+    ray: str | None = setting(
+        None,
+        Option(
+            str,
+            "Make the runs as tasks of a Ray cluster: its address, or auto for one here.",
+            panel=CLUSTER_PANEL,
+            show_default="one after the other, here",
+        ),
+    )
+    cpus: int | None = setting(
+        None,
+        Option(
+            int,
+            "Processors of each task of Ray.",
+            panel=CLUSTER_PANEL,
+            min=1,
+            metavar="N",
+            show_default="those of a node",
+        ),
+    )
+    gpus: float = setting(0.0, Option(float, "GPUs of each task of Ray.", panel=CLUSTER_PANEL, min=0, metavar="X"))
+    features: str | None = setting(None, FEATURES)
+    precision: str | None = setting(None, PRECISION)
+    compile: bool | None = setting(None, COMPILE)
+    n: int = setting(
+        2000, Option(int, "The most samples and references.", ("-n", "--n"), MEASURING_PANEL, min=16, metavar="N")
+    )
+    likelihood_examples: int = setting(
+        1024, Option(int, "The most test examples to score.", panel=MEASURING_PANEL, min=2, metavar="N")
+    )
+    patience: float | None = setting(
+        None,
+        Option(
+            float,
+            "The most seconds that a run may take to sample, and again to score.",
+            panel=MEASURING_PANEL,
+            metavar="X",
+            show_default="half the budget, at least 5",
+        ),
+    )
+    sweep: bool = setting(
+        True,
+        Option(bool, "Also measure other numbers of sampling steps.", ("--sweep/--no-sweep",), MEASURING_PANEL),
+    )
+    data_options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         parse_budget(self.budget)
         if self.size != AUTO:
             parse_size(self.size)
-        parse_precision(self.precision or "float32", bool(self.compile))
-        if self.ray is None:
-            find_device(self.device)
+        check_precision(self.precision or "float32", bool(self.compile))
         least = {"seeds": 1, "n": 16, "likelihood_examples": 2, "cpus": 1, "gpus": 0}
         for name, value in least.items():
             given = getattr(self, name)
@@ -84,6 +194,16 @@ class Settings:
                 raise ValueError(f"{name} is {getattr(self, name)}: give {value} or more")
         if self.patience is not None and not self.patience > 0:
             raise ValueError(f"patience is {self.patience:g} s: give more than 0")
+
+    @classmethod
+    def of(cls, **keywords: Unpack[CompareKeywords]) -> Settings:
+        """The settings for the keywords of a caller, each in the form of its field."""
+        values: dict[str, Any] = dict(keywords)
+        if not isinstance(values.get("budget", ""), str):
+            values["budget"] = str(parse_budget(values["budget"]))
+        paths = {name: os.fspath(values[name]) for name in ("out", "runs_dir") if values.get(name) is not None}
+        sequences = {"paradigms": tuple(values.get("paradigms") or ()) or None}
+        return cls(**{**values, **paths, **sequences, "data_options": values.get("data_options") or None})
 
     @property
     def seconds(self) -> float:
@@ -128,23 +248,14 @@ class Settings:
         options = [flag(name, value) for name, value in (self.data_options or {}).items() if value is not None]
         if None in options:
             return ""
-        words = ["fourfold", "compare", data]
+        words, declared = ["fourfold", "compare", data], options_of(Settings)
         for f in fields(self):
             value = getattr(self, f.name)
             if f.name in self.given() and f.name != "data_options":
-                words += self._words(f.metadata, f.name, value)
+                words += declared[f.name].words(f.name, value) if f.name in declared else [_flag(f.name), str(value)]
         for option in options:
             words += option or []
         return shlex.join(words)
-
-    @staticmethod
-    def _words(metadata: Mapping[str, Any], name: str, value: Any) -> list[str]:
-        """An option as words of a command line."""
-        if "flags" in metadata:
-            on, off = metadata["flags"]
-            return [on if value else off]
-        told = ",".join(value) if isinstance(value, tuple) else str(value)
-        return [metadata.get("flag", _flag(name)), told]
 
     def call(self, data: str) -> str:
         """The call in Python with these settings; ``data`` is an expression."""

@@ -14,10 +14,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, TypeAlias
+from typing import TypeAlias, Unpack
 
 from fourfold.adapters import adapter_of
 from fourfold.core import Space, configuration, strangers
@@ -29,7 +29,7 @@ from fourfold.machine.hardware import find_device, machine
 from fourfold.metrics import Measurement, References
 from fourfold.output.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
-from fourfold.runs.budget import parse_budget
+from fourfold.runs.declaration import spelled_out
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament.baselines import Rated, rate
 from fourfold.tournament.comparison import Comparison
@@ -39,7 +39,7 @@ from fourfold.tournament.outputs import check_outputs
 from fourfold.tournament.places import elsewhere, usual_machine
 from fourfold.tournament.rivals import rival_of
 from fourfold.tournament.samples import draws_at, scores_at, smallest, sweep_at
-from fourfold.tournament.settings import Settings
+from fourfold.tournament.settings import CompareKeywords, Settings
 from fourfold.tournament.snapshot import save_snapshot
 from fourfold.vocabulary import Kind
 
@@ -50,31 +50,13 @@ Executor: TypeAlias = Callable[[Sequence[Job], Settings], Iterator[Outcome]]
 _ORDER = {kind: i for i, kind in enumerate(Kind)}
 
 
+@spelled_out(CompareKeywords, {f.name: f.default for f in fields(Settings)})
 def compare(
     data: Data | Dataset,
     *,
-    budget: str | float = Settings.budget,
-    paradigms: Sequence[str] | None = Settings.paradigms,
-    seeds: int = Settings.seeds,
-    seed: int = Settings.seed,
-    size: str = Settings.size,
-    out: str | os.PathLike[str] | None = Settings.out,
-    runs_dir: str | os.PathLike[str] = Settings.runs_dir,
-    resume: bool = Settings.resume,
-    n: int = Settings.n,
-    features: str | None = Settings.features,
-    likelihood_examples: int = Settings.likelihood_examples,
-    patience: float | None = Settings.patience,
-    sweep: bool = Settings.sweep,
-    precision: str | None = Settings.precision,
-    compile: bool | None = Settings.compile,
-    device: str = Settings.device,
-    ray: str | None = Settings.ray,
-    cpus: int | None = Settings.cpus,
-    gpus: float = Settings.gpus,
-    data_options: Mapping[str, Any] | None = Settings.data_options,
     progress: bool = True,
     say: Callable[[str], None] | None = None,
+    **keywords: Unpack[CompareKeywords],
 ) -> Comparison:
     """Train every paradigm on the same data under the same budget, and measure all equally.
 
@@ -84,34 +66,9 @@ def compare(
 
     Args:
         data: data for :func:`fourfold.load`, or a data set.
-        budget: the budget of each run: ``30s``, ``10m``, ``1h30m``, ``2000 steps``, ``5 epochs``, ``1e15 flops``, or
-            seconds.
-        paradigms: names of paradigms or recipes, each once; by default every paradigm that models this kind of data.
-            For text, also published language models (a folder of ``transformers`` or a GGUF file): they are measured on
-            the same windows and shown beside the others, but not ranked, since they were not trained for this.
-        seeds: number of runs of each paradigm; with several, intervals are over seeds.
-        seed: the first seed; it also splits the data, in the same way for all runs.
-        size: of the models, as :func:`fourfold.fit` takes it; ``auto`` chooses for each paradigm.
-        out: the file of the report; its numbers are written beside it (``results.json`` for ``report.html``).
-        runs_dir: the folder of all runs.
-        resume: whether runs of earlier calls are continued; otherwise they are moved to ``NAME.old``.
-        n: the most samples and references.
-        features: feature space of images, see :func:`fourfold.tasks.evaluation.evaluate`.
-        likelihood_examples: the most test examples that are scored.
-        patience: the most seconds for sampling in one run, and the most for scoring; if they are over, fewer examples
-            are used. By default half the seconds of the budget, but at least 5, and 120 for other budgets.
-        sweep: whether quality is also measured at other numbers of sampling steps.
-        precision: precision of the steps, see :func:`fourfold.fit`.
-        compile: whether steps are compiled, see :func:`fourfold.fit`.
-        device: device of all runs, see :func:`fourfold.fit`.
-        ray: the address of a Ray cluster on which the runs are tasks, many at a time; ``auto`` is one that runs here,
-            or a new one of this machine. ``runs_dir`` must be on a disk that all nodes share. By default the runs are
-            made here, one after the other. Runs on unlike hardware are marked, and then no winner is named.
-        cpus: processors of each task of Ray; by default all that a node has, so that no run disturbs another.
-        gpus: GPUs of each task of Ray.
-        data_options: further arguments of :func:`fourfold.load`.
         progress: whether a notebook or a terminal shows messages, and a terminal progress bars.
         say: a function that is called with each message.
+        keywords: the settings of :class:`~fourfold.tournament.settings.Settings`, such as ``budget`` and ``paradigms``.
 
     Raises:
         DataError: for data that cannot be trained on.
@@ -120,28 +77,7 @@ def compare(
         RunInUse: if another comparison works on the same runs.
         Interrupted: after SIGINT, SIGTERM or SIGHUP. Finished runs are kept and reported, and the same call continues.
     """
-    settings = Settings(
-        budget=budget if isinstance(budget, str) else str(parse_budget(budget)),
-        paradigms=tuple(paradigms) if paradigms else None,
-        seeds=seeds,
-        seed=seed,
-        size=size,
-        n=n,
-        features=features,
-        likelihood_examples=likelihood_examples,
-        patience=patience,
-        sweep=sweep,
-        precision=precision,
-        compile=compile,
-        device=device,
-        ray=ray,
-        cpus=cpus,
-        gpus=gpus,
-        data_options=data_options or None,
-        out=None if out is None else os.fspath(out),
-        runs_dir=os.fspath(runs_dir),
-        resume=resume,
-    )
+    settings = Settings.of(**keywords)
     bars = progress and sys.stderr.isatty() and not in_notebook()
     with shown("comparison", None, say, progress) as (_, lines):
         return run_comparison(data, settings, progress=bars, say=lines)
@@ -225,6 +161,8 @@ class _Plan:
 
 def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) -> _Plan:
     """Read the data and choose the paradigms."""
+    if settings.ray is None:
+        find_device(settings.device)
     if settings.ray is None and (settings.cpus is not None or settings.gpus):
         raise ValueError("cpus and gpus are those of a task of Ray: give ray too, as --ray auto")
     if settings.out is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fourfold.metrics import Measurement
+from fourfold.output.printable import plural
 from fourfold.pictures.charts import number
 
 __all__ = ["interval", "label", "listed", "plural"]
@@ -40,11 +41,6 @@ def label(name: str) -> str:
 def interval(score: Measurement) -> str:
     """The interval of a score in brackets, after a space; empty if there is none."""
     return f" ({number(score.low)} to {number(score.high)})" if math.isfinite(score.low) else ""
-
-
-def plural(count: int, word: str) -> str:
-    """A number with its noun in singular or plural."""
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
 
 
 def listed(items: list[str]) -> str:
