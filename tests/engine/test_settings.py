@@ -8,7 +8,7 @@ import pytest
 import typer
 
 import fourfold
-import fourfold.cli.app
+from fourfold.cli.app import app
 from fourfold.core import Training
 from fourfold.runs.budget import Budget, parse_budget
 from fourfold.runs.declaration import options_of
@@ -33,7 +33,7 @@ def test_the_signature_spells_out_every_keyword():
 
 
 def test_the_command_line_has_an_option_for_each_setting_that_is_not_python_s_alone():
-    parameters = {p.name: p for p in typer.main.get_command(fourfold.cli.app.app).commands["fit"].params}
+    parameters = {p.name: p for p in typer.main.get_command(app).commands["fit"].params}
     options, hints = options_of(FitSettings), get_type_hints(FitSettings, localns=TYPES)
     assert set(FitKeywords.__annotations__) - set(options) == {"training", "data_options"}
     for name, option in options.items():

@@ -4,14 +4,17 @@ import importlib
 import inspect
 import shlex
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
 
-import fourfold.cli
+import fourfold
+from fourfold.cli.app import app
 from fourfold.cli.options import DataOptions
+from fourfold.runs.declaration import options_of
 from fourfold.tournament import Settings, compare
+from fourfold.tournament.settings import CompareKeywords
 
 EVERY: dict[str, Any] = {
     "budget": "300 steps",
@@ -46,7 +49,7 @@ def test_the_signature_has_the_fields_and_their_defaults() -> None:
 
 
 def test_the_command_line_has_every_option_with_the_same_default() -> None:
-    parameters = {p.name: p for p in typer.main.get_command(fourfold.cli.app).commands["compare"].params}
+    parameters = {p.name: p for p in typer.main.get_command(app).commands["compare"].params}
     known = {f.name: f.default for f in fields(Settings) if f.name != "data_options"}
     assert set(known) <= set(parameters)
     for name, default in known.items():
@@ -73,7 +76,7 @@ def test_the_printed_command_gives_every_option_again(asked: None, name: str) ->
     given = EVERY if name == "everything" else {name: EVERY[name]}
     words = shlex.split(Settings(**given).command("my data.csv"))
     with pytest.raises(Asked) as caught:
-        fourfold.cli.app(words[1:], standalone_mode=False)
+        app(words[1:], standalone_mode=False)
     assert caught.value.args == ("my data.csv", Settings(**{"out": "report.html", **given}))
 
 
@@ -147,5 +150,5 @@ def test_each_option_is_that_of_its_field() -> None:
 
 
 def test_an_unknown_keyword_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(TypeError, match=r"compare\(\) .* 'seedz': did you mean 'seeds'\?"):
-        fourfold.compare("two-moons", seedz=2)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"compare\(\) .* 'budjet': did you mean 'budget'\?"):
+        fourfold.compare("two-moons", budjet=2)  # type: ignore[call-arg]
