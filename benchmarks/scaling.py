@@ -30,12 +30,13 @@ import torch
 from fourfold import build
 from fourfold.core import Training
 from fourfold.data import Dataset, load
-from fourfold.engine.auto import AUTOENCODER, ENOUGH, GAME, NEEDED, POWER, TEXT, USUAL
+from fourfold.engine.auto import ENOUGH, NEEDED, POWER
 from fourfold.engine.heldout import HeldOut
 from fourfold.engine.loop import Loop
 from fourfold.engine.training import begin
 from fourfold.runs.precision import parse_precision
 from fourfold.tasks.evaluation import examples, headline
+from fourfold.vocabulary import FACTS, Needs, Paradigm
 
 RESULTS = Path(__file__).parent / "results" / "scaling.jsonl"
 DOCS = Path(__file__).parents[1] / "docs"
@@ -405,6 +406,11 @@ WHY: Mapping[str, str] = {
 }
 
 
+def needs(paradigm: Paradigm) -> Needs:
+    """The steps that a paradigm's sizes need, where they differ from the usual ones."""
+    return FACTS[paradigm].needs
+
+
 def text_table(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The parts of the table of text: held-out nats by steps, with the seconds that they took."""
     found = {r["size"]: r for r in first_parts(records, "autoregressive", "tinyshakespeare")}
@@ -416,7 +422,12 @@ def text_table(records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         rows.append(f"| `{size}` | {found[size]['parameters']:,} | {cells} |")
     head = " | ".join(f"{step} steps" for step in due)
     line = " | ".join("---:" for _ in due)
-    return {"text_steps": str(TEXT["s/2"]), "text_head": head, "text_line": line, "text_rows": "\n".join(rows)}
+    return {
+        "text_steps": str(needs(Paradigm.AUTOREGRESSIVE).steps_of_windows["s/2"]),
+        "text_head": head,
+        "text_line": line,
+        "text_rows": "\n".join(rows),
+    }
 
 
 def page(records: Sequence[Mapping[str, Any]]) -> str:
@@ -428,9 +439,9 @@ def page(records: Sequence[Mapping[str, Any]]) -> str:
         needed=needed,
         rows=rows,
         crossings="\n".join(crossings(records)),
-        patient=GAME,
-        autoencoder=AUTOENCODER["s"],
-        usual=USUAL["s/2"],
+        patient=needs(Paradigm.ADVERSARIAL).factor,
+        autoencoder=needs(Paradigm.LATENT_VARIABLE).steps["s"],
+        usual=needs(Paradigm.LATENT_VARIABLE).ratios["s/2"],
         power=POWER,
         enough=ENOUGH,
         **text_table(records),

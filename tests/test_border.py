@@ -13,7 +13,7 @@ CIRCLE_OF_CORE = {
 }
 """The circle that still stands; whoever opens it takes it out of here."""
 
-INSIDE = 132
+INSIDE = 133
 """Imports inside functions of the core, to fall below 20; each needs a reason: a start without torch, or a library
 that few need."""
 

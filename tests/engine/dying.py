@@ -45,7 +45,7 @@ def train(kind: str, folder: Path | None, resume: bool = False, steps: int | Non
 def alone() -> None:
     """Make a process ready to train."""
     torch.set_num_threads(1)
-    parts._third_parties = lambda: {__name__.partition(".")[0]}
+    parts.packages = lambda: {__name__.partition(".")[0]}
 
 
 def die_writing(kind: str, folder: Path, at: int, phase: str) -> None:

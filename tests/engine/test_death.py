@@ -14,7 +14,7 @@ from .dying import PHASES, train
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts.packages", lambda: {__name__.partition(".")[0]})
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from .toys import TRAINING, Linear, Push, StandardNormal, game_model, linear_mod
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts.packages", lambda: {__name__.partition(".")[0]})
 
 
 def gaussians(rows: int, dim: int = 3) -> Dataset:

@@ -19,7 +19,7 @@ HOLD = "import fcntl, os, time; f = open('.lock', 'w'); fcntl.flock(f, fcntl.LOC
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts.packages", lambda: {__name__.partition(".")[0]})
 
 
 def test_a_folder_is_held_by_one(tmp_path):

@@ -94,7 +94,7 @@ def test_a_run_in_shards_goes_on_in_one_process(context, tmp_path, monkeypatch):
     assert run.card["steps"] == 6
     assert run.card["parts"] == 2
     assert_close(load_file(folder / "weights.safetensors"), load_file(other / "weights.safetensors"))
-    monkeypatch.setattr(parts, "_third_parties", lambda: {game_model.__module__.partition(".")[0]})
+    monkeypatch.setattr(parts, "packages", lambda: {game_model.__module__.partition(".")[0]})
     assert Run.load(folder).sample(3).shape == (3, 2)
 
 

@@ -10,8 +10,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 from fourfold import core
 from fourfold.data import load
@@ -27,7 +25,7 @@ MOONS = load("two-moons", limit=2000)
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts.packages", lambda: {__name__.partition(".")[0]})
 
 
 def run(folder, budget="12 steps", make=game_model, **settings):
@@ -136,23 +134,6 @@ def test_a_run_without_its_weights_goes_on_from_its_state(tmp_path):
     killed(tmp_path, checkpoint_every=0.0)
     (tmp_path / "weights.safetensors").unlink()
     assert torch.equal(whole.sample(4), run(tmp_path, resume=True).sample(4))
-
-
-def test_a_run_from_before_states_held_all_parameters_goes_on(tmp_path):
-    def make():
-        model = velocity_model()
-        parts = (model.estimand, model.objective, model.sampler, model.likelihood, TRAINING)
-        return core.GenerativeModel(model.space, Rotated(2), *parts)
-
-    whole = run(None, make=make)
-    killed(tmp_path, make=make, checkpoint_every=0.0)
-    path = tmp_path / "resume" / "state.safetensors"
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys() if not name.startswith("fixed.")}  # noqa: SIM118
-        metadata = {"progress": file.metadata()["progress"]}
-    assert len(tensors) < len(load_file(path))
-    save_file(tensors, path, metadata)
-    assert torch.equal(whole.sample(4), run(tmp_path, make=make, resume=True).sample(4))
 
 
 def test_what_a_killed_process_left_half_written_is_removed(tmp_path):

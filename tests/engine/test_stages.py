@@ -29,7 +29,7 @@ MOONS = load("two-moons", limit=1000)
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts.packages", lambda: {__name__.partition(".")[0]})
 
 
 class Shifted(CachedCodec, Staged):

@@ -29,7 +29,7 @@ HYBRIDS = ("latent-diffusion", "latent-autoregressive", "latent-flow", "adversar
 
 @pytest.fixture(autouse=True)
 def _toys_are_third_parties(monkeypatch):
-    monkeypatch.setattr("fourfold.core.parts._third_parties", lambda: {__name__.partition(".")[0]})
+    monkeypatch.setattr("fourfold.core.parts.packages", lambda: {__name__.partition(".")[0]})
 
 
 # --- a linear-Gaussian autoencoder: x = A u + noise, u ~ N(m, diag(s^2)), with the exact posterior

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fourfold import checks
-from fourfold.core import Batch, Noise, configuration, construct
+from fourfold.core import Batch, Noise
 from fourfold.nn.causal import CausalConvNet
 from fourfold.paradigms import build
 from fourfold.paradigms.autoregressive import Ancestral, MaximumLikelihood
@@ -107,20 +107,3 @@ def test_the_loss_of_a_few_frames_has_the_mean_of_the_loss_of_all(colours):
     few = FrameLikelihood(later=1).terms(model)["likelihood"](Batch(x.repeat(600, 1, 1, 1), None)).view(600, 2)
     assert (few.std(0) > 0.01).all()
     assert ((few.mean(0) - whole).abs() < 4 * few.std(0) / 600**0.5).all()
-
-
-def test_models_from_before_frames_had_an_order_open():
-    """They gave every plane all planes by their number, read by one convolution."""
-    net = CausalConvNet(3, 4, 4, 8, 8, 1, 8, 1, labels=3, known=3)
-    old = configuration(PixelConditionals(net, 3))
-    old["type"] = "fourfold.paradigms.autoregressive:PixelConditionals"
-    given = old["args"]
-    for arguments, new in (
-        (given, ("colours", "past")),
-        (given["net"]["args"], ("other", "other_depth", "moved", "overall")),
-    ):
-        for argument in new:
-            del arguments[argument]
-    again = construct(old)
-    assert again.given.tolist() == [[-1, -1, -1], [0, -1, -1], [0, 1, -1]]
-    assert isinstance(again.net.other, torch.nn.Conv2d)

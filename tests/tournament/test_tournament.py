@@ -96,4 +96,5 @@ def test_a_dataset_is_told_as_one(pretended: Callable[..., None], moons: Dataset
     pretended({"flow": Fake(near(moons, 200, 0.5))})
     comparison: Comparison = compare(moons, paradigms=["flow"], n=200, runs_dir=tmp_path / "runs")
     assert comparison.command == ""
-    assert comparison.call.startswith("fourfold.compare(dataset, paradigms=('flow',), n=200")
+    assert comparison.call.startswith("fourfold.compare(dataset, paradigms=('flow',), ")
+    assert comparison.call.endswith(", n=200)")

@@ -95,7 +95,7 @@ def test_a_busy_machine_is_answered_by_doing_it_again(made: Made, moons: Dataset
     x = near(moons, 200, 0.5)
     comparison = made({"flow": Fake(x, result={"usage": {"share": 0.3, "load": 9}}), "diffusion": Fake(x)})
     assert "use a quiet machine" in str(comparison.verdict[0])
-    assert lines(comparison)["Next"].endswith("--fresh")
+    assert lines(comparison)["Next"].endswith(" --fresh -n 200")
 
 
 def test_too_few_samples_for_an_interval_name_nobody(made: Made, moons: Dataset) -> None:

@@ -120,7 +120,8 @@ class CellTokens(PiecewiseCodec):
         inner = (1 - low - high) / width
         place, log_mass = low + inner * (x - first), inner.log()
         below, above = x < first, x >= first + width
-        if bool((outer := below | above).any()):
+        outer = below | above
+        if outer.is_meta or bool(outer.any()):  # on the meta device only shapes count
             j = torch.where(below, first - x, x - first - width + 1).clamp(min=1)
             share, scale, room = self._tail(below, low, high)
             smaller = torch.where(below, share * mass_from(j + 1, scale, room), 1 - share * mass_from(j, scale, room))

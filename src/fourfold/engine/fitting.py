@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
@@ -20,6 +21,7 @@ from fourfold.core import GenerativeModel
 from fourfold.data import Data, Dataset, load
 from fourfold.engine.estimate import free_bytes, in_words, planned, whole_bytes
 from fourfold.engine.execution import execute
+from fourfold.engine.progress import shown
 from fourfold.engine.request import Request
 from fourfold.engine.shortfall import few_steps, slowed
 from fourfold.engine.signals import Interrupted
@@ -31,6 +33,7 @@ from fourfold.parallel.processes import Processes, join, losing, restarted, unde
 from fourfold.runs.card import read_card
 from fourfold.runs.checkpoint import check_vacant, resumable
 from fourfold.runs.declaration import spelled_out
+from fourfold.runs.lock import locked
 from fourfold.runs.remembered import check_agrees, load_own, settings_of
 from fourfold.runs.run import Run
 from fourfold.runs.settings import FitKeywords, FitSettings
@@ -98,7 +101,8 @@ def fit(
     if resume and folder is None:
         raise ValueError("resume needs the folder of a run: give out")
     if folder is not None and not resume:
-        check_vacant(folder)
+        with nullcontext() if under_torchrun() else locked(folder):  # a run in training says so
+            check_vacant(folder)
     card = read_card(folder) if resume and folder is not None else None
     before = FitSettings() if card is None or folder is None else settings_of(card, folder)
     keywords["data_options"] = {**_classes(data, labels), **(keywords.get("data_options") or {})}
@@ -114,8 +118,6 @@ def fit(
         check_names(paradigm)
     if card is not None and folder is not None:
         check_agrees(settings, card, folder, paradigm if isinstance(paradigm, str) else None)
-    from fourfold.engine.progress import shown
-
     label = paradigm if isinstance(paradigm, str) else str(folder or "training")
     if processes.rank:
         say = say or _unheard

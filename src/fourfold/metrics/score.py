@@ -180,6 +180,8 @@ class Measurement:
         Raises:
             TypeError, ValueError: for a record that :meth:`record` did not write.
         """
+        if not isinstance(record, dict):
+            raise TypeError(f"not the record of a score: {str(record)[:80]}")
         numbers = ("value", "low", "high", "floor", "floor_low", "floor_high", "error", "freedom")
         unknown = {k: math.inf if k == "freedom" else math.nan for k in numbers if record.get(k) is None}
         kind = None if record.get("kind") is None else Kind(record["kind"])

@@ -17,7 +17,6 @@ from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
 from fourfold.core.completion import ABLE
 from fourfold.core.rejection import TooFewError
 from fourfold.data import Data, read_all
-from fourfold.data.tables import line_of, raw_frame
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Modelled
 from fourfold.tasks.given import column_at
@@ -152,6 +151,8 @@ def _counts(space: Table, cells: Tensor) -> dict[str, int]:
 
 def _written(data: Data, space: Table, x: Tensor, filled: Tensor) -> tuple[pd.DataFrame, bool, dict[str, int]]:
     """The table with its filled cells, whether it has a header, and how many were filled."""
+    from fourfold.data.tables import raw_frame  # pandas is loaded for tables alone
+
     table, header = raw_frame(data)
     as_text = isinstance(data, (str, Path)) and str(data).lower().endswith((".csv", ".tsv"))
     whole = torch.tensor([column.span[0] for column in space.modelled])
@@ -175,6 +176,8 @@ def _where(data: Data, row: int) -> str:
     """The name of a row for people: rows are counted from 1 below the header, lines from 1."""
     if not isinstance(data, (str, Path)):
         return f"row {row + 1}"
+    from fourfold.data.tables import line_of  # as above
+
     line = line_of(Path(data), row)
     return f"{data}, row {row + 1}" + ("" if line is None else f" (line {line})")
 
