@@ -100,7 +100,7 @@ def fit(
     resume = resume or (folder is not None and restarted() and resumable(folder))
     if resume and folder is None:
         raise ValueError("resume needs the folder of a run: give out")
-    if folder is not None and not resume:
+    if folder is not None and folder.exists() and not resume:
         with nullcontext() if under_torchrun() else locked(folder):  # a run in training says so
             check_vacant(folder)
     card = read_card(folder) if resume and folder is not None else None
