@@ -46,7 +46,7 @@ class Adapter(ABC):
     """
 
     noun: ClassVar[str]
-    """What such a model is, as in ``a pipeline of images``."""
+    """A noun for such a model, as in ``a pipeline of images``."""
     options: ClassVar[frozenset[str]] = frozenset()
     """The fields of :class:`Opening` that it heeds."""
     trains: ClassVar[bool] = False
@@ -94,7 +94,7 @@ def adapters() -> list[Adapter]:
 
 
 def adapter_of(path: Path | str) -> Adapter | None:
-    """The adapter that recognises a file or folder; ``None`` for what is no published model."""
+    """The adapter that recognises a file or folder; ``None`` if none does."""
     return next((adapter for adapter in adapters() if adapter.recognises(Path(path))), None)
 
 

@@ -1,4 +1,4 @@
-"""What a file of weights holds, and the limits that follow for the model which is built for it.
+"""Names and shapes of the tensors in a file of weights, and the limits that they set for a model.
 
 A configuration may come from anywhere. What is built from it is held against the tensors of its file.
 """

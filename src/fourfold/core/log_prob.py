@@ -105,7 +105,7 @@ class LogProb:
         return self.nats.detach().cpu().numpy()
 
     def __array__(self, dtype: np.typing.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        """What ``np.asarray`` makes of it: the nats."""
+        """The nats, for ``np.asarray``."""
         return np.array(self.nats.detach().cpu(), dtype=dtype, copy=copy)
 
     @property

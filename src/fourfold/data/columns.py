@@ -23,7 +23,7 @@ def texts_of(path: Path, name: str) -> Iterator[str]:
     """The texts of a column of a CSV or Parquet file, without rows that have none.
 
     Raises:
-        DataError: if there is no such column, or a value of it is not a text.
+        DataError: if the column is missing, or one of its values is not a text.
     """
     for column in (_of_parquet if path.suffix.lower() == ".parquet" else _of_delimited)(path, name):
         for value in column:

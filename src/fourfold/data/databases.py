@@ -32,7 +32,7 @@ LONGEST = 1 << 20
 STEPS = 10_000
 """Instructions of SQLite between two looks at the clock."""
 READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
-"""What a query of SQLite may do."""
+"""The operations that a query of SQLite may use."""
 WALLED: Mapping[str, str] = {
     "enable_external_access": "false",  # neither files nor the network
     "autoinstall_known_extensions": "false",

@@ -73,7 +73,7 @@ class Dataset:
         return describe(self)
 
     def _repr_html_(self) -> str:
-        """What ``fourfold data`` shows, for notebooks; no example is among it."""
+        """The text of ``fourfold data``, for notebooks. It shows no example."""
         rows = [*_facts(self), *(("note", note) for note in self.notes), *(("skipped", file) for file in self.skipped)]
         cells = [(one.column.name, one.kind, _percent(one.missing), one.detail, one.reason) for one in self.columns]
         columns = [notebook.grid([("column", "kind", "missing", "values", "why"), *cells])] if cells else []
@@ -127,7 +127,7 @@ def describe(dataset: Dataset) -> str:
 
 
 def _facts(dataset: Dataset) -> list[tuple[str, str]]:
-    """What can be said of the data without showing an example of it."""
+    """A description of the data that shows no example."""
     splits = (dataset.train, dataset.validation, dataset.test)
     storages = {s.x.untyped_storage().data_ptr(): s.x.untyped_storage().nbytes() for s in splits}
     classes = f"{len(dataset.class_names)}: {shortened(dataset.class_names)}" if dataset.class_names else "none"

@@ -21,7 +21,7 @@ FAULTS: tuple[type[Exception], ...] = (
     RuntimeError,
     OverflowError,
 )
-"""What libraries raise for a file that is damaged or of another kind."""
+"""Errors that libraries raise for a damaged file, or for one of another kind."""
 
 
 class DataError(ValueError):

@@ -396,7 +396,7 @@ def _column(coded: Coded, hint: Hint | None, train: Tensor | None, of_file: Infe
 
 
 def _shown(of_file: Inferred, of_training: Inferred) -> Inferred:
-    """What is said of a column: what it is in the file, unless training rows tell of another kind."""
+    """The sentence on a column: its kind in the file, unless training rows are of another kind."""
     return of_file if of_file.kind == of_training.kind else of_training
 
 

@@ -112,7 +112,7 @@ class Measurement:
 
     @property
     def direction(self) -> str:
-        """What is better, in words; empty where nothing is."""
+        """The better direction, in words; empty where there is none."""
         target = "the floor" if math.isnan(self.floor) else f"{self.floor:.3g}"
         aim = f"nearer {target}" if self.better == "nearer" else self.better
         return f"{aim} is better" if aim else ""

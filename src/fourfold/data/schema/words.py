@@ -19,7 +19,7 @@ UNIQUE = 0.95
 RARE = 10
 """A level in fewer rows than this is rare: little is learned of it, and samples may give a person away."""
 SOME, MANY = 100, 1000
-"""Of more levels than these, rare ones are told of if they are most, and are pooled."""
+"""A column of more levels than SOME is warned of if most are rare. Of more than MANY, the rare levels are pooled."""
 POOL = "other"
 """The level into which rare ones are pooled."""
 
