@@ -103,8 +103,8 @@ def sampler():
 
 
 def test_a_row_that_cannot_be_filled_is_named_and_the_others_are_not_lost(sampler, tmp_path, monkeypatch):
-    monkeypatch.setattr("fourfold.core.rejection.LEAST", 4096)
-    monkeypatch.setattr("fourfold.core.rejection.DRAWS", 10)
+    monkeypatch.setattr("fourfold.tasks.rejection.LEAST", 4096)
+    monkeypatch.setattr("fourfold.tasks.rejection.DRAWS", 10)
     path = tmp_path / "t.csv"
     path.write_text('kind,yes,size,note\n\na,no,1,"q\nr"\n,no,,p\nb,maybe,,"q\nr"\nb,yes,2,\n')
     found = sampler.impute(path)

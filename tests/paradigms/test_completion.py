@@ -11,6 +11,7 @@ from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Numeric, Table
 from fourfold.spaces.columns import MISSING, UNSEEN
 from fourfold.tasks.classifying import classify
+from fourfold.tasks.completing import complete, prob_given
 from fourfold.vocabulary import Kind
 
 TABLE = Table(
@@ -79,7 +80,7 @@ def test_a_gap_is_drawn_with_the_probabilities_that_classify_tells(law):
     model, x, p = law
     rows = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:12]]
     known = torch.tensor([False, True, True, True])
-    drawn = model.complete(rows.repeat_interleave(200, 0), known, seed=3)[:, 0].view(12, 200)
+    drawn = complete(model, rows.repeat_interleave(200, 0), known, seed=3)[:, 0].view(12, 200)
     same = torch.stack([(x[:, 1:] == row[1:]).all(1) for row in rows])
     truth = torch.stack([p[some] for some in same])
     truth = truth / truth.sum(1, keepdim=True)
@@ -94,7 +95,7 @@ def test_the_probability_of_a_gap_is_that_of_all_rows(law):
     model, x, p = law
     rows = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(1))[:20]]
     known = torch.tensor([True, False, True, False])
-    told = model.prob_given(rows, known, {3: torch.tensor([MISSING]), 1: torch.tensor([1])})
+    told = prob_given(model, rows, known, {3: torch.tensor([MISSING]), 1: torch.tensor([1])})
     like = (x[None, :, [0, 2]] == rows[:, None, [0, 2]]).all(2).double() * p
     for k, event in enumerate((x[:, 3] == MISSING, x[:, 1] == 1)):
         truth = (like * event).sum(1) / like.sum(1)
@@ -106,7 +107,7 @@ def test_the_probability_of_a_gap_is_that_of_all_rows(law):
 def test_a_value_never_seen_is_left_out_of_the_condition(law):
     model, x, p = law
     row = torch.tensor([[UNSEEN, 1, 0, 0]]).repeat(1000, 1)
-    drawn = model.complete(row, torch.tensor([True, True, False, False]), seed=2)
+    drawn = complete(model, row, torch.tensor([True, True, False, False]), seed=2)
     assert (drawn[:, 0] == UNSEEN).all()
     like = p * (x[:, 1] == 1)
     for i, cells in ((2, range(12)), (3, [MISSING])):
@@ -121,8 +122,8 @@ def test_values_that_cannot_be_together_are_refused_by_name():
     conditional.data[model.estimand.net.heads.place[1][1], 0, 1] = -torch.inf
     x = torch.zeros(3, 4, dtype=torch.int64)
     known = torch.tensor([[True] * 4, [True, False, True, True], [True] * 4])
-    with pytest.raises(ValueError, match="row 1: the model knows no row with the given and the allowed values"):
-        model.complete(x, known, {1: torch.tensor([1])})
+    with pytest.raises(ValueError, match="row 1: the model has no row with these observed values"):
+        complete(model, x, known, {1: torch.tensor([1])})
 
 
 def test_a_token_without_mass_is_never_drawn():

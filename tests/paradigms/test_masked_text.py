@@ -11,6 +11,7 @@ from fourfold import build, fit
 from fourfold.core import Noise
 from fourfold.paradigms.masked import MaskedBound, Unmasking
 from fourfold.spaces import Text
+from fourfold.tasks.completing import complete
 from fourfold.tasks.language import fill, generate
 
 SPACE = Text("abc", 3)
@@ -81,7 +82,7 @@ def test_the_bound_is_the_mean_over_orders_and_below_the_mass(model):
 def test_what_is_missing_is_filled_in_given_the_rest(model):
     known = torch.tensor([[True, False, True]]).expand(30_000, -1)
     x = torch.tensor([[2, 0, 1]]).expand(30_000, -1)
-    filled = model.complete(x, known, seed=2)
+    filled = complete(model, x, known, seed=2)
     assert (filled[:, [0, 2]] == torch.tensor([2, 1])).all()
     choices = torch.tensor([[2, k, 1] for k in range(3)])
     p = _by_order(model, [1], choices, known=(0, 2)).exp()

@@ -7,11 +7,13 @@ import torch
 
 import fourfold
 from fourfold import checks
-from fourfold.core import GenerativeModel, rejection
+from fourfold.core import GenerativeModel
 from fourfold.paradigms import build
 from fourfold.paradigms.masked import MaskedBound, Unmasking
 from fourfold.spaces import Categorical, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING, UNSEEN
+from fourfold.tasks import rejection
+from fourfold.tasks.completing import complete, conditional, log_prob_given
 from fourfold.vocabulary import Kind
 from shorter import shorter
 
@@ -73,7 +75,7 @@ def test_a_row_is_completed_from_its_conditional(model):
     """The first column given the last two unknown is p(x_2, x_3 | x_1): that of all rows, since it comes first."""
     x, mass = all_masses(model)
     row = torch.tensor([[1, 0, 0]]).repeat(2000, 1)
-    drawn = model.complete(row, torch.tensor([True, False, False]))
+    drawn = complete(model, row, torch.tensor([True, False, False]))
     assert (drawn[:, 0] == 1).all()
     given = mass * (x[:, 0] == 1)
     for i in (1, 2):
@@ -88,7 +90,7 @@ def test_restricted_columns_are_drawn_exactly(model):
     allowed = {0: torch.tensor([0, MISSING]), 1: torch.arange(3, 30), 2: torch.tensor([1])}
     inside = torch.stack([torch.isin(x[:, i], cells) for i, cells in allowed.items()]).all(0)
     given = mass * inside / mass[inside].sum()
-    drawn = model.complete(torch.zeros(2000, 3).long(), torch.zeros(3, dtype=torch.bool), allowed)
+    drawn = complete(model, torch.zeros(2000, 3).long(), torch.zeros(3, dtype=torch.bool), allowed)
     assert all(torch.isin(drawn[:, i], cells).all() for i, cells in allowed.items())
     for i in allowed:
         for cell in x[:, i].unique():
@@ -99,21 +101,21 @@ def test_restricted_columns_are_drawn_exactly(model):
 def test_rows_may_know_different_columns(model):
     x = SMALL.examples(200, torch.Generator().manual_seed(2))
     known = torch.rand(200, 3, generator=torch.Generator().manual_seed(3)) < 0.5
-    drawn = model.complete(x, known, seed=5)
+    drawn = complete(model, x, known, seed=5)
     SMALL.check(drawn)
     assert torch.equal(drawn[known], x[known])
-    parts = torch.cat([model.complete(x[:128], known[:128], seed=5), model.complete(x, known, seed=5)[128:]])
+    parts = torch.cat([complete(model, x[:128], known[:128], seed=5), complete(model, x, known, seed=5)[128:]])
     assert (drawn == parts).double().mean() > 0.99, "a row is drawn the same whatever its neighbours"
 
 
 def test_a_value_never_seen_says_nothing_and_stays(model):
     x = torch.tensor([[UNSEEN, 3, 0]])
     known = torch.tensor([[True, False, False]])
-    same = [model.complete(x, known, seed=s)[0, 1:] for s in range(5)]
-    blind = [model.complete(x, torch.tensor([[False, False, False]]), seed=s) for s in range(5)]
-    assert all(model.complete(x, known, seed=s)[0, 0] == UNSEEN for s in range(5))
+    same = [complete(model, x, known, seed=s)[0, 1:] for s in range(5)]
+    blind = [complete(model, x, torch.tensor([[False, False, False]]), seed=s) for s in range(5)]
+    assert all(complete(model, x, known, seed=s)[0, 0] == UNSEEN for s in range(5))
     assert len(same) == len(blind)
-    nats = model.log_prob_given(x, known).nats
+    nats = log_prob_given(model, x, known).nats
     assert torch.isfinite(nats).all()
 
 
@@ -121,21 +123,21 @@ def test_conditional_log_probabilities_obey_the_chain_rule(model):
     """log p(x) = log p(x_1) + log p(x_2, x_3 | x_1), and each conditional sums to 1."""
     x = SMALL.support(0, 0.0)[0]
     none, first = torch.zeros(3, dtype=torch.bool), torch.tensor([True, False, False])
-    alone = model.conditional(x, none, 0).gather(1, model.codec.encode(x)[0][:, :1])[:, 0]
-    torch.testing.assert_close(model.log_prob(x).nats, alone + model.log_prob_given(x, first).nats, atol=1e-4, rtol=0)
-    torch.testing.assert_close(model.log_prob(x).nats, model.log_prob_given(x, none).nats, atol=1e-4, rtol=0)
-    rest = model.conditional(x, ~torch.tensor([False, False, True]), 2).exp().sum(1)
+    alone = conditional(model, x, none, 0).gather(1, model.codec.encode(x)[0][:, :1])[:, 0]
+    torch.testing.assert_close(model.log_prob(x).nats, alone + log_prob_given(model, x, first).nats, atol=1e-4, rtol=0)
+    torch.testing.assert_close(model.log_prob(x).nats, log_prob_given(model, x, none).nats, atol=1e-4, rtol=0)
+    rest = conditional(model, x, ~torch.tensor([False, False, True]), 2).exp().sum(1)
     torch.testing.assert_close(rest, torch.ones(len(x)), atol=1e-5, rtol=0)
 
 
 def test_what_cannot_be_completed_is_refused(model):
     x, none = torch.zeros(4, 3).long(), torch.zeros(3, dtype=torch.bool)
-    with pytest.raises(ValueError, match=r"give bool of shape \(4, 3\)"):
-        model.complete(x, none.long())
-    with pytest.raises(ValueError, match="price: the model knows none"):
-        model.complete(x, none, {1: torch.tensor([99])})
-    with pytest.raises(TypeError, match="use a model that does"):
-        build("flow", Vectors(3), "xs").complete(torch.zeros(4, 3), none)
+    with pytest.raises(ValueError, match=r"bool of shape \(4, 3\).*torch.int64"):
+        complete(model, x, none.long())
+    with pytest.raises(ValueError, match="price must have a value that the model can draw"):
+        complete(model, x, none, {1: torch.tensor([99])})
+    with pytest.raises(TypeError, match="autoregressive, diffusion/masked"):
+        complete(build("flow", Vectors(3), "xs"), torch.zeros(4, 3), none)
 
 
 def test_unmasking_draws_from_the_mixture_of_all_orders_and_its_bound_lies_below():
@@ -176,7 +178,7 @@ def test_fewer_steps_of_unmasking_are_said_to_be_an_approximation():
 def test_a_denoiser_completes_rows_as_an_autoregressive_model_does():
     model = shaken("diffusion/masked")
     x, known = SMALL.examples(300, torch.Generator().manual_seed(2)), torch.tensor([False, True, False])
-    drawn = model.complete(x, known, {2: torch.tensor([1])})
+    drawn = complete(model, x, known, {2: torch.tensor([1])})
     assert torch.equal(drawn[:, 1], x[:, 1])
     assert (drawn[:, 2] == 1).all()
 
@@ -211,7 +213,7 @@ def test_a_flows_bound_lies_below_the_mass(name):
 def test_other_models_are_searched_for_rows_that_agree_within_a_limit(monkeypatch):
     model = shaken("adversarial", scale=0.05)
     x, known = torch.tensor([[1, 0, 0], [2, 0, 0]]).repeat(20, 1), torch.tensor([True, False, False])
-    drawn = model.complete(x, known, {2: torch.tensor([1])})
+    drawn = complete(model, x, known, {2: torch.tensor([1])})
     SMALL.check(drawn)
     assert torch.equal(drawn[:, 0], x[:, 0])
     assert (drawn[:, 2] == 1).all()
@@ -219,12 +221,12 @@ def test_other_models_are_searched_for_rows_that_agree_within_a_limit(monkeypatc
     monkeypatch.setattr(rejection, "LEAST", 2048)
     monkeypatch.setattr(rejection, "DRAWS", 10)
     with pytest.raises(ValueError, match=r"only 0 of 1 rows .* 2,048 samples .*\(autoregressive, diffusion"):
-        model.complete(x[:1], known, {1: torch.tensor([999])})
+        complete(model, x[:1], known, {1: torch.tensor([999])})
     rows = SMALL.examples(100, torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="different sets of given values are too many"):
-        model.complete(rows, torch.tensor([True, True, False]))
-    with pytest.raises(TypeError, match="use a model that does"):
-        model.log_prob_given(rows, known)
+        complete(model, rows, torch.tensor([True, True, False]))
+    with pytest.raises(TypeError, match="autoregressive, diffusion/masked"):
+        log_prob_given(model, rows, known)
 
 
 def wide(columns):

@@ -7,8 +7,7 @@ and refuses to exist when they do not fit.
 
 from fourfold.core.baseline import Baseline
 from fourfold.core.codec import CachedCodec, Codec, PiecewiseCodec
-from fourfold.core.completing import Completing
-from fourfold.core.completion import ArbitraryConditionals, CaptionConditionals, JointConditionals, draw
+from fourfold.core.conditionals import ArbitraryConditionals, CaptionConditionals, JointConditionals, draw
 from fourfold.core.conditions import Batch, Condition, Conditions, decode_captions, encode_captions, forgetful
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
@@ -16,14 +15,13 @@ from fourfold.core.evaluations import Evaluations, count_evaluations
 from fourfold.core.likelihood import Likelihood
 from fourfold.core.log_prob import LogProb, no_likelihood
 from fourfold.core.measure import Measure
-from fourfold.core.model import GenerativeModel
+from fourfold.core.model import GenerativeModel, Stage, Staged
 from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, classes, configuration, construct, strangers
 from fourfold.core.quality import Quality
 from fourfold.core.sampler import Sampler
 from fourfold.core.space import Pairs, Space, Writer
-from fourfold.core.stages import Stage, Staged
 from fourfold.core.training import Training
 from fourfold.pictures.panels import Bars, Matrices, Panels, Rows
 from fourfold.pictures.picture import Clips, Cloud, Excerpts, Picture, Sheet
@@ -39,7 +37,6 @@ __all__ = [
     "Clips",
     "Cloud",
     "Codec",
-    "Completing",
     "Condition",
     "Conditions",
     "Estimand",

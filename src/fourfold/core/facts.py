@@ -3,31 +3,45 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
-from fourfold.core.edges import view
+from fourfold.core.codec import Codec
+from fourfold.core.edges import paradigm_of, view
+from fourfold.core.estimand import Estimand
+from fourfold.core.likelihood import Likelihood
+from fourfold.core.objective import Objective
+from fourfold.core.sampler import Sampler
 from fourfold.vocabulary import COSTS, FACTS, Facts
-
-if TYPE_CHECKING:
-    from fourfold.core.model import GenerativeModel
 
 __all__ = ["facts_of"]
 
 
-def facts_of(model: GenerativeModel) -> Facts:
-    """See :attr:`~fourfold.core.GenerativeModel.facts`."""
-    estimand, objective, sampler, likelihood = model.estimand, model.objective, model.sampler, model.likelihood
+def facts_of(
+    codec: Codec,
+    estimand: Estimand,
+    objective: Objective,
+    sampler: Sampler,
+    likelihood: Likelihood,
+    earlier: Mapping[str, str],
+) -> Facts:
+    """The facts of a model of these parts, see :attr:`~fourfold.core.GenerativeModel.facts`.
+
+    ``earlier`` holds the summary of the objective of each stage that is trained first, by its name.
+
+    Raises:
+        LookupError: if the parts belong to no known paradigm.
+    """
+    common, decoding = FACTS[paradigm_of(type(estimand), objective.principle)], codec.decoding
     drawing = sampler.summary_of(view(estimand, sampler.needs))
-    common, stages, decoding = FACTS[model.paradigm], model.stages(), model.codec.decoding
     cost = estimand.cost or sampler.cost or common.cost
     note = likelihood.summary_of(view(estimand, likelihood.needs))
-    kind, note = model.codec.kind_of_raw(likelihood.kind or common.likelihood, note or common.likelihood_note)
-    earlier = "".join(f"first the {s.name}: {s.model.objective.summary_of(s.model.estimand)}; then " for s in stages)
+    kind, note = codec.kind_of_raw(likelihood.kind or common.likelihood, note or common.likelihood_note)
+    first = "".join(f"first the {name}: {summary}; then " for name, summary in earlier.items())
     of_code = ",  x: the code of an example" if decoding else ""
     return dataclasses.replace(
         common,
         represents=estimand.summary or common.represents,
-        objective=earlier + (objective.summary_of(estimand) or common.objective),
+        objective=first + (objective.summary_of(estimand) or common.objective),
         objective_formula=(objective.formula_of(estimand) or common.objective_formula) + of_code,
         sampling=(drawing or common.sampling) + (f"; then {decoding}" if decoding else ""),
         sampling_formula=(sampler.formula or common.sampling_formula) + of_code,
@@ -36,5 +50,5 @@ def facts_of(model: GenerativeModel) -> Facts:
         cost=cost,
         cost_note=COSTS[cost] + (", and one evaluation of the decoder" if decoding else ""),
         failure_modes=tuple(mode for mode in common.failure_modes if mode.name not in objective.avoids),
-        parts=tuple(stage.name for stage in stages),
+        parts=tuple(earlier),
     )

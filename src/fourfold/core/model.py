@@ -1,20 +1,21 @@
-"""The generative model: a system, identified by its parts."""
+"""The generative model, a system that is identified by its parts, and the models that are trained before it."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fourfold.core.codec import Codec
-from fourfold.core.completing import Completing
 from fourfold.core.conditions import Batch, Condition, condition_codes
 from fourfold.core.edges import check_edges, paradigm_of, view
 from fourfold.core.estimand import Estimand
-from fourfold.core.evaluations import evaluating
+from fourfold.core.evaluations import count_evaluations, evaluating
 from fourfold.core.facts import facts_of
 from fourfold.core.likelihood import Likelihood
 from fourfold.core.log_prob import LogProb
@@ -22,16 +23,38 @@ from fourfold.core.noise import Noise
 from fourfold.core.objective import Objective, Term
 from fourfold.core.parts import Part, configuration, construct, show
 from fourfold.core.sampler import Sampler
-from fourfold.core.scoring import score_block
 from fourfold.core.space import Space
-from fourfold.core.stages import Stage, Staged
 from fourfold.core.training import DEFAULT, Training
-from fourfold.vocabulary import Facts, Paradigm
+from fourfold.vocabulary import Facts, Kind, Paradigm
 
-__all__ = ["GenerativeModel"]
+__all__ = ["GenerativeModel", "Stage", "Staged"]
 
 
-class GenerativeModel(Completing, Part, nn.Module):
+class Stage(NamedTuple):
+    """A model that is trained before the model that holds it."""
+
+    name: str
+    model: GenerativeModel
+    share: float
+    """Its share of the whole budget, in (0, 1)."""
+
+
+class Staged(ABC):
+    """A codec or an objective that holds a model that is trained first, such as a learned codec or a teacher.
+
+    Later stages do not change the weights of an earlier one.
+    """
+
+    @abstractmethod
+    def stages(self) -> Sequence[Stage]:
+        """The stages in the order of training, each on the raw examples of the model that holds them."""
+
+    @abstractmethod
+    def ready(self, estimand: Estimand) -> None:
+        """Called once between the stages and the training of ``estimand``: a student may take its teacher's weights."""
+
+
+class GenerativeModel(Part, nn.Module):
     """Space, codec, estimand, objective, sampler and likelihood: a system, identified by its parts.
 
     Args:
@@ -76,7 +99,8 @@ class GenerativeModel(Completing, Part, nn.Module):
         Raises:
             LookupError: if the parts belong to no known paradigm.
         """
-        return facts_of(self)
+        earlier = {stage.name: stage.model.objective.summary_of(stage.model.estimand) for stage in self.stages()}
+        return facts_of(self.codec, self.estimand, self.objective, self.sampler, self.likelihood, earlier)
 
     @property
     def device(self) -> torch.device:
@@ -113,7 +137,9 @@ class GenerativeModel(Completing, Part, nn.Module):
         """The variant that draws from the distribution that the likelihood scores; ``None`` if this model does."""
         if self.sampler.faithful and self.codec.faithful:
             return None
-        return next((one for one in self.variants().values() if one.sampler.faithful and one.codec.faithful), None)
+        return next(
+            (model for model in self.variants().values() if model.sampler.faithful and model.codec.faithful), None
+        )
 
     def fit_statistics(self, x: Tensor, cond: Tensor | None = None) -> None:
         """Let codec and estimand take the statistics of raw training examples that are not learned by steps."""
@@ -194,9 +220,37 @@ class GenerativeModel(Completing, Part, nn.Module):
         with evaluating(self):
             for low, high in Noise.spans(start, start + len(x), batch_size):
                 rows, noise = slice(low - start, high - start), Noise(seed, low, high, "score", self.device)
-                given = None if labels is None else labels[rows]
-                parts.append(score_block(self, x[rows].to(self.device), given, noise, draws))
+                parts.append(self._score(x[rows], None if labels is None else labels[rows], noise, draws))
         return LogProb.cat(parts)
+
+    def _score(self, x: Tensor, cond: Tensor | None, noise: Noise, draws: int) -> LogProb:
+        """The log-probability of one block of raw examples; where the codec draws, the mean over draws."""
+        with count_evaluations(self.estimand) as count:
+            result = self._score_code(x.to(self.device), cond, noise)
+            if self.codec.random and result.kind is not Kind.NONE:
+                more = [self._score_code(x.to(self.device), cond, noise) for _ in range(draws - 1)]
+                result = LogProb.of_whole_draws([result, *more])
+        kind, note = self.codec.kind_of_raw(result.kind, result.note)
+        return dataclasses.replace(
+            result,
+            nats=result.nats.cpu(),
+            variance=None if result.variance is None else result.variance.cpu(),
+            kind=kind,
+            note=note,
+            byte_counts=self.space.byte_counts(x.cpu()),
+            row_counts=self.space.row_counts(x.cpu()),
+            outside=self.space.outside(x.cpu()),
+            dims=math.prod(x.shape[1:]),
+            evaluations=count.rows / max(len(noise), 1),
+        )
+
+    def _score_code(self, x: Tensor, cond: Tensor | None, noise: Noise) -> LogProb:
+        """The likelihood of one draw of the code, with the log-determinant of the codec."""
+        with torch.no_grad():
+            z, log_det = self.codec.encode(x, noise)
+        estimand = view(self.estimand, self.likelihood.needs)
+        result = self.likelihood(estimand, Batch(z, cond), noise, self.objective)
+        return dataclasses.replace(result, nats=result.nats + log_det)
 
     def configuration(self) -> dict[str, Any]:
         """The JSON value of ``model.json``: constructor arguments of every part."""

@@ -5,7 +5,7 @@
 for every order ``sigma`` (Uria, Murray, Larochelle 2014, https://arxiv.org/abs/1310.1757). Rows of tables are scored
 and drawn in the order of their columns. Given some of the values, the others are proposed in an order with the known
 ones first. Each order is a distribution of its own, and conditionals of two orders agree only as well as they were
-learned, so the order of the columns accepts what the other one proposes (:mod:`fourfold.core.completion`).
+learned, so the order of the columns accepts what the other one proposes (``fourfold.tasks.proposals``).
 """
 
 from __future__ import annotations

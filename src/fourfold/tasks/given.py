@@ -17,6 +17,7 @@ from fourfold.core import Condition, GenerativeModel
 from fourfold.output.printable import shortened
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNREADABLE, UNSEEN, Categorical, DateTime, Graded, Modelled
+from fourfold.tasks.completing import complete
 from fourfold.tasks.requirement import Requirement
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def draw(
 ) -> Accepted:
     """Draw samples with given values, with equal shares of the levels of a column, and that fulfil requirements.
 
-    Given values and shares are conditions, ``p(. | given)``: see :meth:`fourfold.core.GenerativeModel.complete`. Rows
+    Given values and shares are conditions, ``p(. | given)``: see :func:`fourfold.tasks.complete`. Rows
     that fail a requirement are drawn again (rejection), so that those returned are of ``p(. | given, requirements)``.
 
     Args:
@@ -259,7 +260,7 @@ def _proposals(
 
     def propose(rows: Tensor, attempt: int) -> Tensor:
         each = known.expand(len(rows), -1)
-        return model.complete(x[rows], each, allowed, cond, seed + (attempt << 20), max(batch_size or 0, 1024)).cpu()
+        return complete(model, x[rows], each, allowed, cond, seed + (attempt << 20), max(batch_size or 0, 1024)).cpu()
 
     return propose
 

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
-from fourfold.core.completion import ABLE
-from fourfold.core.rejection import TooFewError
 from fourfold.data import Data, read_all
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, Modelled
+from fourfold.tasks.completing import completions, prob_given
 from fourfold.tasks.given import column_at
+from fourfold.tasks.rejection import ABLE, TooFewError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,14 +258,14 @@ def _draw_block(
     empty = torch.zeros_like(gaps.holes)
     if optional:
         nothing = {i: torch.tensor([MISSING]) for i in optional}
-        p = model.prob_given(gaps.x, gaps.known, nothing, seed=seed, start=start)
+        p = prob_given(model, gaps.x, gaps.known, nothing, seed=seed, start=start)
         empty[:, optional] = gaps.holes[:, optional] & (p > 0.5)
     inside = {
         i: torch.arange(column.span[0], column.span[1] + 1)
         for i, column in enumerate(space.modelled)
         if bool((gaps.holes & ~empty)[:, i].any())
     }
-    for rows, drawn in model.completions(gaps.x, gaps.known | empty, inside, seed=seed, start=start):
+    for rows, drawn in completions(model, gaps.x, gaps.known | empty, inside, seed=seed, start=start):
         yield from zip(rows.tolist(), drawn, strict=True)
 
 
@@ -277,7 +277,7 @@ def _search_block(
     over = False
     x, known = (part.repeat(VOTES, 1) for part in (gaps.x, gaps.known))
     with contextlib.suppress(TooFewError):
-        for rows, drawn in model.completions(x, known, seed=seed):
+        for rows, drawn in completions(model, x, known, seed=seed):
             for row, sample in zip(rows.tolist(), drawn, strict=True):
                 agree[row % len(agree)].append(sample)
             over = clock.over(start + sum(len(some) == VOTES for some in agree))

@@ -17,6 +17,7 @@ from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
 from fourfold.paradigms.autoregressive import TokenConditionals, categorical
 from fourfold.paradigms.blocks import BlockDenoiser, BlockUnmasking
 from fourfold.spaces import Text
+from fourfold.tasks.completing import complete
 
 __all__ = [
     "Draft",
@@ -480,7 +481,7 @@ def _completed(model: GenerativeModel, ids: Sequence[int], known: int | Sequence
     length = model.space.shape[0]
     given = [i < known for i in range(length)] if isinstance(known, int) else [*known, *[False] * (length - len(ids))]
     x = torch.tensor([*ids, *[0] * (length - len(ids))])
-    return model.complete(x.expand(n, -1), torch.tensor(given).expand(n, -1), seed=seed)
+    return complete(model, x.expand(n, -1), torch.tensor(given).expand(n, -1), seed=seed)
 
 
 def fill(model: GenerativeModel, text: str, n: int = 1, seed: int = 0) -> list[str]:

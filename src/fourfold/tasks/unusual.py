@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.spaces import Table
+from fourfold.tasks.completing import log_prob_given
 
 __all__ = ["MOST", "unusual_columns"]
 
@@ -58,7 +59,7 @@ def _below(model: GenerativeModel, x: Tensor, nats: Tensor, most: int) -> dict[i
     log_p = torch.empty(len(rows), columns)
     try:
         for place in range(columns):
-            log_p[:, place] = model.log_prob_given(x[rows], torch.arange(columns) != place).nats
+            log_p[:, place] = log_prob_given(model, x[rows], torch.arange(columns) != place).nats
     except TypeError:
         return None
     excess = log_p[len(worst) :].nanmedian(0).values - log_p[: len(worst)]

@@ -35,6 +35,7 @@ from fourfold.machine.usage import Usage, load_average
 from fourfold.metrics import Measurement, References
 from fourfold.metrics.records import membership
 from fourfold.runs.files import write_json
+from fourfold.tasks.completing import log_prob_given
 from fourfold.tasks.evaluation import (
     Drawn,
     draw,
@@ -305,7 +306,7 @@ def _of_columns(model: GenerativeModel, dataset: Dataset) -> list[float] | None:
     if not dataset.space.columns:
         return None
     try:
-        scored = model.log_prob_given(test.x, torch.zeros_like(test.x, dtype=torch.bool), test.cond)
+        scored = log_prob_given(model, test.x, torch.zeros_like(test.x, dtype=torch.bool), test.cond)
     except TypeError:
         return None
     return None if scored.pieces is None else scored.pieces[scored.inside].double().mean(0).tolist()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from fourfold.core.completion import ABLE
+from fourfold.core import GenerativeModel
 
-if TYPE_CHECKING:
-    from fourfold.core.model import GenerativeModel
+__all__ = ["ABLE", "TooFewError", "search"]
 
-__all__ = ["TooFewError", "search"]
+ABLE = "autoregressive, diffusion/masked"
+"""The recipes whose models have arbitrary conditionals."""
 
 DRAWS = 1000
 """How many samples are drawn for each row that is to be found, at most."""

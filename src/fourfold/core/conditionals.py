@@ -1,0 +1,78 @@
+"""Estimands of conditional distributions: of some tokens given others, of a caption given a picture."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from fourfold.core.noise import Noise
+
+__all__ = ["ArbitraryConditionals", "CaptionConditionals", "JointConditionals", "draw"]
+
+
+class ArbitraryConditionals(ABC):
+    """An estimand of ``p(x_i | x_S, c)`` for every position ``i`` and every set ``S`` of other positions.
+
+    Several tokens are scored by the chain rule in their order, ``prod_i p(x_i | x_S, x_<i, c)``, and drawn so, unless
+    the estimand has a joint distribution: see :class:`JointConditionals`.
+    """
+
+    @abstractmethod
+    def conditional(self, x: Tensor, observed_mask: Tensor, position: int, cond: Tensor | None = None) -> Tensor:
+        """Return ``log p(x_position | x_S, c)`` of each token, ``(B, sizes[position])`` float32.
+
+        Args:
+            x: codes ``(B, L)``. Codes outside ``S`` may be any.
+            observed_mask: true for the positions in ``S``, bool ``(B, L)``.
+            position: the token that is asked for. It is not in ``S``.
+            cond: labels ``(B,)``.
+        """
+
+
+class JointConditionals(ArbitraryConditionals):
+    """Arbitrary conditionals beside the distribution of samples, ``p(x | c) = E_sigma p(x | sigma, c)``.
+
+    ``sigma`` is an order of the positions: all orders are equally likely, or the order is always the same. Draws given
+    some tokens follow the conditional distribution of this joint distribution.
+    """
+
+    @abstractmethod
+    def log_joint(self, x: Tensor, place: Tensor, cond: Tensor | None = None) -> Tensor:
+        """Return ``log p(x | sigma, c)``, ``(B,)``.
+
+        Args:
+            x: codes ``(B, L)``.
+            place: uniform numbers ``(B, L)``, whose ranks are a random order, if orders are drawn.
+            cond: labels ``(B,)``.
+        """
+
+
+class CaptionConditionals(ABC):
+    """An estimand of ``p(T | I)``: every caption given the codes of a picture.
+
+    Attributes:
+        caption: the most bytes of a caption.
+    """
+
+    caption: int
+
+    @abstractmethod
+    def describe(self, x: Tensor, noise: Noise, temperature: float = 1.0) -> Tensor:
+        """Draw a caption ``(B, L)`` for each picture's codes. Logits are divided by ``temperature``."""
+
+    @abstractmethod
+    def log_caption(self, x: Tensor, cond: Tensor) -> Tensor:
+        """Return ``log p(T | I)`` of captions ``(B, L)`` given the codes of pictures, ``(B,)`` nats."""
+
+
+def draw(log_p: Tensor, u: Tensor) -> Tensor:
+    """Draw a token for each row of log-masses ``(B, K)`` by inverting their distribution function at ``u``, ``(B,)``.
+
+    The masses need not sum to 1. A token without mass is never drawn.
+    """
+    steps = (log_p - log_p.amax(1, keepdim=True)).double().exp().cumsum(1)
+    # u in [0, 1) times the sum may round up to the sum: the last token with mass is then drawn.
+    target = (u.double() * steps[:, -1]).minimum(steps[:, -1].nextafter(steps.new_zeros(())))
+    return torch.searchsorted(steps, target.unsqueeze(1), right=True).squeeze(1)
