@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term
 from fourfold.estimands import Conditionals
-from fourfold.paradigms.autoregressive import LOGITS, Uniforms, categorical
+from fourfold.maths.categorical import categorical
+from fourfold.paradigms.autoregressive import LOGITS, Uniforms
 from fourfold.vocabulary import Principle
 from fourfold_speech.networks import Heard, Listener
 
@@ -111,7 +112,7 @@ class TranscriptConditionals(Conditionals):
     def draw(self, state: Writing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Writing]:
         if state.uniforms is None:
             state.uniforms = Uniforms(noise, 1)
-        token = categorical(self.log_probs(state), state.uniforms.next()[0], temperature)
+        token = categorical(self.log_probs(state) / temperature, state.uniforms.next()[0])
         self.take(state, token)
         return token, state
 

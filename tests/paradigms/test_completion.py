@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from fourfold.core import GenerativeModel, draw
+from fourfold.core import GenerativeModel
 from fourfold.engine import Run
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Numeric, Table
@@ -124,11 +124,3 @@ def test_values_that_cannot_be_together_are_refused_by_name():
     known = torch.tensor([[True] * 4, [True, False, True, True], [True] * 4])
     with pytest.raises(ValueError, match="row 1: the model has no row with these observed values"):
         complete(model, x, known, {1: torch.tensor([1])})
-
-
-def test_a_token_without_mass_is_never_drawn():
-    none, edge = torch.tensor([[0.0, 0.5, 0.5]]).log(), torch.tensor([[0.5, 0.0, 0.5]]).log()
-    assert draw(none, torch.zeros(1)).item() == 1
-    assert draw(edge, torch.tensor([0.5])).item() == 2
-    assert draw(edge, torch.tensor([1.0])).item() == 2
-    assert draw(torch.tensor([[0.5, 0.5, 0.0]]).log(), torch.tensor([1.0])).item() == 1

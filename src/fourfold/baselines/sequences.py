@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fourfold.baselines.cells import Floats, Marginal
 from fourfold.core import Baseline, LogProb, Space
+from fourfold.maths.categorical import quantile
 from fourfold.spaces import Sequences
 from fourfold.spaces.columns import MISSING, Categorical, Cells
 from fourfold.spaces.sequences import ABSENT
@@ -85,7 +86,7 @@ class _Frame:
         if self.space.key is None:
             return torch.from_numpy(x)
         x[:, 0, self.space.at] = self.starts.quantile(u[:, 0])
-        length = np.searchsorted(np.cumsum(self.lengths)[:-1], u[:, 1], side="right") + 1
+        length = quantile(torch.from_numpy(np.cumsum(self.lengths)), torch.from_numpy(u[:, 1])).numpy() + 1
         x[np.arange(x.shape[1]) >= length[:, None]] = ABSENT
         return torch.from_numpy(x)
 
@@ -217,8 +218,8 @@ class FirstOrderRows(Baseline):
                 if t == 0:
                     x[:, t, j] = self.marginals[j].quantile(u[:, t, j])
                     continue
-                steps = np.cumsum(matrix[_level(x[:, t - 1, j], matrix)], 1)
-                level = (u[:, t, j, None] * steps[:, -1:] >= steps).sum(1).clip(max=len(matrix) - 1)
+                sums = np.cumsum(matrix[_level(x[:, t - 1, j], matrix)], 1)
+                level = quantile(torch.from_numpy(sums), torch.from_numpy(u[:, t, j])).numpy()
                 gap = self.marginals[j].gap > 0
                 x[:, t, j] = np.where(gap & (level == len(matrix) - 1), MISSING, level)
         return self.frame.framed(x, random[:, :2])

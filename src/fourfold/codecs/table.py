@@ -16,6 +16,7 @@ from torch import Tensor
 from fourfold.codecs.tails import cells_beyond, mass_from
 from fourfold.codecs.tails import log_mass as log_tail
 from fourfold.core import Codec, Measure, Noise, PiecewiseCodec
+from fourfold.maths.categorical import quantile_between
 from fourfold.spaces import Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Graded, Modelled
 
@@ -175,8 +176,7 @@ class CellTokens(PiecewiseCodec):
             cells, token, mass = self._masses(i, some.to(z.device))
             before = torch.cat([mass.new_zeros(1), mass.cumsum(0)])
             low, high = (torch.searchsorted(token, z[:, i].contiguous(), right=right) for right in (False, True))
-            target = before[low] + u[:, i].double() * (before[high] - before[low])
-            x[:, i] = cells[(torch.searchsorted(before, target, right=True) - 1).minimum(high - 1).clamp(min=0)]
+            x[:, i] = cells[quantile_between(before, u[:, i], low, high)]
         return x
 
     def log_shares(self, piece: int, allowed: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ and refuses to exist when they do not fit.
 
 from fourfold.core.baseline import Baseline
 from fourfold.core.codec import CachedCodec, Codec, PiecewiseCodec
-from fourfold.core.conditionals import ArbitraryConditionals, CaptionConditionals, JointConditionals, draw
+from fourfold.core.conditionals import ArbitraryConditionals, CaptionConditionals, JointConditionals
 from fourfold.core.conditions import Batch, Condition, Conditions, decode_captions, encode_captions, forgetful
 from fourfold.core.edges import register_paradigm, register_view, view
 from fourfold.core.estimand import Estimand
@@ -72,7 +72,6 @@ __all__ = [
     "construct",
     "count_evaluations",
     "decode_captions",
-    "draw",
     "encode_captions",
     "forgetful",
     "no_likelihood",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
 from torch import Tensor
 
 from fourfold.core.noise import Noise
 
-__all__ = ["ArbitraryConditionals", "CaptionConditionals", "JointConditionals", "draw"]
+__all__ = ["ArbitraryConditionals", "CaptionConditionals", "JointConditionals"]
 
 
 class ArbitraryConditionals(ABC):
@@ -65,14 +64,3 @@ class CaptionConditionals(ABC):
     @abstractmethod
     def log_caption(self, x: Tensor, cond: Tensor) -> Tensor:
         """Return ``log p(T | I)`` of captions ``(B, L)`` given the codes of pictures, ``(B,)`` nats."""
-
-
-def draw(log_p: Tensor, u: Tensor) -> Tensor:
-    """Draw a token for each row of log-masses ``(B, K)`` by inverting their distribution function at ``u``, ``(B,)``.
-
-    The masses need not sum to 1. A token without mass is never drawn.
-    """
-    steps = (log_p - log_p.amax(1, keepdim=True)).double().exp().cumsum(1)
-    # u in [0, 1) times the sum may round up to the sum: the last token with mass is then drawn.
-    target = (u.double() * steps[:, -1]).minimum(steps[:, -1].nextafter(steps.new_zeros(())))
-    return torch.searchsorted(steps, target.unsqueeze(1), right=True).squeeze(1)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Batch, Noise, Part, Term
 from fourfold.estimands import Energy, Reference
+from fourfold.maths.categorical import categorical
 
 __all__ = ["Bernoulli", "FittedMixture", "Normal", "ReferenceTerm", "with_reference"]
 
@@ -88,7 +89,7 @@ class _Components(Reference):
 
     def __init__(self, log_pi: Tensor, means: Tensor, factors: Tensor, log_dets: Tensor) -> None:
         super().__init__()
-        self.means, self.factors, self.ends = means, factors, log_pi.exp().cumsum(0)
+        self.log_pi, self.means, self.factors = log_pi, means, factors
         self.scales = log_pi + log_dets - means.shape[1] / 2 * math.log(2 * math.pi)
         rows = math.sqrt(0.5) * factors
         self.rows, self.offsets = rows.flatten(0, 1), -(rows @ means.unsqueeze(2)).flatten()
@@ -101,7 +102,7 @@ class _Components(Reference):
     def draw(self, noise: Noise) -> Tensor:
         """``x = mu_k + P_k^-1 z``; all components are solved together and one is taken."""
         u, z = noise.uniform(), noise.normal(self.means.shape[1])
-        k = torch.searchsorted(self.ends, u).clamp(max=len(self.ends) - 1)
+        k = categorical(self.log_pi, u)
         shifts = torch.linalg.solve_triangular(self.factors, z.T.expand(len(self.factors), -1, -1), upper=False)
         return self.means[k] + shifts[k, :, torch.arange(len(k), device=k.device)]
 

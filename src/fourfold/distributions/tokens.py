@@ -10,9 +10,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from fourfold.core import Measure, Noise, draw
+from fourfold.core import Measure, Noise
 from fourfold.distributions.observations import Head
 from fourfold.estimands import Observation
+from fourfold.maths.categorical import categorical
 
 __all__ = ["GroupedPieces", "IndependentTokens", "TokenHead", "like_sizes", "pieces_of"]
 
@@ -81,7 +82,7 @@ class IndependentTokens(Observation):
     def draw(self, noise: Noise) -> Tensor:
         u = noise.uniform(sum(map(len, self.groups)))
         drawn = [
-            draw(p.flatten(0, 1), u[:, group].flatten()).view(len(u), -1)
+            categorical(p.flatten(0, 1), u[:, group].flatten()).view(len(u), -1)
             for group, p in zip(self.groups, self.log_p, strict=True)
         ]
         return self._in_order(drawn)

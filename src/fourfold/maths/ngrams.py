@@ -8,6 +8,8 @@ from typing import Self, final
 import torch
 from torch import Tensor
 
+from fourfold.maths.categorical import quantile_between
+
 __all__ = ["LONGEST", "Ngrams", "discounts"]
 
 LONGEST = {"character": 8, "byte": 8, "piece": 4}
@@ -221,9 +223,7 @@ class Ngrams:
             at, known = _found(order.contexts, _codes(past[:, past.shape[1] - k + 1 :], k - 1)[:, 0])
             passed = order.taken[at] / order.totals[at]
             chosen = open_ & known & (u[:, k] >= passed)
-            first, last = order.sums[order.starts[at]], order.sums[order.starts[at + 1]]
-            share = (u[:, k] - passed) / (1 - passed).clamp(min=1e-300)
-            place = torch.searchsorted(order.sums, first + share * (last - first), right=True) - 1
-            place = torch.minimum(torch.maximum(place, order.starts[at]), order.starts[at + 1] - 1)
+            share = ((u[:, k] - passed) / (1 - passed)).clamp(0, 1).nan_to_num(0)  # of rows that pass it on: any
+            place = quantile_between(order.sums, share, order.starts[at], order.starts[at + 1])
             token, open_ = torch.where(chosen, order.last[place], token), open_ & ~chosen
         return token

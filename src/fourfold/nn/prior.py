@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.maths.categorical import categorical
 
 __all__ = ["CodeMixture", "IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
 
@@ -111,7 +112,7 @@ class Mixture(Prior):
         nn.init.normal_(self.mean.rows, std=math.sqrt(max(1 - spread**2, 0.01)))
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        k = _chosen(self.logits(cond, len(z)), z[:, 0])
+        k = categorical(self.logits(cond, len(z)), torch.special.ndtr(z[:, 0]))
         m, s = self.mean.rows[0].float(), self.log_scale.rows[0].float()
         return m[k] + s[k].exp() * z[:, 1:]
 
@@ -172,7 +173,7 @@ class CodeMixture(Prior):
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
         mean, scatter = self._moments()
         factor = self._factor(scatter)
-        k = _chosen(self._log_weights(cond, len(z)), z[:, 0])
+        k = categorical(self._log_weights(cond, len(z)), torch.special.ndtr(z[:, 0]))
         return mean[k] + (factor[k] @ z[:, 1:, None]).squeeze(2)
 
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -259,15 +260,8 @@ class IndependentCodes(Prior):
         self.logits = _Table(classes, (*self.noise, size))
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        return _chosen(self.logits(cond, len(z)), z)
+        return categorical(self.logits(cond, len(z)), torch.special.ndtr(z))
 
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
         logits = F.log_softmax(self.logits(cond, len(u)), -1)
         return logits.gather(-1, u[..., None]).flatten(1).sum(1)
-
-
-def _chosen(logits: Tensor, z: Tensor) -> Tensor:
-    """The category at the quantile ``Phi(z)`` of each distribution; ``logits`` has one more axis than ``z``."""
-    distribution = logits.softmax(-1).cumsum(-1)
-    u = torch.special.ndtr(z)[..., None]
-    return torch.searchsorted(distribution, u)[..., 0].clamp(max=logits.shape[-1] - 1)

@@ -17,8 +17,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, draw, forgetful
+from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, forgetful
 from fourfold.estimands import AnyOrderConditionals
+from fourfold.maths.categorical import categorical
 from fourfold.nn.columns import ColumnNetwork
 from fourfold.vocabulary import Principle
 
@@ -64,7 +65,7 @@ class ColumnConditionals(AnyOrderConditionals):
     def draw(self, state: _Row, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, _Row]:
         i = state.drawn
         known = (torch.arange(*self.event, device=state.x.device) < i).expand(state.x.shape)
-        state.x[:, i] = draw(self.conditional(state.x, known, i, state.cond) / temperature, noise.uniform())
+        state.x[:, i] = categorical(self.conditional(state.x, known, i, state.cond) / temperature, noise.uniform())
         state.drawn += 1
         return state.x[:, i], state
 

@@ -31,6 +31,7 @@ from fourfold.core import (
     forgetful,
 )
 from fourfold.estimands import Conditionals
+from fourfold.maths.categorical import categorical
 from fourfold.nn.transformer import NextToken, ValueTransformer
 from fourfold.vocabulary import Cost, Kind, Principle
 
@@ -41,7 +42,6 @@ __all__ = [
     "MaximumLikelihood",
     "TokenConditionals",
     "VectorConditionals",
-    "categorical",
 ]
 
 
@@ -64,18 +64,6 @@ class Uniforms:
             chunk = self._noise.uniform(self.CHUNK, self._numbers)
             self._left = list(chunk.permute(1, 2, 0).flip(0).unbind(0))
         return self._left.pop()
-
-
-def categorical(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
-    """Draw from ``softmax(logits / temperature)``, ``(B, V)``, by the inverse of its distribution function at ``u``."""
-    scaled = logits if temperature == 1.0 else logits / temperature
-    steps = scaled.softmax(-1).cumsum(-1)
-    # Rounding may leave the last step below 1: scaling u by it keeps every draw inside.
-    return (
-        torch.searchsorted(steps, (u * steps[:, -1]).unsqueeze(1), right=True)
-        .squeeze(1)
-        .clamp_(max=logits.shape[1] - 1)
-    )
 
 
 @dataclass
@@ -206,7 +194,7 @@ class TokenConditionals(Conditionals):
         self.take(state, token)
 
     def draw(self, state: Drawing, noise: Noise, temperature: float = 1.0) -> tuple[Tensor, Drawing]:
-        token = categorical(self.logits(state), state.next_uniforms(noise)[0], temperature)
+        token = categorical(self.logits(state) / temperature, state.next_uniforms(noise)[0])
         self.take(state, token)
         return token, state
 
@@ -258,7 +246,7 @@ class VectorConditionals(Conditionals):
         parameters = self.net(state.last.unsqueeze(1), state.cond, state.cache)[:, 0]
         logits, means, log_scales = self._mixture(parameters)
         u = state.next_uniforms(noise, 2)
-        chosen = categorical(logits, u[0], temperature).unsqueeze(1)
+        chosen = categorical(logits / temperature, u[0]).unsqueeze(1)
         quantile = torch.logit(u[1], eps=1e-7)
         scale = temperature * log_scales.gather(1, chosen).squeeze(1).exp()
         state.last = means.gather(1, chosen).squeeze(1) + scale * quantile

@@ -38,9 +38,9 @@ from fourfold.core import (
     Objective,
     Sampler,
     Term,
-    draw,
     register_paradigm,
 )
+from fourfold.maths.categorical import categorical
 from fourfold.nn.orders import OrderedTransformer
 from fourfold.vocabulary import Cost, Kind, Paradigm, Principle
 
@@ -131,7 +131,7 @@ class BlockDenoiser(Estimand):
                 asked = torch.cat([at[:, 1:] - 1, wanted], 1)
                 count = torch.arange(before + 1 - ids.shape[1], before + last, device=x.device).clamp(max=before)
                 logits = self.net(*newest, asked + 1, self._sides(x, rank, asked, count), cache, last)
-                ids = draw(logits.flatten(0, 1), u.gather(1, wanted).flatten()).view(wanted.shape)
+                ids = categorical(logits.flatten(0, 1), u.gather(1, wanted).flatten()).view(wanted.shape)
                 x.scatter_(1, wanted, ids)
                 at, before = wanted + 1, before + last
         return x

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Objective, Term, forgetful
 from fourfold.estimands import Pushforward
+from fourfold.maths.categorical import quantile_between
 from fourfold.nn.resnet import ResMLP
 from fourfold.paradigms.adversarial import AdversarialGame, diversity
 from fourfold.vocabulary import Principle
@@ -64,11 +65,10 @@ class RowGenerator(Pushforward):
 
     def _level(self, column: Tensor, u: Tensor) -> Tensor:
         """A token of each column in proportion to its count, as its place among all tokens."""
-        above = torch.cat([self.counts.new_zeros(1), self.counts]).double().cumsum(0)
+        below = torch.cat([self.counts.new_zeros(1), self.counts]).double().cumsum(0)
         first = self.offsets[column]
         last = first + torch.tensor(self.sizes, device=u.device)[column]
-        mass = above[first] + u * (above[last] - above[first])
-        return (torch.searchsorted(above, mass, right=True) - 1).maximum(first).minimum(last - 1)
+        return quantile_between(below, u, first, last)
 
 
 class Told(NamedTuple):

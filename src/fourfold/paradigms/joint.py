@@ -23,12 +23,13 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, draw, forgetful
+from fourfold.core import Batch, Estimand, Likelihood, LogProb, Noise, Objective, Sampler, Term, forgetful
 from fourfold.distributions.times import quantiles, watched_by_noise
 from fourfold.distributions.tokens import pieces_of
 from fourfold.estimands import MixedDenoiser
 from fourfold.likelihoods.bound import ends, standard_integral
 from fourfold.likelihoods.ode import log_snr_range
+from fourfold.maths.categorical import categorical
 from fourfold.maths.paths import Path, broadcast
 from fourfold.nn.columns import CellEmbedding
 from fourfold.nn.embedding import with_detail
@@ -193,7 +194,7 @@ class JointSteps(Sampler):
             for group, part in zip(estimand.groups, log_p, strict=True):
                 row, place = due[:, group].nonzero(as_tuple=True)
                 column = torch.tensor(group, device=row.device)[place]
-                k[row, column] = draw(part[row, place], u[row, column])
+                k[row, column] = categorical(part[row, place], u[row, column])
             z = _earlier(path, z, denoised, t, s, noise.normal(reals)) if s > 0 else denoised
         return torch.cat([k.to(z.dtype), z], 1)
 

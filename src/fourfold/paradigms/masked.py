@@ -26,11 +26,11 @@ from fourfold.core import (
     Objective,
     Sampler,
     Term,
-    draw,
     forgetful,
 )
 from fourfold.distributions.times import quantiles, watched_by_noise
 from fourfold.estimands import TokenDenoiser
+from fourfold.maths.categorical import categorical
 from fourfold.nn.columns import ColumnNetwork
 from fourfold.nn.transformer import MaskedTransformer
 from fourfold.vocabulary import Cost, Kind, Principle
@@ -62,7 +62,7 @@ class ColumnDenoiser(JointConditionals, TokenDenoiser):
         for i in wanted.any(0).nonzero().flatten().tolist():
             rows = wanted[:, i].nonzero().flatten()
             log_p = self.conditional(x[rows], known[rows], i, None if cond is None else cond[rows])
-            drawn[rows, i] = draw(log_p, u[rows, i])
+            drawn[rows, i] = categorical(log_p, u[rows, i])
         return drawn
 
     def log_joint(self, x: Tensor, place: Tensor, cond: Tensor | None = None) -> Tensor:
@@ -96,7 +96,7 @@ class TextDenoiser(TokenDenoiser):
 
     def draw(self, x: Tensor, known: Tensor, wanted: Tensor, u: Tensor, cond: Tensor | None = None) -> Tensor:
         drawn = x.clone()
-        drawn[wanted] = draw(self._log_p(x, known, cond)[wanted], u[wanted])
+        drawn[wanted] = categorical(self._log_p(x, known, cond)[wanted], u[wanted])
         return drawn
 
 

@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fourfold.core import Batch, CaptionConditionals, Estimand, Measure, Noise, Objective, Term, draw, forgetful
+from fourfold.core import Batch, CaptionConditionals, Estimand, Measure, Noise, Objective, Term, forgetful
 from fourfold.estimands import Conditionals
+from fourfold.maths.categorical import categorical
 from fourfold.nn.caption_words import CaptionWords
 from fourfold.nn.transformer import TokenTransformer
 from fourfold.vocabulary import Principle
@@ -130,7 +131,7 @@ class PairConditionals(Conditionals, CaptionConditionals):
         token = torch.empty_like(state.last)
         for rows, cache in state.groups:
             logits = self.net(state.last[rows, None], cache)[:, -1, : self.size]
-            token[rows] = draw(logits / temperature, state.u[rows, state.drawn])
+            token[rows] = categorical(logits / temperature, state.u[rows, state.drawn])
         state.last, state.drawn = token, state.drawn + 1
         return token, state
 
@@ -144,7 +145,7 @@ class PairConditionals(Conditionals, CaptionConditionals):
         open_ = torch.ones(len(x), dtype=torch.bool, device=x.device)
         for i in range(self.caption):
             logits = self.net(last, cache)[:, -1:, self.size :]
-            piece = draw((logits if i else _not_empty(logits))[:, 0] / temperature, u[:, i])
+            piece = categorical((logits if i else _not_empty(logits))[:, 0] / temperature, u[:, i])
             open_ &= piece != self.words.END
             told[open_, i] = piece[open_]
             last = (piece + self.size).unsqueeze(1)

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from fourfold.core import Batch, Estimand, Measure, Noise, Objective, Term, forgetful
 from fourfold.estimands import Conditionals
+from fourfold.maths.categorical import categorical
 from fourfold.nn.causal import CausalConvNet, PlaneCache
-from fourfold.paradigms.autoregressive import Drawing, categorical
+from fourfold.paradigms.autoregressive import Drawing
 from fourfold.vocabulary import Principle
 
 __all__ = ["FrameLikelihood", "PixelConditionals"]
@@ -98,9 +99,8 @@ class PixelConditionals(Conditionals):
         if state.cache is None or state.cache.index == height * width:
             state.cache = self._plane(state)
         label = state.cache.label
-        state.last = categorical(
-            self.net(state.last, label, None, state.cache), state.next_uniforms(noise)[0], temperature
-        )
+        logits = self.net(state.last, label, None, state.cache)
+        state.last = categorical(logits / temperature, state.next_uniforms(noise)[0])
         state.past.append(state.last)
         return state.last, state
 

@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fourfold.core import Measure, Noise, draw
+from fourfold.core import Measure, Noise
 from fourfold.estimands import Conditionals, Continuing, TokenDenoiser
+from fourfold.maths.categorical import categorical
 from fourfold.nn.sequences import SequenceNetwork
 from fourfold.spaces.sequences import ABSENT
 
@@ -164,7 +165,7 @@ class SequenceConditionals(Conditionals, Continuing):
         x = self.layout.spread(rows[:, t, None], t)[:, 0]
         earlier = (torch.arange(x.shape[1], device=x.device) < at).expand(x.shape)
         log_p = self.net.columns(x, earlier, piece=at, context=state.context, near=state.near)
-        return torch.where(there, draw(log_p / temperature, state.u[:, slot]), 0)
+        return torch.where(there, categorical(log_p / temperature, state.u[:, slot]), 0)
 
     def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
         state = self.begin(len(x))
@@ -292,7 +293,7 @@ class SequenceDenoiser(TokenDenoiser, Continuing):
             if part.any():
                 at = self.layout.column(slot, t)
                 log_p = seen.at(part).nats(self.net, at)
-                rows[..., slot][part] = draw(log_p, u[part])
+                rows[..., slot][part] = categorical(log_p, u[part])
 
     def go_on(self, x: Tensor, rows: int, noise: Noise) -> Tensor:
         size = self.event[0]

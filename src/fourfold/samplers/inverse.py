@@ -33,6 +33,7 @@ from torch import Tensor
 
 from fourfold.core import Estimand, Noise, Sampler, view
 from fourfold.estimands import SMALLEST, Denoiser
+from fourfold.maths.categorical import categorical
 from fourfold.maths.paths import broadcast
 from fourfold.samplers.ode import DPMSolver, Knot, extrapolated, knots
 from fourfold.samplers.sde import bridge
@@ -393,7 +394,7 @@ class ParticlePosterior(_Measured):
         x_0 = swarm.now.prior
         residual = (posterior.y.to(x_0) - self.operator(x_0.flatten(0, 1))).double().square().flatten(1).sum(1)
         weight = swarm.weight - swarm.now.fit - residual.view_as(swarm.weight) / (2 * self.sigma_y**2)
-        return _choose(x_0, _places(weight, noise.uniform()[:, None]))[:, 0]
+        return _choose(x_0, categorical(weight, noise.uniform()[:, None]))[:, 0]
 
 
 def _explain(posterior: Conditioned, x: Tensor, t: float, cond: Tensor | None) -> Explained:
@@ -426,16 +427,10 @@ def _resampled(swarm: _Swarm, noise: Noise) -> _Swarm:
     count = share.shape[1]
     unequal = (1 / share.square().sum(1) < count / 2)[:, None]
     order = torch.arange(count, device=share.device)
-    places = _places(swarm.weight, (order + noise.uniform()[:, None]) / count)
+    places = categorical(swarm.weight, (order + noise.uniform()[:, None]) / count)
     places = torch.where(unequal, places, order)
     x, now, last = _choose(swarm.x, places), *(Explained(*(_choose(v, places) for v in e)) for e in swarm[1:3])
     return _Swarm(x, now, last, torch.where(unequal, 0.0, swarm.weight))
-
-
-def _places(weight: Tensor, u: Tensor) -> Tensor:
-    """Where the distribution functions of log-weights ``(B, K)`` reach ``u``, ``(B, n)``: the chosen particles."""
-    reached = weight.softmax(1).cumsum(1)
-    return torch.searchsorted(reached, u.double().contiguous()).clamp(max=weight.shape[1] - 1)
 
 
 def _choose(values: Tensor, places: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, GenerativeModel, Noise
-from fourfold.paradigms.autoregressive import TokenConditionals, categorical
+from fourfold.maths.categorical import categorical
+from fourfold.paradigms.autoregressive import TokenConditionals
 from fourfold.paradigms.blocks import BlockDenoiser, BlockUnmasking
 from fourfold.spaces import Text
 from fourfold.tasks.completing import complete
@@ -170,7 +171,7 @@ def stream(
     seen = torch.zeros(n, 0, dtype=torch.long, device=model.device) if ids is None else ids.expand(n, -1)
     while True:
         logits = rules(estimand.logits(state), seen)
-        token = categorical(logits, state.next_uniforms(noise)[0], 1.0)
+        token = categorical(logits, state.next_uniforms(noise)[0])
         estimand.take(state, token)
         if rules.repetition_penalty != 1:
             seen = torch.cat([seen, token.unsqueeze(1)], 1)
@@ -313,7 +314,7 @@ def speculate(
         return rules(logits, seen).softmax(-1)[0]
 
     def drawn(p: Tensor) -> Tensor:
-        return categorical(p.log()[None], noise.uniform(), 1.0)
+        return categorical(p.log()[None], noise.uniform())
 
     while True:
         k = min(draft.ahead, large.room(state), small.room(guess))

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from fourfold.core import ArbitraryConditionals, GenerativeModel, JointConditionals, LogProb, Noise, PiecewiseCodec
-from fourfold.core import draw as draw_token
+from fourfold.maths.categorical import categorical
 from fourfold.tasks.rejection import ABLE
 from fourfold.vocabulary import Kind
 
@@ -136,7 +136,7 @@ class _Proposer:
             if i in self.shares:
                 log_holds[at] += log_mass.logsumexp(1).masked_fill(first[at] & possible, 0.0)
                 first[at] &= ~self.free[rows[at], i]
-            z[at, i] = draw_token(torch.where(possible[:, None], log_mass, log_p), u[at, i])
+            z[at, i] = categorical(torch.where(possible[:, None], log_mass, log_p), u[at, i])
             observed[at, i] = True
             group = torch.unique(group * (z[:, i].amax() + 1) + z[:, i], return_inverse=True)[1]
             if joint is not None:
