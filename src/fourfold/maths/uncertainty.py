@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 
 from torch import Tensor
 
 __all__ = ["pooled_error", "student_t"]
 
-_T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.18, 2.13, 2.09, 2.04, 2.00, 1.96)
-_FREEDOM = (*range(1, 11), 12, 15, 20, 30, 60, math.inf)
 
-
-def student_t(freedom: float) -> float:
-    """The 97.5 % point of Student's t: linear in the reciprocal between tabled degrees of freedom; 1.96 for ``inf``.
+def student_t(freedom: float, level: float = 0.95) -> float:
+    """The point of Student's t that ``level`` of its mass lies within on both sides of 0; a normal one for ``inf``.
 
     Raises:
         ValueError: for less than one degree of freedom.
     """
+    from scipy.special import stdtrit  # scipy loads late: a start that computes no interval does without
+
     if not freedom >= 1:
-        raise ValueError(f"Student's t needs at least 1 degree of freedom, not {freedom}")
-    i = min(bisect.bisect_right(_FREEDOM, freedom), len(_FREEDOM) - 1)
-    low, high = 1 / _FREEDOM[i - 1], 1 / _FREEDOM[i]
-    share = (low - 1 / freedom) / (low - high)
-    return _T[i - 1] + share * (_T[i] - _T[i - 1])
+        raise ValueError(f"freedom must be at least 1 for Student's t, got {freedom}")
+    return float(stdtrit(freedom, (1 + level) / 2))
 
 
 def pooled_error(variance: Tensor, freedom: float) -> Tensor:
@@ -35,7 +30,7 @@ def pooled_error(variance: Tensor, freedom: float) -> Tensor:
 
         f_0 = 4 + 4 / c,   c = mean(v^2) / ((1 + 2 / f) m^2) - 1
         s_i^2 = ((f_0 - 2) m + f v_i) / (f_0 + f)
-        error_i = s_i t(F) / 1.96,   F = min(f_0 + f, B f)
+        error_i = s_i t(F) / t(inf),   F = min(f_0 + f, B f)
 
     with the 97.5 % point ``t`` of Student's distribution. For a single example ``s = v`` and ``F = f``; for many equal
     ones ``s = m``, and ``F`` grows to infinity. For normal draws ``c`` would be the squared coefficient of variation of
@@ -53,10 +48,10 @@ def pooled_error(variance: Tensor, freedom: float) -> Tensor:
     if math.isinf(freedom) or not float(known.sum()) > 0:
         return variance.sqrt()
     if len(known) == 1:
-        return (v.sqrt() * (student_t(freedom) / 1.96)).to(variance)
+        return (v.sqrt() * (student_t(freedom) / student_t(math.inf))).to(variance)
     m = known.mean()
     spread = float(known.square().mean() / ((1 + 2 / freedom) * m.square())) - 1
     prior = 4 + 4 / max(spread, 1e-9)
     total = min(prior + freedom, len(known) * freedom)
     pooled = ((prior - 2) * m + freedom * v) / (prior + freedom)
-    return (pooled.sqrt() * (student_t(total) / 1.96)).to(variance)
+    return (pooled.sqrt() * (student_t(total) / student_t(math.inf))).to(variance)

@@ -264,15 +264,13 @@ def half_width(error: float, deviations: Sequence[float] = (), freedom: float = 
 
     Reference: Satterthwaite 1946, https://doi.org/10.2307/3002019
     """
-    from scipy.special import stdtrit
-
     own, shared = error**2, spread(deviations)
     total = own + shared
     if not total > 0:
         return total
     parts = own**2 / freedom + shared**2 / max(len(deviations) - 1, 1)
     degrees = total**2 / parts if parts > 0 else 1e9
-    return float(stdtrit(degrees, (1 + level) / 2)) * math.sqrt(total)
+    return student_t(degrees, level) * math.sqrt(total)
 
 
 def jackknife_of_both(
