@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_size
+from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic
+from fourfold.nn.pyramid import code_size
 
 SHAPES = [(1, 28, 28), (3, 7, 10), (3, 64, 48), (2, 1, 2), (1, 16, 17)]
 

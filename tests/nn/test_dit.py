@@ -27,8 +27,8 @@ def test_any_shape(shape, patch):
 def test_cutting_and_joining_are_inverse():
     net = DiT((3, 7, 10), 16, 1, 2, 4)
     x = torch.randn(2, 3, 7, 10)
-    image = net._cut(x)[:, :, : 3 * 4 * 4]  # before its waves
-    assert torch.equal(net._join(image), x)
+    image = net._tokens(x)[:, :, : 3 * 4 * 4]  # before its waves
+    assert torch.equal(net._images(image), x)
 
 
 def test_it_starts_at_zero_and_depends_on_everything_after_a_step():

@@ -5,7 +5,8 @@ import torch
 
 from fourfold.core import configuration, construct
 from fourfold.nn.coupling import Couplings
-from fourfold.nn.resnet import Residual, ResMLP, ResNetCritic, ResNetDecoder, ResNetEncoder
+from fourfold.nn.pyramid import Residual
+from fourfold.nn.resnet import ResMLP, ResNetCritic, ResNetDecoder, ResNetEncoder
 
 SHAPES = [(1, 28, 28), (1, 8, 8), (3, 9, 13), (2, 5, 40), (1, 1, 1), (3, 32, 32)]
 

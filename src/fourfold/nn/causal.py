@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.layers import zeroed
 
 __all__ = ["CausalConvNet", "PlaneCache"]
 
@@ -151,9 +152,7 @@ class RowBlock(Part, nn.Module):
     def __init__(self, width: int, hidden: int, rows: int, reach: int) -> None:
         super().__init__()
         self.conv = RowConv(width, hidden, rows, reach, gain=math.sqrt(2))
-        self.out = nn.Linear(hidden, width)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Linear(hidden, width))
 
     def forward(self, v: Tensor) -> Tensor:
         return v + self.out(F.relu(self.conv(F.relu(v))))
@@ -170,9 +169,7 @@ class PixelBlock(Part, nn.Module):
     def __init__(self, width: int, hidden: int, rows: int, reach: int) -> None:
         super().__init__()
         self.conv = PixelConv(width, hidden, rows, reach, gain=math.sqrt(2))
-        self.out = nn.Linear(hidden, width)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.out = zeroed(nn.Linear(hidden, width))
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.out(F.relu(self.conv(F.relu(h))))
@@ -218,9 +215,8 @@ class PlaneBlock(Part, nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first, self.second = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = zeroed(nn.Conv2d(width, width, 3, padding=1))
 
     def forward(self, h: Tensor) -> Tensor:
         return h + self.second(F.relu(self.first(F.relu(h))))
@@ -257,9 +253,7 @@ class Displacement(Part, nn.Module):
         mask[-1, columns:] = 0
         self.register_buffer("mask", mask, persistent=False)
         self.w = nn.Parameter(torch.ones_like(mask))
-        self.head = nn.Linear(channels, 1 + self.span**2)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.head = zeroed(nn.Linear(channels, 1 + self.span**2))
 
     def forward(self, logits: Tensor, h: Tensor, x: Tensor, before: Tensor) -> Tensor:
         """``log P`` of every level, ``(N, H, W, levels)``.
@@ -366,12 +360,10 @@ class CausalConvNet(Part, nn.Module):
         if known:
             wide = nn.Conv2d(known * features, channels, 5, padding=2)
             self.other = PlaneReader(known * features, channels, other, other_depth) if other else wide
-        self.head = nn.Linear(channels, levels)
+        self.head = zeroed(nn.Linear(channels, levels))
         self.displacement = Displacement(levels, channels, moved) if moved else None
         nn.init.normal_(self.label.weight, std=0.1)
         nn.init.normal_(self.label_row.weight, std=0.1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
 
     def forward(
         self,

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.layers import zeroed
 
 __all__ = ["DDPMUNet"]
 
@@ -24,13 +25,6 @@ GROUPS = 8
 """Groups of channels that are normalised together; every width is a multiple of it."""
 PERIOD = 10_000
 """The longest period of the sines of a step, in steps (over 2 pi)."""
-
-
-def _zeros(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:
-    """The layer with weights and biases of zero."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
 
 
 @final
@@ -47,7 +41,7 @@ class DDPMBlock(nn.Module):
         super().__init__()
         self.norm_1, self.conv_1 = nn.GroupNorm(GROUPS, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
         self.modulation = nn.Linear(condition, outputs)
-        self.norm_2, self.conv_2 = nn.GroupNorm(GROUPS, outputs), _zeros(nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.norm_2, self.conv_2 = nn.GroupNorm(GROUPS, outputs), zeroed(nn.Conv2d(outputs, outputs, 3, padding=1))
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else None
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
@@ -64,7 +58,7 @@ class Attention(nn.Module):
         super().__init__()
         self.norm = nn.GroupNorm(GROUPS, width)
         self.q, self.k, self.v = nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, width)
-        self.out = _zeros(nn.Linear(width, width))
+        self.out = zeroed(nn.Linear(width, width))
 
     def forward(self, h: Tensor) -> Tensor:
         tokens = self.norm(h).flatten(2).transpose(1, 2)[:, None]
@@ -144,7 +138,7 @@ class DDPMUNet(Part, nn.Module):
             inputs = tuple(own + kept.pop() for own in entering)
             self.up.append(DDPMStage(inputs, widths[i], condition, i > 0, finer))
             width = widths[i]
-        self.norm, self.head = nn.GroupNorm(GROUPS, first), _zeros(nn.Conv2d(first, channels, 3, padding=1))
+        self.norm, self.head = nn.GroupNorm(GROUPS, first), zeroed(nn.Conv2d(first, channels, 3, padding=1))
 
     def forward(self, x: Tensor, step: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self._condition(step, cond)

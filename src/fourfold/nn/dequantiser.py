@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.layers import zeroed
 
 __all__ = ["ConvDequantiser"]
 
@@ -61,9 +62,7 @@ class _Convolutions(nn.Module):
     def __init__(self, inputs: int, outputs: int, width: int) -> None:
         super().__init__()
         self.entry, self.middle = nn.Conv2d(inputs, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
-        self.exit = nn.Conv2d(width, outputs, 3, padding=1)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
+        self.exit = zeroed(nn.Conv2d(width, outputs, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.exit(F.relu(self.middle(F.relu(self.entry(x)))))

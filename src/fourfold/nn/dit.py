@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.layers import images, patches, zeroed
 from fourfold.nn.text_encoder import TextEncoder
 from fourfold.nn.transformer import attention
 
@@ -33,9 +34,7 @@ class TransformerBlock(nn.Module):
         self.heads = heads
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
-        self.modulation = nn.Linear(condition, 6 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        self.modulation = zeroed(nn.Linear(condition, 6 * width))
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         a_1, b_1, g_1, a_2, b_2, g_2 = self.modulation(c)[:, None].chunk(6, 2)
@@ -93,26 +92,21 @@ class DiT(Part, nn.Module):
         self.positions = nn.Parameter(0.5 * torch.randn(1, self.grid[0] * self.grid[1], width))
         self.blocks = nn.ModuleList(TransformerBlock(width, heads, width) for _ in range(depth))
         self.modulation = nn.Linear(width, 2 * width)
-        self.exit = nn.Linear(width, channels * patch**2)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
+        self.exit = zeroed(nn.Linear(width, channels * patch**2))
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self.condition(tau, cond)
-        h = self.entry(self._cut(x).to(self.entry.weight.dtype)) + self.positions
+        h = self.entry(self._tokens(x).to(self.entry.weight.dtype)) + self.positions
         for block in self.blocks:
             h = block(h, c)
         a, b = self.modulation(c)[:, None].chunk(2, 2)
-        return self._join(self.exit(_modulated(h, a, b)).float())
+        return self._images(self.exit(_modulated(h, a, b)).float())
 
-    def _cut(self, x: Tensor) -> Tensor:
+    def _tokens(self, x: Tensor) -> Tensor:
         """Images to tokens, ``(B, L, 3 C p p)``."""
-        right, below = -self.width % self.patch, -self.height % self.patch
-        if right or below:
-            x = F.pad(x, (0, right, 0, below), mode="replicate")
-        return F.pixel_unshuffle(with_detail(x), self.patch).flatten(2).transpose(1, 2)
+        return patches(with_detail(x), self.patch).flatten(2).transpose(1, 2)
 
-    def _join(self, tokens: Tensor) -> Tensor:
+    def _images(self, tokens: Tensor) -> Tensor:
         """Tokens to images of the full size."""
-        x = F.pixel_shuffle(tokens.transpose(1, 2).reshape(len(tokens), -1, *self.grid), self.patch)
-        return x[:, :, : self.height, : self.width]
+        h = tokens.transpose(1, 2).reshape(len(tokens), -1, *self.grid)
+        return images(h, self.patch, self.height, self.width)

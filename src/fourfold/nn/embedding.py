@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.layers import zeroed
 from fourfold.nn.text_encoder import TextEncoder
 
 __all__ = ["Condition", "FourierTime", "with_detail"]
@@ -67,9 +68,7 @@ class Condition(Part, nn.Module):
             raise ValueError(f"a network knows 1 or 2 times, not {times}")
         self.fourier = FourierTime(width)
         self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
-        self.other = nn.Linear(width, width, bias=False) if times == 2 else None
-        if self.other is not None:
-            nn.init.zeros_(self.other.weight)
+        self.other = zeroed(nn.Linear(width, width, bias=False)) if times == 2 else None
         self.labels = None if classes is None else nn.Embedding(classes + 1, width)
         self.text = text
         self.caption = None if text is None else nn.Linear(text.width, width)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.layers import zeroed
 
 __all__ = ["Glow"]
 
@@ -95,10 +96,8 @@ class _Coupling(nn.Module):
         super().__init__()
         self.fixed = fixed
         self.entry, self.middle = nn.Conv2d(fixed, width, 3, padding=1), nn.Conv2d(width, width, 1)
-        self.exit = nn.Conv2d(width, 2 * moved, 3, padding=1)
+        self.exit = zeroed(nn.Conv2d(width, 2 * moved, 3, padding=1))
         self.embedding = None if classes is None else nn.Embedding(classes + 1, width)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)  # type: ignore[arg-type]
 
     def _numbers(self, a: Tensor, cond: Tensor | None) -> tuple[Tensor, Tensor]:
         h = self.entry(a.to(self.entry.weight.dtype))

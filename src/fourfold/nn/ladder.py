@@ -11,17 +11,17 @@ Autoencoders, https://arxiv.org/abs/1602.02282; Child 2021, Very Deep VAEs, http
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from itertools import pairwise
+from functools import partial
 from typing import ClassVar, final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.nn.resnet import _GAIN, Plan, Residual, _conv, _labels, _linear, _phi
+from fourfold.nn.layers import convolution, linear
+from fourfold.nn.pyramid import GAIN, Pyramid, Residual, ascend, phi
+from fourfold.nn.resnet import LabelEmbedding, Trunk
 
 __all__ = ["LadderDecoder", "LadderEncoder"]
 
@@ -33,12 +33,12 @@ class _Rung(nn.Module):
     def __init__(self, width: int, channels: int, depth: int) -> None:
         super().__init__()
         self.block = Residual(width, width, depth)
-        self.prior = _conv(width, 2 * channels, 1, gain=0.1)
-        self.inject = _conv(channels, width, 1, gain=0.5)
+        self.prior = convolution(width, 2 * channels, 1, gain=0.1)
+        self.inject = convolution(channels, width, 1, gain=0.5)
 
     def forward(self, h: Tensor, eps: Callable[[Tensor], Tensor]) -> Tensor:
         h = self.block(h)
-        m, s = self.prior(_phi(h)).float().chunk(2, 1)
+        m, s = self.prior(phi(h)).float().chunk(2, 1)
         z = m + (2 * torch.tanh(s / 2)).exp() * eps(h)
         return h + self.inject(z.to(h.dtype))
 
@@ -70,33 +70,32 @@ class LadderDecoder(Part, nn.Module):
         classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.plan = plan = Plan(shape, width)
-        self.noises = [(channels, *size) for size in reversed(plan.sizes) for _ in range(rungs)]
-        self.labels = _labels(classes, inputs)
-        self.entry = _linear(inputs if classes is None else 2 * inputs, plan.features)
-        depth = rungs * len(plan.widths)
+        self.pyramid = pyramid = Pyramid.to_eight(shape, width)
+        self.noises = [(channels, *size) for size in reversed(pyramid.sizes) for _ in range(rungs)]
+        self.labels = LabelEmbedding.of(classes, inputs)
+        self.entry = linear(inputs if classes is None else 2 * inputs, pyramid.features)
+        depth = rungs * len(pyramid.widths)
         self.stages = nn.ModuleList(
-            nn.ModuleList(_Rung(width, channels, depth) for _ in range(rungs)) for width in reversed(plan.widths)
+            nn.ModuleList(_Rung(width, channels, depth) for _ in range(rungs)) for width in reversed(pyramid.widths)
         )
-        self.up = nn.ModuleList(_conv(coarse, fine, 1) for coarse, fine in pairwise(reversed(plan.widths)))
-        self.last = Residual(plan.widths[0], plan.widths[0], depth)
-        self.exit = _conv(plan.widths[0], outputs * plan.patch**2)
+        self.up = pyramid.finer()
+        self.last = Residual(width, width, depth)
+        self.exit = convolution(width, outputs * pyramid.patch**2)
 
     def forward(self, u: Tensor, cond: Tensor | None, noise: Callable[[int, Tensor], Tensor]) -> Tensor:
         """Decode; ``noise(l, h)`` gives rung ``l`` its noise ``(B, *noises[l])``, float32, from the map ``h`` there."""
-        u = u.to(self.entry.weight.dtype)  # type: ignore[arg-type]
-        if self.labels is not None:
-            u = torch.cat([u, self.labels(cond, len(u))], 1)
-        h = self.entry(u).unflatten(1, (self.plan.widths[-1], *self.plan.sizes[-1]))
-        h, rung = h.contiguous(memory_format=torch.channels_last), 0
-        for i, stage in enumerate(self.stages):
-            if i > 0:
-                size = self.plan.sizes[-1 - i]
-                h = F.interpolate(self.up[i - 1](h), size=size, mode="bilinear", align_corners=False)
-            for layer in stage:  # type: ignore[attr-defined]
-                h = layer(h, lambda h, at=rung: noise(at, h))
-                rung += 1
-        return self.plan.join(self.exit(_phi(self.last(h))).float())
+        u = u.to(self.entry.weight.dtype)
+        h = self.entry(u if self.labels is None else self.labels.beside(u, cond))
+        stages = [partial(self._stage, i, noise) for i in range(len(self.stages))]
+        h = ascend(self.pyramid.coarsest(h), stages, reversed(self.up), self.pyramid.sizes[::-1])
+        return self.pyramid.images(self.exit(phi(self.last(h))).float())
+
+    def _stage(self, i: int, noise: Callable[[int, Tensor], Tensor], h: Tensor) -> Tensor:
+        """The rungs of stage ``i``, coarsest first."""
+        rungs = list(self.stages[i])  # type: ignore[call-overload]
+        for number, rung in enumerate(rungs, i * len(rungs)):
+            h = rung(h, partial(noise, number))
+        return h
 
 
 @final
@@ -109,7 +108,7 @@ class LadderEncoder(Part, nn.Module):
         width, rungs, channels, classes: those of the decoder.
     """
 
-    for_adamw: ClassVar[tuple[str, ...]] = ("stem", "head")
+    for_adamw: ClassVar[tuple[str, ...]] = ("head",)
 
     def __init__(
         self,
@@ -121,37 +120,25 @@ class LadderEncoder(Part, nn.Module):
         classes: int | None = None,
     ) -> None:
         super().__init__()
-        self.plan = plan = Plan(shape, width)
-        depth = len(plan.widths) * rungs
-        self.stem = _conv(plan.channels * plan.patch**2, width)
-        self.stages = nn.ModuleList(nn.Sequential(*(Residual(w, w, depth) for _ in range(rungs))) for w in plan.widths)
-        self.down = nn.ModuleList(_conv(fine, coarse, 1) for fine, coarse in pairwise(plan.widths))
-        self.labels = _labels(classes, outputs * 4)
-        self.thin = _conv(plan.widths[-1], plan.slim, 1, gain=_GAIN)
-        self.hidden = _linear(plan.slim * math.prod(plan.sizes[-1]), outputs * 4, gain=_GAIN)
-        self.head = _linear(outputs * 4, outputs)
-        self.own = nn.ModuleList(_conv(w, w, 1) for w in reversed(plan.widths) for _ in range(rungs))
-        self.theirs = nn.ModuleList(_conv(w, w, 1) for w in reversed(plan.widths) for _ in range(rungs))
-        self.out = nn.ModuleList(
-            _conv(w, 2 * channels, 1, gain=0.3) for w in reversed(plan.widths) for _ in range(rungs)
-        )
-        self.rungs = rungs
+        self.trunk, self.rungs = Trunk(shape, width, rungs), rungs
+        self.labels = LabelEmbedding.of(classes, outputs * 4)
+        self.hidden = linear(self.trunk.outputs, outputs * 4, GAIN)
+        self.head = linear(outputs * 4, outputs)
+        widths = [w for w in reversed(self.trunk.pyramid.widths) for _ in range(rungs)]
+        self.own = nn.ModuleList(convolution(w, w, 1) for w in widths)
+        self.theirs = nn.ModuleList(convolution(w, w, 1) for w in widths)
+        self.out = nn.ModuleList(convolution(w, 2 * channels, 1, gain=0.3) for w in widths)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
         """The vector, float32, and the map of each stage, coarsest first."""
-        x = self.plan.cut(x).to(self.stem.weight.dtype)  # type: ignore[arg-type]
-        h = self.stages[0](self.stem(x.contiguous(memory_format=torch.channels_last)))
-        maps = [h]
-        for down, stage in zip(self.down, self.stages[1:], strict=True):
-            h = stage(down(F.avg_pool2d(h, 2, ceil_mode=True)))
-            maps.append(h)
-        top = self.hidden(_phi(self.thin(_phi(h))).flatten(1))
+        maps = self.trunk.maps(x)
+        h = self.hidden(self.trunk.features(maps[-1]))
         if self.labels is not None:
-            top = top + self.labels(cond, len(x))
-        return self.head(_phi(top)).float(), maps[::-1]
+            h = h + self.labels(cond, len(x))
+        return self.head(phi(h)).float(), maps[::-1]
 
     def infer(self, rung: int, maps: list[Tensor], h: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-scale of the noise of a rung, float32, each ``(B, channels, h, w)``."""
         e = self.own[rung](maps[rung // self.rungs]) + self.theirs[rung](h)
-        m, s = self.out[rung](_phi(e)).float().chunk(2, 1)
+        m, s = self.out[rung](phi(e)).float().chunk(2, 1)
         return m, 3 * torch.tanh(s / 3)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.layers import zeroed
 from fourfold.nn.transformer import Block, Cache, rotary
 
 __all__ = ["OrderedTransformer"]
@@ -50,11 +51,9 @@ class OrderedTransformer(Part, nn.Module):
         self.left, self.right = nn.Embedding(tokens + 2, width), nn.Embedding(tokens + 2, width)
         self.way = nn.Embedding(3 * block - 1, width)
         self.blocks = nn.ModuleList(Block(width, heads, ratio) for _ in range(depth))
-        self.head = nn.Linear(width, tokens)
+        self.head = zeroed(nn.Linear(width, tokens))
         for table in (self.embedding, self.left, self.right, self.way):
             nn.init.normal_(table.weight, std=0.5)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
 
     def cache(self, batch: int) -> Cache:
         """An empty cache for ``batch`` examples."""

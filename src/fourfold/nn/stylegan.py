@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
-from fourfold.nn.resnet import LabelEmbedding, Plan
+from fourfold.nn.pyramid import Pyramid
+from fourfold.nn.resnet import LabelEmbedding
 
 __all__ = ["Equalised", "ModulatedConv", "StyleNetwork"]
 
@@ -148,14 +149,14 @@ class StyleNetwork(Part, nn.Module):
         mixing: float = 0.9,
     ) -> None:
         super().__init__()
-        self.plan, self.noise, self.mixing = Plan(shape, width), noise, mixing
-        widths, self.sizes = self.plan.widths[::-1], self.plan.sizes[::-1]
+        self.pyramid, self.noise, self.mixing = Pyramid.to_eight(shape, width), noise, mixing
+        widths, self.sizes = self.pyramid.widths[::-1], self.pyramid.sizes[::-1]
         self.entry = nn.Parameter(torch.randn(1, widths[0], *self.sizes[0]))
         self.mapping = _Mapping(noise, style, depth, classes)
         pairs = list(zip([widths[0], *widths[:-1]], widths, strict=True))
         self.first = nn.ModuleList(_Layer(a, b, style) for a, b in pairs)
         self.second = nn.ModuleList(_Layer(b, b, style) for _, b in pairs)
-        outputs = self.plan.channels * self.plan.patch**2
+        outputs = self.pyramid.values
         self.images = nn.ModuleList(ModulatedConv(b, outputs, style, 1, demodulate=False) for b in widths)
         self.exit = nn.Parameter(torch.zeros(outputs))
         self.layers = 2 * len(widths)
@@ -195,7 +196,7 @@ class StyleNetwork(Part, nn.Module):
             own = to_image(h, w[:, 2 * i + 1])
             image = own if image is None else own + _resized(image, self.sizes[i])
         assert image is not None
-        return self.plan.join((image + self.exit[:, None, None]).float())
+        return self.pyramid.images((image + self.exit[:, None, None]).float())
 
     def _maps(self, z: Tensor) -> list[Tensor]:
         """Two noise maps ``(B, 1, h, w)`` for every stage."""

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.layers import zeroed
 from fourfold.nn.transformer import Cache, Transformer
 
 __all__ = ["PatchStack", "joined", "patches", "side"]
@@ -49,9 +50,7 @@ class _Block(nn.Module):
         self.position = nn.Parameter(0.1 * torch.randn(length, width))
         self.embedding = None if classes is None else nn.Embedding(classes + 1, width)
         self.trunk = Transformer(width, depth, heads, length)
-        self.exit = nn.Linear(width, values)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
+        self.exit = zeroed(nn.Linear(width, values))
 
     def forward(self, before: Tensor, cond: Tensor | None, cache: Cache | None) -> Tensor:
         """The numbers of ``T`` patches given the patch before each, ``(B, T, size)``; earlier ones are in the cache."""

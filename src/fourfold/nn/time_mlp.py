@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.layers import zeroed
 
 __all__ = ["TimeMLP"]
 
@@ -26,10 +27,8 @@ class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.first, self.second = nn.Linear(width, width), nn.Linear(width, width)
+        self.first, self.second = nn.Linear(width, width), zeroed(nn.Linear(width, width))
         self.modulation = nn.Linear(width, 2 * width)
-        nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         a, b = self.modulation(c).chunk(2, 1)
@@ -68,9 +67,7 @@ class TimeMLP(Part, nn.Module):
         self.entry = nn.Linear(3 * dim if detail else dim, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
-        self.exit = nn.Linear(width, dim if outputs is None else outputs)
-        nn.init.zeros_(self.exit.weight)
-        nn.init.zeros_(self.exit.bias)
+        self.exit = zeroed(nn.Linear(width, dim if outputs is None else outputs))
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self.condition(tau, cond)

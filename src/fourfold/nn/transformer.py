@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.nn.layers import zeroed
 
 __all__ = [
     "Branches",
@@ -405,10 +406,8 @@ class TokenTransformer(NextToken):
         self.tokens, self.length = tokens, length
         self.embedding = nn.Embedding(tokens + starts, width)
         self.trunk = Transformer(width, depth, heads, length, ratio)
-        self.head = nn.Linear(width, tokens)
+        self.head = zeroed(nn.Linear(width, tokens))
         nn.init.normal_(self.embedding.weight, std=0.5)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
 
     def cache(self, batch: int) -> Cache:
         """An empty cache for ``batch`` sequences."""
@@ -445,11 +444,9 @@ class MaskedTransformer(Part, nn.Module):
         self.embedding = nn.Embedding(tokens + 1, width)
         self.label = nn.Embedding((classes or 0) + 1, width)
         self.blocks = nn.ModuleList(Block(width, heads, ratio, causal=False) for _ in range(depth))
-        self.head = nn.Linear(width, tokens)
+        self.head = zeroed(nn.Linear(width, tokens))
         for table in (self.embedding, self.label):
             nn.init.normal_(table.weight, std=0.5)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
 
     def forward(self, ids: Tensor, cond: Tensor | None = None) -> Tensor:
         """Logits ``(B, L, tokens)`` of ids ``(B, L)``, some of which are masks, float32."""

@@ -8,7 +8,6 @@ convolution of every residual block starts at zero (Zhang, Dauphin, Ma 2019, htt
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from typing import ClassVar, final
 
@@ -18,17 +17,11 @@ from torch import Tensor, nn
 
 from fourfold.core import Part
 from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.layers import convolution, images, patches, zeroed
+from fourfold.nn.pyramid import descend
 from fourfold.nn.text_encoder import TextEncoder
 
-__all__ = ["UNet", "convolution"]
-
-
-def convolution(inputs: int, outputs: int, size: tuple[int, int], gain: float = 1.0) -> nn.Conv2d:
-    """A convolution that keeps height and width, with weights of variance ``gain^2 / fan_in`` and no bias at first."""
-    layer = nn.Conv2d(inputs, outputs, size, padding=(size[0] // 2, size[1] // 2))
-    nn.init.normal_(layer.weight, std=gain / math.sqrt(inputs * size[0] * size[1]))
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return layer
+__all__ = ["UNet"]
 
 
 @final
@@ -45,11 +38,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
-        self.first = convolution(width, width, (3, 3), gain=1.5)
-        self.second = convolution(width, width, (3, 3), gain=0.0)
-        self.modulation = nn.Linear(condition, 2 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        self.first = convolution(width, width, gain=1.5)
+        self.second = convolution(width, width, gain=0.0)
+        self.modulation = zeroed(nn.Linear(condition, 2 * width))
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         a, b = self.modulation(c)[:, :, None, None].chunk(2, 1)
@@ -110,36 +101,18 @@ class UNet(Part, nn.Module):
             raise ValueError(f"{len(widths)} widths and {len(blocks)} numbers of blocks: give one of each per stage")
         self.patch, self.stride = patch, patch * 2 ** (len(widths) - 1)
         self.condition = Condition(condition, classes, times, text)
-        self.stem = convolution(3 * channels * patch**2, widths[0], (3, 3))
+        self.stem = convolution(3 * channels * patch**2, widths[0])
         self.down = nn.ModuleList(Level(w, n, condition) for w, n in zip(widths, blocks, strict=True))
-        self.coarser = nn.ModuleList(convolution(fine, coarse, (1, 1)) for fine, coarse in pairwise(widths))
-        self.finer = nn.ModuleList(convolution(coarse, fine, (1, 1)) for fine, coarse in pairwise(widths))
+        self.coarser = nn.ModuleList(convolution(fine, coarse, 1) for fine, coarse in pairwise(widths))
+        self.finer = nn.ModuleList(convolution(coarse, fine, 1) for fine, coarse in pairwise(widths))
         self.up = nn.ModuleList(Level(w, n, condition) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
-        self.head = convolution(widths[0], channels * patch**2, (3, 3), gain=0.0)
+        self.head = convolution(widths[0], channels * patch**2, gain=0.0)
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
-        height, width = x.shape[-2:]
         c = self.condition(tau, cond)
-        h = self._trunk(self.stem(self._cut(x).to(self.stem.weight.dtype)), c)
-        out = self.head(F.silu(h)).float()
-        return F.pixel_shuffle(out, self.patch)[:, :, :height, :width]
-
-    def _cut(self, x: Tensor) -> Tensor:
-        """Images to patches, ``(B, 3 C p p, H / p, W / p)``, in channels-last order."""
-        right, below = -x.shape[-1] % self.stride, -x.shape[-2] % self.stride
-        if right or below:
-            x = F.pad(x, (0, right, 0, below), mode="replicate")
-        return F.pixel_unshuffle(with_detail(x), self.patch).contiguous(memory_format=torch.channels_last)
-
-    def _trunk(self, h: Tensor, c: Tensor) -> Tensor:
-        """All stages, down and up."""
-        kept = []
-        for stage, coarser in zip(self.down, self.coarser, strict=False):
-            h = stage(h, c)
-            kept.append(h)
-            h = coarser(F.avg_pool2d(h, 2))
-        h = self.down[-1](h, c)
-        for i in reversed(range(len(self.up))):
-            h = kept[i] + F.interpolate(self.finer[i](h), scale_factor=2.0)
-            h = self.up[i](h, c)
-        return h
+        p = patches(with_detail(x), self.patch, self.stride).contiguous(memory_format=torch.channels_last)
+        maps = descend(self.stem(p.to(self.stem.weight.dtype)), self.down, self.coarser, c)
+        h = maps.pop()
+        for finer, stage in zip(reversed(self.finer), reversed(self.up), strict=True):
+            h = stage(maps.pop() + F.interpolate(finer(h), scale_factor=2.0), c)
+        return images(self.head(F.silu(h)).float(), self.patch, *x.shape[-2:])

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from fourfold.core import Part
 from fourfold.nn.dit import TransformerBlock
 from fourfold.nn.embedding import Condition, with_detail
+from fourfold.nn.layers import convolution, images, patches, zeroed
 from fourfold.nn.text_encoder import TextEncoder
-from fourfold.nn.unet import convolution
 
 __all__ = ["VideoUNet"]
 
@@ -44,11 +44,9 @@ class SpaceTimeBlock(nn.Module):
 
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
-        self.space = convolution(width, width, (3, 3), gain=1.5)
+        self.space = convolution(width, width, gain=1.5)
         self.time = convolution(width, width, (3, 1), gain=0.0)
-        self.modulation = nn.Linear(condition, 2 * width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
+        self.modulation = zeroed(nn.Linear(condition, 2 * width))
 
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         """``(B · T, C, H, W)`` and ``(B, condition)`` to ``(B · T, C, H, W)``."""
@@ -115,30 +113,28 @@ class VideoUNet(Part, nn.Module):
         self.frames, self.patch, self.span, values = frames, patch, span, channels // frames * span * patch**2
         places = math.ceil(height / (2 * patch)) * math.ceil(width / (2 * patch))
         self.condition = Condition(coarse, classes, times, text)
-        self.stem = convolution(3 * values, fine, (3, 3))
+        self.stem = convolution(3 * values, fine)
         self.down = nn.ModuleList(SpaceTimeBlock(fine, coarse) for _ in range(blocks[0]))
-        self.coarser = convolution(4 * fine, coarse, (1, 1))
+        self.coarser = convolution(4 * fine, coarse, 1)
         self.place = nn.Parameter(0.5 * torch.randn(places, coarse))
         self.moment = nn.Parameter(0.5 * torch.randn(math.ceil(frames / span), 1, coarse))
         self.trunk = nn.ModuleList(TransformerBlock(coarse, heads, coarse) for _ in range(blocks[1]))
-        self.finer = convolution(coarse, 4 * fine, (1, 1))
+        self.finer = convolution(coarse, 4 * fine, 1)
         self.up = nn.ModuleList(SpaceTimeBlock(fine, coarse) for _ in range(blocks[0]))
-        self.head = convolution(fine, values, (3, 3), gain=0.0)
-        self.passed = nn.Linear(coarse, 1)
-        nn.init.zeros_(self.passed.weight)
-        nn.init.zeros_(self.passed.bias)
+        self.head = convolution(fine, values, gain=0.0)
+        self.passed = zeroed(nn.Linear(coarse, 1))
 
     def forward(self, x: Tensor, tau: Tensor, cond: Tensor | None = None) -> Tensor:
         c = self.condition(tau, cond)
-        h = self.stem(self._cut(x).to(self.stem.weight.dtype))
+        h = self.stem(self._patches(x).to(self.stem.weight.dtype))
         for block in self.down:
             h = block(h, c)
         mixed = self.finer(self._mixed(self.coarser(F.pixel_unshuffle(h, 2)), c))
         h = (h + F.pixel_shuffle(mixed, 2)).contiguous(memory_format=torch.channels_last)
         for block in self.up:
             h = block(h, c)
-        told = self._join(self.head(F.silu(h)).float(), x.shape)
-        return torch.addcmul(told, self.passed(c).float()[..., None, None], x.float())
+        out = self._clips(self.head(F.silu(h)).float(), x.shape)
+        return torch.addcmul(out, self.passed(c).float()[..., None, None], x.float())
 
     def _mixed(self, h: Tensor, c: Tensor) -> Tensor:
         """The transformer over all places and times of maps ``(B · T, C, H, W)``."""
@@ -148,17 +144,15 @@ class VideoUNet(Part, nn.Module):
             tokens = block(tokens, c)
         return tokens.reshape(len(h), -1, h.shape[1]).transpose(1, 2).reshape(h.shape)
 
-    def _cut(self, x: Tensor) -> Tensor:
+    def _patches(self, x: Tensor) -> Tensor:
         """Clips to frames of patches, ``(B · T / span, 3 span C p p, H / p, W / p)``, in channels-last order."""
-        clips, _, height, width = x.shape
-        x = x.reshape(clips, self.frames, -1, height, width).transpose(1, 2)
-        stride = 2 * self.patch
-        x = F.pad(x, (0, -width % stride, 0, -height % stride, 0, -self.frames % self.span), mode="replicate")
-        x = x.transpose(1, 2).reshape(-1, self.span * x.shape[1], *x.shape[3:])
-        return F.pixel_unshuffle(with_detail(x), self.patch).contiguous(memory_format=torch.channels_last)
+        x = x.reshape(len(x), self.frames, -1, *x.shape[2:])
+        if short := -self.frames % self.span:
+            x = torch.cat([x, x[:, -1:].expand(-1, short, -1, -1, -1)], 1)
+        x = x.reshape(-1, self.span * x.shape[2], *x.shape[3:])
+        return patches(with_detail(x), self.patch, 2 * self.patch).contiguous(memory_format=torch.channels_last)
 
-    def _join(self, h: Tensor, shape: torch.Size) -> Tensor:
+    def _clips(self, h: Tensor, shape: torch.Size) -> Tensor:
         """Frames of patches to clips of their full size."""
-        clips, channels, height, width = shape
-        x = F.pixel_shuffle(h, self.patch)
-        return x.reshape(clips, -1, *x.shape[2:])[:, :channels, :height, :width]
+        x = images(h, self.patch, *shape[2:])
+        return x.reshape(shape[0], -1, *shape[2:])[:, : shape[1]]

@@ -13,11 +13,12 @@ from fourfold.core import Codec, GenerativeModel, Likelihood, Space, Training
 from fourfold.distributions.observations import AsDraw, AsMedian, GaussianHead, Head, LogisticHead
 from fourfold.distributions.tokens import TokenHead
 from fourfold.maths.spectra import frames, hop_of
-from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic, code_size
+from fourfold.nn.autoencoder import MapDecoder, MapEncoder, PatchCritic
 from fourfold.nn.columns import TableEncoder
 from fourfold.nn.coupling import Couplings
 from fourfold.nn.ladder import LadderDecoder, LadderEncoder
 from fourfold.nn.prior import CodeMixture, IndependentCodes, IndependentGaussians, Mixture, Prior
+from fourfold.nn.pyramid import code_size
 from fourfold.nn.quantise import Codebook, FiniteScalars, Quantiser, ResidualScalars
 from fourfold.nn.resnet import ResMLP, ResNetDecoder, ResNetEncoder
 from fourfold.nn.waves import SpectralCritic, WaveDecoder, WaveEncoder
