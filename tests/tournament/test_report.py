@@ -14,13 +14,14 @@ from torch import Tensor
 from fourfold.core import Picture
 from fourfold.data import Dataset
 from fourfold.metrics import Measurement, References
-from fourfold.paradigms import cards
+from fourfold.paradigms import build, cards
 from fourfold.spaces import Vectors
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament import Comparison, compare
 from fourfold.tournament.modes import from_log, held_out, judge, read_log
 from fourfold.tournament.report import _colours
 from fourfold.vocabulary import FACTS, FailureMode, Judged, Kind
+from fourfold.vocabulary.rules import Below
 
 made, moons = made_up.made, made_up.moons
 
@@ -126,6 +127,31 @@ def test_failure_modes_have_a_word_or_say_why_not(made: Made, moons: Dataset, tm
     assert "mode collapse: bad" in page
     assert "no threshold is known" in page  # of the margin
     assert "watch above 0.9, bad above 0.99" in page
+
+
+def test_a_stage_shows_the_failure_modes_of_its_paradigm_and_of_the_cards(
+    made: Made, moons: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher of a few-step model is a diffusion model; both cards declare a failure mode of their own here."""
+    rule = Below(0.5, 1.0)
+    own = {
+        name: FailureMode(f"fault of {name}", "it fails", "a number", f"of_{name.partition('-')[0]}", rule)
+        for name in ("few-step", "diffusion", "flow")
+    }
+    declared = {
+        name: replace(card, failure_modes=(own[name],)) if name in own else card for name, card in cards().items()
+    }
+    monkeypatch.setattr("fourfold.tournament.report.cards", lambda: declared)
+    (stage,) = build("few-step", moons.space, "xs").stages()
+    stages = [{"name": stage.name, "share": 0.5, "steps": 500, "seconds": 1.0, "parameters": 10}] * 2
+    comparison = made({"few-step": Fake(near(moons, 200, 0.5), Kind.NONE, result={"stages": stages})})
+    folder = comparison.entries[0].outcomes[0].folder / "run" / "stages" / stage.name
+    folder.mkdir(parents=True)
+    (folder / "log.jsonl").write_text(log([{"t/of_few": 2.0, "t/of_diffusion": 0.7, "t/of_flow": 3.0}] * 8))
+    page = saved(comparison, tmp_path)
+    assert "fault of few-step: bad" in page
+    assert "fault of diffusion: watch" in page
+    assert "fault of flow" not in page
 
 
 def test_an_error_while_drawing_keeps_the_numbers(

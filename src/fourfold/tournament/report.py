@@ -33,7 +33,7 @@ from fourfold.tournament.results import Results
 from fourfold.tournament.samples import kept
 from fourfold.tournament.verdict import verdict
 from fourfold.tournament.words import interval, label, plural
-from fourfold.vocabulary import FACTS, Card, Facts, FailureMode, Kind, recorded_facts
+from fourfold.vocabulary import Card, Facts, FailureMode, Kind, recorded_facts
 
 __all__ = ["write_report"]
 
@@ -433,25 +433,29 @@ class _View:
         return Curve([line["seconds"] for line in lines], [line[key] for line in lines], key, self.css)
 
     def modes(self) -> list[_Mode]:
-        """Every failure mode of the paradigm with its measurements."""
+        """Every failure mode of the paradigm and the card with its measurements, and those that a stage measured."""
         own = [_Mode(mode, self._measured(mode)) for mode in self.facts.failure_modes]
-        return own + self._inherited_modes({mode.mode.name for mode in own})
+        inherited = self._inherited_modes({mode.mode.name for mode in own if mode.measured})
+        names = {mode.mode.name for mode in inherited}
+        return [mode for mode in own if mode.mode.name not in names] + inherited
 
     def _measured(self, mode: FailureMode) -> list[Measured]:
         logged = modes.from_log(mode, self.log, (self.result.get("choice") or {}).get("kept_step"))
         return [*logged, *modes.from_scores(mode, self.entry), *modes.from_sweep(mode, self.entry)]
 
-    def _inherited_modes(self, known: set[str]) -> list[_Mode]:
-        """The failure modes of the models that were trained first, from their logs."""
-        found = []
+    def _inherited_modes(self, measured: set[str]) -> list[_Mode]:
+        """The failure modes of the models that were trained first, from their logs, without those measured already."""
+        inherited = []
         stages = build(self.entry.name, self.comparison.dataset.space, "xs").stages() if self.stages else []
         for stage in stages:
             log = [] if self.folder is None else read_log(self.folder / "run" / "stages" / stage.name / "log.jsonl")
-            for mode in FACTS[stage.model.paradigm].failure_modes:
-                measured = modes.from_log(mode, log)
-                if mode.name not in known and measured:
-                    found.append(_Mode(mode, measured, stage.name))
-        return found
+            of_cards = [m for c in cards().values() if c.paradigm is stage.model.paradigm for m in c.failure_modes]
+            modes_of_stage = (*stage.model.facts.failure_modes, *of_cards, *self.card.failure_modes)
+            for mode in {mode.name: mode for mode in modes_of_stage}.values():
+                values = modes.from_log(mode, log)
+                if mode.name not in measured and values:
+                    inherited.append(_Mode(mode, values, stage.name))
+        return inherited
 
 
 _STYLES = ("solid", "dashed", "dotted", "dash-dotted")
