@@ -18,7 +18,7 @@ def section(card: Card) -> str:
     groups = [group for recipe, by_data in told.items() for group in _groups(recipe, by_data)]
     groups.sort(key=lambda group: group[0] not in chosen.values())
     known = {data: set(_lines(one)) for data, one in facts(card.name).items()}
-    blocks = [_block(name, data, _lines(one), name in chosen.values(), known, chosen) for name, data, one in groups]
+    blocks = [_block(name, data, _lines(one), known, chosen) for name, data, one in groups]
     recipes = "\n\n".join(blocks)
     failures = dict.fromkeys(
         mode for by_data in told.values() for one in by_data.values() for mode in one.failure_modes
@@ -51,14 +51,13 @@ def _block(
     name: str,
     data: list[str],
     lines: list[str],
-    default: bool,
     known: Mapping[str, set[str]],
     chosen: Mapping[str, str],
 ) -> str:
     """A heading and the lines of a recipe: all of a default, of another those that no default has."""
     of = ", ".join(kind for kind in data if chosen.get(kind) == name)
     mark = f" (the default for {of})" if of and of != ", ".join(data) else " (the default)" if of else ""
-    shown = lines if default else [line for line in lines if line not in known.get(data[0], set())]
+    shown = lines if of else [line for line in lines if line not in known.get(data[0], set())]
     return f"### {name}: {', '.join(data)}{mark}\n\n" + "\n".join(shown or ["- As the default, with another network."])
 
 

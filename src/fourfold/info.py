@@ -37,7 +37,7 @@ def overview() -> str:
 
 def _summary(card: Card) -> str:
     lines = [fill(f"{card.name:<23}{card.summary}", WIDTH, subsequent_indent=" " * 23)]
-    others = ", ".join(f"{card.name}/{recipe}" for recipe in list(card.recipes)[1:])
+    others = ", ".join(f"{card.name}/{recipe}" for recipe in card.others)
     if others:
         margin = " " * 23
         lines.append(fill(others, WIDTH, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False))

@@ -9,14 +9,14 @@ CARD = Card(
     paradigm=Paradigm.ADVERSARIAL,
     recipes=Recipe.of(
         "fourfold.recipes.adversarial",
-        "suited",
+        "wasserstein",
         "pairing",
         "non-saturating",
         "hinge",
-        "wasserstein",
         "conditional",
         "stylegan2",
         "stylegan2-ada",
     ),
+    default=Recipe("fourfold.recipes.adversarial:default"),
     summary="A generator against a critic: samples in one network evaluation, without a likelihood.",
 )

@@ -53,12 +53,8 @@ def _declared(module: object) -> list[Card]:
 
 
 def recipes() -> list[str]:
-    """Every name that :func:`build` takes: ``card`` for its first recipe, ``card/recipe`` for each other."""
-    return [
-        name if i == 0 else f"{name}/{recipe}"
-        for name, card in cards().items()
-        for i, recipe in enumerate(card.recipes)
-    ]
+    """Every name that :func:`build` takes: ``card`` for its default recipe, ``card/recipe`` for each other."""
+    return [name for card in cards().values() for name in (card.name, *(f"{card.name}/{r}" for r in card.others))]
 
 
 def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
@@ -66,7 +62,7 @@ def build(name: str, space: Space, size: str = "s") -> GenerativeModel:
 
     Args:
         name: a paradigm (``"diffusion"``) or one of its recipes (``"diffusion/velocity"``). A paradigm alone is its
-            first recipe that models the space; :func:`resolve` names it.
+            default recipe in the space; :func:`resolve` names it.
         space: the space of the examples.
         size: ``"xs"``, ``"s"`` or ``"m"``; ``"s/2"`` has half the width of ``"s"``, and so on to ``"s/8"``.
 
@@ -122,7 +118,7 @@ def build_recipe(name: str, space: Space, size: str = "s") -> tuple[str, Generat
     card_name, _, recipe = name.partition("/")
     card = cards()[card_name]
     refusals: list[TypeError] = []
-    for candidate in [recipe] if recipe else card.recipes:
+    for candidate in [recipe] if recipe else card.order(space):
         try:
             _require_captions(name, card, candidate, space)
             return f"{card_name}/{candidate}", card.recipes[candidate](space, size)

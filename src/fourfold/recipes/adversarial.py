@@ -36,6 +36,7 @@ from fourfold.spaces import Audio, Images, Table, Vectors
 __all__ = [
     "Players",
     "conditional",
+    "default",
     "hinge",
     "non_saturating",
     "pairing",
@@ -43,7 +44,6 @@ __all__ = [
     "style",
     "stylegan2",
     "stylegan2_ada",
-    "suited",
     "wasserstein",
 ]
 
@@ -129,14 +129,14 @@ def _critic(space: Images, size: str) -> ResNetCritic:
 
 
 @singledispatch
-def suited(space: Space, size: str) -> GenerativeModel:
-    """:func:`wasserstein` for images and :func:`pairing` for the rest: the better one for each in equal time."""
-    return pairing(space, size)
+def default(space: Space) -> str:
+    """The recipe that ``adversarial`` means: pairing, and Wasserstein's for images, the better one in equal time."""
+    return "pairing"
 
 
-@suited.register
-def _(space: Images, size: str) -> GenerativeModel:
-    return wasserstein(space, size)
+@default.register
+def _(space: Images) -> str:
+    return "wasserstein"
 
 
 def pairing(space: Space, size: str) -> GenerativeModel:

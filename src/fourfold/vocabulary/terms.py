@@ -273,7 +273,7 @@ _PART_LIMITS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """A function ``(space, size) -> GenerativeModel`` by its address, which is imported when it is first called.
+    """A function by its address, which is imported when it is first called: ``(space, size) -> GenerativeModel``.
 
     A card can so name its recipes without loading the networks that they build.
 
@@ -283,9 +283,9 @@ class Recipe:
 
     address: str
 
-    def __call__(self, space: Any, size: str) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         module, _, function = self.address.partition(":")
-        return getattr(importlib.import_module(module), function)(space, size)
+        return getattr(importlib.import_module(module), function)(*arguments)
 
     @classmethod
     def of(cls, module: str, *names: str) -> dict[str, Recipe]:
@@ -306,8 +306,10 @@ class Card:
         name: of the paradigm on the command line.
         paradigm: where it stands on the map.
         recipes: by name, functions ``(space, size) -> GenerativeModel`` or their addresses (:class:`Recipe`). A recipe
-            raises ``TypeError`` for a space that it does not model; the name of the card alone means its first recipe
+            raises ``TypeError`` for a space that it does not model. The name of the card alone means its first recipe
             that models the space.
+        default: a function ``space -> name`` of the recipe that comes first in a space, where that is not always the
+            same one.
         summary: one sentence.
         captioned: the recipes that model images given captions; :func:`fourfold.paradigms.build` refuses such a space
             to the others.
@@ -320,6 +322,7 @@ class Card:
     name: str
     paradigm: Paradigm
     recipes: Mapping[str, Callable[[Any, str], Any]] = field(repr=False)
+    default: Callable[[Any], str] | None = None
     summary: str = ""
     captioned: tuple[str, ...] = ()
     strengths: str = ""
@@ -327,6 +330,16 @@ class Card:
     references: tuple[Paper, ...] = ()
     failure_modes: tuple[FailureMode, ...] = ()
     teacher: str = ""
+
+    def order(self, space: Any) -> list[str]:
+        """The names of the recipes; the first one that models the space is what the card's name alone means."""
+        first = None if self.default is None else self.default(space)
+        return sorted(self.recipes, key=lambda name: name != first)
+
+    @property
+    def others(self) -> list[str]:
+        """The names of the recipes that the card's name alone never means, or not in every space."""
+        return list(self.recipes)[0 if self.default else 1 :]
 
     def facts(self, facts: Facts) -> Facts:
         """The facts of one of its models, with what this card says in place of its paradigm."""
