@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import torch
 import typer
 from PIL import Image
 
-from fourfold.cli.app import app
+from fourfold.cli.app import COMMANDS, app
 from fourfold.engine import Run
 from fourfold.main import main, run
 from fourfold.paradigms import recipes
@@ -41,6 +43,13 @@ def test_help_loads_no_torch():
     program = "import sys; from fourfold.main import run; run(sys.argv[1:], False); assert 'torch' not in sys.modules"
     for words in (["--help"], ["fit", "--help"], ["--version"]):
         subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_done_by_the_function_that_takes_its_declaration(name):
+    module, _, function = COMMANDS[name].work.partition(":")
+    (hint,) = [h for n, h in get_type_hints(getattr(import_module(module), function)).items() if n != "return"]
+    assert hint is COMMANDS[name]
 
 
 def test_info_loads_neither_torch_nor_the_parser(runs):

@@ -25,7 +25,7 @@ def test_a_template_holds_every_option_and_changes_nothing(name):
     assert tomllib.loads(text) == {name: {}}
     shown = tomllib.loads(re.sub(r"(?m)^# (?=[a-z-]+ = )", "", text))[name]
     params = {param.name.replace("_", "-") for param in COMMANDS[name].params}
-    assert set(shown) == params - {"config", "as-json", "resume", "gathered", "print-jobs"}
+    assert set(shown) == params - {"config", "as-json", "resume", "run-folders", "print-jobs"}
     assert max(map(len, text.splitlines())) <= 80
 
 

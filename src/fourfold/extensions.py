@@ -4,7 +4,7 @@
 group                  what an entry point names                                                     its name
 ====================== ============================================================================= ============
 ``fourfold.adapters``  a kind of published models, :class:`fourfold.adapters.Adapter`                any
-``fourfold.commands``  a command of the command line, a function                                     that command
+``fourfold.commands``  a command: :class:`fourfold.cli.command.Command`, or a function               that command
 ``fourfold.executors`` where the runs of a comparison are made, a function of jobs and settings      that place
 ``fourfold.names``     a public name of ``import fourfold``                                          that name
 ``fourfold.recipes``   a module that registers recipes of a space                                    any

@@ -8,6 +8,7 @@ import sys
 import traceback
 from typing import Any
 
+from fourfold.info import text
 from fourfold.output.printable import printable
 
 __all__ = ["main", "run"]
@@ -21,9 +22,9 @@ FAILURES = (ArithmeticError, RuntimeError, MemoryError, AssertionError)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Every error is one line on standard error; ``--debug`` also shows its trace."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
-    sys.exit(run([word for word in given if word != "--debug"], debug))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    sys.exit(run([word for word in words if word != "--debug"], debug))
 
 
 def run(arguments: list[str], debug: bool = False) -> int:
@@ -34,25 +35,23 @@ def run(arguments: list[str], debug: bool = False) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except MISTAKES as error:
-        return _tell(error, 2, debug)
+        return _report(error, 2, debug)
     except FAILURES as error:
-        return _tell(error, 1, debug)
+        return _report(error, 1, debug)
     except KeyboardInterrupt as error:
-        return _tell(error, 130, debug)
+        return _report(error, 130, debug)
     except Exception as error:
         if not _is_usage(error) and not _is_of_arrow(error):
             raise
-        return _tell(error, 2, debug)
+        return _report(error, 2, debug)
 
 
 def _answer(arguments: list[str]) -> int:
-    """Run a command. ``info`` without options runs without the parser of options, which loads slowly."""
+    """Run a command. ``info`` without options needs no parser of options."""
     if arguments[:1] == ["info"] and len(arguments) <= 2 and not arguments[-1].startswith("-"):
-        from fourfold.info import text
-
         print(printable(text(*arguments[1:]), keep="\n\t"))
         return 0
-    from fourfold.cli.app import app
+    from fourfold.cli.app import app  # the parser of options loads slowly
 
     return int(app(arguments or ["--help"], prog_name="fourfold", standalone_mode=False) or 0)
 
@@ -68,7 +67,7 @@ def _is_of_arrow(error: Exception) -> bool:
     return arrow is not None and isinstance(error, arrow.ArrowException)
 
 
-def _tell(error: BaseException, code: int, debug: bool) -> int:
+def _report(error: BaseException, code: int, debug: bool) -> int:
     """Print an error as one short line, and its trace if wanted."""
     if debug:
         traceback.print_exception(error)

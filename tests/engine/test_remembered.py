@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
         (("--conditional",), "conditional True contradicts {}, which has the default"),
         (("--batch-size", "8"), "batch size 8 contradicts {}, which has 16"),
         (("--learning-rate", "0.5"), "learning rate 0.5 contradicts {}, which has "),
-        (("--out", "elsewhere"), "out elsewhere contradicts {}, which has {}"),
+        (("--out", "elsewhere"), "--resume {} already names the run folder, got --out elsewhere"),
         (("flow", "two-moons"), "was trained on other data ("),
     ],
 )

@@ -55,7 +55,7 @@ def test_the_command_line_has_every_option_with_the_same_default() -> None:
     for name, default in known.items():
         told = parameters[name].default
         assert (str(told) if name in ("out", "runs_dir") else told) == ("report.html" if name == "out" else default)
-    rest = set(parameters) - set(known) - {"data", "config", "as_json", "threads", "print_jobs", "gathered"}
+    rest = set(parameters) - set(known) - {"data", "config", "as_json", "threads", "print_jobs", "run_folders"}
     assert rest == {f.name for f in fields(DataOptions)}
 
 
@@ -68,7 +68,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> None:
     def pretend(data: str, settings: Settings, **options: Any) -> None:
         raise Asked(data, settings)
 
-    monkeypatch.setattr("fourfold.tournament.run_comparison", pretend)
+    monkeypatch.setattr("fourfold.cli.compare.run_comparison", pretend)
 
 
 @pytest.mark.parametrize("name", [*EVERY, "everything"])

@@ -11,6 +11,7 @@ import typer
 from fourfold.cli.configfile import SECTIONS, template
 from fourfold.cli.options import AsJson
 from fourfold.cli.printing import print_line, write_text
+from fourfold.info import record, text
 
 __all__ = ["info", "init"]
 
@@ -23,9 +24,7 @@ def info(
 
     Without a subject, list all paradigms and their recipes.
     """
-    from fourfold import info
-
-    print_line(json.dumps(info.record(subject), indent=1) if as_json else info.text(subject))
+    print_line(json.dumps(record(subject), indent=1) if as_json else text(subject))
 
 
 def init(

@@ -1,4 +1,4 @@
-"""The commands: a thin shell. A command imports what is heavy when it runs, so that help answers at once."""
+"""The commands of the program: those of the core, in the order of the help, then those of wings. Torch-free."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Annotated
 import typer
 
 from fourfold import __version__
-from fourfold.cli import about, captions, compare, data, runs, tables, train
+from fourfold.cli import about
+from fourfold.cli.command import Command
+from fourfold.cli.commands.captions import Caption
+from fourfold.cli.commands.compare import Compare, Demo
+from fourfold.cli.commands.data import DescribeData
+from fourfold.cli.commands.runs import Evaluate, Sample, Score
+from fourfold.cli.commands.tables import Classify, Impute
+from fourfold.cli.commands.train import Fit
 from fourfold.extensions import extensions
 
 __all__ = ["app"]
@@ -19,6 +26,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+COMMANDS: dict[str, type[Command]] = {
+    "fit": Fit,
+    "sample": Sample,
+    "score": Score,
+    "evaluate": Evaluate,
+    "impute": Impute,
+    "classify": Classify,
+    "caption": Caption,
+    "compare": Compare,
+    "demo": Demo,
+    "data": DescribeData,
+}
 
 
 def _version(value: bool) -> None:
@@ -39,18 +59,11 @@ def _options(
     """Options of every command."""
 
 
-# The help lists the commands in this order, then those of the wings.
-app.command("fit")(train.fit)
-app.command("sample")(runs.sample)
-app.command("score")(runs.score)
-app.command("evaluate")(runs.evaluate)
-app.command("impute")(tables.impute)
-app.command("classify")(tables.classify)
-app.command("caption")(captions.caption)
-app.command("compare")(compare.compare)
-app.command("demo")(compare.demo)
+for _name, _declaration in COMMANDS.items():
+    app.command(_name)(_declaration.callback())
 app.command("info")(about.info)
-app.command("data")(data.data)
 app.command("init")(about.init)
 for _name, _point in extensions("fourfold.commands").items():
-    app.command(_name)(_point.load())
+    _command = _point.load()
+    _is_declaration = isinstance(_command, type) and issubclass(_command, Command)
+    app.command(_name)(_command.callback() if _is_declaration else _command)

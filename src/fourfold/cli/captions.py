@@ -1,60 +1,32 @@
-"""The command for models of pictures and their captions: ``caption``."""
+"""The work of ``caption``."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Mapping
 
-import typer
-
-from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed, Temperature
+from fourfold.cli.commands.captions import Caption
 from fourfold.cli.printing import print_line, say
-from fourfold.machine.threads import set_threads
+from fourfold.engine import Run
+from fourfold.tasks.captioning import caption_nats
 
 __all__ = ["caption"]
 
 
-def caption(
-    run: Folder,
-    data: OtherData = None,
-    n: Annotated[int, typer.Option("-n", "--n", help="The most pictures.", min=1, metavar="N")] = 16,
-    among: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A caption to compare with the others. It may be given several times.",
-            metavar="TEXT",
-            show_default=False,
-        ),
-    ] = None,
-    draws: Annotated[
-        int, typer.Option(help="Number of captions to draw; the likeliest is printed.", min=1, metavar="N")
-    ] = 8,
-    temperature: Temperature = 0.5,
-    seed: Seed = 0,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Describe pictures, by a model of pictures and their captions.
-
-    Each line has the number of the picture, a caption, and its log-probability
-    given the picture. With --among, it has the probability of each of these
-    captions, if one of them is right.
-    """
-    set_threads()
-    from fourfold.engine import Run
-    from fourfold.tasks.captioning import caption_nats
-
-    loaded = Run.load(run, device)
-    part, notes = loaded.examples(data, limit=n)
+def caption(command: Caption) -> None:
+    """Print a caption of each picture, or the probabilities of captions."""
+    run = Run.load(command.run, command.device)
+    part, notes = run.examples(command.data, limit=command.n)
     for note in notes:
         say(note)
-    if among:
-        shares = caption_nats(loaded.model, part.x, among).softmax(1).tolist()
-        rows = [dict(zip(among, row, strict=True)) for row in shares]
-        told = ["  ".join(f"{text} {share:.0%}" for text, share in row.items()) for row in rows]
+    records: list[Mapping[str, object]]
+    if command.among:
+        probabilities = caption_nats(run.model, part.x, command.among).softmax(1).tolist()
+        rows = [dict(zip(command.among, row, strict=True)) for row in probabilities]
+        records, lines = [*rows], ["  ".join(f"{text} {p:.0%}" for text, p in row.items()) for row in rows]
     else:
-        found = loaded.caption(part.x, draws, temperature, seed)
-        rows = [{"caption": one.text, "nats": one.nats} for one in found]
-        told = [f"{one.text}  ({one.nats:.1f} nats)" for one in found]
-    for i, line in enumerate(json.dumps(row, ensure_ascii=False) for row in rows) if as_json else enumerate(told):
-        print_line(line if as_json else f"{i}: {line}")
+        captions = run.caption(part.x, command.draws, command.temperature, command.seed)
+        records = [{"caption": item.text, "nats": item.nats} for item in captions]
+        lines = [f"{item.text}  ({item.nats:.1f} nats)" for item in captions]
+    for i, (record, line) in enumerate(zip(records, lines, strict=True)):
+        print_line(json.dumps(record, ensure_ascii=False) if command.as_json else f"{i}: {line}")

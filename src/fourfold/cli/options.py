@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, final, get_type_hints
+from typing import Annotated, Any, final
 
 import typer
 
-from fourfold.runs.declaration import DEVICE, FEATURES, SEED, Option, options_of
+from fourfold.runs.declaration import DEVICE, FEATURES, SEED, Option
 
 __all__ = [
     "AsJson",
@@ -37,8 +34,6 @@ __all__ = [
     "declared",
     "tabular",
     "textual",
-    "with_data_options",
-    "with_settings",
 ]
 
 cluster = partial(typer.Option, rich_help_panel="Cluster options")
@@ -244,63 +239,3 @@ class DataOptions:
             except ValueError:
                 raise ValueError(f"--fractions {self.fractions!r}: give numbers such as 0.8,0.1,0.1") from None
         return changed
-
-
-def with_data_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each field of :class:`DataOptions`; it gets them all as ``options``."""
-    types = get_type_hints(DataOptions, include_extras=True)
-    shared = [_parameter(f.name, f.default, types[f.name]) for f in fields(DataOptions)]
-    own = [p for p in _parameters(command) if p.name != "options"]
-
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        options = DataOptions(**{f.name: given.pop(f.name) for f in fields(DataOptions)})
-        command(options=options, **given)
-
-    return _signed(wrapped, [*own, *shared])
-
-
-def with_settings(settings: type, given: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each declared setting; it gets them all as ``settings``, a dictionary.
-
-    Args:
-        settings: a dataclass of settings, see :mod:`fourfold.runs.declaration`.
-        given: whether a setting that is not given is ``None``, so that another default can stand in its place.
-    """
-    options = options_of(settings)
-    defaults = {name: None if given else getattr(settings, name) for name in options}
-    shared = [_parameter(name, defaults[name], _annotation(options[name], defaults[name])) for name in options]
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = _parameters(command)
-        place = next(i for i, p in enumerate(own) if p.name == "settings")
-
-        @functools.wraps(command)
-        def wrapped(**values: Any) -> None:
-            command(settings={name: values.pop(name) for name in options}, **values)
-
-        return _signed(wrapped, [*own[:place], *shared, *own[place + 1 :]])
-
-    return decorate
-
-
-def _annotation(option: Option, default: Any) -> Any:
-    """The annotation by which Typer parses a declared setting."""
-    return Annotated[option.type if default is not None else option.type | None, declared(option, default is not None)]
-
-
-def _parameter(name: str, default: Any, annotation: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _parameters(command: Callable[..., None]) -> list[inspect.Parameter]:
-    """The parameters of a command as keywords, their annotations resolved."""
-    hints = get_type_hints(command, include_extras=True)
-    parameters = inspect.signature(command).parameters.values()
-    return [_parameter(p.name, p.default, hints.get(p.name, p.annotation)) for p in parameters]
-
-
-def _signed(command: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
-    """A command with the signature from which Typer makes its options."""
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return command

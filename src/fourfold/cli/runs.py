@@ -1,4 +1,4 @@
-"""Commands that use a run: ``sample``, ``score`` and ``evaluate``."""
+"""The work of ``sample``, ``score`` and ``evaluate``."""
 
 from __future__ import annotations
 
@@ -6,231 +6,147 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import NamedTuple
 
-import typer
+from torch import Tensor
 
-from fourfold.cli.options import (
-    AsJson,
-    BatchRows,
-    Device,
-    Features,
-    Folder,
-    Labels,
-    OtherData,
-    Seed,
-    SkipBad,
-    Temperature,
-    TopK,
-    TopP,
-    Weights,
-    tabular,
-    textual,
-)
+from fourfold.adapters import adapter_of
+from fourfold.cli.commands.runs import Evaluate, Sample, Score
 from fourfold.cli.printing import print_data, print_line, print_parts, say, say_notes, write_text
-from fourfold.machine.threads import is_first, set_threads
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from fourfold.core import GenerativeModel
-    from fourfold.data import Split
-    from fourfold.engine import Run
-    from fourfold.metrics.score import Measurement
-    from fourfold.tasks.language import Draft, Shaping
-
+from fourfold.core import GenerativeModel
+from fourfold.data import Dataset, Split, load
+from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
+from fourfold.engine import Run, inference
+from fourfold.estimands import Continuing
+from fourfold.machine.threads import is_first
+from fourfold.metrics.records import repeats
+from fourfold.metrics.score import Measurement
+from fourfold.paradigms.autoregressive import TokenConditionals
+from fourfold.spaces import Table
+from fourfold.tasks import language
+from fourfold.tasks.drawing import adjusted, class_names, condition
+from fourfold.tasks.evaluation import evaluate_samples
+from fourfold.tasks.given import draw, parse_given
+from fourfold.tasks.language import Draft, Shaping, cut_of, generate, written
+from fourfold.tasks.scores import score_record, score_table, summary, write_scores
+from fourfold.tasks.unusual import unusual_columns
 
 __all__ = ["evaluate", "sample", "score"]
-
 
 PATIENCE = 120.0
 """Seconds for sampling, and for scoring, of a published model, which may be large."""
 
 
-def sample(
-    run: Folder,
-    n: Annotated[
-        int | None,
-        typer.Option(
-            "-n",
-            "--n",
-            help="Number of samples, or of samples for each prompt.",
-            min=1,
-            show_default="64, or 1 text or sound for each prompt",
-            metavar="N",
-        ),
-    ] = None,
-    cond: Annotated[
-        str | None, typer.Option(help="Class of the samples, by name or number.", show_default="any class")
-    ] = None,
-    prompt: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Caption of the images, words of the sound, or beginning of the text. It may be given several times."
-        ),
-    ] = None,
-    given: Annotated[
-        list[str] | None,
-        tabular(
-            help="Value or range of a column: education=Masters or age=30..40. It may be given several times. For a "
-            "model of sequences: a file of the rows to go on from.",
-        ),
-    ] = None,
-    balance: Annotated[
-        str | None,
-        tabular(help="A column of a table whose levels get equal shares."),
-    ] = None,
-    require: Annotated[
-        list[str] | None,
-        tabular(
-            help="A condition that every sample meets, such as 'start <= end'. It may be given several times.",
-        ),
-    ] = None,
-    seed: Seed = 0,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Write to a .png (a grid), .wav, .npy, .npz, .csv, .parquet or .txt, to a folder of PNGs or "
-            "WAVs, or to standard output (-).",
-            show_default="a file in the run folder; text is printed",
-        ),
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(
-            help="Another sampler, such as Heun, UniPC or EulerMaruyama. AsDraw draws samples of a model that shows "
-            "medians.",
-            show_default="the model's own",
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(help="Steps of the sampler, if it has steps.", min=1, show_default="the model's own", metavar="N"),
-    ] = None,
-    guidance: Annotated[
-        float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none", metavar="X")
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of examples in memory at once.", min=1, metavar="N", show_default="256, or 1,024 small ones"
-        ),
-    ] = None,
-    length: Annotated[
-        int | None,
-        textual(help="The most tokens of a text.", min=1, show_default="a window", metavar="N"),
-    ] = None,
-    temperature: Temperature = 1.0,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    min_p: Annotated[
-        float | None,
-        textual(
-            help="Draw among tokens of at least this share of the likeliest one's mass.",
-            show_default="all",
-            metavar="X",
-        ),
-    ] = None,
-    repetition_penalty: Annotated[
-        float,
-        textual(help="Make tokens that the text already holds less likely.", metavar="X"),
-    ] = 1.0,
-    stop: Annotated[
-        list[str] | None,
-        textual(help="String that ends a text. It may be given several times."),
-    ] = None,
-    fill: Annotated[
-        str | None,
-        textual(
-            help="Text with gaps such as {8}, which stands for 8 tokens, for a masked diffusion of text.",
-            show_default=False,
-        ),
-    ] = None,
-    draft: Annotated[
-        Path | None,
-        textual(
-            help="A smaller model over the same tokens that proposes them; texts keep their distribution.",
-            show_default=False,
-        ),
-    ] = None,
-    precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32",
-    weights: Weights = "float32",
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Draw samples from a run.
-
-    Only the run folder is needed, not the data it was trained on. A published
-    language model serves as well: a folder of transformers, or a GGUF file.
-
-    Samples of a table have its columns, formats and levels. --given fixes values,
-    --balance gives levels equal shares, and --require keeps the draws that meet a
-    condition, and prints the share that did.
-    """
-    from fourfold.data.writers import Labels, as_lines, usual_suffix, write_examples
-
-    set_threads()
-    from fourfold.engine import Run, inference
-    from fourfold.estimands import Continuing
-    from fourfold.tasks import language
-    from fourfold.tasks.drawing import adjusted, class_names
-    from fourfold.tasks.language import Shaping
-
-    loaded = Run.load(run, device, weights=weights)
-    space, prompts = loaded.model.space, prompt or []
-    shaping = Shaping(repetition_penalty, temperature, top_k, top_p, min_p)
-    suffix = usual_suffix(space)
-    default = 1 if prompts and suffix != ".png" else 64
-    others = {"--sampler": sampler, "--steps": steps, "--guidance": guidance}
-    tables = {"--cond": cond, "--given": given, "--balance": balance, "--require": require, "--batch-size": batch_size}
-    if fill is not None:
-        ruled = shaping != Shaping() or stop or length or draft
-        _leave_out("--fill", {"--prompt": prompt, **others, **tables, "the rules of drawing tokens": ruled or None})
-        with inference(loaded.model, precision):
-            _give_texts(language.fill(loaded.model, fill, n or 1, seed), out, as_json)
-        return
-    if space.bytewise and (prompts or stop or length or draft or shaping != Shaping()):
-        _leave_out("a text that goes on", tables)
-        model = adjusted(loaded.model, sampler, steps, guidance)
-        helper = None if draft is None else language.Draft(Run.load(draft, device).model)
-        with inference(model, precision), inference((helper or loaded).model, precision):
-            rules = _Rules(length or space.shape[0], seed, shaping, stop or [], helper)
-            _go_on_with_texts(model, prompts, n or default, rules, out, as_json)
-        return
-    if shaping != Shaping() or stop or length or draft:
-        raise ValueError(f"the rules of drawing tokens are for models of text, not of {space}: leave them out")
-    _check_condition(loaded.model, prompts, cond)
-    if given and isinstance(loaded.model.estimand, Continuing):
-        _go_on(loaded, given, n or 1, seed, run, out, as_json)
-        return
-    n = n or default
-    each = [text for text in prompts for _ in range(n)]
-    with inference(loaded.model, precision):
-        if given or balance is not None or require:
-            drawn = _drawn(loaded, n, cond, seed, batch_size, given or [], balance, require or [])
+def sample(command: Sample) -> None:
+    """Draw samples, and print or write them."""
+    run = Run.load(command.run, command.device, weights=command.weights)
+    if command.fill is not None:
+        _fill(command, run.model)
+    elif run.model.space.bytewise and _rules_tokens(command, bool(command.prompt)):
+        _continue_texts(command, run)
+    elif _rules_tokens(command):
+        raise ValueError(
+            f"the rules of drawing tokens are for models of text, not of {run.model.space}: leave them out"
+        )
+    else:
+        _check_condition(run.model, command.prompt or [], command.cond)
+        if command.given and isinstance(run.model.estimand, Continuing):
+            _continue_rows(command, run)
         else:
-            drawn = loaded.sample(
-                len(each) or n, each or cond, seed, batch_size, sampler=sampler, steps=steps, guidance=guidance
+            _sample_examples(command, run)
+
+
+def _shaping(command: Sample) -> Shaping:
+    """The rules by which tokens are drawn."""
+    return Shaping(command.repetition_penalty, command.temperature, command.top_k, command.top_p, command.min_p)
+
+
+def _rules_tokens(command: Sample, prompted: bool = False) -> bool:
+    """Whether options say how tokens are drawn."""
+    return bool(prompted or command.stop or command.length or command.draft or _shaping(command) != Shaping())
+
+
+def _table_options(command: Sample) -> dict[str, object]:
+    """The options that a model of text does not follow."""
+    return {
+        "--cond": command.cond,
+        "--given": command.given,
+        "--balance": command.balance,
+        "--require": command.require,
+        "--batch-size": command.batch_size,
+    }
+
+
+def _fill(command: Sample, model: GenerativeModel) -> None:
+    """Fill the gaps of a text."""
+    options: dict[str, object] = {
+        "--prompt": command.prompt,
+        "--sampler": command.sampler,
+        "--steps": command.steps,
+        "--guidance": command.guidance,
+        **_table_options(command),
+        "the rules of drawing tokens": _rules_tokens(command) or None,
+    }
+    _refuse_options("--fill", options)
+    with inference(model, command.precision):
+        texts = language.fill(model, str(command.fill), command.n or 1, command.seed)
+        _give_texts(texts, command.out, command.as_json)
+
+
+def _continue_texts(command: Sample, run: Run) -> None:
+    """Draw texts that go on after each prompt."""
+    _refuse_options("a text that goes on", _table_options(command))
+    prompts = command.prompt or []
+    model = adjusted(run.model, command.sampler, command.steps, command.guidance)
+    draft = None if command.draft is None else Draft(Run.load(command.draft, command.device).model)
+    with inference(model, command.precision), inference((draft or run).model, command.precision):
+        length = command.length or model.space.shape[0]
+        rules = _Rules(length, command.seed, _shaping(command), command.stop or [], draft)
+        n = command.n or (1 if prompts else 64)
+        _print_continuations(model, prompts, n, rules, command.out, command.as_json)
+
+
+def _sample_examples(command: Sample, run: Run) -> None:
+    """Draw examples of any other space, and print them as lines or write them to a file."""
+    space, prompts = run.model.space, command.prompt or []
+    suffix = usual_suffix(space)
+    n = command.n or (1 if prompts and suffix != ".png" else 64)
+    with inference(run.model, command.precision):
+        if command.given or command.balance is not None or command.require:
+            x = _sample_table(command, run, n)
+        else:
+            each = [text for text in prompts for _ in range(n)]
+            x = run.sample(
+                len(each) or n,
+                each or command.cond,
+                command.seed,
+                command.batch_size,
+                sampler=command.sampler,
+                steps=command.steps,
+                guidance=command.guidance,
             )
     if not is_first():
         return
-    known = class_names(loaded.model, cond, n)
-    labels = Labels(loaded.label_column or "label", known) if known else None
-    if out == "-" or (out is None and suffix == ".txt"):
-        print_data(as_lines(drawn, space, labels))
+    classes = class_names(run.model, command.cond, n)
+    labels = Labels(run.label_column or "label", classes) if classes else None
+    if command.out == "-" or (command.out is None and suffix == ".txt"):
+        print_data(as_lines(x, space, labels))
         return
-    path = out or run / f"samples{suffix}"
-    written = write_examples(path, drawn, space, prompts, labels)
-    print_line(json.dumps({"samples": len(drawn), "written": str(written)}) if as_json else written)
+    path = write_examples(command.out or command.run / f"samples{suffix}", x, space, prompts, labels)
+    print_line(json.dumps({"samples": len(x), "written": str(path)}) if command.as_json else path)
 
 
-def _leave_out(what: str, options: Mapping[str, object]) -> None:
-    """Refuse options that would be left out in silence."""
-    found = [name for name, value in options.items() if value not in (None, [])]
-    if found:
-        raise ValueError(f"{what} does not follow {', '.join(found)}: leave {'them' if len(found) > 1 else 'it'} out")
+def _refuse_options(purpose: str, options: Mapping[str, object]) -> None:
+    """Refuse options that would be ignored in silence.
+
+    Raises:
+        ValueError: naming them.
+    """
+    names = [name for name, value in options.items() if value not in (None, [])]
+    if names:
+        raise ValueError(
+            f"{purpose} does not follow {', '.join(names)}: leave {'them' if len(names) > 1 else 'it'} out"
+        )
 
 
 class _Rules(NamedTuple):
@@ -243,29 +159,24 @@ class _Rules(NamedTuple):
     draft: Draft | None
 
 
-def _go_on_with_texts(
+def _print_continuations(
     model: GenerativeModel, prompts: list[str], n: int, rules: _Rules, out: str | None, as_json: bool
 ) -> None:
-    """Texts that go on after each prompt, with the prompt; one that is printed is printed as its tokens come."""
-    from fourfold.paradigms.autoregressive import TokenConditionals
-    from fourfold.tasks.language import cut_of, generate
-
-    for line in filter(None, [rules.shaping.words, *(cut_of(model, start) for start in prompts)]):
+    """Print or write each prompt with a continuation; one that is printed is printed as its tokens come."""
+    for line in filter(None, [rules.shaping.words, *(cut_of(model, prompt) for prompt in prompts)]):
         say(line)
     in_order = isinstance(model.estimand, TokenConditionals)  # masked diffusion draws tokens in any order
     if out in (None, "-") and not as_json and n == 1 and in_order:
         _print_as_they_come(model, prompts, rules)
     else:
-        drawn = ((start, generate(model, start, n=n, **rules._asdict())) for start in prompts or [""])
-        _give_texts([start + text for start, texts in drawn for text in texts], out, as_json)
+        continuations = ((prompt, generate(model, prompt, n=n, **rules._asdict())) for prompt in prompts or [""])
+        _give_texts([prompt + text for prompt, texts in continuations for text in texts], out, as_json)
     if rules.draft is not None:
         say(rules.draft)
 
 
 def _print_as_they_come(model: GenerativeModel, prompts: list[str], rules: _Rules) -> None:
     """Print one text after each prompt, its tokens as they are drawn, and say how fast that was."""
-    from fourfold.tasks.language import written
-
     tokens, start = 0, time.perf_counter()
 
     def parts() -> Iterator[str]:
@@ -291,54 +202,40 @@ def _give_texts(texts: list[str], out: str | None, as_json: bool) -> None:
     print_line(out)
 
 
-def _go_on(run: Run, given: list[str], n: int, seed: int, folder: Path, out: str | None, as_json: bool) -> None:
-    """Rows that follow those of a file, with these, to a file or to standard output."""
-    from fourfold.data.writers import as_lines, usual_suffix, write_examples
-
-    if len(given) > 1:
+def _continue_rows(command: Sample, run: Run) -> None:
+    """Draw rows that follow those of a file, and write both to a file or to standard output."""
+    if len(command.given or []) > 1:
         raise ValueError("--given: a model of sequences goes on from the rows of one file: name one")
-    found = run.go_on(given[0], n, seed)
-    for note in found.notes:
+    continuation = run.go_on((command.given or [])[0], command.n or 1, command.seed)
+    for note in continuation.notes:
         say(note)
-    if out == "-":
-        print_data(as_lines(found.x, found.space))
+    x, space = continuation.x, continuation.space
+    if command.out == "-":
+        print_data(as_lines(x, space))
         return
-    written = write_examples(out or folder / f"samples{usual_suffix(found.space)}", found.x, found.space)
-    print_line(json.dumps({"samples": len(found.x), "written": str(written)}) if as_json else written)
+    path = write_examples(command.out or command.run / f"samples{usual_suffix(space)}", x, space)
+    print_line(json.dumps({"samples": len(x), "written": str(path)}) if command.as_json else path)
 
 
-def _drawn(
-    run: Run,
-    n: int,
-    cond: str | None,
-    seed: int,
-    batch_size: int | None,
-    given: list[str],
-    balance: str | None,
-    require: list[str],
-) -> Tensor:
+def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
     """Samples of a table with given values, equal shares and requirements; says how many draws that took."""
-    from fourfold.spaces import Table
-    from fourfold.tasks.drawing import condition
-    from fourfold.tasks.given import draw, parse_given
-
     space = run.model.space
-    if (given or balance is not None) and not isinstance(space, Table):  # only columns can be given
+    if (command.given or command.balance is not None) and not isinstance(space, Table):  # only columns can be given
         raise ValueError(f"--given and --balance are for tables, and this model knows {space}")
-    wanted = run.requirements(require)
-    found = draw(
+    requirements = run.requirements(command.require or [])
+    drawing = draw(
         run.model,
         n,
-        condition(run.model, cond),
-        seed,
-        batch_size,
-        given=parse_given(given, space) if isinstance(space, Table) else None,  # only columns can be given
-        balance=balance,
-        requirements=wanted,
+        condition(run.model, command.cond),
+        command.seed,
+        command.batch_size,
+        given=parse_given(command.given or [], space) if isinstance(space, Table) else None,  # as above
+        balance=command.balance,
+        requirements=requirements,
     )
-    if wanted:
-        say(found.told(wanted))
-    return found.x
+    if requirements:
+        say(drawing.told(requirements))
+    return drawing.x
 
 
 def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | None) -> None:
@@ -354,64 +251,21 @@ def _check_condition(model: GenerativeModel, prompts: list[str], cond: str | Non
         raise ValueError("--cond: this model is conditioned on captions: give --prompt")
 
 
-def score(
-    run: Folder,
-    data: OtherData = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="Score only the train, validation or test split of the data.",
-            show_default="test for the run's data and built-in sets, everything for a file",
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None,
-        typer.Option("-n", "--n", help="The most examples to score.", min=1, show_default="all", metavar="N"),
-    ] = None,
-    labels: Labels = None,
-    skip_bad: SkipBad = None,
-    seed: Seed = 0,
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", help="Write one line per example to a .csv, or to standard output (-)."),
-    ] = None,
-    draws: Annotated[
-        int,
-        typer.Option(
-            help="Encodings of each example to average, for models that encode at random (dequantisation).",
-            min=1,
-            metavar="N",
-        ),
-    ] = 2,
-    batch_size: BatchRows = 256,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Score examples: their log-probability and its kind (exact, bound, ...).
-
-    Files are read as for training. Columns of a table are found by name.
-
-    A class-conditional model scores log p(x | class) if the data has classes.
-
-    The file of --out has the log-probability of each row. For the 1,000 least
-    likely rows of a table, it names the columns that make them unusual, if the
-    model tells the distribution of one column given all others.
-    """
-    set_threads()
-    from fourfold.engine import Run
-    from fourfold.tasks.scores import score_record, score_table, summary, write_scores
-    from fourfold.tasks.unusual import unusual_columns
-
+def score(command: Score) -> None:
+    """Score examples, print a summary, and write a line for each."""
+    out, as_json = command.out, command.as_json
     if as_json and out == "-":
         raise ValueError("--json and --out - both write to standard output: leave one out")
-    loaded = Run.load(run, device)
-    part, notes = loaded.examples(data, split, labels=labels, limit=limit, skip_bad=bool(skip_bad))
+    run = Run.load(command.run, command.device)
+    part, notes = run.examples(
+        command.data, command.split, labels=command.labels, limit=command.limit, skip_bad=bool(command.skip_bad)
+    )
     for note in notes:
         say(note)
-    result = loaded.log_prob(part.x, part.cond, seed, batch_size, draws)
+    result = run.log_prob(part.x, part.cond, command.seed, command.batch_size, command.draws)
     if not is_first():
         return
-    unit, quantity = loaded.model.space.unit, _quantity(loaded, part, data)
+    unit, quantity = run.model.space.unit, _quantity(run, part, command.data)
     tell = say if out == "-" else print_line
     if as_json:
         print_line(json.dumps({**score_record(result, unit), "quantity": quantity}, indent=1))
@@ -419,7 +273,7 @@ def score(
         tell(f"{summary(result, unit)}: {quantity}")
         if result.note:
             tell(result.told(unit))
-    unusual = None if out is None else unusual_columns(loaded.model, part.x, result.nats)
+    unusual = None if out is None else unusual_columns(run.model, part.x, result.nats)
     if out == "-":
         print_data(score_table(result, unit, unusual).rstrip())
     elif out is not None:
@@ -431,103 +285,57 @@ def _quantity(run: Run, part: Split, data: str | None) -> str:
     space = run.model.space
     if not space.conditional:
         return "log p(x)"
-    given = "caption" if space.caption is not None else "class"
+    condition = "caption" if space.caption is not None else "class"
     if part.cond is not None:
-        return f"log p(x | {given})"
-    column = f" column {run.label_column!r}" if run.label_column else f" {given}"
-    return f"log p(x), since {data or 'the data'} has no{column}; with one it would be log p(x | {given})"
+        return f"log p(x | {condition})"
+    column = f" column {run.label_column!r}" if run.label_column else f" {condition}"
+    return f"log p(x), since {data or 'the data'} has no{column}; with one it would be log p(x | {condition})"
 
 
-def evaluate(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            help="The folder of a run, or a published language model; with --data, also a file or folder of samples.",
-            show_default=False,
-        ),
-    ],
-    data: OtherData = None,
-    real: Annotated[
-        str | None,
-        typer.Option("--data", help="Data that samples of any generator are measured against.", show_default=False),
-    ] = None,
-    n: Annotated[int, typer.Option("-n", "--n", help="The most samples and references.", min=2, metavar="N")] = 2000,
-    labels: Labels = None,
-    skip_bad: SkipBad = None,
-    seed: Seed = 0,
-    features: Features = None,
-    patience: Annotated[
-        float | None,
-        typer.Option(
-            help="The most seconds for sampling, and again for scoring.",
-            min=0,
-            show_default="no limit; 120 for a published model",
-            metavar="X",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Also write the scores to this .json.", show_default=False)
-    ] = None,
-    weights: Weights = "float32",
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Measure a run: likelihood, quality, coverage, memorisation and cost.
-
-    Each score has an interval and a floor, the score of training examples. The
-    references are the test split of the run's own data and of built-in sets, and
-    all examples of anything else.
-
-    Files are read as for training. Columns of a table are found by name.
-
-    SAMPLES --data REAL measures a file or folder of samples of any generator. A
-    test split of the real data is the reference, and copies are looked for in
-    its training split.
-    """
-    set_threads()
-    from fourfold.adapters import adapter_of
-    from fourfold.engine import Run
-    from fourfold.metrics.records import repeats
-
-    published = adapter_of(run) is not None
-    samples = run.exists() and not (run / "model.json").exists() and not published
-    if samples and real is None:
-        raise ValueError(
-            f"{run}: is no run: give the folder of one; or measure samples against the data that they should resemble, "
-            f"with --data REAL"
-        )
-    if samples:
-        scores = _of_samples(run, str(real), n, seed, labels, bool(skip_bad), features)
-    else:
-        loaded = Run.load(run, device, weights=weights)
-        dataset = loaded.test_set(data or real, labels=labels, skip_bad=bool(skip_bad))
-        say_notes(dataset)
-        seconds = PATIENCE if patience is None and published else patience
-        scores = loaded.evaluate(dataset, n, seed, features=features, seconds=seconds, say=say)
+def evaluate(command: Evaluate) -> None:
+    """Measure a run, or samples of any generator, and print and write the scores."""
+    scores = _measured(command)
     if copying := [score.name for score in scores if repeats(score)]:
         say(f"copies: samples lie closer to training examples than new examples do ({', '.join(copying)})")
-    records = json.dumps([found.record() for found in scores], indent=1)
-    for line in [records] if as_json else scores:
+    records = json.dumps([score.record() for score in scores], indent=1)
+    for line in [records] if command.as_json else scores:
         print_line(line)
-    if out is not None:
-        write_text(out, records + "\n")
-        (say if as_json else print_line)(out)
+    if command.out is not None:
+        write_text(command.out, records + "\n")
+        (say if command.as_json else print_line)(command.out)
 
 
-def _of_samples(
-    samples: Path, real: str, n: int, seed: int, labels: str | None, skip_bad: bool, features: str | None
-) -> list[Measurement]:
-    """The scores of a file or folder of samples against real data."""
-    from fourfold.data import load
-    from fourfold.tasks.evaluation import evaluate_samples
+def _measured(command: Evaluate) -> list[Measurement]:
+    """The scores of a run, of a published model, or of a file or folder of samples.
 
-    dataset = load(real, seed=seed, labels=labels, skip_bad=skip_bad)
+    Raises:
+        ValueError: for samples without the data that they should resemble.
+    """
+    path, data = command.run, command.data or command.real
+    labels, skip_bad = command.labels, bool(command.skip_bad)
+    published = adapter_of(path) is not None
+    if path.exists() and not (path / "model.json").exists() and not published:
+        if command.real is None:
+            raise ValueError(
+                f"{path}: is no run: give the folder of one; or measure samples against the data that they should "
+                f"resemble, with --data REAL"
+            )
+        return _of_samples(path, load(command.real, seed=command.seed, labels=labels, skip_bad=skip_bad), command)
+    run = Run.load(path, command.device, weights=command.weights)
+    dataset = run.test_set(data, labels=labels, skip_bad=skip_bad)
     say_notes(dataset)
-    scores, notes = evaluate_samples(samples, dataset, n=n, features=features)
+    seconds = PATIENCE if command.patience is None and published else command.patience
+    return run.evaluate(dataset, command.n, command.seed, features=command.features, seconds=seconds, say=say)
+
+
+def _of_samples(samples: Path, dataset: Dataset, command: Evaluate) -> list[Measurement]:
+    """The scores of a file or folder of samples against real data."""
+    say_notes(dataset)
+    scores, notes = evaluate_samples(samples, dataset, n=command.n, features=command.features)
     for note in notes:
         say(note)
     say(
-        f"{real}: {len(dataset.test):,} of its {dataset.space.counted} are the references, and copies are looked for "
-        f"among {dataset.examples:,} others"
+        f"{command.real}: {len(dataset.test):,} of its {dataset.space.counted} are the references, and copies are "
+        f"looked for among {dataset.examples:,} others"
     )
     return scores

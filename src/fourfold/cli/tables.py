@@ -1,4 +1,4 @@
-"""Commands for models of tables: ``impute`` and ``classify``."""
+"""The work of ``impute`` and ``classify``."""
 
 from __future__ import annotations
 
@@ -6,71 +6,42 @@ import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
+import pandas as pd
 import typer
+from torch import Tensor
 
-from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed
+from fourfold.cli.commands.tables import Classify, Impute
 from fourfold.cli.printing import print_data, print_line, say
-from fourfold.machine.threads import set_threads
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from fourfold.engine import Run
-    from fourfold.tasks.classifying import ClassifierScores
+from fourfold.data import DataError
+from fourfold.data.tables import raw_frame
+from fourfold.engine import Run
+from fourfold.spaces.columns import UNSEEN
+from fourfold.tasks.classifying import ClassifierScores, judge, rivals, target_of
 
 __all__ = ["classify", "impute"]
 
 
-def impute(
-    run: Folder,
-    data: Annotated[str, typer.Argument(help="A table with gaps.", show_default=False)],
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Fill only the gaps of these, as in income,city. It may be given several times.", show_default="all"
-        ),
-    ] = None,
-    patience: Annotated[
-        float, typer.Option(help="The most seconds; rows that are then left are skipped.", min=0, metavar="X")
-    ] = 300.0,
-    seed: Seed = 0,
-    out: Annotated[
-        str,
-        typer.Option("--out", "-o", help="Write to a .csv, .tsv, .parquet or .feather, or to standard output (-)."),
-    ] = "-",
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Fill the missing values of a table by draws given its other values.
-
-    Each gap is one draw from the model's conditional distribution; nothing else
-    changes. Several seeds give several tables, which show how sure it is.
-
-    Gaps that the model expects (that are more likely than not) stay empty, and
-    are counted. Rows that cannot be filled are named.
-    """
-    set_threads()
-    from fourfold.engine import Run
-
-    if as_json and out == "-":
+def impute(command: Impute) -> None:
+    """Fill the gaps of a table, write it, and say what stays empty."""
+    out = command.out
+    if command.as_json and out == "-":
         raise ValueError("--json and --out - both write to standard output: leave one out")
-    loaded = Run.load(run, device)
-    chosen = _names(columns or [], loaded.model.space.columns)
-    found = loaded.impute(data, seed, columns=chosen, patience=patience, say=say)
-    for note in found.notes:
+    run = Run.load(command.run, command.device)
+    columns = _names(command.columns or [], run.model.space.columns)
+    imputed = run.impute(command.data, command.seed, columns=columns, patience=command.patience, say=say)
+    for note in imputed.notes:
         say(note)
     if out == "-":
-        print_data(found.table.to_csv(index=False, header=found.header, lineterminator="\n").rstrip("\n"))
+        print_data(imputed.table.to_csv(index=False, header=imputed.header, lineterminator="\n").rstrip("\n"))
     else:
-        _write(Path(out), found.table, found.header)
-    if as_json:
-        skipped = [dataclasses.asdict(one) for one in found.skipped]
-        record = {"written": out, "filled": found.filled, "empty": found.empty, "skipped": skipped}
-        print_line(json.dumps(record))
+        _write(Path(out), imputed.table, imputed.header)
+    if command.as_json:
+        skipped = [dataclasses.asdict(row) for row in imputed.skipped]
+        print_line(json.dumps({"written": out, "filled": imputed.filled, "empty": imputed.empty, "skipped": skipped}))
         return
-    for line in found.remarks():
+    for line in imputed.remarks():
         say(line)
     if out != "-":
         print_line(out)
@@ -94,75 +65,39 @@ def _write(path: Path, table: Any, header: bool) -> None:
     writers[path.suffix.lower()]()
 
 
-def classify(
-    run: Folder,
-    data: OtherData = None,
-    target: Annotated[
-        str, typer.Option(help="The column to predict from all others.", show_default=False, metavar="COLUMN")
-    ] = "",
-    limit: Annotated[
-        int | None,
-        typer.Option("-n", "--n", help="The most rows to classify.", min=1, show_default="all", metavar="N"),
-    ] = None,
-    beside: Annotated[
-        bool,
-        typer.Option(
-            "--beside/--alone", help="Also train logistic regression and gradient boosting on the run's training rows."
-        ),
-    ] = True,
-    seed: Seed = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Write the probabilities of each row to this .csv.", show_default=False),
-    ] = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Predict a column of a table by Bayes' rule, from the joint distribution.
-
-    p(y | x) is p(x, y) / sum of p(x, y') over all levels y'. If the data holds
-    the column, accuracy, log-loss and the area under the curve are shown, beside
-    those of classifiers that are trained on the same rows. Without data, the test
-    split of the run's own data is classified.
-    """
+def classify(command: Classify) -> None:
+    """Classify rows, and compare with classifiers that are trained on the same rows."""
+    target, out = command.target, command.out
     if not target:
         raise typer.BadParameter("give the column to predict: --target COLUMN")
-    set_threads()
-    from fourfold.engine import Run
-    from fourfold.tasks.classifying import judge, target_of
-
-    loaded = Run.load(run, device)
-    column, place = target_of(loaded.model, target)
-    x, known = _rows(loaded, data, target, place, limit)
-    p = loaded.classify(x, target, seed)
+    run = Run.load(command.run, command.device)
+    column, place = target_of(run.model, target)
+    x, has_target = _rows(run, command.data, target, place, command.limit)
+    p = run.classify(x, target, command.seed)
     if out is not None:
-        _write(out, _probabilities(p, column.levels, x[:, place].tolist() if known else None), True)
-    labelled = x[:, place] >= 0 if known else x[:, place] < 0
-    judged = []
-    if known and bool(labelled.any()):
-        name = f"this run, {loaded.model.paradigm}"
-        judged = [judge(name, p[labelled], x[labelled, place], seed)]
-        if beside:
-            judged += list(_others(loaded, x[labelled], place, seed))
+        _write(out, _probabilities(p, column.levels, x[:, place].tolist() if has_target else None), True)
+    labelled = x[:, place] >= 0 if has_target else x[:, place] < 0
+    scores = []
+    if has_target and bool(labelled.any()):
+        name = f"this run, {run.model.paradigm}"
+        scores = [judge(name, p[labelled], x[labelled, place], command.seed)]
+        if command.beside:
+            scores += list(_others(run, x[labelled], place, command.seed))
     else:
-        say(f"{data} has no column {target!r}, so nothing tells how right this is")
-    if as_json:
-        print_line(json.dumps({"rows": len(x), "scores": [dataclasses.asdict(one) for one in judged]}, indent=1))
+        say(f"{command.data} has no column {target!r}, so the predictions cannot be checked")
+    if command.as_json:
+        print_line(json.dumps({"rows": len(x), "scores": [dataclasses.asdict(score) for score in scores]}, indent=1))
         return
-    if judged:
-        print_line(_scores(judged, int(labelled.sum()), target))
-    if len(judged) > 1:
-        print_line(_verdict(judged[0], judged[1:], target))
+    if scores:
+        print_line(_scores(scores, int(labelled.sum()), target))
+    if len(scores) > 1:
+        print_line(_verdict(scores[0], scores[1:], target))
     if out is not None:
         print_line(out)
 
 
 def _rows(run: Run, data: str | None, target: str, place: int, limit: int | None) -> tuple[Tensor, bool]:
     """The rows to classify, and whether they hold the target."""
-    from fourfold.data import DataError
-    from fourfold.data.tables import raw_frame
-    from fourfold.spaces.columns import UNSEEN
-
     if data is not None and Path(data).exists():
         frame, header = raw_frame(data)
         if header and target not in map(str, frame.columns):
@@ -182,9 +117,6 @@ def _rows(run: Run, data: str | None, target: str, place: int, limit: int | None
 
 def _others(run: Run, x: Tensor, place: int, seed: int) -> Iterator[ClassifierScores]:
     """The same figures of other classifiers, if the training data is at hand."""
-    from fourfold.data import DataError
-    from fourfold.tasks.classifying import judge, rivals
-
     try:
         train = run.dataset().train.x
     except (DataError, ValueError, LookupError) as error:
@@ -194,33 +126,33 @@ def _others(run: Run, x: Tensor, place: int, seed: int) -> Iterator[ClassifierSc
         yield judge(name, p, x[:, place], seed)
 
 
-def _probabilities(p: Tensor, levels: Sequence[str], truth: list[int] | None) -> Any:
-    """A data frame with the most probable level of each row and the probabilities of all."""
-    import pandas as pd
-
+def _probabilities(p: Tensor, categories: Sequence[str], truth: list[int] | None) -> Any:
+    """A data frame with the most probable category of each row and the probabilities of all."""
     table = pd.DataFrame({"row": range(1, len(p) + 1)})
     if truth is not None:
-        table["true"] = [levels[level] if level >= 0 else "" for level in truth]
-    table["predicted"] = [levels[level] for level in p.argmax(1).tolist()]
-    for k, level in enumerate(levels):
-        table[f"p({level})"] = p[:, k].numpy().round(6)
+        table["true"] = [categories[code] if code >= 0 else "" for code in truth]
+    table["predicted"] = [categories[code] for code in p.argmax(1).tolist()]
+    for k, category in enumerate(categories):
+        table[f"p({category})"] = p[:, k].numpy().round(6)
     return table
 
 
 def _verdict(own: ClassifierScores, others: Sequence[ClassifierScores], target: str) -> str:
     """Whether a classifier that is trained directly does better, by its log-loss and the intervals over rows."""
-    best = min(others, key=lambda one: one.log_loss[0])
+    best = min(others, key=lambda score: score.log_loss[0])
     if best.log_loss[0] < own.log_loss[1]:
         return f"{best.name} does better here: to predict {target} alone, train a classifier directly"
     if own.log_loss[0] < best.log_loss[1]:
         return "this run does better here than classifiers that are trained directly"
-    return f"these rows do not tell this run and {best.name} apart"
+    return f"this run and {best.name} are not significantly different on these rows"
 
 
-def _scores(judged: Sequence[ClassifierScores], rows: int, target: str) -> str:
+def _scores(scores: Sequence[ClassifierScores], rows: int, target: str) -> str:
+    """A table of the scores of classifiers, with their intervals."""
     lines = [f"{target} of {rows:,} rows, with 95 % intervals over rows (bootstrap)"]
     lines += [f"{'':<26}{'accuracy':<21}{'log-loss, nats':<21}AUC"]
-    for one in judged:
-        cells = [f"{value:.3f} ({low:.3f}, {high:.3f})" for value, low, high in (one.accuracy, one.log_loss, one.auc)]
-        lines.append(f"{one.name[:25]:<26}" + "".join(f"{cell:<21}" for cell in cells).rstrip())
+    for score in scores:
+        figures = (score.accuracy, score.log_loss, score.auc)
+        cells = [f"{value:.3f} ({low:.3f}, {high:.3f})" for value, low, high in figures]
+        lines.append(f"{score.name[:25]:<26}" + "".join(f"{cell:<21}" for cell in cells).rstrip())
     return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""The declaration of ``caption``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, final
+
+import typer
+
+from fourfold.cli.command import Command
+from fourfold.cli.options import AsJson, Device, Folder, OtherData, Seed, Temperature
+
+__all__ = ["Caption"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Caption(Command):
+    """Describe pictures, by a model of pictures and their captions.
+
+    Each line has the number of the picture, a caption, and its log-probability
+    given the picture. With --among, it has the probability of each of these
+    captions, if one of them is right.
+    """
+
+    work = "fourfold.cli.captions:caption"
+
+    run: Folder
+    data: OtherData = None
+    n: Annotated[int, typer.Option("-n", "--n", help="The most pictures.", min=1, metavar="N")] = 16
+    among: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A caption to compare with the others. It may be given several times.",
+            metavar="TEXT",
+            show_default=False,
+        ),
+    ] = None
+    draws: Annotated[
+        int, typer.Option(help="Number of captions to draw; the likeliest is printed.", min=1, metavar="N")
+    ] = 8
+    temperature: Temperature = 0.5
+    seed: Seed = 0
+    device: Device = "auto"
+    as_json: AsJson = False

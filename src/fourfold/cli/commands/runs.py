@@ -1,0 +1,259 @@
+"""The declarations of ``sample``, ``score`` and ``evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, final
+
+import typer
+
+from fourfold.cli.command import Command
+from fourfold.cli.options import (
+    AsJson,
+    BatchRows,
+    Device,
+    Features,
+    Folder,
+    Labels,
+    OtherData,
+    Seed,
+    SkipBad,
+    Temperature,
+    TopK,
+    TopP,
+    Weights,
+    tabular,
+    textual,
+)
+
+__all__ = ["Evaluate", "Sample", "Score"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Sample(Command):
+    """Draw samples from a run.
+
+    Only the run folder is needed, not the data it was trained on. A published
+    language model serves as well: a folder of transformers, or a GGUF file.
+
+    Samples of a table have its columns, formats and levels. --given fixes values,
+    --balance gives levels equal shares, and --require keeps the draws that meet a
+    condition, and prints the share that did.
+    """
+
+    work = "fourfold.cli.runs:sample"
+
+    run: Folder
+    n: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            "--n",
+            help="Number of samples, or of samples for each prompt.",
+            min=1,
+            show_default="64, or 1 text or sound for each prompt",
+            metavar="N",
+        ),
+    ] = None
+    cond: Annotated[
+        str | None, typer.Option(help="Class of the samples, by name or number.", show_default="any class")
+    ] = None
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Caption of the images, words of the sound, or beginning of the text. It may be given several times."
+        ),
+    ] = None
+    given: Annotated[
+        list[str] | None,
+        tabular(
+            help="Value or range of a column: education=Masters or age=30..40. It may be given several times. For a "
+            "model of sequences: a file of the rows to go on from.",
+        ),
+    ] = None
+    balance: Annotated[
+        str | None,
+        tabular(help="A column of a table whose levels get equal shares."),
+    ] = None
+    require: Annotated[
+        list[str] | None,
+        tabular(
+            help="A condition that every sample meets, such as 'start <= end'. It may be given several times.",
+        ),
+    ] = None
+    seed: Seed = 0
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Write to a .png (a grid), .wav, .npy, .npz, .csv, .parquet or .txt, to a folder of PNGs or "
+            "WAVs, or to standard output (-).",
+            show_default="a file in the run folder; text is printed",
+        ),
+    ] = None
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="Another sampler, such as Heun, UniPC or EulerMaruyama. AsDraw draws samples of a model that shows "
+            "medians.",
+            show_default="the model's own",
+        ),
+    ] = None
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Steps of the sampler, if it has steps.", min=1, show_default="the model's own", metavar="N"),
+    ] = None
+    guidance: Annotated[
+        float | None, typer.Option(help="Scale of classifier-free guidance.", show_default="none", metavar="X")
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of examples in memory at once.", min=1, metavar="N", show_default="256, or 1,024 small ones"
+        ),
+    ] = None
+    length: Annotated[
+        int | None,
+        textual(help="The most tokens of a text.", min=1, show_default="a window", metavar="N"),
+    ] = None
+    temperature: Temperature = 1.0
+    top_k: TopK = None
+    top_p: TopP = None
+    min_p: Annotated[
+        float | None,
+        textual(
+            help="Draw among tokens of at least this share of the likeliest one's mass.",
+            show_default="all",
+            metavar="X",
+        ),
+    ] = None
+    repetition_penalty: Annotated[
+        float,
+        textual(help="Make tokens that the text already holds less likely.", metavar="X"),
+    ] = 1.0
+    stop: Annotated[
+        list[str] | None,
+        textual(help="String that ends a text. It may be given several times."),
+    ] = None
+    fill: Annotated[
+        str | None,
+        textual(
+            help="Text with gaps such as {8}, which stands for 8 tokens, for a masked diffusion of text.",
+            show_default=False,
+        ),
+    ] = None
+    draft: Annotated[
+        Path | None,
+        textual(
+            help="A smaller model over the same tokens that proposes them; texts keep their distribution.",
+            show_default=False,
+        ),
+    ] = None
+    precision: Annotated[str, typer.Option(help="float32, bf16 or autocast.")] = "float32"
+    weights: Weights = "float32"
+    device: Device = "auto"
+    as_json: AsJson = False
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Score(Command):
+    """Score examples: their log-probability and its kind (exact, bound, ...).
+
+    Files are read as for training. Columns of a table are found by name.
+
+    A class-conditional model scores log p(x | class) if the data has classes.
+
+    The file of --out has the log-probability of each row. For the 1,000 least
+    likely rows of a table, it names the columns that make them unusual, if the
+    model tells the distribution of one column given all others.
+    """
+
+    work = "fourfold.cli.runs:score"
+
+    run: Folder
+    data: OtherData = None
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Score only the train, validation or test split of the data.",
+            show_default="test for the run's data and built-in sets, everything for a file",
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        typer.Option("-n", "--n", help="The most examples to score.", min=1, show_default="all", metavar="N"),
+    ] = None
+    labels: Labels = None
+    skip_bad: SkipBad = None
+    seed: Seed = 0
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", help="Write one line per example to a .csv, or to standard output (-)."),
+    ] = None
+    draws: Annotated[
+        int,
+        typer.Option(
+            help="Encodings of each example to average, for models that encode at random (dequantisation).",
+            min=1,
+            metavar="N",
+        ),
+    ] = 2
+    batch_size: BatchRows = 256
+    device: Device = "auto"
+    as_json: AsJson = False
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(Command):
+    """Measure a run: likelihood, quality, coverage, memorisation and cost.
+
+    Each score has an interval and a floor, the score of training examples. The
+    references are the test split of the run's own data and of built-in sets, and
+    all examples of anything else.
+
+    Files are read as for training. Columns of a table are found by name.
+
+    SAMPLES --data REAL measures a file or folder of samples of any generator. A
+    test split of the real data is the reference, and copies are looked for in
+    its training split.
+    """
+
+    work = "fourfold.cli.runs:evaluate"
+
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="The folder of a run, or a published language model; with --data, also a file or folder of samples.",
+            show_default=False,
+        ),
+    ]
+    data: OtherData = None
+    real: Annotated[
+        str | None,
+        typer.Option("--data", help="Data that samples of any generator are measured against.", show_default=False),
+    ] = None
+    n: Annotated[int, typer.Option("-n", "--n", help="The most samples and references.", min=2, metavar="N")] = 2000
+    labels: Labels = None
+    skip_bad: SkipBad = None
+    seed: Seed = 0
+    features: Features = None
+    patience: Annotated[
+        float | None,
+        typer.Option(
+            help="The most seconds for sampling, and again for scoring.",
+            min=0,
+            show_default="no limit; 120 for a published model",
+            metavar="X",
+        ),
+    ] = None
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also write the scores to this .json.", show_default=False)
+    ] = None
+    weights: Weights = "float32"
+    device: Device = "auto"
+    as_json: AsJson = False

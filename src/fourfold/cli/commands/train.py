@@ -1,0 +1,70 @@
+"""The declaration of ``fit``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, final
+
+import typer
+
+from fourfold.cli.command import Command, group_of, settings_of
+from fourfold.cli.configfile import Config
+from fourfold.cli.options import AsJson, Data, DataOptions, Threads
+from fourfold.runs.settings import FitKeywords, FitSettings
+
+__all__ = ["Fit"]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Fit(Command):
+    """Train a model of a paradigm on data, within a budget.
+
+    --resume continues a run under its own settings. Its budget, device,
+    precision, compiling, checkpoints and choice of weights may change. Other
+    options may be left out; if given, they must be those of the run.
+    """
+
+    work = "fourfold.cli.train:fit"
+
+    context: typer.Context
+    paradigm: Annotated[
+        str | None,
+        typer.Argument(
+            help="A paradigm or recipe, such as 'diffusion' or 'diffusion/velocity'; or a published language model to "
+            "tune: a folder of transformers or a GGUF file."
+        ),
+    ] = None
+    data: Data = None
+    settings: Annotated[FitKeywords, settings_of(FitSettings, optional=True)]
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run folder.", show_default="a new folder in runs/")
+    ] = None
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.", show_default=False)] = None
+    threads: Threads = None
+    config: Config = None
+    as_json: AsJson = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the memory and time that the training needs, and train nothing.")
+    ] = False
+    ranks: Annotated[
+        int | None,
+        typer.Option(
+            help="With --dry-run: the number of processes.",
+            min=1,
+            metavar="N",
+            show_default="those that torchrun started, or 1",
+        ),
+    ] = None
+    data_options: Annotated[DataOptions, group_of(DataOptions)]
+
+    def thread_count(self) -> int | None:
+        """The number of threads; that of the run that goes on, since another would round sums differently."""
+        if self.threads is not None or self.resume is None:
+            return self.threads
+        try:
+            return int(json.loads((self.resume / "card.json").read_text(encoding="utf-8"))["hardware"]["threads"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
