@@ -66,11 +66,11 @@ def test_a_mixture_is_torchs():
 def test_a_fitted_mixture_is_torchs_and_tells_labels_apart():
     prior = _fitted()
     mean, scatter = prior._moments()
-    factor = prior._factor(scatter)
+    covariances = prior._covariances(scatter)
     u = torch.randn(50, 2)
     for label in (-1, 2):
         share = prior.share[0] if label < 0 else prior.share[label + 1] + 1e-3 * prior.share[0]
-        parts = torch.distributions.MultivariateNormal(mean, scale_tril=factor)
+        parts = torch.distributions.MultivariateNormal(mean, covariances)
         expected = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(share), parts).log_prob(u)
         torch.testing.assert_close(prior.log_prob(u, torch.full((50,), label)), expected)
     near = torch.full((1, 2), 2.0)

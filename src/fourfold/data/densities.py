@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fourfold.data.source import Density
+from fourfold.distributions import mixtures
 
 __all__ = ["Checkerboard", "GaussianMixture"]
 
@@ -37,9 +38,10 @@ class GaussianMixture(Density):
                 f"weights {tuple(w.shape)}, means {tuple(mu.shape)}, covariances {tuple(cov.shape)} misfit"
             )
         self.weights, self.means, self.covariances = w / w.sum(), mu, cov
-        self.factors, failed = torch.linalg.cholesky_ex(cov)
-        if failed.any():
-            raise ValueError("a covariance is not positive definite")
+        try:
+            self.mixture = mixtures.GaussianMixture.of_covariances(self.weights.log(), mu, cov)
+        except RuntimeError as error:  # of the Cholesky decomposition
+            raise ValueError(f"covariances must be positive definite: {error}") from None
 
     @property
     def dim(self) -> int:
@@ -48,10 +50,7 @@ class GaussianMixture(Density):
 
     def component_log_prob(self, x: Tensor) -> Tensor:
         """``log N(x; mu_k, S_k)``, ``(B, K)``."""
-        deviation = (x.double()[:, None] - self.means).movedim(0, -1)
-        y = torch.linalg.solve_triangular(self.factors, deviation, upper=False)
-        log_det = self.factors.diagonal(dim1=1, dim2=2).log().sum(1)
-        return (-0.5 * (y**2).sum(1) - log_det[:, None] - self.dim / 2 * math.log(2 * math.pi)).T
+        return self.mixture.components(x)
 
     def log_prob(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x)``, or the density of the component ``cond`` (-1: of the mixture), ``(B,)``."""
@@ -65,8 +64,7 @@ class GaussianMixture(Density):
     def sample(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """``(n, D)`` draws in float64 and the component of each, ``(n,)``."""
         k = torch.multinomial(self.weights, n, replacement=True, generator=generator)
-        eps = torch.randn(n, self.dim, 1, generator=generator, dtype=torch.float64)
-        return self.means[k] + (self.factors[k] @ eps)[:, :, 0], k
+        return self.mixture.place(k, torch.randn(n, self.dim, generator=generator, dtype=torch.float64)), k
 
 
 class Checkerboard(Density):

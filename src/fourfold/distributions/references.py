@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Batch, Noise, Part, Term
+from fourfold.distributions.mixtures import GaussianMixture
 from fourfold.estimands import Energy, Reference
-from fourfold.maths.categorical import categorical
 
 __all__ = ["Bernoulli", "FittedMixture", "Normal", "ReferenceTerm", "with_reference"]
 
@@ -65,46 +65,35 @@ class FittedMixture(Part, Reference):
         return self.lower.tril(-1) + torch.diag_embed(self.log_diagonal.exp())
 
     def log_prob(self, x: Tensor) -> Tensor:
-        return self._components().log_prob(x)
+        return self._mixture().log_prob(x)
 
     def draw(self, noise: Noise) -> Tensor:
         return self.at_rest().draw(noise)
 
     @torch.no_grad()
     def at_rest(self) -> Reference:
-        return self._components()
+        return _AtRest(self._mixture())
 
-    def _components(self) -> _Components:
-        """Weights, means and factors of all components. The wide component is the first."""
+    def _mixture(self) -> GaussianMixture:
+        """The mixture of all components. The wide component is the first."""
         log_pi = F.pad(F.log_softmax(self.logits, 0) + math.log1p(-self.share), (1, 0), value=math.log(self.share))
         broad = torch.eye(self.dim, device=self.means.device)[None] / self.wide
-        log_dets = F.pad(self.log_diagonal.sum(1), (1, 0), value=-self.dim * math.log(self.wide))
-        means = F.pad(self.means, (0, 0, 1, 0))
-        return _Components(log_pi, means, torch.cat([broad, self._factors()]), log_dets)
+        return GaussianMixture(log_pi, F.pad(self.means, (0, 0, 1, 0)), torch.cat([broad, self._factors()]))
 
 
 @final
-class _Components(Reference):
-    """A mixture of Gaussians with weights ``pi_k``, means ``mu_k``, factors ``P_k`` and ``log |det P_k|``."""
+class _AtRest(Reference):
+    """A mixture whose parameters do not change."""
 
-    def __init__(self, log_pi: Tensor, means: Tensor, factors: Tensor, log_dets: Tensor) -> None:
+    def __init__(self, mixture: GaussianMixture) -> None:
         super().__init__()
-        self.log_pi, self.means, self.factors = log_pi, means, factors
-        self.scales = log_pi + log_dets - means.shape[1] / 2 * math.log(2 * math.pi)
-        rows = math.sqrt(0.5) * factors
-        self.rows, self.offsets = rows.flatten(0, 1), -(rows @ means.unsqueeze(2)).flatten()
+        self.mixture = mixture
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """All components by one product, ``P_k (x - mu_k) / sqrt(2)``."""
-        z = F.linear(x.float(), self.rows, self.offsets).view(len(x), *self.means.shape)
-        return torch.logsumexp(self.scales - z.square().sum(2), 1)
+        return self.mixture.log_prob(x)
 
     def draw(self, noise: Noise) -> Tensor:
-        """``x = mu_k + P_k^-1 z``; all components are solved together and one is taken."""
-        u, z = noise.uniform(), noise.normal(self.means.shape[1])
-        k = categorical(self.log_pi, u)
-        shifts = torch.linalg.solve_triangular(self.factors, z.T.expand(len(self.factors), -1, -1), upper=False)
-        return self.means[k] + shifts[k, :, torch.arange(len(k), device=k.device)]
+        return self.mixture.draw(noise.uniform(), noise.normal(self.mixture.means.shape[1]))
 
 
 @final

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fourfold.core import Part
+from fourfold.distributions.mixtures import GaussianMixture
 from fourfold.maths.categorical import categorical
 
 __all__ = ["CodeMixture", "IndependentCodes", "IndependentGaussians", "Mixture", "Prior"]
@@ -112,16 +113,14 @@ class Mixture(Prior):
         nn.init.normal_(self.mean.rows, std=math.sqrt(max(1 - spread**2, 0.01)))
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        k = categorical(self.logits(cond, len(z)), torch.special.ndtr(z[:, 0]))
-        m, s = self.mean.rows[0].float(), self.log_scale.rows[0].float()
-        return m[k] + s[k].exp() * z[:, 1:]
+        return self._mixture(cond, len(z)).draw(torch.special.ndtr(z[:, 0]), z[:, 1:])
 
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
-        m, s = self.mean.rows[0].float(), self.log_scale.rows[0].float()
-        precision = (-2 * s).exp()
-        square = u.square() @ precision.T - 2 * u @ (m * precision).T + (m.square() * precision).sum(1)
-        parts = -square / 2 - s.sum(1) - self.dim / 2 * math.log(2 * math.pi)
-        return torch.logsumexp(F.log_softmax(self.logits(cond, len(u)), 1) + parts, 1)
+        return self._mixture(cond, len(u)).log_prob(u)
+
+    def _mixture(self, cond: Tensor | None, batch: int) -> GaussianMixture:
+        log_weights = F.log_softmax(self.logits(cond, batch), 1)
+        return GaussianMixture(log_weights, self.mean.rows[0].float(), (-self.log_scale.rows[0].float()).exp())
 
 
 @final
@@ -171,38 +170,30 @@ class CodeMixture(Prior):
         self.register_buffer("second", weight * (torch.eye(dim) + places.unsqueeze(2) * places.unsqueeze(1)))
 
     def forward(self, z: Tensor, cond: Tensor | None = None) -> Tensor:
-        mean, scatter = self._moments()
-        factor = self._factor(scatter)
-        k = categorical(self._log_weights(cond, len(z)), torch.special.ndtr(z[:, 0]))
-        return mean[k] + (factor[k] @ z[:, 1:, None]).squeeze(2)
+        return self._mixture(cond, len(z)).draw(torch.special.ndtr(z[:, 0]), z[:, 1:])
 
     def log_prob(self, u: Tensor, cond: Tensor | None = None) -> Tensor:
         u = u.float()
         if self.training:
             self._learn(u.detach(), cond)
             return standard_log_prob(u)
-        return torch.logsumexp(self._joint(u, cond), 1)
+        return self._mixture(cond, len(u)).log_prob(u)
 
-    def _joint(self, u: Tensor, cond: Tensor | None) -> Tensor:
-        """``log w_ck N(u; m_k, S_k)``, ``(B, K)``."""
+    def _mixture(self, cond: Tensor | None, batch: int) -> GaussianMixture:
         mean, scatter = self._moments()
-        factor = self._factor(scatter)
-        with torch.autocast(u.device.type, enabled=False):
-            y = torch.linalg.solve_triangular(factor, (u - mean.unsqueeze(1)).mT, upper=False)
-        log_scale = factor.diagonal(0, 1, 2).log().sum(1) + self.dim / 2 * math.log(2 * math.pi)
-        return self._log_weights(cond, len(u)) - y.square().sum(1).T / 2 - log_scale
+        return GaussianMixture.of_covariances(self._log_weights(cond, batch), mean, self._covariances(scatter))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         """Means ``(K, D)``, and covariances times shares ``(K, D, D)``."""
         mean = self.first / self.share[0, :, None].clamp(min=1e-8)
         return mean, self.second - self.first.unsqueeze(2) * mean.unsqueeze(1)
 
-    def _factor(self, scatter: Tensor) -> Tensor:
-        """Triangular factors of the covariances, ``(K, D, D)``."""
+    def _covariances(self, scatter: Tensor) -> Tensor:
+        """The covariances, shrunk to the mean one, ``(K, D, D)``."""
         more, spread = self.SHRINKING / self.components, scatter.sum(0)
         shrunk = (scatter + more * spread) / (self.share[0, :, None, None] + more)
         ridge = self.RIDGE * spread.diagonal().mean() + 1e-8
-        return torch.linalg.cholesky(shrunk + ridge * torch.eye(self.dim, device=shrunk.device))
+        return shrunk + ridge * torch.eye(self.dim, device=shrunk.device)
 
     def _log_weights(self, cond: Tensor | None, batch: int) -> Tensor:
         """``log w_ck``, ``(B, K)``; a label's weights are smoothed by one thousandth of all examples."""
@@ -213,7 +204,7 @@ class CodeMixture(Prior):
     @torch.no_grad()
     def _learn(self, u: Tensor, cond: Tensor | None) -> None:
         """A step of stochastic EM."""
-        r = self._joint(u, cond).softmax(1)
+        r = self._mixture(cond, len(u)).joint(u).softmax(1)
         g = self.LAG / (self.steps + self.LAG)
         members = r.new_ones(1, len(r))
         if cond is not None and len(self.share) > 1:
