@@ -7,8 +7,9 @@ import torch
 from fourfold.data import DataError, Dataset, describe, load, splits
 from fourfold.data.assembly import assemble
 from fourfold.data.dataset import digest
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
 from fourfold.data.splits import reorder
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Images
 
 
@@ -136,7 +137,7 @@ def test_large_data_in_any_layout_keeps_its_labels(axes, monkeypatch):
     laid = x.permute(axes).clone(memory_format=torch.contiguous_format).permute(np.argsort(axes).tolist())
     assert torch.equal(laid, x)
     source = Source(laid, Images(3, 2, 2), "made", labels=value // 20)
-    data = assemble("made", source, Options(conditional=True))
+    data = assemble("made", source, DataOptions(conditional=True))
     for part in (data.train, data.validation, data.test):
         came = part.x[:, 0, 0, 0].long()
         assert torch.equal(part.x, x[came])

@@ -11,8 +11,8 @@ import fourfold
 from fourfold.cli.app import app
 from fourfold.core import Training
 from fourfold.runs.budget import Budget, parse_budget
-from fourfold.runs.declaration import options_of
 from fourfold.runs.settings import FitKeywords, FitSettings
+from fourfold.settings.declaration import options_of
 
 TYPES = {"Training": Training}
 

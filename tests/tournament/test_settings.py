@@ -11,8 +11,8 @@ import typer
 
 import fourfold
 from fourfold.cli.app import app
-from fourfold.cli.options import DataOptions
-from fourfold.runs.declaration import options_of
+from fourfold.settings.data import DataOptions
+from fourfold.settings.declaration import options_of
 from fourfold.tournament import Settings, compare
 from fourfold.tournament.settings import CompareKeywords
 
@@ -56,7 +56,7 @@ def test_the_command_line_has_every_option_with_the_same_default() -> None:
         told = parameters[name].default
         assert (str(told) if name in ("out", "runs_dir") else told) == ("report.html" if name == "out" else default)
     rest = set(parameters) - set(known) - {"data", "config", "as_json", "threads", "print_jobs", "run_folders"}
-    assert rest == {f.name for f in fields(DataOptions)}
+    assert rest == {option.parameter(name) for name, option in options_of(DataOptions).items()}
 
 
 class Asked(Exception):  # noqa: N818

@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, get_type_hints
 
 from fourfold.cli.options import declared
 from fourfold.machine.threads import set_threads
-from fourfold.runs.declaration import Option, options_of
+from fourfold.settings.declaration import Option, options_of
 
-__all__ = ["Command", "Group", "group_of", "settings_of"]
+__all__ = ["Command", "Group", "settings_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,24 +62,28 @@ class Group:
     build: Callable[..., Any]
 
 
-def group_of(options: type) -> Group:
-    """The options of a dataclass, each of whose fields is an option."""
-    hints = get_type_hints(options, include_extras=True)
-    return Group([_parameter(f.name, f.default, hints[f.name]) for f in fields(options)], options)
-
-
 def settings_of(settings: type, optional: bool = False) -> Group:
     """The options of declared settings, whose values are a dictionary.
 
     Args:
-        settings: a dataclass of settings, see :mod:`fourfold.runs.declaration`.
-        optional: whether a setting that the user leaves out is ``None``, so that another default can stand in its
-            place.
+        settings: a dataclass of settings, see :mod:`fourfold.settings.declaration`.
+        optional: whether the dictionary lacks a setting that the user leaves out, so that another default can stand in
+            its place.
     """
     options = options_of(settings)
+    names = {option.parameter(name): name for name, option in options.items()}
     defaults = {name: None if optional else getattr(settings, name) for name in options}
+
+    def build(**values: Any) -> dict[str, Any]:
+        parsed = {names[parameter]: options[names[parameter]].parsed(value) for parameter, value in values.items()}
+        return {name: value for name, value in parsed.items() if value is not None or not optional}
+
     return Group(
-        [_parameter(name, defaults[name], _annotation(options[name], defaults[name])) for name in options], dict
+        [
+            _parameter(parameter, defaults[name], _annotation(options[name], defaults[name]))
+            for parameter, name in names.items()
+        ],
+        build,
     )
 
 

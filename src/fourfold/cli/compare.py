@@ -27,7 +27,7 @@ def compare(command: Compare) -> None:
         **{
             **command.settings,
             "paradigms": None if names is None else [name.strip() for name in names.split(",")],
-            "data_options": command.data_options.given(),
+            "data_options": command.data_options,
             "out": command.out,
             "runs_dir": command.runs_dir,
         }

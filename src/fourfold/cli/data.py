@@ -20,6 +20,7 @@ from fourfold.data import Dataset, describe, describe_record, load, summaries
 from fourfold.data.schema import Inferred, schema_text
 from fourfold.data.writers import as_lines, write_examples
 from fourfold.output.printable import printable
+from fourfold.settings.data import DataKeywords
 
 __all__ = ["data"]
 
@@ -29,13 +30,14 @@ def data(command: DescribeData) -> None:
     if command.name is None:
         _print_summaries(command.as_json)
         return
-    schema = command.data_options.schema
-    new_schema = schema if schema is not None and not schema.exists() else None
-    options = command.data_options.given()
+    options: DataKeywords = {"seed": command.seed, **command.data_options}
+    schema = options.get("schema")
+    new_schema = Path(schema) if schema is not None and not Path(schema).exists() else None
     if new_schema is not None:
         del options["schema"]
-        options |= {} if command.data_options.order is not None else {"space": "table"}
-    dataset = load(command.name, seed=command.seed, **options)
+        if "order" not in options:
+            options["space"] = "table"
+    dataset = load(command.name, **options)
     tell = say if command.out == "-" else print_line
     if command.as_json:
         tell(json.dumps(describe_record(dataset), indent=1))

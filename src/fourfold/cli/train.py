@@ -17,6 +17,7 @@ from fourfold.engine.progress import Bar
 from fourfold.machine.threads import is_first
 from fourfold.parallel.processes import under_torchrun
 from fourfold.runs.settings import FitKeywords, FitSettings
+from fourfold.settings.data import DataKeywords
 from fourfold.vocabulary import AUTO
 
 __all__ = ["fit"]
@@ -29,7 +30,7 @@ def fit(command: Fit) -> None:
         raise typer.BadParameter("give a paradigm and data, or --resume and the folder of a run")
     if resume is not None and out not in (None, resume):
         raise ValueError(f"--resume {resume} already names the run folder, got --out {out}: leave --out out")
-    settings: FitKeywords = {**command.settings, "data_options": command.data_options.given()}
+    settings: FitKeywords = {**command.settings, "data_options": command.data_options}
     if command.ranks is not None and not command.dry_run:
         raise ValueError("--ranks is an option of --dry-run: torchrun starts the processes of a training")
     if command.dry_run:
@@ -74,7 +75,8 @@ def _print_needs(
     if paradigm is None or data is None:
         raise ValueError("a dry run estimates what begins: give a paradigm and data")
     checked = FitSettings().changed(**settings)
-    space = load(data, **{"seed": checked.seed, **checked.data_options}).space
+    reading: DataKeywords = {"seed": checked.seed, **checked.data_options}
+    space = load(data, **reading).space
     model = planned(paradigm, space, "s" if checked.size == AUTO else checked.size)
     preset = checked.applied_to(model.training_defaults)
     low = checked.precision in ("bf16", "autocast")

@@ -22,10 +22,11 @@ from fourfold.data.errors import DataError, option, readable
 from fourfold.data.labels import encode_labels
 from fourfold.data.memory import free_memory, require
 from fourfold.data.records import BLOCK, digest_of, edges_of
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
 from fourfold.data.splits import chosen_rows
 from fourfold.data.stored import Stored
 from fourfold.output.printable import shortened
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Images, Vectors, Video
 
 __all__ = ["StoredArray", "as_array", "finite_vectors", "of_array", "read_array"]
@@ -36,7 +37,7 @@ _EXAMPLES = ("x", "X", "data", "images", "arr_0")
 _LABELS = ("y", "Y", "labels", "label", "targets", "target")
 
 
-def read_array(path: Path, options: Options) -> Source | Stored:
+def read_array(path: Path, options: DataOptions) -> Source | Stored:
     """Read ``.npy`` (mapped, not copied) or ``.npz`` (only the arrays that are used).
 
     An ``.npy`` that does not fit into memory is streamed, if its use is not limited.
@@ -85,7 +86,7 @@ def _needed(x: np.ndarray) -> float:
     return 1.3 * x.nbytes if x.ndim > 2 else 12 * x.size
 
 
-def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: Options, hint: str) -> Stored:
+def _stored(path: Path, x: np.ndarray, labels: np.ndarray | None, options: DataOptions, hint: str) -> Stored:
     """An array that stays in its file. Its values are checked when they are read."""
     if not isinstance(x, np.memmap) or x.ndim not in (2, 3, 4) or 0 in x.shape:
         raise DataError(f"{path}: shape {x.shape} holds no rows of vectors (N, D) or images (N, H, W[, C])")
@@ -217,7 +218,7 @@ def _readable(path: Path) -> Iterator[None]:
             ) from None
 
 
-def _label_file(options: Options) -> np.ndarray | None:
+def _label_file(options: DataOptions) -> np.ndarray | None:
     if options.labels is None:
         return None
     path = Path(str(options.labels))
@@ -229,10 +230,10 @@ def _label_file(options: Options) -> np.ndarray | None:
         return loaded
 
 
-def _choose(path: Path, arrays: _Members, options: Options) -> tuple[np.ndarray, np.ndarray | None, str, int]:
+def _choose(path: Path, arrays: _Members, options: DataOptions) -> tuple[np.ndarray, np.ndarray | None, str, int]:
     """Examples, labels, the key of the labels, and how many examples at the end are an official test set."""
     names = arrays.names
-    label = None if options.space is not None and options.labels not in names else options.labels
+    label = None if options.model is not None and options.labels not in names else options.labels
     if label is not None and label not in names:
         raise DataError(f"{path}: there is no array {options.labels!r} for labels, only {shortened(names)}")
     if {"x_train", "x_test"} <= set(names):
@@ -262,7 +263,7 @@ def _official(path: Path, arrays: _Members) -> tuple[np.ndarray, np.ndarray | No
 
 
 def of_array(
-    name: str, x: np.ndarray, y: np.ndarray | None, where: str, options: Options, test: int = 0, hint: str = ""
+    name: str, x: np.ndarray, y: np.ndarray | None, where: str, options: DataOptions, test: int = 0, hint: str = ""
 ) -> Source:
     """The source of an array of images or vectors, and of its labels.
 
@@ -293,7 +294,7 @@ def of_array(
     return Source(vectors, Vectors(x.shape[1]), f"file {name}", labels, names, test, hint=hint)
 
 
-def _images(name: str, x: np.ndarray, options: Options) -> tuple[torch.Tensor, Images]:
+def _images(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Images]:
     """uint8 images as ``(N, C, H, W)``, a view where possible."""
     if x.dtype != np.uint8:
         raise DataError(_of_floats(name, x))
@@ -313,7 +314,7 @@ def _images(name: str, x: np.ndarray, options: Options) -> tuple[torch.Tensor, I
     return torch.from_numpy(channels_first), Images(channels, height, width, levels)
 
 
-def _clips(name: str, x: np.ndarray, options: Options) -> tuple[torch.Tensor, Video]:
+def _clips(name: str, x: np.ndarray, options: DataOptions) -> tuple[torch.Tensor, Video]:
     """uint8 clips ``(N, T, H, W, C)`` or ``(N, T, C, H, W)`` as ``(N, T C, H, W)``."""
     n, frames = x.shape[:2]
     if frames < 2 or not n:
@@ -330,14 +331,14 @@ def _of_floats(name: str, x: np.ndarray) -> str:
     return f"{name}: images of {x.dtype}: give uint8 levels, for values in [0, 1] (255 * x).round().astype(numpy.uint8)"
 
 
-def _channels_first(name: str, shape: tuple[int, ...], options: Options) -> bool:
+def _channels_first(name: str, shape: tuple[int, ...], options: DataOptions) -> bool:
     """Whether the first axis of an image is its channels, not the last.
 
     The channels are 1, 3 or 4. Where both axes are, the shape of a model decides, then the squarer image, then the
     last.
     """
-    if options.space is not None and options.space.shape in (shape[1:], (shape[3], *shape[1:3])):
-        return shape[1:] == options.space.shape
+    if options.model is not None and options.model.shape in (shape[1:], (shape[3], *shape[1:3])):
+        return shape[1:] == options.model.shape
     first, last = shape[1] in (1, 3, 4), shape[3] in (1, 3, 4)
     if not (first or last):
         raise DataError(f"{name}: shape {shape} has no axis of 1, 3 or 4 channels: write (N, H, W, C) or (N, C, H, W)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import numpy as np
 from fourfold.core import Space
 from fourfold.data.dataset import Dataset, digest
 from fourfold.data.errors import DataError, option
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
 from fourfold.data.splits import FEWEST, Split, fractions_of, split
 from fourfold.data.stored import Stored, Streamed, edges_within, example_bytes, random_rows
+from fourfold.settings.data import DataOptions
 
 __all__ = ["assemble"]
 
@@ -22,7 +23,7 @@ SAMPLE = 1 << 25
 FEW = 2048
 
 
-def assemble(name: str, source: Source | Stored, options: Options) -> Dataset:
+def assemble(name: str, source: Source | Stored, options: DataOptions) -> Dataset:
     """Check a source, split it by its seed, and, for conditional data, name its classes in the space.
 
     Of stored examples, what is held out and a sample of the training examples come into memory. Held-out parts have
@@ -72,7 +73,7 @@ class _Parts:
     streamed: Streamed | None = None
 
 
-def _conditioned(source: Source, options: Options) -> Space:
+def _conditioned(source: Source, options: DataOptions) -> Space:
     """The space, with its classes or captions where the set is conditional."""
     if not options.conditional:
         return source.space
@@ -86,14 +87,14 @@ def _conditioned(source: Source, options: Options) -> Space:
 # --- examples in memory -----------------------------------------------------------------------------------------------
 
 
-def _of_memory(name: str, source: Source, options: Options) -> _Parts:
+def _of_memory(name: str, source: Source, options: DataOptions) -> _Parts:
     _check_labels(name, source, options)
     sha = source.digest or digest(source.x, source.conditions)
     source, (train, validation, test) = split(name, source, options)
     return _Parts(source, train, validation, test, sha)
 
 
-def _check_labels(name: str, source: Source, options: Options) -> None:
+def _check_labels(name: str, source: Source, options: DataOptions) -> None:
     _check_conditional(name, source.conditions is not None, source.hint, options)
     if source.conditions is not None and len(source.conditions) != len(source.x):
         raise DataError(f"{name}: {len(source.conditions)} labels for {len(source.x)} examples: one label per example")
@@ -104,7 +105,7 @@ def _check_labels(name: str, source: Source, options: Options) -> None:
         )
 
 
-def _check_conditional(name: str, labelled: bool, hint: str, options: Options) -> None:
+def _check_conditional(name: str, labelled: bool, hint: str, options: DataOptions) -> None:
     if options.conditional and not labelled:
         raise DataError(f"{name} has no labels to be conditional on: {hint}")
 
@@ -112,7 +113,7 @@ def _check_conditional(name: str, labelled: bool, hint: str, options: Options) -
 # --- examples in files ------------------------------------------------------------------------------------------------
 
 
-def _of_files(name: str, stored: Stored, options: Options) -> _Parts:
+def _of_files(name: str, stored: Stored, options: DataOptions) -> _Parts:
     _check_conditional(name, stored.labels is not None or stored.caption is not None, stored.hint, options)
     if len(stored) < FEWEST:
         raise DataError(f"{name}: {len(stored)} examples are too few: at least {FEWEST} are needed")
@@ -129,7 +130,7 @@ def _of_files(name: str, stored: Stored, options: Options) -> _Parts:
     return _Parts(source, train, splits[0], splits[-2], _digest(stored), streamed)
 
 
-def _drawn(stored: Stored, options: Options) -> tuple[list[np.ndarray], np.ndarray]:
+def _drawn(stored: Stored, options: DataOptions) -> tuple[list[np.ndarray], np.ndarray]:
     """The rows of validation, test if it is another part, and a sample of training; and those not trained on, sorted.
 
     An official test set is at the end of the examples, and none of it is among the latter.
@@ -151,10 +152,9 @@ def _drawn(stored: Stored, options: Options) -> tuple[list[np.ndarray], np.ndarr
     return [*held_out, *test, train], np.sort(np.concatenate(held_out))
 
 
-def _reading(options: Options) -> dict[str, Any]:
-    """The arguments of :func:`fourfold.load` with which another process reads the same."""
-    values = {f.name: getattr(options, f.name) for f in fields(options) if getattr(options, f.name) != f.default}
-    return {key: value for key, value in values.items() if key not in ("space", "as_table")} | {"stream": True}
+def _reading(options: DataOptions) -> dict[str, Any]:
+    """The settings with which another process reads the same."""
+    return {name: value for name, value in options.changed().items() if name != "space"} | {"stream": True}
 
 
 def _digest(stored: Stored) -> str:

@@ -16,9 +16,10 @@ import torch
 from fourfold.data.bundled import bundled
 from fourfold.data.densities import Checkerboard, GaussianMixture
 from fourfold.data.errors import DataError
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
 from fourfold.data.text import Corpus, text_source
 from fourfold.data.video import moving_digits
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Images, Vectors
 
 __all__ = ["BUILTIN"]
@@ -34,7 +35,7 @@ CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 # --- from scikit-learn ------------------------------------------------------------------------------------------------
 
 
-def digits(options: Options) -> Source:
+def digits(options: DataOptions) -> Source:
     """1,797 grey images of handwritten digits, of 8 x 8 pixels with 17 levels, in ten classes."""
     bunch = bundled("digits")
     x = torch.from_numpy(bunch.images.astype(np.uint8))[:, None]
@@ -43,12 +44,12 @@ def digits(options: Options) -> Source:
     return Source(x, Images(1, 8, 8, levels=17), "scikit-learn, load_digits", labels, names)
 
 
-def breast_cancer(options: Options) -> Source:
+def breast_cancer(options: DataOptions) -> Source:
     """569 rows of 30 measurements of cell nuclei, in two classes."""
     return _bunch(bundled("breast_cancer"), "scikit-learn, load_breast_cancer")
 
 
-def wine(options: Options) -> Source:
+def wine(options: DataOptions) -> Source:
     """178 rows of 13 measurements of wines, in three classes."""
     return _bunch(bundled("wine"), "scikit-learn, load_wine")
 
@@ -63,7 +64,7 @@ def _bunch(bunch: Mapping[str, np.ndarray], where: str) -> Source:
 # --- sampled ----------------------------------------------------------------------------------------------------------
 
 
-def two_moons(options: Options) -> Source:
+def two_moons(options: DataOptions) -> Source:
     """20,000 points in the plane: two interleaved half circles of radius 1 with Gaussian noise of deviation 0.1."""
     n, generator = _draws(options)
     moon = torch.randint(2, (n,), generator=generator)
@@ -75,7 +76,7 @@ def two_moons(options: Options) -> Source:
     return Source(x.float(), PLANE, _sampled(options), moon, ("upper", "lower"))
 
 
-def pinwheel(options: Options) -> Source:
+def pinwheel(options: DataOptions) -> Source:
     """20,000 points in the plane: five Gaussian arms, bent by an angle that grows with the distance."""
     n, generator = _draws(options)
     arm = torch.randint(5, (n,), generator=generator)
@@ -86,14 +87,14 @@ def pinwheel(options: Options) -> Source:
     return Source(x.float(), PLANE, _sampled(options), arm, tuple(f"arm {i}" for i in range(5)))
 
 
-def eight_gaussians(options: Options) -> Source:
+def eight_gaussians(options: DataOptions) -> Source:
     """20,000 points in the plane: eight equal Gaussians on a circle; the exact density is known."""
     angles = torch.arange(8, dtype=torch.float64) * math.pi / 4
     means = 2 * torch.stack([angles.cos(), angles.sin()], 1)
     return _mixture(GaussianMixture(torch.ones(8), means, 0.04 * torch.eye(2).expand(8, 2, 2)), options)
 
 
-def gaussian_mixture(options: Options) -> Source:
+def gaussian_mixture(options: DataOptions) -> Source:
     """20,000 points in the plane: four unequal Gaussians; the exact density is known."""
     mixture = GaussianMixture(
         [0.35, 0.3, 0.2, 0.15],
@@ -103,13 +104,13 @@ def gaussian_mixture(options: Options) -> Source:
     return _mixture(mixture, options)
 
 
-def _mixture(mixture: GaussianMixture, options: Options) -> Source:
+def _mixture(mixture: GaussianMixture, options: DataOptions) -> Source:
     x, k = mixture.sample(*_draws(options))
     names = tuple(f"component {i}" for i in range(len(mixture.weights)))
     return Source(x.float(), PLANE, _sampled(options), k, names, density=mixture)
 
 
-def checkerboard(options: Options) -> Source:
+def checkerboard(options: DataOptions) -> Source:
     """20,000 points in the plane: uniform on the dark squares of a 4 x 4 board; the exact density is known."""
     board = Checkerboard()
     x, square = board.sample(*_draws(options))
@@ -118,18 +119,18 @@ def checkerboard(options: Options) -> Source:
     return Source(x, PLANE, _sampled(options), square, tuple(f"square {i}" for i in range(8)), density=board)
 
 
-def _draws(options: Options) -> tuple[int, torch.Generator]:
+def _draws(options: DataOptions) -> tuple[int, torch.Generator]:
     return options.limit or SAMPLED, torch.Generator().manual_seed(options.seed)
 
 
-def _sampled(options: Options) -> str:
+def _sampled(options: DataOptions) -> str:
     return f"sampled with seed {options.seed}"
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def python_docs(options: Options) -> Source:
+def python_docs(options: DataOptions) -> Source:
     """About 465 kB of English text: the help topics of the Python documentation."""
     from pydoc_data.topics import topics  # a module of 700 kB
 
@@ -143,7 +144,7 @@ def python_docs(options: Options) -> Source:
 _FILES = tuple(f"{part}-{kind}-ubyte.gz" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 
 
-def fashion_mnist(options: Options) -> Source:
+def fashion_mnist(options: DataOptions) -> Source:
     """60,000 + 10,000 grey images of clothes of 28 x 28 pixels, in ten classes.
 
     Source: Xiao, Rasul, Vollgraf 2017, https://arxiv.org/abs/1708.07747.
@@ -179,7 +180,7 @@ def read_idx(path: Path) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * len(shape)).reshape(shape)
 
 
-def _find(options: Options) -> Path:
+def _find(options: DataOptions) -> Path:
     """The folder with the four files; the last resort is a download."""
     if options.data_dir is not None and not Path(options.data_dir).is_dir():
         raise DataError(f"the data folder {options.data_dir} does not exist: create it, or leave it out")
@@ -228,7 +229,7 @@ def _download(root: Path) -> Path:
     )
 
 
-BUILTIN: Mapping[str, Callable[[Options], Source]] = {
+BUILTIN: Mapping[str, Callable[[DataOptions], Source]] = {
     "digits": digits,
     "fashion-mnist": fashion_mnist,
     "moving-digits": moving_digits,

@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from fourfold.output.arguments import flag
 from fourfold.output.printable import printable
+from fourfold.settings.data import DataOptions, words_of
 
-__all__ = ["DataError", "flag", "option", "readable"]
+__all__ = ["DataError", "option", "readable", "refuse_other"]
 
 FAULTS: tuple[type[Exception], ...] = (
     OSError,
@@ -64,6 +64,21 @@ def readable(
 
 def option(name: str, value: object = None) -> str:
     """How to give an argument of :func:`fourfold.data.load`, on the command line and in Python."""
-    words = flag(name, value)
+    words = words_of(name, value)
     python = f"{name}={'...' if value is None else repr(value)}"
     return python if words is None else f"{' '.join(words)} (in Python: {python})"
+
+
+def refuse_other(options: DataOptions, what: str, *names: str) -> None:
+    """Refuse settings that were given and mean nothing for this kind of data, beside those that have these names.
+
+    Raises:
+        DataError: naming the first.
+    """
+    for name, value in options.changed().items():
+        if name not in _GENERAL.union(names) and value is not False:
+            raise DataError(f"{name} means nothing for {what}: leave out {option(name, value)}")
+
+
+_GENERAL = frozenset(["seed", "conditional", "limit", "length", "skip_bad", "fractions", "space", "data_dir"])
+"""Settings that mean something for every kind of data, or are checked where they are used."""

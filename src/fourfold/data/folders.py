@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from fourfold.data.errors import DataError
-from fourfold.data.source import Options
+from fourfold.settings.data import DataOptions
 
 __all__ = ["IMAGES", "SOUNDS", "entries", "files_of", "holds", "limited", "members"]
 
@@ -50,7 +50,7 @@ def holds(folder: Path, suffixes: Sequence[str]) -> bool:
     return any(path.suffix.lower() in suffixes for path in folder.rglob("*"))
 
 
-def limited(files: list[Path], options: Options) -> list[Path]:
+def limited(files: list[Path], options: DataOptions) -> list[Path]:
     """A seeded choice of files in their order, so that only those are decoded."""
     if options.limit is None or options.limit >= len(files):
         return files

@@ -23,7 +23,8 @@ from fourfold.data.captions import encoded, folder_captions
 from fourfold.data.errors import DataError, option
 from fourfold.data.folders import IMAGES, files_of, limited
 from fourfold.data.memory import require
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Images
 
 __all__ = [
@@ -87,7 +88,7 @@ class ImageHeader:
     width: int
 
 
-def read_folder(folder: Path, options: Options) -> Source:
+def read_folder(folder: Path, options: DataOptions) -> Source:
     """Read all images of a folder into one uint8 tensor.
 
     Images of several sizes become one size: that of most of them, or else a square as wide as the median of their
@@ -99,7 +100,7 @@ def read_folder(folder: Path, options: Options) -> Source:
     Raises:
         DataError: for an empty folder, an unreadable image (unless ``skip_bad``), or more than fits into memory.
     """
-    if options.channels not in (None, 1, 3) and options.space is None:
+    if options.channels not in (None, 1, 3) and options.model is None:
         raise DataError(f"channels {options.channels}: images are converted to grey (1) or colour (3)")
     if options.size is not None and min(options.size) < 1:
         raise DataError(f"size {options.size}: give a height and a width of at least 1")
@@ -129,7 +130,7 @@ def read_folder(folder: Path, options: Options) -> Source:
 # --- which files ------------------------------------------------------------------------------------------------------
 
 
-def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[Path, str]]:
+def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], dict[Path, str]]:
     """The images in order of class and name, what else was passed over, and the captions of a flat folder."""
     images, other, flat = files_of(folder, IMAGES, "images", "PNG, JPEG or WebP images")
     captions, told = folder_captions(images, other if flat else [], options.skip_bad)
@@ -147,7 +148,7 @@ def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[
 # --- headers ----------------------------------------------------------------------------------------------------------
 
 
-def _headers(folder: Path, files: list[Path], options: Options) -> tuple[dict[Path, ImageHeader], dict[Path, str]]:
+def _headers(folder: Path, files: list[Path], options: DataOptions) -> tuple[dict[Path, ImageHeader], dict[Path, str]]:
     """The format of each image, or the reason why its file cannot be read."""
     headers: dict[Path, ImageHeader] = {}
     bad: dict[Path, str] = {}
@@ -188,7 +189,7 @@ def header_of(file: Path | IO[bytes]) -> ImageHeader | str:
     return ImageHeader(mode, width, height) if turned else ImageHeader(mode, height, width)
 
 
-def format_of(headers: list[ImageHeader], options: Options) -> Format:
+def format_of(headers: list[ImageHeader], options: DataOptions) -> Format:
     """Size and channels that all images are brought to."""
     modes = {header.mode for header in headers}
     mode = {1: "L", 3: "RGB", 4: "RGBA", None: modes.pop() if len(modes) == 1 else "RGB"}[options.channels]
@@ -203,10 +204,10 @@ def format_of(headers: list[ImageHeader], options: Options) -> Format:
     return Format(mode, *size, resize=len(sizes) > 1)
 
 
-def notes_of(headers: list[ImageHeader], form: Format, options: Options) -> Iterator[str]:
+def notes_of(headers: list[ImageHeader], form: Format, options: DataOptions) -> Iterator[str]:
     """Remarks on conversions that no option asked for."""
     resized = sum((header.height, header.width) != (form.height, form.width) for header in headers)
-    known = ", as the model knows them" if options.space is not None else ""
+    known = ", as the model knows them" if options.model is not None else ""
     if resized and (options.size is None or known):
         way = known or f": for another size give {option('size', 32)}"
         yield f"resized {resized:,} of {len(headers):,} images to {form.height} x {form.width}{form.why}{way}"
@@ -221,7 +222,7 @@ def notes_of(headers: list[ImageHeader], form: Format, options: Options) -> Iter
 
 
 def _decode_all(
-    folder: Path, headers: Mapping[Path, ImageHeader], form: Format, options: Options
+    folder: Path, headers: Mapping[Path, ImageHeader], form: Format, options: DataOptions
 ) -> tuple[np.ndarray, dict[Path, str]]:
     """Decode into one preallocated array, a bounded number of images at a time; return what could not be read too."""
     files = list(headers)

@@ -13,9 +13,10 @@ from fourfold.core import Pairs, Space
 from fourfold.data.errors import DataError
 from fourfold.data.files import content_of
 from fourfold.data.folders import SOUNDS
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
 from fourfold.data.text import corpus_of, ids_of
 from fourfold.output.printable import shortened
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Table, Text, Vectors
 from fourfold.spaces.vectors import numbered
 
@@ -26,7 +27,7 @@ READ_WITH = {"rate": SOUNDS, "seconds": SOUNDS, "size": SHARDS, "channels": SHAR
 """The suffixes of the files that are read with a setting, as folders are; any other setting is for every file."""
 
 
-def options_for(space: Space, path: Path, options: Options) -> Options:
+def options_for(space: Space, path: Path, options: DataOptions) -> DataOptions:
     """How a file is read for a model: as its space says, by the settings that such a file is read with."""
     settings = {name: value for name, value in space.reading().items() if _is_read_with(name, path)}
     return dataclasses.replace(options, **settings)
@@ -36,7 +37,7 @@ def _is_read_with(setting: str, path: Path) -> bool:
     return setting not in READ_WITH or path.is_dir() or path.suffix.lower() in READ_WITH[setting]
 
 
-def stream_for(space: Space, path: Path, options: Options) -> Source:
+def stream_for(space: Space, path: Path, options: DataOptions) -> Source:
     """A file, or its first ``options.limit`` tokens, as the stream that a model knows.
 
     Raises:
@@ -96,7 +97,7 @@ def matched(name: str, source: Source, space: Space) -> Source:
     return dataclasses.replace(source, labels=None, captions=None)
 
 
-def read_as(name: str, source: Source, kind: type[Space], options: Options) -> Source:
+def read_as(name: str, source: Source, kind: type[Space], options: DataOptions) -> Source:
     """A source in a space of another kind, which was chosen by its name.
 
     Raises:
@@ -130,14 +131,14 @@ def _turn_round(source: Source, pairs: Pairs) -> Source:
     return dataclasses.replace(source, x=pairs.x, space=pairs.space, labels=None, captions=captions, sounds=sounds)
 
 
-def _tabulated(name: str, source: Source, space: Vectors, options: Options) -> Source:
+def _tabulated(name: str, source: Source, space: Vectors, options: DataOptions) -> Source:
     """Vectors as rows of a table, with the labels and the official test set that they have."""
     import pandas as pd  # and pyarrow, below: they are loaded for tables alone
 
     from fourfold.data.mixed import batches_of_frame, table_of
 
     frame = pd.DataFrame(source.x.numpy(), columns=list(space.columns or numbered(space.dim)))
-    only = Options(seed=options.seed, as_table=True, schema=options.schema, target=options.target)
+    only = DataOptions(seed=options.seed, space="table", schema=options.schema, target=options.target)
     table = table_of(name, batches_of_frame(frame), only)
     notes = (*source.notes, *table.notes)
     return dataclasses.replace(source, x=table.x, space=table.space, columns=table.columns, density=None, notes=notes)

@@ -35,10 +35,12 @@ from fourfold.data.sequences import (
     windows_of,
     within,
 )
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
 from fourfold.output.printable import shortened
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Sequences, Table, Vectors
 from fourfold.spaces.columns import UNSEEN, Column, Constant, Graded, Modelled
+from fourfold.spaces.registry import space_named
 from fourfold.spaces.vectors import numbered
 
 __all__ = [
@@ -90,7 +92,7 @@ def drawn(batches: Batches, limit: int, seed: int) -> tuple[Batches, npt.NDArray
 
 
 def _coded(
-    where: str, batches: Batches, options: Options, names: Sequence[str] | None, decimal: str, typed: bool
+    where: str, batches: Batches, options: DataOptions, names: Sequence[str] | None, decimal: str, typed: bool
 ) -> list[Coded]:
     """Every column as the numbers of its distinct values, joined over all batches."""
     rows = None
@@ -178,15 +180,15 @@ def different(names: Sequence[str]) -> list[str]:
 def table_of(
     where: str,
     batches: Batches,
-    options: Options,
+    options: DataOptions,
     layout: Layout | None = None,
     frame: Any = None,
     typed: bool = True,
 ) -> Source:
     """The source of a table, as vectors or as rows of mixed columns.
 
-    A model says which, or ``options.as_table``, or an option that only one of them has. Otherwise columns that are all
-    continuous and free of ties are vectors, and all others a table.
+    A model says which, or the space that ``options`` names, or an option that only one of them has. Otherwise columns
+    that are all continuous and free of ties are vectors, and all others a table.
 
     Args:
         where: the file, for messages.
@@ -202,7 +204,7 @@ def table_of(
     names = None if layout is None else layout.names
     headless = layout is not None and not layout.header
     ordered = options.order is not None or options.group is not None
-    rowwise = not ordered and (options.space is None or len(options.space.shape) == 1)  # an example is one row
+    rowwise = not ordered and (options.model is None or len(options.model.shape) == 1)  # an example is one row
     reading = options if rowwise else dataclasses.replace(options, limit=None)
     columns = _coded(where, batches, reading, names, "." if layout is None else layout.decimal, typed)
     notes = _notes(where, names, columns)
@@ -215,30 +217,31 @@ def table_of(
         where_read = f"file {where}"
     labels, class_names = None, tuple[str, ...]()
     known = {column.name: column for column in columns}
-    if options.labels is not None and (options.space is None or str(options.labels) in known):
+    if options.labels is not None and (options.model is None or str(options.labels) in known):
         labels, class_names = _labels(where, known, str(options.labels))
         columns = [column for column in columns if column.name != str(options.labels)]
     hint = f"name its label column: {option('labels')}"
     bare = Source(torch.empty(0), Vectors(1), where_read, labels, class_names, hint=hint, notes=notes)
-    if options.space is not None or (options.as_table is False and not ordered):
+    kind = space_named(options.space) if isinstance(options.space, str) else None
+    if options.model is not None or not (kind is None or kind.mixed or ordered):
         return _as_asked(bare, where, columns, options, headless)
     source = _learned(bare, where, columns, options)
-    asked = ordered or options.as_table or options.schema is not None or options.target is not None
+    asked = ordered or kind is not None or options.schema is not None or options.target is not None
     if not asked and (vectors := continuous_vectors(where, columns, source.columns)) is not None:
         space, x = vectors
         return dataclasses.replace(source, space=space, x=x, columns=(), schema=None)
     return source
 
 
-def _as_asked(bare: Source, where: str, columns: Sequence[Coded], options: Options, headless: bool) -> Source:
+def _as_asked(bare: Source, where: str, columns: Sequence[Coded], options: DataOptions, headless: bool) -> Source:
     """A source in the space of a model, or as vectors: nothing is inferred."""
-    if options.space is None:
+    if options.model is None:
         space, x = vectors_of(where, columns)
         return dataclasses.replace(bare, space=space, x=x)
-    if options.space.mixed:
-        x, notes = for_space(options.space, where, columns, headless)
-        return dataclasses.replace(bare, space=options.space, x=x, notes=(*bare.notes, *notes))
-    space, x, notes = vectors_for(options.space, where, columns, headless)
+    if options.model.mixed:
+        x, notes = for_space(options.model, where, columns, headless)
+        return dataclasses.replace(bare, space=options.model, x=x, notes=(*bare.notes, *notes))
+    space, x, notes = vectors_for(options.model, where, columns, headless)
     return dataclasses.replace(bare, space=space, x=x, notes=(*bare.notes, *notes))
 
 
@@ -246,7 +249,7 @@ def _learned(
     bare: Source,
     where: str,
     columns: Sequence[Coded],
-    options: Options,
+    options: DataOptions,
     train: Tensor | None = None,
     of_file: Sequence[Inferred] = (),
 ) -> Source:
@@ -317,7 +320,7 @@ def _labels(where: str, columns: dict[str, Coded], name: str) -> tuple[Tensor, t
 
 
 def _in_order(
-    where: str, columns: Sequence[Coded], options: Options, train: Tensor | None, of_file: Mapping[str, Inferred]
+    where: str, columns: Sequence[Coded], options: DataOptions, train: Tensor | None, of_file: Mapping[str, Inferred]
 ) -> tuple[tuple[Inferred, ...], Sequences, Tensor, tuple[str, ...]]:
     """The columns, the space and the raw set of sequences that no model knows yet, and notes.
 
@@ -344,7 +347,7 @@ def _in_order(
 def _inferred(
     where: str,
     columns: Sequence[Coded],
-    options: Options,
+    options: DataOptions,
     train: Tensor | None,
     of_file: Mapping[str, Inferred],
     settled: Mapping[str, Inferred] | None = None,

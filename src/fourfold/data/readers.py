@@ -5,17 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from fourfold.data.arrays import read_array
-from fourfold.data.errors import DataError
+from fourfold.data.errors import DataError, refuse_other
 from fourfold.data.folders import SOUNDS, holds
 from fourfold.data.images import read_folder
 from fourfold.data.records import Files, StoredRecords, files_below
 from fourfold.data.sounds import read_sounds
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
 from fourfold.data.stored import Stored
 from fourfold.data.stored_images import StoredImages
 from fourfold.data.tars import Tars
 from fourfold.data.text import holds_documents, read_documents, read_text
 from fourfold.data.video import holds_clips, read_clips
+from fourfold.settings.data import DataOptions
 
 __all__ = ["TABLES", "read"]
 
@@ -26,7 +27,7 @@ TABLES = {
 """Endings of files that hold tables, and whether they are databases."""
 
 
-def read(path: Path, options: Options) -> Source | Stored:
+def read(path: Path, options: DataOptions) -> Source | Stored:
     """Read a file or a folder, chosen by its suffix.
 
     Raises:
@@ -36,7 +37,7 @@ def read(path: Path, options: Options) -> Source | Stored:
     if stored is not None:
         return stored
     if holds_documents(path, options):
-        options.only(f"{path}, documents", "tokens", "text")
+        refuse_other(options, f"{path}, documents", "tokens", "text")
         return read_documents(path, options)
     if path.is_dir():
         return _read_folder(path, options)
@@ -44,38 +45,37 @@ def read(path: Path, options: Options) -> Source | Stored:
         raise DataError(f"{path}: is neither a regular file nor a folder: give one that holds data")
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
-        options.only(f"{path}, an array", "labels", "levels", *(("stream",) if suffix == ".npy" else ()))
+        refuse_other(options, f"{path}, an array", "labels", "levels", *(("stream",) if suffix == ".npy" else ()))
         return read_array(path, options)
     if suffix in TABLES:
         from fourfold.data.tables import read_table  # pandas and pyarrow are loaded for tables alone
 
         database = TABLES[suffix]
         used = ("header",) if suffix in (".csv", ".tsv") else ("query",) if database else ()
-        options.only(
-            f"{path}, {'a database' if database else 'a table'}", "labels", "schema", "target", "group", "order", *used
-        )
+        what = "a database" if database else "a table"
+        refuse_other(options, f"{path}, {what}", "labels", "schema", "target", "group", "order", *used)
         return read_table(path, options)
     return _read_sound(path, options) if suffix in SOUNDS else _read_text(path, options)
 
 
-def _read_folder(path: Path, options: Options) -> Source:
+def _read_folder(path: Path, options: DataOptions) -> Source:
     """A folder of sounds, clips or images."""
     if holds(path, SOUNDS):
         return _read_sound(path, options)
     if holds_clips(path):
-        options.only(f"{path}, a folder of clips", "size", "channels")
+        refuse_other(options, f"{path}, a folder of clips", "size", "channels")
         return read_clips(path, options)
-    options.only(f"{path}, a folder of images", "size", "channels")
+    refuse_other(options, f"{path}, a folder of images", "size", "channels")
     return read_folder(path, options)
 
 
-def _read_sound(path: Path, options: Options) -> Source:
+def _read_sound(path: Path, options: DataOptions) -> Source:
     """A recording, or a folder of recordings."""
-    options.only(f"{path}, sound", "rate", "seconds")
+    refuse_other(options, f"{path}, sound", "rate", "seconds")
     return read_sounds(path, options)
 
 
-def open_stored(path: Path, options: Options) -> Stored | None:
+def open_stored(path: Path, options: DataOptions) -> Stored | None:
     """Images that stay in their files: tar shards, Parquet and Arrow with a column of images, folders to be streamed.
 
     ``None`` for everything else.
@@ -94,11 +94,11 @@ def open_stored(path: Path, options: Options) -> Stored | None:
         records = Files(path)
     if records is None:
         return None
-    options.only(f"{path}, images that are streamed", *used)
+    refuse_other(options, f"{path}, images that are streamed", *used)
     return StoredImages(records, path, options)
 
 
-def _read_text(path: Path, options: Options) -> Source:
+def _read_text(path: Path, options: DataOptions) -> Source:
     """A text file; other formats are refused by name."""
     known = "text, .npy, .npz, .csv, .tsv, .parquet, .feather, .sqlite, .duckdb, .tar, or a folder of images or sounds"
     if path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"):
@@ -107,5 +107,5 @@ def _read_text(path: Path, options: Options) -> Source:
         raise DataError(f"{path}: is packed: unpack it first, and give {known}")
     if path.suffix.lower() in (".pt", ".pth", ".pkl", ".pickle", ".xlsx", ".h5", ".hdf5", ".mat", ".safetensors"):
         raise DataError(f"{path}: files of this kind are not read: write it as {known}")
-    options.only(f"{path}, a text", "tokens")
+    refuse_other(options, f"{path}, a text", "tokens")
     return read_text(path, options)

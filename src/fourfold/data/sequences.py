@@ -19,7 +19,7 @@ from fourfold.data.memory import require
 from fourfold.data.schema import GAPS, Coded, Hint, Inferred, as_numbers, infer
 from fourfold.data.schema.tails import tails_of
 from fourfold.data.schema.times import AS_TIME
-from fourfold.data.source import Options
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Sequences, Table
 from fourfold.spaces.columns import MISSING, UNSEEN, Cells, Column, DateTime, Graded
 from fourfold.spaces.sequences import ABSENT
@@ -88,7 +88,7 @@ def _grow_within(codes: npt.NDArray[np.int32], steps: npt.NDArray[Any]) -> bool:
     return together and bool((steps[same] > 0).all())
 
 
-def check_named(where: str, names: Sequence[str], options: Options) -> None:
+def check_named(where: str, names: Sequence[str], options: DataOptions) -> None:
     """Refuse a key or an order column that is not there, and options that sequences do not have.
 
     Raises:
@@ -250,7 +250,7 @@ def arranged(
     table: Table,
     cells: Cells,
     keys: npt.NDArray[np.int64] | None,
-    options: Options,
+    options: DataOptions,
     train: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Sequences, Tensor, tuple[str, ...]]:
     """The space of sequences that no model knows yet, its raw set, and what arranging changed.
@@ -353,7 +353,7 @@ def _padded(where: str, space: Sequences, rows: _Sorted, steps: Cells) -> tuple[
     return torch.from_numpy(x), (told,) if longer else ()
 
 
-def _window(rows: int, options: Options) -> tuple[int, str]:
+def _window(rows: int, options: DataOptions) -> tuple[int, str]:
     """The length of windows: as asked, or such that the test part of a series has about 20."""
     least, most = WINDOW
     length = options.length or min(max(1 << int(np.log2(max(rows / 400, 1))), least), most)

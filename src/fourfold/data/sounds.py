@@ -15,7 +15,8 @@ from fourfold.data.captions import encoded, folder_captions
 from fourfold.data.errors import DataError, option
 from fourfold.data.folders import SOUNDS, files_of, limited
 from fourfold.data.memory import require
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Audio
 from fourfold.spaces.audio import LEVELS
 
@@ -61,7 +62,7 @@ class _Found:
     clipped: list[Path] = field(default_factory=list)
 
 
-def read_sounds(path: Path, options: Options) -> Source:
+def read_sounds(path: Path, options: DataOptions) -> Source:
     """Read a recording, or all sounds of a folder, as clips of one rate and one length.
 
     The rate is that of most files, at most :data:`RATE` unless one is given; other files are resampled. The length is
@@ -124,11 +125,11 @@ def read_sound(path: Path, rate: int) -> tuple[torch.Tensor, tuple[str, ...]]:
         levels = _levels(path, rate, found, library)
     except _unreadable(library) as error:
         raise DataError(f"{path}: {_reason(error)}: give a WAV, FLAC, OGG or MP3 file") from None
-    notes = tuple(_notes(path, [header], found, rate, len(levels), Options(rate=rate)))
+    notes = tuple(_notes(path, [header], found, rate, len(levels), DataOptions(rate=rate)))
     return torch.from_numpy(levels), notes
 
 
-def _check(options: Options) -> None:
+def _check(options: DataOptions) -> None:
     if options.rate is not None and not 1000 <= options.rate <= 192_000:
         raise DataError(f"{option('rate', options.rate)}: give samples in a second, from 1,000 to 192,000")
     if options.seconds is not None and not 0 < options.seconds <= LONGEST:
@@ -151,7 +152,7 @@ def _unreadable(library: ModuleType) -> tuple[type[Exception], ...]:
 # --- which files ------------------------------------------------------------------------------------------------------
 
 
-def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[Path, str]]:
+def _files(folder: Path, options: DataOptions) -> tuple[list[Path], list[str], dict[Path, str]]:
     """The sounds in order of class and name, what else was passed over, and the transcripts of a flat folder."""
     sounds, other, flat = files_of(folder, SOUNDS, "sounds", "WAV, FLAC, OGG or MP3 files")
     captions, told = folder_captions(sounds, other if flat else [], options.skip_bad, "sound", WORDS)
@@ -167,7 +168,7 @@ def _files(folder: Path, options: Options) -> tuple[list[Path], list[str], dict[
 
 
 def _headers(
-    files: Sequence[Path], options: Options, library: ModuleType
+    files: Sequence[Path], options: DataOptions, library: ModuleType
 ) -> tuple[dict[Path, _Header], dict[Path, str]]:
     """What each file announces, or the reason why it cannot be read."""
     headers: dict[Path, _Header] = {}
@@ -181,7 +182,7 @@ def _headers(
     return headers, bad
 
 
-def _refuse(path: Path, reason: str, options: Options, bad: dict[Path, str]) -> None:
+def _refuse(path: Path, reason: str, options: DataOptions, bad: dict[Path, str]) -> None:
     if not options.skip_bad:
         raise DataError(f"{path}: {reason}: replace or remove it, or skip it with {option('skip_bad', True)}")
     bad[path] = reason
@@ -208,7 +209,7 @@ def _reason(error: BaseException) -> str:
     return f"cannot be read ({words[:100] or type(error).__name__})"
 
 
-def _form(headers: list[_Header], whole: bool, options: Options) -> tuple[int, int]:
+def _form(headers: list[_Header], whole: bool, options: DataOptions) -> tuple[int, int]:
     """The rate and the length in samples that all clips are brought to."""
     rates = Counter(header.rate for header in headers)
     rate = options.rate or min([*sorted(rates, key=lambda rate: (-rates[rate], rate)), RATE][0], RATE)
@@ -233,7 +234,7 @@ def _decode_all(
     rate: int,
     length: int,
     bad: dict[Path, str],
-    options: Options,
+    options: DataOptions,
     library: ModuleType,
 ) -> tuple[dict[Path, list[np.ndarray]], _Found]:
     """The clips of each file, and what was found in them; files that cannot be read are added to ``bad``."""
@@ -286,10 +287,10 @@ def _pieces(levels: np.ndarray, length: int) -> list[np.ndarray]:
 
 
 def _notes(
-    folder: Path, headers: list[_Header], found: _Found, rate: int, length: int, options: Options
+    folder: Path, headers: list[_Header], found: _Found, rate: int, length: int, options: DataOptions
 ) -> Iterator[str]:
     """Remarks on conversions that no option asked for, and on files that sound wrong."""
-    known = ", as the model knows them" if options.space is not None else ""
+    known = ", as the model knows them" if options.model is not None else ""
     rates = Counter(header.rate for header in headers if header.rate != rate)
     if rates and (options.rate is None or known):
         kinds = ", ".join(f"{count:,} of {one:,} Hz" for one, count in rates.items())
@@ -307,7 +308,7 @@ def _notes(
     yield from _told(folder, found.clipped, "clipped (samples in a row at full scale)")
 
 
-def _left_out(longer: int, seconds: float, options: Options) -> Iterator[str]:
+def _left_out(longer: int, seconds: float, options: DataOptions) -> Iterator[str]:
     if longer:
         way = "" if options.seconds is not None else f": for longer clips give {option('seconds', 30)}"
         yield f"left out {longer:,} files longer than {seconds:.3g} s, which would lose words of their transcripts{way}"

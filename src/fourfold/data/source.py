@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
 from fourfold.core import Space
-from fourfold.data.errors import DataError, option
 
 if TYPE_CHECKING:
     from fourfold.data.schema import Inferred
 
-__all__ = ["Density", "Options", "Source"]
+__all__ = ["Density", "Source"]
 
 
 class Density(ABC):
@@ -25,49 +23,6 @@ class Density(ABC):
     @abstractmethod
     def log_prob(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
         """``log p(x)`` or ``log p(x | cond)`` in nats of the raw example, ``(B,)`` float64."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """The arguments of :func:`fourfold.data.load`; see there."""
-
-    seed: int = 0
-    data_dir: str | None = None
-    conditional: bool = False
-    skip_bad: bool = False
-    limit: int | None = None
-    labels: str | np.ndarray | None = None
-    length: int | None = None
-    fractions: tuple[float, ...] | None = None
-    size: tuple[int, int] | None = None
-    channels: int | None = None
-    rate: int | None = None
-    seconds: float | None = None
-    levels: int | None = None
-    tokens: str | None = None
-    text: str | None = None
-    space: Space | None = None
-    as_table: bool | None = None
-    schema: str | None = None
-    header: bool | None = None
-    query: str | None = None
-    target: str | None = None
-    group: str | None = None
-    order: str | None = None
-    stream: bool | None = None
-
-    def without(self, names: Sequence[str]) -> Options:
-        """The same arguments, but for some that have their defaults of ``None``."""
-        nothing: dict[str, Any] = dict.fromkeys(names)
-        return replace(self, **nothing)
-
-    def only(self, what: str, *used: str) -> None:
-        """Refuse settings that were given and mean nothing for this kind of data."""
-        tables = ("schema", "header", "query", "target", "group", "order")
-        for name in ("labels", "size", "channels", "rate", "seconds", "levels", "tokens", "text", *tables, "stream"):
-            value = getattr(self, name)
-            if value is not None and value is not False and name not in used:
-                raise DataError(f"{name} means nothing for {what}: leave out {option(name, value)}")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from fourfold.data.errors import DataError
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
+from fourfold.settings.data import DataOptions
 
 __all__ = ["FEWEST", "Split", "chosen_rows", "fractions_of", "reorder", "split"]
 
@@ -42,7 +43,7 @@ class Split:
         return f"Split(x {tuple(self.x.shape)} {self.x.dtype}{conditions})"
 
 
-def split(name: str, source: Source, options: Options) -> tuple[Source, Sequence[Split]]:
+def split(name: str, source: Source, options: DataOptions) -> tuple[Source, Sequence[Split]]:
     """A source with the schema of its training examples, which held-out ones must not influence, and its splits."""
     if source.space.window is None:
         rows = _by_seed(name, source, options)
@@ -55,7 +56,7 @@ def split(name: str, source: Source, options: Options) -> tuple[Source, Sequence
     return source, (splits[0], splits[1], splits[-1])
 
 
-def fractions_of(options: Options, default: tuple[float, ...]) -> tuple[float, ...]:
+def fractions_of(options: DataOptions, default: tuple[float, ...]) -> tuple[float, ...]:
     """The shares of train, validation and test; two shares mean that validation and test are the same examples."""
     shares = tuple(options.fractions or default)
     if len(shares) not in (2, 3) or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-6:
@@ -71,7 +72,7 @@ def _cut(n: int, shares: Sequence[float]) -> list[slice]:
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
-def _by_position(name: str, source: Source, options: Options) -> list[slice]:
+def _by_position(name: str, source: Source, options: DataOptions) -> list[slice]:
     """Cut a stream by position: held-out parts come after the training part."""
     n = len(source.x[: options.limit])
     parts = _cut(n, fractions_of(options, (0.9, 0.05, 0.05)))
@@ -84,7 +85,7 @@ def _by_position(name: str, source: Source, options: Options) -> list[slice]:
     return parts
 
 
-def _by_seed(name: str, source: Source, options: Options) -> list[Tensor]:
+def _by_seed(name: str, source: Source, options: DataOptions) -> list[Tensor]:
     """Draw the rows of the splits: every class keeps its share in each; an official test set stays as it is."""
     generator = torch.Generator().manual_seed(options.seed)
     pool = len(source.x) - source.test
@@ -108,7 +109,7 @@ def _by_seed(name: str, source: Source, options: Options) -> list[Tensor]:
     return rows
 
 
-def chosen_rows(n: int, options: Options, labels: Tensor | None = None) -> np.ndarray:
+def chosen_rows(n: int, options: DataOptions, labels: Tensor | None = None) -> np.ndarray:
     """Which ``options.limit`` of ``n`` examples are used, ascending: drawn by the seed, each class in its share."""
     generator = torch.Generator().manual_seed(options.seed)
     return _stratified(n, labels, generator)[: options.limit].sort().values.numpy()

@@ -16,8 +16,8 @@ from fourfold.data.errors import DataError, option
 from fourfold.data.images import Format, ImageHeader, decode_into, format_of, header_of, notes_of
 from fourfold.data.labels import encode_labels
 from fourfold.data.records import StoredRecords, digest_of
-from fourfold.data.source import Options
 from fourfold.data.stored import Stored, random_rows
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Images
 
 __all__ = ["StoredImages"]
@@ -39,7 +39,7 @@ class StoredImages(Stored):
         DataError: if no image can be read, or labels are not labels.
     """
 
-    def __init__(self, records: StoredRecords, root: Path, options: Options) -> None:
+    def __init__(self, records: StoredRecords, root: Path, options: DataOptions) -> None:
         self.records, self.root, self.name = records, root, records.name
         if not len(records):
             raise DataError(f"{root}: holds no PNG, JPEG or WebP images: give data with images")

@@ -19,7 +19,8 @@ from fourfold.data.errors import DataError, readable
 from fourfold.data.layout import Layout, layout_of
 from fourfold.data.memory import require
 from fourfold.data.mixed import Batches, batches_of_frame, table_of
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
+from fourfold.settings.data import DataOptions
 
 __all__ = ["line_of", "of_memory", "raw_frame", "read_table"]
 
@@ -35,14 +36,14 @@ CELL = 24.0
 """Bytes of memory that one cell of a Parquet file takes."""
 
 
-def read_table(path: Path, options: Options) -> Source:
+def read_table(path: Path, options: DataOptions) -> Source:
     """Read a table.
 
     Columns of real numbers that are all continuous and free of ties become vectors. Any other table, such as one of
     whole numbers, words, dates, true and false or gaps, becomes a :class:`~fourfold.spaces.Table`. The space of a
-    model, ``options.as_table``, and options that only a table has, decide otherwise. ``options.labels`` names the class
-    of each row. A nameless first column that counts the rows is left out. With ``options.limit``, rows are drawn by the
-    seed while the file is read, and no others are kept.
+    model, the space that ``options`` names, and options that only a table has, decide otherwise. ``options.labels``
+    names the class of each row. A nameless first column that counts the rows is left out. With ``options.limit``, rows
+    are drawn by the seed while the file is read, and no others are kept.
 
     Raises:
         DataError: for a value of another kind than its column, rows of unequal length, no such label column.
@@ -70,7 +71,7 @@ def _telling(path: Path, batches: Callable[[], Batches]) -> Iterator[pyarrow.Rec
         yield from batches()
 
 
-def of_memory(name: str, frame: Any, options: Options) -> Source:
+def of_memory(name: str, frame: Any, options: DataOptions) -> Source:
     """The source of a data frame of pandas or polars, or of another table that speaks Arrow's protocol.
 
     Raises:
@@ -91,7 +92,7 @@ def raw_frame(data: Any) -> tuple[pd.DataFrame, bool]:
     path = Path(data).expanduser()
     with _readable(path):
         if path.suffix.lower() not in (".csv", ".tsv"):
-            return pyarrow.Table.from_batches(list(_batches(path, Options()))).to_pandas(), True
+            return pyarrow.Table.from_batches(list(_batches(path, DataOptions()))).to_pandas(), True
         layout = layout_of(path)
         frame = pyarrow.Table.from_batches(list(cells(path, layout))).to_pandas()
     frame.columns = pd.Index(layout.names)
@@ -110,14 +111,14 @@ def line_of(path: Path, row: int) -> int | None:
         return row_line(path, layout_of(path), row)
 
 
-def _batches(path: Path, options: Options) -> Batches:
+def _batches(path: Path, options: DataOptions) -> Batches:
     """The rows of a file that is no CSV, each batch held against the memory that is free."""
     for batch in _opened(path, options):
         require(HELD * batch.nbytes, path)
         yield batch
 
 
-def _opened(path: Path, options: Options) -> Batches:
+def _opened(path: Path, options: DataOptions) -> Batches:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         file = open_parquet(path)

@@ -29,7 +29,8 @@ from fourfold.data.errors import DataError, option
 from fourfold.data.files import content_of, decoded, decoded_parts, parts_of
 from fourfold.data.folders import IMAGES, SOUNDS, holds
 from fourfold.data.records import digest_of
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Pieces, Text
 from fourfold.spaces.pieces import portions
 from fourfold.spaces.text import code_points
@@ -132,7 +133,7 @@ class _Survey:
         return found
 
 
-def read_text(path: Path, options: Options) -> Source:
+def read_text(path: Path, options: DataOptions) -> Source:
     """Read a text file, or as much of it as its first ``options.limit`` tokens may take.
 
     Raises:
@@ -142,7 +143,7 @@ def read_text(path: Path, options: Options) -> Source:
     return text_source(corpus_of(path, options, None if pieces else options.limit), options, f"text file {path}")
 
 
-def read_documents(path: Path, options: Options) -> Source:
+def read_documents(path: Path, options: DataOptions) -> Source:
     """Documents one after the other, each with an end: a token of its own among pieces, else two empty lines.
 
     Raises:
@@ -153,7 +154,7 @@ def read_documents(path: Path, options: Options) -> Source:
     return text_source(corpus, options, f"{sum(1 for _ in corpus.texts()):,} documents of {path}")
 
 
-def corpus_of(path: Path, options: Options, tokens: int | None = None) -> Corpus:
+def corpus_of(path: Path, options: DataOptions, tokens: int | None = None) -> Corpus:
     """A text file, or as much of it as its first ``tokens`` take at most; or the documents of a path."""
     if holds_documents(path, options):
         return Corpus.of_documents(str(path), lambda: documents(path, options))
@@ -172,7 +173,7 @@ def _cut(parts: Iterable[bytes]) -> Iterator[bytes]:
     yield content[: len(content) - len(decoder.getstate()[0])]
 
 
-def text_source(corpus: Corpus, options: Options, where: str) -> Source:
+def text_source(corpus: Corpus, options: DataOptions, where: str) -> Source:
     """The ids of a text: of its characters, of its bytes where they are too many or asked for, or of its pieces.
 
     Raises:
@@ -188,7 +189,7 @@ def text_source(corpus: Corpus, options: Options, where: str) -> Source:
     return Source(ids, space, where, hint="a text has no labels, load it without conditional", digest=known)
 
 
-def _space_of(corpus: Corpus, survey: _Survey, options: Options) -> Text:
+def _space_of(corpus: Corpus, survey: _Survey, options: DataOptions) -> Text:
     """The space of a text: characters if at most 256 differ, else bytes, unless ``options.tokens`` asks for others.
 
     Pieces are learned from the training part alone.
@@ -270,7 +271,7 @@ def _batched(texts: Iterable[str]) -> Iterator[list[str]]:
         yield batch
 
 
-def _stored(corpus: Corpus, survey: _Survey, space: Text, options: Options) -> tuple[Tensor, str]:
+def _stored(corpus: Corpus, survey: _Survey, space: Text, options: DataOptions) -> tuple[Tensor, str]:
     """The ids of a text, and their digest where it is known: in memory, or, of a large text, in a mapped file.
 
     Bytes of a file are mapped where they are. Other ids are written into a file that is named by the text and its
@@ -331,7 +332,7 @@ def _mapped(path: Path, space: Text) -> Tensor:
         return torch.from_numpy(ids)
 
 
-def _folder(options: Options) -> Path:
+def _folder(options: DataOptions) -> Path:
     """The folder of tokenised texts: below ``data_dir``, in the user's cache, or a temporary one."""
     places = [Path(options.data_dir) / "tokens"] if options.data_dir else [CACHE.expanduser(), _temporary()]
     for place in places:
@@ -372,7 +373,7 @@ def _published(path: Path) -> Pieces:
 # --- documents --------------------------------------------------------------------------------------------------------
 
 
-def holds_documents(path: Path, options: Options) -> bool:
+def holds_documents(path: Path, options: DataOptions) -> bool:
     """Whether a path is a set of documents: a folder of ``.txt``, a ``.jsonl``, or a table with a column of texts.
 
     In a folder of images or sounds, a ``.txt`` holds captions.
@@ -382,7 +383,7 @@ def holds_documents(path: Path, options: Options) -> bool:
     return path.suffix.lower() == ".jsonl" or options.text is not None
 
 
-def documents(path: Path, options: Options) -> Iterator[str]:
+def documents(path: Path, options: DataOptions) -> Iterator[str]:
     """The texts of a folder of ``.txt``, of the lines of a ``.jsonl``, or of a column of a Parquet file or CSV."""
     if path.is_dir():
         for file in sorted(path.rglob("*.txt")):

@@ -15,7 +15,8 @@ from fourfold.data.errors import DataError, option
 from fourfold.data.folders import entries, limited, members
 from fourfold.data.images import UNREADABLE, fault, in_mode
 from fourfold.data.memory import require
-from fourfold.data.source import Options, Source
+from fourfold.data.source import Source
+from fourfold.settings.data import DataOptions
 from fourfold.spaces import Video
 
 __all__ = ["holds_clips", "moving_digits", "read_clips"]
@@ -40,7 +41,7 @@ def holds_clips(folder: Path) -> bool:
         return files[0].suffix.lower() == SUFFIX
 
 
-def read_clips(folder: Path, options: Options) -> Source:
+def read_clips(folder: Path, options: DataOptions) -> Source:
     """Read all animations of a folder, in sub-folders by class or in one flat folder, into one uint8 tensor.
 
     Clips are cut to the shortest. Frames become the size of most clips, grey ones among coloured ones become coloured,
@@ -50,7 +51,7 @@ def read_clips(folder: Path, options: Options) -> Source:
         DataError: for files that are not animations, or one that cannot be read (unless ``skip_bad``), or more than
             fits into memory.
     """
-    if options.channels not in (None, 1, 3) and options.space is None:
+    if options.channels not in (None, 1, 3) and options.model is None:
         raise DataError(f"channels {options.channels}: clips are converted to grey (1) or colour (3)")
     files, folders = entries(folder)
     if files and folders:
@@ -93,7 +94,7 @@ def _is_grey(frame: Image.Image) -> bool:
 
 
 def _source(
-    folder: Path, clips: dict[Path, list[Image.Image]], bad: dict[Path, str], options: Options, by_class: bool
+    folder: Path, clips: dict[Path, list[Image.Image]], bad: dict[Path, str], options: DataOptions, by_class: bool
 ) -> Source:
     """Clips of one length, size and number of colours."""
     lengths = [len(frames) for frames in clips.values()]
@@ -102,9 +103,9 @@ def _source(
     grey = all(frames[0].mode == "L" for frames in clips.values())
     mode, colours = ("L", 1) if options.channels == 1 or (grey and options.channels is None) else ("RGB", 3)
     frames = min(lengths)
-    if isinstance(options.space, Video):  # the model's own length and colours
-        frames, colours = options.space.frames, options.space.colours
-        mode, height, width = "L" if colours == 1 else "RGB", options.space.height, options.space.width
+    if isinstance(options.model, Video):  # the model's own length and colours
+        frames, colours = options.model.frames, options.model.colours
+        mode, height, width = "L" if colours == 1 else "RGB", options.model.height, options.model.width
         if min(lengths) < frames:
             short = next(path for path, own in clips.items() if len(own) < frames)
             raise DataError(f"{short}: has {min(lengths)} frames, but the model knows clips of {frames}")
@@ -137,7 +138,7 @@ def _source(
     )
 
 
-def moving_digits(options: Options) -> Source:
+def moving_digits(options: DataOptions) -> Source:
     """4,000 grey clips of a moving handwritten digit: 16 frames of 32 x 32 pixels with 17 levels, in ten classes.
 
     A digit of scikit-learn, enlarged twice, bounces off the walls. All clips of one are in one split. Positions and

@@ -17,9 +17,9 @@ from fourfold.engine.kernels import bf16_gains, multiplies_bf16
 from fourfold.engine.loop import Loop
 from fourfold.engine.weights import network_parameters
 from fourfold.runs.budget import Budget
-from fourfold.runs.declaration import has_compiler
 from fourfold.runs.precision import FLOAT32, PRECISIONS, Precision, parse_precision
 from fourfold.runs.settings import FitSettings
+from fourfold.settings.declaration import has_compiler
 
 __all__ = ["Choice", "choose", "inference", "settle", "untested"]
 

@@ -32,11 +32,12 @@ from fourfold.paradigms import check_names
 from fourfold.parallel.processes import Processes, join, losing, restarted, under_torchrun
 from fourfold.runs.card import read_card
 from fourfold.runs.checkpoint import check_vacant, resumable
-from fourfold.runs.declaration import spelled_out
 from fourfold.runs.lock import locked
 from fourfold.runs.remembered import check_agrees, load_own, settings_of
 from fourfold.runs.run import Run
 from fourfold.runs.settings import FitKeywords, FitSettings
+from fourfold.settings.data import DataKeywords
+from fourfold.settings.declaration import spelled_out
 from fourfold.vocabulary import AUTO
 
 __all__ = ["Interrupted", "fit"]
@@ -144,8 +145,8 @@ def fit(
     return run
 
 
-def _classes(data: Data | Dataset | None, labels: Any) -> dict[str, Any]:
-    """The arguments of loading for examples with labels.
+def _classes(data: Data | Dataset | None, labels: Any) -> DataKeywords:
+    """The settings of loading for examples with labels.
 
     Raises:
         ValueError: for data that is loaded already.
@@ -187,8 +188,8 @@ def _published(
     if not adapter.trains:
         raise ValueError(f"{path} is not a language model, and only those are tuned: name a paradigm")
     model = adapter.open(path, Opening(settings.data_options.get("length"), settings.lora))
-    known = {"tokens": os.path.abspath(path), "length": model.space.window}
-    return model, replace(settings, data_options={**settings.data_options, **known})
+    reading: DataKeywords = {"tokens": os.path.abspath(path), "length": model.space.window}
+    return model, replace(settings, data_options={**settings.data_options, **reading})
 
 
 def _dataset(
@@ -209,7 +210,8 @@ def _dataset(
     if isinstance(data, Dataset):
         return data
     if data is not None:
-        dataset = load(data, **{"seed": settings.seed, **settings.data_options})
+        reading: DataKeywords = {"seed": settings.seed, **settings.data_options}
+        dataset = load(data, **reading)
     else:
         assert card is not None
         dataset = load_own(card, folder)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from fourfold.runs.declaration import check_precision
+from fourfold.settings.declaration import check_precision
 
 __all__ = ["FLOAT32", "PRECISIONS", "Precision", "parse_precision"]
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fourfold.data import IN_MEMORY, Data, DataError, Dataset, load, names
 from fourfold.data.text import LENGTH
@@ -17,6 +17,9 @@ from fourfold.runs.card import ELSEWHERE, training_of
 from fourfold.runs.checkpoint import BrokenRun
 from fourfold.runs.settings import FitSettings
 from fourfold.vocabulary import AUTO
+
+if TYPE_CHECKING:
+    from fourfold.settings.data import DataKeywords
 
 __all__ = ["check_agrees", "load_own", "settings_of"]
 
@@ -71,7 +74,7 @@ def settings_of(card: Mapping[str, Any], folder: Path) -> FitSettings:
             size=card["size"],
             seed=card["seed"],
             training=training_of(card, folder),
-            data_options={key: v for key, v in _options(card["data"]).items() if key != "seed"},
+            data_options=cast("DataKeywords", {k: v for k, v in _options(card["data"]).items() if k != "seed"}),
             precision=asked.get("precision"),
             compile=asked.get("compile"),
             device=str(asked.get("device", FitSettings.device)),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, final
 
 from fourfold.runs.budget import Budget, Seconds, parse_budget
-from fourfold.runs.declaration import (
+from fourfold.settings.data import DataKeywords
+from fourfold.settings.declaration import (
     BUDGET,
     COMPILE,
     DEVICE,
@@ -44,7 +44,7 @@ class FitKeywords(TypedDict, total=False):
     seed: int | None
     device: str | None
     training: Training | None
-    data_options: Mapping[str, Any] | None
+    data_options: DataKeywords | None
     parallel: str | None
     accumulate: int | None
     recompute: bool | None
@@ -100,7 +100,7 @@ class FitSettings:
     seed: int = setting(0, SEED)
     device: str = setting("auto", DEVICE)
     training: Training | None = None
-    data_options: Mapping[str, Any] = field(default_factory=dict)
+    data_options: DataKeywords = field(default_factory=DataKeywords)
     parallel: str = setting(
         AUTO,
         Option(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypedDict, Unpack, final
 
-from fourfold.output.arguments import flag
 from fourfold.output.printable import plural
 from fourfold.runs.budget import Budget, parse_budget
-from fourfold.runs.declaration import (
+from fourfold.settings.data import DataKeywords, words_of
+from fourfold.settings.declaration import (
     BUDGET,
     COMPILE,
     DEVICE,
@@ -78,7 +78,7 @@ class CompareKeywords(TypedDict, total=False):
     likelihood_examples: int
     patience: float | None
     sweep: bool
-    data_options: Mapping[str, Any] | None
+    data_options: DataKeywords | None
 
 
 @final
@@ -180,7 +180,7 @@ class Settings:
         True,
         Option(bool, "Also measure other numbers of sampling steps.", ("--sweep/--no-sweep",), MEASURING_PANEL),
     )
-    data_options: Mapping[str, Any] | None = None
+    data_options: DataKeywords | None = None
 
     def __post_init__(self) -> None:
         parse_budget(self.budget)
@@ -245,14 +245,16 @@ class Settings:
 
     def command(self, data: str) -> str:
         """The command line with these settings; empty if only Python can express them."""
-        options = [flag(name, value) for name, value in (self.data_options or {}).items() if value is not None]
+        options = [words_of(name, value) for name, value in (self.data_options or {}).items() if value is not None]
         if None in options:
             return ""
         words, declared = ["fourfold", "compare", data], options_of(Settings)
         for f in fields(self):
             value = getattr(self, f.name)
             if f.name in self.given() and f.name != "data_options":
-                words += declared[f.name].words(f.name, value) if f.name in declared else [_flag(f.name), str(value)]
+                words += (
+                    declared[f.name].words(f.name, value) or [] if f.name in declared else [_flag(f.name), str(value)]
+                )
         for option in options:
             words += option or []
         return shlex.join(words)

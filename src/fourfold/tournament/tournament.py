@@ -29,7 +29,8 @@ from fourfold.machine.hardware import find_device, machine
 from fourfold.metrics import Measurement, References
 from fourfold.output.notebook import in_notebook
 from fourfold.paradigms import cards, check_names, resolve
-from fourfold.runs.declaration import spelled_out
+from fourfold.settings.data import DataKeywords
+from fourfold.settings.declaration import spelled_out
 from fourfold.tasks.evaluation import examples
 from fourfold.tournament.baselines import Rated, rate
 from fourfold.tournament.comparison import Comparison
@@ -167,7 +168,7 @@ def _plan(data: Data | Dataset, settings: Settings, say: Callable[[str], None]) 
         raise ValueError("cpus and gpus are those of a task of Ray: give ray too, as --ray auto")
     if settings.out is not None:
         check_outputs(Path(settings.out))
-    options = {"seed": settings.seed, **(settings.data_options or {})}
+    options: DataKeywords = {"seed": settings.seed, **(settings.data_options or {})}
     dataset = data if isinstance(data, Dataset) else load(data, **options)
     names, left_out = _chosen(settings, dataset.space)
     for line in (*dataset.notes, *(f"skipped: {file}" for file in dataset.skipped)):

@@ -8,9 +8,10 @@ from typing import Annotated, Any, final
 
 import typer
 
-from fourfold.cli.command import Command, group_of, settings_of
+from fourfold.cli.command import Command, settings_of
 from fourfold.cli.configfile import Config
-from fourfold.cli.options import AsJson, Data, DataOptions, Report, RunsDir, Threads, cluster
+from fourfold.cli.options import AsJson, Data, Report, RunsDir, Threads, cluster
+from fourfold.settings.data import DataKeywords, DataOptions
 from fourfold.tournament.settings import Settings
 
 __all__ = ["Compare", "Demo"]
@@ -48,7 +49,7 @@ class Compare(Command):
     ] = None
     config: Config = None
     as_json: AsJson = False
-    data_options: Annotated[DataOptions, group_of(DataOptions)]
+    data_options: Annotated[DataKeywords, settings_of(DataOptions, optional=True)]
 
     def thread_count(self) -> int | None:
         return self.threads

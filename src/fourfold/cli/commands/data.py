@@ -7,8 +7,9 @@ from typing import Annotated, final
 
 import typer
 
-from fourfold.cli.command import Command, group_of
-from fourfold.cli.options import AsJson, DataOptions, Seed
+from fourfold.cli.command import Command, settings_of
+from fourfold.cli.options import AsJson, Seed
+from fourfold.settings.data import DataKeywords, DataOptions
 
 __all__ = ["DescribeData"]
 
@@ -42,4 +43,4 @@ class DescribeData(Command):
         ),
     ] = None
     as_json: AsJson = False
-    data_options: Annotated[DataOptions, group_of(DataOptions)]
+    data_options: Annotated[DataKeywords, settings_of(DataOptions, optional=True)]

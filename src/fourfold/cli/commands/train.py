@@ -9,10 +9,11 @@ from typing import Annotated, final
 
 import typer
 
-from fourfold.cli.command import Command, group_of, settings_of
+from fourfold.cli.command import Command, settings_of
 from fourfold.cli.configfile import Config
-from fourfold.cli.options import AsJson, Data, DataOptions, Threads
+from fourfold.cli.options import AsJson, Data, Threads
 from fourfold.runs.settings import FitKeywords, FitSettings
+from fourfold.settings.data import DataKeywords, DataOptions
 
 __all__ = ["Fit"]
 
@@ -58,7 +59,7 @@ class Fit(Command):
             show_default="those that torchrun started, or 1",
         ),
     ] = None
-    data_options: Annotated[DataOptions, group_of(DataOptions)]
+    data_options: Annotated[DataKeywords, settings_of(DataOptions, optional=True)]
 
     def thread_count(self) -> int | None:
         """The number of threads; that of the run that goes on, since another would round sums differently."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -46,8 +47,10 @@ class Option:
         flags: the flags, as ``("-n", "--n")`` or ``("--sweep/--no-sweep",)``; if empty, the name of the setting.
         panel: the heading in the help; if empty, that of the command's own options.
         min: the least value.
+        max: the largest value.
         metavar: the letter or word for the value in the help.
         show_default: the default in words, where it is no value.
+        parse: makes the value of the setting of what the command line parsed.
     """
 
     type: type
@@ -55,16 +58,37 @@ class Option:
     flags: tuple[str, ...] = ()
     panel: str = ""
     min: float | None = None
+    max: float | None = None
     metavar: str | None = None
     show_default: str | None = None
+    parse: Callable[[str], Any] | None = None
 
-    def words(self, name: str, value: Any) -> list[str]:
-        """The words of a command line that give a value to the setting of this name."""
+    def parameter(self, name: str) -> str:
+        """The name of the option of the setting of this name, as configuration files have it: that of its long flag."""
+        flags = (flag.partition("/")[0] for flag in self.flags if flag.startswith("--"))
+        return next(flags, name).lstrip("-").replace("-", "_")
+
+    def parsed(self, value: Any) -> Any:
+        """The value of the setting for what the command line parsed; ``None`` for an option that was left out."""
+        return value if value is None or self.parse is None else self.parse(value)
+
+    def words(self, name: str, value: Any = None) -> list[str] | None:
+        """The words of a command line that give a value to the setting of this name; ``None`` if none can.
+
+        Without a value, the flag alone. A switch without a negative has no words for it.
+        """
         if self.type is bool:
             on, _, off = self.flags[0].partition("/")
-            return [on if value else off]
+            word = on if value or value is None else off
+            return [word] if word else []
+        if isinstance(value, (tuple, list)) and self.type is str:
+            value = ",".join(map(str, value))
+        elif isinstance(value, (tuple, list)) and len(set(value)) == 1:
+            value = value[0]
+        if not (value is None or isinstance(value, (str, int, float, os.PathLike))):
+            return None
         flag = self.flags[0] if self.flags else f"--{name.replace('_', '-')}"
-        return [flag, ",".join(value) if isinstance(value, tuple) else str(value)]
+        return [flag] if value is None else [flag, str(value)]
 
 
 def setting(default: Any, option: Option) -> Any:

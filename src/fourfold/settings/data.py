@@ -1,0 +1,310 @@
+"""The settings of reading data, in one dataclass from the command line to the readers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, final
+
+from fourfold.settings.declaration import Option, options_of, setting
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from fourfold.core import Space
+
+__all__ = ["DataKeywords", "DataOptions", "recordable", "words_of"]
+
+
+class DataKeywords(TypedDict, total=False):
+    """The keywords of :func:`fourfold.load`, the fields of :class:`DataOptions`, for editors and type checkers."""
+
+    seed: int
+    labels: str | os.PathLike[str] | np.ndarray | Tensor | None
+    conditional: bool
+    limit: int | None
+    size: int | tuple[int, int] | None
+    channels: int | None
+    rate: int | None
+    seconds: float | None
+    levels: int | None
+    skip_bad: bool
+    stream: bool | None
+    length: int | None
+    tokens: str | os.PathLike[str] | None
+    text: str | None
+    fractions: Sequence[float] | None
+    space: Space | str | None
+    schema: str | os.PathLike[str] | None
+    header: bool | None
+    query: str | None
+    target: str | None
+    group: str | None
+    order: str | None
+    data_dir: str | os.PathLike[str] | None
+
+
+def shares_of(words: str) -> list[float]:
+    """The shares that ``0.8,0.1,0.1`` says.
+
+    Raises:
+        ValueError: for other words.
+    """
+    try:
+        return [float(share) for share in words.split(",")]
+    except ValueError:
+        raise ValueError(f"--fractions must be numbers such as 0.8,0.1,0.1, got {words!r}") from None
+
+
+_reading = partial(Option, panel="Data options")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """The settings of :func:`fourfold.load`, and of ``data_options`` of ``fit`` and ``compare``.
+
+    Each is declared here alone, with its option of the command line.
+
+    Attributes:
+        seed: draws sampled sets and splits.
+        labels: the label column of a table, the label array of an ``.npz``, the label file of an ``.npy``, or the
+            labels of an array in memory.
+        conditional: give the splits their labels and the space its classes; or captions, where examples have those.
+        limit: use at most this many examples, or the first so many tokens of a text; of an ``.npy``, a table or a text
+            no more than that is kept in memory.
+        size: resize images to this height and width (the shorter side is scaled, the rest is cut off evenly). By
+            default images of several sizes become one size, and ``dataset.notes`` says which.
+        channels: convert images to grey (1) or colour (3).
+        rate: resample sounds to this sampling rate, in Hz. By default the rate of most files, at most 8,000.
+        seconds: length of a clip of sound. Longer files are cut into clips, or left out where they have transcripts;
+            shorter ones are padded. By default the length of the longest file, at most 2 s without transcripts.
+        levels: number of values that a pixel of an array can take, if fewer than 256.
+        skip_bad: leave out images and sounds that cannot be read, and list them in ``dataset.skipped``.
+        stream: leave the training examples of an ``.npy`` or of a folder of images (however deep) in their files, and
+            read them while a model is trained; ``Dataset.train`` is then a sample of them. By default an ``.npy`` that
+            does not fit into memory is streamed, and images in shards always are.
+        length: tokens in a window of text (256), or the most rows of a sequence.
+        tokens: the tokens of a text: ``"chars"``, ``"bytes"``, ``"bpe:4096"`` (a vocabulary of 4,096 parts of words,
+            learned from the training part), or the path of a published ``tokenizer.json``. By default characters where
+            at most 256 differ, else bytes.
+        text: the field of a ``.jsonl``, or the column of a table, that holds a document.
+        fractions: shares of train, validation and test; two shares make validation and test the same examples. By
+            default 0.8, 0.1, 0.1 drawn by the seed, and for text 0.9, 0.05, 0.05 by position. An official test set
+            stays the test set.
+        space: the name of the space to read the data as, such as that of an installed space; or the space of a trained
+            model that the data is for: columns are found by name, classes keep its numbers, and images and text become
+            what it was trained on. By default a file or frame whose columns are all continuous and free of ties is
+            ``"vectors"``, and any other, such as one of whole numbers, words, dates or gaps, is a ``"table"``.
+        schema: a file that says what columns are, where that should not be inferred: see
+            :func:`fourfold.data.schema.read_schema`.
+        header: whether the first row of a CSV file names its columns, if looking at it errs.
+        query: a query, or the name of a table, of a database that holds several.
+        target: the column of a table of mixed columns that models are judged by predicting.
+        group: the column of a table whose values name sequences; rows with one key, in the order of ``order``, are one
+            example, a sequence of varying length.
+        order: the column, of numbers or times, that orders rows. Without ``group`` the table is one long series, and an
+            example is a window of it; splits are then cut by position.
+        data_dir: where the files of Fashion-MNIST are.
+
+    Raises:
+        ValueError: for a limit below 1.
+    """
+
+    seed: int = 0
+    labels: str | np.ndarray | None = setting(  # noqa: RUF009 (it makes a field)
+        None, _reading(str, "Where the classes are: a column of a table, an array of an .npz, or a file for an .npy.")
+    )
+    conditional: bool = setting(
+        False, _reading(bool, "Learn to draw examples of a class or caption.", ("--conditional",))
+    )
+    limit: int | None = setting(
+        None,
+        _reading(int, "The most examples, or tokens of a text, to use.", min=1, show_default="all", metavar="N"),
+    )
+    size: tuple[int, int] | None = setting(
+        None,
+        _reading(
+            int,
+            "Resize images to this height and width; the longer side is cropped.",
+            ("--image-size",),
+            min=1,
+            show_default="the size of most images",
+            metavar="N",
+        ),
+    )
+    channels: int | None = setting(
+        None,
+        _reading(
+            int,
+            "Convert images to grey (1) or colour (3).",
+            min=1,
+            max=3,
+            show_default="3 if any image has colour",
+            metavar="N",
+        ),
+    )
+    rate: int | None = setting(
+        None,
+        _reading(
+            int,
+            "Resample sounds to this number of samples per second.",
+            show_default="that of most files, at most 8000",
+            metavar="HZ",
+        ),
+    )
+    seconds: float | None = setting(
+        None,
+        _reading(
+            float,
+            "Length of a clip of sound; longer files are cut into clips.",
+            show_default="the longest file, at most 2; with transcripts, the longest file",
+            metavar="X",
+        ),
+    )
+    levels: int | None = setting(
+        None,
+        _reading(
+            int,
+            "Number of values that a pixel of an array can take.",
+            min=2,
+            max=256,
+            show_default="256",
+            metavar="N",
+        ),
+    )
+    skip_bad: bool = setting(
+        False, _reading(bool, "Leave out images and sounds that cannot be read, and list them.", ("--skip-bad",))
+    )
+    stream: bool | None = setting(
+        None, _reading(bool, "Leave images or an .npy on disk, and read them while training.", ("--stream",))
+    )
+    length: int | None = setting(
+        None,
+        _reading(
+            int,
+            "Tokens in a window of text, or the most rows of a sequence.",
+            min=2,
+            show_default="256",
+            metavar="N",
+        ),
+    )
+    tokens: str | None = setting(
+        None,
+        _reading(
+            str,
+            "Tokens of a text: chars, bytes, bpe:4096 (parts of words), or the path of a tokenizer.json.",
+            show_default="chars, if at most 256 differ; else bytes",
+        ),
+    )
+    text: str | None = setting(
+        None,
+        _reading(
+            str,
+            "Field of a .jsonl, or column of a table, that holds the documents.",
+            show_default="text",
+            metavar="NAME",
+        ),
+    )
+    fractions: Sequence[float] | None = setting(
+        None,
+        _reading(
+            str,
+            "Shares of the training, validation and test split.",
+            show_default="0.8,0.1,0.1, or 0.9,0.05,0.05 for text",
+            parse=shares_of,
+        ),
+    )
+    space: Space | str | None = setting(  # noqa: RUF009
+        None,
+        _reading(
+            str,
+            "Read the data as this space: table, vectors, sequences, or one that is installed.",
+            show_default="the space that suits the file",
+        ),
+    )
+    schema: str | None = setting(
+        None,
+        _reading(
+            str,
+            "A .toml that says what the columns of a table are; 'fourfold data' writes one.",
+            metavar="<path>",
+            show_default="inferred",
+        ),
+    )
+    header: bool | None = setting(
+        None,
+        _reading(
+            bool,
+            "Whether the first row of a .csv names the columns.",
+            ("--header/--no-header",),
+            show_default="decided by its look",
+        ),
+    )
+    query: str | None = setting(None, _reading(str, "A query, or the name of a table, of a .sqlite or .duckdb."))
+    target: str | None = setting(
+        None, _reading(str, "The column of a table that the evaluation asks models to predict.")
+    )
+    group: str | None = setting(
+        None,
+        _reading(str, "The column whose values name sequences of rows; needs --order.", metavar="NAME"),
+    )
+    order: str | None = setting(
+        None,
+        _reading(
+            str,
+            "The column of numbers or times that orders rows. Without --group the table is one series, cut into "
+            "windows.",
+            metavar="NAME",
+        ),
+    )
+    data_dir: str | None = setting(None, _reading(str, "Folder with the files of Fashion-MNIST.", metavar="<path>"))
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be at least 1, got {self.limit}")
+
+    @classmethod
+    def of(cls, **keywords: Unpack[DataKeywords]) -> DataOptions:
+        """The settings with those that a caller gives: paths as text, one size as height and width."""
+        values: dict[str, Any] = {
+            name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in keywords.items()
+        }
+        if isinstance(values.get("size"), int):
+            values["size"] = (values["size"], values["size"])
+        return cls(**values)
+
+    @property
+    def model(self) -> Space | None:
+        """The space of the trained model that the data is for, if it is for one."""
+        return None if isinstance(self.space, str) else self.space
+
+    def without(self, names: Sequence[str]) -> DataOptions:
+        """The same settings, but for some that have their defaults of ``None``."""
+        nothing: dict[str, Any] = dict.fromkeys(names)
+        return replace(self, **nothing)
+
+    def changed(self) -> dict[str, Any]:
+        """Every setting that differs from its default."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {f.name: values[f.name] for f in fields(self) if values[f.name] is not f.default}
+
+
+def words_of(name: str, value: object = None) -> list[str] | None:
+    """The words of a command line that give a setting of reading; ``None`` if none can, as for an array of labels.
+
+    Without a value, the flag alone.
+    """
+    options = options_of(DataOptions)
+    return options[name].words(name, value) if name in options else None
+
+
+def recordable(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, but for the seed, that differ from their defaults and that JSON can hold."""
+    defaults = {f.name: f.default for f in fields(DataOptions) if f.name != "seed"}
+    values = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in keywords.items()}
+    plain = {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, tuple, list))}
+    return {name: value for name, value in plain.items() if name in defaults and value != defaults[name]}
