@@ -31,7 +31,7 @@ from torch import Tensor
 import fourfold
 from fourfold.maths.spectra import log_mel
 from fourfold.spaces import Audio
-from fourfold.tasks.classifying import class_probabilities, judge
+from fourfold.tasks import class_probabilities, judge
 
 RATE, LENGTH = 8000, 7680
 

@@ -34,6 +34,7 @@ from fourfold.metrics.features import cached, image_features
 from fourfold.metrics.frechet import frechet_distance
 from fourfold.runs.files import write_json
 from fourfold.spaces.images import prompted
+from fourfold.tasks import caption, caption_nats
 from fourfold.tasks.drawing import adjusted
 
 sys.path.append(str(Path(__file__).parent.parent / "examples"))
@@ -86,7 +87,7 @@ def tell(options: argparse.Namespace) -> None:
         print(", ".join(f"{key}: {value}" for key, value in row.items()), flush=True)
         rows.append(row)
     captions = decode_captions(parts["test"].cond[:12])
-    for one, name in zip(run.caption(parts["test"].x[:12]), captions, strict=True):
+    for one, name in zip(caption(run.model, parts["test"].x[:12]), captions, strict=True):
         print(f"  {name!r:>60}: {one.text!r} ({one.nats:.1f} nats)")
     card = run.card
     notes = [
@@ -109,7 +110,6 @@ def tell(options: argparse.Namespace) -> None:
 
 def _told(run: Run, part: Split) -> tuple[str, str]:
     """How often the right caption wins among ten, and the nats that a caption gains by its own picture."""
-    from fourfold.tasks.captioning import caption_nats
 
     assert part.cond is not None
     x, names, groups = part.x, decode_captions(part.cond), _groups(part.cond)

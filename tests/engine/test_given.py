@@ -9,7 +9,8 @@ from fourfold import build
 from fourfold.engine import Run
 from fourfold.spaces import Categorical, DateTime, Identifier, Numeric, Table, Vectors
 from fourfold.spaces.columns import MISSING
-from fourfold.tasks.given import allowed_cells, draw, parse_given
+from fourfold.tasks import classify, impute
+from fourfold.tasks.given import allowed_cells, parse_given, sample_given
 from fourfold.tasks.requirement import Requirement
 from fourfold.tasks.unusual import unusual_columns
 
@@ -80,7 +81,7 @@ def test_given_values_in_python_are_those_of_the_command_line(run):
 def test_requirements_are_conditions(run, rows):
     x, p = rows
     requirement = Requirement("`low end` < high and kind != 'c'", TABLE)
-    found = draw(run.model, 3000, requirements=[requirement])
+    found = sample_given(run.model, 3000, requirements=[requirement])
     fulfilled = torch.from_numpy(requirement(x))
     same(found.x, x[fulfilled], p[fulfilled])
     assert found.accepted / found.draws == pytest.approx(p[fulfilled].sum().item(), abs=0.03)
@@ -215,7 +216,7 @@ def test_nothing_else_is_a_requirement(text, message):
 def test_holes_are_drawn_given_the_rest(run, rows):
     x, p = rows
     frame = pd.DataFrame({"kind": ["a", None] * 1500, "yes": True, "low end": 0.5, "high": None, "note": "kept"})
-    found = run.impute(frame)
+    found = impute(run.model, frame)
     assert found.filled == {"kind": 1500, "high": 3000}
     assert (found.table["note"] == "kept").all()
     assert (found.table.loc[::2, "kind"] == "a").all()
@@ -228,7 +229,7 @@ def test_holes_are_drawn_given_the_rest(run, rows):
 def test_a_file_keeps_everything_but_its_holes(run, tmp_path):
     text = 'high,"low end",kind,yes,extra\n1,0.50,b b,true,07\n,-0.5,a,False,x\n2,,?,TRUE,"q,r"\n'
     (tmp_path / "t.csv").write_text(text.replace("?", ""))
-    found = run.impute(tmp_path / "t.csv")
+    found = impute(run.model, tmp_path / "t.csv")
     assert found.filled == {"kind": 1, "low end": 1, "high": 1}
     assert found.table.iloc[0].tolist() == ["1", "0.50", "b b", "true", "07"]
     assert found.table["extra"].tolist() == ["07", "x", "q,r"]
@@ -237,14 +238,14 @@ def test_a_file_keeps_everything_but_its_holes(run, tmp_path):
 
 def test_classes_have_the_probabilities_of_bayes_rule(run, rows):
     x, p = rows
-    given = run.classify(x, "kind")
+    given = classify(run.model, x, "kind")
     table = dict(zip(map(tuple, x.tolist()), p.tolist(), strict=True))
     joint = torch.tensor([[table[(level, *row[1:])] for level in range(3)] for row in x.tolist()]).double()
     assert torch.allclose(given, joint / joint.sum(1, keepdim=True), atol=1e-5)
     frame = TABLE.table(x[:7])
-    assert torch.equal(run.classify(frame.drop(columns="kind"), "kind"), run.classify(x[:7], "kind"))
+    assert torch.equal(classify(run.model, frame.drop(columns="kind"), "kind"), classify(run.model, x[:7], "kind"))
     with pytest.raises(ValueError, match="no levels to choose from: choose one of kind, yes"):
-        run.classify(x, "high")
+        classify(run.model, x, "high")
 
 
 def test_the_figures_of_classifiers_are_those_of_scikit_learn():
@@ -267,11 +268,11 @@ def test_the_figures_of_classifiers_are_those_of_scikit_learn():
 
 
 def test_other_classifiers_learn_what_there_is_to_learn():
-    from fourfold.tasks.classifying import judge, rivals
+    from fourfold.tasks.classifying import classifiers, judge
 
     x = TABLE.examples(3000, torch.Generator().manual_seed(0))
     x[:, 3] = (x[:, 0] == 1) | (x[:, 2] == MISSING)
-    for name, p in rivals(TABLE, x[:2000], x[2000:], 3):
+    for name, p in classifiers(TABLE, x[:2000], x[2000:], 3):
         judged = judge(name, p, x[2000:, 3])
         assert judged.accuracy[0] > 0.95
 

@@ -13,7 +13,7 @@ from fourfold.engine import Run
 from fourfold.main import run as command
 from fourfold.spaces import Categorical, Numeric, Table
 from fourfold.spaces.columns import MISSING
-from fourfold.tasks import imputing
+from fourfold.tasks import impute, imputing
 
 
 def customers(n, seed=0):
@@ -49,7 +49,7 @@ def holes():
 def test_a_gap_that_the_model_expects_stays_and_is_counted(folder, holes):
     frame = holes.copy()
     frame.loc[:9, "cancelled"] = pd.NA
-    found = Run.load(folder, "cpu").impute(frame)
+    found = impute(Run.load(folder, "cpu").model, frame)
     assert found.empty == {"cancelled": int(frame["active"].sum())}
     assert found.filled == {"city": 24, "income": 40, "cancelled": int((~frame["active"][:10]).sum())}
     assert found.table["cancelled"].isna().equals(frame["active"])
@@ -61,11 +61,11 @@ def test_a_gap_that_the_model_expects_stays_and_is_counted(folder, holes):
 
 def test_only_the_columns_asked_for_are_filled(folder, holes, tmp_path, capsys):
     run = Run.load(folder, "cpu")
-    found = run.impute(holes, columns=["city"])
+    found = impute(run.model, holes, columns=["city"])
     assert (found.filled, found.empty) == ({"city": 24}, {})
     pd.testing.assert_frame_equal(found.table.drop(columns="city"), holes.drop(columns="city"))
     with pytest.raises(ValueError, match="no column 'citi': did you mean 'city'"):
-        run.impute(holes, columns=["citi"])
+        impute(run.model, holes, columns=["citi"])
     holes.to_csv(tmp_path / "holes.csv", index=False)
     call = ["impute", str(folder), str(tmp_path / "holes.csv"), "--columns", "city,income"]
     assert command([*call, "--out", str(tmp_path / "f.csv"), "--device", "cpu"]) == 0
@@ -107,7 +107,7 @@ def test_a_row_that_cannot_be_filled_is_named_and_the_others_are_not_lost(sample
     monkeypatch.setattr("fourfold.tasks.rejection.DRAWS", 10)
     path = tmp_path / "t.csv"
     path.write_text('kind,yes,size,note\n\na,no,1,"q\nr"\n,no,,p\nb,maybe,,"q\nr"\nb,yes,2,\n')
-    found = sampler.impute(path)
+    found = impute(sampler.model, path)
     assert [(one.row, one.where) for one in found.skipped] == [(2, f"{path}, row 3 (line 6)")]
     assert "use a model of arbitrary conditionals (autoregressive, diffusion/masked)" in found.skipped[0].reason
     assert found.table.iloc[2].tolist() == ["b", "maybe", "", "q\nr"]
@@ -125,7 +125,7 @@ def test_votes_of_whole_samples_decide_what_stays_empty(sampler):
     share = float((alike[:, 2] == MISSING).double().mean())
     frame = SMALL.table(alike[:1]).loc[[0] * 40].reset_index(drop=True)
     frame["size"] = None
-    found = sampler.impute(frame)
+    found = impute(sampler.model, frame)
     assert not found.skipped
     assert abs(share - 0.5) > 0.2, "else nothing is decided"
     assert (found.filled, found.empty) == (({}, {"size": 40}) if share > 0.5 else ({"size": 40}, {}))
@@ -139,20 +139,20 @@ def test_a_search_ends_in_time_and_says_how_far_it_is(monkeypatch):
     lines: list[str] = []
     start = time.monotonic()
     with pytest.raises(ValueError, match=r"none of 20 rows .* row 1: the time of 1 s was over: give it more patience"):
-        run.impute(frame, patience=1, say=lines.append)
+        impute(run.model, frame, patience=1, say=lines.append)
     assert time.monotonic() - start < 60
     assert lines[-1].startswith("0 of 20 rows with gaps, ")
     many = pd.DataFrame({"a": np.arange(100), "b": 1, "c": None})
     with pytest.raises(ValueError, match=r"100 different sets .* use a model of arbitrary conditionals"):
-        run.impute(many)
+        impute(run.model, many)
     with pytest.raises(ValueError, match="patience must be above 0 seconds, got 0"):
-        run.impute(many, patience=0)
+        impute(run.model, many, patience=0)
 
 
 def test_what_is_filled_in_time_is_kept(folder, holes, monkeypatch):
     run = Run.load(folder, "cpu")
     monkeypatch.setattr(imputing._Clock, "over", lambda clock, done: done >= 64)
-    found = imputing.impute(run.model, holes, batch_size=64)
+    found = impute(run.model, holes, batch_size=64)
     assert 0 < len(found.skipped) < 120
     first = found.skipped[0]
     assert first.where == f"row {first.row + 1}"

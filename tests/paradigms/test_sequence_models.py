@@ -18,7 +18,7 @@ from fourfold.metrics.sequences import autocorrelations, lengths, transition_mat
 from fourfold.paradigms import build
 from fourfold.spaces import Categorical, Identifier, Numeric, Sequences
 from fourfold.spaces.sequences import ABSENT
-from fourfold.tasks.continuing import Begun, continued
+from fourfold.tasks.forecasting import Prefixes, forecast_prefixes
 
 TINY = Sequences(
     (Identifier("user"), Numeric("when", low=0, high=2), Categorical("kind", levels=("a", "b"))),
@@ -66,7 +66,7 @@ def test_going_on_from_rows_is_the_conditional_distribution():
     given = every[(TINY.row_counts(every) == 1)][1]
     x = torch.full((5000, *TINY.shape), ABSENT)
     x[:] = given
-    drawn = continued(model, Begun(x, torch.ones(len(x), dtype=torch.long), TINY), batch_size=5056).x
+    drawn = forecast_prefixes(model, Prefixes(x, torch.ones(len(x), dtype=torch.long), TINY), batch_size=5056).x
     own = (every[:, 0] == given[0]).all(1)
     share = p[own] / p[own].sum()
     found, counts = torch.unique(drawn, dim=0, return_counts=True)

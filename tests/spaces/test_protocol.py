@@ -13,7 +13,7 @@ import fourfold
 from fourfold import checks, spaces
 from fourfold.core import Excerpts, GenerativeModel, Pairs, Space
 from fourfold.data import DataError, describe, load, read_all
-from fourfold.data.writers import usual_suffix
+from fourfold.data.writers import usual_suffix, write_examples
 from fourfold.metrics import Draws, References
 from fourfold.paradigms import build
 from fourfold.spaces import (
@@ -293,7 +293,7 @@ def test_a_space_that_says_only_what_it_must_is_trained_sampled_scored_and_writt
     assert math.isfinite(run.log_prob(x[:5]).nats.sum())
     again = fourfold.Run.load(tmp_path / "run", trust=[Bare])
     assert torch.equal(again.sample(3), run.sample(3))
-    assert run.save_samples(tmp_path / "a.csv", 3).read_text().splitlines()[0] == "x0,x1"
+    assert write_examples(tmp_path / "a.csv", run.sample(3), run.model.space).read_text().splitlines()[0] == "x0,x1"
     np.save(tmp_path / "x.npy", -x)
     with pytest.raises(DataError, match=r"x\.npy: numbers of this space are positive: take their exponentials"):
         read_all(tmp_path / "x.npy", Bare())

@@ -15,6 +15,7 @@ from fourfold.metrics import References, choose_draws
 from fourfold.metrics.sequences import copied_sequences
 from fourfold.spaces import Categorical, DateTime, Identifier, Numeric, Sequences
 from fourfold.spaces.sequences import ABSENT
+from fourfold.tasks import forecast
 
 EVENTS = Sequences(
     (
@@ -290,7 +291,7 @@ def test_a_forecast_that_cannot_be_is_refused(folder, capsys):
     whole = events(80).groupby("user", sort=False).filter(lambda rows: len(rows) == 5)
     whole.to_csv(folder / "whole.csv", index=False)
     assert call("sample", folder / "run", "--given", folder / "whole.csv", "--out", folder / "no.csv") == 2
-    assert "the model knows sequences of up to 5" in " ".join(capsys.readouterr().err.split())
+    assert "than the 5 of a sequence" in " ".join(capsys.readouterr().err.split())
     whole.drop(columns="user").to_csv(folder / "nokey.csv", index=False)
     assert call("score", folder / "run", folder / "nokey.csv") == 2
     assert "has no column 'user', which names the sequences" in " ".join(capsys.readouterr().err.split())
@@ -301,7 +302,7 @@ def test_a_series_goes_on_after_its_end(tmp_path):
     frame = pd.DataFrame({"day": pd.date_range("2022-01-01", periods=600), "v": rng.normal(size=600).round(1)})
     data = load(frame, order="day", length=8)
     run = fourfold.engine.fit("diffusion", data, budget="6 steps", size="xs", precision="float32")
-    found = run.go_on(frame.tail(50))
+    found = forecast(run.model, frame.tail(50))
     assert any("the last 4 of 50 rows are given, and 4 follow" in note for note in found.notes)
     table = found.table()
     assert table["v"].head(4).tolist() == frame["v"].tail(4).tolist()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from fourfold import tasks
 from fourfold.cli.commands.captions import Caption
 from fourfold.cli.printing import print_line, say
 from fourfold.engine import Run
-from fourfold.tasks.captioning import caption_nats
 
 __all__ = ["caption"]
 
@@ -21,11 +21,11 @@ def caption(command: Caption) -> None:
         say(note)
     records: list[Mapping[str, object]]
     if command.among:
-        probabilities = caption_nats(run.model, part.x, command.among).softmax(1).tolist()
+        probabilities = tasks.caption_nats(run.model, part.x, command.among).softmax(1).tolist()
         rows = [dict(zip(command.among, row, strict=True)) for row in probabilities]
         records, lines = [*rows], ["  ".join(f"{text} {p:.0%}" for text, p in row.items()) for row in rows]
     else:
-        captions = run.caption(part.x, command.draws, command.temperature, command.seed)
+        captions = tasks.caption(run.model, part.x, command.draws, command.temperature, command.seed)
         records = [{"caption": item.text, "nats": item.nats} for item in captions]
         lines = [f"{item.text}  ({item.nats:.1f} nats)" for item in captions]
     for i, (record, line) in enumerate(zip(records, lines, strict=True)):

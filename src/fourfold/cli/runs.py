@@ -26,7 +26,8 @@ from fourfold.spaces import Table
 from fourfold.tasks import language
 from fourfold.tasks.drawing import adjusted, class_names, condition
 from fourfold.tasks.evaluation import evaluate_samples
-from fourfold.tasks.given import draw, parse_given
+from fourfold.tasks.forecasting import forecast
+from fourfold.tasks.given import parse_given, sample_given
 from fourfold.tasks.language import Draft, Shaping, cut_of, generate, written
 from fourfold.tasks.scores import score_record, score_table, summary, write_scores
 from fourfold.tasks.unusual import unusual_columns
@@ -206,7 +207,7 @@ def _continue_rows(command: Sample, run: Run) -> None:
     """Draw rows that follow those of a file, and write both to a file or to standard output."""
     if len(command.given or []) > 1:
         raise ValueError("--given: a model of sequences goes on from the rows of one file: name one")
-    continuation = run.go_on((command.given or [])[0], command.n or 1, command.seed)
+    continuation = forecast(run.model, (command.given or [])[0], command.n or 1, command.seed)
     for note in continuation.notes:
         say(note)
     x, space = continuation.x, continuation.space
@@ -223,7 +224,7 @@ def _sample_table(command: Sample, run: Run, n: int) -> Tensor:
     if (command.given or command.balance is not None) and not isinstance(space, Table):  # only columns can be given
         raise ValueError(f"--given and --balance are for tables, and this model knows {space}")
     requirements = run.requirements(command.require or [])
-    drawing = draw(
+    drawing = sample_given(
         run.model,
         n,
         condition(run.model, command.cond),

@@ -12,13 +12,14 @@ import pandas as pd
 import typer
 from torch import Tensor
 
+from fourfold import tasks
 from fourfold.cli.commands.tables import Classify, Impute
 from fourfold.cli.printing import print_data, print_line, say
 from fourfold.data import DataError
 from fourfold.data.tables import raw_frame
 from fourfold.engine import Run
 from fourfold.spaces.columns import UNSEEN
-from fourfold.tasks.classifying import ClassifierScores, judge, rivals, target_of
+from fourfold.tasks.classifying import ClassifierScores, target_of
 
 __all__ = ["classify", "impute"]
 
@@ -30,7 +31,7 @@ def impute(command: Impute) -> None:
         raise ValueError("--json and --out - both write to standard output: leave one out")
     run = Run.load(command.run, command.device)
     columns = _names(command.columns or [], run.model.space.columns)
-    imputed = run.impute(command.data, command.seed, columns=columns, patience=command.patience, say=say)
+    imputed = tasks.impute(run.model, command.data, command.seed, columns=columns, patience=command.patience, say=say)
     for note in imputed.notes:
         say(note)
     if out == "-":
@@ -73,14 +74,14 @@ def classify(command: Classify) -> None:
     run = Run.load(command.run, command.device)
     column, place = target_of(run.model, target)
     x, has_target = _rows(run, command.data, target, place, command.limit)
-    p = run.classify(x, target, command.seed)
+    p = tasks.classify(run.model, x, target, command.seed)
     if out is not None:
         _write(out, _probabilities(p, column.levels, x[:, place].tolist() if has_target else None), True)
     labelled = x[:, place] >= 0 if has_target else x[:, place] < 0
     scores = []
     if has_target and bool(labelled.any()):
         name = f"this run, {run.model.paradigm}"
-        scores = [judge(name, p[labelled], x[labelled, place], command.seed)]
+        scores = [tasks.judge(name, p[labelled], x[labelled, place], command.seed)]
         if command.beside:
             scores += list(_others(run, x[labelled], place, command.seed))
     else:
@@ -122,8 +123,8 @@ def _others(run: Run, x: Tensor, place: int, seed: int) -> Iterator[ClassifierSc
     except (DataError, ValueError, LookupError) as error:
         say(f"no other classifiers: {error}")
         return
-    for name, p in rivals(run.model.space, train, x, place, seed):  # type: ignore[arg-type]
-        yield judge(name, p, x[:, place], seed)
+    for name, p in tasks.classifiers(run.model.space, train, x, place, seed):  # type: ignore[arg-type]
+        yield tasks.judge(name, p, x[:, place], seed)
 
 
 def _probabilities(p: Tensor, categories: Sequence[str], truth: list[int] | None) -> Any:

@@ -18,7 +18,7 @@ from fourfold.data import IN_MEMORY, Data, DataError, Dataset, Split, examples_o
 from fourfold.data.dataset import digest
 from fourfold.data.errors import option
 from fourfold.data.readers import TABLES
-from fourfold.data.writers import Labels, labelled_table, write_examples
+from fourfold.data.writers import Labels, labelled_table
 from fourfold.machine.hardware import find_device
 from fourfold.output import notebook
 from fourfold.paradigms.autoregressive import TokenConditionals
@@ -29,14 +29,10 @@ from fourfold.runs.checkpoint import check_vacant, load_model, save_model, undef
 from fourfold.runs.files import write_json
 from fourfold.runs.lock import locked
 from fourfold.runs.remembered import load_own
-from fourfold.tasks.captioning import Caption, caption
-from fourfold.tasks.classifying import class_probabilities, classify, target_of
-from fourfold.tasks.continuing import Continued, begun, continued
 from fourfold.tasks.drawing import adjusted, class_names, condition
 from fourfold.tasks.evaluation import evaluate, examples
 from fourfold.tasks.examples import raw_examples
-from fourfold.tasks.given import Given, draw
-from fourfold.tasks.imputing import PATIENCE, Imputed, impute
+from fourfold.tasks.given import Given, sample_given
 from fourfold.tasks.requirement import Requirement
 
 if TYPE_CHECKING:
@@ -51,6 +47,9 @@ __all__ = ["Run"]
 @dataclass(frozen=True)
 class Run:
     """A trained model with the record of its training.
+
+    It samples, scores and is evaluated. :mod:`fourfold.tasks` has functions of ``run.model`` for everything else, such
+    as :func:`fourfold.tasks.impute`.
 
     Attributes:
         model: in evaluation mode, with averaged weights.
@@ -198,7 +197,7 @@ class Run:
         model, cond = adjusted(self.model, sampler, steps, guidance), condition(self.model, cond)
         if given or balance is not None or require:
             wanted = self.requirements(require)
-            return draw(model, n, cond, seed, batch_size, given=given, balance=balance, requirements=wanted).x
+            return sample_given(model, n, cond, seed, batch_size, given=given, balance=balance, requirements=wanted).x
         processes = join()
         start, stop = processes.share(n)
         if n < processes.world or processes.world == 1:
@@ -228,8 +227,8 @@ class Run:
         space = self.model.space
         if not space.columns:
             raise TypeError(
-                f"a data frame needs columns with names, and this model knows {space}: run.sample({n}) gives a tensor, "
-                "and run.save_samples(path) writes a file"
+                f"the columns of a data frame must have names, got samples of {space}: run.sample({n}) gives a tensor, "
+                "and fourfold.data.writers.write_examples writes it to a file"
             )
         x = self.sample(n, cond, seed, given=given, balance=balance, require=require)
         classes = class_names(self.model, cond, n)
@@ -243,60 +242,6 @@ class Run:
         """
         texts = [texts] if isinstance(texts, str) else texts
         return [Requirement(text, self.model.space, lambda: self.dataset().train.x) for text in texts]
-
-    def impute(
-        self,
-        data: Data,
-        seed: int = 0,
-        *,
-        columns: Sequence[str] | None = None,
-        patience: float = PATIENCE,
-        say: Callable[[str], None] | None = None,
-    ) -> Imputed:
-        """Fill the missing values of a table by a draw given its other values; those that the model expects stay.
-
-        Args:
-            data: a file or a data frame with the columns of the model.
-            seed: of the draws; several seeds give several tables.
-            columns: fill only the gaps of these.
-            patience: the most seconds; rows that are then left are skipped, and named in the result.
-            say: gets a line every few seconds that tells how far the filling is.
-
-        Raises:
-            DataError, TypeError, ValueError: see :func:`.imputing.impute`.
-        """
-        return impute(self.model, data, seed, columns=columns, patience=patience, say=say)
-
-    def go_on(self, data: Data, n: int = 1, seed: int = 0) -> Continued:
-        """Draw what follows the rows of a file or a data frame, ``n`` times for each sequence.
-
-        Given are the first rows of sequences, under their keys; or the end of a series, half a window of which counts.
-
-        Raises:
-            TypeError: for a model of anything else than sequences.
-            DataError: for rows that do not suit the model.
-        """
-        return continued(self.model, begun(self.model.space, data, n), seed)
-
-    def classify(self, x: Any, target: str | None = None, seed: int = 0) -> Tensor:
-        """Probabilities ``(B, K)`` of the levels of a column given all others, or of the classes of examples.
-
-        They follow by Bayes' rule: see :func:`.classifying.classify` and :func:`.classifying.class_probabilities`.
-
-        Args:
-            x: rows as cells ``(B, C)``, or a data frame, which may lack the column; or examples of a model by class.
-            target: the column; ``None`` for a model by class.
-            seed: seed of a likelihood that draws.
-        """
-        if target is None:
-            return class_probabilities(self.model, raw_examples(x, self.model.space), seed=seed)
-        if hasattr(x, "columns") and target not in x.columns:
-            x = x.assign(**{target: target_of(self.model, target)[0].levels[0]})
-        return classify(self.model, raw_examples(x, self.model.space), target, seed)
-
-    def caption(self, x: Any, draws: int = 8, temperature: float = 0.5, seed: int = 0) -> list[Caption]:
-        """A caption of each picture and its log-mass: see :func:`.captioning.caption`."""
-        return caption(self.model, raw_examples(x, self.model.space), draws, temperature, seed)
 
     def show(self, x: Tensor | None = None, n: int = 36, cond: Condition = None, seed: int = 0) -> Picture:
         """Return a picture of examples, which a notebook displays: ``run.show()``.
@@ -461,10 +406,6 @@ class Run:
     @staticmethod
     def _built_in(data: Data) -> bool:
         return isinstance(data, (str, os.PathLike)) and os.fspath(data) in names()
-
-    def save_samples(self, path: Path | str, n: int = 64, cond: Condition = None, seed: int = 0) -> Path:
-        """Draw samples into a file, in the format of its suffix: see :func:`fourfold.data.writers.write_examples`."""
-        return write_examples(path, self.sample(n, cond, seed), self.model.space)
 
     def dataset(self, data: Data | None = None, *, labels: str | None = None, skip_bad: bool = False) -> Dataset:
         """The data the run was trained on, loaded again and checked by its digest; or other data, in the model's space.

@@ -1,1 +1,56 @@
-"""Tasks of a trained model: functions of a model and a request (given, impute, classify, caption, evaluate, ...)."""
+"""Tasks: functions of a trained model and a request, ``task(model, request) -> result``.
+
+A run has its model in ``run.model``: ``fourfold.tasks.impute(run.model, "holes.csv")``.
+"""
+
+from fourfold.tasks.captioning import Caption, caption, caption_nats
+from fourfold.tasks.classifying import (
+    ClassifierScores,
+    class_probabilities,
+    classifiers,
+    classify,
+    judge,
+    level_probabilities,
+)
+from fourfold.tasks.completing import complete, completions, conditional, log_prob_given, prob_given
+from fourfold.tasks.evaluation import evaluate, evaluate_samples
+from fourfold.tasks.forecasting import Forecast, forecast
+from fourfold.tasks.given import AcceptedSamples, Given, sample_given
+from fourfold.tasks.imputing import Imputed, Skipped, impute
+from fourfold.tasks.language import Draft, Shaping, fill, generate, score_text
+from fourfold.tasks.requirement import Requirement
+from fourfold.tasks.unusual import unusual_columns
+
+__all__ = [
+    "AcceptedSamples",
+    "Caption",
+    "ClassifierScores",
+    "Draft",
+    "Forecast",
+    "Given",
+    "Imputed",
+    "Requirement",
+    "Shaping",
+    "Skipped",
+    "caption",
+    "caption_nats",
+    "class_probabilities",
+    "classifiers",
+    "classify",
+    "complete",
+    "completions",
+    "conditional",
+    "evaluate",
+    "evaluate_samples",
+    "fill",
+    "forecast",
+    "generate",
+    "impute",
+    "judge",
+    "level_probabilities",
+    "log_prob_given",
+    "prob_given",
+    "sample_given",
+    "score_text",
+    "unusual_columns",
+]

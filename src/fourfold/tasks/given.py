@@ -23,7 +23,7 @@ from fourfold.tasks.requirement import Requirement
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Accepted", "Given", "allowed_cells", "column_at", "draw", "parse_given"]
+__all__ = ["AcceptedSamples", "Given", "allowed_cells", "column_at", "parse_given", "sample_given"]
 
 Given: TypeAlias = Mapping[str, Any]
 """For each column a value, a tuple of the two ends of a range (``None`` is open), or a list of values or ranges."""
@@ -38,7 +38,7 @@ AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Accepted:
+class AcceptedSamples:
     """Samples, and how many draws they took.
 
     Attributes:
@@ -169,7 +169,7 @@ def _levels(column: Modelled) -> Sequence[str]:
     return column.levels if isinstance(column, Categorical) else ()
 
 
-def draw(
+def sample_given(
     model: GenerativeModel,
     n: int,
     cond: Condition = None,
@@ -179,7 +179,7 @@ def draw(
     given: Given | None = None,
     balance: str | None = None,
     requirements: Sequence[Requirement] = (),
-) -> Accepted:
+) -> AcceptedSamples:
     """Draw samples with given values, with equal shares of the levels of a column, and that fulfil requirements.
 
     Given values and shares are conditions, ``p(. | given)``: see :func:`fourfold.tasks.complete`. Rows
@@ -223,7 +223,7 @@ def draw(
         rate = max(accepted / draws, 1 / TRIES)
         repeat, attempt = max(1, min(math.ceil(1.2 / rate), AT_ONCE // max(len(rows), 1))), attempt + 1
     assert x is not None
-    return Accepted(x, draws, accepted)
+    return AcceptedSamples(x, draws, accepted)
 
 
 def _proposals(

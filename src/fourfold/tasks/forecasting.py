@@ -1,0 +1,174 @@
+"""Forecasts of sequences: draws of ``p(x_>=t | x_<t)``, the rows that follow given rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import TYPE_CHECKING, final
+
+import torch
+from torch import Tensor
+
+from fourfold.core import GenerativeModel, Noise, Space
+from fourfold.core.evaluations import evaluating
+from fourfold.data import Data, DataError, read_raw
+from fourfold.estimands import Continuing
+from fourfold.output.printable import shortened
+from fourfold.spaces import Sequences
+from fourfold.spaces.sequences import ABSENT
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Forecast", "Prefixes", "forecast", "forecast_prefixes", "prefixes"]
+
+
+@final
+@dataclass(frozen=True)
+class Prefixes:
+    """Sequences of which the first rows are given.
+
+    Attributes:
+        x: raw examples ``(B, length, C)``; rows that are not given are ``ABSENT``.
+        rows: how many rows of each are given, ``(B,)``.
+        space: the model's space, which writes these sequences under their own names, or from their own time on.
+        notes: changes that reading made.
+    """
+
+    x: Tensor
+    rows: Tensor
+    space: Sequences
+    notes: tuple[str, ...] = ()
+
+
+@final
+@dataclass(frozen=True)
+class Forecast:
+    """Given rows, and the rows that a model drew after them.
+
+    Attributes:
+        x: raw examples ``(B, length, C)``, with the given rows first.
+        rows: how many rows of each were given, ``(B,)``.
+        space: writes them.
+        notes: remarks for the user.
+    """
+
+    x: Tensor
+    rows: Tensor
+    space: Sequences
+    notes: tuple[str, ...] = ()
+
+    def table(self) -> pd.DataFrame:
+        """All rows as a data frame."""
+        return self.space.table(self.x)
+
+
+def forecast(model: GenerativeModel, data: Data, n: int = 1, seed: int = 0) -> Forecast:
+    """Draw the rows that follow those of a file or a data frame, ``n`` times for each sequence.
+
+    The data holds the first rows of sequences, under their keys; or the end of a series, of which half a window counts.
+
+    Args:
+        model: of sequences.
+        data: the rows, with the columns of the model.
+        n: how many forecasts of each sequence are drawn.
+        seed: of the draws.
+
+    Raises:
+        TypeError: for a model of anything else than sequences, or one that cannot be conditioned on rows.
+        DataError: for rows that do not suit the model.
+    """
+    return forecast_prefixes(model, prefixes(model.space, data, n), seed)
+
+
+@singledispatch
+def prefixes(space: Space, data: Data, n: int = 1) -> Prefixes:
+    """Rows of a file as the first rows of sequences, each ``n`` times. Another space registers its own function.
+
+    Args:
+        space: of the model.
+        data: the rows: a file or a data frame with the columns of the model.
+        n: how many forecasts of each sequence are drawn.
+
+    Raises:
+        TypeError: for a space without rows.
+        DataError: for rows that the model cannot be conditioned on.
+    """
+    raise TypeError(f"the model must be of sequences to be given rows, got {space}: train with --order")
+
+
+@prefixes.register(Sequences)
+def _(space: Sequences, data: Data, n: int = 1) -> Prefixes:
+    from fourfold.data.tables import raw_frame  # pandas is loaded for tables alone
+
+    raw, notes = read_raw(data, space)
+    x = raw.x
+    frame = raw_frame(data)[0]
+    if space.key is None:
+        return _of_series(space, x, frame, n, notes)
+    rows = space.row_counts(x)
+    keys = list(dict.fromkeys(frame[space.key].astype(str).str.strip()))
+    full = [key for key, count in zip(keys, rows.tolist(), strict=True) if count >= space.length]
+    if full:
+        raise DataError(
+            f"{space.key} {shortened(full, 3)} must have fewer rows than the {space.length} of a sequence of the "
+            f"model, got {space.length} or more: give fewer rows, or train with a greater --length"
+        )
+    names = keys if n == 1 else [f"{key}#{i + 1}" for key in keys for i in range(n)]
+    return Prefixes(x.repeat_interleave(n, 0), rows.repeat_interleave(n), space.named(names), notes)
+
+
+def _of_series(space: Sequences, x: Tensor, frame: pd.DataFrame, n: int, notes: tuple[str, ...]) -> Prefixes:
+    """The end of a series as the first half of a window."""
+    count = min(len(x), space.length // 2)
+    if not count:
+        raise DataError(
+            f"the series must have at least 2 rows, got 1: give more, {1 + space.length // 2} for the best forecast"
+        )
+    last = int(space.start.cells(frame[space.order]).max())
+    window = torch.full((1, *space.shape), ABSENT)
+    window[0, :count] = x[-count:]
+    later = space.after(last - int(window[0, :count, space.at].sum()))
+    note = f"the last {count} of {len(x) + 1} rows are given, and {space.length - count} follow"
+    return Prefixes(window.expand(n, -1, -1).clone(), torch.full((n,), count), later, (*notes, note))
+
+
+@torch.no_grad()
+def forecast_prefixes(model: GenerativeModel, prefixes: Prefixes, seed: int = 0, batch_size: int = 256) -> Forecast:
+    """Draw the rows that follow the given rows of each sequence, up to its end.
+
+    Args:
+        model: of sequences.
+        prefixes: the given rows, see :func:`prefixes`.
+        seed: of the draws.
+        batch_size: sequences per network call.
+
+    Raises:
+        TypeError: for a model that cannot be conditioned on rows.
+        ValueError: for rows that do not belong to the space.
+    """
+    estimand, codec = model.estimand, model.codec
+    if not isinstance(estimand, Continuing):
+        raise TypeError(
+            f"the model must be autoregressive or diffusion to be conditioned on rows, got {model.paradigm}: "
+            "train one of these"
+        )
+    x = prefixes.x.clone()
+    step = Noise.whole_blocks(batch_size)
+    with evaluating(model):
+        for rows in torch.unique(prefixes.rows).tolist():
+            sequences = (prefixes.rows == rows).nonzero().flatten()
+            for k, batch in enumerate(torch.split(sequences, step)):
+                noise = Noise(seed, k * step, k * step + len(batch), f"after {rows} rows", model.device)
+                prefix = prefixes.x[batch].to(model.device)
+                z, log_mass = codec.encode(prefix)
+                if not torch.isfinite(log_mass).all():
+                    sequence = int(batch[int((~torch.isfinite(log_mass)).nonzero()[0])])
+                    raise ValueError(
+                        f"sequence {sequence} must have values of the training data, got a new one: correct it"
+                    )
+                drawn_rows = codec.decode(estimand.go_on(z, rows, noise), noise)
+                drawn_rows[:, :rows] = prefix[:, :rows]
+                x[batch] = drawn_rows.cpu()
+    return Forecast(x, prefixes.rows, dataclasses.replace(prefixes.space), prefixes.notes)
