@@ -21,6 +21,7 @@ from fourfold.baselines import KneserNey
 from fourfold.core import GenerativeModel
 from fourfold.spaces import Text
 from fourfold.tasks.language import text_parts
+from fourfold.tasks.search import Paths, beam_search
 
 __all__ = ["Completer", "Saved", "keystrokes", "words_of"]
 
@@ -32,15 +33,6 @@ LONGEST = 24
 """Tokens of a word, at most."""
 
 Masses: TypeAlias = npt.NDArray[np.float64]
-
-
-class _Path(NamedTuple):
-    """Tokens after the context: their mass, the row of the cache that holds them, the last one, and their bytes."""
-
-    mass: float
-    row: int
-    token: int
-    written: bytes
 
 
 class _Context(NamedTuple):
@@ -178,73 +170,10 @@ class Completer:
         return self._search(before, letters, lead.encode(), typed, wanted)
 
     def _search(self, before: str, letters: str, lead: bytes, typed: bytes, wanted: int | None) -> dict[bytes, float]:
-        words: dict[bytes, float] = defaultdict(float)
         cache, masses, mass = self._after(before, letters)
-        paths = [_Path(mass, 0, -1, letters.encode())]
-        for _ in range(self._longest - len(letters.encode())):
-            found = self._followed(paths, masses, lead, typed, words)
-            least = self._least(words, wanted)
-            paths = [path for path in heapq.nlargest(self.beams, found) if path.mass > least]
-            if sum(path.mass for path in paths) <= self.tolerance * sum(words.values()):
-                break
-            cache = cache.select(torch.tensor([path.row for path in paths], device=self._device))
-            masses = self._masses(torch.tensor([[path.token] for path in paths], device=self._device), cache)
-        return words
-
-    def _least(self, words: dict[bytes, float], wanted: int | None) -> float:
-        """The mass that a sequence needs, so that its word may be among those that are wanted."""
-        best = heapq.nlargest(wanted or 0, words.values())
-        return best[-1] if self.tolerance > 0 and best and len(best) == wanted else 0.0
-
-    def _followed(
-        self, paths: list[_Path], masses: Masses, lead: bytes, typed: bytes, words: dict[bytes, float]
-    ) -> list[_Path]:
-        """The likeliest paths with one more token; what ends a word is given to ``words``."""
-        found, free = list[_Path](), list[int]()
-        on = masses * np.array([path.mass for path in paths])[:, None]
-        for row, path in enumerate(paths):
-            left = (lead + typed)[len(path.written) :]
-            if left:
-                self._spell(path, row, on[row], left, len(lead), words, found)
-                continue
-            word = path.written[len(lead) :] if typed else path.written.lstrip(_BLANK)
-            heads = self._tokens.within if word else self._tokens.before
-            for head, mass in heads.finished(on[row]):
-                if word + head:
-                    words[word + head] += mass
-            on[row] *= heads.goes_on if word else heads.goes_on | heads.blank
-            free.append(row)
-        rest = on[free]
-        best = (
-            np.argpartition(rest, -self.beams, None)[-self.beams :] if self.beams < rest.size else np.arange(rest.size)
-        )
-        for i in best[rest.flat[best] > 0]:
-            row, token = free[i // rest.shape[1]], int(i % rest.shape[1])
-            written = paths[row].written + self._tokens.bytes[token]
-            found.append(_Path(float(on[row, token]), row, token, written))
-        return found
-
-    def _spell(
-        self,
-        path: _Path,
-        row: int,
-        masses: Masses,
-        left: bytes,
-        lead: int,
-        words: dict[bytes, float],
-        found: list[_Path],
-    ) -> None:
-        """Follow only tokens that agree with the letters that were typed and are not spelled yet."""
-        parts = self._tokens.beginnings_of(left)
-        found += [_Path(float(masses[t]), row, t, path.written + self._tokens.bytes[t]) for t in parts]
-        for t in self._tokens.beginning_with(left):
-            written = path.written + self._tokens.bytes[t]
-            rest = self._tokens.bytes[t][len(left) :]
-            head = _head(rest)
-            if head == rest:
-                found.append(_Path(float(masses[t]), row, t, written))
-            else:
-                words[(path.written + left)[lead:] + head] += float(masses[t])
+        words = _Words(self, cache, masses, mass, letters.encode(), lead, typed, wanted)
+        beam_search(words, self.beams, self._longest - len(letters.encode()))
+        return words.masses
 
     # --- the network --------------------------------------------------------------------------------------------------
 
@@ -287,6 +216,78 @@ class Completer:
         """Masses of the token after each row of ids, ``(B, V)`` float64; the cache advances."""
         logits = self._net(ids, cache)[:, -1, : len(self._tokens.bytes)]
         return logits.double().softmax(1).cpu().numpy()
+
+
+@final
+class _Words(Paths):
+    """Unfinished words: the bytes and the mass of each, and the masses of the next token; and the finished words.
+
+    Attributes:
+        masses: of the finished words.
+    """
+
+    def __init__(
+        self,
+        completer: Completer,
+        cache: Any,
+        next_masses: Masses,
+        mass: float,
+        letters: bytes,
+        lead: bytes,
+        typed: bytes,
+        wanted: int | None,
+    ) -> None:
+        self.completer, self.tokens = completer, completer._tokens
+        self.cache, self.next_masses = cache, next_masses
+        self.spellings, self.mass = [letters], np.array([mass])
+        self.lead, self.typed, self.wanted = lead, typed, wanted
+        self.masses: dict[bytes, float] = defaultdict(float)
+
+    def scores(self) -> Tensor:
+        """Logarithms of masses."""
+        masses = self.next_masses * self.mass[:, None]
+        for row, spelling in zip(masses, self.spellings, strict=True):
+            rest = (self.lead + self.typed)[len(spelling) :]
+            row *= self._spelled(row, spelling, rest) if rest else self._continued(row, spelling)
+        with np.errstate(divide="ignore"):
+            return torch.from_numpy(np.log(masses))
+
+    def _continued(self, row: Masses, spelling: bytes) -> npt.NDArray[np.bool_]:
+        """The tokens that go on with a word; the others finish it."""
+        word = spelling[len(self.lead) :] if self.typed else spelling.lstrip(_BLANK)
+        heads = self.tokens.within if word else self.tokens.before
+        for head, mass in heads.finished(row):
+            if word + head:
+                self.masses[word + head] += mass
+        return heads.goes_on if word else heads.goes_on | heads.blank
+
+    def _spelled(self, row: Masses, spelling: bytes, rest: bytes) -> npt.NDArray[np.bool_]:
+        """The tokens that agree with the typed letters which are not spelled yet, and finish no word."""
+        agree = np.zeros(len(row), dtype=bool)
+        agree[self.tokens.beginnings_of(rest)] = True
+        for token in self.tokens.beginning_with(rest):
+            after = self.tokens.bytes[token][len(rest) :]
+            head = _head(after)
+            agree[token] = head == after
+            if head != after:
+                self.masses[(spelling + rest)[len(self.lead) :] + head] += float(row[token])
+        return agree
+
+    def promising(self, scores: Tensor) -> int:
+        masses = scores.exp()
+        best = heapq.nlargest(self.wanted or 0, self.masses.values())
+        tolerance = self.completer.tolerance
+        least = best[-1] if tolerance > 0 and best and len(best) == self.wanted else 0.0
+        count = int((masses > least).sum())
+        return 0 if float(masses[:count].sum()) <= tolerance * sum(self.masses.values()) else count
+
+    def follow(self, rows: Tensor, tokens: Tensor, scores: Tensor) -> None:
+        pairs = zip(rows.tolist(), tokens.tolist(), strict=True)
+        self.spellings = [self.spellings[row] + self.tokens.bytes[token] for row, token in pairs]
+        self.mass = scores.exp().numpy()
+        device = self.completer._device
+        self.cache = self.cache.select(rows.to(device))
+        self.next_masses = self.completer._masses(tokens[:, None].to(device), self.cache)
 
 
 @final

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from fourfold.core import GenerativeModel
 from fourfold.core.evaluations import evaluating
+from fourfold.tasks import search
 from fourfold_speech.blocks import sound_blocks
-from fourfold_speech.paradigm import JointLikelihood, TranscriptConditionals
+from fourfold_speech.paradigm import Alignments, JointLikelihood, TranscriptConditionals
 from fourfold_speech.transcripts import Transcripts
 
 __all__ = ["Hypothesis", "Segment", "Transcript", "beam_search", "segments", "transcribe"]
@@ -81,46 +82,66 @@ def beam_search(
             a sound that is too long.
         TypeError: for a model of something else.
     """
-    space, estimand = transcript_parts(model)
+    space, _ = transcript_parts(model)
     if beams < 1 or penalty < 0:
-        raise ValueError(f"beams must be at least 1 and the penalty at least 0, not {beams} and {penalty}")
+        raise ValueError(f"beams must be at least 1 and the penalty at least 0, got {beams} and {penalty}")
     if space.sound is not None and len(sound) > space.sound:
         raise ValueError(
-            f"a sound of {len(sound) / space.rate:.1f} s is longer than the {space.sound / space.rate:.1f} s that the "
-            "model hears at once: use transcribe, which cuts it"
+            f"sound must be at most {space.sound / space.rate:.1f} s long, got {len(sound) / space.rate:.1f} s: use "
+            "transcribe, which cuts it"
         )
-    share, objective = alignment_of(model, alignment), model.objective
     with evaluating(model):
-        state = estimand.begin(1, sound[None].to(model.device))
-        aligned = None
-        if share and isinstance(objective, JointLikelihood):
-            aligned = objective.alignments(state.heard, estimand.end)
-        texts, nats = torch.empty(1, 0, dtype=torch.long), torch.zeros(1, dtype=torch.float64)
-        ended: list[Hypothesis] = []
-        for place in range(math.prod(estimand.event)):
-            found = nats[:, None] + estimand.log_probs(state).double().cpu()
-            score = found if aligned is None else (1 - share) * found + share * aligned.log_probs()
-            if place or estimand.end not in estimand.net.not_first:
-                ended += _hypotheses(texts, found[:, estimand.end], score[:, estimand.end])
-            going = score.clone()
-            going[:, [estimand.end, *estimand.net.never, *(() if place else estimand.net.not_first)]] = -math.inf
-            best, at = going.flatten().topk(min(beams, int(going.isfinite().sum())))
-            rows, token = at // found.shape[1], at % found.shape[1]
-            ended = sorted(ended, key=lambda one: -one.rank(penalty))[:beams]
-            if not len(rows) or (ended and _hopeless(ended[0], float(best[0]), math.prod(estimand.event), penalty)):
-                return ended
-            texts, nats = torch.cat([texts[rows], token[:, None]], 1), found.flatten()[at]
-            state = state.select(rows.to(model.device))
-            estimand.take(state, token.to(model.device))
-            if aligned is not None:
-                aligned.take(rows, token)
-    ended += _hypotheses(texts, nats, best)
-    return sorted(ended, key=lambda one: -one.rank(penalty))[:beams]
+        texts = _Texts(model, sound, beams, penalty, alignment_of(model, alignment))
+        search.beam_search(texts, beams, texts.length)
+    return texts.finished
 
 
-def _hypotheses(texts: Tensor, nats: Tensor, scores: Tensor) -> list[Hypothesis]:
-    rows = zip(texts.tolist(), nats.tolist(), scores.tolist(), strict=True)
-    return [Hypothesis(tuple(ids), log_prob, score) for ids, log_prob, score in rows if score > -math.inf]
+@final
+class _Texts(search.Paths):
+    """The unfinished texts of a sound, their log-probabilities and scores, and the best finished ones."""
+
+    def __init__(self, model: GenerativeModel, sound: Tensor, beams: int, penalty: float, share: float) -> None:
+        _, self.estimand = transcript_parts(model)
+        self.device, self.beams, self.penalty, self.share = model.device, beams, penalty, share
+        self.length = math.prod(self.estimand.event)
+        self.state = self.estimand.begin(1, sound[None].to(model.device))
+        self.aligned: Alignments | None = None
+        if share and isinstance(model.objective, JointLikelihood):
+            self.aligned = model.objective.alignments(self.state.heard, self.estimand.end)
+        self.ids, self.log_p = torch.empty(1, 0, dtype=torch.long), torch.zeros(1, dtype=torch.float64)
+        self.finished: list[Hypothesis] = []
+
+    def scores(self) -> Tensor:
+        end, first = self.estimand.end, () if self.ids.shape[1] else self.estimand.net.not_first
+        self.nats = self.log_p[:, None] + self.estimand.log_probs(self.state).double().cpu()
+        scores = self.nats
+        if self.aligned is not None:
+            scores = (1 - self.share) * self.nats + self.share * self.aligned.log_probs()
+        if end not in first:
+            self._finish(self.nats[:, end], scores[:, end])
+        unfinished = scores.clone()
+        unfinished[:, [end, *self.estimand.net.never, *first]] = -math.inf
+        return unfinished
+
+    def promising(self, scores: Tensor) -> int:
+        """All, unless no text that goes on can be ranked above the best finished one."""
+        hopeless = self.finished and float(scores[0]) / self.length**self.penalty <= self.finished[0].rank(self.penalty)
+        return 0 if hopeless else len(scores)
+
+    def follow(self, rows: Tensor, tokens: Tensor, scores: Tensor) -> None:
+        self.ids, self.log_p = torch.cat([self.ids[rows], tokens[:, None]], 1), self.nats[rows, tokens]
+        self.state = self.state.select(rows.to(self.device))
+        self.estimand.take(self.state, tokens.to(self.device))
+        if self.aligned is not None:
+            self.aligned.take(rows, tokens)
+        if self.ids.shape[1] == self.length:
+            self._finish(self.log_p, scores)
+
+    def _finish(self, nats: Tensor, scores: Tensor) -> None:
+        """Rank texts among the finished ones, of which the best are kept."""
+        rows = zip(self.ids.tolist(), nats.tolist(), scores.tolist(), strict=True)
+        self.finished += [Hypothesis(tuple(ids), log_prob, score) for ids, log_prob, score in rows if score > -math.inf]
+        self.finished = sorted(self.finished, key=lambda text: -text.rank(self.penalty))[: self.beams]
 
 
 def alignment_of(model: GenerativeModel, asked: float | None = None) -> float:
@@ -137,11 +158,6 @@ def alignment_of(model: GenerativeModel, asked: float | None = None) -> float:
     if asked and not trained:
         raise ValueError("this model was trained without alignments: leave the alignment out")
     return asked
-
-
-def _hopeless(best: Hypothesis, score: float, length: int, penalty: float) -> bool:
-    """Whether no text that goes on from a beginning of this log-probability can be ranked above the best one."""
-    return score / length**penalty <= best.rank(penalty)
 
 
 def transcript_parts(model: GenerativeModel) -> tuple[Transcripts, TranscriptConditionals]:
